@@ -1,0 +1,74 @@
+"""The one tree of errors.
+
+::
+
+    DovetailError              what a caller may catch
+    ├── UsageError             can be mended before work starts: a flag, an output, a location (exit 2)
+    │   └── InputError         the inputs given: none found, twins, overlap
+    └── RunError               went wrong in the work (exit 1)
+        ├── DataError          a file that is not what it should be, or changed during the run
+        ├── LosslessError      a digest did not match: what went out is not what came in
+        └── WorkerError        a worker process died
+
+Messages are one line: they travel inside Beam's tracebacks and are found there again.
+"""
+
+from __future__ import annotations
+
+import re
+
+
+class DovetailError(Exception):
+    """Base of every error that Dovetail raises on purpose.
+
+    The message says what was expected, what came, where, and what to do.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+class UsageError(DovetailError):
+    """Something the user can mend before work starts."""
+
+    exit_code = 2
+
+
+class InputError(UsageError):
+    """The inputs given can't be read as one dataset."""
+
+
+class RunError(DovetailError):
+    """Something went wrong in the work."""
+
+
+class DataError(RunError):
+    """A file is not what it should be, or changed during the run."""
+
+
+class LosslessError(RunError):
+    """What was written is not what was read."""
+
+
+class WorkerError(RunError):
+    """A worker process died."""
+
+
+_BY_NAME: dict[str, type[DovetailError]] = {
+    cls.__name__: cls
+    for cls in (UsageError, InputError, RunError, DataError, LosslessError, WorkerError)
+}
+_IN_TRACEBACK = re.compile(
+    r"transforms\.errors\.(" + "|".join(_BY_NAME) + r"): (.*?)(?: \[while running '|\\n|\n|$)"
+)
+
+
+def from_traceback(text: str) -> DovetailError | None:
+    """Find the first of our errors in a runner's report of a failed worker.
+
+    Runners pass a worker's exception on as text. Returns None where none of ours is in it.
+    """
+    match = _IN_TRACEBACK.search(text)
+    return _BY_NAME[match[1]](match[2]) if match else None

@@ -1,0 +1,259 @@
+"""Blocks: Arrow record batches of records, the only payload between transforms.
+
+Columns of a block, in this order, those in parentheses where they are needed:
+
+    position: uint64       where the record begins in its file; replaced by
+    key: uint64            what a block is sorted by, once the run's seed is known
+    (source: uint16)       index of the record's source, where several are shuffled as one
+    (hash0, hash1: uint64) digests of what was read, dropped before a run is spilled
+    record: large_binary   the record
+
+A line's record column holds each line *with* its terminator, which the field's metadata names, so
+that neither reading nor writing copies the payload to strip or add one byte. The terminator is no
+part of the record: digests leave it out, and ``records`` strips it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from transforms.errors import LosslessError
+from transforms.kernels.digest import Digest, record_hashes
+from transforms.kernels.randomness import U64, KeyPair, record_keys
+
+I64 = npt.NDArray[np.int64]
+
+TERMINATOR = b"dovetail.terminator"
+ROW_COST = 64
+"""Bytes that a record costs beside its payload: offset, key, sort index, hashes and their copies."""
+
+
+def record_field(terminator: bytes) -> pa.Field:
+    """Return the field of the record column; ``terminator`` is one byte, or none."""
+    return pa.field("record", pa.large_binary(), metadata={TERMINATOR: terminator})
+
+
+def terminator(block: pa.RecordBatch) -> bytes:
+    """Return what ends each value of the record column, b"" for nothing."""
+    found: bytes = (block.schema.field("record").metadata or {}).get(TERMINATOR, b"")
+    return found
+
+
+def from_buffer(
+    values: npt.NDArray[np.uint8],
+    *,
+    offsets: I64,
+    positions: U64,
+    line_end: bytes,
+    source: int | None = None,
+) -> pa.RecordBatch:
+    """Make a block of lines that lie one after another in a buffer, without copying them.
+
+    Args:
+        values: uint8[size]; must not change afterwards.
+        offsets: int64[n + 1], where each line begins, and the end of the last one's terminator.
+        positions: uint64[n], the records' places in their file.
+        line_end: the terminator that each line carries, one byte or none.
+        source: index of the source, for a ``source`` column.
+    """
+    count = len(positions)
+    hash0, hash1 = record_hashes(values, offsets[:-1], offsets[1:] - len(line_end))
+    record = pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(values)]
+    )
+    columns: dict[str, pa.Array] = {"position": pa.array(positions)}
+    if source is not None:
+        columns["source"] = pa.array(np.full(count, source, np.uint16))
+    columns |= {"hash0": pa.array(hash0), "hash1": pa.array(hash1), "record": record}
+    return _batch(columns, line_end)
+
+
+def from_records(
+    records: Sequence[bytes], positions: U64, *, line_end: bytes, source: int | None = None
+) -> pa.RecordBatch:
+    """Make a block of somebody's own records; arguments as in ``from_buffer``."""
+    lengths = np.fromiter((len(r) + len(line_end) for r in records), np.int64, len(records))
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    data = b"".join(part for record in records for part in (record, line_end))
+    return from_buffer(
+        np.frombuffer(data, np.uint8),
+        offsets=offsets, positions=positions, line_end=line_end, source=source,
+    )
+
+
+def _batch(columns: dict[str, pa.Array], line_end: bytes) -> pa.RecordBatch:
+    fields = [
+        record_field(line_end) if name == "record" else pa.field(name, column.type)
+        for name, column in columns.items()
+    ]
+    return pa.RecordBatch.from_arrays(list(columns.values()), schema=pa.schema(fields))
+
+
+def with_keys(block: pa.RecordBatch, pair: KeyPair) -> pa.RecordBatch:
+    """Replace ``position`` by ``key``."""
+    keys = record_keys(pair, column(block, "position"))
+    at = block.schema.get_field_index("position")
+    return block.set_column(at, "key", pa.array(keys))
+
+
+def column(block: pa.RecordBatch, name: str) -> npt.NDArray[np.generic]:
+    """Return a numeric column as an array, without copying."""
+    out: npt.NDArray[np.generic] = block.column(name).to_numpy(zero_copy_only=True)
+    return out
+
+
+def extents(block: pa.RecordBatch) -> tuple[npt.NDArray[np.uint8], I64]:
+    """Return the record column's buffer and int64[n + 1] offsets into it, without copying."""
+    array = block.column("record")
+    _, offsets, values = array.buffers()
+    first = array.offset
+    where = np.frombuffer(offsets, np.int64)[first : first + len(array) + 1]
+    data = np.frombuffer(values, np.uint8) if values is not None else np.zeros(0, np.uint8)
+    return data, where
+
+
+def payload(block: pa.RecordBatch) -> memoryview:
+    """Return the bytes of all records, terminators included, one after another."""
+    values, offsets = extents(block)
+    return memoryview(values)[offsets[0] : offsets[-1]] if len(block) else memoryview(b"")
+
+
+def records(block: pa.RecordBatch) -> list[bytes]:
+    """Return the records as Python bytes, without terminators."""
+    cut = len(terminator(block))
+    return [value[: len(value) - cut] for value in block.column("record").to_pylist()]
+
+
+def footprint(rows: int, payload_bytes: int) -> int:
+    """Return the bytes of memory that so many records with so much payload take."""
+    return payload_bytes + rows * ROW_COST
+
+
+def block_footprint(block: pa.RecordBatch) -> int:
+    """Return the ``footprint`` of a block."""
+    if not len(block):
+        return 0
+    _, offsets = extents(block)
+    return footprint(len(block), int(offsets[-1] - offsets[0]))
+
+
+def slices(block: pa.RecordBatch, *, limit: int) -> Iterator[pa.RecordBatch]:
+    """Cut a block into slices with a footprint of at most ``limit``, one record at least each."""
+    if not len(block):
+        return
+    _, offsets = extents(block)
+    cost = (offsets[1:] - offsets[0]) + np.arange(1, len(block) + 1, dtype=np.int64) * ROW_COST
+    begin, spent = 0, 0
+    while begin < len(block):
+        end = max(int(np.searchsorted(cost, spent + limit, side="right")), begin + 1)
+        yield block.slice(begin, end - begin)
+        begin, spent = end, int(cost[end - 1])
+
+
+def join(blocks: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """Concatenate blocks of one schema and empty the list, so that its blocks can be freed."""
+    joined = blocks[0] if len(blocks) == 1 else pa.concat_batches(blocks)
+    blocks.clear()
+    return joined
+
+
+def sort_run(blocks: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """Join keyed blocks and sort them by key; empties the list.
+
+    Equal keys are left in any order: ``gather`` settles them when all of them are together.
+    """
+    joined = join(blocks)
+    return joined.take(pa.array(np.argsort(column(joined, "key"))))
+
+
+def gather(blocks: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """Join all the blocks of one range of keys and lay its records in their final order.
+
+    Ties of keys are broken by the records' bytes (twins are alike, so their order shows nowhere).
+    Empties the list.
+    """
+    joined = join(blocks)
+    keys = column(joined, "key")
+    order = np.argsort(keys)
+    ranked = keys[order]
+    tied = np.flatnonzero(ranked[1:] == ranked[:-1])
+    if len(tied):
+        column_ = joined.column("record")
+        for begin, end in _stretches(tied):
+            order[begin:end] = sorted(order[begin:end], key=lambda i: column_[int(i)].as_py())
+    return joined.take(pa.array(order))
+
+
+def _stretches(tied: npt.NDArray[np.intp]) -> Iterator[tuple[int, int]]:
+    """Yield [begin, end) of each stretch of equal keys, from the places i with key i == key i+1."""
+    for group in np.split(tied, np.flatnonzero(np.diff(tied) > 1) + 1):
+        yield int(group[0]), int(group[-1]) + 2
+
+
+def digests(block: pa.RecordBatch, *, sources: int) -> list[Digest]:
+    """Return a digest per source of a block's records.
+
+    Takes the hash columns where the block has them, else hashes the record column anew.
+    """
+    if not len(block):
+        return [Digest()] * sources
+    values, offsets = extents(block)
+    ends = offsets[1:] - len(terminator(block))
+    starts = offsets[:-1]
+    if "hash0" in block.schema.names:
+        hash0, hash1 = column(block, "hash0"), column(block, "hash1")
+    else:
+        hash0, hash1 = record_hashes(values, starts, ends)
+    return digests_by_source(block, hash0, hash1, ends - starts, sources=sources)
+
+
+def digests_by_source(
+    block: pa.RecordBatch, hash0: U64, hash1: U64, lengths: I64, *, sources: int
+) -> list[Digest]:
+    """Sum hashes of a block's records by its source column, if it has one."""
+    if sources == 1:
+        return [Digest.of_hashes(hash0, hash1, lengths)]
+    of = column(block, "source")
+    return [
+        Digest.of_hashes(hash0[mine], hash1[mine], lengths[mine])
+        for mine in (of == index for index in range(sources))
+    ]
+
+
+def add_digests(left: Iterable[Digest], right: Iterable[Digest]) -> list[Digest]:
+    """Add two lists of digests, source by source."""
+    return [a + b for a, b in zip(left, right, strict=True)]
+
+
+def without_hashes(block: pa.RecordBatch) -> pa.RecordBatch:
+    """Drop the hash columns."""
+    return block.select([n for n in block.schema.names if n not in ("hash0", "hash1")])
+
+
+def with_hashes(block: pa.RecordBatch) -> pa.RecordBatch:
+    """Put hash columns, computed anew, before the record column."""
+    values, offsets = extents(block)
+    hash0, hash1 = record_hashes(values, offsets[:-1], offsets[1:] - len(terminator(block)))
+    at = block.schema.get_field_index("record")
+    return block.add_column(at, "hash0", pa.array(hash0)).add_column(at + 1, "hash1", pa.array(hash1))
+
+
+def require_digests(block: pa.RecordBatch, expected: list[Digest], *, what: str) -> None:
+    """Raise LosslessError where a block's digests are not what they have to be."""
+    compare_digests(digests(block, sources=len(expected)), expected, what=what)
+
+
+def compare_digests(found: list[Digest], expected: list[Digest], *, what: str) -> None:
+    """Raise LosslessError, naming the source by its index, where digests differ."""
+    for source, (have, want) in enumerate(zip(found, expected, strict=True)):
+        if have != want:
+            raise LosslessError(
+                f"{what}: source {source} should have {want.records} records of {want.bytes} bytes "
+                f"with digest {want.to_json()['hash']}, but has {have.records} of {have.bytes} with "
+                f"{have.to_json()['hash']}; records were lost or changed on the way: check memory "
+                "and disk, then run again"
+            )

@@ -1,0 +1,83 @@
+"""Pages: pieces of a sorted run as bytes, the form in which payload rests or travels.
+
+A page is an Arrow IPC stream of one record batch, sorted by key, without hash columns; the digests
+of its records as they were read, one per source, go along in the batch's metadata. A segment (one
+bucket's part of one run) is one page, or several where it is larger than a page may be, so that a
+bucket over budget can be read in parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from transforms.kernels import blocks, ranges
+from transforms.kernels.digest import Digest
+
+TABLE = np.dtype([("first", "<u8"), ("length", "<u4"), ("rows", "<u4"), ("payload", "<u4")])
+"""A row per page of a spill file: first key, bytes of the page, records, bytes of the records."""
+
+_DIGEST = np.dtype([(name, "<u8") for name in ("records", "bytes", "hash0", "hash1")])
+_KEY = b"dovetail.digests"
+
+
+class Page(NamedTuple):
+    """A decoded page: its block, and the digest per source of what was read into it."""
+
+    block: pa.RecordBatch
+    digests: list[Digest]
+
+
+def encode_page(block: pa.RecordBatch, *, sources: int) -> pa.Buffer:
+    """Encode one sorted block, hash columns and all; they become the page's digests."""
+    packed = np.array(
+        [(d.records, d.bytes, d.hash0, d.hash1) for d in blocks.digests(block, sources=sources)],
+        _DIGEST,
+    )
+    bare = blocks.without_hashes(block)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, bare.schema) as writer:
+        writer.write_batch(bare, custom_metadata={_KEY: packed.tobytes()})
+    return sink.getvalue()
+
+
+def decode_page(data: pa.Buffer | bytes | memoryview) -> Page:
+    """Decode what ``encode_page`` gave, without copying the payload.
+
+    Raises:
+        pa.ArrowInvalid: where the bytes are not a page.
+    """
+    with pa.ipc.open_stream(data) as reader:
+        block, metadata = reader.read_next_batch_with_custom_metadata()
+    packed = np.frombuffer(metadata[_KEY], _DIGEST)
+    return Page(block, [Digest(*(int(field) for field in row)) for row in packed])
+
+
+def cut_run(
+    run: pa.RecordBatch, *, parts: int, page_bytes: int
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Cut a sorted run into (part of the key space, block of one page), in order of keys.
+
+    Args:
+        run: sorted by key.
+        parts: into how many equal ranges of keys the space is cut; no page crosses a boundary.
+        page_bytes: the footprint that a page may have, unless a single record has more.
+    """
+    places = ranges.cut(blocks.column(run, "key"), parts)
+    for part in np.flatnonzero(np.diff(places)):
+        begin, end = int(places[part]), int(places[part + 1])
+        for block in blocks.slices(run.slice(begin, end - begin), limit=page_bytes):
+            yield int(part), block
+
+
+def table_row(block: pa.RecordBatch, length: int) -> tuple[int, int, int, int]:
+    """Return a page's row of ``TABLE``."""
+    return (
+        block.column("key")[0].as_py(),
+        length,
+        len(block),
+        len(blocks.payload(block)),
+    )

@@ -1,0 +1,174 @@
+"""The plan: from sizes and memory to shards, buckets and runs. Pure arithmetic.
+
+The output depends on the number of shards only, which follows from recipe and listing. Everything
+else here changes how the work is cut, never a byte of what comes out.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from transforms.errors import UsageError
+
+MIB = 1 << 20
+SHARD_BYTES = 256 * MIB
+GIB = 1 << 30
+
+LAUNCHER_BASE = 190 * MIB
+"""What a launcher takes before it holds any payload: Python, Beam, Arrow, numpy."""
+WORKER_BASE = 150 * MIB
+"""What a further worker process takes before it holds any payload, shared pages split."""
+LEAST_PAYLOAD = 24 * MIB
+"""A worker with less would cut runs too small to be worth their overhead."""
+GOOD_PAYLOAD = 96 * MIB
+"""By default there are as many workers as each can have this much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Who shares the machine's memory.
+
+    Attributes:
+        count: bundles that run at once.
+        processes: worker processes beside the launcher; 0 where it does the work itself.
+        payload: bytes that one bundle may hold.
+    """
+
+    count: int
+    processes: int
+    payload: int
+
+    @property
+    def places(self) -> int:
+        """Bundles that run at once inside one process."""
+        return self.count if self.processes == 0 else self.count // self.processes
+
+
+def base_memory(processes: int) -> int:
+    """Return what the processes take before they hold any payload."""
+    return LAUNCHER_BASE + processes * WORKER_BASE
+
+
+def share_memory(memory: int, *, count: int, processes: int) -> Workers:
+    """Share ``memory`` (bytes, the whole machine's) among workers.
+
+    Raises:
+        UsageError: it is too little; says what works.
+    """
+    base = base_memory(processes)
+    least = base + count * LEAST_PAYLOAD
+    if memory < least:
+        need = math.ceil(least / MIB)
+        fewer = " or with --direct_num_workers=1" if count > 1 else ""
+        raise UsageError(
+            f"--memory={memory // MIB}MiB is too little for {count} worker"
+            f"{'s' if count > 1 else ''}, {base // MIB} MiB of which the processes themselves take; "
+            f"--memory={need}MiB works{fewer}"
+        )
+    return Workers(count, processes, (memory - base) // count)
+
+
+def count_workers(memory: int, *, cores: int, input_bytes: int) -> int:
+    """Return how many worker processes to start where nobody said: one a core, fewer where memory
+    is short, none (the launcher works itself) where the input is small or memory for one only."""
+    if input_bytes <= 64 * MIB:
+        return 1
+    for count in range(cores, 1, -1):
+        if (memory - base_memory(count)) // count >= GOOD_PAYLOAD:
+            return count
+    return 1
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How the work is cut.
+
+    Attributes:
+        partitions: ranges of keys that are grouped; for plain shards there is one a shard.
+        buckets: ranges of keys at which runs are cut into segments; a multiple of ``partitions``.
+        shards: how many, None where it follows from the count of records.
+        span_bytes: of an input file that one worker reads.
+        chunk_bytes: that are read at a time.
+        run_bytes: footprint at which a run is sorted and handed on.
+        bucket_bytes: footprint above which a range of keys is taken in halves.
+        page_bytes: footprint above which a segment is cut into pages.
+        record_limit: the most bytes that a record may have.
+    """
+
+    partitions: int
+    buckets: int
+    shards: int | None
+    span_bytes: int
+    chunk_bytes: int
+    run_bytes: int
+    bucket_bytes: int
+    page_bytes: int
+    record_limit: int
+
+
+def count_shards(input_bytes: int) -> int:
+    """Return the default number of shards: input bytes over 256 MiB, rounded up, one at least."""
+    return max(1, math.ceil(input_bytes / SHARD_BYTES))
+
+
+def make_plan(
+    *,
+    input_bytes: int,
+    workers: Workers,
+    num_shards: int | None = None,
+    shard_records: int | None = None,
+    held_whole: bool = False,
+) -> Plan:
+    """Plan a shuffle.
+
+    Args:
+        input_bytes: of all sources together.
+        workers: who does it, and with how much memory.
+        num_shards: asked for; by default one per 256 MiB.
+        shard_records: exactly this many records a shard (the last one has what is left).
+        held_whole: a partition is held in memory whole (the ``engine`` exchange).
+
+    Raises:
+        UsageError: a partition that has to be held whole doesn't fit; says what works.
+    """
+    # a run is alive twice while it is sorted, a bucket while it is gathered; a tenth for the rest
+    most = min(workers.payload * 10 // 23, GIB)
+    # large enough that segments (run * bucket / input) stay over 1 MiB, no larger: caches are small
+    wanted = max(math.isqrt(input_bytes * MIB), 64 * MIB)
+    size = min(most, wanted)
+    shards = None
+    if shard_records is None:
+        shards = num_shards or count_shards(input_bytes)
+        partitions = shards
+    else:
+        partitions = max(1, math.ceil(input_bytes / (size * 3 // 4)))
+    if held_whole and input_bytes / partitions > most * 3 / 4:
+        works = math.ceil(input_bytes / (most * 3 / 4))
+        raise UsageError(
+            f"--exchange=engine holds a shard in memory whole, and {partitions} of about "
+            f"{input_bytes // partitions // MIB} MiB don't fit; --num_shards={works} works, or "
+            "--exchange=files"
+        )
+    buckets = partitions
+    while input_bytes / buckets > size * 3 / 4:
+        buckets *= 2
+    span = min(max(input_bytes // (workers.count * 16), 4 * MIB), 256 * MIB)
+    return Plan(
+        partitions=partitions,
+        buckets=buckets,
+        shards=shards,
+        span_bytes=span,
+        chunk_bytes=min(2 * MIB, max(workers.payload // 32, MIB // 4)),
+        run_bytes=size,
+        bucket_bytes=size,
+        page_bytes=max(size // 8, MIB // 4),
+        record_limit=min(workers.payload // 4, GIB),
+    )
+
+
+def spill_bytes(*, input_bytes: int, records: int) -> int:
+    """Return what the spill files of a run take on disk: payload, and key and offset a record."""
+    return input_bytes + records * 16 + 16 * MIB
+
+

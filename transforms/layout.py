@@ -1,0 +1,46 @@
+"""The layout of a dataset's folder: which paths are ours."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from transforms import storage
+from transforms.errors import RunError
+
+MANIFEST = "manifest.json"
+MARKER = "_incomplete.json"
+DATA = "data"
+TEMPORARY = "_tmp-"
+"""Before the run's id: the folder below the output where a run writes before it publishes."""
+
+SPLIT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_SHARD = re.compile(SPLIT_NAME.pattern + r"-\d{5,}-of-\d{5,}(\.[A-Za-z0-9]+)*")
+
+
+def shard_path(*, split: str, number: int, of: int, extension: str) -> str:
+    """Return a shard's path below the dataset's folder, the Hugging Face hub's own naming."""
+    return f"{DATA}/{split}-{number:05d}-of-{of:05d}{extension}"
+
+
+def is_shard_name(name: str) -> bool:
+    """Return whether a file in ``data/`` has the name of a shard."""
+    return _SHARD.fullmatch(name) is not None
+
+
+def require_marker(output: str, run_id: str) -> None:
+    """Raise RunError where a run no longer owns its output.
+
+    A run that is thought dead may have late workers; they must not touch the next one's files.
+    """
+    url = storage.join(output, MARKER)
+    try:
+        with storage.open_read(url) as file:
+            owner = json.loads(file.read() or b"{}").get("id")
+    except FileNotFoundError:
+        owner = None
+    if owner != run_id:
+        raise RunError(
+            f"{output}: this run ({run_id}) no longer owns the output, which belongs to "
+            f"{owner or 'nobody'} now; nothing was published"
+        )

@@ -1,0 +1,113 @@
+"""From patterns to the files of a source, with the names that give records their identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transforms import storage
+from transforms.errors import InputError
+from transforms.layout import MANIFEST
+
+
+_WILD = "*?["
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One input file.
+
+    Attributes:
+        source: name of its source.
+        name: its path below the source's root, a part of its records' identity.
+        url: where it lies.
+        size: bytes.
+        version: changes when the file does.
+    """
+
+    source: str
+    name: str
+    url: str
+    size: int
+    version: str
+
+
+def list_source(source: str, patterns: Sequence[str]) -> list[SourceFile]:
+    """List the files of a source, sorted by name.
+
+    A pattern is a file, a folder (all files below it, save those whose name or folder begins with
+    a dot; of a folder with a manifest, the shards it lists) or a glob with ``*``, ``?``, ``[…]``
+    and ``**``. Names are paths below the source's root, the longest common folder of the patterns'
+    fixed parts.
+
+    Raises:
+        InputError: a pattern matches nothing, or two files have one name.
+    """
+    found: dict[str, tuple[Any, dict[str, Any]]] = {}
+    folders = []
+    for pattern in patterns:
+        fs, path = storage.filesystem(pattern)
+        folder, matches = _expand(fs, path)
+        if not matches:
+            raise InputError(
+                f"--input={pattern}: no file matches; check the path, and quote patterns so that "
+                "the shell leaves them alone"
+            )
+        folders.append(folder)
+        found |= {match: (fs, info) for match, info in matches.items()}
+    root = os.path.commonpath(folders) if len(folders) > 1 else folders[0]
+    files = []
+    names: dict[str, str] = {}
+    for path, (fs, info) in sorted(found.items()):
+        name = os.path.relpath(path, root).replace(os.sep, "/") if root else path
+        if name in names:
+            raise InputError(
+                f"source {source}: two files have the name {name}: {names[name]} and {path}; give "
+                "them to two sources (NAME=PATTERN) or rename one"
+            )
+        names[name] = path
+        files.append(
+            SourceFile(source, name, fs.unstrip_protocol(path), int(info["size"]),
+                       storage.version_of(info))
+        )
+    return sorted(files, key=lambda file: file.name)
+
+
+def _expand(fs: Any, path: str) -> tuple[str, dict[str, dict[str, Any]]]:
+    """Return a pattern's fixed folder, and info of the files that it matches, by path."""
+    if fs.isdir(path):
+        listed = f"{path.rstrip('/')}/{MANIFEST}"
+        if fs.exists(listed):
+            manifest = json.loads(fs.cat_file(listed))
+            paths = [f"{path.rstrip('/')}/{shard['path']}" for shard in manifest["shards"]]
+            return path, {p: fs.info(p) for p in paths}
+        return path, {p: info for p, info in fs.find(path, detail=True).items()
+                      if not _hidden(os.path.relpath(p, path))}
+    if fs.isfile(path) or not any(mark in path for mark in _WILD):
+        return os.path.dirname(path), {path: fs.info(path)} if fs.isfile(path) else {}
+    wild = min(path.index(mark) for mark in _WILD if mark in path)
+    folder = os.path.dirname(path[:wild])
+    return folder, {p: info for p, info in fs.glob(path, detail=True).items()
+                    if info["type"] != "directory"}
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+def fingerprint(files: Iterable[SourceFile]) -> str:
+    """Return a hash of a listing: it changes when a file comes, goes or changes."""
+    hasher = hashlib.blake2b(digest_size=16)
+    for file in files:
+        hasher.update(repr((file.source, file.name, file.url, file.version)).encode())
+    return hasher.hexdigest()
+
+
+def extension(files: Iterable[SourceFile]) -> str:
+    """Return the extension that all files share, ``.txt`` where they don't."""
+    found = {os.path.splitext(file.name)[1] for file in files}
+    return found.pop() or ".txt" if len(found) == 1 else ".txt"

@@ -1,0 +1,231 @@
+"""The manifest: what was read, what was written, and the proof that they are the same."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Literal
+
+import apache_beam as beam
+from pydantic import BaseModel, ConfigDict
+
+from transforms import layout, storage
+from transforms.errors import DataError, LosslessError
+from transforms.kernels import blocks
+from transforms.kernels.digest import Digest
+from transforms.kernels.randomness import ORDER_VERSION
+from transforms.listing import SourceFile, fingerprint
+from transforms.read import SpanReport
+from transforms.version import VERSION
+from transforms.write import ShardReport
+
+FORMAT_VERSION = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DigestEntry(_Part):
+    """A digest: records, their bytes without line ends, and two 64-bit sums as 32 hex digits."""
+
+    records: int
+    bytes: int
+    hash: str
+
+
+class FileEntry(_Part):
+    """An input file: its name below the source's root, its size in bytes, what was read of it."""
+
+    name: str
+    size: int
+    records: int
+    digest: DigestEntry
+
+
+class SourceEntry(_Part):
+    """A source and its files, sorted by name."""
+
+    name: str
+    digest: DigestEntry
+    files: list[FileEntry]
+
+
+class ShardEntry(_Part):
+    """A shard: its path below the manifest's folder, and what it holds."""
+
+    path: str
+    records: int
+    bytes: int
+    sha256: str
+
+
+class Manifest(_Part):
+    """``manifest.json``. ``bytes`` are those of the shard files."""
+
+    format: Literal["dovetail-manifest"] = "dovetail-manifest"
+    format_version: int = FORMAT_VERSION
+    order_version: int = ORDER_VERSION
+    run_id: str
+    started: str
+    ended: str
+    seed: int
+    epoch: int
+    records: int
+    bytes: int
+    digest: DigestEntry
+    recipe: dict[str, Any]
+    separator: int
+    header_bytes: int
+    shards: list[ShardEntry]
+    sources: list[SourceEntry]
+    versions: dict[str, str]
+
+
+def now() -> str:
+    """Return the time as ISO 8601, in UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what shapes the output."""
+    return {
+        "dovetail": VERSION,
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("apache-beam", "fsspec", "numpy", "pyarrow")},
+    }
+
+
+@dataclass(eq=False, kw_only=True)
+class WriteManifest(beam.PTransform):  # type: ignore[misc]
+    """Compare what was read with what was written, and write the manifest last of all.
+
+    ``(spans, shards) -> None``, a tuple of PCollections of SpanReport and of ShardReport.
+
+    Attributes:
+        output: URL of the dataset's folder.
+        sources: names of the sources.
+        recipe: what determines the output, as JSON-able data.
+        seed, epoch, started: for the manifest.
+        separator, header_bytes: what a reader needs to find the records again.
+        run_id: as for WriteShards.
+        expected: ``fingerprint`` of the listing that has to be read whole, if there was one.
+    """
+
+    output: str
+    sources: Sequence[str]
+    recipe: dict[str, Any]
+    seed: int
+    epoch: int
+    started: str
+    separator: int = 10
+    header_bytes: int = 0
+    run_id: str = ""
+    expected: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, reports: Any) -> Any:
+        """One step, which waits for both branches."""
+        spans, shards = reports
+        return (
+            shards.pipeline
+            | "Once" >> beam.Create([None])
+            | "CheckAndWrite"
+            >> beam.Map(
+                _check_and_write,
+                beam.pvalue.AsList(spans), beam.pvalue.AsList(shards), config=self,
+            )
+        )
+
+
+def _check_and_write(
+    _: None, spans: list[SpanReport], shards: list[ShardReport], config: WriteManifest
+) -> None:
+    manifest = make_manifest(spans, shards, config)
+    url = storage.join(config.output, layout.MANIFEST)
+    temporary = storage.join(config.output, layout.TEMPORARY + config.run_id, layout.MANIFEST)
+    with storage.open_write(temporary) as file:
+        storage.write_all(file, manifest.model_dump_json(indent=1).encode() + b"\n")
+    if config.run_id:
+        layout.require_marker(config.output, config.run_id)
+    storage.rename(temporary, url)
+
+
+def make_manifest(
+    spans: Sequence[SpanReport], shards: Sequence[ShardReport], config: WriteManifest
+) -> Manifest:
+    """Compare and sum up.
+
+    Raises:
+        LosslessError: a shard is missing or double, or a source's digests differ.
+        DataError: a file was not read whole.
+    """
+    shards = sorted(shards, key=lambda shard: shard.number)
+    of = shards[0].of if shards else 0
+    if [shard.number for shard in shards] != list(range(of)) or not shards:
+        raise LosslessError(
+            f"expected shards 0 to {of - 1}, got {[shard.number for shard in shards]}; this is a "
+            "fault of Dovetail or of the runner: please report it"
+        )
+    files: dict[SourceFile, list[SpanReport]] = defaultdict(list)
+    for span in spans:
+        files[span.file].append(span)
+    listing = sorted(files, key=lambda file: (file.source, file.name))
+    if config.expected is not None and fingerprint(listing) != config.expected:
+        raise LosslessError("not all of the files that were listed were read; run again")
+    entries: dict[str, list[FileEntry]] = {name: [] for name in config.sources}
+    read: dict[str, Digest] = dict.fromkeys(config.sources, Digest())
+    for file in listing:
+        digest = _file_digest(file, files[file])
+        read[file.source] += digest
+        entries[file.source].append(
+            FileEntry(name=file.name, size=file.size, records=digest.records, digest=_entry(digest))
+        )
+    written = [Digest.total(shard.digests[i] for shard in shards) for i in range(len(read))]
+    blocks.compare_digests(
+        written, list(read.values()), what=f"the sources {', '.join(read)}, counted from 0"
+    )
+    total = Digest.total(written)
+    return Manifest(
+        run_id=config.run_id,
+        started=config.started,
+        ended=now(),
+        seed=config.seed,
+        epoch=config.epoch,
+        records=total.records,
+        bytes=sum(shard.bytes for shard in shards),
+        digest=_entry(total),
+        recipe=config.recipe,
+        separator=config.separator,
+        header_bytes=config.header_bytes,
+        shards=[
+            ShardEntry(path=s.path, records=s.records, bytes=s.bytes, sha256=s.sha256)
+            for s in shards
+        ],
+        sources=[
+            SourceEntry(name=name, digest=_entry(read[name]), files=entries[name]) for name in read
+        ],
+        versions=versions(),
+    )
+
+
+def _file_digest(file: SourceFile, spans: list[SpanReport]) -> Digest:
+    """Add up a file's spans; every byte must be a record's, a line end's or the header's."""
+    digest = Digest.total(span.digest for span in spans)
+    covered = digest.bytes + digest.records + sum(s.header - s.open_end for s in spans)
+    if file.url and covered != file.size:
+        raise DataError(
+            f"{file.url}: expected to read {file.size} bytes, read {covered}; the file changed "
+            "during the run, or its storage is at fault: run again"
+        )
+    return digest
+
+
+def _entry(digest: Digest) -> DigestEntry:
+    return DigestEntry(**digest.to_json())

@@ -1,0 +1,186 @@
+"""The in-bucket shuffle, with count and gather: groups to shards whose records are in order."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from transforms.exchange import BlockGroup, GroupCoder, MemoryGroup, OverLimit, expected_digests
+from transforms.kernels import blocks, pages, ranges
+from transforms.kernels.digest import Digest
+from transforms.kernels.ranges import KeyRange
+
+
+class Ordered(NamedTuple):
+    """Records in their final order, and what their digests per source have to be."""
+
+    block: pa.RecordBatch
+    expected: list[Digest]
+
+
+class Piece(NamedTuple):
+    """Records of one range of keys, in order of keys, without the first ``skip``, at most ``take``."""
+
+    group: BlockGroup
+    part: KeyRange
+    skip: int = 0
+    take: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """What one output file holds. Nothing is sorted before ``ordered`` is walked.
+
+    Attributes:
+        number, of: its place among the shards.
+        pieces: in the order of their keys.
+    """
+
+    number: int
+    of: int
+    pieces: tuple[Piece, ...]
+
+    def ordered(self, *, limit: int, sources: int) -> Iterator[Ordered]:
+        """Yield the shard's records in order, one bucket of at most ``limit`` bytes in memory."""
+        for piece in self.pieces:
+            yield from gather_piece(piece, limit=limit, sources=sources)
+
+
+def gather_piece(piece: Piece, *, limit: int, sources: int) -> Iterator[Ordered]:
+    """Read, sort and yield a piece; a range over ``limit`` is taken by its next key bits."""
+    skip, left = piece.skip, piece.take
+    waiting = [piece.part]
+    while waiting and left != 0:
+        part = waiting.pop()
+        try:
+            if piece.group.estimate(part) > limit and part.low < part.high - 1:
+                raise OverLimit
+            found = piece.group.read(part, limit=limit)
+        except OverLimit:
+            waiting.extend(reversed(part.halves()))
+            continue
+        if not found:
+            continue
+        expected = expected_digests(found, sources=sources)
+        block = blocks.gather(_take_blocks(found))
+        whole = len(block)
+        wanted = block.slice(min(skip, whole), left)
+        skip -= min(skip, whole)
+        if left is not None:
+            left -= len(wanted)
+        if len(wanted) < whole:  # the rest is in another shard: check here, where all of it is
+            blocks.require_digests(block, expected, what="a bucket at a shard's edge")
+            expected = blocks.digests(wanted, sources=sources)
+        if len(wanted):
+            yield Ordered(wanted, expected)
+
+
+def _take_blocks(found: list[pages.Page]) -> list[pa.RecordBatch]:
+    out = [page.block for page in found]
+    found.clear()
+    return out
+
+
+@dataclass(eq=False, kw_only=True)
+class ShuffleWithinBuckets(beam.PTransform):  # type: ignore[misc]
+    """Lay groups out as shards: (partition, BlockGroup) -> Shard.
+
+    Attributes:
+        partitions: how many groups there are; without ``shard_records`` each is a shard.
+        shard_records: exactly so many records a shard, the last one with what is left.
+        bucket_bytes: footprint that is sorted at once, where groups are cut at records.
+        sources: how many sources the records are of.
+    """
+
+    partitions: int
+    shard_records: int | None = None
+    bucket_bytes: int = 64 << 20
+    sources: int = 1
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, groups: Any) -> Any:
+        """Keep groups as shards, or count, cut and gather."""
+        if self.shard_records is None:
+            return groups | "AsShards" >> beam.MapTuple(
+                functools.partial(_as_shard, self.partitions)
+            )
+        counts = groups | "Count" >> beam.MapTuple(lambda part, group: (part, group.records))
+        return (
+            groups
+            | "CutAtRecords" >> beam.ParDo(_CutAtRecords(self), beam.pvalue.AsDict(counts))
+            .with_output_types(tuple[int, bytes])
+            | "GatherPieces" >> beam.GroupByKey()
+            | "Gathered" >> beam.MapTuple(_gathered)
+        )
+
+
+def _as_shard(of: int, partition: int, group: BlockGroup) -> Shard:
+    return Shard(partition, of, (Piece(group, KeyRange(partition, of)),))
+
+
+def _gathered(number: int, packed: Iterable[bytes]) -> Shard:
+    decode = GroupCoder().decode
+    found = [pickle.loads(data) for data in packed]
+    pieces = sorted(
+        (KeyRange(*part), skip, take, group) for part, skip, take, group, _ in found
+    )
+    return Shard(
+        number,
+        found[0][-1],
+        tuple(Piece(decode(group), part, skip, take) for part, skip, take, group in pieces),
+    )
+
+
+class _CutAtRecords(beam.DoFn):  # type: ignore[misc]
+    """Say which records of each group go to which shard."""
+
+    def __init__(self, config: ShuffleWithinBuckets) -> None:
+        self._config = config
+
+    def process(
+        self, element: tuple[int, BlockGroup], counts: dict[int, int]
+    ) -> Iterator[tuple[int, bytes]]:
+        partition, group = element
+        config = self._config
+        size = config.shard_records
+        assert size is not None
+        total = sum(counts.values())
+        of = max(1, -(-total // size))
+        rank = sum(counts[i] for i in range(partition))
+        if total == 0 and partition == 0:
+            yield 0, self._pack(Piece(group, KeyRange(0, config.partitions), 0, 0), 1)
+        beyond = rank + group.records
+        first = rank
+        while first < beyond:
+            number = first // size
+            end = min(beyond, (number + 1) * size)
+            piece = Piece(group, KeyRange(partition, config.partitions), first - rank, end - first)
+            yield number, self._pack(self._own(piece), of)
+            first = end
+
+    def _own(self, piece: Piece) -> Piece:
+        """Cut a group that is held down to the piece: its payload travels."""
+        if not isinstance(piece.group, MemoryGroup):
+            return piece
+        config = self._config
+        encoded = [
+            pages.encode_page(
+                blocks.with_hashes(ordered.block), sources=config.sources
+            ).to_pybytes()
+            for ordered in gather_piece(piece, limit=config.bucket_bytes, sources=config.sources)
+        ]
+        return Piece(MemoryGroup(encoded), piece.part)
+
+    def _pack(self, piece: Piece, of: int) -> bytes:
+        return pickle.dumps(
+            (tuple(piece.part), piece.skip, piece.take, piece.group.to_bytes(), of), protocol=5
+        )
