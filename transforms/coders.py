@@ -22,6 +22,11 @@ class BlockCoder(beam.coders.Coder):
         with pa.ipc.open_stream(encoded) as reader:
             return reader.read_next_batch()
 
+    def estimate_size(self, value: pa.RecordBatch) -> int:
+        """Return about the encoded size; Beam samples it, and must not encode a block for it."""
+        size: int = value.nbytes
+        return size
+
     def is_deterministic(self) -> bool:
         """Equal blocks need not have equal bytes (slices keep their padding)."""
         return False

@@ -51,6 +51,9 @@ class BlockGroup(ABC):
             RunError: a page is damaged.
         """
 
+    def release(self) -> None:
+        """Give back the storage behind the group, which can't be read afterwards."""
+
     @abstractmethod
     def to_bytes(self) -> bytes:
         """Return a form that travels through a runner."""
@@ -67,6 +70,10 @@ class GroupCoder(beam.coders.Coder):  # type: ignore[misc]
         """Return the group."""
         kind, content = pickle.loads(encoded)
         return FileGroup(content) if kind == "files" else MemoryGroup(content)
+
+    def estimate_size(self, value: BlockGroup) -> int:
+        """Return 0: Beam samples sizes for its metrics, and must not encode a group for one."""
+        return 0
 
     def is_deterministic(self) -> bool:
         """Groups are no keys."""
@@ -156,9 +163,6 @@ class FileGroup(BlockGroup):
             + [base + np.cumsum(table["length"], dtype=np.int64) - table["length"]
                for (_, base, _), table in zip(parts, tables, strict=True)]
         )
-        # keys of a page lie below the next one's first, where there is one in the same file
-        self._next = np.append(self._table["first"][1:], np.uint64(0))
-        self._next[self._ends[sizes > 0] - 1] = np.uint64(ranges.SPACE - 1)
 
     @property
     def records(self) -> int:
@@ -171,21 +175,15 @@ class FileGroup(BlockGroup):
     def _inside(self, part: KeyRange) -> Any:
         """Return which pages may have records in a range."""
         below = self._table["first"] <= np.uint64(part.high - 1)
-        single = self._table["rows"] == 1
-        above = np.where(single, self._table["first"], self._next) >= np.uint64(part.low)
+        above = self._table["last"] >= np.uint64(part.low)
         return below & above
 
     def estimate(self, part: KeyRange) -> int:
         """Return about the footprint of a range's records: keys are uniform inside a page."""
-        mine = self._inside(part)
-        rows = self._table[mine]
-        first = rows["first"].astype(np.float64)
-        beyond = self._next[mine].astype(np.float64)
-        low = np.maximum(first, float(part.low))
-        share = np.maximum(np.minimum(beyond, float(part.high)) - low, 1.0) / np.maximum(
-            beyond - first, 1.0
-        )
-        share = np.where(rows["rows"] == 1, 1.0, np.minimum(share, 1.0))
+        rows = self._table[self._inside(part)]
+        first, last = rows["first"].astype(np.float64), rows["last"].astype(np.float64)
+        shared = np.minimum(last, float(part.high)) - np.maximum(first, float(part.low))
+        share = np.where(last > first, shared / np.maximum(last - first, 1.0), 1.0)
         return int((self._footprints(rows) * share).sum())
 
     def read(self, part: KeyRange, *, limit: int) -> list[Page]:
@@ -201,6 +199,12 @@ class FileGroup(BlockGroup):
             begin = int(self._offset[rows[0]])
             end = int(self._offset[rows[-1]]) + int(self._table["length"][rows[-1]])
             yield from _read_pages(url, begin, end, self._table["length"][rows])
+
+    def release(self) -> None:
+        """Give the group's stretches of the spill files back to the disk."""
+        for url, base, rows in self._parts:
+            size = int(np.frombuffer(rows, TABLE)["length"].sum(dtype=np.int64))
+            storage.punch_hole(url, base, size)
 
     def to_bytes(self) -> bytes:
         """Return the references."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +77,11 @@ def list_source(source: str, patterns: Sequence[str]) -> list[SourceFile]:
     return sorted(files, key=lambda file: file.name)
 
 
+def list_sources(sources: Mapping[str, Sequence[str]]) -> list[SourceFile]:
+    """List all sources' files, sorted by source and name; errors as of ``list_source``."""
+    return [file for name in sorted(sources) for file in list_source(name, sources[name])]
+
+
 def _expand(fs: Any, path: str) -> tuple[str, dict[str, dict[str, Any]]]:
     """Return a pattern's fixed folder, and info of the files that it matches, by path."""
     if fs.isdir(path):
@@ -93,6 +98,15 @@ def _expand(fs: Any, path: str) -> tuple[str, dict[str, dict[str, Any]]]:
     folder = os.path.dirname(path[:wild])
     return folder, {p: info for p, info in fs.glob(path, detail=True).items()
                     if info["type"] != "directory"}
+
+
+def fixed_folder(pattern: str) -> str | None:
+    """Return the folder everything below which a pattern may match, None where it goes no deeper
+    than the files it names."""
+    fs, path = storage.filesystem(pattern)
+    if fs.isdir(path) and not fs.exists(f"{path.rstrip('/')}/{MANIFEST}"):
+        return str(path)
+    return os.path.dirname(path[: path.index("**")]) if "**" in path else None
 
 
 def _hidden(name: str) -> bool:

@@ -6,22 +6,18 @@ import datetime
 import platform
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Literal
 
-import apache_beam as beam
 from pydantic import BaseModel, ConfigDict
 
-from transforms import layout, storage
 from transforms.errors import DataError, LosslessError
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import ORDER_VERSION
 from transforms.listing import SourceFile, fingerprint
-from transforms.read import SpanReport
+from transforms.reports import ShardReport, SpanReport
 from transforms.version import VERSION
-from transforms.write import ShardReport
 
 FORMAT_VERSION = 1
 
@@ -100,67 +96,21 @@ def versions() -> dict[str, str]:
     }
 
 
-@dataclass(eq=False, kw_only=True)
-class WriteManifest(beam.PTransform):  # type: ignore[misc]
-    """Compare what was read with what was written, and write the manifest last of all.
-
-    ``(spans, shards) -> None``, a tuple of PCollections of SpanReport and of ShardReport.
-
-    Attributes:
-        output: URL of the dataset's folder.
-        sources: names of the sources.
-        recipe: what determines the output, as JSON-able data.
-        seed, epoch, started: for the manifest.
-        separator, header_bytes: what a reader needs to find the records again.
-        run_id: as for WriteShards.
-        expected: ``fingerprint`` of the listing that has to be read whole, if there was one.
-    """
-
-    output: str
-    sources: Sequence[str]
-    recipe: dict[str, Any]
-    seed: int
-    epoch: int
-    started: str
-    separator: int = 10
-    header_bytes: int = 0
-    run_id: str = ""
-    expected: str | None = None
-
-    def __post_init__(self) -> None:
-        super().__init__()
-
-    def expand(self, reports: Any) -> Any:
-        """One step, which waits for both branches."""
-        spans, shards = reports
-        return (
-            shards.pipeline
-            | "Once" >> beam.Create([None])
-            | "CheckAndWrite"
-            >> beam.Map(
-                _check_and_write,
-                beam.pvalue.AsList(spans), beam.pvalue.AsList(shards), config=self,
-            )
-        )
-
-
-def _check_and_write(
-    _: None, spans: list[SpanReport], shards: list[ShardReport], config: WriteManifest
-) -> None:
-    manifest = make_manifest(spans, shards, config)
-    url = storage.join(config.output, layout.MANIFEST)
-    temporary = storage.join(config.output, layout.TEMPORARY + config.run_id, layout.MANIFEST)
-    with storage.open_write(temporary) as file:
-        storage.write_all(file, manifest.model_dump_json(indent=1).encode() + b"\n")
-    if config.run_id:
-        layout.require_marker(config.output, config.run_id)
-    storage.rename(temporary, url)
-
-
 def make_manifest(
-    spans: Sequence[SpanReport], shards: Sequence[ShardReport], config: WriteManifest
+    spans: Sequence[SpanReport],
+    shards: Sequence[ShardReport],
+    *,
+    sources: Sequence[str],
+    recipe: dict[str, Any],
+    seed: int,
+    epoch: int,
+    started: str,
+    separator: int,
+    header_bytes: int,
+    run_id: str,
+    expected: str | None,
 ) -> Manifest:
-    """Compare and sum up.
+    """Compare what was read with what was written, and sum up; arguments as of WriteManifest.
 
     Raises:
         LosslessError: a shard is missing or double, or a source's digests differ.
@@ -177,10 +127,10 @@ def make_manifest(
     for span in spans:
         files[span.file].append(span)
     listing = sorted(files, key=lambda file: (file.source, file.name))
-    if config.expected is not None and fingerprint(listing) != config.expected:
+    if expected is not None and fingerprint(listing) != expected:
         raise LosslessError("not all of the files that were listed were read; run again")
-    entries: dict[str, list[FileEntry]] = {name: [] for name in config.sources}
-    read: dict[str, Digest] = dict.fromkeys(config.sources, Digest())
+    entries: dict[str, list[FileEntry]] = {name: [] for name in sources}
+    read: dict[str, Digest] = dict.fromkeys(sources, Digest())
     for file in listing:
         digest = _file_digest(file, files[file])
         read[file.source] += digest
@@ -193,17 +143,17 @@ def make_manifest(
     )
     total = Digest.total(written)
     return Manifest(
-        run_id=config.run_id,
-        started=config.started,
+        run_id=run_id,
+        started=started,
         ended=now(),
-        seed=config.seed,
-        epoch=config.epoch,
+        seed=seed,
+        epoch=epoch,
         records=total.records,
         bytes=sum(shard.bytes for shard in shards),
         digest=_entry(total),
-        recipe=config.recipe,
-        separator=config.separator,
-        header_bytes=config.header_bytes,
+        recipe=recipe,
+        separator=separator,
+        header_bytes=header_bytes,
         shards=[
             ShardEntry(path=s.path, records=s.records, bytes=s.bytes, sha256=s.sha256)
             for s in shards

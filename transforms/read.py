@@ -13,9 +13,11 @@ from transforms import coders as coders  # registers the coder of blocks
 from transforms import storage
 from transforms.errors import DataError
 from transforms.formats import lines
+from transforms.formats.lines import LineFormat
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
-from transforms.listing import SourceFile, fingerprint, list_source
+from transforms.listing import SourceFile, fingerprint, list_sources
+from transforms.reports import SpanReport
 from transforms.worker import follow_launcher
 
 
@@ -33,37 +35,6 @@ class Span:
     file: SourceFile
     start: int
     stop: int
-
-
-@dataclass(frozen=True, slots=True)
-class SpanReport:
-    """What was read of a span, for the manifest.
-
-    Attributes:
-        digest: of its records.
-        header: bytes of the file's header, counted in the span that begins the file.
-        open_end: 1 where the file's last line had no separator, else 0.
-    """
-
-    file: SourceFile
-    digest: Digest
-    header: int
-    open_end: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class LineFormat:
-    """How line files are read and written.
-
-    Attributes:
-        separator: the byte that ends a line, 0 to 255.
-        header_lines: lines at the top of every file that are no records.
-        header: those lines, their ends included, the same in every file.
-    """
-
-    separator: int = 10
-    header_lines: int = 0
-    header: bytes = b""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -103,11 +74,6 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
         return spans | "ReadSpans" >> beam.ParDo(_ReadSpans(self)).with_outputs(
             "spans", main="blocks"
         )
-
-
-def list_sources(sources: Mapping[str, Sequence[str]]) -> list[SourceFile]:
-    """List all sources' files, sorted by source and name; errors as of ``list_source``."""
-    return [file for name in sorted(sources) for file in list_source(name, sources[name])]
 
 
 def cut_spans(files: Iterable[SourceFile], span_bytes: int) -> Iterator[Span]:

@@ -53,6 +53,13 @@ class Shard:
             yield from gather_piece(piece, limit=limit, sources=sources)
 
 
+    def release(self) -> None:
+        """Give back the storage of groups that no other shard shares."""
+        for piece in self.pieces:
+            if piece.take is None:
+                piece.group.release()
+
+
 def gather_piece(piece: Piece, *, limit: int, sources: int) -> Iterator[Ordered]:
     """Read, sort and yield a piece; a range over ``limit`` is taken by its next key bits."""
     skip, left = piece.skip, piece.take

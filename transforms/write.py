@@ -1,10 +1,10 @@
-"""Writing shards: in order, digested as they are written, published whole."""
+"""Writing: shards in order, digested as they are written, published whole; the manifest last."""
 
 from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,22 +17,11 @@ from transforms.errors import DataError
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest, record_hashes
 from transforms.kernels.lines import line_offsets
-from transforms.read import LineFormat
+from transforms.formats.lines import LineFormat
+from transforms.manifest import make_manifest
+from transforms.reports import ShardReport, SpanReport
 from transforms.shuffle import Ordered, Shard
 from transforms.worker import follow_launcher
-
-
-@dataclass(frozen=True, slots=True)
-class ShardReport:
-    """What one shard came out as, for the manifest."""
-
-    number: int
-    of: int
-    path: str
-    records: int
-    bytes: int
-    sha256: str
-    digests: list[Digest]
 
 
 @dataclass(eq=False, kw_only=True)
@@ -51,6 +40,8 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
         bucket_bytes: footprint of what is sorted at once.
         sources: how many sources the records are of.
         places: how many bundles of a process hold payload.
+        release: give a plain shard's spill space back once it is published; only where the runner
+            never runs a writer a second time.
         launcher: pid of the local process whose end ends the workers.
     """
 
@@ -62,6 +53,7 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
     bucket_bytes: int = 64 << 20
     sources: int = 1
     places: int = 1
+    release: bool = False
     launcher: int | None = None
 
     def __post_init__(self) -> None:
@@ -93,9 +85,9 @@ class _Write(beam.DoFn):  # type: ignore[misc]
                 shard.ordered(limit=config.bucket_bytes, sources=config.sources),
                 shard=shard, path=path, line_format=config.line_format, sources=config.sources,
             )
-        if config.run_id:
-            layout.require_marker(config.output, config.run_id)
-        storage.rename(temporary, storage.join(config.output, path))
+        _publish(temporary, config.output, path, run_id=config.run_id)
+        if config.release:
+            shard.release()
         yield report
 
 
@@ -145,3 +137,68 @@ def _digest_lines(
     return blocks.digests_by_source(
         block, hash0, hash1, np.diff(offsets) - 1, sources=sources
     )
+
+
+@dataclass(eq=False, kw_only=True)
+class WriteManifest(beam.PTransform):  # type: ignore[misc]
+    """Compare what was read with what was written, and write the manifest last of all.
+
+    ``(spans, shards) -> None``, a tuple of PCollections of SpanReport and of ShardReport.
+
+    Attributes:
+        output: URL of the dataset's folder.
+        sources: names of the sources.
+        recipe: what determines the output, as JSON-able data.
+        seed, epoch, started: for the manifest.
+        separator, header_bytes: what a reader needs to find the records again.
+        run_id: as for WriteShards.
+        expected: ``fingerprint`` of the listing that has to be read whole, if there was one.
+    """
+
+    output: str
+    sources: Sequence[str]
+    recipe: dict[str, Any]
+    seed: int
+    epoch: int
+    started: str
+    separator: int = 10
+    header_bytes: int = 0
+    run_id: str = ""
+    expected: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, reports: Any) -> Any:
+        """One step, which waits for both branches."""
+        spans, shards = reports
+        return (
+            shards.pipeline
+            | "Once" >> beam.Create([None])
+            | "CheckAndWrite"
+            >> beam.Map(
+                _write_manifest, beam.pvalue.AsList(spans), beam.pvalue.AsList(shards), config=self
+            )
+        )
+
+
+def _write_manifest(
+    _: None, spans: list[SpanReport], shards: list[ShardReport], config: WriteManifest
+) -> None:
+    manifest = make_manifest(
+        spans, shards,
+        sources=config.sources, recipe=config.recipe, seed=config.seed, epoch=config.epoch,
+        started=config.started, separator=config.separator, header_bytes=config.header_bytes,
+        run_id=config.run_id, expected=config.expected,
+    )
+    temporary = storage.join(config.output, layout.TEMPORARY + config.run_id, layout.MANIFEST)
+    with storage.open_write(temporary) as file:
+        storage.write_all(file, manifest.model_dump_json(indent=1).encode() + b"\n")
+    _publish(temporary, config.output, layout.MANIFEST, run_id=config.run_id)
+
+
+def _publish(temporary: str, output: str, path: str, *, run_id: str) -> None:
+    """Rename a finished file to its place, as long as the output is still this run's."""
+    if run_id:
+        layout.require_marker(output, run_id)
+    storage.rename(temporary, storage.join(output, path))

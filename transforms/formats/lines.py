@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
@@ -25,6 +26,21 @@ MAGIC = {
 }
 _OVERREAD = 1 << 16  # past a span's end, to finish its last line
 _ROWS = 1 << 17  # of a block: lines of no length must not make a block of a chunk's bytes of rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineFormat:
+    """How line files are read and written.
+
+    Attributes:
+        separator: the byte that ends a line, 0 to 255.
+        header_lines: lines at the top of every file that are no records.
+        header: those lines, their ends included, the same in every file.
+    """
+
+    separator: int = 10
+    header_lines: int = 0
+    header: bytes = b""
 
 
 def refuse_other_formats(head: bytes, name: str) -> None:

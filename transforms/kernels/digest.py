@@ -3,7 +3,8 @@
 Of every record two 64-bit hashes are taken and summed mod 2**64 over the records, beside their
 count and bytes. A record of L bytes is read as little-endian 64-bit words w_0 … w_m, the last one
 filled with zeros (no bytes at all: one word of 0). Each word is premixed,
-``u = w ^ (w >> 32); v = u * C mod 2**64; v = v ^ (v >> 29)``, so that no bit of a word is weak, then
+``v = (w ^ (w >> 32)) * C mod 2**64``, because in a sum mod 2**64 the high bits of a word are weak
+(words that differ in their top three bits could swap places unseen); then
 
     hash_k = mix((sum over i of v_i * R_k**i mod 2**64) ^ mix(L + k + 1))
 
@@ -14,6 +15,7 @@ finds accidents, and each shard's SHA-256 stands beside it in the manifest.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +32,7 @@ _MASK64 = 2**64 - 1
 _C = np.uint64(0x9FB21C651E98DF25)
 _RADIX = (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03)
 _WORDS = 1 << 15  # of a chunk: its scratch arrays stay in a core's cache
-_S29, _S32, _S64 = np.uint64(29), np.uint64(32), np.uint64(64)
+_S32, _S64 = np.uint64(32), np.uint64(64)
 _LOW = np.array([(1 << (8 * k)) - 1 for k in range(9)], np.uint64)  # keeps the k low bytes
 
 
@@ -83,29 +85,44 @@ def record_hashes(values: U8, starts: I64, ends: I64) -> tuple[U64, U64]:
     return first, second
 
 
+class _Scratch(threading.local):
+    """Arrays of one chunk, kept from call to call: fresh ones cost page faults."""
+
+    def __init__(self) -> None:
+        self.aligned = np.empty(_WORDS * 2 + 2, np.uint64)  # a record of 1 byte has a word too
+        self.word = np.empty(_WORDS, np.uint64)
+        self.spare = np.empty(_WORDS, np.uint64)
+
+
+_scratch = _Scratch()
+
+
 def _chunk_sums(values: U8, starts: I64, lengths: I64, words: I64, first: I64) -> list[U64]:
     """Sum the words of records that together have at most _WORDS of them.
 
     ``first`` is the place of each record's first word among the chunk's.
     """
     low = int(starts[0])
-    high = int(starts[-1] + lengths[-1])
-    aligned = np.zeros((high - low) // 8 + 2, np.uint64)  # zeros past the end, read by the last word
-    aligned.view(np.uint8)[: high - low] = values[low:high]
+    size = int(starts[-1] + lengths[-1]) - low
+    span = size // 8 + 2  # zeros past the end, read by the last word
+    aligned = _scratch.aligned[:span] if span <= 2 * _WORDS else np.empty(span, np.uint64)
+    aligned[-2:] = 0
+    aligned.view(np.uint8)[:size] = values[low : low + size]
     at = starts - low
-    # a record's word k lies across two aligned words of the copy, shifted by the start's low bits
     total = int(first[-1] + words[-1])
+    word, spare = _scratch.word[:total], _scratch.spare[:total]
     index = np.repeat((at >> 3) - first, words)
     index += _STEP[:total]
-    shift = np.repeat(((at & 7) << 3).astype(np.uint64), words)
-    word = aligned.take(index)
-    index += 1
-    spare = aligned.take(index, mode="clip")
-    word >>= shift
-    np.subtract(_S64, shift, out=shift)
-    spare <<= shift  # numpy gives 0 for a shift by 64
-    word |= spare
+    aligned.take(index, out=word, mode="clip")
+    # a record's word lies across two aligned ones, shifted by the low bits of the record's start
+    right = ((at & 7) << 3).astype(np.uint64)
+    shift = np.repeat(_S64 - right, words)
     last = first + words - 1
+    np.left_shift(word[1:], shift[:-1], out=spare[:-1])  # by 64 numpy gives 0
+    spare[last] = aligned[index[last] + 1] << (_S64 - right)
+    np.subtract(_S64, shift, out=shift)
+    word >>= shift
+    word |= spare
     word[last] &= _LOW[lengths - ((words - 1) << 3)]
     _premix(word, spare)
     sums = []
@@ -120,8 +137,6 @@ def _premix(word: U64, spare: U64) -> None:
     np.right_shift(word, _S32, out=spare)
     word ^= spare
     word *= _C
-    np.right_shift(word, _S29, out=spare)
-    word ^= spare
 
 
 def _long_sums(values: U8, start: int, end: int) -> list[int]:

@@ -17,8 +17,10 @@ import pyarrow as pa
 from transforms.kernels import blocks, ranges
 from transforms.kernels.digest import Digest
 
-TABLE = np.dtype([("first", "<u8"), ("length", "<u4"), ("rows", "<u4"), ("payload", "<u4")])
-"""A row per page of a spill file: first key, bytes of the page, records, bytes of the records."""
+TABLE = np.dtype(
+    [("first", "<u8"), ("last", "<u8"), ("length", "<u4"), ("rows", "<u4"), ("payload", "<u4")]
+)
+"""A row per page of a spill file: first and last key, bytes of the page, records, their bytes."""
 
 _DIGEST = np.dtype([(name, "<u8") for name in ("records", "bytes", "hash0", "hash1")])
 _KEY = b"dovetail.digests"
@@ -73,10 +75,12 @@ def cut_run(
             yield int(part), block
 
 
-def table_row(block: pa.RecordBatch, length: int) -> tuple[int, int, int, int]:
+def table_row(block: pa.RecordBatch, length: int) -> tuple[int, ...]:
     """Return a page's row of ``TABLE``."""
+    keys = blocks.column(block, "key")
     return (
-        block.column("key")[0].as_py(),
+        int(keys[0]),
+        int(keys[-1]),
         length,
         len(block),
         len(blocks.payload(block)),

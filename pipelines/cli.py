@@ -1,0 +1,160 @@
+"""Command lines, made from the recipe's models."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import logging
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+from pydantic import BaseModel
+
+from pipelines.recipe import flag_of
+from transforms.errors import DovetailError, UsageError
+from transforms.version import VERSION
+
+LOG = logging.getLogger("dovetail")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises UsageError where argparse would print its usage and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what went wrong."""
+        raise UsageError(f"{message}; see --help")
+
+
+def make_parser(
+    *models: type[BaseModel], prog: str, description: str, epilog: str
+) -> Parser:
+    """Make a parser with a flag for each field of the models, in their groups."""
+    parser = Parser(
+        prog=prog,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("--version", action="version", version=f"dovetail {VERSION}")
+    groups: dict[str, Any] = {}
+    for model in models:
+        for name, field in model.model_fields.items():
+            extra: Any = field.json_schema_extra
+            group = groups.setdefault(
+                extra["group"], parser.add_argument_group(extra["group"])
+                if extra["group"] not in groups else None
+            )
+            help_ = (field.description or "").replace("%", "%%")
+            if field.default is not None and field.default is not False and not field.is_required():
+                help_ += f" (default {field.default!r})".replace("%", "%%")
+            if field.annotation is bool:
+                group.add_argument(flag_of(name), dest=name, action="store_true", help=help_)
+            else:
+                repeatable = name == "sources"
+                group.add_argument(
+                    flag_of(name), dest=name, help=help_, metavar=extra["metavar"],
+                    action="append" if repeatable else "store",
+                )
+    return parser
+
+
+def parse(parser: Parser, argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Parse our flags; return their values, and Beam's flags as they are.
+
+    Raises:
+        UsageError: a flag that neither knows, naming the nearest; a value that fits neither.
+    """
+    known, rest = parser.parse_known_args(list(argv))
+    if rest:
+        _check_beam_flags(parser, rest)
+    return vars(known), rest
+
+
+def _check_beam_flags(parser: Parser, rest: list[str]) -> None:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    beam = argparse.ArgumentParser(allow_abbrev=False, add_help=False, conflict_handler="resolve")
+    for options in PipelineOptions.__subclasses__():
+        options._add_argparse_args(_BeamArguments(beam))
+    try:
+        _, unknown = beam.parse_known_args(rest)
+    except (argparse.ArgumentError, SystemExit):
+        raise UsageError(f"{' '.join(rest)}: not what Beam takes; see --help") from None
+    if not unknown:
+        return
+    first = unknown[0]
+    if not first.startswith("-"):
+        raise UsageError(
+            f"{first}: an argument that belongs to no flag; write --input=PATTERN for each input, "
+            "and quote patterns so that the shell leaves them alone"
+        )
+    flags = [*parser._option_string_actions, *beam._option_string_actions]
+    name = first.split("=", 1)[0]
+    near = difflib.get_close_matches(name, flags, n=1)
+    hint = f"did you mean {near[0]}?" if near else "see --help"
+    raise UsageError(f"{first}: unknown flag; {hint}")
+
+
+class _BeamArguments:
+    """Beam's options expect its own parser, with methods that argparse's doesn't have."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self._parser = parser
+
+    def add_value_provider_argument(self, *args: Any, **kwargs: Any) -> None:
+        self._parser.add_argument(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._parser, name)
+
+
+def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) -> int:
+    """Run a command as a person does: messages to standard error, an exit code.
+
+    2 for what the user can mend before work starts, another one for what goes wrong in the work.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in given
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    LOG.addHandler(handler)
+    LOG.setLevel(logging.INFO)
+    LOG.propagate = debug
+    if not debug:
+        logging.getLogger().addHandler(logging.NullHandler())  # Beam warns of what it can't import
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        run(given)
+    except DovetailError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except (KeyboardInterrupt, _Stopped):
+        print("stopped; nothing was left behind", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        print(
+            f"error: {type(error).__name__}: {error} (not foreseen; --debug shows where)",
+            file=sys.stderr,
+        )
+        return 1
+    finally:
+        LOG.removeHandler(handler)
+    return 0
+
+
+class _Stopped(BaseException):
+    """The process was told to end."""
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise _Stopped

@@ -1,0 +1,160 @@
+"""Running a pipeline on this machine: Beam's FnApiRunner, watched."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import psutil
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
+
+import transforms
+from transforms.errors import DovetailError, RunError, WorkerError, from_traceback
+from transforms.kernels.plan import Workers
+
+_GRACE = 3.0  # seconds in which a pipeline may end by itself after a worker did
+_DEATH = "Worker subprocess exited with return code "
+_LAST_LINE = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b[^\n]*", re.MULTILINE)
+
+WORKER_ENVIRONMENT = {
+    # a folder of the user's called `pipelines` or `transforms` must not shadow ours
+    "PYTHONSAFEPATH": "1",
+    # freed buffers of a run serve the next one: fresh ones cost page faults, a third of the time
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+    "MIMALLOC_PURGE_DELAY": "10000",
+}
+
+
+def run_local(
+    build: Callable[[beam.Pipeline], Any],
+    *,
+    workers: Workers,
+    log_file: Path,
+    beam_flags: Sequence[str] = (),
+    tick: Callable[[], None] = lambda: None,
+) -> None:
+    """Run a pipeline to its end.
+
+    Args:
+        build: adds the transforms to a pipeline.
+        workers: how many, in how many processes.
+        log_file: takes what worker processes print.
+        beam_flags: the user's own, for Beam.
+        tick: is called about four times a second meanwhile.
+
+    Raises:
+        DovetailError: what a worker raised, once; WorkerError where a worker process died.
+    """
+    options = PipelineOptions(list(beam_flags), direct_num_workers=workers.count)
+    if workers.processes:
+        runner = FnApiRunner(default_environment=_subprocess_environment(log_file))
+    else:
+        if workers.count > 1:
+            options = PipelineOptions(
+                list(beam_flags), direct_num_workers=workers.count,
+                direct_running_mode="multi_threading",
+            )
+        runner = FnApiRunner()
+    pipeline = beam.Pipeline(runner=runner, options=options)
+    build(pipeline)
+    raised: list[BaseException] = []
+    ended = threading.Event()
+
+    def work() -> None:
+        try:
+            pipeline.run().wait_until_finish()
+        except BaseException as error:
+            raised.append(error)
+        finally:
+            ended.set()
+
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    with _WorkerDeaths() as deaths:
+        # its own thread: FnApiRunner waits for ever for a worker that was killed
+        threading.Thread(target=work, name="pipeline", daemon=True).start()
+        try:
+            while not ended.wait(0.25):
+                tick()
+                if deaths.codes and not ended.wait(_GRACE):
+                    break
+        finally:
+            if not ended.is_set() or raised:
+                _kill_children(keep=before)
+                ended.wait(_GRACE)
+    if raised:
+        raise _translate(raised[0], deaths.codes) from raised[0]
+    if deaths.codes:
+        raise _worker_died(deaths.codes[0])
+
+
+def _subprocess_environment(log_file: Path) -> SubprocessSDKEnvironment:
+    paths = [str(Path(transforms.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    variables = {**WORKER_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    words = ["exec", "env", *(f"{name}={value}" for name, value in variables.items()),
+             sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main"]
+    command = f"{shlex.join(words)} >>{shlex.quote(str(log_file))} 2>&1"
+    return SubprocessSDKEnvironment.from_command_string(command_string=command)
+
+
+class _WorkerDeaths:
+    """Hears of worker processes that end badly, which Beam reports in a thread of its own only."""
+
+    def __init__(self) -> None:
+        self.codes: list[int] = []
+
+    def __enter__(self) -> _WorkerDeaths:
+        self._before = threading.excepthook
+        threading.excepthook = self._hear
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        threading.excepthook = self._before
+
+    def _hear(self, args: threading.ExceptHookArgs) -> None:
+        text = str(args.exc_value)
+        if text.startswith(_DEATH):
+            self.codes.append(int(text.removeprefix(_DEATH)))
+        else:
+            self._before(args)
+
+
+def _kill_children(*, keep: set[int]) -> None:
+    for child in psutil.Process().children(recursive=True):
+        if child.pid not in keep:
+            try:
+                child.kill()
+            except psutil.NoSuchProcess:
+                pass
+
+
+def _translate(error: BaseException, death_codes: list[int]) -> BaseException:
+    if isinstance(error, DovetailError):
+        return error
+    if not isinstance(error, Exception):
+        return error
+    text = str(error)
+    found = from_traceback(f"{type(error).__module__}.{type(error).__qualname__}: {text}")
+    if found is not None:
+        return found
+    if death_codes:
+        return _worker_died(death_codes[0])
+    lines = _LAST_LINE.findall(text)
+    return RunError(f"a worker failed: {lines[-1] if lines else f'{type(error).__name__}: {text}'}")
+
+
+def _worker_died(code: int) -> WorkerError:
+    number = code - 128 if code > 128 else -code
+    how = f"was killed by signal {number}" if number > 0 else f"ended with code {code}"
+    why = "; the system kills so when memory runs out: give less --memory" if number == 9 else ""
+    return WorkerError(f"a worker process {how}{why}")

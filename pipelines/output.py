@@ -1,0 +1,210 @@
+"""Owning an output folder: who may write there, and what is cleared.
+
+A run first writes ``_incomplete.json`` with its id and its temporary folder and holds a lock on it.
+Marker without manifest and without a living run: the next run clears what is left. Only paths of
+our own layout are ever removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.cli import LOG
+from transforms import layout, storage
+from transforms.errors import UsageError
+from transforms.manifest import now
+
+
+_SPILL = re.compile(r"dovetail-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A folder that this run owns.
+
+    Attributes:
+        folder: absolute path of the output.
+        run_id: of this run.
+        spill: absolute path of the folder for temporary files.
+    """
+
+    folder: str
+    run_id: str
+    spill: str
+
+
+@contextlib.contextmanager
+def claim_output(output: str, *, overwrite: bool, temp_location: str | None) -> Iterator[Claim]:
+    """Own an output folder for the time of a run.
+
+    On success the temporary files go, on failure also what was published.
+
+    Raises:
+        UsageError: another run writes there, or the folder holds what we must not touch.
+    """
+    folder = storage.local_path(output)
+    made: list[str] = []
+    with contextlib.ExitStack() as undo:
+        undo.callback(_remove_made, _make_folders(folder, flag=f"--output={output}"))
+        marker = _lock_marker(folder, output)
+        undo.callback(os.close, marker)
+        undo.callback(_remove_file, os.path.join(folder, layout.MARKER))
+        _make_room(folder, output, marker, overwrite=overwrite)
+        run_id = secrets.token_hex(6)
+        temporary = os.path.join(folder, layout.TEMPORARY + run_id)
+        if temp_location is None:
+            spill = os.path.join(temporary, "spill")
+        else:
+            base = storage.local_path(temp_location)
+            made = _make_folders(base, flag=f"--temp_location={temp_location}")
+            undo.callback(_remove_made, made)
+            spill = os.path.join(base, f"dovetail-{run_id}")
+        _write_marker(marker, {"id": run_id, "spill": spill, "made": made, "started": now()})
+        undo.callback(_remove_tree, temporary)
+        undo.callback(_remove_tree, spill)
+        try:
+            os.makedirs(spill)
+        except OSError as error:
+            raise UsageError(f"--temp_location={temp_location}: not writable: {error}") from None
+        try:
+            yield Claim(folder, run_id, spill)
+        except BaseException:
+            _remove_tree(os.path.join(folder, layout.DATA))
+            _remove_file(os.path.join(folder, layout.MANIFEST))
+            raise
+
+
+def check_output(output: str, *, overwrite: bool) -> None:
+    """Raise UsageError early, before any work, where ``claim_output`` would; changes nothing."""
+    folder = storage.local_path(output)
+    if not os.path.lexists(folder):
+        return
+    if not os.path.isdir(folder):
+        raise UsageError(f"--output={output}: expected a folder, it is a file")
+    check_foreign(folder, output)
+    names = os.listdir(folder)
+    if layout.MANIFEST in names and layout.MARKER not in names and not overwrite:
+        raise UsageError(
+            f"--output={output}: the folder holds a dataset; choose another one, or give --overwrite"
+        )
+
+
+def _lock_marker(folder: str, output: str) -> int:
+    path = os.path.join(folder, layout.MARKER)
+    check_foreign(folder, output)
+    while True:
+        try:
+            marker = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise UsageError(f"--output={output}: not writable: {error}") from None
+        try:
+            fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(marker)
+            raise UsageError(
+                f"--output={output}: another run is writing there; wait for it, or choose another "
+                "folder"
+            ) from None
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(marker), os.stat(path)):
+                return marker
+        os.close(marker)  # its owner finished between our open and our lock
+
+
+def _make_room(folder: str, output: str, marker: int, *, overwrite: bool) -> None:
+    """Clear a dead run's leftovers, and the dataset that is to be replaced."""
+    complete = os.path.exists(os.path.join(folder, layout.MANIFEST))
+    left = _read_marker(marker)
+    if left is not None:
+        LOG.info("clearing what run %s left in %s; it did not end properly", left.get("id"), output)
+        _clear_dead_run(folder, left)
+    if complete and not overwrite:
+        raise UsageError(
+            f"--output={output}: the folder holds a dataset; choose another one, or give --overwrite"
+        )
+    _remove_file(os.path.join(folder, layout.MANIFEST))  # first: without it nothing is a dataset
+    _remove_tree(os.path.join(folder, layout.DATA))
+
+
+def _clear_dead_run(folder: str, left: dict[str, Any]) -> None:
+    for name in os.listdir(folder):
+        if name.startswith(layout.TEMPORARY):
+            _remove_tree(os.path.join(folder, name))
+    spill = str(left.get("spill", ""))
+    if _SPILL.fullmatch(os.path.basename(spill)):
+        _remove_tree(spill)
+        _remove_made([str(path) for path in left.get("made", [])])
+
+
+def check_foreign(folder: str, output: str) -> None:
+    """Raise UsageError, naming it, where a folder holds a path that isn't of our layout."""
+    names = set(os.listdir(folder))
+    ours = {layout.MARKER, layout.MANIFEST}
+    foreign = {n for n in names - ours - {layout.DATA} if not n.startswith(layout.TEMPORARY)}
+    if not names & ours:  # nobody says that this is a dataset's folder
+        foreign = names
+    elif layout.DATA in names:
+        data = os.path.join(folder, layout.DATA)
+        inside = os.listdir(data) if os.path.isdir(data) else [""]
+        foreign |= {f"{layout.DATA}/{n}" for n in inside if not layout.is_shard_name(n)}
+    if foreign:
+        raise UsageError(
+            f"--output={output}: the folder isn't empty and holds {min(foreign)!r}, which is not "
+            "ours to replace; choose another folder"
+        )
+
+
+def _read_marker(marker: int) -> dict[str, Any] | None:
+    text = os.pread(marker, 1 << 16, 0)
+    if not text:
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write_marker(marker: int, content: dict[str, object]) -> None:
+    os.ftruncate(marker, 0)
+    os.pwrite(marker, json.dumps(content).encode(), 0)
+
+
+def _make_folders(folder: str, *, flag: str) -> list[str]:
+    """Make a folder and return the folders that were made, the topmost last."""
+    made = []
+    path = folder
+    while not os.path.lexists(path):
+        made.append(path)
+        path = os.path.dirname(path)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{flag}: can't be made: {error}") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{flag}: not writable")
+    return made
+
+
+def _remove_made(folders: list[str]) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):  # not empty: somebody uses it
+            os.rmdir(folder)
+
+
+def _remove_tree(path: str) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove_file(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(path)

@@ -1,0 +1,206 @@
+"""What is looked at before any work starts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from pipelines.output import Claim
+from pipelines.recipe import Recipe, Settings
+from transforms import storage
+from transforms.errors import InputError, UsageError
+from transforms.formats import lines
+from transforms.formats.lines import LineFormat
+from transforms.kernels.lines import line_offsets
+from transforms.kernels.plan import Workers, count_workers, share_memory, spill_bytes
+from transforms.listing import SourceFile, fingerprint, fixed_folder, list_sources
+
+_SAMPLES, _SAMPLE_BYTES = 8, 1 << 16
+_CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files to be read, as they are now.
+
+    Attributes:
+        patterns: by source.
+        size: bytes of all files.
+        line_format: with the header that the files share.
+        fingerprint: of the listing.
+        about_records: estimated from the beginnings of some files.
+    """
+
+    patterns: dict[str, list[str]]
+    files: list[SourceFile]
+    size: int
+    line_format: LineFormat
+    fingerprint: str
+    about_records: int
+
+
+@contextlib.contextmanager
+def spool_stdin(recipe: Recipe, settings: Settings) -> Iterator[Recipe]:
+    """Write standard input to a file, and give the recipe with that file in its place.
+
+    Raises:
+        UsageError: - stands beside other patterns of its source, or in two sources.
+    """
+    users = [name for name, patterns in recipe.sources.items() if "-" in patterns]
+    if len(users) > 1 or len(recipe.sources[users[0]]) > 1:
+        raise UsageError("--input=-: standard input can be one source alone, once")
+    near = settings.temp_location or os.path.dirname(storage.local_path(settings.output))
+    base = storage.local_path(near)
+    made = [path for path in (base, *map(str, Path(base).parents)) if not os.path.exists(path)]
+    try:
+        os.makedirs(base, exist_ok=True)
+        folder = tempfile.mkdtemp(prefix="dovetail-stdin-", dir=base)
+    except OSError as error:
+        raise UsageError(f"{near}: no room for standard input: {error}") from None
+    try:
+        path = os.path.join(folder, "stdin")
+        with open(path, "wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+        yield recipe.model_copy(update={"sources": {**recipe.sources, users[0]: [path]}})
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        for path in made:
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
+
+
+def inspect_inputs(recipe: Recipe, settings: Settings) -> Inputs:
+    """List the inputs and look at their beginnings.
+
+    Raises:
+        InputError: nothing found, twins, an input in the output or the temporary folder, headers
+            that differ.
+    """
+    files = list_sources(recipe.sources)
+    _refuse_overlap(recipe, settings, files)
+    separator = ord(recipe.separator)
+    header = _common_header(files, lines_=recipe.header_lines, separator=separator)
+    size = sum(file.size for file in files)
+    return Inputs(
+        patterns={name: list(patterns) for name, patterns in recipe.sources.items()},
+        files=files,
+        size=size,
+        line_format=LineFormat(
+            separator=separator, header_lines=recipe.header_lines, header=header
+        ),
+        fingerprint=fingerprint(files),
+        about_records=_estimate_records(files, size, separator),
+    )
+
+
+def _refuse_overlap(recipe: Recipe, settings: Settings, files: list[SourceFile]) -> None:
+    written = {"--output": settings.output}
+    if settings.temp_location is not None:
+        written["--temp_location"] = settings.temp_location
+    for flag, value in written.items():
+        folder = os.path.realpath(storage.local_path(value))
+        for file in files:
+            if _is_below(os.path.realpath(storage.local_path(file.url)), folder):
+                raise InputError(
+                    f"{flag}={value}: the input {file.url} lies inside it, and would be in the way "
+                    "of what is written; choose another folder"
+                )
+        for patterns in recipe.sources.values():
+            for pattern in patterns:
+                deep = fixed_folder(pattern)
+                if deep is not None and _is_below(folder, os.path.realpath(deep)):
+                    raise InputError(
+                        f"{flag}={value} lies inside --input={pattern}, so what is written would be "
+                        "read as input; choose another folder"
+                    )
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _common_header(files: list[SourceFile], *, lines_: int, separator: int) -> bytes:
+    first: tuple[str, bytes] | None = None
+    for file in files if lines_ else ():
+        with storage.open_read(file.url) as opened:
+            header = lines.header_of(opened, lines=lines_, separator=separator, name=file.url)
+        if first is None:
+            first = file.url, header
+        elif header != first[1]:
+            raise InputError(
+                f"--header_lines={lines_}: the headers of {first[0]} and {file.url} differ: "
+                f"{first[1][:80]!r} and {header[:80]!r}; shuffle such files separately"
+            )
+    return first[1] if first else b""
+
+
+def _estimate_records(files: list[SourceFile], size: int, separator: int) -> int:
+    """Estimate how many records there are; a rough figure does for disk space."""
+    seen = ended = 0
+    for file in files[:: max(1, len(files) // _SAMPLES)]:
+        head = storage.read_range(file.url, 0, min(_SAMPLE_BYTES, file.size))
+        seen += len(head)
+        ended += len(line_offsets(np.frombuffer(head, np.uint8), separator)) - 1
+    return size * max(ended, 1) // max(seen, 1)
+
+
+def choose_workers(settings: Settings, input_bytes: int) -> Workers:
+    """Choose workers from flags, cores and memory.
+
+    Raises:
+        UsageError: flags that contradict each other, or too little memory.
+    """
+    memory = settings.memory if settings.memory is not None else machine_memory() // 2
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count, mode = settings.direct_num_workers, settings.direct_running_mode
+    if count is None:
+        fits = count_workers(memory, cores=cores, input_bytes=input_bytes)
+        count = 1 if mode == "in_memory" else fits
+    count = count or cores
+    if mode == "in_memory" and count > 1:
+        raise UsageError(
+            f"--direct_num_workers={count} and --direct_running_mode=in_memory: one worker works in "
+            "the launcher; give multi_processing or multi_threading"
+        )
+    if mode is None:
+        mode = "multi_processing" if count > 1 else "in_memory"
+    processes = count if mode == "multi_processing" else 0
+    return share_memory(memory, count=count, processes=processes)
+
+
+def machine_memory() -> int:
+    """Return the bytes that the control group allows, at most what the machine has."""
+    limit: int = psutil.virtual_memory().total
+    for path in _CGROUPS:
+        with contextlib.suppress(OSError, ValueError):
+            limit = min(limit, int(Path(path).read_text()))
+    return limit
+
+
+def require_room(inputs: Inputs, settings: Settings, claim: Claim, *, spills: bool) -> None:
+    """Raise UsageError where the disks have too little room for what the run will write."""
+    needs = {"--output": (claim.folder, inputs.size)}
+    if spills:
+        spill = spill_bytes(input_bytes=inputs.size, records=inputs.about_records)
+        needs["--temp_location"] = (claim.spill, spill)
+    free: dict[int, int] = {}
+    for flag, (folder, need) in needs.items():
+        device = os.stat(folder).st_dev
+        have = free.setdefault(device, shutil.disk_usage(folder).free)
+        if need > have:
+            value = settings.output if flag == "--output" else settings.temp_location or folder
+            raise UsageError(
+                f"{flag}={value}: about {need / 1e9:.2f} GB will be written there, beside what else "
+                f"the run writes to that disk, and {have / 1e9:.2f} GB are free; make room or choose "
+                "another disk"
+            )
+        free[device] = have - need

@@ -1,0 +1,213 @@
+"""Shuffle files of records exactly, in bounded memory."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.cli import LOG, make_parser, parse, run_main
+from pipelines.output import Claim, check_output, claim_output
+from pipelines.preflight import Inputs, choose_workers, inspect_inputs, require_room, spool_stdin
+from pipelines.recipe import Recipe, Settings, validate
+from transforms import layout
+from transforms.errors import DovetailError, UsageError
+from transforms.kernels.plan import Plan, Workers, make_plan
+from transforms.listing import extension
+from transforms.manifest import Manifest, now
+
+EXAMPLES = """\
+examples:
+  dovetail shuffle --input='corpus/*.jsonl' --output=shuffled
+  dovetail shuffle --input=web='web/**' --input=books=books.txt --output=mixed --seed=7
+  dovetail shuffle --input=big.csv --header_lines=1 --output=out --memory=2GiB --num_shards=64
+  zcat big.gz | dovetail shuffle --input=- --output=out
+
+Flags that are not ours go to Beam's PipelineOptions. Sources without weights are shuffled as one.
+Check a dataset at any time with: dovetail verify DIR
+"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, planned: what ``build`` needs to know."""
+
+    recipe: Recipe
+    settings: Settings
+    inputs: Inputs
+    workers: Workers
+    plan: Plan
+    exchange: str
+    claim: Claim
+    started: str
+
+
+def build(root: Any, job: Job) -> None:
+    """Wire the pipeline: read, partition, group, shuffle, write, prove."""
+    from transforms.exchange import GroupBlocksByKey
+    from transforms.partition import PartitionIntoBuckets
+    from transforms.read import ReadRecords
+    from transforms.shuffle import ShuffleWithinBuckets
+    from transforms.write import WriteManifest, WriteShards
+
+    recipe, inputs, plan, claim = job.recipe, job.inputs, job.plan, job.claim
+    share = {"run_id": claim.run_id, "places": job.workers.places}
+    sources = len(inputs.patterns)
+    read = root | ReadRecords(
+        sources=inputs.patterns, line_format=inputs.line_format, span_bytes=plan.span_bytes,
+        chunk_bytes=plan.chunk_bytes, record_limit=plan.record_limit, expected=inputs.fingerprint,
+        launcher=os.getpid(),
+    )
+    shards = (
+        read.blocks
+        | PartitionIntoBuckets(
+            seed=recipe.seed, epoch=recipe.epoch, run_bytes=plan.run_bytes, **share
+        )
+        | GroupBlocksByKey(
+            partitions=plan.partitions, exchange=job.exchange, buckets=plan.buckets,
+            page_bytes=plan.page_bytes, sources=sources, folder=claim.spill,
+        )
+        | ShuffleWithinBuckets(
+            partitions=plan.partitions, shard_records=recipe.shard_records,
+            bucket_bytes=plan.bucket_bytes, sources=sources,
+        )
+        | WriteShards(
+            output=claim.folder, split=recipe.split_name, extension=extension(inputs.files),
+            line_format=inputs.line_format, bucket_bytes=plan.bucket_bytes, sources=sources,
+            release=True, launcher=os.getpid(), **share,
+        )
+    )
+    (read.spans, shards) | WriteManifest(
+        output=claim.folder, sources=sorted(inputs.patterns), recipe=recipe.model_dump(),
+        seed=recipe.seed, epoch=recipe.epoch, started=job.started,
+        separator=inputs.line_format.separator, header_bytes=len(inputs.line_format.header),
+        run_id=claim.run_id, expected=inputs.fingerprint,
+    )
+
+
+def run(argv: Sequence[str]) -> Manifest:
+    """Run the command; return the manifest.
+
+    Raises:
+        DovetailError: with the message that a person would see.
+    """
+    parser = make_parser(
+        Recipe, Settings, prog="dovetail shuffle", description=__doc__ or "", epilog=EXAMPLES
+    )
+    values, beam_flags = parse(parser, argv)
+    recipe = validate(Recipe, {k: v for k, v in values.items() if k in Recipe.model_fields})
+    settings = validate(Settings, {k: v for k, v in values.items() if k in Settings.model_fields})
+    return shuffle(recipe, settings, beam_flags=beam_flags)
+
+
+def shuffle(recipe: Recipe, settings: Settings, *, beam_flags: Sequence[str] = ()) -> Manifest:
+    """Shuffle as a recipe says; return the manifest. Errors as of ``run``."""
+    begin = time.monotonic()
+    if settings.runner != "DirectRunner":
+        raise UsageError(f"--runner={settings.runner}: expected DirectRunner, the one supported yet")
+    check_output(settings.output, overwrite=settings.overwrite)
+    with contextlib.ExitStack() as stack:
+        if any("-" in patterns for patterns in recipe.sources.values()):
+            recipe_read = stack.enter_context(spool_stdin(recipe, settings))
+        else:
+            recipe_read = recipe
+        inputs = inspect_inputs(recipe_read, settings)
+        workers = choose_workers(settings, inputs.size)
+        exchange = "files" if settings.exchange == "auto" else settings.exchange
+        plan = make_plan(
+            input_bytes=inputs.size, workers=workers, num_shards=recipe.num_shards,
+            shard_records=recipe.shard_records, held_whole=exchange == "engine",
+        )
+        claim = stack.enter_context(
+            claim_output(
+                settings.output, overwrite=settings.overwrite, temp_location=settings.temp_location
+            )
+        )
+        require_room(inputs, settings, claim, spills=exchange == "files")
+        LOG.info(
+            "%d files, %.3f GB; %d worker%s, %d MiB of payload each; exchange %s; %s",
+            len(inputs.files), inputs.size / 1e9, workers.count, "s"[: workers.count != 1],
+            workers.payload >> 20, exchange,
+            f"{plan.shards} shards" if plan.shards else f"{recipe.shard_records} records a shard",
+        )
+        job = Job(recipe, settings, inputs, workers, plan, exchange, claim, now())
+        peak = _execute(job, beam_flags)
+        text = Path(claim.folder, layout.MANIFEST).read_bytes()
+    manifest = Manifest.model_validate_json(text)
+    _summarize(manifest, settings, seconds=time.monotonic() - begin, peak=peak)
+    return manifest
+
+
+def _execute(job: Job, beam_flags: Sequence[str]) -> int:
+    """Run the pipeline; return the peak of memory. A failure leaves its log, and names it."""
+    from pipelines.local import run_local
+    from pipelines.watch import Watch, tree_memory
+
+    claim = job.claim
+    watch = Watch(
+        total=job.inputs.size, spill=claim.spill,
+        temporary=os.path.join(claim.folder, layout.TEMPORARY + claim.run_id),
+        data=os.path.join(claim.folder, layout.DATA),
+    )
+    log_file = Path(tempfile.gettempdir(), f"dovetail-{claim.run_id}.log")
+    with _beam_log(log_file, debug=job.settings.debug):
+        try:
+            run_local(
+                lambda root: build(root, job), workers=job.workers, log_file=log_file,
+                beam_flags=beam_flags, tick=watch.tick,
+            )
+        except DovetailError as error:
+            raise type(error)(f"{error} (the workers' log: {log_file})") from error
+        except BaseException:
+            log_file.unlink(missing_ok=True)
+            raise
+    log_file.unlink(missing_ok=True)
+    return max(watch.peak, tree_memory())
+
+
+@contextlib.contextmanager
+def _beam_log(log_file: Path, *, debug: bool) -> Iterator[None]:
+    """Send what Beam logs to a file; in debug mode to standard error too."""
+    beam = logging.getLogger("apache_beam")
+    handler = logging.FileHandler(log_file, delay=True)
+    beam.addHandler(handler)
+    propagated = beam.propagate
+    beam.propagate = debug
+    try:
+        yield
+    finally:
+        beam.propagate = propagated
+        beam.removeHandler(handler)
+        handler.close()
+
+
+def _summarize(manifest: Manifest, settings: Settings, *, seconds: float, peak: int) -> None:
+    LOG.info(
+        "done: %d records, %d bytes in %d shard%s; %.1f s, %.0f MB/s, peak memory %d MiB",
+        manifest.records, manifest.bytes, len(manifest.shards), "s"[: len(manifest.shards) != 1],
+        seconds, manifest.bytes / seconds / 1e6, peak >> 20,
+    )
+    LOG.info("digest %s, seed %d, epoch %d", manifest.digest.hash, manifest.seed, manifest.epoch)
+    LOG.info("verify it with: %s", shlex.join([*_command(), "verify", settings.output]))
+
+
+def _command() -> list[str]:
+    return ["dovetail"] if shutil.which("dovetail") else [sys.executable, "-m", "pipelines"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run as a person does; return the exit code."""
+    return run_main(run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

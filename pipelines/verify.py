@@ -1,0 +1,198 @@
+"""Read a dataset again, whole, and check it against its manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipelines.cli import LOG, make_parser, run_main
+from transforms import layout, storage
+from transforms.errors import DataError, LosslessError, UsageError
+from transforms.formats import lines
+from transforms.kernels import blocks
+from transforms.kernels.digest import Digest
+from transforms.manifest import FORMAT_VERSION, Manifest, ShardEntry
+
+EXAMPLES = """\
+examples:
+  dovetail verify shuffled
+
+Exits with 1 where anything differs, naming each shard that does.
+"""
+_CHUNK = 2 << 20
+
+
+class _Flags(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    debug: bool = Field(
+        False, description="show tracebacks", json_schema_extra={"group": "how it runs"}
+    )
+
+
+def read_manifest(folder: str) -> Manifest:
+    """Read a dataset's manifest.
+
+    Raises:
+        UsageError: there is none.
+        DataError: it can't be read, or is of another format version.
+    """
+    url = storage.join(folder, layout.MANIFEST)
+    try:
+        with storage.open_read(url) as file:
+            text = file.read() or b""
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(
+            f"{folder}: expected a folder with a {layout.MANIFEST}; without one there is no complete "
+            "dataset"
+        ) from None
+    try:
+        manifest = Manifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise DataError(f"{url}: not a manifest that can be read: {where}: {first['msg']}") from None
+    if manifest.format_version != FORMAT_VERSION:
+        raise DataError(
+            f"{url}: expected format version {FORMAT_VERSION}, got {manifest.format_version}; use the "
+            f"Dovetail that wrote it ({manifest.versions.get('dovetail')})"
+        )
+    return manifest
+
+
+def verify(folder: str) -> tuple[Manifest, list[str]]:
+    """Check a dataset; return its manifest and what is wrong, a line each.
+
+    Raises:
+        DovetailError: the manifest itself can't be read.
+    """
+    manifest = read_manifest(folder)
+    problems = _check_sums(manifest)
+    listed = {shard.path for shard in manifest.shards}
+    for name in sorted(_names(folder)):
+        if f"{layout.DATA}/{name}" not in listed:
+            problems.append(f"{layout.DATA}/{name}: extra: the manifest doesn't list it")
+    shas = {shard.sha256: shard.path for shard in manifest.shards}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing releases the interpreter's lock
+        results = list(
+            pool.map(lambda shard: check_shard(folder, shard, manifest, shas), manifest.shards)
+        )
+    total = Digest()
+    for digest, problem in results:
+        total += digest
+        if problem:
+            problems.append(problem)
+    if not problems and total != Digest.from_json(manifest.digest.model_dump()):
+        problems.append(f"all shards together: digest {total.to_json()['hash']}, the manifest says "
+                        f"{manifest.digest.hash}")
+    return manifest, problems
+
+
+def check_shard(
+    folder: str, shard: ShardEntry, manifest: Manifest, shas: dict[str, str]
+) -> tuple[Digest, str | None]:
+    """Read one shard; return its digest, and what is wrong with it, if anything.
+
+    Args:
+        shas: paths of all shards by SHA-256, to tell a swapped one.
+    """
+    url = storage.join(folder, shard.path)
+    total = Digest()
+    try:
+        with storage.open_read(url) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            hasher = hashlib.sha256(file.read(manifest.header_bytes) or b"")
+            for block in lines.read_span(
+                file, name=shard.path, start=0, stop=size, separator=manifest.separator,
+                chunk_bytes=_CHUNK, record_limit=size, lines_begin=manifest.header_bytes,
+            ):
+                total += blocks.digests(block, sources=1)[0]
+                hasher.update(blocks.payload(block))
+    except FileNotFoundError:
+        return total, f"{shard.path}: missing"
+    except OSError as error:
+        return total, f"{shard.path}: can't be read: {error}"
+    if size != shard.bytes:
+        how = "truncated" if size < shard.bytes else "too long"
+        return total, f"{shard.path}: {how}: {size} bytes, the manifest says {shard.bytes}"
+    if hasher.hexdigest() != shard.sha256:
+        other = shas.get(hasher.hexdigest())
+        how = f"holds what {other} should hold" if other else "its bytes differ (SHA-256)"
+        return total, f"{shard.path}: {how}"
+    if total.records != shard.records:
+        return total, f"{shard.path}: {total.records} records, the manifest says {shard.records}"
+    return total, None
+
+
+def _names(folder: str) -> list[str]:
+    fs, path = storage.filesystem(storage.join(folder, layout.DATA))
+    if not fs.isdir(path):
+        return []
+    return [os.path.basename(name) for name in fs.ls(path, detail=False)]
+
+
+def _check_sums(manifest: Manifest) -> list[str]:
+    """Check that the manifest agrees with itself."""
+    problems = []
+    shards = manifest.shards
+    if sum(s.records for s in shards) != manifest.records:
+        problems.append("manifest: its shards' records don't add up to its total")
+    if sum(s.bytes for s in shards) != manifest.bytes:
+        problems.append("manifest: its shards' bytes don't add up to its total")
+    total = Digest()
+    for source in manifest.sources:
+        files = Digest.total(Digest.from_json(f.digest.model_dump()) for f in source.files)
+        mine = Digest.from_json(source.digest.model_dump())
+        if files != mine:
+            problems.append(f"manifest: the files of source {source.name} don't add up to its digest")
+        total += mine
+    if total != Digest.from_json(manifest.digest.model_dump()):
+        problems.append("manifest: what was read is not what was written, by its own account")
+    return problems
+
+
+def run(argv: Sequence[str]) -> Manifest:
+    """Run the command; return the manifest.
+
+    Raises:
+        LosslessError: the dataset is not what its manifest says.
+        DovetailError: there is none, or it can't be read.
+    """
+    parser = make_parser(
+        _Flags, prog="dovetail verify", description=__doc__ or "", epilog=EXAMPLES
+    )
+    parser.add_argument("folder", metavar="DIR", help="the dataset's folder")
+    args, rest = parser.parse_known_args(list(argv))
+    if rest:
+        raise UsageError(f"{rest[0]}: unknown; expected one DIR, see --help")
+    begin = time.monotonic()
+    manifest, problems = verify(args.folder)
+    for problem in problems:
+        LOG.error("%s", problem)
+    if problems:
+        raise LosslessError(
+            f"{args.folder}: {len(problems)} thing{'s' if len(problems) > 1 else ''} differ from the "
+            f"manifest, the first: {problems[0]}; make the dataset again"
+        )
+    seconds = time.monotonic() - begin
+    LOG.info(
+        "%s is what its manifest says: %d records, %d bytes in %d shards, digest %s (%.1f s, "
+        "%.0f MB/s)", args.folder, manifest.records, manifest.bytes, len(manifest.shards),
+        manifest.digest.hash, seconds, manifest.bytes / max(seconds, 1e-9) / 1e6,
+    )
+    return manifest
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run as a person does; return the exit code."""
+    return run_main(run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
