@@ -3,7 +3,7 @@
 Each line of the seed file is repeated with a new ``id``, so that no two lines
 are equal and the line lengths keep the seed's distribution.
 
-    python bench/make_corpus.py --seed_file examples/poems.jsonl --bytes 4e9 --output /tmp/corpus/4g.jsonl
+    python bench/make_corpus.py --seed_file examples/data/poems.jsonl --bytes 4e9 --output 4g.jsonl
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ def write_corpus(*, seed_file: Path, size: int, output: Path) -> int:
     number = 0
     with output.open("wb") as sink:
         while written < size:
-            part = b"".join(
-                b'{"id": %013d%s' % (number + i, body) for i, body in enumerate(bodies)
-            )
+            part = b"".join(b'{"id": %013d%s' % (number + i, body) for i, body in enumerate(bodies))
             number += len(bodies)
             if written + len(part) > size:  # end after the first line that reaches the size
                 part = part[: part.index(b"\n", size - written - 1) + 1]

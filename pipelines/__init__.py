@@ -1,0 +1,1 @@
+"""What a person runs: ``dovetail NAME``, or ``python -m pipelines.NAME``."""

@@ -16,8 +16,14 @@ COMMANDS = {
 def _usage() -> str:
     lines = [f"  {name:10} {text}" for name, text in COMMANDS.items()]
     return "\n".join(
-        ["usage: dovetail COMMAND [flags]", "", "commands:", *lines, "",
-         "dovetail COMMAND --help says the rest."]
+        [
+            "usage: dovetail COMMAND [flags]",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "dovetail COMMAND --help says the rest.",
+        ]
     )
 
 

@@ -29,9 +29,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see --help")
 
 
-def make_parser(
-    *models: type[BaseModel], prog: str, description: str, epilog: str
-) -> Parser:
+def make_parser(*models: type[BaseModel], prog: str, description: str, epilog: str) -> Parser:
     """Make a parser with a flag for each field of the models, in their groups."""
     parser = Parser(
         prog=prog,
@@ -46,10 +44,9 @@ def make_parser(
     for model in models:
         for name, field in model.model_fields.items():
             extra: Any = field.json_schema_extra
-            group = groups.setdefault(
-                extra["group"], parser.add_argument_group(extra["group"])
-                if extra["group"] not in groups else None
-            )
+            title = extra["group"]
+            group = groups.get(title) or parser.add_argument_group(title)
+            groups[title] = group
             help_ = (field.description or "").replace("%", "%%")
             if field.default is not None and field.default is not False and not field.is_required():
                 help_ += f" (default {field.default!r})".replace("%", "%%")
@@ -58,7 +55,10 @@ def make_parser(
             else:
                 repeatable = name == "sources"
                 group.add_argument(
-                    flag_of(name), dest=name, help=help_, metavar=extra["metavar"],
+                    flag_of(name),
+                    dest=name,
+                    help=help_,
+                    metavar=extra["metavar"],
                     action="append" if repeatable else "store",
                 )
     return parser

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -62,7 +63,8 @@ def run_local(
     else:
         if workers.count > 1:
             options = PipelineOptions(
-                list(beam_flags), direct_num_workers=workers.count,
+                list(beam_flags),
+                direct_num_workers=workers.count,
                 direct_running_mode="multi_threading",
             )
         runner = FnApiRunner()
@@ -101,8 +103,14 @@ def run_local(
 def _subprocess_environment(log_file: Path) -> SubprocessSDKEnvironment:
     paths = [str(Path(transforms.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
     variables = {**WORKER_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    words = ["exec", "env", *(f"{name}={value}" for name, value in variables.items()),
-             sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main"]
+    words = [
+        "exec",
+        "env",
+        *(f"{name}={value}" for name, value in variables.items()),
+        sys.executable,
+        "-m",
+        "apache_beam.runners.worker.sdk_worker_main",
+    ]
     command = f"{shlex.join(words)} >>{shlex.quote(str(log_file))} 2>&1"
     return SubprocessSDKEnvironment.from_command_string(command_string=command)
 
@@ -132,10 +140,8 @@ class _WorkerDeaths:
 def _kill_children(*, keep: set[int]) -> None:
     for child in psutil.Process().children(recursive=True):
         if child.pid not in keep:
-            try:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
-            except psutil.NoSuchProcess:
-                pass
 
 
 def _translate(error: BaseException, death_codes: list[int]) -> BaseException:

@@ -23,7 +23,6 @@ from transforms import layout, storage
 from transforms.errors import UsageError
 from transforms.manifest import now
 
-
 _SPILL = re.compile(r"dovetail-[0-9a-f]{12}")
 
 

@@ -160,7 +160,9 @@ def choose_workers(settings: Settings, input_bytes: int) -> Workers:
         UsageError: flags that contradict each other, or too little memory.
     """
     memory = settings.memory if settings.memory is not None else machine_memory() // 2
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     count, mode = settings.direct_num_workers, settings.direct_running_mode
     if count is None:
         fits = count_workers(memory, cores=cores, input_bytes=input_bytes)

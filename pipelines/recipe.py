@@ -15,9 +15,22 @@ from transforms.errors import UsageError
 from transforms.kernels.plan import GIB, MIB
 from transforms.layout import SPLIT_NAME
 
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
-          "K": 1 << 10, "KIB": 1 << 10, "M": MIB, "MIB": MIB, "G": GIB, "GIB": GIB,
-          "T": GIB << 10, "TIB": GIB << 10}
+_UNITS = {
+    "": 1,
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "K": 1 << 10,
+    "KIB": 1 << 10,
+    "M": MIB,
+    "MIB": MIB,
+    "G": GIB,
+    "GIB": GIB,
+    "T": GIB << 10,
+    "TIB": GIB << 10,
+}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 _SOURCE = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)=(.+)", re.DOTALL)
 _ESCAPES = {r"\n": "\n", r"\t": "\t", r"\r": "\r", r"\0": "\0", r"\\": "\\"}
@@ -88,29 +101,43 @@ class Recipe(_Model):
     """What determines the output of a shuffle, together with the input files."""
 
     sources: Annotated[dict[str, list[str]], BeforeValidator(parse_sources)] = _flag(
-        ..., _INPUT,
+        ...,
+        _INPUT,
         "file, folder or quoted pattern (*, ?, [..], **) of line files; repeatable. NAME=PATTERN "
         "names its source (write ./dt=1/* for such a folder). - is standard input",
-        metavar="[NAME=]PATTERN", min_length=1,
+        metavar="[NAME=]PATTERN",
+        min_length=1,
     )
     separator: Annotated[str, BeforeValidator(parse_separator)] = _flag(
         "\n", _INPUT, r"the byte that ends a record: '\n', '\t', '\0', ';', '\xff'", metavar="BYTE"
     )
     header_lines: int = _flag(
-        0, _INPUT, "lines at the top of every input file that are no records, such as a CSV header;"
-        " the same in all files, and written on top of every shard", metavar="N", ge=0, le=1000,
+        0,
+        _INPUT,
+        "lines at the top of every input file that are no records, such as a CSV header;"
+        " the same in all files, and written on top of every shard",
+        metavar="N",
+        ge=0,
+        le=1000,
     )
     seed: int = _flag(0, _ORDER, "another seed, another order", metavar="N", ge=0, lt=2**64)
     epoch: int = _flag(
         0, _ORDER, "another edition of the dataset under the same seed", metavar="N", ge=0, lt=2**63
     )
     num_shards: int | None = _flag(
-        None, _OUTPUT, "how many shards; by default one per 256 MiB of input",
-        metavar="N", ge=1, le=100_000,
+        None,
+        _OUTPUT,
+        "how many shards; by default one per 256 MiB of input",
+        metavar="N",
+        ge=1,
+        le=100_000,
     )
     shard_records: int | None = _flag(
-        None, _OUTPUT, "exactly so many records a shard, the last one with what is left",
-        metavar="N", ge=1,
+        None,
+        _OUTPUT,
+        "exactly so many records a shard, the last one with what is left",
+        metavar="N",
+        ge=1,
     )
     split_name: Annotated[str, BeforeValidator(_check_split)] = _flag(
         "train", _OUTPUT, "first part of the shards' names", metavar="NAME"
@@ -130,29 +157,45 @@ class Settings(_Model):
     """How and where the work is done."""
 
     output: str = _flag(
-        ..., _OUTPUT, "folder for the dataset: manifest.json, and the shards in data/",
+        ...,
+        _OUTPUT,
+        "folder for the dataset: manifest.json, and the shards in data/",
         metavar="DIR",
     )
     overwrite: bool = _flag(False, _OUTPUT, "replace a dataset that is in the output folder")
     runner: str = _flag("DirectRunner", _RUN, "Beam's runner", metavar="NAME")
     memory: Annotated[int | None, BeforeValidator(parse_size)] = _flag(
-        None, _RUN, "what all processes together may take, such as 2GiB; by default half of what "
-        "the machine or the control group has", metavar="SIZE", ge=1,
+        None,
+        _RUN,
+        "what all processes together may take, such as 2GiB; by default half of what "
+        "the machine or the control group has",
+        metavar="SIZE",
+        ge=1,
     )
     exchange: Literal["auto", "files", "engine"] = _flag(
-        "auto", _RUN, "how records cross between workers: files (through --temp_location) or engine"
-        " (through the runner; for small inputs)", metavar="auto|files|engine",
+        "auto",
+        _RUN,
+        "how records cross between workers: files (through --temp_location) or engine"
+        " (through the runner; for small inputs)",
+        metavar="auto|files|engine",
     )
     temp_location: str | None = _flag(
-        None, _RUN, "folder for spill files, about as large as the input; by default inside the "
-        "output folder", metavar="DIR",
+        None,
+        _RUN,
+        "folder for spill files, about as large as the input; by default inside the output folder",
+        metavar="DIR",
     )
     direct_num_workers: int | None = _flag(
-        None, _RUN, "workers on this machine; 0 is one a core. By default as many as cores and "
-        "memory allow", metavar="N", ge=0,
+        None,
+        _RUN,
+        "workers on this machine; 0 is one a core. By default as many as cores and memory allow",
+        metavar="N",
+        ge=0,
     )
     direct_running_mode: Literal["in_memory", "multi_threading", "multi_processing"] | None = _flag(
-        None, _RUN, "by default processes where there are several workers, else in_memory",
+        None,
+        _RUN,
+        "by default processes where there are several workers, else in_memory",
         metavar="MODE",
     )
     debug: bool = _flag(False, _RUN, "show tracebacks, and the runner's own log")

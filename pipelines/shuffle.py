@@ -60,37 +60,64 @@ def build(root: Any, job: Job) -> None:
     from transforms.write import WriteManifest, WriteShards
 
     recipe, inputs, plan, claim = job.recipe, job.inputs, job.plan, job.claim
-    share = {"run_id": claim.run_id, "places": job.workers.places}
+    places = job.workers.places
     sources = len(inputs.patterns)
     read = root | ReadRecords(
-        sources=inputs.patterns, line_format=inputs.line_format, span_bytes=plan.span_bytes,
-        chunk_bytes=plan.chunk_bytes, record_limit=plan.record_limit, expected=inputs.fingerprint,
+        sources=inputs.patterns,
+        line_format=inputs.line_format,
+        span_bytes=plan.span_bytes,
+        chunk_bytes=plan.chunk_bytes,
+        record_limit=plan.record_limit,
+        expected=inputs.fingerprint,
         launcher=os.getpid(),
     )
     shards = (
         read.blocks
         | PartitionIntoBuckets(
-            seed=recipe.seed, epoch=recipe.epoch, run_bytes=plan.run_bytes, **share
+            seed=recipe.seed,
+            epoch=recipe.epoch,
+            run_bytes=plan.run_bytes,
+            run_id=claim.run_id,
+            places=places,
         )
         | GroupBlocksByKey(
-            partitions=plan.partitions, exchange=job.exchange, buckets=plan.buckets,
-            page_bytes=plan.page_bytes, sources=sources, folder=claim.spill,
+            partitions=plan.partitions,
+            exchange=job.exchange,
+            buckets=plan.buckets,
+            page_bytes=plan.page_bytes,
+            sources=sources,
+            folder=claim.spill,
         )
         | ShuffleWithinBuckets(
-            partitions=plan.partitions, shard_records=recipe.shard_records,
-            bucket_bytes=plan.bucket_bytes, sources=sources,
+            partitions=plan.partitions,
+            shard_records=recipe.shard_records,
+            bucket_bytes=plan.bucket_bytes,
+            sources=sources,
         )
         | WriteShards(
-            output=claim.folder, split=recipe.split_name, extension=extension(inputs.files),
-            line_format=inputs.line_format, bucket_bytes=plan.bucket_bytes, sources=sources,
-            release=True, launcher=os.getpid(), **share,
+            output=claim.folder,
+            split=recipe.split_name,
+            extension=extension(inputs.files),
+            line_format=inputs.line_format,
+            bucket_bytes=plan.bucket_bytes,
+            sources=sources,
+            release=True,
+            launcher=os.getpid(),
+            run_id=claim.run_id,
+            places=places,
         )
     )
     (read.spans, shards) | WriteManifest(
-        output=claim.folder, sources=sorted(inputs.patterns), recipe=recipe.model_dump(),
-        seed=recipe.seed, epoch=recipe.epoch, started=job.started,
-        separator=inputs.line_format.separator, header_bytes=len(inputs.line_format.header),
-        run_id=claim.run_id, expected=inputs.fingerprint,
+        output=claim.folder,
+        sources=sorted(inputs.patterns),
+        recipe=recipe.model_dump(),
+        seed=recipe.seed,
+        epoch=recipe.epoch,
+        started=job.started,
+        separator=inputs.line_format.separator,
+        header_bytes=len(inputs.line_format.header),
+        run_id=claim.run_id,
+        expected=inputs.fingerprint,
     )
 
 
@@ -113,7 +140,9 @@ def shuffle(recipe: Recipe, settings: Settings, *, beam_flags: Sequence[str] = (
     """Shuffle as a recipe says; return the manifest. Errors as of ``run``."""
     begin = time.monotonic()
     if settings.runner != "DirectRunner":
-        raise UsageError(f"--runner={settings.runner}: expected DirectRunner, the one supported yet")
+        raise UsageError(
+            f"--runner={settings.runner}: expected DirectRunner, the one supported yet"
+        )
     check_output(settings.output, overwrite=settings.overwrite)
     with contextlib.ExitStack() as stack:
         if any("-" in patterns for patterns in recipe.sources.values()):
@@ -124,8 +153,11 @@ def shuffle(recipe: Recipe, settings: Settings, *, beam_flags: Sequence[str] = (
         workers = choose_workers(settings, inputs.size)
         exchange = "files" if settings.exchange == "auto" else settings.exchange
         plan = make_plan(
-            input_bytes=inputs.size, workers=workers, num_shards=recipe.num_shards,
-            shard_records=recipe.shard_records, held_whole=exchange == "engine",
+            input_bytes=inputs.size,
+            workers=workers,
+            num_shards=recipe.num_shards,
+            shard_records=recipe.shard_records,
+            held_whole=exchange == "engine",
         )
         claim = stack.enter_context(
             claim_output(
@@ -135,8 +167,12 @@ def shuffle(recipe: Recipe, settings: Settings, *, beam_flags: Sequence[str] = (
         require_room(inputs, settings, claim, spills=exchange == "files")
         LOG.info(
             "%d files, %.3f GB; %d worker%s, %d MiB of payload each; exchange %s; %s",
-            len(inputs.files), inputs.size / 1e9, workers.count, "s"[: workers.count != 1],
-            workers.payload >> 20, exchange,
+            len(inputs.files),
+            inputs.size / 1e9,
+            workers.count,
+            "s"[: workers.count != 1],
+            workers.payload >> 20,
+            exchange,
             f"{plan.shards} shards" if plan.shards else f"{recipe.shard_records} records a shard",
         )
         job = Job(recipe, settings, inputs, workers, plan, exchange, claim, now())
@@ -154,7 +190,8 @@ def _execute(job: Job, beam_flags: Sequence[str]) -> int:
 
     claim = job.claim
     watch = Watch(
-        total=job.inputs.size, spill=claim.spill,
+        total=job.inputs.size,
+        spill=claim.spill,
         temporary=os.path.join(claim.folder, layout.TEMPORARY + claim.run_id),
         data=os.path.join(claim.folder, layout.DATA),
     )
@@ -162,8 +199,11 @@ def _execute(job: Job, beam_flags: Sequence[str]) -> int:
     with _beam_log(log_file, debug=job.settings.debug):
         try:
             run_local(
-                lambda root: build(root, job), workers=job.workers, log_file=log_file,
-                beam_flags=beam_flags, tick=watch.tick,
+                lambda root: build(root, job),
+                workers=job.workers,
+                log_file=log_file,
+                beam_flags=beam_flags,
+                tick=watch.tick,
             )
         except DovetailError as error:
             raise type(error)(f"{error} (the workers' log: {log_file})") from error
@@ -193,8 +233,13 @@ def _beam_log(log_file: Path, *, debug: bool) -> Iterator[None]:
 def _summarize(manifest: Manifest, settings: Settings, *, seconds: float, peak: int) -> None:
     LOG.info(
         "done: %d records, %d bytes in %d shard%s; %.1f s, %.0f MB/s, peak memory %d MiB",
-        manifest.records, manifest.bytes, len(manifest.shards), "s"[: len(manifest.shards) != 1],
-        seconds, manifest.bytes / seconds / 1e6, peak >> 20,
+        manifest.records,
+        manifest.bytes,
+        len(manifest.shards),
+        "s"[: len(manifest.shards) != 1],
+        seconds,
+        manifest.bytes / seconds / 1e6,
+        peak >> 20,
     )
     LOG.info("digest %s, seed %d, epoch %d", manifest.digest.hash, manifest.seed, manifest.epoch)
     LOG.info("verify it with: %s", shlex.join([*_command(), "verify", settings.output]))

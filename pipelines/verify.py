@@ -56,7 +56,9 @@ def read_manifest(folder: str) -> Manifest:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
-        raise DataError(f"{url}: not a manifest that can be read: {where}: {first['msg']}") from None
+        raise DataError(
+            f"{url}: not a manifest that can be read: {where}: {first['msg']}"
+        ) from None
     if manifest.format_version != FORMAT_VERSION:
         raise DataError(
             f"{url}: expected format version {FORMAT_VERSION}, got {manifest.format_version}; use the "
@@ -88,8 +90,10 @@ def verify(folder: str) -> tuple[Manifest, list[str]]:
         if problem:
             problems.append(problem)
     if not problems and total != Digest.from_json(manifest.digest.model_dump()):
-        problems.append(f"all shards together: digest {total.to_json()['hash']}, the manifest says "
-                        f"{manifest.digest.hash}")
+        problems.append(
+            f"all shards together: digest {total.to_json()['hash']}, the manifest says "
+            f"{manifest.digest.hash}"
+        )
     return manifest, problems
 
 
@@ -109,8 +113,14 @@ def check_shard(
             file.seek(0)
             hasher = hashlib.sha256(file.read(manifest.header_bytes) or b"")
             for block in lines.read_span(
-                file, name=shard.path, start=0, stop=size, separator=manifest.separator,
-                chunk_bytes=_CHUNK, record_limit=size, lines_begin=manifest.header_bytes,
+                file,
+                name=shard.path,
+                start=0,
+                stop=size,
+                separator=manifest.separator,
+                chunk_bytes=_CHUNK,
+                record_limit=size,
+                lines_begin=manifest.header_bytes,
             ):
                 total += blocks.digests(block, sources=1)[0]
                 hasher.update(blocks.payload(block))
@@ -150,7 +160,9 @@ def _check_sums(manifest: Manifest) -> list[str]:
         files = Digest.total(Digest.from_json(f.digest.model_dump()) for f in source.files)
         mine = Digest.from_json(source.digest.model_dump())
         if files != mine:
-            problems.append(f"manifest: the files of source {source.name} don't add up to its digest")
+            problems.append(
+                f"manifest: the files of source {source.name} don't add up to its digest"
+            )
         total += mine
     if total != Digest.from_json(manifest.digest.model_dump()):
         problems.append("manifest: what was read is not what was written, by its own account")
@@ -164,9 +176,7 @@ def run(argv: Sequence[str]) -> Manifest:
         LosslessError: the dataset is not what its manifest says.
         DovetailError: there is none, or it can't be read.
     """
-    parser = make_parser(
-        _Flags, prog="dovetail verify", description=__doc__ or "", epilog=EXAMPLES
-    )
+    parser = make_parser(_Flags, prog="dovetail verify", description=__doc__ or "", epilog=EXAMPLES)
     parser.add_argument("folder", metavar="DIR", help="the dataset's folder")
     args, rest = parser.parse_known_args(list(argv))
     if rest:
@@ -183,8 +193,14 @@ def run(argv: Sequence[str]) -> Manifest:
     seconds = time.monotonic() - begin
     LOG.info(
         "%s is what its manifest says: %d records, %d bytes in %d shards, digest %s (%.1f s, "
-        "%.0f MB/s)", args.folder, manifest.records, manifest.bytes, len(manifest.shards),
-        manifest.digest.hash, seconds, manifest.bytes / max(seconds, 1e-9) / 1e6,
+        "%.0f MB/s)",
+        args.folder,
+        manifest.records,
+        manifest.bytes,
+        len(manifest.shards),
+        manifest.digest.hash,
+        seconds,
+        manifest.bytes / max(seconds, 1e-9) / 1e6,
     )
     return manifest
 

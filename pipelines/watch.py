@@ -90,6 +90,9 @@ class Watch:
         rate = (passed - already) / (now - before) / 1e6
         self._last = (now, passed)
         LOG.info(
-            "%s: %.1f of %.1f GB, %.0f MB/s", stage, min(done, self.total) / 1e9, self.total / 1e9,
+            "%s: %.1f of %.1f GB, %.0f MB/s",
+            stage,
+            min(done, self.total) / 1e9,
+            self.total / 1e9,
             max(rate, 0.0),
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import apache_beam as beam
 import pyarrow as pa
 
@@ -31,7 +33,7 @@ class BlockCoder(beam.coders.Coder):
         """Equal blocks need not have equal bytes (slices keep their padding)."""
         return False
 
-    def to_type_hint(self) -> type[pa.RecordBatch]:
+    def to_type_hint(self) -> Any:
         """Return the type that this coder is for."""
         return pa.RecordBatch
 

@@ -51,7 +51,7 @@ class BlockGroup(ABC):
             RunError: a page is damaged.
         """
 
-    def release(self) -> None:
+    def release(self) -> None:  # noqa: B027  # most groups have nothing to give back
         """Give back the storage behind the group, which can't be read afterwards."""
 
     @abstractmethod
@@ -87,16 +87,19 @@ class GroupCoder(beam.coders.Coder):  # type: ignore[misc]
 beam.coders.registry.register_coder(BlockGroup, GroupCoder)
 
 
+def _slice(block: pa.RecordBatch, part: KeyRange) -> pa.RecordBatch:
+    inside = ranges.find(blocks.column(block, "key"), part)
+    return block.slice(inside.start, inside.stop - inside.start)
+
+
 def _cut_page(page: Page, part: KeyRange) -> Page:
     """Cut a page to a range of keys; one that reaches beyond is checked whole, then copied."""
-    keys = blocks.column(page.block, "key")
-    inside = ranges.find(keys, part)
-    if inside.stop - inside.start == len(keys):
+    kept = _slice(page.block, part)
+    if len(kept) == len(page.block):
         return page
     sources = len(page.digests)
     if blocks.digests(page.block, sources=sources) != page.digests:
         raise RunError("a page of spilled records is damaged: its digest is not what was written")
-    kept = page.block.slice(inside.start, inside.stop - inside.start)
     kept = kept.take(pa.array(np.arange(len(kept))))  # let go of the rest
     return Page(kept, blocks.digests(kept, sources=sources))
 
@@ -129,12 +132,7 @@ class MemoryGroup(BlockGroup):
 
     def estimate(self, part: KeyRange) -> int:
         """Return the footprint of a range's records."""
-        return sum(
-            blocks.block_footprint(
-                page.block[ranges.find(blocks.column(page.block, "key"), part)]
-            )
-            for page in self._pages
-        )
+        return sum(blocks.block_footprint(_slice(page.block, part)) for page in self._pages)
 
     def read(self, part: KeyRange, *, limit: int) -> list[Page]:
         """Return the pages, cut to a range."""
@@ -160,8 +158,10 @@ class FileGroup(BlockGroup):
         self._ends = np.cumsum(sizes)  # of each file's rows in the joined table
         self._offset = np.concatenate(
             [np.zeros(0, np.int64)]
-            + [base + np.cumsum(table["length"], dtype=np.int64) - table["length"]
-               for (_, base, _), table in zip(parts, tables, strict=True)]
+            + [
+                base + np.cumsum(table["length"], dtype=np.int64) - table["length"]
+                for (_, base, _), table in zip(parts, tables, strict=True)
+            ]
         )
 
     @property
@@ -283,9 +283,7 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
             (spilled, none)
             | "WithNone" >> beam.Flatten()
             | "AllSpills" >> beam.GroupByKey()
-            | "Refer" >> beam.ParDo(_Refer(self.partitions)).with_output_types(
-                tuple[int, bytes]
-            )
+            | "Refer" >> beam.ParDo(_Refer(self.partitions)).with_output_types(tuple[int, bytes])
             | "DealOut" >> beam.GroupByKey()
             | "Open" >> beam.MapTuple(_open).with_output_types(tuple[int, BlockGroup])
         )
@@ -313,7 +311,7 @@ class _Refer(beam.DoFn):  # type: ignore[misc]
             table = np.frombuffer(rows, TABLE)
             starts = np.cumsum(table["length"], dtype=np.int64) - table["length"]
             places = ranges.cut(table["first"], self._partitions)
-            for partition in np.flatnonzero(np.diff(places)):
+            for partition in np.flatnonzero(np.diff(places)).tolist():
                 begin, end = places[partition], places[partition + 1]
                 parts[partition].append((url, int(starts[begin]), table[begin:end].tobytes()))
         for partition, mine in enumerate(parts):

@@ -13,7 +13,6 @@ from transforms import storage
 from transforms.errors import InputError
 from transforms.layout import MANIFEST
 
-
 _WILD = "*?["
 
 
@@ -71,8 +70,9 @@ def list_source(source: str, patterns: Sequence[str]) -> list[SourceFile]:
             )
         names[name] = path
         files.append(
-            SourceFile(source, name, fs.unstrip_protocol(path), int(info["size"]),
-                       storage.version_of(info))
+            SourceFile(
+                source, name, fs.unstrip_protocol(path), int(info["size"]), storage.version_of(info)
+            )
         )
     return sorted(files, key=lambda file: file.name)
 
@@ -90,19 +90,24 @@ def _expand(fs: Any, path: str) -> tuple[str, dict[str, dict[str, Any]]]:
             manifest = json.loads(fs.cat_file(listed))
             paths = [f"{path.rstrip('/')}/{shard['path']}" for shard in manifest["shards"]]
             return path, {p: fs.info(p) for p in paths}
-        return path, {p: info for p, info in fs.find(path, detail=True).items()
-                      if not _hidden(os.path.relpath(p, path))}
+        return path, {
+            p: info
+            for p, info in fs.find(path, detail=True).items()
+            if not _hidden(os.path.relpath(p, path))
+        }
     if fs.isfile(path) or not any(mark in path for mark in _WILD):
         return os.path.dirname(path), {path: fs.info(path)} if fs.isfile(path) else {}
     wild = min(path.index(mark) for mark in _WILD if mark in path)
     folder = os.path.dirname(path[:wild])
-    return folder, {p: info for p, info in fs.glob(path, detail=True).items()
-                    if info["type"] != "directory"}
+    return folder, {
+        p: info for p, info in fs.glob(path, detail=True).items() if info["type"] != "directory"
+    }
 
 
 def fixed_folder(pattern: str) -> str | None:
     """Return the folder everything below which a pattern may match, None where it goes no deeper
-    than the files it names."""
+    than the files it names.
+    """
     fs, path = storage.filesystem(pattern)
     if fs.isdir(path) and not fs.exists(f"{path.rstrip('/')}/{MANIFEST}"):
         return str(path)

@@ -62,8 +62,11 @@ class _SortRuns(beam.DoFn):  # type: ignore[misc]
     def process(self, element: tuple[FileId, pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         file, block = element
         pair = file_key(
-            seed=self._config.seed, epoch=self._config.epoch,
-            source=file.source, pass_number=0, file_name=file.name,
+            seed=self._config.seed,
+            epoch=self._config.epoch,
+            source=file.source,
+            pass_number=0,
+            file_name=file.name,
         )
         self._place.take()
         cost = blocks.block_footprint(block)

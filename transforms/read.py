@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import pyarrow as pa
 
-from transforms import coders as coders  # registers the coder of blocks
+import transforms.coders  # noqa: F401  # registers the coder of blocks
 from transforms import storage
 from transforms.errors import DataError
 from transforms.formats import lines
@@ -148,7 +148,9 @@ def check_unchanged(file: SourceFile) -> None:
     try:
         now = storage.version_of(fs.info(path))
     except FileNotFoundError:
-        raise DataError(f"{file.url}: the file vanished during the run; put it back and run again") from None
+        raise DataError(
+            f"{file.url}: the file vanished during the run; put it back and run again"
+        ) from None
     if now != file.version:
         raise DataError(
             f"{file.url}: the file changed during the run (size and time {file.version} before, "

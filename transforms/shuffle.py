@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 
 from transforms.exchange import BlockGroup, GroupCoder, MemoryGroup, OverLimit, expected_digests
-from transforms.kernels import blocks, pages, ranges
+from transforms.kernels import blocks, pages
 from transforms.kernels.digest import Digest
 from transforms.kernels.ranges import KeyRange
 
@@ -26,7 +25,7 @@ class Ordered(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Records of one range of keys, in order of keys, without the first ``skip``, at most ``take``."""
+    """Records of a range of keys, in their order, without the first ``skip``, ``take`` at most."""
 
     group: BlockGroup
     part: KeyRange
@@ -51,7 +50,6 @@ class Shard:
         """Yield the shard's records in order, one bucket of at most ``limit`` bytes in memory."""
         for piece in self.pieces:
             yield from gather_piece(piece, limit=limit, sources=sources)
-
 
     def release(self) -> None:
         """Give back the storage of groups that no other shard shares."""
@@ -123,8 +121,10 @@ class ShuffleWithinBuckets(beam.PTransform):  # type: ignore[misc]
         counts = groups | "Count" >> beam.MapTuple(lambda part, group: (part, group.records))
         return (
             groups
-            | "CutAtRecords" >> beam.ParDo(_CutAtRecords(self), beam.pvalue.AsDict(counts))
-            .with_output_types(tuple[int, bytes])
+            | "CutAtRecords"
+            >> beam.ParDo(_CutAtRecords(self), beam.pvalue.AsDict(counts)).with_output_types(
+                tuple[int, bytes]
+            )
             | "GatherPieces" >> beam.GroupByKey()
             | "Gathered" >> beam.MapTuple(_gathered)
         )
@@ -137,9 +137,7 @@ def _as_shard(of: int, partition: int, group: BlockGroup) -> Shard:
 def _gathered(number: int, packed: Iterable[bytes]) -> Shard:
     decode = GroupCoder().decode
     found = [pickle.loads(data) for data in packed]
-    pieces = sorted(
-        (KeyRange(*part), skip, take, group) for part, skip, take, group, _ in found
-    )
+    pieces = sorted((part, skip, take, group) for part, skip, take, group, _ in found)
     return Shard(
         number,
         found[0][-1],
@@ -189,5 +187,5 @@ class _CutAtRecords(beam.DoFn):  # type: ignore[misc]
 
     def _pack(self, piece: Piece, of: int) -> bytes:
         return pickle.dumps(
-            (tuple(piece.part), piece.skip, piece.take, piece.group.to_bytes(), of), protocol=5
+            (piece.part, piece.skip, piece.take, piece.group.to_bytes(), of), protocol=5
         )

@@ -12,7 +12,6 @@ import fsspec.core
 import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 
-
 _WRITE = 1 << 20  # in one call: a kernel copies pieces that fit its caches faster than 64 MiB
 
 
@@ -34,8 +33,11 @@ def local_path(url: str) -> str:
 
 def join(folder: str, *names: str) -> str:
     """Join names to a folder's URL."""
-    return "/".join([folder.rstrip("/") or "/", *names]).replace("//", "/", 1) \
-        if folder == "/" else "/".join([folder.rstrip("/"), *names])
+    return (
+        "/".join([folder.rstrip("/") or "/", *names]).replace("//", "/", 1)
+        if folder == "/"
+        else "/".join([folder.rstrip("/"), *names])
+    )
 
 
 def open_read(url: str) -> io.RawIOBase | BinaryIO:
@@ -77,7 +79,7 @@ def read_into(file: io.RawIOBase | BinaryIO, target: memoryview) -> int:
 
 def read_range(url: str, offset: int, length: int) -> memoryview:
     """Read a range of a file; shorter where the file ends."""
-    data = memoryview(np.empty(length, np.uint8))
+    data = np.empty(length, np.uint8).data
     with open_read(url) as file:
         file.seek(offset)
         return data[: read_into(file, data)]

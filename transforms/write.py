@@ -14,10 +14,10 @@ import numpy as np
 from transforms import layout, storage
 from transforms.budget import Place
 from transforms.errors import DataError
+from transforms.formats.lines import LineFormat
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest, record_hashes
 from transforms.kernels.lines import line_offsets
-from transforms.formats.lines import LineFormat
 from transforms.manifest import make_manifest
 from transforms.reports import ShardReport, SpanReport
 from transforms.shuffle import Ordered, Shard
@@ -83,7 +83,10 @@ class _Write(beam.DoFn):  # type: ignore[misc]
             report = write_lines(
                 file,
                 shard.ordered(limit=config.bucket_bytes, sources=config.sources),
-                shard=shard, path=path, line_format=config.line_format, sources=config.sources,
+                shard=shard,
+                path=path,
+                line_format=config.line_format,
+                sources=config.sources,
             )
         _publish(temporary, config.output, path, run_id=config.run_id)
         if config.release:
@@ -134,9 +137,7 @@ def _digest_lines(
             "end in it; choose another --separator"
         )
     hash0, hash1 = record_hashes(values, offsets[:-1], offsets[1:] - 1)
-    return blocks.digests_by_source(
-        block, hash0, hash1, np.diff(offsets) - 1, sources=sources
-    )
+    return blocks.digests_by_source(block, hash0, hash1, np.diff(offsets) - 1, sources=sources)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -186,10 +187,17 @@ def _write_manifest(
     _: None, spans: list[SpanReport], shards: list[ShardReport], config: WriteManifest
 ) -> None:
     manifest = make_manifest(
-        spans, shards,
-        sources=config.sources, recipe=config.recipe, seed=config.seed, epoch=config.epoch,
-        started=config.started, separator=config.separator, header_bytes=config.header_bytes,
-        run_id=config.run_id, expected=config.expected,
+        spans,
+        shards,
+        sources=config.sources,
+        recipe=config.recipe,
+        seed=config.seed,
+        epoch=config.epoch,
+        started=config.started,
+        separator=config.separator,
+        header_bytes=config.header_bytes,
+        run_id=config.run_id,
+        expected=config.expected,
     )
     temporary = storage.join(config.output, layout.TEMPORARY + config.run_id, layout.MANIFEST)
     with storage.open_write(temporary) as file:

@@ -119,7 +119,7 @@ def read_span(
         want = max(min(chunk_bytes, room + _OVERREAD), _OVERREAD, len(carry))
         buffer = np.empty(len(carry) + want + 1, np.uint8)
         buffer[: len(carry)] = carry
-        got = storage.read_into(file, memoryview(buffer)[len(carry) : -1])
+        got = storage.read_into(file, buffer.data[len(carry) : -1])
         filled = len(carry) + got
         ended = got < want
         if not begins:
@@ -141,8 +141,13 @@ def read_span(
         offsets = line_offsets(buffer[:filled], separator)
         mine = int(np.searchsorted(offsets[:-1], stop - at))
         yield from _blocks(
-            buffer, offsets[: mine + 1], at,
-            name=name, line_end=line_end, source=source, record_limit=record_limit,
+            buffer,
+            offsets[: mine + 1],
+            at,
+            name=name,
+            line_end=line_end,
+            source=source,
+            record_limit=record_limit,
         )
         if ended or mine < len(offsets) - 1:
             return

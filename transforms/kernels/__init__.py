@@ -1,0 +1,1 @@
+"""Pure functions on numpy and Arrow. Nothing here imports Beam."""

@@ -16,6 +16,7 @@ part of the record: digests leave it out, and ``records`` strips it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -81,7 +82,10 @@ def from_records(
     data = b"".join(part for record in records for part in (record, line_end))
     return from_buffer(
         np.frombuffer(data, np.uint8),
-        offsets=offsets, positions=positions, line_end=line_end, source=source,
+        offsets=offsets,
+        positions=positions,
+        line_end=line_end,
+        source=source,
     )
 
 
@@ -100,9 +104,9 @@ def with_keys(block: pa.RecordBatch, pair: KeyPair) -> pa.RecordBatch:
     return block.set_column(at, "key", pa.array(keys))
 
 
-def column(block: pa.RecordBatch, name: str) -> npt.NDArray[np.generic]:
+def column(block: pa.RecordBatch, name: str) -> npt.NDArray[Any]:
     """Return a numeric column as an array, without copying."""
-    out: npt.NDArray[np.generic] = block.column(name).to_numpy(zero_copy_only=True)
+    out: npt.NDArray[Any] = block.column(name).to_numpy(zero_copy_only=True)
     return out
 
 
@@ -119,7 +123,7 @@ def extents(block: pa.RecordBatch) -> tuple[npt.NDArray[np.uint8], I64]:
 def payload(block: pa.RecordBatch) -> memoryview:
     """Return the bytes of all records, terminators included, one after another."""
     values, offsets = extents(block)
-    return memoryview(values)[offsets[0] : offsets[-1]] if len(block) else memoryview(b"")
+    return values[offsets[0] : offsets[-1]].data if len(block) else memoryview(b"")
 
 
 def records(block: pa.RecordBatch) -> list[bytes]:
@@ -239,7 +243,9 @@ def with_hashes(block: pa.RecordBatch) -> pa.RecordBatch:
     values, offsets = extents(block)
     hash0, hash1 = record_hashes(values, offsets[:-1], offsets[1:] - len(terminator(block)))
     at = block.schema.get_field_index("record")
-    return block.add_column(at, "hash0", pa.array(hash0)).add_column(at + 1, "hash1", pa.array(hash1))
+    return block.add_column(at, "hash0", pa.array(hash0)).add_column(
+        at + 1, "hash1", pa.array(hash1)
+    )
 
 
 def require_digests(block: pa.RecordBatch, expected: list[Digest], *, what: str) -> None:

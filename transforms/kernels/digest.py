@@ -69,14 +69,16 @@ def record_hashes(values: U8, starts: I64, ends: I64) -> tuple[U64, U64]:
     while begin < len(starts):
         end = int(np.searchsorted(upto, done + _WORDS, side="right"))
         if end == begin:  # one record longer than a chunk
-            for out, total in zip(sums, _long_sums(values, int(starts[begin]), int(ends[begin])),
-                                  strict=True):
+            for out, total in zip(
+                sums, _long_sums(values, int(starts[begin]), int(ends[begin])), strict=True
+            ):
                 out[begin] = total
             end = begin + 1
         else:
             part = slice(begin, end)
-            chunk = _chunk_sums(values, starts[part], lengths[part], words[part],
-                                upto[part] - words[part] - done)
+            chunk = _chunk_sums(
+                values, starts[part], lengths[part], words[part], upto[part] - words[part] - done
+            )
             for out, totals in zip(sums, chunk, strict=True):
                 out[part] = totals
         begin, done = end, int(upto[end - 1])

@@ -13,7 +13,7 @@ _STEP = 1 << 20  # the mask of one step stays in cache
 
 
 def line_offsets(values: U8, separator: int) -> I64:
-    """Find the lines that end inside a buffer that begins with a line.
+    r"""Find the lines that end inside a buffer that begins with a line.
 
     Args:
         values: uint8[size].
@@ -23,7 +23,7 @@ def line_offsets(values: U8, separator: int) -> I64:
         int64[n + 1]: where each whole line begins, and the end of the last one; what lies after
         that is a line that has not ended. ``[0]`` where no line ends.
 
-    >>> line_offsets(np.frombuffer(b"ab\\n\\ncd", np.uint8), 10).tolist()
+    >>> line_offsets(np.frombuffer(b"ab\n\ncd", np.uint8), 10).tolist()
     [0, 3, 4]
     """
     parts = [np.zeros(1, np.int64)]

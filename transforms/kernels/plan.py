@@ -71,7 +71,8 @@ def share_memory(memory: int, *, count: int, processes: int) -> Workers:
 
 def count_workers(memory: int, *, cores: int, input_bytes: int) -> int:
     """Return how many worker processes to start where nobody said: one a core, fewer where memory
-    is short, none (the launcher works itself) where the input is small or memory for one only."""
+    is short, none (the launcher works itself) where the input is small or memory for one only.
+    """
     if input_bytes <= 64 * MIB:
         return 1
     for count in range(cores, 1, -1):
@@ -170,5 +171,3 @@ def make_plan(
 def spill_bytes(*, input_bytes: int, records: int) -> int:
     """Return what the spill files of a run take on disk: payload, and key and offset a record."""
     return input_bytes + records * 16 + 16 * MIB
-
-

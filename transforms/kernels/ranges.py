@@ -6,7 +6,7 @@ Part i of n holds the keys k with ``ceil(i * 2**64 / n) <= k < ceil((i + 1) * 2*
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +15,8 @@ from transforms.kernels.randomness import U64
 SPACE = 2**64
 
 
-class KeyRange(NamedTuple):
+@dataclass(frozen=True, order=True, slots=True)
+class KeyRange:
     """Part ``index`` of ``count`` equal parts of the 64-bit space."""
 
     index: int
