@@ -23,6 +23,7 @@ from transforms.errors import DovetailError, RunError, WorkerError, from_traceba
 from transforms.kernels.plan import Workers
 
 _GRACE = 3.0  # seconds in which a pipeline may end by itself after a worker did
+_BEAM_THREADS = ("beam_control", "run_worker")  # they end with a worker, each with a traceback
 _DEATH = "Worker subprocess exited with return code "
 _LAST_LINE = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b[^\n]*", re.MULTILINE)
 
@@ -133,7 +134,7 @@ class _WorkerDeaths:
         text = str(args.exc_value)
         if text.startswith(_DEATH):
             self.codes.append(int(text.removeprefix(_DEATH)))
-        else:
+        elif args.thread is None or not args.thread.name.startswith(_BEAM_THREADS):
             self._before(args)
 
 

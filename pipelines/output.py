@@ -14,7 +14,8 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ from transforms import layout, storage
 from transforms.errors import UsageError
 from transforms.manifest import now
 
-_SPILL = re.compile(r"dovetail-[0-9a-f]{12}")
+_OURS = re.compile(r"dovetail-[0-9a-f]{12}(\.log)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,13 @@ class Claim:
         folder: absolute path of the output.
         run_id: of this run.
         spill: absolute path of the folder for temporary files.
+        log_file: where the workers' log goes; the next run removes a dead run's.
     """
 
     folder: str
     run_id: str
     spill: str
+    log_file: str
 
 
 @contextlib.contextmanager
@@ -67,7 +70,9 @@ def claim_output(output: str, *, overwrite: bool, temp_location: str | None) -> 
             made = _make_folders(base, flag=f"--temp_location={temp_location}")
             undo.callback(_remove_made, made)
             spill = os.path.join(base, f"dovetail-{run_id}")
-        _write_marker(marker, {"id": run_id, "spill": spill, "made": made, "started": now()})
+        log_file = os.path.join(tempfile.gettempdir(), f"dovetail-{run_id}.log")
+        content = {"id": run_id, "spill": spill, "made": made, "log": log_file, "started": now()}
+        _write_marker(marker, content)
         undo.callback(_remove_tree, temporary)
         undo.callback(_remove_tree, spill)
         try:
@@ -75,10 +80,10 @@ def claim_output(output: str, *, overwrite: bool, temp_location: str | None) -> 
         except OSError as error:
             raise UsageError(f"--temp_location={temp_location}: not writable: {error}") from None
         try:
-            yield Claim(folder, run_id, spill)
+            yield Claim(folder, run_id, spill, log_file)
         except BaseException:
-            _remove_tree(os.path.join(folder, layout.DATA))
             _remove_file(os.path.join(folder, layout.MANIFEST))
+            _remove_tree(os.path.join(folder, layout.DATA))
             raise
 
 
@@ -138,10 +143,12 @@ def _clear_dead_run(folder: str, left: dict[str, Any]) -> None:
     for name in os.listdir(folder):
         if name.startswith(layout.TEMPORARY):
             _remove_tree(os.path.join(folder, name))
-    spill = str(left.get("spill", ""))
-    if _SPILL.fullmatch(os.path.basename(spill)):
-        _remove_tree(spill)
-        _remove_made([str(path) for path in left.get("made", [])])
+    for path in (str(left.get("spill", "")), str(left.get("log", ""))):
+        if _OURS.fullmatch(os.path.basename(path)):
+            _remove_tree(path)
+            with contextlib.suppress(OSError):
+                os.remove(path)
+    _remove_made([str(path) for path in left.get("made", [])])
 
 
 def check_foreign(folder: str, output: str) -> None:
@@ -173,7 +180,7 @@ def _read_marker(marker: int) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else {}
 
 
-def _write_marker(marker: int, content: dict[str, object]) -> None:
+def _write_marker(marker: int, content: Mapping[str, object]) -> None:
     os.ftruncate(marker, 0)
     os.pwrite(marker, json.dumps(content).encode(), 0)
 

@@ -8,7 +8,6 @@ import os
 import shlex
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -195,7 +194,7 @@ def _execute(job: Job, beam_flags: Sequence[str]) -> int:
         temporary=os.path.join(claim.folder, layout.TEMPORARY + claim.run_id),
         data=os.path.join(claim.folder, layout.DATA),
     )
-    log_file = Path(tempfile.gettempdir(), f"dovetail-{claim.run_id}.log")
+    log_file = Path(claim.log_file)
     with _beam_log(log_file, debug=job.settings.debug):
         try:
             run_local(
