@@ -85,6 +85,7 @@ def inspect_inputs(recipe: Recipe, settings: Settings) -> Inputs:
         InputError: nothing found, twins, an input in the output or the temporary folder, headers
             that differ.
     """
+    _require_local(recipe, settings)
     files = list_sources(recipe.sources)
     _refuse_overlap(recipe, settings, files)
     separator = ord(recipe.separator)
@@ -100,6 +101,14 @@ def inspect_inputs(recipe: Recipe, settings: Settings) -> Inputs:
         fingerprint=fingerprint(files),
         about_records=_estimate_records(files, size, separator),
     )
+
+
+def _require_local(recipe: Recipe, settings: Settings) -> None:
+    inputs = [("--input", url) for urls in recipe.sources.values() for url in urls]
+    written = [("--output", settings.output), ("--temp_location", settings.temp_location)]
+    for flag, url in [*inputs, *written]:
+        if url is not None and not storage.is_local(url):
+            raise UsageError(f"{flag}={url}: expected a local path, the only kind supported yet")
 
 
 def _refuse_overlap(recipe: Recipe, settings: Settings, files: list[SourceFile]) -> None:

@@ -165,14 +165,15 @@ def shuffle(recipe: Recipe, settings: Settings, *, beam_flags: Sequence[str] = (
         )
         require_room(inputs, settings, claim, spills=exchange == "files")
         LOG.info(
-            "%d files, %.3f GB; %d worker%s, %d MiB of payload each; exchange %s; %s",
+            "%d file%s, %.3f GB; %d worker%s, %d MiB of payload each; exchange %s; %s",
             len(inputs.files),
+            "s"[: len(inputs.files) != 1],
             inputs.size / 1e9,
             workers.count,
             "s"[: workers.count != 1],
             workers.payload >> 20,
             exchange,
-            f"{plan.shards} shards" if plan.shards else f"{recipe.shard_records} records a shard",
+            f"shards: {plan.shards}" if plan.shards else f"{recipe.shard_records} records a shard",
         )
         job = Job(recipe, settings, inputs, workers, plan, exchange, claim, now())
         peak = _execute(job, beam_flags)

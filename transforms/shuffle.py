@@ -6,6 +6,7 @@ import functools
 import pickle
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -151,6 +152,9 @@ class _CutAtRecords(beam.DoFn):  # type: ignore[misc]
     def __init__(self, config: ShuffleWithinBuckets) -> None:
         self._config = config
 
+    def start_bundle(self) -> None:
+        self._ranks: list[int] | None = None  # of each group's first record
+
     def process(
         self, element: tuple[int, BlockGroup], counts: dict[int, int]
     ) -> Iterator[tuple[int, bytes]]:
@@ -160,7 +164,9 @@ class _CutAtRecords(beam.DoFn):  # type: ignore[misc]
         assert size is not None
         total = sum(counts.values())
         of = max(1, -(-total // size))
-        rank = sum(counts[i] for i in range(partition))
+        if self._ranks is None:
+            self._ranks = list(accumulate((counts[i] for i in range(len(counts))), initial=0))
+        rank = self._ranks[partition]
         if total == 0 and partition == 0:
             yield 0, self._pack(Piece(group, KeyRange(0, config.partitions), 0, 0), 1)
         beyond = rank + group.records

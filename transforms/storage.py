@@ -12,12 +12,21 @@ import fsspec.core
 import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 
+from transforms.errors import UsageError
+
 _WRITE = 1 << 20  # in one call: a kernel copies pieces that fit its caches faster than 64 MiB
 
 
 def filesystem(url: str) -> tuple[Any, str]:
-    """Return the fsspec filesystem of a URL and the path inside it."""
-    fs, path = fsspec.core.url_to_fs(url)
+    """Return the fsspec filesystem of a URL and the path inside it.
+
+    Raises:
+        UsageError: nothing serves URLs of this kind.
+    """
+    try:
+        fs, path = fsspec.core.url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        raise UsageError(f"{url}: expected a path or a URL that fsspec knows: {error}") from None
     return fs, path
 
 
