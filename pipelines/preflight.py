@@ -85,7 +85,6 @@ def inspect_inputs(recipe: Recipe, settings: Settings) -> Inputs:
         InputError: nothing found, twins, an input in the output or the temporary folder, headers
             that differ.
     """
-    _require_local(recipe, settings)
     files = list_sources(recipe.sources)
     _refuse_overlap(recipe, settings, files)
     separator = ord(recipe.separator)
@@ -103,7 +102,8 @@ def inspect_inputs(recipe: Recipe, settings: Settings) -> Inputs:
     )
 
 
-def _require_local(recipe: Recipe, settings: Settings) -> None:
+def require_local(recipe: Recipe, settings: Settings) -> None:
+    """Raise UsageError where a path is not on this machine's disks."""
     inputs = [("--input", url) for urls in recipe.sources.values() for url in urls]
     written = [("--output", settings.output), ("--temp_location", settings.temp_location)]
     for flag, url in [*inputs, *written]:

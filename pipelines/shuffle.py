@@ -16,7 +16,14 @@ from typing import Any
 
 from pipelines.cli import LOG, make_parser, parse, run_main
 from pipelines.output import Claim, check_output, claim_output
-from pipelines.preflight import Inputs, choose_workers, inspect_inputs, require_room, spool_stdin
+from pipelines.preflight import (
+    Inputs,
+    choose_workers,
+    inspect_inputs,
+    require_local,
+    require_room,
+    spool_stdin,
+)
 from pipelines.recipe import Recipe, Settings, validate
 from transforms import layout
 from transforms.errors import DovetailError, UsageError
@@ -142,6 +149,7 @@ def shuffle(recipe: Recipe, settings: Settings, *, beam_flags: Sequence[str] = (
         raise UsageError(
             f"--runner={settings.runner}: expected DirectRunner, the one supported yet"
         )
+    require_local(recipe, settings)
     check_output(settings.output, overwrite=settings.overwrite)
     with contextlib.ExitStack() as stack:
         if any("-" in patterns for patterns in recipe.sources.values()):

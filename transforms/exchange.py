@@ -212,7 +212,13 @@ class FileGroup(BlockGroup):
 
 
 def _read_pages(url: str, begin: int, end: int, lengths: Any) -> Iterator[Page]:
-    data = pa.py_buffer(storage.read_range(url, begin, end - begin))
+    try:
+        data = pa.py_buffer(storage.read_range(url, begin, end - begin))
+    except OSError as error:
+        raise RunError(
+            f"{url}: expected a spill file of this run, it can't be read: {error}; something else "
+            "writes to --temp_location, or its disk is at fault"
+        ) from error
     at = 0
     for length in lengths.tolist():
         if at + length > data.size:

@@ -46,35 +46,30 @@ def list_source(source: str, patterns: Sequence[str]) -> list[SourceFile]:
     Raises:
         InputError: a pattern matches nothing, or two files have one name.
     """
-    found: dict[str, tuple[Any, dict[str, Any]]] = {}
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
     folders = []
     for pattern in patterns:
         fs, path = storage.filesystem(pattern)
-        folder, matches = _expand(fs, path)
+        folder, matches = _expand(fs, path, pattern)
         if not matches:
             raise InputError(
                 f"--input={pattern}: no file matches; check the path, and quote patterns so that "
                 "the shell leaves them alone"
             )
         folders.append(folder)
-        found |= {match: (fs, info) for match, info in matches.items()}
+        found |= {fs.unstrip_protocol(match): (match, info) for match, info in matches.items()}
     root = os.path.commonpath(folders) if len(folders) > 1 else folders[0]
-    files = []
-    names: dict[str, str] = {}
-    for path, (fs, info) in sorted(found.items()):
+    files: dict[str, SourceFile] = {}
+    for url, (path, info) in sorted(found.items()):
         name = os.path.relpath(path, root).replace(os.sep, "/") if root else path
-        if name in names:
+        if name in files:
             raise InputError(
-                f"source {source}: two files have the name {name}: {names[name]} and {path}; give "
-                "them to two sources (NAME=PATTERN) or rename one"
+                f"source {source}: two files have the name {name}: {files[name].url} and {url}; "
+                "give them to two sources (NAME=PATTERN) or rename one"
             )
-        names[name] = path
-        files.append(
-            SourceFile(
-                source, name, fs.unstrip_protocol(path), int(info["size"]), storage.version_of(info)
-            )
-        )
-    return sorted(files, key=lambda file: file.name)
+        version = storage.version_of(info)
+        files[name] = SourceFile(source, name, url, int(info["size"]), version)
+    return [files[name] for name in sorted(files)]
 
 
 def list_sources(sources: Mapping[str, Sequence[str]]) -> list[SourceFile]:
@@ -82,14 +77,12 @@ def list_sources(sources: Mapping[str, Sequence[str]]) -> list[SourceFile]:
     return [file for name in sorted(sources) for file in list_source(name, sources[name])]
 
 
-def _expand(fs: Any, path: str) -> tuple[str, dict[str, dict[str, Any]]]:
+def _expand(fs: Any, path: str, pattern: str) -> tuple[str, dict[str, dict[str, Any]]]:
     """Return a pattern's fixed folder, and info of the files that it matches, by path."""
     if fs.isdir(path):
         listed = f"{path.rstrip('/')}/{MANIFEST}"
         if fs.exists(listed):
-            manifest = json.loads(fs.cat_file(listed))
-            paths = [f"{path.rstrip('/')}/{shard['path']}" for shard in manifest["shards"]]
-            return path, {p: fs.info(p) for p in paths}
+            return path, _shards_of(fs, path, pattern)
         return path, {
             p: info
             for p, info in fs.find(path, detail=True).items()
@@ -102,6 +95,20 @@ def _expand(fs: Any, path: str) -> tuple[str, dict[str, dict[str, Any]]]:
     return folder, {
         p: info for p, info in fs.glob(path, detail=True).items() if info["type"] != "directory"
     }
+
+
+def _shards_of(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
+    """Return info of the shards that a dataset's manifest lists, by path."""
+    try:
+        manifest = json.loads(fs.cat_file(f"{folder.rstrip('/')}/{MANIFEST}"))
+        paths = [f"{folder.rstrip('/')}/{shard['path']}" for shard in manifest["shards"]]
+        return {path: fs.info(path) for path in paths}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"--input={pattern}: {folder} holds a {MANIFEST}, but the dataset can't be read: "
+            f"{type(error).__name__}: {error}; give a pattern of files (as in {folder}/*) to read "
+            "the folder as plain files"
+        ) from None
 
 
 def fixed_folder(pattern: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import pickle
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
@@ -65,10 +66,11 @@ def gather_piece(piece: Piece, *, limit: int, sources: int) -> Iterator[Ordered]
     waiting = [piece.part]
     while waiting and left != 0:
         part = waiting.pop()
+        one_key = part.high - part.low <= 1  # can't be halved: held whole, however large
         try:
-            if piece.group.estimate(part) > limit and part.low < part.high - 1:
+            if piece.group.estimate(part) > limit and not one_key:
                 raise OverLimit
-            found = piece.group.read(part, limit=limit)
+            found = piece.group.read(part, limit=sys.maxsize if one_key else limit)
         except OverLimit:
             waiting.extend(reversed(part.halves()))
             continue

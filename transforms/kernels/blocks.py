@@ -186,9 +186,10 @@ def gather(blocks: list[pa.RecordBatch]) -> pa.RecordBatch:
     ranked = keys[order]
     tied = np.flatnonzero(ranked[1:] == ranked[:-1])
     if len(tied):
-        column_ = joined.column("record")
         for begin, end in _stretches(tied):
-            order[begin:end] = sorted(order[begin:end], key=lambda i: column_[int(i)].as_py())
+            twins = joined.take(pa.array(order[begin:end]))
+            ranks = sorted(range(end - begin), key=records(twins).__getitem__)
+            order[begin:end] = order[begin:end][ranks]
     return joined.take(pa.array(order))
 
 

@@ -3,8 +3,8 @@
 Of every record two 64-bit hashes are taken and summed mod 2**64 over the records, beside their
 count and bytes. A record of L bytes is read as little-endian 64-bit words w_0 … w_m, the last one
 filled with zeros (no bytes at all: one word of 0). Each word is premixed,
-``v = (w ^ (w >> 32)) * C mod 2**64``, because in a sum mod 2**64 the high bits of a word are weak
-(words that differ in their top three bits could swap places unseen); then
+``u = w * C mod 2**64; v = u ^ (u >> 32)``, because in a sum mod 2**64 the high bits of a word are
+weak (words that differ in their top three bits could swap places unseen); then
 
     hash_k = mix((sum over i of v_i * R_k**i mod 2**64) ^ mix(L + k + 1))
 
@@ -136,9 +136,9 @@ def _chunk_sums(values: U8, starts: I64, lengths: I64, words: I64, first: I64) -
 
 
 def _premix(word: U64, spare: U64) -> None:
+    word *= _C
     np.right_shift(word, _S32, out=spare)
     word ^= spare
-    word *= _C
 
 
 def _long_sums(values: U8, start: int, end: int) -> list[int]:

@@ -1,13 +1,15 @@
 """Pages: pieces of a sorted run as bytes, the form in which payload rests or travels.
 
 A page is an Arrow IPC stream of one record batch, sorted by key, without hash columns; the digests
-of its records as they were read, one per source, go along in the batch's metadata. A segment (one
+of its records as they were read, one per source, go along in the batch's metadata, with a checksum
+of keys and offsets. A segment (one
 bucket's part of one run) is one page, or several where it is larger than a page may be, so that a
 bucket over budget can be read in parts.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -23,7 +25,7 @@ TABLE = np.dtype(
 """A row per page of a spill file: first and last key, bytes of the page, records, their bytes."""
 
 _DIGEST = np.dtype([(name, "<u8") for name in ("records", "bytes", "hash0", "hash1")])
-_KEY = b"dovetail.digests"
+_DIGESTS, _ORDER = b"dovetail.digests", b"dovetail.order"
 
 
 class Page(NamedTuple):
@@ -40,22 +42,45 @@ def encode_page(block: pa.RecordBatch, *, sources: int) -> pa.Buffer:
         _DIGEST,
     )
     bare = blocks.without_hashes(block)
+    metadata = {_DIGESTS: packed.tobytes(), _ORDER: _order_checksum(bare)}
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, bare.schema) as writer:
-        writer.write_batch(bare, custom_metadata={_KEY: packed.tobytes()})
+        writer.write_batch(bare, custom_metadata=metadata)
     return sink.getvalue()
 
 
 def decode_page(data: pa.Buffer | bytes | memoryview) -> Page:
     """Decode what ``encode_page`` gave, without copying the payload.
 
+    Damage of keys and offsets is found here, that of the records by their digest.
+
     Raises:
-        pa.ArrowInvalid: where the bytes are not a page.
+        pa.ArrowInvalid: the bytes are not a page, or a damaged one.
     """
-    with pa.ipc.open_stream(data) as reader:
-        block, metadata = reader.read_next_batch_with_custom_metadata()
-    packed = np.frombuffer(metadata[_KEY], _DIGEST)
-    return Page(block, [Digest(*(int(field) for field in row)) for row in packed])
+    try:
+        with pa.ipc.open_stream(data) as reader:
+            block, metadata = reader.read_next_batch_with_custom_metadata()
+        block.validate()
+        packed = np.frombuffer(metadata[_DIGESTS], _DIGEST)
+        digests = [Digest(*(int(field) for field in row)) for row in packed]
+        order = metadata[_ORDER]
+        intact = order == _order_checksum(block)
+    # damaged bytes make Arrow raise nearly anything
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+        raise pa.ArrowInvalid(f"not a page: {type(error).__name__}: {error}") from error
+    if not intact:
+        raise pa.ArrowInvalid("the keys or the offsets of a page are not what was written")
+    return Page(block, digests)
+
+
+def _order_checksum(block: pa.RecordBatch) -> bytes:
+    """Return a CRC-32 of what the digests don't cover: keys, sources and where records begin."""
+    _, offsets = blocks.extents(block)
+    checksum = zlib.crc32(np.diff(offsets).data)
+    for name in block.schema.names:
+        if name != "record":
+            checksum = zlib.crc32(blocks.column(block, name).data, checksum)
+    return checksum.to_bytes(4, "little")
 
 
 def cut_run(

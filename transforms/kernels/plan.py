@@ -60,7 +60,8 @@ def share_memory(memory: int, *, count: int, processes: int) -> Workers:
     least = base + count * LEAST_PAYLOAD
     if memory < least:
         need = math.ceil(least / MIB)
-        fewer = " or with --direct_num_workers=1" if count > 1 else ""
+        alone = count > 1 and memory >= base_memory(0) + LEAST_PAYLOAD
+        fewer = ", or --direct_num_workers=1 with what was given" if alone else ""
         raise UsageError(
             f"--memory={memory // MIB}MiB is too little for {count} worker"
             f"{'s' if count > 1 else ''}, {base // MIB} MiB of which the processes themselves take; "
@@ -140,7 +141,7 @@ def make_plan(
     size = min(most, wanted)
     shards = None
     if shard_records is None:
-        shards = num_shards or count_shards(input_bytes)
+        shards = count_shards(input_bytes) if num_shards is None else num_shards
         partitions = shards
     else:
         partitions = max(1, math.ceil(input_bytes / (size * 3 // 4)))

@@ -46,7 +46,7 @@ def derive(seed: int, *labels: int | str | bytes) -> KeyPair:
         if isinstance(label, int):
             tag, data = b"i", str(label).encode()
         elif isinstance(label, str):
-            tag, data = b"s", label.encode("utf-8", "surrogateescape")
+            tag, data = b"s", label.encode("utf-8", "surrogatepass")
         else:
             tag, data = b"b", label
         hasher.update(tag + len(data).to_bytes(8, "little") + data)

@@ -1,0 +1,1 @@
+"""Tests of the pure kernels: plain oracles, properties, known answers, statistics."""
