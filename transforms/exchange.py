@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import pickle
 import uuid
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,218 +18,17 @@ import numpy as np
 import pyarrow as pa
 
 from transforms import storage
-from transforms.errors import RunError
-from transforms.kernels import blocks, pages, ranges
-from transforms.kernels.digest import Digest
-from transforms.kernels.pages import TABLE, Page
-from transforms.kernels.ranges import KeyRange
-
-
-class OverLimit(Exception):
-    """A range of keys holds more than was allowed: take its halves."""
-
-
-class BlockGroup(ABC):
-    """The blocks of one partition, held or referred to."""
-
-    @property
-    @abstractmethod
-    def records(self) -> int:
-        """How many records the partition has."""
-
-    @abstractmethod
-    def estimate(self, part: KeyRange) -> int:
-        """Return about the footprint of a range's records."""
-
-    @abstractmethod
-    def read(self, part: KeyRange, *, limit: int) -> list[Page]:
-        """Return the pages, cut to a range, with their digests.
-
-        Raises:
-            OverLimit: their footprint is over ``limit``.
-            RunError: a page is damaged.
-        """
-
-    def release(self) -> None:  # noqa: B027  # most groups have nothing to give back
-        """Give back the storage behind the group, which can't be read afterwards."""
-
-    @abstractmethod
-    def to_bytes(self) -> bytes:
-        """Return a form that travels through a runner."""
-
-
-class GroupCoder(beam.coders.Coder):  # type: ignore[misc]
-    """The coder of groups; inside a fused stage none is needed, and a group stays as it is."""
-
-    def encode(self, value: BlockGroup) -> bytes:
-        """Return the group's bytes."""
-        return value.to_bytes()
-
-    def decode(self, encoded: bytes) -> BlockGroup:
-        """Return the group."""
-        kind, content = pickle.loads(encoded)
-        return FileGroup(content) if kind == "files" else MemoryGroup(content)
-
-    def estimate_size(self, value: BlockGroup) -> int:
-        """Return 0: Beam samples sizes for its metrics, and must not encode a group for one."""
-        return 0
-
-    def is_deterministic(self) -> bool:
-        """Groups are no keys."""
-        return False
-
-    def to_type_hint(self) -> type[BlockGroup]:
-        """Return the type that this coder is for."""
-        return BlockGroup
-
-
-beam.coders.registry.register_coder(BlockGroup, GroupCoder)
-
-
-def _slice(block: pa.RecordBatch, part: KeyRange) -> pa.RecordBatch:
-    inside = ranges.find(blocks.column(block, "key"), part)
-    return block.slice(inside.start, inside.stop - inside.start)
-
-
-def _cut_page(page: Page, part: KeyRange) -> Page:
-    """Cut a page to a range of keys; one that reaches beyond is checked whole, then copied."""
-    kept = _slice(page.block, part)
-    if len(kept) == len(page.block):
-        return page
-    sources = len(page.digests)
-    if blocks.digests(page.block, sources=sources) != page.digests:
-        raise RunError("a page of spilled records is damaged: its digest is not what was written")
-    kept = kept.take(pa.array(np.arange(len(kept))))  # let go of the rest
-    return Page(kept, blocks.digests(kept, sources=sources))
-
-
-def _collect(found: Iterable[Page], part: KeyRange, limit: int) -> list[Page]:
-    out: list[Page] = []
-    spent = 0
-    for page in found:
-        cut = _cut_page(page, part)
-        spent += blocks.block_footprint(cut.block)
-        # a single record can't be cut further
-        if spent > limit and sum(len(p.block) for p in out) + len(cut.block) > 1:
-            raise OverLimit
-        if len(cut.block):
-            out.append(cut)
-    return out
-
-
-class MemoryGroup(BlockGroup):
-    """A group whose pages are here."""
-
-    def __init__(self, encoded: list[bytes]) -> None:
-        self._encoded = encoded
-        self._pages = [pages.decode_page(data) for data in encoded]
-
-    @property
-    def records(self) -> int:
-        """How many records the partition has."""
-        return sum(len(page.block) for page in self._pages)
-
-    def estimate(self, part: KeyRange) -> int:
-        """Return the footprint of a range's records."""
-        return sum(blocks.block_footprint(_slice(page.block, part)) for page in self._pages)
-
-    def read(self, part: KeyRange, *, limit: int) -> list[Page]:
-        """Return the pages, cut to a range."""
-        return _collect(self._pages, part, limit)
-
-    def to_bytes(self) -> bytes:
-        """Return the pages themselves."""
-        return pickle.dumps(("memory", self._encoded), protocol=5)
-
-
-SpillPart = tuple[str, int, bytes]
-"""URL of a spill file, where this group's pages begin in it, and their rows of TABLE."""
-
-
-class FileGroup(BlockGroup):
-    """A group whose pages lie in spill files, one stretch a file."""
-
-    def __init__(self, parts: list[SpillPart]) -> None:
-        self._parts = parts
-        tables = [np.frombuffer(rows, TABLE) for _, _, rows in parts]
-        self._table = np.concatenate([np.zeros(0, TABLE), *tables])
-        sizes = np.array([len(table) for table in tables], np.int64)
-        self._ends = np.cumsum(sizes)  # of each file's rows in the joined table
-        self._offset = np.concatenate(
-            [np.zeros(0, np.int64)]
-            + [
-                base + np.cumsum(table["length"], dtype=np.int64) - table["length"]
-                for (_, base, _), table in zip(parts, tables, strict=True)
-            ]
-        )
-
-    @property
-    def records(self) -> int:
-        """How many records the partition has."""
-        return int(self._table["rows"].sum())
-
-    def _footprints(self, rows: Any) -> Any:
-        return rows["payload"].astype(np.int64) + rows["rows"].astype(np.int64) * blocks.ROW_COST
-
-    def _inside(self, part: KeyRange) -> Any:
-        """Return which pages may have records in a range."""
-        below = self._table["first"] <= np.uint64(part.high - 1)
-        above = self._table["last"] >= np.uint64(part.low)
-        return below & above
-
-    def estimate(self, part: KeyRange) -> int:
-        """Return about the footprint of a range's records: keys are uniform inside a page."""
-        rows = self._table[self._inside(part)]
-        first, last = rows["first"].astype(np.float64), rows["last"].astype(np.float64)
-        shared = np.minimum(last, float(part.high)) - np.maximum(first, float(part.low))
-        share = np.where(last > first, shared / np.maximum(last - first, 1.0), 1.0)
-        return int((self._footprints(rows) * share).sum())
-
-    def read(self, part: KeyRange, *, limit: int) -> list[Page]:
-        """Return the pages, cut to a range, from one range read a spill file."""
-        return _collect(self._fetch(part), part, limit)
-
-    def _fetch(self, part: KeyRange) -> Iterator[Page]:
-        mine = np.flatnonzero(self._inside(part))
-        of_file = np.searchsorted(self._ends, mine, side="right")
-        for file in np.unique(of_file):
-            rows = mine[of_file == file]
-            url = self._parts[file][0]
-            begin = int(self._offset[rows[0]])
-            end = int(self._offset[rows[-1]]) + int(self._table["length"][rows[-1]])
-            yield from _read_pages(url, begin, end, self._table["length"][rows])
-
-    def release(self) -> None:
-        """Give the group's stretches of the spill files back to the disk."""
-        for url, base, rows in self._parts:
-            size = int(np.frombuffer(rows, TABLE)["length"].sum(dtype=np.int64))
-            storage.punch_hole(url, base, size)
-
-    def to_bytes(self) -> bytes:
-        """Return the references."""
-        return pickle.dumps(("files", self._parts), protocol=5)
-
-
-def _read_pages(url: str, begin: int, end: int, lengths: Any) -> Iterator[Page]:
-    try:
-        data = pa.py_buffer(storage.read_range(url, begin, end - begin))
-    except OSError as error:
-        raise RunError(
-            f"{url}: expected a spill file of this run, it can't be read: {error}; something else "
-            "writes to --temp_location, or its disk is at fault"
-        ) from error
-    at = 0
-    for length in lengths.tolist():
-        if at + length > data.size:
-            raise RunError(
-                f"{url}: expected a page of {length} bytes at {begin + at}, the file ends before it "
-                "does; something else writes to --temp_location"
-            )
-        try:
-            yield pages.decode_page(data.slice(at, length))
-        except pa.ArrowInvalid as error:
-            raise RunError(f"{url}: the page at byte {begin + at} is damaged: {error}") from error
-        at += length
+from transforms.groups import (
+    BlockGroup,
+    FileGroup,
+    MemoryGroup,
+    Pages,
+    Stretch,
+    pack_pages,
+    page_starts,
+)
+from transforms.kernels import pages, ranges
+from transforms.kernels.pages import TABLE
 
 
 @dataclass(eq=False, kw_only=True)
@@ -289,7 +87,7 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
             (spilled, none)
             | "WithNone" >> beam.Flatten()
             | "AllSpills" >> beam.GroupByKey()
-            | "Refer" >> beam.ParDo(_Refer(self.partitions)).with_output_types(tuple[int, bytes])
+            | "Refer" >> beam.ParDo(_Refer(self)).with_output_types(tuple[int, bytes])
             | "DealOut" >> beam.GroupByKey()
             | "Open" >> beam.MapTuple(_open).with_output_types(tuple[int, BlockGroup])
         )
@@ -301,27 +99,39 @@ def _hold(partition: int, encoded: Iterable[bytes]) -> tuple[int, BlockGroup]:
 
 def _open(partition: int, packed: Iterable[bytes]) -> tuple[int, BlockGroup]:
     (one,) = packed
-    return partition, FileGroup(pickle.loads(one))
+    return partition, FileGroup(Stretch(*pickle.loads(one)))
 
 
 class _Refer(beam.DoFn):  # type: ignore[misc]
-    """Turn the spill files' tables into references per partition."""
+    """Turn the spill files' tables into references per partition, in a file of their own."""
 
-    def __init__(self, partitions: int) -> None:
-        self._partitions = partitions
+    def __init__(self, config: GroupBlocksByKey) -> None:
+        self._config = config
 
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, bytes]]:
-        parts: list[list[SpillPart]] = [[] for _ in range(self._partitions)]
-        for packed in filter(None, element[1]):
-            url, rows = pickle.loads(packed)
-            table = np.frombuffer(rows, TABLE)
-            starts = np.cumsum(table["length"], dtype=np.int64) - table["length"]
-            places = ranges.cut(table["first"], self._partitions)
-            for partition in np.flatnonzero(np.diff(places)).tolist():
-                begin, end = places[partition], places[partition + 1]
-                parts[partition].append((url, int(starts[begin]), table[begin:end].tobytes()))
-        for partition, mine in enumerate(parts):
-            yield partition, pickle.dumps(mine, protocol=5)
+        spills = [Stretch(*pickle.loads(packed)) for packed in element[1] if packed]
+        tables = [np.frombuffer(spill.read(), TABLE) for spill in spills]
+        starts = [page_starts(table) for table in tables]
+        count = self._config.partitions
+        places = [ranges.cut(table["first"], count).tolist() for table in tables]
+        url = storage.join(self._config.folder, f"{uuid.uuid4().hex}.references")
+        written = []
+        with storage.open_write(url) as file:
+            at = 0
+            for partition in range(count):
+                mine = [
+                    Pages(spill.url, int(start[begin]), table[begin:end])
+                    for spill, table, start, place in zip(
+                        spills, tables, starts, places, strict=True
+                    )
+                    for begin, end in [place[partition : partition + 2]]
+                    if begin < end
+                ]
+                size = storage.write_all(file, pack_pages(mine))
+                written.append(Stretch(url, at, size))
+                at += size
+        for partition, stretch in enumerate(written):
+            yield partition, pickle.dumps(tuple(stretch), protocol=5)
 
 
 class _CutRuns(beam.DoFn):  # type: ignore[misc]
@@ -351,12 +161,13 @@ class _SpillRuns(beam.DoFn):  # type: ignore[misc]
                 page = pages.encode_page(block, sources=config.sources)
                 storage.write_all(file, page)
                 rows.append(pages.table_row(block, page.size))
-        yield 0, pickle.dumps((url, np.array(rows, TABLE).tobytes()), protocol=5)
+            packed = end_spill(file, url, rows)
+        yield 0, packed
 
 
-def expected_digests(found: Iterable[Page], *, sources: int) -> list[Digest]:
-    """Add up the digests of pages, source by source."""
-    total = [Digest()] * sources
-    for page in found:
-        total = blocks.add_digests(total, page.digests)
-    return total
+def end_spill(file: Any, url: str, rows: list[tuple[int, ...]]) -> bytes:
+    """Write the table of a spill file's pages at its end; return where it is, packed."""
+    table = np.array(rows, TABLE)
+    begin = int(table["length"].sum(dtype=np.int64))
+    size = storage.write_all(file, table)
+    return pickle.dumps((url, begin, size), protocol=5)

@@ -12,13 +12,14 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.transforms.window import GlobalWindows
 
-from transforms import coders as coders  # registers the coder of blocks
+import transforms.coders  # noqa: F401  # registers the coder of blocks
 from transforms.errors import DataError
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import derive
 from transforms.listing import SourceFile
-from transforms.read import FileId, SpanReport
+from transforms.read import FileId
+from transforms.reports import SpanReport
 
 Id = str | int | bytes
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import pyarrow as pa
 
-from transforms.exchange import BlockGroup, GroupCoder, MemoryGroup, OverLimit, expected_digests
+from transforms.groups import BlockGroup, GroupCoder, MemoryGroup, OverLimit, expected_digests
 from transforms.kernels import blocks, pages
 from transforms.kernels.digest import Digest
 from transforms.kernels.ranges import KeyRange

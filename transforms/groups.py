@@ -1,0 +1,288 @@
+"""Groups: the blocks of one partition, which the exchange gives and the in-bucket shuffle reads."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from transforms import storage
+from transforms.errors import RunError
+from transforms.kernels import blocks, pages, ranges
+from transforms.kernels.digest import Digest
+from transforms.kernels.pages import TABLE, Page
+from transforms.kernels.ranges import KeyRange
+
+_TEMPORARY_AT_FAULT = "something else writes to --temp_location, or its disk is at fault"
+
+
+class OverLimit(Exception):
+    """A range of keys holds more than was allowed: take its halves."""
+
+
+class BlockGroup(ABC):
+    """The blocks of one partition, held or referred to."""
+
+    @property
+    @abstractmethod
+    def records(self) -> int:
+        """How many records the partition has."""
+
+    @abstractmethod
+    def estimate(self, part: KeyRange) -> int:
+        """Return about the footprint of a range's records."""
+
+    @abstractmethod
+    def read(self, part: KeyRange, *, limit: int) -> list[Page]:
+        """Return the pages, cut to a range, with their digests.
+
+        Raises:
+            OverLimit: their footprint is over ``limit``.
+            RunError: a page is damaged.
+        """
+
+    def release(self) -> None:  # noqa: B027  # most groups have nothing to give back
+        """Give back the storage behind the group, which can't be read afterwards."""
+
+    @abstractmethod
+    def to_bytes(self) -> bytes:
+        """Return a form that travels through a runner."""
+
+
+class GroupCoder(beam.coders.Coder):  # type: ignore[misc]
+    """The coder of groups; inside a fused stage none is needed, and a group stays as it is."""
+
+    def encode(self, value: BlockGroup) -> bytes:
+        """Return the group's bytes."""
+        return value.to_bytes()
+
+    def decode(self, encoded: bytes) -> BlockGroup:
+        """Return the group."""
+        kind, content = pickle.loads(encoded)
+        return FileGroup(Stretch(*content)) if kind == "files" else MemoryGroup(content)
+
+    def estimate_size(self, value: BlockGroup) -> int:
+        """Return 0: Beam samples sizes for its metrics, and must not encode a group for one."""
+        return 0
+
+    def is_deterministic(self) -> bool:
+        """Groups are no keys."""
+        return False
+
+    def to_type_hint(self) -> type[BlockGroup]:
+        """Return the type that this coder is for."""
+        return BlockGroup
+
+
+beam.coders.registry.register_coder(BlockGroup, GroupCoder)
+
+
+def _slice(block: pa.RecordBatch, part: KeyRange) -> pa.RecordBatch:
+    inside = ranges.find(blocks.column(block, "key"), part)
+    return block.slice(inside.start, inside.stop - inside.start)
+
+
+def _cut_page(page: Page, part: KeyRange) -> Page:
+    """Cut a page to a range of keys; one that reaches beyond is checked whole, then copied."""
+    kept = _slice(page.block, part)
+    if len(kept) == len(page.block):
+        return page
+    sources = len(page.digests)
+    if blocks.digests(page.block, sources=sources) != page.digests:
+        raise RunError("a page of spilled records is damaged: its digest is not what was written")
+    kept = kept.take(pa.array(np.arange(len(kept))))  # let go of the rest
+    return Page(kept, blocks.digests(kept, sources=sources))
+
+
+def _collect(found: Iterable[Page], part: KeyRange, limit: int) -> list[Page]:
+    out: list[Page] = []
+    spent = 0
+    for page in found:
+        cut = _cut_page(page, part)
+        spent += blocks.block_footprint(cut.block)
+        # a single record can't be cut further
+        if spent > limit and sum(len(p.block) for p in out) + len(cut.block) > 1:
+            raise OverLimit
+        if len(cut.block):
+            out.append(cut)
+    return out
+
+
+class MemoryGroup(BlockGroup):
+    """A group whose pages are here."""
+
+    def __init__(self, encoded: list[bytes]) -> None:
+        self._encoded = encoded
+        self._pages = [pages.decode_page(data) for data in encoded]
+
+    @property
+    def records(self) -> int:
+        """How many records the partition has."""
+        return sum(len(page.block) for page in self._pages)
+
+    def estimate(self, part: KeyRange) -> int:
+        """Return the footprint of a range's records."""
+        return sum(blocks.block_footprint(_slice(page.block, part)) for page in self._pages)
+
+    def read(self, part: KeyRange, *, limit: int) -> list[Page]:
+        """Return the pages, cut to a range."""
+        return _collect(self._pages, part, limit)
+
+    def to_bytes(self) -> bytes:
+        """Return the pages themselves."""
+        return pickle.dumps(("memory", self._encoded), protocol=5)
+
+
+class Stretch(NamedTuple):
+    """A stretch of a file: bytes [offset, offset + length)."""
+
+    url: str
+    offset: int
+    length: int
+
+    def read(self) -> memoryview:
+        """Read it.
+
+        Raises:
+            RunError: it can't be read, or is not there whole.
+        """
+        try:
+            data = storage.read_range(self.url, self.offset, self.length)
+        except OSError as error:
+            raise RunError(f"{self.url}: can't be read: {error}; {_TEMPORARY_AT_FAULT}") from error
+        if len(data) != self.length:
+            raise RunError(
+                f"{self.url}: expected {self.length} bytes at {self.offset}, the file ends before "
+                f"them; {_TEMPORARY_AT_FAULT}"
+            )
+        return data
+
+
+class Pages(NamedTuple):
+    """Pages of one spill file, one after another: where they begin, and their rows of TABLE."""
+
+    url: str
+    offset: int
+    table: npt.NDArray[np.void]
+
+
+def pack_pages(found: list[Pages]) -> bytes:
+    """Return the references of one partition, to be kept in a file."""
+    return pickle.dumps([(p.url, p.offset, p.table.tobytes()) for p in found], protocol=5)
+
+
+class FileGroup(BlockGroup):
+    """A group whose pages lie in spill files, one stretch a file.
+
+    The references to them lie in a file too, and are read when they are first needed: at 100 GB
+    they are a hundred MB, which shall not pass through the launcher.
+    """
+
+    def __init__(self, references: Stretch) -> None:
+        self._references = references
+
+    @functools.cached_property
+    def _parts(self) -> list[Pages]:
+        return [
+            Pages(url, offset, np.frombuffer(rows, TABLE))
+            for url, offset, rows in pickle.loads(self._references.read())
+        ]
+
+    @functools.cached_property
+    def _ends(self) -> npt.NDArray[np.int64]:
+        """Where each file's rows end in the joined table."""
+        return np.cumsum([len(part.table) for part in self._parts], dtype=np.int64)
+
+    @functools.cached_property
+    def _table(self) -> npt.NDArray[np.void]:
+        return np.concatenate([np.zeros(0, TABLE), *(part.table for part in self._parts)])
+
+    @functools.cached_property
+    def _offset(self) -> npt.NDArray[np.int64]:
+        """Where each page begins in its file."""
+        return np.concatenate(
+            [np.zeros(0, np.int64)]
+            + [part.offset + _starts(part.table["length"]) for part in self._parts]
+        )
+
+    @property
+    def records(self) -> int:
+        """How many records the partition has."""
+        return int(self._table["rows"].sum())
+
+    def _footprints(self, rows: Any) -> Any:
+        return rows["payload"].astype(np.int64) + rows["rows"].astype(np.int64) * blocks.ROW_COST
+
+    def _inside(self, part: KeyRange) -> Any:
+        """Return which pages may have records in a range."""
+        below = self._table["first"] <= np.uint64(part.high - 1)
+        above = self._table["last"] >= np.uint64(part.low)
+        return below & above
+
+    def estimate(self, part: KeyRange) -> int:
+        """Return about the footprint of a range's records: keys are uniform inside a page."""
+        rows = self._table[self._inside(part)]
+        first, last = rows["first"].astype(np.float64), rows["last"].astype(np.float64)
+        shared = np.minimum(last, float(part.high)) - np.maximum(first, float(part.low))
+        share = np.where(last > first, shared / np.maximum(last - first, 1.0), 1.0)
+        return int((self._footprints(rows) * share).sum())
+
+    def read(self, part: KeyRange, *, limit: int) -> list[Page]:
+        """Return the pages, cut to a range, from one range read a spill file."""
+        return _collect(self._fetch(part), part, limit)
+
+    def _fetch(self, part: KeyRange) -> Iterator[Page]:
+        mine = np.flatnonzero(self._inside(part))
+        of_file = np.searchsorted(self._ends, mine, side="right")
+        for file in np.unique(of_file):
+            rows = mine[of_file == file]
+            begin = int(self._offset[rows[0]])
+            end = int(self._offset[rows[-1]]) + int(self._table["length"][rows[-1]])
+            stretch = Stretch(self._parts[file].url, begin, end - begin)
+            yield from _read_pages(stretch, self._table["length"][rows])
+
+    def release(self) -> None:
+        """Give the group's stretches of the spill files back to the disk."""
+        for part in self._parts:
+            size = int(part.table["length"].sum(dtype=np.int64))
+            storage.punch_hole(part.url, part.offset, size)
+
+    def to_bytes(self) -> bytes:
+        """Return where the references lie."""
+        return pickle.dumps(("files", tuple(self._references)), protocol=5)
+
+
+def _starts(lengths: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
+    return np.cumsum(lengths, dtype=np.int64) - lengths
+
+
+def page_starts(table: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
+    """Return int64[n]: where each page of a spill file begins."""
+    return _starts(table["length"])
+
+
+def _read_pages(stretch: Stretch, lengths: npt.NDArray[np.uint32]) -> Iterator[Page]:
+    data = pa.py_buffer(stretch.read())
+    for at, length in zip(_starts(lengths).tolist(), lengths.tolist(), strict=True):
+        try:
+            yield pages.decode_page(data.slice(at, length))
+        except pa.ArrowInvalid as error:
+            raise RunError(
+                f"{stretch.url}: the page at byte {stretch.offset + at} is damaged: {error}; "
+                + _TEMPORARY_AT_FAULT
+            ) from error
+
+
+def expected_digests(found: Iterable[Page], *, sources: int) -> list[Digest]:
+    """Add up the digests of pages, source by source."""
+    total = [Digest()] * sources
+    for page in found:
+        total = blocks.add_digests(total, page.digests)
+    return total
