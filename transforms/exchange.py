@@ -110,7 +110,7 @@ class _Refer(beam.DoFn):  # type: ignore[misc]
 
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, bytes]]:
         spills = [Stretch(*pickle.loads(packed)) for packed in element[1] if packed]
-        tables = [np.frombuffer(spill.read(), TABLE) for spill in spills]
+        tables = [np.frombuffer(spill.read_checked(), TABLE) for spill in spills]
         starts = [page_starts(table) for table in tables]
         count = self._config.partitions
         places = [ranges.cut(table["first"], count).tolist() for table in tables]
@@ -127,9 +127,8 @@ class _Refer(beam.DoFn):  # type: ignore[misc]
                     for begin, end in [place[partition : partition + 2]]
                     if begin < end
                 ]
-                size = storage.write_all(file, pack_pages(mine))
-                written.append(Stretch(url, at, size))
-                at += size
+                written.append(Stretch.write(file, url, at, pack_pages(mine)))
+                at += written[-1].length
         for partition, stretch in enumerate(written):
             yield partition, pickle.dumps(tuple(stretch), protocol=5)
 
@@ -169,5 +168,4 @@ def end_spill(file: Any, url: str, rows: list[tuple[int, ...]]) -> bytes:
     """Write the table of a spill file's pages at its end; return where it is, packed."""
     table = np.array(rows, TABLE)
     begin = int(table["length"].sum(dtype=np.int64))
-    size = storage.write_all(file, table)
-    return pickle.dumps((url, begin, size), protocol=5)
+    return pickle.dumps(tuple(Stretch.write(file, url, begin, table.tobytes())), protocol=5)

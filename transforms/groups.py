@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import pickle
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -164,6 +165,24 @@ class Stretch(NamedTuple):
             )
         return data
 
+    @classmethod
+    def write(cls, file: Any, url: str, offset: int, data: bytes) -> Stretch:
+        """Write data and its CRC-32 at ``offset``, where the file stands; return where it lies."""
+        size = storage.write_all(file, data + zlib.crc32(data).to_bytes(4, "little"))
+        return cls(url, offset, size)
+
+    def read_checked(self) -> memoryview:
+        """Read what ``write`` wrote.
+
+        Raises:
+            RunError: it can't be read, or is damaged.
+        """
+        found = self.read()
+        data, checksum = found[:-4], found[-4:]
+        if zlib.crc32(data) != int.from_bytes(checksum, "little"):
+            raise RunError(f"{self.url}: damaged at {self.offset}; {_TEMPORARY_AT_FAULT}")
+        return data
+
 
 class Pages(NamedTuple):
     """Pages of one spill file, one after another: where they begin, and their rows of TABLE."""
@@ -192,7 +211,7 @@ class FileGroup(BlockGroup):
     def _parts(self) -> list[Pages]:
         return [
             Pages(url, offset, np.frombuffer(rows, TABLE))
-            for url, offset, rows in pickle.loads(self._references.read())
+            for url, offset, rows in pickle.loads(self._references.read_checked())
         ]
 
     @functools.cached_property

@@ -71,9 +71,9 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
             # not a Reshuffle: its random keys deal spans out unevenly
             | "DealOut" >> beam.GroupByKey()
         )
-        return spans | "ReadSpans" >> beam.ParDo(_ReadSpans(self)).with_outputs(
-            "spans", main="blocks"
-        )
+        return spans | "ReadSpans" >> beam.ParDo(_ReadSpans(self)).with_output_types(
+            tuple[FileId, pa.RecordBatch], spans=SpanReport
+        ).with_outputs("spans", main="blocks")
 
 
 def cut_spans(files: Iterable[SourceFile], span_bytes: int) -> Iterator[Span]:

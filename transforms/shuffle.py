@@ -60,6 +60,36 @@ class Shard:
                 piece.group.release()
 
 
+class ShardCoder(beam.coders.Coder):  # type: ignore[misc]
+    """The coder of shards, whose groups may hold payload."""
+
+    def encode(self, value: Shard) -> bytes:
+        """Return the shard's bytes."""
+        pieces = [(p.group.to_bytes(), p.part, p.skip, p.take) for p in value.pieces]
+        return pickle.dumps((value.number, value.of, pieces), protocol=5)
+
+    def decode(self, encoded: bytes) -> Shard:
+        """Return the shard."""
+        number, of, pieces = pickle.loads(encoded)
+        decode = GroupCoder().decode
+        return Shard(number, of, tuple(Piece(decode(group), *rest) for group, *rest in pieces))
+
+    def estimate_size(self, value: Shard) -> int:
+        """Return 0: Beam samples sizes for its metrics, and must not encode a shard for one."""
+        return 0
+
+    def is_deterministic(self) -> bool:
+        """Shards are no keys."""
+        return False
+
+    def to_type_hint(self) -> type[Shard]:
+        """Return the type that this coder is for."""
+        return Shard
+
+
+beam.coders.registry.register_coder(Shard, ShardCoder)
+
+
 def gather_piece(piece: Piece, *, limit: int, sources: int) -> Iterator[Ordered]:
     """Read, sort and yield a piece; a range over ``limit`` is taken by its next key bits."""
     skip, left = piece.skip, piece.take
@@ -120,7 +150,7 @@ class ShuffleWithinBuckets(beam.PTransform):  # type: ignore[misc]
         if self.shard_records is None:
             return groups | "AsShards" >> beam.MapTuple(
                 functools.partial(_as_shard, self.partitions)
-            )
+            ).with_output_types(Shard)
         counts = groups | "Count" >> beam.MapTuple(lambda part, group: (part, group.records))
         return (
             groups
@@ -129,7 +159,7 @@ class ShuffleWithinBuckets(beam.PTransform):  # type: ignore[misc]
                 tuple[int, bytes]
             )
             | "GatherPieces" >> beam.GroupByKey()
-            | "Gathered" >> beam.MapTuple(_gathered)
+            | "Gathered" >> beam.MapTuple(_gathered).with_output_types(Shard)
         )
 
 

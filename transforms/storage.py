@@ -23,7 +23,9 @@ def filesystem(url: str) -> tuple[Any, str]:
     Raises:
         UsageError: nothing serves URLs of this kind.
     """
-    if "://" not in url:  # not left to url_to_fs: it takes `::` for a chain of filesystems
+    if "://" not in url or url.startswith(
+        "file://"
+    ):  # not left to url_to_fs: it takes `::` for a chain of filesystems
         fs = LocalFileSystem()
         return fs, fs._strip_protocol(url)
     try:

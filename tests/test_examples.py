@@ -1,0 +1,102 @@
+"""The examples run as a reader would run them, and give what they say."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+
+from tests.transforms.helpers import run
+from transforms.exchange import GroupBlocksByKey
+from transforms.partition import PartitionIntoBuckets
+from transforms.read import ReadRecords
+from transforms.shuffle import ShuffleWithinBuckets
+from transforms.write import WriteShards
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+
+
+def call(*args: str | Path) -> subprocess.CompletedProcess[bytes]:
+    """Run Python in another folder, with the checkout on its path as an installed package is."""
+    done = subprocess.run(
+        [sys.executable, *map(str, args)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd="/",
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return done
+
+
+def texts(path: Path) -> list[str]:
+    """Make the example's records from its input, as its docstrings tell."""
+    poems = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    found = [" ".join(poem["text"].split()) for poem in poems]
+    return [text for text in found if len(text) <= 100]
+
+
+@pytest.mark.parametrize("ids", [True, False], ids=["with ids", "without ids"])
+def test_own_records_are_shuffled_and_written_whole(tmp_path: Path, ids: bool) -> None:
+    output = tmp_path / "out"
+    if ids:
+        source = EXAMPLES / "data" / "poems.jsonl"  # what is read where nothing else is given
+        flags: list[str | Path] = []
+    else:
+        source = tmp_path / "twins.jsonl"  # records that are equal, and some that are left out
+        lines = [{"id": 0, "text": f"a {i % 30}" if i % 4 else "long " * 40} for i in range(200)]
+        source.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        flags = ["--without_ids", "--input", source]
+    call(EXAMPLES / "own_pipeline.py", output, *flags)
+
+    expected = texts(source)
+    shards = sorted((output / "data").iterdir())
+    found = [line for path in shards for line in path.read_text("utf-8").split("\n")[:-1]]
+    assert Counter(found) == Counter(expected)
+    assert found not in (expected, sorted(expected))
+    manifest = json.loads((output / "manifest.json").read_text())
+    assert [shard["path"] for shard in manifest["shards"]] == [f"data/{p.name}" for p in shards]
+    assert (len(shards), manifest["records"]) == (4, len(expected))
+    assert sorted(path.name for path in output.iterdir()) == ["data", "manifest.json"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"".join(b"%d\n" % i for i in range(500)) + b"open end", b"", b"\n"]
+)
+def test_the_kernels_alone_give_the_bytes_that_the_transforms_write(
+    tmp_path: Path, content: bytes
+) -> None:
+    source = tmp_path / "in.txt"
+    source.write_bytes(content)
+    found = call(EXAMPLES / "kernels.py", source, "3").stdout
+
+    def build(root: beam.Pipeline) -> None:
+        read = root | ReadRecords(sources={"default": [str(source)]}, span_bytes=100)
+        _ = (
+            read.blocks
+            | PartitionIntoBuckets(seed=3)
+            | GroupBlocksByKey(partitions=4, exchange="engine")
+            | ShuffleWithinBuckets(partitions=4)
+            | WriteShards(output=str(tmp_path / "out"))
+        )
+
+    run(build)
+    shards = sorted((tmp_path / "out" / "data").iterdir())
+    assert found == b"".join(path.read_bytes() for path in shards)
+    assert sorted(found.splitlines()) == sorted(content.splitlines())
+
+
+def test_the_kernels_need_no_beam() -> None:
+    code = (
+        "import runpy, sys; runpy.run_path(sys.argv[1]);"
+        "sys.exit('apache_beam' in sys.modules and 'Beam was imported')"
+    )
+    call("-c", code, EXAMPLES / "kernels.py")

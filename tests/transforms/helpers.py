@@ -1,0 +1,164 @@
+"""What the tests of the transforms share: pipelines in this process, keyed blocks, plain oracles."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from tests.transforms.kernels import oracles
+from transforms.exchange import GroupBlocksByKey
+from transforms.groups import BlockGroup
+from transforms.kernels import blocks
+from transforms.kernels.digest import Digest
+from transforms.kernels.pages import Page
+
+EXCHANGES = ("files", "engine")
+THREADS = {"direct_num_workers": 3, "direct_running_mode": "multi_threading"}
+"""Options under which a stage's input is cut into three bundles."""
+
+_kept: dict[str, list[Any]] = {}
+
+
+class Row(NamedTuple):
+    """One record as the oracles see it."""
+
+    key: int
+    record: bytes
+    source: int = 0
+
+
+def run(build: Callable[[Any], Any], **options: Any) -> None:
+    """Run a pipeline in this process; pytest's own arguments must not become its options."""
+    with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([], **options)) as root:
+        build(root)
+
+
+def collect(build: Callable[[Any], Any], **options: Any) -> list[Any]:
+    """Run a pipeline and return the elements of the PCollection that ``build`` makes."""
+    name = uuid.uuid4().hex
+    _kept[name] = []
+    run(lambda root: build(root) | "Keep" >> beam.Map(_keep, name), **options)
+    return _kept.pop(name)
+
+
+def create(elements: Iterable[Any], *, spread: bool = False) -> Any:
+    """Make a PCollection; spread over bundles where there are several, else quicker to run."""
+    return beam.Create(list(elements), reshuffle=spread)
+
+
+def _keep(element: Any, name: str) -> None:
+    _kept[name].append(element)
+
+
+def hashed(i: int) -> int:
+    """Return the i-th of a fixed row of keys that lie anywhere in the 64-bit space."""
+    return int.from_bytes(hashlib.sha256(b"%d" % i).digest()[:8], "big")
+
+
+def make_rows(count: int, *, sources: int = 1) -> list[Row]:
+    """Make records of 0 to some 60 bytes, no two alike but for the empty ones."""
+    return [
+        Row(hashed(i), b"" if i % 11 == 0 else b"%d " % i * (1 + i % 9), i % sources)
+        for i in range(count)
+    ]
+
+
+def make_run(rows: Iterable[Row], *, sources: int = 1, line_end: bytes = b"\n") -> pa.RecordBatch:
+    """Lay rows into one block sorted by key, with hash columns, as PartitionIntoBuckets does."""
+    found = list(rows)
+    parts = []
+    for source in range(sources):
+        mine = [row for row in found if row.source == source]
+        block = blocks.from_records(
+            [row.record for row in mine],
+            np.array([row.key for row in mine], np.uint64),
+            line_end=line_end,
+            source=source if sources > 1 else None,
+        )
+        parts.append(block.set_column(0, "key", block.column(0)))
+    return blocks.sort_run(parts)
+
+
+def make_runs(rows: Sequence[Row], count: int, *, sources: int = 1) -> list[pa.RecordBatch]:
+    """Deal rows out to ``count`` runs."""
+    return [make_run(rows[i::count], sources=sources) for i in range(count)]
+
+
+def rows_of(found: Iterable[pa.RecordBatch | Page]) -> list[Row]:
+    """Read blocks or pages back as rows, in their order."""
+    out = []
+    for item in found:
+        block = item.block if isinstance(item, Page) else item
+        many = "source" in block.schema.names
+        of = block.column("source").to_pylist() if many else [0] * len(block)
+        keys = block.column("key").to_pylist()
+        out += list(map(Row, keys, blocks.records(block), of))
+    return out
+
+
+def inside(rows: Iterable[Row], index: int, count: int) -> list[Row]:
+    """Return the rows whose key lies in part ``index`` of ``count``, sorted, in plain integers."""
+    return sorted(row for row in rows if row.key * count // 2**64 == index)
+
+
+def size_of(rows: Sequence[Row]) -> int:
+    """Return the footprint of rows: their lines, and 64 bytes each."""
+    return sum(len(row.record) + 1 + 64 for row in rows)
+
+
+def digests_of(rows: Iterable[Row], *, sources: int = 1) -> list[Digest]:
+    """Digest rows per source, with the slow oracle."""
+    out = []
+    found = list(rows)
+    for source in range(sources):
+        mine = [row.record for row in found if row.source == source]
+        sums = [sum(oracles.record_hash(record, k) for record in mine) % 2**64 for k in (0, 1)]
+        out.append(Digest(len(mine), sum(map(len, mine)), *sums))
+    return out
+
+
+def group(
+    runs: Sequence[pa.RecordBatch],
+    *,
+    exchange: str,
+    partitions: int,
+    folder: Any,
+    buckets: int = 0,
+    page_bytes: int = 2000,
+    sources: int = 1,
+    options: dict[str, Any] | None = None,
+) -> list[tuple[int, BlockGroup]]:
+    """Send runs through an exchange, and return what comes out."""
+    return collect(
+        lambda root: (
+            root
+            | create(runs, spread=bool(options)).with_output_types(pa.RecordBatch)
+            | GroupBlocksByKey(
+                partitions=partitions,
+                exchange=exchange,
+                buckets=buckets,
+                page_bytes=page_bytes,
+                sources=sources,
+                folder=str(folder),
+            )
+        ),
+        **(options or {}),
+    )
+
+
+def plain_lines(data: bytes, *, separator: int = 10, begin: int = 0) -> list[tuple[int, bytes]]:
+    """Return (position, line) of each line from ``begin`` on, by splitting the bytes."""
+    lines = data[begin:].split(bytes([separator]))
+    if lines[-1] == b"":
+        lines.pop()
+    places = accumulate((len(line) + 1 for line in lines), initial=begin)
+    return list(zip(places, lines, strict=False))

@@ -1,0 +1,192 @@
+"""The budget: a process's bundles share places, and get them back whatever happens."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pytest
+
+from tests.transforms.helpers import THREADS, collect, make_rows, run
+from transforms import budget, partition
+from transforms.budget import Place
+from transforms.kernels import blocks
+from transforms.partition import PartitionIntoBuckets
+from transforms.read import FileId
+from transforms.records import BlocksFromRecords
+
+
+@pytest.fixture
+def run_id() -> str:
+    """A run of its own: places live as long as the process."""
+    return uuid.uuid4().hex
+
+
+def elsewhere(place: Place) -> bool:
+    """Return whether another bundle, on a thread of its own, gets the place soon; it keeps it."""
+    thread = threading.Thread(target=place.take, daemon=True)
+    thread.start()
+    thread.join(0.1)
+    return not thread.is_alive()
+
+
+def free(run_id: str) -> bool:
+    """Return whether another bundle can have a place at once."""
+    place = Place(run_id, budget._pools[run_id].places)
+    got = elsewhere(place)
+    if got:
+        place.leave()
+    return got
+
+
+@pytest.mark.parametrize("places", [1, 3])
+def test_no_more_bundles_hold_a_place_than_there_are(run_id: str, places: int) -> None:
+    with Place(run_id, places):
+        for _ in range(places - 1):
+            assert elsewhere(Place(run_id, places))
+        late = Place(run_id, places)
+        taken = threading.Event()
+        thread = threading.Thread(target=lambda: (late.take(), taken.set()), daemon=True)
+        thread.start()
+        assert not taken.wait(0.1)
+    assert taken.wait(5)
+
+
+def test_taking_twice_holds_one_place_and_leaving_twice_gives_back_one(run_id: str) -> None:
+    first, second = Place(run_id, 2), Place(run_id, 2)
+    first.take()
+    first.take()
+    assert elsewhere(second)
+    assert not free(run_id)
+    first.leave()
+    first.leave()
+    assert elsewhere(Place(run_id, 2))
+    assert not free(run_id)
+
+
+def test_steps_of_one_bundle_share_its_place_until_the_last_one_leaves(run_id: str) -> None:
+    with Place(run_id, 1):
+        with Place(run_id, 1):
+            pass
+        assert not free(run_id)
+
+
+def test_runs_do_not_wait_for_each_other(run_id: str) -> None:
+    with Place(run_id, 1):
+        assert not free(run_id)
+        assert elsewhere(Place(run_id + "x", 1))
+
+
+def test_a_place_comes_back_when_what_it_was_for_fails(run_id: str) -> None:
+    with pytest.raises(ZeroDivisionError), Place(run_id, 1):
+        raise ZeroDivisionError
+    assert free(run_id)
+
+
+@contextmanager
+def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Gather how many bundles hold payload at each moment that one sorts its run."""
+    seen: list[int] = []
+    holding: set[int] = set()
+    lock = threading.Lock()
+    with_keys, sort_run = blocks.with_keys, blocks.sort_run
+
+    def gathering(*args: Any) -> Any:
+        with lock:
+            holding.add(threading.get_ident())
+        return with_keys(*args)
+
+    def sorting(*args: Any) -> Any:
+        time.sleep(0.2)  # as long as it takes the other bundles to come this far
+        with lock:
+            seen.append(len(holding))
+            holding.discard(threading.get_ident())
+        return sort_run(*args)
+
+    monkeypatch.setattr(partition.blocks, "with_keys", gathering)
+    monkeypatch.setattr(partition.blocks, "sort_run", sorting)
+    yield seen
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize(("places", "most"), [(1, 1), (3, 3)], ids=["one place", "a place each"])
+def test_bundles_of_one_process_hold_payload_only_as_far_as_there_are_places(
+    monkeypatch: pytest.MonkeyPatch, run_id: str, places: int, most: int
+) -> None:
+    with watched(monkeypatch) as seen:
+        run(
+            lambda root: (
+                (
+                    root
+                    | beam.Create([(i, row.record) for i, row in enumerate(make_rows(60))])
+                    | beam.Reshuffle()
+                    | BlocksFromRecords()
+                ).blocks
+                | "Anew" >> beam.Reshuffle()
+                | PartitionIntoBuckets(seed=0, run_id=run_id, places=places)
+            ),
+            **THREADS,
+        )
+    assert len(seen) > 1  # else there was nothing to wait for
+    assert max(seen) == most
+    assert free(run_id)
+
+
+def _fail(_: Any) -> None:
+    raise ZeroDivisionError("on purpose")
+
+
+def _block(records: list[bytes]) -> tuple[FileId, Any]:
+    positions = np.arange(len(records), dtype=np.uint64)
+    return FileId("s", "f"), blocks.from_records(records, positions, line_end=b"\n")
+
+
+@pytest.mark.parametrize("where", ["in the step", "below it"])
+@pytest.mark.parametrize("run_bytes", [1, 1 << 20], ids=["in process", "in finish_bundle"])
+@pytest.mark.timeout(60)
+def test_a_run_that_failed_leaves_its_places_to_the_next(
+    monkeypatch: pytest.MonkeyPatch, run_id: str, run_bytes: int, where: str
+) -> None:
+    def build(root: Any, fail: bool) -> Any:
+        runs = (
+            root
+            | beam.Create([_block([b"a"]), _block([b"b"])])
+            | PartitionIntoBuckets(seed=0, run_id=run_id, run_bytes=run_bytes)
+        )
+        return runs | "Fail" >> beam.Map(_fail) if fail else runs
+
+    with monkeypatch.context() as patched:
+        if where == "in the step":
+            patched.setattr(partition.blocks, "sort_run", _fail)
+        with pytest.raises(Exception, match="on purpose"):
+            run(lambda root: build(root, where == "below it"))
+    assert sum(map(len, collect(lambda root: build(root, False)))) == 2
+    assert free(run_id)
+
+
+@pytest.mark.timeout(60)
+def test_one_bundle_may_partition_its_records_twice(run_id: str) -> None:
+    def two_epochs(root: Any) -> Any:
+        located = root | beam.Create([_block([b"a"])])
+        return (
+            tuple(
+                located
+                | f"Epoch{epoch}" >> PartitionIntoBuckets(seed=0, epoch=epoch, run_id=run_id)
+                for epoch in (0, 1)
+            )
+            | beam.Flatten()
+        )
+
+    assert len(collect(two_epochs)) == 2
+
+
+def test_a_later_pipeline_without_a_run_id_has_the_places_that_it_asks_for() -> None:
+    Place("", 3)
+    with Place("", 1):
+        assert not free("")

@@ -1,0 +1,281 @@
+"""Listing: which files a pattern means, and under which names."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from transforms import storage
+from transforms.errors import DovetailError, InputError
+from transforms.listing import SourceFile, extension, fingerprint, list_source, list_sources
+
+TREE = (
+    "a.txt",
+    "b.jsonl",
+    "deep/a.txt",
+    "deep/er/c.txt",
+    "deep/er/d1.txt",
+    "deep/er/d2.txt",
+)
+
+
+def plant(root: Path, *names: str) -> Path:
+    """Make files that hold their own names."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    return root
+
+
+def names(root: Path, *patterns: str) -> list[str]:
+    """List patterns below a folder, "" for the folder itself."""
+    return [
+        file.name
+        for file in list_source("s", [f"{root}/{p}" if p else str(root) for p in patterns])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        (["a.txt"], ["a.txt"]),
+        (["deep/er/c.txt"], ["c.txt"]),
+        (
+            [""],
+            ["a.txt", "b.jsonl", "deep/a.txt", "deep/er/c.txt", "deep/er/d1.txt", "deep/er/d2.txt"],
+        ),
+        (["deep/"], ["a.txt", "er/c.txt", "er/d1.txt", "er/d2.txt"]),
+        (["*.txt"], ["a.txt"]),
+        (["?.*"], ["a.txt", "b.jsonl"]),
+        (["deep/er/d[12].txt"], ["d1.txt", "d2.txt"]),
+        (["deep/er/d[!1].txt"], ["d2.txt"]),
+        (["*/er/d*"], ["deep/er/d1.txt", "deep/er/d2.txt"]),
+        (["deep/**/c.txt"], ["er/c.txt"]),
+        (["**/a.txt"], ["a.txt", "deep/a.txt"]),
+    ],
+    ids=str,
+)
+def test_a_pattern_is_a_file_a_folder_or_a_glob(
+    tmp_path: Path, patterns: list[str], expected: list[str]
+) -> None:
+    assert names(plant(tmp_path, *TREE), *patterns) == expected
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        (["deep/a.txt", "deep/er/c.txt"], ["a.txt", "er/c.txt"]),
+        (["deep/er/c.txt", "b.jsonl"], ["b.jsonl", "deep/er/c.txt"]),
+        (["deep/er/*1.txt", "deep/er/*2.txt"], ["d1.txt", "d2.txt"]),
+        (["deep/er", "deep/*.txt"], ["a.txt", "er/c.txt", "er/d1.txt", "er/d2.txt"]),
+        # the name doesn't depend on what a pattern happens to match, only on its fixed part
+        (["*/er/c.txt"], ["deep/er/c.txt"]),
+        (["deep/*/c.txt"], ["er/c.txt"]),
+    ],
+    ids=str,
+)
+def test_names_are_paths_below_the_longest_common_folder_of_the_fixed_parts(
+    tmp_path: Path, patterns: list[str], expected: list[str]
+) -> None:
+    assert names(plant(tmp_path, *TREE), *patterns) == expected
+    assert names(tmp_path, *reversed(patterns)) == expected
+
+
+def test_a_tree_has_the_same_names_wherever_it_lies(tmp_path: Path) -> None:
+    first, second = tmp_path / "one", tmp_path / "further" / "down"
+    plant(first, *TREE)
+    plant(second, *TREE)
+    assert names(first, "deep", "a.txt") == names(second, "a.txt", "deep")
+
+
+def test_hidden_files_and_folders_below_a_folder_are_left_out(tmp_path: Path) -> None:
+    root = plant(tmp_path / ".above", "a.txt", ".b.txt", "c/.d/e.txt", "c/f.txt", "c/..g", "h./i")
+    assert names(root, "") == ["a.txt", "c/f.txt", "h./i"]
+
+
+def test_a_hidden_file_given_by_name_is_meant(tmp_path: Path) -> None:
+    assert names(plant(tmp_path, ".b.txt"), ".b.txt") == [".b.txt"]
+
+
+def test_files_that_two_patterns_match_come_once(tmp_path: Path) -> None:
+    plant(tmp_path, *TREE)
+    assert names(tmp_path, "deep/er/*", "deep/er/c.txt", "deep/er/") == [
+        "c.txt",
+        "d1.txt",
+        "d2.txt",
+    ]
+
+
+def test_a_file_is_listed_with_its_source_place_and_size(tmp_path: Path) -> None:
+    plant(tmp_path, "deep/a.txt")
+    (file,) = list_source("web", [str(tmp_path)])
+    assert (file.source, file.name, file.size) == ("web", "deep/a.txt", len("deep/a.txt"))
+    assert storage.local_path(file.url) == f"{tmp_path}/deep/a.txt"
+
+
+def test_sources_are_listed_by_name_and_may_share_names_of_files(tmp_path: Path) -> None:
+    plant(tmp_path, "x/a.txt", "y/a.txt")
+    found = list_sources({"q": [f"{tmp_path}/x"], "p": [f"{tmp_path}/y/*"]})
+    assert [(file.source, file.name) for file in found] == [("p", "a.txt"), ("q", "a.txt")]
+
+
+@pytest.mark.parametrize(
+    "pattern", ["none.txt", "none/", "*.none", "deep/none*/x", "empty", "empty/*"]
+)
+def test_a_pattern_that_matches_nothing_is_refused_and_repeated(
+    tmp_path: Path, pattern: str
+) -> None:
+    plant(tmp_path, *TREE)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no file matches") as caught:
+        names(tmp_path, "a.txt", pattern)
+    assert f"--input={tmp_path}/{pattern}:" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "with space.txt",
+        "é中文🎴.txt",
+        "e\u0301.txt",  # decomposed: another name than é.txt
+        "x[1].txt",
+        "[ab]/x.txt",
+        "what?.txt",
+        "a*b.txt",
+        "{a,b}.txt",
+        "100%25.txt",
+        "#1.txt",
+        "~user.txt",
+        "tab\t.txt",
+        "a=b&c;d.txt",
+        os.fsdecode(b"not \xff utf-8.txt"),
+        "a::b.txt",
+    ],
+)
+def test_any_name_is_found_by_itself_by_folder_and_by_glob_and_opens(
+    tmp_path: Path, name: str
+) -> None:
+    root = tmp_path / "r"
+    path = root / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"itself")
+    for pattern in (str(root), f"{root}/**" if "/" in name else f"{root}/*", str(path)):
+        (file,) = list_source("s", [pattern])
+        assert file.name == (os.path.basename(name) if pattern == str(path) else name)
+        with storage.open_read(file.url) as opened:
+            assert opened.read() == b"itself"
+
+
+def test_brackets_that_name_a_file_are_no_glob(tmp_path: Path) -> None:
+    plant(tmp_path, "x[1].txt", "x1.txt")
+    assert names(tmp_path, "x[1].txt") == ["x[1].txt"]
+    os.remove(tmp_path / "x[1].txt")
+    assert names(tmp_path, "x[1].txt") == ["x1.txt"]
+
+
+def test_a_folder_with_a_manifest_gives_only_the_shards_that_it_lists(tmp_path: Path) -> None:
+    listed = ["data/train-00000-of-00002.txt", "data/train-00001-of-00002.txt"]
+    plant(tmp_path, *listed, "data/stray.txt", "_tmp-1/x.txt", "README.txt")
+    manifest = {"shards": [{"path": path} for path in listed]}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert names(tmp_path, "") == listed
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    ['{"shards": [{"path": "data/gone.txt"}]}', '{"name": "a web page"}', "not JSON", "[]"],
+    ids=["a shard is missing", "of something else", "no JSON", "no object"],
+)
+def test_a_folder_with_a_broken_manifest_is_refused_by_name(tmp_path: Path, manifest: str) -> None:
+    plant(tmp_path, "a.txt")
+    (tmp_path / "manifest.json").write_text(manifest)
+    with pytest.raises(DovetailError, match=str(tmp_path)):
+        names(tmp_path, "")
+
+
+def test_twins_are_refused_and_both_named(tmp_path: Path) -> None:
+    plant(tmp_path, "a.txt")
+    memory = fsspec.filesystem("memory")
+    memory.pipe(f"{tmp_path}/a.txt", b"another")
+    try:
+        with pytest.raises(InputError, match="two files have the name") as caught:
+            list_source("s", [f"{tmp_path}/a.txt", f"memory://{tmp_path}/a.txt"])
+        assert "source s" in str(caught.value)
+        assert f"{tmp_path}/a.txt" in str(caught.value)
+        assert f"memory://{tmp_path}/a.txt" in str(caught.value)
+    finally:
+        memory.rm(f"{tmp_path}/a.txt")
+
+
+def test_other_filesystems_are_listed_alike() -> None:
+    root = f"memory://{uuid.uuid4().hex}"
+    for name in ("x/a.txt", "x/y/b.txt"):
+        with storage.open_write(f"{root}/{name}") as file:
+            storage.write_all(file, b"12345")
+    found = list_source("s", [f"{root}/x/*.txt", f"{root}/x/y"])
+    assert [(file.name, file.size) for file in found] == [("a.txt", 5), ("y/b.txt", 5)]
+    assert all(file.url.startswith("memory://") for file in found)
+
+
+def _add(root: Path) -> None:
+    plant(root, "new.txt")
+
+
+def _drop(root: Path) -> None:
+    (root / "a.txt").unlink()
+
+
+def _rename(root: Path) -> None:
+    (root / "a.txt").rename(root / "z.txt")
+
+
+def _grow(root: Path) -> None:
+    stamp = (root / "a.txt").stat().st_mtime_ns
+    (root / "a.txt").write_text("longer than before")
+    os.utime(root / "a.txt", ns=(stamp, stamp))
+
+
+def _touch(root: Path) -> None:
+    stamp = (root / "a.txt").stat().st_mtime_ns + 10**9
+    os.utime(root / "a.txt", ns=(stamp, stamp))
+
+
+@pytest.mark.parametrize("change", [_add, _drop, _rename, _grow, _touch])
+def test_a_fingerprint_changes_when_a_file_comes_goes_or_changes(
+    tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    plant(tmp_path, *TREE)
+    before = fingerprint(list_source("s", [str(tmp_path)]))
+    assert fingerprint(list_source("s", [f"{tmp_path}/"])) == before
+    change(tmp_path)
+    assert fingerprint(list_source("s", [str(tmp_path)])) != before
+
+
+def test_a_fingerprint_tells_sources_apart() -> None:
+    files = [SourceFile(source, "a", "file:///a", 1, "v") for source in "st"]
+    assert fingerprint(files[:1]) != fingerprint(files[1:])
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (["a.jsonl"], ".jsonl"),
+        (["a.jsonl", "b/c.jsonl"], ".jsonl"),
+        (["a.jsonl", "b.txt"], ".txt"),
+        (["a", "b"], ".txt"),
+        (["a.csv", "b"], ".txt"),
+        (["v1.2/a.csv", "v1.3/b.csv"], ".csv"),
+        (["v1.2/README"], ".txt"),
+        ([], ".txt"),
+    ],
+    ids=str,
+)
+def test_the_extension_is_what_all_files_share(found: list[str], expected: str) -> None:
+    assert extension(SourceFile("s", name, "", 0, "") for name in found) == expected

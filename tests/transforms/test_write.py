@@ -1,0 +1,421 @@
+"""Writing: shards as they should be, and a writer or runner that loses anything is caught."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pytest
+
+from tests.transforms.helpers import (
+    EXCHANGES,
+    Row,
+    collect,
+    create,
+    digests_of,
+    make_rows,
+    make_run,
+    make_runs,
+    run,
+)
+from transforms import layout
+from transforms.errors import DataError, LosslessError, RunError, from_traceback
+from transforms.exchange import GroupBlocksByKey
+from transforms.formats.lines import LineFormat
+from transforms.groups import FileGroup, MemoryGroup
+from transforms.kernels import blocks
+from transforms.kernels.digest import Digest
+from transforms.listing import SourceFile
+from transforms.manifest import make_manifest
+from transforms.reports import ShardReport, SpanReport
+from transforms.shuffle import Ordered, Shard, ShuffleWithinBuckets
+from transforms.write import WriteManifest, WriteShards, write_lines
+
+ROWS = make_rows(60, sources=2)
+ORDER = sorted(ROWS)
+TEXT = b"".join(row.record + b"\n" for row in ORDER)
+SHARD = Shard(0, 1, ())
+
+
+def span(rows: Sequence[Row], *, sources: Sequence[str] = ("one", "two")) -> list[SpanReport]:
+    """What readers report of rows that come from no file."""
+    digests = digests_of(rows, sources=len(sources))
+    return [
+        SpanReport(SourceFile(name, "", "", 0, ""), digest, 0, 0)
+        for name, digest in zip(sources, digests, strict=True)
+    ]
+
+
+def dataset(
+    root: Any,
+    output: Path,
+    *,
+    exchange: str = "files",
+    shard_records: int | None = None,
+    run_id: str = "",
+    line_format: LineFormat | None = None,
+) -> None:
+    """The second half of a shuffle: from runs to a manifest."""
+    shards = (
+        root
+        | create(make_runs(ROWS, 3, sources=2))
+        | GroupBlocksByKey(
+            partitions=3, exchange=exchange, folder=f"{output}/spill", page_bytes=800, sources=2
+        )
+        | ShuffleWithinBuckets(partitions=3, shard_records=shard_records, sources=2)
+        | WriteShards(
+            output=str(output),
+            run_id=run_id,
+            extension=".jsonl",
+            sources=2,
+            line_format=line_format or LineFormat(),
+        )
+    )
+    spans = root | "Spans" >> create(span(ROWS))
+    (spans, shards) | WriteManifest(
+        output=str(output),
+        sources=["one", "two"],
+        recipe={"a": 1},
+        seed=3,
+        epoch=4,
+        started="then",
+        run_id=run_id,
+    )
+
+
+def published(output: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(output)): path.read_bytes()
+        for path in sorted(output.rglob("*"))
+        if path.is_file() and path.relative_to(output).parts[0] in ("data", "manifest.json")
+    }
+
+
+def caught(build: Callable[[Any], Any]) -> BaseException:
+    """Run a pipeline that must fail, and return our error."""
+    with pytest.raises(Exception) as info:  # noqa: PT011  # Beam's, with ours in its text
+        run(build)
+    error = info.value
+    return error if isinstance(error, RunError) else from_traceback(str(error)) or error
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize("shard_records", [None, 25], ids=["plain", "counted"])
+def test_a_dataset_holds_the_records_and_a_manifest_that_describes_it(
+    tmp_path: Path, exchange: str, shard_records: int | None
+) -> None:
+    run(lambda root: dataset(root, tmp_path, exchange=exchange, shard_records=shard_records))
+    files = published(tmp_path)
+    manifest = json.loads(files.pop("manifest.json"))
+    assert list(files) == [f"data/train-{i:05d}-of-00003.jsonl" for i in range(3)]
+    assert b"".join(files.values()) == TEXT
+    assert manifest["shards"] == [
+        {
+            "path": path,
+            "records": content.count(b"\n"),
+            "bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+        for path, content in files.items()
+    ]
+    assert (manifest["records"], manifest["bytes"]) == (60, len(TEXT))
+    assert manifest["digest"] == digests_of(ROW._replace(source=0) for ROW in ROWS)[0].to_json()
+    assert [(s["name"], s["digest"]) for s in manifest["sources"]] == [
+        (name, digest.to_json())
+        for name, digest in zip(("one", "two"), digests_of(ROWS, sources=2), strict=True)
+    ]
+    assert (manifest["seed"], manifest["epoch"], manifest["recipe"]) == (3, 4, {"a": 1})
+
+
+def test_each_shard_has_the_header_on_top(tmp_path: Path) -> None:
+    header = LineFormat(header_lines=2, header=b"a,b\n#\n")
+    run(lambda root: dataset(root, tmp_path, line_format=header))
+    files = published(tmp_path)
+    manifest = json.loads(files.pop("manifest.json"))
+    assert [content[:6] for content in files.values()] == [b"a,b\n#\n"] * 3
+    assert b"".join(content[6:] for content in files.values()) == TEXT
+    assert [shard["sha256"] for shard in manifest["shards"]] == [
+        hashlib.sha256(content).hexdigest() for content in files.values()
+    ]
+    assert sum(shard["records"] for shard in manifest["shards"]) == 60
+    assert manifest["bytes"] == len(TEXT) + 18
+
+
+@pytest.mark.parametrize("owner", [None, "{}", '{"id": "another"}'], ids=["gone", "empty", "lost"])
+def test_a_run_that_lost_its_marker_publishes_nothing(tmp_path: Path, owner: str | None) -> None:
+    if owner is not None:
+        (tmp_path / layout.MARKER).write_text(owner)
+    error = caught(lambda root: dataset(root, tmp_path, run_id="mine"))
+    assert isinstance(error, RunError)
+    assert "this run (mine) no longer owns the output" in str(error)
+    assert published(tmp_path) == {}
+
+
+def test_a_run_that_loses_its_marker_before_the_end_publishes_no_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker = tmp_path / layout.MARKER
+    marker.write_text('{"id": "mine"}')
+    write = make_manifest
+
+    def late(*args: Any, **options: Any) -> Any:
+        marker.write_text('{"id": "next"}')
+        return write(*args, **options)
+
+    monkeypatch.setattr("transforms.write.make_manifest", late)
+    error = caught(lambda root: dataset(root, tmp_path, run_id="mine"))
+    assert "belongs to next now" in str(error)
+    assert "manifest.json" not in published(tmp_path)
+
+
+def test_with_its_marker_a_run_publishes(tmp_path: Path) -> None:
+    (tmp_path / layout.MARKER).write_text('{"id": "mine"}')
+    run(lambda root: dataset(root, tmp_path, run_id="mine"))
+    assert len(published(tmp_path)) == 4
+
+
+def test_a_writer_that_is_tried_again_writes_the_same_bytes(tmp_path: Path) -> None:
+    shards = collect(
+        lambda root: (
+            root
+            | create(make_runs(ROWS, 3, sources=2))
+            | GroupBlocksByKey(
+                partitions=3, exchange="files", folder=f"{tmp_path}/spill", sources=2
+            )
+            | ShuffleWithinBuckets(partitions=3, sources=2)
+        )
+    )
+    reports = []
+    for _ in range(2):  # the second time over what is there
+        reports.append(
+            collect(
+                lambda root: (
+                    root
+                    | create([0, 1, 2])
+                    | beam.Map(lambda i: shards[i])
+                    | WriteShards(output=str(tmp_path / "out"), sources=2)
+                )
+            )
+        )
+        assert b"".join(published(tmp_path / "out").values()) == TEXT
+    assert reports[0] == reports[1]
+    assert list((tmp_path / "out").rglob("*.txt")) == list((tmp_path / "out" / "data").iterdir())
+
+
+# ---- a writer at fault ----
+
+
+def ordered(rows: Sequence[Row] = ORDER, *, line_end: bytes = b"\n") -> Ordered:
+    """Records in their order, and the digests that they were read with."""
+    block = make_run(rows, sources=2, line_end=line_end).drop_columns(["hash0", "hash1"])
+    return Ordered(block, digests_of(rows, sources=2))
+
+
+def write(parts: Sequence[Ordered], *, separator: int = 10) -> tuple[ShardReport, bytes]:
+    file = io.BytesIO()
+    report = write_lines(
+        file,
+        iter(parts),
+        shard=SHARD,
+        path="data/x",
+        line_format=LineFormat(separator=separator),
+        sources=2,
+    )
+    return report, file.getvalue()
+
+
+def test_a_sound_writer_passes() -> None:
+    report, text = write([ordered(ORDER[:20]), ordered(ORDER[20:])])
+    assert text == TEXT
+    assert (report.records, report.bytes, report.sha256) == (
+        60,
+        len(TEXT),
+        hashlib.sha256(TEXT).hexdigest(),
+    )
+    assert report.digests == digests_of(ROWS, sources=2)
+
+
+def _taken(block: pa.RecordBatch, places: list[int]) -> pa.RecordBatch:
+    return block.take(pa.array(places, pa.int64()))
+
+
+AT_FAULT_BLOCK: dict[str, Callable[[list[int]], list[int]]] = {
+    "drops one": lambda places: places[:7] + places[8:],
+    "drops the last": lambda places: places[:-1],
+    "doubles one": lambda places: [*places[:8], *places[7:]],
+    "writes one for another": lambda places: [*places[:7], places[8], *places[8:]],
+    "drops all": lambda places: [],
+}
+
+
+@pytest.mark.parametrize("fault", AT_FAULT_BLOCK.values(), ids=AT_FAULT_BLOCK)
+def test_a_writer_that_loses_doubles_or_swaps_records_is_caught(
+    fault: Callable[[list[int]], list[int]],
+) -> None:
+    good = ordered()
+    bad = _taken(good.block, fault(list(range(len(good.block)))))
+    with pytest.raises(LosslessError, match=r"data/x: source [01] should have"):
+        write([Ordered(bad, good.expected)])
+
+
+def test_a_record_under_another_source_is_caught() -> None:
+    other = ordered(
+        [row._replace(source=1 - row.source) if i == 5 else row for i, row in enumerate(ORDER)]
+    )
+    with pytest.raises(LosslessError):
+        write([Ordered(other.block, ordered().expected)])
+
+
+# two records whose second 8-byte words change places; then bytes that move within one word, and a
+# byte that goes from the end of one record to the next: count and size stay as they were
+WORDS = [
+    Row(1, b"AAAAAAAABBBBBBBBtail", 0),
+    Row(2, b"CCCCCCCCDDDDDDDDtail", 0),
+    Row(3, b"third", 1),
+]
+AT_FAULT_BYTES = {
+    "swaps words between records": (b"BBBBBBBB", b"DDDDDDDD"),
+    "swaps words within a record": (b"AAAAAAAA", b"BBBBBBBB"),
+    "moves a byte to the next record": (b"tail\nC", b"tai\nlC"),
+    "flips a bit": (b"third", b"thire"),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), AT_FAULT_BYTES.values(), ids=AT_FAULT_BYTES)
+def test_bytes_that_change_on_their_way_to_the_file_are_caught(
+    monkeypatch: pytest.MonkeyPatch, old: bytes, new: bytes
+) -> None:
+    part = ordered(WORDS)
+    payload = blocks.payload
+
+    def changed(block: pa.RecordBatch) -> memoryview:
+        data = bytes(payload(block))
+        assert old in data
+        return memoryview(data.replace(old, b"\0" * 9, 1).replace(new, old).replace(b"\0" * 9, new))
+
+    monkeypatch.setattr("transforms.write.blocks.payload", changed)
+    with pytest.raises(LosslessError, match="data/x"):
+        write([part])
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES)
+def test_a_writer_at_fault_fails_the_run_and_no_manifest_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: str
+) -> None:
+    walk = Shard.ordered
+
+    def forgetful(self: Shard, **options: Any) -> Iterator[Ordered]:
+        for part in walk(self, **options):
+            yield part._replace(block=part.block.slice(1))
+
+    monkeypatch.setattr(Shard, "ordered", forgetful)
+    error = caught(lambda root: dataset(root, tmp_path, exchange=exchange))
+    assert isinstance(error, LosslessError)
+    assert published(tmp_path) == {}
+
+
+@pytest.mark.parametrize(("exchange", "kind"), [("files", FileGroup), ("engine", MemoryGroup)])
+def test_a_page_that_goes_with_its_digest_is_missed_by_the_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: str, kind: type
+) -> None:
+    read = kind.read  # type: ignore[attr-defined]
+    monkeypatch.setattr(kind, "read", lambda *args, **options: read(*args, **options)[1:])
+    error = caught(lambda root: dataset(root, tmp_path, exchange=exchange))
+    assert isinstance(error, LosslessError)
+    assert "the sources one, two" in str(error)
+    assert "manifest.json" not in published(tmp_path)
+
+
+# ---- separators ----
+
+
+def test_a_record_that_holds_the_separator_is_refused() -> None:
+    with pytest.raises(DataError, match=r"^data/x: .*a record holds the separator b'\\n'"):
+        write([ordered([Row(1, b"fine"), Row(2, b"two\nlines")])])
+
+
+def test_a_separator_between_records_may_be_data_under_another() -> None:
+    _, text = write([ordered([Row(1, b"two\nlines"), Row(2, b"")], line_end=b"\0")], separator=0)
+    assert text == b"two\nlines\0\0"
+
+
+@pytest.mark.parametrize("line_end", [b"", b"\0"], ids=["none", "another"])
+def test_records_that_do_not_end_in_the_separator_are_refused(line_end: bytes) -> None:
+    with pytest.raises(DataError, match="--separator"):
+        write([ordered([Row(1, b"one"), Row(2, b"two")], line_end=line_end)])
+
+
+# ---- the manifest's own checks ----
+
+REPORTS = [
+    ShardReport(i, 3, f"data/{i}", 20, 1, "", digests_of(ORDER[i::3], sources=2)) for i in range(3)
+]
+
+
+def manifest(shards: Sequence[ShardReport], spans: Sequence[SpanReport] | None = None) -> Any:
+    return make_manifest(
+        span(ROWS) if spans is None else spans,
+        shards,
+        sources=["one", "two"],
+        recipe={},
+        seed=0,
+        epoch=0,
+        started="",
+        separator=10,
+        header_bytes=0,
+        run_id="",
+        expected=None,
+    )
+
+
+def test_shards_may_report_in_any_order() -> None:
+    found = manifest([REPORTS[i] for i in (2, 0, 1)])
+    assert [shard.path for shard in found.shards] == ["data/0", "data/1", "data/2"]
+
+
+@pytest.mark.parametrize(
+    "shards",
+    [[], REPORTS[:2], REPORTS[1:], [*REPORTS, REPORTS[1]], [REPORTS[0], REPORTS[0], REPORTS[2]]],
+    ids=["none", "last missing", "first missing", "one twice", "one in another's place"],
+)
+def test_shards_that_are_missing_or_double_are_refused(shards: list[ShardReport]) -> None:
+    with pytest.raises(LosslessError):
+        manifest(shards)
+
+
+def _without(digest: Digest) -> Digest:
+    return replace(digest, records=digest.records - 1)
+
+
+@pytest.mark.parametrize("source", [0, 1])
+@pytest.mark.parametrize("field", ["records", "bytes", "hash0", "hash1"])
+def test_a_digest_that_differs_in_anything_names_its_source(source: int, field: str) -> None:
+    digests = list(REPORTS[1].digests)
+    digests[source] = replace(digests[source], **{field: getattr(digests[source], field) + 1})
+    with pytest.raises(LosslessError, match=f"source {source} should have"):
+        manifest([REPORTS[0], replace(REPORTS[1], digests=digests), REPORTS[2]])
+
+
+@pytest.mark.parametrize(("size", "fits"), [(12, True), (11, False), (13, False)])
+def test_every_byte_of_a_file_must_be_accounted_for(size: int, fits: bool) -> None:
+    # 3 bytes of header, then "ab", "", "cde" with two ends in this file: 3 + 3 + 1 + 3 = 10, and
+    # of a second span "x" and its end
+    file = SourceFile("one", "a", "file:///a", size, "")
+    first, second = (
+        digests_of([Row(0, b"ab"), Row(0, b""), Row(0, b"cde")]),
+        digests_of([Row(0, b"x")]),
+    )
+    spans = [SpanReport(file, first[0], 3, 1), SpanReport(file, second[0], 0, 0)]
+    shard = ShardReport(0, 1, "data/0", 4, 10, "", [first[0] + second[0], Digest()])
+    if fits:
+        assert manifest([shard], spans).sources[0].files[0].records == 4
+    else:
+        with pytest.raises(DataError, match=f"file:///a: expected to read {size} bytes, read 12"):
+            manifest([shard], spans)
