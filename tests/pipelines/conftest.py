@@ -1,0 +1,34 @@
+"""What every test here gets: temporary files of its own, and a process left as it was."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return the folder in which runs put their logs, here and in processes started from here."""
+    folder = tmp_path_factory.mktemp("tmp")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(folder))
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def _same_process() -> Iterator[None]:
+    """Take back what a command's ``main`` does to the process that it expects to own."""
+    ours, root = logging.getLogger("dovetail"), logging.getLogger()
+    handler = signal.getsignal(signal.SIGTERM)
+    before = ours.level, ours.propagate, list(root.handlers)
+    yield
+    ours.setLevel(before[0])
+    ours.propagate = before[1]
+    root.handlers[:] = before[2]
+    signal.signal(signal.SIGTERM, handler)

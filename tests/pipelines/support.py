@@ -1,0 +1,114 @@
+"""Corpora on disk, runs of the commands, datasets read back: slow and plain, to be trusted."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pipelines.shuffle
+from tests.transforms.kernels import oracles
+from transforms.manifest import Manifest
+
+ROOT = Path(pipelines.shuffle.__file__).parent.parent
+Tree = dict[str, bytes]
+
+
+def make_lines(count: int, *, name: str = "r") -> bytes:
+    """Make lines that are all different, of many lengths."""
+    return b"".join(b"%s%d%s\n" % (name.encode(), i, b"." * (i * i % 61)) for i in range(count))
+
+
+def write_tree(root: Path, files: Mapping[str, bytes]) -> Path:
+    """Write files below a folder."""
+    for name, data in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return root
+
+
+def read_tree(root: Path) -> Tree:
+    """Read every file below a folder; a folder without any is there as ``name/``."""
+    found = {}
+    for folder, folders, files in os.walk(root):
+        for name in files:
+            path = Path(folder, name)
+            found[str(path.relative_to(root))] = path.read_bytes()
+        if not folders and not files:
+            found[f"{Path(folder).relative_to(root)}/"] = b""
+    return found
+
+
+def run(*flags: object) -> Manifest:
+    """Shuffle in this process."""
+    return pipelines.shuffle.run([str(flag) for flag in flags])
+
+
+def command(
+    *words: object,
+    python: Sequence[str] = ("-m", "pipelines.shuffle"),
+    cwd: Path | None = None,
+    stdin: bytes = b"",
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command as a person does, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, *python, *map(str, words)],
+        cwd=cwd,
+        env=environment(),
+        input=stdin,
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def environment() -> dict[str, str]:
+    """Return the environment in which a process finds our packages, from any folder."""
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def read_shards(folder: Path) -> Tree:
+    """Return a dataset's shards by file name, in order."""
+    return {path.name: path.read_bytes() for path in sorted((folder / "data").iterdir())}
+
+
+def join_shards(folder: Path) -> bytes:
+    """Return the whole permutation."""
+    return b"".join(read_shards(folder).values())
+
+
+def split(data: bytes, separator: bytes = b"\n") -> list[bytes]:
+    """Split into records; a last one without a separator counts, nothing after the last doesn't."""
+    records = data.split(separator)
+    return records if records[-1] else records[:-1]
+
+
+def count_records(files: Mapping[str, bytes], separator: bytes = b"\n") -> Counter[bytes]:
+    """Count the records of some files."""
+    return Counter(record for data in files.values() for record in split(data, separator))
+
+
+def shuffle_plainly(
+    sources: Mapping[str, Mapping[str, bytes]], *, seed: int = 0, epoch: int = 0
+) -> list[bytes]:
+    """Put the records of sources into the order that DESIGN.md defines, in plain Python."""
+    keyed = []
+    for source, files in sources.items():
+        for name, data in files.items():
+            hasher = hashlib.blake2b(digest_size=16, person=b"dovetail")
+            for label in (1, seed, epoch, source, 0, name):  # order version first, pass 0
+                text = str(label).encode()
+                tag = b"i" if isinstance(label, int) else b"s"
+                hasher.update(tag + len(text).to_bytes(8, "little") + text)
+            k0, k1 = (int.from_bytes(hasher.digest()[i : i + 8], "little") for i in (0, 8))
+            position = 0
+            for record in split(data):
+                keyed.append((oracles.record_key(k0, k1, position), record))
+                position += len(record) + 1
+    return [record for _, record in sorted(keyed)]

@@ -1,0 +1,297 @@
+"""The command line: help, flags, messages and exit codes."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pipelines.__main__
+import pipelines.local
+import pipelines.shuffle
+import pipelines.verify
+from pipelines.cli import run_main
+from tests.pipelines.support import command, make_lines, read_tree, run
+from transforms.errors import DataError, UsageError
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Return a small input file."""
+    path = tmp_path / "in.txt"
+    path.write_bytes(make_lines(50))
+    return path
+
+
+def test_help_shows_our_flags_in_groups_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        pipelines.shuffle.main(["--help"])
+    assert raised.value.code == 0
+    text = capsys.readouterr().out
+    groups = re.split(r"^([a-z ]+):\n", text, flags=re.MULTILINE)
+    found = dict(zip(groups[1::2], groups[2::2], strict=True))
+    flags = {name: set(re.findall(r"^  (--\w+)", part, re.M)) for name, part in found.items()}
+    assert flags["input"] == {"--input", "--separator", "--header_lines"}
+    assert flags["order"] == {"--seed", "--epoch"}
+    assert flags["output"] == {
+        "--num_shards",
+        "--shard_records",
+        "--split_name",
+        "--output",
+        "--overwrite",
+    }
+    assert flags["how it runs"] == {
+        "--runner",
+        "--memory",
+        "--exchange",
+        "--temp_location",
+        "--direct_num_workers",
+        "--direct_running_mode",
+        "--debug",
+    }
+    assert found["examples"].count("dovetail shuffle --") >= 3
+
+
+def test_every_example_in_the_help_is_a_command_that_parses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shlex
+
+    seen: list[Any] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        pipelines.shuffle, "shuffle", lambda *given, beam_flags: seen.append((given, beam_flags))
+    )
+    lines = re.findall(r"dovetail shuffle (--.*)", pipelines.shuffle.EXAMPLES)
+    for line in lines:
+        pipelines.shuffle.run(shlex.split(line))
+    assert len(seen) == len(lines) >= 3
+    assert all(beam_flags == [] for _, beam_flags in seen)
+
+
+@pytest.mark.parametrize(
+    ("flag", "nearest"),
+    [
+        ("--imput=x", "--input"),
+        ("--shard_record=5", "--shard_records"),
+        ("--sed=1", "--seed"),
+        ("--overwrit", "--overwrite"),
+        ("--job_nam=x", "--job_name"),
+        ("--projekt=x", "--project"),
+        ("--num_shard=2", "--num_shards"),
+    ],
+)
+def test_an_unknown_flag_names_the_nearest_of_ours_and_of_beams(
+    source: Path, flag: str, nearest: str
+) -> None:
+    with pytest.raises(UsageError) as raised:
+        run(f"--input={source}", "--output=o", flag)
+    assert flag in str(raised.value)
+    assert f"did you mean {nearest}?" in str(raised.value)
+
+
+def test_an_unknown_flag_that_is_near_nothing_is_refused_too(source: Path) -> None:
+    with pytest.raises(UsageError, match="--qqqqqq=1: unknown flag; see --help"):
+        run(f"--input={source}", "--output=o", "--qqqqqq=1")
+
+
+def test_flags_of_other_commands_of_beam_are_not_shortened(source: Path) -> None:
+    with pytest.raises(UsageError, match="--out=o"):
+        run(f"--input={source}", "--out=o")
+
+
+@pytest.mark.parametrize("flags", [["--job_name=x"], ["--job_name", "x"]])
+def test_a_beam_flag_reaches_beam(
+    source: Path, tmp_path: Path, flags: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: list[dict[str, Any]] = []
+    real = pipelines.local.beam.Pipeline
+
+    def spy(**given: Any) -> Any:
+        options.append(given["options"].get_all_options())
+        return real(**given)
+
+    monkeypatch.setattr(pipelines.local.beam, "Pipeline", spy)
+    run(f"--input={source}", f"--output={tmp_path / 'o'}", *flags)
+    assert options[0]["job_name"] == "x"
+
+
+def test_a_pattern_that_the_shell_expanded_is_told(source: Path) -> None:
+    with pytest.raises(UsageError, match=r"^b\.txt: an argument .*quote patterns"):
+        run("--input", source, "b.txt", "c.txt", "--output=o")
+
+
+@pytest.mark.parametrize(
+    ("flag", "expected"),
+    [
+        ("--seed=one", "integer"),
+        ("--seed=-1", "0"),
+        ("--epoch=1.5", "integer"),
+        ("--num_shards=0", "1"),
+        ("--shard_records=0", "1"),
+        ("--header_lines=-1", "0"),
+        ("--memory=much", "2GiB"),
+        ("--memory=1MB", "MiB works"),
+        ("--memory=100MiB", "MiB works"),
+        ("--exchange=fast", "engine"),
+        ("--direct_num_workers=-1", "0"),
+        ("--direct_running_mode=fast", "in_memory"),
+        ("--separator=ab", "one byte"),
+        ("--split_name=a/b", "letters"),
+        ("--runner=SparkRunner", "DirectRunner"),
+        ("--overwrite=yes", "--overwrite"),
+        ("--num_workers=many", "int"),
+        ("--input=gopher://host/x", "gopher"),
+    ],
+)
+def test_an_impossible_value_gives_one_line_with_flag_and_value_and_exit_code_2(
+    source: Path, tmp_path: Path, flag: str, expected: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = read_tree(tmp_path)
+    flags = [f"--input={source}", f"--output={tmp_path / 'o'}", flag]
+    assert pipelines.shuffle.main(flags) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    shown = flag if flag != "--overwrite=yes" else "yes"  # argparse's own words
+    assert shown in err
+    assert expected in err
+    assert read_tree(tmp_path) == before
+
+
+def test_too_many_workers_in_memory_are_refused_by_both_flags(source: Path) -> None:
+    with pytest.raises(UsageError, match="--direct_num_workers=2 and --direct_running_mode=in_mem"):
+        run(
+            f"--input={source}",
+            "--output=o",
+            "--direct_num_workers=2",
+            "--direct_running_mode=in_memory",
+        )
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (UsageError("--x=1: expected 2"), 2, "error: --x=1: expected 2\n"),
+        (DataError("f:\n broken"), 1, "error: f: broken\n"),
+        (ZeroDivisionError("boom"), 1, "error: ZeroDivisionError: boom (not foreseen"),
+        (KeyboardInterrupt(), 130, "stopped"),
+    ],
+)
+@pytest.mark.parametrize("debug", [False, True])
+def test_an_error_is_a_message_and_a_code_with_a_traceback_only_for_debugging(
+    error: BaseException, code: int, message: str, debug: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: object) -> None:
+        raise error
+
+    assert run_main(fail, ["--debug"] * debug) == code
+    err = capsys.readouterr().err
+    assert message in err
+    assert ("Traceback" in err) == (debug and isinstance(error, Exception))
+    assert err.startswith(message) or debug
+
+
+def test_debug_shows_where_a_run_failed_and_nothing_else_does(tmp_path: Path) -> None:
+    flags = ["--input=missing", f"--output={tmp_path / 'o'}"]
+    plain, debug = command(*flags), command(*flags, "--debug")
+    assert plain.returncode == debug.returncode == 2
+    assert b"Traceback" not in plain.stderr
+    assert b"in list_source\n" in debug.stderr
+    assert plain.stderr in debug.stderr
+
+
+def test_without_a_command_the_commands_are_listed() -> None:
+    done = command(python=("-m", "pipelines"))
+    assert done.returncode == 0
+    assert re.findall(rb"^  (\w+) ", done.stdout, re.MULTILINE) == [b"shuffle", b"verify"]
+
+
+@pytest.mark.parametrize("word", ["-h", "--help", "help"])
+def test_asking_for_help_lists_the_commands(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pipelines.__main__.main([word]) == 0
+    assert "shuffle files of records" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command_", [[], ["shuffle"], ["verify"]])
+def test_the_version_is_told(command_: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        code = pipelines.__main__.main([*command_, "--version"])
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    assert code == 0
+    assert re.fullmatch(r"dovetail \d+\.\d+\S*\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("shufle", "did you mean shuffle?"),
+        ("qqq", "one of shuffle, verify"),
+        ("--output=x", "shuffle"),
+    ],
+)
+def test_an_unknown_command_names_the_nearest_or_all(
+    word: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert pipelines.__main__.main([word]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {word}: unknown command")
+    assert hint in err
+
+
+def test_a_command_gets_the_flags_and_gives_its_exit_code(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "o"
+    assert pipelines.__main__.main(["shuffle", f"--input={source}", f"--output={folder}"]) == 0
+    assert pipelines.__main__.main(["verify", str(folder)]) == 0
+    (folder / "data/train-00000-of-00001.txt").unlink()
+    assert pipelines.__main__.main(["verify", str(folder)]) == 1
+    assert pipelines.__main__.main(["verify", str(tmp_path)]) == 2
+    assert "done: 50 records" in capsys.readouterr().err
+
+
+def test_the_summary_says_what_was_done_and_how_to_check_it(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert pipelines.shuffle.main([f"--input={source}", "--output=a dir", "--seed=5"]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"50 records, {source.stat().st_size} bytes in 1 shard;" in err
+    assert re.search(r"digest [0-9a-f]{32}, seed 5, epoch 0", err)
+    assert re.search(r"peak memory [1-9]\d* MiB", err)
+    told = re.search(r"verify it with: .*( verify 'a dir')\n", err)
+    assert told
+    assert command("verify", "a dir", python=("-m", "pipelines"), cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pipelines.verify",
+        "import pipelines.shuffle",
+        "import pipelines.verify; pipelines.verify.main(['nowhere'])",
+        "import pipelines.shuffle\ntry: pipelines.shuffle.main(['--help'])\nexcept SystemExit: pass",
+    ],
+)
+def test_help_and_verify_do_not_wait_for_beam(code: str) -> None:
+    last = "import sys; print('BEAM' if 'apache_beam' in sys.modules else 'NONE')"
+    done = command(python=("-c", f"{code}\n{last}"))
+    assert done.stdout.decode().splitlines()[-1] == "NONE"
+
+
+def test_python_names_the_interpreter_where_no_script_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+    source: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    pipelines.shuffle.main([f"--input={source}", f"--output={tmp_path / 'o'}"])
+    assert f"{sys.executable} -m pipelines verify" in capsys.readouterr().err
