@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import hashlib
 import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 import pipelines.shuffle
 from tests.transforms.kernels import oracles
+from transforms.kernels.plan import Plan
 from transforms.manifest import Manifest
 
 ROOT = Path(pipelines.shuffle.__file__).parent.parent
@@ -71,6 +77,21 @@ def environment() -> dict[str, str]:
     """Return the environment in which a process finds our packages, from any folder."""
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+@contextlib.contextmanager
+def cut_otherwise(**sizes: int) -> Iterator[list[Plan]]:
+    """Run with some of the plan's figures replaced; gives the plans that were made so."""
+    real: Callable[..., Plan] = pipelines.shuffle.make_plan
+    made: list[Plan] = []
+
+    def make_plan(**given: Any) -> Plan:
+        made.append(dataclasses.replace(real(**given), **sizes))
+        return made[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipelines.shuffle, "make_plan", make_plan)
+        yield made
 
 
 def read_shards(folder: Path) -> Tree:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import tempfile
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +12,12 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-import pipelines.shuffle
 from pipelines.verify import verify
 from tests.pipelines.support import (
     Tree,
     command,
     count_records,
+    cut_otherwise,
     make_lines,
     read_shards,
     run,
@@ -31,20 +29,6 @@ from transforms.formats.lines import MAGIC
 from transforms.kernels import blocks
 
 SMALL = {"span_bytes": 5, "run_bytes": 200, "bucket_bytes": 100, "page_bytes": 60}
-
-
-@contextlib.contextmanager
-def plan_cut_small(small: bool) -> Iterator[None]:
-    """Run with a plan that cuts a few bytes into many pieces, or with the plan as it is."""
-    real: Callable[..., Any] = pipelines.shuffle.make_plan
-    cut = SMALL if small else {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            pipelines.shuffle,
-            "make_plan",
-            lambda **given: dataclasses.replace(real(**given), **cut),
-        )
-        yield
 
 
 def check(files: Tree, *flags: str, separator: bytes = b"\n") -> None:
@@ -97,7 +81,7 @@ def test_every_record_comes_out_as_often_as_it_went_in(
     files: Tree, shards: int, exchange: str, small: bool
 ) -> None:
     assume(not any(data.startswith(tuple(MAGIC)) for data in files.values()))
-    with plan_cut_small(small):
+    with cut_otherwise(**(SMALL if small else {})):
         check(files, f"--num_shards={shards}", f"--exchange={exchange}")
 
 
@@ -115,7 +99,7 @@ def test_nothing_is_lost_where_shards_are_counted_out(
     files: Tree, size: int, exchange: str, small: bool
 ) -> None:
     assume(not any(data.startswith(tuple(MAGIC)) for data in files.values()))
-    with plan_cut_small(small):
+    with cut_otherwise(**(SMALL if small else {})):
         check(files, f"--shard_records={size}", f"--exchange={exchange}")
 
 
@@ -126,7 +110,7 @@ def test_nothing_is_lost_where_shards_are_counted_out(
 @pytest.mark.parametrize("small", [False, True])
 def test_any_byte_may_end_records(separator: str, byte: bytes, small: bool) -> None:
     files = {"a": b"x\ny" + byte + b"\r\n" + byte * 3 + b"last", "b": b"\n", "c": b"z" + byte}
-    with plan_cut_small(small):
+    with cut_otherwise(**(SMALL if small else {})):
         check(files, f"--separator={separator}", separator=byte)
 
 

@@ -235,16 +235,17 @@ def test_what_is_not_ours_is_named_and_left_alone(
         else:
             write_tree(folder, {name: data})
     before = read_tree(tmp_path)
-    for claim in (False, True):
-        with pytest.raises(UsageError) as raised:  # noqa: PT012
-            if claim:
-                with claim_output(str(folder), overwrite=overwrite, temp_location=None):
-                    pass
-            else:
-                check_output(str(folder), overwrite=overwrite)
+    for claim in (_claim, check_output):
+        with pytest.raises(UsageError) as raised:
+            claim(str(folder), overwrite=overwrite)
         assert f"--output={folder}" in str(raised.value)
         assert f"'{named}" in str(raised.value)
     assert read_tree(tmp_path) == before
+
+
+def _claim(folder: str, *, overwrite: bool) -> None:
+    with claim_output(folder, overwrite=overwrite, temp_location=None):
+        pass
 
 
 @pytest.mark.parametrize("marked", [False, True])
@@ -362,7 +363,9 @@ def test_shards_that_lie_behind_a_link_do_not_mix_with_new_ones(
     assert verify(str(dataset))[1] == []
 
 
-@pytest.mark.parametrize("extension", [".txt", ".jsonl", ".2024-01-02", ".c++", "._x", ".a b", ""])
+@pytest.mark.parametrize(
+    "extension", [".txt", ".jsonl", ".2024-01-02", ".c++", "._x", ".a b", ".", ""]
+)
 def test_shards_are_known_as_ours_whatever_the_extension_of_the_inputs(
     tmp_path: Path, extension: str
 ) -> None:

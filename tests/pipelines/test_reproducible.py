@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-import pipelines.shuffle
 from tests.pipelines.support import (
     Tree,
     count_records,
+    cut_otherwise,
     join_shards,
     make_lines,
     read_shards,
@@ -89,24 +88,12 @@ PROCESSES = ["--direct_num_workers=2"]
     ],
 )
 def test_how_the_work_is_done_changes_no_byte(
-    baseline: Baseline,
-    tmp_path: Path,
-    flags: list[str],
-    plan: dict[str, int],
-    monkeypatch: pytest.MonkeyPatch,
+    baseline: Baseline, tmp_path: Path, flags: list[str], plan: dict[str, int]
 ) -> None:
-    made: list[Any] = []
-    real: Callable[..., Any] = pipelines.shuffle.make_plan
-
-    def make_plan(**given: Any) -> Any:
-        made.append(dataclasses.replace(real(**given), **plan))
-        return made[-1]
-
-    monkeypatch.setattr(pipelines.shuffle, "make_plan", make_plan)
-    manifest = run(
-        f"--input={baseline.corpus}", f"--output={tmp_path / 'o'}", f"--num_shards={SHARDS}", *flags
-    )
-    assert read_shards(tmp_path / "o") == baseline.shards
+    corpus, folder = baseline.corpus, tmp_path / "o"
+    with cut_otherwise(**plan) as made:
+        manifest = run(f"--input={corpus}", f"--output={folder}", f"--num_shards={SHARDS}", *flags)
+    assert read_shards(folder) == baseline.shards
     assert plan.items() <= dataclasses.asdict(made[0]).items()
     own = {"run_id", "started", "ended"}
     assert manifest.model_dump(exclude=own) == {
@@ -202,38 +189,26 @@ def test_times_of_files_change_no_byte(baseline: Baseline, tmp_path: Path) -> No
     ],
 )
 def test_the_concatenation_is_the_same_however_it_is_cut(
-    baseline: Baseline,
-    tmp_path: Path,
-    exchange: str,
-    flag: str,
-    shards: int,
-    monkeypatch: pytest.MonkeyPatch,
+    baseline: Baseline, tmp_path: Path, exchange: str, flag: str, shards: int
 ) -> None:
-    _cut_small(monkeypatch)
-    manifest = run(
-        f"--input={baseline.corpus}", f"--output={tmp_path / 'o'}", flag, f"--exchange={exchange}"
-    )
+    # several groups to cut across, which this corpus is too small for by itself
+    groups = {"partitions": 6, "buckets": 12} if flag.startswith("--shard_records") else {}
+    with cut_otherwise(**TINY, **groups):
+        manifest = run(
+            f"--input={baseline.corpus}",
+            f"--output={tmp_path / 'o'}",
+            flag,
+            f"--exchange={exchange}",
+        )
     found = read_shards(tmp_path / "o")
     assert b"".join(found.values()) == b"".join(baseline.shards.values())
     assert len(found) == shards
     counts = [len(split(data)) for data in found.values()]
     assert [shard.records for shard in manifest.shards] == counts
-    if flag.startswith("--shard_records"):
+    if groups:
         size = int(flag.split("=")[1])
         assert counts[:-1] == [size] * (shards - 1)
         assert 0 < counts[-1] <= size
-
-
-def _cut_small(patch: pytest.MonkeyPatch) -> None:
-    """Give ``--shard_records`` several groups to cut across, which this corpus is too small for."""
-    real: Callable[..., Any] = pipelines.shuffle.make_plan
-
-    def make_plan(**given: Any) -> Any:
-        plan = real(**given)
-        cut = {"partitions": 6, "buckets": 12} if plan.shards is None else {}
-        return dataclasses.replace(plan, **TINY, **cut)
-
-    patch.setattr(pipelines.shuffle, "make_plan", make_plan)
 
 
 def test_seed_0_is_the_default_and_a_seed_like_any_other(

@@ -1,0 +1,463 @@
+"""What bad input gets: a message that names flag, value or file, an exit code, and no manifest."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import pipelines.shuffle
+from tests.pipelines.support import command, cut_otherwise, make_lines, read_tree, run, write_tree
+from transforms.errors import DataError, InputError, RunError, UsageError
+from transforms.formats import lines
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Return a folder of two small files."""
+    return write_tree(tmp_path / "in", {"a.txt": make_lines(50), "b.txt": make_lines(50)})
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Check after every test that a run that failed wrote nothing but what it says."""
+    yield
+    left = read_tree(tmp_path)
+    assert not [name for name in left if "manifest" in name or "_incomplete" in name]
+    assert not [name for name in left if name.startswith(("o/", "t/")) or "dovetail-" in name]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["missing.txt", "missing/", "in/*.jsonl", "in/c?", "missing/**", "in/a.txt/x", "empty"],
+)
+def test_a_pattern_that_matches_nothing_is_named(
+    tmp_path: Path, corpus: Path, pattern: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    given = f"--input={tmp_path / pattern}" + "/" * pattern.endswith("/")
+    with pytest.raises(InputError, match=re.escape(f"{given}: no file matches")) as raised:
+        run(f"--input={corpus}", given, f"--output={tmp_path / 'o'}")
+    assert raised.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "blamed"),
+    [
+        (["--input={}/in", "--output={}/in/o"], "--output={}/in/o"),
+        (["--input={}/in", "--output={}/in/deep/er/o"], "--output={}/in/deep/er/o"),
+        (["--input={}/in/**", "--output={}/in/o"], "--output={}/in/o"),
+        (["--input={}/*/*", "--output={}/o"], "--output={}/o"),
+        (["--input={}/in/a.txt", "--input={}/**/b.txt", "--output={}/o"], "--output={}/o"),
+        (["--input={}", "--output={}/o"], "--output={}/o"),
+        (["--input=x={}/in/a.txt", "--input=y={}", "--output={}/in/../o"], "--output={}/in/../o"),
+        (["--input={}/link", "--output={}/in/o"], "--output={}/in/o"),
+        (["--input={}/in", "--output={}/link/o"], "--output={}/link/o"),
+        (["--input={}/in", "--output={}/o", "--temp_location={}/in/t"], "--temp_location={}/in/t"),
+        (["--input={}/in", "--output={}/o", "--temp_location={}/link"], "--temp_location={}/link"),
+    ],
+)
+def test_an_output_that_would_be_read_as_input_is_refused_before_any_work(
+    tmp_path: Path, corpus: Path, flags: list[str], blamed: str
+) -> None:
+    (tmp_path / "link").symlink_to("in")
+    before = read_tree(tmp_path)
+    with pytest.raises(UsageError) as raised:
+        run(*(flag.format(tmp_path) for flag in flags))
+    assert blamed.format(tmp_path) in str(raised.value)
+    assert read_tree(tmp_path) == before
+
+
+def test_a_dataset_is_not_overwritten_by_what_is_read_from_it(tmp_path: Path, corpus: Path) -> None:
+    folder = tmp_path / "set"
+    run(f"--input={corpus}", f"--output={folder}")
+    before = read_tree(folder)
+    (tmp_path / "link").symlink_to("set")
+    for given in (
+        folder,
+        f"{folder}/data/*",
+        f"{folder}/data/train-00000-of-00001.txt",
+        tmp_path / "link",
+    ):
+        with pytest.raises(UsageError, match=f"--output={folder}"):
+            run(f"--input={given}", f"--output={folder}", "--overwrite")
+        assert read_tree(folder) == before
+    (tmp_path / "link").unlink()
+    shutil.rmtree(folder)
+
+
+def test_an_input_may_lie_beside_temporary_files(tmp_path: Path, corpus: Path) -> None:
+    # spill files go to a new folder of their own: nothing is in anybody's way
+    run(f"--input={corpus}/a.txt", f"--output={tmp_path / 'out'}", f"--temp_location={corpus}")
+    assert sorted(os.listdir(corpus)) == ["a.txt", "b.txt"]
+    shutil.rmtree(tmp_path / "out")
+
+
+@pytest.mark.parametrize("below", ["in/a.txt", "in/a.txt/t", "/proc/dovetail-test/t", "/proc"])
+def test_a_temporary_location_that_cannot_be_written_is_named(
+    tmp_path: Path, corpus: Path, below: str
+) -> None:
+    location = tmp_path / below
+    with pytest.raises(UsageError, match=f"^--temp_location={location}: "):
+        run(f"--input={corpus}/b.txt", f"--output={tmp_path / 'o'}", f"--temp_location={location}")
+
+
+@pytest.mark.parametrize("below", ["in/a.txt", "in/a.txt/o", "/proc/dovetail-test/o", "/dev/null"])
+def test_an_output_that_cannot_be_written_is_named(
+    tmp_path: Path, corpus: Path, below: str
+) -> None:
+    folder = tmp_path / below
+    with pytest.raises(UsageError, match=f"^--output={folder}: "):
+        run(f"--input={corpus}/b.txt", f"--output={folder}")
+
+
+@pytest.mark.parametrize(
+    ("flags", "room", "blamed"),
+    [
+        ([], 0.5, "--output"),
+        (["--temp_location={}/t"], 0.5, "--output"),
+        (["--temp_location={}/t"], 1.5, "--temp_location"),
+        (["--exchange=engine"], 0.5, "--output"),
+    ],
+)
+def test_too_little_room_is_found_before_any_work(
+    corpus: Path, flags: list[str], room: float, blamed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path = corpus.parent
+    size = sum(path.stat().st_size for path in corpus.iterdir())
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=int(size * room)))
+    monkeypatch.setattr(pipelines.shuffle, "build", None)
+    with pytest.raises(UsageError, match=f"^{blamed}={tmp_path}.* GB are free"):
+        run(f"--input={corpus}", f"--output={tmp_path / 'o'}", *(f.format(tmp_path) for f in flags))
+
+
+def test_without_spill_files_only_the_output_needs_room(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = sum(path.stat().st_size for path in corpus.iterdir())
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=int(size * 1.5)))
+    run(f"--input={corpus}", f"--output={tmp_path / 'out'}", "--exchange=engine")
+    shutil.rmtree(tmp_path / "out")
+
+
+def _append(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"more\n")
+
+
+def _rewrite(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[::-1])
+    os.utime(path, ns=(1, 1))
+
+
+def _cut(path: Path) -> None:
+    os.truncate(path, 10)
+
+
+HARMS = {"append": _append, "rewrite": _rewrite, "cut": _cut, "remove": Path.unlink}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_file_that_changes_after_it_was_listed_is_named(
+    tmp_path: Path, corpus: Path, harm: str, alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real: Callable[..., Any] = pipelines.shuffle.claim_output
+
+    def claim_output(*args: Any, **kwargs: Any) -> Any:
+        HARMS[harm](corpus / "b.txt")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(pipelines.shuffle, "claim_output", claim_output)
+    with pytest.raises((RunError, InputError)) as raised:
+        run(f"--input={corpus}{'/b.txt' if alone else ''}", f"--output={tmp_path / 'o'}")
+    assert f"{corpus}/b.txt" in str(raised.value)
+    assert re.search("changed|vanished|no file matches", str(raised.value))
+
+
+def test_a_file_that_comes_after_the_listing_is_told(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real: Callable[..., Any] = pipelines.shuffle.claim_output
+
+    def claim_output(*args: Any, **kwargs: Any) -> Any:
+        write_tree(corpus, {"c.txt": b"late\n"})
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(pipelines.shuffle, "claim_output", claim_output)
+    with pytest.raises(DataError, match="changed"):
+        run(f"--input={corpus}", f"--output={tmp_path / 'o'}")
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_file_that_changes_while_it_is_read_is_named(
+    tmp_path: Path, corpus: Path, harm: str, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real: Callable[..., Any] = lines.read_span
+
+    def read_span(file: Any, **given: Any) -> Any:
+        hit = given["name"].endswith("b.txt")
+        if hit and when == "before":
+            HARMS[harm](corpus / "b.txt")
+        yield from real(file, **given)
+        if hit and when == "after":
+            HARMS[harm](corpus / "b.txt")
+
+    monkeypatch.setattr(lines, "read_span", read_span)
+    with pytest.raises(DataError, match=rf"{corpus}/b\.txt: the file (changed|vanished)") as raised:
+        run(f"--input={corpus}", f"--output={tmp_path / 'o'}")
+    assert raised.value.exit_code not in (0, 2)
+
+
+def test_a_file_that_changes_between_its_spans_is_named(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real: Callable[..., Any] = lines.read_span
+
+    def read_span(file: Any, **given: Any) -> Any:
+        if given["start"] > 300 and given["name"].endswith("b.txt"):
+            _rewrite(corpus / "b.txt")
+        yield from real(file, **given)
+
+    monkeypatch.setattr(lines, "read_span", read_span)
+    with (
+        cut_otherwise(span_bytes=99),
+        pytest.raises(DataError, match=rf"{corpus}/b\.txt: the file changed"),
+    ):
+        run(f"--input={corpus}", f"--output={tmp_path / 'o'}")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--direct_num_workers=1"],
+        ["--direct_num_workers=2", "--direct_running_mode=multi_threading"],
+        ["--direct_num_workers=2"],
+    ],
+    ids=["alone", "threads", "processes"],
+)
+def test_too_little_memory_names_what_works_and_that_does(
+    tmp_path: Path, corpus: Path, flags: list[str]
+) -> None:
+    flags = [f"--input={corpus}", f"--output={tmp_path / 'out'}", *flags]
+    with pytest.raises(UsageError, match=r"^--memory=100MiB is too little") as raised:
+        run(*flags, "--memory=100MiB")
+    works = re.search(r"(--memory=(\d+)MiB) works", str(raised.value))
+    assert works
+    with pytest.raises(UsageError, match="is too little"):
+        run(*flags, f"--memory={int(works[2]) - 1}MiB")
+    run(*flags, works[1])
+    shutil.rmtree(tmp_path / "out")
+
+
+def test_fewer_workers_are_recommended_only_where_they_help(tmp_path: Path, corpus: Path) -> None:
+    for memory in (100, 300):
+        flags = [f"--input={corpus}", f"--output={tmp_path / 'out'}", f"--memory={memory}MiB"]
+        with pytest.raises(UsageError) as raised:
+            run(*flags, "--direct_num_workers=2")
+        if "or with --direct_num_workers=1" in str(raised.value):
+            run(*flags, "--direct_num_workers=1")
+            shutil.rmtree(tmp_path / "out")
+
+
+def test_512_mib_are_enough_for_one_worker(tmp_path: Path, corpus: Path) -> None:
+    run(
+        f"--input={corpus}",
+        f"--output={tmp_path / 'out'}",
+        "--memory=512MiB",
+        "--direct_num_workers=1",
+    )
+    shutil.rmtree(tmp_path / "out")
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\nmore\n"])
+@pytest.mark.parametrize("before", [0, 3, 70_001])
+def test_a_record_larger_than_memory_allows_names_file_and_offset(
+    tmp_path: Path, before: int, end: bytes
+) -> None:
+    path = tmp_path / "in"
+    path.write_bytes(b"." * (before - 1) + b"\n" * (before > 0) + b"x" * 8_000_000 + end)
+    with pytest.raises(DataError) as raised:
+        run(
+            f"--input={path}",
+            f"--output={tmp_path / 'o'}",
+            "--memory=214MiB",
+            "--direct_num_workers=1",
+        )
+    assert re.search(
+        rf"{path}: the record at byte {before} has (more than )?\d+", str(raised.value)
+    )
+    assert raised.value.exit_code not in (0, 2)
+
+
+def test_a_shard_that_engine_cannot_hold_is_refused_with_a_number_that_works(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "in"
+    path.write_bytes(b"x" * 63 + b"\n")
+    with path.open("r+b") as file:
+        file.truncate(60_000_000)
+    flags = [
+        f"--input={path}",
+        "--exchange=engine",
+        "--memory=214MiB",
+        "--direct_num_workers=1",
+        r"--separator=\0",
+    ]
+    with pytest.raises(UsageError, match=r"--exchange=engine .*--num_shards=\d+ works") as raised:
+        run(*flags, f"--output={tmp_path / 'o'}", "--num_shards=2")
+    works = re.search(r"--num_shards=\d+", str(raised.value))
+    assert works
+
+
+@pytest.mark.parametrize(
+    ("magic", "name"),
+    [
+        (b"\x1f\x8b\x08\0", "gzip"),
+        (b"BZh9", "bzip2"),
+        (b"\xfd7zXZ\0", "xz"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"\x04\x22\x4d\x18", "lz4"),
+        (b"PAR1", "Parquet"),
+        (b"ARROW1\0\0", "Arrow"),
+    ],
+)
+def test_a_file_of_another_format_is_named_with_its_format(
+    tmp_path: Path, corpus: Path, magic: bytes, name: str
+) -> None:
+    write_tree(corpus, {"c.txt": magic + b"\n\0\xff" * 9})
+    with pytest.raises(DataError, match=rf"{corpus}/c\.txt: .*{name}") as raised:
+        run(f"--input={corpus}", f"--output={tmp_path / 'o'}")
+    assert raised.value.exit_code not in (0, 2)
+
+
+def test_a_twin_that_is_compressed_is_refused_by_name(tmp_path: Path, corpus: Path) -> None:
+    import gzip
+
+    write_tree(corpus, {"a.txt.gz": gzip.compress(make_lines(50))})
+    with pytest.raises((InputError, DataError), match=r"a\.txt\.gz"):
+        run(f"--input={corpus}", f"--output={tmp_path / 'o'}")
+
+
+def test_headers_that_differ_name_both_files(tmp_path: Path, corpus: Path) -> None:
+    write_tree(corpus, {"b.txt": b"other\n1\n"})
+    with pytest.raises(InputError, match=rf"--header_lines=1.*{corpus}/a.txt.*{corpus}/b.txt"):
+        run(f"--input={corpus}", f"--output={tmp_path / 'o'}", "--header_lines=1")
+
+
+@pytest.mark.parametrize("data", [b"", b"one\n", b"one\ntwo"])
+def test_a_file_shorter_than_its_header_is_named_with_the_flag(tmp_path: Path, data: bytes) -> None:
+    write_tree(tmp_path, {"short.txt": data})
+    with pytest.raises((InputError, DataError), match=r"short\.txt.*--header_lines"):
+        run(f"--input={tmp_path}/short.txt", f"--output={tmp_path / 'o'}", "--header_lines=2")
+
+
+@pytest.mark.parametrize(
+    "flags", [["--input=-", "--input=in"], ["--input=a=-", "--input=b=-"], ["--input=-"] * 2]
+)
+def test_standard_input_is_one_source_alone(tmp_path: Path, corpus: Path, flags: list[str]) -> None:
+    done = command(*flags, "--output=o", cwd=tmp_path, stdin=b"1\n")
+    assert done.returncode == 2
+    assert b"error: --input=-: standard input can be one source alone" in done.stderr
+
+
+def test_standard_input_is_not_spooled_for_a_run_that_will_be_refused(tmp_path: Path) -> None:
+    # a pipe of gigabytes can't be read again
+    for flag in (
+        "--memory=1MiB",
+        "--direct_num_workers=2 --direct_running_mode=in_memory",
+        "--input=b=missing",
+    ):
+        done = command(
+            "--input=a=-",
+            *flag.split(),
+            "--output=o",
+            cwd=tmp_path,
+            stdin=b"1\n" * 5_000_000,
+            python=("-c", COUNT_WHAT_IS_LEFT),
+        )
+        assert done.returncode == 2
+        assert int(done.stdout) > 9_000_000
+
+
+COUNT_WHAT_IS_LEFT = """
+import sys, pipelines.shuffle
+code = pipelines.shuffle.main()
+print(len(sys.stdin.buffer.read()))
+sys.exit(code)
+"""
+CLOSE_AND_RUN = """
+import os, sys
+os.close(0)
+os.execv(sys.executable, [sys.executable, "-m", "pipelines.shuffle", *sys.argv[1:]])
+"""
+
+
+def test_a_closed_standard_input_is_told(tmp_path: Path) -> None:
+    done = command("--input=-", "--output=o", cwd=tmp_path, python=("-c", CLOSE_AND_RUN))
+    assert done.returncode == 2, done.stderr
+    assert b"--input=-" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--direct_num_workers=1"],
+        ["--direct_num_workers=2"],
+        ["--direct_num_workers=2", "--direct_running_mode=multi_threading"],
+    ],
+    ids=["alone", "processes", "threads"],
+)
+def test_what_went_wrong_in_a_worker_is_said_once_and_its_log_is_where_the_message_says(
+    tmp_path: Path, corpus: Path, logs: Path, flags: list[str]
+) -> None:
+    write_tree(corpus, {"b.txt": b"\x1f\x8b\x08"})
+    done = command("--input=in", "--output=o", *flags, cwd=tmp_path)
+    err = done.stderr.decode()
+    assert done.returncode not in (0, 2), err
+    assert err.count("are those of gzip") == 1, err
+    assert len(re.findall("^error: ", err, re.MULTILINE)) == 1, err
+    assert "Traceback" not in err
+    assert "while running" not in err
+    named = re.search(r"log: (\S+?)\)?$", err.strip())
+    assert named
+    assert Path(named[1]).read_text()
+    assert Path(named[1]).parent == logs
+    Path(named[1]).unlink()
+
+
+def test_an_error_that_nobody_foresaw_is_a_line_with_the_workers_log(
+    tmp_path: Path, corpus: Path, logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a bug of ours")
+
+    monkeypatch.setattr("transforms.kernels.blocks.sort_run", fail)
+    with pytest.raises(RunError, match=r"ZeroDivisionError: a bug of ours.*log: ") as raised:
+        run(f"--input={corpus}", f"--output={tmp_path / 'o'}")
+    assert "\n" not in str(raised.value)
+    assert len(list(logs.glob("dovetail-*.log"))) == 1
+
+
+def test_a_run_that_succeeds_leaves_no_log(tmp_path: Path, corpus: Path, logs: Path) -> None:
+    for i, flags in enumerate(([], ["--direct_num_workers=2"])):
+        run(f"--input={corpus}", f"--output={tmp_path / f'out{i}'}", *flags)
+        shutil.rmtree(tmp_path / f"out{i}")
+    assert os.listdir(logs) == []
+
+
+def test_a_full_disk_is_told_and_nothing_is_left(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_all(file: Any, data: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("transforms.storage.write_all", write_all)
+    with pytest.raises(RunError, match="No space left on device"):
+        run(f"--input={corpus}", f"--output={tmp_path / 'o'}")

@@ -1,0 +1,215 @@
+"""Promise 5 under fire: killed at random moments, a run leaves no manifest or a whole dataset.
+
+DOVETAIL_KILLS is the number of moments for each kind of death, 20 by default.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import pytest
+
+from pipelines.verify import verify
+from tests.pipelines.support import Tree, environment, read_shards
+
+pytestmark = pytest.mark.slow
+
+MOMENTS = int(os.environ.get("DOVETAIL_KILLS", "20"))
+SEED = 1
+TAG = "DOVETAIL_TEST_RUN"
+NAME = "sdk_worker_main"
+
+
+class Undisturbed(NamedTuple):
+    """A run that nobody killed."""
+
+    corpus: Path
+    seconds: float
+    shards: Tree
+
+
+class Attempt:
+    """A run in a process of its own, whose processes are known by a variable they inherit."""
+
+    def __init__(self, corpus: Path, folder: Path, *, workers: int = 2) -> None:
+        self.folder, self._tag = folder, uuid.uuid4().hex
+        self.begin = time.monotonic()
+        self.log = folder.parent / "stderr"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "pipelines.shuffle", f"--input={corpus}",
+                 f"--output={folder}", "--num_shards=6", f"--direct_num_workers={workers}"],
+                env={**environment(), TAG: self._tag}, stderr=log,
+            )
+
+    def workers(self) -> list[psutil.Process]:
+        """Return its worker processes, whoever is their parent by now."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(TAG) == self._tag and process.pid != self.process.pid:
+                    found.append(process)
+            except (psutil.Error, OSError):
+                continue
+        return found
+
+    def stderr(self) -> str:
+        """Return what it said."""
+        return self.log.read_text()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """Make about 100 MB of lines, and shuffle them once to see how long it takes."""
+    root = tmp_path_factory.mktemp("kill")
+    line = b"%08d " + b"The quick brown fox jumps over the lazy dog. " * 6 + b"\n"
+    (root / "in").mkdir()
+    for part in range(4):
+        with (root / "in" / f"{part}.txt").open("wb") as file:
+            file.writelines(line % (part * 90_000 + i) for i in range(90_000))
+    attempt = Attempt(root / "in", root / "out")
+    assert attempt.process.wait(120) == 0, attempt.stderr()
+    seconds = time.monotonic() - attempt.begin
+    assert verify(str(root / "out"))[1] == []
+    return Undisturbed(root / "in", seconds, read_shards(root / "out"))
+
+
+def moments(kind: str, seconds: float) -> Iterator[float]:
+    """Return moments all over a run, by a seed."""
+    draws = random.Random(f"{SEED} {kind}")
+    for i in range(MOMENTS):
+        moment = draws.uniform(0, seconds)
+        print(f"{kind} {i}: {moment:.3f} s of {seconds:.3f}")
+        yield moment
+
+
+def require_whole_or_nothing(folder: Path) -> bool:
+    """Check what a reader would see; return whether there is a dataset."""
+    if not (folder / "manifest.json").exists():
+        return False
+    assert verify(str(folder))[1] == []
+    return True
+
+
+def require_end(attempt: Attempt, seconds: float) -> None:
+    """Check that no process of a run is alive after a while."""
+    until = time.monotonic() + seconds
+    while attempt.workers() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert attempt.workers() == []
+
+
+def require_nothing_but(folder: Path, *names: str) -> None:
+    """Check that nothing lies beside the output but what was there, and nothing temporary in it."""
+    beside = {path.name for path in folder.parent.iterdir()} - {"stderr"}
+    assert beside == set(names)
+    if folder.name in names:
+        assert {path.name for path in folder.iterdir()} == {"data", "manifest.json"}
+
+
+def test_a_killed_launcher_leaves_nothing_or_all_and_the_next_run_makes_it_good(
+    undisturbed: Undisturbed, tmp_path: Path, logs: Path
+) -> None:
+    folder = tmp_path / "out"
+    finished = 0
+    for moment in moments("launcher", undisturbed.seconds):
+        attempt = Attempt(undisturbed.corpus, folder)
+        time.sleep(max(0.0, attempt.begin + moment - time.monotonic()))
+        attempt.process.send_signal(signal.SIGKILL)
+        attempt.process.wait()
+        require_whole_or_nothing(folder)
+        require_end(attempt, 5)
+        if require_whole_or_nothing(folder):
+            finished += 1
+            for path in (folder / "manifest.json", *(folder / "data").iterdir()):
+                path.unlink()
+        again = Attempt(undisturbed.corpus, folder, workers=1)
+        assert again.process.wait(120) == 0, again.stderr()
+        assert read_shards(folder) == undisturbed.shards
+        require_nothing_but(folder, "out")
+        assert not list(logs.glob("*dovetail*"))
+        _remove(folder)
+    assert finished <= MOMENTS / 2, "most kills came too late to test anything"
+
+
+def test_a_killed_worker_ends_the_run_soon_with_one_error_and_nothing_left(
+    undisturbed: Undisturbed, tmp_path: Path, logs: Path
+) -> None:
+    folder = tmp_path / "out"
+    finished = 0
+    draws = random.Random(SEED)
+    for moment in moments("worker", undisturbed.seconds):
+        attempt = Attempt(undisturbed.corpus, folder)
+        time.sleep(max(0.0, attempt.begin + moment - time.monotonic()))
+        victims: list[psutil.Process] = []
+        while not victims and attempt.process.poll() is None:
+            victims = [p for p in attempt.workers() if NAME in " ".join(p.cmdline())]
+        if victims:
+            draws.choice(victims).kill()
+        killed_at = time.monotonic()
+        code = attempt.process.wait(60)
+        assert time.monotonic() - killed_at < 15
+        require_end(attempt, 2)
+        said = attempt.stderr()
+        if code == 0:  # it was done with its work
+            finished += 1
+            assert require_whole_or_nothing(folder)
+            require_nothing_but(folder, "out")
+            _remove(folder)
+            continue
+        assert len(re.findall("^error: ", said, re.MULTILINE)) == 1, said
+        assert "signal 9" in said
+        assert "Traceback" not in said
+        require_nothing_but(folder)
+        for log in logs.glob("dovetail-*.log"):
+            assert str(log) in said
+            log.unlink()
+    assert finished <= MOMENTS / 2, "most kills came too late to test anything"
+    last = Attempt(undisturbed.corpus, folder)
+    assert last.process.wait(120) == 0
+    assert read_shards(folder) == undisturbed.shards
+
+
+@pytest.mark.parametrize(
+    ("sent", "workers"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGINT, 2)]
+)
+def test_an_interrupted_run_clears_up_after_itself(
+    undisturbed: Undisturbed, tmp_path: Path, sent: signal.Signals, workers: int
+) -> None:
+    folder = tmp_path / "out"
+    for moment in moments(f"{sent.name} {workers}", undisturbed.seconds):
+        attempt = Attempt(undisturbed.corpus, folder, workers=workers)
+        # before that a signal may meet Python, not us
+        while attempt.process.poll() is None and not list(tmp_path.glob("out/_incomplete.json")):
+            time.sleep(0.01)
+        time.sleep(moment / 2)
+        attempt.process.send_signal(sent)
+        code = attempt.process.wait(30)
+        require_end(attempt, 2)
+        if code == 0:
+            assert require_whole_or_nothing(folder)
+            require_nothing_but(folder, "out")
+            _remove(folder)
+        else:
+            assert code == 130, attempt.stderr()
+            assert attempt.stderr().splitlines()[-1].startswith("stopped")
+            require_nothing_but(folder)
+
+
+def _remove(folder: Path) -> None:
+    for path in (folder / "data").iterdir():
+        path.unlink()
+    (folder / "data").rmdir()
+    (folder / "manifest.json").unlink()
+    folder.rmdir()
