@@ -27,6 +27,7 @@ from transforms.errors import DataError, DovetailError, WorkerError
 from transforms.manifest import Manifest
 
 LOGGERS = (None, "apache_beam", "dovetail")
+OF_BEAM = ("_Worker", "PeriodicThread")  # a pool, and a timer that outlives a failed bundle
 KINDS = {
     "alone": ["--direct_num_workers=1"],
     "threads": ["--direct_num_workers=2", "--direct_running_mode=multi_threading"],
@@ -49,7 +50,7 @@ def look() -> dict[str, Any]:
         "hooks": (threading.excepthook, sys.excepthook),
         "children": [child.pid for child in psutil.Process().children(recursive=True)],
         "files": psutil.Process().num_fds(),
-        "threads": [t for t in threading.enumerate() if type(t).__name__ != "_Worker"],  # the pool
+        "threads": [t for t in threading.enumerate() if type(t).__name__ not in OF_BEAM],
         "streams": (sys.stdin, sys.stdout, sys.stderr),
     }
 

@@ -73,6 +73,13 @@ def test_a_claim_leaves_nothing_but_what_was_published(tmp_path: Path) -> None:
     assert read_tree(folder) == {"data/train-00000-of-00001.txt": b"a\n", "manifest.json": b"{}"}
 
 
+def _publish_and_fail(folder: Path, temp_location: str) -> None:
+    with claim_output(str(folder), overwrite=False, temp_location=temp_location) as claim:
+        write_tree(Path(claim.spill), {"a.pages": b"x"})
+        write_tree(folder, {"data/train-00000-of-00001.txt": b"a\n", "manifest.json": b"{}"})
+        raise ZeroDivisionError
+
+
 @pytest.mark.parametrize("stood_there", [False, True])
 def test_a_failure_takes_back_what_was_published_and_the_folders_that_were_made(
     tmp_path: Path, stood_there: bool
@@ -81,13 +88,8 @@ def test_a_failure_takes_back_what_was_published_and_the_folders_that_were_made(
     if stood_there:
         folder.mkdir(parents=True)
     before = read_tree(tmp_path)
-    with (
-        pytest.raises(ZeroDivisionError),
-        claim_output(str(folder), overwrite=False, temp_location=f"{tmp_path}/t/u") as claim,
-    ):
-        write_tree(Path(claim.spill), {"a.pages": b"x"})
-        write_tree(folder, {"data/train-00000-of-00001.txt": b"a\n", "manifest.json": b"{}"})
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        _publish_and_fail(folder, f"{tmp_path}/t/u")
     assert read_tree(tmp_path) == before
 
 

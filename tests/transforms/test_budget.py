@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +12,12 @@ import apache_beam as beam
 import numpy as np
 import pytest
 
-from tests.transforms.helpers import THREADS, collect, make_rows, run
+from tests.transforms.helpers import THREADS, collect, create, run
 from transforms import budget, partition
 from transforms.budget import Place
 from transforms.kernels import blocks
 from transforms.partition import PartitionIntoBuckets
 from transforms.read import FileId
-from transforms.records import BlocksFromRecords
 
 
 @pytest.fixture
@@ -28,45 +26,50 @@ def run_id() -> str:
     return uuid.uuid4().hex
 
 
-def elsewhere(place: Place) -> bool:
-    """Return whether another bundle, on a thread of its own, gets the place soon; it keeps it."""
+def elsewhere(place: Place) -> None:
+    """Let another bundle, on a thread of its own, take a place that must be free, and keep it."""
     thread = threading.Thread(target=place.take, daemon=True)
     thread.start()
-    thread.join(0.1)
-    return not thread.is_alive()
+    thread.join(10)
+    assert not thread.is_alive(), "waited for a place that should be free"
 
 
 def free(run_id: str) -> bool:
-    """Return whether another bundle can have a place at once."""
+    """Return whether another bundle would get a place at once."""
     place = Place(run_id, budget._pools[run_id].places)
-    got = elsewhere(place)
-    if got:
-        place.leave()
-    return got
+    took = threading.Event()
+
+    def visit() -> None:
+        with place:
+            took.set()
+
+    # where it has to wait it goes on waiting, and gives back what it gets
+    threading.Thread(target=visit, daemon=True).start()
+    return took.wait(0.2)
 
 
 @pytest.mark.parametrize("places", [1, 3])
 def test_no_more_bundles_hold_a_place_than_there_are(run_id: str, places: int) -> None:
     with Place(run_id, places):
         for _ in range(places - 1):
-            assert elsewhere(Place(run_id, places))
+            elsewhere(Place(run_id, places))
         late = Place(run_id, places)
         taken = threading.Event()
         thread = threading.Thread(target=lambda: (late.take(), taken.set()), daemon=True)
         thread.start()
         assert not taken.wait(0.1)
-    assert taken.wait(5)
+    assert taken.wait(10)
 
 
 def test_taking_twice_holds_one_place_and_leaving_twice_gives_back_one(run_id: str) -> None:
     first, second = Place(run_id, 2), Place(run_id, 2)
     first.take()
     first.take()
-    assert elsewhere(second)
+    elsewhere(second)
     assert not free(run_id)
     first.leave()
     first.leave()
-    assert elsewhere(Place(run_id, 2))
+    elsewhere(Place(run_id, 2))
     assert not free(run_id)
 
 
@@ -80,7 +83,7 @@ def test_steps_of_one_bundle_share_its_place_until_the_last_one_leaves(run_id: s
 def test_runs_do_not_wait_for_each_other(run_id: str) -> None:
     with Place(run_id, 1):
         assert not free(run_id)
-        assert elsewhere(Place(run_id + "x", 1))
+        elsewhere(Place(run_id + "x", 1))
 
 
 def test_a_place_comes_back_when_what_it_was_for_fails(run_id: str) -> None:
@@ -90,51 +93,50 @@ def test_a_place_comes_back_when_what_it_was_for_fails(run_id: str) -> None:
 
 
 @contextmanager
-def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Gather how many bundles hold payload at each moment that one sorts its run."""
+def watched(monkeypatch: pytest.MonkeyPatch, *, wait_for: int) -> Iterator[list[int]]:
+    """Gather how many bundles hold payload at each moment that one sorts its run.
+
+    A bundle waits for that many to hold some, or a little: long enough for one that shouldn't.
+    """
     seen: list[int] = []
     holding: set[int] = set()
-    lock = threading.Lock()
+    changed = threading.Condition()
     with_keys, sort_run = blocks.with_keys, blocks.sort_run
 
     def gathering(*args: Any) -> Any:
-        with lock:
+        with changed:
             holding.add(threading.get_ident())
+            changed.notify_all()
         return with_keys(*args)
 
     def sorting(*args: Any) -> Any:
-        time.sleep(0.2)  # as long as it takes the other bundles to come this far
-        with lock:
+        with changed:
+            changed.wait_for(lambda: len(holding) >= wait_for, timeout=0.5)
             seen.append(len(holding))
             holding.discard(threading.get_ident())
         return sort_run(*args)
 
-    monkeypatch.setattr(partition.blocks, "with_keys", gathering)
-    monkeypatch.setattr(partition.blocks, "sort_run", sorting)
-    yield seen
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(partition.blocks, "with_keys", gathering)
+        patched.setattr(partition.blocks, "sort_run", sorting)
+        yield seen
 
 
-@pytest.mark.parametrize(("places", "most"), [(1, 1), (3, 3)], ids=["one place", "a place each"])
+@pytest.mark.parametrize("places", [1, 3])
 def test_bundles_of_one_process_hold_payload_only_as_far_as_there_are_places(
-    monkeypatch: pytest.MonkeyPatch, run_id: str, places: int, most: int
+    monkeypatch: pytest.MonkeyPatch, run_id: str, places: int
 ) -> None:
-    with watched(monkeypatch) as seen:
+    with watched(monkeypatch, wait_for=2) as seen:
         run(
             lambda root: (
-                (
-                    root
-                    | beam.Create([(i, row.record) for i, row in enumerate(make_rows(60))])
-                    | beam.Reshuffle()
-                    | BlocksFromRecords()
-                ).blocks
-                | "Anew" >> beam.Reshuffle()
+                root
+                | create([_block([b"%d" % i]) for i in range(30)], spread=True)
                 | PartitionIntoBuckets(seed=0, run_id=run_id, places=places)
             ),
             **THREADS,
         )
     assert len(seen) > 1  # else there was nothing to wait for
-    assert max(seen) == most
+    assert max(seen) == 1 if places == 1 else max(seen) > 1
     assert free(run_id)
 
 

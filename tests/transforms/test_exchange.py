@@ -354,6 +354,15 @@ def test_a_damaged_spill_file_is_refused(
         written(one, limit=limit)
 
 
+def test_a_page_that_is_cut_is_checked_whole_before(tmp_path: Path) -> None:
+    """What is left of it is digested anew, so that damage would be sealed in."""
+    one, path = spill(tmp_path)
+    assert read(one, 0, 8) == inside(DAMAGED_ROWS, 0, 8)
+    path.write_bytes(_another_record(path.read_bytes()))
+    with pytest.raises(RunError, match="damaged"):
+        read(one, 0, 8)
+
+
 @KINDS
 def test_a_spill_file_that_vanished_is_refused_by_name(tmp_path: Path, kind: str) -> None:
     one, path = spill(tmp_path, kind)

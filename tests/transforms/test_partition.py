@@ -13,7 +13,7 @@ from tests.transforms.helpers import THREADS, Row, collect, create, make_rows, r
 from tests.transforms.kernels import oracles
 from transforms.kernels import blocks
 from transforms.kernels.randomness import file_key
-from transforms.partition import PartitionIntoBuckets
+from transforms.partition import PartitionIntoBuckets, _SortRuns
 from transforms.read import FileId
 
 FILES = (FileId("s", "a"), FileId("s", "b"), FileId("t", "a"))
@@ -82,6 +82,19 @@ def test_seed_and_epoch_decide_the_keys(seed: int, epoch: int) -> None:
     found = sorted(rows_of(partition(seed=seed, epoch=epoch)))
     assert found == oracle(seed, epoch)
     assert not {row.key for row in found} & {row.key for row in oracle(5, 0)}
+
+
+def test_a_bundle_that_was_given_up_leaves_nothing_to_the_next() -> None:
+    """A worker keeps its DoFn from bundle to bundle, and an error may end one at any point."""
+    step = _SortRuns(PartitionIntoBuckets(seed=5))
+    step.setup()
+    step.start_bundle()
+    assert list(step.process(LOCATED[0])) == []
+    step.start_bundle()
+    assert list(step.process(LOCATED[1])) == []
+    (run,) = step.finish_bundle()
+    assert len(run.value) == 10
+    assert {row.record for row in rows_of([run.value])} == set(RECORDS[10:20])
 
 
 def test_nothing_gives_no_run() -> None:

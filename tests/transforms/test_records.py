@@ -14,6 +14,7 @@ from apache_beam.transforms import window
 
 from tests.transforms.helpers import (
     THREADS,
+    Row,
     collect,
     create,
     digests_of,
@@ -31,7 +32,7 @@ from transforms.kernels.randomness import file_key
 from transforms.manifest import Manifest
 from transforms.partition import PartitionIntoBuckets
 from transforms.read import FileId
-from transforms.records import BlocksFromRecords
+from transforms.records import BlocksFromRecords, _GatherBlocks
 from transforms.reports import SpanReport
 from transforms.shuffle import ShuffleWithinBuckets
 from transforms.write import WriteManifest, WriteShards
@@ -223,6 +224,19 @@ def test_reports_add_up_to_the_digest_of_all_records(options: dict[str, Any]) ->
             "",
         )
         assert (report.header, report.open_end) == (0, 0)
+
+
+def test_each_bundle_reports_its_own_records_after_one_that_was_given_up_too() -> None:
+    """A worker keeps its DoFn from bundle to bundle, and an error may end one at any point."""
+    step = _GatherBlocks(BlocksFromRecords())
+    step.start_bundle()
+    assert list(step.process((bytes(8), b"given up"))) == []
+    for record in (b"first", b"second"):
+        step.start_bundle()
+        assert list(step.process((bytes(8), record))) == []
+        block, report = step.finish_bundle()
+        assert blocks.records(block.value[1]) == [record]
+        assert report.value.value.digest == digests_of([Row(0, record)])[0]
 
 
 @pytest.mark.parametrize("ids", [True, False], ids=["with ids", "without ids"])

@@ -61,6 +61,7 @@ def dataset(
     shard_records: int | None = None,
     run_id: str = "",
     line_format: LineFormat | None = None,
+    release: bool = False,
 ) -> None:
     """The second half of a shuffle: from runs to a manifest."""
     shards = (
@@ -76,6 +77,7 @@ def dataset(
             extension=".jsonl",
             sources=2,
             line_format=line_format or LineFormat(),
+            release=release,
         )
     )
     spans = root | "Spans" >> create(span(ROWS))
@@ -207,6 +209,24 @@ def test_a_writer_that_is_tried_again_writes_the_same_bytes(tmp_path: Path) -> N
         assert b"".join(published(tmp_path / "out").values()) == TEXT
     assert reports[0] == reports[1]
     assert list((tmp_path / "out").rglob("*.txt")) == list((tmp_path / "out" / "data").iterdir())
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize("shard_records", [None, 25], ids=["plain", "counted"])
+def test_giving_spill_space_back_changes_no_byte(
+    tmp_path: Path, exchange: str, shard_records: int | None
+) -> None:
+    run(
+        lambda root: dataset(
+            root, tmp_path, exchange=exchange, shard_records=shard_records, release=True
+        )
+    )
+    files = published(tmp_path)
+    del files["manifest.json"]
+    assert b"".join(files.values()) == TEXT
+    if shard_records is None:  # else two shards may share a bucket
+        for path in tmp_path.glob("spill/*.pages"):
+            assert ORDER[-1].record not in path.read_bytes()
 
 
 # ---- a writer at fault ----
@@ -380,10 +400,35 @@ def test_shards_may_report_in_any_order() -> None:
     assert [shard.path for shard in found.shards] == ["data/0", "data/1", "data/2"]
 
 
+# an empty one, whose digest no sum would miss
+EMPTY = ShardReport(3, 4, "data/3", 0, 0, "", [Digest(), Digest()])
+OF_4 = [replace(report, of=4) for report in REPORTS]
+
+
+def test_a_shard_may_be_empty() -> None:
+    assert len(manifest([*OF_4, EMPTY]).shards) == 4
+
+
 @pytest.mark.parametrize(
     "shards",
-    [[], REPORTS[:2], REPORTS[1:], [*REPORTS, REPORTS[1]], [REPORTS[0], REPORTS[0], REPORTS[2]]],
-    ids=["none", "last missing", "first missing", "one twice", "one in another's place"],
+    [
+        [],
+        REPORTS[:2],
+        REPORTS[1:],
+        [*REPORTS, REPORTS[1]],
+        [REPORTS[0], REPORTS[0], REPORTS[2]],
+        OF_4,
+        [*OF_4, EMPTY, EMPTY],
+    ],
+    ids=[
+        "none",
+        "last missing",
+        "first missing",
+        "one twice",
+        "one in another's place",
+        "an empty one missing",
+        "an empty one twice",
+    ],
 )
 def test_shards_that_are_missing_or_double_are_refused(shards: list[ShardReport]) -> None:
     with pytest.raises(LosslessError):
