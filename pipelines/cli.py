@@ -128,7 +128,7 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
     LOG.propagate = debug
     if not debug:
         logging.getLogger().addHandler(logging.NullHandler())  # Beam warns of what it can't import
-    signal.signal(signal.SIGTERM, _stop)
+    signals = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         run(given)
     except DovetailError as error:
@@ -136,9 +136,9 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except (KeyboardInterrupt, _Stopped):
-        print("stopped; nothing was left behind", file=sys.stderr)
-        return 130
+    except _StoppedBySignal as stopped:
+        print("stopped; what the run had written is cleared", file=sys.stderr)
+        return 128 + stopped.number
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -149,12 +149,20 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
         return 1
     finally:
         LOG.removeHandler(handler)
+        for number, former in signals.items():
+            signal.signal(number, former)
     return 0
 
 
-class _Stopped(BaseException):
+class _StoppedBySignal(BaseException):
     """The process was told to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    raise _Stopped
+    for every in (signal.SIGINT, signal.SIGTERM):  # a second one would end the clearing
+        signal.signal(every, signal.SIG_IGN)
+    raise _StoppedBySignal(number)
