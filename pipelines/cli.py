@@ -79,13 +79,13 @@ def parse(parser: Parser, argv: Sequence[str]) -> tuple[dict[str, Any], list[str
 def _check_beam_flags(parser: Parser, rest: list[str]) -> None:
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    beam = argparse.ArgumentParser(allow_abbrev=False, add_help=False, conflict_handler="resolve")
+    beam = Parser(allow_abbrev=False, add_help=False, conflict_handler="resolve")
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(_BeamArguments(beam))
     try:
         _, unknown = beam.parse_known_args(rest)
-    except (argparse.ArgumentError, SystemExit):
-        raise UsageError(f"{' '.join(rest)}: not what Beam takes; see --help") from None
+    except UsageError as error:
+        raise UsageError(f"{' '.join(rest)}: not what Beam takes: {error}") from None
     if not unknown:
         return
     first = unknown[0]
@@ -136,9 +136,9 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except _StoppedBySignal as stopped:
+    except (KeyboardInterrupt, _StoppedBySignal) as stopped:
         print("stopped; what the run had written is cleared", file=sys.stderr)
-        return 128 + stopped.number
+        return 128 + (stopped.number if isinstance(stopped, _StoppedBySignal) else signal.SIGINT)
     except Exception as error:
         if debug:
             traceback.print_exc()

@@ -102,7 +102,11 @@ def require_local(recipe: Recipe, settings: Settings) -> None:
     inputs = [("--input", url) for urls in recipe.sources.values() for url in urls]
     written = [("--output", settings.output), ("--temp_location", settings.temp_location)]
     for flag, url in [*inputs, *written]:
-        if url is not None and not storage.is_local(url):
+        try:
+            local = url is None or storage.is_local(url)
+        except UsageError as error:
+            raise UsageError(f"{flag}={error}") from None
+        if not local:
             raise UsageError(f"{flag}={url}: expected a local path, the only kind supported yet")
 
 

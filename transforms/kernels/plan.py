@@ -51,6 +51,12 @@ def base_memory(processes: int) -> int:
     return LAUNCHER_BASE + processes * WORKER_BASE
 
 
+def _size(size: int) -> str:
+    """Write a number of bytes as a person would have given it."""
+    units = {"MiB": MIB, "MB": 10**6}
+    return next((f"{size // n}{unit}" for unit, n in units.items() if size % n == 0), str(size))
+
+
 def share_memory(memory: int, *, count: int, processes: int) -> Workers:
     """Share ``memory`` (bytes, the whole machine's) among workers.
 
@@ -64,7 +70,7 @@ def share_memory(memory: int, *, count: int, processes: int) -> Workers:
         alone = count > 1 and memory >= base_memory(0) + LEAST_PAYLOAD
         fewer = ", or --direct_num_workers=1 with what was given" if alone else ""
         raise UsageError(
-            f"--memory={memory // MIB}MiB is too little for {count} worker"
+            f"--memory={_size(memory)} is too little for {count} worker"
             f"{'s' if count > 1 else ''}, {base // MIB} MiB of which the processes themselves take; "
             f"--memory={need}MiB works{fewer}"
         )
