@@ -154,13 +154,12 @@ class _SpillRuns(beam.DoFn):  # type: ignore[misc]
         url = storage.join(config.folder, f"{uuid.uuid4().hex}.pages")  # no attempt meets another
         rows = []
         with storage.open_write(url) as file:
-            with storage.WriteBehind(file, ahead=2) as behind:
-                for _, block in pages.cut_run(
-                    run, parts=config.buckets or config.partitions, page_bytes=config.page_bytes
-                ):
-                    page = pages.encode_page(block, sources=config.sources)
-                    behind.write(page)
-                    rows.append(pages.table_row(block, page.size))
+            for _, block in pages.cut_run(
+                run, parts=config.buckets or config.partitions, page_bytes=config.page_bytes
+            ):
+                page = pages.encode_page(block, sources=config.sources)
+                storage.write_all(file, page)
+                rows.append(pages.table_row(block, page.size))
             packed = end_spill(file, url, rows)
         yield 0, packed
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import ctypes
 import io
 import os
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, BinaryIO, cast
 
 import fsspec
@@ -81,49 +78,6 @@ def write_all(file: io.RawIOBase | BinaryIO, data: Any) -> int:
     while done < len(view):
         done += file.write(view[done : done + _WRITE]) or 0
     return done
-
-
-class WriteBehind:
-    """Writes to a file in a thread of its own, so that a slow disk doesn't hold up the work.
-
-    Args:
-        file: open for writing.
-        ahead: how many buffers may wait to be written, beside the one that is being written.
-        also: is called with each buffer too, there and in their order.
-    """
-
-    def __init__(
-        self,
-        file: io.RawIOBase | BinaryIO,
-        *,
-        ahead: int = 0,
-        also: Callable[[Any], object] = lambda data: None,
-    ) -> None:
-        self._file = file
-        self._ahead = ahead
-        self._also = also
-        self._waiting: deque[Future[int]] = deque()
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="write-behind")
-
-    def write(self, data: Any) -> None:
-        """Take a buffer, which must not change any more; raises what an earlier write raised."""
-        while len(self._waiting) > self._ahead:
-            self._waiting.popleft().result()
-        self._waiting.append(self._pool.submit(self._work, data))
-
-    def _work(self, data: Any) -> int:
-        self._also(data)
-        return write_all(self._file, data)
-
-    def __enter__(self) -> WriteBehind:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            while self._waiting and kind is None:
-                self._waiting.popleft().result()
-        finally:
-            self._pool.shutdown(cancel_futures=True)
 
 
 def read_into(file: io.RawIOBase | BinaryIO, target: memoryview) -> int:

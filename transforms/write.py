@@ -112,14 +112,13 @@ def write_lines(
     hasher = hashlib.sha256(line_format.header)
     size = storage.write_all(file, line_format.header)
     total = [Digest()] * sources
-    with storage.WriteBehind(file, also=hasher.update) as behind:
-        for block, expected in ordered:
-            data = blocks.payload(block)
-            written = _digest_lines(data, block, line_format.separator, path=path, sources=sources)
-            blocks.compare_digests(written, expected, what=path)
-            total = blocks.add_digests(total, written)
-            size += len(data)
-            behind.write(data)
+    for block, expected in ordered:
+        data = blocks.payload(block)
+        written = _digest_lines(data, block, line_format.separator, path=path, sources=sources)
+        blocks.compare_digests(written, expected, what=path)
+        total = blocks.add_digests(total, written)
+        hasher.update(data)
+        size += storage.write_all(file, data)
     return ShardReport(
         shard.number, shard.of, path, sum(d.records for d in total), size, hasher.hexdigest(), total
     )
