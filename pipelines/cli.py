@@ -79,13 +79,13 @@ def parse(parser: Parser, argv: Sequence[str]) -> tuple[dict[str, Any], list[str
 def _check_beam_flags(parser: Parser, rest: list[str]) -> None:
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    beam = argparse.ArgumentParser(allow_abbrev=False, add_help=False, conflict_handler="resolve")
+    beam = Parser(allow_abbrev=False, add_help=False, conflict_handler="resolve")
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(_BeamArguments(beam))
     try:
         _, unknown = beam.parse_known_args(rest)
-    except (argparse.ArgumentError, SystemExit):
-        raise UsageError(f"{' '.join(rest)}: not what Beam takes; see --help") from None
+    except UsageError as error:
+        raise UsageError(f"{' '.join(rest)}: not what Beam takes: {error}") from None
     if not unknown:
         return
     first = unknown[0]
@@ -128,7 +128,7 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
     LOG.propagate = debug
     if not debug:
         logging.getLogger().addHandler(logging.NullHandler())  # Beam warns of what it can't import
-    signal.signal(signal.SIGTERM, _stop)
+    signals = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         run(given)
     except DovetailError as error:
@@ -136,9 +136,9 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except (KeyboardInterrupt, _Stopped):
-        print("stopped; nothing was left behind", file=sys.stderr)
-        return 130
+    except (KeyboardInterrupt, _StoppedBySignal) as stopped:
+        print("stopped; what the run had written is cleared", file=sys.stderr)
+        return 128 + (stopped.number if isinstance(stopped, _StoppedBySignal) else signal.SIGINT)
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -149,12 +149,20 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
         return 1
     finally:
         LOG.removeHandler(handler)
+        for number, former in signals.items():
+            signal.signal(number, former)
     return 0
 
 
-class _Stopped(BaseException):
+class _StoppedBySignal(BaseException):
     """The process was told to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    raise _Stopped
+    for every in (signal.SIGINT, signal.SIGTERM):  # a second one would end the clearing
+        signal.signal(every, signal.SIG_IGN)
+    raise _StoppedBySignal(number)

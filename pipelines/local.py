@@ -19,11 +19,11 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 import transforms
-from transforms.errors import DovetailError, RunError, WorkerError, from_traceback
+from transforms.errors import RunError, WorkerError, from_traceback
 from transforms.kernels.plan import Workers
 
 _GRACE = 3.0  # seconds in which a pipeline may end by itself after a worker did
-_BEAM_THREADS = ("beam_control", "run_worker")  # they end with a worker, each with a traceback
+_BEAM_THREADS = ("beam_control", "run_worker")
 _DEATH = "Worker subprocess exited with return code "
 _LAST_LINE = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b[^\n]*", re.MULTILINE)
 
@@ -94,7 +94,12 @@ def run_local(
         finally:
             if not ended.is_set() or raised:
                 _kill_children(keep=before)
-                ended.wait(_GRACE)
+                # Beam may be just starting another one
+                for _ in range(int(_GRACE / 0.1)):
+                    if ended.wait(0.1):
+                        break
+                    _kill_children(keep=before)
+                _kill_children(keep=before)
     if raised:
         raise _translate(raised[0], deaths.codes) from raised[0]
     if deaths.codes:
@@ -110,7 +115,8 @@ def _subprocess_environment(log_file: Path) -> SubprocessSDKEnvironment:
         *(f"{name}={value}" for name, value in variables.items()),
         sys.executable,
         "-m",
-        "apache_beam.runners.worker.sdk_worker_main",
+        "transforms.worker",
+        str(os.getpid()),
     ]
     command = f"{shlex.join(words)} >>{shlex.quote(str(log_file))} 2>&1"
     return SubprocessSDKEnvironment.from_command_string(command_string=command)
@@ -134,8 +140,13 @@ class _WorkerDeaths:
         text = str(args.exc_value)
         if text.startswith(_DEATH):
             self.codes.append(int(text.removeprefix(_DEATH)))
-        elif args.thread is None or not args.thread.name.startswith(_BEAM_THREADS):
+        elif not self._follows_a_death(args):
             self._before(args)
+
+    def _follows_a_death(self, args: threading.ExceptHookArgs) -> bool:
+        """Tell the tracebacks of Beam's and gRPC's threads when a worker is gone."""
+        thread = args.thread.name if args.thread else ""
+        return thread.startswith(_BEAM_THREADS) or args.exc_type.__module__.startswith("grpc")
 
 
 def _kill_children(*, keep: set[int]) -> None:
@@ -146,8 +157,6 @@ def _kill_children(*, keep: set[int]) -> None:
 
 
 def _translate(error: BaseException, death_codes: list[int]) -> BaseException:
-    if isinstance(error, DovetailError):
-        return error
     if not isinstance(error, Exception):
         return error
     text = str(error)

@@ -15,7 +15,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,22 +45,36 @@ class Claim:
 
 
 @contextlib.contextmanager
-def claim_output(output: str, *, overwrite: bool, temp_location: str | None) -> Iterator[Claim]:
+def claim_output(
+    output: str,
+    *,
+    overwrite: bool,
+    temp_location: str | None,
+    check: Callable[[Claim], None] = lambda claim: None,
+) -> Iterator[Claim]:
     """Own an output folder for the time of a run.
 
-    On success the temporary files go, on failure also what was published.
+    A dataset that is to be replaced goes when all has been looked at, ``check`` last. On success
+    the temporary files go, on failure also what was published.
 
     Raises:
         UsageError: another run writes there, or the folder holds what we must not touch.
     """
     folder = storage.local_path(output)
+    if temp_location is not None:
+        inside = os.path.realpath(storage.local_path(temp_location)) + os.sep
+        if inside.startswith(os.path.realpath(folder) + os.sep):
+            raise UsageError(
+                f"--temp_location={temp_location} lies inside --output={output}, which is for the "
+                "dataset alone; leave the flag out, or choose another folder"
+            )
     made: list[str] = []
     with contextlib.ExitStack() as undo:
         undo.callback(_remove_made, _make_folders(folder, flag=f"--output={output}"))
         marker = _lock_marker(folder, output)
         undo.callback(os.close, marker)
-        undo.callback(_remove_file, os.path.join(folder, layout.MARKER))
-        _make_room(folder, output, marker, overwrite=overwrite)
+        undo.callback(_remove_marker, folder)
+        _clear_dead_run(folder, output, marker, overwrite=overwrite)
         run_id = secrets.token_hex(6)
         temporary = os.path.join(folder, layout.TEMPORARY + run_id)
         if temp_location is None:
@@ -76,11 +90,19 @@ def claim_output(output: str, *, overwrite: bool, temp_location: str | None) -> 
         undo.callback(_remove_tree, temporary)
         undo.callback(_remove_tree, spill)
         try:
+            os.makedirs(temporary)
             os.makedirs(spill)
         except OSError as error:
             raise UsageError(f"--temp_location={temp_location}: not writable: {error}") from None
+        claim = Claim(folder, run_id, spill, log_file)
+        check(claim)
+        # from here on what was there is gone
+        _remove_file(
+            os.path.join(folder, layout.MANIFEST)
+        )  # first: without it nothing is a dataset
+        _remove_tree(os.path.join(folder, layout.DATA))
         try:
-            yield Claim(folder, run_id, spill, log_file)
+            yield claim
         except BaseException:
             _remove_file(os.path.join(folder, layout.MANIFEST))
             _remove_tree(os.path.join(folder, layout.DATA))
@@ -124,49 +146,49 @@ def _lock_marker(folder: str, output: str) -> int:
         os.close(marker)  # its owner finished between our open and our lock
 
 
-def _make_room(folder: str, output: str, marker: int, *, overwrite: bool) -> None:
-    """Clear a dead run's leftovers, and the dataset that is to be replaced."""
-    complete = os.path.exists(os.path.join(folder, layout.MANIFEST))
+def _clear_dead_run(folder: str, output: str, marker: int, *, overwrite: bool) -> None:
+    """Clear what a dead run left; refuse where a dataset is there and nobody said to replace it."""
     left = _read_marker(marker)
     if left is not None:
         LOG.info("clearing what run %s left in %s; it did not end properly", left.get("id"), output)
-        _clear_dead_run(folder, left)
-    if complete and not overwrite:
-        raise UsageError(
-            f"--output={output}: the folder holds a dataset; choose another one, or give --overwrite"
-        )
-    _remove_file(os.path.join(folder, layout.MANIFEST))  # first: without it nothing is a dataset
-    _remove_tree(os.path.join(folder, layout.DATA))
-
-
-def _clear_dead_run(folder: str, left: dict[str, Any]) -> None:
     for name in os.listdir(folder):
-        if name.startswith(layout.TEMPORARY):
+        if layout.is_temporary(name):
             _remove_tree(os.path.join(folder, name))
-    for path in (str(left.get("spill", "")), str(left.get("log", ""))):
+    for path in (str((left or {}).get("spill", "")), str((left or {}).get("log", ""))):
         if _OURS.fullmatch(os.path.basename(path)):
             _remove_tree(path)
             with contextlib.suppress(OSError):
                 os.remove(path)
-    _remove_made([str(path) for path in left.get("made", [])])
+    _remove_made([str(path) for path in (left or {}).get("made", [])])
+    if os.path.exists(os.path.join(folder, layout.MANIFEST)) and not overwrite:
+        raise UsageError(
+            f"--output={output}: the folder holds a dataset; choose another one, or give --overwrite"
+        )
 
 
 def check_foreign(folder: str, output: str) -> None:
     """Raise UsageError, naming it, where a folder holds a path that isn't of our layout."""
     names = set(os.listdir(folder))
     ours = {layout.MARKER, layout.MANIFEST}
-    foreign = {n for n in names - ours - {layout.DATA} if not n.startswith(layout.TEMPORARY)}
+    foreign = {n for n in names - ours - {layout.DATA} if not layout.is_temporary(n)}
     if not names & ours:  # nobody says that this is a dataset's folder
-        foreign = names
+        foreign |= names & {layout.DATA}
+    elif layout.MANIFEST in names and not _is_our_manifest(os.path.join(folder, layout.MANIFEST)):
+        foreign.add(layout.MANIFEST)
     elif layout.DATA in names:
         data = os.path.join(folder, layout.DATA)
-        inside = os.listdir(data) if os.path.isdir(data) else [""]
+        inside = os.listdir(data) if os.path.isdir(data) and not os.path.islink(data) else [""]
         foreign |= {f"{layout.DATA}/{n}" for n in inside if not layout.is_shard_name(n)}
     if foreign:
         raise UsageError(
             f"--output={output}: the folder isn't empty and holds {min(foreign)!r}, which is not "
             "ours to replace; choose another folder"
         )
+
+
+def _is_our_manifest(path: str) -> bool:
+    with open(path, "rb") as file:
+        return b'"dovetail-manifest"' in file.read(200)
 
 
 def _read_marker(marker: int) -> dict[str, Any] | None:
@@ -205,6 +227,12 @@ def _remove_made(folders: list[str]) -> None:
     for folder in folders:
         with contextlib.suppress(OSError):  # not empty: somebody uses it
             os.rmdir(folder)
+
+
+def _remove_marker(folder: str) -> None:
+    """Remove the marker, unless temporary files are left, which the next run will find by it."""
+    if not any(layout.is_temporary(name) for name in os.listdir(folder)):
+        _remove_file(os.path.join(folder, layout.MARKER))
 
 
 def _remove_tree(path: str) -> None:

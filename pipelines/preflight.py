@@ -6,8 +6,6 @@ import contextlib
 import os
 import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,45 +46,42 @@ class Inputs:
     about_records: int
 
 
-@contextlib.contextmanager
-def spool_stdin(recipe: Recipe, settings: Settings) -> Iterator[Recipe]:
-    """Write standard input to a file, and give the recipe with that file in its place.
+def spool_stdin(recipe: Recipe, settings: Settings, claim: Claim) -> Recipe:
+    """Write standard input to a file, if it is a source; return the recipe with that file in it.
 
     Raises:
-        UsageError: - stands beside other patterns of its source, or in two sources.
+        UsageError: - stands beside other patterns of its source, or in two sources; no room.
     """
     users = [name for name, patterns in recipe.sources.items() if "-" in patterns]
+    if not users:
+        return recipe
     if len(users) > 1 or len(recipe.sources[users[0]]) > 1:
         raise UsageError("--input=-: standard input can be one source alone, once")
-    near = settings.temp_location or os.path.dirname(storage.local_path(settings.output))
-    base = storage.local_path(near)
-    made = [path for path in (base, *map(str, Path(base).parents)) if not os.path.exists(path)]
+    # a pipe can't be read again: look at all else first
+    others = {name: patterns for name, patterns in recipe.sources.items() if name != users[0]}
+    inspect_inputs(recipe.model_copy(update={"sources": others}), settings, claim)
+    choose_workers(settings, 0)
+    if sys.stdin is None:
+        raise UsageError("--input=-: there is no standard input")
+    path = os.path.join(claim.spill, "stdin")
     try:
-        os.makedirs(base, exist_ok=True)
-        folder = tempfile.mkdtemp(prefix="dovetail-stdin-", dir=base)
-    except OSError as error:
-        raise UsageError(f"{near}: no room for standard input: {error}") from None
-    try:
-        path = os.path.join(folder, "stdin")
         with open(path, "wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
-        yield recipe.model_copy(update={"sources": {**recipe.sources, users[0]: [path]}})
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        for path in made:
-            with contextlib.suppress(OSError):
-                os.rmdir(path)
+    except OSError as error:
+        raise UsageError(f"--input=-: can't be kept in {claim.spill}: {error}") from None
+    return recipe.model_copy(update={"sources": {**recipe.sources, users[0]: [path]}})
 
 
-def inspect_inputs(recipe: Recipe, settings: Settings) -> Inputs:
+def inspect_inputs(recipe: Recipe, settings: Settings, claim: Claim) -> Inputs:
     """List the inputs and look at their beginnings.
 
     Raises:
         InputError: nothing found, twins, an input in the output or the temporary folder, headers
             that differ.
     """
+    _refuse_overlap(recipe, settings)
     files = list_sources(recipe.sources)
-    _refuse_overlap(recipe, settings, files)
+    _refuse_inputs_in_output(settings, files, claim)
     separator = ord(recipe.separator)
     header = _common_header(files, lines_=recipe.header_lines, separator=separator)
     size = sum(file.size for file in files)
@@ -107,30 +102,40 @@ def require_local(recipe: Recipe, settings: Settings) -> None:
     inputs = [("--input", url) for urls in recipe.sources.values() for url in urls]
     written = [("--output", settings.output), ("--temp_location", settings.temp_location)]
     for flag, url in [*inputs, *written]:
-        if url is not None and not storage.is_local(url):
+        try:
+            local = url is None or storage.is_local(url)
+        except UsageError as error:
+            raise UsageError(f"{flag}={error}") from None
+        if not local:
             raise UsageError(f"{flag}={url}: expected a local path, the only kind supported yet")
 
 
-def _refuse_overlap(recipe: Recipe, settings: Settings, files: list[SourceFile]) -> None:
-    written = {"--output": settings.output}
-    if settings.temp_location is not None:
-        written["--temp_location"] = settings.temp_location
+def _refuse_overlap(recipe: Recipe, settings: Settings) -> None:
+    """Raise InputError where what is written would lie inside an input, and be read as one."""
+    written = {"--output": settings.output, "--temp_location": settings.temp_location}
     for flag, value in written.items():
+        if value is None:
+            continue
         folder = os.path.realpath(storage.local_path(value))
-        for file in files:
-            if _is_below(os.path.realpath(storage.local_path(file.url)), folder):
+        for pattern in (pattern for patterns in recipe.sources.values() for pattern in patterns):
+            deep = fixed_folder(pattern)
+            if deep is not None and _is_below(folder, os.path.realpath(deep)):
                 raise InputError(
-                    f"{flag}={value}: the input {file.url} lies inside it, and would be in the way "
-                    "of what is written; choose another folder"
+                    f"{flag}={value} lies inside --input={pattern}, so what is written would be "
+                    "read as input; choose another folder"
                 )
-        for patterns in recipe.sources.values():
-            for pattern in patterns:
-                deep = fixed_folder(pattern)
-                if deep is not None and _is_below(folder, os.path.realpath(deep)):
-                    raise InputError(
-                        f"{flag}={value} lies inside --input={pattern}, so what is written would be "
-                        "read as input; choose another folder"
-                    )
+
+
+def _refuse_inputs_in_output(settings: Settings, files: list[SourceFile], claim: Claim) -> None:
+    folder = os.path.realpath(claim.folder)
+    spill = os.path.realpath(claim.spill)
+    for file in files:
+        path = os.path.realpath(storage.local_path(file.url))
+        if _is_below(path, folder) and not _is_below(path, spill):
+            raise InputError(
+                f"--output={settings.output}: the input {file.url} lies inside it, and would be in "
+                "the way of what is written; choose another folder"
+            )
 
 
 def _is_below(path: str, folder: str) -> bool:

@@ -161,6 +161,7 @@ class Settings(_Model):
         _OUTPUT,
         "folder for the dataset: manifest.json, and the shards in data/",
         metavar="DIR",
+        min_length=1,
     )
     overwrite: bool = _flag(False, _OUTPUT, "replace a dataset that is in the output folder")
     runner: str = _flag("DirectRunner", _RUN, "Beam's runner", metavar="NAME")
@@ -184,6 +185,7 @@ class Settings(_Model):
         _RUN,
         "folder for spill files, about as large as the input; by default inside the output folder",
         metavar="DIR",
+        min_length=1,
     )
     direct_num_workers: int | None = _flag(
         None,

@@ -26,7 +26,7 @@ from pipelines.preflight import (
 )
 from pipelines.recipe import Recipe, Settings, validate
 from transforms import layout
-from transforms.errors import DovetailError, UsageError
+from transforms.errors import DataError, DovetailError, UsageError
 from transforms.kernels.plan import Plan, Workers, make_plan
 from transforms.listing import extension
 from transforms.manifest import Manifest, now
@@ -151,44 +151,46 @@ def shuffle(recipe: Recipe, settings: Settings, *, beam_flags: Sequence[str] = (
         )
     require_local(recipe, settings)
     check_output(settings.output, overwrite=settings.overwrite)
-    with contextlib.ExitStack() as stack:
-        if any("-" in patterns for patterns in recipe.sources.values()):
-            recipe_read = stack.enter_context(spool_stdin(recipe, settings))
-        else:
-            recipe_read = recipe
-        inputs = inspect_inputs(recipe_read, settings)
-        workers = choose_workers(settings, inputs.size)
-        exchange = "files" if settings.exchange == "auto" else settings.exchange
-        plan = make_plan(
-            input_bytes=inputs.size,
-            workers=workers,
-            num_shards=recipe.num_shards,
-            shard_records=recipe.shard_records,
-            held_whole=exchange == "engine",
-        )
-        claim = stack.enter_context(
-            claim_output(
-                settings.output, overwrite=settings.overwrite, temp_location=settings.temp_location
-            )
-        )
-        require_room(inputs, settings, claim, spills=exchange == "files")
-        LOG.info(
-            "%d file%s, %.3f GB; %d worker%s, %d MiB of payload each; exchange %s; %s",
-            len(inputs.files),
-            "s"[: len(inputs.files) != 1],
-            inputs.size / 1e9,
-            workers.count,
-            "s"[: workers.count != 1],
-            workers.payload >> 20,
-            exchange,
-            f"shards: {plan.shards}" if plan.shards else f"{recipe.shard_records} records a shard",
-        )
-        job = Job(recipe, settings, inputs, workers, plan, exchange, claim, now())
-        peak = _execute(job, beam_flags)
+    jobs: list[Job] = []
+    with claim_output(
+        settings.output,
+        overwrite=settings.overwrite,
+        temp_location=settings.temp_location,
+        check=lambda claim: jobs.append(_prepare(recipe, settings, claim)),
+    ) as claim:
+        peak = _execute(jobs[0], beam_flags)
         text = Path(claim.folder, layout.MANIFEST).read_bytes()
     manifest = Manifest.model_validate_json(text)
     _summarize(manifest, settings, seconds=time.monotonic() - begin, peak=peak)
     return manifest
+
+
+def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
+    """Look at everything that can be looked at before work starts, and plan."""
+    inputs = inspect_inputs(spool_stdin(recipe, settings, claim), settings, claim)
+    workers = choose_workers(settings, inputs.size)
+    exchange = "files" if settings.exchange == "auto" else settings.exchange
+    plan = make_plan(
+        input_bytes=inputs.size,
+        workers=workers,
+        num_shards=recipe.num_shards,
+        shard_records=recipe.shard_records,
+        about_records=inputs.about_records,
+        held_whole=exchange == "engine",
+    )
+    require_room(inputs, settings, claim, spills=exchange == "files")
+    LOG.info(
+        "%d file%s, %.3f GB; %d worker%s, %d MiB of payload each; exchange %s; %s",
+        len(inputs.files),
+        "s"[: len(inputs.files) != 1],
+        inputs.size / 1e9,
+        workers.count,
+        "s"[: workers.count != 1],
+        workers.payload >> 20,
+        exchange,
+        f"shards: {plan.shards}" if plan.shards else f"records a shard: {recipe.shard_records}",
+    )
+    return Job(recipe, settings, inputs, workers, plan, exchange, claim, now())
 
 
 def _execute(job: Job, beam_flags: Sequence[str]) -> int:
@@ -204,7 +206,11 @@ def _execute(job: Job, beam_flags: Sequence[str]) -> int:
         data=os.path.join(claim.folder, layout.DATA),
     )
     log_file = Path(claim.log_file)
-    with _beam_log(log_file, debug=job.settings.debug):
+    threads = job.workers.places > 1 and not job.settings.debug
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_beam_log(log_file, debug=job.settings.debug))
+        if threads:  # Beam prints their tracebacks to standard error itself
+            stack.enter_context(contextlib.redirect_stderr(stack.enter_context(log_file.open("a"))))
         try:
             run_local(
                 lambda root: build(root, job),
@@ -214,12 +220,22 @@ def _execute(job: Job, beam_flags: Sequence[str]) -> int:
                 tick=watch.tick,
             )
         except DovetailError as error:
+            if isinstance(error, DataError):
+                _name_what_changed(job)
             raise type(error)(f"{error} (the workers' log: {log_file})") from error
         except BaseException:
             log_file.unlink(missing_ok=True)
             raise
     log_file.unlink(missing_ok=True)
     return max(watch.peak, tree_memory())
+
+
+def _name_what_changed(job: Job) -> None:
+    """Raise DataError where an input is no longer what it was, which is why a run may fail."""
+    from transforms.read import check_unchanged
+
+    for file in job.inputs.files:
+        check_unchanged(file)
 
 
 @contextlib.contextmanager
@@ -254,7 +270,10 @@ def _summarize(manifest: Manifest, settings: Settings, *, seconds: float, peak: 
 
 
 def _command() -> list[str]:
-    return ["dovetail"] if shutil.which("dovetail") else [sys.executable, "-m", "pipelines"]
+    if shutil.which("dovetail"):
+        return ["dovetail"]
+    beside = Path(sys.executable).with_name("dovetail")
+    return [str(beside)] if beside.exists() else [sys.executable, "-m", "pipelines"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,12 +15,19 @@ TEMPORARY = "_tmp-"
 """Before the run's id: the folder below the output where a run writes before it publishes."""
 
 SPLIT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_TEMPORARY = re.compile(TEMPORARY + "[0-9a-f]{12}")
+EXTENSION = re.compile(r"\.[A-Za-z0-9]+")
 _SHARD = re.compile(SPLIT_NAME.pattern + r"-\d{5,}-of-\d{5,}(\.[A-Za-z0-9]+)*")
 
 
 def shard_path(*, split: str, number: int, of: int, extension: str) -> str:
     """Return a shard's path below the dataset's folder, the Hugging Face hub's own naming."""
     return f"{DATA}/{split}-{number:05d}-of-{of:05d}{extension}"
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a name is that of a run's temporary folder below its output."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def is_shard_name(name: str) -> bool:

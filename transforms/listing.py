@@ -11,7 +11,7 @@ from typing import Any
 
 from transforms import storage
 from transforms.errors import InputError
-from transforms.layout import MANIFEST
+from transforms.layout import EXTENSION, MANIFEST
 
 _WILD = "*?["
 
@@ -61,6 +61,7 @@ def list_source(source: str, patterns: Sequence[str]) -> list[SourceFile]:
     root = os.path.commonpath(folders) if len(folders) > 1 else folders[0]
     files: dict[str, SourceFile] = {}
     for url, (path, info) in sorted(found.items()):
+        _require_text(url)
         name = os.path.relpath(path, root).replace(os.sep, "/") if root else path
         if name in files:
             raise InputError(
@@ -83,18 +84,14 @@ def _expand(fs: Any, path: str, pattern: str) -> tuple[str, dict[str, dict[str, 
         listed = f"{path.rstrip('/')}/{MANIFEST}"
         if fs.exists(listed):
             return path, _shards_of(fs, path, pattern)
-        return path, {
-            p: info
-            for p, info in fs.find(path, detail=True).items()
-            if not _hidden(os.path.relpath(p, path))
-        }
+        found = fs.find(path, detail=True)
+        seen = {p: info for p, info in found.items() if not _hidden(os.path.relpath(p, path))}
+        return path, _follow_links(fs, seen)
     if fs.isfile(path) or not any(mark in path for mark in _WILD):
         return os.path.dirname(path), {path: fs.info(path)} if fs.isfile(path) else {}
     wild = min(path.index(mark) for mark in _WILD if mark in path)
     folder = os.path.dirname(path[:wild])
-    return folder, {
-        p: info for p, info in fs.glob(path, detail=True).items() if info["type"] != "directory"
-    }
+    return folder, _follow_links(fs, fs.glob(path, detail=True))
 
 
 def _shards_of(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
@@ -121,6 +118,28 @@ def fixed_folder(pattern: str) -> str | None:
     return os.path.dirname(path[: path.index("**")]) if "**" in path else None
 
 
+def _require_text(url: str) -> None:
+    """Raise InputError where a name can't stand in a manifest."""
+    try:
+        url.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{url!r}: the file's name is not UTF-8; rename it") from None
+
+
+def _follow_links(fs: Any, found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Keep files, links to files among them.
+
+    Raises:
+        InputError: a link leads nowhere, or to a folder, which a listing doesn't follow.
+    """
+    files = {path: info for path, info in found.items() if info["type"] != "directory"}
+    for path, info in files.items():
+        if info.get("islink") and not fs.isfile(path):
+            what = "a folder, which is not followed" if fs.isdir(path) else "nothing"
+            raise InputError(f"{path}: a symbolic link to {what}; give it an --input of its own")
+    return files
+
+
 def _hidden(name: str) -> bool:
     return any(part.startswith(".") for part in name.split("/"))
 
@@ -134,6 +153,7 @@ def fingerprint(files: Iterable[SourceFile]) -> str:
 
 
 def extension(files: Iterable[SourceFile]) -> str:
-    """Return the extension that all files share, ``.txt`` where they don't."""
+    """Return the extension that all files share, ``.txt`` where they don't, or where it is odd."""
     found = {os.path.splitext(file.name)[1] for file in files}
-    return found.pop() or ".txt" if len(found) == 1 else ".txt"
+    shared = found.pop() if len(found) == 1 else ""
+    return shared if EXTENSION.fullmatch(shared) else ".txt"

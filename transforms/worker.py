@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import runpy
+import sys
 import threading
 import time
 
@@ -35,3 +37,13 @@ def _follow(pid: int) -> None:
     except psutil.NoSuchProcess:
         pass
     os._exit(1)
+
+
+def main(launcher: str) -> None:
+    """Be Beam's worker process, under watch from its first moment on."""
+    follow_launcher(int(launcher))
+    runpy.run_module("apache_beam.runners.worker.sdk_worker_main", run_name="__main__")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -167,13 +167,13 @@ HARMS = {"append": _append, "rewrite": _rewrite, "cut": _cut, "remove": Path.unl
 def test_a_file_that_changes_after_it_was_listed_is_named(
     tmp_path: Path, corpus: Path, harm: str, alone: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real: Callable[..., Any] = pipelines.shuffle.claim_output
+    real: Callable[..., Any] = pipelines.shuffle._execute
 
-    def claim_output(*args: Any, **kwargs: Any) -> Any:
+    def execute(*args: Any, **kwargs: Any) -> Any:
         HARMS[harm](corpus / "b.txt")
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(pipelines.shuffle, "claim_output", claim_output)
+    monkeypatch.setattr(pipelines.shuffle, "_execute", execute)
     with pytest.raises((RunError, InputError)) as raised:
         run(f"--input={corpus}{'/b.txt' if alone else ''}", f"--output={tmp_path / 'o'}")
     assert f"{corpus}/b.txt" in str(raised.value)
@@ -183,13 +183,13 @@ def test_a_file_that_changes_after_it_was_listed_is_named(
 def test_a_file_that_comes_after_the_listing_is_told(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real: Callable[..., Any] = pipelines.shuffle.claim_output
+    real: Callable[..., Any] = pipelines.shuffle._execute
 
-    def claim_output(*args: Any, **kwargs: Any) -> Any:
+    def execute(*args: Any, **kwargs: Any) -> Any:
         write_tree(corpus, {"c.txt": b"late\n"})
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(pipelines.shuffle, "claim_output", claim_output)
+    monkeypatch.setattr(pipelines.shuffle, "_execute", execute)
     with pytest.raises(DataError, match="changed"):
         run(f"--input={corpus}", f"--output={tmp_path / 'o'}")
 
@@ -320,11 +320,11 @@ def test_a_shard_that_engine_cannot_hold_is_refused_with_a_number_that_works(
     ("magic", "name"),
     [
         (b"\x1f\x8b\x08\0", "gzip"),
-        (b"BZh9", "bzip2"),
+        (b"BZh91AY&SY", "bzip2"),
         (b"\xfd7zXZ\0", "xz"),
         (b"\x28\xb5\x2f\xfd", "zstd"),
         (b"\x04\x22\x4d\x18", "lz4"),
-        (b"PAR1", "Parquet"),
+        (b"PAR1\x15", "Parquet"),
         (b"ARROW1\0\0", "Arrow"),
     ],
 )

@@ -49,9 +49,17 @@ class Attempt:
         self.log = folder.parent / "stderr"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "pipelines.shuffle", f"--input={corpus}",
-                 f"--output={folder}", "--num_shards=6", f"--direct_num_workers={workers}"],
-                env={**environment(), TAG: self._tag}, stderr=log,
+                [
+                    sys.executable,
+                    "-m",
+                    "pipelines.shuffle",
+                    f"--input={corpus}",
+                    f"--output={folder}",
+                    "--num_shards=6",
+                    f"--direct_num_workers={workers}",
+                ],
+                env={**environment(), TAG: self._tag},
+                stderr=log,
             )
 
     def workers(self) -> list[psutil.Process]:

@@ -89,7 +89,10 @@ def test_a_run_may_be_given_as_objects_and_prints_nothing(
     manifest = pipelines.shuffle.shuffle(recipe, settings)
     assert isinstance(manifest, Manifest)
     assert sorted(b"".join(read_shards(tmp_path / "o").values()).split(b";")) == [
-        b"", b"a", b"b", b"c"
+        b"",
+        b"a",
+        b"b",
+        b"c",
     ]
     assert capfd.readouterr() == ("", "")
 
@@ -174,8 +177,12 @@ def test_an_interrupted_run_leaves_nothing_though_its_work_goes_on_while_it_clea
         patch.setattr("pipelines.watch.Watch.tick", tick)
         patch.setattr(shutil, "rmtree", rmtree)
         with pytest.raises(KeyboardInterrupt):
-            run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}", "--num_shards=5",
-                *KINDS[kind])
+            run(
+                f"--input={tmp_path / 'in'}",
+                f"--output={tmp_path / 'o'}",
+                "--num_shards=5",
+                *KINDS[kind],
+            )
         held.go_on.wait(10)
         time.sleep(1)
     assert read_tree(tmp_path) == before

@@ -25,8 +25,13 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shuffle two sources under a header, once."""
     root = tmp_path_factory.mktemp("verify")
     write_tree(root, {"a/1": b"header\n" + make_lines(300), "b/1": b"header\n" + b"twin\n" * 100})
-    run(f"--input=a={root / 'a'}", f"--input=b={root / 'b'}", f"--output={root / 'o'}",
-        "--num_shards=5", "--header_lines=1")
+    run(
+        f"--input=a={root / 'a'}",
+        f"--input=b={root / 'b'}",
+        f"--output={root / 'o'}",
+        "--num_shards=5",
+        "--header_lines=1",
+    )
     return root / "o"
 
 
@@ -73,44 +78,91 @@ def _swap_lines(path: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
-        pytest.param(lambda d: _flip(d / SHARD.format(2), 100),
-                     [SHARD.format(2) + ": .*bytes differ"], id="a bit"),
-        pytest.param(lambda d: _flip(d / SHARD.format(0), -1),
-                     [SHARD.format(0) + ": .*bytes differ"], id="a bit of the last line's end"),
-        pytest.param(lambda d: _flip(d / SHARD.format(4), 0),
-                     [SHARD.format(4) + ": .*bytes differ"], id="a bit of a header"),
-        pytest.param(lambda d: _swap_lines(d / SHARD.format(1)),
-                     [SHARD.format(1) + ": .*bytes differ"], id="two records of a shard"),
-        pytest.param(lambda d: (d / SHARD.format(3)).unlink(),
-                     [SHARD.format(3) + ": missing"], id="missing"),
-        pytest.param(lambda d: os.truncate(d / SHARD.format(3), 50),
-                     [SHARD.format(3) + ": truncated"], id="truncated"),
-        pytest.param(lambda d: os.truncate(d / SHARD.format(3), 0),
-                     [SHARD.format(3) + ": truncated"], id="emptied"),
-        pytest.param(lambda d: os.truncate(d / SHARD.format(3), 3),
-                     [SHARD.format(3) + ": truncated"], id="cut inside the header"),
-        pytest.param(lambda d: os.truncate(d / SHARD.format(3), 99_999),
-                     [SHARD.format(3) + ": too long"], id="grown"),
-        pytest.param(lambda d: write_tree(d, {"data/extra.txt": b"x\n"}),
-                     ["data/extra.txt: extra"], id="extra"),
-        pytest.param(lambda d: write_tree(d, {"data/train-00005-of-00006.txt": b""}),
-                     ["data/train-00005-of-00006.txt: extra"], id="extra and empty"),
-        pytest.param(lambda d: (d / "data/folder").mkdir(), ["data/folder: extra"],
-                     id="a folder"),
-        pytest.param(lambda d: _swap(d / SHARD.format(1), d / SHARD.format(2)),
-                     [SHARD.format(1), SHARD.format(2)], id="swapped"),
-        pytest.param(lambda d: shutil.copy(d / SHARD.format(1), d / SHARD.format(2)),
-                     [SHARD.format(2)], id="one twice"),
-        pytest.param(lambda d: (d / SHARD.format(1)).rename(d / "data/x"),
-                     [SHARD.format(1) + ": missing", "data/x: extra"], id="renamed"),
-        pytest.param(lambda d: shutil.rmtree(d / "data"),
-                     [SHARD.format(i) + ": missing" for i in range(5)], id="all missing"),
-        pytest.param(lambda d: [(d / SHARD.format(1)).unlink(), (d / SHARD.format(1)).mkdir()],
-                     [SHARD.format(1) + ": can't be read"], id="a folder for a shard"),
+        pytest.param(
+            lambda d: _flip(d / SHARD.format(2), 100),
+            [SHARD.format(2) + ": .*bytes differ"],
+            id="a bit",
+        ),
+        pytest.param(
+            lambda d: _flip(d / SHARD.format(0), -1),
+            [SHARD.format(0) + ": .*bytes differ"],
+            id="a bit of the last line's end",
+        ),
+        pytest.param(
+            lambda d: _flip(d / SHARD.format(4), 0),
+            [SHARD.format(4) + ": .*bytes differ"],
+            id="a bit of a header",
+        ),
+        pytest.param(
+            lambda d: _swap_lines(d / SHARD.format(1)),
+            [SHARD.format(1) + ": .*bytes differ"],
+            id="two records of a shard",
+        ),
+        pytest.param(
+            lambda d: (d / SHARD.format(3)).unlink(), [SHARD.format(3) + ": missing"], id="missing"
+        ),
+        pytest.param(
+            lambda d: os.truncate(d / SHARD.format(3), 50),
+            [SHARD.format(3) + ": truncated"],
+            id="truncated",
+        ),
+        pytest.param(
+            lambda d: os.truncate(d / SHARD.format(3), 0),
+            [SHARD.format(3) + ": truncated"],
+            id="emptied",
+        ),
+        pytest.param(
+            lambda d: os.truncate(d / SHARD.format(3), 3),
+            [SHARD.format(3) + ": truncated"],
+            id="cut inside the header",
+        ),
+        pytest.param(
+            lambda d: os.truncate(d / SHARD.format(3), 99_999),
+            [SHARD.format(3) + ": too long"],
+            id="grown",
+        ),
+        pytest.param(
+            lambda d: write_tree(d, {"data/extra.txt": b"x\n"}),
+            ["data/extra.txt: extra"],
+            id="extra",
+        ),
+        pytest.param(
+            lambda d: write_tree(d, {"data/train-00005-of-00006.txt": b""}),
+            ["data/train-00005-of-00006.txt: extra"],
+            id="extra and empty",
+        ),
+        pytest.param(lambda d: (d / "data/folder").mkdir(), ["data/folder: extra"], id="a folder"),
+        pytest.param(
+            lambda d: _swap(d / SHARD.format(1), d / SHARD.format(2)),
+            [SHARD.format(1), SHARD.format(2)],
+            id="swapped",
+        ),
+        pytest.param(
+            lambda d: shutil.copy(d / SHARD.format(1), d / SHARD.format(2)),
+            [SHARD.format(2)],
+            id="one twice",
+        ),
+        pytest.param(
+            lambda d: (d / SHARD.format(1)).rename(d / "data/x"),
+            [SHARD.format(1) + ": missing", "data/x: extra"],
+            id="renamed",
+        ),
+        pytest.param(
+            lambda d: shutil.rmtree(d / "data"),
+            [SHARD.format(i) + ": missing" for i in range(5)],
+            id="all missing",
+        ),
+        pytest.param(
+            lambda d: [(d / SHARD.format(1)).unlink(), (d / SHARD.format(1)).mkdir()],
+            [SHARD.format(1) + ": can't be read"],
+            id="a folder for a shard",
+        ),
     ],
 )
 def test_what_happened_to_the_shards_is_found_and_named(
-    dataset: Path, harm: Callable[[Path], object], said: list[str],
+    dataset: Path,
+    harm: Callable[[Path], object],
+    said: list[str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     harm(dataset)
@@ -160,14 +212,22 @@ def _edit(dataset: Path, change: Callable[[dict[str, Any]], object]) -> None:
         pytest.param(lambda m: m["shards"].append(m["shards"][0]), id="a shard twice"),
         pytest.param(lambda m: m["shards"].reverse(), id="the order of shards"),
         pytest.param(lambda m: m["shards"][0].update(path="data/none.txt"), id="a shard's path"),
-        pytest.param(lambda m: m["shards"][0].update(path="../../../etc/hostname"),
-                     id="a path that leads away"),
+        pytest.param(
+            lambda m: m["shards"][0].update(path="../../../etc/hostname"),
+            id="a path that leads away",
+        ),
         pytest.param(lambda m: m["sources"].pop(), id="a source gone"),
-        pytest.param(lambda m: m["sources"][0]["digest"].update(hash="0" * 32), id="a source's hash"),
+        pytest.param(
+            lambda m: m["sources"][0]["digest"].update(hash="0" * 32), id="a source's hash"
+        ),
         pytest.param(lambda m: m["sources"][0]["files"].pop(), id="a file gone"),
-        pytest.param(lambda m: m["sources"][0]["files"][0]["digest"].update(hash="0" * 32),
-                     id="a file's hash"),
-        pytest.param(lambda m: m["sources"][0]["files"][0].update(records=7), id="a file's records"),
+        pytest.param(
+            lambda m: m["sources"][0]["files"][0]["digest"].update(hash="0" * 32),
+            id="a file's hash",
+        ),
+        pytest.param(
+            lambda m: m["sources"][0]["files"][0].update(records=7), id="a file's records"
+        ),
         pytest.param(lambda m: m.update(header_bytes=0), id="the header"),
         pytest.param(lambda m: m.update(header_bytes=-1), id="an impossible header"),
         pytest.param(lambda m: m.update(separator=ord("r")), id="the separator"),
@@ -188,8 +248,11 @@ def test_a_manifest_that_was_edited_is_found_out(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "not a manifest"), (b"{", "not a manifest"), (b"[]", "not a manifest"),
-        (b"\xff", "not a manifest"), (b'{"name": "an app"}', "not a manifest"),
+        (b"", "not a manifest"),
+        (b"{", "not a manifest"),
+        (b"[]", "not a manifest"),
+        (b"\xff", "not a manifest"),
+        (b'{"name": "an app"}', "not a manifest"),
     ],
 )
 def test_a_manifest_that_cannot_be_read_is_named(dataset: Path, content: bytes, said: str) -> None:

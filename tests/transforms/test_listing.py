@@ -155,7 +155,6 @@ def test_a_pattern_that_matches_nothing_is_refused_and_repeated(
         "~user.txt",
         "tab\t.txt",
         "a=b&c;d.txt",
-        os.fsdecode(b"not \xff utf-8.txt"),
         "a::b.txt",
     ],
 )
@@ -171,6 +170,23 @@ def test_any_name_is_found_by_itself_by_folder_and_by_glob_and_opens(
         assert file.name == (os.path.basename(name) if pattern == str(path) else name)
         with storage.open_read(file.url) as opened:
             assert opened.read() == b"itself"
+
+
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"bad\xff.txt")).write_bytes(b"a\n")
+    with pytest.raises(InputError, match="not UTF-8"):
+        list_source("s", [str(tmp_path)])
+
+
+@pytest.mark.parametrize(("target", "what"), [("nowhere", "nothing"), ("folder", "a folder")])
+@pytest.mark.parametrize("pattern", ["", "*"])
+def test_a_link_that_is_no_file_is_refused_by_name(
+    tmp_path: Path, target: str, what: str, pattern: str
+) -> None:
+    plant(tmp_path, "r/a.txt", "folder/b.txt")
+    (tmp_path / "r" / "link").symlink_to(tmp_path / target)
+    with pytest.raises(InputError, match=f"link: a symbolic link to {what}"):
+        list_source("s", [str(tmp_path / "r" / pattern)])
 
 
 def test_brackets_that_name_a_file_are_no_glob(tmp_path: Path) -> None:

@@ -11,18 +11,18 @@ import numpy as np
 import pyarrow as pa
 
 from transforms import storage
-from transforms.errors import DataError
+from transforms.errors import DataError, InputError
 from transforms.kernels import blocks
 from transforms.kernels.lines import first_line, line_offsets
 
 MAGIC = {
     b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
     b"\xfd7zXZ\x00": "xz",
     b"\x28\xb5\x2f\xfd": "zstd",
     b"\x04\x22\x4d\x18": "lz4",
-    b"PAR1": "Parquet",
-    b"ARROW1": "Arrow IPC",
+    b"PAR1\x15": "Parquet",
+    b"ARROW1\0\0": "Arrow IPC",
+    **{b"BZh%d1AY&SY" % level: "bzip2" for level in range(1, 10)},
 }
 _OVERREAD = 1 << 16  # past a span's end, to finish its last line
 _ROWS = 1 << 17  # of a block: lines of no length must not make a block of a chunk's bytes of rows
@@ -57,7 +57,7 @@ def header_of(file: io.RawIOBase | BinaryIO, *, lines: int, separator: int, name
     """Read the first ``lines`` lines, their ends included.
 
     Raises:
-        DataError: the file has fewer lines, or they are longer than 16 MiB.
+        InputError: the file has fewer lines, or they are longer than 16 MiB.
     """
     limit = 16 << 20
     data = b""
@@ -68,7 +68,7 @@ def header_of(file: io.RawIOBase | BinaryIO, *, lines: int, separator: int, name
         if len(offsets) > lines:
             return data[: int(offsets[lines])]
         if not more or len(data) > limit:
-            raise DataError(
+            raise InputError(
                 f"{name}: expected {lines} header lines, got {len(offsets) - 1} in the first "
                 f"{len(data)} bytes; check --header_lines and --separator"
             )

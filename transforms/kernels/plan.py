@@ -23,6 +23,7 @@ LEAST_PAYLOAD = 24 * MIB
 """A worker with less would cut runs too small to be worth their overhead."""
 GOOD_PAYLOAD = 96 * MIB
 """By default there are as many workers as each can have this much."""
+_MOST_PARTITIONS = 8192  # that are made for the sake of small shards
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,12 @@ def base_memory(processes: int) -> int:
     return LAUNCHER_BASE + processes * WORKER_BASE
 
 
+def _size(size: int) -> str:
+    """Write a number of bytes as a person would have given it."""
+    units = {"MiB": MIB, "MB": 10**6}
+    return next((f"{size // n}{unit}" for unit, n in units.items() if size % n == 0), str(size))
+
+
 def share_memory(memory: int, *, count: int, processes: int) -> Workers:
     """Share ``memory`` (bytes, the whole machine's) among workers.
 
@@ -63,7 +70,7 @@ def share_memory(memory: int, *, count: int, processes: int) -> Workers:
         alone = count > 1 and memory >= base_memory(0) + LEAST_PAYLOAD
         fewer = ", or --direct_num_workers=1 with what was given" if alone else ""
         raise UsageError(
-            f"--memory={memory // MIB}MiB is too little for {count} worker"
+            f"--memory={_size(memory)} is too little for {count} worker"
             f"{'s' if count > 1 else ''}, {base // MIB} MiB of which the processes themselves take; "
             f"--memory={need}MiB works{fewer}"
         )
@@ -120,6 +127,7 @@ def make_plan(
     workers: Workers,
     num_shards: int | None = None,
     shard_records: int | None = None,
+    about_records: int = 0,
     held_whole: bool = False,
 ) -> Plan:
     """Plan a shuffle.
@@ -129,13 +137,15 @@ def make_plan(
         workers: who does it, and with how much memory.
         num_shards: asked for; by default one per 256 MiB.
         shard_records: exactly this many records a shard (the last one has what is left).
+        about_records: of the input, estimated.
         held_whole: a partition is held in memory whole (the ``engine`` exchange).
 
     Raises:
         UsageError: a partition that has to be held whole doesn't fit; says what works.
     """
-    # a run is alive twice while it is sorted, a bucket while it is gathered; a tenth for the rest
-    most = min(workers.payload * 10 // 23, GIB)
+    # a run is alive twice while it is sorted, a bucket while it is gathered, and the allocators of
+    # numpy and Arrow each keep what the other could use: measured, about 3.5 times its size
+    most = min(workers.payload // 4, GIB)
     # large enough that segments (run * bucket / input) stay over 1 MiB, no larger: caches are small
     wanted = max(math.isqrt(input_bytes * MIB), 64 * MIB)
     size = min(most, wanted)
@@ -144,7 +154,9 @@ def make_plan(
         shards = count_shards(input_bytes) if num_shards is None else num_shards
         partitions = shards
     else:
-        partitions = max(1, math.ceil(input_bytes / (size * 3 // 4)))
+        # some to a shard, or its writer would sort much that belongs to others
+        wished = min(4 * math.ceil(about_records / shard_records), _MOST_PARTITIONS)
+        partitions = max(1, math.ceil(input_bytes / (size * 3 // 4)), wished)
     if held_whole and input_bytes / partitions > most * 3 / 4:
         works = math.ceil(input_bytes / (most * 3 / 4))
         raise UsageError(
