@@ -173,12 +173,12 @@ def check_foreign(folder: str, output: str) -> None:
     foreign = {n for n in names - ours - {layout.DATA} if not layout.is_temporary(n)}
     if not names & ours:  # nobody says that this is a dataset's folder
         foreign |= names & {layout.DATA}
-    elif layout.MANIFEST in names and not _is_our_manifest(os.path.join(folder, layout.MANIFEST)):
-        foreign.add(layout.MANIFEST)
     elif layout.DATA in names:
         data = os.path.join(folder, layout.DATA)
         inside = os.listdir(data) if os.path.isdir(data) and not os.path.islink(data) else [""]
         foreign |= {f"{layout.DATA}/{n}" for n in inside if not layout.is_shard_name(n)}
+    if layout.MANIFEST in names and not _is_our_manifest(os.path.join(folder, layout.MANIFEST)):
+        foreign.add(layout.MANIFEST)
     if foreign:
         raise UsageError(
             f"--output={output}: the folder isn't empty and holds {min(foreign)!r}, which is not "

@@ -7,6 +7,7 @@ how and where the work is done. Nothing in ``Settings`` changes a byte of any sh
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -49,7 +50,7 @@ def parse_size(value: Any) -> Any:
     match = _SIZE.fullmatch(value.strip())
     if not match or match[2].upper() not in _UNITS:
         raise ValueError("expected a size such as 512MiB, 2GiB or 1.5GB")
-    return int(float(match[1]) * _UNITS[match[2].upper()])
+    return int(Decimal(match[1]) * _UNITS[match[2].upper()])
 
 
 def parse_separator(value: Any) -> Any:

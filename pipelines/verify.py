@@ -17,6 +17,7 @@ from transforms.errors import DataError, LosslessError, UsageError
 from transforms.formats import lines
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
+from transforms.kernels.randomness import ORDER_VERSION
 from transforms.manifest import FORMAT_VERSION, Manifest, ShardEntry
 
 EXAMPLES = """\
@@ -59,6 +60,11 @@ def read_manifest(folder: str) -> Manifest:
         raise DataError(
             f"{url}: not a manifest that can be read: {where}: {first['msg']}"
         ) from None
+    if manifest.order_version != ORDER_VERSION:
+        raise DataError(
+            f"{url}: expected order version {ORDER_VERSION}, got {manifest.order_version}; use the "
+            f"Dovetail that wrote it ({manifest.versions.get('dovetail')})"
+        )
     if manifest.format_version != FORMAT_VERSION:
         raise DataError(
             f"{url}: expected format version {FORMAT_VERSION}, got {manifest.format_version}; use the "

@@ -99,7 +99,7 @@ def moments(kind: str, seconds: float) -> Iterator[float]:
     draws = random.Random(f"{SEED} {kind}")
     for i in range(MOMENTS):
         moment = draws.uniform(0, seconds)
-        print(f"{kind} {i}: {moment:.3f} s of {seconds:.3f}")  # noqa: T201
+        print(f"{kind} {i}: {moment:.3f} s of {seconds:.3f}")
         yield moment
 
 

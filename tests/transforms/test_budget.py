@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.transforms.helpers import THREADS, collect, create, run
-from transforms import budget, partition
+from transforms import budget
 from transforms.budget import Place
 from transforms.kernels import blocks
 from transforms.partition import PartitionIntoBuckets
@@ -55,8 +55,12 @@ def test_no_more_bundles_hold_a_place_than_there_are(run_id: str, places: int) -
             elsewhere(Place(run_id, places))
         late = Place(run_id, places)
         taken = threading.Event()
-        thread = threading.Thread(target=lambda: (late.take(), taken.set()), daemon=True)
-        thread.start()
+
+        def wait() -> None:
+            late.take()
+            taken.set()
+
+        threading.Thread(target=wait, daemon=True).start()
         assert not taken.wait(0.1)
     assert taken.wait(10)
 
@@ -117,8 +121,8 @@ def watched(monkeypatch: pytest.MonkeyPatch, *, wait_for: int) -> Iterator[list[
         return sort_run(*args)
 
     with monkeypatch.context() as patched:
-        patched.setattr(partition.blocks, "with_keys", gathering)
-        patched.setattr(partition.blocks, "sort_run", sorting)
+        patched.setattr(blocks, "with_keys", gathering)
+        patched.setattr(blocks, "sort_run", sorting)
         yield seen
 
 
@@ -165,7 +169,7 @@ def test_a_run_that_failed_leaves_its_places_to_the_next(
 
     with monkeypatch.context() as patched:
         if where == "in the step":
-            patched.setattr(partition.blocks, "sort_run", _fail)
+            patched.setattr(blocks, "sort_run", _fail)
         with pytest.raises(Exception, match="on purpose"):
             run(lambda root: build(root, where == "below it"))
     assert sum(map(len, collect(lambda root: build(root, False)))) == 2
