@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 MOMENTS = int(os.environ.get("DOVETAIL_KILLS", "20"))
 SEED = 1
 TAG = "DOVETAIL_TEST_RUN"
-NAME = "sdk_worker_main"
+NAME = "transforms.worker"
 
 
 class Undisturbed(NamedTuple):

@@ -221,7 +221,7 @@ def test_a_worker_that_dies_ends_the_run_with_one_error_that_says_how(
         while time.monotonic() < until and not list(tmp_path.glob("o/_tmp-*/spill/*")):
             time.sleep(0.01)
         for child in psutil.Process().children(recursive=True):
-            if any("sdk_worker_main" in word for word in child.cmdline()):
+            if any("transforms.worker" in word for word in child.cmdline()):
                 child.send_signal(kill)
                 return
 
