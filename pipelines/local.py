@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import shlex
 import sys
 import threading
@@ -23,6 +24,7 @@ from transforms.errors import RunError, WorkerError, from_traceback
 from transforms.kernels.plan import Workers
 
 _GRACE = 3.0  # seconds in which a pipeline may end by itself after a worker did
+_LAST_WORK = 10.0  # seconds in which threads may come to notice that the run was given up
 _BEAM_THREADS = ("beam_control", "run_worker")
 _DEATH = "Worker subprocess exited with return code "
 _LAST_LINE = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b[^\n]*", re.MULTILINE)
@@ -45,6 +47,7 @@ def run_local(
     log_file: Path,
     beam_flags: Sequence[str] = (),
     tick: Callable[[], None] = lambda: None,
+    give_up: Callable[[], None] = lambda: None,
 ) -> None:
     """Run a pipeline to its end.
 
@@ -54,13 +57,15 @@ def run_local(
         log_file: takes what worker processes print.
         beam_flags: the user's own, for Beam.
         tick: is called about four times a second meanwhile.
+        give_up: is called where the run shall end before its end; work on threads then ends soon.
 
     Raises:
         DovetailError: what a worker raised, once; WorkerError where a worker process died.
     """
     options = PipelineOptions(list(beam_flags), direct_num_workers=workers.count)
+    token = secrets.token_hex(8)  # tells this run's workers from other processes
     if workers.processes:
-        runner = FnApiRunner(default_environment=_subprocess_environment(log_file))
+        runner = FnApiRunner(default_environment=_subprocess_environment(log_file, token))
     else:
         if workers.count > 1:
             options = PipelineOptions(
@@ -82,7 +87,6 @@ def run_local(
         finally:
             ended.set()
 
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
     with _WorkerDeaths() as deaths:
         # its own thread: FnApiRunner waits for ever for a worker that was killed
         threading.Thread(target=work, name="pipeline", daemon=True).start()
@@ -92,21 +96,25 @@ def run_local(
                 if deaths.codes and not ended.wait(_GRACE):
                     break
         finally:
-            if not ended.is_set() or raised:
-                _kill_children(keep=before)
+            if not ended.is_set():
+                give_up()
+            if not workers.processes:
+                ended.wait(_LAST_WORK)
+            elif not ended.is_set() or raised:
+                _kill_workers(token)
                 # Beam may be just starting another one
                 for _ in range(int(_GRACE / 0.1)):
                     if ended.wait(0.1):
                         break
-                    _kill_children(keep=before)
-                _kill_children(keep=before)
+                    _kill_workers(token)
+                _kill_workers(token)
     if raised:
         raise _translate(raised[0], deaths.codes) from raised[0]
     if deaths.codes:
         raise _worker_died(deaths.codes[0])
 
 
-def _subprocess_environment(log_file: Path) -> SubprocessSDKEnvironment:
+def _subprocess_environment(log_file: Path, token: str) -> SubprocessSDKEnvironment:
     paths = [str(Path(transforms.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
     variables = {**WORKER_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     words = [
@@ -117,6 +125,7 @@ def _subprocess_environment(log_file: Path) -> SubprocessSDKEnvironment:
         "-m",
         "transforms.worker",
         str(os.getpid()),
+        token,
     ]
     command = f"{shlex.join(words)} >>{shlex.quote(str(log_file))} 2>&1"
     return SubprocessSDKEnvironment.from_command_string(command_string=command)
@@ -149,11 +158,14 @@ class _WorkerDeaths:
         return thread.startswith(_BEAM_THREADS) or args.exc_type.__module__.startswith("grpc")
 
 
-def _kill_children(*, keep: set[int]) -> None:
+def _kill_workers(token: str) -> None:
+    mine = []
     for child in psutil.Process().children(recursive=True):
-        if child.pid not in keep:
-            with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if any(token in word for word in child.cmdline()):
                 child.kill()
+                mine.append(child)
+    psutil.wait_procs(mine, timeout=_GRACE)
 
 
 def _translate(error: BaseException, death_codes: list[int]) -> BaseException:

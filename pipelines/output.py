@@ -15,8 +15,9 @@ import re
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.cli import LOG
@@ -36,12 +37,27 @@ class Claim:
         run_id: of this run.
         spill: absolute path of the folder for temporary files.
         log_file: where the workers' log goes; the next run removes a dead run's.
+        marker: descriptor of the marker.
+        left: what the marker says.
     """
 
     folder: str
     run_id: str
     spill: str
     log_file: str
+    marker: int
+    left: Mapping[str, object] = field(repr=False)
+
+    def give_up(self) -> None:
+        """End the ownership: from now on nothing of this run is published.
+
+        Work on threads can't be ended from outside: it ends where it would publish, or open a file
+        in a folder that is gone.
+        """
+        with layout.publishing:
+            _write_marker(self.marker, {**self.left, "id": None})
+        _remove_tree(self.spill)
+        _remove_tree(os.path.join(self.folder, layout.TEMPORARY + self.run_id))
 
 
 @contextlib.contextmanager
@@ -85,7 +101,14 @@ def claim_output(
             undo.callback(_remove_made, made)
             spill = os.path.join(base, f"dovetail-{run_id}")
         log_file = os.path.join(tempfile.gettempdir(), f"dovetail-{run_id}.log")
-        content = {"id": run_id, "spill": spill, "made": made, "log": log_file, "started": now()}
+        content = {
+            "id": run_id,
+            "run": run_id,
+            "spill": spill,
+            "made": made,
+            "log": log_file,
+            "started": now(),
+        }
         _write_marker(marker, content)
         undo.callback(_remove_tree, temporary)
         undo.callback(_remove_tree, spill)
@@ -94,7 +117,7 @@ def claim_output(
             os.makedirs(spill)
         except OSError as error:
             raise UsageError(f"--temp_location={temp_location}: not writable: {error}") from None
-        claim = Claim(folder, run_id, spill, log_file)
+        claim = Claim(folder, run_id, spill, log_file, marker, content)
         check(claim)
         # from here on what was there is gone
         _remove_file(
@@ -104,6 +127,7 @@ def claim_output(
         try:
             yield claim
         except BaseException:
+            claim.give_up()
             _remove_file(os.path.join(folder, layout.MANIFEST))
             _remove_tree(os.path.join(folder, layout.DATA))
             raise
@@ -150,7 +174,9 @@ def _clear_dead_run(folder: str, output: str, marker: int, *, overwrite: bool) -
     """Clear what a dead run left; refuse where a dataset is there and nobody said to replace it."""
     left = _read_marker(marker)
     if left is not None:
-        LOG.info("clearing what run %s left in %s; it did not end properly", left.get("id"), output)
+        LOG.info(
+            "clearing what run %s left in %s; it did not end properly", left.get("run"), output
+        )
     for name in os.listdir(folder):
         if layout.is_temporary(name):
             _remove_tree(os.path.join(folder, name))
@@ -236,7 +262,11 @@ def _remove_marker(folder: str) -> None:
 
 
 def _remove_tree(path: str) -> None:
-    shutil.rmtree(path, ignore_errors=True)
+    for _ in range(20):  # a thread of ours may just be making a file in it
+        shutil.rmtree(path, ignore_errors=True)
+        if not os.path.lexists(path) or os.path.islink(path):
+            return
+        time.sleep(0.05)
 
 
 def _remove_file(path: str) -> None:

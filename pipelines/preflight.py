@@ -79,7 +79,7 @@ def inspect_inputs(recipe: Recipe, settings: Settings, claim: Claim) -> Inputs:
         InputError: nothing found, twins, an input in the output or the temporary folder, headers
             that differ.
     """
-    _refuse_overlap(recipe, settings)
+    _refuse_overlap(recipe, settings, claim)
     files = list_sources(recipe.sources)
     _refuse_inputs_in_output(settings, files, claim)
     separator = ord(recipe.separator)
@@ -110,8 +110,16 @@ def require_local(recipe: Recipe, settings: Settings) -> None:
             raise UsageError(f"{flag}={url}: expected a local path, the only kind supported yet")
 
 
-def _refuse_overlap(recipe: Recipe, settings: Settings) -> None:
+def _refuse_overlap(recipe: Recipe, settings: Settings, claim: Claim) -> None:
     """Raise InputError where what is written would lie inside an input, and be read as one."""
+    output = os.path.realpath(storage.local_path(settings.output))
+    for pattern in (pattern for patterns in recipe.sources.values() for pattern in patterns):
+        path = os.path.realpath(storage.local_path(pattern))
+        if _is_below(path, output) and not _is_below(path, os.path.realpath(claim.spill)):
+            raise InputError(
+                f"--input={pattern} lies inside --output={settings.output}, which is for what is "
+                "written; choose another folder"
+            )
     written = {"--output": settings.output, "--temp_location": settings.temp_location}
     for flag, value in written.items():
         if value is None:

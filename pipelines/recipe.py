@@ -74,7 +74,7 @@ def parse_sources(value: Any) -> Any:
         match = _SOURCE.fullmatch(pattern)
         name, rest = (match[1], match[2]) if match else (DEFAULT_SOURCE, pattern)
         if not rest:
-            raise ValueError("expected a path or pattern, got an empty one")
+            raise UsageError(f"--input={pattern}: expected a path or pattern, got an empty one")
         sources.setdefault(name, []).append(rest)
     return sources
 

@@ -218,6 +218,7 @@ def _execute(job: Job, beam_flags: Sequence[str]) -> int:
                 log_file=log_file,
                 beam_flags=beam_flags,
                 tick=watch.tick,
+                give_up=claim.give_up,
             )
         except DovetailError as error:
             if isinstance(error, DataError):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -53,24 +55,31 @@ def read_manifest(folder: str) -> Manifest:
             "dataset"
         ) from None
     try:
-        manifest = Manifest.model_validate_json(text)
-    except ValidationError as error:
+        content = json.loads(text)
+        if isinstance(content, dict) and content.get("format") == "dovetail-manifest":
+            _require_versions(content, url)  # first: another version may have other fields
+        manifest = Manifest.model_validate(content)
+    except ValueError as error:
+        if not isinstance(error, ValidationError):
+            raise DataError(f"{url}: not a manifest that can be read: {error}") from None
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
         raise DataError(
             f"{url}: not a manifest that can be read: {where}: {first['msg']}"
         ) from None
-    if manifest.order_version != ORDER_VERSION:
-        raise DataError(
-            f"{url}: expected order version {ORDER_VERSION}, got {manifest.order_version}; use the "
-            f"Dovetail that wrote it ({manifest.versions.get('dovetail')})"
-        )
-    if manifest.format_version != FORMAT_VERSION:
-        raise DataError(
-            f"{url}: expected format version {FORMAT_VERSION}, got {manifest.format_version}; use the "
-            f"Dovetail that wrote it ({manifest.versions.get('dovetail')})"
-        )
     return manifest
+
+
+def _require_versions(content: dict[str, Any], url: str) -> None:
+    expected = {"format_version": FORMAT_VERSION, "order_version": ORDER_VERSION}
+    for name, version in expected.items():
+        if content.get(name) != version:
+            versions = content.get("versions")
+            writer = versions.get("dovetail") if isinstance(versions, dict) else None
+            raise DataError(
+                f"{url}: expected {name.replace('_', ' ')} {version}, got {content.get(name)}; use "
+                f"the Dovetail that wrote it ({writer})"
+            )
 
 
 def verify(folder: str) -> tuple[Manifest, list[str]]:
@@ -161,8 +170,18 @@ def _check_sums(manifest: Manifest) -> list[str]:
         problems.append("manifest: its shards' records don't add up to its total")
     if sum(s.bytes for s in shards) != manifest.bytes:
         problems.append("manifest: its shards' bytes don't add up to its total")
+    for number, shard in enumerate(shards):
+        if not layout.is_shard_path(shard.path, number=number, of=len(shards)):
+            problems.append(
+                f"manifest: {shard.path} stands at place {number} of {len(shards)}, counted from 0"
+            )
     total = Digest()
     for source in manifest.sources:
+        problems += [
+            f"manifest: {source.name}: {file.name}: two different numbers of records"
+            for file in source.files
+            if file.records != file.digest.records
+        ]
         files = Digest.total(Digest.from_json(f.digest.model_dump()) for f in source.files)
         mine = Digest.from_json(source.digest.model_dump())
         if files != mine:

@@ -77,6 +77,7 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
                 | "Group" >> beam.GroupByKey()
                 | "Hold" >> beam.MapTuple(_hold).with_output_types(tuple[int, BlockGroup])
             )
+        storage.make_folder(self.folder)  # not by the workers: a late one would make it anew
         spilled = runs | "SpillRuns" >> beam.ParDo(_SpillRuns(self)).with_output_types(
             tuple[int, bytes]
         )

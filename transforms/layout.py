@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 
 from transforms import storage
 from transforms.errors import RunError
@@ -20,9 +21,19 @@ EXTENSION = re.compile(r"\.[A-Za-z0-9]+")
 _SHARD = re.compile(SPLIT_NAME.pattern + r"-\d{5,}-of-\d{5,}(\.[A-Za-z0-9]+)*")
 
 
+publishing = threading.Lock()
+"""Held while a run checks that it owns its output and publishes there, and while it gives it up."""
+
+
 def shard_path(*, split: str, number: int, of: int, extension: str) -> str:
     """Return a shard's path below the dataset's folder, the Hugging Face hub's own naming."""
     return f"{DATA}/{split}-{number:05d}-of-{of:05d}{extension}"
+
+
+def is_shard_path(path: str, *, number: int, of: int) -> bool:
+    """Return whether a path is that of a certain shard, of any split and extension."""
+    folder, _, name = path.rpartition("/")
+    return folder == DATA and is_shard_name(name) and f"-{number:05d}-of-{of:05d}" in name
 
 
 def is_temporary(name: str) -> bool:

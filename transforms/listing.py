@@ -11,7 +11,7 @@ from typing import Any
 
 from transforms import storage
 from transforms.errors import InputError
-from transforms.layout import EXTENSION, MANIFEST
+from transforms.layout import EXTENSION, MANIFEST, MARKER
 
 _WILD = "*?["
 
@@ -81,6 +81,11 @@ def list_sources(sources: Mapping[str, Sequence[str]]) -> list[SourceFile]:
 def _expand(fs: Any, path: str, pattern: str) -> tuple[str, dict[str, dict[str, Any]]]:
     """Return a pattern's fixed folder, and info of the files that it matches, by path."""
     if fs.isdir(path):
+        if fs.exists(f"{path.rstrip('/')}/{MARKER}"):
+            raise InputError(
+                f"--input={pattern}: holds a {MARKER}: a run is writing a dataset there, or died; wait "
+                "for it, or run it again"
+            )
         listed = f"{path.rstrip('/')}/{MANIFEST}"
         if fs.exists(listed):
             return path, _shards_of(fs, path, pattern)
@@ -137,6 +142,10 @@ def _follow_links(fs: Any, found: dict[str, dict[str, Any]]) -> dict[str, dict[s
         if info.get("islink") and not fs.isfile(path):
             what = "a folder, which is not followed" if fs.isdir(path) else "nothing"
             raise InputError(f"{path}: a symbolic link to {what}; give it an --input of its own")
+        if not (info["type"] == "file" or info.get("islink")):
+            raise InputError(
+                f"{path}: expected a file, it is a pipe, a socket or a device; move it"
+            )
     return files
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from transforms.errors import DataError, LosslessError
 from transforms.kernels import blocks
@@ -29,9 +29,9 @@ class _Part(BaseModel):
 class DigestEntry(_Part):
     """A digest: records, their bytes without line ends, and two 64-bit sums as 32 hex digits."""
 
-    records: int
-    bytes: int
-    hash: str
+    records: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+    hash: str = Field(pattern=r"^[0-9a-f]{32}$")
 
 
 class FileEntry(_Part):
@@ -57,7 +57,7 @@ class ShardEntry(_Part):
     path: str
     records: int
     bytes: int
-    sha256: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class Manifest(_Part):
@@ -75,8 +75,8 @@ class Manifest(_Part):
     bytes: int
     digest: DigestEntry
     recipe: dict[str, Any]
-    separator: int
-    header_bytes: int
+    separator: int = Field(ge=0, le=255)
+    header_bytes: int = Field(ge=0)
     shards: list[ShardEntry]
     sources: list[SourceEntry]
     versions: dict[str, str]

@@ -63,12 +63,17 @@ def open_read(url: str) -> io.RawIOBase | BinaryIO:
 
 
 def open_write(url: str) -> io.RawIOBase | BinaryIO:
-    """Open a new file for writing; missing local folders are made."""
+    """Open a new file for writing, in a folder that is there."""
     fs, path = filesystem(url)
     if isinstance(fs, LocalFileSystem):
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         return open(path, "wb", buffering=0)
     return cast(BinaryIO, fs.open(path, "wb"))
+
+
+def make_folder(url: str) -> None:
+    """Make a folder that isn't there yet, where the storage has such things."""
+    fs, path = filesystem(url)
+    fs.makedirs(path, exist_ok=True)
 
 
 def write_all(file: io.RawIOBase | BinaryIO, data: Any) -> int:

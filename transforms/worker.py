@@ -39,8 +39,8 @@ def _follow(pid: int) -> None:
     os._exit(1)
 
 
-def main(launcher: str) -> None:
-    """Be Beam's worker process, under watch from its first moment on."""
+def main(launcher: str, token: str) -> None:
+    """Be Beam's worker process, under watch from its first moment on; the token is its run's."""
     follow_launcher(int(launcher))
     runpy.run_module("apache_beam.runners.worker.sdk_worker_main", run_name="__main__")
 

@@ -69,7 +69,10 @@ class _Write(beam.DoFn):  # type: ignore[misc]
         self._config = config
 
     def setup(self) -> None:
-        follow_launcher(self._config.launcher)
+        config = self._config
+        follow_launcher(config.launcher)
+        if not config.run_id:  # else whoever owns the output has made it, and may take it away
+            storage.make_folder(storage.join(config.output, layout.TEMPORARY))
 
     def process(self, shard: Shard) -> Iterator[ShardReport]:
         config = self._config
@@ -207,6 +210,7 @@ def _write_manifest(
 
 def _publish(temporary: str, output: str, path: str, *, run_id: str) -> None:
     """Rename a finished file to its place, as long as the output is still this run's."""
-    if run_id:
-        layout.require_marker(output, run_id)
-    storage.rename(temporary, storage.join(output, path))
+    with layout.publishing:
+        if run_id:
+            layout.require_marker(output, run_id)
+        storage.rename(temporary, storage.join(output, path))

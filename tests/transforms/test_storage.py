@@ -24,6 +24,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def write(url: str, data: bytes) -> None:
+    storage.make_folder(url.rpartition("/")[0])
     with storage.open_write(url) as file:
         storage.write_all(file, data)
 
@@ -33,10 +34,16 @@ def read(url: str) -> bytes:
         return file.read() or b""
 
 
-def test_what_is_written_is_read_in_folders_that_were_not_there(folder: str) -> None:
+def test_what_is_written_is_read(folder: str) -> None:
     url = storage.join(folder, "deeper", "a b é.txt")
     write(url, b"content")
     assert read(url) == b"content"
+
+
+def test_writing_makes_no_folder_that_somebody_took_away(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        storage.open_write(f"{tmp_path}/gone/x")
+    assert not (tmp_path / "gone").exists()
 
 
 @pytest.mark.parametrize(
@@ -56,6 +63,8 @@ def test_rename_replaces_what_is_there(folder: str) -> None:
     write(new, b"before")
     write(old, b"after")
     storage.rename(old, new)
+    storage.rename(new, (moved := storage.join(folder, "deeper", "new")))
+    storage.rename(moved, new)
     assert read(new) == b"after"
     with pytest.raises(FileNotFoundError):
         read(old)
@@ -169,7 +178,7 @@ def test_a_hole_gives_the_range_back_and_leaves_the_rest(tmp_path: Path) -> None
 
 
 def test_a_hole_somewhere_else_than_on_our_disks_does_nothing() -> None:
-    url = f"memory://{uuid.uuid4().hex}"
+    url = f"memory://{uuid.uuid4().hex}/x"
     write(url, b"abc")
     storage.punch_hole(url, 0, 3)
     assert read(url) == b"abc"

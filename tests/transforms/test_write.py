@@ -154,6 +154,7 @@ def test_each_shard_has_the_header_on_top(tmp_path: Path) -> None:
 def test_a_run_that_lost_its_marker_publishes_nothing(tmp_path: Path, owner: str | None) -> None:
     if owner is not None:
         (tmp_path / layout.MARKER).write_text(owner)
+    (tmp_path / "_tmp-mine").mkdir()
     error = caught(lambda root: dataset(root, tmp_path, run_id="mine"))
     assert isinstance(error, RunError)
     assert "this run (mine) no longer owns the output" in str(error)
@@ -172,6 +173,7 @@ def test_a_run_that_loses_its_marker_before_the_end_publishes_no_manifest(
         return write(*args, **options)
 
     monkeypatch.setattr("transforms.write.make_manifest", late)
+    (tmp_path / "_tmp-mine").mkdir()
     error = caught(lambda root: dataset(root, tmp_path, run_id="mine"))
     assert "belongs to next now" in str(error)
     assert "manifest.json" not in published(tmp_path)
@@ -179,6 +181,7 @@ def test_a_run_that_loses_its_marker_before_the_end_publishes_no_manifest(
 
 def test_with_its_marker_a_run_publishes(tmp_path: Path) -> None:
     (tmp_path / layout.MARKER).write_text('{"id": "mine"}')
+    (tmp_path / "_tmp-mine").mkdir()
     run(lambda root: dataset(root, tmp_path, run_id="mine"))
     assert len(published(tmp_path)) == 4
 
@@ -375,7 +378,8 @@ def test_records_that_do_not_end_in_the_separator_are_refused(line_end: bytes) -
 # ---- the manifest's own checks ----
 
 REPORTS = [
-    ShardReport(i, 3, f"data/{i}", 20, 1, "", digests_of(ORDER[i::3], sources=2)) for i in range(3)
+    ShardReport(i, 3, f"data/{i}", 20, 1, "0" * 64, digests_of(ORDER[i::3], sources=2))
+    for i in range(3)
 ]
 
 
@@ -401,7 +405,7 @@ def test_shards_may_report_in_any_order() -> None:
 
 
 # an empty one, whose digest no sum would miss
-EMPTY = ShardReport(3, 4, "data/3", 0, 0, "", [Digest(), Digest()])
+EMPTY = ShardReport(3, 4, "data/3", 0, 0, "0" * 64, [Digest(), Digest()])
 OF_4 = [replace(report, of=4) for report in REPORTS]
 
 
@@ -458,7 +462,7 @@ def test_every_byte_of_a_file_must_be_accounted_for(size: int, fits: bool) -> No
         digests_of([Row(0, b"x")]),
     )
     spans = [SpanReport(file, first[0], 3, 1), SpanReport(file, second[0], 0, 0)]
-    shard = ShardReport(0, 1, "data/0", 4, 10, "", [first[0] + second[0], Digest()])
+    shard = ShardReport(0, 1, "data/0", 4, 10, "0" * 64, [first[0] + second[0], Digest()])
     if fits:
         assert manifest([shard], spans).sources[0].files[0].records == 4
     else:
