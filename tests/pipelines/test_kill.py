@@ -43,7 +43,7 @@ class Undisturbed(NamedTuple):
 class Attempt:
     """A run in a process of its own, whose processes are known by a variable they inherit."""
 
-    def __init__(self, corpus: Path, folder: Path, *, workers: int = 2) -> None:
+    def __init__(self, corpus: Path, folder: Path, *flags: str, workers: int = 2) -> None:
         self.folder, self._tag = folder, uuid.uuid4().hex
         self.begin = time.monotonic()
         self.log = folder.parent / "stderr"
@@ -57,6 +57,7 @@ class Attempt:
                     f"--output={folder}",
                     "--num_shards=6",
                     f"--direct_num_workers={workers}",
+                    *flags,
                 ],
                 env={**environment(), TAG: self._tag},
                 stderr=log,
@@ -139,10 +140,11 @@ def test_a_killed_launcher_leaves_nothing_or_all_and_the_next_run_makes_it_good(
         attempt.process.wait()
         require_whole_or_nothing(folder)
         require_end(attempt, 5)
-        if require_whole_or_nothing(folder):
-            finished += 1
-            _remove(folder)
-        again = Attempt(undisturbed.corpus, folder, workers=1)
+        whole = require_whole_or_nothing(folder)
+        finished += whole
+        again = Attempt(
+            undisturbed.corpus, folder, *(["--overwrite"] if whole else []), workers=1
+        )
         assert again.process.wait(120) == 0, again.stderr()
         assert read_shards(folder) == undisturbed.shards
         require_nothing_but(folder, "out")
@@ -205,7 +207,7 @@ def test_an_interrupted_run_clears_up_after_itself(
         attempt.process.send_signal(sent)
         code = attempt.process.wait(30)
         require_end(attempt, 2)
-        if code == 130:
+        if code == 128 + sent:
             assert attempt.stderr().splitlines()[-1].startswith("stopped")
             require_nothing_but(folder)
         else:  # it was done with its work, though perhaps not yet gone
