@@ -2,49 +2,41 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import secrets
-import shlex
-import sys
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import psutil
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.portability.api import endpoints_pb2
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from apache_beam.transforms.environments import SubprocessSDKEnvironment
+from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
+    GrpcWorkerHandler,
+    WorkerHandler,
+)
+from apache_beam.transforms.environments import Environment, python_sdk_capabilities
+from google.protobuf import json_format, text_format
 
-import transforms
+from pipelines.workers import WorkerProcesses, wait_or_kill
 from transforms.errors import RunError, WorkerError, from_traceback
 from transforms.kernels.plan import Workers
 
 _GRACE = 3.0  # seconds in which a pipeline may end by itself after a worker did
 _LAST_WORK = 10.0  # seconds in which threads may come to notice that the run was given up
-_BEAM_THREADS = ("beam_control", "run_worker")
-_DEATH = "Worker subprocess exited with return code "
+_URN = "dovetail:local_worker:v1"
+_GONE = "its worker process is gone"
 _LAST_LINE = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b[^\n]*", re.MULTILINE)
 
-WORKER_ENVIRONMENT = {
-    # a folder of the user's called `pipelines` or `transforms` must not shadow ours
-    "PYTHONSAFEPATH": "1",
-    # freed buffers of a run serve the next one: fresh ones cost page faults, a third of the time
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
-    "MIMALLOC_PURGE_DELAY": "10000",
-}
+_runs: dict[bytes, WorkerProcesses] = {}
 
 
 def run_local(
     build: Callable[[beam.Pipeline], Any],
     *,
     workers: Workers,
-    log_file: Path,
+    processes: WorkerProcesses | None = None,
     beam_flags: Sequence[str] = (),
     tick: Callable[[], None] = lambda: None,
     give_up: Callable[[], None] = lambda: None,
@@ -53,8 +45,8 @@ def run_local(
 
     Args:
         build: adds the transforms to a pipeline.
-        workers: how many, in how many processes.
-        log_file: takes what worker processes print.
+        workers: how many.
+        processes: that do the work; without them it is done in this process, by threads.
         beam_flags: the user's own, for Beam.
         tick: is called about four times a second meanwhile.
         give_up: is called where the run shall end before its end; work on threads then ends soon.
@@ -63,9 +55,10 @@ def run_local(
         DovetailError: what a worker raised, once; WorkerError where a worker process died.
     """
     options = PipelineOptions(list(beam_flags), direct_num_workers=workers.count)
-    token = secrets.token_hex(8)  # tells this run's workers from other processes
-    if workers.processes:
-        runner = FnApiRunner(default_environment=_subprocess_environment(log_file, token))
+    key = secrets.token_bytes(8)
+    if processes is not None:
+        _runs[key] = processes
+        runner = FnApiRunner(default_environment=_LocalEnvironment(key))
     else:
         if workers.count > 1:
             options = PipelineOptions(
@@ -87,85 +80,89 @@ def run_local(
         finally:
             ended.set()
 
-    with _WorkerDeaths() as deaths:
-        # its own thread: FnApiRunner waits for ever for a worker that was killed
+    deaths: list[int] = []
+    with _Quiet():
+        # its own thread, so that this one can watch, and end it all
         threading.Thread(target=work, name="pipeline", daemon=True).start()
         try:
             while not ended.wait(0.25):
                 tick()
-                if deaths.codes and not ended.wait(_GRACE):
+                deaths = processes.deaths() if processes is not None else []
+                if deaths and not ended.wait(_GRACE):
                     break
         finally:
-            if not ended.is_set():
+            if given_up := not ended.is_set():
                 give_up()
-            if not workers.processes:
-                ended.wait(_LAST_WORK)
-            elif not ended.is_set() or raised:
-                _kill_workers(token)
-                # Beam may be just starting another one
-                for _ in range(int(_GRACE / 0.1)):
-                    if ended.wait(0.1):
-                        break
-                    _kill_workers(token)
-                _kill_workers(token)
+            if processes is not None and (not ended.is_set() or raised):
+                deaths = deaths or processes.deaths()  # those that weren't our doing
+                processes.kill()
+            ended.wait(_LAST_WORK)
+            _runs.pop(key, None)
     if raised:
-        raise _translate(raised[0], deaths.codes) from raised[0]
-    if deaths.codes:
-        raise _worker_died(deaths.codes[0])
+        raise _translate(raised[0], deaths) from raised[0]
+    if given_up:
+        raise _worker_died(deaths[0])
 
 
-def _subprocess_environment(log_file: Path, token: str) -> SubprocessSDKEnvironment:
-    paths = [str(Path(transforms.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
-    variables = {**WORKER_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    words = [
-        "exec",
-        "env",
-        *(f"{name}={value}" for name, value in variables.items()),
-        sys.executable,
-        "-m",
-        "transforms.worker",
-        str(os.getpid()),
-        token,
-    ]
-    command = f"{shlex.join(words)} >>{shlex.quote(str(log_file))} 2>&1"
-    return SubprocessSDKEnvironment.from_command_string(command_string=command)
+@Environment.register_urn(_URN, bytes)
+class _LocalEnvironment(Environment):  # type: ignore[misc]  # Beam's classes are untyped
+    """Says in the pipeline's graph that work is done by the processes of a run."""
+
+    def __init__(self, key: bytes, *args: Any) -> None:
+        super().__init__(*(args or (python_sdk_capabilities(),)))
+        self.key = key
+
+    def to_runner_api_parameter(self, context: Any) -> tuple[str, bytes]:
+        return _URN, self.key
+
+    @staticmethod
+    def from_runner_api_parameter(key: bytes, *args: Any) -> _LocalEnvironment:
+        return _LocalEnvironment(key, *args[:-1])  # the last one is the context
 
 
-class _WorkerDeaths:
-    """Hears of worker processes that end badly, which Beam reports in a thread of its own only."""
+@WorkerHandler.register_environment(_URN, bytes)
+class _LocalHandler(GrpcWorkerHandler):  # type: ignore[misc]
+    """Stands between FnApiRunner and one process."""
 
-    def __init__(self) -> None:
-        self.codes: list[int] = []
+    def __init__(self, key: bytes, *args: Any) -> None:
+        super().__init__(*args)
+        self._processes = _runs[key]
 
-    def __enter__(self) -> _WorkerDeaths:
+    def start_worker(self) -> None:
+        control = endpoints_pb2.ApiServiceDescriptor(url=self.control_address)
+        options = self.provision_info.provision_info.pipeline_options
+        self._process = self._processes.hand_out(
+            {
+                "CONTROL_API_SERVICE_DESCRIPTOR": text_format.MessageToString(control),
+                "PIPELINE_OPTIONS": json_format.MessageToJson(options),
+                "WORKER_ID": self.worker_id,
+            }
+        )
+        threading.Thread(target=self._watch, name="watch-worker", daemon=True).start()
+
+    def _watch(self) -> None:
+        """Let the runner go on when its worker is gone: by itself it waits for ever."""
+        if self._process.wait():
+            self.control_conn.abort(RuntimeError(_GONE))
+
+    def stop_worker(self) -> None:
+        wait_or_kill(self._process)
+
+
+class _Quiet:
+    """Keeps what Beam's and gRPC's threads say of workers that are gone off the terminal."""
+
+    def __enter__(self) -> None:
         self._before = threading.excepthook
         threading.excepthook = self._hear
-        return self
 
     def __exit__(self, *_: object) -> None:
         threading.excepthook = self._before
 
     def _hear(self, args: threading.ExceptHookArgs) -> None:
-        text = str(args.exc_value)
-        if text.startswith(_DEATH):
-            self.codes.append(int(text.removeprefix(_DEATH)))
-        elif not self._follows_a_death(args):
-            self._before(args)
-
-    def _follows_a_death(self, args: threading.ExceptHookArgs) -> bool:
-        """Tell the tracebacks of Beam's and gRPC's threads when a worker is gone."""
         thread = args.thread.name if args.thread else ""
-        return thread.startswith(_BEAM_THREADS) or args.exc_type.__module__.startswith("grpc")
-
-
-def _kill_workers(token: str) -> None:
-    mine = []
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if any(token in word for word in child.cmdline()):
-                child.kill()
-                mine.append(child)
-    psutil.wait_procs(mine, timeout=_GRACE)
+        if not (thread.startswith("beam_control") or args.exc_type.__module__.startswith("grpc")):
+            self._before(args)
 
 
 def _translate(error: BaseException, death_codes: list[int]) -> BaseException:

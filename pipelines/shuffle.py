@@ -25,6 +25,7 @@ from pipelines.preflight import (
     spool_stdin,
 )
 from pipelines.recipe import Recipe, Settings, validate
+from pipelines.workers import WorkerProcesses
 from transforms import layout
 from transforms.errors import DataError, DovetailError, UsageError
 from transforms.kernels.plan import Plan, Workers, make_plan
@@ -195,7 +196,6 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
 
 def _execute(job: Job, beam_flags: Sequence[str]) -> int:
     """Run the pipeline; return the peak of memory. A failure leaves its log, and names it."""
-    from pipelines.local import run_local
     from pipelines.watch import Watch, tree_memory
 
     claim = job.claim
@@ -212,10 +212,16 @@ def _execute(job: Job, beam_flags: Sequence[str]) -> int:
         if threads:  # Beam prints their tracebacks to standard error itself
             stack.enter_context(contextlib.redirect_stderr(stack.enter_context(log_file.open("a"))))
         try:
+            processes = None
+            if job.workers.processes:
+                processes = WorkerProcesses(job.workers.processes, log_file=log_file)
+                stack.enter_context(processes)
+            from pipelines.local import run_local  # imports Beam, while the workers do
+
             run_local(
                 lambda root: build(root, job),
                 workers=job.workers,
-                log_file=log_file,
+                processes=processes,
                 beam_flags=beam_flags,
                 tick=watch.tick,
                 give_up=claim.give_up,

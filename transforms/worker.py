@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
-import runpy
+import signal
 import sys
 import threading
 import time
@@ -39,10 +41,26 @@ def _follow(pid: int) -> None:
     os._exit(1)
 
 
-def main(launcher: str, token: str) -> None:
-    """Be Beam's worker process, under watch from its first moment on; the token is its run's."""
+def main(launcher: str) -> None:
+    """Be Beam's worker process, under watch from its first moment on.
+
+    All that takes time is imported before a line with environment variables is awaited.
+    """
     follow_launcher(int(launcher))
-    runpy.run_module("apache_beam.runners.worker.sdk_worker_main", run_name="__main__")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the launcher, which then ends us
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    from apache_beam.runners.worker import sdk_worker_main
+
+    import transforms.exchange
+    import transforms.partition
+    import transforms.read
+    import transforms.shuffle
+    import transforms.write  # noqa: F401
+
+    line = sys.stdin.readline()
+    if line:  # else the launcher doesn't need us
+        os.environ.update(json.loads(line))
+        sdk_worker_main.main([])
 
 
 if __name__ == "__main__":

@@ -142,9 +142,7 @@ def test_a_killed_launcher_leaves_nothing_or_all_and_the_next_run_makes_it_good(
         require_end(attempt, 5)
         whole = require_whole_or_nothing(folder)
         finished += whole
-        again = Attempt(
-            undisturbed.corpus, folder, *(["--overwrite"] if whole else []), workers=1
-        )
+        again = Attempt(undisturbed.corpus, folder, *(["--overwrite"] if whole else []), workers=1)
         assert again.process.wait(120) == 0, again.stderr()
         assert read_shards(folder) == undisturbed.shards
         require_nothing_but(folder, "out")
