@@ -128,7 +128,7 @@ class Recipe(_Model):
     num_shards: int | None = _flag(
         None,
         _OUTPUT,
-        "how many shards; by default one per 256 MiB of input",
+        "how many shards; by default one per 256 MiB of input, rounded up to 1, 2 or a multiple of 4",
         metavar="N",
         ge=1,
         le=100_000,

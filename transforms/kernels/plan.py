@@ -117,8 +117,13 @@ class Plan:
 
 
 def count_shards(input_bytes: int) -> int:
-    """Return the default number of shards: input bytes over 256 MiB, rounded up, one at least."""
-    return max(1, math.ceil(input_bytes / SHARD_BYTES))
+    """Return the default number of shards: input bytes over 256 MiB, rounded up to 1, 2 or 4k.
+
+    Workers that write them, and trainers that read them, come in such numbers: with 15 shards one
+    of two would stand idle at the end.
+    """
+    shards = max(1, math.ceil(input_bytes / SHARD_BYTES))
+    return shards if shards <= 2 else math.ceil(shards / 4) * 4
 
 
 def make_plan(
@@ -135,7 +140,7 @@ def make_plan(
     Args:
         input_bytes: of all sources together.
         workers: who does it, and with how much memory.
-        num_shards: asked for; by default one per 256 MiB.
+        num_shards: asked for; by default ``count_shards``.
         shard_records: exactly this many records a shard (the last one has what is left).
         about_records: of the input, estimated.
         held_whole: a partition is held in memory whole (the ``engine`` exchange).

@@ -121,9 +121,18 @@ def test_shards_by_records_are_left_to_the_count(
 
 @pytest.mark.parametrize(
     ("input_bytes", "shards"),
-    [(0, 1), (1, 1), (SHARD_BYTES, 1), (SHARD_BYTES + 1, 2), (4 * GIB, 16), (10 * TIB, 40960)],
+    [
+        (0, 1),
+        (1, 1),
+        (SHARD_BYTES, 1),
+        (SHARD_BYTES + 1, 2),
+        (2 * SHARD_BYTES + 1, 4),
+        (15 * SHARD_BYTES, 16),
+        (4 * GIB, 16),
+        (10 * TIB, 40960),
+    ],
 )
-def test_there_is_a_shard_for_every_256_mib(input_bytes: int, shards: int) -> None:
+def test_there_is_a_shard_for_every_256_mib_and_a_round_number_of_them(input_bytes: int, shards: int) -> None:
     assert count_shards(input_bytes) == shards
 
 
