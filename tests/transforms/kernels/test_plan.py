@@ -107,7 +107,7 @@ def test_shards_depend_on_no_memory_and_no_workers(
     there = make_plan(
         input_bytes=input_bytes, workers=Workers(count, count, other), num_shards=num_shards
     )
-    wanted = num_shards or max(1, -(-input_bytes // SHARD_BYTES))
+    wanted = num_shards or count_shards(input_bytes)
     assert here.shards == there.shards == wanted
     assert here.partitions == there.partitions == wanted
 
@@ -132,7 +132,7 @@ def test_shards_by_records_are_left_to_the_count(
         (10 * TIB, 40960),
     ],
 )
-def test_there_is_a_shard_for_every_256_mib_and_a_round_number_of_them(input_bytes: int, shards: int) -> None:
+def test_shards_are_256_mib_at_most_and_a_round_number(input_bytes: int, shards: int) -> None:
     assert count_shards(input_bytes) == shards
 
 
