@@ -43,8 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(COMMANDS)}"
         print(f"error: {given[0]}: unknown command; {hint}", file=sys.stderr)
         return 2
-    module = importlib.import_module(f"pipelines.{given[0]}")
-    code: int = module.main(given[1:])
+    try:
+        module = importlib.import_module(f"pipelines.{given[0]}")
+        code: int = module.main(given[1:])
+    except KeyboardInterrupt:  # before the command could take care of it
+        print("stopped", file=sys.stderr)
+        return 130
     return code
 
 

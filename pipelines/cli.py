@@ -137,7 +137,7 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except (KeyboardInterrupt, _StoppedBySignal) as stopped:
-        print("stopped; what the run had written is cleared", file=sys.stderr)
+        print("stopped", file=sys.stderr)
         return 128 + (stopped.number if isinstance(stopped, _StoppedBySignal) else signal.SIGINT)
     except Exception as error:
         if debug:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -98,6 +99,7 @@ def run_local(
                 processes.kill()
             ended.wait(_LAST_WORK)
             _runs.pop(key, None)
+            shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)  # Beam does after success
     if raised:
         raise _translate(raised[0], deaths) from raised[0]
     if given_up:

@@ -22,7 +22,7 @@ from typing import Any
 
 from pipelines.cli import LOG
 from transforms import layout, storage
-from transforms.errors import UsageError
+from transforms.errors import RunError, UsageError
 from transforms.manifest import now
 
 _OURS = re.compile(r"dovetail-[0-9a-f]{12}(\.log)?")
@@ -119,17 +119,13 @@ def claim_output(
             raise UsageError(f"--temp_location={temp_location}: not writable: {error}") from None
         claim = Claim(folder, run_id, spill, log_file, marker, content)
         check(claim)
-        # from here on what was there is gone
-        _remove_file(
-            os.path.join(folder, layout.MANIFEST)
-        )  # first: without it nothing is a dataset
-        _remove_tree(os.path.join(folder, layout.DATA))
         try:
+            _remove_dataset(folder)  # from here on what was there is gone
             yield claim
         except BaseException:
             claim.give_up()
-            _remove_file(os.path.join(folder, layout.MANIFEST))
-            _remove_tree(os.path.join(folder, layout.DATA))
+            _remove_dataset(folder)
+            LOG.info("what the run had written to %s is cleared", output)
             raise
 
 
@@ -214,7 +210,7 @@ def check_foreign(folder: str, output: str) -> None:
 
 def _is_our_manifest(path: str) -> bool:
     with open(path, "rb") as file:
-        return b'"dovetail-manifest"' in file.read(200)
+        return layout.is_our_manifest(file.read(200))
 
 
 def _read_marker(marker: int) -> dict[str, Any] | None:
@@ -257,8 +253,18 @@ def _remove_made(folders: list[str]) -> None:
 
 def _remove_marker(folder: str) -> None:
     """Remove the marker, unless temporary files are left, which the next run will find by it."""
-    if not any(layout.is_temporary(name) for name in os.listdir(folder)):
-        _remove_file(os.path.join(folder, layout.MARKER))
+    with contextlib.suppress(FileNotFoundError):
+        if not any(layout.is_temporary(name) for name in os.listdir(folder)):
+            _remove_file(os.path.join(folder, layout.MARKER))
+
+
+def _remove_dataset(folder: str) -> None:
+    """Remove manifest and shards, the manifest first: without it nothing is a dataset."""
+    _remove_file(os.path.join(folder, layout.MANIFEST))
+    data = os.path.join(folder, layout.DATA)
+    _remove_tree(data)
+    if os.path.lexists(data):
+        raise RunError(f"{data}: can't be removed; look at who may write there")
 
 
 def _remove_tree(path: str) -> None:

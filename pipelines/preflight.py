@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import psutil
 
 from pipelines.output import Claim
 from pipelines.recipe import Recipe, Settings
-from transforms import storage
+from transforms import layout, storage
 from transforms.errors import InputError, UsageError
 from transforms.formats import lines
 from transforms.formats.lines import LineFormat
 from transforms.kernels.lines import line_offsets
 from transforms.kernels.plan import Workers, count_workers, share_memory, spill_bytes
-from transforms.listing import SourceFile, fingerprint, fixed_folder, list_sources
+from transforms.listing import SourceFile, dataset_of, fingerprint, fixed_folder, list_sources
 
 _SAMPLES, _SAMPLE_BYTES = 8, 1 << 16
 _CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -83,6 +85,11 @@ def inspect_inputs(recipe: Recipe, settings: Settings, claim: Claim) -> Inputs:
     files = list_sources(recipe.sources)
     _refuse_inputs_in_output(settings, files, claim)
     separator = ord(recipe.separator)
+    for file in files:
+        with storage.open_read(file.url) as opened:
+            _refuse_parts_of_datasets(opened, file)
+            lines.refuse_other_formats(opened, file.url)
+    _refuse_other_lines(recipe)
     header = _common_header(files, lines_=recipe.header_lines, separator=separator)
     size = sum(file.size for file in files)
     return Inputs(
@@ -102,11 +109,8 @@ def require_local(recipe: Recipe, settings: Settings) -> None:
     inputs = [("--input", url) for urls in recipe.sources.values() for url in urls]
     written = [("--output", settings.output), ("--temp_location", settings.temp_location)]
     for flag, url in [*inputs, *written]:
-        try:
-            local = url is None or storage.is_local(url)
-        except UsageError as error:
-            raise UsageError(f"{flag}={error}") from None
-        if not local:
+        # not asked of fsspec, which would want s3fs installed before we refuse it
+        if url is not None and "://" in url and not url.startswith("file://"):
             raise UsageError(f"{flag}={url}: expected a local path, the only kind supported yet")
 
 
@@ -146,6 +150,39 @@ def _refuse_inputs_in_output(settings: Settings, files: list[SourceFile], claim:
             )
 
 
+def _refuse_parts_of_datasets(opened: BinaryIO | io.RawIOBase, file: SourceFile) -> None:
+    """Raise InputError where a file isn't records but says what a dataset of ours holds."""
+    name = os.path.basename(file.url)
+    if name == layout.MARKER or (
+        name == layout.MANIFEST and layout.is_our_manifest(opened.read(200) or b"")
+    ):
+        raise InputError(
+            f"{file.url}: a dataset lies among the inputs; give its folder an --input of its own, "
+            "or patterns that leave this file out"
+        )
+    opened.seek(0)
+
+
+def _refuse_other_lines(recipe: Recipe) -> None:
+    """Raise InputError where a dataset among the inputs has another separator, or a header."""
+    for pattern in (pattern for patterns in recipe.sources.values() for pattern in patterns):
+        dataset = dataset_of(pattern)
+        if dataset is None:
+            continue
+        separator = dataset.get("separator", ord("\n"))
+        if separator != ord(recipe.separator):
+            raise InputError(
+                f"--input={pattern}: the records of this dataset end in {chr(separator)!r}, by its "
+                f"manifest; --separator is {recipe.separator!r}"
+            )
+        if bool(dataset.get("header_bytes", 0)) != bool(recipe.header_lines):
+            has = "a header" if dataset.get("header_bytes", 0) else "no header"
+            raise InputError(
+                f"--input={pattern}: the shards of this dataset have {has}, by its manifest; "
+                f"--header_lines is {recipe.header_lines}"
+            )
+
+
 def _is_below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
@@ -181,7 +218,13 @@ def choose_workers(settings: Settings, input_bytes: int) -> Workers:
     Raises:
         UsageError: flags that contradict each other, or too little memory.
     """
-    memory = settings.memory if settings.memory is not None else machine_memory() // 2
+    there = machine_memory()
+    memory = settings.memory if settings.memory is not None else there // 2
+    if memory > there:
+        raise UsageError(
+            f"--memory={memory / 2**30:.1f}GiB: this machine, or the control group, has "
+            f"{there / 2**30:.1f} GiB; give less"
+        )
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
@@ -221,9 +264,10 @@ def require_room(inputs: Inputs, settings: Settings, claim: Claim, *, spills: bo
         device = os.stat(folder).st_dev
         have = free.setdefault(device, shutil.disk_usage(folder).free)
         if need > have:
-            value = settings.output if flag == "--output" else settings.temp_location or folder
+            named = flag == "--output" or settings.temp_location is None
+            given = f"--output={settings.output}" if named else f"{flag}={settings.temp_location}"
             raise UsageError(
-                f"{flag}={value}: about {need / 1e9:.2f} GB will be written there, beside what else "
+                f"{given}: about {need / 1e9:.2f} GB will be written there, beside what else "
                 f"the run writes to that disk, and {have / 1e9:.2f} GB are free; make room or choose "
                 "another disk"
             )

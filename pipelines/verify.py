@@ -49,7 +49,7 @@ def read_manifest(folder: str) -> Manifest:
     try:
         with storage.open_read(url) as file:
             text = file.read() or b""
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise UsageError(
             f"{folder}: expected a folder with a {layout.MANIFEST}; without one there is no complete "
             "dataset"
@@ -59,7 +59,7 @@ def read_manifest(folder: str) -> Manifest:
         if isinstance(content, dict) and content.get("format") == "dovetail-manifest":
             _require_versions(content, url)  # first: another version may have other fields
         manifest = Manifest.model_validate(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         if not isinstance(error, ValidationError):
             raise DataError(f"{url}: not a manifest that can be read: {error}") from None
         first = error.errors(include_url=False)[0]
@@ -95,10 +95,13 @@ def verify(folder: str) -> tuple[Manifest, list[str]]:
         if f"{layout.DATA}/{name}" not in listed:
             problems.append(f"{layout.DATA}/{name}: extra: the manifest doesn't list it")
     shas = {shard.sha256: shard.path for shard in manifest.shards}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing releases the interpreter's lock
+    pool = ThreadPoolExecutor(os.cpu_count())  # hashing releases the interpreter's lock
+    try:
         results = list(
             pool.map(lambda shard: check_shard(folder, shard, manifest, shas), manifest.shards)
         )
+    finally:
+        pool.shutdown(cancel_futures=True)  # when interrupted: not all that is left
     total = Digest()
     for digest, problem in results:
         total += digest
@@ -122,10 +125,15 @@ def check_shard(
     """
     url = storage.join(folder, shard.path)
     total = Digest()
+    fs, path = storage.filesystem(url)
+    if fs.exists(path) and not fs.isfile(path):
+        return total, f"{shard.path}: can't be read: not a file"
     try:
         with storage.open_read(url) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
+            if manifest.header_bytes > size:
+                return total, f"{shard.path}: truncated: {size} bytes, its header has more"
             hasher = hashlib.sha256(file.read(manifest.header_bytes) or b"")
             for block in lines.read_span(
                 file,
@@ -143,13 +151,14 @@ def check_shard(
         return total, f"{shard.path}: missing"
     except OSError as error:
         return total, f"{shard.path}: can't be read: {error}"
+    differs = hasher.hexdigest() != shard.sha256
+    if differs and (other := shas.get(hasher.hexdigest())):
+        return total, f"{shard.path}: holds what {other} should hold"
     if size != shard.bytes:
         how = "truncated" if size < shard.bytes else "too long"
         return total, f"{shard.path}: {how}: {size} bytes, the manifest says {shard.bytes}"
-    if hasher.hexdigest() != shard.sha256:
-        other = shas.get(hasher.hexdigest())
-        how = f"holds what {other} should hold" if other else "its bytes differ (SHA-256)"
-        return total, f"{shard.path}: {how}"
+    if differs:
+        return total, f"{shard.path}: its bytes differ (SHA-256)"
     if total.records != shard.records:
         return total, f"{shard.path}: {total.records} records, the manifest says {shard.records}"
     return total, None
@@ -170,6 +179,9 @@ def _check_sums(manifest: Manifest) -> list[str]:
         problems.append("manifest: its shards' records don't add up to its total")
     if sum(s.bytes for s in shards) != manifest.bytes:
         problems.append("manifest: its shards' bytes don't add up to its total")
+    for name in ("seed", "epoch"):
+        if manifest.recipe.get(name, getattr(manifest, name)) != getattr(manifest, name):
+            problems.append(f"manifest: its {name} is not that of its recipe")
     for number, shard in enumerate(shards):
         if not layout.is_shard_path(shard.path, number=number, of=len(shards)):
             problems.append(

@@ -36,6 +36,11 @@ def is_shard_path(path: str, *, number: int, of: int) -> bool:
     return folder == DATA and is_shard_name(name) and f"-{number:05d}-of-{of:05d}" in name
 
 
+def is_our_manifest(head: bytes) -> bool:
+    """Return whether a file called as MANIFEST that begins so is one."""
+    return b'"dovetail-manifest"' in head
+
+
 def is_temporary(name: str) -> bool:
     """Return whether a name is that of a run's temporary folder below its output."""
     return _TEMPORARY.fullmatch(name) is not None

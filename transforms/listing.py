@@ -11,7 +11,7 @@ from typing import Any
 
 from transforms import storage
 from transforms.errors import InputError
-from transforms.layout import EXTENSION, MANIFEST, MARKER
+from transforms.layout import EXTENSION, MANIFEST, MARKER, is_shard_path
 
 _WILD = "*?["
 
@@ -52,10 +52,7 @@ def list_source(source: str, patterns: Sequence[str]) -> list[SourceFile]:
         fs, path = storage.filesystem(pattern)
         folder, matches = _expand(fs, path, pattern)
         if not matches:
-            raise InputError(
-                f"--input={pattern}: no file matches; check the path, and quote patterns so that "
-                "the shell leaves them alone"
-            )
+            raise InputError(f"--input={pattern}: {_why_nothing(fs, path, source, pattern)}")
         folders.append(folder)
         found |= {fs.unstrip_protocol(match): (match, info) for match, info in matches.items()}
     root = os.path.commonpath(folders) if len(folders) > 1 else folders[0]
@@ -96,21 +93,54 @@ def _expand(fs: Any, path: str, pattern: str) -> tuple[str, dict[str, dict[str, 
         return os.path.dirname(path), {path: fs.info(path)} if fs.isfile(path) else {}
     wild = min(path.index(mark) for mark in _WILD if mark in path)
     folder = os.path.dirname(path[:wild])
-    return folder, _follow_links(fs, fs.glob(path, detail=True))
+    found = fs.glob(path, detail=True)
+    if "/." not in path[len(folder) :]:  # as a shell: only a dot finds a dot
+        found = {p: info for p, info in found.items() if not _hidden(os.path.relpath(p, folder))}
+    return folder, _follow_links(fs, found)
+
+
+def _why_nothing(fs: Any, path: str, source: str, pattern: str) -> str:
+    if fs.exists(path) and not fs.isdir(path):
+        return "no file matches: it is a pipe or a device; read standard input with --input=-"
+    if fs.isdir(path):
+        return "no file matches: the folder holds none whose name doesn't begin with a dot"
+    if storage.filesystem(f"{source}={pattern}")[0].exists(f"{source}={pattern}"):
+        return f"no file matches; for the file {source}={pattern} give ./{source}={pattern}"
+    return "no file matches; check the path, and quote patterns so that the shell leaves them alone"
 
 
 def _shards_of(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
     """Return info of the shards that a dataset's manifest lists, by path."""
     try:
         manifest = json.loads(fs.cat_file(f"{folder.rstrip('/')}/{MANIFEST}"))
-        paths = [f"{folder.rstrip('/')}/{shard['path']}" for shard in manifest["shards"]]
-        return {path: fs.info(path) for path in paths}
+        found = {}
+        shards = manifest["shards"]
+        for number, shard in enumerate(shards):
+            if not is_shard_path(shard["path"], number=number, of=len(shards)):
+                raise ValueError(f"{shard['path']} is not the path of shard {number}")
+            path = f"{folder.rstrip('/')}/{shard['path']}"
+            found[path] = fs.info(path)
+            if found[path]["size"] != shard["bytes"]:
+                raise ValueError(
+                    f"{shard['path']} has {found[path]['size']} bytes, expected {shard['bytes']}"
+                )
+        return found
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"--input={pattern}: {folder} holds a {MANIFEST}, but the dataset can't be read: "
-            f"{type(error).__name__}: {error}; give a pattern of files (as in {folder}/*) to read "
-            "the folder as plain files"
+            f"{type(error).__name__}: {error}; give a pattern of files (as in {folder}/data/*) to "
+            "read them as plain files"
         ) from None
+
+
+def dataset_of(pattern: str) -> dict[str, Any] | None:
+    """Return the manifest where a pattern is a folder with a dataset of ours."""
+    fs, path = storage.filesystem(pattern)
+    listed = f"{path.rstrip('/')}/{MANIFEST}"
+    if not fs.isdir(path) or not fs.exists(listed):
+        return None
+    found = json.loads(fs.cat_file(listed))
+    return found if isinstance(found, dict) else None
 
 
 def fixed_folder(pattern: str) -> str | None:

@@ -119,7 +119,7 @@ class _ReadSpans(beam.DoFn):  # type: ignore[misc]
         check_unchanged(file)
         with storage.open_read(file.url) as opened:
             if span.start == 0:
-                lines.refuse_other_formats(opened.read(16) or b"", file.url)
+                lines.refuse_other_formats(opened, file.url)
             for block in lines.read_span(
                 opened,
                 name=file.url,

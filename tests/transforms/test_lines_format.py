@@ -179,15 +179,15 @@ def test_a_record_that_never_ends_is_refused_before_it_is_read_whole() -> None:
     ],
 )
 def test_files_of_another_format_are_refused_by_its_name(head: bytes, name: str) -> None:
-    with pytest.raises(DataError, match=f"^some/file: .* first bytes are those of {name};"):
-        lines.refuse_other_formats(head, "some/file")
+    with pytest.raises(InputError, match=f"^some/file: .* first bytes are those of {name};"):
+        lines.refuse_other_formats(io.BytesIO(head), "some/file")
 
 
 @pytest.mark.parametrize(
     "head", [b"", b"\x1f", b"B", b"PAR", b"{}\n", b"x\x1f\x8b", b"\xef\xbb\xbf"]
 )
 def test_lines_are_not_taken_for_another_format(head: bytes) -> None:
-    lines.refuse_other_formats(head, "some/file")
+    lines.refuse_other_formats(io.BytesIO(head), "some/file")
 
 
 @pytest.mark.parametrize("kind", [io.BytesIO, Trickle])

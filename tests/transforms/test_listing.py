@@ -199,21 +199,42 @@ def test_brackets_that_name_a_file_are_no_glob(tmp_path: Path) -> None:
 def test_a_folder_with_a_manifest_gives_only_the_shards_that_it_lists(tmp_path: Path) -> None:
     listed = ["data/train-00000-of-00002.txt", "data/train-00001-of-00002.txt"]
     plant(tmp_path, *listed, "data/stray.txt", "_tmp-1/x.txt", "README.txt")
-    manifest = {"shards": [{"path": path} for path in listed]}
+    sizes = [(tmp_path / path).stat().st_size for path in listed]
+    manifest = {"shards": [{"path": p, "bytes": n} for p, n in zip(listed, sizes, strict=True)]}
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     assert names(tmp_path, "") == listed
 
 
 @pytest.mark.parametrize(
     "manifest",
-    ['{"shards": [{"path": "data/gone.txt"}]}', '{"name": "a web page"}', "not JSON", "[]"],
-    ids=["a shard is missing", "of something else", "no JSON", "no object"],
+    [
+        '{"shards": [{"path": "data/train-00000-of-00001.txt", "bytes": 9}]}',
+        '{"shards": [{"path": "../train-00000-of-00001.txt", "bytes": 1}]}',
+        '{"name": "a web page"}',
+        "not JSON",
+        "[]",
+    ],
+    ids=["a shard is missing", "a path leads away", "of something else", "no JSON", "no object"],
 )
 def test_a_folder_with_a_broken_manifest_is_refused_by_name(tmp_path: Path, manifest: str) -> None:
     plant(tmp_path, "a.txt")
     (tmp_path / "manifest.json").write_text(manifest)
     with pytest.raises(DovetailError, match=str(tmp_path)):
         names(tmp_path, "")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*", ["a.txt", "b/c.txt"][:1]),
+        ("**", ["a.txt", "b/c.txt"]),
+        (".*", [".hid"]),
+        ("b/*", ["c.txt"]),
+    ],
+)
+def test_only_a_dot_finds_a_hidden_file(tmp_path: Path, pattern: str, expected: list[str]) -> None:
+    plant(tmp_path, "a.txt", ".hid", "b/c.txt", "b/.d/e.txt", ".f/g.txt")
+    assert names(tmp_path, pattern) == expected
 
 
 def test_twins_are_refused_and_both_named(tmp_path: Path) -> None:

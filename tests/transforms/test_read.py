@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.transforms.helpers import THREADS, Row, collect, digests_of, plain_lines
 from transforms import storage
-from transforms.errors import DataError, from_traceback
+from transforms.errors import DataError, DovetailError, from_traceback
 from transforms.formats.lines import LineFormat
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
@@ -111,8 +111,8 @@ def refused(transform: ReadRecords) -> str:
     with pytest.raises(Exception, match=r"run again|unpack") as caught:
         collect(lambda root: (root | transform).blocks)
     error = caught.value
-    ours = error if isinstance(error, DataError) else from_traceback(str(error)) or error
-    assert isinstance(ours, DataError) or "DataError" in repr(error)
+    ours = error if isinstance(error, DovetailError) else from_traceback(str(error)) or error
+    assert isinstance(ours, DovetailError)
     return str(ours)
 
 

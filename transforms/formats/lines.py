@@ -43,11 +43,12 @@ class LineFormat:
     header: bytes = b""
 
 
-def refuse_other_formats(head: bytes, name: str) -> None:
-    """Raise DataError where a file's first bytes are those of a format that isn't lines."""
+def refuse_other_formats(file: io.RawIOBase | BinaryIO, name: str) -> None:
+    """Raise InputError where a file's first bytes are those of a format that isn't lines."""
+    head = file.read(16) or b""
     for magic, format_name in MAGIC.items():
         if head.startswith(magic):
-            raise DataError(
+            raise InputError(
                 f"{name}: expected plain lines, but its first bytes are those of {format_name}; "
                 "unpack or convert the file first"
             )

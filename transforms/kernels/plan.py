@@ -150,7 +150,7 @@ def make_plan(
     """
     # a run is alive twice while it is sorted, a bucket while it is gathered, and the allocators of
     # numpy and Arrow each keep what the other could use: measured, about 3.5 times its size
-    most = min(workers.payload // 4, GIB)
+    most = min(workers.payload // 5, GIB)
     # large enough that segments (run * bucket / input) stay over 1 MiB, no larger: caches are small
     wanted = max(math.isqrt(input_bytes * MIB), 64 * MIB)
     size = min(most, wanted)
