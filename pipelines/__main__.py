@@ -6,6 +6,7 @@ import difflib
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 COMMANDS = {
     "shuffle": "shuffle files of records exactly, in bounded memory",
@@ -52,5 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+def command() -> NoReturn:
+    """Be the ``dovetail`` command."""
+    code = main()
+    from pipelines.cli import leave
+
+    leave(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import logging
+import os
 import signal
 import sys
 import traceback
@@ -152,6 +154,15 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
         for number, former in signals.items():
             signal.signal(number, former)
     return 0
+
+
+def leave(code: int) -> NoReturn:
+    """End the process at once: Python takes half a second to take Beam apart."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code)
 
 
 class _StoppedBySignal(BaseException):

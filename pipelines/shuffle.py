@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.cli import LOG, make_parser, parse, run_main
+from pipelines.cli import LOG, leave, make_parser, parse, run_main
 from pipelines.output import Claim, check_output, claim_output
 from pipelines.preflight import (
     Inputs,
@@ -289,4 +289,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipelines.cli import LOG, make_parser, run_main
+from pipelines.cli import LOG, leave, make_parser, run_main
 from transforms import layout, storage
 from transforms.errors import DataError, LosslessError, UsageError
 from transforms.formats import lines
@@ -248,4 +247,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
