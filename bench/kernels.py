@@ -24,7 +24,7 @@ import common
 import numpy as np
 import pyarrow as pa
 
-from pipelines.local import WORKER_ENVIRONMENT
+from pipelines.workers import ENVIRONMENT
 from transforms.kernels import blocks, pages
 from transforms.kernels.digest import record_hashes
 from transforms.kernels.lines import line_offsets
@@ -34,7 +34,7 @@ from transforms.kernels.randomness import file_key
 Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
 YARDSTICK = "sha256"
 CALLS = {"line_offsets": 2, "record_hashes": 2}  # when reading, and again on what is written
-ALLOCATOR = {k: v for k, v in WORKER_ENVIRONMENT.items() if k != "PYTHONSAFEPATH"}
+ALLOCATOR = {k: v for k, v in ENVIRONMENT.items() if k != "PYTHONSAFEPATH"}
 PLAN = make_plan(input_bytes=4_000_000_000, workers=share_memory(common.GIB, count=2, processes=2))
 
 

@@ -12,6 +12,9 @@ import argparse
 from pathlib import Path
 
 
+_FIRST = 10**12  # an id of as many digits as the last
+
+
 def write_corpus(*, seed_file: Path, size: int, output: Path) -> int:
     """Write whole lines to ``output`` until it holds at least ``size`` bytes; return the size."""
     bodies = []
@@ -25,7 +28,7 @@ def write_corpus(*, seed_file: Path, size: int, output: Path) -> int:
     number = 0
     with output.open("wb") as sink:
         while written < size:
-            part = b"".join(b'{"id": %013d%s' % (number + i, body) for i, body in enumerate(bodies))
+            part = b"".join(b'{"id": %d%s' % (_FIRST + number + i, b) for i, b in enumerate(bodies))
             number += len(bodies)
             if written + len(part) > size:  # end after the first line that reaches the size
                 part = part[: part.index(b"\n", size - written - 1) + 1]

@@ -17,7 +17,7 @@ from pathlib import Path
 import transforms
 
 _GRACE = 5.0  # seconds in which a worker may end by itself
-_ENVIRONMENT = {
+ENVIRONMENT = {
     # a folder of the user's called `pipelines` or `transforms` must not shadow ours
     "PYTHONSAFEPATH": "1",
     # freed buffers of a run serve the next one: fresh ones cost page faults, a third of the time
@@ -47,7 +47,7 @@ class WorkerProcesses:
                     self._all.append(
                         subprocess.Popen(
                             [sys.executable, "-m", "transforms.worker", str(os.getpid())],
-                            env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": path},
+                            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": path},
                             stdin=subprocess.PIPE,
                             stdout=log,
                             stderr=log,
