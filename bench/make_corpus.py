@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-
 _FIRST = 10**12  # an id of as many digits as the last
 
 
