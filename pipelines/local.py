@@ -154,17 +154,27 @@ class _LocalHandler(GrpcWorkerHandler):  # type: ignore[misc]
 class _Quiet:
     """Keeps what Beam's and gRPC's threads say of workers that are gone off the terminal."""
 
+    _lock = threading.Lock()
+    _runs = 0  # at once: the first one takes the hook's place, the last one puts it back
+    _before: Callable[[threading.ExceptHookArgs], Any]
+
     def __enter__(self) -> None:
-        self._before = threading.excepthook
-        threading.excepthook = self._hear
+        with _Quiet._lock:
+            if not _Quiet._runs:
+                _Quiet._before, threading.excepthook = threading.excepthook, _Quiet._hear
+            _Quiet._runs += 1
 
     def __exit__(self, *_: object) -> None:
-        threading.excepthook = self._before
+        with _Quiet._lock:
+            _Quiet._runs -= 1
+            if not _Quiet._runs:
+                threading.excepthook = _Quiet._before
 
-    def _hear(self, args: threading.ExceptHookArgs) -> None:
+    @staticmethod
+    def _hear(args: threading.ExceptHookArgs) -> None:
         thread = args.thread.name if args.thread else ""
         if not (thread.startswith("beam_control") or args.exc_type.__module__.startswith("grpc")):
-            self._before(args)
+            _Quiet._before(args)
 
 
 def _translate(error: BaseException, death_codes: list[int]) -> BaseException:

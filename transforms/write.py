@@ -139,7 +139,7 @@ def _digest_lines(
             f"{len(offsets) - 1}: a record holds the separator {bytes([separator])!r} or doesn't "
             "end in it; choose another --separator"
         )
-    hash0, hash1 = record_hashes(values, offsets[:-1], offsets[1:] - 1)
+    hash0, hash1 = record_hashes(values, offsets, bytes([separator]))
     return blocks.digests_by_source(block, hash0, hash1, np.diff(offsets) - 1, sources=sources)
 
 

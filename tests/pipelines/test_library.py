@@ -120,12 +120,14 @@ def test_two_runs_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     def work(name: str) -> None:
         done[name] = run(f"--input={tmp_path / name}", f"--output={tmp_path / name}.out")
 
+    hook = threading.excepthook
     threads = [threading.Thread(target=work, args=(name,)) for name in "ab"]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
     assert sorted(done) == ["a", "b"]
+    assert threading.excepthook is hook
     for name in "ab":
         assert verify(f"{tmp_path / name}.out")[1] == []
         assert done[name].records == 3000

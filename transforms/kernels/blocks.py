@@ -62,7 +62,7 @@ def from_buffer(
         source: index of the source, for a ``source`` column.
     """
     count = len(positions)
-    hash0, hash1 = record_hashes(values, offsets[:-1], offsets[1:] - len(line_end))
+    hash0, hash1 = record_hashes(values, offsets, line_end)
     record = pa.LargeBinaryArray.from_buffers(
         pa.large_binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(values)]
     )
@@ -207,13 +207,12 @@ def digests(block: pa.RecordBatch, *, sources: int) -> list[Digest]:
     if not len(block):
         return [Digest()] * sources
     values, offsets = extents(block)
-    ends = offsets[1:] - len(terminator(block))
-    starts = offsets[:-1]
     if "hash0" in block.schema.names:
         hash0, hash1 = column(block, "hash0"), column(block, "hash1")
     else:
-        hash0, hash1 = record_hashes(values, starts, ends)
-    return digests_by_source(block, hash0, hash1, ends - starts, sources=sources)
+        hash0, hash1 = record_hashes(values, offsets, terminator(block))
+    lengths = np.diff(offsets) - len(terminator(block))
+    return digests_by_source(block, hash0, hash1, lengths, sources=sources)
 
 
 def digests_by_source(
@@ -242,7 +241,7 @@ def without_hashes(block: pa.RecordBatch) -> pa.RecordBatch:
 def with_hashes(block: pa.RecordBatch) -> pa.RecordBatch:
     """Put hash columns, computed anew, before the record column."""
     values, offsets = extents(block)
-    hash0, hash1 = record_hashes(values, offsets[:-1], offsets[1:] - len(terminator(block)))
+    hash0, hash1 = record_hashes(values, offsets, terminator(block))
     at = block.schema.get_field_index("record")
     return block.add_column(at, "hash0", pa.array(hash0)).add_column(
         at + 1, "hash1", pa.array(hash1)

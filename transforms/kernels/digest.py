@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from transforms.kernels.randomness import U64, mix
 
@@ -32,8 +34,11 @@ _MASK64 = 2**64 - 1
 _C = np.uint64(0x9FB21C651E98DF25)
 _RADIX = (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03)
 _WORDS = 1 << 15  # of a chunk: its scratch arrays stay in a core's cache
-_S32, _S64 = np.uint64(32), np.uint64(64)
-_LOW = np.array([(1 << (8 * k)) - 1 for k in range(9)], np.uint64)  # keeps the k low bytes
+_SLICE = 3 << 19  # bytes that are copied apart at a time
+_ROWS = 1 << 16  # records at a time, which grow by 8 bytes at most
+_S32 = np.uint64(32)
+_FILLS = pa.array([bytes(k) for k in range(9)], pa.large_binary())
+_NOTHING = pa.scalar(b"", pa.large_binary())
 
 
 def _powers(radix: int, count: int) -> U64:
@@ -47,42 +52,35 @@ def _powers(radix: int, count: int) -> U64:
 
 _POWERS = tuple(_powers(r, _WORDS) for r in _RADIX)
 _INVERSES = tuple(_powers(pow(r, -1, 2**64), _WORDS) for r in _RADIX)
-_STEP = np.arange(_WORDS, dtype=np.int64)
+_TERMS = np.array([int(_C) << (8 * k) & _MASK64 for k in range(8)], np.uint64)
 
 
-def record_hashes(values: U8, starts: I64, ends: I64) -> tuple[U64, U64]:
-    """Hash records that lie in one buffer.
+def record_hashes(values: U8, offsets: I64, terminator: bytes = b"") -> tuple[U64, U64]:
+    """Hash records that lie one after another in one buffer.
 
     Args:
         values: uint8[size], the buffer.
-        starts: int64[n], where each record begins; not decreasing.
-        ends: int64[n], where it ends, ``starts <= ends <= size``; not decreasing.
+        offsets: int64[n + 1], where each record begins, and where the last one's terminator ends.
+        terminator: the byte that follows each record and is not hashed, or nothing.
 
     Returns:
         Two uint64[n].
     """
-    lengths = ends - starts
-    words = np.maximum((lengths + 7) >> 3, 1)
-    upto = np.cumsum(words)
-    sums = (np.empty(len(starts), np.uint64), np.empty(len(starts), np.uint64))
-    begin, done = 0, 0
-    while begin < len(starts):
-        end = int(np.searchsorted(upto, done + _WORDS, side="right"))
-        if end == begin:  # one record longer than a chunk
-            for out, total in zip(
-                sums, _long_sums(values, int(starts[begin]), int(ends[begin])), strict=True
-            ):
+    offsets = np.ascontiguousarray(offsets)
+    sums = (np.empty(len(offsets) - 1, np.uint64), np.empty(len(offsets) - 1, np.uint64))
+    begin = 0
+    while begin < len(offsets) - 1:
+        end = int(np.searchsorted(offsets, offsets[begin] + _SLICE, side="right")) - 1
+        end = min(max(end, begin + 1), begin + _ROWS)
+        if offsets[end] - offsets[begin] > _SLICE:
+            last = int(offsets[end]) - len(terminator)
+            for out, total in zip(sums, _long_sums(values, int(offsets[begin]), last), strict=True):
                 out[begin] = total
-            end = begin + 1
         else:
-            part = slice(begin, end)
-            chunk = _chunk_sums(
-                values, starts[part], lengths[part], words[part], upto[part] - words[part] - done
-            )
-            for out, totals in zip(sums, chunk, strict=True):
-                out[part] = totals
-        begin, done = end, int(upto[end - 1])
-    size = lengths.astype(np.uint64)
+            part = _slice_sums(values, offsets[begin : end + 1], terminator)
+            sums[0][begin:end], sums[1][begin:end] = part
+        begin = end
+    size = (np.diff(offsets) - len(terminator)).astype(np.uint64)
     first, second = (mix(out ^ mix(size + np.uint64(k + 1))) for k, out in enumerate(sums))
     return first, second
 
@@ -91,7 +89,6 @@ class _Scratch(threading.local):
     """Arrays of one chunk, kept from call to call: fresh ones cost page faults."""
 
     def __init__(self) -> None:
-        self.aligned = np.empty(_WORDS * 2 + 2, np.uint64)  # a record of 1 byte has a word too
         self.word = np.empty(_WORDS, np.uint64)
         self.spare = np.empty(_WORDS, np.uint64)
 
@@ -99,44 +96,50 @@ class _Scratch(threading.local):
 _scratch = _Scratch()
 
 
-def _chunk_sums(values: U8, starts: I64, lengths: I64, words: I64, first: I64) -> list[U64]:
-    """Sum the words of records that together have at most _WORDS of them.
+def _slice_sums(values: U8, offsets: I64, terminator: bytes) -> tuple[U64, U64]:
+    """Sum the words of records that together have _SLICE bytes at most.
 
-    ``first`` is the place of each record's first word among the chunk's.
+    Arrow copies them apart, each filled up with zeros to whole words, so that all words lie aligned.
+    Words of zeros past a record's end add nothing to its sum.
     """
-    low = int(starts[0])
-    size = int(starts[-1] + lengths[-1]) - low
-    span = size // 8 + 2  # zeros past the end, read by the last word
-    aligned = _scratch.aligned[:span] if span <= 2 * _WORDS else np.empty(span, np.uint64)
-    aligned[-2:] = 0
-    aligned.view(np.uint8)[:size] = values[low : low + size]
-    at = starts - low
-    total = int(first[-1] + words[-1])
-    word, spare = _scratch.word[:total], _scratch.spare[:total]
-    index = np.repeat((at >> 3) - first, words)
-    index += _STEP[:total]
-    aligned.take(index, out=word, mode="clip")
-    # a record's word lies across two aligned ones, shifted by the low bits of the record's start
-    right = ((at & 7) << 3).astype(np.uint64)
-    shift = np.repeat(_S64 - right, words)
-    last = first + words - 1
-    np.left_shift(word[1:], shift[:-1], out=spare[:-1])  # by 64 numpy gives 0
-    spare[last] = aligned[index[last] + 1] << (_S64 - right)
-    np.subtract(_S64, shift, out=shift)
-    word >>= shift
-    word |= spare
-    word[last] &= _LOW[lengths - ((words - 1) << 3)]
-    _premix(word, spare)
-    sums = []
-    for powers, inverses in zip(_POWERS, _INVERSES, strict=True):
-        np.multiply(word, powers[:total], out=spare)
-        # powers count from the chunk's first word: take each record's own start out again
-        sums.append(np.add.reduceat(spare, first) * inverses[first])
+    count = len(offsets) - 1
+    lengths = np.diff(offsets)
+    fill = -lengths & 7
+    fill[lengths == 0] = 8
+    records = pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(values)]
+    )
+    padded = pc.binary_join_element_wise(records, _FILLS.take(pa.array(fill)), _NOTHING)
+    _, places, content = padded.buffers()
+    at = np.frombuffer(places, np.int64, count + 1) >> 3
+    words = np.frombuffer(content, np.uint64, int(at[-1]))
+    sums = np.empty(count, np.uint64), np.empty(count, np.uint64)
+    begin = 0
+    while begin < count:
+        end = int(np.searchsorted(at, at[begin] + _WORDS, side="right")) - 1
+        if end <= begin:  # one record longer than a chunk
+            end = begin + 1
+            stop = int(offsets[end]) - len(terminator)
+            for out, total in zip(sums, _long_sums(values, int(offsets[begin]), stop), strict=True):
+                out[begin] = total
+        else:
+            low, high = int(at[begin]), int(at[end])
+            first = at[begin:end] - low
+            word, spare = _scratch.word[: high - low], _scratch.spare[: high - low]
+            np.multiply(words[low:high], _C, out=word)
+            if terminator:  # taken out again: (w - t) * C = w * C - t * C
+                bare = lengths[begin:end] - 1
+                word[first + (bare >> 3)] -= _TERMS[bare & 7] * np.uint64(terminator[0])
+            _shift_in(word, spare)
+            for out, powers, inverses in zip(sums, _POWERS, _INVERSES, strict=True):
+                np.multiply(word, powers[: high - low], out=spare)
+                # powers count from the chunk's first word: take each record's own start out again
+                out[begin:end] = np.add.reduceat(spare, first) * inverses[first]
+        begin = end
     return sums
 
 
-def _premix(word: U64, spare: U64) -> None:
-    word *= _C
+def _shift_in(word: U64, spare: U64) -> None:
     np.right_shift(word, _S32, out=spare)
     word ^= spare
 
@@ -148,7 +151,8 @@ def _long_sums(values: U8, start: int, end: int) -> list[int]:
         high = min(end, low + 8 * _WORDS)
         word = np.zeros((high - low + 7) // 8, np.uint64)
         word.view(np.uint8)[: high - low] = values[low:high]
-        _premix(word, np.empty_like(word))
+        word *= _C
+        _shift_in(word, np.empty_like(word))
         for k in (0, 1):
             part = int((word * _POWERS[k][: len(word)]).sum(dtype=np.uint64))
             sums[k] = (sums[k] + part * scale[k]) & _MASK64
