@@ -20,7 +20,7 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
 from apache_beam.transforms.environments import Environment, python_sdk_capabilities
 from google.protobuf import json_format, text_format
 
-from pipelines.workers import WorkerProcesses, wait_or_kill
+from pipelines.workers import WorkerProcesses
 from transforms.errors import RunError, WorkerError, from_traceback
 from transforms.kernels.plan import Workers
 
@@ -95,7 +95,7 @@ def run_local(
             if given_up := not ended.is_set():
                 give_up()
             if processes is not None and (not ended.is_set() or raised):
-                deaths = deaths or processes.deaths()  # those that weren't our doing
+                deaths = processes.deaths()
                 processes.kill()
             ended.wait(_LAST_WORK)
             _runs.pop(key, None)
@@ -148,7 +148,7 @@ class _LocalHandler(GrpcWorkerHandler):  # type: ignore[misc]
             self.control_conn.abort(RuntimeError(_GONE))
 
     def stop_worker(self) -> None:
-        wait_or_kill(self._process)
+        self._processes.end(self._process)
 
 
 class _Quiet:

@@ -116,15 +116,18 @@ def claim_output(
             os.makedirs(temporary)
             os.makedirs(spill)
         except OSError as error:
-            raise UsageError(f"--temp_location={temp_location}: not writable: {error}") from None
+            flag = f"--temp_location={temp_location}" if temp_location else f"--output={output}"
+            raise UsageError(f"{flag}: not writable: {error}") from None
         claim = Claim(folder, run_id, spill, log_file, marker, content)
         check(claim)
         try:
             _remove_dataset(folder)  # from here on what was there is gone
             yield claim
         except BaseException:
-            claim.give_up()
-            _remove_dataset(folder)
+            try:
+                claim.give_up()
+            finally:
+                _remove_dataset(folder)
             LOG.info("what the run had written to %s is cleared", output)
             raise
 
@@ -225,8 +228,10 @@ def _read_marker(marker: int) -> dict[str, Any] | None:
 
 
 def _write_marker(marker: int, content: Mapping[str, object]) -> None:
-    os.ftruncate(marker, 0)
-    os.pwrite(marker, json.dumps(content).encode(), 0)
+    text = json.dumps(content).encode()
+    # over what is there, filled up with blanks: on a full disk it can't take more room, and at no
+    # moment is the marker empty
+    os.pwrite(marker, text.ljust(os.fstat(marker).st_size), 0)
 
 
 def _make_folders(folder: str, *, flag: str) -> list[str]:

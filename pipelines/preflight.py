@@ -89,8 +89,8 @@ def inspect_inputs(recipe: Recipe, settings: Settings, claim: Claim) -> Inputs:
         with storage.open_read(file.url) as opened:
             _refuse_parts_of_datasets(opened, file)
             lines.refuse_other_formats(opened, file.url)
-    _refuse_other_lines(recipe)
     header = _common_header(files, lines_=recipe.header_lines, separator=separator)
+    _refuse_other_lines(recipe, len(header))
     size = sum(file.size for file in files)
     return Inputs(
         patterns={name: list(patterns) for name, patterns in recipe.sources.items()},
@@ -163,7 +163,7 @@ def _refuse_parts_of_datasets(opened: BinaryIO | io.RawIOBase, file: SourceFile)
     opened.seek(0)
 
 
-def _refuse_other_lines(recipe: Recipe) -> None:
+def _refuse_other_lines(recipe: Recipe, header_bytes: int) -> None:
     """Raise InputError where a dataset among the inputs has another separator, or a header."""
     for pattern in (pattern for patterns in recipe.sources.values() for pattern in patterns):
         dataset = dataset_of(pattern)
@@ -175,11 +175,11 @@ def _refuse_other_lines(recipe: Recipe) -> None:
                 f"--input={pattern}: the records of this dataset end in {chr(separator)!r}, by its "
                 f"manifest; --separator is {recipe.separator!r}"
             )
-        if bool(dataset.get("header_bytes", 0)) != bool(recipe.header_lines):
-            has = "a header" if dataset.get("header_bytes", 0) else "no header"
+        has = dataset.get("header_bytes", 0)
+        if has != header_bytes:
             raise InputError(
-                f"--input={pattern}: the shards of this dataset have {has}, by its manifest; "
-                f"--header_lines is {recipe.header_lines}"
+                f"--input={pattern}: the shards of this dataset have a header of {has} bytes, by its "
+                f"manifest; with --header_lines={recipe.header_lines} it would be {header_bytes}"
             )
 
 
@@ -259,7 +259,11 @@ def require_room(inputs: Inputs, settings: Settings, claim: Claim, *, spills: bo
     if spills:
         spill = spill_bytes(input_bytes=inputs.size, records=inputs.about_records)
         needs["--temp_location"] = (claim.spill, spill)
-    free: dict[int, int] = {}
+    # a dataset that is replaced goes first
+    there = Path(claim.folder, layout.DATA)
+    replaced = sum(path.stat().st_size for path in there.iterdir()) if there.is_dir() else 0
+    usage = shutil.disk_usage(claim.folder)
+    free = {os.stat(claim.folder).st_dev: usage.free + replaced}
     for flag, (folder, need) in needs.items():
         device = os.stat(folder).st_dev
         have = free.setdefault(device, shutil.disk_usage(folder).free)

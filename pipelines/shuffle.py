@@ -229,7 +229,8 @@ def _execute(job: Job, beam_flags: Sequence[str]) -> int:
         except DovetailError as error:
             if isinstance(error, DataError):
                 _name_what_changed(job)
-            raise type(error)(f"{error} (the workers' log: {log_file})") from error
+            hint = f" (the workers' log: {log_file})" if log_file.exists() else ""
+            raise type(error)(f"{error}{hint}") from error
         except BaseException:
             log_file.unlink(missing_ok=True)
             raise

@@ -53,6 +53,8 @@ def read_manifest(folder: str) -> Manifest:
             f"{folder}: expected a folder with a {layout.MANIFEST}; without one there is no complete "
             "dataset"
         ) from None
+    except OSError as error:
+        raise DataError(f"{url}: can't be read: {error}") from None
     try:
         content = json.loads(text)
         if isinstance(content, dict) and content.get("format") == "dovetail-manifest":

@@ -41,6 +41,7 @@ class WorkerProcesses:
         path = os.pathsep.join(filter(None, paths))
         self._lock = threading.Lock()
         self._all: list[subprocess.Popen[bytes]] = []
+        self._told_to_end: set[int] = set()
         try:
             with log_file.open("ab") as log:
                 for _ in range(count):
@@ -77,23 +78,27 @@ class WorkerProcesses:
         return process
 
     def deaths(self) -> list[int]:
-        """Return the codes of those that ended badly, as of ``subprocess``."""
-        return [code for process in self._all if (code := process.poll())]
+        """Return the codes of those that ended badly and by themselves, as of ``subprocess``."""
+        alone = [process for process in self._all if process.pid not in self._told_to_end]
+        return [code for process in alone if (code := process.poll())]
+
+    def end(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait for a worker that Beam has told to end, not for ever."""
+        if process.poll() is None:
+            self._told_to_end.add(process.pid)
+        try:
+            process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
     def kill(self) -> None:
         """End all that are left, and wait until they are gone."""
         for process in self._all:
-            process.kill()  # does nothing to one that has ended
+            if process.poll() is None:
+                self._told_to_end.add(process.pid)
+                process.kill()
         for process in self._all:
             process.wait()
             if process.stdin is not None:
                 process.stdin.close()
-
-
-def wait_or_kill(process: subprocess.Popen[bytes]) -> None:
-    """Wait for a worker that was told to end, not for ever."""
-    try:
-        process.wait(_GRACE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

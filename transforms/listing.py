@@ -168,7 +168,7 @@ def _follow_links(fs: Any, found: dict[str, dict[str, Any]]) -> dict[str, dict[s
         InputError: a link leads nowhere, or to a folder, which a listing doesn't follow.
     """
     files = {path: info for path, info in found.items() if info["type"] != "directory"}
-    for path, info in files.items():
+    for path, info in list(files.items()):
         if info.get("islink") and not fs.isfile(path):
             what = "a folder, which is not followed" if fs.isdir(path) else "nothing"
             raise InputError(f"{path}: a symbolic link to {what}; give it an --input of its own")
@@ -176,6 +176,8 @@ def _follow_links(fs: Any, found: dict[str, dict[str, Any]]) -> dict[str, dict[s
             raise InputError(
                 f"{path}: expected a file, it is a pipe, a socket or a device; move it"
             )
+        if info.get("islink"):  # a listing gives the link's own time, not its target's
+            files[path] = fs.info(path)
     return files
 
 

@@ -480,6 +480,8 @@ def test_a_dataset_that_is_to_be_replaced_stays_when_the_input_is_no_good(
     [
         (["--header_lines=1"], []),
         ([], ["--header_lines=1"]),
+        (["--header_lines=2"], ["--header_lines=1"]),
+        (["--header_lines=1"], ["--header_lines=2"]),
         (["--separator=a"], []),
         ([], ["--separator=;"]),
     ],

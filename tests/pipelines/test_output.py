@@ -26,7 +26,8 @@ from tests.pipelines.support import (
     run,
     write_tree,
 )
-from transforms.errors import UsageError
+from transforms import layout
+from transforms.errors import RunError, UsageError
 
 DIE_WORKING = """
 import os, pathlib, signal, sys
@@ -385,3 +386,21 @@ def test_only_this_machines_folders_are_taken_for_output_and_temporary_files(
         with pytest.raises(UsageError, match=f"{flag}=memory:.*local"):
             run(f"--input={source}", *(f"{name}={value}" for name, value in flags.items()))
         assert os.listdir(tmp_path) == ["in.txt"]
+
+
+def test_a_run_that_gives_up_owns_nothing_but_says_what_there_is_to_clear(tmp_path: Path) -> None:
+    folder = tmp_path / "o"
+    with (
+        pytest.raises(ZeroDivisionError),
+        claim_output(str(folder), overwrite=False, temp_location=str(tmp_path / "t")) as claim,
+    ):
+        size = (folder / layout.MARKER).stat().st_size
+        layout.require_marker(str(folder), claim.run_id)
+        claim.give_up()
+        with pytest.raises(RunError, match="nobody"):
+            layout.require_marker(str(folder), claim.run_id)
+        left = (folder / layout.MARKER).read_bytes()
+        assert json.loads(left)["spill"] == claim.spill
+        assert len(left) <= size  # a full disk has no room for more
+        raise ZeroDivisionError
+    assert not folder.exists()

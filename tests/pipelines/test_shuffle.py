@@ -263,6 +263,14 @@ def test_a_dataset_in_the_making_is_no_input(tmp_path: Path) -> None:
         run(f"--input={tmp_path / 'half'}", f"--output={tmp_path / 'o'}")
 
 
+@pytest.mark.parametrize("pattern", ["in", "in/*", "in/l.txt"])
+def test_links_to_files_are_read_whatever_their_own_age(tmp_path: Path, pattern: str) -> None:
+    write_tree(tmp_path, {"real.txt": b"1\n2\n", "in/.keep": b""})
+    (tmp_path / "in/l.txt").symlink_to("../real.txt")
+    os.utime(tmp_path / "real.txt", (1, 1))
+    assert run(f"--input={tmp_path / pattern}", f"--output={tmp_path / 'o'}").records == 2
+
+
 def test_a_link_to_nowhere_in_a_folder_is_named(tmp_path: Path) -> None:
     corpus = write_tree(tmp_path / "in", {"a.txt": b"1\n"})
     (corpus / "b.txt").symlink_to("nowhere")

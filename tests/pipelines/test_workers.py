@@ -1,0 +1,50 @@
+"""Worker processes: which ends are deaths, and that none is left."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipelines import workers
+from pipelines.workers import WorkerProcesses
+
+
+def wait_for_deaths(processes: WorkerProcesses) -> list[int]:
+    """Wait until one has died, a while at most."""
+    until = time.monotonic() + 20
+    while not processes.deaths() and time.monotonic() < until:
+        time.sleep(0.05)
+    return processes.deaths()
+
+
+def test_a_worker_that_dies_is_a_death_and_one_that_was_told_to_end_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_GRACE", 0.1)
+    with WorkerProcesses(3, log_file=tmp_path / "log") as processes:
+        slow, struck, _ = processes._all
+        processes.end(slow)  # it waits for its variables, and ends only when it is killed
+        assert slow.returncode == -signal.SIGKILL
+        assert processes.deaths() == []
+        struck.send_signal(signal.SIGTERM)
+        assert wait_for_deaths(processes) == [-signal.SIGTERM]
+        processes.kill()
+        assert processes.deaths() == [-signal.SIGTERM]
+
+
+def test_workers_that_nobody_wanted_end_with_the_run(tmp_path: Path) -> None:
+    with WorkerProcesses(2, log_file=tmp_path / "log") as processes:
+        pids = [process.pid for process in processes._all]
+    assert not [pid for pid in pids if psutil.pid_exists(pid)]
+
+
+def test_a_worker_that_died_before_it_was_wanted_is_a_death(tmp_path: Path) -> None:
+    with WorkerProcesses(1, log_file=tmp_path / "log") as processes:
+        processes._all[0].kill()
+        processes._all[0].wait()
+        processes.hand_out({"WORKER_ID": "w"})
+        assert processes.deaths() == [-signal.SIGKILL]
