@@ -25,6 +25,7 @@ import pyarrow as pa
 
 import pipelines.shuffle as pipelines_shuffle  # what a launcher has loaded counts
 from pipelines.local import run_local
+from pipelines.workers import WorkerProcesses
 from transforms import exchange, storage
 from transforms.groups import pack_pages
 from transforms.kernels import blocks, pages
@@ -163,4 +164,5 @@ def launch() -> None:
             )
         )
 
-    run_local(build, workers=workers, log_file=folder / "workers.log")
+    with WorkerProcesses(workers.processes, log_file=folder / "workers.log") as processes:
+        run_local(build, workers=workers, processes=processes)

@@ -123,7 +123,7 @@ class _LocalEnvironment(Environment):  # type: ignore[misc]  # Beam's classes ar
 
 
 @WorkerHandler.register_environment(_URN, bytes)
-class _LocalHandler(GrpcWorkerHandler):  # type: ignore[misc]
+class _LocalHandler(GrpcWorkerHandler):  # type: ignore[misc]  # Beam's classes are untyped
     """Stands between FnApiRunner and one process."""
 
     def __init__(self, key: bytes, *args: Any) -> None:

@@ -23,9 +23,8 @@ def filesystem(url: str) -> tuple[Any, str]:
     Raises:
         UsageError: nothing serves URLs of this kind.
     """
-    if "://" not in url or url.startswith(
-        "file://"
-    ):  # not left to url_to_fs: it takes `::` for a chain of filesystems
+    # not left to url_to_fs: it takes `::` for a chain of filesystems
+    if "://" not in url or url.startswith("file://"):
         fs = LocalFileSystem()
         return fs, fs._strip_protocol(url)
     try:

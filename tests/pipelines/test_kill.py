@@ -15,6 +15,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,10 +97,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
 
 
 def moments(kind: str, seconds: float) -> Iterator[float]:
-    """Return moments all over a run, by a seed."""
+    """Return moments all over a run, by a seed: more than are asked for, should some come too late."""
     draws = random.Random(f"{SEED} {kind}")
-    for i in range(MOMENTS):
-        moment = draws.uniform(0, 0.9 * seconds)  # another run may be faster than the measured one
+    for i in range(3 * MOMENTS):
+        moment = draws.uniform(0, seconds)
         print(f"{kind} {i}: {moment:.3f} s of {seconds:.3f}")
         yield moment
 
@@ -133,7 +134,9 @@ def test_a_killed_launcher_leaves_nothing_or_all_and_the_next_run_makes_it_good(
 ) -> None:
     folder = tmp_path / "out"
     finished = 0
-    for moment in moments("launcher", undisturbed.seconds):
+    for tried, moment in enumerate(moments("launcher", undisturbed.seconds)):
+        if tried >= MOMENTS and finished <= tried / 2:
+            break  # a machine that is faster than it was takes more of them
         attempt = Attempt(undisturbed.corpus, folder)
         time.sleep(max(0.0, attempt.begin + moment - time.monotonic()))
         attempt.process.send_signal(signal.SIGKILL)
@@ -148,7 +151,7 @@ def test_a_killed_launcher_leaves_nothing_or_all_and_the_next_run_makes_it_good(
         require_nothing_but(folder, "out")
         assert not list(logs.glob("*dovetail*"))
         _remove(folder)
-    assert finished < MOMENTS, "every kill came too late"  # how many do is the machine's affair
+    assert finished <= tried / 2, "most kills came too late to test anything"
 
 
 def test_a_killed_worker_ends_the_run_soon_with_one_error_and_nothing_left(
@@ -157,7 +160,9 @@ def test_a_killed_worker_ends_the_run_soon_with_one_error_and_nothing_left(
     folder = tmp_path / "out"
     finished = 0
     draws = random.Random(SEED)
-    for moment in moments("worker", undisturbed.seconds):
+    for tried, moment in enumerate(moments("worker", undisturbed.seconds)):
+        if tried >= MOMENTS and finished <= tried / 2:
+            break  # a machine that is faster than it was takes more of them
         attempt = Attempt(undisturbed.corpus, folder)
         time.sleep(max(0.0, attempt.begin + moment - time.monotonic()))
         victims: list[psutil.Process] = []
@@ -183,7 +188,7 @@ def test_a_killed_worker_ends_the_run_soon_with_one_error_and_nothing_left(
         for log in logs.glob("dovetail-*.log"):
             assert str(log) in said
             log.unlink()
-    assert finished < MOMENTS, "every kill came too late"  # how many do is the machine's affair
+    assert finished <= tried / 2, "most kills came too late to test anything"
     last = Attempt(undisturbed.corpus, folder)
     assert last.process.wait(120) == 0
     assert read_shards(folder) == undisturbed.shards
@@ -196,7 +201,7 @@ def test_an_interrupted_run_clears_up_after_itself(
     undisturbed: Undisturbed, tmp_path: Path, sent: signal.Signals, workers: int
 ) -> None:
     folder = tmp_path / "out"
-    for moment in moments(f"{sent.name} {workers}", undisturbed.seconds):
+    for moment in islice(moments(f"{sent.name} {workers}", undisturbed.seconds), MOMENTS):
         attempt = Attempt(undisturbed.corpus, folder, workers=workers)
         # before that a signal may meet Python, not us
         while attempt.process.poll() is None and not list(tmp_path.glob("out/_incomplete.json")):

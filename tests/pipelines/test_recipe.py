@@ -230,6 +230,6 @@ def test_two_ways_to_cut_shards_are_one_too_many() -> None:
 def test_a_recipe_cannot_be_changed_and_takes_no_unknown_field() -> None:
     recipe = validate(Recipe, ONE)
     with pytest.raises(ValueError, match="frozen"):
-        recipe.seed = 1  # type: ignore[misc]
+        recipe.seed = 1
     with pytest.raises(UsageError, match="--sede=1"):
         validate(Recipe, {**ONE, "sede": 1})

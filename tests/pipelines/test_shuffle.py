@@ -240,8 +240,8 @@ def test_a_folder_whose_manifest_is_another_programs_is_read_or_refused_by_name(
     try:
         run(f"--input={corpus}", f"--output={tmp_path / 'o'}")
     except InputError as error:
-        assert str(corpus) in str(error)  # noqa: PT017
-        assert "manifest.json" in str(error)  # noqa: PT017
+        assert str(corpus) in str(error)  # noqa: PT017  # one of two outcomes
+        assert "manifest.json" in str(error)  # noqa: PT017  # as above
     else:
         assert b"1" in split(join_shards(tmp_path / "o"))
 
@@ -328,7 +328,7 @@ def test_a_file_whose_name_is_no_text_is_read_or_refused_before_any_work(tmp_pat
     try:
         assert run(f"--input={corpus}", f"--output={tmp_path / 'o'}").records == 2
     except InputError as error:
-        assert ".txt" in str(error)  # noqa: PT017
+        assert ".txt" in str(error)  # noqa: PT017  # one of two outcomes
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -267,7 +267,7 @@ def test_attempts_never_share_a_spill_file(tmp_path: Path) -> None:
 )
 def test_what_cannot_work_is_refused_on_construction(wrong: dict[str, str], says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        GroupBlocksByKey(partitions=2, **wrong)  # type: ignore[arg-type]
+        GroupBlocksByKey(partitions=2, **wrong)
 
 
 # ---- damage ----
