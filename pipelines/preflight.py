@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
-import numpy as np
 import psutil
 
+from pipelines.inputs import Contents, look_into
 from pipelines.output import Claim
 from pipelines.recipe import Recipe, Settings
 from transforms import layout, storage
 from transforms.errors import InputError, UsageError
-from transforms.formats import lines
-from transforms.formats.lines import LineFormat
-from transforms.kernels.lines import line_offsets
 from transforms.kernels.plan import Workers, count_workers, share_memory, spill_bytes
 from transforms.listing import SourceFile, dataset_of, fingerprint, fixed_folder, list_sources
 
-_SAMPLES, _SAMPLE_BYTES = 8, 1 << 16
 _CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -34,18 +28,16 @@ class Inputs:
 
     Attributes:
         patterns: by source.
-        size: bytes of all files.
-        line_format: with the header that the files share.
+        size: bytes of all files, as they lie there.
+        contents: what they hold.
         fingerprint: of the listing.
-        about_records: estimated from the beginnings of some files.
     """
 
     patterns: dict[str, list[str]]
     files: list[SourceFile]
     size: int
-    line_format: LineFormat
+    contents: Contents
     fingerprint: str
-    about_records: int
 
 
 def spool_stdin(recipe: Recipe, settings: Settings, claim: Claim) -> Recipe:
@@ -84,23 +76,14 @@ def inspect_inputs(recipe: Recipe, settings: Settings, claim: Claim) -> Inputs:
     _refuse_overlap(recipe, settings, claim)
     files = list_sources(recipe.sources)
     _refuse_inputs_in_output(settings, files, claim)
-    separator = ord(recipe.separator)
-    for file in files:
-        with storage.open_read(file.url) as opened:
-            _refuse_parts_of_datasets(opened, file)
-            lines.refuse_other_formats(opened, file.url)
-    header = _common_header(files, lines_=recipe.header_lines, separator=separator)
-    _refuse_other_lines(recipe, len(header))
-    size = sum(file.size for file in files)
+    contents = look_into(files, recipe)
+    _refuse_other_lines(recipe, len(contents.line_format.header))
     return Inputs(
         patterns={name: list(patterns) for name, patterns in recipe.sources.items()},
         files=files,
-        size=size,
-        line_format=LineFormat(
-            separator=separator, header_lines=recipe.header_lines, header=header
-        ),
+        size=sum(file.size for file in files),
+        contents=contents,
         fingerprint=fingerprint(files),
-        about_records=_estimate_records(files, size, separator),
     )
 
 
@@ -150,24 +133,13 @@ def _refuse_inputs_in_output(settings: Settings, files: list[SourceFile], claim:
             )
 
 
-def _refuse_parts_of_datasets(opened: BinaryIO | io.RawIOBase, file: SourceFile) -> None:
-    """Raise InputError where a file isn't records but says what a dataset of ours holds."""
-    name = os.path.basename(file.url)
-    if name == layout.MARKER or (
-        name == layout.MANIFEST and layout.is_our_manifest(opened.read(200) or b"")
-    ):
-        raise InputError(
-            f"{file.url}: a dataset lies among the inputs; give its folder an --input of its own, "
-            "or patterns that leave this file out"
-        )
-    opened.seek(0)
-
-
 def _refuse_other_lines(recipe: Recipe, header_bytes: int) -> None:
     """Raise InputError where a dataset among the inputs has another separator, or a header."""
     for pattern in (pattern for patterns in recipe.sources.values() for pattern in patterns):
         dataset = dataset_of(pattern)
         if dataset is None:
+            continue
+        if dataset.get("kind", "lines") != "lines":
             continue
         separator = dataset.get("separator", ord("\n"))
         if separator != ord(recipe.separator):
@@ -185,31 +157,6 @@ def _refuse_other_lines(recipe: Recipe, header_bytes: int) -> None:
 
 def _is_below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
-
-
-def _common_header(files: list[SourceFile], *, lines_: int, separator: int) -> bytes:
-    first: tuple[str, bytes] | None = None
-    for file in files if lines_ else ():
-        with storage.open_read(file.url) as opened:
-            header = lines.header_of(opened, lines=lines_, separator=separator, name=file.url)
-        if first is None:
-            first = file.url, header
-        elif header != first[1]:
-            raise InputError(
-                f"--header_lines={lines_}: the headers of {first[0]} and {file.url} differ: "
-                f"{first[1][:80]!r} and {header[:80]!r}; shuffle such files separately"
-            )
-    return first[1] if first else b""
-
-
-def _estimate_records(files: list[SourceFile], size: int, separator: int) -> int:
-    """Estimate how many records there are; a rough figure does for disk space."""
-    seen = ended = 0
-    for file in files[:: max(1, len(files) // _SAMPLES)]:
-        head = storage.read_range(file.url, 0, min(_SAMPLE_BYTES, file.size))
-        seen += len(head)
-        ended += len(line_offsets(np.frombuffer(head, np.uint8), separator)) - 1
-    return size * max(ended, 1) // max(seen, 1)
 
 
 def choose_workers(settings: Settings, input_bytes: int) -> Workers:
@@ -255,9 +202,12 @@ def machine_memory() -> int:
 
 def require_room(inputs: Inputs, settings: Settings, claim: Claim, *, spills: bool) -> None:
     """Raise UsageError where the disks have too little room for what the run will write."""
-    needs = {"--output": (claim.folder, inputs.size)}
+    contents = inputs.contents
+    # what is compressed comes out about as it was; what isn't, no larger than it is
+    output = contents.bytes if contents.form.compression == "none" else inputs.size
+    needs = {"--output": (claim.folder, output)}
     if spills:
-        spill = spill_bytes(input_bytes=inputs.size, records=inputs.about_records)
+        spill = spill_bytes(input_bytes=contents.bytes, records=contents.records)
         needs["--temp_location"] = (claim.spill, spill)
     # a dataset that is replaced goes first
     there = Path(claim.folder, layout.DATA)

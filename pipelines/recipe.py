@@ -140,6 +140,32 @@ class Recipe(_Model):
         metavar="N",
         ge=1,
     )
+    output_format: Literal["lines", "parquet", "arrow", "arrow_stream"] | None = _flag(
+        None,
+        _OUTPUT,
+        "what shards are; by default as the input. Lines become rows of one column, text",
+        metavar="lines|parquet|arrow|arrow_stream",
+    )
+    compression: str | None = _flag(
+        None,
+        _OUTPUT,
+        "of shards: none, gzip, bzip2, xz, zstd or lz4 for lines; none, snappy, gzip, brotli, zstd "
+        "or lz4 inside Parquet; none, lz4 or zstd inside Arrow. By default as the input",
+        metavar="NAME",
+    )
+    check: Literal["none", "utf8", "json"] = _flag(
+        "none",
+        _INPUT,
+        "what a line has to be; rows' text always has to be UTF-8",
+        metavar="none|utf8|json",
+    )
+    on_bad_record: Literal["fail", "skip", "quarantine"] = _flag(
+        "fail",
+        _INPUT,
+        "what to do with a record that isn't what it has to be: end the run, leave it out and count "
+        "it, or also keep it beside the shards with its file, position and reason",
+        metavar="fail|skip|quarantine",
+    )
     split_name: Annotated[str, BeforeValidator(_check_split)] = _flag(
         "train", _OUTPUT, "first part of the shards' names", metavar="NAME"
     )

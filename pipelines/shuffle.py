@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.cli import LOG, leave, make_parser, parse, run_main
+from pipelines.inputs import Contents
 from pipelines.output import Claim, check_output, claim_output
 from pipelines.preflight import (
     Inputs,
@@ -28,8 +29,8 @@ from pipelines.recipe import Recipe, Settings, validate
 from pipelines.workers import WorkerProcesses
 from transforms import layout
 from transforms.errors import DataError, DovetailError, UsageError
+from transforms.kernels.checks import Check
 from transforms.kernels.plan import Plan, Workers, make_plan
-from transforms.listing import extension
 from transforms.manifest import Manifest, now
 
 EXAMPLES = """\
@@ -61,20 +62,28 @@ class Job:
 def build(root: Any, job: Job) -> None:
     """Wire the pipeline: read, partition, group, shuffle, write, prove."""
     from transforms.exchange import GroupBlocksByKey
+    from transforms.formats.reading import ReadOptions
     from transforms.partition import PartitionIntoBuckets
     from transforms.read import ReadRecords
     from transforms.shuffle import ShuffleWithinBuckets
     from transforms.write import WriteManifest, WriteShards
 
     recipe, inputs, plan, claim = job.recipe, job.inputs, job.plan, job.claim
+    contents = inputs.contents
     places = job.workers.places
     sources = len(inputs.patterns)
     read = root | ReadRecords(
         sources=inputs.patterns,
-        line_format=inputs.line_format,
+        options=ReadOptions(
+            line_format=contents.line_format,
+            rows=contents.schema is not None,
+            schema=contents.schema,
+            check=_check(recipe, contents),
+            chunk_bytes=plan.chunk_bytes,
+            record_limit=plan.record_limit,
+        ),
         span_bytes=plan.span_bytes,
-        chunk_bytes=plan.chunk_bytes,
-        record_limit=plan.record_limit,
+        on_bad_record=recipe.on_bad_record,
         expected=inputs.fingerprint,
         launcher=os.getpid(),
     )
@@ -104,8 +113,8 @@ def build(root: Any, job: Job) -> None:
         | WriteShards(
             output=claim.folder,
             split=recipe.split_name,
-            extension=extension(inputs.files),
-            line_format=inputs.line_format,
+            extension=contents.extension,
+            form=contents.form,
             bucket_bytes=plan.bucket_bytes,
             sources=sources,
             release=True,
@@ -121,11 +130,17 @@ def build(root: Any, job: Job) -> None:
         seed=recipe.seed,
         epoch=recipe.epoch,
         started=job.started,
-        separator=inputs.line_format.separator,
-        header_bytes=len(inputs.line_format.header),
+        form=contents.form,
+        records_are="lines" if contents.schema is None else "rows",
         run_id=claim.run_id,
         expected=inputs.fingerprint,
     )
+
+
+def _check(recipe: Recipe, contents: Contents) -> Check:
+    """Return what a line has to be: text where it becomes a row of text."""
+    as_text = contents.schema is None and contents.form.kind != "lines"
+    return "utf8" if as_text and recipe.check == "none" else recipe.check
 
 
 def run(argv: Sequence[str]) -> Manifest:
@@ -169,14 +184,15 @@ def shuffle(recipe: Recipe, settings: Settings, *, beam_flags: Sequence[str] = (
 def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
     """Look at everything that can be looked at before work starts, and plan."""
     inputs = inspect_inputs(spool_stdin(recipe, settings, claim), settings, claim)
-    workers = choose_workers(settings, inputs.size)
+    contents = inputs.contents
+    workers = choose_workers(settings, contents.bytes)
     exchange = "files" if settings.exchange == "auto" else settings.exchange
     plan = make_plan(
-        input_bytes=inputs.size,
+        input_bytes=contents.bytes,
         workers=workers,
         num_shards=recipe.num_shards,
         shard_records=recipe.shard_records,
-        about_records=inputs.about_records,
+        about_records=contents.records,
         held_whole=exchange == "engine",
     )
     require_room(inputs, settings, claim, spills=exchange == "files")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.cli import LOG, leave, make_parser, run_main
 from transforms import layout, storage
-from transforms.errors import DataError, LosslessError, UsageError
-from transforms.formats import lines
+from transforms.errors import DataError, InputError, LosslessError, UsageError
+from transforms.formats.lines import LineFormat
+from transforms.formats.reading import ReadOptions, first_bytes, open_span
+from transforms.formats.tables import text_digest
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import ORDER_VERSION
@@ -129,40 +132,67 @@ def check_shard(
     fs, path = storage.filesystem(url)
     if fs.exists(path) and not fs.isfile(path):
         return total, f"{shard.path}: can't be read: not a file"
+    problem = None
     try:
         with storage.open_read(url) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
-            if manifest.header_bytes > size:
-                return total, f"{shard.path}: truncated: {size} bytes, its header has more"
-            hasher = hashlib.sha256(file.read(manifest.header_bytes) or b"")
-            for block in lines.read_span(
-                file,
-                name=shard.path,
-                start=0,
-                stop=size,
-                separator=manifest.separator,
-                chunk_bytes=_CHUNK,
-                record_limit=size,
-                lines_begin=manifest.header_bytes,
-            ):
-                total += blocks.digests(block, sources=1)[0]
-                hasher.update(blocks.payload(block))
+            sha = _sha256(file)
+            try:
+                total = _digest(file, shard.path, size=size, manifest=manifest)
+            except (DataError, InputError) as error:
+                problem = str(error)
     except FileNotFoundError:
         return total, f"{shard.path}: missing"
     except OSError as error:
         return total, f"{shard.path}: can't be read: {error}"
-    differs = hasher.hexdigest() != shard.sha256
-    if differs and (other := shas.get(hasher.hexdigest())):
+    if sha != shard.sha256 and (other := shas.get(sha)):
         return total, f"{shard.path}: holds what {other} should hold"
     if size != shard.bytes:
         how = "truncated" if size < shard.bytes else "too long"
         return total, f"{shard.path}: {how}: {size} bytes, the manifest says {shard.bytes}"
-    if differs:
+    if sha != shard.sha256:
         return total, f"{shard.path}: its bytes differ (SHA-256)"
-    if total.records != shard.records:
-        return total, f"{shard.path}: {total.records} records, the manifest says {shard.records}"
-    return total, None
+    if problem is None and total.records != shard.records:
+        problem = f"{shard.path}: {total.records} records, the manifest says {shard.records}"
+    return total, problem
+
+
+def _sha256(file: Any) -> str:
+    hasher = hashlib.sha256()
+    buffer = memoryview(bytearray(_CHUNK))
+    while size := storage.read_into(file, buffer):
+        hasher.update(buffer[:size])
+    return hasher.hexdigest()
+
+
+def _digest(file: Any, path: str, *, size: int, manifest: Manifest) -> Digest:
+    """Digest a shard's records as they were digested when they were read."""
+    header = b""
+    if manifest.header_bytes:
+        header = first_bytes(file, manifest.header_bytes, name=path, size=size)
+        if len(header) < manifest.header_bytes:
+            raise DataError(f"{path}: truncated: its header has more bytes than are there")
+    reader = open_span(
+        file,
+        name=path,
+        size=size,
+        start=0,
+        stop=size,
+        options=ReadOptions(
+            line_format=LineFormat(separator=manifest.separator, header=header),
+            rows=manifest.kind != "lines",
+            chunk_bytes=_CHUNK,
+            record_limit=sys.maxsize,
+        ),
+    )
+    as_lines = manifest.records_are == "lines" and manifest.kind != "lines"
+    total = Digest()
+    for block, bad, reasons in reader:
+        if bad is not None:
+            raise DataError(f"{path}: a record can't be read: {reasons[0]}")
+        total += text_digest(block) if as_lines else blocks.digests(block, sources=1)[0]
+    return total
 
 
 def _names(folder: str) -> list[str]:

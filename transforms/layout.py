@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import threading
@@ -12,12 +13,14 @@ from transforms.errors import RunError
 MANIFEST = "manifest.json"
 MARKER = "_incomplete.json"
 DATA = "data"
+QUARANTINE = "quarantine"
 TEMPORARY = "_tmp-"
 """Before the run's id: the folder below the output where a run writes before it publishes."""
 
 SPLIT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _TEMPORARY = re.compile(TEMPORARY + "[0-9a-f]{12}")
 EXTENSION = re.compile(r"\.[A-Za-z0-9]+")
+_QUARANTINED = re.compile(r"[0-9a-f]{16}\.parquet")
 _SHARD = re.compile(SPLIT_NAME.pattern + r"-\d{5,}-of-\d{5,}(\.[A-Za-z0-9]+)*")
 
 
@@ -28,6 +31,17 @@ publishing = threading.Lock()
 def shard_path(*, split: str, number: int, of: int, extension: str) -> str:
     """Return a shard's path below the dataset's folder, the Hugging Face hub's own naming."""
     return f"{DATA}/{split}-{number:05d}-of-{of:05d}{extension}"
+
+
+def quarantine_path(*, source: str, name: str, start: int) -> str:
+    """Return the path below the dataset's folder of the file for the bad records of one span."""
+    span = hashlib.blake2b(repr((source, name, start)).encode(), digest_size=8).hexdigest()
+    return f"{QUARANTINE}/{span}.parquet"
+
+
+def is_quarantine_name(name: str) -> bool:
+    """Return whether a file in ``quarantine/`` has the name of one of ours."""
+    return _QUARANTINED.fullmatch(name) is not None
 
 
 def is_shard_path(path: str, *, number: int, of: int) -> bool:

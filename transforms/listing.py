@@ -11,6 +11,7 @@ from typing import Any
 
 from transforms import storage
 from transforms.errors import InputError
+from transforms.formats.codecs import strip_suffix
 from transforms.layout import EXTENSION, MANIFEST, MARKER, is_shard_path
 
 _WILD = "*?["
@@ -22,7 +23,8 @@ class SourceFile:
 
     Attributes:
         source: name of its source.
-        name: its path below the source's root, a part of its records' identity.
+        name: its path below the source's root without a codec's suffix, a part of its records'
+            identity.
         url: where it lies.
         size: bytes.
         version: changes when the file does.
@@ -59,7 +61,7 @@ def list_source(source: str, patterns: Sequence[str]) -> list[SourceFile]:
     files: dict[str, SourceFile] = {}
     for url, (path, info) in sorted(found.items()):
         _require_text(url)
-        name = os.path.relpath(path, root).replace(os.sep, "/") if root else path
+        name = strip_suffix(os.path.relpath(path, root).replace(os.sep, "/") if root else path)
         if name in files:
             raise InputError(
                 f"source {source}: two files have the name {name}: {files[name].url} and {url}; "

@@ -12,6 +12,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from transforms.errors import DataError, LosslessError
+from transforms.formats.detection import Kind
+from transforms.formats.writing import ShardFormat
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import ORDER_VERSION
@@ -19,7 +21,7 @@ from transforms.listing import SourceFile, fingerprint
 from transforms.reports import ShardReport, SpanReport
 from transforms.version import VERSION
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class _Part(BaseModel):
@@ -35,19 +37,24 @@ class DigestEntry(_Part):
 
 
 class FileEntry(_Part):
-    """An input file: its name below the source's root, its size in bytes, what was read of it."""
+    """An input file: its name below the source's root, its size in bytes, what was read of it.
+
+    ``records`` and ``digest`` are of what went on, ``dropped`` of bad records that did not.
+    """
 
     name: str
     size: int
     records: int
     digest: DigestEntry
+    dropped: DigestEntry | None = None
 
 
 class SourceEntry(_Part):
-    """A source and its files, sorted by name."""
+    """A source and its files, sorted by name; in a listing of its own where they are many."""
 
     name: str
     digest: DigestEntry
+    dropped: DigestEntry | None = None
     files: list[FileEntry]
 
 
@@ -58,6 +65,13 @@ class ShardEntry(_Part):
     records: int
     bytes: int
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class QuarantineEntry(_Part):
+    """A file of bad records: its path below the manifest's folder."""
+
+    path: str
+    records: int
 
 
 class Manifest(_Part):
@@ -75,8 +89,12 @@ class Manifest(_Part):
     bytes: int
     digest: DigestEntry
     recipe: dict[str, Any]
+    kind: Kind
+    compression: str
+    records_are: Literal["lines", "rows"]
     separator: int = Field(ge=0, le=255)
     header_bytes: int = Field(ge=0)
+    quarantine: list[QuarantineEntry]
     shards: list[ShardEntry]
     sources: list[SourceEntry]
     versions: dict[str, str]
@@ -92,7 +110,7 @@ def versions() -> dict[str, str]:
     return {
         "dovetail": VERSION,
         "python": platform.python_version(),
-        **{name: version(name) for name in ("apache-beam", "fsspec", "numpy", "pyarrow")},
+        **{name: version(name) for name in ("apache-beam", "fsspec", "lz4", "numpy", "pyarrow", "zstandard")},
     }
 
 
@@ -105,8 +123,8 @@ def make_manifest(
     seed: int,
     epoch: int,
     started: str,
-    separator: int,
-    header_bytes: int,
+    form: ShardFormat,
+    records_are: Literal["lines", "rows"],
     run_id: str,
     expected: str | None,
 ) -> Manifest:
@@ -131,17 +149,28 @@ def make_manifest(
         raise LosslessError("not all of the files that were listed were read; run again")
     entries: dict[str, list[FileEntry]] = {name: [] for name in sources}
     read: dict[str, Digest] = dict.fromkeys(sources, Digest())
+    dropped = dict(read)
     for file in listing:
-        digest = _file_digest(file, files[file])
+        _require_whole(file, files[file])
+        digest = Digest.total(span.digest for span in files[file])
+        lost = Digest.total(span.dropped for span in files[file])
         read[file.source] += digest
+        dropped[file.source] += lost
         entries[file.source].append(
-            FileEntry(name=file.name, size=file.size, records=digest.records, digest=_entry(digest))
+            FileEntry(
+                name=file.name,
+                size=file.size,
+                records=digest.records,
+                digest=_entry(digest),
+                dropped=_entry(lost) if lost.records else None,
+            )
         )
     written = [Digest.total(shard.digests[i] for shard in shards) for i in range(len(read))]
     blocks.compare_digests(
         written, list(read.values()), what=f"the sources {', '.join(read)}, counted from 0"
     )
     total = Digest.total(written)
+    kept = [span.quarantine for span in spans if span.quarantine is not None]
     return Manifest(
         run_id=run_id,
         started=started,
@@ -152,29 +181,41 @@ def make_manifest(
         bytes=sum(shard.bytes for shard in shards),
         digest=_entry(total),
         recipe=recipe,
-        separator=separator,
-        header_bytes=header_bytes,
+        kind=form.kind,
+        compression=form.compression,
+        records_are=records_are,
+        separator=form.line_format.separator,
+        header_bytes=len(form.line_format.header),
         shards=[
             ShardEntry(path=s.path, records=s.records, bytes=s.bytes, sha256=s.sha256)
             for s in shards
         ],
         sources=[
-            SourceEntry(name=name, digest=_entry(read[name]), files=entries[name]) for name in read
+            SourceEntry(
+                name=name,
+                digest=_entry(read[name]),
+                dropped=_entry(dropped[name]) if dropped[name].records else None,
+                files=entries[name],
+            )
+            for name in read
         ],
+        quarantine=sorted(
+            (QuarantineEntry(path=q.path, records=q.records) for q in kept),
+            key=lambda entry: entry.path,
+        ),
         versions=versions(),
     )
 
 
-def _file_digest(file: SourceFile, spans: list[SpanReport]) -> Digest:
-    """Add up a file's spans; every byte must be a record's, a line end's or the header's."""
-    digest = Digest.total(span.digest for span in spans)
-    covered = digest.bytes + digest.records + sum(s.header - s.open_end for s in spans)
-    if file.url and covered != file.size:
+def _require_whole(file: SourceFile, spans: list[SpanReport]) -> None:
+    """Raise DataError where a file's records don't account for all that it holds."""
+    known = {span.whole for span in spans} - {None}
+    covered = sum(span.covered for span in spans)
+    if file.url and known != {covered}:
         raise DataError(
-            f"{file.url}: expected to read {file.size} bytes, read {covered}; the file changed "
-            "during the run, or its storage is at fault: run again"
+            f"{file.url}: expected to read {' or '.join(map(str, sorted(known)))} bytes or rows, read "
+            f"{covered}; the file changed during the run, or its storage is at fault: run again"
         )
-    return digest
 
 
 def _entry(digest: Digest) -> DigestEntry:

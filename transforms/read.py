@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
@@ -12,13 +12,16 @@ import pyarrow as pa
 import transforms.coders  # noqa: F401  # registers the coder of blocks
 from transforms import storage
 from transforms.errors import DataError
-from transforms.formats import lines
-from transforms.formats.lines import LineFormat
+from transforms.formats.codecs import codec_of_name
+from transforms.formats.reading import ReadOptions, open_span
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.listing import SourceFile, fingerprint, list_sources
 from transforms.reports import SpanReport
 from transforms.worker import follow_launcher
+
+
+OnBadRecord = Literal["fail", "skip", "quarantine"]
 
 
 class FileId(NamedTuple):
@@ -46,16 +49,18 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
 
     Attributes:
         sources: patterns by source name.
-        span_bytes, chunk_bytes, record_limit: from the plan.
+        options: what the files are read as.
+        span_bytes: from the plan.
+        on_bad_record: what to do with a record that fails its check: ``fail``, ``skip`` or
+            ``quarantine``.
         expected: ``fingerprint`` of the listing that the plan was made from, if it was.
         launcher: pid of the local process whose end ends the workers.
     """
 
     sources: Mapping[str, Sequence[str]]
-    line_format: LineFormat = field(default_factory=LineFormat)
+    options: ReadOptions = field(default_factory=ReadOptions)
     span_bytes: int = 64 << 20
-    chunk_bytes: int = 2 << 20
-    record_limit: int = 256 << 20
+    on_bad_record: OnBadRecord = "fail"
     expected: str | None = None
     launcher: int | None = None
 
@@ -77,9 +82,13 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
 
 
 def cut_spans(files: Iterable[SourceFile], span_bytes: int) -> Iterator[Span]:
-    """Cut files into spans of equal size, ``span_bytes`` at most; an empty file is one span."""
+    """Cut files into spans of equal size, ``span_bytes`` at most; an empty file is one span.
+
+    A file whose name says that it is compressed is one span, however large.
+    """
     for file in files:
-        count = max(1, -(-file.size // span_bytes))
+        whole = codec_of_name(file.url) is not None
+        count = 1 if whole else max(1, -(-file.size // span_bytes))
         for i in range(count):
             yield Span(file, file.size * i // count, file.size * (i + 1) // count)
 
@@ -112,34 +121,40 @@ class _ReadSpans(beam.DoFn):  # type: ignore[misc]
         for span in element[1]:
             yield from self._read(span)
 
-    def _read(self, span: Span) -> Iterator[tuple[FileId, pa.RecordBatch]]:
+    def _read(self, span: Span) -> Iterator[Any]:
         config, file = self._config, span.file
-        line_format = config.line_format
-        total, last = Digest(), b""
+        kept, dropped = Digest(), Digest()
         check_unchanged(file)
         with storage.open_read(file.url) as opened:
-            if span.start == 0:
-                lines.refuse_other_formats(opened, file.url)
-            for block in lines.read_span(
+            reader = open_span(
                 opened,
                 name=file.url,
+                size=file.size,
                 start=span.start,
                 stop=span.stop,
-                separator=line_format.separator,
-                chunk_bytes=config.chunk_bytes,
-                record_limit=config.record_limit,
+                options=config.options,
                 source=self._source[file.source],
-                lines_begin=len(line_format.header),
-            ):
-                total += Digest.total(blocks.digests(block, sources=1))
-                yield FileId(file.source, file.name), block
-            if span.stop == file.size > 0:
-                opened.seek(file.size - 1)
-                last = opened.read(1) or b""
+            )
+            for block, bad, reasons in reader:
+                if bad is not None:
+                    self._drop(file, bad, reasons)
+                    dropped += Digest.total(blocks.digests(bad, sources=1))
+                kept += Digest.total(blocks.digests(block, sources=1))
+                if len(block):
+                    yield FileId(file.source, file.name), block
+            covered, whole = reader.covered(kept + dropped), reader.whole
         check_unchanged(file)
-        open_end = int(last not in (b"", bytes([line_format.separator])))
-        header = len(line_format.header) if span.start == 0 else 0
-        yield beam.pvalue.TaggedOutput("spans", SpanReport(file, total, header, open_end))
+        report = SpanReport(file, kept, dropped=dropped, covered=covered, whole=whole)
+        yield beam.pvalue.TaggedOutput("spans", report)
+
+    def _drop(self, file: SourceFile, bad: pa.RecordBatch, reasons: tuple[str, ...]) -> None:
+        if self._config.on_bad_record == "fail":
+            place = int(blocks.column(bad, "position")[0])
+            unit = "row" if blocks.is_rows(bad) else "the line at byte"
+            raise DataError(
+                f"{file.url}: {unit} {place} is a bad record: {reasons[0]}; mend it, or give "
+                "--on_bad_record=skip or quarantine"
+            )
 
 
 def check_unchanged(file: SourceFile) -> None:

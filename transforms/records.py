@@ -135,7 +135,7 @@ class _GatherBlocks(beam.DoFn):  # type: ignore[misc]
         if self._records:
             yield GlobalWindows.windowed_value(self._block())
         file = SourceFile(self._config.source, name="", url="", size=0, version="")
-        report = SpanReport(file, self._total, header=0, open_end=0)
+        report = SpanReport(file, self._total)
         yield beam.pvalue.TaggedOutput("spans", GlobalWindows.windowed_value(report))
 
     def _block(self) -> tuple[FileId, pa.RecordBatch]:

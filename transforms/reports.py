@@ -9,19 +9,32 @@ from transforms.listing import SourceFile
 
 
 @dataclass(frozen=True, slots=True)
+class Quarantine:
+    """A file that holds the bad records of one span."""
+
+    path: str
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
 class SpanReport:
     """What was read of a span, for the manifest.
 
     Attributes:
-        digest: of its records.
-        header: bytes of the file's header, counted in the span that begins the file.
-        open_end: 1 where the file's last line had no separator, else 0.
+        digest: of its good records.
+        dropped: of its bad records, which go no further.
+        covered: how much of the file all of them are: bytes of lines as they are when they aren't
+            compressed, line ends and header included, or rows.
+        whole: how much the file holds, in the same unit; None where the span couldn't know.
+        quarantine: where the bad records are kept.
     """
 
     file: SourceFile
     digest: Digest
-    header: int
-    open_end: int
+    dropped: Digest = Digest()
+    covered: int = 0
+    whole: int | None = None
+    quarantine: Quarantine | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import apache_beam as beam
-import numpy as np
 
 from transforms import layout, storage
 from transforms.budget import Place
-from transforms.errors import DataError
-from transforms.formats.lines import LineFormat
+from transforms.formats.writing import ShardFormat, open_writer
 from transforms.kernels import blocks
-from transforms.kernels.digest import Digest, record_hashes
-from transforms.kernels.lines import line_offsets
+from transforms.kernels.digest import Digest
 from transforms.manifest import make_manifest
 from transforms.reports import ShardReport, SpanReport
 from transforms.shuffle import Ordered, Shard
@@ -26,7 +24,7 @@ from transforms.worker import follow_launcher
 
 @dataclass(eq=False, kw_only=True)
 class WriteShards(beam.PTransform):  # type: ignore[misc]
-    """Write shards as line files: Shard -> ShardReport.
+    """Write shards: Shard -> ShardReport.
 
     A shard is written under a temporary name, then renamed, so a reader never sees a part of one,
     and a retried writer writes the same bytes again.
@@ -36,7 +34,7 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
         run_id: whose marker has to stand in the output to publish; "" for none, in a pipeline that
             guards its output itself.
         split, extension: of the shards' names.
-        line_format: separator, and header for the top of each shard.
+        form: what shards are.
         bucket_bytes: footprint of what is sorted at once.
         sources: how many sources the records are of.
         places: how many bundles of a process hold payload.
@@ -49,7 +47,7 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
     run_id: str = ""
     split: str = "train"
     extension: str = ".txt"
-    line_format: LineFormat = field(default_factory=LineFormat)
+    form: ShardFormat = field(default_factory=ShardFormat)
     bucket_bytes: int = 64 << 20
     sources: int = 1
     places: int = 1
@@ -83,12 +81,12 @@ class _Write(beam.DoFn):  # type: ignore[misc]
             config.output, layout.TEMPORARY + config.run_id, f"{uuid.uuid4().hex}{config.extension}"
         )
         with Place(config.run_id, config.places), storage.open_write(temporary) as file:
-            report = write_lines(
+            report = write_shard(
                 file,
                 shard.ordered(limit=config.bucket_bytes, sources=config.sources),
                 shard=shard,
                 path=path,
-                line_format=config.line_format,
+                form=config.form,
                 sources=config.sources,
             )
         _publish(temporary, config.output, path, run_id=config.run_id)
@@ -97,50 +95,59 @@ class _Write(beam.DoFn):  # type: ignore[misc]
         yield report
 
 
-def write_lines(
+def write_shard(
     file: Any,
     ordered: Iterator[Ordered],
     *,
     shard: Shard,
     path: str,
-    line_format: LineFormat,
+    form: ShardFormat,
     sources: int,
 ) -> ShardReport:
-    """Write records as lines and check what is written against what was read.
+    """Write records and check what is written against what was read.
 
     Raises:
-        DataError: a record holds the separator.
+        DataError: a record can't be written so that a reader finds it again.
         LosslessError: the digest of what is written is not that of what was read.
     """
-    hasher = hashlib.sha256(line_format.header)
-    size = storage.write_all(file, line_format.header)
+    sink = _Hashed(file)
     total = [Digest()] * sources
+    writer = open_writer(sink, form, path=path)
     for block, expected in ordered:
-        data = blocks.payload(block)
-        written = _digest_lines(data, block, line_format.separator, path=path, sources=sources)
+        written = blocks.digests_by_source(block, *writer.write(block), sources=sources)
         blocks.compare_digests(written, expected, what=path)
         total = blocks.add_digests(total, written)
-        hasher.update(data)
-        size += storage.write_all(file, data)
+    writer.close()
     return ShardReport(
-        shard.number, shard.of, path, sum(d.records for d in total), size, hasher.hexdigest(), total
+        shard.number,
+        shard.of,
+        path,
+        sum(d.records for d in total),
+        sink.tell(),
+        sink.hasher.hexdigest(),
+        total,
     )
 
 
-def _digest_lines(
-    data: memoryview, block: Any, separator: int, *, path: str, sources: int
-) -> list[Digest]:
-    """Digest the bytes themselves, split anew: what a reader will see, not what we mean."""
-    values = np.frombuffer(data, np.uint8)
-    offsets = line_offsets(values, separator)
-    if len(offsets) - 1 != len(block) or offsets[-1] != len(values):
-        raise DataError(
-            f"{path}: expected {len(block)} lines, but the records would be read back as "
-            f"{len(offsets) - 1}: a record holds the separator {bytes([separator])!r} or doesn't "
-            "end in it; choose another --separator"
-        )
-    hash0, hash1 = record_hashes(values, offsets, bytes([separator]))
-    return blocks.digests_by_source(block, hash0, hash1, np.diff(offsets) - 1, sources=sources)
+class _Hashed(io.RawIOBase):
+    """A file that hashes what is written to it."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._size = 0
+        self.hasher = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._size
+
+    def write(self, data: Any) -> int:
+        self.hasher.update(data)
+        size = storage.write_all(self._file, data)
+        self._size += size
+        return size
 
 
 @dataclass(eq=False, kw_only=True)
@@ -154,7 +161,8 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
         sources: names of the sources.
         recipe: what determines the output, as JSON-able data.
         seed, epoch, started: for the manifest.
-        separator, header_bytes: what a reader needs to find the records again.
+        form: what shards are.
+        records_are: what was read, ``lines`` or ``rows``; lines may have been written as rows.
         run_id: as for WriteShards.
         expected: ``fingerprint`` of the listing that has to be read whole, if there was one.
     """
@@ -165,8 +173,8 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
     seed: int
     epoch: int
     started: str
-    separator: int = 10
-    header_bytes: int = 0
+    form: ShardFormat = field(default_factory=ShardFormat)
+    records_are: Literal["lines", "rows"] = "lines"
     run_id: str = ""
     expected: str | None = None
 
@@ -197,8 +205,8 @@ def _write_manifest(
         seed=config.seed,
         epoch=config.epoch,
         started=config.started,
-        separator=config.separator,
-        header_bytes=config.header_bytes,
+        form=config.form,
+        records_are=config.records_are,
         run_id=config.run_id,
         expected=config.expected,
     )

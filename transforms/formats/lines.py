@@ -1,30 +1,28 @@
-"""Line files: records that end in one separator byte, read by spans of bytes."""
+"""Line files: records that end in one separator byte, read by spans of bytes; compressed or not."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 
 from transforms import storage
 from transforms.errors import DataError, InputError
-from transforms.kernels import blocks
+from transforms.formats.codecs import Codec, Decoder, Encoder
+from transforms.formats.detection import refuse_rows_inside
+from transforms.formats.found import Found
+from transforms.kernels import blocks, checks
+from transforms.kernels.checks import Check
+from transforms.kernels.digest import I64, Digest, record_hashes
 from transforms.kernels.lines import first_line, line_offsets
+from transforms.kernels.randomness import U64
 
-MAGIC = {
-    b"\x1f\x8b": "gzip",
-    b"\xfd7zXZ\x00": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"\x04\x22\x4d\x18": "lz4",
-    b"PAR1\x15": "Parquet",
-    b"ARROW1\0\0": "Arrow IPC",
-    **{b"BZh%d1AY&SY" % level: "bzip2" for level in range(1, 10)},
-}
 _OVERREAD = 1 << 16  # past a span's end, to finish its last line
+_TO_THE_END = 1 << 62  # where a span of a compressed file stops: it is always the whole file
 _ROWS = 1 << 17  # of a block: lines of no length must not make a block of a chunk's bytes of rows
 
 
@@ -41,17 +39,6 @@ class LineFormat:
     separator: int = 10
     header_lines: int = 0
     header: bytes = b""
-
-
-def refuse_other_formats(file: io.RawIOBase | BinaryIO, name: str) -> None:
-    """Raise InputError where a file's first bytes are those of a format that isn't lines."""
-    head = file.read(16) or b""
-    for magic, format_name in MAGIC.items():
-        if head.startswith(magic):
-            raise InputError(
-                f"{name}: expected plain lines, but its first bytes are those of {format_name}; "
-                "unpack or convert the file first"
-            )
 
 
 def header_of(file: io.RawIOBase | BinaryIO, *, lines: int, separator: int, name: str) -> bytes:
@@ -74,6 +61,145 @@ def header_of(file: io.RawIOBase | BinaryIO, *, lines: int, separator: int, name
                 f"{len(data)} bytes; check --header_lines and --separator"
             )
     return data
+
+
+class Reader:
+    """Reads the lines that begin inside bytes [start, stop) of a file; of a compressed one all or none.
+
+    Args:
+        file: open for reading, seekable.
+        name: what errors call it.
+        size: of the file, in bytes.
+        start, stop: the span.
+        codec: by which the file is compressed.
+        line_format: separator, and the header that the file has to have.
+        check: what a line has to be.
+        chunk_bytes, record_limit, source: as of ``read_span``.
+
+    Attributes:
+        whole: bytes of the file when it isn't compressed, known at the end; None in spans that have
+            no part of a compressed one.
+    """
+
+    def __init__(
+        self,
+        file: io.RawIOBase | BinaryIO,
+        *,
+        name: str,
+        size: int,
+        start: int,
+        stop: int,
+        codec: Codec | None,
+        line_format: LineFormat,
+        chunk_bytes: int,
+        record_limit: int,
+        check: Check = "none",
+        source: int | None = None,
+    ) -> None:
+        self._file: Any = file if codec is None else Decoder(file, codec, name)
+        self._span = (start, stop if codec is None else _TO_THE_END)
+        self._name, self._codec, self._format = name, codec, line_format
+        self._chunk_bytes, self._record_limit, self._source = chunk_bytes, record_limit, source
+        self._check = check
+        self.whole: int | None = size if codec is None else None
+        self._beside = 0  # bytes of the file that are the header's, less a last line's missing end
+
+    def __iter__(self) -> Iterator[Found]:
+        """Yield what is found.
+
+        Raises:
+            DataError: the file is damaged, has another header, or a line is too large.
+        """
+        start, stop = self._span
+        if start > 0 and self._codec is not None:
+            return
+        if start == 0:
+            self._require_header()
+        for block in read_span(
+            self._file,
+            name=self._name,
+            start=start,
+            stop=stop,
+            separator=self._format.separator,
+            chunk_bytes=self._chunk_bytes,
+            record_limit=self._record_limit,
+            source=self._source,
+            lines_begin=len(self._format.header),
+        ):
+            yield Found.sort_out(block, checks.bad_lines(block, self._check))
+        last = b""
+        if self._codec is not None:
+            self.whole, last = self._file.produced, self._file.last
+        elif stop == self.whole and stop > 0:
+            self._file.seek(stop - 1)
+            last = self._file.read(1) or b""
+        self._beside -= last not in (b"", bytes([self._format.separator]))
+
+    @property
+    def consumed(self) -> int:
+        """How many bytes of the file were read so far."""
+        at: int = self._file.tell() if self._codec is None else self._file.consumed
+        return at - self._span[0]
+
+    def covered(self, digest: Digest) -> int:
+        """Return how much of ``whole`` the records with this digest are, with all that is beside."""
+        return digest.bytes + digest.records + self._beside
+
+    def _require_header(self) -> None:
+        header = self._format.header
+        self._file.seek(0)
+        head = bytearray(max(len(header), 16))
+        found = bytes(head[: storage.read_into(self._file, memoryview(head))])
+        if self._codec is not None:
+            refuse_rows_inside(found[:16], name=self._name)
+        if found[: len(header)] != header:
+            raise DataError(
+                f"{self._name}: expected the header of the other files, {header[:80]!r}, got "
+                f"{found[: len(header)][:80]!r} at byte 0; shuffle such files separately"
+            )
+        self._beside += len(header)
+
+
+class Writer:
+    """Writes records as lines, compressed or not, with a header on top.
+
+    Args:
+        sink: a binary file.
+        path: what errors call it.
+        line_format: separator and header.
+        codec: by which to compress.
+    """
+
+    def __init__(
+        self, sink: Any, *, path: str, line_format: LineFormat, codec: Codec | None
+    ) -> None:
+        self._sink = sink if codec is None else Encoder(sink, codec)
+        self._encoder = None if codec is None else self._sink
+        self._path, self._separator = path, line_format.separator
+        storage.write_all(self._sink, line_format.header)
+
+    def write(self, block: pa.RecordBatch) -> tuple[U64, U64, I64]:
+        """Write a block; return hashes and sizes of the very bytes, split anew as a reader will.
+
+        Raises:
+            DataError: a record holds the separator.
+        """
+        data = blocks.payload(block)
+        values = np.frombuffer(data, np.uint8)
+        offsets = line_offsets(values, self._separator)
+        if len(offsets) - 1 != len(block) or offsets[-1] != len(values):
+            raise DataError(
+                f"{self._path}: expected {len(block)} lines, but the records would be read back as "
+                f"{len(offsets) - 1}: a record holds the separator {bytes([self._separator])!r} or "
+                "doesn't end in it; choose another --separator"
+            )
+        storage.write_all(self._sink, data)
+        return *record_hashes(values, offsets, bytes([self._separator])), np.diff(offsets) - 1
+
+    def close(self) -> None:
+        """Write the end, where the codec has one."""
+        if self._encoder is not None:
+            self._encoder.close()
 
 
 def read_span(

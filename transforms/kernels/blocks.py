@@ -5,8 +5,10 @@ Columns of a block, in this order, those in parentheses where they are needed:
     position: uint64       where the record begins in its file; replaced by
     key: uint64            what a block is sorted by, once the run's seed is known
     (source: uint16)       index of the record's source, where several are shuffled as one
+    (cost: uint32)         of a row: the memory that it takes
     (hash0, hash1: uint64) digests of what was read, dropped before a run is spilled
-    record: large_binary   the record
+    (size: int64)          of a row: its logical bytes; goes with the hashes
+    record                 the record: large_binary for a line, a struct of its columns for a row
 
 A line's record column holds each line *with* its terminator, which the field's metadata names, so
 that neither reading nor writing copies the payload to strip or add one byte. The terminator is no
@@ -23,6 +25,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.errors import LosslessError
+from transforms.kernels import rows
 from transforms.kernels.digest import Digest, record_hashes
 from transforms.kernels.randomness import U64, KeyPair, record_keys
 
@@ -71,6 +74,25 @@ def from_buffer(
         columns["source"] = pa.array(np.full(count, source, np.uint16))
     columns |= {"hash0": pa.array(hash0), "hash1": pa.array(hash1), "record": record}
     return _batch(columns, line_end)
+
+
+def from_rows(
+    record: pa.StructArray, *, positions: U64, source: int | None = None
+) -> pa.RecordBatch:
+    """Make a block of rows, as ``rows.to_rows`` gives them; arguments as in ``from_buffer``."""
+    columns: dict[str, pa.Array] = {"position": pa.array(positions)}
+    if source is not None:
+        columns["source"] = pa.array(np.full(len(record), source, np.uint16))
+    columns["cost"] = pa.array(rows.row_costs(record).astype(np.uint32))
+    hash0, hash1 = rows.row_hashes(record)
+    columns |= {"hash0": pa.array(hash0), "hash1": pa.array(hash1)}
+    columns |= {"size": pa.array(rows.row_sizes(record)), "record": record}
+    return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+
+
+def is_rows(block: pa.RecordBatch) -> bool:
+    """Return whether a block's records are rows, not lines."""
+    return bool(pa.types.is_struct(block.schema.field("record").type))
 
 
 def from_records(
@@ -132,25 +154,34 @@ def records(block: pa.RecordBatch) -> list[bytes]:
     return [value[: len(value) - cut] for value in block.column("record").to_pylist()]
 
 
-def footprint(rows: int, payload_bytes: int) -> int:
+def footprint(records: int, payload_bytes: int) -> int:
     """Return the bytes of memory that so many records with so much payload take."""
-    return payload_bytes + rows * ROW_COST
+    return payload_bytes + records * ROW_COST
+
+
+def payload_bytes(block: pa.RecordBatch) -> int:
+    """Return the memory that the records themselves take."""
+    if is_rows(block):
+        return int(column(block, "cost").sum(dtype=np.int64))
+    _, offsets = extents(block)
+    return int(offsets[-1] - offsets[0]) if len(block) else 0
 
 
 def block_footprint(block: pa.RecordBatch) -> int:
     """Return the ``footprint`` of a block."""
-    if not len(block):
-        return 0
-    _, offsets = extents(block)
-    return footprint(len(block), int(offsets[-1] - offsets[0]))
+    return footprint(len(block), payload_bytes(block))
 
 
 def slices(block: pa.RecordBatch, *, limit: int) -> Iterator[pa.RecordBatch]:
     """Cut a block into slices with a footprint of at most ``limit``, one record at least each."""
     if not len(block):
         return
-    _, offsets = extents(block)
-    cost = (offsets[1:] - offsets[0]) + np.arange(1, len(block) + 1, dtype=np.int64) * ROW_COST
+    if is_rows(block):
+        ends = np.cumsum(column(block, "cost"), dtype=np.int64)
+    else:
+        _, offsets = extents(block)
+        ends = offsets[1:] - offsets[0]
+    cost = ends + np.arange(1, len(block) + 1, dtype=np.int64) * ROW_COST
     begin, spent = 0, 0
     while begin < len(block):
         end = max(int(np.searchsorted(cost, spent + limit, side="right")), begin + 1)
@@ -177,8 +208,8 @@ def sort_run(blocks: list[pa.RecordBatch]) -> pa.RecordBatch:
 def gather(blocks: list[pa.RecordBatch]) -> pa.RecordBatch:
     """Join all the blocks of one range of keys and lay its records in their final order.
 
-    Ties of keys are broken by the records' bytes (twins are alike, so their order shows nowhere).
-    Empties the list.
+    Ties of keys are broken by the lines' bytes or the rows' hashes (twins are alike, so their order
+    shows nowhere). Empties the list.
     """
     joined = join(blocks)
     keys = column(joined, "key")
@@ -188,9 +219,16 @@ def gather(blocks: list[pa.RecordBatch]) -> pa.RecordBatch:
     if len(tied):
         for begin, end in _stretches(tied):
             twins = joined.take(pa.array(order[begin:end]))
-            ranks = sorted(range(end - begin), key=records(twins).__getitem__)
+            ranks = sorted(range(end - begin), key=_tie_breakers(twins).__getitem__)
             order[begin:end] = order[begin:end][ranks]
     return joined.take(pa.array(order))
+
+
+def _tie_breakers(block: pa.RecordBatch) -> list[Any]:
+    if not is_rows(block):
+        return records(block)
+    hash0, hash1 = rows.row_hashes(block.column("record"))
+    return list(zip(hash0.tolist(), hash1.tolist(), strict=True))
 
 
 def _stretches(tied: npt.NDArray[np.intp]) -> Iterator[tuple[int, int]]:
@@ -206,13 +244,23 @@ def digests(block: pa.RecordBatch, *, sources: int) -> list[Digest]:
     """
     if not len(block):
         return [Digest()] * sources
+    hash0, hash1, size = hashes(block)
+    return digests_by_source(block, hash0, hash1, size, sources=sources)
+
+
+def hashes(block: pa.RecordBatch) -> tuple[U64, U64, I64]:
+    """Return both hashes and the size (int64, logical bytes) of each record."""
+    known = "hash0" in block.schema.names
+    if is_rows(block):
+        if known:
+            return column(block, "hash0"), column(block, "hash1"), column(block, "size")
+        record = block.column("record")
+        return *rows.row_hashes(record), rows.row_sizes(record)
     values, offsets = extents(block)
-    if "hash0" in block.schema.names:
-        hash0, hash1 = column(block, "hash0"), column(block, "hash1")
-    else:
-        hash0, hash1 = record_hashes(values, offsets, terminator(block))
-    lengths = np.diff(offsets) - len(terminator(block))
-    return digests_by_source(block, hash0, hash1, lengths, sources=sources)
+    size = np.diff(offsets) - len(terminator(block))
+    if known:
+        return column(block, "hash0"), column(block, "hash1"), size
+    return *record_hashes(values, offsets, terminator(block)), size
 
 
 def digests_by_source(
@@ -233,19 +281,21 @@ def add_digests(left: Iterable[Digest], right: Iterable[Digest]) -> list[Digest]
     return [a + b for a, b in zip(left, right, strict=True)]
 
 
+_DIGESTED = ("hash0", "hash1", "size")
+
+
 def without_hashes(block: pa.RecordBatch) -> pa.RecordBatch:
-    """Drop the hash columns."""
-    return block.select([n for n in block.schema.names if n not in ("hash0", "hash1")])
+    """Drop the hash columns, and the sizes that go with them."""
+    return block.select([n for n in block.schema.names if n not in _DIGESTED])
 
 
 def with_hashes(block: pa.RecordBatch) -> pa.RecordBatch:
     """Put hash columns, computed anew, before the record column."""
-    values, offsets = extents(block)
-    hash0, hash1 = record_hashes(values, offsets, terminator(block))
+    computed = hashes(block)[: 3 if is_rows(block) else 2]
     at = block.schema.get_field_index("record")
-    return block.add_column(at, "hash0", pa.array(hash0)).add_column(
-        at + 1, "hash1", pa.array(hash1)
-    )
+    for i, (name, values) in enumerate(zip(_DIGESTED, computed, strict=False)):
+        block = block.add_column(at + i, name, pa.array(values))
+    return block
 
 
 def require_digests(block: pa.RecordBatch, expected: list[Digest], *, what: str) -> None:

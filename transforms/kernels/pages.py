@@ -2,7 +2,8 @@
 
 A page is an Arrow IPC stream of one record batch, sorted by key, without hash columns; the digests
 of its records as they were read, one per source, go along in the batch's metadata, with a checksum
-of keys and offsets. A segment (one
+of keys and offsets. A page of rows, or a compressed one, ends in a checksum of the whole: Arrow must
+not be handed damaged ones. A segment (one
 bucket's part of one run) is one page, or several where it is larger than a page may be, so that a
 bucket over budget can be read in parts.
 """
@@ -22,10 +23,11 @@ from transforms.kernels.digest import Digest
 TABLE = np.dtype(
     [("first", "<u8"), ("last", "<u8"), ("length", "<u4"), ("rows", "<u4"), ("payload", "<u4")]
 )
-"""A row per page of a spill file: first and last key, bytes of the page, records, their bytes."""
+"""A row per page of a spill file: first and last key, bytes of the page, records, their memory."""
 
 _DIGEST = np.dtype([(name, "<u8") for name in ("records", "bytes", "hash0", "hash1")])
 _DIGESTS, _ORDER = b"dovetail.digests", b"dovetail.order"
+_END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"  # of Arrow IPC
 
 
 class Page(NamedTuple):
@@ -35,8 +37,16 @@ class Page(NamedTuple):
     digests: list[Digest]
 
 
-def encode_page(block: pa.RecordBatch, *, sources: int) -> pa.Buffer:
-    """Encode one sorted block, hash columns and all; they become the page's digests."""
+def encode_page(
+    block: pa.RecordBatch, *, sources: int, compression: str | None = None
+) -> pa.Buffer:
+    """Encode one sorted block, hash columns and all; they become the page's digests.
+
+    Args:
+        block: of at least one record.
+        sources: how many sources the records are of.
+        compression: ``lz4``, ``zstd`` or None.
+    """
     packed = np.array(
         [(d.records, d.bytes, d.hash0, d.hash1) for d in blocks.digests(block, sources=sources)],
         _DIGEST,
@@ -44,19 +54,28 @@ def encode_page(block: pa.RecordBatch, *, sources: int) -> pa.Buffer:
     bare = blocks.without_hashes(block)
     metadata = {_DIGESTS: packed.tobytes(), _ORDER: _order_checksum(bare)}
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, bare.schema) as writer:
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    with pa.ipc.new_stream(sink, bare.schema, options=options) as writer:
         writer.write_batch(bare, custom_metadata=metadata)
-    return sink.getvalue()
+    if compression is None and not blocks.is_rows(block):
+        return sink.getvalue()
+    encoded = sink.getvalue()
+    return pa.py_buffer(b"".join((encoded, _checksum(encoded))))
 
 
 def decode_page(data: pa.Buffer | bytes | memoryview) -> Page:
-    """Decode what ``encode_page`` gave, without copying the payload.
+    """Decode what ``encode_page`` gave, without copying the payload unless it is compressed.
 
-    Damage of keys and offsets is found here, that of the records by their digest.
+    Damage of keys and offsets is found here, that of the records at the latest by their digest.
 
     Raises:
         pa.ArrowInvalid: the bytes are not a page, or a damaged one.
     """
+    view = memoryview(data)
+    if bytes(view[-8:]) != _END_OF_STREAM:
+        if _checksum(view[:-8]) != bytes(view[-8:]):
+            raise pa.ArrowInvalid("not a page, or not what was written: its checksum differs")
+        data = pa.py_buffer(data).slice(0, len(view) - 8)
     try:
         with pa.ipc.open_stream(data) as reader:
             block, metadata = reader.read_next_batch_with_custom_metadata()
@@ -73,10 +92,16 @@ def decode_page(data: pa.Buffer | bytes | memoryview) -> Page:
     return Page(block, digests)
 
 
+def _checksum(data: pa.Buffer | memoryview) -> bytes:
+    return zlib.crc32(data).to_bytes(4, "little") + b"CRC\n"
+
+
 def _order_checksum(block: pa.RecordBatch) -> bytes:
-    """Return a CRC-32 of what the digests don't cover: keys, sources and where records begin."""
-    _, offsets = blocks.extents(block)
-    checksum = zlib.crc32(np.diff(offsets).data)
+    """Return a CRC-32 of what the digests don't cover: keys, sources and where lines begin."""
+    checksum = 0
+    if not blocks.is_rows(block):
+        _, offsets = blocks.extents(block)
+        checksum = zlib.crc32(np.diff(offsets).data)
     for name in block.schema.names:
         if name != "record":
             checksum = zlib.crc32(blocks.column(block, name).data, checksum)
@@ -108,5 +133,5 @@ def table_row(block: pa.RecordBatch, length: int) -> tuple[int, ...]:
         int(keys[-1]),
         length,
         len(block),
-        len(blocks.payload(block)),
+        blocks.payload_bytes(block),
     )

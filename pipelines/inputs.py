@@ -1,0 +1,321 @@
+"""Looking at the input files before any work starts: formats, schemas, headers, sizes."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.recipe import Recipe
+from transforms import layout, storage
+from transforms.errors import DataError, InputError, UsageError
+from transforms.formats import arrow, codecs, lines, parquet
+from transforms.formats.codecs import CODECS, Decoder
+from transforms.formats.detection import EXTENSIONS, FileFormat, Kind, detect
+from transforms.formats.lines import LineFormat
+from transforms.formats.tables import TEXT, require_schema
+from transforms.formats.writing import ShardFormat
+from transforms.kernels.lines import line_offsets
+from transforms.kernels.rows import carried_schema, row_sizes, to_rows
+from transforms.listing import SourceFile, extension
+
+_MOST = 1000  # files that are looked at beforehand; the others are when they are read
+_SAMPLES = 16  # files whose records are looked at, for estimates
+_SAMPLE_BYTES, _SAMPLE_ROWS = 1 << 16, 256
+_COMPRESSIONS: dict[Kind, tuple[str, ...]] = {
+    "lines": ("none", *CODECS),
+    "parquet": parquet.COMPRESSIONS,
+    "arrow": arrow.COMPRESSIONS,
+    "arrow_stream": arrow.COMPRESSIONS,
+}
+_CONVERTED: dict[Kind, str] = {"lines": "none", "parquet": "zstd", "arrow": "none", "arrow_stream": "none"}
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one file looks like.
+
+    Attributes:
+        format: what it is.
+        compression: of a Parquet or Arrow file, or the codec of lines.
+        schema: of rows.
+        header: of lines.
+        records: how many it has, where that is known.
+        record_bytes: logical bytes of a record, line end included, over those of a sample of
+            records; None where none was taken.
+        expansion: bytes when decompressed over bytes of the file, of the sample.
+    """
+
+    format: FileFormat
+    compression: str
+    schema: pa.Schema | None = None
+    header: bytes = b""
+    records: int | None = None
+    record_bytes: float | None = None
+    expansion: float = 1.0
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much a source holds: bytes of its files, and records and their bytes, exactly or about."""
+
+    files: int
+    stored: int
+    records: int
+    bytes: int
+    exact_records: bool
+    exact_bytes: bool
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the files hold together.
+
+    Attributes:
+        line_format: of lines, with the header that all files share.
+        schema: of rows, that of the first file; None where the records are lines.
+        amounts: by source.
+        form, extension: of the shards to be written.
+    """
+
+    line_format: LineFormat
+    schema: pa.Schema | None
+    amounts: dict[str, Amount]
+    form: ShardFormat
+    extension: str
+
+    @property
+    def records(self) -> int:
+        """How many records there are, about."""
+        return sum(amount.records for amount in self.amounts.values())
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes they have, about."""
+        return sum(amount.bytes for amount in self.amounts.values())
+
+
+def look_into(files: list[SourceFile], recipe: Recipe) -> Contents:
+    """Look at input files, all of them unless they are very many.
+
+    Raises:
+        InputError: a file isn't what its name says or can't be read, or files don't go together.
+        UsageError: what is asked of the output doesn't go with the input.
+    """
+    chosen = files[:: -(-len(files) // _MOST)] if files else []
+    sampled = set(chosen[:: -(-len(chosen) // _SAMPLES)]) if chosen else set()
+    looks = {file: _look(file, recipe, sample=file in sampled) for file in chosen}
+    schema = _common_schema(looks)
+    header = _common_header(looks, recipe)
+    line_format = LineFormat(
+        separator=ord(recipe.separator), header_lines=recipe.header_lines, header=header
+    )
+    form = _choose_form(looks, recipe, schema, line_format)
+    if form.kind == "lines":
+        shard_extension = extension(files)
+        if form.compression != "none":
+            shard_extension += CODECS[form.compression].suffixes[0]
+    else:
+        shard_extension = EXTENSIONS[form.kind]
+    return Contents(line_format, schema, _amounts(files, looks), form, shard_extension)
+
+
+def _look(file: SourceFile, recipe: Recipe, *, sample: bool) -> Look:
+    with storage.open_read(file.url) as opened:
+        _refuse_parts_of_datasets(opened, file)
+        found = detect(opened, name=file.url, size=file.size)
+        if not found.is_rows:
+            return _look_at_lines(opened, file, found, recipe, sample=sample)
+        if recipe.header_lines:
+            raise InputError(
+                f"{file.url}: expected lines, as --header_lines says, got {found.word}"
+            )
+        buffered = io.BufferedReader(opened)  # type: ignore[type-var]
+        try:
+            if found.kind == "parquet":
+                return _look_at_parquet(buffered, file, found, sample=sample)
+            return _look_at_arrow(buffered, file, found, sample=sample)
+        except DataError as error:
+            raise InputError(str(error)) from error
+
+
+def _look_at_lines(
+    opened: Any, file: SourceFile, found: FileFormat, recipe: Recipe, *, sample: bool
+) -> Look:
+    separator, wanted = ord(recipe.separator), recipe.header_lines
+    codec = found.codec
+    expansion, record_bytes, header = 1.0, None, b""
+    stream = opened if codec is None else Decoder(opened, codec, file.url)
+    try:
+        if wanted:
+            opened.seek(0)
+            header = lines.header_of(stream, lines=wanted, separator=separator, name=file.url)
+        if sample:
+            if codec is not None:
+                expansion = codecs.sample_ratio(opened, codec, file.url)
+            opened.seek(0)
+            stream = opened if codec is None else Decoder(opened, codec, file.url)
+            head = np.empty(_SAMPLE_BYTES, np.uint8)
+            size = storage.read_into(stream, head.data)
+            count = max(len(line_offsets(head[:size], separator)) - 1, 1)
+            record_bytes = size / count if size else None
+    except DataError as error:
+        raise InputError(str(error)) from error
+    return Look(
+        found,
+        compression=codec.name if codec else "none",
+        header=header,
+        record_bytes=record_bytes,
+        expansion=expansion,
+    )
+
+
+def _look_at_parquet(opened: Any, file: SourceFile, found: FileFormat, *, sample: bool) -> Look:
+    opened_parquet = parquet.open_file(opened, name=file.url)
+    return Look(
+        found,
+        compression=parquet.compression_of(opened_parquet) or "zstd",
+        schema=opened_parquet.schema_arrow,
+        records=opened_parquet.metadata.num_rows,
+        record_bytes=parquet.mean_bytes(opened_parquet, rows=_SAMPLE_ROWS) if sample else None,
+    )
+
+
+def _look_at_arrow(opened: Any, file: SourceFile, found: FileFormat, *, sample: bool) -> Look:
+    stream = found.kind == "arrow_stream"
+    reader = arrow.Reader(opened, name=file.url, size=file.size, stream=stream)
+    record_bytes, expansion = None, 1.0
+    if sample:
+        record_bytes, expansion = reader.sample()
+    return Look(
+        found,
+        compression=arrow.compression_of(opened, stream=stream),
+        schema=reader.schema,
+        record_bytes=record_bytes,
+        expansion=expansion,
+    )
+
+
+def _refuse_parts_of_datasets(opened: BinaryIO | io.RawIOBase, file: SourceFile) -> None:
+    """Raise InputError where a file isn't records but says what a dataset of ours holds."""
+    name = os.path.basename(file.url)
+    if name == layout.MARKER or (
+        name == layout.MANIFEST and layout.is_our_manifest(opened.read(200) or b"")
+    ):
+        raise InputError(
+            f"{file.url}: a dataset lies among the inputs; give its folder an --input of its own, "
+            "or patterns that leave this file out"
+        )
+
+
+def _common_schema(looks: dict[SourceFile, Look]) -> pa.Schema | None:
+    """Return the schema of the first file, None for lines; all files have to agree."""
+    first: tuple[SourceFile, Look] | None = None
+    for file, look in looks.items():
+        if first is None:
+            first = file, look
+            if look.schema is not None:
+                carried_schema(look.schema)  # refuses what can't be carried
+        elif look.format.is_rows != first[1].format.is_rows:
+            raise InputError(
+                f"{first[0].url} holds {_records_of(first[1])} and {file.url} {_records_of(look)}: "
+                "lines are shuffled with lines, rows with rows of one schema"
+            )
+        elif look.schema is not None:
+            try:
+                require_schema(look.schema, first[1].schema, name=file.url, other=first[0].url)
+            except DataError as error:
+                raise InputError(str(error)) from error
+    return first[1].schema if first else None
+
+
+def _records_of(look: Look) -> str:
+    return f"rows ({look.format.word})" if look.format.is_rows else "lines"
+
+
+def _common_header(looks: dict[SourceFile, Look], recipe: Recipe) -> bytes:
+    first: tuple[str, bytes] | None = None
+    for file, look in looks.items():
+        if first is None:
+            first = file.url, look.header
+        elif look.header != first[1]:
+            raise InputError(
+                f"--header_lines={recipe.header_lines}: the headers of {first[0]} and {file.url} "
+                f"differ: {first[1][:80]!r} and {look.header[:80]!r}; shuffle such files separately"
+            )
+    return first[1] if first else b""
+
+
+def _choose_form(
+    looks: dict[SourceFile, Look], recipe: Recipe, schema: pa.Schema | None, line_format: LineFormat
+) -> ShardFormat:
+    """Choose what shards are: as the inputs, by bytes where they differ, unless it was asked."""
+    weights: dict[tuple[Kind, str], int] = defaultdict(int)
+    for file, look in looks.items():
+        weights[look.format.kind, look.compression] += file.size
+    most = max(weights, key=lambda found: (weights[found], found), default=("lines", "none"))
+    kind: Kind = recipe.output_format or most[0]
+    if kind == "lines" and schema is not None:
+        raise UsageError(
+            f"--output_format=lines: the input holds rows ({', '.join(schema.names[:8])}), which can't "
+            "be written as lines; expected parquet or arrow"
+        )
+    if kind != "lines" and schema is None and (line_format.header or recipe.separator != "\n"):
+        raise UsageError(
+            f"--output_format={kind}: lines with --header_lines or --separator can't be written as "
+            "rows; expected lines"
+        )
+    same = {found: weight for found, weight in weights.items() if found[0] == kind}
+    fallback = max(same, key=lambda f: (same[f], f))[1] if same else _CONVERTED[kind]
+    compression = recipe.compression or fallback
+    if compression not in _COMPRESSIONS[kind]:
+        if recipe.compression is None:
+            compression = _CONVERTED[kind]
+        else:
+            raise UsageError(
+                f"--compression={compression}: expected one of {', '.join(_COMPRESSIONS[kind])} for "
+                f"{kind}"
+            )
+    if kind != "lines" and schema is None:
+        schema = TEXT
+    return ShardFormat(kind=kind, compression=compression, line_format=line_format, schema=schema)
+
+
+def _amounts(files: list[SourceFile], looks: dict[SourceFile, Look]) -> dict[str, Amount]:
+    out = {}
+    by_source: dict[str, list[SourceFile]] = defaultdict(list)
+    for file in files:
+        by_source[file.source].append(file)
+    sampled = [(file, look) for file, look in looks.items() if look.record_bytes]
+    for source, mine in by_source.items():
+        known = [pair for pair in sampled if pair[0].source == source] or sampled
+        records = stored = decoded = 0
+        exact_records = exact_bytes = True
+        stored_known = sum(file.size for file, _ in known)
+        expansion = (
+            sum(file.size * look.expansion for file, look in known) / stored_known
+            if stored_known
+            else 1.0
+        )
+        mean = np.mean([look.record_bytes for _, look in known]) if known else 1.0
+        for file in mine:
+            look = looks.get(file)
+            stored += file.size
+            plain = look is not None and look.format == FileFormat("lines")
+            if look is not None and look.records is not None:
+                records += look.records
+                decoded += int(look.records * (look.record_bytes or mean))
+                exact_bytes = False
+                continue
+            size = file.size if plain else int(file.size * expansion)
+            decoded += size
+            records += int(size // mean)
+            exact_records = exact_records and not size
+            exact_bytes = exact_bytes and plain
+        out[source] = Amount(len(mine), stored, records, decoded, exact_records, exact_bytes)
+    return out

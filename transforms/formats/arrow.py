@@ -1,0 +1,233 @@
+"""Arrow IPC files and streams: rows, read batch by batch, fully validated.
+
+The format has no checksums: a flipped bit in a value goes unnoticed. A stream has to end in its end
+marker, which the specification lets writers leave out: without it a truncated stream looks whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from transforms.errors import DataError
+from transforms.formats.found import Found
+from transforms.formats.tables import FAULTS, Recut, require_schema, to_blocks
+from transforms.kernels import checks
+from transforms.kernels.digest import Digest
+from transforms.kernels.rows import row_sizes, to_rows
+
+COMPRESSIONS = ("none", "lz4", "zstd")
+_BATCH_BYTES, _BATCH_ROWS = 4 << 20, 1 << 16  # of a record batch that we write
+_END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
+
+
+class Reader:
+    """Reads a file or a stream, all of it in the span that begins it, nothing in others.
+
+    Args:
+        file: binary, with ``read``, ``seek`` and ``tell``.
+        name: what errors call it.
+        size: in bytes.
+        start: of the span, in bytes.
+        stream: a stream, not a file.
+        schema: that it has to have.
+        chunk_bytes: about how large a block may get.
+        record_limit: the most bytes that a row may take.
+        batch_limit: the most bytes that a record batch may have, which is held whole.
+        source: index for a ``source`` column.
+
+    Attributes:
+        whole: how many rows it has, known at the end of the span that begins it.
+    """
+
+    def __init__(
+        self,
+        file: Any,
+        *,
+        name: str,
+        size: int,
+        start: int = 0,
+        stream: bool,
+        schema: pa.Schema | None = None,
+        chunk_bytes: int = 2 << 20,
+        record_limit: int = 256 << 20,
+        batch_limit: int = 256 << 20,
+        source: int | None = None,
+    ) -> None:
+        self._file, self._name, self._size, self._stream = file, name, size, stream
+        self._chunk_bytes, self._record_limit, self._source = chunk_bytes, record_limit, source
+        self._batch_limit = batch_limit
+        self.whole: int | None = None
+        self._mine = start == 0
+        file.seek(0)
+        try:
+            self._arrow = pa.ipc.open_stream(file) if stream else pa.ipc.open_file(file)
+        except FAULTS as error:
+            raise self._broken("its schema", error) from error
+        self.schema: pa.Schema = self._arrow.schema
+        if schema is not None:
+            require_schema(self.schema, schema, name=name)
+
+    def sample(self) -> tuple[float | None, float]:
+        """Return the mean logical bytes of the first batch's rows, None without any, and the ratio
+        of all its bytes to those that it takes in the file.
+        """
+        before = self._file.tell() if self._stream else 0
+        batch = next(self._batches(), None)
+        if batch is None or not len(batch):
+            return None, 1.0
+        try:
+            checks.bad_rows(batch)
+            sizes = row_sizes(to_rows(batch))
+        except pa.ArrowException as error:
+            raise self._broken("record batch 0", error) from error
+        taken = self._file.tell() - before if self._stream else batch.nbytes
+        return float(sizes.mean()), float(sizes.sum()) / max(taken, 1)
+
+    @property
+    def consumed(self) -> int:
+        """How many bytes were read so far."""
+        at: int = self._file.tell()
+        return at
+
+    def covered(self, digest: Digest) -> int:
+        """Return how much of ``whole`` the records with this digest are."""
+        return digest.records
+
+    def __iter__(self) -> Iterator[Found]:
+        """Yield what is found.
+
+        Raises:
+            DataError: a batch can't be read or isn't valid, the end is missing, a row or a batch is
+                too large.
+        """
+        rows = 0
+        for number, batch in enumerate(self._batches() if self._mine else ()):
+            if batch.nbytes > self._batch_limit:
+                raise DataError(
+                    f"{self._name}: record batch {number} has {batch.nbytes} bytes, and the memory "
+                    f"given allows {self._batch_limit}; write it with smaller batches, or give more "
+                    "--memory or fewer --direct_num_workers"
+                )
+            try:
+                yield from to_blocks(
+                    batch,
+                    first=rows,
+                    chunk_bytes=self._chunk_bytes,
+                    record_limit=self._record_limit,
+                    name=self._name,
+                    source=self._source,
+                )
+            except pa.ArrowException as error:
+                raise self._broken(f"record batch {number}", error) from error
+            rows += len(batch)
+        self.whole = rows if self._mine else None
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        number = 0
+        while True:
+            try:
+                if self._stream:
+                    batch = self._arrow.read_next_batch()
+                elif number < self._arrow.num_record_batches:
+                    batch = self._arrow.get_batch(number)
+                else:
+                    return
+            except StopIteration:
+                break
+            except FAULTS as error:
+                raise self._broken(f"record batch {number}", error) from error
+            yield batch
+            number += 1
+        at = self._file.tell()
+        self._file.seek(max(at - 8, 0))
+        if at != self._size or self._file.read(8) != _END_OF_STREAM:
+            raise DataError(
+                f"{self._name}: expected an end-of-stream marker at its end, at byte {self._size}; the "
+                f"stream ends at byte {at}: it is truncated, or something follows; write it again"
+            )
+
+    def _broken(self, what: str, error: BaseException) -> DataError:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        return DataError(
+            f"{self._name}: expected Arrow IPC, {what} can't be read (about byte {self._file.tell()}): "
+            f"{first}; fetch or make the file again"
+        )
+
+
+class Writer:
+    """Writes rows to a file or a stream: record batches of 4 MiB of logical bytes or 2**16 rows.
+
+    Args:
+        sink: a binary file.
+        schema: of the file.
+        compression: one of COMPRESSIONS.
+        stream: write a stream, not a file.
+    """
+
+    def __init__(self, sink: Any, schema: pa.Schema, *, compression: str, stream: bool) -> None:
+        self._recut = Recut(schema, batch_bytes=_BATCH_BYTES, batch_rows=_BATCH_ROWS)
+        options = pa.ipc.IpcWriteOptions(
+            compression=None if compression == "none" else compression,
+            emit_dictionary_deltas=True,
+            use_threads=False,
+        )
+        new = pa.ipc.new_stream if stream else pa.ipc.new_file
+        self._writer = new(sink, schema, options=options)
+
+    def write(self, found: pa.StructArray) -> None:
+        """Take rows."""
+        self._emit(self._recut.add(found))
+
+    def close(self) -> None:
+        """Write what is left, and the end."""
+        self._emit(self._recut.rest())
+        self._writer.close()
+
+    def _emit(self, batches: Iterator[pa.RecordBatch]) -> None:
+        for batch in batches:
+            self._writer.write_batch(batch)
+
+
+def compression_of(file: Any, *, stream: bool) -> str:
+    """Return the compression of a file's first record batch, ``none`` without one.
+
+    Reads the field ``compression`` of the message's header, a flatbuffer (Message.fbs of Arrow's
+    format), which pyarrow doesn't show.
+    """
+    file.seek(0 if stream else 8)
+    for message in pa.ipc.MessageReader.open_stream(file):
+        if message.type == "record batch":
+            data = memoryview(message.metadata)
+            batch = _field(data, _root(data), 2)
+            body = _field(data, batch, 3) if batch is not None else None
+            if body is None:
+                return "none"
+            codec = _slot(data, body, 0)
+            return COMPRESSIONS[1 + (data[codec] if codec is not None else 0)]
+    return "none"
+
+
+def _root(data: memoryview) -> int:
+    return _u32(data, 0)
+
+
+def _u32(data: memoryview, at: int) -> int:
+    return int.from_bytes(data[at : at + 4], "little")
+
+
+def _slot(data: memoryview, table: int, field: int) -> int | None:
+    """Return where a flatbuffer table holds a field, None where it doesn't."""
+    vtable = table - int.from_bytes(data[table : table + 4], "little", signed=True)
+    size = int.from_bytes(data[vtable : vtable + 2], "little")
+    at = 4 + 2 * field
+    offset = int.from_bytes(data[vtable + at : vtable + at + 2], "little") if at < size else 0
+    return table + offset if offset else None
+
+
+def _field(data: memoryview, table: int, field: int) -> int | None:
+    """Return where the table lies that a field of a table refers to."""
+    slot = _slot(data, table, field)
+    return slot + _u32(data, slot) if slot is not None else None

@@ -1,0 +1,123 @@
+"""Which format a file has: by its first and last bytes, with its name as a hint."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from typing import BinaryIO, Literal
+
+from transforms.errors import InputError
+from transforms.formats.codecs import Codec, codec_of_head, codec_of_name, strip_suffix
+
+Kind = Literal["lines", "parquet", "arrow", "arrow_stream"]
+
+_PARQUET, _ARROW = b"PAR1", b"ARROW1"
+_CONTINUES = b"\xff\xff\xff\xff"  # each message of an Arrow stream begins so
+_REFUSED = {b"PARE": "an encrypted Parquet file", b"FEA1": "Feather, version 1"}
+_NAMED = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+    ".arrows": "arrow",
+    ".jsonl": "lines",
+    ".ndjson": "lines",
+    ".json": "lines",
+    ".txt": "lines",
+    ".text": "lines",
+    ".csv": "lines",
+    ".tsv": "lines",
+    ".md": "lines",
+}
+_WORDS = {"lines": "lines", "parquet": "Parquet", "arrow": "Arrow IPC", "arrow_stream": "Arrow IPC"}
+EXTENSIONS = {"parquet": ".parquet", "arrow": ".arrow", "arrow_stream": ".arrow"}
+"""Of shards that hold rows; shards of lines keep the inputs' own."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileFormat:
+    """What a file is: its kind and, of compressed lines, the codec."""
+
+    kind: Kind
+    codec: Codec | None = None
+
+    @property
+    def is_rows(self) -> bool:
+        """Whether its records are rows."""
+        return self.kind != "lines"
+
+    @property
+    def word(self) -> str:
+        """What a message calls it."""
+        return self.codec.name if self.codec else _WORDS[self.kind]
+
+
+def detect(file: io.RawIOBase | BinaryIO, *, name: str, size: int) -> FileFormat:
+    """Say what a file is; leaves it anywhere.
+
+    Args:
+        file: open for reading, seekable.
+        name: its name, a hint, and what errors call it.
+        size: in bytes.
+
+    Raises:
+        InputError: its name says otherwise, it is broken, or it is of a kind that isn't read.
+    """
+    file.seek(0)
+    head = file.read(32) or b""
+    found = _by_content(file, head, size)
+    hint, codec = _hint(name), codec_of_name(name)
+    if head[:4] in _REFUSED and hint != "lines":
+        raise InputError(f"{name}: expected lines, Parquet or Arrow, got {_REFUSED[head[:4]]}")
+    if codec is not None and found.codec != codec:
+        raise _mismatch(name, codec.name, found, head)
+    if codec is None and hint is not None and (_WORDS[hint], None) != (_WORDS[found.kind], found.codec):
+        raise _mismatch(name, _WORDS[hint], found, head)
+    if found.kind == "lines" and head.startswith(_PARQUET + b"\x15"):
+        raise InputError(
+            f"{name}: begins as Parquet but doesn't end as one, at byte {size}: it is truncated; "
+            "fetch it again"
+        )
+    return found
+
+
+def _by_content(file: io.RawIOBase | BinaryIO, head: bytes, size: int) -> FileFormat:
+    codec = codec_of_head(head)
+    if codec is not None:
+        return FileFormat("lines", codec)
+    if head.startswith(_PARQUET) and size >= 12:
+        file.seek(size - 4)
+        if file.read(4) == _PARQUET:
+            return FileFormat("parquet")
+    if head.startswith(_ARROW + b"\0\0"):
+        return FileFormat("arrow")
+    if head.startswith(_CONTINUES) and 0 < int.from_bytes(head[4:8], "little") < size:
+        return FileFormat("arrow_stream")
+    return FileFormat("lines")
+
+
+def _hint(name: str) -> str | None:
+    return _NAMED.get(os.path.splitext(strip_suffix(name))[1].lower())
+
+
+def _mismatch(name: str, expected: str, found: FileFormat, head: bytes) -> InputError:
+    got = "nothing: it is empty" if not head else f"those of {found.word}: {head[:8]!r}"
+    what = "plain lines" if found == FileFormat("lines") else found.word
+    return InputError(
+        f"{name}: expected {expected}, by its name; its first bytes are "
+        f"{got if found != FileFormat('lines') or not head else f'{head[:8]!r}'}, at byte 0; give it "
+        f"the name of what it is ({what}), or fetch it again"
+    )
+
+
+def refuse_rows_inside(head: bytes, *, name: str) -> None:
+    """Raise InputError where a compressed stream holds not lines but a file of another kind."""
+    inner = codec_of_head(head)
+    for magic, word in ((_PARQUET + b"\x15", "Parquet"), (_ARROW + b"\0\0", "Arrow IPC")):
+        if head.startswith(magic) or inner is not None:
+            raise InputError(
+                f"{name}: expected compressed lines, but what it holds is {inner.name if inner else word}; "
+                "unpack it first"
+            )

@@ -1,0 +1,129 @@
+"""Opening a file, whatever its format."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Protocol
+
+import pyarrow as pa
+
+from transforms import storage
+from transforms.errors import DataError
+from transforms.formats import arrow, lines, parquet
+from transforms.formats.codecs import Decoder
+from transforms.formats.detection import detect
+from transforms.formats.found import Found
+from transforms.formats.lines import LineFormat
+from transforms.kernels.checks import Check
+from transforms.kernels.digest import Digest
+
+_BUFFER = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """What every reader is told.
+
+    Attributes:
+        line_format: of line files.
+        rows: whether the records are rows, not lines.
+        schema: that rows have to have; None where any will do.
+        check: what a line has to be.
+        chunk_bytes: how much to read at a time; also about the size of a block.
+        record_limit: the most bytes that a record may have.
+    """
+
+    line_format: LineFormat = field(default_factory=LineFormat)
+    rows: bool = False
+    schema: pa.Schema | None = None
+    check: Check = "none"
+    chunk_bytes: int = 2 << 20
+    record_limit: int = 256 << 20
+
+
+class Reader(Protocol):
+    """Reads one span; see ``transforms.formats``."""
+
+    @property
+    def whole(self) -> int | None:
+        """What the file holds: bytes of lines or rows; None where this span doesn't know."""
+
+    @property
+    def consumed(self) -> int:
+        """How many bytes of the file were read so far."""
+
+    def __iter__(self) -> Iterator[Found]:
+        """Yield what is found."""
+
+    def covered(self, digest: Digest) -> int:
+        """Return how much of ``whole`` the records with this digest are."""
+
+
+def open_span(
+    file: io.RawIOBase | BinaryIO,
+    *,
+    name: str,
+    size: int,
+    start: int,
+    stop: int,
+    options: ReadOptions,
+    source: int | None = None,
+) -> Reader:
+    """Return a reader of bytes [start, stop) of a file.
+
+    Raises:
+        InputError: the file isn't what its name says.
+        DataError: it is broken, or doesn't hold the records that are expected.
+    """
+    found = detect(file, name=name, size=size)
+    if found.is_rows != options.rows:
+        want = "rows, as the other files hold" if options.rows else "lines"
+        raise DataError(f"{name}: expected {want}, got {found.word}; give it a run of its own")
+    if not found.is_rows:
+        return lines.Reader(
+            file,
+            name=name,
+            size=size,
+            start=start,
+            stop=stop,
+            codec=found.codec,
+            line_format=options.line_format,
+            chunk_bytes=options.chunk_bytes,
+            record_limit=options.record_limit,
+            check=options.check,
+            source=source,
+        )
+    common: dict[str, Any] = {
+        "name": name,
+        "schema": options.schema,
+        "chunk_bytes": options.chunk_bytes,
+        "record_limit": options.record_limit,
+        "source": source,
+    }
+    # pyarrow takes a short read for the end of the file; a buffer reads on
+    buffered = io.BufferedReader(file, _BUFFER)  # type: ignore[type-var]
+    if found.kind == "parquet":
+        return parquet.Reader(buffered, start=start, stop=stop, **common)
+    return arrow.Reader(
+        buffered,
+        size=size,
+        start=start,
+        stream=found.kind == "arrow_stream",
+        batch_limit=options.record_limit,
+        **common,
+    )
+
+
+def first_bytes(file: io.RawIOBase | BinaryIO, count: int, *, name: str, size: int) -> bytes:
+    """Return the first bytes of a line file, decompressed; fewer where it has fewer.
+
+    Raises:
+        InputError, DataError: as of ``open_span``.
+    """
+    codec = detect(file, name=name, size=size).codec
+    file.seek(0)
+    head = bytearray(count)
+    stream = file if codec is None else Decoder(file, codec, name)
+    return bytes(head[: storage.read_into(stream, memoryview(head))])

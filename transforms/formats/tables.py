@@ -1,0 +1,155 @@
+"""What Parquet and Arrow files share: batches to blocks of rows, and rows to batches of fixed cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms.errors import DataError
+from transforms.formats.found import Found
+from transforms.kernels import blocks, checks
+from transforms.kernels.digest import Digest
+from transforms.kernels.rows import (
+    Dictionaries,
+    carried_schema,
+    describe_difference,
+    restore,
+    row_costs,
+    row_sizes,
+    to_rows,
+)
+
+_MOST_ROWS = 1 << 17  # of a block: rows of no columns' worth must not make endless ones
+
+
+FAULTS = (pa.ArrowException, OSError, ValueError, RuntimeError, EOFError, KeyError, TypeError)
+"""Damaged bytes make Arrow raise nearly anything."""
+
+
+def require_schema(
+    got: pa.Schema, expected: pa.Schema, *, name: str, other: str = "the other files"
+) -> None:
+    """Raise DataError, naming files and columns, where a file's schema isn't that of the others."""
+    have, want = carried_schema(got), carried_schema(expected)
+    if have != want:
+        raise DataError(
+            f"{name}: its schema isn't that of {other}: it {describe_difference(want, have)}; "
+            "rows of one schema can be shuffled together: convert the file, or leave it out"
+        )
+
+
+def to_blocks(
+    batch: pa.RecordBatch,
+    *,
+    first: int,
+    chunk_bytes: int,
+    record_limit: int,
+    name: str,
+    source: int | None,
+) -> Iterator[Found]:
+    """Make blocks of one batch.
+
+    Args:
+        batch: as it was read; nothing in it is trusted.
+        first: the first row's number in its file.
+        chunk_bytes: about how large a block may get.
+        record_limit: the most bytes that a row may take.
+        name: of the file, for errors.
+        source: index for a ``source`` column.
+
+    Raises:
+        DataError: a row is larger than ``record_limit``.
+        pa.ArrowInvalid: the batch's buffers don't fit together.
+    """
+    bad = checks.bad_rows(batch)
+    found = to_rows(batch)
+    costs = row_costs(found)
+    if len(costs) and costs.max() > record_limit:
+        row = int(costs.argmax())
+        raise DataError(
+            f"{name}: row {first + row} takes {costs[row]} bytes, and the memory given allows "
+            f"{record_limit} a record; give more --memory or fewer --direct_num_workers"
+        )
+    ends = np.cumsum(costs)
+    begin, spent = 0, 0
+    while begin < len(found):
+        end = int(np.searchsorted(ends, spent + chunk_bytes, side="right"))
+        end = min(max(end, begin + 1), begin + _MOST_ROWS)
+        block = blocks.from_rows(
+            found.slice(begin, end - begin),
+            positions=np.arange(first + begin, first + end, dtype=np.uint64),
+            source=source,
+        )
+        mine = {row - begin: why for row, why in bad.items() if begin <= row < end}
+        yield Found.sort_out(block, mine)
+        begin, spent = end, int(ends[end - 1])
+
+
+class Recut:
+    """Cuts a sequence of rows into batches, the same however it comes in pieces.
+
+    A batch ends with the row that fills it. Its rows are copied together, so that what stands under
+    nulls, which no reader sees, doesn't depend on the pieces either.
+
+    Args:
+        schema: of the batches.
+        batch_bytes, batch_rows: a batch is full with so many logical bytes or rows.
+    """
+
+    def __init__(self, schema: pa.Schema, *, batch_bytes: int, batch_rows: int) -> None:
+        self._schema = schema
+        self._bytes, self._rows = batch_bytes, batch_rows
+        self._dictionaries = Dictionaries()
+        self._pieces: list[pa.StructArray] = []
+        self._held_bytes = self._held_rows = 0
+
+    def add(self, found: pa.StructArray) -> Iterator[pa.RecordBatch]:
+        """Take rows; yield the batches that they fill."""
+        ends = np.cumsum(row_sizes(found))
+        begin = 0
+        while begin < len(found):
+            before = int(ends[begin - 1]) if begin else 0
+            full = int(np.searchsorted(ends, before + self._bytes - self._held_bytes)) + 1
+            full = min(full, begin + self._rows - self._held_rows)
+            end = min(full, len(found))
+            self._pieces.append(found.slice(begin, end - begin))
+            self._held_rows += end - begin
+            self._held_bytes += int(ends[end - 1]) - before
+            if end == full:
+                yield self._batch()
+            begin = end
+
+    def rest(self) -> Iterator[pa.RecordBatch]:
+        """Yield what is left, if anything."""
+        if self._held_rows:
+            yield self._batch()
+
+    def _batch(self) -> pa.RecordBatch:
+        joined = pa.concat_arrays(self._pieces)
+        self._pieces.clear()
+        self._held_bytes = self._held_rows = 0
+        copied = joined.take(pa.array(np.arange(len(joined))))
+        return restore(copied, self._schema, self._dictionaries)
+
+
+def text_rows(block: pa.RecordBatch) -> pa.StructArray:
+    """Make rows of one column ``text`` of a block of lines, without their terminators."""
+    end = -len(blocks.terminator(block)) or None
+    text = pc.binary_slice(block.column("record"), 0, end)
+    return pa.StructArray.from_arrays([text.view(pa.large_string())], names=["text"])
+
+
+def text_digest(block: pa.RecordBatch) -> Digest:
+    """Digest rows of one column ``text`` as the lines that they were."""
+    lines = pa.RecordBatch.from_arrays(
+        [block.column("record").field(0).cast(pa.large_binary())],
+        schema=pa.schema([blocks.record_field(b"")]),
+    )
+    return blocks.digests(lines, sources=1)[0]
+
+
+TEXT = pa.schema([pa.field("text", pa.large_string())])
+"""The schema of lines that are written as rows."""

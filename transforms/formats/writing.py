@@ -1,0 +1,70 @@
+"""Writing a shard, whatever its format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from transforms.formats import arrow, lines, parquet
+from transforms.formats.codecs import CODECS
+from transforms.formats.detection import Kind
+from transforms.formats.lines import LineFormat
+from transforms.formats.tables import text_rows
+from transforms.kernels import blocks
+from transforms.kernels.digest import I64
+from transforms.kernels.randomness import U64
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardFormat:
+    """What shards are.
+
+    Attributes:
+        kind: of file.
+        compression: a codec of lines, or what the kind of file itself has; ``none`` for none.
+        line_format: for lines.
+        schema: for rows.
+    """
+
+    kind: Kind = "lines"
+    compression: str = "none"
+    line_format: LineFormat = field(default_factory=LineFormat)
+    schema: pa.Schema | None = None
+
+
+class Writer(Protocol):
+    """Writes one shard; see ``transforms.formats``."""
+
+    def write(self, block: pa.RecordBatch) -> tuple[U64, U64, I64]:
+        """Write a block; return hashes and sizes of what is written."""
+
+    def close(self) -> None:
+        """Write the end."""
+
+
+class _RowsWriter:
+    """Hands rows to a writer of Parquet or Arrow; lines become rows of one column ``text``."""
+
+    def __init__(self, inner: parquet.Writer | arrow.Writer) -> None:
+        self._inner = inner
+        self.close = inner.close
+
+    def write(self, block: pa.RecordBatch) -> tuple[U64, U64, I64]:
+        bare = blocks.without_hashes(block)
+        self._inner.write(bare.column("record") if blocks.is_rows(bare) else text_rows(bare))
+        return blocks.hashes(bare)
+
+
+def open_writer(sink: Any, form: ShardFormat, *, path: str) -> Writer:
+    """Return a writer to a binary file; ``path`` is what errors call it."""
+    if form.kind == "lines":
+        codec = CODECS.get(form.compression)
+        return lines.Writer(sink, path=path, line_format=form.line_format, codec=codec)
+    if form.kind == "parquet":
+        return _RowsWriter(parquet.Writer(sink, form.schema, compression=form.compression))
+    stream = form.kind == "arrow_stream"
+    return _RowsWriter(
+        arrow.Writer(sink, form.schema, compression=form.compression, stream=stream)
+    )
