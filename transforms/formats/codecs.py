@@ -1,0 +1,298 @@
+"""Compressed streams, read and written: gzip, bzip2, xz, zstd and lz4.
+
+A compressed file is a sequence of members (xz calls them streams, zstd and lz4 frames). The
+libraries' own file classes won't do: some of them end without a word where a file is cut, or drop
+what follows the first member. Here the end of a stream means that every member was whole and that
+the file was read to its last byte.
+
+Everything that Dovetail writes carries a checksum. Of others' files, zstd and lz4 frames and xz
+streams may have none: there a flipped bit can go unnoticed.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any, BinaryIO
+
+from transforms import storage
+from transforms.errors import DataError
+from transforms.formats.codec_table import (
+    CODECS,
+    DAMAGE,
+    WINDOW,
+    Codec,
+    Member,
+    codec_of_head,
+    codec_of_name,
+    skippable_size,
+    strip_suffix,
+)
+
+__all__ = [
+    "CODECS",
+    "Codec",
+    "Decoder",
+    "Encoder",
+    "codec_of_head",
+    "codec_of_name",
+    "sample_ratio",
+    "strip_suffix",
+]
+
+_READ = 1 << 16  # compressed bytes at a time; small, as tiny members copy what follows them
+_OUT = 1 << 18  # decompressed bytes at a time: fits the processor's caches
+_PIECE = 1 << 18  # what an Encoder compresses at a time
+_MAGIC = 10  # bytes of the longest magic
+_SAMPLED = 64  # decompressed bytes per compressed one at which a sample is large enough
+
+
+class Decoder(io.RawIOBase):
+    """A compressed file, read as the stream it holds; all its members, one after another.
+
+    Holds half a MiB beside the library's own window (128 MiB at most; a file that needs more is
+    refused), whatever the ratio. The caller closes ``file``.
+
+    Args:
+        file: stands at its beginning; its reads may return less than was asked for.
+        codec: what it is compressed with.
+        name: what errors call it.
+
+    Attributes:
+        produced: decompressed bytes so far.
+        consumed: compressed bytes so far that the members took.
+        truncated: the file ended inside a member.
+
+    Raises:
+        DataError: on reading: the file is empty, is of another kind, is cut or damaged (also in a
+            later member), or something else follows a member.
+    """
+
+    def __init__(self, file: io.RawIOBase | BinaryIO, codec: Codec, name: str) -> None:
+        super().__init__()
+        self.codec = codec
+        self.name = name
+        self._file = file
+        self._begin()
+
+    def _begin(self) -> None:
+        self.produced = 0
+        self.consumed = 0
+        self.truncated = False
+        self._data = b""  # read from the file, not yet consumed
+        self._out = memoryview(b"")  # produced, not yet read from here
+        self._member: Member | None = None
+        self._members = 0
+        self._member_begins = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        """Return the place in the decompressed stream."""
+        return self.produced - len(self._out)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go forward by decoding, to the stream's end at most, or back to its beginning."""
+        if whence != io.SEEK_SET or 0 < offset < self.tell():
+            raise io.UnsupportedOperation(f"{self.name}: a compressed file is read forward only")
+        if offset < self.tell():
+            self._file.seek(0)
+            self._begin()
+        while self.tell() < offset and self._fill():
+            self._out = self._out[offset - self.tell() :]
+        return self.tell()
+
+    def readinto(self, target: Any) -> int:
+        """Fill the front of a buffer; 0 only at the stream's end (or for an empty buffer)."""
+        view = memoryview(target).cast("B")
+        if not len(view) or not self._fill():
+            return 0
+        size = min(len(view), len(self._out))
+        view[:size] = self._out[:size]
+        self._out = self._out[size:]
+        return size
+
+    def _fill(self) -> bool:
+        """See that something can be read; return False at the stream's end."""
+        while not len(self._out):
+            if self._member is None:
+                self._member = self._next_member()
+            if self._member is None:
+                return False
+            self._out = memoryview(self._decode(self._member))
+        return True
+
+    def _decode(self, member: Member) -> bytes:
+        """Let the member decode once; forget it where it ends."""
+        data = b""
+        if member.needs_input:
+            if not self._peek(1):
+                raise self._cut(f"the {self._which()} has no end")
+            data, self._data = self._data, b""
+        try:
+            out = member.decompress(data, _OUT)
+        except DAMAGE as error:
+            raise self._damage(error) from None
+        self.consumed += len(data)
+        self.produced += len(out)
+        if member.eof:
+            self._data = member.unused_data or b""
+            self.consumed -= len(self._data)
+            self._member = None
+        return out
+
+    def _next_member(self) -> Member | None:
+        """Go to the next member, over what may lie before it; None where the file ends."""
+        if self._members and self.codec.padding:
+            self._skip_zeros()
+        head = self._peek(_MAGIC)
+        while self.codec.skippable and (size := skippable_size(head)):
+            self._skip(size)
+            head = self._peek(_MAGIC)
+        if not head and self.consumed:
+            return None
+        if not head:
+            raise DataError(
+                f"{self.name}: expected {self.codec.name}, got an empty file (0 bytes); "
+                "fetch or compress the file again"
+            )
+        self._member_begins = self.consumed
+        self._members += 1
+        if not head.startswith(self.codec.magics):
+            raise self._foreign(head)
+        return self.codec.new_member()
+
+    def _peek(self, size: int) -> bytes:
+        """Return all that is read and not consumed: ``size`` bytes or more, save at the end."""
+        while len(self._data) < size and (more := self._file.read(_READ)):
+            self._data += more
+        return self._data
+
+    def _skip_zeros(self) -> None:
+        begin = self.consumed
+        while self._peek(1)[:1] == b"\0":
+            rest = self._data.lstrip(b"\0")
+            self.consumed += len(self._data) - len(rest)
+            self._data = rest
+        if (self.consumed - begin) % self.codec.padding:
+            raise DataError(
+                f"{self.name}: expected zeros in multiples of {self.codec.padding} after the "
+                f"{self._which()}, got {self.consumed - begin} at byte {begin}; fetch or compress "
+                "the file again"
+            )
+
+    def _skip(self, size: int) -> None:
+        """Skip a skippable frame."""
+        begin = self.consumed
+        while self.consumed < begin + size:
+            if not self._peek(1):
+                raise self._cut(f"the skippable frame that begins at byte {begin} has no end")
+            skipped = min(len(self._data), begin + size - self.consumed)
+            self._data = self._data[skipped:]
+            self.consumed += skipped
+
+    def _which(self) -> str:
+        return f"{self.codec.name} member {self._members} that begins at byte {self._member_begins}"
+
+    def _cut(self, what: str) -> DataError:
+        self.truncated = True
+        return DataError(
+            f"{self.name}: truncated: {what} (file ends at byte {self.consumed + len(self._data)});"
+            " fetch or compress the file again"
+        )
+
+    def _damage(self, error: Exception) -> DataError:
+        if "memory" in str(error).lower():
+            return DataError(
+                f"{self.name}: the {self._which()} needs a window of more than "
+                f"{WINDOW >> 20} MiB; compress the file again with a smaller one (zstd --long=27)"
+            )
+        return DataError(
+            f"{self.name}: damaged: the {self._which()} can't be decoded near byte {self.consumed} "
+            f"({error}); fetch or compress the file again"
+        )
+
+    def _foreign(self, head: bytes) -> DataError:
+        """Say what is wrong with what stands in a member's place."""
+        codec = self.codec.name
+        if any(magic.startswith(head) for magic in self.codec.magics):
+            return self._cut(f"the {self._which()} has no end")
+        if self._members > 1:
+            return DataError(
+                f"{self.name}: expected another {codec} member or the file's end at byte "
+                f"{self.consumed}, after {self._members - 1} members, got {head[:4]!r}; "
+                "fetch or compress the file again"
+            )
+        other = codec_of_head(head)
+        what = f"those of {other.name}" if other else repr(head[:4])
+        return DataError(
+            f"{self.name}: expected {codec}, but its first bytes are {what}; name the file after "
+            "what it holds, or fetch it again"
+        )
+
+
+class Encoder:
+    """Compresses a stream into one member; equal streams give equal bytes, however written.
+
+    Args:
+        sink: takes the compressed bytes; the caller closes it.
+        codec: what to compress with.
+        level: the codec's own scale; None for the codec's default.
+    """
+
+    def __init__(
+        self, sink: io.RawIOBase | BinaryIO, codec: Codec, *, level: int | None = None
+    ) -> None:
+        self._sink = sink
+        self._compressor = codec.new_compressor(codec.level if level is None else level)
+        # pieces of one size, as what some compressors make depends on how their input is cut
+        self._held = bytearray()
+
+    def write(self, data: Any) -> None:
+        """Compress a buffer of any type of elements."""
+        view = memoryview(data).cast("B")
+        if self._held:
+            size = min(len(view), _PIECE - len(self._held))
+            self._held += view[:size]
+            view = view[size:]
+            if len(self._held) < _PIECE:
+                return
+            self._compress(self._held)
+            self._held.clear()
+        whole = len(view) - len(view) % _PIECE
+        for begin in range(0, whole, _PIECE):
+            self._compress(view[begin : begin + _PIECE])
+        self._held += view[whole:]
+
+    def close(self) -> None:
+        """Write what is left and end the member; nothing can be written after."""
+        self._compress(self._held)
+        storage.write_all(self._sink, self._compressor.flush())
+
+    def _compress(self, piece: bytearray | memoryview) -> None:
+        storage.write_all(self._sink, self._compressor.compress(piece))
+
+
+def sample_ratio(
+    file: io.RawIOBase | BinaryIO, codec: Codec, name: str, *, limit: int = 1 << 20
+) -> float:
+    """Return decompressed bytes per compressed byte, from the first ``limit`` compressed bytes.
+
+    Exact where the file is shorter. One that ends inside a member gives the ratio so far.
+
+    Raises:
+        DataError: the file is empty, of another kind or damaged.
+    """
+    decoder = Decoder(file, codec, name)
+    target = bytearray(_OUT)
+    produced = consumed = 0
+    try:
+        while decoder.readinto(target):
+            if consumed and (decoder.consumed >= limit or decoder.produced >= _SAMPLED * limit):
+                # as it was before this step, which took input that it has not decoded yet
+                return produced / consumed
+            produced, consumed = decoder.produced, decoder.consumed
+    except DataError:
+        if not decoder.truncated:
+            raise
+    return decoder.produced / max(decoder.consumed, 1)
