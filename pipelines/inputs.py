@@ -21,7 +21,7 @@ from transforms.formats.lines import LineFormat
 from transforms.formats.tables import TEXT, require_schema
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.lines import line_offsets
-from transforms.kernels.rows import carried_schema, row_sizes, to_rows
+from transforms.kernels.rows import carried_schema
 from transforms.listing import SourceFile, extension
 
 _MOST = 1000  # files that are looked at beforehand; the others are when they are read
@@ -33,7 +33,12 @@ _COMPRESSIONS: dict[Kind, tuple[str, ...]] = {
     "arrow": arrow.COMPRESSIONS,
     "arrow_stream": arrow.COMPRESSIONS,
 }
-_CONVERTED: dict[Kind, str] = {"lines": "none", "parquet": "zstd", "arrow": "none", "arrow_stream": "none"}
+_CONVERTED: dict[Kind, str] = {
+    "lines": "none",
+    "parquet": "zstd",
+    "arrow": "none",
+    "arrow_stream": "none",
+}
 
 
 @dataclass(frozen=True)
@@ -153,9 +158,9 @@ def _look_at_lines(
     stream = opened if codec is None else Decoder(opened, codec, file.url)
     try:
         if wanted:
-            opened.seek(0)
             header = lines.header_of(stream, lines=wanted, separator=separator, name=file.url)
         if sample:
+            opened.seek(0)
             if codec is not None:
                 expansion = codecs.sample_ratio(opened, codec, file.url)
             opened.seek(0)
@@ -291,7 +296,7 @@ def _amounts(files: list[SourceFile], looks: dict[SourceFile, Look]) -> dict[str
     by_source: dict[str, list[SourceFile]] = defaultdict(list)
     for file in files:
         by_source[file.source].append(file)
-    sampled = [(file, look) for file, look in looks.items() if look.record_bytes]
+    sampled = [pair for pair in looks.items() if pair[1].record_bytes]
     for source, mine in by_source.items():
         known = [pair for pair in sampled if pair[0].source == source] or sampled
         records = stored = decoded = 0
@@ -302,7 +307,8 @@ def _amounts(files: list[SourceFile], looks: dict[SourceFile, Look]) -> dict[str
             if stored_known
             else 1.0
         )
-        mean = np.mean([look.record_bytes for _, look in known]) if known else 1.0
+        means = [look.record_bytes for _, look in known if look.record_bytes]
+        mean = sum(means) / len(means) if means else 1.0
         for file in mine:
             look = looks.get(file)
             stored += file.size

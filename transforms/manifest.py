@@ -110,7 +110,10 @@ def versions() -> dict[str, str]:
     return {
         "dovetail": VERSION,
         "python": platform.python_version(),
-        **{name: version(name) for name in ("apache-beam", "fsspec", "lz4", "numpy", "pyarrow", "zstandard")},
+        **{
+            name: version(name)
+            for name in ("apache-beam", "fsspec", "lz4", "numpy", "pyarrow", "zstandard")
+        },
     }
 
 
@@ -209,7 +212,7 @@ def make_manifest(
 
 def _require_whole(file: SourceFile, spans: list[SpanReport]) -> None:
     """Raise DataError where a file's records don't account for all that it holds."""
-    known = {span.whole for span in spans} - {None}
+    known = {span.whole for span in spans if span.whole is not None}
     covered = sum(span.covered for span in spans)
     if file.url and known != {covered}:
         raise DataError(

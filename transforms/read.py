@@ -20,7 +20,6 @@ from transforms.listing import SourceFile, fingerprint, list_sources
 from transforms.reports import SpanReport
 from transforms.worker import follow_launcher
 
-
 OnBadRecord = Literal["fail", "skip", "quarantine"]
 
 

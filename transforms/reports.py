@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from transforms.kernels.digest import Digest
 from transforms.listing import SourceFile
@@ -31,7 +31,7 @@ class SpanReport:
 
     file: SourceFile
     digest: Digest
-    dropped: Digest = Digest()
+    dropped: Digest = field(default_factory=Digest)
     covered: int = 0
     whole: int | None = None
     quarantine: Quarantine | None = None

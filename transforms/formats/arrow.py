@@ -16,7 +16,8 @@ from transforms.formats.found import Found
 from transforms.formats.tables import FAULTS, Recut, require_schema, to_blocks
 from transforms.kernels import checks
 from transforms.kernels.digest import Digest
-from transforms.kernels.rows import row_sizes, to_rows
+from transforms.kernels.rows import to_rows
+from transforms.kernels.values import row_sizes
 
 COMPRESSIONS = ("none", "lz4", "zstd")
 _BATCH_BYTES, _BATCH_ROWS = 4 << 20, 1 << 16  # of a record batch that we write

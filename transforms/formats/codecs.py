@@ -61,6 +61,7 @@ class Decoder(io.RawIOBase):
         produced: decompressed bytes so far.
         consumed: compressed bytes so far that the members took.
         truncated: the file ended inside a member.
+        last: the last decompressed byte so far, if any.
 
     Raises:
         DataError: on reading: the file is empty, is of another kind, is cut or damaged (also in a
@@ -78,6 +79,7 @@ class Decoder(io.RawIOBase):
         self.produced = 0
         self.consumed = 0
         self.truncated = False
+        self.last = b""
         self._data = b""  # read from the file, not yet consumed
         self._out = memoryview(b"")  # produced, not yet read from here
         self._member: Member | None = None
@@ -135,6 +137,7 @@ class Decoder(io.RawIOBase):
             raise self._damage(error) from None
         self.consumed += len(data)
         self.produced += len(out)
+        self.last = out[-1:] or self.last
         if member.eof:
             self._data = member.unused_data or b""
             self.consumed -= len(self._data)

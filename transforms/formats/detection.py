@@ -55,7 +55,7 @@ class FileFormat:
 
 
 def detect(file: io.RawIOBase | BinaryIO, *, name: str, size: int) -> FileFormat:
-    """Say what a file is; leaves it anywhere.
+    """Say what a file is; leaves it at its beginning.
 
     Args:
         file: open for reading, seekable.
@@ -68,12 +68,17 @@ def detect(file: io.RawIOBase | BinaryIO, *, name: str, size: int) -> FileFormat
     file.seek(0)
     head = file.read(32) or b""
     found = _by_content(file, head, size)
+    file.seek(0)
     hint, codec = _hint(name), codec_of_name(name)
     if head[:4] in _REFUSED and hint != "lines":
         raise InputError(f"{name}: expected lines, Parquet or Arrow, got {_REFUSED[head[:4]]}")
     if codec is not None and found.codec != codec:
         raise _mismatch(name, codec.name, found, head)
-    if codec is None and hint is not None and (_WORDS[hint], None) != (_WORDS[found.kind], found.codec):
+    if (
+        codec is None
+        and hint is not None
+        and (_WORDS[hint], None) != (_WORDS[found.kind], found.codec)
+    ):
         raise _mismatch(name, _WORDS[hint], found, head)
     if found.kind == "lines" and head.startswith(_PARQUET + b"\x15"):
         raise InputError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -173,10 +174,10 @@ class Writer:
     def __init__(
         self, sink: Any, *, path: str, line_format: LineFormat, codec: Codec | None
     ) -> None:
-        self._sink = sink if codec is None else Encoder(sink, codec)
-        self._encoder = None if codec is None else self._sink
+        self._encoder = None if codec is None else Encoder(sink, codec)
+        self._write = self._encoder.write if self._encoder else partial(storage.write_all, sink)
         self._path, self._separator = path, line_format.separator
-        storage.write_all(self._sink, line_format.header)
+        self._write(line_format.header)
 
     def write(self, block: pa.RecordBatch) -> tuple[U64, U64, I64]:
         """Write a block; return hashes and sizes of the very bytes, split anew as a reader will.
@@ -193,7 +194,7 @@ class Writer:
                 f"{len(offsets) - 1}: a record holds the separator {bytes([self._separator])!r} or "
                 "doesn't end in it; choose another --separator"
             )
-        storage.write_all(self._sink, data)
+        self._write(data)
         return *record_hashes(values, offsets, bytes([self._separator])), np.diff(offsets) - 1
 
     def close(self) -> None:

@@ -13,7 +13,8 @@ from transforms.errors import DataError
 from transforms.formats.found import Found
 from transforms.formats.tables import FAULTS, Recut, require_schema, to_blocks
 from transforms.kernels.digest import Digest
-from transforms.kernels.rows import row_costs, row_sizes, to_rows
+from transforms.kernels.rows import to_rows
+from transforms.kernels.values import row_costs, row_sizes
 
 COMPRESSIONS = ("none", "snappy", "gzip", "brotli", "zstd", "lz4")
 _GROUP_BYTES, _GROUP_ROWS = 16 << 20, 1 << 20  # of a row group that we write
@@ -163,7 +164,7 @@ def _offset(group: Any) -> int:
         return 0
     column = group.column(0)
     places = (column.dictionary_page_offset, column.data_page_offset)
-    return min(place for place in places if place is not None)
+    return int(min(place for place in places if place is not None))
 
 
 def _first_line(error: BaseException) -> str:

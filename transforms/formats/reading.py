@@ -123,7 +123,6 @@ def first_bytes(file: io.RawIOBase | BinaryIO, count: int, *, name: str, size: i
         InputError, DataError: as of ``open_span``.
     """
     codec = detect(file, name=name, size=size).codec
-    file.seek(0)
     head = bytearray(count)
     stream = file if codec is None else Decoder(file, codec, name)
     return bytes(head[: storage.read_into(stream, memoryview(head))])

@@ -17,10 +17,9 @@ from transforms.kernels.rows import (
     carried_schema,
     describe_difference,
     restore,
-    row_costs,
-    row_sizes,
     to_rows,
 )
+from transforms.kernels.values import row_costs, row_sizes
 
 _MOST_ROWS = 1 << 17  # of a block: rows of no columns' worth must not make endless ones
 

@@ -65,6 +65,4 @@ def open_writer(sink: Any, form: ShardFormat, *, path: str) -> Writer:
     if form.kind == "parquet":
         return _RowsWriter(parquet.Writer(sink, form.schema, compression=form.compression))
     stream = form.kind == "arrow_stream"
-    return _RowsWriter(
-        arrow.Writer(sink, form.schema, compression=form.compression, stream=stream)
-    )
+    return _RowsWriter(arrow.Writer(sink, form.schema, compression=form.compression, stream=stream))

@@ -25,9 +25,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.errors import LosslessError
-from transforms.kernels import rows
 from transforms.kernels.digest import Digest, record_hashes
 from transforms.kernels.randomness import U64, KeyPair, record_keys
+from transforms.kernels.row_hashes import row_hashes
+from transforms.kernels.values import row_costs, row_sizes
 
 I64 = npt.NDArray[np.int64]
 
@@ -79,14 +80,14 @@ def from_buffer(
 def from_rows(
     record: pa.StructArray, *, positions: U64, source: int | None = None
 ) -> pa.RecordBatch:
-    """Make a block of rows, as ``rows.to_rows`` gives them; arguments as in ``from_buffer``."""
+    """Make a block of rows, as ``to_rows`` gives them; arguments as in ``from_buffer``."""
     columns: dict[str, pa.Array] = {"position": pa.array(positions)}
     if source is not None:
         columns["source"] = pa.array(np.full(len(record), source, np.uint16))
-    columns["cost"] = pa.array(rows.row_costs(record).astype(np.uint32))
-    hash0, hash1 = rows.row_hashes(record)
+    columns["cost"] = pa.array(row_costs(record).astype(np.uint32))
+    hash0, hash1 = row_hashes(record)
     columns |= {"hash0": pa.array(hash0), "hash1": pa.array(hash1)}
-    columns |= {"size": pa.array(rows.row_sizes(record)), "record": record}
+    columns |= {"size": pa.array(row_sizes(record)), "record": record}
     return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
 
@@ -227,7 +228,7 @@ def gather(blocks: list[pa.RecordBatch]) -> pa.RecordBatch:
 def _tie_breakers(block: pa.RecordBatch) -> list[Any]:
     if not is_rows(block):
         return records(block)
-    hash0, hash1 = rows.row_hashes(block.column("record"))
+    hash0, hash1 = row_hashes(block.column("record"))
     return list(zip(hash0.tolist(), hash1.tolist(), strict=True))
 
 
@@ -255,7 +256,7 @@ def hashes(block: pa.RecordBatch) -> tuple[U64, U64, I64]:
         if known:
             return column(block, "hash0"), column(block, "hash1"), column(block, "size")
         record = block.column("record")
-        return *rows.row_hashes(record), rows.row_sizes(record)
+        return *row_hashes(record), row_sizes(record)
     values, offsets = extents(block)
     size = np.diff(offsets) - len(terminator(block))
     if known:
