@@ -57,12 +57,18 @@ def spool_stdin(recipe: Recipe, settings: Settings, claim: Claim) -> Recipe:
     choose_workers(settings, 0)
     if sys.stdin is None:
         raise UsageError("--input=-: there is no standard input")
-    path = os.path.join(claim.spill, "stdin")
+    local = [spill for spill in claim.spills if storage.is_local(spill)]
+    if not local:
+        raise UsageError(
+            "--input=-: standard input is kept in a file on this machine first; give a local "
+            "--temp_location"
+        )
+    path = os.path.join(local[0], "stdin")
     try:
         with open(path, "wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
     except OSError as error:
-        raise UsageError(f"--input=-: can't be kept in {claim.spill}: {error}") from None
+        raise UsageError(f"--input=-: can't be kept in {local[0]}: {error}") from None
     return recipe.model_copy(update={"sources": {**recipe.sources, users[0]: [path]}})
 
 
@@ -87,46 +93,75 @@ def inspect_inputs(recipe: Recipe, settings: Settings, claim: Claim) -> Inputs:
     )
 
 
-def require_local(recipe: Recipe, settings: Settings) -> None:
-    """Raise UsageError where a path is not on this machine's disks."""
-    inputs = [("--input", url) for urls in recipe.sources.values() for url in urls]
-    written = [("--output", settings.output), ("--temp_location", settings.temp_location)]
-    for flag, url in [*inputs, *written]:
-        # not asked of fsspec, which would want s3fs installed before we refuse it
-        if url is not None and "://" in url and not url.startswith("file://"):
-            raise UsageError(f"{flag}={url}: expected a local path, the only kind supported yet")
+_READ_ONLY = ("hf", "http", "https")
+
+
+def check_stores(recipe: Recipe, settings: Settings) -> None:
+    """Raise UsageError where a store can't be used as it shall be; asks none of them anything."""
+    written = [("--output", settings.output)]
+    written += [("--temp_location", url) for url in settings.temp_location or ()]
+    for flag, url in written:
+        protocol = url.partition("://")[0]
+        if protocol in _READ_ONLY:
+            raise UsageError(
+                f"{flag}={url}: {protocol}:// is for reading only; write to a local folder or to a "
+                "bucket, and upload from there"
+            )
+    for flag, url in [*written, *_inputs(recipe)]:
+        storage.filesystem(url)  # or an error
+        name = url.rpartition("://")[2].strip("/")
+        if flag != "--input" and not storage.is_local(url) and not name:
+            raise UsageError(f"{flag}={url}: expected the name of a bucket behind ://")
+
+
+def refuse_memory(recipe: Recipe, settings: Settings, workers: Workers) -> None:
+    """Raise UsageError where several processes would each have a memory:// of their own."""
+    urls = [("--output", settings.output), *_inputs(recipe)]
+    urls += [("--temp_location", url) for url in settings.temp_location or ()]
+    for flag, url in urls:
+        if workers.processes and url.startswith("memory://"):
+            raise UsageError(
+                f"{flag}={url}: memory:// is the memory of one process, and {workers.processes} "
+                "workers were to do the work; give --direct_num_workers=1, or another place"
+            )
+
+
+def _inputs(recipe: Recipe) -> list[tuple[str, str]]:
+    return [("--input", url) for urls in recipe.sources.values() for url in urls if url != "-"]
 
 
 def _refuse_overlap(recipe: Recipe, settings: Settings, claim: Claim) -> None:
     """Raise InputError where what is written would lie inside an input, and be read as one."""
-    output = os.path.realpath(storage.local_path(settings.output))
-    for pattern in (pattern for patterns in recipe.sources.values() for pattern in patterns):
-        path = os.path.realpath(storage.local_path(pattern))
-        if _is_below(path, output) and not _is_below(path, os.path.realpath(claim.spill)):
+    output = storage.canonical(settings.output)
+    patterns = [url for urls in recipe.sources.values() for url in urls]
+    for pattern in patterns:
+        path = storage.canonical(pattern)
+        if _is_below(path, output) and not _is_spilled(path, claim):
             raise InputError(
                 f"--input={pattern} lies inside --output={settings.output}, which is for what is "
                 "written; choose another folder"
             )
-    written = {"--output": settings.output, "--temp_location": settings.temp_location}
-    for flag, value in written.items():
-        if value is None:
-            continue
-        folder = os.path.realpath(storage.local_path(value))
-        for pattern in (pattern for patterns in recipe.sources.values() for pattern in patterns):
-            deep = fixed_folder(pattern)
-            if deep is not None and _is_below(folder, os.path.realpath(deep)):
+    written = [("--output", settings.output)]
+    written += [("--temp_location", location) for location in settings.temp_location or ()]
+    for pattern in patterns:
+        deep = fixed_folder(pattern)
+        for flag, value in written:
+            if deep is not None and _is_below(storage.canonical(value), storage.canonical(deep)):
                 raise InputError(
                     f"{flag}={value} lies inside --input={pattern}, so what is written would be "
                     "read as input; choose another folder"
                 )
 
 
+def _is_spilled(path: str, claim: Claim) -> bool:
+    return any(_is_below(path, storage.canonical(spill)) for spill in claim.spills)
+
+
 def _refuse_inputs_in_output(settings: Settings, files: list[SourceFile], claim: Claim) -> None:
-    folder = os.path.realpath(claim.folder)
-    spill = os.path.realpath(claim.spill)
+    folder = storage.canonical(claim.folder)
     for file in files:
-        path = os.path.realpath(storage.local_path(file.url))
-        if _is_below(path, folder) and not _is_below(path, spill):
+        path = storage.canonical(file.url)
+        if _is_below(path, folder) and not _is_spilled(path, claim):
             raise InputError(
                 f"--output={settings.output}: the input {file.url} lies inside it, and would be in "
                 "the way of what is written; choose another folder"
@@ -205,23 +240,26 @@ def require_room(inputs: Inputs, settings: Settings, claim: Claim, *, spills: bo
     contents = inputs.contents
     # what is compressed comes out about as it was; what isn't, no larger than it is
     output = contents.bytes if contents.form.compression == "none" else inputs.size
-    needs = {"--output": (claim.folder, output)}
+    needs = [(f"--output={settings.output}", claim.folder, output)]
     if spills:
         spill = spill_bytes(input_bytes=contents.bytes, records=contents.records)
-        needs["--temp_location"] = (claim.spill, spill)
-    # a dataset that is replaced goes first
-    there = Path(claim.folder, layout.DATA)
-    replaced = sum(path.stat().st_size for path in there.iterdir()) if there.is_dir() else 0
-    usage = shutil.disk_usage(claim.folder)
-    free = {os.stat(claim.folder).st_dev: usage.free + replaced}
-    for flag, (folder, need) in needs.items():
+        flags = [f"--temp_location={location}" for location in settings.temp_location or ()]
+        for flag, folder in zip(flags or [needs[0][0]], claim.spills, strict=True):
+            needs.append((flag, folder, spill // len(claim.spills)))
+    free: dict[int, int] = {}
+    if storage.is_local(claim.folder):  # a dataset that is replaced goes first
+        there = Path(claim.folder, layout.DATA)
+        replaced = sum(path.stat().st_size for path in there.iterdir()) if there.is_dir() else 0
+        usage = shutil.disk_usage(claim.folder)
+        free[os.stat(claim.folder).st_dev] = usage.free + replaced
+    for flag, folder, need in needs:
+        if not storage.is_local(folder):  # nobody says how much a store takes
+            continue
         device = os.stat(folder).st_dev
         have = free.setdefault(device, shutil.disk_usage(folder).free)
         if need > have:
-            named = flag == "--output" or settings.temp_location is None
-            given = f"--output={settings.output}" if named else f"{flag}={settings.temp_location}"
             raise UsageError(
-                f"{given}: about {need / 1e9:.2f} GB will be written there, beside what else "
+                f"{flag}: about {need / 1e9:.2f} GB will be written there, beside what else "
                 f"the run writes to that disk, and {have / 1e9:.2f} GB are free; make room or choose "
                 "another disk"
             )

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from pipelines.store_options import parse_storage_options, refuse_secrets
 from transforms.errors import UsageError
 from transforms.kernels.plan import GIB, MIB
 from transforms.layout import SPLIT_NAME
@@ -75,8 +76,26 @@ def parse_sources(value: Any) -> Any:
         name, rest = (match[1], match[2]) if match else (DEFAULT_SOURCE, pattern)
         if not rest:
             raise UsageError(f"--input={pattern}: expected a path or pattern, got an empty one")
+        refuse_secrets(rest, flag="--input")
         sources.setdefault(name, []).append(rest)
     return sources
+
+
+def _check_output(value: Any) -> Any:
+    if isinstance(value, str):
+        refuse_secrets(value, flag="--output")
+    return value
+
+
+def parse_locations(value: Any) -> Any:
+    """Read the values of ``--temp_location``, one or several."""
+    locations = [value] if isinstance(value, str) else value
+    if isinstance(locations, list):
+        for location in locations:
+            if not location:
+                raise UsageError("--temp_location=: expected a folder, got an empty one")
+            refuse_secrets(location, flag="--temp_location")
+    return locations
 
 
 def _check_split(value: str) -> str:
@@ -183,10 +202,10 @@ class Recipe(_Model):
 class Settings(_Model):
     """How and where the work is done."""
 
-    output: str = _flag(
+    output: Annotated[str, BeforeValidator(_check_output)] = _flag(
         ...,
         _OUTPUT,
-        "folder for the dataset: manifest.json, and the shards in data/",
+        "folder for the dataset, local or on a store: manifest.json, and the shards in data/",
         metavar="DIR",
         min_length=1,
     )
@@ -207,12 +226,22 @@ class Settings(_Model):
         " (through the runner; for small inputs)",
         metavar="auto|files|engine",
     )
-    temp_location: str | None = _flag(
+    temp_location: Annotated[list[str] | None, BeforeValidator(parse_locations)] = _flag(
         None,
         _RUN,
-        "folder for spill files, about as large as the input; by default inside the output folder",
+        "folder for spill files, about as large as the input; several, on several disks, take turns;"
+        " by default inside the output folder",
         metavar="DIR",
         min_length=1,
+    )
+    storage_options: Annotated[dict[str, Any] | None, BeforeValidator(parse_storage_options)] = (
+        _flag(
+            None,
+            _RUN,
+            'options of fsspec for the stores, as JSON, for all or by protocol: {"s3": {"anon": '
+            "true}}. No secrets: those go into the environment",
+            metavar="JSON",
+        )
     )
     direct_num_workers: int | None = _flag(
         None,

@@ -19,16 +19,17 @@ from pipelines.inputs import Contents
 from pipelines.output import Claim, check_output, claim_output
 from pipelines.preflight import (
     Inputs,
+    check_stores,
     choose_workers,
     inspect_inputs,
-    require_local,
+    refuse_memory,
     require_room,
     spool_stdin,
 )
 from pipelines.recipe import Recipe, Settings, validate
 from pipelines.workers import WorkerProcesses
-from transforms import layout
-from transforms.errors import DataError, DovetailError, UsageError
+from transforms import layout, storage
+from transforms.errors import DataError, DovetailError, StoreError, UsageError
 from transforms.kernels.checks import Check
 from transforms.kernels.plan import Plan, Workers, make_plan
 from transforms.manifest import Manifest, now
@@ -70,7 +71,7 @@ def build(root: Any, job: Job) -> None:
 
     recipe, inputs, plan, claim = job.recipe, job.inputs, job.plan, job.claim
     contents = inputs.contents
-    places = job.workers.places
+    places, options = job.workers.places, job.settings.storage_options or {}
     sources = len(inputs.patterns)
     read = root | ReadRecords(
         sources=inputs.patterns,
@@ -86,6 +87,7 @@ def build(root: Any, job: Job) -> None:
         on_bad_record=recipe.on_bad_record,
         expected=inputs.fingerprint,
         launcher=os.getpid(),
+        storage_options=options,
     )
     shards = (
         read.blocks
@@ -102,13 +104,15 @@ def build(root: Any, job: Job) -> None:
             buckets=plan.buckets,
             page_bytes=plan.page_bytes,
             sources=sources,
-            folder=claim.spill,
+            folder=claim.spills,
+            storage_options=options,
         )
         | ShuffleWithinBuckets(
             partitions=plan.partitions,
             shard_records=recipe.shard_records,
             bucket_bytes=plan.bucket_bytes,
             sources=sources,
+            storage_options=options,
         )
         | WriteShards(
             output=claim.folder,
@@ -121,6 +125,7 @@ def build(root: Any, job: Job) -> None:
             launcher=os.getpid(),
             run_id=claim.run_id,
             places=places,
+            storage_options=options,
         )
     )
     (read.spans, shards) | WriteManifest(
@@ -134,6 +139,7 @@ def build(root: Any, job: Job) -> None:
         records_are="lines" if contents.schema is None else "rows",
         run_id=claim.run_id,
         expected=inputs.fingerprint,
+        storage_options=options,
     )
 
 
@@ -165,20 +171,34 @@ def shuffle(recipe: Recipe, settings: Settings, *, beam_flags: Sequence[str] = (
         raise UsageError(
             f"--runner={settings.runner}: expected DirectRunner, the one supported yet"
         )
-    require_local(recipe, settings)
-    check_output(settings.output, overwrite=settings.overwrite)
+    storage.configure(settings.storage_options or {})
     jobs: list[Job] = []
-    with claim_output(
-        settings.output,
-        overwrite=settings.overwrite,
-        temp_location=settings.temp_location,
-        check=lambda claim: jobs.append(_prepare(recipe, settings, claim)),
-    ) as claim:
+    with contextlib.ExitStack() as stack:
+        with _before_work():
+            check_stores(recipe, settings)
+            check_output(settings.output, overwrite=settings.overwrite)
+            claim = stack.enter_context(
+                claim_output(
+                    settings.output,
+                    overwrite=settings.overwrite,
+                    temp_locations=settings.temp_location or (),
+                    check=lambda claim: jobs.append(_prepare(recipe, settings, claim)),
+                )
+            )
         peak = _execute(jobs[0], beam_flags)
-        text = Path(claim.folder, layout.MANIFEST).read_bytes()
+        text = storage.read_all(storage.join(claim.folder, layout.MANIFEST))
     manifest = Manifest.model_validate_json(text)
     _summarize(manifest, settings, seconds=time.monotonic() - begin, peak=peak)
     return manifest
+
+
+@contextlib.contextmanager
+def _before_work() -> Iterator[None]:
+    """Make of what a store refuses before work starts something that the user can mend."""
+    try:
+        yield
+    except StoreError as error:
+        raise UsageError(str(error)) from error
 
 
 def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
@@ -186,6 +206,7 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
     inputs = inspect_inputs(spool_stdin(recipe, settings, claim), settings, claim)
     contents = inputs.contents
     workers = choose_workers(settings, contents.bytes)
+    refuse_memory(recipe, settings, workers)
     exchange = "files" if settings.exchange == "auto" else settings.exchange
     plan = make_plan(
         input_bytes=contents.bytes,

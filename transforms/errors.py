@@ -8,6 +8,7 @@
     └── RunError               went wrong in the work (exit 1)
         ├── DataError          a file that is not what it should be, or changed during the run
         ├── LosslessError      a digest did not match: what went out is not what came in
+        ├── StoreError         a store refused, or failed again and again
         └── WorkerError        a worker process died
 
 Messages are one line: they travel inside Beam's tracebacks and are found there again.
@@ -52,13 +53,25 @@ class LosslessError(RunError):
     """What was written is not what was read."""
 
 
+class StoreError(RunError):
+    """A store refused a request, or failed again and again."""
+
+
 class WorkerError(RunError):
     """A worker process died."""
 
 
 _BY_NAME: dict[str, type[DovetailError]] = {
     cls.__name__: cls
-    for cls in (UsageError, InputError, RunError, DataError, LosslessError, WorkerError)
+    for cls in (
+        UsageError,
+        InputError,
+        RunError,
+        DataError,
+        LosslessError,
+        StoreError,
+        WorkerError,
+    )
 }
 _IN_TRACEBACK = re.compile(
     r"transforms\.errors\.(" + "|".join(_BY_NAME) + r"): (.*?)(?: \[while running '|\\n|\n|$)"

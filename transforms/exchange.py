@@ -7,9 +7,11 @@ range of keys inside its partition, as often as it is asked, and the digests of 
 
 from __future__ import annotations
 
+import itertools
+import os
 import pickle
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +28,7 @@ from transforms.groups import (
     Stretch,
     pack_pages,
     page_starts,
+    read_each,
 )
 from transforms.kernels import pages, ranges
 from transforms.kernels.pages import TABLE
@@ -42,7 +45,8 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
         buckets: for ``files``, at how many boundaries runs are cut; a multiple of ``partitions``.
         page_bytes: footprint above which a segment is cut into pages.
         sources: how many sources the records are of.
-        folder: URL of the folder for spill files; for ``files``.
+        folder: URL of the folder for spill files, or of several that take turns; for ``files``.
+        storage_options: of fsspec, for the stores; None leaves them as they are.
     """
 
     partitions: int
@@ -50,7 +54,8 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
     buckets: int = 0
     page_bytes: int = 8 << 20
     sources: int = 1
-    folder: str = ""
+    folder: str | Sequence[str] = ""
+    storage_options: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -60,6 +65,11 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
             raise ValueError("exchange files needs a folder for spill files")
         if self.buckets % self.partitions:
             raise ValueError(f"buckets ({self.buckets}) is no multiple of {self.partitions}")
+
+    @property
+    def folders(self) -> list[str]:
+        """Folders for spill files."""
+        return [self.folder] if isinstance(self.folder, str) else list(self.folder)
 
     def expand(self, runs: Any) -> Any:
         """Send the payload, or write it and send references."""
@@ -77,7 +87,8 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
                 | "Group" >> beam.GroupByKey()
                 | "Hold" >> beam.MapTuple(_hold).with_output_types(tuple[int, BlockGroup])
             )
-        storage.make_folder(self.folder)  # not by the workers: a late one would make it anew
+        for folder in self.folders:
+            storage.make_folder(folder)  # not by the workers: a late one would make it anew
         spilled = runs | "SpillRuns" >> beam.ParDo(_SpillRuns(self)).with_output_types(
             tuple[int, bytes]
         )
@@ -109,28 +120,35 @@ class _Refer(beam.DoFn):  # type: ignore[misc]
     def __init__(self, config: GroupBlocksByKey) -> None:
         self._config = config
 
+    def setup(self) -> None:
+        storage.configure(self._config.storage_options)
+
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, bytes]]:
         spills = [Stretch(*pickle.loads(packed)) for packed in element[1] if packed]
-        tables = [np.frombuffer(spill.read_checked(), TABLE) for spill in spills]
+        tables = [np.frombuffer(data, TABLE) for data in read_each(Stretch.read_checked, spills)]
         starts = [page_starts(table) for table in tables]
         count = self._config.partitions
         places = [ranges.cut(table["first"], count).tolist() for table in tables]
-        url = storage.join(self._config.folder, f"{uuid.uuid4().hex}.references")
-        written = []
-        with storage.open_write(url) as file:
-            at = 0
-            for partition in range(count):
-                mine = [
-                    Pages(spill.url, int(start[begin]), table[begin:end])
-                    for spill, table, start, place in zip(
-                        spills, tables, starts, places, strict=True
-                    )
-                    for begin, end in [place[partition : partition + 2]]
-                    if begin < end
-                ]
-                written.append(Stretch.write(file, url, at, pack_pages(mine)))
-                at += written[-1].length
-        for partition, stretch in enumerate(written):
+        url = storage.join(self._config.folders[0], f"{uuid.uuid4().hex}.references")
+
+        def write() -> list[Stretch]:
+            written = []
+            with storage.open_write(url) as file:
+                at = 0
+                for partition in range(count):
+                    mine = [
+                        Pages(spill.url, int(start[begin]), table[begin:end])
+                        for spill, table, start, place in zip(
+                            spills, tables, starts, places, strict=True
+                        )
+                        for begin, end in [place[partition : partition + 2]]
+                        if begin < end
+                    ]
+                    written.append(Stretch.write(file, url, at, pack_pages(mine)))
+                    at += written[-1].length
+            return written
+
+        for partition, stretch in enumerate(storage.retry(write, url)):
             yield partition, pickle.dumps(tuple(stretch), protocol=5)
 
 
@@ -150,9 +168,18 @@ class _SpillRuns(beam.DoFn):  # type: ignore[misc]
     def __init__(self, config: GroupBlocksByKey) -> None:
         self._config = config
 
+    def setup(self) -> None:
+        storage.configure(self._config.storage_options)
+        self._turn = itertools.count(os.getpid())  # workers begin with different folders
+
     def process(self, run: pa.RecordBatch) -> Iterator[tuple[int, bytes]]:
+        folders = self._config.folders
+        folder = folders[next(self._turn) % len(folders)]
+        yield 0, storage.retry(lambda: self._spill(run, folder), folder)
+
+    def _spill(self, run: pa.RecordBatch, folder: str) -> bytes:
         config = self._config
-        url = storage.join(config.folder, f"{uuid.uuid4().hex}.pages")  # no attempt meets another
+        url = storage.join(folder, f"{uuid.uuid4().hex}.pages")  # no attempt meets another
         rows = []
         with storage.open_write(url) as file:
             for _, block in pages.cut_run(
@@ -161,8 +188,7 @@ class _SpillRuns(beam.DoFn):  # type: ignore[misc]
                 page = pages.encode_page(block, sources=config.sources)
                 storage.write_all(file, page)
                 rows.append(pages.table_row(block, page.size))
-            packed = end_spill(file, url, rows)
-        yield 0, packed
+            return end_spill(file, url, rows)
 
 
 def end_spill(file: Any, url: str, rows: list[tuple[int, ...]]) -> bytes:

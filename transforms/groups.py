@@ -6,7 +6,7 @@ import functools
 import pickle
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -192,6 +192,15 @@ class Pages(NamedTuple):
     table: npt.NDArray[np.void]
 
 
+_IN_FLIGHT = 12  # requests to a store: a segment is small, and each waits for an answer
+
+
+def read_each(read: Callable[[Stretch], memoryview], stretches: Sequence[Stretch]) -> Iterator[Any]:
+    """Read stretches of files, in order; several at a time from stores, where waiting is long."""
+    local = all(storage.is_local(url) for url in {stretch.url for stretch in stretches})
+    return storage.in_parallel(read, stretches, limit=1 if local else _IN_FLIGHT)
+
+
 def pack_pages(found: list[Pages]) -> bytes:
     """Return the references of one partition, to be kept in a file."""
     return pickle.dumps([(p.url, p.offset, p.table.tobytes()) for p in found], protocol=5)
@@ -260,12 +269,15 @@ class FileGroup(BlockGroup):
     def _fetch(self, part: KeyRange) -> Iterator[Page]:
         mine = np.flatnonzero(self._inside(part))
         of_file = np.searchsorted(self._ends, mine, side="right")
-        for file in np.unique(of_file):
-            rows = mine[of_file == file]
-            begin = int(self._offset[rows[0]])
-            end = int(self._offset[rows[-1]]) + int(self._table["length"][rows[-1]])
-            stretch = Stretch(self._parts[file].url, begin, end - begin)
-            yield from _read_pages(stretch, self._table["length"][rows])
+        rows = [mine[of_file == file] for file in np.unique(of_file)]
+        stretches = []
+        for file, within in zip(np.unique(of_file), rows, strict=True):
+            begin = int(self._offset[within[0]])
+            end = int(self._offset[within[-1]]) + int(self._table["length"][within[-1]])
+            stretches.append(Stretch(self._parts[file].url, begin, end - begin))
+        found = zip(stretches, rows, read_each(Stretch.read, stretches), strict=True)
+        for stretch, within, data in found:
+            yield from _decode_pages(stretch, data, self._table["length"][within])
 
     def release(self) -> None:
         """Give the group's stretches of the spill files back to the disk."""
@@ -287,8 +299,10 @@ def page_starts(table: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
     return _starts(table["length"])
 
 
-def _read_pages(stretch: Stretch, lengths: npt.NDArray[np.uint32]) -> Iterator[Page]:
-    data = pa.py_buffer(stretch.read())
+def _decode_pages(
+    stretch: Stretch, content: memoryview, lengths: npt.NDArray[np.uint32]
+) -> Iterator[Page]:
+    data = pa.py_buffer(content)
     for at, length in zip(_starts(lengths).tolist(), lengths.tolist(), strict=True):
         try:
             yield pages.decode_page(data.slice(at, length))

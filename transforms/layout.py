@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import re
 import threading
+import uuid
+from collections.abc import Iterator
 
 from transforms import storage
 from transforms.errors import RunError
@@ -65,6 +69,34 @@ def is_shard_name(name: str) -> bool:
     return _SHARD.fullmatch(name) is not None
 
 
+@contextlib.contextmanager
+def publish(output: str, path: str, *, run_id: str) -> Iterator[storage.File]:
+    """Open a file of a dataset for writing.
+
+    It appears whole when the block ends well, as long as the output is still this run's: locally
+    it is written under a temporary name and renamed, on a store uploaded in one piece.
+    """
+    url = storage.join(output, path)
+    if not storage.is_local(output):
+        with storage.open_write(url, guard=_owned(output, run_id)) as file:
+            yield file
+        return
+    name = uuid.uuid4().hex + os.path.splitext(path)[1]
+    temporary = storage.join(output, TEMPORARY + run_id, name)
+    with storage.open_write(temporary) as file:
+        yield file
+    with _owned(output, run_id), storage.disk_full_is_ours(url):
+        storage.rename(temporary, url)
+
+
+@contextlib.contextmanager
+def _owned(output: str, run_id: str) -> Iterator[None]:
+    with publishing:
+        if run_id:
+            require_marker(output, run_id)
+        yield
+
+
 def require_marker(output: str, run_id: str) -> None:
     """Raise RunError where a run no longer owns its output.
 
@@ -72,8 +104,7 @@ def require_marker(output: str, run_id: str) -> None:
     """
     url = storage.join(output, MARKER)
     try:
-        with storage.open_read(url) as file:
-            owner = json.loads(file.read() or b"{}").get("id")
+        owner = json.loads(storage.read_all(url) or b"{}").get("id")
     except FileNotFoundError:
         owner = None
     if owner != run_id:

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fsspec.implementations.local import LocalFileSystem
+
 from transforms import storage
 from transforms.errors import InputError
 from transforms.formats.codecs import strip_suffix
@@ -114,17 +116,15 @@ def _why_nothing(fs: Any, path: str, source: str, pattern: str) -> str:
 def _shards_of(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
     """Return info of the shards that a dataset's manifest lists, by path."""
     try:
-        manifest = json.loads(fs.cat_file(f"{folder.rstrip('/')}/{MANIFEST}"))
-        found = {}
-        shards = manifest["shards"]
+        shards = json.loads(fs.cat_file(f"{folder.rstrip('/')}/{MANIFEST}"))["shards"]
         for number, shard in enumerate(shards):
             if not is_shard_path(shard["path"], number=number, of=len(shards)):
                 raise ValueError(f"{shard['path']} is not the path of shard {number}")
-            path = f"{folder.rstrip('/')}/{shard['path']}"
-            found[path] = fs.info(path)
-            if found[path]["size"] != shard["bytes"]:
+        found = _infos(fs, [f"{folder.rstrip('/')}/{shard['path']}" for shard in shards])
+        for shard, info in zip(shards, found.values(), strict=True):
+            if info["size"] != shard["bytes"]:
                 raise ValueError(
-                    f"{shard['path']} has {found[path]['size']} bytes, expected {shard['bytes']}"
+                    f"{shard['path']} has {info['size']} bytes, expected {shard['bytes']}"
                 )
         return found
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -133,6 +133,19 @@ def _shards_of(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
             f"{type(error).__name__}: {error}; give a pattern of files (as in {folder}/data/*) to "
             "read them as plain files"
         ) from None
+
+
+def _infos(fs: Any, paths: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return info of files: on a store from one listing of each folder, not a request for each."""
+    if isinstance(fs, LocalFileSystem):
+        return {path: fs.info(path) for path in paths}
+    there: dict[str, dict[str, Any]] = {}
+    for folder in {os.path.dirname(path) for path in paths}:
+        there |= fs.find(folder, detail=True)
+    for path in paths:
+        if path not in there:
+            raise FileNotFoundError(path)
+    return {path: there[path] for path in paths}
 
 
 def dataset_of(pattern: str) -> dict[str, Any] | None:
@@ -151,8 +164,10 @@ def fixed_folder(pattern: str) -> str | None:
     """
     fs, path = storage.filesystem(pattern)
     if fs.isdir(path) and not fs.exists(f"{path.rstrip('/')}/{MANIFEST}"):
-        return str(path)
-    return os.path.dirname(path[: path.index("**")]) if "**" in path else None
+        return str(fs.unstrip_protocol(path))
+    if "**" not in path:
+        return None
+    return str(fs.unstrip_protocol(os.path.dirname(path[: path.index("**")])))
 
 
 def _require_text(url: str) -> None:

@@ -54,6 +54,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
             ``quarantine``.
         expected: ``fingerprint`` of the listing that the plan was made from, if it was.
         launcher: pid of the local process whose end ends the workers.
+        storage_options: of fsspec, for the stores; None leaves them as they are.
     """
 
     sources: Mapping[str, Sequence[str]]
@@ -62,6 +63,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
     on_bad_record: OnBadRecord = "fail"
     expected: str | None = None
     launcher: int | None = None
+    storage_options: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -96,6 +98,10 @@ class _ListSpans(beam.DoFn):  # type: ignore[misc]
     def __init__(self, config: ReadRecords) -> None:
         self._expected = config.expected
         self._span_bytes = config.span_bytes
+        self._storage_options = config.storage_options
+
+    def setup(self) -> None:
+        storage.configure(self._storage_options)
 
     def process(self, sources: dict[str, Sequence[str]]) -> Iterator[tuple[int, Span]]:
         files = list_sources(sources)
@@ -115,6 +121,7 @@ class _ReadSpans(beam.DoFn):  # type: ignore[misc]
 
     def setup(self) -> None:
         follow_launcher(self._config.launcher)
+        storage.configure(self._config.storage_options)
 
     def process(self, element: tuple[int, Iterable[Span]]) -> Iterator[Any]:
         for span in element[1]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import pyarrow as pa
 
+from transforms import storage
 from transforms.groups import BlockGroup, GroupCoder, MemoryGroup, OverLimit, expected_digests
 from transforms.kernels import blocks, pages
 from transforms.kernels.digest import Digest
@@ -135,12 +136,14 @@ class ShuffleWithinBuckets(beam.PTransform):  # type: ignore[misc]
         shard_records: exactly so many records a shard, the last one with what is left.
         bucket_bytes: footprint that is sorted at once, where groups are cut at records.
         sources: how many sources the records are of.
+        storage_options: of fsspec, for the stores; None leaves them as they are.
     """
 
     partitions: int
     shard_records: int | None = None
     bucket_bytes: int = 64 << 20
     sources: int = 1
+    storage_options: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -151,7 +154,7 @@ class ShuffleWithinBuckets(beam.PTransform):  # type: ignore[misc]
             return groups | "AsShards" >> beam.MapTuple(
                 functools.partial(_as_shard, self.partitions)
             ).with_output_types(Shard)
-        counts = groups | "Count" >> beam.MapTuple(lambda part, group: (part, group.records))
+        counts = groups | "Count" >> beam.MapTuple(functools.partial(_count, self.storage_options))
         return (
             groups
             | "CutAtRecords"
@@ -161,6 +164,13 @@ class ShuffleWithinBuckets(beam.PTransform):  # type: ignore[misc]
             | "GatherPieces" >> beam.GroupByKey()
             | "Gathered" >> beam.MapTuple(_gathered).with_output_types(Shard)
         )
+
+
+def _count(
+    storage_options: dict[str, Any] | None, partition: int, group: BlockGroup
+) -> tuple[int, int]:
+    storage.configure(storage_options)
+    return partition, group.records
 
 
 def _as_shard(of: int, partition: int, group: BlockGroup) -> Shard:
@@ -183,6 +193,9 @@ class _CutAtRecords(beam.DoFn):  # type: ignore[misc]
 
     def __init__(self, config: ShuffleWithinBuckets) -> None:
         self._config = config
+
+    def setup(self) -> None:
+        storage.configure(self._config.storage_options)
 
     def start_bundle(self) -> None:
         self._ranks: list[int] | None = None  # of each group's first record

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import io
 import os
+from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
-import fsspec
-import fsspec.core
 import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 
-from transforms.errors import UsageError
+from transforms import store_files
+from transforms.errors import RunError
+from transforms.store_files import StoreReader, StoreWriter, in_parallel
+from transforms.stores import configure, retry, store_of
 
+__all__ = ["configure", "in_parallel", "retry"]  # of what comes from elsewhere
+
+File = io.RawIOBase | BinaryIO | StoreWriter
 _WRITE = 1 << 20  # in one call: a kernel copies pieces that fit its caches faster than 64 MiB
 
 
 def filesystem(url: str) -> tuple[Any, str]:
-    """Return the fsspec filesystem of a URL and the path inside it.
+    """Return the filesystem of a URL, fsspec's own or a Store, and the path inside it.
 
     Raises:
         UsageError: nothing serves URLs of this kind.
     """
-    # not left to url_to_fs: it takes `::` for a chain of filesystems
+    # not left to fsspec's url_to_fs: it takes `::` for a chain of filesystems
     if "://" not in url or url.startswith("file://"):
         fs = LocalFileSystem()
         return fs, fs._strip_protocol(url)
-    try:
-        fs, path = fsspec.core.url_to_fs(url)
-    except (ValueError, ImportError) as error:
-        raise UsageError(f"{url}: expected a path or a URL that fsspec knows: {error}") from None
-    return fs, path
+    return store_of(url)
 
 
 def is_local(url: str) -> bool:
@@ -53,29 +56,69 @@ def join(folder: str, *names: str) -> str:
     )
 
 
+def canonical(url: str) -> str:
+    """Return one name for all names of a place: a real path, or PROTOCOL://PATH."""
+    fs, path = filesystem(url)
+    return os.path.realpath(path) if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(path)
+
+
 def open_read(url: str) -> io.RawIOBase | BinaryIO:
     """Open a file for unbuffered reading; it has ``seek`` and ``readinto``."""
-    fs, path = filesystem(url)
-    if isinstance(fs, LocalFileSystem):
-        return open(path, "rb", buffering=0)
-    return cast(BinaryIO, fs.open(path, "rb"))
+    if is_local(url):
+        return open(filesystem(url)[1], "rb", buffering=0)
+    return StoreReader(url)
 
 
-def open_write(url: str) -> io.RawIOBase | BinaryIO:
-    """Open a new file for writing, in a folder that is there."""
-    fs, path = filesystem(url)
-    if isinstance(fs, LocalFileSystem):
-        return open(path, "wb", buffering=0)
-    return cast(BinaryIO, fs.open(path, "wb"))
+def read_all(url: str) -> bytes:
+    """Read a whole file, a small one."""
+    with open_read(url) as file:
+        return b"".join(iter(lambda: file.read(1 << 20) or b"", b""))
+
+
+@contextlib.contextmanager
+def open_write(
+    url: str, *, guard: contextlib.AbstractContextManager[None] | None = None
+) -> Iterator[File]:
+    """Open a new file for writing, in a folder that is there.
+
+    On a store it appears whole when the block ends well, inside ``guard``; ``retry`` the block
+    where it may be written once more.
+    """
+    if is_local(url):
+        with disk_full_is_ours(url), open(filesystem(url)[1], "wb", buffering=0) as local:
+            yield local
+        return
+    file = StoreWriter(url)
+    try:
+        yield file
+        with guard or contextlib.nullcontext():
+            file.commit()
+    except BaseException:
+        file.discard()
+        raise
+
+
+@contextlib.contextmanager
+def disk_full_is_ours(url: str) -> Iterator[None]:
+    """Raise RunError where a disk is full, or a quota is used up."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RunError(
+                f"{url}: the disk is full: {error.strerror}; free room, or choose another "
+                "--temp_location or --output"
+            ) from error
+        raise
 
 
 def make_folder(url: str) -> None:
-    """Make a folder that isn't there yet, where the storage has such things."""
-    fs, path = filesystem(url)
-    fs.makedirs(path, exist_ok=True)
+    """Make a folder that isn't there yet; stores have none, only names with slashes."""
+    if is_local(url):
+        os.makedirs(local_path(url), exist_ok=True)
 
 
-def write_all(file: io.RawIOBase | BinaryIO, data: Any) -> int:
+def write_all(file: File, data: Any) -> int:
     """Write a whole buffer, however little one call takes, and return its size."""
     view = memoryview(data).cast("B")
     done = 0
@@ -97,6 +140,8 @@ def read_into(file: io.RawIOBase | BinaryIO, target: memoryview) -> int:
 
 def read_range(url: str, offset: int, length: int) -> memoryview:
     """Read a range of a file; shorter where the file ends."""
+    if not is_local(url):
+        return store_files.read_range(url, offset, length)
     data = np.empty(length, np.uint8).data
     with open_read(url) as file:
         file.seek(offset)
@@ -112,19 +157,24 @@ def version_of(info: dict[str, Any]) -> str:
 def remove_tree(url: str) -> None:
     """Remove a folder and all in it; one that is not there is fine."""
     fs, path = filesystem(url)
-    if fs.exists(path):
-        fs.rm(path, recursive=True)
+    if isinstance(fs, LocalFileSystem):
+        if fs.exists(path):
+            fs.rm(path, recursive=True)
+        return
+    for _ in range(5):  # a thread of ours may just be writing one more
+        # one by one: to remove many at once, fsspec takes names for patterns
+        found = [name for name in fs.find(path) if name.startswith(path.rstrip("/") + "/")]
+        if not found:
+            return
+        for _done in in_parallel(fs.remove, found):
+            pass
 
 
 def rename(source: str, target: str) -> None:
-    """Rename a file, over one that is there already; missing local folders are made."""
-    fs, path = filesystem(source)
-    _, to = filesystem(target)
-    if isinstance(fs, LocalFileSystem):
-        os.makedirs(os.path.dirname(to), exist_ok=True)
-        os.replace(path, to)
-    else:
-        fs.mv(path, to)
+    """Rename a local file, over one that is there already; missing folders are made."""
+    to = local_path(target)
+    os.makedirs(os.path.dirname(to), exist_ok=True)
+    os.replace(local_path(source), to)
 
 
 _KEEP_SIZE_AND_PUNCH_HOLE = 3

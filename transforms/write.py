@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -26,8 +25,8 @@ from transforms.worker import follow_launcher
 class WriteShards(beam.PTransform):  # type: ignore[misc]
     """Write shards: Shard -> ShardReport.
 
-    A shard is written under a temporary name, then renamed, so a reader never sees a part of one,
-    and a retried writer writes the same bytes again.
+    A shard appears under its name when it is whole, so a reader never sees a part of one, and a
+    retried writer writes the same bytes again.
 
     Attributes:
         output: URL of the dataset's folder.
@@ -41,6 +40,7 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
         release: give a plain shard's spill space back once it is published; only where the runner
             never runs a writer a second time.
         launcher: pid of the local process whose end ends the workers.
+        storage_options: of fsspec, for the stores; None leaves them as they are.
     """
 
     output: str
@@ -53,6 +53,7 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
     places: int = 1
     release: bool = False
     launcher: int | None = None
+    storage_options: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -69,6 +70,7 @@ class _Write(beam.DoFn):  # type: ignore[misc]
     def setup(self) -> None:
         config = self._config
         follow_launcher(config.launcher)
+        storage.configure(config.storage_options)
         if not config.run_id:  # else whoever owns the output has made it, and may take it away
             storage.make_folder(storage.join(config.output, layout.TEMPORARY))
 
@@ -77,19 +79,20 @@ class _Write(beam.DoFn):  # type: ignore[misc]
         path = layout.shard_path(
             split=config.split, number=shard.number, of=shard.of, extension=config.extension
         )
-        temporary = storage.join(
-            config.output, layout.TEMPORARY + config.run_id, f"{uuid.uuid4().hex}{config.extension}"
-        )
-        with Place(config.run_id, config.places), storage.open_write(temporary) as file:
-            report = write_shard(
-                file,
-                shard.ordered(limit=config.bucket_bytes, sources=config.sources),
-                shard=shard,
-                path=path,
-                form=config.form,
-                sources=config.sources,
-            )
-        _publish(temporary, config.output, path, run_id=config.run_id)
+
+        def write() -> ShardReport:
+            with layout.publish(config.output, path, run_id=config.run_id) as file:
+                return write_shard(
+                    file,
+                    shard.ordered(limit=config.bucket_bytes, sources=config.sources),
+                    shard=shard,
+                    path=path,
+                    form=config.form,
+                    sources=config.sources,
+                )
+
+        with Place(config.run_id, config.places):
+            report = storage.retry(write, storage.join(config.output, path))
         if config.release:
             shard.release()
         yield report
@@ -165,6 +168,7 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
         records_are: what was read, ``lines`` or ``rows``; lines may have been written as rows.
         run_id: as for WriteShards.
         expected: ``fingerprint`` of the listing that has to be read whole, if there was one.
+        storage_options: as for WriteShards.
     """
 
     output: str
@@ -177,6 +181,7 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
     records_are: Literal["lines", "rows"] = "lines"
     run_id: str = ""
     expected: str | None = None
+    storage_options: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -197,6 +202,7 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
 def _write_manifest(
     _: None, spans: list[SpanReport], shards: list[ShardReport], config: WriteManifest
 ) -> None:
+    storage.configure(config.storage_options)
     manifest = make_manifest(
         spans,
         shards,
@@ -210,15 +216,10 @@ def _write_manifest(
         run_id=config.run_id,
         expected=config.expected,
     )
-    temporary = storage.join(config.output, layout.TEMPORARY + config.run_id, layout.MANIFEST)
-    with storage.open_write(temporary) as file:
-        storage.write_all(file, manifest.model_dump_json(indent=1).encode() + b"\n")
-    _publish(temporary, config.output, layout.MANIFEST, run_id=config.run_id)
+    text = manifest.model_dump_json(indent=1).encode() + b"\n"
 
+    def write() -> None:
+        with layout.publish(config.output, layout.MANIFEST, run_id=config.run_id) as file:
+            storage.write_all(file, text)
 
-def _publish(temporary: str, output: str, path: str, *, run_id: str) -> None:
-    """Rename a finished file to its place, as long as the output is still this run's."""
-    with layout.publishing:
-        if run_id:
-            layout.require_marker(output, run_id)
-        storage.rename(temporary, storage.join(output, path))
+    storage.retry(write, storage.join(config.output, layout.MANIFEST))

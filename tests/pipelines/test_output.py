@@ -32,7 +32,7 @@ from transforms.errors import RunError, UsageError
 DIE_WORKING = """
 import os, pathlib, signal, sys
 from pipelines.output import claim_output
-with claim_output(sys.argv[1], overwrite=False, temp_location=sys.argv[2] or None) as claim:
+with claim_output(sys.argv[1], overwrite=False, temp_locations=[*filter(None, sys.argv[2:])]) as claim:
     for path in (claim.spill + "/a.pages", f"{claim.folder}/_tmp-{claim.run_id}/b.txt",
                  claim.folder + "/data/train-00000-of-00002.txt"):
         pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -66,16 +66,16 @@ def dataset(tmp_path: Path, source: Path) -> Path:
 
 def test_a_claim_leaves_nothing_but_what_was_published(tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    with claim_output(str(folder), overwrite=False, temp_location=None) as claim:
+    with claim_output(str(folder), overwrite=False, temp_locations=()) as claim:
         marker = json.loads((folder / "_incomplete.json").read_bytes())
-        assert (marker["id"], marker["spill"]) == (claim.run_id, claim.spill)
+        assert (marker["id"], marker["spill"]) == (claim.run_id, [claim.spill])
         write_tree(Path(claim.spill), {"a.pages": b"x"})
         write_tree(folder, {"data/train-00000-of-00001.txt": b"a\n", "manifest.json": b"{}"})
     assert read_tree(folder) == {"data/train-00000-of-00001.txt": b"a\n", "manifest.json": b"{}"}
 
 
 def _publish_and_fail(folder: Path, temp_location: str) -> None:
-    with claim_output(str(folder), overwrite=False, temp_location=temp_location) as claim:
+    with claim_output(str(folder), overwrite=False, temp_locations=[temp_location]) as claim:
         write_tree(Path(claim.spill), {"a.pages": b"x"})
         write_tree(folder, {"data/train-00000-of-00001.txt": b"a\n", "manifest.json": b"{}"})
         raise ZeroDivisionError
@@ -101,7 +101,7 @@ def test_a_temporary_location_that_was_missing_goes_and_one_that_stood_there_sta
     before = read_tree(kept)
     for location in (tmp_path / "new/deep", kept):
         with claim_output(
-            str(tmp_path / "out"), overwrite=False, temp_location=str(location)
+            str(tmp_path / "out"), overwrite=False, temp_locations=[str(location)]
         ) as claim:
             assert Path(claim.spill).is_dir()
             assert Path(claim.spill).parent == location
@@ -111,7 +111,7 @@ def test_a_temporary_location_that_was_missing_goes_and_one_that_stood_there_sta
 
 
 def test_a_made_temporary_location_that_somebody_else_uses_by_now_stays(tmp_path: Path) -> None:
-    with claim_output(str(tmp_path / "out"), overwrite=False, temp_location=f"{tmp_path}/t"):
+    with claim_output(str(tmp_path / "out"), overwrite=False, temp_locations=[f"{tmp_path}/t"]):
         write_tree(tmp_path / "t", {"other-run/a.pages": b"x"})
     assert read_tree(tmp_path / "t") == {"other-run/a.pages": b"x"}
 
@@ -126,7 +126,7 @@ def test_a_dead_runs_leftovers_are_cleared_and_said(
     assert len([name for name in read_tree(tmp_path) if name.endswith("a.pages")]) == 1
     with (
         caplog.at_level(logging.INFO, "dovetail"),
-        claim_output(str(folder), overwrite=False, temp_location=None) as claim,
+        claim_output(str(folder), overwrite=False, temp_locations=()) as claim,
     ):
         assert claim.run_id != dead
         inside = {Path(claim.spill).relative_to(tmp_path).as_posix() + "/", "out/_incomplete.json"}
@@ -141,7 +141,7 @@ def test_spill_files_inside_the_output_are_refused_or_cleared_like_any(
 ) -> None:
     died = command(tmp_path / "out", tmp_path / location, python=("-c", DIE_WORKING))
     if died.returncode == -signal.SIGKILL:
-        with claim_output(str(tmp_path / "out"), overwrite=False, temp_location=None):
+        with claim_output(str(tmp_path / "out"), overwrite=False, temp_locations=()):
             assert not [name for name in read_tree(tmp_path) if name.endswith(".pages")]
     else:
         assert f"--temp_location={tmp_path / location}" in died.stderr.decode()
@@ -152,7 +152,7 @@ def test_a_dead_runs_leftovers_are_cleared_by_a_run_that_fails_too(tmp_path: Pat
     die_working(tmp_path / "out", tmp_path / "t")
     with (
         pytest.raises(ZeroDivisionError),
-        claim_output(str(tmp_path / "out"), overwrite=False, temp_location=None),
+        claim_output(str(tmp_path / "out"), overwrite=False, temp_locations=()),
     ):
         raise ZeroDivisionError
     assert read_tree(tmp_path) == {"out/": b""}
@@ -179,7 +179,7 @@ def test_a_spool_of_standard_input_whose_run_was_killed_is_cleared_by_the_next_r
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_living_run_is_not_disturbed(tmp_path: Path, source: Path, overwrite: bool) -> None:
     folder = tmp_path / "out"
-    with claim_output(str(folder), overwrite=False, temp_location=None) as claim:
+    with claim_output(str(folder), overwrite=False, temp_locations=()) as claim:
         write_tree(folder, {"data/train-00000-of-00001.txt": b"a\n"})
         write_tree(Path(claim.spill), {"a.pages": b"x"})
         before = read_tree(folder)
@@ -247,7 +247,7 @@ def test_what_is_not_ours_is_named_and_left_alone(
 
 
 def _claim(folder: str, *, overwrite: bool) -> None:
-    with claim_output(folder, overwrite=overwrite, temp_location=None):
+    with claim_output(folder, overwrite=overwrite, temp_locations=()):
         pass
 
 
@@ -378,21 +378,11 @@ def test_shards_are_known_as_ours_whatever_the_extension_of_the_inputs(
     assert verify(str(tmp_path / "out"))[1] == []
 
 
-def test_only_this_machines_folders_are_taken_for_output_and_temporary_files(
-    tmp_path: Path, source: Path
-) -> None:
-    for flag in ("--output", "--temp_location"):
-        flags = {"--output": str(tmp_path / "out"), flag: f"memory://{tmp_path}/elsewhere"}
-        with pytest.raises(UsageError, match=f"{flag}=memory:.*local"):
-            run(f"--input={source}", *(f"{name}={value}" for name, value in flags.items()))
-        assert os.listdir(tmp_path) == ["in.txt"]
-
-
 def test_a_run_that_gives_up_owns_nothing_but_says_what_there_is_to_clear(tmp_path: Path) -> None:
     folder = tmp_path / "o"
     with (
         pytest.raises(ZeroDivisionError),
-        claim_output(str(folder), overwrite=False, temp_location=str(tmp_path / "t")) as claim,
+        claim_output(str(folder), overwrite=False, temp_locations=[str(tmp_path / "t")]) as claim,
     ):
         size = (folder / layout.MARKER).stat().st_size
         layout.require_marker(str(folder), claim.run_id)
@@ -400,7 +390,7 @@ def test_a_run_that_gives_up_owns_nothing_but_says_what_there_is_to_clear(tmp_pa
         with pytest.raises(RunError, match="nobody"):
             layout.require_marker(str(folder), claim.run_id)
         left = (folder / layout.MARKER).read_bytes()
-        assert json.loads(left)["spill"] == claim.spill
+        assert json.loads(left)["spill"] == [claim.spill]
         assert len(left) <= size  # a full disk has no room for more
         raise ZeroDivisionError
     assert not folder.exists()

@@ -1,0 +1,177 @@
+"""Output folders: what a run asks of one, and local ones, held by a lock."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+from transforms import layout, storage
+from transforms.errors import UsageError
+
+
+class Folder(Protocol):
+    """An output folder, held by at most one run.
+
+    Attributes:
+        given: as the user wrote it.
+        url: its absolute path or URL.
+    """
+
+    given: str
+    url: str
+
+    def held(
+        self, run_id: str, clear: Callable[..., None]
+    ) -> contextlib.AbstractContextManager[dict[str, Any] | None]:
+        """Hold the folder's marker; gives what a dead run's said, None where there was none.
+
+        In the end the marker goes, unless temporary files are left, which are found by it.
+
+        Raises:
+            UsageError: a living run holds it, or it can't be written.
+        """
+
+    def write_marker(self, content: Mapping[str, object]) -> None:
+        """Replace what the marker says; its ``id`` owns the output."""
+
+    def owned(self) -> bool:
+        """Return whether the marker is still held."""
+
+    def names(self) -> set[str]:
+        """Return the names right in the folder; none where it isn't there yet.
+
+        Raises:
+            UsageError: it is a file.
+        """
+
+    def data_names(self) -> list[str]:
+        """Return the names in the folder of shards; an empty one where that isn't a folder."""
+
+    def remove_file(self, name: str) -> None:
+        """Remove a file, if it is there."""
+
+
+class LocalFolder:
+    """A folder on this machine's disks; a Folder."""
+
+    def __init__(self, output: str) -> None:
+        self.given = output
+        self.url = storage.local_path(output)
+        self._path = os.path.join(self.url, layout.MARKER)
+        self._marker = -1
+
+    @contextlib.contextmanager
+    def held(self, run_id: str, clear: Callable[..., None]) -> Iterator[dict[str, Any] | None]:
+        """Hold a lock on the marker, which ends with the process."""
+        with contextlib.ExitStack() as undo:
+            undo.callback(remove_made, make_folders(self.url, flag=f"--output={self.given}"))
+            self._marker = self._lock()
+            undo.callback(os.close, self._marker)
+            undo.callback(self._remove_marker)
+            yield self._read_marker()
+
+    def _lock(self) -> int:
+        while True:
+            try:
+                marker = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            except OSError as error:
+                raise UsageError(f"--output={self.given}: not writable: {error}") from None
+            try:
+                fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(marker)
+                raise UsageError(
+                    f"--output={self.given}: another run is writing there; wait for it, or choose "
+                    "another folder"
+                ) from None
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(marker), os.stat(self._path)):
+                    return marker
+            os.close(marker)  # its owner finished between our open and our lock
+
+    def _read_marker(self) -> dict[str, Any] | None:
+        text = os.pread(self._marker, 1 << 16, 0)
+        if not text:
+            return None
+        try:
+            found = json.loads(text)
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def write_marker(self, content: Mapping[str, object]) -> None:
+        """Replace what the marker says."""
+        text = json.dumps(content).encode()
+        # over what is there, filled up with blanks: on a full disk it can't take more room, and at
+        # no moment is the marker empty
+        os.pwrite(self._marker, text.ljust(os.fstat(self._marker).st_size), 0)
+
+    def owned(self) -> bool:
+        """Return True: a lock is held until it is given back."""
+        return True
+
+    def names(self) -> set[str]:
+        """Return the names right in the folder."""
+        if not os.path.lexists(self.url):
+            return set()
+        if not os.path.isdir(self.url):
+            raise UsageError(f"--output={self.given}: expected a folder, it is a file")
+        return set(os.listdir(self.url))
+
+    def data_names(self) -> list[str]:
+        """Return the names in the folder of shards."""
+        data = os.path.join(self.url, layout.DATA)
+        return os.listdir(data) if os.path.isdir(data) and not os.path.islink(data) else [""]
+
+    def remove_file(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(os.path.join(self.url, name))
+
+    def _remove_marker(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if not any(layout.is_temporary(name) for name in os.listdir(self.url)):
+                self.remove_file(layout.MARKER)
+
+
+def make_folders(folder: str, *, flag: str) -> list[str]:
+    """Make a local folder and return the folders that were made, the topmost last."""
+    made = []
+    path = folder
+    while not os.path.lexists(path):
+        made.append(path)
+        path = os.path.dirname(path)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{flag}: can't be made: {error}") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{flag}: not writable")
+    return made
+
+
+def remove_made(folders: list[str]) -> None:
+    """Remove folders that were made, unless somebody uses them."""
+    for folder in folders:
+        with contextlib.suppress(OSError):  # not empty
+            os.rmdir(folder)
+
+
+def remove_path(url: str) -> None:
+    """Remove a file or a folder with all in it, if it is there and can be removed."""
+    if not storage.is_local(url):
+        storage.remove_tree(url)
+        return
+    for _ in range(20):  # a thread of ours may just be making a file in it
+        shutil.rmtree(url, ignore_errors=True)
+        if not os.path.lexists(url) or os.path.islink(url):
+            return
+        with contextlib.suppress(OSError):
+            os.remove(url)
+        time.sleep(0.05)

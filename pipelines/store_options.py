@@ -1,0 +1,86 @@
+"""``--storage_options``: a JSON object for fsspec, in which no secret may stand.
+
+What is given on a command line is seen by everybody on the machine, and stays in the shell's history.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from transforms.errors import UsageError
+from transforms.stores import by_protocol
+
+_SECRET = re.compile(
+    r"key|secret|token|passw|pwd|credential|connectionstring|sas|signature|auth|private|cookie"
+)
+_NAMES_ONLY = re.compile(r"ssekmskeyid|kmskeyname|sessionkwargs|tokenuri|.*keypath")
+_HARMLESS = {"anon", "google_default", "cloud", "cache", ""}  # values of gcsfs's `token`
+_USER_IN_URL = re.compile(r"://[^/?#]*@")
+_SIGNED_URL = re.compile(r"[?&](sig|signature|token|x-amz-signature|x-goog-signature)=", re.I)
+_INSTEAD = (
+    "give it in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, "
+    "GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN, AZURE_STORAGE_CONNECTION_STRING) or in the store's own "
+    "configuration (~/.aws, gcloud auth application-default login, hf auth login)"
+)
+
+
+def parse_storage_options(value: Any) -> Any:
+    """Read the value of ``--storage_options``.
+
+    Raises:
+        UsageError: it is no JSON object, or an entry looks like a secret, which is not repeated.
+    """
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    if not isinstance(value, dict):
+        raise UsageError(
+            "--storage_options: expected a JSON object such as "
+            '{"s3": {"anon": true}} or {"endpoint_url": "http://127.0.0.1:9000"}'
+        )
+    if by_protocol(value) and not all(isinstance(part, dict) for part in value.values()):
+        raise UsageError(
+            "--storage_options: expected options for all stores, or an object for each protocol; got "
+            f"both: {', '.join(value)}"
+        )
+    for name, entry in _entries(value):
+        if _is_secret(name.rpartition(".")[2], entry):
+            raise UsageError(f"--storage_options: the entry {name} looks like a secret; {_INSTEAD}")
+    return value
+
+
+def refuse_secrets(url: str, *, flag: str) -> None:
+    """Raise UsageError where a URL holds a password or a signature, without repeating it."""
+    if _USER_IN_URL.search(url) or _SIGNED_URL.search(url):
+        shown = re.sub(r"://[^/?#]*@", "://...@", url).partition("?")[0]
+        raise UsageError(f"{flag}={shown}: the URL holds what looks like a secret; {_INSTEAD}")
+
+
+def _entries(options: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every entry at any depth, with its dotted name."""
+    parts: Any = ()
+    if isinstance(options, Mapping):
+        parts = options.items()
+    elif isinstance(options, list):
+        parts = ((name.rpartition(".")[2], part) for part in options)
+        name = name.rpartition(".")[0]
+    for key, entry in parts:
+        below = f"{name}.{key}" if name else str(key)
+        yield below, entry
+        yield from _entries(entry, below)
+
+
+def _is_secret(name: str, entry: Any) -> bool:
+    if isinstance(entry, bool | int | float) or entry is None:
+        return False
+    if isinstance(entry, str) and (_USER_IN_URL.search(entry) or _SIGNED_URL.search(entry)):
+        return True
+    plain = re.sub(r"[^a-z]", "", name.lower())
+    if _NAMES_ONLY.fullmatch(plain) or (isinstance(entry, str) and entry in _HARMLESS):
+        return False
+    return _SECRET.search(plain) is not None

@@ -1,0 +1,210 @@
+"""Files on stores: read by ranges, written whole."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.spec import AbstractBufferedFile
+
+from transforms.errors import StoreError
+from transforms.stores import PassingError, request, retry, store_of
+
+T = TypeVar("T")
+U = TypeVar("U")
+_HEAD, _BLOCK = 64 << 10, 4 << 20  # of a read anywhere, and of one that goes on where one ended
+_PART = 8 << 20  # of an upload in parts
+
+
+def in_parallel(work: Callable[[T], U], items: Iterable[T], *, limit: int = 16) -> Iterator[U]:
+    """Yield ``work(item)`` for each item, in order, with ``limit`` of them in flight at most."""
+    if limit == 1:
+        yield from map(work, items)
+        return
+    pool = ThreadPoolExecutor(limit, "in-parallel")
+    try:
+        waiting: deque[Future[U]] = deque()
+        for item in items:
+            if len(waiting) == limit:
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(work, item))
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def read_range(url: str, offset: int, length: int) -> memoryview:
+    """Read a range of an object in one request; shorter where the object ends.
+
+    Raises:
+        StoreError: it can't be read, or comes shorter than it is again and again.
+    """
+    store, path = store_of(url)
+    if length <= 0:
+        return memoryview(b"")
+
+    def once() -> memoryview:
+        try:
+            data = store.raw.cat_file(path, start=offset, end=offset + length)
+        except FileNotFoundError:
+            raise
+        except Exception:
+            if offset >= store.raw.info(path)["size"]:  # such ranges are an error in most stores
+                return memoryview(b"")
+            raise
+        if len(data) < length:
+            _require_whole(data, url, min(store.raw.info(path)["size"] - offset, length))
+        return memoryview(data)
+
+    return retry(lambda: request(once, url), url)
+
+
+def _require_whole(data: bytes, url: str, length: int) -> None:
+    if len(data) != max(length, 0):
+        raise PassingError(f"{url}: expected {length} bytes of a range, the store gave {len(data)}")
+
+
+class StoreReader(io.RawIOBase):
+    """An object, read by ranges; where reading goes on, the next range is fetched meanwhile.
+
+    Raises:
+        FileNotFoundError: there is none.
+        StoreError: it can't be read.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._store, self._path = store_of(url)
+        self._url = url
+        info = self._store.info(self._path)
+        if info["type"] == "directory":
+            raise IsADirectoryError(errno.EISDIR, "a folder, not a file", url)
+        self._size = int(info["size"])
+        self._at = 0
+        self._begin, self._window = 0, memoryview(b"")
+        self._pool: ThreadPoolExecutor | None = None
+        self._next: tuple[int, Future[memoryview]] | None = None
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return where reading goes on."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go elsewhere; nothing is read yet."""
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, target: Any) -> int:
+        """Read what is there, ``len(target)`` bytes at most; 0 at the end."""
+        view = memoryview(target).cast("B")
+        want = min(len(view), self._size - self._at)
+        if want <= 0:
+            return 0
+        if not self._begin <= self._at < self._begin + len(self._window):
+            self._load(want)
+        part = self._window[self._at - self._begin :][:want]
+        view[: len(part)] = part
+        self._at += len(part)
+        return len(part)
+
+    def _load(self, want: int) -> None:
+        goes_on = self._at == self._begin + len(self._window) > 0
+        if self._next is not None and self._next[0] == self._at:
+            window = self._next[1].result()
+        else:
+            window = self._fetch(self._at, max(want, _BLOCK if goes_on else _HEAD))
+        self._begin, self._window, self._next = self._at, window, None
+        end = self._begin + len(window)
+        if goes_on and end < self._size:
+            self._pool = self._pool or ThreadPoolExecutor(1, "read-ahead")
+            self._next = end, self._pool.submit(self._fetch, end, _BLOCK)
+
+    def _fetch(self, begin: int, length: int) -> memoryview:
+        end = min(begin + length, self._size)
+
+        def once() -> memoryview:
+            data = self._store.raw.cat_file(self._path, start=begin, end=end)
+            _require_whole(data, self._url, end - begin)
+            return memoryview(data)
+
+        return retry(lambda: request(once, self._url), self._url)
+
+    def close(self) -> None:
+        """Let go of what was fetched."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._window, self._next = memoryview(b""), None
+        super().close()
+
+
+class StoreWriter:
+    """A new object, which is there whole when ``commit`` returns and not at all before.
+
+    One of less than 8 MiB goes in one request, a larger one in parts. A request that fails may
+    leave an upload that can't go on, so an error ends it: ``retry`` begins anew.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.name = url
+        self._store, self._path = store_of(url)
+        self._held = bytearray()
+        self._size = 0
+        self._file: Any = None
+
+    def write(self, data: Any) -> int:
+        """Take all of a buffer."""
+        self._held += data
+        self._size += len(data)
+        if len(self._held) >= _PART and not isinstance(self._store.raw, MemoryFileSystem):
+            request(self._send, self.name)
+        return len(data)
+
+    def _send(self) -> None:
+        if self._file is None:
+            file = self._store.raw.open(self._path, "wb", autocommit=False, block_size=_PART)
+            if getattr(type(file), "commit", None) in (None, AbstractBufferedFile.commit):
+                raise StoreError(
+                    f"{self.name}: {self._store.protocol}:// has no uploads that show only when they "
+                    "are whole; write to a local folder or to s3:// or gs://, and copy from there"
+                )
+            self._file = file
+        self._file.write(self._held)
+        self._held = bytearray()
+
+    def commit(self) -> None:
+        """Let the object appear, and make sure that all of it is there."""
+        request(self._commit, self.name)
+
+    def _commit(self) -> None:
+        if self._file is None:
+            self._store.raw.pipe_file(self._path, bytes(self._held))
+        else:
+            self._send()
+            self._file.close()
+            self._file.commit()
+        size = self._store.raw.info(self._path)["size"]
+        if size != self._size:
+            raise PassingError(f"{self.name}: wrote {self._size} bytes, the store has {size}")
+
+    def discard(self) -> None:
+        """End an upload that isn't committed; nothing of it stays."""
+        if self._file is not None:
+            with contextlib.suppress(Exception):  # there is an error to report already
+                self._file.discard()
+            with contextlib.suppress(AttributeError):
+                self._file.closed = True  # else fsspec would complete it when it is forgotten
