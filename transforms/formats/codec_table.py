@@ -22,7 +22,6 @@ DAMAGE = (
     lzma.LZMAError,
     zstandard.ZstdError,
     OSError,  # bz2
-    ValueError,  # bz2
     RuntimeError,  # lz4
 )
 """What the libraries raise at damaged data."""

@@ -49,7 +49,7 @@ _SAMPLED = 64  # decompressed bytes per compressed one at which a sample is larg
 class Decoder(io.RawIOBase):
     """A compressed file, read as the stream it holds; all its members, one after another.
 
-    Holds half a MiB beside the library's own window (128 MiB at most; a file that needs more is
+    Holds under 6 MiB beside the library's own window (128 MiB at most; a file that needs more is
     refused), whatever the ratio. The caller closes ``file``.
 
     Args:
@@ -248,7 +248,8 @@ class Encoder:
     ) -> None:
         self._sink = sink
         self._compressor = codec.new_compressor(codec.level if level is None else level)
-        # pieces of one size, as what some compressors make depends on how their input is cut
+        # pieces of one size: no library promises bytes that don't depend on how its input is cut,
+        # and zlib's level 0 makes others
         self._held = bytearray()
 
     def write(self, data: Any) -> None:

@@ -62,10 +62,8 @@ class ZstdFrame:
             end = 0
         self._held = held[end:]
         out = self._decoder.decompress(held[:end]) if end else b""
-        if last:
+        if self._decoder.eof:
             self.eof, self.unused_data = True, bytes(self._held)
-        if self._decoder.eof != last:
-            raise zstandard.ZstdError("the frame does not end with its last block")
         return out
 
     def _header_size(self, held: memoryview) -> int:
