@@ -50,8 +50,8 @@ class Folder(Protocol):
             UsageError: it is a file.
         """
 
-    def data_names(self) -> list[str]:
-        """Return the names in the folder of shards; an empty one where that isn't a folder."""
+    def names_in(self, folder: str) -> list[str]:
+        """Return the names in a folder below; an empty one where that isn't a folder."""
 
     def remove_file(self, name: str) -> None:
         """Remove a file, if it is there."""
@@ -124,10 +124,10 @@ class LocalFolder:
             raise UsageError(f"--output={self.given}: expected a folder, it is a file")
         return set(os.listdir(self.url))
 
-    def data_names(self) -> list[str]:
-        """Return the names in the folder of shards."""
-        data = os.path.join(self.url, layout.DATA)
-        return os.listdir(data) if os.path.isdir(data) and not os.path.islink(data) else [""]
+    def names_in(self, folder: str) -> list[str]:
+        """Return the names in a folder below; an empty one where that isn't a folder."""
+        path = os.path.join(self.url, folder)
+        return os.listdir(path) if os.path.isdir(path) and not os.path.islink(path) else [""]
 
     def remove_file(self, name: str) -> None:
         """Remove a file, if it is there."""

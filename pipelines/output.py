@@ -197,14 +197,15 @@ def _refuse_dataset(folder: Folder, names: set[str], *, overwrite: bool) -> None
 def check_foreign(folder: Folder) -> None:
     """Raise UsageError, naming it, where a folder holds a path that isn't of our layout."""
     names = folder.names()
-    ours = {layout.MARKER, layout.MANIFEST}
-    foreign = {n for n in names - ours - {layout.DATA} if not layout.is_temporary(n)}
+    ours, folders = {layout.MARKER, layout.MANIFEST}, set(layout.FOLDERS)
+    foreign = names - ours - folders - {layout.LISTING}
+    foreign = {name for name in foreign if not layout.is_temporary(name)}
     if not names & ours:  # nobody says that this is a dataset's folder
-        foreign |= names & {layout.DATA}
-    elif layout.DATA in names:
-        foreign |= {
-            f"{layout.DATA}/{n}" for n in folder.data_names() if not layout.is_shard_name(n)
-        }
+        foreign |= names & (folders | {layout.LISTING})
+    else:
+        for inner in sorted(names & folders):
+            is_ours = layout.FOLDERS[inner]
+            foreign |= {f"{inner}/{n}" for n in folder.names_in(inner) if not is_ours(n)}
     if layout.MANIFEST in names:
         head = storage.read_range(storage.join(folder.url, layout.MANIFEST), 0, 200)
         if not layout.is_our_manifest(bytes(head)):
@@ -217,11 +218,13 @@ def check_foreign(folder: Folder) -> None:
 
 
 def _remove_dataset(folder: Folder) -> None:
-    """Remove manifest and shards, the manifest first: without it nothing is a dataset."""
+    """Remove a dataset, the manifest first: without it nothing is one."""
     if not folder.owned():  # nor is what lies there now
         return
     folder.remove_file(layout.MANIFEST)
-    data = storage.join(folder.url, layout.DATA)
-    remove_path(data)
-    if layout.DATA in folder.names():
-        raise RunError(f"{data}: can't be removed; look at who may write there")
+    folder.remove_file(layout.LISTING)
+    for inner in layout.FOLDERS:
+        path = storage.join(folder.url, inner)
+        remove_path(path)
+        if inner in folder.names():
+            raise RunError(f"{path}: can't be removed; look at who may write there")

@@ -85,6 +85,8 @@ def build(root: Any, job: Job) -> None:
         ),
         span_bytes=plan.span_bytes,
         on_bad_record=recipe.on_bad_record,
+        output=claim.folder,
+        run_id=claim.run_id,
         expected=inputs.fingerprint,
         launcher=os.getpid(),
         storage_options=options,

@@ -117,9 +117,9 @@ class StoreFolder:
         names = {info["name"].rstrip("/").removeprefix(below) for info in found}
         return names - {"", self._path}  # some stores show a folder as an empty object
 
-    def data_names(self) -> list[str]:
-        """Return the names in the folder of shards."""
-        below = f"{self._path}/{layout.DATA}/"
+    def names_in(self, folder: str) -> list[str]:
+        """Return the names in a folder below."""
+        below = f"{self._path}/{folder}/"
         return [name.removeprefix(below) for name in self._fs.find(below)]
 
     def remove_file(self, name: str) -> None:

@@ -18,6 +18,8 @@ MANIFEST = "manifest.json"
 MARKER = "_incomplete.json"
 DATA = "data"
 QUARANTINE = "quarantine"
+LISTING = "manifest.files.parquet"
+"""Beside the manifest, where the input files are many."""
 TEMPORARY = "_tmp-"
 """Before the run's id: the folder below the output where a run writes before it publishes."""
 
@@ -67,6 +69,10 @@ def is_temporary(name: str) -> bool:
 def is_shard_name(name: str) -> bool:
     """Return whether a file in ``data/`` has the name of a shard."""
     return _SHARD.fullmatch(name) is not None
+
+
+FOLDERS = {DATA: is_shard_name, QUARANTINE: is_quarantine_name}
+"""The folders of a dataset, and which names are ours there."""
 
 
 @contextlib.contextmanager

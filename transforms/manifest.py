@@ -67,6 +67,14 @@ class ShardEntry(_Part):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
+class ListingEntry(_Part):
+    """The file that lists the sources' files, where they are many."""
+
+    path: str
+    files: int
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
 class QuarantineEntry(_Part):
     """A file of bad records: its path below the manifest's folder."""
 
@@ -97,6 +105,7 @@ class Manifest(_Part):
     quarantine: list[QuarantineEntry]
     shards: list[ShardEntry]
     sources: list[SourceEntry]
+    files_listing: ListingEntry | None = None
     versions: dict[str, str]
 
 

@@ -17,6 +17,7 @@ from transforms.formats.reading import ReadOptions, open_span
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.listing import SourceFile, fingerprint, list_sources
+from transforms.quarantine import QuarantineFile
 from transforms.reports import SpanReport
 from transforms.worker import follow_launcher
 
@@ -51,7 +52,8 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
         options: what the files are read as.
         span_bytes: from the plan.
         on_bad_record: what to do with a record that fails its check: ``fail``, ``skip`` or
-            ``quarantine``.
+            ``quarantine``, which keeps it in ``output``.
+        output, run_id: the dataset's folder, for what is kept apart.
         expected: ``fingerprint`` of the listing that the plan was made from, if it was.
         launcher: pid of the local process whose end ends the workers.
         storage_options: of fsspec, for the stores; None leaves them as they are.
@@ -61,6 +63,8 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
     options: ReadOptions = field(default_factory=ReadOptions)
     span_bytes: int = 64 << 20
     on_bad_record: OnBadRecord = "fail"
+    output: str = ""
+    run_id: str = ""
     expected: str | None = None
     launcher: int | None = None
     storage_options: dict[str, Any] | None = None
@@ -131,7 +135,8 @@ class _ReadSpans(beam.DoFn):  # type: ignore[misc]
         config, file = self._config, span.file
         kept, dropped = Digest(), Digest()
         check_unchanged(file)
-        with storage.open_read(file.url) as opened:
+        kept_apart = QuarantineFile(config.output, config.run_id, file=file, start=span.start)
+        with storage.open_read(file.url) as opened, kept_apart:
             reader = open_span(
                 opened,
                 name=file.url,
@@ -143,17 +148,31 @@ class _ReadSpans(beam.DoFn):  # type: ignore[misc]
             )
             for block, bad, reasons in reader:
                 if bad is not None:
-                    self._drop(file, bad, reasons)
+                    self._drop(bad, reasons, file=file, kept_apart=kept_apart)
                     dropped += Digest.total(blocks.digests(bad, sources=1))
-                kept += Digest.total(blocks.digests(block, sources=1))
                 if len(block):
+                    kept += Digest.total(blocks.digests(block, sources=1))
                     yield FileId(file.source, file.name), block
             covered, whole = reader.covered(kept + dropped), reader.whole
         check_unchanged(file)
-        report = SpanReport(file, kept, dropped=dropped, covered=covered, whole=whole)
+        report = SpanReport(
+            file,
+            kept,
+            dropped=dropped,
+            covered=covered,
+            whole=whole,
+            quarantine=kept_apart.report,
+        )
         yield beam.pvalue.TaggedOutput("spans", report)
 
-    def _drop(self, file: SourceFile, bad: pa.RecordBatch, reasons: tuple[str, ...]) -> None:
+    def _drop(
+        self,
+        bad: pa.RecordBatch,
+        reasons: tuple[str, ...],
+        *,
+        file: SourceFile,
+        kept_apart: QuarantineFile,
+    ) -> None:
         if self._config.on_bad_record == "fail":
             place = int(blocks.column(bad, "position")[0])
             unit = "row" if blocks.is_rows(bad) else "the line at byte"
@@ -161,6 +180,8 @@ class _ReadSpans(beam.DoFn):  # type: ignore[misc]
                 f"{file.url}: {unit} {place} is a bad record: {reasons[0]}; mend it, or give "
                 "--on_bad_record=skip or quarantine"
             )
+        if self._config.on_bad_record == "quarantine":
+            kept_apart.add(bad, reasons)
 
 
 def check_unchanged(file: SourceFile) -> None:

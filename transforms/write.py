@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 import apache_beam as beam
 
-from transforms import layout, storage
+from transforms import layout, manifest_files, storage
 from transforms.budget import Place
 from transforms.formats.writing import ShardFormat, open_writer
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
-from transforms.manifest import make_manifest
+from transforms.manifest import ListingEntry, Manifest, make_manifest
 from transforms.reports import ShardReport, SpanReport
 from transforms.shuffle import Ordered, Shard
 from transforms.worker import follow_launcher
@@ -216,10 +216,27 @@ def _write_manifest(
         run_id=config.run_id,
         expected=config.expected,
     )
+    manifest = _list_apart(manifest, config)
     text = manifest.model_dump_json(indent=1).encode() + b"\n"
+    _write_whole(text, layout.MANIFEST, config)
 
+
+def _list_apart(manifest: Manifest, config: WriteManifest) -> Manifest:
+    """Write the listing of input files to a file of its own, where they are many."""
+    count = sum(len(source.files) for source in manifest.sources)
+    if count <= manifest_files.MOST:
+        return manifest
+    data = manifest_files.to_parquet(manifest.sources)
+    _write_whole(data, layout.LISTING, config)
+    sha256 = hashlib.sha256(data).hexdigest()
+    entry = ListingEntry(path=layout.LISTING, files=count, sha256=sha256)
+    sources = [source.model_copy(update={"files": []}) for source in manifest.sources]
+    return manifest.model_copy(update={"sources": sources, "files_listing": entry})
+
+
+def _write_whole(data: bytes, path: str, config: WriteManifest) -> None:
     def write() -> None:
-        with layout.publish(config.output, layout.MANIFEST, run_id=config.run_id) as file:
-            storage.write_all(file, text)
+        with layout.publish(config.output, path, run_id=config.run_id) as file:
+            storage.write_all(file, data)
 
-    storage.retry(write, storage.join(config.output, layout.MANIFEST))
+    storage.retry(write, storage.join(config.output, path))

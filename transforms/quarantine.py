@@ -1,0 +1,100 @@
+"""Where bad records are kept: a Parquet file per span that has any, beside the shards."""
+
+from __future__ import annotations
+
+import contextlib
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pyarrow.types as pt
+
+from transforms import layout
+from transforms.kernels import blocks
+from transforms.listing import SourceFile
+from transforms.reports import Quarantine
+
+
+class QuarantineFile:
+    """A file with columns source, file, position, reason and record; made with its first record.
+
+    Text is kept as bytes, since it may be what is bad. A context: the file appears where it ends well.
+
+    Args:
+        output, run_id: of the dataset.
+        file, start: the span's.
+    """
+
+    def __init__(self, output: str, run_id: str, *, file: SourceFile, start: int) -> None:
+        self._output, self._run_id, self._file = output, run_id, file
+        self._path = layout.quarantine_path(source=file.source, name=file.name, start=start)
+        self._records = 0
+        self._writer: pq.ParquetWriter | None = None
+        self._open = contextlib.ExitStack()
+
+    @property
+    def report(self) -> Quarantine | None:
+        """What was kept, None where nothing was."""
+        return Quarantine(self._path, self._records) if self._records else None
+
+    def add(self, bad: pa.RecordBatch, reasons: tuple[str, ...]) -> None:
+        """Keep bad records."""
+        table = pa.table(
+            {
+                "source": pa.repeat(self._file.source, len(bad)),
+                "file": pa.repeat(self._file.url, len(bad)),
+                "position": bad.column("position"),
+                "reason": pa.array(reasons, pa.string()),
+                "record": _bare(bad),
+            }
+        )
+        if self._writer is None:
+            sink = self._open.enter_context(
+                layout.publish(self._output, self._path, run_id=self._run_id)
+            )
+            self._writer = pq.ParquetWriter(
+                sink, table.schema, compression="zstd", write_page_checksum=True
+            )
+        self._writer.write_table(table)
+        self._records += len(bad)
+
+    def __enter__(self) -> QuarantineFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._writer is not None and error is None:
+            self._writer.close()
+        self._open.__exit__(kind, error, trace)
+
+
+def _bare(bad: pa.RecordBatch) -> pa.Array:
+    record = bad.column("record")
+    if not blocks.is_rows(bad):
+        return pc.binary_slice(record, 0, -len(blocks.terminator(bad)) or None)
+    return record.cast(_as_bytes(record.type))
+
+
+def _as_bytes(kind: pa.DataType) -> Any:
+    """Return a type with bytes in the place of text."""
+    if pt.is_string(kind):
+        return pa.binary()
+    if pt.is_large_string(kind):
+        return pa.large_binary()
+    if pt.is_struct(kind):
+        return pa.struct([field.with_type(_as_bytes(field.type)) for field in kind])
+    if pt.is_map(kind):
+        return pa.map_(_as_bytes(kind.key_type), _as_bytes(kind.item_type))
+    if pt.is_fixed_size_list(kind):
+        return pa.list_(_as_bytes(kind.value_type), kind.list_size)
+    if pt.is_list(kind):
+        return pa.list_(_as_bytes(kind.value_type))
+    if pt.is_large_list(kind):
+        return pa.large_list(_as_bytes(kind.value_type))
+    return kind
