@@ -234,6 +234,12 @@ class Settings(_Model):
         metavar="DIR",
         min_length=1,
     )
+    spill_compression: Literal["none", "lz4", "zstd"] = _flag(
+        "none",
+        _RUN,
+        "of spill files: less room on disk for more time",
+        metavar="none|lz4|zstd",
+    )
     storage_options: Annotated[dict[str, Any] | None, BeforeValidator(parse_storage_options)] = (
         _flag(
             None,

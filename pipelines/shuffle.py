@@ -107,6 +107,7 @@ def build(root: Any, job: Job) -> None:
             page_bytes=plan.page_bytes,
             sources=sources,
             folder=claim.spills,
+            compression=_spill_compression(job),
             storage_options=options,
         )
         | ShuffleWithinBuckets(
@@ -143,6 +144,11 @@ def build(root: Any, job: Job) -> None:
         expected=inputs.fingerprint,
         storage_options=options,
     )
+
+
+def _spill_compression(job: Job) -> str | None:
+    asked = job.settings.spill_compression
+    return None if asked == "none" else asked
 
 
 def _check(recipe: Recipe, contents: Contents) -> Check:
@@ -312,6 +318,14 @@ def _summarize(manifest: Manifest, settings: Settings, *, seconds: float, peak: 
         manifest.bytes / seconds / 1e6,
         peak >> 20,
     )
+    dropped = [source.dropped for source in manifest.sources if source.dropped]
+    if dropped:
+        LOG.warning(
+            "%d bad records of %d bytes were left out%s",
+            sum(d.records for d in dropped),
+            sum(d.bytes for d in dropped),
+            f"; they are kept in {layout.QUARANTINE}/" if manifest.quarantine else "",
+        )
     LOG.info("digest %s, seed %d, epoch %d", manifest.digest.hash, manifest.seed, manifest.epoch)
     LOG.info("verify it with: %s", shlex.join([*_command(), "verify", settings.output]))
 

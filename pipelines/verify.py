@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import sys
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipelines.cli import LOG, leave, make_parser, run_main
 from transforms import layout, storage
 from transforms.errors import DataError, InputError, LosslessError, UsageError
+from transforms.formats import parquet
 from transforms.formats.lines import LineFormat
 from transforms.formats.reading import ReadOptions, first_bytes, open_span
 from transforms.formats.tables import text_digest
@@ -23,6 +25,7 @@ from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import ORDER_VERSION
 from transforms.manifest import FORMAT_VERSION, Manifest, ShardEntry
+from transforms.manifest_files import with_files
 
 EXAMPLES = """\
 examples:
@@ -93,7 +96,11 @@ def verify(folder: str) -> tuple[Manifest, list[str]]:
         DovetailError: the manifest itself can't be read.
     """
     manifest = read_manifest(folder)
-    problems = _check_sums(manifest)
+    try:
+        manifest = with_files(manifest, folder)
+    except DataError as error:
+        return manifest, [str(error)]
+    problems = _check_sums(manifest) + _check_quarantine(manifest, folder)
     listed = {shard.path for shard in manifest.shards}
     for name in sorted(_names(folder)):
         if f"{layout.DATA}/{name}" not in listed:
@@ -193,6 +200,28 @@ def _digest(file: Any, path: str, *, size: int, manifest: Manifest) -> Digest:
             raise DataError(f"{path}: a record can't be read: {reasons[0]}")
         total += text_digest(block) if as_lines else blocks.digests(block, sources=1)[0]
     return total
+
+
+def _check_quarantine(manifest: Manifest, folder: str) -> list[str]:
+    """Check that the files of bad records are there, and hold as many as were dropped."""
+    problems = []
+    for entry in manifest.quarantine:
+        url = storage.join(folder, entry.path)
+        try:
+            with storage.open_read(url) as file:
+                found = parquet.open_file(io.BufferedReader(file), name=entry.path).metadata
+        except (OSError, DataError) as error:
+            problems.append(f"{entry.path}: can't be read: {error}")
+            continue
+        if found.num_rows != entry.records:
+            problems.append(
+                f"{entry.path}: {found.num_rows} records, the manifest says {entry.records}"
+            )
+    kept = sum(entry.records for entry in manifest.quarantine)
+    dropped = sum(s.dropped.records for s in manifest.sources if s.dropped)
+    if manifest.quarantine and kept != dropped:
+        problems.append(f"manifest: {dropped} records were dropped, {kept} are in quarantine")
+    return problems
 
 
 def _names(folder: str) -> list[str]:

@@ -46,6 +46,7 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
         page_bytes: footprint above which a segment is cut into pages.
         sources: how many sources the records are of.
         folder: URL of the folder for spill files, or of several that take turns; for ``files``.
+        compression: of pages, ``lz4``, ``zstd`` or None.
         storage_options: of fsspec, for the stores; None leaves them as they are.
     """
 
@@ -55,6 +56,7 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
     page_bytes: int = 8 << 20
     sources: int = 1
     folder: str | Sequence[str] = ""
+    compression: str | None = None
     storage_options: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -161,7 +163,8 @@ class _CutRuns(beam.DoFn):  # type: ignore[misc]
         for partition, block in pages.cut_run(
             run, parts=config.partitions, page_bytes=config.page_bytes
         ):
-            yield partition, pages.encode_page(block, sources=config.sources).to_pybytes()
+            page = pages.encode_page(block, sources=config.sources, compression=config.compression)
+            yield partition, page.to_pybytes()
 
 
 class _SpillRuns(beam.DoFn):  # type: ignore[misc]
@@ -185,7 +188,9 @@ class _SpillRuns(beam.DoFn):  # type: ignore[misc]
             for _, block in pages.cut_run(
                 run, parts=config.buckets or config.partitions, page_bytes=config.page_bytes
             ):
-                page = pages.encode_page(block, sources=config.sources)
+                page = pages.encode_page(
+                    block, sources=config.sources, compression=config.compression
+                )
                 storage.write_all(file, page)
                 rows.append(pages.table_row(block, page.size))
             return end_spill(file, url, rows)
