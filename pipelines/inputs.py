@@ -20,13 +20,13 @@ from transforms.formats.detection import EXTENSIONS, FileFormat, Kind, detect
 from transforms.formats.lines import LineFormat
 from transforms.formats.tables import TEXT, require_schema
 from transforms.formats.writing import ShardFormat
-from transforms.kernels.lines import line_offsets
 from transforms.kernels.rows import carried_schema
 from transforms.listing import SourceFile, extension
 
 _MOST = 1000  # files that are looked at beforehand; the others are when they are read
 _SAMPLES = 16  # files whose records are looked at, for estimates
 _SAMPLE_BYTES, _SAMPLE_ROWS = 1 << 16, 256
+_PLACES = 8  # of a line file that are looked at
 _COMPRESSIONS: dict[Kind, tuple[str, ...]] = {
     "lines": ("none", *CODECS),
     "parquet": parquet.COMPRESSIONS,
@@ -163,12 +163,12 @@ def _look_at_lines(
             opened.seek(0)
             if codec is not None:
                 expansion = codecs.sample_ratio(opened, codec, file.url)
-            opened.seek(0)
-            stream = opened if codec is None else Decoder(opened, codec, file.url)
-            head = np.empty(_SAMPLE_BYTES, np.uint8)
-            size = storage.read_into(stream, head.data)
-            count = max(len(line_offsets(head[:size], separator)) - 1, 1)
-            record_bytes = size / count if size else None
+                opened.seek(0)
+                stream = Decoder(opened, codec, file.url)
+            places = 1 if codec is not None or file.size <= _PLACES * _SAMPLE_BYTES else _PLACES
+            record_bytes = _mean_line(
+                stream, [file.size * i // places for i in range(places)], separator
+            )
     except DataError as error:
         raise InputError(str(error)) from error
     return Look(
@@ -178,6 +178,18 @@ def _look_at_lines(
         record_bytes=record_bytes,
         expansion=expansion,
     )
+
+
+def _mean_line(stream: Any, places: list[int], separator: int) -> float | None:
+    """Return the mean bytes of the lines at some places, ends included; None where there are none."""
+    sample = np.empty(_SAMPLE_BYTES, np.uint8)
+    seen = ended = 0
+    for place in places:
+        stream.seek(place)
+        size = storage.read_into(stream, sample.data)
+        seen += size
+        ended += int(np.count_nonzero(sample[:size] == separator))
+    return seen / max(ended, 1) if seen else None
 
 
 def _look_at_parquet(opened: Any, file: SourceFile, found: FileFormat, *, sample: bool) -> Look:

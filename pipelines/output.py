@@ -64,6 +64,16 @@ class Claim:
     left: Mapping[str, object] = field(repr=False)
     clear: _Clearing = field(repr=False)
 
+    @classmethod
+    def of_nothing(cls, output: str, temp_locations: Sequence[str] = ()) -> Claim:
+        """Return what says where a run would write; nothing is made."""
+        folder = open_folder(output)
+        bases = [
+            storage.local_path(location) if storage.is_local(location) else location.rstrip("/")
+            for location in temp_locations or [folder.url]
+        ]
+        return cls(folder.url, "", tuple(bases), "", folder, {}, _Clearing())
+
     @property
     def spill(self) -> str:
         """The first of the folders for temporary files."""

@@ -19,6 +19,7 @@ from transforms.errors import InputError, UsageError
 from transforms.kernels.plan import Workers, count_workers, share_memory, spill_bytes
 from transforms.listing import SourceFile, dataset_of, fingerprint, fixed_folder, list_sources
 
+_SPILL_COMPRESSED = 0.75  # of its size, cautiously: JSON of English text comes to a third of it
 _CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -55,6 +56,8 @@ def spool_stdin(recipe: Recipe, settings: Settings, claim: Claim) -> Recipe:
     others = {name: patterns for name, patterns in recipe.sources.items() if name != users[0]}
     inspect_inputs(recipe.model_copy(update={"sources": others}), settings, claim)
     choose_workers(settings, 0)
+    if settings.plan:
+        raise UsageError("--plan can't look into standard input; give it a file")
     if sys.stdin is None:
         raise UsageError("--input=-: there is no standard input")
     local = [spill for spill in claim.spills if storage.is_local(spill)]
@@ -235,32 +238,68 @@ def machine_memory() -> int:
     return limit
 
 
-def require_room(inputs: Inputs, settings: Settings, claim: Claim, *, spills: bool) -> None:
-    """Raise UsageError where the disks have too little room for what the run will write."""
+@dataclass(frozen=True)
+class Need:
+    """Room that a run needs.
+
+    Attributes:
+        flag: that says where.
+        what: it is for.
+        bytes: about how much.
+        free: what is there, less what this run needs there for something else; None on a store.
+    """
+
+    flag: str
+    what: str
+    bytes: int
+    free: int | None
+
+
+def measure_room(inputs: Inputs, settings: Settings, claim: Claim, *, spills: bool) -> list[Need]:
+    """Compare what a run will write with what the disks have."""
     contents = inputs.contents
     # what is compressed comes out about as it was; what isn't, no larger than it is
     output = contents.bytes if contents.form.compression == "none" else inputs.size
-    needs = [(f"--output={settings.output}", claim.folder, output)]
+    needs = [(f"--output={settings.output}", "shards", claim.folder, output)]
     if spills:
         spill = spill_bytes(input_bytes=contents.bytes, records=contents.records)
+        if settings.spill_compression != "none":
+            spill = int(spill * _SPILL_COMPRESSED)
         flags = [f"--temp_location={location}" for location in settings.temp_location or ()]
         for flag, folder in zip(flags or [needs[0][0]], claim.spills, strict=True):
-            needs.append((flag, folder, spill // len(claim.spills)))
+            needs.append((flag, "spill files", folder, spill // len(claim.spills)))
     free: dict[int, int] = {}
     if storage.is_local(claim.folder):  # a dataset that is replaced goes first
         there = Path(claim.folder, layout.DATA)
         replaced = sum(path.stat().st_size for path in there.iterdir()) if there.is_dir() else 0
-        usage = shutil.disk_usage(claim.folder)
-        free[os.stat(claim.folder).st_dev] = usage.free + replaced
-    for flag, folder, need in needs:
+        usage = shutil.disk_usage(_existing(claim.folder))
+        free[os.stat(_existing(claim.folder)).st_dev] = usage.free + replaced
+    out = []
+    for flag, what, folder, need in needs:
         if not storage.is_local(folder):  # nobody says how much a store takes
+            out.append(Need(flag, what, need, None))
             continue
-        device = os.stat(folder).st_dev
-        have = free.setdefault(device, shutil.disk_usage(folder).free)
-        if need > have:
-            raise UsageError(
-                f"{flag}: about {need / 1e9:.2f} GB will be written there, beside what else "
-                f"the run writes to that disk, and {have / 1e9:.2f} GB are free; make room or choose "
-                "another disk"
-            )
+        place = _existing(folder)
+        device = os.stat(place).st_dev
+        have = free.setdefault(device, shutil.disk_usage(place).free)
+        out.append(Need(flag, what, need, have))
         free[device] = have - need
+    return out
+
+
+def _existing(folder: str) -> str:
+    """Return a folder, or the nearest one above it that is there."""
+    while not os.path.exists(folder):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def require_room(needs: list[Need]) -> None:
+    """Raise UsageError where the disks have too little room."""
+    for need in needs:
+        if need.free is not None and need.bytes > need.free:
+            raise UsageError(
+                f"{need.flag}: about {need.bytes / 1e9:.2f} GB of {need.what} will be written there, "
+                f"and {max(need.free, 0) / 1e9:.2f} GB are free, beside what else the run writes to "
+                "that disk; make room, choose another disk, or give --spill_compression"
+            )

@@ -262,6 +262,9 @@ class Settings(_Model):
         "by default processes where there are several workers, else in_memory",
         metavar="MODE",
     )
+    plan: bool = _flag(
+        False, _RUN, "print what would be read, written and needed, write nothing, and exit"
+    )
     debug: bool = _flag(False, _RUN, "show tracebacks, and the runner's own log")
 
 

@@ -17,11 +17,13 @@ from typing import Any
 from pipelines.cli import LOG, leave, make_parser, parse, run_main
 from pipelines.inputs import Contents
 from pipelines.output import Claim, check_output, claim_output
+from pipelines.plan_report import describe
 from pipelines.preflight import (
     Inputs,
     check_stores,
     choose_workers,
     inspect_inputs,
+    measure_room,
     refuse_memory,
     require_room,
     spool_stdin,
@@ -157,8 +159,8 @@ def _check(recipe: Recipe, contents: Contents) -> Check:
     return "utf8" if as_text and recipe.check == "none" else recipe.check
 
 
-def run(argv: Sequence[str]) -> Manifest:
-    """Run the command; return the manifest.
+def run(argv: Sequence[str]) -> Manifest | None:
+    """Run the command; return the manifest, None where it was to be planned only.
 
     Raises:
         DovetailError: with the message that a person would see.
@@ -172,8 +174,10 @@ def run(argv: Sequence[str]) -> Manifest:
     return shuffle(recipe, settings, beam_flags=beam_flags)
 
 
-def shuffle(recipe: Recipe, settings: Settings, *, beam_flags: Sequence[str] = ()) -> Manifest:
-    """Shuffle as a recipe says; return the manifest. Errors as of ``run``."""
+def shuffle(
+    recipe: Recipe, settings: Settings, *, beam_flags: Sequence[str] = ()
+) -> Manifest | None:
+    """Shuffle as a recipe says; return the manifest, None for a plan. Errors as of ``run``."""
     begin = time.monotonic()
     if settings.runner != "DirectRunner":
         raise UsageError(
@@ -185,6 +189,10 @@ def shuffle(recipe: Recipe, settings: Settings, *, beam_flags: Sequence[str] = (
         with _before_work():
             check_stores(recipe, settings)
             check_output(settings.output, overwrite=settings.overwrite)
+            if settings.plan:
+                places = Claim.of_nothing(settings.output, settings.temp_location or ())
+                _prepare(recipe, settings, places)
+                return None
             claim = stack.enter_context(
                 claim_output(
                     settings.output,
@@ -224,7 +232,13 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
         about_records=contents.records,
         held_whole=exchange == "engine",
     )
-    require_room(inputs, settings, claim, spills=exchange == "files")
+    needs = measure_room(inputs, settings, claim, spills=exchange == "files")
+    job = Job(recipe, settings, inputs, workers, plan, exchange, claim, now())
+    if settings.plan:
+        print(describe(job, needs))
+    require_room(needs)
+    if settings.plan:
+        return job
     LOG.info(
         "%d file%s, %.3f GB; %d worker%s, %d MiB of payload each; exchange %s; %s",
         len(inputs.files),
@@ -236,7 +250,7 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
         exchange,
         f"shards: {plan.shards}" if plan.shards else f"records a shard: {recipe.shard_records}",
     )
-    return Job(recipe, settings, inputs, workers, plan, exchange, claim, now())
+    return job
 
 
 def _execute(job: Job, beam_flags: Sequence[str]) -> int:

@@ -1,0 +1,112 @@
+"""What ``--plan`` prints: what a run would read, write and need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pipelines.inputs import Amount
+from pipelines.preflight import Need
+from transforms import layout
+from transforms.kernels.plan import LAUNCHER_BASE, MIB, WORKER_BASE
+
+if TYPE_CHECKING:
+    from pipelines.shuffle import Job
+
+
+def describe(job: Job, needs: Sequence[Need]) -> str:
+    """Return the plan as text; figures with ~ are estimated from samples."""
+    return "\n".join(
+        line
+        for part in (_sources(job), _output(job), _memory(job), _exchange(job), _room(needs))
+        for line in part
+    )
+
+
+def _sources(job: Job) -> Iterator[str]:
+    rows: list[tuple[str, ...]] = [("source", "files", "stored", "records", "bytes of records")]
+    amounts = job.inputs.contents.amounts
+    rows += [(name, *_amount(amount)) for name, amount in sorted(amounts.items())]
+    if len(amounts) > 1:
+        rows.append(("all", *_amount(sum_up(list(amounts.values())))))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        yield "  ".join(cells)
+
+
+def _amount(amount: Amount) -> tuple[str, ...]:
+    return (
+        f"{amount.files:,}",
+        _size(amount.stored),
+        "~"[amount.exact_records :] + f"{amount.records:,}",
+        "~"[amount.exact_bytes :] + _size(amount.bytes),
+    )
+
+
+def sum_up(amounts: Sequence[Amount]) -> Amount:
+    """Add up what several sources hold."""
+    return Amount(
+        files=sum(a.files for a in amounts),
+        stored=sum(a.stored for a in amounts),
+        records=sum(a.records for a in amounts),
+        bytes=sum(a.bytes for a in amounts),
+        exact_records=all(a.exact_records for a in amounts),
+        exact_bytes=all(a.exact_bytes for a in amounts),
+    )
+
+
+def _output(job: Job) -> Iterator[str]:
+    contents, plan = job.inputs.contents, job.plan
+    form = contents.form
+    shards = plan.shards
+    about = ""
+    if shards is None:
+        assert job.recipe.shard_records is not None
+        shards = max(1, math.ceil(contents.records / job.recipe.shard_records))
+        about = "~"
+    first = layout.shard_path(
+        split=job.recipe.split_name, number=0, of=shards, extension=contents.extension
+    )
+    yield (
+        f"output      {form.kind}, compression {form.compression}; {about}{shards:,} shards of about "
+        f"{_size(contents.bytes // shards)} (not compressed), the first {first}"
+    )
+
+
+def _memory(job: Job) -> Iterator[str]:
+    workers, plan = job.workers, job.plan
+    total = workers.payload * workers.count + LAUNCHER_BASE + workers.processes * WORKER_BASE
+    yield (
+        f"memory      {total // MIB} MiB: {LAUNCHER_BASE // MIB} for the launcher, "
+        f"{WORKER_BASE // MIB} for each of {workers.processes} worker processes, "
+        f"{workers.payload // MIB} of payload for each of {workers.count} workers; runs and buckets of "
+        f"up to {plan.run_bytes // MIB} MiB, records of up to {plan.record_limit // MIB} MiB"
+    )
+
+
+def _exchange(job: Job) -> Iterator[str]:
+    plan, held = job.plan, job.inputs.contents.bytes
+    runs = max(math.ceil(held / plan.run_bytes), 1)
+    segments = runs * plan.buckets
+    yield (
+        f"exchange    {job.exchange}; {plan.buckets:,} buckets, ~{runs:,} runs, at most {segments:,} "
+        f"segments of about {_size(held // segments)}"
+    )
+
+
+def _room(needs: Sequence[Need]) -> Iterator[str]:
+    for need in needs:
+        have = "a store: not known how much is free" if need.free is None else _size(need.free)
+        word = "" if need.free is None else " free"
+        fits = "" if need.free is None or need.free >= need.bytes else "  DOES NOT FIT"
+        yield f"room        {need.flag}: ~{_size(need.bytes)} for {need.what}, {have}{word}{fits}"
+
+
+def _size(count: int) -> str:
+    for unit, scale in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= scale:
+            return f"{count / scale:.2f} {unit}"
+    return f"{count} bytes"
