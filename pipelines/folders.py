@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from transforms import layout, storage
-from transforms.errors import UsageError
+from transforms.errors import StoreError, UsageError
 
 
 class Folder(Protocol):
@@ -154,6 +154,23 @@ def make_folders(folder: str, *, flag: str) -> list[str]:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"{flag}: not writable")
     return made
+
+
+def make_writable(url: str) -> None:
+    """Make a folder; on a store, which has none, make sure that files can be written there.
+
+    Raises:
+        OSError, StoreError: they can't.
+    """
+    if storage.is_local(url):
+        storage.make_folder(url)
+        return
+    fs, path = storage.filesystem(url)
+    try:
+        fs.pipe_file(f"{path}/try", b"")
+    except FileNotFoundError:
+        raise StoreError(f"{url}: there is no such bucket; make it, or see its name") from None
+    fs.remove(f"{path}/try")
 
 
 def remove_made(folders: list[str]) -> None:

@@ -8,6 +8,7 @@ run clears what is left. Only paths of our own layout are ever removed.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import secrets
@@ -17,7 +18,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.cli import LOG
-from pipelines.folders import Folder, LocalFolder, make_folders, remove_made, remove_path
+from pipelines.folders import (
+    Folder,
+    LocalFolder,
+    make_folders,
+    make_writable,
+    remove_made,
+    remove_path,
+)
 from pipelines.store_folder import StoreFolder
 from transforms import layout, storage
 from transforms.errors import RunError, StoreError, UsageError
@@ -27,16 +35,16 @@ _OURS = re.compile(r"dovetail-[0-9a-f]{12}(\.log)?")
 
 
 class _Clearing:
-    """Clears up until a store fails: what is left then is the next run's."""
+    """Clears up, on stores until one fails: what is left then is the next run's."""
 
     def __init__(self) -> None:
         self._failed = False
 
-    def __call__(self, work: Callable[..., object], *args: object) -> None:
-        if self._failed:  # each attempt would take its time
+    def __call__(self, url: str, work: Callable[[], object]) -> None:
+        if self._failed and not storage.is_local(url):  # each attempt would take its time
             return
         try:
-            work(*args)
+            work()
         except StoreError as error:
             self._failed = True
             LOG.warning("not all is cleared, the next run does it: %s", error)
@@ -86,9 +94,9 @@ class Claim:
         in a folder that is gone.
         """
         with layout.publishing:
-            self.clear(self.held.write_marker, {**self.left, "id": None})
-        for folder in (*self.spills, storage.join(self.folder, layout.TEMPORARY + self.run_id)):
-            self.clear(remove_path, folder)
+            self.clear(self.folder, lambda: self.held.write_marker({**self.left, "id": None}))
+        for url in (*self.spills, storage.join(self.folder, layout.TEMPORARY + self.run_id)):
+            self.clear(url, functools.partial(remove_path, url))
 
 
 def open_folder(output: str) -> Folder:
@@ -147,12 +155,14 @@ def claim_output(
         }
         folder.write_marker(content)
         for path, location in zip([temporary, *spills], ["", *temp_locations, ""], strict=False):
-            undo.callback(clear, remove_path, path)
+            flag = f"--temp_location={location}" if location else f"--output={output}"
             try:
-                storage.make_folder(path)
+                make_writable(path)
             except OSError as error:
-                flag = f"--temp_location={location}" if location else f"--output={output}"
                 raise UsageError(f"{flag}: not writable: {error}") from None
+            except StoreError as error:
+                raise UsageError(f"{flag}: {error}") from None
+            undo.callback(clear, path, functools.partial(remove_path, path))
         claim = Claim(folder.url, run_id, tuple(spills), log_file, folder, content, clear)
         check(claim)
         try:
@@ -162,7 +172,7 @@ def claim_output(
             try:
                 claim.give_up()
             finally:
-                clear(_remove_dataset, folder)
+                clear(folder.url, lambda: _remove_dataset(folder))
             LOG.info("what the run had written to %s is cleared", output)
             raise
 

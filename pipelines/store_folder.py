@@ -44,7 +44,7 @@ class StoreFolder:
         finally:
             ended.set()
             with self._writing:
-                clear(self._remove_marker)
+                clear(self.url, self._remove_marker)
 
     def _take(self) -> dict[str, Any] | None:
         left = self._read_marker()
@@ -107,14 +107,14 @@ class StoreFolder:
 
     def names(self) -> set[str]:
         """Return the names right in the folder."""
-        try:
-            found = self._fs.ls(self._path, detail=True)
-        except FileNotFoundError:
+        # asked first: of a folder that is not there, s3fs lists the one above
+        if self._fs.isfile(self._path):
+            raise UsageError(f"--output={self.given}: expected a folder, it is a file")
+        if not self._fs.isdir(self._path):
             return set()
         below = self._path.rstrip("/") + "/"
-        if any(info["name"] == self._path and info["type"] == "file" for info in found):
-            raise UsageError(f"--output={self.given}: expected a folder, it is a file")
-        names = {info["name"].rstrip("/").removeprefix(below) for info in found}
+        found = self._fs.ls(self._path, detail=False)
+        names = {name.rstrip("/").removeprefix(below) for name in found}
         return names - {"", self._path}  # some stores show a folder as an empty object
 
     def names_in(self, folder: str) -> list[str]:

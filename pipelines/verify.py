@@ -10,11 +10,13 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from pipelines.cli import LOG, leave, make_parser, run_main
+from pipelines.recipe import validate
+from pipelines.store_options import parse_storage_options, refuse_secrets
 from transforms import layout, storage
 from transforms.errors import DataError, InputError, LosslessError, UsageError
 from transforms.formats import parquet
@@ -38,6 +40,13 @@ _CHUNK = 2 << 20
 
 class _Flags(BaseModel):
     model_config = ConfigDict(extra="forbid")
+    storage_options: Annotated[dict[str, Any] | None, BeforeValidator(parse_storage_options)] = (
+        Field(
+            None,
+            description="options of fsspec for the stores, as JSON, as for shuffle",
+            json_schema_extra={"group": "how it runs", "metavar": "JSON"},
+        )
+    )
     debug: bool = Field(
         False, description="show tracebacks", json_schema_extra={"group": "how it runs"}
     )
@@ -278,6 +287,9 @@ def run(argv: Sequence[str]) -> Manifest:
     args, rest = parser.parse_known_args(list(argv))
     if rest:
         raise UsageError(f"{rest[0]}: unknown; expected one DIR, see --help")
+    flags = validate(_Flags, {k: v for k, v in vars(args).items() if k in _Flags.model_fields})
+    storage.configure(flags.storage_options or {})
+    refuse_secrets(args.folder, flag="DIR")
     begin = time.monotonic()
     manifest, problems = verify(args.folder)
     for problem in problems:

@@ -108,6 +108,9 @@ def _why_nothing(fs: Any, path: str, source: str, pattern: str) -> str:
         return "no file matches: it is a pipe or a device; read standard input with --input=-"
     if fs.isdir(path):
         return "no file matches: the folder holds none whose name doesn't begin with a dot"
+    if not storage.is_local(pattern):
+        there = fs.exists(path.strip("/").partition("/")[0])
+        return f"no file matches; {'check the path' if there else 'there is no such bucket'}"
     if storage.filesystem(f"{source}={pattern}")[0].exists(f"{source}={pattern}"):
         return f"no file matches; for the file {source}={pattern} give ./{source}={pattern}"
     return "no file matches; check the path, and quote patterns so that the shell leaves them alone"

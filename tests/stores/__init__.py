@@ -1,0 +1,1 @@
+"""Stores: real protocols served on this machine, and stores that fail on purpose."""

@@ -1,0 +1,107 @@
+"""A server that speaks S3, on this machine, and buckets in it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.pipelines.conftest import _same_process, logs  # noqa: F401
+from tests.pipelines.support import environment
+from transforms import storage
+
+
+class Server:
+    """The S3 server, and what was asked of it."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+
+    def _get(self, path: str) -> str:
+        with urllib.request.urlopen(f"{self.url}/-/{path}", timeout=60) as answer:
+            return str(answer.read().decode())
+
+    def forget(self) -> None:
+        self._get("forget")
+
+    def requests(self) -> list[str]:
+        """Return the requests since ``forget``: method, path with query, range."""
+        return self._get("requests").splitlines()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.stores.server"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+    )
+    assert process.stdout is not None
+    try:
+        yield Server(int(process.stdout.readline()))
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def s3(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Let this process, and those it starts, use the server as S3."""
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": server.url,
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        "DOVETAIL_RETRY_WAIT": "0.01",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    forget_stores()
+    yield server
+    forget_stores()
+
+
+def forget_stores() -> None:
+    """Open stores anew when they are next used: with the environment of then."""
+    storage.configure({"forget": True})
+    storage.configure({})
+
+
+@pytest.fixture
+def bucket(s3: Server) -> str:
+    """Return the URL of a bucket of one's own."""
+    fs, path = storage.filesystem(f"s3://b-{uuid.uuid4().hex}")
+    fs.raw.mkdir(path)
+    s3.forget()
+    return f"s3://{path}"
+
+
+def put(url: str, files: dict[str, bytes]) -> str:
+    """Write files below a folder of a store."""
+    for name, data in files.items():
+        fs, path = storage.filesystem(f"{url}/{name}")
+        fs.raw.pipe_file(path, data)
+    return url
+
+
+def tree(url: str) -> dict[str, bytes]:
+    """Return all files below a folder of a store."""
+    fs, path = storage.filesystem(url)
+    below = path.rstrip("/") + "/"
+    return {name.removeprefix(below): bytes(fs.raw.cat_file(name)) for name in fs.raw.find(path)}
+
+
+def unfinished(bucket: str) -> list[Any]:
+    """Return the uploads that were begun in a bucket and neither completed nor aborted."""
+    fs, path = storage.filesystem(bucket)
+    answer = fs.raw.call_s3("list_multipart_uploads", Bucket=path)
+    return list(answer.get("Uploads", []))
