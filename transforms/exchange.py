@@ -29,6 +29,7 @@ from transforms.groups import (
 )
 from transforms.kernels import pages, ranges
 from transforms.kernels.pages import TABLE
+from transforms.progress import Progress
 
 
 @dataclass(eq=False, kw_only=True)
@@ -43,6 +44,7 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
         page_bytes: footprint above which a segment is cut into pages.
         sources: how many sources the records are of.
         folder: URL of the folder for spill files; for ``files``.
+        progress: local folder for the counts of ``transforms.progress``, if somebody watches.
     """
 
     partitions: int
@@ -51,6 +53,7 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
     page_bytes: int = 8 << 20
     sources: int = 1
     folder: str = ""
+    progress: str | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -154,7 +157,8 @@ class _SpillRuns(beam.DoFn):  # type: ignore[misc]
         config = self._config
         url = storage.join(config.folder, f"{uuid.uuid4().hex}.pages")  # no attempt meets another
         rows = []
-        with storage.open_write(url) as file:
+        doing = Progress.open(config.progress).doing(f"writing {url}")
+        with doing, storage.open_write(url) as file:
             for _, block in pages.cut_run(
                 run, parts=config.buckets or config.partitions, page_bytes=config.page_bytes
             ):

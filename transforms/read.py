@@ -17,6 +17,7 @@ from transforms.formats.lines import LineFormat
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.listing import SourceFile, fingerprint, list_sources
+from transforms.progress import Progress
 from transforms.reports import SpanReport
 from transforms.worker import follow_launcher
 
@@ -49,6 +50,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
         span_bytes, chunk_bytes, record_limit: from the plan.
         expected: ``fingerprint`` of the listing that the plan was made from, if it was.
         launcher: pid of the local process whose end ends the workers.
+        progress: local folder for the counts of ``transforms.progress``, if somebody watches.
     """
 
     sources: Mapping[str, Sequence[str]]
@@ -58,6 +60,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
     record_limit: int = 256 << 20
     expected: str | None = None
     launcher: int | None = None
+    progress: str | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -107,15 +110,17 @@ class _ReadSpans(beam.DoFn):  # type: ignore[misc]
 
     def setup(self) -> None:
         follow_launcher(self._config.launcher)
+        self._progress = Progress.open(self._config.progress)
 
     def process(self, element: tuple[int, Iterable[Span]]) -> Iterator[Any]:
         for span in element[1]:
-            yield from self._read(span)
+            with self._progress.doing(f"reading {span.file.url}"):
+                yield from self._read(span)
 
     def _read(self, span: Span) -> Iterator[tuple[FileId, pa.RecordBatch]]:
         config, file = self._config, span.file
         line_format = config.line_format
-        total, last = Digest(), b""
+        total, last, counted = Digest(), b"", 0
         check_unchanged(file)
         with storage.open_read(file.url) as opened:
             if span.start == 0:
@@ -132,11 +137,16 @@ class _ReadSpans(beam.DoFn):  # type: ignore[misc]
                 lines_begin=len(line_format.header),
             ):
                 total += Digest.total(blocks.digests(block, sources=1))
+                size = len(blocks.payload(block))
+                self._progress.add("partition", bytes=size, records=len(block), payload=size)
+                counted += size
                 yield FileId(file.source, file.name), block
             if span.stop == file.size > 0:
                 opened.seek(file.size - 1)
                 last = opened.read(1) or b""
         check_unchanged(file)
+        # a header, and lines over the span's ends: in the end a file counts its own size
+        self._progress.add("partition", bytes=span.stop - span.start - counted)
         open_end = int(last not in (b"", bytes([line_format.separator])))
         header = len(line_format.header) if span.start == 0 else 0
         yield beam.pvalue.TaggedOutput("spans", SpanReport(file, total, header, open_end))

@@ -19,6 +19,7 @@ from transforms.kernels import blocks
 from transforms.kernels.digest import Digest, record_hashes
 from transforms.kernels.lines import line_offsets
 from transforms.manifest import make_manifest
+from transforms.progress import Progress
 from transforms.reports import ShardReport, SpanReport
 from transforms.shuffle import Ordered, Shard
 from transforms.worker import follow_launcher
@@ -43,6 +44,7 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
         release: give a plain shard's spill space back once it is published; only where the runner
             never runs a writer a second time.
         launcher: pid of the local process whose end ends the workers.
+        progress: local folder for the counts of ``transforms.progress``, if somebody watches.
     """
 
     output: str
@@ -55,6 +57,7 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
     places: int = 1
     release: bool = False
     launcher: int | None = None
+    progress: str | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -71,6 +74,7 @@ class _Write(beam.DoFn):  # type: ignore[misc]
     def setup(self) -> None:
         config = self._config
         follow_launcher(config.launcher)
+        self._progress = Progress.open(config.progress)
         if not config.run_id:  # else whoever owns the output has made it, and may take it away
             storage.make_folder(storage.join(config.output, layout.TEMPORARY))
 
@@ -82,7 +86,10 @@ class _Write(beam.DoFn):  # type: ignore[misc]
         temporary = storage.join(
             config.output, layout.TEMPORARY + config.run_id, f"{uuid.uuid4().hex}{config.extension}"
         )
-        with Place(config.run_id, config.places), storage.open_write(temporary) as file:
+        place, doing = Place(config.run_id, config.places), self._progress.doing
+        with doing("waiting for memory"):
+            place.take()
+        with place, doing(f"gathering {path}"), storage.open_write(temporary) as file:
             report = write_lines(
                 file,
                 shard.ordered(limit=config.bucket_bytes, sources=config.sources),
@@ -90,8 +97,10 @@ class _Write(beam.DoFn):  # type: ignore[misc]
                 path=path,
                 line_format=config.line_format,
                 sources=config.sources,
+                progress=self._progress,
             )
-        _publish(temporary, config.output, path, run_id=config.run_id)
+        with doing(f"publishing {path}"):
+            _publish(temporary, config.output, path, run_id=config.run_id)
         if config.release:
             shard.release()
         yield report
@@ -105,6 +114,7 @@ def write_lines(
     path: str,
     line_format: LineFormat,
     sources: int,
+    progress: Progress | None = None,
 ) -> ShardReport:
     """Write records as lines and check what is written against what was read.
 
@@ -112,6 +122,7 @@ def write_lines(
         DataError: a record holds the separator.
         LosslessError: the digest of what is written is not that of what was read.
     """
+    progress = progress or Progress.open(None)
     hasher = hashlib.sha256(line_format.header)
     size = storage.write_all(file, line_format.header)
     total = [Digest()] * sources
@@ -121,7 +132,9 @@ def write_lines(
         blocks.compare_digests(written, expected, what=path)
         total = blocks.add_digests(total, written)
         hasher.update(data)
-        size += storage.write_all(file, data)
+        with progress.doing(f"writing {path}"):
+            size += storage.write_all(file, data)
+        progress.add("write", bytes=len(data), records=len(block))
     return ShardReport(
         shard.number, shard.of, path, sum(d.records for d in total), size, hasher.hexdigest(), total
     )
