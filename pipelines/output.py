@@ -25,7 +25,7 @@ from transforms import layout, storage
 from transforms.errors import RunError, UsageError
 from transforms.manifest import now
 
-_OURS = re.compile(r"dovetail-[0-9a-f]{12}(\.log)?")
+_OURS = re.compile(r"dovetail-[0-9a-f]{12}(\.log|\.progress)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Claim:
         run_id: of this run.
         spill: absolute path of the folder for temporary files.
         log_file: where the workers' log goes; the next run removes a dead run's.
+        progress: local folder for what workers count; removed with the run.
         marker: descriptor of the marker.
         left: what the marker says.
     """
@@ -45,6 +46,7 @@ class Claim:
     run_id: str
     spill: str
     log_file: str
+    progress: str
     marker: int
     left: Mapping[str, object] = field(repr=False)
 
@@ -101,24 +103,27 @@ def claim_output(
             undo.callback(_remove_made, made)
             spill = os.path.join(base, f"dovetail-{run_id}")
         log_file = os.path.join(tempfile.gettempdir(), f"dovetail-{run_id}.log")
+        progress = os.path.join(tempfile.gettempdir(), f"dovetail-{run_id}.progress")
         content = {
             "id": run_id,
             "run": run_id,
             "spill": spill,
             "made": made,
             "log": log_file,
+            "progress": progress,
             "started": now(),
         }
         _write_marker(marker, content)
         undo.callback(_remove_tree, temporary)
         undo.callback(_remove_tree, spill)
+        undo.callback(_remove_tree, progress)
         try:
             os.makedirs(temporary)
             os.makedirs(spill)
         except OSError as error:
             flag = f"--temp_location={temp_location}" if temp_location else f"--output={output}"
             raise UsageError(f"{flag}: not writable: {error}") from None
-        claim = Claim(folder, run_id, spill, log_file, marker, content)
+        claim = Claim(folder, run_id, spill, log_file, progress, marker, content)
         check(claim)
         try:
             _remove_dataset(folder)  # from here on what was there is gone
@@ -179,7 +184,7 @@ def _clear_dead_run(folder: str, output: str, marker: int, *, overwrite: bool) -
     for name in os.listdir(folder):
         if layout.is_temporary(name):
             _remove_tree(os.path.join(folder, name))
-    for path in (str((left or {}).get("spill", "")), str((left or {}).get("log", ""))):
+    for path in (str((left or {}).get(name, "")) for name in ("spill", "log", "progress")):
         if _OURS.fullmatch(os.path.basename(path)):
             _remove_tree(path)
             with contextlib.suppress(OSError):

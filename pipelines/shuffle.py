@@ -31,6 +31,7 @@ from transforms.errors import DataError, DovetailError, UsageError
 from transforms.kernels.plan import Plan, Workers, make_plan
 from transforms.listing import extension
 from transforms.manifest import Manifest, now
+from transforms.progress import Stage
 
 EXAMPLES = """\
 examples:
@@ -77,6 +78,7 @@ def build(root: Any, job: Job) -> None:
         record_limit=plan.record_limit,
         expected=inputs.fingerprint,
         launcher=os.getpid(),
+        progress=claim.progress,
     )
     shards = (
         read.blocks
@@ -86,6 +88,7 @@ def build(root: Any, job: Job) -> None:
             run_bytes=plan.run_bytes,
             run_id=claim.run_id,
             places=places,
+            progress=claim.progress,
         )
         | GroupBlocksByKey(
             partitions=plan.partitions,
@@ -94,6 +97,7 @@ def build(root: Any, job: Job) -> None:
             page_bytes=plan.page_bytes,
             sources=sources,
             folder=claim.spill,
+            progress=claim.progress,
         )
         | ShuffleWithinBuckets(
             partitions=plan.partitions,
@@ -112,6 +116,7 @@ def build(root: Any, job: Job) -> None:
             launcher=os.getpid(),
             run_id=claim.run_id,
             places=places,
+            progress=claim.progress,
         )
     )
     (read.spans, shards) | WriteManifest(
@@ -196,26 +201,30 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
 
 def _execute(job: Job, beam_flags: Sequence[str]) -> int:
     """Run the pipeline; return the peak of memory. A failure leaves its log, and names it."""
-    from pipelines.watch import Watch, tree_memory
+    from pipelines.watch import PeakMemory, tree_memory, watching
 
     claim = job.claim
-    watch = Watch(
-        total=job.inputs.size,
-        spill=claim.spill,
-        temporary=os.path.join(claim.folder, layout.TEMPORARY + claim.run_id),
-        data=os.path.join(claim.folder, layout.DATA),
-    )
+    peak = PeakMemory()
     log_file = Path(claim.log_file)
     threads = job.workers.places > 1 and not job.settings.debug
     with contextlib.ExitStack() as stack:
         stack.enter_context(_beam_log(log_file, debug=job.settings.debug))
-        if threads:  # Beam prints their tracebacks to standard error itself
-            stack.enter_context(contextlib.redirect_stderr(stack.enter_context(log_file.open("a"))))
         try:
             processes = None
             if job.workers.processes:
                 processes = WorkerProcesses(job.workers.processes, log_file=log_file)
                 stack.enter_context(processes)
+            totals: dict[Stage, int | None] = {"partition": job.inputs.size, "write": None}
+            live = not job.settings.debug
+            watch = stack.enter_context(watching(claim.progress, totals, live=live))
+            if threads:  # Beam prints their tracebacks to standard error itself
+                log = stack.enter_context(log_file.open("a"))
+                stack.enter_context(contextlib.redirect_stderr(log))
+
+            def tick() -> None:
+                peak.tick()
+                watch.tick()
+
             from pipelines.local import run_local  # imports Beam, while the workers do
 
             run_local(
@@ -223,7 +232,7 @@ def _execute(job: Job, beam_flags: Sequence[str]) -> int:
                 workers=job.workers,
                 processes=processes,
                 beam_flags=beam_flags,
-                tick=watch.tick,
+                tick=tick,
                 give_up=claim.give_up,
             )
         except DovetailError as error:
@@ -235,7 +244,7 @@ def _execute(job: Job, beam_flags: Sequence[str]) -> int:
             log_file.unlink(missing_ok=True)
             raise
     log_file.unlink(missing_ok=True)
-    return max(watch.peak, tree_memory())
+    return max(peak.bytes, tree_memory())
 
 
 def _name_what_changed(job: Job) -> None:

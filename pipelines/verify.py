@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.cli import LOG, leave, make_parser, run_main
+from pipelines.watch import watching
 from transforms import layout, storage
 from transforms.errors import DataError, LosslessError, UsageError
 from transforms.formats import lines
@@ -20,6 +22,7 @@ from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import ORDER_VERSION
 from transforms.manifest import FORMAT_VERSION, Manifest, ShardEntry
+from transforms.progress import Progress
 
 EXAMPLES = """\
 examples:
@@ -83,8 +86,11 @@ def _require_versions(content: dict[str, Any], url: str) -> None:
             )
 
 
-def verify(folder: str) -> tuple[Manifest, list[str]]:
+def verify(folder: str, *, live: bool = False) -> tuple[Manifest, list[str]]:
     """Check a dataset; return its manifest and what is wrong, a line each.
+
+    Args:
+        live: show a bar, where there is a terminal.
 
     Raises:
         DovetailError: the manifest itself can't be read.
@@ -96,13 +102,23 @@ def verify(folder: str) -> tuple[Manifest, list[str]]:
         if f"{layout.DATA}/{name}" not in listed:
             problems.append(f"{layout.DATA}/{name}: extra: the manifest doesn't list it")
     shas = {shard.sha256: shard.path for shard in manifest.shards}
-    pool = ThreadPoolExecutor(os.cpu_count())  # hashing releases the interpreter's lock
-    try:
-        results = list(
-            pool.map(lambda shard: check_shard(folder, shard, manifest, shas), manifest.shards)
-        )
-    finally:
-        pool.shutdown(cancel_futures=True)  # when interrupted: not all that is left
+    with (
+        tempfile.TemporaryDirectory(prefix="dovetail-") as counts,
+        watching(counts, {"verify": manifest.bytes}, live=live) as watch,
+    ):
+        progress = Progress.open(counts)
+        pool = ThreadPoolExecutor(os.cpu_count())  # hashing releases the interpreter's lock
+        try:
+            futures = [
+                pool.submit(check_shard, folder, shard, manifest, shas, progress)
+                for shard in manifest.shards
+            ]
+            for future in futures:
+                while not wait([future], timeout=0.25).done:
+                    watch.tick()
+            results = [future.result() for future in futures]
+        finally:
+            pool.shutdown(cancel_futures=True)  # when interrupted: not all that is left
     total = Digest()
     for digest, problem in results:
         total += digest
@@ -117,12 +133,17 @@ def verify(folder: str) -> tuple[Manifest, list[str]]:
 
 
 def check_shard(
-    folder: str, shard: ShardEntry, manifest: Manifest, shas: dict[str, str]
+    folder: str,
+    shard: ShardEntry,
+    manifest: Manifest,
+    shas: dict[str, str],
+    progress: Progress,
 ) -> tuple[Digest, str | None]:
     """Read one shard; return its digest, and what is wrong with it, if anything.
 
     Args:
         shas: paths of all shards by SHA-256, to tell a swapped one.
+        progress: counts what is read.
     """
     url = storage.join(folder, shard.path)
     total = Digest()
@@ -130,12 +151,13 @@ def check_shard(
     if fs.exists(path) and not fs.isfile(path):
         return total, f"{shard.path}: can't be read: not a file"
     try:
-        with storage.open_read(url) as file:
+        with progress.doing(f"reading {shard.path}"), storage.open_read(url) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
             if manifest.header_bytes > size:
                 return total, f"{shard.path}: truncated: {size} bytes, its header has more"
             hasher = hashlib.sha256(file.read(manifest.header_bytes) or b"")
+            progress.add("verify", bytes=manifest.header_bytes)
             for block in lines.read_span(
                 file,
                 name=shard.path,
@@ -147,7 +169,9 @@ def check_shard(
                 lines_begin=manifest.header_bytes,
             ):
                 total += blocks.digests(block, sources=1)[0]
-                hasher.update(blocks.payload(block))
+                data = blocks.payload(block)
+                hasher.update(data)
+                progress.add("verify", bytes=len(data), records=len(block))
     except FileNotFoundError:
         return total, f"{shard.path}: missing"
     except OSError as error:
@@ -220,7 +244,7 @@ def run(argv: Sequence[str]) -> Manifest:
     if rest:
         raise UsageError(f"{rest[0]}: unknown; expected one DIR, see --help")
     begin = time.monotonic()
-    manifest, problems = verify(args.folder)
+    manifest, problems = verify(args.folder, live="debug" not in args)
     for problem in problems:
         LOG.error("%s", problem)
     if problems:
