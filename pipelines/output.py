@@ -31,7 +31,7 @@ from transforms import layout, storage
 from transforms.errors import RunError, StoreError, UsageError
 from transforms.manifest import now
 
-_OURS = re.compile(r"dovetail-[0-9a-f]{12}(\.log)?")
+_OURS = re.compile(r"dovetail-[0-9a-f]{12}(\.log|\.progress)?")
 
 
 class _Clearing:
@@ -59,6 +59,7 @@ class Claim:
         run_id: of this run.
         spills: absolute paths or URLs of the folders for temporary files.
         log_file: where the workers' log goes; the next run removes a dead run's.
+        progress: local folder for what workers count; removed with the run.
         held: the output folder.
         left: what the marker says.
         clear: runs what clears up.
@@ -68,6 +69,7 @@ class Claim:
     run_id: str
     spills: tuple[str, ...]
     log_file: str
+    progress: str
     held: Folder = field(repr=False)
     left: Mapping[str, object] = field(repr=False)
     clear: _Clearing = field(repr=False)
@@ -80,7 +82,7 @@ class Claim:
             storage.local_path(location) if storage.is_local(location) else location.rstrip("/")
             for location in temp_locations or [folder.url]
         ]
-        return cls(folder.url, "", tuple(bases), "", folder, {}, _Clearing())
+        return cls(folder.url, "", tuple(bases), "", "", folder, {}, _Clearing())
 
     @property
     def spill(self) -> str:
@@ -145,15 +147,18 @@ def claim_output(
                     made += mine
                 spills.append(storage.join(base, f"dovetail-{run_id}"))
         log_file = os.path.join(tempfile.gettempdir(), f"dovetail-{run_id}.log")
+        progress = os.path.join(tempfile.gettempdir(), f"dovetail-{run_id}.progress")
         content = {
             "id": run_id,
             "run": run_id,
             "spill": spills,
             "made": made,
             "log": log_file,
+            "progress": progress,
             "started": now(),
         }
         folder.write_marker(content)
+        undo.callback(remove_path, progress)
         for path, location in zip([temporary, *spills], ["", *temp_locations, ""], strict=False):
             flag = f"--temp_location={location}" if location else f"--output={output}"
             try:
@@ -163,7 +168,7 @@ def claim_output(
             except StoreError as error:
                 raise UsageError(f"{flag}: {error}") from None
             undo.callback(clear, path, functools.partial(remove_path, path))
-        claim = Claim(folder.url, run_id, tuple(spills), log_file, folder, content, clear)
+        claim = Claim(folder.url, run_id, tuple(spills), log_file, progress, folder, content, clear)
         check(claim)
         try:
             _remove_dataset(folder)  # from here on what was there is gone
@@ -199,7 +204,8 @@ def _clear_dead_run(folder: Folder, left: Mapping[str, Any] | None, *, overwrite
         if layout.is_temporary(name):
             remove_path(storage.join(folder.url, name))
     spills = (left or {}).get("spill", [])
-    for path in [*(spills if isinstance(spills, list) else [spills]), (left or {}).get("log", "")]:
+    places = [(left or {}).get(name, "") for name in ("log", "progress")]
+    for path in [*(spills if isinstance(spills, list) else [spills]), *places]:
         if _OURS.fullmatch(str(path).rpartition("/")[2]):
             remove_path(str(path))
     remove_made([str(path) for path in (left or {}).get("made", [])])

@@ -35,6 +35,7 @@ from transforms.errors import DataError, DovetailError, StoreError, UsageError
 from transforms.kernels.checks import Check
 from transforms.kernels.plan import Plan, Workers, make_plan
 from transforms.manifest import Manifest, now
+from transforms.progress import Stage
 
 EXAMPLES = """\
 examples:
@@ -92,6 +93,7 @@ def build(root: Any, job: Job) -> None:
         expected=inputs.fingerprint,
         launcher=os.getpid(),
         storage_options=options,
+        progress=claim.progress,
     )
     shards = (
         read.blocks
@@ -101,6 +103,7 @@ def build(root: Any, job: Job) -> None:
             run_bytes=plan.run_bytes,
             run_id=claim.run_id,
             places=places,
+            progress=claim.progress,
         )
         | GroupBlocksByKey(
             partitions=plan.partitions,
@@ -111,6 +114,7 @@ def build(root: Any, job: Job) -> None:
             folder=claim.spills,
             compression=_spill_compression(job),
             storage_options=options,
+            progress=claim.progress,
         )
         | ShuffleWithinBuckets(
             partitions=plan.partitions,
@@ -131,6 +135,7 @@ def build(root: Any, job: Job) -> None:
             run_id=claim.run_id,
             places=places,
             storage_options=options,
+            progress=claim.progress,
         )
     )
     (read.spans, shards) | WriteManifest(
@@ -255,26 +260,30 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
 
 def _execute(job: Job, beam_flags: Sequence[str]) -> int:
     """Run the pipeline; return the peak of memory. A failure leaves its log, and names it."""
-    from pipelines.watch import Watch, tree_memory
+    from pipelines.watch import PeakMemory, tree_memory, watching
 
     claim = job.claim
-    watch = Watch(
-        total=job.inputs.size,
-        spill=claim.spill,
-        temporary=os.path.join(claim.folder, layout.TEMPORARY + claim.run_id),
-        data=os.path.join(claim.folder, layout.DATA),
-    )
+    peak = PeakMemory()
     log_file = Path(claim.log_file)
     threads = job.workers.places > 1 and not job.settings.debug
     with contextlib.ExitStack() as stack:
         stack.enter_context(_beam_log(log_file, debug=job.settings.debug))
-        if threads:  # Beam prints their tracebacks to standard error itself
-            stack.enter_context(contextlib.redirect_stderr(stack.enter_context(log_file.open("a"))))
         try:
             processes = None
             if job.workers.processes:
                 processes = WorkerProcesses(job.workers.processes, log_file=log_file)
                 stack.enter_context(processes)
+            totals: dict[Stage, int | None] = {"partition": job.inputs.size, "write": None}
+            live = not job.settings.debug
+            watch = stack.enter_context(watching(claim.progress, totals, live=live))
+            if threads:  # Beam prints their tracebacks to standard error itself
+                log = stack.enter_context(log_file.open("a"))
+                stack.enter_context(contextlib.redirect_stderr(log))
+
+            def tick() -> None:
+                peak.tick()
+                watch.tick()
+
             from pipelines.local import run_local  # imports Beam, while the workers do
 
             run_local(
@@ -282,7 +291,7 @@ def _execute(job: Job, beam_flags: Sequence[str]) -> int:
                 workers=job.workers,
                 processes=processes,
                 beam_flags=beam_flags,
-                tick=watch.tick,
+                tick=tick,
                 give_up=claim.give_up,
             )
         except DovetailError as error:
@@ -294,7 +303,7 @@ def _execute(job: Job, beam_flags: Sequence[str]) -> int:
             log_file.unlink(missing_ok=True)
             raise
     log_file.unlink(missing_ok=True)
-    return max(watch.peak, tree_memory())
+    return max(peak.bytes, tree_memory())
 
 
 def _name_what_changed(job: Job) -> None:

@@ -7,9 +7,10 @@ import io
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -17,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pipelines.cli import LOG, leave, make_parser, run_main
 from pipelines.recipe import validate
 from pipelines.store_options import parse_storage_options, refuse_secrets
+from pipelines.watch import watching
 from transforms import layout, storage
 from transforms.errors import DataError, InputError, LosslessError, UsageError
 from transforms.formats import parquet
@@ -28,6 +30,7 @@ from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import ORDER_VERSION
 from transforms.manifest import FORMAT_VERSION, Manifest, ShardEntry
 from transforms.manifest_files import with_files
+from transforms.progress import Progress
 
 EXAMPLES = """\
 examples:
@@ -98,8 +101,11 @@ def _require_versions(content: dict[str, Any], url: str) -> None:
             )
 
 
-def verify(folder: str) -> tuple[Manifest, list[str]]:
+def verify(folder: str, *, live: bool = False) -> tuple[Manifest, list[str]]:
     """Check a dataset; return its manifest and what is wrong, a line each.
+
+    Args:
+        live: show a bar, where there is a terminal.
 
     Raises:
         DovetailError: the manifest itself can't be read.
@@ -115,13 +121,23 @@ def verify(folder: str) -> tuple[Manifest, list[str]]:
         if f"{layout.DATA}/{name}" not in listed:
             problems.append(f"{layout.DATA}/{name}: extra: the manifest doesn't list it")
     shas = {shard.sha256: shard.path for shard in manifest.shards}
-    pool = ThreadPoolExecutor(os.cpu_count())  # hashing releases the interpreter's lock
-    try:
-        results = list(
-            pool.map(lambda shard: check_shard(folder, shard, manifest, shas), manifest.shards)
-        )
-    finally:
-        pool.shutdown(cancel_futures=True)  # when interrupted: not all that is left
+    with (
+        tempfile.TemporaryDirectory(prefix="dovetail-") as counts,
+        watching(counts, {"verify": manifest.bytes}, live=live) as watch,
+    ):
+        progress = Progress.open(counts)
+        pool = ThreadPoolExecutor(os.cpu_count())  # hashing releases the interpreter's lock
+        try:
+            futures = [
+                pool.submit(check_shard, folder, shard, manifest, shas, progress)
+                for shard in manifest.shards
+            ]
+            for future in futures:
+                while not wait([future], timeout=0.25).done:
+                    watch.tick()
+            results = [future.result() for future in futures]
+        finally:
+            pool.shutdown(cancel_futures=True)  # when interrupted: not all that is left
     total = Digest()
     for digest, problem in results:
         total += digest
@@ -136,12 +152,17 @@ def verify(folder: str) -> tuple[Manifest, list[str]]:
 
 
 def check_shard(
-    folder: str, shard: ShardEntry, manifest: Manifest, shas: dict[str, str]
+    folder: str,
+    shard: ShardEntry,
+    manifest: Manifest,
+    shas: dict[str, str],
+    progress: Progress,
 ) -> tuple[Digest, str | None]:
     """Read one shard; return its digest, and what is wrong with it, if anything.
 
     Args:
         shas: paths of all shards by SHA-256, to tell a swapped one.
+        progress: counts what is read.
     """
     url = storage.join(folder, shard.path)
     total = Digest()
@@ -150,12 +171,12 @@ def check_shard(
         return total, f"{shard.path}: can't be read: not a file"
     problem = None
     try:
-        with storage.open_read(url) as file:
+        with progress.doing(f"reading {shard.path}"), storage.open_read(url) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
             sha = _sha256(file)
             try:
-                total = _digest(file, shard.path, size=size, manifest=manifest)
+                total = _digest(file, shard.path, size=size, manifest=manifest, progress=progress)
             except (DataError, InputError) as error:
                 problem = str(error)
     except FileNotFoundError:
@@ -182,7 +203,7 @@ def _sha256(file: Any) -> str:
     return hasher.hexdigest()
 
 
-def _digest(file: Any, path: str, *, size: int, manifest: Manifest) -> Digest:
+def _digest(file: Any, path: str, *, size: int, manifest: Manifest, progress: Progress) -> Digest:
     """Digest a shard's records as they were digested when they were read."""
     header = b""
     if manifest.header_bytes:
@@ -203,11 +224,14 @@ def _digest(file: Any, path: str, *, size: int, manifest: Manifest) -> Digest:
         ),
     )
     as_lines = manifest.records_are == "lines" and manifest.kind != "lines"
-    total = Digest()
+    total, counted = Digest(), 0
     for block, bad, reasons in reader:
         if bad is not None:
             raise DataError(f"{path}: a record can't be read: {reasons[0]}")
         total += text_digest(block) if as_lines else blocks.digests(block, sources=1)[0]
+        progress.add("verify", bytes=reader.consumed - counted, records=len(block))
+        counted = reader.consumed
+    progress.add("verify", bytes=size - counted)
     return total
 
 
@@ -291,7 +315,7 @@ def run(argv: Sequence[str]) -> Manifest:
     storage.configure(flags.storage_options or {})
     refuse_secrets(args.folder, flag="DIR")
     begin = time.monotonic()
-    manifest, problems = verify(args.folder)
+    manifest, problems = verify(args.folder, live="debug" not in args)
     for problem in problems:
         LOG.error("%s", problem)
     if problems:

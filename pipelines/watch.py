@@ -1,17 +1,26 @@
-"""Watching a local run: how far it is, and what memory it takes."""
+"""Watching the work: how far it is, what it waits for, and what memory it takes."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import groupby
 
 import psutil
 
+from pipelines.bars import Bars, Standing, on_terminal
 from pipelines.cli import LOG
+from transforms.progress import Counts, Stage, read_doing, read_progress
 
-_LINE_EVERY = 10.0  # seconds between two progress lines
+_LINE_EVERY, _LATER_EVERY = 10.0, 30.0  # seconds between two progress lines, at first and later
+_LATER = 120.0  # seconds after which a run is no longer young
+_STALL = 120.0  # seconds without a move after which we say so, and again when they have doubled
+_NAMED = 4  # workers in one message
+_PACE_OVER = 15.0  # seconds over which a rate is taken
 _WEIGH_EVERY = 1.0  # each time the kernel walks all pages: at 0.5 it was 2% of a core
 
 
@@ -38,61 +47,131 @@ def _proportional(process: psutil.Process) -> int:
     return resident
 
 
-def _sizes(*folders: str) -> Iterator[int]:
-    for folder in folders:
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.is_file(follow_symlinks=False):
-                        yield entry.stat().st_size
-        except FileNotFoundError:
-            continue
+class PeakMemory:
+    """The most memory seen, in bytes."""
 
-
-@dataclass
-class Watch:
-    """Logs progress lines, measured on what the run has written so far.
-
-    Attributes:
-        total: bytes of input.
-        spill, temporary, data: folders in which spill files, shards in the making and finished
-            shards lie.
-        peak: the most memory seen, in bytes.
-    """
-
-    total: int
-    spill: str
-    temporary: str
-    data: str
-    peak: int = 0
-
-    def __post_init__(self) -> None:
-        self._begin = time.monotonic()
-        self._line_at = self._begin + _LINE_EVERY
-        self._weigh_at = self._begin
-        self._last = (self._begin, 0)
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._weigh_at = time.monotonic()
 
     def tick(self) -> None:
-        """Look, if it is time to; cheap enough to call often."""
-        now = time.monotonic()
-        if now >= self._weigh_at:
-            self.peak = max(self.peak, tree_memory())
-            self._weigh_at = now + _WEIGH_EVERY
-        if now >= self._line_at:
-            self._line(now)
-            self._line_at = now + _LINE_EVERY
+        """Weigh, if it is time to; cheap enough to call often."""
+        if time.monotonic() >= self._weigh_at:
+            self.bytes = max(self.bytes, tree_memory())
+            self._weigh_at = time.monotonic() + _WEIGH_EVERY
 
-    def _line(self, now: float) -> None:
-        written = sum(_sizes(self.temporary, self.data))
-        stage, done = ("write", written) if written else ("partition", sum(_sizes(self.spill)))
-        passed = (0 if stage == "partition" else self.total) + done
-        before, already = self._last
-        rate = (passed - already) / (now - before) / 1e6
-        self._last = (now, passed)
-        LOG.info(
-            "%s: %.1f of %.1f GB, %.0f MB/s",
-            stage,
-            min(done, self.total) / 1e9,
-            self.total / 1e9,
-            max(rate, 0.0),
+
+@contextlib.contextmanager
+def watching(
+    folder: str, totals: Mapping[Stage, int | None], *, live: bool = True
+) -> Iterator[Watch]:
+    """Watch meanwhile, with live bars on a terminal unless ``live`` is False; arguments as of Watch."""
+    os.makedirs(folder, exist_ok=True)
+    with Bars() if live and on_terminal() else contextlib.nullcontext() as bars:
+        watch = Watch(folder, totals, bars=bars)
+        watch.tick()
+        yield watch
+        if bars:
+            watch.tick()  # the bars that stay are those of the end
+
+
+class Watch:
+    """Shows how far a run is: bars, or a log line now and then.
+
+    Says so where nothing moves for minutes, and what the workers wait for.
+
+    Args:
+        folder: where workers count, as of ``transforms.progress``.
+        totals: bytes of each stage, in the stages' order; None stands for the payload of the stage
+            before, known when that one is finished.
+        bars: to show it on.
+        clock: gives seconds.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        totals: Mapping[Stage, int | None],
+        *,
+        bars: Bars | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._folder, self._totals, self._bars, self._clock = folder, totals, bars, clock
+        self._begin = self._moved_at = clock()
+        self._line_at = self._begin + _LINE_EVERY
+        self._complain_after = _STALL
+        self._counts: dict[Stage, Counts] = {}
+        self._paces = {stage: _Pace(stage, self._begin) for stage in totals}
+
+    def tick(self) -> None:
+        """Look, and show or say what is due; cheap enough to call some times a second."""
+        now = self._clock()
+        counts = read_progress(self._folder)
+        if counts != self._counts:
+            self._counts, self._moved_at, self._complain_after = counts, now, _STALL
+        standings = self._standings(now)
+        # a stage has begun when it counts: the one before ends with files still to be written
+        current = ([one for one in standings if one.done] or standings[:1])[-1]
+        if self._bars:
+            self._bars.show(standings)
+        elif now >= self._line_at:
+            every = _LINE_EVERY if now - self._begin < _LATER else _LATER_EVERY
+            self._line_at = now + every
+            LOG.info("%s: %s", current.stage, ", ".join(filter(None, current.words())))
+        if now - self._moved_at >= self._complain_after:
+            self._complain_after *= 2
+            LOG.warning(
+                "%s: nothing has moved for %d minutes; %s",
+                current.stage,
+                (now - self._moved_at) // 60,
+                self._reasons(),
+            )
+
+    def _standings(self, now: float) -> list[Standing]:
+        out: list[Standing] = []
+        payload: int | None = None
+        for stage, given in self._totals.items():
+            counts = self._counts[stage]
+            total = payload if given is None else given
+            out.append(self._paces[stage].standing(now, counts, total))
+            payload = counts.payload if out[-1].finished else None
+        return out
+
+    def _reasons(self) -> str:
+        workers = [
+            f"process {pid} is {', '.join(what for _, what in said)}"
+            for pid, said in groupby(read_doing(self._folder), key=lambda one: one[0])
+        ]
+        if len(workers) > _NAMED:
+            workers[_NAMED:] = [f"{len(workers) - _NAMED} more processes wait too"]
+        return "; ".join(workers) or "no worker has anything to do: they wait for Beam's runner"
+
+
+class _Pace:
+    """How fast a stage is."""
+
+    def __init__(self, stage: Stage, now: float) -> None:
+        self._last = Standing(stage=stage)
+        self._began = now
+        self._seen = deque([(now, 0)])  # times of the last seconds, bytes by then
+
+    def standing(self, now: float, counts: Counts, total: int | None) -> Standing:
+        """Return how far the stage is by these counts."""
+        last, done = self._last, counts.bytes
+        if last.finished and (last.done, last.records, last.total) == (done, counts.records, total):
+            return last  # what it took was known when it ended
+        if not done:
+            self._began = now
+            self._seen.clear()
+        self._seen.append((now, done))
+        while len(self._seen) > 2 and self._seen[1][0] <= now - _PACE_OVER:
+            self._seen.popleft()
+        (before, already), took = self._seen[0], now - self._began
+        rate = (done - already) / max(now - before, 1e-9)
+        seconds = (total - done) / rate if total is not None and rate else None
+        self._last = replace(
+            self._last, done=done, total=total, records=counts.records, rate=rate, seconds=seconds
         )
+        if self._last.finished:
+            self._last = replace(self._last, rate=done / max(took, 1e-9), seconds=took)
+        return self._last

@@ -32,6 +32,7 @@ from transforms.groups import (
 )
 from transforms.kernels import pages, ranges
 from transforms.kernels.pages import TABLE
+from transforms.progress import Progress
 
 
 @dataclass(eq=False, kw_only=True)
@@ -48,6 +49,7 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
         folder: URL of the folder for spill files, or of several that take turns; for ``files``.
         compression: of pages, ``lz4``, ``zstd`` or None.
         storage_options: of fsspec, for the stores; None leaves them as they are.
+        progress: local folder for the counts of ``transforms.progress``, if somebody watches.
     """
 
     partitions: int
@@ -58,6 +60,7 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
     folder: str | Sequence[str] = ""
     compression: str | None = None
     storage_options: dict[str, Any] | None = None
+    progress: str | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -184,7 +187,8 @@ class _SpillRuns(beam.DoFn):  # type: ignore[misc]
         config = self._config
         url = storage.join(folder, f"{uuid.uuid4().hex}.pages")  # no attempt meets another
         rows = []
-        with storage.open_write(url) as file:
+        doing = Progress.open(config.progress).doing(f"writing {url}")
+        with doing, storage.open_write(url) as file:
             for _, block in pages.cut_run(
                 run, parts=config.buckets or config.partitions, page_bytes=config.page_bytes
             ):

@@ -13,6 +13,7 @@ from apache_beam.transforms.window import GlobalWindows
 from transforms.budget import Place
 from transforms.kernels import blocks
 from transforms.kernels.randomness import file_key
+from transforms.progress import Progress
 from transforms.read import FileId
 
 
@@ -26,6 +27,7 @@ class PartitionIntoBuckets(beam.PTransform):  # type: ignore[misc]
         seed, epoch: of the dataset.
         run_bytes: footprint at which a run is handed on.
         run_id, places: whose budget this is, and how many bundles of a process hold payload.
+        progress: local folder for the counts of ``transforms.progress``, if somebody watches.
     """
 
     seed: int
@@ -33,6 +35,7 @@ class PartitionIntoBuckets(beam.PTransform):  # type: ignore[misc]
     run_bytes: int = 64 << 20
     run_id: str = ""
     places: int = 1
+    progress: str | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -48,6 +51,7 @@ class _SortRuns(beam.DoFn):  # type: ignore[misc]
 
     def setup(self) -> None:
         self._place = Place(self._config.run_id, self._config.places)
+        self._progress = Progress.open(self._config.progress)
         self._blocks: list[pa.RecordBatch] = []
         self._gathered = 0
 
@@ -68,7 +72,8 @@ class _SortRuns(beam.DoFn):  # type: ignore[misc]
             pass_number=0,
             file_name=file.name,
         )
-        self._place.take()
+        with self._progress.doing("waiting for memory"):
+            self._place.take()
         cost = blocks.block_footprint(block)
         if self._blocks and self._gathered + cost > self._config.run_bytes:
             yield self._run()
@@ -82,4 +87,5 @@ class _SortRuns(beam.DoFn):  # type: ignore[misc]
 
     def _run(self) -> pa.RecordBatch:
         self._gathered = 0
-        return blocks.sort_run(self._blocks)
+        with self._progress.doing("sorting a run"):
+            return blocks.sort_run(self._blocks)

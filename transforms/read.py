@@ -17,6 +17,7 @@ from transforms.formats.reading import ReadOptions, open_span
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.listing import SourceFile, fingerprint, list_sources
+from transforms.progress import Progress
 from transforms.quarantine import QuarantineFile
 from transforms.reports import SpanReport
 from transforms.worker import follow_launcher
@@ -57,6 +58,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
         expected: ``fingerprint`` of the listing that the plan was made from, if it was.
         launcher: pid of the local process whose end ends the workers.
         storage_options: of fsspec, for the stores; None leaves them as they are.
+        progress: local folder for the counts of ``transforms.progress``, if somebody watches.
     """
 
     sources: Mapping[str, Sequence[str]]
@@ -68,6 +70,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
     expected: str | None = None
     launcher: int | None = None
     storage_options: dict[str, Any] | None = None
+    progress: str | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -126,14 +129,16 @@ class _ReadSpans(beam.DoFn):  # type: ignore[misc]
     def setup(self) -> None:
         follow_launcher(self._config.launcher)
         storage.configure(self._config.storage_options)
+        self._progress = Progress.open(self._config.progress)
 
     def process(self, element: tuple[int, Iterable[Span]]) -> Iterator[Any]:
         for span in element[1]:
-            yield from self._read(span)
+            with self._progress.doing(f"reading {span.file.url}"):
+                yield from self._read(span)
 
     def _read(self, span: Span) -> Iterator[Any]:
         config, file = self._config, span.file
-        kept, dropped = Digest(), Digest()
+        kept, dropped, counted = Digest(), Digest(), 0
         check_unchanged(file)
         kept_apart = QuarantineFile(config.output, config.run_id, file=file, start=span.start)
         with storage.open_read(file.url) as opened, kept_apart:
@@ -150,10 +155,19 @@ class _ReadSpans(beam.DoFn):  # type: ignore[misc]
                 if bad is not None:
                     self._drop(bad, reasons, file=file, kept_apart=kept_apart)
                     dropped += Digest.total(blocks.digests(bad, sources=1))
+                self._progress.add(
+                    "partition",
+                    bytes=reader.consumed - counted,
+                    records=len(block),
+                    payload=blocks.payload_bytes(block),
+                )
+                counted = reader.consumed
                 if len(block):
                     kept += Digest.total(blocks.digests(block, sources=1))
                     yield FileId(file.source, file.name), block
             covered, whole = reader.covered(kept + dropped), reader.whole
+        # reading ahead and beyond a span's end: in the end a file counts its own size
+        self._progress.add("partition", bytes=span.stop - span.start - counted)
         check_unchanged(file)
         report = SpanReport(
             file,

@@ -16,6 +16,7 @@ from transforms.formats.writing import ShardFormat, open_writer
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.manifest import ListingEntry, Manifest, make_manifest
+from transforms.progress import Progress
 from transforms.reports import ShardReport, SpanReport
 from transforms.shuffle import Ordered, Shard
 from transforms.worker import follow_launcher
@@ -41,6 +42,7 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
             never runs a writer a second time.
         launcher: pid of the local process whose end ends the workers.
         storage_options: of fsspec, for the stores; None leaves them as they are.
+        progress: local folder for the counts of ``transforms.progress``, if somebody watches.
     """
 
     output: str
@@ -54,6 +56,7 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
     release: bool = False
     launcher: int | None = None
     storage_options: dict[str, Any] | None = None
+    progress: str | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -71,6 +74,7 @@ class _Write(beam.DoFn):  # type: ignore[misc]
         config = self._config
         follow_launcher(config.launcher)
         storage.configure(config.storage_options)
+        self._progress = Progress.open(config.progress)
         if not config.run_id:  # else whoever owns the output has made it, and may take it away
             storage.make_folder(storage.join(config.output, layout.TEMPORARY))
 
@@ -89,9 +93,13 @@ class _Write(beam.DoFn):  # type: ignore[misc]
                     path=path,
                     form=config.form,
                     sources=config.sources,
+                    progress=self._progress,
                 )
 
-        with Place(config.run_id, config.places):
+        place, doing = Place(config.run_id, config.places), self._progress.doing
+        with doing("waiting for memory"):
+            place.take()
+        with place, doing(f"gathering {path}"):
             report = storage.retry(write, storage.join(config.output, path))
         if config.release:
             shard.release()
@@ -106,6 +114,7 @@ def write_shard(
     path: str,
     form: ShardFormat,
     sources: int,
+    progress: Progress | None = None,
 ) -> ShardReport:
     """Write records and check what is written against what was read.
 
@@ -113,13 +122,17 @@ def write_shard(
         DataError: a record can't be written so that a reader finds it again.
         LosslessError: the digest of what is written is not that of what was read.
     """
+    progress = progress or Progress.open(None)
     sink = _Hashed(file)
     total = [Digest()] * sources
     writer = open_writer(sink, form, path=path)
     for block, expected in ordered:
-        written = blocks.digests_by_source(block, *writer.write(block), sources=sources)
+        with progress.doing(f"writing {path}"):
+            hashes = writer.write(block)
+        written = blocks.digests_by_source(block, *hashes, sources=sources)
         blocks.compare_digests(written, expected, what=path)
         total = blocks.add_digests(total, written)
+        progress.add("write", bytes=blocks.payload_bytes(block), records=len(block))
     writer.close()
     return ShardReport(
         shard.number,
