@@ -34,11 +34,19 @@ def test_help_shows_our_flags_in_groups_with_examples(capsys: pytest.CaptureFixt
     groups = re.split(r"^([a-z ]+):\n", text, flags=re.MULTILINE)
     found = dict(zip(groups[1::2], groups[2::2], strict=True))
     flags = {name: set(re.findall(r"^  (--\w+)", part, re.M)) for name, part in found.items()}
-    assert flags["input"] == {"--input", "--separator", "--header_lines"}
+    assert flags["input"] == {
+        "--input",
+        "--separator",
+        "--header_lines",
+        "--check",
+        "--on_bad_record",
+    }
     assert flags["order"] == {"--seed", "--epoch"}
     assert flags["output"] == {
         "--num_shards",
         "--shard_records",
+        "--output_format",
+        "--compression",
         "--split_name",
         "--output",
         "--overwrite",

@@ -28,12 +28,12 @@ from tests.transforms.helpers import (
 )
 from transforms.errors import RunError
 from transforms.exchange import GroupBlocksByKey
-from transforms.formats.lines import LineFormat
+from transforms.formats.writing import ShardFormat
 from transforms.groups import BlockGroup, GroupCoder, OverLimit, expected_digests
 from transforms.kernels import blocks
 from transforms.kernels.ranges import KeyRange
 from transforms.shuffle import Piece, Shard
-from transforms.write import write_lines
+from transforms.write import write_shard
 
 PARTITIONS, SOURCES, EMPTY = 5, 2, 3
 ROWS = [row for row in make_rows(1500, sources=SOURCES) if row.key * PARTITIONS // 2**64 != EMPTY]
@@ -293,12 +293,12 @@ def written(one: BlockGroup, *, limit: int) -> bytes:
     """Write a group as its shard, with all the checks that writer and manifest step make."""
     file = io.BytesIO()
     shard = Shard(0, 1, (Piece(GroupCoder().decode(one.to_bytes()), KeyRange(0, 1)),))
-    report = write_lines(
+    report = write_shard(
         file,
         shard.ordered(limit=limit, sources=1),
         shard=shard,
         path="shard",
-        line_format=LineFormat(),
+        form=ShardFormat(),
         sources=1,
     )
     blocks.compare_digests(report.digests, digests_of(DAMAGED_ROWS), what="all shards")

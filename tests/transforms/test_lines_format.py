@@ -166,30 +166,6 @@ def test_a_record_that_never_ends_is_refused_before_it_is_read_whole() -> None:
     assert Endless.given < 5000
 
 
-@pytest.mark.parametrize(
-    ("head", "name"),
-    [
-        (b"\x1f\x8b\x08\x00", "gzip"),
-        (b"BZh91AY&SY", "bzip2"),
-        (b"\xfd7zXZ\x00\x00\x04", "xz"),
-        (b"\x28\xb5\x2f\xfd\x04", "zstd"),
-        (b"\x04\x22\x4d\x18", "lz4"),
-        (b"PAR1\x15\x04", "Parquet"),
-        (b"ARROW1\x00\x00", "Arrow IPC"),
-    ],
-)
-def test_files_of_another_format_are_refused_by_its_name(head: bytes, name: str) -> None:
-    with pytest.raises(InputError, match=f"^some/file: .* first bytes are those of {name};"):
-        lines.refuse_other_formats(io.BytesIO(head), "some/file")
-
-
-@pytest.mark.parametrize(
-    "head", [b"", b"\x1f", b"B", b"PAR", b"{}\n", b"x\x1f\x8b", b"\xef\xbb\xbf"]
-)
-def test_lines_are_not_taken_for_another_format(head: bytes) -> None:
-    lines.refuse_other_formats(io.BytesIO(head), "some/file")
-
-
 @pytest.mark.parametrize("kind", [io.BytesIO, Trickle])
 @pytest.mark.parametrize(
     ("count", "separator", "expected"),

@@ -223,7 +223,7 @@ def test_reports_add_up_to_the_digest_of_all_records(options: dict[str, Any]) ->
             0,
             "",
         )
-        assert (report.header, report.open_end) == (0, 0)
+        assert (report.covered, report.whole) == (0, None)
 
 
 def test_each_bundle_reports_its_own_records_after_one_that_was_given_up_too() -> None:

@@ -29,6 +29,7 @@ from transforms import layout
 from transforms.errors import DataError, LosslessError, RunError, from_traceback
 from transforms.exchange import GroupBlocksByKey
 from transforms.formats.lines import LineFormat
+from transforms.formats.writing import ShardFormat
 from transforms.groups import FileGroup, MemoryGroup
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
@@ -36,7 +37,7 @@ from transforms.listing import SourceFile
 from transforms.manifest import make_manifest
 from transforms.reports import ShardReport, SpanReport
 from transforms.shuffle import Ordered, Shard, ShuffleWithinBuckets
-from transforms.write import WriteManifest, WriteShards, write_lines
+from transforms.write import WriteManifest, WriteShards, write_shard
 
 ROWS = make_rows(60, sources=2)
 ORDER = sorted(ROWS)
@@ -48,7 +49,7 @@ def span(rows: Sequence[Row], *, sources: Sequence[str] = ("one", "two")) -> lis
     """What readers report of rows that come from no file."""
     digests = digests_of(rows, sources=len(sources))
     return [
-        SpanReport(SourceFile(name, "", "", 0, ""), digest, 0, 0)
+        SpanReport(SourceFile(name, "", "", 0, ""), digest)
         for name, digest in zip(sources, digests, strict=True)
     ]
 
@@ -76,7 +77,7 @@ def dataset(
             run_id=run_id,
             extension=".jsonl",
             sources=2,
-            line_format=line_format or LineFormat(),
+            form=ShardFormat(line_format=line_format or LineFormat()),
             release=release,
         )
     )
@@ -243,12 +244,12 @@ def ordered(rows: Sequence[Row] = ORDER, *, line_end: bytes = b"\n") -> Ordered:
 
 def write(parts: Sequence[Ordered], *, separator: int = 10) -> tuple[ShardReport, bytes]:
     file = io.BytesIO()
-    report = write_lines(
+    report = write_shard(
         file,
         iter(parts),
         shard=SHARD,
         path="data/x",
-        line_format=LineFormat(separator=separator),
+        form=ShardFormat(line_format=LineFormat(separator=separator)),
         sources=2,
     )
     return report, file.getvalue()
@@ -392,8 +393,8 @@ def manifest(shards: Sequence[ShardReport], spans: Sequence[SpanReport] | None =
         seed=0,
         epoch=0,
         started="",
-        separator=10,
-        header_bytes=0,
+        form=ShardFormat(),
+        records_are="lines",
         run_id="",
         expected=None,
     )
@@ -461,10 +462,15 @@ def test_every_byte_of_a_file_must_be_accounted_for(size: int, fits: bool) -> No
         digests_of([Row(0, b"ab"), Row(0, b""), Row(0, b"cde")]),
         digests_of([Row(0, b"x")]),
     )
-    spans = [SpanReport(file, first[0], 3, 1), SpanReport(file, second[0], 0, 0)]
+    spans = [
+        SpanReport(file, first[0], covered=10, whole=size),
+        SpanReport(file, second[0], covered=2, whole=size),
+    ]
     shard = ShardReport(0, 1, "data/0", 4, 10, "0" * 64, [first[0] + second[0], Digest()])
     if fits:
         assert manifest([shard], spans).sources[0].files[0].records == 4
     else:
-        with pytest.raises(DataError, match=f"file:///a: expected to read {size} bytes, read 12"):
+        with pytest.raises(
+            DataError, match=f"file:///a: expected to read {size} bytes or rows, read 12"
+        ):
             manifest([shard], spans)
