@@ -17,17 +17,20 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
 	@touch $@
 
-DEMO = $(BIN)/dovetail shuffle --runner=DirectRunner --input=examples/data/poems.jsonl \
-	--output=demo-output --num_shards=4 --seed=0 --overwrite
-
+# lines to compressed lines, those to Parquet, and Parquet to Parquet
 demo: $(READY)
-	@echo '+ $(DEMO)'
-	@$(DEMO)
-	@echo '+ $(BIN)/dovetail verify demo-output'
-	@$(BIN)/dovetail verify demo-output
+	@set -e; shuffle() { \
+	  echo "+ dovetail shuffle --runner=DirectRunner --overwrite $$*"; \
+	  $(BIN)/dovetail shuffle --runner=DirectRunner --overwrite "$$@"; }; \
+	shuffle --input=examples/data/poems.jsonl --output=demo-output/zstd --num_shards=4 --compression=zstd; \
+	shuffle --input=demo-output/zstd --output=demo-output/parquet --num_shards=4 --output_format=parquet; \
+	shuffle --input=demo-output/parquet --output=demo-output/again --seed=1; \
+	for i in zstd parquet again; do \
+	  echo "+ dovetail verify demo-output/$$i"; $(BIN)/dovetail verify demo-output/$$i; done
 	@echo
-	@echo 'The shuffled poems lie in demo-output/data, their proof in demo-output/manifest.json. The first three:'
-	@head -n 3 demo-output/data/train-00000-of-00004.jsonl
+	@echo 'Three shuffles of the poems lie in demo-output, each with its proof in manifest.json. The first three rows:'
+	@$(BIN)/python -c 'import pyarrow.parquet as pq; \
+	print(*pq.read_table("demo-output/again/data/train-00000-of-00001.parquet")["text"][:3].to_pylist(), sep="\n")'
 
 test: $(READY)
 	$(BIN)/python -m pytest

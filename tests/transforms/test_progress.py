@@ -13,6 +13,7 @@ import pytest
 
 from tests.transforms.helpers import run
 from transforms.formats.lines import LineFormat
+from transforms.formats.reading import ReadOptions
 from transforms.progress import Counts, Progress, read_doing, read_progress
 from transforms.read import ReadRecords
 
@@ -132,7 +133,7 @@ def test_reading_counts_the_files_own_sizes_and_the_payload_of_every_record(
             root
             | ReadRecords(
                 sources={"s": [str(tmp_path / name) for name in files]},
-                line_format=LineFormat(header_lines=1, header=b"head\n"),
+                options=ReadOptions(line_format=LineFormat(header_lines=1, header=b"head\n")),
                 span_bytes=span_bytes,
                 progress=str(counts),
             )
