@@ -9,7 +9,6 @@
         ├── DataError          a file that is not what it should be, or changed during the run
         ├── LosslessError      a digest did not match: what went out is not what came in
         ├── StoreError         a store refused, or failed again and again
-        │   └── PassingError   it failed in a way that may pass
         └── WorkerError        a worker process died
 
 Messages are one line: they travel inside Beam's tracebacks and are found there again.
@@ -56,10 +55,6 @@ class LosslessError(RunError):
 
 class StoreError(RunError):
     """A store refused a request, or failed again and again."""
-
-
-class PassingError(StoreError):
-    """A store failed in a way that may pass: it is worth another attempt."""
 
 
 class WorkerError(RunError):

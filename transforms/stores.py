@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import fsspec
 
-from transforms.errors import DovetailError, PassingError, StoreError, UsageError
+from transforms.errors import DovetailError, StoreError, UsageError
 
 T = TypeVar("T")
 ATTEMPTS = 5
@@ -66,6 +66,10 @@ _CLIENTS = (
     "google",
     "requests",
 )
+
+
+class PassingError(StoreError):
+    """What went wrong may pass: try again."""
 
 
 _lock = threading.RLock()

@@ -9,14 +9,7 @@ from tests.transforms.helpers import run
 from transforms import errors
 
 USAGE = (errors.UsageError, errors.InputError)
-RUN = (
-    errors.RunError,
-    errors.DataError,
-    errors.LosslessError,
-    errors.StoreError,
-    errors.PassingError,
-    errors.WorkerError,
-)
+RUN = (errors.RunError, errors.DataError, errors.LosslessError, errors.WorkerError)
 
 
 def subclasses(cls: type) -> set[type]:
@@ -37,8 +30,6 @@ def test_every_error_of_the_module_is_under_one_root() -> None:
         (errors.RunError, errors.DataError),
         (errors.RunError, errors.LosslessError),
         (errors.RunError, errors.WorkerError),
-        (errors.RunError, errors.StoreError),
-        (errors.StoreError, errors.PassingError),
     ],
 )
 def test_the_tree_is_as_drawn(parent: type, child: type) -> None:
