@@ -125,7 +125,10 @@ def check_stores(recipe: Recipe, settings: Settings) -> None:
                 "bucket, and upload from there"
             )
     for flag, url in [*written, *_inputs(recipe)]:
-        storage.filesystem(url)  # or an error
+        try:
+            storage.filesystem(url)
+        except UsageError as error:
+            raise UsageError(f"{flag}={error}") from None
         name = url.rpartition("://")[2].strip("/")
         if flag != "--input" and not storage.is_local(url) and not name:
             raise UsageError(f"{flag}={url}: expected the name of a bucket behind ://")

@@ -48,6 +48,7 @@ def test_help_shows_our_flags_in_groups_with_examples(capsys: pytest.CaptureFixt
         "--memory",
         "--exchange",
         "--temp_location",
+        "--storage_options",
         "--direct_num_workers",
         "--direct_running_mode",
         "--debug",
