@@ -115,16 +115,14 @@ _READ_ONLY = ("hf", "http", "https")
 
 def check_stores(recipe: Recipe, settings: Settings) -> None:
     """Raise UsageError where a store can't be used as it shall be; asks none of them anything."""
-    written = [("--output", settings.output)]
-    written += [("--temp_location", url) for url in settings.temp_location or ()]
-    for flag, url in written:
+    for flag, url in _written(settings):
         protocol = url.partition("://")[0]
         if protocol in _READ_ONLY:
             raise UsageError(
                 f"{flag}={url}: {protocol}:// is for reading only; write to a local folder or to a "
                 "bucket, and upload from there"
             )
-    for flag, url in [*written, *_inputs(recipe)]:
+    for flag, url in _urls(recipe, settings):
         try:
             storage.filesystem(url)
         except UsageError as error:
@@ -134,11 +132,14 @@ def check_stores(recipe: Recipe, settings: Settings) -> None:
             raise UsageError(f"{flag}={url}: expected the name of a bucket behind ://")
 
 
+def uses_stores(recipe: Recipe, settings: Settings) -> bool:
+    """Return whether anything lies elsewhere than on this machine's disks."""
+    return not all(storage.is_local(url) for _, url in _urls(recipe, settings))
+
+
 def refuse_memory(recipe: Recipe, settings: Settings, workers: Workers) -> None:
     """Raise UsageError where several processes would each have a memory:// of their own."""
-    urls = [("--output", settings.output), *_inputs(recipe)]
-    urls += [("--temp_location", url) for url in settings.temp_location or ()]
-    for flag, url in urls:
+    for flag, url in _urls(recipe, settings):
         if workers.processes and url.startswith("memory://"):
             raise UsageError(
                 f"{flag}={url}: memory:// is the memory of one process, and {workers.processes} "
@@ -146,8 +147,14 @@ def refuse_memory(recipe: Recipe, settings: Settings, workers: Workers) -> None:
             )
 
 
-def _inputs(recipe: Recipe) -> list[tuple[str, str]]:
-    return [("--input", url) for urls in recipe.sources.values() for url in urls if url != "-"]
+def _written(settings: Settings) -> list[tuple[str, str]]:
+    locations = [("--temp_location", url) for url in settings.temp_location or ()]
+    return [("--output", settings.output), *locations]
+
+
+def _urls(recipe: Recipe, settings: Settings) -> list[tuple[str, str]]:
+    inputs = [url for urls in recipe.sources.values() for url in urls if url != "-"]
+    return [*_written(settings), *(("--input", url) for url in inputs)]
 
 
 def _refuse_overlap(recipe: Recipe, settings: Settings, claim: Claim) -> None:
@@ -161,11 +168,9 @@ def _refuse_overlap(recipe: Recipe, settings: Settings, claim: Claim) -> None:
                 f"--input={pattern} lies inside --output={settings.output}, which is for what is "
                 "written; choose another folder"
             )
-    written = [("--output", settings.output)]
-    written += [("--temp_location", location) for location in settings.temp_location or ()]
     for pattern in patterns:
         deep = fixed_folder(pattern)
-        for flag, value in written:
+        for flag, value in _written(settings):
             if deep is not None and _is_below(storage.canonical(value), storage.canonical(deep)):
                 raise InputError(
                     f"{flag}={value} lies inside --input={pattern}, so what is written would be "
@@ -250,7 +255,7 @@ def _estimate_records(files: list[SourceFile], size: int, separator: int) -> int
     return size * max(ended, 1) // max(seen, 1)
 
 
-def choose_workers(settings: Settings, input_bytes: int) -> Workers:
+def choose_workers(settings: Settings, input_bytes: int, *, stores: bool = False) -> Workers:
     """Choose workers from flags, cores and memory.
 
     Raises:
@@ -268,7 +273,7 @@ def choose_workers(settings: Settings, input_bytes: int) -> Workers:
     )
     count, mode = settings.direct_num_workers, settings.direct_running_mode
     if count is None:
-        fits = count_workers(memory, cores=cores, input_bytes=input_bytes)
+        fits = count_workers(memory, cores=cores, input_bytes=input_bytes, stores=stores)
         count = 1 if mode == "in_memory" else fits
     count = count or cores
     if mode == "in_memory" and count > 1:
@@ -279,7 +284,7 @@ def choose_workers(settings: Settings, input_bytes: int) -> Workers:
     if mode is None:
         mode = "multi_processing" if count > 1 else "in_memory"
     processes = count if mode == "multi_processing" else 0
-    return share_memory(memory, count=count, processes=processes)
+    return share_memory(memory, count=count, processes=processes, stores=stores)
 
 
 def machine_memory() -> int:
