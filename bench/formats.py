@@ -1,8 +1,9 @@
 """Formats: dovetail over zstd and Parquet against DuckDB and ``zstd -dc | terashuf | zstd``; memory.
 
 Each round runs every command once, in the same order, so each round gives one ratio of dovetail to
-each of the others. DuckDB gets the same memory and as many threads; it reads zstd lines as JSON
-objects that it doesn't parse, and writes them back as they were (read_csv ran out of memory at 1 GiB). All outputs are compressed by zstd at its level 3.
+each of the others. DuckDB gets the same memory and as many threads; it reads zstd lines as
+JSON objects that it doesn't parse, and writes them back as they were (its read_csv ran out of memory
+at 1 GiB). All outputs are compressed by zstd.
 
 Then, with --bounded, the peak memory of dovetail's process tree over one zstd file, and over one
 Parquet file with a row group per GB.

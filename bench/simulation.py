@@ -76,7 +76,7 @@ class SimulateSpills(beam.DoFn):
                 run, parts=config.buckets or config.partitions, page_bytes=config.page_bytes
             )
         ]
-        url = storage.join(config.folder, f"{uuid.uuid4().hex}.pages")
+        url = storage.join(config.folders[0], f"{uuid.uuid4().hex}.pages")
         with storage.open_write(url) as file:
             file.seek(sum(row[2] for row in rows))  # a hole in place of the payload
             packed = exchange.end_spill(file, url, rows)

@@ -101,27 +101,31 @@ _READ_ONLY = ("hf", "http", "https")
 
 def check_stores(recipe: Recipe, settings: Settings) -> None:
     """Raise UsageError where a store can't be used as it shall be; asks none of them anything."""
-    written = [("--output", settings.output)]
-    written += [("--temp_location", url) for url in settings.temp_location or ()]
-    for flag, url in written:
+    for flag, url in _written(settings):
         protocol = url.partition("://")[0]
         if protocol in _READ_ONLY:
             raise UsageError(
                 f"{flag}={url}: {protocol}:// is for reading only; write to a local folder or to a "
                 "bucket, and upload from there"
             )
-    for flag, url in [*written, *_inputs(recipe)]:
-        storage.filesystem(url)  # or an error
+    for flag, url in _urls(recipe, settings):
+        try:
+            storage.filesystem(url)
+        except UsageError as error:
+            raise UsageError(f"{flag}={error}") from None
         name = url.rpartition("://")[2].strip("/")
         if flag != "--input" and not storage.is_local(url) and not name:
             raise UsageError(f"{flag}={url}: expected the name of a bucket behind ://")
 
 
+def uses_stores(recipe: Recipe, settings: Settings) -> bool:
+    """Return whether anything lies elsewhere than on this machine's disks."""
+    return not all(storage.is_local(url) for _, url in _urls(recipe, settings))
+
+
 def refuse_memory(recipe: Recipe, settings: Settings, workers: Workers) -> None:
     """Raise UsageError where several processes would each have a memory:// of their own."""
-    urls = [("--output", settings.output), *_inputs(recipe)]
-    urls += [("--temp_location", url) for url in settings.temp_location or ()]
-    for flag, url in urls:
+    for flag, url in _urls(recipe, settings):
         if workers.processes and url.startswith("memory://"):
             raise UsageError(
                 f"{flag}={url}: memory:// is the memory of one process, and {workers.processes} "
@@ -129,8 +133,14 @@ def refuse_memory(recipe: Recipe, settings: Settings, workers: Workers) -> None:
             )
 
 
-def _inputs(recipe: Recipe) -> list[tuple[str, str]]:
-    return [("--input", url) for urls in recipe.sources.values() for url in urls if url != "-"]
+def _written(settings: Settings) -> list[tuple[str, str]]:
+    locations = [("--temp_location", url) for url in settings.temp_location or ()]
+    return [("--output", settings.output), *locations]
+
+
+def _urls(recipe: Recipe, settings: Settings) -> list[tuple[str, str]]:
+    inputs = [url for urls in recipe.sources.values() for url in urls if url != "-"]
+    return [*_written(settings), *(("--input", url) for url in inputs)]
 
 
 def _refuse_overlap(recipe: Recipe, settings: Settings, claim: Claim) -> None:
@@ -144,11 +154,9 @@ def _refuse_overlap(recipe: Recipe, settings: Settings, claim: Claim) -> None:
                 f"--input={pattern} lies inside --output={settings.output}, which is for what is "
                 "written; choose another folder"
             )
-    written = [("--output", settings.output)]
-    written += [("--temp_location", location) for location in settings.temp_location or ()]
     for pattern in patterns:
         deep = fixed_folder(pattern)
-        for flag, value in written:
+        for flag, value in _written(settings):
             if deep is not None and _is_below(storage.canonical(value), storage.canonical(deep)):
                 raise InputError(
                     f"{flag}={value} lies inside --input={pattern}, so what is written would be "
@@ -197,7 +205,7 @@ def _is_below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
-def choose_workers(settings: Settings, input_bytes: int) -> Workers:
+def choose_workers(settings: Settings, input_bytes: int, *, stores: bool = False) -> Workers:
     """Choose workers from flags, cores and memory.
 
     Raises:
@@ -215,7 +223,7 @@ def choose_workers(settings: Settings, input_bytes: int) -> Workers:
     )
     count, mode = settings.direct_num_workers, settings.direct_running_mode
     if count is None:
-        fits = count_workers(memory, cores=cores, input_bytes=input_bytes)
+        fits = count_workers(memory, cores=cores, input_bytes=input_bytes, stores=stores)
         count = 1 if mode == "in_memory" else fits
     count = count or cores
     if mode == "in_memory" and count > 1:
@@ -226,7 +234,7 @@ def choose_workers(settings: Settings, input_bytes: int) -> Workers:
     if mode is None:
         mode = "multi_processing" if count > 1 else "in_memory"
     processes = count if mode == "multi_processing" else 0
-    return share_memory(memory, count=count, processes=processes)
+    return share_memory(memory, count=count, processes=processes, stores=stores)
 
 
 def machine_memory() -> int:

@@ -27,6 +27,7 @@ from pipelines.preflight import (
     refuse_memory,
     require_room,
     spool_stdin,
+    uses_stores,
 )
 from pipelines.recipe import Recipe, Settings, validate
 from pipelines.workers import WorkerProcesses
@@ -225,8 +226,8 @@ def _before_work() -> Iterator[None]:
 def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
     """Look at everything that can be looked at before work starts, and plan."""
     inputs = inspect_inputs(spool_stdin(recipe, settings, claim), settings, claim)
-    contents = inputs.contents
-    workers = choose_workers(settings, contents.bytes)
+    contents, stores = inputs.contents, uses_stores(recipe, settings)
+    workers = choose_workers(settings, contents.bytes, stores=stores)
     refuse_memory(recipe, settings, workers)
     exchange = "files" if settings.exchange == "auto" else settings.exchange
     plan = make_plan(

@@ -63,16 +63,15 @@ def refuse_secrets(url: str, *, flag: str) -> None:
 
 def _entries(options: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Yield every entry at any depth, with its dotted name."""
-    parts: Any = ()
     if isinstance(options, Mapping):
-        parts = options.items()
+        for key, entry in options.items():
+            below = f"{name}.{key}" if name else str(key)
+            yield below, entry
+            yield from _entries(entry, below)
     elif isinstance(options, list):
-        parts = ((name.rpartition(".")[2], part) for part in options)
-        name = name.rpartition(".")[0]
-    for key, entry in parts:
-        below = f"{name}.{key}" if name else str(key)
-        yield below, entry
-        yield from _entries(entry, below)
+        for entry in options:
+            yield name, entry
+            yield from _entries(entry, name)
 
 
 def _is_secret(name: str, entry: Any) -> bool:

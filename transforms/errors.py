@@ -9,6 +9,7 @@
         ├── DataError          a file that is not what it should be, or changed during the run
         ├── LosslessError      a digest did not match: what went out is not what came in
         ├── StoreError         a store refused, or failed again and again
+        │   └── PassingError   a store failed once: what was begun may be done again
         └── WorkerError        a worker process died
 
 Messages are one line: they travel inside Beam's tracebacks and are found there again.
@@ -57,6 +58,10 @@ class StoreError(RunError):
     """A store refused a request, or failed again and again."""
 
 
+class PassingError(StoreError):
+    """A store failed for a reason that may pass; whoever can begin anew does."""
+
+
 class WorkerError(RunError):
     """A worker process died."""
 
@@ -70,6 +75,7 @@ _BY_NAME: dict[str, type[DovetailError]] = {
         DataError,
         LosslessError,
         StoreError,
+        PassingError,
         WorkerError,
     )
 }

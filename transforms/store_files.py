@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.spec import AbstractBufferedFile
 
-from transforms.errors import StoreError
-from transforms.stores import PassingError, request, retry, store_of
+from transforms.errors import PassingError, StoreError
+from transforms.stores import request, retry, store_of
 
 T = TypeVar("T")
 U = TypeVar("U")

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import fsspec
 
-from transforms.errors import DovetailError, StoreError, UsageError
+from transforms.errors import DovetailError, PassingError, StoreError, UsageError
 
 T = TypeVar("T")
 ATTEMPTS = 5
@@ -66,10 +66,6 @@ _CLIENTS = (
     "google",
     "requests",
 )
-
-
-class PassingError(StoreError):
-    """What went wrong may pass: try again."""
 
 
 _lock = threading.RLock()
@@ -132,7 +128,7 @@ def _open_filesystem(protocol: str, url: str) -> Any:
         # listings that are kept would not show what other processes write
         fs = cls(skip_instance_cache=True, use_listings_cache=False, **options)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"--storage_options: {protocol}:// does not take them: {error}") from None
+        raise UsageError(f"{url}: {protocol}:// does not take --storage_options: {error}") from None
     except Exception as error:
         raise UsageError(str(_explain(error, url))) from error
     if "s3" in names:

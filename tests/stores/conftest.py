@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import sys
 import urllib.request
@@ -14,6 +16,9 @@ import pytest
 from tests.pipelines.conftest import _same_process, logs  # noqa: F401
 from tests.pipelines.support import environment
 from transforms import storage
+
+# read when gcsfs is imported: else it asks by gRPC, which the emulator doesn't speak, for a minute
+os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 
 
 class Server:
@@ -34,20 +39,32 @@ class Server:
         return self._get("requests").splitlines()
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.stores.server"],
+@contextlib.contextmanager
+def serve(module: str) -> Iterator[int]:
+    """Run a module that serves and prints its port."""
+    with subprocess.Popen(
+        [sys.executable, "-m", module],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=environment(),
-    )
-    assert process.stdout is not None
-    try:
-        yield Server(int(process.stdout.readline()))
-    finally:
-        process.kill()
-        process.wait()
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    with serve("tests.stores.server") as port:
+        yield Server(port)
+
+
+@pytest.fixture(scope="session")
+def gcs_port() -> Iterator[int]:
+    with serve("tests.stores.gcs_server") as port:
+        yield port
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tests.pipelines.support import cut_otherwise, make_lines, read_tree, run, w
 from tests.stores.conftest import forget_stores
 from tests.stores.faulty import Faults, FaultyStore
 from transforms import storage, store_files, stores
-from transforms.errors import DovetailError, RunError, StoreError, UsageError
+from transforms.errors import DovetailError, PassingError, RunError, StoreError, UsageError
 
 CORPUS = {"a.txt": make_lines(300), "b.txt": make_lines(200, name="q"), "c.txt": b"", "d.txt": b"x"}
 SOME, ALL = 12, 200
@@ -213,7 +213,7 @@ def test_waiting_grows_and_no_attempt_begins_after_a_minute(
 
     def fail(seconds: float) -> None:
         clock[0] += seconds
-        raise stores.PassingError("x")
+        raise PassingError("x")
 
     with pytest.raises(StoreError, match="tried 5 times"):
         stores.retry(lambda: fail(0), "faulty://b/x")

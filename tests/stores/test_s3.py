@@ -26,6 +26,13 @@ TWO = "--direct_num_workers=2"
 ONE = "--direct_num_workers=1"
 
 
+PUT = """
+import sys
+from tests.stores.conftest import put
+put(f"{sys.argv[1]}/in", {sys.argv[2]: b"x"})
+"""
+
+
 def shards(files: dict[str, bytes]) -> dict[str, bytes]:
     """Return the shards of a dataset's files; there must be a manifest, and nothing else."""
     rest = {name for name in files if not name.startswith("data/")}
@@ -194,6 +201,16 @@ def test_a_small_file_is_opened_and_read_with_two_requests(bucket: str, s3: Serv
     s3.forget()
     assert bytes(storage.read_range(f"{bucket}/x", 2, 3)) == b"234"
     assert [line.split() for line in s3.requests()] == [["GET", f"/{bucket[5:]}/x", "bytes=2-4"]]
+
+
+def test_what_another_process_writes_is_seen_at_once(bucket: str) -> None:
+    fs, path = storage.filesystem(f"{bucket}/in")
+    there = []
+    for name in ("a", "b"):
+        done = command(bucket, name, python=("-c", PUT))
+        assert done.returncode == 0, done.stderr.decode()
+        there.append((len(fs.find(path)), fs.exists(f"{path}/b"), len(fs.ls(path))))
+    assert there == [(1, False, 1), (2, True, 2)]
 
 
 # ---- whole or not at all

@@ -9,7 +9,14 @@ from tests.transforms.helpers import run
 from transforms import errors
 
 USAGE = (errors.UsageError, errors.InputError)
-RUN = (errors.RunError, errors.DataError, errors.LosslessError, errors.WorkerError)
+RUN = (
+    errors.RunError,
+    errors.DataError,
+    errors.LosslessError,
+    errors.StoreError,
+    errors.PassingError,
+    errors.WorkerError,
+)
 
 
 def subclasses(cls: type) -> set[type]:
@@ -29,6 +36,8 @@ def test_every_error_of_the_module_is_under_one_root() -> None:
         (errors.DovetailError, errors.RunError),
         (errors.RunError, errors.DataError),
         (errors.RunError, errors.LosslessError),
+        (errors.RunError, errors.StoreError),
+        (errors.StoreError, errors.PassingError),
         (errors.RunError, errors.WorkerError),
     ],
 )

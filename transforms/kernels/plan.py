@@ -19,6 +19,9 @@ LAUNCHER_BASE = 190 * MIB
 """What a launcher takes before it holds any payload: Python, Beam, Arrow, numpy."""
 WORKER_BASE = 150 * MIB
 """What a further worker process takes before it holds any payload, shared pages split."""
+STORE_BASE = 96 * MIB
+"""What each process takes beside that where it uses a store: the client (s3fs 60 MiB), and what is
+read ahead or waits to be sent."""
 LEAST_PAYLOAD = 24 * MIB
 """A worker with less would cut runs too small to be worth their overhead."""
 GOOD_PAYLOAD = 96 * MIB
@@ -46,9 +49,10 @@ class Workers:
         return self.count if self.processes == 0 else self.count // self.processes
 
 
-def base_memory(processes: int) -> int:
+def base_memory(processes: int, *, stores: bool = False) -> int:
     """Return what the processes take before they hold any payload."""
-    return LAUNCHER_BASE + processes * WORKER_BASE
+    store = STORE_BASE if stores else 0
+    return LAUNCHER_BASE + store + processes * (WORKER_BASE + store)
 
 
 def _size(size: int) -> str:
@@ -57,17 +61,17 @@ def _size(size: int) -> str:
     return next((f"{size // n}{unit}" for unit, n in units.items() if size % n == 0), str(size))
 
 
-def share_memory(memory: int, *, count: int, processes: int) -> Workers:
-    """Share ``memory`` (bytes, the whole machine's) among workers.
+def share_memory(memory: int, *, count: int, processes: int, stores: bool = False) -> Workers:
+    """Share ``memory`` (bytes, the whole machine's) among workers, which may use stores.
 
     Raises:
         UsageError: it is too little; says what works.
     """
-    base = base_memory(processes)
+    base = base_memory(processes, stores=stores)
     least = base + count * LEAST_PAYLOAD
     if memory < least:
         need = math.ceil(least / MIB)
-        alone = count > 1 and memory >= base_memory(0) + LEAST_PAYLOAD
+        alone = count > 1 and memory >= base_memory(0, stores=stores) + LEAST_PAYLOAD
         fewer = ", or --direct_num_workers=1 with what was given" if alone else ""
         raise UsageError(
             f"--memory={_size(memory)} is too little for {count} worker"
@@ -77,14 +81,14 @@ def share_memory(memory: int, *, count: int, processes: int) -> Workers:
     return Workers(count, processes, (memory - base) // count)
 
 
-def count_workers(memory: int, *, cores: int, input_bytes: int) -> int:
+def count_workers(memory: int, *, cores: int, input_bytes: int, stores: bool = False) -> int:
     """Return how many worker processes to start where nobody said: one a core, fewer where memory
     is short, none (the launcher works itself) where the input is small or memory for one only.
     """
     if input_bytes <= 64 * MIB:
         return 1
     for count in range(cores, 1, -1):
-        if (memory - base_memory(count)) // count >= GOOD_PAYLOAD:
+        if (memory - base_memory(count, stores=stores)) // count >= GOOD_PAYLOAD:
             return count
     return 1
 

@@ -1,0 +1,256 @@
+"""Google's protocol, memory, hf, and what can't be used: through the same doors."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import _registry
+
+import pipelines.verify
+from tests.pipelines.support import command, make_lines, read_tree, run, write_tree
+from tests.stores.conftest import forget_stores, put, tree
+from transforms import storage
+from transforms.errors import UsageError
+from transforms.listing import list_source
+
+CORPUS = {"a.txt": make_lines(300), "b/c.txt": make_lines(200, name="q")}
+GS = {"gs": {"token": "anon"}}
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> Iterator[None]:
+    forget_stores()
+    yield
+    forget_stores()
+
+
+@pytest.fixture
+def expected(tmp_path: Path) -> dict[str, bytes]:
+    """The shards of the corpus, made on local disks."""
+    write_tree(tmp_path / "in", CORPUS)
+    run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'local'}", "--num_shards=2")
+    return {k: v for k, v in read_tree(tmp_path / "local").items() if k.startswith("data/")}
+
+
+def shards(url: str) -> dict[str, bytes]:
+    return {name: data for name, data in tree(url).items() if name.startswith("data/")}
+
+
+@pytest.fixture
+def gs(gcs_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process, and those it starts, use the emulator."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{gcs_port}")
+    monkeypatch.setenv("DOVETAIL_RETRY_WAIT", "0.01")
+    storage.configure(GS)
+
+
+def test_from_gs_to_gs_with_processes_is_byte_for_byte_from_disk_to_disk(
+    gs: None, expected: dict[str, bytes]
+) -> None:
+    put("gs://bucket/in", CORPUS)
+    flags = "--input=gs://bucket/in", "--output=gs://bucket/out", "--num_shards=2"
+    options = f"--storage_options={json.dumps(GS)}"
+    done = command(*flags, options, "--direct_num_workers=2")
+    assert done.returncode == 0, done.stderr.decode()
+    assert shards("gs://bucket/out") == expected
+    pipelines.verify.run(["gs://bucket/out", options])
+    with pytest.raises(UsageError, match="holds a dataset"):
+        run(*flags, options)
+    run(*flags, options, "--overwrite")
+    assert set(tree("gs://bucket/out")) == {*expected, "manifest.json"}
+    with pytest.raises(UsageError, match="no such bucket"):
+        run(flags[0], "--output=gs://not-there/out", options)
+
+
+def test_a_large_object_goes_up_to_gs_in_parts(gs: None) -> None:
+    data = os.urandom(1 << 20) * 20
+    with storage.open_write("gs://bucket/large/x") as file:
+        storage.write_all(file, data)
+        assert tree("gs://bucket/large") == {}
+    assert storage.read_all("gs://bucket/large/x") == data
+
+
+def test_memory_works_in_one_process(expected: dict[str, bytes]) -> None:
+    put("memory://m/in", CORPUS)
+    flags = "--input=memory://m/in", "--output=memory://m/out", "--num_shards=2"
+    run(*flags, "--temp_location=memory://m/t")
+    assert shards("memory://m/out") == expected
+    assert {name.partition("/")[0] for name in tree("memory://m")} == {"in", "out"}
+
+
+@pytest.mark.parametrize("flag", ["--input", "--output", "--temp_location"])
+def test_memory_is_refused_for_several_processes_which_each_have_their_own(
+    tmp_path: Path, flag: str
+) -> None:
+    put("memory://n/in", CORPUS)
+    write_tree(tmp_path / "in", CORPUS)
+    flags = {"--input": str(tmp_path / "in"), "--output": str(tmp_path / "o")}
+    flags |= {flag: f"memory://n/{'in' if flag == '--input' else 'x'}"}
+    given = [f"{name}={url}" for name, url in flags.items()]
+    with pytest.raises(UsageError, match=rf"{flag}=memory://.*one process.*--direct_num_workers=1"):
+        run(*given, "--direct_num_workers=2")
+    run(*given, "--direct_num_workers=2", "--direct_running_mode=multi_threading")
+
+
+class StandIn(MemoryFileSystem):  # type: ignore[misc]
+    """Stands where Hugging Face's filesystem would: its paths, without the network."""
+
+    protocol = "hf"
+    store: dict[str, Any] = {}  # noqa: RUF012
+    pseudo_dirs = [""]  # noqa: RUF012
+
+
+def test_hf_paths_are_read_like_any(
+    tmp_path: Path, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fsspec.get_filesystem_class("hf").__name__ == "HfFileSystem"
+    monkeypatch.setitem(_registry, "hf", StandIn)
+    put("hf://datasets/somebody/poems/data", CORPUS)
+    found = list_source("s", ["hf://datasets/somebody/poems/data"])
+    assert [file.name for file in found] == list(CORPUS)
+    run(
+        "--input=hf://datasets/somebody/poems/data/**",
+        f"--output={tmp_path / 'o'}",
+        "--num_shards=2",
+    )
+    assert {k: v for k, v in read_tree(tmp_path / "o").items() if k in expected} == expected
+
+
+@pytest.mark.parametrize("protocol", ["hf", "https"])
+@pytest.mark.parametrize("flag", ["--output", "--temp_location"])
+def test_where_one_can_only_read_nothing_is_written(
+    tmp_path: Path, protocol: str, flag: str
+) -> None:
+    write_tree(tmp_path / "in", CORPUS)
+    flags = {"--output": str(tmp_path / "o"), flag: f"{protocol}://datasets/x"}
+    with pytest.raises(UsageError, match=rf"{flag}={protocol}://datasets/x: .*reading only"):
+        run(f"--input={tmp_path / 'in'}", *(f"{name}={url}" for name, url in flags.items()))
+
+
+def test_a_missing_package_is_named_with_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for protocol, extra, module in (("s3", "s3", "s3fs"), ("gs", "gcs", "gcsfs")):
+        monkeypatch.setitem(sys.modules, module, None)
+        for name in ("s3", "s3a", "gs", "gcs"):
+            monkeypatch.delitem(_registry, name, raising=False)
+        with pytest.raises(
+            UsageError, match=rf"--input={protocol}://b/x.*'dovetail-data\[{extra}\]'"
+        ):
+            run(f"--input={protocol}://b/x", f"--output={tmp_path / 'o'}")
+
+
+@pytest.mark.parametrize(
+    ("options", "entry"),
+    [
+        ({"key": "AK"}, "key"),
+        ({"s3": {"secret": "x"}}, "s3.secret"),
+        ({"s3": {"client_kwargs": {"aws_secret_access_key": "x"}}}, "aws_secret_access_key"),
+        ({"s3": {"client_kwargs": {"aws_session_token": "x"}}}, "aws_session_token"),
+        ({"gs": {"token": "/home/me/x.json"}}, "gs.token"),
+        ({"gs": {"token": {"private_key": "x"}}}, "gs.token"),
+        ({"account_key": "x"}, "account_key"),
+        ({"connection_string": "x"}, "connection_string"),
+        ({"sas_token": "x"}, "sas_token"),
+        ({"Password": "x"}, "Password"),
+        ({"credential": "x"}, "credential"),
+        ({"a": [{"b": {"api_key": "x"}}]}, "a.b.api_key"),
+        ({"client_kwargs": {"endpoint_url": "http://me:x@127.0.0.1"}}, "endpoint_url"),
+    ],
+)
+def test_an_option_that_looks_like_a_secret_is_refused_and_not_repeated(
+    tmp_path: Path, options: dict[str, Any], entry: str
+) -> None:
+    hidden = json.dumps(options).replace('"x"', '"hunter2"').replace("me:x@", "me:hunter2@")
+    for words in (
+        ["--input=s3://b/x", f"--output={tmp_path / 'o'}"],
+        [str(tmp_path)],
+    ):
+        python = "pipelines.verify" if len(words) == 1 else "pipelines.shuffle"
+        with pytest.raises(
+            UsageError, match=rf"the entry \S*{entry} looks like.*AWS_ACCESS"
+        ) as caught:
+            sys.modules[python].run([*words, f"--storage_options={hidden}"])
+        assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"anon": True},
+        {"s3": {"anon": True, "endpoint_url": "http://127.0.0.1:1"}, "gs": {"token": "anon"}},
+        {"client_kwargs": {"endpoint_url": "http://127.0.0.1:1", "region_name": "eu-west-1"}},
+        {"s3_additional_kwargs": {"SSEKMSKeyId": "alias/x", "ServerSideEncryption": "aws:kms"}},
+        {"profile": "work", "requester_pays": True, "use_ssl": False},
+        {},
+    ],
+)
+def test_options_that_are_none_are_taken(options: dict[str, Any]) -> None:
+    from pipelines.store_options import parse_storage_options
+
+    assert parse_storage_options(json.dumps(options)) == options
+
+
+@pytest.mark.parametrize(
+    "given", ["", "{", "[]", "3", '"x"', '{"s3": {"anon": true}, "anon": true}']
+)
+def test_options_that_are_no_object_are_refused(tmp_path: Path, given: str) -> None:
+    with pytest.raises(UsageError, match="--storage_options: expected"):
+        run("--input=s3://b/x", f"--output={tmp_path / 'o'}", f"--storage_options={given}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["s3://AKIA:hunter2@b/x", "https://me@host/x", "https://host/x?a=1&X-Amz-Signature=hunter2"],
+)
+@pytest.mark.parametrize("flag", ["--input", "--output", "--temp_location"])
+def test_a_secret_in_a_url_is_refused_and_not_repeated(flag: str, url: str) -> None:
+    flags = {"--input": "x", "--output": "o", flag: url}
+    with pytest.raises(UsageError, match=rf"{flag}=.*secret.*AWS_ACCESS_KEY_ID") as caught:
+        run(*(f"{name}={value}" for name, value in flags.items()))
+    assert "hunter2" not in str(caught.value)
+
+
+def test_options_are_for_their_protocol_alone_or_for_all() -> None:
+    seen = []
+
+    class Kept(MemoryFileSystem):  # type: ignore[misc]
+        protocol = ("kept", "kept2")
+
+        def __init__(self, **options: Any) -> None:
+            seen.append({k: v for k, v in options.items() if k in ("one", "two")})
+            super().__init__(**options)
+
+    for name in Kept.protocol:
+        fsspec.register_implementation(name, Kept, clobber=True)
+    for options, expected in (
+        ({"one": 1}, {"one": 1}),
+        ({"kept": {"one": 1}, "s3": {"two": 2}}, {"one": 1}),
+        ({"kept2": {"two": 2}}, {"two": 2}),
+        ({"s3": {"two": 2}}, {}),
+    ):
+        storage.configure(options)
+        storage.filesystem("kept://b/x")
+        assert seen.pop() == expected
+        storage.configure(None)  # changes nothing
+        storage.filesystem("kept://b/x")
+        assert seen == []
+
+
+def test_work_in_parallel_keeps_its_order_and_its_limit() -> None:
+    begun: list[int] = []
+    taken = storage.in_parallel(lambda i: (begun.append(i), i * i)[1], range(100), limit=4)
+    assert next(taken) == 0
+    assert len(begun) <= 5
+    assert list(taken) == [i * i for i in range(1, 100)]
+    with pytest.raises(ZeroDivisionError):
+        list(storage.in_parallel(lambda i: 1 // i, [1, 0, 1]))
+    assert list(storage.in_parallel(str, [])) == []
