@@ -18,9 +18,9 @@ from transforms.formats import arrow, codecs, lines, parquet
 from transforms.formats.codecs import CODECS, Decoder
 from transforms.formats.detection import EXTENSIONS, FileFormat, Kind, detect
 from transforms.formats.lines import LineFormat
+from transforms.formats.reading import Buffered
 from transforms.formats.tables import TEXT, require_schema
 from transforms.formats.writing import ShardFormat
-from transforms.kernels.rows import carried_schema
 from transforms.listing import SourceFile, extension
 
 _MOST = 1000  # files that are looked at beforehand; the others are when they are read
@@ -140,7 +140,7 @@ def _look(file: SourceFile, recipe: Recipe, *, sample: bool) -> Look:
             raise InputError(
                 f"{file.url}: expected lines, as --header_lines says, got {found.word}"
             )
-        buffered = io.BufferedReader(opened)  # type: ignore[type-var]
+        buffered = Buffered(opened, file.size)
         try:
             if found.kind == "parquet":
                 return _look_at_parquet(buffered, file, found, sample=sample)
@@ -236,8 +236,6 @@ def _common_schema(looks: dict[SourceFile, Look]) -> pa.Schema | None:
     for file, look in looks.items():
         if first is None:
             first = file, look
-            if look.schema is not None:
-                carried_schema(look.schema)  # refuses what can't be carried
         elif look.format.is_rows != first[1].format.is_rows:
             raise InputError(
                 f"{first[0].url} holds {_records_of(first[1])} and {file.url} {_records_of(look)}: "

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from transforms.errors import DataError
 from transforms.formats.found import Found
-from transforms.formats.tables import FAULTS, Recut, require_schema, to_blocks
+from transforms.formats.tables import FAULTS, Recut, check_schema, require_schema, to_blocks
 from transforms.kernels import checks
 from transforms.kernels.digest import Digest
 from transforms.kernels.rows import to_rows
@@ -65,6 +65,7 @@ class Reader:
         file.seek(0)
         try:
             self._arrow = pa.ipc.open_stream(file) if stream else pa.ipc.open_file(file)
+            check_schema(self._arrow.schema, name=name)
         except FAULTS as error:
             raise self._broken("its schema", error) from error
         self.schema: pa.Schema = self._arrow.schema
@@ -106,9 +107,11 @@ class Reader:
         """
         rows = 0
         for number, batch in enumerate(self._batches() if self._mine else ()):
-            if batch.nbytes > self._batch_limit:
+            # not nbytes, which follows offsets that nobody has looked at yet
+            size = batch.get_total_buffer_size()
+            if size > self._batch_limit:
                 raise DataError(
-                    f"{self._name}: record batch {number} has {batch.nbytes} bytes, and the memory "
+                    f"{self._name}: record batch {number} has {size} bytes, and the memory "
                     f"given allows {self._batch_limit}; write it with smaller batches, or give more "
                     "--memory or fewer --direct_num_workers"
                 )

@@ -119,10 +119,10 @@ def _mismatch(name: str, expected: str, found: FileFormat, head: bytes) -> Input
 
 def refuse_rows_inside(head: bytes, *, name: str) -> None:
     """Raise InputError where a compressed stream holds not lines but a file of another kind."""
-    inner = codec_of_head(head)
-    for magic, word in ((_PARQUET + b"\x15", "Parquet"), (_ARROW + b"\0\0", "Arrow IPC")):
-        if head.startswith(magic) or inner is not None:
-            raise InputError(
-                f"{name}: expected compressed lines, but what it holds is {inner.name if inner else word}; "
-                "unpack it first"
-            )
+    codec = codec_of_head(head)
+    word = codec.name if codec else None
+    for magic, kind in ((_PARQUET + b"\x15", "parquet"), (_ARROW + b"\0\0", "arrow")):
+        if head.startswith(magic):
+            word = _WORDS[kind]
+    if word is not None:
+        raise InputError(f"{name}: expected compressed lines, what it holds is {word}; unpack it")

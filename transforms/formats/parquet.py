@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from transforms.errors import DataError
 from transforms.formats.found import Found
-from transforms.formats.tables import FAULTS, Recut, require_schema, to_blocks
+from transforms.formats.tables import FAULTS, Recut, check_schema, require_schema, to_blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.rows import to_rows
 from transforms.kernels.values import row_costs, row_sizes
@@ -30,9 +30,11 @@ def open_file(file: Any, *, name: str) -> pq.ParquetFile:
         DataError: it has none that can be read.
     """
     try:
-        return pq.ParquetFile(
+        parquet = pq.ParquetFile(
             file, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True
         )
+        check_schema(parquet.schema_arrow, name=name)
+        return parquet
     except FAULTS as error:
         raise DataError(
             f"{name}: expected Parquet, its footer can't be read: {_first_line(error)}; fetch or make "

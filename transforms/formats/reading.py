@@ -102,8 +102,7 @@ def open_span(
         "record_limit": options.record_limit,
         "source": source,
     }
-    # pyarrow takes a short read for the end of the file; a buffer reads on
-    buffered = io.BufferedReader(file, _BUFFER)  # type: ignore[type-var]
+    buffered = Buffered(file, size)
     if found.kind == "parquet":
         return parquet.Reader(buffered, start=start, stop=stop, **common)
     return arrow.Reader(
@@ -114,6 +113,23 @@ def open_span(
         batch_limit=options.record_limit,
         **common,
     )
+
+
+class Buffered(io.BufferedReader):
+    """What pyarrow reads a file through.
+
+    pyarrow takes a short read for the end of the file; a buffer reads on. A damaged length must not
+    take memory for more than the file has.
+    """
+
+    def __init__(self, file: io.RawIOBase | BinaryIO, size: int) -> None:
+        super().__init__(file, _BUFFER)  # type: ignore[arg-type]
+        self._size = size
+
+    def read(self, count: int | None = -1, /) -> bytes:
+        """Read ``count`` bytes, fewer at the file's end."""
+        there = max(self._size - self.tell(), 0)
+        return super().read(there if count is None or count < 0 else min(count, there))
 
 
 def first_bytes(file: io.RawIOBase | BinaryIO, count: int, *, name: str, size: int) -> bytes:

@@ -40,6 +40,18 @@ def require_schema(
         )
 
 
+def check_schema(schema: pa.Schema, *, name: str) -> None:
+    """Raise DataError, naming the file, where rows of a schema can't be carried.
+
+    Raises:
+        ValueError: a column's name isn't UTF-8, which is damage.
+    """
+    try:
+        carried_schema(schema)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
+
+
 def to_blocks(
     batch: pa.RecordBatch,
     *,

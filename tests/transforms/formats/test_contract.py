@@ -1,0 +1,102 @@
+"""What holds of every format: what is written is what any library reads, and spans tile a file."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from tests.transforms.formats.samples import (
+    Sample,
+    draws,
+    positions,
+    read,
+    read_plainly,
+    read_table,
+    samples,
+    write,
+    write_plainly,
+)
+from transforms.formats import arrow, parquet
+
+SAMPLES = samples()
+EVERY = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.id)
+ROWS = pytest.mark.parametrize(
+    "sample", [s for s in SAMPLES if s.kind != "lines"], ids=lambda sample: sample.id
+)
+PARQUET = next(s for s in SAMPLES if s.id == "parquet-zstd")
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the files that we write have many row groups and batches."""
+    monkeypatch.setattr(parquet, "_GROUP_ROWS", 30)
+    monkeypatch.setattr(arrow, "_BATCH_ROWS", 30)
+
+
+@EVERY
+def test_the_plain_library_reads_what_is_written(sample: Sample) -> None:
+    assert read_plainly(sample, write(sample, [1, 77])) == sample.records
+
+
+@ROWS
+def test_the_schema_survives_with_all_its_metadata(sample: Sample) -> None:
+    assert sample.table is not None
+    found = read_table(sample, write(sample)).schema
+    # Parquet itself calls the elements of lists "element", whatever they were called
+    keeps = read_table(sample, write_plainly(sample)).schema
+    assert found.equals(keeps, check_metadata=True), found
+    if sample.kind != "parquet":
+        assert found.equals(sample.table.schema, check_metadata=True), found
+
+
+@EVERY
+def test_a_file_depends_on_the_records_not_on_the_blocks_they_came_in(
+    sample: Sample, small: None
+) -> None:
+    draw = draws(sample.id)
+    count = len(sample.records)
+    whole = write(sample)
+    cuts = draw.choices(range(count + 1), k=9)
+    assert write(sample, cuts) == whole, cuts
+    assert write(sample, range(0, count, 3)) == whole
+
+
+@EVERY
+@pytest.mark.parametrize("by", ["us", "the plain library"])
+def test_spans_of_any_size_give_each_record_once_from_its_place(
+    sample: Sample, by: str, small: None
+) -> None:
+    data = write(sample) if by == "us" else write_plainly(sample, batch_rows=50)
+    expected = list(zip(positions(sample, sample.records), sample.records, strict=True))
+    draw = draws(sample.id)
+    for cuts in ([], range(0, len(data), len(data) // 9), draw.choices(range(len(data) + 1), k=6)):
+        edges = sorted({0, *cuts, len(data)})
+        chunk = draw.choice([100, 3000, 1 << 20])
+        spans = [read(sample, data, a, b, chunk_bytes=chunk) for a, b in pairwise(edges)]
+        assert sorted(
+            (pair for span in spans for pair in span.found), key=lambda pair: pair[0]
+        ) == (expected), edges
+        assert {span.whole for span in spans} - {None} == {sum(span.covered for span in spans)}
+
+
+@EVERY
+@pytest.mark.parametrize("by", ["us", "the plain library"])
+def test_a_file_without_records_is_a_file(sample: Sample, by: str) -> None:
+    empty = sample.head(0)
+    data = write(empty) if by == "us" else write_plainly(empty)
+    assert read_plainly(empty, data) == []
+    found = read(empty, data)
+    assert (found.found, found.covered, found.whole) == ([], 0, 0)
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 5000, 1 << 20])
+@pytest.mark.parametrize("group_rows", [1, 7, 10_000])
+def test_rows_are_the_same_whatever_the_row_groups(group_rows: int, chunk_bytes: int) -> None:
+    data = write_plainly(PARQUET, batch_rows=group_rows)
+    found = read(PARQUET, data, chunk_bytes=chunk_bytes)
+    assert found.found == list(enumerate(PARQUET.records))
+    # a row of the sample takes at most some 200 bytes
+    assert found.largest <= chunk_bytes + 1000
+    if chunk_bytes < 1 << 20:
+        assert found.largest < 1 << 15

@@ -1,0 +1,87 @@
+"""Files that are cut or have a flipped bit: an error or the right records, and never a crash.
+
+`python -m tests.transforms.formats.damage` does the work, in one process for all formats.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+
+import tests
+from tests.transforms.formats import damage
+from tests.transforms.formats.samples import samples, write
+
+IDS = [sample.id for sample in samples()]
+CHECKED = [name for name in IDS if not name.startswith("arrow") and name != "lines-none"]
+"""What carries checksums where we write it."""
+
+Outcomes = dict[str, list[tuple[str, int, str]]]
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> Outcomes:
+    """Return (damage, place, outcome) of every damaged file."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.transforms.formats.damage"],
+        cwd=Path(tests.__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("[")]
+    assert done.returncode == 0, f"ended by {done.returncode} after {lines[-1:]}: {done.stderr}"
+    found: Outcomes = defaultdict(list)
+    for line in lines:
+        file, kind, place, outcome = json.loads(line)
+        if outcome != damage.READING:
+            found[file].append((kind, place, outcome))
+    return found
+
+
+@pytest.mark.parametrize("by", ["ours", "plain"])
+@pytest.mark.parametrize("name", IDS)
+def test_a_truncated_file_is_always_an_error(outcomes: Outcomes, name: str, by: str) -> None:
+    mine = [(place, said) for kind, place, said in outcomes[f"{name}, {by}"] if kind == "cut"]
+    assert len(mine) == damage.CUTS
+    if name == "lines-none":  # where nothing can tell
+        assert {said for _, said in mine} == {"wrong"}
+    else:
+        assert [pair for pair in mine if pair[1] != "error"] == []
+
+
+@pytest.mark.parametrize("by", ["ours", "plain"])
+@pytest.mark.parametrize("name", IDS)
+def test_a_flipped_bit_gives_an_error_of_ours_or_records(
+    outcomes: Outcomes, name: str, by: str
+) -> None:
+    mine = [(place, said) for kind, place, said in outcomes[f"{name}, {by}"] if kind == "flip"]
+    assert len(mine) == damage.FLIPS
+    print(f"{name}, {by}: {dict(Counter(said for _, said in mine))}")
+    assert [pair for pair in mine if pair[1] not in ("error", "right", "wrong")] == []
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_no_flipped_bit_goes_unnoticed_in_what_we_write_with_checksums(
+    outcomes: Outcomes, name: str
+) -> None:
+    (sample,) = (sample for sample in samples() if sample.id == name)
+    data = write(sample.head(damage.RECORDS))
+    end = len(data)
+    if sample.kind == "parquet":  # whose footer has no checksum
+        end -= 8 + int.from_bytes(data[-8:-4], "little")
+    mine = [(place, said) for kind, place, said in outcomes[f"{name}, ours"] if kind == "flip"]
+    wrong = [place for place, said in mine if said == "wrong"]
+    assert [place for place in wrong if place < end] == []
+
+
+@pytest.mark.parametrize("name", ["lines-none", "arrow-none", "parquet-none"])
+def test_the_damage_is_damage(outcomes: Outcomes, name: str) -> None:
+    """Where there are no checksums, some of it must go unnoticed, or nothing was tested."""
+    assert "wrong" in {said for kind, _, said in outcomes[f"{name}, plain"] if kind == "flip"}

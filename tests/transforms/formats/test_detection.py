@@ -1,0 +1,137 @@
+"""What a file is: by its bytes, with its name as a hint; where the two differ, nobody guesses."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from itertools import product
+
+import pytest
+
+from tests.transforms.formats.samples import PACK, SUFFIX, Sample, read, samples, write_plainly
+from transforms.errors import DataError, InputError
+from transforms.formats.detection import FileFormat, detect
+
+SAMPLES = {sample.id: sample for sample in samples()}
+DATA = {name: write_plainly(sample.head(20)) for name, sample in SAMPLES.items()}
+NAMES = {
+    **{f"lines-{codec}": f"d/x.txt{suffix}" for codec, suffix in SUFFIX.items()},
+    "parquet-zstd": "d/x.parquet",
+    "arrow-none": "d/x.arrow",
+    "arrow_stream-none": "d/x.arrows",
+}
+TEXT = Sample("lines", "none", [], None)
+
+
+def found(data: bytes, name: str) -> FileFormat:
+    return detect(io.BytesIO(data), name=name, size=len(data))
+
+
+@pytest.mark.parametrize("name", DATA)
+@pytest.mark.parametrize("call", ["x", "x.bin", "d.parquet/x", "odd.name-1"])
+def test_a_name_that_says_nothing_leaves_it_to_the_content(name: str, call: str) -> None:
+    sample = SAMPLES[name]
+    fits = found(DATA[name], call)
+    assert fits.kind == sample.kind
+    codec = sample.compression if sample.kind == "lines" else "none"
+    assert (fits.codec.name if fits.codec else "none") == codec
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("change", [str, str.upper])
+def test_a_name_that_fits_is_accepted_in_any_case(name: str, change: type[str]) -> None:
+    assert found(DATA[name], change(NAMES[name])).kind == SAMPLES[name].kind
+
+
+ARROWS = {"arrow-none", "arrow_stream-none"}  # one kind of name for both
+
+
+@pytest.mark.parametrize(
+    ("content", "called"),
+    [
+        (content, called)
+        for content, called in product(NAMES, NAMES)
+        if content != called and {content, called} != ARROWS
+    ],
+)
+def test_a_name_that_says_otherwise_is_an_error_that_names_file_and_byte(
+    content: str, called: str
+) -> None:
+    with pytest.raises(InputError, match=r"byte 0") as caught:
+        found(DATA[content], NAMES[called])
+    assert str(caught.value).startswith(f"{NAMES[called]}: expected ")
+
+
+@pytest.mark.parametrize("name", ["x.gz", "x.txt.zst", "x.parquet", "x.arrow", "x.bz2"])
+def test_an_empty_file_is_nothing_but_lines(name: str) -> None:
+    with pytest.raises(InputError, match=f"^{name}: expected .*empty.*byte 0"):
+        found(b"", name)
+    assert found(b"", "x.txt") == found(b"", "x") == FileFormat("lines")
+
+
+@pytest.mark.parametrize("name", ["x", "x.txt", "x.jsonl"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"PAR1 is how Parquet begins\n",
+        b"PAR1\nPAR1",
+        b"BZh91 is a password\n",
+        b"BZh",
+        b"ARROW1 is a name\n",
+        b"\x1f\x8b",
+        b"FEA",
+        b"\xff\xff\xff\xff\n",
+        b"\xef\xbb\xbf{}\n",
+        b"\x28\xb5\x2f",
+    ],
+)
+def test_lines_may_begin_with_anything_that_is_no_whole_magic(text: bytes, name: str) -> None:
+    assert found(text, name) == FileFormat("lines")
+    sample = TEXT._replace(records=text.rstrip(b"\n").split(b"\n"))
+    options = {"start": 0, "stop": len(text)}
+    assert [line for _, line in read(sample, text, **options).found] == sample.records
+
+
+@pytest.mark.parametrize("cut", [1, 3, 4, 100])
+def test_parquet_without_its_end_is_truncated_whatever_its_name(cut: int) -> None:
+    data = DATA["parquet-zstd"][:-cut]
+    for name in ("x", "x.parquet", "x.bin"):
+        with pytest.raises(InputError, match=f"^{name}: .*byte"):
+            found(data, name)
+
+
+@pytest.mark.parametrize("codec", [codec for codec in PACK if codec != "none"])
+@pytest.mark.parametrize("inner", ["parquet-zstd", "arrow-none", "lines-gzip"])
+def test_what_is_packed_twice_is_refused(codec: str, inner: str) -> None:
+    data = PACK[codec](DATA[inner])
+    sample = SAMPLES[f"lines-{codec}"]
+    word = {"p": "Parquet", "a": "Arrow IPC", "l": "gzip"}[inner[0]]
+    with pytest.raises((InputError, DataError), match=rf"some/file.*{word}.*unpack"):
+        read(sample, data)
+
+
+@pytest.mark.parametrize(
+    ("head", "word"), [(b"PARE", "encrypted Parquet"), (b"FEA1", "Feather, version 1")]
+)
+def test_kinds_that_are_not_read_are_refused_by_name(head: bytes, word: str) -> None:
+    data = head + bytes(30) + head
+    for name in ("x", "x.parquet", "x.feather"):
+        with pytest.raises(InputError, match=word):
+            found(data, name)
+    assert found(data, "x.txt") == FileFormat("lines")
+
+
+@pytest.mark.parametrize(
+    ("tail", "fine"), [(bytes(512), True), (b"\0\0more", False), (b"x", False)]
+)
+def test_after_a_gzip_member_come_zeros_or_another_member_or_an_error(
+    tail: bytes, fine: bool
+) -> None:
+    lines = [b"one", b"two"]
+    sample = Sample("lines", "gzip", lines, None)
+    data = gzip.compress(b"one\ntwo\n") + tail
+    if fine:
+        assert [line for _, line in read(sample, data).found] == lines
+    else:
+        with pytest.raises(DataError, match=r"some/file\.txt\.gz: .* byte \d+"):
+            read(sample, data)
