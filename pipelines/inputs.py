@@ -114,7 +114,11 @@ def look_into(files: list[SourceFile], recipe: Recipe) -> Contents:
     """
     chosen = files[:: -(-len(files) // _MOST)] if files else []
     sampled = set(chosen[:: -(-len(chosen) // _SAMPLES)]) if chosen else set()
-    looks = {file: _look(file, recipe, sample=file in sampled) for file in chosen}
+    local = all(storage.is_local(file.url) for file in chosen)
+    found = storage.in_parallel(
+        lambda file: _look(file, recipe, sample=file in sampled), chosen, limit=1 if local else 16
+    )
+    looks = dict(zip(chosen, found, strict=True))
     schema = _common_schema(looks)
     header = _common_header(looks, recipe)
     line_format = LineFormat(

@@ -1,0 +1,103 @@
+"""``--plan``: what a run would read, write and need, printed, and nothing touched."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import pipelines.preflight
+import pipelines.shuffle
+from tests.pipelines.support import make_lines, read_tree, write_tree
+
+
+def plan(*flags: object) -> int:
+    return pipelines.shuffle.main([*map(str, flags), "--plan"])
+
+
+def test_a_plan_names_sources_shards_buckets_memory_and_room(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = make_lines(2000)
+    write_tree(tmp_path / "in", {"web/a.txt": data, "books/b.txt.gz": gzip.compress(data)})
+    pq.write_table(pa.table({"n": range(77)}), tmp_path / "in" / "x.parquet")
+    before = read_tree(tmp_path)
+    spill = tmp_path / "spill"
+    code = plan(
+        f"--input=web={tmp_path}/in/web",
+        f"--input=books={tmp_path}/in/books",
+        f"--output={tmp_path}/out",
+        f"--temp_location={spill}",
+        "--num_shards=3",
+        "--memory=1GiB",
+    )
+    out = capsys.readouterr().out
+    assert code == 0
+    assert read_tree(tmp_path) == before
+    rows = {line.split()[0]: line.split() for line in out.splitlines()}
+    assert rows["web"][1] == rows["books"][1] == "1"
+    assert rows["all"][1] == "2"
+    assert rows["web"][-2:] == rows["books"][-2:] == [f"{len(data) / 1000:.2f}", "kB"] or (
+        rows["books"][-2].startswith("~")  # of what is compressed it is an estimate
+    )
+    estimate = int(rows["web"][4].removeprefix("~").replace(",", ""))
+    assert 1900 <= estimate <= 2100
+    assert "3 shards" in out
+    assert "data/train-00000-of-00003.txt" in out
+    assert "1024 MiB" in out
+    assert "buckets" in out
+    assert f"--temp_location={spill}" in out
+    assert "free" in out
+
+
+def test_the_rows_of_parquet_are_counted_exactly(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pq.write_table(pa.table({"n": range(77)}), tmp_path / "x.parquet")
+    assert plan(f"--input={tmp_path / 'x.parquet'}", f"--output={tmp_path / 'o'}") == 0
+    line = capsys.readouterr().out.splitlines()[1]
+    assert " 77 " in line
+    assert "~77" not in line
+
+
+def test_what_does_not_fit_is_said_and_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tree(tmp_path / "in", {"a.txt": make_lines(2000)})
+    flags = [f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}"]
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(
+        pipelines.preflight.shutil, "disk_usage", lambda path: usage._replace(free=1000)
+    )
+    assert plan(*flags) == 2
+    captured = capsys.readouterr()
+    assert "DOES NOT FIT" in captured.out
+    assert "are free" in captured.err
+    assert pipelines.shuffle.main(flags) == 2
+    assert not (tmp_path / "o").exists()
+
+
+def test_compressed_spill_files_are_planned_smaller_and_change_no_byte(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tree(tmp_path / "in", {"a.txt": make_lines(3000)})
+    shards = []
+    for compression in ("none", "lz4", "zstd"):
+        out = tmp_path / compression
+        flags = [f"--input={tmp_path / 'in'}", f"--output={out}", "--num_shards=2"]
+        for workers in (1, 2):
+            more = [f"--spill_compression={compression}", f"--direct_num_workers={workers}"]
+            assert pipelines.shuffle.main([*flags, *more, "--overwrite"]) == 0
+            shards.append([p.read_bytes() for p in sorted((out / "data").iterdir())])
+    assert all(found == shards[0] for found in shards)
+
+
+def test_a_plan_of_standard_input_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plan("--input=-", f"--output={tmp_path / 'o'}") == 2
+    assert "standard input" in capsys.readouterr().err
