@@ -51,17 +51,22 @@ def compression_of(parquet: pq.ParquetFile) -> str | None:
     return {"uncompressed": "none", "lz4_raw": "lz4"}.get(found, found)
 
 
-def mean_bytes(parquet: pq.ParquetFile, *, rows: int) -> float | None:
-    """Return the mean logical bytes of the first rows, None where there are none.
+def mean_bytes(parquet: pq.ParquetFile, *, rows: int, name: str) -> float | None:
+    """Return the mean logical bytes of the first row group's first rows, None where there are none.
 
     Raises:
         DataError: they can't be read.
     """
     try:
-        probe = next(parquet.iter_batches(batch_size=rows, use_threads=False), None)
+        groups = [0][: parquet.num_row_groups]  # Arrow can't join nested dictionaries of several
+        batches = parquet.iter_batches(batch_size=rows, row_groups=groups, use_threads=False)
+        probe = next(batches, None)
         return float(row_sizes(to_rows(probe)).mean()) if probe is not None and len(probe) else None
     except FAULTS as error:
-        raise DataError(f"its first rows can't be read: {_first_line(error)}") from error
+        raise DataError(
+            f"{name}: row group 0 can't be read from row 0 on: {_first_line(error)}; fetch or make "
+            "the file again"
+        ) from error
 
 
 class Reader:
