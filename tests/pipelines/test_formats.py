@@ -168,10 +168,7 @@ def test_every_row_of_every_file_comes_out_with_its_schema(tmp_path: Path, kind:
         save(tmp_path / f"in/{i}.{EXTENSIONS[kind]}", ROWS, kind, compression=compression)
     found = load(shuffled(tmp_path, "--num_shards=3"), kind)
     assert counted(found) == counted(pa.concat_tables([ROWS] * len(INSIDE[kind])))
-    if kind == "parquet":
-        expected = pq.read_table(tmp_path / "in/0.parquet").schema
-    else:
-        expected = ROWS.schema
+    expected = pq.read_table(tmp_path / "in/0.parquet").schema if kind == "parquet" else ROWS.schema
     assert found.schema.equals(expected, check_metadata=True)
     ids = found["id"].to_pylist()
     assert ids != sorted(ids)
