@@ -203,7 +203,9 @@ def _look_at_parquet(opened: Any, file: SourceFile, found: FileFormat, *, sample
         compression=parquet.compression_of(opened_parquet) or "zstd",
         schema=opened_parquet.schema_arrow,
         records=opened_parquet.metadata.num_rows,
-        record_bytes=parquet.mean_bytes(opened_parquet, rows=_SAMPLE_ROWS) if sample else None,
+        record_bytes=parquet.mean_bytes(opened_parquet, rows=_SAMPLE_ROWS, name=file.url)
+        if sample
+        else None,
     )
 
 

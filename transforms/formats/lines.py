@@ -158,6 +158,7 @@ class Reader:
                 f"{self._name}: expected the header of the other files, {header[:80]!r}, got "
                 f"{found[: len(header)][:80]!r} at byte 0; shuffle such files separately"
             )
+        self._file.seek(0)  # a compressed file can't go back to the header's end
         self._beside += len(header)
 
 

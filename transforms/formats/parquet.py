@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyarrow.types as pt
 
 from transforms.errors import DataError
 from transforms.formats.found import Found
@@ -21,6 +22,8 @@ _GROUP_BYTES, _GROUP_ROWS = 16 << 20, 1 << 20  # of a row group that we write
 _PROBE = 64  # rows that are read to learn how large rows are
 _MOST_ROWS = 1 << 16  # that are read at a time
 _BUFFER = 1 << 20  # of a column's pages that are read at a time
+_DICTIONARY = 2 << 20  # bytes of a column's dictionary: most writers give it up at 1 MiB
+_INDEX = 16  # bytes that a value takes beside it, where it is likely an index
 
 
 def open_file(file: Any, *, name: str) -> pq.ParquetFile:
@@ -30,9 +33,7 @@ def open_file(file: Any, *, name: str) -> pq.ParquetFile:
         DataError: it has none that can be read.
     """
     try:
-        parquet = pq.ParquetFile(
-            file, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True
-        )
+        parquet = _open(file)
         check_schema(parquet.schema_arrow, name=name)
         return parquet
     except FAULTS as error:
@@ -40,6 +41,30 @@ def open_file(file: Any, *, name: str) -> pq.ParquetFile:
             f"{name}: expected Parquet, its footer can't be read: {_first_line(error)}; fetch or make "
             "the file again"
         ) from error
+
+
+def _open(file: Any, **options: Any) -> pq.ParquetFile:
+    return pq.ParquetFile(
+        file, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True, **options
+    )
+
+
+def _repeated(metadata: Any) -> list[str]:
+    """Return the columns whose strings are likely few and repeated, and may be large.
+
+    A file says nothing of how large they get when decoded. Nested ones are left out: Arrow fails
+    where their dictionary is given up inside a row group.
+    """
+    found = set()
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for i in range(group.num_columns):
+            column = group.column(i)
+            flat = "." not in column.path_in_schema and column.physical_type == "BYTE_ARRAY"
+            few = column.total_uncompressed_size < _DICTIONARY + _INDEX * column.num_values
+            if flat and few and column.has_dictionary_page:
+                found.add(column.path_in_schema)
+    return sorted(found)
 
 
 def compression_of(parquet: pq.ParquetFile) -> str | None:
@@ -51,17 +76,22 @@ def compression_of(parquet: pq.ParquetFile) -> str | None:
     return {"uncompressed": "none", "lz4_raw": "lz4"}.get(found, found)
 
 
-def mean_bytes(parquet: pq.ParquetFile, *, rows: int) -> float | None:
-    """Return the mean logical bytes of the first rows, None where there are none.
+def mean_bytes(parquet: pq.ParquetFile, *, rows: int, name: str) -> float | None:
+    """Return the mean logical bytes of the first row group's first rows, None where there are none.
 
     Raises:
         DataError: they can't be read.
     """
     try:
-        probe = next(parquet.iter_batches(batch_size=rows, use_threads=False), None)
+        groups = [0][: parquet.num_row_groups]  # Arrow can't join nested dictionaries of several
+        batches = parquet.iter_batches(batch_size=rows, row_groups=groups, use_threads=False)
+        probe = next(batches, None)
         return float(row_sizes(to_rows(probe)).mean()) if probe is not None and len(probe) else None
     except FAULTS as error:
-        raise DataError(f"its first rows can't be read: {_first_line(error)}") from error
+        raise DataError(
+            f"{name}: row group 0 can't be read from row 0 on: {_first_line(error)}; fetch or make "
+            "the file again"
+        ) from error
 
 
 class Reader:
@@ -100,6 +130,8 @@ class Reader:
         self.consumed = 0
         if schema is not None:
             require_schema(self._parquet.schema_arrow, schema, name=name)
+        if repeated := _repeated(self._parquet.metadata):
+            self._parquet = _open(file, metadata=self._parquet.metadata, read_dictionary=repeated)
 
     def covered(self, digest: Digest) -> int:
         """Return how much of ``whole`` the records with this digest are."""
@@ -148,16 +180,20 @@ class Reader:
             )
 
     def _rows_at_once(self, number: int, group: Any) -> int:
-        """Choose how many rows to read at a time: dictionaries make rows larger than they look."""
-        probe = next(
-            self._parquet.iter_batches(batch_size=_PROBE, row_groups=[number], use_threads=False),
-            None,
+        """Choose how many rows to read at a time: encodings make rows larger than they look."""
+        values = sum(group.column(i).num_values for i in range(group.num_columns))
+        mean = max(group.total_byte_size, 8 * values) // max(group.num_rows, 1)
+        rows = int(np.clip(self._chunk_bytes // max(mean, 1), 1, _PROBE))
+        batches = self._parquet.iter_batches(
+            batch_size=rows, row_groups=[number], use_threads=False
         )
+        probe = next(batches, None)
         if probe is None or not len(probe):
             return _PROBE
-        seen = int(row_costs(to_rows(probe)).max())
-        mean = max(seen, group.total_byte_size // max(group.num_rows, 1), 1)
-        return int(np.clip(self._chunk_bytes // mean, 1, _MOST_ROWS))
+        # dictionaries are decoded in steps, later
+        plain = [i for i, field in enumerate(probe.schema) if not pt.is_dictionary(field.type)]
+        seen = int(row_costs(to_rows(probe.select(plain))).max()) if plain else 0
+        return int(np.clip(self._chunk_bytes // max(mean, seen, 1), 1, _MOST_ROWS))
 
 
 def _offset(group: Any) -> int:

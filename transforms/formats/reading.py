@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -115,7 +116,7 @@ def open_span(
     )
 
 
-class Buffered(io.BufferedReader):
+class Buffered(io.RawIOBase):
     """What pyarrow reads a file through.
 
     pyarrow takes a short read for the end of the file; a buffer reads on. A damaged length must not
@@ -123,13 +124,35 @@ class Buffered(io.BufferedReader):
     """
 
     def __init__(self, file: io.RawIOBase | BinaryIO, size: int) -> None:
-        super().__init__(file, _BUFFER)  # type: ignore[arg-type]
+        super().__init__()
+        self._buffer = io.BufferedReader(file, _BUFFER)  # type: ignore[type-var]
         self._size = size
+
+    def close(self) -> None:
+        """Let go of the file, which its opener closes."""
+        if not self.closed:
+            with contextlib.suppress(ValueError):  # closed already
+                self._buffer.detach()
+            super().close()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        """Return the place in the file."""
+        return self._buffer.tell()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go to another place."""
+        return self._buffer.seek(offset, whence)
 
     def read(self, count: int | None = -1, /) -> bytes:
         """Read ``count`` bytes, fewer at the file's end."""
         there = max(self._size - self.tell(), 0)
-        return super().read(there if count is None or count < 0 else min(count, there))
+        return self._buffer.read(there if count is None or count < 0 else min(count, there))
 
 
 def first_bytes(file: io.RawIOBase | BinaryIO, count: int, *, name: str, size: int) -> bytes:

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from transforms.errors import DataError
 from transforms.formats.found import Found
 from transforms.kernels import blocks, checks
-from transforms.kernels.digest import Digest
+from transforms.kernels.digest import I64, Digest
+from transforms.kernels.repeats import repeat_costs
 from transforms.kernels.rows import (
     Dictionaries,
     carried_schema,
@@ -76,7 +77,28 @@ def to_blocks(
         pa.ArrowInvalid: the batch's buffers don't fit together.
     """
     bad = checks.bad_rows(batch)
-    found = to_rows(batch)
+    for begin, end in _cuts(repeat_costs(batch), chunk_bytes):
+        yield from _to_blocks(
+            to_rows(batch.slice(begin, end - begin)),
+            {row - begin: why for row, why in bad.items() if begin <= row < end},
+            first=first + begin,
+            chunk_bytes=chunk_bytes,
+            record_limit=record_limit,
+            name=name,
+            source=source,
+        )
+
+
+def _to_blocks(
+    found: pa.StructArray,
+    bad: dict[int, str],
+    *,
+    first: int,
+    chunk_bytes: int,
+    record_limit: int,
+    name: str,
+    source: int | None,
+) -> Iterator[Found]:
     costs = row_costs(found)
     if len(costs) and costs.max() > record_limit:
         row = int(costs.argmax())
@@ -84,11 +106,7 @@ def to_blocks(
             f"{name}: row {first + row} takes {costs[row]} bytes, and the memory given allows "
             f"{record_limit} a record; give more --memory or fewer --direct_num_workers"
         )
-    ends = np.cumsum(costs)
-    begin, spent = 0, 0
-    while begin < len(found):
-        end = int(np.searchsorted(ends, spent + chunk_bytes, side="right"))
-        end = min(max(end, begin + 1), begin + _MOST_ROWS)
+    for begin, end in _cuts(costs, chunk_bytes):
         block = blocks.from_rows(
             found.slice(begin, end - begin),
             positions=np.arange(first + begin, first + end, dtype=np.uint64),
@@ -96,6 +114,16 @@ def to_blocks(
         )
         mine = {row - begin: why for row, why in bad.items() if begin <= row < end}
         yield Found.sort_out(block, mine)
+
+
+def _cuts(costs: I64, limit: int) -> Iterator[tuple[int, int]]:
+    """Yield [begin, end) of stretches that cost ``limit`` at most, or are of one row."""
+    ends = np.cumsum(costs)
+    begin, spent = 0, 0
+    while begin < len(costs):
+        end = int(np.searchsorted(ends, spent + limit, side="right"))
+        end = min(max(end, begin + 1), begin + _MOST_ROWS)
+        yield begin, end
         begin, spent = end, int(ends[end - 1])
 
 

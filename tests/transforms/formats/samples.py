@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from transforms.formats.reading import ReadOptions, open_span
+from transforms.formats.reading import Reader, ReadOptions, open_span
 from transforms.formats.writing import ShardFormat, open_writer
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
@@ -227,6 +227,20 @@ class Span(NamedTuple):
     largest: int
 
 
+def open_reader(
+    sample: Sample, data: bytes, start: int = 0, stop: int | None = None, **options: Any
+) -> Reader:
+    """Open a span with our reader."""
+    return open_span(
+        io.BytesIO(data),
+        name=sample.name,
+        size=len(data),
+        start=start,
+        stop=len(data) if stop is None else stop,
+        options=ReadOptions(rows=sample.kind != "lines", **options),
+    )
+
+
 def read(
     sample: Sample,
     data: bytes,
@@ -235,14 +249,7 @@ def read(
     **options: Any,
 ) -> Span:
     """Read a span with our reader."""
-    reader = open_span(
-        io.BytesIO(data),
-        name=sample.name,
-        size=len(data),
-        start=start,
-        stop=len(data) if stop is None else stop,
-        options=ReadOptions(rows=sample.kind != "lines", **options),
-    )
+    reader = open_reader(sample, data, start, stop, **options)
     found: list[tuple[int, Any]] = []
     digest, largest = Digest(), 0
     for block, bad, reasons in reader:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pyarrow as pa
 import pytest
 
 from tests.transforms.formats.samples import (
     Sample,
     draws,
+    open_reader,
     positions,
     read,
     read_plainly,
@@ -18,6 +20,7 @@ from tests.transforms.formats.samples import (
     write_plainly,
 )
 from transforms.formats import arrow, parquet
+from transforms.kernels import blocks
 
 SAMPLES = samples()
 EVERY = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.id)
@@ -100,3 +103,48 @@ def test_rows_are_the_same_whatever_the_row_groups(group_rows: int, chunk_bytes:
     assert found.largest <= chunk_bytes + 1000
     if chunk_bytes < 1 << 20:
         assert found.largest < 1 << 15
+
+
+_POOLS: list[pa.MemoryPool] = []  # arrays made from a pool must not outlive it
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow", "arrow_stream"])
+@pytest.mark.parametrize("first", ["small", "large"])
+def test_rows_that_repeat_large_values_take_no_more_memory_than_others(
+    kind: str, first: str
+) -> None:
+    """100 MB of text, of which the file has 200 kB: four values, and small ones before or after."""
+    count, chunk = 2000, 1 << 20
+    large = [letter * 50_000 for letter in "abcd"]
+    values = [f"s{i}" for i in range(4)] + large
+    places = [i % 4 for i in range(count)] + [4 + i % 4 for i in range(count)]
+    if first == "large":
+        places.reverse()
+    text = pa.DictionaryArray.from_arrays(pa.array(places, pa.int32()), pa.array(values))
+    table = pa.table({"text": text, "n": range(2 * count), "deep": [[{"a": "x"}]] * (2 * count)})
+    if kind == "parquet":
+        table = table.set_column(0, "text", text.cast(pa.string()))
+    sample = Sample(kind, "none", [], table)
+    data = write_plainly(sample, batch_rows=2 * count)
+    assert len(data) < 1 << 20
+    del table, text
+    before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    _POOLS.append(pool)
+    pa.set_memory_pool(pool)
+    seen, largest = 0, 0
+    try:
+        for block, _, _ in open_reader(sample, data, chunk_bytes=chunk):
+            found = block.column("record").field("text")
+            assert found[0].as_py() == values[places[seen]]
+            seen, largest = seen + len(block), max(largest, blocks.payload_bytes(block))
+    finally:
+        pa.set_memory_pool(before)
+    assert seen == 2 * count
+    assert largest <= chunk + 51_000
+    assert pool.max_memory() < 12 * chunk
+
+
+def test_a_dictionary_may_be_given_up_inside_a_row_group() -> None:
+    limits = {"dictionary_pagesize_limit": 60, "write_batch_size": 7, "data_page_size": 200}
+    data = write_plainly(PARQUET, batch_rows=1000, **limits)
+    assert read(PARQUET, data, chunk_bytes=3000).found == list(enumerate(PARQUET.records))
