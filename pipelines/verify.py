@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import sys
@@ -23,7 +22,7 @@ from transforms import layout, storage
 from transforms.errors import DataError, InputError, LosslessError, UsageError
 from transforms.formats import parquet
 from transforms.formats.lines import LineFormat
-from transforms.formats.reading import ReadOptions, first_bytes, open_span
+from transforms.formats.reading import Buffered, ReadOptions, first_bytes, open_span
 from transforms.formats.tables import text_digest
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
@@ -242,7 +241,9 @@ def _check_quarantine(manifest: Manifest, folder: str) -> list[str]:
         url = storage.join(folder, entry.path)
         try:
             with storage.open_read(url) as file:
-                found = parquet.open_file(io.BufferedReader(file), name=entry.path).metadata
+                size = file.seek(0, os.SEEK_END)
+                with Buffered(file, size) as buffered:
+                    found = parquet.open_file(buffered, name=entry.path).metadata
         except (OSError, DataError) as error:
             problems.append(f"{entry.path}: can't be read: {error}")
             continue

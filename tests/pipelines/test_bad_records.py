@@ -39,7 +39,9 @@ def digest_of(records: list[bytes]) -> str:
 
 def test_by_default_the_first_one_ends_the_run_and_is_named(tmp_path: Path) -> None:
     folder, places = corpus(tmp_path / "in")
-    with pytest.raises(DataError, match=rf"b\.jsonl: the line at byte {min(places)} is a bad record"):
+    with pytest.raises(
+        DataError, match=rf"b\.jsonl: the line at byte {min(places)} is a bad record"
+    ):
         run(f"--input={folder}", f"--output={tmp_path / 'o'}", "--check=json")
     assert not (tmp_path / "o").exists()
 
@@ -87,7 +89,9 @@ def test_rows_whose_text_is_not_utf8_are_bad_ones(tmp_path: Path) -> None:
     text = pa.Array.from_buffers(pa.string(), 3, binary.buffers())  # unchecked
     pq.write_table(pa.table({"n": [1, 2, 3], "text": text}), tmp_path / "in" / "x.parquet")
     flags = [f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}"]
-    with pytest.raises(DataError, match=r"x\.parquet: row 1 is a bad record: column text: not UTF-8"):
+    with pytest.raises(
+        DataError, match=r"x\.parquet: row 1 is a bad record: column text: not UTF-8"
+    ):
         run(*flags)
     manifest = run(*flags, "--on_bad_record=quarantine")
     shard = pq.read_table(tmp_path / "o" / manifest.shards[0].path)
