@@ -43,9 +43,24 @@ def bad_rows(batch: pa.RecordBatch) -> dict[int, str]:
     """
     found: dict[int, str] = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        for place in _invalid(column):
+        is_dictionary = pa.types.is_dictionary(column.type)
+        for place in _invalid_by_value(column) if is_dictionary else _invalid(column):
             found.setdefault(place, f"column {name}: {_NOT_UTF8}")
     return found
+
+
+def _invalid_by_value(column: pa.DictionaryArray) -> Iterator[int]:
+    """Yield the places that refer to invalid values: Arrow would blame all for what one refers to."""
+    column.indices.validate(full=True)
+    values = list(_invalid(column.dictionary))
+    if not values:
+        column.validate(full=True)  # the indices, which have to be inside the dictionary
+        return
+    places = column.indices.fill_null(len(column.dictionary)).to_numpy(zero_copy_only=False)
+    beyond = (places < 0) | (places >= len(column.dictionary))
+    if bool((beyond & column.is_valid().to_numpy(zero_copy_only=False)).any()):
+        raise pa.ArrowInvalid("an index is not inside its dictionary")
+    yield from np.flatnonzero(np.isin(places, values)).tolist()
 
 
 def _invalid(array: pa.Array) -> Iterator[int]:
