@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.types as pt
 
 from transforms.kernels import blocks
+from transforms.kernels.values import elements
 
 Check = Literal["none", "utf8", "json"]
 
@@ -43,28 +45,58 @@ def bad_rows(batch: pa.RecordBatch) -> dict[int, str]:
     """
     found: dict[int, str] = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        is_dictionary = pa.types.is_dictionary(column.type)
-        for place in _invalid_by_value(column) if is_dictionary else _invalid(column):
+        for place in _bad_places(column):
             found.setdefault(place, f"column {name}: {_NOT_UTF8}")
     return found
 
 
-def _invalid_by_value(column: pa.DictionaryArray) -> Iterator[int]:
-    """Yield the places that refer to invalid values: Arrow would blame all for what one refers to."""
-    column.indices.validate(full=True)
-    values = list(_invalid(column.dictionary))
-    if not values:
-        column.validate(full=True)  # the indices, which have to be inside the dictionary
-        return
-    places = column.indices.fill_null(len(column.dictionary)).to_numpy(zero_copy_only=False)
-    beyond = (places < 0) | (places >= len(column.dictionary))
-    if bool((beyond & column.is_valid().to_numpy(zero_copy_only=False)).any()):
+def _bad_places(array: pa.Array) -> Iterable[int]:
+    """Find the places whose text isn't UTF-8, however deep it lies.
+
+    Arrow's validation looks at all that an array refers to, also from beyond a slice, so nested text
+    is looked at where it is, and places are counted back from there.
+    """
+    try:
+        array.validate(full=True)
+        return ()
+    except pa.ArrowInvalid as error:
+        view = pt.is_list_view(array.type) or pt.is_large_list_view(array.type)
+        if "UTF8" not in str(error) or view:  # whose lists may share what they hold
+            raise
+    if isinstance(array, pa.ExtensionArray):
+        return _bad_places(array.storage)
+    if pt.is_dictionary(array.type):
+        return _referring(array, list(_invalid(array.dictionary)))
+    if pt.is_struct(array.type):
+        return {place for child in array.flatten() for place in _bad_places(child)}
+    if not pt.is_nested(array.type):
+        return _invalid(array)
+    if not pt.is_fixed_size_list(array.type):
+        _require_offsets(array)
+    child, offsets = elements(array)
+    inside = np.fromiter(_bad_places(child), np.int64)
+    return set((np.searchsorted(offsets, inside, side="right") - 1).tolist())
+
+
+def _require_offsets(array: pa.Array) -> None:
+    offsets = array.offsets.to_numpy()
+    inside = offsets[0] >= 0 and offsets[-1] <= len(array.values)
+    if not inside or bool((np.diff(offsets) < 0).any()):
+        raise pa.ArrowInvalid("the offsets of a list run backwards, or beyond its values")
+
+
+def _referring(array: pa.DictionaryArray, values: list[int]) -> Iterable[int]:
+    """Return the places that refer to some values of a dictionary."""
+    array.indices.validate(full=True)
+    places = array.indices.fill_null(0).to_numpy(zero_copy_only=False)
+    if bool(((places < 0) | (places >= len(array.dictionary))).any()):
         raise pa.ArrowInvalid("an index is not inside its dictionary")
-    yield from np.flatnonzero(np.isin(places, values)).tolist()
+    used = array.is_valid().to_numpy(zero_copy_only=False)
+    return np.flatnonzero(np.isin(places, values) & used).tolist()
 
 
 def _invalid(array: pa.Array) -> Iterator[int]:
-    """Yield the places whose values fail Arrow's full validation, for their text alone."""
+    """Yield the places whose text isn't UTF-8, in an array that isn't nested."""
     waiting = [(0, len(array))]
     while waiting:
         begin, end = waiting.pop()

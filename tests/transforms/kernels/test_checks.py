@@ -40,7 +40,7 @@ def test_nothing_in_nothing() -> None:
 
 
 @pytest.mark.parametrize("places", [[], [0], [7], [3, 4], [0, 7], list(range(8))])
-@pytest.mark.parametrize("kind", ["plain", "dictionary", "list", "struct"])
+@pytest.mark.parametrize("kind", ["plain", "dictionary", "list", "struct", "fixed", "deep"])
 def test_rows_with_bad_text(kind: str, places: list[int]) -> None:
     text = unchecked([BAD if i in places else (None if i == 2 else b"t%d" % i) for i in range(8)])
     column = {
@@ -49,10 +49,17 @@ def test_rows_with_bad_text(kind: str, places: list[int]) -> None:
             pa.array(range(8), pa.int8()), text, safe=False
         ),
         "list": lambda: pa.ListArray.from_arrays(pa.array(range(9), pa.int32()), text),
+        "fixed": lambda: pa.FixedSizeListArray.from_arrays(text, 1),
+        "deep": lambda: pa.ListArray.from_arrays(
+            pa.array(range(9), pa.int32()),
+            pa.StructArray.from_arrays([text, pa.array(range(8))], names=["inner", "n"]),
+        ),
         "struct": lambda: pa.StructArray.from_arrays([text], names=["inner"]),
     }[kind]()
     found = checks.bad_rows(batch(column))
     assert sorted(found) == places
+    part = checks.bad_rows(batch(column).slice(2, 5))
+    assert sorted(part) == [place - 2 for place in places if 2 <= place < 7]
     assert all(why == "column text: not UTF-8" for why in found.values())
 
 
