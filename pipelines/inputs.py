@@ -200,7 +200,7 @@ def _look_at_parquet(opened: Any, file: SourceFile, found: FileFormat, *, sample
     opened_parquet = parquet.open_file(opened, name=file.url)
     return Look(
         found,
-        compression=parquet.compression_of(opened_parquet) or "zstd",
+        compression=parquet.compression_of(opened_parquet, name=file.url) or "zstd",
         schema=opened_parquet.schema_arrow,
         records=opened_parquet.metadata.num_rows,
         record_bytes=parquet.mean_bytes(opened_parquet, rows=_SAMPLE_ROWS, name=file.url)

@@ -83,7 +83,7 @@ class Reader:
         try:
             checks.bad_rows(batch)
             sizes = row_sizes(to_rows(batch))
-        except pa.ArrowException as error:
+        except FAULTS as error:
             raise self._broken("record batch 0", error) from error
         taken = self._file.tell() - before if self._stream else batch.nbytes
         return float(sizes.mean()), float(sizes.sum()) / max(taken, 1)
@@ -124,7 +124,7 @@ class Reader:
                     name=self._name,
                     source=self._source,
                 )
-            except pa.ArrowException as error:
+            except FAULTS as error:
                 raise self._broken(f"record batch {number}", error) from error
             rows += len(batch)
         self.whole = rows if self._mine else None

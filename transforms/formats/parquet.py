@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pyarrow.types as pt
 
 from transforms.errors import DataError
 from transforms.formats.found import Found
@@ -19,7 +18,7 @@ from transforms.kernels.values import row_costs, row_sizes
 
 COMPRESSIONS = ("none", "snappy", "gzip", "brotli", "zstd", "lz4")
 _GROUP_BYTES, _GROUP_ROWS = 16 << 20, 1 << 20  # of a row group that we write
-_PROBE = 64  # rows that are read to learn how large rows are
+_PROBE = 8  # rows that are read to learn how large rows are
 _MOST_ROWS = 1 << 16  # that are read at a time
 _BUFFER = 1 << 20  # of a column's pages that are read at a time
 _DICTIONARY = 2 << 20  # bytes of a column's dictionary: most writers give it up at 1 MiB
@@ -49,31 +48,62 @@ def _open(file: Any, **options: Any) -> pq.ParquetFile:
     )
 
 
-def _repeated(metadata: Any) -> list[str]:
-    """Return the columns whose strings are likely few and repeated, and may be large.
+def _repeated(columns: list[Any]) -> tuple[str, ...]:
+    """Return those whose strings are likely few and repeated, and may be large.
 
     A file says nothing of how large they get when decoded. Nested ones are left out: Arrow fails
     where their dictionary is given up inside a row group.
     """
-    found = set()
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        for i in range(group.num_columns):
-            column = group.column(i)
-            flat = "." not in column.path_in_schema and column.physical_type == "BYTE_ARRAY"
-            few = column.total_uncompressed_size < _DICTIONARY + _INDEX * column.num_values
-            if flat and few and column.has_dictionary_page:
-                found.add(column.path_in_schema)
-    return sorted(found)
+    return tuple(
+        column.path_in_schema
+        for column in columns
+        if column.physical_type == "BYTE_ARRAY"
+        and "." not in column.path_in_schema
+        and column.has_dictionary_page
+        and column.total_uncompressed_size < _DICTIONARY + _INDEX * column.num_values
+    )
 
 
-def compression_of(parquet: pq.ParquetFile) -> str | None:
-    """Return the compression of the first column of the first row group, None without one."""
+def compression_of(parquet: pq.ParquetFile, *, name: str) -> str | None:
+    """Return the compression of the first column of the first row group, None without one.
+
+    Raises:
+        DataError: it can't be read.
+    """
     metadata = parquet.metadata
-    if not metadata.num_row_groups or not metadata.num_columns:
+    if (
+        not metadata.num_row_groups
+        or not metadata.num_columns
+        or not metadata.row_group(0).num_rows
+    ):
         return None
+    _first_rows(parquet, rows=1, name=name, columns=parquet.schema_arrow.names[:1])
     found = str(metadata.row_group(0).column(0).compression).lower()
     return {"uncompressed": "none", "lz4_raw": "lz4"}.get(found, found)
+
+
+def _first_rows(
+    parquet: pq.ParquetFile, *, rows: int, name: str, number: int = 0, **options: Any
+) -> pa.RecordBatch | None:
+    """Read the first rows of a row group, None where it has none.
+
+    pyarrow ends the process where what a footer says of a column is damaged (its size statistics,
+    for one), unless the column was read first: that is an error.
+
+    Raises:
+        DataError: they can't be read.
+    """
+    batches = parquet.iter_batches(
+        batch_size=rows, row_groups=[number], use_threads=False, **options
+    )
+    try:
+        found = next(batches, None)
+    except FAULTS as error:
+        raise DataError(
+            f"{name}: row group {number} can't be read: {_first_line(error)}; fetch or make the file "
+            "again"
+        ) from error
+    return found if found is not None and len(found) else None
 
 
 def mean_bytes(parquet: pq.ParquetFile, *, rows: int, name: str) -> float | None:
@@ -82,24 +112,21 @@ def mean_bytes(parquet: pq.ParquetFile, *, rows: int, name: str) -> float | None
     Raises:
         DataError: they can't be read.
     """
-    try:
-        groups = [0][: parquet.num_row_groups]  # Arrow can't join nested dictionaries of several
-        batches = parquet.iter_batches(batch_size=rows, row_groups=groups, use_threads=False)
-        probe = next(batches, None)
-        return float(row_sizes(to_rows(probe)).mean()) if probe is not None and len(probe) else None
-    except FAULTS as error:
-        raise DataError(
-            f"{name}: row group 0 can't be read from row 0 on: {_first_line(error)}; fetch or make "
-            "the file again"
-        ) from error
+    if not parquet.num_row_groups:
+        return None
+    probe = _first_rows(parquet, rows=rows, name=name)
+    return None if probe is None else float(row_sizes(to_rows(probe)).mean())
 
 
 class Reader:
-    """Reads the row groups that begin inside bytes [start, stop) of a file.
+    """Reads the row groups that belong to bytes [start, stop) of a file.
+
+    A row group stands about where the sizes of those before it put it, in proportion to all.
 
     Args:
         file: what pyarrow reads from.
         name: what errors call it.
+        size: of the file, in bytes.
         start, stop: the span, in bytes; spans that tile a file give each row group once.
         schema: that the file has to have.
         chunk_bytes: about how large a block may get.
@@ -116,6 +143,7 @@ class Reader:
         file: Any,
         *,
         name: str,
+        size: int,
         start: int,
         stop: int,
         schema: pa.Schema | None,
@@ -124,14 +152,14 @@ class Reader:
         source: int | None = None,
     ) -> None:
         self._parquet = open_file(file, name=name)
-        self._name, self._start, self._stop = name, start, stop
+        self._name, self._size, self._start, self._stop = name, size, start, stop
         self._chunk_bytes, self._record_limit, self._source = chunk_bytes, record_limit, source
         self.whole: int = self._parquet.metadata.num_rows
         self.consumed = 0
         if schema is not None:
             require_schema(self._parquet.schema_arrow, schema, name=name)
-        if repeated := _repeated(self._parquet.metadata):
-            self._parquet = _open(file, metadata=self._parquet.metadata, read_dictionary=repeated)
+        self._file = file
+        self._opened: dict[tuple[str, ...], pq.ParquetFile] = {(): self._parquet}
 
     def covered(self, digest: Digest) -> int:
         """Return how much of ``whole`` the records with this digest are."""
@@ -144,20 +172,24 @@ class Reader:
             DataError: a row group can't be read, or a row is too large.
         """
         metadata = self._parquet.metadata
-        first = 0
-        for number in range(metadata.num_row_groups):
-            group = metadata.row_group(number)
-            if self._start <= _offset(group) < self._stop:
-                self.consumed = _offset(group) - self._start
+        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+        sizes = [max(group.total_byte_size, 0) for group in groups]
+        first = before = 0
+        for number, group in enumerate(groups):
+            place = min(self._size * before // max(sum(sizes), 1), self._size - 1)
+            if self._start <= place < self._stop:
+                self.consumed = place - self._start
                 yield from self._read_group(number, group, first)
             first += group.num_rows
+            before += sizes[number]
         self.consumed = self._stop - self._start
 
     def _read_group(self, number: int, group: Any, first: int) -> Iterator[Found]:
         row = first
         try:
-            for batch in self._parquet.iter_batches(
-                batch_size=self._rows_at_once(number, group), row_groups=[number], use_threads=False
+            parquet, rows = self._choose(number, group)
+            for batch in parquet.iter_batches(
+                batch_size=rows, row_groups=[number], use_threads=False
             ):
                 yield from to_blocks(
                     batch,
@@ -170,39 +202,36 @@ class Reader:
                 row += len(batch)
         except FAULTS as error:
             raise DataError(
-                f"{self._name}: row group {number} (at byte {_offset(group)}) can't be read from row "
-                f"{row} on: {_first_line(error)}; fetch or make the file again"
+                f"{self._name}: row group {number} can't be read from row {row} on: "
+                f"{_first_line(error)}; fetch or make the file again"
             ) from error
         if row - first != group.num_rows:
             raise DataError(
-                f"{self._name}: row group {number} (at byte {_offset(group)}): expected "
-                f"{group.num_rows} rows, got {row - first}; fetch or make the file again"
+                f"{self._name}: row group {number}: expected {group.num_rows} rows, got "
+                f"{row - first}; fetch or make the file again"
             )
 
-    def _rows_at_once(self, number: int, group: Any) -> int:
-        """Choose how many rows to read at a time: encodings make rows larger than they look."""
-        values = sum(group.column(i).num_values for i in range(group.num_columns))
-        mean = max(group.total_byte_size, 8 * values) // max(group.num_rows, 1)
-        rows = int(np.clip(self._chunk_bytes // max(mean, 1), 1, _PROBE))
-        batches = self._parquet.iter_batches(
-            batch_size=rows, row_groups=[number], use_threads=False
-        )
-        probe = next(batches, None)
-        if probe is None or not len(probe):
-            return _PROBE
-        # dictionaries are decoded in steps, later
-        plain = [i for i, field in enumerate(probe.schema) if not pt.is_dictionary(field.type)]
+    def _choose(self, number: int, group: Any) -> tuple[pq.ParquetFile, int]:
+        """Choose columns to be left in dictionaries, and how many rows to read at a time.
+
+        Encodings make rows larger than they look.
+        """
+        mean = max(group.total_byte_size // max(group.num_rows, 1), 1)
+        rows = int(np.clip(self._chunk_bytes // mean, 1, _PROBE))
+        probe = _first_rows(self._parquet, rows=rows, name=self._name, number=number)
+        if probe is None:
+            return self._parquet, 1
+        columns = [group.column(i) for i in range(group.num_columns)]
+        repeated = _repeated(columns)
+        if repeated not in self._opened:
+            self._opened[repeated] = _open(
+                self._file, metadata=self._parquet.metadata, read_dictionary=repeated
+            )
+        plain = [i for i, column in enumerate(probe.schema.names) if column not in repeated]
         seen = int(row_costs(to_rows(probe.select(plain))).max()) if plain else 0
-        return int(np.clip(self._chunk_bytes // max(mean, seen, 1), 1, _MOST_ROWS))
-
-
-def _offset(group: Any) -> int:
-    """Return where a row group begins."""
-    if not group.num_columns:
-        return 0
-    column = group.column(0)
-    places = (column.dictionary_page_offset, column.data_page_offset)
-    return int(min(place for place in places if place is not None))
+        values = sum(column.num_values for column in columns)
+        each = max(mean, seen, 8 * values // group.num_rows)
+        return self._opened[repeated], int(np.clip(self._chunk_bytes // each, 1, _MOST_ROWS))
 
 
 def _first_line(error: BaseException) -> str:

@@ -105,7 +105,7 @@ def open_span(
     }
     buffered = Buffered(file, size)
     if found.kind == "parquet":
-        return parquet.Reader(buffered, start=start, stop=stop, **common)
+        return parquet.Reader(buffered, size=size, start=start, stop=stop, **common)
     return arrow.Reader(
         buffered,
         size=size,
