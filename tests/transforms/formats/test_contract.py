@@ -19,6 +19,7 @@ from tests.transforms.formats.samples import (
     write,
     write_plainly,
 )
+from transforms.errors import DataError, InputError
 from transforms.formats import arrow, parquet
 from transforms.kernels import blocks
 
@@ -148,3 +149,47 @@ def test_a_dictionary_may_be_given_up_inside_a_row_group() -> None:
     limits = {"dictionary_pagesize_limit": 60, "write_batch_size": 7, "data_page_size": 200}
     data = write_plainly(PARQUET, batch_rows=1000, **limits)
     assert read(PARQUET, data, chunk_bytes=3000).found == list(enumerate(PARQUET.records))
+
+
+def _hiding(kind: str, under: str) -> Sample:
+    """Make rows with nulls under which something stands that nobody sees."""
+    text = pa.array([under if i % 3 == 0 else str(i) for i in range(90)])
+    inside = pa.array([len(under) if i % 3 == 0 else i for i in range(90)])
+    valid = pa.array([i % 3 != 0 for i in range(90)]).buffers()[1]
+    number = pa.Array.from_buffers(pa.int64(), 90, [valid, inside.buffers()[1]])
+    string = pa.Array.from_buffers(pa.string(), 90, [valid, *text.buffers()[1:]])
+    table = pa.table({"number": number, "string": string})
+    return Sample(kind, "none", table.to_pylist(), table)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow", "arrow_stream"])
+def test_what_stands_under_nulls_is_in_no_file(kind: str) -> None:
+    one, other = _hiding(kind, "secret"), _hiding(kind, "private!")
+    assert one.records == other.records
+    data = write(one, [7, 31])
+    assert data == write(other)
+    assert b"secret" not in data
+
+
+@pytest.mark.parametrize("cut", range(5))
+def test_a_row_group_at_the_edge_of_a_span_belongs_to_one_of_them(cut: int) -> None:
+    table = pa.concat_tables([PARQUET.head(30).table] * 4)
+    data = write_plainly(Sample("parquet", "none", [], table), batch_rows=30)
+    edges = sorted({0, len(data) * cut // 4, len(data)})  # the groups are of equal size
+    spans = [[p for p, _ in read(PARQUET, data, a, b).found] for a, b in pairwise(edges)]
+    assert [place for span in spans for place in span] == list(range(120))
+    assert len(spans[0]) == 30 * (cut or 4)
+
+
+def test_a_stream_that_ends_between_its_batches_is_truncated() -> None:
+    sample = next(s for s in SAMPLES if s.id == "arrow_stream-none")
+    data = write_plainly(sample, batch_rows=30)
+    whole = pa.BufferReader(data)
+    ends = []
+    for _ in pa.ipc.MessageReader.open_stream(whole):
+        ends.append(whole.tell())
+    for end in [*(end for end in ends if end < len(data)), len(data) - 8, len(data) - 4]:
+        with pytest.raises((DataError, InputError), match=r"some/file"):
+            read(sample, data[:end])
+    with pytest.raises(DataError, match="or something follows"):
+        read(sample, data + data)
