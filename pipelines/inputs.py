@@ -25,7 +25,7 @@ from transforms.listing import SourceFile, extension
 
 _MOST = 1000  # files that are looked at beforehand; the others are when they are read
 _SAMPLES = 16  # files whose records are looked at, for estimates
-_SAMPLE_BYTES, _SAMPLE_ROWS = 1 << 16, 256
+_SAMPLE_BYTES, _SAMPLE_ROWS = 1 << 16, 32
 _PLACES = 8  # of a line file that are looked at
 _COMPRESSIONS: dict[Kind, tuple[str, ...]] = {
     "lines": ("none", *CODECS),
@@ -47,7 +47,7 @@ class Look:
 
     Attributes:
         format: what it is.
-        compression: of a Parquet or Arrow file, or the codec of lines.
+        compression: of a Parquet or Arrow file, or the codec of lines; None where that is not known.
         schema: of rows.
         header: of lines.
         records: how many it has, where that is known.
@@ -57,7 +57,7 @@ class Look:
     """
 
     format: FileFormat
-    compression: str
+    compression: str | None
     schema: pa.Schema | None = None
     header: bytes = b""
     records: int | None = None
@@ -212,12 +212,13 @@ def _look_at_parquet(opened: Any, file: SourceFile, found: FileFormat, *, sample
 def _look_at_arrow(opened: Any, file: SourceFile, found: FileFormat, *, sample: bool) -> Look:
     stream = found.kind == "arrow_stream"
     reader = arrow.Reader(opened, name=file.url, size=file.size, stream=stream)
-    record_bytes, expansion = None, 1.0
-    if sample:
+    record_bytes, expansion, compression = None, 1.0, None
+    if sample:  # a batch has to be read whole to learn how it is compressed
         record_bytes, expansion = reader.sample()
+        compression = arrow.first_batch(opened, stream=stream, name=file.url).compression
     return Look(
         found,
-        compression=arrow.compression_of(opened, stream=stream),
+        compression=compression,
         schema=reader.schema,
         record_bytes=record_bytes,
         expansion=expansion,
@@ -278,7 +279,8 @@ def _choose_form(
     """Choose what shards are: as the inputs, by bytes where they differ, unless it was asked."""
     weights: dict[tuple[Kind, str], int] = defaultdict(int)
     for file, look in looks.items():
-        weights[look.format.kind, look.compression] += file.size
+        if look.compression is not None:
+            weights[look.format.kind, look.compression] += file.size
     most = max(weights, key=lambda found: (weights[found], found), default=("lines", "none"))
     kind: Kind = recipe.output_format or most[0]
     if kind == "lines" and schema is not None:
@@ -304,6 +306,8 @@ def _choose_form(
             )
     if kind != "lines" and schema is None:
         schema = TEXT
+    if kind == "parquet" and schema is not None:
+        parquet.check_writable(schema)
     return ShardFormat(kind=kind, compression=compression, line_format=line_format, schema=schema)
 
 

@@ -19,7 +19,7 @@ _SECRET = re.compile(
 _NAMES_ONLY = re.compile(r"ssekmskeyid|kmskeyname|sessionkwargs|tokenuri|.*keypath")
 _HARMLESS = {"anon", "google_default", "cloud", "cache", ""}  # values of gcsfs's `token`
 _USER_IN_URL = re.compile(r"://[^/?#]*@")
-_SIGNED_URL = re.compile(r"[?&](sig|signature|token|x-amz-signature|x-goog-signature)=", re.I)
+_PARAMETER = re.compile(r"[?&;]([^=&;#]*)=")
 _INSTEAD = (
     "give it in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, "
     "GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN, AZURE_STORAGE_CONNECTION_STRING) or in the store's own "
@@ -56,9 +56,16 @@ def parse_storage_options(value: Any) -> Any:
 
 def refuse_secrets(url: str, *, flag: str) -> None:
     """Raise UsageError where a URL holds a password or a signature, without repeating it."""
-    if _USER_IN_URL.search(url) or _SIGNED_URL.search(url):
+    if _holds_secret(url):
         shown = re.sub(r"://[^/?#]*@", "://...@", url).partition("?")[0]
         raise UsageError(f"{flag}={shown}: the URL holds what looks like a secret; {_INSTEAD}")
+
+
+def _holds_secret(url: str) -> bool:
+    """Return whether a URL has a password, or a parameter that is called like a secret."""
+    names = [re.sub(r"[^a-z]", "", name.lower()) for name in _PARAMETER.findall(url)]
+    named = any(name == "sig" or _SECRET.search(name) for name in names)
+    return "://" in url and (named or bool(_USER_IN_URL.search(url)))
 
 
 def _entries(options: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -77,7 +84,7 @@ def _entries(options: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 def _is_secret(name: str, entry: Any) -> bool:
     if isinstance(entry, bool | int | float) or entry is None:
         return False
-    if isinstance(entry, str) and (_USER_IN_URL.search(entry) or _SIGNED_URL.search(entry)):
+    if isinstance(entry, str) and _holds_secret(entry):
         return True
     plain = re.sub(r"[^a-z]", "", name.lower())
     if _NAMES_ONLY.fullmatch(plain) or (isinstance(entry, str) and entry in _HARMLESS):

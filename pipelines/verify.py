@@ -20,9 +20,8 @@ from pipelines.store_options import parse_storage_options, refuse_secrets
 from pipelines.watch import watching
 from transforms import layout, storage
 from transforms.errors import DataError, InputError, LosslessError, UsageError
-from transforms.formats import parquet
 from transforms.formats.lines import LineFormat
-from transforms.formats.reading import Buffered, ReadOptions, first_bytes, open_span
+from transforms.formats.reading import ReadOptions, first_bytes, open_span
 from transforms.formats.tables import text_digest
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
@@ -116,7 +115,7 @@ def verify(folder: str, *, live: bool = False) -> tuple[Manifest, list[str]]:
         return manifest, [str(error)]
     problems = _check_sums(manifest) + _check_quarantine(manifest, folder)
     listed = {shard.path for shard in manifest.shards}
-    for name in sorted(_names(folder)):
+    for name in sorted(_names(folder, layout.DATA)):
         if f"{layout.DATA}/{name}" not in listed:
             problems.append(f"{layout.DATA}/{name}: extra: the manifest doesn't list it")
     shas = {shard.sha256: shard.path for shard in manifest.shards}
@@ -235,31 +234,39 @@ def _digest(file: Any, path: str, *, size: int, manifest: Manifest, progress: Pr
 
 
 def _check_quarantine(manifest: Manifest, folder: str) -> list[str]:
-    """Check that the files of bad records are there, and hold as many as were dropped."""
+    """Check that the files of bad records are what was written, and hold what was dropped."""
     problems = []
     for entry in manifest.quarantine:
-        url = storage.join(folder, entry.path)
         try:
-            with storage.open_read(url) as file:
-                size = file.seek(0, os.SEEK_END)
-                with Buffered(file, size) as buffered:
-                    found = parquet.open_file(buffered, name=entry.path).metadata
-        except (OSError, DataError) as error:
+            with storage.open_read(storage.join(folder, entry.path)) as file:
+                if _sha256(file) != entry.sha256:
+                    problems.append(f"{entry.path}: its bytes differ (SHA-256)")
+        except FileNotFoundError:
+            problems.append(f"{entry.path}: missing")
+        except OSError as error:
             problems.append(f"{entry.path}: can't be read: {error}")
-            continue
-        if found.num_rows != entry.records:
-            problems.append(
-                f"{entry.path}: {found.num_rows} records, the manifest says {entry.records}"
-            )
+    listed = {entry.path for entry in manifest.quarantine}
+    for name in _names(folder, layout.QUARANTINE):
+        if f"{layout.QUARANTINE}/{name}" not in listed:
+            problems.append(f"{layout.QUARANTINE}/{name}: extra: the manifest doesn't list it")
     kept = sum(entry.records for entry in manifest.quarantine)
-    dropped = sum(s.dropped.records for s in manifest.sources if s.dropped)
-    if manifest.quarantine and kept != dropped:
+    dropped = sum(source.dropped.records for source in manifest.sources if source.dropped)
+    asked = manifest.recipe.get("on_bad_record") == "quarantine"
+    if (asked or manifest.quarantine) and kept != dropped:
         problems.append(f"manifest: {dropped} records were dropped, {kept} are in quarantine")
+    for source in manifest.sources:
+        files = Digest.total(
+            Digest.from_json(f.dropped.model_dump()) for f in source.files if f.dropped
+        )
+        if files.records != (source.dropped.records if source.dropped else 0):
+            problems.append(
+                f"manifest: what the files of source {source.name} dropped doesn't add up to its sum"
+            )
     return problems
 
 
-def _names(folder: str) -> list[str]:
-    fs, path = storage.filesystem(storage.join(folder, layout.DATA))
+def _names(folder: str, inner: str) -> list[str]:
+    fs, path = storage.filesystem(storage.join(folder, inner))
     if not fs.isdir(path):
         return []
     return [os.path.basename(name) for name in fs.ls(path, detail=False)]

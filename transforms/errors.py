@@ -29,7 +29,8 @@ class DovetailError(Exception):
     exit_code = 1
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        # runners quote messages: there a backslash and an n end the line in which they are found
+        super().__init__(" ".join(message.split()).replace("\\n", "\\x0a"))
 
 
 class UsageError(DovetailError):

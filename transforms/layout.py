@@ -108,9 +108,10 @@ def require_marker(output: str, run_id: str) -> None:
 
     A run that is thought dead may have late workers; they must not touch the next one's files.
     """
-    url = storage.join(output, MARKER)
+    fs, path = storage.filesystem(storage.join(output, MARKER))
     try:
-        owner = json.loads(storage.read_all(url) or b"{}").get("id")
+        # in one request: its owner may write it anew between two, and of another length
+        owner = json.loads(fs.cat_file(path) or b"{}").get("id")
     except FileNotFoundError:
         owner = None
     if owner != run_id:

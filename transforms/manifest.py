@@ -80,6 +80,8 @@ class QuarantineEntry(_Part):
 
     path: str
     records: int
+    bytes: int
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class Manifest(_Part):
@@ -212,7 +214,10 @@ def make_manifest(
             for name in read
         ],
         quarantine=sorted(
-            (QuarantineEntry(path=q.path, records=q.records) for q in kept),
+            (
+                QuarantineEntry(path=q.path, records=q.records, bytes=q.bytes, sha256=q.sha256)
+                for q in kept
+            ),
             key=lambda entry: entry.path,
         ),
         versions=versions(),

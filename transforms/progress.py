@@ -101,6 +101,9 @@ def read_doing(folder: str) -> list[tuple[int, str]]:
 
 
 def _files(folder: str) -> Iterator[tuple[int, Any]]:
-    for name in os.listdir(folder):
-        for file in np.fromfile(os.path.join(folder, name), _FILE):  # none, just when it is made
-            yield int(name.split("-")[0]), file
+    with contextlib.suppress(OSError):  # somebody clears the temporary folder: nothing to be seen
+        for name in os.listdir(folder):
+            for file in np.fromfile(
+                os.path.join(folder, name), _FILE
+            ):  # none, just when it is made
+                yield int(name.split("-")[0]), file

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
+import tempfile
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
-from transforms import layout
+from transforms import layout, storage
 from transforms.kernels import blocks
 from transforms.listing import SourceFile
 from transforms.reports import Quarantine
@@ -20,24 +21,24 @@ from transforms.reports import Quarantine
 class QuarantineFile:
     """A file with columns source, file, position, reason and record; made with its first record.
 
-    Text is kept as bytes, since it may be what is bad. A context: the file appears where it ends well.
+    Text is kept as bytes, since it may be what is bad. A context: what was kept is published where it
+    ends well. Until then it lies in a local temporary file, so that publishing can be tried again.
 
     Args:
         output, run_id: of the dataset.
         file, start: the span's.
+
+    Attributes:
+        report: what was published, None where nothing was bad; set at the end.
     """
 
     def __init__(self, output: str, run_id: str, *, file: SourceFile, start: int) -> None:
         self._output, self._run_id, self._file = output, run_id, file
         self._path = layout.quarantine_path(source=file.source, name=file.name, start=start)
         self._records = 0
+        self._spool: IO[bytes] | None = None
         self._writer: pq.ParquetWriter | None = None
-        self._open = contextlib.ExitStack()
-
-    @property
-    def report(self) -> Quarantine | None:
-        """What was kept, None where nothing was."""
-        return Quarantine(self._path, self._records) if self._records else None
+        self.report: Quarantine | None = None
 
     def add(self, bad: pa.RecordBatch, reasons: tuple[str, ...]) -> None:
         """Keep bad records."""
@@ -51,11 +52,9 @@ class QuarantineFile:
             }
         )
         if self._writer is None:
-            sink = self._open.enter_context(
-                layout.publish(self._output, self._path, run_id=self._run_id)
-            )
+            self._spool = tempfile.TemporaryFile()  # noqa: SIM115  # closed at the end
             self._writer = pq.ParquetWriter(
-                sink, table.schema, compression="zstd", write_page_checksum=True
+                self._spool, table.schema, compression="zstd", write_page_checksum=True
             )
         self._writer.write_table(table)
         self._records += len(bad)
@@ -69,9 +68,23 @@ class QuarantineFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._writer is not None and error is None:
-            self._writer.close()
-        self._open.__exit__(kind, error, trace)
+        if self._writer is None or self._spool is None:
+            return
+        with self._spool as spool:
+            if error is None:
+                self._writer.close()
+                url = storage.join(self._output, self._path)
+                self.report = storage.retry(lambda: self._publish(spool), url)
+
+    def _publish(self, spool: IO[bytes]) -> Quarantine:
+        hasher = hashlib.sha256()
+        spool.seek(0)
+        with layout.publish(self._output, self._path, run_id=self._run_id) as file:
+            while piece := spool.read(1 << 20):
+                hasher.update(piece)
+                storage.write_all(file, piece)
+            size = spool.tell()
+        return Quarantine(self._path, self._records, bytes=size, sha256=hasher.hexdigest())
 
 
 def _bare(bad: pa.RecordBatch) -> pa.Array:

@@ -14,6 +14,8 @@ class Quarantine:
 
     path: str
     records: int
+    bytes: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -229,8 +229,9 @@ def retry(work: Callable[[], T], url: str) -> T:
 
 def _explain(error: Exception, url: str) -> StoreError:
     text = f"{type(error).__name__}: {error}"
+    said = text.replace(url, "").replace(url.partition("://")[2], "").lower()
     protocol = url.partition("://")[0]
-    if isinstance(error, PermissionError) or any(word in text.lower() for word in _REFUSALS):
+    if isinstance(error, PermissionError) or any(word in said for word in _REFUSALS):
         where = _CREDENTIALS.get(
             _ALIASES.get(protocol, protocol), "the places of its fsspec filesystem"
         )

@@ -7,7 +7,7 @@ marker, which the specification lets writers leave out: without it a truncated s
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -16,7 +16,7 @@ from transforms.formats.found import Found
 from transforms.formats.tables import FAULTS, Recut, check_schema, require_schema, to_blocks
 from transforms.kernels import checks
 from transforms.kernels.digest import Digest
-from transforms.kernels.rows import to_rows
+from transforms.kernels.rows import Dictionaries, to_rows
 from transforms.kernels.values import row_sizes
 
 COMPRESSIONS = ("none", "lz4", "zstd")
@@ -64,7 +64,7 @@ class Reader:
         self._mine = start == 0
         file.seek(0)
         try:
-            self._arrow = pa.ipc.open_stream(file) if stream else pa.ipc.open_file(file)
+            self._arrow = self._open()
             check_schema(self._arrow.schema, name=name)
         except FAULTS as error:
             raise self._broken("its schema", error) from error
@@ -72,11 +72,16 @@ class Reader:
         if schema is not None:
             require_schema(self.schema, schema, name=name)
 
+    def _open(self) -> Any:
+        return pa.ipc.open_stream(self._file) if self._stream else pa.ipc.open_file(self._file)
+
     def sample(self) -> tuple[float | None, float]:
         """Return the mean logical bytes of the first batch's rows, None without any, and the ratio
         of all its bytes to those that it takes in the file.
         """
-        before = self._file.tell() if self._stream else 0
+        body = first_batch(self._file, stream=self._stream, name=self._name).body
+        self._file.seek(0)
+        self._arrow = self._open()
         batch = next(self._batches(), None)
         if batch is None or not len(batch):
             return None, 1.0
@@ -85,8 +90,7 @@ class Reader:
             sizes = row_sizes(to_rows(batch))
         except FAULTS as error:
             raise self._broken("record batch 0", error) from error
-        taken = self._file.tell() - before if self._stream else batch.nbytes
-        return float(sizes.mean()), float(sizes.sum()) / max(taken, 1)
+        return float(sizes.mean()), float(sizes.sum()) / max(body, 1)
 
     @property
     def consumed(self) -> int:
@@ -172,7 +176,12 @@ class Writer:
     """
 
     def __init__(self, sink: Any, schema: pa.Schema, *, compression: str, stream: bool) -> None:
-        self._recut = Recut(schema, batch_bytes=_BATCH_BYTES, batch_rows=_BATCH_ROWS)
+        self._recut = Recut(
+            schema,
+            batch_bytes=_BATCH_BYTES,
+            batch_rows=_BATCH_ROWS,
+            dictionaries=Dictionaries(),  # the file format knows additions to one alone
+        )
         options = pa.ipc.IpcWriteOptions(
             compression=None if compression == "none" else compression,
             emit_dictionary_deltas=True,
@@ -195,23 +204,38 @@ class Writer:
             self._writer.write_batch(batch)
 
 
-def compression_of(file: Any, *, stream: bool) -> str:
-    """Return the compression of a file's first record batch, ``none`` without one.
+class FirstBatch(NamedTuple):
+    """How a file's first record batch lies there: its compression, and the bytes of its body."""
+
+    compression: str = "none"
+    body: int = 0
+
+
+def first_batch(file: Any, *, stream: bool, name: str) -> FirstBatch:
+    """Look at a file's first record batch.
 
     Reads the field ``compression`` of the message's header, a flatbuffer (Message.fbs of Arrow's
     format), which pyarrow doesn't show.
+
+    Raises:
+        DataError: it can't be read.
     """
     file.seek(0 if stream else 8)
-    for message in pa.ipc.MessageReader.open_stream(file):
-        if message.type == "record batch":
-            data = memoryview(message.metadata)
-            batch = _field(data, _root(data), 2)
-            body = _field(data, batch, 3) if batch is not None else None
-            if body is None:
-                return "none"
-            codec = _slot(data, body, 0)
-            return COMPRESSIONS[1 + (data[codec] if codec is not None else 0)]
-    return "none"
+    try:
+        for message in pa.ipc.MessageReader.open_stream(file):
+            if message.type == "record batch":
+                data = memoryview(message.metadata)
+                batch = _field(data, _root(data), 2)
+                body = _field(data, batch, 3) if batch is not None else None
+                codec = _slot(data, body, 0) if body is not None else None
+                which = 0 if body is None else 1 + (data[codec] if codec is not None else 0)
+                return FirstBatch(COMPRESSIONS[which], message.body.size if message.body else 0)
+    except (*FAULTS, IndexError) as error:
+        raise DataError(
+            f"{name}: expected Arrow IPC, its first record batch can't be read: {error}; fetch or make "
+            "the file again"
+        ) from error
+    return FirstBatch()
 
 
 def _root(data: memoryview) -> int:

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyarrow.types as pt
 
-from transforms.errors import DataError
+from transforms.errors import DataError, UsageError
 from transforms.formats.found import Found
 from transforms.formats.tables import FAULTS, Recut, check_schema, require_schema, to_blocks
 from transforms.kernels.digest import Digest
-from transforms.kernels.rows import to_rows
+from transforms.kernels.rows import carried_schema, describe_difference, to_rows
 from transforms.kernels.values import row_costs, row_sizes
 
 COMPRESSIONS = ("none", "snappy", "gzip", "brotli", "zstd", "lz4")
@@ -198,6 +199,7 @@ class Reader:
                     record_limit=self._record_limit,
                     name=self._name,
                     source=self._source,
+                    schema=self._parquet.schema_arrow,
                 )
                 row += len(batch)
         except FAULTS as error:
@@ -265,5 +267,50 @@ class Writer:
 
     def _emit(self, batches: Iterator[pa.RecordBatch]) -> None:
         for batch in batches:
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                if _has_null_list(column):
+                    raise DataError(
+                        f"column {name}: expected lists of a fixed size without nulls, got a null, "
+                        "which Parquet can't hold; give --output_format=arrow"
+                    )
             table = pa.Table.from_batches([batch], self._schema)
-            self._writer.write_table(table, row_group_size=len(batch))
+            try:
+                self._writer.write_table(table, row_group_size=len(batch))
+            except pa.ArrowException as error:
+                raise DataError(
+                    f"rows that can't be written as Parquet: {_first_line(error)}; give "
+                    "--output_format=arrow"
+                ) from error
+
+
+def _has_null_list(array: pa.Array) -> bool:
+    """Return whether a list of fixed size is null, also inside of something that is."""
+    if isinstance(array, pa.ExtensionArray):
+        return _has_null_list(array.storage)
+    if pt.is_fixed_size_list(array.type):
+        return bool(array.null_count) or _has_null_list(array.flatten())
+    if pt.is_struct(array.type):
+        return any(_has_null_list(child) for child in array.flatten())
+    if pt.is_nested(array.type) and not pt.is_map(array.type):
+        return _has_null_list(array.flatten())
+    return False
+
+
+def check_writable(schema: pa.Schema) -> None:
+    """Raise UsageError where rows of a schema would come back from Parquet as something else."""
+    sink = pa.BufferOutputStream()
+    try:
+        with pq.ParquetWriter(sink, schema, store_schema=True):
+            pass
+        got = carried_schema(pq.read_schema(pa.BufferReader(sink.getvalue())))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UsageError(
+            f"--output_format=parquet: such rows can't be written: {_first_line(error)}; give "
+            "--output_format=arrow"
+        ) from None
+    want = carried_schema(schema)
+    if got != want:
+        raise UsageError(
+            "--output_format=parquet: rows would not come back as they are: what is written "
+            f"{describe_difference(want, got)}; give --output_format=arrow, or cast in the input"
+        )

@@ -61,6 +61,7 @@ def to_blocks(
     record_limit: int,
     name: str,
     source: int | None,
+    schema: pa.Schema | None = None,
 ) -> Iterator[Found]:
     """Make blocks of one batch.
 
@@ -71,15 +72,17 @@ def to_blocks(
         record_limit: the most bytes that a row may take.
         name: of the file, for errors.
         source: index for a ``source`` column.
+        schema: that the file declares, where the batch was read in other types.
 
     Raises:
         DataError: a row is larger than ``record_limit``.
         pa.ArrowInvalid: the batch's buffers don't fit together.
     """
     bad = checks.bad_rows(batch)
+    carried = pa.struct(carried_schema(batch.schema if schema is None else schema))
     for begin, end in _cuts(repeat_costs(batch), chunk_bytes):
         yield from _to_blocks(
-            to_rows(batch.slice(begin, end - begin)),
+            _as(to_rows(batch.slice(begin, end - begin)), carried),
             {row - begin: why for row, why in bad.items() if begin <= row < end},
             first=first + begin,
             chunk_bytes=chunk_bytes,
@@ -116,6 +119,10 @@ def _to_blocks(
         yield Found.sort_out(block, mine)
 
 
+def _as(found: pa.StructArray, carried: pa.DataType) -> pa.StructArray:
+    return found if found.type == carried else found.cast(carried, safe=False)
+
+
 def _cuts(costs: I64, limit: int) -> Iterator[tuple[int, int]]:
     """Yield [begin, end) of stretches that cost ``limit`` at most, or are of one row."""
     ends = np.cumsum(costs)
@@ -136,12 +143,23 @@ class Recut:
     Args:
         schema: of the batches.
         batch_bytes, batch_rows: a batch is full with so many logical bytes or rows.
+        dictionaries: go on from batch to batch; without them each batch has its own.
     """
 
-    def __init__(self, schema: pa.Schema, *, batch_bytes: int, batch_rows: int) -> None:
+    def __init__(
+        self,
+        schema: pa.Schema,
+        *,
+        batch_bytes: int,
+        batch_rows: int,
+        dictionaries: Dictionaries | None = None,
+    ) -> None:
         self._schema = schema
-        self._bytes, self._rows = batch_bytes, batch_rows
-        self._dictionaries = Dictionaries()
+        self._bytes = batch_bytes
+        # nulls have no logical bytes, but take memory
+        empty = pa.nulls(1, pa.struct(carried_schema(schema)))
+        self._rows = min(batch_rows, batch_bytes // max(int(row_costs(empty)[0]), 1))
+        self._dictionaries = dictionaries
         self._pieces: list[pa.StructArray] = []
         self._held_bytes = self._held_rows = 0
 

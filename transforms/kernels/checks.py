@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from transforms.kernels import blocks
@@ -16,6 +17,7 @@ from transforms.kernels.values import elements
 Check = Literal["none", "utf8", "json"]
 
 _NOT_UTF8 = "not UTF-8"
+_FEW = 64  # values that are looked at one by one: an exception a value takes longer
 
 
 def bad_lines(block: pa.RecordBatch, check: Check) -> dict[int, str]:
@@ -23,7 +25,8 @@ def bad_lines(block: pa.RecordBatch, check: Check) -> dict[int, str]:
     if check == "none" or not len(block):
         return {}
     if check == "utf8":
-        text = block.column("record").view(pa.large_string())
+        end = -len(blocks.terminator(block)) or None
+        text = pc.binary_slice(block.column("record"), 0, end).view(pa.large_string())
         return dict.fromkeys(_invalid(text), _NOT_UTF8)
     found = {}
     for place, line in enumerate(blocks.records(block)):
@@ -105,11 +108,19 @@ def _invalid(array: pa.Array) -> Iterator[int]:
         except pa.ArrowInvalid as error:
             if "UTF8" not in str(error):
                 raise
-            if end - begin <= 1:
-                yield begin
+            if end - begin <= _FEW:
+                yield from (i for i in range(begin, end) if not _is_utf8(array[i]))
                 continue
             middle = (begin + end) // 2
             waiting += [(middle, end), (begin, middle)]
+
+
+def _is_utf8(value: pa.Scalar) -> bool:
+    try:
+        bytes(value.as_buffer() or b"").decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def split(block: pa.RecordBatch, bad: dict[int, str]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
