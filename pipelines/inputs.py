@@ -286,8 +286,11 @@ def _choose_form(
     if kind == "lines" and schema is not None:
         raise UsageError(
             f"--output_format=lines: the input holds rows ({', '.join(schema.names[:8])}), which can't "
-            "be written as lines; expected parquet or arrow"
+            "be written as lines; expected parquet, arrow or arrow_stream"
         )
+    if schema is not None and (recipe.check != "none" or recipe.separator != "\n"):
+        flag = "--check" if recipe.check != "none" else "--separator"
+        raise UsageError(f"{flag} is for lines, and the input holds rows; leave it out")
     if kind != "lines" and schema is None and (line_format.header or recipe.separator != "\n"):
         raise UsageError(
             f"--output_format={kind}: lines with --header_lines or --separator can't be written as "

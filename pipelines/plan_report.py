@@ -71,7 +71,7 @@ def _output(job: Job) -> Iterator[str]:
         split=job.recipe.split_name, number=0, of=shards, extension=contents.extension
     )
     yield (
-        f"output      {form.kind}, compression {form.compression}; {about}{shards:,} shards of about "
+        f"output      {form.kind}, compression {form.compression}; shards: {about}{shards:,} of about "
         f"{_size(contents.bytes // shards)} (not compressed), the first {first}"
     )
 

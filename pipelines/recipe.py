@@ -123,8 +123,8 @@ class Recipe(_Model):
     sources: Annotated[dict[str, list[str]], BeforeValidator(parse_sources)] = _flag(
         ...,
         _INPUT,
-        "file, folder or quoted pattern (*, ?, [..], **) of line files; repeatable. NAME=PATTERN "
-        "names its source (write ./dt=1/* for such a folder). - is standard input",
+        "file, folder or quoted pattern (*, ?, [..], **) of lines, Parquet or Arrow; repeatable. "
+        "NAME=PATTERN names its source (write ./dt=1/* for such a folder). - is standard input",
         metavar="[NAME=]PATTERN",
         min_length=1,
     )

@@ -340,16 +340,16 @@ def _summarize(manifest: Manifest, settings: Settings, *, seconds: float, peak: 
         len(manifest.shards),
         "s"[: len(manifest.shards) != 1],
         seconds,
-        manifest.bytes / seconds / 1e6,
+        manifest.digest.bytes / seconds / 1e6,
         peak >> 20,
     )
     dropped = [source.dropped for source in manifest.sources if source.dropped]
     if dropped:
         LOG.warning(
-            "%d bad records of %d bytes were left out%s",
+            "bad records left out: %d, of %d bytes%s",
             sum(d.records for d in dropped),
             sum(d.bytes for d in dropped),
-            f"; they are kept in {layout.QUARANTINE}/" if manifest.quarantine else "",
+            f"; kept in {layout.QUARANTINE}/" if manifest.quarantine else "",
         )
     LOG.info("digest %s, seed %d, epoch %d", manifest.digest.hash, manifest.seed, manifest.epoch)
     LOG.info("verify it with: %s", shlex.join([*_command(), "verify", settings.output]))

@@ -333,12 +333,13 @@ def run(argv: Sequence[str]) -> Manifest:
         )
     seconds = time.monotonic() - begin
     LOG.info(
-        "%s is what its manifest says: %d records, %d bytes in %d shards, digest %s (%.1f s, "
+        "%s is what its manifest says: %d records, %d bytes in %d shard%s, digest %s (%.1f s, "
         "%.0f MB/s)",
         args.folder,
         manifest.records,
         manifest.bytes,
         len(manifest.shards),
+        "s"[: len(manifest.shards) != 1],
         manifest.digest.hash,
         seconds,
         manifest.bytes / max(seconds, 1e-9) / 1e6,

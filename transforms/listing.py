@@ -82,14 +82,14 @@ def list_sources(sources: Mapping[str, Sequence[str]]) -> list[SourceFile]:
 def _expand(fs: Any, path: str, pattern: str) -> tuple[str, dict[str, dict[str, Any]]]:
     """Return a pattern's fixed folder, and info of the files that it matches, by path."""
     if fs.isdir(path):
+        listed = f"{path.rstrip('/')}/{MANIFEST}"
+        if fs.exists(listed):  # complete, also where its run died before it took its marker away
+            return path, _shards_of(fs, path, pattern)
         if fs.exists(f"{path.rstrip('/')}/{MARKER}"):
             raise InputError(
                 f"--input={pattern}: holds a {MARKER}: a run is writing a dataset there, or died; wait "
                 "for it, or run it again"
             )
-        listed = f"{path.rstrip('/')}/{MANIFEST}"
-        if fs.exists(listed):
-            return path, _shards_of(fs, path, pattern)
         found = fs.find(path, detail=True)
         seen = {p: info for p, info in found.items() if not _hidden(os.path.relpath(p, path))}
         return path, _follow_links(fs, seen)

@@ -14,6 +14,7 @@ import pipelines.shuffle
 import pipelines.verify
 from tests.pipelines.support import cut_otherwise, join_shards, read_tree, run, write_tree
 from tests.transforms.kernels import oracles
+from transforms import storage
 from transforms.errors import DataError
 
 GOOD = [b'{"a": %d}' % i for i in range(300)]
@@ -69,7 +70,7 @@ def test_what_is_dropped_is_counted_with_its_digest(
     assert source.dropped.hash == digest_of(BAD)
     assert source.digest.hash == digest_of(written)
     assert [file.dropped and file.dropped.records for file in source.files] == [None, len(BAD)]
-    assert f"{len(BAD)} bad records" in caplog.text
+    assert f"bad records left out: {len(BAD)}" in caplog.text
     found = {}
     for entry in manifest.quarantine:
         rows = pq.read_table(tmp_path / "o" / entry.path).to_pylist()
@@ -126,6 +127,22 @@ def test_verify_misses_what_is_gone_from_quarantine(tmp_path: Path) -> None:
     found = " ".join(pipelines.verify.verify(str(out))[1])
     assert "missing" in found
     assert "extra" in found
+
+
+def test_they_are_kept_on_a_store_too(tmp_path: Path) -> None:
+    folder, places = corpus(tmp_path / "in")
+    out = "memory://quarantined"
+    manifest = run(
+        f"--input={folder}",
+        f"--output={out}",
+        "--check=json",
+        "--on_bad_record=quarantine",
+        "--direct_num_workers=1",
+    )
+    (entry,) = manifest.quarantine
+    data = storage.read_all(f"{out}/{entry.path}")
+    assert pq.read_table(pa.BufferReader(data))["record"].to_pylist() == list(places.values())
+    assert pipelines.verify.verify(out)[1] == []
 
 
 def test_overwriting_and_failing_remove_quarantine_too(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_a_plan_names_sources_shards_buckets_memory_and_room(
     )
     estimate = int(rows["web"][4].removeprefix("~").replace(",", ""))
     assert 1900 <= estimate <= 2100
-    assert "3 shards" in out
+    assert "shards: 3 of" in out
     assert "data/train-00000-of-00003.txt" in out
     assert "1024 MiB" in out
     assert "buckets" in out

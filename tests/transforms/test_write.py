@@ -361,7 +361,7 @@ def test_a_page_that_goes_with_its_digest_is_missed_by_the_manifest(
 
 
 def test_a_record_that_holds_the_separator_is_refused() -> None:
-    with pytest.raises(DataError, match=r"^data/x: .*a record holds the separator b'\\n'"):
+    with pytest.raises(DataError, match=r"^data/x: .*a record holds the separator b'\\x0a'"):
         write([ordered([Row(1, b"fine"), Row(2, b"two\nlines")])])
 
 

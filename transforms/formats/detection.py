@@ -72,6 +72,12 @@ def detect(file: io.RawIOBase | BinaryIO, *, name: str, size: int) -> FileFormat
     hint, codec = _hint(name), codec_of_name(name)
     if head[:4] in _REFUSED and hint != "lines":
         raise InputError(f"{name}: expected lines, Parquet or Arrow, got {_REFUSED[head[:4]]}")
+    begins = head.startswith(_PARQUET + b"\x15") or (hint == "parquet" and head[:4] == _PARQUET)
+    if found.kind == "lines" and found.codec is None and begins:
+        raise InputError(
+            f"{name}: begins as Parquet but doesn't end as one, at byte {size}: it is truncated, or "
+            "something was added; fetch it again"
+        )
     if codec is not None and found.codec != codec:
         raise _mismatch(name, codec.name, found, head)
     if (
@@ -80,11 +86,6 @@ def detect(file: io.RawIOBase | BinaryIO, *, name: str, size: int) -> FileFormat
         and (_WORDS[hint], None) != (_WORDS[found.kind], found.codec)
     ):
         raise _mismatch(name, _WORDS[hint], found, head)
-    if found.kind == "lines" and head.startswith(_PARQUET + b"\x15"):
-        raise InputError(
-            f"{name}: begins as Parquet but doesn't end as one, at byte {size}: it is truncated; "
-            "fetch it again"
-        )
     return found
 
 

@@ -36,7 +36,7 @@ def require_schema(
     have, want = carried_schema(got), carried_schema(expected)
     if have != want:
         raise DataError(
-            f"{name}: its schema isn't that of {other}: it {describe_difference(want, have)}; "
+            f"{name}: its schema isn't that of {other}: {describe_difference(want, have)}; "
             "rows of one schema can be shuffled together: convert the file, or leave it out"
         )
 
