@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator
 
 from transforms import storage
-from transforms.errors import RunError
+from transforms.errors import PassingError, RunError
 
 MANIFEST = "manifest.json"
 MARKER = "_incomplete.json"
@@ -103,15 +103,26 @@ def _owned(output: str, run_id: str) -> Iterator[None]:
         yield
 
 
+def _read_marker(url: str) -> dict[str, object]:
+    fs, path = storage.filesystem(url)
+    # in one request: its owner may write it anew between two, and of another length
+    text = fs.cat_file(path)
+    try:
+        return dict(json.loads(text or b"{}"))
+    except ValueError:
+        raise PassingError(
+            f"{url}: expected JSON, got {len(text)} bytes that end too early"
+        ) from None
+
+
 def require_marker(output: str, run_id: str) -> None:
     """Raise RunError where a run no longer owns its output.
 
     A run that is thought dead may have late workers; they must not touch the next one's files.
     """
-    fs, path = storage.filesystem(storage.join(output, MARKER))
+    url = storage.join(output, MARKER)
     try:
-        # in one request: its owner may write it anew between two, and of another length
-        owner = json.loads(fs.cat_file(path) or b"{}").get("id")
+        owner = storage.retry(lambda: _read_marker(url), url).get("id")
     except FileNotFoundError:
         owner = None
     if owner != run_id:
