@@ -97,7 +97,8 @@ def run_local(
             if processes is not None and (not ended.is_set() or raised):
                 deaths = processes.deaths()
                 processes.kill()
-            ended.wait(_LAST_WORK)
+            # what worker processes did ended with them; threads of ours have yet to notice
+            ended.wait(_LAST_WORK if processes is None else _GRACE)
             _runs.pop(key, None)
             shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)  # Beam does after success
     if raised:
