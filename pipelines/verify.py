@@ -20,6 +20,8 @@ from pipelines.store_options import parse_storage_options, refuse_secrets
 from pipelines.watch import watching
 from transforms import layout, storage
 from transforms.errors import DataError, InputError, LosslessError, UsageError
+from transforms.formats.codecs import CODECS
+from transforms.formats.detection import FileFormat
 from transforms.formats.lines import LineFormat
 from transforms.formats.reading import ReadOptions, first_bytes, open_span
 from transforms.formats.tables import text_digest
@@ -203,9 +205,15 @@ def _sha256(file: Any) -> str:
 
 def _digest(file: Any, path: str, *, size: int, manifest: Manifest, progress: Progress) -> Digest:
     """Digest a shard's records as they were digested when they were read."""
+    # told, not found out: a shard of lines may begin with a record that looks like another format
+    known = FileFormat(
+        manifest.kind, CODECS.get(manifest.compression) if manifest.kind == "lines" else None
+    )
+    file.seek(0)
     header = b""
     if manifest.header_bytes:
-        header = first_bytes(file, manifest.header_bytes, name=path, size=size)
+        header = first_bytes(file, manifest.header_bytes, name=path, codec=known.codec)
+        file.seek(0)
         if len(header) < manifest.header_bytes:
             raise DataError(f"{path}: truncated: its header has more bytes than are there")
     reader = open_span(
@@ -220,6 +228,7 @@ def _digest(file: Any, path: str, *, size: int, manifest: Manifest, progress: Pr
             chunk_bytes=_CHUNK,
             record_limit=sys.maxsize,
         ),
+        known=known,
     )
     as_lines = manifest.records_are == "lines" and manifest.kind != "lines"
     total, counted = Digest(), 0

@@ -14,7 +14,7 @@ import pytest
 
 import pipelines.verify
 from pipelines.verify import verify
-from tests.pipelines.support import make_lines, run, write_tree
+from tests.pipelines.support import join_shards, make_lines, run, write_tree
 from transforms.errors import DataError, LosslessError, UsageError
 
 SHARD = "data/train-0000{}-of-00005.txt"
@@ -313,3 +313,21 @@ def test_the_separator_of_the_manifest_is_the_one_that_counts(
     (tmp_path / "in").write_bytes(b"a\n;b;;c\n\0\xffd")
     run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}", f"--separator={separator}")
     assert verify(str(tmp_path / "o"))[1] == []
+
+
+@pytest.mark.parametrize(
+    "begin", [b"\x1f\x8b\x08", b"ARROW1\0\0", b"\x28\xb5\x2f\xfd", b"PAR1\x15"]
+)
+def test_a_shard_may_begin_with_a_record_that_looks_like_another_format(
+    tmp_path: Path, begin: bytes
+) -> None:
+    write_tree(tmp_path / "in", {"a.txt": b"first\n" + begin + b" is data\n"})
+    found = set()
+    for seed in range(20):
+        out = tmp_path / str(seed)
+        run(f"--input={tmp_path / 'in'}", f"--output={out}", f"--seed={seed}")
+        found.add(join_shards(out)[:3] == begin[:3])
+        assert pipelines.verify.verify(str(out))[1] == []
+        if len(found) == 2:
+            return
+    raise AssertionError("no seed put that record first")

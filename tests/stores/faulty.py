@@ -52,12 +52,12 @@ class Faults:
         return ConnectionResetError("the store hung up, as it was told to")
 
 
-class FaultyStore(AbstractFileSystem):  # type: ignore[misc]
+class FaultyStore(AbstractFileSystem):  # type: ignore[misc]  # fsspec is untyped
     """The store; objects and faults are those of the process."""
 
     protocol = "faulty"
-    objects: dict[str, bytes] = {}  # noqa: RUF012
-    uploads: set[int] = set()  # noqa: RUF012
+    objects: dict[str, bytes] = {}  # noqa: RUF012  # shared by all instances, as a store is
+    uploads: set[int] = set()  # noqa: RUF012  # shared by all instances, as a store is
     faults = Faults()
 
     def request(self, name: str, work: Any) -> Any:
@@ -147,7 +147,7 @@ class FaultyStore(AbstractFileSystem):  # type: ignore[misc]
         return FaultyFile(self, path, mode, **kwargs)
 
 
-class FaultyFile(AbstractBufferedFile):  # type: ignore[misc]
+class FaultyFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec is untyped
     """An upload in parts."""
 
     def _initiate_upload(self) -> None:

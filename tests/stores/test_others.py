@@ -100,12 +100,12 @@ def test_memory_is_refused_for_several_processes_which_each_have_their_own(
     run(*given, "--direct_num_workers=2", "--direct_running_mode=multi_threading")
 
 
-class StandIn(MemoryFileSystem):  # type: ignore[misc]
+class StandIn(MemoryFileSystem):  # type: ignore[misc]  # fsspec is untyped
     """Stands where Hugging Face's filesystem would: its paths, without the network."""
 
     protocol = "hf"
-    store: dict[str, Any] = {}  # noqa: RUF012
-    pseudo_dirs = [""]  # noqa: RUF012
+    store: dict[str, Any] = {}  # noqa: RUF012  # shared by all instances, as a store is
+    pseudo_dirs = [""]  # noqa: RUF012  # shared by all instances, as a store is
 
 
 def test_hf_paths_are_read_like_any(
@@ -222,7 +222,7 @@ def test_a_secret_in_a_url_is_refused_and_not_repeated(flag: str, url: str) -> N
 def test_options_are_for_their_protocol_alone_or_for_all() -> None:
     seen = []
 
-    class Kept(MemoryFileSystem):  # type: ignore[misc]
+    class Kept(MemoryFileSystem):  # type: ignore[misc]  # fsspec is untyped
         protocol = ("kept", "kept2")
 
         def __init__(self, **options: Any) -> None:

@@ -13,7 +13,14 @@ import pyarrow as pa
 
 from transforms.errors import DataError
 from transforms.formats.found import Found
-from transforms.formats.tables import FAULTS, Recut, check_schema, require_schema, to_blocks
+from transforms.formats.tables import (
+    FAULTS,
+    Recut,
+    check_schema,
+    first_line,
+    require_schema,
+    to_blocks,
+)
 from transforms.kernels import checks
 from transforms.kernels.digest import Digest
 from transforms.kernels.rows import Dictionaries, to_rows
@@ -158,10 +165,9 @@ class Reader:
             )
 
     def _broken(self, what: str, error: BaseException) -> DataError:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
         return DataError(
             f"{self._name}: expected Arrow IPC, {what} can't be read (about byte {self._file.tell()}): "
-            f"{first}; fetch or make the file again"
+            f"{first_line(error)}; fetch or make the file again"
         )
 
 
@@ -173,10 +179,13 @@ class Writer:
         schema: of the file.
         compression: one of COMPRESSIONS.
         stream: write a stream, not a file.
+
+    Attributes:
+        recut: cuts rows into the batches to be written.
     """
 
     def __init__(self, sink: Any, schema: pa.Schema, *, compression: str, stream: bool) -> None:
-        self._recut = Recut(
+        self.recut = Recut(
             schema,
             batch_bytes=_BATCH_BYTES,
             batch_rows=_BATCH_ROWS,
@@ -190,18 +199,13 @@ class Writer:
         new = pa.ipc.new_stream if stream else pa.ipc.new_file
         self._writer = new(sink, schema, options=options)
 
-    def write(self, found: pa.StructArray) -> None:
-        """Take rows."""
-        self._emit(self._recut.add(found))
+    def write_batch(self, batch: pa.RecordBatch) -> None:
+        """Write a batch that ``recut`` gave."""
+        self._writer.write_batch(batch)
 
     def close(self) -> None:
-        """Write what is left, and the end."""
-        self._emit(self._recut.rest())
+        """Write the end."""
         self._writer.close()
-
-    def _emit(self, batches: Iterator[pa.RecordBatch]) -> None:
-        for batch in batches:
-            self._writer.write_batch(batch)
 
 
 class FirstBatch(NamedTuple):

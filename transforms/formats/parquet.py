@@ -12,7 +12,14 @@ import pyarrow.types as pt
 
 from transforms.errors import DataError, UsageError
 from transforms.formats.found import Found
-from transforms.formats.tables import FAULTS, Recut, check_schema, require_schema, to_blocks
+from transforms.formats.tables import (
+    FAULTS,
+    Recut,
+    check_schema,
+    first_line,
+    require_schema,
+    to_blocks,
+)
 from transforms.kernels.digest import Digest
 from transforms.kernels.rows import carried_schema, describe_difference, to_rows
 from transforms.kernels.values import row_costs, row_sizes
@@ -22,6 +29,7 @@ _GROUP_BYTES, _GROUP_ROWS = 16 << 20, 1 << 20  # of a row group that we write
 _PROBE = 8  # rows that are read to learn how large rows are
 _MOST_ROWS = 1 << 16  # that are read at a time
 _BUFFER = 1 << 20  # of a column's pages that are read at a time
+_BUFFERS, _LEAST_BUFFER = 16 << 20, 1 << 14  # of all columns together; of one, however many
 _DICTIONARY = 2 << 20  # bytes of a column's dictionary: most writers give it up at 1 MiB
 _INDEX = 16  # bytes that a value takes beside it, where it is likely an index
 
@@ -38,14 +46,20 @@ def open_file(file: Any, *, name: str) -> pq.ParquetFile:
         return parquet
     except FAULTS as error:
         raise DataError(
-            f"{name}: expected Parquet, its footer can't be read: {_first_line(error)}; fetch or make "
+            f"{name}: expected Parquet, its footer can't be read: {first_line(error)}; fetch or make "
             "the file again"
         ) from error
 
 
 def _open(file: Any, **options: Any) -> pq.ParquetFile:
+    found = pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True, **options)
+    buffer = min(_BUFFER, _BUFFERS // max(found.metadata.num_columns, 1))
     return pq.ParquetFile(
-        file, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True, **options
+        file,
+        buffer_size=max(buffer, _LEAST_BUFFER),
+        pre_buffer=False,
+        page_checksum_verification=True,
+        **{"metadata": found.metadata, **options},
     )
 
 
@@ -101,7 +115,7 @@ def _first_rows(
         found = next(batches, None)
     except FAULTS as error:
         raise DataError(
-            f"{name}: row group {number} can't be read: {_first_line(error)}; fetch or make the file "
+            f"{name}: row group {number} can't be read: {first_line(error)}; fetch or make the file "
             "again"
         ) from error
     return found if found is not None and len(found) else None
@@ -205,7 +219,7 @@ class Reader:
         except FAULTS as error:
             raise DataError(
                 f"{self._name}: row group {number} can't be read from row {row} on: "
-                f"{_first_line(error)}; fetch or make the file again"
+                f"{first_line(error)}; fetch or make the file again"
             ) from error
         if row - first != group.num_rows:
             raise DataError(
@@ -236,10 +250,6 @@ class Reader:
         return self._opened[repeated], int(np.clip(self._chunk_bytes // each, 1, _MOST_ROWS))
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 class Writer:
     """Writes rows to a file: row groups of 16 MiB of logical bytes or 2**20 rows.
 
@@ -247,40 +257,38 @@ class Writer:
         sink: a binary file.
         schema: of the file.
         compression: one of COMPRESSIONS.
+
+    Attributes:
+        recut: cuts rows into the batches to be written.
     """
 
     def __init__(self, sink: Any, schema: pa.Schema, *, compression: str) -> None:
-        self._recut = Recut(schema, batch_bytes=_GROUP_BYTES, batch_rows=_GROUP_ROWS)
+        self.recut = Recut(schema, batch_bytes=_GROUP_BYTES, batch_rows=_GROUP_ROWS)
         self._writer = pq.ParquetWriter(
             sink, schema, compression=compression, write_page_checksum=True, store_schema=True
         )
         self._schema = schema
 
-    def write(self, found: pa.StructArray) -> None:
-        """Take rows."""
-        self._emit(self._recut.add(found))
+    def write_batch(self, batch: pa.RecordBatch) -> None:
+        """Write a batch that ``recut`` gave."""
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            if _has_null_list(column):
+                raise DataError(
+                    f"column {name}: expected lists of a fixed size without nulls, got a null, "
+                    "which Parquet can't hold; give --output_format=arrow"
+                )
+        table = pa.Table.from_batches([batch], self._schema)
+        try:
+            self._writer.write_table(table, row_group_size=len(batch))
+        except pa.ArrowException as error:
+            raise DataError(
+                f"rows that can't be written as Parquet: {first_line(error)}; give "
+                "--output_format=arrow"
+            ) from error
 
     def close(self) -> None:
-        """Write what is left, and the footer."""
-        self._emit(self._recut.rest())
+        """Write the end."""
         self._writer.close()
-
-    def _emit(self, batches: Iterator[pa.RecordBatch]) -> None:
-        for batch in batches:
-            for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                if _has_null_list(column):
-                    raise DataError(
-                        f"column {name}: expected lists of a fixed size without nulls, got a null, "
-                        "which Parquet can't hold; give --output_format=arrow"
-                    )
-            table = pa.Table.from_batches([batch], self._schema)
-            try:
-                self._writer.write_table(table, row_group_size=len(batch))
-            except pa.ArrowException as error:
-                raise DataError(
-                    f"rows that can't be written as Parquet: {_first_line(error)}; give "
-                    "--output_format=arrow"
-                ) from error
 
 
 def _has_null_list(array: pa.Array) -> bool:
@@ -305,7 +313,7 @@ def check_writable(schema: pa.Schema) -> None:
         got = carried_schema(pq.read_schema(pa.BufferReader(sink.getvalue())))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UsageError(
-            f"--output_format=parquet: such rows can't be written: {_first_line(error)}; give "
+            f"--output_format=parquet: such rows can't be written: {first_line(error)}; give "
             "--output_format=arrow"
         ) from None
     want = carried_schema(schema)

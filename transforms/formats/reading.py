@@ -13,8 +13,8 @@ import pyarrow as pa
 from transforms import storage
 from transforms.errors import DataError
 from transforms.formats import arrow, lines, parquet
-from transforms.formats.codecs import Decoder
-from transforms.formats.detection import detect
+from transforms.formats.codecs import Codec, Decoder
+from transforms.formats.detection import FileFormat, detect
 from transforms.formats.found import Found
 from transforms.formats.lines import LineFormat
 from transforms.kernels.checks import Check
@@ -71,14 +71,15 @@ def open_span(
     stop: int,
     options: ReadOptions,
     source: int | None = None,
+    known: FileFormat | None = None,
 ) -> Reader:
-    """Return a reader of bytes [start, stop) of a file.
+    """Return a reader of bytes [start, stop) of a file, of a format that is found out or known.
 
     Raises:
         InputError: the file isn't what its name says.
         DataError: it is broken, or doesn't hold the records that are expected.
     """
-    found = detect(file, name=name, size=size)
+    found = known or detect(file, name=name, size=size)
     if found.is_rows != options.rows:
         want = "rows, as the other files hold" if options.rows else "lines"
         raise DataError(f"{name}: expected {want}, got {found.word}; give it a run of its own")
@@ -155,13 +156,14 @@ class Buffered(io.RawIOBase):
         return self._buffer.read(there if count is None or count < 0 else min(count, there))
 
 
-def first_bytes(file: io.RawIOBase | BinaryIO, count: int, *, name: str, size: int) -> bytes:
+def first_bytes(
+    file: io.RawIOBase | BinaryIO, count: int, *, name: str, codec: Codec | None
+) -> bytes:
     """Return the first bytes of a line file, decompressed; fewer where it has fewer.
 
     Raises:
-        InputError, DataError: as of ``open_span``.
+        DataError: it can't be decompressed.
     """
-    codec = detect(file, name=name, size=size).codec
     head = bytearray(count)
     stream = file if codec is None else Decoder(file, codec, name)
     return bytes(head[: storage.read_into(stream, memoryview(head))])

@@ -29,6 +29,11 @@ FAULTS = (pa.ArrowException, OSError, ValueError, RuntimeError, EOFError, KeyErr
 """Damaged bytes make Arrow raise nearly anything."""
 
 
+def first_line(error: BaseException) -> str:
+    """Return what an error of Arrow's says, without where in Arrow it came up."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def require_schema(
     got: pa.Schema, expected: pa.Schema, *, name: str, other: str = "the other files"
 ) -> None:

@@ -49,12 +49,18 @@ class _RowsWriter:
 
     def __init__(self, inner: parquet.Writer | arrow.Writer) -> None:
         self._inner = inner
-        self.close = inner.close
 
     def write(self, block: pa.RecordBatch) -> tuple[U64, U64, I64]:
         bare = blocks.without_hashes(block)
-        self._inner.write(bare.column("record") if blocks.is_rows(bare) else text_rows(bare))
+        found = bare.column("record") if blocks.is_rows(bare) else text_rows(bare)
+        for batch in self._inner.recut.add(found):
+            self._inner.write_batch(batch)
         return blocks.hashes(bare)
+
+    def close(self) -> None:
+        for batch in self._inner.recut.rest():
+            self._inner.write_batch(batch)
+        self._inner.close()
 
 
 def open_writer(sink: Any, form: ShardFormat, *, path: str) -> Writer:
