@@ -6,7 +6,7 @@ import io
 import os
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -307,11 +307,18 @@ def _choose_form(
                 f"--compression={compression}: expected one of {', '.join(_COMPRESSIONS[kind])} for "
                 f"{kind}"
             )
+    records_are: Literal["lines", "rows"] = "lines" if schema is None else "rows"
     if kind != "lines" and schema is None:
         schema = TEXT
     if kind == "parquet" and schema is not None:
         parquet.check_writable(schema)
-    return ShardFormat(kind=kind, compression=compression, line_format=line_format, schema=schema)
+    return ShardFormat(
+        kind=kind,
+        compression=compression,
+        line_format=line_format,
+        schema=schema,
+        records_are=records_are,
+    )
 
 
 def _amounts(files: list[SourceFile], looks: dict[SourceFile, Look]) -> dict[str, Amount]:

@@ -147,7 +147,6 @@ def build(root: Any, job: Job) -> None:
         epoch=recipe.epoch,
         started=job.started,
         form=contents.form,
-        records_are="lines" if contents.schema is None else "rows",
         run_id=claim.run_id,
         expected=inputs.fingerprint,
         storage_options=options,

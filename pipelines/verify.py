@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,11 +20,10 @@ from pipelines.watch import watching
 from transforms import layout, storage
 from transforms.errors import DataError, InputError, LosslessError, UsageError
 from transforms.formats.codecs import CODECS
-from transforms.formats.detection import FileFormat
 from transforms.formats.lines import LineFormat
-from transforms.formats.reading import ReadOptions, first_bytes, open_span
-from transforms.formats.tables import text_digest
-from transforms.kernels import blocks
+from transforms.formats.read_back import shard_digest
+from transforms.formats.reading import first_bytes
+from transforms.formats.writing import ShardFormat
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import ORDER_VERSION
 from transforms.manifest import FORMAT_VERSION, Manifest, ShardEntry
@@ -205,41 +203,27 @@ def _sha256(file: Any) -> str:
 
 def _digest(file: Any, path: str, *, size: int, manifest: Manifest, progress: Progress) -> Digest:
     """Digest a shard's records as they were digested when they were read."""
-    # told, not found out: a shard of lines may begin with a record that looks like another format
-    known = FileFormat(
-        manifest.kind, CODECS.get(manifest.compression) if manifest.kind == "lines" else None
-    )
     file.seek(0)
     header = b""
     if manifest.header_bytes:
-        header = first_bytes(file, manifest.header_bytes, name=path, codec=known.codec)
+        codec = CODECS.get(manifest.compression)
+        header = first_bytes(file, manifest.header_bytes, name=path, codec=codec)
         file.seek(0)
         if len(header) < manifest.header_bytes:
             raise DataError(f"{path}: truncated: its header has more bytes than are there")
-    reader = open_span(
-        file,
-        name=path,
-        size=size,
-        start=0,
-        stop=size,
-        options=ReadOptions(
-            line_format=LineFormat(separator=manifest.separator, header=header),
-            rows=manifest.kind != "lines",
-            chunk_bytes=_CHUNK,
-            record_limit=sys.maxsize,
-        ),
-        known=known,
+    form = ShardFormat(
+        kind=manifest.kind,
+        compression=manifest.compression,
+        line_format=LineFormat(separator=manifest.separator, header=header),
+        records_are=manifest.records_are,
     )
-    as_lines = manifest.records_are == "lines" and manifest.kind != "lines"
-    total, counted = Digest(), 0
-    for block, bad, reasons in reader:
-        if bad is not None:
-            raise DataError(f"{path}: a record can't be read: {reasons[0]}")
-        total += text_digest(block) if as_lines else blocks.digests(block, sources=1)[0]
-        progress.add("verify", bytes=reader.consumed - counted, records=len(block))
-        counted = reader.consumed
-    progress.add("verify", bytes=size - counted)
-    return total
+    return shard_digest(
+        file,
+        path=path,
+        size=size,
+        form=form,
+        progress=lambda read, records: progress.add("verify", bytes=read, records=records),
+    )
 
 
 def _check_quarantine(manifest: Manifest, folder: str) -> list[str]:

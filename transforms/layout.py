@@ -9,7 +9,7 @@ import os
 import re
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from transforms import storage
 from transforms.errors import PassingError, RunError
@@ -76,21 +76,38 @@ FOLDERS = {DATA: is_shard_name, QUARANTINE: is_quarantine_name}
 
 
 @contextlib.contextmanager
-def publish(output: str, path: str, *, run_id: str) -> Iterator[storage.File]:
+def publish(
+    output: str, path: str, *, run_id: str, check: Callable[[str], None] | None = None
+) -> Iterator[storage.File]:
     """Open a file of a dataset for writing.
 
     It appears whole when the block ends well, as long as the output is still this run's: locally
     it is written under a temporary name and renamed, on a store uploaded in one piece.
+
+    Args:
+        output: URL of the dataset's folder.
+        path: below it.
+        run_id: whose marker has to stand there; "" for none.
+        check: looks at the URL of what was written, and raises where it is wrong: locally before
+            the file appears, on a store, where it is removed then, as soon as it does.
     """
     url = storage.join(output, path)
     if not storage.is_local(output):
         with storage.open_write(url, guard=_owned(output, run_id)) as file:
             yield file
+        if check is not None:
+            try:
+                check(url)
+            except BaseException:
+                storage.remove_tree(url)
+                raise
         return
     name = uuid.uuid4().hex + os.path.splitext(path)[1]
     temporary = storage.join(output, TEMPORARY + run_id, name)
     with storage.open_write(temporary) as file:
         yield file
+    if check is not None:
+        check(temporary)
     with _owned(output, run_id), storage.disk_full_is_ours(url):
         storage.rename(temporary, url)
 

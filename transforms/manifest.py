@@ -138,7 +138,6 @@ def make_manifest(
     epoch: int,
     started: str,
     form: ShardFormat,
-    records_are: Literal["lines", "rows"],
     run_id: str,
     expected: str | None,
 ) -> Manifest:
@@ -197,7 +196,7 @@ def make_manifest(
         recipe=recipe,
         kind=form.kind,
         compression=form.compression,
-        records_are=records_are,
+        records_are=form.records_are,
         separator=form.line_format.separator,
         header_bytes=len(form.line_format.header),
         shards=[

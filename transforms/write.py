@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import apache_beam as beam
 
 from transforms import layout, manifest_files, storage
 from transforms.budget import Place
+from transforms.errors import DataError, LosslessError
+from transforms.formats.read_back import shard_digest
 from transforms.formats.writing import ShardFormat, open_writer
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
@@ -20,6 +23,10 @@ from transforms.progress import Progress
 from transforms.reports import ShardReport, SpanReport
 from transforms.shuffle import Ordered, Shard
 from transforms.worker import follow_launcher
+
+_AT_FAULT = (
+    "the library that encodes it, memory or the disk is at fault: check them, then run again"
+)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -85,8 +92,15 @@ class _Write(beam.DoFn):  # type: ignore[misc]
         )
 
         def write() -> ShardReport:
-            with layout.publish(config.output, path, run_id=config.run_id) as file:
-                return write_shard(
+            report: ShardReport
+
+            def check(url: str) -> None:
+                with doing(f"reading {path} back"):
+                    _require_readable(url, report, config.form)
+
+            publish = functools.partial(layout.publish, config.output, path, run_id=config.run_id)
+            with publish(check=None if config.form.is_plain else check) as file:
+                report = write_shard(
                     file,
                     shard.ordered(limit=config.bucket_bytes, sources=config.sources),
                     shard=shard,
@@ -95,6 +109,7 @@ class _Write(beam.DoFn):  # type: ignore[misc]
                     sources=config.sources,
                     progress=self._progress,
                 )
+            return report
 
         place, doing = Place(config.run_id, config.places), self._progress.doing
         with doing("waiting for memory"):
@@ -118,6 +133,9 @@ def write_shard(
 ) -> ShardReport:
     """Write records and check what is written against what was read.
 
+    What is encoded is checked when it is read back; here only to name the source, if there are
+    several.
+
     Raises:
         DataError: a record can't be written so that a reader finds it again.
         LosslessError: the digest of what is written is not that of what was read.
@@ -129,9 +147,12 @@ def write_shard(
     for block, expected in ordered:
         with progress.doing(f"writing {path}"):
             hashes = writer.write(block)
-        written = blocks.digests_by_source(block, *hashes, sources=sources)
-        blocks.compare_digests(written, expected, what=path)
-        total = blocks.add_digests(total, written)
+            if hashes is None and sources > 1:
+                hashes = blocks.hashes(blocks.without_hashes(block))
+        if hashes is not None:
+            written = blocks.digests_by_source(block, *hashes, sources=sources)
+            blocks.compare_digests(written, expected, what=path)
+        total = blocks.add_digests(total, expected)
         progress.add("write", bytes=blocks.payload_bytes(block), records=len(block))
     writer.close()
     return ShardReport(
@@ -143,6 +164,22 @@ def write_shard(
         sink.hasher.hexdigest(),
         total,
     )
+
+
+def _require_readable(url: str, report: ShardReport, form: ShardFormat) -> None:
+    """Raise LosslessError where a shard, decoded again, isn't what was to be written."""
+    try:
+        with storage.open_read(url) as file:
+            found = shard_digest(file, path=report.path, size=report.bytes, form=form)
+    except DataError as error:
+        raise LosslessError(f"{error}, as soon as it was written; {_AT_FAULT}") from error
+    want = Digest.total(report.digests)
+    if found != want:
+        raise LosslessError(
+            f"{report.path}: read back as soon as it was written, it should have {want.records} "
+            f"records of {want.bytes} bytes with digest {want.to_json()['hash']}, but has "
+            f"{found.records} of {found.bytes} with {found.to_json()['hash']}; {_AT_FAULT}"
+        )
 
 
 class _Hashed(io.RawIOBase):
@@ -178,7 +215,6 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
         recipe: what determines the output, as JSON-able data.
         seed, epoch, started: for the manifest.
         form: what shards are.
-        records_are: what was read, ``lines`` or ``rows``; lines may have been written as rows.
         run_id: as for WriteShards.
         expected: ``fingerprint`` of the listing that has to be read whole, if there was one.
         storage_options: as for WriteShards.
@@ -191,7 +227,6 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
     epoch: int
     started: str
     form: ShardFormat = field(default_factory=ShardFormat)
-    records_are: Literal["lines", "rows"] = "lines"
     run_id: str = ""
     expected: str | None = None
     storage_options: dict[str, Any] | None = None
@@ -225,7 +260,6 @@ def _write_manifest(
         epoch=config.epoch,
         started=config.started,
         form=config.form,
-        records_are=config.records_are,
         run_id=config.run_id,
         expected=config.expected,
     )

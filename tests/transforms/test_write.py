@@ -394,7 +394,6 @@ def manifest(shards: Sequence[ShardReport], spans: Sequence[SpanReport] | None =
         epoch=0,
         started="",
         form=ShardFormat(),
-        records_are="lines",
         run_id="",
         expected=None,
     )

@@ -180,8 +180,9 @@ class Writer:
         self._path, self._separator = path, line_format.separator
         self._write(line_format.header)
 
-    def write(self, block: pa.RecordBatch) -> tuple[U64, U64, I64]:
-        """Write a block; return hashes and sizes of the very bytes, split anew as a reader will.
+    def write(self, block: pa.RecordBatch) -> tuple[U64, U64, I64] | None:
+        """Write a block; return hashes and sizes of the very bytes, split anew as a reader will,
+        None where they are compressed.
 
         Raises:
             DataError: a record holds the separator.
@@ -196,6 +197,8 @@ class Writer:
                 "doesn't end in it; choose another --separator"
             )
         self._write(data)
+        if self._encoder is not None:
+            return None
         return *record_hashes(values, offsets, bytes([self._separator])), np.diff(offsets) - 1
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
@@ -26,19 +26,26 @@ class ShardFormat:
         compression: a codec of lines, or what the kind of file itself has; ``none`` for none.
         line_format: for lines.
         schema: for rows.
+        records_are: what is written, ``lines`` or ``rows``; lines may be written as rows.
     """
 
     kind: Kind = "lines"
     compression: str = "none"
     line_format: LineFormat = field(default_factory=LineFormat)
     schema: pa.Schema | None = None
+    records_are: Literal["lines", "rows"] = "lines"
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the bytes of the records themselves are what is written."""
+        return self.kind == "lines" and self.compression == "none"
 
 
 class Writer(Protocol):
     """Writes one shard; see ``transforms.formats``."""
 
-    def write(self, block: pa.RecordBatch) -> tuple[U64, U64, I64]:
-        """Write a block; return hashes and sizes of what is written."""
+    def write(self, block: pa.RecordBatch) -> tuple[U64, U64, I64] | None:
+        """Write a block; return hashes and sizes of the very bytes, None where they are encoded."""
 
     def close(self) -> None:
         """Write the end."""
@@ -50,12 +57,10 @@ class _RowsWriter:
     def __init__(self, inner: parquet.Writer | arrow.Writer) -> None:
         self._inner = inner
 
-    def write(self, block: pa.RecordBatch) -> tuple[U64, U64, I64]:
-        bare = blocks.without_hashes(block)
-        found = bare.column("record") if blocks.is_rows(bare) else text_rows(bare)
+    def write(self, block: pa.RecordBatch) -> None:
+        found = block.column("record") if blocks.is_rows(block) else text_rows(block)
         for batch in self._inner.recut.add(found):
             self._inner.write_batch(batch)
-        return blocks.hashes(bare)
 
     def close(self) -> None:
         for batch in self._inner.recut.rest():

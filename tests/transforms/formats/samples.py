@@ -115,7 +115,12 @@ class Sample(NamedTuple):
     def form(self) -> ShardFormat:
         """What our writer is told."""
         schema = None if self.table is None else self.table.schema
-        return ShardFormat(kind=self.kind, compression=self.compression, schema=schema)
+        return ShardFormat(
+            kind=self.kind,
+            compression=self.compression,
+            schema=schema,
+            records_are="lines" if schema is None else "rows",
+        )
 
     @property
     def name(self) -> str:

@@ -1,0 +1,66 @@
+"""Reading a shard of ours again, to see what it holds."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from typing import BinaryIO
+
+from transforms.errors import DataError
+from transforms.formats.codecs import CODECS
+from transforms.formats.detection import FileFormat
+from transforms.formats.reading import ReadOptions, open_span
+from transforms.formats.tables import text_digest
+from transforms.formats.writing import ShardFormat
+from transforms.kernels import blocks
+from transforms.kernels.digest import Digest
+
+_CHUNK = 2 << 20
+
+
+def shard_digest(
+    file: io.RawIOBase | BinaryIO,
+    *,
+    path: str,
+    size: int,
+    form: ShardFormat,
+    progress: Callable[[int, int], None] = lambda bytes_, records: None,
+) -> Digest:
+    """Digest a shard's records as they were digested when they were read.
+
+    Args:
+        file: the shard, seekable.
+        path: what errors call it.
+        size: in bytes.
+        form: what it is; told, not found out, as lines may begin with a record that looks like
+            another format.
+        progress: is called with bytes and records as they are read.
+
+    Raises:
+        DataError: it is damaged or truncated, or holds a record that can't be read.
+    """
+    reader = open_span(
+        file,
+        name=path,
+        size=size,
+        start=0,
+        stop=size,
+        options=ReadOptions(
+            line_format=form.line_format,
+            rows=form.kind != "lines",
+            chunk_bytes=_CHUNK,
+            record_limit=sys.maxsize,
+        ),
+        known=FileFormat(form.kind, CODECS.get(form.compression) if form.kind == "lines" else None),
+    )
+    as_lines = form.records_are == "lines" and form.kind != "lines"
+    total, counted = Digest(), 0
+    for block, bad, reasons in reader:
+        if bad is not None:
+            raise DataError(f"{path}: a record can't be read: {reasons[0]}")
+        total += text_digest(block) if as_lines else blocks.digests(block, sources=1)[0]
+        progress(reader.consumed - counted, len(block))
+        counted = reader.consumed
+    progress(size - counted, 0)
+    return total
