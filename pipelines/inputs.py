@@ -137,7 +137,7 @@ def look_into(files: list[SourceFile], recipe: Recipe) -> Contents:
 def _look(file: SourceFile, recipe: Recipe, *, sample: bool) -> Look:
     with storage.open_read(file.url) as opened:
         _refuse_parts_of_datasets(opened, file)
-        found = detect(opened, name=file.url, size=file.size)
+        found = file.format or detect(opened, name=file.url, size=file.size)
         if not found.is_rows:
             return _look_at_lines(opened, file, found, recipe, sample=sample)
         if recipe.header_lines:

@@ -14,6 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 from transforms import storage
 from transforms.errors import InputError
 from transforms.formats.codecs import strip_suffix
+from transforms.formats.detection import FileFormat, Kind
 from transforms.layout import EXTENSION, MANIFEST, MARKER, is_shard_path
 
 _WILD = "*?["
@@ -30,6 +31,7 @@ class SourceFile:
         url: where it lies.
         size: bytes.
         version: changes when the file does.
+        told: kind and compression that the manifest of a dataset of ours says; None for other files.
     """
 
     source: str
@@ -37,6 +39,12 @@ class SourceFile:
     url: str
     size: int
     version: str
+    told: tuple[Kind, str] | None = None
+
+    @property
+    def format(self) -> FileFormat | None:
+        """What the file is, where that is told."""
+        return FileFormat.told(*self.told) if self.told else None
 
 
 def list_source(source: str, patterns: Sequence[str]) -> list[SourceFile]:
@@ -70,7 +78,7 @@ def list_source(source: str, patterns: Sequence[str]) -> list[SourceFile]:
                 "give them to two sources (NAME=PATTERN) or rename one"
             )
         version = storage.version_of(info)
-        files[name] = SourceFile(source, name, url, int(info["size"]), version)
+        files[name] = SourceFile(source, name, url, int(info["size"]), version, info.get("told"))
     return [files[name] for name in sorted(files)]
 
 
@@ -119,7 +127,8 @@ def _why_nothing(fs: Any, path: str, source: str, pattern: str) -> str:
 def _shards_of(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
     """Return info of the shards that a dataset's manifest lists, by path."""
     try:
-        shards = json.loads(fs.cat_file(f"{folder.rstrip('/')}/{MANIFEST}"))["shards"]
+        manifest = json.loads(fs.cat_file(f"{folder.rstrip('/')}/{MANIFEST}"))
+        shards, told = manifest["shards"], (manifest["kind"], manifest["compression"])
         for number, shard in enumerate(shards):
             if not is_shard_path(shard["path"], number=number, of=len(shards)):
                 raise ValueError(f"{shard['path']} is not the path of shard {number}")
@@ -129,7 +138,7 @@ def _shards_of(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
                 raise ValueError(
                     f"{shard['path']} has {info['size']} bytes, expected {shard['bytes']}"
                 )
-        return found
+        return {path: {**info, "told": told} for path, info in found.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"--input={pattern}: {folder} holds a {MANIFEST}, but the dataset can't be read: "

@@ -150,6 +150,7 @@ class _ReadSpans(beam.DoFn):  # type: ignore[misc]
                 stop=span.stop,
                 options=config.options,
                 source=self._source[file.source],
+                told=file.format,
             )
             for block, bad, reasons in reader:
                 if bad is not None:

@@ -384,6 +384,22 @@ def test_a_dataset_of_ours_may_be_shuffled_again(form: Path, tmp_path: Path) -> 
     assert Counter(b"".join(lines).split(b"\n")) == Counter(ORDER.split(b"\n"))
 
 
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+def test_a_dataset_whose_records_look_like_other_formats_is_read_as_what_its_manifest_says(
+    tmp_path: Path, compression: str
+) -> None:
+    looks = [b"\x1f\x8b\x08 gzip", b"PAR1\x15 Parquet", b"ARROW1\0\0", b"(\xb5/\xfd", b"{}"]
+    (tmp_path / "in.txt").write_bytes(b"\n".join([b"plain", *looks, b""]))
+    once, again = tmp_path / "once", tmp_path / "again"
+    flags = [f"--compression={compression}", "--shard_records=1"]
+    run(f"--input={tmp_path / 'in.txt'}", f"--output={once}", *flags)
+    manifest = run(f"--input={once}", f"--output={again}", *flags, "--seed=1")
+    found = [UNPACK[compression](data) for data in read_shards(again).values()]
+    assert sorted(found) == sorted(line + b"\n" for line in [b"plain", *looks])
+    assert (manifest.kind, manifest.compression) == ("lines", compression)
+    assert verify(str(again))[1] == []
+
+
 def test_a_file_named_for_another_format_is_refused_before_work_starts(tmp_path: Path) -> None:
     save(tmp_path / "in/x.jsonl", ROWS, "parquet")
     with pytest.raises(InputError, match=r"in/x\.jsonl: expected lines, by its name; .*Parquet"):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
 from transforms.errors import InputError
-from transforms.formats.codecs import Codec, codec_of_head, codec_of_name, strip_suffix
+from transforms.formats.codecs import CODECS, Codec, codec_of_head, codec_of_name, strip_suffix
 
 Kind = Literal["lines", "parquet", "arrow", "arrow_stream"]
 
@@ -42,6 +42,11 @@ class FileFormat:
 
     kind: Kind
     codec: Codec | None = None
+
+    @classmethod
+    def told(cls, kind: Kind, compression: str) -> FileFormat:
+        """Return what a manifest says that its shards are."""
+        return cls(kind, CODECS.get(compression) if kind == "lines" else None)
 
     @property
     def is_rows(self) -> bool:

@@ -75,6 +75,7 @@ class Reader:
         codec: by which the file is compressed.
         line_format: separator, and the header that the file has to have.
         check: what a line has to be.
+        told: that it holds lines, whatever they look like.
         chunk_bytes, record_limit, source: as of ``read_span``.
 
     Attributes:
@@ -96,12 +97,13 @@ class Reader:
         record_limit: int,
         check: Check = "none",
         source: int | None = None,
+        told: bool = False,
     ) -> None:
         self._file: Any = file if codec is None else Decoder(file, codec, name)
         self._span = (start, stop if codec is None else _TO_THE_END)
         self._name, self._codec, self._format = name, codec, line_format
         self._chunk_bytes, self._record_limit, self._source = chunk_bytes, record_limit, source
-        self._check = check
+        self._check, self._told = check, told
         self.whole: int | None = size if codec is None else None
         self._beside = 0  # bytes of the file that are the header's, less a last line's missing end
 
@@ -151,7 +153,7 @@ class Reader:
         self._file.seek(0)
         head = bytearray(max(len(header), 16))
         found = bytes(head[: storage.read_into(self._file, memoryview(head))])
-        if self._codec is not None:
+        if self._codec is not None and not self._told:
             refuse_rows_inside(found[:16], name=self._name)
         if found[: len(header)] != header:
             raise DataError(

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from transforms.errors import DataError
-from transforms.formats.codecs import CODECS
 from transforms.formats.detection import FileFormat
 from transforms.formats.reading import ReadOptions, open_span
 from transforms.formats.tables import text_digest
@@ -52,7 +51,7 @@ def shard_digest(
             chunk_bytes=_CHUNK,
             record_limit=sys.maxsize,
         ),
-        known=FileFormat(form.kind, CODECS.get(form.compression) if form.kind == "lines" else None),
+        told=FileFormat.told(form.kind, form.compression),
     )
     as_lines = form.records_are == "lines" and form.kind != "lines"
     total, counted = Digest(), 0

@@ -71,15 +71,15 @@ def open_span(
     stop: int,
     options: ReadOptions,
     source: int | None = None,
-    known: FileFormat | None = None,
+    told: FileFormat | None = None,
 ) -> Reader:
-    """Return a reader of bytes [start, stop) of a file, of a format that is found out or known.
+    """Return a reader of bytes [start, stop) of a file, of a format that is told or found out.
 
     Raises:
         InputError: the file isn't what its name says.
         DataError: it is broken, or doesn't hold the records that are expected.
     """
-    found = known or detect(file, name=name, size=size)
+    found = told or detect(file, name=name, size=size)
     if found.is_rows != options.rows:
         want = "rows, as the other files hold" if options.rows else "lines"
         raise DataError(f"{name}: expected {want}, got {found.word}; give it a run of its own")
@@ -96,6 +96,7 @@ def open_span(
             record_limit=options.record_limit,
             check=options.check,
             source=source,
+            told=told is not None,
         )
     common: dict[str, Any] = {
         "name": name,
