@@ -14,24 +14,26 @@ import pyarrow as pa
 from pipelines.recipe import Recipe
 from transforms import layout, storage
 from transforms.errors import DataError, InputError, UsageError
-from transforms.formats import arrow, codecs, lines, parquet
+from transforms.formats import arrow, arrow_messages, codecs, lines, parquet
 from transforms.formats.codecs import CODECS, Decoder
 from transforms.formats.detection import EXTENSIONS, FileFormat, Kind, detect
 from transforms.formats.lines import LineFormat
 from transforms.formats.reading import Buffered
 from transforms.formats.tables import TEXT, require_schema
+from transforms.formats.windows import window_of
 from transforms.formats.writing import ShardFormat
 from transforms.listing import SourceFile, extension
 
 _MOST = 1000  # files that are looked at beforehand; the others are when they are read
 _SAMPLES = 16  # files whose records are looked at, for estimates
 _SAMPLE_BYTES, _SAMPLE_ROWS = 1 << 16, 32
+WINDOW_COUNTED = 8 << 20  # of a decoder's window, in what a process takes anyway
 _PLACES = 8  # of a line file that are looked at
 _COMPRESSIONS: dict[Kind, tuple[str, ...]] = {
     "lines": ("none", *CODECS),
     "parquet": parquet.COMPRESSIONS,
-    "arrow": arrow.COMPRESSIONS,
-    "arrow_stream": arrow.COMPRESSIONS,
+    "arrow": arrow_messages.COMPRESSIONS,
+    "arrow_stream": arrow_messages.COMPRESSIONS,
 }
 _CONVERTED: dict[Kind, str] = {
     "lines": "none",
@@ -54,6 +56,7 @@ class Look:
         record_bytes: logical bytes of a record, line end included, over those of a sample of
             records; None where none was taken.
         expansion: bytes when decompressed over bytes of the file, of the sample.
+        window: bytes that a decoder holds, beyond the usual.
     """
 
     format: FileFormat
@@ -63,6 +66,7 @@ class Look:
     records: int | None = None
     record_bytes: float | None = None
     expansion: float = 1.0
+    window: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ class Contents:
         schema: of rows, that of the first file; None where the records are lines.
         amounts: by source.
         form, extension: of the shards to be written.
+        window: bytes that a decoder of one of the files holds, beyond the usual.
     """
 
     line_format: LineFormat
@@ -93,6 +98,7 @@ class Contents:
     amounts: dict[str, Amount]
     form: ShardFormat
     extension: str
+    window: int = 0
 
     @property
     def records(self) -> int:
@@ -131,7 +137,8 @@ def look_into(files: list[SourceFile], recipe: Recipe) -> Contents:
             shard_extension += CODECS[form.compression].suffixes[0]
     else:
         shard_extension = EXTENSIONS[form.kind]
-    return Contents(line_format, schema, _amounts(files, looks), form, shard_extension)
+    window = max((look.window for look in looks.values()), default=0)
+    return Contents(line_format, schema, _amounts(files, looks), form, shard_extension, window)
 
 
 def _look(file: SourceFile, recipe: Recipe, *, sample: bool) -> Look:
@@ -159,6 +166,8 @@ def _look_at_lines(
     separator, wanted = ord(recipe.separator), recipe.header_lines
     codec = found.codec
     expansion, record_bytes, header = 1.0, None, b""
+    window = 0 if codec is None else max(window_of(opened.read(64) or b"") - WINDOW_COUNTED, 0)
+    opened.seek(0)
     stream = opened if codec is None else Decoder(opened, codec, file.url)
     try:
         if wanted:
@@ -181,6 +190,7 @@ def _look_at_lines(
         header=header,
         record_bytes=record_bytes,
         expansion=expansion,
+        window=window,
     )
 
 
@@ -215,7 +225,7 @@ def _look_at_arrow(opened: Any, file: SourceFile, found: FileFormat, *, sample: 
     record_bytes, expansion, compression = None, 1.0, None
     if sample:  # a batch has to be read whole to learn how it is compressed
         record_bytes, expansion = reader.sample()
-        compression = arrow.first_batch(opened, stream=stream, name=file.url).compression
+        compression = arrow_messages.first_batch(opened, stream=stream, name=file.url).compression
     return Look(
         found,
         compression=compression,

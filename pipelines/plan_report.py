@@ -79,11 +79,16 @@ def _output(job: Job) -> Iterator[str]:
 def _memory(job: Job) -> Iterator[str]:
     workers, plan = job.workers, job.plan
     total = workers.payload * workers.count + LAUNCHER_BASE + workers.processes * WORKER_BASE
+    window, windows = job.inputs.contents.window, ""
+    if window:
+        total += window * workers.count
+        windows = f"{window // MIB} for what each decoder holds of a compressed file, "
     yield (
         f"memory      {total // MIB} MiB: {LAUNCHER_BASE // MIB} for the launcher, "
         f"{WORKER_BASE // MIB} for each of {workers.processes} worker processes, "
-        f"{workers.payload // MIB} of payload for each of {workers.count} workers; runs and buckets of "
-        f"up to {plan.run_bytes // MIB} MiB, records of up to {plan.record_limit // MIB} MiB"
+        f"{windows}{workers.payload // MIB} of payload for each of {workers.count} workers; "
+        f"runs and buckets of up to {plan.run_bytes // MIB} MiB, records of up to "
+        f"{plan.record_limit // MIB} MiB"
     )
 
 

@@ -205,8 +205,10 @@ def _is_below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
-def choose_workers(settings: Settings, input_bytes: int, *, stores: bool = False) -> Workers:
-    """Choose workers from flags, cores and memory.
+def choose_workers(
+    settings: Settings, input_bytes: int, *, stores: bool = False, window: int = 0
+) -> Workers:
+    """Choose workers from flags, cores and memory; ``window`` is what each one's decoder holds.
 
     Raises:
         UsageError: flags that contradict each other, or too little memory.
@@ -223,7 +225,9 @@ def choose_workers(settings: Settings, input_bytes: int, *, stores: bool = False
     )
     count, mode = settings.direct_num_workers, settings.direct_running_mode
     if count is None:
-        fits = count_workers(memory, cores=cores, input_bytes=input_bytes, stores=stores)
+        fits = count_workers(
+            memory, cores=cores, input_bytes=input_bytes, stores=stores, window=window
+        )
         count = 1 if mode == "in_memory" else fits
     count = count or cores
     if mode == "in_memory" and count > 1:
@@ -234,7 +238,7 @@ def choose_workers(settings: Settings, input_bytes: int, *, stores: bool = False
     if mode is None:
         mode = "multi_processing" if count > 1 else "in_memory"
     processes = count if mode == "multi_processing" else 0
-    return share_memory(memory, count=count, processes=processes, stores=stores)
+    return share_memory(memory, count=count, processes=processes, stores=stores, window=window)
 
 
 def machine_memory() -> int:

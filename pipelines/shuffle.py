@@ -94,6 +94,7 @@ def build(root: Any, job: Job) -> None:
         expected=inputs.fingerprint,
         launcher=os.getpid(),
         storage_options=options,
+        scratch=next((spill for spill in claim.spills if storage.is_local(spill)), None),
         progress=claim.progress,
     )
     shards = (
@@ -226,7 +227,7 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
     """Look at everything that can be looked at before work starts, and plan."""
     inputs = inspect_inputs(spool_stdin(recipe, settings, claim), settings, claim)
     contents, stores = inputs.contents, uses_stores(recipe, settings)
-    workers = choose_workers(settings, contents.bytes, stores=stores)
+    workers = choose_workers(settings, contents.bytes, stores=stores, window=contents.window)
     refuse_memory(recipe, settings, workers)
     exchange = "files" if settings.exchange == "auto" else settings.exchange
     plan = make_plan(

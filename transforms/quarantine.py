@@ -22,19 +22,24 @@ class QuarantineFile:
     """A file with columns source, file, position, reason and record; made with its first record.
 
     Text is kept as bytes, since it may be what is bad. A context: what was kept is published where it
-    ends well. Until then it lies in a local temporary file, so that publishing can be tried again.
+    ends well. Until then it lies in a local temporary file, as it may be as large as the input, so
+    that publishing can be tried again.
 
     Args:
         output, run_id: of the dataset.
         file, start: the span's.
+        scratch: folder for the temporary file; None for the system's.
 
     Attributes:
         report: what was published, None where nothing was bad; set at the end.
     """
 
-    def __init__(self, output: str, run_id: str, *, file: SourceFile, start: int) -> None:
+    def __init__(
+        self, output: str, run_id: str, *, file: SourceFile, start: int, scratch: str | None = None
+    ) -> None:
         self._output, self._run_id, self._file = output, run_id, file
         self._path = layout.quarantine_path(source=file.source, name=file.name, start=start)
+        self._scratch = scratch
         self._records = 0
         self._spool: IO[bytes] | None = None
         self._writer: pq.ParquetWriter | None = None
@@ -52,7 +57,7 @@ class QuarantineFile:
             }
         )
         if self._writer is None:
-            self._spool = tempfile.TemporaryFile()  # noqa: SIM115  # closed at the end
+            self._spool = tempfile.TemporaryFile(dir=self._scratch)  # noqa: SIM115  # closed at the end
             self._writer = pq.ParquetWriter(
                 self._spool, table.schema, compression="zstd", write_page_checksum=True
             )

@@ -55,6 +55,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
         on_bad_record: what to do with a record that fails its check: ``fail``, ``skip`` or
             ``quarantine``, which keeps it in ``output``.
         output, run_id: the dataset's folder, for what is kept apart.
+        scratch: local folder for what is kept apart, until it is published; None for the system's.
         expected: ``fingerprint`` of the listing that the plan was made from, if it was.
         launcher: pid of the local process whose end ends the workers.
         storage_options: of fsspec, for the stores; None leaves them as they are.
@@ -67,6 +68,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
     on_bad_record: OnBadRecord = "fail"
     output: str = ""
     run_id: str = ""
+    scratch: str | None = None
     expected: str | None = None
     launcher: int | None = None
     storage_options: dict[str, Any] | None = None
@@ -140,7 +142,9 @@ class _ReadSpans(beam.DoFn):  # type: ignore[misc]
         config, file = self._config, span.file
         kept, dropped, counted = Digest(), Digest(), 0
         check_unchanged(file)
-        kept_apart = QuarantineFile(config.output, config.run_id, file=file, start=span.start)
+        kept_apart = QuarantineFile(
+            config.output, config.run_id, file=file, start=span.start, scratch=config.scratch
+        )
         with storage.open_read(file.url) as opened, kept_apart:
             reader = open_span(
                 opened,

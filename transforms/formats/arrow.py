@@ -7,11 +7,12 @@ marker, which the specification lets writers leave out: without it a truncated s
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 
 from transforms.errors import DataError
+from transforms.formats.arrow_messages import bodies_of_batches, body_of_next_batch, first_batch
 from transforms.formats.found import Found
 from transforms.formats.tables import (
     FAULTS,
@@ -26,7 +27,6 @@ from transforms.kernels.digest import Digest
 from transforms.kernels.rows import Dictionaries, to_rows
 from transforms.kernels.values import row_sizes
 
-COMPRESSIONS = ("none", "lz4", "zstd")
 _BATCH_BYTES, _BATCH_ROWS = 4 << 20, 1 << 16  # of a record batch that we write
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
@@ -119,13 +119,7 @@ class Reader:
         rows = 0
         for number, batch in enumerate(self._batches() if self._mine else ()):
             # not nbytes, which follows offsets that nobody has looked at yet
-            size = batch.get_total_buffer_size()
-            if size > self._batch_limit:
-                raise DataError(
-                    f"{self._name}: record batch {number} has {size} bytes, and the memory "
-                    f"given allows {self._batch_limit}; write it with smaller batches, or give more "
-                    "--memory or fewer --direct_num_workers"
-                )
+            self._require_small(number, batch.get_total_buffer_size())
             try:
                 yield from to_blocks(
                     batch,
@@ -140,9 +134,21 @@ class Reader:
             rows += len(batch)
         self.whole = rows if self._mine else None
 
+    def _require_small(self, number: int, size: int) -> None:
+        if size > self._batch_limit:
+            raise DataError(
+                f"{self._name}: record batch {number} has {size} bytes, and the memory "
+                f"given allows {self._batch_limit}; write it with smaller batches, or give more "
+                "--memory or fewer --direct_num_workers"
+            )
+
     def _batches(self) -> Iterator[pa.RecordBatch]:
+        bodies = {} if self._stream else dict(enumerate(bodies_of_batches(self._file, self._size)))
         number = 0
         while True:
+            body = body_of_next_batch(self._file) if self._stream else bodies.get(number, 0)
+            if body <= self._size:  # else it is damaged
+                self._require_small(number, body)  # before it is read
             try:
                 if self._stream:
                     batch = self._arrow.read_next_batch()
@@ -206,60 +212,3 @@ class Writer:
     def close(self) -> None:
         """Write the end."""
         self._writer.close()
-
-
-class FirstBatch(NamedTuple):
-    """How a file's first record batch lies there: its compression, and the bytes of its body."""
-
-    compression: str = "none"
-    body: int = 0
-
-
-def first_batch(file: Any, *, stream: bool, name: str) -> FirstBatch:
-    """Look at a file's first record batch.
-
-    Reads the field ``compression`` of the message's header, a flatbuffer (Message.fbs of Arrow's
-    format), which pyarrow doesn't show.
-
-    Raises:
-        DataError: it can't be read.
-    """
-    file.seek(0 if stream else 8)
-    try:
-        for message in pa.ipc.MessageReader.open_stream(file):
-            if message.type == "record batch":
-                data = memoryview(message.metadata)
-                batch = _field(data, _root(data), 2)
-                body = _field(data, batch, 3) if batch is not None else None
-                codec = _slot(data, body, 0) if body is not None else None
-                which = 0 if body is None else 1 + (data[codec] if codec is not None else 0)
-                return FirstBatch(COMPRESSIONS[which], message.body.size if message.body else 0)
-    except (*FAULTS, IndexError) as error:
-        raise DataError(
-            f"{name}: expected Arrow IPC, its first record batch can't be read: {error}; fetch or make "
-            "the file again"
-        ) from error
-    return FirstBatch()
-
-
-def _root(data: memoryview) -> int:
-    return _u32(data, 0)
-
-
-def _u32(data: memoryview, at: int) -> int:
-    return int.from_bytes(data[at : at + 4], "little")
-
-
-def _slot(data: memoryview, table: int, field: int) -> int | None:
-    """Return where a flatbuffer table holds a field, None where it doesn't."""
-    vtable = table - int.from_bytes(data[table : table + 4], "little", signed=True)
-    size = int.from_bytes(data[vtable : vtable + 2], "little")
-    at = 4 + 2 * field
-    offset = int.from_bytes(data[vtable + at : vtable + at + 2], "little") if at < size else 0
-    return table + offset if offset else None
-
-
-def _field(data: memoryview, table: int, field: int) -> int | None:
-    """Return where the table lies that a field of a table refers to."""
-    slot = _slot(data, table, field)
-    return slot + _u32(data, slot) if slot is not None else None

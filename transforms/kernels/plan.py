@@ -61,17 +61,25 @@ def _size(size: int) -> str:
     return next((f"{size // n}{unit}" for unit, n in units.items() if size % n == 0), str(size))
 
 
-def share_memory(memory: int, *, count: int, processes: int, stores: bool = False) -> Workers:
-    """Share ``memory`` (bytes, the whole machine's) among workers, which may use stores.
+def share_memory(
+    memory: int, *, count: int, processes: int, stores: bool = False, window: int = 0
+) -> Workers:
+    """Share ``memory`` (bytes, the whole machine's) among workers.
+
+    Args:
+        memory: bytes.
+        count, processes: bundles at once, and worker processes beside the launcher.
+        stores: whether they use stores.
+        window: bytes that each bundle's decoder holds of a compressed file.
 
     Raises:
         UsageError: it is too little; says what works.
     """
-    base = base_memory(processes, stores=stores)
+    base = base_memory(processes, stores=stores) + count * window
     least = base + count * LEAST_PAYLOAD
     if memory < least:
         need = math.ceil(least / MIB)
-        alone = count > 1 and memory >= base_memory(0, stores=stores) + LEAST_PAYLOAD
+        alone = count > 1 and memory >= base_memory(0, stores=stores) + window + LEAST_PAYLOAD
         fewer = ", or --direct_num_workers=1 with what was given" if alone else ""
         raise UsageError(
             f"--memory={_size(memory)} is too little for {count} worker"
@@ -81,14 +89,18 @@ def share_memory(memory: int, *, count: int, processes: int, stores: bool = Fals
     return Workers(count, processes, (memory - base) // count)
 
 
-def count_workers(memory: int, *, cores: int, input_bytes: int, stores: bool = False) -> int:
+def count_workers(
+    memory: int, *, cores: int, input_bytes: int, stores: bool = False, window: int = 0
+) -> int:
     """Return how many worker processes to start where nobody said: one a core, fewer where memory
     is short, none (the launcher works itself) where the input is small or memory for one only.
+
+    Arguments as of ``share_memory``.
     """
     if input_bytes <= 64 * MIB:
         return 1
     for count in range(cores, 1, -1):
-        if (memory - base_memory(count, stores=stores)) // count >= GOOD_PAYLOAD:
+        if (memory - base_memory(count, stores=stores)) // count - window >= GOOD_PAYLOAD:
             return count
     return 1
 

@@ -242,3 +242,14 @@ def test_512_mib_are_enough_for_one_worker() -> None:
 @given(st.integers(0, TIB), st.integers(0, 10**12))
 def test_spill_files_take_payload_key_and_offset(input_bytes: int, records: int) -> None:
     assert spill_bytes(input_bytes=input_bytes, records=records) >= input_bytes + 16 * records
+
+
+def test_what_decoders_hold_is_taken_from_each_workers_share() -> None:
+    without = share_memory(GIB, count=2, processes=2)
+    assert share_memory(GIB, count=2, processes=2, window=64 * MIB).payload == (
+        without.payload - 64 * MIB
+    )
+    with pytest.raises(UsageError, match="--memory=1024MiB is too little"):
+        share_memory(GIB, count=2, processes=2, window=256 * MIB)
+    assert count_workers(GIB, cores=2, input_bytes=GIB) == 2
+    assert count_workers(GIB, cores=2, input_bytes=GIB, window=200 * MIB) == 1

@@ -1,0 +1,53 @@
+"""Windows, as the tools that write them were told to make them."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+
+import pytest
+import zstandard
+
+from transforms.formats.windows import window_of
+
+TEXT = b"some text that is long enough\n" * 100
+
+
+@pytest.mark.parametrize("bits", [10, 21, 23, 27])
+def test_the_window_of_a_zstd_frame_of_unknown_size(bits: int) -> None:
+    parameters = zstandard.ZstdCompressionParameters(window_log=bits)
+    packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    data = packer.compress(TEXT) + packer.flush()
+    assert window_of(data[:64]) == 1 << bits
+
+
+def test_a_zstd_frame_of_known_size_needs_that_size() -> None:
+    packer = zstandard.ZstdCompressor(level=19)
+    assert window_of(packer.compress(TEXT)[:64]) == len(TEXT)
+
+
+@pytest.mark.parametrize(
+    ("preset", "size"), [(0, 1 << 18), (3, 1 << 22), (6, 1 << 23), (9, 1 << 26)]
+)
+def test_the_dictionary_of_an_xz_preset(preset: int, size: int) -> None:
+    assert window_of(lzma.compress(TEXT, preset=preset)[:64]) == size
+
+
+def test_the_dictionary_of_an_xz_block_with_a_filter_before() -> None:
+    filters = [
+        {"id": lzma.FILTER_DELTA, "dist": 1},
+        {"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 3 << 24},
+    ]
+    assert window_of(lzma.compress(TEXT, filters=filters)[:64]) == 3 << 24
+
+
+@pytest.mark.parametrize("data", [b"", b"plain", gzip.compress(TEXT), bz2.compress(TEXT)])
+def test_other_files_have_none_worth_counting(data: bytes) -> None:
+    assert window_of(data[:64]) == 0
+
+
+@pytest.mark.parametrize("data", [zstandard.compress(TEXT), lzma.compress(TEXT)])
+def test_a_file_that_is_cut_has_a_window_or_none_but_no_error(data: bytes) -> None:
+    for size in range(64):
+        assert window_of(data[:size]) in (0, window_of(data[:64]))

@@ -1,0 +1,143 @@
+"""What pyarrow doesn't show of Arrow IPC messages: how a batch is compressed, how large it will be.
+
+Nothing but the messages' headers is read. They are flatbuffers: Message.fbs and File.fbs of Arrow's
+format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from transforms.errors import DataError
+
+COMPRESSIONS = ("none", "lz4", "zstd")
+_CONTINUES = b"\xff\xff\xff\xff"
+_PREFIX = 8  # bytes before a message's header: the mark above and its size
+_RECORD_BATCH = 3  # a message's type
+_MOST = 1 << 26  # bytes of a header that is looked at
+_TRAILER = 10  # bytes after a file's footer: its size, and the magic
+_BLOCK = 24  # bytes of a footer's entry for a batch: where it is, sizes of header and body
+
+
+class _Header(NamedTuple):
+    """Header of a message: a flatbuffer, where its root lies, and the size of what follows it."""
+
+    data: memoryview
+    root: int
+    body: int
+
+    @property
+    def is_batch(self) -> bool:
+        kind = _slot(self.data, self.root, 1)
+        return kind is not None and self.data[kind] == _RECORD_BATCH
+
+
+class FirstBatch(NamedTuple):
+    """How a file's first record batch lies there: its compression, and the bytes of its body."""
+
+    compression: str = "none"
+    body: int = 0
+
+
+def first_batch(file: Any, *, stream: bool, name: str) -> FirstBatch:
+    """Look at a file's first record batch.
+
+    Raises:
+        DataError: its header can't be read.
+    """
+    try:
+        for header in _headers(file, 0 if stream else 8):
+            if header.is_batch:
+                data = header.data
+                batch = _field(data, header.root, 2)
+                how = _field(data, batch, 3) if batch is not None else None
+                codec = _slot(data, how, 0) if how is not None else None
+                which = 0 if how is None else 1 + (data[codec] if codec is not None else 0)
+                return FirstBatch(COMPRESSIONS[which], header.body)
+    except IndexError as error:
+        raise DataError(
+            f"{name}: expected Arrow IPC, the header of its first record batch can't be read; fetch "
+            "or make the file again"
+        ) from error
+    return FirstBatch()
+
+
+def body_of_next_batch(file: Any) -> int:
+    """Return the largest body of the next record batch of a stream and the dictionaries before it.
+
+    What is wrong, the reader says. Leaves the file where it was.
+    """
+    begin, largest = file.tell(), 0
+    try:
+        for header in _headers(file, begin):
+            largest = max(largest, header.body)
+            if header.is_batch:
+                break
+    except IndexError:
+        pass
+    file.seek(begin)
+    return largest
+
+
+def bodies_of_batches(file: Any, size: int) -> list[int]:
+    """Return the sizes of the bodies of a file's record batches, as its footer says.
+
+    Empty where it can't be read: what is wrong then, the reader says. Leaves the file where it was.
+    """
+    begin = file.tell()
+    file.seek(max(size - _TRAILER, 0))
+    length = int.from_bytes(file.read(4), "little")
+    file.seek(max(size - _TRAILER - length, 0))
+    data = memoryview(file.read(min(length, size)))
+    file.seek(begin)
+    try:
+        blocks = _field(data, _int(data, 0, 4), 3)
+        if blocks is None:
+            return []
+        count = min(_int(data, blocks, 4), len(data) // _BLOCK)
+        return [_int(data, blocks + 4 + _BLOCK * i + 16, 8) for i in range(count)]
+    except IndexError:
+        return []
+
+
+def _headers(file: Any, at: int) -> Iterator[_Header]:
+    """Yield the headers of messages that lie one after another, up to the end of the stream.
+
+    Raises:
+        IndexError: one is damaged.
+    """
+    while True:
+        file.seek(at)
+        prefix = file.read(_PREFIX)
+        length = int.from_bytes(prefix[4:], "little")
+        if prefix[:4] != _CONTINUES or not length:
+            return
+        data = memoryview(file.read(min(length, _MOST)))
+        root = _int(data, 0, 4)
+        slot = _slot(data, root, 3)
+        body = _int(data, slot, 8) if slot is not None else 0
+        if body < 0:
+            raise IndexError(body)
+        yield _Header(data, root, body)
+        at += _PREFIX + length + body
+
+
+def _int(data: memoryview, at: int, size: int) -> int:
+    if not 0 <= at <= len(data) - size:
+        raise IndexError(at)
+    return int.from_bytes(data[at : at + size], "little", signed=True)
+
+
+def _slot(data: memoryview, table: int, field: int) -> int | None:
+    """Return where a flatbuffer table holds a field, None where it doesn't."""
+    vtable = table - _int(data, table, 4)
+    at = 4 + 2 * field
+    offset = _int(data, vtable + at, 2) if at < _int(data, vtable, 2) else 0
+    return table + offset if offset else None
+
+
+def _field(data: memoryview, table: int, field: int) -> int | None:
+    """Return where the table or vector lies that a field of a table refers to."""
+    slot = _slot(data, table, field)
+    return slot + _int(data, slot, 4) if slot is not None else None
