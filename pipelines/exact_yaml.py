@@ -112,7 +112,7 @@ def _scalar(node: Any) -> Any:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes decimals as plain numbers."""
+    """Writes decimals as plain numbers, and escapes what can't be seen."""
 
 
 def _represent_decimal(dumper: Any, number: Decimal) -> Any:
@@ -120,6 +120,11 @@ def _represent_decimal(dumper: Any, number: Decimal) -> Any:
     return dumper.represent_scalar(f"tag:yaml.org,2002:{'float' if '.' in text else 'int'}", text)
 
 
+def _represent_text(dumper: Any, text: str) -> Any:
+    return dumper.represent_scalar(_STR, text, style=None if text.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _represent_text)
 _Dumper.add_representer(Decimal, _represent_decimal)
 
 

@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     model_validator,
 )
 
@@ -31,6 +32,7 @@ from pipelines.values import (
     parse_separator,
     parse_size,
     parse_sources,
+    write_separator,
 )
 
 
@@ -53,7 +55,7 @@ _Sources = Annotated[
     ),
     AfterValidator(check_sources),
 ]
-_Byte = Annotated[str, BeforeValidator(parse_separator)]
+_Byte = Annotated[str, BeforeValidator(parse_separator), PlainSerializer(write_separator)]
 _Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str), Field(ge=1)]
 _Numbers = Annotated[
     dict[str, Number],

@@ -6,6 +6,7 @@ user sees is made here: ``--weights=web=-1: â€¦`` or ``mix.yaml: weights.web: â€
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,6 +17,8 @@ from transforms.errors import UsageError
 
 Path = tuple[str | int, ...]
 M = TypeVar("M", bound=BaseModel)
+
+_PREFIX = re.compile(r"Value error, |\w+ should (be|have) ")  # of pydantic's messages
 
 FLAGS = {"sources": "input"}
 """Flags whose name isn't their field's."""
@@ -112,11 +115,16 @@ def validate(model: type[M], values: dict[str, Any], origin: Origin | None = Non
     if first["type"] == "missing":
         where = f", or {name} in {origin.file}" if origin.file else ""
         raise UsageError(f"{flag_of(name)} is missing{where}: see --help")
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    message = _PREFIX.sub("", first["msg"])
     expected = message if message.startswith("expected") else f"expected {message}"
     inner = [part for part in path[1:] if part != "[key]"]
     if origin.has(path):
-        expected += f", got {first['input']!r}"
+        expected += f", got {_shown(first['input'])}"
     elif inner:
         expected = f"{dotted(tuple(inner))}: {expected}, got {first['input']}"
     raise origin.error(expected, (path, values.get(name)))
+
+
+def _shown(value: Any) -> str:
+    """Write a file's value: text in quotes, so that '1' is told from 1."""
+    return repr(value) if isinstance(value, str) else str(value)

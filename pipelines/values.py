@@ -64,6 +64,15 @@ def parse_separator(value: Any) -> Any:
     return found
 
 
+def write_separator(byte: str) -> str:
+    r"""Write a byte as ``parse_separator`` reads it.
+
+    >>> write_separator("\xff")
+    '\\xff'
+    """
+    return byte if ord(byte) < 128 else f"\\x{ord(byte):02x}"
+
+
 def parse_sources(value: Any) -> Any:
     """Read the values of ``--input``, NAME=PATTERN or PATTERN for the source ``default``.
 
