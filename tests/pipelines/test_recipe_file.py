@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from decimal import Decimal
@@ -10,15 +11,15 @@ from typing import Any
 
 import fsspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import pipelines.shuffle
-from pipelines import exact_yaml
+from pipelines import exact_yaml, mixture
 from pipelines.recipe import Recipe, Settings
-from pipelines.recipe_file import json_schema, read_recipe
+from pipelines.recipe_file import FIELDS, RecipeFile, json_schema, read_recipe
 from pipelines.validation import Origin, validate
-from tests.pipelines.support import command, make_lines, read_shards, run, write_tree
+from tests.pipelines.support import ROOT, command, make_lines, read_shards, run, write_tree
 from transforms.errors import UsageError
 from transforms.kernels.randomness import ORDER_VERSION
 from transforms.manifest import FORMAT_VERSION
@@ -229,7 +230,7 @@ def test_what_file_and_flag_make_wrong_together_is_named_by_both(tmp_path: Path)
     assert message.endswith("(line 2)")
     message = refused(tmp_path, text, "--repeats=web=2")
     assert message.startswith("mix.yaml: stop and --repeats=web=2: repeats end by themselves")
-    assert refused(tmp_path, text, "--seed=-1").startswith("--seed=-1: expected ")
+    assert refused(tmp_path, f"{text}\nseed: 1", "--seed=-1").startswith("--seed=-1: expected ")
 
 
 @pytest.mark.parametrize(
@@ -408,6 +409,35 @@ def test_what_is_written_as_yaml_is_read_as_the_same(content: dict[str, Any]) ->
     assert [type(value) for value in again.values()] == [type(v) for v in content.values()]
 
 
+WORDS = ("sources", "weights", "web", "1", "0.1", ": ", "\n- ", "---")
+PIECES = st.sampled_from([*"[]{}:,-?&*!|>'\"%@`#\n \t~", *WORDS])
+
+
+@given(st.lists(PIECES).map("".join).map(str.encode) | st.binary())
+def test_whatever_a_file_holds_is_read_or_refused(text: bytes) -> None:
+    with contextlib.suppress(UsageError):
+        exact_yaml.load(text, "mix.yaml", {})
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(FIELDS)),
+        SCALARS | DECIMALS | st.lists(SCALARS) | st.dictionaries(st.text(max_size=3), SCALARS),
+    )
+)
+@example({"sources": "x", "weights": "default=1", "repeats": {"default": 1}})
+def test_whatever_fields_hold_is_taken_or_refused_by_field(content: dict[str, Any]) -> None:
+    file = RecipeFile(content, Origin("mix.yaml", frozenset(content)))
+    values, origin = file.under({})
+    for model in (Recipe, Settings):
+        try:
+            validate(model, {k: v for k, v in values.items() if k in model.model_fields}, origin)
+        except UsageError as error:
+            named = re.match(r"mix\.yaml: (\w+)|--(\w+) is missing", str(error))
+            assert named
+            assert named[2] in ("input", "output") or named[1] in content
+
+
 def test_the_schema_describes_every_field_and_takes_what_we_take() -> None:
     jsonschema = pytest.importorskip("jsonschema")
     schema = json_schema()
@@ -438,6 +468,15 @@ def test_the_schema_is_printed() -> None:
     done = command("--print_schema")
     assert (done.returncode, done.stderr) == (0, b"")
     assert json.loads(done.stdout) == json_schema()
+
+
+def test_the_examples_in_the_docs_are_recipes(tmp_path: Path) -> None:
+    text = (ROOT / "docs/recipe.md").read_text()
+    example = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0]
+    recipe = resolve(write(tmp_path, example))
+    assert recipe.sources == {"web": ["crawl/*.jsonl.gz"], "books": ["fiction/*", "facts/*"]}
+    cells = " ".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE))
+    assert set(re.findall(r"`(\w+)`", cells)) == {*mixture.FIELDS, "text_field"}
 
 
 def test_without_a_file_no_field_is_a_files() -> None:
