@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic.fields import FieldInfo
-
 from pipelines import exact_yaml
 from pipelines.mixture import WAYS, nearest
 from pipelines.recipe import Recipe, Settings
@@ -24,17 +22,11 @@ from transforms.manifest import require_versions
 
 _ALTERNATIVES = (WAYS, ("num_shards", "shard_records"))
 _MODELS = (Recipe, Settings)
-
-
-def _is_switch(field: FieldInfo) -> bool:
-    return field.annotation is bool
-
-
 FIELDS = {
     name: field
     for model in _MODELS
     for name, field in model.model_fields.items()
-    if not _is_switch(field)
+    if field.annotation is not bool
 }
 _SWITCHES = {name for model in _MODELS for name in model.model_fields} - FIELDS.keys()
 
