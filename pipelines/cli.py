@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from pydantic import BaseModel
 
-from pipelines.recipe import flag_of
+from pipelines.validation import flag_of
 from transforms.errors import DovetailError, UsageError
 from transforms.version import VERSION
 

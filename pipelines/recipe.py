@@ -1,111 +1,43 @@
 """The recipe: everything that determines a dataset, as one validated object.
 
-Two models, from whose fields the command line is made: ``Recipe`` says what comes out, ``Settings``
-how and where the work is done. Nothing in ``Settings`` changes a byte of any shard.
+Models from whose fields the command line and recipe files are made: ``Recipe`` says what comes out,
+``Settings`` how and where the work is done. Nothing in ``Settings`` changes a byte of any shard.
 """
 
 from __future__ import annotations
 
-import re
-from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    model_validator,
+)
 
-from pipelines.store_options import parse_storage_options, refuse_secrets
-from transforms.errors import UsageError
-from transforms.kernels.plan import GIB, MIB
-from transforms.layout import SPLIT_NAME
-
-_UNITS = {
-    "": 1,
-    "B": 1,
-    "KB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "TB": 10**12,
-    "K": 1 << 10,
-    "KIB": 1 << 10,
-    "M": MIB,
-    "MIB": MIB,
-    "G": GIB,
-    "GIB": GIB,
-    "T": GIB << 10,
-    "TIB": GIB << 10,
-}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
-_SOURCE = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)=(.+)", re.DOTALL)
-_ESCAPES = {r"\n": "\n", r"\t": "\t", r"\r": "\r", r"\0": "\0", r"\\": "\\"}
-DEFAULT_SOURCE = "default"
-M = TypeVar("M", bound=BaseModel)
-
-
-def parse_size(value: Any) -> Any:
-    """Read a number of bytes: ``512MiB``, ``2GB``, ``1.5G`` (powers of two without the B).
-
-    >>> parse_size("512MiB"), parse_size("1.5GB")
-    (536870912, 1500000000)
-    """
-    if not isinstance(value, str):
-        return value
-    match = _SIZE.fullmatch(value.strip())
-    if not match or match[2].upper() not in _UNITS:
-        raise ValueError("expected a size such as 512MiB, 2GiB or 1.5GB")
-    return int(Decimal(match[1]) * _UNITS[match[2].upper()])
-
-
-def parse_separator(value: Any) -> Any:
-    r"""Read one byte: itself, or ``\n``, ``\t``, ``\r``, ``\0``, ``\\``, ``\xHH``."""
-    if not isinstance(value, str):
-        return value
-    if re.fullmatch(r"\\x[0-9a-fA-F]{2}", value):
-        return chr(int(value[2:], 16))
-    found = _ESCAPES.get(value, value)
-    if len(found) != 1 or ord(found) > 255 or (ord(found) > 127 and value == found):
-        raise ValueError(r"expected one byte, such as '\n', '\t', '\0', ';' or '\xff'")
-    return found
-
-
-def parse_sources(value: Any) -> Any:
-    """Read the values of ``--input``: NAME=PATTERN, or PATTERN for the source ``default``."""
-    if not isinstance(value, list):
-        return value
-    sources: dict[str, list[str]] = {}
-    for pattern in value:
-        match = _SOURCE.fullmatch(pattern)
-        name, rest = (match[1], match[2]) if match else (DEFAULT_SOURCE, pattern)
-        if not rest:
-            raise UsageError(f"--input={pattern}: expected a path or pattern, got an empty one")
-        refuse_secrets(rest, flag="--input")
-        sources.setdefault(name, []).append(rest)
-    return sources
-
-
-def _check_output(value: Any) -> Any:
-    if isinstance(value, str):
-        refuse_secrets(value, flag="--output")
-    return value
-
-
-def parse_locations(value: Any) -> Any:
-    """Read the values of ``--temp_location``, one or several."""
-    locations = [value] if isinstance(value, str) else value
-    if isinstance(locations, list):
-        for location in locations:
-            if not location:
-                raise UsageError("--temp_location=: expected a folder, got an empty one")
-            refuse_secrets(location, flag="--temp_location")
-    return locations
-
-
-def _check_split(value: str) -> str:
-    if not SPLIT_NAME.fullmatch(value):
-        raise ValueError("expected letters, digits and _, a letter first, such as train")
-    return value
+from pipelines.mixture import check_mixture
+from pipelines.store_options import parse_storage_options
+from pipelines.validation import Misfit
+from pipelines.values import (
+    Number,
+    check_locations,
+    check_output,
+    check_sources,
+    check_split,
+    parse_locations,
+    parse_numbers,
+    parse_separator,
+    parse_size,
+    parse_sources,
+    write_separator,
+)
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 def _flag(default: Any, group: str, help_: str, **constraints: Any) -> Any:
@@ -114,13 +46,32 @@ def _flag(default: Any, group: str, help_: str, **constraints: Any) -> Any:
     return Field(default, description=help_, json_schema_extra=extra, **constraints)
 
 
-_INPUT, _ORDER, _OUTPUT, _RUN = "input", "order", "output", "how it runs"
+_INPUT, _ORDER, _MIXTURE = "input", "order", "mixture"
+_OUTPUT, _RUN, _FILE = "output", "how it runs", "recipe in a file"
+_Sources = Annotated[
+    dict[str, list[str]],
+    BeforeValidator(
+        parse_sources, json_schema_input_type=dict[str, str | list[str]] | list[str] | str
+    ),
+    AfterValidator(check_sources),
+]
+_Byte = Annotated[str, BeforeValidator(parse_separator), PlainSerializer(write_separator)]
+_Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str), Field(ge=1)]
+_Numbers = Annotated[
+    dict[str, Number],
+    BeforeValidator(parse_numbers, json_schema_input_type=dict[str, float | str] | str),
+]
+_Locations = Annotated[
+    list[str],
+    BeforeValidator(parse_locations, json_schema_input_type=list[str] | str),
+    AfterValidator(check_locations),
+]
 
 
 class Recipe(_Model):
     """What determines the output of a shuffle, together with the input files."""
 
-    sources: Annotated[dict[str, list[str]], BeforeValidator(parse_sources)] = _flag(
+    sources: _Sources = _flag(
         ...,
         _INPUT,
         "file, folder or quoted pattern (*, ?, [..], **) of lines, Parquet or Arrow; repeatable. "
@@ -128,7 +79,15 @@ class Recipe(_Model):
         metavar="[NAME=]PATTERN",
         min_length=1,
     )
-    separator: Annotated[str, BeforeValidator(parse_separator)] = _flag(
+    text_field: str | None = _flag(
+        None,
+        _INPUT,
+        "take the text alone: this field of JSON lines, this column of rows, and plain lines whole; "
+        'it goes on as lines {"text": ...} or as a column, text',
+        metavar="NAME",
+        min_length=1,
+    )
+    separator: _Byte = _flag(
         "\n", _INPUT, r"the byte that ends a record: '\n', '\t', '\0', ';', '\xff'", metavar="BYTE"
     )
     header_lines: int = _flag(
@@ -143,6 +102,58 @@ class Recipe(_Model):
     seed: int = _flag(0, _ORDER, "another seed, another order", metavar="N", ge=0, lt=2**64)
     epoch: int = _flag(
         0, _ORDER, "another edition of the dataset under the same seed", metavar="N", ge=0, lt=2**63
+    )
+    weights: _Numbers | None = _flag(
+        None,
+        _MIXTURE,
+        "the sources' shares of the output, of every source one: web=0.6,books=0.3,code=0.1. A "
+        "source of weight 0 is left out. Without weights all sources are shuffled as one",
+        metavar="NAME=W,NAME=W",
+        min_length=1,
+    )
+    temperature: Number | None = _flag(
+        None,
+        _MIXTURE,
+        "weights by size: each source's is its n^(1/T); 1 is as they are, higher is more even",
+        metavar="T",
+    )
+    repeats: _Numbers | None = _flag(
+        None,
+        _MIXTURE,
+        "how many times to pass each source, in place of weights: web=1,books=2.5, where half a pass "
+        "is the first half of its own order. Sources not named pass once",
+        metavar="NAME=R,NAME=R",
+        min_length=1,
+    )
+    interleave: Literal["random", "stratified"] = _flag(
+        "random",
+        _MIXTURE,
+        "how weights meet: random draws the source of every record independently, stratified keeps "
+        "every beginning of the output within 2 records of its shares",
+        metavar="random|stratified",
+    )
+    weigh_by: Literal["records", "bytes"] = _flag(
+        "records",
+        _MIXTURE,
+        "what the shares are of: records, or bytes of records",
+        metavar="records|bytes",
+    )
+    stop: Literal["first_exhausted", "all_exhausted"] | None = _flag(
+        None,
+        _MIXTURE,
+        "where a weighted output ends: before the first record that a source no longer has, or when "
+        "every source has been seen whole, the others repeating. By default first_exhausted; with "
+        "--max_records or --max_bytes, there, sources repeating as needed",
+        metavar="first_exhausted|all_exhausted",
+    )
+    max_records: int | None = _flag(
+        None, _MIXTURE, "end after so many records", metavar="N", ge=1, lt=2**63
+    )
+    max_bytes: _Size | None = _flag(
+        None,
+        _MIXTURE,
+        "end before the first record that would exceed so many bytes, such as 2GiB",
+        metavar="SIZE",
     )
     num_shards: int | None = _flag(
         None,
@@ -185,24 +196,26 @@ class Recipe(_Model):
         "it, or also keep it beside the shards with its file, position and reason",
         metavar="fail|skip|quarantine",
     )
-    split_name: Annotated[str, BeforeValidator(_check_split)] = _flag(
+    split_name: Annotated[str, AfterValidator(check_split)] = _flag(
         "train", _OUTPUT, "first part of the shards' names", metavar="NAME"
     )
 
     @model_validator(mode="after")
-    def _one_way_to_cut(self) -> Recipe:
+    def _fits_together(self) -> Recipe:
         if self.num_shards is not None and self.shard_records is not None:
-            raise UsageError(
-                f"--num_shards={self.num_shards} and --shard_records={self.shard_records}: give one "
-                "of them"
+            raise Misfit(
+                "give one of them",
+                (("num_shards",), self.num_shards),
+                (("shard_records",), self.shard_records),
             )
+        check_mixture(self)
         return self
 
 
 class Settings(_Model):
     """How and where the work is done."""
 
-    output: Annotated[str, BeforeValidator(_check_output)] = _flag(
+    output: Annotated[str, AfterValidator(check_output)] = _flag(
         ...,
         _OUTPUT,
         "folder for the dataset, local or on a store: manifest.json, and the shards in data/",
@@ -211,13 +224,12 @@ class Settings(_Model):
     )
     overwrite: bool = _flag(False, _OUTPUT, "replace a dataset that is in the output folder")
     runner: str = _flag("DirectRunner", _RUN, "Beam's runner", metavar="NAME")
-    memory: Annotated[int | None, BeforeValidator(parse_size)] = _flag(
+    memory: _Size | None = _flag(
         None,
         _RUN,
         "what all processes together may take, such as 2GiB; by default half of what "
         "the machine or the control group has",
         metavar="SIZE",
-        ge=1,
     )
     exchange: Literal["auto", "files", "engine"] = _flag(
         "auto",
@@ -226,7 +238,7 @@ class Settings(_Model):
         " (through the runner; for small inputs)",
         metavar="auto|files|engine",
     )
-    temp_location: Annotated[list[str] | None, BeforeValidator(parse_locations)] = _flag(
+    temp_location: _Locations | None = _flag(
         None,
         _RUN,
         "folder for spill files, about as large as the input; several, on several disks, take turns;"
@@ -268,29 +280,20 @@ class Settings(_Model):
     debug: bool = _flag(False, _RUN, "show tracebacks, and the runner's own log")
 
 
-FLAGS = {"sources": "input"}
-"""Flags whose name isn't their field's."""
+class RecipeFlags(_Model):
+    """Which file the recipe is in, and what else to do with it than to run it."""
 
-
-def flag_of(field: str) -> str:
-    """Return the flag of a field."""
-    return f"--{FLAGS.get(field, field)}"
-
-
-def validate(model: type[M], values: dict[str, Any]) -> M:
-    """Make a model from flags' values.
-
-    Raises:
-        UsageError: names the flag, the value and what was expected.
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = str(first["loc"][0])
-        if first["type"] == "missing":
-            raise UsageError(f"{flag_of(field)} is missing: see --help") from None
-        given = values.get(field)
-        message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-        expected = message if message.startswith("expected") else f"expected {message}"
-        raise UsageError(f"{flag_of(field)}={given}: {expected}") from None
+    recipe: str | None = _flag(
+        None,
+        _FILE,
+        "YAML file with any of these flags as fields (input is called sources), or a dataset's "
+        "manifest.json, to make it again; local or on a store. Flags win over the file",
+        metavar="FILE",
+        min_length=1,
+    )
+    print_recipe: bool = _flag(
+        False, _FILE, "print the recipe that file and flags make, as --recipe takes it, and exit"
+    )
+    print_schema: bool = _flag(
+        False, _FILE, "print the JSON Schema of recipe files, for editors, and exit"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import shlex
@@ -14,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
+from pipelines import mixture
 from pipelines.cli import LOG, leave, make_parser, parse, run_main
 from pipelines.inputs import Contents
 from pipelines.output import Claim, check_output, claim_output
@@ -29,7 +33,10 @@ from pipelines.preflight import (
     spool_stdin,
     uses_stores,
 )
-from pipelines.recipe import Recipe, Settings, validate
+from pipelines.recipe import Recipe, RecipeFlags, Settings
+from pipelines.recipe_file import json_schema, read_recipe, to_yaml
+from pipelines.store_options import parse_storage_options
+from pipelines.validation import Origin, flag_of, validate
 from pipelines.workers import WorkerProcesses
 from transforms import layout, storage
 from transforms.errors import DataError, DovetailError, StoreError, UsageError
@@ -43,6 +50,7 @@ examples:
   dovetail shuffle --input='corpus/*.jsonl' --output=shuffled
   dovetail shuffle --input=web='web/**' --input=books=books.txt --output=mixed --seed=7
   dovetail shuffle --input=big.csv --header_lines=1 --output=out --memory=2GiB --num_shards=64
+  dovetail shuffle --recipe=shuffled/manifest.json --output=again
   zcat big.gz | dovetail shuffle --input=- --output=out
 
 Flags that are not ours go to Beam's PipelineOptions. Sources without weights are shuffled as one.
@@ -143,7 +151,7 @@ def build(root: Any, job: Job) -> None:
     (read.spans, shards) | WriteManifest(
         output=claim.folder,
         sources=sorted(inputs.patterns),
-        recipe=recipe.model_dump(),
+        recipe=recipe.model_dump(mode="json"),
         seed=recipe.seed,
         epoch=recipe.epoch,
         started=job.started,
@@ -166,18 +174,45 @@ def _check(recipe: Recipe, contents: Contents) -> Check:
 
 
 def run(argv: Sequence[str]) -> Manifest | None:
-    """Run the command; return the manifest, None where it was to be planned only.
+    """Run the command; return the manifest, None where it was to be planned or printed only.
 
     Raises:
         DovetailError: with the message that a person would see.
     """
     parser = make_parser(
-        Recipe, Settings, prog="dovetail shuffle", description=__doc__ or "", epilog=EXAMPLES
+        Recipe,
+        Settings,
+        RecipeFlags,
+        prog="dovetail shuffle",
+        description=__doc__ or "",
+        epilog=EXAMPLES,
     )
-    values, beam_flags = parse(parser, argv)
-    recipe = validate(Recipe, {k: v for k, v in values.items() if k in Recipe.model_fields})
-    settings = validate(Settings, {k: v for k, v in values.items() if k in Settings.model_fields})
+    flags, beam_flags = parse(parser, argv)
+    asked = validate(RecipeFlags, _part(flags, RecipeFlags))
+    if asked.print_schema:
+        print(json.dumps(json_schema(), indent=2))
+        return None
+    origin = Origin()
+    if asked.recipe is not None:
+        storage.configure(parse_storage_options(flags.get("storage_options", {})))
+        flags, origin = read_recipe(asked.recipe).under(flags)
+    recipe = validate(Recipe, _part(flags, Recipe), origin)
+    if asked.print_recipe:
+        print(to_yaml(recipe, _part(flags, Settings), origin), end="")
+        return None
+    settings = validate(Settings, _part(flags, Settings), origin)
     return shuffle(recipe, settings, beam_flags=beam_flags)
+
+
+def _part(values: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in model.model_fields}
+
+
+def _refuse_mixtures(recipe: Recipe) -> None:
+    """Raise UsageError where a recipe asks for what ``build`` can't do yet."""
+    for name in (*mixture.FIELDS, "text_field"):
+        if getattr(recipe, name) != Recipe.model_fields[name].default:
+            raise UsageError(f"{flag_of(name)}: not built yet; leave it out")
 
 
 def shuffle(
@@ -185,6 +220,7 @@ def shuffle(
 ) -> Manifest | None:
     """Shuffle as a recipe says; return the manifest, None for a plan. Errors as of ``run``."""
     begin = time.monotonic()
+    _refuse_mixtures(recipe)
     if settings.runner != "DirectRunner":
         raise UsageError(
             f"--runner={settings.runner}: expected DirectRunner, the one supported yet"

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipelines.validation import Misfit
 from transforms.errors import UsageError
 from transforms.stores import by_protocol
 
@@ -20,6 +21,7 @@ _NAMES_ONLY = re.compile(r"ssekmskeyid|kmskeyname|sessionkwargs|tokenuri|.*keypa
 _HARMLESS = {"anon", "google_default", "cloud", "cache", ""}  # values of gcsfs's `token`
 _USER_IN_URL = re.compile(r"://[^/?#]*@")
 _PARAMETER = re.compile(r"[?&;]([^=&;#]*)=")
+_PLACE = (("storage_options",), None)  # its value isn't shown: it may hold a secret
 _INSTEAD = (
     "give it in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, "
     "GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN, AZURE_STORAGE_CONNECTION_STRING) or in the store's own "
@@ -39,26 +41,35 @@ def parse_storage_options(value: Any) -> Any:
         except ValueError:
             value = None
     if not isinstance(value, dict):
-        raise UsageError(
-            "--storage_options: expected a JSON object such as "
-            '{"s3": {"anon": true}} or {"endpoint_url": "http://127.0.0.1:9000"}'
+        raise Misfit(
+            'expected a JSON object such as {"s3": {"anon": true}} or '
+            '{"endpoint_url": "http://127.0.0.1:9000"}',
+            _PLACE,
         )
     if by_protocol(value) and not all(isinstance(part, dict) for part in value.values()):
-        raise UsageError(
-            "--storage_options: expected options for all stores, or an object for each protocol; got "
-            f"both: {', '.join(value)}"
+        raise Misfit(
+            "expected options for all stores, or an object for each protocol; got both: "
+            f"{', '.join(value)}",
+            _PLACE,
         )
     for name, entry in _entries(value):
         if _is_secret(name.rpartition(".")[2], entry):
-            raise UsageError(f"--storage_options: the entry {name} looks like a secret; {_INSTEAD}")
+            raise Misfit(f"the entry {name} looks like a secret; {_INSTEAD}", _PLACE)
     return value
 
 
 def refuse_secrets(url: str, *, flag: str) -> None:
     """Raise UsageError where a URL holds a password or a signature, without repeating it."""
-    if _holds_secret(url):
-        shown = re.sub(r"://[^/?#]*@", "://...@", url).partition("?")[0]
-        raise UsageError(f"{flag}={shown}: the URL holds what looks like a secret; {_INSTEAD}")
+    if secret := secret_in(url):
+        raise UsageError(f"{flag}={secret[0]}: {secret[1]}")
+
+
+def secret_in(url: str) -> tuple[str, str] | None:
+    """Return a URL without the secret in it and what to say of it; None where it holds none."""
+    if not _holds_secret(url):
+        return None
+    shown = re.sub(r"://[^/?#]*@", "://...@", url).partition("?")[0]
+    return shown, f"the URL holds what looks like a secret; {_INSTEAD}"
 
 
 def _holds_secret(url: str) -> bool:

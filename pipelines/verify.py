@@ -14,8 +14,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from pipelines.cli import LOG, leave, make_parser, run_main
-from pipelines.recipe import validate
 from pipelines.store_options import parse_storage_options, refuse_secrets
+from pipelines.validation import validate
 from pipelines.watch import watching
 from transforms import layout, storage
 from transforms.errors import DataError, InputError, LosslessError, UsageError
@@ -25,8 +25,7 @@ from transforms.formats.read_back import shard_digest
 from transforms.formats.reading import first_bytes
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.digest import Digest
-from transforms.kernels.randomness import ORDER_VERSION
-from transforms.manifest import FORMAT_VERSION, Manifest, ShardEntry
+from transforms.manifest import Manifest, ShardEntry, require_versions
 from transforms.manifest_files import with_files
 from transforms.progress import Progress
 
@@ -74,7 +73,7 @@ def read_manifest(folder: str) -> Manifest:
     try:
         content = json.loads(text)
         if isinstance(content, dict) and content.get("format") == "dovetail-manifest":
-            _require_versions(content, url)  # first: another version may have other fields
+            require_versions(content, url)  # first: another version may have other fields
         manifest = Manifest.model_validate(content)
     except (ValueError, RecursionError) as error:
         if not isinstance(error, ValidationError):
@@ -85,18 +84,6 @@ def read_manifest(folder: str) -> Manifest:
             f"{url}: not a manifest that can be read: {where}: {first['msg']}"
         ) from None
     return manifest
-
-
-def _require_versions(content: dict[str, Any], url: str) -> None:
-    expected = {"format_version": FORMAT_VERSION, "order_version": ORDER_VERSION}
-    for name, version in expected.items():
-        if content.get(name) != version:
-            versions = content.get("versions")
-            writer = versions.get("dovetail") if isinstance(versions, dict) else None
-            raise DataError(
-                f"{url}: expected {name.replace('_', ' ')} {version}, got {content.get(name)}; use "
-                f"the Dovetail that wrote it ({writer})"
-            )
 
 
 def verify(folder: str, *, live: bool = False) -> tuple[Manifest, list[str]]:

@@ -128,6 +128,19 @@ def versions() -> dict[str, str]:
     }
 
 
+def require_versions(content: dict[str, Any], url: str) -> None:
+    """Raise DataError where a manifest, read as JSON, is of another format or order version."""
+    expected = {"format_version": FORMAT_VERSION, "order_version": ORDER_VERSION}
+    for name, ours in expected.items():
+        if content.get(name) != ours:
+            versions = content.get("versions")
+            writer = versions.get("dovetail") if isinstance(versions, dict) else None
+            raise DataError(
+                f"{url}: expected {name.replace('_', ' ')} {ours}, got {content.get(name)}; use "
+                f"the Dovetail that wrote it ({writer})"
+            )
+
+
 def make_manifest(
     spans: Sequence[SpanReport],
     shards: Sequence[ShardReport],

@@ -14,7 +14,7 @@ import pipelines.local
 import pipelines.shuffle
 import pipelines.verify
 from pipelines.cli import run_main
-from tests.pipelines.support import command, make_lines, read_tree, run
+from tests.pipelines.support import command, make_lines, read_tree, run, write_tree
 from transforms.errors import DataError, UsageError
 
 
@@ -36,12 +36,24 @@ def test_help_shows_our_flags_in_groups_with_examples(capsys: pytest.CaptureFixt
     flags = {name: set(re.findall(r"^  (--\w+)", part, re.M)) for name, part in found.items()}
     assert flags["input"] == {
         "--input",
+        "--text_field",
         "--separator",
         "--header_lines",
         "--check",
         "--on_bad_record",
     }
     assert flags["order"] == {"--seed", "--epoch"}
+    assert flags["mixture"] == {
+        "--weights",
+        "--temperature",
+        "--repeats",
+        "--interleave",
+        "--weigh_by",
+        "--stop",
+        "--max_records",
+        "--max_bytes",
+    }
+    assert flags["recipe in a file"] == {"--recipe", "--print_recipe", "--print_schema"}
     assert flags["output"] == {
         "--num_shards",
         "--shard_records",
@@ -76,6 +88,7 @@ def test_every_example_in_the_help_is_a_command_that_parses(
     monkeypatch.setattr(
         pipelines.shuffle, "shuffle", lambda *given, beam_flags: seen.append((given, beam_flags))
     )
+    write_tree(tmp_path, {"shuffled/manifest.json": b"sources: x"})
     lines = re.findall(r"dovetail shuffle (--.*)", pipelines.shuffle.EXAMPLES)
     for line in lines:
         pipelines.shuffle.run(shlex.split(line))

@@ -6,14 +6,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.recipe import (
-    Recipe,
-    Settings,
-    parse_separator,
-    parse_size,
-    parse_sources,
-    validate,
-)
+from pipelines.recipe import Recipe, Settings
+from pipelines.validation import validate
+from pipelines.values import parse_separator, parse_size, parse_sources
 from transforms.errors import UsageError
 
 ONE: dict[str, Any] = {"sources": ["x"]}

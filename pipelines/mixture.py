@@ -1,0 +1,118 @@
+"""What a mixture asks for, checked: its fields with each other and with the sources."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from pipelines.validation import Misfit, Path
+
+if TYPE_CHECKING:
+    from pipelines.recipe import Recipe
+
+WAYS = ("weights", "temperature", "repeats")
+"""The ways to say how much of each source; a recipe has one of them at most."""
+
+FIELDS = (*WAYS, "interleave", "weigh_by", "stop", "max_records", "max_bytes")
+_TEMPERATURES = Decimal("0.001"), Decimal(10**6)  # n^(1/T) has to stay a number one can hold
+_REPEATS = 10**6
+
+
+def check_mixture(recipe: Recipe) -> None:
+    """Check what can be known before the inputs are looked at.
+
+    Raises:
+        Misfit: one field is impossible, or two of them together.
+    """
+    given = [name for name in WAYS if getattr(recipe, name) is not None]
+    if len(given) > 1:
+        raise Misfit("give one of them", *(_place(recipe, name) for name in given))
+    if recipe.weights is not None:
+        _check_names(recipe, "weights", all_of_them=True)
+        _check_numbers(recipe, "weights", recipe.weights.values())
+    if recipe.repeats is not None:
+        _check_names(recipe, "repeats", all_of_them=False)
+        one = [Decimal(1)] * len(recipe.sources.keys() - recipe.repeats)
+        _check_numbers(recipe, "repeats", [*recipe.repeats.values(), *one], most=_REPEATS)
+    low, high = _TEMPERATURES
+    if recipe.temperature is not None and not low <= recipe.temperature <= high:
+        raise Misfit(
+            f"expected a number above 0, from {low} to {high}, got {recipe.temperature}",
+            _place(recipe, "temperature"),
+        )
+    _check_rules(recipe)
+
+
+def _check_rules(recipe: Recipe) -> None:
+    """Check the fields that say how weights are met against there being any."""
+    rules = (("interleave", "random"), ("weigh_by", "records"), ("stop", None))
+    asked = [name for name, default in rules if getattr(recipe, name) != default]
+    if asked and recipe.repeats is not None:
+        raise Misfit(
+            {
+                "interleave": "repeats are arranged uniformly; leave --interleave out",
+                "weigh_by": "repeats are counted in passes, not weighed; leave --weigh_by out",
+                "stop": "repeats end by themselves; leave --stop out",
+            }[asked[0]],
+            _place(recipe, asked[0]),
+            _place(recipe, "repeats"),
+        )
+    if asked and recipe.weights is None and recipe.temperature is None:
+        raise Misfit(
+            "expected --weights or --temperature with it, got neither: sources without weights are "
+            "shuffled as one, each record once",
+            _place(recipe, asked[0]),
+        )
+    left_out = [name for name, weight in (recipe.weights or {}).items() if weight == 0]
+    if recipe.stop == "all_exhausted" and left_out:
+        raise Misfit(
+            f"{left_out[0]} has a weight of zero and would never be exhausted; take it out of the "
+            "sources, or use first_exhausted",
+            _place(recipe, "stop"),
+            _place(recipe, "weights", left_out[0]),
+        )
+
+
+def _check_names(recipe: Recipe, field: str, *, all_of_them: bool) -> None:
+    sources = recipe.sources
+    for name in getattr(recipe, field):
+        if name not in sources:
+            raise Misfit(
+                f"expected names of the sources {', '.join(sources)}, got {name}"
+                f"{nearest(name, sources)}",
+                _place(recipe, field, name),
+            )
+    missing = [name for name in sources if name not in getattr(recipe, field)]
+    if missing and all_of_them:
+        raise Misfit(
+            f"expected a number for every source, got none for {', '.join(missing)}; 0 leaves a "
+            "source out",
+            _place(recipe, field),
+        )
+
+
+def _check_numbers(
+    recipe: Recipe, field: str, numbers: Iterable[Decimal], *, most: int | None = None
+) -> None:
+    for name, number in getattr(recipe, field).items():
+        if number < 0 or (most is not None and number > most):
+            limits = "0 or more" if most is None else f"0 to {most}"
+            raise Misfit(f"expected {limits} for {name}, got {number}", _place(recipe, field, name))
+    if not any(numbers):
+        raise Misfit("expected at least one above 0, got none", _place(recipe, field))
+
+
+def nearest(name: Any, names: Iterable[str]) -> str:
+    """Return a hint to the nearest of names, empty where none is near."""
+    near = difflib.get_close_matches(str(name), list(names), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _place(recipe: Recipe, field: str, *inner: str) -> tuple[Path, str]:
+    """Return a field's path and its value as a flag has it."""
+    value = getattr(recipe, field)
+    if isinstance(value, Mapping):
+        value = ",".join(f"{name}={number}" for name, number in value.items())
+    return (field, *inner), str(value)

@@ -1,0 +1,152 @@
+"""Recipes in files: YAML, or the recipe inside a dataset's manifest; written, and described.
+
+A file holds any field of ``Recipe`` and ``Settings`` but the switches (``overwrite``, ``plan``,
+``debug``): those allow or ask something of one command, and no flag could take them back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines import exact_yaml
+from pipelines.mixture import WAYS, nearest
+from pipelines.recipe import Recipe, Settings
+from pipelines.store_options import refuse_secrets
+from pipelines.validation import FLAGS, Origin, Path, flag_of, validate
+from transforms import storage
+from transforms.errors import DataError, StoreError, UsageError
+from transforms.manifest import require_versions
+
+_ALTERNATIVES = (WAYS, ("num_shards", "shard_records"))
+_MODELS = (Recipe, Settings)
+FIELDS = {
+    name: field
+    for model in _MODELS
+    for name, field in model.model_fields.items()
+    if field.annotation is not bool
+}
+_SWITCHES = {name for model in _MODELS for name in model.model_fields} - FIELDS.keys()
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """A recipe as it stands in a file, its fields not yet validated."""
+
+    values: dict[str, Any]
+    origin: Origin
+
+    def under(self, flags: Mapping[str, Any]) -> tuple[dict[str, Any], Origin]:
+        """Return its values with flags over them, and where each came from.
+
+        A flag takes the place of its field, and of fields that say the same in another way: where
+        the file has weights, --repeats is instead of them.
+        """
+        hidden = {
+            other
+            for alternatives in _ALTERNATIVES
+            for name in alternatives
+            if name in flags
+            for other in alternatives
+        }
+        kept = {k: v for k, v in self.values.items() if k not in hidden | flags.keys()}
+        origin = Origin(self.origin.file, frozenset(kept), self.origin.lines, self.origin.root)
+        return {**kept, **flags}, origin
+
+
+def read_recipe(url: str) -> RecipeFile:
+    """Read a recipe, or a manifest's; of a store with the options that ``storage`` was given.
+
+    Raises:
+        UsageError: it can't be read, or isn't YAML; a field is unknown, double or no mapping's; a
+            manifest of another version.
+    """
+    refuse_secrets(url, flag="--recipe")
+    text = _read(url)
+    manifest = _as_manifest(text)
+    lines: dict[Path, int] = {}
+    root: Path = ()
+    if manifest is not None:
+        try:
+            require_versions(manifest, url)
+        except DataError as error:
+            raise UsageError(str(error)) from None
+        content, root = manifest.get("recipe"), ("recipe",)
+    else:
+        content = exact_yaml.load(text, url, lines)
+    if not isinstance(content, dict):
+        raise UsageError(f"{url}: expected a mapping of fields such as sources and seed")
+    origin = Origin(url, frozenset(content), lines, root)
+    for name, value in content.items():
+        if name not in FIELDS:
+            raise origin.error(_about_unknown(name), ((name,), None))
+        if isinstance(value, bool):  # pydantic would take true for 1
+            raise origin.error(f"expected no truth value, got {value}", ((name,), None))
+    if isinstance(options := content.get("storage_options"), dict):
+        content["storage_options"] = json.loads(json.dumps(options, default=float))
+    return RecipeFile(content, origin)
+
+
+def _about_unknown(name: str) -> str:
+    if name in _SWITCHES:
+        return f"expected {flag_of(name)} on the command line only"
+    renamed = {flag: field for field, flag in FLAGS.items()}.get(name)
+    return f"unknown field{f'; did you mean {renamed}?' if renamed else nearest(name, FIELDS)}"
+
+
+def _read(url: str) -> bytes:
+    try:
+        return storage.read_all(url)
+    except UsageError as error:
+        raise UsageError(f"--recipe={error}") from None
+    except StoreError as error:
+        raise UsageError(str(error)) from error
+    except IsADirectoryError:
+        raise UsageError(
+            f"--recipe={url}: expected a file; the recipe of a dataset is in its manifest.json"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"--recipe={url}: can't be read: {error.strerror or error}") from None
+
+
+def _as_manifest(text: bytes) -> dict[str, Any] | None:
+    """Return a manifest, quicker than YAML could be read; None where it is none."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    is_one = isinstance(content, dict) and content.get("format") == "dovetail-manifest"
+    return content if is_one else None
+
+
+def to_yaml(recipe: Recipe, settings: Mapping[str, Any], origin: Origin) -> str:
+    """Return a recipe, defaults and all, and the settings that were given, as YAML.
+
+    Raises:
+        UsageError: a setting can't be.
+    """
+    checked = validate(Settings, {"output": ".", **settings}, origin)
+    content = {
+        **recipe.model_dump(exclude_none=True),
+        **checked.model_dump(include=settings.keys() & FIELDS.keys(), exclude_none=True),
+    }
+    return exact_yaml.dump(content)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of recipe files, for editors; every field with its description."""
+    fields: dict[str, Any] = {}
+    for model in _MODELS:
+        fields |= model.model_json_schema()["properties"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Recipe of dovetail shuffle",
+        "type": "object",
+        "properties": {
+            name: {k: v for k, v in fields[name].items() if k not in ("group", "metavar")}
+            for name in FIELDS
+        },
+        "additionalProperties": False,
+    }

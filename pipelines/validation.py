@@ -1,0 +1,130 @@
+"""Values for models: from flags, or from a file with flags over it; errors name which.
+
+A check raises ``Misfit`` with paths of fields and knows nothing of where values came from; what the
+user sees is made here: ``--weights=web=-1: …`` or ``mix.yaml: weights.web: … (line 7)``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from transforms.errors import UsageError
+
+Path = tuple[str | int, ...]
+M = TypeVar("M", bound=BaseModel)
+
+_PREFIX = re.compile(r"Value error, |\w+ should (be|have) ")  # of pydantic's messages
+
+FLAGS = {"sources": "input"}
+"""Flags whose name isn't their field's."""
+
+
+def flag_of(name: str) -> str:
+    """Return the flag of a field."""
+    return f"--{FLAGS.get(name, name)}"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where values came from.
+
+    Attributes:
+        file: the recipe's URL; empty where all came from flags.
+        fields: those whose values are the file's, no flag having been given.
+        lines: by path, counted from 1; of some paths only.
+        root: the path of the recipe inside the file.
+    """
+
+    file: str = ""
+    fields: frozenset[str] = frozenset()
+    lines: Mapping[Path, int] = field(default_factory=dict)
+    root: Path = ()
+
+    def has(self, path: Path) -> bool:
+        """Return whether a value is the file's."""
+        return bool(path) and path[0] in self.fields
+
+    def known(self, path: Path) -> Path:
+        """Return the longest beginning of a path that stands in the file as it is."""
+        path = self.root + path
+        while path and path not in self.lines:
+            path = path[:-1]
+        return path
+
+    def error(self, text: str, *places: tuple[Path, Any]) -> UsageError:
+        """Make the error of fields that don't fit; each place a path and the value to show."""
+        labels: list[str] = []
+        line = ""
+        for path, shown in places:
+            if self.has(path):
+                known = self.known(path)
+                first = not any(label.startswith(f"{self.file}: ") for label in labels)
+                labels.append(
+                    (f"{self.file}: " if first else "") + dotted(known or self.root + path)
+                )
+                if first and known:
+                    line = f" (line {self.lines[known]})"
+            else:
+                labels.append(flag_of(str(path[0])) + ("" if shown is None else f"={shown}"))
+        return UsageError(f"{' and '.join(labels)}: {text}{line}")
+
+
+class Misfit(UsageError):
+    """Values that don't fit, alone or together; ``validate`` says it as the user gave them.
+
+    Args:
+        text: what was expected and what came.
+        places: for each value its path, and what to show of it beside its flag (None: nothing).
+    """
+
+    def __init__(self, text: str, *places: tuple[Path, Any]) -> None:
+        super().__init__(str(Origin().error(text, *places)))
+        self.text, self.places = text, places
+
+
+def dotted(path: Path) -> str:
+    """Write a path as people do.
+
+    >>> dotted(("sources", "web", 1))
+    'sources.web[1]'
+    """
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in path]
+    return "".join(parts).removeprefix(".")
+
+
+def validate(model: type[M], values: dict[str, Any], origin: Origin | None = None) -> M:
+    """Make a model of values.
+
+    Raises:
+        UsageError: names the flag, or the file and the path in it, the value, what was expected.
+    """
+    origin = origin or Origin()
+    try:
+        return model.model_validate(values)
+    except Misfit as misfit:
+        raise origin.error(misfit.text, *misfit.places) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+    path: Path = first["loc"]
+    name = str(path[0])
+    if first["type"] == "missing":
+        where = f", or {name} in {origin.file}" if origin.file else ""
+        raise UsageError(f"{flag_of(name)} is missing{where}: see --help")
+    message = _PREFIX.sub("", first["msg"])
+    expected = message if message.startswith("expected") else f"expected {message}"
+    inner = [part for part in path[1:] if part != "[key]"]
+    if origin.has(path):
+        expected += f", got {_shown(first['input'])}"
+    elif inner:
+        expected = f"{dotted(tuple(inner))}: {expected}, got {first['input']}"
+    raise origin.error(expected, (path, values.get(name)))
+
+
+def _shown(value: Any) -> str:
+    """Write a file's value: text in quotes, so that '1' is told from 1."""
+    return repr(value) if isinstance(value, str) else str(value)

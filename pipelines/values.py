@@ -1,0 +1,182 @@
+"""Values as people write them, read: sizes, bytes, sources, numbers by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from pipelines.store_options import secret_in
+from pipelines.validation import Misfit, Path
+from transforms.kernels.plan import GIB, MIB
+from transforms.layout import SPLIT_NAME
+
+_UNITS = {
+    "": 1,
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "K": 1 << 10,
+    "KIB": 1 << 10,
+    "M": MIB,
+    "MIB": MIB,
+    "G": GIB,
+    "GIB": GIB,
+    "T": GIB << 10,
+    "TIB": GIB << 10,
+}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_SOURCE = re.compile(rf"({_NAME.pattern})=(.+)", re.DOTALL)
+_ESCAPES = {r"\n": "\n", r"\t": "\t", r"\r": "\r", r"\0": "\0", r"\\": "\\"}
+_DIGITS = 40  # before the point, and behind it: exact integers are made of these numbers
+DEFAULT_SOURCE = "default"
+
+
+def parse_size(value: Any) -> Any:
+    """Read a number of bytes: ``512MiB``, ``2GB``, ``1.5G`` (powers of two without the B).
+
+    >>> parse_size("512MiB"), parse_size("1.5GB")
+    (536870912, 1500000000)
+    """
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.fullmatch(value.strip())
+    if not match or match[2].upper() not in _UNITS:
+        raise ValueError("expected a size such as 512MiB, 2GiB or 1.5GB")
+    return int(Decimal(match[1]) * _UNITS[match[2].upper()])
+
+
+def parse_separator(value: Any) -> Any:
+    r"""Read one byte: itself, or ``\n``, ``\t``, ``\r``, ``\0``, ``\\``, ``\xHH``."""
+    if not isinstance(value, str):
+        return value
+    if re.fullmatch(r"\\x[0-9a-fA-F]{2}", value):
+        return chr(int(value[2:], 16))
+    found = _ESCAPES.get(value, value)
+    if len(found) != 1 or ord(found) > 255 or (ord(found) > 127 and value == found):
+        raise ValueError(r"expected one byte, such as '\n', '\t', '\0', ';' or '\xff'")
+    return found
+
+
+def write_separator(byte: str) -> str:
+    r"""Write a byte as ``parse_separator`` reads it.
+
+    >>> write_separator("\xff")
+    '\\xff'
+    """
+    return byte if ord(byte) < 128 else f"\\x{ord(byte):02x}"
+
+
+def parse_sources(value: Any) -> Any:
+    """Read the values of ``--input``, NAME=PATTERN or PATTERN for the source ``default``.
+
+    In a mapping, as files have it, a source's single pattern needs no list.
+    """
+    if isinstance(value, Mapping):
+        return {
+            name: [patterns] if isinstance(patterns, str) else patterns
+            for name, patterns in value.items()
+        }
+    value = [value] if isinstance(value, str) else value
+    if not isinstance(value, list) or not all(isinstance(pattern, str) for pattern in value):
+        return value
+    sources: dict[str, list[str]] = {}
+    for pattern in value:
+        match = _SOURCE.fullmatch(pattern)
+        name, rest = (match[1], match[2]) if match else (DEFAULT_SOURCE, pattern)
+        sources.setdefault(name, []).append(rest)
+    return sources
+
+
+def check_sources(sources: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return sources whose names and patterns can be such."""
+    for name, patterns in sources.items():
+        if not _NAME.fullmatch(name):
+            raise Misfit(
+                f"expected a source's name of letters, digits, _ and -, a letter first; got {name!r}",
+                (("sources", name), None),
+            )
+        if not patterns:
+            raise Misfit(f"expected a pattern for {name}, got none", (("sources", name), None))
+        for number, pattern in enumerate(patterns):
+            _check_url(pattern, ("sources", name, number), "path or pattern")
+    return sources
+
+
+def check_output(value: str) -> str:
+    """Return an output folder without a secret in its URL."""
+    if value:
+        _check_url(value, ("output",), "folder")
+    return value
+
+
+def parse_locations(value: Any) -> Any:
+    """Read the values of ``--temp_location``, one or several."""
+    return [value] if isinstance(value, str) else value
+
+
+def check_locations(locations: list[str] | None) -> list[str] | None:
+    """Return folders that can be such."""
+    for number, location in enumerate(locations or ()):
+        _check_url(location, ("temp_location", number), "folder")
+    return locations
+
+
+def _check_url(url: str, path: Path, what: str) -> None:
+    if not url:
+        raise Misfit(f"expected a {what}, got an empty one", (path, url))
+    if secret := secret_in(url):
+        raise Misfit(secret[1], (path, secret[0]))
+
+
+def check_split(value: str) -> str:
+    """Return a split's name."""
+    if not SPLIT_NAME.fullmatch(value):
+        raise ValueError("expected letters, digits and _, a letter first, such as train")
+    return value
+
+
+def parse_number(value: Any) -> Any:
+    """Read a decimal number exactly; a float is what it is printed as.
+
+    >>> parse_number("0.1"), parse_number(0.1)
+    (Decimal('0.1'), Decimal('0.1'))
+    """
+    try:
+        number = Decimal(repr(value) if isinstance(value, bool | float) else value)
+    except (InvalidOperation, TypeError, ValueError):
+        number = Decimal("NaN")
+    if not number.is_finite():
+        raise ValueError("expected a finite number such as 0.6 or 3")
+    last = number.as_tuple().exponent
+    if number.adjusted() >= _DIGITS or (isinstance(last, int) and last < -_DIGITS):
+        raise ValueError(f"expected at most {_DIGITS} digits before the point, and behind it")
+    return number
+
+
+Number = Annotated[Decimal, BeforeValidator(parse_number, json_schema_input_type=float | str)]
+
+
+def parse_numbers(value: Any) -> Any:
+    """Read NAME=NUMBER,NAME=NUMBER; the numbers are left as text.
+
+    >>> parse_numbers("web=0.6,books=0.4")
+    {'web': '0.6', 'books': '0.4'}
+    """
+    if not isinstance(value, str):
+        return value
+    numbers: dict[str, str] = {}
+    for part in value.split(","):
+        name, equals, number = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and number):
+            raise ValueError(f"expected NAME=NUMBER,NAME=NUMBER, got {part.strip()!r} in it")
+        if name in numbers:
+            raise ValueError(f"expected each source once, got {name} twice")
+        numbers[name] = number
+    return numbers
