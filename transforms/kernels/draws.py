@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from itertools import accumulate
 
@@ -45,7 +46,7 @@ class RandomSchedule(CountedSchedule):
             raise ValueError(f"expected weights that sum to 2**64, got {sum(weights)}")
         self.weights, self.seed, self.epoch, self.chunk = tuple(weights), seed, epoch, chunk
         self._pair = derive(seed, "schedule", epoch)
-        self._lookup = _Lookup(weights)
+        self._lookup = _lookup(self.weights)
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (self.weights, self.seed, self.epoch, self.chunk, self.table)
@@ -74,6 +75,11 @@ def _rebuild(
     weights: Sequence[int], seed: int, epoch: int, chunk: int, table: I64
 ) -> RandomSchedule:
     return RandomSchedule(weights, seed=seed, epoch=epoch, chunk=chunk, table=table)
+
+
+@functools.lru_cache(maxsize=4)  # schedules of many seeds, and of longer tables, share theirs
+def _lookup(weights: tuple[int, ...]) -> _Lookup:
+    return _Lookup(weights)
 
 
 class _Lookup:

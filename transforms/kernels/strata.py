@@ -22,8 +22,8 @@ weights up the path grow at least like Fibonacci's numbers: W_d = w, W_(d-1) >= 
 then 3 w, 5 w, 8 w, ... The sum is at most 1 + 1/1 + 1/2 + 1/3 + 1/5 + ... = 3.35989 (the sum of the
 reciprocals of Fibonacci's numbers), and the bound **1.67995**.
 
-Ratios are rounded to 2**-64 (the root's is exact), which adds N * 2**-65 a step, less than
-N * 2**-63 in all, as do the weights' own last bits: 2**-22 of a record at N = 2**40.
+Ratios are rounded to 2**-64 (the root's is exact), which adds up to N * 2**-65 a step in the same
+way, less than N * 2**-63 in all. At N = 2**40 that is 2**-23 of a record.
 """
 
 from __future__ import annotations
