@@ -14,13 +14,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from transforms.kernels.randomness import U64, KeyPair, derive, record_keys
-from transforms.kernels.schedule import I64, U16, CountedSchedule
+from transforms.kernels.randomness import U64, derive
+from transforms.kernels.schedule import I64, U16, CountedSchedule, keys_of
 
 RANGE_SLOTS = 2**18
 """At most this many slots are in a range on average, and more than half as many."""
 
-_PIECE = 2**13  # keys made at once: what they need stays in the nearest cache
+_S32 = np.uint64(32)
 
 
 class RepeatsSchedule(CountedSchedule):
@@ -54,15 +54,14 @@ class RepeatsSchedule(CountedSchedule):
     def count_slots(self, source: int, begin: int, end: int) -> I64:
         """Return int64[ranges]: where a source's slots from ``begin`` to ``end`` fall.
 
-        Summed over ranges of slots, these are the source's column for ``with_counts``.
+        At most 2**22 slots at once. Summed over all of them, these are the source's column for
+        ``with_counts``.
         """
         pair = derive(self.seed, "slots", self.epoch, source)
-        out = np.zeros(self.ranges, np.int64)
-        for at in range(begin, end, 2**16):
-            top = _keys(pair, at, min(at + 2**16, end)) >> np.uint64(32)
-            fell = (top * np.uint64(self.ranges) >> np.uint64(32)).astype(np.int64)
-            out += np.bincount(fell, minlength=self.ranges)
-        return out
+        fell = [
+            (keys >> _S32) * np.uint64(self.ranges) >> _S32 for keys in keys_of(pair, begin, end)
+        ]
+        return np.bincount(np.concatenate(fell).astype(np.int64), minlength=self.ranges)
 
     def with_counts(self, counts: I64) -> RepeatsSchedule:
         """Return this schedule with int64[ranges, sources] counts of all its slots."""
@@ -95,20 +94,15 @@ class RepeatsSchedule(CountedSchedule):
         """Return the sources of one range's slots, in their order."""
         counts = self.table[index + 1] - self.table[index]
         slots = np.repeat(np.arange(self.sources, dtype=np.uint16), counts)
-        return slots[_order(_keys(derive(self.seed, "arrange", self.epoch, index), 0, len(slots)))]
-
-
-def _keys(pair: KeyPair, begin: int, end: int) -> U64:
-    """Return the keys of numbers; no two are equal, since ``record_keys`` is a bijection."""
-    out = np.empty(end - begin, np.uint64)
-    for at in range(begin, end, _PIECE):
-        numbers = np.arange(at, min(at + _PIECE, end), dtype=np.uint64)
-        out[at - begin : at - begin + len(numbers)] = record_keys(pair, numbers)
-    return out
+        pair = derive(self.seed, "arrange", self.epoch, index)
+        return slots[_order(np.concatenate(list(keys_of(pair, 0, len(slots)))))]
 
 
 def _order(keys: U64) -> npt.NDArray[np.intp]:
-    """Return ``np.argsort(keys)``, by numpy's radix sort of 16 bits at a time: it takes half as long."""
+    """Return ``np.argsort`` of keys without ties.
+
+    By numpy's radix sort, 16 bits at a time, which takes less time than its sort of 64 bits.
+    """
     digits = np.ascontiguousarray(keys.astype("<u8").view("<u2").reshape(-1, 4).T)
     order = np.argsort(digits[0], kind="stable")
     for digit in digits[1:]:

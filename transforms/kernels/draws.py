@@ -8,12 +8,11 @@ from itertools import accumulate
 
 import numpy as np
 
-from transforms.kernels.randomness import U64, derive, record_keys
-from transforms.kernels.schedule import I64, U16, CountedSchedule
-from transforms.kernels.weights import WHOLE
+from transforms.kernels.randomness import U64, derive
+from transforms.kernels.schedule import I64, U16, CountedSchedule, keys_of
+from transforms.kernels.weights import WHOLE, check_scaled
 
 CHUNK = 2**20
-_PIECE = 2**13  # positions drawn at once: what they need stays in the nearest cache
 _TOP = 16  # bits that the table of sources goes by
 _UNSURE = 2**16 - 1  # no source has this number
 
@@ -42,8 +41,7 @@ class RandomSchedule(CountedSchedule):
         table: I64 | None = None,
     ) -> None:
         super().__init__(np.zeros((1, len(weights)), np.int64) if table is None else table)
-        if sum(weights) != WHOLE:
-            raise ValueError(f"expected weights that sum to 2**64, got {sum(weights)}")
+        check_scaled(weights)
         self.weights, self.seed, self.epoch, self.chunk = tuple(weights), seed, epoch, chunk
         self._pair = derive(seed, "schedule", epoch)
         self._lookup = _lookup(self.weights)
@@ -52,12 +50,7 @@ class RandomSchedule(CountedSchedule):
         return _rebuild, (self.weights, self.seed, self.epoch, self.chunk, self.table)
 
     def sources_of(self, begin: int, end: int) -> U16:
-        out = np.empty(end - begin, np.uint16)
-        for at in range(begin, end, _PIECE):
-            positions = np.arange(at, min(at + _PIECE, end), dtype=np.uint64)
-            piece = self._lookup.find(record_keys(self._pair, positions))
-            out[at - begin : at - begin + len(piece)] = piece
-        return out
+        return np.concatenate([self._lookup.find(k) for k in keys_of(self._pair, begin, end)])
 
     def count_chunk(self, index: int) -> I64:
         """Return int64[sources]: how often each source is drawn in one chunk."""

@@ -22,10 +22,14 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from transforms.kernels.randomness import U64, KeyPair, record_keys
+
 I64 = npt.NDArray[np.int64]
 U16 = npt.NDArray[np.uint16]
 
 MOST_SOURCES = 2**16 - 1
+
+_PIECE = 2**13  # keys made at once: what they need stays in the nearest cache
 
 
 class Schedule(abc.ABC):
@@ -138,6 +142,15 @@ class CountedSchedule(Schedule):
                 f"expected positions or ranks from 0 to {last}, got {wrong}: "
                 f"{self.reach} positions are counted"
             )
+
+
+def keys_of(pair: KeyPair, begin: int, end: int) -> Iterator[U64]:
+    """Give the keys of the numbers from ``begin`` to ``end``, in pieces; one piece at least.
+
+    No two of a pair's keys are equal, since ``record_keys`` is a bijection.
+    """
+    for at in range(begin, max(end, begin + 1), _PIECE):
+        yield record_keys(pair, np.arange(at, min(at + _PIECE, end), dtype=np.uint64))
 
 
 def occurrences(drawn: U16, before: I64) -> I64:

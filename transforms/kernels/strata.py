@@ -37,7 +37,7 @@ import numpy.typing as npt
 
 from transforms.kernels.randomness import U64
 from transforms.kernels.schedule import I64, U16, Schedule, check_sources
-from transforms.kernels.weights import WHOLE
+from transforms.kernels.weights import WHOLE, check_scaled
 
 REACH = 2**60
 """Products of positions and ratios stay exact, and the bound below 2, up to here."""
@@ -58,8 +58,7 @@ class StratifiedSchedule(Schedule):
     length = None
 
     def __init__(self, weights: Sequence[int]) -> None:
-        if sum(weights) != WHOLE:
-            raise ValueError(f"expected weights that sum to 2**64, got {sum(weights)}")
+        check_scaled(weights)
         self.weights = tuple(weights)
         self.sources = len(weights)
         check_sources(self.sources)

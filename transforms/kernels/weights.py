@@ -56,6 +56,14 @@ def scale(fractions: Sequence[Fraction]) -> list[int]:
     return scaled
 
 
+def check_scaled(weights: Sequence[int]) -> None:
+    """Raise ValueError where weights haven't been scaled."""
+    if min(weights, default=0) < 0 or sum(weights) != WHOLE:
+        raise ValueError(
+            f"expected weights that sum to 2**64, got a sum of {sum(weights)}: scale them first"
+        )
+
+
 def tempered(sizes: Sequence[int], temperature: Decimal) -> list[Fraction]:
     """Return weights proportional to ``size ** (1 / temperature)``, right to 50 digits.
 

@@ -11,9 +11,9 @@ import pytest
 
 from tests import statistics
 from tests.statistics import I64
-from transforms.kernels.arrangement import RANGE_SLOTS, RepeatsSchedule, _keys, _order
+from transforms.kernels.arrangement import RANGE_SLOTS, RepeatsSchedule, _order
 from transforms.kernels.randomness import derive
-from transforms.kernels.schedule import U16
+from transforms.kernels.schedule import U16, keys_of
 
 MULTISETS = ((3, 2), (2, 2, 1), (1, 1, 1, 1), (5, 1), (2, 0, 2))
 RANGES = (1, 2, RANGE_SLOTS)  # slots in a range
@@ -134,6 +134,6 @@ def test_slots_are_counted_the_same_in_any_parts() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 1000, 300_000])
 def test_the_radix_sort_sorts(count: int) -> None:
-    keys = _keys(derive(0, "test"), 5, 5 + count)
+    keys = np.concatenate(list(keys_of(derive(0, "test"), 5, 5 + count)))
     assert len(np.unique(keys)) == count
     assert _order(keys).tolist() == np.argsort(keys).tolist()

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from tests import statistics
-from tests.statistics import I64
 from transforms.kernels.draws import RandomSchedule, _Lookup
 from transforms.kernels.randomness import derive, record_keys
 from transforms.kernels.schedule import U16
@@ -23,7 +22,7 @@ from transforms.kernels.weights import scale
 LAWS = (
     ((6, 4), 6, 4, 2),
     ((6, 4), 6, 3, 1),
-    ((999, 1001), 6, 2, 2**40 - 3),
+    ((999, 1001), 6, 2**20, 2**40 - 3),
     ((40, 35, 25), 5, 2**20, 2**20 - 3),
     ((6, 3, 1), 3, 2, 1),
     ((2, 0, 3, 2, 4), 3, 2**20, 0),
@@ -69,17 +68,14 @@ def counts_p(drawn: U16, weights: list[int]) -> float:
     return statistics.law_p(counts, np.array(weights) / 2**64)
 
 
-def sequence(seed: int, *, weights: list[int], length: int, chunk: int, begin: int) -> I64 | U16:
-    """One sequence, found through the table of counts where chunks are small."""
+def sequence(seed: int, *, weights: list[int], length: int, chunk: int, begin: int) -> U16:
+    """One sequence; across small chunks it is found through the table of their counts."""
     schedule = RandomSchedule(weights, seed=seed, epoch=0, chunk=chunk)
+    end = begin + length
     if chunk > length:
-        return schedule.sources_of(begin, begin + length)
-    if begin < 8:
-        chunks = -(-(begin + length) // chunk)
-        rows = np.array([schedule.count_chunk(index) for index in range(chunks)])
-        return schedule.with_counts(rows).locate(np.arange(begin, begin + length))[0]
-    parts = [schedule.sources_of(at, at + 1) for at in range(begin, begin + length)]
-    return np.concatenate(parts)
+        return schedule.sources_of(begin, end)
+    rows = [schedule.count_chunk(index) for index in range(-(-end // chunk))]
+    return schedule.with_counts(np.array(rows)).locate(np.arange(begin, end))[0]
 
 
 @pytest.mark.parametrize(("parts", "length", "chunk", "begin"), LAWS)
