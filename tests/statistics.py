@@ -37,6 +37,20 @@ def uniform_p(counts: I64) -> float:
     return _chi_square_p(counts, freedom=counts.size - 1)
 
 
+def law_p(counts: I64, law: npt.NDArray[np.float64], *, freedom: int | None = None) -> float:
+    """Chi-square of counts against probabilities; at least 5 expected in each.
+
+    Freedom is one less than there are cells, where nothing else about the counts is fixed.
+    """
+    freedom = counts.size - 1 if freedom is None else freedom
+    return _chi_square_p(counts, freedom=freedom, expected=law * counts.sum())
+
+
+def normal_p(z: float) -> float:
+    """How likely a sum of many independent things is so many standard deviations off."""
+    return _two_sided(stats.norm.cdf(z), stats.norm.sf(z))
+
+
 def permutations_p(orders: I64) -> float:
     """Chi-square over all n! permutations of int64[trials, n] orders, n <= 6."""
     n = orders.shape[1]
@@ -72,12 +86,15 @@ def correlation_p(left: I64, right: I64) -> float:
     """Spearman's rank correlation of two samples without ties, against none."""
     rho = np.corrcoef(stats.rankdata(left), stats.rankdata(right))[0, 1]
     z = float(rho) * np.sqrt(len(left) - 1)
-    return _two_sided(stats.norm.cdf(z), stats.norm.sf(z))
+    return normal_p(z)
 
 
-def _chi_square_p(counts: I64, *, freedom: int) -> float:
-    expected = counts.sum() / counts.size
-    assert expected >= 5, f"{expected:.1f} expected a cell are too few for a chi-square"
+def _chi_square_p(
+    counts: I64, *, freedom: int, expected: npt.NDArray[np.float64] | None = None
+) -> float:
+    expected = np.array(counts.sum() / counts.size) if expected is None else expected
+    least = expected.min()
+    assert least >= 5, f"{least:.1f} expected a cell are too few for a chi-square"
     statistic = float(((counts - expected) ** 2 / expected).sum())
     return _two_sided(stats.chi2.cdf(statistic, freedom), stats.chi2.sf(statistic, freedom))
 
