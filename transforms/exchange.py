@@ -200,8 +200,10 @@ class _SpillRuns(beam.DoFn):  # type: ignore[misc]
             return end_spill(file, url, rows)
 
 
-def end_spill(file: Any, url: str, rows: list[tuple[int, ...]]) -> bytes:
+def end_spill(
+    file: Any, url: str, rows: list[tuple[int, ...]], *, kind: np.dtype[np.void] = TABLE
+) -> bytes:
     """Write the table of a spill file's pages at its end; return where it is, packed."""
-    table = np.array(rows, TABLE)
+    table = np.array(rows, kind)
     begin = int(table["length"].sum(dtype=np.int64))
     return pickle.dumps(tuple(Stretch.write(file, url, begin, table.tobytes())), protocol=5)

@@ -216,6 +216,13 @@ class FileGroup(BlockGroup):
     def __init__(self, references: Stretch) -> None:
         self._references = references
 
+    @classmethod
+    def of(cls, parts: list[Pages]) -> FileGroup:
+        """Return the group of pages that are known already; it can't travel."""
+        group = cls(Stretch("", 0, 0))
+        group.__dict__["_parts"] = parts
+        return group
+
     @functools.cached_property
     def _parts(self) -> list[Pages]:
         return [

@@ -26,10 +26,11 @@ OnBadRecord = Literal["fail", "skip", "quarantine"]
 
 
 class FileId(NamedTuple):
-    """Which file a block's records are from: their identity, together with the position."""
+    """Which file a block's records are from, and in which pass: with the position, their identity."""
 
     source: str
     name: str
+    pass_number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Span:
     file: SourceFile
     start: int
     stop: int
+    pass_number: int = 0
 
 
 @dataclass(eq=False, kw_only=True)
@@ -169,7 +171,7 @@ class _ReadSpans(beam.DoFn):  # type: ignore[misc]
                 counted = reader.consumed
                 if len(block):
                     kept += Digest.total(blocks.digests(block, sources=1))
-                    yield FileId(file.source, file.name), block
+                    yield FileId(file.source, file.name, span.pass_number), block
             covered, whole = reader.covered(kept + dropped), reader.whole
         # reading ahead and beyond a span's end: in the end a file counts its own size
         self._progress.add("partition", bytes=span.stop - span.start - counted)
@@ -181,6 +183,7 @@ class _ReadSpans(beam.DoFn):  # type: ignore[misc]
             covered=covered,
             whole=whole,
             quarantine=kept_apart.report,
+            pass_number=span.pass_number,
         )
         yield beam.pvalue.TaggedOutput("spans", report)
 

@@ -29,6 +29,7 @@ class SpanReport:
             compressed, line ends and header included, or rows.
         whole: how much the file holds, in the same unit; None where the span couldn't know.
         quarantine: where the bad records are kept.
+        pass_number: of the source, from 0.
     """
 
     file: SourceFile
@@ -37,6 +38,7 @@ class SpanReport:
     covered: int = 0
     whole: int | None = None
     quarantine: Quarantine | None = None
+    pass_number: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -290,6 +290,17 @@ def without_hashes(block: pa.RecordBatch) -> pa.RecordBatch:
     return block.select([n for n in block.schema.names if n not in _DIGESTED])
 
 
+def without_source(block: pa.RecordBatch) -> pa.RecordBatch:
+    """Drop the source column, where there is one."""
+    at = block.schema.get_field_index("source")
+    return block if at < 0 else block.remove_column(at)
+
+
+def with_source(block: pa.RecordBatch, sources: npt.NDArray[np.uint16]) -> pa.RecordBatch:
+    """Put a source column, uint16[n], where it stands in a block."""
+    return block.add_column(1, "source", pa.array(sources))
+
+
 def with_hashes(block: pa.RecordBatch) -> pa.RecordBatch:
     """Put hash columns, computed anew, before the record column."""
     computed = hashes(block)[: 3 if is_rows(block) else 2]

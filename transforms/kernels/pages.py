@@ -25,6 +25,11 @@ TABLE = np.dtype(
 )
 """A row per page of a spill file: first and last key, bytes of the page, records, their memory."""
 
+STREAM_TABLE = np.dtype(
+    TABLE.descr + [("stream", "<u4"), ("bytes", "<u8"), ("hash0", "<u8"), ("hash1", "<u8")]
+)
+"""The same for a page of one stream of a mixture, with the digest of its records."""
+
 _DIGEST = np.dtype([(name, "<u8") for name in ("records", "bytes", "hash0", "hash1")])
 _DIGESTS, _ORDER = b"dovetail.digests", b"dovetail.order"
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"  # of Arrow IPC
@@ -135,3 +140,9 @@ def table_row(block: pa.RecordBatch, length: int) -> tuple[int, ...]:
         len(block),
         blocks.payload_bytes(block),
     )
+
+
+def stream_row(block: pa.RecordBatch, length: int, *, stream: int) -> tuple[int, ...]:
+    """Return a page's row of ``STREAM_TABLE``."""
+    digest = blocks.digests(block, sources=1)[0]
+    return (*table_row(block, length), stream, digest.bytes, digest.hash0, digest.hash1)

@@ -79,6 +79,15 @@ def file_key(*, seed: int, epoch: int, source: str, pass_number: int, file_name:
     return derive(seed, epoch, source, pass_number, file_name)
 
 
+def pass_key(*, seed: int, epoch: int, source: str, pass_number: int) -> KeyPair:
+    """Return the pair that makes of keys of a source's first pass those of a later one.
+
+    ``record_keys(pair, keys)`` is a bijection, so that a pass can be keyed from the records of
+    another, wherever they lie, and no two of its keys are equal that weren't.
+    """
+    return derive(seed, epoch, source, "pass", pass_number)
+
+
 def record_keys(pair: KeyPair, positions: U64) -> U64:
     """Return the keys of records at ``positions``: ``mix(mix(position ^ k0) + k1)``.
 

@@ -1,0 +1,176 @@
+"""Streams: the records of one source in one pass, spilled by ranges of their keys."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.transforms.window import GlobalWindows
+
+from transforms import storage
+from transforms.budget import Place
+from transforms.exchange import end_spill
+from transforms.kernels import blocks, pages
+from transforms.kernels.pages import STREAM_TABLE
+from transforms.kernels.randomness import file_key, pass_key, record_keys
+from transforms.progress import Progress
+from transforms.read import FileId
+
+
+@dataclass(frozen=True, kw_only=True)
+class Streams:
+    """How sources are cut into streams, and streams into buckets.
+
+    A stream's number is pass * sources + source; where all sources are shuffled as one there is one
+    stream of all of them, 0.
+
+    Attributes:
+        sources: their names, sorted.
+        union: whether all are shuffled as one.
+        seed, epoch: of the dataset.
+        buckets: how many equal ranges of keys each source's streams are cut into.
+        limits: footprint that one bucket of each source may have in memory.
+    """
+
+    sources: tuple[str, ...]
+    union: bool
+    seed: int
+    epoch: int
+    buckets: tuple[int, ...]
+    limits: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """How many streams a pass has."""
+        return 1 if self.union else len(self.sources)
+
+    @property
+    def digests(self) -> int:
+        """How many sources the records of one stream are of."""
+        return len(self.sources) if self.union else 1
+
+    def number(self, file: FileId) -> int:
+        """Return the stream that a file's records belong to in a pass."""
+        if self.union:
+            return 0
+        return file.pass_number * self.count + self.sources.index(file.source)
+
+
+@dataclass(eq=False, kw_only=True)
+class SpillStreams(beam.PTransform):  # type: ignore[misc]
+    """Give records their keys, sort them, spill them: (FileId, block) -> (0, packed reference).
+
+    One spill file holds the runs of all streams that a worker has gathered together, stream by
+    stream, with a table of their pages at its end; what goes on is where the table lies.
+
+    Attributes:
+        streams: how records are cut.
+        run_bytes: footprint that is gathered before it is spilled.
+        page_bytes: footprint above which a segment is cut into pages.
+        folders: URLs of the folders for spill files, which take turns.
+        compression: of pages, ``lz4``, ``zstd`` or None.
+        run_id, places: whose budget this is, and how many bundles of a process hold payload.
+        storage_options: of fsspec, for the stores; None leaves them as they are.
+        progress: local folder for the counts of ``transforms.progress``, if somebody watches.
+    """
+
+    streams: Streams
+    run_bytes: int = 64 << 20
+    page_bytes: int = 8 << 20
+    folders: Sequence[str] = ()
+    compression: str | None = None
+    run_id: str = ""
+    places: int = 1
+    storage_options: dict[str, Any] | None = None
+    progress: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, located: Any) -> Any:
+        """One step: key, gather, sort, write."""
+        return located | "SpillRuns" >> beam.ParDo(_SpillStreams(self)).with_output_types(
+            tuple[int, bytes]
+        )
+
+
+class _SpillStreams(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, config: SpillStreams) -> None:
+        self._config = config
+
+    def setup(self) -> None:
+        storage.configure(self._config.storage_options)
+        self._place = Place(self._config.run_id, self._config.places)
+        self._progress = Progress.open(self._config.progress)
+        self._turn = itertools.count(os.getpid())  # workers begin with different folders
+        self._clear()
+
+    def _clear(self) -> None:
+        self._gathered: dict[int, list[pa.RecordBatch]] = defaultdict(list)
+        self._held = 0
+
+    def start_bundle(self) -> None:
+        self.teardown()
+        self._clear()
+
+    def teardown(self) -> None:
+        self._place.leave()
+
+    def process(self, element: tuple[FileId, pa.RecordBatch]) -> Iterator[tuple[int, bytes]]:
+        file, block = element
+        with self._progress.doing("waiting for memory"):
+            self._place.take()
+        cost = blocks.block_footprint(block)
+        if self._held and self._held + cost > self._config.run_bytes:
+            yield 0, self._spill()
+        self._gathered[self._config.streams.number(file)].append(self._keyed(file, block))
+        self._held += cost
+
+    def finish_bundle(self) -> Iterator[Any]:
+        if self._held:
+            yield GlobalWindows.windowed_value((0, self._spill()))
+        self._place.leave()
+
+    def _keyed(self, file: FileId, block: pa.RecordBatch) -> pa.RecordBatch:
+        streams = self._config.streams
+        seeds = {"seed": streams.seed, "epoch": streams.epoch, "source": file.source}
+        pair = file_key(**seeds, pass_number=0, file_name=file.name)
+        keyed = blocks.with_keys(block, pair)
+        if file.pass_number:
+            later = pass_key(**seeds, pass_number=file.pass_number)
+            keys = record_keys(later, blocks.column(keyed, "key"))
+            keyed = keyed.set_column(0, "key", pa.array(keys))
+        return keyed if streams.union else blocks.without_source(keyed)
+
+    def _spill(self) -> bytes:
+        config = self._config
+        with self._progress.doing("sorting a run"):
+            runs = {stream: blocks.sort_run(held) for stream, held in self._gathered.items()}
+        self._clear()
+        folder = config.folders[next(self._turn) % len(config.folders)]
+        return storage.retry(lambda: self._write(runs, folder), folder)
+
+    def _write(self, runs: dict[int, pa.RecordBatch], folder: str) -> bytes:
+        config, streams = self._config, self._config.streams
+        url = storage.join(folder, f"{uuid.uuid4().hex}.pages")  # no attempt meets another
+        rows = []
+        with self._progress.doing(f"writing {url}"), storage.open_write(url) as file:
+            for stream, run in sorted(runs.items()):
+                for _, block in pages.cut_run(
+                    run,
+                    parts=streams.buckets[stream % streams.count],
+                    page_bytes=config.page_bytes,
+                ):
+                    page = pages.encode_page(
+                        block, sources=streams.digests, compression=config.compression
+                    )
+                    storage.write_all(file, page)
+                    rows.append(pages.stream_row(block, page.size, stream=stream))
+            return end_spill(file, url, rows, kind=STREAM_TABLE)
