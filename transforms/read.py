@@ -88,7 +88,19 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
             # not a Reshuffle: its random keys deal spans out unevenly
             | "DealOut" >> beam.GroupByKey()
         )
-        return spans | "ReadSpans" >> beam.ParDo(_ReadSpans(self)).with_output_types(
+        return spans | "ReadSpans" >> ReadSpans(self)
+
+
+class ReadSpans(beam.PTransform):  # type: ignore[misc]
+    """Read spans that were dealt out: (int, iterable of Span) -> (blocks, spans)."""
+
+    def __init__(self, config: ReadRecords) -> None:
+        super().__init__()
+        self._config = config
+
+    def expand(self, spans: Any) -> Any:
+        """One step."""
+        return spans | "Read" >> beam.ParDo(_ReadSpans(self._config)).with_output_types(
             tuple[FileId, pa.RecordBatch], spans=SpanReport
         ).with_outputs("spans", main="blocks")
 

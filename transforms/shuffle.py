@@ -21,10 +21,12 @@ from transforms.kernels.ranges import KeyRange
 
 
 class Ordered(NamedTuple):
-    """Records in their final order, and what their digests per source have to be."""
+    """Records in their final order, and what the digests per source have to be of these and all
+    before them that came without; None where that isn't known yet.
+    """
 
     block: pa.RecordBatch
-    expected: list[Digest]
+    expected: list[Digest] | None
 
 
 class Piece(NamedTuple):

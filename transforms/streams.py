@@ -140,11 +140,11 @@ class _SpillStreams(beam.DoFn):  # type: ignore[misc]
 
     def _keyed(self, file: FileId, block: pa.RecordBatch) -> pa.RecordBatch:
         streams = self._config.streams
-        seeds = {"seed": streams.seed, "epoch": streams.epoch, "source": file.source}
-        pair = file_key(**seeds, pass_number=0, file_name=file.name)
+        seed, epoch, source = streams.seed, streams.epoch, file.source
+        pair = file_key(seed=seed, epoch=epoch, source=source, pass_number=0, file_name=file.name)
         keyed = blocks.with_keys(block, pair)
         if file.pass_number:
-            later = pass_key(**seeds, pass_number=file.pass_number)
+            later = pass_key(seed=seed, epoch=epoch, source=source, pass_number=file.pass_number)
             keys = record_keys(later, blocks.column(keyed, "key"))
             keyed = keyed.set_column(0, "key", pa.array(keys))
         return keyed if streams.union else blocks.without_source(keyed)

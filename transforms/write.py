@@ -142,7 +142,7 @@ def write_shard(
     """
     progress = progress or Progress.open(None)
     sink = _Hashed(file)
-    total = [Digest()] * sources
+    total = waiting = nothing = [Digest()] * sources
     writer = open_writer(sink, form, path=path)
     for block, expected in ordered:
         with progress.doing(f"writing {path}"):
@@ -151,8 +151,11 @@ def write_shard(
                 hashes = blocks.hashes(blocks.without_hashes(block))
         if hashes is not None:
             written = blocks.digests_by_source(block, *hashes, sources=sources)
-            blocks.compare_digests(written, expected, what=path)
-        total = blocks.add_digests(total, expected)
+            waiting = blocks.add_digests(waiting, written)
+        if expected is not None:
+            if hashes is not None:
+                blocks.compare_digests(waiting, expected, what=path)
+            total, waiting = blocks.add_digests(total, expected), nothing
         progress.add("write", bytes=blocks.payload_bytes(block), records=len(block))
     writer.close()
     return ShardReport(

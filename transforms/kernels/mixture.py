@@ -175,19 +175,22 @@ def draft(mixture: Mixture, amounts: Amounts) -> Draft:
             can't be met.
     """
     records = amounts.records
-    seeds = {"seed": mixture.seed, "epoch": mixture.epoch}
     if mixture.is_union:
         return Draft(mixture, amounts, StratifiedSchedule([weights.WHOLE]), 0)
     if mixture.repeats is not None:
         totals = [int(times * count) for times, count in zip(mixture.repeats, records, strict=True)]
-        return Draft(mixture, amounts, RepeatsSchedule(totals, **seeds), 0)
+        return Draft(
+            mixture, amounts, RepeatsSchedule(totals, seed=mixture.seed, epoch=mixture.epoch), 0
+        )
     shares = weigh(mixture, amounts)
     scaled = weights.scale(shares)
     _refuse_empty(mixture, scaled, records)
     if mixture.interleave == "stratified":
         schedule: Schedule = StratifiedSchedule(scaled)
     else:
-        schedule = RandomSchedule(scaled, **seeds, chunk=mixture.chunk)
+        schedule = RandomSchedule(
+            scaled, seed=mixture.seed, epoch=mixture.epoch, chunk=mixture.chunk
+        )
     return Draft(mixture, amounts, schedule, _bound(mixture, amounts, scaled))
 
 
@@ -208,6 +211,19 @@ def weigh(mixture: Mixture, amounts: Amounts) -> list[Fraction]:
                 )
         shares = weights.by_bytes(shares, amounts.records, amounts.bytes)
     return shares
+
+
+def asked_shares(found: Draft) -> tuple[float, ...] | None:
+    """Return the share of each source that was asked for, of records or of bytes; None without any."""
+    mixture = found.mixture
+    if not mixture.is_weighted:
+        return None
+    if mixture.temperature is None:
+        shares = list(mixture.weights or ())
+    else:
+        of = found.amounts.bytes if mixture.weigh_by == "bytes" else found.amounts.records
+        shares = weights.tempered(of, mixture.temperature)
+    return tuple(float(share / sum(shares)) for share in shares)
 
 
 def _refuse_empty(mixture: Mixture, scaled: Sequence[int], records: Sequence[int]) -> None:

@@ -26,7 +26,7 @@ TABLE = np.dtype(
 """A row per page of a spill file: first and last key, bytes of the page, records, their memory."""
 
 STREAM_TABLE = np.dtype(
-    TABLE.descr + [("stream", "<u4"), ("bytes", "<u8"), ("hash0", "<u8"), ("hash1", "<u8")]
+    [*TABLE.descr, ("stream", "<u4"), ("bytes", "<u8"), ("hash0", "<u8"), ("hash1", "<u8")]
 )
 """The same for a page of one stream of a mixture, with the digest of its records."""
 

@@ -1,0 +1,292 @@
+"""Interleaving: several shuffled sources woven into one sequence by a schedule."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import apache_beam as beam
+
+from transforms import storage
+from transforms.errors import RunError, UsageError
+from transforms.groups import Stretch
+from transforms.kernels import blocks
+from transforms.kernels.digest import Digest
+from transforms.kernels.mixture import Amounts, Draft, Item, Mixture, asked_shares, draft
+from transforms.kernels.plan import count_shards
+from transforms.kernels.schedule import I64
+from transforms.mixed_shards import MixedShard
+from transforms.mixture_pages import Counted, Layout, Spills
+from transforms.read import ReadRecords, ReadSpans, Span, cut_spans
+from transforms.reports import SpanReport
+from transforms.streams import SpillStreams, Streams
+
+
+@dataclass(eq=False, kw_only=True)
+class InterleaveSources(beam.PTransform):  # type: ignore[misc]
+    """Weave sources into one sequence: (blocks, spans) -> (shards, spans, mixed).
+
+    Takes the outputs of ReadRecords (or of BlocksFromRecords). ``shards`` are for WriteShards,
+    ``spans`` with those of later passes and ``mixed``, one element of type Mixed, for WriteManifest.
+
+    Attributes:
+        mixture: what is asked.
+        streams: how records are cut; see ``plan_streams``.
+        spill: how they are spilled.
+        again: how sources are read again for their later passes; None where they can't be, and
+            only those that fit in memory can repeat.
+        num_shards, shard_records: one of them, or neither: shards of about 256 MiB.
+        bucket_bytes: footprint of all buckets that are held at once.
+    """
+
+    mixture: Mixture
+    streams: Streams
+    spill: SpillStreams
+    again: ReadRecords | None = None
+    num_shards: int | None = None
+    shard_records: int | None = None
+    bucket_bytes: int = 64 << 20
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, read: tuple[Any, Any]) -> tuple[Any, Any, Any]:
+        """Count, find the end, read what repeats again, deal out."""
+        located, spans = read
+        for folder in self.spill.folders:
+            storage.make_folder(folder)
+        once = located.pipeline | "Once" >> beam.Create([None])
+        drafts = once | "Weigh" >> beam.Map(_weigh, beam.pvalue.AsList(spans), config=self)
+        counts = (
+            drafts
+            | "ListChunks" >> beam.FlatMap(_items).with_output_types(tuple[int, Any])
+            | "DealChunks" >> beam.GroupByKey()
+            | "CountChunks" >> beam.FlatMapTuple(_count)
+        )
+        counted = once | "FindEnd" >> beam.Map(
+            _find_end,
+            beam.pvalue.AsSingleton(drafts),
+            beam.pvalue.AsList(counts),
+            beam.pvalue.AsList(spans),
+            config=self,
+        )
+        spilled = [located | "SpillFirst" >> replace_label(self.spill)]
+        every = spans
+        if self.again is not None and self._may_repeat():
+            again = (
+                counted
+                | "ListPasses"
+                >> beam.ParDo(_ListPasses(self), beam.pvalue.AsList(spans)).with_output_types(
+                    tuple[int, Span]
+                )
+                | "DealPasses" >> beam.GroupByKey()
+                | "ReadPasses" >> ReadSpans(self.again)
+            )
+            spilled.append(again.blocks | "SpillPasses" >> replace_label(self.spill))
+            every = (spans, again.spans) | "AllSpans" >> beam.Flatten()
+        none = once | "NoSpill" >> beam.Map(lambda _: (0, b"")).with_output_types(tuple[int, bytes])
+        dealt = (
+            (*spilled, none)
+            | "WithNone" >> beam.Flatten()
+            | "AllSpills" >> beam.GroupByKey()
+            | "LayOut"
+            >> beam.ParDo(_LayOut(self), beam.pvalue.AsSingleton(counted)).with_outputs(
+                "mixed", main="shards"
+            )
+        )
+        shards = (
+            dealt.shards
+            | "Typed" >> beam.Map(lambda pair: pair).with_output_types(tuple[int, bytes])
+            | "DealOut" >> beam.GroupByKey()
+            | "Open" >> beam.MapTuple(_open)
+        )
+        return shards, every, dealt.mixed
+
+    def _may_repeat(self) -> bool:
+        mixture = self.mixture
+        if mixture.repeats is not None:
+            return any(times > 1 for times in mixture.repeats)
+        return mixture.stop == "all_exhausted" or mixture.repeats_as_needed
+
+
+def replace_label(spill: SpillStreams) -> SpillStreams:
+    """Return the same transform anew: Beam wants one object for each place."""
+    return SpillStreams(**{name: getattr(spill, name) for name in spill.__dataclass_fields__})
+
+
+def plan_streams(
+    mixture: Mixture, *, amounts: Amounts, about: Sequence[float], size: int
+) -> Streams:
+    """Cut streams into buckets so that one of each source fits in memory together.
+
+    Nothing of this changes a byte of the output.
+
+    Args:
+        mixture: what is asked.
+        amounts: of the sources, about.
+        about: share of the output's bytes that each source may have, about.
+        size: footprint for one bucket of each.
+    """
+    if mixture.is_union:
+        amounts, about = Amounts((sum(amounts.records),), (sum(amounts.bytes),)), [1.0]
+    total = sum(about) or 1.0
+    shares = [(share / total + 1 / len(about)) / 2 for share in about]
+    limits = [max(int(size * share), 1 << 12) for share in shares]
+    buckets = []
+    for count, held, limit in zip(amounts.records, amounts.bytes, limits, strict=True):
+        wanted = blocks.footprint(count, held) / (limit * 3 / 4)
+        buckets.append(1 << max(0, math.ceil(math.log2(max(wanted, 1)))))
+    return Streams(
+        sources=mixture.sources,
+        union=mixture.is_union,
+        seed=mixture.seed,
+        epoch=mixture.epoch,
+        buckets=tuple(buckets),
+        limits=tuple(limits),
+    )
+
+
+def _read(spans: Iterable[SpanReport], sources: Sequence[str], *, number: int = 0) -> list[Digest]:
+    """Add up what one pass read of each source."""
+    total = dict.fromkeys(sources, Digest())
+    for span in spans:
+        if span.pass_number == number:
+            total[span.file.source] += span.digest
+    return list(total.values())
+
+
+def _weigh(_: None, spans: list[SpanReport], config: InterleaveSources) -> Draft:
+    read = _read(spans, config.mixture.sources)
+    if config.mixture.is_union:
+        read = [Digest.total(read)]
+    amounts = Amounts(tuple(d.records for d in read), tuple(d.bytes for d in read))
+    try:
+        return draft(config.mixture, amounts)
+    except UsageError as error:  # found out in the work, when the sources had been counted
+        raise RunError(str(error)) from error
+
+
+def _items(uncounted: Draft) -> Iterator[tuple[int, tuple[Draft, Item]]]:
+    for number, item in enumerate(uncounted.items()):
+        yield number, (uncounted, item)
+
+
+def _count(_: int, found: Iterable[tuple[Draft, Item]]) -> Iterator[tuple[Item, I64]]:
+    for uncounted, item in found:
+        yield item, uncounted.count(item)
+
+
+def _find_end(
+    _: None,
+    uncounted: Draft,
+    counts: list[tuple[Item, I64]],
+    spans: list[SpanReport],
+    config: InterleaveSources,
+) -> Counted:
+    found, length = uncounted.counted(counts).ended()
+    used = found.schedule.counts_before(length)
+    streams = config.streams
+    footprints = [blocks.footprint(*pair) for pair in zip(*found.amounts, strict=True)]
+    passes = [
+        -(-int(count) // have) if have else 0
+        for count, have in zip(used, found.amounts.records, strict=True)
+    ]
+    small = [
+        many > 1 and cost <= limit
+        for many, cost, limit in zip(passes, footprints, streams.limits, strict=True)
+    ]
+    if config.again is None and any(
+        many > 1 and not fits for many, fits in zip(passes, small, strict=True)
+    ):
+        raise RunError(
+            "a source repeats that is too large to be held in memory, and there are no files to read "
+            "it from again; give more memory, or weights and a stop that use it once"
+        )
+    read = tuple(_read(spans, config.mixture.sources))
+    return Counted(found, length, read, tuple(small), tuple(passes), asked_shares(found))
+
+
+class _ListPasses(beam.DoFn):  # type: ignore[misc]
+    """List the spans of the passes after the first, of sources that have to be read again."""
+
+    def __init__(self, config: InterleaveSources) -> None:
+        self._config = config
+
+    def process(self, counted: Counted, spans: list[SpanReport]) -> Iterator[tuple[int, Span]]:
+        config = self._config
+        assert config.again is not None
+        number = 0
+        for file in sorted(
+            {span.file for span in spans}, key=lambda file: (file.source, file.name)
+        ):
+            source = config.mixture.sources.index(file.source)
+            if counted.small[source]:
+                continue
+            for pass_number in range(1, counted.passes[source]):
+                for span in cut_spans([file], config.again.span_bytes):
+                    yield number, replace(span, pass_number=pass_number)
+                    number += 1
+
+
+class _LayOut(beam.DoFn):  # type: ignore[misc]
+    """Say which pages each shard is made of, in a file of references."""
+
+    def __init__(self, config: InterleaveSources) -> None:
+        self._config = config
+
+    def setup(self) -> None:
+        storage.configure(self._config.spill.storage_options)
+
+    def process(self, element: tuple[int, Iterable[bytes]], counted: Counted) -> Iterator[Any]:
+        config = self._config
+        layout = Layout(
+            counted,
+            Spills.read(element[1]),
+            streams=config.streams,
+            bucket_bytes=config.bucket_bytes,
+        )
+        layout.require_read()
+        length = layout.length()
+        shards = self._count_shards(counted, length)
+        url = storage.join(config.spill.folders[0], f"{uuid.uuid4().hex}.references")
+
+        def write() -> list[Stretch]:
+            with storage.open_write(url) as file:
+                data = pickle.dumps(counted.draft.schedule, protocol=5)
+                written = [Stretch.write(file, url, 0, data)]
+                for number in range(shards):
+                    content = layout.content(*self._range(number, shards, length))
+                    at = written[-1].offset + written[-1].length
+                    data = pickle.dumps(content, protocol=5)
+                    written.append(Stretch.write(file, url, at, data))
+                return written
+
+        schedule, *contents = storage.retry(write, url)
+        for number, content in enumerate(contents):
+            shard = shards, tuple(content), tuple(schedule), config.streams
+            yield number, pickle.dumps(shard, protocol=5)
+        yield beam.pvalue.TaggedOutput("mixed", layout.mixed(length, shards))
+
+    def _count_shards(self, counted: Counted, length: int) -> int:
+        config = self._config
+        if config.shard_records is not None:
+            return max(1, -(-length // config.shard_records))
+        if config.num_shards is not None:
+            return config.num_shards
+        return count_shards(counted.bytes_before(length))
+
+    def _range(self, number: int, of: int, length: int) -> tuple[int, int]:
+        size = self._config.shard_records
+        if size is not None:
+            return number * size, min((number + 1) * size, length)
+        return number * length // of, (number + 1) * length // of
+
+
+def _open(number: int, packed: Iterable[bytes]) -> MixedShard:
+    (one,) = packed
+    of, content, where, streams = pickle.loads(one)
+    return MixedShard(number, of, Stretch(*content), Stretch(*where), streams)

@@ -1,0 +1,221 @@
+"""Shards of a mixture: ranges of positions, and the records that the schedule puts there."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from transforms.groups import FileGroup, Pages, Stretch, expected_digests
+from transforms.kernels import blocks
+from transforms.kernels.digest import Digest
+from transforms.kernels.pages import TABLE
+from transforms.kernels.randomness import pass_key, record_keys
+from transforms.kernels.ranges import WHOLE, KeyRange
+from transforms.kernels.schedule import I64, Schedule
+from transforms.shuffle import Ordered, Piece, gather_piece
+from transforms.streams import Streams
+
+_SMALL_ROWS = 1 << 14  # of a small source that are ordered at a time
+
+
+class Cut(NamedTuple):
+    """Records of one stream that a shard needs.
+
+    Attributes:
+        pages: per spill file.
+        buckets: (number, skip, take) of each bucket, in order.
+    """
+
+    pages: list[Pages]
+    buckets: list[tuple[int, int, int]]
+
+
+class Share(NamedTuple):
+    """What a shard needs of one source.
+
+    Attributes:
+        source: its index.
+        first: rank of the first record, over all passes.
+        last: rank after the last one.
+        records: of the source.
+        cuts: of its passes, in order; for a small source one, of its first pass, whole.
+        small: whether every pass is made of the first one's records, held in memory.
+    """
+
+    source: int
+    first: int
+    last: int
+    records: int
+    cuts: list[Cut]
+    small: bool
+
+
+class Content(NamedTuple):
+    """What a shard holds: positions [begin, end), and what they are made of."""
+
+    begin: int
+    end: int
+    chunk: int
+    shares: list[Share]
+
+
+@dataclass(frozen=True, slots=True)
+class MixedShard:
+    """What one output file of a mixture holds.
+
+    Attributes:
+        number, of: its place among the shards.
+        content: where its ``Content`` lies.
+        schedule: where the schedule lies.
+        streams: how records were cut.
+    """
+
+    number: int
+    of: int
+    content: Stretch
+    schedule: Stretch
+    streams: Streams
+
+    def ordered(self, *, limit: int, sources: int) -> Iterator[Ordered]:
+        """Yield the shard's records in order; with the last block what all digests have to be."""
+        content: Content = pickle.loads(self.content.read_checked())
+        schedule: Schedule = pickle.loads(self.schedule.read_checked())
+        feeds = {share.source: _Taker(feed(share, self.streams)) for share in content.shares}
+        total = [Digest()] * sources
+        for begin in range(content.begin, content.end, content.chunk):
+            end = min(begin + content.chunk, content.end)
+            drawn = schedule.sources_of(begin, end)
+            block = _lay_down(drawn, feeds, union=self.streams.union, sources=sources)
+            last = end == content.end
+            if last:
+                for source, taker in feeds.items():
+                    taker.require_empty()
+                    total = (
+                        blocks.add_digests(total, taker.expected)
+                        if self.streams.union
+                        else _with(total, source, taker.expected[0])
+                    )
+            yield Ordered(block, total if last else None)
+
+    def release(self) -> None:
+        """Nothing: other shards may share what this one read."""
+
+
+def _with(total: list[Digest], source: int, digest: Digest) -> list[Digest]:
+    return [*total[:source], total[source] + digest, *total[source + 1 :]]
+
+
+class _Taker:
+    """Hands out the records of a feed, any number at a time."""
+
+    def __init__(self, feed: Iterator[Ordered]) -> None:
+        self._feed = feed
+        self._block: pa.RecordBatch | None = None
+        self._at = 0
+        self.expected: list[Digest] = []
+
+    def take(self, count: int) -> Iterator[pa.RecordBatch]:
+        """Yield the next records."""
+        while count:
+            if self._block is None or self._at == len(self._block):
+                self._block = None  # let go of it before the next is read
+                self._block, expected = next(self._feed)
+                assert expected is not None
+                self.expected = (
+                    blocks.add_digests(self.expected, expected) if self.expected else expected
+                )
+                self._at = 0
+            part = self._block.slice(self._at, count)
+            self._at += len(part)
+            count -= len(part)
+            yield part
+
+    def require_empty(self) -> None:
+        """Raise AssertionError where a schedule and its counts don't agree."""
+        assert self._block is None or self._at == len(self._block), "records are left over"
+
+
+def _lay_down(
+    drawn: npt.NDArray[np.uint16], feeds: dict[int, _Taker], *, union: bool, sources: int
+) -> pa.RecordBatch:
+    """Take as many records of each source as were drawn, and put them where they were drawn."""
+    counts = np.bincount(drawn, minlength=1)
+    parts = [
+        part
+        for source in np.flatnonzero(counts).tolist()
+        for part in feeds[source].take(int(counts[source]))
+    ]
+    joined = blocks.join(parts)
+    if union:
+        return joined
+    order = np.argsort(drawn, kind="stable")
+    places = np.empty(len(drawn), np.int64)
+    places[order] = np.arange(len(drawn))
+    block = joined if len(feeds) == 1 else joined.take(pa.array(places))
+    return block if sources == 1 else blocks.with_source(block, drawn)
+
+
+def feed(share: Share, streams: Streams) -> Iterator[Ordered]:
+    """Yield the records of a share in the order of their ranks, with what their digests have to be."""
+    return (_small_source if share.small else _large_source)(share, streams)
+
+
+def _large_source(share: Share, streams: Streams) -> Iterator[Ordered]:
+    """Read the buckets that hold a range of ranks, one after another."""
+    count, limit = streams.buckets[share.source], streams.limits[share.source]
+    for cut in share.cuts:
+        group = FileGroup.of(cut.pages)
+        for number, skip, take in cut.buckets:
+            piece = Piece(group, KeyRange(number, count), skip, take)
+            yield from gather_piece(piece, limit=limit, sources=streams.digests)
+
+
+def _small_source(share: Share, streams: Streams) -> Iterator[Ordered]:
+    """Hold a source, and lay its records in the order of one pass after another."""
+    (cut,) = share.cuts
+    found = FileGroup.of(cut.pages).read(WHOLE, limit=1 << 62)
+    expected = expected_digests(found, sources=1)
+    block = blocks.gather([page.block for page in found])
+    del found
+    blocks.require_digests(block, expected, what=f"source {streams.sources[share.source]}")
+    hashes = blocks.hashes(block)
+    keys = blocks.column(block, "key")
+    passes = max(1, _SMALL_ROWS // share.records)
+    at = share.first
+    while at < share.last:
+        number = at // share.records
+        end = min((number + passes) * share.records, share.last)
+        order = np.concatenate(
+            [_pass_order(keys, p, share, streams) for p in range(number, -(-end // share.records))]
+        )
+        mine = order[at - number * share.records : end - number * share.records]
+        digest = Digest.of_hashes(*(part[mine] for part in hashes))
+        yield Ordered(block.take(pa.array(mine)), [digest])
+        at = end
+
+
+def _pass_order(keys: Any, number: int, share: Share, streams: Streams) -> I64:
+    """Return int64[records]: the places of a pass's records among those of the first pass."""
+    if number == 0:
+        return np.arange(share.records)
+    pair = pass_key(
+        seed=streams.seed,
+        epoch=streams.epoch,
+        source=streams.sources[share.source],
+        pass_number=number,
+    )
+    return np.argsort(record_keys(pair, keys), kind="stable")
+
+
+def plain_rows(rows: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """Return the fields of ``TABLE`` of rows that have more."""
+    out = np.empty(len(rows), TABLE)
+    for name in TABLE.names or ():
+        out[name] = rows[name]
+    return out
