@@ -20,7 +20,7 @@ from transforms.kernels.mixture import Amounts, Draft, Item, Mixture, asked_shar
 from transforms.kernels.plan import count_shards
 from transforms.kernels.schedule import I64
 from transforms.mixed_shards import MixedShard
-from transforms.mixture_pages import Counted, Layout, Spills
+from transforms.mixture_pages import Counted, Layout, Mixed, Spills
 from transforms.read import ReadRecords, ReadSpans, Span, cut_spans
 from transforms.reports import SpanReport
 from transforms.streams import SpillStreams, Streams
@@ -74,7 +74,7 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
             beam.pvalue.AsList(spans),
             config=self,
         )
-        spilled = [located | "SpillFirst" >> replace_label(self.spill)]
+        spilled = [located | "SpillFirst" >> self.spill]
         every = spans
         if self.again is not None and self._may_repeat():
             again = (
@@ -86,7 +86,7 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
                 | "DealPasses" >> beam.GroupByKey()
                 | "ReadPasses" >> ReadSpans(self.again)
             )
-            spilled.append(again.blocks | "SpillPasses" >> replace_label(self.spill))
+            spilled.append(again.blocks | "SpillPasses" >> self.spill)
             every = (spans, again.spans) | "AllSpans" >> beam.Flatten()
         none = once | "NoSpill" >> beam.Map(lambda _: (0, b"")).with_output_types(tuple[int, bytes])
         dealt = (
@@ -94,16 +94,11 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
             | "WithNone" >> beam.Flatten()
             | "AllSpills" >> beam.GroupByKey()
             | "LayOut"
-            >> beam.ParDo(_LayOut(self), beam.pvalue.AsSingleton(counted)).with_outputs(
-                "mixed", main="shards"
-            )
+            >> beam.ParDo(_LayOut(self), beam.pvalue.AsSingleton(counted))
+            .with_output_types(tuple[int, bytes], mixed=Mixed)
+            .with_outputs("mixed", main="shards")
         )
-        shards = (
-            dealt.shards
-            | "Typed" >> beam.Map(lambda pair: pair).with_output_types(tuple[int, bytes])
-            | "DealOut" >> beam.GroupByKey()
-            | "Open" >> beam.MapTuple(_open)
-        )
+        shards = dealt.shards | "DealOut" >> beam.GroupByKey() | "Open" >> beam.MapTuple(_open)
         return shards, every, dealt.mixed
 
     def _may_repeat(self) -> bool:
@@ -111,11 +106,6 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
         if mixture.repeats is not None:
             return any(times > 1 for times in mixture.repeats)
         return mixture.stop == "all_exhausted" or mixture.repeats_as_needed
-
-
-def replace_label(spill: SpillStreams) -> SpillStreams:
-    """Return the same transform anew: Beam wants one object for each place."""
-    return SpillStreams(**{name: getattr(spill, name) for name in spill.__dataclass_fields__})
 
 
 def plan_streams(
@@ -250,7 +240,7 @@ class _LayOut(beam.DoFn):  # type: ignore[misc]
             bucket_bytes=config.bucket_bytes,
         )
         layout.require_read()
-        length = layout.length()
+        length = layout.length
         shards = self._count_shards(counted, length)
         url = storage.join(config.spill.folders[0], f"{uuid.uuid4().hex}.references")
 
@@ -269,7 +259,7 @@ class _LayOut(beam.DoFn):  # type: ignore[misc]
         for number, content in enumerate(contents):
             shard = shards, tuple(content), tuple(schedule), config.streams
             yield number, pickle.dumps(shard, protocol=5)
-        yield beam.pvalue.TaggedOutput("mixed", layout.mixed(length, shards))
+        yield beam.pvalue.TaggedOutput("mixed", layout.mixed(shards))
 
     def _count_shards(self, counted: Counted, length: int) -> int:
         config = self._config

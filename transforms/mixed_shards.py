@@ -46,6 +46,7 @@ class Share(NamedTuple):
         records: of the source.
         cuts: of its passes, in order; for a small source one, of its first pass, whole.
         small: whether every pass is made of the first one's records, held in memory.
+        ends: whether nothing after it is used.
     """
 
     source: int
@@ -54,6 +55,7 @@ class Share(NamedTuple):
     records: int
     cuts: list[Cut]
     small: bool
+    ends: bool
 
 
 class Content(NamedTuple):
@@ -102,6 +104,20 @@ class MixedShard:
                         else _with(total, source, taker.expected[0])
                     )
             yield Ordered(block, total if last else None)
+
+    def unused(self, *, sources: int) -> list[Digest]:
+        """Return the digests of what is left of buckets after the last record that is used."""
+        content: Content = pickle.loads(self.content.read_checked())
+        total = [Digest()] * sources
+        for share in content.shares:
+            if share.ends:
+                rest = _rest(share, self.streams)
+                total = (
+                    blocks.add_digests(total, rest)
+                    if self.streams.union
+                    else _with(total, share.source, rest[0])
+                )
+        return total
 
     def release(self) -> None:
         """Nothing: other shards may share what this one read."""
@@ -176,14 +192,37 @@ def _large_source(share: Share, streams: Streams) -> Iterator[Ordered]:
             yield from gather_piece(piece, limit=limit, sources=streams.digests)
 
 
-def _small_source(share: Share, streams: Streams) -> Iterator[Ordered]:
-    """Hold a source, and lay its records in the order of one pass after another."""
+def _rest(share: Share, streams: Streams) -> list[Digest]:
+    """Return the digest of what is unused of the bucket, or the small source, that a share ends in."""
+    if share.small:
+        block = _hold(share, streams)
+        number, rank = divmod(share.last - 1, share.records)
+        order = _pass_order(blocks.column(block, "key"), number, share, streams)[rank + 1 :]
+        return [Digest.of_hashes(*(part[order] for part in blocks.hashes(block)))]
+    cut = share.cuts[-1]
+    bucket, skip, take = cut.buckets[-1]
+    part = KeyRange(bucket, streams.buckets[share.source])
+    piece = Piece(FileGroup.of(cut.pages), part, skip + take)
+    total = [Digest()] * streams.digests
+    limit = streams.limits[share.source]
+    for _, expected in gather_piece(piece, limit=limit, sources=streams.digests):
+        total = blocks.add_digests(total, expected or [])
+    return total
+
+
+def _hold(share: Share, streams: Streams) -> pa.RecordBatch:
+    """Return all records of a small source, in the order of its first pass."""
     (cut,) = share.cuts
     found = FileGroup.of(cut.pages).read(WHOLE, limit=1 << 62)
     expected = expected_digests(found, sources=1)
     block = blocks.gather([page.block for page in found])
-    del found
     blocks.require_digests(block, expected, what=f"source {streams.sources[share.source]}")
+    return block
+
+
+def _small_source(share: Share, streams: Streams) -> Iterator[Ordered]:
+    """Hold a source, and lay its records in the order of one pass after another."""
+    block = _hold(share, streams)
     hashes = blocks.hashes(block)
     keys = blocks.column(block, "key")
     passes = max(1, _SMALL_ROWS // share.records)

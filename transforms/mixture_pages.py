@@ -33,7 +33,9 @@ class Mixed:
         shards: how many.
         records: of each stream, in the output.
         passes: that each stream has begun.
-        spilled: passes of each stream that were read.
+        accounted: passes of each stream whose records are either in the output or unused.
+        unused: digest of each stream's buckets that nothing is used of; what is unused of others,
+            their shards report.
         asked: share of each source, as it was asked for; None where none was.
     """
 
@@ -41,7 +43,8 @@ class Mixed:
     shards: int
     records: tuple[int, ...]
     passes: tuple[int, ...]
-    spilled: tuple[int, ...]
+    accounted: tuple[int, ...]
+    unused: tuple[Digest, ...]
     asked: tuple[float, ...] | None
 
 
@@ -91,6 +94,11 @@ class StreamPages:
     bucket: npt.NDArray[np.intp]
     starts: I64
 
+    @property
+    def size(self) -> int:
+        """How many records it has."""
+        return int(self.starts[-1])
+
 
 @dataclass
 class Spills:
@@ -136,9 +144,9 @@ class Spills:
         np.add.at(counts, bucket, self.table["rows"][rows].astype(np.int64))
         return StreamPages(rows, bucket, np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]))
 
-    def digest(self, number: int) -> Digest:
-        """Return what one stream's pages were made of."""
-        mine = self.table[self.table["stream"] == number]
+    def digest(self, rows: npt.NDArray[np.intp]) -> Digest:
+        """Return what some pages were made of."""
+        mine = self.table[rows]
         return Digest(
             int(mine["rows"].sum(dtype=np.int64)),
             int(mine["bytes"].sum(dtype=np.int64)),
@@ -165,6 +173,8 @@ class Layout:
         self._schedule = counted.draft.schedule
         self._found: dict[int, StreamPages] = {}
         self._held = bucket_bytes // 8  # of records that are laid down at a time
+        self.length = self._find_length()
+        self._used: list[int] = self._schedule.counts_before(self.length).tolist()
 
     def _stream(self, source: int, number: int) -> StreamPages:
         """Return the stream of a source's pass."""
@@ -178,7 +188,7 @@ class Layout:
         streams, counted = self._streams, self._counted
         for source, want in enumerate(counted.read_by_stream(union=streams.union)):
             for number in range(counted.spilled(source)):
-                have = self._spills.digest(number * streams.count + source)
+                have = self._spills.digest(self._stream(source, number).rows)
                 if have != want:
                     raise LosslessError(
                         f"source {streams.sources[source]}, pass {number}: read {want.records} records "
@@ -186,7 +196,7 @@ class Layout:
                         "and disk, then run again"
                     )
 
-    def length(self) -> int:
+    def _find_length(self) -> int:
         """Return how many positions there are."""
         most = self._counted.draft.mixture.max_bytes
         if most is None:
@@ -210,10 +220,10 @@ class Layout:
 
     def _share(self, source: int, first: int, last: int) -> Share:
         """Say which pages hold ranks [first, last) of a source."""
-        have = self._records[source]
+        have, ends = self._records[source], last == self._used[source]
         if self._counted.small[source]:
             cuts = [Cut(self._spills.pages(self._stream(source, 0).rows), [])]
-            return Share(source, first, last, have, cuts, small=True)
+            return Share(source, first, last, have, cuts, small=True, ends=ends)
         cuts = [
             self._cut(
                 self._stream(source, number),
@@ -222,7 +232,7 @@ class Layout:
             )
             for number in range(first // have, -(-last // have))
         ]
-        return Share(source, first, last, have, cuts, small=False)
+        return Share(source, first, last, have, cuts, small=False, ends=ends)
 
     def _cut(self, stream: StreamPages, begin: int, end: int) -> Cut:
         """Say which pages hold ranks [begin, end) of a stream."""
@@ -237,20 +247,37 @@ class Layout:
                 buckets.append((bucket, skip, min(end, beyond) - at - skip))
         return Cut(self._spills.pages(stream.rows[inside]), buckets)
 
-    def mixed(self, length: int, shards: int) -> Mixed:
+    def mixed(self, shards: int) -> Mixed:
         """Sum up."""
-        used = self._schedule.counts_before(length).tolist()
+        passes = [
+            -(-count // have) if have else 0
+            for count, have in zip(self._used, self._records, strict=True)
+        ]
+        counted = self._counted
         return Mixed(
-            length=length,
+            length=self.length,
             shards=shards,
-            records=tuple(used),
-            passes=tuple(
-                -(-count // have) if have else 0
-                for count, have in zip(used, self._records, strict=True)
+            records=tuple(self._used),
+            passes=tuple(passes),
+            accounted=tuple(
+                max(begun, 1) if counted.small[source] else counted.spilled(source)
+                for source, begun in enumerate(passes)
             ),
-            spilled=tuple(self._counted.spilled(source) for source in range(len(used))),
-            asked=self._counted.asked,
+            unused=tuple(map(self._unused, range(len(passes)))),
+            asked=counted.asked,
         )
+
+    def _unused(self, source: int) -> Digest:
+        """Return the digest of the buckets that no shard uses anything of."""
+        total = Digest()
+        if self._counted.small[source]:
+            return total
+        for number in range(self._counted.spilled(source)):
+            stream = self._stream(source, number)
+            used = min(max(self._used[source] - number * self._records[source], 0), stream.size)
+            after = int(np.searchsorted(stream.starts, used, side="left"))
+            total += self._spills.digest(stream.rows[stream.bucket >= after])
+        return total
 
     def _end_of_bytes(self, most: int) -> int:
         """Return the first position whose record would exceed a number of bytes."""
@@ -364,6 +391,7 @@ class _Bytes:
                 self._counted.draft.amounts.records[source],
                 [Cut(self._spills.pages(rows), buckets)],
                 small=small,
+                ends=False,
             )
             lengths = [blocks.hashes(part.block)[2] for part in feed(share, self._streams)]
             self._lengths[key] = np.concatenate(

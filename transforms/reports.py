@@ -43,7 +43,12 @@ class SpanReport:
 
 @dataclass(frozen=True, slots=True)
 class ShardReport:
-    """What one shard came out as, for the manifest."""
+    """What one shard came out as, for the manifest.
+
+    Attributes:
+        digests: of its records, per source.
+        unused: of the records beside them that nothing uses, per source.
+    """
 
     number: int
     of: int
@@ -52,3 +57,4 @@ class ShardReport:
     bytes: int
     sha256: str
     digests: list[Digest]
+    unused: list[Digest] = field(default_factory=list)

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import apache_beam as beam
@@ -19,6 +19,7 @@ from transforms.formats.writing import ShardFormat, open_writer
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.manifest import ListingEntry, Manifest, make_manifest
+from transforms.mixed_shards import MixedShard
 from transforms.progress import Progress
 from transforms.reports import ShardReport, SpanReport
 from transforms.shuffle import Ordered, Shard
@@ -85,7 +86,7 @@ class _Write(beam.DoFn):  # type: ignore[misc]
         if not config.run_id:  # else whoever owns the output has made it, and may take it away
             storage.make_folder(storage.join(config.output, layout.TEMPORARY))
 
-    def process(self, shard: Shard) -> Iterator[ShardReport]:
+    def process(self, shard: Shard | MixedShard) -> Iterator[ShardReport]:
         config = self._config
         path = layout.shard_path(
             split=config.split, number=shard.number, of=shard.of, extension=config.extension
@@ -116,6 +117,7 @@ class _Write(beam.DoFn):  # type: ignore[misc]
             place.take()
         with place, doing(f"gathering {path}"):
             report = storage.retry(write, storage.join(config.output, path))
+            report = replace(report, unused=shard.unused(sources=config.sources))
         if config.release:
             shard.release()
         yield report
@@ -125,7 +127,7 @@ def write_shard(
     file: Any,
     ordered: Iterator[Ordered],
     *,
-    shard: Shard,
+    shard: Shard | MixedShard,
     path: str,
     form: ShardFormat,
     sources: int,

@@ -183,6 +183,15 @@ class Digest:
             (self.hash1 + other.hash1) & _MASK64,
         )
 
+    def times(self, count: int) -> Digest:
+        """Return the digest of a multiset with every record so many times."""
+        return Digest(
+            self.records * count,
+            self.bytes * count,
+            self.hash0 * count & _MASK64,
+            self.hash1 * count & _MASK64,
+        )
+
     @classmethod
     def of_hashes(cls, hash0: U64, hash1: U64, lengths: I64) -> Digest:
         """Sum what ``record_hashes`` gave for records of these lengths."""
