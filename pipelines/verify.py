@@ -25,7 +25,7 @@ from transforms.formats.read_back import shard_digest
 from transforms.formats.reading import first_bytes
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.digest import Digest
-from transforms.manifest import Manifest, ShardEntry, require_versions
+from transforms.manifest import DigestEntry, Manifest, ShardEntry, require_versions
 from transforms.manifest_files import with_files
 from transforms.progress import Progress
 
@@ -36,6 +36,7 @@ examples:
 Exits with 1 where anything differs, naming each shard that does.
 """
 _CHUNK = 2 << 20
+_SAME = 1e-9  # by which a share may differ that was computed anew
 
 
 class _Flags(BaseModel):
@@ -282,9 +283,45 @@ def _check_sums(manifest: Manifest) -> list[str]:
                 f"manifest: the files of source {source.name} don't add up to its digest"
             )
         total += mine
+    if manifest.mixture is not None:
+        problems += _check_mixture(manifest)
+        total = Digest.total(_digest_of(part.written) for part in manifest.mixture)
     if total != Digest.from_json(manifest.digest.model_dump()):
         problems.append("manifest: what was read is not what was written, by its own account")
     return problems
+
+
+def _check_mixture(manifest: Manifest) -> list[str]:
+    """Check that what a mixture took of its sources adds up, and is what it says."""
+    problems = []
+    parts = manifest.mixture or []
+    if [part.source for part in parts] != [source.name for source in manifest.sources]:
+        return ["manifest: the mixture's sources are not those that were read"]
+    total = Digest.total(_digest_of(part.written) for part in parts)
+    for part, source in zip(parts, manifest.sources, strict=True):
+        read = _digest_of(source.digest)
+        if _digest_of(part.written) + _digest_of(part.unused) != read.times(part.passes_read):
+            problems.append(
+                f"manifest: of source {part.source}, what was written and unused isn't what "
+                f"{part.passes_read} passes read"
+            )
+        shares = (
+            ("records", part.share_of_records, part.written.records / max(total.records, 1)),
+            ("bytes", part.share_of_bytes, part.written.bytes / max(total.bytes, 1)),
+        )
+        for what, says, has in shares:
+            if abs(says - has) > _SAME:
+                problems.append(
+                    f"manifest: source {part.source} has {has:.6f} of the {what}, not {says:.6f}"
+                )
+        finished = part.written.records // read.records if read.records else 0
+        if part.passes_finished != finished or part.passes_begun < finished:
+            problems.append(f"manifest: source {part.source}: its passes don't fit its records")
+    return problems
+
+
+def _digest_of(entry: DigestEntry) -> Digest:
+    return Digest.from_json(entry.model_dump())
 
 
 def run(argv: Sequence[str]) -> Manifest:

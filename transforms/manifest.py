@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import platform
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -18,10 +18,11 @@ from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import ORDER_VERSION
 from transforms.listing import SourceFile, fingerprint
+from transforms.mixture_pages import Mixed
 from transforms.reports import ShardReport, SpanReport
 from transforms.version import VERSION
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 class _Part(BaseModel):
@@ -84,6 +85,25 @@ class QuarantineEntry(_Part):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
+class MixtureEntry(_Part):
+    """What a mixture took of one source.
+
+    ``asked`` is the share of the output that it was given, of records or of bytes as the recipe says;
+    None where nothing was weighed. ``written`` is what is in the output, ``unused`` what was read
+    for it and isn't: together they are the source's records ``passes_read`` times.
+    """
+
+    source: str
+    asked: float | None = None
+    share_of_records: float = Field(ge=0, le=1)
+    share_of_bytes: float = Field(ge=0, le=1)
+    passes_begun: int = Field(ge=0)
+    passes_finished: int = Field(ge=0)
+    passes_read: int = Field(ge=0)
+    written: DigestEntry
+    unused: DigestEntry
+
+
 class Manifest(_Part):
     """``manifest.json``. ``bytes`` are those of the shard files."""
 
@@ -107,6 +127,7 @@ class Manifest(_Part):
     quarantine: list[QuarantineEntry]
     shards: list[ShardEntry]
     sources: list[SourceEntry]
+    mixture: list[MixtureEntry] | None = None
     files_listing: ListingEntry | None = None
     versions: dict[str, str]
 
@@ -153,6 +174,7 @@ def make_manifest(
     form: ShardFormat,
     run_id: str,
     expected: str | None,
+    mixed: Mixed | None = None,
 ) -> Manifest:
     """Compare what was read with what was written, and sum up; arguments as of WriteManifest.
 
@@ -169,7 +191,9 @@ def make_manifest(
         )
     files: dict[SourceFile, list[SpanReport]] = defaultdict(list)
     for span in spans:
-        files[span.file].append(span)
+        if span.pass_number == 0:
+            files[span.file].append(span)
+    _require_same_passes(spans)
     listing = sorted(files, key=lambda file: (file.source, file.name))
     if expected is not None and fingerprint(listing) != expected:
         raise LosslessError("not all of the files that were listed were read; run again")
@@ -192,9 +216,14 @@ def make_manifest(
             )
         )
     written = [Digest.total(shard.digests[i] for shard in shards) for i in range(len(read))]
-    blocks.compare_digests(
-        written, list(read.values()), what=f"the sources {', '.join(read)}, counted from 0"
-    )
+    mixture = None
+    if mixed is None:
+        blocks.compare_digests(
+            written, list(read.values()), what=f"the sources {', '.join(read)}, counted from 0"
+        )
+    else:
+        unused = [Digest.total(shard.unused[i] for shard in shards) for i in range(len(read))]
+        mixture = mixture_entries(mixed, read, written=written, unused=unused)
     total = Digest.total(written)
     kept = [span.quarantine for span in spans if span.quarantine is not None]
     return Manifest(
@@ -225,6 +254,7 @@ def make_manifest(
             )
             for name in read
         ],
+        mixture=mixture,
         quarantine=sorted(
             (
                 QuarantineEntry(path=q.path, records=q.records, bytes=q.bytes, sha256=q.sha256)
@@ -234,6 +264,70 @@ def make_manifest(
         ),
         versions=versions(),
     )
+
+
+def mixture_entries(
+    mixed: Mixed, read: Mapping[str, Digest], *, written: list[Digest], unused: list[Digest]
+) -> list[MixtureEntry]:
+    """Check that each stream's records were written or left unused, and sum up by source.
+
+    Args:
+        mixed: what the mixture came to.
+        read: of each source, one pass.
+        written, unused: of each source, as the writers of shards report it.
+
+    Raises:
+        LosslessError: a stream doesn't add up.
+    """
+    union = mixed.union
+    streams = [", ".join(read)] if union else list(read)
+    for i, name in enumerate(streams):
+        have = Digest.total(written) if union else written[i]
+        rest = mixed.unused[i] + (Digest.total(unused) if union else unused[i])
+        want = (Digest.total(read.values()) if union else read[name]).times(mixed.accounted[i])
+        if have.records != mixed.records[i]:
+            raise LosslessError(
+                f"source {name}: the schedule takes {mixed.records[i]} records, {have.records} were "
+                "written; check memory and disk, then run again"
+            )
+        if have + rest != want:
+            raise LosslessError(
+                f"source {name}: {mixed.accounted[i]} passes have {want.records} records of {want.bytes} "
+                f"bytes, written and unused are {(have + rest).records} of {(have + rest).bytes}; "
+                "check memory and disk, then run again"
+            )
+    total = Digest.total(written)
+    entries = []
+    for i, (name, once) in enumerate(read.items()):
+        stream = 0 if union else i
+        entries.append(
+            MixtureEntry(
+                source=name,
+                asked=mixed.asked[i] if mixed.asked else None,
+                share_of_records=written[i].records / max(total.records, 1),
+                share_of_bytes=written[i].bytes / max(total.bytes, 1),
+                passes_begun=mixed.passes[stream],
+                passes_finished=written[i].records // once.records if once.records else 0,
+                passes_read=mixed.accounted[stream],
+                written=_entry(written[i]),
+                unused=_entry(once.times(mixed.accounted[stream]) - written[i]),
+            )
+        )
+    return entries
+
+
+def _require_same_passes(spans: Sequence[SpanReport]) -> None:
+    """Raise DataError where a later pass read something else than the first."""
+    read: dict[SourceFile, dict[int, Digest]] = defaultdict(lambda: defaultdict(Digest))
+    for span in spans:
+        read[span.file][span.pass_number] += span.digest
+    for file, passes in read.items():
+        for number, digest in passes.items():
+            if digest != passes[0]:
+                raise DataError(
+                    f"{file.url}: read {passes[0].records} records in the first pass, and other ones "
+                    f"({digest.records}) in pass {number}; the file changed during the run: run again"
+                )
 
 
 def _require_whole(file: SourceFile, spans: list[SpanReport]) -> None:

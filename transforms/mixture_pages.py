@@ -37,6 +37,7 @@ class Mixed:
         unused: digest of each stream's buckets that nothing is used of; what is unused of others,
             their shards report.
         asked: share of each source, as it was asked for; None where none was.
+        union: whether all sources are shuffled as one.
     """
 
     length: int
@@ -46,6 +47,7 @@ class Mixed:
     accounted: tuple[int, ...]
     unused: tuple[Digest, ...]
     asked: tuple[float, ...] | None
+    union: bool
 
 
 @dataclass(frozen=True)
@@ -265,6 +267,7 @@ class Layout:
             ),
             unused=tuple(map(self._unused, range(len(passes)))),
             asked=counted.asked,
+            union=self._streams.union,
         )
 
     def _unused(self, source: int) -> Digest:

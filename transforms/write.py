@@ -20,6 +20,7 @@ from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.manifest import ListingEntry, Manifest, make_manifest
 from transforms.mixed_shards import MixedShard
+from transforms.mixture_pages import Mixed
 from transforms.progress import Progress
 from transforms.reports import ShardReport, SpanReport
 from transforms.shuffle import Ordered, Shard
@@ -212,7 +213,8 @@ class _Hashed(io.RawIOBase):
 class WriteManifest(beam.PTransform):  # type: ignore[misc]
     """Compare what was read with what was written, and write the manifest last of all.
 
-    ``(spans, shards) -> None``, a tuple of PCollections of SpanReport and of ShardReport.
+    ``(spans, shards) -> None``, a tuple of PCollections of SpanReport and of ShardReport; of a
+    mixture ``(spans, shards, mixed)``, as InterleaveSources gives them.
 
     Attributes:
         output: URL of the dataset's folder.
@@ -241,19 +243,28 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, reports: Any) -> Any:
         """One step, which waits for both branches."""
-        spans, shards = reports
+        spans, shards, *mixed = reports
         return (
             shards.pipeline
             | "Once" >> beam.Create([None])
             | "CheckAndWrite"
             >> beam.Map(
-                _write_manifest, beam.pvalue.AsList(spans), beam.pvalue.AsList(shards), config=self
+                _write_manifest,
+                beam.pvalue.AsList(spans),
+                beam.pvalue.AsList(shards),
+                *map(beam.pvalue.AsSingleton, mixed),
+                config=self,
             )
         )
 
 
 def _write_manifest(
-    _: None, spans: list[SpanReport], shards: list[ShardReport], config: WriteManifest
+    _: None,
+    spans: list[SpanReport],
+    shards: list[ShardReport],
+    mixed: Mixed | None = None,
+    *,
+    config: WriteManifest,
 ) -> None:
     storage.configure(config.storage_options)
     manifest = make_manifest(
@@ -267,6 +278,7 @@ def _write_manifest(
         form=config.form,
         run_id=config.run_id,
         expected=config.expected,
+        mixed=mixed,
     )
     manifest = _list_apart(manifest, config)
     text = manifest.model_dump_json(indent=1).encode() + b"\n"

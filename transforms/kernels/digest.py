@@ -183,6 +183,14 @@ class Digest:
             (self.hash1 + other.hash1) & _MASK64,
         )
 
+    def __sub__(self, other: Digest) -> Digest:
+        return Digest(
+            self.records - other.records,
+            self.bytes - other.bytes,
+            (self.hash0 - other.hash0) & _MASK64,
+            (self.hash1 - other.hash1) & _MASK64,
+        )
+
     def times(self, count: int) -> Digest:
         """Return the digest of a multiset with every record so many times."""
         return Digest(
