@@ -18,12 +18,13 @@ from transforms.formats.tables import (
     Recut,
     check_schema,
     first_line,
+    read_rows,
     require_schema,
     to_blocks,
 )
 from transforms.kernels import checks
 from transforms.kernels.digest import Digest
-from transforms.kernels.rows import Dictionaries, to_rows
+from transforms.kernels.rows import Dictionaries
 from transforms.kernels.values import row_sizes
 
 COMPRESSIONS = ("none", "lz4", "zstd")
@@ -94,7 +95,7 @@ class Reader:
             return None, 1.0
         try:
             checks.bad_rows(batch)
-            sizes = row_sizes(to_rows(batch))
+            sizes = row_sizes(read_rows(batch, name=self._name))
         except FAULTS as error:
             raise self._broken("record batch 0", error) from error
         return float(sizes.mean()), float(sizes.sum()) / max(body, 1)
@@ -236,8 +237,8 @@ def first_batch(file: Any, *, stream: bool, name: str) -> FirstBatch:
                 return FirstBatch(COMPRESSIONS[which], message.body.size if message.body else 0)
     except (*FAULTS, IndexError) as error:
         raise DataError(
-            f"{name}: expected Arrow IPC, its first record batch can't be read: {error}; fetch or make "
-            "the file again"
+            f"{name}: expected Arrow IPC, its first record batch can't be read: {first_line(error)}; "
+            "fetch or make the file again"
         ) from error
     return FirstBatch()
 
