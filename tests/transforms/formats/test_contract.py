@@ -79,7 +79,7 @@ def test_spans_of_any_size_give_each_record_once_from_its_place(
     data = write(sample) if by == "us" else write_plainly(sample, batch_rows=50)
     expected = list(zip(positions(sample, sample.records), sample.records, strict=True))
     draw = draws(sample.id)
-    for cuts in ([], range(0, len(data), len(data) // 9), draw.choices(range(len(data) + 1), k=6)):
+    for cuts in ([], range(0, len(data), len(data) // 5), draw.choices(range(len(data) + 1), k=4)):
         edges = sorted({0, *cuts, len(data)})
         chunk = draw.choice([100, 3000, 1 << 20])
         spans = [read(sample, data, a, b, chunk_bytes=chunk) for a, b in pairwise(edges)]
