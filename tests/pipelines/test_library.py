@@ -162,7 +162,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
     ("kind", "suffix", "when"),
     [("alone", ".pages", "later"), ("alone", ".txt", "meanwhile"), ("threads", ".txt", "before")],
 )
-def test_an_interrupted_run_leaves_nothing_though_its_work_goes_on_before_it_clears_up_meanwhile_or_later(
+def test_an_interrupted_run_leaves_nothing_though_its_work_goes_on_before_meanwhile_or_later(
     tmp_path: Path, kind: str, suffix: str, when: str, held: Held
 ) -> None:
     (tmp_path / "in").write_bytes(make_lines(500))

@@ -1,9 +1,9 @@
 """Reads damaged files in a process of its own, so that one which ends the process is seen to.
 
 ``python -m tests.transforms.formats.damage [NAME]...`` reads files of all formats, or of those
-named, each damaged in many places, and prints a JSON line ``[file, damage, place, outcome]`` of each. Outcomes: ``error`` (one
-of ours), ``right`` (exactly the right records), ``wrong`` (other records, and no error), else what
-was raised and should not have been.
+named, each damaged in many places, and prints a JSON line ``[file, damage, place, outcome]`` of
+each. Outcomes: ``error`` (one of ours), ``right`` (exactly the right records), ``wrong`` (other
+records, and no error), else what was raised and should not have been.
 """
 
 from __future__ import annotations
