@@ -214,11 +214,11 @@ def test_lines_become_rows_of_one_column(tmp_path: Path, to: str) -> None:
 def test_no_byte_of_a_shard_of_rows_depends_on_how_the_work_was_done(
     tmp_path: Path, kind: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parquet, "_GROUP_ROWS", 20)
-    monkeypatch.setattr(arrow, "_BATCH_ROWS", 20)
+    monkeypatch.setattr(parquet, "_GROUP_ROWS", 12)
+    monkeypatch.setattr(arrow, "_BATCH_ROWS", 12)
     for i in range(2):
-        few = ROWS.slice(60 * i, 60)
-        save(tmp_path / f"in/{i}.{EXTENSIONS[kind]}", few, kind, compression=name, rows=25)
+        few = ROWS.slice(30 * i, 30)
+        save(tmp_path / f"in/{i}.{EXTENSIONS[kind]}", few, kind, compression=name, rows=13)
     made = []
     for i, cuts in enumerate(CUTS):
         with cut_otherwise(**cuts):
