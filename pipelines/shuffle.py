@@ -248,6 +248,7 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
         shard_records=recipe.shard_records,
         about_records=contents.records,
         held_whole=exchange == "engine",
+        rows=contents.schema is not None,
     )
     needs = measure_room(inputs, settings, claim, spills=exchange == "files")
     job = Job(recipe, settings, inputs, workers, plan, exchange, claim, now())
