@@ -59,14 +59,9 @@ def sum_up(amounts: Sequence[Amount]) -> Amount:
 
 
 def _output(job: Job) -> Iterator[str]:
-    contents, plan = job.inputs.contents, job.plan
+    contents, shards = job.inputs.contents, job.shards
     form = contents.form
-    shards = plan.shards
-    about = ""
-    if shards is None:
-        assert job.recipe.shard_records is not None
-        shards = max(1, math.ceil(contents.records / job.recipe.shard_records))
-        about = "~"
+    about = "" if job.plan.shards else "~"
     first = layout.shard_path(
         split=job.recipe.split_name, number=0, of=shards, extension=contents.extension
     )

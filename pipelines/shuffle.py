@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import shlex
 import shutil
@@ -57,6 +58,9 @@ Flags that are not ours go to Beam's PipelineOptions. Sources without weights ar
 Check a dataset at any time with: dovetail verify DIR
 """
 
+MANY_SHARDS, TINY_SHARD = 10_000, 1 << 20
+"""More than so many of fewer bytes each than this are warned of."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -70,6 +74,13 @@ class Job:
     exchange: str
     claim: Claim
     started: str
+
+    @property
+    def shards(self) -> int:
+        """How many shards there will be; estimated where they are cut by records."""
+        if self.recipe.shard_records is None:
+            return self.plan.shards or 1
+        return max(1, math.ceil(self.inputs.contents.records / self.recipe.shard_records))
 
 
 def build(root: Any, job: Job) -> None:
@@ -273,12 +284,14 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
         shard_records=recipe.shard_records,
         about_records=contents.records,
         held_whole=exchange == "engine",
+        rows=contents.schema is not None,
     )
     needs = measure_room(inputs, settings, claim, spills=exchange == "files")
     job = Job(recipe, settings, inputs, workers, plan, exchange, claim, now())
     if settings.plan:
         print(describe(job, needs))
     require_room(needs)
+    _warn_of_shards(job)
     if settings.plan:
         return job
     LOG.info(
@@ -293,6 +306,17 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
         f"shards: {plan.shards}" if plan.shards else f"records a shard: {recipe.shard_records}",
     )
     return job
+
+
+def _warn_of_shards(job: Job) -> None:
+    mean = job.inputs.contents.bytes // job.shards
+    if job.shards > MANY_SHARDS and mean < TINY_SHARD:
+        LOG.warning(
+            "about %d shards of some %d bytes each: writing so many is slow, and so is reading them; "
+            "raise --shard_records or lower --num_shards, or give neither for shards of 256 MiB",
+            job.shards,
+            mean,
+        )
 
 
 def _execute(job: Job, beam_flags: Sequence[str]) -> int:

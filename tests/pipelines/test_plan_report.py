@@ -12,6 +12,7 @@ import pytest
 
 import pipelines.preflight
 import pipelines.shuffle
+from pipelines.recipe import Recipe, Settings
 from tests.pipelines.support import make_lines, read_tree, write_tree
 
 
@@ -81,18 +82,39 @@ def test_what_does_not_fit_is_said_and_refused(
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.parametrize(
+    ("flag", "warned"),
+    [
+        ("--shard_records=1", True),
+        ("--num_shards=10001", True),
+        ("--shard_records=2", False),
+        ("--num_shards=10000", False),
+    ],
+)
+def test_very_many_tiny_shards_are_warned_of_before_work(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, flag: str, warned: bool
+) -> None:
+    pq.write_table(pa.table({"n": range(20_000)}), tmp_path / "x.parquet")  # counted exactly
+    settings = Settings(output=str(tmp_path / "o"), plan=True)
+    name, value = flag[2:].split("=")
+    recipe = Recipe(sources={"default": [str(tmp_path / "x.parquet")]}, **{name: int(value)})
+    pipelines.shuffle.shuffle(recipe, settings)
+    number = "20000" if flag == "--shard_records=1" else "10001"
+    said = [r.message for r in caplog.records if r.levelname == "WARNING"]
+    assert [f"about {number} shards" in text and "slow" in text for text in said] == [True] * warned
+
+
 def test_compressed_spill_files_are_planned_smaller_and_change_no_byte(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_tree(tmp_path / "in", {"a.txt": make_lines(3000)})
     shards = []
-    for compression in ("none", "lz4", "zstd"):
-        out = tmp_path / compression
+    for compression, workers in (("none", 1), ("lz4", 1), ("zstd", 1), ("zstd", 2)):
+        out = tmp_path / f"{compression}{workers}"
         flags = [f"--input={tmp_path / 'in'}", f"--output={out}", "--num_shards=2"]
-        for workers in (1, 2):
-            more = [f"--spill_compression={compression}", f"--direct_num_workers={workers}"]
-            assert pipelines.shuffle.main([*flags, *more, "--overwrite"]) == 0
-            shards.append([p.read_bytes() for p in sorted((out / "data").iterdir())])
+        more = [f"--spill_compression={compression}", f"--direct_num_workers={workers}"]
+        assert pipelines.shuffle.main([*flags, *more]) == 0
+        shards.append([p.read_bytes() for p in sorted((out / "data").iterdir())])
     assert all(found == shards[0] for found in shards)
 
 

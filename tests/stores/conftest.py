@@ -34,6 +34,10 @@ class Server:
     def forget(self) -> None:
         self._get("forget")
 
+    def fill(self, bucket: str, count: int) -> None:
+        """Put so many objects below ``in/``, without a request each."""
+        self._get(f"fill/{bucket.removeprefix('s3://')}/{count}")
+
     def requests(self) -> list[str]:
         """Return the requests since ``forget``: method, path with query, range."""
         return self._get("requests").splitlines()
@@ -67,8 +71,24 @@ def gcs_port() -> Iterator[int]:
         yield port
 
 
+@pytest.fixture(scope="module")
+def one_client() -> Iterator[None]:
+    """Let the tests of a module share a client, which takes longer to make than most of them."""
+    forget_stores()
+    yield
+    forget_stores()
+
+
 @pytest.fixture
-def s3(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def new_client() -> Iterator[None]:
+    """Let a test that changes where the store is, or who asks, have a client of its own."""
+    forget_stores()
+    yield
+    forget_stores()
+
+
+@pytest.fixture
+def s3(server: Server, one_client: None, monkeypatch: pytest.MonkeyPatch) -> Server:
     """Let this process, and those it starts, use the server as S3."""
     for name, value in {
         "AWS_ACCESS_KEY_ID": "testing",
@@ -82,9 +102,7 @@ def s3(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_PROFILE", raising=False)
-    forget_stores()
-    yield server
-    forget_stores()
+    return server
 
 
 def forget_stores() -> None:

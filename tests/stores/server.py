@@ -1,7 +1,8 @@
 """An S3 server on 127.0.0.1: moto's, with every request noted, and a bucket that nobody may use.
 
 ``python -m tests.stores.server`` prints its port. ``GET /-/requests`` gives the notes, one a line:
-method, path with query, and range; ``GET /-/forget`` drops them.
+method, path with query, and range; ``GET /-/forget`` drops them. ``GET /-/fill/BUCKET/COUNT`` puts
+so many small objects below ``in/`` of a bucket, in seven folders.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.s3.models import s3_backends
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -35,6 +38,10 @@ class Noting:
             self._notes.clear()
             start("200 OK", [])
             return [b""]
+        if path.startswith("/-/fill/"):
+            _fill(*path.split("/")[3:])
+            start("200 OK", [])
+            return [b""]
         query = environ.get("QUERY_STRING", "")
         with self._lock:
             self._notes.append(
@@ -46,6 +53,12 @@ class Noting:
             start("403 Forbidden", [("Content-Type", "application/xml"), ("Content-Length", size)])
             return [FORBIDDEN] if environ["REQUEST_METHOD"] != "HEAD" else []
         return self._app(environ, start)
+
+
+def _fill(bucket: str, count: str) -> None:
+    backend = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
+    for i in range(int(count)):
+        backend.put_object(bucket, f"in/{i % 7}/{i:05}.txt", b"x\n")
 
 
 class Quiet(WSGIRequestHandler):

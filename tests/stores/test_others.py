@@ -15,7 +15,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import _registry
 
 import pipelines.verify
-from tests.pipelines.support import command, make_lines, read_tree, run, write_tree
+from tests.pipelines.support import make_lines, read_tree, run, write_tree
 from tests.stores.conftest import forget_stores, put, tree
 from transforms import storage
 from transforms.errors import UsageError
@@ -58,8 +58,7 @@ def test_from_gs_to_gs_with_processes_is_byte_for_byte_from_disk_to_disk(
     put("gs://bucket/in", CORPUS)
     flags = "--input=gs://bucket/in", "--output=gs://bucket/out", "--num_shards=2"
     options = f"--storage_options={json.dumps(GS)}"
-    done = command(*flags, options, "--direct_num_workers=2")
-    assert done.returncode == 0, done.stderr.decode()
+    run(*flags, options, "--direct_num_workers=2")
     assert shards("gs://bucket/out") == expected
     pipelines.verify.run(["gs://bucket/out", options])
     with pytest.raises(UsageError, match="holds a dataset"):

@@ -19,12 +19,13 @@ from transforms.formats.tables import (
     Recut,
     check_schema,
     first_line,
+    read_rows,
     require_schema,
     to_blocks,
 )
 from transforms.kernels import checks
 from transforms.kernels.digest import Digest
-from transforms.kernels.rows import Dictionaries, to_rows
+from transforms.kernels.rows import Dictionaries
 from transforms.kernels.values import row_sizes
 
 _BATCH_BYTES, _BATCH_ROWS = 4 << 20, 1 << 16  # of a record batch that we write
@@ -94,7 +95,7 @@ class Reader:
             return None, 1.0
         try:
             checks.bad_rows(batch)
-            sizes = row_sizes(to_rows(batch))
+            sizes = row_sizes(read_rows(batch, name=self._name))
         except FAULTS as error:
             raise self._broken("record batch 0", error) from error
         return float(sizes.mean()), float(sizes.sum()) / max(body, 1)

@@ -250,6 +250,15 @@ class Reader:
         return self._opened[repeated], int(np.clip(self._chunk_bytes // each, 1, _MOST_ROWS))
 
 
+class _ParquetWriter(pq.ParquetWriter):  # type: ignore[misc]  # pyarrow is untyped
+    """One that is left alone when a shard fails: pyarrow's would then write an end to its file,
+    which is closed by now, and report that on standard error.
+    """
+
+    def __del__(self) -> None:
+        pass
+
+
 class Writer:
     """Writes rows to a file: row groups of 16 MiB of logical bytes or 2**20 rows.
 
@@ -264,7 +273,7 @@ class Writer:
 
     def __init__(self, sink: Any, schema: pa.Schema, *, compression: str) -> None:
         self.recut = Recut(schema, batch_bytes=_GROUP_BYTES, batch_rows=_GROUP_ROWS)
-        self._writer = pq.ParquetWriter(
+        self._writer = _ParquetWriter(
             sink, schema, compression=compression, write_page_checksum=True, store_schema=True
         )
         self._schema = schema

@@ -15,7 +15,7 @@ from transforms.formats.writing import ShardFormat
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 
-_CHUNK = 2 << 20
+_CHUNK, _CHUNK_OF_ROWS = 2 << 20, 8 << 20
 
 
 def shard_digest(
@@ -48,7 +48,7 @@ def shard_digest(
         options=ReadOptions(
             line_format=form.line_format,
             rows=form.kind != "lines",
-            chunk_bytes=_CHUNK,
+            chunk_bytes=_CHUNK if form.kind == "lines" else _CHUNK_OF_ROWS,
             record_limit=sys.maxsize,
         ),
         told=FileFormat.told(form.kind, form.compression),

@@ -58,6 +58,14 @@ def check_schema(schema: pa.Schema, *, name: str) -> None:
         raise DataError(f"{name}: {error}") from error
 
 
+def read_rows(batch: pa.RecordBatch, *, name: str) -> pa.StructArray:
+    """Return ``to_rows`` of a file's batch; its DataError names the file."""
+    try:
+        return to_rows(batch)
+    except DataError as error:
+        raise DataError(f"{name}: {error}; mend the file, or leave it out") from error
+
+
 def to_blocks(
     batch: pa.RecordBatch,
     *,
@@ -80,14 +88,14 @@ def to_blocks(
         schema: that the file declares, where the batch was read in other types.
 
     Raises:
-        DataError: a row is larger than ``record_limit``.
+        DataError: a row is larger than ``record_limit``; or as ``to_rows``.
         pa.ArrowInvalid: the batch's buffers don't fit together.
     """
     bad = checks.bad_rows(batch)
     carried = pa.struct(carried_schema(batch.schema if schema is None else schema))
     for begin, end in _cuts(repeat_costs(batch), chunk_bytes):
         yield from _to_blocks(
-            _as(to_rows(batch.slice(begin, end - begin)), carried),
+            _as(read_rows(batch.slice(begin, end - begin), name=name), carried),
             {row - begin: why for row, why in bad.items() if begin <= row < end},
             first=first + begin,
             chunk_bytes=chunk_bytes,

@@ -1,9 +1,9 @@
 """Reads damaged files in a process of its own, so that one which ends the process is seen to.
 
-``python -m tests.transforms.formats.damage`` reads files of all formats, each damaged in many
-places, and prints a JSON line ``[file, damage, place, outcome]`` of each. Outcomes: ``error`` (one
-of ours), ``right`` (exactly the right records), ``wrong`` (other records, and no error), else what
-was raised and should not have been.
+``python -m tests.transforms.formats.damage [NAME]...`` reads files of all formats, or of those
+named, each damaged in many places, and prints a JSON line ``[file, damage, place, outcome]`` of
+each. Outcomes: ``error`` (one of ours), ``right`` (exactly the right records), ``wrong`` (other
+records, and no error), else what was raised and should not have been.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     only = sys.argv[1:]
     for sample in samples():
+        if only and sample.id not in only:
+            continue
         small = sample.head(RECORDS)
         for by, data in (("ours", write(small)), ("plain", write_plainly(small, batch_rows=40))):
             file = f"{sample.id}, {by}"
-            if only and file not in only:
-                continue
             for kind, place, bad in damaged(small, data):
                 print(json.dumps([file, kind, place, READING]), flush=True)
                 print(json.dumps([file, kind, place, outcome(small, bad)]), flush=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import io
+import sys
 from itertools import pairwise
 
 import pyarrow as pa
@@ -9,6 +12,7 @@ import pytest
 
 from tests.transforms.formats.samples import (
     Sample,
+    block_of,
     draws,
     open_reader,
     positions,
@@ -21,6 +25,7 @@ from tests.transforms.formats.samples import (
 )
 from transforms.errors import DataError, InputError
 from transforms.formats import arrow, parquet
+from transforms.formats.writing import open_writer
 from transforms.kernels import blocks
 
 SAMPLES = samples()
@@ -74,7 +79,7 @@ def test_spans_of_any_size_give_each_record_once_from_its_place(
     data = write(sample) if by == "us" else write_plainly(sample, batch_rows=50)
     expected = list(zip(positions(sample, sample.records), sample.records, strict=True))
     draw = draws(sample.id)
-    for cuts in ([], range(0, len(data), len(data) // 9), draw.choices(range(len(data) + 1), k=6)):
+    for cuts in ([], range(0, len(data), len(data) // 5), draw.choices(range(len(data) + 1), k=4)):
         edges = sorted({0, *cuts, len(data)})
         chunk = draw.choice([100, 3000, 1 << 20])
         spans = [read(sample, data, a, b, chunk_bytes=chunk) for a, b in pairwise(edges)]
@@ -193,3 +198,48 @@ def test_a_stream_that_ends_between_its_batches_is_truncated() -> None:
             read(sample, data[:end])
     with pytest.raises(DataError, match="or something follows"):
         read(sample, data + data)
+
+
+@ROWS
+def test_a_file_whose_writing_failed_is_left_alone_and_nothing_is_said(
+    sample: Sample, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ignored: list[object] = []  # what Python would report as ignored, in finalizers
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
+    sink = io.BytesIO()
+    writer = open_writer(sink, sample.form, path="some/shard")
+    writer.write(block_of(sample, 0, 9))
+    sink.close()  # as a failed shard's file is
+    del writer
+    gc.collect()
+    assert ignored == []
+    assert capfd.readouterr().err == ""
+
+
+def _map_with_a_null_key() -> pa.Table:
+    keys = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), pa.array(["x", None]))
+    pairs = pa.MapArray.from_arrays(pa.array([0, 1, 2], pa.int32()), keys, pa.array([1, 2]))
+    return pa.table({"pairs": pairs})
+
+
+@pytest.mark.parametrize("kind", ["arrow", "arrow_stream"])
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        (pa.table({"n": [1, 2]}).select([]), "at least one column"),
+        (_map_with_a_null_key(), "keys in every map"),
+    ],
+    ids=["no columns", "a null among keys"],
+)
+def test_rows_that_cannot_be_carried_are_named_with_their_file(
+    kind: str, table: pa.Table, says: str
+) -> None:
+    sample = Sample(kind, "none", [], table)
+    data = write_plainly(sample)
+    with pytest.raises(DataError, match=rf"^some/file\.arrow: .*{says}"):
+        read(sample, data)
+    reader = arrow.Reader(
+        io.BytesIO(data), name="some/file.arrow", size=len(data), stream=kind != "arrow"
+    )
+    with pytest.raises(DataError, match=rf"^some/file\.arrow: .*{says}"):
+        reader.sample()

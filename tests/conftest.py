@@ -1,0 +1,42 @@
+"""What every test gets: a Beam that remembers what it found out."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.transforms import userstate
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_beam() -> Iterator[None]:
+    """Take from Beam half of the time of a small run, of which there are hundreds.
+
+    In each it looks through its DoFns, and builds parsers of all its flags, a hundred times; what
+    comes out depends on a DoFn's class and on the options alone. Processes that tests start have
+    Beam as it is.
+    """
+    views: dict[tuple[int, type], Any] = {}
+    specs: dict[type, Any] = {}
+    view_as, get_dofn_specs = PipelineOptions.view_as, userstate.get_dofn_specs
+
+    @functools.wraps(view_as)
+    def view_once(self: PipelineOptions, cls: type) -> Any:
+        key = id(self._all_options), cls  # all views of some options share it, and so keep it
+        if key not in views:
+            views[key] = view_as(self, cls)
+        return views[key]
+
+    @functools.wraps(get_dofn_specs)
+    def specs_once(dofn: Any) -> Any:
+        if type(dofn) not in specs:
+            specs[type(dofn)] = get_dofn_specs(dofn)
+        return specs[type(dofn)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PipelineOptions, "view_as", view_once)
+        patch.setattr(userstate, "get_dofn_specs", specs_once)
+        yield
