@@ -18,8 +18,7 @@ from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import ORDER_VERSION
 from transforms.listing import SourceFile, fingerprint
-from transforms.mixture_pages import Mixed
-from transforms.reports import ShardReport, SpanReport
+from transforms.reports import Mixed, ShardReport, SpanReport
 from transforms.version import VERSION
 
 FORMAT_VERSION = 3
@@ -292,8 +291,8 @@ def mixture_entries(
             )
         if have + rest != want:
             raise LosslessError(
-                f"source {name}: {mixed.accounted[i]} passes have {want.records} records of {want.bytes} "
-                f"bytes, written and unused are {(have + rest).records} of {(have + rest).bytes}; "
+                f"source {name}: {mixed.accounted[i]} passes have {want.records} records of "
+                f"{want.bytes} bytes, written and unused are {(have + rest).records} of {(have + rest).bytes}; "
                 "check memory and disk, then run again"
             )
     total = Digest.total(written)

@@ -19,35 +19,10 @@ from transforms.kernels.pages import STREAM_TABLE
 from transforms.kernels.ranges import KeyRange
 from transforms.kernels.schedule import I64, Schedule
 from transforms.mixed_shards import Content, Cut, Share, feed, plain_rows
+from transforms.reports import Mixed
 from transforms.streams import Streams
 
 _MOST_POSITIONS = 1 << 17  # that are laid down at a time
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mixed:
-    """What a mixture came to; a stream is a source, or all sources where they are shuffled as one.
-
-    Attributes:
-        length: positions in all.
-        shards: how many.
-        records: of each stream, in the output.
-        passes: that each stream has begun.
-        accounted: passes of each stream whose records are either in the output or unused.
-        unused: digest of each stream's buckets that nothing is used of; what is unused of others,
-            their shards report.
-        asked: share of each source, as it was asked for; None where none was.
-        union: whether all sources are shuffled as one.
-    """
-
-    length: int
-    shards: int
-    records: tuple[int, ...]
-    passes: tuple[int, ...]
-    accounted: tuple[int, ...]
-    unused: tuple[Digest, ...]
-    asked: tuple[float, ...] | None
-    union: bool
 
 
 @dataclass(frozen=True)

@@ -58,3 +58,29 @@ class ShardReport:
     sha256: str
     digests: list[Digest]
     unused: list[Digest] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixed:
+    """What a mixture came to; a stream is a source, or all sources where they are shuffled as one.
+
+    Attributes:
+        length: positions in all.
+        shards: how many.
+        records: of each stream, in the output.
+        passes: that each stream has begun.
+        accounted: passes of each stream whose records are either in the output or unused.
+        unused: digest of each stream's buckets that nothing is used of; what is unused of others,
+            their shards report.
+        asked: share of each source, as it was asked for; None where none was.
+        union: whether all sources are shuffled as one.
+    """
+
+    length: int
+    shards: int
+    records: tuple[int, ...]
+    passes: tuple[int, ...]
+    accounted: tuple[int, ...]
+    unused: tuple[Digest, ...]
+    asked: tuple[float, ...] | None
+    union: bool

@@ -20,9 +20,8 @@ from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.manifest import ListingEntry, Manifest, make_manifest
 from transforms.mixed_shards import MixedShard
-from transforms.mixture_pages import Mixed
 from transforms.progress import Progress
-from transforms.reports import ShardReport, SpanReport
+from transforms.reports import Mixed, ShardReport, SpanReport
 from transforms.shuffle import Ordered, Shard
 from transforms.worker import follow_launcher
 
