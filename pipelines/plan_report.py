@@ -12,7 +12,7 @@ from transforms import layout
 from transforms.kernels.plan import LAUNCHER_BASE, MIB, WORKER_BASE
 
 if TYPE_CHECKING:
-    from pipelines.shuffle import Job
+    from pipelines.build import Job
 
 
 def describe(job: Job, needs: Sequence[Need]) -> str:

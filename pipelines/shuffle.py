@@ -5,22 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
-import os
-import shlex
-import shutil
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from pipelines import mixture
+from pipelines.build import Job, amounts_of, build, mixture_of
 from pipelines.cli import LOG, leave, make_parser, parse, run_main
-from pipelines.inputs import Contents
 from pipelines.output import Claim, check_output, claim_output
 from pipelines.plan_report import describe
 from pipelines.preflight import (
@@ -37,12 +30,13 @@ from pipelines.preflight import (
 from pipelines.recipe import Recipe, RecipeFlags, Settings
 from pipelines.recipe_file import json_schema, read_recipe, to_yaml
 from pipelines.store_options import parse_storage_options
-from pipelines.validation import Origin, flag_of, validate
+from pipelines.summary import summarize
+from pipelines.validation import Origin, validate
 from pipelines.workers import WorkerProcesses
 from transforms import layout, storage
 from transforms.errors import DataError, DovetailError, StoreError, UsageError
-from transforms.kernels.checks import Check
-from transforms.kernels.plan import Plan, Workers, make_plan
+from transforms.kernels.mixture import Mixture, expect
+from transforms.kernels.plan import make_plan
 from transforms.manifest import Manifest, now
 from transforms.progress import Stage
 
@@ -58,130 +52,11 @@ Flags that are not ours go to Beam's PipelineOptions. Sources without weights ar
 Check a dataset at any time with: dovetail verify DIR
 """
 
+MANY_PASSES = 4
+"""A source that will be repeated more often is warned of."""
+
 MANY_SHARDS, TINY_SHARD = 10_000, 1 << 20
 """More than so many of fewer bytes each than this are warned of."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A run, planned: what ``build`` needs to know."""
-
-    recipe: Recipe
-    settings: Settings
-    inputs: Inputs
-    workers: Workers
-    plan: Plan
-    exchange: str
-    claim: Claim
-    started: str
-
-    @property
-    def shards(self) -> int:
-        """How many shards there will be; estimated where they are cut by records."""
-        if self.recipe.shard_records is None:
-            return self.plan.shards or 1
-        return max(1, math.ceil(self.inputs.contents.records / self.recipe.shard_records))
-
-
-def build(root: Any, job: Job) -> None:
-    """Wire the pipeline: read, partition, group, shuffle, write, prove."""
-    from transforms.exchange import GroupBlocksByKey
-    from transforms.formats.reading import ReadOptions
-    from transforms.partition import PartitionIntoBuckets
-    from transforms.read import ReadRecords
-    from transforms.shuffle import ShuffleWithinBuckets
-    from transforms.write import WriteManifest, WriteShards
-
-    recipe, inputs, plan, claim = job.recipe, job.inputs, job.plan, job.claim
-    contents = inputs.contents
-    places, options = job.workers.places, job.settings.storage_options or {}
-    sources = len(inputs.patterns)
-    read = root | ReadRecords(
-        sources=inputs.patterns,
-        options=ReadOptions(
-            line_format=contents.line_format,
-            rows=contents.schema is not None,
-            schema=contents.schema,
-            check=_check(recipe, contents),
-            chunk_bytes=plan.chunk_bytes,
-            record_limit=plan.record_limit,
-        ),
-        span_bytes=plan.span_bytes,
-        on_bad_record=recipe.on_bad_record,
-        output=claim.folder,
-        run_id=claim.run_id,
-        expected=inputs.fingerprint,
-        launcher=os.getpid(),
-        storage_options=options,
-        scratch=next((spill for spill in claim.spills if storage.is_local(spill)), None),
-        progress=claim.progress,
-    )
-    shards = (
-        read.blocks
-        | PartitionIntoBuckets(
-            seed=recipe.seed,
-            epoch=recipe.epoch,
-            run_bytes=plan.run_bytes,
-            run_id=claim.run_id,
-            places=places,
-            progress=claim.progress,
-        )
-        | GroupBlocksByKey(
-            partitions=plan.partitions,
-            exchange=job.exchange,
-            buckets=plan.buckets,
-            page_bytes=plan.page_bytes,
-            sources=sources,
-            folder=claim.spills,
-            compression=_spill_compression(job),
-            storage_options=options,
-            progress=claim.progress,
-        )
-        | ShuffleWithinBuckets(
-            partitions=plan.partitions,
-            shard_records=recipe.shard_records,
-            bucket_bytes=plan.bucket_bytes,
-            sources=sources,
-            storage_options=options,
-        )
-        | WriteShards(
-            output=claim.folder,
-            split=recipe.split_name,
-            extension=contents.extension,
-            form=contents.form,
-            bucket_bytes=plan.bucket_bytes,
-            sources=sources,
-            release=True,
-            launcher=os.getpid(),
-            run_id=claim.run_id,
-            places=places,
-            storage_options=options,
-            progress=claim.progress,
-        )
-    )
-    (read.spans, shards) | WriteManifest(
-        output=claim.folder,
-        sources=sorted(inputs.patterns),
-        recipe=recipe.model_dump(mode="json"),
-        seed=recipe.seed,
-        epoch=recipe.epoch,
-        started=job.started,
-        form=contents.form,
-        run_id=claim.run_id,
-        expected=inputs.fingerprint,
-        storage_options=options,
-    )
-
-
-def _spill_compression(job: Job) -> str | None:
-    asked = job.settings.spill_compression
-    return None if asked == "none" else asked
-
-
-def _check(recipe: Recipe, contents: Contents) -> Check:
-    """Return what a line has to be: text where it becomes a row of text."""
-    as_text = contents.schema is None and contents.form.kind != "lines"
-    return "utf8" if as_text and recipe.check == "none" else recipe.check
 
 
 def run(argv: Sequence[str]) -> Manifest | None:
@@ -219,19 +94,11 @@ def _part(values: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in model.model_fields}
 
 
-def _refuse_mixtures(recipe: Recipe) -> None:
-    """Raise UsageError where a recipe asks for what ``build`` can't do yet."""
-    for name in (*mixture.FIELDS, "text_field"):
-        if getattr(recipe, name) != Recipe.model_fields[name].default:
-            raise UsageError(f"{flag_of(name)}: not built yet; leave it out")
-
-
 def shuffle(
     recipe: Recipe, settings: Settings, *, beam_flags: Sequence[str] = ()
 ) -> Manifest | None:
     """Shuffle as a recipe says; return the manifest, None for a plan. Errors as of ``run``."""
     begin = time.monotonic()
-    _refuse_mixtures(recipe)
     if settings.runner != "DirectRunner":
         raise UsageError(
             f"--runner={settings.runner}: expected DirectRunner, the one supported yet"
@@ -257,7 +124,7 @@ def shuffle(
         peak = _execute(jobs[0], beam_flags)
         text = storage.read_all(storage.join(claim.folder, layout.MANIFEST))
     manifest = Manifest.model_validate_json(text)
-    _summarize(manifest, settings, seconds=time.monotonic() - begin, peak=peak)
+    summarize(manifest, settings, seconds=time.monotonic() - begin, peak=peak)
     return manifest
 
 
@@ -272,6 +139,7 @@ def _before_work() -> Iterator[None]:
 
 def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
     """Look at everything that can be looked at before work starts, and plan."""
+    recipe = _without_zero_weights(recipe)
     inputs = inspect_inputs(spool_stdin(recipe, settings, claim), settings, claim)
     contents, stores = inputs.contents, uses_stores(recipe, settings)
     workers = choose_workers(settings, contents.bytes, stores=stores, window=contents.window)
@@ -287,7 +155,9 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
         rows=contents.schema is not None,
     )
     needs = measure_room(inputs, settings, claim, spills=exchange == "files")
-    job = Job(recipe, settings, inputs, workers, plan, exchange, claim, now())
+    mixture = mixture_of(recipe)
+    _refuse_mixture(mixture, inputs, exchange)
+    job = Job(recipe, settings, inputs, workers, plan, exchange, claim, now(), mixture)
     if settings.plan:
         print(describe(job, needs))
     require_room(needs)
@@ -306,6 +176,44 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
         f"shards: {plan.shards}" if plan.shards else f"records a shard: {recipe.shard_records}",
     )
     return job
+
+
+def _without_zero_weights(recipe: Recipe) -> Recipe:
+    """Leave sources of weight zero out, and say so."""
+    out = [name for name, weight in (recipe.weights or {}).items() if weight == 0]
+    if not out:
+        return recipe
+    LOG.info("left out, as their weight is zero: %s", ", ".join(out))
+    kept = {name: urls for name, urls in recipe.sources.items() if name not in out}
+    weights = {name: weight for name, weight in (recipe.weights or {}).items() if name not in out}
+    return recipe.model_copy(update={"sources": kept, "weights": weights})
+
+
+def _refuse_mixture(mixture: Mixture, inputs: Inputs, exchange: str) -> None:
+    """Raise UsageError where a mixture can't be made of these inputs; warn of many passes."""
+    if mixture.is_whole:
+        return
+    if exchange == "engine":
+        raise UsageError(
+            "--exchange=engine: expected files for mixtures, --max_records and --max_bytes; leave it out"
+        )
+    amounts = amounts_of(mixture, inputs)
+    for name, records in zip(mixture.sources, amounts.records, strict=True):
+        if mixture.is_weighted and not records:
+            raise UsageError(
+                f"source {name}: expected records in a source that has a weight, its files are empty; "
+                "give it a weight of 0, or leave it out"
+            )
+    for name, have, used in zip(
+        mixture.sources, amounts.records, expect(mixture, amounts), strict=True
+    ):
+        if mixture.repeats_as_needed and used > MANY_PASSES * have:
+            LOG.warning(
+                "source %s will be repeated about %.1f times; give --stop=first_exhausted to end before "
+                "anything repeats, or less weight",
+                name,
+                used / have,
+            )
 
 
 def _warn_of_shards(job: Job) -> None:
@@ -390,36 +298,6 @@ def _beam_log(log_file: Path, *, debug: bool) -> Iterator[None]:
         beam.propagate = propagated
         beam.removeHandler(handler)
         handler.close()
-
-
-def _summarize(manifest: Manifest, settings: Settings, *, seconds: float, peak: int) -> None:
-    LOG.info(
-        "done: %d records, %d bytes in %d shard%s; %.1f s, %.0f MB/s, peak memory %d MiB",
-        manifest.records,
-        manifest.bytes,
-        len(manifest.shards),
-        "s"[: len(manifest.shards) != 1],
-        seconds,
-        manifest.digest.bytes / seconds / 1e6,
-        peak >> 20,
-    )
-    dropped = [source.dropped for source in manifest.sources if source.dropped]
-    if dropped:
-        LOG.warning(
-            "bad records left out: %d, of %d bytes%s",
-            sum(d.records for d in dropped),
-            sum(d.bytes for d in dropped),
-            f"; kept in {layout.QUARANTINE}/" if manifest.quarantine else "",
-        )
-    LOG.info("digest %s, seed %d, epoch %d", manifest.digest.hash, manifest.seed, manifest.epoch)
-    LOG.info("verify it with: %s", shlex.join([*_command(), "verify", settings.output]))
-
-
-def _command() -> list[str]:
-    if shutil.which("dovetail"):
-        return ["dovetail"]
-    beside = Path(sys.executable).with_name("dovetail")
-    return [str(beside)] if beside.exists() else [sys.executable, "-m", "pipelines"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

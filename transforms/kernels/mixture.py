@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -213,17 +214,61 @@ def weigh(mixture: Mixture, amounts: Amounts) -> list[Fraction]:
     return shares
 
 
-def asked_shares(found: Draft) -> tuple[float, ...] | None:
-    """Return the share of each source that was asked for, of records or of bytes; None without any."""
-    mixture = found.mixture
-    if not mixture.is_weighted:
-        return None
+def expect(mixture: Mixture, amounts: Amounts) -> list[float]:
+    """Return about how many records of each source come out, for plans.
+
+    Args:
+        mixture: what is asked.
+        amounts: of each source, about.
+    """
+    records = [float(count) for count in amounts.records]
+    means = [
+        size / count if count else 0.0
+        for count, size in zip(amounts.records, amounts.bytes, strict=True)
+    ]
+    if mixture.is_weighted:
+        drawn = [bool(count) for count in records]
+        if not any(drawn):
+            return records
+        shares = _shares(mixture, amounts)
+        if mixture.weigh_by == "bytes":
+            shares = [
+                share / mean if mean else 0.0 for share, mean in zip(shares, means, strict=True)
+            ]
+        total = sum(shares)
+        shares = [share / total for share in shares]
+        reach = [count / share for count, share in zip(records, shares, strict=True) if share]
+        length = max(reach) if mixture.stop == "all_exhausted" else min(reach)
+        if mixture.repeats_as_needed:
+            length = math.inf
+    else:
+        times = mixture.repeats or [Fraction(1)] * len(records)
+        wanted = [float(many) * count for many, count in zip(times, records, strict=True)]
+        length = sum(wanted)
+        shares = [count / (length or 1.0) for count in wanted]
+    mean = sum(share * size for share, size in zip(shares, means, strict=True))
+    if mixture.max_records is not None:
+        length = min(length, mixture.max_records)
+    if mixture.max_bytes is not None and mean:
+        length = min(length, mixture.max_bytes / mean)
+    return [share * length for share in shares]
+
+
+def _shares(mixture: Mixture, amounts: Amounts) -> list[float]:
+    """Return the shares that were asked for, of records or of bytes."""
     if mixture.temperature is None:
         shares = list(mixture.weights or ())
     else:
-        of = found.amounts.bytes if mixture.weigh_by == "bytes" else found.amounts.records
+        of = amounts.bytes if mixture.weigh_by == "bytes" else amounts.records
         shares = weights.tempered(of, mixture.temperature)
-    return tuple(float(share / sum(shares)) for share in shares)
+    return [float(share / sum(shares)) for share in shares]
+
+
+def asked_shares(found: Draft) -> tuple[float, ...] | None:
+    """Return the share of each source that was asked for, of records or of bytes; None without any."""
+    if not found.mixture.is_weighted:
+        return None
+    return tuple(_shares(found.mixture, found.amounts))
 
 
 def _refuse_empty(mixture: Mixture, scaled: Sequence[int], records: Sequence[int]) -> None:

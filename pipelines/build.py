@@ -1,0 +1,237 @@
+"""The dataflow: from a planned job to Beam's pipeline."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from pipelines.inputs import Contents
+from pipelines.output import Claim
+from pipelines.preflight import Inputs
+from pipelines.recipe import Recipe, Settings
+from transforms import storage
+from transforms.kernels.checks import Check
+from transforms.kernels.mixture import Amounts, Mixture, expect
+from transforms.kernels.plan import Plan, Workers, count_shards
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, planned: what ``build`` needs to know."""
+
+    recipe: Recipe
+    settings: Settings
+    inputs: Inputs
+    workers: Workers
+    plan: Plan
+    exchange: str
+    claim: Claim
+    started: str
+    mixture: Mixture
+
+    @property
+    def shards(self) -> int:
+        """How many shards there will be; estimated where they are cut by records."""
+        if self.recipe.shard_records is not None:
+            records = sum(expect(self.mixture, self.amounts))
+            return max(1, math.ceil(records / self.recipe.shard_records))
+        if self.recipe.num_shards is None and not self.mixture.is_whole:
+            return count_shards(int(sum(self.expected_bytes)))
+        return self.plan.shards or 1
+
+    @property
+    def amounts(self) -> Amounts:
+        """How much the sources hold, about."""
+        return amounts_of(self.mixture, self.inputs)
+
+    @property
+    def expected_bytes(self) -> list[float]:
+        """How many bytes of each source come out, about."""
+        amounts = self.amounts
+        return [
+            count * size / max(have, 1)
+            for count, have, size in zip(
+                expect(self.mixture, amounts), amounts.records, amounts.bytes, strict=True
+            )
+        ]
+
+
+def build(root: Any, job: Job) -> None:
+    """Wire the pipeline: read, shuffle or interleave, write, prove."""
+    from transforms.formats.reading import ReadOptions
+    from transforms.read import ReadRecords
+    from transforms.write import WriteManifest, WriteShards
+
+    recipe, inputs, plan, claim = job.recipe, job.inputs, job.plan, job.claim
+    contents = inputs.contents
+    places, options = job.workers.places, job.settings.storage_options or {}
+    sources = len(inputs.patterns)
+    reading = ReadRecords(
+        sources=inputs.patterns,
+        options=ReadOptions(
+            line_format=contents.line_format,
+            rows=contents.schema is not None,
+            schema=contents.schema,
+            check=_check(recipe, contents),
+            chunk_bytes=plan.chunk_bytes,
+            record_limit=plan.record_limit,
+        ),
+        span_bytes=plan.span_bytes,
+        on_bad_record=recipe.on_bad_record,
+        output=claim.folder,
+        run_id=claim.run_id,
+        expected=inputs.fingerprint,
+        launcher=os.getpid(),
+        storage_options=options,
+        scratch=next((spill for spill in claim.spills if storage.is_local(spill)), None),
+        progress=claim.progress,
+    )
+    read = root | reading
+    if job.mixture.is_whole:
+        laid_out, reports = _shuffle(read.blocks, job), (read.spans,)
+        after: tuple[Any, ...] = ()
+    else:
+        laid_out, spans, mixed = (read.blocks, read.spans) | _interleave(job, again=reading)
+        reports, after = (spans,), (mixed,)
+    shards = laid_out | WriteShards(
+        output=claim.folder,
+        split=recipe.split_name,
+        extension=contents.extension,
+        form=contents.form,
+        bucket_bytes=plan.bucket_bytes,
+        sources=sources,
+        release=True,
+        launcher=os.getpid(),
+        run_id=claim.run_id,
+        places=places,
+        storage_options=options,
+        progress=claim.progress,
+    )
+    (*reports, shards, *after) | WriteManifest(
+        output=claim.folder,
+        sources=sorted(inputs.patterns),
+        recipe=recipe.model_dump(mode="json"),
+        seed=recipe.seed,
+        epoch=recipe.epoch,
+        started=job.started,
+        form=contents.form,
+        run_id=claim.run_id,
+        expected=inputs.fingerprint,
+        storage_options=options,
+    )
+
+
+def _shuffle(blocks: Any, job: Job) -> Any:
+    """Shuffle all records as one: blocks -> shards."""
+    from transforms.exchange import GroupBlocksByKey
+    from transforms.partition import PartitionIntoBuckets
+    from transforms.shuffle import ShuffleWithinBuckets
+
+    recipe, plan, claim = job.recipe, job.plan, job.claim
+    options = job.settings.storage_options or {}
+    sources = len(job.inputs.patterns)
+    return (
+        blocks
+        | PartitionIntoBuckets(
+            seed=recipe.seed,
+            epoch=recipe.epoch,
+            run_bytes=plan.run_bytes,
+            run_id=claim.run_id,
+            places=job.workers.places,
+            progress=claim.progress,
+        )
+        | GroupBlocksByKey(
+            partitions=plan.partitions,
+            exchange=job.exchange,
+            buckets=plan.buckets,
+            page_bytes=plan.page_bytes,
+            sources=sources,
+            folder=claim.spills,
+            compression=_spill_compression(job),
+            storage_options=options,
+            progress=claim.progress,
+        )
+        | ShuffleWithinBuckets(
+            partitions=plan.partitions,
+            shard_records=recipe.shard_records,
+            bucket_bytes=plan.bucket_bytes,
+            sources=sources,
+            storage_options=options,
+        )
+    )
+
+
+def _interleave(job: Job, *, again: Any) -> Any:
+    """Return what interleaves sources: (blocks, spans) -> (shards, spans, mixed)."""
+    from transforms.interleave import InterleaveSources, plan_streams
+    from transforms.streams import SpillStreams
+
+    recipe, plan, claim = job.recipe, job.plan, job.claim
+    streams = plan_streams(
+        job.mixture, amounts=job.amounts, about=job.expected_bytes, size=plan.bucket_bytes
+    )
+    return InterleaveSources(
+        mixture=job.mixture,
+        streams=streams,
+        spill=SpillStreams(
+            streams=streams,
+            run_bytes=plan.run_bytes,
+            page_bytes=plan.page_bytes,
+            folders=claim.spills,
+            compression=_spill_compression(job),
+            run_id=claim.run_id,
+            places=job.workers.places,
+            storage_options=job.settings.storage_options or {},
+            progress=claim.progress,
+        ),
+        again=again,
+        num_shards=recipe.num_shards,
+        shard_records=recipe.shard_records,
+        bucket_bytes=plan.bucket_bytes,
+    )
+
+
+def mixture_of(recipe: Recipe) -> Mixture:
+    """Return what a recipe asks of its sources; those of weight zero are out of it already."""
+    names = tuple(sorted(recipe.sources))
+
+    def numbers(given: dict[str, Decimal] | None) -> tuple[Fraction, ...] | None:
+        return None if given is None else tuple(Fraction(given.get(name, 1)) for name in names)
+
+    return Mixture(
+        sources=names,
+        weights=numbers(recipe.weights),
+        repeats=numbers(recipe.repeats),
+        temperature=recipe.temperature,
+        interleave=recipe.interleave,
+        weigh_by=recipe.weigh_by,
+        stop=recipe.stop,
+        max_records=recipe.max_records,
+        max_bytes=recipe.max_bytes,
+        seed=recipe.seed,
+        epoch=recipe.epoch,
+    )
+
+
+def amounts_of(mixture: Mixture, inputs: Inputs) -> Amounts:
+    """Return how much the sources of a mixture hold, about."""
+    found = [inputs.contents.amounts.get(name) for name in mixture.sources]
+    return Amounts(
+        tuple(amount.records if amount else 0 for amount in found),
+        tuple(amount.bytes if amount else 0 for amount in found),
+    )
+
+
+def _spill_compression(job: Job) -> str | None:
+    asked = job.settings.spill_compression
+    return None if asked == "none" else asked
+
+
+def _check(recipe: Recipe, contents: Contents) -> Check:
+    """Return what a line has to be: text where it becomes a row of text."""
+    as_text = contents.schema is None and contents.form.kind != "lines"
+    return "utf8" if as_text and recipe.check == "none" else recipe.check

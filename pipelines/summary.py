@@ -1,0 +1,70 @@
+"""What is said when a run is done."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from pipelines.cli import LOG
+from pipelines.recipe import Settings
+from transforms import layout
+from transforms.manifest import Manifest
+
+
+def summarize(manifest: Manifest, settings: Settings, *, seconds: float, peak: int) -> None:
+    """Log what was written, how long it took, and how to check it."""
+    LOG.info(
+        "done: %d records, %d bytes in %d shard%s; %.1f s, %.0f MB/s, peak memory %d MiB",
+        manifest.records,
+        manifest.bytes,
+        len(manifest.shards),
+        "s"[: len(manifest.shards) != 1],
+        seconds,
+        manifest.digest.bytes / seconds / 1e6,
+        peak >> 20,
+    )
+    dropped = [source.dropped for source in manifest.sources if source.dropped]
+    if dropped:
+        LOG.warning(
+            "bad records left out: %d, of %d bytes%s",
+            sum(d.records for d in dropped),
+            sum(d.bytes for d in dropped),
+            f"; kept in {layout.QUARANTINE}/" if manifest.quarantine else "",
+        )
+    for line in mixture_lines(manifest):
+        LOG.info("%s", line)
+    LOG.info("digest %s, seed %d, epoch %d", manifest.digest.hash, manifest.seed, manifest.epoch)
+    LOG.info("verify it with: %s", shlex.join([*_command(), "verify", settings.output]))
+
+
+def _command() -> list[str]:
+    if shutil.which("dovetail"):
+        return ["dovetail"]
+    beside = Path(sys.executable).with_name("dovetail")
+    return [str(beside)] if beside.exists() else [sys.executable, "-m", "pipelines"]
+
+
+def mixture_lines(manifest: Manifest) -> list[str]:
+    """Return what was asked of each source and what it came to, as lines of a table."""
+    if manifest.mixture is None:
+        return []
+    rows = [("source", "asked", "records", "share", "bytes", "share", "passes", "unused records")]
+    rows += [
+        (
+            part.source,
+            "" if part.asked is None else f"{part.asked:.4%}",
+            f"{part.written.records:,}",
+            f"{part.share_of_records:.4%}",
+            f"{part.written.bytes:,}",
+            f"{part.share_of_bytes:.4%}",
+            f"{part.passes_finished} of {part.passes_begun} begun",
+            f"{part.unused.records:,}",
+        )
+        for part in manifest.mixture
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
+    ]
