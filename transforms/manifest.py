@@ -292,8 +292,8 @@ def mixture_entries(
         if have + rest != want:
             raise LosslessError(
                 f"source {name}: {mixed.accounted[i]} passes have {want.records} records of "
-                f"{want.bytes} bytes, written and unused are {(have + rest).records} of {(have + rest).bytes}; "
-                "check memory and disk, then run again"
+                f"{want.bytes} bytes, written and unused are {(have + rest).records} of "
+                f"{(have + rest).bytes}; check memory and disk, then run again"
             )
     total = Digest.total(written)
     entries = []
