@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -57,6 +58,7 @@ def main(launcher: str) -> None:
     import transforms.shuffle
     import transforms.write  # noqa: F401
 
+    gc.freeze()  # modules stay: no collection has to look through them again
     line = sys.stdin.readline()
     if line:  # else the launcher doesn't need us
         os.environ.update(json.loads(line))

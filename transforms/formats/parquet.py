@@ -147,6 +147,7 @@ class Reader:
         chunk_bytes: about how large a block may get.
         record_limit: the most bytes that a row may take.
         source: index for a ``source`` column.
+        text_known: whether all text is known to be UTF-8.
 
     Attributes:
         whole: how many rows the file has.
@@ -165,7 +166,9 @@ class Reader:
         chunk_bytes: int,
         record_limit: int,
         source: int | None = None,
+        text_known: bool = False,
     ) -> None:
+        self._text_known = text_known
         self._parquet = open_file(file, name=name)
         self._name, self._size, self._start, self._stop = name, size, start, stop
         self._chunk_bytes, self._record_limit, self._source = chunk_bytes, record_limit, source
@@ -214,6 +217,7 @@ class Reader:
                     name=self._name,
                     source=self._source,
                     schema=self._parquet.schema_arrow,
+                    text_known=self._text_known,
                 )
                 row += len(batch)
         except FAULTS as error:

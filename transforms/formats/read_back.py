@@ -50,6 +50,7 @@ def shard_digest(
             rows=form.kind != "lines",
             chunk_bytes=_CHUNK if form.kind == "lines" else _CHUNK_OF_ROWS,
             record_limit=sys.maxsize,
+            text_known=True,  # what changed since, the digest shows
         ),
         told=FileFormat.told(form.kind, form.compression),
     )

@@ -34,6 +34,7 @@ class ReadOptions:
         check: what a line has to be.
         chunk_bytes: how much to read at a time; also about the size of a block.
         record_limit: the most bytes that a record may have.
+        text_known: whether the text of Parquet rows was checked when it was written.
     """
 
     line_format: LineFormat = field(default_factory=LineFormat)
@@ -42,6 +43,7 @@ class ReadOptions:
     check: Check = "none"
     chunk_bytes: int = 2 << 20
     record_limit: int = 256 << 20
+    text_known: bool = False
 
 
 class Reader(Protocol):
@@ -107,7 +109,10 @@ def open_span(
     }
     buffered = Buffered(file, size)
     if found.kind == "parquet":
-        return parquet.Reader(buffered, size=size, start=start, stop=stop, **common)
+        known = options.text_known
+        return parquet.Reader(
+            buffered, size=size, start=start, stop=stop, text_known=known, **common
+        )
     return arrow.Reader(
         buffered,
         size=size,

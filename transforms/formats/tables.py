@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.types as pt
 
 from transforms.errors import DataError
 from transforms.formats.found import Found
@@ -20,7 +21,7 @@ from transforms.kernels.rows import (
     restore,
     to_rows,
 )
-from transforms.kernels.values import row_costs, row_sizes
+from transforms.kernels.values import is_bytes, plain_width, row_costs, row_sizes
 
 _MOST_ROWS = 1 << 17  # of a block: rows of no columns' worth must not make endless ones
 
@@ -75,6 +76,7 @@ def to_blocks(
     name: str,
     source: int | None,
     schema: pa.Schema | None = None,
+    text_known: bool = False,
 ) -> Iterator[Found]:
     """Make blocks of one batch.
 
@@ -86,12 +88,13 @@ def to_blocks(
         name: of the file, for errors.
         source: index for a ``source`` column.
         schema: that the file declares, where the batch was read in other types.
+        text_known: whether its text is known to be UTF-8, and its buffers to fit together.
 
     Raises:
         DataError: a row is larger than ``record_limit``; or as ``to_rows``.
         pa.ArrowInvalid: the batch's buffers don't fit together.
     """
-    bad = checks.bad_rows(batch)
+    bad = {} if text_known else checks.bad_rows(batch)
     carried = pa.struct(carried_schema(batch.schema if schema is None else schema))
     for begin, end in _cuts(repeat_costs(batch), chunk_bytes):
         yield from _to_blocks(
@@ -201,8 +204,23 @@ class Recut:
         joined = pa.concat_arrays(self._pieces)
         self._pieces.clear()
         self._held_bytes = self._held_rows = 0
-        copied = joined.take(pa.array(np.arange(len(joined))))
-        return restore(copied, self._schema, self._dictionaries)
+        if not _shows_all(joined):
+            joined = joined.take(pa.array(np.arange(len(joined))))
+        return restore(joined, self._schema, self._dictionaries)
+
+
+def _shows_all(rows: pa.StructArray) -> bool:
+    """Return whether every byte of rows that were joined is one that a reader sees.
+
+    Bools don't count: the last byte of their bits has some that nobody sees.
+    """
+    children = [rows.field(i) for i in range(rows.type.num_fields)]
+    return not rows.null_count and all(
+        not child.null_count
+        and not pt.is_boolean(child.type)
+        and (plain_width(child.type) or is_bytes(child.type))
+        for child in children
+    )
 
 
 def text_rows(block: pa.RecordBatch) -> pa.StructArray:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +32,7 @@ STREAM_TABLE = np.dtype(
 
 _DIGEST = np.dtype([(name, "<u8") for name in ("records", "bytes", "hash0", "hash1")])
 _DIGESTS, _ORDER = b"dovetail.digests", b"dovetail.order"
+_CHECKSUM = 8  # bytes of a checksum and the mark behind it
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"  # of Arrow IPC
 
 
@@ -58,14 +59,26 @@ def encode_page(
     )
     bare = blocks.without_hashes(block)
     metadata = {_DIGESTS: packed.tobytes(), _ORDER: _order_checksum(bare)}
-    sink = pa.BufferOutputStream()
     options = pa.ipc.IpcWriteOptions(compression=compression)
-    with pa.ipc.new_stream(sink, bare.schema, options=options) as writer:
-        writer.write_batch(bare, custom_metadata=metadata)
-    if compression is None and not blocks.is_rows(block):
-        return sink.getvalue()
-    encoded = sink.getvalue()
-    return pa.py_buffer(b"".join((encoded, _checksum(encoded))))
+
+    def write(sink: Any) -> None:
+        with pa.ipc.new_stream(sink, bare.schema, options=options) as writer:
+            writer.write_batch(bare, custom_metadata=metadata)
+
+    if compression is not None:
+        grown = pa.BufferOutputStream()
+        write(grown)
+        encoded = grown.getvalue()
+        return pa.py_buffer(b"".join((encoded, _checksum(encoded))))
+    # measured first: a buffer that grows copies everything, and so does a checksum put behind one
+    measured = pa.MockOutputStream()
+    write(measured)
+    size = measured.size()
+    out = np.empty(size + _CHECKSUM * blocks.is_rows(block), np.uint8)
+    write(pa.FixedSizeBufferWriter(pa.py_buffer(out)))
+    if blocks.is_rows(block):
+        out[size:] = np.frombuffer(_checksum(out[:size].data), np.uint8)
+    return pa.py_buffer(out)
 
 
 def decode_page(data: pa.Buffer | bytes | memoryview) -> Page:
