@@ -15,7 +15,7 @@ from transforms.groups import FileGroup, Pages, Stretch, expected_digests
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.pages import TABLE
-from transforms.kernels.randomness import pass_key, record_keys
+from transforms.kernels.randomness import U64, pass_key, record_keys
 from transforms.kernels.ranges import WHOLE, KeyRange
 from transforms.kernels.schedule import I64, Schedule
 from transforms.shuffle import Ordered, Piece, gather_piece
@@ -198,7 +198,7 @@ def _rest(share: Share, streams: Streams) -> list[Digest]:
         block = _hold(share, streams)
         number, rank = divmod(share.last - 1, share.records)
         order = _pass_order(blocks.column(block, "key"), number, share, streams)[rank + 1 :]
-        return [Digest.of_hashes(*(part[order] for part in blocks.hashes(block)))]
+        return [_digest_of(blocks.hashes(block), order)]
     cut = share.cuts[-1]
     bucket, skip, take = cut.buckets[-1]
     part = KeyRange(bucket, streams.buckets[share.source])
@@ -234,9 +234,15 @@ def _small_source(share: Share, streams: Streams) -> Iterator[Ordered]:
             [_pass_order(keys, p, share, streams) for p in range(number, -(-end // share.records))]
         )
         mine = order[at - number * share.records : end - number * share.records]
-        digest = Digest.of_hashes(*(part[mine] for part in hashes))
+        digest = _digest_of(hashes, mine)
         yield Ordered(block.take(pa.array(mine)), [digest])
         at = end
+
+
+def _digest_of(hashes: tuple[U64, U64, I64], places: I64) -> Digest:
+    """Return the digest of some of the records with these hashes and sizes."""
+    hash0, hash1, size = hashes
+    return Digest.of_hashes(hash0[places], hash1[places], size[places])
 
 
 def _pass_order(keys: Any, number: int, share: Share, streams: Streams) -> I64:

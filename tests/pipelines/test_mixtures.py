@@ -42,7 +42,9 @@ ASKED: dict[str, Asked] = {
     "so many bytes": Asked(weights=WEIGHTS, max_bytes=20_000, seed=8),
     "few bytes": Asked(weights=WEIGHTS, max_bytes=700),
     "by bytes": Asked(weights=WEIGHTS, weigh_by="bytes", epoch=2),
-    "one source alone": Asked(weights={"books": Fraction(0), "code": Fraction(0), "web": Fraction(2)}),
+    "one source alone": Asked(
+        weights={"books": Fraction(0), "code": Fraction(0), "web": Fraction(2)}
+    ),
     "repeats": Asked(repeats={"books": Fraction("2.5"), "code": Fraction(7)}),
     "repeats, cut": Asked(repeats={"web": Fraction("0.5"), "code": Fraction(0)}, max_records=150),
     "as one, cut": Asked(max_records=100),
