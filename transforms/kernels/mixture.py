@@ -261,7 +261,8 @@ def _shares(mixture: Mixture, amounts: Amounts) -> list[float]:
     else:
         of = amounts.bytes if mixture.weigh_by == "bytes" else amounts.records
         shares = weights.tempered(of, mixture.temperature)
-    return [float(share / sum(shares)) for share in shares]
+    total = sum(shares)
+    return [float(share / total) for share in shares]
 
 
 def asked_shares(found: Draft) -> tuple[float, ...] | None:
