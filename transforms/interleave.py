@@ -125,7 +125,9 @@ def plan_streams(
         amounts, about = Amounts((sum(amounts.records),), (sum(amounts.bytes),)), [1.0]
     total = sum(about) or 1.0
     shares = [(share / total + 1 / len(about)) / 2 for share in about]
-    limits = [max(int(size * share), 1 << 12) for share in shares]
+    # one bucket at a time is gathered, which takes twice its size; the others lie there once
+    room = size * (2 - max(shares))
+    limits = [max(int(room * share), 1 << 12) for share in shares]
     buckets = []
     for count, held, limit in zip(amounts.records, amounts.bytes, limits, strict=True):
         wanted = blocks.footprint(count, held) / (limit * 3 / 4)

@@ -20,6 +20,7 @@ from transforms.stores import configure, retry, store_of
 
 __all__ = ["configure", "in_parallel", "retry"]  # of what comes from elsewhere
 
+_LOCAL = LocalFileSystem()
 File = io.RawIOBase | BinaryIO | StoreWriter
 _WRITE = 1 << 20  # in one call: a kernel copies pieces that fit its caches faster than 64 MiB
 
@@ -32,14 +33,13 @@ def filesystem(url: str) -> tuple[Any, str]:
     """
     # not left to fsspec's url_to_fs: it takes `::` for a chain of filesystems
     if "://" not in url or url.startswith("file://"):
-        fs = LocalFileSystem()
-        return fs, fs._strip_protocol(url)
+        return _LOCAL, _LOCAL._strip_protocol(url)
     return store_of(url)
 
 
 def is_local(url: str) -> bool:
     """Return whether a URL names a path on this machine's own disks."""
-    return isinstance(filesystem(url)[0], LocalFileSystem)
+    return filesystem(url)[0] is _LOCAL
 
 
 def local_path(url: str) -> str:

@@ -271,10 +271,17 @@ def digests_by_source(
     if sources == 1:
         return [Digest.of_hashes(hash0, hash1, lengths)]
     of = column(block, "source")
-    return [
-        Digest.of_hashes(hash0[mine], hash1[mine], lengths[mine])
-        for mine in (of == index for index in range(sources))
-    ]
+    order = np.argsort(of, kind="stable")
+    edges = np.searchsorted(of[order], np.arange(sources + 1))
+    sums = [_sums(values[order], edges) for values in (lengths, hash0, hash1)]
+    return [Digest(*found) for found in zip(np.diff(edges).tolist(), *sums, strict=True)]
+
+
+def _sums(values: npt.NDArray[Any], edges: npt.NDArray[np.intp]) -> list[int]:
+    """Return the sum of each stretch between edges; of uint64 mod 2**64."""
+    until = np.concatenate([np.zeros(1, values.dtype), np.cumsum(values)])
+    out: list[int] = (until[edges[1:]] - until[edges[:-1]]).tolist()
+    return out
 
 
 def add_digests(left: Iterable[Digest], right: Iterable[Digest]) -> list[Digest]:
