@@ -37,7 +37,7 @@ class Job:
     def shards(self) -> int:
         """How many shards there will be; estimated where they are cut by records."""
         if self.recipe.shard_records is not None:
-            records = sum(expect(self.mixture, self.amounts))
+            records = sum(self.expected_records)
             return max(1, math.ceil(records / self.recipe.shard_records))
         if self.recipe.num_shards is None and not self.mixture.is_whole:
             return count_shards(int(sum(self.expected_bytes)))
@@ -49,15 +49,31 @@ class Job:
         return amounts_of(self.mixture, self.inputs)
 
     @property
+    def expected_records(self) -> list[float]:
+        """How many records of each source come out, about."""
+        return expect(self.mixture, self.amounts)
+
+    @property
     def expected_bytes(self) -> list[float]:
         """How many bytes of each source come out, about."""
         amounts = self.amounts
         return [
             count * size / max(have, 1)
             for count, have, size in zip(
-                expect(self.mixture, amounts), amounts.records, amounts.bytes, strict=True
+                self.expected_records, amounts.records, amounts.bytes, strict=True
             )
         ]
+
+    @property
+    def read_bytes(self) -> int:
+        """How many bytes are read, about, and spilled: of a large source those of each pass."""
+        amounts, room = self.amounts, self.plan.bucket_bytes // (2 * len(self.mixture.sources))
+        return sum(
+            size * (1 if size <= room else max(1, math.ceil(count / max(have, 1))))
+            for count, have, size in zip(
+                self.expected_records, amounts.records, amounts.bytes, strict=True
+            )
+        )
 
 
 def build(root: Any, job: Job) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipelines.inputs import Amount
 from pipelines.preflight import Need
 from transforms import layout
+from transforms.kernels.mixture import expected_shares
 from transforms.kernels.plan import LAUNCHER_BASE, MIB, WORKER_BASE
 
 if TYPE_CHECKING:
@@ -19,7 +20,14 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
     """Return the plan as text; figures with ~ are estimated from samples."""
     return "\n".join(
         line
-        for part in (_sources(job), _output(job), _memory(job), _exchange(job), _room(needs))
+        for part in (
+            _sources(job),
+            _mixture(job),
+            _output(job),
+            _memory(job),
+            _exchange(job),
+            _room(needs),
+        )
         for line in part
     )
 
@@ -30,10 +38,42 @@ def _sources(job: Job) -> Iterator[str]:
     rows += [(name, *_amount(amount)) for name, amount in sorted(amounts.items())]
     if len(amounts) > 1:
         rows.append(("all", *_amount(sum_up(list(amounts.values())))))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    yield from table(rows)
+
+
+def _mixture(job: Job) -> Iterator[str]:
+    """Say what is asked of each source and what is to be expected."""
+    if job.mixture.is_whole:
+        return
+    expected = job.expected_records
+    total, total_bytes = sum(expected) or 1.0, sum(job.expected_bytes) or 1.0
+    asked = expected_shares(job.mixture, job.amounts)
+    rows: list[tuple[str, ...]] = [
+        ("mixture", "asked", "records", "share", "bytes", "share", "passes", "unread records")
+    ]
+    for i, (name, have) in enumerate(zip(job.mixture.sources, job.amounts.records, strict=True)):
+        count, size = expected[i], job.expected_bytes[i]
+        passes = count / max(have, 1)
+        rows.append(
+            (
+                name,
+                f"{asked[i]:.4%}" if asked else "",
+                f"~{count:,.0f}",
+                f"~{count / total:.4%}",
+                f"~{_size(int(size))}",
+                f"~{size / total_bytes:.4%}",
+                f"~{passes:.2f}",
+                f"~{max(math.ceil(passes), 1) * have - count:,.0f}",
+            )
+        )
+    yield from table(rows)
+
+
+def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield rows as lines, the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        cells = [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
         yield "  ".join(cells)
 
 
@@ -61,13 +101,14 @@ def sum_up(amounts: Sequence[Amount]) -> Amount:
 def _output(job: Job) -> Iterator[str]:
     contents, shards = job.inputs.contents, job.shards
     form = contents.form
-    about = "" if job.plan.shards else "~"
+    known = job.plan.shards and (job.mixture.is_whole or job.recipe.num_shards)
+    about = "" if known else "~"
     first = layout.shard_path(
         split=job.recipe.split_name, number=0, of=shards, extension=contents.extension
     )
     yield (
         f"output      {form.kind}, compression {form.compression}; shards: {about}{shards:,} of about "
-        f"{_size(contents.bytes // shards)} (not compressed), the first {first}"
+        f"{_size(int(sum(job.expected_bytes)) // shards)} (not compressed), the first {first}"
     )
 
 

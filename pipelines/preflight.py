@@ -267,14 +267,32 @@ class Need:
     free: int | None
 
 
-def measure_room(inputs: Inputs, settings: Settings, claim: Claim, *, spills: bool) -> list[Need]:
-    """Compare what a run will write with what the disks have."""
+def measure_room(
+    inputs: Inputs,
+    settings: Settings,
+    claim: Claim,
+    *,
+    spills: bool,
+    written: float = 1.0,
+    read: float = 1.0,
+) -> list[Need]:
+    """Compare what a run will write with what the disks have.
+
+    Args:
+        inputs: what is read.
+        settings, claim: where is written.
+        spills: whether spill files are.
+        written, read: how many times the inputs' bytes come out, and are spilled, about.
+    """
     contents = inputs.contents
     # what is compressed comes out about as it was; what isn't, no larger than it is
     output = contents.bytes if contents.form.compression == "none" else inputs.size
+    output = int(output * written)
     needs = [(f"--output={settings.output}", "shards", claim.folder, output)]
     if spills:
-        spill = spill_bytes(input_bytes=contents.bytes, records=contents.records)
+        spill = spill_bytes(
+            input_bytes=int(contents.bytes * read), records=int(contents.records * read)
+        )
         if settings.spill_compression != "none":
             spill = int(spill * _SPILL_COMPRESSED)
         flags = [f"--temp_location={location}" for location in settings.temp_location or ()]

@@ -154,10 +154,18 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
         held_whole=exchange == "engine",
         rows=contents.schema is not None,
     )
-    needs = measure_room(inputs, settings, claim, spills=exchange == "files")
     mixture = mixture_of(recipe)
     _refuse_mixture(mixture, inputs, exchange)
     job = Job(recipe, settings, inputs, workers, plan, exchange, claim, now(), mixture)
+    held = max(contents.bytes, 1)
+    needs = measure_room(
+        inputs,
+        settings,
+        claim,
+        spills=exchange == "files",
+        written=sum(job.expected_bytes) / held,
+        read=job.read_bytes / held,
+    )
     if settings.plan:
         print(describe(job, needs))
     require_room(needs)
@@ -242,7 +250,13 @@ def _execute(job: Job, beam_flags: Sequence[str]) -> int:
             if job.workers.processes:
                 processes = WorkerProcesses(job.workers.processes, log_file=log_file)
                 stack.enter_context(processes)
-            totals: dict[Stage, int | None] = {"partition": job.inputs.size, "write": None}
+            again = (
+                job.read_bytes > job.inputs.contents.bytes
+            )  # how often is known when all is counted
+            totals: dict[Stage, int | None] = {
+                "partition": None if again else job.inputs.size,
+                "write": None,
+            }
             live = not job.settings.debug
             watch = stack.enter_context(watching(claim.progress, totals, live=live))
             if threads:  # Beam prints their tracebacks to standard error itself

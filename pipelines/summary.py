@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from pipelines.cli import LOG
+from pipelines.plan_report import table
 from pipelines.recipe import Settings
 from transforms import layout
 from transforms.manifest import Manifest
@@ -64,7 +65,4 @@ def mixture_lines(manifest: Manifest) -> list[str]:
         )
         for part in manifest.mixture
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
-    ]
+    return list(table(rows))

@@ -254,8 +254,12 @@ def expect(mixture: Mixture, amounts: Amounts) -> list[float]:
     return [share * length for share in shares]
 
 
+def expected_shares(mixture: Mixture, amounts: Amounts) -> list[float] | None:
+    """Return the shares that were asked for, of records or of bytes; None where none were."""
+    return _shares(mixture, amounts) if mixture.is_weighted and any(amounts.records) else None
+
+
 def _shares(mixture: Mixture, amounts: Amounts) -> list[float]:
-    """Return the shares that were asked for, of records or of bytes."""
     if mixture.temperature is None:
         shares = list(mixture.weights or ())
     else:
@@ -263,13 +267,6 @@ def _shares(mixture: Mixture, amounts: Amounts) -> list[float]:
         shares = weights.tempered(of, mixture.temperature)
     total = sum(shares)
     return [float(share / total) for share in shares]
-
-
-def asked_shares(found: Draft) -> tuple[float, ...] | None:
-    """Return the share of each source that was asked for, of records or of bytes; None without any."""
-    if not found.mixture.is_weighted:
-        return None
-    return tuple(_shares(found.mixture, found.amounts))
 
 
 def _refuse_empty(mixture: Mixture, scaled: Sequence[int], records: Sequence[int]) -> None:
