@@ -128,7 +128,8 @@ def _shards_of(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
     """Return info of the shards that a dataset's manifest lists, by path."""
     try:
         manifest = json.loads(fs.cat_file(f"{folder.rstrip('/')}/{MANIFEST}"))
-        shards, told = manifest["shards"], (manifest["kind"], manifest["compression"])
+        shards = manifest["shards"]
+        told = (manifest["kind"], manifest["compression"]) if "kind" in manifest else None
         for number, shard in enumerate(shards):
             if not is_shard_path(shard["path"], number=number, of=len(shards)):
                 raise ValueError(f"{shard['path']} is not the path of shard {number}")
