@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 
 from transforms import storage
-from transforms.errors import PassingError, RunError
+from transforms.errors import LosslessError, PassingError, RunError
 
 MANIFEST = "manifest.json"
 MARKER = "_incomplete.json"
@@ -88,8 +88,8 @@ def publish(
         output: URL of the dataset's folder.
         path: below it.
         run_id: whose marker has to stand there; "" for none.
-        check: looks at the URL of what was written, and raises where it is wrong: locally before
-            the file appears, on a store, where it is removed then, as soon as it does.
+        check: looks at the URL of what was written, and raises LosslessError where it is wrong:
+            locally before the file appears, on a store, where it is removed then, as soon as it does.
     """
     url = storage.join(output, path)
     if not storage.is_local(output):
@@ -98,8 +98,10 @@ def publish(
         if check is not None:
             try:
                 check(url)
-            except BaseException:
-                storage.remove_tree(url)
+            except LosslessError:
+                # where another run owns the output by now, what lies there is that one's
+                with contextlib.suppress(RunError), _owned(output, run_id):
+                    storage.remove_file(url)
                 raise
         return
     name = uuid.uuid4().hex + os.path.splitext(path)[1]

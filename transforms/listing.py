@@ -130,6 +130,8 @@ def _shards_of(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
         manifest = json.loads(fs.cat_file(f"{folder.rstrip('/')}/{MANIFEST}"))
         shards = manifest["shards"]
         told = (manifest["kind"], manifest["compression"]) if "kind" in manifest else None
+        if told is not None:
+            FileFormat.told(*told)
         for number, shard in enumerate(shards):
             if not is_shard_path(shard["path"], number=number, of=len(shards)):
                 raise ValueError(f"{shard['path']} is not the path of shard {number}")

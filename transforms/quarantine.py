@@ -61,7 +61,8 @@ class QuarantineFile:
             self._writer = pq.ParquetWriter(
                 self._spool, table.schema, compression="zstd", write_page_checksum=True
             )
-        self._writer.write_table(table)
+        with storage.disk_full_is_ours(self._scratch or tempfile.gettempdir()):
+            self._writer.write_table(table)
         self._records += len(bad)
 
     def __enter__(self) -> QuarantineFile:

@@ -154,6 +154,12 @@ def version_of(info: dict[str, Any]) -> str:
     return f"{info['size']}:{stamp}"
 
 
+def remove_file(url: str) -> None:
+    """Remove a file that is there."""
+    fs, path = filesystem(url)
+    fs.rm_file(path)
+
+
 def remove_tree(url: str) -> None:
     """Remove a folder and all in it; one that is not there is fine."""
     fs, path = filesystem(url)

@@ -147,6 +147,11 @@ def write_shard(
     total = waiting = nothing = [Digest()] * sources
     writer = open_writer(sink, form, path=path)
     for block, expected in ordered:
+        if form.kind != "lines" and blocks.is_rows(block) != (form.records_are == "rows"):
+            has = "rows" if blocks.is_rows(block) else "lines"
+            raise DataError(
+                f"{path}: expected {form.records_are}, as records_are of the ShardFormat says, got {has}"
+            )
         with progress.doing(f"writing {path}"):
             hashes = writer.write(block)
             if hashes is None and sources > 1:

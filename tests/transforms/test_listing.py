@@ -210,11 +210,21 @@ def test_a_folder_with_a_manifest_gives_only_the_shards_that_it_lists(tmp_path: 
     [
         '{"shards": [{"path": "data/train-00000-of-00001.txt", "bytes": 9}]}',
         '{"shards": [{"path": "../train-00000-of-00001.txt", "bytes": 1}]}',
+        '{"shards": [], "kind": "lines", "compression": "lzma9"}',
+        '{"shards": [], "kind": ["x"], "compression": "none"}',
         '{"name": "a web page"}',
         "not JSON",
         "[]",
     ],
-    ids=["a shard is missing", "a path leads away", "of something else", "no JSON", "no object"],
+    ids=[
+        "a shard is missing",
+        "a path leads away",
+        "an unknown codec",
+        "an unknown kind",
+        "of something else",
+        "no JSON",
+        "no object",
+    ],
 )
 def test_a_folder_with_a_broken_manifest_is_refused_by_name(tmp_path: Path, manifest: str) -> None:
     plant(tmp_path, "a.txt")

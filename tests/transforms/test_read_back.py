@@ -10,6 +10,7 @@ import pytest
 
 import transforms.write
 from tests.transforms.helpers import create, make_rows, make_runs, run
+from transforms import layout, storage
 from transforms.errors import LosslessError, from_traceback
 from transforms.exchange import GroupBlocksByKey
 from transforms.formats.tables import TEXT
@@ -72,7 +73,7 @@ def flip(sink: Any, form: ShardFormat, *, path: str) -> Any:
     return open_writer(_Flips(sink), form, path=path)
 
 
-def write(output: Path, form: ShardFormat) -> None:
+def write(output: Path | str, form: ShardFormat) -> None:
     run(
         lambda root: (
             root
@@ -105,3 +106,38 @@ def test_a_shard_that_reads_back_as_something_else_is_not_published(
 def test_a_sound_shard_is_published(tmp_path: Path, form: ShardFormat) -> None:
     write(tmp_path, form)
     assert len([path for path in tmp_path.rglob("data/*") if path.is_file()]) == 1
+
+
+def test_on_a_store_a_shard_that_reads_back_as_something_else_goes_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transforms.write, "open_writer", lose)
+    output = "memory://read-back"
+    with pytest.raises(Exception, match="as soon as it was written"):
+        write(output, FORMS["zstd"])
+    fs, path = storage.filesystem(f"{output}/data")
+    assert fs.find(path) == []
+
+
+def test_on_a_store_what_another_run_published_meanwhile_stays() -> None:
+    output = "memory://taken-over"
+
+    def taken_over(url: str) -> None:
+        for name, data in (("_incomplete.json", b'{"id": "other"}'), ("data/x", b"theirs")):
+            with storage.open_write(f"{output}/{name}") as file:
+                file.write(data)
+        raise LosslessError("not what was written")
+
+    with storage.open_write(f"{output}/_incomplete.json") as marker:
+        marker.write(b'{"id": "mine"}')
+    with (
+        pytest.raises(LosslessError),
+        layout.publish(output, "data/x", run_id="mine", check=taken_over) as file,
+    ):
+        file.write(b"ours")
+    assert storage.read_all(f"{output}/data/x") == b"theirs"
+
+
+def test_a_form_that_says_the_wrong_records_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="expected rows, as records_are of the ShardFormat says"):
+        write(tmp_path, ShardFormat(kind="parquet", schema=TEXT, records_are="rows"))

@@ -98,7 +98,7 @@ class Reader:
             sizes = row_sizes(read_rows(batch, name=self._name))
         except FAULTS as error:
             raise self._broken("record batch 0", error) from error
-        return float(sizes.mean()), float(sizes.sum()) / max(body, 1)
+        return float(sizes.mean()), float(sizes.sum()) / body if body else 1.0
 
     @property
     def consumed(self) -> int:

@@ -14,23 +14,47 @@ from transforms.errors import DataError
 COMPRESSIONS = ("none", "lz4", "zstd")
 _CONTINUES = b"\xff\xff\xff\xff"
 _PREFIX = 8  # bytes before a message's header: the mark above and its size
-_RECORD_BATCH = 3  # a message's type
+_DICTIONARY_BATCH, _RECORD_BATCH = 2, 3  # a message's type
+_BUFFER = 16  # bytes of a header's entry for a buffer: where in the body, and its size
 _MOST = 1 << 26  # bytes of a header that is looked at
 _TRAILER = 10  # bytes after a file's footer: its size, and the magic
 _BLOCK = 24  # bytes of a footer's entry for a batch: where it is, sizes of header and body
 
 
 class _Header(NamedTuple):
-    """Header of a message: a flatbuffer, where its root lies, and the size of what follows it."""
+    """Header of a message: a flatbuffer, where its root lies, where its body begins, and its size."""
 
     data: memoryview
     root: int
+    begin: int
     body: int
 
     @property
-    def is_batch(self) -> bool:
+    def kind(self) -> int:
+        """The message's type; 0 for none."""
         kind = _slot(self.data, self.root, 1)
-        return kind is not None and self.data[kind] == _RECORD_BATCH
+        return 0 if kind is None else self.data[kind]
+
+    @property
+    def is_batch(self) -> bool:
+        return self.kind == _RECORD_BATCH
+
+    def decoded(self, file: Any) -> int:
+        """Return the size of the body when decompressed, which each of its buffers begins with."""
+        batch = _field(self.data, self.root, 2)
+        if batch is not None and self.kind == _DICTIONARY_BATCH:
+            batch = _field(self.data, batch, 1)
+        if batch is None or _field(self.data, batch, 3) is None:
+            return self.body
+        buffers = _field(self.data, batch, 2)
+        total = 0
+        for i in range(_int(self.data, buffers, 4) if buffers is not None else 0):
+            at = (buffers or 0) + 4 + _BUFFER * i
+            offset, length = _int(self.data, at, 8), _int(self.data, at + 8, 8)
+            if length > 0:
+                file.seek(self.begin + max(offset, 0))
+                total += max(int.from_bytes(file.read(8), "little", signed=True), length)
+        return total
 
 
 class FirstBatch(NamedTuple):
@@ -71,7 +95,7 @@ def body_of_next_batch(file: Any) -> int:
     begin, largest = file.tell(), 0
     try:
         for header in _headers(file, begin):
-            largest = max(largest, header.body)
+            largest = max(largest, header.decoded(file))
             if header.is_batch:
                 break
     except IndexError:
@@ -81,24 +105,33 @@ def body_of_next_batch(file: Any) -> int:
 
 
 def bodies_of_batches(file: Any, size: int) -> list[int]:
-    """Return the sizes of the bodies of a file's record batches, as its footer says.
+    """Return the sizes of the bodies of a file's record batches, with its dictionaries in the first.
 
-    Empty where it can't be read: what is wrong then, the reader says. Leaves the file where it was.
+    Empty where the footer can't be read: what is wrong then, the reader says. Leaves the file where
+    it was.
     """
     begin = file.tell()
     file.seek(max(size - _TRAILER, 0))
     length = int.from_bytes(file.read(4), "little")
     file.seek(max(size - _TRAILER - length, 0))
     data = memoryview(file.read(min(length, size)))
-    file.seek(begin)
     try:
-        blocks = _field(data, _int(data, 0, 4), 3)
-        if blocks is None:
-            return []
-        count = min(_int(data, blocks, 4), len(data) // _BLOCK)
-        return [_int(data, blocks + 4 + _BLOCK * i + 16, 8) for i in range(count)]
+        batches = _bodies(file, data, 3)
+        return [max(batches[0], sum(_bodies(file, data, 2))), *batches[1:]] if batches else []
     except IndexError:
         return []
+    finally:
+        file.seek(begin)
+
+
+def _bodies(file: Any, footer: memoryview, field: int) -> list[int]:
+    """Return the sizes of the bodies that a footer's field lists."""
+    blocks = _field(footer, _int(footer, 0, 4), field)
+    if blocks is None:
+        return []
+    count = min(_int(footer, blocks, 4), len(footer) // _BLOCK)
+    places = [_int(footer, blocks + 4 + _BLOCK * i, 8) for i in range(count)]
+    return [next((h.decoded(file) for h in _headers(file, place)), 0) for place in places]
 
 
 def _headers(file: Any, at: int) -> Iterator[_Header]:
@@ -108,19 +141,23 @@ def _headers(file: Any, at: int) -> Iterator[_Header]:
         IndexError: one is damaged.
     """
     while True:
-        file.seek(at)
+        file.seek(max(at, 0))
         prefix = file.read(_PREFIX)
-        length = int.from_bytes(prefix[4:], "little")
-        if prefix[:4] != _CONTINUES or not length:
+        # before version 0.15 there was no mark before the size
+        marked = prefix[:4] == _CONTINUES
+        length = int.from_bytes(prefix[4:] if marked else prefix[:4], "little")
+        if not length:
             return
+        head = at + (_PREFIX if marked else _PREFIX // 2)
+        file.seek(head)
         data = memoryview(file.read(min(length, _MOST)))
         root = _int(data, 0, 4)
         slot = _slot(data, root, 3)
         body = _int(data, slot, 8) if slot is not None else 0
         if body < 0:
             raise IndexError(body)
-        yield _Header(data, root, body)
-        at += _PREFIX + length + body
+        yield _Header(data, root, head + length, body)
+        at = head + length + body
 
 
 def _int(data: memoryview, at: int, size: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, get_args
 
 from transforms.errors import InputError
 from transforms.formats.codecs import CODECS, Codec, codec_of_head, codec_of_name, strip_suffix
@@ -45,7 +45,10 @@ class FileFormat:
 
     @classmethod
     def told(cls, kind: Kind, compression: str) -> FileFormat:
-        """Return what a manifest says that its shards are."""
+        """Return what a manifest says that its shards are; ValueError where there is no such thing."""
+        known = get_args(Kind) if kind != "lines" or compression in ("none", *CODECS) else ()
+        if kind not in known:
+            raise ValueError(f"no format of shards is called {kind!r} with {compression!r}")
         return cls(kind, CODECS.get(compression) if kind == "lines" else None)
 
     @property

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zstandard
 
+from transforms.formats.codec_table import skippable_size
+
 _ZSTD, _XZ = b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0"
 _XZ_HEADER = 12  # of a stream, before its first block's header
 _LZMA2 = 0x21
@@ -17,6 +19,8 @@ def window_of(head: bytes) -> int:
 
     Source: RFC 8878, section 3.1.1.1.2; the .xz file format 1.2.1, sections 3.1 and 5.3.1.
     """
+    while size := skippable_size(head):
+        head = head[size:]
     if head.startswith(_ZSTD):
         try:
             return int(zstandard.get_frame_parameters(head).window_size)

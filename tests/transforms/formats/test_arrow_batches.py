@@ -66,3 +66,34 @@ def test_the_first_batch_is_described_from_its_header_alone(stream: bool) -> Non
     assert found.compression == "none"
     assert 0 < found.body < 100
     assert file.count < 4096
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("codec", ["lz4", "zstd"])
+def test_a_compressed_batch_is_refused_by_its_decompressed_size(stream: bool, codec: str) -> None:
+    sink = io.BytesIO()
+    schema = pa.schema([("text", pa.string())])
+    new = pa.ipc.new_stream if stream else pa.ipc.new_file
+    with new(sink, schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
+        writer.write_batch(pa.record_batch([pa.array(["x" * LARGE])], schema))
+    assert len(sink.getvalue()) < LARGE // 4
+    file = _Counted(sink.getvalue())
+    size = len(sink.getvalue())
+    reader = arrow.Reader(file, name="x", size=size, stream=stream, batch_limit=1 << 20)
+    before = pa.total_allocated_bytes()
+    with pytest.raises(DataError, match="record batch 0 has 3"):
+        list(reader)
+    assert pa.total_allocated_bytes() - before < LARGE
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_batch_of_the_old_framing_is_described_too(stream: bool) -> None:
+    sink = io.BytesIO()
+    schema = pa.schema([("n", pa.int64())])
+    options = pa.ipc.IpcWriteOptions(
+        use_legacy_format=True, metadata_version=pa.ipc.MetadataVersion.V4
+    )
+    new = pa.ipc.new_stream if stream else pa.ipc.new_file
+    with new(sink, schema, options=options) as writer:
+        writer.write_batch(pa.record_batch([pa.array(range(1000))], schema))
+    assert first_batch(io.BytesIO(sink.getvalue()), stream=stream, name="x").body == 8000

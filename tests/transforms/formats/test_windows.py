@@ -51,3 +51,12 @@ def test_other_files_have_none_worth_counting(data: bytes) -> None:
 def test_a_file_that_is_cut_has_a_window_or_none_but_no_error(data: bytes) -> None:
     for size in range(64):
         assert window_of(data[:size]) in (0, window_of(data[:64]))
+
+
+def test_a_frame_that_is_skipped_hides_no_window() -> None:
+    parameters = zstandard.ZstdCompressionParameters(window_log=27)
+    packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    frame = packer.compress(TEXT) + packer.flush()
+    assert window_of(
+        (b"\x50\x2a\x4d\x18" + (8).to_bytes(4, "little") + b"whatever" + frame)[:64]
+    ) == (1 << 27)
