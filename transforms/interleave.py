@@ -131,7 +131,7 @@ def plan_streams(
     buckets = []
     for count, held, limit in zip(amounts.records, amounts.bytes, limits, strict=True):
         wanted = blocks.footprint(count, held) / (limit * 3 / 4)
-        buckets.append(1 << max(0, math.ceil(math.log2(max(wanted, 1)))))
+        buckets.append(max(1, math.ceil(wanted)))
     return Streams(
         sources=mixture.sources,
         union=mixture.is_union,

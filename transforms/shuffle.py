@@ -115,14 +115,17 @@ def gather_piece(piece: Piece, *, limit: int, sources: int) -> Iterator[Ordered]
             continue
         expected = expected_digests(found, sources=sources)
         block = blocks.gather(_take_blocks(found))
-        whole = len(block)
-        wanted = block.slice(min(skip, whole), left)
-        skip -= min(skip, whole)
+        begin = min(skip, len(block))
+        wanted = block.slice(begin, left)
+        skip -= begin
         if left is not None:
             left -= len(wanted)
-        if len(wanted) < whole:  # the rest is in another shard: check here, where all of it is
-            blocks.require_digests(block, expected, what="a bucket at a shard's edge")
-            expected = blocks.digests(wanted, sources=sources)
+        if len(wanted) < len(block):  # the rest is in another shard: check here, where all of it is
+            hashes = blocks.hashes(block)
+            whole = blocks.digests_by_source(block, *hashes, sources=sources)
+            blocks.compare_digests(whole, expected, what="a bucket at a shard's edge")
+            mine = (part[begin : begin + len(wanted)] for part in hashes)
+            expected = blocks.digests_by_source(wanted, *mine, sources=sources)
         if len(wanted):
             yield Ordered(wanted, expected)
 
