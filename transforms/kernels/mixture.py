@@ -205,7 +205,7 @@ def weigh(mixture: Mixture, amounts: Amounts) -> list[Fraction]:
         shares = list(mixture.weights)
     if mixture.weigh_by == "bytes":
         for name, share, size in zip(mixture.sources, shares, amounts.bytes, strict=True):
-            if share and not size:
+            if not size and (share or mixture.temperature is not None):
                 raise UsageError(
                     f"source {name}: expected bytes to weigh, got none in all its records; leave it "
                     "out, or use --weigh_by=records"
@@ -273,7 +273,7 @@ def asked_shares(found: Draft) -> tuple[float, ...] | None:
 
 def _refuse_empty(mixture: Mixture, scaled: Sequence[int], records: Sequence[int]) -> None:
     for name, weight, count in zip(mixture.sources, scaled, records, strict=True):
-        if weight and not count:
+        if not count and (weight or mixture.temperature is not None):
             raise UsageError(
                 f"source {name}: expected records in a source that has a weight, got none; give it a "
                 "weight of 0, or leave it out"
