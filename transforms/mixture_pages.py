@@ -168,7 +168,7 @@ class Layout:
                 have = self._spills.digest(self._stream(source, number).rows)
                 if have != want:
                     raise LosslessError(
-                        f"source {streams.sources[source]}, pass {number}: read {want.records} records "
+                        f"source {streams.name(source)}, pass {number}: read {want.records} records "
                         f"of {want.bytes} bytes, spilled {have.records} of {have.bytes}; check memory "
                         "and disk, then run again"
                     )

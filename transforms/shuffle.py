@@ -97,8 +97,14 @@ class ShardCoder(beam.coders.Coder):  # type: ignore[misc]
 beam.coders.registry.register_coder(Shard, ShardCoder)
 
 
-def gather_piece(piece: Piece, *, limit: int, sources: int) -> Iterator[Ordered]:
-    """Read, sort and yield a piece; a range over ``limit`` is taken by its next key bits."""
+def gather_piece(
+    piece: Piece, *, limit: int, sources: int, what: str = "a bucket at a shard's edge"
+) -> Iterator[Ordered]:
+    """Read, sort and yield a piece; a range over ``limit`` is taken by its next key bits.
+
+    Raises:
+        LosslessError: ``what`` isn't what was spilled.
+    """
     skip, left = piece.skip, piece.take
     waiting = [piece.part]
     while waiting and left != 0:
@@ -121,7 +127,7 @@ def gather_piece(piece: Piece, *, limit: int, sources: int) -> Iterator[Ordered]
         if left is not None:
             left -= len(wanted)
         if len(wanted) < whole:  # the rest is in another shard: check here, where all of it is
-            blocks.require_digests(block, expected, what="a bucket at a shard's edge")
+            blocks.require_digests(block, expected, what=what)
             expected = blocks.digests(wanted, sources=sources)
         if len(wanted):
             yield Ordered(wanted, expected)
