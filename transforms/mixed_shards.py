@@ -237,7 +237,13 @@ def _hold(share: Share, streams: Streams) -> pa.RecordBatch:
     found = FileGroup.of(cut.pages).read(WHOLE, limit=1 << 62)
     expected = expected_digests(found, sources=1)
     block = blocks.gather([page.block for page in found])
-    blocks.require_digests(block, expected, what=f"source {streams.sources[share.source]}")
+    name = streams.name(share.source)
+    blocks.require_digests(block, expected, what=f"source {name}")
+    if len(block) != share.records:
+        raise LosslessError(
+            f"source {name}: {share.records} records were spilled, {len(block)} are there; check "
+            "memory and disk, then run again"
+        )
     return block
 
 
