@@ -197,7 +197,8 @@ def _find_end(
             "it from again; give more memory, or weights and a stop that use it once"
         )
     read = tuple(_read(spans, config.mixture.sources))
-    return Counted(found, length, read, tuple(small), tuple(passes), asked_shares(found))
+    asked = asked_shares(found.mixture, found.amounts)
+    return Counted(found, length, read, tuple(small), tuple(passes), asked)
 
 
 class _ListPasses(beam.DoFn):  # type: ignore[misc]

@@ -264,11 +264,9 @@ def _shares(mixture: Mixture, amounts: Amounts) -> list[float]:
     return [float(share / sum(shares)) for share in shares]
 
 
-def asked_shares(found: Draft) -> tuple[float, ...] | None:
+def asked_shares(mixture: Mixture, amounts: Amounts) -> tuple[float, ...] | None:
     """Return the share of each source that was asked for, of records or of bytes; None without any."""
-    if not found.mixture.is_weighted:
-        return None
-    return tuple(_shares(found.mixture, found.amounts))
+    return tuple(_shares(mixture, amounts)) if mixture.is_weighted else None
 
 
 def _refuse_empty(mixture: Mixture, scaled: Sequence[int], records: Sequence[int]) -> None:
