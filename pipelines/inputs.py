@@ -360,7 +360,7 @@ def _amounts(files: list[SourceFile], looks: dict[SourceFile, Look]) -> dict[str
                 continue
             size = file.size if plain else int(file.size * expansion)
             decoded += size
-            records += int(size // mean)
+            records += max(int(size // mean), min(size, 1))  # where there are bytes, a record is
             exact_records = exact_records and not size
             exact_bytes = exact_bytes and plain
         out[source] = Amount(len(mine), stored, records, decoded, exact_records, exact_bytes)

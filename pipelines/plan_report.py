@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipelines.inputs import Amount
 from pipelines.preflight import Need
 from transforms import layout
-from transforms.kernels.mixture import expected_shares
+from transforms.kernels.mixture import asked_shares
 from transforms.kernels.plan import LAUNCHER_BASE, MIB, WORKER_BASE
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _mixture(job: Job) -> Iterator[str]:
         return
     expected = job.expected_records
     total, total_bytes = sum(expected) or 1.0, sum(job.expected_bytes) or 1.0
-    asked = expected_shares(job.mixture, job.amounts)
+    asked = asked_shares(job.mixture, job.amounts)
     rows: list[tuple[str, ...]] = [
         ("mixture", "asked", "records", "share", "bytes", "share", "passes", "unread records")
     ]

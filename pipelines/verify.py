@@ -13,7 +13,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from pipelines.build import mixture_of
 from pipelines.cli import LOG, leave, make_parser, run_main
+from pipelines.recipe import Recipe
 from pipelines.store_options import parse_storage_options, refuse_secrets
 from pipelines.validation import validate
 from pipelines.watch import watching
@@ -25,6 +27,7 @@ from transforms.formats.read_back import shard_digest
 from transforms.formats.reading import first_bytes
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.digest import Digest
+from transforms.kernels.mixture import Amounts, asked_shares
 from transforms.manifest import DigestEntry, Manifest, ShardEntry, require_versions
 from transforms.manifest_files import with_files
 from transforms.progress import Progress
@@ -298,6 +301,7 @@ def _check_mixture(manifest: Manifest) -> list[str]:
     if [part.source for part in parts] != [source.name for source in manifest.sources]:
         return ["manifest: the mixture's sources are not those that were read"]
     total = Digest.total(_digest_of(part.written) for part in parts)
+    whole = sum(source.digest.records for source in manifest.sources)
     for part, source in zip(parts, manifest.sources, strict=True):
         read = _digest_of(source.digest)
         if _digest_of(part.written) + _digest_of(part.unused) != read.times(part.passes_read):
@@ -314,10 +318,32 @@ def _check_mixture(manifest: Manifest) -> list[str]:
                 problems.append(
                     f"manifest: source {part.source} has {has:.6f} of the {what}, not {says:.6f}"
                 )
-        finished = part.written.records // read.records if read.records else 0
-        if part.passes_finished != finished or part.passes_begun < finished:
+        have = read.records or 1
+        begun = {-(-part.written.records // have)}
+        if part.asked is None:  # of sources that were shuffled as one, all that is begun is all
+            begun.add(-(-total.records // max(whole, 1)))
+        if part.passes_finished != part.written.records // have or part.passes_begun not in begun:
             problems.append(f"manifest: source {part.source}: its passes don't fit its records")
-    return problems
+    return problems + _check_asked(manifest)
+
+
+def _check_asked(manifest: Manifest) -> list[str]:
+    """Check that the shares that were asked for are those of the recipe, if it is one of ours."""
+    if "sources" not in manifest.recipe:
+        return []
+    try:
+        mixture = mixture_of(validate(Recipe, manifest.recipe))
+    except UsageError as error:
+        return [f"manifest: its recipe is none that could be run: {error}"]
+    read = [source.digest for source in manifest.sources]
+    amounts = Amounts(tuple(d.records for d in read), tuple(d.bytes for d in read))
+    asked = asked_shares(mixture, amounts) or [None] * len(read)
+    return [
+        f"manifest: source {part.source} was asked for as {part.asked}, by the recipe {share}"
+        for part, share in zip(manifest.mixture or [], asked, strict=False)
+        if (part.asked is None) != (share is None)
+        or abs((part.asked or 0.0) - (share or 0.0)) > _SAME
+    ]
 
 
 def _digest_of(entry: DigestEntry) -> Digest:

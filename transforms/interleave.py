@@ -16,7 +16,7 @@ from transforms.errors import RunError, UsageError
 from transforms.groups import Stretch
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
-from transforms.kernels.mixture import Amounts, Draft, Item, Mixture, draft, expected_shares
+from transforms.kernels.mixture import Amounts, Draft, Item, Mixture, asked_shares, draft
 from transforms.kernels.plan import count_shards
 from transforms.kernels.schedule import I64
 from transforms.mixed_shards import MixedShard
@@ -199,12 +199,8 @@ def _find_end(
             "it from again; give more memory, or weights and a stop that use it once"
         )
     read = tuple(_read(spans, config.mixture.sources))
-    return Counted(found, length, read, tuple(small), tuple(passes), _asked(found))
-
-
-def _asked(found: Draft) -> tuple[float, ...] | None:
-    shares = expected_shares(found.mixture, found.amounts)
-    return None if shares is None else tuple(shares)
+    asked = asked_shares(found.mixture, found.amounts)
+    return Counted(found, length, read, tuple(small), tuple(passes), asked)
 
 
 class _ListPasses(beam.DoFn):  # type: ignore[misc]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from transforms.errors import LosslessError
 from transforms.groups import FileGroup, Pages, Stretch, expected_digests
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
@@ -88,7 +89,10 @@ class MixedShard:
         """Yield the shard's records in order; with the last block what all digests have to be."""
         content: Content = pickle.loads(self.content.read_checked())
         schedule: Schedule = pickle.loads(self.schedule.read_checked())
-        feeds = {share.source: _Taker(feed(share, self.streams)) for share in content.shares}
+        feeds = {
+            share.source: _Taker(feed(share, self.streams), self.streams.name(share.source))
+            for share in content.shares
+        }
         total = [Digest()] * sources
         for begin in range(content.begin, content.end, content.chunk):
             end = min(begin + content.chunk, content.end)
@@ -130,18 +134,25 @@ def _with(total: list[Digest], source: int, digest: Digest) -> list[Digest]:
 class _Taker:
     """Hands out the records of a feed, any number at a time."""
 
-    def __init__(self, feed: Iterator[Ordered]) -> None:
-        self._feed = feed
+    def __init__(self, feed: Iterator[Ordered], source: str) -> None:
+        self._feed, self._source = feed, source
         self._block: pa.RecordBatch | None = None
         self._at = 0
         self.expected: list[Digest] = []
 
     def take(self, count: int) -> Iterator[pa.RecordBatch]:
-        """Yield the next records."""
+        """Yield the next records.
+
+        Raises:
+            LosslessError: there are fewer.
+        """
         while count:
             if self._block is None or self._at == len(self._block):
                 self._block = None  # let go of it before the next is read
-                self._block, expected = next(self._feed)
+                found = next(self._feed, None)
+                if found is None:
+                    raise self._error(f"{count} fewer")
+                self._block, expected = found
                 assert expected is not None
                 self.expected = (
                     blocks.add_digests(self.expected, expected) if self.expected else expected
@@ -153,8 +164,17 @@ class _Taker:
             yield part
 
     def require_empty(self) -> None:
-        """Raise AssertionError where a schedule and its counts don't agree."""
-        assert self._block is None or self._at == len(self._block), "records are left over"
+        """Raise LosslessError where records are left over."""
+        left = sum(len(found.block) for found in self._feed)
+        left += 0 if self._block is None else len(self._block) - self._at
+        if left:
+            raise self._error(f"{left} more")
+
+    def _error(self, how_many: str) -> LosslessError:
+        return LosslessError(
+            f"source {self._source}: a shard found {how_many} of its records than were counted when "
+            "they were spilled; check memory and disk, then run again"
+        )
 
 
 def _lay_down(
@@ -189,7 +209,8 @@ def _large_source(share: Share, streams: Streams) -> Iterator[Ordered]:
         group = FileGroup.of(cut.pages)
         for number, skip, take in cut.buckets:
             piece = Piece(group, KeyRange(number, count), skip, take)
-            yield from gather_piece(piece, limit=limit, sources=streams.digests)
+            what = f"source {streams.name(share.source)}, a bucket at a shard's edge"
+            yield from gather_piece(piece, limit=limit, sources=streams.digests, what=what)
 
 
 def _rest(share: Share, streams: Streams) -> list[Digest]:
@@ -216,7 +237,13 @@ def _hold(share: Share, streams: Streams) -> pa.RecordBatch:
     found = FileGroup.of(cut.pages).read(WHOLE, limit=1 << 62)
     expected = expected_digests(found, sources=1)
     block = blocks.gather([page.block for page in found])
-    blocks.require_digests(block, expected, what=f"source {streams.sources[share.source]}")
+    name = streams.name(share.source)
+    blocks.require_digests(block, expected, what=f"source {name}")
+    if len(block) != share.records:
+        raise LosslessError(
+            f"source {name}: {share.records} records were spilled, {len(block)} are there; check "
+            "memory and disk, then run again"
+        )
     return block
 
 

@@ -168,7 +168,7 @@ class Layout:
                 have = self._spills.digest(self._stream(source, number).rows)
                 if have != want:
                     raise LosslessError(
-                        f"source {streams.sources[source]}, pass {number}: read {want.records} records "
+                        f"source {streams.name(source)}, pass {number}: read {want.records} records "
                         f"of {want.bytes} bytes, spilled {have.records} of {have.bytes}; check memory "
                         "and disk, then run again"
                     )
@@ -248,8 +248,8 @@ class Layout:
     def _unused(self, source: int) -> Digest:
         """Return the digest of the buckets that no shard uses anything of."""
         total = Digest()
-        if self._counted.small[source]:
-            return total
+        if self._counted.small[source] and self._used[source]:
+            return total  # the shard that it ends in reports all
         for number in range(self._counted.spilled(source)):
             stream = self._stream(source, number)
             used = min(max(self._used[source] - number * self._records[source], 0), stream.size)

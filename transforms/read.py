@@ -172,7 +172,7 @@ class _ReadSpans(beam.DoFn):  # type: ignore[misc]
             )
             for block, bad, reasons in reader:
                 if bad is not None:
-                    self._drop(bad, reasons, file=file, kept_apart=kept_apart)
+                    self._drop(bad, reasons, span=span, kept_apart=kept_apart)
                     dropped += Digest.total(blocks.digests(bad, sources=1))
                 self._progress.add(
                     "partition",
@@ -204,17 +204,17 @@ class _ReadSpans(beam.DoFn):  # type: ignore[misc]
         bad: pa.RecordBatch,
         reasons: tuple[str, ...],
         *,
-        file: SourceFile,
+        span: Span,
         kept_apart: QuarantineFile,
     ) -> None:
         if self._config.on_bad_record == "fail":
             place = int(blocks.column(bad, "position")[0])
             unit = "row" if blocks.is_rows(bad) else "the line at byte"
             raise DataError(
-                f"{file.url}: {unit} {place} is a bad record: {reasons[0]}; mend it, or give "
+                f"{span.file.url}: {unit} {place} is a bad record: {reasons[0]}; mend it, or give "
                 "--on_bad_record=skip or quarantine"
             )
-        if self._config.on_bad_record == "quarantine":
+        if self._config.on_bad_record == "quarantine" and not span.pass_number:  # once is enough
             kept_apart.add(bad, reasons)
 
 

@@ -97,8 +97,14 @@ class ShardCoder(beam.coders.Coder):  # type: ignore[misc]
 beam.coders.registry.register_coder(Shard, ShardCoder)
 
 
-def gather_piece(piece: Piece, *, limit: int, sources: int) -> Iterator[Ordered]:
-    """Read, sort and yield a piece; a range over ``limit`` is taken by its next key bits."""
+def gather_piece(
+    piece: Piece, *, limit: int, sources: int, what: str = "a bucket at a shard's edge"
+) -> Iterator[Ordered]:
+    """Read, sort and yield a piece; a range over ``limit`` is taken by its next key bits.
+
+    Raises:
+        LosslessError: ``what`` isn't what was spilled.
+    """
     skip, left = piece.skip, piece.take
     waiting = [piece.part]
     while waiting and left != 0:
@@ -121,11 +127,13 @@ def gather_piece(piece: Piece, *, limit: int, sources: int) -> Iterator[Ordered]
         if left is not None:
             left -= len(wanted)
         if len(wanted) < len(block):  # the rest is in another shard: check here, where all of it is
-            hashes = blocks.hashes(block)
-            whole = blocks.digests_by_source(block, *hashes, sources=sources)
-            blocks.compare_digests(whole, expected, what="a bucket at a shard's edge")
-            mine = (part[begin : begin + len(wanted)] for part in hashes)
-            expected = blocks.digests_by_source(wanted, *mine, sources=sources)
+            hash0, hash1, size = blocks.hashes(block)
+            whole = blocks.digests_by_source(block, hash0, hash1, size, sources=sources)
+            blocks.compare_digests(whole, expected, what=what)
+            mine = slice(begin, begin + len(wanted))
+            expected = blocks.digests_by_source(
+                wanted, hash0[mine], hash1[mine], size[mine], sources=sources
+            )
         if len(wanted):
             yield Ordered(wanted, expected)
 

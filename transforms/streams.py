@@ -56,6 +56,10 @@ class Streams:
         """How many sources the records of one stream are of."""
         return len(self.sources) if self.union else 1
 
+    def name(self, source: int) -> str:
+        """Return what a source's streams are called where something is wrong with them."""
+        return ", ".join(self.sources) if self.union else self.sources[source]
+
     def number(self, file: FileId) -> int:
         """Return the stream that a file's records belong to in a pass."""
         if self.union:

@@ -205,7 +205,7 @@ def weigh(mixture: Mixture, amounts: Amounts) -> list[Fraction]:
         shares = list(mixture.weights)
     if mixture.weigh_by == "bytes":
         for name, share, size in zip(mixture.sources, shares, amounts.bytes, strict=True):
-            if share and not size:
+            if not size and (share or mixture.temperature is not None):
                 raise UsageError(
                     f"source {name}: expected bytes to weigh, got none in all its records; leave it "
                     "out, or use --weigh_by=records"
@@ -254,11 +254,6 @@ def expect(mixture: Mixture, amounts: Amounts) -> list[float]:
     return [share * length for share in shares]
 
 
-def expected_shares(mixture: Mixture, amounts: Amounts) -> list[float] | None:
-    """Return the shares that were asked for, of records or of bytes; None where none were."""
-    return _shares(mixture, amounts) if mixture.is_weighted and any(amounts.records) else None
-
-
 def _shares(mixture: Mixture, amounts: Amounts) -> list[float]:
     if mixture.temperature is None:
         shares = list(mixture.weights or ())
@@ -269,9 +264,15 @@ def _shares(mixture: Mixture, amounts: Amounts) -> list[float]:
     return [float(share / total) for share in shares]
 
 
+def asked_shares(mixture: Mixture, amounts: Amounts) -> tuple[float, ...] | None:
+    """Return the share of each source that was asked for, of records or of bytes; None without any."""
+    weighted = mixture.is_weighted and any(amounts.records)
+    return tuple(_shares(mixture, amounts)) if weighted else None
+
+
 def _refuse_empty(mixture: Mixture, scaled: Sequence[int], records: Sequence[int]) -> None:
     for name, weight, count in zip(mixture.sources, scaled, records, strict=True):
-        if weight and not count:
+        if not count and (weight or mixture.temperature is not None):
             raise UsageError(
                 f"source {name}: expected records in a source that has a weight, got none; give it a "
                 "weight of 0, or leave it out"
