@@ -95,6 +95,7 @@ def build(root: Any, job: Job) -> None:
             check=_check(recipe, contents),
             chunk_bytes=plan.chunk_bytes,
             record_limit=plan.record_limit,
+            text_field=recipe.text_field,
         ),
         span_bytes=plan.span_bytes,
         on_bad_record=recipe.on_bad_record,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import os
 from collections import defaultdict
-from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +19,10 @@ from transforms.formats.codecs import CODECS, Decoder
 from transforms.formats.detection import EXTENSIONS, FileFormat, Kind, detect
 from transforms.formats.lines import LineFormat
 from transforms.formats.reading import Buffered
-from transforms.formats.tables import TEXT, require_schema
+from transforms.formats.tables import TEXT, require_schema, text_column
+from transforms.formats.texts import EXTENSION as TEXT_EXTENSION
 from transforms.formats.windows import window_of
-from transforms.formats.writing import ShardFormat
+from transforms.formats.writing import RecordsAre, ShardFormat
 from transforms.listing import SourceFile, extension
 
 _MOST = 1000  # files that are looked at beforehand; the others are when they are read
@@ -87,7 +88,7 @@ class Contents:
 
     Attributes:
         line_format: of lines, with the header that all files share.
-        schema: of rows, that of the first file; None where the records are lines.
+        schema: of rows, that of the first file; None where the records are lines or texts.
         amounts: by source.
         form, extension: of the shards to be written.
         window: bytes that a decoder of one of the files holds, beyond the usual.
@@ -125,20 +126,23 @@ def look_into(files: list[SourceFile], recipe: Recipe) -> Contents:
         lambda file: _look(file, recipe, sample=file in sampled), chosen, limit=1 if local else 16
     )
     looks = dict(zip(chosen, found, strict=True))
-    schema = _common_schema(looks)
+    schema = _common_schema(looks) if recipe.text_field is None else None
     header = _common_header(looks, recipe)
     line_format = LineFormat(
         separator=ord(recipe.separator), header_lines=recipe.header_lines, header=header
     )
     form = _choose_form(looks, recipe, schema, line_format)
     if form.kind == "lines":
-        shard_extension = extension(files)
+        shard_extension = extension(files) if form.records_are == "lines" else TEXT_EXTENSION
         if form.compression != "none":
             shard_extension += CODECS[form.compression].suffixes[0]
     else:
         shard_extension = EXTENSIONS[form.kind]
     window = max((look.window for look in looks.values()), default=0)
-    return Contents(line_format, schema, _amounts(files, looks), form, shard_extension, window)
+    amounts = _amounts(files, looks)
+    if recipe.text_field is not None:  # of which texts are a part, only reading says how large
+        amounts = {name: replace(amount, exact_bytes=False) for name, amount in amounts.items()}
+    return Contents(line_format, schema, amounts, form, shard_extension, window)
 
 
 def _look(file: SourceFile, recipe: Recipe, *, sample: bool) -> Look:
@@ -154,8 +158,8 @@ def _look(file: SourceFile, recipe: Recipe, *, sample: bool) -> Look:
         buffered = Buffered(opened, file.size)
         try:
             if found.kind == "parquet":
-                return _look_at_parquet(buffered, file, found, sample=sample)
-            return _look_at_arrow(buffered, file, found, sample=sample)
+                return _look_at_parquet(buffered, file, found, recipe.text_field, sample=sample)
+            return _look_at_arrow(buffered, file, found, recipe.text_field, sample=sample)
         except DataError as error:
             raise InputError(str(error)) from error
 
@@ -206,22 +210,30 @@ def _mean_line(stream: Any, places: list[int], separator: int) -> float | None:
     return seen / max(ended, 1) if seen else None
 
 
-def _look_at_parquet(opened: Any, file: SourceFile, found: FileFormat, *, sample: bool) -> Look:
+def _look_at_parquet(
+    opened: Any, file: SourceFile, found: FileFormat, column: str | None, *, sample: bool
+) -> Look:
     opened_parquet = parquet.open_file(opened, name=file.url)
+    if column is not None:
+        text_column(opened_parquet.schema_arrow, column, name=file.url)
     return Look(
         found,
         compression=parquet.compression_of(opened_parquet, name=file.url) or "zstd",
         schema=opened_parquet.schema_arrow,
         records=opened_parquet.metadata.num_rows,
-        record_bytes=parquet.mean_bytes(opened_parquet, rows=_SAMPLE_ROWS, name=file.url)
+        record_bytes=parquet.mean_bytes(
+            opened_parquet, rows=_SAMPLE_ROWS, name=file.url, column=column
+        )
         if sample
         else None,
     )
 
 
-def _look_at_arrow(opened: Any, file: SourceFile, found: FileFormat, *, sample: bool) -> Look:
+def _look_at_arrow(
+    opened: Any, file: SourceFile, found: FileFormat, column: str | None, *, sample: bool
+) -> Look:
     stream = found.kind == "arrow_stream"
-    reader = arrow.Reader(opened, name=file.url, size=file.size, stream=stream)
+    reader = arrow.Reader(opened, name=file.url, size=file.size, stream=stream, column=column)
     record_bytes, expansion, compression = None, 1.0, None
     if sample:  # a batch has to be read whole to learn how it is compressed
         record_bytes, expansion = reader.sample()
@@ -256,7 +268,8 @@ def _common_schema(looks: dict[SourceFile, Look]) -> pa.Schema | None:
         elif look.format.is_rows != first[1].format.is_rows:
             raise InputError(
                 f"{first[0].url} holds {_records_of(first[1])} and {file.url} {_records_of(look)}: "
-                "lines are shuffled with lines, rows with rows of one schema"
+                "lines are shuffled with lines, rows with rows of one schema; --text_field=NAME mixes "
+                "their texts alone"
             )
         elif look.schema is not None:
             try:
@@ -292,16 +305,19 @@ def _choose_form(
         if look.compression is not None:
             weights[look.format.kind, look.compression] += file.size
     most = max(weights, key=lambda found: (weights[found], found), default=("lines", "none"))
-    kind: Kind = recipe.output_format or most[0]
+    as_text = recipe.text_field is not None
+    kind: Kind = recipe.output_format or ("lines" if as_text else most[0])
     if kind == "lines" and schema is not None:
         raise UsageError(
             f"--output_format=lines: the input holds rows ({', '.join(schema.names[:8])}), which can't "
             "be written as lines; expected parquet, arrow or arrow_stream"
         )
-    if schema is not None and (recipe.check != "none" or recipe.separator != "\n"):
+    all_rows = bool(looks) and all(look.format.is_rows for look in looks.values())
+    if all_rows and (recipe.check != "none" or recipe.separator != "\n"):
         flag = "--check" if recipe.check != "none" else "--separator"
         raise UsageError(f"{flag} is for lines, and the input holds rows; leave it out")
-    if kind != "lines" and schema is None and (line_format.header or recipe.separator != "\n"):
+    as_rows = kind != "lines" and schema is None  # lines or texts
+    if as_rows and not as_text and (line_format.header or recipe.separator != "\n"):
         raise UsageError(
             f"--output_format={kind}: lines with --header_lines or --separator can't be written as "
             "rows; expected lines"
@@ -317,15 +333,15 @@ def _choose_form(
                 f"--compression={compression}: expected one of {', '.join(_COMPRESSIONS[kind])} for "
                 f"{kind}"
             )
-    records_are: Literal["lines", "rows"] = "lines" if schema is None else "rows"
-    if kind != "lines" and schema is None:
+    records_are: RecordsAre = "texts" if as_text else "lines" if schema is None else "rows"
+    if as_rows:
         schema = TEXT
     if kind == "parquet" and schema is not None:
         parquet.check_writable(schema)
     return ShardFormat(
         kind=kind,
         compression=compression,
-        line_format=line_format,
+        line_format=LineFormat() if as_text else line_format,
         schema=schema,
         records_are=records_are,
     )

@@ -82,8 +82,9 @@ class Recipe(_Model):
     text_field: str | None = _flag(
         None,
         _INPUT,
-        "take the text alone: this field of JSON lines, this column of rows, and plain lines whole; "
-        'it goes on as lines {"text": ...} or as a column, text',
+        "take the text alone: this field of JSON lines (in files named .jsonl, .ndjson or .json, or "
+        "whose first line is a JSON object), this column of rows, and other lines whole; it goes on as "
+        'lines {"text":"..."} or as a column, text',
         metavar="NAME",
         min_length=1,
     )

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from transforms.errors import DataError, LosslessError
 from transforms.formats.detection import Kind
-from transforms.formats.writing import ShardFormat
+from transforms.formats.writing import RecordsAre, ShardFormat
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import ORDER_VERSION
@@ -120,7 +120,7 @@ class Manifest(_Part):
     recipe: dict[str, Any]
     kind: Kind
     compression: str
-    records_are: Literal["lines", "rows"]
+    records_are: RecordsAre
     separator: int = Field(ge=0, le=255)
     header_bytes: int = Field(ge=0)
     quarantine: list[QuarantineEntry]

@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import IO, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
@@ -94,9 +93,9 @@ class QuarantineFile:
 
 
 def _bare(bad: pa.RecordBatch) -> pa.Array:
-    record = bad.column("record")
     if not blocks.is_rows(bad):
-        return pc.binary_slice(record, 0, -len(blocks.terminator(bad)) or None)
+        return blocks.bare(bad)
+    record = bad.column("record")
     return record.cast(_as_bytes(record.type))
 
 

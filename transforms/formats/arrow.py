@@ -21,6 +21,7 @@ from transforms.formats.tables import (
     first_line,
     read_rows,
     require_schema,
+    text_column,
     to_blocks,
 )
 from transforms.kernels import checks
@@ -42,6 +43,7 @@ class Reader:
         start: of the span, in bytes.
         stream: a stream, not a file.
         schema: that it has to have.
+        column: of text, the one to be read; None for all.
         chunk_bytes: about how large a block may get.
         record_limit: the most bytes that a row may take.
         batch_limit: the most bytes that a record batch may have, which is held whole.
@@ -60,6 +62,7 @@ class Reader:
         start: int = 0,
         stream: bool,
         schema: pa.Schema | None = None,
+        column: str | None = None,
         chunk_bytes: int = 2 << 20,
         record_limit: int = 256 << 20,
         batch_limit: int = 256 << 20,
@@ -69,14 +72,16 @@ class Reader:
         self._chunk_bytes, self._record_limit, self._source = chunk_bytes, record_limit, source
         self._batch_limit = batch_limit
         self.whole: int | None = None
-        self._mine = start == 0
+        self._mine, self._column = start == 0, column
         file.seek(0)
         try:
             self._arrow = self._open()
-            check_schema(self._arrow.schema, name=name)
+            self.schema: pa.Schema = self._arrow.schema
+            if column is not None:
+                self.schema = text_column(self.schema, column, name=name)
+            check_schema(self.schema, name=name)
         except FAULTS as error:
             raise self._broken("its schema", error) from error
-        self.schema: pa.Schema = self._arrow.schema
         if schema is not None:
             require_schema(self.schema, schema, name=name)
 
@@ -94,6 +99,8 @@ class Reader:
         if batch is None or not len(batch):
             return None, 1.0
         try:
+            if self._column is not None:
+                batch = batch.select([self._column])
             checks.bad_rows(batch)
             sizes = row_sizes(read_rows(batch, name=self._name))
         except FAULTS as error:
@@ -123,7 +130,7 @@ class Reader:
             self._require_small(number, batch.get_total_buffer_size())
             try:
                 yield from to_blocks(
-                    batch,
+                    batch if self._column is None else batch.select([self._column]),
                     first=rows,
                     chunk_bytes=self._chunk_bytes,
                     record_limit=self._record_limit,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO
@@ -172,15 +172,19 @@ class Writer:
         path: what errors call it.
         line_format: separator and header.
         codec: by which to compress.
+
+    Attributes:
+        write_bytes: writes what is lines already.
     """
 
     def __init__(
         self, sink: Any, *, path: str, line_format: LineFormat, codec: Codec | None
     ) -> None:
         self._encoder = None if codec is None else Encoder(sink, codec)
-        self._write = self._encoder.write if self._encoder else partial(storage.write_all, sink)
+        write = self._encoder.write if self._encoder else partial(storage.write_all, sink)
+        self.write_bytes: Callable[[Any], Any] = write
         self._path, self._separator = path, line_format.separator
-        self._write(line_format.header)
+        self.write_bytes(line_format.header)
 
     def write(self, block: pa.RecordBatch) -> tuple[U64, U64, I64] | None:
         """Write a block; return hashes and sizes of the very bytes, split anew as a reader will,
@@ -198,7 +202,7 @@ class Writer:
                 f"{len(offsets) - 1}: a record holds the separator {bytes([self._separator])!r} or "
                 "doesn't end in it; choose another --separator"
             )
-        self._write(data)
+        self.write_bytes(data)
         if self._encoder is not None:
             return None
         return *record_hashes(values, offsets, bytes([self._separator])), np.diff(offsets) - 1

@@ -18,6 +18,7 @@ from transforms.formats.tables import (
     check_schema,
     first_line,
     require_schema,
+    text_column,
     to_blocks,
 )
 from transforms.kernels.digest import Digest
@@ -121,15 +122,20 @@ def _first_rows(
     return found if found is not None and len(found) else None
 
 
-def mean_bytes(parquet: pq.ParquetFile, *, rows: int, name: str) -> float | None:
+def mean_bytes(
+    parquet: pq.ParquetFile, *, rows: int, name: str, column: str | None = None
+) -> float | None:
     """Return the mean logical bytes of the first row group's first rows, None where there are none.
+
+    Args:
+        column: that counts alone.
 
     Raises:
         DataError: they can't be read.
     """
     if not parquet.num_row_groups:
         return None
-    probe = _first_rows(parquet, rows=rows, name=name)
+    probe = _first_rows(parquet, rows=rows, name=name, columns=column and [column])
     return None if probe is None else float(row_sizes(to_rows(probe)).mean())
 
 
@@ -144,6 +150,7 @@ class Reader:
         size: of the file, in bytes.
         start, stop: the span, in bytes; spans that tile a file give each row group once.
         schema: that the file has to have.
+        column: of text, the one to be read; None for all.
         chunk_bytes: about how large a block may get.
         record_limit: the most bytes that a row may take.
         source: index for a ``source`` column.
@@ -165,6 +172,7 @@ class Reader:
         schema: pa.Schema | None,
         chunk_bytes: int,
         record_limit: int,
+        column: str | None = None,
         source: int | None = None,
         text_known: bool = False,
     ) -> None:
@@ -174,8 +182,12 @@ class Reader:
         self._chunk_bytes, self._record_limit, self._source = chunk_bytes, record_limit, source
         self.whole: int = self._parquet.metadata.num_rows
         self.consumed = 0
+        self._schema: pa.Schema = self._parquet.schema_arrow
+        if column is not None:
+            self._schema = text_column(self._schema, column, name=name)
         if schema is not None:
-            require_schema(self._parquet.schema_arrow, schema, name=name)
+            require_schema(self._schema, schema, name=name)
+        self._columns = None if column is None else [column]
         self._file = file
         self._opened: dict[tuple[str, ...], pq.ParquetFile] = {(): self._parquet}
 
@@ -207,16 +219,17 @@ class Reader:
         try:
             parquet, rows = self._choose(number, group)
             for batch in parquet.iter_batches(
-                batch_size=rows, row_groups=[number], use_threads=False
+                batch_size=rows, row_groups=[number], use_threads=False, columns=self._columns
             ):
                 yield from to_blocks(
-                    batch,
+                    # what is nested in a struct may have the name of a column: then both are read
+                    batch if self._columns is None else batch.select(self._columns),
                     first=row,
                     chunk_bytes=self._chunk_bytes,
                     record_limit=self._record_limit,
                     name=self._name,
                     source=self._source,
-                    schema=self._parquet.schema_arrow,
+                    schema=self._schema,
                     text_known=self._text_known,
                 )
                 row += len(batch)
@@ -238,10 +251,15 @@ class Reader:
         """
         mean = max(group.total_byte_size // max(group.num_rows, 1), 1)
         rows = int(np.clip(self._chunk_bytes // mean, 1, _PROBE))
-        probe = _first_rows(self._parquet, rows=rows, name=self._name, number=number)
+        probe = _first_rows(
+            self._parquet, rows=rows, name=self._name, number=number, columns=self._columns
+        )
         if probe is None:
             return self._parquet, 1
         columns = [group.column(i) for i in range(group.num_columns)]
+        if self._columns is not None:
+            columns = [column for column in columns if column.path_in_schema in self._columns]
+            mean = max(sum(c.total_uncompressed_size for c in columns) // group.num_rows, 1)
         repeated = _repeated(columns)
         if repeated not in self._opened:
             self._opened[repeated] = _open(

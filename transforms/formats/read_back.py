@@ -51,6 +51,7 @@ def shard_digest(
             chunk_bytes=_CHUNK if form.kind == "lines" else _CHUNK_OF_ROWS,
             record_limit=sys.maxsize,
             text_known=True,  # what changed since, the digest shows
+            text_field="text" if form.records_are == "texts" else None,
         ),
         told=FileFormat.told(form.kind, form.compression),
     )

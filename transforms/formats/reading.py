@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from transforms import storage
 from transforms.errors import DataError
-from transforms.formats import arrow, lines, parquet
+from transforms.formats import arrow, lines, parquet, texts
 from transforms.formats.codecs import Codec, Decoder
 from transforms.formats.detection import FileFormat, detect
 from transforms.formats.found import Found
@@ -35,6 +35,7 @@ class ReadOptions:
         chunk_bytes: how much to read at a time; also about the size of a block.
         record_limit: the most bytes that a record may have.
         text_known: whether the text of Parquet rows was checked when it was written.
+        text_field: the field or column whose text alone is read, of files of any format.
     """
 
     line_format: LineFormat = field(default_factory=LineFormat)
@@ -44,6 +45,7 @@ class ReadOptions:
     chunk_bytes: int = 2 << 20
     record_limit: int = 256 << 20
     text_known: bool = False
+    text_field: str | None = None
 
 
 class Reader(Protocol):
@@ -82,45 +84,55 @@ def open_span(
         DataError: it is broken, or doesn't hold the records that are expected.
     """
     found = told or detect(file, name=name, size=size)
-    if found.is_rows != options.rows:
+    field = options.text_field
+    common: dict[str, Any] = {
+        "name": name,
+        "size": size,
+        "start": start,
+        "chunk_bytes": options.chunk_bytes,
+        "record_limit": options.record_limit,
+        "source": source if field is None else None,
+    }
+    if field is None and found.is_rows != options.rows:
         want = "rows, as the other files hold" if options.rows else "lines"
         raise DataError(f"{name}: expected {want}, got {found.word}; give it a run of its own")
+    reader: Reader
+    form: texts.Form | None = None
     if not found.is_rows:
-        return lines.Reader(
+        check = options.check
+        if field is not None:
+            form = texts.form_of(
+                file, name=name, codec=found.codec, line_format=options.line_format
+            )
+            check = "none" if form == "json" else "utf8" if check == "none" else check
+        reader = lines.Reader(
             file,
-            name=name,
-            size=size,
-            start=start,
             stop=stop,
             codec=found.codec,
             line_format=options.line_format,
-            chunk_bytes=options.chunk_bytes,
-            record_limit=options.record_limit,
-            check=options.check,
-            source=source,
+            check=check,
             told=told is not None,
+            **common,
         )
-    common: dict[str, Any] = {
-        "name": name,
-        "schema": options.schema,
-        "chunk_bytes": options.chunk_bytes,
-        "record_limit": options.record_limit,
-        "source": source,
-    }
-    buffered = Buffered(file, size)
-    if found.kind == "parquet":
-        known = options.text_known
-        return parquet.Reader(
-            buffered, size=size, start=start, stop=stop, text_known=known, **common
+    elif found.kind == "parquet":
+        reader = parquet.Reader(
+            Buffered(file, size),
+            stop=stop,
+            schema=options.schema,
+            column=field,
+            text_known=options.text_known,
+            **common,
         )
-    return arrow.Reader(
-        buffered,
-        size=size,
-        start=start,
-        stream=found.kind == "arrow_stream",
-        batch_limit=options.record_limit,
-        **common,
-    )
+    else:
+        reader = arrow.Reader(
+            Buffered(file, size),
+            stream=found.kind == "arrow_stream",
+            schema=options.schema,
+            column=field,
+            batch_limit=options.record_limit,
+            **common,
+        )
+    return reader if field is None else texts.Reader(reader, field=field, form=form, source=source)
 
 
 class Buffered(io.RawIOBase):

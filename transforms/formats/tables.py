@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from transforms.errors import DataError
@@ -57,6 +57,29 @@ def check_schema(schema: pa.Schema, *, name: str) -> None:
         carried_schema(schema)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
+
+
+def text_column(schema: pa.Schema, column: str, *, name: str) -> pa.Schema:
+    """Return the schema of a file's one column of text.
+
+    Raises:
+        DataError: the file has none or several of that name, or it isn't text; names the nearest.
+    """
+    count = len(schema.get_all_field_indices(column))
+    if count != 1:
+        near = difflib.get_close_matches(column, schema.names, n=1)
+        there = f"; did you mean {near[0]}?" if near else ""
+        some = ", ".join(schema.names[:8]) or "no columns"
+        what = f"got {some}{there}" if not count else f"{count} columns have this name"
+        raise DataError(f"{name}: expected a column {column}, to take its text: {what}")
+    found = pa.schema([schema.field(column)])
+    kind = carried_schema(found).field(0).type
+    if not (pt.is_string(kind) or pt.is_large_string(kind)):
+        raise DataError(
+            f"{name}: expected text (string) in column {column}, got {found.field(0).type}; name a "
+            "column of text, or cast it in the input"
+        )
+    return found
 
 
 def read_rows(batch: pa.RecordBatch, *, name: str) -> pa.StructArray:
@@ -225,8 +248,7 @@ def _shows_all(rows: pa.StructArray) -> bool:
 
 def text_rows(block: pa.RecordBatch) -> pa.StructArray:
     """Make rows of one column ``text`` of a block of lines, without their terminators."""
-    end = -len(blocks.terminator(block)) or None
-    text = pc.binary_slice(block.column("record"), 0, end)
+    text = blocks.bare(block)
     return pa.StructArray.from_arrays([text.view(pa.large_string())], names=["text"])
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
-from transforms.formats import arrow, lines, parquet
+from transforms.formats import arrow, lines, parquet, texts
 from transforms.formats.codecs import CODECS
 from transforms.formats.detection import Kind
 from transforms.formats.lines import LineFormat
@@ -15,6 +15,8 @@ from transforms.formats.tables import text_rows
 from transforms.kernels import blocks
 from transforms.kernels.digest import I64
 from transforms.kernels.randomness import U64
+
+RecordsAre = Literal["lines", "rows", "texts"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,19 +28,20 @@ class ShardFormat:
         compression: a codec of lines, or what the kind of file itself has; ``none`` for none.
         line_format: for lines.
         schema: for rows.
-        records_are: what is written, ``lines`` or ``rows``; lines may be written as rows.
+        records_are: what is written, ``lines``, ``rows`` or ``texts``; lines may be written as rows,
+            texts as JSON lines or as rows.
     """
 
     kind: Kind = "lines"
     compression: str = "none"
     line_format: LineFormat = field(default_factory=LineFormat)
     schema: pa.Schema | None = None
-    records_are: Literal["lines", "rows"] = "lines"
+    records_are: RecordsAre = "lines"
 
     @property
     def is_plain(self) -> bool:
         """Whether the bytes of the records themselves are what is written."""
-        return self.kind == "lines" and self.compression == "none"
+        return (self.kind, self.compression) == ("lines", "none") and self.records_are != "texts"
 
 
 class Writer(Protocol):
@@ -52,7 +55,7 @@ class Writer(Protocol):
 
 
 class _RowsWriter:
-    """Hands rows to a writer of Parquet or Arrow; lines become rows of one column ``text``."""
+    """Hands rows to a writer of Parquet or Arrow; lines and texts become rows of a column ``text``."""
 
     def __init__(self, inner: parquet.Writer | arrow.Writer) -> None:
         self._inner = inner
@@ -72,7 +75,8 @@ def open_writer(sink: Any, form: ShardFormat, *, path: str) -> Writer:
     """Return a writer to a binary file; ``path`` is what errors call it."""
     if form.kind == "lines":
         codec = CODECS.get(form.compression)
-        return lines.Writer(sink, path=path, line_format=form.line_format, codec=codec)
+        writer = lines.Writer(sink, path=path, line_format=form.line_format, codec=codec)
+        return texts.Writer(writer) if form.records_are == "texts" else writer
     if form.kind == "parquet":
         return _RowsWriter(parquet.Writer(sink, form.schema, compression=form.compression))
     stream = form.kind == "arrow_stream"

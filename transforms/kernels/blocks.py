@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from transforms.errors import LosslessError
 from transforms.kernels.digest import Digest, record_hashes
@@ -153,6 +154,13 @@ def records(block: pa.RecordBatch) -> list[bytes]:
     """Return the records as Python bytes, without terminators."""
     cut = len(terminator(block))
     return [value[: len(value) - cut] for value in block.column("record").to_pylist()]
+
+
+def bare(block: pa.RecordBatch) -> pa.Array:
+    """Return a block of lines' records without terminators, as large_binary."""
+    cut = len(terminator(block))
+    record = block.column("record")
+    return pc.binary_slice(record, 0, -cut) if cut else record  # Arrow fails where it ends nowhere
 
 
 def footprint(records: int, payload_bytes: int) -> int:

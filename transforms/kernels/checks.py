@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from transforms.kernels import blocks
@@ -25,9 +24,7 @@ def bad_lines(block: pa.RecordBatch, check: Check) -> dict[int, str]:
     if check == "none" or not len(block):
         return {}
     if check == "utf8":
-        end = -len(blocks.terminator(block)) or None
-        text = pc.binary_slice(block.column("record"), 0, end).view(pa.large_string())
-        return dict.fromkeys(_invalid(text), _NOT_UTF8)
+        return dict.fromkeys(_invalid(blocks.bare(block).view(pa.large_string())), _NOT_UTF8)
     found = {}
     for place, line in enumerate(blocks.records(block)):
         try:

@@ -1,0 +1,218 @@
+"""Texts: of JSON lines one field, of rows one column, other lines whole; written as JSON lines.
+
+A block of texts holds UTF-8 bytes without terminators, whatever file they are from, so files of all
+formats go on together. Identity stays that of the line or the row. Where texts are written as lines,
+each is ``{"text":"…"}``: a text may hold any byte that would end a bare line.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from transforms import storage
+from transforms.formats import lines
+from transforms.formats.codecs import Codec, Decoder, strip_suffix
+from transforms.formats.found import Found
+from transforms.formats.lines import LineFormat
+from transforms.kernels import blocks
+from transforms.kernels.digest import Digest
+from transforms.kernels.values import bytes_extents
+
+if TYPE_CHECKING:
+    from transforms.formats.reading import Reader as Inner
+
+Form = Literal["json", "plain"]
+"""What lines are."""
+
+JSON_NAMES = (".jsonl", ".ndjson", ".json")
+"""Files so named are JSON lines; others where their first line is a JSON object."""
+
+EXTENSION = ".jsonl"
+"""Of shards of texts that are lines."""
+
+_GLANCE, _LONG = 1 << 16, 1 << 20  # of a file's beginning: what is read first, and at most
+_BOM = b"\xef\xbb\xbf"
+_PIECE = 1 << 20  # footprint of the texts that are made lines at a time
+
+
+def form_of(
+    file: io.RawIOBase | BinaryIO, *, name: str, codec: Codec | None, line_format: LineFormat
+) -> Form:
+    """Say what a file's lines are: by its name, else by its first line; leaves it at its beginning.
+
+    A first line of more than a mebibyte counts as an object where it begins as one.
+
+    Raises:
+        DataError: its beginning can't be decompressed.
+    """
+    if os.path.splitext(strip_suffix(name))[1].lower() in JSON_NAMES:
+        return "json"
+    file.seek(0)
+    stream = file if codec is None else Decoder(file, codec, name)
+    line, whole = _first_line(stream, line_format)
+    file.seek(0)
+    return "json" if line.startswith(b"{") and (not whole or _is_json(line)) else "plain"
+
+
+def _first_line(stream: Any, line_format: LineFormat) -> tuple[bytes, bool]:
+    """Return the first line, without what may stand before JSON, and whether that is all of it.
+
+    Of a line that is no object by its first bytes no more is read.
+    """
+    begins, header = b"", len(line_format.header)
+    for size in (_GLANCE, _LONG):
+        more = bytearray(header + size - len(begins))
+        begins += more[: storage.read_into(stream, memoryview(more))]
+        line, end, _ = begins[header:].partition(bytes([line_format.separator]))
+        line = line.removeprefix(_BOM).lstrip()
+        whole = bool(end) or len(begins) < header + size
+        if whole or not line.startswith(b"{"):
+            break
+    return line, whole
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def of_json(block: pa.RecordBatch, *, field: str, source: int | None = None) -> Found:
+    """Take a string field of JSON lines; lines that aren't objects, or lack it, are bad."""
+    texts, bad = [], {}
+    for place, line in enumerate(blocks.records(block)):
+        try:
+            texts.append(_text_of(orjson.loads(line), field).encode())
+        except orjson.JSONDecodeError as error:
+            bad[place] = f"expected JSON with a string {field!r}, it isn't JSON: {error}"
+        except TypeError as error:
+            bad[place] = str(error)
+    good, rest, reasons = Found.sort_out(block, bad)
+    positions = blocks.column(good, "position")
+    return Found(blocks.from_records(texts, positions, line_end=b"", source=source), rest, reasons)
+
+
+def _text_of(value: Any, field: str) -> str:
+    """Return a JSON object's string; raise TypeError where it has none."""
+    if not isinstance(value, dict):
+        raise TypeError(f"expected an object with a string {field!r}, got {_json_type(value)}")
+    if field not in value:
+        names = ", ".join(list(value)[:8])[:200]
+        raise TypeError(f"expected a string in field {field!r}, it has {names or 'no fields'}")
+    text = value[field]
+    if not isinstance(text, str):
+        raise TypeError(f"expected a string in field {field!r}, got {_json_type(text)}")
+    return text
+
+
+def _json_type(value: Any) -> str:
+    kinds = {bool: "a boolean", dict: "an object", list: "an array", str: "a string"}
+    return "null" if value is None else kinds.get(type(value), "a number")
+
+
+def of_lines(block: pa.RecordBatch, *, source: int | None = None) -> Found:
+    """Take lines of UTF-8 whole."""
+    return Found(_block(block, blocks.bare(block), source))
+
+
+def of_rows(block: pa.RecordBatch, *, field: str, source: int | None = None) -> Found:
+    """Take rows of one column of text; nulls are bad."""
+    missing = np.flatnonzero(block.column("record").field(0).is_null())
+    reason = f"column {field}: expected text, got null"
+    good, bad, reasons = Found.sort_out(block, dict.fromkeys(missing.tolist(), reason))
+    return Found(_block(good, good.column("record").field(0), source), bad, reasons)
+
+
+def _block(block: pa.RecordBatch, texts: pa.Array, source: int | None) -> pa.RecordBatch:
+    """Make a block of texts in the places of a block's records."""
+    values, offsets = bytes_extents(texts)
+    positions = blocks.column(block, "position")
+    return blocks.from_buffer(
+        values, offsets=offsets, positions=positions, line_end=b"", source=source
+    )
+
+
+class Reader:
+    """Reads a span's texts through the reader of its lines or rows.
+
+    Args:
+        inner: of JSON lines, of lines that are UTF-8, or of rows of the one column.
+        field: of JSON lines; the column's name.
+        form: of lines; None for rows.
+        source: index for a ``source`` column.
+    """
+
+    def __init__(
+        self,
+        inner: Inner,
+        *,
+        field: str,
+        form: Form | None,
+        source: int | None = None,
+    ) -> None:
+        self._inner = inner
+        self._bytes = 0  # of the lines read: digests are of the texts
+        self._field, self._form, self._source = field, form, source
+
+    def __iter__(self) -> Iterator[Found]:
+        """Yield what is found, what is bad as it stands in the file; errors as of the inner reader."""
+        for block, bad, reasons in self._inner:
+            found = self._take(block)
+            if bad is not None:
+                self._bytes += _bytes_of(bad)
+                yield Found(found.block.slice(0, 0), bad, reasons)
+            self._bytes += _bytes_of(block)
+            yield found
+
+    def _take(self, block: pa.RecordBatch) -> Found:
+        if self._form == "plain":
+            return of_lines(block, source=self._source)
+        of_field = of_json if self._form == "json" else of_rows
+        return of_field(block, field=self._field, source=self._source)
+
+    @property
+    def whole(self) -> int | None:
+        """As of the inner reader."""
+        return self._inner.whole
+
+    @property
+    def consumed(self) -> int:
+        """As of the inner reader."""
+        return self._inner.consumed
+
+    def covered(self, digest: Digest) -> int:
+        """Return how much of ``whole`` the lines or rows are that as many texts are from."""
+        return self._inner.covered(Digest(records=digest.records, bytes=self._bytes))
+
+
+def _bytes_of(block: pa.RecordBatch) -> int:
+    return blocks.payload_bytes(block) - len(block) * len(blocks.terminator(block))
+
+
+class Writer:
+    """Writes texts as JSON lines through a writer of lines."""
+
+    def __init__(self, inner: lines.Writer) -> None:
+        self._inner = inner
+
+    def write(self, block: pa.RecordBatch) -> None:
+        """Write a block; what was written is found when it is read back."""
+        for piece in blocks.slices(block, limit=_PIECE):
+            self._inner.write_bytes(b"".join(map(_line_of, blocks.records(piece))))
+
+    def close(self) -> None:
+        """Write the end."""
+        self._inner.close()
+
+
+def _line_of(text: bytes) -> bytes:
+    return orjson.dumps({"text": text.decode()}, option=orjson.OPT_APPEND_NEWLINE)
