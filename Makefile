@@ -17,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
 	@touch $@
 
-# lines to compressed lines, those to Parquet, and Parquet to Parquet
+# lines to compressed lines, those to Parquet, Parquet to Parquet; and a mixture of three sources
 demo: $(READY)
 	@set -e; shuffle() { \
 	  echo "+ dovetail shuffle --runner=DirectRunner --overwrite $$*"; \
@@ -25,12 +25,16 @@ demo: $(READY)
 	shuffle --input=examples/data/poems.jsonl --output=demo-output/zstd --num_shards=4 --compression=zstd; \
 	shuffle --input=demo-output/zstd --output=demo-output/parquet --num_shards=4 --output_format=parquet; \
 	shuffle --input=demo-output/parquet --output=demo-output/again --seed=1; \
-	for i in zstd parquet again; do \
+	shuffle --input=poems=examples/data/poems.jsonl --input=botchan=examples/data/botchan.txt \
+	  --input=neko=examples/data/wagahaiwa.txt --text_field=text --weigh_by=bytes --stop=all_exhausted \
+	  --weights=poems=0.5,botchan=0.3,neko=0.2 --output=demo-output/mixed; \
+	for i in zstd parquet again mixed; do \
 	  echo "+ dovetail verify demo-output/$$i"; $(BIN)/dovetail verify demo-output/$$i; done
 	@echo
-	@echo 'Three shuffles of the poems lie in demo-output, each with its proof in manifest.json. The first three rows:'
+	@echo 'Three shuffles of the poems and a mixture with two novels lie in demo-output, each with its proof in manifest.json. Three rows of a shuffle, and of the mixture:'
 	@$(BIN)/python -c 'import pyarrow.parquet as pq; \
 	print(*pq.read_table("demo-output/again/data/train-00000-of-00001.parquet")["text"][:3].to_pylist(), sep="\n")'
+	@head -3 demo-output/mixed/data/train-00000-of-00001.jsonl
 
 test: $(READY)
 	$(BIN)/python -m pytest

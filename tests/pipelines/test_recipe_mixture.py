@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipelines.mixture import FIELDS
 from pipelines.recipe import Recipe
-from pipelines.shuffle import run
 from pipelines.validation import validate
 from pipelines.values import parse_number
 from transforms.errors import UsageError
@@ -210,23 +208,3 @@ def test_fields_that_contradict_each_other_are_named_both(
 def test_a_recipe_made_in_python_is_refused_in_the_same_words() -> None:
     with pytest.raises(UsageError, match=r"^--weights=web=-1: expected 0 or more for web, got -1"):
         Recipe(sources={"web": ["a"]}, weights={"web": -1})
-
-
-@pytest.mark.parametrize(
-    "flag",
-    [
-        "--weights=web=1,books=1",
-        "--temperature=2",
-        "--repeats=web=2",
-        "--max_records=5",
-        "--max_bytes=5",
-        "--text_field=text",
-    ],
-)
-def test_what_is_not_built_yet_is_refused_before_anything_is_written(
-    tmp_path: Path, flag: str
-) -> None:
-    inputs = [f"--input={name}={tmp_path / name}" for name in ("web", "books")]
-    with pytest.raises(UsageError, match=f"^{flag.partition('=')[0]}: not built yet"):
-        run([*inputs, f"--output={tmp_path / 'o'}", flag])
-    assert list(tmp_path.iterdir()) == []
