@@ -1,0 +1,97 @@
+"""InterleaveSources on somebody's own records, without files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pytest
+
+from pipelines.verify import verify
+from tests.transforms.helpers import create, run
+from tests.transforms.kernels import oracles, schedule_oracles
+from transforms.errors import RunError, from_traceback
+from transforms.interleave import InterleaveSources, plan_streams
+from transforms.kernels.mixture import Amounts, Mixture
+from transforms.kernels.randomness import derive
+from transforms.kernels.weights import scale
+from transforms.manifest import now
+from transforms.records import BlocksFromRecords, position_of
+from transforms.streams import SpillStreams
+from transforms.write import WriteManifest, WriteShards
+
+RECORDS = {
+    "a": [b"a%d" % i for i in range(60)],
+    "b": [b"bb%d" % i for i in range(25)],
+}
+WEIGHTS = {"a": Fraction(2), "b": Fraction(1)}
+
+
+def mix(
+    root: Any, output: Path, mixture: Mixture, *, limits: tuple[int, ...] | None = None
+) -> None:
+    own = {
+        name: root
+        | f"Create {name}" >> create([(i, record) for i, record in enumerate(records)])
+        | f"Blocks {name}" >> BlocksFromRecords(source=name)
+        for name, records in RECORDS.items()
+    }
+    located = [found.blocks for found in own.values()] | "Blocks" >> beam.Flatten()
+    spans = [found.spans for found in own.values()] | "Spans" >> beam.Flatten()
+    amounts = Amounts((60, 25), (240, 100))
+    streams = plan_streams(mixture, amounts=amounts, about=[2.0, 1.0], size=1 << 20)
+    streams = replace(streams, limits=limits or streams.limits)
+    shards, every, mixed = (located, spans) | InterleaveSources(
+        mixture=mixture,
+        streams=streams,
+        spill=SpillStreams(streams=streams, folders=[str(output.parent / "spill")]),
+        num_shards=2,
+    )
+    written = shards | WriteShards(output=str(output), sources=2)
+    (every, written, mixed) | WriteManifest(
+        output=str(output), sources=["a", "b"], recipe={}, seed=5, epoch=0, started=now()
+    )
+
+
+def read(output: Path) -> list[bytes]:
+    data = b"".join(path.read_bytes() for path in sorted((output / "data").iterdir()))
+    return data.splitlines()
+
+
+def test_own_records_come_in_the_schedules_order(tmp_path: Path) -> None:
+    mixture = Mixture(sources=("a", "b"), weights=tuple(WEIGHTS.values()), seed=5)
+    run(lambda root: mix(root, tmp_path / "out", mixture))
+    order = {}
+    for name, records in RECORDS.items():
+        pair = derive(5, 0, name, 0, "")
+        keys = [
+            oracles.record_key(*pair, int.from_bytes(position_of(i), "little"))
+            for i in range(len(records))
+        ]
+        order[name] = [record for _, record in sorted(zip(keys, records, strict=True))]
+    scaled = scale(list(WEIGHTS.values()))
+    draws = schedule_oracles.random_sequence(scaled, seed=5, epoch=0)
+    count = schedule_oracles.stop_first(
+        schedule_oracles.random_sequence(scaled, seed=5, epoch=0), [60, 25]
+    )
+    feeds = [iter(order["a"]), iter(order["b"])]
+    assert read(tmp_path / "out") == [next(feeds[next(draws)]) for _ in range(count)]
+    assert verify(str(tmp_path / "out"))[1] == []
+
+
+def test_own_records_that_fit_in_memory_repeat(tmp_path: Path) -> None:
+    mixture = Mixture(sources=("a", "b"), repeats=(Fraction(1), Fraction(3)), seed=5)
+    run(lambda root: mix(root, tmp_path / "out", mixture))
+    assert sorted(read(tmp_path / "out")) == sorted(RECORDS["a"] + 3 * RECORDS["b"])
+
+
+def test_own_records_that_do_not_fit_can_not_repeat(tmp_path: Path) -> None:
+    mixture = Mixture(sources=("a", "b"), repeats=(Fraction(1), Fraction(3)), seed=5)
+    with pytest.raises(Exception) as info:  # noqa: PT011  # Beam's, with ours in its text
+        run(lambda root: mix(root, tmp_path / "out", mixture, limits=(100, 100)))
+    error = info.value
+    found = error if isinstance(error, RunError) else from_traceback(str(error))
+    assert "too large to be held in memory" in str(found)
