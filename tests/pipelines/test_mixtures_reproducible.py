@@ -59,8 +59,12 @@ def baseline(tmp_path_factory: pytest.TempPathFactory) -> Baseline:
 @pytest.mark.parametrize(
     ("flags", "plan"),
     [
-        pytest.param(["--spill_compression=zstd"], {"run_bytes": 1, "page_bytes": 1}, id="pages"),
-        pytest.param([], {"span_bytes": 90, "bucket_bytes": 1}, id="spans, buckets"),
+        pytest.param(
+            ["--spill_compression=zstd"],
+            {"span_bytes": 90, "run_bytes": 1, "page_bytes": 1},
+            id="pages of a record",
+        ),
+        pytest.param([], {"bucket_bytes": 1}, id="buckets of some records"),
         pytest.param([*THREADS, "--spill_compression=lz4"], TINY, id="threads"),
     ],
 )
