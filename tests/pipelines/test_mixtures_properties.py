@@ -43,7 +43,6 @@ def test_what_is_asked_changes_when_records_come_and_never_their_order(
             ["--repeats=books=8,code=40,web=4"],
             ["--weights=books=1,code=1,web=1", "--max_records=800"],
             ["--weights=books=8,code=1,web=1", "--interleave=stratified", "--max_records=800"],
-            ["--weights=books=1,code=7,web=2", "--stop=all_exhausted"],
             ["--weights=books=0,code=1,web=1", "--weigh_by=bytes", "--max_bytes=9000"],
             ["--temperature=3", "--weigh_by=bytes", "--max_records=400"],
         ]
@@ -57,7 +56,7 @@ def test_what_is_asked_changes_when_records_come_and_never_their_order(
             assert records[:both] == longest[source][:both], (flags, source)
             assert both > 20
         seen.add(join_shards(tmp_path / str(i)))
-    assert len(seen) == 6
+    assert len(seen) == 5
 
 
 @st.composite
@@ -97,7 +96,7 @@ def mixtures(draw: st.DrawFn) -> tuple[dict[str, dict[str, bytes]], Asked]:
 
 
 @given(asked=mixtures(), cut=st.booleans(), shards=st.integers(1, 5))
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 def test_any_mixture_is_what_one_position_at_a_time_gives(
     asked: tuple[dict[str, dict[str, bytes]], Asked], cut: bool, shards: int
 ) -> None:
