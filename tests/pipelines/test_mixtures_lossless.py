@@ -86,7 +86,7 @@ def test_what_is_spilled_otherwise_than_it_was_read_is_caught_before_anything_is
 
 
 @HARMS
-@pytest.mark.parametrize("asked", [REPEATS, ALL, ["--max_records=1000"]], ids=["r", "w", "one"])
+@pytest.mark.parametrize("asked", [ALL, ["--max_records=1000"]], ids=["weights", "as one"])
 def test_pages_that_hold_something_else_than_their_table_says_are_caught(
     tmp_path: Path, harm: Callable[[Block], Block], asked: list[str], monkeypatch: Patch
 ) -> None:

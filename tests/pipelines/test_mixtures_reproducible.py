@@ -55,15 +55,16 @@ def baseline(tmp_path_factory: pytest.TempPathFactory) -> Baseline:
     return found
 
 
+RECORDS = {"span_bytes": 90, "run_bytes": 1, "page_bytes": 1}  # pages of a record
+HOW: dict[str, tuple[list[str], dict[str, int]]] = {
+    "pages of a record": (["--spill_compression=zstd"], RECORDS),
+    "buckets of some records": ([], {"bucket_bytes": 1}),
+    "threads": ([*THREADS, "--spill_compression=lz4"], TINY),
+}
+
+
 @pytest.mark.parametrize("asked", ASKED)
-@pytest.mark.parametrize(
-    ("flags", "plan"),
-    [
-        pytest.param(["--spill_compression=zstd"], {"run_bytes": 1, "page_bytes": 1}, id="pages"),
-        pytest.param([], {"span_bytes": 90, "bucket_bytes": 1}, id="spans, buckets"),
-        pytest.param([*THREADS, "--spill_compression=lz4"], TINY, id="threads"),
-    ],
-)
+@pytest.mark.parametrize(("flags", "plan"), [HOW["buckets of some records"], HOW["threads"]])
 def test_how_the_work_is_done_changes_no_byte(
     baseline: Baseline, tmp_path: Path, asked: str, flags: list[str], plan: dict[str, int]
 ) -> None:
@@ -83,10 +84,11 @@ def test_how_the_work_is_done_changes_no_byte(
         (["--direct_num_workers=2", "--memory=600MiB"], TINY),
         (["--direct_num_workers=1", "--direct_running_mode=multi_processing"], SMALL),
         (["--memory=1GiB"], {}),
+        HOW["pages of a record"],
     ],
-    ids=["2 processes", "1 process", "memory"],
+    ids=["2 processes", "1 process", "memory", "pages of a record"],
 )
-def test_neither_do_processes_nor_memory(
+def test_neither_do_processes_memory_nor_pages(
     baseline: Baseline, tmp_path: Path, flags: list[str], plan: dict[str, int]
 ) -> None:
     with cut_otherwise(**plan):
@@ -103,8 +105,15 @@ def test_neither_does_how_many_positions_are_counted_at_a_time(
     assert read_shards(tmp_path / "o") == baseline.shards[asked]
 
 
-@pytest.mark.parametrize("asked", ASKED)
-@pytest.mark.parametrize("cut", ["--num_shards=17", "--shard_records=29"])
+@pytest.mark.parametrize(
+    ("asked", "cut"),
+    [
+        *((asked, "--shard_records=29") for asked in ASKED),
+        ("bytes", "--num_shards=17"),
+        ("repeats", "--num_shards=17"),
+        ("weights", "--num_shards=1"),
+    ],
+)
 def test_the_concatenation_is_the_same_however_it_is_cut(
     baseline: Baseline, tmp_path: Path, asked: str, cut: str
 ) -> None:
@@ -200,8 +209,7 @@ def test_compressed_inputs_and_shards_hold_the_same_records(
     assert decoded == list(baseline.shards["weights"].values())
 
 
-@pytest.mark.parametrize("asked", ["weights", "repeats"])
-def test_rows_are_mixed_as_lines_are(baseline: Baseline, tmp_path: Path, asked: str) -> None:
+def test_rows_are_mixed_as_lines_are(baseline: Baseline, tmp_path: Path) -> None:
     for name, files in SOURCES.items():
         (tmp_path / name).mkdir()
         lines = b"".join(files.values()).splitlines()
@@ -211,13 +219,13 @@ def test_rows_are_mixed_as_lines_are(baseline: Baseline, tmp_path: Path, asked: 
     tables = []
     for name, plan in (("o", {}), ("p", TINY)):
         with cut_otherwise(**plan):
-            manifest = run(*inputs, f"--output={tmp_path / name}", SHARDS, *ASKED[asked])
+            manifest = run(*inputs, f"--output={tmp_path / name}", SHARDS, *ASKED["weights"])
         parts = [pq.read_table(tmp_path / name / shard.path) for shard in manifest.shards]
         tables.append(pa.concat_tables(parts))
     assert tables[0].equals(tables[1])
     assert read_shards(tmp_path / "o") == read_shards(tmp_path / "p")
     # the schedule knows nothing of what records are: sources come in the order in which they do
-    lines = b"".join(baseline.shards[asked].values()).splitlines()
+    lines = b"".join(baseline.shards["weights"].values()).splitlines()
     known = {
         line.decode(): name
         for name, f in SOURCES.items()
