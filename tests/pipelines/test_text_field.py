@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import gzip
 import hashlib
+import itertools
 import json
 import re
 from pathlib import Path
@@ -117,6 +119,18 @@ def test_a_weighted_mixture_of_three_formats(tmp_path: Path, kind: str, workers:
         assert got[: len(own)] == own[: len(got)]
         assert abs(entry.share_of_records - (entry.asked or 0)) < 0.1
     assert verify(str(tmp_path / "o"))[1] == []
+
+
+def test_bytes_are_those_of_the_texts_however_they_are_written(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path / "in")
+    texts = [text for _, text in ordered()]
+    ends = list(itertools.accumulate(len(text.encode()) for text in texts))
+    for kind in ("lines", "parquet"):
+        out = tmp_path / kind
+        manifest = run(
+            *inputs, f"--output={out}", f"--output_format={kind}", f"--max_bytes={ends[40]}"
+        )
+        assert read_texts(out, manifest) == texts[: bisect.bisect(ends, ends[40])]
 
 
 def test_lines_are_shuffled_as_without_it(tmp_path: Path) -> None:

@@ -91,14 +91,13 @@ def of_json(block: pa.RecordBatch, *, field: str, source: int | None = None) -> 
     texts, bad = [], {}
     for place, line in enumerate(blocks.records(block)):
         try:
-            texts.append(_text_of(orjson.loads(line), field).encode())
+            texts.append(_text_of(orjson.loads(line), field))
         except orjson.JSONDecodeError as error:
             bad[place] = f"expected JSON with a string {field!r}, it isn't JSON: {error}"
         except TypeError as error:
             bad[place] = str(error)
     good, rest, reasons = Found.sort_out(block, bad)
-    positions = blocks.column(good, "position")
-    return Found(blocks.from_records(texts, positions, line_end=b"", source=source), rest, reasons)
+    return Found(_block(good, pa.array(texts, pa.large_string()), source), rest, reasons)
 
 
 def _text_of(value: Any, field: str) -> str:
@@ -207,12 +206,17 @@ class Writer:
     def write(self, block: pa.RecordBatch) -> None:
         """Write a block; what was written is found when it is read back."""
         for piece in blocks.slices(block, limit=_PIECE):
-            self._inner.write_bytes(b"".join(map(_line_of, blocks.records(piece))))
+            self._inner.write_bytes(b"".join(map(_line_of, _strings(piece))))
 
     def close(self) -> None:
         """Write the end."""
         self._inner.close()
 
 
-def _line_of(text: bytes) -> bytes:
-    return orjson.dumps({"text": text.decode()}, option=orjson.OPT_APPEND_NEWLINE)
+def _strings(block: pa.RecordBatch) -> list[str]:
+    texts: list[str] = blocks.bare(block).view(pa.large_string()).to_pylist()
+    return texts
+
+
+def _line_of(text: str) -> bytes:
+    return orjson.dumps({"text": text}, option=orjson.OPT_APPEND_NEWLINE)

@@ -201,6 +201,12 @@ def test_a_file_without_such_a_column_is_refused_by_name(write: Callable[..., No
         read(data, name="f", text_field="n")
 
 
+def test_a_columns_name_may_be_that_of_a_field_inside_another() -> None:
+    sink = io.BytesIO()
+    write_parquet(pa.table({"a": [{"b": "inner"}], "a.b": ["outer"]}), sink)
+    assert read(sink.getvalue(), name="x", text_field="a.b") == ([(0, "outer")], [])
+
+
 def test_two_columns_of_the_name_are_refused() -> None:
     sink = io.BytesIO()
     write_arrow(pa.Table.from_arrays([pa.array(["a"])] * 2, names=["body"] * 2), sink)
