@@ -196,6 +196,7 @@ def _interleave(job: Job, *, again: Any) -> Any:
         streams=streams,
         spill=SpillStreams(
             streams=streams,
+            exchange=job.exchange,
             run_bytes=plan.run_bytes,
             page_bytes=plan.page_bytes,
             folders=claim.spills,

@@ -201,9 +201,10 @@ def _refuse_mixture(mixture: Mixture, inputs: Inputs, exchange: str) -> None:
     """Raise UsageError where a mixture can't be made of these inputs; warn of many passes."""
     if mixture.is_whole:
         return
-    if exchange == "engine":
+    if exchange == "engine" and mixture.max_bytes is not None:
         raise UsageError(
-            "--exchange=engine: expected files for mixtures, --max_records and --max_bytes; leave it out"
+            f"--exchange=engine and --max_bytes={mixture.max_bytes}: expected files, which can be "
+            "looked into to find the end; leave --exchange out, or use --max_records"
         )
     amounts = amounts_of(mixture, inputs)
     for name, records in zip(mixture.sources, amounts.records, strict=True):

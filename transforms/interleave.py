@@ -14,6 +14,7 @@ import apache_beam as beam
 from transforms import storage
 from transforms.errors import RunError, UsageError
 from transforms.groups import Stretch
+from transforms.interleave_engine import place_records
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.mixture import Amounts, Draft, Item, Mixture, asked_shares, draft
@@ -57,7 +58,7 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
     def expand(self, read: tuple[Any, Any]) -> tuple[Any, Any, Any]:
         """Count, find the end, read what repeats again, deal out."""
         located, spans = read
-        for folder in self.spill.folders:
+        for folder in self.spill.folders if self.spill.exchange == "files" else ():
             storage.make_folder(folder)
         once = located.pipeline | "Once" >> beam.Create([None])
         drafts = once | "Weigh" >> beam.Map(_weigh, beam.pvalue.AsList(spans), config=self)
@@ -88,6 +89,9 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
             )
             spilled.append(again.blocks | "SpillPasses" >> self.spill)
             every = (spans, again.spans) | "AllSpans" >> beam.Flatten()
+        if self.spill.exchange == "engine":
+            shards, mixed = place_records(self, spilled, counted)
+            return shards, every, mixed
         none = once | "NoSpill" >> beam.Map(lambda _: (0, b"")).with_output_types(tuple[int, bytes])
         dealt = (
             (*spilled, none)
@@ -100,6 +104,21 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
         )
         shards = dealt.shards | "DealOut" >> beam.GroupByKey() | "Open" >> beam.MapTuple(_open)
         return shards, every, dealt.mixed
+
+    def count_shards(self, counted: Counted, length: int) -> int:
+        """Return how many shards hold so many positions."""
+        if self.shard_records is not None:
+            return max(1, -(-length // self.shard_records))
+        if self.num_shards is not None:
+            return self.num_shards
+        return count_shards(counted.bytes_before(length))
+
+    def shard_range(self, number: int, of: int, length: int) -> tuple[int, int]:
+        """Return which positions a shard holds."""
+        size = self.shard_records
+        if size is not None:
+            return number * size, min((number + 1) * size, length)
+        return number * length // of, (number + 1) * length // of
 
     def _may_repeat(self) -> bool:
         mixture = self.mixture
@@ -187,9 +206,10 @@ def _find_end(
         -(-int(count) // have) if have else 0
         for count, have in zip(used, found.amounts.records, strict=True)
     ]
+    held = [config.spill.exchange == "files" or count == 1 for count in streams.buckets]
     small = [
-        many > 1 and cost <= limit
-        for many, cost, limit in zip(passes, footprints, streams.limits, strict=True)
+        many > 1 and cost <= limit and whole
+        for many, cost, limit, whole in zip(passes, footprints, streams.limits, held, strict=True)
     ]
     if config.again is None and any(
         many > 1 and not fits for many, fits in zip(passes, small, strict=True)
@@ -244,7 +264,7 @@ class _LayOut(beam.DoFn):  # type: ignore[misc]
         )
         layout.require_read()
         length = layout.length
-        shards = self._count_shards(counted, length)
+        shards = config.count_shards(counted, length)
         url = storage.join(config.spill.folders[0], f"{uuid.uuid4().hex}.references")
 
         def write() -> list[Stretch]:
@@ -252,7 +272,7 @@ class _LayOut(beam.DoFn):  # type: ignore[misc]
                 data = pickle.dumps(counted.draft.schedule, protocol=5)
                 written = [Stretch.write(file, url, 0, data)]
                 for number in range(shards):
-                    content = layout.content(*self._range(number, shards, length))
+                    content = layout.content(*config.shard_range(number, shards, length))
                     at = written[-1].offset + written[-1].length
                     data = pickle.dumps(content, protocol=5)
                     written.append(Stretch.write(file, url, at, data))
@@ -263,20 +283,6 @@ class _LayOut(beam.DoFn):  # type: ignore[misc]
             shard = shards, tuple(content), tuple(schedule), config.streams
             yield number, pickle.dumps(shard, protocol=5)
         yield beam.pvalue.TaggedOutput("mixed", layout.mixed(shards))
-
-    def _count_shards(self, counted: Counted, length: int) -> int:
-        config = self._config
-        if config.shard_records is not None:
-            return max(1, -(-length // config.shard_records))
-        if config.num_shards is not None:
-            return config.num_shards
-        return count_shards(counted.bytes_before(length))
-
-    def _range(self, number: int, of: int, length: int) -> tuple[int, int]:
-        size = self._config.shard_records
-        if size is not None:
-            return number * size, min((number + 1) * size, length)
-        return number * length // of, (number + 1) * length // of
 
 
 def _open(number: int, packed: Iterable[bytes]) -> MixedShard:

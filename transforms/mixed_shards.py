@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -218,7 +218,8 @@ def _rest(share: Share, streams: Streams) -> list[Digest]:
     if share.small:
         block = _hold(share, streams)
         number, rank = divmod(share.last - 1, share.records)
-        order = _pass_order(blocks.column(block, "key"), number, share, streams)[rank + 1 :]
+        keys = blocks.column(block, "key")
+        order = pass_order(keys, number, source=share.source, streams=streams)[rank + 1 :]
         return [_digest_of(blocks.hashes(block), order)]
     cut = share.cuts[-1]
     bucket, skip, take = cut.buckets[-1]
@@ -258,7 +259,10 @@ def _small_source(share: Share, streams: Streams) -> Iterator[Ordered]:
         number = at // share.records
         end = min((number + passes) * share.records, share.last)
         order = np.concatenate(
-            [_pass_order(keys, p, share, streams) for p in range(number, -(-end // share.records))]
+            [
+                pass_order(keys, p, source=share.source, streams=streams)
+                for p in range(number, -(-end // share.records))
+            ]
         )
         mine = order[at - number * share.records : end - number * share.records]
         digest = _digest_of(hashes, mine)
@@ -272,14 +276,20 @@ def _digest_of(hashes: tuple[U64, U64, I64], places: I64) -> Digest:
     return Digest.of_hashes(hash0[places], hash1[places], size[places])
 
 
-def _pass_order(keys: Any, number: int, share: Share, streams: Streams) -> I64:
-    """Return int64[records]: the places of a pass's records among those of the first pass."""
+def pass_order(keys: U64, number: int, *, source: int, streams: Streams) -> I64:
+    """Return int64[n]: the places of a pass's records among those of the first pass.
+
+    Args:
+        keys: uint64[n], of the first pass, in order.
+        number: of the pass.
+        source, streams: whose.
+    """
     if number == 0:
-        return np.arange(share.records)
+        return np.arange(len(keys))
     pair = pass_key(
         seed=streams.seed,
         epoch=streams.epoch,
-        source=streams.sources[share.source],
+        source=streams.sources[source],
         pass_number=number,
     )
     return np.argsort(record_keys(pair, keys), kind="stable")

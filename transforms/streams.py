@@ -69,13 +69,15 @@ class Streams:
 
 @dataclass(eq=False, kw_only=True)
 class SpillStreams(beam.PTransform):  # type: ignore[misc]
-    """Give records their keys, sort them, spill them: (FileId, block) -> (0, packed reference).
+    """Give records their keys, sort them, hand them on by stream and bucket.
 
-    One spill file holds the runs of all streams that a worker has gathered together, stream by
-    stream, with a table of their pages at its end; what goes on is where the table lies.
+    ``files``: (FileId, block) -> (0, packed reference). One spill file holds the runs of all streams
+    that a worker has gathered together, stream by stream, with a table of their pages at its end;
+    what goes on is where the table lies. ``engine``: (FileId, block) -> ((stream, bucket), page).
 
     Attributes:
         streams: how records are cut.
+        exchange: ``files`` or ``engine``.
         run_bytes: footprint that is gathered before it is spilled.
         page_bytes: footprint above which a segment is cut into pages.
         folders: URLs of the folders for spill files, which take turns.
@@ -86,6 +88,7 @@ class SpillStreams(beam.PTransform):  # type: ignore[misc]
     """
 
     streams: Streams
+    exchange: str = "files"
     run_bytes: int = 64 << 20
     page_bytes: int = 8 << 20
     folders: Sequence[str] = ()
@@ -99,13 +102,19 @@ class SpillStreams(beam.PTransform):  # type: ignore[misc]
         super().__init__()
 
     def expand(self, located: Any) -> Any:
-        """One step: key, gather, sort, write."""
+        """One step: key, gather, sort, hand on."""
+        if self.exchange == "engine":
+            return located | "CutRuns" >> beam.ParDo(_CutStreams(self)).with_output_types(
+                tuple[tuple[int, int], bytes]
+            )
         return located | "SpillRuns" >> beam.ParDo(_SpillStreams(self)).with_output_types(
             tuple[int, bytes]
         )
 
 
-class _SpillStreams(beam.DoFn):  # type: ignore[misc]
+class _GatherStreams(beam.DoFn):  # type: ignore[misc]
+    """Gathers sorted runs of streams; what becomes of them, ``_hand_on`` says."""
+
     def __init__(self, config: SpillStreams) -> None:
         self._config = config
 
@@ -113,8 +122,10 @@ class _SpillStreams(beam.DoFn):  # type: ignore[misc]
         storage.configure(self._config.storage_options)
         self._place = Place(self._config.run_id, self._config.places)
         self._progress = Progress.open(self._config.progress)
-        self._turn = itertools.count(os.getpid())  # workers begin with different folders
         self._clear()
+
+    def _hand_on(self, runs: dict[int, pa.RecordBatch]) -> Iterator[Any]:
+        raise NotImplementedError
 
     def _clear(self) -> None:
         self._gathered: dict[int, list[pa.RecordBatch]] = defaultdict(list)
@@ -127,19 +138,20 @@ class _SpillStreams(beam.DoFn):  # type: ignore[misc]
     def teardown(self) -> None:
         self._place.leave()
 
-    def process(self, element: tuple[FileId, pa.RecordBatch]) -> Iterator[tuple[int, bytes]]:
+    def process(self, element: tuple[FileId, pa.RecordBatch]) -> Iterator[Any]:
         file, block = element
         with self._progress.doing("waiting for memory"):
             self._place.take()
         cost = blocks.block_footprint(block)
         if self._held and self._held + cost > self._config.run_bytes:
-            yield 0, self._spill()
+            yield from self._hand_on(self._sorted())
         self._gathered[self._config.streams.number(file)].append(self._keyed(file, block))
         self._held += cost
 
     def finish_bundle(self) -> Iterator[Any]:
         if self._held:
-            yield GlobalWindows.windowed_value((0, self._spill()))
+            for element in self._hand_on(self._sorted()):
+                yield GlobalWindows.windowed_value(element)
         self._place.leave()
 
     def _keyed(self, file: FileId, block: pa.RecordBatch) -> pa.RecordBatch:
@@ -153,28 +165,49 @@ class _SpillStreams(beam.DoFn):  # type: ignore[misc]
             keyed = keyed.set_column(0, "key", pa.array(keys))
         return keyed if streams.union else blocks.without_source(keyed)
 
-    def _spill(self) -> bytes:
-        config = self._config
+    def _sorted(self) -> dict[int, pa.RecordBatch]:
         with self._progress.doing("sorting a run"):
             runs = {stream: blocks.sort_run(held) for stream, held in self._gathered.items()}
         self._clear()
-        folder = config.folders[next(self._turn) % len(config.folders)]
-        return storage.retry(lambda: self._write(runs, folder), folder)
+        return dict(sorted(runs.items()))
+
+    def _cut(self, stream: int, run: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield (bucket, block of one page)."""
+        streams = self._config.streams
+        count = streams.buckets[stream % streams.count]
+        return pages.cut_run(run, parts=count, page_bytes=self._config.page_bytes)
+
+    def _encode(self, block: pa.RecordBatch) -> pa.Buffer:
+        config = self._config
+        return pages.encode_page(
+            block, sources=config.streams.digests, compression=config.compression
+        )
+
+
+class _CutStreams(_GatherStreams):
+    def _hand_on(self, runs: dict[int, pa.RecordBatch]) -> Iterator[Any]:
+        for stream, run in runs.items():
+            for bucket, block in self._cut(stream, run):
+                yield (stream, bucket), self._encode(block).to_pybytes()
+
+
+class _SpillStreams(_GatherStreams):
+    def setup(self) -> None:
+        super().setup()
+        self._turn = itertools.count(os.getpid())  # workers begin with different folders
+
+    def _hand_on(self, runs: dict[int, pa.RecordBatch]) -> Iterator[Any]:
+        folders = self._config.folders
+        folder = folders[next(self._turn) % len(folders)]
+        yield 0, storage.retry(lambda: self._write(runs, folder), folder)
 
     def _write(self, runs: dict[int, pa.RecordBatch], folder: str) -> bytes:
-        config, streams = self._config, self._config.streams
         url = storage.join(folder, f"{uuid.uuid4().hex}.pages")  # no attempt meets another
         rows = []
         with self._progress.doing(f"writing {url}"), storage.open_write(url) as file:
-            for stream, run in sorted(runs.items()):
-                for _, block in pages.cut_run(
-                    run,
-                    parts=streams.buckets[stream % streams.count],
-                    page_bytes=config.page_bytes,
-                ):
-                    page = pages.encode_page(
-                        block, sources=streams.digests, compression=config.compression
-                    )
+            for stream, run in runs.items():
+                for _, block in self._cut(stream, run):
+                    page = self._encode(block)
                     storage.write_all(file, page)
                     rows.append(pages.stream_row(block, page.size, stream=stream))
             return end_spill(file, url, rows, kind=STREAM_TABLE)

@@ -19,6 +19,7 @@ from tests.pipelines.support import (
     split,
     write_tree,
 )
+from transforms.errors import UsageError
 from transforms.manifest import Manifest
 
 SOURCES = {
@@ -98,3 +99,29 @@ def test_a_mixture_is_what_one_position_at_a_time_gives(
     assert manifest.records == len(expected)
     assert len(read_shards(tmp_path / "out")) == 3
     assert verify(str(tmp_path / "out"))[1] == []
+
+
+@pytest.mark.parametrize("name", [name for name, asked in ASKED.items() if not asked.max_bytes])
+@pytest.mark.parametrize("sizes", [{}, SMALL], ids=["whole", "cut"])
+def test_the_engine_gives_the_same(tmp_path: Path, name: str, sizes: dict[str, int]) -> None:
+    asked = ASKED[name]
+    with cut_otherwise(**sizes):
+        manifest = mix(tmp_path, *flags_of(asked), "--num_shards=3", "--exchange=engine")
+    expected = plainly(asked)
+    assert split(join_shards(tmp_path / "out")) == expected
+    assert manifest.records == len(expected)
+    assert len(read_shards(tmp_path / "out")) == 3
+    assert verify(str(tmp_path / "out"))[1] == []
+
+
+def test_both_exchanges_say_the_same_of_a_mixture(tmp_path: Path) -> None:
+    flags = ["--weights=books=3,code=1,web=6", "--stop=all_exhausted", "--shard_records=100"]
+    files = mix(tmp_path, *flags, output="files")
+    engine = mix(tmp_path, *flags, "--exchange=engine", output="engine")
+    assert engine.mixture == files.mixture
+    assert engine.shards == files.shards
+
+
+def test_a_stop_by_bytes_needs_files(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--exchange=engine and --max_bytes=100: expected files"):
+        mix(tmp_path, "--max_bytes=100", "--exchange=engine")
