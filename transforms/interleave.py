@@ -263,7 +263,7 @@ class _LayOut(beam.DoFn):  # type: ignore[misc]
             bucket_bytes=config.bucket_bytes,
         )
         layout.require_read()
-        length = layout.length
+        counted, length = layout.counted, layout.length
         shards = config.count_shards(counted, length)
         url = storage.join(config.spill.folders[0], f"{uuid.uuid4().hex}.references")
 

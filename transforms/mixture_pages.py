@@ -5,14 +5,14 @@ from __future__ import annotations
 import bisect
 import pickle
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import LosslessError, RunError
 from transforms.groups import Pages, Stretch, page_starts, read_each
-from transforms.kernels import blocks
+from transforms.kernels import blocks, stops
 from transforms.kernels.digest import Digest
 from transforms.kernels.mixture import Draft
 from transforms.kernels.pages import STREAM_TABLE
@@ -140,12 +140,16 @@ class Layout:
         spills: of all streams.
         streams: how records were cut.
         bucket_bytes: footprint of all buckets that are held at once.
+
+    Attributes:
+        counted: the mixture; counted on, where ``max_bytes`` lay beyond.
+        length: positions.
     """
 
     def __init__(
         self, counted: Counted, spills: Spills, *, streams: Streams, bucket_bytes: int
     ) -> None:
-        self._streams, self._counted, self._spills = streams, counted, spills
+        self._streams, self.counted, self._spills = streams, counted, spills
         self._records = counted.draft.amounts.records
         self._schedule = counted.draft.schedule
         self._found: dict[int, StreamPages] = {}
@@ -162,7 +166,7 @@ class Layout:
 
     def require_read(self) -> None:
         """Raise LosslessError where what was spilled isn't what was read."""
-        streams, counted = self._streams, self._counted
+        streams, counted = self._streams, self.counted
         for source, want in enumerate(counted.read_by_stream(union=streams.union)):
             for number in range(counted.spilled(source)):
                 have = self._spills.digest(self._stream(source, number).rows)
@@ -175,10 +179,40 @@ class Layout:
 
     def _find_length(self) -> int:
         """Return how many positions there are."""
-        most = self._counted.draft.mixture.max_bytes
+        most = self.counted.draft.mixture.max_bytes
         if most is None:
-            return self._counted.length
-        return self._end_of_bytes(most)
+            return self.counted.length
+        end = self._end_of_bytes(most)
+        if self._is_short(end):
+            self._count_on(most)
+            end = self._end_of_bytes(most)
+        if self._is_short(end):
+            raise RunError(
+                f"--max_bytes={most}: the records drawn have fewer bytes than expected by their mean "
+                "lengths, which differ very much; give --max_records too, or --stop"
+            )
+        return end
+
+    def _is_short(self, end: int) -> bool:
+        """Return whether the end may lie beyond the positions that were counted."""
+        mixture = self.counted.draft.mixture
+        return (
+            mixture.repeats_as_needed and end == self.counted.length and end != mixture.max_records
+        )
+
+    def _count_on(self, most: int) -> None:
+        """Count on as far as the passes go that were spilled, or, held in memory, are enough."""
+        counted, draft = self.counted, self.counted.draft
+        amounts = zip(draft.amounts.records, draft.amounts.bytes, counted.small, strict=True)
+        have = [
+            records * (most // max(size, 1) + 1 if small else counted.spilled(source))
+            for source, (records, size, small) in enumerate(amounts)
+        ]
+        while (end := stops.stop_first(draft.schedule, [min(n, 1 << 62) for n in have])) is None:
+            draft = draft.reaching(draft.schedule.reach + 1)
+        end = min(end, draft.mixture.max_records or end)
+        self.counted = replace(counted, draft=draft, length=max(end, counted.length))
+        self._schedule = draft.schedule
 
     def content(self, begin: int, end: int) -> Content:
         """Say what positions [begin, end) are made of."""
@@ -190,7 +224,7 @@ class Layout:
         return Content(begin, end, self._chunk(), shares)
 
     def _chunk(self) -> int:
-        amounts = self._counted.draft.amounts
+        amounts = self.counted.draft.amounts
         records = sum(amounts.records)
         mean = blocks.footprint(records, sum(amounts.bytes)) // max(records, 1)
         return int(np.clip(self._held // max(mean, 1), 256, _MOST_POSITIONS))
@@ -198,7 +232,7 @@ class Layout:
     def _share(self, source: int, first: int, last: int) -> Share:
         """Say which pages hold ranks [first, last) of a source."""
         have, ends = self._records[source], last == self._used[source]
-        if self._counted.small[source]:
+        if self.counted.small[source]:
             cuts = [Cut(self._spills.pages(self._stream(source, 0).rows), [])]
             return Share(source, first, last, have, cuts, small=True, ends=ends)
         cuts = [
@@ -230,7 +264,7 @@ class Layout:
             -(-count // have) if have else 0
             for count, have in zip(self._used, self._records, strict=True)
         ]
-        counted = self._counted
+        counted = self.counted
         return Mixed(
             length=self.length,
             shards=shards,
@@ -248,9 +282,9 @@ class Layout:
     def _unused(self, source: int) -> Digest:
         """Return the digest of the buckets that no shard uses anything of."""
         total = Digest()
-        if self._counted.small[source] and self._used[source]:
+        if self.counted.small[source] and self._used[source]:
             return total  # the shard that it ends in reports all
-        for number in range(self._counted.spilled(source)):
+        for number in range(self.counted.spilled(source)):
             stream = self._stream(source, number)
             used = min(max(self._used[source] - number * self._records[source], 0), stream.size)
             after = int(np.searchsorted(stream.starts, used, side="left"))
@@ -259,7 +293,7 @@ class Layout:
 
     def _end_of_bytes(self, most: int) -> int:
         """Return the first position whose record would exceed a number of bytes."""
-        counted = self._counted
+        counted = self.counted
         bound = counted.length
         known = _Bytes(self._schedule, counted, self._streams, self._spills, self._stream)
 
@@ -268,20 +302,7 @@ class Layout:
         high = (
             bisect.bisect_right(range(low, bound), most, key=lambda p: known.at_least(p + 1)) + low
         )
-        end = bisect.bisect_right(range(low, high), most, key=lambda p: known.exactly(p + 1)) + low
-        if (
-            end == bound
-            and counted.draft.mixture.repeats_as_needed
-            and (
-                counted.draft.mixture.max_records is None
-                or bound < counted.draft.mixture.max_records
-            )
-        ):
-            raise RunError(
-                f"--max_bytes={most}: the records drawn have fewer bytes than expected by their mean "
-                "lengths, which differ very much; give --max_records too, or --stop"
-            )
-        return end
+        return bisect.bisect_right(range(low, high), most, key=lambda p: known.exactly(p + 1)) + low
 
 
 class _Bytes:

@@ -113,6 +113,29 @@ def test_any_mixture_is_what_one_position_at_a_time_gives(
         assert sum(part.written.records for part in manifest.mixture or ()) == len(expected)
 
 
+@pytest.mark.parametrize("interleave", ["random", "stratified"])
+@pytest.mark.parametrize("max_records", [None, 4700])
+def test_one_long_record_late_in_its_pass_lets_a_number_of_bytes_be_met_all_the_same(
+    tmp_path: Path, interleave: str, max_records: int | None
+) -> None:
+    """Counted beforehand is by mean lengths, and that is too short here."""
+    sources = {"a": {"x": b"a\n" * 5000 + b"b" * 20_000 + b"\n"}, "b": {"x": b"b\n" * 10}}
+    for name, files in sources.items():
+        write_tree(tmp_path / name, files)
+    asked = Asked(
+        weights={"a": Fraction(1), "b": Fraction("0.001")},
+        interleave=interleave,
+        max_bytes=10_000,
+        max_records=max_records,
+        seed=8,  # puts it at place 4609
+    )
+    inputs = [f"--input={name}={tmp_path / name}" for name in sources]
+    run(*inputs, f"--output={tmp_path / 'out'}", *flags_of(asked))
+    expected = mix_plainly(sources, asked)
+    assert len(expected) > 1.2 * 10_000 / 5 + 1000  # beyond what was counted
+    assert split(join_shards(tmp_path / "out")) == expected
+
+
 LENGTHS = {"a": 100, "b": 1000, "c": 330}
 SHARES = {"a": 0.5, "b": 0.3, "c": 0.2}
 
