@@ -34,9 +34,14 @@ NAME = "transforms.worker"
 
 
 class Undisturbed(NamedTuple):
-    """A run that nobody killed."""
+    """A run that nobody killed.
+
+    Attributes:
+        flags: that it was given beside its input.
+    """
 
     corpus: Path
+    flags: tuple[str, ...]
     seconds: float
     shards: Tree
 
@@ -80,8 +85,12 @@ class Attempt:
         return self.log.read_text()
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+@pytest.fixture(
+    scope="module", params=[(), ("--repeats=default=1.5",)], ids=["plain", "with a second pass"]
+)
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Undisturbed:
     """Make about 100 MB of lines, and shuffle them once to see how long it takes."""
     root = tmp_path_factory.mktemp("kill")
     line = b"%08d " + b"The quick brown fox jumps over the lazy dog. " * 6 + b"\n"
@@ -89,11 +98,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     for part in range(4):
         with (root / "in" / f"{part}.txt").open("wb") as file:
             file.writelines(line % (part * 90_000 + i) for i in range(90_000))
-    attempt = Attempt(root / "in", root / "out")
+    attempt = Attempt(root / "in", root / "out", *request.param)
     assert attempt.process.wait(120) == 0, attempt.stderr()
     seconds = time.monotonic() - attempt.begin
     assert verify(str(root / "out"))[1] == []
-    return Undisturbed(root / "in", seconds, read_shards(root / "out"))
+    return Undisturbed(root / "in", request.param, seconds, read_shards(root / "out"))
 
 
 def moments(kind: str, seconds: float) -> Iterator[float]:
@@ -137,7 +146,7 @@ def test_a_killed_launcher_leaves_nothing_or_all_and_the_next_run_makes_it_good(
     for tried, moment in enumerate(moments("launcher", undisturbed.seconds)):
         if tried >= MOMENTS and finished <= tried / 2:
             break  # a machine that is faster than it was takes more of them
-        attempt = Attempt(undisturbed.corpus, folder)
+        attempt = Attempt(undisturbed.corpus, folder, *undisturbed.flags)
         time.sleep(max(0.0, attempt.begin + moment - time.monotonic()))
         attempt.process.send_signal(signal.SIGKILL)
         attempt.process.wait()
@@ -145,7 +154,8 @@ def test_a_killed_launcher_leaves_nothing_or_all_and_the_next_run_makes_it_good(
         require_end(attempt, 5)
         whole = require_whole_or_nothing(folder)
         finished += whole
-        again = Attempt(undisturbed.corpus, folder, *(["--overwrite"] if whole else []), workers=1)
+        flags = [*undisturbed.flags, *(["--overwrite"] if whole else [])]
+        again = Attempt(undisturbed.corpus, folder, *flags, workers=1)
         assert again.process.wait(120) == 0, again.stderr()
         assert read_shards(folder) == undisturbed.shards
         require_nothing_but(folder, "out")
@@ -163,7 +173,7 @@ def test_a_killed_worker_ends_the_run_soon_with_one_error_and_nothing_left(
     for tried, moment in enumerate(moments("worker", undisturbed.seconds)):
         if tried >= MOMENTS and finished <= tried / 2:
             break  # a machine that is faster than it was takes more of them
-        attempt = Attempt(undisturbed.corpus, folder)
+        attempt = Attempt(undisturbed.corpus, folder, *undisturbed.flags)
         time.sleep(max(0.0, attempt.begin + moment - time.monotonic()))
         victims: list[psutil.Process] = []
         while not victims and attempt.process.poll() is None:
@@ -189,7 +199,7 @@ def test_a_killed_worker_ends_the_run_soon_with_one_error_and_nothing_left(
             assert str(log) in said
             log.unlink()
     assert finished <= tried / 2, "most kills came too late to test anything"
-    last = Attempt(undisturbed.corpus, folder)
+    last = Attempt(undisturbed.corpus, folder, *undisturbed.flags)
     assert last.process.wait(120) == 0
     assert read_shards(folder) == undisturbed.shards
 
@@ -202,7 +212,7 @@ def test_an_interrupted_run_clears_up_after_itself(
 ) -> None:
     folder = tmp_path / "out"
     for moment in islice(moments(f"{sent.name} {workers}", undisturbed.seconds), MOMENTS):
-        attempt = Attempt(undisturbed.corpus, folder, workers=workers)
+        attempt = Attempt(undisturbed.corpus, folder, *undisturbed.flags, workers=workers)
         # before that a signal may meet Python, not us
         while attempt.process.poll() is None and not list(tmp_path.glob("out/_incomplete.json")):
             time.sleep(0.01)

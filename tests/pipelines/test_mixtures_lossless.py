@@ -170,15 +170,15 @@ def test_a_layout_that_gives_a_shard_other_ranks_is_caught(
 def test_a_pass_of_a_small_source_that_is_no_permutation_is_caught(
     tmp_path: Path, monkeypatch: Patch
 ) -> None:
-    real = mixed_shards._pass_order
+    real = mixed_shards.pass_order
 
-    def pass_order(keys: Any, number: int, *rest: Any) -> Any:
-        order = np.array(real(keys, number, *rest))
+    def pass_order(keys: Any, number: int, **rest: Any) -> Any:
+        order = np.array(real(keys, number, **rest))
         if number == 1:
             order[0] = order[1]
         return order
 
-    monkeypatch.setattr(mixed_shards, "_pass_order", pass_order)
+    monkeypatch.setattr(mixed_shards, "pass_order", pass_order)
     require_caught(tmp_path, *REPEATS, words=r"source (books|code):", plan={})
 
 
