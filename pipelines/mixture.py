@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from pipelines.validation import Misfit, Path
+from pipelines.values import DEFAULT_SOURCE
 
 if TYPE_CHECKING:
     from pipelines.recipe import Recipe
@@ -18,6 +19,10 @@ WAYS = ("weights", "temperature", "repeats")
 FIELDS = (*WAYS, "interleave", "weigh_by", "stop", "max_records", "max_bytes")
 _TEMPERATURES = Decimal("0.001"), Decimal(10**6)  # n^(1/T) has to stay a number one can hold
 _REPEATS = 10**6
+_HINT = (
+    "; an --input without a name is of the source default: write --input=NAME=PATTERN, where a name "
+    "has letters, digits, _ and -, a letter first"
+)
 
 
 def check_mixture(recipe: Recipe) -> None:
@@ -81,7 +86,7 @@ def _check_names(recipe: Recipe, field: str, *, all_of_them: bool) -> None:
         if name not in sources:
             raise Misfit(
                 f"expected names of the sources {', '.join(sources)}, got {name}"
-                f"{nearest(name, sources)}",
+                f"{nearest(name, sources)}{_HINT if DEFAULT_SOURCE in sources else ''}",
                 _place(recipe, field, name),
             )
     missing = [name for name in sources if name not in getattr(recipe, field)]

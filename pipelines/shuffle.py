@@ -216,7 +216,7 @@ def _refuse_mixture(mixture: Mixture, inputs: Inputs, exchange: str) -> None:
     for name, have, used in zip(
         mixture.sources, amounts.records, expect(mixture, amounts), strict=True
     ):
-        if mixture.repeats_as_needed and used > MANY_PASSES * have:
+        if mixture.is_weighted and used > MANY_PASSES * have:
             LOG.warning(
                 "source %s will be repeated about %.1f times; give --stop=first_exhausted to end before "
                 "anything repeats, or less weight",

@@ -26,6 +26,8 @@ def summarize(manifest: Manifest, settings: Settings, *, seconds: float, peak: i
         manifest.digest.bytes / seconds / 1e6,
         peak >> 20,
     )
+    if not manifest.records:
+        LOG.warning("the dataset is empty: no record of the input was to be written")
     dropped = [source.dropped for source in manifest.sources if source.dropped]
     if dropped:
         LOG.warning(
