@@ -21,9 +21,10 @@ from transforms.kernels.mixture import Amounts, Draft, Item, Mixture, asked_shar
 from transforms.kernels.plan import count_shards
 from transforms.kernels.schedule import I64
 from transforms.mixed_shards import MixedShard
-from transforms.mixture_pages import Counted, Layout, Spills
+from transforms.mixture_pages import Layout
 from transforms.read import ReadRecords, ReadSpans, Span, cut_spans
 from transforms.reports import Mixed, SpanReport
+from transforms.spilled import Counted, Spills
 from transforms.streams import SpillStreams, Streams
 
 

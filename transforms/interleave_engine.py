@@ -19,9 +19,9 @@ from transforms.kernels.randomness import U64
 from transforms.kernels.ranges import WHOLE
 from transforms.kernels.schedule import I64
 from transforms.mixed_shards import pass_order
-from transforms.mixture_pages import Counted
 from transforms.reports import Mixed
 from transforms.shuffle import Piece, Shard
+from transforms.spilled import Counted
 
 if TYPE_CHECKING:
     from transforms.interleave import InterleaveSources

@@ -1,135 +1,22 @@
-"""The pages of a mixture's streams: which hold which ranks, and how many bytes."""
+"""Which pages of a mixture's streams hold which ranks, and where a mixture ends."""
 
 from __future__ import annotations
 
 import bisect
-import pickle
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from transforms.errors import LosslessError, RunError
-from transforms.groups import Pages, Stretch, page_starts, read_each
 from transforms.kernels import blocks, stops
 from transforms.kernels.digest import Digest
-from transforms.kernels.mixture import Draft
-from transforms.kernels.pages import STREAM_TABLE
-from transforms.kernels.ranges import KeyRange
-from transforms.kernels.schedule import I64, Schedule
-from transforms.mixed_shards import Content, Cut, Share, feed, plain_rows
+from transforms.mixed_shards import Content, Cut, Share
+from transforms.mixture_bytes import BytesBefore
 from transforms.reports import Mixed
+from transforms.spilled import Counted, Spills, StreamPages
 from transforms.streams import Streams
 
 _MOST_POSITIONS = 1 << 17  # that are laid down at a time
-
-
-@dataclass(frozen=True)
-class Counted:
-    """A mixture of counted sources.
-
-    Attributes:
-        draft: with the schedule counted.
-        length: positions, or the most that may be needed.
-        read: digest of each source, of one pass.
-        small: which streams' passes are all made of the first one's records, held in memory.
-        passes: begun, at most, of each stream.
-        asked: as of Mixed.
-    """
-
-    draft: Draft
-    length: int
-    read: tuple[Digest, ...]
-    small: tuple[bool, ...]
-    passes: tuple[int, ...]
-    asked: tuple[float, ...] | None
-
-    def spilled(self, source: int) -> int:
-        """Return how many passes of a stream are read."""
-        return 1 if self.small[source] else max(self.passes[source], 1)
-
-    def read_by_stream(self, *, union: bool) -> list[Digest]:
-        """Return the digest of each stream, of one pass."""
-        return [Digest.total(self.read)] if union else list(self.read)
-
-    def bytes_before(self, length: int) -> int:
-        """Return about how many bytes the records before a position have."""
-        amounts = self.draft.amounts
-        used = self.draft.schedule.counts_before(length).tolist()
-        return sum(
-            count * size // max(records, 1)
-            for count, records, size in zip(used, amounts.records, amounts.bytes, strict=True)
-        )
-
-
-@dataclass
-class StreamPages:
-    """The pages of one stream: rows of the joined table, and where each bucket's ranks begin."""
-
-    rows: npt.NDArray[np.intp]
-    bucket: npt.NDArray[np.intp]
-    starts: I64
-
-    @property
-    def size(self) -> int:
-        """How many records it has."""
-        return int(self.starts[-1])
-
-
-@dataclass
-class Spills:
-    """All spill files' tables, joined."""
-
-    urls: list[str]
-    table: npt.NDArray[np.void] = field(default_factory=lambda: np.zeros(0, STREAM_TABLE))
-    file: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    offset: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
-
-    @classmethod
-    def read(cls, packed: Iterable[bytes]) -> Spills:
-        found = [Stretch(*pickle.loads(data)) for data in packed if data]
-        tables = [np.frombuffer(d, STREAM_TABLE) for d in read_each(Stretch.read_checked, found)]
-        if not tables:
-            return cls([])
-        return cls(
-            [stretch.url for stretch in found],
-            np.concatenate(tables),
-            np.repeat(np.arange(len(tables)), [len(table) for table in tables]),
-            np.concatenate([page_starts(table) for table in tables]),
-        )
-
-    def pages(self, rows: npt.NDArray[np.intp]) -> list[Pages]:
-        """Return the pages of some rows, which lie one after another in each file."""
-        of = self.file[rows]
-        return [
-            Pages(
-                self.urls[file],
-                int(self.offset[mine[0]]),
-                plain_rows(self.table[mine]),
-            )
-            for file in np.unique(of).tolist()
-            for mine in [rows[of == file]]
-        ]
-
-    def stream(self, number: int, buckets: int) -> StreamPages:
-        """Return one stream's pages."""
-        rows = np.flatnonzero(self.table["stream"] == number)
-        bounds = np.array([KeyRange(i, buckets).low for i in range(buckets)], np.uint64)
-        bucket = np.searchsorted(bounds, self.table["first"][rows], side="right") - 1
-        counts = np.zeros(buckets, np.int64)
-        np.add.at(counts, bucket, self.table["rows"][rows].astype(np.int64))
-        return StreamPages(rows, bucket, np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]))
-
-    def digest(self, rows: npt.NDArray[np.intp]) -> Digest:
-        """Return what some pages were made of."""
-        mine = self.table[rows]
-        return Digest(
-            int(mine["rows"].sum(dtype=np.int64)),
-            int(mine["bytes"].sum(dtype=np.int64)),
-            int(mine["hash0"].sum(dtype=np.uint64)),
-            int(mine["hash1"].sum(dtype=np.uint64)),
-        )
 
 
 class Layout:
@@ -295,7 +182,7 @@ class Layout:
         """Return the first position whose record would exceed a number of bytes."""
         counted = self.counted
         bound = counted.length
-        known = _Bytes(self._schedule, counted, self._streams, self._spills, self._stream)
+        known = BytesBefore(self._schedule, counted, self._streams, self._spills, self._stream)
 
         # by what whole buckets hold first, so that few have to be read
         low = bisect.bisect_right(range(bound), most, key=lambda p: known.at_most(p + 1))
@@ -303,101 +190,3 @@ class Layout:
             bisect.bisect_right(range(low, bound), most, key=lambda p: known.at_least(p + 1)) + low
         )
         return bisect.bisect_right(range(low, high), most, key=lambda p: known.exactly(p + 1)) + low
-
-
-class _Bytes:
-    """How many bytes the records before a position have: between what buckets say, or exactly."""
-
-    def __init__(
-        self,
-        schedule: Schedule,
-        counted: Counted,
-        streams: Streams,
-        spills: Spills,
-        stream: Callable[[int, int], StreamPages],
-    ) -> None:
-        self._schedule, self._counted, self._streams = schedule, counted, streams
-        self._spills, self._stream = spills, stream
-        self._sums: dict[tuple[int, int], I64] = {}
-        self._lengths: dict[tuple[int, int, int], I64] = {}
-
-    def at_least(self, position: int) -> int:
-        """Return the bytes of the buckets that lie before a position whole."""
-        return self._sum(
-            position, lambda source, number, rank: self._before(source, number, rank)[0]
-        )
-
-    def at_most(self, position: int) -> int:
-        """Return the bytes of these and of the buckets that it cuts."""
-        return self._sum(
-            position, lambda source, number, rank: self._before(source, number, rank)[1]
-        )
-
-    def exactly(self, position: int) -> int:
-        """Return the bytes of all records before it; reads the buckets that it cuts."""
-        return self._sum(position, self._exactly)
-
-    def _sum(self, position: int, of: Callable[[int, int, int], int]) -> int:
-        amounts = self._counted.draft.amounts
-        total = 0
-        for source, count in enumerate(self._schedule.counts_before(position).tolist()):
-            if count:
-                whole, rank = divmod(count, amounts.records[source])
-                total += whole * amounts.bytes[source]
-                total += of(source, whole, rank) if rank else 0
-        return total
-
-    def _before(self, source: int, number: int, rank: int) -> tuple[int, int]:
-        """Return the bytes of a pass's buckets before the one that holds a rank, and with it."""
-        if self._counted.small[source]:
-            return 0, self._counted.draft.amounts.bytes[source]
-        sums = self._bucket_sums(source, number)
-        bucket = self._bucket(source, number, rank)
-        return int(sums[bucket]), int(sums[bucket + 1])
-
-    def _bucket(self, source: int, number: int, rank: int) -> int:
-        """Return the bucket that holds the record before a rank."""
-        starts = self._stream(source, number).starts
-        return int(np.searchsorted(starts, rank, side="left")) - 1
-
-    def _bucket_sums(self, source: int, number: int) -> I64:
-        key = source, number
-        if key not in self._sums:
-            stream = self._stream(source, number)
-            held = np.zeros(len(stream.starts) - 1, np.int64)
-            sizes = self._spills.table["bytes"][stream.rows].astype(np.int64)
-            np.add.at(held, stream.bucket, sizes)
-            self._sums[key] = np.concatenate([np.zeros(1, np.int64), np.cumsum(held)])
-        return self._sums[key]
-
-    def _exactly(self, source: int, number: int, rank: int) -> int:
-        small = self._counted.small[source]
-        bucket = 0 if small else self._bucket(source, number, rank)
-        key = source, number, bucket
-        if key not in self._lengths:
-            first = number * self._counted.draft.amounts.records[source]
-            at, beyond = 0, self._counted.draft.amounts.records[source]
-            rows = self._stream(source, 0).rows
-            buckets: list[tuple[int, int, int]] = []
-            if not small:
-                stream = self._stream(source, number)
-                at, beyond = stream.starts[bucket : bucket + 2].tolist()
-                rows, buckets = stream.rows[stream.bucket == bucket], [(bucket, 0, beyond - at)]
-            share = Share(
-                source,
-                first + at,
-                first + beyond,
-                self._counted.draft.amounts.records[source],
-                [Cut(self._spills.pages(rows), buckets)],
-                small=small,
-                ends=False,
-            )
-            lengths = [blocks.hashes(part.block)[2] for part in feed(share, self._streams)]
-            self._lengths[key] = np.concatenate(
-                [np.zeros(1, np.int64), np.cumsum(np.concatenate(lengths))]
-            )
-        sums = self._lengths[key]
-        if small:
-            return int(sums[rank])
-        at = int(self._stream(source, number).starts[bucket])
-        return int(self._bucket_sums(source, number)[bucket] + sums[rank - at])

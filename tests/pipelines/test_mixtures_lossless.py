@@ -19,8 +19,8 @@ from tests.pipelines.test_mixtures import SMALL, mix
 from transforms import interleave, mixed_shards, mixture_pages, read, streams
 from transforms.errors import DataError, LosslessError
 from transforms.kernels import blocks, pages
-from transforms.mixture_pages import Spills
 from transforms.read import FileId
+from transforms.spilled import Spills
 
 REPEATS = ["--repeats=books=2.5,code=7", "--num_shards=3"]
 ALL = ["--weights=books=0.3,code=0.1,web=0.6", "--stop=all_exhausted", "--num_shards=3"]

@@ -1,0 +1,125 @@
+"""What the sources of a mixture hold, counted, and where their streams' pages lie."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.groups import Pages, Stretch, page_starts, read_each
+from transforms.kernels.digest import Digest
+from transforms.kernels.mixture import Draft
+from transforms.kernels.pages import STREAM_TABLE
+from transforms.kernels.ranges import KeyRange
+from transforms.kernels.schedule import I64
+from transforms.mixed_shards import plain_rows
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A mixture of counted sources.
+
+    Attributes:
+        draft: with the schedule counted.
+        length: positions, or the most that may be needed.
+        read: digest of each source, of one pass.
+        small: which streams' passes are all made of the first one's records, held in memory.
+        passes: begun, at most, of each stream.
+        asked: as of Mixed.
+    """
+
+    draft: Draft
+    length: int
+    read: tuple[Digest, ...]
+    small: tuple[bool, ...]
+    passes: tuple[int, ...]
+    asked: tuple[float, ...] | None
+
+    def spilled(self, source: int) -> int:
+        """Return how many passes of a stream are read."""
+        return 1 if self.small[source] else max(self.passes[source], 1)
+
+    def read_by_stream(self, *, union: bool) -> list[Digest]:
+        """Return the digest of each stream, of one pass."""
+        return [Digest.total(self.read)] if union else list(self.read)
+
+    def bytes_before(self, length: int) -> int:
+        """Return about how many bytes the records before a position have."""
+        amounts = self.draft.amounts
+        used = self.draft.schedule.counts_before(length).tolist()
+        return sum(
+            count * size // max(records, 1)
+            for count, records, size in zip(used, amounts.records, amounts.bytes, strict=True)
+        )
+
+
+@dataclass
+class StreamPages:
+    """The pages of one stream: rows of the joined table, and where each bucket's ranks begin."""
+
+    rows: npt.NDArray[np.intp]
+    bucket: npt.NDArray[np.intp]
+    starts: I64
+
+    @property
+    def size(self) -> int:
+        """How many records it has."""
+        return int(self.starts[-1])
+
+
+@dataclass
+class Spills:
+    """All spill files' tables, joined."""
+
+    urls: list[str]
+    table: npt.NDArray[np.void] = field(default_factory=lambda: np.zeros(0, STREAM_TABLE))
+    file: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    offset: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    @classmethod
+    def read(cls, packed: Iterable[bytes]) -> Spills:
+        found = [Stretch(*pickle.loads(data)) for data in packed if data]
+        tables = [np.frombuffer(d, STREAM_TABLE) for d in read_each(Stretch.read_checked, found)]
+        if not tables:
+            return cls([])
+        return cls(
+            [stretch.url for stretch in found],
+            np.concatenate(tables),
+            np.repeat(np.arange(len(tables)), [len(table) for table in tables]),
+            np.concatenate([page_starts(table) for table in tables]),
+        )
+
+    def pages(self, rows: npt.NDArray[np.intp]) -> list[Pages]:
+        """Return the pages of some rows, which lie one after another in each file."""
+        of = self.file[rows]
+        return [
+            Pages(
+                self.urls[file],
+                int(self.offset[mine[0]]),
+                plain_rows(self.table[mine]),
+            )
+            for file in np.unique(of).tolist()
+            for mine in [rows[of == file]]
+        ]
+
+    def stream(self, number: int, buckets: int) -> StreamPages:
+        """Return one stream's pages."""
+        rows = np.flatnonzero(self.table["stream"] == number)
+        bounds = np.array([KeyRange(i, buckets).low for i in range(buckets)], np.uint64)
+        bucket = np.searchsorted(bounds, self.table["first"][rows], side="right") - 1
+        counts = np.zeros(buckets, np.int64)
+        np.add.at(counts, bucket, self.table["rows"][rows].astype(np.int64))
+        return StreamPages(rows, bucket, np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]))
+
+    def digest(self, rows: npt.NDArray[np.intp]) -> Digest:
+        """Return what some pages were made of."""
+        mine = self.table[rows]
+        return Digest(
+            int(mine["rows"].sum(dtype=np.int64)),
+            int(mine["bytes"].sum(dtype=np.int64)),
+            int(mine["hash0"].sum(dtype=np.uint64)),
+            int(mine["hash1"].sum(dtype=np.uint64)),
+        )
