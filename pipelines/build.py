@@ -44,6 +44,12 @@ class Job:
         return self.plan.shards or 1
 
     @property
+    def shards_known(self) -> bool:
+        """Whether ``shards`` is exact, as no count of records has a say in it."""
+        by_size = self.mixture.is_whole or self.recipe.num_shards is not None
+        return by_size and self.recipe.shard_records is None
+
+    @property
     def amounts(self) -> Amounts:
         """How much the sources hold, about."""
         return amounts_of(self.mixture, self.inputs)
@@ -184,13 +190,11 @@ def _shuffle(blocks: Any, job: Job) -> Any:
 
 def _interleave(job: Job, *, again: Any) -> Any:
     """Return what interleaves sources: (blocks, spans) -> (shards, spans, mixed)."""
-    from transforms.interleave import InterleaveSources, plan_streams
+    from transforms.interleave import InterleaveSources
     from transforms.streams import SpillStreams
 
     recipe, plan, claim = job.recipe, job.plan, job.claim
-    streams = plan_streams(
-        job.mixture, amounts=job.amounts, about=job.expected_bytes, size=plan.bucket_bytes
-    )
+    streams = streams_of(job)
     return InterleaveSources(
         mixture=job.mixture,
         streams=streams,
@@ -210,6 +214,15 @@ def _interleave(job: Job, *, again: Any) -> Any:
         num_shards=recipe.num_shards,
         shard_records=recipe.shard_records,
         bucket_bytes=plan.bucket_bytes,
+    )
+
+
+def streams_of(job: Job) -> Any:
+    """Return how the sources of a mixture are cut."""
+    from transforms.interleave import plan_streams
+
+    return plan_streams(
+        job.mixture, amounts=job.amounts, about=job.expected_bytes, size=job.plan.bucket_bytes
     )
 
 

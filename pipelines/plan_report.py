@@ -101,8 +101,7 @@ def sum_up(amounts: Sequence[Amount]) -> Amount:
 def _output(job: Job) -> Iterator[str]:
     contents, shards = job.inputs.contents, job.shards
     form = contents.form
-    known = job.plan.shards and (job.mixture.is_whole or job.recipe.num_shards)
-    about = "" if known else "~"
+    about = "" if job.shards_known else "~"
     first = layout.shard_path(
         split=job.recipe.split_name, number=0, of=shards, extension=contents.extension
     )
@@ -129,11 +128,15 @@ def _memory(job: Job) -> Iterator[str]:
 
 
 def _exchange(job: Job) -> Iterator[str]:
-    plan, held = job.plan, job.inputs.contents.bytes
-    runs = max(math.ceil(held / plan.run_bytes), 1)
-    segments = runs * plan.buckets
+    held, buckets = job.read_bytes, job.plan.buckets
+    if not job.mixture.is_whole:
+        from pipelines.build import streams_of
+
+        buckets = sum(streams_of(job).buckets)
+    runs = max(math.ceil(held / job.plan.run_bytes), 1)
+    segments = runs * buckets
     yield (
-        f"exchange    {job.exchange}; {plan.buckets:,} buckets, ~{runs:,} runs, at most {segments:,} "
+        f"exchange    {job.exchange}; {buckets:,} buckets, ~{runs:,} runs, at most {segments:,} "
         f"segments of about {_size(held // segments)}"
     )
 

@@ -157,6 +157,8 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
     mixture = mixture_of(recipe)
     _refuse_mixture(mixture, inputs, exchange)
     job = Job(recipe, settings, inputs, workers, plan, exchange, claim, now(), mixture)
+    if exchange == "engine":
+        _refuse_large_shards(job)
     held = max(contents.bytes, 1)
     needs = measure_room(
         inputs,
@@ -181,7 +183,7 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
         "s"[: workers.count != 1],
         workers.payload >> 20,
         exchange,
-        f"shards: {plan.shards}" if plan.shards else f"records a shard: {recipe.shard_records}",
+        f"shards: {'' if job.shards_known else 'about '}{job.shards}",
     )
     return job
 
@@ -225,8 +227,19 @@ def _refuse_mixture(mixture: Mixture, inputs: Inputs, exchange: str) -> None:
             )
 
 
+def _refuse_large_shards(job: Job) -> None:
+    """Raise UsageError where the shards of a mixture, held in memory whole, don't fit."""
+    most, size = job.workers.payload // 5 * 3 // 4, int(sum(job.expected_bytes))
+    if not job.mixture.is_whole and size // job.shards > most:
+        raise UsageError(
+            f"--exchange=engine holds a shard in memory whole, and {job.shards} of about "
+            f"{size // job.shards >> 20} MiB don't fit; --num_shards={-(-size // most)} works, or "
+            "--exchange=files"
+        )
+
+
 def _warn_of_shards(job: Job) -> None:
-    mean = job.inputs.contents.bytes // job.shards
+    mean = int(sum(job.expected_bytes)) // job.shards
     if job.shards > MANY_SHARDS and mean < TINY_SHARD:
         LOG.warning(
             "about %d shards of some %d bytes each: writing so many is slow, and so is reading them; "
@@ -251,9 +264,8 @@ def _execute(job: Job, beam_flags: Sequence[str]) -> int:
             if job.workers.processes:
                 processes = WorkerProcesses(job.workers.processes, log_file=log_file)
                 stack.enter_context(processes)
-            again = (
-                job.read_bytes > job.inputs.contents.bytes
-            )  # how often is known when all is counted
+            # how often a source is read again is known when all is counted
+            again = job.read_bytes > job.inputs.contents.bytes
             totals: dict[Stage, int | None] = {
                 "partition": None if again else job.inputs.size,
                 "write": None,

@@ -24,7 +24,7 @@ from transforms.mixed_shards import MixedShard
 from transforms.mixture_pages import Layout
 from transforms.read import ReadRecords, ReadSpans, Span, cut_spans
 from transforms.reports import Mixed, SpanReport
-from transforms.spilled import Counted, Spills
+from transforms.spilled import Counted, Spills, passes_begun
 from transforms.streams import SpillStreams, Streams
 
 
@@ -200,13 +200,10 @@ def _find_end(
     config: InterleaveSources,
 ) -> Counted:
     found, length = uncounted.counted(counts).ended()
-    used = found.schedule.counts_before(length)
+    used = found.schedule.counts_before(length).tolist()
     streams = config.streams
     footprints = [blocks.footprint(*pair) for pair in zip(*found.amounts, strict=True)]
-    passes = [
-        -(-int(count) // have) if have else 0
-        for count, have in zip(used, found.amounts.records, strict=True)
-    ]
+    passes = passes_begun(used, found.amounts.records)
     held = [config.spill.exchange == "files" or count == 1 for count in streams.buckets]
     small = [
         many > 1 and cost <= limit and whole

@@ -141,21 +141,10 @@ class _Place(beam.DoFn):  # type: ignore[misc]
 
 
 def _sum_up(counted: Counted, unused: list[list[Digest]], config: InterleaveSources) -> Mixed:
-    union = config.streams.union
-    used = counted.draft.schedule.counts_before(counted.length).tolist()
-    records = counted.draft.amounts.records
-    passes = [-(-count // have) if have else 0 for count, have in zip(used, records, strict=True)]
     left = [Digest.total(part[i] for part in unused) for i in range(len(config.mixture.sources))]
-    return Mixed(
-        length=counted.length,
+    return counted.mixed(
+        counted.length,
         shards=config.count_shards(counted, counted.length),
-        records=tuple(used),
-        passes=tuple(passes),
-        accounted=tuple(
-            max(begun, 1) if counted.small[source] else counted.spilled(source)
-            for source, begun in enumerate(passes)
-        ),
-        unused=(Digest.total(left),) if union else tuple(left),
-        asked=counted.asked,
-        union=union,
+        unused=[Digest.total(left)] if config.streams.union else left,
+        union=config.streams.union,
     )

@@ -102,11 +102,7 @@ class MixedShard:
             if last:
                 for source, taker in feeds.items():
                     taker.require_empty()
-                    total = (
-                        blocks.add_digests(total, taker.expected)
-                        if self.streams.union
-                        else _with(total, source, taker.expected[0])
-                    )
+                    total = self._add(total, source, taker.expected)
             yield Ordered(block, total if last else None)
 
     def unused(self, *, sources: int) -> list[Digest]:
@@ -115,20 +111,17 @@ class MixedShard:
         total = [Digest()] * sources
         for share in content.shares:
             if share.ends:
-                rest = _rest(share, self.streams)
-                total = (
-                    blocks.add_digests(total, rest)
-                    if self.streams.union
-                    else _with(total, share.source, rest[0])
-                )
+                total = self._add(total, share.source, _rest(share, self.streams))
         return total
+
+    def _add(self, total: list[Digest], source: int, found: list[Digest]) -> list[Digest]:
+        """Add the digests of a stream to those of all sources."""
+        if self.streams.union:
+            return blocks.add_digests(total, found)
+        return [*total[:source], total[source] + found[0], *total[source + 1 :]]
 
     def release(self) -> None:
         """Nothing: other shards may share what this one read."""
-
-
-def _with(total: list[Digest], source: int, digest: Digest) -> list[Digest]:
-    return [*total[:source], total[source] + digest, *total[source + 1 :]]
 
 
 class _Taker:
@@ -253,7 +246,8 @@ def _small_source(share: Share, streams: Streams) -> Iterator[Ordered]:
     block = _hold(share, streams)
     hashes = blocks.hashes(block)
     keys = blocks.column(block, "key")
-    passes = max(1, _SMALL_ROWS // share.records)
+    fit = streams.limits[share.source] // max(blocks.block_footprint(block), 1)
+    passes = max(1, min(_SMALL_ROWS // share.records, fit))  # of long records only few
     at = share.first
     while at < share.last:
         number = at // share.records

@@ -111,10 +111,10 @@ class Layout:
         return Content(begin, end, self._chunk(), shares)
 
     def _chunk(self) -> int:
-        amounts = self.counted.draft.amounts
-        records = sum(amounts.records)
-        mean = blocks.footprint(records, sum(amounts.bytes)) // max(records, 1)
-        return int(np.clip(self._held // max(mean, 1), 256, _MOST_POSITIONS))
+        """Return how many positions to lay down at a time, by the mean of what is drawn."""
+        drawn = blocks.footprint(self.length, self.counted.bytes_before(self.length))
+        mean = max(drawn // max(self.length, 1), 1)
+        return int(np.clip(self._held // mean, 1, _MOST_POSITIONS))
 
     def _share(self, source: int, first: int, last: int) -> Share:
         """Say which pages hold ranks [first, last) of a source."""
@@ -147,23 +147,9 @@ class Layout:
 
     def mixed(self, shards: int) -> Mixed:
         """Sum up."""
-        passes = [
-            -(-count // have) if have else 0
-            for count, have in zip(self._used, self._records, strict=True)
-        ]
-        counted = self.counted
-        return Mixed(
-            length=self.length,
-            shards=shards,
-            records=tuple(self._used),
-            passes=tuple(passes),
-            accounted=tuple(
-                max(begun, 1) if counted.small[source] else counted.spilled(source)
-                for source, begun in enumerate(passes)
-            ),
-            unused=tuple(map(self._unused, range(len(passes)))),
-            asked=counted.asked,
-            union=self._streams.union,
+        unused = list(map(self._unused, range(self._streams.count)))
+        return self.counted.mixed(
+            self.length, shards=shards, unused=unused, union=self._streams.union
         )
 
     def _unused(self, source: int) -> Digest:

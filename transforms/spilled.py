@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +16,7 @@ from transforms.kernels.pages import STREAM_TABLE
 from transforms.kernels.ranges import KeyRange
 from transforms.kernels.schedule import I64
 from transforms.mixed_shards import plain_rows
+from transforms.reports import Mixed
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,24 @@ class Counted:
         """Return the digest of each stream, of one pass."""
         return [Digest.total(self.read)] if union else list(self.read)
 
+    def mixed(self, length: int, *, shards: int, unused: Sequence[Digest], union: bool) -> Mixed:
+        """Sum up; ``unused`` of each stream, as far as shards don't report it."""
+        used = self.draft.schedule.counts_before(length).tolist()
+        begun = passes_begun(used, self.draft.amounts.records)
+        return Mixed(
+            length=length,
+            shards=shards,
+            records=tuple(used),
+            passes=tuple(begun),
+            accounted=tuple(
+                max(many, 1) if self.small[source] else self.spilled(source)
+                for source, many in enumerate(begun)
+            ),
+            unused=tuple(unused),
+            asked=self.asked,
+            union=union,
+        )
+
     def bytes_before(self, length: int) -> int:
         """Return about how many bytes the records before a position have."""
         amounts = self.draft.amounts
@@ -54,6 +73,11 @@ class Counted:
             count * size // max(records, 1)
             for count, records, size in zip(used, amounts.records, amounts.bytes, strict=True)
         )
+
+
+def passes_begun(used: Sequence[int], records: Sequence[int]) -> list[int]:
+    """Return how many passes each stream begins that gives so many records and has so many."""
+    return [-(-count // have) if have else 0 for count, have in zip(used, records, strict=True)]
 
 
 @dataclass

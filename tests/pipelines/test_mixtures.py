@@ -19,7 +19,9 @@ from tests.pipelines.support import (
     split,
     write_tree,
 )
+from transforms import mixed_shards
 from transforms.errors import UsageError
+from transforms.kernels import blocks
 from transforms.manifest import Manifest
 
 SOURCES = {
@@ -125,3 +127,52 @@ def test_both_exchanges_say_the_same_of_a_mixture(tmp_path: Path) -> None:
 def test_a_stop_by_bytes_needs_files(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--exchange=engine and --max_bytes=100: expected files"):
         mix(tmp_path, "--max_bytes=100", "--exchange=engine")
+
+
+def laid_down(tmp_path: Path, *flags: str) -> list[int]:
+    """Mix with small buckets; return the payload of each block that was laid down."""
+    found: list[int] = []
+    real = mixed_shards._lay_down
+
+    def spy(*given: Any, **named: Any) -> Any:
+        found.append(blocks.payload_bytes(block := real(*given, **named)))
+        return block
+
+    with pytest.MonkeyPatch.context() as patch, cut_otherwise(bucket_bytes=400_000):
+        patch.setattr(mixed_shards, "_lay_down", spy)
+        run(*flags, f"--output={tmp_path / 'out'}", "--num_shards=1")
+    return found
+
+
+def test_what_is_laid_down_at_a_time_follows_from_what_is_drawn(tmp_path: Path) -> None:
+    (tmp_path / "many.txt").write_bytes(b"x\n" * 20_000)
+    (tmp_path / "long.txt").write_bytes((b"y" * 4000 + b"\n") * 300)
+    inputs = [f"--input={name}={tmp_path / name}.txt" for name in ("many", "long")]
+    sizes = laid_down(tmp_path, *inputs, "--weights=many=1,long=9")
+    assert sum(sizes) > 1_000_000
+    assert max(sizes) < 100_000  # an eighth of the budget, twice: draws are random
+
+
+def test_a_small_source_of_long_records_is_repeated_a_few_passes_at_a_time(tmp_path: Path) -> None:
+    (tmp_path / "long.txt").write_bytes(b"".join(b"%d" % i * 9000 + b"\n" for i in range(9)))
+    (tmp_path / "other.txt").write_bytes(b"z\n")
+    inputs = [f"--input={name}={tmp_path / name}.txt" for name in ("long", "other")]
+    taken: list[int] = []
+    real = mixed_shards._small_source
+
+    def spy(*given: Any) -> Any:
+        for ordered in real(*given):
+            taken.append(blocks.payload_bytes(ordered.block))
+            yield ordered
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mixed_shards, "_small_source", spy)
+        laid_down(tmp_path, *inputs, "--repeats=long=40")
+    assert sum(taken) > 40 * 81_000  # all of it came this way
+    assert max(taken) < 800_000  # what one bucket may take at most
+
+
+def test_the_engine_refuses_shards_that_can_not_be_held(tmp_path: Path) -> None:
+    flags = ["--weights=books=1,code=1,web=1", "--max_records=9000000", "--num_shards=1"]
+    with pytest.raises(UsageError, match=r"1 of about \d+ MiB don't fit; --num_shards=\d+ works"):
+        mix(tmp_path, *flags, "--exchange=engine", "--memory=300MiB")
