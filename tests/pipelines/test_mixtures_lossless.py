@@ -133,11 +133,20 @@ def test_a_record_that_is_laid_down_as_another_sources_is_caught(
 def test_a_record_that_is_laid_down_twice_and_another_never_is_caught(
     tmp_path: Path, monkeypatch: Patch
 ) -> None:
-    changed = types.SimpleNamespace(
-        **{**vars(blocks), "join": lambda found: swap(blocks.join(found))}
-    )
+    harmed: list[Block] = []
+
+    def join(found: list[Block]) -> Block:
+        block = blocks.join(found)
+        if len(block) < 2:
+            return block
+        harmed.append(block)
+        return swap(block)
+
+    changed = types.SimpleNamespace(**{**vars(blocks), "join": join})
     monkeypatch.setattr(mixed_shards, "blocks", changed)
-    require_caught(tmp_path, *ALL, words=r"data/train-0\S+: source \d should have")
+    some = SMALL | {"bucket_bytes": 16_000}  # of records that are laid down at a time
+    require_caught(tmp_path, *ALL, words=r"data/train-0\S+: source \d should have", plan=some)
+    assert harmed
 
 
 @pytest.mark.parametrize("asked", [REPEATS, ALL], ids=["repeats", "weights"])
