@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
+import itertools
 import pickle
 import zlib
 from abc import ABC, abstractmethod
@@ -148,22 +150,30 @@ class Stretch(NamedTuple):
     offset: int
     length: int
 
-    def read(self) -> memoryview:
-        """Read it.
+    def read(self, file: Any = None) -> memoryview:
+        """Read it, from ``file`` where that is open already.
 
         Raises:
             RunError: it can't be read, or is not there whole.
         """
         try:
-            data = storage.read_range(self.url, self.offset, self.length)
+            if file is None:
+                data = storage.read_range(self.url, self.offset, self.length)
+            else:
+                data = storage.read_from(file, self.offset, self.length)
         except OSError as error:
-            raise RunError(f"{self.url}: can't be read: {error}; {_TEMPORARY_AT_FAULT}") from error
+            raise _unreadable(self.url, error) from error
         if len(data) != self.length:
             raise RunError(
                 f"{self.url}: expected {self.length} bytes at {self.offset}, the file ends before "
                 f"them; {_TEMPORARY_AT_FAULT}"
             )
         return data
+
+    @property
+    def end(self) -> int:
+        """The byte after the last."""
+        return self.offset + self.length
 
     @classmethod
     def write(cls, file: Any, url: str, offset: int, data: bytes) -> Stretch:
@@ -184,6 +194,10 @@ class Stretch(NamedTuple):
         return data
 
 
+def _unreadable(url: str, error: OSError) -> RunError:
+    return RunError(f"{url}: can't be read: {error}; {_TEMPORARY_AT_FAULT}")
+
+
 class Pages(NamedTuple):
     """Pages of one spill file, one after another: where they begin, and their rows of TABLE."""
 
@@ -199,6 +213,21 @@ def read_each(read: Callable[[Stretch], memoryview], stretches: Sequence[Stretch
     """Read stretches of files, in order; several at a time from stores, where waiting is long."""
     local = all(storage.is_local(url) for url in {stretch.url for stretch in stretches})
     return storage.in_parallel(read, stretches, limit=1 if local else _IN_FLIGHT)
+
+
+def _read_in_turn(stretches: Sequence[Stretch]) -> Iterator[memoryview]:
+    """Read stretches that are sorted by file; each local file is opened once."""
+    for url, mine in itertools.groupby(stretches, key=lambda stretch: stretch.url):
+        if not storage.is_local(url):
+            yield from read_each(Stretch.read, list(mine))
+            continue
+        try:
+            file = storage.open_read(url)
+        except OSError as error:
+            raise _unreadable(url, error) from error
+        with file:
+            for stretch in mine:
+                yield stretch.read(file)
 
 
 def pack_pages(found: list[Pages]) -> bytes:
@@ -286,6 +315,23 @@ class FileGroup(BlockGroup):
         for stretch, within, data in found:
             yield from _decode_pages(stretch, data, self._table["length"][within])
 
+    @functools.cached_property
+    def _by_key(self) -> tuple[list[int], list[Stretch]]:
+        """Each page's first key, rising, and where it lies."""
+        found = []
+        for url, at, table in self._parts:
+            for first, length in zip(table["first"].tolist(), table["length"].tolist(), strict=True):
+                found.append((first, Stretch(url, at, length)))
+                at += length
+        found.sort()
+        return [first for first, _ in found], [where for _, where in found]
+
+    def where(self, part: KeyRange) -> list[Stretch]:
+        """Return where the pages of a range lie that no page crosses."""
+        firsts, stretches = self._by_key
+        low, high = bisect.bisect_left(firsts, part.low), bisect.bisect_left(firsts, part.high)
+        return stretches[low:high]
+
     def release(self) -> None:
         """Give the group's stretches of the spill files back to the disk."""
         for part in self._parts:
@@ -318,6 +364,33 @@ def _decode_pages(
                 f"{stretch.url}: the page at byte {stretch.offset + at} is damaged: {error}; "
                 + _TEMPORARY_AT_FAULT
             ) from error
+
+
+def read_together(wanted: Sequence[tuple[FileGroup, KeyRange]]) -> list[list[Page]]:
+    """Read the pages of each range, whole; those that lie one after another in a file at once."""
+    places = sorted(
+        (where, number)
+        for number, (group, part) in enumerate(wanted)
+        for where in group.where(part)
+    )
+    runs: list[list[tuple[Stretch, int]]] = []
+    before = None
+    for place in places:
+        where = place[0]
+        if before is None or (before.url, before.end) != (where.url, where.offset):
+            runs.append([])
+        runs[-1].append(place)
+        before = where
+    stretches = [
+        Stretch(run[0][0].url, run[0][0].offset, run[-1][0].end - run[0][0].offset) for run in runs
+    ]
+    found: list[list[Page]] = [[] for _ in wanted]
+    for stretch, run, data in zip(stretches, runs, _read_in_turn(stretches), strict=True):
+        lengths = np.array([where.length for where, _ in run], np.uint32)
+        decoded = _decode_pages(stretch, data, lengths)
+        for (_, number), page in zip(run, decoded, strict=True):
+            found[number].append(page)
+    return found
 
 
 def expected_digests(found: Iterable[Page], *, sources: int) -> list[Digest]:

@@ -145,8 +145,10 @@ def plan_streams(
         amounts, about = Amounts((sum(amounts.records),), (sum(amounts.bytes),)), [1.0]
     total = sum(about) or 1.0
     shares = [(share / total + 1 / len(about)) / 2 for share in about]
-    # one bucket at a time is gathered, which takes twice its size; the others lie there once
-    room = size * (2 - max(shares))
+    # one bucket at a time is gathered, which takes twice its size; the others lie there once. Light
+    # ones are gathered together, while what is left of those before them lies there too
+    together = size // 16 if not mixture.is_union and min(shares) < 1 / 100 else 0
+    room = size * (2 - max(shares)) - 3 * together
     limits = [max(int(room * share), 1 << 12) for share in shares]
     buckets = []
     for count, held, limit in zip(amounts.records, amounts.bytes, limits, strict=True):
@@ -159,6 +161,7 @@ def plan_streams(
         epoch=mixture.epoch,
         buckets=tuple(buckets),
         limits=tuple(limits),
+        together=together,
     )
 
 

@@ -12,15 +12,16 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
+from transforms.feeds import pass_order
+from transforms.gather import Piece
 from transforms.groups import MemoryGroup, expected_digests
 from transforms.kernels import blocks, pages
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import U64
 from transforms.kernels.ranges import WHOLE
 from transforms.kernels.schedule import I64
-from transforms.mixed_shards import pass_order
 from transforms.reports import Mixed
-from transforms.shuffle import Piece, Shard
+from transforms.shuffle import Shard
 from transforms.spilled import Counted
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from transforms.feeds import Bucket, Cut, Feed, Share
 from transforms.kernels import blocks
 from transforms.kernels.schedule import I64, Schedule
-from transforms.mixed_shards import Cut, Share, feed
 from transforms.spilled import Counted, Spills, StreamPages
 from transforms.streams import Streams
 
@@ -86,11 +86,12 @@ class BytesBefore:
             first = number * self._counted.draft.amounts.records[source]
             at, beyond = 0, self._counted.draft.amounts.records[source]
             rows = self._stream(source, 0).rows
-            buckets: list[tuple[int, int, int]] = []
+            buckets: list[Bucket] = []
             if not small:
                 stream = self._stream(source, number)
                 at, beyond = stream.starts[bucket : bucket + 2].tolist()
-                rows, buckets = stream.rows[stream.bucket == bucket], [(bucket, 0, beyond - at)]
+                rows = stream.rows[stream.bucket == bucket]
+                buckets = [Bucket(bucket, 0, beyond - at, int(stream.footprints[bucket]))]
             share = Share(
                 source,
                 first + at,
@@ -100,7 +101,8 @@ class BytesBefore:
                 small=small,
                 ends=False,
             )
-            lengths = [blocks.hashes(part.block)[2] for part in feed(share, self._streams)]
+            taken = Feed(share, self._streams).take(beyond - at)
+            lengths = [blocks.hashes(part)[2] for part in taken]
             self._lengths[key] = np.concatenate(
                 [np.zeros(1, np.int64), np.cumsum(np.concatenate(lengths))]
             )

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from transforms.errors import LosslessError, RunError
+from transforms.feeds import Bucket, Cut, Share
 from transforms.kernels import blocks, stops
 from transforms.kernels.digest import Digest
-from transforms.mixed_shards import Content, Cut, Share
+from transforms.mixed_shards import Content
 from transforms.mixture_bytes import BytesBefore
 from transforms.reports import Mixed
 from transforms.spilled import Counted, Spills, StreamPages
@@ -142,7 +143,8 @@ class Layout:
             at, beyond = stream.starts[bucket : bucket + 2].tolist()
             if beyond > at:
                 skip = max(begin - at, 0)
-                buckets.append((bucket, skip, min(end, beyond) - at - skip))
+                take = min(end, beyond) - at - skip
+                buckets.append(Bucket(bucket, skip, take, int(stream.footprints[bucket])))
         return Cut(self._spills.pages(stream.rows[inside]), buckets)
 
     def mixed(self, shards: int) -> Mixed:

@@ -4,38 +4,19 @@ from __future__ import annotations
 
 import functools
 import pickle
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
 
 from transforms import storage
-from transforms.groups import BlockGroup, GroupCoder, MemoryGroup, OverLimit, expected_digests
+from transforms.gather import Ordered, Piece, gather_piece
+from transforms.groups import BlockGroup, GroupCoder, MemoryGroup
 from transforms.kernels import blocks, pages
 from transforms.kernels.digest import Digest
 from transforms.kernels.ranges import KeyRange
-
-
-class Ordered(NamedTuple):
-    """Records in their final order, and what the digests per source have to be of these and all
-    before them that came without; None where that isn't known yet.
-    """
-
-    block: pa.RecordBatch
-    expected: list[Digest] | None
-
-
-class Piece(NamedTuple):
-    """Records of a range of keys, in their order, without the first ``skip``, ``take`` at most."""
-
-    group: BlockGroup
-    part: KeyRange
-    skip: int = 0
-    take: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,53 +76,6 @@ class ShardCoder(beam.coders.Coder):  # type: ignore[misc]
 
 
 beam.coders.registry.register_coder(Shard, ShardCoder)
-
-
-def gather_piece(
-    piece: Piece, *, limit: int, sources: int, what: str = "a bucket at a shard's edge"
-) -> Iterator[Ordered]:
-    """Read, sort and yield a piece; a range over ``limit`` is taken by its next key bits.
-
-    Raises:
-        LosslessError: ``what`` isn't what was spilled.
-    """
-    skip, left = piece.skip, piece.take
-    waiting = [piece.part]
-    while waiting and left != 0:
-        part = waiting.pop()
-        one_key = part.high - part.low <= 1  # can't be halved: held whole, however large
-        try:
-            if piece.group.estimate(part) > limit and not one_key:
-                raise OverLimit
-            found = piece.group.read(part, limit=sys.maxsize if one_key else limit)
-        except OverLimit:
-            waiting.extend(reversed(part.halves()))
-            continue
-        if not found:
-            continue
-        expected = expected_digests(found, sources=sources)
-        block = blocks.gather(_take_blocks(found))
-        begin = min(skip, len(block))
-        wanted = block.slice(begin, left)
-        skip -= begin
-        if left is not None:
-            left -= len(wanted)
-        if len(wanted) < len(block):  # the rest is in another shard: check here, where all of it is
-            hash0, hash1, size = blocks.hashes(block)
-            whole = blocks.digests_by_source(block, hash0, hash1, size, sources=sources)
-            blocks.compare_digests(whole, expected, what=what)
-            mine = slice(begin, begin + len(wanted))
-            expected = blocks.digests_by_source(
-                wanted, hash0[mine], hash1[mine], size[mine], sources=sources
-            )
-        if len(wanted):
-            yield Ordered(wanted, expected)
-
-
-def _take_blocks(found: list[pages.Page]) -> list[pa.RecordBatch]:
-    out = [page.block for page in found]
-    found.clear()
-    return out
 
 
 @dataclass(eq=False, kw_only=True)

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.groups import Pages, Stretch, page_starts, read_each
+from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.mixture import Draft
-from transforms.kernels.pages import STREAM_TABLE
+from transforms.kernels.pages import STREAM_TABLE, plain_rows
 from transforms.kernels.ranges import KeyRange
 from transforms.kernels.schedule import I64
-from transforms.mixed_shards import plain_rows
 from transforms.reports import Mixed
 
 
@@ -82,11 +82,19 @@ def passes_begun(used: Sequence[int], records: Sequence[int]) -> list[int]:
 
 @dataclass
 class StreamPages:
-    """The pages of one stream: rows of the joined table, and where each bucket's ranks begin."""
+    """The pages of one stream.
+
+    Attributes:
+        rows: of the joined table, one a page.
+        bucket: of each page.
+        starts: [buckets + 1], where each bucket's ranks begin.
+        footprints: of each bucket, in bytes.
+    """
 
     rows: npt.NDArray[np.intp]
     bucket: npt.NDArray[np.intp]
     starts: I64
+    footprints: I64
 
     @property
     def size(self) -> int:
@@ -134,9 +142,11 @@ class Spills:
         rows = np.flatnonzero(self.table["stream"] == number)
         bounds = np.array([KeyRange(i, buckets).low for i in range(buckets)], np.uint64)
         bucket = np.searchsorted(bounds, self.table["first"][rows], side="right") - 1
-        counts = np.zeros(buckets, np.int64)
-        np.add.at(counts, bucket, self.table["rows"][rows].astype(np.int64))
-        return StreamPages(rows, bucket, np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]))
+        counts, sizes = np.zeros((2, buckets), np.int64)
+        np.add.at(counts, bucket, self.table["rows"][rows])
+        np.add.at(sizes, bucket, self.table["payload"][rows].astype(np.int64))
+        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        return StreamPages(rows, bucket, starts, sizes + counts * blocks.ROW_COST)
 
     def digest(self, rows: npt.NDArray[np.intp]) -> Digest:
         """Return what some pages were made of."""

@@ -142,10 +142,15 @@ def read_range(url: str, offset: int, length: int) -> memoryview:
     """Read a range of a file; shorter where the file ends."""
     if not is_local(url):
         return store_files.read_range(url, offset, length)
-    data = np.empty(length, np.uint8).data
     with open_read(url) as file:
-        file.seek(offset)
-        return data[: read_into(file, data)]
+        return read_from(file, offset, length)
+
+
+def read_from(file: Any, offset: int, length: int) -> memoryview:
+    """Read a range of an open file; shorter where the file ends."""
+    data = np.empty(length, np.uint8).data
+    file.seek(offset)
+    return data[: read_into(file, data)]
 
 
 def version_of(info: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from transforms import storage
 from transforms.budget import Place
 from transforms.exchange import end_spill
 from transforms.kernels import blocks, pages
+from transforms.kernels.digest import Digest
 from transforms.kernels.pages import STREAM_TABLE
 from transforms.kernels.randomness import file_key, pass_key, record_keys
 from transforms.progress import Progress
@@ -37,6 +38,7 @@ class Streams:
         seed, epoch: of the dataset.
         buckets: how many equal ranges of keys each source's streams are cut into.
         limits: footprint that one bucket of each source may have in memory.
+        together: footprint of light buckets, of several sources, that are gathered at once.
     """
 
     sources: tuple[str, ...]
@@ -45,6 +47,7 @@ class Streams:
     epoch: int
     buckets: tuple[int, ...]
     limits: tuple[int, ...]
+    together: int = 0
 
     @property
     def count(self) -> int:
@@ -177,10 +180,13 @@ class _GatherStreams(beam.DoFn):  # type: ignore[misc]
         count = streams.buckets[stream % streams.count]
         return pages.cut_run(run, parts=count, page_bytes=self._config.page_bytes)
 
-    def _encode(self, block: pa.RecordBatch) -> pa.Buffer:
+    def _encode(self, block: pa.RecordBatch, digests: list[Digest] | None = None) -> pa.Buffer:
         config = self._config
         return pages.encode_page(
-            block, sources=config.streams.digests, compression=config.compression
+            block,
+            sources=config.streams.digests,
+            compression=config.compression,
+            digests=digests,
         )
 
 
@@ -207,7 +213,11 @@ class _SpillStreams(_GatherStreams):
         with self._progress.doing(f"writing {url}"), storage.open_write(url) as file:
             for stream, run in runs.items():
                 for _, block in self._cut(stream, run):
-                    page = self._encode(block)
+                    digests = blocks.digests(block, sources=self._config.streams.digests)
+                    page = self._encode(block, digests)
                     storage.write_all(file, page)
-                    rows.append(pages.stream_row(block, page.size, stream=stream))
+                    row = pages.stream_row(
+                        block, page.size, stream=stream, digest=Digest.total(digests)
+                    )
+                    rows.append(row)
             return end_spill(file, url, rows, kind=STREAM_TABLE)

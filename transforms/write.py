@@ -16,13 +16,14 @@ from transforms.budget import Place
 from transforms.errors import DataError, LosslessError
 from transforms.formats.read_back import shard_digest
 from transforms.formats.writing import ShardFormat, open_writer
+from transforms.gather import Ordered
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.manifest import ListingEntry, Manifest, make_manifest
 from transforms.mixed_shards import MixedShard
 from transforms.progress import Progress
 from transforms.reports import Mixed, ShardReport, SpanReport
-from transforms.shuffle import Ordered, Shard
+from transforms.shuffle import Shard
 from transforms.worker import follow_launcher
 
 _AT_FAULT = (

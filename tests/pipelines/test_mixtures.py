@@ -19,7 +19,7 @@ from tests.pipelines.support import (
     split,
     write_tree,
 )
-from transforms import mixed_shards
+from transforms import feeds, mixed_shards
 from transforms.errors import UsageError
 from transforms.kernels import blocks
 from transforms.manifest import Manifest
@@ -158,7 +158,7 @@ def test_a_small_source_of_long_records_is_repeated_a_few_passes_at_a_time(tmp_p
     (tmp_path / "other.txt").write_bytes(b"z\n")
     inputs = [f"--input={name}={tmp_path / name}.txt" for name in ("long", "other")]
     taken: list[int] = []
-    real = mixed_shards._small_source
+    real = feeds._small_source
 
     def spy(*given: Any) -> Any:
         for ordered in real(*given):
@@ -166,7 +166,7 @@ def test_a_small_source_of_long_records_is_repeated_a_few_passes_at_a_time(tmp_p
             yield ordered
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mixed_shards, "_small_source", spy)
+        patch.setattr(feeds, "_small_source", spy)
         laid_down(tmp_path, *inputs, "--repeats=long=40")
     assert sum(taken) > 40 * 81_000  # all of it came this way
     assert max(taken) < 800_000  # what one bucket may take at most

@@ -16,7 +16,7 @@ import pytest
 from pipelines.verify import verify
 from tests.pipelines.support import cut_otherwise
 from tests.pipelines.test_mixtures import SMALL, mix
-from transforms import interleave, mixed_shards, mixture_pages, read, streams
+from transforms import feeds, interleave, mixed_shards, mixture_pages, read, streams
 from transforms.errors import DataError, LosslessError
 from transforms.kernels import blocks, pages
 from transforms.read import FileId
@@ -157,15 +157,15 @@ def test_a_layout_that_gives_a_shard_other_ranks_is_caught(
     real = mixture_pages.Layout._cut
     done: list[str] = []
 
-    def cut(self: mixture_pages.Layout, *given: Any) -> mixed_shards.Cut:
+    def cut(self: mixture_pages.Layout, *given: Any) -> feeds.Cut:
         found = real(self, *given)
-        number, skip, take = found.buckets[0]
+        number, skip, take, size = found.buckets[0]
         if done or take < 2 or len(found.buckets) < 2:
             return found
         done.append(fault)
         changed = {
-            "one further": [(number, skip + 1, take - 1), *found.buckets[1:]],
-            "one less": [(number, skip, take - 1), *found.buckets[1:]],
+            "one further": [feeds.Bucket(number, skip + 1, take - 1, size), *found.buckets[1:]],
+            "one less": [feeds.Bucket(number, skip, take - 1, size), *found.buckets[1:]],
             "a bucket left out": found.buckets[1:],
             "twice": [found.buckets[0], *found.buckets],
         }[fault]
@@ -179,7 +179,7 @@ def test_a_layout_that_gives_a_shard_other_ranks_is_caught(
 def test_a_pass_of_a_small_source_that_is_no_permutation_is_caught(
     tmp_path: Path, monkeypatch: Patch
 ) -> None:
-    real = mixed_shards.pass_order
+    real = feeds.pass_order
 
     def pass_order(keys: Any, number: int, **rest: Any) -> Any:
         order = np.array(real(keys, number, **rest))
@@ -187,7 +187,7 @@ def test_a_pass_of_a_small_source_that_is_no_permutation_is_caught(
             order[0] = order[1]
         return order
 
-    monkeypatch.setattr(mixed_shards, "pass_order", pass_order)
+    monkeypatch.setattr(feeds, "pass_order", pass_order)
     require_caught(tmp_path, *REPEATS, words=r"source (books|code):", plan={})
 
 

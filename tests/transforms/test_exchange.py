@@ -29,10 +29,11 @@ from tests.transforms.helpers import (
 from transforms.errors import RunError
 from transforms.exchange import GroupBlocksByKey
 from transforms.formats.writing import ShardFormat
+from transforms.gather import Piece
 from transforms.groups import BlockGroup, GroupCoder, OverLimit, expected_digests
 from transforms.kernels import blocks
 from transforms.kernels.ranges import KeyRange
-from transforms.shuffle import Piece, Shard
+from transforms.shuffle import Shard
 from transforms.write import write_shard
 
 PARTITIONS, SOURCES, EMPTY = 5, 2, 3

@@ -28,10 +28,11 @@ from tests.transforms.helpers import (
 )
 from transforms.errors import RunError
 from transforms.exchange import GroupBlocksByKey
+from transforms.gather import Ordered, Piece, gather_piece
 from transforms.groups import MemoryGroup
 from transforms.kernels import blocks, pages
 from transforms.kernels.ranges import KeyRange
-from transforms.shuffle import Ordered, Piece, Shard, ShuffleWithinBuckets, gather_piece
+from transforms.shuffle import Shard, ShuffleWithinBuckets
 
 ROWS = make_rows(203)
 COUNT = len(ROWS)

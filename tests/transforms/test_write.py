@@ -30,13 +30,14 @@ from transforms.errors import DataError, LosslessError, RunError, from_traceback
 from transforms.exchange import GroupBlocksByKey
 from transforms.formats.lines import LineFormat
 from transforms.formats.writing import ShardFormat
+from transforms.gather import Ordered
 from transforms.groups import FileGroup, MemoryGroup
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.listing import SourceFile
 from transforms.manifest import make_manifest
 from transforms.reports import ShardReport, SpanReport
-from transforms.shuffle import Ordered, Shard, ShuffleWithinBuckets
+from transforms.shuffle import Shard, ShuffleWithinBuckets
 from transforms.write import WriteManifest, WriteShards, write_shard
 
 ROWS = make_rows(60, sources=2)

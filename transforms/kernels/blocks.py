@@ -281,7 +281,14 @@ def digests_by_source(
     of = column(block, "source")
     order = np.argsort(of, kind="stable")
     edges = np.searchsorted(of[order], np.arange(sources + 1))
-    sums = [_sums(values[order], edges) for values in (lengths, hash0, hash1)]
+    return digests_between(edges, hash0[order], hash1[order], lengths[order])
+
+
+def digests_between(
+    edges: npt.NDArray[np.intp], hash0: U64, hash1: U64, lengths: I64
+) -> list[Digest]:
+    """Sum hashes of the records of each stretch between edges, [m + 1], rising."""
+    sums = [_sums(values, edges) for values in (lengths, hash0, hash1)]
     return [Digest(*found) for found in zip(np.diff(edges).tolist(), *sums, strict=True)]
 
 

@@ -11,10 +11,11 @@ bucket over budget can be read in parts.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.kernels import blocks, ranges
@@ -44,7 +45,11 @@ class Page(NamedTuple):
 
 
 def encode_page(
-    block: pa.RecordBatch, *, sources: int, compression: str | None = None
+    block: pa.RecordBatch,
+    *,
+    sources: int,
+    compression: str | None = None,
+    digests: Sequence[Digest] | None = None,
 ) -> pa.Buffer:
     """Encode one sorted block, hash columns and all; they become the page's digests.
 
@@ -52,11 +57,10 @@ def encode_page(
         block: of at least one record.
         sources: how many sources the records are of.
         compression: ``lz4``, ``zstd`` or None.
+        digests: the block's, of each source, where they are known.
     """
-    packed = np.array(
-        [(d.records, d.bytes, d.hash0, d.hash1) for d in blocks.digests(block, sources=sources)],
-        _DIGEST,
-    )
+    digests = digests or blocks.digests(block, sources=sources)
+    packed = np.array([(d.records, d.bytes, d.hash0, d.hash1) for d in digests], _DIGEST)
     bare = blocks.without_hashes(block)
     metadata = {_DIGESTS: packed.tobytes(), _ORDER: _order_checksum(bare)}
     options = pa.ipc.IpcWriteOptions(compression=compression)
@@ -155,7 +159,16 @@ def table_row(block: pa.RecordBatch, length: int) -> tuple[int, ...]:
     )
 
 
-def stream_row(block: pa.RecordBatch, length: int, *, stream: int) -> tuple[int, ...]:
+def stream_row(
+    block: pa.RecordBatch, length: int, *, stream: int, digest: Digest
+) -> tuple[int, ...]:
     """Return a page's row of ``STREAM_TABLE``."""
-    digest = blocks.digests(block, sources=1)[0]
     return (*table_row(block, length), stream, digest.bytes, digest.hash0, digest.hash1)
+
+
+def plain_rows(rows: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """Return the fields of ``TABLE`` of rows that have more."""
+    out = np.empty(len(rows), TABLE)
+    for name in TABLE.names or ():
+        out[name] = rows[name]
+    return out
