@@ -25,6 +25,7 @@ from transforms.formats.windows import window_of
 from transforms.formats.writing import RecordsAre, ShardFormat
 from transforms.listing import SourceFile, extension
 
+_MAY_BE_EMPTY = 1024  # bytes of a file that may hold no record, for all that
 _MOST = 1000  # files that are looked at beforehand; the others are when they are read
 _SAMPLES = 16  # files whose records are looked at, for estimates
 _SAMPLE_BYTES, _SAMPLE_ROWS = 1 << 16, 32
@@ -169,13 +170,18 @@ def _look_at_lines(
 ) -> Look:
     separator, wanted = ord(recipe.separator), recipe.header_lines
     codec = found.codec
-    expansion, record_bytes, header = 1.0, None, b""
+    expansion, record_bytes, header, records = 1.0, None, b"", None
     window = 0 if codec is None else max(window_of(opened.read(64) or b"") - WINDOW_COUNTED, 0)
     opened.seek(0)
     stream = opened if codec is None else Decoder(opened, codec, file.url)
     try:
         if wanted:
             header = lines.header_of(stream, lines=wanted, separator=separator, name=file.url)
+        if file.size <= _MAY_BE_EMPTY:
+            opened.seek(0)
+            stream = opened if codec is None else Decoder(opened, codec, file.url)
+            begin = storage.read_into(stream, memoryview(bytearray(len(header) + 1)))
+            records = 0 if begin <= len(header) else None
         if sample:
             opened.seek(0)
             if codec is not None:
@@ -192,6 +198,7 @@ def _look_at_lines(
         found,
         compression=codec.name if codec else "none",
         header=header,
+        records=records,
         record_bytes=record_bytes,
         expansion=expansion,
         window=window,

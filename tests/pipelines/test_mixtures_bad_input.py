@@ -86,11 +86,23 @@ def test_an_empty_source_that_is_weighed_is_refused_and_named(
 
 
 @pytest.mark.parametrize("flags", [["--weights=web=1,zip=1"], ["--temperature=2"]])
-def test_a_source_that_turns_out_to_be_empty_is_named_too(corpus: Path, flags: list[str]) -> None:
-    """A compressed file tells only when it is read."""
-    write_tree(corpus / "zip", {"x.txt.gz": gzip.compress(b"")})
-    with pytest.raises(RunError, match="source zip: expected records"):
-        mix(corpus, *flags, names=("web", "zip"))
+@pytest.mark.parametrize(
+    ("data", "header", "error"),
+    [
+        (gzip.compress(b""), [], UsageError),
+        (gzip.compress(b"") * 3, [], UsageError),
+        (gzip.compress(b"# names\n"), ["--header_lines=1"], UsageError),
+        (gzip.compress(b"") * 100, [], RunError),  # a larger one tells only when it is read
+    ],
+    ids=["one", "members", "header", "many"],
+)
+def test_a_source_of_compressed_nothing_is_named_too(
+    corpus: Path, flags: list[str], data: bytes, header: list[str], error: type[Exception]
+) -> None:
+    write_tree(corpus / "zip", {"x.txt.gz": data})
+    write_tree(corpus / "web", {"x.txt": b"# names\n" + FILES["web"]} if header else {})
+    with pytest.raises(error, match="source zip: expected records"):
+        mix(corpus, *flags, *header, names=("web", "zip"))
     assert not (corpus.parent / "o").exists()
 
 
