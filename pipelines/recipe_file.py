@@ -20,7 +20,12 @@ from transforms import storage
 from transforms.errors import DataError, StoreError, UsageError
 from transforms.manifest import require_versions
 
-_ALTERNATIVES = (WAYS, ("num_shards", "shard_records"))
+_INSTEAD = {  # of which fields a flag stands, beside its own
+    **dict.fromkeys(WAYS, WAYS),
+    "repeats": (*WAYS, "interleave", "weigh_by", "stop"),  # which only weights have
+    "num_shards": ("shard_records",),
+    "shard_records": ("num_shards",),
+}
 _MODELS = (Recipe, Settings)
 FIELDS = {
     name: field
@@ -44,14 +49,8 @@ class RecipeFile:
         A flag takes the place of its field, and of fields that say the same in another way: where
         the file has weights, --repeats is instead of them.
         """
-        hidden = {
-            other
-            for alternatives in _ALTERNATIVES
-            for name in alternatives
-            if name in flags
-            for other in alternatives
-        }
-        kept = {k: v for k, v in self.values.items() if k not in hidden | flags.keys()}
+        hidden = {*flags, *(other for name in flags for other in _INSTEAD.get(name, ()))}
+        kept = {k: v for k, v in self.values.items() if k not in hidden}
         origin = Origin(self.origin.file, frozenset(kept), self.origin.lines, self.origin.root)
         return {**kept, **flags}, origin
 

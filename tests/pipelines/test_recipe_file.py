@@ -134,6 +134,10 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
         ("weights: {web: 1, books: 1}", {"repeats": "web=2"}, "weights"),
         ("weights: {web: 1, books: 1}", {"temperature": "2"}, "weights"),
         ("temperature: 2", {"weights": "web=1,books=1"}, "temperature"),
+        ("temperature: 2\nstop: all_exhausted", {"repeats": "web=2"}, "stop"),
+        ("temperature: 2\nweigh_by: bytes", {"repeats": "web=2"}, "temperature"),
+        ("temperature: 2\ninterleave: stratified", {"repeats": "web=2"}, "temperature"),
+        ("repeats: {web: 2}", {"weights": "web=1,books=1", "stop": "all_exhausted"}, "repeats"),
         ("num_shards: 3", {"shard_records": "5"}, "num_shards"),
         ("shard_records: 3", {"num_shards": "5"}, "shard_records"),
     ],
@@ -228,8 +232,8 @@ def test_what_file_and_flag_make_wrong_together_is_named_by_both(tmp_path: Path)
     message = refused(tmp_path, text, "--weights=web=1,books=0")
     assert message.startswith("mix.yaml: stop and --weights=web=1,books=0: books has a weight of")
     assert message.endswith("(line 2)")
-    message = refused(tmp_path, text, "--repeats=web=2")
-    assert message.startswith("mix.yaml: stop and --repeats=web=2: repeats end by themselves")
+    message = refused(tmp_path, "sources: x\nrepeats: {default: 2}", "--stop=all_exhausted")
+    assert message.startswith("--stop=all_exhausted and mix.yaml: repeats: repeats end by themse")
     assert refused(tmp_path, f"{text}\nseed: 1", "--seed=-1").startswith("--seed=-1: expected ")
 
 
