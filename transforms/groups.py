@@ -319,10 +319,11 @@ class FileGroup(BlockGroup):
     def _by_key(self) -> tuple[list[int], list[Stretch]]:
         """Each page's first key, rising, and where it lies."""
         found = []
-        for url, at, table in self._parts:
-            for first, length in zip(table["first"].tolist(), table["length"].tolist(), strict=True):
-                found.append((first, Stretch(url, at, length)))
-                at += length
+        for url, begin, table in self._parts:
+            lengths = table["length"].tolist()
+            offsets = itertools.accumulate(lengths[:-1], initial=begin)
+            for first, *where in zip(table["first"].tolist(), offsets, lengths, strict=True):
+                found.append((first, Stretch(url, *where)))
         found.sort()
         return [first for first, _ in found], [where for _, where in found]
 
