@@ -1,15 +1,13 @@
 """BytePiece models: JSON from base64 of a piece to [id, text, count].
 
-Agrees with bytepiece 0.6.3 (``bytepiece/bytepiece.py``: ``normalize``, ``Tokenizer``). Ids 0, 1 and 2 are
-pad, bos and eos, which the file leaves out.
+Agrees with bytepiece 0.6.3 (``bytepiece/bytepiece.py``: ``normalize``, ``Tokenizer``). Ids 0, 1 and 2
+are pad, bos and eos, which the file leaves out.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import json
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
@@ -84,30 +82,25 @@ def looks_like(document: Any) -> bool:
     return isinstance(value, list) and len(value) == 3
 
 
-def load(name: str, data: bytes, *, raw: bool = False) -> BytePiece:
+def load(name: str, entries: dict[str, Any], *, digest: str, raw: bool = False) -> BytePiece:
     """Load a BytePiece model.
 
     Args:
         name: for messages.
-        data: the file.
+        entries: the parsed JSON.
+        digest: SHA-256 of the file.
         raw: leave bytes as they are (``--bytes``) in place of NFC.
 
     Raises:
-        UsageError: the file isn't one; names the entry.
+        UsageError: an entry isn't as it should be; names it.
     """
-    try:
-        entries: dict[str, Any] = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{name}: not a BytePiece model: not JSON ({error})") from None
-    if not looks_like(entries):
-        raise UsageError(
-            f"{name}: not a BytePiece model: expected an object from base64 of pieces to [id, text, count]"
-        )
     pieces: dict[bytes, tuple[int, int]] = {}
     for key, value in entries.items():
         piece, number, count = _entry(name, key, value)
         if piece in pieces:
-            raise UsageError(f"{name}: the piece {piece!r} is there twice, the second time as {key!r}")
+            raise UsageError(
+                f"{name}: the piece {piece!r} is there twice, the second time as {key!r}"
+            )
         pieces[piece] = number, count
     ids = [number for number, _ in pieces.values()]
     surfaces = [b""] * (max(ids) + 1)
@@ -129,7 +122,7 @@ def load(name: str, data: bytes, *, raw: bool = False) -> BytePiece:
         precision="float64",
         special=SpecialIds(pad=0, bos=1, eos=2),
         size=len(surfaces),
-        digest=hashlib.sha256(data).hexdigest(),
+        digest=digest,
         surfaces=tuple(surfaces),
     )
     return BytePiece(name, vocabulary, RawBytes() if raw else Nfc())
@@ -142,18 +135,22 @@ def _entry(name: str, key: str, value: Any) -> tuple[bytes, int, int]:
     except (binascii.Error, ValueError):
         piece = b""
     if not piece:
-        raise UsageError(f"{name}: the key {key!r:.80} is not base64 of a piece of at least one byte")
+        raise UsageError(
+            f"{name}: the key {key!r:.80} is not base64 of a piece of at least one byte"
+        )
     if not (isinstance(value, list) and len(value) == 3):
-        raise UsageError(f"{name}: the entry of {key!r:.80} is not [id, text, count]: {value!r:.80}")
+        raise UsageError(
+            f"{name}: the entry of {key!r:.80} is not [id, text, count]: {value!r:.80}"
+        )
     number, _, count = value
     if not (type(number) is int and _FIRST_ID <= number < _IDS):
         raise UsageError(
-            f"{name}: the id of {key!r:.80} is {number!r:.40}; expected an integer of {_FIRST_ID} (0, 1 and "
-            f"2 are pad, bos and eos) to {_IDS - 1}"
+            f"{name}: the id of {key!r:.80} is {number!r:.40}; expected an integer of {_FIRST_ID} (0, "
+            f"1 and 2 are pad, bos and eos) to {_IDS - 1}"
         )
     if not (type(count) is int and count > 0):
         raise UsageError(
-            f"{name}: the count of {key!r:.80} is {count!r:.40}; expected a positive integer, of which a "
-            "probability can be made"
+            f"{name}: the count of {key!r:.80} is {count!r:.40}; expected a positive integer, of which "
+            "a probability can be made"
         )
     return piece, number, count

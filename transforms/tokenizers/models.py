@@ -12,6 +12,12 @@ from transforms.errors import DataError
 from transforms.tokenizers.texts import I64, Normalizer, Texts
 from transforms.tokenizers.vocabulary import U32, SpecialIds, Vocabulary
 
+FORMATS = (
+    "expected a BytePiece model (JSON, or a zip of it), a SentencePiece unigram .model or a "
+    "tokenizer.json"
+)
+"""For messages about what is no model."""
+
 
 class Model(abc.ABC):
     """A loaded model. Can be pickled."""
@@ -48,8 +54,8 @@ class Model(abc.ABC):
         if wrong.size:
             place = int(wrong[0])
             raise DataError(
-                f"{self.name}: token {place} is {array[place]}, and the model's ids end at {self.size - 1}; "
-                "decode with the model that made the ids"
+                f"{self.name}: token {place} is {array[place]}, and the model's ids end at "
+                f"{self.size - 1}; decode with the model that made the ids"
             )
         plain: list[int] = array.tolist()
         return plain

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from transforms.errors import UsageError
 from transforms.tokenizers.wire import WireError, fields
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
@@ -44,28 +43,25 @@ class SentencePieceFile:
     escape_whitespaces: bool
 
 
-def read(name: str, data: bytes) -> SentencePieceFile:
+def read(data: bytes) -> SentencePieceFile:
     """Read a model file.
 
     Raises:
-        UsageError: the bytes are no such file; says from where on.
+        WireError: the bytes are no such file; says from where on.
     """
     pieces: list[Piece] = []
     specs: dict[int, dict[int, int | float | bytes]] = {_TRAINER: {}, _NORMALIZER: {}}
-    try:
-        for number, value in fields(data):
-            if number == _PIECES and isinstance(value, bytes):
-                found = dict(fields(value))
-                text, score, kind = found.get(_PIECE), found.get(_SCORE, 0.0), found.get(_TYPE, 1)
-                if not (isinstance(text, bytes) and isinstance(score, float) and kind in range(1, 7)):
-                    raise WireError(f"piece {len(pieces)} has not a text, a score and a known type")
-                pieces.append(Piece(text, score, int(kind)))
-            elif number in specs and isinstance(value, bytes):
-                specs[number].update(fields(value))
-    except WireError as error:
-        raise UsageError(f"{name}: not a SentencePiece model: {error}") from None
+    for number, value in fields(data):
+        if number == _PIECES and isinstance(value, bytes):
+            found = dict(fields(value))
+            text, score, kind = found.get(_PIECE), found.get(_SCORE, 0.0), found.get(_TYPE, 1)
+            if not (isinstance(text, bytes) and isinstance(score, float) and kind in range(1, 7)):
+                raise WireError(f"piece {len(pieces)} has not a text, a score and a known type")
+            pieces.append(Piece(text, score, int(kind)))
+        elif number in specs and isinstance(value, bytes):
+            specs[number].update(fields(value))
     if not pieces:
-        raise UsageError(f"{name}: not a SentencePiece model: it has no pieces")
+        raise WireError("it has no pieces")
     trainer, normalizer = specs[_TRAINER], specs[_NORMALIZER]
     charsmap = normalizer.get(_CHARSMAP, b"")
     return SentencePieceFile(

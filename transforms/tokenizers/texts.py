@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +45,7 @@ class Normalized(NamedTuple):
         """Return a record's segments as byte strings."""
         first, last = self.records[record : record + 2].tolist()
         bounds = self.segments[first : last + 1].tolist()
-        return [self.data[a:b].tobytes() for a, b in zip(bounds, bounds[1:], strict=False)]
+        return [self.data[a:b].tobytes() for a, b in pairwise(bounds)]
 
 
 class Normalizer(abc.ABC):
@@ -97,7 +98,7 @@ def offsets_of(pieces: Sequence[bytes]) -> I64:
 def unpack(texts: Texts) -> list[bytes]:
     """Return the records as byte strings."""
     whole, bounds = texts.data.tobytes(), texts.offsets.tolist()
-    return [whole[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [whole[a:b] for a, b in pairwise(bounds)]
 
 
 def not_utf8(texts: Texts) -> I64:
@@ -118,8 +119,8 @@ def check_utf8(texts: Texts) -> None:
     for number, text in enumerate(unpack(texts)):
         if error := _error(text):
             raise DataError(
-                f"record {number} of the batch, byte {error.start}: 0x{text[error.start]:02X} is not UTF-8 "
-                f"({error.reason}), and this model needs text; a BytePiece model can take raw bytes"
+                f"record {number} of the batch, byte {error.start}: 0x{text[error.start]:02X} is not "
+                f"UTF-8 ({error.reason}), and this model needs text; a BytePiece model can take raw bytes"
             )
 
 
@@ -186,4 +187,3 @@ def lay_out(records: Sequence[Sequence[bytes]]) -> Normalized:
     np.cumsum(np.fromiter(counts, np.int64, len(records)), out=bounds[1:])
     data, offsets = pack_bytes(segments)
     return Normalized(data, offsets, bounds)
-

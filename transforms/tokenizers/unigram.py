@@ -15,7 +15,7 @@ import sentencepiece
 
 from transforms.errors import UsageError
 from transforms.tokenizers import sentencepiece_file as file
-from transforms.tokenizers.models import Unigram
+from transforms.tokenizers.models import FORMATS, Unigram
 from transforms.tokenizers.sentencepiece_file import SentencePieceFile
 from transforms.tokenizers.texts import (
     Normalized,
@@ -27,6 +27,7 @@ from transforms.tokenizers.texts import (
     whole_records,
 )
 from transforms.tokenizers.vocabulary import SpecialIds, UnknownEdge, Vocabulary
+from transforms.tokenizers.wire import WireError
 
 SPACE = "\u2581"
 """What stands for a space in pieces and in normalized text."""
@@ -64,12 +65,15 @@ def load(name: str, data: bytes) -> SentencePiece:
     Raises:
         UsageError: the file isn't one, or one of another kind; says what it is.
     """
-    read = file.read(name, data)
+    try:
+        read = file.read(data)
+    except WireError as error:
+        raise UsageError(f"{name}: not a model: {error}; {FORMATS}") from None
     if read.model_type != 1:
         kind = file.MODEL_TYPES.get(read.model_type, f"type {read.model_type}")
         raise UsageError(
-            f"{name}: a SentencePiece {kind} model; of .model files only unigram ones are taken. Give its "
-            "tokenizer.json, which any kind may come as"
+            f"{name}: a SentencePiece {kind} model; of .model files only unigram ones are taken. Give "
+            "its tokenizer.json, which any kind may come as"
         )
     try:
         processor = sentencepiece.SentencePieceProcessor(model_proto=data)

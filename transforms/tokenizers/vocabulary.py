@@ -49,7 +49,8 @@ class Vocabulary:
     there, or, with ``unknown``, one character where no piece of one character does. Edges begin at
     bytes or at characters, as ``unit`` says: how many bytes a character has follows from its first
     byte (below 0xC0: 1, 0xE0: 2, 0xF0: 3, from there on: 4), and text is valid UTF-8 save for
-    characters from BEYOND_UNICODE on, which the normalizer of a ``tokenizer.json`` puts for added tokens.
+    characters from BEYOND_UNICODE on, which the normalizer of a ``tokenizer.json`` puts for
+    added tokens.
 
     The best segmentation is that of the format's own implementation: starts are taken in order, and a
     later candidate for an end must be strictly better (so among equals the longest last piece wins);
