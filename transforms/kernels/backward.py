@@ -88,7 +88,7 @@ def walk(
             chosen = _draw(
                 t, t.wide if wide else t.entries, text, start, lattice, base, at, u, wide
             )
-        if chosen == UNKNOWN:
+        if chosen == UNKNOWN or chosen == 0:  # 0: only of bytes that are no UTF-8
             before = begin_of_character(text, at, start)
             trail.unknown[0] += 1
             log_prob += t.unknown_log_prob

@@ -116,7 +116,7 @@ def _find(
 
 @nb.njit(nogil=True, cache=True, forceinline=True)
 def _before(t: Any, text: Any, start: Any, at: Any, entry: Any) -> Any:
-    if entry == UNKNOWN:
+    if entry == UNKNOWN or entry == 0:  # 0: only of bytes that are no UTF-8
         return begin_of_character(text, at, start)
     return at - length_of(t.entries[entry].facts)
 
