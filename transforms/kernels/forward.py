@@ -1,0 +1,286 @@
+"""From a text's begin to its end: what is known of all paths to each position.
+
+Each kernel reads bytes ``begin`` to ``stop`` of a record that ends at ``end``, and fills the
+positions after them: position p at ``lattice[p - base]``, with as many positions before ``begin`` as
+the longest piece has bytes. Candidates for a position come longest piece first, as they do in both
+reference implementations, and the unknown character last.
+
+``total``, the law ``exact``
+    the sum over all paths to a position of their pieces' weights' products (the forward filter).
+``challenge``, the law ``viterbi_sampling``
+    one path to each position: each candidate takes the place of the one before it with probability
+    new / (new + current), which is sigmoid(alpha * (new score - current score)) without an exp.
+``wide``
+    both of these, with an exponent beside every value, for weights or texts beyond float64's range.
+``best`` and ``best_float32``, the law ``off``
+    the path of the highest score, the first of equals.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numba as nb
+import numpy as np
+
+from transforms.kernels.automaton import step
+from transforms.kernels.lattice import (
+    HIGH,
+    LOW,
+    UNKNOWN,
+    count_of,
+    difference,
+    ends_character,
+    is_single,
+    length_of,
+    rescale,
+    times_power,
+    uniform,
+)
+
+# sentencepiece 0.2.3 lets scores begin anew at 0 where one is beyond this (unigram_model.cc,
+# EncodeOptimized), which moves the roundings of all later ones
+_RESET = np.float32(100000.0)
+
+
+@nb.njit(nogil=True, cache=True)
+def total(
+    t: Any, text: Any, begin: Any, stop: Any, end: Any, lattice: Any, base: Any, carry: Any
+) -> Any:
+    """Fill positions with sums over paths; return whether float64's range was enough."""
+    states, entries, characters = t.states, t.entries, t.characters
+    state, start, scale = np.uint64(carry.state[0]), carry.start[0], carry.scale[0]
+    for at in range(begin + 1 - base, stop + 1 - base):
+        state = step(states, state, text[at + base - 1])
+        first = states[state].ends
+        facts = entries[first].facts
+        value = 0.0
+        for j in range(first, first + count_of(facts)):
+            value += entries[j].weight * lattice[at - length_of(entries[j].facts)].value
+        if characters and ends_character(text, at + base, start, end):
+            if not is_single(facts):
+                value += t.unknown_weights[at + base - start] * lattice[start - base].value
+            start = at + base
+        lattice[at].value = value
+        lattice[at].entry = first
+        lattice[at].scale = np.int32(scale)
+        if not LOW <= value <= HIGH and value != 0.0:
+            by, fits = rescale(lattice, at, t.longest)
+            scale += by
+            if not fits:
+                return False
+    carry.state[0], carry.start[0], carry.scale[0] = state, start, scale
+    return True
+
+
+@nb.njit(nogil=True, cache=True)
+def challenge(
+    t: Any,
+    text: Any,
+    begin: Any,
+    stop: Any,
+    end: Any,
+    lattice: Any,
+    base: Any,
+    carry: Any,
+    key: Any,
+    stride: Any,
+) -> Any:
+    """Fill positions with one path each; return whether float64's range was enough."""
+    states, entries, characters = t.states, t.entries, t.characters
+    state, start, scale = np.uint64(carry.state[0]), carry.start[0], carry.scale[0]
+    drawn = carry.drawn[0]
+    for at in range(begin + 1 - base, stop + 1 - base):
+        state = step(states, state, text[at + base - 1])
+        first = states[state].ends
+        facts = entries[first].facts
+        value, chosen = 0.0, np.uint32(0)
+        for j in range(first, first + count_of(facts)):
+            new = entries[j].weight * lattice[at - length_of(entries[j].facts)].value
+            wins = uniform(key, stride, drawn) * (new + value) < new
+            value, chosen = (new, np.uint32(j)) if wins else (value, chosen)
+            drawn += 1
+        if characters and ends_character(text, at + base, start, end):
+            if not is_single(facts):
+                new = t.unknown_weights[at + base - start] * lattice[start - base].value
+                if uniform(key, stride, drawn) * (new + value) < new:
+                    value, chosen = new, UNKNOWN
+                drawn += 1
+            start = at + base
+        lattice[at].value = value
+        lattice[at].entry = chosen
+        lattice[at].scale = np.int32(scale)
+        if not LOW <= value <= HIGH and value != 0.0:
+            by, fits = rescale(lattice, at, t.longest)
+            scale += by
+            if not fits:
+                return False
+    carry.state[0], carry.start[0], carry.scale[0] = state, start, scale
+    carry.drawn[0] = drawn
+    return True
+
+
+@nb.njit(nogil=True, cache=True)
+def wide(
+    t: Any,
+    text: Any,
+    begin: Any,
+    stop: Any,
+    end: Any,
+    lattice: Any,
+    base: Any,
+    carry: Any,
+    key: Any,
+    stride: Any,
+    challenging: Any,
+) -> None:
+    """Do what ``total`` or ``challenge`` does, each position with a scale of its own."""
+    entries, state, start = t.wide, np.uint64(carry.state[0]), carry.start[0]
+    drawn = carry.drawn[0]
+    for at in range(begin + 1 - base, stop + 1 - base):
+        state = step(t.states, state, text[at + base - 1])
+        first = t.states[state].ends
+        facts = entries[first].facts
+        reference = lattice[at - 1].scale
+        value, exponent, chosen = 0.0, np.int64(0), np.uint32(0)
+        count = count_of(facts)
+        unknown = False
+        if t.characters and ends_character(text, at + base, start, end):
+            unknown = not is_single(facts)
+        for j in range(first, first + count + (1 if unknown else 0)):
+            if j < first + count:
+                before = at - length_of(entries[j].facts)
+                new, by = entries[j].weight, np.int64(t.exponents[j])
+            else:
+                before = start - base
+                length = at - before
+                new, by = t.unknown_wide[length], np.int64(t.unknown_exponents[length])
+            new *= lattice[before].value
+            by += difference(reference, lattice[before].scale)
+            if new == 0.0:
+                drawn += 1
+                continue
+            if value == 0.0:
+                value, exponent = 0.0, by
+            elif by > exponent:
+                value, exponent = times_power(value, exponent - by), by
+            else:
+                new = times_power(new, by - exponent)
+            if not challenging:
+                value += new
+            elif uniform(key, stride, drawn) * (new + value) < new:
+                value, chosen = new, (np.uint32(j) if j < first + count else UNKNOWN)
+            drawn += 1
+        if t.characters and ends_character(text, at + base, start, end):
+            start = at + base
+        value, by = math.frexp(value)
+        exponent += by
+        lattice[at].value = value
+        lattice[at].entry = chosen if challenging else first
+        if value == 0.0:
+            exponent = 0
+        lattice[at].scale = np.int32(np.int64(reference) - exponent)
+        carry.scale[0] -= exponent
+    carry.state[0], carry.start[0], carry.drawn[0] = state, start, drawn
+
+
+@nb.njit(nogil=True, cache=True)
+def best(
+    t: Any, text: Any, begin: Any, stop: Any, end: Any, lattice: Any, base: Any, carry: Any
+) -> None:
+    """Fill positions with the best path to each, in float64, as bytepiece does.
+
+    ``scale``, of no other use here, says where the list begins: ``nbest`` looks at all of it.
+    """
+    states, entries, characters = t.states, t.entries, t.characters
+    state, start = np.uint64(carry.state[0]), carry.start[0]
+    for at in range(begin + 1 - base, stop + 1 - base):
+        state = step(states, state, text[at + base - 1])
+        first = states[state].ends
+        facts = entries[first].facts
+        value, chosen = -np.inf, np.uint32(0)
+        for j in range(first, first + count_of(facts)):
+            new = lattice[at - length_of(entries[j].facts)].value + entries[j].weight
+            wins = new > value
+            value, chosen = (new, np.uint32(j)) if wins else (value, chosen)
+        if characters and ends_character(text, at + base, start, end):
+            if not is_single(facts):
+                new = lattice[start - base].value + t.unknown_log_prob
+                if new > value:
+                    value, chosen = new, UNKNOWN
+            start = at + base
+        lattice[at].value = value
+        lattice[at].entry = chosen
+        lattice[at].scale = np.int32(first)
+    carry.state[0], carry.start[0] = state, start
+
+
+@nb.njit(nogil=True, cache=True)
+def best_float32(
+    t: Any, text: Any, begin: Any, stop: Any, end: Any, lattice: Any, base: Any, carry: Any
+) -> None:
+    """Fill positions with the best path to each, in float32, as sentencepiece does.
+
+    Where scores begin anew, ``scale`` is 1, ``value`` what was subtracted, and the score 0.
+    """
+    states, entries, characters = t.states, t.entries, t.characters
+    state, start, reset = np.uint64(carry.state[0]), carry.start[0], carry.drawn[0]
+    for at in range(begin + 1 - base, stop + 1 - base):
+        state = step(states, state, text[at + base - 1])
+        first = states[state].ends
+        facts = entries[first].facts
+        value, chosen = np.float32(-np.inf), np.uint32(0)
+        if at + base - reset <= t.longest:
+            value, chosen = _best_across(t, first, lattice, at)
+        else:
+            for j in range(first, first + count_of(facts)):
+                score = np.float32(lattice[at - length_of(entries[j].facts)].value)
+                new = np.float32(score + np.float32(entries[j].weight))
+                wins = new > value
+                value, chosen = (new, np.uint32(j)) if wins else (value, chosen)
+        if characters and ends_character(text, at + base, start, end):
+            if not is_single(facts):
+                score = np.float32(lattice[start - base].value)
+                if lattice[start - base].scale:
+                    score = np.float32(0.0)
+                new = np.float32(score + np.float32(t.unknown_log_prob))
+                if new > value:
+                    value, chosen = new, UNKNOWN
+            start = at + base
+        lattice[at].value = value
+        lattice[at].entry = chosen
+        lattice[at].scale = 0
+        if abs(value) > _RESET and value > -np.inf and at + base < end:
+            lattice[at].scale = 1
+            reset = at + base
+    carry.state[0], carry.start[0], carry.drawn[0] = state, start, reset
+
+
+@nb.njit(nogil=True, cache=True)
+def _best_across(t: Any, first: Any, lattice: Any, at: Any) -> Any:
+    """Return the best candidate's score and entry, where scores began anew in reach of a piece.
+
+    What was the best so far is moved by each beginning before it is compared with later candidates:
+    sentencepiece goes through starts, not ends, and moves what is under way.
+    """
+    entries = t.entries
+    value, chosen = np.float32(-np.inf), np.uint32(0)
+    moved = at - t.longest
+    for j in range(first, first + count_of(entries[first].facts)):
+        before = at - length_of(entries[j].facts)
+        while moved < before:
+            moved += 1
+            if lattice[moved].scale:
+                value = np.float32(value - np.float32(lattice[moved].value))
+        score = np.float32(lattice[before].value)
+        if lattice[before].scale:
+            score = np.float32(0.0)
+        new = np.float32(score + np.float32(entries[j].weight))
+        if new > value:
+            value, chosen = new, np.uint32(j)
+    while moved < at - 1:
+        moved += 1
+        if lattice[moved].scale:
+            value = np.float32(value - np.float32(lattice[moved].value))
+    return value, chosen

@@ -1,0 +1,199 @@
+"""The lattice of a text's segmentations, as the kernels of segmentation see it.
+
+A segmentation is a path from the text's begin to its end, piece by piece. The kernels keep one
+``POSITION`` a byte: what is known of all paths to it. The pieces that end there follow from the
+automaton, so edges are not stored.
+
+Values are kept in range by powers of two, which change no digit of them: a position's true value is
+``value * 2**-scale``. Only differences of scales within reach of one piece matter, so that scales
+may wrap around.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numba as nb
+import numpy as np
+import numpy.typing as npt
+
+from transforms.kernels.automaton import I64, U32
+
+F64 = npt.NDArray[np.float64]
+I32 = npt.NDArray[np.int32]
+
+POSITION = np.dtype([("value", "f8"), ("entry", "u4"), ("scale", "i4")], align=True)
+"""``entry`` is the list of the pieces that end here, or the one piece that was chosen of it."""
+
+ENTRY = np.dtype([("weight", "f8"), ("facts", "u4"), ("piece", "u4")], align=True)
+"""An entry of the automaton's lists with its weight under a law."""
+
+UNKNOWN = np.uint32(2**32 - 1)
+"""The chosen entry where a character is taken that no piece covers."""
+
+MOST_BYTES = 4  # of a character
+
+# a value outside of LOW to HIGH moves the scale; in reach of a piece nothing may lie beyond LEAST
+# to MOST, weights included, so that no product loses digits and no sum overflows
+LOW, HIGH = 2.0**-200, 2.0**200
+LEAST, MOST = 2.0**-480, 2.0**480
+
+POWERS = np.ldexp(1.0, np.arange(-1022, 1024))
+
+
+class Tables(NamedTuple):
+    """All that a kernel needs of a vocabulary under one law."""
+
+    states: Any
+    """STATE[s], the automaton's."""
+
+    entries: Any
+    """ENTRY[e], with weights that fit float64."""
+
+    wide: Any
+    """ENTRY[e], whose weights stand for ``weight * 2**exponent``: for where the others don't do."""
+
+    exponents: I32
+    """int32[e], for ``wide``."""
+
+    longest: int
+    """How far an edge reaches back at most."""
+
+    ids: U32
+    """uint32[n], of each piece."""
+
+    log_probs: F64
+    """float64[n], of each piece."""
+
+    characters: bool
+    """Whether one character may be taken where no piece is just that character."""
+
+    unknown_weights: F64
+    """float64[5]: the weight of an unknown character, by its length in bytes."""
+
+    unknown_wide: F64
+    unknown_exponents: I32
+    unknown_log_prob: float
+    unknown_id: int
+
+    byte_ids: U32
+    """uint32[256]: what an unknown character's bytes become; empty: the unknown id, merged."""
+
+
+class Carry(NamedTuple):
+    """What goes from one part of a record to the next, beside positions.
+
+    Arrays of one number each, which kernels change.
+    """
+
+    state: I64
+    """The automaton's."""
+
+    start: I64
+    """Where the character begins that is being read."""
+
+    drawn: I64
+    """How many challenges there were; of the best path in float32, where scores last began anew."""
+
+    scale: I64
+    """The scale of the last position, without wrapping around."""
+
+
+@nb.njit(nogil=True, cache=True, forceinline=True)
+def mix(value: Any) -> Any:
+    """Return what ``randomness.mix`` gives for one number."""
+    out = value ^ (value >> np.uint64(27))
+    out *= np.uint64(0x3C79AC492BA7B653)
+    out ^= out >> np.uint64(33)
+    out *= np.uint64(0x1C69B3F74AC4AE35)
+    out ^= out >> np.uint64(27)
+    return out
+
+
+@nb.njit(nogil=True, cache=True, forceinline=True)
+def stride_of(key: Any) -> Any:
+    """Return the odd number by which a record's counter moves.
+
+    With one stride for all, the counters of two records could run into each other, and their draws
+    would be equal from there on.
+    """
+    return mix(key ^ np.uint64(0x9E3779B97F4A7C15)) | np.uint64(1)
+
+
+@nb.njit(nogil=True, cache=True, forceinline=True)
+def uniform(key: Any, stride: Any, index: Any) -> Any:
+    """Return draw ``index`` of a record: a multiple of 2**-53 in [0, 1)."""
+    bits = mix(key + stride * np.uint64(index))
+    return np.float64(bits >> np.uint64(11)) * 2.0**-53
+
+
+@nb.njit(nogil=True, cache=True, forceinline=True)
+def ends_character(text: Any, end: Any, start: Any, stop: Any) -> Any:
+    """Say whether a character that begins at ``start`` ends before ``end``; texts end at ``stop``.
+
+    Of well-formed UTF-8. Of other bytes it is what keeps kernels within their arrays.
+    """
+    return end == stop or (text[end] & 0xC0) != 0x80 or end - start >= MOST_BYTES
+
+
+@nb.njit(nogil=True, cache=True, forceinline=True)
+def begin_of_character(text: Any, end: Any, start: Any) -> Any:
+    """Return where the character begins that ends before ``end``; texts begin at ``start``."""
+    at = end - 1
+    while at > start and (text[at] & 0xC0) == 0x80 and end - at < MOST_BYTES:
+        at -= 1
+    return at
+
+
+@nb.njit(nogil=True, cache=True, forceinline=True)
+def count_of(facts: Any) -> Any:
+    """Return how many entries a list has, from its first one's facts."""
+    return np.int64((facts >> np.uint32(15)) & np.uint32(0x7FFF))
+
+
+@nb.njit(nogil=True, cache=True, forceinline=True)
+def length_of(facts: Any) -> Any:
+    """Return the length of an entry's piece."""
+    return np.int64(facts & np.uint32(0x7FFF))
+
+
+@nb.njit(nogil=True, cache=True, forceinline=True)
+def is_single(facts: Any) -> Any:
+    """Say whether a list's last piece is a single character, from its first one's facts."""
+    return (facts >> np.uint32(30)) != 0
+
+
+@nb.njit(nogil=True, cache=True, forceinline=True)
+def times_power(value: Any, exponent: Any) -> Any:
+    """Return value * 2**exponent, or 0 where the power is too small for a float64."""
+    if exponent == 0:
+        return value
+    if exponent < -1022:
+        return 0.0
+    return value * POWERS[min(exponent, 1023) + 1022]
+
+
+@nb.njit(nogil=True, cache=True, forceinline=True)
+def difference(left: Any, right: Any) -> Any:
+    """Return the difference of two scales that may have wrapped around."""
+    return np.int64(np.int32(np.int64(left) - np.int64(right)))
+
+
+@nb.njit(nogil=True, cache=True)
+def rescale(lattice: Any, at: Any, longest: Any) -> Any:
+    """Bring the value at a position to between 1/2 and 1, and all in reach of a piece with it.
+
+    Returns:
+        By how much the scale rose, and whether all values are within LEAST and MOST.
+    """
+    exponent = -math.frexp(lattice[at].value)[1]
+    factor = POWERS[exponent + 1022]
+    fits = True
+    for i in range(at - longest, at + 1):
+        value = lattice[i].value * factor
+        lattice[i].value = value
+        lattice[i].scale = np.int32(np.int64(lattice[i].scale) + exponent)
+        if value != 0.0 and not LEAST <= value <= MOST:
+            fits = False
+    return exponent, fits

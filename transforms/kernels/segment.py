@@ -1,0 +1,528 @@
+"""Segmentation of texts into the pieces of a unigram model, by one of four laws.
+
+Of a text's segmentations w into pieces, P(w) is the product of the pieces' probabilities.
+
+``off``
+    the w of the highest P, the reference implementations' to the last tie.
+``exact``
+    w with probability P(w)**alpha over the sum of all.
+``viterbi_sampling``
+    BytePiece's first (kexue.fm/archives/9768): decoding in which a candidate replaces the current
+    one with probability sigmoid(alpha * (its score - the other's)). Candidates that come early are
+    diluted by those that follow, so it is no P(w)**alpha.
+``nbest``
+    one of the n best w, with probability in proportion to P(w)**alpha.
+
+``alpha`` 0 makes all (or, of ``viterbi_sampling``, both of a challenge) equally likely; the larger it
+is, the nearer to ``off``.
+
+A segmentation is a function of the text, the law and the record's key. Draw i of a record is
+``mix(key + i * stride)``, where the stride is an odd number made of the key: of ``exact``, i counts the
+pieces from the text's end; of ``viterbi_sampling``, the challenges from its begin; ``nbest`` draws
+once. Powers of e are made by ``elementary``, so that no machine rounds them differently.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numba as nb
+import numpy as np
+import numpy.typing as npt
+
+from transforms.kernels import automaton as automata
+from transforms.kernels import backward, elementary, forward
+from transforms.kernels.automaton import I64, U8, U32, U64
+from transforms.kernels.lattice import (
+    ENTRY,
+    F64,
+    LEAST,
+    MOST,
+    POSITION,
+    Carry,
+    Tables,
+    stride_of,
+    uniform,
+)
+from transforms.kernels.nbest import MOST_NBEST, WAY, draw_path
+
+LawName = Literal["off", "viterbi_sampling", "exact", "nbest"]
+LAWS: tuple[LawName, ...] = ("off", "viterbi_sampling", "exact", "nbest")
+
+CHUNK = 2**20
+"""Records longer than this keep positions of one such part at a time, and see all but the last
+part twice. 16 MiB of positions."""
+
+_OFF, _OFF_FLOAT32, _VITERBI, _EXACT, _NBEST = range(5)
+_MOST_POWER = 2.0**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnknownEdge:
+    """What stands for a character that no piece covers alone."""
+
+    log_prob: float
+    id: int
+
+    byte_ids: tuple[int, ...] | None = None
+    """The 256 ids that stand for bytes. Without them neighbouring unknowns become one ``id``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pieces:
+    """A unigram model's pieces, ready for any law."""
+
+    automaton: automata.Automaton
+    log_probs: F64
+    ids: U32
+    characters: bool
+    unknown: UnknownEdge | None
+    float32: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Law:
+    """A law for some pieces: the tables that its kernels read."""
+
+    name: LawName
+    alpha: float
+    nbest_size: int
+    mode: int
+    tilt: float
+    always_wide: bool
+    tables: Tables
+
+
+class Segmented(NamedTuple):
+    """Segmentations, and what statistics want to know of them."""
+
+    ids: U32
+    """uint32[k], of all records one after another."""
+
+    offsets: I64
+    """int64[r + 1]: record i has ``ids[offsets[i]:offsets[i + 1]]``."""
+
+    unknown: int
+    """How many characters were unknown."""
+
+    log_probs: F64
+    """float64[r]: log P of each segmentation."""
+
+    surprises: F64
+    """float64[r]: minus the logarithm of each segmentation's probability under the law, whose mean
+    is the law's entropy; 0 under ``off``, NaN under ``viterbi_sampling``, where it isn't known."""
+
+
+class DeadEndError(ValueError):
+    """A text that no sequence of pieces covers."""
+
+    def __init__(self, record: int, position: int) -> None:
+        self.record, self.position = record, position
+        super().__init__(f"record {record}: no piece covers the byte at {position}")
+
+
+def build(
+    pieces: Sequence[bytes],
+    log_probs: F64,
+    ids: U32,
+    *,
+    unit: Literal["byte", "character"],
+    unknown: UnknownEdge | None = None,
+    precision: Literal["float64", "float32"] = "float64",
+) -> Pieces:
+    """Build what all laws share.
+
+    Args:
+        pieces: n distinct byte strings.
+        log_probs: float64[n], their scores: finite.
+        ids: uint32[n].
+        unit: ``character`` for texts in UTF-8, where a character without a piece of its own may be
+            taken as unknown.
+        unknown: how; None where nothing is unknown.
+        precision: of scores under ``off``. float32 follows sentencepiece 0.2.3, float64 bytepiece.
+
+    Raises:
+        ValueError: pieces as ``automaton.build`` says; numbers don't fit them.
+    """
+    automaton = automata.build(pieces)
+    for what, values in (("log_probs", log_probs), ("ids", ids)):
+        if len(values) != len(pieces):
+            raise ValueError(f"expected {len(pieces)} {what}, one a piece, got {len(values)}")
+    if not np.isfinite(log_probs).all():
+        wrong = int(np.flatnonzero(~np.isfinite(log_probs))[0])
+        raise ValueError(f"piece {wrong}: expected a finite log_prob, got {log_probs[wrong]}")
+    if unknown is not None and unknown.byte_ids is not None and len(unknown.byte_ids) != 256:
+        raise ValueError(f"expected 256 byte_ids, got {len(unknown.byte_ids)}")
+    return Pieces(
+        automaton=automaton,
+        log_probs=np.ascontiguousarray(log_probs, np.float64),
+        ids=np.ascontiguousarray(ids, np.uint32),
+        characters=unit == "character" and unknown is not None,
+        unknown=unknown,
+        float32=precision == "float32",
+    )
+
+
+def prepare(pieces: Pieces, *, law: LawName, alpha: float = 0.1, nbest_size: int = 64) -> Law:
+    """Make a law's tables: some milliseconds, once per model and alpha.
+
+    Args:
+        pieces: what ``build`` gave.
+        law: one of ``LAWS``.
+        alpha: finite, from 0; unused by ``off``.
+        nbest_size: 1 to ``MOST_NBEST``; used by ``nbest`` alone.
+
+    Raises:
+        ValueError: an unknown law, or a number out of its range.
+    """
+    if law not in LAWS:
+        raise ValueError(f"expected a law of {', '.join(LAWS)}, got {law!r}")
+    if not 0 <= alpha < math.inf:
+        raise ValueError(f"expected a finite alpha from 0, got {alpha}")
+    if not 1 <= nbest_size <= MOST_NBEST:
+        raise ValueError(f"expected an nbest_size from 1 to {MOST_NBEST}, got {nbest_size}")
+    automaton, unknown = pieces.automaton, pieces.unknown
+    sampling = law in ("viterbi_sampling", "exact")
+    unknown_log_prob = unknown.log_prob if unknown else 0.0
+    # an unknown character may have 0 to 4 bytes: five edges more
+    scores = np.append(pieces.log_probs, [unknown_log_prob] * 5)
+    lengths = np.append(automaton.lengths, range(5)).astype(np.float64)
+    weights, parts, exponents, tilt = scores, np.ones_like(scores), np.zeros_like(scores), 0.0
+    if sampling:
+        tilt = _tilt(pieces, alpha)
+        powers = scores * alpha + lengths * tilt
+        if np.abs(powers).max() >= _MOST_POWER:
+            raise ValueError(
+                f"expected alpha times log-probabilities (down to {scores.min():.6g}) within "
+                f"{_MOST_POWER:.0f}, got alpha {alpha}: use the law off, which it comes to"
+            )
+        parts, exponents = elementary.exp_parts(powers)
+        weights = np.ldexp(parts, np.clip(exponents, -1000, 1000).astype(np.int64))
+    fits = bool(((LEAST <= weights) & (weights <= MOST)).all())
+    entries = _entries(automaton, weights)
+    mode = {"off": _OFF, "viterbi_sampling": _VITERBI, "exact": _EXACT, "nbest": _NBEST}[law]
+    return Law(
+        name=law,
+        alpha=float(alpha),
+        nbest_size=nbest_size,
+        mode=_OFF_FLOAT32 if law == "off" and pieces.float32 else mode,
+        tilt=tilt,
+        always_wide=sampling and not fits,
+        tables=Tables(
+            states=automaton.states,
+            entries=entries,
+            wide=_entries(automaton, parts) if sampling else entries[:1],
+            exponents=exponents.astype(np.int32)[automaton.entry_pieces],
+            longest=max(automaton.longest, 4),
+            ids=pieces.ids,
+            log_probs=pieces.log_probs,
+            characters=pieces.characters,
+            unknown_weights=weights[-5:],
+            unknown_wide=parts[-5:],
+            unknown_exponents=exponents[-5:].astype(np.int32),
+            unknown_log_prob=unknown_log_prob,
+            unknown_id=unknown.id if unknown else 0,
+            byte_ids=np.array((unknown.byte_ids if unknown else None) or (), np.uint32),
+        ),
+    )
+
+
+def segment(law: Law, text: U8, offsets: I64, keys: U64, *, chunk: int = CHUNK) -> Segmented:
+    """Segment records.
+
+    Memory: up to 4 bytes of ids a byte of text, of which only what is used is touched, and 16 bytes
+    for each byte of the longest record or of one chunk, whichever is less. ``nbest`` needs all
+    positions of a record at once.
+
+    Args:
+        law: what ``prepare`` gave.
+        text: uint8[m]; well-formed UTF-8 where the unit is the character (of anything else the ids
+            are unspecified).
+        offsets: int64[r + 1], from 0 to m, never falling: record i is text[offsets[i]:offsets[i + 1]].
+        keys: uint64[r], a hash of seed, epoch and identity with its pass for each record.
+        chunk: how many bytes of a record to keep positions of. Never changes the ids.
+
+    Raises:
+        ValueError: the arrays don't fit each other.
+        DeadEndError: a record that no sequence of pieces covers.
+    """
+    records = len(offsets) - 1
+    if records < 0 or len(keys) != records:
+        raise ValueError(f"expected one offset more than keys, got {len(offsets)} and {len(keys)}")
+    lengths = np.diff(offsets)
+    if offsets[0] != 0 or offsets[-1] != len(text) or (lengths < 0).any():
+        raise ValueError(f"expected offsets that rise from 0 to {len(text)}")
+    longest = int(lengths.max(initial=1))
+    chunk = longest if law.mode == _NBEST else min(chunk, longest)
+    chunks = -(-longest // chunk)
+    reach = law.tables.longest
+    ids = np.empty(len(text) + 1, np.uint32)
+    ends = np.empty(records + 1, np.int64)
+    log_probs, values = np.zeros(records), np.ones(records)
+    scales = np.zeros(records, np.int64)
+    unknown, failed = _segment(
+        law.tables,
+        text,
+        np.ascontiguousarray(offsets, np.int64),
+        np.ascontiguousarray(keys, np.uint64),
+        law.mode,
+        law.alpha,
+        law.nbest_size,
+        law.always_wide,
+        chunk,
+        np.empty(reach + chunk + 1, POSITION),
+        np.empty((chunks if chunks > 1 else 0, reach + 1), POSITION),
+        np.empty((chunks if chunks > 1 else 0, 4), np.int64),
+        ids,
+        ends,
+        log_probs,
+        values,
+        scales,
+    )
+    if failed >= 0:
+        begin, end = int(offsets[failed]), int(offsets[failed + 1])
+        raise DeadEndError(failed, _furthest(law.tables, text, begin, end) - begin)
+    used = ends[0]
+    return Segmented(
+        ids=ids[used : len(text)].copy(),
+        offsets=ends - used,
+        unknown=int(unknown),
+        log_probs=log_probs,
+        surprises=_surprises(law, lengths, log_probs, values, scales),
+    )
+
+
+def _surprises(law: Law, lengths: I64, log_probs: F64, values: F64, scales: I64) -> F64:
+    if law.mode == _VITERBI:
+        return np.full(len(lengths), np.nan)
+    if law.mode == _EXACT:
+        # the sum's logarithm, from value * 2**-scale, without the tilt
+        total = elementary.log(values) - scales * math.log(2) - lengths * law.tilt
+        return total - law.alpha * log_probs
+    return -elementary.log(values)
+
+
+def _entries(automaton: automata.Automaton, weights: F64) -> npt.NDArray[np.void]:
+    entries = np.zeros(len(automaton.facts), ENTRY)
+    entries["weight"] = weights[automaton.entry_pieces]
+    entries["facts"] = automaton.facts
+    entries["piece"] = automaton.entry_pieces
+    return entries
+
+
+def _tilt(pieces: Pieces, alpha: float) -> float:
+    """Return by how much the weight of a byte's length is raised, as a power of e.
+
+    Every path covers the text, so this changes no law; it only holds sums nearer to 1. It is what the
+    model's own pieces lose a byte on average, roundly.
+    """
+    m, k = elementary.exp_parts(np.clip(pieces.log_probs, -700.0, 0.0))
+    probs = np.ldexp(m, k.astype(np.int64))
+    loss = math.fsum((probs * pieces.log_probs).tolist())
+    length = math.fsum((probs * pieces.automaton.lengths).tolist())
+    return round(-alpha * loss / length * 1024) / 1024
+
+
+@nb.njit(nogil=True, cache=True)
+def _segment(
+    t: Any,
+    text: Any,
+    offsets: Any,
+    keys: Any,
+    mode: Any,
+    alpha: Any,
+    nbest_size: Any,
+    always_wide: Any,
+    chunk: Any,
+    lattice: Any,
+    saved: Any,
+    saved_carry: Any,
+    ids: Any,
+    ends: Any,
+    log_probs: Any,
+    values: Any,
+    scales: Any,
+) -> Any:
+    """Segment all records, the last one first; return unknown characters and who failed, or -1."""
+    reach = t.longest
+    carry = Carry(
+        np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1, np.int64)
+    )
+    trail = backward.Trail(
+        np.zeros(1, np.int64),
+        np.zeros(1, np.int64),
+        np.zeros(1, np.int64),
+        np.zeros(1, np.int64),
+        np.zeros(1, np.int64),
+        np.zeros(1, np.float64),
+    )
+    ways = np.empty(nbest_size if mode == _NBEST else 0, WAY)
+    trail.free[0] = text.size
+    ends[keys.size] = text.size
+    for record in range(keys.size - 1, -1, -1):
+        start, end, key = offsets[record], offsets[record + 1], keys[record]
+        stride = stride_of(key)
+        wide = always_wide
+        while start < end:  # a second time where float64's range wasn't enough
+            fits = True
+            carry.state[0], carry.start[0], carry.drawn[0], carry.scale[0] = 0, start, 0, 0
+            if mode == _OFF_FLOAT32:
+                carry.drawn[0] = start - reach - 1
+            _begin(lattice, reach, mode)
+            parts = (end - start + chunk - 1) // chunk
+            for part in range(parts):
+                begin = start + part * chunk
+                stop = min(begin + chunk, end)
+                if part:
+                    lattice[: reach + 1] = lattice[chunk : chunk + reach + 1]
+                if parts > 1:
+                    saved[part] = lattice[: reach + 1]
+                    _save(saved_carry[part], carry)
+                fits = _forward(
+                    t,
+                    text,
+                    begin,
+                    stop,
+                    end,
+                    lattice,
+                    begin - reach,
+                    carry,
+                    key,
+                    stride,
+                    mode,
+                    wide,
+                )
+                if not fits:
+                    break
+            if fits:
+                break
+            wide = True
+        if start < end:
+            last = lattice[end - begin + reach]
+            values[record], scales[record] = last.value, carry.scale[0]
+            if last.value == (-np.inf if mode in (_OFF, _OFF_FLOAT32, _NBEST) else 0.0):
+                return trail.unknown[0], record
+        trail.at[0], trail.tokens[0], trail.after_unknown[0], trail.log_prob[0] = end, 0, 0, 0.0
+        if start < end and mode == _NBEST:
+            values[record] = draw_path(
+                t,
+                text,
+                start,
+                end,
+                lattice,
+                start - reach,
+                ways,
+                nbest_size,
+                alpha,
+                uniform(key, stride, 0),
+            )
+        if start < end:
+            for part in range(parts - 1, -1, -1):
+                begin = start + part * chunk
+                if part < parts - 1:
+                    lattice[: reach + 1] = saved[part]
+                    _restore(saved_carry[part], carry)
+                    _forward(
+                        t,
+                        text,
+                        begin,
+                        begin + chunk,
+                        end,
+                        lattice,
+                        begin - reach,
+                        carry,
+                        key,
+                        stride,
+                        mode,
+                        wide,
+                    )
+                backward.walk(
+                    t,
+                    text,
+                    start,
+                    begin,
+                    lattice,
+                    begin - reach,
+                    trail,
+                    ids,
+                    key,
+                    stride,
+                    mode == _EXACT,
+                    wide,
+                )
+        if mode in (_OFF, _OFF_FLOAT32):
+            values[record] = 1.0
+        ends[record] = trail.free[0]
+        log_probs[record] = trail.log_prob[0]
+    return trail.unknown[0], -1
+
+
+@nb.njit(nogil=True, cache=True)
+def _begin(lattice: Any, reach: Any, mode: Any) -> None:
+    """Set the positions up to a record's begin: only the begin itself is reached."""
+    best = mode in (_OFF, _OFF_FLOAT32, _NBEST)
+    for i in range(reach + 1):
+        lattice[i].value = -np.inf if best else 0.0
+        lattice[i].entry, lattice[i].scale = 0, 0
+    lattice[reach].value = 0.0 if best else 1.0
+
+
+@nb.njit(nogil=True, cache=True)
+def _save(to: Any, carry: Any) -> None:
+    to[0], to[1], to[2], to[3] = carry.state[0], carry.start[0], carry.drawn[0], carry.scale[0]
+
+
+@nb.njit(nogil=True, cache=True)
+def _restore(saved: Any, carry: Any) -> None:
+    carry.state[0], carry.start[0], carry.drawn[0], carry.scale[0] = saved
+
+
+@nb.njit(nogil=True, cache=True)
+def _forward(
+    t: Any,
+    text: Any,
+    begin: Any,
+    stop: Any,
+    end: Any,
+    lattice: Any,
+    base: Any,
+    carry: Any,
+    key: Any,
+    stride: Any,
+    mode: Any,
+    wide: Any,
+) -> Any:
+    """Fill one part's positions under a law; return whether float64's range was enough."""
+    if mode == _OFF_FLOAT32:
+        forward.best_float32(t, text, begin, stop, end, lattice, base, carry)
+    elif mode in (_OFF, _NBEST):
+        forward.best(t, text, begin, stop, end, lattice, base, carry)
+    elif wide:
+        forward.wide(t, text, begin, stop, end, lattice, base, carry, key, stride, mode == _VITERBI)
+    elif mode == _EXACT:
+        return forward.total(t, text, begin, stop, end, lattice, base, carry)
+    else:
+        return forward.challenge(t, text, begin, stop, end, lattice, base, carry, key, stride)
+    return True
+
+
+@nb.njit(nogil=True, cache=True)
+def _furthest(t: Any, text: Any, start: Any, end: Any) -> Any:
+    """Return the last position that some path from a record's begin reaches."""
+    reached = np.zeros(t.longest + 1, np.bool_)  # position p at p modulo its size
+    reached[start % reached.size] = True
+    furthest, state = start, np.uint64(0)
+    for at in range(start + 1, end + 1):
+        state = automata.step(t.states, state, text[at - 1])
+        first = np.int64(t.states[state].ends)
+        found = False
+        for j in range(first, first + np.int64((t.entries[first].facts >> 15) & 0x7FFF)):
+            length = np.int64(t.entries[j].facts & 0x7FFF)
+            found = found or reached[(at - length) % reached.size]
+        reached[at % reached.size] = found
+        if found:
+            furthest = at
+    return furthest

@@ -1,0 +1,115 @@
+"""The way of text through a ``tokenizer.json`` up to its model: added tokens, normalizer, pre-tokenizer.
+
+The tokenizers package does all of it. Its own objects for the last two are quick; where a text may hold
+an added token (``</s>`` in a text becomes its id), the package's whole pipeline is run, with a model in
+the place of the file's that gives each byte as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import tokenizers
+
+from transforms.errors import UsageError
+from transforms.tokenizers.texts import Normalized, Normalizer, Texts, check_utf8, lay_out, unpack
+from transforms.tokenizers.vocabulary import BEYOND_UNICODE
+
+
+def beyond_unicode(number: int) -> bytes:
+    r"""Return four bytes that stand for an added token: UTF-8's pattern beyond Unicode's end.
+
+    >>> beyond_unicode(0)
+    b'\xf4\x90\x80\x80'
+    """
+    point = BEYOND_UNICODE + number
+    return bytes([0xF0 | point >> 18, *(0x80 | (point >> shift) & 0x3F for shift in (12, 6, 0))])
+
+
+class HuggingFaceNormalizer(Normalizer):
+    """The file's own way of text, to the pre-tokens that its model would segment apart."""
+
+    def __init__(
+        self, name: str, document: dict[str, Any], tokenizer: tokenizers.Tokenizer
+    ) -> None:
+        """Prepare both ways.
+
+        Raises:
+            UsageError: an added token is written as a byte piece is.
+        """
+        self.tokenizer = tokenizer
+        self.bytewise = tokenizers.Tokenizer.from_str(json.dumps(_bytewise(document)))
+        added: dict[int, str] = {
+            token["id"]: token["content"] for token in document["added_tokens"]
+        }
+        self.symbols = {}
+        for number, content in added.items():
+            stands = self.bytewise.token_to_id(content)
+            if stands is None or stands < 256 or BEYOND_UNICODE + number >= 1 << 21:
+                raise UsageError(
+                    f"{name}: the added token {content!r} (id {number}) can't be told from bytes; "
+                    "remove it from added_tokens"
+                )
+            self.symbols[stands] = beyond_unicode(number)
+        contents = set(filter(None, added.values()))
+        normalized = {self._normalize(content) for content in contents} - {""}
+        self.raw_marks = sorted(content.encode() for content in contents)
+        self.marks = sorted(mark.encode() for mark in contents | normalized)
+
+    def normalize(self, texts: Texts) -> Normalized:
+        """Normalize records of valid UTF-8."""
+        check_utf8(texts)
+        records = unpack(texts)
+        whole = texts.data.tobytes()
+        suspected = self.raw_marks if any(mark in whole for mark in self.raw_marks) else []
+        return lay_out([self._record(record, suspected) for record in records])
+
+    def _record(self, text: bytes, suspected: Sequence[bytes]) -> list[bytes]:
+        if any(mark in text for mark in suspected):
+            return self._segments_bytewise(text)
+        normalized = self._normalize(text.decode())
+        encoded = normalized.encode()
+        if any(mark in encoded for mark in self.marks):
+            return self._segments_bytewise(text)
+        if self.tokenizer.pre_tokenizer is None:
+            return [encoded]
+        return [
+            part.encode() for part, _ in self.tokenizer.pre_tokenizer.pre_tokenize_str(normalized)
+        ]
+
+    def _normalize(self, text: str) -> str:
+        normalizer = self.tokenizer.normalizer
+        return text if normalizer is None else normalizer.normalize_str(text)
+
+    def _segments_bytewise(self, text: bytes) -> list[bytes]:
+        encoding = self.bytewise.encode(text.decode(), add_special_tokens=False)
+        segments: list[bytearray] = []
+        before = None
+        for number, word in zip(encoding.ids, encoding.word_ids, strict=True):
+            if word != before or number >= 256 or before is None:
+                segments.append(bytearray())
+            segments[-1] += bytes([number]) if number < 256 else self.symbols[number]
+            before = word if number < 256 else None
+        return [bytes(segment) for segment in segments]
+
+
+def _bytewise(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a file like ``document`` with a model that gives text byte by byte, as ids 0 to 255."""
+    return document | {
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": True,
+            "ignore_merges": False,
+            "vocab": {f"<0x{byte:02X}>": byte for byte in range(256)},
+            "merges": [],
+        },
+        "post_processor": None,
+        "decoder": None,
+    }

@@ -1,0 +1,189 @@
+"""Records of text as one buffer with offsets, and the segments in it that are segmented apart."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.errors import DataError
+
+U8 = npt.NDArray[np.uint8]
+I64 = npt.NDArray[np.int64]
+
+_NEWLINE = 0x0A
+_CHUNK = 1 << 22  # bytes
+
+
+class Texts(NamedTuple):
+    """Records of text, one after another."""
+
+    data: U8
+    """uint8[m]."""
+
+    offsets: I64
+    """int64[r + 1]: record i is data[offsets[i]:offsets[i + 1]]; the first is 0, the last m."""
+
+
+class Normalized(NamedTuple):
+    """What a model segments: no edge crosses from one segment into the next."""
+
+    data: U8
+    """uint8[m]."""
+
+    segments: I64
+    """int64[s + 1]: segment j is data[segments[j]:segments[j + 1]]; none is empty."""
+
+    records: I64
+    """int64[r + 1]: record i is the segments records[i] to records[i + 1]; empty text has none."""
+
+    def of_record(self, record: int) -> list[bytes]:
+        """Return a record's segments as byte strings."""
+        first, last = self.records[record : record + 2].tolist()
+        bounds = self.segments[first : last + 1].tolist()
+        return [self.data[a:b].tobytes() for a, b in pairwise(bounds)]
+
+
+class Normalizer(abc.ABC):
+    """From text to segments. Can be pickled; what it does to a record depends on that record alone."""
+
+    @abc.abstractmethod
+    def normalize(self, texts: Texts) -> Normalized:
+        """Normalize records.
+
+        Raises:
+            DataError: a record isn't valid UTF-8 where the model needs text; says which and where.
+        """
+
+    def __call__(self, texts: Iterable[str | bytes]) -> Normalized:
+        """Normalize records given one by one."""
+        return self.normalize(pack(texts))
+
+
+def pack(texts: Iterable[str | bytes]) -> Texts:
+    """Lay records one after another.
+
+    Raises:
+        DataError: a str holds a lone surrogate, which UTF-8 can't say.
+    """
+    pieces = []
+    for number, text in enumerate(texts):
+        try:
+            pieces.append(text.encode() if isinstance(text, str) else text)
+        except UnicodeEncodeError as error:
+            found = f"U+{ord(error.object[error.start]):04X}"
+            raise DataError(
+                f"record {number} of the batch, character {error.start}: {found} is half of a surrogate "
+                "pair, which is not text; mend or drop the record"
+            ) from None
+    return pack_bytes(pieces)
+
+
+def pack_bytes(pieces: Sequence[bytes]) -> Texts:
+    """Lay byte strings one after another."""
+    return Texts(np.frombuffer(b"".join(pieces), np.uint8), offsets_of(pieces))
+
+
+def offsets_of(pieces: Sequence[bytes]) -> I64:
+    """Return int64[n + 1], where each of n byte strings begins when they are laid end to end."""
+    offsets = np.zeros(len(pieces) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, pieces), np.int64, len(pieces)), out=offsets[1:])
+    return offsets
+
+
+def unpack(texts: Texts) -> list[bytes]:
+    """Return the records as byte strings."""
+    whole, bounds = texts.data.tobytes(), texts.offsets.tolist()
+    return [whole[a:b] for a, b in pairwise(bounds)]
+
+
+def not_utf8(texts: Texts) -> I64:
+    """Return int64[k]: which records aren't valid UTF-8, in order. As a rule none, found in one go."""
+    if _all_utf8(texts):
+        return np.zeros(0, np.int64)
+    return np.array([i for i, text in enumerate(unpack(texts)) if _error(text)], np.int64)
+
+
+def check_utf8(texts: Texts) -> None:
+    """Make sure that all records are valid UTF-8.
+
+    Raises:
+        DataError: one isn't; names the first, and its first wrong byte.
+    """
+    if _all_utf8(texts):
+        return
+    for number, text in enumerate(unpack(texts)):
+        if error := _error(text):
+            raise DataError(
+                f"record {number} of the batch, byte {error.start}: 0x{text[error.start]:02X} is not "
+                f"UTF-8 ({error.reason}), and this model needs text; a BytePiece model can take raw bytes"
+            )
+
+
+def in_chunks(text: memoryview) -> Iterator[memoryview]:
+    """Cut text into chunks of about 4 MiB, where neither a character nor a composition is cut.
+
+    Nothing before an ASCII character or a CJK one (U+4000 to U+9FFF) combines with it, in Unicode's NFC.
+    A str takes up to four times the room of its UTF-8.
+    """
+    begin = 0
+    while begin < len(text):
+        end = min(begin + _CHUNK, len(text))
+        while end < len(text) and not (text[end] < 0x80 or 0xE4 <= text[end] <= 0xE9):
+            end += 1
+        yield text[begin:end]
+        begin = end
+
+
+def _all_utf8(texts: Texts) -> bool:
+    try:
+        for chunk in in_chunks(texts.data.data):
+            str(chunk, "utf-8")
+    except UnicodeDecodeError:
+        return False
+    # two wrong records may make a right whole: a record must not begin inside a character
+    starts = texts.offsets[:-1][texts.offsets[:-1] < len(texts.data)]
+    return not ((texts.data[starts] & 0xC0) == 0x80).any()
+
+
+def _error(text: bytes) -> UnicodeDecodeError | None:
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        return error
+    return None
+
+
+def whole_records(texts: Texts) -> Normalized:
+    """Take each record as one segment."""
+    lengths = np.diff(texts.offsets)
+    records = np.zeros(len(texts.offsets), np.int64)
+    np.cumsum(lengths > 0, out=records[1:])
+    segments = np.concatenate([texts.offsets[:-1][lengths > 0], texts.offsets[-1:]])
+    return Normalized(texts.data, segments, records)
+
+
+def cut_after_newlines(texts: Texts) -> Normalized:
+    r"""Cut records after each run of newlines, which stays with the line before.
+
+    As ``re.findall(rb".*\n+|.+", record)`` does: bytepiece's ``normalize``.
+    """
+    data, offsets = texts
+    is_newline = data == _NEWLINE
+    inner = np.flatnonzero(is_newline[:-1] & ~is_newline[1:]) + 1
+    segments = np.union1d(inner, offsets)  # the bounds of empty records fall together
+    return Normalized(data, segments, np.searchsorted(segments, offsets))
+
+
+def lay_out(records: Sequence[Sequence[bytes]]) -> Normalized:
+    """Lay down segments that are given record by record; empty ones are left out."""
+    segments = [segment for record in records for segment in record if segment]
+    counts = (sum(map(bool, record)) for record in records)
+    bounds = np.zeros(len(records) + 1, np.int64)
+    np.cumsum(np.fromiter(counts, np.int64, len(records)), out=bounds[1:])
+    data, offsets = pack_bytes(segments)
+    return Normalized(data, offsets, bounds)
