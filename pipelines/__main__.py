@@ -10,6 +10,7 @@ from typing import NoReturn
 
 COMMANDS = {
     "shuffle": "shuffle files of records exactly, in bounded memory",
+    "tokenize": "tokenize files of text, sampled or not",
     "verify": "read a dataset again and check it against its manifest",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipelines.inputs import Amount
@@ -21,7 +21,7 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
     return "\n".join(
         line
         for part in (
-            _sources(job),
+            describe_sources(job.inputs.contents.amounts),
             _mixture(job),
             _output(job),
             _memory(job),
@@ -32,9 +32,9 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
     )
 
 
-def _sources(job: Job) -> Iterator[str]:
+def describe_sources(amounts: Mapping[str, Amount]) -> Iterator[str]:
+    """Yield what is read, as lines of a table."""
     rows: list[tuple[str, ...]] = [("source", "files", "stored", "records", "bytes of records")]
-    amounts = job.inputs.contents.amounts
     rows += [(name, *_amount(amount)) for name, amount in sorted(amounts.items())]
     if len(amounts) > 1:
         rows.append(("all", *_amount(sum_up(list(amounts.values())))))

@@ -13,7 +13,7 @@ import psutil
 
 from pipelines.inputs import Contents, look_into
 from pipelines.output import Claim
-from pipelines.recipe import Recipe, Settings
+from pipelines.recipe import Recipe, RunSettings
 from transforms import layout, storage
 from transforms.errors import InputError, UsageError
 from transforms.kernels.plan import Workers, count_workers, share_memory, spill_bytes
@@ -41,7 +41,7 @@ class Inputs:
     fingerprint: str
 
 
-def spool_stdin(recipe: Recipe, settings: Settings, claim: Claim) -> Recipe:
+def spool_stdin(recipe: Recipe, settings: RunSettings, claim: Claim) -> Recipe:
     """Write standard input to a file, if it is a source; return the recipe with that file in it.
 
     Raises:
@@ -75,7 +75,7 @@ def spool_stdin(recipe: Recipe, settings: Settings, claim: Claim) -> Recipe:
     return recipe.model_copy(update={"sources": {**recipe.sources, users[0]: [path]}})
 
 
-def inspect_inputs(recipe: Recipe, settings: Settings, claim: Claim) -> Inputs:
+def inspect_inputs(recipe: Recipe, settings: RunSettings, claim: Claim) -> Inputs:
     """List the inputs and look at their beginnings.
 
     Raises:
@@ -99,7 +99,7 @@ def inspect_inputs(recipe: Recipe, settings: Settings, claim: Claim) -> Inputs:
 _READ_ONLY = ("hf", "http", "https")
 
 
-def check_stores(recipe: Recipe, settings: Settings) -> None:
+def check_stores(recipe: Recipe, settings: RunSettings) -> None:
     """Raise UsageError where a store can't be used as it shall be; asks none of them anything."""
     for flag, url in _written(settings):
         protocol = url.partition("://")[0]
@@ -118,12 +118,12 @@ def check_stores(recipe: Recipe, settings: Settings) -> None:
             raise UsageError(f"{flag}={url}: expected the name of a bucket behind ://")
 
 
-def uses_stores(recipe: Recipe, settings: Settings) -> bool:
+def uses_stores(recipe: Recipe, settings: RunSettings) -> bool:
     """Return whether anything lies elsewhere than on this machine's disks."""
     return not all(storage.is_local(url) for _, url in _urls(recipe, settings))
 
 
-def refuse_memory(recipe: Recipe, settings: Settings, workers: Workers) -> None:
+def refuse_memory(recipe: Recipe, settings: RunSettings, workers: Workers) -> None:
     """Raise UsageError where several processes would each have a memory:// of their own."""
     for flag, url in _urls(recipe, settings):
         if workers.processes and url.startswith("memory://"):
@@ -133,17 +133,17 @@ def refuse_memory(recipe: Recipe, settings: Settings, workers: Workers) -> None:
             )
 
 
-def _written(settings: Settings) -> list[tuple[str, str]]:
+def _written(settings: RunSettings) -> list[tuple[str, str]]:
     locations = [("--temp_location", url) for url in settings.temp_location or ()]
     return [("--output", settings.output), *locations]
 
 
-def _urls(recipe: Recipe, settings: Settings) -> list[tuple[str, str]]:
+def _urls(recipe: Recipe, settings: RunSettings) -> list[tuple[str, str]]:
     inputs = [url for urls in recipe.sources.values() for url in urls if url != "-"]
     return [*_written(settings), *(("--input", url) for url in inputs)]
 
 
-def _refuse_overlap(recipe: Recipe, settings: Settings, claim: Claim) -> None:
+def _refuse_overlap(recipe: Recipe, settings: RunSettings, claim: Claim) -> None:
     """Raise InputError where what is written would lie inside an input, and be read as one."""
     output = storage.canonical(settings.output)
     patterns = [url for urls in recipe.sources.values() for url in urls]
@@ -168,7 +168,7 @@ def _is_spilled(path: str, claim: Claim) -> bool:
     return any(_is_below(path, storage.canonical(spill)) for spill in claim.spills)
 
 
-def _refuse_inputs_in_output(settings: Settings, files: list[SourceFile], claim: Claim) -> None:
+def _refuse_inputs_in_output(settings: RunSettings, files: list[SourceFile], claim: Claim) -> None:
     folder = storage.canonical(claim.folder)
     for file in files:
         path = storage.canonical(file.url)
@@ -206,7 +206,7 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def choose_workers(
-    settings: Settings, input_bytes: int, *, stores: bool = False, window: int = 0
+    settings: RunSettings, input_bytes: int, *, stores: bool = False, window: int = 0
 ) -> Workers:
     """Choose workers from flags, cores and memory; ``window`` is what each one's decoder holds.
 
@@ -269,10 +269,11 @@ class Need:
 
 def measure_room(
     inputs: Inputs,
-    settings: Settings,
+    settings: RunSettings,
     claim: Claim,
     *,
     spills: bool,
+    spill_compression: str = "none",
     written: float = 1.0,
     read: float = 1.0,
 ) -> list[Need]:
@@ -282,6 +283,7 @@ def measure_room(
         inputs: what is read.
         settings, claim: where is written.
         spills: whether spill files are.
+        spill_compression: of them.
         written, read: how many times the inputs' bytes come out, and are spilled, about.
     """
     contents = inputs.contents
@@ -293,7 +295,7 @@ def measure_room(
         spill = spill_bytes(
             input_bytes=int(contents.bytes * read), records=int(contents.records * read)
         )
-        if settings.spill_compression != "none":
+        if spill_compression != "none":
             spill = int(spill * _SPILL_COMPRESSED)
         flags = [f"--temp_location={location}" for location in settings.temp_location or ()]
         for flag, folder in zip(flags or [needs[0][0]], claim.spills, strict=True):

@@ -40,7 +40,8 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-def _flag(default: Any, group: str, help_: str, **constraints: Any) -> Any:
+def make_flag(default: Any, group: str, help_: str, **constraints: Any) -> Any:
+    """Return a field that is a flag: its default, group and help text, and what constrains it."""
     metavar = constraints.pop("metavar", None)
     extra = {"group": group, "metavar": metavar}
     return Field(default, description=help_, json_schema_extra=extra, **constraints)
@@ -68,10 +69,10 @@ _Locations = Annotated[
 ]
 
 
-class Recipe(_Model):
-    """What determines the output of a shuffle, together with the input files."""
+class CommonRecipe(_Model):
+    """What every recipe says: which records go in, and how what comes out is cut and named."""
 
-    sources: _Sources = _flag(
+    sources: _Sources = make_flag(
         ...,
         _INPUT,
         "file, folder or quoted pattern (*, ?, [..], **) of lines, Parquet or Arrow; repeatable. "
@@ -79,19 +80,10 @@ class Recipe(_Model):
         metavar="[NAME=]PATTERN",
         min_length=1,
     )
-    text_field: str | None = _flag(
-        None,
-        _INPUT,
-        "take the text alone: this field of JSON lines (in files named .jsonl, .ndjson or .json, or "
-        "whose first line is a JSON object), this column of rows, and other lines whole; it goes on as "
-        'lines {"text":"..."} or as a column, text',
-        metavar="NAME",
-        min_length=1,
-    )
-    separator: _Byte = _flag(
+    separator: _Byte = make_flag(
         "\n", _INPUT, r"the byte that ends a record: '\n', '\t', '\0', ';', '\xff'", metavar="BYTE"
     )
-    header_lines: int = _flag(
+    header_lines: int = make_flag(
         0,
         _INPUT,
         "lines at the top of every input file that are no records, such as a CSV header;"
@@ -100,63 +92,18 @@ class Recipe(_Model):
         ge=0,
         le=1000,
     )
-    seed: int = _flag(0, _ORDER, "another seed, another order", metavar="N", ge=0, lt=2**64)
-    epoch: int = _flag(
+    on_bad_record: Literal["fail", "skip", "quarantine"] = make_flag(
+        "fail",
+        _INPUT,
+        "what to do with a record that isn't what it has to be: end the run, leave it out and count "
+        "it, or also keep it beside the shards with its file, position and reason",
+        metavar="fail|skip|quarantine",
+    )
+    seed: int = make_flag(0, _ORDER, "another seed, another order", metavar="N", ge=0, lt=2**64)
+    epoch: int = make_flag(
         0, _ORDER, "another edition of the dataset under the same seed", metavar="N", ge=0, lt=2**63
     )
-    weights: _Numbers | None = _flag(
-        None,
-        _MIXTURE,
-        "the sources' shares of the output, of every source one: web=0.6,books=0.3,code=0.1. A "
-        "source of weight 0 is left out. Without weights all sources are shuffled as one",
-        metavar="NAME=W,NAME=W",
-        min_length=1,
-    )
-    temperature: Number | None = _flag(
-        None,
-        _MIXTURE,
-        "weights by size: each source's is its n^(1/T); 1 is as they are, higher is more even",
-        metavar="T",
-    )
-    repeats: _Numbers | None = _flag(
-        None,
-        _MIXTURE,
-        "how many times to pass each source, in place of weights: web=1,books=2.5, where half a pass "
-        "is the first half of its own order. Sources not named pass once",
-        metavar="NAME=R,NAME=R",
-        min_length=1,
-    )
-    interleave: Literal["random", "stratified"] = _flag(
-        "random",
-        _MIXTURE,
-        "how weights meet: random draws the source of every record independently, stratified keeps "
-        "every beginning of the output within 2 records of its shares",
-        metavar="random|stratified",
-    )
-    weigh_by: Literal["records", "bytes"] = _flag(
-        "records",
-        _MIXTURE,
-        "what the shares are of: records, or bytes of records",
-        metavar="records|bytes",
-    )
-    stop: Literal["first_exhausted", "all_exhausted"] | None = _flag(
-        None,
-        _MIXTURE,
-        "where a weighted output ends: before the first record that a source no longer has, or when "
-        "every source has been seen whole, the others repeating. By default first_exhausted; with "
-        "--max_records or --max_bytes, there, sources repeating as needed",
-        metavar="first_exhausted|all_exhausted",
-    )
-    max_records: int | None = _flag(
-        None, _MIXTURE, "end after so many records", metavar="N", ge=1, lt=2**63
-    )
-    max_bytes: _Size | None = _flag(
-        None,
-        _MIXTURE,
-        "end before the first record that would exceed so many bytes, such as 2GiB",
-        metavar="SIZE",
-    )
-    num_shards: int | None = _flag(
+    num_shards: int | None = make_flag(
         None,
         _OUTPUT,
         "how many shards; by default one per 256 MiB of input, rounded up to 1, 2 or a multiple of 4",
@@ -164,41 +111,100 @@ class Recipe(_Model):
         ge=1,
         le=100_000,
     )
-    shard_records: int | None = _flag(
+    split_name: Annotated[str, AfterValidator(check_split)] = make_flag(
+        "train", _OUTPUT, "first part of the shards' names", metavar="NAME"
+    )
+
+
+class Recipe(CommonRecipe):
+    """What determines the output of a shuffle, together with the input files."""
+
+    text_field: str | None = make_flag(
+        None,
+        _INPUT,
+        "take the text alone: this field of JSON lines (in files named .jsonl, .ndjson or .json, or "
+        "whose first line is a JSON object), this column of rows, and other lines whole; it goes on as "
+        'lines {"text":"..."} or as a column, text',
+        metavar="NAME",
+        min_length=1,
+    )
+    weights: _Numbers | None = make_flag(
+        None,
+        _MIXTURE,
+        "the sources' shares of the output, of every source one: web=0.6,books=0.3,code=0.1. A "
+        "source of weight 0 is left out. Without weights all sources are shuffled as one",
+        metavar="NAME=W,NAME=W",
+        min_length=1,
+    )
+    temperature: Number | None = make_flag(
+        None,
+        _MIXTURE,
+        "weights by size: each source's is its n^(1/T); 1 is as they are, higher is more even",
+        metavar="T",
+    )
+    repeats: _Numbers | None = make_flag(
+        None,
+        _MIXTURE,
+        "how many times to pass each source, in place of weights: web=1,books=2.5, where half a pass "
+        "is the first half of its own order. Sources not named pass once",
+        metavar="NAME=R,NAME=R",
+        min_length=1,
+    )
+    interleave: Literal["random", "stratified"] = make_flag(
+        "random",
+        _MIXTURE,
+        "how weights meet: random draws the source of every record independently, stratified keeps "
+        "every beginning of the output within 2 records of its shares",
+        metavar="random|stratified",
+    )
+    weigh_by: Literal["records", "bytes"] = make_flag(
+        "records",
+        _MIXTURE,
+        "what the shares are of: records, or bytes of records",
+        metavar="records|bytes",
+    )
+    stop: Literal["first_exhausted", "all_exhausted"] | None = make_flag(
+        None,
+        _MIXTURE,
+        "where a weighted output ends: before the first record that a source no longer has, or when "
+        "every source has been seen whole, the others repeating. By default first_exhausted; with "
+        "--max_records or --max_bytes, there, sources repeating as needed",
+        metavar="first_exhausted|all_exhausted",
+    )
+    max_records: int | None = make_flag(
+        None, _MIXTURE, "end after so many records", metavar="N", ge=1, lt=2**63
+    )
+    max_bytes: _Size | None = make_flag(
+        None,
+        _MIXTURE,
+        "end before the first record that would exceed so many bytes, such as 2GiB",
+        metavar="SIZE",
+    )
+    shard_records: int | None = make_flag(
         None,
         _OUTPUT,
         "exactly so many records a shard, the last one with what is left",
         metavar="N",
         ge=1,
     )
-    output_format: Literal["lines", "parquet", "arrow", "arrow_stream"] | None = _flag(
+    output_format: Literal["lines", "parquet", "arrow", "arrow_stream"] | None = make_flag(
         None,
         _OUTPUT,
         "what shards are; by default as the input. Lines become rows of one column, text",
         metavar="lines|parquet|arrow|arrow_stream",
     )
-    compression: str | None = _flag(
+    compression: str | None = make_flag(
         None,
         _OUTPUT,
         "of shards: none, gzip, bzip2, xz, zstd or lz4 for lines; none, snappy, gzip, brotli, zstd "
         "or lz4 inside Parquet; none, lz4 or zstd inside Arrow. By default as the input",
         metavar="NAME",
     )
-    check: Literal["none", "utf8", "json"] = _flag(
+    check: Literal["none", "utf8", "json"] = make_flag(
         "none",
         _INPUT,
         "what a line has to be; rows' text always has to be UTF-8",
         metavar="none|utf8|json",
-    )
-    on_bad_record: Literal["fail", "skip", "quarantine"] = _flag(
-        "fail",
-        _INPUT,
-        "what to do with a record that isn't what it has to be: end the run, leave it out and count "
-        "it, or also keep it beside the shards with its file, position and reason",
-        metavar="fail|skip|quarantine",
-    )
-    split_name: Annotated[str, AfterValidator(check_split)] = _flag(
-        "train", _OUTPUT, "first part of the shards' names", metavar="NAME"
     )
 
     @model_validator(mode="after")
@@ -213,33 +219,26 @@ class Recipe(_Model):
         return self
 
 
-class Settings(_Model):
-    """How and where the work is done."""
+class RunSettings(_Model):
+    """How and where the work is done, whatever it is."""
 
-    output: Annotated[str, AfterValidator(check_output)] = _flag(
+    output: Annotated[str, AfterValidator(check_output)] = make_flag(
         ...,
         _OUTPUT,
         "folder for the dataset, local or on a store: manifest.json, and the shards in data/",
         metavar="DIR",
         min_length=1,
     )
-    overwrite: bool = _flag(False, _OUTPUT, "replace a dataset that is in the output folder")
-    runner: str = _flag("DirectRunner", _RUN, "Beam's runner", metavar="NAME")
-    memory: _Size | None = _flag(
+    overwrite: bool = make_flag(False, _OUTPUT, "replace a dataset that is in the output folder")
+    runner: str = make_flag("DirectRunner", _RUN, "Beam's runner", metavar="NAME")
+    memory: _Size | None = make_flag(
         None,
         _RUN,
         "what all processes together may take, such as 2GiB; by default half of what "
         "the machine or the control group has",
         metavar="SIZE",
     )
-    exchange: Literal["auto", "files", "engine"] = _flag(
-        "auto",
-        _RUN,
-        "how records cross between workers: files (through --temp_location) or engine"
-        " (through the runner; for small inputs)",
-        metavar="auto|files|engine",
-    )
-    temp_location: _Locations | None = _flag(
+    temp_location: _Locations | None = make_flag(
         None,
         _RUN,
         "folder for spill files, about as large as the input; several, on several disks, take turns;"
@@ -247,14 +246,8 @@ class Settings(_Model):
         metavar="DIR",
         min_length=1,
     )
-    spill_compression: Literal["none", "lz4", "zstd"] = _flag(
-        "none",
-        _RUN,
-        "of spill files: less room on disk for more time",
-        metavar="none|lz4|zstd",
-    )
     storage_options: Annotated[dict[str, Any] | None, BeforeValidator(parse_storage_options)] = (
-        _flag(
+        make_flag(
             None,
             _RUN,
             'options of fsspec for the stores, as JSON, for all or by protocol: {"s3": {"anon": '
@@ -262,29 +255,49 @@ class Settings(_Model):
             metavar="JSON",
         )
     )
-    direct_num_workers: int | None = _flag(
+    direct_num_workers: int | None = make_flag(
         None,
         _RUN,
         "workers on this machine; 0 is one a core. By default as many as cores and memory allow",
         metavar="N",
         ge=0,
     )
-    direct_running_mode: Literal["in_memory", "multi_threading", "multi_processing"] | None = _flag(
-        None,
-        _RUN,
-        "by default processes where there are several workers, else in_memory",
-        metavar="MODE",
+    direct_running_mode: Literal["in_memory", "multi_threading", "multi_processing"] | None = (
+        make_flag(
+            None,
+            _RUN,
+            "by default processes where there are several workers, else in_memory",
+            metavar="MODE",
+        )
     )
-    plan: bool = _flag(
+    plan: bool = make_flag(
         False, _RUN, "print what would be read, written and needed, write nothing, and exit"
     )
-    debug: bool = _flag(False, _RUN, "show tracebacks, and the runner's own log")
+    debug: bool = make_flag(False, _RUN, "show tracebacks, and the runner's own log")
+
+
+class Settings(RunSettings):
+    """How and where a shuffle is done."""
+
+    exchange: Literal["auto", "files", "engine"] = make_flag(
+        "auto",
+        _RUN,
+        "how records cross between workers: files (through --temp_location) or engine"
+        " (through the runner; for small inputs)",
+        metavar="auto|files|engine",
+    )
+    spill_compression: Literal["none", "lz4", "zstd"] = make_flag(
+        "none",
+        _RUN,
+        "of spill files: less room on disk for more time",
+        metavar="none|lz4|zstd",
+    )
 
 
 class RecipeFlags(_Model):
     """Which file the recipe is in, and what else to do with it than to run it."""
 
-    recipe: str | None = _flag(
+    recipe: str | None = make_flag(
         None,
         _FILE,
         "YAML file with any of these flags as fields (input is called sources), or a dataset's "
@@ -292,9 +305,9 @@ class RecipeFlags(_Model):
         metavar="FILE",
         min_length=1,
     )
-    print_recipe: bool = _flag(
+    print_recipe: bool = make_flag(
         False, _FILE, "print the recipe that file and flags make, as --recipe takes it, and exit"
     )
-    print_schema: bool = _flag(
+    print_schema: bool = make_flag(
         False, _FILE, "print the JSON Schema of recipe files, for editors, and exit"
     )

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
 from pipelines.build import Job, amounts_of, build, mixture_of
 from pipelines.cli import LOG, leave, make_parser, parse, run_main
+from pipelines.execute import before_work, execute
 from pipelines.output import Claim, check_output, claim_output
 from pipelines.plan_report import describe
 from pipelines.preflight import (
@@ -32,13 +31,11 @@ from pipelines.recipe_file import json_schema, read_recipe, to_yaml
 from pipelines.store_options import parse_storage_options
 from pipelines.summary import summarize
 from pipelines.validation import Origin, validate
-from pipelines.workers import WorkerProcesses
 from transforms import layout, storage
-from transforms.errors import DataError, DovetailError, StoreError, UsageError
+from transforms.errors import UsageError
 from transforms.kernels.mixture import Mixture, expect
 from transforms.kernels.plan import make_plan
 from transforms.manifest import Manifest, now
-from transforms.progress import Stage
 
 EXAMPLES = """\
 examples:
@@ -106,7 +103,7 @@ def shuffle(
     storage.configure(settings.storage_options or {})
     jobs: list[Job] = []
     with contextlib.ExitStack() as stack:
-        with _before_work():
+        with before_work():
             check_stores(recipe, settings)
             check_output(settings.output, overwrite=settings.overwrite)
             if settings.plan:
@@ -126,15 +123,6 @@ def shuffle(
     manifest = Manifest.model_validate_json(text)
     summarize(manifest, settings, seconds=time.monotonic() - begin, peak=peak)
     return manifest
-
-
-@contextlib.contextmanager
-def _before_work() -> Iterator[None]:
-    """Make of what a store refuses before work starts something that the user can mend."""
-    try:
-        yield
-    except StoreError as error:
-        raise UsageError(str(error)) from error
 
 
 def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
@@ -165,6 +153,7 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
         settings,
         claim,
         spills=exchange == "files",
+        spill_compression=settings.spill_compression,
         written=sum(job.expected_bytes) / held,
         read=job.read_bytes / held,
     )
@@ -250,81 +239,15 @@ def _warn_of_shards(job: Job) -> None:
 
 
 def _execute(job: Job, beam_flags: Sequence[str]) -> int:
-    """Run the pipeline; return the peak of memory. A failure leaves its log, and names it."""
-    from pipelines.watch import PeakMemory, tree_memory, watching
-
-    claim = job.claim
-    peak = PeakMemory()
-    log_file = Path(claim.log_file)
-    threads = job.workers.places > 1 and not job.settings.debug
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_beam_log(log_file, debug=job.settings.debug))
-        try:
-            processes = None
-            if job.workers.processes:
-                processes = WorkerProcesses(job.workers.processes, log_file=log_file)
-                stack.enter_context(processes)
-            # how often a source is read again is known when all is counted
-            again = job.read_bytes > job.inputs.contents.bytes
-            totals: dict[Stage, int | None] = {
-                "partition": None if again else job.inputs.size,
-                "write": None,
-            }
-            live = not job.settings.debug
-            watch = stack.enter_context(watching(claim.progress, totals, live=live))
-            if threads:  # Beam prints their tracebacks to standard error itself
-                log = stack.enter_context(log_file.open("a"))
-                stack.enter_context(contextlib.redirect_stderr(log))
-
-            def tick() -> None:
-                peak.tick()
-                watch.tick()
-
-            from pipelines.local import run_local  # imports Beam, while the workers do
-
-            run_local(
-                lambda root: build(root, job),
-                workers=job.workers,
-                processes=processes,
-                beam_flags=beam_flags,
-                tick=tick,
-                give_up=claim.give_up,
-            )
-        except DovetailError as error:
-            if isinstance(error, DataError):
-                _name_what_changed(job)
-            hint = f" (the workers' log: {log_file})" if log_file.exists() else ""
-            raise type(error)(f"{error}{hint}") from error
-        except BaseException:
-            log_file.unlink(missing_ok=True)
-            raise
-    log_file.unlink(missing_ok=True)
-    return max(peak.bytes, tree_memory())
-
-
-def _name_what_changed(job: Job) -> None:
-    """Raise DataError where an input is no longer what it was, which is why a run may fail."""
-    from transforms.read import check_unchanged
-
-    local = all(storage.is_local(file.url) for file in job.inputs.files)
-    for _ in storage.in_parallel(check_unchanged, job.inputs.files, limit=1 if local else 16):
-        pass
-
-
-@contextlib.contextmanager
-def _beam_log(log_file: Path, *, debug: bool) -> Iterator[None]:
-    """Send what Beam logs to a file; in debug mode to standard error too."""
-    beam = logging.getLogger("apache_beam")
-    handler = logging.FileHandler(log_file, delay=True)
-    beam.addHandler(handler)
-    propagated = beam.propagate
-    beam.propagate = debug
-    try:
-        yield
-    finally:
-        beam.propagate = propagated
-        beam.removeHandler(handler)
-        handler.close()
+    """Run the pipeline; return the peak of memory."""
+    # how often a source is read again is known when all is counted
+    again = job.read_bytes > job.inputs.contents.bytes
+    return execute(
+        lambda root: build(root, job),
+        job,
+        totals={"partition": None if again else job.inputs.size, "write": None},
+        beam_flags=beam_flags,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

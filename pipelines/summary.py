@@ -9,12 +9,12 @@ from pathlib import Path
 
 from pipelines.cli import LOG
 from pipelines.plan_report import table
-from pipelines.recipe import Settings
+from pipelines.recipe import RunSettings
 from transforms import layout
 from transforms.manifest import Manifest
 
 
-def summarize(manifest: Manifest, settings: Settings, *, seconds: float, peak: int) -> None:
+def summarize(manifest: Manifest, settings: RunSettings, *, seconds: float, peak: int) -> None:
     """Log what was written, how long it took, and how to check it."""
     LOG.info(
         "done: %d records, %d bytes in %d shard%s; %.1f s, %.0f MB/s, peak memory %d MiB",

@@ -289,7 +289,18 @@ def _check_sums(manifest: Manifest) -> list[str]:
     if manifest.mixture is not None:
         problems += _check_mixture(manifest)
         total = Digest.total(_digest_of(part.written) for part in manifest.mixture)
-    if total != Digest.from_json(manifest.digest.model_dump()):
+    if manifest.tokens is not None:  # what was written is of another kind than what was read
+        tokens = manifest.tokens
+        texts = manifest.digest if tokens.decoded else total
+        for what, have, want in (
+            ("records", tokens.records, total.records),
+            ("bytes", tokens.bytes, texts.bytes),
+            ("rows", manifest.digest.records, total.records),
+            ("lengths", sum(tokens.lengths), total.records),
+        ):
+            if have != want:
+                problems.append(f"manifest: tokens have {have} {what}, read were {want}")
+    elif total != Digest.from_json(manifest.digest.model_dump()):
         problems.append("manifest: what was read is not what was written, by its own account")
     return problems
 

@@ -18,7 +18,7 @@ from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import ORDER_VERSION
 from transforms.listing import SourceFile, fingerprint
-from transforms.reports import Mixed, ShardReport, SpanReport
+from transforms.reports import Mapped, Mixed, ShardReport, SpanReport
 from transforms.version import VERSION
 
 FORMAT_VERSION = 3
@@ -103,6 +103,38 @@ class MixtureEntry(_Part):
     unused: DigestEntry
 
 
+class TokensEntry(_Part):
+    """What tokenizing came to. The digests of sources are of their texts, the shards' of the tokens.
+
+    Attributes:
+        model: URL, kind, number of ids and SHA-256 of the model.
+        law, alpha, nbest_size: how segmentations were drawn.
+        decoded: whether the tokens were read, and the texts written.
+        records, bytes: texts, and their bytes.
+        tokens: of them, without bos and eos.
+        bytes_per_token: bytes over tokens.
+        best_bytes_per_token: of the best segmentations, over a sample of the records; None where the
+            law is ``off``, whose are the best.
+        unknown: characters that the model doesn't know.
+        entropy_per_token: in nats, under the law; None where it isn't known.
+        lengths: how many records have 0, 1, 2 to 3, 4 to 7, … tokens.
+    """
+
+    model: dict[str, Any]
+    law: str
+    alpha: float | None = None
+    nbest_size: int | None = None
+    decoded: bool = False
+    records: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+    tokens: int = Field(ge=0)
+    bytes_per_token: float = Field(ge=0)
+    best_bytes_per_token: float | None = None
+    unknown: int = Field(ge=0)
+    entropy_per_token: float | None = None
+    lengths: list[int]
+
+
 class Manifest(_Part):
     """``manifest.json``. ``bytes`` are those of the shard files."""
 
@@ -127,6 +159,7 @@ class Manifest(_Part):
     shards: list[ShardEntry]
     sources: list[SourceEntry]
     mixture: list[MixtureEntry] | None = None
+    tokens: TokensEntry | None = None
     files_listing: ListingEntry | None = None
     versions: dict[str, str]
 
@@ -174,6 +207,7 @@ def make_manifest(
     run_id: str,
     expected: str | None,
     mixed: Mixed | None = None,
+    mapped: Sequence[Mapped] | None = None,
 ) -> Manifest:
     """Compare what was read with what was written, and sum up; arguments as of WriteManifest.
 
@@ -216,7 +250,9 @@ def make_manifest(
         )
     written = [Digest.total(shard.digests[i] for shard in shards) for i in range(len(read))]
     mixture = None
-    if mixed is None:
+    if mapped is not None:
+        _require_mapped(mapped, read, written)
+    elif mixed is None:
         blocks.compare_digests(
             written, list(read.values()), what=f"the sources {', '.join(read)}, counted from 0"
         )
@@ -263,6 +299,23 @@ def make_manifest(
         ),
         versions=versions(),
     )
+
+
+def _require_mapped(
+    mapped: Sequence[Mapped], read: Mapping[str, Digest], written: list[Digest]
+) -> None:
+    """Raise LosslessError where not all that was read was changed, or not all of that written."""
+    for i, name in enumerate(read):
+        mine = [part for part in mapped if part.file.source == name]
+        for what, have, want in (
+            ("what was worked on", Digest.total(part.read for part in mine), read[name]),
+            ("what was written", written[i], Digest.total(part.written for part in mine)),
+        ):
+            if have != want:
+                raise LosslessError(
+                    f"source {name}: {what} is {have.records} records of {have.bytes} bytes, expected "
+                    f"{want.records} of {want.bytes}; check memory and disk, then run again"
+                )
 
 
 def mixture_entries(

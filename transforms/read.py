@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -138,21 +138,47 @@ class _ListSpans(beam.DoFn):  # type: ignore[misc]
 
 class _ReadSpans(beam.DoFn):  # type: ignore[misc]
     def __init__(self, config: ReadRecords) -> None:
-        self._config = config
-        names = sorted(config.sources)
-        self._source = {name: i if len(names) > 1 else None for i, name in enumerate(names)}
+        self._reader = SpanReader(config)
 
     def setup(self) -> None:
+        self._reader.setup()
+
+    def process(self, element: tuple[int, Iterable[Span]]) -> Iterator[Any]:
+        for span in element[1]:
+            reports: list[SpanReport] = []
+            yield from self._reader.read(span, reports.append)
+            yield from (beam.pvalue.TaggedOutput("spans", report) for report in reports)
+
+
+class SpanReader:
+    """Reads spans in a worker."""
+
+    def __init__(self, config: ReadRecords) -> None:
+        self._config = config
+        self.sources = sorted(config.sources)
+        several = len(self.sources) > 1
+        self._source = {name: i if several else None for i, name in enumerate(self.sources)}
+
+    def setup(self) -> None:
+        """Get ready, once a worker."""
         follow_launcher(self._config.launcher)
         storage.configure(self._config.storage_options)
         self._progress = Progress.open(self._config.progress)
 
-    def process(self, element: tuple[int, Iterable[Span]]) -> Iterator[Any]:
-        for span in element[1]:
-            with self._progress.doing(f"reading {span.file.url}"):
-                yield from self._read(span)
+    def read(
+        self, span: Span, report: Callable[[SpanReport], object]
+    ) -> Iterator[tuple[FileId, pa.RecordBatch]]:
+        """Yield a span's blocks, then report what was read.
 
-    def _read(self, span: Span) -> Iterator[Any]:
+        Raises:
+            DataError: the file changed, is broken, or holds a bad record that ends the run.
+        """
+        with self._progress.doing(f"reading {span.file.url}"):
+            yield from self._read(span, report)
+
+    def _read(
+        self, span: Span, report: Callable[[SpanReport], object]
+    ) -> Iterator[tuple[FileId, pa.RecordBatch]]:
         config, file = self._config, span.file
         kept, dropped, counted = Digest(), Digest(), 0
         check_unchanged(file)
@@ -188,16 +214,17 @@ class _ReadSpans(beam.DoFn):  # type: ignore[misc]
         # reading ahead and beyond a span's end: in the end a file counts its own size
         self._progress.add("partition", bytes=span.stop - span.start - counted)
         check_unchanged(file)
-        report = SpanReport(
-            file,
-            kept,
-            dropped=dropped,
-            covered=covered,
-            whole=whole,
-            quarantine=kept_apart.report,
-            pass_number=span.pass_number,
+        report(
+            SpanReport(
+                file,
+                kept,
+                dropped=dropped,
+                covered=covered,
+                whole=whole,
+                quarantine=kept_apart.report,
+                pass_number=span.pass_number,
+            )
         )
-        yield beam.pvalue.TaggedOutput("spans", report)
 
     def _drop(
         self,

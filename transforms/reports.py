@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from transforms.kernels.digest import Digest
 from transforms.listing import SourceFile
+from transforms.token_counts import TokenCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,22 @@ class ShardReport:
     sha256: str
     digests: list[Digest]
     unused: list[Digest] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """What became of one span's records that were changed on their way.
+
+    Attributes:
+        read: digest of the records before.
+        written: after.
+        counts: of tokens.
+    """
+
+    file: SourceFile
+    read: Digest
+    written: Digest
+    counts: TokenCounts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import apache_beam as beam
 
@@ -19,11 +19,12 @@ from transforms.formats.writing import ShardFormat, open_writer
 from transforms.gather import Ordered
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
-from transforms.manifest import ListingEntry, Manifest, make_manifest
+from transforms.manifest import ListingEntry, Manifest, TokensEntry, make_manifest
 from transforms.mixed_shards import MixedShard
 from transforms.progress import Progress
-from transforms.reports import Mixed, ShardReport, SpanReport
+from transforms.reports import Mapped, Mixed, ShardReport, SpanReport
 from transforms.shuffle import Shard
+from transforms.token_counts import TokenCounts
 from transforms.worker import follow_launcher
 
 _AT_FAULT = (
@@ -77,9 +78,44 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
 
 class _Write(beam.DoFn):  # type: ignore[misc]
     def __init__(self, config: WriteShards) -> None:
+        self._writer = ShardWriter(config)
+
+    def setup(self) -> None:
+        self._writer.setup()
+
+    def process(self, shard: Shard | MixedShard) -> Iterator[ShardReport]:
+        yield self._writer.write(shard)
+
+
+class ToWrite(Protocol):
+    """What one output file holds."""
+
+    @property
+    def number(self) -> int:
+        """Its place among the shards."""
+
+    @property
+    def of(self) -> int:
+        """How many shards there are."""
+
+    def ordered(self, *, limit: int, sources: int) -> Iterator[Ordered]:
+        """Yield its records in order; walked again where writing has to be tried again."""
+
+    def unused(self, *, sources: int) -> list[Digest]:
+        """Return the digests of what was read for it and isn't in it."""
+
+    def release(self) -> None:
+        """Give back the storage behind it."""
+
+
+class ShardWriter:
+    """Writes shards in a worker."""
+
+    def __init__(self, config: WriteShards) -> None:
         self._config = config
 
     def setup(self) -> None:
+        """Get ready, once a worker."""
         config = self._config
         follow_launcher(config.launcher)
         storage.configure(config.storage_options)
@@ -87,7 +123,12 @@ class _Write(beam.DoFn):  # type: ignore[misc]
         if not config.run_id:  # else whoever owns the output has made it, and may take it away
             storage.make_folder(storage.join(config.output, layout.TEMPORARY))
 
-    def process(self, shard: Shard | MixedShard) -> Iterator[ShardReport]:
+    def write(self, shard: ToWrite) -> ShardReport:
+        """Write one shard and publish it.
+
+        Raises:
+            DovetailError: it can't be written, or isn't what it has to be.
+        """
         config = self._config
         path = layout.shard_path(
             split=config.split, number=shard.number, of=shard.of, extension=config.extension
@@ -121,14 +162,14 @@ class _Write(beam.DoFn):  # type: ignore[misc]
             report = replace(report, unused=shard.unused(sources=config.sources))
         if config.release:
             shard.release()
-        yield report
+        return report
 
 
 def write_shard(
     file: Any,
     ordered: Iterator[Ordered],
     *,
-    shard: Shard | MixedShard,
+    shard: ToWrite,
     path: str,
     form: ShardFormat,
     sources: int,
@@ -230,6 +271,8 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
         run_id: as for WriteShards.
         expected: ``fingerprint`` of the listing that has to be read whole, if there was one.
         storage_options: as for WriteShards.
+        tokens: what to say of records that were tokenized, or of the way back; the third input is then
+            that of MapIntoShards, not Mixed.
     """
 
     output: str
@@ -242,13 +285,15 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
     run_id: str = ""
     expected: str | None = None
     storage_options: dict[str, Any] | None = None
+    tokens: Callable[[TokenCounts], TokensEntry | None] | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def expand(self, reports: Any) -> Any:
         """One step, which waits for both branches."""
-        spans, shards, *mixed = reports
+        spans, shards, *more = reports
+        after = beam.pvalue.AsSingleton if self.tokens is None else beam.pvalue.AsList
         return (
             shards.pipeline
             | "Once" >> beam.Create([None])
@@ -257,7 +302,7 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
                 _write_manifest,
                 beam.pvalue.AsList(spans),
                 beam.pvalue.AsList(shards),
-                *map(beam.pvalue.AsSingleton, mixed),
+                *map(after, more),
                 config=self,
             )
         )
@@ -267,11 +312,12 @@ def _write_manifest(
     _: None,
     spans: list[SpanReport],
     shards: list[ShardReport],
-    mixed: Mixed | None = None,
+    more: Mixed | list[Mapped] | None = None,
     *,
     config: WriteManifest,
 ) -> None:
     storage.configure(config.storage_options)
+    mapped = more if isinstance(more, list) else None
     manifest = make_manifest(
         spans,
         shards,
@@ -283,8 +329,12 @@ def _write_manifest(
         form=config.form,
         run_id=config.run_id,
         expected=config.expected,
-        mixed=mixed,
+        mixed=more if isinstance(more, Mixed) else None,
+        mapped=mapped,
     )
+    if config.tokens is not None:
+        counts = sum((part.counts for part in mapped or ()), start=TokenCounts())
+        manifest = manifest.model_copy(update={"tokens": config.tokens(counts)})
     manifest = _list_apart(manifest, config)
     text = manifest.model_dump_json(indent=1).encode() + b"\n"
     _write_whole(text, layout.MANIFEST, config)

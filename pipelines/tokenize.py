@@ -1,0 +1,314 @@
+"""Tokenize files of text with a unigram model, sampled or not, or with any tokenizer.json."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.cli import leave, make_parser, parse, run_main
+from pipelines.execute import before_work, execute
+from pipelines.output import Claim, check_output, claim_output
+from pipelines.preflight import (
+    Inputs,
+    check_stores,
+    choose_workers,
+    inspect_inputs,
+    measure_room,
+    refuse_memory,
+    require_room,
+    spool_stdin,
+    uses_stores,
+)
+from pipelines.recipe import RunSettings
+from pipelines.summary import summarize
+from pipelines.tokenize_recipe import TokenizeRecipe
+from pipelines.validation import validate
+from transforms import layout, storage
+from transforms.errors import InputError, UsageError
+from transforms.formats.writing import ShardFormat
+from transforms.kernels.plan import Workers, count_shards
+from transforms.manifest import Manifest, TokensEntry, now
+from transforms.progress import Stage
+from transforms.token_counts import TokenCounts
+
+EXAMPLES = """\
+examples:
+  dovetail tokenize --input='corpus/*.jsonl' --tokenizer=model.json --output=tokens
+  dovetail tokenize --input=books.parquet --text_field=content --tokenizer=spm.model --output=tokens \\
+      --sampling=exact --alpha=0.2 --seed=7 --epoch=3
+  dovetail tokenize --input=poems.txt --text_field='' --tokenizer=tokenizer.json --output=tokens
+  dovetail tokenize --decode --input='tokens/data/*' --tokenizer=model.json --output=texts
+
+Shards in the order of their names keep the input's order. Another epoch draws afresh.
+Check a dataset at any time with: dovetail verify DIR
+"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, planned: what ``build`` needs to know."""
+
+    recipe: TokenizeRecipe
+    settings: RunSettings
+    inputs: Inputs
+    workers: Workers
+    claim: Claim
+    started: str
+    work: Any
+    form: ShardFormat
+    extension: str
+    model: dict[str, Any]
+
+    @property
+    def shards(self) -> int:
+        """How many shards there will be at most."""
+        return self.recipe.num_shards or count_shards(self.inputs.contents.bytes)
+
+
+def run(argv: Sequence[str]) -> Manifest | None:
+    """Run the command; return the manifest, None where it was to be planned only.
+
+    Raises:
+        DovetailError: with the message that a person would see.
+    """
+    models = (TokenizeRecipe, RunSettings)
+    parser = make_parser(
+        *models, prog="dovetail tokenize", description=__doc__ or "", epilog=EXAMPLES
+    )
+    flags, beam_flags = parse(parser, argv)
+    recipe, settings = (
+        validate(model, {name: v for name, v in flags.items() if name in model.model_fields})
+        for model in models
+    )
+    assert isinstance(recipe, TokenizeRecipe)
+    assert isinstance(settings, RunSettings)
+    return tokenize(recipe, settings, beam_flags=beam_flags)
+
+
+def tokenize(
+    recipe: TokenizeRecipe, settings: RunSettings, *, beam_flags: Sequence[str] = ()
+) -> Manifest | None:
+    """Tokenize as a recipe says; return the manifest, None for a plan. Errors as of ``run``."""
+    begin = time.monotonic()
+    if settings.runner != "DirectRunner":
+        raise UsageError(
+            f"--runner={settings.runner}: expected DirectRunner, the one supported yet"
+        )
+    storage.configure(settings.storage_options or {})
+    jobs: list[Job] = []
+    with contextlib.ExitStack() as stack:
+        with before_work():
+            check_stores(recipe.reading, settings)
+            check_output(settings.output, overwrite=settings.overwrite)
+            if settings.plan:
+                places = Claim.of_nothing(settings.output, settings.temp_location or ())
+                describe(_prepare(recipe, settings, places))
+                return None
+            claim = stack.enter_context(
+                claim_output(
+                    settings.output,
+                    overwrite=settings.overwrite,
+                    temp_locations=settings.temp_location or (),
+                    check=lambda claim: jobs.append(_prepare(recipe, settings, claim)),
+                )
+            )
+        (job,) = jobs
+        totals: dict[Stage, int | None] = {"partition": job.inputs.size, "write": None}
+        peak = execute(lambda root: build(root, job), job, totals=totals, beam_flags=beam_flags)
+        text = storage.read_all(storage.join(claim.folder, layout.MANIFEST))
+    manifest = Manifest.model_validate_json(text)
+    summarize(manifest, settings, seconds=time.monotonic() - begin, peak=peak)
+    return manifest
+
+
+def _prepare(recipe: TokenizeRecipe, settings: RunSettings, claim: Claim) -> Job:
+    """Look at everything that can be looked at before work starts, the model too, and plan."""
+    work, model = _choose_work(recipe, settings)
+    inputs = inspect_inputs(spool_stdin(recipe.reading, settings, claim), settings, claim)
+    contents = inputs.contents
+    if recipe.decode:
+        _require_tokens(contents.schema, recipe)
+        form = replace(contents.form, kind="lines", schema=None, compression="none")
+        form = replace(form, records_are="texts")
+        extension = ".jsonl"
+    else:
+        if contents.schema is not None:
+            raise InputError(
+                "--text_field='': the input holds rows; expected the name of a column of "
+                f"{', '.join(contents.schema.names[:8])}"
+            )
+        form = replace(contents.form, schema=work.schema, records_are="rows")
+        extension = contents.extension
+    stores = uses_stores(recipe.reading, settings)
+    workers = choose_workers(settings, contents.bytes, stores=stores, window=contents.window)
+    refuse_memory(recipe.reading, settings, workers)
+    job = Job(recipe, settings, inputs, workers, claim, now(), work, form, extension, model)
+    require_room(measure_room(inputs, settings, claim, spills=False))
+    return job
+
+
+def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dict[str, Any]]:
+    """Load the model; return what is done to blocks, and what the manifest says of the model."""
+    from transforms.tokenize import BlockDecoder, BlockTokenizer
+    from transforms.tokenizer import Sampling, Tokenizer
+    from transforms.tokenizers.models import attributes
+
+    sampling = Sampling(law=recipe.sampling, alpha=recipe.alpha, nbest_size=recipe.nbest_size)
+    common: dict[str, Any] = {
+        "model": recipe.tokenizer,
+        "whitespace": recipe.whitespace,
+        "newline": recipe.newline_symbol,
+        "column": recipe.token_column,
+        "storage_options": settings.storage_options,
+    }
+    tokenizer = Tokenizer.load(
+        recipe.tokenizer,
+        whitespace=recipe.whitespace,
+        newline=recipe.newline_symbol,
+        raw=recipe.bytes,
+    )
+    tokenizer.require(sampling, add_bos=recipe.add_bos, add_eos=recipe.add_eos)
+    model = {"url": recipe.tokenizer, **attributes(tokenizer.model)}
+    if recipe.decode:
+        return BlockDecoder(**common), model
+    dtype = recipe.token_dtype or tokenizer.dtype.name
+    if tokenizer.dtype.name == "uint32" and dtype == "uint16":
+        raise UsageError(
+            f"--token_dtype=uint16: expected uint32, as the model has {tokenizer.model.size:,} ids"
+        )
+    work = BlockTokenizer(
+        **common,
+        raw=recipe.bytes,
+        sampling=sampling,
+        seed=recipe.seed,
+        epoch=recipe.epoch,
+        add_bos=recipe.add_bos,
+        add_eos=recipe.add_eos,
+        dtype=dtype,
+    )
+    return work, model
+
+
+def _require_tokens(schema: pa.Schema | None, recipe: TokenizeRecipe) -> None:
+    """Raise InputError where the input has no column of tokens."""
+    column = recipe.token_column
+    found = schema.field(column).type if schema is not None and column in schema.names else None
+    if found is None or not (
+        hasattr(found, "value_type") and pa.types.is_integer(found.value_type)
+    ):
+        have = "lines" if schema is None else f"columns {', '.join(schema.names[:8])}"
+        raise InputError(
+            f"--decode and --token_column={column}: expected rows with a column of lists of integers, "
+            f"the input has {have}"
+        )
+
+
+def build(root: Any, job: Job) -> None:
+    """Wire the pipeline: read, tokenize, write, prove."""
+    from transforms.formats.reading import ReadOptions
+    from transforms.map_shards import MapIntoShards
+    from transforms.read import ReadRecords
+    from transforms.write import WriteManifest, WriteShards
+
+    recipe, inputs, claim = job.recipe, job.inputs, job.claim
+    reading, contents = recipe.reading, inputs.contents
+    options = job.settings.storage_options or {}
+    shards, spans, mapped = root | MapIntoShards(
+        reading=ReadRecords(
+            sources=inputs.patterns,
+            options=ReadOptions(
+                line_format=contents.line_format,
+                rows=contents.schema is not None,
+                schema=contents.schema,
+                check=reading.check,
+                text_field=reading.text_field,
+            ),
+            span_bytes=max(-(-inputs.size // job.shards), 1),
+            on_bad_record=recipe.on_bad_record,
+            output=claim.folder,
+            run_id=claim.run_id,
+            expected=inputs.fingerprint,
+            launcher=os.getpid(),
+            storage_options=options,
+            scratch=next((spill for spill in claim.spills if storage.is_local(spill)), None),
+            progress=claim.progress,
+        ),
+        work=job.work,
+        writing=WriteShards(
+            output=claim.folder,
+            split=recipe.split_name,
+            extension=job.extension,
+            form=job.form,
+            sources=len(inputs.patterns),
+            launcher=os.getpid(),
+            run_id=claim.run_id,
+            places=job.workers.places,
+            storage_options=options,
+            progress=claim.progress,
+        ),
+        shards=job.shards,
+    )
+    (spans, shards, mapped) | WriteManifest(
+        output=claim.folder,
+        sources=sorted(inputs.patterns),
+        recipe=recipe.model_dump(mode="json"),
+        seed=recipe.seed,
+        epoch=recipe.epoch,
+        started=job.started,
+        form=job.form,
+        run_id=claim.run_id,
+        expected=inputs.fingerprint,
+        storage_options=options,
+        tokens=functools.partial(_entry, job.model, job.recipe),
+    )
+
+
+def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -> TokensEntry:
+    """Say what was counted."""
+    sampled = recipe.sampling != "off"
+    known = recipe.sampling in ("exact", "nbest")
+    compared = counts.best_tokens > 0
+    return TokensEntry(
+        model=model,
+        law=recipe.sampling,
+        alpha=(0.1 if recipe.alpha is None else recipe.alpha) if sampled else None,
+        nbest_size=(recipe.nbest_size or 64) if recipe.sampling == "nbest" else None,
+        decoded=recipe.decode,
+        records=counts.records,
+        bytes=counts.bytes,
+        tokens=counts.tokens,
+        bytes_per_token=counts.bytes / max(counts.tokens, 1),
+        best_bytes_per_token=counts.compared_bytes / counts.best_tokens if compared else None,
+        unknown=counts.unknown,
+        entropy_per_token=counts.surprise / max(counts.tokens, 1) if known else None,
+        lengths=list(counts.lengths),
+    )
+
+
+def describe(job: Job) -> None:
+    """Print the plan."""
+    from pipelines.plan_report import describe_sources
+
+    lines = [
+        *describe_sources(job.inputs.contents.amounts),
+        f"model: {job.recipe.tokenizer}, {job.model['kind']} of {job.model['ids']:,} ids",
+        f"shards: at most {job.shards}, {job.form.kind}, compression {job.form.compression}",
+        f"workers: {job.workers.count}",
+    ]
+    print("\n".join(lines))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command as a person does; return the exit code."""
+    return run_main(run, argv)
+
+
+if __name__ == "__main__":
+    leave(main())

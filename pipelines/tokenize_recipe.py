@@ -1,0 +1,126 @@
+"""The recipe of tokenizing: everything that determines the tokens, as one validated object."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from pipelines.recipe import CommonRecipe, Recipe, make_flag
+from pipelines.validation import Misfit
+from transforms.tokenizers.cpm import NEWLINE
+
+_INPUT, _MODEL, _SAMPLING, _OUTPUT = "input", "model", "sampling", "output"
+
+
+class TokenizeRecipe(CommonRecipe):
+    """What determines the output of tokenizing, together with the input files and the model."""
+
+    text_field: str = make_flag(
+        "text",
+        _INPUT,
+        "field of JSON lines, or column of rows, that holds the text; '' takes whole lines",
+        metavar="NAME",
+    )
+    bytes: bool = make_flag(
+        False, _INPUT, "take lines as bytes, whatever they hold (BytePiece models)"
+    )
+    tokenizer: str = make_flag(
+        ...,
+        _MODEL,
+        "model: a BytePiece JSON, a SentencePiece unigram .model or a tokenizer.json; local or on a "
+        "store",
+        metavar="FILE",
+        min_length=1,
+    )
+    whitespace: Literal["cpm"] | None = make_flag(
+        None,
+        _MODEL,
+        "cpm: white space as CPM's tokenizer has it: words cut by jieba (install dovetail[cpm]), space "
+        "and newline as symbols",
+        metavar="cpm",
+    )
+    newline_symbol: str = make_flag(
+        NEWLINE, _MODEL, "what stands for a newline, with --whitespace=cpm", metavar="CHAR"
+    )
+    add_bos: bool = make_flag(False, _MODEL, "begin every record with the model's bos")
+    add_eos: bool = make_flag(False, _MODEL, "end every record with the model's eos")
+    sampling: Literal["off", "exact", "viterbi_sampling", "nbest"] = make_flag(
+        "off",
+        _SAMPLING,
+        "how segmentations are drawn: off takes the best one; exact draws each with its probability to "
+        "the power of alpha; viterbi_sampling is quick and biased; nbest draws from the best ones",
+        metavar="off|exact|viterbi_sampling|nbest",
+    )
+    alpha: float | None = make_flag(
+        None,
+        _SAMPLING,
+        "exponent of probabilities: 0 makes all segmentations alike, the larger the nearer to off; 0.1 "
+        "where a law is chosen",
+        metavar="A",
+    )
+    nbest_size: int | None = make_flag(
+        None, _SAMPLING, "how many best segmentations nbest draws from; 64", metavar="N"
+    )
+    decode: bool = make_flag(
+        False, _OUTPUT, 'turn tokens back into text: rows of --token_column into lines {"text":…}'
+    )
+    output_format: Literal["parquet", "arrow", "arrow_stream"] = make_flag(
+        "parquet", _OUTPUT, "what shards are", metavar="parquet|arrow|arrow_stream"
+    )
+    compression: str | None = make_flag(
+        None,
+        _OUTPUT,
+        "inside shards: none, snappy, gzip, brotli, zstd or lz4 in Parquet (zstd by default), none, lz4 "
+        "or zstd in Arrow (none by default)",
+        metavar="NAME",
+    )
+    token_column: str = make_flag(
+        "input_ids", _OUTPUT, "name of the column of tokens", metavar="NAME", min_length=1
+    )
+    token_dtype: Literal["uint16", "uint32"] | None = make_flag(
+        None,
+        _OUTPUT,
+        "of tokens; by default uint16 where the model's ids fit, else uint32",
+        metavar="uint16|uint32",
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> TokenizeRecipe:
+        if self.bytes and self.text_field and "text_field" in self.model_fields_set:
+            raise Misfit(
+                "bytes are whole lines, a field holds text; give one of them",
+                (("bytes",), None),
+                (("text_field",), self.text_field),
+            )
+        drawn = [
+            name for name in ("sampling", "alpha", "nbest_size") if name in self.model_fields_set
+        ]
+        if self.decode and drawn:
+            raise Misfit(
+                "tokens have one text; leave it out, or --decode",
+                ((drawn[0],), getattr(self, drawn[0])),
+                (("decode",), None),
+            )
+        if self.whitespace is None and "newline_symbol" in self.model_fields_set:
+            raise Misfit("expected --whitespace=cpm with it", (("newline_symbol",), None))
+        return self
+
+    @property
+    def reading(self) -> Recipe:
+        """The recipe by which the input is looked at and read."""
+        field = None if self.bytes or self.decode else self.text_field or None
+        return Recipe(
+            sources=self.sources,
+            text_field=field,
+            separator=self.separator,
+            header_lines=self.header_lines,
+            on_bad_record=self.on_bad_record,
+            check="none" if self.bytes or self.decode else "utf8",
+            seed=self.seed,
+            epoch=self.epoch,
+            num_shards=self.num_shards,
+            split_name=self.split_name,
+            output_format=None if self.decode else self.output_format,
+            compression=self.compression,
+        )

@@ -1,0 +1,72 @@
+"""What tokenizing came to, in numbers that add up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from transforms.kernels.digest import I64
+
+if TYPE_CHECKING:
+    from transforms.tokenizer import Encoded
+    from transforms.tokenizers.texts import Texts
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenCounts:
+    """Counts of records; they add up.
+
+    Attributes:
+        records: how many, empty ones too.
+        bytes: of their texts, as UTF-8.
+        tokens: of them, without bos and eos.
+        unknown: characters that the model doesn't know.
+        surprise: sum of minus the logarithm of the segmentations' probabilities under the law, in nats:
+            over ``tokens`` the entropy per token; NaN where the law doesn't tell.
+        lengths: how many records have 0, 1, 2 to 3, 4 to 7, … tokens.
+        compared_bytes, compared_tokens, best_tokens: of a sample of records under a law: their bytes,
+            their tokens, and what the best segmentations come to.
+    """
+
+    records: int = 0
+    bytes: int = 0
+    tokens: int = 0
+    unknown: int = 0
+    surprise: float = 0.0
+    lengths: tuple[int, ...] = ()
+    compared_bytes: int = 0
+    compared_tokens: int = 0
+    best_tokens: int = 0
+
+    @classmethod
+    def of(cls, texts: Texts, found: Encoded) -> TokenCounts:
+        """Count what was encoded."""
+        counts = cls.of_lengths(np.diff(found.offsets), texts)
+        return replace(counts, unknown=found.unknown, surprise=float(found.surprises.sum()))
+
+    @classmethod
+    def of_lengths(cls, tokens: I64, texts: Texts) -> TokenCounts:
+        """Count records with so many tokens each."""
+        _, exponents = np.frexp(tokens)  # 0 for 0, else the number of bits
+        return cls(
+            records=len(tokens),
+            bytes=len(texts.data),
+            tokens=int(tokens.sum()),
+            lengths=tuple(np.bincount(exponents).tolist()),
+        )
+
+    def compared(self, *, bytes: int, tokens: int, best: int) -> TokenCounts:  # noqa: A002
+        """Return these with a sample's."""
+        return replace(self, compared_bytes=bytes, compared_tokens=tokens, best_tokens=best)
+
+    def __add__(self, other: TokenCounts) -> TokenCounts:
+        longer, shorter = sorted((self.lengths, other.lengths), key=len, reverse=True)
+        lengths = [*map(sum, zip(longer, shorter, strict=False)), *longer[len(shorter) :]]
+        added = {
+            name: getattr(self, name) + getattr(other, name)
+            for name in self.__dataclass_fields__
+            if name != "lengths"
+        }
+        return TokenCounts(**added, lengths=tuple(lengths))

@@ -1,0 +1,244 @@
+"""Tokenizing: records of text to rows of ids, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.utils.windowed_value import WindowedValue
+
+from transforms import storage
+from transforms.errors import DataError
+from transforms.kernels import blocks
+from transforms.kernels.randomness import U64, file_key, record_keys
+from transforms.read import FileId
+from transforms.token_counts import TokenCounts
+from transforms.tokenizer import Encoded, RecordError, Sampling, Tokenizer, identity_keys
+from transforms.tokenizers import cpm
+from transforms.tokenizers.texts import Texts
+
+_COMPARED = 64  # one record of so many is segmented deterministically too, for comparison
+_BATCH = 1 << 20  # characters of texts that are encoded at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockTokenizer:
+    """Makes rows of ids of blocks of text: what a worker does. The model is loaded once a process.
+
+    Attributes:
+        model: URL of the model.
+        whitespace, newline, raw: as of ``Tokenizer.load``.
+        sampling: the law.
+        seed, epoch: of the draws.
+        add_bos, add_eos: put the model's ids around each record.
+        column: name of the rows' column.
+        dtype: of ids, ``uint16`` or ``uint32``.
+        storage_options: of fsspec, for the stores; None leaves them as they are.
+    """
+
+    model: str
+    whitespace: Literal["cpm"] | None = None
+    newline: str = cpm.NEWLINE
+    raw: bool = False
+    sampling: Sampling = field(default_factory=Sampling)
+    seed: int = 0
+    epoch: int = 0
+    add_bos: bool = False
+    add_eos: bool = False
+    column: str = "input_ids"
+    dtype: str = "uint32"
+    storage_options: dict[str, Any] | None = None
+
+    def load(self) -> Tokenizer:
+        """Return the tokenizer."""
+        storage.configure(self.storage_options)
+        return load_once(self.model, self.whitespace, self.newline, self.raw)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The rows' schema."""
+        return pa.schema([pa.field(self.column, pa.list_(pa.type_for_alias(self.dtype)))])
+
+    def __call__(self, file: FileId, block: pa.RecordBatch) -> tuple[pa.RecordBatch, TokenCounts]:
+        """Encode a block of texts, or of lines; return rows in the places of its records.
+
+        Raises:
+            DataError: a record can't be encoded; names it.
+        """
+        tokenizer = self.load()
+        texts = _texts_of(block)
+        positions = blocks.column(block, "position")
+        keys = self._keys(file, positions)
+        try:
+            found = tokenizer.encode(texts, keys, sampling=self.sampling)
+            counts = TokenCounts.of(texts, found)
+            if self.sampling.law != "off":
+                counts = self._compare(tokenizer, texts, keys, found, counts)
+        except RecordError as error:
+            unit = "row" if blocks.is_rows(block) else "the record at"
+            raise DataError(
+                f"{file.name} of source {file.source}: {unit} {positions[error.record]}: {error.reason}"
+            ) from error
+        found = tokenizer.around(found, add_bos=self.add_bos, add_eos=self.add_eos)
+        record = pa.StructArray.from_arrays([self._lists(found)], fields=list(self.schema))
+        return blocks.from_rows(record, positions=positions), counts
+
+    def _keys(self, file: FileId, positions: U64) -> U64:
+        pair = file_key(
+            seed=self.seed,
+            epoch=self.epoch,
+            source=file.source,
+            pass_number=file.pass_number,
+            file_name=file.name,
+        )
+        return identity_keys(record_keys(pair, positions), seed=self.seed, epoch=self.epoch)
+
+    def _compare(
+        self, tokenizer: Tokenizer, texts: Texts, keys: U64, found: Encoded, counts: TokenCounts
+    ) -> TokenCounts:
+        """Count what a sample of the records comes to without sampling."""
+        mine = np.flatnonzero(keys % np.uint64(_COMPARED) == 0)
+        if not len(mine):
+            return counts
+        taken = pa.LargeBinaryArray.from_buffers(
+            pa.large_binary(),
+            len(texts.offsets) - 1,
+            [None, pa.py_buffer(texts.offsets), pa.py_buffer(texts.data)],
+        ).take(pa.array(mine))
+        sample = _texts_in(taken)
+        best = tokenizer.encode(sample, keys[mine])
+        tokens = int(np.diff(found.offsets)[mine].sum())
+        return counts.compared(bytes=len(sample.data), tokens=tokens, best=len(best.ids))
+
+    def _lists(self, found: Encoded) -> pa.Array:
+        values = pa.array(found.ids.astype(self.dtype, copy=False))
+        return pa.ListArray.from_arrays(pa.array(found.offsets.astype(np.int32)), values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockDecoder:
+    """Makes texts of rows of ids: the way back.
+
+    Attributes:
+        model, whitespace, newline, storage_options: as of BlockTokenizer.
+        column: name of the rows' column.
+    """
+
+    model: str
+    whitespace: Literal["cpm"] | None = None
+    newline: str = cpm.NEWLINE
+    column: str = "input_ids"
+    storage_options: dict[str, Any] | None = None
+
+    def __call__(self, file: FileId, block: pa.RecordBatch) -> tuple[pa.RecordBatch, TokenCounts]:
+        """Decode a block of rows; return texts in the places of its records.
+
+        Raises:
+            DataError: a row has an id that isn't the model's, or no list.
+        """
+        storage.configure(self.storage_options)
+        tokenizer = load_once(self.model, self.whitespace, self.newline, False)
+        rows = block.column("record").field(self.column)
+        positions = blocks.column(block, "position")
+        texts: list[str] = []
+        lengths: list[int] = []
+        for position, ids in zip(positions.tolist(), rows, strict=True):
+            try:
+                numbers = ids.values.to_numpy(zero_copy_only=False)
+                texts.append(tokenizer.model.decode(numbers))
+                lengths.append(len(numbers))
+            except (DataError, AttributeError) as error:
+                reason = f"expected ids in {self.column}, got null" if ids is None else error
+                raise DataError(
+                    f"{file.name} of source {file.source}: row {position}: {reason}"
+                ) from None
+        found = blocks.from_records([t.encode() for t in texts], positions, line_end=b"")
+        return found, TokenCounts.of_lengths(np.array(lengths, np.int64), _texts_of(found))
+
+
+_loaded: dict[tuple[Any, ...], Tokenizer] = {}
+
+
+def load_once(model: str, whitespace: Literal["cpm"] | None, newline: str, raw: bool) -> Tokenizer:
+    """Load a tokenizer once a process."""
+    key = (model, whitespace, newline, raw)
+    if key not in _loaded:
+        _loaded[key] = Tokenizer.load(model, whitespace=whitespace, newline=newline, raw=raw)
+    return _loaded[key]
+
+
+def _texts_of(block: pa.RecordBatch) -> Texts:
+    """Return a block's records without terminators."""
+    return _texts_in(blocks.bare(block))
+
+
+def _texts_in(array: pa.Array) -> Texts:
+    _, offsets, values = array.buffers()
+    where = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    data = np.frombuffer(values, np.uint8) if values is not None else np.zeros(0, np.uint8)
+    return Texts(data[where[0] : where[-1]], where - where[0])
+
+
+class TokenizeRecords(beam.PTransform):  # type: ignore[misc]
+    """Tokenize: (FileId, block of texts) -> (FileId, block of rows), or str -> (str, ids).
+
+    Blocks are ReadRecords' with a ``text_field``, or of lines. A plain str is its own identity: one
+    that comes twice in an epoch is segmented alike.
+
+    Args:
+        work: the model and how it is used.
+    """
+
+    def __init__(self, work: BlockTokenizer) -> None:
+        super().__init__()
+        self._work = work
+
+    def expand(self, records: Any) -> Any:
+        """One step."""
+        return records | "Tokenize" >> beam.ParDo(_Tokenize(self._work))
+
+
+class _Tokenize(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, work: BlockTokenizer) -> None:
+        self._work = work
+
+    def start_bundle(self) -> None:
+        self._waiting: list[tuple[str, Any, Any]] = []
+        self._size = 0
+
+    def process(
+        self,
+        element: Any,
+        window: Any = beam.DoFn.WindowParam,
+        timestamp: Any = beam.DoFn.TimestampParam,
+    ) -> Iterator[Any]:
+        if not isinstance(element, str):
+            file, block = element
+            yield file, self._work(file, block)[0]
+            return
+        self._waiting.append((element, window, timestamp))
+        self._size += len(element)
+        if self._size >= _BATCH:
+            yield from self.finish_bundle()
+
+    def finish_bundle(self) -> Iterator[Any]:
+        work, waiting = self._work, self._waiting
+        texts = [text for text, _, _ in waiting]
+        self.start_bundle()
+        if not texts:
+            return
+        found = work.load().encode_batch(
+            texts,
+            sampling=work.sampling,
+            seed=work.seed,
+            epoch=work.epoch,
+            identities=texts,
+            add_bos=work.add_bos,
+            add_eos=work.add_eos,
+        )
+        for (text, window, timestamp), ids in zip(waiting, found.lists(), strict=True):
+            yield WindowedValue((text, ids), timestamp, (window,))

@@ -1,0 +1,320 @@
+"""Tokenizers: texts to ids, by a model and a law, and back. Needs no Beam.
+
+>>> tokenizer = Tokenizer.load("model.json")  # doctest: +SKIP
+>>> sampling = Sampling(law="exact", alpha=0.2)  # doctest: +SKIP
+>>> tokenizer.encode_batch(["How do you do?"], sampling=sampling, seed=7).lists()  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.errors import DataError, UsageError
+from transforms.kernels import segment as segmentation
+from transforms.kernels.nbest import MOST_NBEST
+from transforms.kernels.randomness import U64, derive, mix, record_keys
+from transforms.kernels.segment import LAWS, LawName
+from transforms.tokenizers import cpm
+from transforms.tokenizers.load import load_once
+from transforms.tokenizers.models import Deterministic, Model, Unigram
+from transforms.tokenizers.texts import I64, Texts, pack
+from transforms.tokenizers.vocabulary import U32, Vocabulary
+
+F64 = npt.NDArray[np.float64]
+
+ALPHA = 0.1
+"""The exponent where a law is chosen without one."""
+
+NBEST_SIZE = 64
+
+Identity = int | str | bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How segmentations are drawn.
+
+    Attributes:
+        law: ``off`` for the best one, or ``exact``, ``viterbi_sampling``, ``nbest``.
+        alpha: exponent of probabilities, from 0 (all alike) up; ``ALPHA`` where a law is chosen.
+        nbest_size: how many best ones ``nbest`` draws from.
+
+    Raises:
+        UsageError: a number out of its range, or one that the law doesn't use.
+    """
+
+    law: LawName = "off"
+    alpha: float | None = None
+    nbest_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.law not in LAWS:
+            raise UsageError(f"--sampling={self.law}: expected one of {', '.join(LAWS)}")
+        if self.alpha is not None:
+            if self.law == "off":
+                raise UsageError(
+                    f"--alpha={self.alpha}: expected --sampling with it, one of "
+                    f"{', '.join(LAWS[1:])}; off always takes the best segmentation"
+                )
+            if not 0 <= self.alpha < math.inf:
+                raise UsageError(
+                    f"--alpha={self.alpha}: expected a number from 0 (all segmentations alike) up; "
+                    "for the best one alone leave --sampling off"
+                )
+        if self.nbest_size is not None:
+            if self.law != "nbest":
+                raise UsageError(
+                    f"--nbest_size={self.nbest_size}: expected --sampling=nbest, got {self.law}"
+                )
+            if not 1 <= self.nbest_size <= MOST_NBEST:
+                raise UsageError(
+                    f"--nbest_size={self.nbest_size}: expected 1 to {MOST_NBEST}; exact draws from "
+                    "all segmentations, and is quicker"
+                )
+
+
+OFF = Sampling()
+
+
+class Encoded(NamedTuple):
+    """Ids of records, and what statistics want to know of them."""
+
+    ids: U32
+    """uint32[k], of all records one after another."""
+
+    offsets: I64
+    """int64[r + 1]: record i has ``ids[offsets[i]:offsets[i + 1]]``."""
+
+    unknown: int
+    """How many characters were unknown."""
+
+    surprises: F64
+    """float64[r]: minus the logarithm of each segmentation's probability under the law; 0 where
+    nothing is drawn, NaN under ``viterbi_sampling``, where it isn't known."""
+
+    def lists(self) -> list[list[int]]:
+        """Return each record's ids."""
+        every: list[int] = self.ids.tolist()
+        return [every[a:b] for a, b in pairwise(self.offsets.tolist())]
+
+
+class RecordError(DataError):
+    """A record that can't be encoded: which one of the batch, and why."""
+
+    def __init__(self, record: int, reason: str) -> None:
+        self.record, self.reason = record, reason
+        super().__init__(f"record {record} of the batch: {reason}")
+
+
+class Tokenizer:
+    """A model, ready to encode and decode. ``load`` makes one."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._pieces = _build(model.vocabulary) if isinstance(model, Unigram) else None
+        self._laws: dict[Sampling, segmentation.Law] = {}
+
+    @classmethod
+    def load(
+        cls,
+        url: str,
+        *,
+        whitespace: Literal["cpm"] | None = None,
+        newline: str = cpm.NEWLINE,
+        raw: bool = False,
+    ) -> Tokenizer:
+        """Load a BytePiece or SentencePiece unigram model or a tokenizer.json, from any URL.
+
+        Args:
+            url: a path, or any URL that fsspec serves.
+            whitespace: "cpm" for CPM's (SentencePiece models only).
+            newline: the symbol for newlines then.
+            raw: take texts as bytes (BytePiece models only).
+
+        Raises:
+            UsageError: there is no such file, or it is no model.
+        """
+        return cls(load_once(url, whitespace, newline, raw))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The smallest of uint16 and uint32 that holds every id."""
+        return np.dtype(np.uint16 if self.model.size <= 1 << 16 else np.uint32)
+
+    def encode_batch(
+        self,
+        texts: Iterable[str | bytes],
+        *,
+        sampling: Sampling = OFF,
+        seed: int = 0,
+        epoch: int = 0,
+        identities: Sequence[Identity] | None = None,
+        add_bos: bool = False,
+        add_eos: bool = False,
+    ) -> Encoded:
+        """Encode texts.
+
+        What a text comes to depends on the model, the law, the seed, the epoch, the text and its
+        identity, and on nothing else: not on the batch, nor on its place in it where identities
+        are given.
+
+        Args:
+            texts: r of them; empty ones have no ids but bos and eos.
+            sampling: the law.
+            seed, epoch: another one draws afresh.
+            identities: one a text, each an int from 0 below 2**64, a str or bytes; by default its place.
+            add_bos, add_eos: put the model's ids around each text.
+
+        Raises:
+            DataError: a text isn't one, or can't be covered.
+            UsageError: the model can't be sampled, or has no bos or eos.
+        """
+        packed = pack(texts)
+        count = len(packed.offsets) - 1
+        names = range(count) if identities is None else identities
+        if len(names) != count:
+            raise UsageError(f"expected an identity for each of {count} texts, got {len(names)}")
+        keys = identity_keys(names, seed=seed, epoch=epoch)
+        return self.around(
+            self.encode(packed, keys, sampling=sampling), add_bos=add_bos, add_eos=add_eos
+        )
+
+    def encode(self, texts: Texts, keys: U64, *, sampling: Sampling = OFF) -> Encoded:
+        """Encode records, each with a key for its draws; as ``encode_batch`` otherwise."""
+        model = self.model
+        if isinstance(model, Deterministic):
+            self.require(sampling)
+            ids, offsets = model.encode(texts)
+            return Encoded(ids, offsets, 0, np.zeros(len(offsets) - 1))
+        assert isinstance(model, Unigram)
+        normalized = model.normalizer.normalize(texts)
+        counts = np.diff(normalized.records)
+        record = np.repeat(np.arange(len(counts)), counts)
+        within = np.arange(len(record)) - normalized.records[:-1][record]
+        mine = mix(keys[record] + mix(within.astype(np.uint64)))
+        try:
+            found = segmentation.segment(
+                self._law(sampling), normalized.data, normalized.segments, mine
+            )
+        except segmentation.DeadEndError as error:
+            number = int(record[error.record])
+            place = int(normalized.segments[error.record]) + error.position
+            begin = int(normalized.segments[normalized.records[number]])
+            raise RecordError(
+                number,
+                f"{model.name} has no piece for the byte 0x{normalized.data[place]:02X}, at byte "
+                f"{place - begin} of its normalized text; take a model that has all bytes, or leave "
+                "the record out",
+            ) from None
+        surprises = np.bincount(record, found.surprises, len(counts)).astype(np.float64)
+        return Encoded(found.ids, found.offsets[normalized.records], found.unknown, surprises)
+
+    def around(self, found: Encoded, *, add_bos: bool, add_eos: bool) -> Encoded:
+        """Put bos and eos around each record.
+
+        Raises:
+            UsageError: the model has none.
+        """
+        if not (add_bos or add_eos):
+            return found
+        self.require(OFF, add_bos=add_bos, add_eos=add_eos)
+        special: Any = self.model.special
+        records = len(found.offsets) - 1
+        more = add_bos + add_eos
+        offsets = found.offsets + more * np.arange(records + 1)
+        ids = np.empty(len(found.ids) + more * records, np.uint32)
+        inside = np.ones(len(ids), bool)
+        if add_bos:
+            ids[offsets[:-1]] = special.bos
+            inside[offsets[:-1]] = False
+        if add_eos:
+            ids[offsets[1:] - 1] = special.eos
+            inside[offsets[1:] - 1] = False
+        ids[inside] = found.ids
+        return found._replace(ids=ids, offsets=offsets)
+
+    def decode_batch(self, lists: Iterable[Sequence[int]]) -> list[str]:
+        """Turn ids back into texts.
+
+        Raises:
+            DataError: an id isn't one of the model's.
+        """
+        return [self.model.decode(ids) for ids in lists]
+
+    def require(self, sampling: Sampling, *, add_bos: bool = False, add_eos: bool = False) -> None:
+        """Raise UsageError where the model can't be sampled so, or lacks what shall be put around."""
+        for asked, name in ((add_bos, "bos"), (add_eos, "eos")):
+            if asked and getattr(self.model.special, name) is None:
+                raise UsageError(
+                    f"--add_{name}: expected a model that has {name}, {self.model.name} has none"
+                )
+        if sampling.law != "off" and self._pieces is None:
+            raise UsageError(
+                f"--sampling={sampling.law}: expected a unigram model (BytePiece, SentencePiece, or a "
+                f"tokenizer.json of type Unigram), {self.model.name} is {self.model.kind}, which has "
+                "one segmentation of a text; leave --sampling off"
+            )
+
+    def _law(self, sampling: Sampling) -> segmentation.Law:
+        if sampling not in self._laws:
+            assert self._pieces is not None
+            self._laws[sampling] = segmentation.prepare(
+                self._pieces,
+                law=sampling.law,
+                alpha=ALPHA if sampling.alpha is None else sampling.alpha,
+                nbest_size=NBEST_SIZE if sampling.nbest_size is None else sampling.nbest_size,
+            )
+        return self._laws[sampling]
+
+
+def identity_keys(identities: Sequence[Identity] | U64, *, seed: int, epoch: int) -> U64:
+    """Return uint64[r]: what keys the draws of records with these identities.
+
+    Args:
+        identities: ints from 0 below 2**64, strs or bytes; or uint64[r], such as the keys that records
+            have in a shuffle.
+        seed, epoch: as for a shuffle, whose keys these are not.
+
+    Raises:
+        UsageError: an identity is of another type, or out of range.
+    """
+    pair = derive(seed, epoch, "tokens")
+    if isinstance(identities, np.ndarray):
+        return record_keys(pair, identities)
+    numbers = np.zeros(len(identities), np.uint64)
+    named = {}
+    for place, identity in enumerate(identities):
+        if isinstance(identity, str | bytes):
+            named[place] = derive(seed, epoch, "tokens", identity).k0
+        elif isinstance(identity, int | np.integer) and 0 <= identity < 1 << 64:
+            numbers[place] = identity
+        else:
+            raise UsageError(
+                f"identity {place}: expected text, bytes, or an int from 0 below 2**64, got {identity!r}"
+            )
+    keys = record_keys(pair, numbers)
+    keys[list(named)] = list(named.values())
+    return keys
+
+
+def _build(vocabulary: Vocabulary) -> segmentation.Pieces:
+    unknown = vocabulary.unknown
+    return segmentation.build(
+        vocabulary.pieces,
+        vocabulary.log_probs,
+        vocabulary.ids,
+        unit=vocabulary.unit,
+        unknown=None
+        if unknown is None
+        else segmentation.UnknownEdge(
+            log_prob=unknown.log_prob, id=unknown.id, byte_ids=unknown.byte_ids
+        ),
+        precision=vocabulary.precision,
+    )
