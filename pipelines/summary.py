@@ -36,7 +36,7 @@ def summarize(manifest: Manifest, settings: RunSettings, *, seconds: float, peak
             sum(d.bytes for d in dropped),
             f"; kept in {layout.QUARANTINE}/" if manifest.quarantine else "",
         )
-    for line in mixture_lines(manifest):
+    for line in (*mixture_lines(manifest), *token_lines(manifest)):
         LOG.info("%s", line)
     LOG.info("digest %s, seed %d, epoch %d", manifest.digest.hash, manifest.seed, manifest.epoch)
     LOG.info("verify it with: %s", shlex.join([*_command(), "verify", settings.output]))
@@ -68,3 +68,27 @@ def mixture_lines(manifest: Manifest) -> list[str]:
         for part in manifest.mixture
     ]
     return list(table(rows))
+
+
+def token_lines(manifest: Manifest) -> list[str]:
+    """Return what tokenizing came to."""
+    tokens = manifest.tokens
+    if tokens is None:
+        return []
+    drawn = "" if tokens.alpha is None else f", alpha {tokens.alpha:g}"
+    best = tokens.best_bytes_per_token
+    lines = [
+        f"{tokens.tokens:,} tokens of {tokens.bytes:,} bytes of text, {tokens.law}{drawn}: "
+        f"{tokens.bytes_per_token:.3f} bytes a token"
+        + (f" ({best:.3f} in the best segmentations of a sample)" if best else ""),
+        f"unknown characters: {tokens.unknown:,}",
+    ]
+    if tokens.entropy_per_token is not None:
+        lines.append(f"entropy: {tokens.entropy_per_token:.4f} nats a token")
+    counts = [
+        f"{0 if power == 0 else 1 << power - 1}: {count:,}"
+        for power, count in enumerate(tokens.lengths)
+        if count
+    ]
+    lines.append(f"records by tokens, from: {', '.join(counts)}")
+    return lines

@@ -227,7 +227,7 @@ def build(root: Any, job: Job) -> None:
                 line_format=contents.line_format,
                 rows=contents.schema is not None,
                 schema=contents.schema,
-                check=reading.check,
+                check="none" if recipe.bytes or recipe.decode else "utf8",
                 text_field=reading.text_field,
             ),
             span_bytes=max(-(-inputs.size // job.shards), 1),

@@ -116,7 +116,6 @@ class TokenizeRecipe(CommonRecipe):
             separator=self.separator,
             header_lines=self.header_lines,
             on_bad_record=self.on_bad_record,
-            check="none" if self.bytes or self.decode else "utf8",
             seed=self.seed,
             epoch=self.epoch,
             num_shards=self.num_shards,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 
 from transforms import storage
@@ -138,8 +139,6 @@ class _MappedShard:
 def _of_source(block: pa.RecordBatch, index: Mapping[str, int], name: str) -> pa.RecordBatch:
     if len(index) == 1:
         return block
-    import numpy as np
-
     return blocks.with_source(block, np.full(len(block), index[name], np.uint16))
 
 

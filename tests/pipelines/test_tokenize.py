@@ -1,0 +1,332 @@
+"""Tokenizing through the whole command."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.tokenize import run
+from pipelines.verify import verify
+from tests.transforms.tokenizers.oracle import Reference
+from transforms.errors import DataError, InputError, LosslessError, UsageError
+from transforms.manifest import Manifest
+from transforms.tokenizers.load import load
+
+PIECES = {bytes([i]): 1 for i in range(256)} | {
+    b"ab": 30,
+    b"abc": 40,
+    b"bc": 25,
+    b"the ": 60,
+    "天".encode(): 20,
+    "今天".encode(): 15,
+    b"\n\n": 3,
+}
+TEXTS = ["abcabc the abc", "今天 abc", "", "line\n\nbc the \nend", "ab" * 60, "\U0001f600 é"]
+
+
+def write_model(path: Path, pieces: dict[bytes, int] = PIECES) -> Path:
+    """Write a BytePiece model."""
+    content = {
+        base64.b64encode(piece).decode(): [i, piece.decode(errors="replace"), count]
+        for i, (piece, count) in enumerate(pieces.items(), start=3)
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Give a folder with a model and two files of JSON lines."""
+    write_model(tmp_path / "model.json")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, repeat in (("a.jsonl", 40), ("b.jsonl", 25)):
+        lines = [
+            json.dumps({"id": i, "text": f"{TEXTS[i % len(TEXTS)]}{i or ''}"})
+            for i in range(repeat)
+        ]
+        (folder / name).write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def texts_of(corpus: Path) -> list[str]:
+    files = sorted((corpus / "in").iterdir())
+    return [json.loads(line)["text"] for file in files for line in file.read_text().splitlines()]
+
+
+def tokenize(corpus: Path, *flags: str, output: str = "out", source: str = "in") -> Manifest:
+    found = run(
+        [
+            f"--input={corpus / source}",
+            f"--tokenizer={corpus / 'model.json'}",
+            f"--output={corpus / output}",
+            "--direct_num_workers=1",
+            *flags,
+        ]
+    )
+    assert found is not None
+    return found
+
+
+def rows(folder: Path, column: str = "input_ids") -> list[Any]:
+    """Return a column of all shards, in the order of their names."""
+    return [
+        row
+        for path in sorted((folder / "data").iterdir())
+        for row in pq.read_table(path).column(column).to_pylist()
+    ]
+
+
+def best(corpus: Path, texts: list[str]) -> list[list[int]]:
+    """Return the best segmentations, by the plain oracle."""
+    model: Any = load(str(corpus / "model.json"))
+    return Reference(model.vocabulary).encode(model.normalizer(texts))
+
+
+def spell(ids: list[int]) -> bytes:
+    names = list(PIECES)
+    return b"".join(names[i - 3] for i in ids)
+
+
+@pytest.mark.parametrize("shards", [1, 3, 50])
+def test_rows_are_the_best_segmentations_in_the_inputs_order(corpus: Path, shards: int) -> None:
+    manifest = tokenize(corpus, f"--num_shards={shards}")
+    texts = texts_of(corpus)
+    assert rows(corpus / "out") == best(corpus, texts)
+    assert len(list((corpus / "out/data").iterdir())) == shards
+    assert manifest.records == len(texts) == 65
+    assert verify(str(corpus / "out"))[1] == []
+
+
+@pytest.mark.parametrize("law", ["exact", "viterbi_sampling", "nbest"])
+def test_what_is_drawn_spells_the_texts_and_follows_from_seed_epoch_and_place_alone(
+    corpus: Path, law: str
+) -> None:
+    flags = [f"--sampling={law}", "--alpha=0.05"]
+    tokenize(corpus, *flags)
+    drawn = rows(corpus / "out")
+    assert [spell(ids).decode() for ids in drawn] == texts_of(corpus)
+    assert drawn != best(corpus, texts_of(corpus))
+    tokenize(corpus, *flags, "--num_shards=7", "--direct_num_workers=2", output="more")
+    assert rows(corpus / "more") == drawn
+    other = {}
+    for name, flag in (("seed", "--seed=1"), ("epoch", "--epoch=1")):
+        tokenize(corpus, *flags, flag, output=name)
+        other[name] = rows(corpus / name)
+        assert other[name] != drawn
+    assert other["seed"] != other["epoch"]
+    # the same text in another place is drawn apart
+    long = [ids for ids in drawn if spell(ids).startswith(b"abababab")]
+    assert len({tuple(ids[:60]) for ids in long}) > 1
+
+
+def test_tokens_go_back_to_texts(corpus: Path) -> None:
+    tokenize(corpus, "--sampling=exact", "--num_shards=2", "--add_bos", "--add_eos")
+    assert all(ids[0] == 1 and ids[-1] == 2 for ids in rows(corpus / "out"))
+    manifest = tokenize(corpus, "--decode", output="texts", source="out/data")
+    lines = (corpus / "texts/data").glob("*")
+    found = [json.loads(line) for path in sorted(lines) for line in path.read_text().splitlines()]
+    assert found == [{"text": text} for text in texts_of(corpus)]
+    assert manifest.tokens is not None
+    assert manifest.tokens.decoded
+    assert verify(str(corpus / "texts"))[1] == []
+
+
+def test_counts_are_those_of_the_rows(corpus: Path) -> None:
+    manifest = tokenize(corpus, "--sampling=exact", "--alpha=0.3")
+    tokens, texts, drawn = manifest.tokens, texts_of(corpus), rows(corpus / "out")
+    assert tokens is not None
+    assert tokens.records == len(texts)
+    assert tokens.bytes == sum(len(text.encode()) for text in texts)
+    assert tokens.tokens == sum(map(len, drawn))
+    assert tokens.bytes_per_token == pytest.approx(tokens.bytes / tokens.tokens)
+    lengths = [len(ids) for ids in drawn]
+    for power, count in enumerate(tokens.lengths):
+        low, high = (0, 1) if power == 0 else (1 << power - 1, 1 << power)
+        assert count == sum(low <= length < high for length in lengths)
+    assert (tokens.law, tokens.alpha) == ("exact", 0.3)
+    assert tokens.entropy_per_token is not None
+    assert tokens.entropy_per_token > 0
+    assert tokens.model["sha256"] == load(str(corpus / "model.json")).digest
+
+
+def test_entropy_and_comparison_are_of_what_they_say(tmp_path: Path) -> None:
+    """Of ``ab`` alone: a + b, or ab, whose odds at alpha 1 are known."""
+    write_model(tmp_path / "model.json", {b"a": 1, b"b": 1, b"ab": 1})
+    (tmp_path / "in").write_text('{"text": "ab"}\n' * 4000)
+    flags = ["--sampling=exact", "--alpha=1", "--seed=5"]
+    tokens = tokenize(tmp_path, *flags).tokens
+    assert tokens is not None
+    split = 1 / 4  # (1/3)² of (1/3)² + 1/3
+    per_record = -(split * math.log(split) + (1 - split) * math.log(1 - split))
+    assert tokens.tokens / 4000 == pytest.approx(1 + split, abs=0.03)
+    assert tokens.entropy_per_token == pytest.approx(per_record / (1 + split), rel=0.05)
+    assert tokens.best_bytes_per_token == 2.0
+    assert tokens.bytes_per_token == pytest.approx(2 / (1 + split), rel=0.03)
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow", "arrow_stream"])
+@pytest.mark.parametrize("dtype", [None, "uint16", "uint32"])
+def test_shards_are_what_was_asked(corpus: Path, form: str, dtype: str | None) -> None:
+    flags = [f"--output_format={form}", "--token_column=tokens"]
+    tokenize(corpus, *flags, *([f"--token_dtype={dtype}"] if dtype else []))
+    (path,) = (corpus / "out/data").iterdir()
+    reader = {
+        "parquet": pq.read_table,
+        "arrow": lambda p: pa.ipc.open_file(p).read_all(),
+        "arrow_stream": lambda p: pa.ipc.open_stream(p).read_all(),
+    }[form]
+    table = reader(path)
+    assert table.column_names == ["tokens"]
+    assert table.schema.field("tokens").type.value_type == pa.type_for_alias(dtype or "uint16")
+    assert table.column("tokens").to_pylist() == best(corpus, texts_of(corpus))
+
+
+def test_text_may_be_a_column_or_whole_lines_of_any_codec(corpus: Path) -> None:
+    texts = [text.replace("\n", " ") for text in texts_of(corpus)]
+    expected = best(corpus, texts)
+    table = pa.table({"n": range(len(texts)), "body": texts})
+    pq.write_table(table, corpus / "rows.parquet", row_group_size=9)
+    tokenize(corpus, "--text_field=body", source="rows.parquet", output="rows")
+    assert rows(corpus / "rows") == expected
+    plain = "".join(f"{text}\n" for text in texts).encode()
+    (corpus / "plain.txt.gz").write_bytes(gzip.compress(plain))
+    tokenize(corpus, "--text_field=", source="plain.txt.gz", output="plain")
+    assert rows(corpus / "plain") == expected
+
+
+def test_bytes_are_taken_as_they_are(corpus: Path) -> None:
+    (corpus / "raw").write_bytes(b"\xff\xfeab\ne\xcc\x81\n")
+    tokenize(corpus, "--bytes", source="raw")
+    assert [spell(ids) for ids in rows(corpus / "out")] == [b"\xff\xfeab", b"e\xcc\x81"]
+    with pytest.raises(DataError, match=r"raw: the line at byte 0 is a bad record: .*UTF-8"):
+        tokenize(corpus, "--text_field=", source="raw", output="text")
+    assert not (corpus / "text").exists()
+
+
+BAD = '{"text": "abc"}\nno json\n{"other": 1}\n{"text": 5}\n{"text": ""}\n'
+
+
+@pytest.mark.parametrize("how", ["skip", "quarantine"])
+def test_bad_records_are_counted_and_left_out(corpus: Path, how: str) -> None:
+    (corpus / "bad.jsonl").write_text(BAD)
+    with pytest.raises(DataError, match=r"bad.jsonl: the line at byte 16 is a bad record"):
+        tokenize(corpus, source="bad.jsonl")
+    manifest = tokenize(corpus, f"--on_bad_record={how}", source="bad.jsonl")
+    assert rows(corpus / "out") == [*best(corpus, ["abc"]), []]
+    assert manifest.sources[0].dropped is not None
+    assert manifest.sources[0].dropped.records == 3
+    assert sum(entry.records for entry in manifest.quarantine) == (3 if how == "quarantine" else 0)
+    assert verify(str(corpus / "out"))[1] == []
+
+
+def test_text_that_no_piece_covers_is_named_by_its_place(tmp_path: Path) -> None:
+    write_model(tmp_path / "model.json", {b"a": 1, b"b": 1})
+    (tmp_path / "in").write_text('{"text": "ab"}\n{"text": "abXa"}\n')
+    with pytest.raises(
+        DataError, match=r"the record at 15: .* no piece for the byte 0x58, at byte 2"
+    ):
+        tokenize(tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_an_empty_dataset(corpus: Path) -> None:
+    (corpus / "none.jsonl").write_text("")
+    manifest = tokenize(corpus, source="none.jsonl")
+    assert manifest.records == 0
+    assert rows(corpus / "out") == []
+    assert verify(str(corpus / "out"))[1] == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--alpha=0.1"], "--alpha=0.1: expected --sampling with it, one of .*exact"),
+        (["--sampling=exact", "--alpha=-1"], "--alpha=-1.0: expected a number from 0"),
+        (["--sampling=exact", "--alpha=nan"], "--alpha=nan: expected"),
+        (["--sampling=exact", "--alpha=inf"], "--alpha=inf: expected"),
+        (["--sampling=nbest", "--nbest_size=0"], "--nbest_size=0: expected 1 to"),
+        (["--sampling=nbest", "--nbest_size=100000"], "--nbest_size=100000: expected 1 to"),
+        (["--sampling=exact", "--nbest_size=5"], "--nbest_size=5: expected --sampling=nbest"),
+        (["--sampling=best"], "--sampling=best"),
+        (["--tokenizer=nothing.json"], "nothing.json: there is no such file"),
+        (["--tokenizer=in/a.jsonl"], "not a model"),
+        (["--whitespace=cpm"], "for SentencePiece"),
+        (["--newline_symbol=x"], "--whitespace=cpm"),
+        (["--bytes", "--text_field=text"], "--bytes and --text_field=text"),
+        (["--decode", "--alpha=1"], "--alpha=1.0 and --decode"),
+        (["--decode"], "--decode and --token_column=input_ids: .*lines"),
+        (["--token_dtype=uint8"], "--token_dtype=uint8"),
+        (["--compression=bzip2"], "--compression=bzip2"),
+        (["--runner=FlinkRunner"], "--runner=FlinkRunner"),
+    ],
+)
+@pytest.mark.parametrize("plan", [(), ("--plan",)], ids=["run", "plan"])
+def test_what_can_not_be_asked_is_refused_before_any_work(
+    corpus: Path,
+    flags: list[str],
+    words: str,
+    plan: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(corpus)
+    with pytest.raises((UsageError, InputError), match=words):
+        tokenize(corpus, *flags, *plan)
+    assert not (corpus / "out").exists()
+
+
+def test_rows_need_a_column(corpus: Path) -> None:
+    pq.write_table(pa.table({"body": ["x"]}), corpus / "rows.parquet")
+    with pytest.raises(InputError, match="expected the name of a column of body"):
+        tokenize(corpus, "--text_field=", source="rows.parquet")
+    with pytest.raises((InputError, UsageError), match="text"):
+        tokenize(corpus, source="rows.parquet")
+
+
+def test_a_plan_writes_nothing(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [f"--input={corpus / 'in'}", f"--tokenizer={corpus / 'model.json'}", "--plan"]
+    assert run([*flags, f"--output={corpus / 'out'}"]) is None
+    assert "a BytePiece model" in capsys.readouterr().out
+    assert not (corpus / "out").exists()
+
+
+@pytest.mark.parametrize("fault", ["lost", "doubled", "another"])
+def test_rows_that_are_not_what_was_made_are_caught(
+    corpus: Path, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transforms import map_shards
+
+    real = map_shards._of_source
+
+    def of_source(block: pa.RecordBatch, *given: Any) -> pa.RecordBatch:
+        block = real(block, *given)
+        last = len(block) - 1
+        return block.take(
+            {"lost": [*range(last)], "doubled": [0, *range(last + 1)]}.get(
+                fault, [0, 0, *range(2, last + 1)]
+            )
+        )
+
+    monkeypatch.setattr(map_shards, "_of_source", of_source)
+    with pytest.raises(LosslessError):
+        tokenize(corpus)
+    assert not (corpus / "out").exists()
+
+
+@pytest.mark.parametrize("field", ["records", "bytes", "lengths"])
+def test_a_manifest_whose_counts_were_changed_is_found(corpus: Path, field: str) -> None:
+    tokenize(corpus)
+    path = corpus / "out/manifest.json"
+    content = json.loads(path.read_text())
+    old = content["tokens"][field]
+    content["tokens"][field] = [*old, 1] if isinstance(old, list) else old + 1
+    path.write_text(json.dumps(content))
+    assert any("manifest: tokens have" in line for line in verify(str(corpus / "out"))[1])
