@@ -154,7 +154,8 @@ class _ReadSpans(beam.DoFn):  # type: ignore[misc]
 
     def _read(self, span: Span) -> Iterator[Any]:
         config, file = self._config, span.file
-        kept, dropped, counted = Digest(), Digest(), 0
+        kept, dropped = Digest(), Digest()
+        counted = payload = 0
         check_unchanged(file)
         kept_apart = QuarantineFile(
             config.output, config.run_id, file=file, start=span.start, scratch=config.scratch
@@ -174,12 +175,14 @@ class _ReadSpans(beam.DoFn):  # type: ignore[misc]
                 if bad is not None:
                     self._drop(bad, reasons, span=span, kept_apart=kept_apart)
                     dropped += Digest.total(blocks.digests(bad, sources=1))
+                held = blocks.payload_bytes(block)
                 self._progress.add(
                     "partition",
                     bytes=reader.consumed - counted,
                     records=len(block),
-                    payload=blocks.payload_bytes(block),
+                    payload=held,
                 )
+                payload += held
                 counted = reader.consumed
                 if len(block):
                     kept += Digest.total(blocks.digests(block, sources=1))
@@ -196,6 +199,7 @@ class _ReadSpans(beam.DoFn):  # type: ignore[misc]
             whole=whole,
             quarantine=kept_apart.report,
             pass_number=span.pass_number,
+            payload=payload,
         )
         yield beam.pvalue.TaggedOutput("spans", report)
 
