@@ -212,7 +212,7 @@ def test_an_empty_file_leaves_all_to_flags(tmp_path: Path) -> None:
         ("sources: [a", "not YAML that can be read: "),
         ("seed: 1\n---\nseed: 2", "not YAML that can be read: "),
         ("seed: \x07", "not YAML that can be read: "),
-        ("[" * 5000, "not YAML that can be read: "),
+        ("[" * 5000, "nested in more than 100 levels (line 1)"),
         (
             "seed: !!python/object/apply:os.getpid []",
             "expected text, a number, a list or a mapping",
