@@ -25,7 +25,7 @@ from transforms.formats.windows import window_of
 from transforms.formats.writing import RecordsAre, ShardFormat
 from transforms.listing import SourceFile, extension
 
-_MAY_BE_EMPTY = 1024  # bytes of a file that may hold no record, for all that
+_MAY_BE_EMPTY = 1024  # bytes of a compressed file that may hold no record, for all that
 _MOST = 1000  # files that are looked at beforehand; the others are when they are read
 _SAMPLES = 16  # files whose records are looked at, for estimates
 _SAMPLE_BYTES, _SAMPLE_ROWS = 1 << 16, 32
@@ -177,9 +177,9 @@ def _look_at_lines(
     try:
         if wanted:
             header = lines.header_of(stream, lines=wanted, separator=separator, name=file.url)
-        if file.size <= _MAY_BE_EMPTY:
+        if codec is not None and file.size <= _MAY_BE_EMPTY:
             opened.seek(0)
-            stream = opened if codec is None else Decoder(opened, codec, file.url)
+            stream = Decoder(opened, codec, file.url)
             begin = storage.read_into(stream, memoryview(bytearray(len(header) + 1)))
             records = 0 if begin <= len(header) else None
         if sample:

@@ -133,16 +133,16 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
     workers = choose_workers(settings, contents.bytes, stores=stores, window=contents.window)
     refuse_memory(recipe, settings, workers)
     exchange = "files" if settings.exchange == "auto" else settings.exchange
+    mixture = mixture_of(recipe)
     plan = make_plan(
         input_bytes=contents.bytes,
         workers=workers,
         num_shards=recipe.num_shards,
         shard_records=recipe.shard_records,
         about_records=contents.records,
-        held_whole=exchange == "engine",
+        held_whole=exchange == "engine" and mixture.is_whole,
         rows=contents.schema is not None,
     )
-    mixture = mixture_of(recipe)
     _refuse_mixture(mixture, inputs, exchange)
     job = Job(recipe, settings, inputs, workers, plan, exchange, claim, now(), mixture)
     if exchange == "engine":
@@ -220,10 +220,12 @@ def _refuse_large_shards(job: Job) -> None:
     """Raise UsageError where the shards of a mixture, held in memory whole, don't fit."""
     most, size = job.workers.payload // 5 * 3 // 4, int(sum(job.expected_bytes))
     if not job.mixture.is_whole and size // job.shards > most:
+        shards, records = -(-size // most), int(sum(job.expected_records))
+        asked = job.recipe.shard_records
+        works = f"num_shards={shards}" if asked is None else f"shard_records={records // shards}"
         raise UsageError(
             f"--exchange=engine holds a shard in memory whole, and {job.shards} of about "
-            f"{size // job.shards >> 20} MiB don't fit; --num_shards={-(-size // most)} works, or "
-            "--exchange=files"
+            f"{size // job.shards >> 20} MiB don't fit; --{works} works, or --exchange=files"
         )
 
 

@@ -25,14 +25,13 @@ from transforms.groups import (
     FileGroup,
     MemoryGroup,
     Pages,
-    Stretch,
     pack_pages,
     page_starts,
-    read_each,
 )
 from transforms.kernels import pages, ranges
 from transforms.kernels.pages import TABLE
 from transforms.progress import Progress
+from transforms.stretches import Stretch, read_each
 
 
 @dataclass(eq=False, kw_only=True)

@@ -72,9 +72,12 @@ class Weighed(NamedTuple):
     piece: Piece
     footprint: int
 
-    def is_light(self, streams: Streams) -> bool:
-        """Return whether several such buckets fit into what may be gathered together."""
-        return self.footprint <= streams.together // _LEAST_TOGETHER
+    def is_light(self, source: int, streams: Streams) -> bool:
+        """Return whether several such buckets fit into what may be gathered together.
+
+        One that is larger than planned is no light one: its parts come one after another.
+        """
+        return self.footprint <= min(streams.together // _LEAST_TOGETHER, streams.limits[source])
 
 
 class Feed:
@@ -84,7 +87,7 @@ class Feed:
         self.source = share.source
         self._streams = streams
         self._pieces = deque([] if share.small else _pieces(share, streams))
-        self._inside = False  # a piece that is read in parts
+        self._inside = False  # a piece that is read in parts, which come before the next piece
         self._read = _small_source(share, streams) if share.small else self._by_pieces()
         self._waiting: deque[pa.RecordBatch] = deque()
         self._held = 0  # records that are waiting
@@ -101,7 +104,7 @@ class Feed:
         """Return whether a light bucket has to be read for so many records."""
         if self._held >= count or self._inside or not self._pieces:
             return False
-        return self._pieces[0].is_light(self._streams)
+        return self._pieces[0].is_light(self.source, self._streams)
 
     def next_piece(self) -> Weighed:
         """Hand out what is to be added next."""
@@ -218,7 +221,7 @@ def unused_of(shares: list[Share], streams: Streams) -> Iterator[tuple[int, list
             continue
         *_, last = _pieces(share, streams)
         rest = last.piece._replace(skip=last.piece.skip + (last.piece.take or 0), take=None)
-        if last.is_light(streams):
+        if last.is_light(share.source, streams):
             light.append((share.source, last._replace(piece=rest)))
             continue
         for _, expected in _gather(share.source, rest, streams):
@@ -256,7 +259,7 @@ def _small_source(share: Share, streams: Streams) -> Iterator[Ordered]:
     block = _hold(share, streams)
     hashes = blocks.hashes(block)
     keys = blocks.column(block, "key")
-    fit = streams.limits[share.source] // max(blocks.block_footprint(block), 1)
+    fit = streams.limits[share.source] // max(blocks.block_footprint(block), 1) - 1  # beside it
     passes = max(1, min(_SMALL_ROWS // share.records, fit))  # of long records only few
     at = share.first
     while at < share.last:

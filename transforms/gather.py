@@ -9,6 +9,7 @@ from typing import NamedTuple, cast
 import numpy as np
 import pyarrow as pa
 
+from transforms.errors import LosslessError
 from transforms.groups import (
     BlockGroup,
     FileGroup,
@@ -95,6 +96,8 @@ def gather_together(pieces: Sequence[Piece], *, what: Sequence[str]) -> list[Ord
         LosslessError: ``what`` of one isn't what was spilled.
     """
     found = read_together([(cast(FileGroup, piece.group), piece.part) for piece in pieces])
+    if not all(found):
+        raise LosslessError(f"{what[found.index([])]}: expected pages of it, there are none")
     expected = [expected_digests(part, sources=1) for part in found]
     whole = [blocks.gather(_take_blocks(part)) for part in found]
     mine = [block.slice(p.skip, p.take) for block, p in zip(whole, pieces, strict=True)]

@@ -6,9 +6,8 @@ import bisect
 import functools
 import itertools
 import pickle
-import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -22,8 +21,7 @@ from transforms.kernels import blocks, pages, ranges
 from transforms.kernels.digest import Digest
 from transforms.kernels.pages import TABLE, Page
 from transforms.kernels.ranges import KeyRange
-
-_TEMPORARY_AT_FAULT = "something else writes to --temp_location, or its disk is at fault"
+from transforms.stretches import TEMPORARY_AT_FAULT, Stretch, read_each, read_in_turn
 
 
 class OverLimit(Exception):
@@ -143,91 +141,12 @@ class MemoryGroup(BlockGroup):
         return pickle.dumps(("memory", self._encoded), protocol=5)
 
 
-class Stretch(NamedTuple):
-    """A stretch of a file: bytes [offset, offset + length)."""
-
-    url: str
-    offset: int
-    length: int
-
-    def read(self, file: Any = None) -> memoryview:
-        """Read it, from ``file`` where that is open already.
-
-        Raises:
-            RunError: it can't be read, or is not there whole.
-        """
-        try:
-            if file is None:
-                data = storage.read_range(self.url, self.offset, self.length)
-            else:
-                data = storage.read_from(file, self.offset, self.length)
-        except OSError as error:
-            raise _unreadable(self.url, error) from error
-        if len(data) != self.length:
-            raise RunError(
-                f"{self.url}: expected {self.length} bytes at {self.offset}, the file ends before "
-                f"them; {_TEMPORARY_AT_FAULT}"
-            )
-        return data
-
-    @property
-    def end(self) -> int:
-        """The byte after the last."""
-        return self.offset + self.length
-
-    @classmethod
-    def write(cls, file: Any, url: str, offset: int, data: bytes) -> Stretch:
-        """Write data and its CRC-32 at ``offset``, where the file stands; return where it lies."""
-        size = storage.write_all(file, data + zlib.crc32(data).to_bytes(4, "little"))
-        return cls(url, offset, size)
-
-    def read_checked(self) -> memoryview:
-        """Read what ``write`` wrote.
-
-        Raises:
-            RunError: it can't be read, or is damaged.
-        """
-        found = self.read()
-        data, checksum = found[:-4], found[-4:]
-        if zlib.crc32(data) != int.from_bytes(checksum, "little"):
-            raise RunError(f"{self.url}: damaged at {self.offset}; {_TEMPORARY_AT_FAULT}")
-        return data
-
-
-def _unreadable(url: str, error: OSError) -> RunError:
-    return RunError(f"{url}: can't be read: {error}; {_TEMPORARY_AT_FAULT}")
-
-
 class Pages(NamedTuple):
     """Pages of one spill file, one after another: where they begin, and their rows of TABLE."""
 
     url: str
     offset: int
     table: npt.NDArray[np.void]
-
-
-_IN_FLIGHT = 12  # requests to a store: a segment is small, and each waits for an answer
-
-
-def read_each(read: Callable[[Stretch], memoryview], stretches: Sequence[Stretch]) -> Iterator[Any]:
-    """Read stretches of files, in order; several at a time from stores, where waiting is long."""
-    local = all(storage.is_local(url) for url in {stretch.url for stretch in stretches})
-    return storage.in_parallel(read, stretches, limit=1 if local else _IN_FLIGHT)
-
-
-def _read_in_turn(stretches: Sequence[Stretch]) -> Iterator[memoryview]:
-    """Read stretches that are sorted by file; each local file is opened once."""
-    for url, mine in itertools.groupby(stretches, key=lambda stretch: stretch.url):
-        if not storage.is_local(url):
-            yield from read_each(Stretch.read, list(mine))
-            continue
-        try:
-            file = storage.open_read(url)
-        except OSError as error:
-            raise _unreadable(url, error) from error
-        with file:
-            for stretch in mine:
-                yield stretch.read(file)
 
 
 def pack_pages(found: list[Pages]) -> bytes:
@@ -363,7 +282,7 @@ def _decode_pages(
         except pa.ArrowInvalid as error:
             raise RunError(
                 f"{stretch.url}: the page at byte {stretch.offset + at} is damaged: {error}; "
-                + _TEMPORARY_AT_FAULT
+                + TEMPORARY_AT_FAULT
             ) from error
 
 
@@ -386,7 +305,7 @@ def read_together(wanted: Sequence[tuple[FileGroup, KeyRange]]) -> list[list[Pag
         Stretch(run[0][0].url, run[0][0].offset, run[-1][0].end - run[0][0].offset) for run in runs
     ]
     found: list[list[Page]] = [[] for _ in wanted]
-    for stretch, run, data in zip(stretches, runs, _read_in_turn(stretches), strict=True):
+    for stretch, run, data in zip(stretches, runs, read_in_turn(stretches), strict=True):
         lengths = np.array([where.length for where, _ in run], np.uint32)
         decoded = _decode_pages(stretch, data, lengths)
         for (_, number), page in zip(run, decoded, strict=True):

@@ -13,7 +13,6 @@ import apache_beam as beam
 
 from transforms import storage
 from transforms.errors import RunError, UsageError
-from transforms.groups import Stretch
 from transforms.interleave_engine import place_records
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
@@ -26,6 +25,7 @@ from transforms.read import ReadRecords, ReadSpans, Span, cut_spans
 from transforms.reports import Mixed, SpanReport
 from transforms.spilled import Counted, Spills, passes_begun
 from transforms.streams import SpillStreams, Streams
+from transforms.stretches import Stretch
 
 
 @dataclass(eq=False, kw_only=True)
@@ -205,11 +205,11 @@ def _find_end(
     found, length = uncounted.counted(counts).ended()
     used = found.schedule.counts_before(length).tolist()
     streams = config.streams
-    footprints = [blocks.footprint(*pair) for pair in zip(*found.amounts, strict=True)]
+    footprints = _footprints(spans, config)
     passes = passes_begun(used, found.amounts.records)
     held = [config.spill.exchange == "files" or count == 1 for count in streams.buckets]
     small = [
-        many > 1 and cost <= limit and whole
+        many > 1 and 2 * cost <= limit and whole  # beside it lie the passes that are made of it
         for many, cost, limit, whole in zip(passes, footprints, streams.limits, held, strict=True)
     ]
     if config.again is None and any(
@@ -221,7 +221,16 @@ def _find_end(
         )
     read = tuple(_read(spans, config.mixture.sources))
     asked = asked_shares(found.mixture, found.amounts)
-    return Counted(found, length, read, tuple(small), tuple(passes), asked)
+    return Counted(found, length, read, footprints, tuple(small), tuple(passes), asked)
+
+
+def _footprints(spans: Iterable[SpanReport], config: InterleaveSources) -> tuple[int, ...]:
+    """Return how much memory the records of each stream take, in one pass."""
+    total = dict.fromkeys(config.mixture.sources, 0)
+    for span in spans:
+        if span.pass_number == 0:
+            total[span.file.source] += blocks.footprint(span.digest.records, span.payload)
+    return (sum(total.values()),) if config.streams.union else tuple(total.values())
 
 
 class _ListPasses(beam.DoFn):  # type: ignore[misc]

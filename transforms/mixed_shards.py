@@ -13,11 +13,11 @@ import pyarrow as pa
 
 from transforms.feeds import Feed, Share, fill, unused_of
 from transforms.gather import Ordered
-from transforms.groups import Stretch
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.schedule import Schedule
 from transforms.streams import Streams
+from transforms.stretches import Stretch
 
 
 class Content(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 
 from transforms.errors import LosslessError, RunError
 from transforms.feeds import Bucket, Cut, Share
-from transforms.kernels import blocks, stops
+from transforms.kernels import stops
 from transforms.kernels.digest import Digest
 from transforms.mixed_shards import Content
 from transforms.mixture_bytes import BytesBefore
@@ -41,8 +41,8 @@ class Layout:
         self._records = counted.draft.amounts.records
         self._schedule = counted.draft.schedule
         self._found: dict[int, StreamPages] = {}
-        self._held = bucket_bytes // 8  # of records that are laid down at a time
         self.length = self._find_length()
+        self._chunk = self._choose_chunk(bucket_bytes // 8)
         self._used: list[int] = self._schedule.counts_before(self.length).tolist()
 
     def _stream(self, source: int, number: int) -> StreamPages:
@@ -109,13 +109,12 @@ class Layout:
             self._share(source, int(before[source]), int(after[source]))
             for source in np.flatnonzero(after > before).tolist()
         ]
-        return Content(begin, end, self._chunk(), shares)
+        return Content(begin, end, self._chunk, shares)
 
-    def _chunk(self) -> int:
+    def _choose_chunk(self, held: int) -> int:
         """Return how many positions to lay down at a time, by the mean of what is drawn."""
-        drawn = blocks.footprint(self.length, self.counted.bytes_before(self.length))
-        mean = max(drawn // max(self.length, 1), 1)
-        return int(np.clip(self._held // mean, 1, _MOST_POSITIONS))
+        mean = self.counted.footprint_before(self.length) // max(self.length, 1)
+        return int(np.clip(held // max(mean, 1), 1, _MOST_POSITIONS))
 
     def _share(self, source: int, first: int, last: int) -> Share:
         """Say which pages hold ranks [first, last) of a source."""

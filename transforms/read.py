@@ -180,7 +180,8 @@ class SpanReader:
         self, span: Span, report: Callable[[SpanReport], object]
     ) -> Iterator[tuple[FileId, pa.RecordBatch]]:
         config, file = self._config, span.file
-        kept, dropped, counted = Digest(), Digest(), 0
+        kept, dropped = Digest(), Digest()
+        counted = payload = 0
         check_unchanged(file)
         kept_apart = QuarantineFile(
             config.output, config.run_id, file=file, start=span.start, scratch=config.scratch
@@ -200,12 +201,14 @@ class SpanReader:
                 if bad is not None:
                     self._drop(bad, reasons, span=span, kept_apart=kept_apart)
                     dropped += Digest.total(blocks.digests(bad, sources=1))
+                held = blocks.payload_bytes(block)
                 self._progress.add(
                     "partition",
                     bytes=reader.consumed - counted,
                     records=len(block),
-                    payload=blocks.payload_bytes(block),
+                    payload=held,
                 )
+                payload += held
                 counted = reader.consumed
                 if len(block):
                     kept += Digest.total(blocks.digests(block, sources=1))
@@ -223,6 +226,7 @@ class SpanReader:
                 whole=whole,
                 quarantine=kept_apart.report,
                 pass_number=span.pass_number,
+                payload=payload,
             )
         )
 

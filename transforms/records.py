@@ -135,7 +135,8 @@ class _GatherBlocks(beam.DoFn):  # type: ignore[misc]
         if self._records:
             yield GlobalWindows.windowed_value(self._block())
         file = SourceFile(self._config.source, name="", url="", size=0, version="")
-        report = SpanReport(file, self._total)
+        payload = self._total.bytes + self._total.records  # their separators too
+        report = SpanReport(file, self._total, payload=payload)
         yield beam.pvalue.TaggedOutput("spans", GlobalWindows.windowed_value(report))
 
     def _block(self) -> tuple[FileId, pa.RecordBatch]:

@@ -31,6 +31,7 @@ class SpanReport:
         whole: how much the file holds, in the same unit; None where the span couldn't know.
         quarantine: where the bad records are kept.
         pass_number: of the source, from 0.
+        payload: bytes of memory that its good records take.
     """
 
     file: SourceFile
@@ -40,6 +41,7 @@ class SpanReport:
     whole: int | None = None
     quarantine: Quarantine | None = None
     pass_number: int = 0
+    payload: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from transforms.groups import Pages, Stretch, page_starts, read_each
+from transforms.groups import Pages, page_starts
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.mixture import Draft
@@ -17,6 +17,7 @@ from transforms.kernels.pages import STREAM_TABLE, plain_rows
 from transforms.kernels.ranges import KeyRange
 from transforms.kernels.schedule import I64
 from transforms.reports import Mixed
+from transforms.stretches import Stretch, read_each
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Counted:
         draft: with the schedule counted.
         length: positions, or the most that may be needed.
         read: digest of each source, of one pass.
+        footprints: of each stream's records, of one pass, in memory.
         small: which streams' passes are all made of the first one's records, held in memory.
         passes: begun, at most, of each stream.
         asked: as of Mixed.
@@ -35,6 +37,7 @@ class Counted:
     draft: Draft
     length: int
     read: tuple[Digest, ...]
+    footprints: tuple[int, ...]
     small: tuple[bool, ...]
     passes: tuple[int, ...]
     asked: tuple[float, ...] | None
@@ -67,11 +70,18 @@ class Counted:
 
     def bytes_before(self, length: int) -> int:
         """Return about how many bytes the records before a position have."""
-        amounts = self.draft.amounts
+        return self._share_of(self.draft.amounts.bytes, length)
+
+    def footprint_before(self, length: int) -> int:
+        """Return about how much memory the records before a position take."""
+        return self._share_of(self.footprints, length)
+
+    def _share_of(self, sizes: Sequence[int], length: int) -> int:
+        """Return about how much of each stream's size the records before a position have."""
         used = self.draft.schedule.counts_before(length).tolist()
         return sum(
             count * size // max(records, 1)
-            for count, records, size in zip(used, amounts.records, amounts.bytes, strict=True)
+            for count, records, size in zip(used, self.draft.amounts.records, sizes, strict=True)
         )
 
 

@@ -120,6 +120,21 @@ def test_a_part_of_a_small_bucket_is_checked_where_all_of_it_is(
         gather.gather_together([middle, middle], what=["the first", "the second"])
 
 
+def test_a_bucket_that_is_larger_than_planned_is_not_held_whole() -> None:
+    streams = Streams(
+        sources=("a",), union=False, seed=0, epoch=0, buckets=(2,), limits=(9,), together=40
+    )
+    piece = Piece(MemoryGroup([]), WHOLE)
+    assert Weighed(piece, 9).is_light(0, streams)
+    assert not Weighed(piece, 10).is_light(0, streams)
+
+
+def test_a_bucket_without_pages_is_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gather, "read_together", lambda _: [[]])
+    with pytest.raises(LosslessError, match="the bucket: expected pages"):
+        gather.gather_together([Piece(MemoryGroup([]), WHOLE, 0, 1)], what=["the bucket"])
+
+
 def test_a_small_bucket_waits_until_the_large_one_before_it_is_read_to_its_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -123,3 +123,12 @@ def test_a_plan_of_standard_input_is_refused(
 ) -> None:
     assert plan("--input=-", f"--output={tmp_path / 'o'}") == 2
     assert "standard input" in capsys.readouterr().err
+
+
+def test_an_empty_file_leaves_the_plan_exact(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tree(tmp_path / "in", {"a.txt": b"one\n", "e.txt": b""})
+    assert plan(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}") == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("default")]
+    assert line.endswith("  4 bytes")

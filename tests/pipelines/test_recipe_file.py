@@ -212,13 +212,14 @@ def test_an_empty_file_leaves_all_to_flags(tmp_path: Path) -> None:
         ("sources: [a", "not YAML that can be read: "),
         ("seed: 1\n---\nseed: 2", "not YAML that can be read: "),
         ("seed: \x07", "not YAML that can be read: "),
-        ("[" * 5000, "not YAML that can be read: "),
+        ("[" * 5000, "nested in more than 100 levels (line 1)"),
         (
             "seed: !!python/object/apply:os.getpid []",
             "expected text, a number, a list or a mapping",
         ),
         ("a: &a [*a]", "the alias *a isn't taken; write it out (line 1)"),
         ("? [a]\n: 1", "expected text, a number"),
+        ("[" * 200_000 + "]" * 200_000, "nested in more than 100 levels (line 1)"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named_by_file_path_and_line(

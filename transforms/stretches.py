@@ -1,0 +1,90 @@
+"""Stretches of files: what is read of temporary files, alone or many at once."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from transforms import storage
+from transforms.errors import RunError
+
+TEMPORARY_AT_FAULT = "something else writes to --temp_location, or its disk is at fault"
+_IN_FLIGHT = 12  # requests to a store: a segment is small, and each waits for an answer
+
+
+class Stretch(NamedTuple):
+    """A stretch of a file: bytes [offset, offset + length)."""
+
+    url: str
+    offset: int
+    length: int
+
+    def read(self, file: Any = None) -> memoryview:
+        """Read it, from ``file`` where that is open already.
+
+        Raises:
+            RunError: it can't be read, or is not there whole.
+        """
+        try:
+            if file is None:
+                data = storage.read_range(self.url, self.offset, self.length)
+            else:
+                data = storage.read_from(file, self.offset, self.length)
+        except OSError as error:
+            raise _unreadable(self.url, error) from error
+        if len(data) != self.length:
+            raise RunError(
+                f"{self.url}: expected {self.length} bytes at {self.offset}, the file ends before "
+                f"them; {TEMPORARY_AT_FAULT}"
+            )
+        return data
+
+    @property
+    def end(self) -> int:
+        """The byte after the last."""
+        return self.offset + self.length
+
+    @classmethod
+    def write(cls, file: Any, url: str, offset: int, data: bytes) -> Stretch:
+        """Write data and its CRC-32 at ``offset``, where the file stands; return where it lies."""
+        size = storage.write_all(file, data + zlib.crc32(data).to_bytes(4, "little"))
+        return cls(url, offset, size)
+
+    def read_checked(self) -> memoryview:
+        """Read what ``write`` wrote.
+
+        Raises:
+            RunError: it can't be read, or is damaged.
+        """
+        found = self.read()
+        data, checksum = found[:-4], found[-4:]
+        if zlib.crc32(data) != int.from_bytes(checksum, "little"):
+            raise RunError(f"{self.url}: damaged at {self.offset}; {TEMPORARY_AT_FAULT}")
+        return data
+
+
+def _unreadable(url: str, error: OSError) -> RunError:
+    return RunError(f"{url}: can't be read: {error}; {TEMPORARY_AT_FAULT}")
+
+
+def read_each(read: Callable[[Stretch], memoryview], stretches: Sequence[Stretch]) -> Iterator[Any]:
+    """Read stretches of files, in order; several at a time from stores, where waiting is long."""
+    local = all(storage.is_local(url) for url in {stretch.url for stretch in stretches})
+    return storage.in_parallel(read, stretches, limit=1 if local else _IN_FLIGHT)
+
+
+def read_in_turn(stretches: Sequence[Stretch]) -> Iterator[memoryview]:
+    """Read stretches that are sorted by file; each local file is opened once."""
+    if not all(storage.is_local(url) for url in {stretch.url for stretch in stretches}):
+        yield from read_each(Stretch.read, stretches)
+        return
+    for url, mine in itertools.groupby(stretches, key=lambda stretch: stretch.url):
+        try:
+            file = storage.open_read(url)
+        except OSError as error:
+            raise _unreadable(url, error) from error
+        with file:
+            for stretch in mine:
+                yield stretch.read(file)
