@@ -120,7 +120,7 @@ def check_utf8(texts: Texts) -> None:
         if error := _error(text):
             raise DataError(
                 f"record {number} of the batch, byte {error.start}: 0x{text[error.start]:02X} is not "
-                f"UTF-8 ({error.reason}), and this model needs text; a BytePiece model can take raw bytes"
+                f"UTF-8 ({error.reason}), and this model needs text; BytePiece models can take bytes"
             )
 
 
