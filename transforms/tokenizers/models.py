@@ -91,8 +91,8 @@ class Unigram(Model):
         missing = self.vocabulary.missing_bytes
         return DataError(
             f"record {record} of the batch: {self.name} has no pieces for it from byte {stuck} of "
-            f"{segment[:80]!r} on (0x{segment[stuck]:02X}): the model lacks {len(missing)} of the 256 single "
-            "bytes; take a model with all bytes, or drop such records"
+            f"{segment[:80]!r} on (0x{segment[stuck]:02X}): the model lacks {len(missing)} of the 256 "
+            "single bytes; take a model with all bytes, or drop such records"
         )
 
 
