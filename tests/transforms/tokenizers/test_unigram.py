@@ -18,6 +18,8 @@ from tests.transforms.tokenizers.samples import (
     TRAINED,
     examples,
     sentencepiece_file,
+    shared,
+    shared_records,
     trained,
 )
 from transforms.errors import DataError, UsageError
@@ -174,3 +176,22 @@ def test_ids_of_another_model_are_refused() -> None:
 def test_what_is_no_unigram_model_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         unigram.load("x.model", data)
+
+
+PUBLISHED = ["cpm_chinese_vocab.model", "sentencepiece_test_model.model"]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@given(text=TEXTS)
+def test_ids_of_published_models_are_the_packages(name: str, text: str) -> None:
+    ours, theirs = ids_of((shared() / "models" / name).read_bytes(), [text])
+    assert ours == theirs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_ids_of_all_shared_data_are_the_packages(name: str) -> None:
+    for texts in shared_records().values():
+        whole = [*texts, "\n".join(texts)[:200_000]]
+        ours, theirs = ids_of((shared() / "models" / name).read_bytes(), whole)
+        assert ours == theirs
