@@ -1,7 +1,8 @@
 """What it takes to load a model and to normalize text for it, on one core: MB of UTF-8 a second.
 
-Chinese is the poems of the examples, English the lines of botchan.txt, each repeated to the size asked for; a
-call gets 2,000 records. A tokenizer.json is made of the first SentencePiece model, as converters do.
+Chinese is the poems of the examples, English the lines of botchan.txt, each repeated to the size
+asked for; a call gets 2,000 records. A tokenizer.json is made of the first SentencePiece model, as
+converters do. CPM's white space, which is slow, gets two calls of each.
 
     python bench/normalizers.py MODEL… --bytes=20000000 --rounds=5
 """
@@ -72,7 +73,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cpm", action="store_true", help="CPM's white space too, for the first")
     args = parser.parse_args()
-    print(machine.describe())
+    machine.describe(Path(tempfile.gettempdir()), terashuf=None)
     batches = corpora(args.bytes)
     with tempfile.TemporaryDirectory() as folder:
         files: list[tuple[str, str, str | None]] = [(Path(m).name, m, None) for m in args.models]

@@ -174,8 +174,10 @@ def cut_after_newlines(texts: Texts) -> Normalized:
     """
     data, offsets = texts
     is_newline = data == _NEWLINE
-    inner = np.flatnonzero(is_newline[:-1] & ~is_newline[1:]) + 1
-    segments = np.union1d(inner, offsets)  # the bounds of empty records fall together
+    bounds = np.zeros(len(data) + 1, np.bool_)
+    np.logical_and(is_newline[:-1], ~is_newline[1:], out=bounds[1:-1])
+    bounds[offsets] = True  # those of empty records fall together
+    segments = np.flatnonzero(bounds)
     return Normalized(data, segments, np.searchsorted(segments, offsets))
 
 
