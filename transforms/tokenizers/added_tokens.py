@@ -88,12 +88,12 @@ class HuggingFaceNormalizer(Normalizer):
         """Return the segments of any text, an added token as one of its own."""
         encoding = self.bytewise.encode(text.decode(), add_special_tokens=False)
         segments: list[bytearray] = []
-        before = None
+        before = -1
         for number, word in zip(encoding.ids, encoding.word_ids, strict=True):
-            if word != before or number >= 256 or before is None:
+            if word != before:
                 segments.append(bytearray())
             segments[-1] += bytes([number]) if number < 256 else self.symbols[number]
-            before = word if number < 256 else None
+            before = word
         return [bytes(segment) for segment in segments]
 
 

@@ -64,6 +64,17 @@ def learned(model: Any, trainer: Any, normalizer: Any, pre_tokenizer: Any) -> To
     return made
 
 
+def lower_case() -> Tokenizer:
+    made = learned(
+        models.Unigram(),
+        unigram_trainer(),
+        normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase(), normalizers.Strip()]),
+        pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]),
+    )
+    made.add_tokens([AddedToken("<X>", normalized=True)])  # which <x> becomes, too
+    return made
+
+
 def unigram_trainer() -> trainers.UnigramTrainer:
     return trainers.UnigramTrainer(
         vocab_size=3000,
@@ -83,19 +94,14 @@ UNIGRAMS = {
     "converted": lambda: converted("as by default"),
     "with bytes": lambda: converted("bytes to fall back on"),
     "no pre-tokenizer": nothing_before,
-    "trained, NFKC and lower case": lambda: learned(
-        models.Unigram(),
-        unigram_trainer(),
-        normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase(), normalizers.Strip()]),
-        pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]),
-    ),
+    "trained, NFKC and lower case": lower_case,
     "trained, bytes as letters": lambda: learned(
         models.Unigram(), unigram_trainer(), None, pre_tokenizers.ByteLevel()
     ),
 }
 OTHERS = {
     "BPE": lambda: learned(
-        models.BPE(unk_token="<unk>", dropout=0.5),
+        models.BPE(unk_token="<unk>"),
         trainers.BpeTrainer(vocab_size=900, special_tokens=["<unk>"], show_progress=False),
         normalizers.NFC(),
         pre_tokenizers.Whitespace(),
@@ -212,7 +218,9 @@ def test_other_kinds_give_the_packages_ids(name: str, texts: list[str]) -> None:
 def other(name: str) -> tuple[huggingface.HuggingFaceOther, Tokenizer]:
     document = json.loads(written(name))
     document["model"] |= {"dropout": None} if "dropout" in document["model"] else {}
-    return load(json.loads(written(name))), Tokenizer.from_str(json.dumps(document))
+    package = Tokenizer.from_str(json.dumps(document))
+    document["model"] |= {"dropout": 0.5} if "dropout" in document["model"] else {}
+    return load(document), package
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -249,6 +257,17 @@ def test_scores_are_those_the_package_reads(score: float) -> None:
     model = load(json.loads(text))
     understood = json.loads(Tokenizer.from_str(text).to_str())["model"]["vocab"]
     assert model.vocabulary.log_probs[1] == understood[1][1]
+
+
+def test_an_unknown_weighs_less_than_any_piece() -> None:
+    vocabulary = [["<unk>", 0.0], ["a", -1.0], ["ab", -30.0]]
+    document = json.loads(written("no pre-tokenizer"))
+    document |= {"added_tokens": []}
+    document["model"]["vocab"] = vocabulary
+    package = Tokenizer.from_str(json.dumps(document))
+    model = load(document)
+    ids = Reference(model.vocabulary).encode(model.normalizer(["ab", "abb"]))
+    assert ids == package_ids(package, ["ab", "abb"]) == [[2], [2, 0]]
 
 
 def edited(**changes: Any) -> dict[str, Any]:

@@ -80,6 +80,22 @@ def test_ids_are_the_packages_for_any_vocabulary(
     assert ours == theirs
 
 
+@pytest.mark.parametrize(
+    ("defined", "text", "expected"),
+    [("a", "ab", ["ab"]), ("aa", "aab", ["aab"]), ("aa", "aac", ["aa", "c"])],
+)
+def test_user_defined_symbols_score_a_tenth_a_byte_after_the_first(
+    defined: str, text: str, expected: list[str]
+) -> None:
+    entries = [("<unk>", 0.0, UNKNOWN), (defined, 0.0, DEFINED), ("b", -1.05, NORMAL)]
+    entries += [("ab", -1.0, NORMAL), ("aab", -0.9, NORMAL), ("c", -1.0, NORMAL)]
+    entries += [("aac", -0.95, NORMAL)]
+    data = sentencepiece_file(entries)
+    ours, theirs = ids_of(data, [text])
+    assert [entries[i][0] for i in theirs[0]] == expected
+    assert ours == theirs
+
+
 def test_scores_are_float32_and_set_back_as_the_packages() -> None:
     # 60,000 pieces of about -7 leave the range that float32 keeps exact many times over
     entries = [("<unk>", 0.0, UNKNOWN)]
