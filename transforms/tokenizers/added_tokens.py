@@ -88,7 +88,7 @@ class HuggingFaceNormalizer(Normalizer):
         """Return the segments of any text, an added token as one of its own."""
         encoding = self.bytewise.encode(text.decode(), add_special_tokens=False)
         segments: list[bytearray] = []
-        before = -1
+        before: int | None = -1
         for number, word in zip(encoding.ids, encoding.word_ids, strict=True):
             if word != before:
                 segments.append(bytearray())

@@ -173,11 +173,11 @@ def cut_after_newlines(texts: Texts) -> Normalized:
     As ``re.findall(rb".*\n+|.+", record)`` does: bytepiece's ``normalize``.
     """
     data, offsets = texts
-    is_newline = data == _NEWLINE
-    bounds = np.zeros(len(data) + 1, np.bool_)
-    np.logical_and(is_newline[:-1], ~is_newline[1:], out=bounds[1:-1])
-    bounds[offsets] = True  # those of empty records fall together
-    segments = np.flatnonzero(bounds)
+    ends = np.flatnonzero(data == _NEWLINE) + 1
+    ends = ends[ends < len(data)]
+    ends = ends[data[ends] != _NEWLINE]
+    bounds = np.insert(ends, np.searchsorted(ends, offsets), offsets)
+    segments = bounds[np.diff(bounds, prepend=-1) > 0]  # those of empty records fall together
     return Normalized(data, segments, np.searchsorted(segments, offsets))
 
 

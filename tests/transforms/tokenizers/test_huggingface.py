@@ -102,14 +102,19 @@ UNIGRAMS = {
 OTHERS = {
     "BPE": lambda: learned(
         models.BPE(unk_token="<unk>"),
-        trainers.BpeTrainer(vocab_size=900, special_tokens=["<unk>"], show_progress=False),
+        trainers.BpeTrainer(
+            vocab_size=900, limit_alphabet=200, special_tokens=["<unk>"], show_progress=False
+        ),
         normalizers.NFC(),
         pre_tokenizers.Whitespace(),
     ),
     "WordPiece": lambda: learned(
         models.WordPiece(unk_token="[UNK]"),
         trainers.WordPieceTrainer(
-            vocab_size=900, special_tokens=["[UNK]", "[CLS]", "[SEP]"], show_progress=False
+            vocab_size=900,
+            limit_alphabet=200,
+            special_tokens=["[UNK]", "[CLS]", "[SEP]"],
+            show_progress=False,
         ),
         normalizers.BertNormalizer(),
         pre_tokenizers.BertPreTokenizer(),
