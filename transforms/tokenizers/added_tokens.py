@@ -8,7 +8,6 @@ the place of the file's that gives each byte as it is.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import tokenizers
@@ -55,43 +54,46 @@ class HuggingFaceNormalizer(Normalizer):
             self.symbols[stands] = beyond_unicode(number)
         contents = set(filter(None, added.values()))
         normalized = {self._normalize(content) for content in contents} - {""}
-        self.raw_marks = sorted(content.encode() for content in contents)
         self.marks = sorted(mark.encode() for mark in contents | normalized)
 
     def normalize(self, texts: Texts) -> Normalized:
         """Normalize records of valid UTF-8."""
         check_utf8(texts)
         records = unpack(texts)
-        whole = texts.data.tobytes()
-        suspected = self.raw_marks if any(mark in whole for mark in self.raw_marks) else []
-        return lay_out([self._record(record, suspected) for record in records])
+        plain = [self._normalize(text.decode()) for text in records]
+        # looked for in everything at once: as a rule there is none, whatever the number of tokens
+        whole = b"\0".join([texts.data.tobytes(), *(text.encode() for text in plain)])
+        marks = [mark for mark in self.marks if mark in whole]
+        return lay_out(
+            [
+                self.bytewise_segments(text)
+                if marks and any(mark in text or mark in normal.encode() for mark in marks)
+                else self.segments(normal)
+                for text, normal in zip(records, plain, strict=True)
+            ]
+        )
 
-    def _record(self, text: bytes, suspected: Sequence[bytes]) -> list[bytes]:
-        if any(mark in text for mark in suspected):
-            return self._segments_bytewise(text)
-        normalized = self._normalize(text.decode())
-        encoded = normalized.encode()
-        if any(mark in encoded for mark in self.marks):
-            return self._segments_bytewise(text)
+    def segments(self, normalized: str) -> list[bytes]:
+        """Return the segments of a normalized text without added tokens."""
         if self.tokenizer.pre_tokenizer is None:
-            return [encoded]
-        return [
-            part.encode() for part, _ in self.tokenizer.pre_tokenizer.pre_tokenize_str(normalized)
-        ]
+            return [normalized.encode()]
+        parts = self.tokenizer.pre_tokenizer.pre_tokenize_str(normalized)
+        return [part.encode() for part, _ in parts]
 
     def _normalize(self, text: str) -> str:
         normalizer = self.tokenizer.normalizer
         return text if normalizer is None else normalizer.normalize_str(text)
 
-    def _segments_bytewise(self, text: bytes) -> list[bytes]:
+    def bytewise_segments(self, text: bytes) -> list[bytes]:
+        """Return the segments of any text, an added token as one of its own."""
         encoding = self.bytewise.encode(text.decode(), add_special_tokens=False)
         segments: list[bytearray] = []
-        before = None
+        before: int | None = -1
         for number, word in zip(encoding.ids, encoding.word_ids, strict=True):
-            if word != before or number >= 256 or before is None:
+            if word != before:
                 segments.append(bytearray())
             segments[-1] += bytes([number]) if number < 256 else self.symbols[number]
-            before = word if number < 256 else None
+            before = word
         return [bytes(segment) for segment in segments]
 
 

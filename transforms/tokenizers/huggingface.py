@@ -148,8 +148,8 @@ def _byte_ids(
         return None
     if missing:
         raise UsageError(
-            f"{name}: byte_fallback with {256 - len(missing)} of 256 byte pieces (<0x{missing[0]:02X}> is "
-            "the first that is missing): an unknown's ids would depend on its neighbours, which the "
+            f"{name}: byte_fallback with {256 - len(missing)} of 256 byte pieces (<0x{missing[0]:02X}> "
+            "is the first that is missing): an unknown's ids would depend on its neighbours, which the "
             "sampling laws can't say; add the rest, or turn byte_fallback off"
         )
     return tuple(number for number in found if number is not None)

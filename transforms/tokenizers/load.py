@@ -71,8 +71,8 @@ def sampling_model(model: Model, law: str) -> Unigram:
     if not isinstance(model, Unigram):
         raise UsageError(
             f"{model.name}: {model.kind} has one segmentation of a text and can't be sampled by "
-            f"{law!r}; leave sampling off, or give a unigram model (BytePiece, SentencePiece, or a tokenizer.json "
-            "of type Unigram)"
+            f"{law!r}; leave sampling off, or give a unigram model (BytePiece, SentencePiece, or "
+            "a tokenizer.json of type Unigram)"
         )
     return model
 

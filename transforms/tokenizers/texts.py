@@ -120,7 +120,7 @@ def check_utf8(texts: Texts) -> None:
         if error := _error(text):
             raise DataError(
                 f"record {number} of the batch, byte {error.start}: 0x{text[error.start]:02X} is not "
-                f"UTF-8 ({error.reason}), and this model needs text; a BytePiece model can take raw bytes"
+                f"UTF-8 ({error.reason}), and this model needs text; BytePiece models can take bytes"
             )
 
 
@@ -173,9 +173,11 @@ def cut_after_newlines(texts: Texts) -> Normalized:
     As ``re.findall(rb".*\n+|.+", record)`` does: bytepiece's ``normalize``.
     """
     data, offsets = texts
-    is_newline = data == _NEWLINE
-    inner = np.flatnonzero(is_newline[:-1] & ~is_newline[1:]) + 1
-    segments = np.union1d(inner, offsets)  # the bounds of empty records fall together
+    ends = np.flatnonzero(data == _NEWLINE) + 1
+    ends = ends[ends < len(data)]
+    ends = ends[data[ends] != _NEWLINE]
+    bounds = np.insert(ends, np.searchsorted(ends, offsets), offsets)
+    segments = bounds[np.diff(bounds, prepend=-1) > 0]  # those of empty records fall together
     return Normalized(data, segments, np.searchsorted(segments, offsets))
 
 

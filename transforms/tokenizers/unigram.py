@@ -94,8 +94,8 @@ def vocabulary(
 ) -> Vocabulary:
     """Return the tables of a model: its normal and user-defined pieces match, unused ones don't."""
     normal = [piece.score for piece in read.pieces if piece.type == file.NORMAL]
-    if not normal or not np.isfinite(normal).all():
-        raise UsageError(f"{name}: a unigram model needs normal pieces, all with finite scores")
+    if not normal:
+        raise UsageError(f"{name}: a unigram model without a normal piece")
     matching = [
         (number, piece)
         for number, piece in enumerate(read.pieces)

@@ -22,6 +22,8 @@ class Reference:
         self.edges = dict(zip(vocabulary.pieces, weights, strict=True))
         assert len(self.edges) == len(vocabulary.pieces)
         self.longest = max(map(len, vocabulary.pieces))
+        self.keep = as_float32 if vocabulary.precision == "float32" else float
+        self.reset_at = 100_000 if vocabulary.precision == "float32" else float("inf")
 
     def encode(self, normalized: Normalized) -> list[list[int]]:
         """Return the ids of each record."""
@@ -32,8 +34,7 @@ class Reference:
 
     def segment(self, text: bytes) -> list[int]:
         unknown = self.vocabulary.unknown
-        narrow = self.vocabulary.precision == "float32"
-        keep = as_float32 if narrow else float
+        keep = self.keep
         best: list[tuple[float, int, int] | None] = [None] * (len(text) + 1)
         best[0] = 0.0, 0, -1
         start = frontier = 0
@@ -47,7 +48,7 @@ class Reference:
         while start < len(text):
             step = self.step(text[start])
             here = best[start]
-            if here is not None and narrow and abs(here[0]) > 100_000:
+            if here is not None and abs(here[0]) > self.reset_at:
                 for end in range(start, frontier + 1):
                     if (now := best[end]) is not None:
                         best[end] = keep(now[0] - here[0]), now[1], now[2]
