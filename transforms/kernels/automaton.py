@@ -14,13 +14,15 @@ Source: Aho and Corasick, "Efficient string matching" (1975); the states lie in 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numba as nb
 import numpy as np
 import numpy.typing as npt
+
+from transforms.kernels.compiled import inlined, kernel
 
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
@@ -86,7 +88,7 @@ def build(pieces: Sequence[bytes]) -> Automaton:
             f"piece {wrong}: expected 1 to {LONGEST_PIECE} bytes, got {lengths[wrong]}"
         )
     order = sorted(range(len(pieces)), key=pieces.__getitem__)
-    for left, right in zip(order, order[1:], strict=False):
+    for left, right in itertools.pairwise(order):
         if pieces[left] == pieces[right]:
             raise ValueError(f"pieces {left} and {right} are equal: {pieces[left]!r}")
     buffer = np.frombuffer(b"".join(pieces), np.uint8)
@@ -101,7 +103,7 @@ def build(pieces: Sequence[bytes]) -> Automaton:
     )
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def step(states: Any, state: Any, byte: Any) -> Any:
     """Return the state after one more byte, as uint64."""
     at = np.uint64(state)  # numba makes a float of a signed and an unsigned integer
@@ -114,7 +116,7 @@ def step(states: Any, state: Any, byte: Any) -> Any:
         at = np.uint64(states[at].fail)
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _build(buffer: Any, starts: Any, lengths: Any, order: Any) -> Any:
     parents, labels, terminals = _trie(buffer, starts, lengths, order)
     states, places = _place(parents, labels)
@@ -124,7 +126,7 @@ def _build(buffer: Any, starts: Any, lengths: Any, order: Any) -> Any:
     return states, facts, entry_pieces
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _trie(buffer: Any, starts: Any, lengths: Any, order: Any) -> Any:
     """Return parent, byte and piece (-1 for none) of every node, breadth first, the root first.
 
@@ -158,7 +160,7 @@ def _trie(buffer: Any, starts: Any, lengths: Any, order: Any) -> Any:
     return parents[:count], labels[:count], terminals[:count]
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _place(parents: Any, labels: Any) -> Any:
     """Lay the nodes into a double array; return its states and int64[nodes], where each went.
 
@@ -206,14 +208,14 @@ def _place(parents: Any, labels: Any) -> Any:
     return states[:size].copy(), places
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _grown(states: Any) -> Any:
     out = np.empty(2 * states.size, STATE)
     out[: states.size] = states
     return out
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _add_block(states: Any, following: Any, previous: Any, size: Any) -> Any:
     """Add 256 free slots at the ring's end."""
     for slot in range(size, size + 256):
@@ -225,13 +227,13 @@ def _add_block(states: Any, following: Any, previous: Any, size: Any) -> Any:
     return size + 256
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _take(following: Any, previous: Any, slot: Any) -> None:
     following[previous[slot]] = following[slot]
     previous[following[slot]] = previous[slot]
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _fail(states: Any, places: Any, parents: Any, labels: Any) -> Any:
     """Set every state's ``fail``, its longest proper suffix that is a state; return it by node."""
     nodes = parents.size
@@ -247,7 +249,7 @@ def _fail(states: Any, places: Any, parents: Any, labels: Any) -> Any:
     return fails
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _list_ends(
     states: Any, places: Any, fails: Any, terminals: Any, buffer: Any, starts: Any, lengths: Any
 ) -> Any:
@@ -293,7 +295,7 @@ def _list_ends(
     return facts, entry_pieces
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _first_character(buffer: Any, start: Any, length: Any) -> Any:
     """Say whether a piece is no longer than the character that its first byte announces."""
     high = buffer[start] >> 4
@@ -303,7 +305,7 @@ def _first_character(buffer: Any, start: Any, length: Any) -> Any:
     return announced == length
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _skip(states: Any, places: Any, parents: Any, labels: Any, fails: Any) -> None:
     """Let ``fail`` pass by the states that can't help: those with no child but the state's own.
 
@@ -317,7 +319,7 @@ def _skip(states: Any, places: Any, parents: Any, labels: Any, fails: Any) -> No
             byte & np.uint64(63)
         )
     for node in range(1, nodes):
-        to = fails[node]
+        to: Any = fails[node]
         while to:
             new = np.uint64(0)
             for i in range(4):

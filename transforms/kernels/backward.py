@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numba as nb
 import numpy as np
 
 from transforms.kernels.automaton import I64
+from transforms.kernels.compiled import inlined, kernel
 from transforms.kernels.lattice import (
-    UNKNOWN,
     F64,
+    UNKNOWN,
     begin_of_character,
     count_of,
     difference,
@@ -47,55 +47,35 @@ class Trail(NamedTuple):
     """The sum of the pieces' log-probabilities in this record."""
 
 
-@nb.njit(nogil=True, cache=True)
-def walk(
-    t: Any,
-    text: Any,
-    start: Any,
-    until: Any,
-    lattice: Any,
-    base: Any,
-    trail: Any,
-    ids: Any,
-    key: Any,
-    stride: Any,
-    drawing: Any,
-    wide: Any,
-) -> None:
-    """Go back until a position is at most ``until``, of a record that begins at ``start``.
+@kernel
+def walk(t: Any, record: Any, part: Any, trail: Any, ids: Any, drawing: Any, wide: Any) -> None:
+    """Go back to where a part begins, or one piece further.
 
     Args:
         t: Tables.
-        text: uint8[m].
-        start: where the record begins.
-        until: where the positions begin that are filled.
-        lattice: POSITION[p], of position q at q - base.
-        base: see lattice.
+        record: Record.
+        part: Part, filled.
         trail: Trail.
         ids: uint32[m], written before ``trail.free``.
-        key: the record's, uint64.
-        stride: what ``stride_of`` makes of the key.
         drawing: whether a piece is drawn from a position's list by the sums of ``total``; otherwise
             ``entry`` is the one that was chosen.
         wide: whether the sums are those of ``wide``.
     """
     at, free, tokens = trail.at[0], trail.free[0], trail.tokens[0]
     after_unknown, log_prob = trail.after_unknown[0], trail.log_prob[0]
-    while at > until:
-        chosen = lattice[at - base].entry
+    while at > part.begin:
+        chosen = part.lattice[at - part.base].entry
         if drawing:
-            u = uniform(key, stride, tokens)
-            chosen = _draw(
-                t, t.wide if wide else t.entries, text, start, lattice, base, at, u, wide
-            )
+            u = uniform(record, tokens)
+            chosen = _draw(t, t.wide if wide else t.entries, part.lattice, at - part.base, u, wide)
         if chosen == UNKNOWN or chosen == 0:  # 0: only of bytes that are no UTF-8
-            before = begin_of_character(text, at, start)
+            before = begin_of_character(record, at)
             trail.unknown[0] += 1
             log_prob += t.unknown_log_prob
             if t.byte_ids.size:
                 for i in range(at - 1, before - 1, -1):
                     free -= 1
-                    ids[free] = t.byte_ids[text[i]]
+                    ids[free] = t.byte_ids[record.text[i]]
             elif not after_unknown:
                 free -= 1
                 ids[free] = t.unknown_id
@@ -113,29 +93,19 @@ def walk(
     trail.after_unknown[0], trail.log_prob[0] = after_unknown, log_prob
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
-def _draw(
-    t: Any,
-    entries: Any,
-    text: Any,
-    start: Any,
-    lattice: Any,
-    base: Any,
-    at: Any,
-    u: Any,
-    wide: Any,
-) -> Any:
+@inlined
+def _draw(t: Any, entries: Any, lattice: Any, at: Any, u: Any, wide: Any) -> Any:
     """Draw an entry of a position's list, each with its part of the position's sum.
 
     The parts are added up in the order in which ``total`` added them, so that their sum is the
     position's to the last digit and the draw never runs past it.
     """
-    here = lattice[at - base]
+    here = lattice[at]
     scale, first = here.scale, np.int64(here.entry)
     facts = entries[first].facts
     goal, value, chosen = u * here.value, 0.0, UNKNOWN
     for j in range(first, first + count_of(facts)):
-        before = lattice[at - base - length_of(entries[j].facts)]
+        before = lattice[at - length_of(entries[j].facts)]
         part = entries[j].weight * before.value
         by = difference(scale, before.scale)
         if wide:

@@ -1,8 +1,7 @@
 """From a text's begin to its end: what is known of all paths to each position.
 
-Each kernel reads bytes ``begin`` to ``stop`` of a record that ends at ``end``, and fills the
-positions after them: position p at ``lattice[p - base]``, with as many positions before ``begin`` as
-the longest piece has bytes. Candidates for a position come longest piece first, as they do in both
+Each kernel takes Tables, a Record, a Part of it and the Carry, reads the part's bytes and fills the
+positions after them. Candidates for a position come longest piece first, as they do in both
 reference implementations, and the unknown character last.
 
 ``total``, the law ``exact``
@@ -21,10 +20,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numba as nb
 import numpy as np
 
 from transforms.kernels.automaton import step
+from transforms.kernels.compiled import kernel
 from transforms.kernels.lattice import (
     HIGH,
     LOW,
@@ -44,21 +43,20 @@ from transforms.kernels.lattice import (
 _RESET = np.float32(100000.0)
 
 
-@nb.njit(nogil=True, cache=True)
-def total(
-    t: Any, text: Any, begin: Any, stop: Any, end: Any, lattice: Any, base: Any, carry: Any
-) -> Any:
+@kernel
+def total(t: Any, record: Any, part: Any, carry: Any) -> Any:
     """Fill positions with sums over paths; return whether float64's range was enough."""
     states, entries, characters = t.states, t.entries, t.characters
     state, start, scale = np.uint64(carry.state[0]), carry.start[0], carry.scale[0]
-    for at in range(begin + 1 - base, stop + 1 - base):
+    text, lattice, base = record.text, part.lattice, part.base
+    for at in range(part.begin + 1 - base, part.stop + 1 - base):
         state = step(states, state, text[at + base - 1])
         first = states[state].ends
         facts = entries[first].facts
         value = 0.0
         for j in range(first, first + count_of(facts)):
             value += entries[j].weight * lattice[at - length_of(entries[j].facts)].value
-        if characters and ends_character(text, at + base, start, end):
+        if characters and ends_character(record, start, at + base):
             if not is_single(facts):
                 value += t.unknown_weights[at + base - start] * lattice[start - base].value
             start = at + base
@@ -74,37 +72,27 @@ def total(
     return True
 
 
-@nb.njit(nogil=True, cache=True)
-def challenge(
-    t: Any,
-    text: Any,
-    begin: Any,
-    stop: Any,
-    end: Any,
-    lattice: Any,
-    base: Any,
-    carry: Any,
-    key: Any,
-    stride: Any,
-) -> Any:
+@kernel
+def challenge(t: Any, record: Any, part: Any, carry: Any) -> Any:
     """Fill positions with one path each; return whether float64's range was enough."""
     states, entries, characters = t.states, t.entries, t.characters
     state, start, scale = np.uint64(carry.state[0]), carry.start[0], carry.scale[0]
     drawn = carry.drawn[0]
-    for at in range(begin + 1 - base, stop + 1 - base):
+    text, lattice, base = record.text, part.lattice, part.base
+    for at in range(part.begin + 1 - base, part.stop + 1 - base):
         state = step(states, state, text[at + base - 1])
         first = states[state].ends
         facts = entries[first].facts
         value, chosen = 0.0, np.uint32(0)
         for j in range(first, first + count_of(facts)):
             new = entries[j].weight * lattice[at - length_of(entries[j].facts)].value
-            wins = uniform(key, stride, drawn) * (new + value) < new
+            wins = uniform(record, drawn) * (new + value) < new
             value, chosen = (new, np.uint32(j)) if wins else (value, chosen)
             drawn += 1
-        if characters and ends_character(text, at + base, start, end):
+        if characters and ends_character(record, start, at + base):
             if not is_single(facts):
                 new = t.unknown_weights[at + base - start] * lattice[start - base].value
-                if uniform(key, stride, drawn) * (new + value) < new:
+                if uniform(record, drawn) * (new + value) < new:
                     value, chosen = new, UNKNOWN
                 drawn += 1
             start = at + base
@@ -121,32 +109,22 @@ def challenge(
     return True
 
 
-@nb.njit(nogil=True, cache=True)
-def wide(
-    t: Any,
-    text: Any,
-    begin: Any,
-    stop: Any,
-    end: Any,
-    lattice: Any,
-    base: Any,
-    carry: Any,
-    key: Any,
-    stride: Any,
-    challenging: Any,
-) -> None:
+@kernel
+def wide(t: Any, record: Any, part: Any, carry: Any, challenging: Any) -> None:
     """Do what ``total`` or ``challenge`` does, each position with a scale of its own."""
     entries, state, start = t.wide, np.uint64(carry.state[0]), carry.start[0]
     drawn = carry.drawn[0]
-    for at in range(begin + 1 - base, stop + 1 - base):
+    text, lattice, base = record.text, part.lattice, part.base
+    for at in range(part.begin + 1 - base, part.stop + 1 - base):
         state = step(t.states, state, text[at + base - 1])
         first = t.states[state].ends
         facts = entries[first].facts
         reference = lattice[at - 1].scale
-        value, exponent, chosen = 0.0, np.int64(0), np.uint32(0)
+        value, chosen = 0.0, np.uint32(0)
+        exponent: Any = np.int64(0)
         count = count_of(facts)
         unknown = False
-        if t.characters and ends_character(text, at + base, start, end):
+        if t.characters and ends_character(record, start, at + base):
             unknown = not is_single(facts)
         for j in range(first, first + count + (1 if unknown else 0)):
             if j < first + count:
@@ -169,10 +147,10 @@ def wide(
                 new = times_power(new, by - exponent)
             if not challenging:
                 value += new
-            elif uniform(key, stride, drawn) * (new + value) < new:
+            elif uniform(record, drawn) * (new + value) < new:
                 value, chosen = new, (np.uint32(j) if j < first + count else UNKNOWN)
             drawn += 1
-        if t.characters and ends_character(text, at + base, start, end):
+        if t.characters and ends_character(record, start, at + base):
             start = at + base
         value, by = math.frexp(value)
         exponent += by
@@ -185,17 +163,16 @@ def wide(
     carry.state[0], carry.start[0], carry.drawn[0] = state, start, drawn
 
 
-@nb.njit(nogil=True, cache=True)
-def best(
-    t: Any, text: Any, begin: Any, stop: Any, end: Any, lattice: Any, base: Any, carry: Any
-) -> None:
+@kernel
+def best(t: Any, record: Any, part: Any, carry: Any) -> None:
     """Fill positions with the best path to each, in float64, as bytepiece does.
 
     ``scale``, of no other use here, says where the list begins: ``nbest`` looks at all of it.
     """
     states, entries, characters = t.states, t.entries, t.characters
     state, start = np.uint64(carry.state[0]), carry.start[0]
-    for at in range(begin + 1 - base, stop + 1 - base):
+    text, lattice, base = record.text, part.lattice, part.base
+    for at in range(part.begin + 1 - base, part.stop + 1 - base):
         state = step(states, state, text[at + base - 1])
         first = states[state].ends
         facts = entries[first].facts
@@ -204,7 +181,7 @@ def best(
             new = lattice[at - length_of(entries[j].facts)].value + entries[j].weight
             wins = new > value
             value, chosen = (new, np.uint32(j)) if wins else (value, chosen)
-        if characters and ends_character(text, at + base, start, end):
+        if characters and ends_character(record, start, at + base):
             if not is_single(facts):
                 new = lattice[start - base].value + t.unknown_log_prob
                 if new > value:
@@ -216,17 +193,16 @@ def best(
     carry.state[0], carry.start[0] = state, start
 
 
-@nb.njit(nogil=True, cache=True)
-def best_float32(
-    t: Any, text: Any, begin: Any, stop: Any, end: Any, lattice: Any, base: Any, carry: Any
-) -> None:
+@kernel
+def best_float32(t: Any, record: Any, part: Any, carry: Any) -> None:
     """Fill positions with the best path to each, in float32, as sentencepiece does.
 
     Where scores begin anew, ``scale`` is 1, ``value`` what was subtracted, and the score 0.
     """
     states, entries, characters = t.states, t.entries, t.characters
     state, start, reset = np.uint64(carry.state[0]), carry.start[0], carry.drawn[0]
-    for at in range(begin + 1 - base, stop + 1 - base):
+    text, lattice, base = record.text, part.lattice, part.base
+    for at in range(part.begin + 1 - base, part.stop + 1 - base):
         state = step(states, state, text[at + base - 1])
         first = states[state].ends
         facts = entries[first].facts
@@ -239,7 +215,7 @@ def best_float32(
                 new = np.float32(score + np.float32(entries[j].weight))
                 wins = new > value
                 value, chosen = (new, np.uint32(j)) if wins else (value, chosen)
-        if characters and ends_character(text, at + base, start, end):
+        if characters and ends_character(record, start, at + base):
             if not is_single(facts):
                 score = np.float32(lattice[start - base].value)
                 if lattice[start - base].scale:
@@ -251,13 +227,13 @@ def best_float32(
         lattice[at].value = value
         lattice[at].entry = chosen
         lattice[at].scale = 0
-        if abs(value) > _RESET and value > -np.inf and at + base < end:
+        if abs(value) > _RESET and value > -np.inf and at + base < record.end:
             lattice[at].scale = 1
             reset = at + base
     carry.state[0], carry.start[0], carry.drawn[0] = state, start, reset
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _best_across(t: Any, first: Any, lattice: Any, at: Any) -> Any:
     """Return the best candidate's score and entry, where scores began anew in reach of a piece.
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import numba as nb
 import numpy as np
 import numpy.typing as npt
 
 from transforms.kernels.automaton import I64, U32
+from transforms.kernels.compiled import inlined, kernel
 
 F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
@@ -81,6 +81,34 @@ class Tables(NamedTuple):
     """uint32[256]: what an unknown character's bytes become; empty: the unknown id, merged."""
 
 
+class Record(NamedTuple):
+    """One record among others, and what its draws come from."""
+
+    text: Any
+    """uint8[m], of all records."""
+
+    start: int
+    end: int
+    key: np.uint64
+
+    stride: np.uint64
+    """What ``stride_of`` makes of the key."""
+
+
+class Part(NamedTuple):
+    """The bytes of a record whose positions are at hand."""
+
+    begin: int
+    stop: int
+
+    lattice: Any
+    """POSITION[p]: the positions after ``begin`` to ``stop``, and before them ``begin`` and as many as
+    the longest piece has bytes."""
+
+    base: int
+    """Position q of the text is ``lattice[q - base]``."""
+
+
 class Carry(NamedTuple):
     """What goes from one part of a record to the next, beside positions.
 
@@ -100,7 +128,7 @@ class Carry(NamedTuple):
     """The scale of the last position, without wrapping around."""
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def mix(value: Any) -> Any:
     """Return what ``randomness.mix`` gives for one number."""
     out = value ^ (value >> np.uint64(27))
@@ -111,7 +139,7 @@ def mix(value: Any) -> Any:
     return out
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def stride_of(key: Any) -> Any:
     """Return the odd number by which a record's counter moves.
 
@@ -121,50 +149,50 @@ def stride_of(key: Any) -> Any:
     return mix(key ^ np.uint64(0x9E3779B97F4A7C15)) | np.uint64(1)
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
-def uniform(key: Any, stride: Any, index: Any) -> Any:
+@inlined
+def uniform(record: Any, index: Any) -> Any:
     """Return draw ``index`` of a record: a multiple of 2**-53 in [0, 1)."""
-    bits = mix(key + stride * np.uint64(index))
+    bits = mix(record.key + record.stride * np.uint64(index))
     return np.float64(bits >> np.uint64(11)) * 2.0**-53
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
-def ends_character(text: Any, end: Any, start: Any, stop: Any) -> Any:
-    """Say whether a character that begins at ``start`` ends before ``end``; texts end at ``stop``.
+@inlined
+def ends_character(record: Any, start: Any, end: Any) -> Any:
+    """Say whether a character that begins at ``start`` ends before ``end``.
 
     Of well-formed UTF-8. Of other bytes it is what keeps kernels within their arrays.
     """
-    return end == stop or (text[end] & 0xC0) != 0x80 or end - start >= MOST_BYTES
+    return end == record.end or (record.text[end] & 0xC0) != 0x80 or end - start >= MOST_BYTES
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
-def begin_of_character(text: Any, end: Any, start: Any) -> Any:
-    """Return where the character begins that ends before ``end``; texts begin at ``start``."""
+@inlined
+def begin_of_character(record: Any, end: Any) -> Any:
+    """Return where the character begins that ends before ``end``."""
     at = end - 1
-    while at > start and (text[at] & 0xC0) == 0x80 and end - at < MOST_BYTES:
+    while at > record.start and (record.text[at] & 0xC0) == 0x80 and end - at < MOST_BYTES:
         at -= 1
     return at
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def count_of(facts: Any) -> Any:
     """Return how many entries a list has, from its first one's facts."""
     return np.int64((facts >> np.uint32(15)) & np.uint32(0x7FFF))
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def length_of(facts: Any) -> Any:
     """Return the length of an entry's piece."""
     return np.int64(facts & np.uint32(0x7FFF))
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def is_single(facts: Any) -> Any:
     """Say whether a list's last piece is a single character, from its first one's facts."""
     return (facts >> np.uint32(30)) != 0
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def times_power(value: Any, exponent: Any) -> Any:
     """Return value * 2**exponent, or 0 where the power is too small for a float64."""
     if exponent == 0:
@@ -174,13 +202,13 @@ def times_power(value: Any, exponent: Any) -> Any:
     return value * POWERS[min(exponent, 1023) + 1022]
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def difference(left: Any, right: Any) -> Any:
     """Return the difference of two scales that may have wrapped around."""
     return np.int64(np.int32(np.int64(left) - np.int64(right)))
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def rescale(lattice: Any, at: Any, longest: Any) -> Any:
     """Bring the value at a position to between 1/2 and 1, and all in reach of a piece with it.
 
