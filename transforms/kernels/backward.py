@@ -6,6 +6,7 @@ leave one run of ids without gaps.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,11 @@ from transforms.kernels.automaton import I64
 from transforms.kernels.compiled import inlined, kernel
 from transforms.kernels.lattice import (
     F64,
+    HIGH,
+    LOW,
+    ONE,
     UNKNOWN,
+    ZERO,
     begin_of_character,
     count_of,
     difference,
@@ -43,8 +48,10 @@ class Trail(NamedTuple):
     unknown: I64
     """How many characters were unknown, of all records."""
 
-    log_prob: F64
-    """The sum of the pieces' log-probabilities in this record."""
+    product: F64
+    """The product of the weights of the pieces drawn in this record, as product * 2**exponent."""
+
+    exponent: I64
 
 
 @kernel
@@ -61,36 +68,44 @@ def walk(t: Any, record: Any, part: Any, trail: Any, ids: Any, drawing: Any, wid
             ``entry`` is the one that was chosen.
         wide: whether the sums are those of ``wide``.
     """
-    at, free, tokens = trail.at[0], trail.free[0], trail.tokens[0]
-    after_unknown, log_prob = trail.after_unknown[0], trail.log_prob[0]
+    lattice, base, entries = part.lattice, part.base, t.wide if wide else t.entries
+    at, free, tokens = np.uint64(trail.at[0]), np.uint64(trail.free[0]), np.uint64(trail.tokens[0])
+    after_unknown, product = trail.after_unknown[0], trail.product[0]
     while at > part.begin:
-        chosen = part.lattice[at - part.base].entry
         if drawing:
-            u = uniform(record, tokens)
-            chosen = _draw(t, t.wide if wide else t.entries, part.lattice, at - part.base, u, wide)
-        if chosen == UNKNOWN or chosen == 0:  # 0: only of bytes that are no UTF-8
+            chosen = _draw(t, entries, lattice, at - base, uniform(record, tokens), wide)
+        else:
+            chosen = np.uint64(lattice[at - base].entry)
+        if chosen == UNKNOWN or chosen == ZERO:  # 0: only of bytes that are no UTF-8
             before = begin_of_character(record, at)
             trail.unknown[0] += 1
-            log_prob += t.unknown_log_prob
+            if drawing:
+                product *= t.unknown_wide[at - before]
+                trail.exponent[0] += t.unknown_exponents[at - before]
             if t.byte_ids.size:
-                for i in range(at - 1, before - 1, -1):
-                    free -= 1
-                    ids[free] = t.byte_ids[record.text[i]]
+                for i in range(at - before):
+                    free -= ONE
+                    ids[free] = t.byte_ids[record.text[at - ONE - np.uint64(i)]]
             elif not after_unknown:
-                free -= 1
+                free -= ONE
                 ids[free] = t.unknown_id
             after_unknown = 1
         else:
-            entry = t.entries[chosen]
-            before = at - length_of(entry.facts)
-            log_prob += t.log_probs[entry.piece]
-            free -= 1
-            ids[free] = t.ids[entry.piece]
+            before = at - length_of(entries[chosen].facts)
+            free -= ONE
+            ids[free] = entries[chosen].id
             after_unknown = 0
-        tokens += 1
+            if drawing:
+                product *= entries[chosen].weight
+                if wide:
+                    trail.exponent[0] += t.exponents[chosen]
+        if not LOW <= product <= HIGH:
+            product, exponent = math.frexp(product)
+            trail.exponent[0] += exponent
+        tokens += ONE
         at = before
     trail.at[0], trail.free[0], trail.tokens[0] = at, free, tokens
-    trail.after_unknown[0], trail.log_prob[0] = after_unknown, log_prob
+    trail.after_unknown[0], trail.product[0] = after_unknown, product
 
 
 @inlined
@@ -100,21 +115,20 @@ def _draw(t: Any, entries: Any, lattice: Any, at: Any, u: Any, wide: Any) -> Any
     The parts are added up in the order in which ``total`` added them, so that their sum is the
     position's to the last digit and the draw never runs past it.
     """
-    here = lattice[at]
-    scale, first = here.scale, np.int64(here.entry)
+    first, scale = np.uint64(lattice[at].entry), lattice[at].scale
     facts = entries[first].facts
-    goal, value, chosen = u * here.value, 0.0, UNKNOWN
+    goal, value, chosen = u * lattice[at].value, 0.0, np.uint64(UNKNOWN)
     for j in range(first, first + count_of(facts)):
-        before = lattice[at - length_of(entries[j].facts)]
-        part = entries[j].weight * before.value
-        by = difference(scale, before.scale)
+        back = at - length_of(entries[j].facts)
+        new = entries[j].weight * lattice[back].value
+        by = difference(scale, lattice[back].scale)
         if wide:
             by += np.int64(t.exponents[j])
-        value += times_power(part, by)
-        if part != 0.0:
-            chosen = np.uint32(j)
+        value += times_power(new, by)
+        if new != 0.0:
+            chosen = j
         if value > goal:
             return chosen
     if t.characters and not is_single(facts):
-        return UNKNOWN
+        return np.uint64(UNKNOWN)
     return chosen

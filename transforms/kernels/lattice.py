@@ -4,6 +4,9 @@ A segmentation is a path from the text's begin to its end, piece by piece. The k
 ``POSITION`` a byte: what is known of all paths to it. The pieces that end there follow from the
 automaton, so edges are not stored.
 
+Kernels index with unsigned integers: numba looks at every signed one whether it counts from the end,
+which took a fifth of the time.
+
 Values are kept in range by powers of two, which change no digit of them: a position's true value is
 ``value * 2**-scale``. Only differences of scales within reach of one piece matter, so that scales
 may wrap around.
@@ -26,13 +29,15 @@ I32 = npt.NDArray[np.int32]
 POSITION = np.dtype([("value", "f8"), ("entry", "u4"), ("scale", "i4")], align=True)
 """``entry`` is the list of the pieces that end here, or the one piece that was chosen of it."""
 
-ENTRY = np.dtype([("weight", "f8"), ("facts", "u4"), ("piece", "u4")], align=True)
-"""An entry of the automaton's lists with its weight under a law."""
+ENTRY = np.dtype([("weight", "f8"), ("facts", "u4"), ("id", "u4")], align=True)
+"""An entry of the automaton's lists with its weight under a law, and its piece's id."""
 
 UNKNOWN = np.uint32(2**32 - 1)
 """The chosen entry where a character is taken that no piece covers."""
 
-MOST_BYTES = 4  # of a character
+MOST_BYTES = np.uint64(4)  # of a character
+
+ZERO, ONE = np.uint64(0), np.uint64(1)
 
 # a value outside of LOW to HIGH moves the scale; in reach of a piece nothing may lie beyond LEAST
 # to MOST, weights included, so that no product loses digits and no sum overflows
@@ -48,6 +53,9 @@ class Tables(NamedTuple):
     states: Any
     """STATE[s], the automaton's."""
 
+    fails: U32
+    """uint32[s], the automaton's."""
+
     entries: Any
     """ENTRY[e], with weights that fit float64."""
 
@@ -57,14 +65,8 @@ class Tables(NamedTuple):
     exponents: I32
     """int32[e], for ``wide``."""
 
-    longest: int
+    longest: np.uint64
     """How far an edge reaches back at most."""
-
-    ids: U32
-    """uint32[n], of each piece."""
-
-    log_probs: F64
-    """float64[n], of each piece."""
 
     characters: bool
     """Whether one character may be taken where no piece is just that character."""
@@ -87,8 +89,8 @@ class Record(NamedTuple):
     text: Any
     """uint8[m], of all records."""
 
-    start: int
-    end: int
+    start: np.uint64
+    end: np.uint64
     key: np.uint64
 
     stride: np.uint64
@@ -98,15 +100,15 @@ class Record(NamedTuple):
 class Part(NamedTuple):
     """The bytes of a record whose positions are at hand."""
 
-    begin: int
-    stop: int
+    begin: np.uint64
+    stop: np.uint64
 
     lattice: Any
     """POSITION[p]: the positions after ``begin`` to ``stop``, and before them ``begin`` and as many as
     the longest piece has bytes."""
 
-    base: int
-    """Position q of the text is ``lattice[q - base]``."""
+    base: np.uint64
+    """Position q of the text is ``lattice[q - base]``, modulo 2**64."""
 
 
 class Carry(NamedTuple):
@@ -168,22 +170,22 @@ def ends_character(record: Any, start: Any, end: Any) -> Any:
 @inlined
 def begin_of_character(record: Any, end: Any) -> Any:
     """Return where the character begins that ends before ``end``."""
-    at = end - 1
+    at = end - ONE
     while at > record.start and (record.text[at] & 0xC0) == 0x80 and end - at < MOST_BYTES:
-        at -= 1
+        at -= ONE
     return at
 
 
 @inlined
 def count_of(facts: Any) -> Any:
-    """Return how many entries a list has, from its first one's facts."""
-    return np.int64((facts >> np.uint32(15)) & np.uint32(0x7FFF))
+    """Return how many entries a list has, from its first one's facts, as uint64."""
+    return (np.uint64(facts) >> np.uint64(15)) & np.uint64(0x7FFF)
 
 
 @inlined
 def length_of(facts: Any) -> Any:
-    """Return the length of an entry's piece."""
-    return np.int64(facts & np.uint32(0x7FFF))
+    """Return the length of an entry's piece, as uint64."""
+    return np.uint64(facts) & np.uint64(0x7FFF)
 
 
 @inlined
@@ -199,7 +201,7 @@ def times_power(value: Any, exponent: Any) -> Any:
         return value
     if exponent < -1022:
         return 0.0
-    return value * POWERS[min(exponent, 1023) + 1022]
+    return value * POWERS[np.uint64(min(exponent, 1023) + 1022)]
 
 
 @inlined
@@ -216,9 +218,9 @@ def rescale(lattice: Any, at: Any, longest: Any) -> Any:
         By how much the scale rose, and whether all values are within LEAST and MOST.
     """
     exponent = -math.frexp(lattice[at].value)[1]
-    factor = POWERS[exponent + 1022]
+    factor = POWERS[np.uint64(exponent + 1022)]
     fits = True
-    for i in range(at - longest, at + 1):
+    for i in range(at - longest, at + ONE):
         value = lattice[i].value * factor
         lattice[i].value = value
         lattice[i].scale = np.int32(np.int64(lattice[i].scale) + exponent)

@@ -18,7 +18,9 @@ import numpy as np
 from transforms.kernels.compiled import inlined, kernel
 from transforms.kernels.elementary import exp_parts
 from transforms.kernels.lattice import (
+    ONE,
     UNKNOWN,
+    ZERO,
     begin_of_character,
     count_of,
     is_single,
@@ -27,7 +29,7 @@ from transforms.kernels.lattice import (
     uniform,
 )
 
-WAY = np.dtype([("loss", "f8"), ("at", "i8"), ("parent", "i4"), ("entry", "u4")], align=True)
+WAY = np.dtype([("loss", "f8"), ("at", "u8"), ("parent", "i4"), ("entry", "u4")], align=True)
 """A way to differ: what it loses against the best path, where, from which path, by which entry."""
 
 MOST_NBEST = 1024
@@ -86,7 +88,7 @@ def _find(t: Any, record: Any, part: Any, ways: Any) -> Any:
     while found < known and found < nbest:
         if found == nbest - 1:  # no more are wanted
             return nbest
-        loss, at = ways[found].loss, ways[found].at
+        loss, at = ways[found].loss, np.uint64(ways[found].at)
         if found:
             at = _before(t, record, at, ways[found].entry)
         while at > record.start:
@@ -99,9 +101,9 @@ def _find(t: Any, record: Any, part: Any, ways: Any) -> Any:
 
 @inlined
 def _before(t: Any, record: Any, at: Any, entry: Any) -> Any:
-    if entry == UNKNOWN or entry == 0:  # 0: only of bytes that are no UTF-8
+    if entry == UNKNOWN or entry == ZERO:  # 0: only of bytes that are no UTF-8
         return begin_of_character(record, at)
-    return at - length_of(t.entries[entry].facts)
+    return at - length_of(t.entries[np.uint64(entry)].facts)
 
 
 @inlined
@@ -110,12 +112,11 @@ def _add_ways(
 ) -> Any:
     """Add the ways to differ at one position that are among the n best so far."""
     nbest, here = ways.size, part.lattice[at - part.base]
-    chosen, first = here.entry, np.int64(here.scale)
+    chosen, first = here.entry, np.uint64(here.scale)
     facts = t.entries[first].facts
-    count = count_of(facts)
-    unknown = t.characters and not is_single(facts)
-    for j in range(first, first + count + (1 if unknown else 0)):
-        if j < first + count:
+    last = first + count_of(facts)
+    for j in range(first, last if is_single(facts) or not t.characters else last + ONE):
+        if j < last:
             entry, before = np.uint32(j), at - length_of(t.entries[j].facts)
             weight = t.entries[j].weight
         else:

@@ -108,9 +108,6 @@ class Segmented(NamedTuple):
     unknown: int
     """How many characters were unknown."""
 
-    log_probs: F64
-    """float64[r]: log P of each segmentation."""
-
     surprises: F64
     """float64[r]: minus the logarithm of each segmentation's probability under the law, whose mean
     is the law's entropy; 0 under ``off``, NaN under ``viterbi_sampling``, where it isn't known."""
@@ -202,7 +199,7 @@ def prepare(pieces: Pieces, *, law: LawName, alpha: float = 0.1, nbest_size: int
         parts, exponents = elementary.exp_parts(powers)
         weights = np.ldexp(parts, np.clip(exponents, -1000, 1000).astype(np.int64))
     fits = bool(((weights >= LEAST) & (weights <= MOST)).all())
-    entries = _entries(automaton, weights)
+    entries = _entries(pieces, weights)
     mode = {"off": OFF, "viterbi_sampling": VITERBI_SAMPLING, "exact": EXACT, "nbest": NBEST}[law]
     return Law(
         name=law,
@@ -213,12 +210,11 @@ def prepare(pieces: Pieces, *, law: LawName, alpha: float = 0.1, nbest_size: int
         always_wide=sampling and not fits,
         tables=Tables(
             states=automaton.states,
+            fails=automaton.fails,
             entries=entries,
-            wide=_entries(automaton, parts) if sampling else entries[:1],
+            wide=_entries(pieces, parts) if sampling else entries[:1],
             exponents=exponents.astype(np.int32)[automaton.entry_pieces],
-            longest=max(automaton.longest, 4),
-            ids=pieces.ids,
-            log_probs=pieces.log_probs,
+            longest=np.uint64(max(automaton.longest, 4)),
             characters=pieces.characters,
             unknown_weights=weights[-5:],
             unknown_wide=parts[-5:],
@@ -258,18 +254,18 @@ def segment(law: Law, text: U8, offsets: I64, keys: U64, *, chunk: int = CHUNK) 
     longest = int(lengths.max(initial=1))
     chunk = longest if law.mode == NBEST else min(chunk, longest)
     saved = -(-longest // chunk) if longest > chunk else 0
+    reach = int(law.tables.longest)
     room = Room(
-        lattice=np.empty(law.tables.longest + chunk + 1, POSITION),
-        saved=np.empty((saved, law.tables.longest + 1), POSITION),
+        lattice=np.empty(reach + chunk + 1, POSITION),
+        saved=np.empty((saved, reach + 1), POSITION),
         carries=np.empty((saved, len(Carry._fields)), np.int64),
         ways=np.empty(law.nbest_size if law.mode == NBEST else 0, WAY),
     )
     out = Out(
         ids=np.empty(len(text) + 1, np.uint32),
         ends=np.empty(records + 1, np.int64),
-        log_probs=np.zeros(records),
-        values=np.ones(records),
-        scales=np.zeros(records, np.int64),
+        shares=np.ones(records),
+        exponents=np.zeros(records, np.int64),
     )
     unknown, failed = segment_all(
         law.tables,
@@ -288,8 +284,7 @@ def segment(law: Law, text: U8, offsets: I64, keys: U64, *, chunk: int = CHUNK) 
         ids=out.ids[first : len(text)].copy(),
         offsets=out.ends - first,
         unknown=int(unknown),
-        log_probs=out.log_probs,
-        surprises=_surprises(law, lengths, out),
+        surprises=_surprises(law, out),
     )
 
 
@@ -300,22 +295,19 @@ def _as(values: npt.NDArray[Any], dtype: type[np.generic]) -> npt.NDArray[Any]:
     return out
 
 
-def _surprises(law: Law, lengths: I64, out: Out) -> F64:
+def _surprises(law: Law, out: Out) -> F64:
     if law.mode == VITERBI_SAMPLING:
-        return np.full(len(lengths), np.nan)
-    if law.mode == EXACT:
-        # the sum's logarithm, from value * 2**-scale, without the tilt
-        total = elementary.log(out.values) - out.scales * math.log(2) - lengths * law.tilt
-        surprises: F64 = total - law.alpha * out.log_probs
-        return surprises
-    return -elementary.log(out.values)
+        return np.full(len(out.shares), np.nan)
+    surprises: F64 = -elementary.log(out.shares) - out.exponents * math.log(2)
+    return surprises
 
 
-def _entries(automaton: automata.Automaton, weights: F64) -> npt.NDArray[np.void]:
+def _entries(pieces: Pieces, weights: F64) -> npt.NDArray[np.void]:
+    automaton = pieces.automaton
     entries = np.zeros(len(automaton.facts), ENTRY)
     entries["weight"] = weights[automaton.entry_pieces]
     entries["facts"] = automaton.facts
-    entries["piece"] = automaton.entry_pieces
+    entries["id"] = pieces.ids[automaton.entry_pieces]
     return entries
 
 

@@ -9,6 +9,7 @@ twice gives the same positions, so the cut changes nothing.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,14 +61,11 @@ class Out(NamedTuple):
     ends: I64
     """int64[r + 1]: where each record's ids begin, and the last one's end."""
 
-    log_probs: F64
-    """float64[r]: log P of each segmentation."""
+    shares: F64
+    """float64[r]: of ``exact`` and ``nbest`` each segmentation's probability, as
+    share * 2**exponent; else 1."""
 
-    values: F64
-    """float64[r]: of ``exact`` the sum over all paths, as value * 2**-scale; of ``nbest`` the drawn
-    path's probability; else 1."""
-
-    scales: I64
+    exponents: I64
     """int64[r]."""
 
 
@@ -83,16 +81,18 @@ def segment_all(t: Any, text: Any, offsets: Any, keys: Any, way: Any, room: Any,
         np.zeros(1, np.int64),
         np.zeros(1, np.int64),
         np.zeros(1, np.int64),
-        np.zeros(1, np.float64),
+        np.ones(1, np.float64),
+        np.zeros(1, np.int64),
     )
     decoding = way.mode == OFF or way.mode == OFF_FLOAT32 or way.mode == NBEST
     unreached = -np.inf if decoding else 0.0
     trail.free[0] = text.size
     out.ends[keys.size] = text.size
     for i in range(keys.size - 1, -1, -1):
-        record = Record(text, offsets[i], offsets[i + 1], keys[i], stride_of(keys[i]))
+        start, end = np.uint64(offsets[i]), np.uint64(offsets[i + 1])
+        record = Record(text, start, end, keys[i], stride_of(keys[i]))
         trail.at[0], trail.tokens[0], trail.after_unknown[0] = record.end, 0, 0
-        trail.log_prob[0] = 0.0
+        trail.product[0], trail.exponent[0] = 1.0, 0
         if record.start < record.end:
             wide = way.wide
             if not _go_forward(t, record, way, room, carry, wide):
@@ -103,24 +103,25 @@ def segment_all(t: Any, text: Any, offsets: Any, keys: Any, way: Any, room: Any,
             if value == unreached:
                 return trail.unknown[0], i
             if way.mode == NBEST:
-                out.values[i] = draw_path(t, record, last, room.ways, way.alpha)
-            elif way.mode == EXACT:
-                out.values[i], out.scales[i] = value, carry.scale[0]
+                out.shares[i] = draw_path(t, record, last, room.ways, way.alpha)
+            scale = carry.scale[0]
             _go_back(t, record, way, room, carry, trail, out.ids, wide)
+            if way.mode == EXACT:  # the product's part of the sum, value * 2**-scale
+                share, exponent = math.frexp(trail.product[0] / value)
+                out.shares[i], out.exponents[i] = share, exponent + trail.exponent[0] + scale
         out.ends[i] = trail.free[0]
-        out.log_probs[i] = trail.log_prob[0]
     return trail.unknown[0], -1
 
 
 @inlined
 def _parts(record: Any, way: Any) -> Any:
-    return (record.end - record.start + way.chunk - 1) // way.chunk
+    return (np.int64(record.end - record.start) + way.chunk - 1) // way.chunk
 
 
 @inlined
 def _part(t: Any, record: Any, way: Any, room: Any, number: Any) -> Any:
-    begin = record.start + number * way.chunk
-    stop = min(begin + way.chunk, record.end)
+    begin = record.start + np.uint64(number * way.chunk)
+    stop = min(begin + np.uint64(way.chunk), record.end)
     return Part(begin, stop, room.lattice, begin - t.longest)
 
 
@@ -132,7 +133,7 @@ def _last_part(t: Any, record: Any, way: Any, room: Any) -> Any:
 @kernel
 def _go_forward(t: Any, record: Any, way: Any, room: Any, carry: Any, wide: Any) -> Any:
     """Fill all parts, of which the last one stays; return whether float64's range was enough."""
-    reach, lattice = t.longest, room.lattice
+    reach, lattice = np.int64(t.longest), room.lattice
     decoding = way.mode == OFF or way.mode == OFF_FLOAT32 or way.mode == NBEST
     for j in range(reach + 1):
         lattice[j].value = -np.inf if decoding else 0.0
@@ -140,7 +141,7 @@ def _go_forward(t: Any, record: Any, way: Any, room: Any, carry: Any, wide: Any)
     lattice[reach].value = 0.0 if decoding else 1.0
     carry.state[0], carry.start[0], carry.drawn[0], carry.scale[0] = 0, record.start, 0, 0
     if way.mode == OFF_FLOAT32:
-        carry.drawn[0] = record.start - reach - 1  # where scores began anew: out of reach
+        carry.drawn[0] = np.int64(record.start) - reach - 1  # where scores began anew: out of reach
     parts = _parts(record, way)
     for number in range(parts):
         if number:
@@ -164,7 +165,7 @@ def _go_back(
     for number in range(parts - 1, -1, -1):
         part = _part(t, record, way, room, number)
         if number < parts - 1:
-            room.lattice[: t.longest + 1] = room.saved[number]
+            room.lattice[: room.saved.shape[1]] = room.saved[number]
             saved = room.carries[number]
             carry.state[0], carry.start[0], carry.drawn[0] = saved[0], saved[1], saved[2]
             carry.scale[0] = saved[3]
@@ -191,15 +192,16 @@ def _fill(t: Any, record: Any, part: Any, carry: Any, mode: Any, wide: Any) -> A
 @kernel
 def furthest(t: Any, text: Any, start: Any, end: Any) -> Any:
     """Return the last position that some path from a record's begin reaches."""
-    reached = np.zeros(t.longest + 1, np.bool_)  # position p at p modulo its size
+    reached = np.zeros(np.int64(t.longest) + 1, np.bool_)  # position p at p modulo its size
     reached[start % reached.size] = True
     last, state = start, np.uint64(0)
     for at in range(start + 1, end + 1):
-        state = step(t.states, state, text[at - 1])
-        first = np.int64(t.states[state].ends)
+        state = step(t.states, t.fails, state, text[at - 1])
+        first = np.uint64(t.states[state].ends)
         found = False
         for j in range(first, first + count_of(t.entries[first].facts)):
-            found = found or reached[(at - length_of(t.entries[j].facts)) % reached.size]
+            length = np.int64(length_of(t.entries[j].facts))
+            found = found or reached[(at - length) % reached.size]
         reached[at % reached.size] = found
         if found:
             last = at

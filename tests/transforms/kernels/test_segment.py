@@ -200,7 +200,6 @@ def test_how_the_work_is_cut_changes_nothing(name: LawName, model: oracle.Model)
             got = run(law, texts, chunk=chunk)
             assert rows(got) == rows(whole), (alpha, chunk)
             np.testing.assert_array_equal(got.surprises, whole.surprises)
-            np.testing.assert_array_equal(got.log_probs, whole.log_probs)
         keys, order = keys_for(len(texts)), NUMBERS.permutation(len(texts))
         for i in order[:40].tolist():
             alone = segment(
@@ -233,26 +232,29 @@ def test_another_key_gives_another_segmentation(name: LawName):
     assert rows(run(law, [text] * 100)) != rows(run(law, [text] * 100, seed=1))
 
 
-@pytest.mark.parametrize("name", LAWS)
 @pytest.mark.parametrize("model", [BYTE_MODEL, TEXT_MODEL])
-def test_log_probs_and_surprises(name: LawName, model: oracle.Model):
+def test_surprises(model: oracle.Model):
     """Of small texts they are what enumeration says."""
-    for text in some_texts(model, 40, longest=7):
-        for alpha in ALPHAS[:4]:
-            got = run(law_of(model, name, alpha=alpha), [text] * 3)
-            scores = {path: sum(map(model.score, path)) for path in oracle.paths(model, text)}
-            if name == "off":
-                assert got.surprises.tolist() == [0.0] * 3
-                np.testing.assert_allclose(got.log_probs, max(scores.values()), rtol=1e-6)
-            for i, row in enumerate(rows(got)):
-                paths = [path for path in scores if oracle.ids(model, path) == row]
+    for text, alpha in itertools.product(some_texts(model, 40, longest=7), ALPHAS):
+        assert run(law_of(model, "off"), [text] * 2).surprises.tolist() == [0.0] * 2
+        got = run(law_of(model, "viterbi_sampling", alpha=alpha), [text] * 2)
+        assert np.isnan(got.surprises).all()
+        laws = {
+            "exact": oracle.exact(model, text, alpha),
+            "nbest": oracle.nbest(model, text, alpha, 2**20),
+        }
+        for name, law in laws.items():
+            got = run(law_of(model, name, alpha=alpha, size=1024), [text] * 3)
+            for row, surprise in zip(rows(got), got.surprises.tolist(), strict=True):
+                # where unknowns merge, several segmentations may have one row
+                chances = [
+                    -math.log(law[path])
+                    for path in law
+                    if oracle.ids(model, path) == row and law[path]
+                ]
                 assert any(
-                    math.isclose(got.log_probs[i], scores[path], rel_tol=1e-6, abs_tol=1e-9)
-                    for path in paths
+                    math.isclose(surprise, chance, rel_tol=1e-9, abs_tol=1e-9) for chance in chances
                 )
-                if name == "exact" and len(paths) == 1:
-                    want = -math.log(oracle.exact(model, text, alpha)[paths[0]])
-                    assert math.isclose(got.surprises[i], want, rel_tol=1e-6, abs_tol=1e-9)
 
 
 def test_no_records_and_empty_records():
@@ -276,7 +278,7 @@ def test_draws_are_the_counters_of_a_stride_of_the_records_own():
         assert stride % 2 == 1
         counters = key + stride * np.arange(50, dtype=np.uint64)
         want = (randomness.mix(counters) >> np.uint64(11)) * 2.0**-53
-        record = Record(np.zeros(0, np.uint8), 0, 0, key, stride)
+        record = Record(np.zeros(0, np.uint8), key, key, key, stride)
         assert [uniform(record, i) for i in range(50)] == want.tolist()
         assert 0 <= want.min() < want.max() < 1
 

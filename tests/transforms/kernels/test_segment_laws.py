@@ -160,7 +160,8 @@ def test_nbest_draws_from_the_best():
             there = min(size, len(scores))
             got = run(law_of(model, "nbest", alpha=0.0, size=size), [text] * 400)
             assert np.allclose(got.surprises, math.log(there))
-            assert got.log_probs.min() >= scores[-there] - 1e-9
+            reached = [sum(scored[i - 1] for i in row) for row in rows(got)]
+            assert min(reached) >= scores[-there] - 1e-9
             if size <= 7:
                 assert len(set(map(tuple, rows(got)))) == there
 
@@ -217,7 +218,6 @@ def test_one_long_record_has_the_law_in_every_part(model: oracle.Model, part: st
     newline = model.pieces.index(b"\n") + 1
     got = run(law_of(model, "exact", alpha=alpha), [line * lines], seed=6)
     assert np.isfinite(got.surprises).all()
-    assert np.isfinite(got.log_probs).all()
     found = np.split(got.ids, np.flatnonzero(got.ids == newline) + 1)
     assert len(found) == lines + 1
     assert not len(found[-1])
@@ -236,8 +236,6 @@ def test_long_records_stay_finite_and_whole(name: LawName, alpha: float):
     got = run(prepared, [text])
     lengths = np.array([0, *map(len, BYTE_MODEL.pieces)])
     assert lengths[got.ids].sum() == LONG
-    scores = np.array([0.0, *BYTE_MODEL.log_probs])
-    assert math.isclose(got.log_probs[0], scores[got.ids].sum(), rel_tol=1e-9)
     if name == "exact":
         assert 0 <= got.surprises[0] < LONG * math.log(len(BYTE_MODEL.pieces))
     if name != "nbest":
