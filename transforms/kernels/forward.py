@@ -29,9 +29,11 @@ from transforms.kernels.lattice import (
     LOW,
     ONE,
     UNKNOWN,
+    ZERO,
     count_of,
     difference,
     ends_character,
+    is_cut,
     is_single,
     length_of,
     rescale,
@@ -47,7 +49,7 @@ _RESET = np.float32(100000.0)
 @kernel
 def total(t: Any, record: Any, part: Any, carry: Any) -> Any:
     """Fill positions with sums over paths; return whether float64's range was enough."""
-    states, fails, entries, characters = t.states, t.fails, t.entries, t.characters
+    states, fails, entries = t.states, t.fails, t.entries
     text, lattice, base = record.text, part.lattice, part.base
     state, start, scale = np.uint64(carry.state[0]), np.uint64(carry.start[0]), carry.scale[0]
     for before in range(part.begin, part.stop):
@@ -59,10 +61,12 @@ def total(t: Any, record: Any, part: Any, carry: Any) -> Any:
         value = 0.0
         for j in range(first, first + count_of(facts)):
             value += entries[j].weight * lattice[at - length_of(entries[j].facts)].value
-        if characters and ends_character(record, start, end):
+        if t.characters and ends_character(record, start, end):
             if not is_single(facts):
                 value += t.unknown_weights[end - start] * lattice[start - base].value
             start = end
+        if t.cuts and is_cut(record, end):
+            state = ZERO
         lattice[at].value = value
         lattice[at].entry = first
         lattice[at].scale = np.int32(scale)
@@ -78,7 +82,7 @@ def total(t: Any, record: Any, part: Any, carry: Any) -> Any:
 @kernel
 def challenge(t: Any, record: Any, part: Any, carry: Any) -> Any:
     """Fill positions with one path each; return whether float64's range was enough."""
-    states, fails, entries, characters = t.states, t.fails, t.entries, t.characters
+    states, fails, entries = t.states, t.fails, t.entries
     text, lattice, base = record.text, part.lattice, part.base
     state, start, scale = np.uint64(carry.state[0]), np.uint64(carry.start[0]), carry.scale[0]
     drawn = np.uint64(carry.drawn[0])
@@ -94,13 +98,15 @@ def challenge(t: Any, record: Any, part: Any, carry: Any) -> Any:
             wins = uniform(record, drawn) * (new + value) < new
             value, chosen = (new, j) if wins else (value, chosen)
             drawn += ONE
-        if characters and ends_character(record, start, end):
+        if t.characters and ends_character(record, start, end):
             if not is_single(facts):
                 new = t.unknown_weights[end - start] * lattice[start - base].value
                 if uniform(record, drawn) * (new + value) < new:
                     value, chosen = new, np.uint64(UNKNOWN)
                 drawn += ONE
             start = end
+        if t.cuts and is_cut(record, end):
+            state = ZERO
         lattice[at].value = value
         lattice[at].entry = chosen
         lattice[at].scale = np.int32(scale)
@@ -154,6 +160,8 @@ def wide(t: Any, record: Any, part: Any, carry: Any, challenging: Any) -> None:
             drawn += ONE
         if ended:
             start = end
+        if t.cuts and is_cut(record, end):
+            state = ZERO
         value, by = math.frexp(value)
         exponent = exponent + by if value != 0.0 else np.int64(0)
         lattice[at].value = value
@@ -164,12 +172,13 @@ def wide(t: Any, record: Any, part: Any, carry: Any, challenging: Any) -> None:
 
 
 @kernel
-def best(t: Any, record: Any, part: Any, carry: Any) -> None:
+def best(t: Any, record: Any, part: Any, carry: Any, anew: Any) -> None:
     """Fill positions with the best path to each, in float64, as bytepiece does.
 
-    ``scale``, of no other use here, says where the list begins: ``nbest`` looks at all of it.
+    ``anew`` says that scores begin at 0 after a cut, which changes roundings and so ties. ``scale``,
+    of no other use here, says where the list begins: ``nbest`` looks at all of it.
     """
-    states, fails, entries, characters = t.states, t.fails, t.entries, t.characters
+    states, fails, entries = t.states, t.fails, t.entries
     text, lattice, base = record.text, part.lattice, part.base
     state, start = np.uint64(carry.state[0]), np.uint64(carry.start[0])
     for before in range(part.begin, part.stop):
@@ -183,12 +192,16 @@ def best(t: Any, record: Any, part: Any, carry: Any) -> None:
             new = lattice[at - length_of(entries[j].facts)].value + entries[j].weight
             wins = new > value
             value, chosen = (new, j) if wins else (value, chosen)
-        if characters and ends_character(record, start, end):
+        if t.characters and ends_character(record, start, end):
             if not is_single(facts):
                 new = lattice[start - base].value + t.unknown_log_prob
                 if new > value:
                     value, chosen = new, np.uint64(UNKNOWN)
             start = end
+        if t.cuts and is_cut(record, end):
+            state = ZERO
+            if anew and value > -np.inf:
+                value = 0.0
         lattice[at].value = value
         lattice[at].entry = chosen
         lattice[at].scale = np.int32(first)
@@ -201,7 +214,7 @@ def best_float32(t: Any, record: Any, part: Any, carry: Any) -> None:
 
     Where scores begin anew, ``scale`` is 1, ``value`` what was subtracted, and the score 0.
     """
-    states, fails, entries, characters = t.states, t.fails, t.entries, t.characters
+    states, fails, entries = t.states, t.fails, t.entries
     text, lattice, base = record.text, part.lattice, part.base
     state, start = np.uint64(carry.state[0]), np.uint64(carry.start[0])
     reset, limit = np.uint64(carry.drawn[0]), np.uint64(t.longest)
@@ -220,7 +233,7 @@ def best_float32(t: Any, record: Any, part: Any, carry: Any) -> None:
                 new = np.float32(score + np.float32(entries[j].weight))
                 wins = new > value
                 value, chosen = (new, j) if wins else (value, chosen)
-        if characters and ends_character(record, start, end):
+        if t.characters and ends_character(record, start, end):
             if not is_single(facts):
                 score = np.float32(lattice[start - base].value)
                 if lattice[start - base].scale:

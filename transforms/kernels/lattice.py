@@ -71,6 +71,9 @@ class Tables(NamedTuple):
     characters: bool
     """Whether one character may be taken where no piece is just that character."""
 
+    cuts: bool
+    """Whether texts are cut between a newline and what follows it, save another newline."""
+
     unknown_weights: F64
     """float64[5]: the weight of an unknown character, by its length in bytes."""
 
@@ -165,6 +168,12 @@ def ends_character(record: Any, start: Any, end: Any) -> Any:
     Of well-formed UTF-8. Of other bytes it is what keeps kernels within their arrays.
     """
     return end == record.end or (record.text[end] & 0xC0) != 0x80 or end - start >= MOST_BYTES
+
+
+@inlined
+def is_cut(record: Any, end: Any) -> Any:
+    """Say whether a text that is cut after newlines is cut before ``end``."""
+    return record.text[end - ONE] == 10 and end < record.end and record.text[end] != 10
 
 
 @inlined

@@ -79,6 +79,7 @@ class Pieces:
     log_probs: F64
     ids: U32
     characters: bool
+    cuts: bool
     unknown: UnknownEdge | None
     float32: bool
 
@@ -129,8 +130,9 @@ def build(
     unit: Literal["byte", "character"],
     unknown: UnknownEdge | None = None,
     precision: Literal["float64", "float32"] = "float64",
+    cut_after_newlines: bool = False,
 ) -> Pieces:
-    """Build what all laws share.
+    r"""Build what all laws share.
 
     Args:
         pieces: n distinct byte strings.
@@ -140,6 +142,8 @@ def build(
             taken as unknown.
         unknown: how; None where nothing is unknown.
         precision: of scores under ``off``. float32 follows sentencepiece 0.2.3, float64 bytepiece.
+        cut_after_newlines: whether no piece is taken across the end of a run of newlines, and scores
+            begin anew there, as in bytepiece, which cuts texts by ``.*\n+|.+``. float64 alone.
 
     Raises:
         ValueError: pieces as ``automaton.build`` says; numbers don't fit them.
@@ -151,6 +155,8 @@ def build(
     if not np.isfinite(log_probs).all():
         wrong = int(np.flatnonzero(~np.isfinite(log_probs))[0])
         raise ValueError(f"piece {wrong}: expected a finite log_prob, got {log_probs[wrong]}")
+    if cut_after_newlines and precision == "float32":
+        raise ValueError("expected precision float64 where texts are cut after newlines")
     if unknown is not None and unknown.byte_ids is not None and len(unknown.byte_ids) != 256:
         raise ValueError(f"expected 256 byte_ids, got {len(unknown.byte_ids)}")
     return Pieces(
@@ -158,6 +164,7 @@ def build(
         log_probs=np.ascontiguousarray(log_probs, np.float64),
         ids=np.ascontiguousarray(ids, np.uint32),
         characters=unit == "character" and unknown is not None,
+        cuts=cut_after_newlines,
         unknown=unknown,
         float32=precision == "float32",
     )
@@ -216,6 +223,7 @@ def prepare(pieces: Pieces, *, law: LawName, alpha: float = 0.1, nbest_size: int
             exponents=exponents.astype(np.int32)[automaton.entry_pieces],
             longest=np.uint64(max(automaton.longest, 4)),
             characters=pieces.characters,
+            cuts=pieces.cuts,
             unknown_weights=weights[-5:],
             unknown_wide=parts[-5:],
             unknown_exponents=exponents[-5:].astype(np.int32),

@@ -179,7 +179,7 @@ def _fill(t: Any, record: Any, part: Any, carry: Any, mode: Any, wide: Any) -> A
     if mode == OFF_FLOAT32:
         forward.best_float32(t, record, part, carry)
     elif mode == OFF or mode == NBEST:
-        forward.best(t, record, part, carry)
+        forward.best(t, record, part, carry, mode == OFF)
     elif wide:
         forward.wide(t, record, part, carry, mode == VITERBI_SAMPLING)
     elif mode == EXACT:
@@ -205,4 +205,6 @@ def furthest(t: Any, text: Any, start: Any, end: Any) -> Any:
         reached[at % reached.size] = found
         if found:
             last = at
+        if t.cuts and text[at - 1] == 10 and at < end and text[at] != 10:
+            state = np.uint64(0)
     return last
