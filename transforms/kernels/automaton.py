@@ -14,13 +14,15 @@ Source: Aho and Corasick, "Efficient string matching" (1975); the states lie in 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numba as nb
 import numpy as np
 import numpy.typing as npt
+
+from transforms.kernels.compiled import inlined, kernel
 
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
@@ -29,11 +31,13 @@ I64 = npt.NDArray[np.int64]
 
 LONGEST_PIECE = 2**15 - 1
 
-STATE = np.dtype([("base", "u4"), ("check", "u4"), ("fail", "u4"), ("ends", "u4")], align=True)
-"""``base ^ byte`` is the child, if its ``check`` is the parent; where there is none, go on from
-``fail``. ``ends`` is where the list of the pieces that end here begins; 0 is an empty one."""
+STATE = np.dtype([("base", "u4"), ("check", "u4"), ("fallback", "u4"), ("ends", "u4")], align=True)
+"""A state's child is ``base ^ byte``, if that one's ``check`` is the base; no two states have one base,
+save that a state without children has the base of the next shorter suffix that has some. Where there
+is no child, ``fallback`` is the base to go on from. ``ends`` is where the list of the pieces that end
+here begins; 0 is an empty one."""
 
-NO_STATE = np.uint32(2**32 - 1)
+FREE = np.uint32(0)  # the check of a slot without a state; no base is 0
 
 # an entry's facts in 32 bits: its length, how many entries its list has from here on, and whether
 # the last of them is a single character
@@ -51,6 +55,9 @@ class Automaton:
 
     states: npt.NDArray[np.void]
     """STATE[s], s a multiple of 256; the root is 0."""
+
+    fails: U32
+    """uint32[s]: the state whose base is ``fallback``."""
 
     facts: U32
     """uint32[e], the lists one after another, longest piece first; see ``LENGTH_BITS``."""
@@ -86,14 +93,15 @@ def build(pieces: Sequence[bytes]) -> Automaton:
             f"piece {wrong}: expected 1 to {LONGEST_PIECE} bytes, got {lengths[wrong]}"
         )
     order = sorted(range(len(pieces)), key=pieces.__getitem__)
-    for left, right in zip(order, order[1:], strict=False):
+    for left, right in itertools.pairwise(order):
         if pieces[left] == pieces[right]:
             raise ValueError(f"pieces {left} and {right} are equal: {pieces[left]!r}")
     buffer = np.frombuffer(b"".join(pieces), np.uint8)
     starts = np.cumsum(lengths) - lengths
-    states, facts, entry_pieces = _build(buffer, starts, lengths, np.array(order, np.int64))
+    states, fails, facts, entry_pieces = _build(buffer, starts, lengths, np.array(order, np.int64))
     return Automaton(
         states=states,
+        fails=fails,
         facts=facts,
         entry_pieces=entry_pieces,
         lengths=lengths,
@@ -101,30 +109,33 @@ def build(pieces: Sequence[bytes]) -> Automaton:
     )
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
-def step(states: Any, state: Any, byte: Any) -> Any:
+@inlined
+def step(states: Any, fails: Any, state: Any, byte: Any) -> Any:
     """Return the state after one more byte, as uint64."""
-    at = np.uint64(state)  # numba makes a float of a signed and an unsigned integer
-    while True:
-        child = np.uint64(states[at].base) ^ np.uint64(byte)
-        if np.uint64(states[child].check) == at:
-            return child
-        if at == 0:
-            return at
-        at = np.uint64(states[at].fail)
+    c = np.uint64(byte)  # numba makes a float of a signed and an unsigned integer
+    at = np.uint64(state)
+    base, fallback = np.uint64(states[at].base), np.uint64(states[at].fallback)
+    if np.uint64(states[base ^ c].check) == base:
+        return base ^ c
+    while np.uint64(states[fallback ^ c].check) != fallback:
+        if fallback == np.uint64(states[0].base):
+            return np.uint64(0)
+        at = np.uint64(fails[at])
+        fallback = np.uint64(states[at].fallback)
+    return fallback ^ c
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _build(buffer: Any, starts: Any, lengths: Any, order: Any) -> Any:
     parents, labels, terminals = _trie(buffer, starts, lengths, order)
     states, places = _place(parents, labels)
-    fails = _fail(states, places, parents, labels)
-    facts, entry_pieces = _list_ends(states, places, fails, terminals, buffer, starts, lengths)
-    _skip(states, places, parents, labels, fails)
-    return states, facts, entry_pieces
+    suffixes = _suffixes(states, places, parents, labels)
+    facts, entry_pieces = _list_ends(states, places, suffixes, terminals, buffer, starts, lengths)
+    fails = _fall_back(states, places, parents, labels, suffixes)
+    return states, fails, facts, entry_pieces
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _trie(buffer: Any, starts: Any, lengths: Any, order: Any) -> Any:
     """Return parent, byte and piece (-1 for none) of every node, breadth first, the root first.
 
@@ -158,7 +169,7 @@ def _trie(buffer: Any, starts: Any, lengths: Any, order: Any) -> Any:
     return parents[:count], labels[:count], terminals[:count]
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _place(parents: Any, labels: Any) -> Any:
     """Lay the nodes into a double array; return its states and int64[nodes], where each went.
 
@@ -167,10 +178,11 @@ def _place(parents: Any, labels: Any) -> Any:
     """
     nodes = parents.size
     room = (nodes // 256 + 2) * 512
-    states = np.empty(room, STATE)
+    states, used = np.empty(room, STATE), np.zeros(room, np.bool_)  # used: which bases are taken
     following, previous = np.zeros(room, np.int64), np.zeros(room, np.int64)
     places = np.zeros(nodes, np.int64)
     size = _add_block(states, following, previous, 0)
+    used[0] = True  # base 0 is FREE
     first = 1  # of the node's children
     for node in range(nodes):
         last = first
@@ -181,8 +193,11 @@ def _place(parents: Any, labels: Any) -> Any:
         base, tries, slot = -1, 0, following[0]
         while slot and tries < _MOST_TRIES:
             base = slot ^ labels[first]
-            for child in range(first + 1, last):
-                if states[base ^ labels[child]].check != NO_STATE or base ^ labels[child] == 0:
+            if used[base]:
+                base = -1
+            for child in range(first + 1, last if base >= 0 else first):
+                other = base ^ labels[child]
+                if states[other].check != FREE or other == 0:
                     base = -1
                     break
             if base >= 0:
@@ -194,73 +209,79 @@ def _place(parents: Any, labels: Any) -> Any:
                 states = _grown(states)
                 following = np.concatenate((following, np.zeros_like(following)))
                 previous = np.concatenate((previous, np.zeros_like(previous)))
+                used = np.concatenate((used, np.zeros_like(used)))
             base = size
             size = _add_block(states, following, previous, size)
         states[places[node]].base = base
+        used[base] = True
         for child in range(first, last):
             slot = base ^ labels[child]
-            states[slot].check = places[node]
+            states[slot].check = base
             places[child] = slot
             _take(following, previous, slot)
         first = last
     return states[:size].copy(), places
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _grown(states: Any) -> Any:
     out = np.empty(2 * states.size, STATE)
     out[: states.size] = states
     return out
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _add_block(states: Any, following: Any, previous: Any, size: Any) -> Any:
     """Add 256 free slots at the ring's end."""
     for slot in range(size, size + 256):
-        states[slot].base, states[slot].check = 0, NO_STATE
-        states[slot].fail, states[slot].ends = 0, 0
+        states[slot].base, states[slot].check = 0, FREE
+        states[slot].fallback, states[slot].ends = 0, 0
         last = previous[0]
         following[last], previous[slot] = slot, last
         following[slot], previous[0] = 0, slot
     return size + 256
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _take(following: Any, previous: Any, slot: Any) -> None:
     following[previous[slot]] = following[slot]
     previous[following[slot]] = previous[slot]
 
 
-@nb.njit(nogil=True, cache=True)
-def _fail(states: Any, places: Any, parents: Any, labels: Any) -> Any:
-    """Set every state's ``fail``, its longest proper suffix that is a state; return it by node."""
+@kernel
+def _suffixes(states: Any, places: Any, parents: Any, labels: Any) -> Any:
+    """Return int64[nodes]: the longest proper suffix of each node that is a node."""
     nodes = parents.size
     by_place = np.zeros(states.size, np.int64)
     for node in range(nodes):
         by_place[places[node]] = node
-    fails = np.zeros(nodes, np.int64)
+    suffixes = np.zeros(nodes, np.int64)
     for node in range(1, nodes):
-        if parents[node]:
-            found = step(states, states[places[parents[node]]].fail, labels[node])
-            states[places[node]].fail = found
-            fails[node] = by_place[np.int64(found)]
-    return fails
+        at = parents[node]
+        while at:
+            at = suffixes[at]
+            base = states[places[at]].base
+            child = np.int64(base) ^ np.int64(labels[node])
+            if base != FREE and states[child].check == base:
+                suffixes[node] = by_place[child]
+                break
+    return suffixes
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _list_ends(
-    states: Any, places: Any, fails: Any, terminals: Any, buffer: Any, starts: Any, lengths: Any
+    states: Any, places: Any, suffixes: Any, terminals: Any, buffer: Any, starts: Any, lengths: Any
 ) -> Any:
     """Make the lists of pieces that end at each state, and point the states to them.
 
-    A state that is a piece has a list of its own, the piece and then the list of its ``fail``;
-    others share the one of their ``fail``.
+    A state that is a piece has a list of its own, the piece and then its suffix's list; others share
+    their suffix's.
     """
     nodes = places.size
     counts = np.zeros(nodes, np.int64)
     total = 1  # entry 0 is the empty list
     for node in range(1, nodes):
-        counts[node] = counts[fails[node]]
+        counts[node] = counts[suffixes[node]]
         if terminals[node] >= 0:
             counts[node] += 1
             total += counts[node]
@@ -270,7 +291,7 @@ def _list_ends(
     heads = np.zeros(nodes, np.int64)
     at = 1
     for node in range(1, nodes):
-        below = heads[fails[node]]
+        below = heads[suffixes[node]]
         if terminals[node] < 0:
             heads[node] = below
         else:
@@ -293,7 +314,7 @@ def _list_ends(
     return facts, entry_pieces
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _first_character(buffer: Any, start: Any, length: Any) -> Any:
     """Say whether a piece is no longer than the character that its first byte announces."""
     high = buffer[start] >> 4
@@ -303,11 +324,12 @@ def _first_character(buffer: Any, start: Any, length: Any) -> Any:
     return announced == length
 
 
-@nb.njit(nogil=True, cache=True)
-def _skip(states: Any, places: Any, parents: Any, labels: Any, fails: Any) -> None:
-    """Let ``fail`` pass by the states that can't help: those with no child but the state's own.
+@kernel
+def _fall_back(states: Any, places: Any, parents: Any, labels: Any, suffixes: Any) -> Any:
+    """Set every state's ``fallback``; return uint32[s], the state it is the base of.
 
-    The lists were made before, from every suffix.
+    It is the longest suffix that may help: suffixes with no child but those that the state has
+    are passed by. A state without children is, from here on, the suffix that it would fall back to.
     """
     nodes = places.size
     children = np.zeros((nodes, 4), np.uint64)
@@ -316,14 +338,24 @@ def _skip(states: Any, places: Any, parents: Any, labels: Any, fails: Any) -> No
         children[parents[node], np.int64(byte >> np.uint64(6))] |= np.uint64(1) << (
             byte & np.uint64(63)
         )
+    helps = np.zeros(nodes, np.int64)
+    fails = np.zeros(states.size, np.uint32)
+    root = states[0].base
+    states[0].fallback = root
     for node in range(1, nodes):
-        to = fails[node]
+        to: Any = suffixes[node]
         while to:
             new = np.uint64(0)
             for i in range(4):
                 new |= children[to, i] & ~children[node, i]
             if new:
                 break
-            to = fails[to]
-        fails[node] = to
-        states[places[node]].fail = places[to]
+            to = helps[to]
+        helps[node] = to
+        place, other = places[node], places[to]
+        if states[place].base == FREE:
+            states[place].base, states[place].fallback = states[other].base, states[other].fallback
+            fails[place] = fails[other]
+        else:
+            states[place].fallback, fails[place] = states[other].base, other
+    return fails

@@ -6,15 +6,20 @@ leave one run of ids without gaps.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
-import numba as nb
 import numpy as np
 
 from transforms.kernels.automaton import I64
+from transforms.kernels.compiled import inlined, kernel
 from transforms.kernels.lattice import (
-    UNKNOWN,
     F64,
+    HIGH,
+    LOW,
+    ONE,
+    UNKNOWN,
+    ZERO,
     begin_of_character,
     count_of,
     difference,
@@ -43,108 +48,87 @@ class Trail(NamedTuple):
     unknown: I64
     """How many characters were unknown, of all records."""
 
-    log_prob: F64
-    """The sum of the pieces' log-probabilities in this record."""
+    product: F64
+    """The product of the weights of the pieces drawn in this record, as product * 2**exponent."""
+
+    exponent: I64
 
 
-@nb.njit(nogil=True, cache=True)
-def walk(
-    t: Any,
-    text: Any,
-    start: Any,
-    until: Any,
-    lattice: Any,
-    base: Any,
-    trail: Any,
-    ids: Any,
-    key: Any,
-    stride: Any,
-    drawing: Any,
-    wide: Any,
-) -> None:
-    """Go back until a position is at most ``until``, of a record that begins at ``start``.
+@kernel
+def walk(t: Any, record: Any, part: Any, trail: Any, ids: Any, drawing: Any, wide: Any) -> None:
+    """Go back to where a part begins, or one piece further.
 
     Args:
         t: Tables.
-        text: uint8[m].
-        start: where the record begins.
-        until: where the positions begin that are filled.
-        lattice: POSITION[p], of position q at q - base.
-        base: see lattice.
+        record: Record.
+        part: Part, filled.
         trail: Trail.
         ids: uint32[m], written before ``trail.free``.
-        key: the record's, uint64.
-        stride: what ``stride_of`` makes of the key.
         drawing: whether a piece is drawn from a position's list by the sums of ``total``; otherwise
             ``entry`` is the one that was chosen.
         wide: whether the sums are those of ``wide``.
     """
-    at, free, tokens = trail.at[0], trail.free[0], trail.tokens[0]
-    after_unknown, log_prob = trail.after_unknown[0], trail.log_prob[0]
-    while at > until:
-        chosen = lattice[at - base].entry
+    lattice, base, entries = part.lattice, part.base, t.wide if wide else t.entries
+    at, free, tokens = np.uint64(trail.at[0]), np.uint64(trail.free[0]), np.uint64(trail.tokens[0])
+    after_unknown, product = trail.after_unknown[0], trail.product[0]
+    while at > part.begin:
         if drawing:
-            u = uniform(key, stride, tokens)
-            chosen = _draw(
-                t, t.wide if wide else t.entries, text, start, lattice, base, at, u, wide
-            )
-        if chosen == UNKNOWN or chosen == 0:  # 0: only of bytes that are no UTF-8
-            before = begin_of_character(text, at, start)
+            chosen = _draw(t, entries, lattice, at - base, uniform(record, tokens), wide)
+        else:
+            chosen = np.uint64(lattice[at - base].entry)
+        if chosen == UNKNOWN or chosen == ZERO:  # 0: only of bytes that are no UTF-8
+            before = begin_of_character(record, at)
             trail.unknown[0] += 1
-            log_prob += t.unknown_log_prob
+            if drawing:
+                product *= t.unknown_wide[at - before]
+                trail.exponent[0] += t.unknown_exponents[at - before]
             if t.byte_ids.size:
-                for i in range(at - 1, before - 1, -1):
-                    free -= 1
-                    ids[free] = t.byte_ids[text[i]]
+                for i in range(at - before):
+                    free -= ONE
+                    ids[free] = t.byte_ids[record.text[at - ONE - np.uint64(i)]]
             elif not after_unknown:
-                free -= 1
+                free -= ONE
                 ids[free] = t.unknown_id
             after_unknown = 1
         else:
-            entry = t.entries[chosen]
-            before = at - length_of(entry.facts)
-            log_prob += t.log_probs[entry.piece]
-            free -= 1
-            ids[free] = t.ids[entry.piece]
+            before = at - length_of(entries[chosen].facts)
+            free -= ONE
+            ids[free] = entries[chosen].id
             after_unknown = 0
-        tokens += 1
+            if drawing:
+                product *= entries[chosen].weight
+                if wide:
+                    trail.exponent[0] += t.exponents[chosen]
+        if not LOW <= product <= HIGH:
+            product, exponent = math.frexp(product)
+            trail.exponent[0] += exponent
+        tokens += ONE
         at = before
     trail.at[0], trail.free[0], trail.tokens[0] = at, free, tokens
-    trail.after_unknown[0], trail.log_prob[0] = after_unknown, log_prob
+    trail.after_unknown[0], trail.product[0] = after_unknown, product
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
-def _draw(
-    t: Any,
-    entries: Any,
-    text: Any,
-    start: Any,
-    lattice: Any,
-    base: Any,
-    at: Any,
-    u: Any,
-    wide: Any,
-) -> Any:
+@inlined
+def _draw(t: Any, entries: Any, lattice: Any, at: Any, u: Any, wide: Any) -> Any:
     """Draw an entry of a position's list, each with its part of the position's sum.
 
     The parts are added up in the order in which ``total`` added them, so that their sum is the
     position's to the last digit and the draw never runs past it.
     """
-    here = lattice[at - base]
-    scale, first = here.scale, np.int64(here.entry)
+    first, scale = np.uint64(lattice[at].entry), lattice[at].scale
     facts = entries[first].facts
-    goal, value, chosen = u * here.value, 0.0, UNKNOWN
+    goal, value, chosen = u * lattice[at].value, 0.0, np.uint64(UNKNOWN)
     for j in range(first, first + count_of(facts)):
-        before = lattice[at - base - length_of(entries[j].facts)]
-        part = entries[j].weight * before.value
-        by = difference(scale, before.scale)
+        back = at - length_of(entries[j].facts)
+        new = entries[j].weight * lattice[back].value
+        by = difference(scale, lattice[back].scale)
         if wide:
             by += np.int64(t.exponents[j])
-        value += times_power(part, by)
-        if part != 0.0:
-            chosen = np.uint32(j)
+        value += times_power(new, by)
+        if new != 0.0:
+            chosen = j
         if value > goal:
             return chosen
     if t.characters and not is_single(facts):
-        return UNKNOWN
+        return np.uint64(UNKNOWN)
     return chosen

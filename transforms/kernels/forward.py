@@ -1,8 +1,7 @@
 """From a text's begin to its end: what is known of all paths to each position.
 
-Each kernel reads bytes ``begin`` to ``stop`` of a record that ends at ``end``, and fills the
-positions after them: position p at ``lattice[p - base]``, with as many positions before ``begin`` as
-the longest piece has bytes. Candidates for a position come longest piece first, as they do in both
+Each kernel takes Tables, a Record, a Part of it and the Carry, reads the part's bytes and fills the
+positions after them. Candidates for a position come longest piece first, as they do in both
 reference implementations, and the unknown character last.
 
 ``total``, the law ``exact``
@@ -21,17 +20,20 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numba as nb
 import numpy as np
 
 from transforms.kernels.automaton import step
+from transforms.kernels.compiled import kernel
 from transforms.kernels.lattice import (
     HIGH,
     LOW,
+    ONE,
     UNKNOWN,
+    ZERO,
     count_of,
     difference,
     ends_character,
+    is_cut,
     is_single,
     length_of,
     rescale,
@@ -44,24 +46,27 @@ from transforms.kernels.lattice import (
 _RESET = np.float32(100000.0)
 
 
-@nb.njit(nogil=True, cache=True)
-def total(
-    t: Any, text: Any, begin: Any, stop: Any, end: Any, lattice: Any, base: Any, carry: Any
-) -> Any:
+@kernel
+def total(t: Any, record: Any, part: Any, carry: Any) -> Any:
     """Fill positions with sums over paths; return whether float64's range was enough."""
-    states, entries, characters = t.states, t.entries, t.characters
-    state, start, scale = np.uint64(carry.state[0]), carry.start[0], carry.scale[0]
-    for at in range(begin + 1 - base, stop + 1 - base):
-        state = step(states, state, text[at + base - 1])
-        first = states[state].ends
+    states, fails, entries = t.states, t.fails, t.entries
+    text, lattice, base = record.text, part.lattice, part.base
+    state, start, scale = np.uint64(carry.state[0]), np.uint64(carry.start[0]), carry.scale[0]
+    for before in range(part.begin, part.stop):
+        end = before + ONE
+        at = end - base
+        state = step(states, fails, state, text[before])
+        first = np.uint64(states[state].ends)
         facts = entries[first].facts
         value = 0.0
         for j in range(first, first + count_of(facts)):
             value += entries[j].weight * lattice[at - length_of(entries[j].facts)].value
-        if characters and ends_character(text, at + base, start, end):
+        if t.characters and ends_character(record, start, end):
             if not is_single(facts):
-                value += t.unknown_weights[at + base - start] * lattice[start - base].value
-            start = at + base
+                value += t.unknown_weights[end - start] * lattice[start - base].value
+            start = end
+        if t.cuts and is_cut(record, end):
+            state = ZERO
         lattice[at].value = value
         lattice[at].entry = first
         lattice[at].scale = np.int32(scale)
@@ -74,40 +79,34 @@ def total(
     return True
 
 
-@nb.njit(nogil=True, cache=True)
-def challenge(
-    t: Any,
-    text: Any,
-    begin: Any,
-    stop: Any,
-    end: Any,
-    lattice: Any,
-    base: Any,
-    carry: Any,
-    key: Any,
-    stride: Any,
-) -> Any:
+@kernel
+def challenge(t: Any, record: Any, part: Any, carry: Any) -> Any:
     """Fill positions with one path each; return whether float64's range was enough."""
-    states, entries, characters = t.states, t.entries, t.characters
-    state, start, scale = np.uint64(carry.state[0]), carry.start[0], carry.scale[0]
-    drawn = carry.drawn[0]
-    for at in range(begin + 1 - base, stop + 1 - base):
-        state = step(states, state, text[at + base - 1])
-        first = states[state].ends
+    states, fails, entries = t.states, t.fails, t.entries
+    text, lattice, base = record.text, part.lattice, part.base
+    state, start, scale = np.uint64(carry.state[0]), np.uint64(carry.start[0]), carry.scale[0]
+    drawn = np.uint64(carry.drawn[0])
+    for before in range(part.begin, part.stop):
+        end = before + ONE
+        at = end - base
+        state = step(states, fails, state, text[before])
+        first = np.uint64(states[state].ends)
         facts = entries[first].facts
-        value, chosen = 0.0, np.uint32(0)
+        value, chosen = 0.0, np.uint64(0)
         for j in range(first, first + count_of(facts)):
             new = entries[j].weight * lattice[at - length_of(entries[j].facts)].value
-            wins = uniform(key, stride, drawn) * (new + value) < new
-            value, chosen = (new, np.uint32(j)) if wins else (value, chosen)
-            drawn += 1
-        if characters and ends_character(text, at + base, start, end):
+            wins = uniform(record, drawn) * (new + value) < new
+            value, chosen = (new, j) if wins else (value, chosen)
+            drawn += ONE
+        if t.characters and ends_character(record, start, end):
             if not is_single(facts):
-                new = t.unknown_weights[at + base - start] * lattice[start - base].value
-                if uniform(key, stride, drawn) * (new + value) < new:
-                    value, chosen = new, UNKNOWN
-                drawn += 1
-            start = at + base
+                new = t.unknown_weights[end - start] * lattice[start - base].value
+                if uniform(record, drawn) * (new + value) < new:
+                    value, chosen = new, np.uint64(UNKNOWN)
+                drawn += ONE
+            start = end
+        if t.cuts and is_cut(record, end):
+            state = ZERO
         lattice[at].value = value
         lattice[at].entry = chosen
         lattice[at].scale = np.int32(scale)
@@ -121,143 +120,138 @@ def challenge(
     return True
 
 
-@nb.njit(nogil=True, cache=True)
-def wide(
-    t: Any,
-    text: Any,
-    begin: Any,
-    stop: Any,
-    end: Any,
-    lattice: Any,
-    base: Any,
-    carry: Any,
-    key: Any,
-    stride: Any,
-    challenging: Any,
-) -> None:
+@kernel
+def wide(t: Any, record: Any, part: Any, carry: Any, challenging: Any) -> None:
     """Do what ``total`` or ``challenge`` does, each position with a scale of its own."""
-    entries, state, start = t.wide, np.uint64(carry.state[0]), carry.start[0]
-    drawn = carry.drawn[0]
-    for at in range(begin + 1 - base, stop + 1 - base):
-        state = step(t.states, state, text[at + base - 1])
-        first = t.states[state].ends
+    entries, lattice, base = t.wide, part.lattice, part.base
+    state, start = np.uint64(carry.state[0]), np.uint64(carry.start[0])
+    drawn = np.uint64(carry.drawn[0])
+    for before in range(part.begin, part.stop):
+        end = before + ONE
+        at = end - base
+        state = step(t.states, t.fails, state, record.text[before])
+        first = np.uint64(t.states[state].ends)
         facts = entries[first].facts
-        reference = lattice[at - 1].scale
-        value, exponent, chosen = 0.0, np.int64(0), np.uint32(0)
-        count = count_of(facts)
-        unknown = False
-        if t.characters and ends_character(text, at + base, start, end):
-            unknown = not is_single(facts)
-        for j in range(first, first + count + (1 if unknown else 0)):
-            if j < first + count:
-                before = at - length_of(entries[j].facts)
+        last = first + count_of(facts)
+        reference = lattice[at - ONE].scale
+        value, chosen = 0.0, np.uint64(0)
+        exponent: Any = np.int64(0)
+        ended = t.characters and ends_character(record, start, end)
+        for j in range(first, last + ONE if ended and not is_single(facts) else last):
+            if j < last:
+                back = length_of(entries[j].facts)
                 new, by = entries[j].weight, np.int64(t.exponents[j])
             else:
-                before = start - base
-                length = at - before
-                new, by = t.unknown_wide[length], np.int64(t.unknown_exponents[length])
-            new *= lattice[before].value
-            by += difference(reference, lattice[before].scale)
-            if new == 0.0:
-                drawn += 1
-                continue
-            if value == 0.0:
-                value, exponent = 0.0, by
-            elif by > exponent:
-                value, exponent = times_power(value, exponent - by), by
-            else:
-                new = times_power(new, by - exponent)
-            if not challenging:
-                value += new
-            elif uniform(key, stride, drawn) * (new + value) < new:
-                value, chosen = new, (np.uint32(j) if j < first + count else UNKNOWN)
-            drawn += 1
-        if t.characters and ends_character(text, at + base, start, end):
-            start = at + base
+                back = end - start
+                new, by = t.unknown_wide[back], np.int64(t.unknown_exponents[back])
+            new *= lattice[at - back].value
+            by += difference(reference, lattice[at - back].scale)
+            if new != 0.0:
+                if value == 0.0:
+                    exponent = by
+                elif by > exponent:
+                    value, exponent = times_power(value, exponent - by), by
+                else:
+                    new = times_power(new, by - exponent)
+                if not challenging:
+                    value += new
+                elif uniform(record, drawn) * (new + value) < new:
+                    value, chosen = new, (j if j < last else np.uint64(UNKNOWN))
+            drawn += ONE
+        if ended:
+            start = end
+        if t.cuts and is_cut(record, end):
+            state = ZERO
         value, by = math.frexp(value)
-        exponent += by
+        exponent = exponent + by if value != 0.0 else np.int64(0)
         lattice[at].value = value
         lattice[at].entry = chosen if challenging else first
-        if value == 0.0:
-            exponent = 0
         lattice[at].scale = np.int32(np.int64(reference) - exponent)
         carry.scale[0] -= exponent
     carry.state[0], carry.start[0], carry.drawn[0] = state, start, drawn
 
 
-@nb.njit(nogil=True, cache=True)
-def best(
-    t: Any, text: Any, begin: Any, stop: Any, end: Any, lattice: Any, base: Any, carry: Any
-) -> None:
+@kernel
+def best(t: Any, record: Any, part: Any, carry: Any, anew: Any) -> None:
     """Fill positions with the best path to each, in float64, as bytepiece does.
 
-    ``scale``, of no other use here, says where the list begins: ``nbest`` looks at all of it.
+    ``anew`` says that scores begin at 0 after a cut, which changes roundings and so ties. ``scale``,
+    of no other use here, says where the list begins: ``nbest`` looks at all of it.
     """
-    states, entries, characters = t.states, t.entries, t.characters
-    state, start = np.uint64(carry.state[0]), carry.start[0]
-    for at in range(begin + 1 - base, stop + 1 - base):
-        state = step(states, state, text[at + base - 1])
-        first = states[state].ends
+    states, fails, entries = t.states, t.fails, t.entries
+    text, lattice, base = record.text, part.lattice, part.base
+    state, start = np.uint64(carry.state[0]), np.uint64(carry.start[0])
+    for before in range(part.begin, part.stop):
+        end = before + ONE
+        at = end - base
+        state = step(states, fails, state, text[before])
+        first = np.uint64(states[state].ends)
         facts = entries[first].facts
-        value, chosen = -np.inf, np.uint32(0)
+        value, chosen = -np.inf, np.uint64(0)
         for j in range(first, first + count_of(facts)):
             new = lattice[at - length_of(entries[j].facts)].value + entries[j].weight
             wins = new > value
-            value, chosen = (new, np.uint32(j)) if wins else (value, chosen)
-        if characters and ends_character(text, at + base, start, end):
+            value, chosen = (new, j) if wins else (value, chosen)
+        if t.characters and ends_character(record, start, end):
             if not is_single(facts):
                 new = lattice[start - base].value + t.unknown_log_prob
                 if new > value:
-                    value, chosen = new, UNKNOWN
-            start = at + base
+                    value, chosen = new, np.uint64(UNKNOWN)
+            start = end
+        if t.cuts and is_cut(record, end):
+            state = ZERO
+            if anew and value > -np.inf:
+                value = 0.0
         lattice[at].value = value
         lattice[at].entry = chosen
         lattice[at].scale = np.int32(first)
     carry.state[0], carry.start[0] = state, start
 
 
-@nb.njit(nogil=True, cache=True)
-def best_float32(
-    t: Any, text: Any, begin: Any, stop: Any, end: Any, lattice: Any, base: Any, carry: Any
-) -> None:
+@kernel
+def best_float32(t: Any, record: Any, part: Any, carry: Any) -> None:
     """Fill positions with the best path to each, in float32, as sentencepiece does.
 
     Where scores begin anew, ``scale`` is 1, ``value`` what was subtracted, and the score 0.
     """
-    states, entries, characters = t.states, t.entries, t.characters
-    state, start, reset = np.uint64(carry.state[0]), carry.start[0], carry.drawn[0]
-    for at in range(begin + 1 - base, stop + 1 - base):
-        state = step(states, state, text[at + base - 1])
-        first = states[state].ends
+    states, fails, entries = t.states, t.fails, t.entries
+    text, lattice, base = record.text, part.lattice, part.base
+    state, start = np.uint64(carry.state[0]), np.uint64(carry.start[0])
+    reset, limit = np.uint64(carry.drawn[0]), np.uint64(t.longest)
+    for before in range(part.begin, part.stop):
+        end = before + ONE
+        at = end - base
+        state = step(states, fails, state, text[before])
+        first = np.uint64(states[state].ends)
         facts = entries[first].facts
-        value, chosen = np.float32(-np.inf), np.uint32(0)
-        if at + base - reset <= t.longest:
+        value, chosen = np.float32(-np.inf), np.uint64(0)
+        if end - reset <= limit:
             value, chosen = _best_across(t, first, lattice, at)
         else:
             for j in range(first, first + count_of(facts)):
                 score = np.float32(lattice[at - length_of(entries[j].facts)].value)
                 new = np.float32(score + np.float32(entries[j].weight))
                 wins = new > value
-                value, chosen = (new, np.uint32(j)) if wins else (value, chosen)
-        if characters and ends_character(text, at + base, start, end):
+                value, chosen = (new, j) if wins else (value, chosen)
+        if t.characters and ends_character(record, start, end):
             if not is_single(facts):
                 score = np.float32(lattice[start - base].value)
                 if lattice[start - base].scale:
                     score = np.float32(0.0)
                 new = np.float32(score + np.float32(t.unknown_log_prob))
                 if new > value:
-                    value, chosen = new, UNKNOWN
-            start = at + base
+                    value, chosen = new, np.uint64(UNKNOWN)
+            start = end
         lattice[at].value = value
         lattice[at].entry = chosen
         lattice[at].scale = 0
-        if abs(value) > _RESET and value > -np.inf and at + base < end:
+        if abs(value) > _RESET and value > -np.inf and end < record.end:
             lattice[at].scale = 1
-            reset = at + base
+            reset = end
     carry.state[0], carry.start[0], carry.drawn[0] = state, start, reset
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _best_across(t: Any, first: Any, lattice: Any, at: Any) -> Any:
     """Return the best candidate's score and entry, where scores began anew in reach of a piece.
 
@@ -265,12 +259,12 @@ def _best_across(t: Any, first: Any, lattice: Any, at: Any) -> Any:
     sentencepiece goes through starts, not ends, and moves what is under way.
     """
     entries = t.entries
-    value, chosen = np.float32(-np.inf), np.uint32(0)
+    value, chosen = np.float32(-np.inf), np.uint64(0)
     moved = at - t.longest
     for j in range(first, first + count_of(entries[first].facts)):
         before = at - length_of(entries[j].facts)
         while moved < before:
-            moved += 1
+            moved += ONE
             if lattice[moved].scale:
                 value = np.float32(value - np.float32(lattice[moved].value))
         score = np.float32(lattice[before].value)
@@ -278,9 +272,9 @@ def _best_across(t: Any, first: Any, lattice: Any, at: Any) -> Any:
             score = np.float32(0.0)
         new = np.float32(score + np.float32(entries[j].weight))
         if new > value:
-            value, chosen = new, np.uint32(j)
-    while moved < at - 1:
-        moved += 1
+            value, chosen = new, j
+    while moved < at - ONE:
+        moved += ONE
         if lattice[moved].scale:
             value = np.float32(value - np.float32(lattice[moved].value))
     return value, chosen

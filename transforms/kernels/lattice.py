@@ -4,6 +4,9 @@ A segmentation is a path from the text's begin to its end, piece by piece. The k
 ``POSITION`` a byte: what is known of all paths to it. The pieces that end there follow from the
 automaton, so edges are not stored.
 
+Kernels index with unsigned integers: numba looks at every signed one whether it counts from the end,
+which took a fifth of the time.
+
 Values are kept in range by powers of two, which change no digit of them: a position's true value is
 ``value * 2**-scale``. Only differences of scales within reach of one piece matter, so that scales
 may wrap around.
@@ -14,11 +17,11 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import numba as nb
 import numpy as np
 import numpy.typing as npt
 
 from transforms.kernels.automaton import I64, U32
+from transforms.kernels.compiled import inlined, kernel
 
 F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
@@ -26,13 +29,15 @@ I32 = npt.NDArray[np.int32]
 POSITION = np.dtype([("value", "f8"), ("entry", "u4"), ("scale", "i4")], align=True)
 """``entry`` is the list of the pieces that end here, or the one piece that was chosen of it."""
 
-ENTRY = np.dtype([("weight", "f8"), ("facts", "u4"), ("piece", "u4")], align=True)
-"""An entry of the automaton's lists with its weight under a law."""
+ENTRY = np.dtype([("weight", "f8"), ("facts", "u4"), ("id", "u4")], align=True)
+"""An entry of the automaton's lists with its weight under a law, and its piece's id."""
 
 UNKNOWN = np.uint32(2**32 - 1)
 """The chosen entry where a character is taken that no piece covers."""
 
-MOST_BYTES = 4  # of a character
+MOST_BYTES = np.uint64(4)  # of a character
+
+ZERO, ONE = np.uint64(0), np.uint64(1)
 
 # a value outside of LOW to HIGH moves the scale; in reach of a piece nothing may lie beyond LEAST
 # to MOST, weights included, so that no product loses digits and no sum overflows
@@ -48,6 +53,9 @@ class Tables(NamedTuple):
     states: Any
     """STATE[s], the automaton's."""
 
+    fails: U32
+    """uint32[s], the automaton's."""
+
     entries: Any
     """ENTRY[e], with weights that fit float64."""
 
@@ -57,17 +65,14 @@ class Tables(NamedTuple):
     exponents: I32
     """int32[e], for ``wide``."""
 
-    longest: int
+    longest: np.uint64
     """How far an edge reaches back at most."""
-
-    ids: U32
-    """uint32[n], of each piece."""
-
-    log_probs: F64
-    """float64[n], of each piece."""
 
     characters: bool
     """Whether one character may be taken where no piece is just that character."""
+
+    cuts: bool
+    """Whether texts are cut between a newline and what follows it, save another newline."""
 
     unknown_weights: F64
     """float64[5]: the weight of an unknown character, by its length in bytes."""
@@ -79,6 +84,34 @@ class Tables(NamedTuple):
 
     byte_ids: U32
     """uint32[256]: what an unknown character's bytes become; empty: the unknown id, merged."""
+
+
+class Record(NamedTuple):
+    """One record among others, and what its draws come from."""
+
+    text: Any
+    """uint8[m], of all records."""
+
+    start: np.uint64
+    end: np.uint64
+    key: np.uint64
+
+    stride: np.uint64
+    """What ``stride_of`` makes of the key."""
+
+
+class Part(NamedTuple):
+    """The bytes of a record whose positions are at hand."""
+
+    begin: np.uint64
+    stop: np.uint64
+
+    lattice: Any
+    """POSITION[p]: the positions after ``begin`` to ``stop``, and before them ``begin`` and as many as
+    the longest piece has bytes."""
+
+    base: np.uint64
+    """Position q of the text is ``lattice[q - base]``, modulo 2**64."""
 
 
 class Carry(NamedTuple):
@@ -100,7 +133,7 @@ class Carry(NamedTuple):
     """The scale of the last position, without wrapping around."""
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def mix(value: Any) -> Any:
     """Return what ``randomness.mix`` gives for one number."""
     out = value ^ (value >> np.uint64(27))
@@ -111,7 +144,7 @@ def mix(value: Any) -> Any:
     return out
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def stride_of(key: Any) -> Any:
     """Return the odd number by which a record's counter moves.
 
@@ -121,66 +154,72 @@ def stride_of(key: Any) -> Any:
     return mix(key ^ np.uint64(0x9E3779B97F4A7C15)) | np.uint64(1)
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
-def uniform(key: Any, stride: Any, index: Any) -> Any:
+@inlined
+def uniform(record: Any, index: Any) -> Any:
     """Return draw ``index`` of a record: a multiple of 2**-53 in [0, 1)."""
-    bits = mix(key + stride * np.uint64(index))
+    bits = mix(record.key + record.stride * np.uint64(index))
     return np.float64(bits >> np.uint64(11)) * 2.0**-53
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
-def ends_character(text: Any, end: Any, start: Any, stop: Any) -> Any:
-    """Say whether a character that begins at ``start`` ends before ``end``; texts end at ``stop``.
+@inlined
+def ends_character(record: Any, start: Any, end: Any) -> Any:
+    """Say whether a character that begins at ``start`` ends before ``end``.
 
     Of well-formed UTF-8. Of other bytes it is what keeps kernels within their arrays.
     """
-    return end == stop or (text[end] & 0xC0) != 0x80 or end - start >= MOST_BYTES
+    return end == record.end or (record.text[end] & 0xC0) != 0x80 or end - start >= MOST_BYTES
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
-def begin_of_character(text: Any, end: Any, start: Any) -> Any:
-    """Return where the character begins that ends before ``end``; texts begin at ``start``."""
-    at = end - 1
-    while at > start and (text[at] & 0xC0) == 0x80 and end - at < MOST_BYTES:
-        at -= 1
+@inlined
+def is_cut(record: Any, end: Any) -> Any:
+    """Say whether a text that is cut after newlines is cut before ``end``."""
+    return record.text[end - ONE] == 10 and end < record.end and record.text[end] != 10
+
+
+@inlined
+def begin_of_character(record: Any, end: Any) -> Any:
+    """Return where the character begins that ends before ``end``."""
+    at = end - ONE
+    while at > record.start and (record.text[at] & 0xC0) == 0x80 and end - at < MOST_BYTES:
+        at -= ONE
     return at
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def count_of(facts: Any) -> Any:
-    """Return how many entries a list has, from its first one's facts."""
-    return np.int64((facts >> np.uint32(15)) & np.uint32(0x7FFF))
+    """Return how many entries a list has, from its first one's facts, as uint64."""
+    return (np.uint64(facts) >> np.uint64(15)) & np.uint64(0x7FFF)
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def length_of(facts: Any) -> Any:
-    """Return the length of an entry's piece."""
-    return np.int64(facts & np.uint32(0x7FFF))
+    """Return the length of an entry's piece, as uint64."""
+    return np.uint64(facts) & np.uint64(0x7FFF)
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def is_single(facts: Any) -> Any:
     """Say whether a list's last piece is a single character, from its first one's facts."""
     return (facts >> np.uint32(30)) != 0
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def times_power(value: Any, exponent: Any) -> Any:
     """Return value * 2**exponent, or 0 where the power is too small for a float64."""
     if exponent == 0:
         return value
     if exponent < -1022:
         return 0.0
-    return value * POWERS[min(exponent, 1023) + 1022]
+    return value * POWERS[np.uint64(min(exponent, 1023) + 1022)]
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def difference(left: Any, right: Any) -> Any:
     """Return the difference of two scales that may have wrapped around."""
     return np.int64(np.int32(np.int64(left) - np.int64(right)))
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def rescale(lattice: Any, at: Any, longest: Any) -> Any:
     """Bring the value at a position to between 1/2 and 1, and all in reach of a piece with it.
 
@@ -188,9 +227,9 @@ def rescale(lattice: Any, at: Any, longest: Any) -> Any:
         By how much the scale rose, and whether all values are within LEAST and MOST.
     """
     exponent = -math.frexp(lattice[at].value)[1]
-    factor = POWERS[exponent + 1022]
+    factor = POWERS[np.uint64(exponent + 1022)]
     fits = True
-    for i in range(at - longest, at + 1):
+    for i in range(at - longest, at + ONE):
         value = lattice[i].value * factor
         lattice[i].value = value
         lattice[i].scale = np.int32(np.int64(lattice[i].scale) + exponent)

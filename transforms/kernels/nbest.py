@@ -13,62 +13,49 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba as nb
 import numpy as np
 
+from transforms.kernels.compiled import inlined, kernel
 from transforms.kernels.elementary import exp_parts
 from transforms.kernels.lattice import (
+    ONE,
     UNKNOWN,
+    ZERO,
     begin_of_character,
     count_of,
     is_single,
     length_of,
     times_power,
+    uniform,
 )
 
-WAY = np.dtype([("loss", "f8"), ("at", "i8"), ("parent", "i4"), ("entry", "u4")], align=True)
+WAY = np.dtype([("loss", "f8"), ("at", "u8"), ("parent", "i4"), ("entry", "u4")], align=True)
 """A way to differ: what it loses against the best path, where, from which path, by which entry."""
 
 MOST_NBEST = 1024
 
-_exp_parts = nb.njit(nogil=True, cache=True)(exp_parts)
+_exp_parts = inlined(exp_parts)
 
 
-@nb.njit(nogil=True, cache=True)
-def draw_path(
-    t: Any,
-    text: Any,
-    start: Any,
-    end: Any,
-    lattice: Any,
-    base: Any,
-    ways: Any,
-    nbest: Any,
-    alpha: Any,
-    u: Any,
-) -> Any:
+@kernel
+def draw_path(t: Any, record: Any, part: Any, ways: Any, alpha: Any) -> Any:
     """Draw one of the n best paths, and write it into the lattice's chosen entries.
 
     Args:
         t: Tables.
-        text: uint8[m].
-        start: where the record begins.
-        end: where it ends.
-        lattice: POSITION[p], filled by ``forward.best``; position q at q - base.
-        base: see lattice.
-        ways: WAY[nbest], room to work in.
-        nbest: how many paths, 1 to MOST_NBEST.
+        record: Record.
+        part: all of it as one Part, filled by ``forward.best``.
+        ways: WAY[n], room to work in, for n paths: 1 to MOST_NBEST.
         alpha: float64, from 0.
-        u: float64 in [0, 1), the draw.
 
     Returns:
         float64: the path's probability under this law.
     """
-    found = _find(t, text, start, end, lattice, base, ways, nbest)
+    found = _find(t, record, part, ways)
     total = 0.0
     for i in range(found):
         total += _weight(alpha * ways[i].loss)
-    goal, value, chosen = u * total, 0.0, 0
+    goal, value, chosen = uniform(record, 0) * total, 0.0, 0
     for i in range(found):
         value += _weight(alpha * ways[i].loss)
         if value > goal:
@@ -77,12 +64,12 @@ def draw_path(
     probability = _weight(alpha * ways[chosen].loss) / total
     while chosen:
         way = ways[chosen]
-        lattice[way.at - base].entry = way.entry
+        part.lattice[way.at - part.base].entry = way.entry
         chosen = way.parent
     return probability
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def _weight(loss: Any) -> Any:
     if loss > 700.0:
         return 0.0
@@ -90,67 +77,54 @@ def _weight(loss: Any) -> Any:
     return times_power(m, np.int64(k))
 
 
-@nb.njit(nogil=True, cache=True)
-def _find(
-    t: Any, text: Any, start: Any, end: Any, lattice: Any, base: Any, ways: Any, nbest: Any
-) -> Any:
+@kernel
+def _find(t: Any, record: Any, part: Any, ways: Any) -> Any:
     """Find the n best paths, best first, as ways to differ; return how many there are.
 
     ``ways[:found]`` are paths; from there on, up to n in all, what may follow, the least loss first.
     """
-    ways[0].loss, ways[0].at, ways[0].parent, ways[0].entry = 0.0, end, 0, 0
-    found, known = 0, 1
+    ways[0].loss, ways[0].at, ways[0].parent, ways[0].entry = 0.0, record.end, 0, 0
+    nbest, found, known = ways.size, 0, 1
     while found < known and found < nbest:
         if found == nbest - 1:  # no more are wanted
             return nbest
-        loss, at = ways[found].loss, ways[found].at
+        loss, at = ways[found].loss, np.uint64(ways[found].at)
         if found:
-            at = _before(t, text, start, at, ways[found].entry)
-        while at > start:
-            here = lattice[at - base]
-            known = _add_ways(t, text, start, lattice, base, ways, nbest, found, known, loss, at)
-            at = _before(t, text, start, at, here.entry)
+            at = _before(t, record, at, ways[found].entry)
+        while at > record.start:
+            here = part.lattice[at - part.base].entry
+            known = _add_ways(t, record, part, ways, found, known, loss, at)
+            at = _before(t, record, at, here)
         found += 1
     return found
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
-def _before(t: Any, text: Any, start: Any, at: Any, entry: Any) -> Any:
-    if entry == UNKNOWN or entry == 0:  # 0: only of bytes that are no UTF-8
-        return begin_of_character(text, at, start)
-    return at - length_of(t.entries[entry].facts)
+@inlined
+def _before(t: Any, record: Any, at: Any, entry: Any) -> Any:
+    if entry == UNKNOWN or entry == ZERO:  # 0: only of bytes that are no UTF-8
+        return begin_of_character(record, at)
+    return at - length_of(t.entries[np.uint64(entry)].facts)
 
 
-@nb.njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def _add_ways(
-    t: Any,
-    text: Any,
-    start: Any,
-    lattice: Any,
-    base: Any,
-    ways: Any,
-    nbest: Any,
-    parent: Any,
-    known: Any,
-    loss: Any,
-    at: Any,
+    t: Any, record: Any, part: Any, ways: Any, parent: Any, known: Any, loss: Any, at: Any
 ) -> Any:
     """Add the ways to differ at one position that are among the n best so far."""
-    here = lattice[at - base]
-    chosen, first = here.entry, np.int64(here.scale)
+    nbest, here = ways.size, part.lattice[at - part.base]
+    chosen, first = here.entry, np.uint64(here.scale)
     facts = t.entries[first].facts
-    count = count_of(facts)
-    unknown = t.characters and not is_single(facts)
-    for j in range(first, first + count + (1 if unknown else 0)):
-        if j < first + count:
+    last = first + count_of(facts)
+    for j in range(first, last if is_single(facts) or not t.characters else last + ONE):
+        if j < last:
             entry, before = np.uint32(j), at - length_of(t.entries[j].facts)
             weight = t.entries[j].weight
         else:
-            entry, before = UNKNOWN, begin_of_character(text, at, start)
+            entry, before = UNKNOWN, begin_of_character(record, at)
             weight = t.unknown_log_prob
         if entry == chosen:
             continue
-        score = lattice[before - base].value + weight
+        score = part.lattice[before - part.base].value + weight
         if score == -np.inf:
             continue
         worse = loss + (here.value - score)

@@ -29,25 +29,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-import numba as nb
 import numpy as np
 import numpy.typing as npt
 
 from transforms.kernels import automaton as automata
-from transforms.kernels import backward, elementary, forward
+from transforms.kernels import elementary
 from transforms.kernels.automaton import I64, U8, U32, U64
-from transforms.kernels.lattice import (
-    ENTRY,
-    F64,
-    LEAST,
-    MOST,
-    POSITION,
-    Carry,
-    Tables,
-    stride_of,
-    uniform,
+from transforms.kernels.lattice import ENTRY, F64, LEAST, MOST, POSITION, Carry, Tables
+from transforms.kernels.nbest import MOST_NBEST, WAY
+from transforms.kernels.segment_all import (
+    EXACT,
+    NBEST,
+    OFF,
+    OFF_FLOAT32,
+    VITERBI_SAMPLING,
+    Out,
+    Room,
+    Way,
+    furthest,
+    segment_all,
 )
-from transforms.kernels.nbest import MOST_NBEST, WAY, draw_path
 
 LawName = Literal["off", "viterbi_sampling", "exact", "nbest"]
 LAWS: tuple[LawName, ...] = ("off", "viterbi_sampling", "exact", "nbest")
@@ -56,7 +57,6 @@ CHUNK = 2**20
 """Records longer than this keep positions of one such part at a time, and see all but the last
 part twice. 16 MiB of positions."""
 
-_OFF, _OFF_FLOAT32, _VITERBI, _EXACT, _NBEST = range(5)
 _MOST_POWER = 2.0**20
 
 
@@ -79,6 +79,7 @@ class Pieces:
     log_probs: F64
     ids: U32
     characters: bool
+    cuts: bool
     unknown: UnknownEdge | None
     float32: bool
 
@@ -108,9 +109,6 @@ class Segmented(NamedTuple):
     unknown: int
     """How many characters were unknown."""
 
-    log_probs: F64
-    """float64[r]: log P of each segmentation."""
-
     surprises: F64
     """float64[r]: minus the logarithm of each segmentation's probability under the law, whose mean
     is the law's entropy; 0 under ``off``, NaN under ``viterbi_sampling``, where it isn't known."""
@@ -132,8 +130,9 @@ def build(
     unit: Literal["byte", "character"],
     unknown: UnknownEdge | None = None,
     precision: Literal["float64", "float32"] = "float64",
+    cut_after_newlines: bool = False,
 ) -> Pieces:
-    """Build what all laws share.
+    r"""Build what all laws share.
 
     Args:
         pieces: n distinct byte strings.
@@ -143,6 +142,8 @@ def build(
             taken as unknown.
         unknown: how; None where nothing is unknown.
         precision: of scores under ``off``. float32 follows sentencepiece 0.2.3, float64 bytepiece.
+        cut_after_newlines: whether no piece is taken across the end of a run of newlines, and scores
+            begin anew there, as in bytepiece, which cuts texts by ``.*\n+|.+``. float64 alone.
 
     Raises:
         ValueError: pieces as ``automaton.build`` says; numbers don't fit them.
@@ -154,6 +155,8 @@ def build(
     if not np.isfinite(log_probs).all():
         wrong = int(np.flatnonzero(~np.isfinite(log_probs))[0])
         raise ValueError(f"piece {wrong}: expected a finite log_prob, got {log_probs[wrong]}")
+    if cut_after_newlines and precision == "float32":
+        raise ValueError("expected precision float64 where texts are cut after newlines")
     if unknown is not None and unknown.byte_ids is not None and len(unknown.byte_ids) != 256:
         raise ValueError(f"expected 256 byte_ids, got {len(unknown.byte_ids)}")
     return Pieces(
@@ -161,6 +164,7 @@ def build(
         log_probs=np.ascontiguousarray(log_probs, np.float64),
         ids=np.ascontiguousarray(ids, np.uint32),
         characters=unit == "character" and unknown is not None,
+        cuts=cut_after_newlines,
         unknown=unknown,
         float32=precision == "float32",
     )
@@ -201,25 +205,25 @@ def prepare(pieces: Pieces, *, law: LawName, alpha: float = 0.1, nbest_size: int
             )
         parts, exponents = elementary.exp_parts(powers)
         weights = np.ldexp(parts, np.clip(exponents, -1000, 1000).astype(np.int64))
-    fits = bool(((LEAST <= weights) & (weights <= MOST)).all())
-    entries = _entries(automaton, weights)
-    mode = {"off": _OFF, "viterbi_sampling": _VITERBI, "exact": _EXACT, "nbest": _NBEST}[law]
+    fits = bool(((weights >= LEAST) & (weights <= MOST)).all())
+    entries = _entries(pieces, weights)
+    mode = {"off": OFF, "viterbi_sampling": VITERBI_SAMPLING, "exact": EXACT, "nbest": NBEST}[law]
     return Law(
         name=law,
         alpha=float(alpha),
         nbest_size=nbest_size,
-        mode=_OFF_FLOAT32 if law == "off" and pieces.float32 else mode,
+        mode=OFF_FLOAT32 if law == "off" and pieces.float32 else mode,
         tilt=tilt,
         always_wide=sampling and not fits,
         tables=Tables(
             states=automaton.states,
+            fails=automaton.fails,
             entries=entries,
-            wide=_entries(automaton, parts) if sampling else entries[:1],
+            wide=_entries(pieces, parts) if sampling else entries[:1],
             exponents=exponents.astype(np.int32)[automaton.entry_pieces],
-            longest=max(automaton.longest, 4),
-            ids=pieces.ids,
-            log_probs=pieces.log_probs,
+            longest=np.uint64(max(automaton.longest, 4)),
             characters=pieces.characters,
+            cuts=pieces.cuts,
             unknown_weights=weights[-5:],
             unknown_wide=parts[-5:],
             unknown_exponents=exponents[-5:].astype(np.int32),
@@ -256,60 +260,62 @@ def segment(law: Law, text: U8, offsets: I64, keys: U64, *, chunk: int = CHUNK) 
     if offsets[0] != 0 or offsets[-1] != len(text) or (lengths < 0).any():
         raise ValueError(f"expected offsets that rise from 0 to {len(text)}")
     longest = int(lengths.max(initial=1))
-    chunk = longest if law.mode == _NBEST else min(chunk, longest)
-    chunks = -(-longest // chunk)
-    reach = law.tables.longest
-    ids = np.empty(len(text) + 1, np.uint32)
-    ends = np.empty(records + 1, np.int64)
-    log_probs, values = np.zeros(records), np.ones(records)
-    scales = np.zeros(records, np.int64)
-    unknown, failed = _segment(
+    chunk = longest if law.mode == NBEST else min(chunk, longest)
+    saved = -(-longest // chunk) if longest > chunk else 0
+    reach = int(law.tables.longest)
+    room = Room(
+        lattice=np.empty(reach + chunk + 1, POSITION),
+        saved=np.empty((saved, reach + 1), POSITION),
+        carries=np.empty((saved, len(Carry._fields)), np.int64),
+        ways=np.empty(law.nbest_size if law.mode == NBEST else 0, WAY),
+    )
+    out = Out(
+        ids=np.empty(len(text) + 1, np.uint32),
+        ends=np.empty(records + 1, np.int64),
+        shares=np.ones(records),
+        exponents=np.zeros(records, np.int64),
+    )
+    unknown, failed = segment_all(
         law.tables,
-        text,
-        np.ascontiguousarray(offsets, np.int64),
-        np.ascontiguousarray(keys, np.uint64),
-        law.mode,
-        law.alpha,
-        law.nbest_size,
-        law.always_wide,
-        chunk,
-        np.empty(reach + chunk + 1, POSITION),
-        np.empty((chunks if chunks > 1 else 0, reach + 1), POSITION),
-        np.empty((chunks if chunks > 1 else 0, 4), np.int64),
-        ids,
-        ends,
-        log_probs,
-        values,
-        scales,
+        _as(text, np.uint8),
+        _as(offsets, np.int64),
+        _as(keys, np.uint64),
+        Way(mode=law.mode, alpha=law.alpha, wide=law.always_wide, chunk=chunk),
+        room,
+        out,
     )
     if failed >= 0:
         begin, end = int(offsets[failed]), int(offsets[failed + 1])
-        raise DeadEndError(failed, _furthest(law.tables, text, begin, end) - begin)
-    used = ends[0]
+        raise DeadEndError(failed, furthest(law.tables, _as(text, np.uint8), begin, end) - begin)
+    first = int(out.ends[0])
     return Segmented(
-        ids=ids[used : len(text)].copy(),
-        offsets=ends - used,
+        ids=out.ids[first : len(text)].copy(),
+        offsets=out.ends - first,
         unknown=int(unknown),
-        log_probs=log_probs,
-        surprises=_surprises(law, lengths, log_probs, values, scales),
+        surprises=_surprises(law, out),
     )
 
 
-def _surprises(law: Law, lengths: I64, log_probs: F64, values: F64, scales: I64) -> F64:
-    if law.mode == _VITERBI:
-        return np.full(len(lengths), np.nan)
-    if law.mode == _EXACT:
-        # the sum's logarithm, from value * 2**-scale, without the tilt
-        total = elementary.log(values) - scales * math.log(2) - lengths * law.tilt
-        return total - law.alpha * log_probs
-    return -elementary.log(values)
+def _as(values: npt.NDArray[Any], dtype: type[np.generic]) -> npt.NDArray[Any]:
+    """Return a read-only view: kernels are compiled anew for arrays that may be written."""
+    out = np.ascontiguousarray(values, dtype).view()
+    out.flags.writeable = False
+    return out
 
 
-def _entries(automaton: automata.Automaton, weights: F64) -> npt.NDArray[np.void]:
+def _surprises(law: Law, out: Out) -> F64:
+    if law.mode == VITERBI_SAMPLING:
+        return np.full(len(out.shares), np.nan)
+    surprises: F64 = -elementary.log(out.shares) - out.exponents * math.log(2)
+    return surprises
+
+
+def _entries(pieces: Pieces, weights: F64) -> npt.NDArray[np.void]:
+    automaton = pieces.automaton
     entries = np.zeros(len(automaton.facts), ENTRY)
     entries["weight"] = weights[automaton.entry_pieces]
     entries["facts"] = automaton.facts
-    entries["piece"] = automaton.entry_pieces
+    entries["id"] = pieces.ids[automaton.entry_pieces]
     return entries
 
 
@@ -324,205 +330,3 @@ def _tilt(pieces: Pieces, alpha: float) -> float:
     loss = math.fsum((probs * pieces.log_probs).tolist())
     length = math.fsum((probs * pieces.automaton.lengths).tolist())
     return round(-alpha * loss / length * 1024) / 1024
-
-
-@nb.njit(nogil=True, cache=True)
-def _segment(
-    t: Any,
-    text: Any,
-    offsets: Any,
-    keys: Any,
-    mode: Any,
-    alpha: Any,
-    nbest_size: Any,
-    always_wide: Any,
-    chunk: Any,
-    lattice: Any,
-    saved: Any,
-    saved_carry: Any,
-    ids: Any,
-    ends: Any,
-    log_probs: Any,
-    values: Any,
-    scales: Any,
-) -> Any:
-    """Segment all records, the last one first; return unknown characters and who failed, or -1."""
-    reach = t.longest
-    carry = Carry(
-        np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1, np.int64)
-    )
-    trail = backward.Trail(
-        np.zeros(1, np.int64),
-        np.zeros(1, np.int64),
-        np.zeros(1, np.int64),
-        np.zeros(1, np.int64),
-        np.zeros(1, np.int64),
-        np.zeros(1, np.float64),
-    )
-    ways = np.empty(nbest_size if mode == _NBEST else 0, WAY)
-    trail.free[0] = text.size
-    ends[keys.size] = text.size
-    for record in range(keys.size - 1, -1, -1):
-        start, end, key = offsets[record], offsets[record + 1], keys[record]
-        stride = stride_of(key)
-        wide = always_wide
-        while start < end:  # a second time where float64's range wasn't enough
-            fits = True
-            carry.state[0], carry.start[0], carry.drawn[0], carry.scale[0] = 0, start, 0, 0
-            if mode == _OFF_FLOAT32:
-                carry.drawn[0] = start - reach - 1
-            _begin(lattice, reach, mode)
-            parts = (end - start + chunk - 1) // chunk
-            for part in range(parts):
-                begin = start + part * chunk
-                stop = min(begin + chunk, end)
-                if part:
-                    lattice[: reach + 1] = lattice[chunk : chunk + reach + 1]
-                if parts > 1:
-                    saved[part] = lattice[: reach + 1]
-                    _save(saved_carry[part], carry)
-                fits = _forward(
-                    t,
-                    text,
-                    begin,
-                    stop,
-                    end,
-                    lattice,
-                    begin - reach,
-                    carry,
-                    key,
-                    stride,
-                    mode,
-                    wide,
-                )
-                if not fits:
-                    break
-            if fits:
-                break
-            wide = True
-        if start < end:
-            last = lattice[end - begin + reach]
-            values[record], scales[record] = last.value, carry.scale[0]
-            if last.value == (-np.inf if mode in (_OFF, _OFF_FLOAT32, _NBEST) else 0.0):
-                return trail.unknown[0], record
-        trail.at[0], trail.tokens[0], trail.after_unknown[0], trail.log_prob[0] = end, 0, 0, 0.0
-        if start < end and mode == _NBEST:
-            values[record] = draw_path(
-                t,
-                text,
-                start,
-                end,
-                lattice,
-                start - reach,
-                ways,
-                nbest_size,
-                alpha,
-                uniform(key, stride, 0),
-            )
-        if start < end:
-            for part in range(parts - 1, -1, -1):
-                begin = start + part * chunk
-                if part < parts - 1:
-                    lattice[: reach + 1] = saved[part]
-                    _restore(saved_carry[part], carry)
-                    _forward(
-                        t,
-                        text,
-                        begin,
-                        begin + chunk,
-                        end,
-                        lattice,
-                        begin - reach,
-                        carry,
-                        key,
-                        stride,
-                        mode,
-                        wide,
-                    )
-                backward.walk(
-                    t,
-                    text,
-                    start,
-                    begin,
-                    lattice,
-                    begin - reach,
-                    trail,
-                    ids,
-                    key,
-                    stride,
-                    mode == _EXACT,
-                    wide,
-                )
-        if mode in (_OFF, _OFF_FLOAT32):
-            values[record] = 1.0
-        ends[record] = trail.free[0]
-        log_probs[record] = trail.log_prob[0]
-    return trail.unknown[0], -1
-
-
-@nb.njit(nogil=True, cache=True)
-def _begin(lattice: Any, reach: Any, mode: Any) -> None:
-    """Set the positions up to a record's begin: only the begin itself is reached."""
-    best = mode in (_OFF, _OFF_FLOAT32, _NBEST)
-    for i in range(reach + 1):
-        lattice[i].value = -np.inf if best else 0.0
-        lattice[i].entry, lattice[i].scale = 0, 0
-    lattice[reach].value = 0.0 if best else 1.0
-
-
-@nb.njit(nogil=True, cache=True)
-def _save(to: Any, carry: Any) -> None:
-    to[0], to[1], to[2], to[3] = carry.state[0], carry.start[0], carry.drawn[0], carry.scale[0]
-
-
-@nb.njit(nogil=True, cache=True)
-def _restore(saved: Any, carry: Any) -> None:
-    carry.state[0], carry.start[0], carry.drawn[0], carry.scale[0] = saved
-
-
-@nb.njit(nogil=True, cache=True)
-def _forward(
-    t: Any,
-    text: Any,
-    begin: Any,
-    stop: Any,
-    end: Any,
-    lattice: Any,
-    base: Any,
-    carry: Any,
-    key: Any,
-    stride: Any,
-    mode: Any,
-    wide: Any,
-) -> Any:
-    """Fill one part's positions under a law; return whether float64's range was enough."""
-    if mode == _OFF_FLOAT32:
-        forward.best_float32(t, text, begin, stop, end, lattice, base, carry)
-    elif mode in (_OFF, _NBEST):
-        forward.best(t, text, begin, stop, end, lattice, base, carry)
-    elif wide:
-        forward.wide(t, text, begin, stop, end, lattice, base, carry, key, stride, mode == _VITERBI)
-    elif mode == _EXACT:
-        return forward.total(t, text, begin, stop, end, lattice, base, carry)
-    else:
-        return forward.challenge(t, text, begin, stop, end, lattice, base, carry, key, stride)
-    return True
-
-
-@nb.njit(nogil=True, cache=True)
-def _furthest(t: Any, text: Any, start: Any, end: Any) -> Any:
-    """Return the last position that some path from a record's begin reaches."""
-    reached = np.zeros(t.longest + 1, np.bool_)  # position p at p modulo its size
-    reached[start % reached.size] = True
-    furthest, state = start, np.uint64(0)
-    for at in range(start + 1, end + 1):
-        state = automata.step(t.states, state, text[at - 1])
-        first = np.int64(t.states[state].ends)
-        found = False
-        for j in range(first, first + np.int64((t.entries[first].facts >> 15) & 0x7FFF)):
-            length = np.int64(t.entries[j].facts & 0x7FFF)
-            found = found or reached[(at - length) % reached.size]
-        reached[at % reached.size] = found
-        if found:
-            furthest = at
-    return furthest

@@ -13,7 +13,7 @@ def ending(automaton: automata.Automaton, pieces: list[bytes], text: bytes) -> l
     """The pieces that the automaton says end after each byte."""
     state, out = np.uint64(0), []
     for byte in text:
-        state = np.uint64(automata.step(automaton.states, state, np.uint8(byte)))
+        state = np.uint64(automata.step(automaton.states, automaton.fails, state, np.uint8(byte)))
         first = int(automaton.states[state]["ends"])
         entries = range(first, first + count_of(automaton.facts[first]))
         out.append([pieces[automaton.entry_pieces[i]] for i in entries])

@@ -1,0 +1,56 @@
+"""Compiling kernels with numba, and keeping what was compiled on disk."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba as nb
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile a function when it is first called, or load what another process compiled.
+
+    Without the interpreter's lock, and with IEEE 754's rounding: results must not depend on how a
+    compiler reorders sums. numba keys what it stores by processor, version and types of arguments,
+    and writes files under other names first, so that processes don't see each other's halves.
+    """
+    compiled = nb.njit(nogil=True)(function)
+    compiled._cache = _Cache(function)
+    return compiled
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a small function into whoever calls it."""
+    compiled = nb.njit(nogil=True, forceinline=True)(function)
+    compiled._cache = _Cache(function)
+    return compiled
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """A cache whose entries end when any kernel's source changes.
+
+    numba looks at the function's own file alone, but compiles functions of other files into it.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file = IndexDataCacheFile(
+            cache_path=self._cache_path,
+            filename_base=self._impl.filename_base,
+            source_stamp=_stamp(),
+        )
+
+
+@functools.cache
+def _stamp() -> str:
+    hasher = hashlib.blake2b(digest_size=16)
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        content = path.read_bytes()
+        if b"kernels.compiled" in content:
+            hasher.update(content)
+    return hasher.hexdigest()
