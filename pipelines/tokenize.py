@@ -68,8 +68,8 @@ class Job:
 
     @property
     def shards(self) -> int:
-        """How many shards there will be at most."""
-        return self.recipe.num_shards or count_shards(self.inputs.contents.bytes)
+        """How many shards there will be at most: by default one per 64 MiB of input."""
+        return self.recipe.num_shards or count_shards(4 * self.inputs.contents.bytes)
 
 
 def run(argv: Sequence[str]) -> Manifest | None:
