@@ -109,6 +109,19 @@ def test_draws_of_neighbours_passes_and_epochs_are_independent(tokenizer: Tokeni
     assert p_value(first["here"], alike) < ALPHA / len(cases)
 
 
+def test_draws_of_a_records_lines_are_independent(tokenizer: Tokenizer) -> None:
+    """Lines of a BytePiece model are segmented apart, each by draws of its own."""
+    sampling = Sampling(law="exact", alpha=0.3)
+    (ids,) = tokenizer.encode_batch(["ab\n" * 4001], sampling=sampling).lists()
+    (newline,) = tokenizer.encode_batch(["\n"]).lists()[0]
+    ends = np.flatnonzero(np.array(ids) == newline)
+    whole = np.diff(ends, prepend=-1) == 2  # "ab" and the newline
+    assert 0.2 < whole.mean() < 0.98
+    for lag in (1, 2, 7):
+        table = stats.contingency.crosstab(whole[:-lag], whole[lag:]).count
+        assert stats.chi2_contingency(table).pvalue > ALPHA / 3, lag
+
+
 def test_identities_of_different_types_are_different(tokenizer: Tokenizer) -> None:
     keys = identity_keys([1, "1", b"1", 2], seed=0, epoch=0)
     assert len(set(keys.tolist())) == 4
