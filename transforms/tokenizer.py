@@ -248,6 +248,18 @@ class Tokenizer:
         """
         return [self.model.decode(ids) for ids in lists]
 
+    def spell(self, ids: Sequence[int]) -> list[str]:
+        """Return what each id stands for, as the model's file writes it, to be looked at.
+
+        Raises:
+            DataError: an id isn't one of the model's.
+            UsageError: the model isn't a unigram model.
+        """
+        if not isinstance(self.model, Unigram):
+            raise UsageError(f"{self.model.name}: {self.model.kind} doesn't say its pieces here")
+        surfaces = self.model.vocabulary.surfaces
+        return [surfaces[i].decode(errors="backslashreplace") for i in self.model.check_ids(ids)]
+
     def require(self, sampling: Sampling, *, add_bos: bool = False, add_eos: bool = False) -> None:
         """Raise UsageError where the model can't be sampled so, or lacks what shall be put around."""
         for asked, name in ((add_bos, "bos"), (add_eos, "eos")):
