@@ -57,6 +57,9 @@ CHUNK = 2**20
 """Records longer than this keep positions of one such part at a time, and see all but the last
 part twice. 16 MiB of positions."""
 
+WINDOW = 2**16
+"""For how many bytes it is looked up at once which pieces end there."""
+
 _MOST_POWER = 2.0**20
 
 
@@ -234,7 +237,9 @@ def prepare(pieces: Pieces, *, law: LawName, alpha: float = 0.1, nbest_size: int
     )
 
 
-def segment(law: Law, text: U8, offsets: I64, keys: U64, *, chunk: int = CHUNK) -> Segmented:
+def segment(
+    law: Law, text: U8, offsets: I64, keys: U64, *, chunk: int = CHUNK, window: int = WINDOW
+) -> Segmented:
     """Segment records.
 
     Memory: up to 4 bytes of ids a byte of text, of which only what is used is touched, and 16 bytes
@@ -247,7 +252,8 @@ def segment(law: Law, text: U8, offsets: I64, keys: U64, *, chunk: int = CHUNK) 
             are unspecified).
         offsets: int64[r + 1], from 0 to m, never falling: record i is text[offsets[i]:offsets[i + 1]].
         keys: uint64[r], a hash of seed, epoch and identity with its pass for each record.
-        chunk: how many bytes of a record to keep positions of. Never changes the ids.
+        chunk: of how many bytes of a record to keep positions. Never changes the ids.
+        window: see ``WINDOW``. Never changes the ids.
 
     Raises:
         ValueError: the arrays don't fit each other.
@@ -268,6 +274,8 @@ def segment(law: Law, text: U8, offsets: I64, keys: U64, *, chunk: int = CHUNK) 
         saved=np.empty((saved, reach + 1), POSITION),
         carries=np.empty((saved, len(Carry._fields)), np.int64),
         ways=np.empty(law.nbest_size if law.mode == NBEST else 0, WAY),
+        heads=np.empty(min(window, max(len(text), 1)), np.uint32),
+        window=np.empty(2, np.uint64),
     )
     out = Out(
         ids=np.empty(len(text) + 1, np.uint32),

@@ -69,13 +69,16 @@ def keys_for(records: int, *, seed: int = 0) -> randomness.U64:
     )
 
 
-def run(law: Law, texts: list[bytes], *, seed: int = 0, chunk: int = 2**20) -> Segmented:
+def run(
+    law: Law, texts: list[bytes], *, seed: int = 0, chunk: int = 2**20, window: int = 2**16
+) -> Segmented:
     return segment(
         law,
         np.frombuffer(b"".join(texts), np.uint8),
         np.cumsum([0, *map(len, texts)]),
         keys_for(len(texts), seed=seed),
         chunk=chunk,
+        window=window,
     )
 
 
@@ -142,9 +145,10 @@ def test_decoding_cuts_after_newlines(scored: dict[str, float], text: str):
         oracle.ids(model, oracle.best(model, line.encode()))
         for line in re.findall(r".*\n+|.+", text)
     ]
-    for chunk in (2**20, 3):
-        got = run(law_of(model, "off", cuts=True), [text.encode()], chunk=chunk)
-        assert rows(got) == [list(itertools.chain(*want))]
+    for chunk, window in ((2**20, 2**16), (3, 2), (2**20, 30)):
+        texts = [text.encode(), b"", text.encode()]
+        got = run(law_of(model, "off", cuts=True), texts, chunk=chunk, window=window)
+        assert rows(got) == [list(itertools.chain(*want)), [], list(itertools.chain(*want))]
 
 
 @pytest.mark.parametrize("name", SAMPLING)
@@ -238,9 +242,9 @@ def test_how_the_work_is_cut_changes_nothing(name: LawName, model: oracle.Model)
     for alpha in ALPHAS:
         law = law_of(model, name, alpha=alpha)
         whole = run(law, texts)
-        for chunk in (1, 2, 5, 64):
-            got = run(law, texts, chunk=chunk)
-            assert rows(got) == rows(whole), (alpha, chunk)
+        for chunk, window in itertools.product((1, 5, 64, 2**20), (1, 3, 50, 200, 2**16)):
+            got = run(law, texts, chunk=chunk, window=window)
+            assert rows(got) == rows(whole), (alpha, chunk, window)
             np.testing.assert_array_equal(got.surprises, whole.surprises)
         keys, order = keys_for(len(texts)), NUMBERS.permutation(len(texts))
         for i in order[:40].tolist():
