@@ -61,6 +61,7 @@ WINDOW = 2**16
 """For how many bytes it is looked up at once which pieces end there."""
 
 _MOST_POWER = 2.0**20
+_LARGE = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,8 +297,11 @@ def segment(
         begin, end = int(offsets[failed]), int(offsets[failed + 1])
         raise DeadEndError(failed, furthest(law.tables, _as(text, np.uint8), begin, end) - begin)
     first = int(out.ends[0])
+    ids = out.ids[first : len(text)]
+    if len(text) <= _LARGE:  # a large array's pages that were never written take no memory
+        ids = ids.copy()
     return Segmented(
-        ids=out.ids[first : len(text)].copy(),
+        ids=ids,
         offsets=out.ends - first,
         unknown=int(unknown),
         surprises=_surprises(law, out),
@@ -314,7 +318,7 @@ def _as(values: npt.NDArray[Any], dtype: type[np.generic]) -> npt.NDArray[Any]:
 def _surprises(law: Law, out: Out) -> F64:
     if law.mode == VITERBI_SAMPLING:
         return np.full(len(out.shares), np.nan)
-    surprises: F64 = -elementary.log(out.shares) - out.exponents * math.log(2)
+    surprises: F64 = 0.0 - elementary.log(out.shares) - out.exponents * math.log(2)
     return surprises
 
 
