@@ -1,7 +1,7 @@
 """Five segmentations of one sentence by two laws, with a small model trained on the spot.
 
-    python examples/segmentations.py
-    python examples/segmentations.py MODEL 'A sentence.'
+python examples/segmentations.py
+python examples/segmentations.py MODEL 'A sentence.'
 """
 
 import io
@@ -33,7 +33,7 @@ def train(folder: str) -> str:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        model, sentence = (sys.argv[1:] + [train(folder), "I was somewhat surprised."])[:2]
+        model, sentence = [*sys.argv[1:], train(folder), "I was somewhat surprised."][:2]
         tokenizer = Tokenizer.load(model)
         for law in ("off", "viterbi_sampling", "exact"):
             alpha = None if law == "off" else 0.2

@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import DataError, UsageError
-from transforms.kernels import segment as segmentation
+from transforms.kernels import laws
+from transforms.kernels.laws import LAWS, Law, LawName, Pieces
 from transforms.kernels.nbest import MOST_NBEST
 from transforms.kernels.randomness import U64, derive, mix, record_keys
-from transforms.kernels.segment import LAWS, LawName
+from transforms.kernels.segment import DeadEndError, segment
 from transforms.tokenizers import cpm
 from transforms.tokenizers.load import load_once
 from transforms.tokenizers.models import Deterministic, Model, Unigram
@@ -119,7 +120,7 @@ class Tokenizer:
     def __init__(self, model: Model) -> None:
         self.model = model
         self._pieces = _build(model.vocabulary) if isinstance(model, Unigram) else None
-        self._laws: dict[Sampling, segmentation.Law] = {}
+        self._laws: dict[Sampling, Law] = {}
 
     @classmethod
     def load(
@@ -200,10 +201,8 @@ class Tokenizer:
         within = np.arange(len(record)) - normalized.records[:-1][record]
         mine = mix(keys[record] + mix(within.astype(np.uint64)))
         try:
-            found = segmentation.segment(
-                self._law(sampling), normalized.data, normalized.segments, mine
-            )
-        except segmentation.DeadEndError as error:
+            found = segment(self._law(sampling), normalized.data, normalized.segments, mine)
+        except DeadEndError as error:
             number = int(record[error.record])
             place = int(normalized.segments[error.record]) + error.position
             begin = int(normalized.segments[normalized.records[number]])
@@ -274,10 +273,10 @@ class Tokenizer:
                 "one segmentation of a text; leave --sampling off"
             )
 
-    def _law(self, sampling: Sampling) -> segmentation.Law:
+    def _law(self, sampling: Sampling) -> Law:
         if sampling not in self._laws:
             assert self._pieces is not None
-            self._laws[sampling] = segmentation.prepare(
+            self._laws[sampling] = laws.prepare(
                 self._pieces,
                 law=sampling.law,
                 alpha=ALPHA if sampling.alpha is None else sampling.alpha,
@@ -316,17 +315,15 @@ def identity_keys(identities: Sequence[Identity] | U64, *, seed: int, epoch: int
     return keys
 
 
-def _build(vocabulary: Vocabulary) -> segmentation.Pieces:
+def _build(vocabulary: Vocabulary) -> Pieces:
     unknown = vocabulary.unknown
-    return segmentation.build(
+    return laws.build(
         vocabulary.pieces,
         vocabulary.log_probs,
         vocabulary.ids,
         unit=vocabulary.unit,
         unknown=None
         if unknown is None
-        else segmentation.UnknownEdge(
-            log_prob=unknown.log_prob, id=unknown.id, byte_ids=unknown.byte_ids
-        ),
+        else laws.UnknownEdge(log_prob=unknown.log_prob, id=unknown.id, byte_ids=unknown.byte_ids),
         precision=vocabulary.precision,
     )
