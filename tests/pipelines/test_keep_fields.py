@@ -397,12 +397,13 @@ def test_a_kept_value_that_was_changed_is_found_by_verify(folder: Path) -> None:
     ids[3], ids[4] = ids[4], ids[3]
     pq.write_table(table.set_column(1, "id", pa.array(ids)), path)
     content = json.loads((folder / "out/manifest.json").read_text())
-    content["shards"][0] |= {
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-    }
+    data = path.read_bytes()
+    content["shards"][0] |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    content["bytes"] = len(data)
     (folder / "out/manifest.json").write_text(json.dumps(content))
     problems = verify(str(folder / "out"))[1]
-    assert any("digest" in problem for problem in problems), problems
+    (problem,) = problems  # all else was made to fit
+    assert "all shards together: digest" in problem
 
 
 def test_a_kept_value_that_goes_to_another_record_ends_the_run(
