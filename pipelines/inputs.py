@@ -5,22 +5,25 @@ from __future__ import annotations
 import io
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
-import numpy as np
 import pyarrow as pa
 
+from pipelines.kept_fields import Fields, fields_in, settle
 from pipelines.recipe import Recipe
 from transforms import layout, storage
 from transforms.errors import DataError, InputError, UsageError
 from transforms.formats import arrow, arrow_messages, codecs, lines, parquet
 from transforms.formats.codecs import CODECS, Decoder
 from transforms.formats.detection import EXTENSIONS, FileFormat, Kind, detect
+from transforms.formats.kept import Kept, text_and_kept
 from transforms.formats.lines import LineFormat
 from transforms.formats.reading import Buffered
-from transforms.formats.tables import TEXT, require_schema, text_column
+from transforms.formats.tables import TEXT, require_schema
 from transforms.formats.texts import EXTENSION as TEXT_EXTENSION
+from transforms.formats.texts import form_of
 from transforms.formats.windows import window_of
 from transforms.formats.writing import RecordsAre, ShardFormat
 from transforms.listing import SourceFile, extension
@@ -59,6 +62,9 @@ class Look:
             records; None where none was taken.
         expansion: bytes when decompressed over bytes of the file, of the sample.
         window: bytes that a decoder holds, beyond the usual.
+        kept: of rows, the columns that are to be kept beside their text.
+        fields: of JSON lines whose fields are to be kept, those of a sample of records; None where
+            none was taken.
     """
 
     format: FileFormat
@@ -69,6 +75,8 @@ class Look:
     record_bytes: float | None = None
     expansion: float = 1.0
     window: int = 0
+    kept: pa.Schema | None = None
+    fields: Fields | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,7 @@ class Contents:
         amounts: by source.
         form, extension: of the shards to be written.
         window: bytes that a decoder of one of the files holds, beyond the usual.
+        kept: what is kept beside the texts.
     """
 
     line_format: LineFormat
@@ -101,6 +110,7 @@ class Contents:
     form: ShardFormat
     extension: str
     window: int = 0
+    kept: Kept | None = None
 
     @property
     def records(self) -> int:
@@ -113,8 +123,13 @@ class Contents:
         return sum(amount.bytes for amount in self.amounts.values())
 
 
-def look_into(files: list[SourceFile], recipe: Recipe) -> Contents:
+def look_into(files: list[SourceFile], recipe: Recipe, *, keep: Sequence[str] = ()) -> Contents:
     """Look at input files, all of them unless they are very many.
+
+    Args:
+        files: the listing.
+        recipe: what is asked of them.
+        keep: names of what is kept beside the texts.
 
     Raises:
         InputError: a file isn't what its name says or can't be read, or files don't go together.
@@ -124,7 +139,9 @@ def look_into(files: list[SourceFile], recipe: Recipe) -> Contents:
     sampled = set(chosen[:: -(-len(chosen) // _SAMPLES)]) if chosen else set()
     local = all(storage.is_local(file.url) for file in chosen)
     found = storage.in_parallel(
-        lambda file: _look(file, recipe, sample=file in sampled), chosen, limit=1 if local else 16
+        lambda file: _look(file, recipe, keep, sample=file in sampled),
+        chosen,
+        limit=1 if local else 16,
     )
     looks = dict(zip(chosen, found, strict=True))
     schema = _common_schema(looks) if recipe.text_field is None else None
@@ -143,34 +160,46 @@ def look_into(files: list[SourceFile], recipe: Recipe) -> Contents:
     amounts = _amounts(files, looks)
     if recipe.text_field is not None:  # of which texts are a part, only reading says how large
         amounts = {name: replace(amount, exact_bytes=False) for name, amount in amounts.items()}
-    return Contents(line_format, schema, amounts, form, shard_extension, window)
+    kept = None
+    if keep:
+        rows = {file.url: look.kept for file, look in looks.items() if look.kept is not None}
+        fields = {file.url: look.fields for file, look in looks.items() if look.fields is not None}
+        kept = settle(keep, rows=rows, lines=fields)
+    return Contents(line_format, schema, amounts, form, shard_extension, window, kept)
 
 
-def _look(file: SourceFile, recipe: Recipe, *, sample: bool) -> Look:
+def _look(file: SourceFile, recipe: Recipe, keep: Sequence[str], *, sample: bool) -> Look:
     with storage.open_read(file.url) as opened:
         _refuse_parts_of_datasets(opened, file)
         found = file.format or detect(opened, name=file.url, size=file.size)
         if not found.is_rows:
-            return _look_at_lines(opened, file, found, recipe, sample=sample)
+            return _look_at_lines(opened, file, found, recipe, keep, sample=sample)
         if recipe.header_lines:
             raise InputError(
                 f"{file.url}: expected lines, as --header_lines says, got {found.word}"
             )
         buffered = Buffered(opened, file.size)
+        look_at = _look_at_parquet if found.kind == "parquet" else _look_at_arrow
+        kept = Kept(names=tuple(keep)) if keep else None
         try:
-            if found.kind == "parquet":
-                return _look_at_parquet(buffered, file, found, recipe.text_field, sample=sample)
-            return _look_at_arrow(buffered, file, found, recipe.text_field, sample=sample)
+            return look_at(buffered, file, found, recipe.text_field, kept, sample=sample)
         except DataError as error:
             raise InputError(str(error)) from error
 
 
 def _look_at_lines(
-    opened: Any, file: SourceFile, found: FileFormat, recipe: Recipe, *, sample: bool
+    opened: Any,
+    file: SourceFile,
+    found: FileFormat,
+    recipe: Recipe,
+    keep: Sequence[str],
+    *,
+    sample: bool,
 ) -> Look:
     separator, wanted = ord(recipe.separator), recipe.header_lines
     codec = found.codec
     expansion, record_bytes, header, records = 1.0, None, b"", None
+    fields: Fields | None = None
     window = 0 if codec is None else max(window_of(opened.read(64) or b"") - WINDOW_COUNTED, 0)
     opened.seek(0)
     stream = opened if codec is None else Decoder(opened, codec, file.url)
@@ -183,15 +212,23 @@ def _look_at_lines(
             begin = storage.read_into(stream, memoryview(bytearray(len(header) + 1)))
             records = 0 if begin <= len(header) else None
         if sample:
+            if keep:
+                form = LineFormat(separator=separator, header_lines=wanted, header=header)
+                if form_of(opened, name=file.url, codec=codec, line_format=form) == "plain":
+                    raise InputError(
+                        f"{file.url}: expected JSON lines or rows, of which "
+                        f"--keep_fields={','.join(keep)} could be taken, got other lines"
+                    )
             opened.seek(0)
             if codec is not None:
                 expansion = codecs.sample_ratio(opened, codec, file.url)
                 opened.seek(0)
                 stream = Decoder(opened, codec, file.url)
             places = 1 if codec is not None or file.size <= _PLACES * _SAMPLE_BYTES else _PLACES
-            record_bytes = _mean_line(
-                stream, [file.size * i // places for i in range(places)], separator
-            )
+            pieces = _pieces(stream, [file.size * i // places for i in range(places)])
+            record_bytes = _mean_line(pieces, separator)
+            if keep:
+                fields = fields_in(stream, pieces, skip=len(header), separator=separator)
     except DataError as error:
         raise InputError(str(error)) from error
     return Look(
@@ -202,45 +239,70 @@ def _look_at_lines(
         record_bytes=record_bytes,
         expansion=expansion,
         window=window,
+        fields=fields,
     )
 
 
-def _mean_line(stream: Any, places: list[int], separator: int) -> float | None:
-    """Return the mean bytes of the lines at some places, ends included; None where there are none."""
-    sample = np.empty(_SAMPLE_BYTES, np.uint8)
-    seen = ended = 0
+def _pieces(stream: Any, places: list[int]) -> dict[int, bytes]:
+    """Return what lies at some places of a line file."""
+    found = {}
     for place in places:
         stream.seek(place)
-        size = storage.read_into(stream, sample.data)
-        seen += size
-        ended += int(np.count_nonzero(sample[:size] == separator))
+        sample = bytearray(_SAMPLE_BYTES)
+        found[place] = bytes(sample[: storage.read_into(stream, memoryview(sample))])
+    return found
+
+
+def _mean_line(pieces: dict[int, bytes], separator: int) -> float | None:
+    """Return the mean bytes of the lines in pieces, ends included; None where there are none."""
+    seen = sum(map(len, pieces.values()))
+    ended = sum(piece.count(bytes([separator])) for piece in pieces.values())
     return seen / max(ended, 1) if seen else None
 
 
 def _look_at_parquet(
-    opened: Any, file: SourceFile, found: FileFormat, column: str | None, *, sample: bool
+    opened: Any,
+    file: SourceFile,
+    found: FileFormat,
+    column: str | None,
+    kept: Kept | None,
+    *,
+    sample: bool,
 ) -> Look:
     opened_parquet = parquet.open_file(opened, name=file.url)
+    schema = opened_parquet.schema_arrow
     if column is not None:
-        text_column(opened_parquet.schema_arrow, column, name=file.url)
+        schema = text_and_kept(schema, column, kept, name=file.url)
     return Look(
         found,
         compression=parquet.compression_of(opened_parquet, name=file.url) or "zstd",
         schema=opened_parquet.schema_arrow,
         records=opened_parquet.metadata.num_rows,
         record_bytes=parquet.mean_bytes(
-            opened_parquet, rows=_SAMPLE_ROWS, name=file.url, column=column
+            opened_parquet,
+            rows=_SAMPLE_ROWS,
+            name=file.url,
+            columns=None if column is None else schema.names,
         )
         if sample
         else None,
+        kept=None if kept is None else pa.schema(list(schema)[1:]),
     )
 
 
 def _look_at_arrow(
-    opened: Any, file: SourceFile, found: FileFormat, column: str | None, *, sample: bool
+    opened: Any,
+    file: SourceFile,
+    found: FileFormat,
+    column: str | None,
+    kept: Kept | None,
+    *,
+    sample: bool,
 ) -> Look:
     stream = found.kind == "arrow_stream"
-    reader = arrow.Reader(opened, name=file.url, size=file.size, stream=stream, column=column)
+    reader = arrow.Reader(
+        opened, name=file.url, size=file.size, stream=stream, column=column, kept=kept
+    )
     record_bytes, expansion, compression = None, 1.0, None
     if sample:  # a batch has to be read whole to learn how it is compressed
         record_bytes, expansion = reader.sample()
@@ -251,6 +313,7 @@ def _look_at_arrow(
         schema=reader.schema,
         record_bytes=record_bytes,
         expansion=expansion,
+        kept=None if kept is None else pa.schema(list(reader.schema)[1:]),
     )
 
 

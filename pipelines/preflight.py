@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,8 +76,10 @@ def spool_stdin(recipe: Recipe, settings: RunSettings, claim: Claim) -> Recipe:
     return recipe.model_copy(update={"sources": {**recipe.sources, users[0]: [path]}})
 
 
-def inspect_inputs(recipe: Recipe, settings: RunSettings, claim: Claim) -> Inputs:
-    """List the inputs and look at their beginnings.
+def inspect_inputs(
+    recipe: Recipe, settings: RunSettings, claim: Claim, *, keep: Sequence[str] = ()
+) -> Inputs:
+    """List the inputs and look at their beginnings; ``keep`` as of ``look_into``.
 
     Raises:
         InputError: nothing found, twins, an input in the output or the temporary folder, headers
@@ -85,7 +88,7 @@ def inspect_inputs(recipe: Recipe, settings: RunSettings, claim: Claim) -> Input
     _refuse_overlap(recipe, settings, claim)
     files = list_sources(recipe.sources)
     _refuse_inputs_in_output(settings, files, claim)
-    contents = look_into(files, recipe)
+    contents = look_into(files, recipe, keep=keep)
     _refuse_other_lines(recipe, len(contents.line_format.header))
     return Inputs(
         patterns={name: list(patterns) for name, patterns in recipe.sources.items()},

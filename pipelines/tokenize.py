@@ -32,6 +32,8 @@ from pipelines.tokenize_recipe import TokenizeRecipe
 from pipelines.validation import validate
 from transforms import layout, storage
 from transforms.errors import InputError, UsageError
+from transforms.formats import parquet
+from transforms.formats.kept import Kept
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.plan import Workers, count_shards
 from transforms.manifest import Manifest, TokensEntry, now
@@ -131,7 +133,8 @@ def tokenize(
 def _prepare(recipe: TokenizeRecipe, settings: RunSettings, claim: Claim) -> Job:
     """Look at everything that can be looked at before work starts, the model too, and plan."""
     work, model = _choose_work(recipe, settings)
-    inputs = inspect_inputs(spool_stdin(recipe.reading, settings, claim), settings, claim)
+    reading = spool_stdin(recipe.reading, settings, claim)
+    inputs = inspect_inputs(reading, settings, claim, keep=recipe.keep_fields or ())
     contents = inputs.contents
     if recipe.decode:
         _require_tokens(contents.schema, recipe)
@@ -144,7 +147,8 @@ def _prepare(recipe: TokenizeRecipe, settings: RunSettings, claim: Claim) -> Job
                 "--text_field='': the input holds rows; expected the name of a column of "
                 f"{', '.join(contents.schema.names[:8])}"
             )
-        form = replace(contents.form, schema=work.schema, records_are="rows")
+        schema = _schema(work.schema, contents.kept, recipe)
+        form = replace(contents.form, schema=schema, records_are="rows")
         extension = contents.extension
     stores = uses_stores(recipe.reading, settings)
     workers = choose_workers(settings, contents.bytes, stores=stores, window=contents.window)
@@ -152,6 +156,25 @@ def _prepare(recipe: TokenizeRecipe, settings: RunSettings, claim: Claim) -> Job
     job = Job(recipe, settings, inputs, workers, claim, now(), work, form, extension, model)
     require_room(measure_room(inputs, settings, claim, spills=False))
     return job
+
+
+def _schema(tokens: pa.Schema, kept: Kept | None, recipe: TokenizeRecipe) -> pa.Schema:
+    """Return the schema of the shards.
+
+    Raises:
+        UsageError: a column to be kept has the name of that of the tokens, or can't be written.
+    """
+    if kept is None or kept.schema is None:
+        return tokens
+    if recipe.token_column in kept.schema.names:
+        raise UsageError(
+            f"--keep_fields=*: the input has a column {recipe.token_column} too; give another "
+            "--token_column"
+        )
+    schema = pa.schema([*tokens, *kept.schema])  # what a schema's own metadata say isn't true of it
+    if recipe.output_format == "parquet":
+        parquet.check_writable(schema)
+    return schema
 
 
 def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dict[str, Any]]:
@@ -229,6 +252,7 @@ def build(root: Any, job: Job) -> None:
                 schema=contents.schema,
                 check="none" if recipe.bytes or recipe.decode else "utf8",
                 text_field=reading.text_field,
+                kept=contents.kept,
             ),
             span_bytes=max(-(-inputs.size // job.shards), 1),
             on_bad_record=recipe.on_bad_record,
@@ -302,6 +326,14 @@ def describe(job: Job) -> None:
         f"shards: at most {job.shards}, {job.form.kind}, compression {job.form.compression}",
         f"workers: {job.workers.count}",
     ]
+    kept = job.inputs.contents.kept
+    if kept is not None and kept.schema is not None:
+        kinds = kept.kinds or [""] * len(kept.schema)
+        columns = [
+            f"{field.name} ({'JSON text' if kind == 'json' else field.type})"
+            for field, kind in zip(kept.schema, kinds, strict=True)
+        ]
+        lines.append(f"kept beside the tokens: {', '.join(columns)}")
     print("\n".join(lines))
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
+from pipelines.kept_fields import check_names, parse_names
 from pipelines.recipe import CommonRecipe, Recipe, make_flag
 from pipelines.validation import Misfit
 from transforms.tokenizers.cpm import NEWLINE
 
 _INPUT, _MODEL, _SAMPLING, _OUTPUT = "input", "model", "sampling", "output"
+_Names = Annotated[
+    list[str],
+    BeforeValidator(parse_names, json_schema_input_type=list[str] | str),
+    AfterValidator(check_names),
+]
 
 
 class TokenizeRecipe(CommonRecipe):
@@ -85,6 +91,16 @@ class TokenizeRecipe(CommonRecipe):
         metavar="uint16|uint32",
     )
 
+    keep_fields: _Names | None = make_flag(
+        None,
+        _OUTPUT,
+        "fields of the records to keep beside their tokens, as columns behind them: NAME,NAME, or * for "
+        "all columns of rows but the text. Columns of rows keep their types; of JSON lines integers "
+        "become int64, numbers float64, strings and booleans themselves, and what is an object, an "
+        "array or not always of one kind JSON text; a value that doesn't fit is a bad record",
+        metavar="NAME,NAME",
+    )
+
     @model_validator(mode="after")
     def _fits_together(self) -> TokenizeRecipe:
         if self.bytes and self.text_field and "text_field" in self.model_fields_set:
@@ -104,7 +120,34 @@ class TokenizeRecipe(CommonRecipe):
             )
         if self.whitespace is None and "newline_symbol" in self.model_fields_set:
             raise Misfit("expected --whitespace=cpm with it", (("newline_symbol",), None))
+        self._check_kept()
         return self
+
+    def _check_kept(self) -> None:
+        """Raise Misfit where no field can be kept, or not under its name."""
+        if self.keep_fields is None:
+            return
+        given = (("keep_fields",), ",".join(self.keep_fields))
+        if self.decode:
+            raise Misfit("texts are decoded alone; leave it out", given, (("decode",), None))
+        if self.bytes or not self.text_field:
+            raise Misfit(
+                "whole lines have no fields to be kept; expected JSON lines or rows and the name of "
+                "the field that holds the text",
+                given,
+                (("bytes",), None) if self.bytes else (("text_field",), "''"),
+            )
+        if self.text_field in self.keep_fields:
+            raise Misfit(
+                f"{self.text_field} is the text that becomes tokens, which isn't kept; leave it out",
+                given,
+            )
+        if self.token_column in self.keep_fields:
+            raise Misfit(
+                "two columns can't have one name; give another --token_column",
+                given,
+                (("token_column",), self.token_column),
+            )
 
     @property
     def reading(self) -> Recipe:

@@ -60,11 +60,13 @@ class BlockTokenizer:
 
     @property
     def schema(self) -> pa.Schema:
-        """The rows' schema."""
+        """The rows' schema, without what is kept beside the texts."""
         return pa.schema([pa.field(self.column, pa.list_(pa.type_for_alias(self.dtype)))])
 
     def __call__(self, file: FileId, block: pa.RecordBatch) -> tuple[pa.RecordBatch, TokenCounts]:
         """Encode a block of texts, or of lines; return rows in the places of its records.
+
+        What is kept beside the texts follows the ids, a column each.
 
         Raises:
             DataError: a record can't be encoded; names it.
@@ -84,7 +86,12 @@ class BlockTokenizer:
                 f"{file.name} of source {file.source}: {unit} {positions[error.record]}: {error.reason}"
             ) from error
         found = tokenizer.around(found, add_bos=self.add_bos, add_eos=self.add_eos)
-        record = pa.StructArray.from_arrays([self._lists(found)], fields=list(self.schema))
+        columns, fields = [self._lists(found)], list(self.schema)
+        kept = blocks.kept_of(block)
+        if kept is not None:
+            columns += [kept.field(i) for i in range(kept.type.num_fields)]
+            fields += kept.type
+        record = pa.StructArray.from_arrays(columns, fields=fields)
         return blocks.from_rows(record, positions=positions), counts
 
     def _keys(self, file: FileId, positions: U64) -> U64:
@@ -186,7 +193,8 @@ def _texts_in(array: pa.Array) -> Texts:
 class TokenizeRecords(beam.PTransform):  # type: ignore[misc]
     """Tokenize: (FileId, block of texts) -> (FileId, block of rows), or str -> (str, ids).
 
-    Blocks are ReadRecords' with a ``text_field``, or of lines. A plain str is its own identity: one
+    Blocks are ReadRecords' with a ``text_field``, or of lines; what its ``kept`` names stays in the
+    rows. A plain str is its own identity: one
     that comes twice in an epoch is segmented alike.
 
     Args:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from transforms.errors import DataError
 from transforms.formats.arrow_messages import bodies_of_batches, body_of_next_batch, first_batch
 from transforms.formats.found import Found
+from transforms.formats.kept import Kept, text_and_kept
 from transforms.formats.tables import (
     FAULTS,
     Recut,
@@ -21,7 +22,6 @@ from transforms.formats.tables import (
     first_line,
     read_rows,
     require_schema,
-    text_column,
     to_blocks,
 )
 from transforms.kernels import checks
@@ -44,6 +44,7 @@ class Reader:
         stream: a stream, not a file.
         schema: that it has to have.
         column: of text, the one to be read; None for all.
+        kept: the columns that are read beside that of text, behind it.
         chunk_bytes: about how large a block may get.
         record_limit: the most bytes that a row may take.
         batch_limit: the most bytes that a record batch may have, which is held whole.
@@ -63,6 +64,7 @@ class Reader:
         stream: bool,
         schema: pa.Schema | None = None,
         column: str | None = None,
+        kept: Kept | None = None,
         chunk_bytes: int = 2 << 20,
         record_limit: int = 256 << 20,
         batch_limit: int = 256 << 20,
@@ -72,13 +74,14 @@ class Reader:
         self._chunk_bytes, self._record_limit, self._source = chunk_bytes, record_limit, source
         self._batch_limit = batch_limit
         self.whole: int | None = None
-        self._mine, self._column = start == 0, column
+        self._mine, self._columns = start == 0, None
         file.seek(0)
         try:
             self._arrow = self._open()
             self.schema: pa.Schema = self._arrow.schema
             if column is not None:
-                self.schema = text_column(self.schema, column, name=name)
+                self.schema = text_and_kept(self.schema, column, kept, name=name)
+                self._columns = self.schema.names
             check_schema(self.schema, name=name)
         except FAULTS as error:
             raise self._broken("its schema", error) from error
@@ -99,8 +102,8 @@ class Reader:
         if batch is None or not len(batch):
             return None, 1.0
         try:
-            if self._column is not None:
-                batch = batch.select([self._column])
+            if self._columns is not None:
+                batch = batch.select(self._columns)
             checks.bad_rows(batch)
             sizes = row_sizes(read_rows(batch, name=self._name))
         except FAULTS as error:
@@ -130,7 +133,7 @@ class Reader:
             self._require_small(number, batch.get_total_buffer_size())
             try:
                 yield from to_blocks(
-                    batch if self._column is None else batch.select([self._column]),
+                    batch if self._columns is None else batch.select(self._columns),
                     first=rows,
                     chunk_bytes=self._chunk_bytes,
                     record_limit=self._record_limit,

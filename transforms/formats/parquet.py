@@ -12,13 +12,13 @@ import pyarrow.types as pt
 
 from transforms.errors import DataError, UsageError
 from transforms.formats.found import Found
+from transforms.formats.kept import Kept, text_and_kept
 from transforms.formats.tables import (
     FAULTS,
     Recut,
     check_schema,
     first_line,
     require_schema,
-    text_column,
     to_blocks,
 )
 from transforms.kernels.digest import Digest
@@ -123,19 +123,19 @@ def _first_rows(
 
 
 def mean_bytes(
-    parquet: pq.ParquetFile, *, rows: int, name: str, column: str | None = None
+    parquet: pq.ParquetFile, *, rows: int, name: str, columns: list[str] | None = None
 ) -> float | None:
     """Return the mean logical bytes of the first row group's first rows, None where there are none.
 
     Args:
-        column: that counts alone.
+        columns: that count alone.
 
     Raises:
         DataError: they can't be read.
     """
     if not parquet.num_row_groups:
         return None
-    probe = _first_rows(parquet, rows=rows, name=name, columns=column and [column])
+    probe = _first_rows(parquet, rows=rows, name=name, columns=columns)
     return None if probe is None else float(row_sizes(to_rows(probe)).mean())
 
 
@@ -151,6 +151,7 @@ class Reader:
         start, stop: the span, in bytes; spans that tile a file give each row group once.
         schema: that the file has to have.
         column: of text, the one to be read; None for all.
+        kept: the columns that are read beside that of text, behind it.
         chunk_bytes: about how large a block may get.
         record_limit: the most bytes that a row may take.
         source: index for a ``source`` column.
@@ -173,6 +174,7 @@ class Reader:
         chunk_bytes: int,
         record_limit: int,
         column: str | None = None,
+        kept: Kept | None = None,
         source: int | None = None,
         text_known: bool = False,
     ) -> None:
@@ -184,10 +186,10 @@ class Reader:
         self.consumed = 0
         self._schema: pa.Schema = self._parquet.schema_arrow
         if column is not None:
-            self._schema = text_column(self._schema, column, name=name)
+            self._schema = text_and_kept(self._schema, column, kept, name=name)
         if schema is not None:
             require_schema(self._schema, schema, name=name)
-        self._columns = None if column is None else [column]
+        self._columns = None if column is None else list(self._schema.names)
         self._file = file
         self._opened: dict[tuple[str, ...], pq.ParquetFile] = {(): self._parquet}
 
@@ -258,7 +260,7 @@ class Reader:
             return self._parquet, 1
         columns = [group.column(i) for i in range(group.num_columns)]
         if self._columns is not None:
-            columns = [column for column in columns if column.path_in_schema in self._columns]
+            columns = [c for c in columns if _is_of(c.path_in_schema, self._columns)]
             mean = max(sum(c.total_uncompressed_size for c in columns) // group.num_rows, 1)
         repeated = _repeated(columns)
         if repeated not in self._opened:
@@ -270,6 +272,11 @@ class Reader:
         values = sum(column.num_values for column in columns)
         each = max(mean, seen, 8 * values // group.num_rows)
         return self._opened[repeated], int(np.clip(self._chunk_bytes // each, 1, _MOST_ROWS))
+
+
+def _is_of(path: str, columns: list[str]) -> bool:
+    """Say whether a path in a schema is that of a column, or of what is nested in it."""
+    return any(path == column or path.startswith(column + ".") for column in columns)
 
 
 class _ParquetWriter(pq.ParquetWriter):  # type: ignore[misc]  # pyarrow is untyped

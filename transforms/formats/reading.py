@@ -16,6 +16,7 @@ from transforms.formats import arrow, lines, parquet, texts
 from transforms.formats.codecs import Codec, Decoder
 from transforms.formats.detection import FileFormat, detect
 from transforms.formats.found import Found
+from transforms.formats.kept import Kept
 from transforms.formats.lines import LineFormat
 from transforms.kernels.checks import Check
 from transforms.kernels.digest import Digest
@@ -36,6 +37,7 @@ class ReadOptions:
         record_limit: the most bytes that a record may have.
         text_known: whether the text of Parquet rows was checked when it was written.
         text_field: the field or column whose text alone is read, of files of any format.
+        kept: what is read beside it, of JSON lines and rows.
     """
 
     line_format: LineFormat = field(default_factory=LineFormat)
@@ -46,6 +48,7 @@ class ReadOptions:
     record_limit: int = 256 << 20
     text_known: bool = False
     text_field: str | None = None
+    kept: Kept | None = None
 
 
 class Reader(Protocol):
@@ -105,6 +108,8 @@ def open_span(
                 file, name=name, codec=found.codec, line_format=options.line_format
             )
             check = "none" if form == "json" else "utf8" if check == "none" else check
+            if options.kept is not None:
+                _require_fields(options.kept, form, name=name)
         reader = lines.Reader(
             file,
             stop=stop,
@@ -120,6 +125,7 @@ def open_span(
             stop=stop,
             schema=options.schema,
             column=field,
+            kept=options.kept,
             text_known=options.text_known,
             **common,
         )
@@ -129,10 +135,24 @@ def open_span(
             stream=found.kind == "arrow_stream",
             schema=options.schema,
             column=field,
+            kept=options.kept,
             batch_limit=options.record_limit,
             **common,
         )
-    return reader if field is None else texts.Reader(reader, field=field, form=form, source=source)
+    if field is None:
+        return reader
+    return texts.Reader(reader, field=field, form=form, source=source, kept=options.kept)
+
+
+def _require_fields(kept: Kept, form: texts.Form, *, name: str) -> None:
+    """Raise DataError where a file's lines have no fields to be kept, or none whose kinds are known."""
+    if form == "plain":
+        raise DataError(
+            f"{name}: expected JSON lines or rows, of which {', '.join(kept.names)} could be kept, got "
+            "other lines; give it a run of its own"
+        )
+    if kept.kinds is None:
+        raise DataError(f"{name}: expected rows, as the other files hold, got JSON lines")
 
 
 class Buffered(io.RawIOBase):

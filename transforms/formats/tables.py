@@ -65,14 +65,7 @@ def text_column(schema: pa.Schema, column: str, *, name: str) -> pa.Schema:
     Raises:
         DataError: the file has none or several of that name, or it isn't text; names the nearest.
     """
-    count = len(schema.get_all_field_indices(column))
-    if count != 1:
-        near = difflib.get_close_matches(column, schema.names, n=1)
-        there = f"; did you mean {near[0]}?" if near else ""
-        some = ", ".join(schema.names[:8]) or "no columns"
-        what = f"got {some}{there}" if not count else f"{count} columns have this name"
-        raise DataError(f"{name}: expected a column {column}, to take its text: {what}")
-    found = pa.schema([schema.field(column)])
+    found = pa.schema([one_column(schema, column, name=name, why="to take its text")])
     kind = carried_schema(found).field(0).type
     if not (pt.is_string(kind) or pt.is_large_string(kind)):
         raise DataError(
@@ -80,6 +73,22 @@ def text_column(schema: pa.Schema, column: str, *, name: str) -> pa.Schema:
             "column of text, or cast it in the input"
         )
     return found
+
+
+def one_column(schema: pa.Schema, column: str, *, name: str, why: str) -> pa.Field:
+    """Return the field of a file's one column of a name; ``why`` is it wanted, for the error.
+
+    Raises:
+        DataError: the file has none or several of that name; names the nearest.
+    """
+    count = len(schema.get_all_field_indices(column))
+    if count != 1:
+        near = difflib.get_close_matches(column, schema.names, n=1)
+        there = f"; did you mean {near[0]}?" if near else ""
+        some = ", ".join(schema.names[:8]) or "no columns"
+        what = f"got {some}{there}" if not count else f"{count} columns have this name"
+        raise DataError(f"{name}: expected a column {column}, {why}: {what}")
+    return schema.field(column)
 
 
 def read_rows(batch: pa.RecordBatch, *, name: str) -> pa.StructArray:

@@ -1,5 +1,7 @@
 """Texts: of JSON lines one field, of rows one column, other lines whole; written as JSON lines.
 
+Other fields may be kept beside them (``kept``).
+
 A block of texts holds UTF-8 bytes without terminators, whatever file they are from, so files of all
 formats go on together. Identity stays that of the line or the row. Where texts are written as lines,
 each is ``{"text":"…"}``: a text may hold any byte that would end a bare line.
@@ -20,6 +22,7 @@ from transforms import storage
 from transforms.formats import lines
 from transforms.formats.codecs import Codec, Decoder, strip_suffix
 from transforms.formats.found import Found
+from transforms.formats.kept import Kept, json_type
 from transforms.formats.lines import LineFormat
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
@@ -40,6 +43,9 @@ EXTENSION = ".jsonl"
 _GLANCE, _LONG = 1 << 16, 1 << 20  # of a file's beginning: what is read first, and at most
 _BOM = b"\xef\xbb\xbf"
 _PIECE = 1 << 20  # footprint of the texts that are made lines at a time
+_VALUES = (
+    1 << 20
+)  # that are kept of JSON lines at a time: nulls take memory, but no bytes of a line
 
 
 def form_of(
@@ -86,36 +92,50 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
-def of_json(block: pa.RecordBatch, *, field: str, source: int | None = None) -> Found:
-    """Take a string field of JSON lines; lines that aren't objects, or lack it, are bad."""
-    texts, bad = [], {}
+def of_json(
+    block: pa.RecordBatch, *, field: str, kept: Kept | None = None, source: int | None = None
+) -> Found:
+    """Take a string field of JSON lines; lines that aren't objects, or lack it, are bad.
+
+    So are those with a value to be kept that isn't of its field's kind.
+    """
+    texts, picked, bad = [], [], {}
+    pick = None if kept is None else kept.pick
     for place, line in enumerate(blocks.records(block)):
         try:
-            texts.append(_text_of(orjson.loads(line), field))
+            value = orjson.loads(line)
+            texts.append(_text_of(value, field))
+            if pick is not None:
+                picked.append(pick(value))
         except orjson.JSONDecodeError as error:
             bad[place] = f"expected JSON with a string {field!r}, it isn't JSON: {error}"
         except TypeError as error:
             bad[place] = str(error)
+    found = pa.array(texts, pa.large_string())
+    others = None
+    if kept is not None:
+        others, misfits = kept.to_columns(picked)
+        if misfits:
+            fit = np.ones(len(texts), bool)
+            fit[list(misfits)] = False
+            found, others = found.filter(pa.array(fit)), others.filter(pa.array(fit))
+            places = [place for place in range(len(block)) if place not in bad]
+            bad |= {places[number]: reason for number, reason in misfits.items()}
     good, rest, reasons = Found.sort_out(block, bad)
-    return Found(_block(good, pa.array(texts, pa.large_string()), source), rest, reasons)
+    return Found(_block(good, found, source, others), rest, reasons)
 
 
 def _text_of(value: Any, field: str) -> str:
     """Return a JSON object's string; raise TypeError where it has none."""
     if not isinstance(value, dict):
-        raise TypeError(f"expected an object with a string {field!r}, got {_json_type(value)}")
+        raise TypeError(f"expected an object with a string {field!r}, got {json_type(value)}")
     if field not in value:
         names = ", ".join(list(value)[:8])[:200]
         raise TypeError(f"expected a string in field {field!r}, it has {names or 'no fields'}")
     text = value[field]
     if not isinstance(text, str):
-        raise TypeError(f"expected a string in field {field!r}, got {_json_type(text)}")
+        raise TypeError(f"expected a string in field {field!r}, got {json_type(text)}")
     return text
-
-
-def _json_type(value: Any) -> str:
-    kinds = {bool: "a boolean", dict: "an object", list: "an array", str: "a string"}
-    return "null" if value is None else kinds.get(type(value), "a number")
 
 
 def of_lines(block: pa.RecordBatch, *, source: int | None = None) -> Found:
@@ -124,30 +144,42 @@ def of_lines(block: pa.RecordBatch, *, source: int | None = None) -> Found:
 
 
 def of_rows(block: pa.RecordBatch, *, field: str, source: int | None = None) -> Found:
-    """Take rows of one column of text; nulls are bad."""
+    """Take rows of one column of text, and those that are kept behind it; null texts are bad."""
     missing = np.flatnonzero(block.column("record").field(0).is_null())
     reason = f"column {field}: expected text, got null"
     good, bad, reasons = Found.sort_out(block, dict.fromkeys(missing.tolist(), reason))
-    return Found(_block(good, good.column("record").field(0), source), bad, reasons)
+    record = good.column("record")
+    fields = list(record.type)
+    others = [record.field(i) for i in range(1, len(fields))]
+    kept = pa.StructArray.from_arrays(others, fields=fields[1:]) if others else None
+    return Found(_block(good, record.field(0), source, kept), bad, reasons)
 
 
-def _block(block: pa.RecordBatch, texts: pa.Array, source: int | None) -> pa.RecordBatch:
+def _block(
+    block: pa.RecordBatch,
+    texts: pa.Array,
+    source: int | None,
+    kept: pa.StructArray | None = None,
+) -> pa.RecordBatch:
     """Make a block of texts in the places of a block's records."""
     values, offsets = bytes_extents(texts)
     positions = blocks.column(block, "position")
-    return blocks.from_buffer(
+    found = blocks.from_buffer(
         values, offsets=offsets, positions=positions, line_end=b"", source=source
     )
+    return found if kept is None else blocks.with_kept(found, kept)
 
 
 class Reader:
     """Reads a span's texts through the reader of its lines or rows.
 
     Args:
-        inner: of JSON lines, of lines that are UTF-8, or of rows of the one column.
+        inner: of JSON lines, of lines that are UTF-8, or of rows of the one column, with those that
+            are kept behind it.
         field: of JSON lines; the column's name.
         form: of lines; None for rows.
         source: index for a ``source`` column.
+        kept: what is kept of JSON lines.
     """
 
     def __init__(
@@ -157,26 +189,33 @@ class Reader:
         field: str,
         form: Form | None,
         source: int | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self._inner = inner
+        self._kept = kept
         self._bytes = 0  # of the lines read: digests are of the texts
         self._field, self._form, self._source = field, form, source
 
     def __iter__(self) -> Iterator[Found]:
         """Yield what is found, what is bad as it stands in the file; errors as of the inner reader."""
         for block, bad, reasons in self._inner:
-            found = self._take(block)
             if bad is not None:
                 self._bytes += _bytes_of(bad)
-                yield Found(found.block.slice(0, 0), bad, reasons)
+                yield Found(next(self._take(block.slice(0, 0))).block, bad, reasons)
             self._bytes += _bytes_of(block)
-            yield found
+            yield from self._take(block)
 
-    def _take(self, block: pa.RecordBatch) -> Found:
+    def _take(self, block: pa.RecordBatch) -> Iterator[Found]:
         if self._form == "plain":
-            return of_lines(block, source=self._source)
-        of_field = of_json if self._form == "json" else of_rows
-        return of_field(block, field=self._field, source=self._source)
+            yield of_lines(block, source=self._source)
+        elif self._form is None:
+            yield of_rows(block, field=self._field, source=self._source)
+        else:
+            kept = self._kept
+            most = max(len(block) if kept is None else _VALUES // len(kept.names), 1)
+            for begin in range(0, max(len(block), 1), most):
+                piece = block.slice(begin, most)
+                yield of_json(piece, field=self._field, kept=kept, source=self._source)
 
     @property
     def whole(self) -> int | None:

@@ -9,6 +9,7 @@ Columns of a block, in this order, those in parentheses where they are needed:
     (hash0, hash1: uint64) digests of what was read, dropped before a run is spilled
     (size: int64)          of a row: its logical bytes; goes with the hashes
     record                 the record: large_binary for a line, a struct of its columns for a row
+    (kept: struct)         of a text: what is kept beside it; goes into the row that is made of it
 
 A line's record column holds each line *with* its terminator, which the field's metadata names, so
 that neither reading nor writing copies the payload to strip or add one byte. The terminator is no
@@ -330,6 +331,17 @@ def with_hashes(block: pa.RecordBatch) -> pa.RecordBatch:
     for i, (name, values) in enumerate(zip(_DIGESTED, computed, strict=False)):
         block = block.add_column(at + i, name, pa.array(values))
     return block
+
+
+def with_kept(block: pa.RecordBatch, kept: pa.StructArray) -> pa.RecordBatch:
+    """Put a column of what is kept beside texts, a struct as long as the block, at its end."""
+    return block.append_column("kept", kept)
+
+
+def kept_of(block: pa.RecordBatch) -> pa.StructArray | None:
+    """Return what is kept beside a block's texts, None where nothing is."""
+    at = block.schema.get_field_index("kept")
+    return None if at < 0 else block.column(at)
 
 
 def require_digests(block: pa.RecordBatch, expected: list[Digest], *, what: str) -> None:

@@ -1,0 +1,161 @@
+"""What is kept beside texts: columns of JSON's values, against a plain account of them."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pytest
+
+from transforms.errors import DataError
+from transforms.formats.kept import (
+    EVERY,
+    TYPES,
+    JsonKind,
+    Kept,
+    agreed,
+    common_kind,
+    kinds_of,
+    schema_of,
+)
+from transforms.formats.reading import ReadOptions, open_span
+from transforms.kernels import blocks
+
+VALUES: list[Any] = [None, 0, -5, 1.5, 2.0, "", "é\0", True, False, [], {"a": [1, None]}]
+VALUES += [(1 << 63) - 1, -(1 << 63), 1 << 63, (1 << 64) - 1, 1 << 60, (1 << 53) + 1]
+KINDS: list[JsonKind] = ["integer", "number", "text", "boolean", "json"]
+
+
+def fits(value: Any, kind: JsonKind) -> bool:
+    if value is None or kind == "json":
+        return True
+    if isinstance(value, bool) or kind == "boolean":
+        return isinstance(value, bool) and kind == "boolean"
+    if kind == "number":
+        return isinstance(value, int | float) and int(float(value) * 8) == value * 8
+    if kind == "text":
+        return isinstance(value, str)
+    return isinstance(value, int) and value.bit_length() <= 63 + (value == -(1 << 63))
+
+
+def as_kept(value: Any, kind: JsonKind) -> Any:
+    return orjson.dumps(value).decode() if kind == "json" and value is not None else value
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_columns_hold_the_values_and_bad_ones_are_named(seed: int) -> None:
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    kinds = {f"f{i}": rng.choice(KINDS) for i in range(rng.randrange(1, 6))}
+    odd = rng.choice([0.0, 0.1, 1.0])
+    records: list[dict[str, Any]] = []
+    for _ in range(rng.choice([0, 1, 40])):
+        record = {}
+        for name, kind in kinds.items():
+            choice = [v for v in VALUES if rng.random() < odd or fits(v, kind)]
+            if rng.random() < 0.8:
+                record[name] = rng.choice(choice)
+        records.append(record)
+    kept = Kept(names=tuple(kinds), kinds=tuple(kinds.values()))
+    found, bad = kept.to_columns([kept.pick(record) for record in records])
+    assert found.type == pa.struct(list(schema_of(kinds)))
+    for place, record in enumerate(records):
+        wrong = [name for name, value in record.items() if not fits(value, kinds[name])]
+        assert (place in bad) == bool(wrong)
+        if wrong:
+            assert bad[place].startswith(f"field {min(wrong)!r}: expected ")
+            continue
+        row = found[place].as_py()
+        for name, kind in kinds.items():
+            expected = as_kept(record.get(name), kind)
+            assert row[name] == expected
+            assert kind == "number" or type(row[name]) is type(expected)
+
+
+def test_kinds_are_those_that_hold_every_value() -> None:
+    assert kinds_of([]) == {}
+    for left in VALUES:
+        for right in VALUES:
+            (kind,) = kinds_of([json.dumps({"x": v}).encode() for v in (left, right)]).values()
+            if left is None and right is None:
+                assert kind is None
+                continue
+            alike = [k for k in KINDS if all(_is_kind(v, k) for v in (left, right))]
+            assert kind == alike[0]
+
+
+def _is_kind(value: Any, kind: JsonKind) -> bool:
+    """Whether a value is of a kind as written, whatever its size."""
+    small = 1 if isinstance(value, int) and not isinstance(value, bool) else value
+    return fits(small, kind)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "expected"),
+    [
+        (None, None, None),
+        (None, "text", "text"),
+        ("integer", "number", "number"),
+        ("number", "integer", "number"),
+        ("integer", "text", None),
+        ("json", "text", None),
+        ("boolean", "integer", None),
+    ],
+)
+def test_kinds_of_files_go_together_or_do_not(
+    left: JsonKind | None, right: JsonKind | None, expected: JsonKind | None
+) -> None:
+    assert common_kind(left, right) == expected
+
+
+def test_agreement_is_by_name_and_type_alone() -> None:
+    want = pa.schema([pa.field("a", pa.int64(), metadata={b"m": b"1"}), ("b", pa.string_view())])
+    have = pa.schema([("b", pa.large_string()), ("a", pa.int64())])
+    assert agreed(have, want, name="f").names == ["a", "b"]
+    for other, words in (
+        (have.append(pa.field("c", pa.int8())), "f: .*has c in addition"),
+        (have.remove(1), "f: .*lacks a"),
+        (have.set(1, pa.field("a", pa.int32())), "f: .*a is int32, not int64"),
+    ):
+        with pytest.raises(DataError, match=words):
+            agreed(other, want, name="f")
+
+
+def _file(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def _open(data: bytes, kept: Kept, name: str) -> Any:
+    options = ReadOptions(text_field="text", kept=kept)
+    return open_span(
+        io.BytesIO(data), name=name, size=len(data), start=0, stop=len(data), options=options
+    )
+
+
+def test_a_file_that_nobody_looked_at_before_is_held_to_the_schema() -> None:
+    table = pa.table({"b": [1.5], "text": ["t"], "a": [7]})
+    planned = pa.schema([("a", pa.int64()), ("b", pa.float64())])
+    kept = Kept(names=EVERY, schema=planned)
+    (found,) = _open(_file(table), kept, "f.arrow")
+    assert blocks.kept_of(found.block).to_pylist() == [{"a": 7, "b": 1.5}]
+    assert blocks.records(found.block) == [b"t"]
+    more = table.append_column("c", pa.array([1]))
+    for other, words in ((more, "has c"), (table.select(["a", "text"]), "lacks b")):
+        with pytest.raises(DataError, match=f"f.arrow: .*{words}"):
+            _open(_file(other), kept, "f.arrow")
+    with pytest.raises(DataError, match=r"f.jsonl: expected rows, .* got JSON lines"):
+        _open(b'{"text": ""}\n', kept, "f.jsonl")
+
+
+def test_types_of_columns_are_those_that_are_named() -> None:
+    assert list(TYPES) == KINDS
+    large = pa.schema([("t", pa.large_string())])
+    kept = Kept(names=("t",), schema=large, kinds=("text",))
+    assert kept.to_columns([("a",), (None,)])[0].type == pa.struct(list(large))
