@@ -42,7 +42,8 @@ import numpy as np
 import sentencepiece
 
 from transforms.kernels import randomness
-from transforms.kernels.segment import Law, LawName, Pieces, UnknownEdge, build, prepare, segment
+from transforms.kernels.laws import Law, LawName, Pieces, UnknownEdge, build, prepare
+from transforms.kernels.segment import segment
 
 BATCH = 1 << 20
 Batch = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]

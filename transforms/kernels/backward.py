@@ -118,7 +118,8 @@ def _draw(t: Any, entries: Any, lattice: Any, at: Any, u: Any, wide: Any) -> Any
     first, scale = np.uint64(lattice[at].entry), lattice[at].scale
     facts = entries[first].facts
     last = first + count_of(facts)
-    goal, value, chosen = u * lattice[at].value, 0.0, np.uint64(UNKNOWN)
+    chosen: Any = np.uint64(UNKNOWN)
+    goal, value = u * lattice[at].value, 0.0
     for j in range(first, last):
         back = at - length_of(entries[j].facts)
         new = entries[j].weight * lattice[back].value

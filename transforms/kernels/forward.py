@@ -84,7 +84,8 @@ def challenge(t: Any, record: Any, part: Any, carry: Any) -> Any:
         at = end - base
         first = np.uint64(part.heads[before - part.first])
         facts = entries[first].facts
-        value, chosen = 0.0, np.uint64(0)
+        chosen: Any = np.uint64(0)
+        value = 0.0
         for j in range(first, first + count_of(facts)):
             new = entries[j].weight * lattice[at - length_of(entries[j].facts)].value
             wins = uniform(record, drawn) * (new + value) < new
@@ -123,7 +124,8 @@ def wide(t: Any, record: Any, part: Any, carry: Any, challenging: Any) -> None:
         facts = entries[first].facts
         last = first + count_of(facts)
         reference = lattice[at - ONE].scale
-        value, chosen = 0.0, np.uint64(0)
+        chosen: Any = np.uint64(0)
+        value = 0.0
         exponent: Any = np.int64(0)
         ended = t.characters and ends_character(record, start, end)
         for j in range(first, last + ONE if ended and not is_single(facts) else last):
@@ -149,8 +151,8 @@ def wide(t: Any, record: Any, part: Any, carry: Any, challenging: Any) -> None:
             drawn += ONE
         if ended:
             start = end
-        value, by = math.frexp(value)
-        exponent = exponent + by if value != 0.0 else np.int64(0)
+        value, extra = math.frexp(value)
+        exponent = exponent + extra if value != 0.0 else np.int64(0)
         lattice[at].value = value
         lattice[at].entry = chosen if challenging else first
         lattice[at].scale = np.int32(np.int64(reference) - exponent)
@@ -172,7 +174,8 @@ def best(t: Any, record: Any, part: Any, carry: Any, anew: Any) -> None:
         at = end - base
         first = np.uint64(part.heads[before - part.first])
         facts = entries[first].facts
-        value, chosen = -np.inf, np.uint64(0)
+        chosen: Any = np.uint64(0)
+        value = -np.inf
         for j in range(first, first + count_of(facts)):
             new = lattice[at - length_of(entries[j].facts)].value + entries[j].weight
             wins = new > value
@@ -205,7 +208,8 @@ def best_float32(t: Any, record: Any, part: Any, carry: Any) -> None:
         at = end - base
         first = np.uint64(part.heads[before - part.first])
         facts = entries[first].facts
-        value, chosen = np.float32(-np.inf), np.uint64(0)
+        chosen: Any = np.uint64(0)
+        value = np.float32(-np.inf)
         if end - reset <= limit:
             value, chosen = _best_across(t, first, lattice, at)
         else:
@@ -240,7 +244,8 @@ def _best_across(t: Any, first: Any, lattice: Any, at: Any) -> Any:
     sentencepiece goes through starts, not ends, and moves what is under way.
     """
     entries = t.entries
-    value, chosen = np.float32(-np.inf), np.uint64(0)
+    chosen: Any = np.uint64(0)
+    value = np.float32(-np.inf)
     moved = at - t.longest
     for j in range(first, first + count_of(entries[first].facts)):
         before = at - length_of(entries[j].facts)

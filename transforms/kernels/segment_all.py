@@ -148,7 +148,7 @@ def _last_part(t: Any, record: Any, way: Any, room: Any) -> Any:
     return _part(t, record, way, room, _parts(record, way) - 1)
 
 
-@kernel
+@inlined
 def _go_forward(
     t: Any, record: Any, offsets: Any, way: Any, room: Any, carry: Any, wide: Any
 ) -> Any:
@@ -177,7 +177,7 @@ def _go_forward(
     return True
 
 
-@kernel
+@inlined
 def _go_back(
     t: Any,
     record: Any,
@@ -218,7 +218,7 @@ def _look_back(t: Any, record: Any, offsets: Any, number: Any, room: Any) -> Non
     scan(t, record.text, offsets, np.uint64(offsets[first]), record.end, ZERO, room.heads)
 
 
-@kernel
+@inlined
 def _fill(
     t: Any, record: Any, offsets: Any, part: Any, room: Any, carry: Any, mode: Any, wide: Any
 ) -> Any:
@@ -237,7 +237,7 @@ def _fill(
     return True
 
 
-@kernel
+@inlined
 def _fill_some(t: Any, record: Any, part: Any, carry: Any, mode: Any, wide: Any) -> Any:
     """Fill positions under a law; return whether float64's range was enough."""
     if mode == OFF_FLOAT32:

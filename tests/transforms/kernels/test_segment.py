@@ -20,17 +20,8 @@ from tests.transforms.kernels import segmentation_oracle as oracle
 from tests.transforms.kernels.unigram_file import unigram_file
 from transforms.kernels import randomness
 from transforms.kernels.lattice import Record, mix, stride_of, uniform
-from transforms.kernels.segment import (
-    LAWS,
-    DeadEndError,
-    Law,
-    LawName,
-    Segmented,
-    UnknownEdge,
-    build,
-    prepare,
-    segment,
-)
+from transforms.kernels.laws import LAWS, Law, LawName, UnknownEdge, build, prepare
+from transforms.kernels.segment import DeadEndError, Segmented, segment
 
 SAMPLING: tuple[LawName, ...] = ("viterbi_sampling", "exact", "nbest")
 ALPHAS = (0.0, 0.1, 1.0, 10.0, 100.0)
