@@ -23,7 +23,7 @@ from transforms.kernels.nbest import MOST_NBEST
 from transforms.kernels.randomness import U64, derive, mix, record_keys
 from transforms.kernels.segment import DeadEndError, segment
 from transforms.tokenizers import cpm
-from transforms.tokenizers.load import load_once
+from transforms.tokenizers.load import load
 from transforms.tokenizers.models import Deterministic, Model, Unigram
 from transforms.tokenizers.texts import I64, Texts, pack
 from transforms.tokenizers.vocabulary import U32, Vocabulary
@@ -142,7 +142,7 @@ class Tokenizer:
         Raises:
             UsageError: there is no such file, or it is no model.
         """
-        return cls(load_once(url, whitespace, newline, raw))
+        return cls(load(url, whitespace=whitespace, newline=newline, raw=raw))
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -177,6 +177,8 @@ class Tokenizer:
             DataError: a text isn't one, or can't be covered.
             UsageError: the model can't be sampled, or has no bos or eos.
         """
+        if isinstance(texts, str | bytes):
+            raise UsageError("expected a list of texts, got one; put it into a list")
         packed = pack(texts)
         count = len(packed.offsets) - 1
         names = range(count) if identities is None else identities
@@ -272,6 +274,19 @@ class Tokenizer:
                 f"tokenizer.json of type Unigram), {self.model.name} is {self.model.kind}, which has "
                 "one segmentation of a text; leave --sampling off"
             )
+
+    def prepare(self, sampling: Sampling) -> None:
+        """Make a law's tables, before they are needed.
+
+        Raises:
+            UsageError: the model can't be sampled so, or not with such an alpha.
+        """
+        self.require(sampling)
+        if self._pieces is not None:
+            try:
+                self._law(sampling)
+            except ValueError as error:
+                raise UsageError(f"--alpha={sampling.alpha}: {error}") from None
 
     def _law(self, sampling: Sampling) -> Law:
         if sampling not in self._laws:

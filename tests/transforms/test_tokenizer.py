@@ -144,6 +144,21 @@ def test_bos_and_eos_stand_around_each_text(tokenizer: Tokenizer) -> None:
     assert tokenizer.encode_batch([], add_bos=True).lists() == []
 
 
+def test_a_model_is_read_anew_each_time_it_is_loaded(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.json"
+    path.write_bytes(model.read_bytes())
+    before = Tokenizer.load(str(path)).encode_batch(["ab"]).lists()
+    content = json.loads(model.read_text())
+    content.pop(base64.b64encode(b"ab").decode())
+    path.write_text(json.dumps(content))
+    assert Tokenizer.load(str(path)).encode_batch(["ab"]).lists() != before
+
+
+def test_one_text_is_no_list_of_texts(tokenizer: Tokenizer) -> None:
+    with pytest.raises(UsageError, match="expected a list of texts, got one"):
+        tokenizer.encode_batch("abc")
+
+
 def test_what_is_no_text_is_named(tokenizer: Tokenizer) -> None:
     with pytest.raises(DataError, match="record 1 of the batch"):
         tokenizer.encode_batch(["a", b"\xff"])
