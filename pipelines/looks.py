@@ -1,0 +1,227 @@
+"""Looking at one input file: what it is, and how much it holds."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from pipelines.kept_fields import Fields, fields_in
+from pipelines.recipe import Recipe
+from transforms import layout, storage
+from transforms.errors import DataError, InputError
+from transforms.formats import arrow, arrow_messages, codecs, lines, parquet
+from transforms.formats.codecs import Decoder
+from transforms.formats.detection import FileFormat, detect
+from transforms.formats.kept import Kept, text_and_kept
+from transforms.formats.lines import LineFormat
+from transforms.formats.reading import Buffered
+from transforms.formats.texts import form_of
+from transforms.formats.windows import window_of
+from transforms.listing import SourceFile
+
+_MAY_BE_EMPTY = 1024  # bytes of a compressed file that may hold no record, for all that
+_SAMPLE_BYTES, _SAMPLE_ROWS = 1 << 16, 32
+WINDOW_COUNTED = 8 << 20  # of a decoder's window, in what a process takes anyway
+_PLACES = 8  # of a line file that are looked at
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one file looks like.
+
+    Attributes:
+        format: what it is.
+        compression: of a Parquet or Arrow file, or the codec of lines; None where that is not known.
+        schema: of rows.
+        header: of lines.
+        records: how many it has, where that is known.
+        record_bytes: logical bytes of a record, line end included, over those of a sample of
+            records; None where none was taken.
+        expansion: bytes when decompressed over bytes of the file, of the sample.
+        window: bytes that a decoder holds, beyond the usual.
+        kept: of rows, the columns that are to be kept beside their text.
+        fields: of JSON lines whose fields are to be kept, those of a sample of records; None where
+            none was taken.
+    """
+
+    format: FileFormat
+    compression: str | None
+    schema: pa.Schema | None = None
+    header: bytes = b""
+    records: int | None = None
+    record_bytes: float | None = None
+    expansion: float = 1.0
+    window: int = 0
+    kept: pa.Schema | None = None
+    fields: Fields | None = None
+
+
+def look_at(file: SourceFile, recipe: Recipe, keep: Sequence[str], *, sample: bool) -> Look:
+    """Look at a file's beginning, and for estimates at a sample of its records.
+
+    Raises:
+        InputError: it isn't what its name says, is broken, or can't be read as the recipe says.
+    """
+    with storage.open_read(file.url) as opened:
+        _refuse_parts_of_datasets(opened, file)
+        found = file.format or detect(opened, name=file.url, size=file.size)
+        if not found.is_rows:
+            return _look_at_lines(opened, file, found, recipe, keep, sample=sample)
+        if recipe.header_lines:
+            raise InputError(
+                f"{file.url}: expected lines, as --header_lines says, got {found.word}"
+            )
+        buffered = Buffered(opened, file.size)
+        look = _look_at_parquet if found.kind == "parquet" else _look_at_arrow
+        kept = Kept(names=tuple(keep)) if keep else None
+        try:
+            return look(buffered, file, found, recipe.text_field, kept, sample=sample)
+        except DataError as error:
+            raise InputError(str(error)) from error
+
+
+def _look_at_lines(
+    opened: Any,
+    file: SourceFile,
+    found: FileFormat,
+    recipe: Recipe,
+    keep: Sequence[str],
+    *,
+    sample: bool,
+) -> Look:
+    separator, wanted = ord(recipe.separator), recipe.header_lines
+    codec = found.codec
+    expansion, record_bytes, header, records = 1.0, None, b"", None
+    fields: Fields | None = None
+    window = 0 if codec is None else max(window_of(opened.read(64) or b"") - WINDOW_COUNTED, 0)
+    opened.seek(0)
+    stream = opened if codec is None else Decoder(opened, codec, file.url)
+    try:
+        if wanted:
+            header = lines.header_of(stream, lines=wanted, separator=separator, name=file.url)
+        if codec is not None and file.size <= _MAY_BE_EMPTY:
+            opened.seek(0)
+            stream = Decoder(opened, codec, file.url)
+            begin = storage.read_into(stream, memoryview(bytearray(len(header) + 1)))
+            records = 0 if begin <= len(header) else None
+        if sample:
+            if keep:
+                form = LineFormat(separator=separator, header_lines=wanted, header=header)
+                if form_of(opened, name=file.url, codec=codec, line_format=form) == "plain":
+                    raise InputError(
+                        f"{file.url}: expected JSON lines or rows, of which "
+                        f"--keep_fields={','.join(keep)} could be taken, got other lines"
+                    )
+            opened.seek(0)
+            if codec is not None:
+                expansion = codecs.sample_ratio(opened, codec, file.url)
+                opened.seek(0)
+                stream = Decoder(opened, codec, file.url)
+            places = 1 if codec is not None or file.size <= _PLACES * _SAMPLE_BYTES else _PLACES
+            pieces = _pieces(stream, [file.size * i // places for i in range(places)])
+            record_bytes = _mean_line(pieces, separator)
+            if keep:
+                fields = fields_in(stream, pieces, skip=len(header), separator=separator)
+    except DataError as error:
+        raise InputError(str(error)) from error
+    return Look(
+        found,
+        compression=codec.name if codec else "none",
+        header=header,
+        records=records,
+        record_bytes=record_bytes,
+        expansion=expansion,
+        window=window,
+        fields=fields,
+    )
+
+
+def _pieces(stream: Any, places: list[int]) -> dict[int, bytes]:
+    """Return what lies at some places of a line file."""
+    found = {}
+    for place in places:
+        stream.seek(place)
+        sample = bytearray(_SAMPLE_BYTES)
+        found[place] = bytes(sample[: storage.read_into(stream, memoryview(sample))])
+    return found
+
+
+def _mean_line(pieces: dict[int, bytes], separator: int) -> float | None:
+    """Return the mean bytes of the lines in pieces, ends included; None where there are none."""
+    seen = sum(map(len, pieces.values()))
+    ended = sum(piece.count(bytes([separator])) for piece in pieces.values())
+    return seen / max(ended, 1) if seen else None
+
+
+def _look_at_parquet(
+    opened: Any,
+    file: SourceFile,
+    found: FileFormat,
+    column: str | None,
+    kept: Kept | None,
+    *,
+    sample: bool,
+) -> Look:
+    opened_parquet = parquet.open_file(opened, name=file.url)
+    schema = opened_parquet.schema_arrow
+    if column is not None:
+        schema = text_and_kept(schema, column, kept, name=file.url)
+    return Look(
+        found,
+        compression=parquet.compression_of(opened_parquet, name=file.url) or "zstd",
+        schema=opened_parquet.schema_arrow,
+        records=opened_parquet.metadata.num_rows,
+        record_bytes=parquet.mean_bytes(
+            opened_parquet,
+            rows=_SAMPLE_ROWS,
+            name=file.url,
+            columns=None if column is None else schema.names,
+        )
+        if sample
+        else None,
+        kept=None if kept is None else pa.schema(list(schema)[1:]),
+    )
+
+
+def _look_at_arrow(
+    opened: Any,
+    file: SourceFile,
+    found: FileFormat,
+    column: str | None,
+    kept: Kept | None,
+    *,
+    sample: bool,
+) -> Look:
+    stream = found.kind == "arrow_stream"
+    reader = arrow.Reader(
+        opened, name=file.url, size=file.size, stream=stream, column=column, kept=kept
+    )
+    record_bytes, expansion, compression = None, 1.0, None
+    if sample:  # a batch has to be read whole to learn how it is compressed
+        record_bytes, expansion = reader.sample()
+        compression = arrow_messages.first_batch(opened, stream=stream, name=file.url).compression
+    return Look(
+        found,
+        compression=compression,
+        schema=reader.schema,
+        record_bytes=record_bytes,
+        expansion=expansion,
+        kept=None if kept is None else pa.schema(list(reader.schema)[1:]),
+    )
+
+
+def _refuse_parts_of_datasets(opened: BinaryIO | io.RawIOBase, file: SourceFile) -> None:
+    """Raise InputError where a file isn't records but says what a dataset of ours holds."""
+    name = os.path.basename(file.url)
+    if name == layout.MARKER or (
+        name == layout.MANIFEST and layout.is_our_manifest(opened.read(200) or b"")
+    ):
+        raise InputError(
+            f"{file.url}: a dataset lies among the inputs; give its folder an --input of its own, "
+            "or patterns that leave this file out"
+        )
