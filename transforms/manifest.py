@@ -23,7 +23,7 @@ from transforms.listing import SourceFile, fingerprint
 from transforms.reports import Mapped, Mixed, ShardReport, SpanReport
 from transforms.version import VERSION
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 
 class _Part(BaseModel):
