@@ -38,7 +38,7 @@ def test_the_manifest_says_what_was_read_and_written(tmp_path: Path) -> None:
     )
     found = json.loads((tmp_path / "o/manifest.json").read_bytes())
     assert found == returned.model_dump()
-    assert (found["format_version"], found["order_version"]) == (3, 1)
+    assert (found["format_version"], found["order_version"]) == (4, 1)
     assert (found["seed"], found["epoch"], found["records"]) == (4, 2, 72)
     assert found["recipe"]["sources"] == {"web": [str(corpus)]}
     assert found["recipe"]["num_shards"] == 3

@@ -264,14 +264,14 @@ def test_a_manifest_that_cannot_be_read_is_named(dataset: Path, content: bytes, 
 
 @pytest.mark.parametrize(
     "change",
-    [lambda m: m.update(format_version=4), lambda m: m.update(format_version=4, news={"a": 1})],
+    [lambda m: m.update(format_version=5), lambda m: m.update(format_version=5, news={"a": 1})],
     ids=["same fields", "new fields"],
 )
 def test_a_manifest_of_another_format_version_is_refused_by_version(
     dataset: Path, change: Callable[[dict[str, Any]], object]
 ) -> None:
     _edit(dataset, change)
-    with pytest.raises(DataError, match=r"expected format version 3, got 4; .*\d+\.\d+"):
+    with pytest.raises(DataError, match=r"expected format version 4, got 5; .*\d+\.\d+"):
         verify(str(dataset))
 
 
