@@ -37,7 +37,7 @@ demo: $(READY)
 	@head -3 demo-output/mixed/data/train-00000-of-00001.jsonl
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist=worksteal
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

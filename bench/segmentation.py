@@ -2,10 +2,10 @@
 
 The texts are Chinese poems (by default the examples') and English documentation strings of the
 standard library, a text being one poem or one string. Ours gets what a worker gets: batches of
-normalized texts as one buffer. bytepiece gets the same texts, normalized and cut into lines
-beforehand, in its compiled loop alone, without ids and joining: less than it does for its users.
-sentencepiece gets texts and normalizes them itself; the last but one column ("net") is the ratio
-when what its normalizer takes is taken off. (Its nbest says a lot on standard error.)
+normalized texts as one buffer. The others get texts, through what their users call, and normalize
+them ("theirs", "ratio"). The last ratio ("net") is against bytepiece's compiled loop alone, over
+lines normalized and cut beforehand, without ids and joining; and against sentencepiece when what its
+normalizer takes is taken off. (sentencepiece's nbest says a lot on standard error.)
 
 Each round runs everything in turn, on the clock of the process's processor time; printed are the
 medians of the rounds' rates and ratios.
@@ -42,7 +42,8 @@ import numpy as np
 import sentencepiece
 
 from transforms.kernels import randomness
-from transforms.kernels.segment import Law, LawName, Pieces, UnknownEdge, build, prepare, segment
+from transforms.kernels.laws import Law, LawName, Pieces, UnknownEdge, build, prepare
+from transforms.kernels.segment import segment
 
 BATCH = 1 << 20
 Batch = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]
@@ -147,16 +148,18 @@ def measure_bytepiece(
         assert tokens == len(batches_ids(prepare(pieces, law="off"), batches(normalized)))
 
     def their(alpha: float) -> Run | None:
+        return theirs and (lambda: [theirs.encode(text, alpha=alpha) for text in texts])
+
+    def their_loop(alpha: float) -> Run | None:
         return theirs and (lambda: [theirs._tokenize(line, alpha) for line in lines])
 
-    decoding, sampling = their(-1), their(args.alpha)
-    laws: dict[LawName, Run | None] = {
-        "off": decoding,
-        "exact": sampling,
-        "viterbi_sampling": sampling,
-        "nbest": None,
+    laws: dict[LawName, tuple[Run | None, Run | None]] = {
+        "off": (their(-1), their_loop(-1)),
+        "exact": (their(args.alpha), their_loop(args.alpha)),
+        "viterbi_sampling": (their(args.alpha), their_loop(args.alpha)),
+        "nbest": (None, None),
     }
-    compare(args, (path.stem, text_name), pieces, normalized, laws, None)
+    compare(args, (path.stem, text_name), pieces, normalized, laws, taken_off=False)
 
 
 def measure_unigram(
@@ -180,16 +183,16 @@ def measure_unigram(
 
         return run
 
-    laws: dict[LawName, Run | None] = {
-        "off": lambda: processor.encode(texts, num_threads=1),
-        "exact": sampled(-1),
-        "viterbi_sampling": None,
-        "nbest": sampled(64),
+    def normalizing() -> object:
+        return [processor.normalize(text) for text in texts]
+
+    laws: dict[LawName, tuple[Run | None, Run | None]] = {
+        "off": (lambda: processor.encode(texts, num_threads=1), normalizing),
+        "exact": (sampled(-1), normalizing),
+        "viterbi_sampling": (None, None),
+        "nbest": (sampled(64), normalizing),
     }
-    compare(
-        args, (name, text_name), pieces, normalized, laws,
-        lambda: [processor.normalize(text) for text in texts],
-    )  # fmt: skip
+    compare(args, (name, text_name), pieces, normalized, laws, taken_off=True)
 
 
 def compare(
@@ -197,13 +200,14 @@ def compare(
     names: tuple[str, str],
     pieces: Pieces,
     normalized: list[bytes],
-    laws: dict[LawName, Run | None],
-    normalizing: Run | None,
+    laws: dict[LawName, tuple[Run | None, Run | None]],
+    *,
+    taken_off: bool,
 ) -> None:
     """Measure each law beside the other package's, and print rows."""
     some = batches(normalized)
     size = sum(map(len, normalized)) / 1e6
-    for law, theirs in laws.items():
+    for law, (theirs, other) in laws.items():
         prepared = prepare(pieces, law=law, alpha=args.alpha)
         tokens = len(batches_ids(prepared, some))  # compiled by now
         rates: list[float] = []
@@ -214,8 +218,9 @@ def compare(
             if theirs:
                 seconds = taken(theirs)
                 others.append(size / seconds)
-                if normalizing:
-                    nets.append(size / max(seconds - taken(normalizing), 1e-9))
+                if other:
+                    net = seconds - taken(other) if taken_off else taken(other)
+                    nets.append(size / max(net, 1e-9))
         common.row(
             *names,
             law,

@@ -75,6 +75,8 @@ def token_lines(manifest: Manifest) -> list[str]:
     tokens = manifest.tokens
     if tokens is None:
         return []
+    if tokens.decoded:
+        return [f"{tokens.tokens:,} tokens became {tokens.bytes:,} bytes of text"]
     drawn = "" if tokens.alpha is None else f", alpha {tokens.alpha:g}"
     best = tokens.best_bytes_per_token
     lines = [

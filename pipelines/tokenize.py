@@ -38,7 +38,7 @@ from transforms.formats.writing import ShardFormat
 from transforms.kernels.plan import Workers, count_shards
 from transforms.manifest import Manifest, TokensEntry, now
 from transforms.progress import Stage
-from transforms.token_counts import TokenCounts
+from transforms.token_counts import NAT, TokenCounts
 
 EXAMPLES = """\
 examples:
@@ -53,9 +53,17 @@ Check a dataset at any time with: dovetail verify DIR
 """
 
 
+# of memory, measured: what a worker takes beside payload (kernels, tables, a row group that is written),
+# and what a byte of a record does, by a unigram model and by the tokenizers package
+_OF_WORKER, _COST, _COST_OF_OTHERS = 160 << 20, 24, 128
+
+
 @dataclass(frozen=True)
 class Job:
-    """A run, planned: what ``build`` needs to know."""
+    """A run, planned: what ``build`` needs to know.
+
+    ``model`` is what the manifest says of it; ``cost`` is in memory, of a byte of a record.
+    """
 
     recipe: TokenizeRecipe
     settings: RunSettings
@@ -67,6 +75,7 @@ class Job:
     form: ShardFormat
     extension: str
     model: dict[str, Any]
+    cost: int
 
     @property
     def shards(self) -> int:
@@ -132,7 +141,7 @@ def tokenize(
 
 def _prepare(recipe: TokenizeRecipe, settings: RunSettings, claim: Claim) -> Job:
     """Look at everything that can be looked at before work starts, the model too, and plan."""
-    work, model = _choose_work(recipe, settings)
+    work, model, cost = _choose_work(recipe, settings)
     reading = spool_stdin(recipe.reading, settings, claim)
     inputs = inspect_inputs(reading, settings, claim, keep=recipe.keep_fields or ())
     contents = inputs.contents
@@ -151,9 +160,11 @@ def _prepare(recipe: TokenizeRecipe, settings: RunSettings, claim: Claim) -> Job
         form = replace(contents.form, schema=schema, records_are="rows")
         extension = contents.extension
     stores = uses_stores(recipe.reading, settings)
-    workers = choose_workers(settings, contents.bytes, stores=stores, window=contents.window)
+    workers = choose_workers(
+        settings, contents.bytes, stores=stores, window=contents.window + _OF_WORKER
+    )
     refuse_memory(recipe.reading, settings, workers)
-    job = Job(recipe, settings, inputs, workers, claim, now(), work, form, extension, model)
+    job = Job(recipe, settings, inputs, workers, claim, now(), work, form, extension, model, cost)
     require_room(measure_room(inputs, settings, claim, spills=False))
     return job
 
@@ -177,30 +188,32 @@ def _schema(tokens: pa.Schema, kept: Kept | None, recipe: TokenizeRecipe) -> pa.
     return schema
 
 
-def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dict[str, Any]]:
-    """Load the model; return what is done to blocks, and what the manifest says of the model."""
+def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dict[str, Any], int]:
+    """Load the model; return what is done to blocks, then ``model`` and ``cost`` as of Job."""
     from transforms.tokenize import BlockDecoder, BlockTokenizer
     from transforms.tokenizer import Sampling, Tokenizer
-    from transforms.tokenizers.models import attributes
+    from transforms.tokenizers.models import Deterministic, attributes
 
     sampling = Sampling(law=recipe.sampling, alpha=recipe.alpha, nbest_size=recipe.nbest_size)
-    common: dict[str, Any] = {
-        "model": recipe.tokenizer,
-        "whitespace": recipe.whitespace,
-        "newline": recipe.newline_symbol,
-        "column": recipe.token_column,
-        "storage_options": settings.storage_options,
-    }
     tokenizer = Tokenizer.load(
         recipe.tokenizer,
         whitespace=recipe.whitespace,
         newline=recipe.newline_symbol,
         raw=recipe.bytes,
     )
+    common: dict[str, Any] = {
+        "model": recipe.tokenizer,
+        "digest": tokenizer.model.digest,
+        "whitespace": recipe.whitespace,
+        "newline": recipe.newline_symbol,
+        "column": recipe.token_column,
+        "storage_options": settings.storage_options,
+    }
+    tokenizer.prepare(sampling)
     tokenizer.require(sampling, add_bos=recipe.add_bos, add_eos=recipe.add_eos)
     model = {"url": recipe.tokenizer, **attributes(tokenizer.model)}
     if recipe.decode:
-        return BlockDecoder(**common), model
+        return BlockDecoder(**common), model, _COST
     dtype = recipe.token_dtype or tokenizer.dtype.name
     if tokenizer.dtype.name == "uint32" and dtype == "uint16":
         raise UsageError(
@@ -216,7 +229,8 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
         add_eos=recipe.add_eos,
         dtype=dtype,
     )
-    return work, model
+    cost = _COST_OF_OTHERS if isinstance(tokenizer.model, Deterministic) else _COST
+    return work, model, cost
 
 
 def _require_tokens(schema: pa.Schema | None, recipe: TokenizeRecipe) -> None:
@@ -251,6 +265,7 @@ def build(root: Any, job: Job) -> None:
                 rows=contents.schema is not None,
                 schema=contents.schema,
                 check="none" if recipe.bytes or recipe.decode else "utf8",
+                record_limit=min(job.workers.payload // job.cost, 1 << 30),
                 text_field=reading.text_field,
                 kept=contents.kept,
             ),
@@ -297,7 +312,9 @@ def build(root: Any, job: Job) -> None:
 def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -> TokensEntry:
     """Say what was counted."""
     sampled = recipe.sampling != "off"
-    known = recipe.sampling in ("exact", "nbest")
+    entropy = None
+    if sampled and counts.surprise is not None:
+        entropy = counts.surprise / NAT / max(counts.tokens, 1)
     compared = counts.best_tokens > 0
     return TokensEntry(
         model=model,
@@ -311,7 +328,7 @@ def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -
         bytes_per_token=counts.bytes / max(counts.tokens, 1),
         best_bytes_per_token=counts.compared_bytes / counts.best_tokens if compared else None,
         unknown=counts.unknown,
-        entropy_per_token=counts.surprise / max(counts.tokens, 1) if known else None,
+        entropy_per_token=entropy,
         lengths=list(counts.lengths),
     )
 

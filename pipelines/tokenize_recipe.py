@@ -19,9 +19,38 @@ _Names = Annotated[
 ]
 
 
+_OF_TOKENIZING = (
+    *("sampling", "alpha", "nbest_size", "add_bos", "add_eos", "bytes", "text_field"),
+    *("output_format", "compression", "token_dtype"),
+)
+
+
 class TokenizeRecipe(CommonRecipe):
     """What determines the output of tokenizing, together with the input files and the model."""
 
+    seed: int = make_flag(
+        0, _SAMPLING, "another seed draws other segmentations", metavar="N", ge=0, lt=2**64
+    )
+    epoch: int = make_flag(
+        0, _SAMPLING, "another epoch draws afresh, under the same seed", metavar="N", ge=0, lt=2**63
+    )
+    num_shards: int | None = make_flag(
+        None,
+        _OUTPUT,
+        "how many shards at most; by default one per 64 MiB of input, rounded up to 1, 2 or a multiple "
+        "of 4. A compressed file can't be cut",
+        metavar="N",
+        ge=1,
+        le=100_000,
+    )
+    header_lines: int = make_flag(
+        0,
+        _INPUT,
+        "lines at the top of every input file that are no records; the same in all files",
+        metavar="N",
+        ge=0,
+        le=1000,
+    )
     text_field: str = make_flag(
         "text",
         _INPUT,
@@ -42,8 +71,8 @@ class TokenizeRecipe(CommonRecipe):
     whitespace: Literal["cpm"] | None = make_flag(
         None,
         _MODEL,
-        "cpm: white space as CPM's tokenizer has it: words cut by jieba (install dovetail[cpm]), space "
-        "and newline as symbols",
+        "cpm: white space as CPM's tokenizer has it: words cut by jieba (install dovetail-data[cpm]), "
+        "space and newline as symbols",
         metavar="cpm",
     )
     newline_symbol: str = make_flag(
@@ -109,13 +138,12 @@ class TokenizeRecipe(CommonRecipe):
                 (("bytes",), None),
                 (("text_field",), self.text_field),
             )
-        drawn = [
-            name for name in ("sampling", "alpha", "nbest_size") if name in self.model_fields_set
-        ]
-        if self.decode and drawn:
+        other = [name for name in _OF_TOKENIZING if name in self.model_fields_set]
+        if self.decode and other:
+            value = getattr(self, other[0])
             raise Misfit(
-                "tokens have one text; leave it out, or --decode",
-                ((drawn[0],), getattr(self, drawn[0])),
+                'tokens have one text, which comes as lines {"text":…}; leave it out, or --decode',
+                ((other[0],), None if value is True else value),
                 (("decode",), None),
             )
         if self.whitespace is None and "newline_symbol" in self.model_fields_set:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime
 import platform
+import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -179,6 +181,13 @@ def versions() -> dict[str, str]:
             for name in ("apache-beam", "fsspec", "lz4", "numpy", "pyarrow", "zstandard")
         },
     }
+
+
+def token_versions() -> dict[str, str]:
+    """Return the versions of what shapes tokens beside; of Unicode too, by which NFC goes."""
+    names = ("numba", "sentencepiece", "tokenizers", "jieba")
+    found = {name: version(name) for name in names if find_spec(name)}
+    return {**found, "unicode": unicodedata.unidata_version}
 
 
 def require_versions(content: dict[str, Any], url: str) -> None:

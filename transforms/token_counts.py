@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from transforms.tokenizers.texts import Texts
 
 
+NAT = 1 << 30
+"""In how many parts a nat is counted."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TokenCounts:
     """Counts of records; they add up.
@@ -23,8 +27,9 @@ class TokenCounts:
         bytes: of their texts, as UTF-8.
         tokens: of them, without bos and eos.
         unknown: characters that the model doesn't know.
-        surprise: sum of minus the logarithm of the segmentations' probabilities under the law, in nats:
-            over ``tokens`` the entropy per token; NaN where the law doesn't tell.
+        surprise: sum of minus the logarithm of the segmentations' probabilities under the law, in parts
+            of a nat (``NAT``), so that its order shows nowhere; None where the law doesn't tell. Over
+            ``tokens`` it is the entropy per token.
         lengths: how many records have 0, 1, 2 to 3, 4 to 7, … tokens.
         compared_bytes, compared_tokens, best_tokens: of a sample of records under a law: their bytes,
             their tokens, and what the best segmentations come to.
@@ -34,7 +39,7 @@ class TokenCounts:
     bytes: int = 0
     tokens: int = 0
     unknown: int = 0
-    surprise: float = 0.0
+    surprise: int | None = 0
     lengths: tuple[int, ...] = ()
     compared_bytes: int = 0
     compared_tokens: int = 0
@@ -44,7 +49,9 @@ class TokenCounts:
     def of(cls, texts: Texts, found: Encoded) -> TokenCounts:
         """Count what was encoded."""
         counts = cls.of_lengths(np.diff(found.offsets), texts)
-        return replace(counts, unknown=found.unknown, surprise=float(found.surprises.sum()))
+        known = not np.isnan(found.surprises).any()
+        surprise = int(np.rint(found.surprises * NAT).sum()) if known else None
+        return replace(counts, unknown=found.unknown, surprise=surprise)
 
     @classmethod
     def of_lengths(cls, tokens: I64, texts: Texts) -> TokenCounts:
@@ -67,6 +74,9 @@ class TokenCounts:
         added = {
             name: getattr(self, name) + getattr(other, name)
             for name in self.__dataclass_fields__
-            if name != "lengths"
+            if name not in ("lengths", "surprise")
         }
-        return TokenCounts(**added, lengths=tuple(lengths))
+        surprise = None
+        if self.surprise is not None and other.surprise is not None:
+            surprise = self.surprise + other.surprise
+        return TokenCounts(**added, lengths=tuple(lengths), surprise=surprise)

@@ -19,6 +19,7 @@ from transforms.read import FileId
 from transforms.token_counts import TokenCounts
 from transforms.tokenizer import Encoded, RecordError, Sampling, Tokenizer, identity_keys
 from transforms.tokenizers import cpm
+from transforms.tokenizers.bytepiece import BytePiece
 from transforms.tokenizers.texts import Texts
 
 _COMPARED = 64  # one record of so many is segmented deterministically too, for comparison
@@ -31,6 +32,7 @@ class BlockTokenizer:
 
     Attributes:
         model: URL of the model.
+        digest: SHA-256 that the model has to have; "" for any.
         whitespace, newline, raw: as of ``Tokenizer.load``.
         sampling: the law.
         seed, epoch: of the draws.
@@ -41,6 +43,7 @@ class BlockTokenizer:
     """
 
     model: str
+    digest: str = ""
     whitespace: Literal["cpm"] | None = None
     newline: str = cpm.NEWLINE
     raw: bool = False
@@ -56,7 +59,7 @@ class BlockTokenizer:
     def load(self) -> Tokenizer:
         """Return the tokenizer."""
         storage.configure(self.storage_options)
-        return load_once(self.model, self.whitespace, self.newline, self.raw)
+        return load_once(self.model, self.digest, self.whitespace, self.newline, self.raw)
 
     @property
     def schema(self) -> pa.Schema:
@@ -131,11 +134,12 @@ class BlockDecoder:
     """Makes texts of rows of ids: the way back.
 
     Attributes:
-        model, whitespace, newline, storage_options: as of BlockTokenizer.
+        model, digest, whitespace, newline, storage_options: as of BlockTokenizer.
         column: name of the rows' column.
     """
 
     model: str
+    digest: str = ""
     whitespace: Literal["cpm"] | None = None
     newline: str = cpm.NEWLINE
     column: str = "input_ids"
@@ -148,33 +152,61 @@ class BlockDecoder:
             DataError: a row has an id that isn't the model's, or no list.
         """
         storage.configure(self.storage_options)
-        tokenizer = load_once(self.model, self.whitespace, self.newline, False)
+        tokenizer = load_once(self.model, self.digest, self.whitespace, self.newline, False)
         rows = block.column("record").field(self.column)
         positions = blocks.column(block, "position")
         texts: list[str] = []
         lengths: list[int] = []
         for position, ids in zip(positions.tolist(), rows, strict=True):
             try:
-                numbers = ids.values.to_numpy(zero_copy_only=False)
-                texts.append(tokenizer.model.decode(numbers))
+                if not ids.is_valid or ids.values.null_count:
+                    raise DataError(f"expected ids in {self.column}, got null")
+                numbers = ids.values.to_numpy()
+                texts.append(_decode(tokenizer, numbers))
                 lengths.append(len(numbers))
-            except (DataError, AttributeError) as error:
-                reason = f"expected ids in {self.column}, got null" if ids is None else error
+            except DataError as error:
                 raise DataError(
-                    f"{file.name} of source {file.source}: row {position}: {reason}"
+                    f"{file.name} of source {file.source}: row {position}: {error}"
                 ) from None
         found = blocks.from_records([t.encode() for t in texts], positions, line_end=b"")
         return found, TokenCounts.of_lengths(np.array(lengths, np.int64), _texts_of(found))
 
 
+def _decode(tokenizer: Tokenizer, ids: Any) -> str:
+    """Return a row's text; raise DataError where its bytes are none, of which a part would be lost."""
+    model = tokenizer.model
+    if not isinstance(model, BytePiece):
+        return model.decode(ids)
+    found = model.decode_bytes(ids)
+    try:
+        return found.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"its tokens are bytes that aren't UTF-8, from byte {error.start} on, and become no text; "
+            "decode_bytes of the model, from Python, gives them as they are"
+        ) from None
+
+
 _loaded: dict[tuple[Any, ...], Tokenizer] = {}
 
 
-def load_once(model: str, whitespace: Literal["cpm"] | None, newline: str, raw: bool) -> Tokenizer:
-    """Load a tokenizer once a process."""
-    key = (model, whitespace, newline, raw)
+def load_once(
+    model: str, digest: str, whitespace: Literal["cpm"] | None, newline: str, raw: bool
+) -> Tokenizer:
+    """Load a tokenizer once a process.
+
+    Raises:
+        DataError: it isn't the one with this digest.
+    """
+    key = (model, digest, whitespace, newline, raw)
     if key not in _loaded:
-        _loaded[key] = Tokenizer.load(model, whitespace=whitespace, newline=newline, raw=raw)
+        found = Tokenizer.load(model, whitespace=whitespace, newline=newline, raw=raw)
+        if digest and found.model.digest != digest:
+            raise DataError(
+                f"{model}: the model changed during the run (SHA-256 {digest[:12]}… before, "
+                f"{found.model.digest[:12]}… now); run again when nothing writes to it"
+            )
+        _loaded[key] = found
     return _loaded[key]
 
 

@@ -17,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import DataError, UsageError
-from transforms.kernels import segment as segmentation
+from transforms.kernels import laws
+from transforms.kernels.laws import LAWS, Law, LawName, Pieces
 from transforms.kernels.nbest import MOST_NBEST
 from transforms.kernels.randomness import U64, derive, mix, record_keys
-from transforms.kernels.segment import LAWS, LawName
+from transforms.kernels.segment import DeadEndError, segment
 from transforms.tokenizers import cpm
-from transforms.tokenizers.load import load_once
+from transforms.tokenizers.load import load
 from transforms.tokenizers.models import Deterministic, Model, Unigram
 from transforms.tokenizers.texts import I64, Texts, pack
 from transforms.tokenizers.vocabulary import U32, Vocabulary
@@ -119,7 +120,7 @@ class Tokenizer:
     def __init__(self, model: Model) -> None:
         self.model = model
         self._pieces = _build(model.vocabulary) if isinstance(model, Unigram) else None
-        self._laws: dict[Sampling, segmentation.Law] = {}
+        self._laws: dict[Sampling, Law] = {}
 
     @classmethod
     def load(
@@ -141,7 +142,7 @@ class Tokenizer:
         Raises:
             UsageError: there is no such file, or it is no model.
         """
-        return cls(load_once(url, whitespace, newline, raw))
+        return cls(load(url, whitespace=whitespace, newline=newline, raw=raw))
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -176,6 +177,8 @@ class Tokenizer:
             DataError: a text isn't one, or can't be covered.
             UsageError: the model can't be sampled, or has no bos or eos.
         """
+        if isinstance(texts, str | bytes):
+            raise UsageError("expected a list of texts, got one; put it into a list")
         packed = pack(texts)
         count = len(packed.offsets) - 1
         names = range(count) if identities is None else identities
@@ -200,10 +203,8 @@ class Tokenizer:
         within = np.arange(len(record)) - normalized.records[:-1][record]
         mine = mix(keys[record] + mix(within.astype(np.uint64)))
         try:
-            found = segmentation.segment(
-                self._law(sampling), normalized.data, normalized.segments, mine
-            )
-        except segmentation.DeadEndError as error:
+            found = segment(self._law(sampling), normalized.data, normalized.segments, mine)
+        except DeadEndError as error:
             number = int(record[error.record])
             place = int(normalized.segments[error.record]) + error.position
             begin = int(normalized.segments[normalized.records[number]])
@@ -248,6 +249,18 @@ class Tokenizer:
         """
         return [self.model.decode(ids) for ids in lists]
 
+    def spell(self, ids: Sequence[int]) -> list[str]:
+        """Return what each id stands for, as the model's file writes it, to be looked at.
+
+        Raises:
+            DataError: an id isn't one of the model's.
+            UsageError: the model isn't a unigram model.
+        """
+        if not isinstance(self.model, Unigram):
+            raise UsageError(f"{self.model.name}: {self.model.kind} doesn't say its pieces here")
+        surfaces = self.model.vocabulary.surfaces
+        return [surfaces[i].decode(errors="backslashreplace") for i in self.model.check_ids(ids)]
+
     def require(self, sampling: Sampling, *, add_bos: bool = False, add_eos: bool = False) -> None:
         """Raise UsageError where the model can't be sampled so, or lacks what shall be put around."""
         for asked, name in ((add_bos, "bos"), (add_eos, "eos")):
@@ -262,10 +275,23 @@ class Tokenizer:
                 "one segmentation of a text; leave --sampling off"
             )
 
-    def _law(self, sampling: Sampling) -> segmentation.Law:
+    def prepare(self, sampling: Sampling) -> None:
+        """Make a law's tables, before they are needed.
+
+        Raises:
+            UsageError: the model can't be sampled so, or not with such an alpha.
+        """
+        self.require(sampling)
+        if self._pieces is not None:
+            try:
+                self._law(sampling)
+            except ValueError as error:
+                raise UsageError(f"--alpha={sampling.alpha}: {error}") from None
+
+    def _law(self, sampling: Sampling) -> Law:
         if sampling not in self._laws:
             assert self._pieces is not None
-            self._laws[sampling] = segmentation.prepare(
+            self._laws[sampling] = laws.prepare(
                 self._pieces,
                 law=sampling.law,
                 alpha=ALPHA if sampling.alpha is None else sampling.alpha,
@@ -304,17 +330,15 @@ def identity_keys(identities: Sequence[Identity] | U64, *, seed: int, epoch: int
     return keys
 
 
-def _build(vocabulary: Vocabulary) -> segmentation.Pieces:
+def _build(vocabulary: Vocabulary) -> Pieces:
     unknown = vocabulary.unknown
-    return segmentation.build(
+    return laws.build(
         vocabulary.pieces,
         vocabulary.log_probs,
         vocabulary.ids,
         unit=vocabulary.unit,
         unknown=None
         if unknown is None
-        else segmentation.UnknownEdge(
-            log_prob=unknown.log_prob, id=unknown.id, byte_ids=unknown.byte_ids
-        ),
+        else laws.UnknownEdge(log_prob=unknown.log_prob, id=unknown.id, byte_ids=unknown.byte_ids),
         precision=vocabulary.precision,
     )

@@ -19,7 +19,13 @@ from transforms.formats.writing import ShardFormat, open_writer
 from transforms.gather import Ordered
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
-from transforms.manifest import ListingEntry, Manifest, TokensEntry, make_manifest
+from transforms.manifest import (
+    ListingEntry,
+    Manifest,
+    TokensEntry,
+    make_manifest,
+    token_versions,
+)
 from transforms.mixed_shards import MixedShard
 from transforms.progress import Progress
 from transforms.reports import Mapped, Mixed, ShardReport, SpanReport
@@ -334,7 +340,9 @@ def _write_manifest(
     )
     if config.tokens is not None:
         counts = sum((part.counts for part in mapped or ()), start=TokenCounts())
-        manifest = manifest.model_copy(update={"tokens": config.tokens(counts)})
+        versions = {**manifest.versions, **token_versions()}
+        update = {"tokens": config.tokens(counts), "versions": versions}
+        manifest = manifest.model_copy(update=update)
     manifest = _list_apart(manifest, config)
     text = manifest.model_dump_json(indent=1).encode() + b"\n"
     _write_whole(text, layout.MANIFEST, config)

@@ -232,7 +232,11 @@ def test_debug_shows_where_a_run_failed_and_nothing_else_does(tmp_path: Path) ->
 def test_without_a_command_the_commands_are_listed() -> None:
     done = command(python=("-m", "pipelines"))
     assert done.returncode == 0
-    assert re.findall(rb"^  (\w+) ", done.stdout, re.MULTILINE) == [b"shuffle", b"verify"]
+    assert re.findall(rb"^  (\w+) ", done.stdout, re.MULTILINE) == [
+        b"shuffle",
+        b"tokenize",
+        b"verify",
+    ]
 
 
 @pytest.mark.parametrize("word", ["-h", "--help", "help"])
@@ -255,7 +259,7 @@ def test_the_version_is_told(command_: list[str], capsys: pytest.CaptureFixture[
     ("word", "hint"),
     [
         ("shufle", "did you mean shuffle?"),
-        ("qqq", "one of shuffle, verify"),
+        ("qqq", "one of shuffle, tokenize, verify"),
         ("--output=x", "shuffle"),
     ],
 )

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import pipelines.tokenize
 from pipelines.tokenize import run
 from pipelines.verify import verify
 from tests.transforms.tokenizers.oracle import Reference
@@ -140,6 +141,62 @@ def test_tokens_go_back_to_texts(corpus: Path) -> None:
     assert verify(str(corpus / "texts"))[1] == []
 
 
+def test_bytes_that_are_no_text_are_not_decoded_to_less(corpus: Path) -> None:
+    (corpus / "raw").write_bytes(b"caf\xe9\n")
+    tokenize(corpus, "--bytes", source="raw")
+    with pytest.raises(
+        DataError, match=r"row 0: its tokens are bytes that aren't UTF-8, from byte 3"
+    ):
+        tokenize(corpus, "--decode", output="texts", source="out/data")
+
+
+@pytest.mark.parametrize("ids", [None, [100, None]])
+def test_nulls_are_not_decoded(corpus: Path, ids: Any) -> None:
+    column = pa.array([[100], ids], pa.list_(pa.uint32()))
+    pq.write_table(pa.table({"input_ids": column}), corpus / "nulls.parquet")
+    with pytest.raises(DataError, match="row 1: expected ids in input_ids, got null"):
+        tokenize(corpus, "--decode", source="nulls.parquet")
+
+
+def test_a_model_that_changes_during_the_run_is_caught(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = pipelines.tokenize.build
+
+    def build(*given: Any) -> None:
+        write_model(corpus / "model.json", {**PIECES, b"other": 3})
+        real(*given)
+
+    monkeypatch.setattr(pipelines.tokenize, "build", build)
+    with pytest.raises(DataError, match=r"model\.json: the model changed during the run"):
+        tokenize(corpus)
+    assert not (corpus / "out").exists()
+
+
+def test_a_record_too_large_for_memory_is_refused_by_its_place(corpus: Path) -> None:
+    text = json.dumps({"text": "ab" * 8_000_000})
+    (corpus / "long.jsonl").write_text(f'{{"text": "short"}}\n{text}\n')
+    with pytest.raises(DataError, match=r"long.jsonl: the record at byte 18 has .* more --memory"):
+        tokenize(corpus, "--memory=400MiB", source="long.jsonl")
+
+
+def test_entropy_depends_on_no_order_of_summing(corpus: Path) -> None:
+    flags = ["--sampling=exact", "--alpha=0.123"]
+    found = [
+        tokenize(corpus, *flags, f"--num_shards={n}", output=f"out{n}").tokens
+        for n in (1, 2, 7, 50)
+    ]
+    assert len({tokens.model_dump_json() for tokens in found if tokens}) == 1
+    drawn = tokenize(corpus, "--sampling=viterbi_sampling", output="viterbi").tokens
+    assert drawn is not None
+    assert drawn.entropy_per_token is None
+
+
+def test_versions_are_those_of_what_makes_tokens(corpus: Path) -> None:
+    versions = tokenize(corpus).versions
+    assert {"numba", "sentencepiece", "tokenizers", "unicode"} <= versions.keys()
+
+
 def test_counts_are_those_of_the_rows(corpus: Path) -> None:
     manifest = tokenize(corpus, "--sampling=exact", "--alpha=0.3")
     tokens, texts, drawn = manifest.tokens, texts_of(corpus), rows(corpus / "out")
@@ -263,6 +320,9 @@ def test_nothing_is_an_empty_dataset(corpus: Path) -> None:
         (["--newline_symbol=x"], "--whitespace=cpm"),
         (["--bytes", "--text_field=text"], "--bytes and --text_field=text"),
         (["--decode", "--alpha=1"], "--alpha=1.0 and --decode"),
+        (["--decode", "--output_format=arrow"], "--output_format=arrow and --decode"),
+        (["--decode", "--add_eos"], "--add_eos and --decode"),
+        (["--sampling=exact", "--alpha=500000"], "--alpha=500000.0: expected alpha times"),
         (["--decode"], "--decode and --token_column=input_ids: .*lines"),
         (["--token_dtype=uint8"], "--token_dtype=uint8"),
         (["--compression=bzip2"], "--compression=bzip2"),

@@ -247,12 +247,15 @@ def _shows_all(rows: pa.StructArray) -> bool:
     Bools don't count: the last byte of their bits has some that nobody sees.
     """
     children = [rows.field(i) for i in range(rows.type.num_fields)]
-    return not rows.null_count and all(
-        not child.null_count
-        and not pt.is_boolean(child.type)
-        and (plain_width(child.type) or is_bytes(child.type))
-        for child in children
-    )
+    return not rows.null_count and all(map(_shows_all_values, children))
+
+
+def _shows_all_values(values: pa.Array) -> bool:
+    if values.null_count or pt.is_boolean(values.type):
+        return False
+    if pt.is_list(values.type):  # joined lists keep no elements that none of them has
+        return len(values.flatten()) == len(values.values) and _shows_all_values(values.values)
+    return bool(plain_width(values.type) or is_bytes(values.type))
 
 
 def text_rows(block: pa.RecordBatch) -> pa.StructArray:

@@ -117,14 +117,16 @@ def _draw(t: Any, entries: Any, lattice: Any, at: Any, u: Any, wide: Any) -> Any
     """
     first, scale = np.uint64(lattice[at].entry), lattice[at].scale
     facts = entries[first].facts
-    goal, value, chosen = u * lattice[at].value, 0.0, np.uint64(UNKNOWN)
-    for j in range(first, first + count_of(facts)):
+    last = first + count_of(facts)
+    chosen: Any = np.uint64(UNKNOWN)
+    goal, value = u * lattice[at].value, 0.0
+    for j in range(first, last):
         back = at - length_of(entries[j].facts)
         new = entries[j].weight * lattice[back].value
-        by = difference(scale, lattice[back].scale)
-        if wide:
-            by += np.int64(t.exponents[j])
-        value += times_power(new, by)
+        if wide or lattice[back].scale != scale:
+            by = difference(scale, lattice[back].scale)
+            new = times_power(new, by + np.int64(t.exponents[j]) if wide else by)
+        value += new
         if new != 0.0:
             chosen = j
         if value > goal:

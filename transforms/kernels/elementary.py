@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 F64 = npt.NDArray[np.float64]
 
+LN2 = float.fromhex("0x1.62e42fefa39efp-1")
+
 # ln 2 in two parts; the first ends in 21 zero bits, so that its product with an exponent is exact
 _LN2_HIGH = float.fromhex("0x1.62e42fee00000p-1")
 _LN2_LOW = float.fromhex("0x1.a39ef35793c76p-33")

@@ -1,7 +1,7 @@
 """From a text's begin to its end: what is known of all paths to each position.
 
-Each kernel takes Tables, a Record, a Part of it and the Carry, reads the part's bytes and fills the
-positions after them. Candidates for a position come longest piece first, as they do in both
+Each kernel takes Tables, a Record, a Part of it and the Carry, and fills the positions after the
+part's bytes. Candidates for a position come longest piece first, as they do in both
 reference implementations, and the unknown character last.
 
 ``total``, the law ``exact``
@@ -22,14 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from transforms.kernels.automaton import step
 from transforms.kernels.compiled import kernel
 from transforms.kernels.lattice import (
     HIGH,
     LOW,
     ONE,
     UNKNOWN,
-    ZERO,
     count_of,
     difference,
     ends_character,
@@ -49,14 +47,12 @@ _RESET = np.float32(100000.0)
 @kernel
 def total(t: Any, record: Any, part: Any, carry: Any) -> Any:
     """Fill positions with sums over paths; return whether float64's range was enough."""
-    states, fails, entries = t.states, t.fails, t.entries
-    text, lattice, base = record.text, part.lattice, part.base
-    state, start, scale = np.uint64(carry.state[0]), np.uint64(carry.start[0]), carry.scale[0]
+    entries, lattice, base = t.entries, part.lattice, part.base
+    start, scale = np.uint64(carry.start[0]), carry.scale[0]
     for before in range(part.begin, part.stop):
         end = before + ONE
         at = end - base
-        state = step(states, fails, state, text[before])
-        first = np.uint64(states[state].ends)
+        first = np.uint64(part.heads[before - part.first])
         facts = entries[first].facts
         value = 0.0
         for j in range(first, first + count_of(facts)):
@@ -65,8 +61,6 @@ def total(t: Any, record: Any, part: Any, carry: Any) -> Any:
             if not is_single(facts):
                 value += t.unknown_weights[end - start] * lattice[start - base].value
             start = end
-        if t.cuts and is_cut(record, end):
-            state = ZERO
         lattice[at].value = value
         lattice[at].entry = first
         lattice[at].scale = np.int32(scale)
@@ -75,24 +69,23 @@ def total(t: Any, record: Any, part: Any, carry: Any) -> Any:
             scale += by
             if not fits:
                 return False
-    carry.state[0], carry.start[0], carry.scale[0] = state, start, scale
+    carry.start[0], carry.scale[0] = start, scale
     return True
 
 
 @kernel
 def challenge(t: Any, record: Any, part: Any, carry: Any) -> Any:
     """Fill positions with one path each; return whether float64's range was enough."""
-    states, fails, entries = t.states, t.fails, t.entries
-    text, lattice, base = record.text, part.lattice, part.base
-    state, start, scale = np.uint64(carry.state[0]), np.uint64(carry.start[0]), carry.scale[0]
+    entries, lattice, base = t.entries, part.lattice, part.base
+    start, scale = np.uint64(carry.start[0]), carry.scale[0]
     drawn = np.uint64(carry.drawn[0])
     for before in range(part.begin, part.stop):
         end = before + ONE
         at = end - base
-        state = step(states, fails, state, text[before])
-        first = np.uint64(states[state].ends)
+        first = np.uint64(part.heads[before - part.first])
         facts = entries[first].facts
-        value, chosen = 0.0, np.uint64(0)
+        chosen: Any = np.uint64(0)
+        value = 0.0
         for j in range(first, first + count_of(facts)):
             new = entries[j].weight * lattice[at - length_of(entries[j].facts)].value
             wins = uniform(record, drawn) * (new + value) < new
@@ -105,8 +98,6 @@ def challenge(t: Any, record: Any, part: Any, carry: Any) -> Any:
                     value, chosen = new, np.uint64(UNKNOWN)
                 drawn += ONE
             start = end
-        if t.cuts and is_cut(record, end):
-            state = ZERO
         lattice[at].value = value
         lattice[at].entry = chosen
         lattice[at].scale = np.int32(scale)
@@ -115,7 +106,7 @@ def challenge(t: Any, record: Any, part: Any, carry: Any) -> Any:
             scale += by
             if not fits:
                 return False
-    carry.state[0], carry.start[0], carry.scale[0] = state, start, scale
+    carry.start[0], carry.scale[0] = start, scale
     carry.drawn[0] = drawn
     return True
 
@@ -124,17 +115,17 @@ def challenge(t: Any, record: Any, part: Any, carry: Any) -> Any:
 def wide(t: Any, record: Any, part: Any, carry: Any, challenging: Any) -> None:
     """Do what ``total`` or ``challenge`` does, each position with a scale of its own."""
     entries, lattice, base = t.wide, part.lattice, part.base
-    state, start = np.uint64(carry.state[0]), np.uint64(carry.start[0])
+    start = np.uint64(carry.start[0])
     drawn = np.uint64(carry.drawn[0])
     for before in range(part.begin, part.stop):
         end = before + ONE
         at = end - base
-        state = step(t.states, t.fails, state, record.text[before])
-        first = np.uint64(t.states[state].ends)
+        first = np.uint64(part.heads[before - part.first])
         facts = entries[first].facts
         last = first + count_of(facts)
         reference = lattice[at - ONE].scale
-        value, chosen = 0.0, np.uint64(0)
+        chosen: Any = np.uint64(0)
+        value = 0.0
         exponent: Any = np.int64(0)
         ended = t.characters and ends_character(record, start, end)
         for j in range(first, last + ONE if ended and not is_single(facts) else last):
@@ -160,15 +151,13 @@ def wide(t: Any, record: Any, part: Any, carry: Any, challenging: Any) -> None:
             drawn += ONE
         if ended:
             start = end
-        if t.cuts and is_cut(record, end):
-            state = ZERO
-        value, by = math.frexp(value)
-        exponent = exponent + by if value != 0.0 else np.int64(0)
+        value, extra = math.frexp(value)
+        exponent = exponent + extra if value != 0.0 else np.int64(0)
         lattice[at].value = value
         lattice[at].entry = chosen if challenging else first
         lattice[at].scale = np.int32(np.int64(reference) - exponent)
         carry.scale[0] -= exponent
-    carry.state[0], carry.start[0], carry.drawn[0] = state, start, drawn
+    carry.start[0], carry.drawn[0] = start, drawn
 
 
 @kernel
@@ -178,16 +167,15 @@ def best(t: Any, record: Any, part: Any, carry: Any, anew: Any) -> None:
     ``anew`` says that scores begin at 0 after a cut, which changes roundings and so ties. ``scale``,
     of no other use here, says where the list begins: ``nbest`` looks at all of it.
     """
-    states, fails, entries = t.states, t.fails, t.entries
-    text, lattice, base = record.text, part.lattice, part.base
-    state, start = np.uint64(carry.state[0]), np.uint64(carry.start[0])
+    entries, lattice, base = t.entries, part.lattice, part.base
+    start = np.uint64(carry.start[0])
     for before in range(part.begin, part.stop):
         end = before + ONE
         at = end - base
-        state = step(states, fails, state, text[before])
-        first = np.uint64(states[state].ends)
+        first = np.uint64(part.heads[before - part.first])
         facts = entries[first].facts
-        value, chosen = -np.inf, np.uint64(0)
+        chosen: Any = np.uint64(0)
+        value = -np.inf
         for j in range(first, first + count_of(facts)):
             new = lattice[at - length_of(entries[j].facts)].value + entries[j].weight
             wins = new > value
@@ -198,14 +186,12 @@ def best(t: Any, record: Any, part: Any, carry: Any, anew: Any) -> None:
                 if new > value:
                     value, chosen = new, np.uint64(UNKNOWN)
             start = end
-        if t.cuts and is_cut(record, end):
-            state = ZERO
-            if anew and value > -np.inf:
-                value = 0.0
+        if anew and t.cuts and value > -np.inf and is_cut(record, end):
+            value = 0.0
         lattice[at].value = value
         lattice[at].entry = chosen
         lattice[at].scale = np.int32(first)
-    carry.state[0], carry.start[0] = state, start
+    carry.start[0] = start
 
 
 @kernel
@@ -214,17 +200,16 @@ def best_float32(t: Any, record: Any, part: Any, carry: Any) -> None:
 
     Where scores begin anew, ``scale`` is 1, ``value`` what was subtracted, and the score 0.
     """
-    states, fails, entries = t.states, t.fails, t.entries
-    text, lattice, base = record.text, part.lattice, part.base
-    state, start = np.uint64(carry.state[0]), np.uint64(carry.start[0])
+    entries, lattice, base = t.entries, part.lattice, part.base
+    start = np.uint64(carry.start[0])
     reset, limit = np.uint64(carry.drawn[0]), np.uint64(t.longest)
     for before in range(part.begin, part.stop):
         end = before + ONE
         at = end - base
-        state = step(states, fails, state, text[before])
-        first = np.uint64(states[state].ends)
+        first = np.uint64(part.heads[before - part.first])
         facts = entries[first].facts
-        value, chosen = np.float32(-np.inf), np.uint64(0)
+        chosen: Any = np.uint64(0)
+        value = np.float32(-np.inf)
         if end - reset <= limit:
             value, chosen = _best_across(t, first, lattice, at)
         else:
@@ -248,7 +233,7 @@ def best_float32(t: Any, record: Any, part: Any, carry: Any) -> None:
         if abs(value) > _RESET and value > -np.inf and end < record.end:
             lattice[at].scale = 1
             reset = end
-    carry.state[0], carry.start[0], carry.drawn[0] = state, start, reset
+    carry.start[0], carry.drawn[0] = start, reset
 
 
 @kernel
@@ -259,7 +244,8 @@ def _best_across(t: Any, first: Any, lattice: Any, at: Any) -> Any:
     sentencepiece goes through starts, not ends, and moves what is under way.
     """
     entries = t.entries
-    value, chosen = np.float32(-np.inf), np.uint64(0)
+    chosen: Any = np.uint64(0)
+    value = np.float32(-np.inf)
     moved = at - t.longest
     for j in range(first, first + count_of(entries[first].facts)):
         before = at - length_of(entries[j].facts)

@@ -113,6 +113,12 @@ class Part(NamedTuple):
     base: np.uint64
     """Position q of the text is ``lattice[q - base]``, modulo 2**64."""
 
+    heads: U32
+    """uint32[w]: where the list of the pieces begins that end after each byte."""
+
+    first: np.uint64
+    """The byte that ``heads`` begins with."""
+
 
 class Carry(NamedTuple):
     """What goes from one part of a record to the next, beside positions.
@@ -121,7 +127,7 @@ class Carry(NamedTuple):
     """
 
     state: I64
-    """The automaton's."""
+    """The automaton's, where a record is longer than a window."""
 
     start: I64
     """Where the character begins that is being read."""

@@ -17,8 +17,18 @@ import numpy as np
 from transforms.kernels import backward, forward
 from transforms.kernels.automaton import I64, U32, step
 from transforms.kernels.compiled import inlined, kernel
-from transforms.kernels.lattice import F64, Carry, Part, Record, count_of, length_of, stride_of
+from transforms.kernels.lattice import (
+    F64,
+    ZERO,
+    Carry,
+    Part,
+    Record,
+    count_of,
+    length_of,
+    stride_of,
+)
 from transforms.kernels.nbest import draw_path
+from transforms.kernels.scan import scan
 
 OFF, OFF_FLOAT32, VITERBI_SAMPLING, EXACT, NBEST = range(5)
 
@@ -33,7 +43,7 @@ class Way(NamedTuple):
     """Whether weights are beyond float64's range."""
 
     chunk: int
-    """How many bytes are at hand at once, at most."""
+    """Of how many bytes positions are at hand at once, at most."""
 
 
 class Room(NamedTuple):
@@ -50,6 +60,12 @@ class Room(NamedTuple):
 
     ways: Any
     """WAY[n], for ``nbest``."""
+
+    heads: U32
+    """uint32[w]: a window of w bytes, for which it is known which pieces end there."""
+
+    window: Any
+    """uint64[2]: which bytes these are, from and to."""
 
 
 class Out(NamedTuple):
@@ -87,6 +103,7 @@ def segment_all(t: Any, text: Any, offsets: Any, keys: Any, way: Any, room: Any,
     decoding = way.mode == OFF or way.mode == OFF_FLOAT32 or way.mode == NBEST
     unreached = -np.inf if decoding else 0.0
     trail.free[0] = text.size
+    room.window[0], room.window[1] = text.size, text.size
     out.ends[keys.size] = text.size
     for i in range(keys.size - 1, -1, -1):
         start, end = np.uint64(offsets[i]), np.uint64(offsets[i + 1])
@@ -95,9 +112,10 @@ def segment_all(t: Any, text: Any, offsets: Any, keys: Any, way: Any, room: Any,
         trail.product[0], trail.exponent[0] = 1.0, 0
         if record.start < record.end:
             wide = way.wide
-            if not _go_forward(t, record, way, room, carry, wide):
+            _look_back(t, record, offsets, i, room)
+            if not _go_forward(t, record, offsets, way, room, carry, wide):
                 wide = True
-                _go_forward(t, record, way, room, carry, wide)
+                _go_forward(t, record, offsets, way, room, carry, wide)
             last = _last_part(t, record, way, room)
             value = last.lattice[record.end - last.base].value
             if value == unreached:
@@ -105,7 +123,7 @@ def segment_all(t: Any, text: Any, offsets: Any, keys: Any, way: Any, room: Any,
             if way.mode == NBEST:
                 out.shares[i] = draw_path(t, record, last, room.ways, way.alpha)
             scale = carry.scale[0]
-            _go_back(t, record, way, room, carry, trail, out.ids, wide)
+            _go_back(t, record, offsets, way, room, carry, trail, out.ids, wide)
             if way.mode == EXACT:  # the product's part of the sum, value * 2**-scale
                 share, exponent = math.frexp(trail.product[0] / value)
                 out.shares[i], out.exponents[i] = share, exponent + trail.exponent[0] + scale
@@ -122,7 +140,7 @@ def _parts(record: Any, way: Any) -> Any:
 def _part(t: Any, record: Any, way: Any, room: Any, number: Any) -> Any:
     begin = record.start + np.uint64(number * way.chunk)
     stop = min(begin + np.uint64(way.chunk), record.end)
-    return Part(begin, stop, room.lattice, begin - t.longest)
+    return Part(begin, stop, room.lattice, begin - t.longest, room.heads, room.window[0])
 
 
 @inlined
@@ -130,8 +148,10 @@ def _last_part(t: Any, record: Any, way: Any, room: Any) -> Any:
     return _part(t, record, way, room, _parts(record, way) - 1)
 
 
-@kernel
-def _go_forward(t: Any, record: Any, way: Any, room: Any, carry: Any, wide: Any) -> Any:
+@inlined
+def _go_forward(
+    t: Any, record: Any, offsets: Any, way: Any, room: Any, carry: Any, wide: Any
+) -> Any:
     """Fill all parts, of which the last one stays; return whether float64's range was enough."""
     reach, lattice = np.int64(t.longest), room.lattice
     decoding = way.mode == OFF or way.mode == OFF_FLOAT32 or way.mode == NBEST
@@ -151,14 +171,23 @@ def _go_forward(t: Any, record: Any, way: Any, room: Any, carry: Any, wide: Any)
             saved = room.carries[number]
             saved[0], saved[1], saved[2] = carry.state[0], carry.start[0], carry.drawn[0]
             saved[3] = carry.scale[0]
-        if not _fill(t, record, _part(t, record, way, room, number), carry, way.mode, wide):
+        part = _part(t, record, way, room, number)
+        if not _fill(t, record, offsets, part, room, carry, way.mode, wide):
             return False
     return True
 
 
-@kernel
+@inlined
 def _go_back(
-    t: Any, record: Any, way: Any, room: Any, carry: Any, trail: Any, ids: Any, wide: Any
+    t: Any,
+    record: Any,
+    offsets: Any,
+    way: Any,
+    room: Any,
+    carry: Any,
+    trail: Any,
+    ids: Any,
+    wide: Any,
 ) -> None:
     """Write a record's ids, from the last part, which is filled, to the first."""
     parts = _parts(record, way)
@@ -169,13 +198,48 @@ def _go_back(
             saved = room.carries[number]
             carry.state[0], carry.start[0], carry.drawn[0] = saved[0], saved[1], saved[2]
             carry.scale[0] = saved[3]
-            _fill(t, record, part, carry, way.mode, wide)
+            _fill(t, record, offsets, part, room, carry, way.mode, wide)
         backward.walk(t, record, part, trail, ids, way.mode == EXACT, wide)
 
 
 @kernel
-def _fill(t: Any, record: Any, part: Any, carry: Any, mode: Any, wide: Any) -> Any:
-    """Fill one part's positions under a law; return whether float64's range was enough."""
+def _look_back(t: Any, record: Any, offsets: Any, number: Any, room: Any) -> None:
+    """Fill the window with a record's bytes and those of as many records before it as fit.
+
+    A record longer than the window fills it part by part, later.
+    """
+    size = np.uint64(room.heads.size)
+    if record.start >= room.window[0] or record.end - record.start > size:
+        return
+    first = number
+    while first > 0 and record.end - np.uint64(offsets[first - 1]) <= size:
+        first -= 1
+    room.window[0], room.window[1] = offsets[first], record.end
+    scan(t, record.text, offsets, np.uint64(offsets[first]), record.end, ZERO, room.heads)
+
+
+@inlined
+def _fill(
+    t: Any, record: Any, offsets: Any, part: Any, room: Any, carry: Any, mode: Any, wide: Any
+) -> Any:
+    """Fill one part's positions, a window at a time; return whether float64's range was enough."""
+    at, size = part.begin, np.uint64(room.heads.size)
+    while at < part.stop:
+        stop = min(at + size, part.stop)
+        if record.end - record.start > size:
+            room.window[0], room.window[1] = at, stop
+            state = np.uint64(carry.state[0])
+            carry.state[0] = scan(t, record.text, offsets, at, stop, state, room.heads)
+        some = Part(at, stop, part.lattice, part.base, room.heads, room.window[0])
+        if not _fill_some(t, record, some, carry, mode, wide):
+            return False
+        at = stop
+    return True
+
+
+@inlined
+def _fill_some(t: Any, record: Any, part: Any, carry: Any, mode: Any, wide: Any) -> Any:
+    """Fill positions under a law; return whether float64's range was enough."""
     if mode == OFF_FLOAT32:
         forward.best_float32(t, record, part, carry)
     elif mode == OFF or mode == NBEST:

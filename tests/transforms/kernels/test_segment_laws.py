@@ -21,7 +21,8 @@ from tests.transforms.kernels.test_segment import (
     run,
 )
 from transforms.kernels import randomness
-from transforms.kernels.segment import LawName, segment
+from transforms.kernels.laws import LawName
+from transforms.kernels.segment import segment
 
 TRIALS = 40_000
 ALPHAS = (0.0, 0.1, 1.0, 10.0)

@@ -1,0 +1,103 @@
+"""Tokenizing through the whole command, over one core's kernel.
+
+JSON lines are tokenized by ``dovetail tokenize``, with its start-up taken out (the same command over
+very little). Beside it, in the same round, one core segments the same texts in memory: that is the
+kernel with its normalizer, without reading, parsing or writing. Rates are MB of text a second.
+
+    python bench/tokens.py --model=MODEL --bytes=5e8 --rounds=3
+    python bench/tokens.py --model=MODEL --bytes=5e8 --rounds=3 --law=off
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import common
+import numpy as np
+from processes import measure
+
+from transforms.tokenizer import Sampling, Tokenizer
+from transforms.tokenizers.texts import pack
+
+_KERNEL_BYTES = 20_000_000
+_LITTLE = 1000  # lines
+
+
+def kernel_rate(tokenizer: Tokenizer, texts: list[str], sampling: Sampling) -> float:
+    """Return MB of text a second on one core, in memory."""
+    batches = [pack(texts[i : i + 5000]) for i in range(0, len(texts), 5000)]
+    keys = [np.arange(len(batch.offsets) - 1, dtype=np.uint64) for batch in batches]
+    tokenizer.encode(batches[0], keys[0], sampling=sampling)  # compiled, or loaded
+    begin = time.perf_counter()
+    for batch, key in zip(batches, keys, strict=True):
+        tokenizer.encode(batch, key, sampling=sampling)
+    return sum(len(batch.data) for batch in batches) / (time.perf_counter() - begin) / 1e6
+
+
+def command(args: argparse.Namespace, file: Path, out: Path) -> list[str]:
+    """Return the command line."""
+    return [
+        *(sys.executable, "-m", "pipelines", "tokenize"),
+        f"--input={file}",
+        f"--output={out}",
+        f"--tokenizer={args.model}",
+        f"--sampling={args.law}",
+        f"--memory={args.memory}",
+        f"--direct_num_workers={args.direct_num_workers}",
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", required=True, help="what dovetail tokenize takes")
+    parser.add_argument("--input", type=Path, help="JSON lines with a field text")
+    parser.add_argument("--bytes", type=float, default=5e8, help="without --input (default 5e8)")
+    parser.add_argument("--law", default="exact", help="(default exact)")
+    parser.add_argument("--rounds", type=int, default=3, help="(default 3)")
+    parser.add_argument("--memory", default="1GiB", help="(default 1GiB)")
+    parser.add_argument("--direct_num_workers", type=int, default=2, help="(default 2)")
+    common.add_work_arguments(parser)
+    args = parser.parse_args()
+    sampling = Sampling(law=args.law)
+    with common.work_folder(args) as folder:
+        corpus = common.corpus(args, folder, args.bytes)
+        texts, total = [], 0
+        little = folder / "little.jsonl"
+        with corpus.open("rb") as lines, little.open("wb") as first:
+            for number, line in enumerate(lines):
+                if number < _LITTLE:
+                    first.write(line)
+                size = total
+                total += len(json.loads(line)["text"].encode())
+                if size < _KERNEL_BYTES:
+                    texts.append(json.loads(line)["text"])
+        tokenizer = Tokenizer.load(args.model)
+        out = folder / "out"
+        rounds = []
+        for number in range(args.rounds):
+            common.say(f"round {number + 1} of {args.rounds}")
+            kernel = kernel_rate(tokenizer, texts, sampling)
+            taken = []
+            for file in (little, corpus):
+                taken.append(measure(command(args, file, out), memory=True))
+                shutil.rmtree(out)
+            seconds = taken[1].seconds - taken[0].seconds
+            rounds.append((kernel, total / seconds / 1e6, taken[0].seconds, taken[1]))
+        common.header("what", "least / median / most")
+        common.row("one core's kernel, MB/s of text", common.spread([r[0] for r in rounds]))
+        common.row("the whole command, start-up taken out", common.spread([r[1] for r in rounds]))
+        common.row("start-up, seconds", common.spread([r[2] for r in rounds]))
+        common.row("whole command, seconds", common.spread([r[3].seconds for r in rounds]))
+        common.row("peak, MiB", f"{max(r[3].peak for r in rounds) / common.MIB:.0f}")
+        common.row("over the kernel, each round", ", ".join(f"{r[1] / r[0]:.2f}" for r in rounds))
+
+
+if __name__ == "__main__":
+    main()
