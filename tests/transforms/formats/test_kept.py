@@ -9,9 +9,11 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from transforms.errors import DataError
+from transforms.formats import parquet
 from transforms.formats.kept import (
     EVERY,
     TYPES,
@@ -152,6 +154,61 @@ def test_a_file_that_nobody_looked_at_before_is_held_to_the_schema() -> None:
             _open(_file(other), kept, "f.arrow")
     with pytest.raises(DataError, match=r"f.jsonl: expected rows, .* got JSON lines"):
         _open(b'{"text": ""}\n', kept, "f.jsonl")
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_bad_lines_of_all_kinds_leave_the_others_with_what_is_theirs(seed: int) -> None:
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    kinds = ["good", "no JSON", "[]", "no text", "misfit", "no text and misfit"]
+    lines, good, wrong, at = [], [], {}, 0
+    for number in range(rng.choice([1, 50])):
+        kind = rng.choice(kinds) if rng.random() < 0.7 else "good"
+        value: dict[str, Any] = {"id": number if "misfit" not in kind else str(number)}
+        value |= {} if "no text" in kind else {"text": f"t{number}"}
+        line = kind if kind in ("no JSON", "[]") else json.dumps(value)
+        lines.append(line)
+        if kind == "good":
+            good.append((at, f"t{number}".encode(), {"id": number}))
+        else:
+            text = "field 'id': expected an integer"
+            wrong[at] = (line.encode(), text if kind == "misfit" else "expected")
+        at += len(line) + 1
+    data = "".join(f"{line}\n" for line in lines).encode()
+    found, bad = [], {}
+    reader = _open(data, Kept(names=("id",), kinds=("integer",)), "f.jsonl")
+    for block, rest, reasons in reader:
+        rows = blocks.kept_of(block).to_pylist()
+        positions = blocks.column(block, "position").tolist()
+        found += zip(positions, blocks.records(block), rows, strict=True)
+        if rest is not None:
+            places = blocks.column(rest, "position").tolist()
+            bad |= dict(zip(places, zip(blocks.records(rest), reasons, strict=True), strict=True))
+    assert found == good
+    assert bad.keys() == wrong.keys()
+    for place, (line, text) in wrong.items():
+        assert bad[place][0] == line
+        assert bad[place][1].startswith(text)
+
+
+def test_large_values_in_nested_columns_of_parquet_are_read_few_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first rows, which are looked at, don't show them; the footer does."""
+    seen = []
+    real = parquet.to_blocks
+
+    def to_blocks(batch: pa.RecordBatch, **given: Any) -> Any:
+        seen.append(len(batch))
+        return real(batch, **given)
+
+    meta = [None if i < 8 else {"s": f"{i:05}" * 2000} for i in range(2000)]
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"text": [""] * 2000, "meta": meta}), sink)
+    monkeypatch.setattr(parquet, "to_blocks", to_blocks)
+    reader = _open(sink.getvalue(), Kept(names=("meta",)), "f.parquet")
+    assert sum(len(found.block) for found in reader) == 2000
+    assert max(seen) <= 2 * reader._inner._chunk_bytes // 10_000
 
 
 def test_types_of_columns_are_those_that_are_named() -> None:
