@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
@@ -130,6 +131,7 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
     LOG.propagate = debug
     if not debug:
         logging.getLogger().addHandler(logging.NullHandler())  # Beam warns of what it can't import
+    _finished.clear()
     signals = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         run(given)
@@ -173,7 +175,17 @@ class _StoppedBySignal(BaseException):
         self.number = number
 
 
+_finished = threading.Event()
+
+
+def finished() -> None:
+    """From now on a signal comes too late: what was asked for is there, and is not taken back."""
+    _finished.set()
+
+
 def _stop(number: int, frame: FrameType | None) -> None:
+    if _finished.is_set():
+        return
     for every in (signal.SIGINT, signal.SIGTERM):  # a second one would end the clearing
         signal.signal(every, signal.SIG_IGN)
     raise _StoppedBySignal(number)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.cli import LOG
+from pipelines.cli import LOG, finished
 from pipelines.folders import (
     Folder,
     LocalFolder,
@@ -180,6 +180,7 @@ def claim_output(
                 clear(folder.url, lambda: _remove_dataset(folder))
             LOG.info("what the run had written to %s is cleared", output)
             raise
+        finished()
 
 
 def check_output(output: str, *, overwrite: bool) -> None:

@@ -12,9 +12,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import pipelines.shuffle
 from pipelines.output import check_output, claim_output
 from pipelines.verify import verify
 from tests.pipelines.support import (
@@ -402,3 +404,22 @@ def test_a_run_that_gives_up_owns_nothing_but_says_what_there_is_to_clear(tmp_pa
         assert len(left) <= size  # a full disk has no room for more
         raise ZeroDivisionError
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_when_all_is_done_takes_nothing_back(
+    tmp_path: Path, sent: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").write_bytes(b"1\n2\n")
+    sent_at: list[bool] = []
+
+    def summarize(*given: Any, **named: Any) -> None:
+        sent_at.append((tmp_path / "out/manifest.json").exists())
+        os.kill(os.getpid(), sent)
+
+    monkeypatch.setattr(pipelines.shuffle, "summarize", summarize)
+    flags = [f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}"]
+    assert pipelines.shuffle.main(flags) == 0
+    assert sent_at == [True]
+    assert verify(str(tmp_path / "out"))[1] == []
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"data", "manifest.json"}
