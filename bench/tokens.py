@@ -80,6 +80,8 @@ def main() -> None:
                     texts.append(json.loads(line)["text"])
         tokenizer = Tokenizer.load(args.model)
         out = folder / "out"
+        measure(command(args, little, out))  # once, so that the kernels are compiled
+        shutil.rmtree(out)
         rounds = []
         for number in range(args.rounds):
             common.say(f"round {number + 1} of {args.rounds}")
