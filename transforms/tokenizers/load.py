@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import json
@@ -12,23 +11,12 @@ from typing import Literal
 from transforms import storage
 from transforms.errors import UsageError
 from transforms.tokenizers import bytepiece, cpm, huggingface, unigram
-from transforms.tokenizers.models import FORMATS, Model, Unigram
+from transforms.tokenizers.models import FORMATS, Model
 
 LARGEST_FILE = 1 << 29
 """Bytes; the largest published models have some tens of MB."""
 
 _ZIP = b"PK\x03\x04"
-
-
-@functools.cache
-def load_once(
-    url: str,
-    whitespace: Literal["cpm"] | None = None,
-    newline: str = cpm.NEWLINE,
-    raw: bool = False,
-) -> Model:
-    """Load a model once a process, as ``load`` does."""
-    return load(url, whitespace=whitespace, newline=newline, raw=raw)
 
 
 def load(
@@ -59,21 +47,6 @@ def load(
                 f"{url}: {model.kind}; CPM's white space is for SentencePiece unigram models"
             )
         return cpm.with_whitespace(model, newline=newline)
-    return model
-
-
-def sampling_model(model: Model, law: str) -> Unigram:
-    """Return a model that ``law`` can sample from.
-
-    Raises:
-        UsageError: it is of a kind that can't; names both.
-    """
-    if not isinstance(model, Unigram):
-        raise UsageError(
-            f"{model.name}: {model.kind} has one segmentation of a text and can't be sampled by "
-            f"{law!r}; leave sampling off, or give a unigram model (BytePiece, SentencePiece, or "
-            "a tokenizer.json of type Unigram)"
-        )
     return model
 
 

@@ -24,10 +24,10 @@ from tokenizers import (
 
 from tests.transforms.tokenizers.oracle import Reference
 from tests.transforms.tokenizers.samples import ODD, TEXTS, TRAINED, examples, trained
+from transforms import tokenizer as ours
 from transforms.errors import DataError, UsageError
 from transforms.tokenizers import huggingface, sentencepiece_file
 from transforms.tokenizers.added_tokens import HuggingFaceNormalizer, beyond_unicode
-from transforms.tokenizers.load import sampling_model
 from transforms.tokenizers.texts import pack
 
 ADDED = ["</s>", "<s>", "<x>", "<X>", "<extra>", " <extra> ", "fl", "flat", "<unk>", "<0x41>"]
@@ -231,11 +231,12 @@ def other(name: str) -> tuple[huggingface.HuggingFaceOther, Tokenizer]:
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_kinds_are_no_models_to_sample_from(name: str) -> None:
     model, package = other(name)
+    exact = ours.Sampling(law="exact")
     with pytest.raises(
-        UsageError, match=rf"x.json: a tokenizer.json with a {name} model has one seg"
+        UsageError, match=rf"x.json is a tokenizer.json with a {name} model, which has one seg"
     ):
-        sampling_model(model, "exact")
-    assert sampling_model(loaded("converted")[0], "exact") is loaded("converted")[0]
+        ours.Tokenizer(model).require(exact)
+    ours.Tokenizer(loaded("converted")[0]).require(exact)
     for ids in package_ids(package, examples(300)):
         assert model.decode(ids) == package.decode(ids, skip_special_tokens=False)
     with pytest.raises(DataError, match="record 1 of the batch, byte 0: 0xFF is not UTF-8"):

@@ -13,10 +13,11 @@ import pytest
 from tests.transforms.tokenizers import test_huggingface as hf
 from tests.transforms.tokenizers.samples import ALL_BYTES, bytepiece_json, trained
 from transforms.errors import UsageError
+from transforms.tokenize import BlockTokenizer
 from transforms.tokenizers import load as module
 from transforms.tokenizers.bytepiece import BytePiece
 from transforms.tokenizers.huggingface import HuggingFaceOther, HuggingFaceUnigram
-from transforms.tokenizers.load import load, load_once
+from transforms.tokenizers.load import load
 from transforms.tokenizers.unigram import SentencePiece
 
 
@@ -51,9 +52,11 @@ def test_the_format_is_found_by_content(tmp_path: Path) -> None:
 def test_a_model_may_lie_on_a_store() -> None:
     with fsspec.filesystem("memory").open("/models/tiny.json", "wb") as file:
         file.write(bytepiece_json(ALL_BYTES))
-    model = load_once("memory://models/tiny.json")
+    model = load("memory://models/tiny.json")
     assert model.size == 259
-    assert load_once("memory://models/tiny.json") is model
+    work = BlockTokenizer(model="memory://models/tiny.json", digest=model.digest)
+    assert work.load().model.digest == model.digest
+    assert work.load() is work.load()  # once a process
     with pytest.raises(UsageError, match=r"memory://models/other\.json: there is no such file"):
         load("memory://models/other.json")
 
