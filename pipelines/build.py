@@ -150,41 +150,61 @@ def build(root: Any, job: Job) -> None:
 
 def _shuffle(blocks: Any, job: Job) -> Any:
     """Shuffle all records as one: blocks -> shards."""
-    from transforms.exchange import GroupBlocksByKey
-    from transforms.partition import PartitionIntoBuckets
+    from transforms.partition import PartitionAgain, PartitionIntoBuckets
     from transforms.shuffle import ShuffleWithinBuckets
 
     recipe, plan, claim = job.recipe, job.plan, job.claim
     options = job.settings.storage_options or {}
-    sources = len(job.inputs.patterns)
-    return (
-        blocks
-        | PartitionIntoBuckets(
-            seed=recipe.seed,
-            epoch=recipe.epoch,
+    runs = blocks | PartitionIntoBuckets(
+        seed=recipe.seed,
+        epoch=recipe.epoch,
+        run_bytes=plan.run_bytes,
+        run_id=claim.run_id,
+        places=job.workers.places,
+        progress=claim.progress,
+    )
+    first: list[str] = []
+    if plan.first > 1 and job.exchange == "files":
+        first = [storage.join(spill, "first") for spill in claim.spills]
+        level = _exchange(job, partitions=plan.first, buckets=plan.first, folder=first)
+        runs = (runs | "FirstLevel" >> level) | PartitionAgain(
+            partitions=plan.first,
             run_bytes=plan.run_bytes,
             run_id=claim.run_id,
             places=job.workers.places,
-            progress=claim.progress,
-        )
-        | GroupBlocksByKey(
-            partitions=plan.partitions,
-            exchange=job.exchange,
-            buckets=plan.buckets,
-            page_bytes=plan.page_bytes,
-            sources=sources,
-            folder=claim.spills,
-            compression=_spill_compression(job),
+            release=True,
             storage_options=options,
             progress=claim.progress,
         )
-        | ShuffleWithinBuckets(
-            partitions=plan.partitions,
-            shard_records=recipe.shard_records,
-            bucket_bytes=plan.bucket_bytes,
-            sources=sources,
-            storage_options=options,
-        )
+    exchange = _exchange(
+        job,
+        partitions=plan.partitions,
+        buckets=plan.buckets,
+        folder=claim.spills,
+        within=plan.first if first else 1,
+        used_up=first,
+    )
+    return (runs | exchange) | ShuffleWithinBuckets(
+        partitions=plan.partitions,
+        shard_records=recipe.shard_records,
+        bucket_bytes=plan.bucket_bytes,
+        sources=len(job.inputs.patterns),
+        storage_options=options,
+    )
+
+
+def _exchange(job: Job, **cut: Any) -> Any:
+    """Return what groups runs as ``cut`` says."""
+    from transforms.exchange import GroupBlocksByKey
+
+    return GroupBlocksByKey(
+        exchange=job.exchange,
+        page_bytes=job.plan.page_bytes,
+        sources=len(job.inputs.patterns),
+        compression=_spill_compression(job),
+        storage_options=job.settings.storage_options or {},
+        progress=job.claim.progress,
+        **cut,
     )
 
 

@@ -142,6 +142,7 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
         about_records=contents.records,
         held_whole=exchange == "engine" and mixture.is_whole,
         rows=contents.schema is not None,
+        spill_on_store=not all(map(storage.is_local, claim.spills)),
     )
     _refuse_mixture(mixture, inputs, exchange)
     job = Job(recipe, settings, inputs, workers, plan, exchange, claim, now(), mixture)

@@ -28,8 +28,9 @@ from transforms.groups import (
     pack_pages,
     page_starts,
 )
-from transforms.kernels import pages, ranges
+from transforms.kernels import blocks, pages, ranges
 from transforms.kernels.pages import TABLE
+from transforms.kernels.ranges import KeyRange
 from transforms.progress import Progress
 from transforms.stretches import Stretch, read_each
 
@@ -47,6 +48,10 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
         sources: how many sources the records are of.
         folder: URL of the folder for spill files, or of several that take turns; for ``files``.
         compression: of pages, ``lz4``, ``zstd`` or None.
+        within: each run that comes lies inside one of so many equal ranges of keys; the references to
+            those of one range are made by themselves. For the second of two levels.
+        used_up: URLs of folders of what the runs were made of, removed once all are spilled; only
+            where the runner never runs a step a second time.
         storage_options: of fsspec, for the stores; None leaves them as they are.
         progress: local folder for the counts of ``transforms.progress``, if somebody watches.
     """
@@ -54,6 +59,8 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
     partitions: int
     exchange: str = "files"
     buckets: int = 0
+    within: int = 1
+    used_up: Sequence[str] = ()
     page_bytes: int = 8 << 20
     sources: int = 1
     folder: str | Sequence[str] = ""
@@ -96,9 +103,9 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
         spilled = runs | "SpillRuns" >> beam.ParDo(_SpillRuns(self)).with_output_types(
             tuple[int, bytes]
         )
-        none = every | "NoSpill" >> beam.Map(lambda empty: (0, empty)).with_output_types(
-            tuple[int, bytes]
-        )
+        none = every | "NoSpill" >> beam.FlatMap(
+            lambda empty, n: ((i, empty) for i in range(n)), self.within
+        ).with_output_types(tuple[int, bytes])
         return (
             (spilled, none)
             | "WithNone" >> beam.Flatten()
@@ -114,8 +121,7 @@ def _hold(partition: int, encoded: Iterable[bytes]) -> tuple[int, BlockGroup]:
 
 
 def _open(partition: int, packed: Iterable[bytes]) -> tuple[int, BlockGroup]:
-    (one,) = packed
-    return partition, FileGroup(Stretch(*pickle.loads(one)))
+    return partition, FileGroup(sorted(Stretch(*pickle.loads(data)) for data in packed))
 
 
 class _Refer(beam.DoFn):  # type: ignore[misc]
@@ -128,31 +134,41 @@ class _Refer(beam.DoFn):  # type: ignore[misc]
         storage.configure(self._config.storage_options)
 
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, bytes]]:
+        config = self._config
         spills = [Stretch(*pickle.loads(packed)) for packed in element[1] if packed]
         tables = [np.frombuffer(data, TABLE) for data in read_each(Stretch.read_checked, spills)]
         starts = [page_starts(table) for table in tables]
-        count = self._config.partitions
-        places = [ranges.cut(table["first"], count).tolist() for table in tables]
-        url = storage.join(self._config.folders[0], f"{uuid.uuid4().hex}.references")
+        mine = ranges.overlapping(KeyRange(element[0], config.within), config.partitions)
+        # a page crosses no partition's boundary, so that its first key says where it belongs
+        edges = np.arange(mine.start, mine.stop + 1)
+        places = [
+            np.searchsorted(ranges.parts_of(table["first"], config.partitions), edges)
+            for table in tables
+        ]
+        url = storage.join(config.folders[0], f"{uuid.uuid4().hex}.references")
 
         def write() -> list[Stretch]:
             written = []
             with storage.open_write(url) as file:
                 at = 0
-                for partition in range(count):
-                    mine = [
+                for number in range(len(mine)):
+                    found = [
                         Pages(spill.url, int(start[begin]), table[begin:end])
                         for spill, table, start, place in zip(
                             spills, tables, starts, places, strict=True
                         )
-                        for begin, end in [place[partition : partition + 2]]
+                        for begin, end in [place[number : number + 2]]
                         if begin < end
                     ]
-                    written.append(Stretch.write(file, url, at, pack_pages(mine)))
+                    written.append(Stretch.write(file, url, at, pack_pages(found)))
                     at += written[-1].length
             return written
 
-        for partition, stretch in enumerate(storage.retry(write, url)):
+        stretches = storage.retry(write, url)
+        if element[0] == 0:
+            for folder in config.used_up:
+                storage.remove_tree(folder)
+        for partition, stretch in zip(mine, stretches, strict=True):
             yield partition, pickle.dumps(tuple(stretch), protocol=5)
 
 
@@ -180,7 +196,9 @@ class _SpillRuns(beam.DoFn):  # type: ignore[misc]
     def process(self, run: pa.RecordBatch) -> Iterator[tuple[int, bytes]]:
         folders = self._config.folders
         folder = folders[next(self._turn) % len(folders)]
-        yield 0, storage.retry(lambda: self._spill(run, folder), folder)
+        first = blocks.column(run, "key")[:1]
+        within = int(ranges.parts_of(first, self._config.within)[0])
+        yield within, storage.retry(lambda: self._spill(run, folder), folder)
 
     def _spill(self, run: pa.RecordBatch, folder: str) -> bytes:
         config = self._config

@@ -67,7 +67,9 @@ class GroupCoder(beam.coders.Coder):  # type: ignore[misc]
     def decode(self, encoded: bytes) -> BlockGroup:
         """Return the group."""
         kind, content = pickle.loads(encoded)
-        return FileGroup(Stretch(*content)) if kind == "files" else MemoryGroup(content)
+        if kind == "files":
+            return FileGroup([Stretch(*where) for where in content])
+        return MemoryGroup(content)
 
     def estimate_size(self, value: BlockGroup) -> int:
         """Return 0: Beam samples sizes for its metrics, and must not encode a group for one."""
@@ -95,11 +97,19 @@ def _cut_page(page: Page, part: KeyRange) -> Page:
     kept = _slice(page.block, part)
     if len(kept) == len(page.block):
         return page
+    require_intact(page.block, page.digests)
     sources = len(page.digests)
-    if blocks.digests(page.block, sources=sources) != page.digests:
-        raise RunError("a page of spilled records is damaged: its digest is not what was written")
     kept = kept.take(pa.array(np.arange(len(kept))))  # let go of the rest
     return Page(kept, blocks.digests(kept, sources=sources))
+
+
+def require_intact(block: pa.RecordBatch, digests: list[Digest]) -> None:
+    """Raise RunError where a page's block hasn't the digests that were written with it."""
+    if blocks.digests(block, sources=len(digests)) != digests:
+        raise RunError(
+            "a page of spilled records is damaged: its digest is not what was written; "
+            + TEMPORARY_AT_FAULT
+        )
 
 
 def _collect(found: Iterable[Page], part: KeyRange, limit: int) -> list[Page]:
@@ -157,17 +167,17 @@ def pack_pages(found: list[Pages]) -> bytes:
 class FileGroup(BlockGroup):
     """A group whose pages lie in spill files, one stretch a file.
 
-    The references to them lie in a file too, and are read when they are first needed: at 100 GB
-    they are a hundred MB, which shall not pass through the launcher.
+    The references to them lie in files too, mostly one, and are read when they are first needed: at
+    100 GB they are a hundred MB, which shall not pass through the launcher.
     """
 
-    def __init__(self, references: Stretch) -> None:
-        self._references = references
+    def __init__(self, references: Sequence[Stretch]) -> None:
+        self._references = tuple(references)
 
     @classmethod
     def of(cls, parts: list[Pages]) -> FileGroup:
         """Return the group of pages that are known already; it can't travel."""
-        group = cls(Stretch("", 0, 0))
+        group = cls(())
         group.__dict__["_parts"] = parts
         return group
 
@@ -175,7 +185,8 @@ class FileGroup(BlockGroup):
     def _parts(self) -> list[Pages]:
         return [
             Pages(url, offset, np.frombuffer(rows, TABLE))
-            for url, offset, rows in pickle.loads(self._references.read_checked())
+            for references in self._references
+            for url, offset, rows in pickle.loads(references.read_checked())
         ]
 
     @functools.cached_property
@@ -219,9 +230,14 @@ class FileGroup(BlockGroup):
 
     def read(self, part: KeyRange, *, limit: int) -> list[Page]:
         """Return the pages, cut to a range, from one range read a spill file."""
-        return _collect(self._fetch(part), part, limit)
+        return _collect(self.fetch(part), part, limit)
 
-    def _fetch(self, part: KeyRange) -> Iterator[Page]:
+    def fetch(self, part: KeyRange) -> Iterator[Page]:
+        """Yield the pages that may have records in a range, whole, a spill file's after another's.
+
+        Raises:
+            RunError: one is damaged.
+        """
         mine = np.flatnonzero(self._inside(part))
         of_file = np.searchsorted(self._ends, mine, side="right")
         rows = [mine[of_file == file] for file in np.unique(of_file)]
@@ -260,7 +276,7 @@ class FileGroup(BlockGroup):
 
     def to_bytes(self) -> bytes:
         """Return where the references lie."""
-        return pickle.dumps(("files", tuple(self._references)), protocol=5)
+        return pickle.dumps(("files", [tuple(where) for where in self._references]), protocol=5)
 
 
 def _starts(lengths: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:

@@ -10,9 +10,13 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.transforms.window import GlobalWindows
 
+from transforms import storage
 from transforms.budget import Place
+from transforms.errors import LosslessError
+from transforms.groups import FileGroup, require_intact
 from transforms.kernels import blocks
 from transforms.kernels.randomness import file_key
+from transforms.kernels.ranges import KeyRange
 from transforms.progress import Progress
 from transforms.read import FileId
 
@@ -45,9 +49,42 @@ class PartitionIntoBuckets(beam.PTransform):  # type: ignore[misc]
         return located | "SortRuns" >> beam.ParDo(_SortRuns(self)).with_output_types(pa.RecordBatch)
 
 
-class _SortRuns(beam.DoFn):  # type: ignore[misc]
-    def __init__(self, config: PartitionIntoBuckets) -> None:
-        self._config = config
+@dataclass(eq=False, kw_only=True)
+class PartitionAgain(beam.PTransform):  # type: ignore[misc]
+    """Gather what a first exchange has grouped into runs anew: (partition, group) -> sorted block.
+
+    The second of two levels. A run holds records of one partition only, so the next exchange cuts it
+    at this partition's buckets alone, and segments are larger by as many times as there are partitions.
+
+    Attributes:
+        run_bytes, run_id, places, progress: as of PartitionIntoBuckets.
+        partitions: how many groups there are.
+        release: give a group's spill space back once its runs are handed on; only where the next step
+            has spilled them by then, and the runner never runs a step a second time.
+        storage_options: of fsspec, for the stores; None leaves them as they are.
+    """
+
+    partitions: int
+    run_bytes: int = 64 << 20
+    run_id: str = ""
+    places: int = 1
+    release: bool = False
+    storage_options: dict[str, Any] | None = None
+    progress: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, groups: Any) -> Any:
+        """One step: read, prove, gather, sort."""
+        return groups | "SortRuns" >> beam.ParDo(_SortAgain(self)).with_output_types(pa.RecordBatch)
+
+
+class _GatherRuns(beam.DoFn):  # type: ignore[misc]
+    """Gathers keyed blocks to sorted runs of a bounded size."""
+
+    def __init__(self, config: PartitionIntoBuckets | PartitionAgain) -> None:
+        self._config: Any = config
 
     def setup(self) -> None:
         self._place = Place(self._config.run_id, self._config.places)
@@ -63,6 +100,31 @@ class _SortRuns(beam.DoFn):  # type: ignore[misc]
     def teardown(self) -> None:
         self._place.leave()
 
+    def finish_bundle(self) -> Iterator[Any]:
+        for run in self._rest():
+            yield GlobalWindows.windowed_value(run)
+        self._place.leave()
+
+    def _add(self, block: pa.RecordBatch, cost: int) -> Iterator[pa.RecordBatch]:
+        """Take a block in; yield the run of those before it where it doesn't fit in."""
+        if self._gathered + cost > self._config.run_bytes:
+            yield from self._rest()
+        self._blocks.append(block)
+        self._gathered += cost
+
+    def _rest(self) -> Iterator[pa.RecordBatch]:
+        if self._blocks:
+            self._gathered = 0
+            with self._progress.doing("sorting a run"):
+                run = blocks.sort_run(self._blocks)
+            yield run
+
+    def _wait(self) -> None:
+        with self._progress.doing("waiting for memory"):
+            self._place.take()
+
+
+class _SortRuns(_GatherRuns):
     def process(self, element: tuple[FileId, pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         file, block = element
         pair = file_key(
@@ -72,20 +134,30 @@ class _SortRuns(beam.DoFn):  # type: ignore[misc]
             pass_number=0,
             file_name=file.name,
         )
-        with self._progress.doing("waiting for memory"):
-            self._place.take()
-        cost = blocks.block_footprint(block)
-        if self._blocks and self._gathered + cost > self._config.run_bytes:
-            yield self._run()
-        self._blocks.append(blocks.with_keys(block, pair))
-        self._gathered += cost
+        self._wait()
+        keyed = blocks.with_keys(block, pair)
+        yield from self._add(keyed, blocks.block_footprint(block))
 
-    def finish_bundle(self) -> Iterator[Any]:
-        if self._blocks:
-            yield GlobalWindows.windowed_value(self._run())
-        self._place.leave()
 
-    def _run(self) -> pa.RecordBatch:
-        self._gathered = 0
-        with self._progress.doing("sorting a run"):
-            return blocks.sort_run(self._blocks)
+class _SortAgain(_GatherRuns):
+    def setup(self) -> None:
+        super().setup()
+        storage.configure(self._config.storage_options)
+
+    def process(self, element: tuple[int, FileGroup]) -> Iterator[pa.RecordBatch]:
+        partition, group = element
+        self._wait()
+        found = 0
+        for page in group.fetch(KeyRange(partition, self._config.partitions)):
+            block = blocks.with_hashes(page.block)
+            require_intact(block, page.digests)
+            found += len(block)
+            yield from self._add(block, blocks.block_footprint(block))
+        yield from self._rest()  # a run of two partitions would be cut at the buckets of both
+        if found != group.records:
+            raise LosslessError(
+                f"partition {partition} of {self._config.partitions}: {group.records} records were "
+                f"spilled, {found} are there; check memory and disk, then run again"
+            )
+        if self._config.release:
+            group.release()

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 from transforms.errors import UsageError
+from transforms.kernels.levels import choose_partitions
 
 MIB = 1 << 20
 SHARD_BYTES = 256 * MIB
@@ -112,6 +113,8 @@ class Plan:
     Attributes:
         partitions: ranges of keys that are grouped; for plain shards there is one a shard.
         buckets: ranges of keys at which runs are cut into segments; a multiple of ``partitions``.
+        first: ranges of keys that are spilled by first, where segments would be too small otherwise;
+            1 where runs are cut at their buckets at once.
         shards: how many, None where it follows from the count of records.
         span_bytes: of an input file that one worker reads.
         chunk_bytes: that are read at a time.
@@ -123,6 +126,7 @@ class Plan:
 
     partitions: int
     buckets: int
+    first: int
     shards: int | None
     span_bytes: int
     chunk_bytes: int
@@ -151,6 +155,7 @@ def make_plan(
     about_records: int = 0,
     held_whole: bool = False,
     rows: bool = False,
+    spill_on_store: bool = False,
 ) -> Plan:
     """Plan a shuffle.
 
@@ -162,6 +167,7 @@ def make_plan(
         about_records: of the input, estimated.
         held_whole: a partition is held in memory whole (the ``engine`` exchange).
         rows: records are rows, not lines.
+        spill_on_store: spill files lie on a store.
 
     Raises:
         UsageError: a partition that has to be held whole doesn't fit; says what works.
@@ -194,6 +200,14 @@ def make_plan(
     return Plan(
         partitions=partitions,
         buckets=buckets,
+        first=choose_partitions(
+            input_bytes=input_bytes,
+            run_bytes=size,
+            buckets=buckets,
+            workers=workers.count,
+            payload=workers.payload,
+            on_store=spill_on_store,
+        ),
         shards=shards,
         span_bytes=span,
         # lines are quickest where a chunk stays in a cache, rows where batches are few
@@ -205,6 +219,9 @@ def make_plan(
     )
 
 
-def spill_bytes(*, input_bytes: int, records: int) -> int:
-    """Return what the spill files of a run take on disk: payload, and key and offset a record."""
-    return input_bytes + records * 16 + 16 * MIB
+def spill_bytes(*, input_bytes: int, records: int, times: float = 1.0) -> int:
+    """Return what the spill files of a run take on disk: payload, and key and offset a record.
+
+    ``times`` where two levels lie there at once, about.
+    """
+    return int((input_bytes + records * 16) * times) + 16 * MIB

@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from transforms.kernels.randomness import U64
 
 SPACE = 2**64
+_S32 = np.uint64(32)
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -41,6 +43,30 @@ class KeyRange:
 
 
 WHOLE = KeyRange(0, 1)
+
+
+def parts_of(keys: U64, count: int) -> npt.NDArray[np.int64]:
+    """Return int64[n]: in which of ``count`` equal parts each key lies, ``floor(key * count / 2**64)``.
+
+    Args:
+        keys: uint64[n], in any order.
+        count: below 2**32.
+
+    >>> parts_of(np.array([0, 2**63 - 1, 2**63], np.uint64), 2).tolist()
+    [0, 0, 1]
+    """
+    many, low = np.uint64(count), np.uint64(2**32 - 1)
+    carried = (keys & low) * many >> _S32  # of the product's lower half; neither product overflows
+    return ((keys >> _S32) * many + carried >> _S32).astype(np.int64)
+
+
+def overlapping(part: KeyRange, count: int) -> range:
+    """Return which of ``count`` equal parts share keys with another part.
+
+    >>> list(overlapping(KeyRange(1, 3), 4))
+    [1, 2]
+    """
+    return range(part.low * count // SPACE, (part.high - 1) * count // SPACE + 1)
 
 
 def cut(sorted_keys: U64, count: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
