@@ -81,6 +81,22 @@ class Job:
             )
         )
 
+    @property
+    def levels(self) -> int:
+        """How many levels the exchange takes."""
+        two = self.plan.first > 1 and self.exchange == "files" and self.mixture.is_whole
+        return 2 if two else 1
+
+    @property
+    def spilled_bytes(self) -> int:
+        """How many bytes lie in spill files at once, about.
+
+        On disks each worker's partition is there twice; all else of the first level has been given
+        back by the time that the second has it.
+        """
+        twice = self.workers.count / self.plan.first if self.levels == 2 else 0.0
+        return int(self.read_bytes * (1 + twice))
+
 
 def build(root: Any, job: Job) -> None:
     """Wire the pipeline: read, shuffle or interleave, write, prove."""
@@ -164,7 +180,7 @@ def _shuffle(blocks: Any, job: Job) -> Any:
         progress=claim.progress,
     )
     first: list[str] = []
-    if plan.first > 1 and job.exchange == "files":
+    if job.levels == 2:
         first = [storage.join(spill, "first") for spill in claim.spills]
         level = _exchange(job, partitions=plan.first, buckets=plan.first, folder=first)
         runs = (runs | "FirstLevel" >> level) | PartitionAgain(

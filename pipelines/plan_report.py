@@ -134,10 +134,14 @@ def _exchange(job: Job) -> Iterator[str]:
 
         buckets = sum(streams_of(job).buckets)
     runs = max(math.ceil(held / job.plan.run_bytes), 1)
-    segments = runs * buckets
+    segments, levels = runs * buckets, ""
+    if job.levels == 2:
+        first = job.plan.first
+        segments = runs * max(first, -(-buckets // first))
+        levels = f"two levels, by {first:,} partitions first; "
     yield (
-        f"exchange    {job.exchange}; {buckets:,} buckets, ~{runs:,} runs, at most {segments:,} "
-        f"segments of about {_size(held // segments)}"
+        f"exchange    {job.exchange}; {levels}{buckets:,} buckets, ~{runs:,} runs, at most "
+        f"{segments:,} segments{' a level' if levels else ''} of about {_size(held // segments)}"
     )
 
 

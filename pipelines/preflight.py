@@ -278,7 +278,7 @@ def measure_room(
     spills: bool,
     spill_compression: str = "none",
     written: float = 1.0,
-    read: float = 1.0,
+    spilled: float = 1.0,
 ) -> list[Need]:
     """Compare what a run will write with what the disks have.
 
@@ -287,7 +287,7 @@ def measure_room(
         settings, claim: where is written.
         spills: whether spill files are.
         spill_compression: of them.
-        written, read: how many times the inputs' bytes come out, and are spilled, about.
+        written, spilled: how many times the inputs' bytes come out, and lie in spill files, about.
     """
     contents = inputs.contents
     # what is compressed comes out about as it was; what isn't, no larger than it is
@@ -296,7 +296,7 @@ def measure_room(
     needs = [(f"--output={settings.output}", "shards", claim.folder, output)]
     if spills:
         spill = spill_bytes(
-            input_bytes=int(contents.bytes * read), records=int(contents.records * read)
+            input_bytes=int(contents.bytes * spilled), records=int(contents.records * spilled)
         )
         if spill_compression != "none":
             spill = int(spill * _SPILL_COMPRESSED)

@@ -156,7 +156,7 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
         spills=exchange == "files",
         spill_compression=settings.spill_compression,
         written=sum(job.expected_bytes) / held,
-        read=job.read_bytes / held,
+        spilled=job.spilled_bytes / held,
     )
     if settings.plan:
         print(describe(job, needs))

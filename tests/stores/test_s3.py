@@ -15,6 +15,7 @@ from tests.pipelines.support import command, cut_otherwise, make_lines, read_tre
 from tests.stores.conftest import Server, put, tree, unfinished
 from transforms import storage
 from transforms.errors import InputError, RunError, UsageError
+from transforms.kernels.levels import count_requests
 from transforms.listing import list_source
 
 CORPUS = {"a.txt": make_lines(900), "b/c.txt": make_lines(700, name="q"), "b/empty.txt": b""}
@@ -34,6 +35,11 @@ def shards(files: dict[str, bytes]) -> dict[str, bytes]:
     rest = {name for name in files if not name.startswith("data/")}
     assert rest == {"manifest.json"}, rest
     return {name: data for name, data in files.items() if name.startswith("data/")}
+
+
+def shards_of(folder: Path) -> dict[str, bytes]:
+    """Return the shards of a dataset on disk."""
+    return shards(read_tree(folder))
 
 
 @pytest.fixture
@@ -176,6 +182,51 @@ def test_segments_are_read_once_each_and_no_record_is_a_request(
     assert runs > 4
     assert len(segments) <= runs * plans[0].buckets + runs  # and each file's table
     assert len(asked) < 400  # of 1600 records
+
+
+@pytest.mark.parametrize("first", [1, 6])
+def test_one_level_and_two_ask_what_the_model_says(
+    bucket: str, tmp_path: Path, s3: Server, first: int
+) -> None:
+    records, size, chunk = 16_000, 256, 1 << 16
+    lines = b"".join(b"%0*d\n" % (size - 1, i) for i in range(records))
+    corpus = write_tree(tmp_path / "in", {"a": lines})
+    cost = (size + 64) / size  # memory over bytes
+    sizes = {"run_bytes": int(chunk * cost * 2.5), "page_bytes": int(chunk * cost / 3)}
+    buckets, shards = 30, 15
+    limit = int(records * size * cost / 23)
+    with cut_otherwise(
+        **sizes,
+        chunk_bytes=chunk,
+        span_bytes=1 << 24,
+        buckets=buckets,
+        bucket_bytes=limit,
+        first=first,
+    ):
+        run(
+            f"--input={corpus}",
+            f"--output={tmp_path / 'o'}",
+            f"--temp_location={bucket}/t",
+            f"--num_shards={shards}",
+            ONE,
+        )
+    model = count_requests(
+        footprint=int(records * size * cost),
+        spilled=records * (size + 16),
+        records=records,
+        chunk_bytes=int(chunk * cost),
+        buckets=buckets,
+        partitions=shards,
+        first=first,
+        **sizes,
+    )
+    asked = [line.split()[0] for line in s3.requests() if ".pages" in line or ".references" in line]
+    counts = [asked.count(method) for method in ("GET", "PUT", "HEAD", "DELETE")]
+    wanted = [model.read, model.written, model.looked, model.removed]
+    assert counts == pytest.approx(wanted, rel=0.1)
+    assert len(asked) == sum(counts)
+    run(f"--input={corpus}", f"--output={tmp_path / 'plain'}", f"--num_shards={shards}")
+    assert shards_of(tmp_path / "o") == shards_of(tmp_path / "plain")
 
 
 def test_files_are_listed_by_the_thousand(bucket: str, s3: Server) -> None:

@@ -114,9 +114,7 @@ def count_requests(
     # partitions and buckets whose boundaries differ cut one segment a run in two
     cuts = buckets / first + (0 if buckets % first == 0 else 1)
     straddled = 0 if partitions % first == 0 else first - 1
-    return _level(
-        runs, spilled, records, cuts=first, groups=first, references=1
-    ) + _level(
+    return _level(runs, spilled, records, cuts=first, groups=first, references=1) + _level(
         again, spilled, records, cuts=cuts, groups=partitions + straddled, references=first
     )
 

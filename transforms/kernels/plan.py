@@ -219,9 +219,6 @@ def make_plan(
     )
 
 
-def spill_bytes(*, input_bytes: int, records: int, times: float = 1.0) -> int:
-    """Return what the spill files of a run take on disk: payload, and key and offset a record.
-
-    ``times`` where two levels lie there at once, about.
-    """
-    return int((input_bytes + records * 16) * times) + 16 * MIB
+def spill_bytes(*, input_bytes: int, records: int) -> int:
+    """Return what the spill files of a run take on disk: payload, and key and offset a record."""
+    return input_bytes + records * 16 + 16 * MIB

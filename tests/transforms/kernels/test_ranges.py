@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.kernels.ranges import SPACE, WHOLE, KeyRange, cut, find
+from transforms.kernels.ranges import SPACE, WHOLE, KeyRange, cut, find, overlapping, parts_of
 
 COUNTS = st.integers(1, 60) | st.sampled_from([64, 100, 128, 1000])
 LAST = 2**64 - 1
@@ -90,3 +90,28 @@ def test_the_first_and_the_last_key_have_a_part(count: int) -> None:
     keys = np.array([0, LAST], np.uint64)
     assert find(keys, KeyRange(0, count)) == slice(0, 1 if count > 1 else 2)
     assert find(keys, KeyRange(count - 1, count)) == slice(1 if count > 1 else 0, 2)
+
+
+@given(parts_and_keys())
+def test_keys_are_told_their_parts_at_once(case: tuple[int, int, list[int]]) -> None:
+    _, count, keys = case
+    found = parts_of(np.array(keys, np.uint64), count)
+    assert found.tolist() == [owner(key, count) for key in keys]
+
+
+@given(st.integers(1, 2**32 - 1), st.lists(st.integers(0, LAST)))
+def test_so_they_are_for_any_number_of_parts(count: int, keys: list[int]) -> None:
+    found = parts_of(np.array([LAST, *keys], np.uint64), count)
+    assert found.tolist() == [count - 1, *(owner(key, count) for key in keys)]
+
+
+@given(COUNTS, COUNTS, st.data())
+def test_parts_that_overlap_share_a_key_and_no_others_do(
+    of: int, count: int, data: st.DataObject
+) -> None:
+    part = KeyRange(data.draw(st.integers(0, of - 1)), of)
+    found = overlapping(part, count)
+    others = [KeyRange(i, count) for i in range(count)]
+    assert list(found) == [
+        other.index for other in others if max(other.low, part.low) < min(other.high, part.high)
+    ]
