@@ -196,9 +196,10 @@ class _SpillRuns(beam.DoFn):  # type: ignore[misc]
     def process(self, run: pa.RecordBatch) -> Iterator[tuple[int, bytes]]:
         folders = self._config.folders
         folder = folders[next(self._turn) % len(folders)]
-        first = blocks.column(run, "key")[:1]
-        within = int(ranges.parts_of(first, self._config.within)[0])
-        yield within, storage.retry(lambda: self._spill(run, folder), folder)
+        if not len(run):
+            return
+        within = ranges.parts_of(blocks.column(run, "key")[:1], self._config.within)
+        yield int(within[0]), storage.retry(lambda: self._spill(run, folder), folder)
 
     def _spill(self, run: pa.RecordBatch, folder: str) -> bytes:
         config = self._config
