@@ -94,8 +94,17 @@ class Job:
         On disks each worker's partition is there twice; all else of the first level has been given
         back by the time that the second has it.
         """
-        twice = self.workers.count / self.plan.first if self.levels == 2 else 0.0
-        return int(self.read_bytes * (1 + twice))
+        if self.levels == 2:
+            return int(self.read_bytes * (1 + self.workers.count / self.plan.first))
+        if self.mixture.is_whole or self.exchange == "engine":
+            return self.read_bytes
+        streams = streams_of(self)
+        sizes = self.amounts.bytes if not streams.union else [sum(self.amounts.bytes)]
+        beyond = [
+            size * (1 - reach / buckets)
+            for size, reach, buckets in zip(sizes, streams.reach, streams.buckets, strict=True)
+        ]
+        return int(self.read_bytes - sum(beyond))
 
 
 def build(root: Any, job: Job) -> None:
@@ -257,8 +266,15 @@ def streams_of(job: Job) -> Any:
     """Return how the sources of a mixture are cut."""
     from transforms.interleave import plan_streams
 
+    found = job.inputs.contents.amounts.values()
+    by_bytes = job.mixture.weigh_by == "bytes" or job.mixture.max_bytes is not None
     return plan_streams(
-        job.mixture, amounts=job.amounts, about=job.expected_bytes, size=job.plan.bucket_bytes
+        job.mixture,
+        amounts=job.amounts,
+        about=job.expected_bytes,
+        size=job.plan.bucket_bytes,
+        expected=job.expected_records if job.exchange == "files" else None,
+        exact=all(a.exact_records and (a.exact_bytes or not by_bytes) for a in found),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 
 from transforms import storage
 from transforms.errors import RunError, UsageError
@@ -18,11 +19,12 @@ from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.mixture import Amounts, Draft, Item, Mixture, asked_shares, draft
 from transforms.kernels.plan import count_shards
+from transforms.kernels.reach import cut_within, length_of_bytes, needed, share_within
 from transforms.kernels.schedule import I64
 from transforms.mixed_shards import MixedShard
 from transforms.mixture_pages import Layout
-from transforms.read import ReadRecords, ReadSpans, Span, cut_spans
-from transforms.reports import Mixed, SpanReport
+from transforms.read import AGAIN, ReadRecords, ReadSpans, Span, cut_spans
+from transforms.reports import Mixed, SpanReport, Tally
 from transforms.spilled import Counted, Spills, passes_begun
 from transforms.streams import SpillStreams, Streams
 from transforms.stretches import Stretch
@@ -62,6 +64,10 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
         for folder in self.spill.folders if self.spill.exchange == "files" else ():
             storage.make_folder(folder)
         once = located.pipeline | "Once" >> beam.Create([None])
+        first = located | "SpillFirst" >> self.spill
+        files = self.spill.exchange == "files"
+        spilled = [first.spills if files else first]
+        tallies = first.tallies if files else once | "NoTally" >> beam.FlatMap(lambda _: ())
         drafts = once | "Weigh" >> beam.Map(_weigh, beam.pvalue.AsList(spans), config=self)
         counts = (
             drafts
@@ -74,11 +80,11 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
             beam.pvalue.AsSingleton(drafts),
             beam.pvalue.AsList(counts),
             beam.pvalue.AsList(spans),
+            beam.pvalue.AsList(tallies),
             config=self,
         )
-        spilled = [located | "SpillFirst" >> self.spill]
         every = spans
-        if self.again is not None and self._may_repeat():
+        if self.again is not None and (self._may_repeat() or self.streams.tallied):
             again = (
                 counted
                 | "ListPasses"
@@ -88,9 +94,12 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
                 | "DealPasses" >> beam.GroupByKey()
                 | "ReadPasses" >> ReadSpans(self.again)
             )
-            spilled.append(again.blocks | "SpillPasses" >> self.spill)
+            more = again.blocks | "SpillPasses" >> self.spill
+            spilled.append(more.spills if files else more)
+            if files:
+                tallies = (tallies, more.tallies) | "AllTallies" >> beam.Flatten()
             every = (spans, again.spans) | "AllSpans" >> beam.Flatten()
-        if self.spill.exchange == "engine":
+        if not files:
             shards, mixed = place_records(self, spilled, counted)
             return shards, every, mixed
         none = once | "NoSpill" >> beam.Map(lambda _: (0, b"")).with_output_types(tuple[int, bytes])
@@ -99,7 +108,9 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
             | "WithNone" >> beam.Flatten()
             | "AllSpills" >> beam.GroupByKey()
             | "LayOut"
-            >> beam.ParDo(_LayOut(self), beam.pvalue.AsSingleton(counted))
+            >> beam.ParDo(
+                _LayOut(self), beam.pvalue.AsSingleton(counted), beam.pvalue.AsList(tallies)
+            )
             .with_output_types(tuple[int, bytes], mixed=Mixed)
             .with_outputs("mixed", main="shards")
         )
@@ -129,7 +140,13 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
 
 
 def plan_streams(
-    mixture: Mixture, *, amounts: Amounts, about: Sequence[float], size: int
+    mixture: Mixture,
+    *,
+    amounts: Amounts,
+    about: Sequence[float],
+    size: int,
+    expected: Sequence[float] | None = None,
+    exact: bool = False,
 ) -> Streams:
     """Cut streams into buckets so that one of each source fits in memory together.
 
@@ -140,9 +157,12 @@ def plan_streams(
         amounts: of the sources, about.
         about: share of the output's bytes that each source may have, about.
         size: footprint for one bucket of each.
+        expected: how many records of each source come out, about, where no more shall be spilled.
+        exact: whether ``amounts`` are exact.
     """
     if mixture.is_union:
         amounts, about = Amounts((sum(amounts.records),), (sum(amounts.bytes),)), [1.0]
+        expected = None if expected is None else [sum(expected)]
     total = sum(about) or 1.0
     shares = [(share / total + 1 / len(about)) / 2 for share in about]
     # one bucket at a time is gathered, which takes twice its size; the others lie there once. Light
@@ -154,6 +174,16 @@ def plan_streams(
     for count, held, limit in zip(amounts.records, amounts.bytes, limits, strict=True):
         wanted = blocks.footprint(count, held) / (limit * 3 / 4)
         buckets.append(max(1, math.ceil(wanted)))
+    reach = list(buckets)
+    for i, used in enumerate(expected or ()):
+        share = share_within(
+            mixture,
+            expected=used,
+            records=amounts.records[i],
+            fewest=min(amounts.records),
+            exact=exact,
+        )
+        buckets[i], reach[i] = cut_within(share, buckets=buckets[i], size=amounts.bytes[i])
     return Streams(
         sources=mixture.sources,
         union=mixture.is_union,
@@ -162,6 +192,7 @@ def plan_streams(
         buckets=tuple(buckets),
         limits=tuple(limits),
         together=together,
+        reach=tuple(reach),
     )
 
 
@@ -200,9 +231,12 @@ def _find_end(
     uncounted: Draft,
     counts: list[tuple[Item, I64]],
     spans: list[SpanReport],
+    tallies: list[Tally],
     config: InterleaveSources,
 ) -> Counted:
     found, length = uncounted.counted(counts).ended()
+    first = _by_stream(tallies, config.streams)
+    length, bounded = _bound_bytes(found, length, first)
     used = found.schedule.counts_before(length).tolist()
     streams = config.streams
     footprints = _footprints(spans, config)
@@ -221,7 +255,59 @@ def _find_end(
         )
     read = tuple(_read(spans, config.mixture.sources))
     asked = asked_shares(found.mixture, found.amounts)
-    return Counted(found, length, read, footprints, tuple(small), tuple(passes), asked)
+    until, missed = _reach(used, small, first, config.streams, bounded=bounded)
+    return Counted(
+        found, length, read, footprints, tuple(small), tuple(passes), asked, until, missed
+    )
+
+
+def _by_stream(tallies: Iterable[Tally], streams: Streams) -> list[Tally]:
+    """Add tallies up, stream by stream; none where nothing is tallied."""
+    if not streams.tallied:
+        return []
+    nothing = [np.zeros(buckets, np.int64) for buckets in streams.buckets]
+    total = [Tally(i, False, none, none, Digest()) for i, none in enumerate(nothing)]
+    for tally in tallies:
+        total[tally.stream] += tally
+    return total
+
+
+def _bound_bytes(found: Draft, length: int, first: list[Tally]) -> tuple[int, bool]:
+    """Return a length that holds the end by bytes, and whether it surely does."""
+    most = found.mixture.max_bytes
+    if most is None or not first:
+        return length, True
+    bound = length_of_bytes(
+        found.schedule,
+        most,
+        bound=length,
+        records=found.amounts.records,
+        sizes=found.amounts.bytes,
+        counts=[tally.records for tally in first],
+        bytes_of=[tally.bytes for tally in first],
+    )
+    if bound is None:  # more may be counted, of anything
+        return length, not found.mixture.repeats_as_needed
+    return min(bound + 1, length), True  # one more: the end must not look as if it were beyond
+
+
+def _reach(
+    used: Sequence[int],
+    small: Sequence[bool],
+    first: list[Tally],
+    streams: Streams,
+    *,
+    bounded: bool,
+) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    """Return how many buckets of each first pass are needed, and which streams lack some of them."""
+    if not first:
+        return (), ()
+    wanted = [
+        needed(tally.records, many) if bounded and not held else len(tally.records)
+        for tally, many, held in zip(first, used, small, strict=True)
+    ]
+    until = tuple(map(max, wanted, streams.reach))
+    return until, tuple(many > reach for many, reach in zip(until, streams.reach, strict=True))
 
 
 def _footprints(spans: Iterable[SpanReport], config: InterleaveSources) -> tuple[int, ...]:
@@ -246,7 +332,11 @@ class _ListPasses(beam.DoFn):  # type: ignore[misc]
         for file in sorted(
             {span.file for span in spans}, key=lambda file: (file.source, file.name)
         ):
-            source = config.mixture.sources.index(file.source)
+            source = 0 if config.streams.union else config.mixture.sources.index(file.source)
+            if counted.missed and counted.missed[source]:
+                for span in cut_spans([file], config.again.span_bytes):
+                    yield number, replace(span, pass_number=AGAIN, until=counted.until[source])
+                    number += 1
             if counted.small[source]:
                 continue
             for pass_number in range(1, counted.passes[source]):
@@ -264,11 +354,14 @@ class _LayOut(beam.DoFn):  # type: ignore[misc]
     def setup(self) -> None:
         storage.configure(self._config.spill.storage_options)
 
-    def process(self, element: tuple[int, Iterable[bytes]], counted: Counted) -> Iterator[Any]:
+    def process(
+        self, element: tuple[int, Iterable[bytes]], counted: Counted, tallies: list[Tally]
+    ) -> Iterator[Any]:
         config = self._config
         layout = Layout(
             counted,
             Spills.read(element[1]),
+            beyond=counted.beyond(tallies),
             streams=config.streams,
             bucket_bytes=config.bucket_bytes,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -28,6 +29,7 @@ class Layout:
         spills: of all streams.
         streams: how records were cut.
         bucket_bytes: footprint of all buckets that are held at once.
+        beyond: digest of what was read of each stream's first pass and not spilled.
 
     Attributes:
         counted: the mixture; counted on, where ``max_bytes`` lay beyond.
@@ -35,8 +37,15 @@ class Layout:
     """
 
     def __init__(
-        self, counted: Counted, spills: Spills, *, streams: Streams, bucket_bytes: int
+        self,
+        counted: Counted,
+        spills: Spills,
+        *,
+        streams: Streams,
+        bucket_bytes: int,
+        beyond: Sequence[Digest],
     ) -> None:
+        self._beyond = beyond
         self._streams, self.counted, self._spills = streams, counted, spills
         self._records = counted.draft.amounts.records
         self._schedule = counted.draft.schedule
@@ -57,13 +66,24 @@ class Layout:
         streams, counted = self._streams, self.counted
         for source, want in enumerate(counted.read_by_stream(union=streams.union)):
             for number in range(counted.spilled(source)):
-                have = self._spills.digest(self._stream(source, number).rows)
+                stream = self._stream(source, number)
+                have = self._spills.digest(stream.rows)
+                if number == 0:
+                    have += self._beyond[source]
                 if have != want:
                     raise LosslessError(
                         f"source {streams.name(source)}, pass {number}: read {want.records} records "
                         f"of {want.bytes} bytes, spilled {have.records} of {have.bytes}; check memory "
                         "and disk, then run again"
                     )
+                if number == 0 and stream.size < min(self._used[source], want.records):
+                    raise self._out_of_reach(source, stream.size)
+
+    def _out_of_reach(self, source: int, size: int) -> LosslessError:
+        return LosslessError(
+            f"source {self._streams.name(source)}: {self._used[source]} records are needed of the "
+            f"first pass, {size} were within reach; this is a fault of Dovetail: please report it"
+        )
 
     def _find_length(self) -> int:
         """Return how many positions there are."""
@@ -163,7 +183,7 @@ class Layout:
             used = min(max(self._used[source] - number * self._records[source], 0), stream.size)
             after = int(np.searchsorted(stream.starts, used, side="left"))
             total += self._spills.digest(stream.rows[stream.bucket >= after])
-        return total
+        return total + self._beyond[source]
 
     def _end_of_bytes(self, most: int) -> int:
         """Return the first position whose record would exceed a number of bytes."""

@@ -25,22 +25,31 @@ from transforms.worker import follow_launcher
 OnBadRecord = Literal["fail", "skip", "quarantine"]
 
 
+AGAIN = -1
+"""Number of a first pass that is read once more, for records whose keys were out of reach before."""
+
+
 class FileId(NamedTuple):
-    """Which file a block's records are from, and in which pass: with the position, their identity."""
+    """Which file a block's records are from, and in which pass: with the position, their identity.
+
+    ``until`` goes with AGAIN: how many of its stream's buckets are wanted.
+    """
 
     source: str
     name: str
     pass_number: int = 0
+    until: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A part of one input file that one worker reads: bytes [start, stop)."""
+    """A part of one input file that one worker reads: bytes [start, stop); else as FileId."""
 
     file: SourceFile
     start: int
     stop: int
     pass_number: int = 0
+    until: int = 0
 
 
 @dataclass(eq=False, kw_only=True)
@@ -212,7 +221,7 @@ class SpanReader:
                 counted = reader.consumed
                 if len(block):
                     kept += Digest.total(blocks.digests(block, sources=1))
-                    yield FileId(file.source, file.name, span.pass_number), block
+                    yield FileId(file.source, file.name, span.pass_number, span.until), block
             covered, whole = reader.covered(kept + dropped), reader.whole
         # reading ahead and beyond a span's end: in the end a file counts its own size
         self._progress.add("partition", bytes=span.stop - span.start - counted)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from transforms.kernels.digest import Digest
+from transforms.kernels.schedule import I64
 from transforms.listing import SourceFile
 from transforms.token_counts import TokenCounts
 
@@ -30,7 +31,7 @@ class SpanReport:
             compressed, line ends and header included, or rows.
         whole: how much the file holds, in the same unit; None where the span couldn't know.
         quarantine: where the bad records are kept.
-        pass_number: of the source, from 0.
+        pass_number: of the source, from 0; or ``read.AGAIN``.
         payload: bytes of memory that its good records take.
     """
 
@@ -42,6 +43,32 @@ class SpanReport:
     quarantine: Quarantine | None = None
     pass_number: int = 0
     payload: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """What one bundle has read of one stream's first pass.
+
+    Attributes:
+        stream: its number.
+        again: whether the pass was read once more.
+        records, bytes: int64[buckets], of each bucket.
+        beyond: digest of the records beyond the buckets that were wanted; they were not spilled.
+    """
+
+    stream: int
+    again: bool
+    records: I64
+    bytes: I64
+    beyond: Digest
+
+    def __add__(self, other: Tally) -> Tally:
+        return replace(
+            self,
+            records=self.records + other.records,
+            bytes=self.bytes + other.bytes,
+            beyond=self.beyond + other.beyond,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from transforms.kernels.mixture import Draft
 from transforms.kernels.pages import STREAM_TABLE, plain_rows
 from transforms.kernels.ranges import KeyRange
 from transforms.kernels.schedule import I64
-from transforms.reports import Mixed
+from transforms.reports import Mixed, Tally
 from transforms.stretches import Stretch, read_each
 
 
@@ -32,6 +32,8 @@ class Counted:
         small: which streams' passes are all made of the first one's records, held in memory.
         passes: begun, at most, of each stream.
         asked: as of Mixed.
+        until: how many buckets of each stream's first pass are spilled in the end; empty for all.
+        missed: which streams have to be read once more for it.
     """
 
     draft: Draft
@@ -41,6 +43,8 @@ class Counted:
     small: tuple[bool, ...]
     passes: tuple[int, ...]
     asked: tuple[float, ...] | None
+    until: tuple[int, ...] = ()
+    missed: tuple[bool, ...] = ()
 
     def spilled(self, source: int) -> int:
         """Return how many passes of a stream are read."""
@@ -49,6 +53,14 @@ class Counted:
     def read_by_stream(self, *, union: bool) -> list[Digest]:
         """Return the digest of each stream, of one pass."""
         return [Digest.total(self.read)] if union else list(self.read)
+
+    def beyond(self, tallies: Iterable[Tally]) -> list[Digest]:
+        """Return the digest of what was read of each stream's first pass and not spilled."""
+        total = [Digest()] * len(self.passes)
+        for tally in tallies:
+            if tally.again == bool(self.missed and self.missed[tally.stream]):
+                total[tally.stream] += tally.beyond
+        return total
 
     def mixed(self, length: int, *, shards: int, unused: Sequence[Digest], union: bool) -> Mixed:
         """Sum up; ``unused`` of each stream, as far as shards don't report it."""

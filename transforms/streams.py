@@ -12,6 +12,7 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.window import GlobalWindows
 
 from transforms import storage
@@ -22,7 +23,8 @@ from transforms.kernels.digest import Digest
 from transforms.kernels.pages import STREAM_TABLE
 from transforms.kernels.randomness import file_key, pass_key, record_keys
 from transforms.progress import Progress
-from transforms.read import FileId
+from transforms.read import AGAIN, FileId
+from transforms.reports import Tally
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,8 @@ class Streams:
         buckets: how many equal ranges of keys each source's streams are cut into.
         limits: footprint that one bucket of each source may have in memory.
         together: footprint of light buckets, of several sources, that are gathered at once.
+        reach: how many buckets of each source's first pass are spilled before it is known which are
+            needed; empty for all.
     """
 
     sources: tuple[str, ...]
@@ -48,6 +52,7 @@ class Streams:
     buckets: tuple[int, ...]
     limits: tuple[int, ...]
     together: int = 0
+    reach: tuple[int, ...] = ()
 
     @property
     def count(self) -> int:
@@ -59,6 +64,19 @@ class Streams:
         """How many sources the records of one stream are of."""
         return len(self.sources) if self.union else 1
 
+    @property
+    def tallied(self) -> bool:
+        """Whether records are counted by buckets, as not all of them are spilled."""
+        return bool(self.reach) and self.reach != self.buckets
+
+    def wanted(self, file: FileId) -> tuple[int, int]:
+        """Return which buckets of a pass are to be spilled: from the first to before the second."""
+        source = self.number(file) % self.count
+        reach = self.reach[source] if self.tallied else self.buckets[source]
+        if file.pass_number == AGAIN:
+            return reach, file.until
+        return 0, self.buckets[source] if file.pass_number else reach
+
     def name(self, source: int) -> str:
         """Return what a source's streams are called where something is wrong with them."""
         return ", ".join(self.sources) if self.union else self.sources[source]
@@ -67,16 +85,19 @@ class Streams:
         """Return the stream that a file's records belong to in a pass."""
         if self.union:
             return 0
-        return file.pass_number * self.count + self.sources.index(file.source)
+        number = max(file.pass_number, 0)  # read again it is still the first
+        return number * self.count + self.sources.index(file.source)
 
 
 @dataclass(eq=False, kw_only=True)
 class SpillStreams(beam.PTransform):  # type: ignore[misc]
     """Give records their keys, sort them, hand them on by stream and bucket.
 
-    ``files``: (FileId, block) -> (0, packed reference). One spill file holds the runs of all streams
-    that a worker has gathered together, stream by stream, with a table of their pages at its end;
-    what goes on is where the table lies. ``engine``: (FileId, block) -> ((stream, bucket), page).
+    ``files``: (FileId, block) -> (spills, tallies). ``spills`` are (0, packed reference): one spill
+    file holds the runs of all streams that a worker has gathered together, stream by stream, with a
+    table of their pages at its end, and what goes on is where the table lies. ``tallies`` are of type
+    Tally, where less than all is spilled.
+    ``engine``: (FileId, block) -> ((stream, bucket), page).
 
     Attributes:
         streams: how records are cut.
@@ -111,8 +132,8 @@ class SpillStreams(beam.PTransform):  # type: ignore[misc]
                 tuple[tuple[int, int], bytes]
             )
         return located | "SpillRuns" >> beam.ParDo(_SpillStreams(self)).with_output_types(
-            tuple[int, bytes]
-        )
+            tuple[int, bytes], tallies=Tally
+        ).with_outputs("tallies", main="spills")
 
 
 class _GatherStreams(beam.DoFn):  # type: ignore[misc]
@@ -145,10 +166,13 @@ class _GatherStreams(beam.DoFn):  # type: ignore[misc]
         file, block = element
         with self._progress.doing("waiting for memory"):
             self._place.take()
-        cost = blocks.block_footprint(block)
+        keyed = self._within_reach(file, self._keyed(file, block))
+        if not len(keyed):
+            return
+        cost = blocks.block_footprint(keyed)
         if self._held and self._held + cost > self._config.run_bytes:
             yield from self._hand_on(self._sorted())
-        self._gathered[self._config.streams.number(file)].append(self._keyed(file, block))
+        self._gathered[self._config.streams.number(file)].append(keyed)
         self._held += cost
 
     def finish_bundle(self) -> Iterator[Any]:
@@ -157,12 +181,16 @@ class _GatherStreams(beam.DoFn):  # type: ignore[misc]
                 yield GlobalWindows.windowed_value(element)
         self._place.leave()
 
+    def _within_reach(self, file: FileId, keyed: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the records that are to be handed on."""
+        return keyed
+
     def _keyed(self, file: FileId, block: pa.RecordBatch) -> pa.RecordBatch:
         streams = self._config.streams
         seed, epoch, source = streams.seed, streams.epoch, file.source
         pair = file_key(seed=seed, epoch=epoch, source=source, pass_number=0, file_name=file.name)
         keyed = blocks.with_keys(block, pair)
-        if file.pass_number:
+        if file.pass_number > 0:
             later = pass_key(seed=seed, epoch=epoch, source=source, pass_number=file.pass_number)
             keys = record_keys(later, blocks.column(keyed, "key"))
             keyed = keyed.set_column(0, "key", pa.array(keys))
@@ -201,6 +229,28 @@ class _SpillStreams(_GatherStreams):
     def setup(self) -> None:
         super().setup()
         self._turn = itertools.count(os.getpid())  # workers begin with different folders
+        self._tallies: dict[tuple[int, bool], Tally] = {}
+
+    def start_bundle(self) -> None:
+        super().start_bundle()
+        self._tallies = {}
+
+    def finish_bundle(self) -> Iterator[Any]:
+        yield from super().finish_bundle()
+        for tally in self._tallies.values():
+            yield TaggedOutput("tallies", GlobalWindows.windowed_value(tally))
+
+    def _within_reach(self, file: FileId, keyed: pa.RecordBatch) -> pa.RecordBatch:
+        streams = self._config.streams
+        if not streams.tallied or file.pass_number > 0:
+            return keyed
+        stream = streams.number(file)
+        low, high = streams.wanted(file)
+        kept, tally = blocks.cut_to_buckets(keyed, low, high, of=streams.buckets[stream])
+        found = Tally(stream, file.pass_number == AGAIN, *tally)
+        key = stream, found.again
+        self._tallies[key] = self._tallies[key] + found if key in self._tallies else found
+        return kept
 
     def _hand_on(self, runs: dict[int, pa.RecordBatch]) -> Iterator[Any]:
         folders = self._config.folders

@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.errors import LosslessError
+from transforms.kernels import ranges
 from transforms.kernels.digest import Digest, record_hashes
 from transforms.kernels.randomness import U64, KeyPair, record_keys
 from transforms.kernels.row_hashes import row_hashes
@@ -271,6 +272,31 @@ def hashes(block: pa.RecordBatch) -> tuple[U64, U64, I64]:
     if known:
         return column(block, "hash0"), column(block, "hash1"), size
     return *record_hashes(values, offsets, terminator(block)), size
+
+
+def cut_to_buckets(
+    block: pa.RecordBatch, low: int, high: int, *, of: int
+) -> tuple[pa.RecordBatch, tuple[I64, I64, Digest]]:
+    """Keep a keyed block's records of some buckets, and count all of them.
+
+    Args:
+        block: in any order.
+        low, high: the buckets to keep, from the first to before the second.
+        of: how many buckets there are.
+
+    Returns:
+        What is kept; then int64[of], int64[of], records and bytes of each bucket, and the digest of
+        the records of the buckets from ``high`` on.
+    """
+    bucket = ranges.parts_of(column(block, "key"), of)
+    hash0, hash1, size = hashes(block)
+    held = np.zeros(of, np.int64)
+    np.add.at(held, bucket, size)
+    beyond = bucket >= high
+    digest = Digest.of_hashes(hash0[beyond], hash1[beyond], size[beyond])
+    inside = ~beyond & (bucket >= low)
+    kept = block if inside.all() else block.filter(pa.array(inside))
+    return kept, (np.bincount(bucket, minlength=of), held, digest)
 
 
 def digests_by_source(
