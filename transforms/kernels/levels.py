@@ -42,11 +42,9 @@ def choose_partitions(
     segment = input_bytes / (runs * buckets)
     if runs == 1 or (segment >= least and runs * buckets * _TABLE_ROW <= payload):
         return 1
-    most = min(buckets, max(runs, _LEAST_PARTITIONS))  # or a partition would fill no run
-    wanted = min(max(math.isqrt(buckets), 4 * workers, _LEAST_PARTITIONS), most)
-    # where bucket boundaries are partition boundaries no segment is cut in two
-    aligned = (part for part in range(wanted, min(2 * wanted, most) + 1) if buckets % part == 0)
-    return next(aligned, wanted)
+    wanted = max(math.isqrt(buckets), _LEAST_PARTITIONS)
+    wanted = math.ceil(wanted / workers) * workers  # they are alike, so that all end together
+    return min(wanted, buckets, max(runs, _LEAST_PARTITIONS))  # more would fill no run each
 
 
 @dataclass(frozen=True, slots=True)
