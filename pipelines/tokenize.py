@@ -268,6 +268,7 @@ def build(root: Any, job: Job) -> None:
                 record_limit=min(job.workers.payload // job.cost, 1 << 30),
                 text_field=reading.text_field,
                 kept=contents.kept,
+                judge=None if recipe.decode else job.work.judge,
             ),
             span_bytes=max(-(-inputs.size // job.shards), 1),
             on_bad_record=recipe.on_bad_record,

@@ -97,6 +97,10 @@ class BlockTokenizer:
         record = pa.StructArray.from_arrays(columns, fields=fields)
         return blocks.from_rows(record, positions=positions), counts
 
+    def judge(self, block: pa.RecordBatch) -> dict[int, str]:
+        """Say which texts, or lines, of a block no sequence of pieces covers; see ``formats.found``."""
+        return self.load().uncovered(_texts_of(block)) if len(block) else {}
+
     def _keys(self, file: FileId, positions: U64) -> U64:
         pair = file_key(
             seed=self.seed,

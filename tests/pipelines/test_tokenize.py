@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +93,12 @@ def best(corpus: Path, texts: list[str]) -> list[list[int]]:
     return Reference(model.vocabulary).encode(model.normalizer(texts))
 
 
+def spell_by(pieces: list[bytes], ids: list[int]) -> bytes:
+    return b"".join(pieces[i - 3] for i in ids)
+
+
 def spell(ids: list[int]) -> bytes:
-    names = list(PIECES)
-    return b"".join(names[i - 3] for i in ids)
+    return spell_by(list(PIECES), ids)
 
 
 @pytest.mark.parametrize("shards", [1, 3, 50])
@@ -285,14 +289,103 @@ def test_bad_records_are_counted_and_left_out(corpus: Path, how: str) -> None:
     assert verify(str(corpus / "out"))[1] == []
 
 
-def test_text_that_no_piece_covers_is_named_by_its_place(tmp_path: Path) -> None:
-    write_model(tmp_path / "model.json", {b"a": 1, b"b": 1})
-    (tmp_path / "in").write_text('{"text": "ab"}\n{"text": "abXa"}\n')
-    with pytest.raises(
-        DataError, match=r"the record at 15: .* no piece for the byte 0x58, at byte 2"
-    ):
-        tokenize(tmp_path)
+UNCOVERED = ["ab", "abXa", "", "ba", "X", "aab"]
+"""Texts, of which a model of a, ab and ba covers no X, and no b that stands alone."""
+NO_PIECE = r"no piece for the byte 0x58, at byte 2 of its normalized text"
+
+
+def uncovered(folder: Path, form: str) -> tuple[list[str], list[Any]]:
+    """Write texts to a file and return flags, and what the quarantine is to hold of the bad ones."""
+    write_model(folder / "model.json", {b"a": 1, b"ab": 1, b"ba": 1})
+    bad = ["abXa", "X"]
+    if form == "rows":
+        table = pa.table({"n": range(len(UNCOVERED)), "text": UNCOVERED})
+        pq.write_table(table, folder / "in.parquet", row_group_size=2)
+        return ["--keep_fields=n"], [
+            {"text": text.encode(), "n": 1 + 3 * (text == "X")} for text in bad
+        ]
+    lines = UNCOVERED if form != "json" else [json.dumps({"text": text}) for text in UNCOVERED]
+    path = folder / ("in.txt.gz" if form == "gzip" else "in.txt")
+    data = "".join(f"{line}\n" for line in lines).encode()
+    path.write_bytes(gzip.compress(data) if form == "gzip" else data)
+    flags = {"json": [], "bytes": ["--bytes"]}.get(form, ["--text_field="])
+    return flags, [line.encode() for line in lines if "X" in line]
+
+
+@pytest.mark.parametrize("form", ["json", "rows", "lines", "gzip", "bytes"])
+@pytest.mark.parametrize("law", ["off", "exact"])
+def test_text_that_no_piece_covers_is_a_bad_record(tmp_path: Path, form: str, law: str) -> None:
+    flags, bad = uncovered(tmp_path, form)
+    source = {"rows": "in.parquet", "gzip": "in.txt.gz"}.get(form, "in.txt")
+    flags.append(f"--sampling={law}")
+    with pytest.raises(DataError, match=rf"{source}: .* is a bad record: .*{NO_PIECE}"):
+        tokenize(tmp_path, *flags, source=source)
     assert not (tmp_path / "out").exists()
+    for how in ("skip", "quarantine"):
+        folder = tmp_path / how
+        manifest = tokenize(tmp_path, *flags, f"--on_bad_record={how}", source=source, output=how)
+        assert [spell_by([b"a", b"ab", b"ba"], ids) for ids in rows(folder)] == [
+            b"ab", b"", b"ba", b"aab"
+        ]  # fmt: skip
+        dropped = manifest.sources[0].dropped
+        assert dropped is not None
+        assert (manifest.records, dropped.records) == (4, 2)
+        assert verify(str(folder))[1] == []
+        assert bool(manifest.quarantine) == (how == "quarantine")
+    kept = [
+        row
+        for entry in manifest.quarantine
+        for row in pq.read_table(tmp_path / "quarantine" / entry.path).to_pylist()
+    ]
+    assert [row["record"] for row in kept] == bad
+    assert {row["file"] for row in kept} == {f"file://{tmp_path / source}"}
+    places = [1, 4] if form == "rows" else [len(line) + 1 for line in lines_before(form)]
+    assert [row["position"] for row in kept] == places
+    assert [re.search(r"0x58, at byte (\d)", row["reason"])[1] for row in kept] == ["2", "0"]
+    if form == "rows":
+        assert rows(tmp_path / "quarantine", "n") == [0, 2, 3, 5]
+
+
+def lines_before(form: str) -> list[str]:
+    """Return what stands before the bad lines, save its last newline."""
+    lines = UNCOVERED if form != "json" else [json.dumps({"text": text}) for text in UNCOVERED]
+    return ["\n".join(lines[:place]) for place in (1, 4)]
+
+
+def test_two_sources_with_texts_that_no_piece_covers_are_counted_apart(tmp_path: Path) -> None:
+    write_model(tmp_path / "model.json", {b"a": 1, b"ab": 1})
+    for name, text in (("x", "a\nb\nab\n"), ("y", "no\nno\na\n")):
+        (tmp_path / name).write_text(text)
+    manifest = run(
+        [
+            *(f"--input={name}={tmp_path / name}" for name in "xy"),
+            *("--text_field=", "--on_bad_record=quarantine", "--direct_num_workers=1"),
+            f"--tokenizer={tmp_path / 'model.json'}",
+            f"--output={tmp_path / 'out'}",
+        ]
+    )
+    assert manifest is not None
+    assert [(s.digest.records, s.dropped.records) for s in manifest.sources if s.dropped] == [
+        (2, 1),
+        (1, 2),
+    ]
+    assert verify(str(tmp_path / "out"))[1] == []
+
+
+def test_a_text_of_any_bytes_is_a_bad_record_where_the_model_needs_text(corpus: Path) -> None:
+    (corpus / "odd.jsonl").write_bytes(b'{"text": "abc"}\n{"text": "\xff"}\n{"text": "ab"}\n')
+    (corpus / "odd.txt").write_bytes(b"abc\n\xff\nab\n")
+    column = pa.array([b"abc", b"\xff", b"ab"]).view(pa.string())
+    pq.write_table(pa.table({"text": column}), corpus / "odd.parquet")
+    for name in ("odd.jsonl", "odd.txt", "odd.parquet"):
+        flags = ["--text_field="] if name == "odd.txt" else []
+        with pytest.raises(DataError, match=rf"{name}: .* is a bad record: .*(UTF-8|JSON)"):
+            tokenize(corpus, *flags, source=name)
+        flags.append("--on_bad_record=quarantine")
+        manifest = tokenize(corpus, *flags, source=name, output=name + ".out")
+        assert rows(corpus / f"{name}.out") == best(corpus, ["abc", "ab"])
+        assert [entry.records for entry in manifest.quarantine] == [1]
+        assert verify(str(corpus / f"{name}.out"))[1] == []
 
 
 def test_nothing_is_an_empty_dataset(corpus: Path) -> None:
