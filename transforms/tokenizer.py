@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
@@ -25,7 +25,7 @@ from transforms.kernels.segment import DeadEndError, segment
 from transforms.tokenizers import cpm
 from transforms.tokenizers.load import load
 from transforms.tokenizers.models import Deterministic, Model, Unigram
-from transforms.tokenizers.texts import I64, Texts, pack
+from transforms.tokenizers.texts import I64, Texts, pack, unpack
 from transforms.tokenizers.vocabulary import U32, Vocabulary
 
 F64 = npt.NDArray[np.float64]
@@ -121,6 +121,9 @@ class Tokenizer:
         self.model = model
         self._pieces = _build(model.vocabulary) if isinstance(model, Unigram) else None
         self._laws: dict[Sampling, Law] = {}
+        self._missing = np.zeros(256, bool)
+        if isinstance(model, Unigram):
+            self._missing[list(model.vocabulary.missing_bytes)] = True
 
     @classmethod
     def load(
@@ -211,11 +214,31 @@ class Tokenizer:
             raise RecordError(
                 number,
                 f"{model.name} has no piece for the byte 0x{normalized.data[place]:02X}, at byte "
-                f"{place - begin} of its normalized text; take a model that has all bytes, or leave "
-                "the record out",
+                f"{place - begin} of its normalized text; take a model that has all bytes",
             ) from None
         surprises = np.bincount(record, found.surprises, len(counts)).astype(np.float64)
         return Encoded(found.ids, found.offsets[normalized.records], found.unknown, surprises)
+
+    def uncovered(self, texts: Texts) -> dict[int, str]:
+        """Say of which records no sequence of pieces covers the text, and where it ends.
+
+        Only models without all bytes, and without an unknown, have such.
+        """
+        model = self.model
+        if not (self._missing.any() and isinstance(model, Unigram)):
+            return {}
+        normalized = model.normalizer.normalize(texts)
+        seen = np.zeros(len(normalized.data) + 1, np.int64)
+        np.cumsum(self._missing[normalized.data], out=seen[1:])
+        # a text of bytes that are pieces is covered by them
+        suspects = np.flatnonzero(np.diff(seen[normalized.segments[normalized.records]]))
+        records, bad = unpack(texts), {}
+        for number in suspects.tolist():
+            try:
+                self.encode(pack([records[number]]), np.zeros(1, np.uint64))
+            except RecordError as error:
+                bad[number] = error.reason
+        return bad
 
     def around(self, found: Encoded, *, add_bos: bool, add_eos: bool) -> Encoded:
         """Put bos and eos around each record.
@@ -291,8 +314,12 @@ class Tokenizer:
     def _law(self, sampling: Sampling) -> Law:
         if sampling not in self._laws:
             assert self._pieces is not None
+            assert isinstance(self.model, Unigram)
+            pieces, sampled = self._pieces, self.model.vocabulary.sampling_log_probs
+            if sampling.law != "off" and sampled is not None:
+                pieces = replace(pieces, log_probs=sampled)
             self._laws[sampling] = laws.prepare(
-                self._pieces,
+                pieces,
                 law=sampling.law,
                 alpha=ALPHA if sampling.alpha is None else sampling.alpha,
                 nbest_size=NBEST_SIZE if sampling.nbest_size is None else sampling.nbest_size,
