@@ -163,7 +163,7 @@ def _prepare(recipe: TokenizeRecipe, settings: RunSettings, claim: Claim) -> Job
     workers = choose_workers(
         settings, contents.bytes, stores=stores, window=contents.window + _OF_WORKER
     )
-    refuse_memory(recipe.reading, settings, workers)
+    refuse_memory(recipe.reading, settings, workers, tokenizer=recipe.tokenizer)
     job = Job(recipe, settings, inputs, workers, claim, now(), work, form, extension, model, cost)
     require_room(measure_room(inputs, settings, claim, spills=False))
     return job
@@ -329,8 +329,10 @@ def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -
         bytes_per_token=counts.bytes / max(counts.tokens, 1),
         best_bytes_per_token=counts.compared_bytes / counts.best_tokens if compared else None,
         unknown=counts.unknown,
+        unknown_of=counts.unknown_of,
         entropy_per_token=entropy,
         lengths=list(counts.lengths),
+        collisions=None if recipe.whitespace is None or recipe.decode else counts.collisions,
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, model_validator
 from pipelines.kept_fields import check_names, parse_names
 from pipelines.recipe import CommonRecipe, Recipe, make_flag
 from pipelines.validation import Misfit
+from pipelines.values import check_model
 from transforms.tokenizers.cpm import NEWLINE
 
 _INPUT, _MODEL, _SAMPLING, _OUTPUT = "input", "model", "sampling", "output"
@@ -60,7 +61,7 @@ class TokenizeRecipe(CommonRecipe):
     bytes: bool = make_flag(
         False, _INPUT, "take lines as bytes, whatever they hold (BytePiece models)"
     )
-    tokenizer: str = make_flag(
+    tokenizer: Annotated[str, AfterValidator(check_model)] = make_flag(
         ...,
         _MODEL,
         "model: a BytePiece JSON, a SentencePiece unigram .model or a tokenizer.json; local or on a "

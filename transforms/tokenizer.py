@@ -24,8 +24,8 @@ from transforms.kernels.randomness import U64, derive, mix, record_keys
 from transforms.kernels.segment import DeadEndError, segment
 from transforms.tokenizers import cpm
 from transforms.tokenizers.load import load
-from transforms.tokenizers.models import Deterministic, Model, Unigram
-from transforms.tokenizers.texts import I64, Texts, pack, unpack
+from transforms.tokenizers.models import Deterministic, Model, NoTokensError, Unigram
+from transforms.tokenizers.texts import I64, Texts, count_characters, pack, unpack
 from transforms.tokenizers.vocabulary import U32, Vocabulary
 
 F64 = npt.NDArray[np.float64]
@@ -94,7 +94,10 @@ class Encoded(NamedTuple):
     """int64[r + 1]: record i has ``ids[offsets[i]:offsets[i + 1]]``."""
 
     unknown: int
-    """How many characters were unknown."""
+    """How many characters were unknown; of a model that isn't a unigram model, how many tokens."""
+
+    of: int
+    """Out of how many: characters as they are normalized, or tokens; 0 where none can be unknown."""
 
     surprises: F64
     """float64[r]: minus the logarithm of each segmentation's probability under the law; 0 where
@@ -197,8 +200,13 @@ class Tokenizer:
         model = self.model
         if isinstance(model, Deterministic):
             self.require(sampling)
-            ids, offsets = model.encode(texts)
-            return Encoded(ids, offsets, 0, np.zeros(len(offsets) - 1))
+            try:
+                ids, offsets = model.encode(texts)
+            except NoTokensError as error:
+                raise RecordError(error.record, f"{model.name}: {error}") from None
+            unk = model.special.unk
+            unknown, of = (0, 0) if unk is None else (int((ids == unk).sum()), len(ids))
+            return Encoded(ids, offsets, unknown, of, np.zeros(len(offsets) - 1))
         assert isinstance(model, Unigram)
         normalized = model.normalizer.normalize(texts)
         counts = np.diff(normalized.records)
@@ -217,7 +225,9 @@ class Tokenizer:
                 f"{place - begin} of its normalized text; take a model that has all bytes",
             ) from None
         surprises = np.bincount(record, found.surprises, len(counts)).astype(np.float64)
-        return Encoded(found.ids, found.offsets[normalized.records], found.unknown, surprises)
+        of = 0 if model.vocabulary.unknown is None else count_characters(normalized.data)
+        ends = found.offsets[normalized.records]
+        return Encoded(found.ids, ends, found.unknown, of, surprises)
 
     def uncovered(self, texts: Texts) -> dict[int, str]:
         """Say of which records no sequence of pieces covers the text, and where it ends.
@@ -225,15 +235,21 @@ class Tokenizer:
         Only models without all bytes, and without an unknown, have such.
         """
         model = self.model
-        if not (self._missing.any() and isinstance(model, Unigram)):
+        if isinstance(model, Deterministic):
+            return {} if model.complete else self._refused(texts, range(len(texts.offsets) - 1))
+        assert isinstance(model, Unigram)
+        if not self._missing.any():
             return {}
         normalized = model.normalizer.normalize(texts)
         seen = np.zeros(len(normalized.data) + 1, np.int64)
         np.cumsum(self._missing[normalized.data], out=seen[1:])
         # a text of bytes that are pieces is covered by them
         suspects = np.flatnonzero(np.diff(seen[normalized.segments[normalized.records]]))
+        return self._refused(texts, suspects.tolist())
+
+    def _refused(self, texts: Texts, suspects: Iterable[int]) -> dict[int, str]:
         records, bad = unpack(texts), {}
-        for number in suspects.tolist():
+        for number in suspects:
             try:
                 self.encode(pack([records[number]]), np.zeros(1, np.uint64))
             except RecordError as error:

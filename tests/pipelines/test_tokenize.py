@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
 import json
 import math
 import re
@@ -13,6 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sentencepiece
+import tokenizers
 
 import pipelines.tokenize
 from pipelines.tokenize import run
@@ -483,3 +486,101 @@ def test_a_manifest_whose_counts_were_changed_is_found(corpus: Path, field: str)
     content["tokens"][field] = [*old, 1] if isinstance(old, list) else old + 1
     path.write_text(json.dumps(content))
     assert any("manifest: tokens have" in line for line in verify(str(corpus / "out"))[1])
+
+
+def trained_model(folder: Path, texts: list[str], **options: Any) -> Path:
+    """Train a SentencePiece model."""
+    sink = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts),
+        model_writer=sink,
+        model_type="unigram",
+        hard_vocab_limit=False,
+        minloglevel=2,
+        num_threads=1,
+        **{"vocab_size": 60, **options},
+    )
+    path = folder / "model.json"  # its name has no say
+    path.write_bytes(sink.getvalue())
+    return path
+
+
+ENGLISH = ["the quick brown fox jumps over a lazy dog"] * 20
+
+
+@pytest.mark.parametrize("fallback", [False, True])
+@pytest.mark.parametrize("law", ["off", "exact"])
+def test_a_model_of_another_language_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, law: str, fallback: bool
+) -> None:
+    options = {"byte_fallback": True, "vocab_size": 330} if fallback else {}
+    trained_model(tmp_path, ENGLISH, **options)
+    caplog.set_level("WARNING", logger="dovetail")
+    for name, text, warned in (
+        ("mine", "the quick fox", ""),
+        ("few", "the quick brown fox jumps over ж", ""),  # 1 of 34
+        ("other", "今天天气", r"doesn't know 80.0% of the text \(4 of 5\)"),
+        ("more", "foxes ж", r"doesn't know 12.5% of the text \(1 of 8\)"),
+    ):
+        (tmp_path / name).write_text(f"{text}\n")
+        caplog.clear()
+        manifest = tokenize(
+            tmp_path, "--text_field=", f"--sampling={law}", source=name, output=f"{name}.out"
+        )
+        assert manifest.tokens is not None
+        assert manifest.tokens.unknown == sum(c >= "ж" for c in text)
+        assert manifest.tokens.unknown_of == len(text) + 1  # one before the first word
+        assert bool(re.search(warned, caplog.text)) if warned else not caplog.text, name
+
+
+def test_words_that_another_models_vocabulary_lacks_are_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]")
+    )
+    words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    words.save(str(tmp_path / "model.json"))
+    (tmp_path / "in").write_text("a b\na a\n")
+    caplog.set_level("WARNING", logger="dovetail")
+    manifest = tokenize(tmp_path, "--text_field=")
+    assert rows(tmp_path / "out") == [[1, 0], [1, 1]]
+    assert manifest.tokens is not None
+    assert (manifest.tokens.unknown, manifest.tokens.unknown_of) == (1, 4)
+    assert "doesn't know 25.0% of the text (1 of 4)" in caplog.text
+
+
+def test_words_without_tokens_are_bad_records(tmp_path: Path) -> None:
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0}, unk_token="[UNK]"))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    words.save(str(tmp_path / "model.json"))
+    (tmp_path / "in").write_text("a\na b\n\na a\n")
+    with pytest.raises(
+        DataError, match=r"the line at byte 2 is a bad record: .*tokenizers package"
+    ):
+        tokenize(tmp_path, "--text_field=")
+    manifest = tokenize(tmp_path, "--text_field=", "--on_bad_record=skip")
+    assert rows(tmp_path / "out") == [[0], [], [0, 0]]
+    assert manifest.sources[0].dropped is not None
+    assert manifest.sources[0].dropped.records == 1
+
+
+def test_texts_that_hold_cpms_symbols_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("jieba")
+    trained_model(tmp_path, ENGLISH, user_defined_symbols=["\u2582", "\u2583", "@@"])
+    texts = ["the fox", "a\u2582dog", "lazy\u2583\u2582", "over @@"]
+    (tmp_path / "in").write_text("".join(f"{text}\n" for text in texts))
+    caplog.set_level("WARNING", logger="dovetail")
+    flags = ("--text_field=", "--whitespace=cpm")
+    for more, count in (((), 2), (("--newline_symbol=@@",), 3)):
+        manifest = tokenize(tmp_path, *flags, *more, output=f"out{count}")
+        assert manifest.tokens is not None
+        assert manifest.tokens.collisions == count
+        assert f"{count} texts hold the symbols that white space becomes" in caplog.text
+    caplog.clear()
+    manifest = tokenize(tmp_path, "--text_field=", output="plain")
+    assert manifest.tokens is not None
+    assert manifest.tokens.collisions is None
+    assert "symbols" not in caplog.text

@@ -16,7 +16,7 @@ import tokenizers
 
 from transforms.errors import UsageError
 from transforms.tokenizers.added_tokens import HuggingFaceNormalizer, beyond_unicode
-from transforms.tokenizers.models import Deterministic, Model, Unigram
+from transforms.tokenizers.models import Deterministic, Model, NoTokensError, Unigram
 from transforms.tokenizers.texts import I64, Texts, check_utf8, unpack
 from transforms.tokenizers.vocabulary import U32, SpecialIds, UnknownEdge, Vocabulary
 
@@ -48,13 +48,22 @@ class HuggingFaceOther(Deterministic):
         self.kind = f"a tokenizer.json with a {kind} model"
         self.special = _special(tokenizer)
         self.size = _size(tokenizer)
+        # the package lets no others fail: BPE leaves out what it has no piece for
+        self.complete = kind not in ("WordLevel", "WordPiece") or self.special.unk is not None
 
     def encode(self, texts: Texts) -> tuple[U32, I64]:
         """Return ids and offsets, as the package's ``encode_batch`` gives them."""
         check_utf8(texts)
-        found = self.tokenizer.encode_batch_fast(
-            [text.decode() for text in unpack(texts)], add_special_tokens=False
-        )
+        plain = [text.decode() for text in unpack(texts)]
+        try:
+            found = self.tokenizer.encode_batch_fast(plain, add_special_tokens=False)
+        except Exception:  # the package raises nothing narrower
+            for number, text in enumerate(plain):
+                try:
+                    self.tokenizer.encode(text, add_special_tokens=False)
+                except Exception as error:
+                    raise NoTokensError(number, f"the tokenizers package says: {error}") from None
+            raise
         rows = [encoding.ids for encoding in found]
         offsets = np.zeros(len(rows) + 1, np.int64)
         np.cumsum([len(row) for row in rows], out=offsets[1:])
