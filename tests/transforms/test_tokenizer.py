@@ -167,7 +167,9 @@ def test_what_is_no_text_is_named(tokenizer: Tokenizer) -> None:
 
 def test_texts_that_no_pieces_cover_are_told_one_by_one(tmp_path: Path) -> None:
     pieces = {b"a": 1, b"bc": 2, b"b": 3, "é".encode(): 4}
-    content = {base64.b64encode(p).decode(): [i, "", n] for i, (p, n) in enumerate(pieces.items(), 3)}
+    content = {
+        base64.b64encode(p).decode(): [i, "", n] for i, (p, n) in enumerate(pieces.items(), 3)
+    }
     (tmp_path / "some.json").write_text(json.dumps(content))
     some = Tokenizer.load(str(tmp_path / "some.json"))
     texts = ["abc", "ac", "", "e\u0301", "c", "bcbc\n", "ab"]  # the fourth is normalized to a piece
