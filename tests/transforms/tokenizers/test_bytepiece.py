@@ -22,7 +22,7 @@ from tests.transforms.tokenizers.samples import (
     shared,
     shared_records,
 )
-from transforms.errors import DataError, UsageError
+from transforms.errors import UsageError
 from transforms.tokenizers import bytepiece
 from transforms.tokenizers.load import load as load_url
 
