@@ -49,9 +49,13 @@ def write_model(path: Path, pieces: dict[bytes, int] = PIECES) -> Path:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """Give a folder with a model and two files of JSON lines."""
-    write_model(tmp_path / "model.json")
-    folder = tmp_path / "in"
+    return make_corpus(tmp_path)
+
+
+def make_corpus(root: Path) -> Path:
+    """Put a model and two files of JSON lines into a folder."""
+    write_model(root / "model.json")
+    folder = root / "in"
     folder.mkdir()
     for name, repeat in (("a.jsonl", 40), ("b.jsonl", 25)):
         lines = [
@@ -59,7 +63,7 @@ def corpus(tmp_path: Path) -> Path:
             for i in range(repeat)
         ]
         (folder / name).write_text("\n".join(lines) + "\n")
-    return tmp_path
+    return root
 
 
 def texts_of(corpus: Path) -> list[str]:
