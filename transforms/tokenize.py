@@ -102,7 +102,8 @@ class BlockTokenizer:
 
     def judge(self, block: pa.RecordBatch) -> dict[int, str]:
         """Say which texts, or lines, of a block no sequence of pieces covers; see ``formats.found``."""
-        return self.load().uncovered(_texts_of(block)) if len(block) else {}
+        tokenizer = self.load()
+        return {} if tokenizer.complete else tokenizer.uncovered(_texts_of(block))
 
     def _keys(self, file: FileId, positions: U64) -> U64:
         pair = file_key(

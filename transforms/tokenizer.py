@@ -155,6 +155,12 @@ class Tokenizer:
         """The smallest of uint16 and uint32 that holds every id."""
         return np.dtype(np.uint16 if self.model.size <= 1 << 16 else np.uint32)
 
+    @property
+    def complete(self) -> bool:
+        """Whether every text has tokens."""
+        model = self.model
+        return model.complete if isinstance(model, Deterministic) else not self._missing.any()
+
     def encode_batch(
         self,
         texts: Iterable[str | bytes],
@@ -235,11 +241,11 @@ class Tokenizer:
         Only models without all bytes, and without an unknown, have such.
         """
         model = self.model
-        if isinstance(model, Deterministic):
-            return {} if model.complete else self._refused(texts, range(len(texts.offsets) - 1))
-        assert isinstance(model, Unigram)
-        if not self._missing.any():
+        if self.complete:
             return {}
+        if isinstance(model, Deterministic):
+            return self._refused(texts, range(len(texts.offsets) - 1))
+        assert isinstance(model, Unigram)
         normalized = model.normalizer.normalize(texts)
         seen = np.zeros(len(normalized.data) + 1, np.int64)
         np.cumsum(self._missing[normalized.data], out=seen[1:])
