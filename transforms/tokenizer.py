@@ -254,12 +254,19 @@ class Tokenizer:
         return self._refused(texts, suspects.tolist())
 
     def _refused(self, texts: Texts, suspects: Iterable[int]) -> dict[int, str]:
+        """Find those that can't be encoded by halves: as a rule they are few."""
         records, bad = unpack(texts), {}
-        for number in suspects:
+        waiting = [list(suspects)]
+        while waiting:
+            some = waiting.pop()
             try:
-                self.encode(pack([records[number]]), np.zeros(1, np.uint64))
+                self.encode(pack([records[i] for i in some]), np.zeros(len(some), np.uint64))
             except RecordError as error:
-                bad[number] = error.reason
+                if len(some) == 1:
+                    bad[some[0]] = error.reason
+                else:
+                    middle = len(some) // 2
+                    waiting += [some[:middle], some[middle:]]
         return bad
 
     def around(self, found: Encoded, *, add_bos: bool, add_eos: bool) -> Encoded:

@@ -353,6 +353,25 @@ def test_text_that_no_piece_covers_is_a_bad_record(tmp_path: Path, form: str, la
         assert rows(tmp_path / "quarantine", "n") == [0, 2, 3, 5]
 
 
+def test_bad_records_of_every_kind_are_left_out_together(tmp_path: Path) -> None:
+    write_model(tmp_path / "model.json", {b"a": 1, b"ab": 1})
+    good = '{"text": "ab"}'
+    lines = [good, '{"text": "X"}', "no json", good, '{"text": 1}', '{"text": "b"}', "\udcff", good]
+    data = "\n".join([*lines, '{"text": "aX"}', "{}"]).encode(errors="surrogateescape")
+    (tmp_path / "in.jsonl").write_bytes(data)
+    manifest = tokenize(tmp_path, "--on_bad_record=quarantine", "--num_shards=2", source="in.jsonl")
+    assert rows(tmp_path / "out") == [[4]] * 3
+    kept = [
+        row
+        for entry in manifest.quarantine
+        for row in pq.read_table(tmp_path / "out" / entry.path).to_pylist()
+    ]
+    every = data.split(b"\n")
+    assert sorted(row["record"] for row in kept) == sorted(x for x in every if x != good.encode())
+    assert all(data[row["position"] :].startswith(row["record"]) for row in kept)
+    assert verify(str(tmp_path / "out"))[1] == []
+
+
 def lines_before(form: str) -> list[str]:
     """Return what stands before the bad lines, save its last newline."""
     lines = UNCOVERED if form != "json" else [json.dumps({"text": text}) for text in UNCOVERED]

@@ -13,18 +13,20 @@ from scipy import stats
 
 from tests import statistics
 from tests.transforms.tokenizers.samples import EXAMPLES, TRAINED, trained
-from transforms.kernels.segment import Segmented, segment
+from transforms.kernels.segment import CHUNK, Segmented, segment
 from transforms.tokenizer import Sampling, Tokenizer
 from transforms.tokenizers import unigram
 from transforms.tokenizers.vocabulary import Vocabulary
 
 F64 = npt.NDArray[np.float64]
 
-SIZE = 1_000_000
+SIZE = 1_250_000  # more than is kept at once (segment.CHUNK)
 ALPHAS = (0.0, 0.1, 1.0, 10.0, 100.0)
 PASSAGE = 240  # bytes, of which a text of 1 MB is made
 AROUND = 4  # passages on each side of the one that the reference looks at
 CASES = len(ALPHAS) * PASSAGE
+
+assert SIZE > CHUNK
 
 
 @functools.cache
