@@ -47,14 +47,13 @@ def local(tmp_path: Path) -> Tree:
     return shards(read_tree(tmp_path / "out"))
 
 
-@pytest.mark.parametrize("workers", [ONE, TWO])
 def test_from_s3_to_s3_is_byte_for_byte_from_disk_to_disk(
-    bucket: str, local: Tree, tmp_path: Path, workers: str
+    bucket: str, local: Tree, tmp_path: Path
 ) -> None:
     put(f"{bucket}/in", CORPUS)
     put(f"{bucket}/models", {"model.json": model_bytes(tmp_path)})
     model = f"{bucket}/models/model.json"
-    manifest = run(f"{bucket}/in", model, f"{bucket}/deep/out", *LAW, workers)
+    manifest = run(f"{bucket}/in", model, f"{bucket}/deep/out", *LAW, TWO)
     assert shards(tree(f"{bucket}/deep/out")) == local
     assert manifest.tokens is not None
     assert manifest.tokens.model["url"] == model
@@ -62,17 +61,10 @@ def test_from_s3_to_s3_is_byte_for_byte_from_disk_to_disk(
     assert unfinished(bucket) == []
     assert pipelines.verify.verify(f"{bucket}/deep/out")[1] == []
 
-    run(f"{bucket}/deep/out", model, f"{bucket}/texts", "--decode", workers)
+    run(f"{bucket}/deep/out", model, f"{bucket}/texts", "--decode", ONE)
     found = b"".join(data for _, data in sorted(shards(tree(f"{bucket}/texts")).items()))
     texts = [json.loads(line)["text"] for line in found.splitlines()]
     assert texts == [json.loads(line)["text"] for line in LINES]
-
-
-def test_a_model_on_s3_serves_local_files(bucket: str, local: Tree, tmp_path: Path) -> None:
-    put(bucket, {"model.json": model_bytes(tmp_path)})
-    run(tmp_path / "in", f"{bucket}/model.json", tmp_path / "again", *LAW, TWO)
-    assert shards(read_tree(tmp_path / "again")) == local
-    assert list(tree(bucket)) == ["model.json"]
 
 
 @pytest.mark.usefixtures("new_client")

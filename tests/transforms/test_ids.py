@@ -106,7 +106,7 @@ def test_made_texts_hold_what_is_odd() -> None:
 
 
 @pytest.mark.parametrize("name", SENTENCEPIECE)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 @given(texts=st.lists(UNICODE, min_size=1, max_size=4))
 @example(texts=["\u2581", " \u2581 ", "\u2581\u2581a", "\ue000\U0010ffff"])
 def test_ids_of_any_unicode_are_sentencepieces(name: str, texts: list[str]) -> None:
@@ -134,7 +134,7 @@ def small(name: str) -> tuple[Tokenizer, sentencepiece.SentencePieceProcessor]:
 
 
 @pytest.mark.parametrize("name", TRAINED)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(texts=st.lists(UNICODE, min_size=1, max_size=4))
 def test_ids_of_small_models_are_sentencepieces(name: str, texts: list[str]) -> None:
     tokenizer, theirs = small(name)

@@ -25,7 +25,7 @@ I64 = npt.NDArray[np.int64]
 
 LAWS = ("exact", "viterbi_sampling", "nbest")
 MODELS = ("bytepiece", "sentencepiece")
-RECORDS, PLACES = 4000, 40
+RECORDS, PLACES = 4000, 20
 HERE = FileId("web", "a.txt")
 FILES = {
     "file": (FileId("web", "b.txt"), {}),
