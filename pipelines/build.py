@@ -230,6 +230,7 @@ def _shuffle(blocks: Any, job: Job) -> Any:
         progress=claim.progress,
     )
     first: list[str] = []
+    once = job.settings.runner == "DirectRunner"  # others may run a step again
     if job.levels == 2:
         first = [storage.join(spill, "first") for spill in claim.spills]
         level = _exchange(job, partitions=plan.first, buckets=plan.first, folder=first)
@@ -238,7 +239,7 @@ def _shuffle(blocks: Any, job: Job) -> Any:
             run_bytes=plan.run_bytes,
             run_id=claim.run_id,
             places=job.workers.places,
-            release=True,
+            release=once,
             storage_options=options,
             progress=claim.progress,
         )
@@ -248,7 +249,7 @@ def _shuffle(blocks: Any, job: Job) -> Any:
         buckets=plan.buckets,
         folder=claim.spills,
         within=plan.first if first else 1,
-        used_up=first,
+        used_up=first if once else (),
     )
     return (runs | exchange) | ShuffleWithinBuckets(
         partitions=plan.partitions,

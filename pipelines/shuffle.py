@@ -22,6 +22,7 @@ from pipelines.preflight import (
 )
 from pipelines.recipe import Recipe, Settings
 from pipelines.recipe_file import SHUFFLE
+from transforms import storage
 from transforms.errors import UsageError
 from transforms.kernels.mixture import Mixture, expect
 from transforms.kernels.plan import make_plan
