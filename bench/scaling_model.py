@@ -24,10 +24,10 @@ from transforms.kernels.plan import GIB, MIB, Plan, Workers, make_plan, share_me
 GB, TB = 10**9, 10**12
 
 # measured; see "Scaling" in docs/measurements.md
-SHUFFLE_CPU = 7.4  # core seconds per GB, local, one level: (33.6 - 4.0 of start-up) / 4 GB, fast.py
+SHUFFLE_CPU = 6.0  # core seconds per GB: fast.py, (33.6 - 4.0 of start-up) / 4 GB less its segments
 BUSY = 0.80  # of its cores that such a run kept busy: 29.6 / (2 * (21.1 - 2.7))
-LEVEL_CPU = 2.9  # core seconds per GB of a second level, levels.py
-SEGMENT_CPU = 150e-6  # core seconds to find, read and decode a local segment, levels.py
+LEVEL_CPU = 3.0  # core seconds per GB of a second level, levels.py
+SEGMENT_CPU = 600e-6  # core seconds to cut, find, read and decode a segment, levels.py
 REQUEST_CPU = 3.4e-3  # core seconds of the client a request, store_requests.py
 FROM_STORE_CPU = 1.0  # core seconds per GB that comes from a store, beside
 TO_STORE_CPU = 3.0  # core seconds per GB that goes to one
@@ -46,7 +46,7 @@ class Nodes:
     Attributes:
         count: how many.
         cores, memory: of each; memory in bytes, that --memory may have.
-        network: bytes a second that each moves to and from a store.
+        network, disk: bytes a second that each moves to and from a store, or its own disks.
         price: dollars an hour.
         on_store: input, spill files and output lie on a store, not on the node's own disk.
     """
@@ -55,6 +55,7 @@ class Nodes:
     cores: int
     memory: int
     network: float
+    disk: float
     price: float
     on_store: bool
 
@@ -124,15 +125,16 @@ def estimate(size: int, nodes: Nodes, num_shards: int | None = None) -> Estimate
         bundles=nodes.workers.count,
     )
     levels = 2 if plan.first > 1 else 1
-    cpu = size / GB * (SHUFFLE_CPU + LEVEL_CPU * (levels - 1))
+    cpu = size / GB * (SHUFFLE_CPU + LEVEL_CPU * (levels - 1)) + requests.segments * SEGMENT_CPU
     if not nodes.on_store:
-        cpu += requests.segments * SEGMENT_CPU
-        seconds = cpu / (nodes.count * nodes.cores * BUSY)
+        by = {
+            "CPU": cpu / (nodes.count * nodes.cores * BUSY),
+            "disk": 2 * (size + levels * spilled) / (nodes.count * nodes.disk),
+        }
+        bound = max(by, key=lambda what: by[what])
         spill = spilled * (1 + (nodes.cores / plan.first if levels == 2 else 0))
-        hours = seconds / 3600
-        return Estimate(
-            plan, requests, 0, 0, cpu, seconds, "CPU", spill, (hours * nodes.price, 0.0)
-        )
+        dollars = by[bound] / 3600 * nodes.count * nodes.price
+        return Estimate(plan, requests, 0, 0, cpu, by[bound], bound, spill, (dollars, 0.0))
     read = requests.read + size / READ_BLOCK + size / plan.span_bytes
     written = requests.written + size / PART
     looked = requests.looked + 3 * size / plan.span_bytes + 2 * plan.partitions
@@ -185,11 +187,16 @@ def main() -> None:
     parser.add_argument("--node_memory", type=float, default=96, help="GiB (default 96)")
     parser.add_argument("--node_price", type=float, default=1.373, help="dollars an hour")
     parser.add_argument("--network", type=float, default=1e9, help="bytes a second of a node")
+    parser.add_argument(
+        "--disk", type=float, default=1.5e9, help="bytes a second of a node's disks"
+    )
     args = parser.parse_args()
 
     def nodes(count: int, *, on_store: bool) -> Nodes:
         memory = int(args.node_memory * GIB)
-        return Nodes(count, args.node_cores, memory, args.network, args.node_price, on_store)
+        return Nodes(
+            count, args.node_cores, memory, args.network, args.disk, args.node_price, on_store
+        )
 
     cases = [
         Case(100 * GB, nodes(1, on_store=False)),
@@ -207,7 +214,8 @@ def print_cases(args: argparse.Namespace, cases: list[Case]) -> None:
     """Print what each size takes."""
     print(
         f"A node: {args.node_cores} cores, --memory={args.node_memory:g}GiB, "
-        f"{args.network / GB:g} GB/s to and from the store, {args.node_price} dollars an hour."
+        f"{args.network / GB:g} GB/s to and from the store or {args.disk / GB:g} GB/s to and from its "
+        f"disks, {args.node_price} dollars an hour."
     )
     common.header(
         "input", "nodes", "all of it lies on", "shards", "runs of, MiB", "buckets", "levels",

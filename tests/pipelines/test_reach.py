@@ -114,8 +114,10 @@ def test_about_as_much_is_spilled_as_is_used_and_no_byte_changes(
     assert verify(str(tmp_path / "o"))[1] == []
 
 
-@pytest.mark.parametrize("share", [0.0001, 0.04, 0.5])
-@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize(
+    ("asked", "share"),
+    [*((asked, 0.0001) for asked in ASKED), ("bytes", 0.04), ("stratified", 0.04), ("bytes", 0.5)],
+)
 def test_a_guess_that_falls_short_costs_time_and_no_byte(
     root: Path,
     whole: dict[str, Made],

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 MIB = 1 << 20
 STORE_SEGMENT = 256 << 10
 """Of smaller segments a store would spend more time on answering than on sending."""
-LOCAL_SEGMENT = 32 << 10
-"""Of smaller segments opening and decoding take longer than to write and read all once more."""
+LOCAL_SEGMENT = 64 << 10
+"""Of smaller segments opening and decoding take longer than to write and read all once more: 0.6 ms
+each beside 3 s per GB, and twice the disk's time (bench/levels.py)."""
 PART = 8 * MIB
 """Bytes of an object that go in one request; those of ``transforms.store_files``."""
 _TABLE_ROW = 48  # bytes of memory for a page, where references are made of tables
