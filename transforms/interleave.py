@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 
 from transforms import storage
 from transforms.errors import RunError, UsageError
@@ -19,10 +18,11 @@ from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.mixture import Amounts, Draft, Item, Mixture, asked_shares, draft
 from transforms.kernels.plan import count_shards
-from transforms.kernels.reach import cut_within, length_of_bytes, needed, share_within
+from transforms.kernels.reach import cut_within, share_within
 from transforms.kernels.schedule import I64
 from transforms.mixed_shards import MixedShard
 from transforms.mixture_pages import Layout
+from transforms.reached import bound_bytes, by_stream, reached
 from transforms.read import AGAIN, ReadRecords, ReadSpans, Span, cut_spans
 from transforms.reports import Mixed, SpanReport, Tally
 from transforms.spilled import Counted, Spills, passes_begun
@@ -235,8 +235,8 @@ def _find_end(
     config: InterleaveSources,
 ) -> Counted:
     found, length = uncounted.counted(counts).ended()
-    first = _by_stream(tallies, config.streams)
-    length, bounded = _bound_bytes(found, length, first)
+    first = by_stream(tallies, config.streams)
+    length, bounded = bound_bytes(found, length, first)
     used = found.schedule.counts_before(length).tolist()
     streams = config.streams
     footprints = _footprints(spans, config)
@@ -255,59 +255,10 @@ def _find_end(
         )
     read = tuple(_read(spans, config.mixture.sources))
     asked = asked_shares(found.mixture, found.amounts)
-    until, missed = _reach(used, small, first, config.streams, bounded=bounded)
+    until, missed = reached(used, small, first, config.streams, bounded=bounded)
     return Counted(
         found, length, read, footprints, tuple(small), tuple(passes), asked, until, missed
     )
-
-
-def _by_stream(tallies: Iterable[Tally], streams: Streams) -> list[Tally]:
-    """Add tallies up, stream by stream; none where nothing is tallied."""
-    if not streams.tallied:
-        return []
-    nothing = [np.zeros(buckets, np.int64) for buckets in streams.buckets]
-    total = [Tally(i, False, none, none, Digest()) for i, none in enumerate(nothing)]
-    for tally in tallies:
-        total[tally.stream] += tally
-    return total
-
-
-def _bound_bytes(found: Draft, length: int, first: list[Tally]) -> tuple[int, bool]:
-    """Return a length that holds the end by bytes, and whether it surely does."""
-    most = found.mixture.max_bytes
-    if most is None or not first:
-        return length, True
-    bound = length_of_bytes(
-        found.schedule,
-        most,
-        bound=length,
-        records=found.amounts.records,
-        sizes=found.amounts.bytes,
-        counts=[tally.records for tally in first],
-        bytes_of=[tally.bytes for tally in first],
-    )
-    if bound is None:  # more may be counted, of anything
-        return length, not found.mixture.repeats_as_needed
-    return min(bound + 1, length), True  # one more: the end must not look as if it were beyond
-
-
-def _reach(
-    used: Sequence[int],
-    small: Sequence[bool],
-    first: list[Tally],
-    streams: Streams,
-    *,
-    bounded: bool,
-) -> tuple[tuple[int, ...], tuple[bool, ...]]:
-    """Return how many buckets of each first pass are needed, and which streams lack some of them."""
-    if not first:
-        return (), ()
-    wanted = [
-        needed(tally.records, many) if bounded and not held else len(tally.records)
-        for tally, many, held in zip(first, used, small, strict=True)
-    ]
-    until = tuple(map(max, wanted, streams.reach))
-    return until, tuple(many > reach for many, reach in zip(until, streams.reach, strict=True))
 
 
 def _footprints(spans: Iterable[SpanReport], config: InterleaveSources) -> tuple[int, ...]:

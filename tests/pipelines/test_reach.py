@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.verify import verify
 from tests.pipelines.support import Tree, cut_otherwise, read_shards, run, write_tree
-from transforms import interleave, read, streams
+from transforms import interleave, reached, read, streams
 from transforms.errors import LosslessError
 from transforms.kernels import blocks
 from transforms.kernels.pages import STREAM_TABLE
@@ -248,6 +248,6 @@ def test_a_reach_that_is_too_short_and_goes_unnoticed_is_caught(
     root: Path, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     guess(monkeypatch, 0.01)
-    monkeypatch.setattr(interleave, "needed", lambda counts, wanted: 1)
+    monkeypatch.setattr(reached, "needed", lambda counts, wanted: 1)
     with pytest.raises(LosslessError, match="were within reach"):
         mix(root, tmp_path / "o", *LESS)
