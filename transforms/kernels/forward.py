@@ -142,7 +142,9 @@ def total(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretche
             at = end - base
             first = np.uint64(heads[before - first_head])
             facts = entries[first].facts
-            value = sums(entries, lattice, first, at)[3]
+            value = 0.0
+            if first != ZERO:  # inside of characters mostly nothing ends
+                value = sums(entries, lattice, first, at)[3]
             j, last = first + BLOCK, first + count_of(facts)
             while j < last:
                 value += sums(entries, lattice, j, at)[3]
@@ -185,7 +187,7 @@ def challenge(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stre
             value = product(entries, lattice, first, at)
             chosen: Any = first if value != 0.0 else ZERO
             j, index = first + ONE, drawn + ONE
-            while True:
+            while first != ZERO:
                 new = product(entries, lattice, j, at)
                 wins = uniform(key, stride, index) * (new + value) < new
                 value, chosen = (new, j) if wins else (value, chosen)
@@ -301,7 +303,7 @@ def best(
             last, j = first + count_of(facts), first
             chosen: Any = ZERO
             value = -np.inf
-            while True:
+            while first != ZERO:
                 value, chosen = better(entries, lattice, j, at, value, chosen)
                 value, chosen = better(entries, lattice, j + ONE, at, value, chosen)
                 value, chosen = better(entries, lattice, j + TWO, at, value, chosen)
@@ -350,7 +352,7 @@ def best_float32(
                 value, chosen = _best_across(t, first, lattice, at, min(limit, end - origin))
             else:
                 last, j = first + count_of(facts), first
-                while True:
+                while first != ZERO:
                     value, chosen = better_float32(entries, lattice, j, at, value, chosen)
                     value, chosen = better_float32(entries, lattice, j + ONE, at, value, chosen)
                     value, chosen = better_float32(entries, lattice, j + TWO, at, value, chosen)
