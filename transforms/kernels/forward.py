@@ -13,7 +13,7 @@ first, as they do in both reference implementations, and the unknown character l
     new / (new + current), which is sigmoid(alpha * (new score - current score)) without an exp.
 ``wide``
     both of these, with an exponent beside every value, for weights or texts beyond float64's range.
-``best`` and ``best_float32``, the law ``off``
+``best`` and ``best_float32`` of ``decode``, the law ``off``
     the path of the highest score, the first of equals.
 """
 
@@ -24,8 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from transforms.kernels.compiled import inlined, kernel
+from transforms.kernels.compiled import fetch, inlined, kernel
+from transforms.kernels.decode import best, best_float32
 from transforms.kernels.lattice import (
+    AHEAD,
     BLOCK,
     HIGH,
     LOW,
@@ -37,7 +39,6 @@ from transforms.kernels.lattice import (
     count_of,
     difference,
     ends_character,
-    is_cut,
     is_single,
     length_of,
     rescale,
@@ -46,10 +47,6 @@ from transforms.kernels.lattice import (
 )
 
 OFF, OFF_FLOAT32, VITERBI_SAMPLING, EXACT, NBEST = range(5)
-
-# sentencepiece 0.2.3 lets scores begin anew at 0 where one is beyond this (unigram_model.cc,
-# EncodeOptimized), which moves the roundings of all later ones
-_RESET = np.float32(100000.0)
 
 
 @inlined
@@ -112,25 +109,10 @@ def sums(entries: Any, lattice: Any, entry: Any, at: Any) -> Any:
     return one, two, two + third, two + (third + product(entries, lattice, entry + THREE, at))
 
 
-@inlined
-def better(entries: Any, lattice: Any, entry: Any, at: Any, value: Any, chosen: Any) -> Any:
-    """Return the better of an entry and what was chosen so far, with its score."""
-    new = lattice[at - length_of(entries[entry].facts)].value + entries[entry].weight
-    return (new, entry) if new > value else (value, chosen)
-
-
-@inlined
-def better_float32(entries: Any, lattice: Any, entry: Any, at: Any, value: Any, chosen: Any) -> Any:
-    """Do what ``better`` does in float32."""
-    score = np.float32(lattice[at - length_of(entries[entry].facts)].value)
-    new = np.float32(score + np.float32(entries[entry].weight))
-    return (new, entry) if new > value else (value, chosen)
-
-
 @kernel
 def total(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretches: Any) -> None:
     """Fill positions with sums over paths, as far as float64's range is enough."""
-    entries = t.entries
+    entries, last_head = t.entries, np.uint64(heads.size - 1)
     for i in range(np.uint64(stretches.size)):
         stretch = stretches[i]
         begin, stop, base = stretch.begin, stretch.stop, stretch.base
@@ -141,6 +123,7 @@ def total(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretche
             end = before + ONE
             at = end - base
             first = np.uint64(heads[before - first_head])
+            fetch(entries, np.uint64(heads[min(before - first_head + AHEAD, last_head)]))
             facts = entries[first].facts
             value = 0.0
             if first != ZERO:  # inside of characters mostly nothing ends
@@ -169,7 +152,7 @@ def total(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretche
 @kernel
 def challenge(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretches: Any) -> None:
     """Fill positions with one path each, as far as float64's range is enough."""
-    entries = t.entries
+    entries, last_head = t.entries, np.uint64(heads.size - 1)
     for i in range(np.uint64(stretches.size)):
         stretch = stretches[i]
         begin, stop, base = stretch.begin, stretch.stop, stretch.base
@@ -181,6 +164,7 @@ def challenge(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stre
             end = before + ONE
             at = end - base
             first = np.uint64(heads[before - first_head])
+            fetch(entries, np.uint64(heads[min(before - first_head + AHEAD, last_head)]))
             facts = entries[first].facts
             last = first + count_of(facts)
             # the first challenge is won whatever is drawn, save by a path that isn't there
@@ -230,7 +214,7 @@ def wide(
     challenging: Any,
 ) -> None:
     """Do what ``total`` or ``challenge`` does, each position with a scale of its own."""
-    entries = t.wide
+    entries, last_head = t.wide, np.uint64(heads.size - 1)
     for i in range(np.uint64(stretches.size)):
         stretch = stretches[i]
         begin, stop, base = stretch.begin, stretch.stop, stretch.base
@@ -241,6 +225,7 @@ def wide(
             end = before + ONE
             at = end - base
             first = np.uint64(heads[before - first_head])
+            fetch(entries, np.uint64(heads[min(before - first_head + AHEAD, last_head)]))
             facts = entries[first].facts
             last = first + count_of(facts)
             reference = lattice[at - ONE].scale
@@ -278,131 +263,3 @@ def wide(
             lattice[at].scale = np.int32(np.int64(reference) - exponent)
             stretch.scale -= exponent
         stretch.character, stretch.drawn = start, drawn
-
-
-@kernel
-def best(
-    t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretches: Any, anew: Any
-) -> None:
-    """Fill positions with the best path to each, in float64, as bytepiece does.
-
-    ``anew`` says that scores begin at 0 after a cut, which changes roundings and so ties. ``scale``,
-    of no other use here, says where the list begins: ``nbest`` looks at all of it.
-    """
-    entries = t.entries
-    for i in range(np.uint64(stretches.size)):
-        stretch = stretches[i]
-        begin, stop, base = stretch.begin, stretch.stop, stretch.base
-        end_of_record = stretch.end
-        start = stretch.character
-        for before in range(begin, stop):
-            end = before + ONE
-            at = end - base
-            first = np.uint64(heads[before - first_head])
-            facts = entries[first].facts
-            last, j = first + count_of(facts), first
-            chosen: Any = ZERO
-            value = -np.inf
-            while first != ZERO:
-                value, chosen = better(entries, lattice, j, at, value, chosen)
-                value, chosen = better(entries, lattice, j + ONE, at, value, chosen)
-                value, chosen = better(entries, lattice, j + TWO, at, value, chosen)
-                value, chosen = better(entries, lattice, j + THREE, at, value, chosen)
-                j += BLOCK
-                if j >= last:
-                    break
-            if t.characters and ends_character(text, start, end, end_of_record):
-                if not is_single(facts):
-                    new = lattice[start - base].value + t.unknown_log_prob
-                    if new > value:
-                        value, chosen = new, np.uint64(UNKNOWN)
-                start = end
-            if anew and t.cuts and value > -np.inf and is_cut(text, end, end_of_record):
-                value = 0.0
-            lattice[at].value = value
-            lattice[at].entry = chosen
-            lattice[at].scale = np.int32(first)
-        stretch.character = start
-
-
-@kernel
-def best_float32(
-    t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretches: Any
-) -> None:
-    """Fill positions with the best path to each, in float32, as sentencepiece does.
-
-    Where scores begin anew, ``scale`` is 1, ``value`` what was subtracted, and the score 0.
-    """
-    entries = t.entries
-    limit = np.uint64(t.longest)
-    for i in range(np.uint64(stretches.size)):
-        stretch = stretches[i]
-        begin, stop, base = stretch.begin, stretch.stop, stretch.base
-        origin, end_of_record = stretch.start, stretch.end
-        start = stretch.character
-        reset = stretch.reset
-        for before in range(begin, stop):
-            end = before + ONE
-            at = end - base
-            first = np.uint64(heads[before - first_head])
-            facts = entries[first].facts
-            chosen: Any = np.uint64(0)
-            value = np.float32(-np.inf)
-            if end - reset <= limit:
-                value, chosen = _best_across(t, first, lattice, at, min(limit, end - origin))
-            else:
-                last, j = first + count_of(facts), first
-                while first != ZERO:
-                    value, chosen = better_float32(entries, lattice, j, at, value, chosen)
-                    value, chosen = better_float32(entries, lattice, j + ONE, at, value, chosen)
-                    value, chosen = better_float32(entries, lattice, j + TWO, at, value, chosen)
-                    value, chosen = better_float32(entries, lattice, j + THREE, at, value, chosen)
-                    j += BLOCK
-                    if j >= last:
-                        break
-            if t.characters and ends_character(text, start, end, end_of_record):
-                if not is_single(facts):
-                    score = np.float32(lattice[start - base].value)
-                    if lattice[start - base].scale:
-                        score = np.float32(0.0)
-                    new = np.float32(score + np.float32(t.unknown_log_prob))
-                    if new > value:
-                        value, chosen = new, np.uint64(UNKNOWN)
-                start = end
-            lattice[at].value = value
-            lattice[at].entry = chosen
-            lattice[at].scale = 0
-            if abs(value) > _RESET and value > -np.inf and end < end_of_record:
-                lattice[at].scale = 1
-                reset = end
-        stretch.character, stretch.reset = start, reset
-
-
-@kernel
-def _best_across(t: Any, first: Any, lattice: Any, at: Any, reach: Any) -> Any:
-    """Return the best candidate's score and entry, where scores began anew in reach of a piece.
-
-    What was the best so far is moved by each beginning before it is compared with later candidates:
-    sentencepiece goes through starts, not ends, and moves what is under way.
-    """
-    entries = t.entries
-    chosen: Any = np.uint64(0)
-    value = np.float32(-np.inf)
-    moved = at - reach
-    for j in range(first, first + count_of(entries[first].facts)):
-        before = at - length_of(entries[j].facts)
-        while moved < before:
-            moved += ONE
-            if lattice[moved].scale:
-                value = np.float32(value - np.float32(lattice[moved].value))
-        score = np.float32(lattice[before].value)
-        if lattice[before].scale:
-            score = np.float32(0.0)
-        new = np.float32(score + np.float32(entries[j].weight))
-        if new > value:
-            value, chosen = new, j
-    while moved < at - ONE:
-        moved += ONE
-        if lattice[moved].scale:
-            value = np.float32(value - np.float32(lattice[moved].value))
-    return value, chosen

@@ -41,6 +41,9 @@ MOST_BYTES = np.uint64(4)  # of a character
 ZERO, ONE, TWO, THREE = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3)
 BLOCK = np.uint64(automaton_build.BLOCK)
 
+AHEAD = np.uint64(16)
+"""For which byte a list is fetched while one is at hand: some hundred steps of a processor ahead."""
+
 # a value outside of LOW to HIGH moves the scale; in reach of a piece nothing may lie beyond LEAST
 # to MOST, weights included, so that no product loses digits and no sum overflows
 LOW, HIGH = 2.0**-200, 2.0**200
