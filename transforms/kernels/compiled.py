@@ -58,14 +58,16 @@ def fetch(typing: Any, array: Any, index: Any) -> Any:
 class _Cache(FunctionCache):  # type: ignore[misc]
     """A cache whose entries end when any kernel's source changes.
 
-    numba looks at the function's own file alone, but compiles functions of other files into it.
+    numba looks at the function's own file alone, but compiles functions of other files into it. What
+    the sources were is part of the files' names: an index that was written of other sources may
+    name types that are no more, and can't be read.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
         self._cache_file = IndexDataCacheFile(
             cache_path=self._cache_path,
-            filename_base=self._impl.filename_base,
+            filename_base=f"{self._impl.filename_base}.{_stamp()[:12]}",
             source_stamp=_stamp(),
         )
 
