@@ -76,7 +76,7 @@ class Reader:
         line_format: separator, and the header that the file has to have.
         check: what a line has to be.
         told: that it holds lines, whatever they look like.
-        chunk_bytes, record_limit, source: as of ``read_span``.
+        chunk_bytes, record_limit, source, hashed: as of ``read_span``.
 
     Attributes:
         whole: bytes of the file when it isn't compressed, known at the end; None in spans that have
@@ -98,12 +98,13 @@ class Reader:
         check: Check = "none",
         source: int | None = None,
         told: bool = False,
+        hashed: bool = True,
     ) -> None:
         self._file: Any = file if codec is None else Decoder(file, codec, name)
         self._span = (start, stop if codec is None else _TO_THE_END)
         self._name, self._codec, self._format = name, codec, line_format
         self._chunk_bytes, self._record_limit, self._source = chunk_bytes, record_limit, source
-        self._check, self._told = check, told
+        self._check, self._told, self._hashed = check, told, hashed
         self.whole: int | None = size if codec is None else None
         self._beside = 0  # bytes of the file that are the header's, less a last line's missing end
 
@@ -127,6 +128,7 @@ class Reader:
             chunk_bytes=self._chunk_bytes,
             record_limit=self._record_limit,
             source=self._source,
+            hashed=self._hashed,
             lines_begin=len(self._format.header),
         ):
             yield Found.sort_out(block, checks.bad_lines(block, self._check))
@@ -223,6 +225,7 @@ def read_span(
     chunk_bytes: int,
     record_limit: int,
     source: int | None = None,
+    hashed: bool = True,
     lines_begin: int = 0,
 ) -> Iterator[pa.RecordBatch]:
     """Read the lines that begin inside [start, stop) as blocks.
@@ -235,11 +238,12 @@ def read_span(
         chunk_bytes: how much to read at a time; also about the size of a block.
         record_limit: the most bytes that a record may have.
         source: index for a ``source`` column.
+        hashed: whether blocks have hashes.
         lines_begin: where the first line begins, after a header.
 
     Yields:
-        Blocks with ``position``, hashes and ``record``, where a last line without a separator has
-        got one.
+        Blocks with ``position``, hashes if asked, and ``record``, where a last line without a
+        separator has got one.
 
     Raises:
         DataError: a record is larger than ``record_limit``.
@@ -285,6 +289,7 @@ def read_span(
             name=name,
             line_end=line_end,
             source=source,
+            hashed=hashed,
             record_limit=record_limit,
         )
         if ended or mine < len(offsets) - 1:
@@ -303,6 +308,7 @@ def _blocks(
     name: str,
     line_end: bytes,
     source: int | None,
+    hashed: bool,
     record_limit: int,
 ) -> Iterator[pa.RecordBatch]:
     if len(offsets) > 1:
@@ -320,6 +326,7 @@ def _blocks(
             positions=(part[:-1] + at).astype(np.uint64),
             line_end=line_end,
             source=source,
+            hashed=hashed,
         )
 
 

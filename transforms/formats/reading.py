@@ -119,6 +119,7 @@ def open_span(
             line_format=options.line_format,
             check=check,
             told=told is not None,
+            hashed=field is None,  # else digests are of the texts
             **common,
         )
     elif found.kind == "parquet":

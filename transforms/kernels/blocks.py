@@ -58,6 +58,7 @@ def from_buffer(
     positions: U64,
     line_end: bytes,
     source: int | None = None,
+    hashed: bool = True,
 ) -> pa.RecordBatch:
     """Make a block of lines that lie one after another in a buffer, without copying them.
 
@@ -67,17 +68,19 @@ def from_buffer(
         positions: uint64[n], the records' places in their file.
         line_end: the terminator that each line carries, one byte or none.
         source: index of the source, for a ``source`` column.
+        hashed: put in the records' hashes, which take as long as reading.
     """
     count = len(positions)
-    hash0, hash1 = record_hashes(values, offsets, line_end)
     record = pa.LargeBinaryArray.from_buffers(
         pa.large_binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(values)]
     )
     columns: dict[str, pa.Array] = {"position": pa.array(positions)}
     if source is not None:
         columns["source"] = pa.array(np.full(count, source, np.uint16))
-    columns |= {"hash0": pa.array(hash0), "hash1": pa.array(hash1), "record": record}
-    return _batch(columns, line_end)
+    if hashed:
+        hash0, hash1 = record_hashes(values, offsets, line_end)
+        columns |= {"hash0": pa.array(hash0), "hash1": pa.array(hash1)}
+    return _batch(columns | {"record": record}, line_end)
 
 
 def from_rows(
