@@ -8,7 +8,7 @@ name a container image, are swapped for Python here, and FnApiRunner does the re
 
 ``GET /-/jobs`` gives what was created, as JSON; ``/-/scenario/NAME`` says what happens to the next
 ones: ``run``, ``stay`` (nothing ever comes of it, until it is cancelled) or ``fail``. Enumerations go
-as integers, times and paths as the service's own. What no fake can prove: that Dataflow's answer is the same.
+as integers, times and paths as the service's own. No fake can prove that Dataflow answers so.
 """
 
 from __future__ import annotations
@@ -166,9 +166,8 @@ class Service:
         )
         (assertion,) = urllib.parse.parse_qs(body.decode())["assertion"]
         claims = jwt.decode(assertion, certs=[public])
-        if "https://www.googleapis.com/auth/cloud-platform" not in claims["scope"].split():
-            if "devstorage" not in claims["scope"]:
-                raise Refused(f"scope: {claims['scope']}")
+        if not re.search("/auth/(cloud-platform|devstorage)", claims["scope"]):
+            raise Refused(f"scope: {claims['scope']}")
         self.tokens += 1
         return {"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"}
 
@@ -256,7 +255,7 @@ def make_handler(service: Service) -> type[BaseHTTPRequestHandler]:
             else:
                 self._error(404, "NOT_FOUND", path)
 
-        do_GET = do_POST = do_PUT = _serve
+        do_GET = do_POST = do_PUT = _serve  # noqa: N815  # names that the server looks for
 
         def log_message(self, *args: Any) -> None:
             pass
