@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -13,7 +12,6 @@ from pipelines.inputs import Contents
 from pipelines.output import Claim
 from pipelines.preflight import Inputs
 from pipelines.recipe import Recipe, Settings
-from transforms import storage
 from transforms.kernels.checks import Check
 from transforms.kernels.mixture import Amounts, Mixture, expect
 from transforms.kernels.plan import Plan, Workers, count_shards
@@ -108,10 +106,10 @@ def build(root: Any, job: Job) -> None:
         output=claim.folder,
         run_id=claim.run_id,
         expected=inputs.fingerprint,
-        launcher=os.getpid(),
+        launcher=claim.launcher,
         storage_options=options,
-        scratch=next((spill for spill in claim.spills if storage.is_local(spill)), None),
-        progress=claim.progress,
+        scratch=claim.scratch,
+        progress=claim.watched,
     )
     read = root | reading
     if job.mixture.is_whole:
@@ -127,14 +125,14 @@ def build(root: Any, job: Job) -> None:
         form=contents.form,
         bucket_bytes=plan.bucket_bytes,
         sources=sources,
-        release=True,
-        launcher=os.getpid(),
+        release=job.settings.runner == "DirectRunner",  # others may run a writer again
+        launcher=claim.launcher,
         run_id=claim.run_id,
         places=places,
         storage_options=options,
-        progress=claim.progress,
+        progress=claim.watched,
     )
-    (*reports, shards, *after) | WriteManifest(
+    written = (*reports, shards, *after) | WriteManifest(
         output=claim.folder,
         sources=sorted(inputs.patterns),
         recipe=recipe.model_dump(mode="json"),
@@ -146,6 +144,21 @@ def build(root: Any, job: Job) -> None:
         expected=inputs.fingerprint,
         storage_options=options,
     )
+    finish(written, job)
+
+
+def finish(written: Any, job: Any) -> None:
+    """Let the pipeline clear up itself where nobody waits for its end."""
+    from transforms.finish import Finish
+
+    claim = job.claim
+    if claim.remote:
+        written | Finish(
+            output=claim.folder,
+            run_id=claim.run_id,
+            folders=claim.temporary,
+            storage_options=job.settings.storage_options or {},
+        )
 
 
 def _shuffle(blocks: Any, job: Job) -> Any:
@@ -165,7 +178,7 @@ def _shuffle(blocks: Any, job: Job) -> Any:
             run_bytes=plan.run_bytes,
             run_id=claim.run_id,
             places=job.workers.places,
-            progress=claim.progress,
+            progress=claim.watched,
         )
         | GroupBlocksByKey(
             partitions=plan.partitions,
@@ -176,7 +189,7 @@ def _shuffle(blocks: Any, job: Job) -> Any:
             folder=claim.spills,
             compression=_spill_compression(job),
             storage_options=options,
-            progress=claim.progress,
+            progress=claim.watched,
         )
         | ShuffleWithinBuckets(
             partitions=plan.partitions,
@@ -208,7 +221,7 @@ def _interleave(job: Job, *, again: Any) -> Any:
             run_id=claim.run_id,
             places=job.workers.places,
             storage_options=job.settings.storage_options or {},
-            progress=claim.progress,
+            progress=claim.watched,
         ),
         again=again,
         num_shards=recipe.num_shards,

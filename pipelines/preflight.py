@@ -15,6 +15,7 @@ import psutil
 from pipelines.inputs import Contents, look_into
 from pipelines.output import Claim
 from pipelines.recipe import Recipe, RunSettings
+from pipelines.runners import CLUSTERS, share_cluster
 from transforms import layout, storage
 from transforms.errors import InputError, UsageError
 from transforms.kernels.plan import Workers, count_workers, share_memory, spill_bytes
@@ -111,7 +112,7 @@ def check_stores(recipe: Recipe, settings: RunSettings) -> None:
                 f"{flag}={url}: {protocol}:// is for reading only; write to a local folder or to a "
                 "bucket, and upload from there"
             )
-    for flag, url in _urls(recipe, settings):
+    for flag, url in urls_of(recipe, settings):
         try:
             storage.filesystem(url)
         except UsageError as error:
@@ -123,12 +124,17 @@ def check_stores(recipe: Recipe, settings: RunSettings) -> None:
 
 def uses_stores(recipe: Recipe, settings: RunSettings) -> bool:
     """Return whether anything lies elsewhere than on this machine's disks."""
-    return not all(storage.is_local(url) for _, url in _urls(recipe, settings))
+    return not all(storage.is_local(url) for _, url in urls_of(recipe, settings))
 
 
 def refuse_memory(recipe: Recipe, settings: RunSettings, workers: Workers) -> None:
     """Raise UsageError where several processes would each have a memory:// of their own."""
-    for flag, url in _urls(recipe, settings):
+    for flag, url in urls_of(recipe, settings):
+        if settings.runner in CLUSTERS and url.startswith("memory://"):
+            raise UsageError(
+                f"{flag}={url}: memory:// is the memory of one process, which the workers of a "
+                "cluster don't see; use a store"
+            )
         if workers.processes and url.startswith("memory://"):
             raise UsageError(
                 f"{flag}={url}: memory:// is the memory of one process, and {workers.processes} "
@@ -141,7 +147,8 @@ def _written(settings: RunSettings) -> list[tuple[str, str]]:
     return [("--output", settings.output), *locations]
 
 
-def _urls(recipe: Recipe, settings: RunSettings) -> list[tuple[str, str]]:
+def urls_of(recipe: Recipe, settings: RunSettings) -> list[tuple[str, str]]:
+    """Return (flag, value) of all that is read and written."""
     inputs = [url for urls in recipe.sources.values() for url in urls if url != "-"]
     return [*_written(settings), *(("--input", url) for url in inputs)]
 
@@ -216,6 +223,8 @@ def choose_workers(
     Raises:
         UsageError: flags that contradict each other, or too little memory.
     """
+    if settings.runner in CLUSTERS:
+        return share_cluster(settings, stores=stores, window=window)
     there = machine_memory()
     memory = settings.memory if settings.memory is not None else there // 2
     if memory > there:
@@ -227,6 +236,8 @@ def choose_workers(
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
     count, mode = settings.direct_num_workers, settings.direct_running_mode
+    if settings.runner == "PrismRunner":  # Prism is a process, its workers are threads of ours
+        mode = "multi_threading"
     if count is None:
         fits = count_workers(
             memory, cores=cores, input_bytes=input_bytes, stores=stores, window=window

@@ -230,13 +230,33 @@ class RunSettings(_Model):
         min_length=1,
     )
     overwrite: bool = make_flag(False, _OUTPUT, "replace a dataset that is in the output folder")
-    runner: str = make_flag("DirectRunner", _RUN, "Beam's runner", metavar="NAME")
+    runner: Literal["DirectRunner", "FlinkRunner", "PrismRunner", "DataflowRunner"] = make_flag(
+        "DirectRunner",
+        _RUN,
+        "where the work is done: on this machine, or on a cluster, with Beam's own flags for it "
+        "(docs/flink.md). The output is the same",
+        metavar="NAME",
+    )
     memory: _Size | None = make_flag(
         None,
         _RUN,
         "what all processes together may take, such as 2GiB; by default half of what "
-        "the machine or the control group has",
+        "the machine or the control group has. On a cluster: what each worker process may take, "
+        "by default 1GiB",
         metavar="SIZE",
+    )
+    parallelism: int | None = make_flag(
+        None,
+        _RUN,
+        "workers on a cluster; by default as many as it has slots",
+        metavar="N",
+        ge=1,
+        le=100_000,
+    )
+    shared_filesystem: bool = make_flag(
+        False,
+        _RUN,
+        "the workers of the cluster see the local paths that are given, at the same places",
     )
     temp_location: _Locations | None = make_flag(
         None,

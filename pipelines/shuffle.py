@@ -24,10 +24,12 @@ from pipelines.preflight import (
     refuse_memory,
     require_room,
     spool_stdin,
+    urls_of,
     uses_stores,
 )
 from pipelines.recipe import Recipe, RecipeFlags, Settings
 from pipelines.recipe_file import json_schema, read_recipe, to_yaml
+from pipelines.runners import CLUSTERS, choose_exchange, settle_runner
 from pipelines.store_options import parse_storage_options
 from pipelines.summary import summarize
 from pipelines.validation import Origin, validate
@@ -96,15 +98,12 @@ def shuffle(
 ) -> Manifest | None:
     """Shuffle as a recipe says; return the manifest, None for a plan. Errors as of ``run``."""
     begin = time.monotonic()
-    if settings.runner != "DirectRunner":
-        raise UsageError(
-            f"--runner={settings.runner}: expected DirectRunner, the one supported yet"
-        )
     storage.configure(settings.storage_options or {})
     jobs: list[Job] = []
     with contextlib.ExitStack() as stack:
         with before_work():
             check_stores(recipe, settings)
+            settings, beam_flags = settle_runner(settings, beam_flags, urls_of(recipe, settings))
             check_output(settings.output, overwrite=settings.overwrite)
             if settings.plan:
                 places = Claim.of_nothing(settings.output, settings.temp_location or ())
@@ -115,6 +114,7 @@ def shuffle(
                     settings.output,
                     overwrite=settings.overwrite,
                     temp_locations=settings.temp_location or (),
+                    remote=settings.runner in CLUSTERS,
                     check=lambda claim: jobs.append(_prepare(recipe, settings, claim)),
                 )
             )
@@ -132,7 +132,7 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
     contents, stores = inputs.contents, uses_stores(recipe, settings)
     workers = choose_workers(settings, contents.bytes, stores=stores, window=contents.window)
     refuse_memory(recipe, settings, workers)
-    exchange = "files" if settings.exchange == "auto" else settings.exchange
+    exchange = choose_exchange(settings.runner, settings.exchange, contents.bytes)
     mixture = mixture_of(recipe)
     plan = make_plan(
         input_bytes=contents.bytes,

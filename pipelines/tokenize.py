@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines.build import finish
 from pipelines.cli import leave, make_parser, parse, run_main
 from pipelines.execute import before_work, execute
 from pipelines.output import Claim, check_output, claim_output
@@ -24,9 +24,11 @@ from pipelines.preflight import (
     refuse_memory,
     require_room,
     spool_stdin,
+    urls_of,
     uses_stores,
 )
 from pipelines.recipe import RunSettings
+from pipelines.runners import CLUSTERS, settle_runner
 from pipelines.summary import summarize
 from pipelines.tokenize_recipe import TokenizeRecipe
 from pipelines.validation import validate
@@ -108,15 +110,16 @@ def tokenize(
 ) -> Manifest | None:
     """Tokenize as a recipe says; return the manifest, None for a plan. Errors as of ``run``."""
     begin = time.monotonic()
-    if settings.runner != "DirectRunner":
-        raise UsageError(
-            f"--runner={settings.runner}: expected DirectRunner, the one supported yet"
-        )
     storage.configure(settings.storage_options or {})
     jobs: list[Job] = []
     with contextlib.ExitStack() as stack:
         with before_work():
             check_stores(recipe.reading, settings)
+            settings, beam_flags = settle_runner(
+                settings,
+                beam_flags,
+                [*urls_of(recipe.reading, settings), ("--tokenizer", recipe.tokenizer)],
+            )
             check_output(settings.output, overwrite=settings.overwrite)
             if settings.plan:
                 places = Claim.of_nothing(settings.output, settings.temp_location or ())
@@ -127,6 +130,7 @@ def tokenize(
                     settings.output,
                     overwrite=settings.overwrite,
                     temp_locations=settings.temp_location or (),
+                    remote=settings.runner in CLUSTERS,
                     check=lambda claim: jobs.append(_prepare(recipe, settings, claim)),
                 )
             )
@@ -274,10 +278,10 @@ def build(root: Any, job: Job) -> None:
             output=claim.folder,
             run_id=claim.run_id,
             expected=inputs.fingerprint,
-            launcher=os.getpid(),
+            launcher=claim.launcher,
             storage_options=options,
-            scratch=next((spill for spill in claim.spills if storage.is_local(spill)), None),
-            progress=claim.progress,
+            scratch=claim.scratch,
+            progress=claim.watched,
         ),
         work=job.work,
         writing=WriteShards(
@@ -286,15 +290,15 @@ def build(root: Any, job: Job) -> None:
             extension=job.extension,
             form=job.form,
             sources=len(inputs.patterns),
-            launcher=os.getpid(),
+            launcher=claim.launcher,
             run_id=claim.run_id,
             places=job.workers.places,
             storage_options=options,
-            progress=claim.progress,
+            progress=claim.watched,
         ),
         shards=job.shards,
     )
-    (spans, shards, mapped) | WriteManifest(
+    written = (spans, shards, mapped) | WriteManifest(
         output=claim.folder,
         sources=sorted(inputs.patterns),
         recipe=recipe.model_dump(mode="json"),
@@ -307,6 +311,7 @@ def build(root: Any, job: Job) -> None:
         storage_options=options,
         tokens=functools.partial(_entry, job.model, job.recipe),
     )
+    finish(written, job)
 
 
 def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -> TokensEntry:

@@ -30,7 +30,7 @@ from transforms.groups import (
 )
 from transforms.kernels import pages, ranges
 from transforms.kernels.pages import TABLE
-from transforms.progress import Progress
+from transforms.progress import Progress, Watched
 from transforms.stretches import Stretch, read_each
 
 
@@ -48,7 +48,7 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
         folder: URL of the folder for spill files, or of several that take turns; for ``files``.
         compression: of pages, ``lz4``, ``zstd`` or None.
         storage_options: of fsspec, for the stores; None leaves them as they are.
-        progress: local folder for the counts of ``transforms.progress``, if somebody watches.
+        progress: where to count, as of ``transforms.progress``, if somebody watches.
     """
 
     partitions: int
@@ -59,7 +59,7 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
     folder: str | Sequence[str] = ""
     compression: str | None = None
     storage_options: dict[str, Any] | None = None
-    progress: str | None = None
+    progress: Watched = None
 
     def __post_init__(self) -> None:
         super().__init__()
