@@ -93,6 +93,11 @@ def execute(
                 from pipelines.remote import run_remote
 
                 run_remote(build, claim, job.settings.runner, beam_flags=beam_flags, tick=tick)
+            elif job.settings.runner == "DataflowRunner":
+                from pipelines.dataflow_job import run_on_dataflow
+
+                wait = not job.settings.no_wait
+                run_on_dataflow(build, claim, beam_flags=beam_flags, wait=wait, tick=tick)
             else:
                 from pipelines.local import run_local  # imports Beam, while the workers do
 

@@ -29,7 +29,7 @@ from pipelines.folders import (
 from pipelines.store_folder import StoreFolder, refuse_living
 from transforms import layout, storage
 from transforms.errors import RunError, StoreError, UsageError
-from transforms.heartbeat import Beat
+from transforms.heartbeat import DEAD, Beat
 from transforms.manifest import now
 from transforms.progress import Watched
 
@@ -37,12 +37,18 @@ _OURS = re.compile(r"dovetail-[0-9a-f]{12}(\.log|\.progress)?")
 
 
 class _Clearing:
-    """Clears up, on stores until one fails: what is left then is the next run's."""
+    """Clears up, on stores until one fails: what is left then is the next run's.
+
+    Attributes:
+        handed_over: whether a pipeline goes on alone, which clears up itself.
+    """
 
     def __init__(self) -> None:
-        self._failed = False
+        self._failed = self.handed_over = False
 
     def __call__(self, url: str, work: Callable[[], object]) -> None:
+        if self.handed_over:
+            return
         if self._failed and not storage.is_local(url):  # each attempt would take its time
             return
         try:
@@ -119,6 +125,16 @@ class Claim:
         if self.remote:
             Beat(self.folder, self.run_id).write()
 
+    def hand_over(self) -> None:
+        """Leave all that is there to the pipeline, which goes on when this process ends."""
+        self.live()
+        self.clear.handed_over = True
+
+    @property
+    def handed_over(self) -> bool:
+        """Whether the pipeline goes on alone."""
+        return self.clear.handed_over
+
     def give_up(self) -> None:
         """End the ownership: from now on nothing of this run is published.
 
@@ -143,12 +159,15 @@ def claim_output(
     overwrite: bool,
     temp_locations: Sequence[str] = (),
     remote: bool = False,
+    patience: float = DEAD,
     check: Callable[[Claim], None] = lambda claim: None,
 ) -> Iterator[Claim]:
     """Own an output folder for the time of a run.
 
     A dataset that is to be replaced goes when all has been looked at, ``check`` last. On success
-    the temporary files go, on failure also what was published.
+    the temporary files go, unless they were handed over, on failure also what was published. With
+    ``remote`` the work may outlive this process: it is taken for dead after ``patience`` seconds
+    without a sign of life.
 
     Raises:
         UsageError: another run writes there, or the folder holds what we must not touch.
@@ -190,6 +209,7 @@ def claim_output(
             "log": log_file,
             "progress": progress,
             "started": now(),
+            "patience": patience,
         }
         folder.write_marker(content)
         undo.callback(remove_path, progress)
@@ -223,7 +243,7 @@ def claim_output(
 def _refuse_living(folder: Folder, left: Mapping[str, Any] | None) -> None:
     """Raise UsageError where workers on a cluster go on, though the lock ended with the launcher."""
     if left is not None and storage.is_local(folder.url):
-        refuse_living(folder.given, Beat(folder.url, str(left.get("run"))).silent())
+        refuse_living(folder.given, Beat(folder.url, str(left.get("run"))).silent(), left)
 
 
 def check_output(output: str, *, overwrite: bool) -> None:

@@ -60,6 +60,11 @@ def spool_stdin(recipe: Recipe, settings: RunSettings, claim: Claim) -> Recipe:
     choose_workers(settings, 0)
     if settings.plan:
         raise UsageError("--plan can't look into standard input; give it a file")
+    if settings.runner in CLUSTERS:
+        raise UsageError(
+            f"--input=-: standard input is on this machine, where the workers of {settings.runner} "
+            "can't read it; put it on a store first"
+        )
     if sys.stdin is None:
         raise UsageError("--input=-: there is no standard input")
     local = [spill for spill in claim.spills if storage.is_local(spill)]

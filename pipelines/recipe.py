@@ -234,7 +234,7 @@ class RunSettings(_Model):
         "DirectRunner",
         _RUN,
         "where the work is done: on this machine, or on a cluster, with Beam's own flags for it "
-        "(docs/flink.md). The output is the same",
+        "(docs/flink.md, docs/dataflow.md). The output is the same",
         metavar="NAME",
     )
     memory: _Size | None = make_flag(
@@ -242,13 +242,13 @@ class RunSettings(_Model):
         _RUN,
         "what all processes together may take, such as 2GiB; by default half of what "
         "the machine or the control group has. On a cluster: what each worker process may take, "
-        "by default 1GiB",
+        "by default 1GiB (on Dataflow 3GiB)",
         metavar="SIZE",
     )
     parallelism: int | None = make_flag(
         None,
         _RUN,
-        "workers on a cluster; by default as many as it has slots",
+        "worker processes on a cluster; by default as many as it has slots (on Dataflow at most 64)",
         metavar="N",
         ge=1,
         le=100_000,
@@ -257,6 +257,11 @@ class RunSettings(_Model):
         False,
         _RUN,
         "the workers of the cluster see the local paths that are given, at the same places",
+    )
+    no_wait: bool = make_flag(
+        False,
+        _RUN,
+        "leave when Dataflow has the job, which proves and publishes what it writes by itself",
     )
     temp_location: _Locations | None = make_flag(
         None,
@@ -302,8 +307,8 @@ class Settings(RunSettings):
     exchange: Literal["auto", "files", "engine"] = make_flag(
         "auto",
         _RUN,
-        "how records cross between workers: files (through --temp_location) or engine"
-        " (through the runner; for small inputs)",
+        "how records cross between workers: files (through --temp_location) or engine (through the "
+        "runner; for small inputs, and on Dataflow, where auto takes it)",
         metavar="auto|files|engine",
     )
     spill_compression: Literal["none", "lz4", "zstd"] = make_flag(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from transforms import storage
-from transforms.errors import UsageError
+from transforms.errors import RunError, UsageError, from_traceback
+from transforms.heartbeat import DEAD
 from transforms.kernels.plan import LEAST_PAYLOAD, MIB, STORE_BASE, WORKER_BASE, Workers
 
 if TYPE_CHECKING:
@@ -20,11 +22,18 @@ CLUSTERS = ("FlinkRunner", "DataflowRunner")
 PORTABLE = ("FlinkRunner", "PrismRunner")
 """Runners that take a pipeline by Beam's job service; see ``pipelines.remote``."""
 
+_LAST_LINE = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b[^\n]*", re.MULTILINE)
+
 WORKER_MEMORY = 1 << 30
 """What a worker process of a cluster may take where nobody said."""
 
 ENGINE_MOST = 256 * MIB
 """Bytes of input that may cross through Flink's own GroupByKey; see docs/flink.md."""
+
+
+def patience_of(runner: str) -> float:
+    """Return for how many seconds a run's workers may be silent without being taken for dead."""
+    return 900.0 if runner == "DataflowRunner" else DEAD  # machines are found, and load an image
 
 
 def settle_runner(
@@ -46,12 +55,13 @@ def settle_runner(
 
             return settle_flink(settings, beam_flags, urls)
         case "DataflowRunner":
-            raise UsageError(
-                "--runner=DataflowRunner: expected DirectRunner, FlinkRunner or PrismRunner"
-            )
+            from pipelines.dataflow import settle_dataflow
+
+            return settle_dataflow(settings, beam_flags, urls)
     for flag, given in (
         ("--parallelism", settings.parallelism),
         ("--shared_filesystem", settings.shared_filesystem),
+        ("--no_wait", settings.no_wait),
     ):
         if given:
             raise UsageError(
@@ -100,12 +110,21 @@ def share_cluster(settings: RunSettings, *, stores: bool = False, window: int = 
     return Workers(count, count, memory - base)
 
 
-def choose_exchange(runner: str, asked: str, input_bytes: int) -> str:
+def choose_exchange(runner: str, asked: str, input_bytes: int, *, looked_into: bool = False) -> str:
     """Return how records cross between workers: ``files`` or ``engine``.
+
+    Args:
+        runner: that does the work.
+        asked: for, or ``auto``: the runner's own grouping where a service of its own does it, outside
+            of workers' memory, and files everywhere else.
+        input_bytes: of all sources together.
+        looked_into: whether what was spilled has to be read to find the end, which files can alone.
 
     Raises:
         UsageError: engine on Flink, for more than it holds.
     """
+    if asked == "auto" and runner == "DataflowRunner" and not looked_into:
+        return "engine"
     if asked != "engine":
         return "files"
     if runner == "FlinkRunner" and input_bytes > ENGINE_MOST:
@@ -115,3 +134,30 @@ def choose_exchange(runner: str, asked: str, input_bytes: int) -> str:
             "work; leave --exchange out, which takes files"
         )
     return "engine"
+
+
+def says(beam_flags: Sequence[str], name: str) -> bool:
+    """Return whether a flag is among those for Beam."""
+    return any(flag == f"--{name}" or flag.startswith(f"--{name}=") for flag in beam_flags)
+
+
+def beam_options(beam_flags: Sequence[str]) -> dict[str, Any]:
+    """Return the values of all of Beam's options, by name."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    return dict(PipelineOptions(list(beam_flags)).get_all_options())
+
+
+def explain_failure(text: str, state: str) -> BaseException:
+    """Make an error that a person can read of what a runner reports of a job that failed.
+
+    Args:
+        text: all that it says, with workers' tracebacks.
+        state: the job's last one, for where it says nothing.
+    """
+    found = from_traceback(text)
+    if found is not None:
+        return found
+    lines = _LAST_LINE.findall(text)
+    why = lines[-1] if lines else text.strip().rpartition("\n")[2] or f"its state is {state}"
+    return RunError(f"the job failed: {why}")

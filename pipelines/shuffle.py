@@ -29,7 +29,7 @@ from pipelines.preflight import (
 )
 from pipelines.recipe import Recipe, RecipeFlags, Settings
 from pipelines.recipe_file import json_schema, read_recipe, to_yaml
-from pipelines.runners import CLUSTERS, choose_exchange, settle_runner
+from pipelines.runners import CLUSTERS, choose_exchange, patience_of, settle_runner
 from pipelines.store_options import parse_storage_options
 from pipelines.summary import summarize
 from pipelines.validation import Origin, validate
@@ -59,7 +59,7 @@ MANY_SHARDS, TINY_SHARD = 10_000, 1 << 20
 
 
 def run(argv: Sequence[str]) -> Manifest | None:
-    """Run the command; return the manifest, None where it was to be planned or printed only.
+    """Run the command; return the manifest, None where it was to be planned, printed or begun only.
 
     Raises:
         DovetailError: with the message that a person would see.
@@ -96,7 +96,7 @@ def _part(values: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
 def shuffle(
     recipe: Recipe, settings: Settings, *, beam_flags: Sequence[str] = ()
 ) -> Manifest | None:
-    """Shuffle as a recipe says; return the manifest, None for a plan. Errors as of ``run``."""
+    """Shuffle as a recipe says; return the manifest, None without one. Errors as of ``run``."""
     begin = time.monotonic()
     storage.configure(settings.storage_options or {})
     jobs: list[Job] = []
@@ -115,10 +115,13 @@ def shuffle(
                     overwrite=settings.overwrite,
                     temp_locations=settings.temp_location or (),
                     remote=settings.runner in CLUSTERS,
+                    patience=patience_of(settings.runner),
                     check=lambda claim: jobs.append(_prepare(recipe, settings, claim)),
                 )
             )
         peak = _execute(jobs[0], beam_flags)
+        if claim.handed_over:
+            return None
         text = storage.read_all(storage.join(claim.folder, layout.MANIFEST))
     manifest = Manifest.model_validate_json(text)
     summarize(manifest, settings, seconds=time.monotonic() - begin, peak=peak)
@@ -132,8 +135,13 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
     contents, stores = inputs.contents, uses_stores(recipe, settings)
     workers = choose_workers(settings, contents.bytes, stores=stores, window=contents.window)
     refuse_memory(recipe, settings, workers)
-    exchange = choose_exchange(settings.runner, settings.exchange, contents.bytes)
     mixture = mixture_of(recipe)
+    exchange = choose_exchange(
+        settings.runner,
+        settings.exchange,
+        contents.bytes,
+        looked_into=mixture.max_bytes is not None,
+    )
     plan = make_plan(
         input_bytes=contents.bytes,
         workers=workers,

@@ -15,13 +15,17 @@ from transforms.errors import StoreError, UsageError
 from transforms.heartbeat import BEAT, DEAD, Beat
 
 
-def refuse_living(output: str, silent: float) -> None:
-    """Raise UsageError where another run gave a sign of life so few seconds ago."""
-    if silent < DEAD:
+def refuse_living(output: str, silent: float, left: Mapping[str, Any]) -> None:
+    """Raise UsageError where another run gave a sign of life so few seconds ago.
+
+    ``left`` is its marker, which says for how long it may be silent.
+    """
+    patience = float(left.get("patience", DEAD))
+    if silent < patience:
         raise UsageError(
             f"--output={output}: another run is writing there, its last sign of life is "
             f"{max(silent, 0):.0f} s old; wait for it, or choose another folder (if it is "
-            f"dead, come again in {DEAD - silent:.0f} s)"
+            f"dead, come again in {patience - silent:.0f} s)"
         )
 
 
@@ -57,9 +61,9 @@ class StoreFolder:
     def _take(self) -> dict[str, Any] | None:
         left = self._read_marker()
         if left is not None:
-            refuse_living(self.given, time.time() - float(left.get("beat", 0)))
+            refuse_living(self.given, time.time() - float(left.get("beat", 0)), {})
             # on a cluster workers go on without the process that wrote the marker
-            refuse_living(self.given, Beat(self.url, str(left.get("run"))).silent())
+            refuse_living(self.given, Beat(self.url, str(left.get("run"))).silent(), left)
         try:
             self._write(mode="create" if left is None else "overwrite")
         except FileNotFoundError:

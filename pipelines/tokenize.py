@@ -28,7 +28,7 @@ from pipelines.preflight import (
     uses_stores,
 )
 from pipelines.recipe import RunSettings
-from pipelines.runners import CLUSTERS, settle_runner
+from pipelines.runners import CLUSTERS, patience_of, settle_runner
 from pipelines.summary import summarize
 from pipelines.tokenize_recipe import TokenizeRecipe
 from pipelines.validation import validate
@@ -86,7 +86,7 @@ class Job:
 
 
 def run(argv: Sequence[str]) -> Manifest | None:
-    """Run the command; return the manifest, None where it was to be planned only.
+    """Run the command; return the manifest, None where it was to be planned or begun only.
 
     Raises:
         DovetailError: with the message that a person would see.
@@ -108,7 +108,7 @@ def run(argv: Sequence[str]) -> Manifest | None:
 def tokenize(
     recipe: TokenizeRecipe, settings: RunSettings, *, beam_flags: Sequence[str] = ()
 ) -> Manifest | None:
-    """Tokenize as a recipe says; return the manifest, None for a plan. Errors as of ``run``."""
+    """Tokenize as a recipe says; return the manifest, None without one. Errors as of ``run``."""
     begin = time.monotonic()
     storage.configure(settings.storage_options or {})
     jobs: list[Job] = []
@@ -131,12 +131,15 @@ def tokenize(
                     overwrite=settings.overwrite,
                     temp_locations=settings.temp_location or (),
                     remote=settings.runner in CLUSTERS,
+                    patience=patience_of(settings.runner),
                     check=lambda claim: jobs.append(_prepare(recipe, settings, claim)),
                 )
             )
         (job,) = jobs
         totals: dict[Stage, int | None] = {"partition": job.inputs.size, "write": None}
         peak = execute(lambda root: build(root, job), job, totals=totals, beam_flags=beam_flags)
+        if claim.handed_over:
+            return None
         text = storage.read_all(storage.join(claim.folder, layout.MANIFEST))
     manifest = Manifest.model_validate_json(text)
     summarize(manifest, settings, seconds=time.monotonic() - begin, peak=peak)
