@@ -165,7 +165,10 @@ class Service:
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
         (assertion,) = urllib.parse.parse_qs(body.decode())["assertion"]
-        claims = jwt.decode(assertion, certs=[public])
+        try:
+            claims = jwt.decode(assertion, certs=[public])
+        except ValueError as error:
+            raise Refused(f"invalid_grant: {error}") from None
         if not re.search("/auth/(cloud-platform|devstorage)", claims["scope"]):
             raise Refused(f"scope: {claims['scope']}")
         self.tokens += 1
