@@ -19,6 +19,8 @@ from transforms.kernels.plan import GIB
 _PACKAGES = ("google.cloud.dataflow", "google_auth_httplib2", "gcsfs")
 _BUCKET = re.compile(r"gs://[a-z0-9][a-z0-9._-]+[a-z0-9](/.*)?")  # else Beam makes one of its own
 
+_JOB = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+
 CORES = 4
 """Of a machine; on each Dataflow runs one worker process."""
 MEMORY = 3 * GIB
@@ -43,6 +45,12 @@ def settle_dataflow(
         raise UsageError(
             "--region: expected where the machines are to be, such as europe-west4; best where the "
             "buckets are"
+        )
+    name = given["job_name"]
+    if name and not _JOB.fullmatch(name):
+        raise UsageError(
+            f"--job_name={name}: expected small letters, digits and dashes, a letter first and no dash "
+            "last; or leave it out"
         )
     if not given["sdk_container_image"]:
         raise UsageError(

@@ -7,8 +7,9 @@ Of one that it does accept, the graph that lies staged in the bucket is run: its
 name a container image, are swapped for Python here, and FnApiRunner does the rest.
 
 ``GET /-/jobs`` gives what was created, as JSON; ``/-/scenario/NAME`` says what happens to the next
-ones: ``run``, ``stay`` (nothing ever comes of it, until it is cancelled) or ``fail``. Enumerations go
-as integers, times and paths as the service's own. No fake can prove that Dataflow answers so.
+ones: ``run``, ``stay`` (nothing ever comes of it, until it is cancelled), ``fail`` or ``refuse``.
+Enumerations go as integers, times and paths as the service's own. No fake can prove that Dataflow
+answers so.
 """
 
 from __future__ import annotations
@@ -180,6 +181,8 @@ class Service:
             raise Refused(f"a request of {len(body)} bytes")
         asked = json.loads(body)
         check_job(asked)
+        if self.scenario == "refuse":
+            raise Refused("the project has no machines left")
         with self._lock:
             job = Job(len(self.jobs), asked, self.scenario)
             self.jobs[job.id] = job

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apache_beam.utils import retry
 
 import pipelines.shuffle
 import pipelines.tokenize
@@ -17,6 +18,7 @@ from tests.pipelines.test_tokenize import TEXTS, write_model
 from tests.runners.conftest import Dataflow, secrets, shards
 from tests.runners.test_dataflow_templates import LAUNCHER
 from tests.stores.conftest import put, tree
+from transforms.errors import RunError
 
 pytestmark = pytest.mark.runners
 
@@ -205,12 +207,12 @@ def test_an_interrupt_cancels_the_job(cloud: Dataflow, folder: str) -> None:
 
 
 def test_a_job_that_the_service_refuses_is_an_error_that_quotes_it(
-    cloud: Dataflow, folder: str
+    cloud: Dataflow, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(retry.Clock, "sleep", lambda self, seconds: None)  # Beam tries 4 times
     put(f"{folder}/in", CORPUS)
-    flags = [*cloud.flags("Not_A_Name"), f"--input={folder}/in", f"--output={folder}/out"]
-    done = cloud.run(*SHUFFLE, *flags)
-    assert done.returncode != 0
-    assert "error: " in done.stderr
-    assert "Not_A_Name" in done.stderr
+    cloud.scenario("refuse")
+    flags = [*cloud.flags("refused"), f"--input={folder}/in", f"--output={folder}/out"]
+    with pytest.raises(RunError, match=r"doesn't take the job .*no machines left.*--project"):
+        pipelines.shuffle.run(flags)
     assert tree(f"{folder}/out") == {}
