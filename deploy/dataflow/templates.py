@@ -25,6 +25,8 @@ LEFT_OUT = {
     "temp_location": "the launcher gives it: `gcloud … --temp-location`",
     "direct_num_workers": "of DirectRunner",
     "direct_running_mode": "of DirectRunner",
+    "shared_filesystem": "Dataflow's machines share none",
+    "no_wait": "a template's launcher never waits",
     "plan": "a template starts a job; look at a plan where there is a terminal",
     "print_recipe": "as plan",
     "print_schema": "as plan",

@@ -169,7 +169,7 @@ class Service:
         try:
             claims = jwt.decode(assertion, certs=[public])
         except ValueError as error:
-            raise Refused(f"invalid_grant: {error}") from None
+            raise Refused(str(error)) from None
         if not re.search("/auth/(cloud-platform|devstorage)", claims["scope"]):
             raise Refused(f"scope: {claims['scope']}")
         self.tokens += 1
@@ -242,7 +242,11 @@ def make_handler(service: Service) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self, path: str, body: bytes) -> None:
             if path == "/token":
-                self._reply(200, service.give_token(body))
+                try:
+                    self._reply(200, service.give_token(body))
+                except Refused as refused:
+                    said = {"error": "invalid_grant", "error_description": str(refused)}
+                    self._reply(400, said)
             elif path == "/-/jobs":
                 jobs = [{**job.show(), "asked": job.asked} for job in service.jobs.values()]
                 self._reply(200, {"jobs": jobs, "tokens": service.tokens})

@@ -108,6 +108,8 @@ def test_packages_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_key_that_is_not_known_is_refused_before_anything_is_written(
     cloud: Dataflow, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    put(f"{folder}/in", {"a.txt": b"a\n"})
+    forget_stores()
     content = json.loads(cloud.key.read_text())
     other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     content["private_key"] = other.private_bytes(
@@ -116,7 +118,6 @@ def test_a_key_that_is_not_known_is_refused_before_anything_is_written(
     key = tmp_path / "other.json"
     key.write_text(json.dumps(content))
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
-    put(f"{folder}/in", {"a.txt": b"a\n"})
     given = flags(input=f"{folder}/in", output=f"{folder}/out", dataflow_endpoint=cloud.url)
     with pytest.raises(
         UsageError, match=r"no credentials that Google takes .*invalid_grant"

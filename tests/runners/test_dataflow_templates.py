@@ -68,6 +68,7 @@ NEEDED = {"sources": ["gs://b/a"], "output": "gs://b/o", "tokenizer": "gs://b/t"
 COMPANY = {
     "weights",
     "temperature",
+    "repeats",
     "interleave",
     "weigh_by",
     "stop",
