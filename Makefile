@@ -1,10 +1,10 @@
-# make demo | test | test-slow | lint | format | wheel | clean; each sets up what it needs
+# make demo | test | test-slow | lint | format | templates | wheel | clean; each sets up what it needs
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup demo test test-slow lint format wheel clean
+.PHONY: setup demo test test-slow lint format templates wheel clean
 .DEFAULT_GOAL := help
 
 help:
@@ -50,6 +50,10 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# the metadata of the Flex templates, from the flags
+templates: $(READY)
+	$(BIN)/python -m deploy.dataflow.templates
 
 wheel: $(READY)
 	rm -rf dist build

@@ -41,6 +41,7 @@ _NUMBERS = f"{_NAME} *= *{_NUMBER}( *, *{_NAME} *= *{_NUMBER})*"
 _SIZE = f"{_NUMBER} *([KkMmGgTt]([Ii]?[Bb])?|[Bb])?"
 _COLUMN = "[^,]+"
 _TEXT = ".+"
+_IMAGE = "[a-z0-9][A-Za-z0-9._:-]*(/[A-Za-z0-9._-]+)+(:[A-Za-z0-9._-]+)?(@sha256:[0-9a-f]+)?"
 
 _HELP = {
     "sources": "file, folder or pattern (*, ?, [..], **) on a store, of lines, Parquet or Arrow. "
@@ -140,11 +141,20 @@ def metadata(pipeline: str) -> dict[str, Any]:
         "regexes": [f"^{pipeline}$"],
         "enumOptions": [{"value": pipeline}],
     }
+    image = {
+        "name": "sdk_container_image",
+        "label": "image of the workers",
+        "helpText": "the image that this template is of, which workers run too. "
+        "Example: europe-west4-docker.pkg.dev/project/repository/dovetail:1",
+        "isOptional": False,
+        "paramType": "TEXT",
+        "regexes": [f"^{_IMAGE}$"],
+    }
     return {
         "name": f"Dovetail {pipeline}",
         "description": COMMANDS[pipeline].capitalize(),
         "streaming": False,
-        "parameters": [which, *made],
+        "parameters": [which, image, *made],
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,7 @@ NOT = {
     "memory": ["much", "-1GiB"],
     "weights": ["web", "web=", "0.5"],
     "seed": ["-1", "1.5", ""],
+    "sdk_container_image": ["", "dovetail", "an image/x"],
     "overwrite": ["yes", ""],
     "exchange": ["auto|files", "gs"],
     "separator": ["ab", ""],
@@ -106,11 +108,13 @@ def test_every_flag_is_a_parameter_or_left_out_for_a_reason(name: str) -> None:
     found = {parameter["name"] for pipeline, parameter in PARAMETERS if pipeline == name}
     fields = {field for model in PIPELINES[name] for field in model.model_fields}
     flags = {FLAGS.get(field, field) for field in fields - templates.LEFT_OUT.keys()}
-    assert found == flags | {"pipeline"}
+    assert found == flags | {"pipeline", "sdk_container_image"}
     assert {f"--{flag}" for flag in found} <= {
         *parser_of(name)._option_string_actions,
         *make_parser()._option_string_actions,
+        "--sdk_container_image",  # Beam's own
     }
+    cli.parse(parser_of(name), ["--sdk_container_image=example/dovetail:1"])  # which it knows
 
 
 def test_what_is_left_out_is_there_and_one_parameter_has_one_entry() -> None:
@@ -156,7 +160,7 @@ def test_patterns_take_the_documented_values_and_so_do_flags(
     options = [option["value"] for option in parameter.get("enumOptions", ())]
     for value in [example, *options, *ALSO.get(key, ())]:
         assert matches(pattern, value) == [True, True], value
-        if key != "pipeline":
+        if key not in ("pipeline", "sdk_container_image"):
             check_flag(name, key, value)
     for value in NOT.get(key, ()):
         assert matches(pattern, value) == [False, False], value
@@ -194,6 +198,32 @@ def test_the_launchers_flags_are_known_and_switches_are_taken_as_text() -> None:
     assert values["temp_location"] == ["gs://bucket/temp"]
     assert "--job_name=ours" in beam_flags
     assert "--overwrite" not in to_command(["--pipeline=shuffle", "--overwrite=false"])
+
+
+def test_the_commands_in_the_documentation_would_be_taken() -> None:
+    text = (ROOT / "docs" / "dataflow.md").read_text().replace("\\\n", " ")
+    text = text.replace("$IMAGE", "example/dovetail:1")
+    commands = [line for line in text.splitlines() if line.startswith("gcloud") and " run " in line]
+    assert len(commands) == 2
+    separated = re.findall(r"--parameters='\^~\^([^']+)'", text)
+    for command in [*commands, *separated]:
+        given = dict(
+            pair.split("=", 1)
+            for part in re.findall(r"--parameters=(\S+)", command) or [command]
+            for pair in part.split("~" if command in separated else ",")
+        )
+        pipeline = given.get("pipeline", "shuffle")
+        known = {parameter["name"]: parameter for name, parameter in PARAMETERS if name == pipeline}
+        for key, value in given.items():
+            assert matches(known[key]["regexes"][0], value) == [True, True], (key, value)
+        if command in commands:
+            required = {name for name, one in known.items() if not one["isOptional"]}
+            assert required <= set(given)
+    (direct,) = (line for line in text.splitlines() if line.startswith("dovetail shuffle"))
+    words = shlex.split(direct.replace("PROJECT", "p").replace("IMAGE", "i").replace("BUCKET", "b"))
+    values, beam_flags = cli.parse(parser_of("shuffle"), words[2:])
+    assert values["runner"] == "DataflowRunner"
+    assert "--region=europe-west4" in beam_flags
 
 
 def test_an_empty_name_of_the_text_is_tokenizes_alone() -> None:
