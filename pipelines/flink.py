@@ -175,15 +175,13 @@ def _flink_of(jar: str) -> str | None:
         return None
     try:
         with zipfile.ZipFile(jar) as archive:
-            text = archive.read(
-                "META-INF/maven/org.apache.flink/flink-core/pom.properties"
-            ).decode()
+            text = archive.read(".flink-runtime.version.properties").decode()
     except KeyError:
         return None
     except (OSError, zipfile.BadZipFile) as error:
         raise UsageError(f"--flink_job_server_jar={jar}: expected a jar: {error}") from None
     lines = (line.partition("=") for line in text.splitlines())
-    return next((value for name, _, value in lines if name == "version"), None)
+    return next((value for name, _, value in lines if name == "project.version"), None)
 
 
 def _require_java() -> None:
