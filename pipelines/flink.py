@@ -21,6 +21,7 @@ from transforms.errors import UsageError
 _TIMEOUT = 10.0  # seconds for an answer
 _ENDED = {"FINISHED", "FAILED", "CANCELED", "SUSPENDED"}
 _HERE = ("localhost", "127.0.0.1", "::1")
+_CACHED = 10_000  # milliseconds that workers wait for the next stage, before new ones are started
 _MEASURED = "1."  # with 2.x nobody measured what its grouping holds in memory
 
 
@@ -129,8 +130,10 @@ def settle_flink(
             "or start more TaskManagers"
         )
     flags = [*beam_flags, f"--parallelism={asked}"]
-    if not _says(beam_flags, "flink_version"):
+    if not _says(beam_flags, "flink_version") and _minor(version) in _published():
         flags.append(f"--flink_version={_minor(version)}")
+    if not _says(beam_flags, "environment_cache_millis"):
+        flags.append(f"--environment_cache_millis={_CACHED}")
     if not _says(beam_flags, "sdk_worker_parallelism"):
         # a process for each slot: Python's threads of one process would wait for each other
         most = max((int(worker["slotsNumber"]) for worker in workers), default=1)
@@ -154,7 +157,7 @@ def _require_version(given: dict[str, Any], beam_flags: Sequence[str], version: 
             f"{given['flink_master']} is Flink {version}; give the one for {minor}"
         )
     published = _published()
-    if not jar and minor not in published:
+    if not jar and not given["job_endpoint"] and minor not in published:
         raise UsageError(
             f"--flink_master={given['flink_master']}: the cluster is Flink {version}, and Beam has job "
             f"servers for {', '.join(published)}; run one of these, or give --flink_job_server_jar"

@@ -1,7 +1,8 @@
 """A Flink cluster on this machine, without Docker: ``python deploy/flink/cluster.py start|stop|status``.
 
-One JobManager and some TaskManagers, which are started again when they die. TaskManagers start Python
-workers of the environment that runs this script, so run it by the Python that has Dovetail installed.
+One JobManager, Beam's job server, which takes pipelines to it, and some TaskManagers. What dies is
+started again, but for the JobManager, whose end ends the cluster. TaskManagers start Python workers
+of the environment that runs this script, so run it by the Python that has Dovetail installed.
 Workers get the environment of the cluster: set the stores' credentials before ``start``.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import functools
 import json
 import os
 import shlex
@@ -39,7 +41,7 @@ _OPENS = [
 _UP = 60.0  # seconds in which a cluster has to be up
 _DOWN = 10.0  # seconds in which a process may end by itself
 _AGAIN = 1.0  # seconds before a TaskManager is started again
-_JOB_MANAGER_HEAP = "320m"
+_JOB_MANAGER_HEAP, _JOB_SERVER_HEAP = "320m", "320m"
 
 
 def main() -> int:
@@ -75,7 +77,7 @@ def start(given: argparse.Namespace) -> int:
         return 2
     flink, jar = programs.flink(), programs.job_server()
     given.dir.mkdir(parents=True, exist_ok=True)
-    port = given.port or _free_port()
+    port, endpoint = given.port or _free_port(), _free_port()
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -88,18 +90,19 @@ def start(given: argparse.Namespace) -> int:
     words = {
         "--runner": "FlinkRunner",
         "--flink_master": f"localhost:{port}",
-        "--flink_job_server_jar": str(jar),
+        "--job_endpoint": f"localhost:{endpoint}",
         "--environment_type": "PROCESS",
         "--environment_config": json.dumps({"command": str(worker)}),
     }
-    state = {"port": port, "flink": str(flink), "flags": [f"{k}={v}" for k, v in words.items()]}
+    state = {
+        **{"port": port, "endpoint": endpoint, "flink": str(flink), "job_server": str(jar)},
+        "taskmanagers": given.taskmanagers,
+        "flags": [f"{k}={v}" for k, v in words.items()],
+    }
     (given.dir / "state.json").write_text(json.dumps(state))
     with (given.dir / "supervisor.log").open("ab") as log:
         process = subprocess.Popen(
-            [
-                *(sys.executable, __file__, "supervise", "--dir", str(given.dir)),
-                *("--taskmanagers", str(given.taskmanagers)),
-            ],
+            [sys.executable, __file__, "supervise", "--dir", str(given.dir)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -107,7 +110,7 @@ def start(given: argparse.Namespace) -> int:
         )
     (given.dir / "supervisor.pid").write_text(str(process.pid))
     end = time.monotonic() + _UP
-    while _overview(port).get("taskmanagers", 0) < given.taskmanagers:
+    while _overview(port).get("taskmanagers", 0) < given.taskmanagers or not _answers(endpoint):
         if process.poll() is not None or time.monotonic() > end:
             stop(given)
             print(
@@ -140,7 +143,7 @@ def status(given: argparse.Namespace) -> int:
     state = _state(given.dir)
     overview = _overview(state["port"])
     processes = json.loads((given.dir / "processes.json").read_text())
-    print(json.dumps({**state, **processes, "overview": overview}, indent=1))
+    print(json.dumps({**state, "processes": processes, "overview": overview}, indent=1))
     return 0
 
 
@@ -149,43 +152,39 @@ def supervise(given: argparse.Namespace) -> int:
     told: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: told.append(number))
-    flink = _state(given.dir)["flink"]
-    manager_command = [
-        *(programs.java(), f"-Xmx{_JOB_MANAGER_HEAP}", *_logging(given.dir, "jobmanager"), *_OPENS),
-        *("-cp", f"{flink}/lib/*"),
-        "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
-        *("--configDir", str(given.dir / "conf"), "--executionMode", "cluster"),
-    ]
-    manager = _spawn(manager_command)
-    taskmanagers: list[subprocess.Popen[bytes]] = []
+    state = _state(given.dir)
+    manager = _spawn(
+        [
+            *(programs.java(), f"-Xmx{_JOB_MANAGER_HEAP}", *_logging(given.dir, "jobmanager")),
+            *(*_OPENS, "-cp", _class_path(state)),
+            "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
+            *("--configDir", str(given.dir / "conf"), "--executionMode", "cluster"),
+        ]
+    )
+    commands = {"job_server": _job_server(state, given.dir)}
+    running: dict[str, subprocess.Popen[bytes]] = {}
     try:
-        jvm, dynamic = _taskmanager_arguments(flink, given.dir)
-
-        def spawn(number: int) -> subprocess.Popen[bytes]:
-            return _spawn(
-                [
-                    *(programs.java(), *jvm, "-XX:+ExitOnOutOfMemoryError"),
-                    *(*_logging(given.dir, f"taskmanager-{number}"), *_OPENS),
-                    *("-cp", f"{flink}/lib/*"),
-                    "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
-                    *("--configDir", str(given.dir / "conf"), *dynamic),
-                ]
-            )
-
-        taskmanagers += [spawn(number) for number in range(given.taskmanagers)]
+        for number in range(state["taskmanagers"]):
+            name = f"taskmanager-{number}"
+            commands[name] = _taskmanager(state, given.dir, name)
         while not told and manager.poll() is None:
-            found = {"jobmanager": manager.pid, "taskmanagers": [one.pid for one in taskmanagers]}
-            _write_whole(given.dir / "processes.json", json.dumps(found))
-            time.sleep(0.1)
-            for number, one in enumerate(taskmanagers):
-                if one.poll() is not None:
-                    print(f"TaskManager {number} ended with code {one.returncode}", flush=True)
+            for name, command in commands.items():
+                if name in running and running[name].poll() is not None:
+                    print(f"{name} ended with code {running[name].returncode}", flush=True)
                     time.sleep(_AGAIN)
-                    taskmanagers[number] = spawn(number)
+                    del running[name]
+                if name not in running:
+                    running[name] = _spawn(command)
+            found = {name: process.pid for name, process in running.items()}
+            _write_whole(
+                given.dir / "processes.json", json.dumps({"jobmanager": manager.pid, **found})
+            )
+            time.sleep(0.1)
     finally:
-        for process in [*taskmanagers, manager]:
+        every = [*running.values(), manager]
+        for process in every:
             process.terminate()
-        for process in [*taskmanagers, manager]:
+        for process in every:
             try:
                 process.wait(_DOWN)
             except subprocess.TimeoutExpired:
@@ -194,7 +193,33 @@ def supervise(given: argparse.Namespace) -> int:
     return 0
 
 
-def _taskmanager_arguments(flink: str, folder: Path) -> tuple[list[str], list[str]]:
+def _job_server(state: dict[str, Any], folder: Path) -> list[str]:
+    return [
+        *(programs.java(), f"-Xmx{_JOB_SERVER_HEAP}", "-jar", state["job_server"]),
+        *("--flink-master", f"http://localhost:{state['port']}"),
+        *("--job-host", "localhost", "--job-port", str(state["endpoint"])),
+        *("--artifact-port", "0", "--expansion-port", "0"),
+        *("--artifacts-dir", str(folder / "tmp" / "artifacts")),
+    ]
+
+
+def _class_path(state: dict[str, Any]) -> str:
+    # Beam's classes stand beside Flink's own: those that come with a job are loaded anew for each, and
+    # only where they aren't does a Python worker wait for a job's next stage
+    return f"{state['flink']}/lib/*:{state['job_server']}"
+
+
+def _taskmanager(state: dict[str, Any], folder: Path, name: str) -> list[str]:
+    jvm, dynamic = _shares(state["flink"], folder)
+    return [
+        *(programs.java(), *jvm, "-XX:+ExitOnOutOfMemoryError", *_logging(folder, name), *_OPENS),
+        *("-cp", _class_path(state), "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"),
+        *("--configDir", str(folder / "conf"), *dynamic),
+    ]
+
+
+@functools.cache
+def _shares(flink: str, folder: Path) -> tuple[list[str], list[str]]:
     """Ask Flink how its memory is shared out: arguments for Java, and for the TaskManager."""
     done = subprocess.run(
         [
@@ -255,6 +280,7 @@ def _write_configuration(given: argparse.Namespace, port: int) -> None:
         "taskmanager.memory.network.max": "64m",
         "taskmanager.memory.managed.size": "64m",
         "io.tmp.dirs": str(temporary),
+        "classloader.resolve-order": "parent-first",
         "restart-strategy.type": "fixed-delay",
         "restart-strategy.fixed-delay.attempts": given.attempts,
         "restart-strategy.fixed-delay.delay": "1 s",
@@ -291,7 +317,7 @@ def _spawn(command: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
-        preexec_fn=lambda: libc.prctl(die_with_parent, signal.SIGKILL),
+        preexec_fn=lambda: libc.prctl(die_with_parent, signal.SIGKILL),  # noqa: PLW1509  # no threads
     )
 
 
@@ -316,6 +342,11 @@ def _overview(port: int) -> dict[str, Any]:
             return dict(json.load(answer))
     except (OSError, ValueError):
         return {}
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex(("localhost", port)) == 0
 
 
 def _write_whole(path: Path, text: str) -> None:
