@@ -26,7 +26,8 @@ from transforms.write import is_written
 _EVERY = 0.5  # seconds between two questions after the state
 _LAST_MESSAGES = 5.0  # seconds in which messages may come after the end
 _SAY_EVERY = 10.0  # seconds between two lines of progress
-_LAST_LINE = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b[^\n]*", re.MULTILINE)
+_PYTHON = re.compile(r"^Traceback .*?^((?:\w+\.)*\w+:? [^\n]*)", re.MULTILINE | re.DOTALL)
+_CAUSE = re.compile(r"^Caused by: ([^\n]*)", re.MULTILINE)
 
 
 def run_remote(
@@ -181,6 +182,6 @@ def _translate(job: _Job, said: str) -> BaseException:
     found = from_traceback(text)
     if found is not None:
         return found
-    lines = _LAST_LINE.findall(text)
+    lines = _PYTHON.findall(text) or _CAUSE.findall(text)
     why = lines[-1] if lines else text.strip().rpartition("\n")[2] or f"its state is {job.state}"
     return RunError(f"the job failed: {why}")

@@ -279,6 +279,8 @@ def _write_configuration(given: argparse.Namespace, port: int) -> None:
         "taskmanager.memory.network.min": "64m",
         "taskmanager.memory.network.max": "64m",
         "taskmanager.memory.managed.size": "64m",
+        # else each edge of a job wants 512 buffers, of which two jobs' worth have room
+        "taskmanager.network.sort-shuffle.min-parallelism": 1_000_000,
         "io.tmp.dirs": str(temporary),
         "classloader.resolve-order": "parent-first",
         "restart-strategy.type": "fixed-delay",
