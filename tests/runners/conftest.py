@@ -20,7 +20,7 @@ from tests.stores.conftest import Server, gcs_port, server  # noqa: F401  # fixt
 from transforms import storage
 
 SCRIPT = ROOT / "deploy" / "flink" / "cluster.py"
-SECRET = "never-to-be-written-down"  # noqa: S105  # what must not be found anywhere
+SECRET = "never-to-be-written-down"  # what must not be found anywhere
 
 
 class Cluster:
@@ -130,9 +130,7 @@ def stores(server: Server, gcs_port: int) -> dict[str, str]:  # noqa: F811
 
 
 @pytest.fixture(scope="session")
-def flink(
-    stores: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Cluster]:
+def flink(stores: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Give a cluster of two TaskManagers with two slots each."""
     folder = tmp_path_factory.mktemp("flink")
     cluster = Cluster(folder, stores, "--taskmanagers=2", "--slots=2")

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from pipelines.verify import verify
-from tests.pipelines.support import Tree, environment, make_lines, read_shards, read_tree, write_tree
+from tests.pipelines.support import (
+    Tree,
+    environment,
+    make_lines,
+    read_shards,
+    read_tree,
+    write_tree,
+)
 from tests.pipelines.test_tokenize import TEXTS, write_model
 from tests.runners.conftest import Cluster, Running
 
