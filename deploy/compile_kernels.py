@@ -33,4 +33,4 @@ def compile_kernels() -> list[Sampling]:
 
 
 if __name__ == "__main__":
-    print(f"compiled for {', '.join(one.law for one in compile_kernels())}")  # noqa: T201
+    print(f"compiled for {', '.join(one.law for one in compile_kernels())}")

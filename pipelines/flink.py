@@ -15,12 +15,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pipelines.cli import LOG
-from pipelines.runners import S, refuse_unshared
+from pipelines.runners import S, beam_options, refuse_unshared, says
 from transforms.errors import UsageError
 
 _TIMEOUT = 10.0  # seconds for an answer
 _ENDED = {"FINISHED", "FAILED", "CANCELED", "SUSPENDED"}
 _HERE = ("localhost", "127.0.0.1", "::1")
+_CACHED = 10_000  # milliseconds that workers wait for the next stage, before new ones are started
 _MEASURED = "1."  # with 2.x nobody measured what its grouping holds in memory
 
 
@@ -89,9 +90,9 @@ def settle_flink(
     settings: S, beam_flags: Sequence[str], urls: Iterable[tuple[str, str]]
 ) -> tuple[S, list[str]]:
     """Look at the cluster and at what it is to do; as of ``runners.settle_runner``."""
-    given = _options(beam_flags)
+    given = beam_options(beam_flags)
     master = given["flink_master"]
-    if not _says(beam_flags, "flink_master") or master in ("[auto]", "[local]"):
+    if not says(beam_flags, "flink_master") or master in ("[auto]", "[local]"):
         raise UsageError(
             "--flink_master: expected HOST:PORT of a cluster's REST interface; start one on this "
             "machine with deploy/flink/cluster.py, or leave --runner out to work without one"
@@ -129,9 +130,11 @@ def settle_flink(
             "or start more TaskManagers"
         )
     flags = [*beam_flags, f"--parallelism={asked}"]
-    if not _says(beam_flags, "flink_version"):
+    if not says(beam_flags, "flink_version") and _minor(version) in _published():
         flags.append(f"--flink_version={_minor(version)}")
-    if not _says(beam_flags, "sdk_worker_parallelism"):
+    if not says(beam_flags, "environment_cache_millis"):
+        flags.append(f"--environment_cache_millis={_CACHED}")
+    if not says(beam_flags, "sdk_worker_parallelism"):
         # a process for each slot: Python's threads of one process would wait for each other
         most = max((int(worker["slotsNumber"]) for worker in workers), default=1)
         flags.append(f"--sdk_worker_parallelism={most}")
@@ -141,7 +144,7 @@ def settle_flink(
 def _require_version(given: dict[str, Any], beam_flags: Sequence[str], version: str) -> None:
     """Raise UsageError where the job server is for another Flink than the cluster's."""
     minor = _minor(version)
-    if _says(beam_flags, "flink_version") and given["flink_version"] != minor:
+    if says(beam_flags, "flink_version") and given["flink_version"] != minor:
         raise UsageError(
             f"--flink_version={given['flink_version']}: the cluster at {given['flink_master']} is "
             f"Flink {version}; leave the flag out, or give {minor}"
@@ -154,7 +157,7 @@ def _require_version(given: dict[str, Any], beam_flags: Sequence[str], version: 
             f"{given['flink_master']} is Flink {version}; give the one for {minor}"
         )
     published = _published()
-    if not jar and minor not in published:
+    if not jar and not given["job_endpoint"] and minor not in published:
         raise UsageError(
             f"--flink_master={given['flink_master']}: the cluster is Flink {version}, and Beam has job "
             f"servers for {', '.join(published)}; run one of these, or give --flink_job_server_jar"
@@ -175,15 +178,13 @@ def _flink_of(jar: str) -> str | None:
         return None
     try:
         with zipfile.ZipFile(jar) as archive:
-            text = archive.read(
-                "META-INF/maven/org.apache.flink/flink-core/pom.properties"
-            ).decode()
+            text = archive.read(".flink-runtime.version.properties").decode()
     except KeyError:
         return None
     except (OSError, zipfile.BadZipFile) as error:
         raise UsageError(f"--flink_job_server_jar={jar}: expected a jar: {error}") from None
     lines = (line.partition("=") for line in text.splitlines())
-    return next((value for name, _, value in lines if name == "version"), None)
+    return next((value for name, _, value in lines if name == "project.version"), None)
 
 
 def _require_java() -> None:
@@ -197,16 +198,6 @@ def _require_java() -> None:
 
 def _minor(version: str) -> str:
     return ".".join(version.split(".")[:2])
-
-
-def _says(beam_flags: Sequence[str], name: str) -> bool:
-    return any(flag == f"--{name}" or flag.startswith(f"--{name}=") for flag in beam_flags)
-
-
-def _options(beam_flags: Sequence[str]) -> dict[str, Any]:
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    return dict(PipelineOptions(list(beam_flags)).get_all_options())
 
 
 def _published() -> list[str]:

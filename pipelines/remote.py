@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import sys
 import threading
 import time
@@ -20,13 +19,12 @@ from apache_beam.runners.runner import PipelineState
 from pipelines.cli import LOG
 from pipelines.flink import Flink
 from pipelines.output import Claim
-from transforms.errors import RunError, from_traceback
+from pipelines.runners import explain_failure
 from transforms.write import is_written
 
 _EVERY = 0.5  # seconds between two questions after the state
 _LAST_MESSAGES = 5.0  # seconds in which messages may come after the end
 _SAY_EVERY = 10.0  # seconds between two lines of progress
-_LAST_LINE = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b[^\n]*", re.MULTILINE)
 
 
 def run_remote(
@@ -72,7 +70,12 @@ def run_remote(
                 LOG.warning("Flink: the job %s can't be cancelled; look at %s", name, flink.url)
             raise
         if job.raised is not None or job.state != PipelineState.DONE:
-            error = _translate(job, flink.failure(name) if flink else "")
+            error = explain_failure(
+                "\n".join(
+                    [*job.errors, flink.failure(name) if flink else "", str(job.raised or "")]
+                ),
+                job.state,
+            )
             if claim.remote and is_written(claim.folder, claim.run_id):
                 # it was done, and the runner, which lost a worker then, began again and found nothing
                 LOG.warning("the dataset is complete, though the job failed then: %s", error)
@@ -173,14 +176,3 @@ class _OnPrism(PrismRunner):  # type: ignore[misc]
     def default_job_server(self, options: Any) -> Any:
         self.server = _PrismServer(options)
         return self.server
-
-
-def _translate(job: _Job, said: str) -> BaseException:
-    """Make an error that a person can read of what a runner reports."""
-    text = "\n".join([*job.errors, said, str(job.raised or "")])
-    found = from_traceback(text)
-    if found is not None:
-        return found
-    lines = _LAST_LINE.findall(text)
-    why = lines[-1] if lines else text.strip().rpartition("\n")[2] or f"its state is {job.state}"
-    return RunError(f"the job failed: {why}")

@@ -22,7 +22,8 @@ CLUSTERS = ("FlinkRunner", "DataflowRunner")
 PORTABLE = ("FlinkRunner", "PrismRunner")
 """Runners that take a pipeline by Beam's job service; see ``pipelines.remote``."""
 
-_LAST_LINE = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b[^\n]*", re.MULTILINE)
+_PYTHON = re.compile(r"^Traceback .*?^((?:\w+\.)*\w+:? [^\n]*)", re.MULTILINE | re.DOTALL)
+_CAUSE = re.compile(r"^Caused by: ([^\n]*)", re.MULTILINE)  # Java's
 
 WORKER_MEMORY = 1 << 30
 """What a worker process of a cluster may take where nobody said."""
@@ -158,6 +159,6 @@ def explain_failure(text: str, state: str) -> BaseException:
     found = from_traceback(text)
     if found is not None:
         return found
-    lines = _LAST_LINE.findall(text)
+    lines = _PYTHON.findall(text) or _CAUSE.findall(text)
     why = lines[-1] if lines else text.strip().rpartition("\n")[2] or f"its state is {state}"
     return RunError(f"the job failed: {why}")

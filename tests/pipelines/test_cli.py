@@ -65,6 +65,8 @@ def test_help_shows_our_flags_in_groups_with_examples(capsys: pytest.CaptureFixt
     }
     assert flags["how it runs"] == {
         "--runner",
+        "--parallelism",
+        "--shared_filesystem",
         "--memory",
         "--exchange",
         "--temp_location",

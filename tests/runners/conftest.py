@@ -1,154 +1,194 @@
-"""A stand-in for Dataflow and its buckets, on this machine."""
+"""Engines that the suite runs on: a Flink cluster of this machine, and Prism."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
 import sys
 import time
 import urllib.request
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from tests.pipelines.conftest import _same_process, logs  # noqa: F401  # fixtures that stand for here too
-from tests.pipelines.support import environment
-from tests.runners.fake_dataflow import PROJECT, REGION, TOKEN
-from tests.stores.conftest import serve, tree
+from tests.pipelines.support import ROOT, environment
+from tests.stores.conftest import Server, gcs_port, server  # noqa: F401  # fixtures
+from transforms import storage
 
-PLANTED = "planted-secret-of-the-environment"
-"""Stands in the environment of whoever submits a job."""
+SCRIPT = ROOT / "deploy" / "flink" / "cluster.py"
+SECRET = "never-to-be-written-down"  # what must not be found anywhere
 
 
-@dataclasses.dataclass(frozen=True)
-class Dataflow:
-    """The stand-in, and how to use it.
+class Cluster:
+    """A Flink cluster, by the script that a user would start it with.
 
     Attributes:
-        url: of the service.
-        key: path of the service account's key.
-        variables: environment of what is to use it.
+        folder: with its logs.
+        flags: by which a command uses it.
+        environment: of its workers, and for commands.
     """
 
-    url: str
-    key: Path
-    variables: Mapping[str, str]
+    def __init__(self, folder: Path, environment_: Mapping[str, str], *flags: str) -> None:
+        self.folder, self.environment = folder, dict(environment_)
+        self._call("start", "--port=0", *flags)
+        self.flags = [str(flag) for flag in self.status()["flags"]]
 
-    def ask(self, path: str, method: str = "GET", content: Any = None) -> Any:
-        """Ask the service, with a token where that is needed."""
-        request = urllib.request.Request(
-            f"{self.url}{path}",
-            method=method,
-            data=None if content is None else json.dumps(content).encode(),
-            headers={"Authorization": f"Bearer {TOKEN}"},
+    def _call(self, what: str, *flags: str) -> str:
+        done = subprocess.run(
+            [sys.executable, str(SCRIPT), what, f"--dir={self.folder}", *flags],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        if done.returncode == 2:
+            unavailable(done.stderr)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def status(self) -> dict[str, Any]:
+        return dict(json.loads(self._call("status")))
+
+    def stop(self) -> None:
+        self._call("stop")
+
+    def ask(self, path: str) -> Any:
+        port = self.status()["port"]
+        with urllib.request.urlopen(f"http://localhost:{port}/{path}", timeout=30) as answer:
             return json.load(answer)
 
-    def scenario(self, name: str) -> None:
-        self.ask(f"/-/scenario/{name}")
+    def process(self, name: str) -> psutil.Process:
+        return psutil.Process(self.status()["processes"][name])
 
-    def job(self, name: str) -> dict[str, Any]:
-        """Return the one job of a name, and what was asked for it."""
-        (found,) = (job for job in self.ask("/-/jobs")["jobs"] if job["name"] == name)
-        return dict(found)
+    def workers(self, name: str) -> list[psutil.Process]:
+        """Return the Python workers of a TaskManager."""
+        return [one for one in self.process(name).children(recursive=True) if is_worker(one)]
 
-    def names(self) -> set[str]:
-        return {job["name"] for job in self.ask("/-/jobs")["jobs"]}
+    def wait_until_whole(self) -> None:
+        """Wait until every TaskManager that died is there again."""
+        wait_for(lambda: self.ask("overview")["taskmanagers"] == 2, "the TaskManagers")
 
-    def tokens(self) -> int:
-        return int(self.ask("/-/jobs")["tokens"])
+    def wait_for_no_worker(self) -> None:
+        """Wait until no worker is left: they last some seconds longer than their job."""
+        wait_for(lambda: not workers_of(self.folder), "the end of the workers")
 
-    def jobs_path(self, *more: str) -> str:
-        return "/".join([f"/v1b3/projects/{PROJECT}/locations/{REGION}/jobs", *more])
 
-    def see_through(self, name: str) -> int:
-        """Ask for a job's state until it ends, as nobody else does; return it."""
-        path = self.jobs_path(self.job(name)["id"])
-        for _ in range(300):
-            state = int(self.ask(path)["currentState"])
-            if state in (3, 4, 5):
-                return state
-            time.sleep(0.1)
-        raise AssertionError(f"{name} doesn't end")
+def is_worker(process: psutil.Process) -> bool:
+    try:
+        return any(part.endswith("deploy/flink/worker.py") for part in process.cmdline())
+    except psutil.Error:
+        return False
 
-    def flags(self, name: str) -> list[str]:
-        """Return the flags of a job that is submitted to it."""
-        return [
-            "--runner=DataflowRunner",
-            f"--region={REGION}",
-            f"--dataflow_endpoint={self.url}",
-            "--temp_location=gs://bucket/tmp",
-            "--sdk_container_image=example/dovetail:1",
-            f"--job_name={name}",
-        ]
 
-    def start(self, *words: object) -> subprocess.Popen[str]:
-        """Start Python with words, as a person does who has credentials."""
-        return subprocess.Popen(
-            [sys.executable, *map(str, words)],
-            env={**environment(), **self.variables},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+def workers_of(folder: Path) -> list[psutil.Process]:
+    """Return a cluster's workers wherever they are, orphans too: those that write to its logs."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if is_worker(process) and os.readlink(f"/proc/{process.pid}/fd/1").startswith(
+                str(folder)
+            ):
+                found.append(process)
+        except OSError:
+            continue
+    return found
 
-    def run(self, *words: object) -> subprocess.CompletedProcess[str]:
-        """Run Python with words to its end."""
-        process = self.start(*words)
-        out, err = process.communicate(timeout=120)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+def wait_for(condition: Callable[[], bool], what: str, *, seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+def unavailable(why: str) -> None:
+    """Skip where an engine can't be had; where all has to be tested, fail."""
+    if os.environ.get("CI") or os.environ.get("DOVETAIL_CI"):
+        pytest.fail(f"an engine is missing: {why}")
+    pytest.skip(f"an engine is missing: {why}")
 
 
 @pytest.fixture(scope="session")
-def dataflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dataflow]:
-    folder = tmp_path_factory.mktemp("dataflow")
-    with serve("tests.stores.gcs_server") as gcs_port:
-        variables = {
-            "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{gcs_port}",
-            "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
-            "GOOGLE_APPLICATION_CREDENTIALS": str(folder / "key.json"),
-            "AWS_SECRET_ACCESS_KEY": PLANTED,
-            "HF_TOKEN": PLANTED,
-            # whatever would leave this machine meets a closed door at once
-            "HTTPS_PROXY": "http://127.0.0.1:9",
-            "NO_PROXY": "127.0.0.1,localhost",
-            "NO_GCE_CHECK": "true",
-            "DOVETAIL_RETRY_WAIT": "0.01",
-        }
-        with serve("tests.runners.fake_dataflow", str(folder), **variables) as port:
-            yield Dataflow(f"http://localhost:{port}", folder / "key.json", variables)
+def stores(server: Server, gcs_port: int) -> dict[str, str]:  # noqa: F811
+    """Return the environment in which processes find a store of S3's and one of Google's protocol."""
+    return {
+        **environment(),
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": server.url,
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{gcs_port}",
+        "DOVETAIL_RETRY_WAIT": "0.01",
+    }
+
+
+@pytest.fixture(scope="session")
+def flink(stores: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Give a cluster of two TaskManagers with two slots each."""
+    folder = tmp_path_factory.mktemp("flink")
+    cluster = Cluster(folder, stores, "--taskmanagers=2", "--slots=2")
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
+        wait_for(lambda: not workers_of(folder), "the end of the workers")
+
+
+@pytest.fixture(scope="session")
+def prism() -> list[str]:
+    """Return the flags by which a command uses Prism."""
+    code = "import programs; print(programs.prism())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=SCRIPT.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        unavailable(done.stderr.strip().rpartition("\n")[2])
+    return ["--runner=PrismRunner", f"--prism_location={done.stdout.strip()}"]
 
 
 @pytest.fixture
-def cloud(dataflow: Dataflow, monkeypatch: pytest.MonkeyPatch) -> Dataflow:
-    """Let this process use the stand-in too, and every job run."""
-    from tests.stores.conftest import forget_stores
-
-    for name, value in dataflow.variables.items():
-        monkeypatch.setenv(name, value)
-    dataflow.scenario("run")
-    forget_stores()
-    return dataflow
-
-
-@pytest.fixture
-def folder(cloud: Dataflow) -> str:
-    """Return the URL of a folder of one's own, in the bucket that is there."""
-    return f"gs://bucket/{uuid.uuid4().hex}"
+def in_stores(stores: dict[str, str]) -> Iterator[None]:
+    """Let this process use the stores too."""
+    storage.configure({"forget": True})
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in stores.items():
+            patch.setenv(name, value)
+        storage.configure({})
+        yield
+    storage.configure({"forget": True})
+    storage.configure({})
 
 
-def shards(url: str) -> dict[str, bytes]:
-    """Return a dataset's shards on a store."""
-    return {name: data for name, data in tree(url).items() if name.startswith("data/")}
+class Running:
+    """A command that runs."""
 
+    def __init__(self, *words: object, environment_: Mapping[str, str], log: Path) -> None:
+        self._log = log
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *map(str, words)],
+                env=dict(environment_),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+            )
 
-def secrets(key: Path) -> list[bytes]:
-    """Return what must be found nowhere."""
-    private = json.loads(key.read_text())["private_key"].splitlines()
-    return [PLANTED.encode(), TOKEN.encode(), os.fsencode(key), *map(str.encode, private[1:-1])]
+    def said(self) -> str:
+        return self._log.read_text()
+
+    def end(self, *, code: int = 0) -> str:
+        """Wait for it; return what it said."""
+        found = self.process.wait(300)
+        assert found == code, self.said()
+        return self.said()

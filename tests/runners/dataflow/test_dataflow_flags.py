@@ -19,7 +19,7 @@ from pipelines import dataflow
 from pipelines.dataflow import cores_of, memory_of, settle_dataflow
 from pipelines.recipe import RunSettings
 from pipelines.runners import choose_exchange
-from tests.runners.conftest import Dataflow
+from tests.runners.dataflow.conftest import Dataflow
 from tests.stores.conftest import forget_stores, put, tree
 from transforms.errors import UsageError
 from transforms.kernels.plan import GIB

@@ -15,8 +15,8 @@ import pipelines.shuffle
 import pipelines.tokenize
 from tests.pipelines.support import ROOT, make_lines, read_tree, write_tree
 from tests.pipelines.test_tokenize import TEXTS, write_model
-from tests.runners.conftest import Dataflow, secrets, shards
-from tests.runners.test_dataflow_templates import LAUNCHER
+from tests.runners.dataflow.conftest import Dataflow, secrets, shards
+from tests.runners.dataflow.test_dataflow_templates import LAUNCHER
 from tests.stores.conftest import put, tree
 from transforms.errors import RunError
 
