@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from pipelines.build import finish
-from pipelines.cli import leave, make_parser, parse, run_main
+from pipelines.cli import LOG, leave, make_parser, parse, run_main
 from pipelines.execute import before_work, execute
 from pipelines.output import Claim, check_output, claim_output
 from pipelines.preflight import (
@@ -58,6 +59,7 @@ Check a dataset at any time with: dovetail verify DIR
 # of memory, measured: what a worker takes beside payload (kernels, tables, a row group that is written),
 # and what a byte of a record does, by a unigram model and by the tokenizers package
 _OF_WORKER, _COST, _COST_OF_OTHERS = 160 << 20, 24, 128
+_SILENCE = 3.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -198,7 +200,7 @@ def _schema(tokens: pa.Schema, kept: Kept | None, recipe: TokenizeRecipe) -> pa.
 def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dict[str, Any], int]:
     """Load the model; return what is done to blocks, then ``model`` and ``cost`` as of Job."""
     from transforms.tokenize import BlockDecoder, BlockTokenizer
-    from transforms.tokenizer import Sampling, Tokenizer
+    from transforms.tokenizer import OFF, Sampling, Tokenizer
     from transforms.tokenizers.models import Deterministic, attributes
 
     sampling = Sampling(law=recipe.sampling, alpha=recipe.alpha, nbest_size=recipe.nbest_size)
@@ -216,7 +218,10 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
         "column": recipe.token_column,
         "storage_options": settings.storage_options,
     }
-    tokenizer.prepare(sampling)
+    if not recipe.decode:
+        with _said_if_long("compiling for this machine; what is compiled is kept for later runs"):
+            for law in (sampling, OFF):  # the best segmentations are compared with
+                tokenizer.prepare(law)
     tokenizer.require(sampling, add_bos=recipe.add_bos, add_eos=recipe.add_eos)
     model = {"url": recipe.tokenizer, **attributes(tokenizer.model)}
     if recipe.decode:
@@ -238,6 +243,18 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
     )
     cost = _COST_OF_OTHERS if isinstance(tokenizer.model, Deterministic) else _COST
     return work, model, cost
+
+
+@contextlib.contextmanager
+def _said_if_long(text: str) -> Iterator[None]:
+    """Log what is being done where it takes longer than a person likes to wait in silence."""
+    timer = threading.Timer(_SILENCE, LOG.info, (text,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _require_tokens(schema: pa.Schema | None, recipe: TokenizeRecipe) -> None:

@@ -276,7 +276,7 @@ class Tokenizer:
             )
 
     def prepare(self, sampling: Sampling) -> None:
-        """Make a law's tables, before they are needed.
+        """Make a law's tables, and compile what it needs unless that was kept, before they are needed.
 
         Raises:
             UsageError: the model can't be sampled so, or not with such an alpha.
@@ -287,6 +287,7 @@ class Tokenizer:
                 self._law(sampling)
             except ValueError as error:
                 raise UsageError(f"--alpha={sampling.alpha}: {error}") from None
+            self.encode_batch([""], sampling=sampling)
 
     def _law(self, sampling: Sampling) -> Law:
         if sampling not in self._laws:

@@ -240,3 +240,25 @@ def test_shuffling_imports_no_numba() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("law", ["off", "exact"])
+def test_nothing_is_compiled_or_loaded_after_preparing(model: Path, law: str) -> None:
+    code = """
+import sys
+from numba.core.dispatcher import Dispatcher
+from transforms.tokenizer import Sampling, Tokenizer
+
+def made():
+    modules = [module for name, module in sys.modules.items() if name.startswith("transforms.")]
+    found = {id(each): each for module in modules for each in vars(module).values()
+             if isinstance(each, Dispatcher)}
+    return sum(len(each.overloads) for each in found.values())
+
+tokenizer, sampling = Tokenizer.load(sys.argv[1]), Sampling(law=sys.argv[2])
+tokenizer.prepare(sampling)
+before = made()
+tokenizer.encode_batch(["ab", "", "b" * 300_000], sampling=sampling)
+assert 0 < before == made(), (before, made())
+"""
+    subprocess.run([sys.executable, "-c", code, str(model), law], check=True, timeout=300)

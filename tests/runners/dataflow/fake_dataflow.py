@@ -1,10 +1,10 @@
 """A stand-in for Dataflow's REST service on this machine, that does run the jobs it is given.
 
 ``python -m tests.runners.dataflow.fake_dataflow FOLDER`` prints its port; below FOLDER it leaves
-``key.json``, a service account's key made for it alone. It hands tokens out for what that key signed, and answers
-requests that bear such a token and no others. A job that the service could not accept is refused.
-Of one that it does accept, the graph that lies staged in the bucket is run: its environments, which
-name a container image, are swapped for Python here, and FnApiRunner does the rest.
+``key.json``, a service account's key made for it alone. It hands tokens out for what that key signed,
+and answers requests that bear such a token and no others. A job that the service could not accept is
+refused. Of one that it does accept, the graph that lies staged in the bucket is run: its environments,
+which name a container image, are swapped for Python here, and FnApiRunner does the rest.
 
 ``GET /-/jobs`` gives what was created, as JSON; ``/-/scenario/NAME`` says what happens to the next
 ones: ``run``, ``stay`` (nothing ever comes of it, until it is cancelled), ``fail`` or ``refuse``.
