@@ -195,7 +195,7 @@ def test_an_interrupt_cancels_the_job(cloud: Dataflow, folder: str) -> None:
     cloud.scenario("stay")
     flags = [*cloud.flags("unwanted"), f"--input={folder}/in", f"--output={folder}/out"]
     process = cloud.start(*SHUFFLE, *flags)
-    for _ in range(600):
+    while process.poll() is None:
         if "unwanted" in cloud.names() and cloud.job("unwanted")["currentState"] == 2:
             break
         time.sleep(0.1)
