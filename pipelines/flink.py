@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import time
 import urllib.error
@@ -21,7 +22,9 @@ from transforms.errors import UsageError
 _TIMEOUT = 10.0  # seconds for an answer
 _ENDED = {"FINISHED", "FAILED", "CANCELED", "SUSPENDED"}
 _HERE = ("localhost", "127.0.0.1", "::1")
-_CACHED = 10_000  # milliseconds that workers wait for the next stage, before new ones are started
+_CACHED = (
+    3_000  # milliseconds that workers wait for a job's next stage, before new ones are started
+)
 _MEASURED = "1."  # with 2.x nobody measured what its grouping holds in memory
 
 
@@ -51,6 +54,15 @@ class Flink:
                 return dict(json.load(answer))
             except (TypeError, ValueError) as error:
                 raise OSError(f"expected JSON at {self.url}/{path}, got something else") from error
+
+    def restart_delay(self) -> float | None:
+        """Return after how many milliseconds a job that failed begins again; None for never."""
+        with urllib.request.urlopen(f"{self.url}/jobmanager/config", timeout=_TIMEOUT) as answer:
+            found = {entry["key"]: str(entry["value"]) for entry in json.load(answer)}
+        kind = found.get("restart-strategy.type", found.get("restart-strategy", "none"))
+        if kind in ("none", "off", "disable"):
+            return None
+        return _milliseconds(found.get(f"restart-strategy.{kind}.delay", "1 s"))
 
     def jobs(self, name: str) -> list[dict[str, Any]]:
         """Return the jobs of a name, in the words of Flink's own overview."""
@@ -102,6 +114,7 @@ def settle_flink(
         version = str(flink.get("config")["flink-version"])
         slots = int(flink.get("overview")["slots-total"])
         workers = flink.get("taskmanagers")["taskmanagers"]
+        delay = flink.restart_delay()
     except (OSError, KeyError, ValueError) as error:
         why = getattr(error, "reason", None) or error
         raise UsageError(
@@ -123,6 +136,11 @@ def settle_flink(
         refuse_unshared(settings, urls, where=f"--flink_master={master}")
     if not slots:
         raise UsageError(f"--flink_master={master}: the cluster has no TaskManager; start some")
+    if delay is None:
+        LOG.warning(
+            "the cluster begins no job again: the first worker that dies will end it; give the cluster "
+            "restart-strategy.type: fixed-delay"
+        )
     asked = settings.parallelism or slots
     if asked > slots:
         raise UsageError(
@@ -132,7 +150,8 @@ def settle_flink(
     flags = [*beam_flags, f"--parallelism={asked}"]
     if not says(beam_flags, "flink_version") and _minor(version) in _published():
         flags.append(f"--flink_version={_minor(version)}")
-    if not says(beam_flags, "environment_cache_millis"):
+    # a worker that is dead is kept too: the job has to begin again later than that
+    if not says(beam_flags, "environment_cache_millis") and delay is not None and delay > _CACHED:
         flags.append(f"--environment_cache_millis={_CACHED}")
     if not says(beam_flags, "sdk_worker_parallelism"):
         # a process for each slot: Python's threads of one process would wait for each other
@@ -194,6 +213,19 @@ def _require_java() -> None:
             "--runner=FlinkRunner: expected Java on this machine, which runs Beam's job server; "
             "install a Java 11 or 17, or set JAVA_HOME"
         )
+
+
+def _milliseconds(text: str) -> float:
+    """Read a duration as Flink writes it.
+
+    >>> _milliseconds("5 s"), _milliseconds("250 ms"), _milliseconds("PT5S"), _milliseconds("?")
+    (5000.0, 250.0, 5000.0, 0.0)
+    """
+    found = re.fullmatch(r"(?:PT)?([0-9.]+) *(ms|s|min|m|h)?", text.strip(), re.IGNORECASE)
+    if found is None:
+        return 0.0
+    units = {"ms": 1, "s": 1e3, "min": 6e4, "m": 6e4, "h": 3.6e6}
+    return float(found[1]) * units[(found[2] or "ms").lower()]
 
 
 def _minor(version: str) -> str:

@@ -1,7 +1,7 @@
 """Recipes in files: YAML, or the recipe inside a dataset's manifest; written, and described.
 
 A file holds any field of ``Recipe`` and ``Settings`` but the switches (``overwrite``, ``plan``,
-``debug``): those allow or ask something of one command, and no flag could take them back.
+``debug`` and such): those allow or ask something of one command, and no flag could take them back.
 """
 
 from __future__ import annotations

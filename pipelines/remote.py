@@ -20,11 +20,13 @@ from pipelines.cli import LOG
 from pipelines.flink import Flink
 from pipelines.output import Claim
 from pipelines.runners import explain_failure
+from transforms.errors import DataError, UsageError, from_traceback
 from transforms.write import is_written
 
 _EVERY = 0.5  # seconds between two questions after the state
 _LAST_MESSAGES = 5.0  # seconds in which messages may come after the end
 _SAY_EVERY = 10.0  # seconds between two lines of progress
+_LOOK_EVERY = 3.0  # seconds between two looks at why a job has begun again
 
 
 def run_remote(
@@ -52,17 +54,16 @@ def run_remote(
     flink = None
     if runner == "FlinkRunner":
         flink = Flink(options.view_as(FlinkRunnerOptions).flink_master)
+        watch = _Watch(flink, name)
     with _serving(runner) as portable:
         pipeline = beam.Pipeline(runner=portable, options=options)
         build(pipeline)
         job = _Job(pipeline)
-        say_at = time.monotonic() + _SAY_EVERY
         try:
             while not job.ended.wait(_EVERY):
                 tick()
-                if flink is not None and time.monotonic() >= say_at:
-                    say_at = time.monotonic() + _SAY_EVERY
-                    LOG.info("Flink: %s", flink.progress(name) or "the job is being submitted")
+                if flink is not None:
+                    watch.tick()
         except BaseException:
             claim.give_up()
             job.cancel()
@@ -70,17 +71,40 @@ def run_remote(
                 LOG.warning("Flink: the job %s can't be cancelled; look at %s", name, flink.url)
             raise
         if job.raised is not None or job.state != PipelineState.DONE:
+            said = flink.failure(name) if flink else ""
             error = explain_failure(
-                "\n".join(
-                    [*job.errors, flink.failure(name) if flink else "", str(job.raised or "")]
-                ),
-                job.state,
+                "\n".join([*job.errors, said, str(job.raised or "")]), job.state
             )
             if claim.remote and is_written(claim.folder, claim.run_id):
                 # it was done, and the runner, which lost a worker then, began again and found nothing
                 LOG.warning("the dataset is complete, though the job failed then: %s", error)
                 return
             raise error
+
+
+class _Watch:
+    """Says now and then how far a job is, and sees what no other attempt can mend."""
+
+    def __init__(self, flink: Flink, name: str) -> None:
+        self._flink, self._name = flink, name
+        self._say_at = time.monotonic() + _SAY_EVERY
+        self._look_at = time.monotonic() + _LOOK_EVERY
+
+    def tick(self) -> None:
+        """Look, if it is time to; cheap enough to call often.
+
+        Raises:
+            DataError, UsageError: that a worker raised; Flink would try again some times.
+        """
+        now = time.monotonic()
+        if now >= self._say_at:
+            self._say_at = now + _SAY_EVERY
+            LOG.info("Flink: %s", self._flink.progress(self._name) or "the job is being submitted")
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_EVERY
+            found = from_traceback(self._flink.failure(self._name))
+            if isinstance(found, DataError | UsageError):
+                raise found
 
 
 class _Job:

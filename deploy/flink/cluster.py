@@ -285,7 +285,8 @@ def _write_configuration(given: argparse.Namespace, port: int) -> None:
         "classloader.resolve-order": "parent-first",
         "restart-strategy.type": "fixed-delay",
         "restart-strategy.fixed-delay.attempts": given.attempts,
-        "restart-strategy.fixed-delay.delay": "1 s",
+        # later than Beam forgets a Python worker that died; else the job begins again with that one
+        "restart-strategy.fixed-delay.delay": "5 s",
         "heartbeat.timeout": 10000,
         "heartbeat.interval": 2000,
         "slot.request.timeout": 60000,

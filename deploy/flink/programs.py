@@ -26,6 +26,10 @@ JOB_SERVER_CONTENT = "43fa53bb75f9679208b4acf5dbce10c2cfd78832c9e06afdcb1b1f92ba
 """Of what Maven put into the job server, as ``content_digest`` sees it."""
 
 
+OPERATOR = "1.10.0"
+OPERATOR_DIGEST = "b1f44814e17514fa8395c61b329a3ee9087123a5bda5b21fe1a495d5182c30b6"
+
+
 class Missing(Exception):
     """A program that has to be installed first."""
 
@@ -100,6 +104,28 @@ def prism() -> Path:
             shutil.move(Path(there, "prism"), into)
 
     return kept(f"prism-{PRISM}", make)
+
+
+def operator() -> Path:
+    """Return the Kubernetes operator's jar of its interface, which holds the schema of a cluster."""
+
+    def make(into: Path) -> None:
+        if shutil.which("mvn") is None:
+            raise Missing("expected Maven, to get the Kubernetes operator's schema: install it")
+        name = f"org.apache.flink:flink-kubernetes-operator-api:{OPERATOR}"
+        with tempfile.TemporaryDirectory() as there:
+            call(
+                *("mvn", "--quiet", "--batch-mode", "--no-transfer-progress"),
+                *("dependency:copy", f"-Dartifact={name}", f"-DoutputDirectory={there}"),
+                cwd=there,
+            )
+            (jar,) = Path(there).glob("*.jar")
+            found = hashlib.sha256(jar.read_bytes()).hexdigest()
+            if found != OPERATOR_DIGEST:
+                raise Missing(f"expected {name} with the digest {OPERATOR_DIGEST}, got {found}")
+            shutil.move(jar, into)
+
+    return kept(f"flink-operator-{OPERATOR}.jar", make)
 
 
 def content_digest(jar: Path) -> str:

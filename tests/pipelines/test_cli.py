@@ -67,6 +67,7 @@ def test_help_shows_our_flags_in_groups_with_examples(capsys: pytest.CaptureFixt
         "--runner",
         "--parallelism",
         "--shared_filesystem",
+        "--no_wait",
         "--memory",
         "--exchange",
         "--temp_location",

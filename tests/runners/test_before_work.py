@@ -29,6 +29,10 @@ class Rest(BaseHTTPRequestHandler):
             "/config": {"flink-version": "1.19.3"},
             "/overview": {"slots-total": 4, "taskmanagers": 2},
             "/taskmanagers": {"taskmanagers": [{"slotsNumber": 2}, {"slotsNumber": 2}]},
+            "/jobmanager/config": [
+                {"key": "restart-strategy.type", "value": "fixed-delay"},
+                {"key": "restart-strategy.fixed-delay.delay", "value": "5 s"},
+            ],
         }.get(self.path)
         self.send_response(200 if answer else 404)
         self.end_headers()
