@@ -130,7 +130,7 @@ def test_tokenizing_goes_on_without_its_launcher(
     assert cloud.job("tokens")["currentState"] == 9, "somebody asked after the job"
     there = tree(f"{folder}/out")
     assert "manifest.json" not in there
-    assert "_incomplete.json" in there
+    assert json.loads(there["_incomplete.json"])["patience"] == 900
     again = cloud.run("-m", "pipelines.tokenize", *flags, "--overwrite")
     assert again.returncode == 2
     assert "another run is writing there" in again.stderr

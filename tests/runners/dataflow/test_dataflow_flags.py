@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -17,8 +18,9 @@ import pipelines.shuffle
 import pipelines.tokenize
 from pipelines import dataflow
 from pipelines.dataflow import cores_of, memory_of, settle_dataflow
+from pipelines.output import claim_output
 from pipelines.recipe import RunSettings
-from pipelines.runners import choose_exchange
+from pipelines.runners import choose_exchange, patience_of
 from tests.runners.dataflow.conftest import Dataflow
 from tests.stores.conftest import forget_stores, put, tree
 from transforms.errors import UsageError
@@ -213,6 +215,26 @@ def test_the_service_groups_where_nobody_asked_otherwise() -> None:
     assert choose_exchange("DataflowRunner", "auto", 1, looked_into=True) == "files"
     assert choose_exchange("DirectRunner", "auto", 1) == "files"
     assert choose_exchange("FlinkRunner", "auto", 1) == "files"
+
+
+def test_a_run_that_is_left_alone_is_taken_for_dead_after_its_patience_only(
+    cloud: Dataflow, folder: str
+) -> None:
+    run, now = "0123456789ab", time.time()
+    marker = {"id": run, "run": run, "beat": now - 1000, "patience": patience_of("DataflowRunner")}
+    there = {
+        "_incomplete.json": json.dumps(marker).encode(),
+        f"_tmp-{run}/alive": b"%f" % (now - 600),
+    }
+    put(folder, there)
+    with pytest.raises(UsageError, match=r"another run is writing there.*600 s old"):
+        claim_output(folder, overwrite=False).__enter__()
+    assert tree(folder) == there
+    put(folder, {f"_tmp-{run}/alive": b"%f" % (now - 1000)})
+    with claim_output(folder, overwrite=False) as claim:
+        assert f"_tmp-{run}/alive" not in tree(folder)
+        assert claim.run_id != run
+    assert tree(folder) == {}
 
 
 def test_counters_are_those_of_all_steps_that_are_committed() -> None:
