@@ -5,35 +5,29 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
-from pipelines.build import finish
-from pipelines.cli import LOG, leave, make_parser, parse, run_main
-from pipelines.execute import before_work, execute
-from pipelines.output import Claim, check_output, claim_output
+from pipelines.build import finish, read_records, write_manifest, write_shards
+from pipelines.cli import LOG, leave, run_main
+from pipelines.command import make_dataset, run_command
+from pipelines.execute import execute
+from pipelines.output import Claim
 from pipelines.preflight import (
     Inputs,
-    check_stores,
     choose_workers,
     inspect_inputs,
     measure_room,
     refuse_memory,
     require_room,
     spool_stdin,
-    urls_of,
     uses_stores,
 )
 from pipelines.recipe import RunSettings
-from pipelines.runners import CLUSTERS, patience_of, settle_runner
-from pipelines.summary import summarize
-from pipelines.tokenize_recipe import TokenizeRecipe
-from pipelines.validation import validate
-from transforms import layout, storage
+from pipelines.tokenize_recipe import TOKENIZE, TokenizeRecipe
 from transforms.errors import InputError, UsageError
 from transforms.formats import parquet
 from transforms.formats.kept import Kept
@@ -50,6 +44,7 @@ examples:
       --sampling=exact --alpha=0.2 --seed=7 --epoch=3
   dovetail tokenize --input=poems.txt --text_field='' --tokenizer=tokenizer.json --output=tokens
   dovetail tokenize --decode --input='tokens/data/*' --tokenizer=model.json --output=texts
+  dovetail tokenize --recipe=tokens/manifest.json --epoch=1 --output=epoch1
 
 Shards in the order of their names keep the input's order. Another epoch draws afresh.
 Check a dataset at any time with: dovetail verify DIR
@@ -88,64 +83,26 @@ class Job:
 
 
 def run(argv: Sequence[str]) -> Manifest | None:
-    """Run the command; return the manifest, None where it was to be planned or begun only.
+    """Run the command; return the manifest, None where it was to be planned, printed or begun only.
 
     Raises:
         DovetailError: with the message that a person would see.
     """
-    models = (TokenizeRecipe, RunSettings)
-    parser = make_parser(
-        *models, prog="dovetail tokenize", description=__doc__ or "", epilog=EXAMPLES
-    )
-    flags, beam_flags = parse(parser, argv)
-    recipe, settings = (
-        validate(model, {name: v for name, v in flags.items() if name in model.model_fields})
-        for model in models
-    )
-    assert isinstance(recipe, TokenizeRecipe)
-    assert isinstance(settings, RunSettings)
-    return tokenize(recipe, settings, beam_flags=beam_flags)
+    return run_command(argv, TOKENIZE, tokenize, description=__doc__ or "", epilog=EXAMPLES)
 
 
 def tokenize(
     recipe: TokenizeRecipe, settings: RunSettings, *, beam_flags: Sequence[str] = ()
 ) -> Manifest | None:
     """Tokenize as a recipe says; return the manifest, None without one. Errors as of ``run``."""
-    begin = time.monotonic()
-    storage.configure(settings.storage_options or {})
-    jobs: list[Job] = []
-    with contextlib.ExitStack() as stack:
-        with before_work():
-            check_stores(recipe.reading, settings)
-            settings, beam_flags = settle_runner(
-                settings,
-                beam_flags,
-                [*urls_of(recipe.reading, settings), ("--tokenizer", recipe.tokenizer)],
-            )
-            check_output(settings.output, overwrite=settings.overwrite)
-            if settings.plan:
-                places = Claim.of_nothing(settings.output, settings.temp_location or ())
-                describe(_prepare(recipe, settings, places))
-                return None
-            claim = stack.enter_context(
-                claim_output(
-                    settings.output,
-                    overwrite=settings.overwrite,
-                    temp_locations=settings.temp_location or (),
-                    remote=settings.runner in CLUSTERS,
-                    patience=patience_of(settings.runner),
-                    check=lambda claim: jobs.append(_prepare(recipe, settings, claim)),
-                )
-            )
-        (job,) = jobs
-        totals: dict[Stage, int | None] = {"partition": job.inputs.size, "write": None}
-        peak = execute(lambda root: build(root, job), job, totals=totals, beam_flags=beam_flags)
-        if claim.handed_over:
-            return None
-        text = storage.read_all(storage.join(claim.folder, layout.MANIFEST))
-    manifest = Manifest.model_validate_json(text)
-    summarize(manifest, settings, seconds=time.monotonic() - begin, peak=peak)
-    return manifest
+    return make_dataset(
+        settings,
+        beam_flags,
+        reading=recipe.reading,
+        others=[("--tokenizer", recipe.tokenizer)],
+        prepare=lambda settings, claim: _prepare(recipe, settings, claim),
+        perform=_execute,
+    )
 
 
 def _prepare(recipe: TokenizeRecipe, settings: RunSettings, claim: Claim) -> Job:
@@ -172,8 +129,10 @@ def _prepare(recipe: TokenizeRecipe, settings: RunSettings, claim: Claim) -> Job
     workers = choose_workers(
         settings, contents.bytes, stores=stores, window=contents.window + _OF_WORKER
     )
-    refuse_memory(recipe.reading, settings, workers)
+    refuse_memory(recipe.reading, settings, workers, tokenizer=recipe.tokenizer)
     job = Job(recipe, settings, inputs, workers, claim, now(), work, form, extension, model, cost)
+    if settings.plan:
+        describe(job)
     require_room(measure_room(inputs, settings, claim, spills=False))
     return job
 
@@ -273,65 +232,31 @@ def _require_tokens(schema: pa.Schema | None, recipe: TokenizeRecipe) -> None:
 
 def build(root: Any, job: Job) -> None:
     """Wire the pipeline: read, tokenize, write, prove."""
-    from transforms.formats.reading import ReadOptions
     from transforms.map_shards import MapIntoShards
-    from transforms.read import ReadRecords
-    from transforms.write import WriteManifest, WriteShards
 
-    recipe, inputs, claim = job.recipe, job.inputs, job.claim
-    reading, contents = recipe.reading, inputs.contents
-    options = job.settings.storage_options or {}
+    recipe, inputs = job.recipe, job.inputs
     shards, spans, mapped = root | MapIntoShards(
-        reading=ReadRecords(
-            sources=inputs.patterns,
-            options=ReadOptions(
-                line_format=contents.line_format,
-                rows=contents.schema is not None,
-                schema=contents.schema,
-                check="none" if recipe.bytes or recipe.decode else "utf8",
-                record_limit=min(job.workers.payload // job.cost, 1 << 30),
-                text_field=reading.text_field,
-                kept=contents.kept,
-            ),
+        reading=read_records(
+            job,
             span_bytes=max(-(-inputs.size // job.shards), 1),
-            on_bad_record=recipe.on_bad_record,
-            output=claim.folder,
-            run_id=claim.run_id,
-            expected=inputs.fingerprint,
-            launcher=claim.launcher,
-            storage_options=options,
-            scratch=claim.scratch,
-            progress=claim.watched,
+            check="none" if recipe.bytes or recipe.decode else "utf8",
+            record_limit=min(job.workers.payload // job.cost, 1 << 30),
+            text_field=recipe.reading.text_field,
+            kept=inputs.contents.kept,
+            judge=None if recipe.decode else job.work.judge,
         ),
         work=job.work,
-        writing=WriteShards(
-            output=claim.folder,
-            split=recipe.split_name,
-            extension=job.extension,
-            form=job.form,
-            sources=len(inputs.patterns),
-            launcher=claim.launcher,
-            run_id=claim.run_id,
-            places=job.workers.places,
-            storage_options=options,
-            progress=claim.watched,
-        ),
+        writing=write_shards(job, form=job.form, extension=job.extension),
         shards=job.shards,
     )
-    written = (spans, shards, mapped) | WriteManifest(
-        output=claim.folder,
-        sources=sorted(inputs.patterns),
-        recipe=recipe.model_dump(mode="json"),
-        seed=recipe.seed,
-        epoch=recipe.epoch,
-        started=job.started,
-        form=job.form,
-        run_id=claim.run_id,
-        expected=inputs.fingerprint,
-        storage_options=options,
-        tokens=functools.partial(_entry, job.model, job.recipe),
-    )
-    finish(written, job)
+    tokens = functools.partial(_entry, job.model, recipe)
+    finish((spans, shards, mapped) | write_manifest(job, form=job.form, tokens=tokens), job)
+
+
+def _execute(job: Job, beam_flags: Sequence[str]) -> int:
+    """Run the pipeline; return the peak of memory."""
+    totals: dict[Stage, int | None] = {"partition": job.inputs.size, "write": None}
+    return execute(lambda root: build(root, job), job, totals=totals, beam_flags=beam_flags)
 
 
 def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -> TokensEntry:
@@ -353,8 +278,10 @@ def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -
         bytes_per_token=counts.bytes / max(counts.tokens, 1),
         best_bytes_per_token=counts.compared_bytes / counts.best_tokens if compared else None,
         unknown=counts.unknown,
+        unknown_of=counts.unknown_of,
         entropy_per_token=entropy,
         lengths=list(counts.lengths),
+        collisions=None if recipe.whitespace is None or recipe.decode else counts.collisions,
     )
 
 

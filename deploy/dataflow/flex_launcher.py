@@ -22,7 +22,7 @@ from pipelines.validation import flag_of
 
 PIPELINES: dict[str, tuple[type[BaseModel], ...]] = {
     "shuffle": (Recipe, Settings, RecipeFlags),
-    "tokenize": (TokenizeRecipe, RunSettings),
+    "tokenize": (TokenizeRecipe, RunSettings, RecipeFlags),
 }
 """The pipelines that have a template, and the models of their flags."""
 

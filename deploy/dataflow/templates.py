@@ -73,7 +73,7 @@ _KINDS: dict[type, tuple[str, str, str]] = {  # type of parameter, pattern, exam
     float: ("NUMBER", "[0-9]*[.]?[0-9]+([Ee]-?[0-9]+)?", "0.1"),
 }
 _FOLDERS = {"output": "GCS_WRITE_FOLDER", "recipe": "GCS_READ_FILE", "tokenizer": "GCS_READ_FILE"}
-_EITHER = "sources", "output"  # a recipe may hold them
+_EITHER = "sources", "output", "tokenizer"  # a recipe may hold them
 
 
 def parameter(name: str, field: Any, *, recipes: bool) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def parameter(name: str, field: Any, *, recipes: bool) -> dict[str, Any]:
 
     Args:
         name, field: of a pydantic model.
-        recipes: whether the pipeline takes --recipe, which may stand for all other parameters.
+        recipes: whether the pipeline takes --recipe, which may stand for most other parameters.
     """
     flag = FLAGS.get(name, name)
     kind, pattern, example, options = _kind(name, _plain(field.annotation))

@@ -23,6 +23,7 @@ from transforms.kernels import blocks
 from transforms.read import FileId
 from transforms.tokenize import BlockTokenizer, TokenizeRecords
 from transforms.tokenizer import Sampling, Tokenizer, identity_keys
+from transforms.tokenizers.texts import pack
 
 EXACT = Sampling(law="exact", alpha=0.5)
 TEXT = "abracadabra abracadabra"
@@ -162,6 +163,23 @@ def test_one_text_is_no_list_of_texts(tokenizer: Tokenizer) -> None:
 def test_what_is_no_text_is_named(tokenizer: Tokenizer) -> None:
     with pytest.raises(DataError, match="record 1 of the batch"):
         tokenizer.encode_batch(["a", b"\xff"])
+
+
+def test_texts_that_no_pieces_cover_are_told_one_by_one(tmp_path: Path) -> None:
+    pieces = {b"a": 1, b"bc": 2, b"b": 3, "é".encode(): 4}
+    content = {
+        base64.b64encode(p).decode(): [i, "", n] for i, (p, n) in enumerate(pieces.items(), 3)
+    }
+    (tmp_path / "some.json").write_text(json.dumps(content))
+    some = Tokenizer.load(str(tmp_path / "some.json"))
+    texts = ["abc", "ac", "", "e\u0301", "c", "bcbc\n", "ab"]  # the fourth is normalized to a piece
+    found = some.uncovered(pack(texts))
+    assert sorted(found) == [1, 4, 5]
+    assert "no piece for the byte 0x63, at byte 1 of its normalized text" in found[1]
+    assert "0x0A, at byte 4" in found[5]
+    for number, text in enumerate(texts):
+        if number not in found:
+            assert len(some.encode_batch([text]).ids) > 0 or not text
 
 
 def test_a_model_without_bos_or_of_another_kind_says_so(tmp_path: Path) -> None:

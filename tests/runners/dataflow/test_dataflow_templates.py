@@ -17,6 +17,7 @@ from deploy.dataflow import templates
 from deploy.dataflow.flex_launcher import PIPELINES, make_parser, to_command
 from pipelines import cli
 from pipelines.validation import FLAGS, flag_of, validate
+from pipelines.workers import ENVIRONMENT
 from tests.pipelines.support import ROOT, environment
 
 FILES = {name: ROOT / "deploy" / "dataflow" / f"{name}.json" for name in PIPELINES}
@@ -269,6 +270,8 @@ def test_the_image_has_what_the_templates_and_workers_need() -> None:
             assert (ROOT / path).exists(), path
             assert f"!{path.split('/')[0]}" in ignored
     assert "flex_launcher.py" in text
+    for name, value in ENVIRONMENT.items():  # what workers here have too
+        assert re.search(rf"^ +{name}={value}( \\\\)?$", text, re.MULTILINE), name
     assert not re.search(
         r"(?i)(secret|token|passw|credential|key)\s*=", text.replace("TOKENIZERS_", "")
     )
