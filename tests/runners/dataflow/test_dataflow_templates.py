@@ -271,7 +271,7 @@ def test_the_image_has_what_the_templates_and_workers_need() -> None:
             assert f"!{path.split('/')[0]}" in ignored
     assert "flex_launcher.py" in text
     for name, value in ENVIRONMENT.items():  # what workers here have too
-        assert re.search(rf"^ +{name}={value}( \\\\)?$", text, re.MULTILINE), name
+        assert f"{name}={value}" in text.split(), name
     assert not re.search(
         r"(?i)(secret|token|passw|credential|key)\s*=", text.replace("TOKENIZERS_", "")
     )
