@@ -151,8 +151,9 @@ def settle_flink(
     if not _says(beam_flags, "flink_version") and _minor(version) in _published():
         flags.append(f"--flink_version={_minor(version)}")
     # a worker that is dead is kept too: the job has to begin again later than that
-    if not _says(beam_flags, "environment_cache_millis") and delay is not None and delay > _CACHED:
-        flags.append(f"--environment_cache_millis={_CACHED}")
+    if not _says(beam_flags, "environment_cache_millis"):
+        cached = min(_CACHED, (delay or 0.0) - _FORGOTTEN)
+        flags.append(f"--environment_cache_millis={max(0, int(cached))}")
     if not _says(beam_flags, "sdk_worker_parallelism"):
         # a process for each slot: Python's threads of one process would wait for each other
         most = max((int(worker["slotsNumber"]) for worker in workers), default=1)
