@@ -22,9 +22,8 @@ from transforms.errors import UsageError
 _TIMEOUT = 10.0  # seconds for an answer
 _ENDED = {"FINISHED", "FAILED", "CANCELED", "SUSPENDED"}
 _HERE = ("localhost", "127.0.0.1", "::1")
-_CACHED = (
-    3_000  # milliseconds that workers wait for a job's next stage, before new ones are started
-)
+_CACHED = 8_000  # milliseconds that workers wait for a next stage, before new ones are started
+_FORGOTTEN = 2_000  # milliseconds that Beam needs more, at most, to let go of a worker
 _MEASURED = "1."  # with 2.x nobody measured what its grouping holds in memory
 
 
