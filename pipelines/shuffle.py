@@ -6,6 +6,7 @@ import contextlib
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -36,7 +37,7 @@ from pipelines.validation import Origin, validate
 from transforms import layout, storage
 from transforms.errors import UsageError
 from transforms.kernels.mixture import Mixture, expect
-from transforms.kernels.plan import make_plan
+from transforms.kernels.plan import MIB, make_plan
 from transforms.manifest import Manifest, now
 
 EXAMPLES = """\
@@ -143,6 +144,8 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
         held_whole=exchange == "engine" and mixture.is_whole,
         rows=contents.schema is not None,
     )
+    if settings.runner in CLUSTERS:  # which deal spans out by a hash: many come out more even
+        plan = replace(plan, span_bytes=max(plan.span_bytes // 8, MIB))
     _refuse_mixture(mixture, inputs, exchange)
     job = Job(recipe, settings, inputs, workers, plan, exchange, claim, now(), mixture)
     if exchange == "engine":
