@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -108,6 +109,7 @@ def main() -> None:
     parser.add_argument("--exchange", default="auto")
     parser.add_argument("--workdir", type=Path, default=Path())
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the cluster has to be stopped
     machine.describe(given.workdir, terashuf=None)
     files = [file.resolve() for file in given.inputs]
     size = sum(file.stat().st_size for file in files)
