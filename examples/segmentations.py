@@ -4,36 +4,25 @@ python examples/segmentations.py
 python examples/segmentations.py MODEL 'A sentence.'
 """
 
-import io
 import sys
 import tempfile
 from pathlib import Path
 
-import sentencepiece
+from train_model import train  # beside this file
 
 from transforms.tokenizer import Sampling, Tokenizer
 
-DATA = Path(__file__).parent / "data" / "botchan.txt"
 
-
-def train(folder: str) -> str:
-    """Train a unigram model of 2,000 pieces on a novel."""
-    sink = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(DATA.read_text().splitlines()),
-        model_writer=sink,
-        vocab_size=2000,
-        model_type="unigram",
-        minloglevel=2,
-    )
+def trained(folder: str) -> str:
+    """Train a model of 2,000 pieces."""
     path = Path(folder, "botchan.model")
-    path.write_bytes(sink.getvalue())
+    train(path, pieces=2000)
     return str(path)
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        model, sentence = [*sys.argv[1:], train(folder), "I was somewhat surprised."][:2]
+        model, sentence = [*sys.argv[1:], trained(folder), "I was somewhat surprised."][:2]
         tokenizer = Tokenizer.load(model)
         for law in ("off", "viterbi_sampling", "exact"):
             alpha = None if law == "off" else 0.2

@@ -6,12 +6,14 @@ import math
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, Protocol
 
+from pipelines.execute import Planned
 from pipelines.inputs import Contents
 from pipelines.output import Claim
 from pipelines.preflight import Inputs
-from pipelines.recipe import Recipe, Settings
+from pipelines.recipe import CommonRecipe, Recipe, Settings
+from transforms.formats.writing import ShardFormat
 from transforms.kernels.checks import Check
 from transforms.kernels.mixture import Amounts, Mixture, expect
 from transforms.kernels.plan import Plan, Workers, count_shards
@@ -80,36 +82,93 @@ class Job:
         )
 
 
-def build(root: Any, job: Job) -> None:
-    """Wire the pipeline: read, shuffle or interleave, write, prove."""
+class Wired(Planned, Protocol):
+    """A planned run, as far as the ends of every pipeline need to know it."""
+
+    @property
+    def recipe(self) -> CommonRecipe:
+        """What comes out."""
+
+    @property
+    def started(self) -> str:
+        """When, for the manifest."""
+
+
+def read_records(job: Wired, *, span_bytes: int, **options: Any) -> Any:
+    """Return ReadRecords of a job's input; ``options`` are those of ReadOptions that differ by job."""
     from transforms.formats.reading import ReadOptions
     from transforms.read import ReadRecords
-    from transforms.write import WriteManifest, WriteShards
 
-    recipe, inputs, plan, claim = job.recipe, job.inputs, job.plan, job.claim
-    contents = inputs.contents
-    places, options = job.workers.places, job.settings.storage_options or {}
-    sources = len(inputs.patterns)
-    reading = ReadRecords(
+    inputs, claim, contents = job.inputs, job.claim, job.inputs.contents
+    return ReadRecords(
         sources=inputs.patterns,
         options=ReadOptions(
             line_format=contents.line_format,
             rows=contents.schema is not None,
             schema=contents.schema,
-            check=_check(recipe, contents),
-            chunk_bytes=plan.chunk_bytes,
-            record_limit=plan.record_limit,
-            text_field=recipe.text_field,
+            **options,
         ),
-        span_bytes=plan.span_bytes,
-        on_bad_record=recipe.on_bad_record,
+        span_bytes=span_bytes,
+        on_bad_record=job.recipe.on_bad_record,
         output=claim.folder,
         run_id=claim.run_id,
         expected=inputs.fingerprint,
-        launcher=claim.launcher,
-        storage_options=options,
+        launcher=job.claim.launcher,
+        storage_options=job.settings.storage_options or {},
         scratch=claim.scratch,
         progress=claim.watched,
+    )
+
+
+def write_shards(job: Wired, *, form: ShardFormat, extension: str, **more: Any) -> Any:
+    """Return WriteShards of a job; ``more`` as of WriteShards."""
+    from transforms.write import WriteShards
+
+    return WriteShards(
+        output=job.claim.folder,
+        split=job.recipe.split_name,
+        extension=extension,
+        form=form,
+        sources=len(job.inputs.patterns),
+        launcher=job.claim.launcher,
+        run_id=job.claim.run_id,
+        places=job.workers.places,
+        storage_options=job.settings.storage_options or {},
+        progress=job.claim.watched,
+        **more,
+    )
+
+
+def write_manifest(job: Wired, *, form: ShardFormat, **more: Any) -> Any:
+    """Return WriteManifest of a job; ``more`` as of WriteManifest."""
+    from transforms.write import WriteManifest
+
+    recipe = job.recipe
+    return WriteManifest(
+        output=job.claim.folder,
+        sources=sorted(job.inputs.patterns),
+        recipe=recipe.model_dump(mode="json"),
+        seed=recipe.seed,
+        epoch=recipe.epoch,
+        started=job.started,
+        form=form,
+        run_id=job.claim.run_id,
+        expected=job.inputs.fingerprint,
+        storage_options=job.settings.storage_options or {},
+        **more,
+    )
+
+
+def build(root: Any, job: Job) -> None:
+    """Wire the pipeline: read, shuffle or interleave, write, prove."""
+    plan, contents = job.plan, job.inputs.contents
+    reading = read_records(
+        job,
+        span_bytes=plan.span_bytes,
+        check=_check(job.recipe, contents),
+        chunk_bytes=plan.chunk_bytes,
+        record_limit=plan.record_limit,
+        text_field=job.recipe.text_field,
     )
     read = root | reading
     if job.mixture.is_whole:
@@ -118,36 +177,18 @@ def build(root: Any, job: Job) -> None:
     else:
         laid_out, spans, mixed = (read.blocks, read.spans) | _interleave(job, again=reading)
         reports, after = (spans,), (mixed,)
-    shards = laid_out | WriteShards(
-        output=claim.folder,
-        split=recipe.split_name,
+    shards = laid_out | write_shards(
+        job,
+        form=contents.form,
         extension=contents.extension,
-        form=contents.form,
         bucket_bytes=plan.bucket_bytes,
-        sources=sources,
         release=job.settings.runner == "DirectRunner",  # others may run a writer again
-        launcher=claim.launcher,
-        run_id=claim.run_id,
-        places=places,
-        storage_options=options,
-        progress=claim.watched,
     )
-    written = (*reports, shards, *after) | WriteManifest(
-        output=claim.folder,
-        sources=sorted(inputs.patterns),
-        recipe=recipe.model_dump(mode="json"),
-        seed=recipe.seed,
-        epoch=recipe.epoch,
-        started=job.started,
-        form=contents.form,
-        run_id=claim.run_id,
-        expected=inputs.fingerprint,
-        storage_options=options,
-    )
+    written = (*reports, shards, *after) | write_manifest(job, form=contents.form)
     finish(written, job)
 
 
-def finish(written: Any, job: Any) -> None:
+def finish(written: Any, job: Wired) -> None:
     """Let the pipeline clear up itself where nobody waits for its end."""
     from transforms.finish import Finish
 

@@ -16,6 +16,7 @@ from pipelines.inputs import Contents, look_into
 from pipelines.output import Claim
 from pipelines.recipe import Recipe, RunSettings
 from pipelines.runners import CLUSTERS, share_cluster
+from pipelines.validation import flag_of
 from transforms import layout, storage
 from transforms.errors import InputError, UsageError
 from transforms.kernels.plan import Workers, count_workers, share_memory, spill_bytes
@@ -127,9 +128,13 @@ def uses_stores(recipe: Recipe, settings: RunSettings) -> bool:
     return not all(storage.is_local(url) for _, url in urls_of(recipe, settings))
 
 
-def refuse_memory(recipe: Recipe, settings: RunSettings, workers: Workers) -> None:
-    """Raise UsageError where several processes would each have a memory:// of their own."""
-    for flag, url in urls_of(recipe, settings):
+def refuse_memory(recipe: Recipe, settings: RunSettings, workers: Workers, **more: str) -> None:
+    """Raise UsageError where several processes would each have a memory:// of their own.
+
+    ``more`` are URLs of other flags.
+    """
+    others = [(flag_of(name), url) for name, url in more.items()]
+    for flag, url in (*urls_of(recipe, settings), *others):
         if settings.runner in CLUSTERS and url.startswith("memory://"):
             raise UsageError(
                 f"{flag}={url}: memory:// is the memory of one process, which the workers of a "

@@ -1,39 +1,69 @@
 """Recipes in files: YAML, or the recipe inside a dataset's manifest; written, and described.
 
-A file holds any field of ``Recipe`` and ``Settings`` but the switches (``overwrite``, ``plan``,
-``debug``): those allow or ask something of one command, and no flag could take them back.
+A file holds any field of a command's recipe and settings but the switches of the latter (``overwrite``,
+``plan``, ``debug``): those allow or ask something of one run, and no flag could take them back.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from pydantic.fields import FieldInfo
 
 from pipelines import exact_yaml
 from pipelines.mixture import WAYS, nearest
-from pipelines.recipe import Recipe, Settings
+from pipelines.recipe import CommonRecipe, Recipe, RunSettings, Settings
 from pipelines.store_options import refuse_secrets
 from pipelines.validation import FLAGS, Origin, Path, flag_of, validate
 from transforms import storage
 from transforms.errors import DataError, StoreError, UsageError
 from transforms.manifest import require_versions
 
-_INSTEAD = {  # of which fields a flag stands, beside its own
-    **dict.fromkeys(WAYS, WAYS),
-    "repeats": (*WAYS, "interleave", "weigh_by", "stop"),  # which only weights have
-    "num_shards": ("shard_records",),
-    "shard_records": ("num_shards",),
-}
-_MODELS = (Recipe, Settings)
-FIELDS = {
-    name: field
-    for model in _MODELS
-    for name, field in model.model_fields.items()
-    if field.annotation is not bool
-}
-_SWITCHES = {name for model in _MODELS for name in model.model_fields} - FIELDS.keys()
+R = TypeVar("R", bound=CommonRecipe)
+S = TypeVar("S", bound=RunSettings)
+
+
+@dataclass(frozen=True)
+class RecipeKind(Generic[R, S]):
+    """What the recipes of one command are.
+
+    Attributes:
+        command: its name.
+        recipe, settings: the models from whose fields it is made.
+        instead: of which fields a flag stands, beside its own.
+    """
+
+    command: str
+    recipe: type[R]
+    settings: type[S]
+    instead: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def fields(self) -> dict[str, FieldInfo]:
+        """The fields that a file may have."""
+        how = self.settings.model_fields.items()
+        return {**self.recipe.model_fields, **{k: v for k, v in how if v.annotation is not bool}}
+
+    @property
+    def switches(self) -> set[str]:
+        """Fields that it may not have."""
+        return self.settings.model_fields.keys() - self.fields.keys()
+
+
+SHUFFLE = RecipeKind(
+    "shuffle",
+    Recipe,
+    Settings,
+    instead={
+        **dict.fromkeys(WAYS, WAYS),
+        "repeats": (*WAYS, "interleave", "weigh_by", "stop"),  # which only weights have
+        "num_shards": ("shard_records",),
+        "shard_records": ("num_shards",),
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +72,7 @@ class RecipeFile:
 
     values: dict[str, Any]
     origin: Origin
+    instead: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def under(self, flags: Mapping[str, Any]) -> tuple[dict[str, Any], Origin]:
         """Return its values with flags over them, and where each came from.
@@ -49,13 +80,13 @@ class RecipeFile:
         A flag takes the place of its field, and of fields that say the same in another way: where
         the file has weights, --repeats is instead of them.
         """
-        hidden = {*flags, *(other for name in flags for other in _INSTEAD.get(name, ()))}
+        hidden = {*flags, *(other for name in flags for other in self.instead.get(name, ()))}
         kept = {k: v for k, v in self.values.items() if k not in hidden}
         origin = Origin(self.origin.file, frozenset(kept), self.origin.lines, self.origin.root)
         return {**kept, **flags}, origin
 
 
-def read_recipe(url: str) -> RecipeFile:
+def read_recipe(url: str, kind: RecipeKind[Any, Any]) -> RecipeFile:
     """Read a recipe, or a manifest's; of a store with the options that ``storage`` was given.
 
     Raises:
@@ -78,21 +109,23 @@ def read_recipe(url: str) -> RecipeFile:
     if not isinstance(content, dict):
         raise UsageError(f"{url}: expected a mapping of fields such as sources and seed")
     origin = Origin(url, frozenset(content), lines, root)
+    fields = kind.fields
     for name, value in content.items():
-        if name not in FIELDS:
-            raise origin.error(_about_unknown(name), ((name,), None))
-        if isinstance(value, bool):  # pydantic would take true for 1
+        if name not in fields:
+            raise origin.error(_about_unknown(name, kind), ((name,), None))
+        # pydantic would take true for 1
+        if isinstance(value, bool) and fields[name].annotation is not bool:
             raise origin.error(f"expected no truth value, got {value}", ((name,), None))
     if isinstance(options := content.get("storage_options"), dict):
         content["storage_options"] = json.loads(json.dumps(options, default=float))
-    return RecipeFile(content, origin)
+    return RecipeFile(content, origin, kind.instead)
 
 
-def _about_unknown(name: str) -> str:
-    if name in _SWITCHES:
+def _about_unknown(name: str, kind: RecipeKind[Any, Any]) -> str:
+    if name in kind.switches:
         return f"expected {flag_of(name)} on the command line only"
     renamed = {flag: field for field, flag in FLAGS.items()}.get(name)
-    return f"unknown field{f'; did you mean {renamed}?' if renamed else nearest(name, FIELDS)}"
+    return f"unknown field{f'; did you mean {renamed}?' if renamed else nearest(name, kind.fields)}"
 
 
 def _read(url: str) -> bytes:
@@ -120,32 +153,34 @@ def _as_manifest(text: bytes) -> dict[str, Any] | None:
     return content if is_one else None
 
 
-def to_yaml(recipe: Recipe, settings: Mapping[str, Any], origin: Origin) -> str:
+def to_yaml(
+    recipe: R, settings: Mapping[str, Any], origin: Origin, kind: RecipeKind[R, Any]
+) -> str:
     """Return a recipe, defaults and all, and the settings that were given, as YAML.
 
     Raises:
         UsageError: a setting can't be.
     """
-    checked = validate(Settings, {"output": ".", **settings}, origin)
+    checked = validate(kind.settings, {"output": ".", **settings}, origin)
     content = {
         **recipe.model_dump(exclude_none=True),
-        **checked.model_dump(include=settings.keys() & FIELDS.keys(), exclude_none=True),
+        **checked.model_dump(include=settings.keys() & kind.fields.keys(), exclude_none=True),
     }
     return exact_yaml.dump(content)
 
 
-def json_schema() -> dict[str, Any]:
+def json_schema(kind: RecipeKind[Any, Any]) -> dict[str, Any]:
     """Return the JSON Schema of recipe files, for editors; every field with its description."""
     fields: dict[str, Any] = {}
-    for model in _MODELS:
+    for model in (kind.recipe, kind.settings):
         fields |= model.model_json_schema()["properties"]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Recipe of dovetail shuffle",
+        "title": f"Recipe of dovetail {kind.command}",
         "type": "object",
         "properties": {
             name: {k: v for k, v in fields[name].items() if k not in ("group", "metavar")}
-            for name in FIELDS
+            for name in kind.fields
         },
         "additionalProperties": False,
     }

@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import time
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
-
-from pydantic import BaseModel
 
 from pipelines.build import Job, amounts_of, build, mixture_of
-from pipelines.cli import LOG, leave, make_parser, parse, run_main
-from pipelines.execute import before_work, execute
-from pipelines.output import Claim, check_output, claim_output
+from pipelines.cli import LOG, leave, run_main
+from pipelines.command import make_dataset, run_command
+from pipelines.execute import execute
+from pipelines.output import Claim
 from pipelines.plan_report import describe
 from pipelines.preflight import (
     Inputs,
-    check_stores,
     choose_workers,
     inspect_inputs,
     measure_room,
     refuse_memory,
     require_room,
     spool_stdin,
-    urls_of,
     uses_stores,
 )
-from pipelines.recipe import Recipe, RecipeFlags, Settings
-from pipelines.recipe_file import json_schema, read_recipe, to_yaml
-from pipelines.runners import CLUSTERS, choose_exchange, settle_runner
-from pipelines.store_options import parse_storage_options
-from pipelines.summary import summarize
-from pipelines.validation import Origin, validate
-from transforms import layout, storage
+from pipelines.recipe import Recipe, Settings
+from pipelines.recipe_file import SHUFFLE
+from pipelines.runners import CLUSTERS, choose_exchange
 from transforms.errors import UsageError
 from transforms.kernels.mixture import Mixture, expect
 from transforms.kernels.plan import MIB, make_plan
@@ -65,65 +55,20 @@ def run(argv: Sequence[str]) -> Manifest | None:
     Raises:
         DovetailError: with the message that a person would see.
     """
-    parser = make_parser(
-        Recipe,
-        Settings,
-        RecipeFlags,
-        prog="dovetail shuffle",
-        description=__doc__ or "",
-        epilog=EXAMPLES,
-    )
-    flags, beam_flags = parse(parser, argv)
-    asked = validate(RecipeFlags, _part(flags, RecipeFlags))
-    if asked.print_schema:
-        print(json.dumps(json_schema(), indent=2))
-        return None
-    origin = Origin()
-    if asked.recipe is not None:
-        storage.configure(parse_storage_options(flags.get("storage_options", {})))
-        flags, origin = read_recipe(asked.recipe).under(flags)
-    recipe = validate(Recipe, _part(flags, Recipe), origin)
-    if asked.print_recipe:
-        print(to_yaml(recipe, _part(flags, Settings), origin), end="")
-        return None
-    settings = validate(Settings, _part(flags, Settings), origin)
-    return shuffle(recipe, settings, beam_flags=beam_flags)
-
-
-def _part(values: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name in model.model_fields}
+    return run_command(argv, SHUFFLE, shuffle, description=__doc__ or "", epilog=EXAMPLES)
 
 
 def shuffle(
     recipe: Recipe, settings: Settings, *, beam_flags: Sequence[str] = ()
 ) -> Manifest | None:
     """Shuffle as a recipe says; return the manifest, None for a plan. Errors as of ``run``."""
-    begin = time.monotonic()
-    storage.configure(settings.storage_options or {})
-    jobs: list[Job] = []
-    with contextlib.ExitStack() as stack:
-        with before_work():
-            check_stores(recipe, settings)
-            settings, beam_flags = settle_runner(settings, beam_flags, urls_of(recipe, settings))
-            check_output(settings.output, overwrite=settings.overwrite)
-            if settings.plan:
-                places = Claim.of_nothing(settings.output, settings.temp_location or ())
-                _prepare(recipe, settings, places)
-                return None
-            claim = stack.enter_context(
-                claim_output(
-                    settings.output,
-                    overwrite=settings.overwrite,
-                    temp_locations=settings.temp_location or (),
-                    remote=settings.runner in CLUSTERS,
-                    check=lambda claim: jobs.append(_prepare(recipe, settings, claim)),
-                )
-            )
-        peak = _execute(jobs[0], beam_flags)
-        text = storage.read_all(storage.join(claim.folder, layout.MANIFEST))
-    manifest = Manifest.model_validate_json(text)
-    summarize(manifest, settings, seconds=time.monotonic() - begin, peak=peak)
-    return manifest
+    return make_dataset(
+        settings,
+        reading=recipe,
+        prepare=functools.partial(_prepare, recipe),
+        perform=_execute,
+        beam_flags=beam_flags,
+    )
 
 
 def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:

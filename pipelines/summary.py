@@ -14,6 +14,9 @@ from pipelines.runners import CLUSTERS
 from transforms import layout
 from transforms.manifest import Manifest
 
+MANY_UNKNOWN = 0.1
+"""More of the text that is unknown is warned of."""
+
 
 def summarize(manifest: Manifest, settings: RunSettings, *, seconds: float, peak: int) -> None:
     """Log what was written, how long it took, and how to check it."""
@@ -38,6 +41,8 @@ def summarize(manifest: Manifest, settings: RunSettings, *, seconds: float, peak
             sum(d.bytes for d in dropped),
             f"; kept in {layout.QUARANTINE}/" if manifest.quarantine else "",
         )
+    for line in token_warnings(manifest):
+        LOG.warning("%s", line)
     for line in (*mixture_lines(manifest), *token_lines(manifest)):
         LOG.info("%s", line)
     LOG.info("digest %s, seed %d, epoch %d", manifest.digest.hash, manifest.seed, manifest.epoch)
@@ -70,6 +75,26 @@ def mixture_lines(manifest: Manifest) -> list[str]:
         for part in manifest.mixture
     ]
     return list(table(rows))
+
+
+def token_warnings(manifest: Manifest) -> list[str]:
+    """Return what is likely not to be meant: a model of another language, texts that don't come back."""
+    tokens = manifest.tokens
+    if tokens is None or tokens.decoded:
+        return []
+    lines = []
+    share = tokens.unknown / max(tokens.unknown_of, 1)
+    if share > MANY_UNKNOWN:
+        lines.append(
+            f"the model doesn't know {share:.1%} of the text ({tokens.unknown:,} of "
+            f"{tokens.unknown_of:,}): is it made for this language, and --text_field the right one?"
+        )
+    if tokens.collisions:
+        lines.append(
+            f"{tokens.collisions:,} texts hold the symbols that white space becomes (--whitespace=cpm): "
+            "decoded, they have white space in the place of them"
+        )
+    return lines
 
 
 def token_lines(manifest: Manifest) -> list[str]:

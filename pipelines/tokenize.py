@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import time
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
-from pipelines.build import finish
-from pipelines.cli import leave, make_parser, parse, run_main
-from pipelines.execute import before_work, execute
-from pipelines.output import Claim, check_output, claim_output
+from pipelines.build import finish, read_records, write_manifest, write_shards
+from pipelines.cli import LOG, leave, run_main
+from pipelines.command import make_dataset, run_command
+from pipelines.execute import execute
+from pipelines.output import Claim
 from pipelines.preflight import (
     Inputs,
-    check_stores,
     choose_workers,
     inspect_inputs,
     measure_room,
     refuse_memory,
     require_room,
     spool_stdin,
-    urls_of,
     uses_stores,
 )
 from pipelines.recipe import RunSettings
-from pipelines.runners import CLUSTERS, settle_runner
-from pipelines.summary import summarize
-from pipelines.tokenize_recipe import TokenizeRecipe
-from pipelines.validation import validate
-from transforms import layout, storage
+from pipelines.tokenize_recipe import TOKENIZE, TokenizeRecipe
 from transforms.errors import InputError, UsageError
 from transforms.formats import parquet
 from transforms.formats.kept import Kept
@@ -49,6 +44,7 @@ examples:
       --sampling=exact --alpha=0.2 --seed=7 --epoch=3
   dovetail tokenize --input=poems.txt --text_field='' --tokenizer=tokenizer.json --output=tokens
   dovetail tokenize --decode --input='tokens/data/*' --tokenizer=model.json --output=texts
+  dovetail tokenize --recipe=tokens/manifest.json --epoch=1 --output=epoch1
 
 Shards in the order of their names keep the input's order. Another epoch draws afresh.
 Check a dataset at any time with: dovetail verify DIR
@@ -58,6 +54,7 @@ Check a dataset at any time with: dovetail verify DIR
 # of memory, measured: what a worker takes beside payload (kernels, tables, a row group that is written),
 # and what a byte of a record does, by a unigram model and by the tokenizers package
 _OF_WORKER, _COST, _COST_OF_OTHERS = 160 << 20, 24, 128
+_SILENCE = 3.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -86,61 +83,26 @@ class Job:
 
 
 def run(argv: Sequence[str]) -> Manifest | None:
-    """Run the command; return the manifest, None where it was to be planned only.
+    """Run the command; return the manifest, None where it was to be planned or printed only.
 
     Raises:
         DovetailError: with the message that a person would see.
     """
-    models = (TokenizeRecipe, RunSettings)
-    parser = make_parser(
-        *models, prog="dovetail tokenize", description=__doc__ or "", epilog=EXAMPLES
-    )
-    flags, beam_flags = parse(parser, argv)
-    recipe, settings = (
-        validate(model, {name: v for name, v in flags.items() if name in model.model_fields})
-        for model in models
-    )
-    assert isinstance(recipe, TokenizeRecipe)
-    assert isinstance(settings, RunSettings)
-    return tokenize(recipe, settings, beam_flags=beam_flags)
+    return run_command(argv, TOKENIZE, tokenize, description=__doc__ or "", epilog=EXAMPLES)
 
 
 def tokenize(
     recipe: TokenizeRecipe, settings: RunSettings, *, beam_flags: Sequence[str] = ()
 ) -> Manifest | None:
     """Tokenize as a recipe says; return the manifest, None for a plan. Errors as of ``run``."""
-    begin = time.monotonic()
-    storage.configure(settings.storage_options or {})
-    jobs: list[Job] = []
-    with contextlib.ExitStack() as stack:
-        with before_work():
-            check_stores(recipe.reading, settings)
-            settings, beam_flags = settle_runner(
-                settings,
-                beam_flags,
-                [*urls_of(recipe.reading, settings), ("--tokenizer", recipe.tokenizer)],
-            )
-            check_output(settings.output, overwrite=settings.overwrite)
-            if settings.plan:
-                places = Claim.of_nothing(settings.output, settings.temp_location or ())
-                describe(_prepare(recipe, settings, places))
-                return None
-            claim = stack.enter_context(
-                claim_output(
-                    settings.output,
-                    overwrite=settings.overwrite,
-                    temp_locations=settings.temp_location or (),
-                    remote=settings.runner in CLUSTERS,
-                    check=lambda claim: jobs.append(_prepare(recipe, settings, claim)),
-                )
-            )
-        (job,) = jobs
-        totals: dict[Stage, int | None] = {"partition": job.inputs.size, "write": None}
-        peak = execute(lambda root: build(root, job), job, totals=totals, beam_flags=beam_flags)
-        text = storage.read_all(storage.join(claim.folder, layout.MANIFEST))
-    manifest = Manifest.model_validate_json(text)
-    summarize(manifest, settings, seconds=time.monotonic() - begin, peak=peak)
-    return manifest
+    return make_dataset(
+        settings,
+        reading=recipe.reading,
+        prepare=functools.partial(_prepare, recipe),
+        perform=_execute,
+        beam_flags=beam_flags,
+        tokenizer=recipe.tokenizer,
+    )
 
 
 def _prepare(recipe: TokenizeRecipe, settings: RunSettings, claim: Claim) -> Job:
@@ -167,8 +129,10 @@ def _prepare(recipe: TokenizeRecipe, settings: RunSettings, claim: Claim) -> Job
     workers = choose_workers(
         settings, contents.bytes, stores=stores, window=contents.window + _OF_WORKER
     )
-    refuse_memory(recipe.reading, settings, workers)
+    refuse_memory(recipe.reading, settings, workers, tokenizer=recipe.tokenizer)
     job = Job(recipe, settings, inputs, workers, claim, now(), work, form, extension, model, cost)
+    if settings.plan:
+        describe(job)
     require_room(measure_room(inputs, settings, claim, spills=False))
     return job
 
@@ -195,7 +159,7 @@ def _schema(tokens: pa.Schema, kept: Kept | None, recipe: TokenizeRecipe) -> pa.
 def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dict[str, Any], int]:
     """Load the model; return what is done to blocks, then ``model`` and ``cost`` as of Job."""
     from transforms.tokenize import BlockDecoder, BlockTokenizer
-    from transforms.tokenizer import Sampling, Tokenizer
+    from transforms.tokenizer import OFF, Sampling, Tokenizer
     from transforms.tokenizers.models import Deterministic, attributes
 
     sampling = Sampling(law=recipe.sampling, alpha=recipe.alpha, nbest_size=recipe.nbest_size)
@@ -213,7 +177,10 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
         "column": recipe.token_column,
         "storage_options": settings.storage_options,
     }
-    tokenizer.prepare(sampling)
+    if not recipe.decode:
+        with _said_if_long("compiling for this machine; what is compiled is kept for later runs"):
+            for law in (sampling, OFF):  # the best segmentations are compared with
+                tokenizer.prepare(law)
     tokenizer.require(sampling, add_bos=recipe.add_bos, add_eos=recipe.add_eos)
     model = {"url": recipe.tokenizer, **attributes(tokenizer.model)}
     if recipe.decode:
@@ -237,6 +204,18 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
     return work, model, cost
 
 
+@contextlib.contextmanager
+def _said_if_long(text: str) -> Iterator[None]:
+    """Log what is being done where it takes longer than a person likes to wait in silence."""
+    timer = threading.Timer(_SILENCE, LOG.info, (text,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def _require_tokens(schema: pa.Schema | None, recipe: TokenizeRecipe) -> None:
     """Raise InputError where the input has no column of tokens."""
     column = recipe.token_column
@@ -253,65 +232,32 @@ def _require_tokens(schema: pa.Schema | None, recipe: TokenizeRecipe) -> None:
 
 def build(root: Any, job: Job) -> None:
     """Wire the pipeline: read, tokenize, write, prove."""
-    from transforms.formats.reading import ReadOptions
     from transforms.map_shards import MapIntoShards
-    from transforms.read import ReadRecords
-    from transforms.write import WriteManifest, WriteShards
 
-    recipe, inputs, claim = job.recipe, job.inputs, job.claim
-    reading, contents = recipe.reading, inputs.contents
-    options = job.settings.storage_options or {}
+    recipe, inputs = job.recipe, job.inputs
     shards, spans, mapped = root | MapIntoShards(
-        reading=ReadRecords(
-            sources=inputs.patterns,
-            options=ReadOptions(
-                line_format=contents.line_format,
-                rows=contents.schema is not None,
-                schema=contents.schema,
-                check="none" if recipe.bytes or recipe.decode else "utf8",
-                record_limit=min(job.workers.payload // job.cost, 1 << 30),
-                text_field=reading.text_field,
-                kept=contents.kept,
-            ),
+        reading=read_records(
+            job,
             span_bytes=max(-(-inputs.size // job.shards), 1),
-            on_bad_record=recipe.on_bad_record,
-            output=claim.folder,
-            run_id=claim.run_id,
-            expected=inputs.fingerprint,
-            launcher=claim.launcher,
-            storage_options=options,
-            scratch=claim.scratch,
-            progress=claim.watched,
+            check="none" if recipe.bytes or recipe.decode else "utf8",
+            record_limit=min(job.workers.payload // job.cost, 1 << 30),
+            text_field=recipe.reading.text_field,
+            kept=inputs.contents.kept,
+            judge=None if recipe.decode else job.work.judge,
         ),
         work=job.work,
-        writing=WriteShards(
-            output=claim.folder,
-            split=recipe.split_name,
-            extension=job.extension,
-            form=job.form,
-            sources=len(inputs.patterns),
-            launcher=claim.launcher,
-            run_id=claim.run_id,
-            places=job.workers.places,
-            storage_options=options,
-            progress=claim.watched,
-        ),
+        writing=write_shards(job, form=job.form, extension=job.extension),
         shards=job.shards,
     )
-    written = (spans, shards, mapped) | WriteManifest(
-        output=claim.folder,
-        sources=sorted(inputs.patterns),
-        recipe=recipe.model_dump(mode="json"),
-        seed=recipe.seed,
-        epoch=recipe.epoch,
-        started=job.started,
-        form=job.form,
-        run_id=claim.run_id,
-        expected=inputs.fingerprint,
-        storage_options=options,
-        tokens=functools.partial(_entry, job.model, job.recipe),
-    )
+    tokens = functools.partial(_entry, job.model, recipe)
+    written = (spans, shards, mapped) | write_manifest(job, form=job.form, tokens=tokens)
     finish(written, job)
+
+
+def _execute(job: Job, beam_flags: Sequence[str]) -> int:
+    """Run the pipeline; return the peak of memory."""
+    totals: dict[Stage, int | None] = {"partition": job.inputs.size, "write": None}
+    return execute(lambda root: build(root, job), job, totals=totals, beam_flags=beam_flags)
 
 
 def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -> TokensEntry:
@@ -333,8 +279,10 @@ def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -
         bytes_per_token=counts.bytes / max(counts.tokens, 1),
         best_bytes_per_token=counts.compared_bytes / counts.best_tokens if compared else None,
         unknown=counts.unknown,
+        unknown_of=counts.unknown_of,
         entropy_per_token=entropy,
         lengths=list(counts.lengths),
+        collisions=None if recipe.whitespace is None or recipe.decode else counts.collisions,
     )
 
 

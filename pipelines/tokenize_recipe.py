@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from pipelines.kept_fields import check_names, parse_names
-from pipelines.recipe import CommonRecipe, Recipe, make_flag
+from pipelines.recipe import CommonRecipe, Recipe, RunSettings, make_flag
+from pipelines.recipe_file import RecipeKind
 from pipelines.validation import Misfit
+from pipelines.values import check_model
 from transforms.tokenizers.cpm import NEWLINE
 
 _INPUT, _MODEL, _SAMPLING, _OUTPUT = "input", "model", "sampling", "output"
@@ -60,7 +68,7 @@ class TokenizeRecipe(CommonRecipe):
     bytes: bool = make_flag(
         False, _INPUT, "take lines as bytes, whatever they hold (BytePiece models)"
     )
-    tokenizer: str = make_flag(
+    tokenizer: Annotated[str, AfterValidator(check_model)] = make_flag(
         ...,
         _MODEL,
         "model: a BytePiece JSON, a SentencePiece unigram .model or a tokenizer.json; local or on a "
@@ -177,6 +185,16 @@ class TokenizeRecipe(CommonRecipe):
                 (("token_column",), self.token_column),
             )
 
+    @model_serializer(mode="wrap")
+    def _leave_out_what_has_no_say(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write what was refused had it been given as not there, so that it can be read again."""
+        without: set[str] = {"text_field"} if self.bytes else set()
+        if self.whitespace is None:
+            without.add("newline_symbol")
+        if self.decode:
+            without.update(_OF_TOKENIZING)
+        return {name: value for name, value in write(self).items() if name not in without}
+
     @property
     def reading(self) -> Recipe:
         """The recipe by which the input is looked at and read."""
@@ -194,3 +212,6 @@ class TokenizeRecipe(CommonRecipe):
             output_format=None if self.decode else self.output_format,
             compression=self.compression,
         )
+
+
+TOKENIZE = RecipeKind("tokenize", TokenizeRecipe, RunSettings)

@@ -116,6 +116,12 @@ def check_output(value: str) -> str:
     return value
 
 
+def check_model(value: str) -> str:
+    """Return a model's URL, which holds no secret."""
+    _check_url(value, ("tokenizer",), "file")
+    return value
+
+
 def parse_locations(value: Any) -> Any:
     """Read the values of ``--temp_location``, one or several."""
     return [value] if isinstance(value, str) else value

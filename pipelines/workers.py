@@ -20,6 +20,7 @@ _GRACE = 5.0  # seconds in which a worker may end by itself
 ENVIRONMENT = {
     # a folder of the user's called `pipelines` or `transforms` must not shadow ours
     "PYTHONSAFEPATH": "1",
+    "TOKENIZERS_PARALLELISM": "false",  # workers are as many as cores
     # freed buffers of a run serve the next one: fresh ones cost page faults, a third of the time
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),

@@ -17,6 +17,7 @@ from transforms.exchange import GroupBlocksByKey
 from transforms.partition import PartitionIntoBuckets
 from transforms.read import ReadRecords
 from transforms.shuffle import ShuffleWithinBuckets
+from transforms.tokenizer import Tokenizer
 from transforms.write import WriteShards
 
 ROOT = Path(__file__).parent.parent
@@ -100,3 +101,19 @@ def test_the_kernels_need_no_beam() -> None:
         "sys.exit('apache_beam' in sys.modules and 'Beam was imported')"
     )
     call("-c", code, EXAMPLES / "kernels.py")
+
+
+def test_segmentations_spell_their_sentence() -> None:
+    found = call(EXAMPLES / "segmentations.py").stdout.decode().splitlines()
+    heads = [line for line in found if not line.startswith(" ")]
+    assert heads == ["off", "viterbi_sampling, alpha 0.2", "exact, alpha 0.2"]
+    rows = [line.strip() for line in found if line.startswith(" ")]
+    assert {row.replace(" | ", "") for row in rows} == {"▁I▁was▁somewhat▁surprised."}
+    assert len(rows) == 11
+    assert len(set(rows[1:6])) > 1
+    assert len(set(rows[6:])) > 1
+
+
+def test_a_model_of_as_many_pieces_as_were_asked_for_is_trained(tmp_path: Path) -> None:
+    call(EXAMPLES / "train_model.py", tmp_path / "new" / "x.model", "500")
+    assert Tokenizer.load(str(tmp_path / "new" / "x.model")).model.size == 500

@@ -117,9 +117,12 @@ class TokensEntry(_Part):
         bytes_per_token: bytes over tokens.
         best_bytes_per_token: of the best segmentations, over a sample of the records; None where the
             law is ``off``, whose are the best.
-        unknown: characters that the model doesn't know.
+        unknown: characters that the model doesn't know; of a model that isn't a unigram model, tokens.
+        unknown_of: out of how many; 0 where none can be unknown.
         entropy_per_token: in nats, under the law; None where it isn't known.
         lengths: how many records have 0, 1, 2 to 3, 4 to 7, … tokens.
+        collisions: how many records hold the symbols that CPM's white space becomes, and come back with
+            white space in their place; None without it.
     """
 
     model: dict[str, Any]
@@ -133,8 +136,10 @@ class TokensEntry(_Part):
     bytes_per_token: float = Field(ge=0)
     best_bytes_per_token: float | None = None
     unknown: int = Field(ge=0)
+    unknown_of: int = Field(ge=0)
     entropy_per_token: float | None = None
     lengths: list[int]
+    collisions: int | None = None
 
 
 class Manifest(_Part):

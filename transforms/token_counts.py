@@ -26,24 +26,28 @@ class TokenCounts:
         records: how many, empty ones too.
         bytes: of their texts, as UTF-8.
         tokens: of them, without bos and eos.
-        unknown: characters that the model doesn't know.
+        unknown: characters that the model doesn't know, or tokens of a model of another kind.
+        unknown_of: out of how many; 0 where none can be unknown.
         surprise: sum of minus the logarithm of the segmentations' probabilities under the law, in parts
             of a nat (``NAT``), so that its order shows nowhere; None where the law doesn't tell. Over
             ``tokens`` it is the entropy per token.
         lengths: how many records have 0, 1, 2 to 3, 4 to 7, … tokens.
         compared_bytes, compared_tokens, best_tokens: of a sample of records under a law: their bytes,
             their tokens, and what the best segmentations come to.
+        collisions: records with CPM's symbols in their text.
     """
 
     records: int = 0
     bytes: int = 0
     tokens: int = 0
     unknown: int = 0
+    unknown_of: int = 0
     surprise: int | None = 0
     lengths: tuple[int, ...] = ()
     compared_bytes: int = 0
     compared_tokens: int = 0
     best_tokens: int = 0
+    collisions: int = 0
 
     @classmethod
     def of(cls, texts: Texts, found: Encoded) -> TokenCounts:
@@ -51,7 +55,7 @@ class TokenCounts:
         counts = cls.of_lengths(np.diff(found.offsets), texts)
         known = not np.isnan(found.surprises).any()
         surprise = int(np.rint(found.surprises * NAT).sum()) if known else None
-        return replace(counts, unknown=found.unknown, surprise=surprise)
+        return replace(counts, unknown=found.unknown, unknown_of=found.of, surprise=surprise)
 
     @classmethod
     def of_lengths(cls, tokens: I64, texts: Texts) -> TokenCounts:

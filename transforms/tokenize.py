@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import apache_beam as beam
@@ -81,6 +81,9 @@ class BlockTokenizer:
         try:
             found = tokenizer.encode(texts, keys, sampling=self.sampling)
             counts = TokenCounts.of(texts, found)
+            if self.whitespace == "cpm":
+                hits = cpm.count_collisions(texts, newline=self.newline)
+                counts = replace(counts, collisions=hits)
             if self.sampling.law != "off":
                 counts = self._compare(tokenizer, texts, keys, found, counts)
         except RecordError as error:
@@ -96,6 +99,11 @@ class BlockTokenizer:
             fields += kept.type
         record = pa.StructArray.from_arrays(columns, fields=fields)
         return blocks.from_rows(record, positions=positions), counts
+
+    def judge(self, block: pa.RecordBatch) -> dict[int, str]:
+        """Say which texts, or lines, of a block no sequence of pieces covers; see ``formats.found``."""
+        tokenizer = self.load()
+        return {} if tokenizer.complete else tokenizer.uncovered(_texts_of(block))
 
     def _keys(self, file: FileId, positions: U64) -> U64:
         pair = file_key(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
@@ -24,8 +24,8 @@ from transforms.kernels.randomness import U64, derive, mix, record_keys
 from transforms.kernels.segment import DeadEndError, segment
 from transforms.tokenizers import cpm
 from transforms.tokenizers.load import load
-from transforms.tokenizers.models import Deterministic, Model, Unigram
-from transforms.tokenizers.texts import I64, Texts, pack
+from transforms.tokenizers.models import Deterministic, Model, NoTokensError, Unigram
+from transforms.tokenizers.texts import I64, Texts, count_characters, pack, unpack
 from transforms.tokenizers.vocabulary import U32, Vocabulary
 
 F64 = npt.NDArray[np.float64]
@@ -94,7 +94,10 @@ class Encoded(NamedTuple):
     """int64[r + 1]: record i has ``ids[offsets[i]:offsets[i + 1]]``."""
 
     unknown: int
-    """How many characters were unknown."""
+    """How many characters were unknown; of a model that isn't a unigram model, how many tokens."""
+
+    of: int
+    """Out of how many: characters as they are normalized, or tokens; 0 where none can be unknown."""
 
     surprises: F64
     """float64[r]: minus the logarithm of each segmentation's probability under the law; 0 where
@@ -121,6 +124,9 @@ class Tokenizer:
         self.model = model
         self._pieces = _build(model.vocabulary) if isinstance(model, Unigram) else None
         self._laws: dict[Sampling, Law] = {}
+        self._missing = np.zeros(256, bool)
+        if isinstance(model, Unigram):
+            self._missing[list(model.vocabulary.missing_bytes)] = True
 
     @classmethod
     def load(
@@ -148,6 +154,12 @@ class Tokenizer:
     def dtype(self) -> np.dtype[Any]:
         """The smallest of uint16 and uint32 that holds every id."""
         return np.dtype(np.uint16 if self.model.size <= 1 << 16 else np.uint32)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every text has tokens."""
+        model = self.model
+        return model.complete if isinstance(model, Deterministic) else not self._missing.any()
 
     def encode_batch(
         self,
@@ -194,8 +206,13 @@ class Tokenizer:
         model = self.model
         if isinstance(model, Deterministic):
             self.require(sampling)
-            ids, offsets = model.encode(texts)
-            return Encoded(ids, offsets, 0, np.zeros(len(offsets) - 1))
+            try:
+                ids, offsets = model.encode(texts)
+            except NoTokensError as error:
+                raise RecordError(error.record, f"{model.name}: {error}") from None
+            unk = model.special.unk
+            unknown, of = (0, 0) if unk is None else (int((ids == unk).sum()), len(ids))
+            return Encoded(ids, offsets, unknown, of, np.zeros(len(offsets) - 1))
         assert isinstance(model, Unigram)
         normalized = model.normalizer.normalize(texts)
         counts = np.diff(normalized.records)
@@ -211,11 +228,46 @@ class Tokenizer:
             raise RecordError(
                 number,
                 f"{model.name} has no piece for the byte 0x{normalized.data[place]:02X}, at byte "
-                f"{place - begin} of its normalized text; take a model that has all bytes, or leave "
-                "the record out",
+                f"{place - begin} of its normalized text; take a model that has all bytes",
             ) from None
         surprises = np.bincount(record, found.surprises, len(counts)).astype(np.float64)
-        return Encoded(found.ids, found.offsets[normalized.records], found.unknown, surprises)
+        of = 0 if model.vocabulary.unknown is None else count_characters(normalized.data)
+        ends = found.offsets[normalized.records]
+        return Encoded(found.ids, ends, found.unknown, of, surprises)
+
+    def uncovered(self, texts: Texts) -> dict[int, str]:
+        """Say of which records no sequence of pieces covers the text, and where it ends.
+
+        Only models without all bytes, and without an unknown, have such.
+        """
+        model = self.model
+        if self.complete:
+            return {}
+        if isinstance(model, Deterministic):
+            return self._refused(texts, range(len(texts.offsets) - 1))
+        assert isinstance(model, Unigram)
+        normalized = model.normalizer.normalize(texts)
+        seen = np.zeros(len(normalized.data) + 1, np.int64)
+        np.cumsum(self._missing[normalized.data], out=seen[1:])
+        # a text of bytes that are pieces is covered by them
+        suspects = np.flatnonzero(np.diff(seen[normalized.segments[normalized.records]]))
+        return self._refused(texts, suspects.tolist())
+
+    def _refused(self, texts: Texts, suspects: Iterable[int]) -> dict[int, str]:
+        """Find those that can't be encoded by halves: as a rule they are few."""
+        records, bad = unpack(texts), {}
+        waiting = [list(suspects)]
+        while waiting:
+            some = waiting.pop()
+            try:
+                self.encode(pack([records[i] for i in some]), np.zeros(len(some), np.uint64))
+            except RecordError as error:
+                if len(some) == 1:
+                    bad[some[0]] = error.reason
+                else:
+                    middle = len(some) // 2
+                    waiting += [some[:middle], some[middle:]]
+        return bad
 
     def around(self, found: Encoded, *, add_bos: bool, add_eos: bool) -> Encoded:
         """Put bos and eos around each record.
@@ -276,7 +328,7 @@ class Tokenizer:
             )
 
     def prepare(self, sampling: Sampling) -> None:
-        """Make a law's tables, before they are needed.
+        """Make a law's tables, and compile what it needs unless that was kept, before they are needed.
 
         Raises:
             UsageError: the model can't be sampled so, or not with such an alpha.
@@ -287,12 +339,17 @@ class Tokenizer:
                 self._law(sampling)
             except ValueError as error:
                 raise UsageError(f"--alpha={sampling.alpha}: {error}") from None
+            self.encode_batch([""], sampling=sampling)
 
     def _law(self, sampling: Sampling) -> Law:
         if sampling not in self._laws:
             assert self._pieces is not None
+            assert isinstance(self.model, Unigram)
+            pieces, sampled = self._pieces, self.model.vocabulary.sampling_log_probs
+            if sampling.law != "off" and sampled is not None:
+                pieces = replace(pieces, log_probs=sampled)
             self._laws[sampling] = laws.prepare(
-                self._pieces,
+                pieces,
                 law=sampling.law,
                 alpha=ALPHA if sampling.alpha is None else sampling.alpha,
                 nbest_size=NBEST_SIZE if sampling.nbest_size is None else sampling.nbest_size,

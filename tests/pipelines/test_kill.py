@@ -24,6 +24,7 @@ import pytest
 
 from pipelines.verify import verify
 from tests.pipelines.support import Tree, environment, read_shards
+from tests.pipelines.test_tokenize import write_model
 
 pytestmark = pytest.mark.slow
 
@@ -38,18 +39,28 @@ class Undisturbed(NamedTuple):
 
     Attributes:
         flags: that it was given beside its input.
+        moments: at how many such a run is killed.
+        module: the command.
     """
 
     corpus: Path
     flags: tuple[str, ...]
     seconds: float
     shards: Tree
+    moments: int
+    module: str
+
+    def attempt(self, folder: Path, *flags: str, workers: int = 2) -> Attempt:
+        """Begin it again."""
+        return Attempt(
+            self.corpus, folder, *self.flags, *flags, workers=workers, module=self.module
+        )
 
 
 class Attempt:
     """A run in a process of its own, whose processes are known by a variable they inherit."""
 
-    def __init__(self, corpus: Path, folder: Path, *flags: str, workers: int = 2) -> None:
+    def __init__(self, corpus: Path, folder: Path, *flags: str, workers: int, module: str) -> None:
         self.folder, self._tag = folder, uuid.uuid4().hex
         self.begin = time.monotonic()
         self.log = folder.parent / "stderr"
@@ -58,7 +69,7 @@ class Attempt:
                 [
                     sys.executable,
                     "-m",
-                    "pipelines.shuffle",
+                    module,
                     f"--input={corpus}",
                     f"--output={folder}",
                     "--num_shards=6",
@@ -86,29 +97,38 @@ class Attempt:
 
 
 @pytest.fixture(
-    scope="module", params=[(), ("--repeats=default=1.5",)], ids=["plain", "with a second pass"]
+    scope="module",
+    params=[("shuffle",), ("shuffle", "--repeats=default=1.5"), ("tokenize", "--sampling=exact")],
+    ids=["plain", "with a second pass", "tokenizing"],
 )
 def undisturbed(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Undisturbed:
-    """Make about 100 MB of lines, and shuffle them once to see how long it takes."""
+    """Make about 100 MB of lines, 20 to be tokenized, and run once to see how long it takes."""
     root = tmp_path_factory.mktemp("kill")
+    name, *flags = request.param
+    lines, count = 90_000, MOMENTS
+    if name == "tokenize":
+        lines, count = 18_000, -(-MOMENTS // 4)
+        flags += [f"--tokenizer={write_model(root / 'model.json')}", "--text_field="]
     line = b"%08d " + b"The quick brown fox jumps over the lazy dog. " * 6 + b"\n"
     (root / "in").mkdir()
     for part in range(4):
         with (root / "in" / f"{part}.txt").open("wb") as file:
-            file.writelines(line % (part * 90_000 + i) for i in range(90_000))
-    attempt = Attempt(root / "in", root / "out", *request.param)
+            file.writelines(line % (part * lines + i) for i in range(lines))
+    run = Undisturbed(root / "in", tuple(flags), 0.0, {}, count, f"pipelines.{name}")
+    run.attempt(root / "first").process.wait(300)  # kernels are compiled
+    attempt = run.attempt(root / "out")
     assert attempt.process.wait(120) == 0, attempt.stderr()
     seconds = time.monotonic() - attempt.begin
     assert verify(str(root / "out"))[1] == []
-    return Undisturbed(root / "in", request.param, seconds, read_shards(root / "out"))
+    return run._replace(seconds=seconds, shards=read_shards(root / "out"))
 
 
-def moments(kind: str, seconds: float) -> Iterator[float]:
+def moments(kind: str, seconds: float, *, count: int) -> Iterator[float]:
     """Return moments all over a run, by a seed: more than are asked for, should some come too late."""
     draws = random.Random(f"{SEED} {kind}")
-    for i in range(3 * MOMENTS):
+    for i in range(3 * count):
         moment = draws.uniform(0, seconds)
         print(f"{kind} {i}: {moment:.3f} s of {seconds:.3f}")
         yield moment
@@ -143,10 +163,12 @@ def test_a_killed_launcher_leaves_nothing_or_all_and_the_next_run_makes_it_good(
 ) -> None:
     folder = tmp_path / "out"
     finished = 0
-    for tried, moment in enumerate(moments("launcher", undisturbed.seconds)):
-        if tried >= MOMENTS and finished <= tried / 2:
+    for tried, moment in enumerate(
+        moments("launcher", undisturbed.seconds, count=undisturbed.moments)
+    ):
+        if tried >= undisturbed.moments and finished <= tried / 2:
             break  # a machine that is faster than it was takes more of them
-        attempt = Attempt(undisturbed.corpus, folder, *undisturbed.flags)
+        attempt = undisturbed.attempt(folder)
         time.sleep(max(0.0, attempt.begin + moment - time.monotonic()))
         attempt.process.send_signal(signal.SIGKILL)
         attempt.process.wait()
@@ -154,8 +176,7 @@ def test_a_killed_launcher_leaves_nothing_or_all_and_the_next_run_makes_it_good(
         require_end(attempt, 5)
         whole = require_whole_or_nothing(folder)
         finished += whole
-        flags = [*undisturbed.flags, *(["--overwrite"] if whole else [])]
-        again = Attempt(undisturbed.corpus, folder, *flags, workers=1)
+        again = undisturbed.attempt(folder, *(["--overwrite"] if whole else []), workers=1)
         assert again.process.wait(120) == 0, again.stderr()
         assert read_shards(folder) == undisturbed.shards
         require_nothing_but(folder, "out")
@@ -170,10 +191,12 @@ def test_a_killed_worker_ends_the_run_soon_with_one_error_and_nothing_left(
     folder = tmp_path / "out"
     finished = 0
     draws = random.Random(SEED)
-    for tried, moment in enumerate(moments("worker", undisturbed.seconds)):
-        if tried >= MOMENTS and finished <= tried / 2:
+    for tried, moment in enumerate(
+        moments("worker", undisturbed.seconds, count=undisturbed.moments)
+    ):
+        if tried >= undisturbed.moments and finished <= tried / 2:
             break  # a machine that is faster than it was takes more of them
-        attempt = Attempt(undisturbed.corpus, folder, *undisturbed.flags)
+        attempt = undisturbed.attempt(folder)
         time.sleep(max(0.0, attempt.begin + moment - time.monotonic()))
         victims: list[psutil.Process] = []
         while not victims and attempt.process.poll() is None:
@@ -199,7 +222,7 @@ def test_a_killed_worker_ends_the_run_soon_with_one_error_and_nothing_left(
             assert str(log) in said
             log.unlink()
     assert finished <= tried / 2, "most kills came too late to test anything"
-    last = Attempt(undisturbed.corpus, folder, *undisturbed.flags)
+    last = undisturbed.attempt(folder)
     assert last.process.wait(120) == 0
     assert read_shards(folder) == undisturbed.shards
 
@@ -211,8 +234,10 @@ def test_an_interrupted_run_clears_up_after_itself(
     undisturbed: Undisturbed, tmp_path: Path, sent: signal.Signals, workers: int
 ) -> None:
     folder = tmp_path / "out"
-    for moment in islice(moments(f"{sent.name} {workers}", undisturbed.seconds), MOMENTS):
-        attempt = Attempt(undisturbed.corpus, folder, *undisturbed.flags, workers=workers)
+    count = undisturbed.moments
+    every = moments(f"{sent.name} {workers}", undisturbed.seconds, count=count)
+    for moment in islice(every, count):
+        attempt = undisturbed.attempt(folder, workers=workers)
         # before that a signal may meet Python, not us
         while attempt.process.poll() is None and not list(tmp_path.glob("out/_incomplete.json")):
             time.sleep(0.01)

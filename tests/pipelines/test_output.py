@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import pipelines.command
 import pipelines.shuffle
 from pipelines.output import check_output, claim_output
 from pipelines.verify import verify
@@ -417,7 +418,7 @@ def test_a_signal_that_comes_when_all_is_done_takes_nothing_back(
         sent_at.append((tmp_path / "out/manifest.json").exists())
         os.kill(os.getpid(), sent)
 
-    monkeypatch.setattr(pipelines.shuffle, "summarize", summarize)
+    monkeypatch.setattr(pipelines.command, "summarize", summarize)
     flags = [f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}"]
     assert pipelines.shuffle.main(flags) == 0
     assert sent_at == [True]

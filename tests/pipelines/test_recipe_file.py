@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import pipelines.shuffle
 from pipelines import exact_yaml, mixture
 from pipelines.recipe import Recipe, Settings
-from pipelines.recipe_file import FIELDS, RecipeFile, json_schema, read_recipe
+from pipelines.recipe_file import SHUFFLE, RecipeFile, json_schema, read_recipe
 from pipelines.validation import Origin, validate
 from tests.pipelines.support import ROOT, command, make_lines, read_shards, run, write_tree
 from transforms.errors import UsageError
@@ -54,7 +54,7 @@ def write(folder: Path, text: str, name: str = "mix.yaml") -> str:
 
 def resolve(url: str, **flags: Any) -> Recipe:
     """Return what a file and flags make."""
-    values, origin = read_recipe(url).under(flags)
+    values, origin = read_recipe(url, SHUFFLE).under(flags)
     fields = {k: v for k, v in values.items() if k in Recipe.model_fields}
     return validate(Recipe, fields, origin)
 
@@ -69,7 +69,7 @@ def refused(folder: Path, text: str, *flags: str) -> str:
 
 
 def test_a_file_says_what_flags_say(tmp_path: Path) -> None:
-    values, origin = read_recipe(write(tmp_path, MIX)).under({})
+    values, origin = read_recipe(write(tmp_path, MIX), SHUFFLE).under({})
     recipe = validate(Recipe, {k: v for k, v in values.items() if k in Recipe.model_fields}, origin)
     assert recipe == validate(
         Recipe,
@@ -426,7 +426,7 @@ def test_whatever_a_file_holds_is_read_or_refused(text: bytes) -> None:
 
 @given(
     st.dictionaries(
-        st.sampled_from(sorted(FIELDS)),
+        st.sampled_from(sorted(SHUFFLE.fields)),
         SCALARS | DECIMALS | st.lists(SCALARS) | st.dictionaries(st.text(max_size=3), SCALARS),
     )
 )
@@ -445,7 +445,7 @@ def test_whatever_fields_hold_is_taken_or_refused_by_field(content: dict[str, An
 
 def test_the_schema_describes_every_field_and_takes_what_we_take() -> None:
     jsonschema = pytest.importorskip("jsonschema")
-    schema = json_schema()
+    schema = json_schema(SHUFFLE)
     fields = {**Recipe.model_fields, **Settings.model_fields}
     assert fields.keys() - schema["properties"].keys() == {"overwrite", "plan", "debug"}
     assert all(part["description"] for part in schema["properties"].values())
@@ -472,7 +472,7 @@ def test_the_schema_describes_every_field_and_takes_what_we_take() -> None:
 def test_the_schema_is_printed() -> None:
     done = command("--print_schema")
     assert (done.returncode, done.stderr) == (0, b"")
-    assert json.loads(done.stdout) == json_schema()
+    assert json.loads(done.stdout) == json_schema(SHUFFLE)
 
 
 def test_the_examples_in_the_docs_are_recipes(tmp_path: Path) -> None:

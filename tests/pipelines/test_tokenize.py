@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sentencepiece
+import tokenizers
 
 import pipelines.tokenize
 from pipelines.tokenize import run
@@ -45,9 +49,13 @@ def write_model(path: Path, pieces: dict[bytes, int] = PIECES) -> Path:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """Give a folder with a model and two files of JSON lines."""
-    write_model(tmp_path / "model.json")
-    folder = tmp_path / "in"
+    return make_corpus(tmp_path)
+
+
+def make_corpus(root: Path) -> Path:
+    """Put a model and two files of JSON lines into a folder."""
+    write_model(root / "model.json")
+    folder = root / "in"
     folder.mkdir()
     for name, repeat in (("a.jsonl", 40), ("b.jsonl", 25)):
         lines = [
@@ -55,7 +63,7 @@ def corpus(tmp_path: Path) -> Path:
             for i in range(repeat)
         ]
         (folder / name).write_text("\n".join(lines) + "\n")
-    return tmp_path
+    return root
 
 
 def texts_of(corpus: Path) -> list[str]:
@@ -92,9 +100,12 @@ def best(corpus: Path, texts: list[str]) -> list[list[int]]:
     return Reference(model.vocabulary).encode(model.normalizer(texts))
 
 
+def spell_by(pieces: list[bytes], ids: list[int]) -> bytes:
+    return b"".join(pieces[i - 3] for i in ids)
+
+
 def spell(ids: list[int]) -> bytes:
-    names = list(PIECES)
-    return b"".join(names[i - 3] for i in ids)
+    return spell_by(list(PIECES), ids)
 
 
 @pytest.mark.parametrize("shards", [1, 3, 50])
@@ -285,14 +296,131 @@ def test_bad_records_are_counted_and_left_out(corpus: Path, how: str) -> None:
     assert verify(str(corpus / "out"))[1] == []
 
 
-def test_text_that_no_piece_covers_is_named_by_its_place(tmp_path: Path) -> None:
-    write_model(tmp_path / "model.json", {b"a": 1, b"b": 1})
-    (tmp_path / "in").write_text('{"text": "ab"}\n{"text": "abXa"}\n')
-    with pytest.raises(
-        DataError, match=r"the record at 15: .* no piece for the byte 0x58, at byte 2"
-    ):
-        tokenize(tmp_path)
+UNCOVERED = ["ab", "abXa", "", "ba", "X", "aab"]
+"""Texts, of which a model of a, ab and ba covers no X, and no b that stands alone."""
+NO_PIECE = r"no piece for the byte 0x58, at byte 2 of its normalized text"
+
+
+def uncovered(folder: Path, form: str) -> tuple[list[str], list[Any]]:
+    """Write texts to a file and return flags, and what the quarantine is to hold of the bad ones."""
+    write_model(folder / "model.json", {b"a": 1, b"ab": 1, b"ba": 1})
+    bad = ["abXa", "X"]
+    if form == "rows":
+        table = pa.table({"n": range(len(UNCOVERED)), "text": UNCOVERED})
+        pq.write_table(table, folder / "in.parquet", row_group_size=2)
+        return ["--keep_fields=n"], [
+            {"text": text.encode(), "n": 1 + 3 * (text == "X")} for text in bad
+        ]
+    lines = UNCOVERED if form != "json" else [json.dumps({"text": text}) for text in UNCOVERED]
+    path = folder / ("in.txt.gz" if form == "gzip" else "in.txt")
+    data = "".join(f"{line}\n" for line in lines).encode()
+    path.write_bytes(gzip.compress(data) if form == "gzip" else data)
+    flags = {"json": [], "bytes": ["--bytes"]}.get(form, ["--text_field="])
+    return flags, [line.encode() for line in lines if "X" in line]
+
+
+@pytest.mark.parametrize(
+    ("form", "law"),
+    [
+        ("json", "off"),
+        ("json", "exact"),
+        ("rows", "exact"),
+        ("lines", "off"),
+        ("gzip", "nbest"),
+        ("bytes", "viterbi_sampling"),
+    ],
+)
+def test_text_that_no_piece_covers_is_a_bad_record(tmp_path: Path, form: str, law: str) -> None:
+    flags, bad = uncovered(tmp_path, form)
+    source = {"rows": "in.parquet", "gzip": "in.txt.gz"}.get(form, "in.txt")
+    flags.append(f"--sampling={law}")
+    with pytest.raises(DataError, match=rf"{source}: .* is a bad record: .*{NO_PIECE}"):
+        tokenize(tmp_path, *flags, source=source)
     assert not (tmp_path / "out").exists()
+    for how in ("skip", "quarantine"):
+        folder = tmp_path / how
+        manifest = tokenize(tmp_path, *flags, f"--on_bad_record={how}", source=source, output=how)
+        assert [spell_by([b"a", b"ab", b"ba"], ids) for ids in rows(folder)] == [
+            b"ab", b"", b"ba", b"aab"
+        ]  # fmt: skip
+        dropped = manifest.sources[0].dropped
+        assert dropped is not None
+        assert (manifest.records, dropped.records) == (4, 2)
+        assert verify(str(folder))[1] == []
+        assert bool(manifest.quarantine) == (how == "quarantine")
+    kept = [
+        row
+        for entry in manifest.quarantine
+        for row in pq.read_table(tmp_path / "quarantine" / entry.path).to_pylist()
+    ]
+    assert [row["record"] for row in kept] == bad
+    assert {row["file"] for row in kept} == {f"file://{tmp_path / source}"}
+    places = [1, 4] if form == "rows" else [len(line) + 1 for line in lines_before(form)]
+    assert [row["position"] for row in kept] == places
+    assert [re.search(r"0x58, at byte (\d)", row["reason"])[1] for row in kept] == ["2", "0"]
+    if form == "rows":
+        assert rows(tmp_path / "quarantine", "n") == [0, 2, 3, 5]
+
+
+def test_bad_records_of_every_kind_are_left_out_together(tmp_path: Path) -> None:
+    write_model(tmp_path / "model.json", {b"a": 1, b"ab": 1})
+    good = '{"text": "ab"}'
+    lines = [good, '{"text": "X"}', "no json", good, '{"text": 1}', '{"text": "b"}', "\udcff", good]
+    data = "\n".join([*lines, '{"text": "aX"}', "{}"]).encode(errors="surrogateescape")
+    (tmp_path / "in.jsonl").write_bytes(data)
+    manifest = tokenize(tmp_path, "--on_bad_record=quarantine", "--num_shards=2", source="in.jsonl")
+    assert rows(tmp_path / "out") == [[4]] * 3
+    kept = [
+        row
+        for entry in manifest.quarantine
+        for row in pq.read_table(tmp_path / "out" / entry.path).to_pylist()
+    ]
+    every = data.split(b"\n")
+    assert sorted(row["record"] for row in kept) == sorted(x for x in every if x != good.encode())
+    assert all(data[row["position"] :].startswith(row["record"]) for row in kept)
+    assert verify(str(tmp_path / "out"))[1] == []
+
+
+def lines_before(form: str) -> list[str]:
+    """Return what stands before the bad lines, save its last newline."""
+    lines = UNCOVERED if form != "json" else [json.dumps({"text": text}) for text in UNCOVERED]
+    return ["\n".join(lines[:place]) for place in (1, 4)]
+
+
+def test_two_sources_with_texts_that_no_piece_covers_are_counted_apart(tmp_path: Path) -> None:
+    write_model(tmp_path / "model.json", {b"a": 1, b"ab": 1})
+    for name, text in (("x", "a\nb\nab\n"), ("y", "no\nno\na\n")):
+        (tmp_path / name).write_text(text)
+    manifest = run(
+        [
+            *(f"--input={name}={tmp_path / name}" for name in "xy"),
+            *("--text_field=", "--on_bad_record=quarantine", "--direct_num_workers=1"),
+            f"--tokenizer={tmp_path / 'model.json'}",
+            f"--output={tmp_path / 'out'}",
+        ]
+    )
+    assert manifest is not None
+    assert [(s.digest.records, s.dropped.records) for s in manifest.sources if s.dropped] == [
+        (2, 1),
+        (1, 2),
+    ]
+    assert verify(str(tmp_path / "out"))[1] == []
+
+
+def test_a_text_of_any_bytes_is_a_bad_record_where_the_model_needs_text(corpus: Path) -> None:
+    (corpus / "odd.jsonl").write_bytes(b'{"text": "abc"}\n{"text": "\xff"}\n{"text": "ab"}\n')
+    (corpus / "odd.txt").write_bytes(b"abc\n\xff\nab\n")
+    column = pa.array([b"abc", b"\xff", b"ab"]).view(pa.string())
+    pq.write_table(pa.table({"text": column}), corpus / "odd.parquet")
+    for name in ("odd.jsonl", "odd.txt", "odd.parquet"):
+        flags = ["--text_field="] if name == "odd.txt" else []
+        with pytest.raises(DataError, match=rf"{name}: .* is a bad record: .*(UTF-8|JSON)"):
+            tokenize(corpus, *flags, source=name)
+        flags.append("--on_bad_record=quarantine")
+        manifest = tokenize(corpus, *flags, source=name, output=name + ".out")
+        assert rows(corpus / f"{name}.out") == best(corpus, ["abc", "ab"])
+        assert [entry.records for entry in manifest.quarantine] == [1]
+        assert verify(str(corpus / f"{name}.out"))[1] == []
 
 
 def test_nothing_is_an_empty_dataset(corpus: Path) -> None:
@@ -390,3 +518,101 @@ def test_a_manifest_whose_counts_were_changed_is_found(corpus: Path, field: str)
     content["tokens"][field] = [*old, 1] if isinstance(old, list) else old + 1
     path.write_text(json.dumps(content))
     assert any("manifest: tokens have" in line for line in verify(str(corpus / "out"))[1])
+
+
+def trained_model(folder: Path, texts: list[str], **options: Any) -> Path:
+    """Train a SentencePiece model."""
+    sink = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts),
+        model_writer=sink,
+        model_type="unigram",
+        hard_vocab_limit=False,
+        minloglevel=2,
+        num_threads=1,
+        **{"vocab_size": 60, **options},
+    )
+    path = folder / "model.json"  # its name has no say
+    path.write_bytes(sink.getvalue())
+    return path
+
+
+ENGLISH = ["the quick brown fox jumps over a lazy dog"] * 20
+
+
+@pytest.mark.parametrize("fallback", [False, True])
+@pytest.mark.parametrize("law", ["off", "exact"])
+def test_a_model_of_another_language_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, law: str, fallback: bool
+) -> None:
+    options = {"byte_fallback": True, "vocab_size": 330} if fallback else {}
+    trained_model(tmp_path, ENGLISH, **options)
+    caplog.set_level("WARNING", logger="dovetail")
+    for name, text, warned in (
+        ("mine", "the quick fox", ""),
+        ("few", "the quick brown fox jumps over ж", ""),  # 1 of 34
+        ("other", "今天天气", r"doesn't know 80.0% of the text \(4 of 5\)"),
+        ("more", "foxes ж", r"doesn't know 12.5% of the text \(1 of 8\)"),
+    ):
+        (tmp_path / name).write_text(f"{text}\n")
+        caplog.clear()
+        manifest = tokenize(
+            tmp_path, "--text_field=", f"--sampling={law}", source=name, output=f"{name}.out"
+        )
+        assert manifest.tokens is not None
+        assert manifest.tokens.unknown == sum(c >= "ж" for c in text)
+        assert manifest.tokens.unknown_of == len(text) + 1  # one before the first word
+        assert bool(re.search(warned, caplog.text)) if warned else not caplog.text, name
+
+
+def test_words_that_another_models_vocabulary_lacks_are_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]")
+    )
+    words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    words.save(str(tmp_path / "model.json"))
+    (tmp_path / "in").write_text("a b\na a\n")
+    caplog.set_level("WARNING", logger="dovetail")
+    manifest = tokenize(tmp_path, "--text_field=")
+    assert rows(tmp_path / "out") == [[1, 0], [1, 1]]
+    assert manifest.tokens is not None
+    assert (manifest.tokens.unknown, manifest.tokens.unknown_of) == (1, 4)
+    assert "doesn't know 25.0% of the text (1 of 4)" in caplog.text
+
+
+def test_words_without_tokens_are_bad_records(tmp_path: Path) -> None:
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0}, unk_token="[UNK]"))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    words.save(str(tmp_path / "model.json"))
+    (tmp_path / "in").write_text("a\na b\n\na a\n")
+    with pytest.raises(
+        DataError, match=r"the line at byte 2 is a bad record: .*tokenizers package"
+    ):
+        tokenize(tmp_path, "--text_field=")
+    manifest = tokenize(tmp_path, "--text_field=", "--on_bad_record=skip")
+    assert rows(tmp_path / "out") == [[0], [], [0, 0]]
+    assert manifest.sources[0].dropped is not None
+    assert manifest.sources[0].dropped.records == 1
+
+
+def test_texts_that_hold_cpms_symbols_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("jieba")
+    trained_model(tmp_path, ENGLISH, user_defined_symbols=["\u2582", "\u2583", "@@"])
+    texts = ["the fox", "a\u2582dog", "lazy\u2583\u2582", "over @@"]
+    (tmp_path / "in").write_text("".join(f"{text}\n" for text in texts))
+    caplog.set_level("WARNING", logger="dovetail")
+    flags = ("--text_field=", "--whitespace=cpm")
+    for more, count in (((), 2), (("--newline_symbol=@@",), 3)):
+        manifest = tokenize(tmp_path, *flags, *more, output=f"out{count}")
+        assert manifest.tokens is not None
+        assert manifest.tokens.collisions == count
+        assert f"{count} texts hold the symbols that white space becomes" in caplog.text
+    caplog.clear()
+    manifest = tokenize(tmp_path, "--text_field=", output="plain")
+    assert manifest.tokens is not None
+    assert manifest.tokens.collisions is None
+    assert "symbols" not in caplog.text

@@ -23,6 +23,7 @@ from transforms.kernels import blocks
 from transforms.read import FileId
 from transforms.tokenize import BlockTokenizer, TokenizeRecords
 from transforms.tokenizer import Sampling, Tokenizer, identity_keys
+from transforms.tokenizers.texts import pack
 
 EXACT = Sampling(law="exact", alpha=0.5)
 TEXT = "abracadabra abracadabra"
@@ -164,6 +165,23 @@ def test_what_is_no_text_is_named(tokenizer: Tokenizer) -> None:
         tokenizer.encode_batch(["a", b"\xff"])
 
 
+def test_texts_that_no_pieces_cover_are_told_one_by_one(tmp_path: Path) -> None:
+    pieces = {b"a": 1, b"bc": 2, b"b": 3, "é".encode(): 4}
+    content = {
+        base64.b64encode(p).decode(): [i, "", n] for i, (p, n) in enumerate(pieces.items(), 3)
+    }
+    (tmp_path / "some.json").write_text(json.dumps(content))
+    some = Tokenizer.load(str(tmp_path / "some.json"))
+    texts = ["abc", "ac", "", "e\u0301", "c", "bcbc\n", "ab"]  # the fourth is normalized to a piece
+    found = some.uncovered(pack(texts))
+    assert sorted(found) == [1, 4, 5]
+    assert "no piece for the byte 0x63, at byte 1 of its normalized text" in found[1]
+    assert "0x0A, at byte 4" in found[5]
+    for number, text in enumerate(texts):
+        if number not in found:
+            assert len(some.encode_batch([text]).ids) > 0 or not text
+
+
 def test_a_model_without_bos_or_of_another_kind_says_so(tmp_path: Path) -> None:
     sink = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -240,3 +258,25 @@ def test_shuffling_imports_no_numba() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("law", ["off", "exact"])
+def test_nothing_is_compiled_or_loaded_after_preparing(model: Path, law: str) -> None:
+    code = """
+import sys
+from numba.core.dispatcher import Dispatcher
+from transforms.tokenizer import Sampling, Tokenizer
+
+def made():
+    modules = [module for name, module in sys.modules.items() if name.startswith("transforms.")]
+    found = {id(each): each for module in modules for each in vars(module).values()
+             if isinstance(each, Dispatcher)}
+    return sum(len(each.overloads) for each in found.values())
+
+tokenizer, sampling = Tokenizer.load(sys.argv[1]), Sampling(law=sys.argv[2])
+tokenizer.prepare(sampling)
+before = made()
+tokenizer.encode_batch(["ab", "", "b" * 300_000], sampling=sampling)
+assert 0 < before == made(), (before, made())
+"""
+    subprocess.run([sys.executable, "-c", code, str(model), law], check=True, timeout=300)

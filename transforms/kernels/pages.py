@@ -10,13 +10,13 @@ bucket over budget can be read in parts.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import xxhash
 
 from transforms.kernels import blocks, ranges
 from transforms.kernels.digest import Digest
@@ -115,19 +115,20 @@ def decode_page(data: pa.Buffer | bytes | memoryview) -> Page:
 
 
 def _checksum(data: pa.Buffer | memoryview) -> bytes:
-    return zlib.crc32(data).to_bytes(4, "little") + b"CRC\n"
+    # a CRC-32 by zlib takes ten times as long, a fortieth of a whole run over Parquet
+    return xxhash.xxh3_64_digest(data)[:4] + b"XXH\n"
 
 
 def _order_checksum(block: pa.RecordBatch) -> bytes:
-    """Return a CRC-32 of what the digests don't cover: keys, sources and where lines begin."""
-    checksum = 0
+    """Return a checksum of what the digests don't cover: keys, sources and where lines begin."""
+    state = xxhash.xxh3_64()
     if not blocks.is_rows(block):
         _, offsets = blocks.extents(block)
-        checksum = zlib.crc32(np.diff(offsets).data)
+        state.update(np.diff(offsets).data)
     for name in block.schema.names:
         if name != "record":
-            checksum = zlib.crc32(blocks.column(block, name).data, checksum)
-    return checksum.to_bytes(4, "little")
+            state.update(blocks.column(block, name).data)
+    return state.digest()[:4]
 
 
 def cut_run(

@@ -11,8 +11,6 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from transforms.errors import UsageError
 from transforms.tokenizers.texts import Normalized, Normalizer, Texts, check_utf8, pack, unpack
 from transforms.tokenizers.unigram import SentencePiece
@@ -80,11 +78,13 @@ def with_whitespace(model: SentencePiece, *, newline: str = NEWLINE) -> Cpm:
     return made
 
 
-def collisions(texts: Texts, *, newline: str = NEWLINE) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return int64[k]: which records hold a symbol already, and come back with white space for it."""
+def count_collisions(texts: Texts, *, newline: str = NEWLINE) -> int:
+    """Return how many records hold a symbol already, and come back with white space for it."""
     marks = SPACE.encode(), newline.encode()
-    hits = [i for i, text in enumerate(unpack(texts)) if any(mark in text for mark in marks)]
-    return np.array(hits, np.int64)
+    whole = texts.data.tobytes()
+    if not any(mark in whole for mark in marks):
+        return 0
+    return sum(any(mark in text for mark in marks) for text in unpack(texts))
 
 
 @functools.cache

@@ -8,6 +8,7 @@ truncation and padding that a file asks for are left out: they would lose text a
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ import tokenizers
 
 from transforms.errors import UsageError
 from transforms.tokenizers.added_tokens import HuggingFaceNormalizer, beyond_unicode
-from transforms.tokenizers.models import Deterministic, Model, Unigram
+from transforms.tokenizers.models import Deterministic, Model, NoTokensError, Unigram
 from transforms.tokenizers.texts import I64, Texts, check_utf8, unpack
 from transforms.tokenizers.vocabulary import U32, SpecialIds, UnknownEdge, Vocabulary
 
@@ -26,6 +27,52 @@ _BY_NAME = {  # where the file doesn't say by its template
     "bos": ("<s>", "<bos>", "[BOS]", "[CLS]", "<|begin_of_text|>", "<|startoftext|>"),
     "eos": ("</s>", "<eos>", "[EOS]", "[SEP]", "<|end_of_text|>", "<|endoftext|>"),
 }
+
+
+class Omissions:
+    """Finds what a BPE model without an unknown token would leave out of a text without a word.
+
+    Agrees with tokenizers 0.23.3 (``tokenizers/src/models/bpe/model.rs``: ``merge_word``).
+    """
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
+        self._normalizer, self._cutter = tokenizer.normalizer, tokenizer.pre_tokenizer
+        self._pieces = frozenset(tokenizer.get_vocab(with_added_tokens=False))
+        self._before = tokenizer.model.continuing_subword_prefix or ""
+        self._behind = tokenizer.model.end_of_word_suffix or ""
+        added = [re.escape(t.content) for t in tokenizer.get_added_tokens_decoder().values()]
+        self._added = re.compile("|".join(sorted(added, key=len, reverse=True)) or r"(?!)")
+
+    def first(self, text: str) -> str | None:
+        """Return the first character that has no piece, None where all have."""
+        for part in self._added.split(text):
+            for word in self._words(part):
+                for place, character in enumerate(word):
+                    piece = self._before * (place > 0) + character
+                    piece += self._behind * (place == len(word) - 1)
+                    if piece not in self._pieces:
+                        return character
+        return None
+
+    def _words(self, text: str) -> list[str]:
+        if self._normalizer is not None:
+            text = self._normalizer.normalize_str(text)
+        if self._cutter is None:
+            return [text]
+        return [word for word, _ in self._cutter.pre_tokenize_str(text)]
+
+
+def _may_omit(tokenizer: tokenizers.Tokenizer) -> bool:
+    """Say whether a BPE model may lack a character that reaches it, and then says nothing."""
+    if tokenizer.model.unk_token is not None:
+        return False
+    document = json.loads(tokenizer.to_str())
+    ways = json.dumps([document["normalizer"], document["pre_tokenizer"]])
+    vocabulary = tokenizer.get_vocab(with_added_tokens=False)
+    if '"ByteLevel"' in ways:
+        return not vocabulary.keys() >= set(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    by_bytes = tokenizer.model.byte_fallback and "<0x00>" in vocabulary
+    return not (by_bytes and vocabulary.keys() >= {f"<0x{byte:02X}>" for byte in range(256)})
 
 
 class HuggingFaceUnigram(Unigram):
@@ -48,13 +95,31 @@ class HuggingFaceOther(Deterministic):
         self.kind = f"a tokenizer.json with a {kind} model"
         self.special = _special(tokenizer)
         self.size = _size(tokenizer)
+        self._watched = Omissions(tokenizer) if kind == "BPE" and _may_omit(tokenizer) else None
+        needs_unknown = kind in ("WordLevel", "WordPiece")  # the package lets no others fail
+        self.complete = self._watched is None and not (needs_unknown and self.special.unk is None)
 
     def encode(self, texts: Texts) -> tuple[U32, I64]:
         """Return ids and offsets, as the package's ``encode_batch`` gives them."""
         check_utf8(texts)
-        found = self.tokenizer.encode_batch_fast(
-            [text.decode() for text in unpack(texts)], add_special_tokens=False
-        )
+        plain = [text.decode() for text in unpack(texts)]
+        if self._watched is not None:
+            for number, text in enumerate(plain):
+                if left_out := self._watched.first(text):
+                    raise NoTokensError(
+                        number,
+                        f"{self.name} has no piece for {left_out!r}, no unknown token, and would leave "
+                        "it out; take a model that has all bytes, or leave the record out",
+                    )
+        try:
+            found = self.tokenizer.encode_batch_fast(plain, add_special_tokens=False)
+        except Exception:  # the package raises nothing narrower
+            for number, text in enumerate(plain):
+                try:
+                    self.tokenizer.encode(text, add_special_tokens=False)
+                except Exception as error:
+                    raise NoTokensError(number, f"the tokenizers package says: {error}") from None
+            raise
         rows = [encoding.ids for encoding in found]
         offsets = np.zeros(len(rows) + 1, np.int64)
         np.cumsum([len(row) for row in rows], out=offsets[1:])

@@ -72,32 +72,20 @@ class Unigram(Model):
         self.size, self.special = vocabulary.size, vocabulary.special
         self.digest = vocabulary.digest
 
-    def no_segmentation(self, record: int, segment: bytes) -> DataError:
-        """Return the error for a segment that no row of pieces covers; says where it ends.
 
-        Args:
-            record: its number in the batch.
-            segment: its bytes, one of the record's segments.
-        """
-        have = set(self.vocabulary.pieces)
-        longest = max(map(len, have))
-        reached = bytearray(len(segment) + 1)
-        reached[0] = 1
-        for start in range(len(segment)):
-            if reached[start]:
-                for end in range(start + 1, min(start + longest, len(segment)) + 1):
-                    reached[end] |= segment[start:end] in have
-        stuck = min(reached.rindex(1), len(segment) - 1)
-        missing = self.vocabulary.missing_bytes
-        return DataError(
-            f"record {record} of the batch: {self.name} has no pieces for it from byte {stuck} of "
-            f"{segment[:80]!r} on (0x{segment[stuck]:02X}): the model lacks {len(missing)} of the 256 "
-            "single bytes; take a model with all bytes, or drop such records"
-        )
+class NoTokensError(ValueError):
+    """A record that a model has no tokens for: which one of the batch, and why."""
+
+    def __init__(self, record: int, reason: str) -> None:
+        self.record = record
+        super().__init__(reason)
 
 
 class Deterministic(Model):
     """A model of another kind, which gives one segmentation of a text and can't sample."""
+
+    complete: bool
+    """Whether every text has tokens."""
 
     @abc.abstractmethod
     def encode(self, texts: Texts) -> tuple[U32, I64]:
@@ -105,6 +93,7 @@ class Deterministic(Model):
 
         Raises:
             DataError: a record isn't valid UTF-8.
+            NoTokensError: a record has none by this model.
         """
 
 

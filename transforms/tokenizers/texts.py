@@ -101,6 +101,11 @@ def unpack(texts: Texts) -> list[bytes]:
     return [whole[a:b] for a, b in pairwise(bounds)]
 
 
+def count_characters(text: U8) -> int:
+    """Return how many characters UTF-8 holds."""
+    return int(np.count_nonzero(text.view(np.int8) >= -0x40))  # 0x80 to 0xBF go on with one
+
+
 def not_utf8(texts: Texts) -> I64:
     """Return int64[k]: which records aren't valid UTF-8, in order. As a rule none, found in one go."""
     if _all_utf8(texts):

@@ -101,19 +101,24 @@ def vocabulary(
         for number, piece in enumerate(read.pieces)
         if piece.type in (file.NORMAL, file.USER_DEFINED)
     ]
-    scores = [
-        piece.score
-        if piece.type == file.NORMAL
-        # above every logarithm, so that they win (``GetUserDefinedScore`` on bytes, as in decoding)
-        else float(np.float32(0.1 * (len(piece.text) - 1)))
-        for _, piece in matching
-    ]
+    # what users defined scores above every logarithm, so that it wins (``GetUserDefinedScore``): by
+    # its bytes in ``EncodeOptimized``, and by its characters in ``PopulateNodes``, which sampling uses
+    scores, sampling_scores = (
+        [
+            piece.score
+            if piece.type == file.NORMAL
+            else float(np.float32(0.1 * (length(piece.text) - 1)))
+            for _, piece in matching
+        ]
+        for length in (len, lambda text: len(text.decode()))
+    )
     by_byte = {p.text: n for n, p in enumerate(read.pieces) if p.type == file.BYTE}
     unk = processor.unk_id()
     return Vocabulary(
         kind="sentencepiece",
         pieces=tuple(piece.text for _, piece in matching),
         log_probs=np.array(scores, np.float64),
+        sampling_log_probs=np.array(sampling_scores, np.float64),
         ids=np.array([number for number, _ in matching], np.uint32),
         unit="character",
         unknown=UnknownEdge(

@@ -84,6 +84,9 @@ class Vocabulary:
     surfaces: tuple[bytes, ...] = field(repr=False)
     """By id, the piece as the file writes it, of special ones too; b"" for an id the file leaves out."""
 
+    sampling_log_probs: F64 | None = None
+    """float64[n], finite, for all laws but ``off``; None where they are ``log_probs``."""
+
     @property
     def missing_bytes(self) -> bytes:
         """The bytes that are no piece, in order: text in them may have no segmentation.

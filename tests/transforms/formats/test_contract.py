@@ -243,3 +243,43 @@ def test_rows_that_cannot_be_carried_are_named_with_their_file(
     )
     with pytest.raises(DataError, match=rf"^some/file\.arrow: .*{says}"):
         reader.sample()
+
+
+def test_token_ids_and_nothing_else_are_written_without_a_dictionary() -> None:
+    columns = {
+        "input_ids": pa.array([[1, 2, 70_000], None, []], pa.list_(pa.uint32())),
+        "small": pa.array([[1], [2, 3], []], pa.list_(pa.uint16())),
+        "name": pa.array(["a", "a", "b"]),
+        "meta": pa.array([{"input_ids": [1]}] * 3),
+        "labels": pa.array([[0], [1], [0]], pa.list_(pa.int64())),
+    }
+    rows = pa.table(columns).to_batches()[0]
+    sink = io.BytesIO()
+    writer = parquet.Writer(sink, rows.schema, compression="zstd")
+    writer.write_batch(rows)
+    writer.close()
+    found = pa.parquet.ParquetFile(sink)
+    assert found.read().to_pydict() == {
+        name: values.to_pylist() for name, values in columns.items()
+    }
+    group = found.metadata.row_group(0)
+    split = [
+        group.column(i).path_in_schema
+        for i in range(group.num_columns)
+        if "BYTE_STREAM_SPLIT" in group.column(i).encodings
+    ]
+    assert split == ["input_ids.list.element", "small.list.element"]
+
+
+def test_columns_whose_paths_look_alike_are_written_and_read_back() -> None:
+    columns = {
+        "input_ids": pa.array([[1, 2], [3]], pa.list_(pa.uint32())),
+        "input_ids.list": pa.array([{"element": "a"}, {"element": "b"}]),
+    }
+    rows = pa.table(columns).to_batches()[0]
+    sink = io.BytesIO()
+    writer = parquet.Writer(sink, rows.schema, compression="zstd")
+    writer.write_batch(rows)
+    writer.close()
+    found = pa.parquet.ParquetFile(sink).read()
+    assert found.to_pydict() == {name: values.to_pylist() for name, values in columns.items()}

@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.transforms.formats.samples import PACK, SUFFIX, UNPACK, draws
 from transforms.errors import DataError, InputError
@@ -20,7 +22,7 @@ from transforms.formats.lines import LineFormat
 from transforms.formats.read_back import shard_digest
 from transforms.formats.reading import ReadOptions, open_span
 from transforms.formats.tables import TEXT
-from transforms.formats.texts import form_of
+from transforms.formats.texts import form_of, of_json
 from transforms.formats.writing import ShardFormat, open_writer
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
@@ -279,3 +281,30 @@ def test_what_is_written_is_read_back_by_anybody_and_by_us(form: ShardFormat) ->
     digest = shard_digest(io.BytesIO(data), path="s", size=len(data), form=form)
     assert digest == blocks.digests(blocks.without_hashes(block), sources=1)[0]
     assert not form.is_plain
+
+
+@given(st.lists(st.sampled_from(["good", "judged", "bad"]), max_size=12))
+def test_what_is_judged_bad_goes_with_what_was_bad_in_the_files_order(kinds: list[str]) -> None:
+    lines = [
+        b"no json %d" % i if kind == "bad" else b'{"text":"%s %d"}' % (kind.encode(), i)
+        for i, kind in enumerate(kinds)
+    ]
+    positions = np.arange(len(lines), dtype=np.uint64) * np.uint64(7)
+    block = blocks.from_records(lines, positions, line_end=b"\n")
+
+    def judge(found: pa.RecordBatch) -> dict[int, str]:
+        every = blocks.records(found)
+        return {
+            i: f"of {text.decode()}" for i, text in enumerate(every) if text.startswith(b"judged")
+        }
+
+    good, bad, reasons = of_json(block, field="text").judged(judge, block)
+    assert blocks.records(good) == [b"good %d" % i for i, k in enumerate(kinds) if k == "good"]
+    left_out = [i for i, kind in enumerate(kinds) if kind != "good"]
+    if bad is None:
+        assert not left_out
+        return
+    assert blocks.records(bad) == [lines[i] for i in left_out]
+    assert blocks.column(bad, "position").tolist() == positions[left_out].tolist()
+    for i, reason in zip(left_out, reasons, strict=True):
+        assert reason == f"of judged {i}" if kinds[i] == "judged" else "JSON" in reason

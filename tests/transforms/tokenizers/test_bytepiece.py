@@ -22,7 +22,7 @@ from tests.transforms.tokenizers.samples import (
     shared,
     shared_records,
 )
-from transforms.errors import DataError, UsageError
+from transforms.errors import UsageError
 from transforms.tokenizers import bytepiece
 from transforms.tokenizers.load import load as load_url
 
@@ -119,16 +119,6 @@ def test_the_tables_are_those_of_the_file() -> None:
     again = pickle.loads(pickle.dumps(model))
     assert again.vocabulary.pieces == vocabulary.pieces
     assert again.normalizer(["b"]).of_record(0) == [b"b"]
-
-
-def test_text_without_a_segmentation_is_named() -> None:
-    model = load(bytepiece_json({b"a": 1, b"bc": 1}))
-    with pytest.raises(ValueError, match="no segmentation"):
-        Reference(model.vocabulary).segment(b"abca\xff")
-    error = model.no_segmentation(7, b"abcab")
-    assert isinstance(error, DataError)
-    assert "record 7 of the batch: x.model has no pieces for it from byte 4" in str(error)
-    assert "(0x62): the model lacks 255 of the 256" in str(error)
 
 
 def key(piece: bytes) -> str:

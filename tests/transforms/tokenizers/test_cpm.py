@@ -131,10 +131,11 @@ def test_symbols_that_a_model_lacks_are_refused() -> None:
             cpm.with_whitespace(small(), newline=symbol)
 
 
-def test_texts_that_hold_a_symbol_are_told() -> None:
-    texts = pack(["a", "b\u2582", "\u2583", "@@"])
-    assert cpm.collisions(texts).tolist() == [1, 2]
-    assert cpm.collisions(texts, newline="@@").tolist() == [1, 3]
+def test_texts_that_hold_a_symbol_are_counted() -> None:
+    texts = pack(["a", "b\u2582", "\u2583", "@@", "\u2582\u2583"])
+    assert cpm.count_collisions(texts) == 3
+    assert cpm.count_collisions(texts, newline="@@") == 3
+    assert cpm.count_collisions(pack(["a", "@@"])) == 0
 
 
 def test_without_jieba_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

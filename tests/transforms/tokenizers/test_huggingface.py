@@ -28,6 +28,7 @@ from transforms import tokenizer as ours
 from transforms.errors import DataError, UsageError
 from transforms.tokenizers import huggingface, sentencepiece_file
 from transforms.tokenizers.added_tokens import HuggingFaceNormalizer, beyond_unicode
+from transforms.tokenizers.models import NoTokensError
 from transforms.tokenizers.texts import pack
 
 ADDED = ["</s>", "<s>", "<x>", "<X>", "<extra>", " <extra> ", "fl", "flat", "<unk>", "<0x41>"]
@@ -306,3 +307,54 @@ def test_what_cannot_be_done_is_refused_by_name(document: Any, message: str) -> 
 def added(content: str, number: int) -> dict[str, Any]:
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     return {"id": number, "content": content, "special": True} | flags
+
+
+AFFIXES = {"none": {}, "both": {"continuing_subword_prefix": "##", "end_of_word_suffix": "</w>"}}
+
+
+def few_letters(unk: str | None, **affixes: str) -> Tokenizer:
+    """Return a BPE model of five letters, as they stand alone and, with affixes, in all four places."""
+    before, behind = (
+        affixes.get("continuing_subword_prefix", ""),
+        affixes.get("end_of_word_suffix", ""),
+    )
+    letters = {f"{p}{c}{e}": 0 for c in "abe\u0301漢" for p in {"", before} for e in {"", behind}}
+    vocabulary = {piece: number for number, piece in enumerate(["<unk>", *letters])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token=unk, **affixes))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.NFD(), pre_tokenizers.Whitespace()
+    tokenizer.add_tokens(["[x]"])
+    return tokenizer
+
+
+@pytest.mark.parametrize("affixes", AFFIXES)
+@given(text=st.text("abce\u0301é漢字 [x]", max_size=8) | st.just("[x]") | MORE)
+def test_what_bpe_would_leave_out_is_what_another_calls_unknown(affixes: str, text: str) -> None:
+    told = few_letters("<unk>", **AFFIXES[affixes])
+    silent = json.loads(few_letters(None, **AFFIXES[affixes]).to_str())
+    unknown = 0 in told.encode(text).ids
+    model = load(silent)
+    assert not model.complete
+    if unknown:
+        with pytest.raises(NoTokensError, match="no unknown token"):
+            model.encode(pack([text]))
+    else:
+        assert model.encode(pack([text]))[0].tolist() == told.encode(text).ids
+
+
+def test_only_a_bpe_model_that_may_leave_something_out_is_watched() -> None:
+    every = pre_tokenizers.ByteLevel.alphabet()
+    cases = {
+        "all bytes as letters": (every, None, True),
+        "a byte is missing": (every[1:], None, False),
+        "an unknown": (["a", "<unk>"], "<unk>", True),
+    }
+    for name, (letters, unk, complete) in cases.items():
+        vocabulary = {piece: number for number, piece in enumerate(letters)}
+        tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token=unk))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()
+        assert load(json.loads(tokenizer.to_str())).complete == complete, name
+    pieces = {f"<0x{byte:02X}>": byte for byte in range(256)}
+    for missing in (0, 1):
+        vocabulary = dict(list(pieces.items())[: 256 - missing])
+        tokenizer = Tokenizer(models.BPE(vocabulary, [], byte_fallback=True))
+        assert load(json.loads(tokenizer.to_str())).complete == (not missing)
