@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -91,7 +92,7 @@ def shuffle(files: list[Path], output: Path, *flags: str, roots: tuple[int, ...]
     read = sum(file.stat().st_size for file in files)
     if abs(wrote - read) > len(files):
         raise SystemExit(f"wrote {wrote} bytes of {read}")
-    own = float(said.partition("; ")[0] and said.split(" s, ")[0].rsplit(" ", 1)[1])
+    own = float(said.split(" s, ")[0].rsplit(" ", 1)[1])
     digest = said.split("digest ")[1].split(",")[0]
     shutil.rmtree(output)
     return seconds, own, digest, scales.most
@@ -108,6 +109,7 @@ def main() -> None:
     parser.add_argument("--exchange", default="auto")
     parser.add_argument("--workdir", type=Path, default=Path())
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the cluster has to be stopped
     machine.describe(given.workdir, terashuf=None)
     files = [file.resolve() for file in given.inputs]
     size = sum(file.stat().st_size for file in files)
@@ -122,11 +124,19 @@ def main() -> None:
             shuffle([small], out, *flags)
             common.say("the cluster is warm")
             flags += [f"--exchange={given.exchange}"]
-            seconds, own, digest, most = shuffle(files, out, *flags, roots=(supervisor,))
+            seconds, _, digest, most = shuffle(files, out, *flags, roots=(supervisor,))
             url = f"http://localhost:{status['port']}/jobs/overview"
             with urllib.request.urlopen(url) as answer:
                 jobs = json.load(answer)["jobs"]
-            job = max(jobs, key=lambda job: job["start-time"])["duration"] / 1000
+            newest = max(jobs, key=lambda job: job["start-time"])
+            job = newest["duration"] / 1000
+            with urllib.request.urlopen(url.replace("overview", newest["jid"])) as answer:
+                for one in json.load(answer)["vertices"]:
+                    begin = (one["start-time"] - newest["start-time"]) / 1000
+                    if one["duration"] > 2000:
+                        common.say(
+                            f"{begin:6.1f} +{one['duration'] / 1000:5.1f} s {one['name'][:90]}"
+                        )
         finally:
             call("stop", folder)
         common.header("what", f"{size / 1e9:.1f} GB")
@@ -144,7 +154,6 @@ def main() -> None:
             common.row("the run there, as it says, s", f"{here:.1f}")
             common.row("job over run", f"{job / here:.2f}")
             common.row("command over command", f"{seconds / direct:.2f}")
-        del own
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ def read_records(job: Wired, *, span_bytes: int, **options: Any) -> Any:
         output=claim.folder,
         run_id=claim.run_id,
         expected=inputs.fingerprint,
-        launcher=claim.launcher,
+        launcher=job.claim.launcher,
         storage_options=job.settings.storage_options or {},
         scratch=claim.scratch,
         progress=claim.watched,
@@ -184,10 +184,11 @@ def build(root: Any, job: Job) -> None:
         bucket_bytes=plan.bucket_bytes,
         release=job.settings.runner == "DirectRunner",  # others may run a writer again
     )
-    finish((*reports, shards, *after) | write_manifest(job, form=contents.form), job)
+    written = (*reports, shards, *after) | write_manifest(job, form=contents.form)
+    finish(written, job)
 
 
-def finish(written: Any, job: Planned) -> None:
+def finish(written: Any, job: Wired) -> None:
     """Let the pipeline clear up itself where nobody waits for its end."""
     from transforms.finish import Finish
 

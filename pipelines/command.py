@@ -19,7 +19,7 @@ from pipelines.recipe_file import RecipeKind, json_schema, read_recipe, to_yaml
 from pipelines.runners import CLUSTERS, S, patience_of, settle_runner
 from pipelines.store_options import parse_storage_options
 from pipelines.summary import summarize
-from pipelines.validation import Origin, validate
+from pipelines.validation import Origin, flag_of, validate
 from transforms import layout, storage
 from transforms.manifest import Manifest
 
@@ -79,24 +79,25 @@ def _part(values: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
 
 def make_dataset(
     settings: S,
-    beam_flags: Sequence[str],
     *,
     reading: Recipe,
-    others: Sequence[tuple[str, str]] = (),
     prepare: Callable[[S, Claim], J],
     perform: Callable[[J, Sequence[str]], int],
+    beam_flags: Sequence[str] = (),
+    **more: str,
 ) -> Manifest | None:
     """Claim the output, plan, do the work, and say what came of it.
 
     Args:
-        settings: how the work is done, as given.
-        beam_flags: the user's own, for Beam.
+        settings: how the work is done.
         reading: what is read.
-        others: flag and value of what workers read beside.
-        prepare: given the settings, filled in, looks at everything that can be looked at before work
-            starts, and plans; prints the plan where that is all that was asked for.
-        perform: runs the pipeline with flags for Beam, which writes the manifest; returns the peak of
+        prepare: looks at everything that can be looked at before work starts, and plans; prints the
+            plan where that is all that was asked for. It is given the settings as a cluster fills
+            them in.
+        perform: runs the pipeline, which writes the manifest, with Beam's flags; returns the peak of
             memory.
+        beam_flags: the user's own, for Beam.
+        more: URLs of other flags, which workers read.
 
     Returns:
         The manifest, None for a plan, and where nobody waits for the end.
@@ -107,7 +108,10 @@ def make_dataset(
     with contextlib.ExitStack() as stack:
         with before_work():
             check_stores(reading, settings)
-            urls = [*urls_of(reading, settings), *others]
+            urls = [
+                *urls_of(reading, settings),
+                *((flag_of(name), url) for name, url in more.items()),
+            ]
             settings, beam_flags = settle_runner(settings, beam_flags, urls)
             check_output(settings.output, overwrite=settings.overwrite)
             if settings.plan:

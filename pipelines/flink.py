@@ -22,9 +22,8 @@ from transforms.errors import UsageError
 _TIMEOUT = 10.0  # seconds for an answer
 _ENDED = {"FINISHED", "FAILED", "CANCELED", "SUSPENDED"}
 _HERE = ("localhost", "127.0.0.1", "::1")
-_CACHED = (
-    3_000  # milliseconds that workers wait for a job's next stage, before new ones are started
-)
+_CACHED = 8_000  # milliseconds that workers wait for a next stage, before new ones are started
+_FORGOTTEN = 2_000  # milliseconds that Beam needs more, at most, to let go of a worker
 _MEASURED = "1."  # with 2.x nobody measured what its grouping holds in memory
 
 
@@ -151,8 +150,9 @@ def settle_flink(
     if not says(beam_flags, "flink_version") and _minor(version) in _published():
         flags.append(f"--flink_version={_minor(version)}")
     # a worker that is dead is kept too: the job has to begin again later than that
-    if not says(beam_flags, "environment_cache_millis") and delay is not None and delay > _CACHED:
-        flags.append(f"--environment_cache_millis={_CACHED}")
+    if not says(beam_flags, "environment_cache_millis"):
+        cached = min(_CACHED, (delay or 0.0) - _FORGOTTEN)
+        flags.append(f"--environment_cache_millis={max(0, int(cached))}")
     if not says(beam_flags, "sdk_worker_parallelism"):
         # a process for each slot: Python's threads of one process would wait for each other
         most = max((int(worker["slotsNumber"]) for worker in workers), default=1)

@@ -28,7 +28,7 @@ _CAUSE = re.compile(r"^Caused by: ([^\n]*)", re.MULTILINE)  # Java's
 WORKER_MEMORY = 1 << 30
 """What a worker process of a cluster may take where nobody said."""
 
-ENGINE_MOST = 256 * MIB
+ENGINE_MOST = 250 * MIB
 """Bytes of input that may cross through Flink's own GroupByKey; see docs/flink.md."""
 
 

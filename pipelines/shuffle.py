@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pipelines.build import Job, amounts_of, build, mixture_of
 from pipelines.cli import LOG, leave, run_main
@@ -22,10 +24,10 @@ from pipelines.preflight import (
 )
 from pipelines.recipe import Recipe, Settings
 from pipelines.recipe_file import SHUFFLE
-from pipelines.runners import choose_exchange
+from pipelines.runners import CLUSTERS, choose_exchange
 from transforms.errors import UsageError
 from transforms.kernels.mixture import Mixture, expect
-from transforms.kernels.plan import make_plan
+from transforms.kernels.plan import MIB, make_plan
 from transforms.manifest import Manifest, now
 
 EXAMPLES = """\
@@ -48,7 +50,7 @@ MANY_SHARDS, TINY_SHARD = 10_000, 1 << 20
 
 
 def run(argv: Sequence[str]) -> Manifest | None:
-    """Run the command; return the manifest, None where it was to be planned, printed or begun only.
+    """Run the command; return the manifest, None where it was to be planned or printed only.
 
     Raises:
         DovetailError: with the message that a person would see.
@@ -59,13 +61,13 @@ def run(argv: Sequence[str]) -> Manifest | None:
 def shuffle(
     recipe: Recipe, settings: Settings, *, beam_flags: Sequence[str] = ()
 ) -> Manifest | None:
-    """Shuffle as a recipe says; return the manifest, None without one. Errors as of ``run``."""
+    """Shuffle as a recipe says; return the manifest, None for a plan. Errors as of ``run``."""
     return make_dataset(
         settings,
-        beam_flags,
         reading=recipe,
-        prepare=lambda settings, claim: _prepare(recipe, settings, claim),
+        prepare=functools.partial(_prepare, recipe),
         perform=_execute,
+        beam_flags=beam_flags,
     )
 
 
@@ -92,6 +94,8 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
         held_whole=exchange == "engine" and mixture.is_whole,
         rows=contents.schema is not None,
     )
+    if settings.runner in CLUSTERS:  # which deal spans out by a hash: many come out more even
+        plan = replace(plan, span_bytes=max(plan.span_bytes // 8, MIB))
     _refuse_mixture(mixture, inputs, exchange)
     job = Job(recipe, settings, inputs, workers, plan, exchange, claim, now(), mixture)
     if exchange == "engine":

@@ -83,7 +83,7 @@ class Job:
 
 
 def run(argv: Sequence[str]) -> Manifest | None:
-    """Run the command; return the manifest, None where it was to be planned, printed or begun only.
+    """Run the command; return the manifest, None where it was to be planned or printed only.
 
     Raises:
         DovetailError: with the message that a person would see.
@@ -94,14 +94,14 @@ def run(argv: Sequence[str]) -> Manifest | None:
 def tokenize(
     recipe: TokenizeRecipe, settings: RunSettings, *, beam_flags: Sequence[str] = ()
 ) -> Manifest | None:
-    """Tokenize as a recipe says; return the manifest, None without one. Errors as of ``run``."""
+    """Tokenize as a recipe says; return the manifest, None for a plan. Errors as of ``run``."""
     return make_dataset(
         settings,
-        beam_flags,
         reading=recipe.reading,
-        others=[("--tokenizer", recipe.tokenizer)],
-        prepare=lambda settings, claim: _prepare(recipe, settings, claim),
+        prepare=functools.partial(_prepare, recipe),
         perform=_execute,
+        beam_flags=beam_flags,
+        tokenizer=recipe.tokenizer,
     )
 
 
@@ -250,7 +250,8 @@ def build(root: Any, job: Job) -> None:
         shards=job.shards,
     )
     tokens = functools.partial(_entry, job.model, recipe)
-    finish((spans, shards, mapped) | write_manifest(job, form=job.form, tokens=tokens), job)
+    written = (spans, shards, mapped) | write_manifest(job, form=job.form, tokens=tokens)
+    finish(written, job)
 
 
 def _execute(job: Job, beam_flags: Sequence[str]) -> int:

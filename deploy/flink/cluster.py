@@ -286,7 +286,7 @@ def _write_configuration(given: argparse.Namespace, port: int) -> None:
         "restart-strategy.type": "fixed-delay",
         "restart-strategy.fixed-delay.attempts": given.attempts,
         # later than Beam forgets a Python worker that died; else the job begins again with that one
-        "restart-strategy.fixed-delay.delay": "5 s",
+        "restart-strategy.fixed-delay.delay": "10 s",
         "heartbeat.timeout": 10000,
         "heartbeat.interval": 2000,
         "slot.request.timeout": 60000,
