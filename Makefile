@@ -1,10 +1,10 @@
-# make demo | test | test-slow | lint | format | wheel | clean; each sets up what it needs
+# make demo | test | test-slow | test-runners | lint | format | templates | wheel | clean; each sets up what it needs
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup demo test test-slow lint format wheel clean
+.PHONY: setup demo test test-slow test-runners lint format templates wheel clean
 .DEFAULT_GOAL := help
 
 help:
@@ -49,9 +49,14 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist=worksteal
+	@command -v java >/dev/null || echo 'skipped: the tests on Flink and Prism, which need Java; make test-runners runs them'
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+# on Flink and Prism; gets both (Java 17, Maven and Go have to be there) and keeps them in a cache
+test-runners: $(READY)
+	$(BIN)/python -m pytest -m runners -rs tests/runners
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -61,6 +66,10 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# the metadata of the Flex templates, from the flags
+templates: $(READY)
+	$(BIN)/python -m deploy.dataflow.templates
 
 wheel: $(READY)
 	rm -rf dist build

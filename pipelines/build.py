@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -140,10 +139,10 @@ def read_records(job: Wired, *, span_bytes: int, **options: Any) -> Any:
         output=claim.folder,
         run_id=claim.run_id,
         expected=inputs.fingerprint,
-        launcher=os.getpid(),
+        launcher=job.claim.launcher,
         storage_options=job.settings.storage_options or {},
-        scratch=next((spill for spill in claim.spills if storage.is_local(spill)), None),
-        progress=claim.progress,
+        scratch=claim.scratch,
+        progress=claim.watched,
     )
 
 
@@ -157,11 +156,11 @@ def write_shards(job: Wired, *, form: ShardFormat, extension: str, **more: Any) 
         extension=extension,
         form=form,
         sources=len(job.inputs.patterns),
-        launcher=os.getpid(),
+        launcher=job.claim.launcher,
         run_id=job.claim.run_id,
         places=job.workers.places,
         storage_options=job.settings.storage_options or {},
-        progress=job.claim.progress,
+        progress=job.claim.watched,
         **more,
     )
 
@@ -209,9 +208,24 @@ def build(root: Any, job: Job) -> None:
         form=contents.form,
         extension=contents.extension,
         bucket_bytes=plan.bucket_bytes,
-        release=True,
+        release=job.settings.runner == "DirectRunner",  # others may run a writer again
     )
-    (*reports, shards, *after) | write_manifest(job, form=contents.form)
+    written = (*reports, shards, *after) | write_manifest(job, form=contents.form)
+    finish(written, job)
+
+
+def finish(written: Any, job: Wired) -> None:
+    """Let the pipeline clear up itself where nobody waits for its end."""
+    from transforms.finish import Finish
+
+    claim = job.claim
+    if claim.remote:
+        written | Finish(
+            output=claim.folder,
+            run_id=claim.run_id,
+            folders=claim.temporary,
+            storage_options=job.settings.storage_options or {},
+        )
 
 
 def _shuffle(blocks: Any, job: Job) -> Any:
@@ -227,7 +241,7 @@ def _shuffle(blocks: Any, job: Job) -> Any:
         run_bytes=plan.run_bytes,
         run_id=claim.run_id,
         places=job.workers.places,
-        progress=claim.progress,
+        progress=claim.watched,
     )
     first: list[str] = []
     once = job.settings.runner == "DirectRunner"  # others may run a step again
@@ -241,7 +255,7 @@ def _shuffle(blocks: Any, job: Job) -> Any:
             places=job.workers.places,
             release=once,
             storage_options=options,
-            progress=claim.progress,
+            progress=claim.watched,
         )
     exchange = _exchange(
         job,
@@ -270,7 +284,7 @@ def _exchange(job: Job, **cut: Any) -> Any:
         sources=len(job.inputs.patterns),
         compression=_spill_compression(job),
         storage_options=job.settings.storage_options or {},
-        progress=job.claim.progress,
+        progress=job.claim.watched,
         **cut,
     )
 
@@ -295,7 +309,7 @@ def _interleave(job: Job, *, again: Any) -> Any:
             run_id=claim.run_id,
             places=job.workers.places,
             storage_options=job.settings.storage_options or {},
-            progress=claim.progress,
+            progress=claim.watched,
         ),
         again=again,
         num_shards=recipe.num_shards,

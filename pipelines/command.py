@@ -13,14 +13,14 @@ from pydantic import BaseModel
 from pipelines.cli import make_parser, parse
 from pipelines.execute import Planned, before_work
 from pipelines.output import Claim, check_output, claim_output
-from pipelines.preflight import check_stores
-from pipelines.recipe import Recipe, RecipeFlags, RunSettings
+from pipelines.preflight import check_stores, urls_of
+from pipelines.recipe import Recipe, RecipeFlags
 from pipelines.recipe_file import RecipeKind, json_schema, read_recipe, to_yaml
+from pipelines.runners import CLUSTERS, S, patience_of, settle_runner
 from pipelines.store_options import parse_storage_options
 from pipelines.summary import summarize
-from pipelines.validation import Origin, validate
+from pipelines.validation import Origin, flag_of, validate
 from transforms import layout, storage
-from transforms.errors import UsageError
 from transforms.manifest import Manifest
 
 J = TypeVar("J", bound=Planned)
@@ -78,11 +78,13 @@ def _part(values: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
 
 
 def make_dataset(
-    settings: RunSettings,
+    settings: S,
     *,
     reading: Recipe,
-    prepare: Callable[[Claim], J],
-    perform: Callable[[J], int],
+    prepare: Callable[[S, Claim], J],
+    perform: Callable[[J, Sequence[str]], int],
+    beam_flags: Sequence[str] = (),
+    **more: str,
 ) -> Manifest | None:
     """Claim the output, plan, do the work, and say what came of it.
 
@@ -90,35 +92,44 @@ def make_dataset(
         settings: how the work is done.
         reading: what is read.
         prepare: looks at everything that can be looked at before work starts, and plans; prints the
-            plan where that is all that was asked for.
-        perform: runs the pipeline, which writes the manifest; returns the peak of memory.
+            plan where that is all that was asked for. It is given the settings as a cluster fills
+            them in.
+        perform: runs the pipeline, which writes the manifest, with Beam's flags; returns the peak of
+            memory.
+        beam_flags: the user's own, for Beam.
+        more: URLs of other flags, which workers read.
 
     Returns:
-        The manifest, None for a plan.
+        The manifest, None for a plan, and where nobody waits for the end.
     """
     begin = time.monotonic()
-    if settings.runner != "DirectRunner":
-        raise UsageError(
-            f"--runner={settings.runner}: expected DirectRunner, the one supported yet"
-        )
     storage.configure(settings.storage_options or {})
     jobs: list[J] = []
     with contextlib.ExitStack() as stack:
         with before_work():
             check_stores(reading, settings)
+            urls = [
+                *urls_of(reading, settings),
+                *((flag_of(name), url) for name, url in more.items()),
+            ]
+            settings, beam_flags = settle_runner(settings, beam_flags, urls)
             check_output(settings.output, overwrite=settings.overwrite)
             if settings.plan:
-                prepare(Claim.of_nothing(settings.output, settings.temp_location or ()))
+                prepare(settings, Claim.of_nothing(settings.output, settings.temp_location or ()))
                 return None
             claim = stack.enter_context(
                 claim_output(
                     settings.output,
                     overwrite=settings.overwrite,
                     temp_locations=settings.temp_location or (),
-                    check=lambda claim: jobs.append(prepare(claim)),
+                    remote=settings.runner in CLUSTERS,
+                    patience=patience_of(settings.runner),
+                    check=lambda claim: jobs.append(prepare(settings, claim)),
                 )
             )
-        peak = perform(jobs[0])
+        peak = perform(jobs[0], beam_flags)
+        if claim.handed_over:
+            return None
         text = storage.read_all(storage.join(claim.folder, layout.MANIFEST))
     manifest = Manifest.model_validate_json(text)
     summarize(manifest, settings, seconds=time.monotonic() - begin, peak=peak)

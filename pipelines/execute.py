@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from pipelines.output import Claim
 from pipelines.preflight import Inputs
 from pipelines.recipe import RunSettings
+from pipelines.runners import PORTABLE
 from pipelines.workers import WorkerProcesses
 from transforms import storage
 from transforms.errors import DataError, DovetailError, StoreError, UsageError
@@ -72,29 +73,42 @@ def execute(
         stack.enter_context(_beam_log(log_file, debug=job.settings.debug))
         try:
             processes = None
-            if job.workers.processes:
+            if job.workers.processes and not claim.remote:
                 processes = WorkerProcesses(job.workers.processes, log_file=log_file)
                 stack.enter_context(processes)
             live = not job.settings.debug
-            watch = stack.enter_context(watching(claim.progress, totals, live=live))
+            watch = None
+            if not claim.remote:  # there the workers can't reach what we would watch
+                watch = stack.enter_context(watching(claim.progress, totals, live=live))
             if threads:  # Beam prints their tracebacks to standard error itself
                 log = stack.enter_context(log_file.open("a"))
                 stack.enter_context(contextlib.redirect_stderr(log))
 
             def tick() -> None:
                 peak.tick()
-                watch.tick()
+                if watch is not None:
+                    watch.tick()
 
-            from pipelines.local import run_local  # imports Beam, while the workers do
+            if job.settings.runner in PORTABLE:
+                from pipelines.remote import run_remote
 
-            run_local(
-                build,
-                workers=job.workers,
-                processes=processes,
-                beam_flags=beam_flags,
-                tick=tick,
-                give_up=claim.give_up,
-            )
+                run_remote(build, claim, job.settings.runner, beam_flags=beam_flags, tick=tick)
+            elif job.settings.runner == "DataflowRunner":
+                from pipelines.dataflow_job import run_on_dataflow
+
+                wait = not job.settings.no_wait
+                run_on_dataflow(build, claim, beam_flags=beam_flags, wait=wait, tick=tick)
+            else:
+                from pipelines.local import run_local  # imports Beam, while the workers do
+
+                run_local(
+                    build,
+                    workers=job.workers,
+                    processes=processes,
+                    beam_flags=beam_flags,
+                    tick=tick,
+                    give_up=claim.give_up,
+                )
         except DovetailError as error:
             if isinstance(error, DataError):
                 _name_what_changed(job)

@@ -6,13 +6,14 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from transforms import layout, storage
 from transforms.errors import StoreError, UsageError
+from transforms.storage import remove_path
+
+__all__ = ["remove_path"]  # of what comes from elsewhere
 
 
 class Folder(Protocol):
@@ -178,17 +179,3 @@ def remove_made(folders: list[str]) -> None:
     for folder in folders:
         with contextlib.suppress(OSError):  # not empty
             os.rmdir(folder)
-
-
-def remove_path(url: str) -> None:
-    """Remove a file or a folder with all in it, if it is there and can be removed."""
-    if not storage.is_local(url):
-        storage.remove_tree(url)
-        return
-    for _ in range(20):  # a thread of ours may just be making a file in it
-        shutil.rmtree(url, ignore_errors=True)
-        if not os.path.lexists(url) or os.path.islink(url):
-            return
-        with contextlib.suppress(OSError):
-            os.remove(url)
-        time.sleep(0.05)

@@ -26,21 +26,29 @@ from pipelines.folders import (
     remove_made,
     remove_path,
 )
-from pipelines.store_folder import StoreFolder
+from pipelines.store_folder import StoreFolder, refuse_living
 from transforms import layout, storage
 from transforms.errors import RunError, StoreError, UsageError
+from transforms.heartbeat import DEAD, Beat
 from transforms.manifest import now
+from transforms.progress import Watched
 
 _OURS = re.compile(r"dovetail-[0-9a-f]{12}(\.log|\.progress)?")
 
 
 class _Clearing:
-    """Clears up, on stores until one fails: what is left then is the next run's."""
+    """Clears up, on stores until one fails: what is left then is the next run's.
+
+    Attributes:
+        handed_over: whether a pipeline goes on alone, which clears up itself.
+    """
 
     def __init__(self) -> None:
-        self._failed = False
+        self._failed = self.handed_over = False
 
     def __call__(self, url: str, work: Callable[[], object]) -> None:
+        if self.handed_over:
+            return
         if self._failed and not storage.is_local(url):  # each attempt would take its time
             return
         try:
@@ -60,6 +68,7 @@ class Claim:
         spills: absolute paths or URLs of the folders for temporary files.
         log_file: where the workers' log goes; the next run removes a dead run's.
         progress: local folder for what workers count; removed with the run.
+        remote: whether the work goes on when this process ends, so that it clears up by itself.
         held: the output folder.
         left: what the marker says.
         clear: runs what clears up.
@@ -73,6 +82,7 @@ class Claim:
     held: Folder = field(repr=False)
     left: Mapping[str, object] = field(repr=False)
     clear: _Clearing = field(repr=False)
+    remote: bool = False
 
     @classmethod
     def of_nothing(cls, output: str, temp_locations: Sequence[str] = ()) -> Claim:
@@ -89,6 +99,42 @@ class Claim:
         """The first of the folders for temporary files."""
         return self.spills[0]
 
+    @property
+    def temporary(self) -> tuple[str, ...]:
+        """All folders for temporary files; the last one lies in the output."""
+        return (*self.spills, storage.join(self.folder, layout.TEMPORARY + self.run_id))
+
+    @property
+    def watched(self) -> Watched:
+        """Where workers count."""
+        return Beat(self.folder, self.run_id) if self.remote else self.progress
+
+    @property
+    def launcher(self) -> int | None:
+        """The pid of the process whose end ends the workers."""
+        return None if self.remote else os.getpid()
+
+    @property
+    def scratch(self) -> str | None:
+        """A local folder for what workers keep apart for a while; None for their system's own."""
+        local = (spill for spill in self.spills if storage.is_local(spill))
+        return None if self.remote else next(local, None)
+
+    def live(self) -> None:
+        """Give the first sign of life of a run whose workers give the others."""
+        if self.remote:
+            Beat(self.folder, self.run_id).write()
+
+    def hand_over(self) -> None:
+        """Leave all that is there to the pipeline, which goes on when this process ends."""
+        self.live()
+        self.clear.handed_over = True
+
+    @property
+    def handed_over(self) -> bool:
+        """Whether the pipeline goes on alone."""
+        return self.clear.handed_over
+
     def give_up(self) -> None:
         """End the ownership: from now on nothing of this run is published.
 
@@ -97,7 +143,7 @@ class Claim:
         """
         with layout.publishing:
             self.clear(self.folder, lambda: self.held.write_marker({**self.left, "id": None}))
-        for url in (*self.spills, storage.join(self.folder, layout.TEMPORARY + self.run_id)):
+        for url in self.temporary:
             self.clear(url, functools.partial(remove_path, url))
 
 
@@ -112,12 +158,16 @@ def claim_output(
     *,
     overwrite: bool,
     temp_locations: Sequence[str] = (),
+    remote: bool = False,
+    patience: float = DEAD,
     check: Callable[[Claim], None] = lambda claim: None,
 ) -> Iterator[Claim]:
     """Own an output folder for the time of a run.
 
     A dataset that is to be replaced goes when all has been looked at, ``check`` last. On success
-    the temporary files go, on failure also what was published.
+    the temporary files go, unless they were handed over, on failure also what was published. With
+    ``remote`` the work may outlive this process: it is taken for dead after ``patience`` seconds
+    without a sign of life.
 
     Raises:
         UsageError: another run writes there, or the folder holds what we must not touch.
@@ -132,6 +182,7 @@ def claim_output(
     check_foreign(folder)
     with contextlib.ExitStack() as undo:
         left = undo.enter_context(folder.held(run_id, clear))
+        _refuse_living(folder, left)
         _clear_dead_run(folder, left, overwrite=overwrite)
         temporary = storage.join(folder.url, layout.TEMPORARY + run_id)
         made: list[str] = []
@@ -146,8 +197,10 @@ def claim_output(
                     undo.callback(remove_made, mine)
                     made += mine
                 spills.append(storage.join(base, f"dovetail-{run_id}"))
-        log_file = os.path.join(tempfile.gettempdir(), f"dovetail-{run_id}.log")
-        progress = os.path.join(tempfile.gettempdir(), f"dovetail-{run_id}.progress")
+        log_file, progress = (
+            os.path.join(tempfile.gettempdir(), f"dovetail-{run_id}.{kind}")
+            for kind in ("log", "progress")
+        )
         content = {
             "id": run_id,
             "run": run_id,
@@ -156,6 +209,7 @@ def claim_output(
             "log": log_file,
             "progress": progress,
             "started": now(),
+            "patience": patience,
         }
         folder.write_marker(content)
         undo.callback(remove_path, progress)
@@ -168,7 +222,10 @@ def claim_output(
             except StoreError as error:
                 raise UsageError(f"{flag}: {error}") from None
             undo.callback(clear, path, functools.partial(remove_path, path))
-        claim = Claim(folder.url, run_id, tuple(spills), log_file, progress, folder, content, clear)
+        claim = Claim(
+            folder.url, run_id, tuple(spills), log_file, progress, folder, content, clear, remote
+        )
+        claim.live()
         check(claim)
         try:
             _remove_dataset(folder)  # from here on what was there is gone
@@ -181,6 +238,12 @@ def claim_output(
             LOG.info("what the run had written to %s is cleared", output)
             raise
         finished()
+
+
+def _refuse_living(folder: Folder, left: Mapping[str, Any] | None) -> None:
+    """Raise UsageError where workers on a cluster go on, though the lock ended with the launcher."""
+    if left is not None and storage.is_local(folder.url):
+        refuse_living(folder.given, Beat(folder.url, str(left.get("run"))).silent(), left)
 
 
 def check_output(output: str, *, overwrite: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.inputs import Amount
 from pipelines.preflight import Need
+from pipelines.runners import CLUSTERS
 from transforms import layout
 from transforms.kernels.mixture import asked_shares
 from transforms.kernels.plan import LAUNCHER_BASE, MIB, WORKER_BASE
@@ -118,9 +119,13 @@ def _memory(job: Job) -> Iterator[str]:
     if window:
         total += window * workers.count
         windows = f"{window // MIB} for what each decoder holds of a compressed file, "
+    who = f"{workers.processes} worker processes"
+    if job.settings.runner in CLUSTERS:
+        total, launcher = total - LAUNCHER_BASE, "on the cluster, "
+    else:
+        launcher = f"{LAUNCHER_BASE // MIB} for the launcher, "
     yield (
-        f"memory      {total // MIB} MiB: {LAUNCHER_BASE // MIB} for the launcher, "
-        f"{WORKER_BASE // MIB} for each of {workers.processes} worker processes, "
+        f"memory      {total // MIB} MiB: {launcher}{WORKER_BASE // MIB} for each of {who}, "
         f"{windows}{workers.payload // MIB} of payload for each of {workers.count} workers; "
         f"runs and buckets of up to {plan.run_bytes // MIB} MiB, records of up to "
         f"{plan.record_limit // MIB} MiB"

@@ -15,6 +15,7 @@ import psutil
 from pipelines.inputs import Contents, look_into
 from pipelines.output import Claim
 from pipelines.recipe import Recipe, RunSettings
+from pipelines.runners import CLUSTERS, share_cluster
 from pipelines.validation import flag_of
 from transforms import layout, storage
 from transforms.errors import InputError, UsageError
@@ -60,6 +61,11 @@ def spool_stdin(recipe: Recipe, settings: RunSettings, claim: Claim) -> Recipe:
     choose_workers(settings, 0)
     if settings.plan:
         raise UsageError("--plan can't look into standard input; give it a file")
+    if settings.runner in CLUSTERS:
+        raise UsageError(
+            f"--input=-: standard input is on this machine, where the workers of {settings.runner} "
+            "can't read it; put it on a store first"
+        )
     if sys.stdin is None:
         raise UsageError("--input=-: there is no standard input")
     local = [spill for spill in claim.spills if storage.is_local(spill)]
@@ -112,7 +118,7 @@ def check_stores(recipe: Recipe, settings: RunSettings) -> None:
                 f"{flag}={url}: {protocol}:// is for reading only; write to a local folder or to a "
                 "bucket, and upload from there"
             )
-    for flag, url in _urls(recipe, settings):
+    for flag, url in urls_of(recipe, settings):
         try:
             storage.filesystem(url)
         except UsageError as error:
@@ -124,7 +130,7 @@ def check_stores(recipe: Recipe, settings: RunSettings) -> None:
 
 def uses_stores(recipe: Recipe, settings: RunSettings) -> bool:
     """Return whether anything lies elsewhere than on this machine's disks."""
-    return not all(storage.is_local(url) for _, url in _urls(recipe, settings))
+    return not all(storage.is_local(url) for _, url in urls_of(recipe, settings))
 
 
 def refuse_memory(recipe: Recipe, settings: RunSettings, workers: Workers, **more: str) -> None:
@@ -133,7 +139,12 @@ def refuse_memory(recipe: Recipe, settings: RunSettings, workers: Workers, **mor
     ``more`` are URLs of other flags.
     """
     others = [(flag_of(name), url) for name, url in more.items()]
-    for flag, url in (*_urls(recipe, settings), *others):
+    for flag, url in (*urls_of(recipe, settings), *others):
+        if settings.runner in CLUSTERS and url.startswith("memory://"):
+            raise UsageError(
+                f"{flag}={url}: memory:// is the memory of one process, which the workers of a "
+                "cluster don't see; use a store"
+            )
         if workers.processes and url.startswith("memory://"):
             raise UsageError(
                 f"{flag}={url}: memory:// is the memory of one process, and {workers.processes} "
@@ -146,7 +157,8 @@ def _written(settings: RunSettings) -> list[tuple[str, str]]:
     return [("--output", settings.output), *locations]
 
 
-def _urls(recipe: Recipe, settings: RunSettings) -> list[tuple[str, str]]:
+def urls_of(recipe: Recipe, settings: RunSettings) -> list[tuple[str, str]]:
+    """Return (flag, value) of all that is read and written."""
     inputs = [url for urls in recipe.sources.values() for url in urls if url != "-"]
     return [*_written(settings), *(("--input", url) for url in inputs)]
 
@@ -221,6 +233,8 @@ def choose_workers(
     Raises:
         UsageError: flags that contradict each other, or too little memory.
     """
+    if settings.runner in CLUSTERS:
+        return share_cluster(settings, stores=stores, window=window)
     there = machine_memory()
     memory = settings.memory if settings.memory is not None else there // 2
     if memory > there:
@@ -232,6 +246,8 @@ def choose_workers(
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
     count, mode = settings.direct_num_workers, settings.direct_running_mode
+    if settings.runner == "PrismRunner":  # Prism is a process, its workers are threads of ours
+        mode = "multi_threading"
     if count is None:
         fits = count_workers(
             memory, cores=cores, input_bytes=input_bytes, stores=stores, window=window

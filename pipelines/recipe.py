@@ -230,13 +230,38 @@ class RunSettings(_Model):
         min_length=1,
     )
     overwrite: bool = make_flag(False, _OUTPUT, "replace a dataset that is in the output folder")
-    runner: str = make_flag("DirectRunner", _RUN, "Beam's runner", metavar="NAME")
+    runner: Literal["DirectRunner", "FlinkRunner", "PrismRunner", "DataflowRunner"] = make_flag(
+        "DirectRunner",
+        _RUN,
+        "where the work is done: on this machine, or on a cluster, with Beam's own flags for it "
+        "(docs/flink.md, docs/dataflow.md). The output is the same",
+        metavar="NAME",
+    )
     memory: _Size | None = make_flag(
         None,
         _RUN,
         "what all processes together may take, such as 2GiB; by default half of what "
-        "the machine or the control group has",
+        "the machine or the control group has. On a cluster: what each worker process may take, "
+        "by default 1GiB (on Dataflow 3GiB)",
         metavar="SIZE",
+    )
+    parallelism: int | None = make_flag(
+        None,
+        _RUN,
+        "worker processes on a cluster; by default as many as it has slots (on Dataflow at most 64)",
+        metavar="N",
+        ge=1,
+        le=100_000,
+    )
+    shared_filesystem: bool = make_flag(
+        False,
+        _RUN,
+        "the workers of the cluster see the local paths that are given, at the same places",
+    )
+    no_wait: bool = make_flag(
+        False,
+        _RUN,
+        "leave when Dataflow has the job, which proves and publishes what it writes by itself",
     )
     temp_location: _Locations | None = make_flag(
         None,
@@ -282,8 +307,8 @@ class Settings(RunSettings):
     exchange: Literal["auto", "files", "engine"] = make_flag(
         "auto",
         _RUN,
-        "how records cross between workers: files (through --temp_location) or engine"
-        " (through the runner; for small inputs)",
+        "how records cross between workers: files (through --temp_location) or engine (through the "
+        "runner; for small inputs, and on Dataflow, where auto takes it)",
         metavar="auto|files|engine",
     )
     spill_compression: Literal["none", "lz4", "zstd"] = make_flag(

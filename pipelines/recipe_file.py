@@ -1,7 +1,7 @@
 """Recipes in files: YAML, or the recipe inside a dataset's manifest; written, and described.
 
 A file holds any field of a command's recipe and settings but the switches of the latter (``overwrite``,
-``plan``, ``debug``): those allow or ask something of one run, and no flag could take them back.
+``plan``, ``debug`` and such): those allow or ask something of one run, and no flag could take them back.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pipelines.build import Job, amounts_of, build, mixture_of
 from pipelines.cli import LOG, leave, run_main
@@ -22,10 +24,11 @@ from pipelines.preflight import (
 )
 from pipelines.recipe import Recipe, Settings
 from pipelines.recipe_file import SHUFFLE
+from pipelines.runners import CLUSTERS, choose_exchange
 from transforms import storage
 from transforms.errors import UsageError
 from transforms.kernels.mixture import Mixture, expect
-from transforms.kernels.plan import make_plan
+from transforms.kernels.plan import MIB, make_plan
 from transforms.manifest import Manifest, now
 
 EXAMPLES = """\
@@ -63,8 +66,9 @@ def shuffle(
     return make_dataset(
         settings,
         reading=recipe,
-        prepare=lambda claim: _prepare(recipe, settings, claim),
-        perform=lambda job: _execute(job, beam_flags),
+        prepare=functools.partial(_prepare, recipe),
+        perform=_execute,
+        beam_flags=beam_flags,
     )
 
 
@@ -75,8 +79,13 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
     contents, stores = inputs.contents, uses_stores(recipe, settings)
     workers = choose_workers(settings, contents.bytes, stores=stores, window=contents.window)
     refuse_memory(recipe, settings, workers)
-    exchange = "files" if settings.exchange == "auto" else settings.exchange
     mixture = mixture_of(recipe)
+    exchange = choose_exchange(
+        settings.runner,
+        settings.exchange,
+        contents.bytes,
+        looked_into=mixture.max_bytes is not None,
+    )
     plan = make_plan(
         input_bytes=contents.bytes,
         workers=workers,
@@ -87,6 +96,8 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
         rows=contents.schema is not None,
         spill_on_store=not all(map(storage.is_local, claim.spills)),
     )
+    if settings.runner in CLUSTERS:  # which deal spans out by a hash: many come out more even
+        plan = replace(plan, span_bytes=max(plan.span_bytes // 8, MIB))
     _refuse_mixture(mixture, inputs, exchange)
     job = Job(recipe, settings, inputs, workers, plan, exchange, claim, now(), mixture)
     if exchange == "engine":

@@ -12,9 +12,21 @@ from typing import Any
 from pipelines.cli import LOG
 from transforms import layout, storage
 from transforms.errors import StoreError, UsageError
+from transforms.heartbeat import BEAT, DEAD, Beat
 
-BEAT = 20.0  # seconds between two signs of life
-DEAD = 120.0  # seconds without one
+
+def refuse_living(output: str, silent: float, left: Mapping[str, Any]) -> None:
+    """Raise UsageError where another run gave a sign of life so few seconds ago.
+
+    ``left`` is its marker, which says for how long it may be silent.
+    """
+    patience = float(left.get("patience", DEAD))
+    if silent < patience:
+        raise UsageError(
+            f"--output={output}: another run is writing there, its last sign of life is "
+            f"{max(silent, 0):.0f} s old; wait for it, or choose another folder (if it is "
+            f"dead, come again in {patience - silent:.0f} s)"
+        )
 
 
 class StoreFolder:
@@ -49,13 +61,9 @@ class StoreFolder:
     def _take(self) -> dict[str, Any] | None:
         left = self._read_marker()
         if left is not None:
-            silent = time.time() - float(left.get("beat", 0))
-            if silent < DEAD:
-                raise UsageError(
-                    f"--output={self.given}: another run is writing there, its last sign of life is "
-                    f"{max(silent, 0):.0f} s old; wait for it, or choose another folder (if it is "
-                    f"dead, come again in {DEAD - silent:.0f} s)"
-                )
+            refuse_living(self.given, time.time() - float(left.get("beat", 0)), {})
+            # on a cluster workers go on without the process that wrote the marker
+            refuse_living(self.given, Beat(self.url, str(left.get("run"))).silent(), left)
         try:
             self._write(mode="create" if left is None else "overwrite")
         except FileNotFoundError:

@@ -10,6 +10,7 @@ from pathlib import Path
 from pipelines.cli import LOG
 from pipelines.plan_report import table
 from pipelines.recipe import RunSettings
+from pipelines.runners import CLUSTERS
 from transforms import layout
 from transforms.manifest import Manifest
 
@@ -20,7 +21,7 @@ MANY_UNKNOWN = 0.1
 def summarize(manifest: Manifest, settings: RunSettings, *, seconds: float, peak: int) -> None:
     """Log what was written, how long it took, and how to check it."""
     LOG.info(
-        "done: %d records, %d bytes in %d shard%s; %.1f s, %.0f MB/s, peak memory %d MiB",
+        "done: %d records, %d bytes in %d shard%s; %.1f s, %.0f MB/s, peak memory %d MiB%s",
         manifest.records,
         manifest.bytes,
         len(manifest.shards),
@@ -28,6 +29,7 @@ def summarize(manifest: Manifest, settings: RunSettings, *, seconds: float, peak
         seconds,
         manifest.digest.bytes / seconds / 1e6,
         peak >> 20,
+        " of the launcher" if settings.runner in CLUSTERS else "",
     )
     if not manifest.records:
         LOG.warning("the dataset is empty: no record of the input was to be written")

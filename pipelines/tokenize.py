@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.build import read_records, write_manifest, write_shards
+from pipelines.build import finish, read_records, write_manifest, write_shards
 from pipelines.cli import LOG, leave, run_main
 from pipelines.command import make_dataset, run_command
 from pipelines.execute import execute
@@ -98,8 +98,10 @@ def tokenize(
     return make_dataset(
         settings,
         reading=recipe.reading,
-        prepare=lambda claim: _prepare(recipe, settings, claim),
-        perform=lambda job: _execute(job, beam_flags),
+        prepare=functools.partial(_prepare, recipe),
+        perform=_execute,
+        beam_flags=beam_flags,
+        tokenizer=recipe.tokenizer,
     )
 
 
@@ -248,7 +250,8 @@ def build(root: Any, job: Job) -> None:
         shards=job.shards,
     )
     tokens = functools.partial(_entry, job.model, recipe)
-    (spans, shards, mapped) | write_manifest(job, form=job.form, tokens=tokens)
+    written = (spans, shards, mapped) | write_manifest(job, form=job.form, tokens=tokens)
+    finish(written, job)
 
 
 def _execute(job: Job, beam_flags: Sequence[str]) -> int:

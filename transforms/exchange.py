@@ -31,7 +31,7 @@ from transforms.groups import (
 from transforms.kernels import blocks, pages, ranges
 from transforms.kernels.pages import TABLE
 from transforms.kernels.ranges import KeyRange
-from transforms.progress import Progress
+from transforms.progress import Progress, Watched
 from transforms.stretches import Stretch, read_each
 
 
@@ -53,7 +53,7 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
         used_up: URLs of folders of what the runs were made of, removed once all are spilled; only
             where the runner never runs a step a second time.
         storage_options: of fsspec, for the stores; None leaves them as they are.
-        progress: local folder for the counts of ``transforms.progress``, if somebody watches.
+        progress: where to count, as of ``transforms.progress``, if somebody watches.
     """
 
     partitions: int
@@ -66,7 +66,7 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
     folder: str | Sequence[str] = ""
     compression: str | None = None
     storage_options: dict[str, Any] | None = None
-    progress: str | None = None
+    progress: Watched = None
 
     def __post_init__(self) -> None:
         super().__init__()

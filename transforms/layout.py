@@ -139,13 +139,18 @@ def require_marker(output: str, run_id: str) -> None:
 
     A run that is thought dead may have late workers; they must not touch the next one's files.
     """
-    url = storage.join(output, MARKER)
-    try:
-        owner = storage.retry(lambda: _read_marker(url), url).get("id")
-    except FileNotFoundError:
-        owner = None
-    if owner != run_id:
+    found = owner(output)
+    if found != run_id:
         raise RunError(
             f"{output}: this run ({run_id}) no longer owns the output, which belongs to "
-            f"{owner or 'nobody'} now; nothing was published"
+            f"{found or 'nobody'} now; nothing was published"
         )
+
+
+def owner(output: str) -> object:
+    """Return the id of the run that may publish to an output, None where there is none."""
+    url = storage.join(output, MARKER)
+    try:
+        return storage.retry(lambda: _read_marker(url), url).get("id")
+    except FileNotFoundError:
+        return None

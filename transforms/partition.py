@@ -17,7 +17,7 @@ from transforms.groups import FileGroup, require_intact
 from transforms.kernels import blocks
 from transforms.kernels.randomness import file_key
 from transforms.kernels.ranges import KeyRange
-from transforms.progress import Progress
+from transforms.progress import Progress, Watched
 from transforms.read import FileId
 
 
@@ -31,7 +31,7 @@ class PartitionIntoBuckets(beam.PTransform):  # type: ignore[misc]
         seed, epoch: of the dataset.
         run_bytes: footprint at which a run is handed on.
         run_id, places: whose budget this is, and how many bundles of a process hold payload.
-        progress: local folder for the counts of ``transforms.progress``, if somebody watches.
+        progress: where to count, as of ``transforms.progress``, if somebody watches.
     """
 
     seed: int
@@ -39,7 +39,7 @@ class PartitionIntoBuckets(beam.PTransform):  # type: ignore[misc]
     run_bytes: int = 64 << 20
     run_id: str = ""
     places: int = 1
-    progress: str | None = None
+    progress: Watched = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class PartitionAgain(beam.PTransform):  # type: ignore[misc]
     places: int = 1
     release: bool = False
     storage_options: dict[str, Any] | None = None
-    progress: str | None = None
+    progress: Watched = None
 
     def __post_init__(self) -> None:
         super().__init__()

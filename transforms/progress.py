@@ -17,7 +17,11 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from transforms.heartbeat import Beat
+
 Stage = Literal["partition", "write", "verify"]
+Watched = str | Beat | None
+"""Where is counted: a local folder that the run's processes share, the runner's counters, nowhere."""
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
@@ -44,21 +48,24 @@ class Progress(threading.local):
     """One run's counts in this process; each thread that uses it gets a file of its own.
 
     Args:
-        folder: a local folder that all processes of the run share; None to count for nobody.
+        where: to count.
     """
 
-    def __init__(self, folder: str | None) -> None:
-        file = _make_file(folder)
+    def __init__(self, where: Watched) -> None:
+        self._beat = where if isinstance(where, Beat) else None
+        file = _make_file(where if isinstance(where, str) else None)
         self._counts, self._doing = file["counts"][0], file["doing"]
 
     @staticmethod
-    def open(folder: str | None) -> Progress:
-        """Return this process's counts for a folder."""
-        return _open(folder)
+    def open(where: Watched) -> Progress:
+        """Return this process's counts for a place."""
+        return _open(where)
 
     def add(self, stage: Stage, *, bytes: int = 0, records: int = 0, payload: int = 0) -> None:  # noqa: A002
         """Add to a stage's counts, as of ``Counts``."""
         self._counts[STAGES.index(stage)] += (bytes, records, payload)
+        if self._beat is not None:
+            self._beat.count(stage, bytes=bytes, records=records)
 
     @contextlib.contextmanager
     def doing(self, what: str) -> Iterator[None]:
@@ -73,8 +80,8 @@ class Progress(threading.local):
 
 
 @functools.cache
-def _open(folder: str | None) -> Progress:
-    return Progress(folder)
+def _open(where: Watched) -> Progress:
+    return Progress(where)
 
 
 def _make_file(folder: str | None) -> Any:

@@ -17,7 +17,7 @@ from transforms.formats.reading import ReadOptions, open_span
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.listing import SourceFile, fingerprint, list_sources
-from transforms.progress import Progress
+from transforms.progress import Progress, Watched
 from transforms.quarantine import QuarantineFile
 from transforms.reports import SpanReport
 from transforms.worker import follow_launcher
@@ -70,7 +70,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
         expected: ``fingerprint`` of the listing that the plan was made from, if it was.
         launcher: pid of the local process whose end ends the workers.
         storage_options: of fsspec, for the stores; None leaves them as they are.
-        progress: local folder for the counts of ``transforms.progress``, if somebody watches.
+        progress: where to count, as of ``transforms.progress``, if somebody watches.
     """
 
     sources: Mapping[str, Sequence[str]]
@@ -83,7 +83,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
     expected: str | None = None
     launcher: int | None = None
     storage_options: dict[str, Any] | None = None
-    progress: str | None = None
+    progress: Watched = None
 
     def __post_init__(self) -> None:
         super().__init__()

@@ -7,6 +7,8 @@ import ctypes
 import errno
 import io
 import os
+import shutil
+import time
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
@@ -179,6 +181,20 @@ def remove_tree(url: str) -> None:
             return
         for _done in in_parallel(fs.remove, found):
             pass
+
+
+def remove_path(url: str) -> None:
+    """Remove a file or a folder with all in it, if it is there and can be removed."""
+    if not is_local(url):
+        remove_tree(url)
+        return
+    for _ in range(20):  # a thread of ours may just be making a file in it
+        shutil.rmtree(url, ignore_errors=True)
+        if not os.path.lexists(url) or os.path.islink(url):
+            return
+        with contextlib.suppress(OSError):
+            os.remove(url)
+        time.sleep(0.05)
 
 
 def rename(source: str, target: str) -> None:

@@ -22,7 +22,7 @@ from transforms.kernels import blocks, pages
 from transforms.kernels.digest import Digest
 from transforms.kernels.pages import STREAM_TABLE
 from transforms.kernels.randomness import file_key, pass_key, record_keys
-from transforms.progress import Progress
+from transforms.progress import Progress, Watched
 from transforms.read import AGAIN, FileId
 from transforms.reports import Tally
 
@@ -108,7 +108,7 @@ class SpillStreams(beam.PTransform):  # type: ignore[misc]
         compression: of pages, ``lz4``, ``zstd`` or None.
         run_id, places: whose budget this is, and how many bundles of a process hold payload.
         storage_options: of fsspec, for the stores; None leaves them as they are.
-        progress: local folder for the counts of ``transforms.progress``, if somebody watches.
+        progress: where to count, as of ``transforms.progress``, if somebody watches.
     """
 
     streams: Streams
@@ -120,7 +120,7 @@ class SpillStreams(beam.PTransform):  # type: ignore[misc]
     run_id: str = ""
     places: int = 1
     storage_options: dict[str, Any] | None = None
-    progress: str | None = None
+    progress: Watched = None
 
     def __post_init__(self) -> None:
         super().__init__()

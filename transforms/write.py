@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ import apache_beam as beam
 
 from transforms import layout, manifest_files, storage
 from transforms.budget import Place
-from transforms.errors import DataError, LosslessError
+from transforms.errors import DataError, LosslessError, RunError
 from transforms.formats.read_back import shard_digest
 from transforms.formats.writing import ShardFormat, open_writer
 from transforms.gather import Ordered
@@ -27,7 +28,7 @@ from transforms.manifest import (
     token_versions,
 )
 from transforms.mixed_shards import MixedShard
-from transforms.progress import Progress
+from transforms.progress import Progress, Watched
 from transforms.reports import Mapped, Mixed, ShardReport, SpanReport
 from transforms.shuffle import Shard
 from transforms.token_counts import TokenCounts
@@ -58,7 +59,7 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
             never runs a writer a second time.
         launcher: pid of the local process whose end ends the workers.
         storage_options: of fsspec, for the stores; None leaves them as they are.
-        progress: local folder for the counts of ``transforms.progress``, if somebody watches.
+        progress: where to count, as of ``transforms.progress``, if somebody watches.
     """
 
     output: str
@@ -72,7 +73,7 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
     release: bool = False
     launcher: int | None = None
     storage_options: dict[str, Any] | None = None
-    progress: str | None = None
+    progress: Watched = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -345,7 +346,22 @@ def _write_manifest(
         manifest = manifest.model_copy(update=update)
     manifest = _list_apart(manifest, config)
     text = manifest.model_dump_json(indent=1).encode() + b"\n"
-    _write_whole(text, layout.MANIFEST, config)
+    try:
+        _write_whole(text, layout.MANIFEST, config)
+    except (
+        RunError
+    ):  # an attempt before this one may have come to the end, and taken the marker away
+        if not is_written(config.output, config.run_id):
+            raise
+
+
+def is_written(output: str, run_id: str) -> bool:
+    """Return whether the manifest that lies in an output is that of a run."""
+    try:
+        text = storage.read_all(storage.join(output, layout.MANIFEST))
+        return bool(run_id) and json.loads(text).get("run_id") == run_id
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 def _list_apart(manifest: Manifest, config: WriteManifest) -> Manifest:

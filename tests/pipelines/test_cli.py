@@ -65,6 +65,9 @@ def test_help_shows_our_flags_in_groups_with_examples(capsys: pytest.CaptureFixt
     }
     assert flags["how it runs"] == {
         "--runner",
+        "--parallelism",
+        "--shared_filesystem",
+        "--no_wait",
         "--memory",
         "--exchange",
         "--temp_location",

@@ -44,13 +44,13 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(module: str) -> Iterator[int]:
-    """Run a module that serves and prints its port."""
+def serve(module: str, *words: str, **variables: str) -> Iterator[int]:
+    """Run a module that serves and prints its port, with more environment variables."""
     with subprocess.Popen(
-        [sys.executable, "-m", module],
+        [sys.executable, "-m", module, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=environment(),
+        env={**environment(), **variables},
     ) as process:
         assert process.stdout is not None
         try:

@@ -1,0 +1,36 @@
+"""Compiles the kernels of segmentation when an image is built: workers then load them.
+
+``NUMBA_CPU_NAME=generic python compile_kernels.py``, with the same NUMBA_CPU_NAME and
+NUMBA_CACHE_DIR as the workers will have: numba keeps what it compiled by processor, and the machine
+that builds an image is not the one that runs it. Every law is gone through once, on a model made here.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import tempfile
+from pathlib import Path
+
+from transforms.tokenizer import LAWS, Sampling, Tokenizer
+
+
+def compile_kernels() -> list[Sampling]:
+    """Encode a little under each law, a long record too; return the laws."""
+    pieces = [bytes([i]) for i in range(256)] + [b"ab", b"bc", b"abc"]
+    content = {
+        base64.b64encode(piece).decode(): [i, piece.decode(errors="replace"), len(piece)]
+        for i, piece in enumerate(pieces, start=3)
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.json")
+        path.write_text(json.dumps(content))
+        tokenizer = Tokenizer.load(str(path))
+    asked = [Sampling(law=law) for law in LAWS]
+    for sampling in asked:
+        tokenizer.encode_batch(["abc" * 100_000, "ab", ""], sampling=sampling)
+    return asked
+
+
+if __name__ == "__main__":
+    print(f"compiled for {', '.join(one.law for one in compile_kernels())}")

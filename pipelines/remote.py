@@ -1,0 +1,202 @@
+"""Running a pipeline elsewhere: submitted to a job service, watched, cancelled when it is not wanted."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions
+from apache_beam.portability.api import beam_job_api_pb2
+from apache_beam.runners.portability.flink_runner import FlinkJarJobServer, FlinkRunner
+from apache_beam.runners.portability.prism_runner import PrismJobServer, PrismRunner
+from apache_beam.runners.runner import PipelineState
+
+from pipelines.cli import LOG
+from pipelines.flink import Flink
+from pipelines.output import Claim
+from pipelines.runners import explain_failure
+from transforms.errors import DataError, UsageError, from_traceback
+from transforms.write import is_written
+
+_EVERY = 0.5  # seconds between two questions after the state
+_LAST_MESSAGES = 5.0  # seconds in which messages may come after the end
+_SAY_EVERY = 10.0  # seconds between two lines of progress
+_LOOK_EVERY = 3.0  # seconds between two looks at why a job has begun again
+
+
+def run_remote(
+    build: Callable[[beam.Pipeline], Any],
+    claim: Claim,
+    runner: str,
+    *,
+    beam_flags: Sequence[str] = (),
+    tick: Callable[[], None] = lambda: None,
+) -> None:
+    """Run a pipeline to its end on a portable runner.
+
+    Args:
+        build: adds the transforms to a pipeline.
+        claim: where is written; given up where the run shall end before its end.
+        runner: FlinkRunner or PrismRunner.
+        beam_flags: for Beam.
+        tick: is called some times a second meanwhile.
+
+    Raises:
+        DovetailError: what a worker raised, once; RunError for all else.
+    """
+    name = f"dovetail-{claim.run_id}"  # of the job, by which it is found again
+    options = PipelineOptions([*beam_flags, f"--job_name={name}"])
+    flink = None
+    if runner == "FlinkRunner":
+        flink = Flink(options.view_as(FlinkRunnerOptions).flink_master)
+        watch = _Watch(flink, name)
+    with _serving(runner) as portable:
+        pipeline = beam.Pipeline(runner=portable, options=options)
+        build(pipeline)
+        job = _Job(pipeline)
+        try:
+            while not job.ended.wait(_EVERY):
+                tick()
+                if flink is not None:
+                    watch.tick()
+        except BaseException:
+            claim.give_up()
+            job.cancel()
+            if flink is not None and not flink.cancel(name):
+                LOG.warning("Flink: the job %s can't be cancelled; look at %s", name, flink.url)
+            raise
+        if job.raised is not None or job.state != PipelineState.DONE:
+            said = flink.failure(name) if flink else ""
+            error = explain_failure(
+                "\n".join([*job.errors, said, str(job.raised or "")]), job.state
+            )
+            if claim.remote and is_written(claim.folder, claim.run_id):
+                # it was done, and the runner, which lost a worker then, began again and found nothing
+                LOG.warning("the dataset is complete, though the job failed then: %s", error)
+                return
+            raise error
+
+
+class _Watch:
+    """Says now and then how far a job is, and sees what no other attempt can mend."""
+
+    def __init__(self, flink: Flink, name: str) -> None:
+        self._flink, self._name = flink, name
+        self._say_at = time.monotonic() + _SAY_EVERY
+        self._look_at = time.monotonic() + _LOOK_EVERY
+
+    def tick(self) -> None:
+        """Look, if it is time to; cheap enough to call often.
+
+        Raises:
+            DataError, UsageError: that a worker raised; Flink would try again some times.
+        """
+        now = time.monotonic()
+        if now >= self._say_at:
+            self._say_at = now + _SAY_EVERY
+            LOG.info("Flink: %s", self._flink.progress(self._name) or "the job is being submitted")
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_EVERY
+            found = from_traceback(self._flink.failure(self._name))
+            if isinstance(found, DataError | UsageError):
+                raise found
+
+
+class _Job:
+    """A pipeline that is submitted and followed by a thread.
+
+    Attributes:
+        ended: set when it has.
+        state: its last one.
+        errors: what the job service said of it, as text.
+        raised: why it couldn't be submitted or followed.
+    """
+
+    def __init__(self, pipeline: beam.Pipeline) -> None:
+        self._pipeline = pipeline
+        self._result: Any = None
+        self.ended = threading.Event()
+        self.state = PipelineState.UNKNOWN
+        self.errors: list[str] = []
+        self.raised: Exception | None = None
+        threading.Thread(target=self._follow, name="job", daemon=True).start()
+
+    def _follow(self) -> None:
+        try:
+            self._result = self._pipeline.run()
+            messages = threading.Thread(target=self._listen, name="messages", daemon=True)
+            messages.start()
+            while not PipelineState.is_terminal(self.state):
+                time.sleep(_EVERY / 2)
+                self.state = self._result.state
+            messages.join(_LAST_MESSAGES)
+        except Exception as error:
+            self.raised = error
+        finally:
+            self.ended.set()
+
+    def _listen(self) -> None:
+        # not Beam's wait_until_finish, which prints what it hears by the root logger
+        with contextlib.suppress(Exception):  # the service is gone: its state says why
+            for message in self._result._message_stream:
+                said = message.message_response
+                if said.importance == beam_job_api_pb2.JobMessage.JOB_MESSAGE_ERROR:
+                    self.errors.append(said.message_text)
+
+    def cancel(self) -> None:
+        """Tell the service, if it has the job."""
+        if self._result is not None:
+            with contextlib.suppress(Exception):  # it may be gone
+                self._result.cancel()
+
+
+@contextlib.contextmanager
+def _serving(runner: str) -> Iterator[Any]:
+    """Give a runner whose job service, if it starts one, ends here and with this process."""
+    portable = _OnFlink() if runner == "FlinkRunner" else _OnPrism()
+    try:
+        yield portable
+    finally:
+        if portable.server is not None:
+            with contextlib.suppress(Exception):  # it never came up
+                portable.server.stop()
+
+
+def _tethered(server: Any) -> Any:
+    command, endpoint = server
+    return [sys.executable, "-m", "pipelines.tether", *command], endpoint
+
+
+class _FlinkServer(FlinkJarJobServer):  # type: ignore[misc]  # Beam's classes are untyped
+    def subprocess_cmd_and_endpoint(self) -> Any:
+        return _tethered(super().subprocess_cmd_and_endpoint())
+
+
+class _PrismServer(PrismJobServer):  # type: ignore[misc]
+    def subprocess_cmd_and_endpoint(self) -> Any:
+        return _tethered(super().subprocess_cmd_and_endpoint())
+
+
+# Beam's own wrap the server so that it ends with the process; that sets signal handlers, which only
+# the main thread can, and which would take the place of ours
+class _OnFlink(FlinkRunner):  # type: ignore[misc]
+    server: Any = None
+
+    def default_job_server(self, options: Any) -> Any:
+        flink = options.view_as(FlinkRunnerOptions)
+        flink.flink_master = self.add_http_scheme(flink.flink_master)
+        self.server = _FlinkServer(options)
+        return self.server
+
+
+class _OnPrism(PrismRunner):  # type: ignore[misc]
+    server: Any = None
+
+    def default_job_server(self, options: Any) -> Any:
+        self.server = _PrismServer(options)
+        return self.server

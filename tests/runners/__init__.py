@@ -1,0 +1,1 @@
+"""Runners beyond this machine."""

@@ -1,0 +1,1 @@
+"""Jobs for Dataflow, against a stand-in for it."""

@@ -1,0 +1,102 @@
+"""Promise 2 across engines: what does the work changes no byte."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipelines.verify import verify
+from tests.pipelines.support import (
+    Tree,
+    environment,
+    make_lines,
+    read_shards,
+    read_tree,
+    write_tree,
+)
+from tests.pipelines.test_tokenize import TEXTS, write_model
+from tests.runners.conftest import Cluster, Running
+
+pytestmark = pytest.mark.runners
+
+KINDS = {
+    "shuffle": ("pipelines.shuffle", "--input={in}/lines", "--shard_records=700"),
+    "mixture": (
+        *("pipelines.shuffle", "--input=a={in}/lines", "--input=b={in}/more"),
+        *("--weights=a=0.3,b=0.7", "--stop=all_exhausted", "--num_shards=3", "--memory=300MiB"),
+    ),
+    "tokenize": (
+        *("pipelines.tokenize", "--input={in}/texts", "--tokenizer={in}/model.json"),
+        *("--sampling=exact", "--alpha=0.3", "--num_shards=5", "--keep_fields=id"),
+    ),
+    "engine": ("pipelines.shuffle", "--input={in}/lines", "--exchange=engine", "--num_shards=4"),
+}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder with files of lines, of JSON with texts, and a model."""
+    folder = tmp_path_factory.mktemp("corpus")
+    texts = [json.dumps({"id": i, "text": f"{TEXTS[i % len(TEXTS)]}{i}"}) for i in range(900)]
+    write_tree(
+        folder,
+        {
+            "lines/a.txt": make_lines(3000),
+            "lines/deep/b.txt": make_lines(1500, name="b"),
+            "lines/empty.txt": b"",
+            "more/c.txt": make_lines(2000, name="c"),
+            "texts/t.jsonl": "\n".join(texts[:500]).encode(),
+            "texts/u.jsonl": "\n".join(texts[500:]).encode(),
+        },
+    )
+    write_model(folder / "model.json")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tree]:
+    """Return the shards of each kind, made by the DirectRunner."""
+    folder = tmp_path_factory.mktemp("direct")
+    for kind in KINDS:
+        make(kind, corpus, folder / kind, "--runner=DirectRunner", environment_=environment())
+    return {kind: read_shards(folder / kind) for kind in KINDS}
+
+
+def make(kind: str, corpus: Path, output: Path, *flags: str, environment_: dict[str, str]) -> None:
+    words = [word.replace("{in}", str(corpus)) for word in KINDS[kind]]
+    log = output.with_suffix(".log")
+    Running(*words, f"--output={output}", *flags, environment_=environment_, log=log).end()
+
+
+def require(output: Path, shards: Tree) -> None:
+    """Require these shards, the proof, and nothing that is left."""
+    assert read_shards(output) == shards
+    assert {name.partition("/")[0] for name in read_tree(output)} == {"data", "manifest.json"}
+    assert verify(str(output))[1] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_prism(
+    kind: str, corpus: Path, expected: dict[str, Tree], prism: list[str], tmp_path: Path
+) -> None:
+    make(kind, corpus, tmp_path / "out", *prism, environment_=environment())
+    require(tmp_path / "out", expected[kind])
+
+
+@pytest.mark.parametrize(
+    ("kind", "parallelism"),
+    [*((kind, n) for kind in KINDS if kind != "engine" for n in (1, 2, 4)), ("engine", 2)],
+)
+def test_on_flink(
+    kind: str,
+    parallelism: int,
+    corpus: Path,
+    expected: dict[str, Tree],
+    flink: Cluster,
+    tmp_path: Path,
+) -> None:
+    flags = [*flink.flags, f"--parallelism={parallelism}"]
+    make(kind, corpus, tmp_path / "out", *flags, environment_=flink.environment)
+    require(tmp_path / "out", expected[kind])
