@@ -11,13 +11,21 @@ import numpy as np
 
 from transforms.kernels.compiled import kernel
 
-STATE = np.dtype([("base", "u4"), ("check", "u4"), ("fallback", "u4"), ("ends", "u4")], align=True)
+STATE = np.dtype([("base", "u4"), ("check", "u4"), ("fail", "u4"), ("ends", "u4")], align=True)
 """A state's child is ``base ^ byte``, if that one's ``check`` is the base; no two states have one base,
 save that a state without children has the base of the next shorter suffix that has some. Where there
-is no child, ``fallback`` is the base to go on from. ``ends`` is where the list of the pieces that end
-here begins; 0 is an empty one."""
+is no child, ``fail`` is the state to go on from. ``ends`` is where the list of the pieces that end
+here begins; 0 is an empty one.
+
+The root has a child for every byte, so that going on ends there: where no piece begins with a byte,
+that child is a copy of the root."""
 
 FREE = np.uint32(0)  # the check of a slot without a state; no base is 0
+_ROOT_BASE = 256
+
+BLOCK = 4
+"""Lists begin at multiples of so many entries, and are filled up to one: a block of them is a line of
+a processor's cache, and kernels look at a block's entries without asking how many there are."""
 
 # an entry's facts in 32 bits: its length, how many entries its list has from here on, and whether
 # the last of them is a single character
@@ -26,13 +34,15 @@ COUNT_SHIFT = np.uint32(15)
 COUNT_BITS = np.uint32(2**15 - 1)
 SINGLE_SHIFT = np.uint32(30)
 
+FILLING = np.uint32(1)
+"""The facts of an entry that only fills up a block: one byte long, no entries left."""
 
 _MOST_TRIES = 256  # free slots looked at for one state's children, before a block is added
 
 
 @kernel
 def build_states(buffer: Any, starts: Any, lengths: Any, order: Any) -> Any:
-    """Return STATE[s], uint32[s], uint32[e], uint32[e]: what an Automaton holds.
+    """Return STATE[s], uint32[e], uint32[e]: what an Automaton holds.
 
     Args:
         buffer: uint8[m], the pieces one after another.
@@ -44,8 +54,8 @@ def build_states(buffer: Any, starts: Any, lengths: Any, order: Any) -> Any:
     states, places = _place(parents, labels)
     suffixes = _suffixes(states, places, parents, labels)
     facts, entry_pieces = _list_ends(states, places, suffixes, terminals, buffer, starts, lengths)
-    fails = _fall_back(states, places, parents, labels, suffixes)
-    return states, fails, facts, entry_pieces
+    _fall_back(states, places, parents, labels, suffixes)
+    return states, facts, entry_pieces
 
 
 @kernel
@@ -95,9 +105,10 @@ def _place(parents: Any, labels: Any) -> Any:
     following, previous = np.zeros(room, np.int64), np.zeros(room, np.int64)
     places = np.zeros(nodes, np.int64)
     size = _add_block(states, following, previous, 0)
-    used[0] = True  # base 0 is FREE
-    first = 1  # of the node's children
-    for node in range(nodes):
+    size = _add_block(states, following, previous, size)
+    used[0] = used[_ROOT_BASE] = True  # base 0 is FREE
+    first = _place_below_root(states, following, previous, parents, labels, places)
+    for node in range(1, nodes):
         last = first
         while last < nodes and parents[last] == node:
             last += 1
@@ -137,6 +148,23 @@ def _place(parents: Any, labels: Any) -> Any:
 
 
 @kernel
+def _place_below_root(
+    states: Any, following: Any, previous: Any, parents: Any, labels: Any, places: Any
+) -> Any:
+    """Lay the root's children, and its copies, into a block of their own; return the next node."""
+    states[0].base = _ROOT_BASE
+    for slot in range(_ROOT_BASE, _ROOT_BASE + 256):
+        states[slot].base = states[slot].check = _ROOT_BASE
+        _take(following, previous, slot)
+    first = 1
+    while first < parents.size and parents[first] == 0:
+        places[first] = _ROOT_BASE ^ labels[first]
+        states[places[first]].base = FREE
+        first += 1
+    return first
+
+
+@kernel
 def _grown(states: Any) -> Any:
     out = np.empty(2 * states.size, STATE)
     out[: states.size] = states
@@ -148,7 +176,7 @@ def _add_block(states: Any, following: Any, previous: Any, size: Any) -> Any:
     """Add 256 free slots at the ring's end."""
     for slot in range(size, size + 256):
         states[slot].base, states[slot].check = 0, FREE
-        states[slot].fallback, states[slot].ends = 0, 0
+        states[slot].fail, states[slot].ends = 0, 0
         last = previous[0]
         following[last], previous[slot] = slot, last
         following[slot], previous[0] = 0, slot
@@ -192,17 +220,17 @@ def _list_ends(
     """
     nodes = places.size
     counts = np.zeros(nodes, np.int64)
-    total = 1  # entry 0 is the empty list
+    total = BLOCK  # the first ones are the empty list
     for node in range(1, nodes):
         counts[node] = counts[suffixes[node]]
         if terminals[node] >= 0:
             counts[node] += 1
-            total += counts[node]
+            total += (counts[node] + BLOCK - 1) // BLOCK * BLOCK
     if total > 2**31:
         raise ValueError("too many pieces are suffixes of others")
-    facts, entry_pieces = np.zeros(total, np.uint32), np.zeros(total, np.uint32)
+    facts, entry_pieces = np.full(total, FILLING), np.zeros(total, np.uint32)
     heads = np.zeros(nodes, np.int64)
-    at = 1
+    at = BLOCK
     for node in range(1, nodes):
         below = heads[suffixes[node]]
         if terminals[node] < 0:
@@ -222,7 +250,7 @@ def _list_ends(
             for i in range(counts[node] - 1):
                 facts[at + 1 + i] = facts[below + i]
                 entry_pieces[at + 1 + i] = entry_pieces[below + i]
-            at += counts[node]
+            at += (counts[node] + BLOCK - 1) // BLOCK * BLOCK
         states[places[node]].ends = heads[node]
     return facts, entry_pieces
 
@@ -238,8 +266,8 @@ def _first_character(buffer: Any, start: Any, length: Any) -> Any:
 
 
 @kernel
-def _fall_back(states: Any, places: Any, parents: Any, labels: Any, suffixes: Any) -> Any:
-    """Set every state's ``fallback``; return uint32[s], the state it is the base of.
+def _fall_back(states: Any, places: Any, parents: Any, labels: Any, suffixes: Any) -> None:
+    """Set every state's ``fail``.
 
     It is the longest suffix that may help: suffixes with no child but those that the state has
     are passed by. A state without children is, from here on, the suffix that it would fall back to.
@@ -252,9 +280,6 @@ def _fall_back(states: Any, places: Any, parents: Any, labels: Any, suffixes: An
             byte & np.uint64(63)
         )
     helps = np.zeros(nodes, np.int64)
-    fails = np.zeros(states.size, np.uint32)
-    root = states[0].base
-    states[0].fallback = root
     for node in range(1, nodes):
         to: Any = suffixes[node]
         while to:
@@ -267,8 +292,6 @@ def _fall_back(states: Any, places: Any, parents: Any, labels: Any, suffixes: An
         helps[node] = to
         place, other = places[node], places[to]
         if states[place].base == FREE:
-            states[place].base, states[place].fallback = states[other].base, states[other].fallback
-            fails[place] = fails[other]
+            states[place].base, states[place].fail = states[other].base, states[other].fail
         else:
-            states[place].fallback, fails[place] = states[other].base, other
-    return fails
+            states[place].fail = other

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numba as nb
+from llvmlite import ir
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.extending import intrinsic
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -31,17 +33,41 @@ def inlined(function: Callable[..., Any]) -> Any:
     return compiled
 
 
+@intrinsic
+def fetch(typing: Any, array: Any, index: Any) -> Any:
+    """Ask the processor for an array's item, which is needed soon. Changes nothing but the time.
+
+    numba has no such function; LLVM has, and leaves it out where the processor has none.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        held = context.make_array(signature.args[0])(context, builder, args[0])
+        item = builder.bitcast(builder.gep(held.data, [args[1]]), ir.IntType(8).as_pointer())
+        word = ir.IntType(32)
+        called = builder.module.declare_intrinsic(
+            "llvm.prefetch",
+            [item.type],
+            ir.FunctionType(ir.VoidType(), [item.type, word, word, word]),
+        )
+        builder.call(called, [item, word(0), word(3), word(1)])  # to read; keep it close; data
+        return context.get_dummy_value()
+
+    return nb.types.none(array, index), generate
+
+
 class _Cache(FunctionCache):  # type: ignore[misc]
     """A cache whose entries end when any kernel's source changes.
 
-    numba looks at the function's own file alone, but compiles functions of other files into it.
+    numba looks at the function's own file alone, but compiles functions of other files into it. What
+    the sources were is part of the files' names: an index that was written of other sources may
+    name types that are no more, and can't be read.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
         self._cache_file = IndexDataCacheFile(
             cache_path=self._cache_path,
-            filename_base=self._impl.filename_base,
+            filename_base=f"{self._impl.filename_base}.{_stamp()[:12]}",
             source_stamp=_stamp(),
         )
 

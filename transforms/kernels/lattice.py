@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from transforms.kernels.automaton import I64, U32
+from transforms.kernels import automaton_build
+from transforms.kernels.automaton import U32
 from transforms.kernels.compiled import inlined, kernel
 
 F64 = npt.NDArray[np.float64]
@@ -37,7 +38,11 @@ UNKNOWN = np.uint32(2**32 - 1)
 
 MOST_BYTES = np.uint64(4)  # of a character
 
-ZERO, ONE = np.uint64(0), np.uint64(1)
+ZERO, ONE, TWO, THREE = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3)
+BLOCK = np.uint64(automaton_build.BLOCK)
+
+AHEAD = np.uint64(16)
+"""For which byte a list is fetched while one is at hand: some hundred steps of a processor ahead."""
 
 # a value outside of LOW to HIGH moves the scale; in reach of a piece nothing may lie beyond LEAST
 # to MOST, weights included, so that no product loses digits and no sum overflows
@@ -52,9 +57,6 @@ class Tables(NamedTuple):
 
     states: Any
     """STATE[s], the automaton's."""
-
-    fails: U32
-    """uint32[s], the automaton's."""
 
     entries: Any
     """ENTRY[e], with weights that fit float64."""
@@ -86,6 +88,29 @@ class Tables(NamedTuple):
     """uint32[256]: what an unknown character's bytes become; empty: the unknown id, merged."""
 
 
+STRETCH = np.dtype(
+    [
+        *((name, "u8") for name in ("start", "end", "key", "stride", "begin", "stop", "base")),
+        *((name, "u8") for name in ("state", "character", "drawn", "reset")),
+        *((name, "i8") for name in ("scale", "moves")),
+        ("fits", "?"),
+    ],
+    align=True,
+)
+"""A part of a record, and what is carried from one part to the next.
+
+The record is the text from ``start`` to ``end``; its draws come from ``key`` and ``stride``, which
+``stride_of`` makes of the key. Of the part, from ``begin`` to ``stop``, positions are at hand: q is
+``lattice[q - base]``, modulo 2**64, and as many before ``begin`` as the longest piece has bytes, as
+far as the record goes.
+
+``state`` is the automaton's at ``begin``, where a record is longer than a window; ``character``
+where the character begins that is being read; ``drawn`` how many challenges there were; ``reset``
+where scores in float32 last began anew; ``scale`` that of the last position, without wrapping
+around; ``moves`` how often it was moved: where it never was, all positions have one. ``fits`` says
+whether float64's range was enough."""
+
+
 class Record(NamedTuple):
     """One record among others, and what its draws come from."""
 
@@ -113,31 +138,6 @@ class Part(NamedTuple):
     base: np.uint64
     """Position q of the text is ``lattice[q - base]``, modulo 2**64."""
 
-    heads: U32
-    """uint32[w]: where the list of the pieces begins that end after each byte."""
-
-    first: np.uint64
-    """The byte that ``heads`` begins with."""
-
-
-class Carry(NamedTuple):
-    """What goes from one part of a record to the next, beside positions.
-
-    Arrays of one number each, which kernels change.
-    """
-
-    state: I64
-    """The automaton's, where a record is longer than a window."""
-
-    start: I64
-    """Where the character begins that is being read."""
-
-    drawn: I64
-    """How many challenges there were; of the best path in float32, where scores last began anew."""
-
-    scale: I64
-    """The scale of the last position, without wrapping around."""
-
 
 @inlined
 def mix(value: Any) -> Any:
@@ -161,32 +161,31 @@ def stride_of(key: Any) -> Any:
 
 
 @inlined
-def uniform(record: Any, index: Any) -> Any:
+def uniform(key: Any, stride: Any, index: Any) -> Any:
     """Return draw ``index`` of a record: a multiple of 2**-53 in [0, 1)."""
-    bits = mix(record.key + record.stride * np.uint64(index))
-    return np.float64(bits >> np.uint64(11)) * 2.0**-53
+    return np.float64(mix(key + stride * np.uint64(index)) >> np.uint64(11)) * 2.0**-53
 
 
 @inlined
-def ends_character(record: Any, start: Any, end: Any) -> Any:
-    """Say whether a character that begins at ``start`` ends before ``end``.
+def ends_character(text: Any, start: Any, end: Any, stop: Any) -> Any:
+    """Say whether a character that begins at ``start`` ends before ``end``, in a record to ``stop``.
 
     Of well-formed UTF-8. Of other bytes it is what keeps kernels within their arrays.
     """
-    return end == record.end or (record.text[end] & 0xC0) != 0x80 or end - start >= MOST_BYTES
+    return end == stop or (text[end] & 0xC0) != 0x80 or end - start >= MOST_BYTES
 
 
 @inlined
-def is_cut(record: Any, end: Any) -> Any:
-    """Say whether a text that is cut after newlines is cut before ``end``."""
-    return record.text[end - ONE] == 10 and end < record.end and record.text[end] != 10
+def is_cut(text: Any, end: Any, stop: Any) -> Any:
+    """Say whether a text that is cut after newlines is cut before ``end``, in a record to ``stop``."""
+    return text[end - ONE] == 10 and end < stop and text[end] != 10
 
 
 @inlined
-def begin_of_character(record: Any, end: Any) -> Any:
-    """Return where the character begins that ends before ``end``."""
+def begin_of_character(text: Any, start: Any, end: Any) -> Any:
+    """Return where the character begins that ends before ``end``, in a record from ``start``."""
     at = end - ONE
-    while at > record.start and (record.text[at] & 0xC0) == 0x80 and end - at < MOST_BYTES:
+    while at > start and (text[at] & 0xC0) == 0x80 and end - at < MOST_BYTES:
         at -= ONE
     return at
 

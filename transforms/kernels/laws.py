@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,14 +14,17 @@ import numpy.typing as npt
 from transforms.kernels import automaton as automata
 from transforms.kernels import elementary
 from transforms.kernels.automaton import U32
+from transforms.kernels.automaton_build import BLOCK, FILLING
+from transforms.kernels.forward import EXACT, NBEST, OFF, OFF_FLOAT32, VITERBI_SAMPLING
 from transforms.kernels.lattice import ENTRY, F64, LEAST, MOST, Tables
 from transforms.kernels.nbest import MOST_NBEST
-from transforms.kernels.segment_all import EXACT, NBEST, OFF, OFF_FLOAT32, VITERBI_SAMPLING
 
 LawName = Literal["off", "viterbi_sampling", "exact", "nbest"]
 LAWS: tuple[LawName, ...] = ("off", "viterbi_sampling", "exact", "nbest")
 
 _MOST_POWER = 2.0**20
+
+_CUT = re.compile(rb"\n[^\n]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +90,6 @@ def build(
     Raises:
         ValueError: pieces as ``automaton.build`` says; numbers don't fit them.
     """
-    automaton = automata.build(pieces)
     for what, values in (("log_probs", log_probs), ("ids", ids)):
         if len(values) != len(pieces):
             raise ValueError(f"expected {len(pieces)} {what}, one a piece, got {len(values)}")
@@ -97,8 +100,11 @@ def build(
         raise ValueError("expected precision float64 where texts are cut after newlines")
     if unknown is not None and unknown.byte_ids is not None and len(unknown.byte_ids) != 256:
         raise ValueError(f"expected 256 byte_ids, got {len(unknown.byte_ids)}")
+    if cut_after_newlines and any(map(_CUT.search, pieces)):  # what is cut never matches
+        kept = [i for i, piece in enumerate(pieces) if not _CUT.search(piece)]
+        pieces, log_probs, ids = [pieces[i] for i in kept], log_probs[kept], ids[kept]
     return Pieces(
-        automaton=automaton,
+        automaton=automata.build(pieces),
         log_probs=np.ascontiguousarray(log_probs, np.float64),
         ids=np.ascontiguousarray(ids, np.uint32),
         characters=unit == "character" and unknown is not None,
@@ -144,7 +150,7 @@ def prepare(pieces: Pieces, *, law: LawName, alpha: float = 0.1, nbest_size: int
         parts, exponents = elementary.exp_parts(powers)
         weights = np.ldexp(parts, np.clip(exponents, -1000, 1000).astype(np.int64))
     fits = bool(((weights >= LEAST) & (weights <= MOST)).all())
-    entries = _entries(pieces, weights)
+    entries = _entries(pieces, weights, 0.0 if sampling else -math.inf)
     mode = {"off": OFF, "viterbi_sampling": VITERBI_SAMPLING, "exact": EXACT, "nbest": NBEST}[law]
     return Law(
         name=law,
@@ -155,9 +161,8 @@ def prepare(pieces: Pieces, *, law: LawName, alpha: float = 0.1, nbest_size: int
         always_wide=sampling and not fits,
         tables=Tables(
             states=automaton.states,
-            fails=automaton.fails,
             entries=entries,
-            wide=_entries(pieces, parts) if sampling else entries[:1],
+            wide=_entries(pieces, parts, 0.0) if sampling else entries[:1],
             exponents=exponents.astype(np.int32)[automaton.entry_pieces],
             longest=np.uint64(max(automaton.longest, 4)),
             characters=pieces.characters,
@@ -172,10 +177,17 @@ def prepare(pieces: Pieces, *, law: LawName, alpha: float = 0.1, nbest_size: int
     )
 
 
-def _entries(pieces: Pieces, weights: F64) -> npt.NDArray[np.void]:
+def _entries(pieces: Pieces, weights: F64, filling: float) -> npt.NDArray[np.void]:
+    """Return ENTRY[e]. ``filling`` is the weight of what no path takes."""
     automaton = pieces.automaton
-    entries = np.zeros(len(automaton.facts), ENTRY)
-    entries["weight"] = weights[automaton.entry_pieces]
+    room = np.zeros((len(automaton.facts) + BLOCK) * ENTRY.itemsize, np.uint8)
+    skip = -room.ctypes.data % (
+        BLOCK * ENTRY.itemsize
+    )  # so that a block lies in one line of a cache
+    entries = room[skip:][: len(automaton.facts) * ENTRY.itemsize].view(ENTRY)
+    entries["weight"] = np.where(
+        automaton.facts == FILLING, filling, weights[automaton.entry_pieces]
+    )
     entries["facts"] = automaton.facts
     entries["id"] = pieces.ids[automaton.entry_pieces]
     return entries

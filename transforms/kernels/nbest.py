@@ -55,7 +55,7 @@ def draw_path(t: Any, record: Any, part: Any, ways: Any, alpha: Any) -> Any:
     total = 0.0
     for i in range(found):
         total += _weight(alpha * ways[i].loss)
-    goal, value, chosen = uniform(record, 0) * total, 0.0, 0
+    goal, value, chosen = uniform(record.key, record.stride, 0) * total, 0.0, 0
     for i in range(found):
         value += _weight(alpha * ways[i].loss)
         if value > goal:
@@ -102,7 +102,7 @@ def _find(t: Any, record: Any, part: Any, ways: Any) -> Any:
 @inlined
 def _before(t: Any, record: Any, at: Any, entry: Any) -> Any:
     if entry == UNKNOWN or entry == ZERO:  # 0: only of bytes that are no UTF-8
-        return begin_of_character(record, at)
+        return begin_of_character(record.text, record.start, at)
     return at - length_of(t.entries[np.uint64(entry)].facts)
 
 
@@ -120,7 +120,7 @@ def _add_ways(
             entry, before = np.uint32(j), at - length_of(t.entries[j].facts)
             weight = t.entries[j].weight
         else:
-            entry, before = UNKNOWN, begin_of_character(record, at)
+            entry, before = UNKNOWN, begin_of_character(record.text, record.start, at)
             weight = t.unknown_log_prob
         if entry == chosen:
             continue

@@ -31,18 +31,13 @@ import numpy.typing as npt
 
 from transforms.kernels import elementary
 from transforms.kernels.automaton import I64, U8, U32, U64
-from transforms.kernels.lattice import F64, POSITION, Carry
+from transforms.kernels.backward import TRAIL
+from transforms.kernels.forward import NBEST, VITERBI_SAMPLING
+from transforms.kernels.lattice import F64, POSITION, STRETCH
 from transforms.kernels.laws import Law
 from transforms.kernels.nbest import WAY
-from transforms.kernels.segment_all import (
-    NBEST,
-    VITERBI_SAMPLING,
-    Out,
-    Room,
-    Way,
-    furthest,
-    segment_all,
-)
+from transforms.kernels.segment_all import Out, Room, Way, furthest, segment_all
+from transforms.kernels.segment_some import SOME
 
 CHUNK = 2**20
 """Records longer than this keep positions of one such part at a time, and see all but the last
@@ -50,6 +45,12 @@ part twice. 16 MiB of positions."""
 
 WINDOW = 2**16
 """For how many bytes it is looked up at once which pieces end there."""
+
+TOGETHER = 2**14
+"""How many bytes short records have that are done together, at most."""
+
+LANES = 4
+"""How many records go back in turns."""
 
 _LARGE = 2**24
 
@@ -111,13 +112,21 @@ def segment(
     chunk = longest if law.mode == NBEST else min(chunk, longest)
     saved = -(-longest // chunk) if longest > chunk else 0
     reach = int(law.tables.longest)
+    together = min(TOGETHER, max(len(text), 1))
+    most = min(together, max(records, 1))
     room = Room(
         lattice=np.empty(reach + chunk + 1, POSITION),
         saved=np.empty((saved, reach + 1), POSITION),
-        carries=np.empty((saved, len(Carry._fields)), np.int64),
+        carried=np.empty(saved, STRETCH),
         ways=np.empty(law.nbest_size if law.mode == NBEST else 0, WAY),
         heads=np.empty(min(window, max(len(text), 1)), np.uint32),
-        window=np.empty(2, np.uint64),
+        window=np.empty(1, np.uint64),
+        trails=np.empty(1, TRAIL),
+        some=np.empty(most, SOME),
+        stretches=np.empty(most, STRETCH),
+        some_lattice=np.empty(together + most, POSITION),
+        some_ids=np.empty(together, np.uint32),
+        some_trails=np.empty(LANES, TRAIL),
     )
     out = Out(
         ids=np.empty(len(text) + 1, np.uint32),

@@ -14,13 +14,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from transforms.kernels import backward, forward
 from transforms.kernels.automaton import I64, U32, step
+from transforms.kernels.backward import set_out, walk
 from transforms.kernels.compiled import inlined, kernel
+from transforms.kernels.forward import EXACT, NBEST, begin, fill, is_decoding
 from transforms.kernels.lattice import (
     F64,
+    ONE,
+    STRETCH,
     ZERO,
-    Carry,
     Part,
     Record,
     count_of,
@@ -29,8 +31,7 @@ from transforms.kernels.lattice import (
 )
 from transforms.kernels.nbest import draw_path
 from transforms.kernels.scan import scan
-
-OFF, OFF_FLOAT32, VITERBI_SAMPLING, EXACT, NBEST = range(5)
+from transforms.kernels.segment_some import segment_some
 
 
 class Way(NamedTuple):
@@ -55,8 +56,8 @@ class Room(NamedTuple):
     saved: Any
     """POSITION[parts, longest + 1]: the last positions before each part; none for one part."""
 
-    carries: I64
-    """int64[parts, 4]: the carry at the begin of each part."""
+    carried: Any
+    """STRETCH[parts]: the same of what is carried."""
 
     ways: Any
     """WAY[n], for ``nbest``."""
@@ -65,7 +66,25 @@ class Room(NamedTuple):
     """uint32[w]: a window of w bytes, for which it is known which pieces end there."""
 
     window: Any
-    """uint64[2]: which bytes these are, from and to."""
+    """uint64[1]: from which byte on."""
+
+    trails: Any
+    """TRAIL[1]."""
+
+    some: Any
+    """SOME[s]: as many records may be done together, if they have up to b bytes."""
+
+    stretches: Any
+    """STRETCH[s or 1, whichever is more]."""
+
+    some_lattice: Any
+    """POSITION[s + b]."""
+
+    some_ids: U32
+    """uint32[b]."""
+
+    some_trails: Any
+    """TRAIL[n], how many of them go back in turns."""
 
 
 class Out(NamedTuple):
@@ -88,169 +107,167 @@ class Out(NamedTuple):
 @kernel
 def segment_all(t: Any, text: Any, offsets: Any, keys: Any, way: Any, room: Any, out: Any) -> Any:
     """Segment records; return how many characters were unknown, and who failed, or -1."""
-    carry = Carry(
-        np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1, np.int64)
-    )
-    trail = backward.Trail(
-        np.zeros(1, np.int64),
-        np.zeros(1, np.int64),
-        np.zeros(1, np.int64),
-        np.zeros(1, np.int64),
-        np.zeros(1, np.int64),
-        np.ones(1, np.float64),
-        np.zeros(1, np.int64),
-    )
-    decoding = way.mode == OFF or way.mode == OFF_FLOAT32 or way.mode == NBEST
-    unreached = -np.inf if decoding else 0.0
-    trail.free[0] = text.size
-    room.window[0], room.window[1] = text.size, text.size
-    out.ends[keys.size] = text.size
-    for i in range(keys.size - 1, -1, -1):
-        start, end = np.uint64(offsets[i]), np.uint64(offsets[i + 1])
-        record = Record(text, start, end, keys[i], stride_of(keys[i]))
-        trail.at[0], trail.tokens[0], trail.after_unknown[0] = record.end, 0, 0
-        trail.product[0], trail.exponent[0] = 1.0, 0
-        if record.start < record.end:
-            wide = way.wide
-            _look_back(t, record, offsets, i, room)
-            if not _go_forward(t, record, offsets, way, room, carry, wide):
-                wide = True
-                _go_forward(t, record, offsets, way, room, carry, wide)
-            last = _last_part(t, record, way, room)
-            value = last.lattice[record.end - last.base].value
-            if value == unreached:
-                return trail.unknown[0], i
-            if way.mode == NBEST:
-                out.shares[i] = draw_path(t, record, last, room.ways, way.alpha)
-            scale = carry.scale[0]
-            _go_back(t, record, offsets, way, room, carry, trail, out.ids, wide)
-            if way.mode == EXACT:  # the product's part of the sum, value * 2**-scale
-                share, exponent = math.frexp(trail.product[0] / value)
-                out.shares[i], out.exponents[i] = share, exponent + trail.exponent[0] + scale
-        out.ends[i] = trail.free[0]
-    return trail.unknown[0], -1
+    room.window[0] = text.size
+    free, unknown, number = np.uint64(text.size), np.int64(0), np.int64(keys.size) - 1
+    out.ends[keys.size] = free
+    while number >= 0:
+        _look_back(t, text, offsets, number, room)
+        count = _choose(offsets, number, way, room)
+        segment_some(t, text, offsets, keys, number, count, way.mode, room)
+        for i in range(max(count, 1)):
+            if i < count and room.some[i].done:
+                one = room.some[i]
+                first = np.uint64(one.free)
+                size = np.uint64(one.end) - first
+                free -= size
+                for j in range(size):
+                    out.ids[free + j] = room.some_ids[first + j]
+                unknown += one.unknown
+                if way.mode == EXACT:
+                    stretch = room.stretches[i]
+                    _set_share(out, number, one.product, one.exponent, one.value, stretch.scale)
+            elif offsets[number] < offsets[number + 1]:
+                if not _segment_one(t, text, offsets, keys, number, way, room, out, free):
+                    return unknown, number
+                free = room.trails[0].free
+                unknown += room.trails[0].unknown
+            out.ends[number] = free
+            number -= 1
+    return unknown, np.int64(-1)
 
 
-@inlined
-def _parts(record: Any, way: Any) -> Any:
-    return (np.int64(record.end - record.start) + way.chunk - 1) // way.chunk
+@kernel
+def _choose(offsets: Any, last: Any, way: Any, room: Any) -> Any:
+    """Return how many records, from ``last`` back, are done together."""
+    if way.mode == NBEST or way.wide:
+        return 0
+    first = last + 1
+    least = max(offsets[first] - room.some_ids.size, np.int64(room.window[0]))
+    while (
+        first > 0
+        and offsets[first - 1] >= least
+        and offsets[first] - offsets[first - 1] <= way.chunk
+        and last + 1 - first < room.some.size
+    ):
+        first -= 1
+    return last + 1 - first
 
 
-@inlined
-def _part(t: Any, record: Any, way: Any, room: Any, number: Any) -> Any:
-    begin = record.start + np.uint64(number * way.chunk)
-    stop = min(begin + np.uint64(way.chunk), record.end)
-    return Part(begin, stop, room.lattice, begin - t.longest, room.heads, room.window[0])
+@kernel
+def _set_share(out: Any, number: Any, product: Any, exponent: Any, value: Any, scale: Any) -> None:
+    """Set a path's part of the sum over all, which is value * 2**-scale."""
+    share, more = math.frexp(product / value)
+    out.shares[number], out.exponents[number] = share, exponent + more + scale
 
 
-@inlined
-def _last_part(t: Any, record: Any, way: Any, room: Any) -> Any:
-    return _part(t, record, way, room, _parts(record, way) - 1)
-
-
-@inlined
-def _go_forward(
-    t: Any, record: Any, offsets: Any, way: Any, room: Any, carry: Any, wide: Any
+@kernel
+def _segment_one(
+    t: Any,
+    text: Any,
+    offsets: Any,
+    keys: Any,
+    number: Any,
+    way: Any,
+    room: Any,
+    out: Any,
+    free: Any,
 ) -> Any:
-    """Fill all parts, of which the last one stays; return whether float64's range was enough."""
-    reach, lattice = np.int64(t.longest), room.lattice
-    decoding = way.mode == OFF or way.mode == OFF_FLOAT32 or way.mode == NBEST
-    for j in range(reach + 1):
-        lattice[j].value = -np.inf if decoding else 0.0
-        lattice[j].entry, lattice[j].scale = 0, 0
-    lattice[reach].value = 0.0 if decoding else 1.0
-    carry.state[0], carry.start[0], carry.drawn[0], carry.scale[0] = 0, record.start, 0, 0
-    if way.mode == OFF_FLOAT32:
-        carry.drawn[0] = np.int64(record.start) - reach - 1  # where scores began anew: out of reach
-    parts = _parts(record, way)
-    for number in range(parts):
-        if number:
-            lattice[: reach + 1] = lattice[way.chunk : way.chunk + reach + 1]
-        if parts > 1:
-            room.saved[number] = lattice[: reach + 1]
-            saved = room.carries[number]
-            saved[0], saved[1], saved[2] = carry.state[0], carry.start[0], carry.drawn[0]
-            saved[3] = carry.scale[0]
-        part = _part(t, record, way, room, number)
-        if not _fill(t, record, offsets, part, room, carry, way.mode, wide):
-            return False
+    """Segment one record, of any length; return whether its end can be reached."""
+    stretch = np.empty(1, STRETCH)  # ``room.stretches`` may be read yet
+    start, end, key = np.uint64(offsets[number]), np.uint64(offsets[number + 1]), keys[number]
+    stretch[0].start, stretch[0].end = start, end
+    stretch[0].key, stretch[0].stride = key, stride_of(key)
+    wide = way.wide
+    if not _go_forward(t, text, offsets, stretch, way, room, wide):
+        wide = True
+        _go_forward(t, text, offsets, stretch, way, room, wide)
+    base, scale = stretch[0].base, stretch[0].scale
+    value = room.lattice[end - base].value
+    if value == (-np.inf if is_decoding(way.mode) else 0.0):
+        return False
+    if way.mode == NBEST:
+        record = Record(text, start, end, key, stride_of(key))
+        part = Part(start, end, room.lattice, base)
+        out.shares[number] = draw_path(t, record, part, room.ways, way.alpha)
+    trail = room.trails[0]
+    set_out(trail, stretch[0], free, stretch[0].moves == 0 and not wide)
+    parts = _parts(start, end, way.chunk)
+    for j in range(parts):
+        part_number = parts - 1 - j
+        if j:
+            room.lattice[: room.saved.shape[1]] = room.saved[part_number]
+            stretch[0] = room.carried[part_number]
+            _fill(t, text, offsets, stretch, room, way.mode, wide)
+        trail.base = stretch[0].base
+        trail.until = start + np.uint64(part_number * way.chunk)
+        if trail.at > trail.until:
+            walk(t, text, room.lattice, room.trails, ONE, out.ids, way.mode == EXACT, wide)
+    if way.mode == EXACT:
+        _set_share(out, number, trail.product, trail.exponent, value, scale)
     return True
 
 
 @inlined
-def _go_back(
-    t: Any,
-    record: Any,
-    offsets: Any,
-    way: Any,
-    room: Any,
-    carry: Any,
-    trail: Any,
-    ids: Any,
-    wide: Any,
-) -> None:
-    """Write a record's ids, from the last part, which is filled, to the first."""
-    parts = _parts(record, way)
-    for number in range(parts - 1, -1, -1):
-        part = _part(t, record, way, room, number)
-        if number < parts - 1:
-            room.lattice[: room.saved.shape[1]] = room.saved[number]
-            saved = room.carries[number]
-            carry.state[0], carry.start[0], carry.drawn[0] = saved[0], saved[1], saved[2]
-            carry.scale[0] = saved[3]
-            _fill(t, record, offsets, part, room, carry, way.mode, wide)
-        backward.walk(t, record, part, trail, ids, way.mode == EXACT, wide)
+def _parts(start: Any, end: Any, chunk: Any) -> Any:
+    return (np.int64(end - start) + chunk - 1) // chunk
 
 
 @kernel
-def _look_back(t: Any, record: Any, offsets: Any, number: Any, room: Any) -> None:
+def _go_forward(
+    t: Any, text: Any, offsets: Any, stretch: Any, way: Any, room: Any, wide: Any
+) -> Any:
+    """Fill all parts, of which the last one stays; return whether float64's range was enough."""
+    one, lattice, reach = stretch[0], room.lattice, np.int64(t.longest)
+    for j in range(reach):
+        lattice[j].value = -np.inf if is_decoding(way.mode) else 0.0
+        lattice[j].entry, lattice[j].scale = 0, 0
+    one.begin, one.base = one.start, one.start - t.longest
+    begin(lattice, one, way.mode, t.longest)
+    parts = _parts(one.start, one.end, way.chunk)
+    for number in range(parts):
+        if number:
+            lattice[: reach + 1] = lattice[way.chunk : way.chunk + reach + 1]
+        one.begin = one.start + np.uint64(number * way.chunk)
+        one.stop = min(one.begin + np.uint64(way.chunk), one.end)
+        one.base = one.begin - t.longest
+        if parts > 1:
+            room.saved[number] = lattice[: reach + 1]
+            room.carried[number] = one
+        if not _fill(t, text, offsets, stretch, room, way.mode, wide):
+            return False
+    return True
+
+
+@kernel
+def _look_back(t: Any, text: Any, offsets: Any, number: Any, room: Any) -> None:
     """Fill the window with a record's bytes and those of as many records before it as fit.
 
     A record longer than the window fills it part by part, later.
     """
-    size = np.uint64(room.heads.size)
-    if record.start >= room.window[0] or record.end - record.start > size:
+    size, start, end = room.heads.size, offsets[number], offsets[number + 1]
+    if start >= np.int64(room.window[0]) or end - start > size:
         return
     first = number
-    while first > 0 and record.end - np.uint64(offsets[first - 1]) <= size:
+    while first > 0 and end - offsets[first - 1] <= size:
         first -= 1
-    room.window[0], room.window[1] = offsets[first], record.end
-    scan(t, record.text, offsets, np.uint64(offsets[first]), record.end, ZERO, room.heads)
+    room.window[0] = offsets[first]
+    scan(t, text, offsets, np.uint64(offsets[first]), np.uint64(end), ZERO, room.heads)
 
 
-@inlined
-def _fill(
-    t: Any, record: Any, offsets: Any, part: Any, room: Any, carry: Any, mode: Any, wide: Any
-) -> Any:
+@kernel
+def _fill(t: Any, text: Any, offsets: Any, stretch: Any, room: Any, mode: Any, wide: Any) -> Any:
     """Fill one part's positions, a window at a time; return whether float64's range was enough."""
-    at, size = part.begin, np.uint64(room.heads.size)
-    while at < part.stop:
-        stop = min(at + size, part.stop)
-        if record.end - record.start > size:
-            room.window[0], room.window[1] = at, stop
-            state = np.uint64(carry.state[0])
-            carry.state[0] = scan(t, record.text, offsets, at, stop, state, room.heads)
-        some = Part(at, stop, part.lattice, part.base, room.heads, room.window[0])
-        if not _fill_some(t, record, some, carry, mode, wide):
-            return False
-        at = stop
-    return True
-
-
-@inlined
-def _fill_some(t: Any, record: Any, part: Any, carry: Any, mode: Any, wide: Any) -> Any:
-    """Fill positions under a law; return whether float64's range was enough."""
-    if mode == OFF_FLOAT32:
-        forward.best_float32(t, record, part, carry)
-    elif mode == OFF or mode == NBEST:
-        forward.best(t, record, part, carry, mode == OFF)
-    elif wide:
-        forward.wide(t, record, part, carry, mode == VITERBI_SAMPLING)
-    elif mode == EXACT:
-        return forward.total(t, record, part, carry)
-    else:
-        return forward.challenge(t, record, part, carry)
-    return True
+    one, size = stretch[0], np.uint64(room.heads.size)
+    begin, stop = one.begin, one.stop
+    while one.begin < stop and one.fits:
+        one.stop = min(one.begin + size, stop)
+        if one.end - one.start > size:
+            room.window[0] = one.begin
+            one.state = scan(t, text, offsets, one.begin, one.stop, one.state, room.heads)
+        fill(t, text, room.lattice, room.heads, room.window[0], stretch, mode, wide)
+        one.begin = one.stop
+    one.begin, one.stop = begin, stop
+    return one.fits
 
 
 @kernel
@@ -260,7 +277,7 @@ def furthest(t: Any, text: Any, start: Any, end: Any) -> Any:
     reached[start % reached.size] = True
     last, state = start, np.uint64(0)
     for at in range(start + 1, end + 1):
-        state = step(t.states, t.fails, state, text[at - 1])
+        state = step(t.states, state, text[at - 1])
         first = np.uint64(t.states[state].ends)
         found = False
         for j in range(first, first + count_of(t.entries[first].facts)):

@@ -4,7 +4,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from transforms.kernels import automaton as automata
+from transforms.kernels.automaton_build import BLOCK, FILLING
 from transforms.kernels.lattice import count_of, is_single, length_of
+from transforms.kernels.laws import LawName, build, prepare
 
 LETTERS = st.lists(st.sampled_from([b"a", b"b", b"\x00", b"\xff", "é".encode()]), max_size=6)
 
@@ -13,7 +15,7 @@ def ending(automaton: automata.Automaton, pieces: list[bytes], text: bytes) -> l
     """The pieces that the automaton says end after each byte."""
     state, out = np.uint64(0), []
     for byte in text:
-        state = np.uint64(automata.step(automaton.states, automaton.fails, state, np.uint8(byte)))
+        state = np.uint64(automata.step(automaton.states, state, np.uint8(byte)))
         first = int(automaton.states[state]["ends"])
         entries = range(first, first + count_of(automaton.facts[first]))
         out.append([pieces[automaton.entry_pieces[i]] for i in entries])
@@ -61,7 +63,8 @@ def test_a_list_knows_whether_its_last_piece_is_one_character():
     ):
         encoded = [piece.encode() for piece in pieces]
         automaton = automata.build(encoded)
-        first = int(np.flatnonzero(automaton.entry_pieces == len(pieces) - 1)[-1])
+        real = automaton.facts != FILLING
+        first = int(np.flatnonzero(real & (automaton.entry_pieces == len(pieces) - 1))[-1])
         assert is_single(automaton.facts[first]) == single, pieces
 
 
@@ -77,3 +80,25 @@ def test_a_list_knows_whether_its_last_piece_is_one_character():
 def test_says_what_is_wrong_with_pieces(pieces: list[bytes], words: str):
     with pytest.raises(ValueError, match=words):
         automata.build(pieces)
+
+
+def test_lists_fill_blocks_of_which_the_rest_weighs_nothing():
+    """Kernels look at whole blocks: what only fills one up must win nothing, and reach no far byte."""
+    pieces = [b"a" * length for length in range(1, 8)] + [b"b", b"ab"]
+    automaton = automata.build(pieces)
+    assert len(automaton.facts) % BLOCK == 0
+    heads = np.unique(automaton.states["ends"]).tolist()
+    assert all(head % BLOCK == 0 for head in heads)
+    filling = automaton.facts == FILLING
+    assert [bool(filling[head]) for head in heads] == [True] + [False] * (len(heads) - 1)
+    for head in heads:
+        rest = head + int(count_of(automaton.facts[head]))
+        assert filling[rest : -(-rest // BLOCK) * BLOCK].all()
+    assert {int(length_of(facts)) for facts in automaton.facts[filling]} == {1}
+    built = build(pieces, np.full(9, -1.0), np.arange(9, dtype=np.uint32), unit="byte")
+    nothings: dict[LawName, float] = {"off": -np.inf, "nbest": -np.inf, "exact": 0.0}
+    for law, nothing in nothings.items():
+        entries = prepare(built, law=law).tables.entries
+        assert (entries["weight"][filling] == nothing).all()
+        assert (entries["weight"][~filling] != nothing).all()
+        assert entries.ctypes.data % (BLOCK * entries.itemsize) == 0

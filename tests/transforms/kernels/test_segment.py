@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from tests.transforms.kernels import segmentation_oracle as oracle
 from tests.transforms.kernels.unigram_file import unigram_file
 from transforms.kernels import randomness
-from transforms.kernels.lattice import Record, mix, stride_of, uniform
+from transforms.kernels.lattice import mix, stride_of, uniform
 from transforms.kernels.laws import LAWS, Law, LawName, UnknownEdge, build, prepare
 from transforms.kernels.segment import DeadEndError, Segmented, segment
 
@@ -315,8 +315,7 @@ def test_draws_are_the_counters_of_a_stride_of_the_records_own():
         assert stride % 2 == 1
         counters = key + stride * np.arange(50, dtype=np.uint64)
         want = (randomness.mix(counters) >> np.uint64(11)) * 2.0**-53
-        record = Record(np.zeros(0, np.uint8), key, key, key, stride)
-        assert [uniform(record, i) for i in range(50)] == want.tolist()
+        assert [uniform(key, stride, i) for i in range(50)] == want.tolist()
         assert 0 <= want.min() < want.max() < 1
 
 
