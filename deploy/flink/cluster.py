@@ -85,7 +85,7 @@ def start(given: argparse.Namespace) -> int:
         except OSError:
             print(f"error: --port={port} is in use; give another one", file=sys.stderr)
             return 2
-    worker = _write_worker(given.dir)
+    worker = _write_worker(given.dir, port)
     _write_configuration(given, port)
     words = {
         "--runner": "FlinkRunner",
@@ -238,12 +238,13 @@ def _shares(flink: str, folder: Path) -> tuple[list[str], list[str]]:
     return found[0].split(), found[-1].split()
 
 
-def _write_worker(folder: Path) -> Path:
+def _write_worker(folder: Path, port: int) -> Path:
     """Write the program that TaskManagers start for Python work."""
     from pipelines.workers import ENVIRONMENT
 
     (folder / "log").mkdir(exist_ok=True)
-    lines = ["#!/bin/sh", *(f"export {name}={value}" for name, value in ENVIRONMENT.items())]
+    variables = {**ENVIRONMENT, "DOVETAIL_FLINK": f"http://localhost:{port}"}
+    lines = ["#!/bin/sh", *(f"export {name}={value}" for name, value in variables.items())]
     python, program = shlex.quote(sys.executable), shlex.quote(str(programs.HERE / "worker.py"))
     # nobody reads what a worker prints: a full pipe would stop it
     log = shlex.quote(str(folder / "log" / "worker"))

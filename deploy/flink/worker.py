@@ -7,11 +7,17 @@ worker. A worker whose TaskManager was killed would otherwise live on, and hold 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import runpy
 import sys
 import threading
 import time
+import urllib.request
+from typing import Any
+
+_LOOK_EVERY = 5.0  # seconds between two looks at whether the job has ended
+_ENDED = {"FINISHED", "FAILED", "CANCELED", "SUSPENDED"}
 
 
 def main(argv: list[str]) -> None:
@@ -42,6 +48,9 @@ def main(argv: list[str]) -> None:
             )
             .info
         )
+    master, name = os.environ.get("DOVETAIL_FLINK"), job_name(info.pipeline_options)
+    if master and name:
+        threading.Thread(target=follow_job, args=(master, name), name="job", daemon=True).start()
     os.environ["WORKER_ID"] = given.id
     os.environ["PIPELINE_OPTIONS"] = json_format.MessageToJson(info.pipeline_options)
     for name, endpoint in (
@@ -64,6 +73,33 @@ def follow(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.2)
     os._exit(1)
+
+
+def job_name(options: Any) -> str:
+    """Return the name of the job that a worker is for; "" where nobody says."""
+    for name in ("beam:option:job_name:v1", "job_name"):
+        if name in options:
+            return str(options[name])
+    return ""
+
+
+def follow_job(master: str, name: str) -> None:
+    """End this process when its job has.
+
+    Beam ends it itself, but for a job that began again while a step was just being opened: then it
+    loses count of who uses a worker.
+    """
+    while True:
+        time.sleep(_LOOK_EVERY)
+        try:
+            with urllib.request.urlopen(f"{master}/jobs/overview", timeout=10) as answer:
+                jobs = json.load(answer)["jobs"]
+        except (OSError, ValueError):
+            continue
+        states = [job["state"] for job in jobs if job["name"] == name]
+        if states and all(state in _ENDED for state in states):
+            time.sleep(_LOOK_EVERY)  # in which Beam ends it well
+            os._exit(0)
 
 
 if __name__ == "__main__":

@@ -57,12 +57,13 @@ class Cluster:
         self._call("stop")
 
     def ask(self, path: str) -> Any:
-        port = self.status()["port"]
+        port = json.loads((self.folder / "state.json").read_text())["port"]
         with urllib.request.urlopen(f"http://localhost:{port}/{path}", timeout=30) as answer:
             return json.load(answer)
 
     def process(self, name: str) -> psutil.Process:
-        return psutil.Process(self.status()["processes"][name])
+        # not by the script, which takes a while: what is to be killed may have ended by then
+        return psutil.Process(json.loads((self.folder / "processes.json").read_text())[name])
 
     def workers(self, name: str) -> list[psutil.Process]:
         """Return the Python workers of a TaskManager."""

@@ -100,3 +100,12 @@ def test_on_flink(
     flags = [*flink.flags, f"--parallelism={parallelism}"]
     make(kind, corpus, tmp_path / "out", *flags, environment_=flink.environment)
     require(tmp_path / "out", expected[kind])
+
+
+def test_on_flink_with_a_job_server_that_the_command_starts(
+    corpus: Path, expected: dict[str, Tree], flink: Cluster, tmp_path: Path
+) -> None:
+    flags = [flag for flag in flink.flags if not flag.startswith("--job_endpoint")]
+    flags.append(f"--flink_job_server_jar={flink.status()['job_server']}")
+    make("shuffle", corpus, tmp_path / "out", *flags, environment_=flink.environment)
+    require(tmp_path / "out", expected["shuffle"])

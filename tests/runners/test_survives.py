@@ -75,12 +75,11 @@ def require_whole(output: Path, expected: Tree, flink: Cluster) -> None:
     flink.wait_until_whole()
 
 
-def restarts(flink: Cluster) -> int:
-    """Return how often the newest job was begun again."""
+def failures(flink: Cluster) -> list[object]:
+    """Return what Flink saw go wrong in the newest job."""
     jobs = flink.ask("jobs/overview")["jobs"]
     newest = max(jobs, key=lambda job: job["start-time"])["jid"]
-    found = flink.ask(f"jobs/{newest}/metrics?get=numRestarts")
-    return int(float(found[0]["value"])) if found else 0
+    return list(flink.ask(f"jobs/{newest}/exceptions")["exceptionHistory"]["entries"])
 
 
 @pytest.mark.parametrize("stage", [partitioning, writing], ids=lambda stage: stage.__name__)
@@ -99,6 +98,7 @@ def test_a_death_changes_no_byte_and_leaves_nothing(
     kill(flink)
     assert not (output / "manifest.json").exists(), "the kill came too late to show anything"
     running.end()
+    assert failures(flink), "the kill hit nothing that was at work"
     require_whole(output, expected, flink)
 
 
