@@ -227,7 +227,7 @@ def test_a_run_that_is_left_alone_is_taken_for_dead_after_its_patience_only(
         f"_tmp-{run}/alive": b"%f" % (now - 600),
     }
     put(folder, there)
-    with pytest.raises(UsageError, match=r"another run is writing there.*600 s old"):
+    with pytest.raises(UsageError, match=r"another run is writing there.*6\d\d s old"):
         claim_output(folder, overwrite=False).__enter__()
     assert tree(folder) == there
     put(folder, {f"_tmp-{run}/alive": b"%f" % (now - 1000)})
