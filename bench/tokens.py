@@ -5,7 +5,10 @@ very little). Beside it, in the same round, one core segments the same texts in 
 kernel with its normalizer, without reading, parsing or writing. Rates are MB of text a second.
 
     python bench/tokens.py --model=MODEL --bytes=5e8 --rounds=3
-    python bench/tokens.py --model=MODEL --bytes=5e8 --rounds=3 --law=off
+    python bench/tokens.py --model=MODEL --bytes=5e8 --rounds=3 --law=off --english
+
+The texts are poems, in short records of many tokens, which is hard on all that comes beside the
+kernel; with ``--english`` docstrings of the standard library, some of them a record.
 """
 
 from __future__ import annotations
@@ -20,23 +23,38 @@ from pathlib import Path
 import common
 import numpy as np
 from processes import measure
+from segmentation import docstrings
 
 from transforms.tokenizer import Sampling, Tokenizer
 from transforms.tokenizers.texts import pack
 
 _KERNEL_BYTES = 20_000_000
 _LITTLE = 1000  # lines
+_RECORD = 3000  # characters
+_BATCH = 1_000_000  # characters
 
 
 def kernel_rate(tokenizer: Tokenizer, texts: list[str], sampling: Sampling) -> float:
     """Return MB of text a second on one core, in memory."""
-    batches = [pack(texts[i : i + 5000]) for i in range(0, len(texts), 5000)]
+    step = max(_BATCH * len(texts) // sum(map(len, texts)), 1)
+    batches = [pack(texts[i : i + step]) for i in range(0, len(texts), step)]
     keys = [np.arange(len(batch.offsets) - 1, dtype=np.uint64) for batch in batches]
     tokenizer.encode(batches[0], keys[0], sampling=sampling)  # compiled, or loaded
     begin = time.perf_counter()
     for batch, key in zip(batches, keys, strict=True):
         tokenizer.encode(batch, key, sampling=sampling)
     return sum(len(batch.data) for batch in batches) / (time.perf_counter() - begin) / 1e6
+
+
+def write_english(path: Path) -> None:
+    """Write docstrings as JSON lines, records of about 3 kB."""
+    lines, waiting = [], ""
+    for text in docstrings():
+        waiting += text + "\n\n"
+        if len(waiting) >= _RECORD:
+            lines.append(json.dumps({"id": len(lines), "text": waiting}, ensure_ascii=False) + "\n")
+            waiting = ""
+    path.write_text("".join(lines))
 
 
 def command(args: argparse.Namespace, file: Path, out: Path) -> list[str]:
@@ -63,10 +81,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="(default 3)")
     parser.add_argument("--memory", default="1GiB", help="(default 1GiB)")
     parser.add_argument("--direct_num_workers", type=int, default=2, help="(default 2)")
+    parser.add_argument("--english", action="store_true", help="docstrings in place of poems")
     common.add_work_arguments(parser)
     args = parser.parse_args()
     sampling = Sampling(law=args.law)
     with common.work_folder(args) as folder:
+        if args.english:
+            args.seed_file = folder / "english.jsonl"
+            write_english(args.seed_file)
         corpus = common.corpus(args, folder, args.bytes)
         texts, total = [], 0
         little = folder / "little.jsonl"
