@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import threading
 from collections.abc import Iterator, Sequence
@@ -108,6 +109,7 @@ def tokenize(
 def _prepare(recipe: TokenizeRecipe, settings: RunSettings, claim: Claim) -> Job:
     """Look at everything that can be looked at before work starts, the model too, and plan."""
     work, model, cost = _choose_work(recipe, settings)
+    _give_back()
     reading = spool_stdin(recipe.reading, settings, claim)
     inputs = inspect_inputs(reading, settings, claim, keep=recipe.keep_fields or ())
     contents = inputs.contents
@@ -202,6 +204,12 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
     )
     cost = _COST_OF_OTHERS if isinstance(tokenizer.model, Deterministic) else _COST
     return work, model, cost
+
+
+def _give_back() -> None:
+    """Return to the system what a model took that workers alone need: 40 MB of 80,000 pieces."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextlib.contextmanager
