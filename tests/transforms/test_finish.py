@@ -7,7 +7,7 @@ from pathlib import Path
 
 import apache_beam as beam
 import pytest
-from apache_beam.testing.test_pipeline import TestPipeline
+from apache_beam.testing.test_pipeline import TestPipeline as Pipeline
 
 from transforms import heartbeat
 from transforms.errors import RunError
@@ -38,7 +38,7 @@ def _first_beat(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def finish(output: Path) -> None:
     folders = [str(output.parent / "scratch" / f"dovetail-{RUN}"), str(output / f"_tmp-{RUN}")]
-    with TestPipeline() as pipeline:
+    with Pipeline() as pipeline:
         written = pipeline | beam.Create([None])
         written | Finish(output=str(output), run_id=RUN, folders=folders)
 

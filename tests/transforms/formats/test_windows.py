@@ -42,7 +42,10 @@ def test_the_dictionary_of_an_xz_block_with_a_filter_before() -> None:
     assert window_of(lzma.compress(TEXT, filters=filters)[:64]) == 3 << 24
 
 
-@pytest.mark.parametrize("data", [b"", b"plain", gzip.compress(TEXT), bz2.compress(TEXT)])
+OTHERS = b"", b"plain", gzip.compress(TEXT), bz2.compress(TEXT)
+
+
+@pytest.mark.parametrize("data", OTHERS, ids=("nothing", "plain", "gzip", "bzip2"))
 def test_other_files_have_none_worth_counting(data: bytes) -> None:
     assert window_of(data[:64]) == 0
 
