@@ -33,7 +33,7 @@ class RecipeKind(Generic[R, S]):
     Attributes:
         command: its name.
         recipe, settings: the models from whose fields it is made.
-        instead: of which fields a flag stands, beside its own.
+        instead: of which fields a flag stands, beside its own: by its name, or by name=value.
     """
 
     command: str
@@ -80,7 +80,8 @@ class RecipeFile:
         A flag takes the place of its field, and of fields that say the same in another way: where
         the file has weights, --repeats is instead of them.
         """
-        hidden = {*flags, *(other for name in flags for other in self.instead.get(name, ()))}
+        keys = [key for name, value in flags.items() for key in (name, f"{name}={value}")]
+        hidden = {*flags, *(other for key in keys for other in self.instead.get(key, ()))}
         kept = {k: v for k, v in self.values.items() if k not in hidden}
         origin = Origin(self.origin.file, frozenset(kept), self.origin.lines, self.origin.root)
         return {**kept, **flags}, origin

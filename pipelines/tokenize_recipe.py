@@ -154,6 +154,13 @@ class TokenizeRecipe(CommonRecipe):
                 ((other[0],), None if value is True else value),
                 (("decode",), None),
             )
+        if self.decode and self.on_bad_record != "fail":
+            raise Misfit(
+                "rows of ids that aren't the model's end the run: no text of theirs could be set apart; "
+                "leave it out",
+                (("on_bad_record",), self.on_bad_record),
+                (("decode",), None),
+            )
         if self.whitespace is None and "newline_symbol" in self.model_fields_set:
             raise Misfit("expected --whitespace=cpm with it", (("newline_symbol",), None))
         self._check_kept()
@@ -214,4 +221,13 @@ class TokenizeRecipe(CommonRecipe):
         )
 
 
-TOKENIZE = RecipeKind("tokenize", TokenizeRecipe, RunSettings)
+TOKENIZE = RecipeKind(
+    "tokenize",
+    TokenizeRecipe,
+    RunSettings,
+    instead={  # what another law doesn't use
+        "sampling=off": ("alpha", "nbest_size"),
+        "sampling=exact": ("nbest_size",),
+        "sampling=viterbi_sampling": ("nbest_size",),
+    },
+)

@@ -11,6 +11,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms import userstate
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by their argument: a compressed one holds the second in which it was made, and the
+    two processes of `make test` have to find the same tests.
+    """
+    return argname if isinstance(val, bytes) and len(val) > 16 else None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _quick_beam() -> Iterator[None]:
     """Take from Beam half of the time of a small run, of which there are hundreds.

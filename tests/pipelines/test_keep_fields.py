@@ -226,7 +226,11 @@ MISFITS = [
     ("id", '"1"', r"field 'id': expected an integer, .* got a string"),
     ("id", "1.0", r"field 'id': expected an integer, .* got a number"),
     ("id", "true", r"field 'id': expected an integer, .* got a boolean"),
-    ("id", str(1 << 63), r"field 'id': expected an integer that int64 holds, got 92233"),
+    (
+        "id",
+        str(1 << 63),
+        r"field 'id': expected an integer that int64 holds, as other records have, got 92233",
+    ),
     ("score", "false", r"field 'score': expected a number, .* got a boolean"),
     ("score", str((1 << 53) + 1), r"field 'score': expected a number that float64 holds, got 9007"),
     ("ok", "0", r"field 'ok': expected a boolean, .* got a number"),

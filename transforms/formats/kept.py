@@ -3,12 +3,13 @@
 Rows' columns keep their own types. A field of JSON lines has no type, so it has a kind that somebody
 found by looking at lines, and a value of another kind makes its record a bad one: 1.0 isn't the
 integer 1, so what is kept comes back as it was. What isn't of one kind (objects, arrays, kinds that
-differ from line to line) is kept as JSON text, written anew: white space goes, of a name that comes
-twice in an object the last counts, and numbers are as orjson reads them.
+differ from line to line; integers beyond int64) is kept as JSON text, written anew: white space goes,
+of a name that comes twice in an object the last counts, and numbers that aren't integers are float64.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -90,6 +91,16 @@ class Kept:
         names = self.names
         return lambda value: tuple([value.get(name) for name in names])
 
+    def pick_all(
+        self, values: Sequence[dict[str, Any]], lines: Sequence[bytes]
+    ) -> list[tuple[Any, ...]]:
+        """Pick of JSON objects, beside the lines that they are, with integers as they stand there."""
+        picked = list(map(self.pick, values))
+        for place, found in enumerate(picked):
+            if any(map(_may_be_rounded, found)):
+                picked[place] = self.pick(json.loads(lines[place]))
+        return picked
+
     def to_columns(
         self, picked: Sequence[tuple[Any, ...]]
     ) -> tuple[pa.StructArray, dict[int, str]]:
@@ -109,6 +120,23 @@ class Kept:
             for place, reason in misfits.items():
                 bad.setdefault(place, f"field {field.name!r}: {reason}")
         return pa.StructArray.from_arrays(arrays, fields=fields), bad
+
+
+def _may_be_rounded(value: Any) -> bool:
+    """Say whether orjson, which has 64 bits for an integer, may have made a float64 of one."""
+    if type(value) is float:
+        return abs(value) >= 1 << 63
+    if type(value) is not dict and type(value) is not list:
+        return False
+    waiting = [value]  # no recursion: what orjson reads may be nested deeper than Python calls
+    while waiting:
+        inner = waiting.pop()
+        for one in inner.values() if type(inner) is dict else inner:
+            if type(one) is dict or type(one) is list:
+                waiting.append(one)
+            elif type(one) is float and abs(one) >= 1 << 63:
+                return True
+    return False
 
 
 def agreed(found: pa.Schema, expected: pa.Schema, *, name: str) -> pa.Schema:
@@ -168,11 +196,22 @@ def _misfit(value: Any, kind: JsonKind) -> str | None:
     """Say why a value isn't of a kind, None where it is."""
     if type(value) not in _FITTING[kind]:
         return f"expected {_WORDS[kind]}, as other records have, got {json_type(value)}"
-    if kind == "integer" and value is not None and not -(1 << 63) <= value < 1 << 63:
-        return f"expected an integer that int64 holds, got {value}"
-    if kind == "number" and type(value) is int and float(value) != value:
+    if kind == "integer" and value is not None and not _is_int64(value):
+        return f"expected an integer that int64 holds, as other records have, got {value}"
+    if kind == "number" and type(value) is int and not _is_float64(value):
         return f"expected a number that float64 holds, got {value}"
     return None
+
+
+def _is_int64(value: int) -> bool:
+    return -(1 << 63) <= value < 1 << 63
+
+
+def _is_float64(value: int) -> bool:
+    try:
+        return float(value) == value
+    except OverflowError:
+        return False
 
 
 def _to_json(values: list[Any], to: pa.DataType) -> tuple[pa.Array, dict[int, str]]:
@@ -180,11 +219,25 @@ def _to_json(values: list[Any], to: pa.DataType) -> tuple[pa.Array, dict[int, st
     bad = {}
     for place, value in enumerate(values):
         try:
-            written.append(None if value is None else orjson.dumps(value))
-        except orjson.JSONEncodeError as error:
+            written.append(None if value is None else _to_text(value))
+        except ValueError as error:
             written.append(None)
             bad[place] = f"expected what can be written as JSON again: {error}"
     return pa.array(written, to), bad
+
+
+def _to_text(value: Any) -> bytes:
+    """Write JSON; raise ValueError where it is nested too deeply."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError as error:
+        if "64-bit" not in str(error):
+            raise ValueError(str(error)) from None
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return text.encode()
 
 
 def json_type(value: Any) -> str:
@@ -205,11 +258,19 @@ def kinds_of(lines: Iterable[bytes]) -> dict[str, JsonKind | None]:
             value = orjson.loads(line)
         except orjson.JSONDecodeError:
             continue
+        if _may_be_rounded(value):
+            value = json.loads(line)
         for name, inner in value.items() if isinstance(value, dict) else ():
             known = found.setdefault(name, None)
             if inner is not None:
-                found[name] = common_kind(known, _OF_TYPE.get(type(inner), "json")) or "json"
+                found[name] = common_kind(known, _kind(inner)) or "json"
     return found
+
+
+def _kind(value: Any) -> JsonKind:
+    if type(value) is int and not _is_int64(value):
+        return "json"
+    return _OF_TYPE.get(type(value), "json")
 
 
 def common_kind(left: JsonKind | None, right: JsonKind | None) -> JsonKind | None:

@@ -127,7 +127,7 @@ def _all_good(lines: list[bytes], field: str, kept: Kept | None) -> _Sorted | No
         return None
     if {*map(type, values)} != {dict} or {*map(type, texts)} != {str}:
         return None
-    return texts, [] if kept is None else list(map(kept.pick, values)), {}
+    return texts, [] if kept is None else kept.pick_all(values, lines), {}
 
 
 def _sort_out(lines: list[bytes], field: str, kept: Kept | None) -> _Sorted:
@@ -138,7 +138,7 @@ def _sort_out(lines: list[bytes], field: str, kept: Kept | None) -> _Sorted:
             value = orjson.loads(line)
             texts.append(_text_of(value, field))
             if kept is not None:
-                picked.append(kept.pick(value))
+                picked += kept.pick_all([value], [line])
         except orjson.JSONDecodeError as error:
             bad[place] = f"expected JSON with a string {field!r}, it isn't JSON: {error}"
         except TypeError as error:

@@ -108,8 +108,8 @@ class HuggingFaceOther(Deterministic):
                 if left_out := self._watched.first(text):
                     raise NoTokensError(
                         number,
-                        f"{self.name} has no piece for {left_out!r}, no unknown token, and would leave "
-                        "it out; take a model that has all bytes, or leave the record out",
+                        f"the model has no piece for {left_out!r} and no unknown token, and would leave "
+                        "the character out; take a model that has all bytes",
                     )
         try:
             found = self.tokenizer.encode_batch_fast(plain, add_special_tokens=False)

@@ -49,7 +49,10 @@ class Model(abc.ABC):
         Raises:
             DataError: one isn't of the model.
         """
-        array = np.asarray(ids, np.int64)
+        array = np.asarray(ids)
+        if array.dtype.kind not in "iu" and array.size:
+            raise DataError(f"{self.name}: expected ids that are integers, got {array.dtype}")
+        array = array.astype(np.int64)
         wrong = np.flatnonzero((array < 0) | (array >= self.size))
         if wrong.size:
             place = int(wrong[0])
