@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--bytes", type=float, default=5e8, help="without --input (default 5e8)")
     parser.add_argument("--law", default="exact", help="(default exact)")
     parser.add_argument("--rounds", type=int, default=3, help="(default 3)")
-    parser.add_argument("--memory", default="1GiB", help="(default 1GiB)")
+    parser.add_argument("--memory", default="1250MiB", help="(default 1250MiB)")
     parser.add_argument("--direct_num_workers", type=int, default=2, help="(default 2)")
     parser.add_argument("--english", action="store_true", help="docstrings in place of poems")
     common.add_work_arguments(parser)

@@ -54,7 +54,8 @@ Check a dataset at any time with: dovetail verify DIR
 
 # of memory, measured: what a worker takes beside payload (kernels, tables, a row group that is written),
 # and what a byte of a record does, by a unigram model and by the tokenizers package
-_OF_WORKER, _COST, _COST_OF_OTHERS = 160 << 20, 24, 128
+_OF_WORKER, _COST, _COST_OF_OTHERS = 240 << 20, 24, 128
+_OF_ID = 1200  # what a process takes of memory for one of a model's ids, measured with 80,000
 _SILENCE = 3.0  # seconds
 
 
@@ -128,9 +129,8 @@ def _prepare(recipe: TokenizeRecipe, settings: RunSettings, claim: Claim) -> Job
         form = replace(contents.form, schema=schema, records_are="rows")
         extension = contents.extension
     stores = uses_stores(recipe.reading, settings)
-    workers = choose_workers(
-        settings, contents.bytes, stores=stores, window=contents.window + _OF_WORKER
-    )
+    window = contents.window + _OF_WORKER + _OF_ID * model["ids"]
+    workers = choose_workers(settings, contents.bytes, stores=stores, window=window)
     refuse_memory(recipe.reading, settings, workers, tokenizer=recipe.tokenizer)
     job = Job(recipe, settings, inputs, workers, claim, now(), work, form, extension, model, cost)
     if settings.plan:

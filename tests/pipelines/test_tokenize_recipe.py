@@ -104,3 +104,21 @@ def test_the_schema_of_a_recipe_is_printed(capsys: pytest.CaptureFixture[str]) -
     properties = schema["properties"].keys()
     assert {"tokenizer", "add_eos", "sources", "output", "memory"} <= properties
     assert not {"overwrite", "plan", "debug", "exchange"} & properties
+
+
+@pytest.mark.parametrize("law", ["off", "exact", "viterbi_sampling"])
+def test_a_law_by_flag_takes_from_a_file_what_it_does_not_use(corpus: Path, law: str) -> None:
+    tokenize(corpus, "--sampling=nbest", "--alpha=0.2", "--nbest_size=5")
+    given = [f"--recipe={corpus}/out/manifest.json", f"--output={corpus}/again"]
+    found = run([*given, f"--sampling={law}", "--direct_num_workers=1"])
+    assert found is not None
+    assert found.tokens is not None
+    alpha = None if law == "off" else 0.2
+    assert (found.tokens.law, found.tokens.alpha, found.tokens.nbest_size) == (law, alpha, None)
+
+
+def test_decoding_has_no_bad_records(corpus: Path) -> None:
+    tokenize(corpus)
+    given = ["--decode", f"--input={corpus}/out/data", f"--tokenizer={corpus}/model.json"]
+    with pytest.raises(UsageError, match=r"^--on_bad_record=skip and --decode: "):
+        run([*given, f"--output={corpus}/texts", "--on_bad_record=skip"])

@@ -280,3 +280,9 @@ tokenizer.encode_batch(["ab", "", "b" * 300_000], sampling=sampling)
 assert 0 < before == made(), (before, made())
 """
     subprocess.run([sys.executable, "-c", code, str(model), law], check=True, timeout=300)
+
+
+def test_ids_that_are_no_integers_are_refused(tokenizer: Tokenizer) -> None:
+    with pytest.raises(DataError, match=r"expected ids that are integers, got float64"):
+        tokenizer.decode_batch([[1.5]])  # type: ignore[list-item]
+    assert tokenizer.decode_batch([[]]) == [""]
