@@ -28,7 +28,13 @@ from transforms.formats.reading import first_bytes
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.digest import Digest
 from transforms.kernels.mixture import Amounts, asked_shares
-from transforms.manifest import DigestEntry, Manifest, ShardEntry, require_versions
+from transforms.manifest import (
+    DigestEntry,
+    Manifest,
+    ShardEntry,
+    TokensEntry,
+    require_versions,
+)
 from transforms.manifest_files import with_files
 from transforms.progress import Progress
 
@@ -297,12 +303,24 @@ def _check_sums(manifest: Manifest) -> list[str]:
             ("bytes", tokens.bytes, texts.bytes),
             ("rows", manifest.digest.records, total.records),
             ("lengths", sum(tokens.lengths), total.records),
+            ("tokens", tokens.tokens, _tokens_in(manifest, tokens)),
         ):
             if have != want:
                 problems.append(f"manifest: tokens have {have} {what}, read were {want}")
     elif total != Digest.from_json(manifest.digest.model_dump()):
         problems.append("manifest: what was read is not what was written, by its own account")
     return problems
+
+
+def _tokens_in(manifest: Manifest, tokens: TokensEntry) -> int:
+    """Return how many tokens the shards hold by their bytes; what the manifest says where more is kept."""
+    recipe = manifest.recipe
+    if tokens.decoded or recipe.get("keep_fields") is not None:
+        return tokens.tokens
+    dtype = recipe.get("token_dtype") or ("uint16" if tokens.model["ids"] <= 1 << 16 else "uint32")
+    around = bool(recipe.get("add_bos")) + bool(recipe.get("add_eos"))
+    held = manifest.digest.bytes // (2 if dtype == "uint16" else 4)
+    return held - around * manifest.digest.records
 
 
 def _check_mixture(manifest: Manifest) -> list[str]:

@@ -509,9 +509,13 @@ def test_rows_that_are_not_what_was_made_are_caught(
     assert not (corpus / "out").exists()
 
 
-@pytest.mark.parametrize("field", ["records", "bytes", "lengths"])
-def test_a_manifest_whose_counts_were_changed_is_found(corpus: Path, field: str) -> None:
-    tokenize(corpus)
+@pytest.mark.parametrize("field", ["records", "bytes", "lengths", "tokens"])
+@pytest.mark.parametrize("flags", [(), ("--add_bos", "--add_eos"), ("--token_dtype=uint32",)])
+def test_a_manifest_whose_counts_were_changed_is_found(
+    corpus: Path, field: str, flags: tuple[str, ...]
+) -> None:
+    tokenize(corpus, *flags)
+    assert verify(str(corpus / "out"))[1] == []
     path = corpus / "out/manifest.json"
     content = json.loads(path.read_text())
     old = content["tokens"][field]
