@@ -313,7 +313,7 @@ def _check_sums(manifest: Manifest) -> list[str]:
 
 
 def _tokens_in(manifest: Manifest, tokens: TokensEntry) -> int:
-    """Return how many tokens the shards hold by their bytes; what the manifest says where more is kept."""
+    """Return how many tokens shards hold by their bytes; what the manifest says where more is kept."""
     recipe = manifest.recipe
     if tokens.decoded or recipe.get("keep_fields") is not None:
         return tokens.tokens
