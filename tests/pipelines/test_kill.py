@@ -128,7 +128,7 @@ def undisturbed(
 def moments(kind: str, seconds: float, *, count: int) -> Iterator[float]:
     """Return moments all over a run, by a seed: more than are asked for, should some come too late."""
     draws = random.Random(f"{SEED} {kind}")
-    for i in range(3 * count):
+    for i in range(10 * count):
         moment = draws.uniform(0, seconds)
         print(f"{kind} {i}: {moment:.3f} s of {seconds:.3f}")
         yield moment
