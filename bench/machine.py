@@ -18,6 +18,7 @@ from transforms.version import VERSION
 
 def describe(folder: Path, *, terashuf: Path | None) -> None:
     """Print the machine and the versions that matter, as a Markdown list."""
+    folder = folder.resolve()
     disks = [d for d in psutil.disk_partitions(all=True) if folder.is_relative_to(d.mountpoint)]
     disk = max(disks, key=lambda d: len(d.mountpoint))
     usage = psutil.disk_usage(str(folder))
