@@ -65,7 +65,7 @@ def measure_requests(rounds: int) -> None:
 
     common.header("request", "CPU milliseconds, least / median / most")
     for kib in (1, 256, 1024, 4096):
-        spent = [cpu(lambda n=kib << 10: read(n)) / READS for _ in range(rounds)]  # type: ignore[misc]
+        spent = [cpu(lambda n=kib << 10: read(n)) / READS for _ in range(rounds)]  # type: ignore[misc]  # mypy can't infer a lambda's default
         common.row(f"a range of {kib} KiB", common.spread([s * 1e3 for s in spent], 1))
     spent = [cpu(write) / PARTS for _ in range(rounds)]
     common.row("a part of 8 MiB", common.spread([s * 1e3 for s in spent], 1))

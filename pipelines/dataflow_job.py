@@ -112,7 +112,7 @@ class _Job:
             self.left_alone = not (self._wait and self._result.has_job)
             if not self.left_alone:
                 self._follow()
-        except Exception as error:
+        except Exception as error:  # whatever it is: the thread that waits raises it
             self.raised = error
         finally:
             self.ended.set()
@@ -178,7 +178,9 @@ class _Job:
         if self._result is not None and self._result.has_job:
             try:
                 self._result.cancel()
-            except Exception as error:
+            except (
+                Exception
+            ) as error:  # Beam and Google raise of many kinds, and the run ends anyway
                 LOG.warning("Dataflow: the job can't be cancelled: %s", error)
 
 

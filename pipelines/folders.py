@@ -11,9 +11,6 @@ from typing import Any, Protocol
 
 from transforms import layout, storage
 from transforms.errors import StoreError, UsageError
-from transforms.storage import remove_path
-
-__all__ = ["remove_path"]  # of what comes from elsewhere
 
 
 class Folder(Protocol):

@@ -24,7 +24,6 @@ from pipelines.folders import (
     make_folders,
     make_writable,
     remove_made,
-    remove_path,
 )
 from pipelines.store_folder import StoreFolder, refuse_living
 from transforms import layout, storage
@@ -32,6 +31,7 @@ from transforms.errors import RunError, StoreError, UsageError
 from transforms.heartbeat import DEAD, Beat
 from transforms.manifest import now
 from transforms.progress import Watched
+from transforms.storage import remove_path
 
 _OURS = re.compile(r"dovetail-[0-9a-f]{12}(\.log|\.progress)?")
 

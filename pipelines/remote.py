@@ -135,7 +135,7 @@ class _Job:
                 time.sleep(_EVERY / 2)
                 self.state = self._result.state
             messages.join(_LAST_MESSAGES)
-        except Exception as error:
+        except Exception as error:  # whatever it is: the thread that waits raises it
             self.raised = error
         finally:
             self.ended.set()
@@ -177,14 +177,14 @@ class _FlinkServer(FlinkJarJobServer):  # type: ignore[misc]  # Beam's classes a
         return _tethered(super().subprocess_cmd_and_endpoint())
 
 
-class _PrismServer(PrismJobServer):  # type: ignore[misc]
+class _PrismServer(PrismJobServer):  # type: ignore[misc]  # as above
     def subprocess_cmd_and_endpoint(self) -> Any:
         return _tethered(super().subprocess_cmd_and_endpoint())
 
 
 # Beam's own wrap the server so that it ends with the process; that sets signal handlers, which only
 # the main thread can, and which would take the place of ours
-class _OnFlink(FlinkRunner):  # type: ignore[misc]
+class _OnFlink(FlinkRunner):  # type: ignore[misc]  # as above
     server: Any = None
 
     def default_job_server(self, options: Any) -> Any:
@@ -194,7 +194,7 @@ class _OnFlink(FlinkRunner):  # type: ignore[misc]
         return self.server
 
 
-class _OnPrism(PrismRunner):  # type: ignore[misc]
+class _OnPrism(PrismRunner):  # type: ignore[misc]  # as above
     server: Any = None
 
     def default_job_server(self, options: Any) -> Any:

@@ -348,9 +348,8 @@ def _write_manifest(
     text = manifest.model_dump_json(indent=1).encode() + b"\n"
     try:
         _write_whole(text, layout.MANIFEST, config)
-    except (
-        RunError
-    ):  # an attempt before this one may have come to the end, and taken the marker away
+    except RunError:
+        # an attempt before this one may have come to the end, and taken the marker away
         if not is_written(config.output, config.run_id):
             raise
 

@@ -41,6 +41,7 @@ class Omissions:
         self._pieces = frozenset(tokenizer.get_vocab(with_added_tokens=False))
         self._before = tokenizer.model.continuing_subword_prefix or ""
         self._behind = tokenizer.model.end_of_word_suffix or ""
+        self._by_bytes = bool(tokenizer.model.byte_fallback)
         added = [re.escape(t.content) for t in tokenizer.get_added_tokens_decoder().values()]
         self._added = re.compile("|".join(sorted(added, key=len, reverse=True)) or r"(?!)")
 
@@ -51,9 +52,13 @@ class Omissions:
                 for place, character in enumerate(word):
                     piece = self._before * (place > 0) + character
                     piece += self._behind * (place == len(word) - 1)
-                    if piece not in self._pieces:
+                    if piece not in self._pieces and not self._is_spelled(piece):
                         return character
         return None
+
+    def _is_spelled(self, piece: str) -> bool:
+        """Say whether bytes stand in for a character that has no piece."""
+        return self._by_bytes and all(f"<0x{byte:02X}>" in self._pieces for byte in piece.encode())
 
     def _words(self, text: str) -> list[str]:
         if self._normalizer is not None:
@@ -70,7 +75,9 @@ def _may_omit(tokenizer: tokenizers.Tokenizer) -> bool:
     document = json.loads(tokenizer.to_str())
     ways = json.dumps([document["normalizer"], document["pre_tokenizer"]])
     vocabulary = tokenizer.get_vocab(with_added_tokens=False)
-    if '"ByteLevel"' in ways:
+    if '"ByteLevel"' in ways and not (
+        tokenizer.model.continuing_subword_prefix or tokenizer.model.end_of_word_suffix
+    ):
         return not vocabulary.keys() >= set(tokenizers.pre_tokenizers.ByteLevel.alphabet())
     by_bytes = tokenizer.model.byte_fallback and "<0x00>" in vocabulary
     return not (by_bytes and vocabulary.keys() >= {f"<0x{byte:02X}>" for byte in range(256)})

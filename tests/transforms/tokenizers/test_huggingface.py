@@ -309,17 +309,22 @@ def added(content: str, number: int) -> dict[str, Any]:
     return {"id": number, "content": content, "special": True} | flags
 
 
-AFFIXES = {"none": {}, "both": {"continuing_subword_prefix": "##", "end_of_word_suffix": "</w>"}}
+AFFIXES = {
+    "none": {},
+    "both": {"continuing_subword_prefix": "##", "end_of_word_suffix": "</w>"},
+    "some bytes": {"byte_fallback": True},
+}
 
 
-def few_letters(unk: str | None, **affixes: str) -> Tokenizer:
+def few_letters(unk: str | None, **affixes: Any) -> Tokenizer:
     """Return a BPE model of five letters, as they stand alone and, with affixes, in all four places."""
     before, behind = (
         affixes.get("continuing_subword_prefix", ""),
         affixes.get("end_of_word_suffix", ""),
     )
     letters = {f"{p}{c}{e}": 0 for c in "abe\u0301漢" for p in {"", before} for e in {"", behind}}
-    vocabulary = {piece: number for number, piece in enumerate(["<unk>", *letters])}
+    spelled = [f"<0x{byte:02X}>" for byte in "字".encode()] if "byte_fallback" in affixes else []
+    vocabulary = {piece: number for number, piece in enumerate(["<unk>", *letters, *spelled])}
     tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token=unk, **affixes))
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.NFD(), pre_tokenizers.Whitespace()
     tokenizer.add_tokens(["[x]"])
