@@ -24,6 +24,15 @@ PORTABLE = ("FlinkRunner", "PrismRunner")
 
 _PYTHON = re.compile(r"^Traceback .*?^((?:\w+\.)*\w+:? [^\n]*)", re.MULTILINE | re.DOTALL)
 _CAUSE = re.compile(r"^Caused by: ([^\n]*)", re.MULTILINE)  # Java's
+_JAVA = re.compile(r"^((?:\w+\.)+\w+(?:Exception|Error): [^\n]*)", re.MULTILINE)
+_FULL = re.compile(r"java\.lang\.OutOfMemoryError(?:: [^\n]*)?")
+_LOST = re.compile(
+    r"TaskManager with id \S+ (?:is no longer reachable|timed out)|task ?manager '.*was lost"
+)
+_MORE = (
+    "give TaskManagers more memory (taskmanager.memory.process.size; --memory of "
+    "deploy/flink/cluster.py), or leave out --exchange=engine, if it is given: files don't need it"
+)
 
 WORKER_MEMORY = 1 << 30
 """What a worker process of a cluster may take where nobody said."""
@@ -159,6 +168,14 @@ def explain_failure(text: str, state: str) -> BaseException:
     found = from_traceback(text)
     if found is not None:
         return found
-    lines = _PYTHON.findall(text) or _CAUSE.findall(text)
+    full = _FULL.search(text)
+    if full is not None:
+        return RunError(f"the job failed: a TaskManager ran out of memory ({full[0]}); {_MORE}")
+    lines = _PYTHON.findall(text) or _CAUSE.findall(text) or _JAVA.findall(text)
     why = lines[-1] if lines else text.strip().rpartition("\n")[2] or f"its state is {state}"
+    if _LOST.search(why):  # a Java that ends for want of memory can't tell anybody
+        why += (
+            "; one that is lost each time has mostly run out of memory (its own output says so, and its "
+            f"exit code is 3): {_MORE}"
+        )
     return RunError(f"the job failed: {why}")
