@@ -31,7 +31,7 @@ from transforms.errors import RunError, StoreError, UsageError
 from transforms.heartbeat import DEAD, Beat
 from transforms.manifest import now
 from transforms.progress import Watched
-from transforms.storage import remove_path
+from transforms.storage import remove_path, remove_temporary
 
 _OURS = re.compile(r"dovetail-[0-9a-f]{12}(\.log|\.progress)?")
 
@@ -144,7 +144,7 @@ class Claim:
         with layout.publishing:
             self.clear(self.folder, lambda: self.held.write_marker({**self.left, "id": None}))
         for url in self.temporary:
-            self.clear(url, functools.partial(remove_path, url))
+            self.clear(url, functools.partial(remove_temporary, url))
 
 
 def open_folder(output: str) -> Folder:
@@ -221,7 +221,7 @@ def claim_output(
                 raise UsageError(f"{flag}: not writable: {error}") from None
             except StoreError as error:
                 raise UsageError(f"{flag}: {error}") from None
-            undo.callback(clear, path, functools.partial(remove_path, path))
+            undo.callback(clear, path, functools.partial(remove_temporary, path))
         claim = Claim(
             folder.url, run_id, tuple(spills), log_file, progress, folder, content, clear, remote
         )
@@ -266,12 +266,12 @@ def _clear_dead_run(folder: Folder, left: Mapping[str, Any] | None, *, overwrite
     names = folder.names()
     for name in names:
         if layout.is_temporary(name):
-            remove_path(storage.join(folder.url, name))
+            remove_temporary(storage.join(folder.url, name))
     spills = (left or {}).get("spill", [])
     places = [(left or {}).get(name, "") for name in ("log", "progress")]
     for path in [*(spills if isinstance(spills, list) else [spills]), *places]:
         if _OURS.fullmatch(str(path).rpartition("/")[2]):
-            remove_path(str(path))
+            remove_temporary(str(path))
     remove_made([str(path) for path in (left or {}).get("made", [])])
     _refuse_dataset(folder, names, overwrite=overwrite)
 

@@ -135,5 +135,8 @@ class StoreFolder:
         self._fs.remove(f"{self._path}/{name}")
 
     def _remove_marker(self) -> None:
-        if self.owned() and not any(layout.is_temporary(name) for name in self.names()):
+        if not self.owned():
+            return
+        layout.drop_uploads(self.url)  # a dead run's, and those of attempts that failed
+        if not any(layout.is_temporary(name) for name in self.names()):
             self.remove_file(layout.MARKER)

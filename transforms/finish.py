@@ -17,7 +17,8 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(eq=False, kw_only=True)
 class Finish(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
-    """Clear up after WriteManifest, whose output it takes: temporary folders, then the marker.
+    """Clear up after WriteManifest, whose output it takes: temporary folders and unfinished uploads,
+    then the marker.
 
     Done twice it does nothing the second time. Where a folder can't be removed the marker stays, by
     which the next run finds it.
@@ -48,7 +49,8 @@ def _clear_up(_: None, config: Finish) -> None:
         return  # cleared already
     try:
         for folder in config.folders:
-            storage.remove_path(folder)
+            storage.remove_temporary(folder)
+        layout.drop_uploads(config.output)  # of workers that were killed
         storage.remove_file(storage.join(config.output, layout.MARKER))
     except (StoreError, OSError) as error:
         _LOG.warning("not all is cleared, the next run to this output does it: %s", error)

@@ -75,6 +75,27 @@ FOLDERS = {DATA: is_shard_name, QUARANTINE: is_quarantine_name}
 """The folders of a dataset, and which names are ours there."""
 
 
+def drop_uploads(output: str) -> None:
+    """End what was begun to be uploaded into a dataset's folder, which a run owns, and not completed.
+
+    Of our own names only, those of temporary folders too: somebody may upload elsewhere below it.
+    """
+    if not storage.is_local(output):
+        storage.drop_uploads(output, _is_ours)
+
+
+def _is_ours(path: str) -> bool:
+    """Return whether a path below a dataset's folder has a name of ours.
+
+    >>> [_is_ours(f"data/{name}") for name in ("train-00000-of-00002.parquet", "mine.parquet")]
+    [True, False]
+    """
+    folder, _, name = path.partition("/")
+    if is_temporary(folder) or path in (MANIFEST, LISTING):
+        return True
+    return folder in FOLDERS and FOLDERS[folder](name)
+
+
 @contextlib.contextmanager
 def publish(
     output: str, path: str, *, run_id: str, check: Callable[[str], None] | None = None

@@ -17,10 +17,10 @@ from fsspec.implementations.local import LocalFileSystem
 
 from transforms import store_files
 from transforms.errors import RunError
-from transforms.store_files import StoreReader, StoreWriter, in_parallel
+from transforms.store_files import StoreReader, StoreWriter, drop_uploads, in_parallel
 from transforms.stores import configure, retry, store_of
 
-__all__ = ["configure", "in_parallel", "retry"]  # of what comes from elsewhere
+__all__ = ["configure", "drop_uploads", "in_parallel", "retry"]  # of what comes from elsewhere
 
 _LOCAL = LocalFileSystem()
 File = io.RawIOBase | BinaryIO | StoreWriter
@@ -195,6 +195,13 @@ def remove_path(url: str) -> None:
         with contextlib.suppress(OSError):
             os.remove(url)
         time.sleep(0.05)
+
+
+def remove_temporary(url: str) -> None:
+    """Remove a folder that is a run's own, with all in it, and what was begun to be uploaded there."""
+    remove_path(url)
+    if not is_local(url):
+        drop_uploads(url)
 
 
 def rename(source: str, target: str) -> None:

@@ -72,6 +72,49 @@ def _require_whole(data: bytes, url: str, length: int) -> None:
         raise PassingError(f"{url}: expected {length} bytes of a range, the store gave {len(data)}")
 
 
+def drop_uploads(folder: str, ours: Callable[[str], bool] = lambda name: True) -> None:
+    """End the uploads in parts that were begun below a folder of a store and not completed.
+
+    A worker that is killed leaves one: its parts are seen by nobody, and paid for. On S3 alone; Google's
+    end by themselves. Nothing is raised: not everybody may list or end uploads, and what stays is no
+    part of anything.
+
+    Args:
+        folder: URL.
+        ours: whether a path below it is one of this run's; all others are left alone.
+    """
+    store, path = store_of(folder)
+    if not hasattr(store.raw, "call_s3"):
+        return
+    bucket, key, _ = store.raw.split_path(path)
+    below = key.rstrip("/") + "/" if key else ""
+    with contextlib.suppress(StoreError, FileNotFoundError):
+        for name, upload in list(_uploads(store.raw.call_s3, folder, bucket, below)):
+            if ours(name.removeprefix(below)):
+                which = {"Bucket": bucket, "Key": name, "UploadId": upload}
+                with contextlib.suppress(FileNotFoundError):  # it has just ended
+                    _call(store.raw.call_s3, folder, "abort_multipart_upload", **which)
+
+
+def _uploads(call: Any, folder: str, bucket: str, below: str) -> Iterator[tuple[str, str]]:
+    """Yield the keys and ids of the uploads whose keys begin so, a page of them at a time."""
+    marks: dict[str, str] = {}
+    more = True
+    while more:
+        which = {"Bucket": bucket, "Prefix": below, **marks}
+        page = _call(call, folder, "list_multipart_uploads", **which)
+        for one in page.get("Uploads", []):
+            if one["Key"].startswith(below):  # also where a store doesn't look at the prefix
+                yield one["Key"], one["UploadId"]
+        more = page.get("IsTruncated") and page.get("NextKeyMarker")
+        if more:
+            marks = {"KeyMarker": more, "UploadIdMarker": page.get("NextUploadIdMarker", "")}
+
+
+def _call(call: Any, url: str, name: str, **which: str) -> Any:
+    return request(lambda: call(name, **which), url)
+
+
 class StoreReader(io.RawIOBase):
     """An object, read by ranges; where reading goes on, the next range is fetched meanwhile.
 

@@ -1,0 +1,179 @@
+"""Uploads in parts that were begun and never completed: those of our runs end, all others stay."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import psutil
+import pytest
+from apache_beam.testing.test_pipeline import TestPipeline as Pipeline
+
+from tests.pipelines.support import command, environment, make_lines, run
+from tests.stores.conftest import put, tree, unfinished
+from transforms import layout, storage
+from transforms.finish import Finish
+
+ONE = "--direct_num_workers=1"
+DEAD = "0123456789ab"
+OURS = (
+    "out/data/train-00000-of-00009.txt",
+    f"out/_tmp-{DEAD}/spill/a.pages",
+    "out/quarantine/0123456789abcdef.parquet",
+    "out/manifest.files.parquet",
+    f"t/dovetail-{DEAD}/a.pages",
+)
+OTHERS = (
+    "out/data/mine.bin",
+    "out/mine/train-00000-of-00009.txt",
+    "out2/data/train-00000-of-00009.txt",
+    "t/dovetail-ba9876543210/a.pages",
+    f"t/dovetail-{DEAD}2/a.pages",
+    "mine.bin",
+)
+
+DIE = """
+import contextlib, os, sys
+from transforms import storage
+with contextlib.ExitStack() as stack:
+    for url in sys.argv[1:]:
+        file = stack.enter_context(storage.open_write(url))
+        storage.write_all(file, bytes(9 << 20))
+    os.kill(os.getpid(), 9)
+"""
+
+
+def abandon(bucket: str, names: tuple[str, ...]) -> None:
+    """Begin uploads by a process that is killed in the middle of them."""
+    done = command(*(f"{bucket}/{name}" for name in names), python=("-c", DIE))
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert set(names) <= keys(bucket)
+
+
+def keys(bucket: str) -> set[str]:
+    return {str(upload["Key"]) for upload in unfinished(bucket)}
+
+
+def marker(bucket: str, run_id: str | None = DEAD) -> bytes:
+    spills = [f"{bucket}/t/dovetail-{DEAD}"]
+    return json.dumps({"id": run_id, "run": DEAD, "beat": 0, "spill": spills}).encode()
+
+
+def test_what_a_dead_run_began_to_upload_ends_and_nothing_elses_does(bucket: str) -> None:
+    put(f"{bucket}/in", {"a.txt": make_lines(500)})
+    put(f"{bucket}/out", {"_incomplete.json": marker(bucket)})
+    abandon(bucket, OURS + OTHERS)
+    run(f"--input={bucket}/in", f"--output={bucket}/out", ONE)
+    assert keys(bucket) == set(OTHERS)
+    assert "out/manifest.json" in tree(bucket)
+
+
+def test_a_job_on_a_cluster_ends_what_its_killed_workers_began_to_upload(bucket: str) -> None:
+    put(f"{bucket}/out", {"_incomplete.json": marker(bucket)})
+    abandon(bucket, OURS + OTHERS)
+    folders = [f"{bucket}/t/dovetail-{DEAD}", f"{bucket}/out/_tmp-{DEAD}"]
+    with Pipeline() as pipeline:
+        written = pipeline | beam.Create([None])
+        written | Finish(output=f"{bucket}/out", run_id=DEAD, folders=folders)
+    assert keys(bucket) == set(OTHERS)
+
+
+def test_a_run_that_ends_well_ends_what_its_failed_attempts_began(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(f"{bucket}/in", {"a.txt": make_lines(500)})
+    real = layout.publish
+
+    def begin_twice(output: str, path: str, **more: Any) -> Any:
+        if path.startswith("data/"):
+            fs, at = storage.filesystem(storage.join(output, path))
+            name, key, _ = fs.raw.split_path(at)
+            fs.raw.call_s3("create_multipart_upload", Bucket=name, Key=key)
+            assert unfinished(bucket)
+        return real(output, path, **more)
+
+    monkeypatch.setattr(layout, "publish", begin_twice)
+    run(f"--input={bucket}/in", f"--output={bucket}/out", ONE)
+    assert unfinished(bucket) == []
+
+
+def test_the_next_run_ends_the_uploads_of_one_that_was_killed(bucket: str, tmp_path: Path) -> None:
+    source, out = tmp_path / "in.txt", f"{bucket}/out"
+    source.write_bytes(b"".join(b"%0999d\n" % i for i in range(60_000)))
+    flags = f"--input={source}", f"--output={out}", "--num_shards=1", "--direct_num_workers=2"
+    with (tmp_path / "log").open("wb") as log:
+        words = sys.executable, "-m", "pipelines.shuffle", *flags
+        running = subprocess.Popen(words, env=environment(), stdout=log, stderr=log)
+    try:
+        for _ in range(3000):  # looks, not seconds: the machine may be busy with something else
+            if any(key.startswith("out/data/") for key in keys(bucket)):
+                break
+            assert running.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.02)
+    finally:
+        processes: list[Any] = [running]
+        if running.poll() is None:
+            processes[:0] = psutil.Process(running.pid).children(recursive=True)
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.wait()
+    assert keys(bucket), "the kill came too late"
+    left = json.loads(tree(out)["_incomplete.json"])
+    put(out, {"_incomplete.json": json.dumps({**left, "beat": 0}).encode()})
+    assert run(*flags).records == 60_000
+    assert unfinished(bucket) == []
+
+
+def test_who_may_not_list_uploads_can_run_all_the_same(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(f"{bucket}/in", {"a.txt": make_lines(500)})
+    put(f"{bucket}/out", {"_incomplete.json": marker(bucket)})
+    abandon(bucket, OURS)
+    raw = storage.filesystem(bucket)[0].raw
+    asked, real = [], raw.call_s3
+
+    def refuse(name: str, **which: str) -> Any:
+        asked.append(name)
+        if name == "list_multipart_uploads":
+            raise PermissionError("Access Denied")
+        return real(name, **which)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(raw, "call_s3", refuse)
+        run(f"--input={bucket}/in", f"--output={bucket}/out", ONE)
+    assert "list_multipart_uploads" in asked
+    assert keys(bucket) == set(OURS)
+    assert "out/manifest.json" in tree(bucket)
+
+
+def test_of_very_many_uploads_all_pages_are_seen(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """moto gives all at once; S3 a thousand at a time."""
+    names = [f"t/{i // 2}.pages" for i in range(7)]  # some objects were begun twice
+    ended = []
+
+    def call(name: str, **which: str) -> dict[str, Any]:
+        if name == "abort_multipart_upload":
+            ended.append((which["Key"], which["UploadId"]))
+            return {}
+        assert which["Prefix"] == "t/"
+        after = which.get("KeyMarker", ""), which.get("UploadIdMarker", "")
+        rest = [(n, str(i)) for i, n in enumerate(names) if (n, str(i)) > after]
+        page: dict[str, Any] = {"Uploads": [{"Key": n, "UploadId": i} for n, i in rest[:3]]}
+        if rest[3:]:
+            last = dict(zip(("NextKeyMarker", "NextUploadIdMarker"), rest[2], strict=True))
+            page |= {"IsTruncated": True, **last}
+        return page
+
+    monkeypatch.setattr(storage.filesystem(bucket)[0].raw, "call_s3", call)
+    storage.drop_uploads(f"{bucket}/t")
+    assert ended == [(name, str(i)) for i, name in enumerate(names)]
