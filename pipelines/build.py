@@ -224,6 +224,7 @@ def finish(written: Any, job: Wired) -> None:
             output=claim.folder,
             run_id=claim.run_id,
             folders=claim.temporary,
+            made=claim.made,
             storage_options=job.settings.storage_options or {},
         )
 

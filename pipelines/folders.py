@@ -68,7 +68,9 @@ class LocalFolder:
     def held(self, run_id: str, clear: Callable[..., None]) -> Iterator[dict[str, Any] | None]:
         """Hold a lock on the marker, which ends with the process."""
         with contextlib.ExitStack() as undo:
-            undo.callback(remove_made, make_folders(self.url, flag=f"--output={self.given}"))
+            undo.callback(
+                storage.remove_made, make_folders(self.url, flag=f"--output={self.given}")
+            )
             self._marker = self._lock()
             undo.callback(os.close, self._marker)
             undo.callback(self._remove_marker)
@@ -169,10 +171,3 @@ def make_writable(url: str) -> None:
     except FileNotFoundError:
         raise StoreError(f"{url}: there is no such bucket; make it, or see its name") from None
     fs.remove(f"{path}/try")
-
-
-def remove_made(folders: list[str]) -> None:
-    """Remove folders that were made, unless somebody uses them."""
-    for folder in folders:
-        with contextlib.suppress(OSError):  # not empty
-            os.rmdir(folder)

@@ -18,20 +18,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.cli import LOG, finished
-from pipelines.folders import (
-    Folder,
-    LocalFolder,
-    make_folders,
-    make_writable,
-    remove_made,
-)
+from pipelines.folders import Folder, LocalFolder, make_folders, make_writable
 from pipelines.store_folder import StoreFolder, refuse_living
 from transforms import layout, storage
 from transforms.errors import RunError, StoreError, UsageError
 from transforms.heartbeat import DEAD, Beat
 from transforms.manifest import now
 from transforms.progress import Watched
-from transforms.storage import remove_path, remove_temporary
+from transforms.storage import remove_made, remove_path, remove_temporary
 
 _OURS = re.compile(r"dovetail-[0-9a-f]{12}(\.log|\.progress)?")
 
@@ -80,7 +74,7 @@ class Claim:
     log_file: str
     progress: str
     held: Folder = field(repr=False)
-    left: Mapping[str, object] = field(repr=False)
+    left: Mapping[str, Any] = field(repr=False)
     clear: _Clearing = field(repr=False)
     remote: bool = False
 
@@ -103,6 +97,11 @@ class Claim:
     def temporary(self) -> tuple[str, ...]:
         """All folders for temporary files; the last one lies in the output."""
         return (*self.spills, storage.join(self.folder, layout.TEMPORARY + self.run_id))
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """Local folders above those for temporary files that weren't there before, innermost first."""
+        return tuple(self.left.get("made", []))
 
     @property
     def watched(self) -> Watched:
@@ -195,7 +194,7 @@ def claim_output(
                     base = storage.local_path(location)
                     mine = make_folders(base, flag=f"--temp_location={location}")
                     undo.callback(remove_made, mine)
-                    made += mine
+                    made[:0] = mine  # the last one may lie in a folder that the first one made
                 spills.append(storage.join(base, f"dovetail-{run_id}"))
         log_file, progress = (
             os.path.join(tempfile.gettempdir(), f"dovetail-{run_id}.{kind}")

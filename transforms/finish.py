@@ -17,22 +17,23 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(eq=False, kw_only=True)
 class Finish(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
-    """Clear up after WriteManifest, whose output it takes: temporary folders and unfinished uploads,
-    then the marker.
+    """Clear up after WriteManifest, whose output it takes: temporary folders, then the marker.
 
-    Done twice it does nothing the second time. Where a folder can't be removed the marker stays, by
-    which the next run finds it.
+    Uploads that killed workers began and never completed end too. Done twice it does nothing the second
+    time. Where a folder can't be removed the marker stays, by which the next run finds it.
 
     Attributes:
         output: URL of the dataset's folder.
         run_id: whose marker stands there.
         folders: URLs of the run's temporary folders.
+        made: local folders above them that the run made, innermost first; they go where they are empty.
         storage_options: of fsspec, for the stores; None leaves them as they are.
     """
 
     output: str
     run_id: str
     folders: Sequence[str]
+    made: Sequence[str] = ()
     storage_options: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -50,6 +51,7 @@ def _clear_up(_: None, config: Finish) -> None:
     try:
         for folder in config.folders:
             storage.remove_temporary(folder)
+        storage.remove_made(config.made)
         layout.drop_uploads(config.output)  # of workers that were killed
         storage.remove_file(storage.join(config.output, layout.MARKER))
     except (StoreError, OSError) as error:

@@ -9,7 +9,7 @@ import io
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -202,6 +202,13 @@ def remove_temporary(url: str) -> None:
     remove_path(url)
     if not is_local(url):
         drop_uploads(url)
+
+
+def remove_made(folders: Iterable[str]) -> None:
+    """Remove local folders that a run has made, innermost first, unless somebody uses them."""
+    for folder in folders:
+        with contextlib.suppress(OSError):  # not empty
+            os.rmdir(folder)
 
 
 def rename(source: str, target: str) -> None:

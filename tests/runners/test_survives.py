@@ -62,8 +62,8 @@ def kill_worker(flink: Cluster) -> None:
     max(workers, key=lambda one: sum(one.cpu_times()[:2])).kill()
 
 
-def start(corpus: Path, output: Path, flink: Cluster) -> Running:
-    flags = f"--input={corpus}", f"--output={output}", *FLAGS, *flink.flags
+def start(corpus: Path, output: Path, flink: Cluster, *more: str) -> Running:
+    flags = f"--input={corpus}", f"--output={output}", *FLAGS, *flink.flags, *more
     log = output.with_suffix(".log")
     return Running("pipelines.shuffle", *flags, environment_=flink.environment, log=log)
 
@@ -105,9 +105,9 @@ def test_a_death_changes_no_byte_and_leaves_nothing(
 def test_without_the_process_that_submitted_it_a_job_ends_well_and_clears_up(
     corpus: Path, expected: Tree, flink: Cluster, tmp_path: Path
 ) -> None:
-    output = tmp_path / "out"
-    running = start(corpus, output, flink)
-    wait_for(lambda: partitioning(output), "spill files")
+    output, scratch = tmp_path / "out", tmp_path / "made" / "for-it"
+    running = start(corpus, output, flink, f"--temp_location={scratch}")
+    wait_for(lambda: any(scratch.glob("dovetail-*/*.pages")), "spill files")
     children = psutil.Process(running.process.pid).children(recursive=True)
     running.process.kill()
     running.process.wait()
@@ -117,6 +117,7 @@ def test_without_the_process_that_submitted_it_a_job_ends_well_and_clears_up(
     wait_for(lambda: not (output / "_incomplete.json").exists(), "the marker's end")
     require_whole(output, expected, flink)
     assert not [child for child in children if child.is_running()]
+    assert not scratch.parent.exists()
 
 
 def test_an_interrupt_cancels_the_job_and_clears_the_output(
