@@ -25,7 +25,8 @@ def refuse_living(output: str, silent: float, left: Mapping[str, Any]) -> None:
         raise UsageError(
             f"--output={output}: another run is writing there, its last sign of life is "
             f"{max(silent, 0):.0f} s old; wait for it, or choose another folder (if it is "
-            f"dead, come again in {patience - silent:.0f} s)"
+            f"dead, come again in {patience - silent:.0f} s; on a cluster, look for the job "
+            f"dovetail-{left.get('run')})"
         )
 
 
@@ -61,7 +62,8 @@ class StoreFolder:
     def _take(self) -> dict[str, Any] | None:
         left = self._read_marker()
         if left is not None:
-            refuse_living(self.given, time.time() - float(left.get("beat", 0)), {})
+            silent = time.time() - float(left.get("beat", 0))
+            refuse_living(self.given, silent, {"run": left.get("run")})
             # on a cluster workers go on without the process that wrote the marker
             refuse_living(self.given, Beat(self.url, str(left.get("run"))).silent(), left)
         try:

@@ -28,7 +28,7 @@ def test_a_living_run_is_not_disturbed(bucket: str) -> None:
     put(f"{bucket}/in", CORPUS)
     put(f"{bucket}/out", {"_incomplete.json": marker(beat=time.time() - 30)})
     for more in ((), ("--overwrite",)):
-        with pytest.raises(UsageError, match=r"another run is writing there.* s old"):
+        with pytest.raises(UsageError, match=r"another run is writing there.* s old.*0123456789ab"):
             run(f"--input={bucket}/in", f"--output={bucket}/out", ONE, *more)
     assert set(tree(f"{bucket}/out")) == {"_incomplete.json"}
 
