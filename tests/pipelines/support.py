@@ -17,6 +17,7 @@ import pytest
 
 import pipelines.shuffle
 from tests.transforms.kernels import oracles
+from transforms.kernels import levels
 from transforms.kernels.plan import Plan
 from transforms.manifest import Manifest
 
@@ -81,16 +82,30 @@ def environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def cut_otherwise(**sizes: int) -> Iterator[list[Plan]]:
-    """Run with some of the plan's figures replaced; gives the plans that were made so."""
+    """Run with some of the plan's figures replaced; gives the plans that were made so.
+
+    Small segments alone are no reason for a second level then.
+    """
     real: Callable[..., Plan] = pipelines.shuffle.make_plan
     made: list[Plan] = []
 
     def make_plan(**given: Any) -> Plan:
-        made.append(dataclasses.replace(real(**given), **sizes))
+        made.append(dataclasses.replace(real(**given), **{"segment_bytes": 0, **sizes}))
         return made[-1]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipelines.shuffle, "make_plan", make_plan)
+        yield made
+
+
+@contextlib.contextmanager
+def cut_twice(**sizes: int) -> Iterator[list[Plan]]:
+    """Run a mixture in two levels, of each source that has four buckets and two runs; else as above."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        cut_otherwise(segment_bytes=1 << 60, **sizes) as made,
+    ):
+        patch.setattr(levels, "LEAST_PARTITIONS", 2)
         yield made
 
 

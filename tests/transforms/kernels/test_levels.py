@@ -25,11 +25,11 @@ def choose(
 ) -> int:
     return choose_partitions(
         input_bytes=size,
-        run_bytes=run,
+        runs=math.ceil(size / run),
         buckets=buckets,
         workers=8,
         payload=payload,
-        on_store=on_store,
+        segment_bytes=STORE_SEGMENT if on_store else LOCAL_SEGMENT,
     )
 
 
