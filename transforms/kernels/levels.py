@@ -136,6 +136,7 @@ def count_requests(
     partitions: int,
     first: int = 1,
     bundles: int = 1,
+    mixed: bool = False,
 ) -> Requests:
     """Return what a shuffle will ask of a store that its spill files lie on, on average.
 
@@ -147,17 +148,29 @@ def count_requests(
         buckets, partitions: that runs are cut at, and that are grouped: shards mostly.
         first: partitions of the first of two levels; 1 for one level.
         bundles: that gather runs apart from each other.
+        mixed: whether ``partitions`` are shards of a mixture of one stream, all of which is spilled.
+            They end inside buckets, which two of them read, and are referred to by one file.
     """
     runs = _runs(footprint / bundles, run_bytes, chunk_bytes) * bundles
+    twice = 1 + partitions / buckets if mixed else 1.0
+    groups = partitions * (3 if mixed else 1)
     if first == 1:
-        return _level(runs, spilled, records, cuts=buckets, groups=partitions, references=1)
+        return _level(
+            runs, spilled, records, cuts=buckets, groups=groups, references=1, twice=twice
+        )
     piece = min(page_bytes, footprint / (runs * first))
     again = _runs(footprint / first, run_bytes, piece) * first
     # partitions and buckets whose boundaries differ cut one segment a run in two
     cuts = buckets / first + (0 if buckets % first == 0 else 1)
-    straddled = 0 if partitions % first == 0 else first - 1
+    straddled = 0 if mixed or partitions % first == 0 else first - 1
     return _level(runs, spilled, records, cuts=first, groups=first, references=1) + _level(
-        again, spilled, records, cuts=cuts, groups=partitions + straddled, references=first
+        again,
+        spilled,
+        records,
+        cuts=cuts,
+        groups=groups + straddled,
+        references=1 if mixed else first,
+        twice=twice,
     )
 
 
@@ -168,14 +181,21 @@ def _runs(footprint: float, run_bytes: int, piece: float) -> int:
 
 
 def _level(
-    runs: int, spilled: int, records: int, *, cuts: float, groups: int, references: int
+    runs: int,
+    spilled: int,
+    records: int,
+    *,
+    cuts: float,
+    groups: int,
+    references: int,
+    twice: float = 1.0,
 ) -> Requests:
-    """Return what one level asks: of so many runs, each cut ``cuts`` times."""
+    """Return what one level asks: of so many runs, each cut ``cuts`` times and read ``twice``."""
     empty = math.exp(-records / (runs * cuts))  # the share of segments without records
     parts = math.ceil(spilled / runs / PART)
     table = 1 if parts <= 1 else parts + 2  # begun, each part, completed
     return Requests(
-        segments=runs * cuts * (1 - empty),
+        segments=runs * cuts * (1 - empty) * twice,
         tables=runs + groups,
         written=runs * table + references,
         looked=runs + references,
