@@ -104,8 +104,9 @@ def main() -> None:
     parser.add_argument("--memory", default="768m", help="of each TaskManager's Java")
     parser.add_argument("--worker_memory", default="512MiB", help="of each Python worker")
     parser.add_argument(
-        "--direct", action="store_true", help="the DirectRunner with two workers too"
+        "--direct", action="store_true", help="the DirectRunner with two workers too, in turns"
     )
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--exchange", default="auto")
     parser.add_argument("--workdir", type=Path, default=Path())
     given = parser.parse_args()
@@ -124,36 +125,56 @@ def main() -> None:
             shuffle([small], out, *flags)
             common.say("the cluster is warm")
             flags += [f"--exchange={given.exchange}"]
-            seconds, _, digest, most = shuffle(files, out, *flags, roots=(supervisor,))
-            url = f"http://localhost:{status['port']}/jobs/overview"
-            with urllib.request.urlopen(url) as answer:
-                jobs = json.load(answer)["jobs"]
-            newest = max(jobs, key=lambda job: job["start-time"])
-            job = newest["duration"] / 1000
-            with urllib.request.urlopen(url.replace("overview", newest["jid"])) as answer:
-                for one in json.load(answer)["vertices"]:
-                    begin = (one["start-time"] - newest["start-time"]) / 1000
-                    if one["duration"] > 2000:
-                        common.say(
-                            f"{begin:6.1f} +{one['duration'] / 1000:5.1f} s {one['name'][:90]}"
-                        )
+            common.header("what", f"{size / 1e9:.1f} GB", *[""] * (given.rounds - 1))
+            rows: dict[str, list[str]] = {}
+            for _ in range(given.rounds):
+                for what, value in one_round(files, out, given, flags, status, supervisor).items():
+                    rows.setdefault(what, []).append(value)
+            for what, values in rows.items():
+                common.row(what, *values)
         finally:
             call("stop", folder)
-        common.header("what", f"{size / 1e9:.1f} GB")
-        common.row("the command on Flink, s", f"{seconds:.1f}")
-        common.row("the job on Flink, by Flink's own clock, s", f"{job:.1f}")
-        for kind, peak in most.most_common():
-            common.row(f"peak of {kind}, MiB", peak >> 20)
-        if given.direct:
-            workers = "--direct_num_workers=2", "--direct_running_mode=multi_processing"
-            memory = f"--memory={2 * int(given.worker_memory.removesuffix('MiB')) + 190}MiB"
-            direct, here, same, most = shuffle(files, out, *workers, memory)
-            if same != digest:
-                raise SystemExit(f"digests differ: {digest} on Flink, {same} on the DirectRunner")
-            common.row("the command on the DirectRunner, s", f"{direct:.1f}")
-            common.row("the run there, as it says, s", f"{here:.1f}")
-            common.row("job over run", f"{job / here:.2f}")
-            common.row("command over command", f"{seconds / direct:.2f}")
+
+
+def one_round(
+    files: list[Path],
+    out: Path,
+    given: argparse.Namespace,
+    flags: list[str],
+    status: dict[str, Any],
+    supervisor: int,
+) -> dict[str, str]:
+    """Shuffle on Flink, and elsewhere if that was asked for; return what the table says."""
+    rows: dict[str, str] = {}
+    seconds, _, digest, most = shuffle(files, out, *flags, roots=(supervisor,))
+    job = look_back(f"http://localhost:{status['port']}/jobs")
+    rows["the command on Flink, s"] = f"{seconds:.1f}"
+    rows["the job on Flink, by Flink's own clock, s"] = f"{job:.1f}"
+    for kind, peak in sorted(most.items()):
+        rows[f"peak of {kind}, MiB"] = str(peak >> 20)
+    if given.direct:
+        workers = "--direct_num_workers=2", "--direct_running_mode=multi_processing"
+        memory = f"--memory={2 * int(given.worker_memory.removesuffix('MiB')) + 190}MiB"
+        direct, here, same, _ = shuffle(files, out, *workers, memory)
+        if same != digest:
+            raise SystemExit(f"digests differ: {digest} on Flink, {same} on the DirectRunner")
+        rows["the command on the DirectRunner, s"] = f"{direct:.1f}"
+        rows["the run there, as it says, s"] = f"{here:.1f}"
+        rows["job over run"] = f"{job / here:.2f}"
+        rows["command over command"] = f"{seconds / direct:.2f}"
+    return rows
+
+
+def look_back(url: str) -> float:
+    """Say which steps of the newest job took how long; return its seconds."""
+    with urllib.request.urlopen(f"{url}/overview") as answer:
+        newest = max(json.load(answer)["jobs"], key=lambda job: job["start-time"])
+    with urllib.request.urlopen(f"{url}/{newest['jid']}") as answer:
+        for one in json.load(answer)["vertices"]:
+            begin = (one["start-time"] - newest["start-time"]) / 1000
+            if one["duration"] > 2000:
+                common.say(f"{begin:6.1f} +{one['duration'] / 1000:5.1f} s {one['name'][:90]}")
+    return float(newest["duration"] / 1000)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from transforms import storage
+from transforms.deal import DealOut
 from transforms.groups import (
     BlockGroup,
     FileGroup,
@@ -95,7 +96,7 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
             return (
                 (sent, all_)
                 | "WithEmpty" >> beam.Flatten()
-                | "Group" >> beam.GroupByKey()
+                | "Group" >> DealOut(bytes)
                 | "Hold" >> beam.MapTuple(_hold).with_output_types(tuple[int, BlockGroup])
             )
         for folder in self.folders:
@@ -111,7 +112,7 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
             | "WithNone" >> beam.Flatten()
             | "AllSpills" >> beam.GroupByKey()
             | "Refer" >> beam.ParDo(_Refer(self)).with_output_types(tuple[int, bytes])
-            | "DealOut" >> beam.GroupByKey()
+            | "DealOut" >> DealOut(bytes)
             | "Open" >> beam.MapTuple(open_group).with_output_types(tuple[int, BlockGroup])
         )
 

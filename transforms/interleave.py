@@ -11,6 +11,7 @@ from typing import Any
 import apache_beam as beam
 
 from transforms import storage
+from transforms.deal import DealOut
 from transforms.errors import RunError, UsageError
 from transforms.interleave_engine import place_records
 from transforms.kernels import blocks
@@ -70,7 +71,7 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
         counts = (
             drafts
             | "ListChunks" >> beam.FlatMap(_items).with_output_types(tuple[int, Any])
-            | "DealChunks" >> beam.GroupByKey()
+            | "DealChunks" >> DealOut(Any)
             | "CountChunks" >> beam.FlatMapTuple(_count)
         )
         counted = once | "FindEnd" >> beam.Map(
@@ -89,7 +90,7 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
                 >> beam.ParDo(_ListPasses(self), beam.pvalue.AsList(spans)).with_output_types(
                     tuple[int, Span]
                 )
-                | "DealPasses" >> beam.GroupByKey()
+                | "DealPasses" >> DealOut(Span)
                 | "ReadPasses" >> ReadSpans(self.again)
             )
             more = again.blocks | "SpillPasses" >> self.spill
@@ -112,7 +113,7 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
             .with_output_types(tuple[int, bytes], mixed=Mixed)
             .with_outputs("mixed", main="shards")
         )
-        shards = dealt.shards | "DealOut" >> beam.GroupByKey() | "Open" >> beam.MapTuple(_open)
+        shards = dealt.shards | "DealOut" >> DealOut(bytes) | "Open" >> beam.MapTuple(_open)
         return shards, every, dealt.mixed
 
     def count_shards(self, counted: Counted, length: int) -> int:

@@ -12,6 +12,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
+from transforms.deal import DealOut
 from transforms.feeds import pass_order
 from transforms.gather import Piece
 from transforms.groups import MemoryGroup, expected_digests
@@ -45,7 +46,7 @@ def place_records(config: InterleaveSources, cut: list[Any], counted: Any) -> tu
     shards = (
         (placed.pages, every)
         | "WithEmpty" >> beam.Flatten()
-        | "GroupByShard" >> beam.GroupByKey()
+        | "GroupByShard" >> DealOut(bytes)
         | "Hold" >> beam.Map(_hold, end, config=config).with_output_types(Shard)
     )
     mixed = counted | "SumUp" >> beam.Map(_sum_up, beam.pvalue.AsList(placed.unused), config=config)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from transforms import storage
+from transforms.deal import DealOut
 from transforms.errors import DataError
 from transforms.gather import Ordered
 from transforms.kernels import blocks
@@ -58,7 +59,7 @@ class MapIntoShards(beam.PTransform):  # type: ignore[misc]
             root
             | "Sources" >> beam.Create([dict(self.reading.sources)])
             | "ListShards" >> beam.FlatMap(_list_shards, self).with_output_types(tuple[int, Any])
-            | "DealOut" >> beam.GroupByKey()
+            | "DealOut" >> DealOut(Any)
             | "Map" >> beam.ParDo(_Map(self)).with_outputs("spans", "mapped", main="shards")
         )
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 import transforms.coders  # noqa: F401  # registers the coder of blocks
 from transforms import storage
+from transforms.deal import DealOut
 from transforms.errors import DataError
 from transforms.formats.codecs import codec_of_name
 from transforms.formats.reading import ReadOptions, open_span
@@ -94,8 +95,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
             root
             | "Sources" >> beam.Create([dict(self.sources)])
             | "ListSpans" >> beam.ParDo(_ListSpans(self)).with_output_types(tuple[int, Span])
-            # not a Reshuffle: its random keys deal spans out unevenly
-            | "DealOut" >> beam.GroupByKey()
+            | "DealOut" >> DealOut(Span)
         )
         return spans | "ReadSpans" >> ReadSpans(self)
 

@@ -12,6 +12,7 @@ from typing import Any
 import apache_beam as beam
 
 from transforms import storage
+from transforms.deal import DealOut
 from transforms.gather import Ordered, Piece, gather_piece
 from transforms.groups import BlockGroup, GroupCoder, MemoryGroup
 from transforms.kernels import blocks, pages
@@ -112,7 +113,7 @@ class ShuffleWithinBuckets(beam.PTransform):  # type: ignore[misc]
             >> beam.ParDo(_CutAtRecords(self), beam.pvalue.AsDict(counts)).with_output_types(
                 tuple[int, bytes]
             )
-            | "GatherPieces" >> beam.GroupByKey()
+            | "GatherPieces" >> DealOut(bytes)
             | "Gathered" >> beam.MapTuple(_gathered).with_output_types(Shard)
         )
 

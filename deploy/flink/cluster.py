@@ -42,6 +42,8 @@ _UP = 60.0  # seconds in which a cluster has to be up
 _DOWN = 10.0  # seconds in which a process may end by itself
 _AGAIN = 1.0  # seconds before a TaskManager is started again
 _JOB_MANAGER_HEAP, _JOB_SERVER_HEAP = "320m", "320m"
+# Java only hands references on: its better compiler would take Python's cores to save nothing
+_LIGHT = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
 
 
 def main() -> int:
@@ -155,7 +157,12 @@ def supervise(given: argparse.Namespace) -> int:
     state = _state(given.dir)
     manager = _spawn(
         [
-            *(programs.java(), f"-Xmx{_JOB_MANAGER_HEAP}", *_logging(given.dir, "jobmanager")),
+            *(
+                programs.java(),
+                *_LIGHT,
+                f"-Xmx{_JOB_MANAGER_HEAP}",
+                *_logging(given.dir, "jobmanager"),
+            ),
             *(*_OPENS, "-cp", _class_path(state)),
             "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
             *("--configDir", str(given.dir / "conf"), "--executionMode", "cluster"),
@@ -195,7 +202,7 @@ def supervise(given: argparse.Namespace) -> int:
 
 def _job_server(state: dict[str, Any], folder: Path) -> list[str]:
     return [
-        *(programs.java(), f"-Xmx{_JOB_SERVER_HEAP}", "-jar", state["job_server"]),
+        *(programs.java(), *_LIGHT, f"-Xmx{_JOB_SERVER_HEAP}", "-jar", state["job_server"]),
         *("--flink-master", f"http://localhost:{state['port']}"),
         *("--job-host", "localhost", "--job-port", str(state["endpoint"])),
         *("--artifact-port", "0", "--expansion-port", "0"),
@@ -212,7 +219,14 @@ def _class_path(state: dict[str, Any]) -> str:
 def _taskmanager(state: dict[str, Any], folder: Path, name: str) -> list[str]:
     jvm, dynamic = _shares(state["flink"], folder)
     return [
-        *(programs.java(), *jvm, "-XX:+ExitOnOutOfMemoryError", *_logging(folder, name), *_OPENS),
+        *(
+            programs.java(),
+            *_LIGHT,
+            *jvm,
+            "-XX:+ExitOnOutOfMemoryError",
+            *_logging(folder, name),
+            *_OPENS,
+        ),
         *("-cp", _class_path(state), "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"),
         *("--configDir", str(folder / "conf"), *dynamic),
     ]

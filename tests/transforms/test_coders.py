@@ -152,7 +152,7 @@ def test_an_edge_that_carries_payload_is_not_pickled(
 
 
 def test_the_check_sees_pickling() -> None:
-    kind = edges("files", None)["ReadRecords/DealOut"]  # spans, which are no payload
+    kind = edges("files", None)["ReadRecords/DealOut/ByNumber"]  # spans, which are no payload
     assert isinstance(payload_coder(kind), beam_coders.FastPrimitivesCoder)
 
 

@@ -1,0 +1,28 @@
+"""Flink's workers get as many groups each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.pipelines.support import make_lines
+from tests.runners.conftest import Cluster, Running
+
+pytestmark = pytest.mark.runners
+
+SHARDS = 40  # by numbers alone as keys 16 and 24
+
+
+def test_the_work_is_dealt_out_evenly(flink: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_bytes(make_lines(1000))
+    words = [f"--input={tmp_path / 'in.txt'}", f"--output={tmp_path / 'out'}", *flink.flags]
+    words += [f"--num_shards={SHARDS}", "--parallelism=2", "--memory=300MiB"]
+    Running("pipelines.shuffle", *words, environment_=flink.environment, log=tmp_path / "log").end()
+    newest = max(flink.ask("jobs/overview")["jobs"], key=lambda job: job["start-time"])
+    found = []
+    for step in flink.ask(f"jobs/{newest['jid']}")["vertices"]:
+        if "GroupBlocksByKey/DealOut" in step["name"] and "GroupReduce" in step["name"]:
+            subtasks = flink.ask(f"jobs/{newest['jid']}/vertices/{step['id']}")["subtasks"]
+            found.append(sorted(one["metrics"]["read-records"] for one in subtasks))
+    assert [SHARDS // 2, SHARDS // 2] in found, found
