@@ -351,6 +351,8 @@ def streams_of(job: Job) -> Any:
         expected=job.expected_records if job.exchange == "files" else None,
         exact=all(a.exact_records and (a.exact_bytes or not by_bytes) for a in found.values()),
     )
+    if job.exchange == "engine":
+        return streams
     sizes, passes = amounts.bytes, job.passes
     files = [found[name].files if name in found else 0 for name in job.mixture.sources]
     spans = [many + size // plan.span_bytes for many, size in zip(files, sizes, strict=True)]

@@ -113,7 +113,7 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
             | "AllSpills" >> beam.GroupByKey()
             | "Refer" >> beam.ParDo(_Refer(self)).with_output_types(tuple[int, bytes])
             | "DealOut" >> DealOut(bytes)
-            | "Open" >> beam.MapTuple(open_group).with_output_types(tuple[int, BlockGroup])
+            | "Open" >> beam.MapTuple(_open).with_output_types(tuple[int, BlockGroup])
         )
 
 
@@ -121,9 +121,8 @@ def _hold(partition: int, encoded: Iterable[bytes]) -> tuple[int, BlockGroup]:
     return partition, MemoryGroup([data for data in encoded if data])
 
 
-def open_group(key: Any, packed: Iterable[bytes]) -> tuple[Any, BlockGroup]:
-    """Return the group that references, where they lie, say."""
-    return key, FileGroup(sorted(Stretch(*pickle.loads(data)) for data in packed))
+def _open(partition: int, packed: Iterable[bytes]) -> tuple[int, BlockGroup]:
+    return partition, FileGroup(sorted(Stretch(*pickle.loads(data)) for data in packed))
 
 
 class _Refer(beam.DoFn):  # type: ignore[misc]

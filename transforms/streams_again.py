@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from transforms import storage
-from transforms.exchange import open_group
-from transforms.groups import BlockGroup, cut_pages, pack_pages
+from transforms.deal import DealOut
+from transforms.groups import BlockGroup, FileGroup, cut_pages, pack_pages
 from transforms.partition import PartitionAgain
 from transforms.spilled import Spills
 from transforms.stream_files import StreamFiles
-from transforms.stretches import write_references
+from transforms.stretches import Stretch, write_references
 
 if TYPE_CHECKING:
     from transforms.streams import SpillStreams
@@ -41,9 +41,9 @@ class SpillStreamsAgain(beam.PTransform):  # type: ignore[misc]
         groups = (
             spills
             | "FirstSpills" >> beam.GroupByKey()
-            | "Refer" >> beam.ParDo(_Refer(config)).with_output_types(tuple[Part, bytes])
-            | "DealOut" >> beam.GroupByKey()
-            | "Open" >> beam.MapTuple(open_group).with_output_types(tuple[Part, BlockGroup])
+            | "Refer" >> beam.ParDo(_Refer(config)).with_output_types(tuple[int, bytes])
+            | "DealOut" >> DealOut(bytes)
+            | "Open" >> beam.MapTuple(_open).with_output_types(tuple[Part, BlockGroup])
         )
         runs = groups | "Again" >> PartitionAgain(
             name=config.streams.name_part,
@@ -66,7 +66,7 @@ class _Refer(beam.DoFn):  # type: ignore[misc]
     def setup(self) -> None:
         storage.configure(self._config.storage_options)
 
-    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[tuple[Part, bytes]]:
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, bytes]]:
         streams = self._config.streams
         spills = Spills.read(element[1])
         held = {}
@@ -79,8 +79,14 @@ class _Refer(beam.DoFn):  # type: ignore[misc]
         stretches = write_references(
             self._config.first_folders[0], lambda: map(pack_pages, held.values())
         )
-        for part, stretch in zip(held, stretches, strict=True):
-            yield part, pickle.dumps(tuple(stretch), protocol=5)
+        for number, (part, stretch) in enumerate(zip(held, stretches, strict=True)):
+            yield number, pickle.dumps((part, tuple(stretch)), protocol=5)
+
+
+def _open(_: int, packed: Iterable[bytes]) -> tuple[Part, BlockGroup]:
+    (one,) = packed
+    part, stretch = pickle.loads(one)
+    return part, FileGroup([Stretch(*stretch)])
 
 
 class _Spill(beam.DoFn):  # type: ignore[misc]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -144,6 +145,27 @@ def test_neither_do_workers_and_compression(
     with cut_twice(**CUT):
         mix(root, tmp_path / "o", *ASKED["repeats"], *flags)
     assert read_shards(tmp_path / "o") == once["repeats"][0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (
+            "repeats",
+            r"exchange    files; two levels of books, web, by \d+ partitions first; \d+ buck",
+        ),
+        ("as one", r"exchange    files; two levels, by \d+ partitions first; \d+ buckets"),
+    ],
+)
+def test_the_plan_says_what_takes_two_levels(
+    root: Path, tmp_path: Path, asked: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with cut_twice(**CUT):
+        mix(root, tmp_path / "o", *ASKED[asked], "--plan")
+    assert re.search(words, capsys.readouterr().out)
+    with cut_otherwise(**CUT):
+        mix(root, tmp_path / "o", *ASKED[asked], "--plan")
+    assert "levels" not in capsys.readouterr().out
 
 
 # ---- what is beyond reach stays beyond
