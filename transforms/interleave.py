@@ -147,7 +147,7 @@ def plan_streams(
     expected: Sequence[float] | None = None,
     exact: bool = False,
 ) -> Streams:
-    """Cut streams into buckets so that one of each source fits in memory together.
+    """Cut streams into buckets so that one of each source fits in memory together; in one level.
 
     Nothing of this changes a byte of the output.
 
@@ -192,6 +192,7 @@ def plan_streams(
         limits=tuple(limits),
         together=together,
         reach=tuple(reach),
+        partitions=(1,) * len(buckets),
     )
 
 
