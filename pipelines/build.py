@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from pipelines.recipe import CommonRecipe, Recipe, Settings
 from transforms import storage
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.checks import Check
+from transforms.kernels.levels import partition_streams
 from transforms.kernels.mixture import Amounts, Mixture, expect
 from transforms.kernels.plan import Plan, Workers, count_shards
 
@@ -72,21 +73,30 @@ class Job:
         ]
 
     @property
-    def read_bytes(self) -> int:
-        """How many bytes are read, about, and spilled: of a large source those of each pass."""
+    def passes(self) -> list[int]:
+        """How often each source is read, about: a large one once a pass."""
         amounts, room = self.amounts, self.plan.bucket_bytes // (2 * len(self.mixture.sources))
-        return sum(
-            size * (1 if size <= room else max(1, math.ceil(count / max(have, 1))))
+        return [
+            1 if size <= room else max(1, math.ceil(count / max(have, 1)))
             for count, have, size in zip(
                 self.expected_records, amounts.records, amounts.bytes, strict=True
             )
-        )
+        ]
+
+    @property
+    def read_bytes(self) -> int:
+        """How many bytes are read, about."""
+        return sum(size * n for size, n in zip(self.amounts.bytes, self.passes, strict=True))
 
     @property
     def levels(self) -> int:
-        """How many levels the exchange takes."""
-        two = self.plan.first > 1 and self.exchange == "files" and self.mixture.is_whole
-        return 2 if two else 1
+        """How many levels the exchange takes, of any stream of a mixture."""
+        if self.exchange == "engine":
+            return 1
+        if self.mixture.is_whole:
+            return 2 if self.plan.first > 1 else 1
+        levels: int = streams_of(self).levels
+        return levels
 
     @property
     def spilled_bytes(self) -> int:
@@ -95,17 +105,22 @@ class Job:
         On disks each worker's partition is there twice; all else of the first level has been given
         back by the time that the second has it.
         """
-        if self.levels == 2:
-            return int(self.read_bytes * (1 + self.workers.count / self.plan.first))
-        if self.mixture.is_whole or self.exchange == "engine":
+        if self.exchange == "engine":
             return self.read_bytes
+        if self.mixture.is_whole:
+            twice = self.workers.count / self.plan.first if self.levels == 2 else 0
+            return int(self.read_bytes * (1 + twice))
         streams = streams_of(self)
         sizes = self.amounts.bytes if not streams.union else [sum(self.amounts.bytes)]
         beyond = [
             size * (1 - reach / buckets)
             for size, reach, buckets in zip(sizes, streams.reach, streams.buckets, strict=True)
         ]
-        return int(self.read_bytes - sum(beyond))
+        twice = max(
+            (size / n for size, n in zip(sizes, streams.partitions, strict=True) if n > 1),
+            default=0,
+        )
+        return int(self.read_bytes - sum(beyond) + self.workers.count * twice)
 
 
 class Wired(Planned, Protocol):
@@ -231,6 +246,8 @@ def finish(written: Any, job: Wired) -> None:
 
 def _shuffle(blocks: Any, job: Job) -> Any:
     """Shuffle all records as one: blocks -> shards."""
+    import apache_beam as beam
+
     from transforms.partition import PartitionAgain, PartitionIntoBuckets
     from transforms.shuffle import ShuffleWithinBuckets
 
@@ -249,8 +266,7 @@ def _shuffle(blocks: Any, job: Job) -> Any:
     if job.levels == 2:
         first = [storage.join(spill, "first") for spill in claim.spills]
         level = _exchange(job, partitions=plan.first, buckets=plan.first, folder=first)
-        runs = (runs | "FirstLevel" >> level) | PartitionAgain(
-            partitions=plan.first,
+        again = (runs | "FirstLevel" >> level) | PartitionAgain(
             run_bytes=plan.run_bytes,
             run_id=claim.run_id,
             places=job.workers.places,
@@ -258,6 +274,7 @@ def _shuffle(blocks: Any, job: Job) -> Any:
             storage_options=options,
             progress=claim.watched,
         )
+        runs = again | "RunsAgain" >> beam.Values()
     exchange = _exchange(
         job,
         partitions=plan.partitions,
@@ -309,6 +326,7 @@ def _interleave(job: Job, *, again: Any) -> Any:
             compression=_spill_compression(job),
             run_id=claim.run_id,
             places=job.workers.places,
+            release=job.settings.runner == "DirectRunner",  # others may run a step again
             storage_options=job.settings.storage_options or {},
             progress=claim.watched,
         ),
@@ -323,15 +341,37 @@ def streams_of(job: Job) -> Any:
     """Return how the sources of a mixture are cut."""
     from transforms.interleave import plan_streams
 
-    found = job.inputs.contents.amounts.values()
+    plan, amounts = job.plan, job.amounts
+    found = job.inputs.contents.amounts
     by_bytes = job.mixture.weigh_by == "bytes" or job.mixture.max_bytes is not None
-    return plan_streams(
+    streams = plan_streams(
         job.mixture,
-        amounts=job.amounts,
+        amounts=amounts,
         about=job.expected_bytes,
-        size=job.plan.bucket_bytes,
+        size=plan.bucket_bytes,
         expected=job.expected_records if job.exchange == "files" else None,
-        exact=all(a.exact_records and (a.exact_bytes or not by_bytes) for a in found),
+        exact=all(a.exact_records and (a.exact_bytes or not by_bytes) for a in found.values()),
+    )
+    if job.exchange == "engine":
+        return streams
+    sizes, passes = amounts.bytes, job.passes
+    files = [found[name].files if name in found else 0 for name in job.mixture.sources]
+    spans = [many + size // plan.span_bytes for many, size in zip(files, sizes, strict=True)]
+    if streams.union:
+        sizes, passes, spans = (sum(sizes),), [1], [sum(spans)]
+    return replace(
+        streams,
+        partitions=partition_streams(
+            sizes=sizes,
+            spans=spans,
+            passes=passes,
+            buckets=streams.buckets,
+            reach=streams.reach,
+            run_bytes=plan.run_bytes,
+            workers=job.workers.count,
+            payload=job.workers.payload,
+            segment_bytes=plan.segment_bytes,
+        ),
     )
 
 

@@ -16,6 +16,8 @@ from transforms.kernels.plan import LAUNCHER_BASE, MIB, WORKER_BASE
 if TYPE_CHECKING:
     from pipelines.build import Job
 
+_MOST_NAMES = 5  # of sources in a line
+
 
 def describe(job: Job, needs: Sequence[Need]) -> str:
     """Return the plan as text; figures with ~ are estimated from samples."""
@@ -133,17 +135,30 @@ def _memory(job: Job) -> Iterator[str]:
 
 
 def _exchange(job: Job) -> Iterator[str]:
-    held, buckets = job.read_bytes, job.plan.buckets
-    if not job.mixture.is_whole:
+    held, who = job.read_bytes, ""
+    if job.mixture.is_whole:
+        cuts = [(job.plan.first if job.levels == 2 else 1, job.plan.buckets)]
+    else:
         from pipelines.build import streams_of
 
-        buckets = sum(streams_of(job).buckets)
+        streams = streams_of(job)
+        cuts = list(zip(streams.partitions, streams.buckets, strict=True))
+        twice = [streams.name(i) for i, (first, _) in enumerate(cuts) if first > 1]
+        if len(twice) < len(cuts):
+            who = (
+                f" of {', '.join(twice)}"
+                if len(twice) <= _MOST_NAMES
+                else f" of {len(twice)} sources"
+            )
     runs = max(math.ceil(held / job.plan.run_bytes), 1)
+    buckets = sum(count for _, count in cuts)
     segments, levels = runs * buckets, ""
     if job.levels == 2:
-        first = job.plan.first
-        segments = runs * max(first, -(-buckets // first))
-        levels = f"two levels, by {first:,} partitions first; "
+        first = sum(first for first, _ in cuts if first > 1)
+        once = sum(count for first, count in cuts if first == 1)
+        again = sum(-(-count // first) for first, count in cuts if first > 1)
+        segments = runs * max(first + once, again)
+        levels = f"two levels{who}, by {first:,} partitions first; "
     yield (
         f"exchange    {job.exchange}; {levels}{buckets:,} buckets, ~{runs:,} runs, at most "
         f"{segments:,} segments{' a level' if levels else ''} of about {_size(held // segments)}"

@@ -26,14 +26,14 @@ from transforms.groups import (
     FileGroup,
     MemoryGroup,
     Pages,
+    cut_pages,
     pack_pages,
-    page_starts,
 )
 from transforms.kernels import blocks, pages, ranges
 from transforms.kernels.pages import TABLE
 from transforms.kernels.ranges import KeyRange
 from transforms.progress import Progress, Watched
-from transforms.stretches import Stretch, read_each
+from transforms.stretches import Stretch, read_each, write_references
 
 
 @dataclass(eq=False, kw_only=True)
@@ -137,35 +137,15 @@ class _Refer(beam.DoFn):  # type: ignore[misc]
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, bytes]]:
         config = self._config
         spills = [Stretch(*pickle.loads(packed)) for packed in element[1] if packed]
-        tables = [np.frombuffer(data, TABLE) for data in read_each(Stretch.read_checked, spills)]
-        starts = [page_starts(table) for table in tables]
-        mine = ranges.overlapping(KeyRange(element[0], config.within), config.partitions)
-        # a page crosses no partition's boundary, so that its first key says where it belongs
-        edges = np.arange(mine.start, mine.stop + 1)
-        places = [
-            np.searchsorted(ranges.parts_of(table["first"], config.partitions), edges)
-            for table in tables
+        found = [
+            Pages(spill.url, 0, np.frombuffer(data, TABLE))
+            for spill, data in zip(spills, read_each(Stretch.read_checked, spills), strict=True)
         ]
-        url = storage.join(config.folders[0], f"{uuid.uuid4().hex}.references")
-
-        def write() -> list[Stretch]:
-            written = []
-            with storage.open_write(url) as file:
-                at = 0
-                for number in range(len(mine)):
-                    found = [
-                        Pages(spill.url, int(start[begin]), table[begin:end])
-                        for spill, table, start, place in zip(
-                            spills, tables, starts, places, strict=True
-                        )
-                        for begin, end in [place[number : number + 2]]
-                        if begin < end
-                    ]
-                    written.append(Stretch.write(file, url, at, pack_pages(found)))
-                    at += written[-1].length
-            return written
-
-        stretches = storage.retry(write, url)
+        mine = ranges.overlapping(KeyRange(element[0], config.within), config.partitions)
+        stretches = write_references(
+            config.folders[0],
+            lambda: map(pack_pages, cut_pages(found, mine, config.partitions)),
+        )
         if element[0] == 0:
             for folder in config.used_up:
                 storage.remove_tree(folder)

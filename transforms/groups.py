@@ -164,6 +164,28 @@ def pack_pages(found: list[Pages]) -> bytes:
     return pickle.dumps([(p.url, p.offset, p.table.tobytes()) for p in found], protocol=5)
 
 
+def cut_pages(found: Sequence[Pages], mine: range, of: int) -> Iterator[list[Pages]]:
+    """Yield what some of ``of`` equal ranges of keys have of spill files, range by range.
+
+    Args:
+        found: of each file, sorted by key; no page crosses a range's boundary.
+        mine: which ranges.
+        of: how many the space of keys is cut into.
+    """
+    edges = np.arange(mine.start, mine.stop + 1)
+    cut = []
+    for part in found:  # a page's first key says where it belongs
+        places = np.searchsorted(ranges.parts_of(part.table["first"], of), edges)
+        cut.append((part, part.offset + page_starts(part.table), places.tolist()))
+    for number in range(len(mine)):
+        yield [
+            Pages(part.url, int(starts[begin]), part.table[begin:end])
+            for part, starts, places in cut
+            for begin, end in [places[number : number + 2]]
+            if begin < end
+        ]
+
+
 class FileGroup(BlockGroup):
     """A group whose pages lie in spill files, one stretch a file.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import pickle
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,7 +27,7 @@ from transforms.read import AGAIN, ReadRecords, ReadSpans, Span, cut_spans
 from transforms.reports import Mixed, SpanReport, Tally
 from transforms.spilled import Counted, Spills, passes_begun
 from transforms.streams import SpillStreams, Streams
-from transforms.stretches import Stretch
+from transforms.stretches import Stretch, write_references
 
 
 @dataclass(eq=False, kw_only=True)
@@ -62,8 +61,7 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
     def expand(self, read: tuple[Any, Any]) -> tuple[Any, Any, Any]:
         """Count, find the end, read what repeats again, deal out."""
         located, spans = read
-        for folder in self.spill.folders if self.spill.exchange == "files" else ():
-            storage.make_folder(folder)
+        self.spill.make_folders()
         once = located.pipeline | "Once" >> beam.Create([None])
         first = located | "SpillFirst" >> self.spill
         files = self.spill.exchange == "files"
@@ -149,7 +147,7 @@ def plan_streams(
     expected: Sequence[float] | None = None,
     exact: bool = False,
 ) -> Streams:
-    """Cut streams into buckets so that one of each source fits in memory together.
+    """Cut streams into buckets so that one of each source fits in memory together; in one level.
 
     Nothing of this changes a byte of the output.
 
@@ -194,6 +192,7 @@ def plan_streams(
         limits=tuple(limits),
         together=together,
         reach=tuple(reach),
+        partitions=(1,) * len(buckets),
     )
 
 
@@ -320,20 +319,17 @@ class _LayOut(beam.DoFn):  # type: ignore[misc]
         layout.require_read()
         counted, length = layout.counted, layout.length
         shards = config.count_shards(counted, length)
-        url = storage.join(config.spill.folders[0], f"{uuid.uuid4().hex}.references")
 
-        def write() -> list[Stretch]:
-            with storage.open_write(url) as file:
-                data = pickle.dumps(counted.draft.schedule, protocol=5)
-                written = [Stretch.write(file, url, 0, data)]
-                for number in range(shards):
-                    content = layout.content(*config.shard_range(number, shards, length))
-                    at = written[-1].offset + written[-1].length
-                    data = pickle.dumps(content, protocol=5)
-                    written.append(Stretch.write(file, url, at, data))
-                return written
+        def pieces() -> Iterator[bytes]:
+            yield pickle.dumps(counted.draft.schedule, protocol=5)
+            for number in range(shards):
+                content = layout.content(*config.shard_range(number, shards, length))
+                yield pickle.dumps(content, protocol=5)
 
-        schedule, *contents = storage.retry(write, url)
+        schedule, *contents = write_references(config.spill.folders[0], pieces)
+        if config.spill.release and config.streams.levels == 2:
+            for folder in config.spill.first_folders:  # all of it is spilled a second time
+                storage.remove_tree(folder)
         for number, content in enumerate(contents):
             shard = shards, tuple(content), tuple(schedule), config.streams
             yield number, pickle.dumps(shard, protocol=5)

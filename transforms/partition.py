@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from transforms.errors import LosslessError
 from transforms.groups import FileGroup, require_intact
 from transforms.kernels import blocks
 from transforms.kernels.randomness import file_key
-from transforms.kernels.ranges import KeyRange
+from transforms.kernels.ranges import WHOLE
 from transforms.progress import Progress, Watched
 from transforms.read import FileId
 
@@ -51,20 +51,21 @@ class PartitionIntoBuckets(beam.PTransform):  # type: ignore[misc]
 
 @dataclass(eq=False, kw_only=True)
 class PartitionAgain(beam.PTransform):  # type: ignore[misc]
-    """Gather what a first exchange has grouped into runs anew: (partition, group) -> sorted block.
+    """Gather what a first level has grouped into runs anew: (partition, group) -> (partition, run).
 
-    The second of two levels. A run holds records of one partition only, so the next exchange cuts it
-    at this partition's buckets alone, and segments are larger by as many times as there are partitions.
+    The second of two levels. A run, a sorted block, holds records of one partition only, so that the
+    next exchange cuts it at this partition's buckets alone, and segments are larger by as many times
+    as there are partitions.
 
     Attributes:
         run_bytes, run_id, places, progress: as of PartitionIntoBuckets.
-        partitions: how many groups there are.
+        name: says which partition it is, where something is wrong with one.
         release: give a group's spill space back once its runs are handed on; only where the next step
             has spilled them by then, and the runner never runs a step a second time.
         storage_options: of fsspec, for the stores; None leaves them as they are.
     """
 
-    partitions: int
+    name: Callable[[Any], str] = "partition {}".format
     run_bytes: int = 64 << 20
     run_id: str = ""
     places: int = 1
@@ -77,7 +78,9 @@ class PartitionAgain(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, groups: Any) -> Any:
         """One step: read, prove, gather, sort."""
-        return groups | "SortRuns" >> beam.ParDo(_SortAgain(self)).with_output_types(pa.RecordBatch)
+        return groups | "SortRuns" >> beam.ParDo(_SortAgain(self)).with_output_types(
+            tuple[Any, pa.RecordBatch]
+        )
 
 
 class _GatherRuns(beam.DoFn):  # type: ignore[misc]
@@ -144,20 +147,22 @@ class _SortAgain(_GatherRuns):
         super().setup()
         storage.configure(self._config.storage_options)
 
-    def process(self, element: tuple[int, FileGroup]) -> Iterator[pa.RecordBatch]:
+    def process(self, element: tuple[Any, FileGroup]) -> Iterator[tuple[Any, pa.RecordBatch]]:
         partition, group = element
         self._wait()
         found = 0
-        for page in group.fetch(KeyRange(partition, self._config.partitions)):
+        for page in group.fetch(WHOLE):
             block = blocks.with_hashes(page.block)
             require_intact(block, page.digests)
             found += len(block)
-            yield from self._add(block, blocks.block_footprint(block))
-        yield from self._rest()  # a run of two partitions would be cut at the buckets of both
+            for run in self._add(block, blocks.block_footprint(block)):
+                yield partition, run
+        for run in self._rest():  # one of two partitions would be cut at the buckets of both
+            yield partition, run
         if found != group.records:
             raise LosslessError(
-                f"partition {partition} of {self._config.partitions}: {group.records} records were "
-                f"spilled, {found} are there; check memory and disk, then run again"
+                f"{self._config.name(partition)}: {group.records} records were spilled, {found} are "
+                "there; check memory and disk, then run again"
             )
         if self._config.release:
             group.release()

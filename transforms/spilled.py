@@ -147,16 +147,13 @@ class Spills:
         )
 
     def pages(self, rows: npt.NDArray[np.intp]) -> list[Pages]:
-        """Return the pages of some rows, which lie one after another in each file."""
+        """Return the pages of some rows, rising, which lie one after another in each file."""
         of = self.file[rows]
+        begins = np.flatnonzero(np.diff(of, prepend=-1)).tolist()
+        table = plain_rows(self.table[rows])
         return [
-            Pages(
-                self.urls[file],
-                int(self.offset[mine[0]]),
-                plain_rows(self.table[mine]),
-            )
-            for file in np.unique(of).tolist()
-            for mine in [rows[of == file]]
+            Pages(self.urls[of[begin]], int(self.offset[rows[begin]]), table[begin:end])
+            for begin, end in zip(begins, [*begins[1:], len(rows)], strict=True)
         ]
 
     def stream(self, number: int, buckets: int) -> StreamPages:

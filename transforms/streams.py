@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
@@ -17,14 +14,13 @@ from apache_beam.transforms.window import GlobalWindows
 
 from transforms import storage
 from transforms.budget import Place
-from transforms.exchange import end_spill
 from transforms.kernels import blocks, pages
-from transforms.kernels.digest import Digest
-from transforms.kernels.pages import STREAM_TABLE
 from transforms.kernels.randomness import file_key, pass_key, record_keys
 from transforms.progress import Progress, Watched
 from transforms.read import AGAIN, FileId
 from transforms.reports import Tally
+from transforms.stream_files import StreamFiles
+from transforms.streams_again import SpillStreamsAgain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +39,8 @@ class Streams:
         together: footprint of light buckets, of several sources, that are gathered at once.
         reach: how many buckets of each source's first pass are spilled before it is known which are
             needed; empty for all.
+        partitions: into how many equal ranges of keys each source's streams are cut first, where
+            they take two levels; 1 for those that take one, and empty where all do.
     """
 
     sources: tuple[str, ...]
@@ -53,6 +51,7 @@ class Streams:
     limits: tuple[int, ...]
     together: int = 0
     reach: tuple[int, ...] = ()
+    partitions: tuple[int, ...] = ()
 
     @property
     def count(self) -> int:
@@ -68,6 +67,20 @@ class Streams:
     def tallied(self) -> bool:
         """Whether records are counted by buckets, as not all of them are spilled."""
         return bool(self.reach) and self.reach != self.buckets
+
+    @property
+    def levels(self) -> int:
+        """How many levels the exchange takes, of any stream."""
+        return 2 if any(parts > 1 for parts in self.partitions) else 1
+
+    def level(self, stream: int) -> int:
+        """Return how many levels a stream takes."""
+        return 2 if self.partitions and self.partitions[stream % self.count] > 1 else 1
+
+    def name_part(self, part: tuple[int, int]) -> str:
+        """Return what a stream's partition is called where something is wrong with it."""
+        number, source = divmod(part[0], self.count)
+        return f"source {self.name(source)}, pass {number}, partition {part[1]}"
 
     def wanted(self, file: FileId) -> tuple[int, int]:
         """Return which buckets of a pass are to be spilled: from the first to before the second."""
@@ -93,10 +106,11 @@ class Streams:
 class SpillStreams(beam.PTransform):  # type: ignore[misc]
     """Give records their keys, sort them, hand them on by stream and bucket.
 
-    ``files``: (FileId, block) -> (spills, tallies). ``spills`` are (0, packed reference): one spill
-    file holds the runs of all streams that a worker has gathered together, stream by stream, with a
-    table of their pages at its end, and what goes on is where the table lies. ``tallies`` are of type
-    Tally, where less than all is spilled.
+    ``files``: (FileId, block) -> Spilled. ``spills`` are (0, packed reference): one spill file holds
+    the runs of all streams that a worker has gathered together, stream by stream, with a table of
+    their pages at its end, and what goes on is where the table lies. Streams that take two levels are
+    spilled by partitions first, then gathered anew. ``tallies`` are of type Tally, where less than all
+    is spilled.
     ``engine``: (FileId, block) -> ((stream, bucket), page).
 
     Attributes:
@@ -107,6 +121,8 @@ class SpillStreams(beam.PTransform):  # type: ignore[misc]
         folders: URLs of the folders for spill files, which take turns.
         compression: of pages, ``lz4``, ``zstd`` or None.
         run_id, places: whose budget this is, and how many bundles of a process hold payload.
+        release: give the first level's spill space back as early as may be; only where the runner
+            never runs a step a second time.
         storage_options: of fsspec, for the stores; None leaves them as they are.
         progress: where to count, as of ``transforms.progress``, if somebody watches.
     """
@@ -119,21 +135,44 @@ class SpillStreams(beam.PTransform):  # type: ignore[misc]
     compression: str | None = None
     run_id: str = ""
     places: int = 1
+    release: bool = False
     storage_options: dict[str, Any] | None = None
     progress: Watched = None
 
     def __post_init__(self) -> None:
         super().__init__()
 
+    @property
+    def first_folders(self) -> list[str]:
+        """URLs of the folders for the first level's spill files."""
+        return [storage.join(folder, "first") for folder in self.folders]
+
+    def make_folders(self) -> None:
+        """Make the folders; not by the workers: a late one would make them anew."""
+        first = self.first_folders if self.streams.levels == 2 else []
+        for folder in [*self.folders, *first] if self.exchange == "files" else []:
+            storage.make_folder(folder)
+
     def expand(self, located: Any) -> Any:
-        """One step: key, gather, sort, hand on."""
+        """Key, gather, sort, hand on; some of it twice."""
         if self.exchange == "engine":
             return located | "CutRuns" >> beam.ParDo(_CutStreams(self)).with_output_types(
                 tuple[tuple[int, int], bytes]
             )
-        return located | "SpillRuns" >> beam.ParDo(_SpillStreams(self)).with_output_types(
-            tuple[int, bytes], tallies=Tally
-        ).with_outputs("tallies", main="spills")
+        found = located | "SpillRuns" >> beam.ParDo(_SpillStreams(self)).with_output_types(
+            tuple[int, bytes], first=tuple[int, bytes], tallies=Tally
+        ).with_outputs("first", "tallies", main="spills")
+        if self.streams.levels == 1:
+            return Spilled(found.spills, found.tallies)
+        again = found.first | "SecondLevel" >> SpillStreamsAgain(self)
+        return Spilled((found.spills, again) | "Levels" >> beam.Flatten(), found.tallies)
+
+
+class Spilled(NamedTuple):
+    """PCollections of what SpillStreams gives, with ``files``."""
+
+    spills: Any
+    tallies: Any
 
 
 class _GatherStreams(beam.DoFn):  # type: ignore[misc]
@@ -178,7 +217,7 @@ class _GatherStreams(beam.DoFn):  # type: ignore[misc]
     def finish_bundle(self) -> Iterator[Any]:
         if self._held:
             for element in self._hand_on(self._sorted()):
-                yield GlobalWindows.windowed_value(element)
+                yield _windowed(element)
         self._place.leave()
 
     def _within_reach(self, file: FileId, keyed: pa.RecordBatch) -> pa.RecordBatch:
@@ -202,33 +241,30 @@ class _GatherStreams(beam.DoFn):  # type: ignore[misc]
         self._clear()
         return dict(sorted(runs.items()))
 
-    def _cut(self, stream: int, run: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yield (bucket, block of one page)."""
-        streams = self._config.streams
-        count = streams.buckets[stream % streams.count]
-        return pages.cut_run(run, parts=count, page_bytes=self._config.page_bytes)
 
-    def _encode(self, block: pa.RecordBatch, digests: list[Digest] | None = None) -> pa.Buffer:
-        config = self._config
-        return pages.encode_page(
-            block,
-            sources=config.streams.digests,
-            compression=config.compression,
-            digests=digests,
-        )
+def _windowed(element: Any) -> Any:
+    if isinstance(element, TaggedOutput):
+        return TaggedOutput(element.tag, GlobalWindows.windowed_value(element.value))
+    return GlobalWindows.windowed_value(element)
 
 
 class _CutStreams(_GatherStreams):
     def _hand_on(self, runs: dict[int, pa.RecordBatch]) -> Iterator[Any]:
+        config, streams = self._config, self._config.streams
         for stream, run in runs.items():
-            for bucket, block in self._cut(stream, run):
-                yield (stream, bucket), self._encode(block).to_pybytes()
+            parts = streams.buckets[stream % streams.count]
+            for bucket, block in pages.cut_run(run, parts=parts, page_bytes=config.page_bytes):
+                page = pages.encode_page(
+                    block, sources=streams.digests, compression=config.compression
+                )
+                yield (stream, bucket), page.to_pybytes()
 
 
 class _SpillStreams(_GatherStreams):
     def setup(self) -> None:
         super().setup()
-        self._turn = itertools.count(os.getpid())  # workers begin with different folders
+        self._files = StreamFiles(self._config)
+        self._first = StreamFiles(self._config, first=True)
         self._tallies: dict[tuple[int, bool], Tally] = {}
 
     def start_bundle(self) -> None:
@@ -238,7 +274,7 @@ class _SpillStreams(_GatherStreams):
     def finish_bundle(self) -> Iterator[Any]:
         yield from super().finish_bundle()
         for tally in self._tallies.values():
-            yield TaggedOutput("tallies", GlobalWindows.windowed_value(tally))
+            yield _windowed(TaggedOutput("tallies", tally))
 
     def _within_reach(self, file: FileId, keyed: pa.RecordBatch) -> pa.RecordBatch:
         streams = self._config.streams
@@ -253,21 +289,8 @@ class _SpillStreams(_GatherStreams):
         return kept
 
     def _hand_on(self, runs: dict[int, pa.RecordBatch]) -> Iterator[Any]:
-        folders = self._config.folders
-        folder = folders[next(self._turn) % len(folders)]
-        yield 0, storage.retry(lambda: self._write(runs, folder), folder)
-
-    def _write(self, runs: dict[int, pa.RecordBatch], folder: str) -> bytes:
-        url = storage.join(folder, f"{uuid.uuid4().hex}.pages")  # no attempt meets another
-        rows = []
-        with self._progress.doing(f"writing {url}"), storage.open_write(url) as file:
-            for stream, run in runs.items():
-                for _, block in self._cut(stream, run):
-                    digests = blocks.digests(block, sources=self._config.streams.digests)
-                    page = self._encode(block, digests)
-                    storage.write_all(file, page)
-                    row = pages.stream_row(
-                        block, page.size, stream=stream, digest=Digest.total(digests)
-                    )
-                    rows.append(row)
-            return end_spill(file, url, rows, kind=STREAM_TABLE)
+        level = self._config.streams.level
+        if once := {stream: run for stream, run in runs.items() if level(stream) == 1}:
+            yield self._files.write(once)
+        if first := {stream: run for stream, run in runs.items() if level(stream) == 2}:
+            yield TaggedOutput("first", self._first.write(first))

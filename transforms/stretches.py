@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import uuid
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from transforms import storage
@@ -63,6 +64,26 @@ class Stretch(NamedTuple):
         if zlib.crc32(data) != int.from_bytes(checksum, "little"):
             raise RunError(f"{self.url}: damaged at {self.offset}; {TEMPORARY_AT_FAULT}")
         return data
+
+
+def write_references(folder: str, pieces: Callable[[], Iterable[bytes]]) -> list[Stretch]:
+    """Write pieces of data one after another into a new file of a folder; return where each lies.
+
+    Args:
+        folder: URL.
+        pieces: makes them; called once more where the storage failed and it is tried again.
+    """
+    url = storage.join(folder, f"{uuid.uuid4().hex}.references")  # no attempt meets another
+
+    def write() -> list[Stretch]:
+        written: list[Stretch] = []
+        with storage.open_write(url) as file:
+            for data in pieces():
+                at = written[-1].end if written else 0
+                written.append(Stretch.write(file, url, at, data))
+        return written
+
+    return storage.retry(write, url)
 
 
 def _unreadable(url: str, error: OSError) -> RunError:

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 import pipelines.shuffle
 from tests.transforms.kernels import oracles
+from transforms.kernels import levels
 from transforms.kernels.plan import Plan
 from transforms.manifest import Manifest
 
@@ -81,17 +83,51 @@ def environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def cut_otherwise(**sizes: int) -> Iterator[list[Plan]]:
-    """Run with some of the plan's figures replaced; gives the plans that were made so."""
+    """Run with some of the plan's figures replaced; gives the plans that were made so.
+
+    Small segments alone are no reason for a second level then.
+    """
     real: Callable[..., Plan] = pipelines.shuffle.make_plan
     made: list[Plan] = []
 
     def make_plan(**given: Any) -> Plan:
-        made.append(dataclasses.replace(real(**given), **sizes))
+        made.append(dataclasses.replace(real(**given), **{"segment_bytes": 0, **sizes}))
         return made[-1]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipelines.shuffle, "make_plan", make_plan)
         yield made
+
+
+@contextlib.contextmanager
+def cut_twice(**sizes: int) -> Iterator[list[Plan]]:
+    """Run a mixture in two levels, of each source that has four buckets and two runs; else as above."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        cut_otherwise(**{"segment_bytes": 1 << 60, **sizes}) as made,
+    ):
+        patch.setattr(levels, "LEAST_PARTITIONS", 2)
+        yield made
+
+
+def count_asked(patch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count requests for temporary files to a store in memory from now on, by their kind."""
+    counts: Counter[str] = Counter()
+
+    def count(method: str) -> None:
+        real = getattr(MemoryFileSystem, method)
+
+        def counted(self: Any, path: Any, *args: Any, **more: Any) -> Any:
+            if str(path).endswith((".pages", ".references")):
+                counts[method] += 1
+                counts[f"{method} {str(path).rpartition('.')[2]}"] += 1
+            return real(self, path, *args, **more)
+
+        patch.setattr(MemoryFileSystem, method, counted)
+
+    for method in ("cat_file", "pipe_file", "rm_file"):
+        count(method)
+    return counts
 
 
 def read_shards(folder: Path) -> Tree:

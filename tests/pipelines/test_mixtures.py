@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from pipelines.verify import verify
 from tests.pipelines.mixture_oracle import Asked, mix_plainly
 from tests.pipelines.support import (
     cut_otherwise,
+    cut_twice,
     join_shards,
     make_lines,
     read_shards,
@@ -93,11 +97,15 @@ def plainly(asked: Asked) -> list[bytes]:
 
 
 @pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
-@pytest.mark.parametrize("sizes", [{}, SMALL], ids=["whole", "cut"])
+@pytest.mark.parametrize(
+    "cut",
+    [cut_otherwise, partial(cut_otherwise, **SMALL), partial(cut_twice, **SMALL)],
+    ids=["whole", "cut", "two levels"],
+)
 def test_a_mixture_is_what_one_position_at_a_time_gives(
-    tmp_path: Path, asked: Asked, sizes: dict[str, int]
+    tmp_path: Path, asked: Asked, cut: Callable[[], AbstractContextManager[Any]]
 ) -> None:
-    with cut_otherwise(**sizes):
+    with cut():
         manifest = mix(tmp_path, *flags_of(asked), "--num_shards=3")
     expected = plainly(asked)
     assert split(join_shards(tmp_path / "out")) == expected

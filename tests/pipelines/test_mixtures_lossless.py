@@ -16,7 +16,7 @@ import pytest
 from pipelines.verify import verify
 from tests.pipelines.support import cut_otherwise
 from tests.pipelines.test_mixtures import SMALL, mix
-from transforms import feeds, interleave, mixed_shards, mixture_pages, read, streams
+from transforms import feeds, interleave, mixed_shards, mixture_pages, read, stream_files, streams
 from transforms.errors import DataError, LosslessError
 from transforms.kernels import blocks, pages
 from transforms.read import FileId
@@ -67,7 +67,7 @@ def spilling(patch: Patch, harm: Callable[[Block], Block], *, told: bool) -> Non
         return pages.encode_page(harmed[0] if first else block, **how)
 
     other = types.SimpleNamespace(**{**vars(pages), "cut_run": cut_run, "encode_page": encode_page})
-    patch.setattr(streams, "pages", other)
+    patch.setattr(stream_files, "pages", other)
 
 
 def require_caught(tmp_path: Path, *flags: str, words: str, plan: dict[str, int] = LARGE) -> None:

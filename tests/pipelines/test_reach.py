@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.verify import verify
 from tests.pipelines.support import Tree, cut_otherwise, read_shards, run, write_tree
-from transforms import interleave, reached, read, streams
+from transforms import interleave, reached, read, stream_files, streams
 from transforms.errors import LosslessError
 from transforms.kernels import blocks
 from transforms.kernels.pages import STREAM_TABLE
@@ -78,7 +78,7 @@ def mix(root: Path, output: Path, *flags: str) -> Manifest:
 def spilled(monkeypatch: Patch) -> list[int]:
     """Bytes of records in each page that is spilled, by stream: of first passes of two sources."""
     found = [0, 0]
-    real = streams.end_spill
+    real = stream_files.end_spill
 
     def end_spill(file: Any, url: str, rows: list[tuple[int, ...]], **how: Any) -> bytes:
         table = np.array(rows, STREAM_TABLE)
@@ -86,7 +86,7 @@ def spilled(monkeypatch: Patch) -> list[int]:
             found[stream] += int(table["bytes"][table["stream"] == stream].sum())
         return real(file, url, rows, **how)
 
-    monkeypatch.setattr(streams, "end_spill", end_spill)
+    monkeypatch.setattr(stream_files, "end_spill", end_spill)
     return found
 
 

@@ -14,6 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from tests.pipelines.support import (
     Tree,
+    count_asked,
     cut_otherwise,
     make_lines,
     read_shards,
@@ -65,23 +66,7 @@ def plain(source: Path) -> Tree:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
-    """Requests to a store in memory, counted by their kind."""
-    counts: Counter[str] = Counter()
-
-    def count(method: str) -> None:
-        real = getattr(MemoryFileSystem, method)
-
-        def counted(self: Any, path: Any, *args: Any, **more: Any) -> Any:
-            if str(path).endswith((".pages", ".references")):
-                counts[method] += 1
-                counts[f"{method} {str(path).rpartition('.')[2]}"] += 1
-            return real(self, path, *args, **more)
-
-        monkeypatch.setattr(MemoryFileSystem, method, counted)
-
-    for method in ("cat_file", "pipe_file", "rm_file"):
-        count(method)
-    yield counts
+    yield count_asked(monkeypatch)
     MemoryFileSystem.store.clear()
 
 

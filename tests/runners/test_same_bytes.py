@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from pipelines.verify import verify
+from tests.pipelines import test_two_levels_mixtures as mixtures
 from tests.pipelines.support import (
     Tree,
+    cut_otherwise,
+    cut_twice,
     environment,
     make_lines,
     read_shards,
@@ -83,6 +86,19 @@ def test_on_prism(
 ) -> None:
     make(kind, corpus, tmp_path / "out", *prism, environment_=environment())
     require(tmp_path / "out", expected[kind])
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # Beam's, of what Prism says
+def test_a_mixture_takes_two_levels_on_prism(prism: list[str], tmp_path: Path) -> None:
+    """Steps may run a second time there: what the first level spilled stays to the end."""
+    for name, files in mixtures.SOURCES.items():
+        write_tree(tmp_path / name, files)
+    asked = mixtures.ASKED["repeats"]
+    with cut_otherwise(**mixtures.CUT):
+        mixtures.mix(tmp_path, tmp_path / "once", *asked)
+    with cut_twice(**mixtures.CUT):
+        mixtures.mix(tmp_path, tmp_path / "out", *asked, *prism)
+    require(tmp_path / "out", read_shards(tmp_path / "once"))
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,12 @@ WEIGHTS = {"a": Fraction(2), "b": Fraction(1)}
 
 
 def mix(
-    root: Any, output: Path, mixture: Mixture, *, limits: tuple[int, ...] | None = None
+    root: Any,
+    output: Path,
+    mixture: Mixture,
+    *,
+    limits: tuple[int, ...] | None = None,
+    release: bool | None = None,
 ) -> None:
     own = {
         name: root
@@ -44,10 +49,17 @@ def mix(
     amounts = Amounts((60, 25), (240, 100))
     streams = plan_streams(mixture, amounts=amounts, about=[2.0, 1.0], size=1 << 20)
     streams = replace(streams, limits=limits or streams.limits)
+    if release is not None:  # two levels, of one of the sources
+        streams = replace(streams, buckets=(10, 1), reach=(), partitions=(4, 1))
     shards, every, mixed = (located, spans) | InterleaveSources(
         mixture=mixture,
         streams=streams,
-        spill=SpillStreams(streams=streams, folders=[str(output.parent / "spill")]),
+        spill=SpillStreams(
+            streams=streams,
+            folders=[str(output.parent / "spill")],
+            run_bytes=1 << 10,
+            release=bool(release),
+        ),
         num_shards=2,
     )
     written = shards | WriteShards(output=str(output), sources=2)
@@ -80,6 +92,19 @@ def test_own_records_come_in_the_schedules_order(tmp_path: Path) -> None:
     feeds = [iter(order["a"]), iter(order["b"])]
     assert read(tmp_path / "out") == [next(feeds[next(draws)]) for _ in range(count)]
     assert verify(str(tmp_path / "out"))[1] == []
+
+
+@pytest.mark.parametrize("release", [True, False])
+def test_what_the_first_of_two_levels_spilled_stays_where_a_step_may_run_again(
+    tmp_path: Path, release: bool
+) -> None:
+    mixture = Mixture(sources=("a", "b"), weights=tuple(WEIGHTS.values()), seed=5)
+    run(lambda root: mix(root, tmp_path / "plain", mixture))
+    run(lambda root: mix(root, tmp_path / "out", mixture, release=release))
+    assert read(tmp_path / "out") == read(tmp_path / "plain")
+    left = list((tmp_path / "spill").glob("first/*.pages"))
+    kept = b"".join(path.read_bytes() for path in left)
+    assert all((record in kept) != release for record in RECORDS["a"])
 
 
 def test_own_records_that_fit_in_memory_repeat(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ largest, where P is the square root of B.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 MIB = 1 << 20
@@ -22,30 +23,72 @@ each beside 3 s per GB, and twice the disk's time (bench/levels.py)."""
 PART = 8 * MIB
 """Bytes of an object that go in one request; those of ``transforms.store_files``."""
 _TABLE_ROW = 48  # bytes of memory for a page, where references are made of tables
-_LEAST_PARTITIONS = 16  # a dozen segments are in flight at once, beside a run
+LEAST_PARTITIONS = 16  # a dozen segments are in flight at once, beside a run
 
 
 def choose_partitions(
-    *, input_bytes: int, run_bytes: int, buckets: int, workers: int, payload: int, on_store: bool
+    *, input_bytes: int, runs: int, buckets: int, workers: int, payload: int, segment_bytes: int
 ) -> int:
     """Return by how many partitions to go first; 1 for one level alone.
 
     Args:
         input_bytes: footprint or bytes of all records.
-        run_bytes: of a run.
+        runs: how many they make.
         buckets: that runs are cut at in the end.
         workers: bundles that run at once, each of which takes a partition at a time.
         payload: bytes that a bundle may hold; the tables of all pages must fit in it.
-        on_store: whether spill files lie on a store.
+        segment_bytes: the least that a segment should have.
     """
-    runs = max(1, math.ceil(input_bytes / run_bytes))
-    least = STORE_SEGMENT if on_store else LOCAL_SEGMENT
-    segment = input_bytes / (runs * buckets)
-    if runs == 1 or (segment >= least and runs * buckets * _TABLE_ROW <= payload):
+    segment = input_bytes / (max(runs, 1) * buckets)
+    if runs <= 1 or (segment >= segment_bytes and runs * buckets * _TABLE_ROW <= payload):
         return 1
-    wanted = max(math.isqrt(buckets), _LEAST_PARTITIONS)
+    wanted = max(math.isqrt(buckets), LEAST_PARTITIONS)
     wanted = math.ceil(wanted / workers) * workers  # they are alike, so that all end together
-    return min(wanted, buckets, max(runs, _LEAST_PARTITIONS))  # more would fill no run each
+    return min(wanted, buckets, max(runs, LEAST_PARTITIONS))  # more would fill no run each
+
+
+def partition_streams(
+    *,
+    sizes: Sequence[int],
+    spans: Sequence[int],
+    passes: Sequence[int],
+    buckets: Sequence[int],
+    reach: Sequence[int],
+    run_bytes: int,
+    workers: int,
+    payload: int,
+    segment_bytes: int,
+) -> tuple[int, ...]:
+    """Return by how many partitions the streams of each source of a mixture go first; 1 for one level.
+
+    Runs are gathered of all sources together, so a small one lies in many of them.
+
+    Args:
+        sizes: bytes of each source, of one pass.
+        spans: that it is read in.
+        passes: that are spilled of it.
+        buckets: that its streams are cut into.
+        reach: how many of them are spilled of its first pass.
+        run_bytes: of a run.
+        workers, payload, segment_bytes: as of ``choose_partitions``.
+    """
+    near = [size * some // all_ for size, some, all_ in zip(sizes, reach, buckets, strict=True)]
+    later = [size * (many - 1) for size, many in zip(sizes, passes, strict=True)]
+    runs = math.ceil(max(sum(near), sum(later)) / run_bytes)  # the first passes', or all others'
+    found = []
+    for i, size in enumerate(near):
+        chosen = choose_partitions(
+            input_bytes=size,
+            runs=min(runs, spans[i] + math.ceil(size / run_bytes)),
+            buckets=reach[i],
+            workers=workers,
+            payload=payload * size // max(sum(near) + sum(later), 1),
+            segment_bytes=segment_bytes,
+        )
+        # partitions of hardly more than a bucket would gather nothing, and those beyond are empty
+        worth = 2 * chosen <= reach[i]
+        found.append(math.ceil(chosen * buckets[i] / reach[i]) if worth and chosen > 1 else 1)
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +136,7 @@ def count_requests(
     partitions: int,
     first: int = 1,
     bundles: int = 1,
+    mixed: bool = False,
 ) -> Requests:
     """Return what a shuffle will ask of a store that its spill files lie on, on average.
 
@@ -104,17 +148,29 @@ def count_requests(
         buckets, partitions: that runs are cut at, and that are grouped: shards mostly.
         first: partitions of the first of two levels; 1 for one level.
         bundles: that gather runs apart from each other.
+        mixed: whether ``partitions`` are shards of a mixture of one stream, all of which is spilled.
+            They end inside buckets, which two of them read, and are referred to by one file.
     """
     runs = _runs(footprint / bundles, run_bytes, chunk_bytes) * bundles
+    twice = 1 + partitions / buckets if mixed else 1.0
+    groups = partitions * (3 if mixed else 1)
     if first == 1:
-        return _level(runs, spilled, records, cuts=buckets, groups=partitions, references=1)
+        return _level(
+            runs, spilled, records, cuts=buckets, groups=groups, references=1, twice=twice
+        )
     piece = min(page_bytes, footprint / (runs * first))
     again = _runs(footprint / first, run_bytes, piece) * first
     # partitions and buckets whose boundaries differ cut one segment a run in two
     cuts = buckets / first + (0 if buckets % first == 0 else 1)
-    straddled = 0 if partitions % first == 0 else first - 1
+    straddled = 0 if mixed or partitions % first == 0 else first - 1
     return _level(runs, spilled, records, cuts=first, groups=first, references=1) + _level(
-        again, spilled, records, cuts=cuts, groups=partitions + straddled, references=first
+        again,
+        spilled,
+        records,
+        cuts=cuts,
+        groups=groups + straddled,
+        references=1 if mixed else first,
+        twice=twice,
     )
 
 
@@ -125,14 +181,21 @@ def _runs(footprint: float, run_bytes: int, piece: float) -> int:
 
 
 def _level(
-    runs: int, spilled: int, records: int, *, cuts: float, groups: int, references: int
+    runs: int,
+    spilled: int,
+    records: int,
+    *,
+    cuts: float,
+    groups: int,
+    references: int,
+    twice: float = 1.0,
 ) -> Requests:
-    """Return what one level asks: of so many runs, each cut ``cuts`` times."""
+    """Return what one level asks: of so many runs, each cut ``cuts`` times and read ``twice``."""
     empty = math.exp(-records / (runs * cuts))  # the share of segments without records
     parts = math.ceil(spilled / runs / PART)
     table = 1 if parts <= 1 else parts + 2  # begun, each part, completed
     return Requests(
-        segments=runs * cuts * (1 - empty),
+        segments=runs * cuts * (1 - empty) * twice,
         tables=runs + groups,
         written=runs * table + references,
         looked=runs + references,

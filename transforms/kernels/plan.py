@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from transforms.errors import UsageError
-from transforms.kernels.levels import choose_partitions
+from transforms.kernels.levels import LOCAL_SEGMENT, STORE_SEGMENT, choose_partitions
 
 MIB = 1 << 20
 SHARD_BYTES = 256 * MIB
@@ -121,6 +121,7 @@ class Plan:
         run_bytes: footprint at which a run is sorted and handed on.
         bucket_bytes: footprint above which a range of keys is taken in halves.
         page_bytes: footprint above which a segment is cut into pages.
+        segment_bytes: the least that a segment should have where the spill files lie.
         record_limit: the most bytes that a record may have.
     """
 
@@ -133,6 +134,7 @@ class Plan:
     run_bytes: int
     bucket_bytes: int
     page_bytes: int
+    segment_bytes: int
     record_limit: int
 
 
@@ -197,16 +199,17 @@ def make_plan(
     while input_bytes / buckets > size * 3 / 4:
         buckets *= 2
     span = min(max(input_bytes // (workers.count * 16), 4 * MIB), 256 * MIB)
+    least = STORE_SEGMENT if spill_on_store else LOCAL_SEGMENT
     return Plan(
         partitions=partitions,
         buckets=buckets,
         first=choose_partitions(
             input_bytes=input_bytes,
-            run_bytes=size,
+            runs=math.ceil(input_bytes / size),
             buckets=buckets,
             workers=workers.count,
             payload=workers.payload,
-            on_store=spill_on_store,
+            segment_bytes=least,
         ),
         shards=shards,
         span_bytes=span,
@@ -215,6 +218,7 @@ def make_plan(
         run_bytes=size,
         bucket_bytes=size,
         page_bytes=max(size // 8, MIB // 4),
+        segment_bytes=least,
         record_limit=min(workers.payload // 4, GIB),
     )
 

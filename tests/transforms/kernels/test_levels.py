@@ -13,6 +13,7 @@ from transforms.kernels.levels import (
     STORE_SEGMENT,
     choose_partitions,
     count_requests,
+    partition_streams,
 )
 from transforms.kernels.plan import GIB, MIB, Workers, make_plan
 
@@ -25,11 +26,11 @@ def choose(
 ) -> int:
     return choose_partitions(
         input_bytes=size,
-        run_bytes=run,
+        runs=math.ceil(size / run),
         buckets=buckets,
         workers=8,
         payload=payload,
-        on_store=on_store,
+        segment_bytes=STORE_SEGMENT if on_store else LOCAL_SEGMENT,
     )
 
 
@@ -73,6 +74,80 @@ def test_the_plan_says_so(size: int, on_store: bool, levels: int) -> None:
     assert 1 + (plan.first > 1) == levels
 
 
+# ---- the streams of a mixture
+
+
+def of_streams(
+    sizes: list[int],
+    *,
+    spans: list[int] | None = None,
+    passes: list[int] | None = None,
+    share: float = 1.0,
+    bucket: int = GIB,
+) -> tuple[int, ...]:
+    buckets = [max(1, math.ceil(size / bucket)) for size in sizes]
+    return partition_streams(
+        sizes=sizes,
+        spans=spans or [max(1, size // (256 * MIB)) for size in sizes],
+        passes=passes or [1] * len(sizes),
+        buckets=buckets,
+        reach=[max(1, math.ceil(count * share)) for count in buckets],
+        run_bytes=GIB,
+        workers=8,
+        payload=64 * GIB,
+        segment_bytes=STORE_SEGMENT,
+    )
+
+
+def test_only_sources_whose_segments_would_be_too_small_take_two_levels() -> None:
+    web, books, notes = of_streams([10 * TB, TB // 20, 10**6])
+    assert web > 16
+    assert (books, notes) == (1, 1)
+
+
+def test_one_source_is_cut_as_the_plain_shuffle_cuts_it() -> None:
+    plain = choose(10 * TB, run=GIB, buckets=math.ceil(10 * TB / GIB))
+    assert of_streams([10 * TB]) == (plain,)
+
+
+def test_a_source_of_many_files_lies_in_most_runs() -> None:
+    sizes = [10 * TB, TB // 20]
+    assert of_streams(sizes, spans=[40_000, 200])[1] == 1
+    assert of_streams(sizes, spans=[40_000, 20_000])[1] > 1
+
+
+def test_passes_that_are_gathered_together_have_smaller_segments() -> None:
+    assert of_streams([3 * TB]) == (1,)
+    assert of_streams([3 * TB], passes=[2]) == (1,)
+    assert of_streams([3 * TB], passes=[3])[0] > 1
+
+
+def test_of_what_is_within_reach_partitions_are_as_large_as_of_the_whole() -> None:
+    (whole,) = of_streams([8 * TB])
+    (tenth,) = of_streams([80 * TB], share=0.1)
+    assert whole > 1
+    assert tenth == pytest.approx(10 * whole, rel=0.01)
+
+
+@given(
+    st.lists(st.integers(0, 100 * TB) | st.integers(0, GIB), min_size=1, max_size=5),
+    st.floats(0.01, 1),
+    st.integers(64 * MIB, GIB),
+    st.data(),
+)
+def test_partitions_of_streams_are_fewer_than_half_their_buckets(
+    sizes: list[int], share: float, bucket: int, data: st.DataObject
+) -> None:
+    spans = [data.draw(st.integers(1, 10**6)) for _ in sizes]
+    for first, size in zip(
+        of_streams(sizes, spans=spans, share=share, bucket=bucket), sizes, strict=True
+    ):
+        assert first >= 1
+        if first > 1:
+            assert first <= math.ceil(size / bucket) / 2 + 1
+            assert size * share > GIB / 8  # nothing that a run or two hold
+
+
 def count(first: int, **other: int) -> float:
     sizes = {
         "footprint": 10 * TB,
@@ -98,3 +173,9 @@ def test_with_two_levels_there_are_a_hundredth_of_them() -> None:
 
 def test_a_segment_without_records_is_not_read() -> None:
     assert count(1, records=1000) == pytest.approx(1000, rel=0.01)
+
+
+def test_a_mixtures_shards_read_the_buckets_that_they_end_in_twice() -> None:
+    plain, mixed = count(128), count(128, mixed=True)
+    again = plain - 10 * TB / GIB * 128
+    assert mixed - plain == pytest.approx(again * 40_000 / 12_800, rel=0.05)

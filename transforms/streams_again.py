@@ -1,0 +1,102 @@
+"""The second level of the files exchange for streams: partitions of streams, gathered anew."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from transforms import storage
+from transforms.deal import DealOut
+from transforms.groups import BlockGroup, FileGroup, cut_pages, pack_pages
+from transforms.partition import PartitionAgain
+from transforms.spilled import Spills
+from transforms.stream_files import StreamFiles
+from transforms.stretches import Stretch, write_references
+
+if TYPE_CHECKING:
+    from transforms.streams import SpillStreams
+
+Part = tuple[int, int]
+"""A stream's number, and a partition's in it."""
+
+
+class SpillStreamsAgain(beam.PTransform):  # type: ignore[misc]
+    """Gather what was spilled by partitions into runs that are cut at buckets: spills -> spills.
+
+    Both are as those of SpillStreams, whose configuration is taken. A run is of one stream's partition.
+    """
+
+    def __init__(self, config: SpillStreams) -> None:
+        super().__init__()
+        self._config = config
+
+    def expand(self, spills: Any) -> Any:
+        """Group by stream and partition; read, prove, gather, sort; spill."""
+        config = self._config
+        groups = (
+            spills
+            | "FirstSpills" >> beam.GroupByKey()
+            | "Refer" >> beam.ParDo(_Refer(config)).with_output_types(tuple[int, bytes])
+            | "DealOut" >> DealOut(bytes)
+            | "Open" >> beam.MapTuple(_open).with_output_types(tuple[Part, BlockGroup])
+        )
+        runs = groups | "Again" >> PartitionAgain(
+            name=config.streams.name_part,
+            run_bytes=config.run_bytes,
+            run_id=config.run_id,
+            places=config.places,
+            release=config.release,
+            storage_options=config.storage_options,
+            progress=config.progress,
+        )
+        return runs | "SpillRuns" >> beam.ParDo(_Spill(config)).with_output_types(tuple[int, bytes])
+
+
+class _Refer(beam.DoFn):  # type: ignore[misc]
+    """Turn the spill files' tables into references per stream and partition, in one file."""
+
+    def __init__(self, config: SpillStreams) -> None:
+        self._config = config
+
+    def setup(self) -> None:
+        storage.configure(self._config.storage_options)
+
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, bytes]]:
+        streams = self._config.streams
+        spills = Spills.read(element[1])
+        held = {}
+        for stream in np.unique(spills.table["stream"]).tolist():
+            found = spills.pages(np.flatnonzero(spills.table["stream"] == stream))
+            parts = streams.partitions[stream % streams.count]
+            for number, mine in enumerate(cut_pages(found, range(parts), parts)):
+                if mine:  # there is nothing beyond what is within reach
+                    held[stream, number] = mine
+        stretches = write_references(
+            self._config.first_folders[0], lambda: map(pack_pages, held.values())
+        )
+        for number, (part, stretch) in enumerate(zip(held, stretches, strict=True)):
+            yield number, pickle.dumps((part, tuple(stretch)), protocol=5)
+
+
+def _open(_: int, packed: Iterable[bytes]) -> tuple[Part, BlockGroup]:
+    (one,) = packed
+    part, stretch = pickle.loads(one)
+    return part, FileGroup([Stretch(*stretch)])
+
+
+class _Spill(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, config: SpillStreams) -> None:
+        self._config = config
+
+    def setup(self) -> None:
+        storage.configure(self._config.storage_options)
+        self._files = StreamFiles(self._config)
+
+    def process(self, element: tuple[Part, pa.RecordBatch]) -> Iterator[tuple[int, bytes]]:
+        (stream, _), run = element
+        yield self._files.write({stream: run})
