@@ -14,7 +14,7 @@ from transforms.kernels.mixture import asked_shares
 from transforms.kernels.plan import LAUNCHER_BASE, MIB, WORKER_BASE
 
 if TYPE_CHECKING:
-    from pipelines.build import Job
+    from pipelines.job import Job
 
 _MOST_NAMES = 5  # of sources in a line
 
@@ -139,7 +139,7 @@ def _exchange(job: Job) -> Iterator[str]:
     if job.mixture.is_whole:
         cuts = [(job.plan.first if job.levels == 2 else 1, job.plan.buckets)]
     else:
-        from pipelines.build import streams_of
+        from pipelines.job import streams_of
 
         streams = streams_of(job)
         cuts = list(zip(streams.partitions, streams.buckets, strict=True))

@@ -6,10 +6,11 @@ import functools
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pipelines.build import Job, amounts_of, build, mixture_of
+from pipelines.build import build
 from pipelines.cli import LOG, leave, run_main
 from pipelines.command import make_dataset, run_command
 from pipelines.execute import execute
+from pipelines.job import Job, amounts_of, mixture_of
 from pipelines.output import Claim
 from pipelines.plan_report import describe
 from pipelines.preflight import (

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from pipelines.build import mixture_of
 from pipelines.cli import LOG, leave, make_parser, run_main
+from pipelines.job import mixture_of
 from pipelines.recipe import Recipe
 from pipelines.store_options import parse_storage_options, refuse_secrets
 from pipelines.validation import validate

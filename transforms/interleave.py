@@ -29,6 +29,9 @@ from transforms.spilled import Counted, Spills, passes_begun
 from transforms.streams import SpillStreams, Streams
 from transforms.stretches import Stretch, write_references
 
+_A_SHARD = 4  # buckets of a source: of those at its edges a shard reads more than it holds
+_LEAST_BUCKET = 4 << 20  # bytes, below which segments would be small before much is saved
+
 
 @dataclass(eq=False, kw_only=True)
 class InterleaveSources(beam.PTransform):  # type: ignore[misc]
@@ -146,21 +149,25 @@ def plan_streams(
     size: int,
     expected: Sequence[float] | None = None,
     exact: bool = False,
+    shards: int = 1,
 ) -> Streams:
     """Cut streams into buckets so that one of each source fits in memory together; in one level.
+
+    A shard's writer reads every bucket that its range touches, so that some are cut for each shard.
 
     Nothing of this changes a byte of the output.
 
     Args:
         mixture: what is asked.
         amounts: of the sources, about.
-        about: share of the output's bytes that each source may have, about.
+        about: bytes of the output that each source makes, about.
         size: footprint for one bucket of each.
         expected: how many records of each source come out, about, where no more shall be spilled.
         exact: whether ``amounts`` are exact.
+        shards: of the output, about.
     """
     if mixture.is_union:
-        amounts, about = Amounts((sum(amounts.records),), (sum(amounts.bytes),)), [1.0]
+        amounts, about = Amounts((sum(amounts.records),), (sum(amounts.bytes),)), [sum(about)]
         expected = None if expected is None else [sum(expected)]
     total = sum(about) or 1.0
     shares = [(share / total + 1 / len(about)) / 2 for share in about]
@@ -170,9 +177,10 @@ def plan_streams(
     room = size * (2 - max(shares)) - 3 * together
     limits = [max(int(room * share), 1 << 12) for share in shares]
     buckets = []
-    for count, held, limit in zip(amounts.records, amounts.bytes, limits, strict=True):
-        wanted = blocks.footprint(count, held) / (limit * 3 / 4)
-        buckets.append(max(1, math.ceil(wanted)))
+    for i, (count, held) in enumerate(zip(amounts.records, amounts.bytes, strict=True)):
+        wanted = blocks.footprint(count, held) / (limits[i] * 3 / 4)
+        finer = min(_A_SHARD * shards * held / max(about[i], 1), held / _LEAST_BUCKET)
+        buckets.append(max(1, math.ceil(max(wanted, finer))))
     reach = list(buckets)
     for i, used in enumerate(expected or ()):
         share = share_within(

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import build as wiring
+from pipelines import job as planned
 from tests.pipelines.support import Tree, cut_otherwise, join_shards, read_shards, run, write_tree
 from tests.pipelines.test_mixtures import SMALL, SOURCES
 from transforms.kernels.mixture import Mixture
@@ -100,7 +100,7 @@ def test_neither_do_processes_memory_nor_pages(
 def test_neither_does_how_many_positions_are_counted_at_a_time(
     baseline: Baseline, tmp_path: Path, asked: str, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wiring, "Mixture", functools.partial(Mixture, chunk=chunk))
+    monkeypatch.setattr(planned, "Mixture", functools.partial(Mixture, chunk=chunk))
     run(*baseline.inputs(), f"--output={tmp_path / 'o'}", SHARDS, *ASKED[asked])
     assert read_shards(tmp_path / "o") == baseline.shards[asked]
 

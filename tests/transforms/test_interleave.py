@@ -47,7 +47,7 @@ def mix(
     located = [found.blocks for found in own.values()] | "Blocks" >> beam.Flatten()
     spans = [found.spans for found in own.values()] | "Spans" >> beam.Flatten()
     amounts = Amounts((60, 25), (240, 100))
-    streams = plan_streams(mixture, amounts=amounts, about=[2.0, 1.0], size=1 << 20)
+    streams = plan_streams(mixture, amounts=amounts, about=[200.0, 100.0], size=1 << 20)
     streams = replace(streams, limits=limits or streams.limits)
     if release is not None:  # two levels, of one of the sources
         streams = replace(streams, buckets=(10, 1), reach=(), partitions=(4, 1))
@@ -66,6 +66,25 @@ def mix(
     (every, written, mixed) | WriteManifest(
         output=str(output), sources=["a", "b"], recipe={}, seed=5, epoch=0, started=now()
     )
+
+
+@pytest.mark.parametrize(
+    ("out", "shards", "buckets"),
+    [
+        ((1 << 30, 1 << 28), 64, (256, 64)),  # four a shard, but none below 4 MiB
+        ((1 << 29, 1 << 28), 16, (128, 64)),  # of what comes out, here half of a
+        ((1 << 30, 1 << 28), 1, (4, 4)),
+        ((1 << 30, 1 << 29), 16, (64, 32)),  # two passes of b, each over half of the shards
+    ],
+)
+def test_buckets_are_finer_than_shards(
+    out: tuple[int, int], shards: int, buckets: tuple[int, int]
+) -> None:
+    # a shard's writer reads every bucket that it touches: of one for four shards, four times as much
+    mixture = Mixture(sources=("a", "b"), weights=(Fraction(1),) * 2, seed=0)
+    amounts = Amounts((1 << 10,) * 2, (1 << 30, 1 << 28))
+    found = plan_streams(mixture, amounts=amounts, about=out, size=8 << 30, shards=shards)
+    assert found.buckets == buckets
 
 
 def read(output: Path) -> list[bytes]:
