@@ -113,7 +113,7 @@ def build(root: Any, job: Job) -> None:
         form=contents.form,
         extension=contents.extension,
         bucket_bytes=plan.bucket_bytes,
-        release=job.settings.runner == "DirectRunner",  # others may run a writer again
+        release=job.gives_back,
     )
     written = (*reports, shards, *after) | write_manifest(job, form=contents.form)
     finish(written, job)
@@ -152,7 +152,6 @@ def _shuffle(blocks: Any, job: Job) -> Any:
         progress=claim.watched,
     )
     first: list[str] = []
-    once = job.settings.runner == "DirectRunner"  # others may run a step again
     if job.levels == 2:
         first = [storage.join(spill, "first") for spill in claim.spills]
         level = _exchange(job, partitions=plan.first, buckets=plan.first, folder=first)
@@ -160,7 +159,7 @@ def _shuffle(blocks: Any, job: Job) -> Any:
             run_bytes=plan.run_bytes,
             run_id=claim.run_id,
             places=job.workers.places,
-            release=once,
+            release=job.gives_back,
             storage_options=options,
             progress=claim.watched,
         )
@@ -171,7 +170,7 @@ def _shuffle(blocks: Any, job: Job) -> Any:
         buckets=plan.buckets,
         folder=claim.spills,
         within=plan.first if first else 1,
-        used_up=first if once else (),
+        used_up=first if job.gives_back else (),
     )
     return (runs | exchange) | ShuffleWithinBuckets(
         partitions=plan.partitions,
@@ -216,7 +215,7 @@ def _interleave(job: Job, *, again: Any) -> Any:
             compression=_spill_compression(job),
             run_id=claim.run_id,
             places=job.workers.places,
-            release=job.settings.runner == "DirectRunner",  # others may run a step again
+            release=job.gives_back,
             storage_options=job.settings.storage_options or {},
             progress=claim.watched,
         ),

@@ -76,7 +76,7 @@ def run_on_dataflow(
         )
         return
     if job.state != PipelineState.DONE:
-        failure = explain_failure("\n".join(job.errors), job.state)
+        failure = explain_failure("\n".join(job.errors), job.state, runner="DataflowRunner")
         if is_written(claim.folder, claim.run_id):
             LOG.warning("the dataset is complete, though the job failed then: %s", failure)
             return

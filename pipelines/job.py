@@ -94,28 +94,38 @@ class Job:
         return levels
 
     @property
+    def gives_back(self) -> bool:
+        """Whether spill space is given back as soon as it can be; other runners may run a step again."""
+        return self.settings.runner == "DirectRunner"
+
+    @property
     def spilled_bytes(self) -> int:
         """How many bytes lie in spill files at once, about.
 
-        On disks each worker's partition is there twice; all else of the first level has been given
-        back by the time that the second has it.
+        Where space is given back early each worker's partition is there twice, and all else of the
+        first level has gone by the time that the second has it; elsewhere both levels stay.
         """
         if self.exchange == "engine":
             return self.read_bytes
         if self.mixture.is_whole:
-            twice = self.workers.count / self.plan.first if self.levels == 2 else 0
-            return int(self.read_bytes * (1 + twice))
+            share = self.workers.count / self.plan.first if self.gives_back else 1.0
+            return int(self.read_bytes * (1 + (share if self.levels == 2 else 0)))
         streams = streams_of(self)
-        sizes = self.amounts.bytes if not streams.union else [sum(self.amounts.bytes)]
-        beyond = [
-            size * (1 - reach / buckets)
-            for size, reach, buckets in zip(sizes, streams.reach, streams.buckets, strict=True)
+        sizes, passes = list(self.amounts.bytes), self.passes
+        if streams.union:
+            sizes, passes = [sum(sizes)], [1]
+        once = [  # of a first pass what is within reach
+            size * (many - 1 + reach / buckets)
+            for size, many, reach, buckets in zip(
+                sizes, passes, streams.reach, streams.buckets, strict=True
+            )
         ]
-        twice = max(
-            (size / n for size, n in zip(sizes, streams.partitions, strict=True) if n > 1),
-            default=0,
-        )
-        return int(self.read_bytes - sum(beyond) + self.workers.count * twice)
+        cut = list(zip(sizes, once, streams.partitions, strict=True))
+        if self.gives_back:
+            twice = self.workers.count * max((size / n for size, _, n in cut if n > 1), default=0)
+        else:
+            twice = sum(held for _, held, n in cut if n > 1)
+        return int(sum(once) + twice)
 
 
 def streams_of(job: Job) -> Any:

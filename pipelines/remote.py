@@ -73,7 +73,7 @@ def run_remote(
         if job.raised is not None or job.state != PipelineState.DONE:
             said = flink.failure(name) if flink else ""
             error = explain_failure(
-                "\n".join([*job.errors, said, str(job.raised or "")]), job.state
+                "\n".join([*job.errors, said, str(job.raised or "")]), job.state, runner=runner
             )
             if claim.remote and is_written(claim.folder, claim.run_id):
                 # it was done, and the runner, which lost a worker then, began again and found nothing

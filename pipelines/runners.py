@@ -158,18 +158,19 @@ def beam_options(beam_flags: Sequence[str]) -> dict[str, Any]:
     return dict(PipelineOptions(list(beam_flags)).get_all_options())
 
 
-def explain_failure(text: str, state: str) -> BaseException:
+def explain_failure(text: str, state: str, *, runner: str) -> BaseException:
     """Make an error that a person can read of what a runner reports of a job that failed.
 
     Args:
         text: all that it says, with workers' tracebacks.
         state: the job's last one, for where it says nothing.
+        runner: its name.
     """
     found = from_traceback(text)
     if found is not None:
         return found
     full = _FULL.search(text)
-    if full is not None:
+    if full is not None and runner == "FlinkRunner":
         return RunError(f"the job failed: a TaskManager ran out of memory ({full[0]}); {_MORE}")
     lines = _PYTHON.findall(text) or _CAUSE.findall(text) or _JAVA.findall(text)
     why = lines[-1] if lines else text.strip().rpartition("\n")[2] or f"its state is {state}"

@@ -97,7 +97,9 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
         rows=contents.schema is not None,
         spill_on_store=not all(map(storage.is_local, claim.spills)),
     )
-    if settings.runner in CLUSTERS:  # which deal spans out by a hash: many come out more even
+    if (
+        settings.runner in CLUSTERS
+    ):  # which deal spans out before any is read: many come out more even
         plan = replace(plan, span_bytes=max(plan.span_bytes // 8, MIB))
     _refuse_mixture(mixture, inputs, exchange)
     job = Job(recipe, settings, inputs, workers, plan, exchange, claim, now(), mixture)

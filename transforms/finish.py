@@ -52,6 +52,8 @@ def _clear_up(_: None, config: Finish) -> None:
         for folder in config.folders:
             storage.remove_temporary(folder)
         storage.remove_made(config.made)
+        if layout.owner(config.output) != config.run_id:
+            return  # somebody took it for dead while folders were removed
         layout.drop_uploads(config.output)  # of workers that were killed
         storage.remove_file(storage.join(config.output, layout.MARKER))
     except (StoreError, OSError) as error:

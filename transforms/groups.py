@@ -176,7 +176,7 @@ def cut_pages(found: Sequence[Pages], mine: range, of: int) -> Iterator[list[Pag
     cut = []
     for part in found:  # a page's first key says where it belongs
         places = np.searchsorted(ranges.parts_of(part.table["first"], of), edges)
-        cut.append((part, part.offset + page_starts(part.table), places.tolist()))
+        cut.append((part, part.offset + page_starts(part.table), places))
     for number in range(len(mine)):
         yield [
             Pages(part.url, int(starts[begin]), part.table[begin:end])

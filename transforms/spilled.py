@@ -148,6 +148,8 @@ class Spills:
 
     def pages(self, rows: npt.NDArray[np.intp]) -> list[Pages]:
         """Return the pages of some rows, rising, which lie one after another in each file."""
+        if not len(rows):
+            return []
         of = self.file[rows]
         begins = np.flatnonzero(np.diff(of, prepend=-1)).tolist()
         table = plain_rows(self.table[rows])

@@ -88,31 +88,37 @@ def drop_uploads(folder: str, ours: Callable[[str], bool] = lambda name: True) -
         return
     bucket, key, _ = store.raw.split_path(path)
     below = key.rstrip("/") + "/" if key else ""
+    call = store.raw.call_s3
+    begun: list[tuple[str, str]] = []
     with contextlib.suppress(StoreError, FileNotFoundError):
-        for name, upload in list(_uploads(store.raw.call_s3, folder, bucket, below)):
-            if ours(name.removeprefix(below)):
-                which = {"Bucket": bucket, "Key": name, "UploadId": upload}
-                with contextlib.suppress(FileNotFoundError):  # it has just ended
-                    _call(store.raw.call_s3, folder, "abort_multipart_upload", **which)
+        begun.extend(_uploads(call, folder, bucket, below))
+    for name, upload in begun:
+        if ours(name.removeprefix(below)):
+            which = {"Bucket": bucket, "Key": name, "UploadId": upload}
+            with contextlib.suppress(StoreError, FileNotFoundError):  # it may just have ended
+                _call(call, folder, "abort_multipart_upload", **which)
 
 
 def _uploads(call: Any, folder: str, bucket: str, below: str) -> Iterator[tuple[str, str]]:
     """Yield the keys and ids of the uploads whose keys begin so, a page of them at a time."""
     marks: dict[str, str] = {}
-    more = True
-    while more:
+    while True:
         which = {"Bucket": bucket, "Prefix": below, **marks}
         page = _call(call, folder, "list_multipart_uploads", **which)
         for one in page.get("Uploads", []):
             if one["Key"].startswith(below):  # also where a store doesn't look at the prefix
                 yield one["Key"], one["UploadId"]
-        more = page.get("IsTruncated") and page.get("NextKeyMarker")
-        if more:
-            marks = {"KeyMarker": more, "UploadIdMarker": page.get("NextUploadIdMarker", "")}
+        after = {
+            "KeyMarker": page.get("NextKeyMarker", ""),
+            "UploadIdMarker": page.get("NextUploadIdMarker", ""),
+        }
+        if not page.get("IsTruncated") or after in (marks, dict.fromkeys(after, "")):
+            return  # the last page, or a store that gives the same one for ever
+        marks = after
 
 
 def _call(call: Any, url: str, name: str, **which: str) -> Any:
-    return request(lambda: call(name, **which), url)
+    return retry(lambda: request(lambda: call(name, **which), url), url)
 
 
 class StoreReader(io.RawIOBase):

@@ -13,6 +13,7 @@ import pyarrow as pa
 from transforms import storage
 from transforms.deal import DealOut
 from transforms.groups import BlockGroup, FileGroup, cut_pages, pack_pages
+from transforms.kernels import ranges
 from transforms.partition import PartitionAgain
 from transforms.spilled import Spills
 from transforms.stream_files import StreamFiles
@@ -69,16 +70,27 @@ class _Refer(beam.DoFn):  # type: ignore[misc]
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, bytes]]:
         streams = self._config.streams
         spills = Spills.read(element[1])
-        held = {}
-        for stream in np.unique(spills.table["stream"]).tolist():
-            found = spills.pages(np.flatnonzero(spills.table["stream"] == stream))
-            parts = streams.partitions[stream % streams.count]
-            for number, mine in enumerate(cut_pages(found, range(parts), parts)):
-                if mine:  # there is nothing beyond what is within reach
-                    held[stream, number] = mine
-        stretches = write_references(
-            self._config.first_folders[0], lambda: map(pack_pages, held.values())
-        )
+        rows = {
+            stream: np.flatnonzero(spills.table["stream"] == stream)
+            for stream in np.unique(spills.table["stream"]).tolist()
+        }
+        cut = {stream: streams.partitions[stream % streams.count] for stream in rows}
+        held = [  # there is nothing beyond what is within reach
+            (stream, number)
+            for stream, mine in rows.items()
+            for number in np.unique(
+                ranges.parts_of(spills.table["first"][mine], cut[stream])
+            ).tolist()
+        ]
+
+        def pieces() -> Iterator[bytes]:  # one partition's at a time: they are many
+            for stream, mine in rows.items():
+                parts = cut[stream]
+                for found in cut_pages(spills.pages(mine), range(parts), parts):
+                    if found:
+                        yield pack_pages(found)
+
+        stretches = write_references(self._config.first_folders[0], pieces)
         for number, (part, stretch) in enumerate(zip(held, stretches, strict=True)):
             yield number, pickle.dumps((part, tuple(stretch)), protocol=5)
 

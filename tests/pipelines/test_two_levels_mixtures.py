@@ -14,6 +14,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from pipelines import build
+from pipelines.job import Job
 from pipelines.verify import verify
 from tests.pipelines.support import (
     Tree,
@@ -213,6 +214,33 @@ def test_a_guess_that_falls_short_is_made_good_in_two_levels(
     assert again
     largest = 0 if asked == "as one" else WEB
     assert spilled["first"][largest] == spilled["second"][largest] > 0
+
+
+@pytest.mark.parametrize("asked", [f"--max_records={RECORDS - 2}", "--num_shards=12"])
+@pytest.mark.parametrize(
+    ("runner", "held"), [("DirectRunner", (1.0, 1.35)), ("PrismRunner", (1.95, 2.05))]
+)
+def test_room_is_reckoned_for_both_levels_where_both_stay(
+    runner: str,
+    held: tuple[float, float],
+    asked: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    source = write_tree(tmp_path / "in", FILES)
+    jobs: list[Job] = []
+
+    def plan(*parts: Any) -> Job:
+        jobs.append(Job(*parts))
+        return jobs[-1]
+
+    monkeypatch.setattr("pipelines.shuffle.Job", plan)
+    with cut_twice(**TINY, first=6):
+        run(
+            f"--input={source}", f"--output={tmp_path / 'o'}", asked, f"--runner={runner}", "--plan"
+        )
+    assert jobs[-1].levels == 2
+    assert held[0] <= jobs[-1].spilled_bytes / BYTES <= held[1]
 
 
 # ---- requests

@@ -88,6 +88,6 @@ WHY = {
 
 @pytest.mark.parametrize("kind", SAID)
 def test_what_flink_says_of_a_failure_is_said_with_what_to_do(kind: str) -> None:
-    found = explain_failure(f"\n{SAID[kind]}\n", "FAILED")
+    found = explain_failure(f"\n{SAID[kind]}\n", "FAILED", runner="FlinkRunner")
     assert isinstance(found, RunError)
     assert re.match(f"the job failed: .*{WHY[kind]}", str(found))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,8 @@ from tests.pipelines.support import (
 )
 from tests.pipelines.test_tokenize import TEXTS, write_model
 from tests.runners.conftest import Cluster, Running
+from transforms.groups import FileGroup
+from transforms.streams_again import SpillStreamsAgain
 
 pytestmark = pytest.mark.runners
 
@@ -89,15 +92,31 @@ def test_on_prism(
 
 
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # Beam's, of what Prism says
-def test_a_mixture_takes_two_levels_on_prism(prism: list[str], tmp_path: Path) -> None:
+def test_a_mixture_takes_two_levels_on_prism(
+    prism: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Steps may run a second time there: what the first level spilled stays to the end."""
+    levels: list[SpillStreamsAgain] = []
+    given_back: list[FileGroup] = []
+    expand = SpillStreamsAgain.expand
+
+    def second(step: SpillStreamsAgain, spills: Any) -> Any:
+        levels.append(step)
+        return expand(step, spills)
+
+    monkeypatch.setattr(SpillStreamsAgain, "expand", second)
     for name, files in mixtures.SOURCES.items():
         write_tree(tmp_path / name, files)
     asked = mixtures.ASKED["repeats"]
     with cut_otherwise(**mixtures.CUT):
         mixtures.mix(tmp_path, tmp_path / "once", *asked)
+    monkeypatch.setattr(
+        FileGroup, "release", given_back.append
+    )  # workers are threads of this process
     with cut_twice(**mixtures.CUT):
         mixtures.mix(tmp_path, tmp_path / "out", *asked, *prism)
+    assert levels
+    assert not given_back
     require(tmp_path / "out", read_shards(tmp_path / "once"))
 
 

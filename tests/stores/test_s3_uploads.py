@@ -177,3 +177,59 @@ def test_of_very_many_uploads_all_pages_are_seen(
     monkeypatch.setattr(storage.filesystem(bucket)[0].raw, "call_s3", call)
     storage.drop_uploads(f"{bucket}/t")
     assert ended == [(name, str(i)) for i, name in enumerate(names)]
+
+
+def test_an_upload_that_does_not_end_at_once_is_tried_again(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = f"t/dovetail-{DEAD}/a.pages", f"t/dovetail-{DEAD}/b.pages"
+    abandon(bucket, names)
+    raw = storage.filesystem(bucket)[0].raw
+    real, refused = raw.call_s3, []
+
+    def refuse_once(name: str, **which: str) -> Any:
+        if name == "abort_multipart_upload" and not refused:
+            refused.append(which["Key"])
+            raise OSError("Please reduce your request rate.")
+        return real(name, **which)
+
+    monkeypatch.setenv("DOVETAIL_RETRY_WAIT", "0.01")
+    monkeypatch.setattr(raw, "call_s3", refuse_once)
+    storage.drop_uploads(f"{bucket}/t/dovetail-{DEAD}")
+    assert refused == [names[0]]
+    assert unfinished(bucket) == []
+
+
+def test_a_store_that_gives_the_same_page_for_ever_is_asked_twice(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def call(name: str, **which: str) -> dict[str, Any]:
+        asked.append(name)
+        assert len(asked) < 9
+        one = {"Key": "t/a.pages", "UploadId": "1"}
+        last = {"NextKeyMarker": one["Key"], "NextUploadIdMarker": "1"}
+        return {"Uploads": [one], "IsTruncated": True, **last}
+
+    monkeypatch.setattr(storage.filesystem(bucket)[0].raw, "call_s3", call)
+    storage.drop_uploads(f"{bucket}/t")
+    assert asked.count("list_multipart_uploads") == 2
+
+
+def test_a_late_step_leaves_alone_who_took_the_folder_meanwhile(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = "f" * 12
+    put(f"{bucket}/out", {"_incomplete.json": marker(bucket)})
+    abandon(bucket, OURS[:1])
+
+    def take(url: str) -> None:
+        put(f"{bucket}/out", {"_incomplete.json": marker(bucket, other)})
+
+    monkeypatch.setattr(storage, "remove_temporary", take)
+    with Pipeline() as pipeline:
+        written = pipeline | beam.Create([None])
+        written | Finish(output=f"{bucket}/out", run_id=DEAD, folders=["memory://nothing"])
+    assert layout.owner(f"{bucket}/out") == other
+    assert keys(bucket) == set(OURS[:1])

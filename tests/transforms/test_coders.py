@@ -77,9 +77,9 @@ class _Edges(PipelineVisitor):
 
 
 @functools.cache
-def edges(exchange: str, shard_records: int | None) -> dict[str, Any]:
+def edges(exchange: str, shard_records: int | None, *flags: str) -> dict[str, Any]:
     """Return the type of every edge of a pipeline that is built and never run."""
-    root = beam.Pipeline(options=PipelineOptions([]))
+    root = beam.Pipeline(options=PipelineOptions(list(flags)))
     files = root | ReadRecords(sources={"default": ["nowhere/*"]})
     own = root | beam.Create([(1, b"")]) | BlocksFromRecords()
     alone = root | "Own" >> beam.Create([b""]) | "NoIds" >> BlocksFromRecords(ids=False)
@@ -149,6 +149,23 @@ def test_an_edge_that_carries_payload_is_not_pickled(
     assert found, f"no step {step}"
     for label, coder in found.items():
         assert isinstance(coder, FINE_CODERS), f"{label}: {coder}"
+
+
+@pytest.mark.parametrize("step", ["TakeTurns", "ByTurn", "Number"])
+@pytest.mark.parametrize(
+    ("exchange", "shard_records", "within"),
+    [("files", None, "DealOut"), ("engine", None, "Group"), ("files", 5, "GatherPieces")],
+)
+def test_what_is_dealt_out_is_not_pickled(
+    exchange: str, shard_records: int | None, within: str, step: str
+) -> None:
+    types = edges(exchange, shard_records, "--parallelism=2")
+    (kind,) = (
+        kind
+        for label, kind in types.items()
+        if label.endswith(f"/{within}/{step}") and not label.startswith("ReadRecords/")
+    )
+    assert isinstance(payload_coder(kind), FINE_CODERS)
 
 
 def test_the_check_sees_pickling() -> None:

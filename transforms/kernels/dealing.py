@@ -37,30 +37,34 @@ class Dealer:
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
-        self._look_at(64)
+        self._dealt = self._look_at(64)
 
-    def _look_at(self, keys: int) -> None:
+    def _look_at(self, keys: int) -> tuple[I64, I64, I64, I64]:
         """Deal the keys 0 to ``keys`` out: what is dealt once stays where it is."""
         workers = flink_workers(np.arange(keys), self._workers)
-        self._keys = np.argsort(workers, kind="stable")
-        self._counts = np.bincount(workers, minlength=self._workers)
-        self._starts = np.cumsum(self._counts) - self._counts
-        turns = np.arange(keys) - np.repeat(self._starts, self._counts)
-        self._numbers = np.empty(keys, np.int64)
-        self._numbers[self._keys] = turns * self._workers + workers[self._keys]
+        by_worker = np.argsort(workers, kind="stable")
+        counts = np.bincount(workers, minlength=self._workers)
+        starts = np.cumsum(counts) - counts
+        turns = np.arange(keys) - np.repeat(starts, counts)
+        numbers = np.empty(keys, np.int64)
+        numbers[by_worker] = turns * self._workers + workers[by_worker]
+        return by_worker, counts, starts, numbers
 
     def key(self, number: int) -> int:
         """Return the key of a group's number, at least 0: the next one whose worker's turn it is."""
         turn, worker = divmod(number, self._workers)
-        while self._counts[worker] <= turn:
-            self._look_at(2 * len(self._keys))
-        return int(self._keys[self._starts[worker] + turn])
+        dealt = self._dealt  # once: threads share this, and another may look further meanwhile
+        while dealt[1][worker] <= turn:
+            dealt = self._dealt = self._look_at(2 * len(dealt[0]))
+        keys, _, starts, _ = dealt
+        return int(keys[starts[worker] + turn])
 
     def number(self, key: int) -> int:
         """Return the number of a key that ``key`` gave."""
-        while len(self._numbers) <= key:
-            self._look_at(2 * len(self._keys))
-        return int(self._numbers[key])
+        dealt = self._dealt
+        while len(dealt[3]) <= key:
+            dealt = self._dealt = self._look_at(2 * len(dealt[3]))
+        return int(dealt[3][key])
 
 
 dealer = functools.cache(Dealer)

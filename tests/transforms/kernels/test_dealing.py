@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -35,3 +37,27 @@ def test_workers_take_turns(workers: int) -> None:
 def test_a_key_gives_its_number_back_in_another_process(workers: int) -> None:
     keys = [Dealer(workers).key(number) for number in (0, 5, 64, 999)]
     assert [Dealer(workers).number(key) for key in keys] == [0, 5, 64, 999]
+
+
+def test_threads_of_a_process_share_a_dealer() -> None:
+    expected = [Dealer(2).key(number) for number in range(5000)]
+    wrong: list[object] = []
+
+    def ask(dealer: Dealer, start: threading.Barrier, first: int) -> None:
+        start.wait()
+        for number in range(first, 5000, 97):
+            try:
+                found = dealer.key(number), dealer.number(expected[number])
+            except (IndexError, ValueError) as error:
+                wrong.append(error)
+            else:
+                wrong.extend([found] * (found != (expected[number], number)))
+
+    for _ in range(50):  # of which half went wrong where what is shared was changed in place
+        shared, start = Dealer(2), threading.Barrier(4)
+        threads = [threading.Thread(target=ask, args=(shared, start, i)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
