@@ -121,8 +121,8 @@ def _temp_location(settings: S) -> str:
         )
     if not _BUCKET.fullmatch(locations[0]):
         raise UsageError(
-            f"--temp_location={locations[0]}: expected gs://BUCKET/FOLDER first, as Dataflow fetches "
-            "the job's graph from there"
+            f"--temp_location={locations[0]}: expected gs://BUCKET/FOLDER first, of a bucket with "
+            "three letters at least, as Dataflow fetches the job's graph from there"
         )
     return locations[0]
 

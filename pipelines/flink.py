@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import time
 import urllib.error
 import urllib.parse
@@ -121,11 +122,12 @@ def settle_flink(
             "HOST:PORT of its JobManager's REST interface"
         ) from None
     _require_version(given, beam_flags, version)
-    if not given["environment_type"]:
+    _refuse_alone(settings)
+    _require_workers(given, here=flink.is_here)
+    if given["job_endpoint"] and not _answers(given["job_endpoint"]):
         raise UsageError(
-            "--environment_type: expected how TaskManagers start Python workers: EXTERNAL, with "
-            "--environment_config=localhost:50000, for a worker pool beside each; PROCESS, with the "
-            "program; or DOCKER, with an image that holds Dovetail (Beam's own doesn't)"
+            f"--job_endpoint={given['job_endpoint']}: no job server answers there; start one, or leave "
+            "the flag out, and this command starts its own"
         )
     if not given["flink_job_server_jar"] or not str(given["flink_job_server_jar"]).startswith(
         "http"
@@ -158,6 +160,54 @@ def settle_flink(
         most = max((int(worker["slotsNumber"]) for worker in workers), default=1)
         flags.append(f"--sdk_worker_parallelism={most}")
     return settings.model_copy(update={"parallelism": asked}), flags
+
+
+def _refuse_alone(settings: S) -> None:
+    """Raise UsageError where something is asked that isn't for a cluster of Flink's."""
+    for flag, asked, who in (
+        ("--no_wait", settings.no_wait, "DataflowRunner"),
+        ("--direct_num_workers", settings.direct_num_workers is not None, "DirectRunner"),
+        ("--direct_running_mode", settings.direct_running_mode, "DirectRunner"),
+    ):
+        if asked:
+            raise UsageError(f"{flag} is for --runner={who}; leave it out")
+
+
+def _require_workers(given: dict[str, Any], *, here: bool) -> None:
+    """Raise UsageError where TaskManagers aren't told how to start Python workers, or wrongly."""
+    kind, config = given["environment_type"], given["environment_config"] or ""
+    if kind not in ("EXTERNAL", "PROCESS", "DOCKER"):
+        raise UsageError(
+            f"--environment_type{f'={kind}' if kind else ''}: expected how TaskManagers start Python "
+            "workers: EXTERNAL, with --environment_config=localhost:50000, for a worker pool beside "
+            "each; PROCESS, with the program; or DOCKER, with an image that holds Dovetail (Beam's own "
+            "doesn't)"
+        )
+    problem = ""
+    if kind == "EXTERNAL" and not _answers(config):
+        problem = f"no pool of Python workers answers at {config or '(no place given)'}"
+    if kind == "PROCESS" and not given["environment_options"]:
+        try:
+            program = str(json.loads(config)["command"])
+        except (KeyError, TypeError, ValueError):
+            raise UsageError(
+                f"--environment_config={config}: expected what TaskManagers start, as JSON: "
+                '{"command": "/path/of/the/program"}; deploy/flink/cluster.py prints all flags'
+            ) from None
+        if not os.access(program, os.X_OK):
+            problem = f"{program} is no program"
+    if here and problem:  # a forwarded port makes a master elsewhere look like this machine
+        LOG.warning("--environment_config: %s on this machine; the TaskManagers need it", problem)
+
+
+def _answers(endpoint: str) -> bool:
+    """Return whether somebody listens at HOST:PORT."""
+    host, _, port = endpoint.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=_TIMEOUT).close()
+    except (OSError, ValueError, OverflowError):
+        return False
+    return True
 
 
 def _require_version(given: dict[str, Any], beam_flags: Sequence[str], version: str) -> None:

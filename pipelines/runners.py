@@ -25,6 +25,7 @@ PORTABLE = ("FlinkRunner", "PrismRunner")
 _PYTHON = re.compile(r"^Traceback .*?^((?:\w+\.)*\w+:? [^\n]*)", re.MULTILINE | re.DOTALL)
 _CAUSE = re.compile(r"^Caused by: ([^\n]*)", re.MULTILINE)  # Java's
 _JAVA = re.compile(r"^((?:\w+\.)+\w+(?:Exception|Error): [^\n]*)", re.MULTILINE)
+_RPC = re.compile(r'^\s*details = "([^\n]+)"$', re.MULTILINE)  # of a service that is gone
 _FULL = re.compile(r"java\.lang\.OutOfMemoryError(?:: [^\n]*)?")
 _LOST = re.compile(
     r"TaskManager with id \S+ (?:is no longer reachable|timed out)|task ?manager '.*was lost"
@@ -173,6 +174,7 @@ def explain_failure(text: str, state: str, *, runner: str) -> BaseException:
     if full is not None and runner == "FlinkRunner":
         return RunError(f"the job failed: a TaskManager ran out of memory ({full[0]}); {_MORE}")
     lines = _PYTHON.findall(text) or _CAUSE.findall(text) or _JAVA.findall(text)
+    lines = lines or [f"{said} (is the cluster still there?)" for said in _RPC.findall(text)]
     why = lines[-1] if lines else text.strip().rpartition("\n")[2] or f"its state is {state}"
     if _LOST.search(why):  # a Java that ends for want of memory can't tell anybody
         why += (

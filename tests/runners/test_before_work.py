@@ -68,7 +68,7 @@ def on_flink(port: int, *, host: str = "127.0.0.1") -> list[str]:
     """Return flags; every address of 127.0.0.0/8 is this machine, but only one is taken for it."""
     return [
         *("--runner=FlinkRunner", f"--flink_master={host}:{port}", "--environment_type=EXTERNAL"),
-        *("--environment_config=localhost:50000", "--job_endpoint=localhost:1"),
+        *("--environment_config=localhost:50000", f"--job_endpoint={host}:{port}"),
     ]
 
 
@@ -85,6 +85,17 @@ def jar_of(path: Path, version: str) -> Path:
         (["--flink_version=1.20"], "--flink_version=1.20: .* is Flink 1.19.3; .* 1.19$"),
         (["--flink_version", "1.20"], "--flink_version=1.20: .* is Flink 1.19.3; .* 1.19$"),
         (["--environment_type="], "--environment_type: expected"),
+        (
+            ["--environment_type=NONE"],
+            "--environment_type=NONE: expected how .* EXTERNAL, .* PROCESS",
+        ),
+        (
+            ["--environment_type=PROCESS"],
+            '--environment_config=.*: expected .* as JSON: {"command": ',
+        ),
+        (["--job_endpoint=localhost:1"], "--job_endpoint=localhost:1: no job server answers there"),
+        (["--no_wait"], "--no_wait is for --runner=DataflowRunner"),
+        (["--direct_num_workers=2"], "--direct_num_workers is for --runner=DirectRunner"),
         (["--memory=150MiB"], "--memory=150MiB is too little .* --memory=174MiB works"),
         (
             ["--temp_location=memory://x"],

@@ -77,12 +77,18 @@ Caused by: java.lang.OutOfMemoryError: Java heap space
 \tat x.Y.z(Y.java:1)
 Caused by: java.util.concurrent.ExecutionException: boo""",
     "other": "org.apache.flink.runtime.JobException: no slot\n\tat x.Y.z(Y.java:1)",
+    "gone": """<_MultiThreadedRendezvous of RPC that terminated with:
+\tstatus = StatusCode.UNAVAILABLE
+\tdetails = "failed to connect to all addresses"
+\tdebug_error_string = "UNKNOWN:x"
+>""",
 }
 WHY = {
     "lost": rf"{LOST}; .*run out of memory.*give TaskManagers more memory",
     "silent": r"timed out\.; .*run out of memory.*leave out --exchange=engine",
     "said": r"a TaskManager ran out of memory \(java\.lang\.OutOfMemoryError: Java heap space\); give",
     "other": r"org\.apache\.flink\.runtime\.JobException: no slot$",
+    "gone": r"failed to connect to all addresses \(is the cluster still there\?\)$",
 }
 
 
