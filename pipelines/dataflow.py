@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pipelines.runners import S, beam_options, refuse_unshared, says
+from pipelines.values import write_size
 from transforms.errors import UsageError
 from transforms.kernels.plan import GIB
 
@@ -144,7 +145,7 @@ def _choose_machines(
         if not fits:
             most = memory_of(f"n2-highmem-{CORES}") or 0
             raise UsageError(
-                f"--memory={wanted / GIB:.1f}GiB: expected at most {most / GIB:.1f}GiB, what a machine "
+                f"--memory={write_size(wanted)}: expected at most {most / GIB:.1f}GiB, what a machine "
                 "of much memory has for each core; give less, or a --machine_type of your own"
             )
         machine = fits[0]
@@ -152,7 +153,7 @@ def _choose_machines(
     share = memory_of(machine)
     if share is not None and memory is not None and memory > share:
         raise UsageError(
-            f"--memory={memory / GIB:.1f}GiB and --machine_type={machine}: expected at most "
+            f"--memory={write_size(memory)} and --machine_type={machine}: expected at most "
             f"{share / GIB:.1f}GiB for each of its worker processes, one a core; give less, or a larger "
             "machine for each core"
         )

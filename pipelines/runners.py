@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pipelines.values import write_size
 from transforms import storage
 from transforms.errors import RunError, UsageError, from_traceback
 from transforms.heartbeat import DEAD
@@ -113,7 +114,7 @@ def share_cluster(settings: RunSettings, *, stores: bool = False, window: int = 
     base = WORKER_BASE + (STORE_BASE if stores else 0) + window
     if memory < base + LEAST_PAYLOAD:
         raise UsageError(
-            f"--memory={memory / MIB:.0f}MiB is too little for a worker process of the cluster, "
+            f"--memory={write_size(memory)} is too little for a worker process of the cluster, "
             f"{base // MIB} MiB of which the process itself takes; "
             f"--memory={math.ceil((base + LEAST_PAYLOAD) / MIB)}MiB works"
         )

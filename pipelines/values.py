@@ -52,6 +52,19 @@ def parse_size(value: Any) -> Any:
     return int(Decimal(match[1]) * _UNITS[match[2].upper()])
 
 
+def write_size(size: int) -> str:
+    """Write a number of bytes as one would give it, rounded where nothing else would be short.
+
+    >>> write_size(5), write_size(512 << 20), write_size(10 << 40), write_size(1_500_000_000)
+    ('5', '512MiB', '10TiB', '1.397GiB')
+    """
+    for unit in ("T", "G", "M"):
+        whole = size / _UNITS[unit]
+        if whole >= 1:
+            return f"{whole:.4g}{unit}iB"
+    return str(size)
+
+
 def parse_separator(value: Any) -> Any:
     r"""Read one byte: itself, or ``\n``, ``\t``, ``\r``, ``\0``, ``\\``, ``\xHH``."""
     if not isinstance(value, str):

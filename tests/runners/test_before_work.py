@@ -97,6 +97,7 @@ def jar_of(path: Path, version: str) -> Path:
         (["--no_wait"], "--no_wait is for --runner=DataflowRunner"),
         (["--direct_num_workers=2"], "--direct_num_workers is for --runner=DirectRunner"),
         (["--memory=150MiB"], "--memory=150MiB is too little .* --memory=174MiB works"),
+        (["--memory=5"], "--memory=5 is too little"),
         (
             ["--temp_location=memory://x"],
             "--temp_location=memory://x: memory:// is the memory of one",

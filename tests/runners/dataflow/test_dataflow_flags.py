@@ -68,10 +68,10 @@ def _nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ({"shared_filesystem": ""}, r"^--shared_filesystem: Dataflow's machines share no folder"),
         ({"direct_num_workers": "4"}, r"^--direct_num_workers=4 is DirectRunner's.*--parallelism"),
         ({"job_name": "Mine"}, r"^--job_name=Mine: expected small letters"),
-        ({"memory": "8GiB"}, r"^--memory=8\.0GiB: expected at most 7\.5GiB"),
+        ({"memory": "8GiB"}, r"^--memory=8GiB: expected at most 7\.5GiB"),
         (
             {"memory": "4GiB", "machine_type": "n2-standard-8"},
-            r"^--memory=4\.0GiB and --machine_type=n2-standard-8: expected at most 3\.8GiB",
+            r"^--memory=4GiB and --machine_type=n2-standard-8: expected at most 3\.8GiB",
         ),
         ({}, r"no credentials that Google takes .*GOOGLE_APPLICATION_CREDENTIALS"),
     ],
