@@ -91,33 +91,64 @@ def test_on_prism(
     require(tmp_path / "out", expected[kind])
 
 
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # Beam's, of what Prism says
-def test_a_mixture_takes_two_levels_on_prism(
-    prism: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Steps may run a second time there: what the first level spilled stays to the end."""
-    levels: list[SpillStreamsAgain] = []
-    given_back: list[FileGroup] = []
+@pytest.fixture
+def levels(monkeypatch: pytest.MonkeyPatch) -> list[SpillStreamsAgain]:
+    """Give the second levels that pipelines are built with from now on."""
+    found: list[SpillStreamsAgain] = []
     expand = SpillStreamsAgain.expand
 
     def second(step: SpillStreamsAgain, spills: Any) -> Any:
-        levels.append(step)
+        found.append(step)
         return expand(step, spills)
 
     monkeypatch.setattr(SpillStreamsAgain, "expand", second)
+    return found
+
+
+@pytest.fixture
+def once(tmp_path: Path) -> Tree:
+    """Return the shards of a mixture with repeats, in one level, by the DirectRunner."""
     for name, files in mixtures.SOURCES.items():
         write_tree(tmp_path / name, files)
-    asked = mixtures.ASKED["repeats"]
     with cut_otherwise(**mixtures.CUT):
-        mixtures.mix(tmp_path, tmp_path / "once", *asked)
-    monkeypatch.setattr(
-        FileGroup, "release", given_back.append
-    )  # workers are threads of this process
+        mixtures.mix(tmp_path, tmp_path / "once", *mixtures.ASKED["repeats"])
+    return read_shards(tmp_path / "once")
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # Beam's, of what Prism says
+def test_a_mixture_takes_two_levels_on_prism(
+    prism: list[str],
+    once: Tree,
+    levels: list[SpillStreamsAgain],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Steps may run a second time there: what the first level spilled stays to the end."""
+    given_back: list[FileGroup] = []
+
+    def release(group: FileGroup) -> None:  # workers are threads of this process
+        given_back.append(group)
+
+    monkeypatch.setattr(FileGroup, "release", release)
     with cut_twice(**mixtures.CUT):
-        mixtures.mix(tmp_path, tmp_path / "out", *asked, *prism)
+        mixtures.mix(tmp_path, tmp_path / "out", *mixtures.ASKED["repeats"], *prism)
     assert levels
     assert not given_back
-    require(tmp_path / "out", read_shards(tmp_path / "once"))
+    require(tmp_path / "out", once)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # Beam's channels
+def test_a_mixture_takes_two_levels_on_flink(
+    flink: Cluster,
+    once: Tree,
+    levels: list[SpillStreamsAgain],
+    tmp_path: Path,
+) -> None:
+    with cut_twice(**mixtures.CUT):
+        flags = *mixtures.ASKED["repeats"], *flink.flags, "--parallelism=2"
+        mixtures.mix(tmp_path, tmp_path / "out", *flags)
+    assert levels
+    require(tmp_path / "out", once)
 
 
 @pytest.mark.parametrize(
