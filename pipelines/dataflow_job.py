@@ -178,9 +178,7 @@ class _Job:
         if self._result is not None and self._result.has_job:
             try:
                 self._result.cancel()
-            except (
-                Exception
-            ) as error:  # Beam and Google raise of many kinds, and the run ends anyway
+            except Exception as error:  # Beam and Google raise many kinds; the run ends anyway
                 LOG.warning("Dataflow: the job can't be cancelled: %s", error)
 
 

@@ -184,7 +184,7 @@ def _require_workers(given: dict[str, Any], *, here: bool) -> None:
             "doesn't)"
         )
     problem = ""
-    if kind == "EXTERNAL" and not _answers(config):
+    if kind == "EXTERNAL" and here and not _answers(config):
         problem = f"no pool of Python workers answers at {config or '(no place given)'}"
     if kind == "PROCESS" and not given["environment_options"]:
         try:

@@ -37,7 +37,7 @@ class DealOut(beam.PTransform):  # type: ignore[misc]  # Beam's classes are unty
         turns = beam.MapTuple(functools.partial(_take_turns, workers))
         numbers = beam.MapTuple(functools.partial(_number, workers))
         one: Any = tuple[int, self._of]  # type: ignore[name-defined]  # a value, of what Beam reads
-        group: Any = tuple[int, Iterable[self._of]]  # type: ignore[name-defined]
+        group: Any = tuple[int, Iterable[self._of]]  # type: ignore[name-defined]  # as above
         return (
             numbered
             | "TakeTurns" >> turns.with_output_types(one)
