@@ -40,9 +40,7 @@ _LONG_FOOTER = 1 << 20  # bytes, from which a footer is kept for the spans that 
 _INDEX = 16  # bytes that a value takes beside it, where it is likely an index
 
 
-def open_file(
-    file: Any, *, name: str, metadata: pq.FileMetaData | None = None
-) -> pq.ParquetFile:
+def open_file(file: Any, *, name: str, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
     """Open a Parquet file and read its footer, unless its ``metadata`` are known.
 
     Raises:
@@ -81,7 +79,7 @@ class _Footer(NamedTuple):
     groups: Groups
 
 
-_last: _Footer | None = None
+_last: list[_Footer] = []  # one or none
 
 
 def _long_footer(file: Any, size: int) -> _Footer | None:
@@ -92,19 +90,20 @@ def _long_footer(file: Any, size: int) -> _Footer | None:
     Raises:
         one of FAULTS: it can't be parsed.
     """
-    global _last
     file.seek(max(size - _END, 0))
     length = int.from_bytes(file.read(_END)[:4], "little")
     if not _LONG_FOOTER <= length <= size - _END:
         return None
     file.seek(size - _END - length)
     digest = hashlib.blake2b(file.read(length)).digest()
-    known = _last
-    if known is None or known.digest != digest:
-        known = _last = None  # two would lie there at once
-        metadata = pq.ParquetFile(file, pre_buffer=False).metadata
-        _last = known = _Footer(digest, metadata, Groups.of(metadata))
-    return known
+    for known in _last:
+        if known.digest == digest:
+            return known
+    _last.clear()  # two would lie there at once
+    metadata = pq.ParquetFile(file, pre_buffer=False).metadata
+    found = _Footer(digest, metadata, Groups.of(metadata))
+    _last[:] = [found]
+    return found
 
 
 def _open(file: Any, **options: Any) -> pq.ParquetFile:
