@@ -178,6 +178,7 @@ class Reader:
         source: int | None = None,
         text_known: bool = False,
     ) -> None:
+        self.blank = self.marks = 0  # of lines alone
         self._text_known = text_known
         self._parquet = open_file(file, name=name)
         self._name, self._size, self._start, self._stop = name, size, start, stop
