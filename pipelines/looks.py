@@ -69,7 +69,7 @@ def look_at(file: SourceFile, recipe: Recipe, keep: Sequence[str], *, sample: bo
     """
     with storage.open_read(file.url) as opened:
         _refuse_parts_of_datasets(opened, file)
-        found = file.format or detect(opened, name=file.url, size=file.size)
+        found = file.format or detect(opened, name=file.url, size=file.size, said=recipe.format)
         if not found.is_rows:
             return _look_at_lines(opened, file, found, recipe, keep, sample=sample)
         if recipe.header_lines:
@@ -105,7 +105,8 @@ def _look_at_lines(
     try:
         begin = bytearray(len(lines.BOM))
         storage.read_into(stream, memoryview(begin))
-        mark = 0 if file.told else lines.mark_size(bytes(begin), separator)
+        as_they_are = file.told is not None or recipe.format == "lines"
+        mark = 0 if as_they_are else lines.mark_size(bytes(begin), separator)
         if wanted:
             stream.seek(0)
             header = lines.header_of(stream, line_format=form, skip=mark, name=file.url)

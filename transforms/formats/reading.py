@@ -15,7 +15,7 @@ from transforms import storage
 from transforms.errors import DataError
 from transforms.formats import arrow, lines, parquet, texts
 from transforms.formats.codecs import Codec, Decoder, strip_suffix
-from transforms.formats.detection import FileFormat, detect
+from transforms.formats.detection import FileFormat, Format, detect
 from transforms.formats.found import Found, Judge, Judging
 from transforms.formats.kept import Kept
 from transforms.formats.lines import LineFormat
@@ -32,8 +32,8 @@ class ReadOptions:
 
     Attributes:
         line_format: of line files.
-        as_they_are: line files are nothing but lines: a byte order mark, blank lines of JSON and open
-            quotes of CSV are data.
+        format: what all files are said to be, as of ``detect``. ``lines`` are nothing but lines: a byte
+            order mark, blank lines of JSON and open quotes of CSV are data.
         rows: whether the records are rows, not lines.
         schema: that rows have to have; None where any will do.
         check: what a line has to be.
@@ -46,7 +46,7 @@ class ReadOptions:
     """
 
     line_format: LineFormat = field(default_factory=LineFormat)
-    as_they_are: bool = False
+    format: Format = "auto"
     rows: bool = False
     schema: pa.Schema | None = None
     check: Check = "none"
@@ -101,7 +101,7 @@ def open_span(
         InputError: the file isn't what its name says.
         DataError: it is broken, or doesn't hold the records that are expected.
     """
-    found = told or detect(file, name=name, size=size)
+    found = told or detect(file, name=name, size=size, said=options.format)
     field = options.text_field
     common: dict[str, Any] = {
         "name": name,
@@ -125,17 +125,18 @@ def open_span(
             check = "none" if form == "json" else "utf8" if check == "none" else check
             if options.kept is not None:
                 _require_fields(options.kept, form, name=name)
-        named = not options.as_they_are and texts.named_json(name)
+        as_they_are = options.format == "lines"
+        named = not as_they_are and texts.named_json(name)
         reader = lines.Reader(
             file,
             stop=stop,
             codec=found.codec,
             line_format=options.line_format,
             check=check,
-            told=told is not None,
-            as_they_are=options.as_they_are or told is not None,
+            told=told is not None or options.format != "auto",
+            as_they_are=as_they_are or told is not None,
             json=form == "json" or options.check == "json" or named,
-            csv=not options.as_they_are and _may_be_csv(name, options.line_format),
+            csv=not as_they_are and _may_be_csv(name, options.line_format),
             hashed=field is None,  # else digests are of the texts
             **common,
         )
