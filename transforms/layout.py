@@ -150,8 +150,10 @@ def _read_marker(url: str) -> dict[str, object]:
     # in one request: its owner may write it anew between two, and of another length
     text = fs.cat_file(path)
     try:
-        return dict(json.loads(text or b"{}"))
-    except ValueError:
+        return dict(json.loads(text))
+    except (
+        ValueError
+    ):  # also where it is empty: on NFS, what was written on another machine comes late
         raise PassingError(
             f"{url}: expected JSON, got {len(text)} bytes that end too early"
         ) from None
