@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -154,7 +155,8 @@ def publish(
     """
     url = storage.join(output, path)
     if not storage.is_local(output):
-        with storage.open_write(url, guard=_owned(output, run_id)) as file:
+        guard = functools.partial(_owned, output, run_id)
+        with storage.open_write(url, guard=guard) as file:
             yield file
         if check is not None:
             try:
