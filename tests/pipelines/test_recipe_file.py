@@ -321,7 +321,7 @@ def test_a_manifests_recipe_is_read_with_all_its_digits(tmp_path: Path) -> None:
 
 
 def test_another_programs_manifest_is_no_recipe(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="not a manifest of Dovetail.*nor a recipe"):
+    with pytest.raises(UsageError, match=r"not a manifest of Dovetail.*nor a recipe"):
         resolve(write(tmp_path, '{"name": "an app"}', "manifest.json"))
 
 
