@@ -69,7 +69,7 @@ def look_at(file: SourceFile, recipe: Recipe, keep: Sequence[str], *, sample: bo
     """
     with storage.open_read(file.url) as opened:
         _refuse_parts_of_datasets(opened, file)
-        found = file.format or detect(opened, name=file.url, size=file.size)
+        found = file.format or detect(opened, name=file.url, size=file.size, said=recipe.format)
         if not found.is_rows:
             return _look_at_lines(opened, file, found, recipe, keep, sample=sample)
         if recipe.header_lines:

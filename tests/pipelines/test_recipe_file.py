@@ -487,7 +487,8 @@ def test_the_examples_in_the_docs_are_recipes(tmp_path: Path) -> None:
     recipe = resolve(write(tmp_path, example))
     assert recipe.sources == {"web": ["crawl/*.jsonl.gz"], "books": ["fiction/*", "facts/*"]}
     cells = " ".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE))
-    assert set(re.findall(r"`(\w+)`", cells)) == {*mixture.FIELDS, "text_field"}
+    named = set(re.findall(r"`(\w+)`", cells))
+    assert {*mixture.FIELDS, "text_field", "format"} <= named <= Recipe.model_fields.keys()
 
 
 def test_without_a_file_no_field_is_a_files() -> None:

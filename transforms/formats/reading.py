@@ -14,7 +14,7 @@ from transforms import storage
 from transforms.errors import DataError
 from transforms.formats import arrow, lines, parquet, texts
 from transforms.formats.codecs import Codec, Decoder
-from transforms.formats.detection import FileFormat, detect
+from transforms.formats.detection import FileFormat, Format, detect
 from transforms.formats.found import Found, Judge, Judging
 from transforms.formats.kept import Kept
 from transforms.formats.lines import LineFormat
@@ -30,6 +30,7 @@ class ReadOptions:
 
     Attributes:
         line_format: of line files.
+        format: what all files are said to be, as of ``detect``.
         rows: whether the records are rows, not lines.
         schema: that rows have to have; None where any will do.
         check: what a line has to be.
@@ -42,6 +43,7 @@ class ReadOptions:
     """
 
     line_format: LineFormat = field(default_factory=LineFormat)
+    format: Format = "auto"
     rows: bool = False
     schema: pa.Schema | None = None
     check: Check = "none"
@@ -88,7 +90,7 @@ def open_span(
         InputError: the file isn't what its name says.
         DataError: it is broken, or doesn't hold the records that are expected.
     """
-    found = told or detect(file, name=name, size=size)
+    found = told or detect(file, name=name, size=size, said=options.format)
     field = options.text_field
     common: dict[str, Any] = {
         "name": name,
@@ -118,7 +120,7 @@ def open_span(
             codec=found.codec,
             line_format=options.line_format,
             check=check,
-            told=told is not None,
+            told=told is not None or options.format != "auto",
             hashed=field is None,  # else digests are of the texts
             **common,
         )

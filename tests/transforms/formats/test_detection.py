@@ -110,6 +110,17 @@ def test_what_is_packed_twice_is_refused(codec: str, inner: str) -> None:
         read(sample, data)
 
 
+@pytest.mark.parametrize("name", DATA)
+def test_what_is_said_to_be_lines_is_lines_compressed_or_not(name: str) -> None:
+    sample, data = SAMPLES[name], DATA[name]
+    codec = sample.compression if sample.kind == "lines" else "none"
+    for call in ("x", NAMES.get(name, "x")):
+        fits = detect(io.BytesIO(data), name=call, size=len(data), said="lines")
+        assert (fits.kind, fits.codec.name if fits.codec else "none") == ("lines", codec)
+    with pytest.raises(InputError, match="expected gzip"):
+        detect(io.BytesIO(b"text\n"), name="x.gz", size=5, said="lines")
+
+
 @pytest.mark.parametrize(
     ("head", "word"), [(b"PARE", "encrypted Parquet"), (b"FEA1", "Feather, version 1")]
 )
