@@ -320,6 +320,11 @@ def test_a_manifests_recipe_is_read_with_all_its_digits(tmp_path: Path) -> None:
     assert str(raised.value).startswith(f"{url}: recipe.weights.wbe: expected names of")
 
 
+def test_another_programs_manifest_is_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"not a manifest of Dovetail.*nor a recipe"):
+        resolve(write(tmp_path, '{"name": "an app"}', "manifest.json"))
+
+
 @pytest.mark.parametrize("name", ["format_version", "order_version"])
 def test_a_manifest_of_another_version_is_refused(tmp_path: Path, name: str) -> None:
     content = {
