@@ -24,7 +24,7 @@ from transforms.kernels.compact import pack, unpack
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import U64
 from transforms.kernels.row_hashes import row_hashes
-from transforms.layout import EXTENSION, MANIFEST, MARKER, is_shard_path
+from transforms.layout import EXTENSION, FORMAT, MANIFEST, MARKER, is_shard_path, why_not_read
 
 _WILD = "*?["
 _AT_ONCE = 1 << 14  # files of which more than a row of a table is held
@@ -228,8 +228,17 @@ def _why_nothing(fs: Any, path: str, source: str, pattern: str) -> str:
 
 def _shards_of(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
     """Return info of the shards that a dataset's manifest lists, by path."""
+    local = isinstance(fs, LocalFileSystem)
     try:
+        if local and (why := why_not_read(folder, MANIFEST)):
+            raise ValueError(f"{MANIFEST}: {why}")
         manifest = json.loads(fs.cat_file(f"{folder.rstrip('/')}/{MANIFEST}"))
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise InputError(
+                f"--input={pattern}: {folder} holds a {MANIFEST} that is not Dovetail's (it has no "
+                f'"format": "{FORMAT}"), so it doesn\'t say which files are the data; give a pattern of '
+                f"files, as in {folder}/*.jsonl"
+            )
         shards = manifest["shards"]
         told = (manifest["kind"], manifest["compression"]) if "kind" in manifest else None
         if told is not None:
@@ -237,6 +246,8 @@ def _shards_of(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
         for number, shard in enumerate(shards):
             if not is_shard_path(shard["path"], number=number, of=len(shards)):
                 raise ValueError(f"{shard['path']} is not the path of shard {number}")
+            if local and (why := why_not_read(folder, shard["path"])):
+                raise ValueError(f"{shard['path']}: {why}")
         found = _infos(fs, [f"{folder.rstrip('/')}/{shard['path']}" for shard in shards])
         for shard, info in zip(shards, found.values(), strict=True):
             if info["size"] != shard["bytes"]:
@@ -244,11 +255,11 @@ def _shards_of(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
                     f"{shard['path']} has {info['size']} bytes, expected {shard['bytes']}"
                 )
         return {path: {**info, "told": told} for path, info in found.items()}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        said = f"no {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
         raise InputError(
-            f"--input={pattern}: {folder} holds a {MANIFEST}, but the dataset can't be read: "
-            f"{type(error).__name__}: {error}; give a pattern of files (as in {folder}/data/*) to "
-            "read them as plain files"
+            f"--input={pattern}: {folder} holds a {MANIFEST}, but the dataset can't be read: {said}; "
+            f"give a pattern of files (as in {folder}/data/*) to read them as plain files"
         ) from None
 
 

@@ -237,6 +237,8 @@ class SpanReader:
                 quarantine=kept_apart.report,
                 pass_number=span.pass_number,
                 payload=payload,
+                blank=reader.blank,
+                marks=reader.marks,
             )
         )
 
