@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
+import orjson
 import pyarrow as pa
+import pyarrow.types as pt
 
 from pipelines.kept_fields import Fields, fields_in
 from pipelines.recipe import Recipe
@@ -20,7 +23,7 @@ from transforms.formats.codecs import Decoder
 from transforms.formats.detection import FileFormat, detect
 from transforms.formats.kept import Kept, text_and_kept
 from transforms.formats.lines import LineFormat
-from transforms.formats.reading import Buffered
+from transforms.formats.reading import Buffered, first_bytes
 from transforms.formats.texts import form_of
 from transforms.formats.windows import window_of
 
@@ -145,6 +148,34 @@ def _look_at_lines(
         window=window,
         fields=fields,
     )
+
+
+def shared_field(looks: dict[SourceFile, Look]) -> str | None:
+    """Return a field of text that the first record of every file of lines, and the schema of every
+    file of rows, has; None where there is none.
+    """
+    shared: list[str] | None = None
+    for file, look in looks.items():
+        mine = _text_fields(file, look) if file.size else shared
+        shared = mine if shared is None else [name for name in shared if name in (mine or ())]
+        if shared == []:
+            return None
+    return None if not shared else "text" if "text" in shared else shared[0]
+
+
+def _text_fields(file: SourceFile, look: Look) -> list[str]:
+    if look.schema is not None:
+        return [
+            field.name
+            for field in look.schema
+            if pt.is_string(field.type) or pt.is_large_string(field.type)
+        ]
+    with storage.open_read(file.url) as opened, contextlib.suppress(DataError, ValueError):
+        begin = first_bytes(opened, _SAMPLE_BYTES, name=file.url, codec=look.format.codec)
+        found = orjson.loads(begin.partition(b"\n")[0])
+        if isinstance(found, dict):
+            return [name for name, value in found.items() if isinstance(value, str)]
+    return []
 
 
 def _pieces(stream: Any, places: list[int]) -> dict[int, bytes]:

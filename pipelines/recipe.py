@@ -27,6 +27,7 @@ from pipelines.values import (
     check_output,
     check_sources,
     check_split,
+    parse_extensions,
     parse_locations,
     parse_numbers,
     parse_separator,
@@ -56,6 +57,9 @@ _Sources = Annotated[
         parse_sources, json_schema_input_type=dict[str, str | list[str]] | list[str] | str
     ),
     AfterValidator(check_sources),
+]
+_Extensions = Annotated[
+    list[str], BeforeValidator(parse_extensions, json_schema_input_type=list[str] | str)
 ]
 _Byte = Annotated[str, BeforeValidator(parse_separator), PlainSerializer(write_separator)]
 _Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str), Field(ge=1)]
@@ -87,6 +91,14 @@ class CommonRecipe(_Model):
         "what the input files are: what each one's first bytes and name say, or lines, whatever they "
         "look like (compressed ones all the same)",
         metavar="auto|lines",
+    )
+    extension: _Extensions | None = make_flag(
+        None,
+        _INPUT,
+        "which files of folders and patterns to read, by the ends of their names: .jsonl,.json; "
+        "repeatable. none is a name without one",
+        metavar="EXT,EXT",
+        min_length=1,
     )
     separator: _Byte = make_flag(
         "\n", _INPUT, r"the byte that ends a record: '\n', '\t', '\0', ';', '\xff'", metavar="BYTE"
