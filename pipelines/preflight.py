@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from pipelines.cli import LOG
 from pipelines.inputs import Contents, look_into
 from pipelines.output import Claim
 from pipelines.recipe import Recipe, RunSettings
@@ -96,6 +97,8 @@ def inspect_inputs(
     files = list_sources(recipe.sources)
     _refuse_inputs_in_output(settings, files, claim)
     contents = look_into(files, recipe, keep=keep)
+    for note in () if settings.plan else contents.notes:  # a plan says them itself
+        LOG.info("%s", note)
     _refuse_other_lines(recipe, len(contents.line_format.header))
     return Inputs(
         patterns={name: list(patterns) for name, patterns in recipe.sources.items()},
