@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from pipelines.output import Claim
 from pipelines.preflight import Inputs
 from pipelines.recipe import RunSettings
 from pipelines.runners import PORTABLE
-from pipelines.workers import WorkerProcesses
+from pipelines.workers import WorkerProcesses, open_log
 from transforms import storage
 from transforms.errors import DataError, DovetailError, StoreError, UsageError
 from transforms.kernels.plan import Workers
@@ -81,7 +82,8 @@ def execute(
             if not claim.remote:  # there the workers can't reach what we would watch
                 watch = stack.enter_context(watching(claim.progress, totals, live=live))
             if threads:  # Beam prints their tracebacks to standard error itself
-                log = stack.enter_context(log_file.open("a"))
+                text = io.TextIOWrapper(open_log(log_file), encoding="utf-8")
+                log = stack.enter_context(text)
                 stack.enter_context(contextlib.redirect_stderr(log))
 
             def tick() -> None:
@@ -130,11 +132,16 @@ def _name_what_changed(job: Planned) -> None:
         pass
 
 
+class _PrivateLog(logging.FileHandler):
+    def _open(self) -> io.TextIOWrapper:
+        return io.TextIOWrapper(open_log(self.baseFilename), encoding="utf-8")
+
+
 @contextlib.contextmanager
 def _beam_log(log_file: Path, *, debug: bool) -> Iterator[None]:
     """Send what Beam logs to a file; in debug mode to standard error too."""
     beam = logging.getLogger("apache_beam")
-    handler = logging.FileHandler(log_file, delay=True)
+    handler = _PrivateLog(log_file, delay=True)
     beam.addHandler(handler)
     propagated = beam.propagate
     beam.propagate = debug

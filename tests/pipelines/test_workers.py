@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
+import stat
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from pipelines import workers
+from pipelines import execute, workers
 from pipelines.workers import WorkerProcesses
 
 
@@ -48,3 +51,30 @@ def test_a_worker_that_died_before_it_was_wanted_is_a_death(tmp_path: Path) -> N
         processes._all[0].wait()
         processes.hand_out({"WORKER_ID": "w"})
         assert processes.deaths() == [-signal.SIGKILL]
+
+
+@pytest.mark.parametrize("kind", ["processes", "threads", "beam"])
+def test_nobody_else_reads_the_workers_log(tmp_path: Path, kind: str) -> None:
+    log = tmp_path / "log"
+    former = os.umask(0)
+    try:
+        if kind == "processes":
+            with WorkerProcesses(1, log_file=log):
+                pass
+        elif kind == "beam":
+            with execute._beam_log(log, debug=False):
+                logging.getLogger("apache_beam").warning("héard")
+        else:
+            workers.open_log(log).close()
+    finally:
+        os.umask(former)
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    if kind == "beam":
+        assert log.read_text() == "héard\n"
+
+
+def test_a_link_in_place_of_the_log_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "log").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        workers.open_log(tmp_path / "log")
+    assert not (tmp_path / "elsewhere").exists()

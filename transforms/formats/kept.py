@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from transforms.errors import DataError
 from transforms.formats.tables import one_column, require_schema, text_column
+from transforms.kernels import json_text
 
 JsonKind = Literal["integer", "number", "text", "boolean", "json"]
 """What the values of a field of JSON lines are; nulls and missing ones don't count."""
@@ -248,10 +249,10 @@ def kinds_of(lines: Iterable[bytes]) -> dict[str, JsonKind | None]:
     found: dict[str, JsonKind | None] = {}
     for line in lines:
         try:
-            value = orjson.loads(line)
-        except orjson.JSONDecodeError:
+            value, strict = json_text.read(line)
+        except json_text.Unreadable:
             continue
-        if _may_be_rounded(value):
+        if strict and _may_be_rounded(value):
             value = json.loads(line)
         for name, inner in value.items() if isinstance(value, dict) else ():
             known = found.setdefault(name, None)
