@@ -17,8 +17,9 @@ from pipelines.runners import CLUSTERS, share_cluster
 from pipelines.validation import flag_of
 from transforms import layout, storage
 from transforms.errors import InputError, UsageError
+from transforms.files import Files
 from transforms.kernels.plan import Workers, count_workers, share_memory, spill_bytes
-from transforms.listing import SourceFile, dataset_of, fingerprint, fixed_folder, list_sources
+from transforms.listing import dataset_of, fingerprint, fixed_folder, list_sources
 
 _SPILL_COMPRESSED = 0.75  # of its size, cautiously: JSON of English text comes to a third of it
 
@@ -35,7 +36,7 @@ class Inputs:
     """
 
     patterns: dict[str, list[str]]
-    files: list[SourceFile]
+    files: Files
     size: int
     contents: Contents
     fingerprint: str
@@ -97,7 +98,7 @@ def inspect_inputs(
     return Inputs(
         patterns={name: list(patterns) for name, patterns in recipe.sources.items()},
         files=files,
-        size=sum(file.size for file in files),
+        size=files.size,
         contents=contents,
         fingerprint=fingerprint(files),
     )
@@ -185,13 +186,19 @@ def _is_spilled(path: str, claim: Claim) -> bool:
     return any(_is_below(path, storage.canonical(spill)) for spill in claim.spills)
 
 
-def _refuse_inputs_in_output(settings: RunSettings, files: list[SourceFile], claim: Claim) -> None:
+def _refuse_inputs_in_output(settings: RunSettings, files: Files, claim: Claim) -> None:
     folder = storage.canonical(claim.folder)
-    for file in files:
-        path = storage.canonical(file.url)
+    places: dict[str, str] = {}  # canonical names of folders, which cost much
+    for url in (url for table in files.tables() for url in table.column("url").to_pylist()):
+        above, _, name = url.rpartition("/")
+        if above not in places:
+            places[above] = storage.canonical(above)
+        path = f"{places[above]}/{name}"
+        if os.path.islink(path):  # also of a URL, which is no link
+            path = storage.canonical(url)
         if _is_below(path, folder) and not _is_spilled(path, claim):
             raise InputError(
-                f"--output={settings.output}: the input {file.url} lies inside it, and would be in "
+                f"--output={settings.output}: the input {url} lies inside it, and would be in "
                 "the way of what is written; choose another folder"
             )
 

@@ -73,8 +73,11 @@ class Reader:
         self._file, self._name, self._size, self._stream = file, name, size, stream
         self._chunk_bytes, self._record_limit, self._source = chunk_bytes, record_limit, source
         self._batch_limit = batch_limit
+        self.blank = self.marks = 0  # of lines alone
         self.whole: int | None = None
         self._mine, self._columns = start == 0, None
+        if not self._mine:  # nor is its footer read, which lists every batch, in each of its spans
+            return
         file.seek(0)
         try:
             self._arrow = self._open()

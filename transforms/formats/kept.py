@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from transforms.errors import DataError
 from transforms.formats.tables import one_column, text_column
+from transforms.kernels import json_text
 from transforms.kernels.rows import carried_schema, describe_difference
 
 JsonKind = Literal["integer", "number", "text", "boolean", "json"]
@@ -255,10 +256,10 @@ def kinds_of(lines: Iterable[bytes]) -> dict[str, JsonKind | None]:
     found: dict[str, JsonKind | None] = {}
     for line in lines:
         try:
-            value = orjson.loads(line)
-        except orjson.JSONDecodeError:
+            value, strict = json_text.read(line)
+        except json_text.Unreadable:
             continue
-        if _may_be_rounded(value):
+        if strict and _may_be_rounded(value):
             value = json.loads(line)
         for name, inner in value.items() if isinstance(value, dict) else ():
             known = found.setdefault(name, None)
