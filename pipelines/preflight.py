@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import sys
@@ -10,10 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from pipelines.cli import LOG
 from pipelines.inputs import Contents, look_into
+from pipelines.machine import cores_available, memory_available
 from pipelines.output import Claim
 from pipelines.recipe import Recipe, RunSettings
 from pipelines.runners import CLUSTERS, share_cluster
@@ -25,7 +23,6 @@ from transforms.kernels.plan import Workers, count_workers, share_memory, spill_
 from transforms.listing import dataset_of, fingerprint, fixed_folder, list_sources
 
 _SPILL_COMPRESSED = 0.75  # of its size, cautiously: JSON of English text comes to a third of it
-_CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 @dataclass(frozen=True)
@@ -245,16 +242,14 @@ def choose_workers(
     """
     if settings.runner in CLUSTERS:
         return share_cluster(settings, stores=stores, window=window)
-    there = machine_memory()
+    there = memory_available()
     memory = settings.memory if settings.memory is not None else there // 2
     if memory > there:
         raise UsageError(
             f"--memory={memory / 2**30:.1f}GiB: this machine, or the control group, has "
             f"{there / 2**30:.1f} GiB; give less"
         )
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    cores = cores_available()
     count, mode = settings.direct_num_workers, settings.direct_running_mode
     if settings.runner == "PrismRunner":  # Prism is a process, its workers are threads of ours
         mode = "multi_threading"
@@ -273,15 +268,6 @@ def choose_workers(
         mode = "multi_processing" if count > 1 else "in_memory"
     processes = count if mode == "multi_processing" else 0
     return share_memory(memory, count=count, processes=processes, stores=stores, window=window)
-
-
-def machine_memory() -> int:
-    """Return the bytes that the control group allows, at most what the machine has."""
-    limit: int = psutil.virtual_memory().total
-    for path in _CGROUPS:
-        with contextlib.suppress(OSError, ValueError):
-            limit = min(limit, int(Path(path).read_text()))
-    return limit
 
 
 @dataclass(frozen=True)
