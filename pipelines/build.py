@@ -35,6 +35,7 @@ def read_records(job: Wired, *, span_bytes: int, **options: Any) -> Any:
         sources=inputs.patterns,
         options=ReadOptions(
             line_format=contents.line_format,
+            format=job.recipe.format,
             rows=contents.schema is not None,
             schema=contents.schema,
             **options,

@@ -132,7 +132,7 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
     if not debug:
         logging.getLogger().addHandler(logging.NullHandler())  # Beam warns of what it can't import
     _finished.clear()
-    signals = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    signals = {number: signal.signal(number, _stop) for number in _ENDING if not _ignored(number)}
     try:
         run(given)
     except DovetailError as error:
@@ -141,7 +141,8 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except (KeyboardInterrupt, _StoppedBySignal) as stopped:
-        print("stopped", file=sys.stderr)
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print("stopped", file=sys.stderr)
         return 128 + (stopped.number if isinstance(stopped, _StoppedBySignal) else signal.SIGINT)
     except Exception as error:
         if debug:
@@ -175,6 +176,14 @@ class _StoppedBySignal(BaseException):
         self.number = number
 
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _ignored(number: signal.Signals) -> bool:
+    """Return whether a signal is not to end us: the end of a session is ignored under nohup."""
+    return number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN
+
+
 _finished = threading.Event()
 
 
@@ -186,6 +195,6 @@ def finished() -> None:
 def _stop(number: int, frame: FrameType | None) -> None:
     if _finished.is_set():
         return
-    for every in (signal.SIGINT, signal.SIGTERM):  # a second one would end the clearing
+    for every in _ENDING:  # a second one would end the clearing
         signal.signal(every, signal.SIG_IGN)
     raise _StoppedBySignal(number)

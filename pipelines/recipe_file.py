@@ -18,7 +18,7 @@ from pipelines.mixture import WAYS, nearest
 from pipelines.recipe import CommonRecipe, Recipe, RunSettings, Settings
 from pipelines.store_options import refuse_secrets
 from pipelines.validation import FLAGS, Origin, Path, flag_of, validate
-from transforms import storage
+from transforms import layout, storage
 from transforms.errors import DataError, StoreError, UsageError
 from transforms.manifest import require_versions
 
@@ -107,6 +107,11 @@ def read_recipe(url: str, kind: RecipeKind[Any, Any]) -> RecipeFile:
         content, root = manifest.get("recipe"), ("recipe",)
     else:
         content = exact_yaml.load(text, url, lines)
+        if url.rpartition("/")[2] == layout.MANIFEST and "sources" not in (content or {}):
+            raise UsageError(
+                f'--recipe={url}: not a manifest of Dovetail (it has no "format": "{layout.FORMAT}"), '
+                "nor a recipe, which would have sources"
+            )
     if not isinstance(content, dict):
         raise UsageError(f"{url}: expected a mapping of fields such as sources and seed")
     origin = Origin(url, frozenset(content), lines, root)
@@ -150,7 +155,7 @@ def _as_manifest(text: bytes) -> dict[str, Any] | None:
         content = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    is_one = isinstance(content, dict) and content.get("format") == "dovetail-manifest"
+    is_one = isinstance(content, dict) and content.get("format") == layout.FORMAT
     return content if is_one else None
 
 

@@ -41,12 +41,25 @@ def summarize(manifest: Manifest, settings: RunSettings, *, seconds: float, peak
             sum(d.bytes for d in dropped),
             f"; kept in {layout.QUARANTINE}/" if manifest.quarantine else "",
         )
+    for line in beside_records(manifest):
+        LOG.info("%s", line)
     for line in token_warnings(manifest):
         LOG.warning("%s", line)
     for line in (*mixture_lines(manifest), *token_lines(manifest)):
         LOG.info("%s", line)
     LOG.info("digest %s, seed %d, epoch %d", manifest.digest.hash, manifest.seed, manifest.epoch)
     LOG.info("verify it with: %s", shlex.join([*_command(), "verify", settings.output]))
+
+
+def beside_records(manifest: Manifest) -> list[str]:
+    """Return what of the input is in no record."""
+    lines = []
+    if marks := manifest.byte_order_marks:
+        many = "s"[: marks != 1]
+        lines.append(f"byte order marks left out, at the beginning of {marks:,} file{many}")
+    if blank := manifest.blank_lines:
+        lines.append(f"blank lines left out: {blank:,}; in JSON lines they are no records")
+    return lines
 
 
 def _command() -> list[str]:

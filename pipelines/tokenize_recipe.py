@@ -209,6 +209,7 @@ class TokenizeRecipe(CommonRecipe):
         return Recipe(
             sources=self.sources,
             text_field=field,
+            format=self.format,
             separator=self.separator,
             header_lines=self.header_lines,
             on_bad_record=self.on_bad_record,

@@ -55,7 +55,8 @@ def main(launcher: str) -> None:
     All that takes time is imported before a line with environment variables is awaited.
     """
     follow_launcher(int(launcher))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the launcher, which then ends us
+    for number in (signal.SIGINT, signal.SIGHUP):  # for the launcher, which then ends us
+        signal.signal(number, signal.SIG_IGN)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     from apache_beam.runners.worker import sdk_worker_main
 

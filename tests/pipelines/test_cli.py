@@ -37,6 +37,7 @@ def test_help_shows_our_flags_in_groups_with_examples(capsys: pytest.CaptureFixt
     assert flags["input"] == {
         "--input",
         "--text_field",
+        "--format",
         "--separator",
         "--header_lines",
         "--check",
