@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import pipelines.local
 import pipelines.shuffle
 import pipelines.verify
 from pipelines.cli import run_main
-from tests.pipelines.support import command, make_lines, read_tree, run, write_tree
+from tests.pipelines.support import ROOT, command, make_lines, read_tree, run, write_tree
 from transforms.errors import DataError, UsageError
 
 
@@ -328,3 +331,35 @@ def test_python_names_the_interpreter_where_no_script_is_installed(
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     pipelines.shuffle.main([f"--input={source}", f"--output={tmp_path / 'o'}"])
     assert f"{tmp_path}/python -m pipelines verify" in capsys.readouterr().err
+
+
+def test_the_installed_command_finds_its_own_where_folders_of_the_users_are_called_alike(
+    source: Path, tmp_path: Path
+) -> None:
+    here = tmp_path / "here"
+    for name in ("pipelines", "transforms"):
+        write_tree(here / name, {"__init__.py": b"raise SystemExit('not ours')"})
+    entry = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["dovetail"]
+    module, name = entry.split(":")
+    # what pip makes of an entry, which is no script of Python's: nothing but PYTHONPATH comes first
+    script = f"import sys\nfrom {module} import {name}\nsys.exit({name}())"
+    flags = [f"--input={source}", f"--output={tmp_path / 'o'}", "--direct_num_workers=2"]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script, "shuffle", *flags],
+        cwd=here,
+        env={**os.environ, "PYTHONPATH": f".{os.pathsep}{ROOT}"},
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert (tmp_path / "o" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("package", ["transforms.shuffle", "pipelines.local"])
+def test_importing_a_library_prints_nothing(package: str) -> None:
+    done = command(python=("-c", f"import {package}; import logging; logging.warning('other news')"))
+    assert done.returncode == 0
+    lines = (done.stdout + done.stderr).decode().splitlines()
+    assert [line for line in lines if "other news" not in line] == []
+    assert len(lines) == 1
