@@ -66,7 +66,7 @@ def _nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ({"input": "file:///in.txt"}, r"^--input=file:///in.txt: a path on this machine"),
         ({"output": "out"}, r"^--output=out: a path on this machine"),
         ({"shared_filesystem": ""}, r"^--shared_filesystem: Dataflow's machines share no folder"),
-        ({"direct_num_workers": "4"}, r"^--direct_num_workers=4 is DirectRunner's.*--parallelism"),
+        ({"direct_num_workers": "4"}, r"^--workers=4 is DirectRunner's.*--parallelism"),
         ({"job_name": "Mine"}, r"^--job_name=Mine: expected small letters"),
         ({"memory": "8GiB"}, r"^--memory=8GiB: expected at most 7\.5GiB"),
         (
