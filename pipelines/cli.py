@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
 import logging
 import os
 import signal
@@ -17,7 +16,7 @@ from typing import Any, NoReturn
 
 from pydantic import BaseModel
 
-from pipelines.validation import flag_of
+from pipelines.validation import ALSO, flag_of
 from transforms.errors import DovetailError, UsageError
 from transforms.version import VERSION
 
@@ -57,8 +56,10 @@ def make_parser(*models: type[BaseModel], prog: str, description: str, epilog: s
                 group.add_argument(flag_of(name), dest=name, action="store_true", help=help_)
             else:
                 repeatable = name in ("sources", "temp_location")
+                also = [f"--{name}"] if name in ALSO else []
                 group.add_argument(
                     flag_of(name),
+                    *also,
                     dest=name,
                     help=help_,
                     metavar=extra["metavar"],
@@ -75,46 +76,10 @@ def parse(parser: Parser, argv: Sequence[str]) -> tuple[dict[str, Any], list[str
     """
     known, rest = parser.parse_known_args(list(argv))
     if rest:
-        _check_beam_flags(parser, rest)
+        from pipelines.beam_flags import check_beam_flags  # imports Beam
+
+        check_beam_flags(rest, parser._option_string_actions)
     return vars(known), rest
-
-
-def _check_beam_flags(parser: Parser, rest: list[str]) -> None:
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    beam = Parser(allow_abbrev=False, add_help=False, conflict_handler="resolve")
-    for options in PipelineOptions.__subclasses__():
-        options._add_argparse_args(_BeamArguments(beam))
-    try:
-        _, unknown = beam.parse_known_args(rest)
-    except UsageError as error:
-        raise UsageError(f"{' '.join(rest)}: not what Beam takes: {error}") from None
-    if not unknown:
-        return
-    first = unknown[0]
-    if not first.startswith("-"):
-        raise UsageError(
-            f"{first}: an argument that belongs to no flag; write --input=PATTERN for each input, "
-            "and quote patterns so that the shell leaves them alone"
-        )
-    flags = [*parser._option_string_actions, *beam._option_string_actions]
-    name = first.split("=", 1)[0]
-    near = difflib.get_close_matches(name, flags, n=1)
-    hint = f"did you mean {near[0]}?" if near else "see --help"
-    raise UsageError(f"{first}: unknown flag; {hint}")
-
-
-class _BeamArguments:
-    """Beam's options expect its own parser, with methods that argparse's doesn't have."""
-
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self._parser = parser
-
-    def add_value_provider_argument(self, *args: Any, **kwargs: Any) -> None:
-        self._parser.add_argument(*args, **kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._parser, name)
 
 
 def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) -> int:
@@ -132,7 +97,7 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
     if not debug:
         logging.getLogger().addHandler(logging.NullHandler())  # Beam warns of what it can't import
     _finished.clear()
-    signals = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    signals = {number: signal.signal(number, _stop) for number in _ENDING if not _ignored(number)}
     try:
         run(given)
     except DovetailError as error:
@@ -141,7 +106,8 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except (KeyboardInterrupt, _StoppedBySignal) as stopped:
-        print("stopped", file=sys.stderr)
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print("stopped", file=sys.stderr)
         return 128 + (stopped.number if isinstance(stopped, _StoppedBySignal) else signal.SIGINT)
     except Exception as error:
         if debug:
@@ -175,6 +141,14 @@ class _StoppedBySignal(BaseException):
         self.number = number
 
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _ignored(number: signal.Signals) -> bool:
+    """Return whether a signal is not to end us: the end of a session is ignored under nohup."""
+    return number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN
+
+
 _finished = threading.Event()
 
 
@@ -186,6 +160,6 @@ def finished() -> None:
 def _stop(number: int, frame: FrameType | None) -> None:
     if _finished.is_set():
         return
-    for every in (signal.SIGINT, signal.SIGTERM):  # a second one would end the clearing
+    for every in _ENDING:  # a second one would end the clearing
         signal.signal(every, signal.SIG_IGN)
     raise _StoppedBySignal(number)

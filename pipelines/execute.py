@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipelines.cli import LOG
 from pipelines.output import Claim
 from pipelines.preflight import Inputs
 from pipelines.recipe import RunSettings
 from pipelines.runners import PORTABLE
-from pipelines.workers import WorkerProcesses
+from pipelines.workers import WorkerProcesses, open_log
 from transforms import storage
 from transforms.errors import DataError, DovetailError, StoreError, UsageError
 from transforms.kernels.plan import Workers
@@ -71,6 +73,7 @@ def execute(
     threads = job.workers.places > 1 and not job.settings.debug
     with contextlib.ExitStack() as stack:
         stack.enter_context(_beam_log(log_file, debug=job.settings.debug))
+        LOG.info("%s", _beginning(job))
         try:
             processes = None
             if job.workers.processes and not claim.remote:
@@ -81,7 +84,8 @@ def execute(
             if not claim.remote:  # there the workers can't reach what we would watch
                 watch = stack.enter_context(watching(claim.progress, totals, live=live))
             if threads:  # Beam prints their tracebacks to standard error itself
-                log = stack.enter_context(log_file.open("a"))
+                text = io.TextIOWrapper(open_log(log_file), encoding="utf-8")
+                log = stack.enter_context(text)
                 stack.enter_context(contextlib.redirect_stderr(log))
 
             def tick() -> None:
@@ -121,6 +125,15 @@ def execute(
     return max(peak.bytes, tree_memory())
 
 
+def _beginning(job: Planned) -> str:
+    """Say what happens while nothing moves yet."""
+    if job.settings.runner != "DirectRunner":
+        return f"handing the job to {job.settings.runner}; it takes a while to begin"
+    count, kind = job.workers.count, "process" if job.workers.processes else "thread"
+    many = "" if count == 1 else "es" if kind == "process" else "s"
+    return f"starting {count} worker {kind}{many}; the first bytes move in some seconds"
+
+
 def _name_what_changed(job: Planned) -> None:
     """Raise DataError where an input is no longer what it was, which is why a run may fail."""
     from transforms.read import check_unchanged
@@ -130,11 +143,16 @@ def _name_what_changed(job: Planned) -> None:
         pass
 
 
+class _PrivateLog(logging.FileHandler):
+    def _open(self) -> io.TextIOWrapper:
+        return io.TextIOWrapper(open_log(self.baseFilename), encoding="utf-8")
+
+
 @contextlib.contextmanager
 def _beam_log(log_file: Path, *, debug: bool) -> Iterator[None]:
     """Send what Beam logs to a file; in debug mode to standard error too."""
     beam = logging.getLogger("apache_beam")
-    handler = logging.FileHandler(log_file, delay=True)
+    handler = _PrivateLog(log_file, delay=True)
     beam.addHandler(handler)
     propagated = beam.propagate
     beam.propagate = debug

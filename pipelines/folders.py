@@ -36,7 +36,12 @@ class Folder(Protocol):
         """
 
     def write_marker(self, content: Mapping[str, object]) -> None:
-        """Replace what the marker says; its ``id`` owns the output."""
+        """Replace what the marker says; its ``id`` owns the output.
+
+        Raises:
+            StoreError: it can't be written.
+            RunError: it is no longer this run's.
+        """
 
     def owned(self) -> bool:
         """Return whether the marker is still held."""
@@ -90,6 +95,15 @@ class LocalFolder:
                     f"--output={self.given}: another run is writing there; wait for it, or choose "
                     "another folder"
                 ) from None
+            except OSError as error:
+                if not os.fstat(marker).st_size:  # made by us, or by another that met the same
+                    self.remove_file(layout.MARKER)
+                os.close(marker)
+                raise UsageError(
+                    f"--output={self.given}: this file system gives no locks ({error.strerror}), by "
+                    "which runs to one folder are kept apart; mount it with locks (Lustre: -o flock; "
+                    "NFS: without nolock, its lock service running), or choose a folder elsewhere"
+                ) from None
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(marker), os.stat(self._path)):
                     return marker
@@ -108,9 +122,15 @@ class LocalFolder:
     def write_marker(self, content: Mapping[str, object]) -> None:
         """Replace what the marker says."""
         text = json.dumps(content).encode()
-        # over what is there, filled up with blanks: on a full disk it can't take more room, and at
-        # no moment is the marker empty
-        os.pwrite(self._marker, text.ljust(os.fstat(self._marker).st_size), 0)
+        try:
+            # over what is there, filled up with blanks: the lock is this file's, on a full disk it
+            # can't take more room, and at no moment is the marker empty
+            os.pwrite(self._marker, text.ljust(os.fstat(self._marker).st_size), 0)
+            # on NFS workers on other machines see what the server has
+            os.fsync(self._marker)
+        except OSError as error:
+            raise StoreError(f"{self._path}: can't be written: {error}") from error
+        _sync_folder(self.url)
 
     def owned(self) -> bool:
         """Return True: a lock is held until it is given back."""
@@ -138,6 +158,16 @@ class LocalFolder:
         with contextlib.suppress(FileNotFoundError):
             if not any(layout.is_temporary(name) for name in os.listdir(self.url)):
                 self.remove_file(layout.MARKER)
+
+
+def _sync_folder(folder: str) -> None:
+    """Let a folder's names be on disk, where its file system can be told to."""
+    with contextlib.suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def make_folders(folder: str, *, flag: str) -> list[str]:

@@ -6,22 +6,26 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.kept_fields import settle
 from pipelines.looks import Look, look_at
 from pipelines.recipe import Recipe
 from transforms import storage
 from transforms.errors import DataError, InputError, UsageError
+from transforms.files import Files, SourceFile
 from transforms.formats import arrow_messages, parquet
 from transforms.formats.codecs import CODECS
 from transforms.formats.detection import EXTENSIONS, FileFormat, Kind
 from transforms.formats.kept import Kept
 from transforms.formats.lines import LineFormat
-from transforms.formats.tables import TEXT, require_schema
+from transforms.formats.tables import TEXT, unify_files
 from transforms.formats.texts import EXTENSION as TEXT_EXTENSION
 from transforms.formats.writing import RecordsAre, ShardFormat
-from transforms.listing import SourceFile, extension
+from transforms.kernels.unify import describe as describe_unified
+from transforms.listing import extension
 
 _MOST = 1000  # files that are looked at beforehand; the others are when they are read
 _SAMPLES = 16  # files whose records are looked at, for estimates
@@ -57,11 +61,12 @@ class Contents:
 
     Attributes:
         line_format: of lines, with the header that all files share.
-        schema: of rows, that of the first file; None where the records are lines or texts.
+        schema: of rows, one that holds those of all files; None where the records are lines or texts.
         amounts: by source.
         form, extension: of the shards to be written.
         window: bytes that a decoder of one of the files holds, beyond the usual.
         kept: what is kept beside the texts.
+        notes: what of the input is read as something else than the files say, in lines.
     """
 
     line_format: LineFormat
@@ -71,6 +76,7 @@ class Contents:
     extension: str
     window: int = 0
     kept: Kept | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def records(self) -> int:
@@ -83,7 +89,7 @@ class Contents:
         return sum(amount.bytes for amount in self.amounts.values())
 
 
-def look_into(files: list[SourceFile], recipe: Recipe, *, keep: Sequence[str] = ()) -> Contents:
+def look_into(files: Files, recipe: Recipe, *, keep: Sequence[str] = ()) -> Contents:
     """Look at input files, all of them unless they are very many.
 
     Args:
@@ -125,11 +131,14 @@ def look_into(files: list[SourceFile], recipe: Recipe, *, keep: Sequence[str] = 
         rows = {file.url: look.kept for file, look in looks.items() if look.kept is not None}
         fields = {file.url: look.fields for file, look in looks.items() if look.fields is not None}
         kept = settle(keep, rows=rows, lines=fields)
-    return Contents(line_format, schema, amounts, form, shard_extension, window, kept)
+    notes = [] if schema is None else describe_unified(_schemas(looks), schema)
+    if kept is not None and kept.schema is not None and rows:
+        notes = describe_unified(rows, kept.schema)
+    return Contents(line_format, schema, amounts, form, shard_extension, window, kept, tuple(notes))
 
 
 def _common_schema(looks: dict[SourceFile, Look]) -> pa.Schema | None:
-    """Return the schema of the first file, None for lines; all files have to agree."""
+    """Return the schema that holds the rows of all files, None for lines."""
     first: tuple[SourceFile, Look] | None = None
     for file, look in looks.items():
         if first is None:
@@ -140,12 +149,17 @@ def _common_schema(looks: dict[SourceFile, Look]) -> pa.Schema | None:
                 "lines are shuffled with lines, rows with rows of one schema; --text_field=NAME mixes "
                 "their texts alone"
             )
-        elif look.schema is not None:
-            try:
-                require_schema(look.schema, first[1].schema, name=file.url, other=first[0].url)
-            except DataError as error:
-                raise InputError(str(error)) from error
-    return first[1].schema if first else None
+    schemas = _schemas(looks)
+    if not schemas:
+        return None
+    try:
+        return unify_files(schemas)
+    except DataError as error:
+        raise InputError(str(error)) from error
+
+
+def _schemas(looks: dict[SourceFile, Look]) -> dict[str, pa.Schema]:
+    return {file.url: look.schema for file, look in looks.items() if look.schema is not None}
 
 
 def _records_of(look: Look) -> str:
@@ -216,37 +230,68 @@ def _choose_form(
     )
 
 
-def _amounts(files: list[SourceFile], looks: dict[SourceFile, Look]) -> dict[str, Amount]:
-    out = {}
-    by_source: dict[str, list[SourceFile]] = defaultdict(list)
-    for file in files:
-        by_source[file.source].append(file)
-    sampled = [pair for pair in looks.items() if pair[1].record_bytes]
-    for source, mine in by_source.items():
+def _amounts(files: Files, looks: dict[SourceFile, Look]) -> dict[str, Amount]:
+    found: dict[str, _Estimate] = {}
+    for table in files.tables():  # most of them were not looked at: never an object for each
+        names = table.column("source")
+        for source in pc.unique(names).to_pylist():
+            if source not in found:
+                found[source] = _Estimate.begin(source, looks)
+            found[source].add(table.filter(pc.equal(names, source)))
+    return {source: estimate.amount for source, estimate in found.items()}
+
+
+class _Estimate:
+    """Adds up what the files of a source hold, from what some of them look like."""
+
+    def __init__(self, mean: float, expansion: float, looks: dict[str, tuple[int, Look]]) -> None:
+        self._mean, self._expansion, self._looks = mean, expansion, looks
+        self._looked_at = pa.array(looks, pa.large_string())
+        self.amount = Amount(0, 0, 0, 0, exact_records=True, exact_bytes=True)
+        for size, look in looks.values():
+            self._add_look(size, look)
+
+    @classmethod
+    def begin(cls, source: str, looks: dict[SourceFile, Look]) -> _Estimate:
+        """Learn from the files of a source that were looked at, else from those of others."""
+        sampled = [pair for pair in looks.items() if pair[1].record_bytes]
         known = [pair for pair in sampled if pair[0].source == source] or sampled
-        records = stored = decoded = 0
-        exact_records = exact_bytes = True
-        stored_known = sum(file.size for file, _ in known)
+        stored = sum(file.size for file, _ in known)
         expansion = (
-            sum(file.size * look.expansion for file, look in known) / stored_known
-            if stored_known
-            else 1.0
+            sum(file.size * look.expansion for file, look in known) / stored if stored else 1
         )
         means = [look.record_bytes for _, look in known if look.record_bytes]
-        mean = sum(means) / len(means) if means else 1.0
-        for file in mine:
-            look = looks.get(file)
-            stored += file.size
-            plain = look is not None and look.format == FileFormat("lines")
-            if look is not None and look.records is not None:
-                records += look.records
-                decoded += int(look.records * (look.record_bytes or mean))
-                exact_bytes = False
-                continue
-            size = file.size if plain else int(file.size * expansion)
-            decoded += size
-            records += max(int(size // mean), min(size, 1))  # where there are bytes, a record is
-            exact_records = exact_records and not size
-            exact_bytes = exact_bytes and plain
-        out[source] = Amount(len(mine), stored, records, decoded, exact_records, exact_bytes)
-    return out
+        mine = {f.url: (f.size, look) for f, look in looks.items() if f.source == source}
+        return cls(sum(means) / len(means) if means else 1.0, expansion, mine)
+
+    def add(self, table: pa.RecordBatch) -> None:
+        """Add files of the source."""
+        rest = table.filter(pc.invert(pc.is_in(table.column("url"), self._looked_at)))
+        sizes = (rest.column("size").to_numpy() * self._expansion).astype(np.int64)
+        # where there are bytes, a record is
+        records = np.maximum(sizes // self._mean, np.minimum(sizes, 1)).astype(np.int64)
+        self.amount = replace(
+            self.amount,
+            files=self.amount.files + len(table),
+            stored=self.amount.stored + int(table.column("size").to_numpy().sum()),
+            records=self.amount.records + int(records.sum()),
+            bytes=self.amount.bytes + int(sizes.sum()),
+            exact_records=self.amount.exact_records and not sizes.any(),
+            exact_bytes=self.amount.exact_bytes and not len(rest),
+        )
+
+    def _add_look(self, stored: int, look: Look) -> None:
+        plain = look.format == FileFormat("lines")
+        size = stored if plain else int(stored * self._expansion)
+        records = max(int(size // self._mean), min(size, 1))
+        exact_records = not size
+        if look.records is not None:
+            records, exact_records, plain = look.records, True, False
+            size = int(look.records * (look.record_bytes or self._mean))
+        self.amount = replace(
+            self.amount,
+            records=self.amount.records + records,
+            bytes=self.amount.bytes + size,
+            exact_records=self.amount.exact_records and exact_records,
+            exact_bytes=self.amount.exact_bytes and plain,
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import secrets
 import shutil
@@ -14,19 +16,22 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import endpoints_pb2
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
+    EmbeddedGrpcWorkerHandler,
     GrpcWorkerHandler,
     WorkerHandler,
 )
 from apache_beam.transforms.environments import Environment, python_sdk_capabilities
 from google.protobuf import json_format, text_format
 
+from pipelines.sockets import ReachedBySocket, SocketRunner, socket_folder
 from pipelines.workers import WorkerProcesses
 from transforms.errors import RunError, WorkerError, from_traceback
 from transforms.kernels.plan import Workers
+from transforms.worker import SOCKETS
 
 _GRACE = 3.0  # seconds in which a pipeline may end by itself after a worker did
 _LAST_WORK = 10.0  # seconds in which threads may come to notice that the run was given up
-_URN = "dovetail:local_worker:v1"
+_PROCESS, _THREAD = "dovetail:local_worker:v1", "dovetail:local_thread:v1"
 _GONE = "its worker process is gone"
 _LAST_LINE = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b[^\n]*", re.MULTILINE)
 
@@ -55,21 +60,11 @@ def run_local(
     Raises:
         DovetailError: what a worker raised, once; WorkerError where a worker process died.
     """
-    options = PipelineOptions(list(beam_flags), direct_num_workers=workers.count)
+    # which environment works is said by the runner: all other modes would bring servers of Beam's
+    options = PipelineOptions(
+        list(beam_flags), direct_num_workers=workers.count, direct_running_mode="in_memory"
+    )
     key = secrets.token_bytes(8)
-    if processes is not None:
-        _runs[key] = processes
-        runner = FnApiRunner(default_environment=_LocalEnvironment(key))
-    else:
-        if workers.count > 1:
-            options = PipelineOptions(
-                list(beam_flags),
-                direct_num_workers=workers.count,
-                direct_running_mode="multi_threading",
-            )
-        runner = FnApiRunner()
-    pipeline = beam.Pipeline(runner=runner, options=options)
-    build(pipeline)
     raised: list[BaseException] = []
     ended = threading.Event()
 
@@ -82,7 +77,18 @@ def run_local(
             ended.set()
 
     deaths: list[int] = []
-    with _Quiet():
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_Quiet())
+        if processes is None and workers.count == 1:
+            runner = FnApiRunner()  # works in one thread, by calls
+        else:
+            folder = stack.enter_context(socket_folder())
+            environment = _Threads() if processes is None else _Processes(key)
+            runner = SocketRunner(folder, environment)
+        if processes is not None:
+            _runs[key] = processes
+        pipeline = beam.Pipeline(runner=runner, options=options)
+        build(pipeline)
         # its own thread, so that this one can watch, and end it all
         threading.Thread(target=work, name="pipeline", daemon=True).start()
         try:
@@ -107,25 +113,42 @@ def run_local(
         raise _worker_died(deaths[0])
 
 
-@Environment.register_urn(_URN, bytes)
-class _LocalEnvironment(Environment):  # type: ignore[misc]  # Beam's classes are untyped
+@Environment.register_urn(_PROCESS, bytes)
+class _Processes(Environment):  # type: ignore[misc]  # Beam's classes are untyped
     """Says in the pipeline's graph that work is done by the processes of a run."""
+
+    urn = _PROCESS
 
     def __init__(self, key: bytes, *args: Any) -> None:
         super().__init__(*(args or (python_sdk_capabilities(),)))
         self.key = key
 
     def to_runner_api_parameter(self, context: Any) -> tuple[str, bytes]:
-        return _URN, self.key
+        return self.urn, self.key
 
-    @staticmethod
-    def from_runner_api_parameter(key: bytes, *args: Any) -> _LocalEnvironment:
-        return _LocalEnvironment(key, *args[:-1])  # the last one is the context
+    @classmethod
+    def from_runner_api_parameter(cls, key: bytes, *args: Any) -> Environment:
+        return cls(key, *args[:-1])  # the last one is the context
 
 
-@WorkerHandler.register_environment(_URN, bytes)
-class _LocalHandler(GrpcWorkerHandler):  # type: ignore[misc]  # Beam's classes are untyped
-    """Stands between FnApiRunner and one process."""
+@Environment.register_urn(_THREAD, bytes)
+class _Threads(_Processes):
+    """Says that work is done by threads of this process."""
+
+    urn = _THREAD
+
+    def __init__(self, key: bytes = b"{}", *args: Any) -> None:
+        super().__init__(key, *args)
+
+
+@WorkerHandler.register_environment(_THREAD, bytes)
+class _ThreadHandler(ReachedBySocket, EmbeddedGrpcWorkerHandler):  # type: ignore[misc]  # as above
+    """Stands between the runner and one thread; Beam starts it."""
+
+
+@WorkerHandler.register_environment(_PROCESS, bytes)
+class _ProcessHandler(ReachedBySocket, GrpcWorkerHandler):  # type: ignore[misc]  # as above
+    """Stands between the runner and one process."""
 
     def __init__(self, key: bytes, *args: Any) -> None:
         super().__init__(*args)
@@ -139,6 +162,7 @@ class _LocalHandler(GrpcWorkerHandler):  # type: ignore[misc]  # Beam's classes 
                 "CONTROL_API_SERVICE_DESCRIPTOR": text_format.MessageToString(control),
                 "PIPELINE_OPTIONS": json_format.MessageToJson(options),
                 "WORKER_ID": self.worker_id,
+                SOCKETS: os.path.dirname(self._grpc_server.control_port),
             }
         )
         threading.Thread(target=self._watch, name="watch-worker", daemon=True).start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from pipelines.kept_fields import Fields, fields_in
 from pipelines.recipe import Recipe
 from transforms import layout, storage
 from transforms.errors import DataError, InputError
+from transforms.files import SourceFile
 from transforms.formats import arrow, arrow_messages, codecs, lines, parquet
 from transforms.formats.codecs import Decoder
 from transforms.formats.detection import FileFormat, detect
@@ -22,7 +23,6 @@ from transforms.formats.lines import LineFormat
 from transforms.formats.reading import Buffered
 from transforms.formats.texts import form_of
 from transforms.formats.windows import window_of
-from transforms.listing import SourceFile
 
 _MAY_BE_EMPTY = 1024  # bytes of a compressed file that may hold no record, for all that
 _SAMPLE_BYTES, _SAMPLE_ROWS = 1 << 16, 32
@@ -69,7 +69,7 @@ def look_at(file: SourceFile, recipe: Recipe, keep: Sequence[str], *, sample: bo
     """
     with storage.open_read(file.url) as opened:
         _refuse_parts_of_datasets(opened, file)
-        found = file.format or detect(opened, name=file.url, size=file.size)
+        found = file.format or detect(opened, name=file.url, size=file.size, said=recipe.format)
         if not found.is_rows:
             return _look_at_lines(opened, file, found, recipe, keep, sample=sample)
         if recipe.header_lines:
@@ -95,6 +95,7 @@ def _look_at_lines(
     sample: bool,
 ) -> Look:
     separator, wanted = ord(recipe.separator), recipe.header_lines
+    form = LineFormat(separator=separator, header_lines=wanted)
     codec = found.codec
     expansion, record_bytes, header, records = 1.0, None, b"", None
     fields: Fields | None = None
@@ -102,21 +103,26 @@ def _look_at_lines(
     opened.seek(0)
     stream = opened if codec is None else Decoder(opened, codec, file.url)
     try:
+        begin = bytearray(len(lines.BOM))
+        storage.read_into(stream, memoryview(begin))
+        as_they_are = file.told is not None or recipe.format == "lines"
+        mark = 0 if as_they_are else lines.mark_size(bytes(begin), separator)
         if wanted:
-            header = lines.header_of(stream, lines=wanted, separator=separator, name=file.url)
+            stream.seek(0)
+            header = lines.header_of(stream, line_format=form, skip=mark, name=file.url)
+            form = replace(form, header=header)
         if codec is not None and file.size <= _MAY_BE_EMPTY:
             opened.seek(0)
             stream = Decoder(opened, codec, file.url)
-            begin = storage.read_into(stream, memoryview(bytearray(len(header) + 1)))
-            records = 0 if begin <= len(header) else None
+            beside = mark + len(header)
+            size = storage.read_into(stream, memoryview(bytearray(beside + 1)))
+            records = 0 if size <= beside else None
         if sample:
-            if keep:
-                form = LineFormat(separator=separator, header_lines=wanted, header=header)
-                if form_of(opened, name=file.url, codec=codec, line_format=form) == "plain":
-                    raise InputError(
-                        f"{file.url}: expected JSON lines or rows, of which "
-                        f"--keep_fields={','.join(keep)} could be taken, got other lines"
-                    )
+            if keep and form_of(opened, name=file.url, codec=codec, line_format=form) == "plain":
+                raise InputError(
+                    f"{file.url}: expected JSON lines or rows, of which "
+                    f"--keep_fields={','.join(keep)} could be taken, got other lines"
+                )
             opened.seek(0)
             if codec is not None:
                 expansion = codecs.sample_ratio(opened, codec, file.url)
@@ -126,7 +132,7 @@ def _look_at_lines(
             pieces = _pieces(stream, [file.size * i // places for i in range(places)])
             record_bytes = _mean_line(pieces, separator)
             if keep:
-                fields = fields_in(stream, pieces, skip=len(header), separator=separator)
+                fields = fields_in(stream, pieces, skip=mark + len(header), separator=separator)
     except DataError as error:
         raise InputError(str(error)) from error
     return Look(

@@ -34,6 +34,7 @@ from pipelines.values import (
     parse_sources,
     write_separator,
 )
+from transforms.formats.detection import Format
 
 
 class _Model(BaseModel):
@@ -79,6 +80,13 @@ class CommonRecipe(_Model):
         "NAME=PATTERN names its source (write ./dt=1/* for such a folder). - is standard input",
         metavar="[NAME=]PATTERN",
         min_length=1,
+    )
+    format: Format = make_flag(
+        "auto",
+        _INPUT,
+        "what the input files are: what each one's first bytes and name say, or lines, whatever they "
+        "look like (compressed ones all the same)",
+        metavar="auto|lines",
     )
     separator: _Byte = make_flag(
         "\n", _INPUT, r"the byte that ends a record: '\n', '\t', '\0', ';', '\xff'", metavar="BYTE"

@@ -17,8 +17,8 @@ from pipelines import exact_yaml
 from pipelines.mixture import WAYS, nearest
 from pipelines.recipe import CommonRecipe, Recipe, RunSettings, Settings
 from pipelines.store_options import refuse_secrets
-from pipelines.validation import FLAGS, Origin, Path, flag_of, validate
-from transforms import storage
+from pipelines.validation import ALSO, FLAGS, Origin, Path, flag_of, validate
+from transforms import layout, storage
 from transforms.errors import DataError, StoreError, UsageError
 from transforms.manifest import require_versions
 
@@ -107,8 +107,20 @@ def read_recipe(url: str, kind: RecipeKind[Any, Any]) -> RecipeFile:
         content, root = manifest.get("recipe"), ("recipe",)
     else:
         content = exact_yaml.load(text, url, lines)
+        if url.rpartition("/")[2] == layout.MANIFEST and "sources" not in (content or {}):
+            raise UsageError(
+                f'--recipe={url}: not a manifest of Dovetail (it has no "format": "{layout.FORMAT}"), '
+                "nor a recipe, which would have sources"
+            )
     if not isinstance(content, dict):
         raise UsageError(f"{url}: expected a mapping of fields such as sources and seed")
+    for name in ALSO:
+        flag = FLAGS[name]
+        if flag in content:
+            if name in content:
+                raise UsageError(f"{url}: {flag} and {name} say the same; leave one of them out")
+            content[name] = content.pop(flag)
+            lines.update({(name,): lines[(flag,)]} if (flag,) in lines else {})
     origin = Origin(url, frozenset(content), lines, root)
     fields = kind.fields
     for name, value in content.items():
@@ -150,7 +162,7 @@ def _as_manifest(text: bytes) -> dict[str, Any] | None:
         content = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    is_one = isinstance(content, dict) and content.get("format") == "dovetail-manifest"
+    is_one = isinstance(content, dict) and content.get("format") == layout.FORMAT
     return content if is_one else None
 
 

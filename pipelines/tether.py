@@ -19,6 +19,7 @@ def main(command: Sequence[str]) -> int:
     """Run a command; return its exit code."""
     parent = os.getppid()
     told: list[int] = []
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # our parent's: where it ends, we do
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: told.append(number))
     process = subprocess.Popen(command, start_new_session=True)

@@ -15,12 +15,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from pipelines.cli import LOG, leave, make_parser, run_main
 from pipelines.job import mixture_of
+from pipelines.machine import cores_available
 from pipelines.recipe import Recipe
 from pipelines.store_options import parse_storage_options, refuse_secrets
 from pipelines.validation import validate
 from pipelines.watch import watching
 from transforms import layout, storage
-from transforms.errors import DataError, InputError, LosslessError, UsageError
+from transforms.errors import DataError, InputError, LosslessError, StoreError, UsageError
 from transforms.formats.codecs import CODECS
 from transforms.formats.lines import LineFormat
 from transforms.formats.read_back import shard_digest
@@ -66,10 +67,12 @@ def read_manifest(folder: str) -> Manifest:
     """Read a dataset's manifest.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or the store doesn't give it.
         DataError: it can't be read, or is of another format version.
     """
     url = storage.join(folder, layout.MANIFEST)
+    if (why := layout.why_not_read(folder, layout.MANIFEST)) is not None:
+        raise DataError(f"{url}: {why}")
     try:
         with storage.open_read(url) as file:
             text = file.read() or b""
@@ -78,12 +81,18 @@ def read_manifest(folder: str) -> Manifest:
             f"{folder}: expected a folder with a {layout.MANIFEST}; without one there is no complete "
             "dataset"
         ) from None
+    except StoreError as error:  # before any work, so it is the user's to mend
+        raise UsageError(str(error)) from error
     except OSError as error:
         raise DataError(f"{url}: can't be read: {error}") from None
     try:
         content = json.loads(text)
-        if isinstance(content, dict) and content.get("format") == "dovetail-manifest":
-            require_versions(content, url)  # first: another version may have other fields
+        if not isinstance(content, dict) or content.get("format") != layout.FORMAT:
+            raise DataError(
+                f'{url}: not a manifest of Dovetail (it has no "format": "{layout.FORMAT}"), but '
+                "another program's; there is nothing in it to verify"
+            )
+        require_versions(content, url)  # first: another version may have other fields
         manifest = Manifest.model_validate(content)
     except (ValueError, RecursionError) as error:
         if not isinstance(error, ValidationError):
@@ -121,7 +130,7 @@ def verify(folder: str, *, live: bool = False) -> tuple[Manifest, list[str]]:
         watching(counts, {"verify": manifest.bytes}, live=live) as watch,
     ):
         progress = Progress.open(counts)
-        pool = ThreadPoolExecutor(os.cpu_count())  # hashing releases the interpreter's lock
+        pool = ThreadPoolExecutor(cores_available())  # hashing releases the interpreter's lock
         try:
             futures = [
                 pool.submit(check_shard, folder, shard, manifest, shas, progress)
@@ -159,8 +168,11 @@ def check_shard(
         shas: paths of all shards by SHA-256, to tell a swapped one.
         progress: counts what is read.
     """
-    url = storage.join(folder, shard.path)
     total = Digest()
+    why = layout.why_not_read(folder, shard.path)
+    if why is not None:
+        return total, f"{shard.path}: {why}"
+    url = storage.join(folder, shard.path)
     fs, path = storage.filesystem(url)
     if fs.exists(path) and not fs.isfile(path):
         return total, f"{shard.path}: can't be read: not a file"
@@ -227,6 +239,10 @@ def _check_quarantine(manifest: Manifest, folder: str) -> list[str]:
     """Check that the files of bad records are what was written, and hold what was dropped."""
     problems = []
     for entry in manifest.quarantine:
+        why = layout.why_not_read(folder, entry.path)
+        if why is not None:
+            problems.append(f"{entry.path}: {why}")
+            continue
         try:
             with storage.open_read(storage.join(folder, entry.path)) as file:
                 if _sha256(file) != entry.sha256:
@@ -317,8 +333,15 @@ def _tokens_in(manifest: Manifest, tokens: TokensEntry) -> int:
     recipe = manifest.recipe
     if tokens.decoded or recipe.get("keep_fields") is not None:
         return tokens.tokens
-    dtype = recipe.get("token_dtype") or ("uint16" if tokens.model["ids"] <= 1 << 16 else "uint32")
-    around = bool(recipe.get("add_bos")) + bool(recipe.get("add_eos"))
+    dtype = recipe.get("token_dtype") or (
+        "uint16" if tokens.model.get("ids", 0) <= 1 << 16 else "uint32"
+    )
+    # by a manifest of before it said which they are, one each
+    around = sum(
+        len(tokens.model.get(role, {}).get("ids", [0]))
+        for role in ("bos", "eos")
+        if recipe.get(f"add_{role}")
+    )
     held = manifest.digest.bytes // (2 if dtype == "uint16" else 4)
     return held - around * manifest.digest.records
 

@@ -66,7 +66,7 @@ def watching(
     folder: str, totals: Mapping[Stage, int | None], *, live: bool = True
 ) -> Iterator[Watch]:
     """Watch meanwhile, with live bars on a terminal unless ``live`` is False; arguments as of Watch."""
-    os.makedirs(folder, exist_ok=True)
+    os.makedirs(folder, mode=0o700, exist_ok=True)  # names of files are said there
     with Bars() if live and on_terminal() else contextlib.nullcontext() as bars:
         watch = Watch(folder, totals, bars=bars)
         watch.tick()

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import transforms
 
@@ -27,6 +28,12 @@ ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
     "MIMALLOC_PURGE_DELAY": "10000",
 }
+
+
+def open_log(path: Path | str) -> BinaryIO:
+    """Open a log for appending that nobody but the user reads; no link is followed there."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    return os.fdopen(os.open(path, flags, 0o600), "ab")
 
 
 class WorkerProcesses:
@@ -44,7 +51,7 @@ class WorkerProcesses:
         self._all: list[subprocess.Popen[bytes]] = []
         self._told_to_end: set[int] = set()
         try:
-            with log_file.open("ab") as log:
+            with open_log(log_file) as log:
                 for _ in range(count):
                     self._all.append(
                         subprocess.Popen(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import re
+import stat
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -56,9 +58,13 @@ def is_shard_path(path: str, *, number: int, of: int) -> bool:
     return folder == DATA and is_shard_name(name) and f"-{number:05d}-of-{of:05d}" in name
 
 
+FORMAT = "dovetail-manifest"
+"""What a manifest of ours says that it is, in ``format``."""
+
+
 def is_our_manifest(head: bytes) -> bool:
     """Return whether a file called as MANIFEST that begins so is one."""
-    return b'"dovetail-manifest"' in head
+    return f'"{FORMAT}"'.encode() in head
 
 
 def is_temporary(name: str) -> bool:
@@ -73,6 +79,41 @@ def is_shard_name(name: str) -> bool:
 
 FOLDERS = {DATA: is_shard_name, QUARANTINE: is_quarantine_name}
 """The folders of a dataset, and which names are ours there."""
+
+
+def why_not_read(folder: str, path: str) -> str | None:
+    """Return why a file that a manifest names is not read; None where it may be, or isn't there.
+
+    A manifest may come from anybody. What it names is read where the path is one of our layout, and
+    what lies there a regular file inside the dataset's folder: a link elsewhere is somebody else's
+    file, and a device or a pipe may have no end. ``data`` itself may be a link, to another disk say. And
+    in the hub's cache of downloads files are links to the ``blobs`` beside all snapshots.
+
+    Args:
+        folder: the dataset's, a path or a URL.
+        path: below it, as the manifest has it.
+
+    >>> why_not_read("shuffled", "data/../../private.txt")
+    'not read: it is not a path that Dovetail writes'
+    """
+    inner, _, name = path.rpartition("/")
+    if path not in (MANIFEST, LISTING) and not (inner in FOLDERS and FOLDERS[inner](name)):
+        return "not read: it is not a path that Dovetail writes"
+    url = storage.join(folder, path)
+    if not storage.is_local(url):  # a store has nothing but files
+        return None
+    root, real = (os.path.realpath(storage.local_path(place)) for place in (folder, url))
+    roots = [root, os.path.realpath(os.path.join(root, inner))]
+    snapshots = os.path.dirname(root)
+    if os.path.basename(snapshots) == "snapshots":
+        roots.append(os.path.join(os.path.dirname(snapshots), "blobs"))
+    if not any(real.startswith(place.rstrip("/") + "/") for place in roots):
+        return f"not read: it leads to {real}, outside of the dataset's folder"
+    try:
+        regular = stat.S_ISREG(os.stat(real).st_mode)
+    except OSError:  # whoever opens it says why it can't be
+        return None
+    return None if regular else "not read: it is a folder, a pipe or a device, not a file"
 
 
 def drop_uploads(output: str) -> None:
@@ -114,7 +155,8 @@ def publish(
     """
     url = storage.join(output, path)
     if not storage.is_local(output):
-        with storage.open_write(url, guard=_owned(output, run_id)) as file:
+        guard = functools.partial(_owned, output, run_id)
+        with storage.open_write(url, guard=guard) as file:
             yield file
         if check is not None:
             try:
@@ -148,8 +190,10 @@ def _read_marker(url: str) -> dict[str, object]:
     # in one request: its owner may write it anew between two, and of another length
     text = fs.cat_file(path)
     try:
-        return dict(json.loads(text or b"{}"))
-    except ValueError:
+        return dict(json.loads(text))
+    except (
+        ValueError
+    ):  # also where it is empty: on NFS, what was written on another machine comes late
         raise PassingError(
             f"{url}: expected JSON, got {len(text)} bytes that end too early"
         ) from None

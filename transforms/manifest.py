@@ -14,12 +14,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from transforms.errors import DataError, LosslessError
+from transforms.files import SourceFile
 from transforms.formats.detection import Kind
 from transforms.formats.writing import RecordsAre, ShardFormat
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import ORDER_VERSION
-from transforms.listing import SourceFile, fingerprint
+from transforms.listing import fingerprint
 from transforms.reports import Mapped, Mixed, ShardReport, SpanReport
 from transforms.version import VERSION
 
@@ -143,7 +144,13 @@ class TokensEntry(_Part):
 
 
 class Manifest(_Part):
-    """``manifest.json``. ``bytes`` are those of the shard files."""
+    """``manifest.json``.
+
+    Attributes:
+        bytes: of the shard files.
+        blank_lines: of JSON lines, those that held nothing; they are no records.
+        byte_order_marks: files at whose beginning one was taken off.
+    """
 
     format: Literal["dovetail-manifest"] = "dovetail-manifest"
     format_version: int = FORMAT_VERSION
@@ -162,6 +169,8 @@ class Manifest(_Part):
     records_are: RecordsAre
     separator: int = Field(ge=0, le=255)
     header_bytes: int = Field(ge=0)
+    blank_lines: int = Field(0, ge=0)
+    byte_order_marks: int = Field(0, ge=0)
     quarantine: list[QuarantineEntry]
     shards: list[ShardEntry]
     sources: list[SourceEntry]
@@ -290,6 +299,8 @@ def make_manifest(
         records_are=form.records_are,
         separator=form.line_format.separator,
         header_bytes=len(form.line_format.header),
+        blank_lines=sum(span.blank for span in spans if span.pass_number == 0),
+        byte_order_marks=sum(span.marks for span in spans if span.pass_number == 0),
         shards=[
             ShardEntry(path=s.path, records=s.records, bytes=s.bytes, sha256=s.sha256)
             for s in shards

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from transforms import storage
+from transforms import layout, storage
 from transforms.errors import DataError
 from transforms.manifest import DigestEntry, FileEntry, Manifest, SourceEntry
 
@@ -64,6 +64,9 @@ def with_files(manifest: Manifest, folder: str) -> Manifest:
     if manifest.files_listing is None:
         return manifest
     url = storage.join(folder, manifest.files_listing.path)
+    why = layout.why_not_read(folder, manifest.files_listing.path)
+    if why is not None:
+        raise DataError(f"{url}: {why}")
     try:
         data = storage.read_all(url)
     except FileNotFoundError:
@@ -71,8 +74,14 @@ def with_files(manifest: Manifest, folder: str) -> Manifest:
     if manifest.files_listing.sha256 != hashlib.sha256(data).hexdigest():
         raise DataError(f"{url}: its bytes differ from what was written (SHA-256)")
     found: dict[str, list[FileEntry]] = {source.name: [] for source in manifest.sources}
-    for source, entry in _entries(pq.read_table(pa.BufferReader(data))):
-        found[source].append(entry)
+    try:
+        for source, entry in _entries(pq.read_table(pa.BufferReader(data))):
+            found[source].append(entry)
+    except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{url}: expected a listing of the manifest's sources and their files, got something else: "
+            f"{type(error).__name__}: {error}"
+        ) from None
     sources = [s.model_copy(update={"files": found[s.name]}) for s in manifest.sources]
     return manifest.model_copy(update={"sources": sources})
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from transforms.files import SourceFile
 from transforms.kernels.digest import Digest
 from transforms.kernels.schedule import I64
-from transforms.listing import SourceFile
 from transforms.token_counts import TokenCounts
 
 
@@ -33,6 +33,8 @@ class SpanReport:
         quarantine: where the bad records are kept.
         pass_number: of the source, from 0; or ``read.AGAIN``.
         payload: bytes of memory that its good records take.
+        blank: lines that are no records, as they are blank (``transforms.formats.lines``).
+        marks: byte order marks that were taken off.
     """
 
     file: SourceFile
@@ -43,6 +45,8 @@ class SpanReport:
     quarantine: Quarantine | None = None
     pass_number: int = 0
     payload: int = 0
+    blank: int = 0
+    marks: int = 0
 
 
 @dataclass(frozen=True, eq=False)

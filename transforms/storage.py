@@ -17,7 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from transforms import store_files
 from transforms.errors import RunError
-from transforms.store_files import StoreReader, StoreWriter, drop_uploads, in_parallel
+from transforms.store_files import Guard, StoreReader, StoreWriter, drop_uploads, in_parallel
 from transforms.stores import configure, retry, store_of
 
 __all__ = ["configure", "drop_uploads", "in_parallel", "retry"]  # of what comes from elsewhere
@@ -78,9 +78,7 @@ def read_all(url: str) -> bytes:
 
 
 @contextlib.contextmanager
-def open_write(
-    url: str, *, guard: contextlib.AbstractContextManager[None] | None = None
-) -> Iterator[File]:
+def open_write(url: str, *, guard: Guard = contextlib.nullcontext) -> Iterator[File]:
     """Open a new file for writing, in a folder that is there.
 
     On a store it appears whole when the block ends well, inside ``guard``; ``retry`` the block
@@ -93,8 +91,7 @@ def open_write(
     file = StoreWriter(url)
     try:
         yield file
-        with guard or contextlib.nullcontext():
-            file.commit()
+        file.commit(guard)
     except BaseException:
         file.discard()
         raise

@@ -19,8 +19,12 @@ from transforms.stores import request, retry, store_of
 
 T = TypeVar("T")
 U = TypeVar("U")
+Guard = Callable[[], contextlib.AbstractContextManager[None]]
+"""Makes what is entered while something appears, anew for each attempt."""
 _HEAD, _BLOCK = 64 << 10, 4 << 20  # of a read anywhere, and of one that goes on where one ended
-_PART = 8 << 20  # of an upload in parts
+_PART = 8 << 20  # of an upload in parts; they grow to a thousandth of what has gone up
+_SHARE, _STEP, _LARGEST = 1000, 1 << 18, 1 << 30
+MAX_PARTS = 10_000  # that S3 takes, and those that speak its language
 
 
 def in_parallel(work: Callable[[T], U], items: Iterable[T], *, limit: int = 16) -> Iterator[U]:
@@ -201,11 +205,25 @@ class StoreReader(io.RawIOBase):
         super().close()
 
 
+def part_size(sent: int) -> int:
+    """Return the bytes of an upload's next part, when so many have gone up.
+
+    S3 takes 10,000 parts of an object. With parts of one size a small object would need large ones,
+    or a large one couldn't go. So parts are of 8 MiB for the first 8 GB, then a thousandth of what has
+    gone up, and 1 GiB at most: 10,000 of them are over 5 TiB.
+
+    >>> part_size(0) >> 20, part_size(100 << 30) >> 20, part_size(4 << 40) >> 20
+    (8, 102, 1024)
+    """
+    return min(max(_PART, sent // _SHARE // _STEP * _STEP), _LARGEST)
+
+
 class StoreWriter:
     """A new object, which is there whole when ``commit`` returns and not at all before.
 
-    One of less than 8 MiB goes in one request, a larger one in parts. A request that fails may
-    leave an upload that can't go on, so an error ends it: ``retry`` begins anew.
+    One of less than 8 MiB goes in one request, a larger one in parts of ``part_size``, of which two
+    are held in memory. A part that fails is sent again by itself. An error ends the upload:
+    ``retry`` begins anew.
     """
 
     def __init__(self, url: str) -> None:
@@ -214,41 +232,91 @@ class StoreWriter:
         self._held = bytearray()
         self._size = 0
         self._file: Any = None
+        self._part, self._filled, self._parts = _PART, 0, 0
 
     def write(self, data: Any) -> int:
         """Take all of a buffer."""
-        self._held += data
-        self._size += len(data)
-        if len(self._held) >= _PART and not isinstance(self._store.raw, MemoryFileSystem):
-            request(self._send, self.name)
-        return len(data)
-
-    def _send(self) -> None:
+        view = memoryview(data).cast("B")
+        taken = len(view)
+        self._size += taken
         if self._file is None:
-            file = self._store.raw.open(self._path, "wb", autocommit=False, block_size=_PART)
-            if getattr(type(file), "commit", None) in (None, AbstractBufferedFile.commit):
-                raise StoreError(
-                    f"{self.name}: {self._store.protocol}:// has no uploads that show only when they "
-                    "are whole; write to a local folder or to s3:// or gs://, and copy from there"
-                )
-            self._file = file
-        self._file.write(self._held)
-        self._held = bytearray()
+            self._held += view
+            if len(self._held) < _PART or isinstance(self._store.raw, MemoryFileSystem):
+                return taken
+            view, self._held = memoryview(self._held), bytearray()
+            self._file = request(self._open, self.name)
+        while view:
+            piece, view = view[: self._part - self._filled], view[self._part - self._filled :]
+            self._file.blocksize = self._part + 1  # so that it doesn't send by itself
+            self._file.write(piece)
+            self._filled += len(piece)
+            if self._filled == self._part:
+                self._send()
+        return taken
 
-    def commit(self) -> None:
-        """Let the object appear, and make sure that all of it is there."""
-        request(self._commit, self.name)
+    def _open(self) -> Any:
+        file = self._store.raw.open(self._path, "wb", autocommit=False, block_size=_PART)
+        if getattr(type(file), "commit", None) in (None, AbstractBufferedFile.commit):
+            raise StoreError(
+                f"{self.name}: {self._store.protocol}:// has no uploads that show only when they "
+                "are whole; write to a local folder or to s3:// or gs://, and copy from there"
+            )
+        return file
 
-    def _commit(self) -> None:
+    def _send(self, *, last: bool = False) -> None:
+        """Send what the file holds: a part."""
+        self._file.blocksize = self._part
+        if self._filled and self._parts == MAX_PARTS and self._equal_parts:
+            raise StoreError(
+                f"{self.name}: more than {MAX_PARTS:,} parts of {self._part >> 20} MiB, which are all "
+                "that the store takes with fixed_upload_size; ask for more shards"
+            )
+
+        def once() -> None:
+            if self._file.closed:  # by fsspec, where the upload couldn't be begun
+                self._file.closed, self._file.offset = False, None
+            self._file.forced = False
+            self._file.flush(force=last)
+
+        retry(lambda: request(once, self.name), self.name)
+        self._parts += 1
+        self._filled = 0
+        if not self._equal_parts and hasattr(self._store.raw, "call_s3"):
+            self._part = part_size(self._size)
+
+    @property
+    def _equal_parts(self) -> bool:
+        return bool(getattr(self._store.raw, "fixed_upload_size", False))
+
+    def commit(self, guard: Guard = contextlib.nullcontext) -> None:
+        """Let the object appear, inside ``guard``, and make sure that all of it is there."""
+        if self._file is not None:
+            self._send(last=True)
+            self._file.closed = True
+        failed = False
+
+        def once() -> None:
+            nonlocal failed
+            try:
+                with guard():
+                    request(self._appear, self.name)
+            except FileNotFoundError:
+                if not failed:
+                    raise  # else it had succeeded, and only the answer was lost
+            except PassingError:
+                failed = True
+                raise
+
+        retry(once, self.name)
+        size = self._store.info(self._path)["size"]
+        if size != self._size:
+            raise PassingError(f"{self.name}: wrote {self._size} bytes, the store has {size}")
+
+    def _appear(self) -> None:
         if self._file is None:
             self._store.raw.pipe_file(self._path, bytes(self._held))
         else:
-            self._send()
-            self._file.close()
             self._file.commit()
-        size = self._store.raw.info(self._path)["size"]
-        if size != self._size:
-            raise PassingError(f"{self.name}: wrote {self._size} bytes, the store has {size}")
 
     def discard(self) -> None:
         """End an upload that isn't committed; nothing of it stays."""

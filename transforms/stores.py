@@ -22,7 +22,7 @@ from transforms.errors import DovetailError, PassingError, StoreError, UsageErro
 
 T = TypeVar("T")
 ATTEMPTS = 5
-_LIMIT = 60.0  # seconds after which nothing is tried again: clients try several times themselves
+_LIMIT = 60.0  # seconds after a first failure in which work is begun again: clients try themselves
 _WAIT = (
     "DOVETAIL_RETRY_WAIT"  # seconds before the second attempt, each later wait is 3 times as long
 )
@@ -208,20 +208,23 @@ def request(work: Callable[[], T], url: str) -> T:
 def retry(work: Callable[[], T], url: str) -> T:
     """Do a unit of work, again where a request in it failed for a reason that may pass.
 
-    Up to ATTEMPTS times, at growing distances, none begun later than a minute after the first.
+    Up to ATTEMPTS times, at growing distances, none begun later than a minute after the first
+    failure: what took hours until then is tried once more all the same.
 
     Raises:
         StoreError: it went on failing.
     """
-    begin, wait = time.monotonic(), float(os.environ.get(_WAIT, "1"))
+    failed, wait = None, float(os.environ.get(_WAIT, "1"))
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return work()
         except PassingError as error:
-            if attempt == ATTEMPTS or time.monotonic() - begin > _LIMIT:
-                tries = f"tried {attempt} times" if attempt > 1 else "tried once, for over a minute"
+            now = time.monotonic()
+            failed = now if failed is None else failed
+            if attempt == ATTEMPTS or now - failed > _LIMIT:
                 raise StoreError(
-                    f"{error} ({tries}); look whether the store can be reached, and run again"
+                    f"{error} (tried {attempt} times); look whether the store can be reached, and "
+                    "run again"
                 ) from error
         time.sleep(wait * 3 ** (attempt - 1))
     raise AssertionError(f"{url}: not reached")

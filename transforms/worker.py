@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -13,8 +14,12 @@ import time
 
 import psutil
 
+SOCKETS = "DOVETAIL_SOCKETS"
+"""Among a worker's variables: the folder of the sockets by which it reaches its launcher."""
+
 _lock = threading.Lock()
 _following: set[int] = set()
+_sockets: list[str] = []
 
 
 def follow_launcher(pid: int | None) -> None:
@@ -39,6 +44,8 @@ def _follow(pid: int) -> None:
             time.sleep(0.2)
     except psutil.NoSuchProcess:
         pass
+    if _sockets:  # a launcher that was killed couldn't take them away
+        shutil.rmtree(_sockets[0], ignore_errors=True)
     os._exit(1)
 
 
@@ -48,7 +55,8 @@ def main(launcher: str) -> None:
     All that takes time is imported before a line with environment variables is awaited.
     """
     follow_launcher(int(launcher))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the launcher, which then ends us
+    for number in (signal.SIGINT, signal.SIGHUP):  # for the launcher, which then ends us
+        signal.signal(number, signal.SIG_IGN)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     from apache_beam.runners.worker import sdk_worker_main
 
@@ -61,7 +69,9 @@ def main(launcher: str) -> None:
     gc.freeze()  # modules stay: no collection has to look through them again
     line = sys.stdin.readline()
     if line:  # else the launcher doesn't need us
-        os.environ.update(json.loads(line))
+        variables = json.loads(line)
+        _sockets.append(variables.pop(SOCKETS))
+        os.environ.update(variables)
         sdk_worker_main.main([])
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import json
 import logging
 import os
@@ -11,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ import pytest
 
 import pipelines.command
 import pipelines.shuffle
+from pipelines.cli import run_main
 from pipelines.output import check_output, claim_output
 from pipelines.verify import verify
 from tests.pipelines.support import (
@@ -29,8 +33,8 @@ from tests.pipelines.support import (
     run,
     write_tree,
 )
-from transforms import layout
-from transforms.errors import RunError, UsageError
+from transforms import layout, stores
+from transforms.errors import RunError, StoreError, UsageError
 
 DIE_WORKING = """
 import os, pathlib, signal, sys
@@ -170,8 +174,7 @@ def test_a_spool_of_standard_input_whose_run_was_killed_is_cleared_by_the_next_r
         stdin=subprocess.PIPE,
         env=environment(),
     ) as process:
-        until = time.monotonic() + 30
-        while read_tree(tmp_path) == before and time.monotonic() < until:
+        while read_tree(tmp_path) == before and process.poll() is None:
             time.sleep(0.02)
         assert read_tree(tmp_path) != before
         process.kill()
@@ -424,3 +427,77 @@ def test_a_signal_that_comes_when_all_is_done_takes_nothing_back(
     assert sent_at == [True]
     assert verify(str(tmp_path / "out"))[1] == []
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"data", "manifest.json"}
+
+
+def test_the_end_of_a_session_ends_a_run_that_clears_up_and_nohup_keeps_it(tmp_path: Path) -> None:
+    output, spill = tmp_path / "o", tmp_path / "t"
+
+    def work(flags: Sequence[str]) -> None:
+        with claim_output(str(output), overwrite=False, temp_locations=[str(spill)]) as claim:
+            write_tree(Path(claim.spill), {"a.pages": b"x"})
+            os.kill(os.getpid(), signal.SIGHUP)
+
+    former = signal.signal(signal.SIGHUP, lambda *_: pytest.fail("not asked"))
+    try:
+        assert run_main(work, []) == 128 + signal.SIGHUP
+        assert not output.exists()
+        assert not spill.exists()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        assert run_main(work, []) == 0
+    finally:
+        signal.signal(signal.SIGHUP, former)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
+def test_a_file_system_without_locks_is_refused_and_nothing_stays(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    for folder in (tmp_path / "made", tmp_path):
+        with (
+            pytest.raises(UsageError, match=r"--output=\S+: .*gives no locks .*-o flock"),
+            claim_output(str(folder), overwrite=False),
+        ):
+            pass
+        assert list(tmp_path.iterdir()) == []
+    write_tree(tmp_path, {layout.MARKER: MARKER})
+    with pytest.raises(UsageError, match="gives no locks"):
+        claim_output(str(tmp_path), overwrite=False).__enter__()
+    assert read_tree(tmp_path) == {layout.MARKER: MARKER}, "another run's"
+
+
+def test_the_marker_is_on_disk_before_any_worker_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+
+    def fsync(opened: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{opened}"))
+        if path.is_file():
+            json.loads(path.read_bytes())
+        synced.append(path.name)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with claim_output(str(tmp_path / "o"), overwrite=False):
+        assert synced == [layout.MARKER, "o"]
+
+
+def test_a_marker_that_is_seen_late_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOVETAIL_RETRY_WAIT", "0")
+    folder = write_tree(tmp_path, {layout.MARKER: b""})
+    with pytest.raises(StoreError, match=r"_incomplete\.json: expected JSON, got 0 bytes"):
+        layout.require_marker(str(folder), "0123456789ab")
+    looks: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        write_tree(tmp_path, {layout.MARKER: MARKER})
+
+    monkeypatch.setattr(stores.time, "sleep", sleep)
+    layout.require_marker(str(folder), "0123456789ab")
+    assert len(looks) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -10,12 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import pipelines.verify
 from pipelines.verify import verify
 from tests.pipelines.support import join_shards, make_lines, run, write_tree
+from transforms import storage
 from transforms.errors import DataError, LosslessError, UsageError
+from transforms.manifest import DigestEntry, FileEntry, SourceEntry
+from transforms.manifest_files import to_parquet
 
 SHARD = "data/train-0000{}-of-00005.txt"
 
@@ -154,7 +160,7 @@ def _swap_lines(path: Path) -> None:
         ),
         pytest.param(
             lambda d: [(d / SHARD.format(1)).unlink(), (d / SHARD.format(1)).mkdir()],
-            [SHARD.format(1) + ": can't be read"],
+            [SHARD.format(1) + ": not read"],
             id="a folder for a shard",
         ),
     ],
@@ -245,6 +251,145 @@ def test_a_manifest_that_was_edited_is_found_out(
     assert "not foreseen" not in err
 
 
+ZERO = {"path": "", "records": 0, "bytes": 0, "sha256": "0" * 64}
+LISTING = {"path": "", "files": 1, "sha256": "0" * 64}
+
+
+def _link(dataset: Path, target: str) -> str:
+    path = dataset / SHARD.format(0)
+    path.unlink()
+    path.symlink_to(target)
+    return SHARD.format(0)
+
+
+def _quarantined(dataset: Path, make: Callable[[Path], object]) -> str:
+    name = "quarantine/0123456789abcdef.parquet"
+    (dataset / "quarantine").mkdir()
+    make(dataset / name)
+    _edit(dataset, lambda m: m["quarantine"].append({**ZERO, "path": name}))
+    return name
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        pytest.param(lambda d: ("shards", "../secret"), id="a shard above"),
+        pytest.param(lambda d: ("shards", f"{d.parent}/secret"), id="a shard by its whole path"),
+        pytest.param(lambda d: ("shards", "data/../../secret"), id="a shard beside"),
+        pytest.param(lambda d: ("shards", "file:///dev/zero"), id="a shard as a URL"),
+        pytest.param(lambda d: ("quarantine", "/dev/zero"), id="a device in quarantine"),
+        pytest.param(
+            lambda d: ("quarantine", "quarantine/../../secret"), id="a file beside in quarantine"
+        ),
+        pytest.param(lambda d: ("files_listing", "../secret"), id="a listing above"),
+        pytest.param(lambda d: ("files_listing", "/dev/zero"), id="a device for a listing"),
+    ],
+)
+def test_no_path_that_leads_away_is_opened(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch, plant: Callable[[Path], tuple[str, str]]
+) -> None:
+    (dataset.parent / "secret").write_bytes(b"secret")
+    field, path = plant(dataset)
+    if field == "files_listing":
+        _edit(dataset, lambda m: m.update(files_listing={**LISTING, "path": path}))
+    else:
+        _edit(dataset, lambda m: m[field].append({**ZERO, "path": path}))
+    opened: list[str] = []
+    real = storage.open_read
+    monkeypatch.setattr(storage, "open_read", lambda url: (opened.append(url), real(url))[1])
+    _refuse_devices(monkeypatch)
+    problems = verify(str(dataset))[1]
+    assert any(f"{path}: not read" in problem for problem in problems), problems
+    assert all(url.startswith(f"{dataset}/") and ".." not in url for url in opened)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        pytest.param(lambda d: _link(d, "/dev/zero"), id="a link to a device"),
+        pytest.param(lambda d: _link(d, "../../secret"), id="a link out of the dataset"),
+        pytest.param(lambda d: _quarantined(d, os.mkfifo), id="a pipe in quarantine"),
+        pytest.param(
+            lambda d: _quarantined(d, lambda path: path.symlink_to("/dev/zero")),
+            id="a link to a device in quarantine",
+        ),
+    ],
+)
+def test_only_regular_files_of_the_dataset_are_opened(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch, plant: Callable[[Path], str]
+) -> None:
+    (dataset.parent / "secret").write_bytes(b"secret")
+    path = plant(dataset)
+    _refuse_devices(monkeypatch)
+    problems = verify(str(dataset))[1]
+    assert any(problem.startswith(f"{path}: not read") for problem in problems), problems
+
+
+def _refuse_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the opening of what isn't a regular file fail, instead of going on for ever."""
+    real = storage.open_read
+
+    def open_read(url: str) -> Any:
+        assert os.path.isfile(storage.local_path(url)) or not os.path.exists(url), url
+        return real(url)
+
+    monkeypatch.setattr(storage, "open_read", open_read)
+
+
+def test_a_manifest_that_is_a_device_is_not_read(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (dataset / "manifest.json").unlink()
+    (dataset / "manifest.json").symlink_to("/dev/zero")
+    _refuse_devices(monkeypatch)
+    with pytest.raises(DataError, match=r"manifest\.json: not read"):
+        verify(str(dataset))
+
+
+def test_links_to_files_of_the_dataset_and_to_the_blobs_of_the_hubs_cache_are_followed(
+    dataset: Path,
+) -> None:
+    cache = dataset.parent / "datasets--x--y"
+    blobs, snapshot = cache / "blobs", cache / "snapshots" / "0123"
+    blobs.mkdir(parents=True)
+    for number, path in enumerate(sorted(p for p in dataset.rglob("*") if p.is_file())):
+        link = snapshot / path.relative_to(dataset)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(blobs / f"{number}")
+        link.symlink_to(os.path.relpath(blobs / f"{number}", link.parent))
+    assert verify(str(snapshot))[1] == []
+    linked = dataset.parent / "linked"
+    linked.symlink_to(snapshot)
+    assert verify(str(linked))[1] == []
+
+
+def test_the_data_may_lie_behind_a_link(dataset: Path) -> None:
+    (dataset / "data").rename(dataset.parent / "elsewhere")
+    (dataset / "data").symlink_to(dataset.parent / "elsewhere")
+    assert verify(str(dataset))[1] == []
+
+
+@pytest.mark.parametrize("rows", [b"no Parquet", "other columns", "another source"])
+def test_a_listing_that_is_none_is_named_though_its_hash_is_right(
+    dataset: Path, rows: bytes | str
+) -> None:
+    path = dataset / "manifest.files.parquet"
+    if isinstance(rows, bytes):
+        path.write_bytes(rows)
+    elif rows == "other columns":
+        pq.write_table(pa.table({"a": [1]}), path)
+    else:
+        entry = FileEntry(name="x", size=0, records=0, digest=NOTHING)
+        path.write_bytes(to_parquet([SourceEntry(name="no", digest=NOTHING, files=[entry])]))
+    sha = hashlib.sha256(path.read_bytes()).hexdigest()
+    listing = {"path": path.name, "files": 1, "sha256": sha}
+    _edit(dataset, lambda m: m.update(files_listing=listing))
+    assert re.search(r"manifest\.files\.parquet: expected a listing", verify(str(dataset))[1][0])
+
+
+NOTHING = DigestEntry(records=0, bytes=0, hash="0" * 32)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -252,7 +397,7 @@ def test_a_manifest_that_was_edited_is_found_out(
         (b"{", "not a manifest"),
         (b"[]", "not a manifest"),
         (b"\xff", "not a manifest"),
-        (b'{"name": "an app"}', "not a manifest"),
+        (b'{"name": "an app"}', "not a manifest of Dovetail .*another program's"),
     ],
 )
 def test_a_manifest_that_cannot_be_read_is_named(dataset: Path, content: bytes, said: str) -> None:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
+import stat
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psutil
 import pytest
 
-from pipelines import workers
+from pipelines import execute, workers
+from pipelines.recipe import Settings
 from pipelines.workers import WorkerProcesses
+from transforms.kernels.plan import Workers
 
 
 def wait_for_deaths(processes: WorkerProcesses) -> list[int]:
-    """Wait until one has died, a while at most."""
-    until = time.monotonic() + 20
-    while not processes.deaths() and time.monotonic() < until:
+    """Wait until one has died; pytest ends what takes for ever."""
+    while not processes.deaths():
         time.sleep(0.05)
     return processes.deaths()
 
@@ -48,3 +54,50 @@ def test_a_worker_that_died_before_it_was_wanted_is_a_death(tmp_path: Path) -> N
         processes._all[0].wait()
         processes.hand_out({"WORKER_ID": "w"})
         assert processes.deaths() == [-signal.SIGKILL]
+
+
+@pytest.mark.parametrize("kind", ["processes", "threads", "beam"])
+def test_nobody_else_reads_the_workers_log(tmp_path: Path, kind: str) -> None:
+    log = tmp_path / "log"
+    former = os.umask(0)
+    try:
+        if kind == "processes":
+            with WorkerProcesses(1, log_file=log):
+                pass
+        elif kind == "beam":
+            with execute._beam_log(log, debug=False):
+                logging.getLogger("apache_beam").warning("héard")
+        else:
+            workers.open_log(log).close()
+    finally:
+        os.umask(former)
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    if kind == "beam":
+        assert log.read_text() == "héard\n"
+
+
+def test_a_link_in_place_of_the_log_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "log").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        workers.open_log(tmp_path / "log")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("runner", "count", "processes", "said"),
+    [
+        ("DirectRunner", 2, 2, "starting 2 worker processes;"),
+        ("DirectRunner", 1, 1, "starting 1 worker process;"),
+        ("DirectRunner", 2, 0, "starting 2 worker threads;"),
+        ("DirectRunner", 1, 0, "starting 1 worker thread;"),
+        ("PrismRunner", 2, 0, "handing the job to PrismRunner;"),
+        ("FlinkRunner", 8, 8, "handing the job to FlinkRunner;"),
+    ],
+)
+def test_it_is_said_what_happens_while_nothing_moves(
+    runner: Any, count: int, processes: int, said: str
+) -> None:
+    job = SimpleNamespace(
+        settings=Settings(output="o", runner=runner), workers=Workers(count, processes, 0)
+    )
+    assert execute._beginning(cast(execute.Planned, job)).startswith(said)

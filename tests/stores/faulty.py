@@ -151,18 +151,20 @@ class FaultyFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec is untyp
     """An upload in parts."""
 
     def _initiate_upload(self) -> None:
-        self.parts: list[bytes] = []
+        self.parts: dict[int, bytes] = {}  # by number: one that comes twice is kept once
+        self.sent = 0
         self.fs.request("begin", lambda: self.fs.uploads.add(id(self)))
 
     def _upload_chunk(self, final: bool = False) -> bool:
         data = self.buffer.getvalue()
-        self.fs.request("part", lambda: self.parts.append(data))
+        self.fs.request("part", lambda: self.parts.update({self.sent: data}))
+        self.sent += 1
         return True
 
     def commit(self) -> None:
         def work() -> None:
             self.fs.uploads.discard(id(self))
-            self.fs.objects[self.path] = b"".join(self.parts)
+            self.fs.objects[self.path] = b"".join(self.parts.values())
 
         self.fs.request("complete", work)
 

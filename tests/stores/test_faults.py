@@ -200,7 +200,7 @@ def test_what_will_not_pass_is_not_tried_again() -> None:
         assert len(calls) == 1
 
 
-def test_waiting_grows_and_no_attempt_begins_after_a_minute(
+def test_waiting_grows_and_no_attempt_begins_a_minute_after_the_first_failure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     waits: list[float] = []
@@ -220,7 +220,7 @@ def test_waiting_grows_and_no_attempt_begins_after_a_minute(
     assert waits == [1, 3, 9, 27]
     waits.clear()
     with pytest.raises(StoreError, match="tried 2 times"):
-        stores.retry(lambda: fail(40), "faulty://b/x")
+        stores.retry(lambda: fail(61), "faulty://b/x")
     assert waits == [1]
 
 
@@ -262,3 +262,30 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing(
         with pytest.raises(RunError, match=r"the disk is full.*free room.*--temp_location"):
             run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}", "--num_shards=2")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+
+
+def test_what_took_longer_than_a_minute_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, calls = [0.0], [0]
+    monkeypatch.setattr(stores.time, "monotonic", lambda: clock[0])
+
+    def work() -> str:
+        calls[0] += 1
+        clock[0] += 3600.0
+        if calls[0] == 1:
+            raise PassingError("x")
+        return "done"
+
+    assert stores.retry(work, "faulty://b/x") == "done"
+    assert calls == [2]
+
+
+def test_a_part_that_fails_is_sent_again_by_itself() -> None:
+    data = bytes(range(256)) * 100  # of 12 full parts and one more
+    for kind in ("before", "after"):
+        FaultyStore.faults = faults = Faults(5, rate=0.4, only=("part", "complete"), kind=kind)
+        with storage.open_write("faulty://b/x") as file:
+            storage.write_all(file, data)
+        assert faults.errors > 3
+        assert faults.requests["begin"] == 1
+        assert FaultyStore.objects.pop("b/x") == data
+        assert FaultyStore.uploads == set()

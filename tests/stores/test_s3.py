@@ -359,6 +359,8 @@ def test_without_credentials_it_is_said_where_they_are_looked_for(
         monkeypatch.delenv(name)
     with pytest.raises(UsageError, match=r"s3://b/x.*AWS_ACCESS_KEY_ID.*AWS_PROFILE"):
         run("--input=s3://b/x", f"--output={tmp_path / 'o'}", ONE)
+    with pytest.raises(UsageError, match=r"s3://b/x.*AWS_ACCESS_KEY_ID.*AWS_PROFILE"):
+        pipelines.verify.run(["s3://b/x"])
 
 
 def test_options_reach_every_process_and_nothing_that_is_written(

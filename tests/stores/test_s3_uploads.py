@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import psutil
 import pytest
 from apache_beam.testing.test_pipeline import TestPipeline as Pipeline
 
 from tests.pipelines.support import command, environment, make_lines, run
 from tests.stores.conftest import put, tree, unfinished
-from transforms import layout, storage
+from transforms import layout, storage, store_files
+from transforms.errors import StoreError
 from transforms.finish import Finish
 
 ONE = "--direct_num_workers=1"
@@ -62,7 +64,8 @@ def keys(bucket: str) -> set[str]:
 
 def marker(bucket: str, run_id: str | None = DEAD) -> bytes:
     spills = [f"{bucket}/t/dovetail-{DEAD}"]
-    return json.dumps({"id": run_id, "run": DEAD, "beat": 0, "spill": spills}).encode()
+    left = {"id": run_id, "run": DEAD, "beat": 0, "patience": 0.05, "spill": spills}
+    return json.dumps(left).encode()
 
 
 def test_what_a_dead_run_began_to_upload_ends_and_nothing_elses_does(bucket: str) -> None:
@@ -126,7 +129,7 @@ def test_the_next_run_ends_the_uploads_of_one_that_was_killed(bucket: str, tmp_p
             process.wait()
     assert keys(bucket), "the kill came too late"
     left = json.loads(tree(out)["_incomplete.json"])
-    put(out, {"_incomplete.json": json.dumps({**left, "beat": 0}).encode()})
+    put(out, {"_incomplete.json": json.dumps({**left, "patience": 0.05}).encode()})
     assert run(*flags).records == 60_000
     assert unfinished(bucket) == []
 
@@ -233,3 +236,36 @@ def test_a_late_step_leaves_alone_who_took_the_folder_meanwhile(
         written | Finish(output=f"{bucket}/out", run_id=DEAD, folders=["memory://nothing"])
     assert layout.owner(f"{bucket}/out") == other
     assert keys(bucket) == set(OURS[:1])
+
+
+def test_ten_thousand_parts_hold_what_an_object_may() -> None:
+    sent, sizes = 0, []
+    while len(sizes) < store_files.MAX_PARTS:
+        sizes.append(store_files.part_size(sent))
+        sent += sizes[-1]
+    assert sent >= 5 << 40, "S3's largest object"
+    assert sizes == sorted(sizes)
+    assert sizes[:900] == [8 << 20] * 900
+    assert max(sizes) <= 1 << 30
+    assert all(size % (1 << 18) == 0 for size in sizes), "as Google wants them"
+
+
+def test_parts_grow_with_what_has_gone_up(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_files, "_PART", 5 << 20)  # the least that S3 takes
+    monkeypatch.setattr(store_files, "_SHARE", 2)
+    data = np.arange(8_000_000, dtype=np.uint32).tobytes()
+    with storage.open_write(f"{bucket}/x") as file:
+        for at in range(0, len(data), 700_001):
+            storage.write_all(file, data[at : at + 700_001])
+    fs, path = storage.filesystem(f"{bucket}/x")
+    # 5, 5, 5 and 7.5 MiB, and the rest; of one size they would be seven
+    assert fs.info(path)["ETag"].strip('"').endswith("-5")
+    assert storage.read_all(f"{bucket}/x") == data
+    monkeypatch.setattr(fs.raw, "fixed_upload_size", True)
+    monkeypatch.setattr(store_files, "MAX_PARTS", 4)
+    with (
+        pytest.raises(StoreError, match=r"more than 4 parts of 5 MiB.*ask for more shards"),
+        storage.open_write(f"{bucket}/y") as file,
+    ):
+        storage.write_all(file, data)
+    assert unfinished(bucket) == []

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from tests.transforms.helpers import plain_lines
 from transforms.errors import DataError, InputError
 from transforms.formats import lines
+from transforms.formats.lines import LineFormat
 from transforms.kernels import blocks
+from transforms.kernels.digest import Digest
 
 
 class Trickle(io.BytesIO):
@@ -33,8 +35,9 @@ def read(
     """Read one span as (position, line)."""
     options = {"chunk_bytes": 1 << 16, "record_limit": 1 << 20} | options
     out = []
+    line_format = LineFormat(separator=separator)
     for block in lines.read_span(
-        file, name="some/file", start=start, stop=stop, separator=separator, **options
+        file, name="some/file", start=start, stop=stop, line_format=line_format, **options
     ):
         assert blocks.terminator(block) == bytes([separator])
         assert bytes(blocks.payload(block)) == b"".join(
@@ -181,7 +184,12 @@ def test_a_header_is_the_first_lines_with_their_ends(
     kind: type[io.BytesIO], count: int, separator: int, expected: bytes
 ) -> None:
     file = kind(b"a,b\n\n1,2\0z\nend")
-    assert lines.header_of(file, lines=count, separator=separator, name="f") == expected
+    assert (
+        lines.header_of(
+            file, line_format=LineFormat(separator=separator, header_lines=count), name="f"
+        )
+        == expected
+    )
 
 
 @pytest.mark.parametrize("data", [b"", b"one\n", b"one\ntwo"])
@@ -189,7 +197,7 @@ def test_a_file_with_fewer_lines_than_the_header_is_refused(data: bytes) -> None
     with pytest.raises(
         InputError, match=r"^f: expected 2 header lines, got \d in the first \d byte"
     ):
-        lines.header_of(io.BytesIO(data), lines=2, separator=10, name="f")
+        lines.header_of(io.BytesIO(data), line_format=LineFormat(header_lines=2), name="f")
 
 
 def test_a_header_is_not_looked_for_in_a_whole_large_file() -> None:
@@ -201,5 +209,79 @@ def test_a_header_is_not_looked_for_in_a_whole_large_file() -> None:
             return bytes(size)
 
     with pytest.raises(InputError, match="expected 1 header lines, got 0"):
-        lines.header_of(Zeros(), lines=1, separator=10, name="f")
+        lines.header_of(Zeros(), line_format=LineFormat(header_lines=1), name="f")
     assert Zeros.given <= 17 << 20
+
+
+MARK = b"\xef\xbb\xbf"
+
+
+def read_all(data: bytes, *, cuts: list[int] | None = None, **options: Any) -> dict[str, Any]:
+    """Read a file by spans; say what was found, and what was left out."""
+    edges = [0, *sorted({cut for cut in cuts or [] if cut < len(data)}), len(data)]
+    found: dict[str, Any] = {"rows": [], "bad": [], "blank": 0, "marks": 0}
+    covered, whole = 0, set()
+    read_options = {"record_limit": 1 << 20} | options.pop("reading", {})
+    for start, stop in pairwise(edges):
+        reader = lines.Reader(
+            io.BytesIO(data),
+            name="f",
+            size=len(data),
+            start=start,
+            stop=stop,
+            codec=None,
+            line_format=options.get("line_format", LineFormat()),
+            chunk_bytes=16,
+            **read_options,
+        )
+        digest = Digest()
+        for block, bad, _ in reader:
+            digest += blocks.digests(block, sources=1)[0]
+            places = block.column("position").to_pylist()
+            found["rows"] += zip(places, blocks.records(block), strict=True)
+            if bad is not None:
+                digest += blocks.digests(bad, sources=1)[0]
+                found["bad"] += bad.column("position").to_pylist()
+        covered += reader.covered(digest)
+        whole.add(reader.whole)
+        found["blank"] += reader.blank
+        found["marks"] += reader.marks
+    assert whole == {covered}
+    return found
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    mark=st.booleans(),
+    rows=st.lists(st.sampled_from([b"", b" ", b"\t\r", b" 1", b"22", b"3 "]), max_size=9),
+    header=st.sampled_from([b"", b"a\n", b"\n"]),
+    ended=st.booleans(),
+    cuts=st.lists(st.integers(1, 30), max_size=5),
+    json=st.booleans(),
+    as_they_are=st.booleans(),
+)
+def test_marks_and_blank_lines_are_left_out_however_a_file_is_cut(
+    *,
+    mark: bool,
+    rows: list[bytes],
+    header: bytes,
+    ended: bool,
+    cuts: list[int],
+    json: bool,
+    as_they_are: bool,
+) -> None:
+    as_they_are = as_they_are and not header  # which would have another beginning
+    begin = (MARK if mark else b"") + header
+    data = begin + b"\n".join(rows) + b"\n" * ended
+    line_format = LineFormat(header_lines=len(header), header=header)
+    reading = {"json": json, "as_they_are": as_they_are}
+    found = read_all(data, cuts=cuts, line_format=line_format, reading=reading)
+    every = plain_lines(data, begin=0 if as_they_are else len(begin))
+    kept = [row for row in every if not json or row[1].strip()]
+    assert found["rows"] == kept
+    assert (found["blank"], found["marks"]) == (len(every) - len(kept), mark and not as_they_are)
+
+
+def test_a_mark_is_data_where_its_bytes_are_separators() -> None:
+    line_format = LineFormat(separator=0xBB)
+    assert read_all(MARK + b"x", line_format=line_format)["rows"] == [(0, b"\xef"), (2, b"\xbfx")]

@@ -13,7 +13,8 @@ import pytest
 
 from transforms import storage
 from transforms.errors import DovetailError, InputError
-from transforms.listing import SourceFile, extension, fingerprint, list_source, list_sources
+from transforms.files import SourceFile
+from transforms.listing import extension, fingerprint, list_source, list_sources
 
 TREE = (
     "a.txt",
@@ -200,18 +201,22 @@ def test_a_folder_with_a_manifest_gives_only_the_shards_that_it_lists(tmp_path: 
     listed = ["data/train-00000-of-00002.txt", "data/train-00001-of-00002.txt"]
     plant(tmp_path, *listed, "data/stray.txt", "_tmp-1/x.txt", "README.txt")
     sizes = [(tmp_path / path).stat().st_size for path in listed]
-    manifest = {"shards": [{"path": p, "bytes": n} for p, n in zip(listed, sizes, strict=True)]}
+    shards = [{"path": p, "bytes": n} for p, n in zip(listed, sizes, strict=True)]
+    manifest = {"format": "dovetail-manifest", "shards": shards}
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     assert names(tmp_path, "") == listed
+
+
+OURS = '{"format": "dovetail-manifest", '
 
 
 @pytest.mark.parametrize(
     "manifest",
     [
-        '{"shards": [{"path": "data/train-00000-of-00001.txt", "bytes": 9}]}',
-        '{"shards": [{"path": "../train-00000-of-00001.txt", "bytes": 1}]}',
-        '{"shards": [], "kind": "lines", "compression": "lzma9"}',
-        '{"shards": [], "kind": ["x"], "compression": "none"}',
+        OURS + '"shards": [{"path": "data/train-00000-of-00001.txt", "bytes": 9}]}',
+        OURS + '"shards": [{"path": "../train-00000-of-00001.txt", "bytes": 1}]}',
+        OURS + '"shards": [], "kind": "lines", "compression": "lzma9"}',
+        OURS + '"shards": [], "kind": ["x"], "compression": "none"}',
         '{"name": "a web page"}',
         "not JSON",
         "[]",
@@ -229,8 +234,27 @@ def test_a_folder_with_a_manifest_gives_only_the_shards_that_it_lists(tmp_path: 
 def test_a_folder_with_a_broken_manifest_is_refused_by_name(tmp_path: Path, manifest: str) -> None:
     plant(tmp_path, "a.txt")
     (tmp_path / "manifest.json").write_text(manifest)
-    with pytest.raises(DovetailError, match=str(tmp_path)):
+    with pytest.raises(DovetailError, match=str(tmp_path)) as raised:
         names(tmp_path, "")
+    assert "KeyError" not in str(raised.value)
+
+
+def test_another_programs_manifest_is_called_so(tmp_path: Path) -> None:
+    plant(tmp_path, "a.txt")
+    (tmp_path / "manifest.json").write_text('{"name": "a web page"}')
+    with pytest.raises(InputError, match=r"is not Dovetail's .*as in .*/\*\.jsonl"):
+        names(tmp_path, "")
+
+
+def test_a_shard_that_leads_out_of_the_dataset_is_not_taken_for_input(tmp_path: Path) -> None:
+    shard = "data/train-00000-of-00001.txt"
+    plant(tmp_path, "secret", "set/data/x")
+    (tmp_path / "set" / shard).symlink_to(tmp_path / "secret")
+    size = (tmp_path / "secret").stat().st_size
+    manifest = {"format": "dovetail-manifest", "shards": [{"path": shard, "bytes": size}]}
+    (tmp_path / "set" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=f"{shard}: not read: it leads to {tmp_path}/secret"):
+        names(tmp_path, "set")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,9 @@ from transforms.formats.codecs import CODECS, Codec, codec_of_head, codec_of_nam
 
 Kind = Literal["lines", "parquet", "arrow", "arrow_stream"]
 
+Format = Literal["auto", "lines"]
+"""What files are read as: what each is, or what is said of all of them."""
+
 _PARQUET, _ARROW = b"PAR1", b"ARROW1"
 _CONTINUES = b"\xff\xff\xff\xff"  # each message of an Arrow stream begins so
 _REFUSED = {b"PARE": "an encrypted Parquet file", b"FEA1": "Feather, version 1"}
@@ -62,22 +65,30 @@ class FileFormat:
         return self.codec.name if self.codec else _WORDS[self.kind]
 
 
-def detect(file: io.RawIOBase | BinaryIO, *, name: str, size: int) -> FileFormat:
+def detect(
+    file: io.RawIOBase | BinaryIO, *, name: str, size: int, said: Format = "auto"
+) -> FileFormat:
     """Say what a file is; leaves it at its beginning.
 
     Args:
         file: open for reading, seekable.
         name: its name, a hint, and what errors call it.
         size: in bytes.
+        said: what the caller says that it is: lines, compressed or not, whatever its bytes look like.
 
     Raises:
         InputError: its name says otherwise, it is broken, or it is of a kind that isn't read.
     """
     file.seek(0)
     head = file.read(32) or b""
-    found = _by_content(file, head, size)
+    found = FileFormat("lines", codec_of_head(head)) if said != "auto" else None
+    found = found or _by_content(file, head, size)
     file.seek(0)
     hint, codec = _hint(name), codec_of_name(name)
+    if said != "auto":
+        if codec is not None and found.codec != codec:
+            raise _mismatch(name, codec.name, found, head)
+        return found
     if head[:4] in _REFUSED and hint != "lines":
         raise InputError(f"{name}: expected lines, Parquet or Arrow, got {_REFUSED[head[:4]]}")
     begins = head.startswith(_PARQUET + b"\x15") or (hint == "parquet" and head[:4] == _PARQUET)

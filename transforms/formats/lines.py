@@ -1,4 +1,8 @@
-"""Line files: records that end in one separator byte, read by spans of bytes; compressed or not."""
+"""Line files: records that end in one separator byte, read by spans of bytes; compressed or not.
+
+A byte order mark at a file's beginning is no part of its first record, and of JSON lines blank ones are
+none at all; both are counted. Rows of CSV may hold the separator inside quotes.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +22,14 @@ from transforms.formats.detection import refuse_rows_inside
 from transforms.formats.found import Found
 from transforms.kernels import blocks, checks
 from transforms.kernels.checks import Check
-from transforms.kernels.digest import I64, Digest, record_hashes
-from transforms.kernels.lines import first_line, line_offsets
+from transforms.kernels.digest import I64, U8, Digest, record_hashes
+from transforms.kernels.lines import first_line, line_offsets, open_quote, row_offsets
 from transforms.kernels.randomness import U64
 
 _OVERREAD = 1 << 16  # past a span's end, to finish its last line
 _TO_THE_END = 1 << 62  # where a span of a compressed file stops: it is always the whole file
+BOM = b"\xef\xbb\xbf"
+_COUNTED = 1 << 32  # bytes: beyond, nobody counts the lines before a bad record
 _ROWS = 1 << 17  # of a block: lines of no length must not make a block of a chunk's bytes of rows
 
 
@@ -35,25 +41,42 @@ class LineFormat:
         separator: the byte that ends a line, 0 to 255.
         header_lines: lines at the top of every file that are no records.
         header: those lines, their ends included, the same in every file.
+        quoted: lines are rows of CSV, and a separator between quotes ends none.
     """
 
     separator: int = 10
     header_lines: int = 0
     header: bytes = b""
+    quoted: bool = False
+
+    def split(self, values: U8) -> tuple[I64, int | None]:
+        """Return where lines begin and the last one ends, and the first misplaced quote of CSV."""
+        if self.quoted:
+            return row_offsets(values, self.separator)
+        return line_offsets(values, self.separator), None
 
 
-def header_of(file: io.RawIOBase | BinaryIO, *, lines: int, separator: int, name: str) -> bytes:
-    """Read the first ``lines`` lines, their ends included.
+def mark_size(head: bytes, separator: int) -> int:
+    """Return how many of a file's first bytes are a byte order mark: 3, or 0."""
+    return len(BOM) if head.startswith(BOM) and separator not in BOM else 0
+
+
+def header_of(
+    file: io.RawIOBase | BinaryIO, *, line_format: LineFormat, skip: int = 0, name: str
+) -> bytes:
+    """Read the lines that are the header, their ends included, behind ``skip`` bytes.
 
     Raises:
         InputError: the file has fewer lines, or they are longer than 16 MiB.
     """
+    lines = line_format.header_lines
+    file.read(skip)
     limit = 16 << 20
     data = b""
     while lines:
         more = file.read(min(1 << 16, limit)) or b""
         data += more
-        offsets = line_offsets(np.frombuffer(data, np.uint8), separator)
+        offsets, _ = line_format.split(np.frombuffer(data, np.uint8))
         if len(offsets) > lines:
             return data[: int(offsets[lines])]
         if not more or len(data) > limit:
@@ -76,11 +99,16 @@ class Reader:
         line_format: separator, and the header that the file has to have.
         check: what a line has to be.
         told: that it holds lines, whatever they look like.
+        as_they_are: a byte order mark is data.
+        json: blank lines are no records.
+        csv: a line that ends inside quotes is refused.
         chunk_bytes, record_limit, source, hashed: as of ``read_span``.
 
     Attributes:
         whole: bytes of the file when it isn't compressed, known at the end; None in spans that have
             no part of a compressed one.
+        blank: lines that were left out so far, as they are blank.
+        marks: byte order marks that were left out, 0 or 1.
     """
 
     def __init__(
@@ -98,9 +126,14 @@ class Reader:
         check: Check = "none",
         source: int | None = None,
         told: bool = False,
+        as_they_are: bool = False,
+        json: bool = False,
+        csv: bool = False,
         hashed: bool = True,
     ) -> None:
         self._file: Any = file if codec is None else Decoder(file, codec, name)
+        self._as_they_are, self._json, self._csv = as_they_are, json, csv
+        self.blank = self.marks = 0
         self._span = (start, stop if codec is None else _TO_THE_END)
         self._name, self._codec, self._format = name, codec, line_format
         self._chunk_bytes, self._record_limit, self._source = chunk_bytes, record_limit, source
@@ -115,30 +148,54 @@ class Reader:
             DataError: the file is damaged, has another header, or a line is too large.
         """
         start, stop = self._span
-        if start > 0 and self._codec is not None:
+        if start > 0 and (self._codec is not None or self._format.quoted):
             return
-        if start == 0:
-            self._require_header()
+        if self._format.quoted:
+            stop = _TO_THE_END
+        begins = self._begin(start)
         for block in read_span(
             self._file,
             name=self._name,
             start=start,
             stop=stop,
-            separator=self._format.separator,
+            line_format=self._format,
             chunk_bytes=self._chunk_bytes,
             record_limit=self._record_limit,
             source=self._source,
             hashed=self._hashed,
-            lines_begin=len(self._format.header),
+            lines_begin=begins,
         ):
-            yield Found.sort_out(block, checks.bad_lines(block, self._check))
+            if self._csv:
+                self._refuse_open_quotes(block)
+            yield from self._sort_out(block)
         last = b""
         if self._codec is not None:
             self.whole, last = self._file.produced, self._file.last
-        elif stop == self.whole and stop > 0:
-            self._file.seek(stop - 1)
+        elif self.whole is not None and stop >= self.whole > 0:
+            self._file.seek(self.whole - 1)
             last = self._file.read(1) or b""
-        self._beside -= last not in (b"", bytes([self._format.separator]))
+        if last and self.whole is not None and self.whole > begins:
+            self._beside -= last != bytes([self._format.separator])
+
+    def _sort_out(self, block: pa.RecordBatch) -> Iterator[Found]:
+        if self._json and len(blank := checks.blank_lines(block)):
+            size = blocks.payload_bytes(block)
+            block = checks.without(block, blank)
+            self.blank += len(blank)
+            self._beside += size - blocks.payload_bytes(block)
+        yield Found.sort_out(block, checks.bad_lines(block, self._check))
+
+    def _refuse_open_quotes(self, block: pa.RecordBatch) -> None:
+        """Raise DataError where a line of CSV ends inside of quotes."""
+        place = open_quote(*blocks.extents(block)) if len(block) else None
+        if place is not None:
+            at = int(blocks.column(block, "position")[place])
+            raise DataError(f"{self._name}: {open_quote_error(self._line_at(at))}")
+
+    def _line_at(self, position: int) -> str:
+        """Say at which line, counted from 1, and at which byte a place is; reads up to there again."""
+        self._file.seek(0)
+        return where(self._file, position, separator=self._format.separator)
 
     @property
     def consumed(self) -> int:
@@ -150,20 +207,34 @@ class Reader:
         """Return how much of ``whole`` the records with this digest are, with all that is beside."""
         return digest.bytes + digest.records + self._beside
 
-    def _require_header(self) -> None:
+    def _begin(self, start: int) -> int:
+        """Return where the first line begins, behind a byte order mark and a header; in the first
+        span, having looked at them.
+        """
         header = self._format.header
+        if start > len(BOM) + len(header):
+            return len(header)  # so far away that it doesn't matter
         self._file.seek(0)
-        head = bytearray(max(len(header), 16))
+        head = bytearray(max(len(BOM) + len(header), 16))
         found = bytes(head[: storage.read_into(self._file, memoryview(head))])
+        self._file.seek(0)  # a compressed file can't go back to the header's end
+        mark = 0 if self._as_they_are else mark_size(found, self._format.separator)
+        if start == 0:
+            self._require_header(found, mark)
+            self.marks = int(mark > 0)
+            self._beside += mark + len(header)
+        return mark + len(header)
+
+    def _require_header(self, found: bytes, mark: int) -> None:
+        header = self._format.header
         if self._codec is not None and not self._told:
             refuse_rows_inside(found[:16], name=self._name)
-        if found[: len(header)] != header:
+        have = found[mark : mark + len(header)]
+        if have != header:
             raise DataError(
                 f"{self._name}: expected the header of the other files, {header[:80]!r}, got "
-                f"{found[: len(header)][:80]!r} at byte 0; shuffle such files separately"
+                f"{have[:80]!r} at byte {mark}; shuffle such files separately"
             )
-        self._file.seek(0)  # a compressed file can't go back to the header's end
-        self._beside += len(header)
 
 
 class Writer:
@@ -185,7 +256,7 @@ class Writer:
         self._encoder = None if codec is None else Encoder(sink, codec)
         write = self._encoder.write if self._encoder else partial(storage.write_all, sink)
         self.write_bytes: Callable[[Any], Any] = write
-        self._path, self._separator = path, line_format.separator
+        self._path, self._format = path, line_format
         self.write_bytes(line_format.header)
 
     def write(self, block: pa.RecordBatch) -> tuple[U64, U64, I64] | None:
@@ -196,18 +267,18 @@ class Writer:
             DataError: a record holds the separator.
         """
         data = blocks.payload(block)
-        values = np.frombuffer(data, np.uint8)
-        offsets = line_offsets(values, self._separator)
+        values, end = np.frombuffer(data, np.uint8), bytes([self._format.separator])
+        offsets, _ = self._format.split(values)
         if len(offsets) - 1 != len(block) or offsets[-1] != len(values):
             raise DataError(
                 f"{self._path}: expected {len(block)} lines, but the records would be read back as "
-                f"{len(offsets) - 1}: a record holds the separator {bytes([self._separator])!r} or "
+                f"{len(offsets) - 1}: a record holds the separator {end!r} or "
                 "doesn't end in it; choose another --separator"
             )
         self.write_bytes(data)
         if self._encoder is not None:
             return None
-        return *record_hashes(values, offsets, bytes([self._separator])), np.diff(offsets) - 1
+        return *record_hashes(values, offsets, end), np.diff(offsets) - 1
 
     def close(self) -> None:
         """Write the end, where the codec has one."""
@@ -221,7 +292,7 @@ def read_span(
     name: str,
     start: int,
     stop: int,
-    separator: int,
+    line_format: LineFormat,
     chunk_bytes: int,
     record_limit: int,
     source: int | None = None,
@@ -234,7 +305,7 @@ def read_span(
         file: open for reading, with ``seek`` and ``readinto``.
         name: what errors call the file.
         start, stop: the span, in bytes; spans that tile a file give each line once.
-        separator: the byte that ends a line.
+        line_format: how lines end; CSV is read from where a row begins.
         chunk_bytes: how much to read at a time; also about the size of a block.
         record_limit: the most bytes that a record may have.
         source: index for a ``source`` column.
@@ -246,8 +317,9 @@ def read_span(
         separator has got one.
 
     Raises:
-        DataError: a record is larger than ``record_limit``.
+        DataError: a record is larger than ``record_limit``, or CSV isn't quoted as it has to be.
     """
+    separator = line_format.separator
     line_end = bytes([separator])
     start = max(start, lines_begin)
     if start >= stop:
@@ -280,7 +352,11 @@ def read_span(
         if ended and filled and buffer[filled - 1] != separator:
             buffer[filled] = separator
             filled += 1
-        offsets = line_offsets(buffer[:filled], separator)
+        offsets, stray = line_format.split(buffer[:filled])
+        if stray is not None:
+            raise DataError(f"{name}: {_stray_quote(at + stray)}")
+        if ended and offsets[-1] < filled:
+            raise DataError(f"{name}: {_never_closed(at + int(offsets[-1]))}")
         mine = int(np.searchsorted(offsets[:-1], stop - at))
         yield from _blocks(
             buffer,
@@ -330,8 +406,51 @@ def _blocks(
         )
 
 
+def open_quote_error(place: str) -> str:
+    """Say that a line of CSV goes on in the next one."""
+    return (
+        f"the row at {place} goes on in the next line: a quoted field holds a newline; give "
+        "--format=csv to keep rows whole, or --format=lines to take each line as it is"
+    )
+
+
+def _stray_quote(at: int) -> str:
+    return (
+        f"expected CSV, whose quotes begin a field or are doubled in a quoted one, got a quote at byte "
+        f"{at} inside of a field; mend the file, or give --format=lines to take lines as they are"
+    )
+
+
+def _never_closed(at: int) -> str:
+    return (
+        f"the row of CSV at byte {at} opens a quote that nothing closes; mend the file, or give "
+        "--format=lines to take lines as they are"
+    )
+
+
+def where(stream: Any, position: int, *, separator: int = 10) -> str:
+    """Say where a record is: at which line, counted from 1, and at which byte.
+
+    Args:
+        stream: what the file holds, at its beginning; is read up to there, unless that is very far.
+        position: the byte.
+        separator: the byte that ends a line.
+    """
+    if position > _COUNTED:
+        return f"byte {position}"
+    count, left = 1, position
+    buffer = bytearray(1 << 20)
+    while left > 0:
+        got = storage.read_into(stream, memoryview(buffer)[:left])
+        if not got:
+            break
+        count += buffer.count(separator, 0, got)
+        left -= got
+    return f"line {count} (byte {position})"
+
+
 def _too_large(name: str, offset: int, size: str, limit: int) -> DataError:
     return DataError(
         f"{name}: the record at byte {offset} has {size} bytes, and the memory given allows {limit} "
-        "a record; give more --memory or fewer --direct_num_workers"
+        "a record; give more --memory or fewer --workers"
     )

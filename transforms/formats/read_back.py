@@ -47,6 +47,7 @@ def shard_digest(
         stop=size,
         options=ReadOptions(
             line_format=form.line_format,
+            format="lines",
             rows=form.kind != "lines",
             chunk_bytes=_CHUNK if form.kind == "lines" else _CHUNK_OF_ROWS,
             record_limit=sys.maxsize,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
@@ -13,14 +14,15 @@ import pyarrow as pa
 from transforms import storage
 from transforms.errors import DataError
 from transforms.formats import arrow, lines, parquet, texts
-from transforms.formats.codecs import Codec, Decoder
-from transforms.formats.detection import FileFormat, detect
+from transforms.formats.codecs import Codec, Decoder, strip_suffix
+from transforms.formats.detection import FileFormat, Format, detect
 from transforms.formats.found import Found, Judge, Judging
 from transforms.formats.kept import Kept
 from transforms.formats.lines import LineFormat
 from transforms.kernels.checks import Check
 from transforms.kernels.digest import Digest
 
+CSV_NAMES = (".csv", ".tsv")
 _BUFFER = 1 << 16
 
 
@@ -30,6 +32,8 @@ class ReadOptions:
 
     Attributes:
         line_format: of line files.
+        format: what all files are said to be, as of ``detect``. ``lines`` are nothing but lines: a byte
+            order mark, blank lines of JSON and open quotes of CSV are data.
         rows: whether the records are rows, not lines.
         schema: that rows have to have; None where any will do.
         check: what a line has to be.
@@ -42,6 +46,7 @@ class ReadOptions:
     """
 
     line_format: LineFormat = field(default_factory=LineFormat)
+    format: Format = "auto"
     rows: bool = False
     schema: pa.Schema | None = None
     check: Check = "none"
@@ -63,6 +68,14 @@ class Reader(Protocol):
     @property
     def consumed(self) -> int:
         """How many bytes of the file were read so far."""
+
+    @property
+    def blank(self) -> int:
+        """How many blank lines were left out so far."""
+
+    @property
+    def marks(self) -> int:
+        """How many byte order marks were left out, 0 or 1."""
 
     def __iter__(self) -> Iterator[Found]:
         """Yield what is found."""
@@ -88,7 +101,7 @@ def open_span(
         InputError: the file isn't what its name says.
         DataError: it is broken, or doesn't hold the records that are expected.
     """
-    found = told or detect(file, name=name, size=size)
+    found = told or detect(file, name=name, size=size, said=options.format)
     field = options.text_field
     common: dict[str, Any] = {
         "name": name,
@@ -112,13 +125,18 @@ def open_span(
             check = "none" if form == "json" else "utf8" if check == "none" else check
             if options.kept is not None:
                 _require_fields(options.kept, form, name=name)
+        as_they_are = options.format == "lines"
+        named = not as_they_are and texts.named_json(name)
         reader = lines.Reader(
             file,
             stop=stop,
             codec=found.codec,
             line_format=options.line_format,
             check=check,
-            told=told is not None,
+            told=told is not None or options.format != "auto",
+            as_they_are=as_they_are or told is not None,
+            json=form == "json" or options.check == "json" or named,
+            csv=not as_they_are and _may_be_csv(name, options.line_format),
             hashed=field is None,  # else digests are of the texts
             **common,
         )
@@ -147,6 +165,12 @@ def open_span(
     return texts.Reader(
         reader, field=field, form=form, source=source, kept=options.kept, judge=options.judge
     )
+
+
+def _may_be_csv(name: str, line_format: LineFormat) -> bool:
+    """Say whether a line of a file that ends inside quotes is a torn row."""
+    named = os.path.splitext(strip_suffix(name))[1].lower() in CSV_NAMES
+    return not line_format.quoted and (named or line_format.header_lines > 0)
 
 
 def _require_fields(kept: Kept, form: texts.Form, *, name: str) -> None:

@@ -24,7 +24,7 @@ from transforms.formats.codecs import Codec, Decoder, strip_suffix
 from transforms.formats.found import Found, Judge
 from transforms.formats.kept import Kept, json_type
 from transforms.formats.lines import LineFormat
-from transforms.kernels import blocks
+from transforms.kernels import blocks, json_text
 from transforms.kernels.digest import Digest
 from transforms.kernels.values import bytes_extents
 
@@ -41,11 +41,19 @@ EXTENSION = ".jsonl"
 """Of shards of texts that are lines."""
 
 _GLANCE, _LONG = 1 << 16, 1 << 20  # of a file's beginning: what is read first, and at most
-_BOM = b"\xef\xbb\xbf"
 _PIECE = 1 << 20  # footprint of the texts that are made lines at a time
 _VALUES = (
     1 << 20
 )  # that are kept of JSON lines at a time: nulls take memory, but no bytes of a line
+
+
+def named_json(name: str) -> bool:
+    """Say whether a file is named as JSON lines are.
+
+    >>> named_json("a/b.JSONL.gz"), named_json("b.txt")
+    (True, False)
+    """
+    return os.path.splitext(strip_suffix(name))[1].lower() in JSON_NAMES
 
 
 def form_of(
@@ -58,7 +66,7 @@ def form_of(
     Raises:
         DataError: its beginning can't be decompressed.
     """
-    if os.path.splitext(strip_suffix(name))[1].lower() in JSON_NAMES:
+    if named_json(name):
         return "json"
     file.seek(0)
     stream = file if codec is None else Decoder(file, codec, name)
@@ -68,7 +76,7 @@ def form_of(
 
 
 def _first_line(stream: Any, line_format: LineFormat) -> tuple[bytes, bool]:
-    """Return the first line, without what may stand before JSON, and whether that is all of it.
+    """Return the first line that isn't blank, and whether that is all of it.
 
     Of a line that is no object by its first bytes no more is read.
     """
@@ -76,8 +84,8 @@ def _first_line(stream: Any, line_format: LineFormat) -> tuple[bytes, bool]:
     for size in (_GLANCE, _LONG):
         more = bytearray(header + size - len(begins))
         begins += more[: storage.read_into(stream, memoryview(more))]
-        line, end, _ = begins[header:].partition(bytes([line_format.separator]))
-        line = line.removeprefix(_BOM).lstrip()
+        mark = lines.mark_size(begins, line_format.separator)
+        line, end, _ = begins[mark + header :].lstrip().partition(bytes([line_format.separator]))
         whole = bool(end) or len(begins) < header + size
         if whole or not line.startswith(b"{"):
             break
@@ -86,8 +94,8 @@ def _first_line(stream: Any, line_format: LineFormat) -> tuple[bytes, bool]:
 
 def _is_json(line: bytes) -> bool:
     try:
-        orjson.loads(line)
-    except orjson.JSONDecodeError:
+        json_text.read(line)
+    except json_text.Unreadable:
         return False
     return True
 
@@ -135,15 +143,28 @@ def _sort_out(lines: list[bytes], field: str, kept: Kept | None) -> _Sorted:
     texts, picked, bad = [], [], {}
     for place, line in enumerate(lines):
         try:
-            value = orjson.loads(line)
-            texts.append(_text_of(value, field))
-            if kept is not None:
-                picked += kept.pick_all([value], [line])
-        except orjson.JSONDecodeError as error:
+            value, strict = json_text.read(line)
+            text = _text_of(value, field)
+            mine = [] if kept is None else _pick(kept, value, line, strict=strict)
+        except json_text.Unreadable as error:
             bad[place] = f"expected JSON with a string {field!r}, it isn't JSON: {error}"
         except TypeError as error:
             bad[place] = str(error)
+        else:
+            texts.append(text)
+            picked += mine
     return texts, picked, bad
+
+
+def _pick(kept: Kept, value: Any, line: bytes, *, strict: bool) -> list[tuple[Any, ...]]:
+    """Return what is kept of a JSON object; raise TypeError where it can't be."""
+    if strict:
+        return kept.pick_all([value], [line])
+    found = kept.pick(value)
+    for name, one in zip(kept.names, found, strict=True):
+        if reason := json_text.unkeepable(one):
+            raise TypeError(f"field {name!r}: expected what can be kept as it is: {reason}")
+    return [found]
 
 
 def _text_of(value: Any, field: str) -> str:
@@ -156,6 +177,8 @@ def _text_of(value: Any, field: str) -> str:
     text = value[field]
     if not isinstance(text, str):
         raise TypeError(f"expected a string in field {field!r}, got {json_type(text)}")
+    if not text.isascii() and (reason := json_text.unkeepable(text)):
+        raise TypeError(f"expected text in field {field!r}: {reason}")
     return text
 
 
@@ -246,6 +269,16 @@ class Reader:
     def whole(self) -> int | None:
         """As of the inner reader."""
         return self._inner.whole
+
+    @property
+    def blank(self) -> int:
+        """As of the inner reader."""
+        return self._inner.blank
+
+    @property
+    def marks(self) -> int:
+        """As of the inner reader."""
+        return self._inner.marks
 
     @property
     def consumed(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 import pyarrow as pa
 import pyarrow.types as pt
@@ -16,6 +17,8 @@ from transforms.kernels.values import elements
 Check = Literal["none", "utf8", "json"]
 
 _NOT_UTF8 = "not UTF-8"
+_SPACE = np.zeros(256, bool)  # what may stand around JSON
+_SPACE[list(b" \t\r\n")] = True
 _FEW = 64  # values that are looked at one by one: an exception a value takes longer
 
 
@@ -32,6 +35,29 @@ def bad_lines(block: pa.RecordBatch, check: Check) -> dict[int, str]:
         except orjson.JSONDecodeError as error:
             found[place] = f"not JSON: {error}"
     return found
+
+
+def blank_lines(block: pa.RecordBatch) -> npt.NDArray[np.intp]:
+    """Return the places in a block of lines of those that hold white space alone, or nothing.
+
+    Lines that begin with something else are not looked at any further.
+    """
+    if not len(block):
+        return np.zeros(0, np.intp)
+    values, offsets = blocks.extents(block)
+    cut = len(blocks.terminator(block))
+    begins, ends = offsets[:-1], offsets[1:] - cut
+    maybe = np.flatnonzero((begins == ends) | _SPACE[values[np.minimum(begins, len(values) - 1)]])
+    blank = [not values[begins[at] : ends[at]].tobytes().strip(b" \t\r\n") for at in maybe.tolist()]
+    found: npt.NDArray[np.intp] = maybe[np.array(blank, bool)]
+    return found
+
+
+def without(block: pa.RecordBatch, places: npt.NDArray[np.intp]) -> pa.RecordBatch:
+    """Return a block without the records at some places."""
+    mask = np.ones(len(block), bool)
+    mask[places] = False
+    return block.filter(pa.array(mask))
 
 
 def bad_rows(batch: pa.RecordBatch) -> dict[int, str]:

@@ -1,4 +1,4 @@
-"""Splitting a buffer into lines."""
+"""Splitting a buffer into lines, or into rows of CSV, whose quoted fields may hold newlines."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from transforms.kernels.digest import U8
 I64 = npt.NDArray[np.int64]
 
 _STEP = 1 << 20  # the mask of one step stays in cache
+_QUOTE = ord('"')
+_BEFORE_A_FIELD = np.zeros(256, bool)  # what a quote that begins a field may stand behind
+_BEFORE_A_FIELD[list(b",;|\t \r\n")] = True
 
 
 def line_offsets(values: U8, separator: int) -> I64:
@@ -31,6 +34,66 @@ def line_offsets(values: U8, separator: int) -> I64:
         ends = np.flatnonzero(values[low : low + _STEP] == separator)
         ends += low + 1
         parts.append(ends)
+    return np.concatenate(parts)
+
+
+def row_offsets(values: U8, separator: int) -> tuple[I64, int | None]:
+    r"""Find the rows of CSV that end inside a buffer that begins with a row.
+
+    Quotes open and close in turns, as RFC 4180 has it; a separator between them ends no row.
+
+    Args:
+        values, separator: as of ``line_offsets``.
+
+    Returns:
+        As of ``line_offsets``; and where the first quote is that opens inside a field, None without
+        one: from there on, nobody knows what is quoted.
+
+    >>> row_offsets(np.frombuffer(b'1,"a\n""b"\n2,c\n3', np.uint8), 10)[0].tolist()
+    [0, 11, 15]
+    """
+    offsets = line_offsets(values, separator)
+    quotes = _places(values, _QUOTE)
+    if not len(quotes):
+        return offsets, None
+    offsets = offsets[np.searchsorted(quotes, offsets) % 2 == 0]
+    opening = quotes[::2][quotes[::2] > 0]
+    before = values[opening - 1]
+    stray = opening[~_BEFORE_A_FIELD[before] & (before != _QUOTE) & (before != separator)]
+    stray = stray[stray < offsets[-1]]
+    return offsets, int(stray[0]) if len(stray) else None
+
+
+def open_quote(values: U8, offsets: I64) -> int | None:
+    r"""Return the first line that ends inside of a quoted field of CSV, None where none does.
+
+    Such a line has an odd number of quotes, of which the first begins a field.
+
+    Args:
+        values: uint8[size].
+        offsets: int64[n + 1], where lines begin.
+
+    >>> values = np.frombuffer(b'5" x\n1,"a\nb"\n', np.uint8)
+    >>> open_quote(values, line_offsets(values, 10))
+    1
+    """
+    low = int(offsets[0])
+    quotes = _places(values[low : int(offsets[-1])], _QUOTE) + low
+    first = np.searchsorted(quotes, offsets)
+    odd = np.flatnonzero(np.diff(first) % 2)
+    at = quotes[first[odd]]
+    begins = (at == offsets[odd]) | _BEFORE_A_FIELD[values[np.maximum(at - 1, 0)]]
+    found = odd[begins]
+    return int(found[0]) if len(found) else None
+
+
+def _places(values: U8, byte: int) -> I64:
+    """Find a byte."""
+    parts = [np.zeros(0, np.int64)]
+    for low in range(0, len(values), _STEP):
+        found = np.flatnonzero(values[low : low + _STEP] == byte)
+        found += low
+        parts.append(found)
     return np.concatenate(parts)
 
 

@@ -87,7 +87,8 @@ def test_an_empty_file_is_nothing_but_lines(name: str) -> None:
 )
 def test_lines_may_begin_with_anything_that_is_no_whole_magic(text: bytes, name: str) -> None:
     assert found(text, name) == FileFormat("lines")
-    sample = TEXT._replace(records=text.rstrip(b"\n").split(b"\n"))
+    line = text.removeprefix(b"\xef\xbb\xbf")  # a mark is no part of it
+    sample = TEXT._replace(records=line.rstrip(b"\n").split(b"\n"))
     options = {"start": 0, "stop": len(text)}
     assert [line for _, line in read(sample, text, **options).found] == sample.records
 
@@ -108,6 +109,17 @@ def test_what_is_packed_twice_is_refused(codec: str, inner: str) -> None:
     word = {"p": "Parquet", "a": "Arrow IPC", "l": "gzip"}[inner[0]]
     with pytest.raises((InputError, DataError), match=rf"some/file.*{word}.*unpack"):
         read(sample, data)
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_what_is_said_to_be_lines_is_lines_compressed_or_not(name: str) -> None:
+    sample, data = SAMPLES[name], DATA[name]
+    codec = sample.compression if sample.kind == "lines" else "none"
+    for call in ("x", NAMES.get(name, "x")):
+        fits = detect(io.BytesIO(data), name=call, size=len(data), said="lines")
+        assert (fits.kind, fits.codec.name if fits.codec else "none") == ("lines", codec)
+    with pytest.raises(InputError, match="expected gzip"):
+        detect(io.BytesIO(b"text\n"), name="x.gz", size=5, said="lines")
 
 
 @pytest.mark.parametrize(

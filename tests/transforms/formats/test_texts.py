@@ -159,10 +159,11 @@ def test_separators_and_headers_of_lines() -> None:
         (b'{"body": ["a"]}', "got an array"),
         (b'["body"]', "expected an object with a string 'body', got an array"),
         (b'"body"', "got a string"),
-        (b"", "expected JSON with a string 'body'"),
+        (b"x", "expected JSON with a string 'body'"),
         (b'{"body": "a"', "it isn't JSON"),
         (b'{"body": "\xff"}', "it isn't JSON"),
-        (b'{"body": "\\ud800"}', "it isn't JSON"),
+        (b'{"body": "\\ud800"}', "half of a surrogate pair"),
+        (b'{"body": "a", "n": NaN,}', "it isn't JSON"),
         (b"[" * 5000, "it isn't JSON"),
     ],
 )
@@ -308,3 +309,36 @@ def test_what_is_judged_bad_goes_with_what_was_bad_in_the_files_order(kinds: lis
     assert blocks.column(bad, "position").tolist() == positions[left_out].tolist()
     for i, reason in zip(left_out, reasons, strict=True):
         assert reason == f"of judged {i}" if kinds[i] == "judged" else "JSON" in reason
+
+
+TOLERATED = [
+    b'{"body": "a", "score": NaN}',
+    b'{"score": [-Infinity, Infinity], "body": "a"}',
+    b'{"body": "a", "score": 1e400}',
+    b'{"body": "a", "score": %s}' % (b"9" * 5000),
+    b'{"body": "a", "raw": "\\ud83d"}',
+    b'{"x": %s%s, "body": "a"}' % (b"[" * 3000, b"]" * 3000),
+    b'{"x": %s1%s, "body": "a"}' % (b'{"a":' * 3000, b"}" * 3000),
+]
+
+
+@pytest.mark.parametrize("line", TOLERATED, ids=lambda line: line[:30])
+def test_what_other_fields_hold_is_no_reason_to_refuse_a_text(line: bytes) -> None:
+    other = b'{"body": "b"}'
+    found = [(0, "b"), (len(other) + 1, "a"), (len(other) + len(line) + 2, "b")]
+    assert read(b"\n".join([other, line, other]), name="x.jsonl") == (found, [])
+    assert read(line, name="x") == ([(0, "a")], [])
+
+
+@pytest.mark.parametrize("spans", [1, 7])
+@pytest.mark.parametrize("name", ["x.jsonl", "x", "x.gz"])
+def test_blank_lines_of_json_are_no_records_and_a_mark_is_no_text(name: str, spans: int) -> None:
+    blank = [b"", b"  ", b"\t\r", b""]
+    rows, expected, at = [], [], 3
+    for number in range(60):
+        rows.append(blank[number % 4] if number % 3 == 0 else b' {"body": "%d"}' % number)
+        expected += [(at, str(number))] if number % 3 else []
+        at += len(rows[-1]) + 1
+    data = b"\xef\xbb\xbf" + b"\n".join(rows)
+    pack = PACK["gzip"] if name.endswith(".gz") else bytes
+    assert read(pack(data), name=name, spans=spans) == (expected, [])
