@@ -373,7 +373,7 @@ def read_span(
         carry = buffer[int(offsets[-1]) : filled]
         at += int(offsets[-1])
         if len(carry) > record_limit:
-            raise _too_large(name, at, f"more than {len(carry)}", record_limit)
+            raise too_large(name, at, f"more than {len(carry)}", record_limit)
 
 
 def _blocks(
@@ -391,7 +391,7 @@ def _blocks(
         lengths = np.diff(offsets)
         longest = int(lengths.argmax())
         if lengths[longest] > record_limit + 1:
-            raise _too_large(
+            raise too_large(
                 name, at + int(offsets[longest]), str(int(lengths[longest]) - 1), record_limit
             )
     for low in range(0, len(offsets) - 1, _ROWS):
@@ -449,7 +449,8 @@ def where(stream: Any, position: int, *, separator: int = 10) -> str:
     return f"line {count} (byte {position})"
 
 
-def _too_large(name: str, offset: int, size: str, limit: int) -> DataError:
+def too_large(name: str, offset: int, size: str, limit: int) -> DataError:
+    """Return the error that a record is larger than memory allows."""
     return DataError(
         f"{name}: the record at byte {offset} has {size} bytes, and the memory given allows {limit} "
         "a record; give more --memory or fewer --direct_num_workers"
