@@ -6,13 +6,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.kept_fields import settle
 from pipelines.looks import Look, look_at
 from pipelines.recipe import Recipe
 from transforms import storage
 from transforms.errors import DataError, InputError, UsageError
+from transforms.files import Files, SourceFile
 from transforms.formats import arrow_messages, parquet
 from transforms.formats.codecs import CODECS
 from transforms.formats.detection import EXTENSIONS, FileFormat, Kind
@@ -21,7 +24,7 @@ from transforms.formats.lines import LineFormat
 from transforms.formats.tables import TEXT, require_schema
 from transforms.formats.texts import EXTENSION as TEXT_EXTENSION
 from transforms.formats.writing import RecordsAre, ShardFormat
-from transforms.listing import SourceFile, extension
+from transforms.listing import extension
 
 _MOST = 1000  # files that are looked at beforehand; the others are when they are read
 _SAMPLES = 16  # files whose records are looked at, for estimates
@@ -83,7 +86,7 @@ class Contents:
         return sum(amount.bytes for amount in self.amounts.values())
 
 
-def look_into(files: list[SourceFile], recipe: Recipe, *, keep: Sequence[str] = ()) -> Contents:
+def look_into(files: Files, recipe: Recipe, *, keep: Sequence[str] = ()) -> Contents:
     """Look at input files, all of them unless they are very many.
 
     Args:
@@ -216,37 +219,68 @@ def _choose_form(
     )
 
 
-def _amounts(files: list[SourceFile], looks: dict[SourceFile, Look]) -> dict[str, Amount]:
-    out = {}
-    by_source: dict[str, list[SourceFile]] = defaultdict(list)
-    for file in files:
-        by_source[file.source].append(file)
-    sampled = [pair for pair in looks.items() if pair[1].record_bytes]
-    for source, mine in by_source.items():
+def _amounts(files: Files, looks: dict[SourceFile, Look]) -> dict[str, Amount]:
+    found: dict[str, _Estimate] = {}
+    for table in files.tables():  # most of them were not looked at: never an object for each
+        names = table.column("source")
+        for source in pc.unique(names).to_pylist():
+            if source not in found:
+                found[source] = _Estimate.begin(source, looks)
+            found[source].add(table.filter(pc.equal(names, source)))
+    return {source: estimate.amount for source, estimate in found.items()}
+
+
+class _Estimate:
+    """Adds up what the files of a source hold, from what some of them look like."""
+
+    def __init__(self, mean: float, expansion: float, looks: dict[str, tuple[int, Look]]) -> None:
+        self._mean, self._expansion, self._looks = mean, expansion, looks
+        self._looked_at = pa.array(looks, pa.large_string())
+        self.amount = Amount(0, 0, 0, 0, exact_records=True, exact_bytes=True)
+        for size, look in looks.values():
+            self._add_look(size, look)
+
+    @classmethod
+    def begin(cls, source: str, looks: dict[SourceFile, Look]) -> _Estimate:
+        """Learn from the files of a source that were looked at, else from those of others."""
+        sampled = [pair for pair in looks.items() if pair[1].record_bytes]
         known = [pair for pair in sampled if pair[0].source == source] or sampled
-        records = stored = decoded = 0
-        exact_records = exact_bytes = True
-        stored_known = sum(file.size for file, _ in known)
+        stored = sum(file.size for file, _ in known)
         expansion = (
-            sum(file.size * look.expansion for file, look in known) / stored_known
-            if stored_known
-            else 1.0
+            sum(file.size * look.expansion for file, look in known) / stored if stored else 1
         )
         means = [look.record_bytes for _, look in known if look.record_bytes]
-        mean = sum(means) / len(means) if means else 1.0
-        for file in mine:
-            look = looks.get(file)
-            stored += file.size
-            plain = look is not None and look.format == FileFormat("lines")
-            if look is not None and look.records is not None:
-                records += look.records
-                decoded += int(look.records * (look.record_bytes or mean))
-                exact_bytes = False
-                continue
-            size = file.size if plain else int(file.size * expansion)
-            decoded += size
-            records += max(int(size // mean), min(size, 1))  # where there are bytes, a record is
-            exact_records = exact_records and not size
-            exact_bytes = exact_bytes and plain
-        out[source] = Amount(len(mine), stored, records, decoded, exact_records, exact_bytes)
-    return out
+        mine = {f.url: (f.size, look) for f, look in looks.items() if f.source == source}
+        return cls(sum(means) / len(means) if means else 1.0, expansion, mine)
+
+    def add(self, table: pa.RecordBatch) -> None:
+        """Add files of the source."""
+        rest = table.filter(pc.invert(pc.is_in(table.column("url"), self._looked_at)))
+        sizes = (rest.column("size").to_numpy() * self._expansion).astype(np.int64)
+        # where there are bytes, a record is
+        records = np.maximum(sizes // self._mean, np.minimum(sizes, 1)).astype(np.int64)
+        self.amount = replace(
+            self.amount,
+            files=self.amount.files + len(table),
+            stored=self.amount.stored + int(table.column("size").to_numpy().sum()),
+            records=self.amount.records + int(records.sum()),
+            bytes=self.amount.bytes + int(sizes.sum()),
+            exact_records=self.amount.exact_records and not sizes.any(),
+            exact_bytes=self.amount.exact_bytes and not len(rest),
+        )
+
+    def _add_look(self, stored: int, look: Look) -> None:
+        plain = look.format == FileFormat("lines")
+        size = stored if plain else int(stored * self._expansion)
+        records = max(int(size // self._mean), min(size, 1))
+        exact_records = not size
+        if look.records is not None:
+            records, exact_records, plain = look.records, True, False
+            size = int(look.records * (look.record_bytes or self._mean))
+        self.amount = replace(
+            self.amount,
+            records=self.amount.records + records,
+            bytes=self.amount.bytes + size,
+            exact_records=self.amount.exact_records and exact_records,
+            exact_bytes=self.amount.exact_bytes and plain,
+        )

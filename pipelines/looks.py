@@ -14,6 +14,7 @@ from pipelines.kept_fields import Fields, fields_in
 from pipelines.recipe import Recipe
 from transforms import layout, storage
 from transforms.errors import DataError, InputError
+from transforms.files import SourceFile
 from transforms.formats import arrow, arrow_messages, codecs, lines, parquet
 from transforms.formats.codecs import Decoder
 from transforms.formats.detection import FileFormat, detect
@@ -22,7 +23,6 @@ from transforms.formats.lines import LineFormat
 from transforms.formats.reading import Buffered
 from transforms.formats.texts import form_of
 from transforms.formats.windows import window_of
-from transforms.listing import SourceFile
 
 _MAY_BE_EMPTY = 1024  # bytes of a compressed file that may hold no record, for all that
 _SAMPLE_BYTES, _SAMPLE_ROWS = 1 << 16, 32

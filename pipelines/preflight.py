@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import sys
@@ -10,20 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from pipelines.inputs import Contents, look_into
+from pipelines.machine import cores_available, memory_available
 from pipelines.output import Claim
 from pipelines.recipe import Recipe, RunSettings
 from pipelines.runners import CLUSTERS, share_cluster
 from pipelines.validation import flag_of
 from transforms import layout, storage
 from transforms.errors import InputError, UsageError
+from transforms.files import Files
 from transforms.kernels.plan import Workers, count_workers, share_memory, spill_bytes
-from transforms.listing import SourceFile, dataset_of, fingerprint, fixed_folder, list_sources
+from transforms.listing import dataset_of, fingerprint, fixed_folder, list_sources
 
 _SPILL_COMPRESSED = 0.75  # of its size, cautiously: JSON of English text comes to a third of it
-_CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Inputs:
     """
 
     patterns: dict[str, list[str]]
-    files: list[SourceFile]
+    files: Files
     size: int
     contents: Contents
     fingerprint: str
@@ -100,7 +98,7 @@ def inspect_inputs(
     return Inputs(
         patterns={name: list(patterns) for name, patterns in recipe.sources.items()},
         files=files,
-        size=sum(file.size for file in files),
+        size=files.size,
         contents=contents,
         fingerprint=fingerprint(files),
     )
@@ -188,13 +186,19 @@ def _is_spilled(path: str, claim: Claim) -> bool:
     return any(_is_below(path, storage.canonical(spill)) for spill in claim.spills)
 
 
-def _refuse_inputs_in_output(settings: RunSettings, files: list[SourceFile], claim: Claim) -> None:
+def _refuse_inputs_in_output(settings: RunSettings, files: Files, claim: Claim) -> None:
     folder = storage.canonical(claim.folder)
-    for file in files:
-        path = storage.canonical(file.url)
+    places: dict[str, str] = {}  # canonical names of folders, which cost much
+    for url in (url for table in files.tables() for url in table.column("url").to_pylist()):
+        above, _, name = url.rpartition("/")
+        if above not in places:
+            places[above] = storage.canonical(above)
+        path = f"{places[above]}/{name}"
+        if os.path.islink(path):  # also of a URL, which is no link
+            path = storage.canonical(url)
         if _is_below(path, folder) and not _is_spilled(path, claim):
             raise InputError(
-                f"--output={settings.output}: the input {file.url} lies inside it, and would be in "
+                f"--output={settings.output}: the input {url} lies inside it, and would be in "
                 "the way of what is written; choose another folder"
             )
 
@@ -235,16 +239,14 @@ def choose_workers(
     """
     if settings.runner in CLUSTERS:
         return share_cluster(settings, stores=stores, window=window)
-    there = machine_memory()
+    there = memory_available()
     memory = settings.memory if settings.memory is not None else there // 2
     if memory > there:
         raise UsageError(
             f"--memory={memory / 2**30:.1f}GiB: this machine, or the control group, has "
             f"{there / 2**30:.1f} GiB; give less"
         )
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    cores = cores_available()
     count, mode = settings.direct_num_workers, settings.direct_running_mode
     if settings.runner == "PrismRunner":  # Prism is a process, its workers are threads of ours
         mode = "multi_threading"
@@ -263,15 +265,6 @@ def choose_workers(
         mode = "multi_processing" if count > 1 else "in_memory"
     processes = count if mode == "multi_processing" else 0
     return share_memory(memory, count=count, processes=processes, stores=stores, window=window)
-
-
-def machine_memory() -> int:
-    """Return the bytes that the control group allows, at most what the machine has."""
-    limit: int = psutil.virtual_memory().total
-    for path in _CGROUPS:
-        with contextlib.suppress(OSError, ValueError):
-            limit = min(limit, int(Path(path).read_text()))
-    return limit
 
 
 @dataclass(frozen=True)

@@ -2,52 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.utils import glob_translate
 
 from transforms import storage
 from transforms.errors import InputError
+from transforms.files import SCHEMA, Files, SourceFile
 from transforms.formats.codecs import strip_suffix
-from transforms.formats.detection import FileFormat, Kind
+from transforms.formats.detection import FileFormat
+from transforms.kernels.compact import pack, unpack
+from transforms.kernels.digest import Digest
+from transforms.kernels.randomness import U64
+from transforms.kernels.row_hashes import row_hashes
 from transforms.layout import EXTENSION, FORMAT, MANIFEST, MARKER, is_shard_path, why_not_read
 
 _WILD = "*?["
+_AT_ONCE = 1 << 14  # files of which more than a row of a table is held
 
 
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """One input file.
-
-    Attributes:
-        source: name of its source.
-        name: its path below the source's root without a codec's suffix, a part of its records'
-            identity.
-        url: where it lies.
-        size: bytes.
-        version: changes when the file does.
-        told: kind and compression that the manifest of a dataset of ours says; None for other files.
-    """
-
-    source: str
-    name: str
-    url: str
-    size: int
-    version: str
-    told: tuple[Kind, str] | None = None
-
-    @property
-    def format(self) -> FileFormat | None:
-        """What the file is, where that is told."""
-        return FileFormat.told(*self.told) if self.told else None
-
-
-def list_source(source: str, patterns: Sequence[str]) -> list[SourceFile]:
+def list_source(source: str, patterns: Sequence[str]) -> Files:
     """List the files of a source, sorted by name.
 
     A pattern is a file, a folder (all files below it, save those whose name or folder begins with
@@ -58,57 +41,176 @@ def list_source(source: str, patterns: Sequence[str]) -> list[SourceFile]:
     Raises:
         InputError: a pattern matches nothing, or two files have one name.
     """
-    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    found: list[bytes] = []
     folders = []
     for pattern in patterns:
         fs, path = storage.filesystem(pattern)
         folder, matches = _expand(fs, path, pattern)
-        if not matches:
+        before = len(found)
+        found += _packed(fs, matches)
+        if len(found) == before:
             raise InputError(f"--input={pattern}: {_why_nothing(fs, path, source, pattern)}")
         folders.append(folder)
-        found |= {fs.unstrip_protocol(match): (match, info) for match, info in matches.items()}
     root = os.path.commonpath(folders) if len(folders) > 1 else folders[0]
-    files: dict[str, SourceFile] = {}
-    for url, (path, info) in sorted(found.items()):
-        _require_text(url)
-        name = strip_suffix(os.path.relpath(path, root).replace(os.sep, "/") if root else path)
-        if name in files:
-            raise InputError(
-                f"source {source}: two files have the name {name}: {files[name].url} and {url}; "
-                "give them to two sources (NAME=PATTERN) or rename one"
-            )
-        version = storage.version_of(info)
-        files[name] = SourceFile(source, name, url, int(info["size"]), version, info.get("told"))
-    return [files[name] for name in sorted(files)]
+    tables = [_named(unpack(packed), source, root) for packed in found]
+    del found
+    table = pa.Table.from_batches(tables, SCHEMA).combine_chunks()
+    del tables
+    return Files(_sorted(table, source))
 
 
-def list_sources(sources: Mapping[str, Sequence[str]]) -> list[SourceFile]:
+def list_sources(sources: Mapping[str, Sequence[str]]) -> Files:
     """List all sources' files, sorted by source and name; errors as of ``list_source``."""
-    return [file for name in sorted(sources) for file in list_source(name, sources[name])]
+    return Files.join(list_source(name, sources[name]) for name in sorted(sources))
 
 
-def _expand(fs: Any, path: str, pattern: str) -> tuple[str, dict[str, dict[str, Any]]]:
-    """Return a pattern's fixed folder, and info of the files that it matches, by path."""
+_Match = tuple[str, dict[str, Any]]
+"""A path, and what its filesystem says of it."""
+_MATCHES = pa.schema([("path", pa.large_string()), *list(SCHEMA)[2:]])
+
+
+def _packed(fs: Any, matches: Iterable[_Match]) -> Iterator[bytes]:
+    """Pack matches, as many as there are at once in a folder: what fsspec says of each takes a kB."""
+    rest = iter(matches)
+    local = isinstance(fs, LocalFileSystem)
+    while part := list(islice(rest, _AT_ONCE)):
+        paths = [path for path, _ in part]
+        urls = [f"file://{path}" if local else fs.unstrip_protocol(path) for path in paths]
+        for url in urls:
+            _require_text(url)
+        sizes = [int(info["size"]) for _, info in part]
+        versions = [storage.version_of(info) for _, info in part]
+        told = [info.get("told") or (None, None) for _, info in part]
+        columns = paths, urls, sizes, versions, [t[0] for t in told], [t[1] for t in told]
+        arrays = [pa.array(c, f.type) for c, f in zip(columns, _MATCHES, strict=True)]
+        yield pack(pa.RecordBatch.from_arrays(arrays, schema=_MATCHES))
+
+
+def _named(table: pa.RecordBatch, source: str, root: str) -> pa.RecordBatch:
+    """Give matches their source, and names below its root."""
+    below = root.rstrip("/") + "/"
+    names = []
+    for path in table.column("path").to_pylist():
+        name = path
+        if root and path.startswith(below):
+            name = path[len(below) :]
+        elif root:
+            name = os.path.relpath(path, root).replace(os.sep, "/")
+        names.append(strip_suffix(name))
+    columns = [pa.repeat(pa.scalar(source, pa.large_string()), len(table))]
+    columns += [pa.array(names, pa.large_string()), *table.columns[1:]]
+    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+
+
+def _sorted(table: pa.Table, source: str) -> Iterator[pa.RecordBatch]:
+    """Yield a source's files sorted by name, each once.
+
+    Raises:
+        InputError: two have one name.
+    """
+    order = pc.sort_indices(table, [("name", "ascending"), ("url", "ascending")])
+    last: tuple[str, str] | None = None
+    for begin in range(0, len(table), _AT_ONCE):
+        part = table.take(order[begin : begin + _AT_ONCE])
+        (batch,) = part.combine_chunks().to_batches()
+        names, urls = (batch.column(c).to_pylist() for c in ("name", "url"))
+        once = []
+        for place, found in enumerate(zip(names, urls, strict=True)):
+            if found == last:  # two patterns match it
+                continue
+            if last is not None and found[0] == last[0]:
+                raise InputError(
+                    f"source {source}: two files have the name {found[0]}: {last[1]} and "
+                    f"{found[1]}; give them to two sources (NAME=PATTERN) or rename one"
+                )
+            once.append(place)
+            last = found
+        yield batch if len(once) == len(batch) else batch.take(pa.array(once, pa.int64()))
+
+
+def _expand(fs: Any, path: str, pattern: str) -> tuple[str, Iterable[_Match]]:
+    """Return a pattern's fixed folder, and the files that it matches, each of them once."""
     if fs.isdir(path):
         listed = f"{path.rstrip('/')}/{MANIFEST}"
         if fs.exists(listed):  # complete, also where its run died before it took its marker away
-            return path, _shards_of(fs, path, pattern)
+            return path, _shards_of(fs, path, pattern).items()
         if fs.exists(f"{path.rstrip('/')}/{MARKER}"):
             raise InputError(
                 f"--input={pattern}: holds a {MARKER}: a run is writing a dataset there, or died; wait "
                 "for it, or run it again"
             )
-        found = fs.find(path, detail=True)
-        seen = {p: info for p, info in found.items() if not _hidden(os.path.relpath(p, path))}
+        below = len(path.rstrip("/")) + 1
+        seen = ((p, info) for p, info in _find(fs, path) if not _hidden(p[below:]))
         return path, _follow_links(fs, seen)
     if fs.isfile(path) or not any(mark in path for mark in _WILD):
-        return os.path.dirname(path), {path: fs.info(path)} if fs.isfile(path) else {}
+        return os.path.dirname(path), [(path, fs.info(path))] if fs.isfile(path) else []
     wild = min(path.index(mark) for mark in _WILD if mark in path)
     folder = os.path.dirname(path[:wild])
-    found = fs.glob(path, detail=True)
+    found = _glob(fs, path, folder)
     if "/." not in path[len(folder) :]:  # as a shell: only a dot finds a dot
-        found = {p: info for p, info in found.items() if not _hidden(os.path.relpath(p, folder))}
+        below = len(folder.rstrip("/")) + 1
+        found = (match for match in found if not _hidden(match[0][below:]))
     return folder, _follow_links(fs, found)
+
+
+def _find(
+    fs: Any, folder: str, *, depth: int | None = None, patterned: bool = False
+) -> Iterator[_Match]:
+    """Yield all that lies below a folder, in folders up to ``depth`` levels deep.
+
+    Raises:
+        InputError: a folder can't be read, unless a pattern is looked for.
+    """
+    if not isinstance(fs, LocalFileSystem):
+        yield from fs.find(folder, detail=True).items()
+        return
+    folders = [(folder, 1)]
+    while folders:
+        place, level = folders.pop()
+        try:
+            opened = os.scandir(place)
+        except FileNotFoundError:  # it has gone since
+            continue
+        except PermissionError:
+            if patterned:  # as a shell, which passes over what it may not read
+                continue
+            raise InputError(
+                f"{place}: the folder can't be read (permission denied); change its permissions, or "
+                "give patterns that leave it out"
+            ) from None
+        with opened as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    if depth is None or level < depth:
+                        folders.append((entry.path, level + 1))
+                elif entry.is_file(follow_symlinks=False):
+                    with contextlib.suppress(FileNotFoundError):  # it has gone since
+                        found = entry.stat(follow_symlinks=False)
+                        yield (
+                            entry.path,
+                            {
+                                "type": "file",
+                                "size": found.st_size,
+                                "mtime": found.st_mtime,
+                            },
+                        )
+                else:
+                    with contextlib.suppress(FileNotFoundError):
+                        yield entry.path, fs.info(entry)
+
+
+def _glob(fs: Any, path: str, folder: str) -> Iterator[_Match]:
+    """Yield what a pattern matches, as fsspec's glob does, of which one takes a kB a file."""
+    if not isinstance(fs, LocalFileSystem):
+        yield from fs.glob(path, detail=True).items()
+        return
+    if not os.path.isdir(folder):
+        return
+    depth = None if "**" in path else path[len(folder.rstrip("/")) + 1 :].count("/") + 1
+    matches = re.compile(glob_translate(path)).match
+    yield from (
+        found for found in _find(fs, folder, depth=depth, patterned=True) if matches(found[0])
+    )
 
 
 def _why_nothing(fs: Any, path: str, source: str, pattern: str) -> str:
@@ -204,14 +306,15 @@ def _require_text(url: str) -> None:
         raise InputError(f"{url!r}: the file's name is not UTF-8; rename it") from None
 
 
-def _follow_links(fs: Any, found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Keep files, links to files among them.
+def _follow_links(fs: Any, found: Iterable[_Match]) -> Iterator[_Match]:
+    """Yield files, links to files among them.
 
     Raises:
         InputError: a link leads nowhere, or to a folder, which a listing doesn't follow.
     """
-    files = {path: info for path, info in found.items() if info["type"] != "directory"}
-    for path, info in list(files.items()):
+    for path, info in found:
+        if info["type"] == "directory":
+            continue
         if info.get("islink") and not fs.isfile(path):
             what = "a folder, which is not followed" if fs.isdir(path) else "nothing"
             raise InputError(f"{path}: a symbolic link to {what}; give it an --input of its own")
@@ -219,25 +322,34 @@ def _follow_links(fs: Any, found: dict[str, dict[str, Any]]) -> dict[str, dict[s
             raise InputError(
                 f"{path}: expected a file, it is a pipe, a socket or a device; move it"
             )
-        if info.get("islink"):  # a listing gives the link's own time, not its target's
-            files[path] = fs.info(path)
-    return files
+        # a listing gives the link's own time, not its target's
+        yield path, fs.info(path) if info.get("islink") else info
 
 
 def _hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/"))
+    return name.startswith(".") or "/." in name
 
 
 def fingerprint(files: Iterable[SourceFile]) -> str:
     """Return a hash of a listing: it changes when a file comes, goes or changes."""
-    hasher = hashlib.blake2b(digest_size=16)
-    for file in files:
-        hasher.update(repr((file.source, file.name, file.url, file.version)).encode())
-    return hasher.hexdigest()
+    return str(Digest.total(map(table_digest, Files.of(files).tables())).to_json())
+
+
+def table_digest(table: pa.RecordBatch) -> Digest:
+    """Return a table of files' part of the listing's digest, which no order of theirs changes."""
+    return Digest.of_hashes(*_hashes(table), table.column("size").to_numpy())
+
+
+def _hashes(table: pa.RecordBatch) -> tuple[U64, U64]:
+    columns = [table.column(name) for name in ("source", "name", "url", "version")]
+    return row_hashes(pa.StructArray.from_arrays(columns, ["source", "name", "url", "version"]))
 
 
 def extension(files: Iterable[SourceFile]) -> str:
     """Return the extension that all files share, ``.txt`` where they don't, or where it is odd."""
-    found = {os.path.splitext(file.name)[1] for file in files}
+    names = (
+        name for table in Files.of(files).tables() for name in table.column("name").to_pylist()
+    )
+    found = {os.path.splitext(name)[1] for name in names}
     shared = found.pop() if len(found) == 1 else ""
     return shared if EXTENSION.fullmatch(shared) else ".txt"

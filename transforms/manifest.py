@@ -14,12 +14,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from transforms.errors import DataError, LosslessError
+from transforms.files import SourceFile
 from transforms.formats.detection import Kind
 from transforms.formats.writing import RecordsAre, ShardFormat
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import ORDER_VERSION
-from transforms.listing import SourceFile, fingerprint
+from transforms.listing import fingerprint
 from transforms.reports import Mapped, Mixed, ShardReport, SpanReport
 from transforms.version import VERSION
 

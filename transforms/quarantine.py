@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from transforms import layout, storage
+from transforms.files import SourceFile
 from transforms.kernels import blocks
-from transforms.listing import SourceFile
 from transforms.reports import Quarantine
 
 

@@ -13,11 +13,12 @@ import transforms.coders  # noqa: F401  # registers the coder of blocks
 from transforms import storage
 from transforms.deal import DealOut
 from transforms.errors import DataError
+from transforms.files import SourceFile
 from transforms.formats.codecs import codec_of_name
 from transforms.formats.reading import ReadOptions, open_span
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
-from transforms.listing import SourceFile, fingerprint, list_sources
+from transforms.listing import fingerprint, list_sources
 from transforms.progress import Progress, Watched
 from transforms.quarantine import QuarantineFile
 from transforms.reports import SpanReport

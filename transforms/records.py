@@ -14,10 +14,10 @@ from apache_beam.transforms.window import GlobalWindows
 
 import transforms.coders  # noqa: F401  # registers the coder of blocks
 from transforms.errors import DataError
+from transforms.files import SourceFile
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import derive
-from transforms.listing import SourceFile
 from transforms.read import FileId
 from transforms.reports import SpanReport
 

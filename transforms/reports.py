@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from transforms.files import SourceFile
 from transforms.kernels.digest import Digest
 from transforms.kernels.schedule import I64
-from transforms.listing import SourceFile
 from transforms.token_counts import TokenCounts
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from transforms import storage
 from transforms.errors import DovetailError, InputError
-from transforms.listing import SourceFile, extension, fingerprint, list_source, list_sources
+from transforms.files import SourceFile
+from transforms.listing import extension, fingerprint, list_source, list_sources
 
 TREE = (
     "a.txt",

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from tests.transforms.helpers import THREADS, Row, collect, digests_of, plain_lines
 from transforms import storage
 from transforms.errors import DataError, DovetailError, from_traceback
+from transforms.files import SourceFile
 from transforms.formats.lines import LineFormat
 from transforms.formats.reading import ReadOptions
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
-from transforms.listing import SourceFile, fingerprint, list_sources
+from transforms.listing import fingerprint, list_sources
 from transforms.read import FileId, ReadRecords, check_unchanged, cut_spans
 from transforms.reports import SpanReport
 

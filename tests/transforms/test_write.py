@@ -28,13 +28,13 @@ from tests.transforms.helpers import (
 from transforms import layout
 from transforms.errors import DataError, LosslessError, RunError, from_traceback
 from transforms.exchange import GroupBlocksByKey
+from transforms.files import SourceFile
 from transforms.formats.lines import LineFormat
 from transforms.formats.writing import ShardFormat
 from transforms.gather import Ordered
 from transforms.groups import FileGroup, MemoryGroup
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
-from transforms.listing import SourceFile
 from transforms.manifest import make_manifest
 from transforms.reports import ShardReport, SpanReport
 from transforms.shuffle import Shard, ShuffleWithinBuckets

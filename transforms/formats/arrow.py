@@ -76,6 +76,8 @@ class Reader:
         self.blank = self.marks = 0  # of lines alone
         self.whole: int | None = None
         self._mine, self._columns = start == 0, None
+        if not self._mine:  # nor is its footer read, which lists every batch, in each of its spans
+            return
         file.seek(0)
         try:
             self._arrow = self._open()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+from bisect import bisect_left
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -32,17 +35,19 @@ _MOST_ROWS = 1 << 16  # that are read at a time
 _BUFFER = 1 << 20  # of a column's pages that are read at a time
 _BUFFERS, _LEAST_BUFFER = 16 << 20, 1 << 14  # of all columns together; of one, however many
 _DICTIONARY = 2 << 20  # bytes of a column's dictionary: most writers give it up at 1 MiB
+_END = 8  # bytes after a footer: its size, and the magic
+_LONG_FOOTER = 1 << 20  # bytes, from which a footer is kept for the spans that follow
 _INDEX = 16  # bytes that a value takes beside it, where it is likely an index
 
 
-def open_file(file: Any, *, name: str) -> pq.ParquetFile:
-    """Open a Parquet file and read its footer.
+def open_file(file: Any, *, name: str, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
+    """Open a Parquet file and read its footer, unless its ``metadata`` are known.
 
     Raises:
         DataError: it has none that can be read.
     """
     try:
-        parquet = _open(file)
+        parquet = _open(file, metadata=metadata)
         check_schema(parquet.schema_arrow, name=name)
         return parquet
     except FAULTS as error:
@@ -50,6 +55,55 @@ def open_file(file: Any, *, name: str) -> pq.ParquetFile:
             f"{name}: expected Parquet, its footer can't be read: {first_line(error)}; fetch or make "
             "the file again"
         ) from error
+
+
+class Groups(NamedTuple):
+    """Where a file's row groups begin, by bytes as its footer counts them and by rows; and its end."""
+
+    before: list[int]
+    rows: list[int]
+
+    @classmethod
+    def of(cls, metadata: pq.FileMetaData) -> Groups:
+        """Look at each row group once."""
+        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+        sizes, rows = ([max(g.total_byte_size, 0) for g in groups], [g.num_rows for g in groups])
+        return cls(*(list(itertools.accumulate(each, initial=0)) for each in (sizes, rows)))
+
+
+class _Footer(NamedTuple):
+    """A long footer, known again by the digest of its bytes."""
+
+    digest: bytes
+    metadata: pq.FileMetaData
+    groups: Groups
+
+
+_last: list[_Footer] = []  # one or none
+
+
+def _long_footer(file: Any, size: int) -> _Footer | None:
+    """Return a file's footer where it is long, parsed once for the spans that follow each other.
+
+    To parse it in each span of a file of very many row groups would take the square of them.
+
+    Raises:
+        one of FAULTS: it can't be parsed.
+    """
+    file.seek(max(size - _END, 0))
+    length = int.from_bytes(file.read(_END)[:4], "little")
+    if not _LONG_FOOTER <= length <= size - _END:
+        return None
+    file.seek(size - _END - length)
+    digest = hashlib.blake2b(file.read(length)).digest()
+    for known in _last:
+        if known.digest == digest:
+            return known
+    _last.clear()  # two would lie there at once
+    metadata = pq.ParquetFile(file, pre_buffer=False).metadata
+    found = _Footer(digest, metadata, Groups.of(metadata))
+    _last[:] = [found]
+    return found
 
 
 def _open(file: Any, **options: Any) -> pq.ParquetFile:
@@ -60,7 +114,7 @@ def _open(file: Any, **options: Any) -> pq.ParquetFile:
         buffer_size=max(buffer, _LEAST_BUFFER),
         pre_buffer=False,
         page_checksum_verification=True,
-        **{"metadata": found.metadata, **options},
+        **{**options, "metadata": found.metadata},
     )
 
 
@@ -180,7 +234,13 @@ class Reader:
     ) -> None:
         self.blank = self.marks = 0  # of lines alone
         self._text_known = text_known
-        self._parquet = open_file(file, name=name)
+        try:
+            footer = _long_footer(file, size)
+        except FAULTS:  # is told when it is opened
+            footer = None
+        metadata = None if footer is None else footer.metadata
+        self._parquet = open_file(file, name=name, metadata=metadata)
+        self._groups = Groups.of(self._parquet.metadata) if footer is None else footer.groups
         self._name, self._size, self._start, self._stop = name, size, start, stop
         self._chunk_bytes, self._record_limit, self._source = chunk_bytes, record_limit, source
         self.whole: int = self._parquet.metadata.num_rows
@@ -204,17 +264,18 @@ class Reader:
         Raises:
             DataError: a row group can't be read, or a row is too large.
         """
-        metadata = self._parquet.metadata
-        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-        sizes = [max(group.total_byte_size, 0) for group in groups]
-        first = before = 0
-        for number, group in enumerate(groups):
-            place = min(self._size * before // max(sum(sizes), 1), self._size - 1)
-            if self._start <= place < self._stop:
-                self.consumed = place - self._start
-                yield from self._read_group(number, group, first)
-            first += group.num_rows
-            before += sizes[number]
+        groups = self._groups
+
+        def place(number: int) -> int:
+            total = max(groups.before[-1], 1)
+            return min(self._size * groups.before[number] // total, self._size - 1)
+
+        every = range(self._parquet.metadata.num_row_groups)
+        begin, end = (bisect_left(every, at, key=place) for at in (self._start, self._stop))
+        for number in range(begin, end):
+            self.consumed = place(number) - self._start
+            group = self._parquet.metadata.row_group(number)
+            yield from self._read_group(number, group, groups.rows[number])
         self.consumed = self._stop - self._start
 
     def _read_group(self, number: int, group: Any, first: int) -> Iterator[Found]:
