@@ -84,9 +84,10 @@ class CommonRecipe(_Model):
     format: Format = make_flag(
         "auto",
         _INPUT,
-        "what the input files are: what each one's first bytes and name say, or lines, whatever they "
-        "look like (compressed ones all the same)",
-        metavar="auto|lines",
+        "what the input files are: what each one's first bytes and name say; or lines, whatever they "
+        "look like (compressed ones all the same); or csv, whose rows stay whole where quoted fields "
+        "hold newlines",
+        metavar="auto|lines|csv",
     )
     separator: _Byte = make_flag(
         "\n", _INPUT, r"the byte that ends a record: '\n', '\t', '\0', ';', '\xff'", metavar="BYTE"

@@ -148,6 +148,7 @@ class Manifest(_Part):
 
     Attributes:
         bytes: of the shard files.
+        quoted: lines are rows of CSV, which quotes keep whole.
         blank_lines: of JSON lines, those that held nothing; they are no records.
         byte_order_marks: files at whose beginning one was taken off.
     """
@@ -169,6 +170,7 @@ class Manifest(_Part):
     records_are: RecordsAre
     separator: int = Field(ge=0, le=255)
     header_bytes: int = Field(ge=0)
+    quoted: bool = False
     blank_lines: int = Field(0, ge=0)
     byte_order_marks: int = Field(0, ge=0)
     quarantine: list[QuarantineEntry]
@@ -299,6 +301,7 @@ def make_manifest(
         records_are=form.records_are,
         separator=form.line_format.separator,
         header_bytes=len(form.line_format.header),
+        quoted=form.line_format.quoted,
         blank_lines=sum(span.blank for span in spans if span.pass_number == 0),
         byte_order_marks=sum(span.marks for span in spans if span.pass_number == 0),
         shards=[

@@ -15,7 +15,8 @@ from transforms.deal import DealOut
 from transforms.errors import DataError
 from transforms.files import SourceFile
 from transforms.formats.codecs import codec_of_name
-from transforms.formats.reading import ReadOptions, open_span
+from transforms.formats.detection import FileFormat
+from transforms.formats.reading import ReadOptions, open_span, shape_in
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.listing import fingerprint, list_sources
@@ -115,22 +116,39 @@ class ReadSpans(beam.PTransform):  # type: ignore[misc]
         ).with_outputs("spans", main="blocks")
 
 
-def cut_spans(files: Iterable[SourceFile], span_bytes: int) -> Iterator[Span]:
+def cut_spans(
+    files: Iterable[SourceFile], span_bytes: int, options: ReadOptions | None = None
+) -> Iterator[Span]:
     """Cut files into spans of equal size, ``span_bytes`` at most; an empty file is one span.
 
-    A file whose name says that it is compressed is one span, however large.
+    A file whose name says that it is compressed is one span, however large; so is one that ``options``
+    say, or its beginning, can't be entered in its middle. (A span that begins there holds nothing.)
     """
     for file in files:
         whole = codec_of_name(file.url) is not None
+        if not whole and file.size > span_bytes and options is not None:
+            whole = _is_read_whole(file, options)
         count = 1 if whole else max(1, -(-file.size // span_bytes))
         for i in range(count):
             yield Span(file, file.size * i // count, file.size * (i + 1) // count)
 
 
+def _is_read_whole(file: SourceFile, options: ReadOptions) -> bool:
+    """Say whether a file that isn't compressed is CSV, or JSON that isn't lines."""
+    if options.line_format.quoted:
+        return True
+    if not file.url.lower().endswith(".json"):
+        return False
+    with storage.open_read(file.url) as opened:
+        found, told = FileFormat("lines"), file.format
+        shape = shape_in(opened, found, name=file.url, options=options, told=told)
+    return shape != "lines"
+
+
 class _ListSpans(beam.DoFn):  # type: ignore[misc]
     def __init__(self, config: ReadRecords) -> None:
         self._expected = config.expected
-        self._span_bytes = config.span_bytes
+        self._span_bytes, self._options = config.span_bytes, config.options
         self._storage_options = config.storage_options
 
     def setup(self) -> None:
@@ -143,7 +161,7 @@ class _ListSpans(beam.DoFn):  # type: ignore[misc]
                 "the input files changed between planning and reading: a file came, went, or was "
                 "written to; run again when nothing writes to them"
             )
-        yield from enumerate(cut_spans(files, self._span_bytes))
+        yield from enumerate(cut_spans(files, self._span_bytes, self._options))
 
 
 class _ReadSpans(beam.DoFn):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""``.json`` files that aren't lines: an array, whose elements are the records, or values over many lines.
+"""``.json`` files that aren't lines: an array, whose elements are the records, or values over lines.
 
 Each record becomes one line: white space between its tokens that holds a newline goes, all else stays as
 it is. Its position is its byte offset. One worker reads the file, piece by piece.
@@ -7,12 +7,10 @@ it is. Its position is its byte offset. One worker reads the file, piece by piec
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
-import pyarrow as pa
 
 from transforms import storage
 from transforms.errors import DataError
@@ -39,7 +37,7 @@ def shape_of(
 
     Named ``.json``, it is an array where it begins with a bracket, unless its first line is an array
     that ends there and other lines follow; values where the first line is the beginning of an object
-    that goes on in the next. All others are lines, and all those with headers or separators of their own.
+    that goes on in the next. All others are lines, and those with a header or another separator.
 
     Raises:
         DataError: its beginning can't be decompressed.
@@ -258,13 +256,14 @@ class Reader:
         place = at + len(rest) - len(text)
         if self._shape == "array":
             raise DataError(
-                f"{self._name}: the array isn't closed; what stands last in it begins at byte {place}, and "
-                f"the file ends there or inside of it; fetch it again, or {_AS_LINES}"
+                f"{self._name}: the array isn't closed; what stands last in it begins at byte {place}, "
+                f"and the file ends there or inside of it; fetch it again, or {_AS_LINES}"
             )
         if text:
             if text[:1] not in (b"{", b"["):
                 raise self._not_a_value(np.frombuffer(text, np.uint8), place)
             raise DataError(
-                f"{self._name}: the value at byte {place} isn't closed; fetch the file again, or {_AS_LINES}"
+                f"{self._name}: the value at byte {place} isn't closed; fetch the file again, or "
+                f"{_AS_LINES}"
             )
         self._beside += len(rest)
