@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.cli import LOG
 from pipelines.inputs import Contents, look_into
 from pipelines.machine import cores_available, memory_available
 from pipelines.output import Claim
@@ -94,6 +95,8 @@ def inspect_inputs(
     files = list_sources(recipe.sources)
     _refuse_inputs_in_output(settings, files, claim)
     contents = look_into(files, recipe, keep=keep)
+    for note in () if settings.plan else contents.notes:  # a plan says them itself
+        LOG.info("%s", note)
     _refuse_other_lines(recipe, len(contents.line_format.header))
     return Inputs(
         patterns={name: list(patterns) for name, patterns in recipe.sources.items()},

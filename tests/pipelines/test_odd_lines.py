@@ -88,7 +88,9 @@ def test_csv_that_is_not_quoted_as_it_has_to_be_ends_the_run(tmp_path: Path) -> 
         run(f"--input={tmp_path}/in", f"--output={tmp_path}/out", "--format=csv", ONE)
     with pytest.raises(DataError, match=r"row of CSV at byte 0 opens a quote"):
         run(f"--input={tmp_path}/in2", f"--output={tmp_path}/out", "--format=csv", ONE)
-    manifest = run(f"--input={tmp_path}/in*/a.csv", f"--output={tmp_path}/out", "--format=lines", ONE)
+    manifest = run(
+        f"--input={tmp_path}/in*/a.csv", f"--output={tmp_path}/out", "--format=lines", ONE
+    )
     assert manifest.records == 4
 
 
