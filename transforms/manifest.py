@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from transforms.bad_records import MostBad, require_few
 from transforms.errors import DataError, LosslessError
 from transforms.files import SourceFile
 from transforms.formats.detection import Kind
@@ -233,12 +234,13 @@ def make_manifest(
     expected: str | None,
     mixed: Mixed | None = None,
     mapped: Sequence[Mapped] | None = None,
+    max_bad: MostBad | None = None,
 ) -> Manifest:
     """Compare what was read with what was written, and sum up; arguments as of WriteManifest.
 
     Raises:
         LosslessError: a shard is missing or double, or a source's digests differ.
-        DataError: a file was not read whole.
+        DataError: a file was not read whole, or too many records were bad.
     """
     shards = sorted(shards, key=lambda shard: shard.number)
     of = shards[0].of if shards else 0
@@ -273,6 +275,7 @@ def make_manifest(
                 dropped=_entry(lost) if lost.records else None,
             )
         )
+    require_few(Digest.total(dropped.values()), Digest.total(read.values()), max_bad)
     written = [Digest.total(shard.digests[i] for shard in shards) for i in range(len(read))]
     mixture = None
     if mapped is not None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 import transforms.coders  # noqa: F401  # registers the coder of blocks
 from transforms import storage
+from transforms.bad_records import MostBad, refusal
 from transforms.deal import DealOut
 from transforms.errors import DataError
 from transforms.files import SourceFile
@@ -68,6 +69,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
         span_bytes: from the plan.
         on_bad_record: what to do with a record that fails its check: ``fail``, ``skip`` or
             ``quarantine``, which keeps it in ``output``.
+        max_bad: how many may be left out; a span that has more ends the run early.
         output, run_id: the dataset's folder, for what is kept apart.
         scratch: local folder for what is kept apart, until it is published; None for the system's.
         expected: ``fingerprint`` of the listing that the plan was made from, if it was.
@@ -80,6 +82,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
     options: ReadOptions = field(default_factory=ReadOptions)
     span_bytes: int = 64 << 20
     on_bad_record: OnBadRecord = "fail"
+    max_bad: MostBad | None = None
     output: str = ""
     run_id: str = ""
     scratch: str | None = None
@@ -227,8 +230,12 @@ class SpanReader:
             )
             for block, bad, reasons in reader:
                 if bad is not None:
-                    self._drop(bad, reasons, span=span, kept_apart=kept_apart)
+                    first = span.start == 0 and not (kept.records or dropped.records)
+                    first = first and (not len(block) or _begins(bad) < _begins(block))
+                    self._drop(bad, reasons, span=span, first=first, kept_apart=kept_apart)
                     dropped += Digest.total(blocks.digests(bad, sources=1))
+                    if config.max_bad is not None:
+                        config.max_bad.require(dropped.records, name=file.url)
                 held = blocks.payload_bytes(block)
                 self._progress.add(
                     "partition",
@@ -266,17 +273,18 @@ class SpanReader:
         reasons: tuple[str, ...],
         *,
         span: Span,
+        first: bool,
         kept_apart: QuarantineFile,
     ) -> None:
-        if self._config.on_bad_record == "fail":
-            place = int(blocks.column(bad, "position")[0])
-            unit = "row" if blocks.is_rows(bad) else "the line at byte"
-            raise DataError(
-                f"{span.file.url}: {unit} {place} is a bad record: {reasons[0]}; mend it, or give "
-                "--on_bad_record=skip or quarantine"
-            )
+        config = self._config
+        if config.on_bad_record == "fail":
+            raise refusal(bad, reasons, file=span.file, options=config.options, first=first)
         if self._config.on_bad_record == "quarantine" and not span.pass_number:  # once is enough
             kept_apart.add(bad, reasons)
+
+
+def _begins(block: pa.RecordBatch) -> int:
+    return int(blocks.column(block, "position")[0])
 
 
 def check_unchanged(file: SourceFile) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.verify import verify
 from tests.pipelines.support import cut_otherwise, join_shards, run, write_tree
-from transforms.errors import DataError, InputError
+from transforms.errors import DataError, InputError, UsageError
 
 ONE = "--direct_num_workers=1"
 MARK = b"\xef\xbb\xbf"
@@ -125,3 +125,59 @@ def test_lines_of_json_become_a_column_that_is_not_called_text(tmp_path: Path) -
         assert verify(str(out))[1] == []
     with pytest.raises(InputError, match=r"expected a column text.*whole lines of JSON"):
         run(f"--input={tmp_path}/out-a.jsonl", f"--output={tmp_path}/x", "--text_field=text", ONE)
+
+
+def test_a_first_record_without_the_field_asks_for_the_right_one(tmp_path: Path) -> None:
+    first = b'{"body": "a", "id": 1}\n'
+    write_tree(tmp_path, {"a.jsonl": b"\n" + first * 2, "b.jsonl": b'{"text": "a"}\n' + first})
+    for name, asks in (("a.jsonl", True), ("b.jsonl", False)):
+        with pytest.raises(DataError) as caught:
+            run(f"--input={tmp_path / name}", f"--output={tmp_path}/out", "--text_field=text", ONE)
+        message = str(caught.value)
+        assert 'it has body, id; it begins \'{"body": "a", "id": 1}\';' in message
+        assert "(line 2)" in message
+        assert ("is --text_field=text right?" in message) == asks
+        assert "--on_bad_record=skip" in message
+
+
+def test_a_dataset_of_which_all_was_dropped_is_a_failure(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"a.jsonl": b'{"body": "a"}\n' * 3})
+    flags = [f"--input={tmp_path}/a.jsonl", f"--output={tmp_path}/out", "--text_field=text", ONE]
+    with pytest.raises(DataError, match="all 3 records of the input are bad ones"):
+        run(*flags, "--on_bad_record=skip")
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    write_tree(tmp_path, {"a.jsonl": b""})
+    assert run(*flags, "--on_bad_record=skip").records == 0
+
+
+@pytest.mark.parametrize(
+    ("most", "says"),
+    [
+        ("2", "a.jsonl: 3 bad records so far, and --max_bad=2 allows fewer"),
+        ("29.9%", "3 of 10 records are bad ones, and --max_bad=29.9% allows fewer"),
+        ("3", None),
+        ("30%", None),
+    ],
+)
+def test_more_bad_records_than_are_allowed_end_the_run(
+    tmp_path: Path, most: str, says: str | None
+) -> None:
+    write_tree(tmp_path, {"a.jsonl": b"{}\n" * 3 + b"{}}\n" * 3 + b"{}\n" * 4})
+    flags = [f"--input={tmp_path}/a.jsonl", f"--output={tmp_path}/out", "--check=json", ONE]
+    skipping = [*flags, "--on_bad_record=skip", f"--max_bad={most}"]
+    if says is None:
+        assert run(*skipping).records == 7
+        return
+    with pytest.raises(DataError, match=says):
+        run(*skipping)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_how_many_may_be_bad_is_checked_before_work(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"a.jsonl": b"{}\n"})
+    flags = [f"--input={tmp_path}/a.jsonl", f"--output={tmp_path}/out", ONE]
+    for most in ("x", "-1", "101%", "1.5"):
+        with pytest.raises(UsageError, match="--max_bad"):
+            run(*flags, "--on_bad_record=skip", f"--max_bad={most}")
+    with pytest.raises(UsageError, match=r"--max_bad=1 is for --on_bad_record"):
+        run(*flags, "--max_bad=1")

@@ -428,16 +428,22 @@ def _never_closed(at: int) -> str:
     )
 
 
-def where(stream: Any, position: int, *, separator: int = 10) -> str:
-    """Say where a record is: at which line, counted from 1, and at which byte.
+def where(stream: Any, position: int, *, separator: int) -> str:
+    """Say where a record is: at which byte, and at which line; arguments as of ``line_number``."""
+    number = line_number(stream, position, separator=separator)
+    return f"byte {position}" if number is None else f"line {number} (byte {position})"
+
+
+def line_number(stream: Any, position: int, *, separator: int) -> int | None:
+    """Return the number of the line that a byte is in, counted from 1; None where it is very far.
 
     Args:
-        stream: what the file holds, at its beginning; is read up to there, unless that is very far.
+        stream: what the file holds, at its beginning; is read up to there.
         position: the byte.
         separator: the byte that ends a line.
     """
     if position > _COUNTED:
-        return f"byte {position}"
+        return None
     count, left = 1, position
     buffer = bytearray(1 << 20)
     while left > 0:
@@ -446,7 +452,7 @@ def where(stream: Any, position: int, *, separator: int = 10) -> str:
             break
         count += buffer.count(separator, 0, got)
         left -= got
-    return f"line {count} (byte {position})"
+    return count
 
 
 def too_large(name: str, offset: int, size: str, limit: int) -> DataError:
