@@ -459,5 +459,5 @@ def too_large(name: str, offset: int, size: str, limit: int) -> DataError:
     """Return the error that a record is larger than memory allows."""
     return DataError(
         f"{name}: the record at byte {offset} has {size} bytes, and the memory given allows {limit} "
-        "a record; give more --memory or fewer --direct_num_workers"
+        "a record; give more --memory or fewer --workers"
     )
