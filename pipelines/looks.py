@@ -15,7 +15,7 @@ from pipelines.recipe import Recipe
 from transforms import layout, storage
 from transforms.errors import DataError, InputError
 from transforms.files import SourceFile
-from transforms.formats import arrow, arrow_messages, codecs, lines, parquet
+from transforms.formats import arrow, arrow_messages, codecs, lines, parquet, parquet_types
 from transforms.formats.codecs import Decoder
 from transforms.formats.detection import FileFormat, detect
 from transforms.formats.kept import Kept, text_and_kept
@@ -47,6 +47,7 @@ class Look:
         kept: of rows, the columns that are to be kept beside their text.
         fields: of JSON lines whose fields are to be kept, those of a sample of records; None where
             none was taken.
+        notes: what of it is read as something else than the file says.
     """
 
     format: FileFormat
@@ -59,6 +60,7 @@ class Look:
     window: int = 0
     kept: pa.Schema | None = None
     fields: Fields | None = None
+    notes: tuple[str, ...] = ()
 
 
 def look_at(file: SourceFile, recipe: Recipe, keep: Sequence[str], *, sample: bool) -> Look:
@@ -177,6 +179,12 @@ def _look_at_parquet(
     schema = opened_parquet.schema_arrow
     if column is not None:
         schema = text_and_kept(schema, column, kept, name=file.url)
+    columns = None if column is None else schema.names
+    parquet_types.require_known(opened_parquet, columns, name=file.url)
+    if sample:
+        parquet.check_int96(
+            opened, opened_parquet, columns, name=file.url, rows=_SAMPLE_ROWS, batches=1
+        )
     return Look(
         found,
         compression=parquet.compression_of(opened_parquet, name=file.url) or "zstd",
@@ -186,11 +194,12 @@ def _look_at_parquet(
             opened_parquet,
             rows=_SAMPLE_ROWS,
             name=file.url,
-            columns=None if column is None else schema.names,
+            columns=columns,
         )
         if sample
         else None,
         kept=None if kept is None else pa.schema(list(schema)[1:]),
+        notes=tuple(parquet_types.dropped(opened_parquet, schema.names[column is not None :])),
     )
 
 
