@@ -149,7 +149,7 @@ def refuse_memory(recipe: Recipe, settings: RunSettings, workers: Workers, **mor
         if workers.processes and url.startswith("memory://"):
             raise UsageError(
                 f"{flag}={url}: memory:// is the memory of one process, and {workers.processes} "
-                "workers were to do the work; give --direct_num_workers=1, or another place"
+                "workers were to do the work; give --workers=1, or another place"
             )
 
 
@@ -261,7 +261,7 @@ def choose_workers(
     count = count or cores
     if mode == "in_memory" and count > 1:
         raise UsageError(
-            f"--direct_num_workers={count} and --direct_running_mode=in_memory: one worker works in "
+            f"--workers={count} and --direct_running_mode=in_memory: one worker works in "
             "the launcher; give multi_processing or multi_threading"
         )
     if mode is None:

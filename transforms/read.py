@@ -19,7 +19,7 @@ from transforms.formats.reading import ReadOptions, open_span
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.listing import fingerprint, list_sources
-from transforms.progress import Progress, Watched
+from transforms.progress import Progress, Stage, Watched
 from transforms.quarantine import QuarantineFile
 from transforms.reports import SpanReport
 from transforms.worker import follow_launcher
@@ -73,6 +73,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
         launcher: pid of the local process whose end ends the workers.
         storage_options: of fsspec, for the stores; None leaves them as they are.
         progress: where to count, as of ``transforms.progress``, if somebody watches.
+        stage: what the work is called there of which reading is a part.
     """
 
     sources: Mapping[str, Sequence[str]]
@@ -86,6 +87,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
     launcher: int | None = None
     storage_options: dict[str, Any] | None = None
     progress: Watched = None
+    stage: Stage = "partition"
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -213,7 +215,7 @@ class SpanReader:
                     dropped += Digest.total(blocks.digests(bad, sources=1))
                 held = blocks.payload_bytes(block)
                 self._progress.add(
-                    "partition",
+                    config.stage,
                     bytes=reader.consumed - counted,
                     records=len(block),
                     payload=held,
@@ -225,7 +227,7 @@ class SpanReader:
                     yield FileId(file.source, file.name, span.pass_number, span.until), block
             covered, whole = reader.covered(kept + dropped), reader.whole
         # reading ahead and beyond a span's end: in the end a file counts its own size
-        self._progress.add("partition", bytes=span.stop - span.start - counted)
+        self._progress.add(config.stage, bytes=span.stop - span.start - counted)
         check_unchanged(file)
         report(
             SpanReport(

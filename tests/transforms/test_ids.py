@@ -83,9 +83,7 @@ def golden(name: str) -> dict[str, Any]:
 
 def test_every_model_that_is_shared_is_tried_here() -> None:
     assert {path.name for path in (shared() / "models").iterdir()} == {*SENTENCEPIECE, *BYTEPIECE}
-    assert len(list((shared() / "data").iterdir())) >= len(
-        shared_records()
-    )  # reviews.jsonl is long
+    assert len(list((shared() / "data").iterdir())) == len(shared_records())
 
 
 def test_made_texts_hold_what_is_odd() -> None:

@@ -160,7 +160,7 @@ class Reader:
             raise DataError(
                 f"{self._name}: record batch {number} has {size} bytes, and the memory "
                 f"given allows {self._batch_limit}; write it with smaller batches, or give more "
-                "--memory or fewer --direct_num_workers"
+                "--memory or fewer --workers"
             )
 
     def _batches(self) -> Iterator[pa.RecordBatch]:

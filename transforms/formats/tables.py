@@ -275,7 +275,7 @@ def _to_blocks(
         row = int(costs.argmax())
         raise DataError(
             f"{name}: row {first + row} takes {costs[row]} bytes, and the memory given allows "
-            f"{record_limit} a record; give more --memory or fewer --direct_num_workers"
+            f"{record_limit} a record; give more --memory or fewer --workers"
         )
     for begin, end in _cuts(costs, chunk_bytes):
         block = blocks.from_rows(
