@@ -12,6 +12,7 @@ from transforms import storage
 from transforms.bad_records import MostBad
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.checks import Check
+from transforms.progress import Stage
 
 
 class Wired(Planned, Protocol):
@@ -26,8 +27,14 @@ class Wired(Planned, Protocol):
         """When, for the manifest."""
 
 
-def read_records(job: Wired, *, span_bytes: int, **options: Any) -> Any:
-    """Return ReadRecords of a job's input; ``options`` are those of ReadOptions that differ by job."""
+def read_records(job: Wired, *, span_bytes: int, stage: Stage = "partition", **options: Any) -> Any:
+    """Return ReadRecords of a job's input.
+
+    Args:
+        job: the job.
+        span_bytes, stage: as of ReadRecords.
+        options: those of ReadOptions that differ by job.
+    """
     from transforms.formats.reading import ReadOptions
     from transforms.read import ReadRecords
 
@@ -51,6 +58,7 @@ def read_records(job: Wired, *, span_bytes: int, **options: Any) -> Any:
         storage_options=job.settings.storage_options or {},
         scratch=claim.scratch,
         progress=claim.watched,
+        stage=stage,
     )
 
 

@@ -139,6 +139,7 @@ def look_into(files: Files, recipe: Recipe, *, keep: Sequence[str] = ()) -> Cont
     notes = [] if schema is None else describe_unified(_schemas(looks), schema)
     if kept is not None and kept.schema is not None and rows:
         notes = describe_unified(rows, kept.schema)
+    notes += dict.fromkeys(note for look in looks.values() for note in look.notes)
     return Contents(line_format, schema, amounts, form, shard_extension, window, kept, tuple(notes))
 
 

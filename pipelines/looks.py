@@ -16,7 +16,15 @@ from pipelines.recipe import Recipe
 from transforms import layout, storage
 from transforms.errors import DataError, InputError
 from transforms.files import SourceFile
-from transforms.formats import arrow, arrow_messages, codecs, json_files, lines, parquet
+from transforms.formats import (
+    arrow,
+    arrow_messages,
+    codecs,
+    json_files,
+    lines,
+    parquet,
+    parquet_types,
+)
 from transforms.formats.codecs import Decoder
 from transforms.formats.detection import FileFormat, detect
 from transforms.formats.kept import Kept, kinds_of, text_and_kept
@@ -53,6 +61,7 @@ class Look:
         json: its records are lines of JSON that are to become rows.
         fields: of JSON lines whose fields are to be kept, those of a sample of records; None where
             none was taken.
+        notes: what of it is read as something else than the file says.
     """
 
     format: FileFormat
@@ -67,6 +76,7 @@ class Look:
     fields: Fields | None = None
     shape: json_files.Shape = "lines"
     json: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def look_at(file: SourceFile, recipe: Recipe, keep: Sequence[str], *, sample: bool) -> Look:
@@ -253,6 +263,12 @@ def _look_at_parquet(
     schema = opened_parquet.schema_arrow
     if column is not None:
         schema = text_and_kept(schema, column, kept, name=file.url)
+    columns = None if column is None else schema.names
+    parquet_types.require_known(opened_parquet, columns, name=file.url)
+    if sample:
+        parquet.check_int96(
+            opened, opened_parquet, columns, name=file.url, rows=_SAMPLE_ROWS, batches=1
+        )
     return Look(
         found,
         compression=parquet.compression_of(opened_parquet, name=file.url) or "zstd",
@@ -262,11 +278,12 @@ def _look_at_parquet(
             opened_parquet,
             rows=_SAMPLE_ROWS,
             name=file.url,
-            columns=None if column is None else schema.names,
+            columns=columns,
         )
         if sample
         else None,
         kept=None if kept is None else pa.schema(list(schema)[1:]),
+        notes=tuple(parquet_types.dropped(opened_parquet, schema.names[column is not None :])),
     )
 
 

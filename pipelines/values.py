@@ -136,6 +136,11 @@ def check_model(value: str) -> str:
     return value
 
 
+def parse_token(value: Any) -> Any:
+    """Read a token, or an id, which a recipe's file may give as a number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def parse_locations(value: Any) -> Any:
     """Read the values of ``--temp_location``, one or several."""
     return [value] if isinstance(value, str) else value

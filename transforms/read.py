@@ -21,7 +21,7 @@ from transforms.formats.reading import ReadOptions, open_span, shape_in
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.listing import fingerprint, list_sources
-from transforms.progress import Progress, Watched
+from transforms.progress import Progress, Stage, Watched
 from transforms.quarantine import QuarantineFile
 from transforms.reports import SpanReport
 from transforms.worker import follow_launcher
@@ -76,6 +76,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
         launcher: pid of the local process whose end ends the workers.
         storage_options: of fsspec, for the stores; None leaves them as they are.
         progress: where to count, as of ``transforms.progress``, if somebody watches.
+        stage: what the work is called there of which reading is a part.
     """
 
     sources: Mapping[str, Sequence[str]]
@@ -90,6 +91,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
     launcher: int | None = None
     storage_options: dict[str, Any] | None = None
     progress: Watched = None
+    stage: Stage = "partition"
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -238,7 +240,7 @@ class SpanReader:
                         config.max_bad.require(dropped.records, name=file.url)
                 held = blocks.payload_bytes(block)
                 self._progress.add(
-                    "partition",
+                    config.stage,
                     bytes=reader.consumed - counted,
                     records=len(block),
                     payload=held,
@@ -250,7 +252,7 @@ class SpanReader:
                     yield FileId(file.source, file.name, span.pass_number, span.until), block
             covered, whole = reader.covered(kept + dropped), reader.whole
         # reading ahead and beyond a span's end: in the end a file counts its own size
-        self._progress.add("partition", bytes=span.stop - span.start - counted)
+        self._progress.add(config.stage, bytes=span.stop - span.start - counted)
         check_unchanged(file)
         report(
             SpanReport(

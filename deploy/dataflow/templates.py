@@ -65,6 +65,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "split_name": ("[A-Za-z][A-Za-z0-9_]*", "train"),
     "storage_options": ("[{].*[}]", '{"s3": {"anon": true}}'),
     "newline_symbol": (".", "▃"),
+    "bos_token": (_TEXT, "<s>"),
+    "eos_token": (_TEXT, "</s>"),
     "token_column": (_COLUMN, "input_ids"),
     "keep_fields": (f"([*]|{_COLUMN}(,{_COLUMN})*)", "id,url"),
 }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -27,13 +28,51 @@ from transforms.kernels.values import is_bytes, plain_width, row_costs, row_size
 _MOST_ROWS = 1 << 17  # of a block: rows of no columns' worth must not make endless ones
 
 
-FAULTS = (pa.ArrowException, OSError, ValueError, RuntimeError, EOFError, KeyError, TypeError)
+FAULTS = (
+    pa.ArrowException,
+    OSError,
+    ValueError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    ArithmeticError,
+    TypeError,
+)
 """Damaged bytes make Arrow raise nearly anything."""
+
+_MENDS = {
+    "ecrypt": "it is encrypted: decrypt it first, no keys are taken here",
+    "Nested data conversions not implemented for chunked": "values inside of lists, structs or maps "
+    "have more than 2 GiB in a few rows: write shorter values, or a column that isn't nested",
+    "Map keys must be annotated": "Parquet wants a map's keys to be required, and Arrow insists: write "
+    "the file with required keys, or as a list of structs",
+    "does not represent a whole number of days": "date64 holds whole days alone: cast the column to "
+    "timestamp[ms]",
+}
+_UNREAD = "Arrow doesn't read this: write the file without it, or in types that Arrow reads"
 
 
 def first_line(error: BaseException) -> str:
     """Return what an error of Arrow's says, without where in Arrow it came up."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def mend(error: BaseException) -> str:
+    """Say what to do about a file that Arrow can't read."""
+    text = str(error)
+    found = next((advice for words, advice in _MENDS.items() if words in text), None)
+    if found is None and isinstance(error, pa.ArrowNotImplementedError):
+        found = _UNREAD
+    return found or "fetch or make the file again"
+
+
+@contextlib.contextmanager
+def faults_named(where: Callable[[], str]) -> Iterator[None]:
+    """Raise a DataError that says where it was, and what to do, in the place of Arrow's errors."""
+    try:
+        yield
+    except FAULTS as error:
+        raise DataError(f"{where()}: {first_line(error)}; {mend(error)}") from error
 
 
 def require_schema(
