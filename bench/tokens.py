@@ -39,10 +39,10 @@ def kernel_rate(tokenizer: Tokenizer, texts: list[str], sampling: Sampling) -> f
     step = max(_BATCH * len(texts) // sum(map(len, texts)), 1)
     batches = [pack(texts[i : i + step]) for i in range(0, len(texts), step)]
     keys = [np.arange(len(batch.offsets) - 1, dtype=np.uint64) for batch in batches]
-    tokenizer.encode(batches[0], keys[0], sampling=sampling)  # compiled, or loaded
+    tokenizer.encode_keyed(batches[0], keys[0], sampling=sampling)  # compiled, or loaded
     begin = time.perf_counter()
     for batch, key in zip(batches, keys, strict=True):
-        tokenizer.encode(batch, key, sampling=sampling)
+        tokenizer.encode_keyed(batch, key, sampling=sampling)
     return sum(len(batch.data) for batch in batches) / (time.perf_counter() - begin) / 1e6
 
 
@@ -66,7 +66,7 @@ def command(args: argparse.Namespace, file: Path, out: Path) -> list[str]:
         f"--tokenizer={args.model}",
         f"--sampling={args.law}",
         f"--memory={args.memory}",
-        f"--direct_num_workers={args.direct_num_workers}",
+        f"--workers={args.workers}",
     ]
 
 
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--law", default="exact", help="(default exact)")
     parser.add_argument("--rounds", type=int, default=3, help="(default 3)")
     parser.add_argument("--memory", default="1250MiB", help="(default 1250MiB)")
-    parser.add_argument("--direct_num_workers", type=int, default=2, help="(default 2)")
+    parser.add_argument("--workers", type=int, default=2, help="(default 2)")
     parser.add_argument("--english", action="store_true", help="docstrings in place of poems")
     common.add_work_arguments(parser)
     args = parser.parse_args()

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.kept_fields import settle
-from pipelines.looks import Look, look_at, shared_field
+from pipelines.looks import Look, look_at
 from pipelines.recipe import Recipe
+from pipelines.shared_fields import shared_field
 from transforms import storage
 from transforms.errors import DataError, InputError, UsageError
 from transforms.files import Files, SourceFile
@@ -21,9 +22,10 @@ from transforms.formats.codecs import CODECS
 from transforms.formats.detection import EXTENSIONS, FileFormat, Kind
 from transforms.formats.kept import Kept
 from transforms.formats.lines import LineFormat
-from transforms.formats.tables import TEXT, require_schema
+from transforms.formats.tables import LINE, TEXT, unify_files
 from transforms.formats.texts import EXTENSION as TEXT_EXTENSION
 from transforms.formats.writing import RecordsAre, ShardFormat
+from transforms.kernels.unify import describe as describe_unified
 from transforms.listing import extension
 
 _MOST = 1000  # files that are looked at beforehand; the others are when they are read
@@ -60,11 +62,12 @@ class Contents:
 
     Attributes:
         line_format: of lines, with the header that all files share.
-        schema: of rows, that of the first file; None where the records are lines or texts.
+        schema: of rows, one that holds those of all files; None where the records are lines or texts.
         amounts: by source.
         form, extension: of the shards to be written.
         window: bytes that a decoder of one of the files holds, beyond the usual.
         kept: what is kept beside the texts.
+        notes: what of the input is read as something else than the files say, in lines.
     """
 
     line_format: LineFormat
@@ -74,6 +77,7 @@ class Contents:
     extension: str
     window: int = 0
     kept: Kept | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def records(self) -> int:
@@ -110,11 +114,16 @@ def look_into(files: Files, recipe: Recipe, *, keep: Sequence[str] = ()) -> Cont
     schema = _common_schema(looks) if recipe.text_field is None else None
     header = _common_header(looks, recipe)
     line_format = LineFormat(
-        separator=ord(recipe.separator), header_lines=recipe.header_lines, header=header
+        separator=ord(recipe.separator),
+        header_lines=recipe.header_lines,
+        header=header,
+        quoted=recipe.format == "csv",
     )
     form = _choose_form(looks, recipe, schema, line_format)
     if form.kind == "lines":
         shard_extension = extension(files) if form.records_are == "lines" else TEXT_EXTENSION
+        if any(look.shape != "lines" for look in looks.values()):
+            shard_extension = TEXT_EXTENSION  # lines, whatever they came of
         if form.compression != "none":
             shard_extension += CODECS[form.compression].suffixes[0]
     else:
@@ -128,11 +137,15 @@ def look_into(files: Files, recipe: Recipe, *, keep: Sequence[str] = ()) -> Cont
         rows = {file.url: look.kept for file, look in looks.items() if look.kept is not None}
         fields = {file.url: look.fields for file, look in looks.items() if look.fields is not None}
         kept = settle(keep, rows=rows, lines=fields)
-    return Contents(line_format, schema, amounts, form, shard_extension, window, kept)
+    notes = [] if schema is None else describe_unified(_schemas(looks), schema)
+    if kept is not None and kept.schema is not None and rows:
+        notes = describe_unified(rows, kept.schema)
+    notes += dict.fromkeys(note for look in looks.values() for note in look.notes)
+    return Contents(line_format, schema, amounts, form, shard_extension, window, kept, tuple(notes))
 
 
 def _common_schema(looks: dict[SourceFile, Look]) -> pa.Schema | None:
-    """Return the schema of the first file, None for lines; all files have to agree."""
+    """Return the schema that holds the rows of all files, None for lines."""
     first: tuple[SourceFile, Look] | None = None
     for file, look in looks.items():
         if not file.size:  # of no kind
@@ -141,12 +154,17 @@ def _common_schema(looks: dict[SourceFile, Look]) -> pa.Schema | None:
             first = file, look
         elif look.format.is_rows != first[1].format.is_rows:
             raise _rows_and_lines(looks)
-        elif look.schema is not None:
-            try:
-                require_schema(look.schema, first[1].schema, name=file.url, other=first[0].url)
-            except DataError as error:
-                raise InputError(str(error)) from error
-    return first[1].schema if first else None
+    schemas = _schemas(looks)
+    if not schemas:
+        return None
+    try:
+        return unify_files(schemas)
+    except DataError as error:
+        raise InputError(str(error)) from error
+
+
+def _schemas(looks: dict[SourceFile, Look]) -> dict[str, pa.Schema]:
+    return {file.url: look.schema for file, look in looks.items() if look.schema is not None}
 
 
 def _rows_and_lines(looks: dict[SourceFile, Look]) -> InputError:
@@ -221,7 +239,7 @@ def _choose_form(
             )
     records_are: RecordsAre = "texts" if as_text else "lines" if schema is None else "rows"
     if as_rows:
-        schema = TEXT
+        schema = LINE if any(look.json for look in looks.values()) else TEXT
     if kind == "parquet" and schema is not None:
         parquet.check_writable(schema)
     return ShardFormat(

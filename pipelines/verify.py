@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from pipelines.cli import LOG, leave, make_parser, run_main
 from pipelines.job import mixture_of
+from pipelines.machine import cores_available
 from pipelines.recipe import Recipe
 from pipelines.store_options import parse_storage_options, refuse_secrets
 from pipelines.validation import validate
@@ -129,7 +130,7 @@ def verify(folder: str, *, live: bool = False) -> tuple[Manifest, list[str]]:
         watching(counts, {"verify": manifest.bytes}, live=live) as watch,
     ):
         progress = Progress.open(counts)
-        pool = ThreadPoolExecutor(os.cpu_count())  # hashing releases the interpreter's lock
+        pool = ThreadPoolExecutor(cores_available())  # hashing releases the interpreter's lock
         try:
             futures = [
                 pool.submit(check_shard, folder, shard, manifest, shas, progress)
@@ -222,7 +223,7 @@ def _digest(file: Any, path: str, *, size: int, manifest: Manifest, progress: Pr
     form = ShardFormat(
         kind=manifest.kind,
         compression=manifest.compression,
-        line_format=LineFormat(separator=manifest.separator, header=header),
+        line_format=LineFormat(separator=manifest.separator, header=header, quoted=manifest.quoted),
         records_are=manifest.records_are,
     )
     return shard_digest(
@@ -335,7 +336,12 @@ def _tokens_in(manifest: Manifest, tokens: TokensEntry) -> int:
     dtype = recipe.get("token_dtype") or (
         "uint16" if tokens.model.get("ids", 0) <= 1 << 16 else "uint32"
     )
-    around = bool(recipe.get("add_bos")) + bool(recipe.get("add_eos"))
+    # by a manifest of before it said which they are, one each
+    around = sum(
+        len(tokens.model.get(role, {}).get("ids", [0]))
+        for role in ("bos", "eos")
+        if recipe.get(f"add_{role}")
+    )
     held = manifest.digest.bytes // (2 if dtype == "uint16" else 4)
     return held - around * manifest.digest.records
 

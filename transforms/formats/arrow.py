@@ -14,14 +14,16 @@ import pyarrow as pa
 from transforms.errors import DataError
 from transforms.formats.arrow_messages import bodies_of_batches, body_of_next_batch, first_batch
 from transforms.formats.found import Found
-from transforms.formats.kept import Kept, text_and_kept
+from transforms.formats.kept import Kept, text_and_kept, wanted
 from transforms.formats.tables import (
     FAULTS,
     Recut,
     check_schema,
     first_line,
+    mend,
     read_rows,
     require_schema,
+    take_text,
     to_blocks,
 )
 from transforms.kernels import checks
@@ -30,7 +32,7 @@ from transforms.kernels.rows import Dictionaries
 from transforms.kernels.values import row_sizes
 
 _BATCH_BYTES, _BATCH_ROWS = 4 << 20, 1 << 16  # of a record batch that we write
-_END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
+_CONTINUES, _END = b"\xff\xff\xff\xff", b"\0\0\0\0"  # before version 0.15, the latter alone
 
 
 class Reader:
@@ -79,6 +81,8 @@ class Reader:
         if not self._mine:  # nor is its footer read, which lists every batch, in each of its spans
             return
         file.seek(0)
+        self._end = _CONTINUES + _END if file.read(4) == _CONTINUES else _END
+        file.seek(0)
         try:
             self._arrow = self._open()
             self.schema: pa.Schema = self._arrow.schema
@@ -88,8 +92,10 @@ class Reader:
             check_schema(self.schema, name=name)
         except FAULTS as error:
             raise self._broken("its schema", error) from error
+        self._wanted = wanted(self.schema, kept)
         if schema is not None:
             require_schema(self.schema, schema, name=name)
+            self._wanted = schema
 
     def _open(self) -> Any:
         return pa.ipc.open_stream(self._file) if self._stream else pa.ipc.open_file(self._file)
@@ -106,7 +112,7 @@ class Reader:
             return None, 1.0
         try:
             if self._columns is not None:
-                batch = batch.select(self._columns)
+                batch = take_text(batch, self._columns)
             checks.bad_rows(batch)
             sizes = row_sizes(read_rows(batch, name=self._name))
         except FAULTS as error:
@@ -136,12 +142,13 @@ class Reader:
             self._require_small(number, batch.get_total_buffer_size())
             try:
                 yield from to_blocks(
-                    batch if self._columns is None else batch.select(self._columns),
+                    batch if self._columns is None else take_text(batch, self._columns),
                     first=rows,
                     chunk_bytes=self._chunk_bytes,
                     record_limit=self._record_limit,
                     name=self._name,
                     source=self._source,
+                    schema=self._wanted,
                 )
             except FAULTS as error:
                 raise self._broken(f"record batch {number}", error) from error
@@ -153,13 +160,14 @@ class Reader:
             raise DataError(
                 f"{self._name}: record batch {number} has {size} bytes, and the memory "
                 f"given allows {self._batch_limit}; write it with smaller batches, or give more "
-                "--memory or fewer --direct_num_workers"
+                "--memory or fewer --workers"
             )
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         bodies = {} if self._stream else dict(enumerate(bodies_of_batches(self._file, self._size)))
-        number = 0
+        number = at = 0
         while True:
+            at = self._file.tell()
             body = body_of_next_batch(self._file) if self._stream else bodies.get(number, 0)
             if body <= self._size:  # else it is damaged
                 self._require_small(number, body)  # before it is read
@@ -176,18 +184,18 @@ class Reader:
                 raise self._broken(f"record batch {number}", error) from error
             yield batch
             number += 1
-        at = self._file.tell()
-        self._file.seek(max(at - 8, 0))
-        if at != self._size or self._file.read(8) != _END_OF_STREAM:
+        end = self._file.tell()
+        self._file.seek(at)
+        if end != self._size or self._file.read(len(self._end) + 1) != self._end:
             raise DataError(
                 f"{self._name}: expected an end-of-stream marker at its end, at byte {self._size}; the "
-                f"stream ends at byte {at}: it is truncated, or something follows; write it again"
+                f"stream ends at byte {end}: it is truncated, or something follows; write it again"
             )
 
     def _broken(self, what: str, error: BaseException) -> DataError:
         return DataError(
             f"{self._name}: expected Arrow IPC, {what} can't be read (about byte {self._file.tell()}): "
-            f"{first_line(error)}; fetch or make the file again"
+            f"{first_line(error)}; {mend(error)}"
         )
 
 
