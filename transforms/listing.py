@@ -51,7 +51,7 @@ def list_source(source: str, patterns: Sequence[str]) -> Files:
         if len(found) == before:
             raise InputError(f"--input={pattern}: {_why_nothing(fs, path, source, pattern)}")
         folders.append(folder)
-    if len({storage.is_local(pattern) for pattern in patterns}) > 1:
+    if len({os.path.isabs(folder) for folder in folders}) > 1:
         raise InputError(
             f"source {source}: some of its files lie on this machine and some on a store, so that they "
             "have no folder in common, below which they would be named; make two sources of them, as "

@@ -359,10 +359,10 @@ def answering(answers: Mapping[str, tuple[int, Mapping[str, str]]]) -> Iterator[
         server.shutdown()
 
 
-def test_a_source_is_on_this_machine_or_on_a_store(tmp_path: Path) -> None:
+def test_a_source_is_on_this_machine_or_on_a_store(tmp_path: Path, bucket: str) -> None:
     write_tree(tmp_path, {"a.txt": b"1\n"})
-    put("memory://mixed", {"b.txt": b"2\n"})
+    put(bucket, {"b.txt": b"2\n"})
     with pytest.raises(
         InputError, match="source s: some of its files lie on this machine and some"
     ):
-        list_source("s", [str(tmp_path), "memory://mixed"])
+        list_source("s", [str(tmp_path), bucket])
