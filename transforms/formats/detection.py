@@ -13,8 +13,9 @@ from transforms.formats.codecs import CODECS, Codec, codec_of_head, codec_of_nam
 
 Kind = Literal["lines", "parquet", "arrow", "arrow_stream"]
 
-Format = Literal["auto", "lines"]
-"""What files are read as: what each is, or what is said of all of them."""
+Format = Literal["auto", "lines", "csv"]
+"""What files are read as: what each is, or what is said of all of them. CSV is lines, too; its rows are
+kept whole by quotes."""
 
 _PARQUET, _ARROW = b"PAR1", b"ARROW1"
 _CONTINUES = b"\xff\xff\xff\xff"  # each message of an Arrow stream begins so

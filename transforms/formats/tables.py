@@ -140,6 +140,12 @@ def text_column(schema: pa.Schema, column: str, *, name: str) -> pa.Schema:
     Raises:
         DataError: the file has none or several of that name, or it isn't text; names the nearest.
     """
+    if schema.names == LINE.names and column not in LINE.names:
+        raise DataError(
+            f"{name}: expected a column {column}, to take its text, got {LINE.names[0]} alone, which "
+            f"holds whole lines of JSON; shuffle those with --text_field={column} to write their text, "
+            "or tokenize the JSON lines themselves"
+        )
     field = one_column(schema, column, name=name, why="to take its text")
     found = pa.schema([field])
     kind = carried_schema(found).field(0).type
@@ -374,10 +380,10 @@ def _shows_all_values(values: pa.Array) -> bool:
     return bool(plain_width(values.type) or is_bytes(values.type))
 
 
-def text_rows(block: pa.RecordBatch) -> pa.StructArray:
-    """Make rows of one column ``text`` of a block of lines, without their terminators."""
+def text_rows(block: pa.RecordBatch, schema: pa.Schema) -> pa.StructArray:
+    """Make rows of one column, as a schema calls it, of a block of lines, without their terminators."""
     text = blocks.bare(block)
-    return pa.StructArray.from_arrays([text.view(pa.large_string())], names=["text"])
+    return pa.StructArray.from_arrays([text.view(pa.large_string())], names=schema.names)
 
 
 def text_digest(block: pa.RecordBatch) -> Digest:
@@ -391,3 +397,6 @@ def text_digest(block: pa.RecordBatch) -> Digest:
 
 TEXT = pa.schema([pa.field("text", pa.large_string())])
 """The schema of lines that are written as rows."""
+
+LINE = pa.schema([pa.field("line", pa.large_string())])
+"""The schema of lines of JSON that are written as rows: they are no text, but hold one."""
