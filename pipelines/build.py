@@ -9,6 +9,7 @@ from pipelines.inputs import Contents
 from pipelines.job import Job, streams_of
 from pipelines.recipe import CommonRecipe, Recipe
 from transforms import storage
+from transforms.bad_records import MostBad
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.checks import Check
 from transforms.progress import Stage
@@ -49,6 +50,7 @@ def read_records(job: Wired, *, span_bytes: int, stage: Stage = "partition", **o
         ),
         span_bytes=span_bytes,
         on_bad_record=job.recipe.on_bad_record,
+        max_bad=_most(job),
         output=claim.folder,
         run_id=claim.run_id,
         expected=inputs.fingerprint,
@@ -91,12 +93,18 @@ def write_manifest(job: Wired, *, form: ShardFormat, **more: Any) -> Any:
         seed=recipe.seed,
         epoch=recipe.epoch,
         started=job.started,
+        max_bad=_most(job),
         form=form,
         run_id=job.claim.run_id,
         expected=job.inputs.fingerprint,
         storage_options=job.settings.storage_options or {},
         **more,
     )
+
+
+def _most(job: Wired) -> MostBad | None:
+    asked = job.settings.max_bad
+    return None if asked is None else MostBad.parse(asked)
 
 
 def build(root: Any, job: Job) -> None:

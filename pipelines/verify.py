@@ -223,7 +223,7 @@ def _digest(file: Any, path: str, *, size: int, manifest: Manifest, progress: Pr
     form = ShardFormat(
         kind=manifest.kind,
         compression=manifest.compression,
-        line_format=LineFormat(separator=manifest.separator, header=header),
+        line_format=LineFormat(separator=manifest.separator, header=header, quoted=manifest.quoted),
         records_are=manifest.records_are,
     )
     return shard_digest(

@@ -91,7 +91,8 @@ def _list_shards(
             "the input files changed between planning and reading: a file came, went, or was "
             "written to; run again when nothing writes to them"
         )
-    dealt = deal_spans(list(cut_spans(files, reading.span_bytes)), config.shards) or [[]]
+    spans = list(cut_spans(files, reading.span_bytes, reading.options))
+    dealt = deal_spans(spans, config.shards) or [[]]
     for number, mine in enumerate(dealt):
         yield number, (len(dealt), mine)
 

@@ -278,7 +278,9 @@ def test_bytes_are_taken_as_they_are(corpus: Path) -> None:
     (corpus / "raw").write_bytes(b"\xff\xfeab\ne\xcc\x81\n")
     tokenize(corpus, "--bytes", source="raw")
     assert [spell(ids) for ids in rows(corpus / "out")] == [b"\xff\xfeab", b"e\xcc\x81"]
-    with pytest.raises(DataError, match=r"raw: the line at byte 0 is a bad record: .*UTF-8"):
+    with pytest.raises(
+        DataError, match=r"raw: the line at byte 0 \(line 1\) is a bad record: .*UTF-8"
+    ):
         tokenize(corpus, "--text_field=", source="raw", output="text")
     assert not (corpus / "text").exists()
 
@@ -289,7 +291,9 @@ BAD = '{"text": "abc"}\nno json\n{"other": 1}\n{"text": 5}\n{"text": ""}\n'
 @pytest.mark.parametrize("how", ["skip", "quarantine"])
 def test_bad_records_are_counted_and_left_out(corpus: Path, how: str) -> None:
     (corpus / "bad.jsonl").write_text(BAD)
-    with pytest.raises(DataError, match=r"bad.jsonl: the line at byte 16 is a bad record"):
+    with pytest.raises(
+        DataError, match=r"bad.jsonl: the line at byte 16 \(line 2\) is a bad record"
+    ):
         tokenize(corpus, source="bad.jsonl")
     manifest = tokenize(corpus, f"--on_bad_record={how}", source="bad.jsonl")
     assert rows(corpus / "out") == [*best(corpus, ["abc"]), []]
@@ -595,7 +599,7 @@ def test_words_without_tokens_are_bad_records(tmp_path: Path) -> None:
     words.save(str(tmp_path / "model.json"))
     (tmp_path / "in").write_text("a\na b\n\na a\n")
     with pytest.raises(
-        DataError, match=r"the line at byte 2 is a bad record: .*tokenizers package"
+        DataError, match=r"the line at byte 2 \(line \d\) is a bad record: .*tokenizers package"
     ):
         tokenize(tmp_path, "--text_field=")
     manifest = tokenize(tmp_path, "--text_field=", "--on_bad_record=skip")
