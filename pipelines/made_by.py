@@ -1,4 +1,4 @@
-"""Which tokenizers made the rows of ids that are read: the datasets' manifests say it, and it goes on."""
+"""Which tokenizers made the rows of ids that are read: their datasets say it, and it is handed on."""
 
 from __future__ import annotations
 
