@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from pipelines import made_by
 from pipelines.inputs import Amount, Contents
 from pipelines.preflight import Need
 from pipelines.runners import CLUSTERS
@@ -26,6 +27,7 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
         for part in (
             describe_sources(job.inputs.contents.amounts),
             describe_notes(job.inputs.contents),
+            (f"ids         {line}" for line in made_by.describe(job.inputs.tokenizers)),
             _mixture(job),
             _output(job),
             _memory(job),

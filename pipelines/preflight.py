@@ -6,12 +6,13 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.cli import LOG
 from pipelines.inputs import Contents, look_into
 from pipelines.machine import cores_available, memory_available
+from pipelines.made_by import tokenizers_of
 from pipelines.output import Claim
 from pipelines.recipe import Recipe, RunSettings
 from pipelines.runners import CLUSTERS, share_cluster
@@ -21,6 +22,7 @@ from transforms.errors import InputError, UsageError
 from transforms.files import Files
 from transforms.kernels.plan import Workers, count_workers, share_memory, spill_bytes
 from transforms.listing import dataset_of, fingerprint, fixed_folder, list_sources
+from transforms.manifest import TokenizerEntry
 
 _SPILLS = "spill files"
 _SPILL_COMPRESSED = 0.75  # of its size, cautiously: JSON of English text comes to a third of it
@@ -35,6 +37,7 @@ class Inputs:
         size: bytes of all files, as they lie there.
         contents: what they hold.
         fingerprint: of the listing.
+        tokenizers: which made the ids in their rows.
     """
 
     patterns: dict[str, list[str]]
@@ -42,6 +45,7 @@ class Inputs:
     size: int
     contents: Contents
     fingerprint: str
+    tokenizers: list[TokenizerEntry] = field(default_factory=list)
 
 
 def spool_stdin(recipe: Recipe, settings: RunSettings, claim: Claim) -> Recipe:
@@ -105,6 +109,7 @@ def inspect_inputs(
         size=files.size,
         contents=contents,
         fingerprint=fingerprint(files),
+        tokenizers=tokenizers_of(files, contents.schema),
     )
 
 

@@ -11,6 +11,7 @@ from pipelines.cli import LOG, leave, run_main
 from pipelines.command import make_dataset, run_command
 from pipelines.execute import execute
 from pipelines.job import Job, amounts_of, mixture_of
+from pipelines.made_by import warnings
 from pipelines.output import Claim
 from pipelines.plan_report import describe
 from pipelines.preflight import (
@@ -120,6 +121,8 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
         print(describe(job, needs))
     require_room(needs)
     _warn_of_shards(job)
+    for line in warnings(inputs.tokenizers):
+        LOG.warning("%s", line)
     if settings.plan:
         return job
     LOG.info(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.cli import LOG
+from pipelines.made_by import describe
 from pipelines.plan_report import table
 from pipelines.recipe import RunSettings
 from pipelines.runners import CLUSTERS
@@ -57,7 +58,8 @@ def summarize(manifest: Manifest, settings: RunSettings, *, seconds: float, peak
             LOG.warning("%s", line)
     for line in token_warnings(manifest):
         LOG.warning("%s", line)
-    for line in (*mixture_lines(manifest), *token_lines(manifest)):
+    made = describe(manifest.tokenizers or ())
+    for line in (*mixture_lines(manifest), *token_lines(manifest), *made):
         LOG.info("%s", line)
     LOG.info("digest %s, seed %d, epoch %d", manifest.digest.hash, manifest.seed, manifest.epoch)
     LOG.info("verify it with: %s", shlex.join([*_command(), "verify", settings.output]))

@@ -16,6 +16,7 @@ from pipelines.build import finish, read_records, write_manifest, write_shards
 from pipelines.cli import LOG, leave, run_main
 from pipelines.command import make_dataset, run_command
 from pipelines.execute import execute
+from pipelines.made_by import describe as describe_tokenizers
 from pipelines.output import Claim
 from pipelines.preflight import (
     Inputs,
@@ -35,7 +36,7 @@ from transforms.formats import parquet
 from transforms.formats.kept import Kept
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.plan import Workers, count_shards
-from transforms.manifest import Manifest, TokensEntry, now
+from transforms.manifest import Manifest, TokenizerEntry, TokensEntry, now
 from transforms.progress import Stage
 from transforms.token_counts import NAT, TokenCounts
 
@@ -123,6 +124,7 @@ def _prepare(recipe: TokenizeRecipe, settings: RunSettings, claim: Claim) -> Job
     contents = inputs.contents
     if recipe.decode:
         _require_tokens(contents.schema, recipe)
+        _warn_of_another(inputs.tokenizers, recipe, model["sha256"])
         form = replace(contents.form, kind="lines", schema=None, compression="none")
         form = replace(form, records_are="texts")
         extension = ".jsonl"
@@ -263,6 +265,21 @@ def _require_tokens(schema: pa.Schema | None, recipe: TokenizeRecipe) -> None:
         raise InputError(
             f"--decode and --token_column={column}: expected rows with a column of lists of integers, "
             f"the input has {have}"
+        )
+
+
+def _warn_of_another(
+    made_by: Sequence[TokenizerEntry], recipe: TokenizeRecipe, sha256: str
+) -> None:
+    """Warn where ids shall be decoded by another model than the one that made them."""
+    others = [
+        made
+        for made in made_by
+        if made.column == recipe.token_column and made.model["sha256"] != sha256
+    ]
+    for line in describe_tokenizers(others):
+        LOG.warning(
+            "--tokenizer=%s is another model (SHA-256 %s…): %s", recipe.tokenizer, sha256[:12], line
         )
 
 
