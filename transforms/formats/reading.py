@@ -136,7 +136,7 @@ def open_span(
             told=told is not None or options.format != "auto",
             as_they_are=as_they_are or told is not None,
             json=form == "json" or options.check == "json" or named,
-            csv=not as_they_are and _may_be_csv(name, options.line_format),
+            csv=not as_they_are and may_be_csv(name, options.line_format),
             hashed=field is None,  # else digests are of the texts
             **common,
         )
@@ -167,7 +167,7 @@ def open_span(
     )
 
 
-def _may_be_csv(name: str, line_format: LineFormat) -> bool:
+def may_be_csv(name: str, line_format: LineFormat) -> bool:
     """Say whether a line of a file that ends inside quotes is a torn row."""
     named = os.path.splitext(strip_suffix(name))[1].lower() in CSV_NAMES
     return not line_format.quoted and (named or line_format.header_lines > 0)
