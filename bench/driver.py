@@ -32,12 +32,12 @@ def main() -> None:
         "--sizes", type=float, nargs="+", default=[1e9, 100e9], help="bytes (default 1e9 100e9)"
     )
     parser.add_argument("--memory", type=int, default=1024, help="MiB (default 1024)")
-    parser.add_argument("--direct_num_workers", type=int, default=2, help="(default 2)")
+    parser.add_argument("--workers", type=int, default=2, help="(default 2)")
     parser.add_argument("--record_bytes", type=int, default=290, help="(default 290)")
     common.add_work_arguments(parser)
     args = parser.parse_args()
     with common.work_folder(args) as folder:
-        print(f"- memory {args.memory} MiB, {args.direct_num_workers} worker processes")
+        print(f"- memory {args.memory} MiB, {args.workers} worker processes")
         common.header(
             "input, GB", "runs", "buckets", "shards", "tables of runs, MB", "references, MB",
             "launcher, MB", "over 300 MB", "high-water mark, MB", "whole tree, MB", "seconds",
@@ -47,7 +47,7 @@ def main() -> None:
             wanted = {
                 "size": int(size),
                 "memory": args.memory << 20,
-                "workers": args.direct_num_workers,
+                "workers": args.workers,
                 "record_bytes": args.record_bytes,
                 "folder": str(folder),
             }

@@ -25,7 +25,7 @@ OURS = "dovetail shuffle"
 
 def commands(args: argparse.Namespace, file: Path, out: Path) -> dict[str, list[str]]:
     """Return the command lines by name; each writes to ``out``."""
-    flags = [f"--memory={args.memory}", f"--direct_num_workers={args.direct_num_workers}"]
+    flags = [f"--memory={args.memory}", f"--workers={args.workers}"]
     found = {
         OURS: common.shuffle_command(file, out, *flags),
         "shuf, all in memory": ["shuf", str(file), "-o", str(out)],
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--bytes", type=float, default=4e9, help="without --input (default 4e9)")
     parser.add_argument("--rounds", type=int, default=5, help="timed rounds (default 5)")
     parser.add_argument("--memory", default="1GiB", help="for dovetail (default 1GiB)")
-    parser.add_argument("--direct_num_workers", type=int, default=2, help="(default 2)")
+    parser.add_argument("--workers", type=int, default=2, help="(default 2)")
     parser.add_argument("--terashuf", type=Path, help="path of its binary; else it is left out")
     common.add_work_arguments(parser)
     args = parser.parse_args()

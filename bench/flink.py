@@ -153,7 +153,7 @@ def one_round(
     for kind, peak in sorted(most.items()):
         rows[f"peak of {kind}, MiB"] = str(peak >> 20)
     if given.direct:
-        workers = "--direct_num_workers=2", "--direct_running_mode=multi_processing"
+        workers = "--workers=2", "--direct_running_mode=multi_processing"
         memory = f"--memory={2 * int(given.worker_memory.removesuffix('MiB')) + 190}MiB"
         direct, here, same, _ = shuffle(files, out, *workers, memory)
         if same != digest:

@@ -57,11 +57,11 @@ def commands(args: argparse.Namespace, inputs: Path, out: Path, kind: str) -> di
     memory = f"--memory={args.memory}MiB"
     found = {
         f"dovetail shuffle, {kind}": common.shuffle_command(
-            inputs, out, memory, f"--direct_num_workers={args.direct_num_workers}"
+            inputs, out, memory, f"--workers={args.workers}"
         )
     }
     query = _LINES if kind == "zstd lines" else _ROWS
-    program = _DUCKDB.replace("QUERY", query).replace("THREADS", str(args.direct_num_workers))
+    program = _DUCKDB.replace("QUERY", query).replace("THREADS", str(args.workers))
     found[f"DuckDB, {kind}"] = [
         sys.executable,
         "-c",
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="(default 3; 0 for memory alone)")
     parser.add_argument("--files", type=int, default=8, help="input files (default 8)")
     parser.add_argument("--memory", type=int, default=1024, help="in MiB (default 1024)")
-    parser.add_argument("--direct_num_workers", type=int, default=2, help="(default 2)")
+    parser.add_argument("--workers", type=int, default=2, help="(default 2)")
     parser.add_argument("--terashuf", type=Path, help="path of its binary; else it is left out")
     parser.add_argument("--bounded", action="store_true", help="weigh memory too")
     common.add_work_arguments(parser)
@@ -158,7 +158,7 @@ def weigh(args: argparse.Namespace, corpus: Path, folder: Path, out: Path) -> No
         ),
     }
     for name, path in inputs.items():
-        flags = [f"--memory={args.memory}MiB", f"--direct_num_workers={args.direct_num_workers}"]
+        flags = [f"--memory={args.memory}MiB", f"--workers={args.workers}"]
         found = run(common.shuffle_command(path, out, *flags), out, memory=True)
         peak = found.peak / MIB
         common.row(

@@ -92,7 +92,7 @@ def launch() -> None:
                 f"--input={wanted['file']}",
                 f"--output={wanted['output']}",
                 "--memory=1GiB",
-                "--direct_num_workers=2",
+                "--workers=2",
             ]
         )
 

@@ -64,10 +64,10 @@ def main() -> None:
     parser.add_argument("--large", type=float, default=8e9, help="bytes (default 8e9)")
     parser.add_argument("--rounds", type=int, default=3, help="(default 3)")
     parser.add_argument("--memory", default="1GiB", help="(default 1GiB)")
-    parser.add_argument("--direct_num_workers", type=int, default=2, help="(default 2)")
+    parser.add_argument("--workers", type=int, default=2, help="(default 2)")
     common.add_work_arguments(parser)
     args = parser.parse_args()
-    flags = [f"--memory={args.memory}", f"--direct_num_workers={args.direct_num_workers}"]
+    flags = [f"--memory={args.memory}", f"--workers={args.workers}"]
     with common.work_folder(args) as folder:
         small, large = (common.corpus(args, folder, size) for size in (args.small, args.large))
         tiny = folder / "tiny.jsonl"

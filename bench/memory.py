@@ -60,7 +60,7 @@ def write_skewed(output: Path, *, seed_file: Path, size: float) -> Path:
 def weigh(name: str, file: Path, *, limit: int, workers: int) -> int:
     """Run a shuffle over a file, print what it took, and return the peak in bytes."""
     output = file.parent / "out"
-    flags = [f"--memory={limit >> 20}MiB", f"--direct_num_workers={workers}"]
+    flags = [f"--memory={limit >> 20}MiB", f"--workers={workers}"]
     command = common.shuffle_command(file, output, *flags)
     found = common.shuffled(command, file=file, output=output, memory=True)
     common.row(

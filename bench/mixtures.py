@@ -119,10 +119,10 @@ def main() -> None:
     parser.add_argument("--only", choices=list(CASES), action="append", help="(default: all)")
     parser.add_argument("--rounds", type=int, default=3, help="(default 3)")
     parser.add_argument("--memory", default="1GiB", help="(default 1GiB)")
-    parser.add_argument("--direct_num_workers", type=int, default=2, help="(default 2)")
+    parser.add_argument("--workers", type=int, default=2, help="(default 2)")
     common.add_work_arguments(parser)
     args = parser.parse_args()
-    flags = [f"--memory={args.memory}", f"--direct_num_workers={args.direct_num_workers}"]
+    flags = [f"--memory={args.memory}", f"--workers={args.workers}"]
     with common.work_folder(args) as folder:
         common.header(
             "command", "seconds, least / median / most", "peak, MiB", "over it, each round"

@@ -17,7 +17,7 @@ import common
 from processes import Measured, measure
 
 OURS = "dovetail shuffle"
-TWO = "dovetail shuffle --direct_num_workers=2"
+TWO = "dovetail shuffle --workers=2"
 
 
 def main() -> None:

@@ -66,7 +66,7 @@ def command(args: argparse.Namespace, file: Path, out: Path) -> list[str]:
         f"--tokenizer={args.model}",
         f"--sampling={args.law}",
         f"--memory={args.memory}",
-        f"--direct_num_workers={args.direct_num_workers}",
+        f"--workers={args.workers}",
     ]
 
 
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--law", default="exact", help="(default exact)")
     parser.add_argument("--rounds", type=int, default=3, help="(default 3)")
     parser.add_argument("--memory", default="1250MiB", help="(default 1250MiB)")
-    parser.add_argument("--direct_num_workers", type=int, default=2, help="(default 2)")
+    parser.add_argument("--workers", type=int, default=2, help="(default 2)")
     parser.add_argument("--english", action="store_true", help="docstrings in place of poems")
     common.add_work_arguments(parser)
     args = parser.parse_args()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
 import logging
 import os
 import signal
@@ -17,7 +16,7 @@ from typing import Any, NoReturn
 
 from pydantic import BaseModel
 
-from pipelines.validation import flag_of
+from pipelines.validation import ALSO, flag_of
 from transforms.errors import DovetailError, UsageError
 from transforms.version import VERSION
 
@@ -57,8 +56,10 @@ def make_parser(*models: type[BaseModel], prog: str, description: str, epilog: s
                 group.add_argument(flag_of(name), dest=name, action="store_true", help=help_)
             else:
                 repeatable = name in ("sources", "temp_location")
+                also = [f"--{name}"] if name in ALSO else []
                 group.add_argument(
                     flag_of(name),
+                    *also,
                     dest=name,
                     help=help_,
                     metavar=extra["metavar"],
@@ -75,46 +76,10 @@ def parse(parser: Parser, argv: Sequence[str]) -> tuple[dict[str, Any], list[str
     """
     known, rest = parser.parse_known_args(list(argv))
     if rest:
-        _check_beam_flags(parser, rest)
+        from pipelines.beam_flags import check_beam_flags  # imports Beam
+
+        check_beam_flags(rest, parser._option_string_actions)
     return vars(known), rest
-
-
-def _check_beam_flags(parser: Parser, rest: list[str]) -> None:
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    beam = Parser(allow_abbrev=False, add_help=False, conflict_handler="resolve")
-    for options in PipelineOptions.__subclasses__():
-        options._add_argparse_args(_BeamArguments(beam))
-    try:
-        _, unknown = beam.parse_known_args(rest)
-    except UsageError as error:
-        raise UsageError(f"{' '.join(rest)}: not what Beam takes: {error}") from None
-    if not unknown:
-        return
-    first = unknown[0]
-    if not first.startswith("-"):
-        raise UsageError(
-            f"{first}: an argument that belongs to no flag; write --input=PATTERN for each input, "
-            "and quote patterns so that the shell leaves them alone"
-        )
-    flags = [*parser._option_string_actions, *beam._option_string_actions]
-    name = first.split("=", 1)[0]
-    near = difflib.get_close_matches(name, flags, n=1)
-    hint = f"did you mean {near[0]}?" if near else "see --help"
-    raise UsageError(f"{first}: unknown flag; {hint}")
-
-
-class _BeamArguments:
-    """Beam's options expect its own parser, with methods that argparse's doesn't have."""
-
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self._parser = parser
-
-    def add_value_provider_argument(self, *args: Any, **kwargs: Any) -> None:
-        self._parser.add_argument(*args, **kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._parser, name)
 
 
 def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) -> int:

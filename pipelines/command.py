@@ -112,7 +112,12 @@ def make_dataset(
                 *urls_of(reading, settings),
                 *((flag_of(name), url) for name, url in more.items()),
             ]
+            given = beam_flags
             settings, beam_flags = settle_runner(settings, beam_flags, urls)
+            if given:
+                from pipelines.beam_flags import warn_of_flags  # imports Beam
+
+                warn_of_flags(given, settings.runner)
             check_output(settings.output, overwrite=settings.overwrite)
             if settings.plan:
                 prepare(settings, Claim.of_nothing(settings.output, settings.temp_location or ()))

@@ -102,7 +102,7 @@ def _refuse_local(settings: S, urls: Iterable[tuple[str, str]]) -> None:
             "into a bucket"
         )
     for flag, value in (
-        ("--direct_num_workers", settings.direct_num_workers),
+        ("--workers", settings.direct_num_workers),
         ("--direct_running_mode", settings.direct_running_mode),
     ):
         if value is not None:

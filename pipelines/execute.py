@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipelines.cli import LOG
 from pipelines.output import Claim
 from pipelines.preflight import Inputs
 from pipelines.recipe import RunSettings
@@ -72,6 +73,7 @@ def execute(
     threads = job.workers.places > 1 and not job.settings.debug
     with contextlib.ExitStack() as stack:
         stack.enter_context(_beam_log(log_file, debug=job.settings.debug))
+        LOG.info("%s", _beginning(job))
         try:
             processes = None
             if job.workers.processes and not claim.remote:
@@ -121,6 +123,15 @@ def execute(
             raise
     log_file.unlink(missing_ok=True)
     return max(peak.bytes, tree_memory())
+
+
+def _beginning(job: Planned) -> str:
+    """Say what happens while nothing moves yet."""
+    if job.settings.runner != "DirectRunner":
+        return f"handing the job to {job.settings.runner}; it takes a while to begin"
+    count, kind = job.workers.count, "process" if job.workers.processes else "thread"
+    many = "" if count == 1 else "es" if kind == "process" else "s"
+    return f"starting {count} worker {kind}{many}; the first bytes move in some seconds"
 
 
 def _name_what_changed(job: Planned) -> None:

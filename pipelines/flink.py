@@ -166,7 +166,7 @@ def _refuse_alone(settings: S) -> None:
     """Raise UsageError where something is asked that isn't for a cluster of Flink's."""
     for flag, asked, who in (
         ("--no_wait", settings.no_wait, "DataflowRunner"),
-        ("--direct_num_workers", settings.direct_num_workers is not None, "DirectRunner"),
+        ("--workers", settings.direct_num_workers is not None, "DirectRunner"),
         ("--direct_running_mode", settings.direct_running_mode, "DirectRunner"),
     ):
         if asked:

@@ -21,9 +21,10 @@ from transforms.formats.codecs import CODECS
 from transforms.formats.detection import EXTENSIONS, FileFormat, Kind
 from transforms.formats.kept import Kept
 from transforms.formats.lines import LineFormat
-from transforms.formats.tables import TEXT, require_schema
+from transforms.formats.tables import TEXT, unify_files
 from transforms.formats.texts import EXTENSION as TEXT_EXTENSION
 from transforms.formats.writing import RecordsAre, ShardFormat
+from transforms.kernels.unify import describe as describe_unified
 from transforms.listing import extension
 
 _MOST = 1000  # files that are looked at beforehand; the others are when they are read
@@ -60,11 +61,12 @@ class Contents:
 
     Attributes:
         line_format: of lines, with the header that all files share.
-        schema: of rows, that of the first file; None where the records are lines or texts.
+        schema: of rows, one that holds those of all files; None where the records are lines or texts.
         amounts: by source.
         form, extension: of the shards to be written.
         window: bytes that a decoder of one of the files holds, beyond the usual.
         kept: what is kept beside the texts.
+        notes: what of the input is read as something else than the files say, in lines.
     """
 
     line_format: LineFormat
@@ -74,6 +76,7 @@ class Contents:
     extension: str
     window: int = 0
     kept: Kept | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def records(self) -> int:
@@ -128,11 +131,14 @@ def look_into(files: Files, recipe: Recipe, *, keep: Sequence[str] = ()) -> Cont
         rows = {file.url: look.kept for file, look in looks.items() if look.kept is not None}
         fields = {file.url: look.fields for file, look in looks.items() if look.fields is not None}
         kept = settle(keep, rows=rows, lines=fields)
-    return Contents(line_format, schema, amounts, form, shard_extension, window, kept)
+    notes = [] if schema is None else describe_unified(_schemas(looks), schema)
+    if kept is not None and kept.schema is not None and rows:
+        notes = describe_unified(rows, kept.schema)
+    return Contents(line_format, schema, amounts, form, shard_extension, window, kept, tuple(notes))
 
 
 def _common_schema(looks: dict[SourceFile, Look]) -> pa.Schema | None:
-    """Return the schema of the first file, None for lines; all files have to agree."""
+    """Return the schema that holds the rows of all files, None for lines."""
     first: tuple[SourceFile, Look] | None = None
     for file, look in looks.items():
         if first is None:
@@ -143,12 +149,17 @@ def _common_schema(looks: dict[SourceFile, Look]) -> pa.Schema | None:
                 "lines are shuffled with lines, rows with rows of one schema; --text_field=NAME mixes "
                 "their texts alone"
             )
-        elif look.schema is not None:
-            try:
-                require_schema(look.schema, first[1].schema, name=file.url, other=first[0].url)
-            except DataError as error:
-                raise InputError(str(error)) from error
-    return first[1].schema if first else None
+    schemas = _schemas(looks)
+    if not schemas:
+        return None
+    try:
+        return unify_files(schemas)
+    except DataError as error:
+        raise InputError(str(error)) from error
+
+
+def _schemas(looks: dict[SourceFile, Look]) -> dict[str, pa.Schema]:
+    return {file.url: look.schema for file, look in looks.items() if look.schema is not None}
 
 
 def _records_of(look: Look) -> str:

@@ -12,7 +12,8 @@ import pyarrow.types as pt
 from pipelines.validation import Misfit
 from transforms import storage
 from transforms.errors import DataError, InputError
-from transforms.formats.kept import EVERY, JsonKind, Kept, agreed, common_kind, kinds_of, schema_of
+from transforms.formats.kept import EVERY, JsonKind, Kept, common_kind, kinds_of, schema_of
+from transforms.formats.tables import unify_files
 from transforms.kernels.rows import carried_type
 
 _NAMED = 8  # fields that a message names
@@ -89,13 +90,12 @@ def settle(
     """
     schema: pa.Schema | None = None
     first = ""
-    for url, found in rows.items():
-        if schema is None:
-            schema, first = found, url
+    if rows:
         try:
-            agreed(found, schema, name=url)
+            schema = unify_files(rows, what="the schema of the columns to be kept")
         except DataError as error:
             raise InputError(f"--keep_fields={','.join(names)}: {error}") from error
+        first = next(iter(rows))
     if not lines:
         return Kept(names=tuple(names), schema=schema)
     if tuple(names) == EVERY:

@@ -140,7 +140,7 @@ class Claim:
         Work on threads can't be ended from outside: it ends where it would publish, or open a file
         in a folder that is gone.
         """
-        with layout.publishing:
+        with layout.publishing, contextlib.suppress(RunError):  # it is another run's already
             self.clear(self.folder, lambda: self.held.write_marker({**self.left, "id": None}))
         for url in self.temporary:
             self.clear(url, functools.partial(remove_temporary, url))
@@ -242,7 +242,9 @@ def claim_output(
 def _refuse_living(folder: Folder, left: Mapping[str, Any] | None) -> None:
     """Raise UsageError where workers on a cluster go on, though the lock ended with the launcher."""
     if left is not None and storage.is_local(folder.url):
-        refuse_living(folder.given, Beat(folder.url, str(left.get("run"))).silent(), left)
+        beat = Beat(folder.url, str(left.get("run")))
+        if beat.seen():
+            refuse_living(folder.given, beat.seen, left)
 
 
 def check_output(output: str, *, overwrite: bool) -> None:
@@ -263,6 +265,8 @@ def _clear_dead_run(folder: Folder, left: Mapping[str, Any] | None, *, overwrite
             folder.given,
         )
     names = folder.names()
+    if not folder.owned():  # what lies there is another run's
+        raise RunError(f"{folder.url}: another run took the folder; nothing was cleared")
     for name in names:
         if layout.is_temporary(name):
             remove_temporary(storage.join(folder.url, name))

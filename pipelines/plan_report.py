@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.inputs import Amount
+from pipelines.inputs import Amount, Contents
 from pipelines.preflight import Need
 from pipelines.runners import CLUSTERS
 from transforms import layout
@@ -25,6 +25,7 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
         line
         for part in (
             describe_sources(job.inputs.contents.amounts),
+            describe_notes(job.inputs.contents),
             _mixture(job),
             _output(job),
             _memory(job),
@@ -42,6 +43,12 @@ def describe_sources(amounts: Mapping[str, Amount]) -> Iterator[str]:
     if len(amounts) > 1:
         rows.append(("all", *_amount(sum_up(list(amounts.values())))))
     yield from table(rows)
+
+
+def describe_notes(contents: Contents) -> Iterator[str]:
+    """Yield what is read otherwise than the files say."""
+    for note in contents.notes:
+        yield f"unified     {note}"
 
 
 def _mixture(job: Job) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import sys
@@ -10,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
+from pipelines.cli import LOG
 from pipelines.inputs import Contents, look_into
+from pipelines.machine import cores_available, memory_available
 from pipelines.output import Claim
 from pipelines.recipe import Recipe, RunSettings
 from pipelines.runners import CLUSTERS, share_cluster
@@ -24,7 +23,6 @@ from transforms.kernels.plan import Workers, count_workers, share_memory, spill_
 from transforms.listing import dataset_of, fingerprint, fixed_folder, list_sources
 
 _SPILL_COMPRESSED = 0.75  # of its size, cautiously: JSON of English text comes to a third of it
-_CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 @dataclass(frozen=True)
@@ -97,6 +95,8 @@ def inspect_inputs(
     files = list_sources(recipe.sources)
     _refuse_inputs_in_output(settings, files, claim)
     contents = look_into(files, recipe, keep=keep)
+    for note in () if settings.plan else contents.notes:  # a plan says them itself
+        LOG.info("%s", note)
     _refuse_other_lines(recipe, len(contents.line_format.header))
     return Inputs(
         patterns={name: list(patterns) for name, patterns in recipe.sources.items()},
@@ -149,7 +149,7 @@ def refuse_memory(recipe: Recipe, settings: RunSettings, workers: Workers, **mor
         if workers.processes and url.startswith("memory://"):
             raise UsageError(
                 f"{flag}={url}: memory:// is the memory of one process, and {workers.processes} "
-                "workers were to do the work; give --direct_num_workers=1, or another place"
+                "workers were to do the work; give --workers=1, or another place"
             )
 
 
@@ -242,16 +242,14 @@ def choose_workers(
     """
     if settings.runner in CLUSTERS:
         return share_cluster(settings, stores=stores, window=window)
-    there = machine_memory()
+    there = memory_available()
     memory = settings.memory if settings.memory is not None else there // 2
     if memory > there:
         raise UsageError(
             f"--memory={memory / 2**30:.1f}GiB: this machine, or the control group, has "
             f"{there / 2**30:.1f} GiB; give less"
         )
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    cores = cores_available()
     count, mode = settings.direct_num_workers, settings.direct_running_mode
     if settings.runner == "PrismRunner":  # Prism is a process, its workers are threads of ours
         mode = "multi_threading"
@@ -263,22 +261,13 @@ def choose_workers(
     count = count or cores
     if mode == "in_memory" and count > 1:
         raise UsageError(
-            f"--direct_num_workers={count} and --direct_running_mode=in_memory: one worker works in "
+            f"--workers={count} and --direct_running_mode=in_memory: one worker works in "
             "the launcher; give multi_processing or multi_threading"
         )
     if mode is None:
         mode = "multi_processing" if count > 1 else "in_memory"
     processes = count if mode == "multi_processing" else 0
     return share_memory(memory, count=count, processes=processes, stores=stores, window=window)
-
-
-def machine_memory() -> int:
-    """Return the bytes that the control group allows, at most what the machine has."""
-    limit: int = psutil.virtual_memory().total
-    for path in _CGROUPS:
-        with contextlib.suppress(OSError, ValueError):
-            limit = min(limit, int(Path(path).read_text()))
-    return limit
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pipelines import exact_yaml
 from pipelines.mixture import WAYS, nearest
 from pipelines.recipe import CommonRecipe, Recipe, RunSettings, Settings
 from pipelines.store_options import refuse_secrets
-from pipelines.validation import FLAGS, Origin, Path, flag_of, validate
+from pipelines.validation import ALSO, FLAGS, Origin, Path, flag_of, validate
 from transforms import layout, storage
 from transforms.errors import DataError, StoreError, UsageError
 from transforms.manifest import require_versions
@@ -114,6 +114,13 @@ def read_recipe(url: str, kind: RecipeKind[Any, Any]) -> RecipeFile:
             )
     if not isinstance(content, dict):
         raise UsageError(f"{url}: expected a mapping of fields such as sources and seed")
+    for name in ALSO:
+        flag = FLAGS[name]
+        if flag in content:
+            if name in content:
+                raise UsageError(f"{url}: {flag} and {name} say the same; leave one of them out")
+            content[name] = content.pop(flag)
+            lines.update({(name,): lines[(flag,)]} if (flag,) in lines else {})
     origin = Origin(url, frozenset(content), lines, root)
     fields = kind.fields
     for name, value in content.items():

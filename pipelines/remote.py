@@ -16,6 +16,7 @@ from apache_beam.runners.portability.flink_runner import FlinkJarJobServer, Flin
 from apache_beam.runners.portability.prism_runner import PrismJobServer, PrismRunner
 from apache_beam.runners.runner import PipelineState
 
+from pipelines import tether
 from pipelines.cli import LOG
 from pipelines.flink import Flink
 from pipelines.output import Claim
@@ -169,7 +170,8 @@ def _serving(runner: str) -> Iterator[Any]:
 
 def _tethered(server: Any) -> Any:
     command, endpoint = server
-    return [sys.executable, "-m", "pipelines.tether", *command], endpoint
+    # by its file: a folder of the user's may be called pipelines
+    return [sys.executable, "-I", tether.__file__, *command], endpoint
 
 
 class _FlinkServer(FlinkJarJobServer):  # type: ignore[misc]  # Beam's classes are untyped

@@ -78,7 +78,7 @@ def settle_runner(
         if given:
             raise UsageError(
                 f"{flag} is for clusters, and --runner={settings.runner} works on this machine; leave "
-                "it out, or give --direct_num_workers"
+                "it out, or give --workers"
             )
     return settings, beam_flags
 

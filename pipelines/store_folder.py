@@ -10,38 +10,47 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pipelines.cli import LOG
-from transforms import layout, storage
-from transforms.errors import StoreError, UsageError
-from transforms.heartbeat import BEAT, DEAD, Beat
+from transforms import layout, storage, versions
+from transforms.errors import RunError, StoreError, UsageError
+from transforms.heartbeat import BEAT, DEAD, Beat, stays
+
+_SETTLE = 2.0  # seconds in which another that took over in the same moment has written, too
 
 
-def refuse_living(output: str, silent: float, left: Mapping[str, Any]) -> None:
-    """Raise UsageError where another run gave a sign of life so few seconds ago.
+def refuse_living(output: str, look: Callable[[], object], left: Mapping[str, Any]) -> None:
+    """Raise UsageError where another run lives: what ``look`` sees changes while one waits.
 
-    ``left`` is its marker, which says for how long it may be silent.
+    ``left`` is the run's marker, which says for how long it may be silent.
     """
     patience = float(left.get("patience", DEAD))
-    if silent < patience:
+    run = left.get("run")
+    LOG.info(
+        "%s: run %s left its marker there; looking for %.0f s whether it lives",
+        output,
+        run,
+        patience,
+    )
+    if not stays(look, patience=patience):
         raise UsageError(
-            f"--output={output}: another run is writing there, its last sign of life is "
-            f"{max(silent, 0):.0f} s old; wait for it, or choose another folder (if it is "
-            f"dead, come again in {patience - silent:.0f} s; on a cluster, look for the job "
-            f"dovetail-{left.get('run')})"
+            f"--output={output}: another run is writing there, it gave a sign of life just now; wait "
+            f"for it, or choose another folder (on a cluster, look for the job dovetail-{run})"
         )
 
 
 class StoreFolder:
     """A folder on a store; a Folder.
 
-    The marker is created only where there is none, and says when its run was last alive. Whatever
-    is published or removed is so only while it names this run.
+    The marker is created only where there is none, taken over only where it stays as it is, and
+    written only where it is as this run wrote it last. Whatever is published or removed is so only
+    while it names this run.
     """
 
     def __init__(self, output: str) -> None:
         self.given = output
         self.url = output.rstrip("/")
         self._fs, self._path = storage.filesystem(self.url)
-        self._marker = storage.filesystem(storage.join(self.url, layout.MARKER))[1]
+        self._marker = storage.join(self.url, layout.MARKER)
+        self._version: str | None = None
         self._writing = threading.Lock()
         self._content: dict[str, object] = {}
 
@@ -60,19 +69,20 @@ class StoreFolder:
                 clear(self.url, self._remove_marker)
 
     def _take(self) -> dict[str, Any] | None:
-        left = self._read_marker()
-        if left is not None:
-            silent = time.time() - float(left.get("beat", 0))
-            refuse_living(self.given, silent, {"run": left.get("run")})
+        left = None
+        text, self._version = self._look()
+        if text is not None:
+            left = _parse(text)
             # on a cluster workers go on without the process that wrote the marker
-            refuse_living(self.given, Beat(self.url, str(left.get("run"))).silent(), left)
+            beat = Beat(self.url, str(left.get("run")))
+            refuse_living(self.given, lambda: (self._look()[0], beat.seen()), left)
         try:
-            self._write(mode="create" if left is None else "overwrite")
+            self._write(settle=_SETTLE if left is not None else 0.0)
         except FileNotFoundError:
             raise UsageError(f"--output={self.given}: there is no such bucket; make it") from None
-        except FileExistsError:  # another run's, or ours by a request whose answer was lost
+        except FileExistsError:  # another run's
             pass
-        if not self.owned():  # also for stores that know no exclusive creation
+        if not self.owned():  # also for stores that don't heed conditions
             raise UsageError(
                 f"--output={self.given}: another run has begun to write there; wait for it, or "
                 "choose another folder"
@@ -85,35 +95,35 @@ class StoreFolder:
                 if ended.is_set():
                     return
                 try:
-                    if not self.owned():  # the next publication finds that out too
-                        return
                     self._write()
+                except FileExistsError:  # the next publication finds that out too
+                    return
                 except StoreError as error:
                     LOG.warning("no sign of life could be written: %s", error)
 
-    def _read_marker(self) -> dict[str, Any] | None:
+    def _look(self) -> tuple[bytes | None, str | None]:
         try:
-            found = json.loads(self._fs.cat_file(self._marker))
+            return versions.read_version(self._marker)
         except FileNotFoundError:
-            return None
-        except ValueError:
-            return {}
-        return found if isinstance(found, dict) else {}
+            return None, None
 
-    def _write(self, mode: str = "overwrite") -> None:
+    def _write(self, *, settle: float = 0.0) -> None:
         text = json.dumps({**self._content, "beat": time.time()}).encode()
-        self._fs.pipe_file(self._marker, text, mode=mode)
+        self._version = versions.replace(self._marker, text, known=self._version, settle=settle)
 
     def write_marker(self, content: Mapping[str, object]) -> None:
         """Replace what the marker says."""
         with self._writing:
             self._content = dict(content)
-            if self.owned():
+            try:
                 self._write()
+            except FileExistsError:
+                layout.require_marker(self.url, str(content["run"]))  # says whose it is
+                raise RunError(f"{self._marker}: somebody else writes there") from None
 
     def owned(self) -> bool:
         """Return whether the marker names this run."""
-        return (self._read_marker() or {}).get("run") == self._content["run"]
+        return _parse(self._look()[0] or b"").get("run") == self._content["run"]
 
     def names(self) -> set[str]:
         """Return the names right in the folder."""
@@ -142,3 +152,11 @@ class StoreFolder:
         layout.drop_uploads(self.url)  # a dead run's, and those of attempts that failed
         if not any(layout.is_temporary(name) for name in self.names()):
             self.remove_file(layout.MARKER)
+
+
+def _parse(text: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -296,10 +296,11 @@ def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -
 
 def describe(job: Job) -> None:
     """Print the plan."""
-    from pipelines.plan_report import describe_sources
+    from pipelines.plan_report import describe_notes, describe_sources
 
     lines = [
         *describe_sources(job.inputs.contents.amounts),
+        *describe_notes(job.inputs.contents),
         f"model: {job.recipe.tokenizer}, {job.model['kind']} of {job.model['ids']:,} ids",
         f"shards: at most {job.shards}, {job.form.kind}, compression {job.form.compression}",
         f"workers: {job.workers.count}",

@@ -20,8 +20,11 @@ M = TypeVar("M", bound=BaseModel)
 
 _PREFIX = re.compile(r"Value error, |\w+ should (be|have) ")  # of pydantic's messages
 
-FLAGS = {"sources": "input"}
+FLAGS = {"sources": "input", "direct_num_workers": "workers"}
 """Flags whose name isn't their field's."""
+
+ALSO = {"direct_num_workers"}
+"""Of these, fields whose own name is taken as a flag too, and the flag's in a recipe file."""
 
 
 def flag_of(name: str) -> str:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from pipelines.cli import LOG, leave, make_parser, run_main
 from pipelines.job import mixture_of
+from pipelines.machine import cores_available
 from pipelines.recipe import Recipe
 from pipelines.store_options import parse_storage_options, refuse_secrets
 from pipelines.validation import validate
@@ -129,7 +130,7 @@ def verify(folder: str, *, live: bool = False) -> tuple[Manifest, list[str]]:
         watching(counts, {"verify": manifest.bytes}, live=live) as watch,
     ):
         progress = Progress.open(counts)
-        pool = ThreadPoolExecutor(os.cpu_count())  # hashing releases the interpreter's lock
+        pool = ThreadPoolExecutor(cores_available())  # hashing releases the interpreter's lock
         try:
             futures = [
                 pool.submit(check_shard, folder, shard, manifest, shas, progress)

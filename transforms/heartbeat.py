@@ -2,7 +2,8 @@
 
 On a cluster the work goes on when the process that submitted it ends. The next run to the same output
 must not take it for dead: so workers write the time into a file of the run's temporary folder now and
-then, while they work. It is not the marker they write: of that one the launcher is the only writer, so
+then, while they work. Nobody compares that time with a clock of his own: who wants to know watches
+whether it changes. It is not the marker they write: of that one the launcher is the only writer, so
 that a worker can't undo what it says there.
 """
 
@@ -11,8 +12,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic, sleep, time
 from typing import Any
 
 from transforms import layout, storage
@@ -20,10 +22,21 @@ from transforms.errors import StoreError
 
 BEAT = 20.0  # seconds between two signs of life
 DEAD = 120.0  # seconds without one after which a run is dead
+_LOOK = 5.0  # seconds between two looks of who waits for one
 _FILE = "alive"
 
 _lock = threading.Lock()
 _last: dict[Beat, float] = {}
+
+
+def stays(look: Callable[[], object], *, patience: float) -> bool:
+    """Return whether what is looked at stays as it is for so many seconds."""
+    first, end = look(), monotonic() + patience
+    while (left := end - monotonic()) > 0:
+        sleep(min(_LOOK, left))
+        if look() != first:
+            return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +62,7 @@ class Beat:
         Raises:
             RunError: the output is no longer this run's, so that no work for it has a purpose.
         """
-        now = time.monotonic()
+        now = monotonic()
         with _lock:
             if now - _last.get(self, -BEAT) < BEAT:
                 return
@@ -61,18 +74,14 @@ class Beat:
     def write(self) -> None:
         """Write the time."""
         with storage.open_write(self.url) as file:
-            storage.write_all(file, str(time.time()).encode())
+            storage.write_all(file, str(time()).encode())
 
-    def silent(self) -> float:
-        """Return for how many seconds there has been no sign of life; infinite without any."""
+    def seen(self) -> bytes:
+        """Return what the last sign of life says; nothing where there was none."""
         try:
-            text = storage.read_all(self.url)
+            return storage.read_all(self.url)
         except OSError:  # none has been written
-            return float("inf")
-        try:
-            return time.time() - float(text)
-        except ValueError:  # it is just being written
-            return 0.0
+            return b""
 
     def count(self, stage: str, **amounts: int) -> None:
         """Add to the runner's own counters, which its pages show, and give a sign of life."""

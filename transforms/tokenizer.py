@@ -25,7 +25,7 @@ from transforms.kernels.segment import DeadEndError, segment
 from transforms.tokenizers import cpm
 from transforms.tokenizers.load import load
 from transforms.tokenizers.models import Deterministic, Model, NoTokensError, Unigram
-from transforms.tokenizers.texts import I64, Texts, count_characters, pack, unpack
+from transforms.tokenizers.texts import I64, Normalized, Texts, count_characters, pack, unpack
 from transforms.tokenizers.vocabulary import U32, Vocabulary
 
 F64 = npt.NDArray[np.float64]
@@ -214,7 +214,7 @@ class Tokenizer:
             unknown, of = (0, 0) if unk is None else (int((ids == unk).sum()), len(ids))
             return Encoded(ids, offsets, unknown, of, np.zeros(len(offsets) - 1))
         assert isinstance(model, Unigram)
-        normalized = model.normalizer.normalize(texts)
+        normalized = self._normalize(model, texts)
         counts = np.diff(normalized.records)
         record = np.repeat(np.arange(len(counts)), counts)
         within = np.arange(len(record)) - normalized.records[:-1][record]
@@ -246,12 +246,19 @@ class Tokenizer:
         if isinstance(model, Deterministic):
             return self._refused(texts, range(len(texts.offsets) - 1))
         assert isinstance(model, Unigram)
-        normalized = model.normalizer.normalize(texts)
+        normalized = self._normalize(model, texts)
         seen = np.zeros(len(normalized.data) + 1, np.int64)
         np.cumsum(self._missing[normalized.data], out=seen[1:])
         # a text of bytes that are pieces is covered by them
         suspects = np.flatnonzero(np.diff(seen[normalized.segments[normalized.records]]))
         return self._refused(texts, suspects.tolist())
+
+    @staticmethod
+    def _normalize(model: Unigram, texts: Texts) -> Normalized:
+        try:
+            return model.normalizer.normalize(texts)
+        except NoTokensError as error:
+            raise RecordError(error.record, f"{model.name}: {error}") from None
 
     def _refused(self, texts: Texts, suspects: Iterable[int]) -> dict[int, str]:
         """Find those that can't be encoded by halves: as a rule they are few."""

@@ -261,7 +261,7 @@ def test_fewer_workers_are_recommended_only_where_they_help(tmp_path: Path, corp
         flags = [f"--input={corpus}", f"--output={tmp_path / 'out'}", f"--memory={memory}MiB"]
         with pytest.raises(UsageError) as raised:
             run(*flags, "--direct_num_workers=2")
-        if "or with --direct_num_workers=1" in str(raised.value):
+        if "or --workers=1 with" in str(raised.value):
             run(*flags, "--direct_num_workers=1")
             shutil.rmtree(tmp_path / "out")
 

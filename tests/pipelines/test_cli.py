@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,9 @@ import pipelines.__main__
 import pipelines.local
 import pipelines.shuffle
 import pipelines.verify
+from pipelines.beam_flags import without_effect
 from pipelines.cli import run_main
-from tests.pipelines.support import command, make_lines, read_tree, run, write_tree
+from tests.pipelines.support import ROOT, command, make_lines, read_tree, run, write_tree
 from transforms.errors import DataError, UsageError
 
 
@@ -75,7 +79,7 @@ def test_help_shows_our_flags_in_groups_with_examples(capsys: pytest.CaptureFixt
         "--spill_compression",
         "--storage_options",
         "--plan",
-        "--direct_num_workers",
+        "--workers",
         "--direct_running_mode",
         "--debug",
     }
@@ -110,6 +114,8 @@ def test_every_example_in_the_help_is_a_command_that_parses(
         ("--job_nam=x", "--job_name"),
         ("--projekt=x", "--project"),
         ("--num_shard=2", "--num_shards"),
+        ("--num-shards=2", "--num_shards"),
+        ("--worker=2", "--workers"),
     ],
 )
 def test_an_unknown_flag_names_the_nearest_of_ours_and_of_beams(
@@ -121,9 +127,57 @@ def test_an_unknown_flag_names_the_nearest_of_ours_and_of_beams(
     assert f"did you mean {nearest}?" in str(raised.value)
 
 
-def test_an_unknown_flag_that_is_near_nothing_is_refused_too(source: Path) -> None:
-    with pytest.raises(UsageError, match="--qqqqqq=1: unknown flag; see --help"):
-        run(f"--input={source}", "--output=o", "--qqqqqq=1")
+@pytest.mark.parametrize("flag", ["--qqqqqq=1", "--seq_length=1024", "--threads=2", "--x=1"])
+def test_an_unknown_flag_that_is_near_nothing_is_refused_too(source: Path, flag: str) -> None:
+    with pytest.raises(UsageError, match=f"{flag}: unknown flag; see --help"):
+        run(f"--input={source}", "--output=o", flag)
+
+
+@pytest.mark.parametrize("flag", ["--workers=2", "--direct_num_workers=2"])
+def test_workers_are_asked_for_by_our_name_or_beams(
+    source: Path, flag: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(
+        pipelines.shuffle, "shuffle", lambda _, settings, **more: seen.append((settings, more))
+    )
+    run(f"--input={source}", "--output=o", flag)
+    ((settings, more),) = seen
+    assert settings.direct_num_workers == 2
+    assert more == {"beam_flags": []}
+
+
+@pytest.mark.parametrize(
+    ("flags", "runner", "idle"),
+    [
+        (["--num_workers=4"], "DirectRunner", ["--num_workers"]),
+        (["--region", "x", "--streaming"], "DirectRunner", ["--region", "--streaming"]),
+        (["--job_name=x", "--setup_file=y"], "DirectRunner", ["--job_name", "--setup_file"]),
+        (["--profile_cpu", "--runtime_type_check"], "DirectRunner", []),
+        (["--experiments=a", "--experiment=b"], "DirectRunner", []),
+        (["--environment_type=LOOPBACK", "--prism_location=x"], "PrismRunner", []),
+        (
+            ["--num_workers=4", "--flink_master=x"],
+            "PrismRunner",
+            ["--num_workers", "--flink_master"],
+        ),
+        (["--flink_master=x", "--region=y"], "FlinkRunner", ["--region"]),
+        (["--num_workers=4", "--region=x"], "DataflowRunner", []),
+    ],
+)
+def test_flags_of_beams_that_do_nothing_on_a_runner(
+    flags: list[str], runner: str, idle: list[str]
+) -> None:
+    assert without_effect(flags, runner) == idle
+
+
+def test_who_gives_a_flag_without_effect_is_warned_and_told_of_ours(
+    source: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(f"--input={source}", "--output=o", "--plan", "--num_workers=4", "--region=x")
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert warning.startswith("--num_workers, --region: no effect with --runner=DirectRunner")
+    assert "--workers" in warning.partition(":")[2]
 
 
 def test_flags_of_other_commands_of_beam_are_not_shortened(source: Path) -> None:
@@ -165,7 +219,7 @@ def test_a_pattern_that_the_shell_expanded_is_told(source: Path) -> None:
         ("--memory=1MB", "MiB works"),
         ("--memory=100MiB", "MiB works"),
         ("--exchange=fast", "engine"),
-        ("--direct_num_workers=-1", "0"),
+        ("--workers=-1", "0"),
         ("--direct_running_mode=fast", "in_memory"),
         ("--separator=ab", "one byte"),
         ("--split_name=a/b", "letters"),
@@ -192,7 +246,7 @@ def test_an_impossible_value_gives_one_line_with_flag_and_value_and_exit_code_2(
 
 
 def test_too_many_workers_in_memory_are_refused_by_both_flags(source: Path) -> None:
-    with pytest.raises(UsageError, match="--direct_num_workers=2 and --direct_running_mode=in_mem"):
+    with pytest.raises(UsageError, match="--workers=2 and --direct_running_mode=in_mem"):
         run(
             f"--input={source}",
             "--output=o",
@@ -296,6 +350,7 @@ def test_the_summary_says_what_was_done_and_how_to_check_it(
     out, err = capsys.readouterr()
     assert out == ""
     assert f"50 records, {source.stat().st_size} bytes in 1 shard;" in err
+    assert err.index("starting 1 worker thread") < err.index(" done: ")
     assert re.search(r"digest [0-9a-f]{32}, seed 5, epoch 0", err)
     assert re.search(r"peak memory [1-9]\d* MiB", err)
     told = re.search(r"verify it with: .*( verify 'a dir')\n", err)
@@ -328,3 +383,37 @@ def test_python_names_the_interpreter_where_no_script_is_installed(
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     pipelines.shuffle.main([f"--input={source}", f"--output={tmp_path / 'o'}"])
     assert f"{tmp_path}/python -m pipelines verify" in capsys.readouterr().err
+
+
+def test_the_installed_command_finds_its_own_where_folders_of_the_users_are_called_alike(
+    source: Path, tmp_path: Path
+) -> None:
+    here = tmp_path / "here"
+    for name in ("pipelines", "transforms"):
+        write_tree(here / name, {"__init__.py": b"raise SystemExit('not ours')"})
+    entry = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["dovetail"]
+    module, name = entry.split(":")
+    # what pip makes of an entry, which is no script of Python's: nothing but PYTHONPATH comes first
+    script = f"import sys\nfrom {module} import {name}\nsys.exit({name}())"
+    flags = [f"--input={source}", f"--output={tmp_path / 'o'}", "--direct_num_workers=2"]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script, "shuffle", *flags],
+        cwd=here,
+        env={**os.environ, "PYTHONPATH": f".{os.pathsep}{ROOT}"},
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert (tmp_path / "o" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("package", ["transforms.shuffle", "pipelines.local"])
+def test_importing_a_library_prints_nothing(package: str) -> None:
+    done = command(
+        python=("-c", f"import {package}; import logging; logging.warning('other news')")
+    )
+    assert done.returncode == 0
+    lines = (done.stdout + done.stderr).decode().splitlines()
+    assert [line for line in lines if "other news" not in line] == []
+    assert len(lines) == 1

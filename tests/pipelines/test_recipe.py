@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipelines.recipe import Recipe, Settings
-from pipelines.validation import validate
+from pipelines.validation import flag_of, validate
 from pipelines.values import parse_separator, parse_size, parse_sources
 from transforms.errors import UsageError
 
@@ -199,7 +199,7 @@ def test_values_beyond_the_limits_are_refused_by_flag_value_and_what_was_expecte
 def test_settings_are_refused_by_flag_and_value(field: str, text: str) -> None:
     with pytest.raises(UsageError) as raised:
         validate(Settings, {"output": "o", field: text})
-    assert str(raised.value).startswith(f"--{field}={text}: expected ")
+    assert str(raised.value).startswith(f"{flag_of(field)}={text}: expected ")
 
 
 def test_an_empty_pattern_is_refused_by_the_flag_as_it_was_given() -> None:

@@ -320,6 +320,13 @@ def test_a_manifests_recipe_is_read_with_all_its_digits(tmp_path: Path) -> None:
     assert str(raised.value).startswith(f"{url}: recipe.weights.wbe: expected names of")
 
 
+def test_a_file_may_call_workers_as_the_flag_does_but_not_twice(tmp_path: Path) -> None:
+    read = read_recipe(write(tmp_path, "workers: 3"), SHUFFLE)
+    assert read.values == {"direct_num_workers": 3}
+    with pytest.raises(UsageError, match="say the same"):
+        read_recipe(write(tmp_path, "workers: 3\ndirect_num_workers: 3"), SHUFFLE)
+
+
 def test_another_programs_manifest_is_no_recipe(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"not a manifest of Dovetail.*nor a recipe"):
         resolve(write(tmp_path, '{"name": "an app"}', "manifest.json"))

@@ -114,3 +114,77 @@ def test_rows_of_several_sources_by_either_exchange_and_counted_out(tmp_path: Pa
             assert [source.digest.records for source in manifest.sources] == [300, 300]
     assert all(order == orders[0] for order in orders)
     assert len({(row["n"], row["of"]) for row in orders[0]}) == 600
+
+
+def differing_files(folder: Path) -> list[dict[str, Any]]:
+    """Write files whose schemas differ in form; return all rows, as they are to come out."""
+    folder.mkdir()
+    kinds = [
+        pa.schema([pa.field("text", pa.string(), False), pa.field("n", pa.int64())]),
+        pa.schema([pa.field("n", pa.int32()), pa.field("text", pa.large_string())]),
+        pa.schema([pa.field("text", pa.dictionary(pa.int8(), pa.string())), ("n", pa.uint8())]),
+        pa.schema([("text", pa.string()), ("n", pa.null()), ("__index_level_0__", pa.int64())]),
+    ]
+    rows = []
+    for number, schema in enumerate(kinds):
+        name = f"{number}.parquet"
+        values = None if number == 3 else 100 * number
+        mine = [{"text": f"{name} {i}", "n": values, "__index_level_0__": i} for i in range(40)]
+        table = pa.Table.from_pylist(mine, schema)
+        if number == 2:
+            write_arrow(folder / "2.arrow", {name: table[name] for name in table.column_names})
+        else:
+            pq.write_table(table, folder / name)
+        rows += mine if number == 3 else [row | {"__index_level_0__": None} for row in mine]
+    return rows
+
+
+def test_files_that_differ_in_form_alone_go_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = differing_files(tmp_path / "in")
+    manifest = run(
+        f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}", "--direct_num_workers=1"
+    )
+    found = read(tmp_path / "o", manifest)
+    assert found.schema.field("text").type == pa.large_string()
+    assert found.schema.field("n") == pa.field("n", pa.int64())
+    by_text = {row["text"]: row for row in found.to_pylist()}
+    assert len(found) == len(rows)
+    assert [by_text[row["text"]] for row in rows] == rows
+    assert pipelines.verify.main([str(tmp_path / "o")]) == 0
+    capsys.readouterr()
+    run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'p'}", "--plan")
+    plan = capsys.readouterr().out
+    assert "column n: int64 and int32 and uint8 and null in the files, read as int64" in plan
+    assert "column __index_level_0__: null for the rows of" in plan
+    assert "columns in another order in" in plan
+
+
+def test_binary_text_and_columns_of_nulls_are_text(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    pq.write_table(pa.table({"text": [b"a", b"\xff", None]}), tmp_path / "in" / "0.parquet")
+    pq.write_table(pa.table({"text": pa.nulls(2)}), tmp_path / "in" / "1.parquet")
+    write_arrow(tmp_path / "in" / "2.arrow", {"text": pa.array([b"b"], pa.binary_view())})
+    repeated = pa.array([b"c" * 99, b"\xfe"] * 200, pa.large_binary())
+    pq.write_table(pa.table({"text": repeated}), tmp_path / "in" / "3.parquet")
+    manifest = run(
+        f"--input={tmp_path / 'in'}",
+        f"--output={tmp_path / 'o'}",
+        "--text_field=text",
+        "--on_bad_record=quarantine",
+        "--output_format=parquet",
+        "--direct_num_workers=1",
+    )
+    texts = read(tmp_path / "o", manifest)["text"].to_pylist()
+    assert sorted(texts) == ["a", "b", *["c" * 99] * 200]
+    bad = pq.read_table(tmp_path / "o" / "quarantine").to_pylist()
+    reasons = sorted((row["file"][-9:], row["position"], row["reason"]) for row in bad)
+    assert len(reasons) == 204
+    assert reasons[:4] == [
+        ("0.parquet", 1, "column text: not UTF-8"),
+        ("0.parquet", 2, "column text: expected text, got null"),
+        ("1.parquet", 0, "column text: expected text, got null"),
+        ("1.parquet", 1, "column text: expected text, got null"),
+    ]
+    assert {reason for *_, reason in reasons[4:]} == {"column text: not UTF-8"}

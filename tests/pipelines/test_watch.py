@@ -78,18 +78,19 @@ def test_a_terminal_shows_a_bar_for_each_stage_with_what_all_workers_did_then_th
     seen = frames(printed)
     lines = [plain(line) for line in seen[-1]]
     size = f"{source.stat().st_size / 1e3:.1f}"
-    assert len(lines) == 7
+    assert len(lines) == 8
     assert "2 workers" in lines[0]
-    for line, stage in zip(lines[1:3], ("partition", "write"), strict=True):
+    assert "starting 2 worker processes" in lines[1]
+    for line, stage in zip(lines[2:4], ("partition", "write"), strict=True):
         done = rf"100% {size}/{size} kB {_RECORDS:,} records \d+ MB/s took 0:\d\d"
         assert re.fullmatch(rf"{stage} +━+ {done}", line)
-    assert f"done: {_RECORDS} records" in lines[3]
-    assert "verify it with" in lines[5]
-    assert lines[6] == ""
+    assert f"done: {_RECORDS} records" in lines[4]
+    assert "verify it with" in lines[6]
+    assert lines[7] == ""
     before = [plain(line) for line in seen[0]]
-    assert re.match(rf"partition ━+ 0% 0\.0/{size} kB 0 records", before[1])
-    assert before[2].split()[0] == "write"
-    assert "records" not in before[2]
+    assert re.match(rf"partition ━+ 0% 0\.0/{size} kB 0 records", before[2])
+    assert before[3].split()[0] == "write"
+    assert "records" not in before[3]
     assert printed.count(_CURSOR_HIDDEN) == printed.count(_CURSOR_SHOWN) == 1
     assert list(logs.iterdir()) == []
 
@@ -119,7 +120,7 @@ def test_ctrl_c_leaves_the_terminal_as_it_was(source: Path, tmp_path: Path, logs
     assert code == 130
     lines = [plain(line) for line in frames(printed)[-1]]
     assert lines[-2:] == ["stopped", ""]
-    assert lines[1].startswith("partition ")
+    assert lines[2].startswith("partition ")
     assert printed.count(_CURSOR_HIDDEN) == printed.count(_CURSOR_SHOWN) == 1
     assert printed.index(_CURSOR_SHOWN) < printed.index("stopped")
     assert list(logs.iterdir()) == []
@@ -142,7 +143,7 @@ def test_a_pipe_shows_no_bars(source: Path, tmp_path: Path) -> None:
     done = command(f"--input={source}", f"--output={tmp_path / 'o'}")
     assert done.returncode == 0
     assert b"\x1b" not in done.stderr
-    assert done.stderr.count(b"\n") == 4
+    assert done.stderr.count(b"\n") == 5
 
 
 def test_our_log_comes_out_above_the_bars(monkeypatch: pytest.MonkeyPatch) -> None:

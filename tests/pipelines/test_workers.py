@@ -8,12 +8,16 @@ import signal
 import stat
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psutil
 import pytest
 
 from pipelines import execute, workers
+from pipelines.recipe import Settings
 from pipelines.workers import WorkerProcesses
+from transforms.kernels.plan import Workers
 
 
 def wait_for_deaths(processes: WorkerProcesses) -> list[int]:
@@ -78,3 +82,23 @@ def test_a_link_in_place_of_the_log_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"):
         workers.open_log(tmp_path / "log")
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("runner", "count", "processes", "said"),
+    [
+        ("DirectRunner", 2, 2, "starting 2 worker processes;"),
+        ("DirectRunner", 1, 1, "starting 1 worker process;"),
+        ("DirectRunner", 2, 0, "starting 2 worker threads;"),
+        ("DirectRunner", 1, 0, "starting 1 worker thread;"),
+        ("PrismRunner", 2, 0, "handing the job to PrismRunner;"),
+        ("FlinkRunner", 8, 8, "handing the job to FlinkRunner;"),
+    ],
+)
+def test_it_is_said_what_happens_while_nothing_moves(
+    runner: Any, count: int, processes: int, said: str
+) -> None:
+    job = SimpleNamespace(
+        settings=Settings(output="o", runner=runner), workers=Workers(count, processes, 0)
+    )
+    assert execute._beginning(cast(execute.Planned, job)).startswith(said)

@@ -17,6 +17,7 @@ import pipelines.tokenize
 from pipelines.output import check_output, claim_output
 from pipelines.runners import ENGINE_MOST, choose_exchange
 from tests.pipelines.test_tokenize import write_model
+from transforms import heartbeat
 from transforms.errors import UsageError
 from transforms.heartbeat import Beat
 
@@ -185,20 +186,24 @@ def test_engine_on_flink_is_for_small_inputs() -> None:
     assert choose_exchange("FlinkRunner", "auto", 1 << 60) == "files"
 
 
-def test_a_run_whose_workers_live_is_not_taken_for_dead(tmp_path: Path) -> None:
+def test_a_run_whose_workers_live_is_not_taken_for_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     output = tmp_path / "out"
     output.mkdir()
-    marker = {"id": "0123456789ab", "run": "0123456789ab"}
+    marker = {"id": "0123456789ab", "run": "0123456789ab", "patience": 0.1}
     (output / "_incomplete.json").write_text(json.dumps(marker))
     (output / "_tmp-0123456789ab").mkdir()
-    Beat(str(output), "0123456789ab").beat()
-    with (
-        pytest.raises(UsageError, match=r"last sign of life is \d s old"),
-        claim_output(str(output), overwrite=False),
-    ):
-        pass
+    beat = Beat(str(output), "0123456789ab")
+    beat.write()
+    with monkeypatch.context() as patch:
+        patch.setattr(heartbeat, "sleep", lambda _: beat.write())
+        with (
+            pytest.raises(UsageError, match="it gave a sign of life just now"),
+            claim_output(str(output), overwrite=False),
+        ):
+            pass
     assert json.loads((output / "_incomplete.json").read_text()) == marker
-    (output / "_tmp-0123456789ab" / "alive").write_text("1000000000.0")
     check_output(str(output), overwrite=False)
     with claim_output(str(output), overwrite=False) as claim:
         assert claim.run_id != "0123456789ab"

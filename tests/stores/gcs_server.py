@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import threading
+from http import HTTPStatus
+from typing import Any
 
+from gcp_storage_emulator.exceptions import NotFound
+from gcp_storage_emulator.handlers import objects
 from gcp_storage_emulator.server import create_server
+
+_upload = objects._media_upload
+
+
+def _upload_where_asked(request: Any, response: Any, storage: Any) -> None:
+    """Heed ifGenerationMatch, which the emulator doesn't know."""
+    asked = request.query.get("ifGenerationMatch", [None])[0]
+    try:
+        held = storage.get_file_obj(request.params["bucket_name"], request.query["name"][0])
+    except NotFound:
+        held = {"generation": "0"}
+    if asked not in (None, held["generation"]):
+        response.status = HTTPStatus.PRECONDITION_FAILED
+        return
+    _upload(request, response, storage)
 
 
 def main() -> None:
+    objects._media_upload = _upload_where_asked
     server = create_server("127.0.0.1", 0, in_memory=True, default_bucket="bucket")
     server.start()
     print(server._api._httpd.server_port, flush=True)

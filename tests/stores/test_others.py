@@ -94,7 +94,7 @@ def test_memory_is_refused_for_several_processes_which_each_have_their_own(
     flags = {"--input": str(tmp_path / "in"), "--output": str(tmp_path / "o")}
     flags |= {flag: f"memory://n/{'in' if flag == '--input' else 'x'}"}
     given = [f"{name}={url}" for name, url in flags.items()]
-    with pytest.raises(UsageError, match=rf"{flag}=memory://.*one process.*--direct_num_workers=1"):
+    with pytest.raises(UsageError, match=rf"{flag}=memory://.*one process.*--workers=1"):
         run(*given, "--direct_num_workers=2")
     run(*given, "--direct_num_workers=2", "--direct_running_mode=multi_threading")
 

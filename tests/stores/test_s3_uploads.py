@@ -64,7 +64,8 @@ def keys(bucket: str) -> set[str]:
 
 def marker(bucket: str, run_id: str | None = DEAD) -> bytes:
     spills = [f"{bucket}/t/dovetail-{DEAD}"]
-    return json.dumps({"id": run_id, "run": DEAD, "beat": 0, "spill": spills}).encode()
+    left = {"id": run_id, "run": DEAD, "beat": 0, "patience": 0.05, "spill": spills}
+    return json.dumps(left).encode()
 
 
 def test_what_a_dead_run_began_to_upload_ends_and_nothing_elses_does(bucket: str) -> None:
@@ -128,7 +129,7 @@ def test_the_next_run_ends_the_uploads_of_one_that_was_killed(bucket: str, tmp_p
             process.wait()
     assert keys(bucket), "the kill came too late"
     left = json.loads(tree(out)["_incomplete.json"])
-    put(out, {"_incomplete.json": json.dumps({**left, "beat": 0}).encode()})
+    put(out, {"_incomplete.json": json.dumps({**left, "patience": 0.05}).encode()})
     assert run(*flags).records == 60_000
     assert unfinished(bucket) == []
 

@@ -75,16 +75,28 @@ def test_a_worker_that_counts_gives_a_sign_of_life_now_and_then(
     output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     beat = Beat(str(output), RUN)
-    assert beat.silent() == float("inf")
+    assert beat.seen() == b""
     progress = Progress.open(beat)
     progress.add("partition", bytes=1)
-    assert beat.silent() < 60
+    assert beat.seen()
     (output / f"_tmp-{RUN}/alive").write_text("1000")
     progress.add("partition", bytes=1)
-    assert beat.silent() > 1e6, "the second one comes too early"
+    assert beat.seen() == b"1000", "the second one comes too early"
     monkeypatch.setattr(heartbeat, "_last", {beat: -1e9})
     progress.add("write", bytes=1)
-    assert beat.silent() < 60
+    assert beat.seen() != b"1000"
+
+
+def test_who_waits_for_a_sign_of_life_looks_whether_it_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(heartbeat, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(heartbeat, "sleep", lambda s: clock.__setitem__(0, clock[0] + s))
+    assert heartbeat.stays(lambda: clock[0] > 120, patience=120)
+    assert clock == [120.0]
+    assert not heartbeat.stays(lambda: clock[0] > 239, patience=120)
+    assert clock == [240.0]
 
 
 def test_a_worker_whose_run_was_given_up_stops_at_its_next_sign(output: Path) -> None:

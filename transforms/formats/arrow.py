@@ -14,7 +14,7 @@ import pyarrow as pa
 from transforms.errors import DataError
 from transforms.formats.arrow_messages import bodies_of_batches, body_of_next_batch, first_batch
 from transforms.formats.found import Found
-from transforms.formats.kept import Kept, text_and_kept
+from transforms.formats.kept import Kept, text_and_kept, wanted
 from transforms.formats.tables import (
     FAULTS,
     Recut,
@@ -22,6 +22,7 @@ from transforms.formats.tables import (
     first_line,
     read_rows,
     require_schema,
+    take_text,
     to_blocks,
 )
 from transforms.kernels import checks
@@ -88,8 +89,10 @@ class Reader:
             check_schema(self.schema, name=name)
         except FAULTS as error:
             raise self._broken("its schema", error) from error
+        self._wanted = wanted(self.schema, kept)
         if schema is not None:
             require_schema(self.schema, schema, name=name)
+            self._wanted = schema
 
     def _open(self) -> Any:
         return pa.ipc.open_stream(self._file) if self._stream else pa.ipc.open_file(self._file)
@@ -106,7 +109,7 @@ class Reader:
             return None, 1.0
         try:
             if self._columns is not None:
-                batch = batch.select(self._columns)
+                batch = take_text(batch, self._columns)
             checks.bad_rows(batch)
             sizes = row_sizes(read_rows(batch, name=self._name))
         except FAULTS as error:
@@ -136,12 +139,13 @@ class Reader:
             self._require_small(number, batch.get_total_buffer_size())
             try:
                 yield from to_blocks(
-                    batch if self._columns is None else batch.select(self._columns),
+                    batch if self._columns is None else take_text(batch, self._columns),
                     first=rows,
                     chunk_bytes=self._chunk_bytes,
                     record_limit=self._record_limit,
                     name=self._name,
                     source=self._source,
+                    schema=self._wanted,
                 )
             except FAULTS as error:
                 raise self._broken(f"record batch {number}", error) from error
@@ -153,7 +157,7 @@ class Reader:
             raise DataError(
                 f"{self._name}: record batch {number} has {size} bytes, and the memory "
                 f"given allows {self._batch_limit}; write it with smaller batches, or give more "
-                "--memory or fewer --direct_num_workers"
+                "--memory or fewer --workers"
             )
 
     def _batches(self) -> Iterator[pa.RecordBatch]:

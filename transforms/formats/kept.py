@@ -20,9 +20,8 @@ import orjson
 import pyarrow as pa
 
 from transforms.errors import DataError
-from transforms.formats.tables import one_column, text_column
+from transforms.formats.tables import one_column, require_schema, text_column
 from transforms.kernels import json_text
-from transforms.kernels.rows import carried_schema, describe_difference
 
 JsonKind = Literal["integer", "number", "text", "boolean", "json"]
 """What the values of a field of JSON lines are; nulls and missing ones don't count."""
@@ -76,7 +75,8 @@ class Kept:
             name: of the file, for errors.
 
         Raises:
-            DataError: it lacks a column, has several of one name, or other types than other files.
+            DataError: it lacks a column, has several of one name, or types that don't go into those
+                of the other files.
         """
         names: Sequence[str] = self.names
         if names == EVERY:
@@ -84,7 +84,11 @@ class Kept:
         if not names:
             raise DataError(f"{name}: expected columns beside {text}, to keep them; it has none")
         found = pa.schema([one_column(schema, n, name=name, why="to keep it") for n in names])
-        return found if self.schema is None else agreed(found, self.schema, name=name)
+        if self.schema is not None:
+            require_schema(
+                found, self.schema, name=name, what="the schema of the columns to be kept"
+            )
+        return found
 
     @property
     def pick(self) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
@@ -140,24 +144,6 @@ def _may_be_rounded(value: Any) -> bool:
     return False
 
 
-def agreed(found: pa.Schema, expected: pa.Schema, *, name: str) -> pa.Schema:
-    """Return what is kept of a file in the order that is expected; metadata don't count.
-
-    Raises:
-        DataError: it has other columns, or other types.
-    """
-    ahead = [column for column in expected.names if column in found.names]
-    names = ahead + [column for column in found.names if column not in ahead]
-    ordered = pa.schema([found.field(column) for column in names])
-    want, have = carried_schema(expected), carried_schema(ordered)
-    if want != have:
-        raise DataError(
-            f"{name}: the columns to be kept aren't those of the other files: "
-            f"{describe_difference(want, have)}; convert the file, or leave it out"
-        )
-    return ordered
-
-
 def text_and_kept(schema: pa.Schema, text: str, kept: Kept | None, *, name: str) -> pa.Schema:
     """Return the schema of a file's column of text, and of what is kept beside it.
 
@@ -168,6 +154,13 @@ def text_and_kept(schema: pa.Schema, text: str, kept: Kept | None, *, name: str)
     if kept is None:
         return found
     return pa.schema([*found, *kept.columns(schema, text=text, name=name)])
+
+
+def wanted(found: pa.Schema, kept: Kept | None) -> pa.Schema:
+    """Return the schema in which rows of ``text_and_kept`` are wanted, the same for all files."""
+    if kept is None or kept.schema is None:
+        return found
+    return pa.schema([found.field(0), *kept.schema])
 
 
 def schema_of(kinds: dict[str, JsonKind]) -> pa.Schema:

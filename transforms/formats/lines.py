@@ -452,5 +452,5 @@ def where(stream: Any, position: int, *, separator: int = 10) -> str:
 def _too_large(name: str, offset: int, size: str, limit: int) -> DataError:
     return DataError(
         f"{name}: the record at byte {offset} has {size} bytes, and the memory given allows {limit} "
-        "a record; give more --memory or fewer --direct_num_workers"
+        "a record; give more --memory or fewer --workers"
     )

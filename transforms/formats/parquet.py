@@ -15,13 +15,14 @@ import pyarrow.types as pt
 
 from transforms.errors import DataError, UsageError
 from transforms.formats.found import Found
-from transforms.formats.kept import Kept, text_and_kept
+from transforms.formats.kept import Kept, text_and_kept, wanted
 from transforms.formats.tables import (
     FAULTS,
     Recut,
     check_schema,
     first_line,
     require_schema,
+    take_text,
     to_blocks,
 )
 from transforms.kernels.digest import Digest
@@ -248,9 +249,11 @@ class Reader:
         self._schema: pa.Schema = self._parquet.schema_arrow
         if column is not None:
             self._schema = text_and_kept(self._schema, column, kept, name=name)
+        self._columns = None if column is None else list(self._schema.names)
+        self._schema = wanted(self._schema, kept)
         if schema is not None:
             require_schema(self._schema, schema, name=name)
-        self._columns = None if column is None else list(self._schema.names)
+            self._schema = schema
         self._file = file
         self._opened: dict[tuple[str, ...], pq.ParquetFile] = {(): self._parquet}
 
@@ -287,7 +290,7 @@ class Reader:
             ):
                 yield from to_blocks(
                     # what is nested in a struct may have the name of a column: then both are read
-                    batch if self._columns is None else batch.select(self._columns),
+                    batch if self._columns is None else take_text(batch, self._columns),
                     first=row,
                     chunk_bytes=self._chunk_bytes,
                     record_limit=self._record_limit,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from transforms.kernels.rows import (
     restore,
     to_rows,
 )
+from transforms.kernels.unify import unify
 from transforms.kernels.values import is_bytes, plain_width, row_costs, row_sizes
 
 _MOST_ROWS = 1 << 17  # of a block: rows of no columns' worth must not make endless ones
@@ -36,15 +37,48 @@ def first_line(error: BaseException) -> str:
 
 
 def require_schema(
-    got: pa.Schema, expected: pa.Schema, *, name: str, other: str = "the other files"
+    got: pa.Schema,
+    expected: pa.Schema,
+    *,
+    name: str,
+    other: str = "the other files",
+    what: str = "its schema",
 ) -> None:
-    """Raise DataError, naming files and columns, where a file's schema isn't that of the others."""
-    have, want = carried_schema(got), carried_schema(expected)
-    if have != want:
+    """Raise DataError, naming files and columns, where rows don't go into the schema of the others."""
+    try:
+        both = unify([expected, got])
+    except DataError as error:
+        raise _unlike(error, name=name, other=other, what=what) from None
+    want = carried_schema(expected)
+    if carried_schema(both) != want:  # it wasn't looked at when the schema was chosen
         raise DataError(
-            f"{name}: its schema isn't that of {other}: {describe_difference(want, have)}; "
-            "rows of one schema can be shuffled together: convert the file, or leave it out"
+            f"{name}: {what} holds more than that of {other}: "
+            f"{describe_difference(want, carried_schema(got))}; convert the file, or give such files "
+            "a run of their own"
         )
+
+
+def unify_files(schemas: Mapping[str, pa.Schema], *, what: str = "its schema") -> pa.Schema:
+    """Return the schema that holds the rows of all files, at least one.
+
+    Raises:
+        DataError: they differ in more than form. Names the first file that does, and columns.
+    """
+    first = next(iter(schemas))
+    unified = schemas[first]
+    for name, schema in schemas.items():
+        try:
+            unified = unify([unified, schema])
+        except DataError as error:
+            raise _unlike(error, name=name, other=first, what=what) from None
+    return unified
+
+
+def _unlike(error: DataError, *, name: str, other: str, what: str) -> DataError:
+    return DataError(
+        f"{name}: {what} doesn't go with that of {other}: {error}; rows of one schema can be shuffled "
+        "together: convert the file, or leave it out"
+    )
 
 
 def check_schema(schema: pa.Schema, *, name: str) -> None:
@@ -60,19 +94,65 @@ def check_schema(schema: pa.Schema, *, name: str) -> None:
 
 
 def text_column(schema: pa.Schema, column: str, *, name: str) -> pa.Schema:
-    """Return the schema of a file's one column of text.
+    """Return the schema of a file's one column of text, as a column of text.
+
+    Binary values are text where they are UTF-8; a column of nulls only holds no text.
 
     Raises:
         DataError: the file has none or several of that name, or it isn't text; names the nearest.
     """
-    found = pa.schema([one_column(schema, column, name=name, why="to take its text")])
+    field = one_column(schema, column, name=name, why="to take its text")
+    found = pa.schema([field])
     kind = carried_schema(found).field(0).type
+    if pt.is_null(kind) or pt.is_binary(kind) or pt.is_large_binary(kind):
+        return pa.schema([field.with_type(_text_type(kind)).with_nullable(True)])
     if not (pt.is_string(kind) or pt.is_large_string(kind)):
         raise DataError(
-            f"{name}: expected text (string) in column {column}, got {found.field(0).type}; name a "
-            "column of text, or cast it in the input"
+            f"{name}: expected text (string) in column {column}, got {field.type}; name a column of "
+            "text, or cast it in the input"
         )
     return found
+
+
+def _text_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type of text that lies in memory as values of a type do."""
+    if pt.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, _text_type(kind.value_type), kind.ordered)
+    texts = {pa.large_binary(): pa.large_string(), pa.binary_view(): pa.string_view()}
+    is_text = pt.is_string(kind) or pt.is_large_string(kind) or pt.is_string_view(kind)
+    return kind if is_text else texts.get(kind, pa.string())
+
+
+def take_text(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
+    """Select the column of text, the first, and those that are kept; binary text becomes text.
+
+    Whether it is UTF-8 has to be looked at afterwards.
+    """
+    batch = batch.select(columns)
+    text = _as_text(batch.column(0))
+    if text is batch.column(0):
+        return batch
+    return batch.set_column(0, batch.schema.field(0).with_type(text.type), text)
+
+
+def _as_text(array: pa.Array) -> pa.Array:
+    if isinstance(array, pa.ExtensionArray):
+        return _as_text(array.storage)
+    to = _text_type(array.type)
+    if array.type == to:
+        return array
+    if pt.is_null(array.type):
+        return pa.nulls(len(array), to)
+    if pt.is_dictionary(array.type):
+        values = _as_text(array.dictionary)
+        return pa.DictionaryArray.from_arrays(
+            array.indices, values, ordered=array.type.ordered, safe=False
+        )
+    if pt.is_binary_view(array.type):
+        array, to = array.cast(pa.large_binary()), pa.large_string()
+    return pa.Array.from_buffers(
+        to, len(array), array.buffers(), null_count=array.null_count, offset=array.offset
+    )
 
 
 def one_column(schema: pa.Schema, column: str, *, name: str, why: str) -> pa.Field:
@@ -91,10 +171,12 @@ def one_column(schema: pa.Schema, column: str, *, name: str, why: str) -> pa.Fie
     return schema.field(column)
 
 
-def read_rows(batch: pa.RecordBatch, *, name: str) -> pa.StructArray:
+def read_rows(
+    batch: pa.RecordBatch, *, name: str, schema: pa.Schema | None = None
+) -> pa.StructArray:
     """Return ``to_rows`` of a file's batch; its DataError names the file."""
     try:
-        return to_rows(batch)
+        return to_rows(batch, schema)
     except DataError as error:
         raise DataError(f"{name}: {error}; mend the file, or leave it out") from error
 
@@ -119,7 +201,7 @@ def to_blocks(
         record_limit: the most bytes that a row may take.
         name: of the file, for errors.
         source: index for a ``source`` column.
-        schema: that the file declares, where the batch was read in other types.
+        schema: in whose types rows are wanted, where they aren't the batch's.
         text_known: whether its text is known to be UTF-8, and its buffers to fit together.
 
     Raises:
@@ -127,10 +209,9 @@ def to_blocks(
         pa.ArrowInvalid: the batch's buffers don't fit together.
     """
     bad = {} if text_known else checks.bad_rows(batch)
-    carried = pa.struct(carried_schema(batch.schema if schema is None else schema))
     for begin, end in _cuts(repeat_costs(batch), chunk_bytes):
         yield from _to_blocks(
-            _as(read_rows(batch.slice(begin, end - begin), name=name), carried),
+            read_rows(batch.slice(begin, end - begin), name=name, schema=schema),
             {row - begin: why for row, why in bad.items() if begin <= row < end},
             first=first + begin,
             chunk_bytes=chunk_bytes,
@@ -155,7 +236,7 @@ def _to_blocks(
         row = int(costs.argmax())
         raise DataError(
             f"{name}: row {first + row} takes {costs[row]} bytes, and the memory given allows "
-            f"{record_limit} a record; give more --memory or fewer --direct_num_workers"
+            f"{record_limit} a record; give more --memory or fewer --workers"
         )
     for begin, end in _cuts(costs, chunk_bytes):
         block = blocks.from_rows(
@@ -165,10 +246,6 @@ def _to_blocks(
         )
         mine = {row - begin: why for row, why in bad.items() if begin <= row < end}
         yield Found.sort_out(block, mine)
-
-
-def _as(found: pa.StructArray, carried: pa.DataType) -> pa.StructArray:
-    return found if found.type == carried else found.cast(carried, safe=False)
 
 
 def _cuts(costs: I64, limit: int) -> Iterator[tuple[int, int]]:

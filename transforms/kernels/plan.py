@@ -81,7 +81,7 @@ def share_memory(
     if memory < least:
         need = math.ceil(least / MIB)
         alone = count > 1 and memory >= base_memory(0, stores=stores) + window + LEAST_PAYLOAD
-        fewer = ", or --direct_num_workers=1 with what was given" if alone else ""
+        fewer = ", or --workers=1 with what was given" if alone else ""
         raise UsageError(
             f"--memory={_size(memory)} is too little for {count} worker"
             f"{'s' if count > 1 else ''}, {base // MIB} MiB of which the processes themselves take; "

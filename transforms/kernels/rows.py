@@ -97,11 +97,11 @@ def describe_difference(expected: pa.Schema, got: pa.Schema) -> str:
     unexpected = [path for path in have if path not in want]
     both = [path for path in want if path in have]
     types = [f"{p} is {have[p]}, not {want[p]}" for p in both if have[p] != want[p]]
-    parts = [f"lacks {_some(missing)}"] if missing else []
-    parts += [f"has {_some(unexpected)} in addition"] if unexpected else []
-    parts += [_some(types)] if types else []
+    parts = [f"lacks {some(missing)}"] if missing else []
+    parts += [f"has {some(unexpected)} in addition"] if unexpected else []
+    parts += [some(types)] if types else []
     if not parts and list(have) != list(want):
-        parts = [f"has its columns in another order ({_some(list(have))}, not {_some(list(want))})"]
+        parts = [f"has its columns in another order ({some(list(have))}, not {some(list(want))})"]
     return "; ".join(parts) or " ".join(f"has the schema {got}, not {expected}".split())
 
 
@@ -115,24 +115,41 @@ def _fields(fields: pa.Schema | pa.DataType, path: str = "") -> Iterator[tuple[s
             yield from _fields(field.type, here + ".")
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """Name the first of some columns or files, and count the others."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
 
 
-def to_rows(batch: pa.RecordBatch) -> pa.StructArray:
+def to_rows(batch: pa.RecordBatch, schema: pa.Schema | None = None) -> pa.StructArray:
     """Return a batch's rows in carried types, one child per column.
 
     Decoding a dictionary repeats its values: rows may be far larger than the batch.
+
+    Args:
+        batch: of a file.
+        schema: whose carried types are wanted: the batch's own, or as ``unify.unify`` gives it.
 
     Raises:
         DataError: no columns, so that rows can't be counted; or as ``carried_type``.
     """
     if not batch.num_columns:
         raise DataError("expected rows with at least one column, got a table without columns")
-    fields = list(carried_schema(batch.schema))
-    columns = [_decode(c, f.type) for c, f in zip(batch.columns, fields, strict=True)]
+    fields = list(carried_schema(batch.schema if schema is None else schema))
+    places = _places(batch.schema.names, [field.name for field in fields])
+    columns = [
+        pa.nulls(len(batch), field.type) if at is None else _decode(batch.column(at), field.type)
+        for at, field in zip(places, fields, strict=True)
+    ]
     return pa.StructArray.from_arrays(columns, fields=fields)
+
+
+def _places(have: Sequence[str], want: Sequence[str]) -> list[int | None]:
+    """Return where the columns or children that are wanted stand; None for one that isn't there."""
+    if list(have) == list(want):
+        return list(range(len(want)))
+    places = {name: place for place, name in enumerate(have)}
+    return [places.get(name) for name in want]
 
 
 def _decode(array: pa.Array, to: pa.DataType) -> pa.Array:
@@ -143,10 +160,13 @@ def _decode(array: pa.Array, to: pa.DataType) -> pa.Array:
         return _decode(array.storage, to)
     if pt.is_dictionary(kind):
         return _decode(array.dictionary, to).take(array.indices)
+    if pt.is_null(kind):
+        return pa.nulls(len(array), to)
     if not pt.is_nested(kind):
         return array.cast(to)
     if pt.is_struct(kind):
-        children = [_decode(array.field(i), to[i].type) for i in range(to.num_fields)]
+        places = _places(kind.names, to.names)
+        children = [_decode(array.field(p), f.type) for p, f in zip(places, to, strict=True)]
         return _nest(to, len(array), [_bitmap(array)], children)
     if _is_view(kind):
         sizes = array.sizes.to_numpy() * array.is_valid().to_numpy(zero_copy_only=False)
@@ -154,7 +174,13 @@ def _decode(array: pa.Array, to: pa.DataType) -> pa.Array:
         inner = array.flatten()
     else:
         inner, offsets = elements(array)
-    return _lists(array, to, inner=_decode(inner, to.field(0).type), offsets=offsets)
+    entries = to.field(0).type
+    if pt.is_map(to):  # whatever its entries' fields are called
+        pairs = [_decode(inner.field(i), entries[i].type) for i in range(2)]
+        decoded = _nest(entries, len(inner), [_bitmap(inner)], pairs)
+    else:
+        decoded = _decode(inner, entries)
+    return _lists(array, to, inner=decoded, offsets=offsets)
 
 
 def _lists(array: pa.Array, to: pa.DataType, *, inner: pa.Array, offsets: I64) -> pa.Array:

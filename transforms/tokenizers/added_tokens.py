@@ -2,17 +2,21 @@
 
 The tokenizers package does all of it. Its own objects for the last two are quick; where a text may hold
 an added token (``</s>`` in a text becomes its id), the package's whole pipeline is run, with a model in
-the place of the file's that gives each byte as it is.
+the place of the file's that gives each byte as it is. Agrees with tokenizers 0.23.3
+(``tokenizers/src/pre_tokenizers/metaspace.rs``: what ``first`` is).
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tokenizers
 
 from transforms.errors import UsageError
+from transforms.tokenizers.models import NoTokensError
+from transforms.tokenizers.package import PackageError, package_errors
 from transforms.tokenizers.texts import Normalized, Normalizer, Texts, check_utf8, lay_out, unpack
 from transforms.tokenizers.vocabulary import BEYOND_UNICODE
 
@@ -38,7 +42,8 @@ class HuggingFaceNormalizer(Normalizer):
         Raises:
             UsageError: an added token is written as a byte piece is.
         """
-        self.tokenizer = tokenizer
+        self.name, self.tokenizer = name, tokenizer
+        self._needs_offsets = _needs_offsets(document["pre_tokenizer"])
         self.bytewise = tokenizers.Tokenizer.from_str(json.dumps(_bytewise(document)))
         added: dict[int, str] = {
             token["id"]: token["content"] for token in document["added_tokens"]
@@ -57,28 +62,50 @@ class HuggingFaceNormalizer(Normalizer):
         self.marks = sorted(mark.encode() for mark in contents | normalized)
 
     def normalize(self, texts: Texts) -> Normalized:
-        """Normalize records of valid UTF-8."""
+        """Normalize records of valid UTF-8.
+
+        Raises:
+            NoTokensError: the package fails at a record.
+        """
         check_utf8(texts)
         records = unpack(texts)
+        try:
+            with package_errors():
+                return lay_out(self._segments(records, texts.data.tobytes()))
+        except PackageError:
+            for number, text in enumerate(records):
+                try:
+                    with package_errors():
+                        self._segments([text], text)
+                except PackageError as error:
+                    raise NoTokensError(number, f"the tokenizers package says: {error}") from None
+            raise
+
+    def _segments(self, records: Sequence[bytes], whole: bytes) -> list[list[bytes]]:
+        """Return each record's segments; ``whole`` is all records, one after another."""
         plain = [self._normalize(text.decode()) for text in records]
         # looked for in everything at once: as a rule there is none, whatever the number of tokens
-        whole = b"\0".join([texts.data.tobytes(), *(text.encode() for text in plain)])
+        whole = b"\0".join([whole, *(text.encode() for text in plain)])
         marks = [mark for mark in self.marks if mark in whole]
-        return lay_out(
-            [
-                self.bytewise_segments(text)
-                if marks and any(mark in text or mark in normal.encode() for mark in marks)
-                else self.segments(normal)
-                for text, normal in zip(records, plain, strict=True)
-            ]
-        )
+        return [
+            self.bytewise_segments(text)
+            if marks and any(mark in text or mark in normal.encode() for mark in marks)
+            else self._cut(text, normal)
+            for text, normal in zip(records, plain, strict=True)
+        ]
 
-    def segments(self, normalized: str) -> list[bytes]:
-        """Return the segments of a normalized text without added tokens."""
-        if self.tokenizer.pre_tokenizer is None:
+    def _cut(self, text: bytes, normalized: str) -> list[bytes]:
+        """Return the segments of a text without added tokens, given as it is and normalized."""
+        cutter, normalizer = self.tokenizer.pre_tokenizer, self.tokenizer.normalizer
+        if cutter is None:
             return [normalized.encode()]
-        parts = self.tokenizer.pre_tokenizer.pre_tokenize_str(normalized)
-        return [part.encode() for part, _ in parts]
+        if not self._needs_offsets or normalizer is None:
+            return [part.encode() for part, _ in cutter.pre_tokenize_str(normalized)]
+        whole = tokenizers.PreTokenizedString(text.decode())
+        whole.normalize(normalizer.normalize)
+        whole.split(_take_all)
+        cutter.pre_tokenize(whole)
+        return [part.encode() for part, *_ in whole.get_splits()]
 
     def _normalize(self, text: str) -> str:
         normalizer = self.tokenizer.normalizer
@@ -95,6 +122,30 @@ class HuggingFaceNormalizer(Normalizer):
             segments[-1] += bytes([number]) if number < 256 else self.symbols[number]
             before = word
         return [bytes(segment) for segment in segments]
+
+
+def _take_all(_: int, text: Any) -> list[Any]:
+    """Cut a text into itself, as looking for added tokens does: it then knows where it begins."""
+    return [text.slice((0, len(text.normalized)))] if text.normalized else []
+
+
+def _needs_offsets(pre_tokenizer: dict[str, Any] | None) -> bool:
+    """Say whether a step asks where a segment lies in the text before it was normalized.
+
+    What ``first`` puts a mark before is what begins where that text begins. The normalized text alone
+    doesn't say which segment that is, or that none is, as its beginning was taken off.
+    """
+    return any(step.get("prepend_scheme") == "first" for step in _steps(pre_tokenizer))
+
+
+def _steps(pre_tokenizer: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    if pre_tokenizer is None:
+        return
+    if pre_tokenizer["type"] != "Sequence":
+        yield pre_tokenizer
+        return
+    for step in pre_tokenizer["pretokenizers"]:
+        yield from _steps(step)
 
 
 def _bytewise(document: dict[str, Any]) -> dict[str, Any]:

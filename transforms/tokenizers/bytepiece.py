@@ -120,7 +120,7 @@ def load(name: str, entries: dict[str, Any], *, digest: str, raw: bool = False) 
         unit="byte",
         unknown=None,
         precision="float64",
-        special=SpecialIds(pad=0, bos=1, eos=2),
+        special=SpecialIds(pad=0, bos=1, eos=2, before=(1,), after=(2,)),
         size=len(surfaces),
         digest=digest,
         surfaces=tuple(surfaces),

@@ -8,20 +8,21 @@ truncation and padding that a file asks for are left out: they would lose text a
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tokenizers
 
-from transforms.errors import UsageError
+from transforms.errors import DataError, UsageError
 from transforms.tokenizers.added_tokens import HuggingFaceNormalizer, beyond_unicode
 from transforms.tokenizers.models import Deterministic, Model, NoTokensError, Unigram
+from transforms.tokenizers.package import PackageError, package_errors
 from transforms.tokenizers.texts import I64, Texts, check_utf8, unpack
 from transforms.tokenizers.vocabulary import U32, SpecialIds, UnknownEdge, Vocabulary
 
 _UNKNOWN_PENALTY = 10.0
+_STAND_IN = (1 << 32) - 1  # an id
 _AT_A_TIME = 1 << 17  # bytes of text that the package gets: it takes a hundred times as much
 _BY_NAME = {  # where the file doesn't say by its template
     "pad": ("<pad>", "[PAD]", "<|pad|>"),
@@ -36,51 +37,42 @@ class Omissions:
     Agrees with tokenizers 0.23.3 (``tokenizers/src/models/bpe/model.rs``: ``merge_word``).
     """
 
-    def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
-        self._normalizer, self._cutter = tokenizer.normalizer, tokenizer.pre_tokenizer
+    def __init__(self, tokenizer: tokenizers.Tokenizer, normalizer: HuggingFaceNormalizer) -> None:
+        self._normalizer = normalizer
+        self._added = frozenset(normalizer.symbols.values())
         self._pieces = frozenset(tokenizer.get_vocab(with_added_tokens=False))
         self._before = tokenizer.model.continuing_subword_prefix or ""
         self._behind = tokenizer.model.end_of_word_suffix or ""
         self._by_bytes = bool(tokenizer.model.byte_fallback)
-        added = [re.escape(t.content) for t in tokenizer.get_added_tokens_decoder().values()]
-        self._added = re.compile("|".join(sorted(added, key=len, reverse=True)) or r"(?!)")
 
     def first(self, text: str) -> str | None:
         """Return the first character that has no piece, None where all have."""
-        for part in self._added.split(text):
-            for word in self._words(part):
-                for place, character in enumerate(word):
-                    piece = self._before * (place > 0) + character
-                    piece += self._behind * (place == len(word) - 1)
-                    if piece not in self._pieces and not self._is_spelled(piece):
-                        return character
+        for segment in self._normalizer([text]).of_record(0):
+            if segment in self._added:
+                continue
+            word = segment.decode()
+            for place, character in enumerate(word):
+                piece = self._before * (place > 0) + character
+                piece += self._behind * (place == len(word) - 1)
+                if piece not in self._pieces and not self._is_spelled(piece):
+                    return character
         return None
 
     def _is_spelled(self, piece: str) -> bool:
         """Say whether bytes stand in for a character that has no piece."""
         return self._by_bytes and all(f"<0x{byte:02X}>" in self._pieces for byte in piece.encode())
 
-    def _words(self, text: str) -> list[str]:
-        if self._normalizer is not None:
-            text = self._normalizer.normalize_str(text)
-        if self._cutter is None:
-            return [text]
-        return [word for word, _ in self._cutter.pre_tokenize_str(text)]
 
-
-def _may_omit(tokenizer: tokenizers.Tokenizer) -> bool:
-    """Say whether a BPE model may lack a character that reaches it, and then says nothing."""
-    if tokenizer.model.unk_token is not None:
-        return False
-    document = json.loads(tokenizer.to_str())
+def _covers_all(tokenizer: tokenizers.Tokenizer, document: dict[str, Any]) -> bool:
+    """Say whether a BPE model has pieces for all characters that reach it."""
     ways = json.dumps([document["normalizer"], document["pre_tokenizer"]])
     vocabulary = tokenizer.get_vocab(with_added_tokens=False)
     if '"ByteLevel"' in ways and not (
         tokenizer.model.continuing_subword_prefix or tokenizer.model.end_of_word_suffix
     ):
-        return not vocabulary.keys() >= set(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+        return vocabulary.keys() >= set(tokenizers.pre_tokenizers.ByteLevel.alphabet())
     by_bytes = tokenizer.model.byte_fallback and "<0x00>" in vocabulary
-    return not (by_bytes and vocabulary.keys() >= {f"<0x{byte:02X}>" for byte in range(256)})
+    return bool(by_bytes and vocabulary.keys() >= {f"<0x{byte:02X}>" for byte in range(256)})
 
 
 class HuggingFaceUnigram(Unigram):
@@ -91,21 +83,27 @@ class HuggingFaceUnigram(Unigram):
 
     def decode(self, ids: Sequence[int]) -> str:
         """Turn ids into text by the file's own decoder; special ids by their names."""
-        text: str = self.tokenizer.decode(self.check_ids(ids), skip_special_tokens=False)
-        return text
+        return _decode(self, ids)
 
 
 class HuggingFaceOther(Deterministic):
     """A ``tokenizer.json`` with a model of another kind: BPE, WordPiece, WordLevel."""
 
-    def __init__(self, name: str, tokenizer: tokenizers.Tokenizer, kind: str, digest: str) -> None:
+    def __init__(
+        self, name: str, tokenizer: tokenizers.Tokenizer, document: dict[str, Any], digest: str
+    ) -> None:
+        kind = document["model"]["type"]
         self.name, self.tokenizer, self.digest = name, tokenizer, digest
         self.kind = f"a tokenizer.json with a {kind} model"
-        self.special = _special(tokenizer)
+        self.special = _special(tokenizer, document)
         self.size = _size(tokenizer)
-        self._watched = Omissions(tokenizer) if kind == "BPE" and _may_omit(tokenizer) else None
-        needs_unknown = kind in ("WordLevel", "WordPiece")  # the package lets no others fail
-        self.complete = self._watched is None and not (needs_unknown and self.special.unk is None)
+        self.complete = self.special.unk is not None or (
+            kind == "BPE" and _covers_all(tokenizer, document)
+        )
+        self._watched = None
+        # what names an unknown token that isn't there fails, what names none says nothing
+        if not self.complete and kind == "BPE" and tokenizer.model.unk_token is None:
+            self._watched = Omissions(tokenizer, HuggingFaceNormalizer(name, document, tokenizer))
 
     def encode(self, texts: Texts) -> tuple[U32, I64]:
         """Return ids and offsets, as the package's ``encode_batch`` gives them."""
@@ -132,20 +130,30 @@ class HuggingFaceOther(Deterministic):
         """Return some texts' ids."""
         some = plain[begin:end]
         try:
-            found = self.tokenizer.encode_batch_fast(some, add_special_tokens=False)
-        except Exception:  # the package raises nothing narrower
+            with package_errors():
+                found = self.tokenizer.encode_batch_fast(some, add_special_tokens=False)
+        except PackageError:
             for number, text in enumerate(some, begin):
                 try:
-                    self.tokenizer.encode(text, add_special_tokens=False)
-                except Exception as error:
+                    with package_errors():
+                        self.tokenizer.encode(text, add_special_tokens=False)
+                except PackageError as error:
                     raise NoTokensError(number, f"the tokenizers package says: {error}") from None
             raise
         return [encoding.ids for encoding in found]
 
+    def token(self, number: int) -> str:
+        """Return how the file writes an id."""
+        return self.tokenizer.id_to_token(number) or ""
+
+    def token_id(self, token: str) -> int | None:
+        """Return the id of what the file writes so."""
+        number: int | None = self.tokenizer.token_to_id(token)
+        return number
+
     def decode(self, ids: Sequence[int]) -> str:
         """Turn ids into text by the file's own decoder; special ids by their names."""
-        text: str = self.tokenizer.decode(self.check_ids(ids), skip_special_tokens=False)
-        return text
+        return _decode(self, ids)
 
 
 def looks_like(document: Any) -> bool:
@@ -168,18 +176,33 @@ def load(name: str, document: dict[str, Any], *, digest: str) -> Model:
     model = document["model"] | ({"dropout": None} if "dropout" in document["model"] else {})
     document = document | {"truncation": None, "padding": None, "model": model}
     try:
-        tokenizer = tokenizers.Tokenizer.from_str(json.dumps(document))
-    except Exception as error:  # the package raises nothing narrower
-        raise UsageError(f"{name}: the tokenizers package can't read this file: {error}") from None
-    # what the package has understood: its numbers are not always those nearest to the text's
-    understood = json.loads(tokenizer.to_str())
-    if understood["model"]["type"] != "Unigram":
-        return HuggingFaceOther(name, tokenizer, understood["model"]["type"], digest)
-    vocabulary = _vocabulary(name, understood, tokenizer, digest)
-    normalizer = HuggingFaceNormalizer(name, understood, tokenizer)
-    loaded = HuggingFaceUnigram(name, vocabulary, normalizer)
+        with package_errors():
+            tokenizer = tokenizers.Tokenizer.from_str(json.dumps(document))
+            # what the package has understood: its numbers are not always those nearest to the text's
+            understood = json.loads(tokenizer.to_str())
+            if understood["model"]["type"] != "Unigram":
+                return HuggingFaceOther(name, tokenizer, understood, digest)
+            vocabulary = _vocabulary(name, understood, tokenizer, digest)
+            loaded = HuggingFaceUnigram(
+                name, vocabulary, HuggingFaceNormalizer(name, understood, tokenizer)
+            )
+    except PackageError as error:
+        raise UsageError(
+            f"{name}: the tokenizers package can't read this file: {error}; expected a tokenizer.json "
+            "that it loads by Tokenizer.from_file"
+        ) from None
     loaded.tokenizer = tokenizer
     return loaded
+
+
+def _decode(model: HuggingFaceUnigram | HuggingFaceOther, ids: Sequence[int]) -> str:
+    plain = model.check_ids(ids)
+    try:
+        with package_errors():
+            text: str = model.tokenizer.decode(plain, skip_special_tokens=False)
+    except PackageError as error:
+        raise DataError(f"{model.name}: the tokenizers package can't decode: {error}") from None
+    return text
 
 
 def _vocabulary(
@@ -209,7 +232,7 @@ def _vocabulary(
             byte_ids=_byte_ids(name, document["model"], by_text),
         ),
         precision="float64",
-        special=_special(tokenizer),
+        special=_special(tokenizer, document),
         size=size,
         digest=digest,
         surfaces=tuple(surfaces),
@@ -239,25 +262,42 @@ def _size(tokenizer: tokenizers.Tokenizer) -> int:
     return max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
 
-def _special(tokenizer: tokenizers.Tokenizer) -> SpecialIds:
-    """Find the special ids: bos and eos are the one id each that the file puts around a text."""
-    around = tokenizer.encode("a").ids
-    inside = tokenizer.encode("a", add_special_tokens=False).ids
-    found: dict[str, int | None] = {}
-    for before in range(len(around) - len(inside) + 1):
-        if inside and around[before : before + len(inside)] == inside:
-            after = around[before + len(inside) :]
-            found = {
-                "bos": around[0] if before == 1 else None,
-                "eos": after[0] if len(after) == 1 else None,
-            }
-            break
+def _special(tokenizer: tokenizers.Tokenizer, document: dict[str, Any]) -> SpecialIds:
+    """Find the special ids: bos and eos by the file's template, or else by their names."""
+    before, after = _template(document)
     special = {t.content for t in tokenizer.get_added_tokens_decoder().values() if t.special}
-    for role, names in _BY_NAME.items():
-        if found.get(role) is None:
-            name = next((name for name in names if name in special), None)
-            found[role] = None if name is None else tokenizer.token_to_id(name)
-    unk = getattr(tokenizer.model, "unk_token", None)
-    number = json.loads(tokenizer.to_str())["model"].get("unk_id")
-    found["unk"] = tokenizer.token_to_id(unk) if isinstance(unk, str) else number
-    return SpecialIds(**found)
+    named = {
+        role: next((tokenizer.token_to_id(name) for name in names if name in special), None)
+        for role, names in _BY_NAME.items()
+    }
+    unk = document["model"].get("unk_token")
+    return SpecialIds(
+        pad=named["pad"],
+        bos=before[0] if len(before) == 1 else named["bos"],
+        eos=after[0] if len(after) == 1 else named["eos"],
+        unk=tokenizer.token_to_id(unk) if unk is not None else document["model"].get("unk_id"),
+        before=before,
+        after=after,
+    )
+
+
+def _template(document: dict[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the ids that the file's post-processor puts before a text, and behind it.
+
+    None where it fails, or gives the text other than once. It is asked with a stand-in for the text,
+    which no vocabulary has to hold.
+    """
+    if document["post_processor"] is None:
+        return (), ()
+    model = {"type": "WordLevel", "vocab": {"a": _STAND_IN}, "unk_token": "a"}
+    no_way = dict.fromkeys(("normalizer", "pre_tokenizer", "decoder"))
+    alone = document | no_way | {"model": model, "added_tokens": []}
+    try:
+        with package_errors():
+            ids = tokenizers.Tokenizer.from_str(json.dumps(alone)).encode("a").ids
+    except PackageError:
+        return (), ()
+    if ids.count(_STAND_IN) != 1:
+        return (), ()
+    place = ids.index(_STAND_IN)
+    return tuple(ids[:place]), tuple(ids[place + 1 :])

@@ -43,6 +43,14 @@ class Model(abc.ABC):
             DataError: an id isn't one of the model's; names it and its place.
         """
 
+    @abc.abstractmethod
+    def token(self, number: int) -> str:
+        """Return how the model's file writes an id; "" where it doesn't."""
+
+    @abc.abstractmethod
+    def token_id(self, token: str) -> int | None:
+        """Return the id of what the model's file writes so, None where there is none."""
+
     def check_ids(self, ids: Sequence[int]) -> list[int]:
         """Return ids as plain ints.
 
@@ -74,6 +82,15 @@ class Unigram(Model):
         self.name, self.vocabulary, self.normalizer = name, vocabulary, normalizer
         self.size, self.special = vocabulary.size, vocabulary.special
         self.digest = vocabulary.digest
+
+    def token(self, number: int) -> str:
+        """Return how the model's file writes an id."""
+        return self.vocabulary.surfaces[number].decode(errors="backslashreplace")
+
+    def token_id(self, token: str) -> int | None:
+        """Return the id of what the model's file writes so."""
+        surfaces, wanted = self.vocabulary.surfaces, token.encode(errors="surrogateescape")
+        return surfaces.index(wanted) if wanted in surfaces and wanted else None
 
 
 class NoTokensError(ValueError):

@@ -129,13 +129,28 @@ def vocabulary(
             else None,
         ),
         precision="float32",
-        special=SpecialIds(
-            *(
-                None if number < 0 else number
-                for number in (processor.pad_id(), processor.bos_id(), processor.eos_id(), unk)
-            )
-        ),
+        special=_special(processor),
         size=len(read.pieces),
         digest=hashlib.sha256(data).hexdigest(),
         surfaces=tuple(piece.text for piece in read.pieces),
+    )
+
+
+def _special(processor: sentencepiece.SentencePieceProcessor) -> SpecialIds:
+    pad, bos, eos, unk = (
+        None if number < 0 else number
+        for number in (
+            processor.pad_id(),
+            processor.bos_id(),
+            processor.eos_id(),
+            processor.unk_id(),
+        )
+    )
+    return SpecialIds(
+        pad=pad,
+        bos=bos,
+        eos=eos,
+        unk=unk,
+        before=() if bos is None else (bos,),
+        after=() if eos is None else (eos,),
     )

@@ -33,12 +33,18 @@ class UnknownEdge:
 
 @dataclass(frozen=True)
 class SpecialIds:
-    """Ids that stand for no text; None where the model has none."""
+    """Ids that stand for no text; None where the model has none.
+
+    ``before`` and ``after`` are what the model's file says is put around a text, empty where it doesn't
+    say; ``bos`` and ``eos`` may be found by their names alone.
+    """
 
     pad: int | None = None
     bos: int | None = None
     eos: int | None = None
     unk: int | None = None
+    before: tuple[int, ...] = ()
+    after: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

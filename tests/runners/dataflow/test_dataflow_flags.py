@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -23,6 +22,7 @@ from pipelines.recipe import RunSettings
 from pipelines.runners import choose_exchange, patience_of
 from tests.runners.dataflow.conftest import Dataflow
 from tests.stores.conftest import forget_stores, put, tree
+from transforms import heartbeat
 from transforms.errors import UsageError
 from transforms.kernels.plan import GIB
 
@@ -66,7 +66,7 @@ def _nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ({"input": "file:///in.txt"}, r"^--input=file:///in.txt: a path on this machine"),
         ({"output": "out"}, r"^--output=out: a path on this machine"),
         ({"shared_filesystem": ""}, r"^--shared_filesystem: Dataflow's machines share no folder"),
-        ({"direct_num_workers": "4"}, r"^--direct_num_workers=4 is DirectRunner's.*--parallelism"),
+        ({"direct_num_workers": "4"}, r"^--workers=4 is DirectRunner's.*--parallelism"),
         ({"job_name": "Mine"}, r"^--job_name=Mine: expected small letters"),
         ({"memory": "8GiB"}, r"^--memory=8GiB: expected at most 7\.5GiB"),
         (
@@ -218,20 +218,26 @@ def test_the_service_groups_where_nobody_asked_otherwise() -> None:
 
 
 def test_a_run_that_is_left_alone_is_taken_for_dead_after_its_patience_only(
-    cloud: Dataflow, folder: str
+    cloud: Dataflow, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, now = "0123456789ab", time.time()
-    marker = {"id": run, "run": run, "beat": now - 1000, "patience": patience_of("DataflowRunner")}
-    there = {
-        "_incomplete.json": json.dumps(marker).encode(),
-        f"_tmp-{run}/alive": b"%f" % (now - 600),
-    }
+    run, clock = "0123456789ab", [0.0]
+    marker = {"id": run, "run": run, "patience": patience_of("DataflowRunner")}
+    there = {"_incomplete.json": json.dumps(marker).encode(), f"_tmp-{run}/alive": b"1"}
     put(folder, there)
-    with pytest.raises(UsageError, match=r"another run is writing there.*6\d\d s old"):
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+        if clock[0] == 895:
+            put(folder, {f"_tmp-{run}/alive": b"2"})
+
+    monkeypatch.setattr(heartbeat, "_LOOK", 179.0)
+    monkeypatch.setattr(heartbeat, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(heartbeat, "sleep", sleep)
+    with pytest.raises(UsageError, match=rf"a sign of life just now.*dovetail-{run}"):
         claim_output(folder, overwrite=False).__enter__()
-    assert tree(folder) == there
-    put(folder, {f"_tmp-{run}/alive": b"%f" % (now - 1000)})
+    assert tree(folder) == {**there, f"_tmp-{run}/alive": b"2"}
     with claim_output(folder, overwrite=False) as claim:
+        assert clock[0] == 895 + 900
         assert f"_tmp-{run}/alive" not in tree(folder)
         assert claim.run_id != run
     assert tree(folder) == {}

@@ -19,7 +19,6 @@ from transforms.formats.kept import (
     TYPES,
     JsonKind,
     Kept,
-    agreed,
     common_kind,
     kinds_of,
     schema_of,
@@ -115,17 +114,19 @@ def test_kinds_of_files_go_together_or_do_not(
     assert common_kind(left, right) == expected
 
 
-def test_agreement_is_by_name_and_type_alone() -> None:
+def test_columns_go_together_by_name_and_by_what_they_hold() -> None:
     want = pa.schema([pa.field("a", pa.int64(), metadata={b"m": b"1"}), ("b", pa.string_view())])
-    have = pa.schema([("b", pa.large_string()), ("a", pa.int64())])
-    assert agreed(have, want, name="f").names == ["a", "b"]
+    have = pa.schema([("b", pa.string()), ("a", pa.int32()), ("text", pa.string())])
+    kept = Kept(names=EVERY, schema=want)
+    assert kept.columns(have, text="text", name="f").names == ["b", "a"]
     for other, words in (
         (have.append(pa.field("c", pa.int8())), "f: .*has c in addition"),
         (have.remove(1), "f: .*lacks a"),
-        (have.set(1, pa.field("a", pa.int32())), "f: .*a is int32, not int64"),
+        (have.set(1, pa.field("a", pa.uint64())), "f: .*a is uint64, not int64"),
+        (have.set(0, pa.field("b", pa.binary())), "f: .*b is binary, not large_string"),
     ):
         with pytest.raises(DataError, match=words):
-            agreed(other, want, name="f")
+            kept.columns(other, text="text", name="f")
 
 
 def _file(table: pa.Table) -> bytes:
@@ -149,6 +150,9 @@ def test_a_file_that_nobody_looked_at_before_is_held_to_the_schema() -> None:
     (found,) = _open(_file(table), kept, "f.arrow")
     assert blocks.kept_of(found.block).to_pylist() == [{"a": 7, "b": 1.5}]
     assert blocks.records(found.block) == [b"t"]
+    narrow = table.set_column(2, "a", pa.array([7], pa.int8()))
+    (found,) = _open(_file(narrow), kept, "f.arrow")
+    assert blocks.kept_of(found.block).type == pa.struct(planned)
     more = table.append_column("c", pa.array([1]))
     for other, words in ((more, "has c"), (table.select(["a", "text"]), "lacks b")):
         with pytest.raises(DataError, match=f"f.arrow: .*{words}"):

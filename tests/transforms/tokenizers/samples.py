@@ -162,11 +162,13 @@ def shared() -> Path:
 
 
 def shared_records() -> dict[str, list[str]]:
-    """Return all records of the shared data: the poems' texts, the novels' lines."""
+    """Return all records of the shared data: the poems' texts, the novels' lines, each review once."""
     folder = shared() / "data"
     poems = (folder / "poems.jsonl").read_text("utf-8").splitlines()
+    reviews = (folder / "reviews.jsonl").read_text("utf-8").splitlines()
     return {
         "poems": [json.loads(line)["text"] for line in poems],
+        "reviews": list(dict.fromkeys(json.loads(line)["text"] for line in reviews)),
         "botchan": (folder / "botchan.txt").read_text("utf-8").split("\n"),
         "wagahaiwa": (folder / "wagahaiwa_nekodearu.txt").read_text("utf-8").split("\n"),
     }

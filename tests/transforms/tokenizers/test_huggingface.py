@@ -172,6 +172,56 @@ def test_both_ways_of_a_text_are_one(name: str, text: str) -> None:
     assert normalizer([text]).of_record(0) == bytewise
 
 
+FIRST = [
+    *(
+        "\u1fbd",
+        "\ufe30",
+        "\u2047 hi",
+        "\ufdfa",
+        "  a b",
+        " ",
+        "\x01a",
+        "a 1",
+        "\x01<x>a",
+        "the  man",
+    ),
+    *(" <extra> a", "<s> a", "12 a", "\u3000、a"),
+]
+SPLITS = {
+    "nothing": [],
+    "white space": [pre_tokenizers.WhitespaceSplit()],
+    "punctuation": [pre_tokenizers.Punctuation()],
+    "scripts": [pre_tokenizers.UnicodeScripts()],
+    "digits": [pre_tokenizers.Digits()],
+    "bytes": [pre_tokenizers.ByteLevel(add_prefix_space=True)],
+    "itself": [pre_tokenizers.Metaspace(prepend_scheme="never")],
+}
+CLEANERS = {
+    "the model's": lambda own: own,
+    "strip": lambda own: normalizers.Sequence([own, normalizers.Strip()]),
+    "no controls": lambda own: normalizers.Nmt(),
+}
+
+
+@pytest.mark.parametrize(
+    ("cleaner", "split", "scheme"),
+    [
+        *((cleaner, split, "first") for cleaner in CLEANERS for split in SPLITS),
+        *(("strip", "white space", scheme) for scheme in ("always", "never")),
+    ],
+)
+def test_a_mark_goes_where_the_packages_goes(cleaner: str, split: str, scheme: str) -> None:
+    # "first" is what begins where the text began before it was normalized
+    package = converted("as by default")
+    package.normalizer = CLEANERS[cleaner](package.normalizer)
+    package.pre_tokenizer = pre_tokenizers.Sequence(
+        [*SPLITS[split], pre_tokenizers.Metaspace(prepend_scheme=scheme)]
+    )
+    model = load(json.loads(package.to_str()))
+    ids = Reference(model.vocabulary).encode(model.normalizer(FIRST))
+    assert ids == package_ids(package, FIRST)
+
+
 def test_an_added_token_is_one_segment_of_no_text() -> None:
     model, _, package = loaded("converted")
     number = package.token_to_id("<x>")

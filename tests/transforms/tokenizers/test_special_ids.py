@@ -1,0 +1,133 @@
+"""What the files of the tokenizers package put around a text, and what they fail at."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from transforms.errors import UsageError
+from transforms.tokenizer import RecordError
+from transforms.tokenizer import Tokenizer as Ours
+from transforms.tokenizers import huggingface
+from transforms.tokenizers.models import NoTokensError
+from transforms.tokenizers.texts import pack
+
+SPECIAL = ["<cls>", "<sep>", "<s>", "</s>"]
+
+
+def words(*vocabulary: str, unk: str = "[UNK]") -> Tokenizer:
+    """Return a WordLevel model; its special tokens have the first ids."""
+    names = [*SPECIAL, *vocabulary]
+    made = Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, unk_token=unk))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.add_special_tokens(SPECIAL)
+    return made
+
+
+def template(single: str) -> Any:
+    ids = [(name, i) for i, name in enumerate(SPECIAL)]
+    return processors.TemplateProcessing(single=single, special_tokens=ids)
+
+
+def load(made: Tokenizer | dict[str, Any]) -> Any:
+    document = made if isinstance(made, dict) else json.loads(made.to_str())
+    return huggingface.load("x.json", document, digest="0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("processor", "before", "after"),
+    [
+        (template("<cls> $A <sep>"), (0,), (1,)),
+        (template("</s> <s> $A </s>"), (3, 2), (3,)),
+        (template("$A <sep> <sep>"), (), (1, 1)),
+        (template("$A"), (), ()),
+        (template("<s> $A <sep> $A"), (), ()),  # the text twice: nothing is around it
+        (processors.ByteLevel(), (), ()),
+        (processors.BertProcessing(("<sep>", 1), ("<cls>", 0)), (0,), (1,)),
+        (processors.RobertaProcessing(("</s>", 3), ("<s>", 2)), (2,), (3,)),
+        (processors.Sequence([processors.ByteLevel(), template("<s> $A")]), (2,), ()),
+        (
+            processors.Sequence(
+                [template("<s> $A"), processors.BertProcessing(("<sep>", 1), ("<cls>", 0))]
+            ),
+            (0, 2, 1),
+            (1,),
+        ),
+        (processors.Sequence([template("<cls> $A <sep>"), template("<s> $A")]), (), ()),  # panics
+        (None, (), ()),
+    ],
+)
+@pytest.mark.parametrize("text", ["天", ""])
+def test_the_template_is_read_whatever_the_vocabulary(
+    processor: Any, before: tuple[int, ...], after: tuple[int, ...], text: str
+) -> None:
+    made = words(*filter(None, [text]))
+    if processor is not None:
+        made.post_processor = processor
+    special = load(made).special
+    assert (special.before, special.after) == (before, after)
+    if before or after:
+        inside = made.encode(text, add_special_tokens=False).ids
+        assert made.encode(text).ids == [*before, *inside, *after]
+
+
+def test_models_without_an_unknown_are_loaded_and_name_what_they_lack() -> None:
+    proteins = models.Unigram([("<sos>", 0.0), *((c, -2.0) for c in "STRNDV"), ("RS", -3.0)])
+    for model, text, ids, bad in (
+        (proteins, "DVRS", [5, 6, 7], "DVA"),
+        (models.WordPiece({"hello": 0}, unk_token="[UNK]"), "hello", [0], "a"),
+        (models.WordLevel({"hello": 0}, unk_token="[UNK]"), "hello", [0], "a"),
+        (models.BPE({"h": 0}, [], unk_token="<unk>"), "h", [0], "a"),
+        (models.BPE({"h": 0}, []), "h", [0], "a"),
+    ):
+        ours = Ours(load(Tokenizer(model)))
+        assert ours.encode_batch([text]).lists() == [ids], ours.model.kind
+        assert not ours.complete
+        found = ours.uncovered(pack([text, bad, text]))
+        assert list(found) == [1], ours.model.kind
+        with pytest.raises(RecordError, match="record 1 of the batch"):
+            ours.encode_batch([text, bad])
+
+
+def with_charsmap(text: str, model: dict[str, Any] | None = None) -> dict[str, Any]:
+    normalizer = {"type": "Precompiled", "precompiled_charsmap": text}
+    return json.loads(words("a").to_str()) | {"normalizer": normalizer} | (model or {})
+
+
+UNIGRAM = {"model": {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["a", -1.0]]}}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        with_charsmap(""),
+        with_charsmap("", UNIGRAM | {"added_tokens": []}),
+        with_charsmap("BAAAAAAAAAAA", UNIGRAM),  # fails at the added tokens
+        {"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": ["a b"]}},
+    ],
+)
+def test_a_file_at_which_rust_panics_is_refused_by_name(document: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"^x\.json: the tokenizers package can't read this file"):
+        load(document)
+
+
+def test_a_text_at_which_rust_panics_is_named() -> None:
+    damaged = with_charsmap("BAAAAAAAAAAA")
+    with pytest.raises(NoTokensError, match="it panicked: index out of bounds") as caught:
+        load(damaged).encode(pack(["", "a"]))
+    assert caught.value.record == 1
+    ours = Ours(load(with_charsmap("BAAAAAAAAAAA", UNIGRAM | {"added_tokens": []})))
+    with pytest.raises(RecordError, match=r"^record 1 of the batch: x\.json: .*it panicked: index"):
+        ours.encode_batch(["", "a"])
+
+
+def test_an_interrupt_goes_on_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(text: str) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(huggingface.tokenizers.Tokenizer, "from_str", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load(json.loads(words("a").to_str()))
