@@ -21,6 +21,7 @@ from pipelines.store_options import parse_storage_options
 from pipelines.summary import summarize
 from pipelines.validation import Origin, flag_of, validate
 from transforms import layout, storage
+from transforms.errors import UsageError
 from transforms.manifest import Manifest
 
 J = TypeVar("J", bound=Planned)
@@ -101,8 +102,16 @@ def make_dataset(
 
     Returns:
         The manifest, None for a plan, and where nobody waits for the end.
+
+    Raises:
+        UsageError: bad records are counted that aren't left out.
     """
     begin = time.monotonic()
+    if settings.max_bad is not None and reading.on_bad_record == "fail":
+        raise UsageError(
+            f"--max_bad={settings.max_bad} is for --on_bad_record=skip or quarantine: by default a run "
+            "ends at its first bad record"
+        )
     storage.configure(settings.storage_options or {})
     jobs: list[J] = []
     with contextlib.ExitStack() as stack:

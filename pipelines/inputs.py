@@ -21,7 +21,7 @@ from transforms.formats.codecs import CODECS
 from transforms.formats.detection import EXTENSIONS, FileFormat, Kind
 from transforms.formats.kept import Kept
 from transforms.formats.lines import LineFormat
-from transforms.formats.tables import TEXT, unify_files
+from transforms.formats.tables import LINE, TEXT, unify_files
 from transforms.formats.texts import EXTENSION as TEXT_EXTENSION
 from transforms.formats.writing import RecordsAre, ShardFormat
 from transforms.kernels.unify import describe as describe_unified
@@ -113,11 +113,16 @@ def look_into(files: Files, recipe: Recipe, *, keep: Sequence[str] = ()) -> Cont
     schema = _common_schema(looks) if recipe.text_field is None else None
     header = _common_header(looks, recipe)
     line_format = LineFormat(
-        separator=ord(recipe.separator), header_lines=recipe.header_lines, header=header
+        separator=ord(recipe.separator),
+        header_lines=recipe.header_lines,
+        header=header,
+        quoted=recipe.format == "csv",
     )
     form = _choose_form(looks, recipe, schema, line_format)
     if form.kind == "lines":
         shard_extension = extension(files) if form.records_are == "lines" else TEXT_EXTENSION
+        if any(look.shape != "lines" for look in looks.values()):
+            shard_extension = TEXT_EXTENSION  # lines, whatever they came of
         if form.compression != "none":
             shard_extension += CODECS[form.compression].suffixes[0]
     else:
@@ -134,6 +139,7 @@ def look_into(files: Files, recipe: Recipe, *, keep: Sequence[str] = ()) -> Cont
     notes = [] if schema is None else describe_unified(_schemas(looks), schema)
     if kept is not None and kept.schema is not None and rows:
         notes = describe_unified(rows, kept.schema)
+    notes += dict.fromkeys(note for look in looks.values() for note in look.notes)
     return Contents(line_format, schema, amounts, form, shard_extension, window, kept, tuple(notes))
 
 
@@ -218,7 +224,7 @@ def _choose_form(
             )
     records_are: RecordsAre = "texts" if as_text else "lines" if schema is None else "rows"
     if as_rows:
-        schema = TEXT
+        schema = LINE if any(look.json for look in looks.values()) else TEXT
     if kind == "parquet" and schema is not None:
         parquet.check_writable(schema)
     return ShardFormat(

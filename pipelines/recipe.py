@@ -24,6 +24,7 @@ from pipelines.validation import Misfit
 from pipelines.values import (
     Number,
     check_locations,
+    check_most,
     check_output,
     check_sources,
     check_split,
@@ -46,6 +47,11 @@ def make_flag(default: Any, group: str, help_: str, **constraints: Any) -> Any:
     metavar = constraints.pop("metavar", None)
     extra = {"group": group, "metavar": metavar}
     return Field(default, description=help_, json_schema_extra=extra, **constraints)
+
+
+def _as_text(value: Any) -> Any:
+    """Return a number that stands in YAML as one would write it as a flag."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 _INPUT, _ORDER, _MIXTURE = "input", "order", "mixture"
@@ -84,9 +90,10 @@ class CommonRecipe(_Model):
     format: Format = make_flag(
         "auto",
         _INPUT,
-        "what the input files are: what each one's first bytes and name say, or lines, whatever they "
-        "look like (compressed ones all the same)",
-        metavar="auto|lines",
+        "what the input files are: what each one's first bytes and name say; or lines, whatever they "
+        "look like (compressed ones all the same); or csv, whose rows stay whole where quoted fields "
+        "hold newlines",
+        metavar="auto|lines|csv",
     )
     separator: _Byte = make_flag(
         "\n", _INPUT, r"the byte that ends a record: '\n', '\t', '\0', ';', '\xff'", metavar="BYTE"
@@ -236,6 +243,15 @@ class RunSettings(_Model):
         "folder for the dataset, local or on a store: manifest.json, and the shards in data/",
         metavar="DIR",
         min_length=1,
+    )
+    max_bad: Annotated[str | None, BeforeValidator(_as_text), AfterValidator(check_most)] = (
+        make_flag(
+            None,
+            _INPUT,
+            "end the run where more bad records than this were left out: a number, or a share of all, "
+            "such as 0.1%. By default any number, but not all",
+            metavar="N|P%",
+        )
     )
     overwrite: bool = make_flag(False, _OUTPUT, "replace a dataset that is in the output folder")
     runner: Literal["DirectRunner", "FlinkRunner", "PrismRunner", "DataflowRunner"] = make_flag(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pipelines.cli import LOG
 from pipelines.plan_report import table
@@ -21,13 +23,13 @@ MANY_UNKNOWN = 0.1
 def summarize(manifest: Manifest, settings: RunSettings, *, seconds: float, peak: int) -> None:
     """Log what was written, how long it took, and how to check it."""
     LOG.info(
-        "done: %d records, %d bytes in %d shard%s; %.1f s, %.0f MB/s, peak memory %d MiB%s",
+        "done: %d records, %d bytes in %d shard%s; %.1f s, %s, peak memory %d MiB%s",
         manifest.records,
         manifest.bytes,
         len(manifest.shards),
         "s"[: len(manifest.shards) != 1],
         seconds,
-        manifest.digest.bytes / seconds / 1e6,
+        _rate(manifest, seconds),
         peak >> 20,
         " of the launcher" if settings.runner in CLUSTERS else "",
     )
@@ -60,6 +62,17 @@ def beside_records(manifest: Manifest) -> list[str]:
     if blank := manifest.blank_lines:
         lines.append(f"blank lines left out: {blank:,}; in JSON lines they are no records")
     return lines
+
+
+def _rate(manifest: Manifest, seconds: float) -> str:
+    """Say how fast it went, by what went in: of tokens, text."""
+    tokens = manifest.tokens
+    if tokens is None:
+        return f"{manifest.digest.bytes / seconds / 1e6:.0f} MB/s"
+    return (
+        f"{tokens.bytes / seconds / 1e6:.1f} MB of text and {tokens.tokens / seconds:,.0f} tokens a "
+        "second"
+    )
 
 
 def _command() -> list[str]:
@@ -124,6 +137,7 @@ def token_lines(manifest: Manifest) -> list[str]:
         f"{tokens.bytes_per_token:.3f} bytes a token"
         + (f" ({best:.3f} in the best segmentations of a sample)" if best else ""),
         f"unknown characters: {tokens.unknown:,}",
+        *end_lines(tokens.model),
     ]
     if tokens.entropy_per_token is not None:
         lines.append(f"entropy: {tokens.entropy_per_token:.4f} nats a token")
@@ -133,4 +147,15 @@ def token_lines(manifest: Manifest) -> list[str]:
         if count
     ]
     lines.append(f"records by tokens, from: {', '.join(counts)}")
+    return lines
+
+
+def end_lines(model: Mapping[str, Any]) -> list[str]:
+    """Return what is put around each record, by what the manifest says of a model."""
+    lines = []
+    for role in ("bos", "eos"):
+        if end := model.get(role):
+            named = zip(end["ids"], end["tokens"], strict=True)
+            words = (f"{token} (id {id_})" if token else f"id {id_}" for id_, token in named)
+            lines.append(f"{role}: {' '.join(words)}, by {end['found']}")
     return lines

@@ -83,6 +83,11 @@ class Job:
         """How many shards there will be at most: by default one per 64 MiB of input."""
         return self.recipe.num_shards or count_shards(4 * self.inputs.contents.bytes)
 
+    @property
+    def stage(self) -> Stage:
+        """What the work is called."""
+        return "decode" if self.recipe.decode else "tokenize"
+
 
 def run(argv: Sequence[str]) -> Manifest | None:
     """Run the command; return the manifest, None where it was to be planned or printed only.
@@ -136,6 +141,19 @@ def _prepare(recipe: TokenizeRecipe, settings: RunSettings, claim: Claim) -> Job
     if settings.plan:
         describe(job)
     require_room(measure_room(inputs, settings, claim, spills=False))
+    if not settings.plan:
+        LOG.info(
+            "%d file%s, %.3f GB; %d worker%s; %s of %s ids; at most %d shard%s",
+            len(inputs.files),
+            "s"[: len(inputs.files) != 1],
+            inputs.size / 1e9,
+            workers.count,
+            "s"[: workers.count != 1],
+            model["kind"],
+            f"{model['ids']:,}",
+            job.shards,
+            "s"[: job.shards != 1],
+        )
     return job
 
 
@@ -162,6 +180,7 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
     """Load the model; return what is done to blocks, then ``model`` and ``cost`` as of Job."""
     from transforms.tokenize import BlockDecoder, BlockTokenizer
     from transforms.tokenizer import OFF, Sampling, Tokenizer
+    from transforms.tokenizers.ends import ROLES
     from transforms.tokenizers.models import Deterministic, attributes
 
     sampling = Sampling(law=recipe.sampling, alpha=recipe.alpha, nbest_size=recipe.nbest_size)
@@ -183,8 +202,13 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
         with _said_if_long("compiling for this machine; what is compiled is kept for later runs"):
             for law in (sampling, OFF):  # the best segmentations are compared with
                 tokenizer.prepare(law)
-    tokenizer.require(sampling, add_bos=recipe.add_bos, add_eos=recipe.add_eos)
+    tokenizer.require(sampling)
     model = {"url": recipe.tokenizer, **attributes(tokenizer.model)}
+    ends: dict[str, Any] = {}
+    for role in ROLES:
+        if getattr(recipe, f"add_{role}"):
+            end = tokenizer.end(role, getattr(recipe, f"{role}_token"))
+            model[role], ends[role] = end.entry(), end.ids
     if recipe.decode:
         return BlockDecoder(**common), model, _COST
     dtype = recipe.token_dtype or tokenizer.dtype.name
@@ -200,6 +224,7 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
         epoch=recipe.epoch,
         add_bos=recipe.add_bos,
         add_eos=recipe.add_eos,
+        **ends,
         dtype=dtype,
     )
     cost = _COST_OF_OTHERS if isinstance(tokenizer.model, Deterministic) else _COST
@@ -247,6 +272,7 @@ def build(root: Any, job: Job) -> None:
         reading=read_records(
             job,
             span_bytes=max(-(-inputs.size // job.shards), 1),
+            stage=job.stage,
             check="none" if recipe.bytes or recipe.decode else "utf8",
             record_limit=min(job.workers.payload // job.cost, 1 << 30),
             text_field=recipe.reading.text_field,
@@ -264,7 +290,8 @@ def build(root: Any, job: Job) -> None:
 
 def _execute(job: Job, beam_flags: Sequence[str]) -> int:
     """Run the pipeline; return the peak of memory."""
-    totals: dict[Stage, int | None] = {"partition": job.inputs.size, "write": None}
+    # shards are written while it is read: one stage
+    totals: dict[Stage, int | None] = {job.stage: job.inputs.size}
     return execute(lambda root: build(root, job), job, totals=totals, beam_flags=beam_flags)
 
 
@@ -297,11 +324,13 @@ def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -
 def describe(job: Job) -> None:
     """Print the plan."""
     from pipelines.plan_report import describe_notes, describe_sources
+    from pipelines.summary import end_lines
 
     lines = [
         *describe_sources(job.inputs.contents.amounts),
         *describe_notes(job.inputs.contents),
         f"model: {job.recipe.tokenizer}, {job.model['kind']} of {job.model['ids']:,} ids",
+        *end_lines(job.model),
         f"shards: at most {job.shards}, {job.form.kind}, compression {job.form.compression}",
         f"workers: {job.workers.count}",
     ]

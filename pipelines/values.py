@@ -11,6 +11,7 @@ from pydantic import BeforeValidator
 
 from pipelines.store_options import secret_in
 from pipelines.validation import Misfit, Path
+from transforms.bad_records import MostBad
 from transforms.kernels.plan import GIB, MIB
 from transforms.layout import SPLIT_NAME
 
@@ -135,6 +136,11 @@ def check_model(value: str) -> str:
     return value
 
 
+def parse_token(value: Any) -> Any:
+    """Read a token, or an id, which a recipe's file may give as a number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def parse_locations(value: Any) -> Any:
     """Read the values of ``--temp_location``, one or several."""
     return [value] if isinstance(value, str) else value
@@ -145,6 +151,13 @@ def check_locations(locations: list[str] | None) -> list[str] | None:
     for number, location in enumerate(locations or ()):
         _check_url(location, ("temp_location", number), "folder")
     return locations
+
+
+def check_most(text: str | None) -> str | None:
+    """Return how many bad records may be left out, as it was written."""
+    if text is not None:
+        MostBad.parse(text)
+    return text
 
 
 def _check_url(url: str, path: Path, what: str) -> None:

@@ -86,8 +86,8 @@ def why_not_read(folder: str, path: str) -> str | None:
 
     A manifest may come from anybody. What it names is read where the path is one of our layout, and
     what lies there a regular file inside the dataset's folder: a link elsewhere is somebody else's
-    file, and a device or a pipe may have no end. The hub's cache of downloads is the one exception:
-    there a snapshot's files are links to the ``blobs`` beside all snapshots.
+    file, and a device or a pipe may have no end. ``data`` itself may be a link, to another disk say. And
+    in the hub's cache of downloads files are links to the ``blobs`` beside all snapshots.
 
     Args:
         folder: the dataset's, a path or a URL.
@@ -103,7 +103,7 @@ def why_not_read(folder: str, path: str) -> str | None:
     if not storage.is_local(url):  # a store has nothing but files
         return None
     root, real = (os.path.realpath(storage.local_path(place)) for place in (folder, url))
-    roots = [root]
+    roots = [root, os.path.realpath(os.path.join(root, inner))]
     snapshots = os.path.dirname(root)
     if os.path.basename(snapshots) == "snapshots":
         roots.append(os.path.join(os.path.dirname(snapshots), "blobs"))

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from transforms.bad_records import MostBad, require_few
 from transforms.errors import DataError, LosslessError
 from transforms.files_read import DIGEST, DROPPED, FilesRead
 from transforms.formats.detection import Kind
@@ -149,6 +150,7 @@ class Manifest(_Part):
 
     Attributes:
         bytes: of the shard files.
+        quoted: lines are rows of CSV, which quotes keep whole.
         blank_lines: of JSON lines, those that held nothing; they are no records.
         byte_order_marks: files at whose beginning one was taken off.
     """
@@ -170,6 +172,7 @@ class Manifest(_Part):
     records_are: RecordsAre
     separator: int = Field(ge=0, le=255)
     header_bytes: int = Field(ge=0)
+    quoted: bool = False
     blank_lines: int = Field(0, ge=0)
     byte_order_marks: int = Field(0, ge=0)
     quarantine: list[QuarantineEntry]
@@ -231,6 +234,7 @@ def make_manifest(
     run_id: str,
     mixed: Mixed | None = None,
     mapped: Sequence[Mapped] | None = None,
+    max_bad: MostBad | None = None,
 ) -> Manifest:
     """Compare what was read with what was written, and sum up; arguments as of WriteManifest.
 
@@ -238,6 +242,7 @@ def make_manifest(
 
     Raises:
         LosslessError: a shard is missing or double, or a source's digests differ.
+        DataError: too many records were bad.
     """
     shards = sorted(shards, key=lambda shard: shard.number)
     of = shards[0].of if shards else 0
@@ -251,6 +256,7 @@ def make_manifest(
     if len(files) <= MOST:
         for name, entry in file_entries(files):
             entries[name].append(entry)
+    require_few(Digest.total(dropped.values()), Digest.total(read.values()), max_bad)
     written = [Digest.total(shard.digests[i] for shard in shards) for i in range(len(read))]
     mixture = None
     if mapped is not None:
@@ -278,6 +284,7 @@ def make_manifest(
         records_are=form.records_are,
         separator=form.line_format.separator,
         header_bytes=len(form.line_format.header),
+        quoted=form.line_format.quoted,
         blank_lines=files.blank,
         byte_order_marks=files.marks,
         shards=[

@@ -18,7 +18,7 @@ from transforms.gather import Ordered
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.listing import fingerprint, list_sources
-from transforms.read import ReadRecords, SpanReader
+from transforms.read import ReadRecords, SpanReader, is_read_whole
 from transforms.reports import Mapped, ShardReport, SpanReports, add_up
 from transforms.spans import Origin, Spans, cut_spans, deal_together
 from transforms.token_counts import TokenCounts
@@ -106,7 +106,9 @@ def _list_shards(
             "the input files changed between planning and reading: a file came, went, or was "
             "written to; run again when nothing writes to them"
         )
-    cut = partial(cut_spans, files, reading.span_bytes)
+    cut = partial(
+        cut_spans, files, reading.span_bytes, whole=partial(is_read_whole, options=reading.options)
+    )
     sizes = [size for spans in cut() for size in spans.sizes.tolist()]
     edges = cut_shards(sizes, config.shards)
     of = len(edges) - 1

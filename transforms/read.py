@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,15 +14,17 @@ import pyarrow as pa
 
 import transforms.coders  # noqa: F401  # registers the coder of blocks
 from transforms import storage
+from transforms.bad_records import MostBad, refusal
 from transforms.deal import DealOut
 from transforms.errors import DataError
 from transforms.files import SourceFile
 from transforms.formats import small
-from transforms.formats.reading import ReadOptions, open_span
+from transforms.formats.detection import FileFormat
+from transforms.formats.reading import ReadOptions, open_span, shape_in
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.listing import fingerprint, list_sources
-from transforms.progress import Progress, Watched
+from transforms.progress import Progress, Stage, Watched
 from transforms.quarantine import QuarantineFile
 from transforms.reports import SpanReport, SpanReports
 from transforms.spans import FileId, FileIds, Located, Origin, Span, Spans, cut_spans, deal_together
@@ -46,18 +49,21 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
         span_bytes: from the plan.
         on_bad_record: what to do with a record that fails its check: ``fail``, ``skip`` or
             ``quarantine``, which keeps it in ``output``.
+        max_bad: how many may be left out; a span that has more ends the run early.
         output, run_id: the dataset's folder, for what is kept apart.
         scratch: local folder for what is kept apart, until it is published; None for the system's.
         expected: ``fingerprint`` of the listing that the plan was made from, if it was.
         launcher: pid of the local process whose end ends the workers.
         storage_options: of fsspec, for the stores; None leaves them as they are.
         progress: where to count, as of ``transforms.progress``, if somebody watches.
+        stage: what the work is called there of which reading is a part.
     """
 
     sources: Mapping[str, Sequence[str]]
     options: ReadOptions = field(default_factory=ReadOptions)
     span_bytes: int = 64 << 20
     on_bad_record: OnBadRecord = "fail"
+    max_bad: MostBad | None = None
     output: str = ""
     run_id: str = ""
     scratch: str | None = None
@@ -65,6 +71,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
     launcher: int | None = None
     storage_options: dict[str, Any] | None = None
     progress: Watched = None
+    stage: Stage = "partition"
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -94,10 +101,22 @@ class ReadSpans(beam.PTransform):  # type: ignore[misc]
         ).with_outputs("spans", main="blocks")
 
 
+def is_read_whole(file: SourceFile, options: ReadOptions) -> bool:
+    """Say whether a file that isn't compressed is CSV, or JSON that isn't lines."""
+    if options.line_format.quoted:
+        return True
+    if not file.url.lower().endswith(".json"):
+        return False
+    with storage.open_read(file.url) as opened:
+        found, told = FileFormat("lines"), file.format
+        shape = shape_in(opened, found, name=file.url, options=options, told=told)
+    return shape != "lines"
+
+
 class _ListSpans(beam.DoFn):  # type: ignore[misc]
     def __init__(self, config: ReadRecords) -> None:
         self._expected = config.expected
-        self._span_bytes = config.span_bytes
+        self._span_bytes, self._options = config.span_bytes, config.options
         self._storage_options = config.storage_options
 
     def setup(self) -> None:
@@ -110,7 +129,8 @@ class _ListSpans(beam.DoFn):  # type: ignore[misc]
                 "the input files changed between planning and reading: a file came, went, or was "
                 "written to; run again when nothing writes to them"
             )
-        cut = cut_spans(files, self._span_bytes)
+        whole = functools.partial(is_read_whole, options=self._options)
+        cut = cut_spans(files, self._span_bytes, whole=whole)
         yield from enumerate(group for spans in cut for group in deal_together(spans))
 
 
@@ -207,7 +227,7 @@ class SpanReader:
 
     def _count(self, found: small.Together) -> None:
         self._progress.add(
-            "partition",
+            self._config.stage,
             bytes=int(found.covered.sum()),
             records=len(found.block),
             payload=blocks.payload_bytes(found.block),
@@ -239,11 +259,15 @@ class SpanReader:
             )
             for block, bad, reasons in reader:
                 if bad is not None:
-                    self._drop(bad, reasons, span=span, kept_apart=kept_apart)
+                    first = span.start == 0 and not (kept.records or dropped.records)
+                    first = first and (not len(block) or _begins(bad) < _begins(block))
+                    self._drop(bad, reasons, span=span, first=first, kept_apart=kept_apart)
                     dropped += Digest.total(blocks.digests(bad, sources=1))
+                    if config.max_bad is not None:
+                        config.max_bad.require(dropped.records, name=file.url)
                 held = blocks.payload_bytes(block)
                 self._progress.add(
-                    "partition",
+                    config.stage,
                     bytes=reader.consumed - counted,
                     records=len(block),
                     payload=held,
@@ -255,7 +279,7 @@ class SpanReader:
                     yield span.id, block
             covered, whole = reader.covered(kept + dropped), reader.whole
         # reading ahead and beyond a span's end: in the end a file counts its own size
-        self._progress.add("partition", bytes=span.stop - span.start - counted)
+        self._progress.add(config.stage, bytes=span.stop - span.start - counted)
         check_unchanged(file)
         report(
             SpanReport(
@@ -280,17 +304,18 @@ class SpanReader:
         reasons: tuple[str, ...],
         *,
         span: Span,
+        first: bool,
         kept_apart: QuarantineFile,
     ) -> None:
-        if self._config.on_bad_record == "fail":
-            place = int(blocks.column(bad, "position")[0])
-            unit = "row" if blocks.is_rows(bad) else "the line at byte"
-            raise DataError(
-                f"{span.file.url}: {unit} {place} is a bad record: {reasons[0]}; mend it, or give "
-                "--on_bad_record=skip or quarantine"
-            )
+        config = self._config
+        if config.on_bad_record == "fail":
+            raise refusal(bad, reasons, file=span.file, options=config.options, first=first)
         if self._config.on_bad_record == "quarantine" and not span.pass_number:  # once is enough
             kept_apart.add(bad, reasons)
+
+
+def _begins(block: pa.RecordBatch) -> int:
+    return int(blocks.column(block, "position")[0])
 
 
 class _Joined:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -186,7 +186,13 @@ class Spans:
         return Spans(table)
 
 
-def cut_files(files: pa.RecordBatch, numbers: I64, span_bytes: int) -> Spans:
+Whole = Callable[[SourceFile], bool]
+"""Says whether a file that isn't compressed can't be entered in its middle."""
+
+
+def cut_files(
+    files: pa.RecordBatch, numbers: I64, span_bytes: int, *, whole: Whole | None = None
+) -> Spans:
     """Cut a table of files into spans of equal size, ``span_bytes`` at most; an empty file is one.
 
     A file whose name says that it is compressed is one span, however large.
@@ -195,11 +201,14 @@ def cut_files(files: pa.RecordBatch, numbers: I64, span_bytes: int) -> Spans:
         files: with the columns of ``files.FIELDS``.
         numbers: int64[n], their places in the listing.
         span_bytes: of one span.
+        whole: asked of larger files, where there are others of which a span has to be the whole. (One
+            that begins in their middle holds nothing.)
     """
     sizes: I64 = files.column("size").to_numpy()
     counts = np.maximum(-(-sizes // span_bytes), 1)
     for place in np.flatnonzero(counts > 1).tolist():
-        if codec_of_name(files.column("url")[place].as_py()) is not None:
+        (file,) = files_in(files.slice(place, 1))
+        if codec_of_name(file.url) is not None or (whole is not None and whole(file)):
             counts[place] = 1
     index = np.repeat(np.arange(len(files)), counts)
     starts, stops = np.zeros(len(index), np.int64), sizes[index]
@@ -214,12 +223,14 @@ def cut_files(files: pa.RecordBatch, numbers: I64, span_bytes: int) -> Spans:
     return Spans(pa.RecordBatch.from_arrays([*columns, *map(pa.array, more)], schema=SCHEMA))
 
 
-def cut_spans(files: Iterable[SourceFile], span_bytes: int) -> Iterator[Spans]:
+def cut_spans(
+    files: Iterable[SourceFile], span_bytes: int, *, whole: Whole | None = None
+) -> Iterator[Spans]:
     """Cut files into spans as of ``cut_files``, some thousand at a time."""
     begin = 0
     for table in Files.of(files).tables():
         numbers = np.arange(begin, begin + len(table), dtype=np.int64)
-        yield cut_files(table, numbers, span_bytes)
+        yield cut_files(table, numbers, span_bytes, whole=whole)
         begin += len(table)
 
 

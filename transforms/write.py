@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import apache_beam as beam
 
 from transforms import layout, manifest_files, storage
+from transforms.bad_records import MostBad
 from transforms.budget import Place
 from transforms.errors import DataError, LosslessError, RunError
 from transforms.files_read import FilesRead, add_up
@@ -279,6 +280,7 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
         form: what shards are.
         run_id: as for WriteShards.
         expected: ``fingerprint`` of the listing that has to be read whole, if there was one.
+        max_bad: how many records may have been left out as bad ones; None for any but all.
         storage_options: as for WriteShards.
         tokens: what to say of records that were tokenized, or of the way back; the third input is then
             that of MapIntoShards, not Mixed.
@@ -293,6 +295,7 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
     form: ShardFormat = field(default_factory=ShardFormat)
     run_id: str = ""
     expected: str | None = None
+    max_bad: MostBad | None = None
     storage_options: dict[str, Any] | None = None
     tokens: Callable[[TokenCounts], TokensEntry | None] | None = None
 
@@ -340,6 +343,7 @@ def _write_manifest(
         run_id=config.run_id,
         mixed=more if isinstance(more, Mixed) else None,
         mapped=mapped,
+        max_bad=config.max_bad,
     )
     if config.tokens is not None:
         counts = sum((part.counts for part in mapped or ()), start=TokenCounts())

@@ -46,6 +46,7 @@ def test_help_shows_our_flags_in_groups_with_examples(capsys: pytest.CaptureFixt
         "--header_lines",
         "--check",
         "--on_bad_record",
+        "--max_bad",
     }
     assert flags["order"] == {"--seed", "--epoch"}
     assert flags["mixture"] == {

@@ -311,7 +311,7 @@ def test_lines_that_are_no_text_are_not_written_as_text(tmp_path: Path) -> None:
     write_tree(tmp_path / "in", BAD)
     assert "in/b.jsonl: the line at byte 4 " in refused(tmp_path, "--output_format=parquet")
     out = shuffled(tmp_path, "--output_format=parquet", "--on_bad_record=skip")
-    assert sorted(t.encode() for t in load(out, "parquet")["text"].to_pylist()) == GOOD["utf8"]
+    assert sorted(t.encode() for t in load(out, "parquet")["line"].to_pylist()) == GOOD["utf8"]
 
 
 def test_rows_whose_text_is_not_text_end_the_run_or_are_left_out(tmp_path: Path) -> None:

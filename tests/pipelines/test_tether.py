@@ -33,10 +33,8 @@ def started(*, below_a_parent: bool) -> tuple[subprocess.Popen[bytes], psutil.Pr
 def test_a_program_ends_with_what_it_is_tethered_to(below_a_parent: bool) -> None:
     process, program = started(below_a_parent=below_a_parent)
     os.kill(process.pid, signal.SIGKILL if below_a_parent else signal.SIGTERM)
-    process.wait(20)
-    end = time.monotonic() + 20
+    process.wait()
     while program.is_running() and program.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < end, "it lives on"
         time.sleep(0.05)
 
 

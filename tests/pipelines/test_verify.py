@@ -366,6 +366,12 @@ def test_links_to_files_of_the_dataset_and_to_the_blobs_of_the_hubs_cache_are_fo
     assert verify(str(linked))[1] == []
 
 
+def test_the_data_may_lie_behind_a_link(dataset: Path) -> None:
+    (dataset / "data").rename(dataset.parent / "elsewhere")
+    (dataset / "data").symlink_to(dataset.parent / "elsewhere")
+    assert verify(str(dataset))[1] == []
+
+
 @pytest.mark.parametrize("rows", [b"no Parquet", "other columns", "another source"])
 def test_a_listing_that_is_none_is_named_though_its_hash_is_right(
     dataset: Path, rows: bytes | str

@@ -34,7 +34,7 @@ def test_files_on_stores_are_read_several_at_a_time(monkeypatch: pytest.MonkeyPa
     """Requests of several files are in flight together: each waits for another one."""
     store = fsspec.filesystem("memory")
     store.pipe({f"/stretches/{i}": b"0123456789" for i in range(4)})
-    together = threading.Barrier(4, timeout=20)
+    together = threading.Barrier(4, timeout=120)
     real = Stretch.read
 
     def read(self: Stretch, file: Any = None) -> memoryview:

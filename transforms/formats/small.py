@@ -17,7 +17,7 @@ import pyarrow as pa
 from transforms.errors import DovetailError
 from transforms.formats import lines, texts
 from transforms.formats.detection import FileFormat, detect
-from transforms.formats.reading import ReadOptions, may_be_csv
+from transforms.formats.reading import ReadOptions, may_be_csv, shape_in
 from transforms.kernels import blocks, checks
 from transforms.kernels.lines import line_offsets
 
@@ -58,13 +58,15 @@ def is_plain(file: SmallFile, options: ReadOptions) -> bool:
         return False
     if options.format != "lines" and may_be_csv(file.name, options.line_format):
         return False
+    data = io.BytesIO(file.data)
     try:
-        found = file.told or detect(
-            io.BytesIO(file.data), name=file.name, size=len(file.data), said=options.format
+        found = file.told or detect(data, name=file.name, size=len(file.data), said=options.format)
+        return (
+            found == _LINES
+            and shape_in(data, found, name=file.name, options=options, told=file.told) == "lines"
         )
     except DovetailError:  # the reader says it once more
         return False
-    return found == _LINES
 
 
 def read_together(
