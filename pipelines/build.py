@@ -132,7 +132,9 @@ def build(root: Any, job: Job) -> None:
         bucket_bytes=plan.bucket_bytes,
         release=job.gives_back,
     )
-    written = (*reports, shards, *after) | write_manifest(job, form=contents.form)
+    written = (*reports, shards, *after) | write_manifest(
+        job, form=contents.form, tokenizers=job.inputs.tokenizers
+    )
     finish(written, job)
 
 

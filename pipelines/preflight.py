@@ -6,12 +6,13 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.cli import LOG
 from pipelines.inputs import Contents, look_into
 from pipelines.machine import cores_available, memory_available
+from pipelines.made_by import tokenizers_of
 from pipelines.output import Claim
 from pipelines.recipe import Recipe, RunSettings
 from pipelines.runners import CLUSTERS, share_cluster
@@ -21,7 +22,9 @@ from transforms.errors import InputError, UsageError
 from transforms.files import Files
 from transforms.kernels.plan import Workers, count_workers, share_memory, spill_bytes
 from transforms.listing import dataset_of, fingerprint, fixed_folder, list_sources
+from transforms.manifest import TokenizerEntry
 
+_SPILLS = "spill files"
 _SPILL_COMPRESSED = 0.75  # of its size, cautiously: JSON of English text comes to a third of it
 
 
@@ -34,6 +37,7 @@ class Inputs:
         size: bytes of all files, as they lie there.
         contents: what they hold.
         fingerprint: of the listing.
+        tokenizers: which made the ids in their rows.
     """
 
     patterns: dict[str, list[str]]
@@ -41,6 +45,7 @@ class Inputs:
     size: int
     contents: Contents
     fingerprint: str
+    tokenizers: list[TokenizerEntry] = field(default_factory=list)
 
 
 def spool_stdin(recipe: Recipe, settings: RunSettings, claim: Claim) -> Recipe:
@@ -104,6 +109,7 @@ def inspect_inputs(
         size=files.size,
         contents=contents,
         fingerprint=fingerprint(files),
+        tokenizers=tokenizers_of(files, contents.schema),
     )
 
 
@@ -296,6 +302,7 @@ def measure_room(
     spill_compression: str = "none",
     written: float = 1.0,
     spilled: float = 1.0,
+    output: int | None = None,
 ) -> list[Need]:
     """Compare what a run will write with what the disks have.
 
@@ -305,11 +312,13 @@ def measure_room(
         spills: whether spill files are.
         spill_compression: of them.
         written, spilled: how many times the inputs' bytes come out, and lie in spill files, about.
+        output: bytes of the shards, about, where records come out as something else.
     """
     contents = inputs.contents
-    # what is compressed comes out about as it was; what isn't, no larger than it is
-    output = contents.bytes if contents.form.compression == "none" else inputs.size
-    output = int(output * written)
+    if output is None:
+        # what is compressed comes out about as it was; what isn't, no larger than it is
+        output = contents.bytes if contents.form.compression == "none" else inputs.size
+        output = int(output * written)
     needs = [(f"--output={settings.output}", "shards", claim.folder, output)]
     if spills:
         spill = spill_bytes(
@@ -319,7 +328,7 @@ def measure_room(
             spill = int(spill * _SPILL_COMPRESSED)
         flags = [f"--temp_location={location}" for location in settings.temp_location or ()]
         for flag, folder in zip(flags or [needs[0][0]], claim.spills, strict=True):
-            needs.append((flag, "spill files", folder, spill // len(claim.spills)))
+            needs.append((flag, _SPILLS, folder, spill // len(claim.spills)))
     free: dict[int, int] = {}
     if storage.is_local(claim.folder):  # a dataset that is replaced goes first
         there = Path(claim.folder, layout.DATA)
@@ -348,10 +357,11 @@ def _existing(folder: str) -> str:
 
 def require_room(needs: list[Need]) -> None:
     """Raise UsageError where the disks have too little room."""
+    spills = any(need.what == _SPILLS for need in needs)
     for need in needs:
         if need.free is not None and need.bytes > need.free:
             raise UsageError(
                 f"{need.flag}: about {need.bytes / 1e9:.2f} GB of {need.what} will be written there, "
                 f"and {max(need.free, 0) / 1e9:.2f} GB are free, beside what else the run writes to "
-                "that disk; make room, choose another disk, or give --spill_compression"
+                f"that disk; make room, or choose another disk{', or give --spill_compression' * spills}"
             )

@@ -30,6 +30,7 @@ from pipelines.values import (
     check_split,
     check_text_field,
     parse_locations,
+    parse_memory,
     parse_numbers,
     parse_separator,
     parse_size,
@@ -66,6 +67,9 @@ _Sources = Annotated[
 ]
 _Byte = Annotated[str, BeforeValidator(parse_separator), PlainSerializer(write_separator)]
 _Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str), Field(ge=1)]
+_Memory = Annotated[
+    int, BeforeValidator(parse_memory, json_schema_input_type=int | str), Field(ge=1)
+]
 _Numbers = Annotated[
     dict[str, Number],
     BeforeValidator(parse_numbers, json_schema_input_type=dict[str, float | str] | str),
@@ -263,7 +267,7 @@ class RunSettings(_Model):
         "(docs/flink.md, docs/dataflow.md). The output is the same",
         metavar="NAME",
     )
-    memory: _Size | None = make_flag(
+    memory: _Memory | None = make_flag(
         None,
         _RUN,
         "what all processes together may take, such as 2GiB; by default half of what "

@@ -78,8 +78,8 @@ class TokenizeRecipe(CommonRecipe):
     tokenizer: Annotated[str, AfterValidator(check_model)] = make_flag(
         ...,
         _MODEL,
-        "model: a BytePiece JSON, a SentencePiece unigram .model or a tokenizer.json; local or on a "
-        "store",
+        "model: a BytePiece JSON, a SentencePiece unigram .model, a tokenizer.json or a folder with "
+        "one; local or on a store",
         metavar="FILE",
         min_length=1,
     )

@@ -36,6 +36,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _SOURCE = re.compile(rf"({_NAME.pattern})=(.+)", re.DOTALL)
 _ESCAPES = {r"\n": "\n", r"\t": "\t", r"\r": "\r", r"\0": "\0", r"\\": "\\"}
+_MOST_GIB = 512  # that a bare number is taken to stand for; more are likely meant in MiB
 _DIGITS = 40  # before the point, and behind it: exact integers are made of these numbers
 DEFAULT_SOURCE = "default"
 
@@ -52,6 +53,21 @@ def parse_size(value: Any) -> Any:
     if not match or match[2].upper() not in _UNITS:
         raise ValueError("expected a size such as 512MiB, 2GiB or 1.5GB")
     return int(Decimal(match[1]) * _UNITS[match[2].upper()])
+
+
+def parse_memory(value: Any) -> Any:
+    """Read a size that is never so small that it could be meant in bytes.
+
+    >>> parse_memory("4GiB") == 4 << 30
+    True
+    """
+    bare = isinstance(value, int) or (isinstance(value, str) and value.strip().isdecimal())
+    if bare and not isinstance(value, bool) and 0 < int(value) < MIB:
+        unit = "GiB" if int(value) <= _MOST_GIB else "MiB"
+        raise ValueError(
+            f"expected a size with its unit, such as {int(value)}{unit}; this is in bytes"
+        )
+    return parse_size(value)
 
 
 def write_size(size: int) -> str:

@@ -422,9 +422,11 @@ def run(argv: Sequence[str]) -> Manifest:
     for problem in problems:
         LOG.error("%s", problem)
     if problems:
+        count = len(problems)
+        differ = "1 thing differs" if count == 1 else f"{count} things differ"
         raise LosslessError(
-            f"{args.folder}: {len(problems)} thing{'s' if len(problems) > 1 else ''} differ from the "
-            f"manifest, the first: {problems[0]}; make the dataset again"
+            f"{args.folder}: {differ} from the manifest, the first: {problems[0]}; make the dataset "
+            "again"
         )
     seconds = time.monotonic() - begin
     LOG.info(

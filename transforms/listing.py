@@ -51,6 +51,12 @@ def list_source(source: str, patterns: Sequence[str]) -> Files:
         if len(found) == before:
             raise InputError(f"--input={pattern}: {_why_nothing(fs, path, source, pattern)}")
         folders.append(folder)
+    if len({os.path.isabs(folder) for folder in folders}) > 1:
+        raise InputError(
+            f"source {source}: some of its files lie on this machine and some on a store, so that they "
+            "have no folder in common, below which they would be named; make two sources of them, as "
+            "in --input=here=PATTERN --input=there=PATTERN"
+        )
     root = os.path.commonpath(folders) if len(folders) > 1 else folders[0]
     tables = [_named(unpack(packed), source, root) for packed in found]
     del found
@@ -76,8 +82,9 @@ def _packed(fs: Any, matches: Iterable[_Match]) -> Iterator[bytes]:
     while part := list(islice(rest, _AT_ONCE)):
         paths = [path for path, _ in part]
         urls = [f"file://{path}" if local else fs.unstrip_protocol(path) for path in paths]
-        for url in urls:
+        for url, (path, info) in zip(urls, part, strict=True):
             _require_text(url)
+            _require_readable(url, path if local else None, info)
         sizes = [int(info["size"]) for _, info in part]
         versions = [storage.version_of(info) for _, info in part]
         told = [info.get("told") or (None, None) for _, info in part]
@@ -162,7 +169,7 @@ def _find(
         InputError: a folder can't be read, unless a pattern is looked for.
     """
     if not isinstance(fs, LocalFileSystem):
-        yield from fs.find(folder, detail=True).items()
+        yield from _objects(fs.find(folder, detail=True))
         return
     folders = [(folder, 1)]
     while folders:
@@ -199,10 +206,26 @@ def _find(
                         yield entry.path, fs.info(entry)
 
 
+def _objects(found: Mapping[str, dict[str, Any]]) -> Iterator[_Match]:
+    """Yield a store's objects, without the empty ones that consoles and Hadoop make for folders.
+
+    Raises:
+        InputError: one is called as a folder and isn't empty, so that nothing can open it.
+    """
+    for path, info in found.items():
+        if not path.endswith(("/", "_$folder$")):
+            yield path, info
+        elif info["size"] and info["type"] != "directory":
+            raise InputError(
+                f"{path}: an object of {info['size']:,} bytes that is called as a folder is; rename it, "
+                "or give patterns that leave it out"
+            )
+
+
 def _glob(fs: Any, path: str, folder: str) -> Iterator[_Match]:
     """Yield what a pattern matches, as fsspec's glob does, of which one takes a kB a file."""
     if not isinstance(fs, LocalFileSystem):
-        yield from fs.glob(path, detail=True).items()
+        yield from _objects(fs.glob(path, detail=True))
         return
     if not os.path.isdir(folder):
         return
@@ -219,6 +242,8 @@ def _why_nothing(fs: Any, path: str, source: str, pattern: str) -> str:
     if fs.isdir(path):
         return "no file matches: the folder holds none whose name doesn't begin with a dot"
     if not storage.is_local(pattern):
+        if not storage.has_buckets(pattern):
+            return "no file matches; check the URL"
         there = fs.exists(path.strip("/").partition("/")[0])
         return f"no file matches; {'check the path' if there else 'there is no such bucket'}"
     if storage.filesystem(f"{source}={pattern}")[0].exists(f"{source}={pattern}"):
@@ -304,6 +329,33 @@ def _require_text(url: str) -> None:
         url.encode()
     except UnicodeEncodeError:
         raise InputError(f"{url!r}: the file's name is not UTF-8; rename it") from None
+
+
+def _require_readable(url: str, path: str | None, info: Mapping[str, Any]) -> None:
+    """Raise InputError where a file can't be opened, or not as it lies there.
+
+    Args:
+        url: of the file.
+        path: of a local one.
+        info: of one on a store.
+    """
+    if path is not None and not os.access(path, os.R_OK):
+        raise InputError(
+            f"{url}: can't be read (permission denied); change its permissions, or give patterns that "
+            "leave it out"
+        )
+    if info["size"] is None:
+        raise InputError(
+            f"{url}: the server doesn't say how many bytes it has, so that no ranges of it can be asked "
+            "for; fetch it first, and give the file"
+        )
+    encoding = info.get("contentEncoding")  # Google's: it decompresses, and then gives no ranges
+    if path is None and encoding:
+        raise InputError(
+            f"{url}: stored with Content-Encoding: {encoding}, so that the store gives out other bytes "
+            f"than it holds; take that off (gcloud storage objects update {url} "
+            "--clear-content-encoding) and let its name end as such files do (.gz)"
+        )
 
 
 def _follow_links(fs: Any, found: Iterable[_Match]) -> Iterator[_Match]:

@@ -144,6 +144,23 @@ class TokensEntry(_Part):
     collisions: int | None = None
 
 
+class TokenizerEntry(_Part):
+    """Which tokenizer made the ids in rows that were read, as the manifest beside them says.
+
+    Attributes:
+        sources: whose rows.
+        column: of ids.
+        model, law, alpha, nbest_size: as of TokensEntry.
+    """
+
+    sources: list[str]
+    column: str
+    model: dict[str, Any]
+    law: str
+    alpha: float | None = None
+    nbest_size: int | None = None
+
+
 class Manifest(_Part):
     """``manifest.json``.
 
@@ -152,6 +169,8 @@ class Manifest(_Part):
         quoted: lines are rows of CSV, which quotes keep whole.
         blank_lines: of JSON lines, those that held nothing; they are no records.
         byte_order_marks: files at whose beginning one was taken off.
+        tokens: what tokenizing came to.
+        tokenizers: which made the ids in rows that were read.
     """
 
     format: Literal["dovetail-manifest"] = "dovetail-manifest"
@@ -179,6 +198,7 @@ class Manifest(_Part):
     sources: list[SourceEntry]
     mixture: list[MixtureEntry] | None = None
     tokens: TokensEntry | None = None
+    tokenizers: list[TokenizerEntry] | None = None
     files_listing: ListingEntry | None = None
     versions: dict[str, str]
 

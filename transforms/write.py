@@ -24,6 +24,7 @@ from transforms.kernels.digest import Digest
 from transforms.manifest import (
     ListingEntry,
     Manifest,
+    TokenizerEntry,
     TokensEntry,
     make_manifest,
     token_versions,
@@ -282,6 +283,7 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
         storage_options: as for WriteShards.
         tokens: what to say of records that were tokenized, or of the way back; the third input is then
             that of MapIntoShards, not Mixed.
+        tokenizers: what the manifests of the input say of the tokenizers that made its ids.
     """
 
     output: str
@@ -296,6 +298,7 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
     max_bad: MostBad | None = None
     storage_options: dict[str, Any] | None = None
     tokens: Callable[[TokenCounts], TokensEntry | None] | None = None
+    tokenizers: Sequence[TokenizerEntry] = ()
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -348,6 +351,8 @@ def _write_manifest(
         versions = {**manifest.versions, **token_versions()}
         update = {"tokens": config.tokens(counts), "versions": versions}
         manifest = manifest.model_copy(update=update)
+    if config.tokenizers:
+        manifest = manifest.model_copy(update={"tokenizers": list(config.tokenizers)})
     manifest = _list_apart(manifest, config)
     text = manifest.model_dump_json(indent=1).encode() + b"\n"
     try:

@@ -217,6 +217,8 @@ def test_a_pattern_that_the_shell_expanded_is_told(source: Path) -> None:
         ("--shard_records=0", "1"),
         ("--header_lines=-1", "0"),
         ("--memory=much", "2GiB"),
+        ("--memory=4", "4GiB"),
+        ("--memory=4096", "4096MiB"),
         ("--memory=1MB", "MiB works"),
         ("--memory=100MiB", "MiB works"),
         ("--exchange=fast", "engine"),
