@@ -3,8 +3,8 @@ r"""Where the text of a record is: a field, one inside of objects or structs, or
 ``--text_field`` names it. ``text`` is the field of that name. ``data.text`` is the field of that very
 name, and where there is none, the field ``text`` of the object or struct ``data``. With braces it is a
 template: ``{title}\n\n{body}`` is what stands in the fields, with what stands between them. In it
-``\n``, ``\t``, ``\r`` and ``\\`` are a newline, a tab, a carriage return and a backslash, ``{{`` and ``}}``
-are braces. Every field has to be there and to hold text.
+``\n``, ``\t``, ``\r`` and ``\\`` are a newline, a tab, a carriage return and a backslash, and doubled
+braces are braces. Every field has to be there and to hold text.
 """
 
 from __future__ import annotations
