@@ -29,6 +29,7 @@ from pipelines.values import (
     check_sources,
     check_split,
     check_text_field,
+    parse_extensions,
     parse_locations,
     parse_memory,
     parse_numbers,
@@ -65,6 +66,9 @@ _Sources = Annotated[
     ),
     AfterValidator(check_sources),
 ]
+_Extensions = Annotated[
+    list[str], BeforeValidator(parse_extensions, json_schema_input_type=list[str] | str)
+]
 _Byte = Annotated[str, BeforeValidator(parse_separator), PlainSerializer(write_separator)]
 _Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str), Field(ge=1)]
 _Memory = Annotated[
@@ -99,6 +103,14 @@ class CommonRecipe(_Model):
         "look like (compressed ones all the same); or csv, whose rows stay whole where quoted fields "
         "hold newlines",
         metavar="auto|lines|csv",
+    )
+    extension: _Extensions | None = make_flag(
+        None,
+        _INPUT,
+        "which files of folders and patterns to read, by the ends of their names: .jsonl,.json; "
+        "repeatable. none is a name without one",
+        metavar="EXT,EXT",
+        min_length=1,
     )
     separator: _Byte = make_flag(
         "\n", _INPUT, r"the byte that ends a record: '\n', '\t', '\0', ';', '\xff'", metavar="BYTE"

@@ -231,6 +231,7 @@ class TokenizeRecipe(CommonRecipe):
             sources=self.sources,
             text_field=field,
             format=self.format,
+            extension=self.extension,
             separator=self.separator,
             header_lines=self.header_lines,
             on_bad_record=self.on_bad_record,

@@ -15,6 +15,7 @@ from transforms.bad_records import MostBad
 from transforms.formats.text_places import TextPlace
 from transforms.kernels.plan import GIB, MIB
 from transforms.layout import SPLIT_NAME
+from transforms.sieve import read_extension
 
 _UNITS = {
     "": 1,
@@ -161,6 +162,21 @@ def parse_token(value: Any) -> Any:
 def parse_locations(value: Any) -> Any:
     """Read the values of ``--temp_location``, one or several."""
     return [value] if isinstance(value, str) else value
+
+
+def parse_extensions(value: Any) -> Any:
+    """Read the values of ``--extension``, each of them one or several behind commas.
+
+    >>> parse_extensions(["jsonl,.JSON", "csv"])
+    ['.jsonl', '.json', '.csv']
+    """
+    value = [value] if isinstance(value, str) else value
+    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+        return value
+    found = [read_extension(part) for text in value for part in text.split(",")]
+    if odd := next((part for part in found if part == "." or "/" in part), None):
+        raise ValueError(f"expected the ends of files' names, such as .jsonl,.json; got {odd!r}")
+    return list(dict.fromkeys(found))
 
 
 def check_locations(locations: list[str] | None) -> list[str] | None:

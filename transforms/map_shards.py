@@ -85,7 +85,7 @@ def _list_shards(
 ) -> Iterator[tuple[int, tuple[int, list[Span]]]]:
     reading = config.reading
     storage.configure(reading.storage_options)
-    files = list_sources(sources)
+    files = list_sources(sources, extensions=reading.extensions, apart=reading.output)
     if reading.expected is not None and fingerprint(files) != reading.expected:
         raise DataError(
             "the input files changed between planning and reading: a file came, went, or was "

@@ -65,6 +65,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
 
     Attributes:
         sources: patterns by source name.
+        extensions: as of ``list_source``.
         options: what the files are read as.
         span_bytes: from the plan.
         on_bad_record: what to do with a record that fails its check: ``fail``, ``skip`` or
@@ -80,6 +81,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
     """
 
     sources: Mapping[str, Sequence[str]]
+    extensions: Sequence[str] = ()
     options: ReadOptions = field(default_factory=ReadOptions)
     span_bytes: int = 64 << 20
     on_bad_record: OnBadRecord = "fail"
@@ -153,6 +155,7 @@ def _is_read_whole(file: SourceFile, options: ReadOptions) -> bool:
 class _ListSpans(beam.DoFn):  # type: ignore[misc]
     def __init__(self, config: ReadRecords) -> None:
         self._expected = config.expected
+        self._extensions, self._apart = config.extensions, config.output
         self._span_bytes, self._options = config.span_bytes, config.options
         self._storage_options = config.storage_options
 
@@ -160,7 +163,7 @@ class _ListSpans(beam.DoFn):  # type: ignore[misc]
         storage.configure(self._storage_options)
 
     def process(self, sources: dict[str, Sequence[str]]) -> Iterator[tuple[int, Span]]:
-        files = list_sources(sources)
+        files = list_sources(sources, extensions=self._extensions, apart=self._apart)
         if self._expected is not None and fingerprint(files) != self._expected:
             raise DataError(
                 "the input files changed between planning and reading: a file came, went, or was "
