@@ -27,10 +27,10 @@ import pipelines.shuffle as pipelines_shuffle  # what a launcher has loaded coun
 from pipelines.local import run_local
 from pipelines.workers import WorkerProcesses
 from transforms import exchange, storage
-from transforms.groups import pack_pages
 from transforms.kernels import blocks, pages
 from transforms.kernels.plan import Plan, make_plan, share_memory
 from transforms.kernels.randomness import mix
+from transforms.references import pack_pages
 from transforms.shuffle import Shard, ShuffleWithinBuckets
 from transforms.worker import follow_launcher
 
@@ -90,7 +90,7 @@ class CountShards(beam.DoFn):
         (piece,) = shard.pieces
         parts = piece.group._parts
         rows = sum(len(part.table) for part in parts)
-        packed = len(pack_pages(parts))
+        packed = len(pack_pages(parts, piece.group._folders))
         yield Counted(shard.number, piece.group.records, rows, packed)
 
 

@@ -9,8 +9,10 @@ from pipelines.inputs import Contents
 from pipelines.job import Job, streams_of
 from pipelines.recipe import CommonRecipe, Recipe
 from transforms import storage
+from transforms.bad_records import MostBad
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.checks import Check
+from transforms.progress import Stage
 
 
 class Wired(Planned, Protocol):
@@ -25,14 +27,21 @@ class Wired(Planned, Protocol):
         """When, for the manifest."""
 
 
-def read_records(job: Wired, *, span_bytes: int, **options: Any) -> Any:
-    """Return ReadRecords of a job's input; ``options`` are those of ReadOptions that differ by job."""
+def read_records(job: Wired, *, span_bytes: int, stage: Stage = "partition", **options: Any) -> Any:
+    """Return ReadRecords of a job's input.
+
+    Args:
+        job: the job.
+        span_bytes, stage: as of ReadRecords.
+        options: those of ReadOptions that differ by job.
+    """
     from transforms.formats.reading import ReadOptions
     from transforms.read import ReadRecords
 
     inputs, claim, contents = job.inputs, job.claim, job.inputs.contents
     return ReadRecords(
         sources=inputs.patterns,
+        extensions=job.recipe.extension or (),
         options=ReadOptions(
             line_format=contents.line_format,
             format=job.recipe.format,
@@ -42,6 +51,7 @@ def read_records(job: Wired, *, span_bytes: int, **options: Any) -> Any:
         ),
         span_bytes=span_bytes,
         on_bad_record=job.recipe.on_bad_record,
+        max_bad=_most(job),
         output=claim.folder,
         run_id=claim.run_id,
         expected=inputs.fingerprint,
@@ -49,6 +59,7 @@ def read_records(job: Wired, *, span_bytes: int, **options: Any) -> Any:
         storage_options=job.settings.storage_options or {},
         scratch=claim.scratch,
         progress=claim.watched,
+        stage=stage,
     )
 
 
@@ -83,12 +94,18 @@ def write_manifest(job: Wired, *, form: ShardFormat, **more: Any) -> Any:
         seed=recipe.seed,
         epoch=recipe.epoch,
         started=job.started,
+        max_bad=_most(job),
         form=form,
         run_id=job.claim.run_id,
         expected=job.inputs.fingerprint,
         storage_options=job.settings.storage_options or {},
         **more,
     )
+
+
+def _most(job: Wired) -> MostBad | None:
+    asked = job.settings.max_bad
+    return None if asked is None else MostBad.parse(asked)
 
 
 def build(root: Any, job: Job) -> None:
@@ -116,7 +133,9 @@ def build(root: Any, job: Job) -> None:
         bucket_bytes=plan.bucket_bytes,
         release=job.gives_back,
     )
-    written = (*reports, shards, *after) | write_manifest(job, form=contents.form)
+    written = (*reports, shards, *after) | write_manifest(
+        job, form=contents.form, tokenizers=job.inputs.tokenizers
+    )
     finish(written, job)
 
 

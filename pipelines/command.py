@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from pipelines.as_given import naming_as_given
 from pipelines.cli import make_parser, parse
 from pipelines.execute import Planned, before_work
 from pipelines.output import Claim, check_output, claim_output
@@ -21,6 +23,7 @@ from pipelines.store_options import parse_storage_options
 from pipelines.summary import summarize
 from pipelines.validation import Origin, flag_of, validate
 from transforms import layout, storage
+from transforms.errors import UsageError
 from transforms.manifest import Manifest
 
 J = TypeVar("J", bound=Planned)
@@ -101,11 +104,22 @@ def make_dataset(
 
     Returns:
         The manifest, None for a plan, and where nobody waits for the end.
+
+    Raises:
+        UsageError: bad records are counted that aren't left out.
     """
     begin = time.monotonic()
+    if settings.max_bad is not None and reading.on_bad_record == "fail":
+        raise UsageError(
+            f"--max_bad={settings.max_bad} is for --on_bad_record=skip or quarantine: by default a run "
+            "ends at its first bad record"
+        )
     storage.configure(settings.storage_options or {})
     jobs: list[J] = []
-    with contextlib.ExitStack() as stack:
+    with (
+        naming_as_given(itertools.chain(*reading.sources.values())),
+        contextlib.ExitStack() as stack,
+    ):
         with before_work():
             check_stores(reading, settings)
             urls = [

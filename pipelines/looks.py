@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
 
 from pipelines.kept_fields import Fields, fields_in
@@ -15,18 +16,29 @@ from pipelines.recipe import Recipe
 from transforms import layout, storage
 from transforms.errors import DataError, InputError
 from transforms.files import SourceFile
-from transforms.formats import arrow, arrow_messages, codecs, lines, parquet
+from transforms.formats import (
+    arrow,
+    arrow_messages,
+    codecs,
+    json_files,
+    lines,
+    parquet,
+    parquet_types,
+)
 from transforms.formats.codecs import Decoder
 from transforms.formats.detection import FileFormat, detect
-from transforms.formats.kept import Kept, text_and_kept
+from transforms.formats.kept import Kept, kinds_of, text_and_kept
 from transforms.formats.lines import LineFormat
-from transforms.formats.reading import Buffered
+from transforms.formats.reading import Buffered, may_be_csv
 from transforms.formats.texts import form_of
 from transforms.formats.windows import window_of
+from transforms.kernels import blocks
+from transforms.kernels.lines import line_offsets, open_quote
 
 _MAY_BE_EMPTY = 1024  # bytes of a compressed file that may hold no record, for all that
 _SAMPLE_BYTES, _SAMPLE_ROWS = 1 << 16, 32
 WINDOW_COUNTED = 8 << 20  # of a decoder's window, in what a process takes anyway
+_LARGEST = 64 << 20  # record of JSON that is looked at
 _PLACES = 8  # of a line file that are looked at
 
 
@@ -45,8 +57,11 @@ class Look:
         expansion: bytes when decompressed over bytes of the file, of the sample.
         window: bytes that a decoder holds, beyond the usual.
         kept: of rows, the columns that are to be kept beside their text.
+        shape: how a ``.json`` file holds its records.
+        json: its records are lines of JSON that are to become rows.
         fields: of JSON lines whose fields are to be kept, those of a sample of records; None where
             none was taken.
+        notes: what of it is read as something else than the file says.
     """
 
     format: FileFormat
@@ -59,6 +74,9 @@ class Look:
     window: int = 0
     kept: pa.Schema | None = None
     fields: Fields | None = None
+    shape: json_files.Shape = "lines"
+    json: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def look_at(file: SourceFile, recipe: Recipe, keep: Sequence[str], *, sample: bool) -> Look:
@@ -95,9 +113,12 @@ def _look_at_lines(
     sample: bool,
 ) -> Look:
     separator, wanted = ord(recipe.separator), recipe.header_lines
-    form = LineFormat(separator=separator, header_lines=wanted)
+    quoted = recipe.format == "csv"
+    form = LineFormat(separator=separator, header_lines=wanted, quoted=quoted)
     codec = found.codec
     expansion, record_bytes, header, records = 1.0, None, b"", None
+    shape: json_files.Shape = "lines"
+    json = False
     fields: Fields | None = None
     window = 0 if codec is None else max(window_of(opened.read(64) or b"") - WINDOW_COUNTED, 0)
     opened.seek(0)
@@ -117,6 +138,11 @@ def _look_at_lines(
             beside = mark + len(header)
             size = storage.read_into(stream, memoryview(bytearray(beside + 1)))
             records = 0 if size <= beside else None
+        if not file.told and recipe.format == "auto":
+            shape = json_files.shape_of(opened, name=file.url, codec=codec, line_format=form)
+        if recipe.text_field is None and recipe.output_format not in (None, "lines"):
+            kind = form_of(opened, name=file.url, codec=codec, line_format=form)
+            json = recipe.check == "json" or kind == "json"
         if sample:
             if keep and form_of(opened, name=file.url, codec=codec, line_format=form) == "plain":
                 raise InputError(
@@ -126,13 +152,14 @@ def _look_at_lines(
             opened.seek(0)
             if codec is not None:
                 expansion = codecs.sample_ratio(opened, codec, file.url)
-                opened.seek(0)
-                stream = Decoder(opened, codec, file.url)
-            places = 1 if codec is not None or file.size <= _PLACES * _SAMPLE_BYTES else _PLACES
-            pieces = _pieces(stream, [file.size * i // places for i in range(places)])
-            record_bytes = _mean_line(pieces, separator)
-            if keep:
-                fields = fields_in(stream, pieces, skip=mark + len(header), separator=separator)
+            if shape == "lines":
+                record_bytes, fields = _sample_lines(
+                    opened, file, codec, form, recipe, mark=mark, keep=keep
+                )
+            else:
+                first = _first_records(opened, file, codec, shape)
+                record_bytes = sum(len(r) + 1 for r in first) / max(len(first), 1) or None
+                fields = kinds_of(first) if keep else None
     except DataError as error:
         raise InputError(str(error)) from error
     return Look(
@@ -144,7 +171,66 @@ def _look_at_lines(
         expansion=expansion,
         window=window,
         fields=fields,
+        shape=shape,
+        json=json,
     )
+
+
+def _sample_lines(
+    opened: Any,
+    file: SourceFile,
+    codec: codecs.Codec | None,
+    form: LineFormat,
+    recipe: Recipe,
+    *,
+    mark: int,
+    keep: Sequence[str],
+) -> tuple[float | None, Fields | None]:
+    """Return the mean bytes of some lines, and their fields where some are to be kept.
+
+    Raises:
+        InputError: rows of CSV go on in the next line, as the first ones show.
+    """
+    opened.seek(0)
+    stream = opened if codec is None else Decoder(opened, codec, file.url)
+    places = 1 if codec is not None or file.size <= _PLACES * _SAMPLE_BYTES else _PLACES
+    pieces = _pieces(stream, [file.size * i // places for i in range(places)])
+    begins = mark + len(form.header)
+    if recipe.format == "auto" and may_be_csv(file.url, form):
+        _refuse_torn_rows(pieces[0], begins, form.separator, name=file.url)
+    fields = None
+    if keep:
+        fields = fields_in(stream, pieces, skip=begins, separator=form.separator)
+    return _mean_line(pieces, form.separator), fields
+
+
+def _first_records(
+    opened: Any, file: SourceFile, codec: codecs.Codec | None, shape: json_files.Shape
+) -> list[bytes]:
+    """Return the first records of JSON that isn't lines."""
+    reader = json_files.Reader(
+        opened,
+        name=file.url,
+        size=file.size,
+        start=0,
+        shape=shape,
+        codec=codec,
+        chunk_bytes=_SAMPLE_BYTES,
+        record_limit=_LARGEST,
+        hashed=False,
+    )
+    return next((blocks.records(found.block) for found in reader if len(found.block)), [])
+
+
+def _refuse_torn_rows(piece: bytes, begins: int, separator: int, *, name: str) -> None:
+    """Raise InputError where a line at the beginning of a file of CSV ends inside quotes."""
+    values = np.frombuffer(piece[begins:], np.uint8)
+    offsets = line_offsets(values, separator)
+    line = open_quote(values, offsets)
+    if line is not None:
+        place = begins + int(offsets[line])
+        where = lines.where(io.BytesIO(piece), place, separator=separator)
+        raise InputError(f"{name}: {lines.open_quote_error(where)}")
 
 
 def _pieces(stream: Any, places: list[int]) -> dict[int, bytes]:
@@ -177,6 +263,12 @@ def _look_at_parquet(
     schema = opened_parquet.schema_arrow
     if column is not None:
         schema = text_and_kept(schema, column, kept, name=file.url)
+    columns = None if column is None else schema.names
+    parquet_types.require_known(opened_parquet, columns, name=file.url)
+    if sample:
+        parquet.check_int96(
+            opened, opened_parquet, columns, name=file.url, rows=_SAMPLE_ROWS, batches=1
+        )
     return Look(
         found,
         compression=parquet.compression_of(opened_parquet, name=file.url) or "zstd",
@@ -186,11 +278,12 @@ def _look_at_parquet(
             opened_parquet,
             rows=_SAMPLE_ROWS,
             name=file.url,
-            columns=None if column is None else schema.names,
+            columns=columns,
         )
         if sample
         else None,
         kept=None if kept is None else pa.schema(list(schema)[1:]),
+        notes=tuple(parquet_types.dropped(opened_parquet, schema.names[column is not None :])),
     )
 
 

@@ -24,10 +24,13 @@ from pipelines.validation import Misfit
 from pipelines.values import (
     Number,
     check_locations,
+    check_most,
     check_output,
     check_sources,
     check_split,
+    parse_extensions,
     parse_locations,
+    parse_memory,
     parse_numbers,
     parse_separator,
     parse_size,
@@ -48,6 +51,11 @@ def make_flag(default: Any, group: str, help_: str, **constraints: Any) -> Any:
     return Field(default, description=help_, json_schema_extra=extra, **constraints)
 
 
+def _as_text(value: Any) -> Any:
+    """Return a number that stands in YAML as one would write it as a flag."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 _INPUT, _ORDER, _MIXTURE = "input", "order", "mixture"
 _OUTPUT, _RUN, _FILE = "output", "how it runs", "recipe in a file"
 _Sources = Annotated[
@@ -57,8 +65,14 @@ _Sources = Annotated[
     ),
     AfterValidator(check_sources),
 ]
+_Extensions = Annotated[
+    list[str], BeforeValidator(parse_extensions, json_schema_input_type=list[str] | str)
+]
 _Byte = Annotated[str, BeforeValidator(parse_separator), PlainSerializer(write_separator)]
 _Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str), Field(ge=1)]
+_Memory = Annotated[
+    int, BeforeValidator(parse_memory, json_schema_input_type=int | str), Field(ge=1)
+]
 _Numbers = Annotated[
     dict[str, Number],
     BeforeValidator(parse_numbers, json_schema_input_type=dict[str, float | str] | str),
@@ -84,9 +98,18 @@ class CommonRecipe(_Model):
     format: Format = make_flag(
         "auto",
         _INPUT,
-        "what the input files are: what each one's first bytes and name say, or lines, whatever they "
-        "look like (compressed ones all the same)",
-        metavar="auto|lines",
+        "what the input files are: what each one's first bytes and name say; or lines, whatever they "
+        "look like (compressed ones all the same); or csv, whose rows stay whole where quoted fields "
+        "hold newlines",
+        metavar="auto|lines|csv",
+    )
+    extension: _Extensions | None = make_flag(
+        None,
+        _INPUT,
+        "which files of folders and patterns to read, by the ends of their names: .jsonl,.json; "
+        "repeatable. none is a name without one",
+        metavar="EXT,EXT",
+        min_length=1,
     )
     separator: _Byte = make_flag(
         "\n", _INPUT, r"the byte that ends a record: '\n', '\t', '\0', ';', '\xff'", metavar="BYTE"
@@ -237,6 +260,15 @@ class RunSettings(_Model):
         metavar="DIR",
         min_length=1,
     )
+    max_bad: Annotated[str | None, BeforeValidator(_as_text), AfterValidator(check_most)] = (
+        make_flag(
+            None,
+            _INPUT,
+            "end the run where more bad records than this were left out: a number, or a share of all, "
+            "such as 0.1%. By default any number, but not all",
+            metavar="N|P%",
+        )
+    )
     overwrite: bool = make_flag(False, _OUTPUT, "replace a dataset that is in the output folder")
     runner: Literal["DirectRunner", "FlinkRunner", "PrismRunner", "DataflowRunner"] = make_flag(
         "DirectRunner",
@@ -245,7 +277,7 @@ class RunSettings(_Model):
         "(docs/flink.md, docs/dataflow.md). The output is the same",
         metavar="NAME",
     )
-    memory: _Size | None = make_flag(
+    memory: _Memory | None = make_flag(
         None,
         _RUN,
         "what all processes together may take, such as 2GiB; by default half of what "

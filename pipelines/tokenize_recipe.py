@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    Field,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
@@ -16,7 +17,7 @@ from pipelines.kept_fields import check_names, parse_names
 from pipelines.recipe import CommonRecipe, Recipe, RunSettings, make_flag
 from pipelines.recipe_file import RecipeKind
 from pipelines.validation import Misfit
-from pipelines.values import check_model
+from pipelines.values import check_model, parse_token
 from transforms.tokenizers.cpm import NEWLINE
 
 _INPUT, _MODEL, _SAMPLING, _OUTPUT = "input", "model", "sampling", "output"
@@ -25,10 +26,15 @@ _Names = Annotated[
     BeforeValidator(parse_names, json_schema_input_type=list[str] | str),
     AfterValidator(check_names),
 ]
-
+_Token = Annotated[
+    str,
+    BeforeValidator(parse_token, json_schema_input_type=str | int),
+    Field(min_length=1),
+]
 
 _OF_TOKENIZING = (
-    *("sampling", "alpha", "nbest_size", "add_bos", "add_eos", "bytes", "text_field"),
+    *("sampling", "alpha", "nbest_size", "bytes", "text_field"),
+    *("add_bos", "add_eos", "bos_token", "eos_token"),
     *("output_format", "compression", "token_dtype"),
 )
 
@@ -71,8 +77,8 @@ class TokenizeRecipe(CommonRecipe):
     tokenizer: Annotated[str, AfterValidator(check_model)] = make_flag(
         ...,
         _MODEL,
-        "model: a BytePiece JSON, a SentencePiece unigram .model or a tokenizer.json; local or on a "
-        "store",
+        "model: a BytePiece JSON, a SentencePiece unigram .model, a tokenizer.json or a folder with "
+        "one; local or on a store",
         metavar="FILE",
         min_length=1,
     )
@@ -88,6 +94,16 @@ class TokenizeRecipe(CommonRecipe):
     )
     add_bos: bool = make_flag(False, _MODEL, "begin every record with the model's bos")
     add_eos: bool = make_flag(False, _MODEL, "end every record with the model's eos")
+    bos_token: _Token | None = make_flag(
+        None,
+        _MODEL,
+        "what --add_bos puts: a token as the model writes it, or an id; by default what the model's "
+        "file says, or tokenizer_config.json beside it",
+        metavar="TEXT|ID",
+    )
+    eos_token: _Token | None = make_flag(
+        None, _MODEL, "what --add_eos puts, in the same way", metavar="TEXT|ID"
+    )
     sampling: Literal["off", "exact", "viterbi_sampling", "nbest"] = make_flag(
         "off",
         _SAMPLING,
@@ -161,6 +177,10 @@ class TokenizeRecipe(CommonRecipe):
                 (("on_bad_record",), self.on_bad_record),
                 (("decode",), None),
             )
+        for role in ("bos", "eos"):
+            given = getattr(self, f"{role}_token")
+            if given is not None and not getattr(self, f"add_{role}"):
+                raise Misfit(f"expected --add_{role} with it", ((f"{role}_token",), given))
         if self.whitespace is None and "newline_symbol" in self.model_fields_set:
             raise Misfit("expected --whitespace=cpm with it", (("newline_symbol",), None))
         self._check_kept()
@@ -210,6 +230,7 @@ class TokenizeRecipe(CommonRecipe):
             sources=self.sources,
             text_field=field,
             format=self.format,
+            extension=self.extension,
             separator=self.separator,
             header_lines=self.header_lines,
             on_bad_record=self.on_bad_record,

@@ -223,7 +223,7 @@ def _digest(file: Any, path: str, *, size: int, manifest: Manifest, progress: Pr
     form = ShardFormat(
         kind=manifest.kind,
         compression=manifest.compression,
-        line_format=LineFormat(separator=manifest.separator, header=header),
+        line_format=LineFormat(separator=manifest.separator, header=header, quoted=manifest.quoted),
         records_are=manifest.records_are,
     )
     return shard_digest(
@@ -336,7 +336,12 @@ def _tokens_in(manifest: Manifest, tokens: TokensEntry) -> int:
     dtype = recipe.get("token_dtype") or (
         "uint16" if tokens.model.get("ids", 0) <= 1 << 16 else "uint32"
     )
-    around = bool(recipe.get("add_bos")) + bool(recipe.get("add_eos"))
+    # by a manifest of before it said which they are, one each
+    around = sum(
+        len(tokens.model.get(role, {}).get("ids", [0]))
+        for role in ("bos", "eos")
+        if recipe.get(f"add_{role}")
+    )
     held = manifest.digest.bytes // (2 if dtype == "uint16" else 4)
     return held - around * manifest.digest.records
 
@@ -417,9 +422,11 @@ def run(argv: Sequence[str]) -> Manifest:
     for problem in problems:
         LOG.error("%s", problem)
     if problems:
+        count = len(problems)
+        differ = "1 thing differs" if count == 1 else f"{count} things differ"
         raise LosslessError(
-            f"{args.folder}: {len(problems)} thing{'s' if len(problems) > 1 else ''} differ from the "
-            f"manifest, the first: {problems[0]}; make the dataset again"
+            f"{args.folder}: {differ} from the manifest, the first: {problems[0]}; make the dataset "
+            "again"
         )
     seconds = time.monotonic() - begin
     LOG.info(

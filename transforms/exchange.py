@@ -7,9 +7,9 @@ range of keys inside its partition, as often as it is asked, and the digests of 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
-import pickle
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,22 +17,18 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from transforms import storage
 from transforms.deal import DealOut
-from transforms.groups import (
-    BlockGroup,
-    FileGroup,
-    MemoryGroup,
-    Pages,
-    cut_pages,
-    pack_pages,
-)
+from transforms.groups import BlockGroup, FileGroup, MemoryGroup
 from transforms.kernels import blocks, pages, ranges
 from transforms.kernels.pages import TABLE
 from transforms.kernels.ranges import KeyRange
+from transforms.packed import require
 from transforms.progress import Progress, Watched
+from transforms.references import Pages, cut_pages, pack_pages, require_table, spill_url
 from transforms.stretches import Stretch, read_each, write_references
 
 
@@ -113,7 +109,10 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
             | "AllSpills" >> beam.GroupByKey()
             | "Refer" >> beam.ParDo(_Refer(self)).with_output_types(tuple[int, bytes])
             | "DealOut" >> DealOut(bytes)
-            | "Open" >> beam.MapTuple(_open).with_output_types(tuple[int, BlockGroup])
+            | "Open"
+            >> beam.MapTuple(functools.partial(_open, tuple(self.folders))).with_output_types(
+                tuple[int, BlockGroup]
+            )
         )
 
 
@@ -121,8 +120,10 @@ def _hold(partition: int, encoded: Iterable[bytes]) -> tuple[int, BlockGroup]:
     return partition, MemoryGroup([data for data in encoded if data])
 
 
-def _open(partition: int, packed: Iterable[bytes]) -> tuple[int, BlockGroup]:
-    return partition, FileGroup(sorted(Stretch(*pickle.loads(data)) for data in packed))
+def _open(
+    folders: tuple[str, ...], partition: int, packed: Iterable[bytes]
+) -> tuple[int, BlockGroup]:
+    return partition, FileGroup(sorted(map(Stretch.from_bytes, packed)), folders)
 
 
 class _Refer(beam.DoFn):  # type: ignore[misc]
@@ -136,21 +137,20 @@ class _Refer(beam.DoFn):  # type: ignore[misc]
 
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, bytes]]:
         config = self._config
-        spills = [Stretch(*pickle.loads(packed)) for packed in element[1] if packed]
-        found = [
-            Pages(spill.url, 0, np.frombuffer(data, TABLE))
-            for spill, data in zip(spills, read_each(Stretch.read_checked, spills), strict=True)
-        ]
+        found = [Pages(url, 0, table) for url, table in read_tables(element[1], TABLE)]
         mine = ranges.overlapping(KeyRange(element[0], config.within), config.partitions)
         stretches = write_references(
             config.folders[0],
-            lambda: map(pack_pages, cut_pages(found, mine, config.partitions)),
+            lambda: (
+                pack_pages(parts, config.folders)
+                for parts in cut_pages(found, mine, config.partitions)
+            ),
         )
         if element[0] == 0:
             for folder in config.used_up:
                 storage.remove_tree(folder)
         for partition, stretch in zip(mine, stretches, strict=True):
-            yield partition, pickle.dumps(tuple(stretch), protocol=5)
+            yield partition, stretch.to_bytes()
 
 
 class _CutRuns(beam.DoFn):  # type: ignore[misc]
@@ -184,7 +184,7 @@ class _SpillRuns(beam.DoFn):  # type: ignore[misc]
 
     def _spill(self, run: pa.RecordBatch, folder: str) -> bytes:
         config = self._config
-        url = storage.join(folder, f"{uuid.uuid4().hex}.pages")  # no attempt meets another
+        url = spill_url(folder, uuid.uuid4().hex)  # no attempt meets another
         rows = []
         doing = Progress.open(config.progress).doing(f"writing {url}")
         with doing, storage.open_write(url) as file:
@@ -205,4 +205,24 @@ def end_spill(
     """Write the table of a spill file's pages at its end; return where it is, packed."""
     table = np.array(rows, kind)
     begin = int(table["length"].sum(dtype=np.int64))
-    return pickle.dumps(tuple(Stretch.write(file, url, begin, table.tobytes())), protocol=5)
+    return Stretch.write(file, url, begin, table.tobytes()).to_bytes()
+
+
+def read_tables(
+    packed: Iterable[bytes], kind: np.dtype[np.void]
+) -> Iterator[tuple[str, npt.NDArray[np.void]]]:
+    """Yield the URL and the table of each spill file that ``end_spill`` ended; b"" is none.
+
+    Raises:
+        RunError: a table can't be read, or isn't one.
+    """
+    spills = [Stretch.from_bytes(data) for data in packed if data]
+    for spill, data in zip(spills, read_each(Stretch.read_checked, spills), strict=True):
+        yield spill.url, spill.parse_data(data, functools.partial(_table_of, kind))
+
+
+def _table_of(kind: np.dtype[np.void], data: memoryview) -> npt.NDArray[np.void]:
+    require(len(data) % kind.itemsize == 0, f"{len(data)} bytes, no whole rows of {kind.itemsize}")
+    table = np.frombuffer(data, kind)
+    require_table(table)
+    return table

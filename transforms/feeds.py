@@ -11,12 +11,13 @@ import pyarrow as pa
 
 from transforms.errors import LosslessError
 from transforms.gather import Ordered, Piece, gather_piece, gather_together
-from transforms.groups import FileGroup, Pages, expected_digests
+from transforms.groups import FileGroup, expected_digests
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import U64, pass_key, record_keys
 from transforms.kernels.ranges import WHOLE, KeyRange
 from transforms.kernels.schedule import I64
+from transforms.references import Pages
 from transforms.streams import Streams
 
 _SMALL_ROWS = 1 << 14  # of a small source that are ordered at a time

@@ -5,10 +5,9 @@ from __future__ import annotations
 import bisect
 import functools
 import itertools
-import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -16,12 +15,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms import storage
-from transforms.errors import RunError
+from transforms.errors import LosslessError, RunError
 from transforms.kernels import blocks, pages, ranges
 from transforms.kernels.digest import Digest
-from transforms.kernels.pages import TABLE, Page
+from transforms.kernels.pages import Page
 from transforms.kernels.ranges import KeyRange
+from transforms.packed import JOINED, join, pack, split, unpack
+from transforms.references import Pages, joined, page_starts, starts_of, unpack_pages
 from transforms.stretches import TEMPORARY_AT_FAULT, Stretch, read_each, read_in_turn
+
+_FILES, _MEMORY = b"F", b"M"  # what a group's bytes begin with
 
 
 class OverLimit(Exception):
@@ -66,10 +69,8 @@ class GroupCoder(beam.coders.Coder):  # type: ignore[misc]
 
     def decode(self, encoded: bytes) -> BlockGroup:
         """Return the group."""
-        kind, content = pickle.loads(encoded)
-        if kind == "files":
-            return FileGroup([Stretch(*where) for where in content])
-        return MemoryGroup(content)
+        kind, content = encoded[:1], encoded[1:]
+        return (FileGroup if kind == _FILES else MemoryGroup).from_bytes(content)
 
     def estimate_size(self, value: BlockGroup) -> int:
         """Return 0: Beam samples sizes for its metrics, and must not encode a group for one."""
@@ -148,42 +149,13 @@ class MemoryGroup(BlockGroup):
 
     def to_bytes(self) -> bytes:
         """Return the pages themselves."""
-        return pickle.dumps(("memory", self._encoded), protocol=5)
+        return _MEMORY + pack(None, *join(self._encoded))
 
-
-class Pages(NamedTuple):
-    """Pages of one spill file, one after another: where they begin, and their rows of TABLE."""
-
-    url: str
-    offset: int
-    table: npt.NDArray[np.void]
-
-
-def pack_pages(found: list[Pages]) -> bytes:
-    """Return the references of one partition, to be kept in a file."""
-    return pickle.dumps([(p.url, p.offset, p.table.tobytes()) for p in found], protocol=5)
-
-
-def cut_pages(found: Sequence[Pages], mine: range, of: int) -> Iterator[list[Pages]]:
-    """Yield what some of ``of`` equal ranges of keys have of spill files, range by range.
-
-    Args:
-        found: of each file, sorted by key; no page crosses a range's boundary.
-        mine: which ranges.
-        of: how many the space of keys is cut into.
-    """
-    edges = np.arange(mine.start, mine.stop + 1)
-    cut = []
-    for part in found:  # a page's first key says where it belongs
-        places = np.searchsorted(ranges.parts_of(part.table["first"], of), edges)
-        cut.append((part, part.offset + page_starts(part.table), places))
-    for number in range(len(mine)):
-        yield [
-            Pages(part.url, int(starts[begin]), part.table[begin:end])
-            for part, starts, places in cut
-            for begin, end in [places[number : number + 2]]
-            if begin < end
-        ]
+    @classmethod
+    def from_bytes(cls, data: bytes) -> MemoryGroup:
+        """Return what ``to_bytes`` gave, its first byte apart."""
+        _, (sizes, content) = unpack(data, *JOINED)
+        return cls(split(sizes, content))
 
 
 class FileGroup(BlockGroup):
@@ -191,10 +163,14 @@ class FileGroup(BlockGroup):
 
     The references to them lie in files too, mostly one, and are read when they are first needed: at
     100 GB they are a hundred MB, which shall not pass through the launcher.
+
+    Args:
+        references: where they lie.
+        folders: URLs of those that hold the spill files.
     """
 
-    def __init__(self, references: Sequence[Stretch]) -> None:
-        self._references = tuple(references)
+    def __init__(self, references: Sequence[Stretch], folders: Sequence[str] = ()) -> None:
+        self._references, self._folders = tuple(references), tuple(folders)
 
     @classmethod
     def of(cls, parts: list[Pages]) -> FileGroup:
@@ -206,9 +182,9 @@ class FileGroup(BlockGroup):
     @functools.cached_property
     def _parts(self) -> list[Pages]:
         return [
-            Pages(url, offset, np.frombuffer(rows, TABLE))
-            for references in self._references
-            for url, offset, rows in pickle.loads(references.read_checked())
+            part
+            for where in self._references
+            for part in where.parse(lambda data: unpack_pages(data, self._folders))
         ]
 
     @functools.cached_property
@@ -218,14 +194,14 @@ class FileGroup(BlockGroup):
 
     @functools.cached_property
     def _table(self) -> npt.NDArray[np.void]:
-        return np.concatenate([np.zeros(0, TABLE), *(part.table for part in self._parts)])
+        return joined(self._parts)
 
     @functools.cached_property
     def _offset(self) -> npt.NDArray[np.int64]:
         """Where each page begins in its file."""
         return np.concatenate(
             [np.zeros(0, np.int64)]
-            + [part.offset + _starts(part.table["length"]) for part in self._parts]
+            + [part.offset + page_starts(part.table) for part in self._parts]
         )
 
     @property
@@ -258,7 +234,7 @@ class FileGroup(BlockGroup):
         """Yield the pages that may have records in a range, whole, a spill file's after another's.
 
         Raises:
-            RunError: one is damaged.
+            RunError: one is damaged, or isn't what its row of the table says.
         """
         mine = np.flatnonzero(self._inside(part))
         of_file = np.searchsorted(self._ends, mine, side="right")
@@ -270,7 +246,16 @@ class FileGroup(BlockGroup):
             stretches.append(Stretch(self._parts[file].url, begin, end - begin))
         found = zip(stretches, rows, read_each(Stretch.read, stretches), strict=True)
         for stretch, within, data in found:
-            yield from _decode_pages(stretch, data, self._table["length"][within])
+            rows = self._table[within]
+            pages_found = _decode_pages(stretch, data, rows["length"])
+            for page, row in zip(pages_found, rows.tolist(), strict=True):
+                if pages.table_row(page.block, row[2]) != row:
+                    raise LosslessError(
+                        f"{stretch.url}: a page has other records than its table says: {row[3]} of "
+                        f"{row[4]} bytes were spilled, {len(page.block)} of "
+                        f"{blocks.payload_bytes(page.block)} are there; {TEMPORARY_AT_FAULT}"
+                    )
+                yield page
 
     @functools.cached_property
     def _by_key(self) -> tuple[list[int], list[Stretch]]:
@@ -298,23 +283,20 @@ class FileGroup(BlockGroup):
 
     def to_bytes(self) -> bytes:
         """Return where the references lie."""
-        return pickle.dumps(("files", [tuple(where) for where in self._references]), protocol=5)
+        return _FILES + pack([self._references, self._folders])
 
-
-def _starts(lengths: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
-    return np.cumsum(lengths, dtype=np.int64) - lengths
-
-
-def page_starts(table: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
-    """Return int64[n]: where each page of a spill file begins."""
-    return _starts(table["length"])
+    @classmethod
+    def from_bytes(cls, data: bytes) -> FileGroup:
+        """Return what ``to_bytes`` gave, its first byte apart."""
+        (references, folders), _ = unpack(data)
+        return cls([Stretch(*where) for where in references], folders)
 
 
 def _decode_pages(
     stretch: Stretch, content: memoryview, lengths: npt.NDArray[np.uint32]
 ) -> Iterator[Page]:
     data = pa.py_buffer(content)
-    for at, length in zip(_starts(lengths).tolist(), lengths.tolist(), strict=True):
+    for at, length in zip(starts_of(lengths).tolist(), lengths.tolist(), strict=True):
         try:
             yield pages.decode_page(data.slice(at, length))
         except pa.ArrowInvalid as error:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import math
-import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import apache_beam as beam
 
 from transforms import storage
+from transforms.contents import pack_content, pack_schedule
 from transforms.deal import DealOut
 from transforms.errors import RunError, UsageError
 from transforms.interleave_engine import place_records
@@ -22,6 +23,7 @@ from transforms.kernels.reach import cut_within, share_within
 from transforms.kernels.schedule import I64
 from transforms.mixed_shards import MixedShard
 from transforms.mixture_pages import Layout
+from transforms.packed import pack, unpack
 from transforms.reached import bound_bytes, by_stream, reached
 from transforms.read import AGAIN, ReadRecords, ReadSpans, Span, cut_spans
 from transforms.reports import Mixed, SpanReport, Tally
@@ -116,7 +118,8 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
             .with_output_types(tuple[int, bytes], mixed=Mixed)
             .with_outputs("mixed", main="shards")
         )
-        shards = dealt.shards | "DealOut" >> DealOut(bytes) | "Open" >> beam.MapTuple(_open)
+        opened = beam.MapTuple(functools.partial(_open, self))
+        shards = dealt.shards | "DealOut" >> DealOut(bytes) | "Open" >> opened
         return shards, every, dealt.mixed
 
     def count_shards(self, counted: Counted, length: int) -> int:
@@ -329,22 +332,30 @@ class _LayOut(beam.DoFn):  # type: ignore[misc]
         shards = config.count_shards(counted, length)
 
         def pieces() -> Iterator[bytes]:
-            yield pickle.dumps(counted.draft.schedule, protocol=5)
+            whole = counted.draft.schedule
+            yield pack_schedule(whole)
             for number in range(shards):
                 content = layout.content(*config.shard_range(number, shards, length))
-                yield pickle.dumps(content, protocol=5)
+                known = whole.known(content.begin, content.end)
+                yield pack_content(content, known, config.spill.folders)
 
         schedule, *contents = write_references(config.spill.folders[0], pieces)
         if config.spill.release and config.streams.levels == 2:
             for folder in config.spill.first_folders:  # all of it is spilled a second time
                 storage.remove_tree(folder)
         for number, content in enumerate(contents):
-            shard = shards, tuple(content), tuple(schedule), config.streams
-            yield number, pickle.dumps(shard, protocol=5)
+            yield number, pack([shards, content, schedule])
         yield beam.pvalue.TaggedOutput("mixed", layout.mixed(shards))
 
 
-def _open(number: int, packed: Iterable[bytes]) -> MixedShard:
+def _open(config: InterleaveSources, number: int, packed: Iterable[bytes]) -> MixedShard:
     (one,) = packed
-    of, content, where, streams = pickle.loads(one)
-    return MixedShard(number, of, Stretch(*content), Stretch(*where), streams)
+    (of, content, schedule), _ = unpack(one)
+    return MixedShard(
+        number,
+        of,
+        content=Stretch.of(content),
+        schedule=Stretch.of(schedule),
+        streams=config.streams,
+        folders=config.spill.folders,
+    )

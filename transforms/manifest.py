@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from transforms.bad_records import MostBad, require_few
 from transforms.errors import DataError, LosslessError
 from transforms.files import SourceFile
 from transforms.formats.detection import Kind
@@ -143,13 +144,33 @@ class TokensEntry(_Part):
     collisions: int | None = None
 
 
+class TokenizerEntry(_Part):
+    """Which tokenizer made the ids in rows that were read, as the manifest beside them says.
+
+    Attributes:
+        sources: whose rows.
+        column: of ids.
+        model, law, alpha, nbest_size: as of TokensEntry.
+    """
+
+    sources: list[str]
+    column: str
+    model: dict[str, Any]
+    law: str
+    alpha: float | None = None
+    nbest_size: int | None = None
+
+
 class Manifest(_Part):
     """``manifest.json``.
 
     Attributes:
         bytes: of the shard files.
+        quoted: lines are rows of CSV, which quotes keep whole.
         blank_lines: of JSON lines, those that held nothing; they are no records.
         byte_order_marks: files at whose beginning one was taken off.
+        tokens: what tokenizing came to.
+        tokenizers: which made the ids in rows that were read.
     """
 
     format: Literal["dovetail-manifest"] = "dovetail-manifest"
@@ -169,6 +190,7 @@ class Manifest(_Part):
     records_are: RecordsAre
     separator: int = Field(ge=0, le=255)
     header_bytes: int = Field(ge=0)
+    quoted: bool = False
     blank_lines: int = Field(0, ge=0)
     byte_order_marks: int = Field(0, ge=0)
     quarantine: list[QuarantineEntry]
@@ -176,6 +198,7 @@ class Manifest(_Part):
     sources: list[SourceEntry]
     mixture: list[MixtureEntry] | None = None
     tokens: TokensEntry | None = None
+    tokenizers: list[TokenizerEntry] | None = None
     files_listing: ListingEntry | None = None
     versions: dict[str, str]
 
@@ -231,12 +254,13 @@ def make_manifest(
     expected: str | None,
     mixed: Mixed | None = None,
     mapped: Sequence[Mapped] | None = None,
+    max_bad: MostBad | None = None,
 ) -> Manifest:
     """Compare what was read with what was written, and sum up; arguments as of WriteManifest.
 
     Raises:
         LosslessError: a shard is missing or double, or a source's digests differ.
-        DataError: a file was not read whole.
+        DataError: a file was not read whole, or too many records were bad.
     """
     shards = sorted(shards, key=lambda shard: shard.number)
     of = shards[0].of if shards else 0
@@ -271,6 +295,7 @@ def make_manifest(
                 dropped=_entry(lost) if lost.records else None,
             )
         )
+    require_few(Digest.total(dropped.values()), Digest.total(read.values()), max_bad)
     written = [Digest.total(shard.digests[i] for shard in shards) for i in range(len(read))]
     mixture = None
     if mapped is not None:
@@ -299,6 +324,7 @@ def make_manifest(
         records_are=form.records_are,
         separator=form.line_format.separator,
         header_bytes=len(form.line_format.header),
+        quoted=form.line_format.quoted,
         blank_lines=sum(span.blank for span in spans if span.pass_number == 0),
         byte_order_marks=sum(span.marks for span in spans if span.pass_number == 0),
         shards=[

@@ -85,13 +85,14 @@ def _list_shards(
 ) -> Iterator[tuple[int, tuple[int, list[Span]]]]:
     reading = config.reading
     storage.configure(reading.storage_options)
-    files = list_sources(sources)
+    files = list_sources(sources, extensions=reading.extensions, apart=reading.output)
     if reading.expected is not None and fingerprint(files) != reading.expected:
         raise DataError(
             "the input files changed between planning and reading: a file came, went, or was "
             "written to; run again when nothing writes to them"
         )
-    dealt = deal_spans(list(cut_spans(files, reading.span_bytes)), config.shards) or [[]]
+    spans = list(cut_spans(files, reading.span_bytes, reading.options))
+    dealt = deal_spans(spans, config.shards) or [[]]
     for number, mine in enumerate(dealt):
         yield number, (len(dealt), mine)
 

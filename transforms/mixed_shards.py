@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.feeds import Feed, Share, fill, unused_of
+from transforms.contents import Content, counted, unpack_content, unpack_schedule
+from transforms.feeds import Feed, fill, unused_of
 from transforms.gather import Ordered
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.schedule import Schedule
 from transforms.streams import Streams
 from transforms.stretches import Stretch
-
-
-class Content(NamedTuple):
-    """What a shard holds: positions [begin, end), and what they are made of."""
-
-    begin: int
-    end: int
-    chunk: int
-    shares: list[Share]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +29,7 @@ class MixedShard:
         content: where its ``Content`` lies.
         schedule: where the schedule lies.
         streams: how records were cut.
+        folders: URLs of those that hold their spill files.
     """
 
     number: int
@@ -45,11 +37,11 @@ class MixedShard:
     content: Stretch
     schedule: Stretch
     streams: Streams
+    folders: Sequence[str]
 
     def ordered(self, *, limit: int, sources: int) -> Iterator[Ordered]:
         """Yield the shard's records in order; with the last block what all digests have to be."""
-        content: Content = pickle.loads(self.content.read_checked())
-        schedule: Schedule = pickle.loads(self.schedule.read_checked())
+        content, schedule = self._read()
         feeds = {share.source: Feed(share, self.streams) for share in content.shares}
         total: list[Digest] | None = None
         for begin in range(content.begin, content.end, content.chunk):
@@ -64,8 +56,22 @@ class MixedShard:
 
     def unused(self, *, sources: int) -> list[Digest]:
         """Return the digests of what is left of buckets after the last record that is used."""
-        content: Content = pickle.loads(self.content.read_checked())
+        content, _ = self._read()
         return self._total(unused_of(content.shares, self.streams))
+
+    def _read(self) -> tuple[Content, Schedule]:
+        """Read what the shard is made of, and the schedule as far as its positions need it.
+
+        Raises:
+            RunError: it can't be read, or isn't what was written.
+        """
+        bare = self.schedule.parse(partial(unpack_schedule, sources=self.streams.count))
+
+        def read(data: memoryview) -> tuple[Content, Schedule]:
+            content, known = unpack_content(data, streams=self.streams, folders=self.folders)
+            return content, counted(bare, known, content)
+
+        return self.content.parse(read)
 
     def _total(self, found: Iterable[tuple[int, list[Digest]]]) -> list[Digest]:
         """Add up the digests of streams, source by source."""

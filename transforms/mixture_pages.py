@@ -8,17 +8,15 @@ from dataclasses import replace
 
 import numpy as np
 
+from transforms.contents import MOST_POSITIONS, Content
 from transforms.errors import LosslessError, RunError
 from transforms.feeds import Bucket, Cut, Share
 from transforms.kernels import stops
 from transforms.kernels.digest import Digest
-from transforms.mixed_shards import Content
 from transforms.mixture_bytes import BytesBefore
 from transforms.reports import Mixed
 from transforms.spilled import Counted, Spills, StreamPages
 from transforms.streams import Streams
-
-_MOST_POSITIONS = 1 << 17  # that are laid down at a time
 
 
 class Layout:
@@ -134,7 +132,7 @@ class Layout:
     def _choose_chunk(self, held: int) -> int:
         """Return how many positions to lay down at a time, by the mean of what is drawn."""
         mean = self.counted.footprint_before(self.length) // max(self.length, 1)
-        return int(np.clip(held // max(mean, 1), 1, _MOST_POSITIONS))
+        return int(np.clip(held // max(mean, 1), 1, MOST_POSITIONS))
 
     def _share(self, source: int, first: int, last: int) -> Share:
         """Say which pages hold ranks [first, last) of a source."""

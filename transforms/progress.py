@@ -19,7 +19,7 @@ import numpy as np
 
 from transforms.heartbeat import Beat
 
-Stage = Literal["partition", "write", "verify"]
+Stage = Literal["partition", "tokenize", "decode", "write", "verify"]
 Watched = str | Beat | None
 """Where is counted: a local folder that the run's processes share, the runner's counters, nowhere."""
 STAGES: tuple[Stage, ...] = get_args(Stage)

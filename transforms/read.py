@@ -11,15 +11,17 @@ import pyarrow as pa
 
 import transforms.coders  # noqa: F401  # registers the coder of blocks
 from transforms import storage
+from transforms.bad_records import MostBad, refusal
 from transforms.deal import DealOut
 from transforms.errors import DataError
 from transforms.files import SourceFile
 from transforms.formats.codecs import codec_of_name
-from transforms.formats.reading import ReadOptions, open_span
+from transforms.formats.detection import FileFormat
+from transforms.formats.reading import ReadOptions, open_span, shape_in
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.listing import fingerprint, list_sources
-from transforms.progress import Progress, Watched
+from transforms.progress import Progress, Stage, Watched
 from transforms.quarantine import QuarantineFile
 from transforms.reports import SpanReport
 from transforms.worker import follow_launcher
@@ -63,22 +65,27 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
 
     Attributes:
         sources: patterns by source name.
+        extensions: as of ``list_source``.
         options: what the files are read as.
         span_bytes: from the plan.
         on_bad_record: what to do with a record that fails its check: ``fail``, ``skip`` or
             ``quarantine``, which keeps it in ``output``.
+        max_bad: how many may be left out; a span that has more ends the run early.
         output, run_id: the dataset's folder, for what is kept apart.
         scratch: local folder for what is kept apart, until it is published; None for the system's.
         expected: ``fingerprint`` of the listing that the plan was made from, if it was.
         launcher: pid of the local process whose end ends the workers.
         storage_options: of fsspec, for the stores; None leaves them as they are.
         progress: where to count, as of ``transforms.progress``, if somebody watches.
+        stage: what the work is called there of which reading is a part.
     """
 
     sources: Mapping[str, Sequence[str]]
+    extensions: Sequence[str] = ()
     options: ReadOptions = field(default_factory=ReadOptions)
     span_bytes: int = 64 << 20
     on_bad_record: OnBadRecord = "fail"
+    max_bad: MostBad | None = None
     output: str = ""
     run_id: str = ""
     scratch: str | None = None
@@ -86,6 +93,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
     launcher: int | None = None
     storage_options: dict[str, Any] | None = None
     progress: Watched = None
+    stage: Stage = "partition"
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -115,35 +123,53 @@ class ReadSpans(beam.PTransform):  # type: ignore[misc]
         ).with_outputs("spans", main="blocks")
 
 
-def cut_spans(files: Iterable[SourceFile], span_bytes: int) -> Iterator[Span]:
+def cut_spans(
+    files: Iterable[SourceFile], span_bytes: int, options: ReadOptions | None = None
+) -> Iterator[Span]:
     """Cut files into spans of equal size, ``span_bytes`` at most; an empty file is one span.
 
-    A file whose name says that it is compressed is one span, however large.
+    A file whose name says that it is compressed is one span, however large; so is one that ``options``
+    say, or its beginning, can't be entered in its middle. (A span that begins there holds nothing.)
     """
     for file in files:
         whole = codec_of_name(file.url) is not None
+        if not whole and file.size > span_bytes and options is not None:
+            whole = _is_read_whole(file, options)
         count = 1 if whole else max(1, -(-file.size // span_bytes))
         for i in range(count):
             yield Span(file, file.size * i // count, file.size * (i + 1) // count)
 
 
+def _is_read_whole(file: SourceFile, options: ReadOptions) -> bool:
+    """Say whether a file that isn't compressed is CSV, or JSON that isn't lines."""
+    if options.line_format.quoted:
+        return True
+    if not file.url.lower().endswith(".json"):
+        return False
+    with storage.open_read(file.url) as opened:
+        found, told = FileFormat("lines"), file.format
+        shape = shape_in(opened, found, name=file.url, options=options, told=told)
+    return shape != "lines"
+
+
 class _ListSpans(beam.DoFn):  # type: ignore[misc]
     def __init__(self, config: ReadRecords) -> None:
         self._expected = config.expected
-        self._span_bytes = config.span_bytes
+        self._extensions, self._apart = config.extensions, config.output
+        self._span_bytes, self._options = config.span_bytes, config.options
         self._storage_options = config.storage_options
 
     def setup(self) -> None:
         storage.configure(self._storage_options)
 
     def process(self, sources: dict[str, Sequence[str]]) -> Iterator[tuple[int, Span]]:
-        files = list_sources(sources)
+        files = list_sources(sources, extensions=self._extensions, apart=self._apart)
         if self._expected is not None and fingerprint(files) != self._expected:
             raise DataError(
                 "the input files changed between planning and reading: a file came, went, or was "
                 "written to; run again when nothing writes to them"
             )
-        yield from enumerate(cut_spans(files, self._span_bytes))
+        yield from enumerate(cut_spans(files, self._span_bytes, self._options))
 
 
 class _ReadSpans(beam.DoFn):  # type: ignore[misc]
@@ -209,11 +235,15 @@ class SpanReader:
             )
             for block, bad, reasons in reader:
                 if bad is not None:
-                    self._drop(bad, reasons, span=span, kept_apart=kept_apart)
+                    first = span.start == 0 and not (kept.records or dropped.records)
+                    first = first and (not len(block) or _begins(bad) < _begins(block))
+                    self._drop(bad, reasons, span=span, first=first, kept_apart=kept_apart)
                     dropped += Digest.total(blocks.digests(bad, sources=1))
+                    if config.max_bad is not None:
+                        config.max_bad.require(dropped.records, name=file.url)
                 held = blocks.payload_bytes(block)
                 self._progress.add(
-                    "partition",
+                    config.stage,
                     bytes=reader.consumed - counted,
                     records=len(block),
                     payload=held,
@@ -225,7 +255,7 @@ class SpanReader:
                     yield FileId(file.source, file.name, span.pass_number, span.until), block
             covered, whole = reader.covered(kept + dropped), reader.whole
         # reading ahead and beyond a span's end: in the end a file counts its own size
-        self._progress.add("partition", bytes=span.stop - span.start - counted)
+        self._progress.add(config.stage, bytes=span.stop - span.start - counted)
         check_unchanged(file)
         report(
             SpanReport(
@@ -248,17 +278,18 @@ class SpanReader:
         reasons: tuple[str, ...],
         *,
         span: Span,
+        first: bool,
         kept_apart: QuarantineFile,
     ) -> None:
-        if self._config.on_bad_record == "fail":
-            place = int(blocks.column(bad, "position")[0])
-            unit = "row" if blocks.is_rows(bad) else "the line at byte"
-            raise DataError(
-                f"{span.file.url}: {unit} {place} is a bad record: {reasons[0]}; mend it, or give "
-                "--on_bad_record=skip or quarantine"
-            )
+        config = self._config
+        if config.on_bad_record == "fail":
+            raise refusal(bad, reasons, file=span.file, options=config.options, first=first)
         if self._config.on_bad_record == "quarantine" and not span.pass_number:  # once is enough
             kept_apart.add(bad, reasons)
+
+
+def _begins(block: pa.RecordBatch) -> int:
+    return int(blocks.column(block, "position")[0])
 
 
 def check_unchanged(file: SourceFile) -> None:

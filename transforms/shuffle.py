@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import pickle
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 
 from transforms import storage
 from transforms.deal import DealOut
@@ -18,6 +18,7 @@ from transforms.groups import BlockGroup, GroupCoder, MemoryGroup
 from transforms.kernels import blocks, pages
 from transforms.kernels.digest import Digest
 from transforms.kernels.ranges import KeyRange
+from transforms.packed import JOINED, join, pack, split, unpack
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +55,13 @@ class ShardCoder(beam.coders.Coder):  # type: ignore[misc]
 
     def encode(self, value: Shard) -> bytes:
         """Return the shard's bytes."""
-        pieces = [(p.group.to_bytes(), p.part, p.skip, p.take) for p in value.pieces]
-        return pickle.dumps((value.number, value.of, pieces), protocol=5)
+        pieces = [_pack_piece(piece) for piece in value.pieces]
+        return pack([value.number, value.of], *join(pieces))
 
     def decode(self, encoded: bytes) -> Shard:
         """Return the shard."""
-        number, of, pieces = pickle.loads(encoded)
-        decode = GroupCoder().decode
-        return Shard(number, of, tuple(Piece(decode(group), *rest) for group, *rest in pieces))
+        (number, of), (sizes, data) = unpack(encoded, *JOINED)
+        return Shard(number, of, tuple(map(_unpack_piece, split(sizes, data))))
 
     def estimate_size(self, value: Shard) -> int:
         """Return 0: Beam samples sizes for its metrics, and must not encode a shard for one."""
@@ -77,6 +77,16 @@ class ShardCoder(beam.coders.Coder):  # type: ignore[misc]
 
 
 beam.coders.registry.register_coder(Shard, ShardCoder)
+
+
+def _pack_piece(piece: Piece) -> bytes:
+    group = np.frombuffer(piece.group.to_bytes(), np.uint8)
+    return pack([piece.part.index, piece.part.count, piece.skip, piece.take], group)
+
+
+def _unpack_piece(data: bytes) -> Piece:
+    (index, count, skip, take), (group,) = unpack(data, np.uint8)
+    return Piece(GroupCoder().decode(group.tobytes()), KeyRange(index, count), skip, take)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -130,14 +140,13 @@ def _as_shard(of: int, partition: int, group: BlockGroup) -> Shard:
 
 
 def _gathered(number: int, packed: Iterable[bytes]) -> Shard:
-    decode = GroupCoder().decode
-    found = [pickle.loads(data) for data in packed]
-    pieces = sorted((part, skip, take, group) for part, skip, take, group, _ in found)
-    return Shard(
-        number,
-        found[0][-1],
-        tuple(Piece(decode(group), part, skip, take) for part, skip, take, group in pieces),
-    )
+    found = [ShardCoder().decode(data) for data in packed]
+    pieces = sorted((piece for shard in found for piece in shard.pieces), key=_place)
+    return Shard(number, found[0].of, tuple(pieces))
+
+
+def _place(piece: Piece) -> tuple[KeyRange, int]:
+    return piece.part, piece.skip
 
 
 class _CutAtRecords(beam.DoFn):  # type: ignore[misc]
@@ -165,14 +174,15 @@ class _CutAtRecords(beam.DoFn):  # type: ignore[misc]
             self._ranks = list(accumulate((counts[i] for i in range(len(counts))), initial=0))
         rank = self._ranks[partition]
         if total == 0 and partition == 0:
-            yield 0, self._pack(Piece(group, KeyRange(0, config.partitions), 0, 0), 1)
+            none = Piece(group, KeyRange(0, config.partitions), 0, 0)
+            yield 0, ShardCoder().encode(Shard(0, 1, (none,)))
         beyond = rank + group.records
         first = rank
         while first < beyond:
             number = first // size
             end = min(beyond, (number + 1) * size)
             piece = Piece(group, KeyRange(partition, config.partitions), first - rank, end - first)
-            yield number, self._pack(self._own(piece), of)
+            yield number, ShardCoder().encode(Shard(number, of, (self._own(piece),)))
             first = end
 
     def _own(self, piece: Piece) -> Piece:
@@ -187,8 +197,3 @@ class _CutAtRecords(beam.DoFn):  # type: ignore[misc]
             for ordered in gather_piece(piece, limit=config.bucket_bytes, sources=config.sources)
         ]
         return Piece(MemoryGroup(encoded), piece.part)
-
-    def _pack(self, piece: Piece, of: int) -> bytes:
-        return pickle.dumps(
-            (piece.part, piece.skip, piece.take, piece.group.to_bytes(), of), protocol=5
-        )

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from transforms.groups import Pages, page_starts
+from transforms.exchange import read_tables
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.mixture import Draft
 from transforms.kernels.pages import STREAM_TABLE, plain_rows
 from transforms.kernels.ranges import KeyRange
 from transforms.kernels.schedule import I64
+from transforms.references import Pages, page_starts
 from transforms.reports import Mixed, Tally
-from transforms.stretches import Stretch, read_each
 
 
 @dataclass(frozen=True)
@@ -135,12 +134,13 @@ class Spills:
 
     @classmethod
     def read(cls, packed: Iterable[bytes]) -> Spills:
-        found = [Stretch(*pickle.loads(data)) for data in packed if data]
-        tables = [np.frombuffer(d, STREAM_TABLE) for d in read_each(Stretch.read_checked, found)]
-        if not tables:
+        """Read the tables that lie at the spill files' ends; raises RunError as of ``read_tables``."""
+        found = list(read_tables(packed, STREAM_TABLE))
+        if not found:
             return cls([])
+        tables = [table for _, table in found]
         return cls(
-            [stretch.url for stretch in found],
+            [url for url, _ in found],
             np.concatenate(tables),
             np.repeat(np.arange(len(tables)), [len(table) for table in tables]),
             np.concatenate([page_starts(table) for table in tables]),

@@ -16,6 +16,7 @@ from transforms.kernels import blocks, pages
 from transforms.kernels.digest import Digest
 from transforms.kernels.pages import STREAM_TABLE
 from transforms.progress import Progress
+from transforms.references import spill_url
 
 if TYPE_CHECKING:
     from transforms.streams import SpillStreams
@@ -44,7 +45,7 @@ class StreamFiles:
     def _write(self, runs: Mapping[int, pa.RecordBatch], folder: str) -> bytes:
         config = self._config
         sources = config.streams.digests
-        url = storage.join(folder, f"{uuid.uuid4().hex}.pages")  # no attempt meets another
+        url = spill_url(folder, uuid.uuid4().hex)  # no attempt meets another
         rows = []
         with self._progress.doing(f"writing {url}"), storage.open_write(url) as file:
             for stream, run in sorted(runs.items()):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
@@ -12,9 +12,11 @@ import pyarrow as pa
 
 from transforms import storage
 from transforms.deal import DealOut
-from transforms.groups import BlockGroup, FileGroup, cut_pages, pack_pages
+from transforms.groups import BlockGroup, FileGroup
 from transforms.kernels import ranges
+from transforms.packed import pack, unpack
 from transforms.partition import PartitionAgain
+from transforms.references import cut_pages, pack_pages
 from transforms.spilled import Spills
 from transforms.stream_files import StreamFiles
 from transforms.stretches import Stretch, write_references
@@ -44,7 +46,10 @@ class SpillStreamsAgain(beam.PTransform):  # type: ignore[misc]
             | "FirstSpills" >> beam.GroupByKey()
             | "Refer" >> beam.ParDo(_Refer(config)).with_output_types(tuple[int, bytes])
             | "DealOut" >> DealOut(bytes)
-            | "Open" >> beam.MapTuple(_open).with_output_types(tuple[Part, BlockGroup])
+            | "Open"
+            >> beam.MapTuple(functools.partial(_open, config.first_folders)).with_output_types(
+                tuple[Part, BlockGroup]
+            )
         )
         runs = groups | "Again" >> PartitionAgain(
             name=config.streams.name_part,
@@ -88,17 +93,17 @@ class _Refer(beam.DoFn):  # type: ignore[misc]
                 parts = cut[stream]
                 for found in cut_pages(spills.pages(mine), range(parts), parts):
                     if found:
-                        yield pack_pages(found)
+                        yield pack_pages(found, self._config.first_folders)
 
         stretches = write_references(self._config.first_folders[0], pieces)
         for number, (part, stretch) in enumerate(zip(held, stretches, strict=True)):
-            yield number, pickle.dumps((part, tuple(stretch)), protocol=5)
+            yield number, pack([part, stretch])
 
 
-def _open(_: int, packed: Iterable[bytes]) -> tuple[Part, BlockGroup]:
+def _open(folders: Sequence[str], _: int, packed: Iterable[bytes]) -> tuple[Part, BlockGroup]:
     (one,) = packed
-    part, stretch = pickle.loads(one)
-    return part, FileGroup([Stretch(*stretch)])
+    ((stream, number), stretch), _none = unpack(one)
+    return (stream, number), FileGroup([Stretch(*stretch)], folders)
 
 
 class _Spill(beam.DoFn):  # type: ignore[misc]

@@ -6,10 +6,13 @@ import itertools
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from transforms import storage
 from transforms.errors import RunError
+from transforms.packed import Malformed, int_of, pack, require, unpack
+
+T = TypeVar("T")
 
 TEMPORARY_AT_FAULT = "something else writes to --temp_location, or its disk is at fault"
 _IN_FLIGHT = 12  # requests to a store: a segment is small, and each waits for an answer
@@ -64,6 +67,43 @@ class Stretch(NamedTuple):
         if zlib.crc32(data) != int.from_bytes(checksum, "little"):
             raise RunError(f"{self.url}: damaged at {self.offset}; {TEMPORARY_AT_FAULT}")
         return data
+
+    def parse(self, read: Callable[[memoryview], T]) -> T:
+        """Read what ``write`` wrote, and return what ``read`` makes of it.
+
+        A checksum finds accidents, and anybody can make a right one: what is read isn't trusted.
+
+        Raises:
+            RunError: as of ``read_checked``, or ``read`` raises Malformed.
+        """
+        return self.parse_data(self.read_checked(), read)
+
+    def parse_data(self, data: memoryview, read: Callable[[memoryview], T]) -> T:
+        """As ``parse``, of what was read already."""
+        try:
+            return read(data)
+        except Malformed as error:
+            raise RunError(
+                f"{self.url}: what lies at byte {self.offset} is not what Dovetail wrote there: "
+                f"{error}; {TEMPORARY_AT_FAULT}"
+            ) from error
+
+    def to_bytes(self) -> bytes:
+        """Return a form that travels through a runner."""
+        return pack(self)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Stretch:
+        """Return what ``to_bytes`` gave."""
+        return cls.of(unpack(data)[0])
+
+    @classmethod
+    def of(cls, values: Any) -> Stretch:
+        """Return the stretch of three plain values; raises Malformed."""
+        require(isinstance(values, list) and len(values) == 3, "no stretch of a file")
+        url, offset, length = values
+        require(isinstance(url, str), "a URL that isn't text")
+        return cls(url, int_of(offset), int_of(length))
 
 
 def write_references(folder: str, pieces: Callable[[], Iterable[bytes]]) -> list[Stretch]:

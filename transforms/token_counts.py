@@ -53,9 +53,11 @@ class TokenCounts:
     def of(cls, texts: Texts, found: Encoded) -> TokenCounts:
         """Count what was encoded."""
         counts = cls.of_lengths(np.diff(found.offsets), texts)
-        known = not np.isnan(found.surprises).any()
-        surprise = int(np.rint(found.surprises * NAT).sum()) if known else None
-        return replace(counts, unknown=found.unknown, unknown_of=found.of, surprise=surprise)
+        known = not np.isnan(found.negative_log_probs).any()
+        surprise = int(np.rint(found.negative_log_probs * NAT).sum()) if known else None
+        return replace(
+            counts, unknown=found.unknown, unknown_of=found.unknown_of, surprise=surprise
+        )
 
     @classmethod
     def of_lengths(cls, tokens: I64, texts: Texts) -> TokenCounts:

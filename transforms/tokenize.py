@@ -17,7 +17,14 @@ from transforms.kernels import blocks
 from transforms.kernels.randomness import U64, file_key, record_keys
 from transforms.read import FileId
 from transforms.token_counts import TokenCounts
-from transforms.tokenizer import Encoded, RecordError, Sampling, Tokenizer, identity_keys
+from transforms.tokenizer import (
+    Encoded,
+    RecordError,
+    Sampling,
+    Tokenizer,
+    add_special_tokens,
+    identity_keys,
+)
 from transforms.tokenizers import cpm
 from transforms.tokenizers.bytepiece import BytePiece
 from transforms.tokenizers.texts import Texts
@@ -36,7 +43,8 @@ class BlockTokenizer:
         whitespace, newline, raw: as of ``Tokenizer.load``.
         sampling: the law.
         seed, epoch: of the draws.
-        add_bos, add_eos: put the model's ids around each record.
+        add_bos, add_eos: put bos and eos around each record.
+        bos, eos: ids that are put there; None takes the model's own.
         column: name of the rows' column.
         dtype: of ids, ``uint16`` or ``uint32``.
         storage_options: of fsspec, for the stores; None leaves them as they are.
@@ -52,6 +60,8 @@ class BlockTokenizer:
     epoch: int = 0
     add_bos: bool = False
     add_eos: bool = False
+    bos: tuple[int, ...] | None = None
+    eos: tuple[int, ...] | None = None
     column: str = "input_ids"
     dtype: str = "uint32"
     storage_options: dict[str, Any] | None = None
@@ -79,7 +89,7 @@ class BlockTokenizer:
         positions = blocks.column(block, "position")
         keys = self._keys(file, positions)
         try:
-            found = tokenizer.encode(texts, keys, sampling=self.sampling)
+            found = tokenizer.encode_keyed(texts, keys, sampling=self.sampling)
             counts = TokenCounts.of(texts, found)
             if self.whitespace == "cpm":
                 hits = cpm.count_collisions(texts, newline=self.newline)
@@ -91,7 +101,8 @@ class BlockTokenizer:
             raise DataError(
                 f"{file.name} of source {file.source}: {unit} {positions[error.record]}: {error.reason}"
             ) from error
-        found = tokenizer.around(found, add_bos=self.add_bos, add_eos=self.add_eos)
+        before, after = self.ends(tokenizer)
+        found = add_special_tokens(found, before=before, after=after)
         columns, fields = [self._lists(found)], list(self.schema)
         kept = blocks.kept_of(block)
         if kept is not None:
@@ -100,10 +111,16 @@ class BlockTokenizer:
         record = pa.StructArray.from_arrays(columns, fields=fields)
         return blocks.from_rows(record, positions=positions), counts
 
+    def ends(self, tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the ids that are put before each record, and behind it."""
+        before = tokenizer.end("bos").ids if self.add_bos and self.bos is None else self.bos
+        after = tokenizer.end("eos").ids if self.add_eos and self.eos is None else self.eos
+        return (before or () if self.add_bos else ()), (after or () if self.add_eos else ())
+
     def judge(self, block: pa.RecordBatch) -> dict[int, str]:
         """Say which texts, or lines, of a block no sequence of pieces covers; see ``formats.found``."""
         tokenizer = self.load()
-        return {} if tokenizer.complete else tokenizer.uncovered(_texts_of(block))
+        return {} if tokenizer.complete else tokenizer.find_unencodable(_texts_of(block))
 
     def _keys(self, file: FileId, positions: U64) -> U64:
         pair = file_key(
@@ -128,7 +145,7 @@ class BlockTokenizer:
             [None, pa.py_buffer(texts.offsets), pa.py_buffer(texts.data)],
         ).take(pa.array(mine))
         sample = _texts_in(taken)
-        best = tokenizer.encode(sample, keys[mine])
+        best = tokenizer.encode_keyed(sample, keys[mine])
         tokens = int(np.diff(found.offsets)[mine].sum())
         return counts.compared(bytes=len(sample.data), tokens=tokens, best=len(best.ids))
 
@@ -279,14 +296,11 @@ class _Tokenize(beam.DoFn):  # type: ignore[misc]
         self.start_bundle()
         if not texts:
             return
-        found = work.load().encode_batch(
-            texts,
-            sampling=work.sampling,
-            seed=work.seed,
-            epoch=work.epoch,
-            identities=texts,
-            add_bos=work.add_bos,
-            add_eos=work.add_eos,
+        tokenizer = work.load()
+        before, after = work.ends(tokenizer)
+        plain = tokenizer.encode_batch(
+            texts, sampling=work.sampling, seed=work.seed, epoch=work.epoch, identities=texts
         )
+        found = add_special_tokens(plain, before=before, after=after)
         for (text, window, timestamp), ids in zip(waiting, found.lists(), strict=True):
             yield WindowedValue((text, ids), timestamp, (window,))

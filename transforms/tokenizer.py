@@ -2,7 +2,7 @@
 
 >>> tokenizer = Tokenizer.load("model.json")  # doctest: +SKIP
 >>> sampling = Sampling(law="exact", alpha=0.2)  # doctest: +SKIP
->>> tokenizer.encode_batch(["How do you do?"], sampling=sampling, seed=7).lists()  # doctest: +SKIP
+>>> tokenizer.encode("How do you do?", sampling=sampling, seed=7)  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypedDict, Unpack, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from transforms.kernels.nbest import MOST_NBEST
 from transforms.kernels.randomness import U64, derive, mix, record_keys
 from transforms.kernels.segment import DeadEndError, segment
 from transforms.tokenizers import cpm
+from transforms.tokenizers.ends import End, Role, choose_end
 from transforms.tokenizers.load import load
 from transforms.tokenizers.models import Deterministic, Model, NoTokensError, Unigram
 from transforms.tokenizers.texts import I64, Normalized, Texts, count_characters, pack, unpack
@@ -70,6 +71,11 @@ class Sampling:
                     "for the best one alone leave --sampling off"
                 )
         if self.nbest_size is not None:
+            if self.nbest_size < 0:
+                raise UsageError(
+                    f"--nbest_size={self.nbest_size}: SentencePiece then draws from all; "
+                    "give --sampling=exact, without --nbest_size"
+                )
             if self.law != "nbest":
                 raise UsageError(
                     f"--nbest_size={self.nbest_size}: expected --sampling=nbest, got {self.law}"
@@ -96,10 +102,10 @@ class Encoded(NamedTuple):
     unknown: int
     """How many characters were unknown; of a model that isn't a unigram model, how many tokens."""
 
-    of: int
+    unknown_of: int
     """Out of how many: characters as they are normalized, or tokens; 0 where none can be unknown."""
 
-    surprises: F64
+    negative_log_probs: F64
     """float64[r]: minus the logarithm of each segmentation's probability under the law; 0 where
     nothing is drawn, NaN under ``viterbi_sampling``, where it isn't known."""
 
@@ -107,6 +113,19 @@ class Encoded(NamedTuple):
         """Return each record's ids."""
         every: list[int] = self.ids.tolist()
         return [every[a:b] for a, b in pairwise(self.offsets.tolist())]
+
+
+class How(TypedDict, total=False):
+    """How texts are encoded: the arguments of ``Tokenizer.encode_batch``."""
+
+    sampling: Sampling
+    seed: int
+    epoch: int
+    identities: Sequence[Identity] | None
+    add_bos: bool
+    add_eos: bool
+    bos_token: str | None
+    eos_token: str | None
 
 
 class RecordError(DataError):
@@ -124,6 +143,7 @@ class Tokenizer:
         self.model = model
         self._pieces = _build(model.vocabulary) if isinstance(model, Unigram) else None
         self._laws: dict[Sampling, Law] = {}
+        self._ends: dict[tuple[Role, str | None], End] = {}
         self._missing = np.zeros(256, bool)
         if isinstance(model, Unigram):
             self._missing[list(model.vocabulary.missing_bytes)] = True
@@ -161,6 +181,28 @@ class Tokenizer:
         model = self.model
         return model.complete if isinstance(model, Deterministic) else not self._missing.any()
 
+    @overload  # a str is an iterable of strs too
+    def encode(  # type: ignore[overload-overlap]
+        self, texts: str | bytes, **how: Unpack[How]
+    ) -> list[int]: ...
+
+    @overload
+    def encode(self, texts: Iterable[str | bytes], **how: Unpack[How]) -> list[list[int]]: ...
+
+    def encode(
+        self, texts: str | bytes | Iterable[str | bytes], **how: Unpack[How]
+    ) -> list[int] | list[list[int]]:
+        """Encode a text to its ids, or several to a list of each one's.
+
+        Arguments and errors are those of ``encode_batch``.
+
+        >>> tokenizer.encode("How do you do?", add_eos=True)  # doctest: +SKIP
+        [1083, 470, 339, 470, 29, 2]
+        """
+        if isinstance(texts, str | bytes):
+            return self.encode_batch([texts], **how).lists()[0]
+        return self.encode_batch(texts, **how).lists()
+
     def encode_batch(
         self,
         texts: Iterable[str | bytes],
@@ -171,8 +213,10 @@ class Tokenizer:
         identities: Sequence[Identity] | None = None,
         add_bos: bool = False,
         add_eos: bool = False,
+        bos_token: str | None = None,
+        eos_token: str | None = None,
     ) -> Encoded:
-        """Encode texts.
+        """Encode texts, to arrays.
 
         What a text comes to depends on the model, the law, the seed, the epoch, the text and its
         identity, and on nothing else: not on the batch, nor on its place in it where identities
@@ -183,26 +227,40 @@ class Tokenizer:
             sampling: the law.
             seed, epoch: another one draws afresh.
             identities: one a text, each an int from 0 below 2**64, a str or bytes; by default its place.
-            add_bos, add_eos: put the model's ids around each text.
+            add_bos, add_eos: put the model's bos and eos around each text.
+            bos_token, eos_token: what they are, where it isn't what the model says: a token, or an id
+                in digits.
 
         Raises:
             DataError: a text isn't one, or can't be covered.
             UsageError: the model can't be sampled, or has no bos or eos.
         """
         if isinstance(texts, str | bytes):
-            raise UsageError("expected a list of texts, got one; put it into a list")
+            raise UsageError("expected a list of texts, got one; encode takes one")
         packed = pack(texts)
         count = len(packed.offsets) - 1
         names = range(count) if identities is None else identities
         if len(names) != count:
             raise UsageError(f"expected an identity for each of {count} texts, got {len(names)}")
         keys = identity_keys(names, seed=seed, epoch=epoch)
-        return self.around(
-            self.encode(packed, keys, sampling=sampling), add_bos=add_bos, add_eos=add_eos
+        return add_special_tokens(
+            self.encode_keyed(packed, keys, sampling=sampling),
+            before=self.end("bos", bos_token).ids if add_bos else (),
+            after=self.end("eos", eos_token).ids if add_eos else (),
         )
 
-    def encode(self, texts: Texts, keys: U64, *, sampling: Sampling = OFF) -> Encoded:
-        """Encode records, each with a key for its draws; as ``encode_batch`` otherwise."""
+    def end(self, role: Role, asked: str | None = None) -> End:
+        """Say what the model's bos or eos is; arguments and errors as of ``choose_end``."""
+        if (role, asked) not in self._ends:
+            self._ends[role, asked] = choose_end(self.model, role, asked)
+        return self._ends[role, asked]
+
+    def encode_keyed(self, texts: Texts, keys: U64, *, sampling: Sampling = OFF) -> Encoded:
+        """Encode records, each with a key for its draws, without bos and eos around them.
+
+        Raises:
+            DataError: as of ``encode_batch``.
+        """
         model = self.model
         if isinstance(model, Deterministic):
             self.require(sampling)
@@ -235,8 +293,8 @@ class Tokenizer:
         ends = found.offsets[normalized.records]
         return Encoded(found.ids, ends, found.unknown, of, surprises)
 
-    def uncovered(self, texts: Texts) -> dict[int, str]:
-        """Say of which records no sequence of pieces covers the text, and where it ends.
+    def find_unencodable(self, texts: Texts) -> dict[int, str]:
+        """Say which records no sequence of pieces covers, by number, and why.
 
         Only models without all bytes, and without an unknown, have such.
         """
@@ -267,7 +325,7 @@ class Tokenizer:
         while waiting:
             some = waiting.pop()
             try:
-                self.encode(pack([records[i] for i in some]), np.zeros(len(some), np.uint64))
+                self.encode_keyed(pack([records[i] for i in some]), np.zeros(len(some), np.uint64))
             except RecordError as error:
                 if len(some) == 1:
                     bad[some[0]] = error.reason
@@ -276,29 +334,13 @@ class Tokenizer:
                     waiting += [some[:middle], some[middle:]]
         return bad
 
-    def around(self, found: Encoded, *, add_bos: bool, add_eos: bool) -> Encoded:
-        """Put bos and eos around each record.
+    def decode(self, ids: Sequence[int]) -> str:
+        """Turn ids back into text.
 
         Raises:
-            UsageError: the model has none.
+            DataError: an id isn't one of the model's.
         """
-        if not (add_bos or add_eos):
-            return found
-        self.require(OFF, add_bos=add_bos, add_eos=add_eos)
-        special: Any = self.model.special
-        records = len(found.offsets) - 1
-        more = add_bos + add_eos
-        offsets = found.offsets + more * np.arange(records + 1)
-        ids = np.empty(len(found.ids) + more * records, np.uint32)
-        inside = np.ones(len(ids), bool)
-        if add_bos:
-            ids[offsets[:-1]] = special.bos
-            inside[offsets[:-1]] = False
-        if add_eos:
-            ids[offsets[1:] - 1] = special.eos
-            inside[offsets[1:] - 1] = False
-        ids[inside] = found.ids
-        return found._replace(ids=ids, offsets=offsets)
+        return self.model.decode(ids)
 
     def decode_batch(self, lists: Iterable[Sequence[int]]) -> list[str]:
         """Turn ids back into texts.
@@ -320,13 +362,8 @@ class Tokenizer:
         surfaces = self.model.vocabulary.surfaces
         return [surfaces[i].decode(errors="backslashreplace") for i in self.model.check_ids(ids)]
 
-    def require(self, sampling: Sampling, *, add_bos: bool = False, add_eos: bool = False) -> None:
-        """Raise UsageError where the model can't be sampled so, or lacks what shall be put around."""
-        for asked, name in ((add_bos, "bos"), (add_eos, "eos")):
-            if asked and getattr(self.model.special, name) is None:
-                raise UsageError(
-                    f"--add_{name}: expected a model that has {name}, {self.model.name} has none"
-                )
+    def require(self, sampling: Sampling) -> None:
+        """Raise UsageError where the model can't be sampled so."""
         if sampling.law != "off" and self._pieces is None:
             raise UsageError(
                 f"--sampling={sampling.law}: expected a unigram model (BytePiece, SentencePiece, or a "
@@ -362,6 +399,25 @@ class Tokenizer:
                 nbest_size=NBEST_SIZE if sampling.nbest_size is None else sampling.nbest_size,
             )
         return self._laws[sampling]
+
+
+def add_special_tokens(
+    found: Encoded, *, before: Sequence[int] = (), after: Sequence[int] = ()
+) -> Encoded:
+    """Put ids before and behind each record's."""
+    more = len(before) + len(after)
+    if not more:
+        return found
+    records = len(found.offsets) - 1
+    offsets = found.offsets + more * np.arange(records + 1)
+    ids = np.empty(len(found.ids) + more * records, np.uint32)
+    inside = np.ones(len(ids), bool)
+    firsts = [offsets[:-1] + i for i in range(len(before))]
+    lasts = [offsets[1:] - len(after) + i for i in range(len(after))]
+    for places, id_ in zip([*firsts, *lasts], [*before, *after], strict=True):
+        ids[places], inside[places] = id_, False
+    ids[inside] = found.ids
+    return found._replace(ids=ids, offsets=offsets)
 
 
 def identity_keys(identities: Sequence[Identity] | U64, *, seed: int, epoch: int) -> U64:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import apache_beam as beam
 
 from transforms import layout, manifest_files, storage
+from transforms.bad_records import MostBad
 from transforms.budget import Place
 from transforms.errors import DataError, LosslessError, RunError
 from transforms.formats.read_back import shard_digest
@@ -23,6 +24,7 @@ from transforms.kernels.digest import Digest
 from transforms.manifest import (
     ListingEntry,
     Manifest,
+    TokenizerEntry,
     TokensEntry,
     make_manifest,
     token_versions,
@@ -277,9 +279,11 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
         form: what shards are.
         run_id: as for WriteShards.
         expected: ``fingerprint`` of the listing that has to be read whole, if there was one.
+        max_bad: how many records may have been left out as bad ones; None for any but all.
         storage_options: as for WriteShards.
         tokens: what to say of records that were tokenized, or of the way back; the third input is then
             that of MapIntoShards, not Mixed.
+        tokenizers: what the manifests of the input say of the tokenizers that made its ids.
     """
 
     output: str
@@ -291,8 +295,10 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
     form: ShardFormat = field(default_factory=ShardFormat)
     run_id: str = ""
     expected: str | None = None
+    max_bad: MostBad | None = None
     storage_options: dict[str, Any] | None = None
     tokens: Callable[[TokenCounts], TokensEntry | None] | None = None
+    tokenizers: Sequence[TokenizerEntry] = ()
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -338,12 +344,15 @@ def _write_manifest(
         expected=config.expected,
         mixed=more if isinstance(more, Mixed) else None,
         mapped=mapped,
+        max_bad=config.max_bad,
     )
     if config.tokens is not None:
         counts = sum((part.counts for part in mapped or ()), start=TokenCounts())
         versions = {**manifest.versions, **token_versions()}
         update = {"tokens": config.tokens(counts), "versions": versions}
         manifest = manifest.model_copy(update=update)
+    if config.tokenizers:
+        manifest = manifest.model_copy(update={"tokenizers": list(config.tokenizers)})
     manifest = _list_apart(manifest, config)
     text = manifest.model_dump_json(indent=1).encode() + b"\n"
     try:

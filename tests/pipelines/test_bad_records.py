@@ -18,7 +18,7 @@ from transforms import storage
 from transforms.errors import DataError
 
 GOOD = [b'{"a": %d}' % i for i in range(300)]
-BAD = [b"{broken", b"\xff\xfe", b"", b"[1,"]
+BAD = [b"{broken", b"\xff\xfe", b"plain", b"[1,"]
 
 
 def corpus(folder: Path) -> tuple[Path, dict[int, bytes]]:
@@ -41,7 +41,7 @@ def digest_of(records: list[bytes]) -> str:
 def test_by_default_the_first_one_ends_the_run_and_is_named(tmp_path: Path) -> None:
     folder, places = corpus(tmp_path / "in")
     with pytest.raises(
-        DataError, match=rf"b\.jsonl: the line at byte {min(places)} is a bad record"
+        DataError, match=rf"b\.jsonl: the line at byte {min(places)} \(line \d+\) is a bad record"
     ):
         run(f"--input={folder}", f"--output={tmp_path / 'o'}", "--check=json")
     assert not (tmp_path / "o").exists()
@@ -106,7 +106,9 @@ def test_rows_whose_text_is_not_utf8_are_bad_ones(tmp_path: Path) -> None:
 def test_lines_that_become_rows_of_text_have_to_be_utf8(tmp_path: Path) -> None:
     write_tree(tmp_path / "in", {"a.txt": b"good\n\xff\ngood too\n"})
     flags = [f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}", "--output_format=parquet"]
-    with pytest.raises(DataError, match="the line at byte 5 is a bad record: not UTF-8"):
+    with pytest.raises(
+        DataError, match=r"the line at byte 5 \(line 2\) is a bad record: not UTF-8"
+    ):
         run(*flags)
     manifest = run(*flags, "--on_bad_record=skip")
     table = pq.read_table(tmp_path / "o" / manifest.shards[0].path)

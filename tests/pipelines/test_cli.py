@@ -42,10 +42,12 @@ def test_help_shows_our_flags_in_groups_with_examples(capsys: pytest.CaptureFixt
         "--input",
         "--text_field",
         "--format",
+        "--extension",
         "--separator",
         "--header_lines",
         "--check",
         "--on_bad_record",
+        "--max_bad",
     }
     assert flags["order"] == {"--seed", "--epoch"}
     assert flags["mixture"] == {
@@ -216,6 +218,8 @@ def test_a_pattern_that_the_shell_expanded_is_told(source: Path) -> None:
         ("--shard_records=0", "1"),
         ("--header_lines=-1", "0"),
         ("--memory=much", "2GiB"),
+        ("--memory=4", "4GiB"),
+        ("--memory=4096", "4096MiB"),
         ("--memory=1MB", "MiB works"),
         ("--memory=100MiB", "MiB works"),
         ("--exchange=fast", "engine"),

@@ -181,7 +181,11 @@ def test_separator_and_header_are_those_of_the_lines_read(tmp_path: Path) -> Non
 
 BAD: dict[str, tuple[str, Any, str]] = {
     "json": ("a.jsonl", b'{"body":"a"}\n{"text":1}\n', r"the line at byte 13 .*field 'body'"),
-    "plain": ("a.txt", b"a\n\xff\n", "the line at byte 2 is a bad record: not UTF-8"),
+    "plain": (
+        "a.txt",
+        b"a\n\xff\n",
+        r"the line at byte 2 \(line 2\) is a bad record: not UTF-8; it begins '\\xff';",
+    ),
     "parquet": ("a.parquet", ["a", None], "row 1 is a bad record: column body: .* null"),
     "arrow": ("a.arrow", ["a", None], "row 1 is a bad record: column body: .* null"),
 }

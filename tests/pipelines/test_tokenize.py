@@ -17,12 +17,14 @@ import pytest
 import sentencepiece
 import tokenizers
 
+import pipelines.shuffle
 import pipelines.tokenize
 from pipelines.tokenize import run
 from pipelines.verify import verify
 from tests.transforms.tokenizers.oracle import Reference
 from transforms.errors import DataError, InputError, LosslessError, UsageError
 from transforms.manifest import Manifest
+from transforms.progress import read_progress
 from transforms.tokenizers.load import load
 
 PIECES = {bytes([i]): 1 for i in range(256)} | {
@@ -34,6 +36,7 @@ PIECES = {bytes([i]): 1 for i in range(256)} | {
     "今天".encode(): 15,
     b"\n\n": 3,
 }
+ONE = "--direct_num_workers=1"
 TEXTS = ["abcabc the abc", "今天 abc", "", "line\n\nbc the \nend", "ab" * 60, "\U0001f600 é"]
 
 
@@ -77,7 +80,7 @@ def tokenize(corpus: Path, *flags: str, output: str = "out", source: str = "in")
             f"--input={corpus / source}",
             f"--tokenizer={corpus / 'model.json'}",
             f"--output={corpus / output}",
-            "--direct_num_workers=1",
+            ONE,
             *flags,
         ]
     )
@@ -275,7 +278,9 @@ def test_bytes_are_taken_as_they_are(corpus: Path) -> None:
     (corpus / "raw").write_bytes(b"\xff\xfeab\ne\xcc\x81\n")
     tokenize(corpus, "--bytes", source="raw")
     assert [spell(ids) for ids in rows(corpus / "out")] == [b"\xff\xfeab", b"e\xcc\x81"]
-    with pytest.raises(DataError, match=r"raw: the line at byte 0 is a bad record: .*UTF-8"):
+    with pytest.raises(
+        DataError, match=r"raw: the line at byte 0 \(line 1\) is a bad record: .*UTF-8"
+    ):
         tokenize(corpus, "--text_field=", source="raw", output="text")
     assert not (corpus / "text").exists()
 
@@ -286,7 +291,9 @@ BAD = '{"text": "abc"}\nno json\n{"other": 1}\n{"text": 5}\n{"text": ""}\n'
 @pytest.mark.parametrize("how", ["skip", "quarantine"])
 def test_bad_records_are_counted_and_left_out(corpus: Path, how: str) -> None:
     (corpus / "bad.jsonl").write_text(BAD)
-    with pytest.raises(DataError, match=r"bad.jsonl: the line at byte 16 is a bad record"):
+    with pytest.raises(
+        DataError, match=r"bad.jsonl: the line at byte 16 \(line 2\) is a bad record"
+    ):
         tokenize(corpus, source="bad.jsonl")
     manifest = tokenize(corpus, f"--on_bad_record={how}", source="bad.jsonl")
     assert rows(corpus / "out") == [*best(corpus, ["abc"]), []]
@@ -592,7 +599,7 @@ def test_words_without_tokens_are_bad_records(tmp_path: Path) -> None:
     words.save(str(tmp_path / "model.json"))
     (tmp_path / "in").write_text("a\na b\n\na a\n")
     with pytest.raises(
-        DataError, match=r"the line at byte 2 is a bad record: .*tokenizers package"
+        DataError, match=r"the line at byte 2 \(line \d\) is a bad record: .*tokenizers package"
     ):
         tokenize(tmp_path, "--text_field=")
     manifest = tokenize(tmp_path, "--text_field=", "--on_bad_record=skip")
@@ -620,3 +627,151 @@ def test_texts_that_hold_cpms_symbols_are_counted(
     assert manifest.tokens is not None
     assert manifest.tokens.collisions is None
     assert "symbols" not in caplog.text
+
+
+def test_what_is_put_around_records_is_asked_for_and_shown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"<s>": 0, "</s>": 1, "[UNK]": 2, "a": 3}
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel(names, unk_token="[UNK]"))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    words.add_special_tokens(["<s>", "</s>"])
+    words.post_processor = tokenizers.processors.TemplateProcessing(
+        single="</s> <s> $A", special_tokens=[("<s>", 0), ("</s>", 1)]
+    )
+    words.save(str(tmp_path / "model.json"))
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "[UNK]"}')
+    (tmp_path / "in").write_text("a a\n\n")
+    caplog.set_level("INFO", logger="dovetail")
+    both = ("--add_bos", "--add_eos")
+    for asked, eos, said in (
+        ((), 2, "eos: [UNK] (id 2), by tokenizer_config.json"),
+        (("--eos_token=</s>",), 1, "eos: </s> (id 1), by --eos_token"),
+        (("--eos_token=0",), 0, "eos: <s> (id 0), by --eos_token"),
+    ):
+        caplog.clear()
+        manifest = tokenize(tmp_path, "--text_field=", *both, *asked, output=f"out{eos}")
+        assert rows(tmp_path / f"out{eos}") == [[1, 0, 3, 3, eos], [1, 0, eos]]
+        assert "bos: </s> (id 1) <s> (id 0), by the model's file" in caplog.messages
+        assert said in caplog.messages
+        assert manifest.tokens is not None
+        assert manifest.tokens.model["eos"]["ids"] == [eos]
+        assert manifest.tokens.tokens == 2
+        assert verify(str(tmp_path / f"out{eos}"))[1] == []
+    again = run([f"--recipe={tmp_path}/out1/manifest.json", f"--output={tmp_path}/again", ONE])
+    assert again is not None
+    assert rows(tmp_path / "again") == rows(tmp_path / "out1")
+    plan = [
+        f"--input={tmp_path}/in",
+        f"--tokenizer={tmp_path}/model.json",
+        f"--output={tmp_path}/p",
+    ]
+    assert run([*plan, "--text_field=", "--add_eos", "--plan"]) is None
+    assert "eos: [UNK] (id 2), by tokenizer_config.json" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="--eos_token=a: expected --add_eos with it"):
+        run([*plan, "--eos_token=a"])
+
+
+def test_what_is_done_and_how_fast_is_said_in_texts_and_tokens(
+    corpus: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="dovetail")
+    tokenize(corpus)
+    begin = next(m for m in caplog.messages if "worker" in m)
+    assert re.fullmatch(
+        r"2 files, 0\.\d+ GB; 1 worker; a BytePiece model of 266 ids; at most 1 shard", begin
+    )
+    done = next(m for m in caplog.messages if m.startswith("done:"))
+    assert re.search(r"; [\d.]+ s, [\d.]+ MB of text and [\d,]+ tokens a second, peak", done)
+
+
+def test_the_progress_of_tokenizing_is_its_own(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = corpus / "progress"
+    folder.mkdir()
+
+    def watch(build: Any, job: Any, *, totals: Any, beam_flags: Any) -> int:
+        monkeypatch.setattr(type(job.claim), "watched", str(folder))
+        peak = execute(build, job, totals=totals, beam_flags=beam_flags)
+        assert totals == {"tokenize": job.inputs.size}
+        counts = read_progress(str(folder))["tokenize"]
+        assert counts[:2] == (job.inputs.size, 65)
+        return peak
+
+    execute = pipelines.tokenize.execute
+    monkeypatch.setattr(pipelines.tokenize, "execute", watch)
+    tokenize(corpus)
+
+
+def shuffle(root: Path, *flags: str, output: str) -> Manifest:
+    found = pipelines.shuffle.run([*flags, f"--output={root / output}", ONE])
+    assert found is not None
+    return found
+
+
+def test_which_tokenizer_made_ids_goes_on_with_them(
+    corpus: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = tokenize(corpus, "--sampling=exact", "--alpha=0.3", "--add_eos", "--num_shards=2")
+    assert made.tokens is not None
+    caplog.set_level("INFO", logger="dovetail")
+    first = shuffle(corpus, f"--input={corpus / 'out'}", output="first")
+    again = shuffle(corpus, f"--input=x={corpus}/first/data/*", "--epoch=1", output="again")
+    for manifest, source in ((first, "default"), (again, "x")):
+        assert manifest.tokenizers is not None
+        (entry,) = manifest.tokenizers
+        assert (entry.sources, entry.column, entry.law, entry.alpha) == (
+            *([source], "input_ids"),
+            *("exact", 0.3),
+        )
+        assert entry.model == made.tokens.model
+        assert entry.model["eos"]["ids"] == [2]
+    sha256 = made.tokens.model["sha256"][:12]
+    said = f"input_ids of x: made by {corpus}/model.json, a BytePiece model (SHA-256 {sha256}…)"
+    assert said in caplog.messages
+    assert verify(str(corpus / "again"))[1] == []
+    assert shuffle_plan(corpus, "first", capsys).count("made by") == 1
+    tokenize(corpus, "--decode", source="again", output="texts")
+    assert [r.message for r in caplog.records if r.levelname == "WARNING"] == []
+    assert sorted(decoded(corpus / "texts")) == sorted(texts_of(corpus))
+
+    # another model's ids in one mixture, and another model to decode by
+    other = corpus / "other"
+    other.mkdir()
+    write_model(other / "model.json", PIECES | {b"xyz": 9})
+    tokenize(other, source=str(corpus / "in"))
+    mixed = shuffle(
+        corpus, f"--input=a={corpus / 'out'}", f"--input=b={other / 'out'}", output="mixed"
+    )
+    assert [entry.sources for entry in mixed.tokenizers or ()] in (
+        [["a"], ["b"]],
+        [["b"], ["a"]],
+    )
+    assert "ids of different tokenizers come together" in caplog.text
+    caplog.clear()
+    tokenize(other, "--decode", source=str(corpus / "out"), output="wrong")
+    assert re.search(r"model.json is another model \(SHA-256 .*input_ids of default", caplog.text)
+
+
+def shuffle_plan(root: Path, source: str, capsys: pytest.CaptureFixture[str]) -> str:
+    capsys.readouterr()
+    pipelines.shuffle.run([f"--input={root / source}", f"--output={root}/plan", "--plan"])
+    return capsys.readouterr().out
+
+
+def decoded(folder: Path) -> list[str]:
+    lines = [p.read_text().splitlines() for p in sorted((folder / "data").iterdir())]
+    return [json.loads(line)["text"] for part in lines for line in part]
+
+
+def test_what_says_of_no_tokenizer_is_shuffled_as_it_lies(corpus: Path) -> None:
+    tokenize(corpus)
+    text = (corpus / "out/manifest.json").read_text()
+    (corpus / "out/manifest.json").unlink()
+    for content in (None, "{", "[]", '{"shards": []}', text.replace('"model"', '"mode"')):
+        if content is not None:
+            (corpus / "out/manifest.json").write_text(content)
+        name = f"s{len(list(corpus.iterdir()))}"
+        found = shuffle(corpus, f"--input={corpus}/out/data/*", output=name)
+        assert found.tokenizers is None

@@ -142,7 +142,9 @@ def test_a_bad_record_ends_the_job_with_its_own_message(flink: Cluster, tmp_path
     running = Running("pipelines.shuffle", *flags, environment_=flink.environment, log=log)
     said = running.end(code=1)
     assert re.search(
-        rf"^error: (file://)?{source}: the line at byte 4500 is a bad record: ", said, re.M
+        rf"^error: (file://)?{source}: the line at byte 4500 \(line \d+\) is a bad record: ",
+        said,
+        re.M,
     )
     assert "Traceback" not in said
     assert not (tmp_path / "out").exists()

@@ -145,6 +145,23 @@ def test_bos_and_eos_stand_around_each_text(tokenizer: Tokenizer) -> None:
     assert tokenizer.encode_batch([], add_bos=True).lists() == []
 
 
+def test_a_text_comes_to_ids_and_texts_to_a_list_of_them(tokenizer: Tokenizer) -> None:
+    rows = tokenizer.encode_batch(["abc", "ab"]).lists()
+    assert tokenizer.encode("abc") == rows[0] == tokenizer.encode(b"abc")
+    assert tokenizer.encode(["abc", "ab"]) == rows == tokenizer.encode(iter(["abc", "ab"]))
+    assert tokenizer.encode([]) == []
+    assert tokenizer.encode("") == []
+    assert tokenizer.decode(rows[0]) == "abc"
+    drawn = tokenizer.encode("abc" * 9, sampling=EXACT, seed=3, identities=["x"])
+    assert [drawn] == tokenizer.encode(["abc" * 9], sampling=EXACT, seed=3, identities=["x"])
+
+
+def test_sentencepieces_way_to_say_all_segmentations_is_answered() -> None:
+    for law in ("nbest", "off"):
+        with pytest.raises(UsageError, match=r"--nbest_size=-1: .*give --sampling=exact"):
+            Sampling(law=law, nbest_size=-1)  # type: ignore[arg-type]
+
+
 def test_a_model_is_read_anew_each_time_it_is_loaded(model: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.json"
     path.write_bytes(model.read_bytes())
@@ -173,7 +190,7 @@ def test_texts_that_no_pieces_cover_are_told_one_by_one(tmp_path: Path) -> None:
     (tmp_path / "some.json").write_text(json.dumps(content))
     some = Tokenizer.load(str(tmp_path / "some.json"))
     texts = ["abc", "ac", "", "e\u0301", "c", "bcbc\n", "ab"]  # the fourth is normalized to a piece
-    found = some.uncovered(pack(texts))
+    found = some.find_unencodable(pack(texts))
     assert sorted(found) == [1, 4, 5]
     assert "no piece for the byte 0x63, at byte 1 of its normalized text" in found[1]
     assert "0x0A, at byte 4" in found[5]

@@ -20,6 +20,7 @@ from transforms.formats.tables import (
     Recut,
     check_schema,
     first_line,
+    mend,
     read_rows,
     require_schema,
     take_text,
@@ -31,7 +32,7 @@ from transforms.kernels.rows import Dictionaries
 from transforms.kernels.values import row_sizes
 
 _BATCH_BYTES, _BATCH_ROWS = 4 << 20, 1 << 16  # of a record batch that we write
-_END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
+_CONTINUES, _END = b"\xff\xff\xff\xff", b"\0\0\0\0"  # before version 0.15, the latter alone
 
 
 class Reader:
@@ -79,6 +80,8 @@ class Reader:
         self._mine, self._columns = start == 0, None
         if not self._mine:  # nor is its footer read, which lists every batch, in each of its spans
             return
+        file.seek(0)
+        self._end = _CONTINUES + _END if file.read(4) == _CONTINUES else _END
         file.seek(0)
         try:
             self._arrow = self._open()
@@ -162,8 +165,9 @@ class Reader:
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         bodies = {} if self._stream else dict(enumerate(bodies_of_batches(self._file, self._size)))
-        number = 0
+        number = at = 0
         while True:
+            at = self._file.tell()
             body = body_of_next_batch(self._file) if self._stream else bodies.get(number, 0)
             if body <= self._size:  # else it is damaged
                 self._require_small(number, body)  # before it is read
@@ -180,18 +184,18 @@ class Reader:
                 raise self._broken(f"record batch {number}", error) from error
             yield batch
             number += 1
-        at = self._file.tell()
-        self._file.seek(max(at - 8, 0))
-        if at != self._size or self._file.read(8) != _END_OF_STREAM:
+        end = self._file.tell()
+        self._file.seek(at)
+        if end != self._size or self._file.read(len(self._end) + 1) != self._end:
             raise DataError(
                 f"{self._name}: expected an end-of-stream marker at its end, at byte {self._size}; the "
-                f"stream ends at byte {at}: it is truncated, or something follows; write it again"
+                f"stream ends at byte {end}: it is truncated, or something follows; write it again"
             )
 
     def _broken(self, what: str, error: BaseException) -> DataError:
         return DataError(
             f"{self._name}: expected Arrow IPC, {what} can't be read (about byte {self._file.tell()}): "
-            f"{first_line(error)}; fetch or make the file again"
+            f"{first_line(error)}; {mend(error)}"
         )
 
 

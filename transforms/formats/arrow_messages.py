@@ -13,6 +13,7 @@ from transforms.errors import DataError
 
 COMPRESSIONS = ("none", "lz4", "zstd")
 _CONTINUES = b"\xff\xff\xff\xff"
+_SCHEMA = 1  # a message's type
 _PREFIX = 8  # bytes before a message's header: the mark above and its size
 _DICTIONARY_BATCH, _RECORD_BATCH = 2, 3  # a message's type
 _BUFFER = 16  # bytes of a header's entry for a buffer: where in the body, and its size
@@ -52,9 +53,27 @@ class _Header(NamedTuple):
             at = (buffers or 0) + 4 + _BUFFER * i
             offset, length = _int(self.data, at, 8), _int(self.data, at + 8, 8)
             if length > 0:
-                file.seek(self.begin + max(offset, 0))
+                _seek(file, self.begin + max(offset, 0))
                 total += max(int.from_bytes(file.read(8), "little", signed=True), length)
         return total
+
+
+def begins_old_stream(head: bytes, size: int) -> bool:
+    """Say whether a stream of before Arrow 0.15 begins so: with a schema, without a mark before it.
+
+    Args:
+        head: at least 4 bytes, as many as the first message's header has if it is one.
+        size: of the file.
+    """
+    length = int.from_bytes(head[:4], "little")
+    if not 16 <= length <= min(size - 4, _MOST) or length % 4:
+        return False
+    data = memoryview(head)[4 : 4 + length]
+    try:
+        header = _Header(data, _int(data, 0, 4), 0, 0)
+        return header.kind == _SCHEMA and _field(data, header.root, 2) is not None
+    except IndexError:
+        return False
 
 
 class FirstBatch(NamedTuple):
@@ -141,7 +160,7 @@ def _headers(file: Any, at: int) -> Iterator[_Header]:
         IndexError: one is damaged.
     """
     while True:
-        file.seek(max(at, 0))
+        _seek(file, at)
         prefix = file.read(_PREFIX)
         # before version 0.15 there was no mark before the size
         marked = prefix[:4] == _CONTINUES
@@ -149,7 +168,7 @@ def _headers(file: Any, at: int) -> Iterator[_Header]:
         if not length:
             return
         head = at + (_PREFIX if marked else _PREFIX // 2)
-        file.seek(head)
+        _seek(file, head)
         data = memoryview(file.read(min(length, _MOST)))
         root = _int(data, 0, 4)
         slot = _slot(data, root, 3)
@@ -158,6 +177,13 @@ def _headers(file: Any, at: int) -> Iterator[_Header]:
             raise IndexError(body)
         yield _Header(data, root, head + length, body)
         at = head + length + body
+
+
+def _seek(file: Any, at: int) -> None:
+    """Go to a place that a header names."""
+    if not 0 <= at < 1 << 62:
+        raise IndexError(at)
+    file.seek(at)
 
 
 def _int(data: memoryview, at: int, size: int) -> int:

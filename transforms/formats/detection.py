@@ -8,16 +8,21 @@ from dataclasses import dataclass
 from typing import BinaryIO, Literal, get_args
 
 from transforms.errors import InputError
+from transforms.formats.arrow_messages import begins_old_stream
 from transforms.formats.codecs import CODECS, Codec, codec_of_head, codec_of_name, strip_suffix
 
 Kind = Literal["lines", "parquet", "arrow", "arrow_stream"]
 
-Format = Literal["auto", "lines"]
-"""What files are read as: what each is, or what is said of all of them."""
+Format = Literal["auto", "lines", "csv"]
+"""What files are read as: what each is, or what is said of all of them. CSV is lines, too; its rows are
+kept whole by quotes."""
 
 _PARQUET, _ARROW = b"PAR1", b"ARROW1"
 _CONTINUES = b"\xff\xff\xff\xff"  # each message of an Arrow stream begins so
-_REFUSED = {b"PARE": "an encrypted Parquet file", b"FEA1": "Feather, version 1"}
+_REFUSED = {
+    b"PARE": "an encrypted Parquet file: decrypt it first, no keys are taken here",
+    b"FEA1": "Feather, version 1: write it as Arrow IPC (Feather, version 2)",
+}
 _NAMED = {
     ".parquet": "parquet",
     ".pq": "parquet",
@@ -120,6 +125,10 @@ def _by_content(file: io.RawIOBase | BinaryIO, head: bytes, size: int) -> FileFo
         return FileFormat("arrow")
     if head.startswith(_CONTINUES) and 0 < int.from_bytes(head[4:8], "little") < size:
         return FileFormat("arrow_stream")
+    if head[2:4] == b"\0\0":  # a length that text doesn't begin with
+        file.seek(0)
+        if begins_old_stream(file.read(4 + int.from_bytes(head[:2], "little")) or b"", size):
+            return FileFormat("arrow_stream")
     return FileFormat("lines")
 
 

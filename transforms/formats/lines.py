@@ -373,7 +373,7 @@ def read_span(
         carry = buffer[int(offsets[-1]) : filled]
         at += int(offsets[-1])
         if len(carry) > record_limit:
-            raise _too_large(name, at, f"more than {len(carry)}", record_limit)
+            raise too_large(name, at, f"more than {len(carry)}", record_limit)
 
 
 def _blocks(
@@ -391,7 +391,7 @@ def _blocks(
         lengths = np.diff(offsets)
         longest = int(lengths.argmax())
         if lengths[longest] > record_limit + 1:
-            raise _too_large(
+            raise too_large(
                 name, at + int(offsets[longest]), str(int(lengths[longest]) - 1), record_limit
             )
     for low in range(0, len(offsets) - 1, _ROWS):
@@ -428,16 +428,22 @@ def _never_closed(at: int) -> str:
     )
 
 
-def where(stream: Any, position: int, *, separator: int = 10) -> str:
-    """Say where a record is: at which line, counted from 1, and at which byte.
+def where(stream: Any, position: int, *, separator: int) -> str:
+    """Say where a record is: at which byte, and at which line; arguments as of ``line_number``."""
+    number = line_number(stream, position, separator=separator)
+    return f"byte {position}" if number is None else f"line {number} (byte {position})"
+
+
+def line_number(stream: Any, position: int, *, separator: int) -> int | None:
+    """Return the number of the line that a byte is in, counted from 1; None where it is very far.
 
     Args:
-        stream: what the file holds, at its beginning; is read up to there, unless that is very far.
+        stream: what the file holds, at its beginning; is read up to there.
         position: the byte.
         separator: the byte that ends a line.
     """
     if position > _COUNTED:
-        return f"byte {position}"
+        return None
     count, left = 1, position
     buffer = bytearray(1 << 20)
     while left > 0:
@@ -446,10 +452,11 @@ def where(stream: Any, position: int, *, separator: int = 10) -> str:
             break
         count += buffer.count(separator, 0, got)
         left -= got
-    return f"line {count} (byte {position})"
+    return count
 
 
-def _too_large(name: str, offset: int, size: str, limit: int) -> DataError:
+def too_large(name: str, offset: int, size: str, limit: int) -> DataError:
+    """Return the error that a record is larger than memory allows."""
     return DataError(
         f"{name}: the record at byte {offset} has {size} bytes, and the memory given allows {limit} "
         "a record; give more --memory or fewer --workers"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,10 +16,18 @@ import pyarrow.types as pt
 from transforms.errors import DataError, UsageError
 from transforms.formats.found import Found
 from transforms.formats.kept import Kept, text_and_kept, wanted
+from transforms.formats.parquet_types import (
+    INT96_UNIT,
+    int96_columns,
+    is_read,
+    require_known,
+    require_microseconds,
+)
 from transforms.formats.tables import (
     FAULTS,
     Recut,
     check_schema,
+    faults_named,
     first_line,
     require_schema,
     take_text,
@@ -38,6 +46,7 @@ _BUFFERS, _LEAST_BUFFER = 16 << 20, 1 << 14  # of all columns together; of one, 
 _DICTIONARY = 2 << 20  # bytes of a column's dictionary: most writers give it up at 1 MiB
 _END = 8  # bytes after a footer: its size, and the magic
 _LONG_FOOTER = 1 << 20  # bytes, from which a footer is kept for the spans that follow
+_INT96_ROWS = 1 << 14  # whose INT96 timestamps are looked at at a time
 _INDEX = 16  # bytes that a value takes beside it, where it is likely an index
 
 
@@ -47,15 +56,10 @@ def open_file(file: Any, *, name: str, metadata: pq.FileMetaData | None = None) 
     Raises:
         DataError: it has none that can be read.
     """
-    try:
+    with faults_named(lambda: f"{name}: expected Parquet, its footer can't be read"):
         parquet = _open(file, metadata=metadata)
         check_schema(parquet.schema_arrow, name=name)
         return parquet
-    except FAULTS as error:
-        raise DataError(
-            f"{name}: expected Parquet, its footer can't be read: {first_line(error)}; fetch or make "
-            "the file again"
-        ) from error
 
 
 class Groups(NamedTuple):
@@ -108,6 +112,7 @@ def _long_footer(file: Any, size: int) -> _Footer | None:
 
 
 def _open(file: Any, **options: Any) -> pq.ParquetFile:
+    options = {"coerce_int96_timestamp_unit": INT96_UNIT, **options}
     found = pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True, **options)
     buffer = min(_BUFFER, _BUFFERS // max(found.metadata.num_columns, 1))
     return pq.ParquetFile(
@@ -142,14 +147,15 @@ def compression_of(parquet: pq.ParquetFile, *, name: str) -> str | None:
         DataError: it can't be read.
     """
     metadata = parquet.metadata
-    if (
-        not metadata.num_row_groups
-        or not metadata.num_columns
-        or not metadata.row_group(0).num_rows
-    ):
-        return None
-    _first_rows(parquet, rows=1, name=name, columns=parquet.schema_arrow.names[:1])
-    found = str(metadata.row_group(0).column(0).compression).lower()
+    with faults_named(lambda: f"{name}: what its footer says of row group 0 can't be read"):
+        if (
+            not metadata.num_row_groups
+            or not metadata.num_columns
+            or not metadata.row_group(0).num_rows
+        ):
+            return None
+        _first_rows(parquet, rows=1, name=name, columns=parquet.schema_arrow.names[:1])
+        found = str(metadata.row_group(0).column(0).compression).lower()
     return {"uncompressed": "none", "lz4_raw": "lz4"}.get(found, found)
 
 
@@ -164,16 +170,11 @@ def _first_rows(
     Raises:
         DataError: they can't be read.
     """
-    batches = parquet.iter_batches(
-        batch_size=rows, row_groups=[number], use_threads=False, **options
-    )
-    try:
+    with faults_named(lambda: f"{name}: row group {number} can't be read"):
+        batches = parquet.iter_batches(
+            batch_size=rows, row_groups=[number], use_threads=False, **options
+        )
         found = next(batches, None)
-    except FAULTS as error:
-        raise DataError(
-            f"{name}: row group {number} can't be read: {first_line(error)}; fetch or make the file "
-            "again"
-        ) from error
     return found if found is not None and len(found) else None
 
 
@@ -191,7 +192,42 @@ def mean_bytes(
     if not parquet.num_row_groups:
         return None
     probe = _first_rows(parquet, rows=rows, name=name, columns=columns)
-    return None if probe is None else float(row_sizes(to_rows(probe)).mean())
+    with faults_named(lambda: f"{name}: row group 0 can't be read"):
+        return None if probe is None else float(row_sizes(to_rows(probe)).mean())
+
+
+def check_int96(
+    file: Any,
+    parquet: pq.ParquetFile,
+    columns: Sequence[str] | None,
+    *,
+    name: str,
+    number: int = 0,
+    rows: int = _INT96_ROWS,
+    batches: int | None = None,
+) -> None:
+    """Raise DataError where the INT96 timestamps of a row group don't go into microseconds.
+
+    Args:
+        file, parquet: a file, and opened.
+        columns: that are read; None for all.
+        name: of the file.
+        number: of the row group.
+        rows: to read at a time.
+        batches: how many of them to look at; None for all.
+    """
+    paths = int96_columns(parquet.schema, columns)
+    if not paths or number >= parquet.num_row_groups:
+        return
+    with faults_named(lambda: f"{name}: row group {number} can't be read"):
+        readings = [
+            _open(file, metadata=parquet.metadata, coerce_int96_timestamp_unit=unit).iter_batches(
+                batch_size=rows, row_groups=[number], use_threads=False, columns=paths
+            )
+            for unit in ("s", "ns")
+        ]
+        for seconds, nanoseconds in itertools.islice(zip(*readings, strict=True), batches):
+            require_microseconds(seconds, nanoseconds, name=name)
 
 
 class Reader:
@@ -241,7 +277,8 @@ class Reader:
             footer = None
         metadata = None if footer is None else footer.metadata
         self._parquet = open_file(file, name=name, metadata=metadata)
-        self._groups = Groups.of(self._parquet.metadata) if footer is None else footer.groups
+        with faults_named(lambda: f"{name}: its footer can't be read"):
+            self._groups = Groups.of(self._parquet.metadata) if footer is None else footer.groups
         self._name, self._size, self._start, self._stop = name, size, start, stop
         self._chunk_bytes, self._record_limit, self._source = chunk_bytes, record_limit, source
         self.whole: int = self._parquet.metadata.num_rows
@@ -251,6 +288,7 @@ class Reader:
             self._schema = text_and_kept(self._schema, column, kept, name=name)
         self._columns = None if column is None else list(self._schema.names)
         self._schema = wanted(self._schema, kept)
+        require_known(self._parquet, self._columns, name=name)
         if schema is not None:
             require_schema(self._schema, schema, name=name)
             self._schema = schema
@@ -277,13 +315,16 @@ class Reader:
         begin, end = (bisect_left(every, at, key=place) for at in (self._start, self._stop))
         for number in range(begin, end):
             self.consumed = place(number) - self._start
+            check_int96(self._file, self._parquet, self._columns, name=self._name, number=number)
             group = self._parquet.metadata.row_group(number)
             yield from self._read_group(number, group, groups.rows[number])
         self.consumed = self._stop - self._start
 
     def _read_group(self, number: int, group: Any, first: int) -> Iterator[Found]:
         row = first
-        try:
+        with faults_named(
+            lambda: f"{self._name}: row group {number} can't be read from row {row} on"
+        ):
             parquet, rows = self._choose(number, group)
             for batch in parquet.iter_batches(
                 batch_size=rows, row_groups=[number], use_threads=False, columns=self._columns
@@ -300,11 +341,6 @@ class Reader:
                     text_known=self._text_known,
                 )
                 row += len(batch)
-        except FAULTS as error:
-            raise DataError(
-                f"{self._name}: row group {number} can't be read from row {row} on: "
-                f"{first_line(error)}; fetch or make the file again"
-            ) from error
         if row - first != group.num_rows:
             raise DataError(
                 f"{self._name}: row group {number}: expected {group.num_rows} rows, got "
@@ -325,7 +361,7 @@ class Reader:
             return self._parquet, 1
         columns = [group.column(i) for i in range(group.num_columns)]
         if self._columns is not None:
-            columns = [c for c in columns if _is_of(c.path_in_schema, self._columns)]
+            columns = [c for c in columns if is_read(c.path_in_schema, self._columns)]
             mean = max(sum(c.total_uncompressed_size for c in columns) // group.num_rows, 1)
         repeated = _repeated(columns)
         if repeated not in self._opened:
@@ -337,11 +373,6 @@ class Reader:
         values = sum(column.num_values for column in columns)
         each = max(mean, seen, 8 * values // group.num_rows)
         return self._opened[repeated], int(np.clip(self._chunk_bytes // each, 1, _MOST_ROWS))
-
-
-def _is_of(path: str, columns: list[str]) -> bool:
-    """Say whether a path in a schema is that of a column, or of what is nested in it."""
-    return any(path == column or path.startswith(column + ".") for column in columns)
 
 
 class _ParquetWriter(pq.ParquetWriter):  # type: ignore[misc]  # pyarrow is untyped

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from transforms import storage
 from transforms.errors import DataError
-from transforms.formats import arrow, lines, parquet, texts
+from transforms.formats import arrow, json_files, lines, parquet, texts
 from transforms.formats.codecs import Codec, Decoder, strip_suffix
 from transforms.formats.detection import FileFormat, Format, detect
 from transforms.formats.found import Found, Judge, Judging
@@ -111,7 +111,7 @@ def open_span(
         "record_limit": options.record_limit,
         "source": source if field is None else None,
     }
-    if field is None and found.is_rows != options.rows:
+    if field is None and found.is_rows != options.rows and size:  # an empty file is of no kind
         want = "rows, as the other files hold" if options.rows else "lines"
         raise DataError(f"{name}: expected {want}, got {found.word}; give it a run of its own")
     reader: Reader
@@ -125,21 +125,24 @@ def open_span(
             check = "none" if form == "json" else "utf8" if check == "none" else check
             if options.kept is not None:
                 _require_fields(options.kept, form, name=name)
-        as_they_are = options.format == "lines"
-        named = not as_they_are and texts.named_json(name)
-        reader = lines.Reader(
-            file,
-            stop=stop,
-            codec=found.codec,
-            line_format=options.line_format,
-            check=check,
-            told=told is not None or options.format != "auto",
-            as_they_are=as_they_are or told is not None,
-            json=form == "json" or options.check == "json" or named,
-            csv=not as_they_are and _may_be_csv(name, options.line_format),
-            hashed=field is None,  # else digests are of the texts
-            **common,
-        )
+        common |= {"check": check, "codec": found.codec}
+        common["hashed"] = field is None  # else digests are of the texts
+        shape = shape_in(file, found, name=name, options=options, told=told)
+        if shape == "lines":
+            as_they_are = options.format == "lines"
+            json = form == "json" or (not as_they_are and texts.named_json(name))
+            reader = lines.Reader(
+                file,
+                stop=stop,
+                line_format=options.line_format,
+                told=told is not None or options.format != "auto",
+                as_they_are=as_they_are or told is not None,
+                json=json or options.check == "json",
+                csv=not as_they_are and not json and may_be_csv(name, options.line_format),
+                **common,
+            )
+        else:
+            reader = json_files.Reader(file, shape=shape, **common)
     elif found.kind == "parquet":
         reader = parquet.Reader(
             Buffered(file, size),
@@ -167,7 +170,21 @@ def open_span(
     )
 
 
-def _may_be_csv(name: str, line_format: LineFormat) -> bool:
+def shape_in(
+    file: io.RawIOBase | BinaryIO,
+    found: FileFormat,
+    *,
+    name: str,
+    options: ReadOptions,
+    told: FileFormat | None,
+) -> json_files.Shape:
+    """Say how a file of lines holds its records, which may be something else where nobody told."""
+    if told is not None or options.format != "auto":
+        return "lines"
+    return json_files.shape_of(file, name=name, codec=found.codec, line_format=options.line_format)
+
+
+def may_be_csv(name: str, line_format: LineFormat) -> bool:
     """Say whether a line of a file that ends inside quotes is a torn row."""
     named = os.path.splitext(strip_suffix(name))[1].lower() in CSV_NAMES
     return not line_format.quoted and (named or line_format.header_lines > 0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -27,13 +28,51 @@ from transforms.kernels.values import is_bytes, plain_width, row_costs, row_size
 _MOST_ROWS = 1 << 17  # of a block: rows of no columns' worth must not make endless ones
 
 
-FAULTS = (pa.ArrowException, OSError, ValueError, RuntimeError, EOFError, KeyError, TypeError)
+FAULTS = (
+    pa.ArrowException,
+    OSError,
+    ValueError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    ArithmeticError,
+    TypeError,
+)
 """Damaged bytes make Arrow raise nearly anything."""
+
+_MENDS = {
+    "ecrypt": "it is encrypted: decrypt it first, no keys are taken here",
+    "Nested data conversions not implemented for chunked": "values inside of lists, structs or maps "
+    "have more than 2 GiB in a few rows: write shorter values, or a column that isn't nested",
+    "Map keys must be annotated": "Parquet wants a map's keys to be required, and Arrow insists: write "
+    "the file with required keys, or as a list of structs",
+    "does not represent a whole number of days": "date64 holds whole days alone: cast the column to "
+    "timestamp[ms]",
+}
+_UNREAD = "Arrow doesn't read this: write the file without it, or in types that Arrow reads"
 
 
 def first_line(error: BaseException) -> str:
     """Return what an error of Arrow's says, without where in Arrow it came up."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def mend(error: BaseException) -> str:
+    """Say what to do about a file that Arrow can't read."""
+    text = str(error)
+    found = next((advice for words, advice in _MENDS.items() if words in text), None)
+    if found is None and isinstance(error, pa.ArrowNotImplementedError):
+        found = _UNREAD
+    return found or "fetch or make the file again"
+
+
+@contextlib.contextmanager
+def faults_named(where: Callable[[], str]) -> Iterator[None]:
+    """Raise a DataError that says where it was, and what to do, in the place of Arrow's errors."""
+    try:
+        yield
+    except FAULTS as error:
+        raise DataError(f"{where()}: {first_line(error)}; {mend(error)}") from error
 
 
 def require_schema(
@@ -101,6 +140,12 @@ def text_column(schema: pa.Schema, column: str, *, name: str) -> pa.Schema:
     Raises:
         DataError: the file has none or several of that name, or it isn't text; names the nearest.
     """
+    if schema.names == LINE.names and column not in LINE.names:
+        raise DataError(
+            f"{name}: expected a column {column}, to take its text, got {LINE.names[0]} alone, which "
+            f"holds whole lines of JSON; shuffle those with --text_field={column} to write their text, "
+            "or tokenize the JSON lines themselves"
+        )
     field = one_column(schema, column, name=name, why="to take its text")
     found = pa.schema([field])
     kind = carried_schema(found).field(0).type
@@ -335,10 +380,10 @@ def _shows_all_values(values: pa.Array) -> bool:
     return bool(plain_width(values.type) or is_bytes(values.type))
 
 
-def text_rows(block: pa.RecordBatch) -> pa.StructArray:
-    """Make rows of one column ``text`` of a block of lines, without their terminators."""
+def text_rows(block: pa.RecordBatch, schema: pa.Schema) -> pa.StructArray:
+    """Make rows of one column, as a schema calls it, of a block of lines, without their terminators."""
     text = blocks.bare(block)
-    return pa.StructArray.from_arrays([text.view(pa.large_string())], names=["text"])
+    return pa.StructArray.from_arrays([text.view(pa.large_string())], names=schema.names)
 
 
 def text_digest(block: pa.RecordBatch) -> Digest:
@@ -352,3 +397,6 @@ def text_digest(block: pa.RecordBatch) -> Digest:
 
 TEXT = pa.schema([pa.field("text", pa.large_string())])
 """The schema of lines that are written as rows."""
+
+LINE = pa.schema([pa.field("line", pa.large_string())])
+"""The schema of lines of JSON that are written as rows: they are no text, but hold one."""

@@ -40,6 +40,9 @@ JSON_NAMES = (".jsonl", ".ndjson", ".json")
 EXTENSION = ".jsonl"
 """Of shards of texts that are lines."""
 
+LACKS = "it has"
+"""In the reason of a record that lacks the field: what it has instead follows."""
+
 _GLANCE, _LONG = 1 << 16, 1 << 20  # of a file's beginning: what is read first, and at most
 _PIECE = 1 << 20  # footprint of the texts that are made lines at a time
 _VALUES = (
@@ -173,7 +176,7 @@ def _text_of(value: Any, field: str) -> str:
         raise TypeError(f"expected an object with a string {field!r}, got {json_type(value)}")
     if field not in value:
         names = ", ".join(list(value)[:8])[:200]
-        raise TypeError(f"expected a string in field {field!r}, it has {names or 'no fields'}")
+        raise TypeError(f"expected a string in field {field!r}, {LACKS} {names or 'no fields'}")
     text = value[field]
     if not isinstance(text, str):
         raise TypeError(f"expected a string in field {field!r}, got {json_type(text)}")

@@ -55,13 +55,13 @@ class Writer(Protocol):
 
 
 class _RowsWriter:
-    """Hands rows to a writer of Parquet or Arrow; lines and texts become rows of a column ``text``."""
+    """Hands rows to a writer of Parquet or Arrow; lines and texts become rows of one column."""
 
-    def __init__(self, inner: parquet.Writer | arrow.Writer) -> None:
-        self._inner = inner
+    def __init__(self, inner: parquet.Writer | arrow.Writer, schema: pa.Schema) -> None:
+        self._inner, self._schema = inner, schema
 
     def write(self, block: pa.RecordBatch) -> None:
-        found = block.column("record") if blocks.is_rows(block) else text_rows(block)
+        found = block.column("record") if blocks.is_rows(block) else text_rows(block, self._schema)
         for batch in self._inner.recut.add(found):
             self._inner.write_batch(batch)
 
@@ -77,7 +77,8 @@ def open_writer(sink: Any, form: ShardFormat, *, path: str) -> Writer:
         codec = CODECS.get(form.compression)
         writer = lines.Writer(sink, path=path, line_format=form.line_format, codec=codec)
         return texts.Writer(writer) if form.records_are == "texts" else writer
+    schema, compression = form.schema, form.compression
     if form.kind == "parquet":
-        return _RowsWriter(parquet.Writer(sink, form.schema, compression=form.compression))
+        return _RowsWriter(parquet.Writer(sink, schema, compression=compression), schema)
     stream = form.kind == "arrow_stream"
-    return _RowsWriter(arrow.Writer(sink, form.schema, compression=form.compression, stream=stream))
+    return _RowsWriter(arrow.Writer(sink, schema, compression=compression, stream=stream), schema)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.kernels.randomness import U64, derive
-from transforms.kernels.schedule import I64, U16, CountedSchedule, keys_of
+from transforms.kernels.schedule import I64, U16, CountedSchedule, Known, keys_of
 
 RANGE_SLOTS = 2**18
 """At most this many slots are in a range on average, and more than half as many."""
@@ -29,7 +29,8 @@ class RepeatsSchedule(CountedSchedule):
     Args:
         totals: how often each source is drawn, in all.
         range_slots: the order depends on it; only tests of small schedules give it.
-        table: int64[ranges + 1, sources], where slots are counted already.
+        table: int64[ranges + 1, sources], where slots are counted already; or the rows of some ranges.
+        first: the range whose row is the table's first.
     """
 
     length: int
@@ -42,10 +43,11 @@ class RepeatsSchedule(CountedSchedule):
         epoch: int,
         range_slots: int = RANGE_SLOTS,
         table: I64 | None = None,
+        first: int = 0,
     ) -> None:
         super().__init__(np.zeros((1, len(totals)), np.int64) if table is None else table)
         self.totals, self.seed, self.epoch = tuple(totals), seed, epoch
-        self.range_slots = range_slots
+        self.range_slots, self._first = range_slots, first
         self.length = sum(totals)
         self.ranges = 1
         while self.ranges * range_slots < self.length:
@@ -75,13 +77,34 @@ class RepeatsSchedule(CountedSchedule):
             table=self._extended(counts),
         )
 
+    def known(self, begin: int, end: int) -> Known:
+        low, high = np.searchsorted(self.starts, [begin, end], side="right").tolist()
+        return Known(low - 1, self.table[low - 1 : high + 1])
+
+    def knowing(self, known: Known) -> RepeatsSchedule:
+        table = known.table
+        if not len(table) or table.min() < 0 or np.diff(table, axis=0).min(initial=0) < 0:
+            raise ValueError("expected counts that grow from range to range")
+        if np.diff(table.sum(axis=1)).max(initial=0) > 4 * self.range_slots + 1000:
+            raise ValueError(f"expected about {self.range_slots} slots in a range")
+        return RepeatsSchedule(
+            self.totals,
+            seed=self.seed,
+            epoch=self.epoch,
+            range_slots=self.range_slots,
+            table=table,
+            first=known.first,
+        )
+
     def sources_of(self, begin: int, end: int) -> U16:
         """Return uint16[end - begin], the source of each position of a range.
 
         Raises:
-            IndexError: the range ends beyond ``reach``.
+            IndexError: the range lies outside of what is counted.
         """
         self._check_reached(np.array([begin, end]), last=self.reach)
+        if begin < self.starts[0]:
+            raise IndexError(f"expected positions from {self.starts[0]}, got {begin}")
         first, last = np.searchsorted(self.starts, [begin, end], side="right").tolist()
         parts = [np.empty(0, np.uint16)]
         for index in range(first - 1, min(last, len(self.starts) - 1)):
@@ -94,7 +117,7 @@ class RepeatsSchedule(CountedSchedule):
         """Return the sources of one range's slots, in their order."""
         counts = self.table[index + 1] - self.table[index]
         slots = np.repeat(np.arange(self.sources, dtype=np.uint16), counts)
-        pair = derive(self.seed, "arrange", self.epoch, index)
+        pair = derive(self.seed, "arrange", self.epoch, self._first + index)
         return slots[_order(np.concatenate(list(keys_of(pair, 0, len(slots)))))]
 
 

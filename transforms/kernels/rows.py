@@ -19,6 +19,7 @@ from transforms.errors import DataError
 from transforms.kernels.digest import I64
 from transforms.kernels.values import elements, plain_width, validity
 
+_OLD_INTERVALS = (pa.lib.Type_INTERVAL_MONTHS, pa.lib.Type_INTERVAL_DAY_TIME)
 _NAMED = 5  # columns that a message names before it counts the others
 
 Path = tuple[tuple[int, str], ...]
@@ -36,7 +37,8 @@ def carried_type(kind: pa.DataType, *, path: str = "?") -> pa.DataType:
         path: the column's name, for the error.
 
     Raises:
-        DataError: it is, or holds, a union, a run-end-encoded array or a dictionary of nested values.
+        DataError: it is, or holds, a union, a run-end-encoded array, a dictionary of nested values, or
+            an interval that Arrow's Python library has no values for.
     """
     if isinstance(kind, pa.BaseExtensionType):
         return carried_type(kind.storage_type, path=path)
@@ -58,11 +60,12 @@ def carried_type(kind: pa.DataType, *, path: str = "?") -> pa.DataType:
             return pa.list_(item, kind.list_size)
         large = pt.is_large_list(kind) or pt.is_large_list_view(kind)
         return pa.large_list(item) if large else pa.list_(item)
-    elif not (pt.is_union(kind) or pt.is_run_end_encoded(kind)):
+    elif not (pt.is_union(kind) or pt.is_run_end_encoded(kind) or kind.id in _OLD_INTERVALS):
         return kind
     raise DataError(
         f"column {path}: expected a type that can be shuffled, got {kind}; unions, run-end-encoded "
-        "columns and dictionaries of nested values can't be: cast the column in the input"
+        "columns, dictionaries of nested values, and intervals of months or of days can't be: cast the "
+        "column in the input"
     )
 
 

@@ -11,13 +11,14 @@ three algorithms:
     each source a given number of times, every arrangement equally likely. Must be counted.
 
 Sources are numbered in the order of their names. Rank r of a source is its r-th draw, from 0, so
-positions and (source, rank) are one to one. Schedules are small, never change, and can be pickled.
+positions and (source, rank) are one to one. Schedules never change.
 """
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,13 @@ U16 = npt.NDArray[np.uint16]
 MOST_SOURCES = 2**16 - 1
 
 _PIECE = 2**13  # keys made at once: what they need stays in the nearest cache
+
+
+class Known(NamedTuple):
+    """What some positions need of the counts: the first row's number, int64[rows, sources]."""
+
+    first: int
+    table: I64
 
 
 class Schedule(abc.ABC):
@@ -60,6 +68,18 @@ class Schedule(abc.ABC):
         Raises:
             IndexError: the position lies beyond ``reach``.
         """
+
+    def known(self, begin: int, end: int) -> Known:
+        """Return what ``sources_of`` needs of the counts inside of positions [begin, end)."""
+        return Known(0, np.zeros((0, self.sources), np.int64))
+
+    def knowing(self, known: Known) -> Schedule:
+        """Return this schedule, made without counts, with what ``sources_of`` needs of them.
+
+        Raises:
+            ValueError: such counts can't be.
+        """
+        return self
 
     @abc.abstractmethod
     def locate(self, positions: I64) -> tuple[U16, I64]:

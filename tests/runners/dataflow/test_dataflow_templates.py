@@ -76,6 +76,8 @@ COMPANY = {
     "weigh_by",
     "stop",
     "newline_symbol",
+    "bos_token",
+    "eos_token",
 }  # mean something with others only
 
 

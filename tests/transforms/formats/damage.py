@@ -8,11 +8,18 @@ records, and no error), else what was raised and should not have been.
 
 from __future__ import annotations
 
+import atexit
 import json
+import os
 import resource
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
+from pipelines.looks import look_at
+from pipelines.recipe import Recipe
 from tests.transforms.formats.samples import (
     Bad,
     NoValue,
@@ -24,8 +31,13 @@ from tests.transforms.formats.samples import (
     write_plainly,
 )
 from transforms.errors import DataError, InputError
+from transforms.files import SourceFile
 
-CUTS, FLIPS = 50, 200
+CUTS, FLIPS, WORDS = 50, 200, 20
+NAME = "damaged"
+EDGES = (0, 1, -1, -8, 1 << 31, 1 << 40, (1 << 63) - 1, -(1 << 63))
+"""What is put in the place of words in headers and footers: counts and places that can't be."""
+
 RECORDS = 60
 READING = "reading"
 """Printed before each file: the last line says which one ended the process."""
@@ -41,14 +53,32 @@ def damaged(sample: Sample, data: bytes) -> Iterator[tuple[str, int, bytes]]:
         flipped = bytearray(data)
         flipped[place] ^= 1 << draw.randrange(8)
         yield "flip", place, bytes(flipped)
+    for _ in range(WORDS if sample.kind != "lines" else 0):
+        place = 4 * draw.choice(
+            (draw.randrange(2, 64), draw.randrange(len(data) // 4 - 64, len(data) // 4))
+        )
+        changed = bytearray(data)
+        changed[place : place + 8] = draw.choice(EDGES).to_bytes(8, "little", signed=True)
+        yield "word", place, bytes(changed[: len(data)])
 
 
-def outcome(sample: Sample, data: bytes) -> str:
-    """Say what our reader makes of a file that is damaged."""
+def look(data: bytes, path: str) -> None:
+    """Look at a file as a run does before work."""
+    Path(path).write_bytes(data)
+    file = SourceFile("s", NAME, path, len(data), "")
+    look_at(file, Recipe.model_validate({"sources": {"s": [path]}}), (), sample=True)
+
+
+def outcome(sample: Sample, data: bytes, path: str | None = None) -> str:
+    """Say what our reader makes of a file that is damaged, and where a path is given, our planning."""
     try:
+        if path is not None:
+            look(data, path)
         found = [record for _, record in read(sample, data).found]
-    except (DataError, InputError, Bad):
+    except Bad:
         return "error"
+    except (DataError, InputError) as error:
+        return "error" if NAME in str(error) or sample.name in str(error) else f"no name: {error}"
     except NoValue:
         return "wrong"
     except BaseException as error:
@@ -60,6 +90,8 @@ def main() -> None:
     """Damage and read all files."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     only = sys.argv[1:]
+    path = os.path.join(tempfile.mkdtemp(), NAME)
+    atexit.register(shutil.rmtree, os.path.dirname(path))
     for sample in samples():
         if only and sample.id not in only:
             continue
@@ -68,7 +100,8 @@ def main() -> None:
             file = f"{sample.id}, {by}"
             for kind, place, bad in damaged(small, data):
                 print(json.dumps([file, kind, place, READING]), flush=True)
-                print(json.dumps([file, kind, place, outcome(small, bad)]), flush=True)
+                said = outcome(small, bad, path if kind == "word" else None)
+                print(json.dumps([file, kind, place, said]), flush=True)
 
 
 if __name__ == "__main__":

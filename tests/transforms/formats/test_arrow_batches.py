@@ -8,9 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from transforms.errors import DataError
+from transforms.errors import DataError, InputError
 from transforms.formats import arrow
 from transforms.formats.arrow_messages import first_batch
+from transforms.formats.detection import detect
+from transforms.formats.reading import ReadOptions, open_span
 
 LARGE = 3 << 20
 
@@ -97,3 +99,92 @@ def test_a_batch_of_the_old_framing_is_described_too(stream: bool) -> None:
     with new(sink, schema, options=options) as writer:
         writer.write_batch(pa.record_batch([pa.array(range(1000))], schema))
     assert first_batch(io.BytesIO(sink.getvalue()), stream=stream, name="x").body == 8000
+
+
+def arrow_bytes(table: pa.Table, new: Any = pa.ipc.new_file, **options: Any) -> bytes:
+    sink = io.BytesIO()
+    with new(sink, table.schema, options=pa.ipc.IpcWriteOptions(**options)) as writer:
+        writer.write_table(table)
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def rows_of(data: bytes, name: str = "x.arrow") -> list[Any]:
+    reader = open_span(
+        io.BytesIO(data),
+        name=name,
+        size=len(data),
+        start=0,
+        stop=len(data),
+        options=ReadOptions(rows=True),
+    )
+    return [row for block, *_ in reader for row in block.column("record").to_pylist()]
+
+
+TABLE = pa.table({"a": [1, None], "s": ["x", "yy"]})
+
+
+@pytest.mark.parametrize("place", [-8, -(1 << 63), (1 << 63) - 1])
+def test_a_footer_that_names_a_place_which_cannot_be_is_an_error_that_names_the_file(
+    place: int,
+) -> None:
+    data = arrow_bytes(TABLE)
+    length = int.from_bytes(data[-10:-6], "little")
+    footer = data[-10 - length : -10]
+    (first,) = (b for b in bodies(data) if footer.count(b) == 1)
+    broken = footer.replace(first, place.to_bytes(8, "little", signed=True))
+    with pytest.raises(DataError, match=r"^x\.arrow: .*footer"):
+        rows_of(data[: -10 - length] + broken + data[-10:])
+
+
+def bodies(data: bytes) -> list[bytes]:
+    """Return where the first record batch lies, as a footer says it: behind the schema's message."""
+    return [(8 + 8 + int.from_bytes(data[12:16], "little")).to_bytes(8, "little")]
+
+
+@pytest.mark.parametrize("version", [pa.ipc.MetadataVersion.V4, pa.ipc.MetadataVersion.V5])
+@pytest.mark.parametrize("name", ["x.arrow", "nameless"])
+def test_a_stream_of_before_arrow_0_15_is_read_to_its_end(version: Any, name: str) -> None:
+    data = arrow_bytes(TABLE, pa.ipc.new_stream, use_legacy_format=True, metadata_version=version)
+    assert data[:4] != b"\xff\xff\xff\xff"
+    assert rows_of(data, name) == 2 * TABLE.to_pylist()
+    for end in range(len(data) - 1, len(data) - 16, -1):
+        with pytest.raises((DataError, InputError), match=name):
+            rows_of(data[:end], name)
+    with pytest.raises(DataError, match=r"or something follows"):
+        rows_of(data + bytes(8), name)
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x20\0\0\0" + bytes(60), b"\x10\0\0\0" * 20, bytes(70), b"ab\0\0" * 9]
+)
+def test_what_only_begins_with_a_small_number_is_no_stream(data: bytes) -> None:
+    assert detect(io.BytesIO(data), name="nameless", size=len(data)).kind == "lines"
+
+
+def test_an_interval_without_values_in_python_is_refused_by_column() -> None:
+    data = arrow_bytes(pa.table({"m": pa.array([None], pa.month_day_nano_interval())}))
+    unit = b"\x02\0"  # of the schema, which stands in the footer too: 0 for months
+    places = [i for i in range(len(data)) if data[i : i + 2] == unit]
+    for place in places:
+        changed = data[:place] + b"\0\0" + data[place + 2 :]
+        if "month_interval" in str(_schema_of(changed)):
+            with pytest.raises(
+                DataError, match=r"x\.arrow: column m: .* got month_interval; .* cast"
+            ):
+                rows_of(changed)
+            return
+    pytest.fail("no place makes it an interval of months")
+
+
+def _schema_of(data: bytes) -> Any:
+    try:
+        return pa.ipc.open_file(io.BytesIO(data)).schema
+    except (pa.ArrowException, OSError, KeyError):
+        return None
+
+
+def test_a_date64_of_half_a_day_is_to_be_cast() -> None:
+    half = pa.Array.from_buffers(pa.date64(), 1, [None, pa.py_buffer(bytes(4) + b"\1\0\0\0")])
+    with pytest.raises(DataError, match=r"x\.arrow: .*whole number of days; .*cast .*timestamp"):
+        rows_of(arrow_bytes(pa.table({"d": half})))

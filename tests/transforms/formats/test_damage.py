@@ -19,6 +19,7 @@ from tests.transforms.formats import damage
 from tests.transforms.formats.samples import samples, write
 
 IDS = [sample.id for sample in samples()]
+ROWS = [sample.id for sample in samples() if sample.kind != "lines"]
 CHECKED = [name for name in IDS if not name.startswith("arrow") and name != "lines-none"]
 """What carries checksums where we write it."""
 
@@ -71,6 +72,16 @@ def test_a_flipped_bit_gives_an_error_of_ours_or_records(
     mine = [(place, said) for kind, place, said in outcomes[f"{name}, {by}"] if kind == "flip"]
     assert len(mine) == damage.FLIPS
     print(f"{name}, {by}: {dict(Counter(said for _, said in mine))}")
+    assert [pair for pair in mine if pair[1] not in ("error", "right", "wrong")] == []
+
+
+@pytest.mark.parametrize("by", ["ours", "plain"])
+@pytest.mark.parametrize("name", ROWS)
+def test_a_word_that_cannot_be_gives_an_error_with_the_files_name_or_records(
+    outcomes: Outcomes, name: str, by: str
+) -> None:
+    mine = [(place, said) for kind, place, said in outcomes[f"{name}, {by}"] if kind == "word"]
+    assert len(mine) == damage.WORDS
     assert [pair for pair in mine if pair[1] not in ("error", "right", "wrong")] == []
 
 

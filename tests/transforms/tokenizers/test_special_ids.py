@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,10 +87,64 @@ def test_models_without_an_unknown_are_loaded_and_name_what_they_lack() -> None:
         ours = Ours(load(Tokenizer(model)))
         assert ours.encode_batch([text]).lists() == [ids], ours.model.kind
         assert not ours.complete
-        found = ours.uncovered(pack([text, bad, text]))
+        found = ours.find_unencodable(pack([text, bad, text]))
         assert list(found) == [1], ours.model.kind
         with pytest.raises(RecordError, match="record 1 of the batch"):
             ours.encode_batch([text, bad])
+
+
+def at(folder: Path, made: Tokenizer, config: str | None = None) -> Ours:
+    made.save(str(folder / "tokenizer.json"))
+    if config is not None:
+        (folder / "tokenizer_config.json").write_text(config)
+    return Ours.load(str(folder / "tokenizer.json"))
+
+
+CHOSEN = json.dumps({"bos_token": {"content": "<cls>", "lstrip": False}, "eos_token": "<sep>"})
+
+
+@pytest.mark.parametrize(
+    ("single", "config", "asked", "ids", "found"),
+    [
+        ("<s> $A </s>", CHOSEN, "<cls>", (0,), "--eos_token"),
+        ("<s> $A </s>", CHOSEN, "1", (1,), "--eos_token"),
+        ("<s> $A <sep> </s>", CHOSEN, None, (1, 3), "the model's file"),
+        ("<s> $A", CHOSEN, None, (1,), "tokenizer_config.json"),
+        (None, CHOSEN, None, (1,), "tokenizer_config.json"),
+        (None, '{"eos_token": null}', None, (3,), "a usual name"),
+        (None, None, None, (3,), "a usual name"),
+    ],
+)
+def test_an_eos_is_what_is_asked_for_or_what_files_say(
+    tmp_path: Path, single: str | None, config: str, asked: str | None, ids: Any, found: str
+) -> None:
+    made = words("a")
+    if single is not None:
+        made.post_processor = template(single)
+    ours = at(tmp_path, made, config)
+    end = ours.end("eos", asked)
+    assert (end.ids, end.found) == (ids, found)
+    assert end.tokens == tuple(SPECIAL[id_] for id_ in ids)
+    assert ours.encode("a", add_eos=True, eos_token=asked) == [4, *ids]
+    assert ours.encode(["a", ""], add_eos=True, eos_token=asked) == [[4, *ids], [*ids]]
+
+
+def test_an_end_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
+    bare = Tokenizer(models.WordLevel({"a": 0, "b": 1}, unk_token="b"))
+    for config, asked, message in (
+        (None, None, "expected a model that has eos, .*give --eos_token=TEXT"),
+        (None, "<eos>", "--eos_token=<eos>: .*has no token that is written so"),
+        (None, "2", "--eos_token gives the id 2, and the ids of .* end at 1"),
+        ('{"eos_token": "x"}', None, "tokenizer_config.json beside .* says eos_token 'x'"),
+        ("[]", None, r"tokenizer_config.json: expected a JSON object"),
+        ("{", None, r"tokenizer_config.json: expected a JSON object"),
+    ):
+        ours = at(tmp_path, bare, config)
+        assert ours.encode("a") == [0]  # what nobody asks for is not looked at
+        with pytest.raises(UsageError, match=message):
+            ours.encode("a", add_eos=True, eos_token=asked)
+    with pytest.raises(TypeError, match="add_eso"):
+        ours.encode("a", add_eso=True)
 
 
 def with_charsmap(text: str, model: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def test_the_package_and_we_draw_by_characters(model: Path, alpha: float) -> Non
         assert p is not None
         require_chance(p, what=f"{whose}, alpha {alpha}, seed 5")
     surprise = -math.log(law[tuple(found.lists()[0])])
-    assert found.surprises[0] == pytest.approx(surprise)
+    assert found.negative_log_probs[0] == pytest.approx(surprise)
 
 
 def test_drawing_by_bytes_would_be_found(model: Path) -> None:
@@ -98,4 +98,4 @@ def test_nbest_draws_by_characters_too(model: Path) -> None:
     found = Tokenizer.load(str(model)).encode_batch([TEXT] * 50, sampling=sampling)
     law = law_of(1.0, unit="character")
     want = [-math.log(law[tuple(ids)]) for ids in found.lists()]
-    np.testing.assert_allclose(found.surprises, want, rtol=1e-6)
+    np.testing.assert_allclose(found.negative_log_probs, want, rtol=1e-6)
