@@ -28,6 +28,7 @@ from pipelines.values import (
     check_output,
     check_sources,
     check_split,
+    check_text_field,
     parse_extensions,
     parse_locations,
     parse_memory,
@@ -150,12 +151,13 @@ class CommonRecipe(_Model):
 class Recipe(CommonRecipe):
     """What determines the output of a shuffle, together with the input files."""
 
-    text_field: str | None = make_flag(
+    text_field: Annotated[str | None, AfterValidator(check_text_field)] = make_flag(
         None,
         _INPUT,
         "take the text alone: this field of JSON lines (in files named .jsonl, .ndjson or .json, or "
         "whose first line is a JSON object), this column of rows, and other lines whole; it goes on as "
-        'lines {"text":"..."} or as a column, text',
+        'lines {"text":"..."} or as a column, text. data.text is a field inside of data, a template '
+        r"such as '{title}\n\n{body}' puts fields together",
         metavar="NAME",
         min_length=1,
     )

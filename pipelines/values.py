@@ -12,6 +12,7 @@ from pydantic import BeforeValidator
 from pipelines.store_options import secret_in
 from pipelines.validation import Misfit, Path
 from transforms.bad_records import MostBad
+from transforms.formats.text_places import TextPlace
 from transforms.kernels.plan import GIB, MIB
 from transforms.layout import SPLIT_NAME
 from transforms.sieve import read_extension
@@ -183,6 +184,13 @@ def check_locations(locations: list[str] | None) -> list[str] | None:
     for number, location in enumerate(locations or ()):
         _check_url(location, ("temp_location", number), "folder")
     return locations
+
+
+def check_text_field(field: str | None) -> str | None:
+    """Return where the text is, as it was written."""
+    if field is not None:
+        TextPlace.parse(field)
+    return field
 
 
 def check_most(text: str | None) -> str | None:
