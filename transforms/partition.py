@@ -15,6 +15,7 @@ from transforms.budget import Place
 from transforms.errors import LosslessError
 from transforms.groups import FileGroup, require_intact
 from transforms.kernels import blocks
+from transforms.kernels.gathered import Gathered
 from transforms.kernels.randomness import file_key
 from transforms.kernels.ranges import WHOLE
 from transforms.progress import Progress, Watched
@@ -92,13 +93,11 @@ class _GatherRuns(beam.DoFn):  # type: ignore[misc]
     def setup(self) -> None:
         self._place = Place(self._config.run_id, self._config.places)
         self._progress = Progress.open(self._config.progress)
-        self._blocks: list[pa.RecordBatch] = []
-        self._gathered = 0
+        self._gathered = Gathered()
 
     def start_bundle(self) -> None:
         self.teardown()
-        self._blocks.clear()
-        self._gathered = 0
+        self._gathered = Gathered()
 
     def teardown(self) -> None:
         self._place.leave()
@@ -108,19 +107,16 @@ class _GatherRuns(beam.DoFn):  # type: ignore[misc]
             yield GlobalWindows.windowed_value(run)
         self._place.leave()
 
-    def _add(self, block: pa.RecordBatch, cost: int) -> Iterator[pa.RecordBatch]:
+    def _add(self, block: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Take a block in; yield the run of those before it where it doesn't fit in."""
-        if self._gathered + cost > self._config.run_bytes:
+        if self._gathered.footprint + blocks.block_footprint(block) > self._config.run_bytes:
             yield from self._rest()
-        self._blocks.append(block)
-        self._gathered += cost
+        self._gathered.add(block)
 
     def _rest(self) -> Iterator[pa.RecordBatch]:
-        if self._blocks:
-            self._gathered = 0
-            with self._progress.doing("sorting a run"):
-                run = blocks.sort_run(self._blocks)
-            yield run
+        with self._progress.doing("sorting a run"):
+            runs = self._gathered.sort()
+        yield from runs.values()
 
     def _wait(self) -> None:
         with self._progress.doing("waiting for memory"):
@@ -139,7 +135,7 @@ class _SortRuns(_GatherRuns):
         )
         self._wait()
         keyed = blocks.with_keys(block, pair)
-        yield from self._add(keyed, blocks.block_footprint(block))
+        yield from self._add(keyed)
 
 
 class _SortAgain(_GatherRuns):
@@ -155,7 +151,7 @@ class _SortAgain(_GatherRuns):
             block = blocks.with_hashes(page.block)
             require_intact(block, page.digests)
             found += len(block)
-            for run in self._add(block, blocks.block_footprint(block)):
+            for run in self._add(block):
                 yield partition, run
         for run in self._rest():  # one of two partitions would be cut at the buckets of both
             yield partition, run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from apache_beam.transforms.window import GlobalWindows
 from transforms import storage
 from transforms.budget import Place
 from transforms.kernels import blocks, pages
+from transforms.kernels.gathered import Gathered
 from transforms.kernels.randomness import file_key, pass_key, record_keys
 from transforms.progress import Progress, Watched
 from transforms.read import AGAIN, FileId
@@ -185,18 +185,14 @@ class _GatherStreams(beam.DoFn):  # type: ignore[misc]
         storage.configure(self._config.storage_options)
         self._place = Place(self._config.run_id, self._config.places)
         self._progress = Progress.open(self._config.progress)
-        self._clear()
+        self._gathered = Gathered()
 
     def _hand_on(self, runs: dict[int, pa.RecordBatch]) -> Iterator[Any]:
         raise NotImplementedError
 
-    def _clear(self) -> None:
-        self._gathered: dict[int, list[pa.RecordBatch]] = defaultdict(list)
-        self._held = 0
-
     def start_bundle(self) -> None:
         self.teardown()
-        self._clear()
+        self._gathered = Gathered()
 
     def teardown(self) -> None:
         self._place.leave()
@@ -208,14 +204,13 @@ class _GatherStreams(beam.DoFn):  # type: ignore[misc]
         keyed = self._within_reach(file, self._keyed(file, block))
         if not len(keyed):
             return
-        cost = blocks.block_footprint(keyed)
-        if self._held and self._held + cost > self._config.run_bytes:
+        held = self._gathered.footprint
+        if held and held + blocks.block_footprint(keyed) > self._config.run_bytes:
             yield from self._hand_on(self._sorted())
-        self._gathered[self._config.streams.number(file)].append(keyed)
-        self._held += cost
+        self._gathered.add(keyed, stream=self._config.streams.number(file))
 
     def finish_bundle(self) -> Iterator[Any]:
-        if self._held:
+        if self._gathered.footprint:
             for element in self._hand_on(self._sorted()):
                 yield _windowed(element)
         self._place.leave()
@@ -237,9 +232,7 @@ class _GatherStreams(beam.DoFn):  # type: ignore[misc]
 
     def _sorted(self) -> dict[int, pa.RecordBatch]:
         with self._progress.doing("sorting a run"):
-            runs = {stream: blocks.sort_run(held) for stream, held in self._gathered.items()}
-        self._clear()
-        return dict(sorted(runs.items()))
+            return self._gathered.sort()
 
 
 def _windowed(element: Any) -> Any:
