@@ -30,6 +30,7 @@ from transforms.formats.detection import FileFormat, detect
 from transforms.formats.kept import Kept, kinds_of, text_and_kept
 from transforms.formats.lines import LineFormat
 from transforms.formats.reading import Buffered, may_be_csv
+from transforms.formats.text_places import TextColumns
 from transforms.formats.texts import form_of
 from transforms.formats.windows import window_of
 from transforms.kernels import blocks
@@ -263,7 +264,10 @@ def _look_at_parquet(
     schema = opened_parquet.schema_arrow
     if column is not None:
         schema = text_and_kept(schema, column, kept, name=file.url)
-    columns = None if column is None else schema.names
+    columns = None
+    if column is not None:
+        text = TextColumns(opened_parquet.schema_arrow, column, name=file.url)
+        columns = text.to_read(schema.names[1:])
     parquet_types.require_known(opened_parquet, columns, name=file.url)
     if sample:
         parquet.check_int96(

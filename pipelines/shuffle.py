@@ -11,6 +11,7 @@ from pipelines.cli import LOG, leave, run_main
 from pipelines.command import make_dataset, run_command
 from pipelines.execute import execute
 from pipelines.job import Job, amounts_of, mixture_of
+from pipelines.made_by import warnings
 from pipelines.output import Claim
 from pipelines.plan_report import describe
 from pipelines.preflight import (
@@ -26,6 +27,7 @@ from pipelines.preflight import (
 from pipelines.recipe import Recipe, Settings
 from pipelines.recipe_file import SHUFFLE
 from pipelines.runners import CLUSTERS, choose_exchange
+from pipelines.summary import ends_with_a_source, unused_warning
 from transforms import storage
 from transforms.errors import UsageError
 from transforms.kernels.mixture import Mixture, expect
@@ -101,7 +103,7 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
         settings.runner in CLUSTERS
     ):  # which deal spans out before any is read: many come out more even
         plan = replace(plan, span_bytes=max(plan.span_bytes // 8, MIB))
-    _refuse_mixture(mixture, inputs, exchange)
+    _refuse_mixture(recipe, mixture, inputs, exchange)
     job = Job(recipe, settings, inputs, workers, plan, exchange, claim, now(), mixture)
     if exchange == "engine":
         _refuse_large_shards(job)
@@ -119,6 +121,8 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
         print(describe(job, needs))
     require_room(needs)
     _warn_of_shards(job)
+    for line in warnings(inputs.tokenizers):
+        LOG.warning("%s", line)
     if settings.plan:
         return job
     LOG.info(
@@ -146,8 +150,11 @@ def _without_zero_weights(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"sources": kept, "weights": weights})
 
 
-def _refuse_mixture(mixture: Mixture, inputs: Inputs, exchange: str) -> None:
-    """Raise UsageError where a mixture can't be made of these inputs; warn of many passes."""
+def _refuse_mixture(recipe: Recipe, mixture: Mixture, inputs: Inputs, exchange: str) -> None:
+    """Raise UsageError where a mixture can't be made of these inputs.
+
+    Warns of many passes, and of records that stay unused.
+    """
     if mixture.is_whole:
         return
     if exchange == "engine" and mixture.max_bytes is not None:
@@ -162,9 +169,11 @@ def _refuse_mixture(mixture: Mixture, inputs: Inputs, exchange: str) -> None:
                 f"source {name}: expected records in a source that has a weight, its files are empty; "
                 "give it a weight of 0, or leave it out"
             )
-    for name, have, used in zip(
-        mixture.sources, amounts.records, expect(mixture, amounts), strict=True
-    ):
+    expected = expect(mixture, amounts)
+    if ends_with_a_source(recipe.model_dump()):
+        for line in unused_warning(mixture.sources, amounts.records, expected, about="~"):
+            LOG.warning("%s", line)
+    for name, have, used in zip(mixture.sources, amounts.records, expected, strict=True):
         if mixture.is_weighted and used > MANY_PASSES * have:
             LOG.warning(
                 "source %s will be repeated about %.1f times; give --stop=first_exhausted to end before "

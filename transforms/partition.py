@@ -15,11 +15,9 @@ from transforms.budget import Place
 from transforms.errors import LosslessError
 from transforms.groups import FileGroup, require_intact
 from transforms.kernels import blocks
-from transforms.kernels.gathered import Gathered
-from transforms.kernels.randomness import file_key
 from transforms.kernels.ranges import WHOLE
 from transforms.progress import Progress, Watched
-from transforms.read import FileId
+from transforms.spans import Origin
 
 
 @dataclass(eq=False, kw_only=True)
@@ -93,11 +91,13 @@ class _GatherRuns(beam.DoFn):  # type: ignore[misc]
     def setup(self) -> None:
         self._place = Place(self._config.run_id, self._config.places)
         self._progress = Progress.open(self._config.progress)
-        self._gathered = Gathered()
+        self._blocks: list[pa.RecordBatch] = []
+        self._gathered = 0
 
     def start_bundle(self) -> None:
         self.teardown()
-        self._gathered = Gathered()
+        self._blocks.clear()
+        self._gathered = 0
 
     def teardown(self) -> None:
         self._place.leave()
@@ -107,16 +107,19 @@ class _GatherRuns(beam.DoFn):  # type: ignore[misc]
             yield GlobalWindows.windowed_value(run)
         self._place.leave()
 
-    def _add(self, block: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    def _add(self, block: pa.RecordBatch, cost: int) -> Iterator[pa.RecordBatch]:
         """Take a block in; yield the run of those before it where it doesn't fit in."""
-        if self._gathered.footprint + blocks.block_footprint(block) > self._config.run_bytes:
+        if self._gathered + cost > self._config.run_bytes:
             yield from self._rest()
-        self._gathered.add(block)
+        self._blocks.append(block)
+        self._gathered += cost
 
     def _rest(self) -> Iterator[pa.RecordBatch]:
-        with self._progress.doing("sorting a run"):
-            runs = self._gathered.sort()
-        yield from runs.values()
+        if self._blocks:
+            self._gathered = 0
+            with self._progress.doing("sorting a run"):
+                run = blocks.sort_run(self._blocks)
+            yield run
 
     def _wait(self) -> None:
         with self._progress.doing("waiting for memory"):
@@ -124,18 +127,12 @@ class _GatherRuns(beam.DoFn):  # type: ignore[misc]
 
 
 class _SortRuns(_GatherRuns):
-    def process(self, element: tuple[FileId, pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def process(self, element: tuple[Origin, pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         file, block = element
-        pair = file_key(
-            seed=self._config.seed,
-            epoch=self._config.epoch,
-            source=file.source,
-            pass_number=0,
-            file_name=file.name,
-        )
+        pair = file.key(seed=self._config.seed, epoch=self._config.epoch, pass_number=0)
         self._wait()
         keyed = blocks.with_keys(block, pair)
-        yield from self._add(keyed)
+        yield from self._add(keyed, blocks.block_footprint(block))
 
 
 class _SortAgain(_GatherRuns):
@@ -151,7 +148,7 @@ class _SortAgain(_GatherRuns):
             block = blocks.with_hashes(page.block)
             require_intact(block, page.digests)
             found += len(block)
-            for run in self._add(block):
+            for run in self._add(block, blocks.block_footprint(block)):
                 yield partition, run
         for run in self._rest():  # one of two partitions would be cut at the buckets of both
             yield partition, run

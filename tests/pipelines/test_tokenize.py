@@ -17,6 +17,7 @@ import pytest
 import sentencepiece
 import tokenizers
 
+import pipelines.shuffle
 import pipelines.tokenize
 from pipelines.tokenize import run
 from pipelines.verify import verify
@@ -701,3 +702,76 @@ def test_the_progress_of_tokenizing_is_its_own(
     execute = pipelines.tokenize.execute
     monkeypatch.setattr(pipelines.tokenize, "execute", watch)
     tokenize(corpus)
+
+
+def shuffle(root: Path, *flags: str, output: str) -> Manifest:
+    found = pipelines.shuffle.run([*flags, f"--output={root / output}", ONE])
+    assert found is not None
+    return found
+
+
+def test_which_tokenizer_made_ids_goes_on_with_them(
+    corpus: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = tokenize(corpus, "--sampling=exact", "--alpha=0.3", "--add_eos", "--num_shards=2")
+    assert made.tokens is not None
+    caplog.set_level("INFO", logger="dovetail")
+    first = shuffle(corpus, f"--input={corpus / 'out'}", output="first")
+    again = shuffle(corpus, f"--input=x={corpus}/first/data/*", "--epoch=1", output="again")
+    for manifest, source in ((first, "default"), (again, "x")):
+        assert manifest.tokenizers is not None
+        (entry,) = manifest.tokenizers
+        assert (entry.sources, entry.column, entry.law, entry.alpha) == (
+            *([source], "input_ids"),
+            *("exact", 0.3),
+        )
+        assert entry.model == made.tokens.model
+        assert entry.model["eos"]["ids"] == [2]
+    sha256 = made.tokens.model["sha256"][:12]
+    said = f"input_ids of x: made by {corpus}/model.json, a BytePiece model (SHA-256 {sha256}…)"
+    assert said in caplog.messages
+    assert verify(str(corpus / "again"))[1] == []
+    assert shuffle_plan(corpus, "first", capsys).count("made by") == 1
+    tokenize(corpus, "--decode", source="again", output="texts")
+    assert [r.message for r in caplog.records if r.levelname == "WARNING"] == []
+    assert sorted(decoded(corpus / "texts")) == sorted(texts_of(corpus))
+
+    # another model's ids in one mixture, and another model to decode by
+    other = corpus / "other"
+    other.mkdir()
+    write_model(other / "model.json", PIECES | {b"xyz": 9})
+    tokenize(other, source=str(corpus / "in"))
+    mixed = shuffle(
+        corpus, f"--input=a={corpus / 'out'}", f"--input=b={other / 'out'}", output="mixed"
+    )
+    assert [entry.sources for entry in mixed.tokenizers or ()] in (
+        [["a"], ["b"]],
+        [["b"], ["a"]],
+    )
+    assert "ids of different tokenizers come together" in caplog.text
+    caplog.clear()
+    tokenize(other, "--decode", source=str(corpus / "out"), output="wrong")
+    assert re.search(r"model.json is another model \(SHA-256 .*input_ids of default", caplog.text)
+
+
+def shuffle_plan(root: Path, source: str, capsys: pytest.CaptureFixture[str]) -> str:
+    capsys.readouterr()
+    pipelines.shuffle.run([f"--input={root / source}", f"--output={root}/plan", "--plan"])
+    return capsys.readouterr().out
+
+
+def decoded(folder: Path) -> list[str]:
+    lines = [p.read_text().splitlines() for p in sorted((folder / "data").iterdir())]
+    return [json.loads(line)["text"] for part in lines for line in part]
+
+
+def test_what_says_of_no_tokenizer_is_shuffled_as_it_lies(corpus: Path) -> None:
+    tokenize(corpus)
+    text = (corpus / "out/manifest.json").read_text()
+    (corpus / "out/manifest.json").unlink()
+    for content in (None, "{", "[]", '{"shards": []}', text.replace('"model"', '"mode"')):
+        if content is not None:
+            (corpus / "out/manifest.json").write_text(content)
+        name = f"s{len(list(corpus.iterdir()))}"
+        found = shuffle(corpus, f"--input={corpus}/out/data/*", output=name)
+        assert found.tokenizers is None

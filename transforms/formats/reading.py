@@ -111,7 +111,7 @@ def open_span(
         "record_limit": options.record_limit,
         "source": source if field is None else None,
     }
-    if field is None and found.is_rows != options.rows:
+    if field is None and found.is_rows != options.rows and size:  # an empty file is of no kind
         want = "rows, as the other files hold" if options.rows else "lines"
         raise DataError(f"{name}: expected {want}, got {found.word}; give it a run of its own")
     reader: Reader

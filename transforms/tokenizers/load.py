@@ -10,7 +10,7 @@ from typing import Literal
 
 from transforms import storage
 from transforms.errors import UsageError
-from transforms.tokenizers import bytepiece, cpm, huggingface, unigram
+from transforms.tokenizers import bytepiece, cpm, huggingface, other_files, unigram
 from transforms.tokenizers.models import FORMATS, Model
 
 LARGEST_FILE = 1 << 29
@@ -29,7 +29,7 @@ def load(
     """Load a model.
 
     Args:
-        url: a path, or any URL that fsspec serves.
+        url: a path, or any URL that fsspec serves; a folder stands for the tokenizer.json in it.
         whitespace: "cpm" for CPM's (SentencePiece models only).
         newline: the symbol for newlines then.
         raw: take records as bytes, not as text (BytePiece models only).
@@ -37,7 +37,7 @@ def load(
     Raises:
         UsageError: there is no such file, or it is no model; says what was expected.
     """
-    data = _read(url)
+    url, data = _find(url)
     model = _parse(url, _unzipped(url, data) if data.startswith(_ZIP) else data, raw=raw)
     if raw and not isinstance(model, bytepiece.BytePiece):
         raise UsageError(f"{url}: {model.kind} needs text; only BytePiece models take raw bytes")
@@ -52,6 +52,8 @@ def load(
 
 def _parse(name: str, data: bytes, *, raw: bool) -> Model:
     if not data[:4096].lstrip().startswith(b"{"):
+        if what := other_files.name_text(data[:4096]):
+            raise UsageError(f"{name}: not a model but {what}")
         return unigram.load(name, data)
     try:
         document = json.loads(data)
@@ -64,7 +66,36 @@ def _parse(name: str, data: bytes, *, raw: bool) -> Model:
         return huggingface.load(name, document, digest=digest)
     if bytepiece.looks_like(document):
         return bytepiece.load(name, document, digest=digest, raw=raw)
+    if what := other_files.name_json(document):
+        raise UsageError(f"{name}: not a model but {what}")
     raise UsageError(f"{name}: not a model: JSON of another kind; {FORMATS}")
+
+
+def _find(url: str) -> tuple[str, bytes]:
+    """Read a file, or the tokenizer.json in a folder; return its URL and what it holds."""
+    try:
+        return url, _read(url)
+    except IsADirectoryError:
+        inside = True
+    except FileNotFoundError:  # as a store says of a folder
+        fs, path = storage.filesystem(url)
+        inside = fs.isdir(path)
+    if not inside:
+        hint = other_files.name_missing(url) or FORMATS
+        raise UsageError(f"{url}: there is no such file; {hint}")
+    wanted = storage.join(url, other_files.WANTED)
+    try:
+        return wanted, _read(wanted)
+    except (FileNotFoundError, IsADirectoryError):
+        raise UsageError(
+            f"{url}: a folder without a {other_files.WANTED} (it holds {_names_in(url)}); {FORMATS}"
+        ) from None
+
+
+def _names_in(folder: str) -> str:
+    fs, path = storage.filesystem(folder)
+    names = sorted(each.rstrip("/").rpartition("/")[2] for each in fs.ls(path, detail=False))
+    return ", ".join([*names[:5], *(["…"] if len(names) > 5 else [])]) or "nothing"
 
 
 def _read(url: str) -> bytes:
@@ -78,9 +109,7 @@ def _read(url: str) -> bytes:
 
     try:
         data = storage.retry(once, url)
-    except FileNotFoundError:
-        raise UsageError(f"{url}: there is no such file; {FORMATS}") from None
-    except (IsADirectoryError, PermissionError) as error:
+    except PermissionError as error:
         raise UsageError(f"{url}: {error.strerror}; {FORMATS}") from None
     if not data:
         raise UsageError(f"{url}: not a model: the file is empty; {FORMATS}")

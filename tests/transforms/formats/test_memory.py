@@ -19,7 +19,6 @@ from tests.transforms.formats.samples import PACK, samples, write_plainly
 from transforms.formats.lines import LineFormat
 from transforms.formats.reading import ReadOptions, open_span
 from transforms.kernels import blocks
-from transforms.kernels.gathered import Gathered
 from transforms.kernels.memory import behind, held, is_part
 
 BESIDE = 1 << 8
@@ -185,19 +184,3 @@ def test_the_whole_buffer_counts_behind_views_of_views() -> None:
     assert held(pa.array([1, 2, 3]).slice(1, 1)) >= 24
     assert not is_part(7 << 20, 8 << 20)
     assert is_part(6 << 20, 8 << 20)
-
-
-def test_small_blocks_are_joined_while_they_are_gathered() -> None:
-    gathered, records = Gathered(), []
-    for i in range(3000):
-        records.append(b"%d" % i)
-        block = blocks.from_records([records[-1]], np.array([i], np.uint64), line_end=b"\n")
-        block = block.rename_columns(["key", *block.schema.names[1:]])
-        gathered.add(block, stream=i % 7)
-    assert sum(map(len, gathered._blocks.values())) < 500
-    assert gathered.footprint == sum(len(record) + 1 + 64 for record in records)
-    runs = gathered.sort()
-    assert list(runs) == list(range(7))
-    assert sorted(r for run in runs.values() for r in blocks.records(run)) == sorted(records)
-    assert gathered.footprint == 0
-    assert gathered.sort() == {}

@@ -109,8 +109,58 @@ def test_what_is_no_model_is_refused(tmp_path: Path, data: bytes, message: str) 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no such file"):
         load(str(tmp_path / "none"))
-    with pytest.raises(UsageError, match="Is a directory"):
+    with pytest.raises(
+        UsageError, match=r"a folder without a tokenizer\.json \(it holds nothing\)"
+    ):
         load(str(tmp_path))
+    (tmp_path / "vocab.json").touch()
+    with pytest.raises(UsageError, match=r"it holds vocab\.json\); expected a BytePiece"):
+        load(str(tmp_path))
+
+
+def test_a_folder_stands_for_the_tokenizer_json_in_it(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_bytes(hf.written("BPE").encode())
+    for name in (str(tmp_path), f"{tmp_path}/"):
+        assert load(name).name == f"{tmp_path}/tokenizer.json"
+    store = fsspec.filesystem("memory")
+    with store.open("/folder/tokenizer.json", "wb") as file:
+        file.write(hf.written("BPE").encode())
+    assert load("memory://folder").name == "memory://folder/tokenizer.json"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "what"),
+    [
+        ("vocab.json", '{"a": 0, "b": 1}', "a vocabulary alone .*give the tokenizer.json beside"),
+        ("merges.txt", "#version: 0.2\nĠ t\nh e\n", "the merges of a BPE model alone"),
+        ("merges.txt", "Ġ t\nh e\n", "the merges of a BPE model alone"),
+        ("vocab.txt", "[PAD]\n[unused0]\n[UNK]\n", "a WordPiece vocabulary alone"),
+        ("x.tiktoken", "IQ== 0\nIg== 1\n", "a tiktoken vocabulary.*give the tokenizer.json of the"),
+        ("x.vocab", "<unk>\t0\n<s>\t0\n▁a\t-2.3\n", "pieces .*give the .model beside it"),
+        ("tokenizer_config.json", '{"tokenizer_class": "X"}', "settings and no vocabulary; give"),
+        ("config.json", '{"model_type": "gpt2"}', "a model's config.json"),
+        ("special_tokens_map.json", '{"eos_token": "</s>"}', "a special_tokens_map.json"),
+    ],
+)
+def test_what_lies_beside_a_model_is_named(tmp_path: Path, name: str, text: str, what: str) -> None:
+    path = tmp_path / "m"  # by what it holds
+    path.write_text(text)
+    with pytest.raises(UsageError, match=rf"not a model but .*{what}"):
+        load(str(path))
+
+
+def test_a_name_on_the_hub_is_told_from_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, folder in (("gpt2", "gpt2"), ("org/some-model.v2", "some-model.v2")):
+        with pytest.raises(
+            UsageError, match=rf"hf download {name} tokenizer\.json --local-dir {folder}, and give"
+        ):
+            load(name)
+    for name in ("model.json", "./gpt2", "a/b/c", "/gpt2"):
+        with pytest.raises(UsageError, match="there is no such file; expected a BytePiece model"):
+            load(name)
 
 
 def test_a_file_too_large_for_a_model_is_not_read(

@@ -1,0 +1,85 @@
+"""Which tokenizers made the rows of ids that are read: their datasets say it, and it is handed on."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from transforms import layout, storage
+from transforms.errors import StoreError
+from transforms.files import Files
+from transforms.manifest import TokenizerEntry
+
+
+def tokenizers_of(files: Files, schema: pa.Schema | None) -> list[TokenizerEntry]:
+    """Return what the manifests beside rows of ids say of the tokenizers that made them.
+
+    Args:
+        files: the input.
+        schema: of its rows; None where it holds no rows.
+    """
+    columns = {field.name for field in schema or () if _holds_ids(field.type)}
+    if not columns:
+        return []
+    shards: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for file in files:
+        folder, _, name = file.url.rpartition("/")
+        shards[file.source, folder].add(name)
+    sources: dict[str, set[str]] = defaultdict(set)
+    for (source, folder), names in shards.items():
+        for made in _made_by(folder, names):
+            if made["column"] in columns:
+                sources[json.dumps(made, sort_keys=True)].add(source)
+    return [
+        TokenizerEntry(sources=sorted(names), **json.loads(made))
+        for made, names in sorted(sources.items())
+    ]
+
+
+def warnings(entries: Sequence[TokenizerEntry]) -> list[str]:
+    """Return what is likely not to be meant: ids of different tokenizers in one dataset."""
+    if len({entry.model["sha256"] for entry in entries}) < 2:
+        return []
+    return [
+        "ids of different tokenizers come together, and one id means another token in each: "
+        + "; ".join(describe(entries))
+    ]
+
+
+def describe(entries: Sequence[TokenizerEntry]) -> list[str]:
+    """Return a line for each tokenizer."""
+    return [
+        f"{entry.column} of {', '.join(entry.sources)}: made by {entry.model['url']}, "
+        f"{entry.model['kind']} (SHA-256 {entry.model['sha256'][:12]}…)"
+        for entry in entries
+    ]
+
+
+def _holds_ids(kind: pa.DataType) -> bool:
+    return hasattr(kind, "value_type") and pa.types.is_integer(kind.value_type)
+
+
+def _made_by(folder: str, names: set[str]) -> Iterator[dict[str, Any]]:
+    """Yield what the manifest of a folder of shards says, without sources, where it lists these."""
+    parent, _, data = folder.rpartition("/")
+    if data != layout.DATA:
+        return
+    url = storage.join(parent, layout.MANIFEST)
+    try:
+        found = json.loads(storage.retry(lambda: storage.read_all(url), url))
+        if not names <= {shard["path"].rpartition("/")[2] for shard in found["shards"]}:
+            return
+        tokens = found.get("tokens")
+        if tokens is not None and not tokens["decoded"]:
+            column = found["recipe"].get("token_column", "input_ids")
+            law = {name: tokens.get(name) for name in ("law", "alpha", "nbest_size")}
+            yield {"column": column, "model": tokens["model"], **law}
+        for made in found.get("tokenizers") or ():
+            entry = TokenizerEntry.model_validate(made)  # whoever wrote it
+            yield entry.model_dump(exclude={"sources"})
+    except (OSError, StoreError, ValueError, LookupError, TypeError, AttributeError):
+        return  # no manifest of ours: the files are read as they lie there
