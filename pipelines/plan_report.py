@@ -32,7 +32,7 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
             _output(job),
             _memory(job),
             _exchange(job),
-            _room(needs),
+            describe_room(needs),
         )
         for line in part
     )
@@ -174,9 +174,12 @@ def _exchange(job: Job) -> Iterator[str]:
     )
 
 
-def _room(needs: Sequence[Need]) -> Iterator[str]:
+def describe_room(needs: Sequence[Need]) -> Iterator[str]:
+    """Yield what has to fit where."""
     for need in needs:
-        have = "a store: not known how much is free" if need.free is None else _size(need.free)
+        have = "a store: not known how much is free"
+        if need.free is not None:  # less than nothing, where something else fills the disk already
+            have = _size(max(need.free, 0))
         word = "" if need.free is None else " free"
         fits = "" if need.free is None or need.free >= need.bytes else "  DOES NOT FIT"
         yield f"room        {need.flag}: ~{_size(need.bytes)} for {need.what}, {have}{word}{fits}"

@@ -27,10 +27,11 @@ from pipelines.preflight import (
 from pipelines.recipe import Recipe, Settings
 from pipelines.recipe_file import SHUFFLE
 from pipelines.runners import CLUSTERS, choose_exchange
+from pipelines.summary import ends_with_a_source, unused_warning
 from transforms import storage
 from transforms.errors import UsageError
 from transforms.kernels.mixture import Mixture, expect
-from transforms.kernels.plan import MIB, make_plan
+from transforms.kernels.plan import MIB, make_plan, small_shuffle
 from transforms.manifest import Manifest, now
 
 EXAMPLES = """\
@@ -79,7 +80,13 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
     recipe = _without_zero_weights(recipe)
     inputs = inspect_inputs(spool_stdin(recipe, settings, claim), settings, claim)
     contents, stores = inputs.contents, uses_stores(recipe, settings)
-    workers = choose_workers(settings, contents.bytes, stores=stores, window=contents.window)
+    workers = choose_workers(
+        settings,
+        contents.bytes,
+        stores=stores,
+        window=contents.window,
+        small=small_shuffle(contents.form.compression, stores=stores),
+    )
     refuse_memory(recipe, settings, workers)
     mixture = mixture_of(recipe)
     exchange = choose_exchange(
@@ -102,7 +109,7 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
         settings.runner in CLUSTERS
     ):  # which deal spans out before any is read: many come out more even
         plan = replace(plan, span_bytes=max(plan.span_bytes // 8, MIB))
-    _refuse_mixture(mixture, inputs, exchange)
+    _refuse_mixture(recipe, mixture, inputs, exchange)
     job = Job(recipe, settings, inputs, workers, plan, exchange, claim, now(), mixture)
     if exchange == "engine":
         _refuse_large_shards(job)
@@ -149,8 +156,11 @@ def _without_zero_weights(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"sources": kept, "weights": weights})
 
 
-def _refuse_mixture(mixture: Mixture, inputs: Inputs, exchange: str) -> None:
-    """Raise UsageError where a mixture can't be made of these inputs; warn of many passes."""
+def _refuse_mixture(recipe: Recipe, mixture: Mixture, inputs: Inputs, exchange: str) -> None:
+    """Raise UsageError where a mixture can't be made of these inputs.
+
+    Warns of many passes, and of records that stay unused.
+    """
     if mixture.is_whole:
         return
     if exchange == "engine" and mixture.max_bytes is not None:
@@ -165,9 +175,11 @@ def _refuse_mixture(mixture: Mixture, inputs: Inputs, exchange: str) -> None:
                 f"source {name}: expected records in a source that has a weight, its files are empty; "
                 "give it a weight of 0, or leave it out"
             )
-    for name, have, used in zip(
-        mixture.sources, amounts.records, expect(mixture, amounts), strict=True
-    ):
+    expected = expect(mixture, amounts)
+    if ends_with_a_source(recipe.model_dump()):
+        for line in unused_warning(mixture.sources, amounts.records, expected, about="~"):
+            LOG.warning("%s", line)
+    for name, have, used in zip(mixture.sources, amounts.records, expected, strict=True):
         if mixture.is_weighted and used > MANY_PASSES * have:
             LOG.warning(
                 "source %s will be repeated about %.1f times; give --stop=first_exhausted to end before "

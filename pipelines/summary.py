@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,10 @@ from transforms.manifest import Manifest
 
 MANY_UNKNOWN = 0.1
 """More of the text that is unknown is warned of."""
+
+
+MANY_UNUSED = 0.75
+"""More of the records that a mixture leaves unused is warned of, where no length was asked for."""
 
 
 def summarize(manifest: Manifest, settings: RunSettings, *, seconds: float, peak: int) -> None:
@@ -46,6 +50,12 @@ def summarize(manifest: Manifest, settings: RunSettings, *, seconds: float, peak
         )
     for line in beside_records(manifest):
         LOG.info("%s", line)
+    if ends_with_a_source(manifest.recipe):
+        parts = manifest.mixture or []
+        have = [(part.written.records + part.unused.records) / part.passes_read for part in parts]
+        used = [part.written.records for part in parts]
+        for line in unused_warning([part.source for part in parts], have, used):
+            LOG.warning("%s", line)
     for line in token_warnings(manifest):
         LOG.warning("%s", line)
     made = describe(manifest.tokenizers or ())
@@ -82,6 +92,39 @@ def _command() -> list[str]:
         return ["dovetail"]
     beside = Path(sys.executable).with_name("dovetail")
     return [str(beside)] if beside.exists() else [sys.executable, "-m", "pipelines"]
+
+
+def ends_with_a_source(recipe: Mapping[str, Any]) -> bool:
+    """Say whether a recipe's weights make the mixture end when the first source is used up."""
+    weighted = recipe.get("weights") or recipe.get("temperature") is not None
+    asked = [recipe.get(name) for name in ("max_records", "max_bytes")]
+    stop = recipe.get("stop") or "first_exhausted"
+    return bool(weighted) and asked == [None, None] and stop == "first_exhausted"
+
+
+def unused_warning(
+    sources: Sequence[str], have: Sequence[float], used: Sequence[float], *, about: str = ""
+) -> list[str]:
+    """Say that a mixture leaves most of its records unused, and what would use more.
+
+    Args:
+        sources: names.
+        have, used: records of each source, and those that come out.
+        about: stands before numbers that are estimated.
+    """
+    there, out = sum(have), sum(used)
+    if not out or out >= (1 - MANY_UNUSED) * there:
+        return []
+    first = max(range(len(sources)), key=lambda i: used[i] / max(have[i], 1))
+    length = max(out * h / u for h, u in zip(have, used, strict=True) if u)
+    times = length * used[first] / out / max(have[first], 1)
+    name = sources[first]
+    line = (
+        f"{about}{out:,.0f} of {about}{there:,.0f} records are used, {out / there:.1%}: the mixture "
+        f"ends when {name} is used up, which has {about}{have[first]:,.0f}; give --stop=all_exhausted "
+        f"to use all, which takes {name} about {times:,.0f} times, or give {name} less weight"
+    )
+    return [line]
 
 
 def mixture_lines(manifest: Manifest) -> list[str]:

@@ -20,6 +20,7 @@ from pipelines.made_by import describe as describe_tokenizers
 from pipelines.output import Claim
 from pipelines.preflight import (
     Inputs,
+    Need,
     choose_workers,
     inspect_inputs,
     measure_room,
@@ -55,6 +56,7 @@ Check a dataset at any time with: dovetail verify DIR
 
 # of memory, measured: what a worker takes beside payload (kernels, tables, a row group that is written),
 # and what a byte of a record does, by a unigram model and by the tokenizers package
+_BYTES_PER_TOKEN = 3  # of text, about, for estimates: of English it is 4, of Chinese 3
 _OF_WORKER, _COST, _COST_OF_OTHERS = 240 << 20, 24, 128
 _OF_ID = 1200  # what a process takes of memory for one of a model's ids, measured with 80,000
 _SILENCE = 3.0  # seconds
@@ -140,9 +142,10 @@ def _prepare(recipe: TokenizeRecipe, settings: RunSettings, claim: Claim) -> Job
     workers = choose_workers(settings, contents.bytes, stores=stores, window=window)
     refuse_memory(recipe.reading, settings, workers, tokenizer=recipe.tokenizer)
     job = Job(recipe, settings, inputs, workers, claim, now(), work, form, extension, model, cost)
+    needs = measure_room(inputs, settings, claim, spills=False, output=_output_bytes(job))
     if settings.plan:
-        describe(job)
-    require_room(measure_room(inputs, settings, claim, spills=False))
+        describe(job, needs)
+    require_room(needs)
     if not settings.plan:
         LOG.info(
             "%d file%s, %.3f GB; %d worker%s; %s of %s ids; at most %d shard%s",
@@ -338,9 +341,18 @@ def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -
     )
 
 
-def describe(job: Job) -> None:
+def _output_bytes(job: Job) -> int:
+    """Return about how many bytes the shards will have: ids don't compress."""
+    read, width = job.inputs.contents.bytes, 2 if job.model["ids"] <= 1 << 16 else 4
+    if job.recipe.decode:
+        return read * _BYTES_PER_TOKEN // width
+    kept = read if job.recipe.keep_fields else 0  # at most
+    return read * width // _BYTES_PER_TOKEN + kept
+
+
+def describe(job: Job, needs: Sequence[Need]) -> None:
     """Print the plan."""
-    from pipelines.plan_report import describe_notes, describe_sources
+    from pipelines.plan_report import describe_notes, describe_room, describe_sources
     from pipelines.summary import end_lines
 
     lines = [
@@ -359,6 +371,7 @@ def describe(job: Job) -> None:
             for field, kind in zip(kept.schema, kinds, strict=True)
         ]
         lines.append(f"kept beside the tokens: {', '.join(columns)}")
+    lines += describe_room(needs)
     print("\n".join(lines))
 
 

@@ -12,8 +12,10 @@ from pydantic import BeforeValidator
 from pipelines.store_options import secret_in
 from pipelines.validation import Misfit, Path
 from transforms.bad_records import MostBad
+from transforms.formats.text_places import TextPlace
 from transforms.kernels.plan import GIB, MIB
 from transforms.layout import SPLIT_NAME
+from transforms.sieve import read_extension
 
 _UNITS = {
     "": 1,
@@ -35,6 +37,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _SOURCE = re.compile(rf"({_NAME.pattern})=(.+)", re.DOTALL)
 _ESCAPES = {r"\n": "\n", r"\t": "\t", r"\r": "\r", r"\0": "\0", r"\\": "\\"}
+_MOST_GIB = 512  # that a bare number is taken to stand for; more are likely meant in MiB
 _DIGITS = 40  # before the point, and behind it: exact integers are made of these numbers
 DEFAULT_SOURCE = "default"
 
@@ -51,6 +54,21 @@ def parse_size(value: Any) -> Any:
     if not match or match[2].upper() not in _UNITS:
         raise ValueError("expected a size such as 512MiB, 2GiB or 1.5GB")
     return int(Decimal(match[1]) * _UNITS[match[2].upper()])
+
+
+def parse_memory(value: Any) -> Any:
+    """Read a size that is never so small that it could be meant in bytes.
+
+    >>> parse_memory("4GiB") == 4 << 30
+    True
+    """
+    bare = isinstance(value, int) or (isinstance(value, str) and value.strip().isdecimal())
+    if bare and not isinstance(value, bool) and 0 < int(value) < MIB:
+        unit = "GiB" if int(value) <= _MOST_GIB else "MiB"
+        raise ValueError(
+            f"expected a size with its unit, such as {int(value)}{unit}; this is in bytes"
+        )
+    return parse_size(value)
 
 
 def write_size(size: int) -> str:
@@ -146,11 +164,33 @@ def parse_locations(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def parse_extensions(value: Any) -> Any:
+    """Read the values of ``--extension``, each of them one or several behind commas.
+
+    >>> parse_extensions(["jsonl,.JSON", "csv"])
+    ['.jsonl', '.json', '.csv']
+    """
+    value = [value] if isinstance(value, str) else value
+    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+        return value
+    found = [read_extension(part) for text in value for part in text.split(",")]
+    if odd := next((part for part in found if part == "." or "/" in part), None):
+        raise ValueError(f"expected the ends of files' names, such as .jsonl,.json; got {odd!r}")
+    return list(dict.fromkeys(found))
+
+
 def check_locations(locations: list[str] | None) -> list[str] | None:
     """Return folders that can be such."""
     for number, location in enumerate(locations or ()):
         _check_url(location, ("temp_location", number), "folder")
     return locations
+
+
+def check_text_field(field: str | None) -> str | None:
+    """Return where the text is, as it was written."""
+    if field is not None:
+        TextPlace.parse(field)
+    return field
 
 
 def check_most(text: str | None) -> str | None:

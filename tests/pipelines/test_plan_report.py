@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 import pipelines.preflight
 import pipelines.shuffle
+import pipelines.tokenize
 from pipelines.recipe import Recipe, Settings
 from tests.pipelines.support import make_lines, read_tree, write_tree
 
@@ -78,6 +80,10 @@ def test_what_does_not_fit_is_said_and_refused(
     captured = capsys.readouterr()
     assert "DOES NOT FIT" in captured.out
     assert "are free" in captured.err
+    assert "--spill_compression" in captured.err
+    rooms = [line for line in captured.out.splitlines() if line.startswith("room")]
+    assert ["-" in line.partition(": ")[2] for line in rooms] == [False, False]
+    assert "0 bytes free" in rooms[1]
     assert pipelines.shuffle.main(flags) == 2
     assert not (tmp_path / "o").exists()
 
@@ -132,3 +138,86 @@ def test_an_empty_file_leaves_the_plan_exact(
     assert plan(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}") == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("default")]
     assert line.endswith("  4 bytes")
+
+
+@pytest.mark.parametrize(
+    ("flags", "warned"),
+    [
+        (["--weights=big=0.9,tiny=0.1"], True),
+        (["--weights=big=0.99,tiny=0.01"], False),
+        (["--weights=big=0.9,tiny=0.1", "--max_records=50"], False),
+        (["--weights=big=0.9,tiny=0.1", "--stop=all_exhausted"], False),
+    ],
+)
+def test_a_mixture_that_leaves_most_records_unused_is_warned_of_before_and_after(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, flags: list[str], warned: bool
+) -> None:
+    pq.write_table(pa.table({"n": range(2000)}), tmp_path / "big.parquet")  # counted exactly
+    pq.write_table(pa.table({"n": range(20)}), tmp_path / "tiny.parquet")
+    inputs = [f"--input={name}={tmp_path / name}.parquet" for name in ("big", "tiny")]
+    more = [
+        *flags,
+        f"--output={tmp_path / 'o'}",
+        "--direct_num_workers=1",
+        "--interleave=stratified",
+    ]
+    for plan, words in (
+        (["--plan"], ["~200 of ~2,020 records are used, 9.9%"]),
+        ([], ["~200 of ~2,020", "of 2,020 records are used"]),
+    ):
+        caplog.clear()
+        pipelines.shuffle.run([*inputs, *more, *plan])
+        said = [r.message for r in caplog.records if "records are used" in r.message]
+        assert len(said) == len(words) * warned
+        for line, word in zip(said, words, strict=False):
+            assert word in line
+            assert "ends when tiny is used up" in line
+            assert "--stop=all_exhausted to use all, which takes tiny about 11 times" in line
+
+
+def test_what_tokens_take_is_reckoned_by_their_width(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tokenizers import Tokenizer, models
+
+    Tokenizer(models.WordLevel({"a": 0, "b": 1}, unk_token="b")).save(str(tmp_path / "t.json"))
+    write_tree(tmp_path / "in", {"a.txt": b"a\n" * 30_000})
+    flags = [f"--input={tmp_path / 'in'}", f"--tokenizer={tmp_path / 't.json'}", "--text_field="]
+    flags += [f"--output={tmp_path / 'o'}"]
+    assert pipelines.tokenize.main([*flags, "--plan"]) == 0
+    assert ": ~40.00 kB for shards, " in capsys.readouterr().out
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(
+        pipelines.preflight.shutil, "disk_usage", lambda path: usage._replace(free=39_000)
+    )
+    assert pipelines.tokenize.main(flags) == 2
+    said = capsys.readouterr().err
+    assert "make room" in said
+    assert "--spill_compression" not in said
+
+
+@pytest.mark.parametrize(
+    ("size", "flags", "workers"),
+    [
+        (300_000_000, [], 1),
+        (600_000_000, [], 2),
+        (300_000_000, ["--workers=2"], 2),
+        (600_000_000, ["--workers=1"], 1),
+        (300_000_000, ["--compression=gzip"], 2),
+    ],
+)
+def test_a_small_input_is_shuffled_by_one_worker_unless_somebody_says_otherwise(
+    tmp_path: Path,
+    size: int,
+    flags: list[str],
+    workers: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("pipelines.preflight.cores_available", lambda: 2)
+    (tmp_path / "in.txt").write_bytes(make_lines(2000))
+    os.truncate(tmp_path / "in.txt", size)  # a hole
+    monkeypatch.setattr("pipelines.shuffle.require_room", lambda needs: None)
+    given = [f"--input={tmp_path / 'in.txt'}", f"--output={tmp_path / 'o'}", "--memory=2GiB"]
+    assert plan(*given, *flags) == 0
+    assert f"each of {workers} worker" in capsys.readouterr().out

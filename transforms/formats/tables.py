@@ -174,22 +174,23 @@ def take_text(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
     Whether it is UTF-8 has to be looked at afterwards.
     """
     batch = batch.select(columns)
-    text = _as_text(batch.column(0))
+    text = as_text(batch.column(0))
     if text is batch.column(0):
         return batch
     return batch.set_column(0, batch.schema.field(0).with_type(text.type), text)
 
 
-def _as_text(array: pa.Array) -> pa.Array:
+def as_text(array: pa.Array) -> pa.Array:
+    """Return values of text as they are, binary ones as text, nulls as text that isn't there."""
     if isinstance(array, pa.ExtensionArray):
-        return _as_text(array.storage)
+        return as_text(array.storage)
     to = _text_type(array.type)
     if array.type == to:
         return array
     if pt.is_null(array.type):
         return pa.nulls(len(array), to)
     if pt.is_dictionary(array.type):
-        values = _as_text(array.dictionary)
+        values = as_text(array.dictionary)
         return pa.DictionaryArray.from_arrays(
             array.indices, values, ordered=array.type.ordered, safe=False
         )
