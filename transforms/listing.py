@@ -467,7 +467,12 @@ def _follow_links(fs: Any, found: Iterable[_Match]) -> Iterator[_Match]:
 
 def fingerprint(files: Iterable[SourceFile]) -> str:
     """Return a hash of a listing: it changes when a file comes, goes or changes."""
-    return str(Digest.total(map(table_digest, Files.of(files).tables())).to_json())
+    return fingerprint_of(Digest.total(map(table_digest, Files.of(files).tables())))
+
+
+def fingerprint_of(digest: Digest) -> str:
+    """Return the fingerprint of a listing whose tables have this ``table_digest`` together."""
+    return str(digest.to_json())
 
 
 def table_digest(table: pa.RecordBatch) -> Digest:
