@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from pipelines.as_given import naming_as_given
 from pipelines.cli import make_parser, parse
 from pipelines.execute import Planned, before_work
 from pipelines.output import Claim, check_output, claim_output
@@ -114,7 +116,10 @@ def make_dataset(
         )
     storage.configure(settings.storage_options or {})
     jobs: list[J] = []
-    with contextlib.ExitStack() as stack:
+    with (
+        naming_as_given(itertools.chain(*reading.sources.values())),
+        contextlib.ExitStack() as stack,
+    ):
         with before_work():
             check_stores(reading, settings)
             urls = [

@@ -28,6 +28,8 @@ from pipelines.values import (
     check_output,
     check_sources,
     check_split,
+    check_text_field,
+    parse_extensions,
     parse_locations,
     parse_memory,
     parse_numbers,
@@ -64,6 +66,9 @@ _Sources = Annotated[
     ),
     AfterValidator(check_sources),
 ]
+_Extensions = Annotated[
+    list[str], BeforeValidator(parse_extensions, json_schema_input_type=list[str] | str)
+]
 _Byte = Annotated[str, BeforeValidator(parse_separator), PlainSerializer(write_separator)]
 _Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str), Field(ge=1)]
 _Memory = Annotated[
@@ -98,6 +103,14 @@ class CommonRecipe(_Model):
         "look like (compressed ones all the same); or csv, whose rows stay whole where quoted fields "
         "hold newlines",
         metavar="auto|lines|csv",
+    )
+    extension: _Extensions | None = make_flag(
+        None,
+        _INPUT,
+        "which files of folders and patterns to read, by the ends of their names: .jsonl,.json; "
+        "repeatable. none is a name without one",
+        metavar="EXT,EXT",
+        min_length=1,
     )
     separator: _Byte = make_flag(
         "\n", _INPUT, r"the byte that ends a record: '\n', '\t', '\0', ';', '\xff'", metavar="BYTE"
@@ -138,12 +151,13 @@ class CommonRecipe(_Model):
 class Recipe(CommonRecipe):
     """What determines the output of a shuffle, together with the input files."""
 
-    text_field: str | None = make_flag(
+    text_field: Annotated[str | None, AfterValidator(check_text_field)] = make_flag(
         None,
         _INPUT,
         "take the text alone: this field of JSON lines (in files named .jsonl, .ndjson or .json, or "
         "whose first line is a JSON object), this column of rows, and other lines whole; it goes on as "
-        'lines {"text":"..."} or as a column, text',
+        'lines {"text":"..."} or as a column, text. data.text is a field inside of data, a template '
+        r"such as '{title}\n\n{body}' puts fields together",
         metavar="NAME",
         min_length=1,
     )
@@ -311,7 +325,8 @@ class RunSettings(_Model):
     direct_num_workers: int | None = make_flag(
         None,
         _RUN,
-        "workers on this machine; 0 is one a core. By default as many as cores and memory allow",
+        "workers on this machine; 0 is one a core. By default one for a small input, else as many as "
+        "cores and memory allow",
         metavar="N",
         ge=0,
     )

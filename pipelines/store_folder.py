@@ -140,7 +140,8 @@ class StoreFolder:
     def names_in(self, folder: str) -> list[str]:
         """Return the names in a folder below."""
         below = f"{self._path}/{folder}/"
-        return [name.removeprefix(below) for name in self._fs.find(below)]
+        # without the empty objects by which consoles show folders
+        return [n for name in self._fs.find(below) if (n := name.removeprefix(below))]
 
     def remove_file(self, name: str) -> None:
         """Remove a file, if it is there."""

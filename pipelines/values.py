@@ -12,8 +12,10 @@ from pydantic import BeforeValidator
 from pipelines.store_options import secret_in
 from pipelines.validation import Misfit, Path
 from transforms.bad_records import MostBad
+from transforms.formats.text_places import TextPlace
 from transforms.kernels.plan import GIB, MIB
 from transforms.layout import SPLIT_NAME
+from transforms.sieve import read_extension
 
 _UNITS = {
     "": 1,
@@ -162,11 +164,33 @@ def parse_locations(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def parse_extensions(value: Any) -> Any:
+    """Read the values of ``--extension``, each of them one or several behind commas.
+
+    >>> parse_extensions(["jsonl,.JSON", "csv"])
+    ['.jsonl', '.json', '.csv']
+    """
+    value = [value] if isinstance(value, str) else value
+    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+        return value
+    found = [read_extension(part) for text in value for part in text.split(",")]
+    if odd := next((part for part in found if part == "." or "/" in part), None):
+        raise ValueError(f"expected the ends of files' names, such as .jsonl,.json; got {odd!r}")
+    return list(dict.fromkeys(found))
+
+
 def check_locations(locations: list[str] | None) -> list[str] | None:
     """Return folders that can be such."""
     for number, location in enumerate(locations or ()):
         _check_url(location, ("temp_location", number), "folder")
     return locations
+
+
+def check_text_field(field: str | None) -> str | None:
+    """Return where the text is, as it was written."""
+    if field is not None:
+        TextPlace.parse(field)
+    return field
 
 
 def check_most(text: str | None) -> str | None:

@@ -44,6 +44,11 @@ def is_local(url: str) -> bool:
     return filesystem(url)[0] is _LOCAL
 
 
+def has_buckets(url: str) -> bool:
+    """Return whether the first name of a store's paths is that of a bucket."""
+    return url.partition("://")[0] not in ("http", "https", "hf", "memory")
+
+
 def local_path(url: str) -> str:
     """Return the absolute path that a local URL (``file://…`` or a path) names."""
     return os.path.abspath(filesystem(url)[1])
@@ -75,6 +80,29 @@ def read_all(url: str) -> bytes:
     """Read a whole file, a small one."""
     with open_read(url) as file:
         return b"".join(iter(lambda: file.read(1 << 20) or b"", b""))
+
+
+def read_small(url: str, size: int) -> tuple[bytes, str]:
+    """Read a file of about ``size`` bytes in few calls; return what it holds, and its version.
+
+    A file that has changed since it had another version has another one now, whatever was read.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if is_local(url):
+        fd = os.open(filesystem(url)[1], os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            data = b""
+            while len(data) < size and (more := os.read(fd, size - len(data))):
+                data += more
+            found = os.fstat(fd)
+        finally:
+            os.close(fd)
+        return data, version_of({"size": found.st_size, "mtime": found.st_mtime})
+    data = bytes(store_files.read_range(url, 0, size))
+    fs, path = filesystem(url)
+    return data, version_of(fs.info(path))
 
 
 @contextlib.contextmanager

@@ -64,6 +64,7 @@ _CLIENTS = (
     "fsspec",
     "gcsfs",
     "google",
+    "httpx",
     "requests",
 )
 
@@ -122,6 +123,14 @@ def _open_filesystem(protocol: str, url: str) -> Any:
         raise UsageError(f"{url}: expected a path or a URL that fsspec knows: {error}") from None
     names = (cls.protocol,) if isinstance(cls.protocol, str) else tuple(cls.protocol)
     options = _options_for(names)
+    if (
+        "http" in names
+    ):  # bytes as they lie there, of which ranges are asked: not compressed on the way
+        raw = {
+            "client_kwargs": {"auto_decompress": False},
+            "headers": {"Accept-Encoding": "identity"},
+        }
+        options = {**raw, **options}
     if "s3" in names:  # fewer attempts of its own: ours go around them
         options = {"config_kwargs": {"retries": {"max_attempts": 3, "mode": "standard"}}, **options}
     try:
@@ -162,6 +171,8 @@ class Store:
 
     def url(self, path: str) -> str:
         """Return the URL of a path."""
+        if "://" in path:  # http's paths are whole URLs
+            return path
         return f"{self.protocol}://{str(path).lstrip('/')}"
 
     # fsspec's own answer no where a request fails
@@ -199,7 +210,12 @@ def request(work: Callable[[], T], url: str) -> T:
     """
     try:
         return work()
-    except (DovetailError, FileNotFoundError, FileExistsError):
+    except FileNotFoundError as error:
+        # fsspec's http takes any failure for that
+        if isinstance(error.__cause__, Exception) and not _says_missing(error.__cause__):
+            raise _explain(error.__cause__, url) from error
+        raise
+    except (DovetailError, FileExistsError):
         raise
     except Exception as error:
         raise _explain(error, url) from error
@@ -230,6 +246,20 @@ def retry(work: Callable[[], T], url: str) -> T:
     raise AssertionError(f"{url}: not reached")
 
 
+def _says_missing(error: Exception) -> bool:
+    """Return whether an answer came at all, and said that there is nothing."""
+    return type(error).__module__.split(".")[0] != "aiohttp" or _status(error) in (404, 410)
+
+
+def _status(error: Exception) -> int | None:
+    """Return the status of an answer, by whichever client: aiohttp, huggingface_hub, gcsfs."""
+    answer = getattr(error, "response", None)
+    for holder, name in ((error, "status"), (answer, "status_code"), (error, "code")):
+        if isinstance(code := getattr(holder, name, None), int):
+            return code
+    return None
+
+
 def _explain(error: Exception, url: str) -> StoreError:
     text = f"{type(error).__name__}: {error}"
     said = text.replace(url, "").replace(url.partition("://")[2], "").lower()
@@ -251,9 +281,11 @@ def _may_pass(error: Exception) -> bool:
     response = getattr(error.__cause__, "response", None)  # botocore's, below s3fs's
     if isinstance(response, dict) and response.get("Error", {}).get("Code") in _DAMAGED_ON_THE_WAY:
         return True
-    code = getattr(error, "code", None) or getattr(error, "status", None)  # gcsfs, aiohttp
-    if isinstance(code, int) and 400 <= code < 500:
+    code = _status(error)
+    if code is not None and 400 <= code < 500:
         return code in (408, 429)
+    if code is not None and 500 <= code < 600:
+        return True
     if isinstance(error, OSError | EOFError):
         return error.errno not in _PERMANENT if isinstance(error, OSError) else True
     return type(error).__module__.split(".")[0] in _CLIENTS

@@ -42,6 +42,7 @@ def test_help_shows_our_flags_in_groups_with_examples(capsys: pytest.CaptureFixt
         "--input",
         "--text_field",
         "--format",
+        "--extension",
         "--separator",
         "--header_lines",
         "--check",

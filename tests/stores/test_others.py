@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import http.server
 import json
 import os
+import socket
 import sys
-from collections.abc import Iterator
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +24,7 @@ import pipelines.verify
 from tests.pipelines.support import make_lines, read_tree, run, write_tree
 from tests.stores.conftest import forget_stores, put, tree
 from transforms import storage
-from transforms.errors import UsageError
+from transforms.errors import InputError, StoreError, UsageError
 from transforms.listing import list_source
 
 CORPUS = {"a.txt": make_lines(300), "b/c.txt": make_lines(200, name="q")}
@@ -253,3 +259,110 @@ def test_work_in_parallel_keeps_its_order_and_its_limit() -> None:
     with pytest.raises(ZeroDivisionError):
         list(storage.in_parallel(lambda i: 1 // i, [1, 0, 1]))
     assert list(storage.in_parallel(str, [])) == []
+
+
+@pytest.fixture(params=["s3", "gs"])
+def folders(request: pytest.FixtureRequest) -> str:
+    """Give a folder on a store with the empty objects that consoles and Hadoop make for folders."""
+    if request.param == "s3":
+        url = f"{request.getfixturevalue('bucket')}/in"
+    else:
+        request.getfixturevalue("gs")
+        url = f"gs://bucket/{uuid.uuid4().hex}"
+    plant(url, {"a.txt": b"1\n", "sub/b.txt": b"2\n", "sub/": b"", "": b"", "sub_$folder$": b""})
+    return url
+
+
+def plant(url: str, objects: dict[str, bytes]) -> None:
+    """Put objects by the names given, whose last slash fsspec would take away."""
+    raw = storage.filesystem(url)[0].raw
+    for name, data in objects.items():
+        raw.pipe_file(f"{url.partition('://')[2]}/{name}", data)
+
+
+@pytest.mark.parametrize("below", ["", "/**", "/*"])
+def test_empty_objects_that_stand_for_folders_are_no_files(folders: str, below: str) -> None:
+    found = [file.name for file in list_source("s", [folders + below])]
+    assert found == (["a.txt"] if below == "/*" else ["a.txt", "sub/b.txt"])
+
+
+def test_an_object_called_as_a_folder_that_holds_something_is_named(bucket: str) -> None:
+    plant(f"{bucket}/in", {"a.txt": b"1\n", "sub/": b"2\n"})
+    with pytest.raises(
+        InputError, match=r"in/sub/: an object of 2 bytes that is called as a folder"
+    ):
+        list_source("s", [f"{bucket}/in"])
+
+
+def test_what_google_would_decompress_on_the_way_is_refused_at_once(gs: None) -> None:
+    raw = storage.filesystem("gs://bucket")[0].raw
+    metadata = {"content_encoding": "gzip"}
+    raw.pipe_file("bucket/encoded/a.txt", gzip.compress(b"1\n"), fixed_key_metadata=metadata)
+    for pattern in ("gs://bucket/encoded", "gs://bucket/encoded/a.txt"):
+        with pytest.raises(
+            InputError,
+            match=r"gs://bucket/encoded/a.txt: stored with Content-Encoding: gzip.* objects update",
+        ):
+            list_source("s", [pattern])
+
+
+def test_without_a_network_nobody_speaks_of_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOVETAIL_RETRY_WAIT", "0")
+    with socket.socket() as held:  # nobody listens there
+        held.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{held.getsockname()[1]}/a.txt"
+        with pytest.raises(StoreError, match=rf"^{url}: the store failed: Client.*tried 5 times"):
+            list_source("s", [url])
+
+
+def test_what_a_server_says_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOVETAIL_RETRY_WAIT", "0")
+    answers = {"/none": (404, {}), "/no": (403, {}), "/late": (503, {}), "/encoded": (200, GZIP)}
+    with answering(answers) as url:
+        with pytest.raises(
+            InputError, match=rf"--input={url}/none: no file matches; check the URL"
+        ):
+            list_source("s", [f"{url}/none"])
+        with pytest.raises(StoreError, match=rf"^{url}/no: the store refuses .*403"):
+            list_source("s", [f"{url}/no"])
+        with pytest.raises(
+            StoreError, match=rf"^{url}/late: the store failed: .*503.*tried 5 times"
+        ):
+            list_source("s", [f"{url}/late"])
+        with pytest.raises(InputError, match=rf"^{url}/encoded: the server doesn't say how many"):
+            list_source("s", [f"{url}/encoded"])
+
+
+GZIP = {"Content-Encoding": "gzip"}
+
+
+@contextlib.contextmanager
+def answering(answers: Mapping[str, tuple[int, Mapping[str, str]]]) -> Iterator[str]:
+    """Serve so on this machine; give the URL."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, headers = answers[self.path]
+            self.send_response(status)
+            for name, value in {"Content-Length": "0", **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+
+        do_HEAD = do_GET  # noqa: N815  # the name that the server looks for
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_source_is_on_this_machine_or_on_a_store(tmp_path: Path, bucket: str) -> None:
+    write_tree(tmp_path, {"a.txt": b"1\n"})
+    put(bucket, {"b.txt": b"2\n"})
+    with pytest.raises(
+        InputError, match="source s: some of its files lie on this machine and some"
+    ):
+        list_source("s", [str(tmp_path), bucket])

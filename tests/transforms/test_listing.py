@@ -349,4 +349,4 @@ def test_a_fingerprint_tells_sources_apart() -> None:
     ids=str,
 )
 def test_the_extension_is_what_all_files_share(found: list[str], expected: str) -> None:
-    assert extension(SourceFile("s", name, "", 0, "") for name in found) == expected
+    assert extension(SourceFile("s", name, "", 1, "") for name in found) == expected
