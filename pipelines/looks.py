@@ -26,7 +26,8 @@ from transforms.formats import (
     parquet_types,
 )
 from transforms.formats.codecs import Decoder
-from transforms.formats.detection import FileFormat, detect
+from transforms.formats.detection import FileFormat, detect, refuse_inside
+from transforms.formats.foreign import HEAD
 from transforms.formats.kept import Kept, kinds_of, text_and_kept
 from transforms.formats.lines import LineFormat
 from transforms.formats.reading import Buffered, may_be_csv
@@ -125,10 +126,12 @@ def _look_at_lines(
     opened.seek(0)
     stream = opened if codec is None else Decoder(opened, codec, file.url)
     try:
-        begin = bytearray(len(lines.BOM))
-        storage.read_into(stream, memoryview(begin))
+        head = bytearray(HEAD)
+        begin = bytes(head[: storage.read_into(stream, memoryview(head))])
+        if codec is not None and file.told is None and recipe.format != "lines":
+            refuse_inside(begin, name=file.url)
         as_they_are = file.told is not None or recipe.format == "lines"
-        mark = 0 if as_they_are else lines.mark_size(bytes(begin), separator)
+        mark = 0 if as_they_are else lines.mark_size(begin, separator)
         if wanted:
             stream.seek(0)
             header = lines.header_of(stream, line_format=form, skip=mark, name=file.url)

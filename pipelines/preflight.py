@@ -20,7 +20,7 @@ from pipelines.validation import flag_of
 from transforms import layout, storage
 from transforms.errors import InputError, UsageError
 from transforms.files import Files
-from transforms.kernels.plan import Workers, count_workers, share_memory, spill_bytes
+from transforms.kernels.plan import SMALL, Workers, count_workers, share_memory, spill_bytes
 from transforms.listing import dataset_of, fingerprint, fixed_folder, list_sources
 from transforms.manifest import TokenizerEntry
 from transforms.sieve import NO_EXTENSION, Sieve, kinds_of
@@ -264,9 +264,16 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def choose_workers(
-    settings: RunSettings, input_bytes: int, *, stores: bool = False, window: int = 0
+    settings: RunSettings,
+    input_bytes: int,
+    *,
+    stores: bool = False,
+    window: int = 0,
+    small: int = SMALL,
 ) -> Workers:
-    """Choose workers from flags, cores and memory; ``window`` is what each one's decoder holds.
+    """Choose workers from flags, cores, memory and size.
+
+    ``window`` is what each one's decoder holds, ``small`` as of ``count_workers``.
 
     Raises:
         UsageError: flags that contradict each other, or too little memory.
@@ -286,7 +293,12 @@ def choose_workers(
         mode = "multi_threading"
     if count is None:
         fits = count_workers(
-            memory, cores=cores, input_bytes=input_bytes, stores=stores, window=window
+            memory,
+            cores=cores,
+            input_bytes=input_bytes,
+            stores=stores,
+            window=window,
+            small=small,
         )
         count = 1 if mode == "in_memory" else fits
     count = count or cores

@@ -325,7 +325,8 @@ class RunSettings(_Model):
     direct_num_workers: int | None = make_flag(
         None,
         _RUN,
-        "workers on this machine; 0 is one a core. By default as many as cores and memory allow",
+        "workers on this machine; 0 is one a core. By default one for a small input, else as many as "
+        "cores and memory allow",
         metavar="N",
         ge=0,
     )

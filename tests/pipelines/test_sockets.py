@@ -15,7 +15,9 @@ from typing import Any
 
 import psutil
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 
+from pipelines.remote import _worker_pool
 from pipelines.sockets import socket_folder
 from pipelines.workers import WorkerProcesses
 from tests.pipelines.support import ROOT, environment, make_lines, run
@@ -72,6 +74,30 @@ def test_a_local_run_listens_on_nothing_but_sockets_in_a_folder_of_the_users_alo
     served = set() if kind in ("alone", "one thread") else {"control", "data", "state"}
     assert {os.path.basename(path) for path in unix} == served
     assert not [path for path in unix if os.path.exists(os.path.dirname(path))]
+
+
+@pytest.mark.parametrize("given", [[], ["--environment_type=LOOPBACK"]])
+def test_prism_finds_its_workers_by_a_socket(given: list[str]) -> None:
+    before = listening()
+    options = PipelineOptions(given)
+    portable = options.view_as(PortableOptions)
+    with _worker_pool(options):
+        network, unix = listening()
+        assert network <= before[0]
+        (path,) = unix.keys() - before[1].keys()
+        assert unix[path] == 0o700
+        assert portable.environment_type == "EXTERNAL"
+        assert portable.environment_config == f"unix:{path}"
+    assert not os.path.exists(os.path.dirname(path))
+
+
+def test_workers_that_the_user_has_for_prism_stay_so() -> None:
+    before = listening()
+    words = ["--environment_type=EXTERNAL", "--environment_config=localhost:50000"]
+    options = PipelineOptions(words)
+    with _worker_pool(options):
+        assert listening() == before
+        assert options.view_as(PortableOptions).environment_config == "localhost:50000"
 
 
 @pytest.fixture

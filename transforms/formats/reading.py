@@ -135,7 +135,7 @@ def open_span(
                 file,
                 stop=stop,
                 line_format=options.line_format,
-                told=told is not None or options.format != "auto",
+                told=told is not None or options.format == "lines",
                 as_they_are=as_they_are or told is not None,
                 json=json or options.check == "json",
                 csv=not as_they_are and not json and may_be_csv(name, options.line_format),
