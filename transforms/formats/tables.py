@@ -12,7 +12,7 @@ import pyarrow.types as pt
 
 from transforms.errors import DataError
 from transforms.formats.found import Found
-from transforms.kernels import blocks, checks
+from transforms.kernels import blocks, checks, memory
 from transforms.kernels.digest import I64, Digest
 from transforms.kernels.repeats import repeat_costs
 from transforms.kernels.rows import (
@@ -285,8 +285,11 @@ def _to_blocks(
             f"{record_limit} a record; give more --memory or fewer --workers"
         )
     for begin, end in _cuts(costs, chunk_bytes):
+        rows = found.slice(begin, end - begin)
+        if memory.is_part(int(costs[begin:end].sum()), memory.held(rows)):
+            rows = rows.take(pa.array(np.arange(len(rows))))  # let go of the batch that it is of
         block = blocks.from_rows(
-            found.slice(begin, end - begin),
+            rows,
             positions=np.arange(first + begin, first + end, dtype=np.uint64),
             source=source,
         )
