@@ -275,9 +275,10 @@ def test_text_may_be_a_column_or_whole_lines_of_any_codec(corpus: Path) -> None:
 
 
 def test_bytes_are_taken_as_they_are(corpus: Path) -> None:
-    (corpus / "raw").write_bytes(b"\xff\xfeab\ne\xcc\x81\n")
+    (corpus / "raw").write_bytes(b"\xff\xfeab\ne\xcc\x81\n")  # as UTF-16 begins
     tokenize(corpus, "--bytes", source="raw")
     assert [spell(ids) for ids in rows(corpus / "out")] == [b"\xff\xfeab", b"e\xcc\x81"]
+    (corpus / "raw").write_bytes(b"\xfeab\n")
     with pytest.raises(
         DataError, match=r"raw: the line at byte 0 \(line 1\) is a bad record: .*UTF-8"
     ):
