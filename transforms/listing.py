@@ -102,10 +102,12 @@ def list_sources(
     sifted: Sifted = lambda sieve: None,
 ) -> Files:
     """List all sources' files, sorted by source and name; else as ``list_source``."""
-    return Files.join(
+    files = Files.join(
         list_source(name, sources[name], extensions=extensions, apart=apart, sifted=sifted)
         for name in sorted(sources)
     )
+    pa.default_memory_pool().release_unused()  # of very many files, the tables took much
+    return files
 
 
 _Match = tuple[str, dict[str, Any]]

@@ -117,13 +117,20 @@ def test_sockets_lie_elsewhere_where_the_folder_for_temporary_files_has_a_long_p
     assert not os.path.exists(folder)
 
 
+def test_a_folder_that_somebody_else_made_is_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    with socket_folder(str(tmp_path / "theirs")) as folder:
+        assert folder != str(tmp_path / "theirs")
+    assert (tmp_path / "theirs").exists()
+
+
 def test_where_no_place_takes_sockets_the_error_says_what_to_set(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def mkdtemp(**_: object) -> str:
+    def mkdir(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
+    monkeypatch.setattr(os, "mkdir", mkdir)
     with pytest.raises(RunError, match=r"Permission denied.*set TMPDIR"), socket_folder():
         pass
 
