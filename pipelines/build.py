@@ -41,6 +41,7 @@ def read_records(job: Wired, *, span_bytes: int, stage: Stage = "partition", **o
     inputs, claim, contents = job.inputs, job.claim, job.inputs.contents
     return ReadRecords(
         sources=inputs.patterns,
+        extensions=job.recipe.extension or (),
         options=ReadOptions(
             line_format=contents.line_format,
             format=job.recipe.format,

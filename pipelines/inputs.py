@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from pipelines.kept_fields import settle
 from pipelines.looks import Look, look_at
 from pipelines.recipe import Recipe
+from pipelines.shared_fields import shared_field
 from transforms import storage
 from transforms.errors import DataError, InputError, UsageError
 from transforms.files import Files, SourceFile
@@ -147,14 +148,12 @@ def _common_schema(looks: dict[SourceFile, Look]) -> pa.Schema | None:
     """Return the schema that holds the rows of all files, None for lines."""
     first: tuple[SourceFile, Look] | None = None
     for file, look in looks.items():
+        if not file.size:  # of no kind
+            continue
         if first is None:
             first = file, look
         elif look.format.is_rows != first[1].format.is_rows:
-            raise InputError(
-                f"{first[0].url} holds {_records_of(first[1])} and {file.url} {_records_of(look)}: "
-                "lines are shuffled with lines, rows with rows of one schema; --text_field=NAME mixes "
-                "their texts alone"
-            )
+            raise _rows_and_lines(looks)
     schemas = _schemas(looks)
     if not schemas:
         return None
@@ -168,8 +167,24 @@ def _schemas(looks: dict[SourceFile, Look]) -> dict[str, pa.Schema]:
     return {file.url: look.schema for file, look in looks.items() if look.schema is not None}
 
 
-def _records_of(look: Look) -> str:
-    return f"rows ({look.format.word})" if look.format.is_rows else "lines"
+def _rows_and_lines(looks: dict[SourceFile, Look]) -> InputError:
+    """Say which files hold rows and which lines, how many of each, and what can be done."""
+    told = []
+    for rows in (False, True):
+        of = [
+            (file, look)
+            for file, look in looks.items()
+            if file.size and look.format.is_rows == rows
+        ]
+        what = f"rows ({of[0][1].format.word})" if rows else "lines"
+        more = f" and {len(of) - 1} more hold" if len(of) > 1 else " holds"
+        told.append(f"{of[0][0].url}{more} {what}")
+    field = shared_field(looks)
+    together = f", or --text_field={field} to mix their texts alone" if field else ""
+    return InputError(
+        f"{' and '.join(told)}: lines are shuffled with lines, rows with rows of one schema; choose "
+        f"by --extension, as in --extension=.parquet{together}"
+    )
 
 
 def _common_header(looks: dict[SourceFile, Look], recipe: Recipe) -> bytes:

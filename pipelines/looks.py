@@ -26,10 +26,12 @@ from transforms.formats import (
     parquet_types,
 )
 from transforms.formats.codecs import Decoder
-from transforms.formats.detection import FileFormat, detect
+from transforms.formats.detection import FileFormat, detect, refuse_inside
+from transforms.formats.foreign import HEAD
 from transforms.formats.kept import Kept, kinds_of, text_and_kept
 from transforms.formats.lines import LineFormat
 from transforms.formats.reading import Buffered, may_be_csv
+from transforms.formats.text_places import TextColumns
 from transforms.formats.texts import form_of
 from transforms.formats.windows import window_of
 from transforms.kernels import blocks
@@ -124,10 +126,12 @@ def _look_at_lines(
     opened.seek(0)
     stream = opened if codec is None else Decoder(opened, codec, file.url)
     try:
-        begin = bytearray(len(lines.BOM))
-        storage.read_into(stream, memoryview(begin))
+        head = bytearray(HEAD)
+        begin = bytes(head[: storage.read_into(stream, memoryview(head))])
+        if codec is not None and file.told is None and recipe.format != "lines":
+            refuse_inside(begin, name=file.url)
         as_they_are = file.told is not None or recipe.format == "lines"
-        mark = 0 if as_they_are else lines.mark_size(bytes(begin), separator)
+        mark = 0 if as_they_are else lines.mark_size(begin, separator)
         if wanted:
             stream.seek(0)
             header = lines.header_of(stream, line_format=form, skip=mark, name=file.url)
@@ -263,7 +267,10 @@ def _look_at_parquet(
     schema = opened_parquet.schema_arrow
     if column is not None:
         schema = text_and_kept(schema, column, kept, name=file.url)
-    columns = None if column is None else schema.names
+    columns = None
+    if column is not None:
+        text = TextColumns(opened_parquet.schema_arrow, column, name=file.url)
+        columns = text.to_read(schema.names[1:])
     parquet_types.require_known(opened_parquet, columns, name=file.url)
     if sample:
         parquet.check_int96(

@@ -20,9 +20,11 @@ from pipelines.validation import flag_of
 from transforms import layout, storage
 from transforms.errors import InputError, UsageError
 from transforms.files import Files
-from transforms.kernels.plan import Workers, count_workers, share_memory, spill_bytes
+from transforms.kernels.plan import SMALL, Workers, count_workers, share_memory, spill_bytes
 from transforms.listing import dataset_of, fingerprint, fixed_folder, list_sources
 from transforms.manifest import TokenizerEntry
+from transforms.patterns import alternatives
+from transforms.sieve import NO_EXTENSION, Sieve, kinds_of
 
 _SPILLS = "spill files"
 _SPILL_COMPRESSED = 0.75  # of its size, cautiously: JSON of English text comes to a third of it
@@ -96,8 +98,19 @@ def inspect_inputs(
         InputError: nothing found, twins, an input in the output or the temporary folder, headers
             that differ.
     """
+    recipe = _without_braces(recipe)
     _refuse_overlap(recipe, settings, claim)
-    files = list_sources(recipe.sources)
+    sieves: list[Sieve] = []
+    files = list_sources(
+        recipe.sources,
+        extensions=recipe.extension or (),
+        apart=settings.output,
+        sifted=sieves.append,
+    )
+    for sieve in sieves:
+        _require_one_kind(sieve, recipe)
+        if sieve.held:
+            LOG.info("%s", sieve.said)
     _refuse_inputs_in_output(settings, files, claim)
     contents = look_into(files, recipe, keep=keep)
     for note in () if settings.plan else contents.notes:  # a plan says them itself
@@ -110,6 +123,28 @@ def inspect_inputs(
         contents=contents,
         fingerprint=fingerprint(files),
         tokenizers=tokenizers_of(files, contents.schema),
+    )
+
+
+def _without_braces(recipe: Recipe) -> Recipe:
+    sources = {
+        name: [one for pattern in patterns for one in alternatives(pattern)]
+        for name, patterns in recipe.sources.items()
+    }
+    return recipe.model_copy(update={"sources": sources})
+
+
+def _require_one_kind(sieve: Sieve, recipe: Recipe) -> None:
+    """Raise InputError where a folder holds files of several kinds, and nobody said which."""
+    if recipe.extension is not None or recipe.format == "lines" or not (found := sieve.mixed):
+        return
+    if kinds_of(sieve.kinds) <= {".parquet", ".arrow", ".jsonl"}:  # whose texts may go together
+        return
+    names = ",".join(sorted(kind or NO_EXTENSION for kind in sieve.kinds))
+    raise InputError(
+        f"--input={sieve.pattern}: files of several kinds lie there: {found}; say which are the "
+        f"records, as in --extension={sieve.most or NO_EXTENSION}, or --extension={names} for all of "
+        "them, or give them by patterns"
     )
 
 
@@ -183,7 +218,7 @@ def _refuse_overlap(recipe: Recipe, settings: RunSettings, claim: Claim) -> None
             )
     for pattern in patterns:
         deep = fixed_folder(pattern)
-        for flag, value in _written(settings):
+        for flag, value in _written(settings)[1:]:  # of the output nothing is read
             if deep is not None and _is_below(storage.canonical(value), storage.canonical(deep)):
                 raise InputError(
                     f"{flag}={value} lies inside --input={pattern}, so what is written would be "
@@ -239,9 +274,16 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def choose_workers(
-    settings: RunSettings, input_bytes: int, *, stores: bool = False, window: int = 0
+    settings: RunSettings,
+    input_bytes: int,
+    *,
+    stores: bool = False,
+    window: int = 0,
+    small: int = SMALL,
 ) -> Workers:
-    """Choose workers from flags, cores and memory; ``window`` is what each one's decoder holds.
+    """Choose workers from flags, cores, memory and size.
+
+    ``window`` is what each one's decoder holds, ``small`` as of ``count_workers``.
 
     Raises:
         UsageError: flags that contradict each other, or too little memory.
@@ -261,7 +303,12 @@ def choose_workers(
         mode = "multi_threading"
     if count is None:
         fits = count_workers(
-            memory, cores=cores, input_bytes=input_bytes, stores=stores, window=window
+            memory,
+            cores=cores,
+            input_bytes=input_bytes,
+            stores=stores,
+            window=window,
+            small=small,
         )
         count = 1 if mode == "in_memory" else fits
     count = count or cores

@@ -28,6 +28,9 @@ from pipelines.values import (
     check_output,
     check_sources,
     check_split,
+    check_text_field,
+    parse_extensions,
+    parse_kind,
     parse_locations,
     parse_memory,
     parse_numbers,
@@ -64,6 +67,9 @@ _Sources = Annotated[
     ),
     AfterValidator(check_sources),
 ]
+_Extensions = Annotated[
+    list[str], BeforeValidator(parse_extensions, json_schema_input_type=list[str] | str)
+]
 _Byte = Annotated[str, BeforeValidator(parse_separator), PlainSerializer(write_separator)]
 _Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str), Field(ge=1)]
 _Memory = Annotated[
@@ -86,7 +92,7 @@ class CommonRecipe(_Model):
     sources: _Sources = make_flag(
         ...,
         _INPUT,
-        "file, folder or quoted pattern (*, ?, [..], **) of lines, Parquet or Arrow; repeatable. "
+        "files, folders or patterns (*, ?, [..], {a,b}, **) of lines, Parquet or Arrow; repeatable. "
         "NAME=PATTERN names its source (write ./dt=1/* for such a folder). - is standard input",
         metavar="[NAME=]PATTERN",
         min_length=1,
@@ -98,6 +104,14 @@ class CommonRecipe(_Model):
         "look like (compressed ones all the same); or csv, whose rows stay whole where quoted fields "
         "hold newlines",
         metavar="auto|lines|csv",
+    )
+    extension: _Extensions | None = make_flag(
+        None,
+        _INPUT,
+        "which files of folders and patterns to read, by the ends of their names: .jsonl,.json; "
+        "repeatable. none is a name without one",
+        metavar="EXT,EXT",
+        min_length=1,
     )
     separator: _Byte = make_flag(
         "\n", _INPUT, r"the byte that ends a record: '\n', '\t', '\0', ';', '\xff'", metavar="BYTE"
@@ -138,12 +152,13 @@ class CommonRecipe(_Model):
 class Recipe(CommonRecipe):
     """What determines the output of a shuffle, together with the input files."""
 
-    text_field: str | None = make_flag(
+    text_field: Annotated[str | None, AfterValidator(check_text_field)] = make_flag(
         None,
         _INPUT,
         "take the text alone: this field of JSON lines (in files named .jsonl, .ndjson or .json, or "
         "whose first line is a JSON object), this column of rows, and other lines whole; it goes on as "
-        'lines {"text":"..."} or as a column, text',
+        'lines {"text":"..."} or as a column, text. data.text is a field inside of data, a template '
+        r"such as '{title}\n\n{body}' puts fields together",
         metavar="NAME",
         min_length=1,
     )
@@ -206,13 +221,15 @@ class Recipe(CommonRecipe):
         metavar="N",
         ge=1,
     )
-    output_format: Literal["lines", "parquet", "arrow", "arrow_stream"] | None = make_flag(
+    output_format: Annotated[
+        Literal["lines", "parquet", "arrow", "arrow_stream"] | None, BeforeValidator(parse_kind)
+    ] = make_flag(
         None,
         _OUTPUT,
         "what shards are; by default as the input. Lines become rows of one column, text",
         metavar="lines|parquet|arrow|arrow_stream",
     )
-    compression: str | None = make_flag(
+    compression: Annotated[str | None, BeforeValidator(parse_kind)] = make_flag(
         None,
         _OUTPUT,
         "of shards: none, gzip, bzip2, xz, zstd or lz4 for lines; none, snappy, gzip, brotli, zstd "
@@ -311,7 +328,8 @@ class RunSettings(_Model):
     direct_num_workers: int | None = make_flag(
         None,
         _RUN,
-        "workers on this machine; 0 is one a core. By default as many as cores and memory allow",
+        "workers on this machine; 0 is one a core. By default one for a small input, else as many as "
+        "cores and memory allow",
         metavar="N",
         ge=0,
     )
@@ -339,11 +357,13 @@ class Settings(RunSettings):
         "runner; for small inputs, and on Dataflow, where auto takes it)",
         metavar="auto|files|engine",
     )
-    spill_compression: Literal["none", "lz4", "zstd"] = make_flag(
-        "none",
-        _RUN,
-        "of spill files: less room on disk for more time",
-        metavar="none|lz4|zstd",
+    spill_compression: Annotated[Literal["none", "lz4", "zstd"], BeforeValidator(parse_kind)] = (
+        make_flag(
+            "none",
+            _RUN,
+            "of spill files: less room on disk for more time",
+            metavar="none|lz4|zstd",
+        )
     )
 
 

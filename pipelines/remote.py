@@ -10,17 +10,30 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions
-from apache_beam.portability.api import beam_job_api_pb2
+import grpc
+from apache_beam.options.pipeline_options import (
+    DebugOptions,
+    FlinkRunnerOptions,
+    PipelineOptions,
+    PortableOptions,
+)
+from apache_beam.portability.api import beam_fn_api_pb2_grpc, beam_job_api_pb2
 from apache_beam.runners.portability.flink_runner import FlinkJarJobServer, FlinkRunner
 from apache_beam.runners.portability.prism_runner import PrismJobServer, PrismRunner
 from apache_beam.runners.runner import PipelineState
+from apache_beam.runners.worker.sdk_worker_main import (
+    _get_data_buffer_time_limit_ms,
+    _get_state_cache_size_bytes,
+)
+from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
+from apache_beam.utils import thread_pool_executor
 
 from pipelines import tether
 from pipelines.cli import LOG
 from pipelines.flink import Flink
 from pipelines.output import Claim
 from pipelines.runners import explain_failure
+from pipelines.sockets import socket_folder
 from transforms.errors import DataError, UsageError, from_traceback
 from transforms.write import is_written
 
@@ -56,7 +69,10 @@ def run_remote(
     if runner == "FlinkRunner":
         flink = Flink(options.view_as(FlinkRunnerOptions).flink_master)
         watch = _Watch(flink, name)
-    with _serving(runner) as portable:
+    with contextlib.ExitStack() as stack:
+        if runner == "PrismRunner":
+            stack.enter_context(_worker_pool(options, claim.sockets))
+        portable = stack.enter_context(_serving(runner))
         pipeline = beam.Pipeline(runner=portable, options=options)
         build(pipeline)
         job = _Job(pipeline)
@@ -154,6 +170,34 @@ class _Job:
         if self._result is not None:
             with contextlib.suppress(Exception):  # it may be gone
                 self._result.cancel()
+
+
+@contextlib.contextmanager
+def _worker_pool(options: PipelineOptions, sockets: str | None = None) -> Iterator[None]:
+    """Let Prism find workers, which are threads of ours, by a unix socket, unless the user has others.
+
+    Beam's own pool listens on all network interfaces, and starts a worker for whoever asks.
+    """
+    portable = options.view_as(PortableOptions)
+    if portable.environment_type not in (None, "LOOPBACK"):
+        yield
+        return
+    experiments = options.view_as(DebugOptions).experiments or []
+    servicer = BeamFnExternalWorkerPoolServicer(
+        state_cache_size=_get_state_cache_size_bytes(options),
+        data_buffer_time_limit_ms=_get_data_buffer_time_limit_ms(experiments),
+    )
+    with socket_folder(sockets) as folder:
+        portable.environment_type = "EXTERNAL"
+        portable.environment_config = f"unix:{folder}/pool"
+        server = grpc.server(thread_pool_executor.shared_unbounded_instance())
+        beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(servicer, server)
+        server.add_insecure_port(portable.environment_config)
+        server.start()
+        try:
+            yield
+        finally:
+            server.stop(1).wait()
 
 
 @contextlib.contextmanager

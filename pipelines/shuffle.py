@@ -31,7 +31,7 @@ from pipelines.summary import ends_with_a_source, unused_warning
 from transforms import storage
 from transforms.errors import UsageError
 from transforms.kernels.mixture import Mixture, expect
-from transforms.kernels.plan import MIB, make_plan
+from transforms.kernels.plan import MIB, make_plan, small_shuffle
 from transforms.manifest import Manifest, now
 
 EXAMPLES = """\
@@ -80,7 +80,13 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
     recipe = _without_zero_weights(recipe)
     inputs = inspect_inputs(spool_stdin(recipe, settings, claim), settings, claim)
     contents, stores = inputs.contents, uses_stores(recipe, settings)
-    workers = choose_workers(settings, contents.bytes, stores=stores, window=contents.window)
+    workers = choose_workers(
+        settings,
+        contents.bytes,
+        stores=stores,
+        window=contents.window,
+        small=small_shuffle(contents.form.compression, stores=stores),
+    )
     refuse_memory(recipe, settings, workers)
     mixture = mixture_of(recipe)
     exchange = choose_exchange(

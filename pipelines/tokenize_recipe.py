@@ -17,7 +17,7 @@ from pipelines.kept_fields import check_names, parse_names
 from pipelines.recipe import CommonRecipe, Recipe, RunSettings, make_flag
 from pipelines.recipe_file import RecipeKind
 from pipelines.validation import Misfit
-from pipelines.values import check_model, parse_token
+from pipelines.values import check_model, check_text_field, parse_kind, parse_token
 from transforms.tokenizers.cpm import NEWLINE
 
 _INPUT, _MODEL, _SAMPLING, _OUTPUT = "input", "model", "sampling", "output"
@@ -65,10 +65,11 @@ class TokenizeRecipe(CommonRecipe):
         ge=0,
         le=1000,
     )
-    text_field: str = make_flag(
+    text_field: Annotated[str, AfterValidator(check_text_field)] = make_flag(
         "text",
         _INPUT,
-        "field of JSON lines, or column of rows, that holds the text; '' takes whole lines",
+        "field of JSON lines, or column of rows, that holds the text; data.text is one inside of data, "
+        r"a template such as '{title}\n\n{body}' puts several together; '' takes whole lines",
         metavar="NAME",
     )
     bytes: bool = make_flag(
@@ -124,10 +125,10 @@ class TokenizeRecipe(CommonRecipe):
     decode: bool = make_flag(
         False, _OUTPUT, 'turn tokens back into text: rows of --token_column into lines {"text":…}'
     )
-    output_format: Literal["parquet", "arrow", "arrow_stream"] = make_flag(
-        "parquet", _OUTPUT, "what shards are", metavar="parquet|arrow|arrow_stream"
-    )
-    compression: str | None = make_flag(
+    output_format: Annotated[
+        Literal["parquet", "arrow", "arrow_stream"], BeforeValidator(parse_kind)
+    ] = make_flag("parquet", _OUTPUT, "what shards are", metavar="parquet|arrow|arrow_stream")
+    compression: Annotated[str | None, BeforeValidator(parse_kind)] = make_flag(
         None,
         _OUTPUT,
         "inside shards: none, snappy, gzip, brotli, zstd or lz4 in Parquet (zstd by default), none, lz4 "
@@ -230,6 +231,7 @@ class TokenizeRecipe(CommonRecipe):
             sources=self.sources,
             text_field=field,
             format=self.format,
+            extension=self.extension,
             separator=self.separator,
             header_lines=self.header_lines,
             on_bad_record=self.on_bad_record,

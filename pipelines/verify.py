@@ -36,7 +36,7 @@ from transforms.manifest import (
     TokensEntry,
     require_versions,
 )
-from transforms.manifest_files import with_files
+from transforms.manifest_files import FileSums, sum_files
 from transforms.progress import Progress
 
 EXAMPLES = """\
@@ -116,10 +116,10 @@ def verify(folder: str, *, live: bool = False) -> tuple[Manifest, list[str]]:
     """
     manifest = read_manifest(folder)
     try:
-        manifest = with_files(manifest, folder)
+        sums = sum_files(manifest, folder)
     except DataError as error:
         return manifest, [str(error)]
-    problems = _check_sums(manifest) + _check_quarantine(manifest, folder)
+    problems = _check_sums(manifest, sums) + _check_quarantine(manifest, folder, sums)
     listed = {shard.path for shard in manifest.shards}
     for name in sorted(_names(folder, layout.DATA)):
         if f"{layout.DATA}/{name}" not in listed:
@@ -235,7 +235,7 @@ def _digest(file: Any, path: str, *, size: int, manifest: Manifest, progress: Pr
     )
 
 
-def _check_quarantine(manifest: Manifest, folder: str) -> list[str]:
+def _check_quarantine(manifest: Manifest, folder: str, sums: dict[str, FileSums]) -> list[str]:
     """Check that the files of bad records are what was written, and hold what was dropped."""
     problems = []
     for entry in manifest.quarantine:
@@ -261,9 +261,7 @@ def _check_quarantine(manifest: Manifest, folder: str) -> list[str]:
     if (asked or manifest.quarantine) and kept != dropped:
         problems.append(f"manifest: {dropped} records were dropped, {kept} are in quarantine")
     for source in manifest.sources:
-        files = Digest.total(
-            Digest.from_json(f.dropped.model_dump()) for f in source.files if f.dropped
-        )
+        files = sums[source.name].dropped
         if files.records != (source.dropped.records if source.dropped else 0):
             problems.append(
                 f"manifest: what the files of source {source.name} dropped doesn't add up to its sum"
@@ -278,7 +276,7 @@ def _names(folder: str, inner: str) -> list[str]:
     return [os.path.basename(name) for name in fs.ls(path, detail=False)]
 
 
-def _check_sums(manifest: Manifest) -> list[str]:
+def _check_sums(manifest: Manifest, sums: dict[str, FileSums]) -> list[str]:
     """Check that the manifest agrees with itself."""
     problems = []
     shards = manifest.shards
@@ -297,11 +295,10 @@ def _check_sums(manifest: Manifest) -> list[str]:
     total = Digest()
     for source in manifest.sources:
         problems += [
-            f"manifest: {source.name}: {file.name}: two different numbers of records"
-            for file in source.files
-            if file.records != file.digest.records
+            f"manifest: {source.name}: {name}: two different numbers of records"
+            for name in sums[source.name].unequal
         ]
-        files = Digest.total(Digest.from_json(f.digest.model_dump()) for f in source.files)
+        files = sums[source.name].digest
         mine = Digest.from_json(source.digest.model_dump())
         if files != mine:
             problems.append(

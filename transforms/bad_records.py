@@ -15,7 +15,7 @@ from transforms.formats import lines
 from transforms.formats.codecs import Decoder
 from transforms.formats.detection import detect
 from transforms.formats.reading import ReadOptions
-from transforms.formats.texts import LACKS
+from transforms.formats.text_places import LACKS
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 

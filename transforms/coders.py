@@ -1,4 +1,4 @@
-"""The coder of blocks. Importing this module registers it."""
+"""The coders of blocks and of small tables. Importing this module registers them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+
+from transforms.kernels.compact import pack, unpack
+from transforms.reports import SpanReports
+from transforms.spans import Spans
 
 
 class BlockCoder(beam.coders.Coder):
@@ -38,4 +42,45 @@ class BlockCoder(beam.coders.Coder):
         return pa.RecordBatch
 
 
+class _TableCoder(beam.coders.Coder):
+    """What is little but a table, packed: the runner holds very many of them."""
+
+    kind: type[Spans | SpanReports]
+
+    def encode(self, value: Any) -> bytes:
+        """Return the table, packed."""
+        return pack(value.table)
+
+    def decode(self, encoded: bytes) -> Any:
+        """Return what it is of."""
+        return self.kind(unpack(encoded))
+
+    def estimate_size(self, value: Any) -> int:
+        """Return at least the encoded size, without encoding."""
+        size: int = value.table.nbytes
+        return size
+
+    def is_deterministic(self) -> bool:
+        """As of BlockCoder."""
+        return False
+
+    def to_type_hint(self) -> Any:
+        """Return the type that this coder is for."""
+        return self.kind
+
+
+class SpansCoder(_TableCoder):
+    """Of Spans."""
+
+    kind = Spans
+
+
+class SpanReportsCoder(_TableCoder):
+    """Of SpanReports."""
+
+    kind = SpanReports
+
+
 beam.coders.registry.register_coder(pa.RecordBatch, BlockCoder)
+beam.coders.registry.register_coder(Spans, SpansCoder)
+beam.coders.registry.register_coder(SpanReports, SpanReportsCoder)

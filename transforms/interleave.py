@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 
 from transforms import storage
 from transforms.contents import pack_content, pack_schedule
@@ -25,8 +26,9 @@ from transforms.mixed_shards import MixedShard
 from transforms.mixture_pages import Layout
 from transforms.packed import pack, unpack
 from transforms.reached import bound_bytes, by_stream, reached
-from transforms.read import AGAIN, ReadRecords, ReadSpans, Span, cut_spans
-from transforms.reports import Mixed, SpanReport, Tally
+from transforms.read import ReadRecords, ReadSpans
+from transforms.reports import Mixed, SpanReports, Tally
+from transforms.spans import AGAIN, Spans, cut_files, deal_together
 from transforms.spilled import Counted, Spills, passes_begun
 from transforms.streams import SpillStreams, Streams
 from transforms.stretches import Stretch, write_references
@@ -72,7 +74,7 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
         files = self.spill.exchange == "files"
         spilled = [first.spills if files else first]
         tallies = first.tallies if files else once | "NoTally" >> beam.FlatMap(lambda _: ())
-        drafts = once | "Weigh" >> beam.Map(_weigh, beam.pvalue.AsList(spans), config=self)
+        drafts = once | "Weigh" >> beam.Map(_weigh, beam.pvalue.AsIter(spans), config=self)
         counts = (
             drafts
             | "ListChunks" >> beam.FlatMap(_items).with_output_types(tuple[int, Any])
@@ -83,7 +85,7 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
             _find_end,
             beam.pvalue.AsSingleton(drafts),
             beam.pvalue.AsList(counts),
-            beam.pvalue.AsList(spans),
+            beam.pvalue.AsIter(spans),
             beam.pvalue.AsList(tallies),
             config=self,
         )
@@ -92,10 +94,10 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
             again = (
                 counted
                 | "ListPasses"
-                >> beam.ParDo(_ListPasses(self), beam.pvalue.AsList(spans)).with_output_types(
-                    tuple[int, Span]
+                >> beam.ParDo(_ListPasses(self), beam.pvalue.AsIter(spans)).with_output_types(
+                    tuple[int, Spans]
                 )
-                | "DealPasses" >> DealOut(Span)
+                | "DealPasses" >> DealOut(Spans)
                 | "ReadPasses" >> ReadSpans(self.again)
             )
             more = again.blocks | "SpillPasses" >> self.spill
@@ -207,16 +209,16 @@ def plan_streams(
     )
 
 
-def _read(spans: Iterable[SpanReport], sources: Sequence[str], *, number: int = 0) -> list[Digest]:
-    """Add up what one pass read of each source."""
+def _read(spans: Iterable[SpanReports], sources: Sequence[str]) -> list[Digest]:
+    """Add up what the first pass read of each source."""
     total = dict.fromkeys(sources, Digest())
-    for span in spans:
-        if span.pass_number == number:
-            total[span.file.source] += span.digest
+    for reports in spans:
+        for source, found in reports.of_pass(0).by_source():
+            total[source] += found.digest
     return list(total.values())
 
 
-def _weigh(_: None, spans: list[SpanReport], config: InterleaveSources) -> Draft:
+def _weigh(_: None, spans: Iterable[SpanReports], config: InterleaveSources) -> Draft:
     read = _read(spans, config.mixture.sources)
     if config.mixture.is_union:
         read = [Digest.total(read)]
@@ -241,7 +243,7 @@ def _find_end(
     _: None,
     uncounted: Draft,
     counts: list[tuple[Item, I64]],
-    spans: list[SpanReport],
+    spans: Iterable[SpanReports],
     tallies: list[Tally],
     config: InterleaveSources,
 ) -> Counted:
@@ -272,12 +274,13 @@ def _find_end(
     )
 
 
-def _footprints(spans: Iterable[SpanReport], config: InterleaveSources) -> tuple[int, ...]:
+def _footprints(spans: Iterable[SpanReports], config: InterleaveSources) -> tuple[int, ...]:
     """Return how much memory the records of each stream take, in one pass."""
     total = dict.fromkeys(config.mixture.sources, 0)
-    for span in spans:
-        if span.pass_number == 0:
-            total[span.file.source] += blocks.footprint(span.digest.records, span.payload)
+    for reports in spans:
+        for source, found in reports.of_pass(0).by_source():
+            payload = int(found.column("payload").sum())
+            total[source] += blocks.footprint(found.digest.records, payload)
     return (sum(total.values()),) if config.streams.union else tuple(total.values())
 
 
@@ -287,24 +290,26 @@ class _ListPasses(beam.DoFn):  # type: ignore[misc]
     def __init__(self, config: InterleaveSources) -> None:
         self._config = config
 
-    def process(self, counted: Counted, spans: list[SpanReport]) -> Iterator[tuple[int, Span]]:
+    def process(
+        self, counted: Counted, spans: Iterable[SpanReports]
+    ) -> Iterator[tuple[int, Spans]]:
+        groups = (group for read in spans for group in self._list(counted, read))
+        yield from enumerate(groups)
+
+    def _list(self, counted: Counted, read: SpanReports) -> Iterator[Spans]:
+        """Yield what is to be read again of the files whose beginnings were read in a first pass."""
         config = self._config
         assert config.again is not None
-        number = 0
-        for file in sorted(
-            {span.file for span in spans}, key=lambda file: (file.source, file.name)
-        ):
-            source = 0 if config.streams.union else config.mixture.sources.index(file.source)
-            if counted.missed and counted.missed[source]:
-                for span in cut_spans([file], config.again.span_bytes):
-                    yield number, replace(span, pass_number=AGAIN, until=counted.until[source])
-                    number += 1
-            if counted.small[source]:
-                continue
-            for pass_number in range(1, counted.passes[source]):
-                for span in cut_spans([file], config.again.span_bytes):
-                    yield number, replace(span, pass_number=pass_number)
-                    number += 1
+        begins = (read.column("pass_number") == 0) & (read.column("start") == 0)
+        for name, found in SpanReports(read.table.filter(pa.array(begins))).by_source():
+            source = 0 if config.streams.union else config.mixture.sources.index(name)
+            cut = cut_files(found.table, found.column("number"), config.again.span_bytes)
+            for group in deal_together(cut):
+                if counted.missed and counted.missed[source]:
+                    yield group.of_pass(AGAIN, until=counted.until[source])
+                if not counted.small[source]:
+                    for pass_number in range(1, counted.passes[source]):
+                        yield group.of_pass(pass_number)
 
 
 class _LayOut(beam.DoFn):  # type: ignore[misc]

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -24,32 +24,62 @@ from transforms.kernels.compact import pack, unpack
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import U64
 from transforms.kernels.row_hashes import row_hashes
-from transforms.layout import EXTENSION, FORMAT, MANIFEST, MARKER, is_shard_path, why_not_read
+from transforms.layout import (
+    EXTENSION,
+    FORMAT,
+    MANIFEST,
+    MARKER,
+    is_our_manifest,
+    is_shard_path,
+    why_not_read,
+)
+from transforms.patterns import WILD, alternatives, escape, fixed_length
+from transforms.sieve import JSON_LINES, Sieve
 
-_WILD = "*?["
 _AT_ONCE = 1 << 14  # files of which more than a row of a table is held
 
 
-def list_source(source: str, patterns: Sequence[str]) -> Files:
+Sifted = Callable[[Sieve], object]
+
+
+def list_source(
+    source: str,
+    patterns: Sequence[str],
+    *,
+    extensions: Sequence[str] = (),
+    apart: str = "",
+    sifted: Sifted = lambda sieve: None,
+) -> Files:
     """List the files of a source, sorted by name.
 
-    A pattern is a file, a folder (all files below it, save those whose name or folder begins with
-    a dot; of a folder with a manifest, the shards it lists) or a glob with ``*``, ``?``, ``[…]``
-    and ``**``. Names are paths below the source's root, the longest common folder of the patterns'
-    fixed parts.
+    A pattern is a file, a folder (all files below it that a Sieve lets through; of a folder with a
+    manifest, the shards it lists) or a glob with ``*``, ``?``, ``[…]`` and ``**``; one with braces,
+    ``{a,b}`` or ``{00..15}``, is several. Names are paths below the source's root, the longest common
+    folder of the patterns' fixed parts.
+
+    Args:
+        source: its name.
+        patterns: what it is made of.
+        extensions: those that files in folders, or that match a glob, have to have; any if none.
+        apart: a folder that is written, of which nothing is read.
+        sifted: told of each folder and glob, what was passed over.
 
     Raises:
         InputError: a pattern matches nothing, or two files have one name.
     """
     found: list[bytes] = []
     folders = []
-    for pattern in patterns:
+    for pattern in (one for given in patterns for one in alternatives(given)):
         fs, path = storage.filesystem(pattern)
-        folder, matches = _expand(fs, path, pattern)
+        sieve = Sieve(pattern, extensions)
+        folder, matches = _expand(fs, path, sieve, apart)
         before = len(found)
         found += _packed(fs, matches)
+        sifted(sieve)
         if len(found) == before:
-            raise InputError(f"--input={pattern}: {_why_nothing(fs, path, source, pattern)}")
+            why = _why_all_passed_over(sieve) if sieve.held else ""
+            why = why or _why_nothing(fs, path, source, pattern)
+            raise InputError(f"--input={pattern}: {why}")
         folders.append(folder)
     if len({os.path.isabs(folder) for folder in folders}) > 1:
         raise InputError(
@@ -65,9 +95,20 @@ def list_source(source: str, patterns: Sequence[str]) -> Files:
     return Files(_sorted(table, source))
 
 
-def list_sources(sources: Mapping[str, Sequence[str]]) -> Files:
-    """List all sources' files, sorted by source and name; errors as of ``list_source``."""
-    return Files.join(list_source(name, sources[name]) for name in sorted(sources))
+def list_sources(
+    sources: Mapping[str, Sequence[str]],
+    *,
+    extensions: Sequence[str] = (),
+    apart: str = "",
+    sifted: Sifted = lambda sieve: None,
+) -> Files:
+    """List all sources' files, sorted by source and name; else as ``list_source``."""
+    files = Files.join(
+        list_source(name, sources[name], extensions=extensions, apart=apart, sifted=sifted)
+        for name in sorted(sources)
+    )
+    pa.default_memory_pool().release_unused()  # of very many files, the tables took much
+    return files
 
 
 _Match = tuple[str, dict[str, Any]]
@@ -135,8 +176,12 @@ def _sorted(table: pa.Table, source: str) -> Iterator[pa.RecordBatch]:
         yield batch if len(once) == len(batch) else batch.take(pa.array(once, pa.int64()))
 
 
-def _expand(fs: Any, path: str, pattern: str) -> tuple[str, Iterable[_Match]]:
-    """Return a pattern's fixed folder, and the files that it matches, each of them once."""
+def _expand(fs: Any, path: str, sieve: Sieve, apart: str) -> tuple[str, Iterable[_Match]]:
+    """Return a pattern's fixed folder, and the files that it matches, each of them once.
+
+    They are sifted as they are taken.
+    """
+    pattern = sieve.pattern
     if fs.isdir(path):
         listed = f"{path.rstrip('/')}/{MANIFEST}"
         if fs.exists(listed):  # complete, also where its run died before it took its marker away
@@ -146,18 +191,56 @@ def _expand(fs: Any, path: str, pattern: str) -> tuple[str, Iterable[_Match]]:
                 f"--input={pattern}: holds a {MARKER}: a run is writing a dataset there, or died; wait "
                 "for it, or run it again"
             )
-        below = len(path.rstrip("/")) + 1
-        seen = ((p, info) for p, info in _find(fs, path) if not _hidden(p[below:]))
-        return path, _follow_links(fs, seen)
-    if fs.isfile(path) or not any(mark in path for mark in _WILD):
-        return os.path.dirname(path), [(path, fs.info(path))] if fs.isfile(path) else []
-    wild = min(path.index(mark) for mark in _WILD if mark in path)
-    folder = os.path.dirname(path[:wild])
-    found = _glob(fs, path, folder)
-    if "/." not in path[len(folder) :]:  # as a shell: only a dot finds a dot
-        below = len(folder.rstrip("/")) + 1
-        found = (match for match in found if not _hidden(match[0][below:]))
-    return folder, _follow_links(fs, found)
+        return path, _follow_links(fs, _sift(fs, _find(fs, path), path, sieve, apart))
+    if fs.isfile(path) or not any(mark in path for mark in WILD):
+        found = [(path, fs.info(path))] if fs.isfile(path) else []
+        return os.path.dirname(path), found
+    fixed = fixed_length(fs, path)
+    folder, wild = path[:fixed], path[fixed:].removeprefix("/")
+    sieve.aim(f"/{wild}")
+    return folder, _follow_links(fs, _sift(fs, _glob(fs, folder, wild), folder, sieve, apart))
+
+
+def _sift(
+    fs: Any, found: Iterable[_Match], folder: str, sieve: Sieve, apart: str
+) -> Iterator[_Match]:
+    """Yield what holds records.
+
+    Raises:
+        InputError: a dataset of ours lies there, whose manifest says what its records are.
+    """
+    below = len(folder.rstrip("/")) + 1
+    written = _place_below(
+        folder if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(folder), apart
+    )
+    for path, info in found:
+        name = path[below:]
+        if info["type"] == "directory":
+            continue
+        if written and name.startswith(written):
+            sieve.hold(written)
+            continue
+        if name.endswith((MANIFEST, MARKER)):
+            _refuse_dataset(fs, path)
+        if sieve.lets(name, info["size"]):
+            yield path, info
+
+
+def _place_below(folder: str, other: str) -> str:
+    """Return where another folder lies below one, with a slash at its end; empty if it doesn't."""
+    above = storage.canonical(folder).rstrip("/") + "/"
+    place = storage.canonical(other) + "/" if other else ""
+    return place[len(above) :] if place.startswith(above) else ""
+
+
+def _refuse_dataset(fs: Any, path: str) -> None:
+    """Raise InputError where a file says what a dataset of ours holds."""
+    name = os.path.basename(path)
+    if name == MARKER or (name == MANIFEST and is_our_manifest(fs.cat_file(path, 0, 200))):
+        raise InputError(
+            f"{path}: a dataset lies among the inputs; give its folder an --input of its own, or "
+            "patterns that leave this file out"
+        )
 
 
 def _find(
@@ -222,33 +305,65 @@ def _objects(found: Mapping[str, dict[str, Any]]) -> Iterator[_Match]:
             )
 
 
-def _glob(fs: Any, path: str, folder: str) -> Iterator[_Match]:
-    """Yield what a pattern matches, as fsspec's glob does, of which one takes a kB a file."""
+def _glob(fs: Any, folder: str, wild: str) -> Iterator[_Match]:
+    """Yield what a pattern below a folder matches.
+
+    As in a shell, links to folders are followed, but by ``**``.
+    """
     if not isinstance(fs, LocalFileSystem):
-        yield from _objects(fs.glob(path, detail=True))
+        yield from _objects(fs.glob(f"{escape(folder)}/{wild}", detail=True))
         return
-    if not os.path.isdir(folder):
-        return
-    depth = None if "**" in path else path[len(folder.rstrip("/")) + 1 :].count("/") + 1
-    matches = re.compile(glob_translate(path)).match
-    yield from (
-        found for found in _find(fs, folder, depth=depth, patterned=True) if matches(found[0])
-    )
+    part, _, rest = wild.partition("/")
+    if "**" in part:
+        matches = re.compile(glob_translate(f"{escape(folder)}/{wild}")).match
+        found = _find(fs, folder or "/", patterned=True)
+        yield from (match for match in found if matches(match[0]))
+    elif rest and not any(mark in part for mark in WILD):
+        if os.path.isdir(f"{folder}/{part}"):
+            yield from _glob(fs, f"{folder}/{part}", rest)
+    elif rest:
+        for name in _folders(folder or "/", re.compile(glob_translate(part)).match):
+            yield from _glob(fs, f"{folder}/{name}", rest)
+    elif os.path.isdir(folder or "/"):
+        matches, below = re.compile(glob_translate(part)).match, len(folder) + 1
+        found = _find(fs, folder or "/", depth=1, patterned=True)
+        yield from (match for match in found if matches(match[0][below:]))
+
+
+def _folders(place: str, matches: Callable[[str], object]) -> list[str]:
+    """Return names of folders in one, links to folders among them."""
+    try:
+        with os.scandir(place) as entries:
+            return sorted(entry.name for entry in entries if matches(entry.name) and entry.is_dir())
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # as a shell
+        return []
+
+
+def _why_all_passed_over(sieve: Sieve) -> str:
+    held = sieve.said.partition(": ")[2]
+    if sieve.extensions:
+        return f"no file has --extension={','.join(sorted(sieve.extensions))}; {held}"
+    return f"no file matches; {held}; give them by name, or by a pattern that says more than *"
 
 
 def _why_nothing(fs: Any, path: str, source: str, pattern: str) -> str:
     if fs.exists(path) and not fs.isdir(path):
         return "no file matches: it is a pipe or a device; read standard input with --input=-"
     if fs.isdir(path):
-        return "no file matches: the folder holds none whose name doesn't begin with a dot"
+        return "no file matches: the folder is empty"
     if not storage.is_local(pattern):
         if not storage.has_buckets(pattern):
             return "no file matches; check the URL"
         there = fs.exists(path.strip("/").partition("/")[0])
         return f"no file matches; {'check the path' if there else 'there is no such bucket'}"
-    if storage.filesystem(f"{source}={pattern}")[0].exists(f"{source}={pattern}"):
-        return f"no file matches; for the file {source}={pattern} give ./{source}={pattern}"
-    return "no file matches; check the path, and quote patterns so that the shell leaves them alone"
+    hint = "check the path, and quote patterns so that the shell leaves them alone"
+    if "[" in path:
+        hint = "[...] stands for one of the characters in it, [[] for a bracket; check the path"
+    if source != "default":
+        hint += (
+            f"; {source} was taken for the name of a source, for a path write ./{source}={pattern}"
+        )
+    return f"no file matches; {hint}"
 
 
 def _shards_of(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
@@ -378,13 +493,14 @@ def _follow_links(fs: Any, found: Iterable[_Match]) -> Iterator[_Match]:
         yield path, fs.info(path) if info.get("islink") else info
 
 
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or "/." in name
-
-
 def fingerprint(files: Iterable[SourceFile]) -> str:
     """Return a hash of a listing: it changes when a file comes, goes or changes."""
-    return str(Digest.total(map(table_digest, Files.of(files).tables())).to_json())
+    return fingerprint_of(Digest.total(map(table_digest, Files.of(files).tables())))
+
+
+def fingerprint_of(digest: Digest) -> str:
+    """Return the fingerprint of a listing whose tables have this ``table_digest`` together."""
+    return str(digest.to_json())
 
 
 def table_digest(table: pa.RecordBatch) -> Digest:
@@ -398,10 +514,15 @@ def _hashes(table: pa.RecordBatch) -> tuple[U64, U64]:
 
 
 def extension(files: Iterable[SourceFile]) -> str:
-    """Return the extension that all files share, ``.txt`` where they don't, or where it is odd."""
-    names = (
-        name for table in Files.of(files).tables() for name in table.column("name").to_pylist()
-    )
-    found = {os.path.splitext(name)[1] for name in names}
+    """Return the extension that all files share, ``.txt`` where they don't, or where it is odd.
+
+    Empty files have no say. All names of JSON lines are one, ``.jsonl``.
+    """
+    found: set[str] = set()
+    for table in Files.of(files).tables():
+        names = table.filter(pc.greater(table.column("size"), 0)).column("name").to_pylist()
+        found |= {os.path.splitext(name)[1] for name in names}
+    if len(found) > 1 and found <= JSON_LINES:
+        return ".jsonl"
     shared = found.pop() if len(found) == 1 else ""
     return shared if EXTENSION.fullmatch(shared) else ".txt"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime
 import platform
 import unicodedata
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -15,17 +14,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from transforms.bad_records import MostBad, require_few
 from transforms.errors import DataError, LosslessError
-from transforms.files import SourceFile
+from transforms.files_read import DIGEST, DROPPED, FilesRead
 from transforms.formats.detection import Kind
 from transforms.formats.writing import RecordsAre, ShardFormat
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import ORDER_VERSION
-from transforms.listing import fingerprint
-from transforms.reports import Mapped, Mixed, ShardReport, SpanReport
+from transforms.reports import Mapped, Mixed, ShardReport, add_up
+from transforms.token_counts import TokenCounts
 from transforms.version import VERSION
 
 FORMAT_VERSION = 4
+MOST = 1000
+"""Input files that the manifest itself lists."""
 
 
 class _Part(BaseModel):
@@ -241,7 +242,7 @@ def require_versions(content: dict[str, Any], url: str) -> None:
 
 
 def make_manifest(
-    spans: Sequence[SpanReport],
+    files: FilesRead,
     shards: Sequence[ShardReport],
     *,
     sources: Sequence[str],
@@ -251,16 +252,17 @@ def make_manifest(
     started: str,
     form: ShardFormat,
     run_id: str,
-    expected: str | None,
     mixed: Mixed | None = None,
     mapped: Sequence[Mapped] | None = None,
     max_bad: MostBad | None = None,
 ) -> Manifest:
     """Compare what was read with what was written, and sum up; arguments as of WriteManifest.
 
+    The files that were read are in it where they are MOST at most.
+
     Raises:
         LosslessError: a shard is missing or double, or a source's digests differ.
-        DataError: a file was not read whole, or too many records were bad.
+        DataError: too many records were bad.
     """
     shards = sorted(shards, key=lambda shard: shard.number)
     of = shards[0].of if shards else 0
@@ -269,32 +271,11 @@ def make_manifest(
             f"expected shards 0 to {of - 1}, got {[shard.number for shard in shards]}; this is a "
             "fault of Dovetail or of the runner: please report it"
         )
-    files: dict[SourceFile, list[SpanReport]] = defaultdict(list)
-    for span in spans:
-        if span.pass_number == 0:
-            files[span.file].append(span)
-    _require_same_passes(spans)
-    listing = sorted(files, key=lambda file: (file.source, file.name))
-    if expected is not None and fingerprint(listing) != expected:
-        raise LosslessError("not all of the files that were listed were read; run again")
+    read, dropped = files.digests(), files.digests(dropped=True)
     entries: dict[str, list[FileEntry]] = {name: [] for name in sources}
-    read: dict[str, Digest] = dict.fromkeys(sources, Digest())
-    dropped = dict(read)
-    for file in listing:
-        _require_whole(file, files[file])
-        digest = Digest.total(span.digest for span in files[file])
-        lost = Digest.total(span.dropped for span in files[file])
-        read[file.source] += digest
-        dropped[file.source] += lost
-        entries[file.source].append(
-            FileEntry(
-                name=file.name,
-                size=file.size,
-                records=digest.records,
-                digest=_entry(digest),
-                dropped=_entry(lost) if lost.records else None,
-            )
-        )
+    if len(files) <= MOST:
+        for name, entry in file_entries(files):
+            entries[name].append(entry)
     require_few(Digest.total(dropped.values()), Digest.total(read.values()), max_bad)
     written = [Digest.total(shard.digests[i] for shard in shards) for i in range(len(read))]
     mixture = None
@@ -308,7 +289,6 @@ def make_manifest(
         unused = [Digest.total(shard.unused[i] for shard in shards) for i in range(len(read))]
         mixture = mixture_entries(mixed, read, written=written, unused=unused)
     total = Digest.total(written)
-    kept = [span.quarantine for span in spans if span.quarantine is not None]
     return Manifest(
         run_id=run_id,
         started=started,
@@ -325,8 +305,8 @@ def make_manifest(
         separator=form.line_format.separator,
         header_bytes=len(form.line_format.header),
         quoted=form.line_format.quoted,
-        blank_lines=sum(span.blank for span in spans if span.pass_number == 0),
-        byte_order_marks=sum(span.marks for span in spans if span.pass_number == 0),
+        blank_lines=files.blank,
+        byte_order_marks=files.marks,
         shards=[
             ShardEntry(path=s.path, records=s.records, bytes=s.bytes, sha256=s.sha256)
             for s in shards
@@ -344,7 +324,7 @@ def make_manifest(
         quarantine=sorted(
             (
                 QuarantineEntry(path=q.path, records=q.records, bytes=q.bytes, sha256=q.sha256)
-                for q in kept
+                for q in files.quarantine
             ),
             key=lambda entry: entry.path,
         ),
@@ -352,15 +332,37 @@ def make_manifest(
     )
 
 
+def file_entries(files: FilesRead) -> Iterator[tuple[str, FileEntry]]:
+    """Yield the name of its source and the entry of each file; not of very many."""
+    names = files.name.to_pylist()
+    sizes, parts, lost = (
+        list(zip(*(files.numbers[name].tolist() for name in some), strict=True))
+        for some in (("size",), DIGEST, DROPPED)
+    )
+    for place, source in enumerate(files.source.tolist()):
+        digest, dropped = Digest(*parts[place]), Digest(*lost[place])
+        yield (
+            files.sources[source],
+            FileEntry(
+                name=names[place],
+                size=sizes[place][0],
+                records=digest.records,
+                digest=_entry(digest),
+                dropped=_entry(dropped) if dropped.records else None,
+            ),
+        )
+
+
 def _require_mapped(
     mapped: Sequence[Mapped], read: Mapping[str, Digest], written: list[Digest]
 ) -> None:
     """Raise LosslessError where not all that was read was changed, or not all of that written."""
+    total = {part.source: part for part in add_up(mapped)}
     for i, name in enumerate(read):
-        mine = [part for part in mapped if part.file.source == name]
+        mine = total.get(name, Mapped(name, Digest(), Digest(), TokenCounts()))
         for what, have, want in (
-            ("what was worked on", Digest.total(part.read for part in mine), read[name]),
-            ("what was written", written[i], Digest.total(part.written for part in mine)),
+            ("what was worked on", mine.read, read[name]),
+            ("what was written", written[i], mine.written),
         ):
             if have != want:
                 raise LosslessError(
@@ -417,31 +419,6 @@ def mixture_entries(
             )
         )
     return entries
-
-
-def _require_same_passes(spans: Sequence[SpanReport]) -> None:
-    """Raise DataError where a later pass read something else than the first."""
-    read: dict[SourceFile, dict[int, Digest]] = defaultdict(lambda: defaultdict(Digest))
-    for span in spans:
-        read[span.file][span.pass_number] += span.digest
-    for file, passes in read.items():
-        for number, digest in passes.items():
-            if digest != passes[0]:
-                raise DataError(
-                    f"{file.url}: read {passes[0].records} records in the first pass, and other ones "
-                    f"({digest.records}) in pass {number}; the file changed during the run: run again"
-                )
-
-
-def _require_whole(file: SourceFile, spans: list[SpanReport]) -> None:
-    """Raise DataError where a file's records don't account for all that it holds."""
-    known = {span.whole for span in spans if span.whole is not None}
-    covered = sum(span.covered for span in spans)
-    if file.url and known != {covered}:
-        raise DataError(
-            f"{file.url}: expected to read {' or '.join(map(str, sorted(known)))} bytes or rows, read "
-            f"{covered}; the file changed during the run, or its storage is at fault: run again"
-        )
 
 
 def _entry(digest: Digest) -> DigestEntry:

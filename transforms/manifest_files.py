@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms import layout, storage
 from transforms.errors import DataError
-from transforms.manifest import DigestEntry, FileEntry, Manifest, SourceEntry
+from transforms.files_read import FilesRead
+from transforms.kernels.digest import Digest
+from transforms.manifest import Manifest
 
-MOST = 1000
-"""Input files that the manifest itself lists."""
+_ROWS = 1 << 16  # of a row group
 
 _SCHEMA = pa.schema(
     [
@@ -30,39 +34,70 @@ _SCHEMA = pa.schema(
 )
 
 
-def to_parquet(sources: Sequence[SourceEntry]) -> bytes:
+class FileSums(NamedTuple):
+    """What a source's files add up to: of good records, and of bad ones.
+
+    ``unequal`` are names of files that have two different numbers of records.
+    """
+
+    digest: Digest = Digest()
+    dropped: Digest = Digest()
+    unequal: tuple[str, ...] = ()
+
+    def __add__(self, other: tuple[Any, ...]) -> FileSums:
+        return FileSums(*(mine + more for mine, more in zip(self, other, strict=True)))
+
+
+def to_parquet(files: FilesRead) -> bytes:
     """Return the listing of all sources' files as a Parquet file."""
-    rows = [_row(source.name, file) for source in sources for file in source.files]
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        pa.Table.from_pylist(rows, _SCHEMA), sink, compression="zstd", write_page_checksum=True
-    )
+    with pq.ParquetWriter(sink, _SCHEMA, compression="zstd", write_page_checksum=True) as writer:
+        for begin in range(0, max(len(files), 1), _ROWS):
+            writer.write_table(_rows(files, slice(begin, begin + _ROWS)))
     return bytes(sink.getvalue())
 
 
-def _row(source: str, file: FileEntry) -> dict[str, object]:
-    lost = file.dropped
-    return {
-        "source": source,
-        "name": file.name,
-        "size": file.size,
-        "records": file.records,
-        "bytes": file.digest.bytes,
-        "hash": file.digest.hash,
-        "dropped_records": lost.records if lost else None,
-        "dropped_bytes": lost.bytes if lost else None,
-        "dropped_hash": lost.hash if lost else None,
-    }
+def _rows(files: FilesRead, some: slice) -> pa.Table:
+    source = files.source[some].tolist()
+    numbers = {name: values[some] for name, values in files.numbers.items()}
+    none = numbers["dropped_records"] == 0
+    return pa.table(
+        {
+            "source": [files.sources[i] for i in source],
+            "name": files.name[some.start : some.stop].cast(pa.string()),
+            "size": numbers["size"],
+            "records": numbers["records"],
+            "bytes": numbers["bytes"],
+            "hash": _hex(numbers["hash0"], numbers["hash1"]),
+            "dropped_records": pa.array(numbers["dropped_records"], mask=none),
+            "dropped_bytes": pa.array(numbers["dropped_bytes"], mask=none),
+            "dropped_hash": pa.array(
+                _hex(numbers["dropped_hash0"], numbers["dropped_hash1"]), mask=none
+            ),
+        },
+        _SCHEMA,
+    )
 
 
-def with_files(manifest: Manifest, folder: str) -> Manifest:
-    """Return a manifest with all its sources' files, read from their listing where there is one.
+def _hex(hash0: Any, hash1: Any) -> list[str]:
+    return [f"{a:016x}{b:016x}" for a, b in zip(hash0.tolist(), hash1.tolist(), strict=True)]
+
+
+def sum_files(manifest: Manifest, folder: str) -> dict[str, FileSums]:
+    """Add up what the manifest, or its listing of files, says of each source's files.
 
     Raises:
         DataError: the listing is missing or is not what was written.
     """
+    sums = {source.name: FileSums() for source in manifest.sources}
     if manifest.files_listing is None:
-        return manifest
+        for source in manifest.sources:
+            for file in source.files:
+                digest = Digest.from_json(file.digest.model_dump())
+                lost = Digest.from_json(file.dropped.model_dump()) if file.dropped else Digest()
+                unequal = (file.name,) if file.records != digest.records else ()
+                sums[source.name] += (digest, lost, unequal)
+        return sums
     url = storage.join(folder, manifest.files_listing.path)
     why = layout.why_not_read(folder, manifest.files_listing.path)
     if why is not None:
@@ -73,36 +108,33 @@ def with_files(manifest: Manifest, folder: str) -> Manifest:
         raise DataError(f"{url}: missing, and the manifest refers to it") from None
     if manifest.files_listing.sha256 != hashlib.sha256(data).hexdigest():
         raise DataError(f"{url}: its bytes differ from what was written (SHA-256)")
-    found: dict[str, list[FileEntry]] = {source.name: [] for source in manifest.sources}
     try:
-        for source, entry in _entries(pq.read_table(pa.BufferReader(data))):
-            found[source].append(entry)
+        for batch in pq.ParquetFile(pa.BufferReader(data)).iter_batches(_ROWS):
+            for source, *found in _sums(batch):
+                sums[source] += tuple(found)
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{url}: expected a listing of the manifest's sources and their files, got something else: "
             f"{type(error).__name__}: {error}"
         ) from None
-    sources = [s.model_copy(update={"files": found[s.name]}) for s in manifest.sources]
-    return manifest.model_copy(update={"sources": sources})
+    return sums
 
 
-def _entries(table: pa.Table) -> Iterator[tuple[str, FileEntry]]:
-    for row in table.to_pylist():
-        digest = DigestEntry(records=row["records"], bytes=row["bytes"], hash=row["hash"])
-        lost = None
-        if row["dropped_hash"] is not None:
-            lost = DigestEntry(
-                records=row["dropped_records"],
-                bytes=row["dropped_bytes"],
-                hash=row["dropped_hash"],
-            )
-        yield (
-            row["source"],
-            FileEntry(
-                name=row["name"],
-                size=row["size"],
-                records=row["records"],
-                digest=digest,
-                dropped=lost,
-            ),
-        )
+def _sums(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
+    """Yield name, digest and digest of bad records of each source in a part of a listing."""
+    batch = batch.select(_SCHEMA.names)
+    names = batch.column("source")
+    for name in pc.unique(names).to_pylist():
+        mine = batch.filter(pc.equal(names, name))
+        lost = mine.filter(mine.column("dropped_hash").is_valid())
+        yield name, _digest(mine, ""), _digest(lost, "dropped_"), ()
+
+
+def _digest(rows: pa.RecordBatch, of: str) -> Digest:
+    counts = [rows.column(f"{of}{name}").to_numpy() for name in ("records", "bytes")]
+    parts = rows.column(f"{of}hash").to_pylist()
+    if any(len(part) != 32 for part in parts):
+        raise ValueError("a hash has not 32 hex digits")
+    hashes = (np.array([int(p[i : i + 16], 16) for p in parts], np.uint64) for i in (0, 16))
+    sums = (int(values.sum()) for values in (*counts, *hashes))
+    return Digest(*sums)

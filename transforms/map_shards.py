@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import apache_beam as beam
@@ -17,8 +18,9 @@ from transforms.gather import Ordered
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.listing import fingerprint, list_sources
-from transforms.read import FileId, ReadRecords, Span, SpanReader, cut_spans
-from transforms.reports import Mapped, SpanReport
+from transforms.read import ReadRecords, SpanReader, is_read_whole
+from transforms.reports import Mapped, ShardReport, SpanReports, add_up
+from transforms.spans import Origin, Spans, cut_spans, deal_together
 from transforms.token_counts import TokenCounts
 from transforms.write import ShardWriter, WriteShards
 
@@ -26,7 +28,7 @@ from transforms.write import ShardWriter, WriteShards
 class Work(Protocol):
     """What is done to a block: as many records come out as go in, in the same places."""
 
-    def __call__(self, file: FileId, block: pa.RecordBatch) -> tuple[pa.RecordBatch, TokenCounts]:
+    def __call__(self, file: Origin, block: pa.RecordBatch) -> tuple[pa.RecordBatch, TokenCounts]:
         """Return the block that comes of a block, and what there was to count."""
 
 
@@ -58,55 +60,85 @@ class MapIntoShards(beam.PTransform):  # type: ignore[misc]
         return (
             root
             | "Sources" >> beam.Create([dict(self.reading.sources)])
-            | "ListShards" >> beam.FlatMap(_list_shards, self).with_output_types(tuple[int, Any])
-            | "DealOut" >> DealOut(Any)
-            | "Map" >> beam.ParDo(_Map(self)).with_outputs("spans", "mapped", main="shards")
+            | "ListShards"
+            >> beam.FlatMap(_list_shards, self).with_output_types(tuple[int, tuple[int, Spans]])
+            | "DealOut" >> DealOut(tuple[int, Spans])
+            | "Map"
+            >> beam.ParDo(_Map(self))
+            .with_output_types(ShardReport, spans=SpanReports, mapped=Mapped)
+            .with_outputs("spans", "mapped", main="shards")
         )
 
 
-def deal_spans(spans: Sequence[Span], shards: int) -> list[list[Span]]:
-    """Cut a row of spans into so many shards, about equal in bytes; at least one span in each."""
-    shards = min(shards, len(spans))
-    total = sum(span.stop - span.start for span in spans)
-    out: list[list[Span]] = [[] for _ in range(shards)]
-    begin = number = 0
-    for place, span in enumerate(spans):
-        after = len(spans) - place  # that are still to be dealt out
-        ahead = number + 1 < shards and begin * shards >= total * (number + 1)
-        if out[number] and (ahead or after <= shards - number - 1):
-            number += 1
-        out[number].append(span)
-        begin += span.stop - span.start
-    return out
+def cut_shards(sizes: Sequence[int], shards: int) -> list[int]:
+    """Cut a row of spans into so many shards, about equal in bytes; at least one span in each.
+
+    Args:
+        sizes: of the spans, in bytes.
+        shards: how many; fewer where there are fewer spans.
+
+    Returns:
+        Where each shard begins, and the end of the last one: ``[0, len(sizes)]`` for one.
+    """
+    count = len(sizes)
+    shards = min(shards, count)
+    total = sum(sizes)
+    edges = [0]
+    before = 0
+    for place, size in enumerate(sizes):
+        number = len(edges) - 1
+        ahead = number + 1 < shards and before * shards >= total * (number + 1)
+        if place > edges[-1] and (ahead or count - place <= shards - number - 1):
+            edges.append(place)
+        before += size
+    return [*edges, count]
 
 
 def _list_shards(
     sources: Mapping[str, Sequence[str]], config: MapIntoShards
-) -> Iterator[tuple[int, tuple[int, list[Span]]]]:
+) -> Iterator[tuple[int, tuple[int, Spans]]]:
+    """Yield (shard, (how many there are, spans of it)), some spans at a time, and in any case one."""
     reading = config.reading
     storage.configure(reading.storage_options)
-    files = list_sources(sources)
+    files = list_sources(sources, extensions=reading.extensions, apart=reading.output)
     if reading.expected is not None and fingerprint(files) != reading.expected:
         raise DataError(
             "the input files changed between planning and reading: a file came, went, or was "
             "written to; run again when nothing writes to them"
         )
-    spans = list(cut_spans(files, reading.span_bytes, reading.options))
-    dealt = deal_spans(spans, config.shards) or [[]]
-    for number, mine in enumerate(dealt):
-        yield number, (len(dealt), mine)
+    cut = partial(
+        cut_spans, files, reading.span_bytes, whole=partial(is_read_whole, options=reading.options)
+    )
+    sizes = [size for spans in cut() for size in spans.sizes.tolist()]
+    edges = cut_shards(sizes, config.shards)
+    of = len(edges) - 1
+    if not sizes:
+        yield 0, (1, Spans.of([]))
+    begin = number = 0
+    for spans in cut():
+        place = 0
+        while place < len(spans):
+            while edges[number + 1] <= begin + place:
+                number += 1
+            stop = min(len(spans), edges[number + 1] - begin)
+            yield number, (of, Spans(spans.table.slice(place, stop - place)))
+            place = stop
+        begin += len(spans)
 
 
 @dataclass(frozen=True)
 class _MappedShard:
-    """A shard whose records come of spans; what was read is known when it has been walked."""
+    """A shard whose records come of spans; what was read is known when it has been walked.
+
+    ``spans`` are in order.
+    """
 
     number: int
     of: int
-    spans: list[Span]
+    spans: list[Spans]
     reader: SpanReader
     work: Work
-    reports: list[SpanReport] = field(default_factory=list)
+    reports: list[SpanReports] = field(default_factory=list)
     mapped: list[Mapped] = field(default_factory=list)
 
     def ordered(self, *, limit: int, sources: int) -> Iterator[Ordered]:
@@ -114,21 +146,24 @@ class _MappedShard:
         self.reports.clear()
         self.mapped.clear()
         index = {name: i for i, name in enumerate(sorted(self.reader.sources))}
-        for span in self.spans:
+        for group in (group for spans in self.spans for group in deal_together(spans)):
+            source = group.source
             read = written = Digest()
             counts = TokenCounts()
-            for file, block in self.reader.read(span, self.reports.append):
+            for file, block in self.reader.read(group, self.reports.append):
                 made, found = self.work(file, block)
                 if len(made) != len(block):
-                    raise DataError(f"{span.file.url}: {len(block)} records became {len(made)}")
+                    raise DataError(
+                        f"{file.name_of(0)} of source {source}: {len(block)} records became {len(made)}"
+                    )
                 counts += found
                 read += Digest.total(blocks.digests(blocks.without_source(block), sources=1))
                 digest = blocks.digests(made, sources=1)[0]
                 written += digest
                 expected = [Digest()] * sources
-                expected[index[span.file.source]] = digest
-                yield Ordered(_of_source(made, index, span.file.source), expected)
-            self.mapped.append(Mapped(span.file, read, written, counts))
+                expected[index[source]] = digest
+                yield Ordered(_of_source(made, index, source), expected)
+            self.mapped.append(Mapped(source, read, written, counts))
 
     def unused(self, *, sources: int) -> list[Digest]:
         """Return no digests: every record is used."""
@@ -154,10 +189,11 @@ class _Map(beam.DoFn):  # type: ignore[misc]
         self._writer.setup()
         self._reader.setup()
 
-    def process(self, element: tuple[int, Iterable[tuple[int, list[Span]]]]) -> Iterator[Any]:
+    def process(self, element: tuple[int, Iterable[tuple[int, Spans]]]) -> Iterator[Any]:
         number, found = element
-        ((of, spans),) = found
-        shard = _MappedShard(number, of, spans, self._reader, self._config.work)
+        several = list(found)
+        spans = sorted((spans for _, spans in several), key=Spans.first)
+        shard = _MappedShard(number, several[0][0], spans, self._reader, self._config.work)
         yield self._writer.write(shard)
         yield from (beam.pvalue.TaggedOutput("spans", report) for report in shard.reports)
-        yield from (beam.pvalue.TaggedOutput("mapped", mapped) for mapped in shard.mapped)
+        yield from (beam.pvalue.TaggedOutput("mapped", mapped) for mapped in add_up(shard.mapped))

@@ -15,10 +15,9 @@ from transforms.budget import Place
 from transforms.errors import LosslessError
 from transforms.groups import FileGroup, require_intact
 from transforms.kernels import blocks
-from transforms.kernels.randomness import file_key
 from transforms.kernels.ranges import WHOLE
 from transforms.progress import Progress, Watched
-from transforms.read import FileId
+from transforms.spans import Origin
 
 
 @dataclass(eq=False, kw_only=True)
@@ -128,15 +127,9 @@ class _GatherRuns(beam.DoFn):  # type: ignore[misc]
 
 
 class _SortRuns(_GatherRuns):
-    def process(self, element: tuple[FileId, pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def process(self, element: tuple[Origin, pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         file, block = element
-        pair = file_key(
-            seed=self._config.seed,
-            epoch=self._config.epoch,
-            source=file.source,
-            pass_number=0,
-            file_name=file.name,
-        )
+        pair = file.key(seed=self._config.seed, epoch=self._config.epoch, pass_number=0)
         self._wait()
         keyed = blocks.with_keys(block, pair)
         yield from self._add(keyed, blocks.block_footprint(block))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 
 import transforms.coders  # noqa: F401  # registers the coder of blocks
@@ -15,7 +18,7 @@ from transforms.bad_records import MostBad, refusal
 from transforms.deal import DealOut
 from transforms.errors import DataError
 from transforms.files import SourceFile
-from transforms.formats.codecs import codec_of_name
+from transforms.formats import small
 from transforms.formats.detection import FileFormat
 from transforms.formats.reading import ReadOptions, open_span, shape_in
 from transforms.kernels import blocks
@@ -23,48 +26,26 @@ from transforms.kernels.digest import Digest
 from transforms.listing import fingerprint, list_sources
 from transforms.progress import Progress, Stage, Watched
 from transforms.quarantine import QuarantineFile
-from transforms.reports import SpanReport
+from transforms.reports import SpanReport, SpanReports
+from transforms.spans import FileId, FileIds, Located, Origin, Span, Spans, cut_spans, deal_together
 from transforms.worker import follow_launcher
 
+__all__ = ["FileId", "FileIds", "ReadRecords", "ReadSpans"]  # of what comes from elsewhere
+
 OnBadRecord = Literal["fail", "skip", "quarantine"]
-
-
-AGAIN = -1
-"""Number of a first pass that is read once more, for records whose keys were out of reach before."""
-
-
-class FileId(NamedTuple):
-    """Which file a block's records are from, and in which pass: with the position, their identity.
-
-    ``until`` goes with AGAIN: how many of its stream's buckets are wanted.
-    """
-
-    source: str
-    name: str
-    pass_number: int = 0
-    until: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A part of one input file that one worker reads: bytes [start, stop); else as FileId."""
-
-    file: SourceFile
-    start: int
-    stop: int
-    pass_number: int = 0
-    until: int = 0
 
 
 @dataclass(eq=False, kw_only=True)
 class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
     """Read files into blocks: PBegin -> (blocks, spans).
 
-    ``blocks`` are ``(FileId, block)``, ``spans`` a SpanReport of each span read. Listing happens
-    inside the pipeline, and must find what was found when the job was planned.
+    ``blocks`` are ``(FileId, block)``, of several small files ``(FileIds, block)``; ``spans`` are
+    SpanReports. Listing happens inside the pipeline, and must find what was found when the job was
+    planned.
 
     Attributes:
         sources: patterns by source name.
+        extensions: as of ``list_source``.
         options: what the files are read as.
         span_bytes: from the plan.
         on_bad_record: what to do with a record that fails its check: ``fail``, ``skip`` or
@@ -80,6 +61,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
     """
 
     sources: Mapping[str, Sequence[str]]
+    extensions: Sequence[str] = ()
     options: ReadOptions = field(default_factory=ReadOptions)
     span_bytes: int = 64 << 20
     on_bad_record: OnBadRecord = "fail"
@@ -101,14 +83,14 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
         spans = (
             root
             | "Sources" >> beam.Create([dict(self.sources)])
-            | "ListSpans" >> beam.ParDo(_ListSpans(self)).with_output_types(tuple[int, Span])
-            | "DealOut" >> DealOut(Span)
+            | "ListSpans" >> beam.ParDo(_ListSpans(self)).with_output_types(tuple[int, Spans])
+            | "DealOut" >> DealOut(Spans)
         )
         return spans | "ReadSpans" >> ReadSpans(self)
 
 
 class ReadSpans(beam.PTransform):  # type: ignore[misc]
-    """Read spans that were dealt out: (int, iterable of Span) -> (blocks, spans)."""
+    """Read spans that were dealt out: (int, iterable of Spans) -> (blocks, spans)."""
 
     def __init__(self, config: ReadRecords) -> None:
         super().__init__()
@@ -117,28 +99,11 @@ class ReadSpans(beam.PTransform):  # type: ignore[misc]
     def expand(self, spans: Any) -> Any:
         """One step."""
         return spans | "Read" >> beam.ParDo(_ReadSpans(self._config)).with_output_types(
-            tuple[FileId, pa.RecordBatch], spans=SpanReport
+            Located, spans=SpanReports
         ).with_outputs("spans", main="blocks")
 
 
-def cut_spans(
-    files: Iterable[SourceFile], span_bytes: int, options: ReadOptions | None = None
-) -> Iterator[Span]:
-    """Cut files into spans of equal size, ``span_bytes`` at most; an empty file is one span.
-
-    A file whose name says that it is compressed is one span, however large; so is one that ``options``
-    say, or its beginning, can't be entered in its middle. (A span that begins there holds nothing.)
-    """
-    for file in files:
-        whole = codec_of_name(file.url) is not None
-        if not whole and file.size > span_bytes and options is not None:
-            whole = _is_read_whole(file, options)
-        count = 1 if whole else max(1, -(-file.size // span_bytes))
-        for i in range(count):
-            yield Span(file, file.size * i // count, file.size * (i + 1) // count)
-
-
-def _is_read_whole(file: SourceFile, options: ReadOptions) -> bool:
+def is_read_whole(file: SourceFile, options: ReadOptions) -> bool:
     """Say whether a file that isn't compressed is CSV, or JSON that isn't lines."""
     if options.line_format.quoted:
         return True
@@ -153,20 +118,23 @@ def _is_read_whole(file: SourceFile, options: ReadOptions) -> bool:
 class _ListSpans(beam.DoFn):  # type: ignore[misc]
     def __init__(self, config: ReadRecords) -> None:
         self._expected = config.expected
+        self._extensions, self._apart = config.extensions, config.output
         self._span_bytes, self._options = config.span_bytes, config.options
         self._storage_options = config.storage_options
 
     def setup(self) -> None:
         storage.configure(self._storage_options)
 
-    def process(self, sources: dict[str, Sequence[str]]) -> Iterator[tuple[int, Span]]:
-        files = list_sources(sources)
+    def process(self, sources: dict[str, Sequence[str]]) -> Iterator[tuple[int, Spans]]:
+        files = list_sources(sources, extensions=self._extensions, apart=self._apart)
         if self._expected is not None and fingerprint(files) != self._expected:
             raise DataError(
                 "the input files changed between planning and reading: a file came, went, or was "
                 "written to; run again when nothing writes to them"
             )
-        yield from enumerate(cut_spans(files, self._span_bytes, self._options))
+        whole = functools.partial(is_read_whole, options=self._options)
+        cut = cut_spans(files, self._span_bytes, whole=whole)
+        yield from enumerate(group for spans in cut for group in deal_together(spans))
 
 
 class _ReadSpans(beam.DoFn):  # type: ignore[misc]
@@ -176,10 +144,10 @@ class _ReadSpans(beam.DoFn):  # type: ignore[misc]
     def setup(self) -> None:
         self._reader.setup()
 
-    def process(self, element: tuple[int, Iterable[Span]]) -> Iterator[Any]:
-        for span in element[1]:
-            reports: list[SpanReport] = []
-            yield from self._reader.read(span, reports.append)
+    def process(self, element: tuple[int, Iterable[Spans]]) -> Iterator[Any]:
+        for spans in element[1]:
+            reports: list[SpanReports] = []
+            yield from self._reader.read(spans, reports.append)
             yield from (beam.pvalue.TaggedOutput("spans", report) for report in reports)
 
 
@@ -191,6 +159,7 @@ class SpanReader:
         self.sources = sorted(config.sources)
         several = len(self.sources) > 1
         self._source = {name: i if several else None for i, name in enumerate(self.sources)}
+        self._may_be_small = small.may_be_small(config.options)
 
     def setup(self) -> None:
         """Get ready, once a worker."""
@@ -198,20 +167,81 @@ class SpanReader:
         storage.configure(self._config.storage_options)
         self._progress = Progress.open(self._config.progress)
 
-    def read(
-        self, span: Span, report: Callable[[SpanReport], object]
-    ) -> Iterator[tuple[FileId, pa.RecordBatch]]:
-        """Yield a span's blocks, then report what was read.
+    def read(self, spans: Spans, report: Callable[[SpanReports], object]) -> Iterator[Located]:
+        """Yield the blocks of spans of one source, in order, then report what was read.
+
+        Small blocks are joined: on the way they take room that nobody counts.
 
         Raises:
-            DataError: the file changed, is broken, or holds a bad record that ends the run.
+            DataError: a file changed, is broken, or holds a bad record that ends the run.
         """
+        reports: list[SpanReports] = []
+        one_by_one: list[SpanReport] = []
+        joined = _Joined(self._config.options.chunk_bytes)
+        for together, some in itertools.groupby(spans, self._is_small):
+            if together:
+                for located in self._read_small(list(some), reports.append, one_by_one.append):
+                    yield from joined.add(*located)
+            else:
+                for span in some:
+                    for located in self._read_one(span, one_by_one.append):
+                        yield from joined.add(*located)
+        yield from joined.rest()
+        for found in (*reports, SpanReports.of(one_by_one)):
+            if len(found):
+                report(found)
+
+    def _is_small(self, span: Span) -> bool:
+        return self._may_be_small and span.is_whole and span.file.size <= small.SMALL
+
+    def _read_small(
+        self,
+        spans: list[Span],
+        report: Callable[[SpanReports], object],
+        report_one: Callable[[SpanReport], object],
+    ) -> Iterator[Located]:
+        """Read small files together, as far as they are plain lines."""
+        options = self._config.options
+        while spans:
+            sizes = itertools.accumulate(span.file.size for span in spans)
+            many = max(sum(1 for size in sizes if size <= options.chunk_bytes), 1)
+            part, spans = spans[:many], spans[many:]
+            with self._progress.doing(f"reading {part[0].file.url}"):
+                local = storage.is_local(part[0].file.url)
+                files = list(storage.in_parallel(_fetch, part, limit=1 if local else 16))
+                for plain, some in itertools.groupby(
+                    zip(part, files, strict=True), lambda pair: small.is_plain(pair[1], options)
+                ):
+                    mine = list(some)
+                    found = None
+                    if plain:
+                        index = self._source[mine[0][0].file.source]
+                        found = small.read_together(
+                            [file for _, file in mine], options, source=index
+                        )
+                    if found is None:
+                        for span, _ in mine:
+                            yield from self._read_one(span, report_one)
+                    elif len(found.block):
+                        self._count(found)
+                        yield _ids([span for span, _ in mine], found.rows), found.block
+                    if found is not None:
+                        report(_report_of([span for span, _ in mine], found))
+
+    def _count(self, found: small.Together) -> None:
+        self._progress.add(
+            self._config.stage,
+            bytes=int(found.covered.sum()),
+            records=len(found.block),
+            payload=blocks.payload_bytes(found.block),
+        )
+
+    def _read_one(self, span: Span, report: Callable[[SpanReport], object]) -> Iterator[Located]:
+        """Read a span by the reader of its file's format."""
         with self._progress.doing(f"reading {span.file.url}"):
             yield from self._read(span, report)
 
-    def _read(
-        self, span: Span, report: Callable[[SpanReport], object]
-    ) -> Iterator[tuple[FileId, pa.RecordBatch]]:
+    def _read(self, span: Span, report: Callable[[SpanReport], object]) -> Iterator[Located]:
         config, file = self._config, span.file
         kept, dropped = Digest(), Digest()
         counted = payload = 0
@@ -249,7 +279,7 @@ class SpanReader:
                 counted = reader.consumed
                 if len(block):
                     kept += Digest.total(blocks.digests(block, sources=1))
-                    yield FileId(file.source, file.name, span.pass_number, span.until), block
+                    yield span.id, block
             covered, whole = reader.covered(kept + dropped), reader.whole
         # reading ahead and beyond a span's end: in the end a file counts its own size
         self._progress.add(config.stage, bytes=span.stop - span.start - counted)
@@ -266,6 +296,8 @@ class SpanReader:
                 payload=payload,
                 blank=reader.blank,
                 marks=reader.marks,
+                number=span.number,
+                start=span.start,
             )
         )
 
@@ -289,17 +321,100 @@ def _begins(block: pa.RecordBatch) -> int:
     return int(blocks.column(block, "position")[0])
 
 
+class _Joined:
+    """Joins small blocks of one source and pass; others go on as they are, in order."""
+
+    def __init__(self, chunk_bytes: int) -> None:
+        self._chunk_bytes = chunk_bytes
+        self._held: list[tuple[Origin, pa.RecordBatch]] = []
+        self._size = 0
+
+    def add(self, file: Origin, block: pa.RecordBatch) -> Iterator[Located]:
+        """Take a block; yield what is large enough."""
+        size = blocks.block_footprint(block)
+        if self._held and not self._fits(file, block, size):
+            yield from self.rest()
+        if size > self._chunk_bytes // 2:
+            yield file, block
+            return
+        self._held.append((file, block))
+        self._size += size
+
+    def _fits(self, file: Origin, block: pa.RecordBatch, size: int) -> bool:
+        last, before = self._held[-1]
+        return (
+            self._size + size <= self._chunk_bytes
+            and block.schema.equals(before.schema, check_metadata=True)
+            and (file.source, file.pass_number, file.until)
+            == (last.source, last.pass_number, last.until)
+        )
+
+    def rest(self) -> Iterator[Located]:
+        """Yield what is held."""
+        held, self._held, self._size = self._held, [], 0
+        if len(held) == 1:
+            yield held[0]
+        elif held:
+            pieces = [piece for located in held for piece in located[0].each(located[1])]
+            names = tuple(file.name for file, _ in pieces)
+            rows = tuple(len(block) for _, block in pieces)
+            first = held[0][0]
+            ids = FileIds(first.source, names, rows, first.pass_number, first.until)
+            yield ids, pa.concat_batches([block for _, block in held])
+
+
+def _ids(spans: Sequence[Span], rows: small.I64) -> FileIds:
+    first = spans[0]
+    names = tuple(span.file.name for span in spans)
+    return FileIds(first.file.source, names, tuple(rows.tolist()), first.pass_number, first.until)
+
+
+def _report_of(spans: Sequence[Span], found: small.Together) -> SpanReports:
+    edges = np.concatenate([np.zeros(1, np.int64), np.cumsum(found.rows)])
+    hash0, hash1, lengths = blocks.hashes(found.block)
+    digests = blocks.digests_between(edges, hash0, hash1, lengths)
+    return SpanReports.of(
+        SpanReport(
+            span.file,
+            digest,
+            covered=covered,
+            whole=span.file.size,
+            pass_number=span.pass_number,
+            payload=digest.bytes + digest.records,
+            number=span.number,
+        )
+        for span, digest, covered in zip(spans, digests, found.covered.tolist(), strict=True)
+    )
+
+
+def _fetch(span: Span) -> small.SmallFile:
+    """Read a small file whole, and see that it is what was listed."""
+    file = span.file
+    try:
+        data, version = storage.read_small(file.url, file.size)
+    except FileNotFoundError:
+        raise _vanished(file) from None
+    _require_version(file, version)
+    return small.SmallFile(file.url, file.format, data)
+
+
 def check_unchanged(file: SourceFile) -> None:
     """Raise DataError where a file is gone or is not what it was when it was listed."""
     fs, path = storage.filesystem(file.url)
     try:
         now = storage.version_of(fs.info(path))
     except FileNotFoundError:
-        raise DataError(
-            f"{file.url}: the file vanished during the run; put it back and run again"
-        ) from None
+        raise _vanished(file) from None
+    _require_version(file, now)
+
+
+def _require_version(file: SourceFile, now: str) -> None:
     if now != file.version:
         raise DataError(
             f"{file.url}: the file changed during the run (size and time {file.version} before, "
             f"{now} now); run again when nothing writes to it"
         )
+
+
+def _vanished(file: SourceFile) -> DataError:
+    return DataError(f"{file.url}: the file vanished during the run; put it back and run again")

@@ -18,8 +18,8 @@ from transforms.files import SourceFile
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import derive
-from transforms.read import FileId
-from transforms.reports import SpanReport
+from transforms.reports import SpanReport, SpanReports
+from transforms.spans import FileId, Located
 
 Id = str | int | bytes
 
@@ -68,9 +68,7 @@ class BlocksFromRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classe
                 | "NumberEquals"
                 >> beam.FlatMapTuple(_number_equals).with_output_types(tuple[bytes, bytes])
             )
-        gather = beam.ParDo(_GatherBlocks(self)).with_output_types(
-            tuple[FileId, pa.RecordBatch], spans=SpanReport
-        )
+        gather = beam.ParDo(_GatherBlocks(self)).with_output_types(Located, spans=SpanReports)
         return placed | "GatherBlocks" >> gather.with_outputs("spans", main="blocks")
 
 
@@ -136,7 +134,7 @@ class _GatherBlocks(beam.DoFn):  # type: ignore[misc]
             yield GlobalWindows.windowed_value(self._block())
         file = SourceFile(self._config.source, name="", url="", size=0, version="")
         payload = self._total.bytes + self._total.records  # their separators too
-        report = SpanReport(file, self._total, payload=payload)
+        report = SpanReports.of([SpanReport(file, self._total, payload=payload)])
         yield beam.pvalue.TaggedOutput("spans", GlobalWindows.windowed_value(report))
 
     def _block(self) -> tuple[FileId, pa.RecordBatch]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from transforms.files import SourceFile
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms.files import FIELDS, SourceFile, files_in, table_of
 from transforms.kernels.digest import Digest
 from transforms.kernels.schedule import I64
 from transforms.token_counts import TokenCounts
@@ -33,6 +38,8 @@ class SpanReport:
         quarantine: where the bad records are kept.
         pass_number: of the source, from 0; or ``read.AGAIN``.
         payload: bytes of memory that its good records take.
+        number: the file's place in the listing.
+        start: where in the file the span begins.
         blank: lines that are no records, as they are blank (``transforms.formats.lines``).
         marks: byte order marks that were taken off.
     """
@@ -47,6 +54,97 @@ class SpanReport:
     payload: int = 0
     blank: int = 0
     marks: int = 0
+    number: int = 0
+    start: int = 0
+
+
+_COUNTS = ("covered", "whole", "pass_number", "number", "start", "payload", "blank", "marks")
+_DIGEST = ("records", "bytes", "hash0", "hash1")
+_KEPT_APART = ("path", "records", "bytes", "sha256")
+REPORT_SCHEMA = pa.schema(
+    [
+        *FIELDS,
+        *((name, pa.int64()) for name in _COUNTS),
+        *((name, pa.int64() if name in _DIGEST[:2] else pa.uint64()) for name in _DIGEST),
+        *(
+            (f"dropped_{name}", pa.int64() if name in _DIGEST[:2] else pa.uint64())
+            for name in _DIGEST
+        ),
+        ("quarantine_path", pa.string()),
+        ("quarantine_records", pa.int64()),
+        ("quarantine_bytes", pa.int64()),
+        ("quarantine_sha256", pa.string()),
+    ]
+)
+"""A span's report as a row; ``whole`` and what is of a quarantine may be null."""
+
+
+@dataclass(frozen=True, eq=False)
+class SpanReports:
+    """What was read of several spans, as a table with the columns of REPORT_SCHEMA."""
+
+    table: pa.RecordBatch
+
+    @classmethod
+    def of(cls, reports: Iterable[SpanReport]) -> SpanReports:
+        """Put reports into a table."""
+        found = list(reports)
+        columns = dict(zip(table_of([]).schema.names, table_of(r.file for r in found), strict=True))
+        for name in _COUNTS:
+            columns[name] = [getattr(report, name) for report in found]
+        for name in _DIGEST:
+            columns[name] = [getattr(report.digest, name) for report in found]
+            columns[f"dropped_{name}"] = [getattr(report.dropped, name) for report in found]
+        for name in _KEPT_APART:
+            columns[f"quarantine_{name}"] = [
+                None if report.quarantine is None else getattr(report.quarantine, name)
+                for report in found
+            ]
+        arrays = [pa.array(columns[f.name], f.type) for f in REPORT_SCHEMA]
+        return cls(pa.RecordBatch.from_arrays(arrays, schema=REPORT_SCHEMA))
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __iter__(self) -> Iterator[SpanReport]:
+        for file, row in zip(files_in(self.table), self.table.to_pylist(), strict=True):
+            apart = [row[f"quarantine_{name}"] for name in _KEPT_APART]
+            yield SpanReport(
+                file,
+                Digest(*(row[name] for name in _DIGEST)),
+                dropped=Digest(*(row[f"dropped_{name}"] for name in _DIGEST)),
+                quarantine=None if apart[0] is None else Quarantine(*apart),
+                **{name: row[name] for name in _COUNTS},
+            )
+
+    def column(self, name: str) -> Any:
+        """Return a column of numbers as an array."""
+        return self.table.column(name).to_numpy()
+
+    @property
+    def digest(self) -> Digest:
+        """Of all good records."""
+        return self._total("")
+
+    @property
+    def dropped(self) -> Digest:
+        """Of all bad records."""
+        return self._total("dropped_")
+
+    def _total(self, of: str) -> Digest:
+        sums = (self.column(of + name).sum() for name in _DIGEST)  # of uint64 mod 2**64
+        return Digest(*map(int, sums))
+
+    def of_pass(self, number: int) -> SpanReports:
+        """Return those of one pass."""
+        mine = self.column("pass_number") == number
+        return self if mine.all() else SpanReports(self.table.filter(pa.array(mine)))
+
+    def by_source(self) -> Iterator[tuple[str, SpanReports]]:
+        """Yield each source's."""
+        names = self.table.column("source")
+        for name in pc.unique(names).to_pylist():
+            yield name, SpanReports(self.table.filter(pc.equal(names, name)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,18 +194,36 @@ class ShardReport:
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """What became of one span's records that were changed on their way.
+    """What became of the records of one source in one shard, that were changed on their way.
 
     Attributes:
+        source: its name.
         read: digest of the records before.
         written: after.
         counts: of tokens.
     """
 
-    file: SourceFile
+    source: str
     read: Digest
     written: Digest
     counts: TokenCounts
+
+    def __add__(self, other: Mapped) -> Mapped:
+        return replace(
+            self,
+            read=self.read + other.read,
+            written=self.written + other.written,
+            counts=self.counts + other.counts,
+        )
+
+
+def add_up(parts: Iterable[Mapped]) -> list[Mapped]:
+    """Return one for each source, sorted by its name."""
+    total: dict[str, Mapped] = {}
+    for part in parts:
+        have = total.get(part.source)
+        total[part.source] = part if have is None else have + part
+    return [total[name] for name in sorted(total)]
 
 
 @dataclass(frozen=True, kw_only=True)

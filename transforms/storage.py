@@ -82,6 +82,29 @@ def read_all(url: str) -> bytes:
         return b"".join(iter(lambda: file.read(1 << 20) or b"", b""))
 
 
+def read_small(url: str, size: int) -> tuple[bytes, str]:
+    """Read a file of about ``size`` bytes in few calls; return what it holds, and its version.
+
+    A file that has changed since it had another version has another one now, whatever was read.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if is_local(url):
+        fd = os.open(filesystem(url)[1], os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            data = b""
+            while len(data) < size and (more := os.read(fd, size - len(data))):
+                data += more
+            found = os.fstat(fd)
+        finally:
+            os.close(fd)
+        return data, version_of({"size": found.st_size, "mtime": found.st_mtime})
+    data = bytes(store_files.read_range(url, 0, size))
+    fs, path = filesystem(url)
+    return data, version_of(fs.info(path))
+
+
 @contextlib.contextmanager
 def open_write(url: str, *, guard: Guard = contextlib.nullcontext) -> Iterator[File]:
     """Open a new file for writing, in a folder that is there.

@@ -15,10 +15,10 @@ from apache_beam.transforms.window import GlobalWindows
 from transforms import storage
 from transforms.budget import Place
 from transforms.kernels import blocks, pages
-from transforms.kernels.randomness import file_key, pass_key, record_keys
+from transforms.kernels.randomness import pass_key, record_keys
 from transforms.progress import Progress, Watched
-from transforms.read import AGAIN, FileId
 from transforms.reports import Tally
+from transforms.spans import AGAIN, Origin
 from transforms.stream_files import StreamFiles
 from transforms.streams_again import SpillStreamsAgain
 
@@ -82,7 +82,7 @@ class Streams:
         number, source = divmod(part[0], self.count)
         return f"source {self.name(source)}, pass {number}, partition {part[1]}"
 
-    def wanted(self, file: FileId) -> tuple[int, int]:
+    def wanted(self, file: Origin) -> tuple[int, int]:
         """Return which buckets of a pass are to be spilled: from the first to before the second."""
         source = self.number(file) % self.count
         reach = self.reach[source] if self.tallied else self.buckets[source]
@@ -94,7 +94,7 @@ class Streams:
         """Return what a source's streams are called where something is wrong with them."""
         return ", ".join(self.sources) if self.union else self.sources[source]
 
-    def number(self, file: FileId) -> int:
+    def number(self, file: Origin) -> int:
         """Return the stream that a file's records belong to in a pass."""
         if self.union:
             return 0
@@ -201,7 +201,7 @@ class _GatherStreams(beam.DoFn):  # type: ignore[misc]
     def teardown(self) -> None:
         self._place.leave()
 
-    def process(self, element: tuple[FileId, pa.RecordBatch]) -> Iterator[Any]:
+    def process(self, element: tuple[Origin, pa.RecordBatch]) -> Iterator[Any]:
         file, block = element
         with self._progress.doing("waiting for memory"):
             self._place.take()
@@ -220,14 +220,14 @@ class _GatherStreams(beam.DoFn):  # type: ignore[misc]
                 yield _windowed(element)
         self._place.leave()
 
-    def _within_reach(self, file: FileId, keyed: pa.RecordBatch) -> pa.RecordBatch:
+    def _within_reach(self, file: Origin, keyed: pa.RecordBatch) -> pa.RecordBatch:
         """Return the records that are to be handed on."""
         return keyed
 
-    def _keyed(self, file: FileId, block: pa.RecordBatch) -> pa.RecordBatch:
+    def _keyed(self, file: Origin, block: pa.RecordBatch) -> pa.RecordBatch:
         streams = self._config.streams
         seed, epoch, source = streams.seed, streams.epoch, file.source
-        pair = file_key(seed=seed, epoch=epoch, source=source, pass_number=0, file_name=file.name)
+        pair = file.key(seed=seed, epoch=epoch, pass_number=0)
         keyed = blocks.with_keys(block, pair)
         if file.pass_number > 0:
             later = pass_key(seed=seed, epoch=epoch, source=source, pass_number=file.pass_number)
@@ -276,7 +276,7 @@ class _SpillStreams(_GatherStreams):
         for tally in self._tallies.values():
             yield _windowed(TaggedOutput("tallies", tally))
 
-    def _within_reach(self, file: FileId, keyed: pa.RecordBatch) -> pa.RecordBatch:
+    def _within_reach(self, file: Origin, keyed: pa.RecordBatch) -> pa.RecordBatch:
         streams = self._config.streams
         if not streams.tallied or file.pass_number > 0:
             return keyed

@@ -14,8 +14,8 @@ from apache_beam.utils.windowed_value import WindowedValue
 from transforms import storage
 from transforms.errors import DataError
 from transforms.kernels import blocks
-from transforms.kernels.randomness import U64, file_key, record_keys
-from transforms.read import FileId
+from transforms.kernels.randomness import U64, record_keys
+from transforms.spans import Origin
 from transforms.token_counts import TokenCounts
 from transforms.tokenizer import (
     Encoded,
@@ -76,7 +76,7 @@ class BlockTokenizer:
         """The rows' schema, without what is kept beside the texts."""
         return pa.schema([pa.field(self.column, pa.list_(pa.type_for_alias(self.dtype)))])
 
-    def __call__(self, file: FileId, block: pa.RecordBatch) -> tuple[pa.RecordBatch, TokenCounts]:
+    def __call__(self, file: Origin, block: pa.RecordBatch) -> tuple[pa.RecordBatch, TokenCounts]:
         """Encode a block of texts, or of lines; return rows in the places of its records.
 
         What is kept beside the texts follows the ids, a column each.
@@ -98,8 +98,9 @@ class BlockTokenizer:
                 counts = self._compare(tokenizer, texts, keys, found, counts)
         except RecordError as error:
             unit = "row" if blocks.is_rows(block) else "the record at"
+            name = file.name_of(error.record)
             raise DataError(
-                f"{file.name} of source {file.source}: {unit} {positions[error.record]}: {error.reason}"
+                f"{name} of source {file.source}: {unit} {positions[error.record]}: {error.reason}"
             ) from error
         before, after = self.ends(tokenizer)
         found = add_special_tokens(found, before=before, after=after)
@@ -122,14 +123,8 @@ class BlockTokenizer:
         tokenizer = self.load()
         return {} if tokenizer.complete else tokenizer.find_unencodable(_texts_of(block))
 
-    def _keys(self, file: FileId, positions: U64) -> U64:
-        pair = file_key(
-            seed=self.seed,
-            epoch=self.epoch,
-            source=file.source,
-            pass_number=file.pass_number,
-            file_name=file.name,
-        )
+    def _keys(self, file: Origin, positions: U64) -> U64:
+        pair = file.key(seed=self.seed, epoch=self.epoch, pass_number=file.pass_number)
         return identity_keys(record_keys(pair, positions), seed=self.seed, epoch=self.epoch)
 
     def _compare(
@@ -170,7 +165,7 @@ class BlockDecoder:
     column: str = "input_ids"
     storage_options: dict[str, Any] | None = None
 
-    def __call__(self, file: FileId, block: pa.RecordBatch) -> tuple[pa.RecordBatch, TokenCounts]:
+    def __call__(self, file: Origin, block: pa.RecordBatch) -> tuple[pa.RecordBatch, TokenCounts]:
         """Decode a block of rows; return texts in the places of its records.
 
         Raises:
@@ -182,7 +177,7 @@ class BlockDecoder:
         positions = blocks.column(block, "position")
         texts: list[str] = []
         lengths: list[int] = []
-        for position, ids in zip(positions.tolist(), rows, strict=True):
+        for place, (position, ids) in enumerate(zip(positions.tolist(), rows, strict=True)):
             try:
                 if not ids.is_valid or ids.values.null_count:
                     raise DataError(f"expected ids in {self.column}, got null")
@@ -191,7 +186,7 @@ class BlockDecoder:
                 lengths.append(len(numbers))
             except DataError as error:
                 raise DataError(
-                    f"{file.name} of source {file.source}: row {position}: {error}"
+                    f"{file.name_of(place)} of source {file.source}: row {position}: {error}"
                 ) from None
         found = blocks.from_records([t.encode() for t in texts], positions, line_end=b"")
         return found, TokenCounts.of_lengths(np.array(lengths, np.int64), _texts_of(found))

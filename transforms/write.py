@@ -6,7 +6,7 @@ import functools
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -16,12 +16,14 @@ from transforms import layout, manifest_files, storage
 from transforms.bad_records import MostBad
 from transforms.budget import Place
 from transforms.errors import DataError, LosslessError, RunError
+from transforms.files_read import FilesRead, add_up
 from transforms.formats.read_back import shard_digest
 from transforms.formats.writing import ShardFormat, open_writer
 from transforms.gather import Ordered
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.manifest import (
+    MOST,
     ListingEntry,
     Manifest,
     TokenizerEntry,
@@ -31,7 +33,7 @@ from transforms.manifest import (
 )
 from transforms.mixed_shards import MixedShard
 from transforms.progress import Progress, Watched
-from transforms.reports import Mapped, Mixed, ShardReport, SpanReport
+from transforms.reports import Mapped, Mixed, ShardReport, SpanReports
 from transforms.shuffle import Shard
 from transforms.token_counts import TokenCounts
 from transforms.worker import follow_launcher
@@ -268,7 +270,7 @@ class _Hashed(io.RawIOBase):
 class WriteManifest(beam.PTransform):  # type: ignore[misc]
     """Compare what was read with what was written, and write the manifest last of all.
 
-    ``(spans, shards) -> None``, a tuple of PCollections of SpanReport and of ShardReport; of a
+    ``(spans, shards) -> None``, a tuple of PCollections of SpanReports and of ShardReport; of a
     mixture ``(spans, shards, mixed)``, as InterleaveSources gives them.
 
     Attributes:
@@ -313,7 +315,7 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
             | "CheckAndWrite"
             >> beam.Map(
                 _write_manifest,
-                beam.pvalue.AsList(spans),
+                beam.pvalue.AsIter(spans),
                 beam.pvalue.AsList(shards),
                 *map(after, more),
                 config=self,
@@ -323,7 +325,7 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
 
 def _write_manifest(
     _: None,
-    spans: list[SpanReport],
+    spans: Iterable[SpanReports],
     shards: list[ShardReport],
     more: Mixed | list[Mapped] | None = None,
     *,
@@ -331,8 +333,9 @@ def _write_manifest(
 ) -> None:
     storage.configure(config.storage_options)
     mapped = more if isinstance(more, list) else None
+    files = add_up(spans, config.sources, config.expected)
     manifest = make_manifest(
-        spans,
+        files,
         shards,
         sources=config.sources,
         recipe=config.recipe,
@@ -341,7 +344,6 @@ def _write_manifest(
         started=config.started,
         form=config.form,
         run_id=config.run_id,
-        expected=config.expected,
         mixed=more if isinstance(more, Mixed) else None,
         mapped=mapped,
         max_bad=config.max_bad,
@@ -353,7 +355,7 @@ def _write_manifest(
         manifest = manifest.model_copy(update=update)
     if config.tokenizers:
         manifest = manifest.model_copy(update={"tokenizers": list(config.tokenizers)})
-    manifest = _list_apart(manifest, config)
+    manifest = _list_apart(manifest, files, config)
     text = manifest.model_dump_json(indent=1).encode() + b"\n"
     try:
         _write_whole(text, layout.MANIFEST, config)
@@ -372,17 +374,15 @@ def is_written(output: str, run_id: str) -> bool:
         return False
 
 
-def _list_apart(manifest: Manifest, config: WriteManifest) -> Manifest:
+def _list_apart(manifest: Manifest, files: FilesRead, config: WriteManifest) -> Manifest:
     """Write the listing of input files to a file of its own, where they are many."""
-    count = sum(len(source.files) for source in manifest.sources)
-    if count <= manifest_files.MOST:
+    if len(files) <= MOST:
         return manifest
-    data = manifest_files.to_parquet(manifest.sources)
+    data = manifest_files.to_parquet(files)
     _write_whole(data, layout.LISTING, config)
     sha256 = hashlib.sha256(data).hexdigest()
-    entry = ListingEntry(path=layout.LISTING, files=count, sha256=sha256)
-    sources = [source.model_copy(update={"files": []}) for source in manifest.sources]
-    return manifest.model_copy(update={"sources": sources, "files_listing": entry})
+    entry = ListingEntry(path=layout.LISTING, files=len(files), sha256=sha256)
+    return manifest.model_copy(update={"files_listing": entry})
 
 
 def _write_whole(data: bytes, path: str, config: WriteManifest) -> None:

@@ -53,6 +53,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "output": (f"{_URL}.+", "gs://corpus/shuffled"),
     "recipe": (f"{_URL}.+", "gs://corpus/mix.yaml"),
     "tokenizer": (f"{_URL}.+", "gs://corpus/models/bytepiece.json"),
+    "extension": ("[^,]+(,[^,]+)*", ".jsonl,.json"),
     "separator": (r"(.|\\[ntr0]|\\\\|\\x[0-9A-Fa-f][0-9A-Fa-f])", r"\n"),
     "text_field": (_TEXT, "text"),
     "weights": (_NUMBERS, "web=0.6,books=0.3,code=0.1"),

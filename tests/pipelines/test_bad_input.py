@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -50,15 +51,6 @@ def test_a_pattern_that_matches_nothing_is_named(
 @pytest.mark.parametrize(
     ("flags", "blamed"),
     [
-        (["--input={}/in", "--output={}/in/o"], "--output={}/in/o"),
-        (["--input={}/in", "--output={}/in/deep/er/o"], "--output={}/in/deep/er/o"),
-        (["--input={}/in/**", "--output={}/in/o"], "--output={}/in/o"),
-        (["--input={}/*/*", "--output={}/o"], "--output={}/o"),
-        (["--input={}/in/a.txt", "--input={}/**/b.txt", "--output={}/o"], "--output={}/o"),
-        (["--input={}", "--output={}/o"], "--output={}/o"),
-        (["--input=x={}/in/a.txt", "--input=y={}", "--output={}/in/../o"], "--output={}/in/../o"),
-        (["--input={}/link", "--output={}/in/o"], "--output={}/in/o"),
-        (["--input={}/in", "--output={}/link/o"], "--output={}/link/o"),
         (["--input={}/in", "--output={}/o", "--temp_location={}/in/t"], "--temp_location={}/in/t"),
         (["--input={}/in", "--output={}/o", "--temp_location={}/link"], "--temp_location={}/link"),
     ],
@@ -72,6 +64,84 @@ def test_an_output_that_would_be_read_as_input_is_refused_before_any_work(
         run(*(flag.format(tmp_path) for flag in flags))
     assert blamed.format(tmp_path) in str(raised.value)
     assert read_tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "output"),
+    [
+        ("in", "in/o"),
+        ("in", "in/deep/er/o"),
+        ("in/**", "in/o"),
+        ("*/*", "o"),
+        ("", "in/../o"),
+        ("link", "in/o"),
+        ("in", "link/o"),
+    ],
+)
+def test_an_output_inside_the_input_is_passed_over(
+    tmp_path: Path,
+    corpus: Path,
+    given: str,
+    output: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "dovetail")
+    if "link" in given + output:
+        (tmp_path / "link").symlink_to("in")
+    first = run(f"--input={tmp_path / given}", f"--output={tmp_path / output}")
+    again = run(f"--input={tmp_path / given}", f"--output={tmp_path / output}", "--overwrite")
+    assert first.records == again.records == 100
+    assert "o/" in caplog.text.split("passed over ")[-1].splitlines()[0]
+    shutil.rmtree(tmp_path / output)
+
+
+HUB = {
+    "data/train-0.jsonl": b'{"text":"one"}\n',
+    "data/train-1.json": b'{"text":"two"}\n',
+    "data/empty.csv": b"",
+    "README.md": b"# Data\n",
+    "LICENSE": b"MIT\n",
+    "dataset_infos.json": b"{}\n",
+    "data/_SUCCESS": b"",
+    "data/_metadata": b"PAR1",
+    ".gitattributes": b"*.parquet lfs\n",
+}
+
+
+def test_of_a_snapshot_of_the_hub_the_records_alone_are_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "dovetail")
+    hub, out = write_tree(tmp_path / "hub", HUB), tmp_path / "o"
+    run(f"--input={hub}", f"--output={out}")
+    (shard,) = (out / "data").iterdir()
+    assert shard.name.endswith(".jsonl")
+    assert sorted(shard.read_bytes().splitlines()) == [b'{"text":"one"}', b'{"text":"two"}']
+    assert f"{hub}: passed over 6 files: .gitattributes, LICENSE, README.md, data/_SUCCESS, …" in (
+        caplog.text
+    )
+    shutil.rmtree(out)
+    run(f"--input={hub}/README.md", f"--output={out}")
+    assert next((out / "data").iterdir()).read_bytes() == b"# Data\n"
+    shutil.rmtree(out)
+
+
+def test_files_of_several_kinds_are_refused_with_counts_until_one_is_chosen(tmp_path: Path) -> None:
+    folder, out = write_tree(tmp_path / "hub", {**HUB, "a.py": b"x\n", "b": b"y\n"}), tmp_path / "o"
+    for given in (folder, f"{folder}/**"):
+        with pytest.raises(InputError) as raised:
+            run(f"--input={given}", f"--output={out}")
+        assert "1 .json, 1 .jsonl, 1 .py, 1 without an extension" in str(raised.value)
+        assert "--extension=.json,.jsonl,.py,none" in str(raised.value)
+    for choice, records in (("py", 1), ("json,.jsonl", 2), (".json,.jsonl,.py,none", 4)):
+        assert (
+            run(f"--input={folder}", f"--output={out}", f"--extension={choice}").records == records
+        )
+        shutil.rmtree(out)
+    assert run(f"--input={folder}", f"--output={out}", "--format=lines").records == 4
+    shutil.rmtree(out)
+    with pytest.raises(InputError, match=r"no file has --extension=\.csv\.gz; passed over"):
+        run(f"--input={folder}", f"--output={out}", "--extension=csv.gz")
 
 
 def test_a_dataset_is_not_overwritten_by_what_is_read_from_it(tmp_path: Path, corpus: Path) -> None:
@@ -468,7 +538,7 @@ def test_a_dataset_that_is_to_be_replaced_stays_when_the_input_is_no_good(
     folder = tmp_path / "set"
     run(f"--input={corpus}", f"--output={folder}")
     before = read_tree(folder)
-    write_tree(corpus, {"c.gz": b"\x1f\x8b\x08\0"})
+    write_tree(corpus, {"c.txt.gz": b"\x1f\x8b\x08\0"})
     with pytest.raises(InputError, match="gzip"):
         run(f"--input={corpus}", f"--output={folder}", "--overwrite")
     assert read_tree(folder) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import random
@@ -262,7 +263,23 @@ def test_lines_and_rows_together_are_refused_by_both_names(tmp_path: Path) -> No
     save(tmp_path / "in/b.parquet", ROWS, "parquet")
     message = refused(tmp_path)
     assert "in/a.jsonl holds lines" in message
-    assert "in/b.parquet rows (Parquet)" in message
+    assert "in/b.parquet holds rows (Parquet)" in message
+    assert "--extension=.parquet" in message
+    assert "--text_field" not in message  # not every file has one
+
+
+def test_a_text_field_is_proposed_where_every_file_has_it(tmp_path: Path) -> None:
+    lines = b'{"id": 1, "title": "x", "body": "y"}\n'
+    write_tree(tmp_path / "in", {"a.jsonl": lines, "c.jsonl.gz": gzip.compress(lines), "d": b""})
+    rows = pa.table({"id": ["1"], "body": ["z"], "title": [2]})
+    save(tmp_path / "in/b.parquet", rows, "parquet")
+    message = refused(tmp_path)
+    assert "in/a.jsonl and 1 more hold lines" in message
+    assert "--text_field=body" in message
+    write_tree(tmp_path / "in", {"e.jsonl": b'{"title": "x"}\n'})
+    assert "--text_field" not in refused(tmp_path)
+    (tmp_path / "in/e.jsonl").unlink()
+    run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}", "--text_field=body")
 
 
 @pytest.mark.parametrize(
@@ -410,3 +427,10 @@ def test_a_file_named_for_another_format_is_refused_before_work_starts(tmp_path:
     save(tmp_path / "in/x.jsonl", ROWS, "parquet")
     with pytest.raises(InputError, match=r"in/x\.jsonl: expected lines, by its name; .*Parquet"):
         run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}")
+
+
+def test_an_empty_file_among_rows_holds_none(tmp_path: Path) -> None:
+    save(tmp_path / "in/b.parquet", ROWS, "parquet")
+    write_tree(tmp_path / "in", {"a.txt": b""})
+    manifest = run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}")
+    assert manifest.records == len(ROWS)

@@ -10,30 +10,34 @@ import pytest
 import pipelines.verify
 from pipelines.verify import read_manifest
 from tests.pipelines.support import join_shards, run, write_tree
-from transforms import manifest_files
+from transforms import manifest, manifest_files, write
 from transforms.errors import UsageError
+
+
+def _set_most(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    for module in (manifest, write):
+        monkeypatch.setattr(module, "MOST", count)
 
 
 @pytest.fixture
 def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(manifest_files, "MOST", 20)
+    _set_most(monkeypatch, 20)
     write_tree(tmp_path / "in", {f"{i:03}.txt": b"%d\n" % i * (i % 4) for i in range(50)})
     run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}")
     return tmp_path / "o"
 
 
 def test_the_listing_has_every_file_and_the_manifest_refers_to_it(dataset: Path) -> None:
-    manifest = read_manifest(str(dataset))
-    assert manifest.sources[0].files == []
-    assert manifest.files_listing is not None
-    assert manifest.files_listing.files == 50
+    made = read_manifest(str(dataset))
+    assert made.sources[0].files == []
+    assert made.files_listing is not None
+    assert made.files_listing.files == 50
     rows = pq.read_table(dataset / "manifest.files.parquet").to_pylist()
     assert [row["name"] for row in rows] == [f"{i:03}.txt" for i in range(50)]
     assert [row["records"] for row in rows] == [i % 4 for i in range(50)]
-    whole = manifest_files.with_files(manifest, str(dataset))
-    assert [file.size for file in whole.sources[0].files] == [
-        len(b"%d\n" % i) * (i % 4) for i in range(50)
-    ]
+    assert [row["size"] for row in rows] == [len(b"%d\n" % i) * (i % 4) for i in range(50)]
+    sums = manifest_files.sum_files(made, str(dataset))["default"]
+    assert sums.digest.to_json() == made.sources[0].digest.model_dump()
     assert pipelines.verify.verify(str(dataset))[1] == []
 
 
@@ -48,7 +52,7 @@ def test_a_listing_that_is_gone_or_changed_is_found(dataset: Path) -> None:
 
 
 def test_overwriting_removes_it(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifest_files, "MOST", 1000)
+    _set_most(monkeypatch, 1000)
     with pytest.raises(UsageError, match="holds a dataset"):
         run(f"--input={dataset.parent / 'in'}", f"--output={dataset}")
     run(f"--input={dataset.parent / 'in'}", f"--output={dataset}", "--overwrite")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
 from pathlib import Path
 
@@ -193,3 +194,30 @@ def test_what_tokens_take_is_reckoned_by_their_width(
     said = capsys.readouterr().err
     assert "make room" in said
     assert "--spill_compression" not in said
+
+
+@pytest.mark.parametrize(
+    ("size", "flags", "workers"),
+    [
+        (300_000_000, [], 1),
+        (600_000_000, [], 2),
+        (300_000_000, ["--workers=2"], 2),
+        (600_000_000, ["--workers=1"], 1),
+        (300_000_000, ["--compression=gzip"], 2),
+    ],
+)
+def test_a_small_input_is_shuffled_by_one_worker_unless_somebody_says_otherwise(
+    tmp_path: Path,
+    size: int,
+    flags: list[str],
+    workers: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("pipelines.preflight.cores_available", lambda: 2)
+    (tmp_path / "in.txt").write_bytes(make_lines(2000))
+    os.truncate(tmp_path / "in.txt", size)  # a hole
+    monkeypatch.setattr("pipelines.shuffle.require_room", lambda needs: None)
+    given = [f"--input={tmp_path / 'in.txt'}", f"--output={tmp_path / 'o'}", "--memory=2GiB"]
+    assert plan(*given, *flags) == 0
+    assert f"each of {workers} worker" in capsys.readouterr().out

@@ -15,7 +15,9 @@ from typing import Any
 
 import psutil
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 
+from pipelines.remote import _worker_pool
 from pipelines.sockets import socket_folder
 from pipelines.workers import WorkerProcesses
 from tests.pipelines.support import ROOT, environment, make_lines, run
@@ -74,6 +76,30 @@ def test_a_local_run_listens_on_nothing_but_sockets_in_a_folder_of_the_users_alo
     assert not [path for path in unix if os.path.exists(os.path.dirname(path))]
 
 
+@pytest.mark.parametrize("given", [[], ["--environment_type=LOOPBACK"]])
+def test_prism_finds_its_workers_by_a_socket(given: list[str]) -> None:
+    before = listening()
+    options = PipelineOptions(given)
+    portable = options.view_as(PortableOptions)
+    with _worker_pool(options):
+        network, unix = listening()
+        assert network <= before[0]
+        (path,) = unix.keys() - before[1].keys()
+        assert unix[path] == 0o700
+        assert portable.environment_type == "EXTERNAL"
+        assert portable.environment_config == f"unix:{path}"
+    assert not os.path.exists(os.path.dirname(path))
+
+
+def test_workers_that_the_user_has_for_prism_stay_so() -> None:
+    before = listening()
+    words = ["--environment_type=EXTERNAL", "--environment_config=localhost:50000"]
+    options = PipelineOptions(words)
+    with _worker_pool(options):
+        assert listening() == before
+        assert options.view_as(PortableOptions).environment_config == "localhost:50000"
+
+
 @pytest.fixture
 def _long_temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     long = tmp_path / ("x" * 100)
@@ -91,13 +117,20 @@ def test_sockets_lie_elsewhere_where_the_folder_for_temporary_files_has_a_long_p
     assert not os.path.exists(folder)
 
 
+def test_a_folder_that_somebody_else_made_is_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    with socket_folder(str(tmp_path / "theirs")) as folder:
+        assert folder != str(tmp_path / "theirs")
+    assert (tmp_path / "theirs").exists()
+
+
 def test_where_no_place_takes_sockets_the_error_says_what_to_set(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def mkdtemp(**_: object) -> str:
+    def mkdir(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
+    monkeypatch.setattr(os, "mkdir", mkdir)
     with pytest.raises(RunError, match=r"Permission denied.*set TMPDIR"), socket_folder():
         pass
 

@@ -20,8 +20,11 @@ from pipelines.verify import verify
 from tests.pipelines.support import join_shards, make_lines, run, write_tree
 from transforms import storage
 from transforms.errors import DataError, LosslessError, UsageError
-from transforms.manifest import DigestEntry, FileEntry, SourceEntry
+from transforms.files import SourceFile
+from transforms.files_read import add_up
+from transforms.kernels.digest import Digest
 from transforms.manifest_files import to_parquet
+from transforms.reports import SpanReport, SpanReports
 
 SHARD = "data/train-0000{}-of-00005.txt"
 
@@ -380,15 +383,12 @@ def test_a_listing_that_is_none_is_named_though_its_hash_is_right(
     elif rows == "other columns":
         pq.write_table(pa.table({"a": [1]}), path)
     else:
-        entry = FileEntry(name="x", size=0, records=0, digest=NOTHING)
-        path.write_bytes(to_parquet([SourceEntry(name="no", digest=NOTHING, files=[entry])]))
+        report = SpanReport(SourceFile("no", "x", "", 0, ""), Digest())
+        path.write_bytes(to_parquet(add_up([SpanReports.of([report])], ["no"], None)))
     sha = hashlib.sha256(path.read_bytes()).hexdigest()
     listing = {"path": path.name, "files": 1, "sha256": sha}
     _edit(dataset, lambda m: m.update(files_listing=listing))
     assert re.search(r"manifest\.files\.parquet: expected a listing", verify(str(dataset))[1][0])
-
-
-NOTHING = DigestEntry(records=0, bytes=0, hash="0" * 32)
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def test_what_is_dealt_out_is_not_pickled(
 
 
 def test_the_check_sees_pickling() -> None:
-    kind = edges("files", None)["ReadRecords/DealOut/ByNumber"]  # spans, which are no payload
+    kind = edges("files", None)["WriteShards/Write"]  # reports, which are no payload
     assert isinstance(payload_coder(kind), beam_coders.FastPrimitivesCoder)
 
 

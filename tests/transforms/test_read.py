@@ -19,8 +19,9 @@ from transforms.formats.reading import ReadOptions
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.listing import fingerprint, list_sources
-from transforms.read import FileId, ReadRecords, check_unchanged, cut_spans
-from transforms.reports import SpanReport
+from transforms.read import FileId, ReadRecords, check_unchanged
+from transforms.reports import SpanReports
+from transforms.spans import cut_spans
 
 FILES = {
     "a/plain.txt": b"one\ntwo\n\nfour\n",
@@ -43,7 +44,8 @@ def found(transform: ReadRecords, **options: Any) -> list[tuple[FileId, int, byt
     elements = collect(lambda root: (root | transform).blocks, **options)
     return sorted(
         (file, place, record)
-        for file, block in elements
+        for origin, joined in elements
+        for file, block in origin.each(joined)
         for place, record in zip(
             block.column("position").to_pylist(), blocks.records(block), strict=True
         )
@@ -81,7 +83,7 @@ def test_reports_say_what_was_read_of_each_file(tree: Path, span_bytes: int) -> 
     options = ReadOptions(line_format=LineFormat(header_lines=1, header=b"one\n"))
     (tree / "a/open.txt").write_bytes(b"one\nopen")
     (tree / "a/empty.txt").write_bytes(b"one\n")
-    reports: list[SpanReport] = collect(
+    found: list[SpanReports] = collect(
         lambda root: (
             (
                 root
@@ -89,6 +91,7 @@ def test_reports_say_what_was_read_of_each_file(tree: Path, span_bytes: int) -> 
             ).spans
         )
     )
+    reports = [report for several in found for report in several]
     assert all(report.file.size for report in reports)
     for name in ("plain.txt", "open.txt", "empty.txt"):
         mine = [report for report in reports if report.file.name == name]
@@ -142,6 +145,7 @@ def test_a_file_that_changes_during_the_run_is_refused_by_name(
         check_unchanged(file)
 
     monkeypatch.setattr("transforms.read.check_unchanged", look)
+    monkeypatch.setattr("transforms.formats.small.SMALL", -1)
     message = refused(ReadRecords(sources={"s": [f"{tree}/a/plain.txt"]}))
     assert "a/plain.txt: the file changed during the run" in message
 
@@ -175,7 +179,7 @@ def test_a_damaged_file_is_refused_by_name_and_codec(tree: Path) -> None:
 @given(sizes=st.lists(st.integers(0, 1000), max_size=5), span_bytes=st.integers(1, 400))
 def test_spans_tile_each_file_evenly(sizes: list[int], span_bytes: int) -> None:
     files = [SourceFile("s", str(i), "", size, "") for i, size in enumerate(sizes)]
-    spans = list(cut_spans(files, span_bytes))
+    spans = [span for several in cut_spans(files, span_bytes) for span in several]
     for file in files:
         mine = [span for span in spans if span.file == file]
         edges = [mine[0].start, *(span.stop for span in mine)]

@@ -33,7 +33,7 @@ from transforms.manifest import Manifest
 from transforms.partition import PartitionIntoBuckets
 from transforms.read import FileId
 from transforms.records import BlocksFromRecords, _GatherBlocks
-from transforms.reports import SpanReport
+from transforms.reports import SpanReports
 from transforms.shuffle import ShuffleWithinBuckets
 from transforms.write import WriteManifest, WriteShards
 
@@ -202,7 +202,7 @@ def test_blocks_are_cut_at_the_limit_and_span_bundles_lose_nothing(limit: int) -
 @pytest.mark.parametrize("options", [{}, THREADS], ids=["one bundle", "bundles"])
 def test_reports_add_up_to_the_digest_of_all_records(options: dict[str, Any]) -> None:
     rows = make_rows(50)
-    found: list[SpanReport] = collect(
+    found: list[SpanReports] = collect(
         lambda root: (
             (
                 root
@@ -212,9 +212,9 @@ def test_reports_add_up_to_the_digest_of_all_records(options: dict[str, Any]) ->
         ),
         **options,
     )
-    assert [Digest.total(report.digest for report in found)] == digests_of(rows)
+    assert [Digest.total(reports.digest for reports in found)] == digests_of(rows)
     assert len(found) == (3 if options else 1)
-    for report in found:
+    for report in (report for reports in found for report in reports):
         file = report.file
         assert (file.source, file.name, file.url, file.size, file.version) == (
             "mine",

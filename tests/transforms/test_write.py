@@ -29,6 +29,7 @@ from transforms import layout
 from transforms.errors import DataError, LosslessError, RunError, from_traceback
 from transforms.exchange import GroupBlocksByKey
 from transforms.files import SourceFile
+from transforms.files_read import add_up
 from transforms.formats.lines import LineFormat
 from transforms.formats.writing import ShardFormat
 from transforms.gather import Ordered
@@ -36,7 +37,7 @@ from transforms.groups import FileGroup, MemoryGroup
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.manifest import make_manifest
-from transforms.reports import ShardReport, SpanReport
+from transforms.reports import ShardReport, SpanReport, SpanReports
 from transforms.shuffle import Shard, ShuffleWithinBuckets
 from transforms.write import WriteManifest, WriteShards, write_shard
 
@@ -46,11 +47,11 @@ TEXT = b"".join(row.record + b"\n" for row in ORDER)
 SHARD = Shard(0, 1, ())
 
 
-def span(rows: Sequence[Row], *, sources: Sequence[str] = ("one", "two")) -> list[SpanReport]:
+def span(rows: Sequence[Row], *, sources: Sequence[str] = ("one", "two")) -> list[SpanReports]:
     """What readers report of rows that come from no file."""
     digests = digests_of(rows, sources=len(sources))
     return [
-        SpanReport(SourceFile(name, "", "", 0, ""), digest)
+        SpanReports.of([SpanReport(SourceFile(name, "", "", 0, ""), digest)])
         for name, digest in zip(sources, digests, strict=True)
     ]
 
@@ -387,7 +388,9 @@ REPORTS = [
 
 def manifest(shards: Sequence[ShardReport], spans: Sequence[SpanReport] | None = None) -> Any:
     return make_manifest(
-        span(ROWS) if spans is None else spans,
+        add_up(
+            span(ROWS) if spans is None else [SpanReports.of(spans)], ["one", "two"], expected=None
+        ),
         shards,
         sources=["one", "two"],
         recipe={},
@@ -396,7 +399,6 @@ def manifest(shards: Sequence[ShardReport], spans: Sequence[SpanReport] | None =
         started="",
         form=ShardFormat(),
         run_id="",
-        expected=None,
     )
 
 

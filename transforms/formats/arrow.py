@@ -23,9 +23,9 @@ from transforms.formats.tables import (
     mend,
     read_rows,
     require_schema,
-    take_text,
     to_blocks,
 )
+from transforms.formats.text_places import TextColumns
 from transforms.kernels import checks
 from transforms.kernels.digest import Digest
 from transforms.kernels.rows import Dictionaries
@@ -77,7 +77,9 @@ class Reader:
         self._batch_limit = batch_limit
         self.blank = self.marks = 0  # of lines alone
         self.whole: int | None = None
-        self._mine, self._columns = start == 0, None
+        self._mine = start == 0
+        self._text: TextColumns | None = None
+        self._kept: list[str] = []
         if not self._mine:  # nor is its footer read, which lists every batch, in each of its spans
             return
         file.seek(0)
@@ -87,8 +89,9 @@ class Reader:
             self._arrow = self._open()
             self.schema: pa.Schema = self._arrow.schema
             if column is not None:
+                self._text = TextColumns(self.schema, column, name=name)
                 self.schema = text_and_kept(self.schema, column, kept, name=name)
-                self._columns = self.schema.names
+                self._kept = list(self.schema.names[1:])
             check_schema(self.schema, name=name)
         except FAULTS as error:
             raise self._broken("its schema", error) from error
@@ -111,8 +114,8 @@ class Reader:
         if batch is None or not len(batch):
             return None, 1.0
         try:
-            if self._columns is not None:
-                batch = take_text(batch, self._columns)
+            if self._text is not None:
+                batch = self._text.take(batch, self._kept)
             checks.bad_rows(batch)
             sizes = row_sizes(read_rows(batch, name=self._name))
         except FAULTS as error:
@@ -142,7 +145,7 @@ class Reader:
             self._require_small(number, batch.get_total_buffer_size())
             try:
                 yield from to_blocks(
-                    batch if self._columns is None else take_text(batch, self._columns),
+                    batch if self._text is None else self._text.take(batch, self._kept),
                     first=rows,
                     chunk_bytes=self._chunk_bytes,
                     record_limit=self._record_limit,

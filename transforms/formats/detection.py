@@ -10,6 +10,7 @@ from typing import BinaryIO, Literal, get_args
 from transforms.errors import InputError
 from transforms.formats.arrow_messages import begins_old_stream
 from transforms.formats.codecs import CODECS, Codec, codec_of_head, codec_of_name, strip_suffix
+from transforms.formats.foreign import HEAD, foreign
 
 Kind = Literal["lines", "parquet", "arrow", "arrow_stream"]
 
@@ -19,10 +20,6 @@ kept whole by quotes."""
 
 _PARQUET, _ARROW = b"PAR1", b"ARROW1"
 _CONTINUES = b"\xff\xff\xff\xff"  # each message of an Arrow stream begins so
-_REFUSED = {
-    b"PARE": "an encrypted Parquet file: decrypt it first, no keys are taken here",
-    b"FEA1": "Feather, version 1: write it as Arrow IPC (Feather, version 2)",
-}
 _NAMED = {
     ".parquet": "parquet",
     ".pq": "parquet",
@@ -85,17 +82,20 @@ def detect(
         InputError: its name says otherwise, it is broken, or it is of a kind that isn't read.
     """
     file.seek(0)
-    head = file.read(32) or b""
+    head = file.read(HEAD) or b""
     found = FileFormat("lines", codec_of_head(head)) if said != "auto" else None
     found = found or _by_content(file, head, size)
     file.seek(0)
     hint, codec = _hint(name), codec_of_name(name)
+    if said != "lines" and found == FileFormat("lines") and (kind := foreign(head, size)):
+        raise InputError(
+            f"{name}: expected lines, Parquet or Arrow; by its first bytes, {head[:8]!r}, it is "
+            f"{kind.word}; {kind.remedy}, or give --format=lines to take its bytes for lines"
+        )
     if said != "auto":
         if codec is not None and found.codec != codec:
             raise _mismatch(name, codec.name, found, head)
         return found
-    if head[:4] in _REFUSED and hint != "lines":
-        raise InputError(f"{name}: expected lines, Parquet or Arrow, got {_REFUSED[head[:4]]}")
     begins = head.startswith(_PARQUET + b"\x15") or (hint == "parquet" and head[:4] == _PARQUET)
     if found.kind == "lines" and found.codec is None and begins:
         raise InputError(
@@ -146,12 +146,20 @@ def _mismatch(name: str, expected: str, found: FileFormat, head: bytes) -> Input
     )
 
 
-def refuse_rows_inside(head: bytes, *, name: str) -> None:
-    """Raise InputError where a compressed stream holds not lines but a file of another kind."""
+def refuse_inside(head: bytes, *, name: str) -> None:
+    """Raise InputError where a compressed stream holds not lines but a file of another kind.
+
+    Args:
+        head: the stream's first HEAD bytes, fewer where it has fewer.
+        name: what the error calls the file.
+    """
     codec = codec_of_head(head)
-    word = codec.name if codec else None
+    word, remedy = codec.name if codec else "", "unpack it"
     for magic, kind in ((_PARQUET + b"\x15", "parquet"), (_ARROW + b"\0\0", "arrow")):
         if head.startswith(magic):
             word = _WORDS[kind]
-    if word is not None:
-        raise InputError(f"{name}: expected compressed lines, what it holds is {word}; unpack it")
+    if not word and (other := foreign(head)):
+        word = other.word
+        remedy = f"{other.remedy}, or give --format=lines to take its bytes for lines"
+    if word:
+        raise InputError(f"{name}: expected compressed lines, what it holds is {word}; {remedy}")

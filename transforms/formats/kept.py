@@ -20,7 +20,8 @@ import orjson
 import pyarrow as pa
 
 from transforms.errors import DataError
-from transforms.formats.tables import one_column, require_schema, text_column
+from transforms.formats.tables import one_column, require_schema
+from transforms.formats.text_places import TextColumns
 from transforms.kernels import json_text
 
 JsonKind = Literal["integer", "number", "text", "boolean", "json"]
@@ -148,12 +149,12 @@ def text_and_kept(schema: pa.Schema, text: str, kept: Kept | None, *, name: str)
     """Return the schema of a file's column of text, and of what is kept beside it.
 
     Raises:
-        DataError: as of ``text_column`` and ``Kept.columns``.
+        DataError: as of ``TextColumns`` and ``Kept.columns``.
     """
-    found = text_column(schema, text, name=name)
+    found = TextColumns(schema, text, name=name).field
     if kept is None:
-        return found
-    return pa.schema([*found, *kept.columns(schema, text=text, name=name)])
+        return pa.schema([found])
+    return pa.schema([found, *kept.columns(schema, text=text, name=name)])
 
 
 def wanted(found: pa.Schema, kept: Kept | None) -> pa.Schema:
@@ -189,7 +190,7 @@ def _to_array(
 def _misfit(value: Any, kind: JsonKind) -> str | None:
     """Say why a value isn't of a kind, None where it is."""
     if type(value) not in _FITTING[kind]:
-        return f"expected {_WORDS[kind]}, as other records have, got {json_type(value)}"
+        return f"expected {_WORDS[kind]}, as other records have, got {json_text.type_of(value)}"
     if kind == "integer" and value is not None and not _is_int64(value):
         return f"expected an integer that int64 holds, as other records have, got {value}"
     if kind == "number" and type(value) is int and not _is_float64(value):
@@ -232,12 +233,6 @@ def _to_text(value: Any) -> bytes:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     return text.encode()
-
-
-def json_type(value: Any) -> str:
-    """Say what a value of JSON is, as errors do."""
-    kinds = {bool: "a boolean", dict: "an object", list: "an array", str: "a string"}
-    return "null" if value is None else kinds.get(type(value), "a number")
 
 
 def kinds_of(lines: Iterable[bytes]) -> dict[str, JsonKind | None]:

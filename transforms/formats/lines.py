@@ -18,7 +18,8 @@ import pyarrow as pa
 from transforms import storage
 from transforms.errors import DataError, InputError
 from transforms.formats.codecs import Codec, Decoder, Encoder
-from transforms.formats.detection import refuse_rows_inside
+from transforms.formats.detection import refuse_inside
+from transforms.formats.foreign import HEAD
 from transforms.formats.found import Found
 from transforms.kernels import blocks, checks
 from transforms.kernels.checks import Check
@@ -215,7 +216,7 @@ class Reader:
         if start > len(BOM) + len(header):
             return len(header)  # so far away that it doesn't matter
         self._file.seek(0)
-        head = bytearray(max(len(BOM) + len(header), 16))
+        head = bytearray(max(len(BOM) + len(header), HEAD))
         found = bytes(head[: storage.read_into(self._file, memoryview(head))])
         self._file.seek(0)  # a compressed file can't go back to the header's end
         mark = 0 if self._as_they_are else mark_size(found, self._format.separator)
@@ -228,7 +229,7 @@ class Reader:
     def _require_header(self, found: bytes, mark: int) -> None:
         header = self._format.header
         if self._codec is not None and not self._told:
-            refuse_rows_inside(found[:16], name=self._name)
+            refuse_inside(found[:HEAD], name=self._name)
         have = found[mark : mark + len(header)]
         if have != header:
             raise DataError(

@@ -30,9 +30,9 @@ from transforms.formats.tables import (
     faults_named,
     first_line,
     require_schema,
-    take_text,
     to_blocks,
 )
+from transforms.formats.text_places import TextColumns
 from transforms.kernels.digest import Digest
 from transforms.kernels.rows import carried_schema, describe_difference, to_rows
 from transforms.kernels.values import row_costs, row_sizes
@@ -284,9 +284,14 @@ class Reader:
         self.whole: int = self._parquet.metadata.num_rows
         self.consumed = 0
         self._schema: pa.Schema = self._parquet.schema_arrow
+        self._text: TextColumns | None = None
+        self._kept: list[str] = []
+        self._columns: list[str] | None = None
         if column is not None:
+            self._text = TextColumns(self._schema, column, name=name)
             self._schema = text_and_kept(self._schema, column, kept, name=name)
-        self._columns = None if column is None else list(self._schema.names)
+            self._kept = list(self._schema.names[1:])
+            self._columns = self._text.to_read(self._kept)
         self._schema = wanted(self._schema, kept)
         require_known(self._parquet, self._columns, name=name)
         if schema is not None:
@@ -331,7 +336,7 @@ class Reader:
             ):
                 yield from to_blocks(
                     # what is nested in a struct may have the name of a column: then both are read
-                    batch if self._columns is None else take_text(batch, self._columns),
+                    batch if self._text is None else self._text.take(batch, self._kept),
                     first=row,
                     chunk_bytes=self._chunk_bytes,
                     record_limit=self._record_limit,

@@ -111,7 +111,7 @@ def open_span(
         "record_limit": options.record_limit,
         "source": source if field is None else None,
     }
-    if field is None and found.is_rows != options.rows:
+    if field is None and found.is_rows != options.rows and size:  # an empty file is of no kind
         want = "rows, as the other files hold" if options.rows else "lines"
         raise DataError(f"{name}: expected {want}, got {found.word}; give it a run of its own")
     reader: Reader
@@ -135,7 +135,7 @@ def open_span(
                 file,
                 stop=stop,
                 line_format=options.line_format,
-                told=told is not None or options.format != "auto",
+                told=told is not None or options.format == "lines",
                 as_they_are=as_they_are or told is not None,
                 json=json or options.check == "json",
                 csv=not as_they_are and not json and may_be_csv(name, options.line_format),

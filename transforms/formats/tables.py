@@ -12,7 +12,7 @@ import pyarrow.types as pt
 
 from transforms.errors import DataError
 from transforms.formats.found import Found
-from transforms.kernels import blocks, checks
+from transforms.kernels import blocks, checks, memory
 from transforms.kernels.digest import I64, Digest
 from transforms.kernels.repeats import repeat_costs
 from transforms.kernels.rows import (
@@ -174,22 +174,23 @@ def take_text(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
     Whether it is UTF-8 has to be looked at afterwards.
     """
     batch = batch.select(columns)
-    text = _as_text(batch.column(0))
+    text = as_text(batch.column(0))
     if text is batch.column(0):
         return batch
     return batch.set_column(0, batch.schema.field(0).with_type(text.type), text)
 
 
-def _as_text(array: pa.Array) -> pa.Array:
+def as_text(array: pa.Array) -> pa.Array:
+    """Return values of text as they are, binary ones as text, nulls as text that isn't there."""
     if isinstance(array, pa.ExtensionArray):
-        return _as_text(array.storage)
+        return as_text(array.storage)
     to = _text_type(array.type)
     if array.type == to:
         return array
     if pt.is_null(array.type):
         return pa.nulls(len(array), to)
     if pt.is_dictionary(array.type):
-        values = _as_text(array.dictionary)
+        values = as_text(array.dictionary)
         return pa.DictionaryArray.from_arrays(
             array.indices, values, ordered=array.type.ordered, safe=False
         )
@@ -284,8 +285,11 @@ def _to_blocks(
             f"{record_limit} a record; give more --memory or fewer --workers"
         )
     for begin, end in _cuts(costs, chunk_bytes):
+        rows = found.slice(begin, end - begin)
+        if memory.is_part(int(costs[begin:end].sum()), memory.held(rows)):
+            rows = rows.take(pa.array(np.arange(len(rows))))  # let go of the batch that it is of
         block = blocks.from_rows(
-            found.slice(begin, end - begin),
+            rows,
             positions=np.arange(first + begin, first + end, dtype=np.uint64),
             source=source,
         )

@@ -22,8 +22,9 @@ from transforms import storage
 from transforms.formats import lines
 from transforms.formats.codecs import Codec, Decoder, strip_suffix
 from transforms.formats.found import Found, Judge
-from transforms.formats.kept import Kept, json_type
+from transforms.formats.kept import Kept
 from transforms.formats.lines import LineFormat
+from transforms.formats.text_places import place_of
 from transforms.kernels import blocks, json_text
 from transforms.kernels.digest import Digest
 from transforms.kernels.values import bytes_extents
@@ -39,9 +40,6 @@ JSON_NAMES = (".jsonl", ".ndjson", ".json")
 
 EXTENSION = ".jsonl"
 """Of shards of texts that are lines."""
-
-LACKS = "it has"
-"""In the reason of a record that lacks the field: what it has instead follows."""
 
 _GLANCE, _LONG = 1 << 16, 1 << 20  # of a file's beginning: what is read first, and at most
 _PIECE = 1 << 20  # footprint of the texts that are made lines at a time
@@ -106,7 +104,7 @@ def _is_json(line: bytes) -> bool:
 def of_json(
     block: pa.RecordBatch, *, field: str, kept: Kept | None = None, source: int | None = None
 ) -> Found:
-    """Take a string field of JSON lines; lines that aren't objects, or lack it, are bad.
+    """Take the text of JSON lines (``text_places``); lines that aren't objects, or lack it, are bad.
 
     So are those with a value to be kept that isn't of its field's kind.
     """
@@ -131,9 +129,13 @@ _Sorted = tuple[list[str], list[Any], dict[int, str]]
 
 def _all_good(lines: list[bytes], field: str, kept: Kept | None) -> _Sorted | None:
     """Return texts and what is kept where no line is bad, which costs half of looking at each."""
+    place = place_of(field)
     try:
         values = [orjson.loads(line) for line in lines]
-        texts = [value[field] for value in values]
+        if place.is_plain:
+            texts = [value[field] for value in values]
+        else:
+            texts = [place.of_json(value) for value in values]
     except (orjson.JSONDecodeError, TypeError, KeyError):
         return None
     if {*map(type, values)} != {dict} or {*map(type, texts)} != {str}:
@@ -144,10 +146,11 @@ def _all_good(lines: list[bytes], field: str, kept: Kept | None) -> _Sorted | No
 def _sort_out(lines: list[bytes], field: str, kept: Kept | None) -> _Sorted:
     """Return texts and what is kept of good lines, and of bad ones the reasons."""
     texts, picked, bad = [], [], {}
+    where = place_of(field)
     for place, line in enumerate(lines):
         try:
             value, strict = json_text.read(line)
-            text = _text_of(value, field)
+            text = where.of_json(value)
             mine = [] if kept is None else _pick(kept, value, line, strict=strict)
         except json_text.Unreadable as error:
             bad[place] = f"expected JSON with a string {field!r}, it isn't JSON: {error}"
@@ -168,21 +171,6 @@ def _pick(kept: Kept, value: Any, line: bytes, *, strict: bool) -> list[tuple[An
         if reason := json_text.unkeepable(one):
             raise TypeError(f"field {name!r}: expected what can be kept as it is: {reason}")
     return [found]
-
-
-def _text_of(value: Any, field: str) -> str:
-    """Return a JSON object's string; raise TypeError where it has none."""
-    if not isinstance(value, dict):
-        raise TypeError(f"expected an object with a string {field!r}, got {json_type(value)}")
-    if field not in value:
-        names = ", ".join(list(value)[:8])[:200]
-        raise TypeError(f"expected a string in field {field!r}, {LACKS} {names or 'no fields'}")
-    text = value[field]
-    if not isinstance(text, str):
-        raise TypeError(f"expected a string in field {field!r}, got {json_type(text)}")
-    if not text.isascii() and (reason := json_text.unkeepable(text)):
-        raise TypeError(f"expected text in field {field!r}: {reason}")
-    return text
 
 
 def of_lines(block: pa.RecordBatch, *, source: int | None = None) -> Found:

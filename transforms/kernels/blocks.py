@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.errors import LosslessError
-from transforms.kernels import ranges
+from transforms.kernels import memory, ranges
 from transforms.kernels.digest import Digest, record_hashes
 from transforms.kernels.randomness import U64, KeyPair, record_keys
 from transforms.kernels.row_hashes import row_hashes
@@ -60,7 +60,10 @@ def from_buffer(
     source: int | None = None,
     hashed: bool = True,
 ) -> pa.RecordBatch:
-    """Make a block of lines that lie one after another in a buffer, without copying them.
+    """Make a block of lines that lie one after another in a buffer.
+
+    They are copied where they are a part of it only: a block holds what its footprint counts, not a
+    buffer that it was read into. Where they fill it they stay, since a copy takes time.
 
     Args:
         values: uint8[size]; must not change afterwards.
@@ -71,6 +74,9 @@ def from_buffer(
         hashed: put in the records' hashes, which take as long as reading.
     """
     count = len(positions)
+    begin, end = int(offsets[0]), int(offsets[-1])
+    if memory.is_part(end - begin, memory.behind(values)):
+        values, offsets = values[begin:end].copy(), offsets - begin
     record = pa.LargeBinaryArray.from_buffers(
         pa.large_binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(values)]
     )

@@ -201,3 +201,9 @@ def read(line: bytes) -> tuple[Any, bool]:
             return loads(line), False
         except Unreadable:
             raise Unreadable(str(error)) from None
+
+
+def type_of(value: Any) -> str:
+    """Say what a value of JSON is, as errors say it."""
+    kinds = {bool: "a boolean", dict: "an object", list: "an array", str: "a string"}
+    return "null" if value is None else kinds.get(type(value), "a number")

@@ -27,6 +27,13 @@ LEAST_PAYLOAD = 24 * MIB
 """A worker with less would cut runs too small to be worth their overhead."""
 GOOD_PAYLOAD = 96 * MIB
 """By default there are as many workers as each can have this much."""
+SMALL = 64 * MIB
+"""Up to this input, where its bytes take long (tokenizing, stores), one worker is as fast as several,
+which take a second more to start."""
+SMALL_TO_COMPRESS = 256 * MIB
+"""The same where shards are compressed slowly: below this there is one shard, so one writer."""
+SMALL_TO_SHUFFLE = 384 * MIB
+"""The same for all other shuffles of local files (``bench/workers.py``)."""
 _MOST_PARTITIONS = 8192  # that are made for the sake of small shards
 
 
@@ -91,19 +98,37 @@ def share_memory(
 
 
 def count_workers(
-    memory: int, *, cores: int, input_bytes: int, stores: bool = False, window: int = 0
+    memory: int,
+    *,
+    cores: int,
+    input_bytes: int,
+    stores: bool = False,
+    window: int = 0,
+    small: int = SMALL,
 ) -> int:
     """Return how many worker processes to start where nobody said: one a core, fewer where memory
     is short, none (the launcher works itself) where the input is small or memory for one only.
 
-    Arguments as of ``share_memory``.
+    ``small`` are the bytes of an input that is; other arguments as of ``share_memory``.
     """
-    if input_bytes <= 64 * MIB:
+    if input_bytes <= small:
         return 1
     for count in range(cores, 1, -1):
         if (memory - base_memory(count, stores=stores)) // count - window >= GOOD_PAYLOAD:
             return count
     return 1
+
+
+def small_shuffle(compression: str, *, stores: bool) -> int:
+    """Return the bytes of input up to which one worker shuffles as fast as several.
+
+    Args:
+        compression: of the shards.
+        stores: whether anything lies on a store.
+    """
+    if stores:
+        return SMALL
+    return SMALL_TO_COMPRESS if compression in ("gzip", "bzip2", "xz") else SMALL_TO_SHUFFLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,12 +94,13 @@ def record_keys(pair: KeyPair, positions: U64) -> U64:
     Two rounds, because with one the counters of two files can overlap.
 
     Args:
-        pair: what ``file_key`` gave.
+        pair: what ``file_key`` gave; or uint64[n] twice, of records of several files.
         positions: uint64[n], byte offsets or row numbers.
 
     Returns:
         uint64[n], uniform over [0, 2**64) as far as the hash is a random function.
     """
-    out = mix(positions ^ np.uint64(pair.k0))
-    out += np.uint64(pair.k1)
+    k0, k1 = (np.asarray(half, np.uint64) for half in pair)
+    out = mix(positions ^ k0)
+    out += k1
     return mix(out)

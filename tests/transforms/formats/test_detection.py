@@ -123,17 +123,6 @@ def test_what_is_said_to_be_lines_is_lines_compressed_or_not(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "word"), [(b"PARE", "encrypted Parquet"), (b"FEA1", "Feather, version 1")]
-)
-def test_kinds_that_are_not_read_are_refused_by_name(head: bytes, word: str) -> None:
-    data = head + bytes(30) + head
-    for name in ("x", "x.parquet", "x.feather"):
-        with pytest.raises(InputError, match=word):
-            found(data, name)
-    assert found(data, "x.txt") == FileFormat("lines")
-
-
-@pytest.mark.parametrize(
     ("tail", "fine"), [(bytes(512), True), (b"\0\0more", False), (b"x", False)]
 )
 def test_after_a_gzip_member_come_zeros_or_another_member_or_an_error(

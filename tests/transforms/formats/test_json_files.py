@@ -68,13 +68,21 @@ SHAPES = {
         [one_line(pretty(VALUES[0])), *COMPACT],
     ),
     "one value": (pretty(VALUES[7]), [one_line(pretty(VALUES[7]))]),
+    "far apart": (
+        b"[" + b" \n" * 300 + b"1" + b" " * 300 + b"," + b"\n" * 300 + b"2\n]",
+        [b"1", b"2"],
+    ),
+    "long strings": (
+        b'["' + b'\\\\\\"' * 300 + b'",\n"' + b' \\" ,]' * 300 + b'" ]',
+        [b'"' + b'\\\\\\"' * 300 + b'"', b'"' + b' \\" ,]' * 300 + b'"'],
+    ),
     "scalars": (b'[1, "a", null,\n[2],{}]', [b"1", b'"a"', b"null", b"[2]", b"{}"]),
     "nothing": (b" [\n] \n", []),
 }
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("chunk", [1, 100, 1 << 20])
+@pytest.mark.parametrize("chunk", [1, 3, 100, 1 << 20])
 def test_every_value_is_a_record_of_one_line_in_its_place(shape: str, chunk: int) -> None:
     data, expected = SHAPES[shape]
     found, _ = read(data, chunk_bytes=chunk, spans=3)
@@ -142,7 +150,7 @@ def test_lines_that_are_asked_for_and_lines_of_another_kind() -> None:
         (b'{\n"a":1}\n{"b":', "the value at byte 9 isn't closed"),
         (b'{\n"a":1}\n, {}', "expected an object at byte 9"),
         (b'{\n"a":1}\nrest', "expected an object at byte 9"),
-        (b"[\n" + b"1" * 999, "more than"),
+        (b"[\n" + b"1" * 3000 + b"]", "record at byte 2 has more than"),
         (b"[\n" + b"1" * 250 + b"]", "byte 2 has 250 bytes"),
     ],
 )

@@ -24,6 +24,7 @@ from transforms.kernels.plan import (
     count_workers,
     make_plan,
     share_memory,
+    small_shuffle,
     spill_bytes,
 )
 
@@ -231,6 +232,24 @@ def test_default_workers_of_some_machines(
     memory: int, cores: int, input_bytes: int, count: int
 ) -> None:
     assert count_workers(memory, cores=cores, input_bytes=input_bytes) == count
+
+
+@pytest.mark.parametrize(
+    ("compression", "stores", "input_bytes", "count"),
+    [
+        ("none", False, 300 * 10**6, 1),
+        ("none", False, 600 * 10**6, 2),
+        ("zstd", False, 300 * 10**6, 1),
+        ("gzip", False, 100 * 10**6, 1),
+        ("gzip", False, 300 * 10**6, 2),
+        ("none", True, 100 * 10**6, 2),
+    ],
+)
+def test_a_second_worker_starts_where_it_was_seen_to_save_time(
+    compression: str, stores: bool, input_bytes: int, count: int
+) -> None:
+    small = small_shuffle(compression, stores=stores)
+    assert count_workers(16 * GIB, cores=2, input_bytes=input_bytes, small=small) == count
 
 
 def test_512_mib_are_enough_for_one_worker() -> None:

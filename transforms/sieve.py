@@ -1,0 +1,178 @@
+"""Which of the files in a folder hold its records: those that Spark, Hadoop and Arrow would read."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+from transforms.formats.codecs import CODECS
+
+NO_EXTENSION = "none"
+"""What ``extensions`` call files whose name has none."""
+
+JSON_LINES = frozenset((".jsonl", ".ndjson", ".json"))
+"""Names of one kind of file."""
+
+_SUFFIXES = frozenset(suffix for codec in CODECS.values() for suffix in codec.suffixes)
+_EXTENSION = re.compile(r"\.[a-z][a-z0-9_+-]{0,15}")
+_KINDS = {
+    **dict.fromkeys(JSON_LINES, ".jsonl"),
+    **dict.fromkeys((".parquet", ".pq"), ".parquet"),
+    **dict.fromkeys((".arrow", ".arrows", ".feather", ".ipc"), ".arrow"),
+    **dict.fromkeys((".txt", ".text"), ".txt"),
+}
+# what the Hugging Face hub, its `datasets` library and people lay beside records
+_PAPERS = re.compile(r"(readme|licen[cs]e|notice|copying|citation|changelog)([-_.].*)?")
+_COMPANION = re.compile(
+    r"(sha\d+|md5)sums?(\.txt)?"
+    r"|dataset_infos?([-_.].*)?\.json|dataset_dict\.json|state\.json"
+    r"|cache-[0-9a-f]{16}.*\.arrow"
+)
+_FIRST = frozenset("rlncsmd")  # letters with which their names begin
+_NAMED = 100  # names that are remembered
+_SHOWN = 4
+
+
+class Sieve:
+    """Lets records' files through, and remembers what it held back and of what kinds the others are.
+
+    Held back are names that begin with ``_`` or ``.``, of files and of folders above them (but for
+    partitions such as ``_year=2024``, as Spark has it), copies that Hadoop has not finished, and
+    what is known to lie beside records: README, LICENSE, dataset_infos.json and such.
+
+    Args:
+        pattern: what the user gave.
+        extensions: those that files have to have, as ``read_extension`` returns them; any if none.
+
+    Attributes:
+        bare: whether the pattern says nothing of the files' own names.
+        held: how many files were held back.
+        names: of some of those, or of the folders that they are in.
+        kinds: of the files that were let through, by extension; empty files have none.
+    """
+
+    def __init__(self, pattern: str, extensions: Iterable[str] = ()) -> None:
+        self.pattern = pattern
+        self.extensions = frozenset(extensions)
+        self.held = 0
+        self.names: set[str] = set()
+        self.kinds: Counter[str] = Counter()
+        self.aim("/*")
+
+    def aim(self, wild: str) -> None:
+        """Take what a glob says by name for meant: only a ``_`` finds a ``_``, only a dot a dot.
+
+        Args:
+            wild: the glob below its fixed folder, from a slash on.
+        """
+        self.bare = not wild.rpartition("/")[2].strip("*?.")
+        self._marks = tuple(mark for mark in "._" if f"/{mark}" not in wild)
+        marks = "".join(self._marks)
+        self._marked = re.compile(f"(^|/)[{marks}]").search if marks else lambda name: None
+
+    def lets(self, name: str, size: int) -> bool:
+        """Say whether a file holds records, by its path below the folder."""
+        base = name[name.rfind("/") + 1 :]
+        if self._marked(name) and (aside := self._aside(name)):
+            return self.hold(aside)
+        found = extension_of(base)
+        if self.bare and base[:1].lower() in _FIRST and _is_companion(base.lower(), found):
+            return self.hold(name)
+        if base.endswith("._COPYING_"):
+            return self.hold(name)
+        if self.extensions and not self._is_chosen(base, found):
+            return self.hold(name)
+        if size:
+            self.kinds[found] += 1
+        return True
+
+    def _aside(self, name: str) -> str | None:
+        """Return a path up to the first folder that isn't meant, or all of it; None if it is meant."""
+        begin = 0
+        while begin >= 0:
+            end = name.find("/", begin)
+            part = name[begin : end if end >= 0 else None]
+            if part.startswith(self._marks) and not (
+                part.startswith("_") and ("=" in part or (end < 0 and not self.bare))
+            ):
+                return name[: end + 1] if end >= 0 else name
+            begin = end + 1 if end >= 0 else -1
+        return None
+
+    def _is_chosen(self, base: str, found: str) -> bool:
+        low = base.lower()
+        return (found or NO_EXTENSION) in self.extensions or any(
+            low.endswith(extension) for extension in self.extensions if extension != NO_EXTENSION
+        )
+
+    def hold(self, name: str) -> bool:
+        """Remember that a file was held back, by its name or its folder's; return False."""
+        self.held += 1
+        if len(self.names) < _NAMED:
+            self.names.add(name)
+        return False
+
+    @property
+    def said(self) -> str:
+        """What was held back, in words; empty if nothing was."""
+        if not self.held:
+            return ""
+        names = sorted(self.names)
+        more = ", …" if len(names) > _SHOWN else ""
+        files = "1 file" if self.held == 1 else f"{self.held} files"
+        return f"{self.pattern}: passed over {files}: {', '.join(names[:_SHOWN])}{more}"
+
+    @property
+    def most(self) -> str:
+        """The extension that most files have."""
+        return self._by_count()[0]
+
+    @property
+    def mixed(self) -> str:
+        """The kinds of files, counted, where they aren't one; else empty."""
+        if not self.bare or len(kinds_of(self.kinds)) < 2:
+            return ""
+        return ", ".join(
+            f"{self.kinds[kind]} {kind or 'without an extension'}" for kind in self._by_count()
+        )
+
+    def _by_count(self) -> list[str]:
+        return sorted(self.kinds, key=lambda kind: (-self.kinds[kind], not kind, kind))
+
+
+def _is_companion(base: str, found: str) -> bool:
+    if _COMPANION.fullmatch(base):
+        return True
+    records = found in _KINDS and _KINDS[found] != ".txt"  # of readmes, say
+    return not records and _PAPERS.fullmatch(base) is not None
+
+
+def extension_of(name: str) -> str:
+    """Return a file's extension in lower case, before a codec's suffix; empty where it has none.
+
+    What stands behind the last dot and is no word, such as a number or a date, is no extension.
+
+    >>> extension_of("a/part-0.JSONL.gz"), extension_of("part.0001"), extension_of("x.zst")
+    ('.jsonl', '', '')
+    """
+    parts = name[name.rfind("/") + 1 :].rsplit(".", 2)
+    last = f".{parts.pop().lower()}" if len(parts) > 1 else ""
+    if last in _SUFFIXES:
+        last = f".{parts.pop().lower()}" if len(parts) > 1 else ""
+    return last if last in _KINDS or _EXTENSION.fullmatch(last) else ""
+
+
+def read_extension(text: str) -> str:
+    """Return an extension as names have it, from how one may write it.
+
+    >>> read_extension("JSONL"), read_extension("*.csv.gz"), read_extension("none")
+    ('.jsonl', '.csv.gz', 'none')
+    """
+    found = text.strip().lower().removeprefix("*").removeprefix(".")
+    return found if found == NO_EXTENSION else f".{found}"
+
+
+def kinds_of(extensions: Iterable[str]) -> set[str]:
+    """Return what kinds of file have these extensions, each by one that stands for it."""
+    return {_KINDS.get(extension, extension) for extension in extensions}
