@@ -23,6 +23,7 @@ from transforms.files import Files
 from transforms.kernels.plan import SMALL, Workers, count_workers, share_memory, spill_bytes
 from transforms.listing import dataset_of, fingerprint, fixed_folder, list_sources
 from transforms.manifest import TokenizerEntry
+from transforms.patterns import alternatives
 from transforms.sieve import NO_EXTENSION, Sieve, kinds_of
 
 _SPILLS = "spill files"
@@ -97,6 +98,7 @@ def inspect_inputs(
         InputError: nothing found, twins, an input in the output or the temporary folder, headers
             that differ.
     """
+    recipe = _without_braces(recipe)
     _refuse_overlap(recipe, settings, claim)
     sieves: list[Sieve] = []
     files = list_sources(
@@ -122,6 +124,14 @@ def inspect_inputs(
         fingerprint=fingerprint(files),
         tokenizers=tokenizers_of(files, contents.schema),
     )
+
+
+def _without_braces(recipe: Recipe) -> Recipe:
+    sources = {
+        name: [one for pattern in patterns for one in alternatives(pattern)]
+        for name, patterns in recipe.sources.items()
+    }
+    return recipe.model_copy(update={"sources": sources})
 
 
 def _require_one_kind(sieve: Sieve, recipe: Recipe) -> None:
