@@ -13,12 +13,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import psutil
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
+from apache_beam.portability import common_urns
+from apache_beam.portability.api import (
+    beam_artifact_api_pb2,
+    beam_artifact_api_pb2_grpc,
+    beam_runner_api_pb2,
+)
+from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
+    StateServicer,
+    WorkerHandlerManager,
+)
 
 from pipelines.remote import _worker_pool
-from pipelines.sockets import socket_folder
+from pipelines.sockets import _Server, socket_folder
 from pipelines.workers import WorkerProcesses
 from tests.pipelines.support import ROOT, environment, make_lines, run
 from transforms import storage
@@ -74,6 +85,26 @@ def test_a_local_run_listens_on_nothing_but_sockets_in_a_folder_of_the_users_alo
     served = set() if kind in ("alone", "one thread") else {"control", "data", "state"}
     assert {os.path.basename(path) for path in unix} == served
     assert not [path for path in unix if os.path.exists(os.path.dirname(path))]
+
+
+def test_whoever_reaches_the_sockets_gets_no_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"secret")
+    place = beam_runner_api_pb2.ArtifactFilePayload(path=str(tmp_path / "secret"))
+    artifact = beam_runner_api_pb2.ArtifactInformation(
+        type_urn=common_urns.artifact_types.FILE.urn, type_payload=place.SerializeToString()
+    )
+    with socket_folder() as folder:
+        server = _Server(folder, StateServicer(), WorkerHandlerManager({}, None))
+        try:
+            for name in ("control", "data", "state"):
+                with grpc.insecure_channel(f"unix:{folder}/{name}") as channel:
+                    files = beam_artifact_api_pb2_grpc.ArtifactRetrievalServiceStub(channel)
+                    asked = beam_artifact_api_pb2.GetArtifactRequest(artifact=artifact)
+                    with pytest.raises(grpc.RpcError) as raised:
+                        list(files.GetArtifact(asked))
+                    assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
+        finally:
+            server.close()
 
 
 @pytest.mark.parametrize("given", [[], ["--environment_type=LOOPBACK"]])
