@@ -142,7 +142,7 @@ class CommonRecipe(_Model):
         "how many shards; by default one per 256 MiB of input, rounded up to 1, 2 or a multiple of 4",
         metavar="N",
         ge=1,
-        le=100_000,
+        le=200_000,  # of each a launcher keeps 2.5 kB
     )
     split_name: Annotated[str, AfterValidator(check_split)] = make_flag(
         "train", _OUTPUT, "first part of the shards' names", metavar="NAME"

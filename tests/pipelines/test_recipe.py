@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def test_the_defaults_are_those_of_the_help() -> None:
         ("epoch", "0", 0),
         ("epoch", str(2**63 - 1), 2**63 - 1),
         ("num_shards", "1", 1),
-        ("num_shards", "100000", 10**5),
+        ("num_shards", "102400", 102_400),
         ("shard_records", "1", 1),
         ("header_lines", "0", 0),
         ("header_lines", "1000", 1000),
@@ -164,7 +165,7 @@ def test_values_at_the_limits_are_taken(field: str, text: str, value: object) ->
         ("epoch", "-1", "greater than or equal to 0"),
         ("epoch", str(2**63), f"less than {2**63}"),
         ("num_shards", "0", "greater than or equal to 1"),
-        ("num_shards", "100001", "less than or equal to 100000"),
+        ("num_shards", "200001", "less than or equal to 200000"),
         ("shard_records", "0", "greater than or equal to 1"),
         ("header_lines", "-1", "greater than or equal to 0"),
         ("header_lines", "1001", "less than or equal to 1000"),
@@ -231,6 +232,14 @@ def test_a_recipe_cannot_be_changed_and_takes_no_unknown_field() -> None:
         recipe.seed = 1
     with pytest.raises(UsageError, match="--sede=1"):
         validate(Recipe, {**ONE, "sede": 1})
+
+
+def test_what_the_docs_say_to_set_is_taken() -> None:
+    pages = Path(__file__).parents[2].glob("docs/*.md")
+    asked = {int(n) for page in pages for n in re.findall(r"--num_shards=(\d+)", page.read_text())}
+    assert max(asked) > 100_000
+    for number in asked:
+        assert validate(Recipe, {**ONE, "num_shards": str(number)}).num_shards == number
 
 
 HIVE = {
