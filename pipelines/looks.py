@@ -144,6 +144,8 @@ def _look_at_lines(
             records = 0 if size <= beside else None
         if not file.told and recipe.format == "auto":
             shape = json_files.shape_of(opened, name=file.url, codec=codec, line_format=form)
+            if sample and separator == ord("\n") and not wanted:
+                json_files.refuse_elsewhere(opened, name=file.url, codec=codec)
         if recipe.text_field is None and recipe.output_format not in (None, "lines"):
             kind = form_of(opened, name=file.url, codec=codec, line_format=form)
             json = recipe.check == "json" or kind == "json"

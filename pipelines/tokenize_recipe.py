@@ -230,7 +230,7 @@ class TokenizeRecipe(CommonRecipe):
         return Recipe(
             sources=self.sources,
             text_field=field,
-            format=self.format,
+            format="lines" if self.bytes and self.format == "auto" else self.format,
             extension=self.extension,
             separator=self.separator,
             header_lines=self.header_lines,
