@@ -476,3 +476,13 @@ def test_every_byte_of_a_file_must_be_accounted_for(size: int, fits: bool) -> No
             DataError, match=f"file:///a: expected to read {size} bytes or rows, read 12"
         ):
             manifest([shard], spans)
+
+
+@pytest.mark.parametrize("of", [1, 99_999, 100_000, 100_001, 200_000])
+def test_shards_in_the_order_of_names_are_in_the_order_of_numbers(of: int) -> None:
+    numbers = sorted({0, 1, 9_999, of // 2, 99_999, 100_000, of - 1} & set(range(of)))
+    paths = [layout.shard_path(split="x", number=i, of=of, extension=".a") for i in numbers]
+    assert paths == sorted(paths)
+    for path, number in zip(paths, numbers, strict=True):
+        assert layout.is_shard_path(path, number=number, of=of)
+        assert not layout.is_shard_path(path, number=number + 1, of=of)
