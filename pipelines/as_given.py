@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from transforms import storage
-from transforms.errors import DovetailError
+from transforms.errors import DovetailError, UsageError
 
 _FIXED = re.compile(r"[^*?\[]*")
 
@@ -39,7 +39,10 @@ def as_given(message: str, patterns: Iterable[str]) -> str:
     urls = False
     for pattern in patterns:
         urls = urls or pattern.startswith("file://")
-        if pattern == "-" or not storage.is_local(pattern):
+        try:
+            if pattern == "-" or not storage.is_local(pattern):
+                continue
+        except UsageError:  # no protocol that is known, which the message says
             continue
         given = _FIXED.match(pattern)[0]  # type: ignore[index]  # it always matches
         if given != pattern:  # up to the first wildcard: only whole folders are sure to be there

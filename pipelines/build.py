@@ -44,10 +44,9 @@ def read_records(job: Wired, *, span_bytes: int, stage: Stage = "partition", **o
         extensions=job.recipe.extension or (),
         options=ReadOptions(
             line_format=contents.line_format,
-            format=job.recipe.format,
             rows=contents.schema is not None,
             schema=contents.schema,
-            **options,
+            **{"format": job.recipe.format, **options},
         ),
         span_bytes=span_bytes,
         on_bad_record=job.recipe.on_bad_record,

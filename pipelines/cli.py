@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from pydantic import BaseModel
 
 from pipelines.validation import ALSO, flag_of
+from pipelines.values import join_patterns
 from transforms.errors import DovetailError, UsageError
 from transforms.version import VERSION
 
@@ -64,6 +65,7 @@ def make_parser(*models: type[BaseModel], prog: str, description: str, epilog: s
                     help=help_,
                     metavar=extra["metavar"],
                     action="append" if repeatable else "store",
+                    nargs="+" if name == "sources" else None,
                 )
     return parser
 
@@ -75,6 +77,8 @@ def parse(parser: Parser, argv: Sequence[str]) -> tuple[dict[str, Any], list[str
         UsageError: a flag that neither knows, naming the nearest; a value that fits neither.
     """
     known, rest = parser.parse_known_args(list(argv))
+    if "sources" in known:
+        known.sources = join_patterns(known.sources)
     if rest:
         from pipelines.beam_flags import check_beam_flags  # imports Beam
 

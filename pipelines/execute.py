@@ -112,6 +112,7 @@ def execute(
                     beam_flags=beam_flags,
                     tick=tick,
                     give_up=claim.give_up,
+                    sockets=claim.sockets,
                 )
         except DovetailError as error:
             if isinstance(error, DataError):

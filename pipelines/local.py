@@ -46,6 +46,7 @@ def run_local(
     beam_flags: Sequence[str] = (),
     tick: Callable[[], None] = lambda: None,
     give_up: Callable[[], None] = lambda: None,
+    sockets: str | None = None,
 ) -> None:
     """Run a pipeline to its end.
 
@@ -56,6 +57,7 @@ def run_local(
         beam_flags: the user's own, for Beam.
         tick: is called about four times a second meanwhile.
         give_up: is called where the run shall end before its end; work on threads then ends soon.
+        sockets: a folder to be made for those of the workers, where that is possible.
 
     Raises:
         DovetailError: what a worker raised, once; WorkerError where a worker process died.
@@ -82,7 +84,7 @@ def run_local(
         if processes is None and workers.count == 1:
             runner = FnApiRunner()  # works in one thread, by calls
         else:
-            folder = stack.enter_context(socket_folder())
+            folder = stack.enter_context(socket_folder(sockets))
             environment = _Threads() if processes is None else _Processes(key)
             runner = SocketRunner(folder, environment)
         if processes is not None:

@@ -27,7 +27,7 @@ from transforms.manifest import now
 from transforms.progress import Watched
 from transforms.storage import remove_made, remove_path, remove_temporary
 
-_OURS = re.compile(r"dovetail-[0-9a-f]{12}(\.log|\.progress)?")
+_OURS = re.compile(r"dovetail-[0-9a-f]{12}(\.log|\.progress|\.sockets)?")
 
 
 class _Clearing:
@@ -62,6 +62,7 @@ class Claim:
         spills: absolute paths or URLs of the folders for temporary files.
         log_file: where the workers' log goes; the next run removes a dead run's.
         progress: local folder for what workers count; removed with the run.
+        sockets: local folder for the sockets of a local run's workers, so too.
         remote: whether the work goes on when this process ends, so that it clears up by itself.
         held: the output folder.
         left: what the marker says.
@@ -73,6 +74,7 @@ class Claim:
     spills: tuple[str, ...]
     log_file: str
     progress: str
+    sockets: str
     held: Folder = field(repr=False)
     left: Mapping[str, Any] = field(repr=False)
     clear: _Clearing = field(repr=False)
@@ -86,7 +88,7 @@ class Claim:
             storage.local_path(location) if storage.is_local(location) else location.rstrip("/")
             for location in temp_locations or [folder.url]
         ]
-        return cls(folder.url, "", tuple(bases), "", "", folder, {}, _Clearing())
+        return cls(folder.url, "", tuple(bases), "", "", "", folder, {}, _Clearing())
 
     @property
     def spill(self) -> str:
@@ -196,9 +198,9 @@ def claim_output(
                     undo.callback(remove_made, mine)
                     made[:0] = mine  # the last one may lie in a folder that the first one made
                 spills.append(storage.join(base, f"dovetail-{run_id}"))
-        log_file, progress = (
+        log_file, progress, sockets = (
             os.path.join(tempfile.gettempdir(), f"dovetail-{run_id}.{kind}")
-            for kind in ("log", "progress")
+            for kind in ("log", "progress", "sockets")
         )
         content = {
             "id": run_id,
@@ -207,6 +209,7 @@ def claim_output(
             "made": made,
             "log": log_file,
             "progress": progress,
+            "sockets": sockets,
             "started": now(),
             "patience": patience,
         }
@@ -222,7 +225,8 @@ def claim_output(
                 raise UsageError(f"{flag}: {error}") from None
             undo.callback(clear, path, functools.partial(remove_temporary, path))
         claim = Claim(
-            folder.url, run_id, tuple(spills), log_file, progress, folder, content, clear, remote
+            *(folder.url, run_id, tuple(spills), log_file, progress, sockets),
+            *(folder, content, clear, remote),
         )
         claim.live()
         check(claim)
@@ -271,7 +275,7 @@ def _clear_dead_run(folder: Folder, left: Mapping[str, Any] | None, *, overwrite
         if layout.is_temporary(name):
             remove_temporary(storage.join(folder.url, name))
     spills = (left or {}).get("spill", [])
-    places = [(left or {}).get(name, "") for name in ("log", "progress")]
+    places = [(left or {}).get(name, "") for name in ("log", "progress", "sockets")]
     for path in [*(spills if isinstance(spills, list) else [spills]), *places]:
         if _OURS.fullmatch(str(path).rpartition("/")[2]):
             remove_temporary(str(path))

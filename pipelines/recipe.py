@@ -30,6 +30,7 @@ from pipelines.values import (
     check_split,
     check_text_field,
     parse_extensions,
+    parse_kind,
     parse_locations,
     parse_memory,
     parse_numbers,
@@ -91,7 +92,7 @@ class CommonRecipe(_Model):
     sources: _Sources = make_flag(
         ...,
         _INPUT,
-        "file, folder or quoted pattern (*, ?, [..], **) of lines, Parquet or Arrow; repeatable. "
+        "files, folders or patterns (*, ?, [..], {a,b}, **) of lines, Parquet or Arrow; repeatable. "
         "NAME=PATTERN names its source (write ./dt=1/* for such a folder). - is standard input",
         metavar="[NAME=]PATTERN",
         min_length=1,
@@ -141,7 +142,7 @@ class CommonRecipe(_Model):
         "how many shards; by default one per 256 MiB of input, rounded up to 1, 2 or a multiple of 4",
         metavar="N",
         ge=1,
-        le=100_000,
+        le=200_000,  # of each a launcher keeps 2.5 kB
     )
     split_name: Annotated[str, AfterValidator(check_split)] = make_flag(
         "train", _OUTPUT, "first part of the shards' names", metavar="NAME"
@@ -220,13 +221,15 @@ class Recipe(CommonRecipe):
         metavar="N",
         ge=1,
     )
-    output_format: Literal["lines", "parquet", "arrow", "arrow_stream"] | None = make_flag(
+    output_format: Annotated[
+        Literal["lines", "parquet", "arrow", "arrow_stream"] | None, BeforeValidator(parse_kind)
+    ] = make_flag(
         None,
         _OUTPUT,
         "what shards are; by default as the input. Lines become rows of one column, text",
         metavar="lines|parquet|arrow|arrow_stream",
     )
-    compression: str | None = make_flag(
+    compression: Annotated[str | None, BeforeValidator(parse_kind)] = make_flag(
         None,
         _OUTPUT,
         "of shards: none, gzip, bzip2, xz, zstd or lz4 for lines; none, snappy, gzip, brotli, zstd "
@@ -354,11 +357,13 @@ class Settings(RunSettings):
         "runner; for small inputs, and on Dataflow, where auto takes it)",
         metavar="auto|files|engine",
     )
-    spill_compression: Literal["none", "lz4", "zstd"] = make_flag(
-        "none",
-        _RUN,
-        "of spill files: less room on disk for more time",
-        metavar="none|lz4|zstd",
+    spill_compression: Annotated[Literal["none", "lz4", "zstd"], BeforeValidator(parse_kind)] = (
+        make_flag(
+            "none",
+            _RUN,
+            "of spill files: less room on disk for more time",
+            metavar="none|lz4|zstd",
+        )
     )
 
 

@@ -71,7 +71,7 @@ def run_remote(
         watch = _Watch(flink, name)
     with contextlib.ExitStack() as stack:
         if runner == "PrismRunner":
-            stack.enter_context(_worker_pool(options))
+            stack.enter_context(_worker_pool(options, claim.sockets))
         portable = stack.enter_context(_serving(runner))
         pipeline = beam.Pipeline(runner=portable, options=options)
         build(pipeline)
@@ -173,7 +173,7 @@ class _Job:
 
 
 @contextlib.contextmanager
-def _worker_pool(options: PipelineOptions) -> Iterator[None]:
+def _worker_pool(options: PipelineOptions, sockets: str | None = None) -> Iterator[None]:
     """Let Prism find workers, which are threads of ours, by a unix socket, unless the user has others.
 
     Beam's own pool listens on all network interfaces, and starts a worker for whoever asks.
@@ -187,7 +187,7 @@ def _worker_pool(options: PipelineOptions) -> Iterator[None]:
         state_cache_size=_get_state_cache_size_bytes(options),
         data_buffer_time_limit_ms=_get_data_buffer_time_limit_ms(experiments),
     )
-    with socket_folder() as folder:
+    with socket_folder(sockets) as folder:
         portable.environment_type = "EXTERNAL"
         portable.environment_config = f"unix:{folder}/pool"
         server = grpc.server(thread_pool_executor.shared_unbounded_instance())

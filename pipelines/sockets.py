@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import socket
 import tempfile
@@ -45,27 +46,27 @@ _OPTIONS = [
 
 
 @contextlib.contextmanager
-def socket_folder() -> Iterator[str]:
+def socket_folder(wanted: str | None = None) -> Iterator[str]:
     """Make a folder for sockets that only the user may enter; it goes in the end.
 
     A socket's path has at most 107 bytes, and not every file system has sockets, so several places
-    are tried, the one for temporary files first.
+    are tried.
+
+    Args:
+        wanted: the folder to make, if it can be; else, or without it, one with a name of its own in the
+            folder for temporary files, or elsewhere.
 
     Raises:
         RunError: none of them will do.
     """
-    places = [tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"]
-    why: OSError | None = None
-    for place in dict.fromkeys(places):
-        folder = ""
+    places = list(dict.fromkeys([tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"]))
+    others = (os.path.join(place, f"dovetail-{secrets.token_hex(6)}") for place in places)
+    why = ""
+    for folder in [wanted, *others] if wanted else others:
         try:
-            folder = tempfile.mkdtemp(prefix="dovetail-", dir=place)  # its mode is 0700
-            with socket.socket(socket.AF_UNIX) as probe:
-                probe.bind(os.path.join(folder, "control"))
-            os.unlink(os.path.join(folder, "control"))
+            _make(folder)
         except OSError as error:
-            why = why or error
-            shutil.rmtree(folder, ignore_errors=True)
+            why = why or str(error)
             continue
         try:
             yield folder
@@ -73,9 +74,22 @@ def socket_folder() -> Iterator[str]:
             shutil.rmtree(folder, ignore_errors=True)
         return
     raise RunError(
-        f"no folder for the workers' sockets could be made in {', '.join(dict.fromkeys(places))} "
-        f"({why}); set TMPDIR to a local folder with a short path"
+        f"no folder for the workers' sockets could be made in {', '.join(places)} ({why}); set TMPDIR "
+        "to a local folder with a short path"
     )
+
+
+def _make(folder: str) -> None:
+    """Make a folder and try a socket there; one that is there already is somebody else's."""
+    os.mkdir(folder, 0o700)
+    try:
+        path = os.path.join(folder, "control")
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.bind(path)
+        os.unlink(path)
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 class SocketRunner(FnApiRunner):  # type: ignore[misc]  # Beam's classes are untyped

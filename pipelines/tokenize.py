@@ -293,6 +293,7 @@ def build(root: Any, job: Job) -> None:
             job,
             span_bytes=max(-(-inputs.size // job.shards), 1),
             stage=job.stage,
+            format=recipe.reading.format,
             check="none" if recipe.bytes or recipe.decode else "utf8",
             record_limit=min(job.workers.payload // job.cost, 1 << 30),
             text_field=recipe.reading.text_field,

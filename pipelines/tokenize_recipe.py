@@ -17,7 +17,7 @@ from pipelines.kept_fields import check_names, parse_names
 from pipelines.recipe import CommonRecipe, Recipe, RunSettings, make_flag
 from pipelines.recipe_file import RecipeKind
 from pipelines.validation import Misfit
-from pipelines.values import check_model, check_text_field, parse_token
+from pipelines.values import check_model, check_text_field, parse_kind, parse_token
 from transforms.tokenizers.cpm import NEWLINE
 
 _INPUT, _MODEL, _SAMPLING, _OUTPUT = "input", "model", "sampling", "output"
@@ -125,10 +125,10 @@ class TokenizeRecipe(CommonRecipe):
     decode: bool = make_flag(
         False, _OUTPUT, 'turn tokens back into text: rows of --token_column into lines {"text":…}'
     )
-    output_format: Literal["parquet", "arrow", "arrow_stream"] = make_flag(
-        "parquet", _OUTPUT, "what shards are", metavar="parquet|arrow|arrow_stream"
-    )
-    compression: str | None = make_flag(
+    output_format: Annotated[
+        Literal["parquet", "arrow", "arrow_stream"], BeforeValidator(parse_kind)
+    ] = make_flag("parquet", _OUTPUT, "what shards are", metavar="parquet|arrow|arrow_stream")
+    compression: Annotated[str | None, BeforeValidator(parse_kind)] = make_flag(
         None,
         _OUTPUT,
         "inside shards: none, snappy, gzip, brotli, zstd or lz4 in Parquet (zstd by default), none, lz4 "
@@ -230,7 +230,7 @@ class TokenizeRecipe(CommonRecipe):
         return Recipe(
             sources=self.sources,
             text_field=field,
-            format=self.format,
+            format="lines" if self.bytes and self.format == "auto" else self.format,
             extension=self.extension,
             separator=self.separator,
             header_lines=self.header_lines,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
@@ -12,11 +13,14 @@ from pydantic import BeforeValidator
 from pipelines.store_options import secret_in
 from pipelines.validation import Misfit, Path
 from transforms.bad_records import MostBad
+from transforms.errors import UsageError
 from transforms.formats.text_places import TextPlace
 from transforms.kernels.plan import GIB, MIB
 from transforms.layout import SPLIT_NAME
+from transforms.patterns import matches_here
 from transforms.sieve import read_extension
 
+_LOG = logging.getLogger("dovetail")
 _UNITS = {
     "": 1,
     "B": 1,
@@ -120,10 +124,40 @@ def parse_sources(value: Any) -> Any:
         return value
     sources: dict[str, list[str]] = {}
     for pattern in value:
-        match = _SOURCE.fullmatch(pattern)
-        name, rest = (match[1], match[2]) if match else (DEFAULT_SOURCE, pattern)
-        sources.setdefault(name, []).append(rest)
+        name, rest = split_name(pattern)
+        if not name and (match := _SOURCE.fullmatch(pattern)):
+            _LOG.info(
+                "--input=%s: a path, as it is there; a source of the name %s would be %s=./%s",
+                *(pattern, match[1], match[1], match[2]),
+            )
+        sources.setdefault(name or DEFAULT_SOURCE, []).append(rest)
     return sources
+
+
+def split_name(pattern: str) -> tuple[str, str]:
+    """Return the name of a source that stands before a pattern, or nothing, and the pattern.
+
+    A path that is there is no name: ``dt=2024-01-01`` may well be a folder.
+    """
+    match = _SOURCE.fullmatch(pattern)
+    return ("", pattern) if match is None or matches_here(pattern) else (match[1], match[2])
+
+
+def join_patterns(groups: Sequence[Sequence[str]]) -> list[str]:
+    """Return the patterns of all ``--input``, each of which may have several, as a shell gives them.
+
+    Raises:
+        UsageError: the first of several has a name, and the others haven't.
+    """
+    for group in groups:
+        names = [split_name(pattern)[0] for pattern in group] if len(group) > 1 else []
+        if any(names) and not all(names):
+            name = next(filter(None, names))
+            raise UsageError(
+                f"--input {' '.join(group)}: is {name} the name of all of them? Write it before "
+                "each, or quote a pattern, as in --input='NAME=*.txt'"
+            )
+    return [pattern for group in groups for pattern in group]
 
 
 def check_sources(sources: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -157,6 +191,24 @@ def check_model(value: str) -> str:
 def parse_token(value: Any) -> Any:
     """Read a token, or an id, which a recipe's file may give as a number."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+_ALSO = {
+    **{"zst": "zstd", "gz": "gzip", "bz2": "bzip2", "bz": "bzip2"},
+    **{"jsonl": "lines", "ndjson": "lines", "txt": "lines", "pq": "parquet"},
+}
+
+
+def parse_kind(value: Any) -> Any:
+    """Read the name of a format or a compression, also as files' names have it.
+
+    >>> parse_kind("zst"), parse_kind(".jsonl"), parse_kind("lz4")
+    ('zstd', 'lines', 'lz4')
+    """
+    if not isinstance(value, str):
+        return value
+    found = value.lower().removeprefix(".")
+    return _ALSO.get(found, found)
 
 
 def parse_locations(value: Any) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections import Counter
@@ -12,6 +14,8 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 
+import pipelines.shuffle
+import pipelines.tokenize
 from tests.transforms.helpers import run
 from transforms.exchange import GroupBlocksByKey
 from transforms.partition import PartitionIntoBuckets
@@ -117,3 +121,24 @@ def test_segmentations_spell_their_sentence() -> None:
 def test_a_model_of_as_many_pieces_as_were_asked_for_is_trained(tmp_path: Path) -> None:
     call(EXAMPLES / "train_model.py", tmp_path / "new" / "x.model", "500")
     assert Tokenizer.load(str(tmp_path / "new" / "x.model")).model.size == 500
+
+
+def test_a_corpus_of_any_size_is_made_of_records_that_differ(tmp_path: Path) -> None:
+    for folder in ("one", "again"):
+        call(EXAMPLES / "make_corpus.py", tmp_path / folder, "2")
+    for name, size in (("poems", 1_500_000), ("novel", 500_000)):
+        data = (tmp_path / "one" / f"{name}.jsonl").read_bytes()
+        assert data == (tmp_path / "again" / f"{name}.jsonl").read_bytes()
+        assert size <= len(data) < 1.02 * size
+        found = [json.loads(line)["text"] for line in data.splitlines()]
+        assert len(set(found)) == len(found)
+
+
+def test_the_demo_names_commands_that_there_are() -> None:
+    """It is run whole elsewhere: here its flags are looked at, which are said nowhere else."""
+    script = (EXAMPLES / "demo.sh").read_text().replace("\\\n", " ").replace("$out", "o")
+    commands = re.findall(r"^dovetail (shuffle|tokenize) (.*)$", script, re.MULTILINE)
+    assert len(commands) == 5
+    for name, flags in commands:
+        run = pipelines.shuffle.run if name == "shuffle" else pipelines.tokenize.run
+        run([*shlex.split(flags), "--print_recipe"])

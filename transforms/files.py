@@ -84,12 +84,12 @@ class Files(Sequence[SourceFile]):
     """
 
     def __init__(self, tables: Iterable[pa.RecordBatch] = ()) -> None:
-        self._packed: list[bytes] = []
+        self.packed: list[bytes] = []
         self._begins = [0]
         for table in tables:
             for begin in range(0, len(table), _BATCH):
                 part = table.slice(begin, _BATCH)
-                self._packed.append(pack(part))
+                self.packed.append(pack(part))
                 self._begins.append(self._begins[-1] + len(part))
 
     @classmethod
@@ -106,13 +106,13 @@ class Files(Sequence[SourceFile]):
         """Hold several listings as one."""
         found = cls()
         for part in parts:
-            found._packed += part._packed
+            found.packed += part.packed
             found._begins += [found._begins[-1] + begin for begin in part._begins[1:]]
         return found
 
     def tables(self) -> Iterator[pa.RecordBatch]:
         """Yield all files as tables, in order."""
-        return map(unpack, self._packed)
+        return map(unpack, self.packed)
 
     @property
     def size(self) -> int:
@@ -138,7 +138,7 @@ class Files(Sequence[SourceFile]):
         if wanted.step < 1:
             return list(self)[place]  # type: ignore[index]
         found: list[SourceFile] = []
-        for packed, begin, end in zip(self._packed, self._begins, self._begins[1:], strict=False):
+        for packed, begin, end in zip(self.packed, self._begins, self._begins[1:], strict=False):
             first = -(-(begin - wanted.start) // wanted.step)
             last = -(-(end - wanted.start) // wanted.step)
             if mine := [number - begin for number in wanted[max(first, 0) : max(last, 0)]]:

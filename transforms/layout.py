@@ -38,7 +38,16 @@ publishing = threading.Lock()
 
 def shard_path(*, split: str, number: int, of: int, extension: str) -> str:
     """Return a shard's path below the dataset's folder, the Hugging Face hub's own naming."""
-    return f"{DATA}/{split}-{number:05d}-of-{of:05d}{extension}"
+    return f"{DATA}/{split}{_number_of(number, of)}{extension}"
+
+
+def _number_of(number: int, of: int) -> str:
+    """Return the part of a shard's name that counts: in the order of names also beyond 100,000.
+
+    >>> _number_of(7, 100_000), _number_of(7, 100_001)
+    ('-00007-of-100000', '-000007-of-100001')
+    """
+    return f"-{number:0{max(5, len(str(of - 1)))}d}-of-{of:05d}"
 
 
 def quarantine_path(*, source: str, name: str, start: int) -> str:
@@ -55,7 +64,7 @@ def is_quarantine_name(name: str) -> bool:
 def is_shard_path(path: str, *, number: int, of: int) -> bool:
     """Return whether a path is that of a certain shard, of any split and extension."""
     folder, _, name = path.rpartition("/")
-    return folder == DATA and is_shard_name(name) and f"-{number:05d}-of-{of:05d}" in name
+    return folder == DATA and is_shard_name(name) and _number_of(number, of) in name
 
 
 FORMAT = "dovetail-manifest"

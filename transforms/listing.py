@@ -33,9 +33,9 @@ from transforms.layout import (
     is_shard_path,
     why_not_read,
 )
+from transforms.patterns import WILD, alternatives, escape, fixed_length
 from transforms.sieve import JSON_LINES, Sieve
 
-_WILD = "*?["
 _AT_ONCE = 1 << 14  # files of which more than a row of a table is held
 
 
@@ -53,8 +53,9 @@ def list_source(
     """List the files of a source, sorted by name.
 
     A pattern is a file, a folder (all files below it that a Sieve lets through; of a folder with a
-    manifest, the shards it lists) or a glob with ``*``, ``?``, ``[…]`` and ``**``. Names are paths
-    below the source's root, the longest common folder of the patterns' fixed parts.
+    manifest, the shards it lists) or a glob with ``*``, ``?``, ``[…]`` and ``**``; one with braces,
+    ``{a,b}`` or ``{00..15}``, is several. Names are paths below the source's root, the longest common
+    folder of the patterns' fixed parts.
 
     Args:
         source: its name.
@@ -68,7 +69,7 @@ def list_source(
     """
     found: list[bytes] = []
     folders = []
-    for pattern in patterns:
+    for pattern in (one for given in patterns for one in alternatives(given)):
         fs, path = storage.filesystem(pattern)
         sieve = Sieve(pattern, extensions)
         folder, matches = _expand(fs, path, sieve, apart)
@@ -102,10 +103,12 @@ def list_sources(
     sifted: Sifted = lambda sieve: None,
 ) -> Files:
     """List all sources' files, sorted by source and name; else as ``list_source``."""
-    return Files.join(
+    files = Files.join(
         list_source(name, sources[name], extensions=extensions, apart=apart, sifted=sifted)
         for name in sorted(sources)
     )
+    pa.default_memory_pool().release_unused()  # of very many files, the tables took much
+    return files
 
 
 _Match = tuple[str, dict[str, Any]]
@@ -189,13 +192,13 @@ def _expand(fs: Any, path: str, sieve: Sieve, apart: str) -> tuple[str, Iterable
                 "for it, or run it again"
             )
         return path, _follow_links(fs, _sift(fs, _find(fs, path), path, sieve, apart))
-    if fs.isfile(path) or not any(mark in path for mark in _WILD):
+    if fs.isfile(path) or not any(mark in path for mark in WILD):
         found = [(path, fs.info(path))] if fs.isfile(path) else []
         return os.path.dirname(path), found
-    wild = min(path.index(mark) for mark in _WILD if mark in path)
-    folder = os.path.dirname(path[:wild])
-    sieve.aim(path[len(folder) :])
-    return folder, _follow_links(fs, _sift(fs, _glob(fs, path, folder), folder, sieve, apart))
+    fixed = fixed_length(fs, path)
+    folder, wild = path[:fixed], path[fixed:].removeprefix("/")
+    sieve.aim(f"/{wild}")
+    return folder, _follow_links(fs, _sift(fs, _glob(fs, folder, wild), folder, sieve, apart))
 
 
 def _sift(
@@ -302,18 +305,38 @@ def _objects(found: Mapping[str, dict[str, Any]]) -> Iterator[_Match]:
             )
 
 
-def _glob(fs: Any, path: str, folder: str) -> Iterator[_Match]:
-    """Yield what a pattern matches, as fsspec's glob does, of which one takes a kB a file."""
+def _glob(fs: Any, folder: str, wild: str) -> Iterator[_Match]:
+    """Yield what a pattern below a folder matches.
+
+    As in a shell, links to folders are followed, but by ``**``.
+    """
     if not isinstance(fs, LocalFileSystem):
-        yield from _objects(fs.glob(path, detail=True))
+        yield from _objects(fs.glob(f"{escape(folder)}/{wild}", detail=True))
         return
-    if not os.path.isdir(folder):
-        return
-    depth = None if "**" in path else path[len(folder.rstrip("/")) + 1 :].count("/") + 1
-    matches = re.compile(glob_translate(path)).match
-    yield from (
-        found for found in _find(fs, folder, depth=depth, patterned=True) if matches(found[0])
-    )
+    part, _, rest = wild.partition("/")
+    if "**" in part:
+        matches = re.compile(glob_translate(f"{escape(folder)}/{wild}")).match
+        found = _find(fs, folder or "/", patterned=True)
+        yield from (match for match in found if matches(match[0]))
+    elif rest and not any(mark in part for mark in WILD):
+        if os.path.isdir(f"{folder}/{part}"):
+            yield from _glob(fs, f"{folder}/{part}", rest)
+    elif rest:
+        for name in _folders(folder or "/", re.compile(glob_translate(part)).match):
+            yield from _glob(fs, f"{folder}/{name}", rest)
+    elif os.path.isdir(folder or "/"):
+        matches, below = re.compile(glob_translate(part)).match, len(folder) + 1
+        found = _find(fs, folder or "/", depth=1, patterned=True)
+        yield from (match for match in found if matches(match[0][below:]))
+
+
+def _folders(place: str, matches: Callable[[str], object]) -> list[str]:
+    """Return names of folders in one, links to folders among them."""
+    try:
+        with os.scandir(place) as entries:
+            return sorted(entry.name for entry in entries if matches(entry.name) and entry.is_dir())
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # as a shell
+        return []
 
 
 def _why_all_passed_over(sieve: Sieve) -> str:
@@ -333,9 +356,14 @@ def _why_nothing(fs: Any, path: str, source: str, pattern: str) -> str:
             return "no file matches; check the URL"
         there = fs.exists(path.strip("/").partition("/")[0])
         return f"no file matches; {'check the path' if there else 'there is no such bucket'}"
-    if storage.filesystem(f"{source}={pattern}")[0].exists(f"{source}={pattern}"):
-        return f"no file matches; for the file {source}={pattern} give ./{source}={pattern}"
-    return "no file matches; check the path, and quote patterns so that the shell leaves them alone"
+    hint = "check the path, and quote patterns so that the shell leaves them alone"
+    if "[" in path:
+        hint = "[...] stands for one of the characters in it, [[] for a bracket; check the path"
+    if source != "default":
+        hint += (
+            f"; {source} was taken for the name of a source, for a path write ./{source}={pattern}"
+        )
+    return f"no file matches; {hint}"
 
 
 def _shards_of(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:

@@ -257,6 +257,7 @@ def _write_worker(folder: Path, port: int) -> Path:
     from pipelines.workers import ENVIRONMENT
 
     (folder / "log").mkdir(exist_ok=True)
+    (folder / "log").chmod(0o700)  # logs are for nobody else
     variables = {**ENVIRONMENT, "DOVETAIL_FLINK": f"http://localhost:{port}"}
     lines = ["#!/bin/sh", *(f"export {name}={value}" for name, value in variables.items())]
     python, program = shlex.quote(sys.executable), shlex.quote(str(programs.HERE / "worker.py"))

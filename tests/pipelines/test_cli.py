@@ -203,9 +203,29 @@ def test_a_beam_flag_reaches_beam(
     assert options[0]["job_name"] == "x"
 
 
-def test_a_pattern_that_the_shell_expanded_is_told(source: Path) -> None:
-    with pytest.raises(UsageError, match=r"^b\.txt: an argument .*quote patterns"):
-        run("--input", source, "b.txt", "c.txt", "--output=o")
+def test_a_pattern_that_the_shell_expanded_is_several_inputs(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write_tree(tmp_path / "d", {"b.txt": b"b\n", "c=1.txt": b"c\n", "-": b""}))
+    flags = ["--input", "b.txt", "c=1.txt", "--input", source, "--output=o", "--seed=1"]
+    manifest = run(*flags)
+    assert manifest.recipe["sources"] == {"default": ["b.txt", "c=1.txt", str(source)]}
+    assert manifest.records == 52
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--input", "x=a.txt", "b.txt"], "--input x=a.txt b.txt: is x the name of all of them"),
+        (["--input=a.txt", "b.txt"], r"^b\.txt: an argument .*--input"),
+        (["a.txt", "--input=b.txt"], r"^a\.txt: an argument "),
+        (["--input"], "expected at least one"),
+        (["--input", "--seed=1"], "expected at least one"),
+    ],
+)
+def test_what_belongs_to_no_input_is_told(tmp_path: Path, flags: list[str], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        run(*flags, f"--output={tmp_path / 'o'}")
 
 
 @pytest.mark.parametrize(

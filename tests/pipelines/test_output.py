@@ -299,12 +299,15 @@ def test_a_marker_that_was_cut_short_is_cleared_like_any_other(
     assert verify(str(tmp_path / "out"))[1] == []
 
 
-def test_what_a_dead_run_counted_is_cleared(tmp_path: Path, source: Path) -> None:
-    counts = write_tree(tmp_path / "dovetail-0123456789ab.progress", {"1-0": b"1"})
-    left = {"id": "a", "spill": "", "made": [], "progress": str(counts)}
+@pytest.mark.parametrize("what", ["progress", "sockets"])
+def test_where_a_dead_run_counted_and_listened_is_cleared(
+    tmp_path: Path, source: Path, what: str
+) -> None:
+    folder = write_tree(tmp_path / f"dovetail-0123456789ab.{what}", {"1-0": b"1"})
+    left = {"id": "a", "spill": "", "made": [], what: str(folder)}
     write_tree(tmp_path / "out", {"_incomplete.json": json.dumps(left).encode()})
     run(f"--input={source}", f"--output={tmp_path / 'out'}")
-    assert not counts.exists()
+    assert not folder.exists()
 
 
 def test_a_marker_names_nothing_that_may_be_removed_but_a_spill_folder(

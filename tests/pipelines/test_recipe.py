@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from pipelines.recipe import Recipe, Settings
 from pipelines.validation import flag_of, validate
 from pipelines.values import parse_separator, parse_size, parse_sources
+from tests.pipelines.support import write_tree
 from transforms.errors import UsageError
 
 ONE: dict[str, Any] = {"sources": ["x"]}
@@ -139,7 +143,7 @@ def test_the_defaults_are_those_of_the_help() -> None:
         ("epoch", "0", 0),
         ("epoch", str(2**63 - 1), 2**63 - 1),
         ("num_shards", "1", 1),
-        ("num_shards", "100000", 10**5),
+        ("num_shards", "102400", 102_400),
         ("shard_records", "1", 1),
         ("header_lines", "0", 0),
         ("header_lines", "1000", 1000),
@@ -161,7 +165,7 @@ def test_values_at_the_limits_are_taken(field: str, text: str, value: object) ->
         ("epoch", "-1", "greater than or equal to 0"),
         ("epoch", str(2**63), f"less than {2**63}"),
         ("num_shards", "0", "greater than or equal to 1"),
-        ("num_shards", "100001", "less than or equal to 100000"),
+        ("num_shards", "200001", "less than or equal to 200000"),
         ("shard_records", "0", "greater than or equal to 1"),
         ("header_lines", "-1", "greater than or equal to 0"),
         ("header_lines", "1001", "less than or equal to 1000"),
@@ -228,3 +232,60 @@ def test_a_recipe_cannot_be_changed_and_takes_no_unknown_field() -> None:
         recipe.seed = 1
     with pytest.raises(UsageError, match="--sede=1"):
         validate(Recipe, {**ONE, "sede": 1})
+
+
+def test_what_the_docs_say_to_set_is_taken() -> None:
+    pages = Path(__file__).parents[2].glob("docs/*.md")
+    asked = {int(n) for page in pages for n in re.findall(r"--num_shards=(\d+)", page.read_text())}
+    assert max(asked) > 100_000
+    for number in asked:
+        assert validate(Recipe, {**ONE, "num_shards": str(number)}).num_shards == number
+
+
+HIVE = {
+    f"{folder}/a.txt": folder.encode() for folder in ("dt=2024-01-01", "dt=2024-01-02", "other")
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("dt=*/a.txt", {"default": ["dt=*/a.txt"]}),
+        ("dt=2024-01-01", {"default": ["dt=2024-01-01"]}),
+        ("dt=2024-*", {"default": ["dt=2024-*"]}),
+        ("dt={2024-01-01,2024-01-02}", {"default": ["dt={2024-01-01,2024-01-02}"]}),
+        ("dt=./*/a.txt", {"dt": ["./*/a.txt"]}),
+        ("web=other", {"web": ["other"]}),
+        ("dt=2025-*/a.txt", {"dt": ["2025-*/a.txt"]}),
+        ("web=s3://bucket/*", {"web": ["s3://bucket/*"]}),
+    ],
+)
+def test_a_path_that_is_there_is_no_name_of_a_source(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    given: str,
+    expected: dict[str, list[str]],
+) -> None:
+    caplog.set_level(logging.INFO, "dovetail")
+    monkeypatch.chdir(write_tree(tmp_path, HIVE))
+    assert validate(Recipe, {"sources": [given]}).sources == expected
+    assert ("a source of the name dt would be dt=./" in caplog.text) == ("default" in expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "value"),
+    [
+        ({"compression": "zst"}, "compression", "zstd"),
+        ({"compression": "gz"}, "compression", "gzip"),
+        ({"compression": "bz2"}, "compression", "bzip2"),
+        ({"compression": "lz4"}, "compression", "lz4"),
+        ({"output_format": "jsonl"}, "output_format", "lines"),
+        ({"output_format": "Parquet"}, "output_format", "parquet"),
+    ],
+)
+def test_kinds_are_also_called_as_files_are(given: dict[str, str], name: str, value: str) -> None:
+    assert getattr(validate(Recipe, {"sources": "x", **given}), name) == value
+    assert (
+        validate(Settings, {"output": "o", "spill_compression": "zst"}).spill_compression == "zstd"
+    )

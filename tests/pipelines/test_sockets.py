@@ -13,12 +13,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import psutil
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
+from apache_beam.portability import common_urns
+from apache_beam.portability.api import (
+    beam_artifact_api_pb2,
+    beam_artifact_api_pb2_grpc,
+    beam_runner_api_pb2,
+)
+from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
+    StateServicer,
+    WorkerHandlerManager,
+)
 
 from pipelines.remote import _worker_pool
-from pipelines.sockets import socket_folder
+from pipelines.sockets import _Server, socket_folder
 from pipelines.workers import WorkerProcesses
 from tests.pipelines.support import ROOT, environment, make_lines, run
 from transforms import storage
@@ -76,6 +87,26 @@ def test_a_local_run_listens_on_nothing_but_sockets_in_a_folder_of_the_users_alo
     assert not [path for path in unix if os.path.exists(os.path.dirname(path))]
 
 
+def test_whoever_reaches_the_sockets_gets_no_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"secret")
+    place = beam_runner_api_pb2.ArtifactFilePayload(path=str(tmp_path / "secret"))
+    artifact = beam_runner_api_pb2.ArtifactInformation(
+        type_urn=common_urns.artifact_types.FILE.urn, type_payload=place.SerializeToString()
+    )
+    with socket_folder() as folder:
+        server = _Server(folder, StateServicer(), WorkerHandlerManager({}, None))
+        try:
+            for name in ("control", "data", "state"):
+                with grpc.insecure_channel(f"unix:{folder}/{name}") as channel:
+                    files = beam_artifact_api_pb2_grpc.ArtifactRetrievalServiceStub(channel)
+                    asked = beam_artifact_api_pb2.GetArtifactRequest(artifact=artifact)
+                    with pytest.raises(grpc.RpcError) as raised:
+                        list(files.GetArtifact(asked))
+                    assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
+        finally:
+            server.close()
+
+
 @pytest.mark.parametrize("given", [[], ["--environment_type=LOOPBACK"]])
 def test_prism_finds_its_workers_by_a_socket(given: list[str]) -> None:
     before = listening()
@@ -117,13 +148,20 @@ def test_sockets_lie_elsewhere_where_the_folder_for_temporary_files_has_a_long_p
     assert not os.path.exists(folder)
 
 
+def test_a_folder_that_somebody_else_made_is_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    with socket_folder(str(tmp_path / "theirs")) as folder:
+        assert folder != str(tmp_path / "theirs")
+    assert (tmp_path / "theirs").exists()
+
+
 def test_where_no_place_takes_sockets_the_error_says_what_to_set(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def mkdtemp(**_: object) -> str:
+    def mkdir(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
+    monkeypatch.setattr(os, "mkdir", mkdir)
     with pytest.raises(RunError, match=r"Permission denied.*set TMPDIR"), socket_folder():
         pass
 

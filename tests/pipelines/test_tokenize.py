@@ -121,16 +121,24 @@ def test_rows_are_the_best_segmentations_in_the_inputs_order(corpus: Path, shard
     assert verify(str(corpus / "out"))[1] == []
 
 
-@pytest.mark.parametrize("law", ["exact", "viterbi_sampling", "nbest"])
+@pytest.mark.parametrize(
+    ("law", "mode"),
+    [  # processes take seconds to start
+        ("exact", "multi_processing"),
+        ("viterbi_sampling", "multi_threading"),
+        ("nbest", "multi_threading"),
+    ],
+)
 def test_what_is_drawn_spells_the_texts_and_follows_from_seed_epoch_and_place_alone(
-    corpus: Path, law: str
+    corpus: Path, law: str, mode: str
 ) -> None:
     flags = [f"--sampling={law}", "--alpha=0.05"]
     tokenize(corpus, *flags)
     drawn = rows(corpus / "out")
     assert [spell(ids).decode() for ids in drawn] == texts_of(corpus)
     assert drawn != best(corpus, texts_of(corpus))
-    tokenize(corpus, *flags, "--num_shards=7", "--direct_num_workers=2", output="more")
+    two = ("--direct_num_workers=2", f"--direct_running_mode={mode}")
+    tokenize(corpus, *flags, "--num_shards=7", *two, output="more")
     assert rows(corpus / "more") == drawn
     other = {}
     for name, flag in (("seed", "--seed=1"), ("epoch", "--epoch=1")):
@@ -274,10 +282,22 @@ def test_text_may_be_a_column_or_whole_lines_of_any_codec(corpus: Path) -> None:
     assert rows(corpus / "plain") == expected
 
 
+def test_text_may_be_in_arrays_of_json_and_in_several_fields(corpus: Path) -> None:
+    texts = ["abc", "ab ab", "b\na"]
+    records = [{"data": {"text": text}, "n": [float("nan")]} for text in texts]
+    (corpus / "a.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(records, indent=2).encode())
+    tokenize(corpus, "--text_field=data.text", "--num_shards=4", source="a.json", output="array")
+    assert rows(corpus / "array") == best(corpus, texts)
+    assert len(list((corpus / "array" / "data").iterdir())) == 1  # it can't be cut
+    tokenize(corpus, "--text_field={data.text}b{data.text}", source="a.json", output="both")
+    assert rows(corpus / "both") == best(corpus, [f"{text}b{text}" for text in texts])
+
+
 def test_bytes_are_taken_as_they_are(corpus: Path) -> None:
-    (corpus / "raw").write_bytes(b"\xff\xfeab\ne\xcc\x81\n")
+    (corpus / "raw").write_bytes(b"\xff\xfeab\ne\xcc\x81\n")  # as UTF-16 begins
     tokenize(corpus, "--bytes", source="raw")
     assert [spell(ids) for ids in rows(corpus / "out")] == [b"\xff\xfeab", b"e\xcc\x81"]
+    (corpus / "raw").write_bytes(b"\xfeab\n")
     with pytest.raises(
         DataError, match=r"raw: the line at byte 0 \(line 1\) is a bad record: .*UTF-8"
     ):

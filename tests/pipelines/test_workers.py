@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import runpy
 import signal
 import stat
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +19,7 @@ import pytest
 from pipelines import execute, workers
 from pipelines.recipe import Settings
 from pipelines.workers import WorkerProcesses
+from tests.pipelines.support import ROOT
 from transforms.kernels.plan import Workers
 
 
@@ -101,3 +104,13 @@ def test_it_is_said_what_happens_while_nothing_moves(
         settings=Settings(output="o", runner=runner), workers=Workers(count, processes, 0)
     )
     assert execute._beginning(cast(execute.Planned, job)).startswith(said)
+
+
+def test_nobody_else_reads_what_workers_of_a_local_flink_cluster_print(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))  # the script puts its own folder first
+    script = runpy.run_path(str(ROOT / "deploy" / "flink" / "cluster.py"))
+    worker = script["_write_worker"](tmp_path, 1)
+    assert str(tmp_path / "log") in worker.read_text()
+    assert stat.S_IMODE((tmp_path / "log").stat().st_mode) == 0o700

@@ -350,3 +350,8 @@ def test_a_fingerprint_tells_sources_apart() -> None:
 )
 def test_the_extension_is_what_all_files_share(found: list[str], expected: str) -> None:
     assert extension(SourceFile("s", name, "", 1, "") for name in found) == expected
+
+
+def test_a_pattern_that_may_have_been_a_path_gets_a_hint(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no file matches.*for a path write \./dt=2025-\*/a\.txt"):
+        list_source("dt", ["2025-*/a.txt"])

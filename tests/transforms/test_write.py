@@ -496,3 +496,13 @@ def test_what_a_thousand_shards_of_a_thousand_sources_report_stays_small() -> No
     found = ShardReports.of((replace(one, number=i) for i in range(1000)), sources=1000)
     assert len(pickle.dumps(found)) < 1 << 20  # with all digests it would be some 50 MB
     assert digests_in(found.digests)[7] == Digest.total([digests[7]] * 1000)
+
+
+@pytest.mark.parametrize("of", [1, 99_999, 100_000, 100_001, 200_000])
+def test_shards_in_the_order_of_names_are_in_the_order_of_numbers(of: int) -> None:
+    numbers = sorted({0, 1, 9_999, of // 2, 99_999, 100_000, of - 1} & set(range(of)))
+    paths = [layout.shard_path(split="x", number=i, of=of, extension=".a") for i in numbers]
+    assert paths == sorted(paths)
+    for path, number in zip(paths, numbers, strict=True):
+        assert layout.is_shard_path(path, number=number, of=of)
+        assert not layout.is_shard_path(path, number=number + 1, of=of)

@@ -7,19 +7,23 @@ it is. Its position is its byte offset. One worker reads the file, piece by piec
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Generator, Iterator
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
 from transforms import storage
-from transforms.errors import DataError
+from transforms.errors import DataError, InputError
 from transforms.formats.codecs import Codec, Decoder, strip_suffix
 from transforms.formats.found import Found
 from transforms.formats.lines import BOM, LineFormat, too_large
 from transforms.kernels import blocks, checks, json_text, json_values
 from transforms.kernels.checks import Check
 from transforms.kernels.digest import I64, U8, Digest
+from transforms.kernels.json_values import Bools
+from transforms.kernels.randomness import U64
 
 Shape = Literal["lines", "array", "values"]
 """How a ``.json`` file holds its records."""
@@ -27,6 +31,8 @@ Shape = Literal["lines", "array", "values"]
 _GLANCE, _LONG = 1 << 16, 1 << 20  # of a file's beginning: what is looked at first, and at most
 _SPACE = b" \t\r\n"
 _ROWS = 1 << 17  # of a block
+_PIECE = 1 << 18  # that is looked at at a time: what is found out of it takes some 20 times as much
+_PIECES = 4  # in which no value ends: the value is long
 _AS_LINES = "mend the file, or give --format=lines to take its lines as they are"
 
 
@@ -46,6 +52,30 @@ def shape_of(
         return "lines"
     if line_format.separator != ord("\n") or line_format.header_lines or line_format.quoted:
         return "lines"
+    return _shape_by_beginning(file, name=name, codec=codec)
+
+
+def refuse_elsewhere(file: io.RawIOBase | BinaryIO, *, name: str, codec: Codec | None) -> None:
+    """Raise InputError where a file that would be read as lines begins as JSON over several lines.
+
+    Looked at are files named as JSON lines, or without an extension.
+    """
+    extension = os.path.splitext(strip_suffix(name))[1].lower()
+    if extension not in ("", ".jsonl", ".ndjson"):
+        return
+    shape = _shape_by_beginning(file, name=name, codec=codec, plainly=True)
+    if shape != "lines":
+        what = "an array of objects" if shape == "array" else "an object over several lines"
+        raise InputError(
+            f"{name}: expected lines, it begins as {what} of JSON; give it as a file named .json to "
+            "have each of them read as a record, or give --format=lines to take lines as they are"
+        )
+
+
+def _shape_by_beginning(
+    file: io.RawIOBase | BinaryIO, *, name: str, codec: Codec | None, plainly: bool = False
+) -> Shape:
+    """Say how a file holds records; ``plainly``: lines, unless nothing else can be meant."""
     file.seek(0)
     stream: Any = file if codec is None else Decoder(file, codec, name)
     begins = b""
@@ -58,6 +88,10 @@ def shape_of(
             break
     ended = len(begins) < size
     file.seek(0)
+    if plainly and not (newline or ended):
+        return "lines"
+    if plainly and not re.match(rb'\[\s*\{\s*"|\{\s*"|\{\s*\n\s*"', text):
+        return "lines"
     if text.startswith(b"["):
         alone = not rest.strip(_SPACE) and ended
         return "array" if alone or not newline or not _is_json(line) else "lines"
@@ -114,7 +148,7 @@ class Reader:
         file.seek(0)
         self._file: Any = file if codec is None else Decoder(file, codec, name)
         self._name, self._codec, self._start, self._shape = name, codec, start, shape
-        self._chunk_bytes, self._record_limit = chunk_bytes, record_limit
+        self._chunk_bytes, self._record_limit = min(chunk_bytes, _PIECE), record_limit
         self._check, self._source, self._hashed = check, source, hashed
         self.whole: int | None = size if codec is None else None
         self.blank = self.marks = 0
@@ -142,11 +176,7 @@ class Reader:
         find = json_values.in_array if self._shape == "array" else json_values.in_sequence
         any_yet = False
         while True:
-            want = max(self._chunk_bytes, len(carry))
-            buffer = np.empty(len(carry) + want, np.uint8)
-            buffer[: len(carry)] = carry
-            got = storage.read_into(self._file, buffer.data[len(carry) :])
-            values = buffer[: len(carry) + got]
+            values, ended = self._read_on(carry)
             found = find(values)
             self._require_values(values, found, at, any_yet=any_yet)
             if len(found.begins) and found.ends[0] > found.begins[0]:
@@ -158,13 +188,80 @@ class Reader:
             if found.closed is not None:
                 self._require_nothing_else(carry, at)
                 break
-            if got < want:
+            if ended:
                 self._require_end(carry, at)
                 break
-            if len(carry) > self._record_limit:
-                raise too_large(self._name, at, f"more than {len(carry)}", self._record_limit)
+            if len(carry) > _PIECES * self._chunk_bytes and not carry.tobytes().strip(_SPACE):
+                self._beside += len(carry)
+                at, carry = at + len(carry), carry[:0]
+            if len(carry) > _PIECES * self._chunk_bytes and not found.used:
+                any_yet = True
+                closed, at, carry = yield from self._long(carry, at)
+                if closed:
+                    self._require_nothing_else(carry, at)
+                    break
         if self._codec is not None:
             self.whole = self._file.produced
+
+    def _read_on(self, carry: U8) -> tuple[U8, bool]:
+        """Return what was left and the next piece of the file, and whether that is its end."""
+        buffer = np.empty(len(carry) + self._chunk_bytes, np.uint8)
+        buffer[: len(carry)] = carry
+        got = storage.read_into(self._file, buffer.data[len(carry) :])
+        return buffer[: len(carry) + got], got < self._chunk_bytes
+
+    def _long(self, carry: U8, at: int) -> Generator[Found, None, tuple[bool, int, U8]]:
+        """Read one long value part by part.
+
+        Args:
+            carry: its beginning, with white space before.
+            at: where that is.
+
+        Returns:
+            Whether the array is closed behind it; where the file goes on, and what is there.
+
+        Raises:
+            DataError: the file ends inside of it, it is too large, or none.
+        """
+        in_array = self._shape == "array"
+        skip = len(carry) - len(carry.tobytes().lstrip(_SPACE))
+        begins, carry = at + skip, carry[skip:]
+        at, self._beside = begins, self._beside + skip
+        if len(carry) and not in_array and carry[0] not in b"{[":
+            raise self._not_a_value(carry, begins)
+        parts: list[U8] = []
+        size, depth, quoted, torn, ended = 0, 0, False, False, False
+        while True:
+            # what may belong to the next part stays: an escape, and white space that may hold a newline
+            body = carry[: len(carry.tobytes().rstrip(_SPACE + b"\\"))]
+            part = json_values.go_on(body, depth=depth, quoted=quoted, in_array=in_array)
+            parts.append(part.kept)
+            size += len(part.kept)
+            torn = torn or part.torn
+            if size > self._record_limit:
+                raise too_large(self._name, begins, f"more than {size}", self._record_limit)
+            if part.stop is not None:
+                break
+            if ended:
+                self._require_end(np.frombuffer(b"{", np.uint8), begins)
+            at += len(body)
+            depth, quoted = part.depth, part.quoted
+            carry, ended = self._read_on(carry[len(body) :])
+        stop = part.stop + 1
+        while not (last := parts[-1].tobytes().rstrip(_SPACE)):  # white space before a comma
+            parts.pop()
+        parts[-1] = np.frombuffer(last + b"\n", np.uint8)
+        line = np.concatenate(parts)
+        parts.clear()
+        self._beside += at + stop - begins - len(line)
+        yield self._found(line, begins, torn=torn)
+        closed = in_array and carry[part.stop] != ord(",")
+        return closed, at + stop, carry[stop:]
+
+    def _found(self, line: U8, at: int, *, torn: bool) -> Found:
+        """Return one record."""
+        offsets = np.array([0, len(line)], np.int64)
+        return self._sort_out(line, offsets, np.array([at], np.uint64), np.array([torn]))
 
     def _begin(self) -> tuple[int, U8]:
         """Go behind what stands before the first value; return where that is, and bytes from there."""
@@ -190,18 +287,22 @@ class Reader:
         positions = (found.begins + at).astype(np.uint64)
         for low in range(0, len(positions), _ROWS):
             high = min(low + _ROWS, len(positions))
-            block = blocks.from_buffer(
-                lines,
-                offsets=offsets[low : high + 1],
-                positions=positions[low:high],
-                line_end=b"\n",
-                source=self._source,
-                hashed=self._hashed,
-            )
-            bad = checks.bad_lines(block, self._check)
-            reason = "a newline stands in a string as it is, which isn't JSON"
-            bad |= dict.fromkeys(np.flatnonzero(torn[low:high]).tolist(), reason)
-            yield Found.sort_out(block, bad)
+            part = slice(low, high)
+            yield self._sort_out(lines, offsets[low : high + 1], positions[part], torn[part])
+
+    def _sort_out(self, lines: U8, offsets: I64, positions: U64, torn: Bools) -> Found:
+        block = blocks.from_buffer(
+            lines,
+            offsets=offsets,
+            positions=positions,
+            line_end=b"\n",
+            source=self._source,
+            hashed=self._hashed,
+        )
+        bad = checks.bad_lines(block, self._check)
+        reason = "a newline stands in a string as it is, which isn't JSON"
+        bad |= dict.fromkeys(np.flatnonzero(torn).tolist(), reason)
+        return Found.sort_out(block, bad)
 
     def _require_size(self, offsets: I64, found: json_values.Values, at: int) -> None:
         sizes = np.diff(offsets) - 1

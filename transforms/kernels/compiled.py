@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,9 +59,9 @@ def fetch(typing: Any, array: Any, index: Any) -> Any:
 class _Cache(FunctionCache):  # type: ignore[misc]
     """A cache whose entries end when any kernel's source changes.
 
-    numba looks at the function's own file alone, but compiles functions of other files into it. What
-    the sources were is part of the files' names: an index that was written of other sources may
-    name types that are no more, and can't be read.
+    numba looks at the function's own file alone, but compiles functions and constants of other files
+    into it. What the sources were is part of the files' names: an index that was written of other
+    sources may name types that are no more, and can't be read.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -74,9 +75,27 @@ class _Cache(FunctionCache):  # type: ignore[misc]
 
 @functools.cache
 def _stamp() -> str:
+    return stamp(Path(__file__).parent)
+
+
+_IMPORTED = re.compile(
+    r"^from transforms\.kernels(?:\.(\w+) import|\s+import\s+(\([^)]*\)|[^\n]*))", re.M
+)
+
+
+def stamp(folder: Path) -> str:
+    """Return a hash of the modules of a folder that are compiled, and of all that they import there."""
+    sources = {path.stem: path.read_text() for path in folder.glob("*.py")}
+    found: set[str] = set()
+    waiting = [name for name, source in sources.items() if "kernels.compiled" in source]
+    while waiting:
+        name = waiting.pop()
+        if name in found or name not in sources:
+            continue
+        found.add(name)
+        for one, several in _IMPORTED.findall(sources[name]):
+            waiting += [one] if one else re.findall(r"\w+", several)
     hasher = hashlib.blake2b(digest_size=16)
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        content = path.read_bytes()
-        if b"kernels.compiled" in content:
-            hasher.update(content)
+    for name in sorted(found):
+        hasher.update(f"{name} {len(sources[name])} {sources[name]}".encode())
     return hasher.hexdigest()

@@ -65,13 +65,30 @@ class Values(NamedTuple):
     closed: int | None = None
 
 
-def _look(values: U8) -> Text:
+class Part(NamedTuple):
+    """A part of a value that is too long for a buffer.
+
+    Attributes:
+        kept: uint8[m], what stays of it.
+        stop: the place of what ends the value, a comma or a bracket, else None.
+        depth, quoted: behind the part.
+        torn: whether a newline stands in a string.
+    """
+
+    kept: U8
+    stop: int | None
+    depth: int
+    quoted: bool
+    torn: bool
+
+
+def _look(values: U8, *, quoted: bool = False) -> Text:
     found = np.flatnonzero(_MARKS[values])
     is_quote = values[found] == _QUOTE
     quotes = found[is_quote]
     quotes = quotes[~_escaped(values, quotes)]
     rest = found[~is_quote]
-    marks = rest[np.searchsorted(quotes, rest) % 2 == 0]
+    marks = rest[np.searchsorted(quotes, rest) % 2 == quoted]
     spaces = np.flatnonzero(values <= _HIGHEST_SPACE)
     spaces = spaces[_SPACE[values[spaces]]]
     edges = np.flatnonzero(np.diff(spaces) > 1)
@@ -134,6 +151,41 @@ def in_sequence(values: U8) -> Values:
     starts = np.concatenate([np.zeros(1, np.int64), stops])
     begins, ends = text.trimmed(starts[:-1], stops)
     return Values(begins, ends, int(starts[-1]), text)
+
+
+def go_on(values: U8, *, depth: int, quoted: bool, in_array: bool) -> Part:
+    r"""Look at the next part of a value, from its beginning on or from where another part ended.
+
+    Args:
+        values: uint8[size], which end in neither white space nor a backslash.
+        depth, quoted: where the part begins.
+        in_array: a comma or a bracket ends the value; else it ends with its own bracket.
+
+    >>> part = go_on(np.frombuffer(b'1],\n "b\n]"}, 2', np.uint8), depth=2, quoted=False, in_array=True)
+    >>> part.kept.tobytes(), part.stop, part.torn
+    (b'1],"b\n]"}', 11, True)
+    """
+    text = _look(values, quoted=quoted)
+    chars, depths = values[text.marks], depth + text.depth
+    if in_array:
+        ends = (depths < 0) | ((depths == 0) & (chars == _COMMA))
+    else:
+        ends = (depths <= 0) & (_STEP[chars] < 0)
+    found = np.flatnonzero(ends)
+    stop = int(text.marks[found[0]]) if len(found) else None
+    until = len(values) if stop is None else stop + (not in_array)
+    newlines = text.spaces[values[text.spaces] == _NEWLINE]
+    newlines = newlines[newlines < until]
+    in_string = np.searchsorted(text.quotes, newlines) % 2 != quoted
+    gone = np.zeros(len(text.space_begins), bool)
+    gone[np.searchsorted(text.space_begins, newlines[~in_string], side="right") - 1] = True
+    step = np.zeros(len(values) + 1, np.int8)
+    step[text.space_begins[gone]] -= 1
+    step[text.space_ends[gone]] += 1
+    keep = np.cumsum(step[:until], dtype=np.int8) == 0
+    behind = int(depths[-1]) if len(depths) else depth
+    still = len(text.quotes) % 2 != quoted
+    return Part(values[:until][keep], stop, behind, bool(still), bool(in_string.any()))
 
 
 def goes_on(values: U8) -> bool:

@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from tests.transforms.formats.samples import PACK, SUFFIX
-from transforms.errors import DataError
+from transforms.errors import DataError, InputError
 from transforms.formats import json_files
 from transforms.formats.lines import BOM, LineFormat
 from transforms.formats.reading import ReadOptions, open_span
@@ -68,13 +68,21 @@ SHAPES = {
         [one_line(pretty(VALUES[0])), *COMPACT],
     ),
     "one value": (pretty(VALUES[7]), [one_line(pretty(VALUES[7]))]),
+    "far apart": (
+        b"[" + b" \n" * 300 + b"1" + b" " * 300 + b"," + b"\n" * 300 + b"2\n]",
+        [b"1", b"2"],
+    ),
+    "long strings": (
+        b'["' + b'\\\\\\"' * 300 + b'",\n"' + b' \\" ,]' * 300 + b'" ]',
+        [b'"' + b'\\\\\\"' * 300 + b'"', b'"' + b' \\" ,]' * 300 + b'"'],
+    ),
     "scalars": (b'[1, "a", null,\n[2],{}]', [b"1", b'"a"', b"null", b"[2]", b"{}"]),
     "nothing": (b" [\n] \n", []),
 }
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("chunk", [1, 100, 1 << 20])
+@pytest.mark.parametrize("chunk", [1, 3, 100, 1 << 20])
 def test_every_value_is_a_record_of_one_line_in_its_place(shape: str, chunk: int) -> None:
     data, expected = SHAPES[shape]
     found, _ = read(data, chunk_bytes=chunk, spans=3)
@@ -124,6 +132,29 @@ def test_what_is_lines_stays_lines(data: bytes, name: str) -> None:
     assert [record for _, record in read(data, name=name)[0]] == expected
 
 
+@pytest.mark.parametrize(
+    ("data", "refused"),
+    [
+        (b'[{"a": 1},\n{"a": 2}]', "an array of objects"),
+        (b'[{"a": 1}, {"a": 2}]', "an array of objects"),
+        (b'[\n {\n"a": 1}]', "an array of objects"),
+        (b'{\n  "a": 1\n}', "an object over several lines"),
+        (b'{"a": 1}\n{"a":\n', None),
+        (b'[{"a": 1}]\n[{"a": 2}]\n', None),
+        (b"[Chapter 1]\n[2]\n", None),
+        (b"{\nint x;\n}\n", None),
+    ],
+)
+def test_json_over_lines_under_another_name_is_refused(data: bytes, refused: str | None) -> None:
+    for name in ("x.jsonl", "x"):
+        if refused is None:
+            json_files.refuse_elsewhere(io.BytesIO(data), name=name, codec=None)
+            continue
+        with pytest.raises(InputError, match=f"^{name}: .*{refused}.*--format=lines"):
+            json_files.refuse_elsewhere(io.BytesIO(data), name=name, codec=None)
+    json_files.refuse_elsewhere(io.BytesIO(data), name="x.txt", codec=None)
+
+
 def test_lines_that_are_asked_for_and_lines_of_another_kind() -> None:
     data = b"[\n1,\n\n2]"
     assert [r for _, r in read(data, format="lines")[0]] == [b"[", b"1,", b"", b"2]"]
@@ -142,7 +173,7 @@ def test_lines_that_are_asked_for_and_lines_of_another_kind() -> None:
         (b'{\n"a":1}\n{"b":', "the value at byte 9 isn't closed"),
         (b'{\n"a":1}\n, {}', "expected an object at byte 9"),
         (b'{\n"a":1}\nrest', "expected an object at byte 9"),
-        (b"[\n" + b"1" * 999, "more than"),
+        (b"[\n" + b"1" * 3000 + b"]", "record at byte 2 has more than"),
         (b"[\n" + b"1" * 250 + b"]", "byte 2 has 250 bytes"),
     ],
 )

@@ -1,0 +1,86 @@
+"""Patterns of paths, as shells have them: braces, fixed folders, brackets that are part of a name."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from typing import Any
+
+from transforms import storage
+
+WILD = "*?["
+_BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}|\{(\d+)\.\.(\d+)\}")
+_MOST = 100_000  # patterns that one may stand for
+
+
+def alternatives(pattern: str) -> list[str]:
+    """Return the patterns that one with braces stands for, as a shell does; else itself alone.
+
+    A path that is there under that very name is no pattern.
+
+    >>> alternatives("x/{a,b}.txt"), alternatives("part-{08..10}")
+    (['x/a.txt', 'x/b.txt'], ['part-08', 'part-09', 'part-10'])
+    """
+    if not _BRACES.search(pattern):
+        return [pattern]
+    fs, path = storage.filesystem(pattern)
+    return [pattern] if fs.exists(path) else list(dict.fromkeys(_expand(pattern)))
+
+
+def _expand(pattern: str) -> list[str]:
+    found = [pattern]
+    while any(map(_BRACES.search, found)) and len(found) <= _MOST:
+        found = [one for part in found for one in _expand_one(part)]
+    return found
+
+
+def _expand_one(pattern: str) -> list[str]:
+    """Replace the first innermost braces, if there are any."""
+    match = _BRACES.search(pattern)
+    if match is None:
+        return [pattern]
+    if match[1] is not None:
+        choices = match[1].split(",")
+    else:
+        first, last = int(match[2]), int(match[3])
+        padded = any(len(text) > 1 and text.startswith("0") for text in match.groups()[1:])
+        width = max(len(match[2]), len(match[3])) if padded else 0
+        step = 1 if first <= last else -1
+        choices = [f"{n:0{width}d}" for n in range(first, last + step, step)[: _MOST + 1]]
+    return [f"{pattern[: match.start()]}{choice}{pattern[match.end() :]}" for choice in choices]
+
+
+def fixed_length(fs: Any, path: str) -> int:
+    """Return how long the folder is that a pattern's path begins with, all of it by name.
+
+    A folder that is there as it stands is one, though there are brackets in its name.
+    """
+    at = 0
+    while (end := path.find("/", at + 1)) >= 0:
+        part = path[at:end]
+        if any(mark in part for mark in WILD) and (
+            "*" in part or "?" in part or not fs.isdir(path[:end])
+        ):
+            break
+        at = end
+    return at
+
+
+def escape(path: str) -> str:
+    """Write a path as the pattern that it alone matches.
+
+    >>> escape("a[1]/b")
+    'a[[]1]/b'
+    """
+    return re.sub(r"[*?[]", r"[\g<0>]", path)
+
+
+def matches_here(pattern: str) -> bool:
+    """Say whether a pattern matches anything on this machine."""
+    if "://" in pattern:
+        return False
+    return any(
+        os.path.lexists(one) or next(glob.iglob(one, recursive=True), None) is not None
+        for one in alternatives(pattern)
+    )
