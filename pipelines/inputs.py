@@ -18,7 +18,7 @@ from transforms import storage
 from transforms.errors import DataError, InputError, UsageError
 from transforms.files import Files, SourceFile
 from transforms.formats import arrow_messages, parquet
-from transforms.formats.codecs import CODECS
+from transforms.formats.codecs import CODECS, codec_of_name
 from transforms.formats.detection import EXTENSIONS, FileFormat, Kind
 from transforms.formats.kept import Kept
 from transforms.formats.lines import LineFormat
@@ -111,6 +111,7 @@ def look_into(files: Files, recipe: Recipe, *, keep: Sequence[str] = ()) -> Cont
         limit=1 if local else 16,
     )
     looks = dict(zip(chosen, found, strict=True))
+    _refuse_empty_alone(chosen)
     schema = _common_schema(looks) if recipe.text_field is None else None
     header = _common_header(looks, recipe)
     line_format = LineFormat(
@@ -140,8 +141,28 @@ def look_into(files: Files, recipe: Recipe, *, keep: Sequence[str] = ()) -> Cont
     notes = [] if schema is None else describe_unified(_schemas(looks), schema)
     if kept is not None and kept.schema is not None and rows:
         notes = describe_unified(rows, kept.schema)
+    notes += _empty_ones(chosen)
     notes += dict.fromkeys(note for look in looks.values() for note in look.notes)
     return Contents(line_format, schema, amounts, form, shard_extension, window, kept, tuple(notes))
+
+
+def _refuse_empty_alone(files: Sequence[SourceFile]) -> None:
+    """Raise InputError where nothing holds a byte, and a file should, by its name."""
+    empty = next((file for file in files if codec_of_name(file.url)), None)
+    if empty is not None and not any(file.size for file in files):
+        raise InputError(
+            f"{empty.url}: expected compressed lines, by its name, got an empty file (0 bytes), and no "
+            "other file holds more; fetch it again"
+        )
+
+
+def _empty_ones(files: Sequence[SourceFile]) -> list[str]:
+    """Say which files are empty that should hold something, by their names."""
+    empty = [file.url for file in files if not file.size and codec_of_name(file.url)]
+    if not empty:
+        return []
+    more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
+    return [f"{empty[0]}: an empty file (0 bytes), which holds no records{more}"]
 
 
 def _common_schema(looks: dict[SourceFile, Look]) -> pa.Schema | None:
@@ -188,11 +209,14 @@ def _rows_and_lines(looks: dict[SourceFile, Look]) -> InputError:
 
 
 def _common_header(looks: dict[SourceFile, Look], recipe: Recipe) -> bytes:
+    """Return the header of the first file that has one; the others' lines may end in another way."""
     first: tuple[str, bytes] | None = None
     for file, look in looks.items():
+        if not look.header:  # nor a record
+            continue
         if first is None:
             first = file.url, look.header
-        elif look.header != first[1]:
+        elif look.header.replace(b"\r\n", b"\n") != first[1].replace(b"\r\n", b"\n"):
             raise InputError(
                 f"--header_lines={recipe.header_lines}: the headers of {first[0]} and {file.url} "
                 f"differ: {first[1][:80]!r} and {look.header[:80]!r}; shuffle such files separately"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import logging
 import random
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -142,7 +144,7 @@ def test_twins_that_differ_in_their_codec_alone_are_refused_by_both_names(tmp_pa
 
 
 @pytest.mark.parametrize("codec", CODECS)
-@pytest.mark.parametrize("harm", ["cut", "cut in member 2", "flip", "other", "empty"])
+@pytest.mark.parametrize("harm", ["cut", "cut in member 2", "flip", "other"])
 def test_a_damaged_input_is_named_and_nothing_is_left(
     tmp_path: Path, codec: str, harm: str
 ) -> None:
@@ -152,7 +154,6 @@ def test_a_damaged_input_is_named_and_nothing_is_left(
         "cut in member 2": one + two[: len(two) * 2 // 3],
         "flip": one[: len(one) // 2] + bytes([one[len(one) // 2] ^ 64]) + one[len(one) // 2 + 1 :],
         "other": PACK["xz" if codec == "gzip" else "gzip"](b"x\n"),
-        "empty": b"",
     }[harm]
     write_tree(tmp_path / "in", {f"bad.txt{SUFFIX[codec]}": bad, f"c.txt{SUFFIX[codec]}": one})
     message = refused(tmp_path)
@@ -434,3 +435,35 @@ def test_an_empty_file_among_rows_holds_none(tmp_path: Path) -> None:
     write_tree(tmp_path / "in", {"a.txt": b""})
     manifest = run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}")
     assert manifest.records == len(ROWS)
+
+
+CSV = {
+    "a.csv": b"id,t\r\n1,x\r\n",
+    "b.csv": b"",
+    "c.csv": b"id,t",
+    "d.csv": b"id,t\n2,y\n",
+    "e.csv.gz": b"",
+    "f.csv.gz": gzip.compress(b"id,t\r\n"),
+    "g.csv.gz": gzip.compress(b""),
+}
+
+
+def test_files_with_a_header_alone_or_nothing_hold_no_records(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "dovetail")
+    write_tree(tmp_path / "in", CSV)
+    out = tmp_path / "o"
+    manifest = run(f"--input={tmp_path / 'in'}", f"--output={out}", "--header_lines=1")
+    assert manifest.records == 2
+    (shard,) = (out / "data").iterdir()
+    data = gzip.decompress(shard.read_bytes()) if shard.suffix == ".gz" else shard.read_bytes()
+    assert "e.csv.gz: an empty file (0 bytes), which holds no records" in caplog.text
+    assert sorted(data.splitlines(keepends=True)) == [b"1,x\r\n", b"2,y\n", b"id,t\r\n"]
+    for name in ("b.csv", "c.csv"):
+        shutil.rmtree(out)
+        given = [f"--input={tmp_path / 'in' / name}", f"--output={out}", "--header_lines=1"]
+        assert run(*given).records == 0
+    shutil.rmtree(out)
+    with pytest.raises(InputError, match=r"e\.csv\.gz: .*empty file \(0 bytes\)"):
+        run(f"--input={tmp_path / 'in/e.csv.gz'}", f"--output={out}")

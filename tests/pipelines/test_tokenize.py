@@ -282,6 +282,17 @@ def test_text_may_be_a_column_or_whole_lines_of_any_codec(corpus: Path) -> None:
     assert rows(corpus / "plain") == expected
 
 
+def test_text_may_be_in_arrays_of_json_and_in_several_fields(corpus: Path) -> None:
+    texts = ["abc", "ab ab", "b\na"]
+    records = [{"data": {"text": text}, "n": [float("nan")]} for text in texts]
+    (corpus / "a.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(records, indent=2).encode())
+    tokenize(corpus, "--text_field=data.text", "--num_shards=4", source="a.json", output="array")
+    assert rows(corpus / "array") == best(corpus, texts)
+    assert len(list((corpus / "array" / "data").iterdir())) == 1  # it can't be cut
+    tokenize(corpus, "--text_field={data.text}b{data.text}", source="a.json", output="both")
+    assert rows(corpus / "both") == best(corpus, [f"{text}b{text}" for text in texts])
+
+
 def test_bytes_are_taken_as_they_are(corpus: Path) -> None:
     (corpus / "raw").write_bytes(b"\xff\xfeab\ne\xcc\x81\n")  # as UTF-16 begins
     tokenize(corpus, "--bytes", source="raw")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.transforms.helpers import plain_lines
 from transforms.errors import DataError, InputError
 from transforms.formats import lines
-from transforms.formats.lines import LineFormat
+from transforms.formats.lines import LineFormat, Reader, header_in, header_of
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 
@@ -192,7 +192,7 @@ def test_a_header_is_the_first_lines_with_their_ends(
     )
 
 
-@pytest.mark.parametrize("data", [b"", b"one\n", b"one\ntwo"])
+@pytest.mark.parametrize("data", [b"\n", b"one\n", b"one"])
 def test_a_file_with_fewer_lines_than_the_header_is_refused(data: bytes) -> None:
     with pytest.raises(
         InputError, match=r"^f: expected 2 header lines, got \d in the first \d byte"
@@ -285,3 +285,56 @@ def test_marks_and_blank_lines_are_left_out_however_a_file_is_cut(
 def test_a_mark_is_data_where_its_bytes_are_separators() -> None:
     line_format = LineFormat(separator=0xBB)
     assert read_all(MARK + b"x", line_format=line_format)["rows"] == [(0, b"\xef"), (2, b"\xbfx")]
+
+
+HEADERS = [
+    (b"id,t\n1,x\n", b"id,t\n"),
+    (b"id,t\r\n1,x\r\n", b"id,t\r\n"),
+    (b"id,t", b"id,t"),
+    (b"id,t\n", b"id,t\n"),
+    (b"id,t\r\n", b"id,t\r\n"),
+    (b"", b""),
+    (b"id,x\n", None),
+    (b"id", None),
+    (b"id,t,u\n", None),
+]
+
+
+@pytest.mark.parametrize("header", [b"id,t\n", b"id,t\r\n"])
+@pytest.mark.parametrize(("data", "own"), HEADERS)
+def test_a_header_may_end_in_another_way_or_not_at_all(
+    data: bytes, own: bytes | None, header: bytes
+) -> None:
+    line_format = LineFormat(header_lines=1, header=header)
+    assert header_in(data, line_format) == own
+    reader = Reader(
+        io.BytesIO(data),
+        name="x.csv",
+        size=len(data),
+        start=0,
+        stop=len(data),
+        codec=None,
+        line_format=line_format,
+        chunk_bytes=100,
+        record_limit=100,
+    )
+    if own is None:
+        with pytest.raises(DataError, match=r"x\.csv: expected the header of the other files"):
+            list(reader)
+        return
+    digest = Digest()
+    records = []
+    for found in reader:
+        digest += Digest.total(blocks.digests(found.block, sources=1))
+        records += blocks.records(found.block)
+    assert b"".join(record + b"\n" for record in records) == data[len(own) :]
+    assert reader.covered(digest) == reader.whole == len(data)
+
+
+def test_of_a_file_that_holds_a_header_alone_the_header_is_read() -> None:
+    for data in (b"a,b", b"a,b\n"):
+        asked = LineFormat(header_lines=1)
+        assert header_of(io.BytesIO(data), line_format=asked, name="x") == b"a,b\n"
+    assert header_of(io.BytesIO(b""), line_format=LineFormat(header_lines=2), name="x") == b""
+    with pytest.raises(InputError, match="expected 2 header lines, got 1"):
+        header_of(io.BytesIO(b"a,b"), line_format=LineFormat(header_lines=2), name="x")

@@ -93,7 +93,7 @@ def detect(
             f"{kind.word}; {kind.remedy}, or give --format=lines to take its bytes for lines"
         )
     if said != "auto":
-        if codec is not None and found.codec != codec:
+        if codec is not None and found.codec != codec and size:
             raise _mismatch(name, codec.name, found, head)
         return found
     begins = head.startswith(_PARQUET + b"\x15") or (hint == "parquet" and head[:4] == _PARQUET)
@@ -102,7 +102,7 @@ def detect(
             f"{name}: begins as Parquet but doesn't end as one, at byte {size}: it is truncated, or "
             "something was added; fetch it again"
         )
-    if codec is not None and found.codec != codec:
+    if codec is not None and found.codec != codec and size:  # nothing is compressed there
         raise _mismatch(name, codec.name, found, head)
     if (
         codec is None

@@ -7,13 +7,15 @@ it is. Its position is its byte offset. One worker reads the file, piece by piec
 from __future__ import annotations
 
 import io
+import os
+import re
 from collections.abc import Generator, Iterator
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
 from transforms import storage
-from transforms.errors import DataError
+from transforms.errors import DataError, InputError
 from transforms.formats.codecs import Codec, Decoder, strip_suffix
 from transforms.formats.found import Found
 from transforms.formats.lines import BOM, LineFormat, too_large
@@ -50,6 +52,30 @@ def shape_of(
         return "lines"
     if line_format.separator != ord("\n") or line_format.header_lines or line_format.quoted:
         return "lines"
+    return _shape_by_beginning(file, name=name, codec=codec)
+
+
+def refuse_elsewhere(file: io.RawIOBase | BinaryIO, *, name: str, codec: Codec | None) -> None:
+    """Raise InputError where a file that would be read as lines begins as JSON over several lines.
+
+    Looked at are files named as JSON lines, or without an extension.
+    """
+    extension = os.path.splitext(strip_suffix(name))[1].lower()
+    if extension not in ("", ".jsonl", ".ndjson"):
+        return
+    shape = _shape_by_beginning(file, name=name, codec=codec, plainly=True)
+    if shape != "lines":
+        what = "an array of objects" if shape == "array" else "an object over several lines"
+        raise InputError(
+            f"{name}: expected lines, it begins as {what} of JSON; give it as a file named .json to "
+            "have each of them read as a record, or give --format=lines to take lines as they are"
+        )
+
+
+def _shape_by_beginning(
+    file: io.RawIOBase | BinaryIO, *, name: str, codec: Codec | None, plainly: bool = False
+) -> Shape:
+    """Say how a file holds records; ``plainly``: lines, unless nothing else can be meant."""
     file.seek(0)
     stream: Any = file if codec is None else Decoder(file, codec, name)
     begins = b""
@@ -62,6 +88,10 @@ def shape_of(
             break
     ended = len(begins) < size
     file.seek(0)
+    if plainly and not (newline or ended):
+        return "lines"
+    if plainly and not re.match(rb'\[\s*\{\s*"|\{\s*"|\{\s*\n\s*"', text):
+        return "lines"
     if text.startswith(b"["):
         alone = not rest.strip(_SPACE) and ended
         return "array" if alone or not newline or not _is_json(line) else "lines"

@@ -67,6 +67,8 @@ def header_of(
 ) -> bytes:
     """Read the lines that are the header, their ends included, behind ``skip`` bytes.
 
+    A last line that has no end gets one. An empty file has no header.
+
     Raises:
         InputError: the file has fewer lines, or they are longer than 16 MiB.
     """
@@ -77,6 +79,10 @@ def header_of(
     while lines:
         more = file.read(min(1 << 16, limit)) or b""
         data += more
+        if not data:
+            return data
+        if not more and data[-1] != line_format.separator:
+            data += bytes([line_format.separator])
         offsets, _ = line_format.split(np.frombuffer(data, np.uint8))
         if len(offsets) > lines:
             return data[: int(offsets[lines])]
@@ -86,6 +92,30 @@ def header_of(
                 f"{len(data)} bytes; check --header_lines and --separator"
             )
     return data
+
+
+def header_in(found: bytes, line_format: LineFormat) -> bytes | None:
+    r"""Return the header as it stands in a file whose first bytes are given; None if it has another.
+
+    Its lines may end in another way (CR LF or LF), the last one not at all where the file ends there;
+    an empty file has none.
+
+    Args:
+        found: more bytes than any form of the header has, fewer where the file has fewer.
+        line_format: with the header.
+
+    >>> header_in(b"a,b\r\n1,2\r\n", LineFormat(header_lines=1, header=b"a,b\n"))
+    b'a,b\r\n'
+    """
+    header, end = line_format.header, bytes([line_format.separator])
+    forms = [header]
+    if end == b"\n":
+        plain = header.replace(b"\r\n", b"\n")
+        forms += [plain, plain.replace(b"\n", b"\r\n")]
+    for form in forms:
+        if found.startswith(form):
+            return form
+    return found if not found or found + end in forms else None
 
 
 class Reader:
@@ -213,29 +243,33 @@ class Reader:
         span, having looked at them.
         """
         header = self._format.header
-        if start > len(BOM) + len(header):
+        most = len(BOM) + len(header) + self._format.header_lines  # each may have a CR more
+        if start > most:
             return len(header)  # so far away that it doesn't matter
         self._file.seek(0)
-        head = bytearray(max(len(BOM) + len(header), HEAD))
+        head = bytearray(max(most + 1, HEAD))
         found = bytes(head[: storage.read_into(self._file, memoryview(head))])
         self._file.seek(0)  # a compressed file can't go back to the header's end
         mark = 0 if self._as_they_are else mark_size(found, self._format.separator)
+        own = self._require_header(found, mark)
         if start == 0:
-            self._require_header(found, mark)
             self.marks = int(mark > 0)
-            self._beside += mark + len(header)
-        return mark + len(header)
+            self._beside += mark + len(own)
+        return mark + len(own)
 
-    def _require_header(self, found: bytes, mark: int) -> None:
+    def _require_header(self, found: bytes, mark: int) -> bytes:
+        """Return the header as it stands in this file."""
         header = self._format.header
         if self._codec is not None and not self._told:
             refuse_inside(found[:HEAD], name=self._name)
-        have = found[mark : mark + len(header)]
-        if have != header:
+        own = header_in(found[mark:], self._format)
+        if own is None:
+            have = found[mark : mark + len(header)]
             raise DataError(
                 f"{self._name}: expected the header of the other files, {header[:80]!r}, got "
                 f"{have[:80]!r} at byte {mark}; shuffle such files separately"
             )
+        return own
 
 
 class Writer:

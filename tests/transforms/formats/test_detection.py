@@ -62,11 +62,12 @@ def test_a_name_that_says_otherwise_is_an_error_that_names_file_and_byte(
     assert str(caught.value).startswith(f"{NAMES[called]}: expected ")
 
 
-@pytest.mark.parametrize("name", ["x.gz", "x.txt.zst", "x.parquet", "x.arrow", "x.bz2"])
+@pytest.mark.parametrize("name", ["x.parquet", "x.arrow"])
 def test_an_empty_file_is_nothing_but_lines(name: str) -> None:
     with pytest.raises(InputError, match=f"^{name}: expected .*empty.*byte 0"):
         found(b"", name)
-    assert found(b"", "x.txt") == found(b"", "x") == FileFormat("lines")
+    for call in ("x.txt", "x", "x.gz", "x.txt.zst", "x.bz2"):
+        assert found(b"", call) == FileFormat("lines")
 
 
 @pytest.mark.parametrize("name", ["x", "x.txt", "x.jsonl"])

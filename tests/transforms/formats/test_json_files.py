@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from tests.transforms.formats.samples import PACK, SUFFIX
-from transforms.errors import DataError
+from transforms.errors import DataError, InputError
 from transforms.formats import json_files
 from transforms.formats.lines import BOM, LineFormat
 from transforms.formats.reading import ReadOptions, open_span
@@ -130,6 +130,29 @@ def test_texts_and_what_is_checked() -> None:
 def test_what_is_lines_stays_lines(data: bytes, name: str) -> None:
     expected = data.removesuffix(b"\n").split(b"\n") if data else []
     assert [record for _, record in read(data, name=name)[0]] == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "refused"),
+    [
+        (b'[{"a": 1},\n{"a": 2}]', "an array of objects"),
+        (b'[{"a": 1}, {"a": 2}]', "an array of objects"),
+        (b'[\n {\n"a": 1}]', "an array of objects"),
+        (b'{\n  "a": 1\n}', "an object over several lines"),
+        (b'{"a": 1}\n{"a":\n', None),
+        (b'[{"a": 1}]\n[{"a": 2}]\n', None),
+        (b"[Chapter 1]\n[2]\n", None),
+        (b"{\nint x;\n}\n", None),
+    ],
+)
+def test_json_over_lines_under_another_name_is_refused(data: bytes, refused: str | None) -> None:
+    for name in ("x.jsonl", "x"):
+        if refused is None:
+            json_files.refuse_elsewhere(io.BytesIO(data), name=name, codec=None)
+            continue
+        with pytest.raises(InputError, match=f"^{name}: .*{refused}.*--format=lines"):
+            json_files.refuse_elsewhere(io.BytesIO(data), name=name, codec=None)
+    json_files.refuse_elsewhere(io.BytesIO(data), name="x.txt", codec=None)
 
 
 def test_lines_that_are_asked_for_and_lines_of_another_kind() -> None:
