@@ -15,6 +15,8 @@ from transforms.kernels.levels import partition_streams
 from transforms.kernels.mixture import Amounts, Mixture, expect
 from transforms.kernels.plan import Plan, Workers, count_shards
 
+_DISK_BLOCK = 4096
+
 
 @dataclass(frozen=True)
 class Job:
@@ -97,6 +99,20 @@ class Job:
     def gives_back(self) -> bool:
         """Whether spill space is given back as soon as it can be; other runners may run a step again."""
         return self.settings.runner == "DirectRunner"
+
+    @property
+    def given_back(self) -> float:
+        """Share of the spill files that goes while shards are written: a shard's when it is there.
+
+        Blocks of the disk that hold the end of one shard's records and the beginning of another's
+        stay. So do the spill files of mixtures and of shards of so many records, which share them.
+        """
+        if not (self.gives_back and self.mixture.is_whole and self.exchange == "files"):
+            return 0.0
+        if self.recipe.shard_records is not None:
+            return 0.0
+        segment = min(self.plan.run_bytes, max(self.read_bytes, 1)) / self.plan.partitions
+        return max(0.0, 1 - _DISK_BLOCK / segment)
 
     @property
     def spilled_bytes(self) -> int:

@@ -40,7 +40,7 @@ from transforms.kernels.lines import line_offsets, open_quote
 _MAY_BE_EMPTY = 1024  # bytes of a compressed file that may hold no record, for all that
 _SAMPLE_BYTES, _SAMPLE_ROWS = 1 << 16, 32
 WINDOW_COUNTED = 8 << 20  # of a decoder's window, in what a process takes anyway
-_LARGEST = 64 << 20  # record of JSON that is looked at
+_LARGEST = 1 << 30  # record of JSON, in any run
 _PLACES = 8  # of a line file that are looked at
 
 
@@ -204,7 +204,7 @@ def _sample_lines(
     pieces = _pieces(stream, [file.size * i // places for i in range(places)])
     begins = mark + len(form.header)
     if recipe.format == "auto" and may_be_csv(file.url, form):
-        _refuse_torn_rows(pieces[0], begins, form.separator, name=file.url)
+        _refuse_torn_rows(pieces[0], mark, form.separator, name=file.url)
     fields = None
     if keep:
         fields = fields_in(stream, pieces, skip=begins, separator=form.separator)
@@ -230,7 +230,9 @@ def _first_records(
 
 
 def _refuse_torn_rows(piece: bytes, begins: int, separator: int, *, name: str) -> None:
-    """Raise InputError where a line at the beginning of a file of CSV ends inside quotes."""
+    """Raise InputError where a line at the beginning of a file of CSV ends inside quotes, its header's
+    too.
+    """
     values = np.frombuffer(piece[begins:], np.uint8)
     offsets = line_offsets(values, separator)
     line = open_quote(values, offsets)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -350,6 +350,8 @@ def measure_room(
     written: float = 1.0,
     spilled: float = 1.0,
     output: int | None = None,
+    given_back: float = 0.0,
+    at_once: int = 0,
 ) -> list[Need]:
     """Compare what a run will write with what the disks have.
 
@@ -360,6 +362,8 @@ def measure_room(
         spill_compression: of them.
         written, spilled: how many times the inputs' bytes come out, and lie in spill files, about.
         output: bytes of the shards, about, where records come out as something else.
+        given_back: share of the spill files that goes while shards are written, on disks that can.
+        at_once: bytes of shards that lie there before what they were made of goes.
     """
     contents = inputs.contents
     if output is None:
@@ -382,6 +386,16 @@ def measure_room(
         replaced = sum(path.stat().st_size for path in there.iterdir()) if there.is_dir() else 0
         usage = shutil.disk_usage(_existing(claim.folder))
         free[os.stat(_existing(claim.folder)).st_dev] = usage.free + replaced
+    if given_back:
+        shrinking = int(given_back * _shrinking(claim, [need[2:] for need in needs[1:]]))
+        room = max(min(shrinking, output) - at_once, 0)
+        flag, what, folder, need = needs[0]
+        needs[0] = (
+            flag,
+            f"{what} beside spill files, which shrink" if room else what,
+            folder,
+            need - room,
+        )
     out = []
     for flag, what, folder, need in needs:
         if not storage.is_local(folder):  # nobody says how much a store takes
@@ -393,6 +407,19 @@ def measure_room(
         out.append(Need(flag, what, need, have))
         free[device] = have - need
     return out
+
+
+def _shrinking(claim: Claim, spills: Iterable[tuple[str, int]]) -> int:
+    """Return how many of the spill files' bytes lie on the output's disk, and can be given back."""
+    if not storage.is_local(claim.folder):
+        return 0
+    device = os.stat(_existing(claim.folder)).st_dev
+    places = [(_existing(folder), size) for folder, size in spills if storage.is_local(folder)]
+    return sum(
+        size
+        for place, size in places
+        if os.stat(place).st_dev == device and storage.punches_holes(place)
+    )
 
 
 def _existing(folder: str) -> str:

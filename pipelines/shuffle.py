@@ -122,6 +122,8 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
         spill_compression=settings.spill_compression,
         written=sum(job.expected_bytes) / held,
         spilled=job.spilled_bytes / held,
+        given_back=job.given_back,
+        at_once=int(sum(job.expected_bytes)) // job.shards * (workers.count + 1),
     )
     if settings.plan:
         print(describe(job, needs))

@@ -20,7 +20,7 @@ from transforms.formats.writing import RecordsAre, ShardFormat
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import ORDER_VERSION
-from transforms.reports import Mapped, Mixed, ShardReport, add_up
+from transforms.reports import Mapped, Mixed, ShardReports, add_up, digests_in
 from transforms.token_counts import TokenCounts
 from transforms.version import VERSION
 
@@ -245,7 +245,7 @@ def require_versions(content: dict[str, Any], url: str) -> None:
 
 def make_manifest(
     files: FilesRead,
-    shards: Sequence[ShardReport],
+    reports: ShardReports,
     *,
     sources: Sequence[str],
     recipe: dict[str, Any],
@@ -266,7 +266,7 @@ def make_manifest(
         LosslessError: a shard is missing or double, or a source's digests differ.
         DataError: too many records were bad.
     """
-    shards = sorted(shards, key=lambda shard: shard.number)
+    shards = sorted(reports.shards, key=lambda shard: shard.number)
     of = shards[0].of if shards else 0
     if [shard.number for shard in shards] != list(range(of)) or not shards:
         raise LosslessError(
@@ -279,7 +279,7 @@ def make_manifest(
         for name, entry in file_entries(files):
             entries[name].append(entry)
     require_few(Digest.total(dropped.values()), Digest.total(read.values()), max_bad)
-    written = [Digest.total(shard.digests[i] for shard in shards) for i in range(len(read))]
+    written = digests_in(reports.digests)
     mixture = None
     if mapped is not None:
         _require_mapped(mapped, read, written)
@@ -288,7 +288,7 @@ def make_manifest(
             written, list(read.values()), what=f"the sources {', '.join(read)}, counted from 0"
         )
     else:
-        unused = [Digest.total(shard.unused[i] for shard in shards) for i in range(len(read))]
+        unused = digests_in(reports.unused)
         mixture = mixture_entries(mixed, read, written=written, unused=unused)
     total = Digest.total(written)
     return Manifest(

@@ -8,6 +8,7 @@ import errno
 import io
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, cast
@@ -253,9 +254,30 @@ def punch_hole(url: str, offset: int, length: int) -> None:
 
     What was not yet on disk never goes there, and its pages serve the next writes.
     """
-    if is_local(url) and hasattr(_libc, "fallocate"):
+    if is_local(url):
         fd = os.open(local_path(url), os.O_RDWR)
         try:
-            _libc.fallocate(fd, _KEEP_SIZE_AND_PUNCH_HOLE, offset, length)
+            _punch(fd, offset, length)
         finally:
             os.close(fd)
+
+
+def punches_holes(folder: str) -> bool:
+    """Return whether ranges of files in a local folder can be given back, by trying it there.
+
+    The file that this takes has no name, and is gone at once.
+    """
+    size = 1 << 16
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            file.write(bytes(size))
+            return _punch(file.fileno(), 0, size)
+    except OSError:  # nothing can be written there; who does will say so
+        return False
+
+
+def _punch(fd: int, offset: int, length: int) -> bool:
+    """Return whether a hole was made."""
+    if not hasattr(_libc, "fallocate"):
+        return False
+    return bool(_libc.fallocate(fd, _KEEP_SIZE_AND_PUNCH_HOLE, offset, length) == 0)

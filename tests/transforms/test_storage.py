@@ -178,6 +178,17 @@ def test_a_hole_gives_the_range_back_and_leaves_the_rest(tmp_path: Path) -> None
         assert content[block : 5 * block] == bytes(4 * block)
 
 
+def test_whether_holes_can_be_made_is_tried_and_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(bytes(1 << 16))
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    storage.punch_hole(str(path), 0, 1 << 16)
+    assert storage.punches_holes(str(tmp_path)) == (path.stat().st_blocks == 0)
+    assert list(tmp_path.iterdir()) == [path]
+    assert not storage.punches_holes(str(tmp_path / "not there"))
+
+
 def test_a_hole_somewhere_else_than_on_our_disks_does_nothing() -> None:
     url = f"memory://{uuid.uuid4().hex}/x"
     write(url, b"abc")

@@ -67,8 +67,8 @@ def refuse_elsewhere(file: io.RawIOBase | BinaryIO, *, name: str, codec: Codec |
     if shape != "lines":
         what = "an array of objects" if shape == "array" else "an object over several lines"
         raise InputError(
-            f"{name}: expected lines, it begins as {what} of JSON; call it .json to have each of them "
-            "read as a record, or give --format=lines to take lines as they are"
+            f"{name}: expected lines, it begins as {what} of JSON; give it as a file named .json to "
+            "have each of them read as a record, or give --format=lines to take lines as they are"
         )
 
 
@@ -88,6 +88,8 @@ def _shape_by_beginning(
             break
     ended = len(begins) < size
     file.seek(0)
+    if plainly and not (newline or ended):
+        return "lines"
     if plainly and not re.match(rb'\[\s*\{\s*"|\{\s*"|\{\s*\n\s*"', text):
         return "lines"
     if text.startswith(b"["):
