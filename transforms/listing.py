@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -383,6 +384,9 @@ def _shards_of(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
         told = (manifest["kind"], manifest["compression"]) if "kind" in manifest else None
         if told is not None:
             FileFormat.told(*told)
+        for name, most in (("separator", 255), ("header_bytes", sys.maxsize)):
+            if manifest.get(name, 0) not in range(most + 1):
+                raise ValueError(f"{name}: expected 0 to {most}, got {manifest[name]!r}")
         for number, shard in enumerate(shards):
             if not is_shard_path(shard["path"], number=number, of=len(shards)):
                 raise ValueError(f"{shard['path']} is not the path of shard {number}")
