@@ -83,8 +83,11 @@ def test_models_without_an_unknown_are_loaded_and_name_what_they_lack() -> None:
         (models.WordLevel({"hello": 0}, unk_token="[UNK]"), "hello", [0], "a"),
         (models.BPE({"h": 0}, [], unk_token="<unk>"), "h", [0], "a"),
         (models.BPE({"h": 0}, []), "h", [0], "a"),
+        (models.WordLevel({"h": 0}, unk_token="<s>"), "h", [0], "a"),
     ):
-        ours = Ours(load(Tokenizer(model)))
+        package = Tokenizer(model)
+        package.add_special_tokens(["<s>"])  # which makes no piece of the model's
+        ours = Ours(load(package))
         assert ours.encode_batch([text]).lists() == [ids], ours.model.kind
         assert not ours.complete
         found = ours.find_unencodable(pack([text, bad, text]))
