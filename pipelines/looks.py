@@ -26,7 +26,7 @@ from transforms.formats import (
     parquet_types,
 )
 from transforms.formats.codecs import Decoder
-from transforms.formats.detection import FileFormat, detect, refuse_inside
+from transforms.formats.detection import FileFormat, behind_skippable, detect, refuse_inside
 from transforms.formats.foreign import HEAD
 from transforms.formats.kept import Kept, kinds_of, text_and_kept
 from transforms.formats.lines import LineFormat
@@ -40,7 +40,7 @@ from transforms.kernels.lines import line_offsets, open_quote
 _MAY_BE_EMPTY = 1024  # bytes of a compressed file that may hold no record, for all that
 _SAMPLE_BYTES, _SAMPLE_ROWS = 1 << 16, 32
 WINDOW_COUNTED = 8 << 20  # of a decoder's window, in what a process takes anyway
-_LARGEST = 64 << 20  # record of JSON that is looked at
+_LARGEST = 1 << 30  # record of JSON, in any run
 _PLACES = 8  # of a line file that are looked at
 
 
@@ -122,7 +122,8 @@ def _look_at_lines(
     shape: json_files.Shape = "lines"
     json = False
     fields: Fields | None = None
-    window = 0 if codec is None else max(window_of(opened.read(64) or b"") - WINDOW_COUNTED, 0)
+    begin = behind_skippable(opened, opened.read(64) or b"", file.size)
+    window = 0 if codec is None else max(window_of(begin) - WINDOW_COUNTED, 0)
     opened.seek(0)
     stream = opened if codec is None else Decoder(opened, codec, file.url)
     try:
@@ -203,7 +204,7 @@ def _sample_lines(
     pieces = _pieces(stream, [file.size * i // places for i in range(places)])
     begins = mark + len(form.header)
     if recipe.format == "auto" and may_be_csv(file.url, form):
-        _refuse_torn_rows(pieces[0], begins, form.separator, name=file.url)
+        _refuse_torn_rows(pieces[0], mark, form.separator, name=file.url)
     fields = None
     if keep:
         fields = fields_in(stream, pieces, skip=begins, separator=form.separator)
@@ -229,7 +230,9 @@ def _first_records(
 
 
 def _refuse_torn_rows(piece: bytes, begins: int, separator: int, *, name: str) -> None:
-    """Raise InputError where a line at the beginning of a file of CSV ends inside quotes."""
+    """Raise InputError where a line at the beginning of a file of CSV ends inside quotes, its header's
+    too.
+    """
     values = np.frombuffer(piece[begins:], np.uint8)
     offsets = line_offsets(values, separator)
     line = open_quote(values, offsets)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,13 +74,18 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
         first = located | "SpillFirst" >> self.spill
         files = self.spill.exchange == "files"
         spilled = [first.spills if files else first]
-        tallies = first.tallies if files else once | "NoTally" >> beam.FlatMap(lambda _: ())
+        tallies = (
+            added(first.tallies, "First")
+            if files
+            else once | "NoTally" >> beam.FlatMap(lambda _: ())
+        )
         drafts = once | "Weigh" >> beam.Map(_weigh, beam.pvalue.AsIter(spans), config=self)
         counts = (
             drafts
             | "ListChunks" >> beam.FlatMap(_items).with_output_types(tuple[int, Any])
             | "DealChunks" >> DealOut(Any)
-            | "CountChunks" >> beam.FlatMapTuple(_count)
+            | "CountChunks" >> beam.FlatMap(_count, beam.pvalue.AsSingleton(drafts))
+            | "AddCounts" >> beam.CombinePerKey(_add)
         )
         counted = once | "FindEnd" >> beam.Map(
             _find_end,
@@ -103,7 +109,7 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
             more = again.blocks | "SpillPasses" >> self.spill
             spilled.append(more.spills if files else more)
             if files:
-                tallies = (tallies, more.tallies) | "AllTallies" >> beam.Flatten()
+                tallies = (tallies, added(more.tallies, "Again")) | "AllTallies" >> beam.Flatten()
             every = (spans, again.spans) | "AllSpans" >> beam.Flatten()
         if not files:
             shards, mixed = place_records(self, spilled, counted)
@@ -229,25 +235,41 @@ def _weigh(_: None, spans: Iterable[SpanReports], config: InterleaveSources) -> 
         raise RunError(str(error)) from error
 
 
-def _items(uncounted: Draft) -> Iterator[tuple[int, tuple[Draft, Item]]]:
-    for number, item in enumerate(uncounted.items()):
-        yield number, (uncounted, item)
+def _items(uncounted: Draft) -> Iterator[tuple[int, Item]]:
+    yield from enumerate(uncounted.items())
 
 
-def _count(_: int, found: Iterable[tuple[Draft, Item]]) -> Iterator[tuple[Item, I64]]:
-    for uncounted, item in found:
-        yield item, uncounted.count(item)
+def _count(
+    dealt: tuple[int, Iterable[Item]], uncounted: Draft
+) -> Iterator[tuple[tuple[int, int, int], I64]]:
+    for item in dealt[1]:
+        source, begin, end = uncounted.added_as(item)
+        yield (source, begin, end), uncounted.count(item)
+
+
+def _add(many: Iterable[Any]) -> Any:
+    return functools.reduce(operator.add, many)
+
+
+def added(tallies: Any, label: str) -> Any:
+    """Add tallies up by stream: PCollection of Tally, of each bundle, to one of each stream."""
+    return (
+        tallies
+        | f"{label}ByStream" >> beam.Map(lambda tally: ((tally.stream, tally.again), tally))
+        | f"{label}AddTallies" >> beam.CombinePerKey(_add)
+        | f"{label}Tallies" >> beam.Values()
+    )
 
 
 def _find_end(
     _: None,
     uncounted: Draft,
-    counts: list[tuple[Item, I64]],
+    counts: list[tuple[tuple[int, int, int], I64]],
     spans: Iterable[SpanReports],
     tallies: list[Tally],
     config: InterleaveSources,
 ) -> Counted:
-    found, length = uncounted.counted(counts).ended()
+    found, length = uncounted.counted((Item(*item), row) for item, row in counts).ended()
     first = by_stream(tallies, config.streams)
     length, bounded = bound_bytes(found, length, first)
     used = found.schedule.counts_before(length).tolist()

@@ -20,7 +20,7 @@ from transforms.formats.writing import RecordsAre, ShardFormat
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import ORDER_VERSION
-from transforms.reports import Mapped, Mixed, ShardReport, add_up
+from transforms.reports import Mapped, Mixed, ShardReports, add_up, digests_in
 from transforms.token_counts import TokenCounts
 from transforms.version import VERSION
 
@@ -170,6 +170,7 @@ class Manifest(_Part):
         quoted: lines are rows of CSV, which quotes keep whole.
         blank_lines: of JSON lines, those that held nothing; they are no records.
         byte_order_marks: files at whose beginning one was taken off.
+        trailing_bytes: zeros and ends of lines behind the last members of compressed files, left out.
         tokens: what tokenizing came to.
         tokenizers: which made the ids in rows that were read.
     """
@@ -194,6 +195,7 @@ class Manifest(_Part):
     quoted: bool = False
     blank_lines: int = Field(0, ge=0)
     byte_order_marks: int = Field(0, ge=0)
+    trailing_bytes: int = Field(0, ge=0)
     quarantine: list[QuarantineEntry]
     shards: list[ShardEntry]
     sources: list[SourceEntry]
@@ -243,7 +245,7 @@ def require_versions(content: dict[str, Any], url: str) -> None:
 
 def make_manifest(
     files: FilesRead,
-    shards: Sequence[ShardReport],
+    reports: ShardReports,
     *,
     sources: Sequence[str],
     recipe: dict[str, Any],
@@ -264,7 +266,7 @@ def make_manifest(
         LosslessError: a shard is missing or double, or a source's digests differ.
         DataError: too many records were bad.
     """
-    shards = sorted(shards, key=lambda shard: shard.number)
+    shards = sorted(reports.shards, key=lambda shard: shard.number)
     of = shards[0].of if shards else 0
     if [shard.number for shard in shards] != list(range(of)) or not shards:
         raise LosslessError(
@@ -277,7 +279,7 @@ def make_manifest(
         for name, entry in file_entries(files):
             entries[name].append(entry)
     require_few(Digest.total(dropped.values()), Digest.total(read.values()), max_bad)
-    written = [Digest.total(shard.digests[i] for shard in shards) for i in range(len(read))]
+    written = digests_in(reports.digests)
     mixture = None
     if mapped is not None:
         _require_mapped(mapped, read, written)
@@ -286,7 +288,7 @@ def make_manifest(
             written, list(read.values()), what=f"the sources {', '.join(read)}, counted from 0"
         )
     else:
-        unused = [Digest.total(shard.unused[i] for shard in shards) for i in range(len(read))]
+        unused = digests_in(reports.unused)
         mixture = mixture_entries(mixed, read, written=written, unused=unused)
     total = Digest.total(written)
     return Manifest(
@@ -307,6 +309,7 @@ def make_manifest(
         quoted=form.line_format.quoted,
         blank_lines=files.blank,
         byte_order_marks=files.marks,
+        trailing_bytes=files.trailing,
         shards=[
             ShardEntry(path=s.path, records=s.records, bytes=s.bytes, sha256=s.sha256)
             for s in shards

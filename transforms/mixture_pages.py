@@ -50,6 +50,7 @@ class Layout:
         self._found: dict[int, StreamPages] = {}
         self.length = self._find_length()
         self._chunk = self._choose_chunk(bucket_bytes // 8)
+        self._counted = 0, self._schedule.counts_before(0)
         self._used: list[int] = self._schedule.counts_before(self.length).tolist()
 
     def _stream(self, source: int, number: int) -> StreamPages:
@@ -122,7 +123,11 @@ class Layout:
 
     def content(self, begin: int, end: int) -> Content:
         """Say what positions [begin, end) are made of."""
-        before, after = map(self._schedule.counts_before, (begin, end))
+        at, before = self._counted
+        if at != begin:
+            before = self._schedule.counts_before(begin)
+        after = self._schedule.counts_after(before, begin, end)
+        self._counted = end, after  # the next shard begins there
         shares = [
             self._share(source, int(before[source]), int(after[source]))
             for source in np.flatnonzero(after > before).tolist()

@@ -209,15 +209,15 @@ class SpanReader:
             with self._progress.doing(f"reading {part[0].file.url}"):
                 local = storage.is_local(part[0].file.url)
                 files = list(storage.in_parallel(_fetch, part, limit=1 if local else 16))
-                for plain, some in itertools.groupby(
-                    zip(part, files, strict=True), lambda pair: small.is_plain(pair[1], options)
+                for form, some in itertools.groupby(
+                    zip(part, files, strict=True), lambda pair: small.form_of(pair[1], options)
                 ):
                     mine = list(some)
                     found = None
-                    if plain:
+                    if form is not None:
                         index = self._source[mine[0][0].file.source]
                         found = small.read_together(
-                            [file for _, file in mine], options, source=index
+                            [file for _, file in mine], form, options, source=index
                         )
                     if found is None:
                         for span, _ in mine:
@@ -296,6 +296,7 @@ class SpanReader:
                 payload=payload,
                 blank=reader.blank,
                 marks=reader.marks,
+                trailing=reader.trailing,
                 number=span.number,
                 start=span.start,
             )
@@ -373,6 +374,7 @@ def _report_of(spans: Sequence[Span], found: small.Together) -> SpanReports:
     edges = np.concatenate([np.zeros(1, np.int64), np.cumsum(found.rows)])
     hash0, hash1, lengths = blocks.hashes(found.block)
     digests = blocks.digests_between(edges, hash0, hash1, lengths)
+    payload = np.diff(blocks.extents(found.block)[1][edges]) if edges[-1] else found.rows
     return SpanReports.of(
         SpanReport(
             span.file,
@@ -380,10 +382,12 @@ def _report_of(spans: Sequence[Span], found: small.Together) -> SpanReports:
             covered=covered,
             whole=span.file.size,
             pass_number=span.pass_number,
-            payload=digest.bytes + digest.records,
+            payload=held,
             number=span.number,
         )
-        for span, digest, covered in zip(spans, digests, found.covered.tolist(), strict=True)
+        for span, digest, covered, held in zip(
+            spans, digests, found.covered.tolist(), payload.tolist(), strict=True
+        )
     )
 
 

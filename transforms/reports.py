@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.files import FIELDS, SourceFile, files_in, table_of
 from transforms.kernels.digest import Digest
+from transforms.kernels.randomness import U64
 from transforms.kernels.schedule import I64
 from transforms.token_counts import TokenCounts
 
@@ -42,6 +44,7 @@ class SpanReport:
         start: where in the file the span begins.
         blank: lines that are no records, as they are blank (``transforms.formats.lines``).
         marks: byte order marks that were taken off.
+        trailing: bytes behind the last member of a compressed file that belong to nothing.
     """
 
     file: SourceFile
@@ -54,11 +57,22 @@ class SpanReport:
     payload: int = 0
     blank: int = 0
     marks: int = 0
+    trailing: int = 0
     number: int = 0
     start: int = 0
 
 
-_COUNTS = ("covered", "whole", "pass_number", "number", "start", "payload", "blank", "marks")
+_COUNTS = (
+    "covered",
+    "whole",
+    "pass_number",
+    "number",
+    "start",
+    "payload",
+    "blank",
+    "marks",
+    "trailing",
+)
 _DIGEST = ("records", "bytes", "hash0", "hash1")
 _KEPT_APART = ("path", "records", "bytes", "sha256")
 REPORT_SCHEMA = pa.schema(
@@ -190,6 +204,52 @@ class ShardReport:
     sha256: str
     digests: list[Digest]
     unused: list[Digest] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class ShardReports:
+    """What shards came out as, added up: thousands of shards with thousands of digests each.
+
+    Attributes:
+        shards: each one's report, without its digests.
+        digests, unused: uint64[sources, 4], sums over the shards.
+    """
+
+    shards: list[ShardReport]
+    digests: U64
+    unused: U64
+
+    @classmethod
+    def of(cls, reports: Iterable[ShardReport], *, sources: int) -> ShardReports:
+        """Add reports up."""
+        found = cls([], np.zeros((sources, 4), np.uint64), np.zeros((sources, 4), np.uint64))
+        for report in reports:
+            found.add(report)
+        return found
+
+    def add(self, report: ShardReport) -> None:
+        """Add one."""
+        self.shards.append(replace(report, digests=[], unused=[]))
+        _add_to(self.digests, report.digests)
+        _add_to(self.unused, report.unused)
+
+    def join(self, other: ShardReports) -> None:
+        """Add those of others."""
+        self.shards += other.shards
+        self.digests += other.digests
+        self.unused += other.unused
+
+
+def _add_to(sums: U64, digests: list[Digest]) -> None:
+    found = [(i, d) for i, d in enumerate(digests) if d != Digest()]
+    if found:
+        rows = [(d.records, d.bytes, d.hash0, d.hash1) for _, d in found]
+        sums[[i for i, _ in found]] += np.array(rows, np.uint64)
+
+
+def digests_in(sums: U64) -> list[Digest]:
+    """Return the digest of each source, of uint64[sources, 4]."""
+    return [Digest(*row) for row in sums.tolist()]
 
 
 @dataclass(frozen=True, slots=True)

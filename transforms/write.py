@@ -33,7 +33,7 @@ from transforms.manifest import (
 )
 from transforms.mixed_shards import MixedShard
 from transforms.progress import Progress, Watched
-from transforms.reports import Mapped, Mixed, ShardReport, SpanReports
+from transforms.reports import Mapped, Mixed, ShardReport, ShardReports, SpanReports
 from transforms.shuffle import Shard
 from transforms.token_counts import TokenCounts
 from transforms.worker import follow_launcher
@@ -316,17 +316,42 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
             >> beam.Map(
                 _write_manifest,
                 beam.pvalue.AsIter(spans),
-                beam.pvalue.AsList(shards),
+                beam.pvalue.AsSingleton(
+                    shards | "AddUp" >> beam.CombineGlobally(_AddUp(len(self.sources)))
+                ),
                 *map(after, more),
                 config=self,
             )
         )
 
 
+class _AddUp(beam.CombineFn):  # type: ignore[misc]
+    """Add reports of shards up where they are written: (shards * sources) digests go nowhere."""
+
+    def __init__(self, sources: int) -> None:
+        self._sources = sources
+
+    def create_accumulator(self) -> ShardReports:
+        return ShardReports.of((), sources=self._sources)
+
+    def add_input(self, reports: ShardReports, report: ShardReport) -> ShardReports:
+        reports.add(report)
+        return reports
+
+    def merge_accumulators(self, many: Iterable[ShardReports]) -> ShardReports:
+        found = self.create_accumulator()
+        for reports in many:
+            found.join(reports)
+        return found
+
+    def extract_output(self, reports: ShardReports) -> ShardReports:
+        return reports
+
+
 def _write_manifest(
     _: None,
     spans: Iterable[SpanReports],
-    shards: list[ShardReport],
+    shards: ShardReports,
     more: Mixed | list[Mapped] | None = None,
     *,
     config: WriteManifest,

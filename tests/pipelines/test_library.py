@@ -208,12 +208,12 @@ def test_a_run_that_fails_ends_only_processes_of_its_own(
     (tmp_path / "in").write_bytes(make_lines(50))
     bystander: list[subprocess.Popen[bytes]] = []
 
-    def check_unchanged(_: object) -> None:  # in the midst of the run, another thread's doing
+    def sort_run(*_: object) -> None:  # in the midst of the run, another thread's doing
         if not bystander:
             bystander.append(subprocess.Popen(["sleep", "60"]))
         raise DataError("broken")
 
-    monkeypatch.setattr("transforms.read.check_unchanged", check_unchanged)
+    monkeypatch.setattr("transforms.kernels.blocks.sort_run", sort_run)
     with pytest.raises(DataError, match="broken"):
         run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}")
     time.sleep(0.2)

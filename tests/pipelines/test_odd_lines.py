@@ -61,6 +61,17 @@ def test_torn_rows_of_csv_are_refused_before_work(
         run(f"--input={tmp_path / name}", f"--output={tmp_path}/out", ONE, *flags)
 
 
+def test_a_torn_header_of_csv_is_refused_or_kept_whole(tmp_path: Path) -> None:
+    header = b'id,"te\nxt"\n'
+    write_tree(tmp_path, {"a.csv": header + b"1,2\n3,4\n"})
+    flags = [f"--input={tmp_path}/a.csv", f"--output={tmp_path}/out", "--header_lines=1", ONE]
+    with pytest.raises(InputError, match=r"a.csv: the row at line 1 \(byte 0\)"):
+        run(*flags)
+    assert run(*flags, "--format=csv").records == 2
+    assert join_shards(tmp_path / "out").startswith(header)
+    assert verify(str(tmp_path / "out"))[1] == []
+
+
 def test_a_torn_row_further_down_is_refused_when_it_is_read(tmp_path: Path) -> None:
     write_tree(tmp_path, {"a.csv": b"x,y\n" * 40_000 + CSV})
     with pytest.raises(DataError, match=r"a.csv: the row at line 40002 \(byte 160008\)"):

@@ -18,6 +18,7 @@ from transforms.errors import LosslessError
 from transforms.kernels import blocks
 from transforms.kernels.pages import STREAM_TABLE
 from transforms.manifest import Manifest
+from transforms.spans import AGAIN, Spans
 
 Patch = pytest.MonkeyPatch
 OWN = {"run_id", "started", "ended"}
@@ -148,10 +149,9 @@ def count_reads(patch: Patch) -> list[str]:
     found: list[str] = []
     real = read.SpanReader.read
 
-    def spans(self: Any, span: read.Span, report: Any) -> Any:
-        if span.pass_number == read.AGAIN:
-            found.append(span.file.name)
-        return real(self, span, report)
+    def spans(self: Any, some: Spans, report: Any) -> Any:
+        found.extend(span.file.name for span in some if span.pass_number == AGAIN)
+        return real(self, some, report)
 
     patch.setattr(read.SpanReader, "read", spans)
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,9 +38,9 @@ from transforms.groups import FileGroup, MemoryGroup
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.manifest import make_manifest
-from transforms.reports import ShardReport, SpanReport, SpanReports
+from transforms.reports import ShardReport, ShardReports, SpanReport, SpanReports, digests_in
 from transforms.shuffle import Shard, ShuffleWithinBuckets
-from transforms.write import WriteManifest, WriteShards, write_shard
+from transforms.write import WriteManifest, WriteShards, _AddUp, write_shard
 
 ROWS = make_rows(60, sources=2)
 ORDER = sorted(ROWS)
@@ -391,7 +392,7 @@ def manifest(shards: Sequence[ShardReport], spans: Sequence[SpanReport] | None =
         add_up(
             span(ROWS) if spans is None else [SpanReports.of(spans)], ["one", "two"], expected=None
         ),
-        shards,
+        ShardReports.of(shards, sources=2),
         sources=["one", "two"],
         recipe={},
         seed=0,
@@ -476,6 +477,25 @@ def test_every_byte_of_a_file_must_be_accounted_for(size: int, fits: bool) -> No
             DataError, match=f"file:///a: expected to read {size} bytes or rows, read 12"
         ):
             manifest([shard], spans)
+
+
+def test_reports_of_shards_are_added_up_however_they_come() -> None:
+    add = _AddUp(2)
+    parts = [add.create_accumulator() for _ in range(2)]
+    for i, report in enumerate(REPORTS):
+        parts[i % 2] = add.add_input(parts[i % 2], replace(report, unused=report.digests))
+    found = add.extract_output(add.merge_accumulators(parts))
+    assert digests_in(found.digests) == digests_of(ORDER, sources=2)
+    assert digests_in(found.unused) == digests_of(ORDER, sources=2)
+    assert sorted(shard.number for shard in found.shards) == [0, 1, 2]
+
+
+def test_what_a_thousand_shards_of_a_thousand_sources_report_stays_small() -> None:
+    digests = [Digest(i + 1, 2, 3, 2**64 - 1 - i) for i in range(1000)]
+    one = ShardReport(0, 1000, "data/0", 1, 1, "0" * 64, digests, digests)
+    found = ShardReports.of((replace(one, number=i) for i in range(1000)), sources=1000)
+    assert len(pickle.dumps(found)) < 1 << 20  # with all digests it would be some 50 MB
+    assert digests_in(found.digests)[7] == Digest.total([digests[7]] * 1000)
 
 
 @pytest.mark.parametrize("of", [1, 99_999, 100_000, 100_001, 200_000])

@@ -16,7 +16,7 @@ import numpy as np
 
 from transforms import storage
 from transforms.errors import DataError, InputError
-from transforms.formats.codecs import Codec, Decoder, strip_suffix
+from transforms.formats.codecs import WINDOW, Codec, Decoder, strip_suffix
 from transforms.formats.found import Found
 from transforms.formats.lines import BOM, LineFormat, too_large
 from transforms.kernels import blocks, checks, json_text, json_values
@@ -67,8 +67,8 @@ def refuse_elsewhere(file: io.RawIOBase | BinaryIO, *, name: str, codec: Codec |
     if shape != "lines":
         what = "an array of objects" if shape == "array" else "an object over several lines"
         raise InputError(
-            f"{name}: expected lines, it begins as {what} of JSON; call it .json to have each of them "
-            "read as a record, or give --format=lines to take lines as they are"
+            f"{name}: expected lines, it begins as {what} of JSON; give it as a file named .json to "
+            "have each of them read as a record, or give --format=lines to take lines as they are"
         )
 
 
@@ -88,6 +88,8 @@ def _shape_by_beginning(
             break
     ended = len(begins) < size
     file.seek(0)
+    if plainly and not (newline or ended):
+        return "lines"
     if plainly and not re.match(rb'\[\s*\{\s*"|\{\s*"|\{\s*\n\s*"', text):
         return "lines"
     if text.startswith(b"["):
@@ -116,6 +118,7 @@ class Reader:
         start: of the span.
         shape: an array, or values.
         codec: by which the file is compressed.
+        window: as of Decoder.
         check: what a record has to be, when it is a line.
         chunk_bytes: how much to read at a time; also about the size of a block.
         record_limit: the most bytes that a record may have.
@@ -137,6 +140,7 @@ class Reader:
         start: int,
         shape: Shape,
         codec: Codec | None,
+        window: int = WINDOW,
         chunk_bytes: int,
         record_limit: int,
         check: Check = "none",
@@ -144,13 +148,18 @@ class Reader:
         hashed: bool = True,
     ) -> None:
         file.seek(0)
-        self._file: Any = file if codec is None else Decoder(file, codec, name)
+        self._file: Any = file if codec is None else Decoder(file, codec, name, window=window)
         self._name, self._codec, self._start, self._shape = name, codec, start, shape
         self._chunk_bytes, self._record_limit = min(chunk_bytes, _PIECE), record_limit
         self._check, self._source, self._hashed = check, source, hashed
         self.whole: int | None = size if codec is None else None
         self.blank = self.marks = 0
         self._beside = 0  # bytes of the file that are in no record, less the ends of lines
+
+    @property
+    def trailing(self) -> int:
+        """As of ``lines.Reader``."""
+        return 0 if self._codec is None else self._file.trailing
 
     @property
     def consumed(self) -> int:

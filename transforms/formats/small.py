@@ -1,4 +1,4 @@
-"""Small line files, read together: to open a reader for each costs a millisecond.
+"""Small files of lines, or of texts, read together: a reader for each costs a millisecond.
 
 Only what is nothing but lines is read so: whatever is compressed, checked and found bad, marked or
 blank goes to the reader of its format, which knows what to do with it, and what to say.
@@ -7,8 +7,8 @@ blank goes to the reader of its format, which knows what to do with it, and what
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,11 @@ import pyarrow as pa
 from transforms.errors import DovetailError
 from transforms.formats import lines, texts
 from transforms.formats.detection import FileFormat, detect
+from transforms.formats.found import Found
 from transforms.formats.reading import ReadOptions, may_be_csv, shape_in
 from transforms.kernels import blocks, checks
+from transforms.kernels.checks import Check
+from transforms.kernels.digest import Digest
 from transforms.kernels.lines import line_offsets
 
 SMALL = 1 << 16
@@ -26,6 +29,8 @@ SMALL = 1 << 16
 _ROWS = 1 << 17  # of a block
 
 I64 = npt.NDArray[np.int64]
+Form = Literal["lines", "json", "plain"]
+"""What a file's records are: its lines, or the texts of its lines, of JSON or plain ones."""
 _LINES = FileFormat("lines")
 
 
@@ -38,7 +43,7 @@ class SmallFile(NamedTuple):
 
 
 class Together(NamedTuple):
-    """A block of several files' lines; and of each, int64[n], how many, and how much they cover."""
+    """A block of several files' records; of each file, int64[n], how many, and what they cover."""
 
     block: pa.RecordBatch
     rows: I64
@@ -47,35 +52,41 @@ class Together(NamedTuple):
 
 def may_be_small(options: ReadOptions) -> bool:
     """Say whether files can be read together at all, by what is asked of them."""
-    form = options.line_format
-    plain = options.text_field is None and not options.rows and options.judge is None
-    return plain and not form.quoted and not form.header
+    form, kept = options.line_format, options.kept
+    if options.text_field is None and options.judge is not None:
+        return False
+    known = kept is None or kept.kinds is not None
+    return known and not (options.rows or form.quoted or form.header)
 
 
-def is_plain(file: SmallFile, options: ReadOptions) -> bool:
-    """Say whether a file holds lines and nothing beside."""
+def form_of(file: SmallFile, options: ReadOptions) -> Form | None:
+    """Say what a file's records are where it holds lines and nothing beside, else None."""
     if file.data.startswith(lines.BOM):
-        return False
+        return None
     if options.format != "lines" and may_be_csv(file.name, options.line_format):
-        return False
+        return None
     data = io.BytesIO(file.data)
     try:
         found = file.told or detect(data, name=file.name, size=len(file.data), said=options.format)
-        return (
-            found == _LINES
-            and shape_in(data, found, name=file.name, options=options, told=file.told) == "lines"
-        )
+        shape = shape_in(data, found, name=file.name, options=options, told=file.told)
+        if found != _LINES or shape != "lines":
+            return None
+        if options.text_field is None:
+            return "lines"
+        form = texts.form_of(data, name=file.name, codec=None, line_format=options.line_format)
+        return None if form == "plain" and options.kept is not None else form
     except DovetailError:  # the reader says it once more
-        return False
+        return None
 
 
 def read_together(
-    files: Sequence[SmallFile], options: ReadOptions, *, source: int | None
+    files: Sequence[SmallFile], form: Form, options: ReadOptions, *, source: int | None
 ) -> Together | None:
-    """Read the lines of files that are plain; None where some of them want a reader of their own.
+    """Read the records of files of one form; None where some of them want a reader of their own.
 
     Args:
-        files: plain ones.
+        files: as ``form_of`` takes them.
+        form: what their records are.
         options: what all readers are told.
         source: index for a ``source`` column.
     """
@@ -95,16 +106,56 @@ def read_together(
     longest = int(np.diff(offsets).max(initial=0))
     if len(offsets) - 1 > _ROWS or longest > options.record_limit:
         return None
+    field = options.text_field
     block = blocks.from_buffer(
         values,
         offsets=offsets,
         positions=(offsets[:-1] - np.repeat(begins[:-1], rows)).astype(np.uint64),
         line_end=end,
-        source=source,
+        source=source if field is None else None,
+        hashed=field is None,  # else digests are of the texts
     )
     named = options.format != "lines" and any(texts.named_json(file.name) for file in files)
-    if (named or options.check == "json") and len(checks.blank_lines(block)):
+    if (named or form == "json" or options.check == "json") and len(checks.blank_lines(block)):
         return None
-    if checks.bad_lines(block, options.check):
+    check: Check = "none" if form == "json" else options.check
+    if form == "plain" and check == "none":
+        check = "utf8"
+    if checks.bad_lines(block, check):
         return None
+    if form != "lines":
+        made = list(_texts(block, form, options, source=source))
+        if any(found.bad is not None for found in made):
+            return None
+        block = pa.concat_batches([found.block for found in made])
     return Together(block, rows, np.array(covered, np.int64))
+
+
+def _texts(
+    block: pa.RecordBatch, form: texts.Form, options: ReadOptions, *, source: int | None
+) -> Iterator[Found]:
+    yield from texts.Reader(
+        _Given(block),
+        field=options.text_field or "",
+        form=form,
+        source=source,
+        kept=options.kept,
+        judge=options.judge,
+    )
+
+
+class _Given:
+    """A reader of what was read already."""
+
+    whole = None
+    consumed = blank = marks = 0
+
+    def __init__(self, block: pa.RecordBatch) -> None:
+        self._block = block
+
+    def __iter__(self) -> Iterator[Found]:
+        yield Found(self._block)
+
+    def covered(self, digest: Digest) -> int:
+        """Not known here."""
+        return digest.bytes

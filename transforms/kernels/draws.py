@@ -54,8 +54,7 @@ class RandomSchedule(CountedSchedule):
 
     def count_chunk(self, index: int) -> I64:
         """Return int64[sources]: how often each source is drawn in one chunk."""
-        drawn = self.sources_of(index * self.chunk, (index + 1) * self.chunk)
-        return np.bincount(drawn, minlength=self.sources).astype(np.int64, copy=False)
+        return self._drawn(index * self.chunk, (index + 1) * self.chunk)
 
     def with_counts(self, counts: I64) -> RandomSchedule:
         """Return this schedule with int64[n, sources] counts of the n chunks from ``reach`` on."""

@@ -19,6 +19,8 @@ from transforms.kernels.schedule import I64, Schedule
 from transforms.kernels.strata import StratifiedSchedule
 
 _SLOTS = 2**22  # of repeats, counted at a time
+_TABLE = 32 << 20  # bytes of a table of counts; of many sources chunks are larger
+_MOST_CHUNK = 1 << 26  # positions: some seconds' counting
 _SLACK = 1.2  # more positions than a number of bytes should take, on average
 
 
@@ -36,7 +38,7 @@ class Mixture:
         max_records, max_bytes: where to end at the latest; bytes are those of the records, without
             line ends.
         seed, epoch: of the dataset.
-        chunk: positions that are counted at a time; nothing that is drawn depends on it.
+        chunk: positions that are counted at a time, at least; nothing that is drawn depends on it.
     """
 
     sources: tuple[str, ...]
@@ -108,6 +110,10 @@ class Draft:
             for source, total in enumerate(schedule.totals):
                 for begin in range(0, total, _SLOTS):
                     yield Item(source, begin, min(begin + _SLOTS, total))
+
+    def added_as(self, item: Item) -> Item:
+        """Return as which piece one is added up with others: all slots of a source are one."""
+        return Item(item.source, 0, 0) if isinstance(self.schedule, RepeatsSchedule) else item
 
     def count(self, item: Item) -> I64:
         """Count one piece."""
@@ -186,13 +192,14 @@ def draft(mixture: Mixture, amounts: Amounts) -> Draft:
     shares = weigh(mixture, amounts)
     scaled = weights.scale(shares)
     _refuse_empty(mixture, scaled, records)
+    bound = _bound(mixture, amounts, scaled)
     if mixture.interleave == "stratified":
-        schedule: Schedule = StratifiedSchedule(scaled)
-    else:
-        schedule = RandomSchedule(
-            scaled, seed=mixture.seed, epoch=mixture.epoch, chunk=mixture.chunk
-        )
-    return Draft(mixture, amounts, schedule, _bound(mixture, amounts, scaled))
+        return Draft(mixture, amounts, StratifiedSchedule(scaled), bound)
+    chunk = mixture.chunk
+    while bound // chunk * len(scaled) * 8 > _TABLE and chunk < _MOST_CHUNK:
+        chunk *= 2
+    schedule = RandomSchedule(scaled, seed=mixture.seed, epoch=mixture.epoch, chunk=chunk)
+    return Draft(mixture, amounts, schedule, bound)
 
 
 def weigh(mixture: Mixture, amounts: Amounts) -> list[Fraction]:

@@ -30,6 +30,7 @@ U16 = npt.NDArray[np.uint16]
 
 MOST_SOURCES = 2**16 - 1
 
+_COUNTED = 2**20  # positions whose sources are counted at once
 _PIECE = 2**13  # keys made at once: what they need stays in the nearest cache
 
 
@@ -68,6 +69,10 @@ class Schedule(abc.ABC):
         Raises:
             IndexError: the position lies beyond ``reach``.
         """
+
+    def counts_after(self, before: I64, begin: int, end: int) -> I64:
+        """Return ``counts_before(end)``, where those before an earlier position are known."""
+        return self.counts_before(end)
 
     def known(self, begin: int, end: int) -> Known:
         """Return what ``sources_of`` needs of the counts inside of positions [begin, end)."""
@@ -126,8 +131,22 @@ class CountedSchedule(Schedule):
     def counts_before(self, position: int) -> I64:
         self._check_reached(np.array([position]), last=self.reach)
         chunk = int(np.searchsorted(self.starts, position, side="right")) - 1
-        within = self.sources_of(int(self.starts[chunk]), position)
-        out: I64 = self.table[chunk] + np.bincount(within, minlength=self.sources)
+        out: I64 = self.table[chunk] + self._drawn(int(self.starts[chunk]), position)
+        return out
+
+    def counts_after(self, before: I64, begin: int, end: int) -> I64:
+        chunk = int(np.searchsorted(self.starts, end, side="right")) - 1
+        if begin < self.starts[chunk]:
+            return self.counts_before(end)
+        self._check_reached(np.array([end]), last=self.reach)
+        return before + self._drawn(begin, end)
+
+    def _drawn(self, begin: int, end: int) -> I64:
+        """Return int64[sources]: how often each source is drawn inside of positions [begin, end)."""
+        out = np.zeros(self.sources, np.int64)
+        for at in range(begin, end, _COUNTED):
+            drawn = self.sources_of(at, min(at + _COUNTED, end))
+            out += np.bincount(drawn, minlength=self.sources)
         return out
 
     def locate(self, positions: I64) -> tuple[U16, I64]:

@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.transforms.kernels import schedule_oracles as oracles
+from transforms.contents import pack_schedule, unpack_schedule
 from transforms.kernels.arrangement import RepeatsSchedule
-from transforms.kernels.draws import RandomSchedule
-from transforms.kernels.schedule import MOST_SOURCES, Schedule, occurrences
+from transforms.kernels.draws import CHUNK, RandomSchedule
+from transforms.kernels.mixture import Amounts, Mixture, draft
+from transforms.kernels.schedule import MOST_SOURCES, Known, Schedule, occurrences
 from transforms.kernels.strata import StratifiedSchedule
 from transforms.kernels.weights import scale
 
@@ -193,3 +195,46 @@ def test_the_most_sources_that_fit_their_numbers() -> None:
         assert 400 < (drawn < MOST_SOURCES - 1).sum() < 600
     with pytest.raises(ValueError, match="65536"):
         RepeatsSchedule([1] * (MOST_SOURCES + 1), seed=0, epoch=0)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        counted_random([2**62, 2**63, 2**62], seed=3, chunk=50, upto=500),
+        counted_repeats([100, 0, 300, 7], seed=3, range_slots=40),
+        StratifiedSchedule([2**62, 2**63, 2**62]),
+    ],
+    ids=["random", "repeats", "stratified"],
+)
+def test_a_shard_needs_only_the_counts_of_its_own_positions(schedule: Schedule) -> None:
+    bare = unpack_schedule(pack_schedule(schedule), sources=schedule.sources)
+    for begin, end in [(0, 0), (0, 31), (13, 350), (120, 121), (0, 400), (400, 407), (407, 407)]:
+        part = schedule.known(begin, end)
+        found = bare.knowing(part)
+        assert found.sources_of(begin, end).tolist() == schedule.sources_of(begin, end).tolist()
+        before = schedule.counts_before(begin)
+        after = schedule.counts_after(before, begin, end)
+        assert after.tolist() == schedule.counts_before(end).tolist()
+    few = schedule.known(120, 130).table
+    assert len(few) < 4  # of eleven or sixteen
+    if isinstance(schedule, RepeatsSchedule):
+        with pytest.raises(IndexError):
+            bare.knowing(schedule.known(200, 210)).sources_of(0, 10)
+        with pytest.raises(ValueError, match="counts that grow"):
+            bare.knowing(Known(0, few[::-1]))
+        with pytest.raises(ValueError, match="about 40 slots"):
+            bare.knowing(Known(0, few * np.arange(len(few))[:, None] * 1000))
+
+
+@pytest.mark.parametrize(("sources", "records"), [(2, 10**6), (1000, 10**10), (1000, 10**12)])
+def test_the_table_of_counts_of_many_sources_and_positions_is_bounded(
+    sources: int, records: int
+) -> None:
+    mixture = Mixture(
+        sources=tuple(f"s{i:04}" for i in range(sources)), weights=(Fraction(1),) * sources
+    )
+    made = draft(mixture, Amounts((records // sources,) * sources, (records,) * sources))
+    assert isinstance(made.schedule, RandomSchedule)
+    rows = -(-made.bound // made.schedule.chunk)
+    assert made.schedule.chunk == CHUNK or rows * sources * 8 > 8 << 20  # no larger than needed
+    assert rows * sources * 8 <= 128 << 20

@@ -147,6 +147,19 @@ def test_an_end_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
         ours.encode("a", add_eso=True)
 
 
+def test_the_unknown_written_out_is_one_with_unknowns_beside_it() -> None:
+    package = Tokenizer(models.Unigram([("<unk>", 0.0), ("a", -1.0), ("▁", -2.0)], unk_id=0))
+    package.pre_tokenizer = pre_tokenizers.Metaspace()
+    texts = ["漢<unk>字a<unk><unk>", "<unk> <unk>a漢", "", "漢", "<unk>", "漢 <unk>", "a" * 5]
+    expected = [encoding.ids for encoding in package.encode_batch(texts)]
+    assert len(expected[0]) == 4
+    assert Ours(load(package)).encode(texts) == expected
+    package.add_special_tokens(["<unk>"])  # which stands for itself
+    expected = [encoding.ids for encoding in package.encode_batch(texts)]
+    assert len(expected[0]) > 4
+    assert Ours(load(package)).encode(texts) == expected
+
+
 def with_charsmap(text: str, model: dict[str, Any] | None = None) -> dict[str, Any]:
     normalizer = {"type": "Precompiled", "precompiled_charsmap": text}
     return json.loads(words("a").to_str()) | {"normalizer": normalizer} | (model or {})
