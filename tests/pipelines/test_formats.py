@@ -234,7 +234,7 @@ def test_no_byte_of_a_shard_of_rows_depends_on_how_the_work_was_done(
     [
         ([], "zstd", "multi_processing"),
         (["--output_format=arrow"], "none", "multi_threading"),
-        ([], "gzip", "multi_processing"),
+        pytest.param([], "gzip", "multi_processing", marks=pytest.mark.slow),
     ],
 )
 def test_workers_and_memory_change_no_byte(
@@ -488,3 +488,15 @@ def test_a_long_window_is_counted_in_memory(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--memory=450MiB is too little .* --memory=\d+MiB works"):
         run(*flags, "--memory=450MiB")
     assert run(*flags, "--memory=700MiB").records == 1
+
+
+def test_what_save_to_disk_wrote_is_read(tmp_path: Path) -> None:
+    """As the datasets library lays it out: streams, named .arrow, with JSON and a cache beside them."""
+    folder = tmp_path / "in"
+    for name in ("data-00000-of-00002.arrow", "data-00001-of-00002.arrow"):
+        save(folder / name, ROWS, "arrow_stream")
+    save(folder / "cache-0123456789abcdef.arrow", ROWS.select([0]), "arrow_stream")
+    write_tree(folder, {"state.json": b'{"_split": "train"}', "dataset_info.json": b"{}"})
+    manifest = run(f"--input={folder}", f"--output={tmp_path / 'o'}")
+    assert manifest.records == 2 * len(ROWS)
+    assert manifest.kind == "arrow_stream"
