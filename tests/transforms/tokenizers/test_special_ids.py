@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
-from transforms.errors import UsageError
+from transforms.errors import DataError, UsageError
 from transforms.tokenizer import RecordError
 from transforms.tokenizer import Tokenizer as Ours
 from transforms.tokenizers import huggingface
@@ -193,6 +193,15 @@ def test_a_text_at_which_rust_panics_is_named() -> None:
     ours = Ours(load(with_charsmap("BAAAAAAAAAAA", UNIGRAM | {"added_tokens": []})))
     with pytest.raises(RecordError, match=r"^record 1 of the batch: x\.json: .*it panicked: index"):
         ours.encode_batch(["", "a"])
+
+
+def test_ids_at_which_rust_panics_are_named() -> None:
+    made = words("a")
+    made.decoder = decoders.Strip(content="x", left=2, right=2)
+    with pytest.raises(
+        DataError, match=r"x\.json: the tokenizers package can't decode: it panicked"
+    ):
+        load(made).decode([4])
 
 
 def test_an_interrupt_goes_on_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
