@@ -18,7 +18,8 @@ from transforms import storage
 from transforms.errors import DataError, InputError
 from transforms.formats.codecs import WINDOW, Codec, Decoder, strip_suffix
 from transforms.formats.found import Found
-from transforms.formats.lines import BOM, LineFormat, too_large
+from transforms.formats.line_places import too_large
+from transforms.formats.lines import BOM, LineFormat
 from transforms.kernels import blocks, checks, json_text, json_values
 from transforms.kernels.checks import Check
 from transforms.kernels.digest import I64, U8, Digest
