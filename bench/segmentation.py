@@ -1,11 +1,13 @@
-"""MB/s of each law of segmentation on one core, against bytepiece's and sentencepiece's own.
+"""MB/s of text that becomes rows of ids on one core, by each law, against bytepiece and sentencepiece.
 
 The texts are Chinese poems (by default the examples') and English documentation strings of the
-standard library, a text being one poem or one string. Ours gets what a worker gets: batches of
-normalized texts as one buffer. The others get texts, through what their users call, and normalize
-them ("theirs", "ratio"). The last ratio ("net") is against bytepiece's compiled loop alone, over
-lines normalized and cut beforehand, without ids and joining; and against sentencepiece when what its
-normalizer takes is taken off. (sentencepiece's nbest says a lot on standard error.)
+standard library, a text being one poem or one string. Ours is the step that a worker of `dovetail
+tokenize` takes, ``BlockTokenizer``, on blocks as it reads them (2 MiB): records' keys, normalizing,
+cutting into lines, segmenting with the keys' draws, the comparison of a sample without sampling, and
+rows of ids. Theirs is what their users call, a record at a time. "kernel" is our segmentation alone,
+called as that step calls it, over their loop alone (bytepiece's over lines normalized and cut
+beforehand, without ids and joining; sentencepiece's when what its normalizer takes is taken off).
+(sentencepiece's nbest says a lot on standard error.)
 
 What bytepiece is measured by is ``tokenizer.encode(text)``, one call a record, the way its users call
 it, and what suits it best here: its way back copies the rest of the line for every token, in time
@@ -22,14 +24,12 @@ medians of the rounds' rates and ratios.
 from __future__ import annotations
 
 import argparse
-import base64
 import importlib
 import importlib.metadata
 import importlib.util
 import inspect
 import io
 import json
-import math
 import pkgutil
 import re
 import statistics
@@ -45,15 +45,21 @@ from typing import Any
 import common
 import machine
 import numpy as np
+import pyarrow as pa
 import sentencepiece
 
-from transforms.kernels import randomness
-from transforms.kernels.laws import Law, LawName, Pieces, UnknownEdge, build, prepare
+from transforms import tokenizer
+from transforms.kernels import blocks
+from transforms.kernels.laws import LawName
 from transforms.kernels.segment import segment
+from transforms.spans import FileId
+from transforms.tokenize import BlockTokenizer
+from transforms.tokenizer import Sampling
 
-BATCH = 1 << 20
-Batch = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]
+FILE = FileId("default", "texts")
+BLOCK = 2 << 20  # bytes that are read at once: transforms.kernels.plan
 Run = Callable[[], object]
+Pair = tuple[Run | None, Run | None]
 
 
 def main() -> None:
@@ -80,7 +86,17 @@ def main() -> None:
     }
     for name, some in texts.items():
         print(f"- {name}: {len(some):,} texts, {sum(len(t.encode()) for t in some):,} bytes")
-    common.header("model", "text", "law", "MB/s", "theirs", "ratio", "net", "bytes a token")
+    common.header(
+        "model",
+        "text",
+        "law",
+        "MB/s",
+        "theirs",
+        "ratio",
+        "kernel MB/s",
+        "kernel ratio",
+        "bytes a token",
+    )
     if args.bytepiece:
         for name, some in texts.items():
             measure_bytepiece(args, args.bytepiece, name, some)
@@ -142,16 +158,12 @@ def train(texts: list[str], vocabulary: int) -> bytes:
 def measure_bytepiece(
     args: argparse.Namespace, path: Path, text_name: str, texts: list[str]
 ) -> None:
-    pieces = bytepiece_pieces(path)
-    normalized = [unicodedata.normalize("NFC", text).encode() for text in texts]
     theirs: Any = None
+    lines: list[bytes] = []
     if importlib.util.find_spec("bytepiece"):
         theirs = importlib.import_module("bytepiece").Tokenizer(str(path))
-        lines = [
-            line.encode() for text in normalized for line in re.findall(r".*\n+|.+", text.decode())
-        ]
-        tokens = sum(len(theirs._tokenize(line, -1)) for line in lines)
-        assert tokens == len(batches_ids(prepare(pieces, law="off"), batches(normalized)))
+        normalized = [unicodedata.normalize("NFC", text) for text in texts]
+        lines = [line.encode() for text in normalized for line in re.findall(r".*\n+|.+", text)]
 
     def their(alpha: float) -> Run | None:
         return theirs and (lambda: [theirs.encode(text, alpha=alpha) for text in texts])
@@ -159,24 +171,20 @@ def measure_bytepiece(
     def their_loop(alpha: float) -> Run | None:
         return theirs and (lambda: [theirs._tokenize(line, alpha) for line in lines])
 
-    laws: dict[LawName, tuple[Run | None, Run | None]] = {
+    pairs: dict[LawName, Pair] = {
         "off": (their(-1), their_loop(-1)),
         "exact": (their(args.alpha), their_loop(args.alpha)),
         "viterbi_sampling": (their(args.alpha), their_loop(args.alpha)),
         "nbest": (None, None),
     }
-    compare(args, (path.stem, text_name), pieces, normalized, laws, taken_off=False)
+    expected = np.concatenate([theirs.encode(text) for text in texts]) if theirs else None
+    compare(args, (path.stem, text_name), path, texts, pairs, expected=expected, taken_off=False)
 
 
 def measure_unigram(
     args: argparse.Namespace, name: str, model: bytes, text_name: str, texts: list[str]
 ) -> None:
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-    pieces = unigram_pieces(processor)
-    normalized = [processor.normalize(text).encode() for text in texts]
-    ids = batches_ids(prepare(pieces, law="off"), batches(normalized))
-    theirs = np.concatenate(processor.encode(texts))
-    assert np.array_equal(ids, theirs), "other ids than the sentencepiece package's"
 
     def sampled(size: int) -> Run:
         def run() -> object:
@@ -192,35 +200,48 @@ def measure_unigram(
     def normalizing() -> object:
         return [processor.normalize(text) for text in texts]
 
-    laws: dict[LawName, tuple[Run | None, Run | None]] = {
+    pairs: dict[LawName, Pair] = {
         "off": (lambda: processor.encode(texts, num_threads=1), normalizing),
         "exact": (sampled(-1), normalizing),
         "viterbi_sampling": (None, None),
         "nbest": (sampled(64), normalizing),
     }
-    compare(args, (name, text_name), pieces, normalized, laws, taken_off=True)
+    with tempfile.NamedTemporaryFile(suffix=".model") as file:
+        file.write(model)
+        file.flush()
+        expected = np.concatenate(processor.encode(texts))
+        path = Path(file.name)
+        compare(args, (name, text_name), path, texts, pairs, expected=expected, taken_off=True)
 
 
 def compare(
     args: argparse.Namespace,
     names: tuple[str, str],
-    pieces: Pieces,
-    normalized: list[bytes],
-    laws: dict[LawName, tuple[Run | None, Run | None]],
+    model: Path,
+    texts: list[str],
+    pairs: dict[LawName, Pair],
     *,
+    expected: Any,
     taken_off: bool,
 ) -> None:
     """Measure each law beside the other package's, and print rows."""
-    some = batches(normalized)
-    size = sum(map(len, normalized)) / 1e6
-    for law, (theirs, other) in laws.items():
-        prepared = prepare(pieces, law=law, alpha=args.alpha)
-        tokens = len(batches_ids(prepared, some))  # compiled by now
+    read = blocks_of(texts)
+    size = sum(len(text.encode()) for text in texts) / 1e6
+    for law, (theirs, other) in pairs.items():
+        alpha = None if law == "off" else args.alpha
+        work = BlockTokenizer(model=str(model), sampling=Sampling(law=law, alpha=alpha))
+        rows = [work(FILE, block)[0] for block in read]  # compiled by now
+        ids = np.concatenate([row.column("record").field(0).flatten() for row in rows])
+        if law == "off" and expected is not None:
+            assert np.array_equal(ids, expected), "other ids than the package's"
+        called = kernel_calls(work, read)
         rates: list[float] = []
         others: list[float] = []
+        kernels: list[float] = []
         nets: list[float] = []
         for _ in range(args.rounds):
-            rates.append(size / taken(lambda: [segment(prepared, *one) for one in some]))  # noqa: B023
+            rates.append(size / taken(lambda: [work(FILE, block) for block in read]))  # noqa: B023
+            kernels.append(size / taken(lambda: [segment(*call) for call in called]))  # noqa: B023
             if theirs:
                 seconds = taken(theirs)
                 others.append(size / seconds)
@@ -233,9 +254,30 @@ def compare(
             f"{statistics.median(rates):.1f}",
             f"{statistics.median(others):.2f}" if others else "",
             ratio(rates, others),
-            ratio(rates, nets),
-            f"{size * 1e6 / tokens:.2f}",
+            f"{statistics.median(kernels):.1f}",
+            ratio(kernels, nets),
+            f"{size * 1e6 / len(ids):.2f}",
         )
+
+
+def kernel_calls(work: BlockTokenizer, read: list[pa.RecordBatch]) -> list[tuple[Any, ...]]:
+    """Return what the step gives to the kernel, without the sample that it compares."""
+    calls: list[tuple[Any, ...]] = []
+    real = tokenizer.segment
+
+    def noted(*given: Any) -> Any:
+        calls.append(given)
+        return real(*given)
+
+    tokenizer.segment = noted
+    try:
+        for block in read:
+            before = len(calls)
+            work(FILE, block)
+            del calls[before + 1 :]
+    finally:
+        tokenizer.segment = real
+    return calls
 
 
 def ratio(ours: list[float], theirs: list[float]) -> str:
@@ -250,59 +292,18 @@ def taken(run: Run) -> float:
     return time.process_time() - begin
 
 
-def batches(texts: list[bytes]) -> list[Batch]:
-    """Return texts as buffers of about BATCH bytes, with offsets and keys."""
-    out: list[Batch] = []
-    pair = randomness.derive(0, "bench")
-    held: list[bytes] = []
+def blocks_of(texts: list[str]) -> list[pa.RecordBatch]:
+    """Return blocks of texts as they are read, of about BLOCK bytes."""
+    found, held, size, place = [], [], 0, 0
     for i, text in enumerate(texts):
-        held.append(text)
-        if sum(map(len, held[-1:])) and (sum(map(len, held)) >= BATCH or i == len(texts) - 1):
-            offsets = np.cumsum([0, *map(len, held)])
-            numbers = np.arange(i + 1 - len(held), i + 1, dtype=np.uint64)
-            buffer = np.frombuffer(b"".join(held), np.uint8)
-            out.append((buffer, offsets, randomness.record_keys(pair, numbers)))
-            held = []
-    return out
-
-
-def batches_ids(law: Law, some: list[Batch]) -> np.ndarray[Any, Any]:
-    return np.concatenate([segment(law, *one).ids for one in some])
-
-
-def bytepiece_pieces(path: Path) -> Pieces:
-    model = json.loads(path.read_bytes())
-    counts = np.array([count for _, _, count in model.values()], np.float64)
-    return build(
-        [base64.b64decode(piece) for piece in model],
-        np.log(counts) - math.log(sum(count for _, _, count in model.values())),
-        np.array([number for number, _, _ in model.values()], np.uint32),
-        unit="byte",
-        cut_after_newlines=True,
-    )
-
-
-def unigram_pieces(processor: Any) -> Pieces:
-    kept = [
-        i
-        for i in range(processor.get_piece_size())
-        if not (
-            processor.is_control(i)
-            or processor.is_unknown(i)
-            or processor.is_unused(i)
-            or processor.is_byte(i)
-        )
-    ]
-    scores = np.array([processor.get_score(i) for i in kept])
-    least = float(np.float32(scores.min()) - np.float32(10))
-    return build(
-        [processor.id_to_piece(i).encode() for i in kept],
-        scores,
-        np.array(kept, np.uint32),
-        unit="character",
-        unknown=UnknownEdge(log_prob=least, id=processor.unk_id()),
-        precision="float32",
-    )
+        held.append(text.encode())
+        size += len(held[-1])
+        if size >= BLOCK or i == len(texts) - 1:
+            positions = np.arange(place, place + len(held), dtype=np.uint64)
+            found.append(blocks.from_records(held, positions, line_end=b""))
+            place += len(held)
+            held, size = [], 0
+    return found
 
 
 def _head(texts: list[str], most: int) -> list[str]:

@@ -7,9 +7,11 @@ from typing import Any, Protocol
 from pipelines.execute import Planned
 from pipelines.inputs import Contents
 from pipelines.job import Job, streams_of
+from pipelines.looks import WINDOW_COUNTED
 from pipelines.recipe import CommonRecipe, Recipe
 from transforms import storage
 from transforms.bad_records import MostBad
+from transforms.formats.codecs import WINDOW
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.checks import Check
 from transforms.kernels.plan import RECORDS
@@ -47,6 +49,7 @@ def read_records(job: Wired, *, span_bytes: int, stage: Stage = "partition", **o
             line_format=contents.line_format,
             rows=contents.schema is not None,
             schema=contents.schema,
+            window=max(contents.window + WINDOW_COUNTED, WINDOW),
             **{"format": job.recipe.format, **options},
         ),
         span_bytes=span_bytes,

@@ -26,7 +26,7 @@ from transforms.formats import (
     parquet_types,
 )
 from transforms.formats.codecs import Decoder
-from transforms.formats.detection import FileFormat, detect, refuse_inside
+from transforms.formats.detection import FileFormat, behind_skippable, detect, refuse_inside
 from transforms.formats.foreign import HEAD
 from transforms.formats.kept import Kept, kinds_of, text_and_kept
 from transforms.formats.lines import LineFormat
@@ -122,7 +122,8 @@ def _look_at_lines(
     shape: json_files.Shape = "lines"
     json = False
     fields: Fields | None = None
-    window = 0 if codec is None else max(window_of(opened.read(64) or b"") - WINDOW_COUNTED, 0)
+    begin = behind_skippable(opened, opened.read(64) or b"", file.size)
+    window = 0 if codec is None else max(window_of(begin) - WINDOW_COUNTED, 0)
     opened.seek(0)
     stream = opened if codec is None else Decoder(opened, codec, file.url)
     try:

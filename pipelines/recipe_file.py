@@ -192,8 +192,9 @@ def json_schema(kind: RecipeKind[Any, Any]) -> dict[str, Any]:
         "title": f"Recipe of dovetail {kind.command}",
         "type": "object",
         "properties": {
-            name: {k: v for k, v in fields[name].items() if k not in ("group", "metavar")}
+            called: {k: v for k, v in fields[name].items() if k not in ("group", "metavar")}
             for name in kind.fields
+            for called in ((name, FLAGS[name]) if name in ALSO else (name,))
         },
         "additionalProperties": False,
     }

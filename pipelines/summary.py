@@ -73,6 +73,10 @@ def beside_records(manifest: Manifest) -> list[str]:
         lines.append(f"byte order marks left out, at the beginning of {marks:,} file{many}")
     if blank := manifest.blank_lines:
         lines.append(f"blank lines left out: {blank:,}; in JSON lines they are no records")
+    if trailing := manifest.trailing_bytes:
+        lines.append(
+            f"behind compressed files' last members: {trailing:,} bytes of zeros or newlines, left out"
+        )
     return lines
 
 

@@ -77,7 +77,7 @@ def files_in(table: pa.RecordBatch) -> Iterator[SourceFile]:
 
 
 class Files(Sequence[SourceFile]):
-    """A listing of files, held as packed tables: about 40 bytes a file, where an object takes 500.
+    """A listing of files, held as packed tables: about 15 bytes a file, where an object takes 500.
 
     Args:
         tables: of the columns of FIELDS.

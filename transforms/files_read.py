@@ -35,7 +35,8 @@ class FilesRead:
         numbers: arrays[n] by name: ``size``, ``covered``, and the parts of the digests of good records
             and of bad ones.
         quarantine: files of bad records.
-        blank, marks: blank lines and byte order marks that were left out.
+        blank, marks, trailing: blank lines, byte order marks, and bytes behind compressed files' last
+            members, that were left out.
     """
 
     sources: tuple[str, ...]
@@ -45,6 +46,7 @@ class FilesRead:
     quarantine: list[Quarantine]
     blank: int
     marks: int
+    trailing: int
 
     def __len__(self) -> int:
         return len(self.source)
@@ -77,7 +79,7 @@ def add_up(spans: Iterable[SpanReports], sources: Sequence[str], expected: str |
     names: list[pa.Array] = []
     kept_apart: list[Quarantine] = []
     listed = Digest()
-    blank = marks = 0
+    blank = marks = trailing = 0
     for reports in spans:
         if not len(reports):
             continue
@@ -88,6 +90,7 @@ def add_up(spans: Iterable[SpanReports], sources: Sequence[str], expected: str |
         listed += table_digest(begins)
         blank += int(first.column("blank").sum())
         marks += int(first.column("marks").sum())
+        trailing += int(first.column("trailing").sum())
         if reports.table.column("quarantine_path").null_count < len(reports):
             kept_apart += [report.quarantine for report in reports if report.quarantine]
     if expected is not None and fingerprint_of(listed) != expected:
@@ -95,7 +98,7 @@ def add_up(spans: Iterable[SpanReports], sources: Sequence[str], expected: str |
     if not rows:
         empty = np.zeros(0, np.int64)
         zeros = dict.fromkeys(("size", *_SUMS), empty)
-        return FilesRead(tuple(sources), empty, pa.array([], pa.large_string()), zeros, [], 0, 0)
+        return FilesRead(tuple(sources), empty, pa.array([], pa.large_string()), zeros, [], 0, 0, 0)
     every = {name: np.concatenate([part[name] for part in rows]) for name in rows[0]}
     del rows
     found, place = _by_file(every)
@@ -105,7 +108,7 @@ def add_up(spans: Iterable[SpanReports], sources: Sequence[str], expected: str |
     _require_whole(found, spans, sources)
     name = pa.chunked_array(names).combine_chunks().take(pa.array(place[firsts]))
     source = found.pop("source")
-    return FilesRead(tuple(sources), source, name, found, kept_apart, blank, marks)
+    return FilesRead(tuple(sources), source, name, found, kept_apart, blank, marks, trailing)
 
 
 def _numbers(reports: SpanReports, index: dict[str, int]) -> dict[str, Array]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import re
+import sys
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from fsspec.implementations.local import LocalFileSystem
@@ -37,6 +41,10 @@ from transforms.patterns import WILD, alternatives, escape, fixed_length
 from transforms.sieve import JSON_LINES, Sieve
 
 _AT_ONCE = 1 << 14  # files of which more than a row of a table is held
+_RANGE, _SAMPLED = (
+    1 << 16,
+    64,
+)  # files that are sorted together, and of which one is looked at before
 
 
 Sifted = Callable[[Sieve], object]
@@ -88,11 +96,7 @@ def list_source(
             "in --input=here=PATTERN --input=there=PATTERN"
         )
     root = os.path.commonpath(folders) if len(folders) > 1 else folders[0]
-    tables = [_named(unpack(packed), source, root) for packed in found]
-    del found
-    table = pa.Table.from_batches(tables, SCHEMA).combine_chunks()
-    del tables
-    return Files(_sorted(table, source))
+    return Files(_sorted(found, source, root))
 
 
 def list_sources(
@@ -150,30 +154,58 @@ def _named(table: pa.RecordBatch, source: str, root: str) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 
-def _sorted(table: pa.Table, source: str) -> Iterator[pa.RecordBatch]:
-    """Yield a source's files sorted by name, each once.
+def _sorted(found: list[bytes], source: str, root: str) -> Iterator[pa.RecordBatch]:
+    """Yield a source's files sorted by name, each once; empties the list.
 
     Raises:
         InputError: two have one name.
     """
-    order = pc.sort_indices(table, [("name", "ascending"), ("url", "ascending")])
     last: tuple[str, str] | None = None
-    for begin in range(0, len(table), _AT_ONCE):
-        part = table.take(order[begin : begin + _AT_ONCE])
-        (batch,) = part.combine_chunks().to_batches()
-        names, urls = (batch.column(c).to_pylist() for c in ("name", "url"))
-        once = []
-        for place, found in enumerate(zip(names, urls, strict=True)):
-            if found == last:  # two patterns match it
-                continue
-            if last is not None and found[0] == last[0]:
-                raise InputError(
-                    f"source {source}: two files have the name {found[0]}: {last[1]} and "
-                    f"{found[1]}; give them to two sources (NAME=PATTERN) or rename one"
-                )
-            once.append(place)
-            last = found
-        yield batch if len(once) == len(batch) else batch.take(pa.array(once, pa.int64()))
+    for packed in _ranges_of_names(found, source, root):
+        table = pa.Table.from_batches(map(unpack, packed), SCHEMA).combine_chunks()
+        packed.clear()
+        order = pc.sort_indices(table, [("name", "ascending"), ("url", "ascending")])
+        for begin in range(0, len(table), _AT_ONCE):
+            part = table.take(order[begin : begin + _AT_ONCE])
+            (batch,) = part.combine_chunks().to_batches()
+            names, urls = (batch.column(c).to_pylist() for c in ("name", "url"))
+            once = []
+            for place, name_url in enumerate(zip(names, urls, strict=True)):
+                if name_url == last:  # two patterns match it
+                    continue
+                if last is not None and name_url[0] == last[0]:
+                    raise InputError(
+                        f"source {source}: two files have the name {name_url[0]}: {last[1]} and "
+                        f"{name_url[1]}; give them to two sources (NAME=PATTERN) or rename one"
+                    )
+                once.append(place)
+                last = name_url
+            yield batch if len(once) == len(batch) else batch.take(pa.array(once, pa.int64()))
+
+
+def _ranges_of_names(found: list[bytes], source: str, root: str) -> list[list[bytes]]:
+    """Name matches, and put them apart by ranges of names: to sort all at once takes much room."""
+    some: list[str] = []
+    total = 0
+    for place, packed in enumerate(found):
+        table = _named(unpack(packed), source, root)
+        found[place] = pack(table)
+        some += table.column("name").take(pa.array(range(0, len(table), _SAMPLED))).to_pylist()
+        total += len(table)
+    count = -(-total // _RANGE)
+    some.sort()
+    edges = [some[len(some) * i // count] for i in range(1, count)]
+    if not edges:
+        return [found]
+    ranges: list[list[bytes]] = [[] for _ in range(count)]
+    for place, packed in enumerate(found):
+        table = unpack(packed)
+        found[place] = b""
+        names = table.column("name").to_pylist()
+        which = np.array([bisect_right(edges, name) for name in names])
+        for number in np.unique(which).tolist():
+            ranges[number].append(pack(table.filter(pa.array(which == number))))
+    return ranges
 
 
 def _expand(fs: Any, path: str, sieve: Sieve, apart: str) -> tuple[str, Iterable[_Match]]:
@@ -346,6 +378,11 @@ def _why_all_passed_over(sieve: Sieve) -> str:
     return f"no file matches; {held}; give them by name, or by a pattern that says more than *"
 
 
+def _matches_folders(path: str) -> bool:
+    """Say whether a local pattern that matches no file matches folders."""
+    return any(os.path.isdir(found) for found in islice(glob.iglob(path, recursive=True), 100))
+
+
 def _why_nothing(fs: Any, path: str, source: str, pattern: str) -> str:
     if fs.exists(path) and not fs.isdir(path):
         return "no file matches: it is a pipe or a device; read standard input with --input=-"
@@ -356,6 +393,8 @@ def _why_nothing(fs: Any, path: str, source: str, pattern: str) -> str:
             return "no file matches; check the URL"
         there = fs.exists(path.strip("/").partition("/")[0])
         return f"no file matches; {'check the path' if there else 'there is no such bucket'}"
+    if any(mark in path for mark in WILD) and _matches_folders(path):
+        return f"no file matches, folders do; for all that they hold write {pattern.rstrip('/')}/**"
     hint = "check the path, and quote patterns so that the shell leaves them alone"
     if "[" in path:
         hint = "[...] stands for one of the characters in it, [[] for a bracket; check the path"
@@ -383,6 +422,9 @@ def _shards_of(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
         told = (manifest["kind"], manifest["compression"]) if "kind" in manifest else None
         if told is not None:
             FileFormat.told(*told)
+        for name, most in (("separator", 255), ("header_bytes", sys.maxsize)):
+            if manifest.get(name, 0) not in range(most + 1):
+                raise ValueError(f"{name}: expected 0 to {most}, got {manifest[name]!r}")
         for number, shard in enumerate(shards):
             if not is_shard_path(shard["path"], number=number, of=len(shards)):
                 raise ValueError(f"{shard['path']} is not the path of shard {number}")

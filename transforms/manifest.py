@@ -170,6 +170,7 @@ class Manifest(_Part):
         quoted: lines are rows of CSV, which quotes keep whole.
         blank_lines: of JSON lines, those that held nothing; they are no records.
         byte_order_marks: files at whose beginning one was taken off.
+        trailing_bytes: zeros and ends of lines behind the last members of compressed files, left out.
         tokens: what tokenizing came to.
         tokenizers: which made the ids in rows that were read.
     """
@@ -194,6 +195,7 @@ class Manifest(_Part):
     quoted: bool = False
     blank_lines: int = Field(0, ge=0)
     byte_order_marks: int = Field(0, ge=0)
+    trailing_bytes: int = Field(0, ge=0)
     quarantine: list[QuarantineEntry]
     shards: list[ShardEntry]
     sources: list[SourceEntry]
@@ -307,6 +309,7 @@ def make_manifest(
         quoted=form.line_format.quoted,
         blank_lines=files.blank,
         byte_order_marks=files.marks,
+        trailing_bytes=files.trailing,
         shards=[
             ShardEntry(path=s.path, records=s.records, bytes=s.bytes, sha256=s.sha256)
             for s in shards

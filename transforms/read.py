@@ -300,6 +300,7 @@ class SpanReader:
                 payload=payload,
                 blank=reader.blank,
                 marks=reader.marks,
+                trailing=reader.trailing,
                 number=span.number,
                 start=span.start,
             )

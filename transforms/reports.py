@@ -44,6 +44,7 @@ class SpanReport:
         start: where in the file the span begins.
         blank: lines that are no records, as they are blank (``transforms.formats.lines``).
         marks: byte order marks that were taken off.
+        trailing: bytes behind the last member of a compressed file that belong to nothing.
     """
 
     file: SourceFile
@@ -56,11 +57,22 @@ class SpanReport:
     payload: int = 0
     blank: int = 0
     marks: int = 0
+    trailing: int = 0
     number: int = 0
     start: int = 0
 
 
-_COUNTS = ("covered", "whole", "pass_number", "number", "start", "payload", "blank", "marks")
+_COUNTS = (
+    "covered",
+    "whole",
+    "pass_number",
+    "number",
+    "start",
+    "payload",
+    "blank",
+    "marks",
+    "trailing",
+)
 _DIGEST = ("records", "bytes", "hash0", "hash1")
 _KEPT_APART = ("path", "records", "bytes", "sha256")
 REPORT_SCHEMA = pa.schema(

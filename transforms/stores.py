@@ -64,7 +64,9 @@ _CLIENTS = (
     "fsspec",
     "gcsfs",
     "google",
+    "httpcore",
     "httpx",
+    "httpx2",
     "requests",
 )
 

@@ -21,7 +21,7 @@ from transforms.kernels import laws
 from transforms.kernels.laws import LAWS, Law, LawName, Pieces
 from transforms.kernels.nbest import MOST_NBEST
 from transforms.kernels.randomness import U64, derive, mix, record_keys
-from transforms.kernels.segment import DeadEndError, segment
+from transforms.kernels.segment import DeadEndError, Segmented, segment
 from transforms.tokenizers import cpm
 from transforms.tokenizers.ends import End, Role, choose_end
 from transforms.tokenizers.load import load
@@ -290,6 +290,8 @@ class Tokenizer:
             ) from None
         surprises = np.bincount(record, found.surprises, len(counts)).astype(np.float64)
         of = 0 if model.vocabulary.unknown is None else count_characters(normalized.data)
+        if model.vocabulary.kind == "huggingface":
+            found = _fuse_unknown(found, model.vocabulary)
         ends = found.offsets[normalized.records]
         return Encoded(found.ids, ends, found.unknown, of, surprises)
 
@@ -448,6 +450,26 @@ def identity_keys(identities: Sequence[Identity] | U64, *, seed: int, epoch: int
     keys = record_keys(pair, numbers)
     keys[list(named)] = list(named.values())
     return keys
+
+
+def _fuse_unknown(found: Segmented, vocabulary: Vocabulary) -> Segmented:
+    """Make one id of neighbouring unknowns where one is the piece that is written as the unknown is.
+
+    The tokenizers package does, unless it spells unknowns by bytes (``encode_optimized``: ``fuse_unk``).
+    Unknown characters the kernel fuses itself.
+    """
+    unknown = vocabulary.unknown
+    if unknown is None or unknown.byte_ids is not None or len(found.ids) < 2:
+        return found
+    is_unknown = found.ids == unknown.id
+    keep = np.ones(len(found.ids) + 1, bool)
+    keep[1:-1] = ~(is_unknown[1:] & is_unknown[:-1])
+    keep[found.offsets] = True  # not across segments
+    if keep.all():
+        return found
+    before = np.zeros(len(keep), np.int64)
+    np.cumsum(keep[:-1], out=before[1:])
+    return found._replace(ids=found.ids[keep[:-1]], offsets=before[found.offsets])
 
 
 def _build(vocabulary: Vocabulary) -> Pieces:

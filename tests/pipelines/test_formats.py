@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 
 from pipelines.verify import verify
 from tests.pipelines.support import (
@@ -233,7 +234,7 @@ def test_no_byte_of_a_shard_of_rows_depends_on_how_the_work_was_done(
     [
         ([], "zstd", "multi_processing"),
         (["--output_format=arrow"], "none", "multi_threading"),
-        ([], "gzip", "multi_processing"),
+        pytest.param([], "gzip", "multi_processing", marks=pytest.mark.slow),
     ],
 )
 def test_workers_and_memory_change_no_byte(
@@ -467,3 +468,35 @@ def test_files_with_a_header_alone_or_nothing_hold_no_records(
     shutil.rmtree(out)
     with pytest.raises(InputError, match=r"e\.csv\.gz: .*empty file \(0 bytes\)"):
         run(f"--input={tmp_path / 'in/e.csv.gz'}", f"--output={out}")
+
+
+def test_newlines_behind_gzip_are_left_out_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "dovetail")
+    write_tree(tmp_path / "in", {"a.txt.gz": gzip.compress(b"x\n") + b"\n", "b.txt": b"y\n"})
+    manifest = run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}")
+    assert (manifest.records, manifest.trailing_bytes) == (2, 1)
+    assert "behind compressed files' last members: 1 bytes of zeros or newlines" in caplog.text
+
+
+def test_a_long_window_is_counted_in_memory(tmp_path: Path) -> None:
+    parameters = zstandard.ZstdCompressionParameters(window_log=28)
+    packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    write_tree(tmp_path / "in", {"a.jsonl.zst": packer.compress(b"{}\n") + packer.flush()})
+    flags = [f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}", "--workers=1"]
+    with pytest.raises(UsageError, match=r"--memory=450MiB is too little .* --memory=\d+MiB works"):
+        run(*flags, "--memory=450MiB")
+    assert run(*flags, "--memory=700MiB").records == 1
+
+
+def test_what_save_to_disk_wrote_is_read(tmp_path: Path) -> None:
+    """As the datasets library lays it out: streams, named .arrow, with JSON and a cache beside them."""
+    folder = tmp_path / "in"
+    for name in ("data-00000-of-00002.arrow", "data-00001-of-00002.arrow"):
+        save(folder / name, ROWS, "arrow_stream")
+    save(folder / "cache-0123456789abcdef.arrow", ROWS.select([0]), "arrow_stream")
+    write_tree(folder, {"state.json": b'{"_split": "train"}', "dataset_info.json": b"{}"})
+    manifest = run(f"--input={folder}", f"--output={tmp_path / 'o'}")
+    assert manifest.records == 2 * len(ROWS)
+    assert manifest.kind == "arrow_stream"

@@ -19,10 +19,12 @@ import tokenizers
 
 import pipelines.shuffle
 import pipelines.tokenize
+from pipelines.made_by import tokenizers_of
 from pipelines.tokenize import run
 from pipelines.verify import verify
 from tests.transforms.tokenizers.oracle import Reference
 from transforms.errors import DataError, InputError, LosslessError, UsageError
+from transforms.listing import list_sources
 from transforms.manifest import Manifest
 from transforms.progress import read_progress
 from transforms.tokenizers.load import load
@@ -787,11 +789,24 @@ def decoded(folder: Path) -> list[str]:
 
 def test_what_says_of_no_tokenizer_is_shuffled_as_it_lies(corpus: Path) -> None:
     tokenize(corpus)
-    text = (corpus / "out/manifest.json").read_text()
-    (corpus / "out/manifest.json").unlink()
-    for content in (None, "{", "[]", '{"shards": []}', text.replace('"model"', '"mode"')):
-        if content is not None:
-            (corpus / "out/manifest.json").write_text(content)
-        name = f"s{len(list(corpus.iterdir()))}"
-        found = shuffle(corpus, f"--input={corpus}/out/data/*", output=name)
-        assert found.tokenizers is None
+    manifest = corpus / "out/manifest.json"
+    text = manifest.read_text()
+    files = list_sources({"x": [f"{corpus}/out/data/*"]})
+    schema = pq.read_schema(next((corpus / "out/data").iterdir()))
+    assert [entry.sources for entry in tokenizers_of(files, schema)] == [["x"]]
+    assert tokenizers_of(files, None) == []
+    assert tokenizers_of(files, pa.schema([("other", pa.list_(pa.int32()))])) == []
+    manifest.unlink()
+    assert tokenizers_of(files, schema) == []
+    nameless = text.replace(
+        '"sha256": "' + json.loads(text)["tokens"]["model"]["sha256"], '"sha": "'
+    )
+    column = {**json.loads(text), "recipe": {"token_column": ["x"]}}
+    broken = (text.replace('"model"', '"mode"'), nameless, json.dumps(column))
+    for other in ("{", "[]", "{}", '{"shards": []}', *broken):
+        manifest.write_text(other)
+        assert tokenizers_of(files, schema) == []
+    (corpus / "elsewhere").write_text(text)
+    manifest.unlink()
+    manifest.symlink_to(corpus / "elsewhere")
+    assert tokenizers_of(files, schema) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -289,3 +290,25 @@ def test_a_part_that_fails_is_sent_again_by_itself() -> None:
         assert faults.requests["begin"] == 1
         assert FaultyStore.objects.pop("b/x") == data
         assert FaultyStore.uploads == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "status", "says"),
+    [
+        ("httpx2", None, "the store failed: .*tried 5 times"),  # of the hub: no network
+        ("huggingface_hub.errors", 503, "the store failed: .*tried 5 times"),
+        ("huggingface_hub.errors", 404, "the store refuses"),
+    ],
+)
+def test_what_the_hub_says_is_tried_again_where_it_may_pass(
+    module: str, status: int | None, says: str
+) -> None:
+    error = type("SomeError", (Exception,), {"__module__": module})("no")
+    if status is not None:
+        error.response = SimpleNamespace(status_code=status)
+
+    def work() -> None:
+        raise error
+
+    with pytest.raises(StoreError, match=says):
+        stores.retry(lambda: stores.request(work, "hf://x/y"), "hf://x/y")

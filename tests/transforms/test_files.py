@@ -77,13 +77,34 @@ def test_listing_holds_no_more_of_most_files(
         path.parent.mkdir(exist_ok=True)
         path.touch()
     monkeypatch.setattr(listing, "_AT_ONCE", 64)
+    monkeypatch.setattr(listing, "_RANGE", 64)
     list_source("s", [str(tmp_path)])  # what is done once
     tracemalloc.start()
     found = list_source("s", [f"{tmp_path}/*/*.txt"])
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(found) == 1500
+    names = [f"part-{i % 10}/document-{i:05}.txt" for i in range(1500)]
+    assert [file.name for file in found] == sorted(names)
     assert peak / len(found) < 250  # fsspec's info of a file alone takes over 1,000
+
+
+@pytest.mark.parametrize("count", [1, 2, 100])
+def test_files_are_sorted_by_ranges_of_names_and_come_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    names = sorted(["a", "a-b", "a/b", "a0", "ä", "ab/c.txt", "z", "\U0001f600", "\ufb00", "a/b-"])
+    (tmp_path / "a").mkdir()
+    (tmp_path / "ab").mkdir()
+    for name in names:
+        if name != "a":
+            (tmp_path / name).touch()
+    for name, value in (("_RANGE", count), ("_SAMPLED", 1), ("_AT_ONCE", count)):
+        monkeypatch.setattr(listing, name, value)
+    found = list_source("s", [str(tmp_path), f"{tmp_path}/a*"])
+    assert [file.name for file in found] == [name for name in names if name != "a"]
+    (tmp_path / "a0.gz").touch()
+    with pytest.raises(InputError, match=r"two files have the name a0: .*/a0 and .*/a0\.gz"):
+        list_source("s", [str(tmp_path), f"{tmp_path}/a*"])
 
 
 def test_a_folder_that_may_not_be_read_is_named(

@@ -217,6 +217,8 @@ OURS = '{"format": "dovetail-manifest", '
         OURS + '"shards": [{"path": "../train-00000-of-00001.txt", "bytes": 1}]}',
         OURS + '"shards": [], "kind": "lines", "compression": "lzma9"}',
         OURS + '"shards": [], "kind": ["x"], "compression": "none"}',
+        OURS + '"shards": [], "kind": "lines", "compression": "none", "separator": "x"}',
+        OURS + '"shards": [], "kind": "lines", "compression": "none", "header_bytes": -1}',
         '{"name": "a web page"}',
         "not JSON",
         "[]",
@@ -226,6 +228,8 @@ OURS = '{"format": "dovetail-manifest", '
         "a path leads away",
         "an unknown codec",
         "an unknown kind",
+        "an impossible separator",
+        "an impossible header",
         "of something else",
         "no JSON",
         "no object",
@@ -355,3 +359,10 @@ def test_the_extension_is_what_all_files_share(found: list[str], expected: str) 
 def test_a_pattern_that_may_have_been_a_path_gets_a_hint(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no file matches.*for a path write \./dt=2025-\*/a\.txt"):
         list_source("dt", ["2025-*/a.txt"])
+
+
+def test_a_pattern_of_folders_alone_gets_a_hint(tmp_path: Path) -> None:
+    plant(tmp_path, "dt=1/a.txt", "dt=2/b.txt")
+    with pytest.raises(InputError, match=r"folders do; .* write .*/dt=\*/\*\*$"):
+        names(tmp_path, "dt=*")
+    assert names(tmp_path, "dt=*/**") == ["dt=1/a.txt", "dt=2/b.txt"]

@@ -75,7 +75,7 @@ class Reader:
         self._file, self._name, self._size, self._stream = file, name, size, stream
         self._chunk_bytes, self._record_limit, self._source = chunk_bytes, record_limit, source
         self._batch_limit = batch_limit
-        self.blank = self.marks = 0  # of lines alone
+        self.blank = self.marks = self.trailing = 0  # of lines alone
         self.whole: int | None = None
         self._mine = start == 0
         self._text: TextColumns | None = None

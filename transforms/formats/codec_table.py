@@ -13,10 +13,12 @@ from typing import Any, Protocol
 import lz4.frame
 import zstandard
 
-from transforms.formats.zstd_frame import ZstdFrame
+from transforms.formats.zstd_frame import ZstdFrame, dictionary_of
 
 WINDOW = 128 << 20
-"""The largest window that a decoder has to hold; `zstd --long` and `xz -9` fit."""
+"""The largest window that a decoder holds unless it may hold more; `zstd --long` and `xz -9` fit."""
+LARGEST = 2 << 30
+"""The largest window that a decoder can hold: `zstd --long=31`."""
 DAMAGE = (
     zlib.error,
     lzma.LZMAError,
@@ -91,9 +93,11 @@ class Codec:
         suffixes: of file names, in lower case; the first one is written.
         magics: what a member may begin with.
         level: what is written unless a level is asked for.
-        new_member: makes the decoder of one member.
+        new_member: makes the decoder of one member, which holds a window of so many bytes at most.
         new_compressor: makes a compressor of a level.
         padding: zeros may follow a member, in multiples of this; 0 where none may.
+        newlines: so may ends of lines, behind the last one.
+        lacks: of a member's first 10 bytes: what it needs that isn't in the file, or nothing.
         skippable: skippable frames may stand between members.
     """
 
@@ -101,9 +105,11 @@ class Codec:
     suffixes: tuple[str, ...]
     magics: tuple[bytes, ...]
     level: int
-    new_member: Callable[[], Member]
+    new_member: Callable[[int], Member]
     new_compressor: Callable[[int], Compressor]
     padding: int = 0
+    newlines: bool = False
+    lacks: Callable[[bytes], str] = lambda head: ""
     skippable: bool = False
 
 
@@ -119,10 +125,11 @@ CODECS = {
             suffixes=(".gz",),
             magics=(b"\x1f\x8b\x08",),
             level=4,
-            new_member=_GzipMember,
+            new_member=lambda window: _GzipMember(),
             # zlib's header has no name, and 0 for the time
             new_compressor=lambda level: zlib.compressobj(level, wbits=31),
             padding=1,
+            newlines=True,
         ),
         Codec(
             name="bzip2",
@@ -134,7 +141,7 @@ CODECS = {
                 for mark in (b"1AY&SY", b"\x17rE8P\x90")
             ),
             level=9,
-            new_member=bz2.BZ2Decompressor,
+            new_member=lambda window: bz2.BZ2Decompressor(),
             new_compressor=bz2.BZ2Compressor,
         ),
         Codec(
@@ -143,7 +150,9 @@ CODECS = {
             magics=(b"\xfd7zXZ\0",),
             level=1,
             # a little more than the window, for the decoder's own state
-            new_member=lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=WINDOW + (1 << 20)),
+            new_member=lambda window: lzma.LZMADecompressor(
+                lzma.FORMAT_XZ, memlimit=window + (1 << 20)
+            ),
             new_compressor=lambda level: lzma.LZMACompressor(
                 lzma.FORMAT_XZ, check=lzma.CHECK_CRC64, preset=level
             ),
@@ -154,7 +163,8 @@ CODECS = {
             suffixes=(".zst", ".zstd"),
             magics=(b"\x28\xb5\x2f\xfd",),
             level=3,
-            new_member=lambda: ZstdFrame(WINDOW),
+            new_member=ZstdFrame,
+            lacks=dictionary_of,
             new_compressor=lambda level: zstandard.ZstdCompressor(
                 level=level, write_checksum=True
             ).compressobj(),
@@ -165,7 +175,7 @@ CODECS = {
             suffixes=(".lz4",),
             magics=(b"\x04\x22\x4d\x18",),
             level=0,
-            new_member=lz4.frame.LZ4FrameDecompressor,
+            new_member=lambda window: lz4.frame.LZ4FrameDecompressor(),
             # independent blocks of 1 MiB are as small as linked ones, to 1 in 100
             new_compressor=lambda level: _Lz4Compressor(
                 block_size=lz4.frame.BLOCKSIZE_MAX1MB,

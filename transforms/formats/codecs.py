@@ -19,6 +19,7 @@ from transforms.errors import DataError
 from transforms.formats.codec_table import (
     CODECS,
     DAMAGE,
+    LARGEST,
     WINDOW,
     Codec,
     Member,
@@ -30,12 +31,14 @@ from transforms.formats.codec_table import (
 
 __all__ = [
     "CODECS",
+    "WINDOW",
     "Codec",
     "Decoder",
     "Encoder",
     "codec_of_head",
     "codec_of_name",
     "sample_ratio",
+    "skippable_size",
     "strip_suffix",
 ]
 
@@ -49,15 +52,16 @@ _SAMPLED = 64  # decompressed bytes per compressed one at which a sample is larg
 class Decoder(io.RawIOBase):
     """A compressed file, read as the stream it holds; all its members, one after another.
 
-    Holds under 6 MiB beside the library's own window (128 MiB at most; a file that needs more is
-    refused), whatever the ratio. The caller closes ``file``.
+    Holds under 6 MiB beside the library's own window, whatever the ratio. The caller closes ``file``.
 
     Args:
         file: stands at its beginning; its reads may return less than was asked for.
         codec: what it is compressed with.
         name: what errors call it.
+        window: bytes; a member that needs a larger one is refused.
 
     Attributes:
+        trailing: bytes behind the last member that aren't part of any: zeros, or ends of lines.
         produced: decompressed bytes so far.
         consumed: compressed bytes so far that the members took.
         truncated: the file ended inside a member.
@@ -68,16 +72,18 @@ class Decoder(io.RawIOBase):
             later member), or something else follows a member.
     """
 
-    def __init__(self, file: io.RawIOBase | BinaryIO, codec: Codec, name: str) -> None:
+    def __init__(
+        self, file: io.RawIOBase | BinaryIO, codec: Codec, name: str, *, window: int = LARGEST
+    ) -> None:
         super().__init__()
+        self._window = window
         self.codec = codec
         self.name = name
         self._file = file
         self._begin()
 
     def _begin(self) -> None:
-        self.produced = 0
-        self.consumed = 0
+        self.produced = self.consumed = self.trailing = 0
         self.truncated = False
         self.last = b""
         self._data = b""  # read from the file, not yet consumed
@@ -149,6 +155,9 @@ class Decoder(io.RawIOBase):
         if self._members and self.codec.padding:
             self._skip_zeros()
         head = self._peek(_MAGIC)
+        if self._members and self.codec.newlines and head[:1] in (b"\n", b"\r"):
+            self._skip_newlines()
+            head = self._peek(_MAGIC)
         while self.codec.skippable and (size := skippable_size(head)):
             self._skip(size)
             head = self._peek(_MAGIC)
@@ -163,7 +172,10 @@ class Decoder(io.RawIOBase):
         self._members += 1
         if not head.startswith(self.codec.magics):
             raise self._foreign(head)
-        return self.codec.new_member()
+        if lacks := self.codec.lacks(head):
+            raise DataError(f"{self.name}: the {self._which()} {lacks}")
+        self.trailing = 0
+        return self.codec.new_member(self._window)
 
     def _peek(self, size: int) -> bytes:
         """Return all that is read and not consumed: ``size`` bytes or more, save at the end."""
@@ -176,6 +188,8 @@ class Decoder(io.RawIOBase):
         while self._peek(1)[:1] == b"\0":
             rest = self._data.lstrip(b"\0")
             self.consumed += len(self._data) - len(rest)
+            if self.codec.newlines:  # gzip, which warns of them; to others they are padding
+                self.trailing += len(self._data) - len(rest)
             self._data = rest
         if (self.consumed - begin) % self.codec.padding:
             raise DataError(
@@ -183,6 +197,15 @@ class Decoder(io.RawIOBase):
                 f"{self._which()}, got {self.consumed - begin} at byte {begin}; fetch or compress "
                 "the file again"
             )
+
+    def _skip_newlines(self) -> None:
+        """Skip ends of lines and zeros, if nothing else is left of the file."""
+        while not self._peek(1).strip(b"\0\r\n"):
+            if not self._data:
+                return
+            self.consumed += len(self._data)
+            self.trailing += len(self._data)
+            self._data = b""
 
     def _skip(self, size: int) -> None:
         """Skip a skippable frame."""
@@ -208,7 +231,8 @@ class Decoder(io.RawIOBase):
         if "memory" in str(error).lower():
             return DataError(
                 f"{self.name}: the {self._which()} needs a window of more than "
-                f"{WINDOW >> 20} MiB; compress the file again with a smaller one (zstd --long=27)"
+                f"{self._window >> 20} MiB, for which there is memory by the files' first members; "
+                "compress the file again with a smaller one (zstd --long=27)"
             )
         return DataError(
             f"{self.name}: damaged: the {self._which()} can't be decoded near byte {self.consumed} "

@@ -9,7 +9,14 @@ from typing import BinaryIO, Literal, get_args
 
 from transforms.errors import InputError
 from transforms.formats.arrow_messages import begins_old_stream
-from transforms.formats.codecs import CODECS, Codec, codec_of_head, codec_of_name, strip_suffix
+from transforms.formats.codecs import (
+    CODECS,
+    Codec,
+    codec_of_head,
+    codec_of_name,
+    skippable_size,
+    strip_suffix,
+)
 from transforms.formats.foreign import HEAD, foreign
 
 Kind = Literal["lines", "parquet", "arrow", "arrow_stream"]
@@ -36,6 +43,7 @@ _NAMED = {
     ".tsv": "lines",
     ".md": "lines",
 }
+_SKIPPED, _BEHIND = 1 << 20, 64  # of a beginning: how far frames are skipped, what is read then
 _WORDS = {"lines": "lines", "parquet": "Parquet", "arrow": "Arrow IPC", "arrow_stream": "Arrow IPC"}
 EXTENSIONS = {"parquet": ".parquet", "arrow": ".arrow", "arrow_stream": ".arrow"}
 """Of shards that hold rows; shards of lines keep the inputs' own."""
@@ -83,8 +91,10 @@ def detect(
     """
     file.seek(0)
     head = file.read(HEAD) or b""
-    found = FileFormat("lines", codec_of_head(head)) if said != "auto" else None
-    found = found or _by_content(file, head, size)
+    codec = _codec_of(file, head, size, name)
+    found = FileFormat("lines", codec)
+    if codec is None and said == "auto":
+        found = _by_content(file, head, size)
     file.seek(0)
     hint, codec = _hint(name), codec_of_name(name)
     if said != "lines" and found == FileFormat("lines") and (kind := foreign(head, size)):
@@ -113,10 +123,35 @@ def detect(
     return found
 
 
+def _codec_of(file: io.RawIOBase | BinaryIO, head: bytes, size: int, name: str) -> Codec | None:
+    """Return the codec that the first member shows; where there is none, that of the name, or zstd,
+    whose tools write skippable frames.
+    """
+    begin = behind_skippable(file, head, size)
+    found = codec_of_head(begin)
+    if begin is head or (found is not None and found.skippable):
+        return found
+    named = codec_of_name(name)
+    return named if named is not None and named.skippable else CODECS["zstd"]
+
+
+def behind_skippable(file: io.RawIOBase | BinaryIO, head: bytes, size: int) -> bytes:
+    """Return the first bytes behind the skippable frames that zstd and lz4 files may begin with.
+
+    Args:
+        file: open for reading, seekable.
+        head: its first bytes, returned where there is no such frame.
+        size: in bytes.
+    """
+    at = 0
+    while at < min(size, _SKIPPED) and (frame := skippable_size(head)):
+        at += frame
+        file.seek(at)
+        head = file.read(_BEHIND) or b""
+    return head
+
+
 def _by_content(file: io.RawIOBase | BinaryIO, head: bytes, size: int) -> FileFormat:
-    codec = codec_of_head(head)
-    if codec is not None:
-        return FileFormat("lines", codec)
     if head.startswith(_PARQUET) and size >= 12:
         file.seek(size - 4)
         if file.read(4) == _PARQUET:

@@ -104,6 +104,10 @@ _BY_PATTERN = (
     (rb"WARC/[01]\.\d+\r?\n", Foreign("a WARC file", "take the pages' texts out of it first")),
 )
 _PATTERNS = tuple((re.compile(pattern, re.DOTALL).match, kind) for pattern, kind in _BY_PATTERN)
+# of what begins with text alone, or with bytes that Latin-1 has; all else has control characters
+_BEGINS = re.compile(
+    rb"\xff\xfe|\xfe\xff|\xff\xd8|%PDF|RIFF|WARC/|!<arch>\n|\{\\rtf1|MATLAB 5\.0|\x80"
+).match
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -114,10 +118,13 @@ def foreign(head: bytes, size: int | None = None) -> Foreign | None:
         head: its first 512 bytes, fewer where it has fewer.
         size: of the file, where that is known.
     """
+    controls = _CONTROL.search(head) is not None
+    if not controls and not _BEGINS(head):  # as text does, and quickly so
+        return None
     for place, magic, kind in _BY_MAGIC:
         if head.startswith(magic, place):
             return kind
-    if _CONTROL.search(head):
+    if controls:
         for place, magic, kind in _WEAK:
             if head.startswith(magic, place):
                 return kind

@@ -16,7 +16,7 @@ import numpy as np
 
 from transforms import storage
 from transforms.errors import DataError, InputError
-from transforms.formats.codecs import Codec, Decoder, strip_suffix
+from transforms.formats.codecs import WINDOW, Codec, Decoder, strip_suffix
 from transforms.formats.found import Found
 from transforms.formats.limits import TooLarge
 from transforms.formats.lines import BOM, LineFormat
@@ -119,6 +119,7 @@ class Reader:
         start: of the span.
         shape: an array, or values.
         codec: by which the file is compressed.
+        window: as of Decoder.
         check: what a record has to be, when it is a line.
         chunk_bytes: how much to read at a time; also about the size of a block.
         record_limit: the most bytes that a record may have.
@@ -140,6 +141,7 @@ class Reader:
         start: int,
         shape: Shape,
         codec: Codec | None,
+        window: int = WINDOW,
         chunk_bytes: int,
         record_limit: int,
         check: Check = "none",
@@ -147,13 +149,18 @@ class Reader:
         hashed: bool = True,
     ) -> None:
         file.seek(0)
-        self._file: Any = file if codec is None else Decoder(file, codec, name)
+        self._file: Any = file if codec is None else Decoder(file, codec, name, window=window)
         self._name, self._codec, self._start, self._shape = name, codec, start, shape
         self._chunk_bytes, self._record_limit = min(chunk_bytes, _PIECE), record_limit
         self._check, self._source, self._hashed = check, source, hashed
         self.whole: int | None = size if codec is None else None
         self.blank = self.marks = 0
         self._beside = 0  # bytes of the file that are in no record, less the ends of lines
+
+    @property
+    def trailing(self) -> int:
+        """As of ``lines.Reader``."""
+        return 0 if self._codec is None else self._file.trailing
 
     @property
     def consumed(self) -> int:

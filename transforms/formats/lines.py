@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from transforms import storage
 from transforms.errors import DataError, InputError
-from transforms.formats.codecs import Codec, Decoder, Encoder
+from transforms.formats.codecs import WINDOW, Codec, Decoder, Encoder
 from transforms.formats.detection import refuse_inside
 from transforms.formats.foreign import HEAD
 from transforms.formats.found import Found
@@ -128,6 +128,7 @@ class Reader:
         size: of the file, in bytes.
         start, stop: the span.
         codec: by which the file is compressed.
+        window: as of Decoder.
         line_format: separator, and the header that the file has to have.
         check: what a line has to be.
         told: that it holds lines, whatever they look like.
@@ -152,6 +153,7 @@ class Reader:
         start: int,
         stop: int,
         codec: Codec | None,
+        window: int = WINDOW,
         line_format: LineFormat,
         chunk_bytes: int,
         record_limit: int,
@@ -163,7 +165,7 @@ class Reader:
         csv: bool = False,
         hashed: bool = True,
     ) -> None:
-        self._file: Any = file if codec is None else Decoder(file, codec, name)
+        self._file: Any = file if codec is None else Decoder(file, codec, name, window=window)
         self._as_they_are, self._json, self._csv = as_they_are, json, csv
         self.blank = self.marks = 0
         self._span = (start, stop if codec is None else _TO_THE_END)
@@ -228,6 +230,11 @@ class Reader:
         """Say at which line, counted from 1, and at which byte a place is; reads up to there again."""
         self._file.seek(0)
         return where(self._file, position, separator=self._format.separator)
+
+    @property
+    def trailing(self) -> int:
+        """How many bytes that belong to nothing stand behind a compressed file's last member."""
+        return 0 if self._codec is None else self._file.trailing
 
     @property
     def consumed(self) -> int:

@@ -269,7 +269,7 @@ class Reader:
         source: int | None = None,
         text_known: bool = False,
     ) -> None:
-        self.blank = self.marks = 0  # of lines alone
+        self.blank = self.marks = self.trailing = 0  # of lines alone
         self._text_known = text_known
         try:
             footer = _long_footer(file, size)

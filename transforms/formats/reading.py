@@ -14,7 +14,7 @@ import pyarrow as pa
 from transforms import storage
 from transforms.errors import DataError
 from transforms.formats import arrow, json_files, lines, parquet, texts
-from transforms.formats.codecs import Codec, Decoder, strip_suffix
+from transforms.formats.codecs import WINDOW, Codec, Decoder, strip_suffix
 from transforms.formats.detection import FileFormat, Format, detect
 from transforms.formats.found import Found, Judge, Judging
 from transforms.formats.kept import Kept
@@ -44,6 +44,7 @@ class ReadOptions:
         text_known: whether the text of Parquet rows was checked when it was written.
         text_field: the field or column whose text alone is read, of files of any format.
         kept: what is read beside it, of JSON lines and rows.
+        window: bytes that a decoder may hold; a compressed file that needs more is refused.
         judge: says which of the records, or of the texts, are bad all the same.
     """
 
@@ -58,6 +59,7 @@ class ReadOptions:
     text_known: bool = False
     text_field: str | None = None
     kept: Kept | None = None
+    window: int = WINDOW
     judge: Judge | None = None
 
 
@@ -79,6 +81,10 @@ class Reader(Protocol):
     @property
     def marks(self) -> int:
         """How many byte order marks were left out, 0 or 1."""
+
+    @property
+    def trailing(self) -> int:
+        """How many bytes that belong to nothing stand behind a compressed file's last member."""
 
     def __iter__(self) -> Iterator[Found]:
         """Yield what is found."""
@@ -128,7 +134,7 @@ def open_span(
             check = "none" if form == "json" else "utf8" if check == "none" else check
             if options.kept is not None:
                 _require_fields(options.kept, form, name=name)
-        common |= {"check": check, "codec": found.codec}
+        common |= {"check": check, "codec": found.codec, "window": options.window}
         common["hashed"] = field is None  # else digests are of the texts
         shape = shape_in(file, found, name=name, options=options, told=told)
         if shape == "lines":

@@ -148,7 +148,7 @@ class _Given:
     """A reader of what was read already."""
 
     whole = None
-    consumed = blank = marks = 0
+    consumed = blank = marks = trailing = 0
 
     def __init__(self, block: pa.RecordBatch) -> None:
         self._block = block

@@ -272,6 +272,11 @@ class Reader:
         return self._inner.marks
 
     @property
+    def trailing(self) -> int:
+        """As of the inner reader."""
+        return self._inner.trailing
+
+    @property
     def consumed(self) -> int:
         """As of the inner reader."""
         return self._inner.consumed

@@ -75,3 +75,16 @@ class ZstdFrame:
         self._checksum_size = 4 if descriptor & 4 else 0
         content_size = (single_segment, 2, 4, 8)[descriptor >> 6]
         return 5 + (not single_segment) + (0, 1, 2, 4)[descriptor & 3] + content_size
+
+
+def dictionary_of(head: bytes) -> str:
+    """Say which dictionary a frame needs, by its first 10 bytes; nothing if it names none."""
+    size = (0, 1, 2, 4)[head[4] & 3] if len(head) > 4 else 0
+    begin = 5 if head[4:5] and head[4] & 0x20 else 6  # a single segment has no window
+    number = int.from_bytes(head[begin : begin + size], "little")
+    return (
+        f"was compressed with dictionary {number}, which isn't in the file; decompress it with that "
+        "(zstd -d -D DICTIONARY)"
+        if number
+        else ""
+    )

@@ -97,7 +97,8 @@ class HuggingFaceOther(Deterministic):
         self.kind = f"a tokenizer.json with a {kind} model"
         self.special = _special(tokenizer, document)
         self.size = _size(tokenizer)
-        self.complete = self.special.unk is not None or (
+        pieces = document["model"]["vocab"]  # an unknown that is an added token alone is none
+        self.complete = document["model"].get("unk_token") in pieces or (
             kind == "BPE" and _covers_all(tokenizer, document)
         )
         self._watched = None

@@ -173,12 +173,12 @@ def check_flag(pipeline: str, key: str, value: str) -> None:
     """Raise where a value isn't one of a flag's."""
     words = to_command([f"--pipeline={pipeline}", f"--{key}={value}"])
     assert words[0] == pipeline
-    values, rest = parser_of(pipeline).parse_known_args(words[1:])
+    values, rest = cli.parse(parser_of(pipeline), words[1:])
     assert not rest
     if value == "false":
-        assert not vars(values)
+        assert not values
         return
-    ((field, given),) = vars(values).items()
+    ((field, given),) = values.items()
     (model,) = (model for model in PIPELINES[pipeline] if field in model.model_fields)
     needed = {name: NEEDED[name] for name, of in model.model_fields.items() if of.is_required()}
     if key not in COMPANY:

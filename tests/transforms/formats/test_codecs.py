@@ -25,6 +25,7 @@ from transforms import storage
 from transforms.errors import DataError
 from transforms.formats.codecs import (
     CODECS,
+    WINDOW,
     Decoder,
     Encoder,
     codec_of_head,
@@ -216,11 +217,30 @@ def test_damage_names_the_member(codec: str, count: int) -> None:
 
 
 @codecs
-@pytest.mark.parametrize("garbage", [b"x", b"\n", b"garbage after the member", noise(100_000)])
+@pytest.mark.parametrize("garbage", [b"x", b"\nx", b"garbage after the member", noise(100_000)])
 def test_garbage_after_a_member_is_an_error(codec: str, garbage: bytes) -> None:
     packed = PACK[codec](b"one\n") * 2
     message = error_of(packed + garbage, codec)
     assert f"at byte {len(packed)}, after 2 members" in message
+
+
+@pytest.mark.parametrize("codec", [codec for codec in CODECS if codec != "gzip"])
+def test_a_newline_after_a_member_is_an_error_too(codec: str) -> None:
+    packed = PACK[codec](b"one\n")
+    assert f"at byte {len(packed)}" in error_of(packed + b"\n", codec)
+
+
+@pytest.mark.parametrize("file", [io.BytesIO, Trickle])
+@pytest.mark.parametrize("behind", [b"\n", b"\r\n", b"\0\0\n\0", b"\0" * 100_000, b"\n" * 100_000])
+def test_newlines_and_zeros_after_gzip_are_left_out_and_counted(
+    behind: bytes, file: type[io.BytesIO]
+) -> None:
+    packed = PACK["gzip"](b"one\n")
+    decoder = Decoder(file(packed + behind), CODECS["gzip"], "some/file")
+    assert decoder.read() == b"one\n"
+    assert decoder.trailing == len(behind)
+    message = error_of(packed + b"\n" + packed, "gzip")
+    assert f"expected another gzip member or the file's end at byte {len(packed)}" in message
 
 
 @codecs
@@ -304,15 +324,42 @@ def test_a_zstd_bomb_of_single_repeated_bytes() -> None:
     assert peak < 4 << 20, peak
 
 
-def test_a_window_too_large_is_refused() -> None:
-    parameters = zstandard.ZstdCompressionParameters(window_log=28)
+def long_zstd(bits: int) -> bytes:
+    parameters = zstandard.ZstdCompressionParameters(window_log=bits)
     packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
-    packed = packer.compress(b"x" * 100) + packer.flush()
-    message = error_of(packed, "zstd")
-    assert "window of more than 128 MiB" in message
-    assert "zstd --long=27" in message
+    return packer.compress(b"x" * 100) + packer.flush()
+
+
+def read_within(data: bytes, codec: str, window: int) -> bytes:
+    return Decoder(io.BytesIO(data), CODECS[codec], "some/file", window=window).read()
+
+
+@pytest.mark.parametrize("bits", [28, 30, 31])
+def test_a_window_is_held_where_it_may_be_else_refused(bits: int) -> None:
+    packed = long_zstd(bits)
+    assert read_within(packed, "zstd", 1 << bits) == b"x" * 100
+    with pytest.raises(DataError, match=r"needs a window of more than 128 MiB.*zstd --long=27"):
+        read_within(packed, "zstd", WINDOW)
+
+
+def test_so_is_the_dictionary_of_xz() -> None:
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 256 << 20}]
-    assert "window of more" in error_of(lzma.compress(b"x" * 100, filters=filters), "xz")
+    packed = lzma.compress(b"x" * 100, filters=filters)
+    assert read_within(packed, "xz", 256 << 20) == b"x" * 100
+    with pytest.raises(DataError, match="needs a window of more than 128 MiB"):
+        read_within(packed, "xz", WINDOW)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_dictionary_that_zstd_needs_is_named(*, known: bool) -> None:
+    dictionary = zstandard.train_dictionary(
+        1024, [b'{"text":"sample %d of it"}' % i for i in range(2000)]
+    )
+    packer = zstandard.ZstdCompressor(dict_data=dictionary, write_content_size=known)
+    message = error_of(PACK["zstd"](b"one\n") + packer.compress(b"sample"), "zstd")
+    assert "zstd member 2 that begins at byte" in message
+    assert f"dictionary {dictionary.dict_id()}, which isn't in the file; decompress it" in message
+    assert "damaged" not in message
 
 
 def test_windows_of_zstd_long_and_the_best_xz_are_read() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import struct
 from itertools import product
 
 import pytest
@@ -137,3 +138,19 @@ def test_after_a_gzip_member_come_zeros_or_another_member_or_an_error(
     else:
         with pytest.raises(DataError, match=r"some/file\.txt\.gz: .* byte \d+"):
             read(sample, data)
+
+
+@pytest.mark.parametrize("codec", ["zstd", "lz4"])
+@pytest.mark.parametrize("sizes", [[3], [16], [32], [100], [500], [100, 0, 9000]], ids=str)
+def test_skippable_frames_hide_no_codec(codec: str, sizes: list[int]) -> None:
+    frames = b"".join(struct.pack("<II", 0x184D2A50, n) + b"z" * n for n in sizes)
+    for name in ("x", f"x{SUFFIX[codec]}"):
+        fits = found(frames + PACK[codec](b"a\n"), name)
+        assert fits.codec is not None
+        assert fits.codec.name == codec
+    alone = found(frames, f"x{SUFFIX[codec]}").codec
+    assert alone is not None
+    assert alone.name == codec
+    other = {"zstd": "lz4", "lz4": "zstd"}[codec]
+    with pytest.raises(InputError, match=f"expected {other}"):
+        found(frames + PACK[codec](b"a\n"), f"x{SUFFIX[other]}")

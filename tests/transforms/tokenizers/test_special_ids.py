@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
-from transforms.errors import UsageError
+from transforms.errors import DataError, UsageError
 from transforms.tokenizer import RecordError
 from transforms.tokenizer import Tokenizer as Ours
 from transforms.tokenizers import huggingface
@@ -83,8 +83,11 @@ def test_models_without_an_unknown_are_loaded_and_name_what_they_lack() -> None:
         (models.WordLevel({"hello": 0}, unk_token="[UNK]"), "hello", [0], "a"),
         (models.BPE({"h": 0}, [], unk_token="<unk>"), "h", [0], "a"),
         (models.BPE({"h": 0}, []), "h", [0], "a"),
+        (models.WordLevel({"h": 0}, unk_token="<s>"), "h", [0], "a"),
     ):
-        ours = Ours(load(Tokenizer(model)))
+        package = Tokenizer(model)
+        package.add_special_tokens(["<s>"])  # which makes no piece of the model's
+        ours = Ours(load(package))
         assert ours.encode_batch([text]).lists() == [ids], ours.model.kind
         assert not ours.complete
         found = ours.find_unencodable(pack([text, bad, text]))
@@ -147,6 +150,19 @@ def test_an_end_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
         ours.encode("a", add_eso=True)
 
 
+def test_the_unknown_written_out_is_one_with_unknowns_beside_it() -> None:
+    package = Tokenizer(models.Unigram([("<unk>", 0.0), ("a", -1.0), ("▁", -2.0)], unk_id=0))
+    package.pre_tokenizer = pre_tokenizers.Metaspace()
+    texts = ["漢<unk>字a<unk><unk>", "<unk> <unk>a漢", "", "漢", "<unk>", "漢 <unk>", "a" * 5]
+    expected = [encoding.ids for encoding in package.encode_batch(texts)]
+    assert len(expected[0]) == 4
+    assert Ours(load(package)).encode(texts) == expected
+    package.add_special_tokens(["<unk>"])  # which stands for itself
+    expected = [encoding.ids for encoding in package.encode_batch(texts)]
+    assert len(expected[0]) > 4
+    assert Ours(load(package)).encode(texts) == expected
+
+
 def with_charsmap(text: str, model: dict[str, Any] | None = None) -> dict[str, Any]:
     normalizer = {"type": "Precompiled", "precompiled_charsmap": text}
     return json.loads(words("a").to_str()) | {"normalizer": normalizer} | (model or {})
@@ -177,6 +193,15 @@ def test_a_text_at_which_rust_panics_is_named() -> None:
     ours = Ours(load(with_charsmap("BAAAAAAAAAAA", UNIGRAM | {"added_tokens": []})))
     with pytest.raises(RecordError, match=r"^record 1 of the batch: x\.json: .*it panicked: index"):
         ours.encode_batch(["", "a"])
+
+
+def test_ids_at_which_rust_panics_are_named() -> None:
+    made = words("a")
+    made.decoder = decoders.Strip(content="x", left=2, right=2)
+    with pytest.raises(
+        DataError, match=r"x\.json: the tokenizers package can't decode: it panicked"
+    ):
+        load(made).decode([4])
 
 
 def test_an_interrupt_goes_on_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
