@@ -42,6 +42,10 @@ _SAMPLE_BYTES, _SAMPLE_ROWS = 1 << 16, 32
 WINDOW_COUNTED = 8 << 20  # of a decoder's window, in what a process takes anyway
 _LARGEST = 1 << 30  # record of JSON, in any run
 _PLACES = 8  # of a line file that are looked at
+_SHAPES = {
+    "array": "a .json file that holds an array: each of its elements is a record",
+    "values": "a .json file of objects over several lines: each object is a record, on one line",
+}
 
 
 @dataclass(frozen=True)
@@ -180,6 +184,7 @@ def _look_at_lines(
         fields=fields,
         shape=shape,
         json=json,
+        notes=(_SHAPES[shape],) if shape in _SHAPES else (),
     )
 
 

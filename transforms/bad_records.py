@@ -66,8 +66,8 @@ def require_few(dropped: Digest, kept: Digest, most: MostBad | None) -> None:
     bad, of = dropped.records, dropped.records + kept.records
     if bad and not kept.records:
         raise DataError(
-            f"all {bad:,} records of the input are bad ones and were left out, so the dataset would be "
-            "empty; run without --on_bad_record to see what is wrong with the first"
+            f"every record of the input, {bad:,} in all, is a bad one and was left out, so the dataset "
+            "would be empty; run without --on_bad_record to see what is wrong with the first"
         )
     if most is not None and most.is_exceeded(bad, of=of):
         raise DataError(

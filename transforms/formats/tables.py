@@ -106,7 +106,10 @@ def unify_files(schemas: Mapping[str, pa.Schema], *, what: str = "its schema") -
     """
     first = next(iter(schemas))
     unified = schemas[first]
+    forms: dict[pa.Schema, str] = {}  # far fewer than files
     for name, schema in schemas.items():
+        forms.setdefault(schema.remove_metadata(), name)
+    for schema, name in forms.items():
         try:
             unified = unify([unified, schema])
         except DataError as error:
