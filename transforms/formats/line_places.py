@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from transforms import storage
-from transforms.errors import DataError
 
 _COUNTED = 1 << 32  # bytes: beyond, nobody counts the lines before a bad record
 
@@ -59,11 +58,3 @@ def line_number(stream: Any, position: int, *, separator: int) -> int | None:
         count += buffer.count(separator, 0, got)
         left -= got
     return count
-
-
-def too_large(name: str, offset: int, size: str, limit: int) -> DataError:
-    """Return the error that a record is larger than memory allows."""
-    return DataError(
-        f"{name}: the record at byte {offset} has {size} bytes, and the memory given allows {limit} "
-        "a record; give more --memory or fewer --workers"
-    )

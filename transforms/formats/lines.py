@@ -22,7 +22,8 @@ from transforms.formats.codecs import WINDOW, Codec, Decoder, Encoder
 from transforms.formats.detection import refuse_inside
 from transforms.formats.foreign import HEAD
 from transforms.formats.found import Found
-from transforms.kernels import blocks, checks
+from transforms.formats.limits import LARGEST, TooLarge
+from transforms.kernels import blocks, checks, memory
 from transforms.kernels.checks import Check
 from transforms.kernels.digest import I64, U8, Digest, record_hashes
 from transforms.kernels.lines import first_line, line_offsets, open_quote, row_offsets
@@ -374,9 +375,11 @@ def read_span(
         room = stop - at - len(carry)
         want = max(min(chunk_bytes, room + _OVERREAD), _OVERREAD, len(carry))
         buffer = np.empty(len(carry) + want + 1, np.uint8)
-        buffer[: len(carry)] = carry
-        got = storage.read_into(file, buffer.data[len(carry) : -1])
-        filled = len(carry) + got
+        filled = len(carry)
+        buffer[:filled] = carry
+        carry = carry[:0].copy()  # let go of the buffer before: lines may be large
+        got = storage.read_into(file, buffer.data[filled:-1])
+        filled += got
         ended = got < want
         if not begins:
             first = first_line(buffer[:filled], separator)
@@ -400,8 +403,12 @@ def read_span(
         if ended and offsets[-1] < filled:
             raise DataError(f"{name}: {line_places.open_row_error(at + int(offsets[-1]))}")
         mine = int(np.searchsorted(offsets[:-1], stop - at))
+        lines, carry = buffer, buffer[int(offsets[-1]) : filled]
+        if mine and memory.is_part(int(offsets[mine]), memory.behind(buffer)):
+            lines, carry = buffer[: int(offsets[mine])].copy(), carry.copy()
+        del buffer
         yield from _blocks(
-            buffer,
+            lines,
             offsets[: mine + 1],
             at,
             name=name,
@@ -410,12 +417,12 @@ def read_span(
             hashed=hashed,
             record_limit=record_limit,
         )
+        del lines
         if ended or mine < len(offsets) - 1:
             return
-        carry = buffer[int(offsets[-1]) : filled]
         at += int(offsets[-1])
         if len(carry) > record_limit:
-            raise line_places.too_large(name, at, f"more than {len(carry)}", record_limit)
+            raise _too_long(file, line_format, len(carry), _at(name, at), record_limit)
 
 
 def _blocks(
@@ -433,9 +440,8 @@ def _blocks(
         lengths = np.diff(offsets)
         longest = int(lengths.argmax())
         if lengths[longest] > record_limit + 1:
-            raise line_places.too_large(
-                name, at + int(offsets[longest]), str(int(lengths[longest]) - 1), record_limit
-            )
+            where = _at(name, at + int(offsets[longest]))
+            raise TooLarge(where, size=int(lengths[longest]) - 1, limit=record_limit)
     for low in range(0, len(offsets) - 1, _ROWS):
         part = offsets[low : low + _ROWS + 1]
         yield blocks.from_buffer(
@@ -446,3 +452,29 @@ def _blocks(
             source=source,
             hashed=hashed,
         )
+
+
+def _at(name: str, offset: int) -> str:
+    return f"{name}: the record at byte {offset}"
+
+
+def _too_long(file: Any, line_format: LineFormat, read: int, where: str, limit: int) -> TooLarge:
+    """Return the error that a line is too large, of which so many bytes were read: looks for its end."""
+    size, more = (
+        (read, True) if line_format.quoted else _length_of(file, line_format.separator, read)
+    )
+    return TooLarge(where, size=size, more=more, limit=limit)
+
+
+def _length_of(file: Any, separator: int, read: int) -> tuple[int, bool]:
+    """Return the bytes of a line of which so many were read, and whether there are more than that."""
+    piece = np.empty(1 << 20, np.uint8)
+    while read <= LARGEST:
+        got = storage.read_into(file, piece.data)
+        ends = first_line(piece[:got], separator)
+        if ends is not None:
+            return read + ends - 1, False
+        read += got
+        if got < len(piece):
+            return read, False
+    return read, True

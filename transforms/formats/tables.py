@@ -12,6 +12,7 @@ import pyarrow.types as pt
 
 from transforms.errors import DataError
 from transforms.formats.found import Found
+from transforms.formats.limits import TooLarge
 from transforms.kernels import blocks, checks, memory
 from transforms.kernels.digest import I64, Digest
 from transforms.kernels.repeats import repeat_costs
@@ -283,10 +284,7 @@ def _to_blocks(
     costs = row_costs(found)
     if len(costs) and costs.max() > record_limit:
         row = int(costs.argmax())
-        raise DataError(
-            f"{name}: row {first + row} takes {costs[row]} bytes, and the memory given allows "
-            f"{record_limit} a record; give more --memory or fewer --workers"
-        )
+        raise TooLarge(f"{name}: row {first + row}", size=int(costs[row]), limit=record_limit)
     for begin, end in _cuts(costs, chunk_bytes):
         rows = found.slice(begin, end - begin)
         if memory.is_part(int(costs[begin:end].sum()), memory.held(rows)):
