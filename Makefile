@@ -29,6 +29,9 @@ $(SHOWN): pyproject.toml constraints.txt $(shell find pipelines transforms -name
 demo: $(SHOWN)
 	@examples/demo.sh $(DEMO)
 
+# tests start hundreds of processes: what is compiled once needn't be again in each
+test test-slow test-runners: export PYTHONDONTWRITEBYTECODE =
+
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist=worksteal
 	@command -v java >/dev/null || echo 'skipped: the tests on Flink and Prism, which need Java; make test-runners runs them'

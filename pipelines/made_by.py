@@ -69,6 +69,8 @@ def _made_by(folder: str, names: set[str]) -> Iterator[dict[str, Any]]:
     if data != layout.DATA:
         return
     url = storage.join(parent, layout.MANIFEST)
+    if layout.why_not_read(parent, layout.MANIFEST) is not None:
+        return
     try:
         found = json.loads(storage.retry(lambda: storage.read_all(url), url))
         if not names <= {shard["path"].rpartition("/")[2] for shard in found["shards"]}:
@@ -77,9 +79,16 @@ def _made_by(folder: str, names: set[str]) -> Iterator[dict[str, Any]]:
         if tokens is not None and not tokens["decoded"]:
             column = found["recipe"].get("token_column", "input_ids")
             law = {name: tokens.get(name) for name in ("law", "alpha", "nbest_size")}
-            yield {"column": column, "model": tokens["model"], **law}
+            yield _checked({"sources": [], "column": column, "model": tokens["model"], **law})
         for made in found.get("tokenizers") or ():
-            entry = TokenizerEntry.model_validate(made)  # whoever wrote it
-            yield entry.model_dump(exclude={"sources"})
+            yield _checked(made)
     except (OSError, StoreError, ValueError, LookupError, TypeError, AttributeError):
         return  # no manifest of ours: the files are read as they lie there
+
+
+def _checked(made: Any) -> dict[str, Any]:
+    """Return an entry without its sources, whoever wrote it; raise ValueError where it is none."""
+    entry = TokenizerEntry.model_validate(made)
+    if missing := {"url", "kind", "sha256"} - entry.model.keys():
+        raise ValueError(f"expected a model's {', '.join(sorted(missing))}")
+    return entry.model_dump(exclude={"sources"})

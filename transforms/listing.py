@@ -7,6 +7,7 @@ import glob
 import json
 import os
 import re
+import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -78,7 +79,7 @@ def list_source(
     folders = []
     for pattern in (one for given in patterns for one in alternatives(given)):
         fs, path = storage.filesystem(pattern)
-        sieve = Sieve(pattern, extensions)
+        sieve = Sieve(pattern, extensions, source=source)
         folder, matches = _expand(fs, path, sieve, apart)
         before = len(found)
         found += _packed(fs, matches)
@@ -225,6 +226,8 @@ def _expand(fs: Any, path: str, sieve: Sieve, apart: str) -> tuple[str, Iterable
         return path, _follow_links(fs, _sift(fs, _find(fs, path), path, sieve, apart))
     if fs.isfile(path) or not any(mark in path for mark in WILD):
         found = [(path, fs.info(path))] if fs.isfile(path) else []
+        for _, info in found:
+            sieve.take(os.path.basename(path), info["size"])
         return os.path.dirname(path), found
     fixed = fixed_length(fs, path)
     folder, wild = path[:fixed], path[fixed:].removeprefix("/")
@@ -421,6 +424,9 @@ def _shards_of(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
         told = (manifest["kind"], manifest["compression"]) if "kind" in manifest else None
         if told is not None:
             FileFormat.told(*told)
+        for name, most in (("separator", 255), ("header_bytes", sys.maxsize)):
+            if manifest.get(name, 0) not in range(most + 1):
+                raise ValueError(f"{name}: expected 0 to {most}, got {manifest[name]!r}")
         for number, shard in enumerate(shards):
             if not is_shard_path(shard["path"], number=number, of=len(shards)):
                 raise ValueError(f"{shard['path']} is not the path of shard {number}")

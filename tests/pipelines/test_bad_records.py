@@ -47,8 +47,15 @@ def test_by_default_the_first_one_ends_the_run_and_is_named(tmp_path: Path) -> N
     assert not (tmp_path / "o").exists()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("what", ["skip", "quarantine"])
+@pytest.mark.parametrize(
+    ("what", "workers"),
+    [
+        ("skip", 1),
+        ("quarantine", 1),
+        pytest.param("skip", 2, marks=pytest.mark.slow),
+        ("quarantine", 2),
+    ],
+)
 def test_what_is_dropped_is_counted_with_its_digest(
     tmp_path: Path, what: str, workers: int, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -234,7 +234,7 @@ def test_no_byte_of_a_shard_of_rows_depends_on_how_the_work_was_done(
     [
         ([], "zstd", "multi_processing"),
         (["--output_format=arrow"], "none", "multi_threading"),
-        ([], "gzip", "multi_processing"),
+        pytest.param([], "gzip", "multi_processing", marks=pytest.mark.slow),
     ],
 )
 def test_workers_and_memory_change_no_byte(

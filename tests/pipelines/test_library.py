@@ -223,7 +223,9 @@ def test_a_run_that_fails_ends_only_processes_of_its_own(
     assert died is None
 
 
-@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+@pytest.mark.parametrize(
+    "kill", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGSEGV]
+)
 def test_a_worker_that_dies_ends_the_run_with_one_error_that_says_how(
     tmp_path: Path, kill: signal.Signals
 ) -> None:

@@ -115,7 +115,9 @@ def test_a_mixture_is_what_one_position_at_a_time_gives(
 
 
 @pytest.mark.parametrize("name", [name for name, asked in ASKED.items() if not asked.max_bytes])
-@pytest.mark.parametrize("sizes", [{}, SMALL], ids=["whole", "cut"])
+@pytest.mark.parametrize(
+    "sizes", [pytest.param({}, id="whole", marks=pytest.mark.slow), pytest.param(SMALL, id="cut")]
+)
 def test_the_engine_gives_the_same(tmp_path: Path, name: str, sizes: dict[str, int]) -> None:
     asked = ASKED[name]
     with cut_otherwise(**sizes):

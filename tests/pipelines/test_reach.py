@@ -157,7 +157,9 @@ def count_reads(patch: Patch) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(("asked", "share"), [("bytes", None), ("as one", 0.01)])
+@pytest.mark.parametrize(
+    ("asked", "share"), [("bytes", None), pytest.param("as one", 0.01, marks=pytest.mark.slow)]
+)
 def test_so_it_is_with_worker_processes(
     root: Path,
     whole: dict[str, Made],

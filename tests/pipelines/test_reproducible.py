@@ -68,7 +68,7 @@ PROCESSES = ["--direct_num_workers=2"]
         pytest.param(["--memory=1GiB"], {}, id="1GiB"),
         pytest.param(THREADS, {}, id="threads"),
         pytest.param([*THREADS, "--exchange=engine"], {}, id="threads, engine"),
-        pytest.param(PROCESSES, {}, id="processes"),
+        pytest.param(PROCESSES, {}, id="processes", marks=pytest.mark.slow),
         pytest.param([*PROCESSES, "--exchange=engine"], TINY, id="processes, engine, tiny"),
         pytest.param([*PROCESSES, "--memory=600MiB"], TINY, id="processes, tiny"),
         pytest.param(

@@ -95,8 +95,15 @@ def test_formats_shuffle_as_one_in_the_order_of_their_identities(
     assert verify(str(tmp_path / "o"))[1] == []
 
 
-@pytest.mark.parametrize("kind", ["lines", "parquet"])
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("workers", "kind"),
+    [
+        (1, "lines"),
+        (1, "parquet"),
+        pytest.param(2, "lines", marks=pytest.mark.slow),
+        (2, "parquet"),
+    ],
+)
 def test_a_weighted_mixture_of_three_formats(tmp_path: Path, kind: str, workers: int) -> None:
     with cut_otherwise(**SMALL):
         manifest = run(

@@ -798,6 +798,15 @@ def test_what_says_of_no_tokenizer_is_shuffled_as_it_lies(corpus: Path) -> None:
     assert tokenizers_of(files, pa.schema([("other", pa.list_(pa.int32()))])) == []
     manifest.unlink()
     assert tokenizers_of(files, schema) == []
-    for other in ("{", "[]", "{}", '{"shards": []}', text.replace('"model"', '"mode"')):
+    nameless = text.replace(
+        '"sha256": "' + json.loads(text)["tokens"]["model"]["sha256"], '"sha": "'
+    )
+    column = {**json.loads(text), "recipe": {"token_column": ["x"]}}
+    broken = (text.replace('"model"', '"mode"'), nameless, json.dumps(column))
+    for other in ("{", "[]", "{}", '{"shards": []}', *broken):
         manifest.write_text(other)
         assert tokenizers_of(files, schema) == []
+    (corpus / "elsewhere").write_text(text)
+    manifest.unlink()
+    manifest.symlink_to(corpus / "elsewhere")
+    assert tokenizers_of(files, schema) == []

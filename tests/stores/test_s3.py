@@ -68,7 +68,10 @@ def test_from_s3_to_s3_is_byte_for_byte_from_disk_to_disk(
     assert pipelines.verify.verify(f"{bucket}/deep/out")[1] == []
 
 
-@CUTS
+@pytest.mark.parametrize(
+    ("cut", "workers"),
+    [("--num_shards=3", ONE), pytest.param("--shard_records=250", TWO, marks=pytest.mark.slow)],
+)
 def test_spill_files_may_lie_on_s3_while_the_rest_is_local(
     bucket: str, local: Path, tmp_path: Path, cut: str, workers: str
 ) -> None:
@@ -184,7 +187,7 @@ def test_segments_are_read_once_each_and_no_record_is_a_request(
     assert len(asked) < 400  # of 1600 records
 
 
-@pytest.mark.parametrize("first", [1, 6])
+@pytest.mark.parametrize("first", [pytest.param(1, marks=pytest.mark.slow), 6])
 def test_one_level_and_two_ask_what_the_model_says(
     bucket: str, tmp_path: Path, s3: Server, first: int
 ) -> None:

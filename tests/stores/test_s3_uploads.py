@@ -106,6 +106,7 @@ def test_a_run_that_ends_well_ends_what_its_failed_attempts_began(
     assert unfinished(bucket) == []
 
 
+@pytest.mark.slow
 def test_the_next_run_ends_the_uploads_of_one_that_was_killed(bucket: str, tmp_path: Path) -> None:
     source, out = tmp_path / "in.txt", f"{bucket}/out"
     source.write_bytes(b"".join(b"%0999d\n" % i for i in range(60_000)))

@@ -1,9 +1,10 @@
 """Reads damaged files in a process of its own, so that one which ends the process is seen to.
 
-``python -m tests.transforms.formats.damage [NAME]...`` reads files of all formats, or of those
-named, each damaged in many places, and prints a JSON line ``[file, damage, place, outcome]`` of
-each. Outcomes: ``error`` (one of ours), ``right`` (exactly the right records), ``wrong`` (other
-records, and no error), else what was raised and should not have been.
+``python -m tests.transforms.formats.damage few|all [NAME]...`` reads files of all formats, or of
+those named, each damaged in some places or in many, and prints a JSON line
+``[file, damage, place, outcome]`` of each. Outcomes: ``error`` (one of ours), ``right`` (exactly the
+right records), ``wrong`` (other records, and no error), else what was raised and should not have
+been.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from pipelines.looks import look_at
 from pipelines.recipe import Recipe
@@ -33,7 +35,16 @@ from tests.transforms.formats.samples import (
 from transforms.errors import DataError, InputError
 from transforms.files import SourceFile
 
-CUTS, FLIPS, WORDS = 50, 200, 20
+
+class Counts(NamedTuple):
+    """How often a file is damaged in each way."""
+
+    cuts: int
+    flips: int
+    words: int
+
+
+COUNTS = {"few": Counts(12, 50, 10), "all": Counts(50, 200, 40)}
 NAME = "damaged"
 EDGES = (0, 1, -1, -8, 1 << 31, 1 << 40, (1 << 63) - 1, -(1 << 63))
 """What is put in the place of words in headers and footers: counts and places that can't be."""
@@ -44,16 +55,16 @@ READING = "reading"
 MEMORY = 8 << 30  # of addresses; a damaged length must not take the machine's memory
 
 
-def damaged(sample: Sample, data: bytes) -> Iterator[tuple[str, int, bytes]]:
-    """Yield (damage, place, bytes) of many damaged versions of a file."""
+def damaged(sample: Sample, data: bytes, count: Counts) -> Iterator[tuple[str, int, bytes]]:
+    """Yield (damage, place, bytes) of damaged versions of a file."""
     draw = draws(sample.id)
-    for place in draw.sample(range(len(data)), CUTS):
+    for place in draw.sample(range(len(data)), count.cuts):
         yield "cut", place, data[:place]
-    for place in draw.sample(range(len(data)), FLIPS):
+    for place in draw.sample(range(len(data)), count.flips):
         flipped = bytearray(data)
         flipped[place] ^= 1 << draw.randrange(8)
         yield "flip", place, bytes(flipped)
-    for _ in range(WORDS if sample.kind != "lines" else 0):
+    for _ in range(count.words if sample.kind != "lines" else 0):
         place = 4 * draw.choice(
             (draw.randrange(2, 64), draw.randrange(len(data) // 4 - 64, len(data) // 4))
         )
@@ -89,7 +100,7 @@ def outcome(sample: Sample, data: bytes, path: str | None = None) -> str:
 def main() -> None:
     """Damage and read all files."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    only = sys.argv[1:]
+    many, *only = sys.argv[1:]
     path = os.path.join(tempfile.mkdtemp(), NAME)
     atexit.register(shutil.rmtree, os.path.dirname(path))
     for sample in samples():
@@ -98,7 +109,7 @@ def main() -> None:
         small = sample.head(RECORDS)
         for by, data in (("ours", write(small)), ("plain", write_plainly(small, batch_rows=40))):
             file = f"{sample.id}, {by}"
-            for kind, place, bad in damaged(small, data):
+            for kind, place, bad in damaged(small, data, COUNTS[many]):
                 print(json.dumps([file, kind, place, READING]), flush=True)
                 said = outcome(small, bad, path if kind == "word" else None)
                 print(json.dumps([file, kind, place, said]), flush=True)

@@ -26,12 +26,17 @@ CHECKED = [name for name in IDS if not name.startswith("arrow") and name != "lin
 Outcomes = dict[str, list[tuple[str, int, str]]]
 
 
+@pytest.fixture(scope="module", params=["few", pytest.param("all", marks=pytest.mark.slow)])
+def many(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def outcomes() -> Outcomes:
+def outcomes(many: str) -> Outcomes:
     """Return (damage, place, outcome) of every damaged file."""
     found: Outcomes = defaultdict(list)
     with ThreadPoolExecutor() as pool:
-        for lines in pool.map(_read_damaged, (IDS[::2], IDS[1::2])):
+        for lines in pool.map(_read_damaged, ([many, *IDS[::2]], [many, *IDS[1::2]])):
             for line in lines:
                 file, kind, place, outcome = json.loads(line)
                 if outcome != damage.READING:
@@ -55,9 +60,11 @@ def _read_damaged(names: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("by", ["ours", "plain"])
 @pytest.mark.parametrize("name", IDS)
-def test_a_truncated_file_is_always_an_error(outcomes: Outcomes, name: str, by: str) -> None:
+def test_a_truncated_file_is_always_an_error(
+    outcomes: Outcomes, many: str, name: str, by: str
+) -> None:
     mine = [(place, said) for kind, place, said in outcomes[f"{name}, {by}"] if kind == "cut"]
-    assert len(mine) == damage.CUTS
+    assert len(mine) == damage.COUNTS[many].cuts
     if name == "lines-none":  # where nothing can tell
         assert {said for _, said in mine} == {"wrong"}
     else:
@@ -67,10 +74,10 @@ def test_a_truncated_file_is_always_an_error(outcomes: Outcomes, name: str, by: 
 @pytest.mark.parametrize("by", ["ours", "plain"])
 @pytest.mark.parametrize("name", IDS)
 def test_a_flipped_bit_gives_an_error_of_ours_or_records(
-    outcomes: Outcomes, name: str, by: str
+    outcomes: Outcomes, many: str, name: str, by: str
 ) -> None:
     mine = [(place, said) for kind, place, said in outcomes[f"{name}, {by}"] if kind == "flip"]
-    assert len(mine) == damage.FLIPS
+    assert len(mine) == damage.COUNTS[many].flips
     print(f"{name}, {by}: {dict(Counter(said for _, said in mine))}")
     assert [pair for pair in mine if pair[1] not in ("error", "right", "wrong")] == []
 
@@ -78,10 +85,10 @@ def test_a_flipped_bit_gives_an_error_of_ours_or_records(
 @pytest.mark.parametrize("by", ["ours", "plain"])
 @pytest.mark.parametrize("name", ROWS)
 def test_a_word_that_cannot_be_gives_an_error_with_the_files_name_or_records(
-    outcomes: Outcomes, name: str, by: str
+    outcomes: Outcomes, many: str, name: str, by: str
 ) -> None:
     mine = [(place, said) for kind, place, said in outcomes[f"{name}, {by}"] if kind == "word"]
-    assert len(mine) == damage.WORDS
+    assert len(mine) == damage.COUNTS[many].words
     assert [pair for pair in mine if pair[1] not in ("error", "right", "wrong")] == []
 
 

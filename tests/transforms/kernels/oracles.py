@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 MASK64 = 2**64 - 1
 MIX = (0x3C79AC492BA7B653, 0x1C69B3F74AC4AE35)  # as Pelle Evensen published them
 PREMIX = 0x9FB21C651E98DF25
@@ -31,6 +33,7 @@ def record_key(k0: int, k1: int, position: int) -> int:
     return mix((mix(position ^ k0) + k1) & MASK64)
 
 
+@functools.lru_cache(maxsize=256)  # a megabyte takes it a tenth of a second, and comes again
 def record_hash(record: bytes, k: int) -> int:
     """Hash k of one record."""
     total, power = 0, 1
