@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +25,10 @@ from transforms.kernels.plan import SMALL, Workers, count_workers, share_memory,
 from transforms.listing import dataset_of, fingerprint, fixed_folder, list_sources
 from transforms.manifest import TokenizerEntry
 from transforms.patterns import alternatives
-from transforms.sieve import NO_EXTENSION, Sieve, kinds_of
+from transforms.sieve import NO_EXTENSION, Sieve, count_kinds, kinds_of, most_common
 
+_WITH_FIELDS = {".parquet", ".arrow", ".jsonl"}
+"""Kinds of file whose texts may go together; a look into them says whether more may."""
 _SPILLS = "spill files"
 _SPILL_COMPRESSED = 0.75  # of its size, cautiously: JSON of English text comes to a third of it
 
@@ -111,6 +114,7 @@ def inspect_inputs(
         _require_one_kind(sieve, recipe)
         if sieve.held:
             LOG.info("%s", sieve.said)
+    _warn_of_kinds(sieves, recipe)
     _refuse_inputs_in_output(settings, files, claim)
     contents = look_into(files, recipe, keep=keep)
     for note in () if settings.plan else contents.notes:  # a plan says them itself
@@ -136,16 +140,38 @@ def _without_braces(recipe: Recipe) -> Recipe:
 
 def _require_one_kind(sieve: Sieve, recipe: Recipe) -> None:
     """Raise InputError where a folder holds files of several kinds, and nobody said which."""
-    if recipe.extension is not None or recipe.format == "lines" or not (found := sieve.mixed):
+    if recipe.extension is not None or recipe.format == "lines" or not sieve.mixed:
         return
-    if kinds_of(sieve.kinds) <= {".parquet", ".arrow", ".jsonl"}:  # whose texts may go together
+    if kinds_of(sieve.kinds) <= _WITH_FIELDS:
         return
-    names = ",".join(sorted(kind or NO_EXTENSION for kind in sieve.kinds))
+
+    def flag(kinds: Iterable[str]) -> str:
+        return f"--extension={','.join(sorted(kind or NO_EXTENSION for kind in kinds))}"
+
     raise InputError(
-        f"--input={sieve.pattern}: files of several kinds lie there: {found}; say which are the "
-        f"records, as in --extension={sieve.most or NO_EXTENSION}, or --extension={names} for all of "
-        "them, or give them by patterns"
+        f"--input={sieve.pattern}: files of several kinds lie there: {count_kinds(sieve.kinds)}; say "
+        f"which are the records, as in {flag(most_common(sieve.kinds))}, or {flag(sieve.kinds)} for "
+        "all of them, or give them by patterns"
     )
+
+
+def _warn_of_kinds(sieves: Sequence[Sieve], recipe: Recipe) -> None:
+    """Warn where files of a source that are given by name are of several kinds: a shell's pattern may
+    have taken a README with it.
+    """
+    if recipe.extension is not None or recipe.format == "lines":
+        return
+    of: dict[str, Counter[str]] = defaultdict(Counter)
+    for sieve in sieves:
+        if not sieve.bare:
+            of[sieve.source] += sieve.kinds
+    for source, kinds in of.items():
+        found = kinds_of(kinds)
+        if len(found) > 1 and not found <= _WITH_FIELDS:
+            LOG.warning(
+                "source %s: files of several kinds are read, as they were given by name: %s",
+                *(source, count_kinds(kinds)),
+            )
 
 
 _READ_ONLY = ("hf", "http", "https")

@@ -79,7 +79,7 @@ def list_source(
     folders = []
     for pattern in (one for given in patterns for one in alternatives(given)):
         fs, path = storage.filesystem(pattern)
-        sieve = Sieve(pattern, extensions)
+        sieve = Sieve(pattern, extensions, source=source)
         folder, matches = _expand(fs, path, sieve, apart)
         before = len(found)
         found += _packed(fs, matches)
@@ -226,6 +226,8 @@ def _expand(fs: Any, path: str, sieve: Sieve, apart: str) -> tuple[str, Iterable
         return path, _follow_links(fs, _sift(fs, _find(fs, path), path, sieve, apart))
     if fs.isfile(path) or not any(mark in path for mark in WILD):
         found = [(path, fs.info(path))] if fs.isfile(path) else []
+        for _, info in found:
+            sieve.take(os.path.basename(path), info["size"])
         return os.path.dirname(path), found
     fixed = fixed_length(fs, path)
     folder, wild = path[:fixed], path[fixed:].removeprefix("/")

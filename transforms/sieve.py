@@ -44,6 +44,7 @@ class Sieve:
     Args:
         pattern: what the user gave.
         extensions: those that files have to have, as ``read_extension`` returns them; any if none.
+        source: that the pattern is of.
 
     Attributes:
         bare: whether the pattern says nothing of the files' own names.
@@ -52,8 +53,8 @@ class Sieve:
         kinds: of the files that were let through, by extension; empty files have none.
     """
 
-    def __init__(self, pattern: str, extensions: Iterable[str] = ()) -> None:
-        self.pattern = pattern
+    def __init__(self, pattern: str, extensions: Iterable[str] = (), *, source: str = "") -> None:
+        self.pattern, self.source = pattern, source
         self.extensions = frozenset(extensions)
         self.held = 0
         self.names: set[str] = set()
@@ -70,6 +71,12 @@ class Sieve:
         self._marks = tuple(mark for mark in "._" if f"/{mark}" not in wild)
         marks = "".join(self._marks)
         self._marked = re.compile(f"(^|/)[{marks}]").search if marks else lambda name: None
+
+    def take(self, name: str, size: int) -> None:
+        """Let a file through that is given by name."""
+        self.bare = False
+        if size:
+            self.kinds[extension_of(name)] += 1
 
     def lets(self, name: str, size: int) -> bool:
         """Say whether a file holds records, by its path below the folder."""
@@ -124,21 +131,9 @@ class Sieve:
         return f"{self.pattern}: passed over {files}: {', '.join(names[:_SHOWN])}{more}"
 
     @property
-    def most(self) -> str:
-        """The extension that most files have."""
-        return self._by_count()[0]
-
-    @property
-    def mixed(self) -> str:
-        """The kinds of files, counted, where they aren't one; else empty."""
-        if not self.bare or len(kinds_of(self.kinds)) < 2:
-            return ""
-        return ", ".join(
-            f"{self.kinds[kind]} {kind or 'without an extension'}" for kind in self._by_count()
-        )
-
-    def _by_count(self) -> list[str]:
-        return sorted(self.kinds, key=lambda kind: (-self.kinds[kind], not kind, kind))
+    def mixed(self) -> bool:
+        """Whether files are of several kinds, and the pattern doesn't say which."""
+        return self.bare and len(kinds_of(self.kinds)) > 1
 
 
 def _is_companion(base: str, found: str) -> bool:
@@ -176,3 +171,22 @@ def read_extension(text: str) -> str:
 def kinds_of(extensions: Iterable[str]) -> set[str]:
     """Return what kinds of file have these extensions, each by one that stands for it."""
     return {_KINDS.get(extension, extension) for extension in extensions}
+
+
+def count_kinds(kinds: Counter[str]) -> str:
+    """Say how many files there are of each extension.
+
+    >>> count_kinds(Counter({".txt": 1, ".json": 2, "": 1}))
+    '2 .json, 1 .txt, 1 without an extension'
+    """
+    names = sorted(kinds, key=lambda kind: (-kinds[kind], not kind, kind))
+    return ", ".join(f"{kinds[kind]} {kind or 'without an extension'}" for kind in names)
+
+
+def most_common(kinds: Counter[str]) -> list[str]:
+    """Return the extensions of the kind that most files are of."""
+    of: Counter[str] = Counter()
+    for extension, count in kinds.items():
+        of[_KINDS.get(extension, extension)] += count
+    most = min(of, key=lambda kind: (-of[kind], not kind, kind))
+    return sorted(extension for extension in kinds if _KINDS.get(extension, extension) == most)

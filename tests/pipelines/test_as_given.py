@@ -60,6 +60,6 @@ def test_errors_before_work_and_in_it_name_files_as_they_were_given(
 
 
 def test_where_absolute_paths_were_given_they_stay(tmp_path: Path) -> None:
-    write_tree(tmp_path, {"in/a.jsonl": b'{"text": \n'})
+    write_tree(tmp_path, {"in/a.jsonl": b'{"text": 1}\n{"text"\n'})
     with pytest.raises(DataError, match=rf"^{re.escape(str(tmp_path))}/in/a\.jsonl: "):
         run(f"--input={tmp_path}/in", f"--output={tmp_path}/out", "--text_field=text")

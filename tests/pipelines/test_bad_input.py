@@ -126,7 +126,9 @@ def test_of_a_snapshot_of_the_hub_the_records_alone_are_read(
     shutil.rmtree(out)
 
 
-def test_files_of_several_kinds_are_refused_with_counts_until_one_is_chosen(tmp_path: Path) -> None:
+def test_files_of_several_kinds_are_refused_with_counts_until_one_is_chosen(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder, out = write_tree(tmp_path / "hub", {**HUB, "a.py": b"x\n", "b": b"y\n"}), tmp_path / "o"
     for given in (folder, f"{folder}/**"):
         with pytest.raises(InputError) as raised:
@@ -139,6 +141,10 @@ def test_files_of_several_kinds_are_refused_with_counts_until_one_is_chosen(tmp_
         )
         shutil.rmtree(out)
     assert run(f"--input={folder}", f"--output={out}", "--format=lines").records == 4
+    shutil.rmtree(out)
+    caplog.set_level(logging.INFO, "dovetail")
+    run("--input", folder / "data/train-0.jsonl", folder / "README.md", f"--output={out}")
+    assert "source default: files of several kinds are read, as they were given" in caplog.text
     shutil.rmtree(out)
     with pytest.raises(InputError, match=r"no file has --extension=\.csv\.gz; passed over"):
         run(f"--input={folder}", f"--output={out}", "--extension=csv.gz")
@@ -360,8 +366,10 @@ def test_a_record_larger_than_memory_allows_names_file_and_offset(
             "--memory=214MiB",
             "--direct_num_workers=1",
         )
+    # its length, though it wasn't read into memory, and the memory that would do
     assert re.search(
-        rf"{path}: the record at byte {before} has (more than )?\d+", str(raised.value)
+        rf"{path}: the record at byte {before} has 8000000 bytes, .* --memory=\d+MiB works",
+        str(raised.value),
     )
     assert raised.value.exit_code not in (0, 2)
 

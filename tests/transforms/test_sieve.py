@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from transforms.sieve import Sieve, extension_of, read_extension
+from transforms.sieve import Sieve, count_kinds, extension_of, most_common, read_extension
 
 
 @pytest.mark.parametrize(
@@ -114,16 +114,17 @@ def test_kinds_are_counted_of_files_that_hold_something() -> None:
     sieve = Sieve("hub")
     for name in ("a.jsonl", "b.json", "c.ndjson.gz"):
         sieve.lets(name, 5)
-    assert sieve.mixed == ""
+    assert not sieve.mixed
     sieve.lets("d.csv", 0)
-    assert sieve.mixed == ""
-    sieve.lets("e.csv", 1)
-    sieve.lets("f", 1)
-    sieve.lets("g.json", 1)
-    assert sieve.mixed == "2 .json, 1 .csv, 1 .jsonl, 1 .ndjson, 1 without an extension"
-    assert sieve.most == ".json"
+    assert not sieve.mixed
+    for name in ("e.csv", "f", "g.json"):
+        sieve.lets(name, 1)
+    counted = "2 .json, 1 .csv, 1 .jsonl, 1 .ndjson, 1 without an extension"
+    assert sieve.mixed
+    assert count_kinds(sieve.kinds) == counted
+    assert most_common(sieve.kinds) == [".json", ".jsonl", ".ndjson"]
     sieve.aim("/*.*sv")
-    assert sieve.mixed == ""  # the pattern says which
+    assert not sieve.mixed  # the pattern says which
 
 
 @pytest.mark.parametrize(
