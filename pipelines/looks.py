@@ -21,6 +21,7 @@ from transforms.formats import (
     arrow_messages,
     codecs,
     json_files,
+    line_places,
     lines,
     parquet,
     parquet_types,
@@ -243,8 +244,8 @@ def _refuse_torn_rows(piece: bytes, begins: int, separator: int, *, name: str) -
     line = open_quote(values, offsets)
     if line is not None:
         place = begins + int(offsets[line])
-        where = lines.where(io.BytesIO(piece), place, separator=separator)
-        raise InputError(f"{name}: {lines.open_quote_error(where)}")
+        where = line_places.where(io.BytesIO(piece), place, separator=separator)
+        raise InputError(f"{name}: {line_places.open_quote_error(where)}")
 
 
 def _pieces(stream: Any, places: list[int]) -> dict[int, bytes]:

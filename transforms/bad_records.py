@@ -11,7 +11,7 @@ import pyarrow as pa
 from transforms import storage
 from transforms.errors import DataError
 from transforms.files import SourceFile
-from transforms.formats import lines
+from transforms.formats import line_places
 from transforms.formats.codecs import Decoder
 from transforms.formats.detection import detect
 from transforms.formats.reading import ReadOptions
@@ -112,7 +112,7 @@ def _line_number(file: SourceFile, options: ReadOptions, position: int) -> str:
         found = file.format or detect(opened, name=file.url, size=file.size, said=options.format)
         opened.seek(0)
         stream = opened if found.codec is None else Decoder(opened, found.codec, file.url)
-        number = lines.line_number(stream, position, separator=options.line_format.separator)
+        number = line_places.line_number(stream, position, separator=options.line_format.separator)
     return "" if number is None else f" (line {number})"
 
 

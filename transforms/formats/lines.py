@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from transforms import storage
 from transforms.errors import DataError, InputError
+from transforms.formats import line_places
 from transforms.formats.codecs import WINDOW, Codec, Decoder, Encoder
 from transforms.formats.detection import refuse_inside
 from transforms.formats.foreign import HEAD
@@ -31,7 +32,6 @@ from transforms.kernels.randomness import U64
 _OVERREAD = 1 << 16  # past a span's end, to finish its last line
 _TO_THE_END = 1 << 62  # where a span of a compressed file stops: it is always the whole file
 BOM = b"\xef\xbb\xbf"
-_COUNTED = 1 << 32  # bytes: beyond, nobody counts the lines before a bad record
 _ROWS = 1 << 17  # of a block: lines of no length must not make a block of a chunk's bytes of rows
 
 
@@ -224,12 +224,12 @@ class Reader:
         place = open_quote(*blocks.extents(block)) if len(block) else None
         if place is not None:
             at = int(blocks.column(block, "position")[place])
-            raise DataError(f"{self._name}: {open_quote_error(self._line_at(at))}")
+            raise DataError(f"{self._name}: {line_places.open_quote_error(self._line_at(at))}")
 
     def _line_at(self, position: int) -> str:
         """Say at which line, counted from 1, and at which byte a place is; reads up to there again."""
         self._file.seek(0)
-        return where(self._file, position, separator=self._format.separator)
+        return line_places.where(self._file, position, separator=self._format.separator)
 
     @property
     def trailing(self) -> int:
@@ -399,9 +399,9 @@ def read_span(
             filled += 1
         offsets, stray = line_format.split(buffer[:filled])
         if stray is not None:
-            raise DataError(f"{name}: {_stray_quote(at + stray)}")
+            raise DataError(f"{name}: {line_places.stray_quote_error(at + stray)}")
         if ended and offsets[-1] < filled:
-            raise DataError(f"{name}: {_never_closed(at + int(offsets[-1]))}")
+            raise DataError(f"{name}: {line_places.open_row_error(at + int(offsets[-1]))}")
         mine = int(np.searchsorted(offsets[:-1], stop - at))
         lines, carry = buffer, buffer[int(offsets[-1]) : filled]
         if mine and memory.is_part(int(offsets[mine]), memory.behind(buffer)):
@@ -452,55 +452,6 @@ def _blocks(
             source=source,
             hashed=hashed,
         )
-
-
-def open_quote_error(place: str) -> str:
-    """Say that a line of CSV goes on in the next one."""
-    return (
-        f"the row at {place} goes on in the next line: a quoted field holds a newline; give "
-        "--format=csv to keep rows whole, or --format=lines to take each line as it is"
-    )
-
-
-def _stray_quote(at: int) -> str:
-    return (
-        f"expected CSV, whose quotes begin a field or are doubled in a quoted one, got a quote at byte "
-        f"{at} inside of a field; mend the file, or give --format=lines to take lines as they are"
-    )
-
-
-def _never_closed(at: int) -> str:
-    return (
-        f"the row of CSV at byte {at} opens a quote that nothing closes; mend the file, or give "
-        "--format=lines to take lines as they are"
-    )
-
-
-def where(stream: Any, position: int, *, separator: int) -> str:
-    """Say where a record is: at which byte, and at which line; arguments as of ``line_number``."""
-    number = line_number(stream, position, separator=separator)
-    return f"byte {position}" if number is None else f"line {number} (byte {position})"
-
-
-def line_number(stream: Any, position: int, *, separator: int) -> int | None:
-    """Return the number of the line that a byte is in, counted from 1; None where it is very far.
-
-    Args:
-        stream: what the file holds, at its beginning; is read up to there.
-        position: the byte.
-        separator: the byte that ends a line.
-    """
-    if position > _COUNTED:
-        return None
-    count, left = 1, position
-    buffer = bytearray(1 << 20)
-    while left > 0:
-        got = storage.read_into(stream, memoryview(buffer)[:left])
-        if not got:
-            break
-        count += buffer.count(separator, 0, got)
-        left -= got
-    return count
 
 
 def _at(name: str, offset: int) -> str:
