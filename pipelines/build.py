@@ -14,6 +14,7 @@ from transforms.bad_records import MostBad
 from transforms.formats.codecs import WINDOW
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.checks import Check
+from transforms.kernels.plan import RECORDS
 from transforms.progress import Stage
 
 
@@ -110,6 +111,14 @@ def _most(job: Wired) -> MostBad | None:
     return None if asked is None else MostBad.parse(asked)
 
 
+def memory_for(job: Wired, records: int) -> Any:
+    """Return what memory a larger record takes, of which a worker holds so many at once."""
+    from transforms.formats.limits import MemoryFor
+
+    sharing = 1 if job.claim.remote else job.workers.count  # elsewhere each worker has its own
+    return MemoryFor(job.workers.memory, records * sharing)
+
+
 def build(root: Any, job: Job) -> None:
     """Wire the pipeline: read, shuffle or interleave, write, prove."""
     plan, contents = job.plan, job.inputs.contents
@@ -119,6 +128,7 @@ def build(root: Any, job: Job) -> None:
         check=_check(job.recipe, contents),
         chunk_bytes=plan.chunk_bytes,
         record_limit=plan.record_limit,
+        memory=memory_for(job, RECORDS),
         text_field=job.recipe.text_field,
     )
     read = root | reading

@@ -21,6 +21,7 @@ from transforms.formats import (
     arrow_messages,
     codecs,
     json_files,
+    line_places,
     lines,
     parquet,
     parquet_types,
@@ -42,6 +43,10 @@ _SAMPLE_BYTES, _SAMPLE_ROWS = 1 << 16, 32
 WINDOW_COUNTED = 8 << 20  # of a decoder's window, in what a process takes anyway
 _LARGEST = 1 << 30  # record of JSON, in any run
 _PLACES = 8  # of a line file that are looked at
+_SHAPES = {
+    "array": "a .json file that holds an array: each of its elements is a record",
+    "values": "a .json file of objects over several lines: each object is a record, on one line",
+}
 
 
 @dataclass(frozen=True)
@@ -180,6 +185,7 @@ def _look_at_lines(
         fields=fields,
         shape=shape,
         json=json,
+        notes=(_SHAPES[shape],) if shape in _SHAPES else (),
     )
 
 
@@ -238,8 +244,8 @@ def _refuse_torn_rows(piece: bytes, begins: int, separator: int, *, name: str) -
     line = open_quote(values, offsets)
     if line is not None:
         place = begins + int(offsets[line])
-        where = lines.where(io.BytesIO(piece), place, separator=separator)
-        raise InputError(f"{name}: {lines.open_quote_error(where)}")
+        where = line_places.where(io.BytesIO(piece), place, separator=separator)
+        raise InputError(f"{name}: {line_places.open_quote_error(where)}")
 
 
 def _pieces(stream: Any, places: list[int]) -> dict[int, bytes]:

@@ -119,7 +119,7 @@ def share_cluster(settings: RunSettings, *, stores: bool = False, window: int = 
             f"--memory={math.ceil((base + LEAST_PAYLOAD) / MIB)}MiB works"
         )
     count = settings.parallelism or 1
-    return Workers(count, count, memory - base)
+    return Workers(count, count, memory - base, memory)
 
 
 def choose_exchange(runner: str, asked: str, input_bytes: int, *, looked_into: bool = False) -> str:

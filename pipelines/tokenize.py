@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.build import finish, read_records, write_manifest, write_shards
+from pipelines.build import finish, memory_for, read_records, write_manifest, write_shards
 from pipelines.cli import LOG, leave, run_main
 from pipelines.command import make_dataset, run_command
 from pipelines.execute import execute
@@ -296,6 +296,7 @@ def build(root: Any, job: Job) -> None:
             format=recipe.reading.format,
             check="none" if recipe.bytes or recipe.decode else "utf8",
             record_limit=min(job.workers.payload // job.cost, 1 << 30),
+            memory=memory_for(job, job.cost),
             text_field=recipe.reading.text_field,
             kept=inputs.contents.kept,
             judge=None if recipe.decode else job.work.judge,

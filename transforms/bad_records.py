@@ -11,7 +11,7 @@ import pyarrow as pa
 from transforms import storage
 from transforms.errors import DataError
 from transforms.files import SourceFile
-from transforms.formats import lines
+from transforms.formats import line_places
 from transforms.formats.codecs import Decoder
 from transforms.formats.detection import detect
 from transforms.formats.reading import ReadOptions
@@ -66,8 +66,8 @@ def require_few(dropped: Digest, kept: Digest, most: MostBad | None) -> None:
     bad, of = dropped.records, dropped.records + kept.records
     if bad and not kept.records:
         raise DataError(
-            f"all {bad:,} records of the input are bad ones and were left out, so the dataset would be "
-            "empty; run without --on_bad_record to see what is wrong with the first"
+            f"every record of the input, {bad:,} in all, is a bad one and was left out, so the dataset "
+            "would be empty; run without --on_bad_record to see what is wrong with the first"
         )
     if most is not None and most.is_exceeded(bad, of=of):
         raise DataError(
@@ -112,7 +112,7 @@ def _line_number(file: SourceFile, options: ReadOptions, position: int) -> str:
         found = file.format or detect(opened, name=file.url, size=file.size, said=options.format)
         opened.seek(0)
         stream = opened if found.codec is None else Decoder(opened, found.codec, file.url)
-        number = lines.line_number(stream, position, separator=options.line_format.separator)
+        number = line_places.line_number(stream, position, separator=options.line_format.separator)
     return "" if number is None else f" (line {number})"
 
 

@@ -20,6 +20,7 @@ from transforms.errors import DataError
 from transforms.files import SourceFile
 from transforms.formats import small
 from transforms.formats.detection import FileFormat
+from transforms.formats.limits import TooLarge
 from transforms.formats.reading import ReadOptions, open_span, shape_in
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
@@ -239,7 +240,10 @@ class SpanReader:
     def _read_one(self, span: Span, report: Callable[[SpanReport], object]) -> Iterator[Located]:
         """Read a span by the reader of its file's format."""
         with self._progress.doing(f"reading {span.file.url}"):
-            yield from self._read(span, report)
+            try:
+                yield from self._read(span, report)
+            except TooLarge as error:
+                raise error.advised(self._config.options.memory) from error
 
     def _read(self, span: Span, report: Callable[[SpanReport], object]) -> Iterator[Located]:
         config, file = self._config, span.file

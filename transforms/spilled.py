@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -146,13 +147,17 @@ class Spills:
             np.concatenate([page_starts(table) for table in tables]),
         )
 
+    @functools.cached_property
+    def _plain(self) -> npt.NDArray[np.void]:
+        return plain_rows(self.table)
+
     def pages(self, rows: npt.NDArray[np.intp]) -> list[Pages]:
         """Return the pages of some rows, rising, which lie one after another in each file."""
         if not len(rows):
             return []
         of = self.file[rows]
-        begins = np.flatnonzero(np.diff(of, prepend=-1)).tolist()
-        table = plain_rows(self.table[rows])
+        begins = [0, *(np.flatnonzero(of[1:] != of[:-1]) + 1).tolist()]
+        table = self._plain[rows]
         return [
             Pages(self.urls[of[begin]], int(self.offset[rows[begin]]), table[begin:end])
             for begin, end in zip(begins, [*begins[1:], len(rows)], strict=True)

@@ -105,13 +105,15 @@ def test_csv_that_is_not_quoted_as_it_has_to_be_ends_the_run(tmp_path: Path) -> 
     assert manifest.records == 4
 
 
-def test_an_array_of_json_is_its_elements(tmp_path: Path) -> None:
+def test_an_array_of_json_is_its_elements(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="dovetail")
     values = [{"text": f"{i}\n", "id": i} for i in range(40)]
     array = json.dumps(values, indent=1).encode()
     write_tree(tmp_path, {"a.json": array, "b.json.gz": gzip.compress(array)})
     with cut_otherwise(span_bytes=100):
         manifest = run(f"--input={tmp_path}/*.json*", f"--output={tmp_path}/out", ONE)
     assert manifest.records == 80
+    assert sum("each of its elements is a record" in m for m in caplog.messages) == 1
     assert {Path(shard.path).suffix for shard in manifest.shards} <= {".jsonl", ".gz"}
     assert verify(str(tmp_path / "out"))[1] == []
     manifest = run(
@@ -154,7 +156,7 @@ def test_a_first_record_without_the_field_asks_for_the_right_one(tmp_path: Path)
 def test_a_dataset_of_which_all_was_dropped_is_a_failure(tmp_path: Path) -> None:
     write_tree(tmp_path, {"a.jsonl": b'{"body": "a"}\n' * 3})
     flags = [f"--input={tmp_path}/a.jsonl", f"--output={tmp_path}/out", "--text_field=text", ONE]
-    with pytest.raises(DataError, match="all 3 records of the input are bad ones"):
+    with pytest.raises(DataError, match="every record of the input, 3 in all, is a bad one"):
         run(*flags, "--on_bad_record=skip")
     assert not (tmp_path / "out" / "manifest.json").exists()
     write_tree(tmp_path, {"a.jsonl": b""})

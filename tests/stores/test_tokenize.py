@@ -108,7 +108,7 @@ def test_memory_works_in_one_process_and_is_refused_for_several(
     model = "memory://tokens/model.json"
     run("memory://tokens/in", model, "memory://tokens/out", *LAW, ONE)
     assert shards(tree("memory://tokens/out")) == local
-    with pytest.raises(UsageError, match=r"--tokenizer=memory://.*one process.*num_workers=1"):
+    with pytest.raises(UsageError, match=r"--tokenizer=memory://.*one process.*workers=1"):
         run(tmp_path / "in", model, tmp_path / "again", *LAW, TWO)
     assert not (tmp_path / "again").exists()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+import tracemalloc
 from itertools import pairwise
 from typing import Any
 from unittest import mock
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from tests.transforms.helpers import plain_lines
 from transforms.errors import DataError, InputError
 from transforms.formats import lines
+from transforms.formats.limits import MemoryFor, TooLarge
 from transforms.formats.lines import LineFormat, Reader, header_in, header_of
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
@@ -141,7 +144,7 @@ def test_a_record_is_refused_exactly_when_it_is_over_the_limit(
     ("chunk", "size", "says"),
     [
         (1 << 16, LIMIT + 1, f"at byte 5 has {LIMIT + 1} bytes"),
-        (1, 8 * LIMIT, "at byte 5 has more than "),
+        (1, 8 * LIMIT, f"at byte 5 has {8 * LIMIT} bytes"),
     ],
     ids=["inside a chunk", "while it still grows"],
 )
@@ -164,9 +167,11 @@ def test_a_record_that_never_ends_is_refused_before_it_is_read_whole() -> None:
             Endless.given += len(view)
             return len(view)
 
-    with mock.patch.object(lines, "_OVERREAD", 10), pytest.raises(DataError, match="at byte 0 "):
+    most = mock.patch.object(lines, "LARGEST", 3000)  # up to which its length is looked for
+    small = mock.patch.object(lines, "_OVERREAD", 10)
+    with most, small, pytest.raises(DataError, match="at byte 0 has more than "):
         read(Endless(), 0, 1 << 40, chunk_bytes=10, record_limit=1000)
-    assert Endless.given < 5000
+    assert Endless.given < 2 << 20
 
 
 @pytest.mark.parametrize("kind", [io.BytesIO, Trickle])
@@ -338,3 +343,47 @@ def test_of_a_file_that_holds_a_header_alone_the_header_is_read() -> None:
     assert header_of(io.BytesIO(b""), line_format=LineFormat(header_lines=2), name="x") == b""
     with pytest.raises(InputError, match="expected 2 header lines, got 1"):
         header_of(io.BytesIO(b"a,b"), line_format=LineFormat(header_lines=2), name="x")
+
+
+@pytest.mark.parametrize(
+    ("size", "says"),
+    [
+        (3 << 20, "has 3145728 bytes, .* allows 1048576 a record; --memory=417MiB works"),
+        (
+            2 << 30,
+            "has 2147483648 bytes, .*; no --memory holds a record of more than 1073741824 bytes",
+        ),
+    ],
+)
+def test_a_record_too_large_is_told_the_memory_that_would_do(size: int, says: str) -> None:
+    memory = MemoryFor(given=400 << 20, per_byte=8)
+    error = TooLarge("a.txt: the record at byte 7", size=size, limit=1 << 20)
+    assert re.search(f"^a.txt: the record at byte 7 {says}", str(error.advised(memory)))
+    assert type(error.advised(memory)) is DataError
+    assert "give more --memory" in str(error.advised(None))
+
+
+def test_a_long_line_is_read_with_no_more_memory_than_needed() -> None:
+    """While it grows there are it and twice of it; then it alone, in a buffer of its own size."""
+    size = 6 << 20
+    data = b"x" * size + b"\nshort\n"
+    tracemalloc.start()
+    try:
+        held = []
+        for block in lines.read_span(
+            io.BytesIO(data),
+            name="a.txt",
+            start=0,
+            stop=len(data),
+            line_format=LineFormat(),
+            chunk_bytes=1 << 20,
+            record_limit=1 << 30,
+            hashed=False,
+        ):
+            held.append(tracemalloc.get_traced_memory()[0])
+            del block
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert max(held) < size * 1.1
+    assert peak < size * 3.1

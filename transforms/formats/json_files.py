@@ -18,7 +18,8 @@ from transforms import storage
 from transforms.errors import DataError, InputError
 from transforms.formats.codecs import WINDOW, Codec, Decoder, strip_suffix
 from transforms.formats.found import Found
-from transforms.formats.lines import BOM, LineFormat, too_large
+from transforms.formats.limits import TooLarge
+from transforms.formats.lines import BOM, LineFormat
 from transforms.kernels import blocks, checks, json_text, json_values
 from transforms.kernels.checks import Check
 from transforms.kernels.digest import I64, U8, Digest
@@ -246,7 +247,8 @@ class Reader:
             size += len(part.kept)
             torn = torn or part.torn
             if size > self._record_limit:
-                raise too_large(self._name, begins, f"more than {size}", self._record_limit)
+                where = f"{self._name}: the record at byte {begins}"
+                raise TooLarge(where, size=size, more=True, limit=self._record_limit)
             if part.stop is not None:
                 break
             if ended:
@@ -315,8 +317,8 @@ class Reader:
         sizes = np.diff(offsets) - 1
         longest = int(sizes.argmax())
         if sizes[longest] > self._record_limit:
-            where = at + int(found.begins[longest])
-            raise too_large(self._name, where, str(int(sizes[longest])), self._record_limit)
+            where = f"{self._name}: the record at byte {at + int(found.begins[longest])}"
+            raise TooLarge(where, size=int(sizes[longest]), limit=self._record_limit)
 
     def _require_values(
         self, values: U8, found: json_values.Values, at: int, *, any_yet: bool

@@ -17,11 +17,13 @@ import pyarrow as pa
 
 from transforms import storage
 from transforms.errors import DataError, InputError
+from transforms.formats import line_places
 from transforms.formats.codecs import WINDOW, Codec, Decoder, Encoder
 from transforms.formats.detection import refuse_inside
 from transforms.formats.foreign import HEAD
 from transforms.formats.found import Found
-from transforms.kernels import blocks, checks
+from transforms.formats.limits import LARGEST, TooLarge
+from transforms.kernels import blocks, checks, memory
 from transforms.kernels.checks import Check
 from transforms.kernels.digest import I64, U8, Digest, record_hashes
 from transforms.kernels.lines import first_line, line_offsets, open_quote, row_offsets
@@ -30,7 +32,6 @@ from transforms.kernels.randomness import U64
 _OVERREAD = 1 << 16  # past a span's end, to finish its last line
 _TO_THE_END = 1 << 62  # where a span of a compressed file stops: it is always the whole file
 BOM = b"\xef\xbb\xbf"
-_COUNTED = 1 << 32  # bytes: beyond, nobody counts the lines before a bad record
 _ROWS = 1 << 17  # of a block: lines of no length must not make a block of a chunk's bytes of rows
 
 
@@ -223,12 +224,12 @@ class Reader:
         place = open_quote(*blocks.extents(block)) if len(block) else None
         if place is not None:
             at = int(blocks.column(block, "position")[place])
-            raise DataError(f"{self._name}: {open_quote_error(self._line_at(at))}")
+            raise DataError(f"{self._name}: {line_places.open_quote_error(self._line_at(at))}")
 
     def _line_at(self, position: int) -> str:
         """Say at which line, counted from 1, and at which byte a place is; reads up to there again."""
         self._file.seek(0)
-        return where(self._file, position, separator=self._format.separator)
+        return line_places.where(self._file, position, separator=self._format.separator)
 
     @property
     def trailing(self) -> int:
@@ -374,9 +375,11 @@ def read_span(
         room = stop - at - len(carry)
         want = max(min(chunk_bytes, room + _OVERREAD), _OVERREAD, len(carry))
         buffer = np.empty(len(carry) + want + 1, np.uint8)
-        buffer[: len(carry)] = carry
-        got = storage.read_into(file, buffer.data[len(carry) : -1])
-        filled = len(carry) + got
+        filled = len(carry)
+        buffer[:filled] = carry
+        carry = carry[:0].copy()  # let go of the buffer before: lines may be large
+        got = storage.read_into(file, buffer.data[filled:-1])
+        filled += got
         ended = got < want
         if not begins:
             first = first_line(buffer[:filled], separator)
@@ -396,12 +399,16 @@ def read_span(
             filled += 1
         offsets, stray = line_format.split(buffer[:filled])
         if stray is not None:
-            raise DataError(f"{name}: {_stray_quote(at + stray)}")
+            raise DataError(f"{name}: {line_places.stray_quote_error(at + stray)}")
         if ended and offsets[-1] < filled:
-            raise DataError(f"{name}: {_never_closed(at + int(offsets[-1]))}")
+            raise DataError(f"{name}: {line_places.open_row_error(at + int(offsets[-1]))}")
         mine = int(np.searchsorted(offsets[:-1], stop - at))
+        lines, carry = buffer, buffer[int(offsets[-1]) : filled]
+        if mine and memory.is_part(int(offsets[mine]), memory.behind(buffer)):
+            lines, carry = buffer[: int(offsets[mine])].copy(), carry.copy()
+        del buffer
         yield from _blocks(
-            buffer,
+            lines,
             offsets[: mine + 1],
             at,
             name=name,
@@ -410,12 +417,12 @@ def read_span(
             hashed=hashed,
             record_limit=record_limit,
         )
+        del lines
         if ended or mine < len(offsets) - 1:
             return
-        carry = buffer[int(offsets[-1]) : filled]
         at += int(offsets[-1])
         if len(carry) > record_limit:
-            raise too_large(name, at, f"more than {len(carry)}", record_limit)
+            raise _too_long(file, line_format, len(carry), _at(name, at), record_limit)
 
 
 def _blocks(
@@ -433,9 +440,8 @@ def _blocks(
         lengths = np.diff(offsets)
         longest = int(lengths.argmax())
         if lengths[longest] > record_limit + 1:
-            raise too_large(
-                name, at + int(offsets[longest]), str(int(lengths[longest]) - 1), record_limit
-            )
+            where = _at(name, at + int(offsets[longest]))
+            raise TooLarge(where, size=int(lengths[longest]) - 1, limit=record_limit)
     for low in range(0, len(offsets) - 1, _ROWS):
         part = offsets[low : low + _ROWS + 1]
         yield blocks.from_buffer(
@@ -448,58 +454,27 @@ def _blocks(
         )
 
 
-def open_quote_error(place: str) -> str:
-    """Say that a line of CSV goes on in the next one."""
-    return (
-        f"the row at {place} goes on in the next line: a quoted field holds a newline; give "
-        "--format=csv to keep rows whole, or --format=lines to take each line as it is"
+def _at(name: str, offset: int) -> str:
+    return f"{name}: the record at byte {offset}"
+
+
+def _too_long(file: Any, line_format: LineFormat, read: int, where: str, limit: int) -> TooLarge:
+    """Return the error that a line is too large, of which so many bytes were read: looks for its end."""
+    size, more = (
+        (read, True) if line_format.quoted else _length_of(file, line_format.separator, read)
     )
+    return TooLarge(where, size=size, more=more, limit=limit)
 
 
-def _stray_quote(at: int) -> str:
-    return (
-        f"expected CSV, whose quotes begin a field or are doubled in a quoted one, got a quote at byte "
-        f"{at} inside of a field; mend the file, or give --format=lines to take lines as they are"
-    )
-
-
-def _never_closed(at: int) -> str:
-    return (
-        f"the row of CSV at byte {at} opens a quote that nothing closes; mend the file, or give "
-        "--format=lines to take lines as they are"
-    )
-
-
-def where(stream: Any, position: int, *, separator: int) -> str:
-    """Say where a record is: at which byte, and at which line; arguments as of ``line_number``."""
-    number = line_number(stream, position, separator=separator)
-    return f"byte {position}" if number is None else f"line {number} (byte {position})"
-
-
-def line_number(stream: Any, position: int, *, separator: int) -> int | None:
-    """Return the number of the line that a byte is in, counted from 1; None where it is very far.
-
-    Args:
-        stream: what the file holds, at its beginning; is read up to there.
-        position: the byte.
-        separator: the byte that ends a line.
-    """
-    if position > _COUNTED:
-        return None
-    count, left = 1, position
-    buffer = bytearray(1 << 20)
-    while left > 0:
-        got = storage.read_into(stream, memoryview(buffer)[:left])
-        if not got:
-            break
-        count += buffer.count(separator, 0, got)
-        left -= got
-    return count
-
-
-def too_large(name: str, offset: int, size: str, limit: int) -> DataError:
-    """Return the error that a record is larger than memory allows."""
-    return DataError(
-        f"{name}: the record at byte {offset} has {size} bytes, and the memory given allows {limit} "
-        "a record; give more --memory or fewer --workers"
-    )
+def _length_of(file: Any, separator: int, read: int) -> tuple[int, bool]:
+    """Return the bytes of a line of which so many were read, and whether there are more than that."""
+    piece = np.empty(1 << 20, np.uint8)
+    while read <= LARGEST:
+        got = storage.read_into(file, piece.data)
+        ends = first_line(piece[:got], separator)
+        if ends is not None:
+            return read + ends - 1, False
+        read += got
+        if got < len(piece):
+            return read, False
+    return read, True

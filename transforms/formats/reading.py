@@ -18,6 +18,7 @@ from transforms.formats.codecs import WINDOW, Codec, Decoder, strip_suffix
 from transforms.formats.detection import FileFormat, Format, detect
 from transforms.formats.found import Found, Judge, Judging
 from transforms.formats.kept import Kept
+from transforms.formats.limits import MemoryFor
 from transforms.formats.lines import LineFormat
 from transforms.kernels.checks import Check
 from transforms.kernels.digest import Digest
@@ -38,7 +39,8 @@ class ReadOptions:
         schema: that rows have to have; None where any will do.
         check: what a line has to be.
         chunk_bytes: how much to read at a time; also about the size of a block.
-        record_limit: the most bytes that a record may have.
+        record_limit: the most bytes that a record may have; a row of Parquet half of them.
+        memory: what more memory would allow, for errors.
         text_known: whether the text of Parquet rows was checked when it was written.
         text_field: the field or column whose text alone is read, of files of any format.
         kept: what is read beside it, of JSON lines and rows.
@@ -53,6 +55,7 @@ class ReadOptions:
     check: Check = "none"
     chunk_bytes: int = 2 << 20
     record_limit: int = 256 << 20
+    memory: MemoryFor | None = None
     text_known: bool = False
     text_field: str | None = None
     kept: Kept | None = None
@@ -150,6 +153,7 @@ def open_span(
         else:
             reader = json_files.Reader(file, shape=shape, **common)
     elif found.kind == "parquet":
+        common["record_limit"] //= 2  # decoding holds pages, and rows more than once
         reader = parquet.Reader(
             Buffered(file, size),
             stop=stop,

@@ -12,6 +12,7 @@ import pyarrow.types as pt
 
 from transforms.errors import DataError
 from transforms.formats.found import Found
+from transforms.formats.limits import TooLarge
 from transforms.kernels import blocks, checks, memory
 from transforms.kernels.digest import I64, Digest
 from transforms.kernels.repeats import repeat_costs
@@ -105,7 +106,10 @@ def unify_files(schemas: Mapping[str, pa.Schema], *, what: str = "its schema") -
     """
     first = next(iter(schemas))
     unified = schemas[first]
+    forms: dict[pa.Schema, str] = {}  # far fewer than files
     for name, schema in schemas.items():
+        forms.setdefault(schema.remove_metadata(), name)
+    for schema, name in forms.items():
         try:
             unified = unify([unified, schema])
         except DataError as error:
@@ -280,10 +284,7 @@ def _to_blocks(
     costs = row_costs(found)
     if len(costs) and costs.max() > record_limit:
         row = int(costs.argmax())
-        raise DataError(
-            f"{name}: row {first + row} takes {costs[row]} bytes, and the memory given allows "
-            f"{record_limit} a record; give more --memory or fewer --workers"
-        )
+        raise TooLarge(f"{name}: row {first + row}", size=int(costs[row]), limit=record_limit)
     for begin, end in _cuts(costs, chunk_bytes):
         rows = found.slice(begin, end - begin)
         if memory.is_part(int(costs[begin:end].sum()), memory.held(rows)):

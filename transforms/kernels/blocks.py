@@ -222,6 +222,8 @@ def sort_run(blocks: list[pa.RecordBatch]) -> pa.RecordBatch:
     Equal keys are left in any order: ``gather`` settles them when all of them are together.
     """
     joined = join(blocks)
+    if len(joined) < 2:  # a large record isn't copied
+        return joined
     return joined.take(pa.array(np.argsort(column(joined, "key"))))
 
 
@@ -232,6 +234,8 @@ def gather(blocks: list[pa.RecordBatch]) -> pa.RecordBatch:
     shows nowhere). Empties the list.
     """
     joined = join(blocks)
+    if len(joined) < 2:  # a large record isn't copied
+        return joined
     keys = column(joined, "key")
     order = np.argsort(keys)
     ranked = keys[order]

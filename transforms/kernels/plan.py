@@ -34,6 +34,8 @@ SMALL_TO_COMPRESS = 256 * MIB
 """The same where shards are compressed slowly: below this there is one shard, so one writer."""
 SMALL_TO_SHUFFLE = 384 * MIB
 """The same for all other shuffles of local files (``bench/workers.py``)."""
+RECORDS = 4
+"""How many records of the largest size a worker may have to hold at once, with their copies."""
 _MOST_PARTITIONS = 8192  # that are made for the sake of small shards
 
 
@@ -45,11 +47,13 @@ class Workers:
         count: bundles that run at once.
         processes: worker processes beside the launcher; 0 where it does the work itself.
         payload: bytes that one bundle may hold.
+        memory: bytes of the whole machine that all of them share.
     """
 
     count: int
     processes: int
     payload: int
+    memory: int = 0
 
     @property
     def places(self) -> int:
@@ -94,7 +98,7 @@ def share_memory(
             f"{'s' if count > 1 else ''}, {base // MIB} MiB of which the processes themselves take; "
             f"--memory={need}MiB works{fewer}"
         )
-    return Workers(count, processes, (memory - base) // count)
+    return Workers(count, processes, (memory - base) // count, memory)
 
 
 def count_workers(
@@ -244,7 +248,7 @@ def make_plan(
         bucket_bytes=size,
         page_bytes=max(size // 8, MIB // 4),
         segment_bytes=least,
-        record_limit=min(workers.payload // 4, GIB),
+        record_limit=min(workers.payload // RECORDS, GIB),
     )
 
 

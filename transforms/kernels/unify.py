@@ -8,6 +8,7 @@ schema without loss (``rows.to_rows``). What differs in more than form is left t
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
@@ -40,7 +41,7 @@ def unify(schemas: Sequence[pa.Schema]) -> pa.Schema:
     """
     out = schemas[0]
     for schema in schemas[1:]:
-        if carried_schema(out) != carried_schema(schema):
+        if not out.equals(schema) and carried_schema(out) != carried_schema(schema):
             out = _both(out, schema)
     return out
 
@@ -178,23 +179,31 @@ def describe(schemas: Mapping[str, pa.Schema], unified: pa.Schema) -> list[str]:
         schemas: by file.
         unified: what ``unify`` made of them.
     """
-    carried = {name: carried_schema(schema) for name, schema in schemas.items()}
+    forms: dict[pa.Schema, list[str]] = defaultdict(list)  # far fewer than files
+    for file, schema in schemas.items():
+        forms[schema.remove_metadata()].append(file)
+    names = unified.names
+    if all(form.equals(unified) for form in forms) or len({*names}) < len(names):
+        return []  # columns of one name go together with their like alone
+    carried = [({f.name: f for f in carried_schema(form)}, files) for form, files in forms.items()]
     lines = []
-    for name in unified.names if len({*unified.names}) == len(unified.names) else ():
-        kinds = dict.fromkeys(_word(s.field(name)) for s in carried.values() if name in s.names)
-        to = _word(carried_schema(unified).field(name))
+    for name, field in zip(names, carried_schema(unified), strict=True):
+        kinds = dict.fromkeys(_word(fields[name]) for fields, _ in carried if name in fields)
         if len(kinds) > 1:
-            lines.append(f"column {name}: {' and '.join(kinds)} in the files, read as {to}")
-        lack = [file for file, schema in carried.items() if name not in schema.names]
+            lines.append(
+                f"column {name}: {' and '.join(kinds)} in the files, read as {_word(field)}"
+            )
+        lack = [file for fields, files in carried if name not in fields for file in files]
         if lack:
             lines.append(f"column {name}: null for the rows of {some(lack)}, which lack it")
     moved = [
         file
-        for file, schema in carried.items()
-        if [n for n in unified.names if n in schema.names] != schema.names
+        for fields, files in carried
+        if [name for name in names if name in fields] != list(fields)
+        for file in files
     ]
     if moved:
-        lines.append(f"columns in another order in {some(moved)}: read as {some(unified.names)}")
+        lines.append(f"columns in another order in {some(moved)}: read as {some(names)}")
     return lines
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tests.transforms.formats.samples import PACK, SUFFIX, UNPACK, draws
 from transforms.errors import DataError, InputError
 from transforms.formats.codecs import CODECS
+from transforms.formats.kept import Kept
 from transforms.formats.lines import LineFormat
 from transforms.formats.read_back import shard_digest
 from transforms.formats.reading import ReadOptions, open_span
@@ -342,3 +343,16 @@ def test_blank_lines_of_json_are_no_records_and_a_mark_is_no_text(name: str, spa
     data = b"\xef\xbb\xbf" + b"\n".join(rows)
     pack = PACK["gzip"] if name.endswith(".gz") else bytes
     assert read(pack(data), name=name, spans=spans) == (expected, [])
+
+
+def test_what_is_kept_of_such_a_line_has_to_be_writable() -> None:
+    lines = [b'{"body": "a", "n": NaN, "m": [1]}', b'{"body": "b", "n": 1, "m": [NaN]}']
+    block = blocks.from_records(lines, np.array([0, 40], np.uint64), line_end=b"\n")
+    found = of_json(block, field="body", kept=Kept(names=("n",), kinds=("number",)))
+    assert found.bad is None
+    assert [str(row["n"]) for row in blocks.kept_of(found.block).to_pylist()] == ["nan", "1.0"]
+    found = of_json(block, field="body", kept=Kept(names=("m",), kinds=("json",)))
+    assert blocks.records(found.block) == [b"a"]
+    assert found.reasons == (
+        "field 'm': expected what can be kept as it is: a number in it is NaN, infinite or too large",
+    )

@@ -153,8 +153,11 @@ def test_the_plan_says_what_differed() -> None:
         "column __index_level_0__: null for the rows of 0, which lack it",
         "columns in another order in 1: read as a, t, __index_level_0__",
     ]
-    alike = {"0": files["0"], "1": files["0"]}
+    alike = {"0": files["0"], "1": files["0"].with_metadata({"m": "1"})}
     assert describe(alike, files["0"]) == []
+    twice = pa.schema([("a", pa.int8()), ("a", pa.dictionary(pa.int8(), pa.large_string()))])
+    plain = pa.schema([("a", pa.int8()), ("a", pa.large_string())])
+    assert describe({"0": twice, "1": plain}, unify([twice, plain])) == []
 
 
 def test_every_type_that_goes_together_goes_with_nulls() -> None:

@@ -1,0 +1,57 @@
+"""How large a record may be, and what is said of one that is larger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transforms.errors import DataError
+
+MIB = 1 << 20
+LARGEST = 1 << 30
+"""Bytes of a record that no memory makes room for: Arrow's buffers stay below 2 GiB."""
+
+
+@dataclass(frozen=True)
+class MemoryFor:
+    """What ``--memory`` a record takes.
+
+    Attributes:
+        given: bytes of ``--memory``.
+        per_byte: how much more of it a byte more takes, of all workers together.
+    """
+
+    given: int
+    per_byte: int
+
+    def advise(self, size: int, *, limit: int) -> str:
+        """Return what to do about a record of so many bytes, or more, where ``limit`` are allowed."""
+        if size > LARGEST:
+            return (
+                f"no --memory holds a record of more than {LARGEST} bytes: cut it, or leave it out"
+            )
+        works = -(-(self.given + (size - limit) * self.per_byte) // MIB) + 1
+        return f"--memory={works}MiB works, or fewer --workers"
+
+
+class TooLarge(DataError):
+    """A record is larger than memory allows.
+
+    Args:
+        where: which record of which file.
+        size: its bytes; at least, where ``more``.
+        limit: how many are allowed.
+    """
+
+    def __init__(self, where: str, *, size: int, limit: int, more: bool = False) -> None:
+        self.where, self.size, self.limit, self.more = where, size, limit, more
+        super().__init__(f"{self._says()}; give more --memory or fewer --workers")
+
+    def _says(self) -> str:
+        size = f"{'more than ' if self.more else ''}{self.size} bytes"
+        return f"{self.where} has {size}, and the memory given allows {self.limit} a record"
+
+    def advised(self, memory: MemoryFor | None) -> DataError:
+        """Return the error that names the memory that would do, where that is known."""
+        if memory is None:
+            return DataError(str(self))
+        return DataError(f"{self._says()}; {memory.advise(self.size, limit=self.limit)}")
