@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Annotated, Any
 
@@ -23,6 +23,7 @@ from pipelines.watch import watching
 from transforms import layout, storage
 from transforms.errors import DataError, InputError, LosslessError, StoreError, UsageError
 from transforms.formats.codecs import CODECS
+from transforms.formats.detection import FileFormat
 from transforms.formats.lines import LineFormat
 from transforms.formats.read_back import shard_digest
 from transforms.formats.reading import first_bytes
@@ -94,6 +95,7 @@ def read_manifest(folder: str) -> Manifest:
             )
         require_versions(content, url)  # first: another version may have other fields
         manifest = Manifest.model_validate(content)
+        FileFormat.told(manifest.kind, manifest.compression)
     except (ValueError, RecursionError) as error:
         if not isinstance(error, ValidationError):
             raise DataError(f"{url}: not a manifest that can be read: {error}") from None
@@ -330,9 +332,7 @@ def _tokens_in(manifest: Manifest, tokens: TokensEntry) -> int:
     recipe = manifest.recipe
     if tokens.decoded or recipe.get("keep_fields") is not None:
         return tokens.tokens
-    dtype = recipe.get("token_dtype") or (
-        "uint16" if tokens.model.get("ids", 0) <= 1 << 16 else "uint32"
-    )
+    dtype = recipe.get("token_dtype") or ("uint32" if _is_large(tokens.model) else "uint16")
     # by a manifest of before it said which they are, one each
     around = sum(
         len(tokens.model.get(role, {}).get("ids", [0]))
@@ -341,6 +341,12 @@ def _tokens_in(manifest: Manifest, tokens: TokensEntry) -> int:
     )
     held = manifest.digest.bytes // (2 if dtype == "uint16" else 4)
     return held - around * manifest.digest.records
+
+
+def _is_large(model: Mapping[str, Any]) -> bool:
+    """Return whether a model's ids need more than 16 bits."""
+    ids = model.get("ids")
+    return isinstance(ids, int) and ids > 1 << 16
 
 
 def _check_mixture(manifest: Manifest) -> list[str]:

@@ -80,7 +80,8 @@ def add_up(spans: Iterable[SpanReports], sources: Sequence[str], expected: str |
     kept_apart: list[Quarantine] = []
     listed = Digest()
     blank = marks = trailing = 0
-    for reports in spans:
+    for packed in spans:
+        reports = packed.opened()
         if not len(reports):
             continue
         rows.append(_numbers(reports, index))
@@ -99,12 +100,13 @@ def add_up(spans: Iterable[SpanReports], sources: Sequence[str], expected: str |
         empty = np.zeros(0, np.int64)
         zeros = dict.fromkeys(("size", *_SUMS), empty)
         return FilesRead(tuple(sources), empty, pa.array([], pa.large_string()), zeros, [], 0, 0, 0)
-    every = {name: np.concatenate([part[name] for part in rows]) for name in rows[0]}
-    del rows
+    # one column after another, so that nothing lies there twice
+    every = {name: np.concatenate([part.pop(name) for part in rows]) for name in list(rows[0])}
     found, place = _by_file(every)
     firsts = found["pass_number"] == 0
     _require_same(found, firsts, spans, sources)
-    found = {name: values[firsts] for name, values in found.items()}
+    if not firsts.all():
+        found = {name: found.pop(name)[firsts] for name in list(found)}
     _require_whole(found, spans, sources)
     name = pa.chunked_array(names).combine_chunks().take(pa.array(place[firsts]))
     source = found.pop("source")
@@ -117,8 +119,9 @@ def _numbers(reports: SpanReports, index: dict[str, int]) -> dict[str, Array]:
     whole = reports.table.column("whole")
     most = np.iinfo(np.int64).max
     return {
-        "source": known[encoded.indices.to_numpy()],
-        **{name: reports.column(name) for name in ("pass_number", "number", "size", *_SUMS)},
+        "source": known[encoded.indices.to_numpy()].astype(np.int32),
+        "pass_number": reports.column("pass_number").astype(np.int32),
+        **{name: reports.column(name).copy() for name in ("number", "size", *_SUMS)},
         "most": whole.fill_null(_UNKNOWN).to_numpy(),
         "least": whole.fill_null(most).to_numpy(),
         # somebody's own records are in no file, of which nothing is known
@@ -127,16 +130,20 @@ def _numbers(reports: SpanReports, index: dict[str, int]) -> dict[str, Array]:
 
 
 def _by_file(every: dict[str, Array]) -> tuple[dict[str, Array], Array]:
-    """Add up rows of one pass and one file; return those, and where the first row of each was."""
+    """Add up rows of one pass and one file; return those, and where the first row of each was.
+
+    Empties ``every``.
+    """
     keys = every["number"], every["source"], every["pass_number"]
     order = np.lexsort(keys)
     changes = np.any([np.diff(key[order], prepend=-2) != 0 for key in keys], axis=0)
     begins = np.flatnonzero(changes)
-    found = {name: values[order[begins]] for name, values in every.items()}
-    for name in _SUMS:
-        found[name] = np.add.reduceat(every[name][order], begins)
-    found["most"] = np.maximum.reduceat(every["most"][order], begins)
-    found["least"] = np.minimum.reduceat(every["least"][order], begins)
+    del keys
+    joining = {"most": np.maximum, "least": np.minimum, **dict.fromkeys(_SUMS, np.add)}
+    found = {}
+    for name in list(every):
+        values = every.pop(name)[order]
+        found[name] = joining[name].reduceat(values, begins) if name in joining else values[begins]
     return found, order[begins]
 
 
@@ -144,10 +151,12 @@ def _require_same(
     found: dict[str, Array], firsts: Array, spans: Iterable[SpanReports], sources: Sequence[str]
 ) -> None:
     """Raise DataError where a later pass read something else than the first."""
+    if firsts.all():
+        return
     first = {name: values[firsts] for name, values in found.items()}
     # sorted by source and number, as each pass is
     keys = list(zip(first["source"].tolist(), first["number"].tolist(), strict=True))
-    places = {key: place for place, key in enumerate(keys)} if not firsts.all() else {}
+    places = {key: place for place, key in enumerate(keys)}
     for row in np.flatnonzero(~firsts).tolist():
         key = int(found["source"][row]), int(found["number"][row])
         have = Digest(*(int(found[name][row]) for name in DIGEST))

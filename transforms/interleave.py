@@ -219,7 +219,7 @@ def _read(spans: Iterable[SpanReports], sources: Sequence[str]) -> list[Digest]:
     """Add up what the first pass read of each source."""
     total = dict.fromkeys(sources, Digest())
     for reports in spans:
-        for source, found in reports.of_pass(0).by_source():
+        for source, found in reports.opened().of_pass(0).by_source():
             total[source] += found.digest
     return list(total.values())
 
@@ -300,7 +300,7 @@ def _footprints(spans: Iterable[SpanReports], config: InterleaveSources) -> tupl
     """Return how much memory the records of each stream take, in one pass."""
     total = dict.fromkeys(config.mixture.sources, 0)
     for reports in spans:
-        for source, found in reports.of_pass(0).by_source():
+        for source, found in reports.opened().of_pass(0).by_source():
             payload = int(found.column("payload").sum())
             total[source] += blocks.footprint(found.digest.records, payload)
     return (sum(total.values()),) if config.streams.union else tuple(total.values())
@@ -315,7 +315,7 @@ class _ListPasses(beam.DoFn):  # type: ignore[misc]
     def process(
         self, counted: Counted, spans: Iterable[SpanReports]
     ) -> Iterator[tuple[int, Spans]]:
-        groups = (group for read in spans for group in self._list(counted, read))
+        groups = (group for read in spans for group in self._list(counted, read.opened()))
         yield from enumerate(groups)
 
     def _list(self, counted: Counted, read: SpanReports) -> Iterator[Spans]:

@@ -191,7 +191,7 @@ class Manifest(_Part):
     compression: str
     records_are: RecordsAre
     separator: int = Field(ge=0, le=255)
-    header_bytes: int = Field(ge=0)
+    header_bytes: int = Field(ge=0, le=17 << 20)  # a longer one is refused when it is read
     quoted: bool = False
     blank_lines: int = Field(0, ge=0)
     byte_order_marks: int = Field(0, ge=0)

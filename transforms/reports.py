@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.files import FIELDS, SourceFile, files_in, table_of
+from transforms.kernels.compact import pack, unpack
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import U64
 from transforms.kernels.schedule import I64
@@ -93,11 +94,29 @@ REPORT_SCHEMA = pa.schema(
 """A span's report as a row; ``whole`` and what is of a quarantine may be null."""
 
 
-@dataclass(frozen=True, eq=False)
 class SpanReports:
-    """What was read of several spans, as a table with the columns of REPORT_SCHEMA."""
+    """What was read of several spans, as a table with the columns of REPORT_SCHEMA.
 
-    table: pa.RecordBatch
+    Args:
+        table: open, or packed: a runner that hands on very many of them holds them all.
+    """
+
+    def __init__(self, table: pa.RecordBatch | bytes) -> None:
+        self._table = table
+
+    @property
+    def table(self) -> pa.RecordBatch:
+        """The table; of packed ones it is unpacked each time."""
+        return unpack(self._table) if isinstance(self._table, bytes) else self._table
+
+    @property
+    def packed(self) -> bytes:
+        """The table, packed."""
+        return self._table if isinstance(self._table, bytes) else pack(self._table)
+
+    def opened(self) -> SpanReports:
+        """Return what is not packed."""
+        return SpanReports(self.table)
 
     @classmethod
     def of(cls, reports: Iterable[SpanReport]) -> SpanReports:

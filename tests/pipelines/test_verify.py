@@ -240,6 +240,8 @@ def _edit(dataset: Path, change: Callable[[dict[str, Any]], object]) -> None:
         ),
         pytest.param(lambda m: m.update(header_bytes=0), id="the header"),
         pytest.param(lambda m: m.update(header_bytes=-1), id="an impossible header"),
+        pytest.param(lambda m: m.update(header_bytes=1 << 60), id="a header without measure"),
+        pytest.param(lambda m: m.update(compression="lzma9"), id="an unknown codec"),
         pytest.param(lambda m: m.update(separator=ord("r")), id="the separator"),
         pytest.param(lambda m: m.update(separator=300), id="an impossible separator"),
         pytest.param(lambda m: m["digest"].update(hash="xyz"), id="no hash at all"),

@@ -197,7 +197,7 @@ def test_a_text_at_which_rust_panics_is_named() -> None:
 
 def test_ids_at_which_rust_panics_are_named() -> None:
     made = words("a")
-    made.decoder = decoders.Strip(content="x", left=2, right=2)
+    made.decoder = decoders.Strip(content="a", left=5, right=5)
     with pytest.raises(
         DataError, match=r"x\.json: the tokenizers package can't decode: it panicked"
     ):
