@@ -226,7 +226,8 @@ def test_a_killed_worker_ends_the_run_with_one_error_and_nothing_left(
 
 
 @pytest.mark.parametrize(
-    ("sent", "workers"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGINT, 2)]
+    ("sent", "workers"),
+    [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGINT, 2), (signal.SIGHUP, 2)],
 )
 def test_an_interrupted_run_clears_up_after_itself(
     undisturbed: Undisturbed, tmp_path: Path, sent: signal.Signals, workers: int

@@ -236,7 +236,7 @@ def test_what_cannot_be_is_refused_before_any_work(tmp_path: Path) -> None:
             run(*flags, "--text_field=bodi", f"--output={tmp_path / 'o'}", *more)
         with pytest.raises(InputError, match=r"b\.parquet: expected text .*column n, got int64"):
             run(*flags, "--text_field=n", f"--output={tmp_path / 'o'}", *more)
-        with pytest.raises(InputError, match=r"b\.parquet holds rows .*jsonl lines.*--text_field"):
+        with pytest.raises(InputError, match=r"p\.jsonl .*b\.parquet holds rows.*--extension"):
             run(*flags, f"--output={tmp_path / 'o'}", *more)
     assert not (tmp_path / "o").exists()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+_READING = pa.ipc.IpcReadOptions(use_threads=False)  # to hand over so little takes longer
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
 
 
@@ -18,5 +19,5 @@ def pack(batch: pa.RecordBatch) -> bytes:
 
 def unpack(packed: bytes) -> pa.RecordBatch:
     """Return what was packed."""
-    with pa.ipc.open_stream(packed) as reader:
+    with pa.ipc.open_stream(packed, options=_READING) as reader:
         return reader.read_next_batch()
