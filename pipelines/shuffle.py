@@ -31,7 +31,7 @@ from pipelines.summary import ends_with_a_source, unused_warning
 from transforms import storage
 from transforms.errors import UsageError
 from transforms.kernels.mixture import Mixture, expect
-from transforms.kernels.plan import MIB, make_plan, small_shuffle
+from transforms.kernels.plan import MIB, files_room, make_plan, small_shuffle
 from transforms.manifest import Manifest, now
 
 EXAMPLES = """\
@@ -84,7 +84,7 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
         settings,
         contents.bytes,
         stores=stores,
-        window=contents.window,
+        window=contents.window + files_room(len(inputs.files)),
         small=small_shuffle(contents.form.compression, stores=stores),
     )
     refuse_memory(recipe, settings, workers)

@@ -35,7 +35,7 @@ from transforms.errors import InputError, UsageError
 from transforms.formats import parquet
 from transforms.formats.kept import Kept
 from transforms.formats.writing import ShardFormat
-from transforms.kernels.plan import Workers, count_shards
+from transforms.kernels.plan import Workers, count_shards, files_room
 from transforms.manifest import Manifest, TokenizerEntry, TokensEntry, now
 from transforms.progress import Stage
 from transforms.token_counts import NAT, TokenCounts
@@ -139,6 +139,7 @@ def _prepare(recipe: TokenizeRecipe, settings: RunSettings, claim: Claim) -> Job
         extension = contents.extension
     stores = uses_stores(recipe.reading, settings)
     window = contents.window + _OF_WORKER + _OF_ID * model["ids"]
+    window += files_room(len(inputs.files))
     workers = choose_workers(settings, contents.bytes, stores=stores, window=window)
     refuse_memory(recipe.reading, settings, workers, tokenizer=recipe.tokenizer)
     job = Job(recipe, settings, inputs, workers, claim, now(), work, form, extension, model, cost)

@@ -127,12 +127,13 @@ def _beginning(bad: pa.RecordBatch) -> str:
 
 def _text(values: pa.Array) -> str:
     """Return the first characters of one value, escaped; bytes, where it isn't text."""
+    if values.slice(0, 1).null_count:
+        return "null"
     try:
         value = values.cast(pa.large_binary())[0].as_py()
-    except pa.ArrowException:
-        value = None if values[0].as_py() is None else str(values[0].as_py()).encode()
-    if value is None:
-        return "null"
+    except pa.ArrowException:  # as Arrow writes it: Python may have no such value, or no room
+        shown = " ".join(values.slice(0, 1).to_string(indent=0).split())
+        value = shown.removeprefix("[ ").removesuffix(" ]").encode()
     text = value[: 4 * _SHOWN].decode(errors="backslashreplace")[:_SHOWN]
     escaped = [c if c.isprintable() else c.encode("unicode_escape").decode() for c in text]
     return f"'{''.join(escaped)}'"

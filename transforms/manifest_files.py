@@ -54,7 +54,8 @@ def to_parquet(files: FilesRead) -> bytes:
     with pq.ParquetWriter(sink, _SCHEMA, compression="zstd", write_page_checksum=True) as writer:
         for begin in range(0, max(len(files), 1), _ROWS):
             writer.write_table(_rows(files, slice(begin, begin + _ROWS)))
-    return bytes(sink.getvalue())
+    listing: bytes = sink.getvalue().to_pybytes()
+    return listing
 
 
 def _rows(files: FilesRead, some: slice) -> pa.Table:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from transforms import layout, storage
+from transforms.errors import DataError
 from transforms.files import SourceFile
 from transforms.kernels import blocks
 from transforms.reports import Quarantine
@@ -45,7 +46,11 @@ class QuarantineFile:
         self.report: Quarantine | None = None
 
     def add(self, bad: pa.RecordBatch, reasons: tuple[str, ...]) -> None:
-        """Keep bad records."""
+        """Keep bad records.
+
+        Raises:
+            DataError: Parquet can't hold them.
+        """
         table = pa.table(
             {
                 "source": pa.repeat(self._file.source, len(bad)),
@@ -55,13 +60,19 @@ class QuarantineFile:
                 "record": _bare(bad),
             }
         )
-        if self._writer is None:
-            self._spool = tempfile.TemporaryFile(dir=self._scratch)  # noqa: SIM115  # closed at the end
-            self._writer = pq.ParquetWriter(
-                self._spool, table.schema, compression="zstd", write_page_checksum=True
-            )
-        with storage.disk_full_is_ours(self._scratch or tempfile.gettempdir()):
-            self._writer.write_table(table)
+        try:
+            if self._writer is None:
+                self._spool = tempfile.TemporaryFile(dir=self._scratch)  # noqa: SIM115  # closed at the end
+                self._writer = pq.ParquetWriter(
+                    self._spool, table.schema, compression="zstd", write_page_checksum=True
+                )
+            with storage.disk_full_is_ours(self._scratch or tempfile.gettempdir()):
+                self._writer.write_table(table)
+        except pa.ArrowNotImplementedError as error:
+            raise DataError(
+                f"{self._file.url}: its bad rows can't be kept in quarantine, in Parquet: {error}; mend "
+                "them, or give --on_bad_record=skip"
+            ) from error
         self._records += len(bad)
 
     def __enter__(self) -> QuarantineFile:
@@ -73,10 +84,10 @@ class QuarantineFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._writer is None or self._spool is None:
+        if self._spool is None:
             return
         with self._spool as spool:
-            if error is None:
+            if error is None and self._writer is not None:
                 self._writer.close()
                 url = storage.join(self._output, self._path)
                 self.report = storage.retry(lambda: self._publish(spool), url)

@@ -337,9 +337,10 @@ class _Joined:
     def add(self, file: Origin, block: pa.RecordBatch) -> Iterator[Located]:
         """Take a block; yield what is large enough."""
         size = blocks.block_footprint(block)
-        if self._held and not self._fits(file, block, size):
+        large = size > self._chunk_bytes // 2
+        if self._held and (large or not self._fits(file, block, size)):
             yield from self.rest()
-        if size > self._chunk_bytes // 2:
+        if large:
             yield file, block
             return
         self._held.append((file, block))

@@ -302,11 +302,8 @@ def test_inputs_and_what_is_written_may_not_overlap(
 
 
 @pytest.mark.parametrize("pattern", ["in", "in/**"])
-def test_an_output_inside_the_input_is_passed_over(bucket: str, pattern: str) -> None:
+def test_an_output_inside_the_inputs_folder_is_not_read(bucket: str, pattern: str) -> None:
     put(f"{bucket}/in", CORPUS)
-    for seed in (0, 1):
-        flags = [f"--seed={seed}", "--overwrite", ONE]
-        manifest = run(f"--input={bucket}/{pattern}", f"--output={bucket}/in/out", *flags)
-        assert manifest is not None
-        assert manifest.records == 1600
-    assert {f"in/{name}" for name in CORPUS} < set(tree(bucket))
+    flags = f"--input={bucket}/{pattern}", f"--output={bucket}/in/out", ONE
+    first = run(*flags)
+    assert run(*flags, "--overwrite").records == first.records == 1600

@@ -14,7 +14,9 @@ from transforms import listing
 from transforms.errors import DataError, InputError, LosslessError
 from transforms.files import Files, SourceFile
 from transforms.files_read import add_up
+from transforms.kernels import compact
 from transforms.kernels.digest import Digest
+from transforms.kernels.plan import files_room
 from transforms.listing import fingerprint, list_source
 from transforms.reports import Quarantine, SpanReport, SpanReports
 
@@ -78,6 +80,7 @@ def test_listing_holds_no_more_of_most_files(
         path.touch()
     monkeypatch.setattr(listing, "_AT_ONCE", 64)
     monkeypatch.setattr(listing, "_RANGE", 64)
+    monkeypatch.setattr(compact, "_WORTH", 0)  # tables of 64 files stand for large ones
     list_source("s", [str(tmp_path)])  # what is done once
     tracemalloc.start()
     found = list_source("s", [f"{tmp_path}/*/*.txt"])
@@ -198,3 +201,8 @@ def test_what_is_missing_is_missed(
     expected = fingerprint([FILES[0], FILES[1], FILES[2], FILES[5000]])
     with pytest.raises(error, match=says):
         add_up(tables(reports, 2), SOURCES, expected)
+
+
+@pytest.mark.parametrize(("files", "room"), [(1, 0), (5000, 0), (1_000_000, 190 << 20)])
+def test_very_many_files_leave_less_room_for_payload(files: int, room: int) -> None:
+    assert files_room(files) == room

@@ -311,3 +311,17 @@ def test_the_footer_of_a_file_of_many_row_groups_is_parsed_once_for_all_spans(
                     found += block.column("record").field("text").to_pylist()
     assert found == [f"{name} {i}" for name in "ab" for i in range(60)]
     assert len(parsed) == 2
+
+
+@pytest.mark.parametrize("chunk_bytes", [10, 1500, 2000, 3000, 10_000])
+def test_records_come_in_the_order_of_files_and_lines_whatever_is_joined(
+    tmp_path: Path, chunk_bytes: int
+) -> None:
+    sizes = [300, 1200, 30, 700, 1400, 1, 2500, 400, 900, 60, 1100]
+    files = {f"{i:02}.json": b"[%s]" % b",".join([b"7" * size]) for i, size in enumerate(sizes)}
+    files |= {f"{i:02}.txt": b"8" * size + b"\n" for i, size in enumerate(sizes, len(sizes))}
+    folder = write(tmp_path / "in", files)
+    rows = read(folder, options=ReadOptions(chunk_bytes=chunk_bytes)).rows
+    assert [(file.name, len(record)) for file, _, record in rows] == [
+        (name, size) for name, size in zip(files, [*sizes, *sizes], strict=True)
+    ]

@@ -155,9 +155,11 @@ class Decoder(io.RawIOBase):
         if self._members and self.codec.padding:
             self._skip_zeros()
         head = self._peek(_MAGIC)
+        behind_newlines = False
         if self._members and self.codec.newlines and head[:1] in (b"\n", b"\r"):
             self._skip_newlines()
             head = self._peek(_MAGIC)
+            behind_newlines = True
         while self.codec.skippable and (size := skippable_size(head)):
             self._skip(size)
             head = self._peek(_MAGIC)
@@ -170,7 +172,7 @@ class Decoder(io.RawIOBase):
             )
         self._member_begins = self.consumed
         self._members += 1
-        if not head.startswith(self.codec.magics):
+        if behind_newlines or not head.startswith(self.codec.magics):
             raise self._foreign(head)
         if lacks := self.codec.lacks(head):
             raise DataError(f"{self.name}: the {self._which()} {lacks}")

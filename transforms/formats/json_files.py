@@ -251,6 +251,10 @@ class Reader:
                 raise TooLarge(where, size=size, more=True, limit=self._record_limit)
             if part.stop is not None:
                 break
+            if len(carry) - len(body) > self._record_limit:  # of white space or backslashes
+                where = f"{self._name}: the record at byte {begins}"
+                waits = len(carry) - len(body)
+                raise TooLarge(where, size=size + waits, more=True, limit=self._record_limit)
             if ended:
                 self._require_end(np.frombuffer(b"{", np.uint8), begins)
             at += len(body)
@@ -280,10 +284,17 @@ class Reader:
         if begins == BOM:
             self.marks, at, begins = 1, len(BOM), bytearray()
         if self._shape == "array":
-            while not begins.lstrip(_SPACE):
+            more = True
+            while more and not begins.lstrip(_SPACE):
                 at += len(begins)
                 begins = bytearray(1 << 10)
                 del begins[storage.read_into(self._file, memoryview(begins)) :]
+                more = len(begins) > 0
+            if not begins.lstrip(_SPACE).startswith(b"["):  # it has changed since it was looked at
+                raise DataError(
+                    f"{self._name}: expected an array, as it began with one before; run again when "
+                    "nothing writes to the file"
+                )
             skip = begins.index(b"[") + 1
             at, begins = at + skip, begins[skip:]
         self._beside += at

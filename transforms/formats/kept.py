@@ -104,7 +104,7 @@ class Kept:
         picked = list(map(self.pick, values))
         for place, found in enumerate(picked):
             if any(map(_may_be_rounded, found)):
-                picked[place] = self.pick(json.loads(lines[place]))
+                picked[place] = self.pick(json_text.loads(lines[place]))
         return picked
 
     def to_columns(
@@ -248,7 +248,7 @@ def kinds_of(lines: Iterable[bytes]) -> dict[str, JsonKind | None]:
         except json_text.Unreadable:
             continue
         if strict and _may_be_rounded(value):
-            value = json.loads(line)
+            value = json_text.loads(line)
         for name, inner in value.items() if isinstance(value, dict) else ():
             known = found.setdefault(name, None)
             if inner is not None:

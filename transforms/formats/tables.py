@@ -185,7 +185,11 @@ def take_text(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
 
 
 def as_text(array: pa.Array) -> pa.Array:
-    """Return values of text as they are, binary ones as text, nulls as text that isn't there."""
+    """Return values of text as they are, binary ones as text, nulls as text that isn't there.
+
+    Raises:
+        pa.ArrowInvalid, pa.lib.ArrowIndexError: views lead out of their buffers.
+    """
     if isinstance(array, pa.ExtensionArray):
         return as_text(array.storage)
     to = _text_type(array.type)
@@ -199,6 +203,7 @@ def as_text(array: pa.Array) -> pa.Array:
             array.indices, values, ordered=array.type.ordered, safe=False
         )
     if pt.is_binary_view(array.type):
+        array.validate(full=True)  # to cast what leads nowhere would end the process
         array, to = array.cast(pa.large_binary()), pa.large_string()
     return pa.Array.from_buffers(
         to, len(array), array.buffers(), null_count=array.null_count, offset=array.offset

@@ -11,8 +11,9 @@ I64 = npt.NDArray[np.int64]
 
 _STEP = 1 << 20  # the mask of one step stays in cache
 _QUOTE = ord('"')
-_BEFORE_A_FIELD = np.zeros(256, bool)  # what a quote that begins a field may stand behind
-_BEFORE_A_FIELD[list(b",;|\t \r\n")] = True
+# what may stand before the quote that begins a field, and behind the one that ends it
+_BESIDE_A_FIELD = np.zeros(256, bool)
+_BESIDE_A_FIELD[list(b",;|\t \r\n")] = True
 
 
 def line_offsets(values: U8, separator: int) -> I64:
@@ -46,8 +47,8 @@ def row_offsets(values: U8, separator: int) -> tuple[I64, int | None]:
         values, separator: as of ``line_offsets``.
 
     Returns:
-        As of ``line_offsets``; and where the first quote is that opens inside a field, None without
-        one: from there on, nobody knows what is quoted.
+        As of ``line_offsets``; and where the first quote is that opens or closes inside a field, None
+        without one: from there on, nobody knows what is quoted.
 
     >>> row_offsets(np.frombuffer(b'1,"a\n""b"\n2,c\n3', np.uint8), 10)[0].tolist()
     [0, 11, 15]
@@ -57,10 +58,11 @@ def row_offsets(values: U8, separator: int) -> tuple[I64, int | None]:
     if not len(quotes):
         return offsets, None
     offsets = offsets[np.searchsorted(quotes, offsets) % 2 == 0]
-    opening = quotes[::2][quotes[::2] > 0]
-    before = values[opening - 1]
-    stray = opening[~_BEFORE_A_FIELD[before] & (before != _QUOTE) & (before != separator)]
-    stray = stray[stray < offsets[-1]]
+    quotes = quotes[: np.searchsorted(quotes, offsets[-1])]  # behind each stands something
+    beside = np.where(np.arange(len(quotes)) % 2 == 0, quotes - 1, quotes + 1)
+    found = values[beside]
+    fine = _BESIDE_A_FIELD[found] | (found == _QUOTE) | (found == separator) | (beside < 0)
+    stray = quotes[~fine]
     return offsets, int(stray[0]) if len(stray) else None
 
 
@@ -82,7 +84,7 @@ def open_quote(values: U8, offsets: I64) -> int | None:
     first = np.searchsorted(quotes, offsets)
     odd = np.flatnonzero(np.diff(first) % 2)
     at = quotes[first[odd]]
-    begins = (at == offsets[odd]) | _BEFORE_A_FIELD[values[np.maximum(at - 1, 0)]]
+    begins = (at == offsets[odd]) | _BESIDE_A_FIELD[values[np.maximum(at - 1, 0)]]
     found = odd[begins]
     return int(found[0]) if len(found) else None
 

@@ -23,6 +23,7 @@ WORKER_BASE = 150 * MIB
 STORE_BASE = 96 * MIB
 """What each process takes beside that where it uses a store: the client (s3fs 60 MiB), and what is
 read ahead or waits to be sent."""
+_FILE_COST = 200  # bytes, measured with a million
 LEAST_PAYLOAD = 24 * MIB
 """A worker with less would cut runs too small to be worth their overhead."""
 GOOD_PAYLOAD = 96 * MIB
@@ -59,6 +60,14 @@ class Workers:
     def places(self) -> int:
         """Bundles that run at once inside one process."""
         return self.count if self.processes == 0 else self.count // self.processes
+
+
+def files_room(files: int) -> int:
+    """Return what a worker may take for input files beside its payload, in whole MiB.
+
+    One of them lists them all, and one adds up what was read of them.
+    """
+    return files * _FILE_COST // MIB * MIB
 
 
 def base_memory(processes: int, *, stores: bool = False) -> int:

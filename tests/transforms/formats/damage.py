@@ -58,7 +58,7 @@ MEMORY = 8 << 30  # of addresses; a damaged length must not take the machine's m
 def damaged(sample: Sample, data: bytes, count: Counts) -> Iterator[tuple[str, int, bytes]]:
     """Yield (damage, place, bytes) of damaged versions of a file."""
     draw = draws(sample.id)
-    for place in draw.sample(range(len(data)), count.cuts):
+    for place in draw.sample(range(1, len(data)), count.cuts):  # nothing at all is no damage
         yield "cut", place, data[:place]
     for place in draw.sample(range(len(data)), count.flips):
         flipped = bytearray(data)

@@ -23,6 +23,7 @@ import zstandard
 
 from transforms import storage
 from transforms.errors import DataError
+from transforms.formats import codecs as codecs_module
 from transforms.formats.codecs import (
     CODECS,
     WINDOW,
@@ -241,6 +242,15 @@ def test_newlines_and_zeros_after_gzip_are_left_out_and_counted(
     assert decoder.trailing == len(behind)
     message = error_of(packed + b"\n" + packed, "gzip")
     assert f"expected another gzip member or the file's end at byte {len(packed)}" in message
+
+
+@pytest.mark.parametrize("count", [1, 100, codecs_module._READ - 50, codecs_module._READ])
+def test_no_member_follows_newlines_wherever_a_read_ends(count: int) -> None:
+    packed = PACK["gzip"](b"one\n")
+    behind = b"\n" * (codecs_module._READ - len(packed))  # a read ends with them
+    for newlines in (behind, behind + b"\n" * count):
+        message = error_of(packed + newlines + packed, "gzip")
+        assert "expected another gzip member or the file's end" in message
 
 
 @codecs

@@ -182,6 +182,30 @@ def test_what_is_not_whole_is_named_by_its_place(data: bytes, says: str) -> None
         read(data, record_limit=200, chunk_bytes=300)
 
 
+@pytest.mark.parametrize("filler", [b" ", b"\n", b"\\"])
+def test_what_a_value_may_go_on_with_is_bounded_too(filler: bytes) -> None:
+    data = b'["' + b"x" * 900 + b'"' + filler * 50_000 + b", 2]"
+    with pytest.raises(DataError, match=r"x.json: the record at byte 1 has more than"):
+        read(data, record_limit=2000)
+    assert len(read(b"[1" + filler * 50_000 + b", 2]", record_limit=60_000)[0]) == 2
+
+
+def test_a_file_that_has_become_empty_since_it_was_looked_at_ends() -> None:
+    for data in (b"", b"   ", b"{"):
+        reader = json_files.Reader(
+            io.BytesIO(data),
+            name="x.json",
+            size=9,
+            start=0,
+            shape="array",
+            codec=None,
+            chunk_bytes=100,
+            record_limit=100,
+        )
+        with pytest.raises(DataError, match=r"x\.json: expected an array"):
+            list(reader)
+
+
 def test_an_array_is_read_piece_by_piece() -> None:
     data = b"[\n" + b",\n".join(COMPACT * 40) + b"]"
 

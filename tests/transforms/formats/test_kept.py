@@ -241,3 +241,14 @@ def test_types_of_columns_are_those_that_are_named() -> None:
     large = pa.schema([("t", pa.large_string())])
     kept = Kept(names=("t",), schema=large, kinds=("text",))
     assert kept.to_columns([("a",), (None,)])[0].type == pa.struct(list(large))
+
+
+def test_large_numbers_in_deep_values_are_no_fault_of_ours() -> None:
+    deep = b"[" * 1010 + b"1e300" + b"]" * 1010  # orjson reads as many levels, json doesn't
+    lines = [b'{"text": "a", "m": ' + deep + b"}", b'{"text": "b", "m": [18446744073709551616]}']
+    data = b"\n".join(lines)
+    assert kinds_of(lines) == {"text": "text", "m": "json"}
+    (found,) = _open(data, Kept(names=("m",), kinds=("json",)), "f.jsonl")
+    assert "nested too deeply" in found.reasons[0] or "ecursion" in found.reasons[0]
+    (record,) = found.block.column("kept").to_pylist()
+    assert record == {"m": "[18446744073709551616]"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,7 @@ from transforms.formats.kept import Kept
 from transforms.formats.lines import LineFormat
 from transforms.formats.read_back import shard_digest
 from transforms.formats.reading import ReadOptions, open_span
-from transforms.formats.tables import TEXT
+from transforms.formats.tables import TEXT, take_text
 from transforms.formats.texts import form_of, of_json
 from transforms.formats.writing import ShardFormat, open_writer
 from transforms.kernels import blocks
@@ -356,3 +357,12 @@ def test_what_is_kept_of_such_a_line_has_to_be_writable() -> None:
     assert found.reasons == (
         "field 'm': expected what can be kept as it is: a number in it is NaN, infinite or too large",
     )
+
+
+def test_views_that_lead_nowhere_are_damage() -> None:
+    for buffer, offset in ((5, 0), (0, 1 << 30)):
+        view = struct.pack("<i4sii", 20, b"abcd", buffer, offset)
+        data = [None, pa.py_buffer(view), pa.py_buffer(b"x" * 30)]
+        damaged = pa.Array.from_buffers(pa.binary_view(), 1, data)
+        with pytest.raises(pa.ArrowException):  # and not the end of the process
+            take_text(pa.RecordBatch.from_arrays([damaged], ["text"]), ["text"])

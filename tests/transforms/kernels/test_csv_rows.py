@@ -53,6 +53,15 @@ def test_a_line_that_ends_inside_quotes(line: bytes, torn: bool) -> None:
     assert open_quote(values, np.array([4, len(values)])) == (0 if torn else None)
 
 
-@pytest.mark.parametrize(("data", "at"), [(b'5" x\n6" y\n', 1), (b'a,"b"\nc d"e\n"\n', 9)])
+@pytest.mark.parametrize(
+    ("data", "at"),
+    [
+        (b'5" x\n6" y\n', 1),
+        (b'a,"b"\nc d"e\n"\n', 9),
+        (b'1,a "b\n2,c "d\n', 11),  # not one row: what closes has to end a field
+        (b'"a"b\n', 2),
+        (b'"a" \n"b""c"\n"d"|"e"\r\n"f"g\n', 23),
+    ],
+)
 def test_a_quote_inside_of_a_field_is_named(data: bytes, at: int) -> None:
     assert row_offsets(np.frombuffer(data, np.uint8), 10)[1] == at
