@@ -15,8 +15,9 @@ import pytest
 
 import pipelines.shuffle
 from tests.pipelines.support import command, cut_otherwise, make_lines, read_tree, run, write_tree
+from transforms import storage
 from transforms.errors import DataError, InputError, RunError, UsageError
-from transforms.formats import lines
+from transforms.formats import lines, small
 
 
 @pytest.fixture
@@ -288,6 +289,7 @@ def test_a_file_that_comes_after_the_listing_is_told(
 def test_a_file_that_changes_while_it_is_read_is_named(
     tmp_path: Path, corpus: Path, harm: str, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(small, "SMALL", -1)
     real: Callable[..., Any] = lines.read_span
 
     def read_span(file: Any, **given: Any) -> Any:
@@ -302,6 +304,22 @@ def test_a_file_that_changes_while_it_is_read_is_named(
     with pytest.raises(DataError, match=rf"{corpus}/b\.txt: the file (changed|vanished)") as raised:
         run(f"--input={corpus}", f"--output={tmp_path / 'o'}")
     assert raised.value.exit_code not in (0, 2)
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_small_file_that_changes_before_it_is_read_is_named(
+    tmp_path: Path, corpus: Path, harm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real: Callable[..., Any] = storage.read_small
+
+    def read_small(url: str, size: int) -> Any:
+        if url.endswith("b.txt"):
+            HARMS[harm](corpus / "b.txt")
+        return real(url, size)
+
+    monkeypatch.setattr(storage, "read_small", read_small)
+    with pytest.raises(DataError, match=rf"{corpus}/b\.txt: the file (changed|vanished)"):
+        run(f"--input={corpus}", f"--output={tmp_path / 'o'}")
 
 
 def test_a_file_that_changes_between_its_spans_is_named(
