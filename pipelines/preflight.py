@@ -156,20 +156,30 @@ def _require_one_kind(sieve: Sieve, recipe: Recipe) -> None:
 
 
 def _warn_of_kinds(sieves: Sequence[Sieve], recipe: Recipe) -> None:
-    """Warn where files of a source that are given by name are of several kinds: a shell's pattern may
-    have taken a README with it.
+    """Warn of files that may not be meant: given by name, as a shell's pattern may have taken a README
+    with it, or together with others of a source.
     """
-    if recipe.extension is not None or recipe.format == "lines":
+    if recipe.extension is not None:
+        unasked = [sieve.pattern for sieve in sieves if sieve.unasked]
+        if unasked:
+            LOG.warning(
+                "%s%s: read, as given by name, though not --extension=%s; for that to choose, quote the "
+                "pattern so that the shell leaves it alone",
+                unasked[0],
+                f" and {len(unasked) - 1} more" if len(unasked) > 1 else "",
+                ",".join(recipe.extension),
+            )
+        return
+    if recipe.format == "lines":
         return
     of: dict[str, Counter[str]] = defaultdict(Counter)
     for sieve in sieves:
-        if not sieve.bare:
-            of[sieve.source] += sieve.kinds
+        of[sieve.source] += sieve.kinds
     for source, kinds in of.items():
         found = kinds_of(kinds)
         if len(found) > 1 and not found <= _WITH_FIELDS:
             LOG.warning(
-                "source %s: files of several kinds are read, as they were given by name: %s",
+                "source %s: files of several kinds are read, as they were given: %s",
                 *(source, count_kinds(kinds)),
             )
 

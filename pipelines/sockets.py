@@ -44,13 +44,15 @@ _OPTIONS = [
     ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
 ]
 
+_NOT_IN_ADDRESSES = frozenset("%#?,")  # gRPC reads them as parts of a URL, or waits for ever
+
 
 @contextlib.contextmanager
 def socket_folder(wanted: str | None = None) -> Iterator[str]:
     """Make a folder for sockets that only the user may enter; it goes in the end.
 
-    A socket's path has at most 107 bytes, and not every file system has sockets, so several places
-    are tried.
+    A socket's path has at most 107 bytes, not every file system has sockets, and in an address some
+    characters stand for something else, so several places are tried.
 
     Args:
         wanted: the folder to make, if it can be; else, or without it, one with a name of its own in the
@@ -81,6 +83,8 @@ def socket_folder(wanted: str | None = None) -> Iterator[str]:
 
 def _make(folder: str) -> None:
     """Make a folder and try a socket there; one that is there already is somebody else's."""
+    if odd := _NOT_IN_ADDRESSES & set(folder):
+        raise OSError(f"{folder}: no address of a socket may have {min(odd)!r} in it")
     os.mkdir(folder, 0o700)
     try:
         path = os.path.join(folder, "control")

@@ -41,7 +41,7 @@ class StoreFolder:
     """A folder on a store; a Folder.
 
     The marker is created only where there is none, taken over only where it stays as it is, and
-    written only where it is as this run wrote it last. Whatever is published or removed is so only
+    written again only while it is this run's. Whatever is published or removed is so only
     while it names this run.
     """
 
@@ -77,7 +77,9 @@ class StoreFolder:
             beat = Beat(self.url, str(left.get("run")))
             refuse_living(self.given, lambda: (self._look()[0], beat.seen()), left)
         try:
-            self._write(settle=_SETTLE if left is not None else 0.0)
+            self._write()
+            if left is not None:
+                time.sleep(_SETTLE)
         except FileNotFoundError:
             raise UsageError(f"--output={self.given}: there is no such bucket; make it") from None
         except FileExistsError:  # another run's
@@ -95,7 +97,7 @@ class StoreFolder:
                 if ended.is_set():
                     return
                 try:
-                    self._write()
+                    self._renew()
                 except FileExistsError:  # the next publication finds that out too
                     return
                 except StoreError as error:
@@ -107,23 +109,40 @@ class StoreFolder:
         except FileNotFoundError:
             return None, None
 
-    def _write(self, *, settle: float = 0.0) -> None:
+    def _write(self) -> None:
         text = json.dumps({**self._content, "beat": time.time()}).encode()
-        self._version = versions.replace(self._marker, text, known=self._version, settle=settle)
+        self._version = versions.replace(self._marker, text, known=self._version)
+
+    def _renew(self) -> None:
+        """Write the marker where it names this run.
+
+        It is read for the stores that don't heed conditions, and for what this run wrote before
+        without an answer.
+
+        Raises:
+            FileExistsError: it is another run's by now.
+        """
+        text, self._version = self._look()
+        if not self._is_mine(text):
+            raise FileExistsError(self._marker)
+        self._write()
 
     def write_marker(self, content: Mapping[str, object]) -> None:
         """Replace what the marker says."""
         with self._writing:
             self._content = dict(content)
             try:
-                self._write()
+                self._renew()
             except FileExistsError:
                 layout.require_marker(self.url, str(content["run"]))  # says whose it is
                 raise RunError(f"{self._marker}: somebody else writes there") from None
 
     def owned(self) -> bool:
         """Return whether the marker names this run."""
-        return _parse(self._look()[0] or b"").get("run") == self._content["run"]
+        return self._is_mine(self._look()[0])
+
+    def _is_mine(self, text: bytes | None) -> bool:
+        return _parse(text or b"").get("run") == self._content["run"]
 
     def names(self) -> set[str]:
         """Return the names right in the folder."""

@@ -51,6 +51,7 @@ class Sieve:
         held: how many files were held back.
         names: of some of those, or of the folders that they are in.
         kinds: of the files that were let through, by extension; empty files have none.
+        unasked: whether a file was given by name that doesn't have the extensions.
     """
 
     def __init__(self, pattern: str, extensions: Iterable[str] = (), *, source: str = "") -> None:
@@ -58,6 +59,7 @@ class Sieve:
         self.extensions = frozenset(extensions)
         self.held = 0
         self.names: set[str] = set()
+        self.unasked = False
         self.kinds: Counter[str] = Counter()
         self.aim("/*")
 
@@ -75,8 +77,10 @@ class Sieve:
     def take(self, name: str, size: int) -> None:
         """Let a file through that is given by name."""
         self.bare = False
+        found = extension_of(name)
+        self.unasked = bool(self.extensions) and not self._is_chosen(name, found)
         if size:
-            self.kinds[extension_of(name)] += 1
+            self.kinds[found] += 1
 
     def lets(self, name: str, size: int) -> bool:
         """Say whether a file holds records, by its path below the folder."""

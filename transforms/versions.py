@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import time
 from typing import Any
 
 from transforms.errors import StoreError
@@ -30,7 +29,7 @@ def read_version(url: str) -> tuple[bytes, str]:
     return data, _version(store, info) or _digest(data)
 
 
-def replace(url: str, data: bytes, *, known: str | None, settle: float = 0.0) -> str:
+def replace(url: str, data: bytes, *, known: str | None) -> str:
     """Replace an object that is still the known one; return its new version.
 
     Args:
@@ -38,7 +37,6 @@ def replace(url: str, data: bytes, *, known: str | None, settle: float = 0.0) ->
         data: unlike anything that anybody else writes there: an answer may be lost, and then what
             is found tells whose it is.
         known: version that was read; None where there was no object.
-        settle: seconds to wait, where the store knows no conditions, before looking who won.
 
     Raises:
         FileExistsError: it is another one by now.
@@ -65,7 +63,6 @@ def replace(url: str, data: bytes, *, known: str | None, settle: float = 0.0) ->
         raise FileExistsError(url)
     with contextlib.suppress(FileExistsError):  # another's, or ours and only the answer was lost
         store.pipe_file(path, data, mode="overwrite" if known else "create")
-    time.sleep(settle)
     found, version = read_version(url)
     if found != data:
         raise FileExistsError(url)

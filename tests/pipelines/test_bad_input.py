@@ -15,8 +15,9 @@ import pytest
 
 import pipelines.shuffle
 from tests.pipelines.support import command, cut_otherwise, make_lines, read_tree, run, write_tree
+from transforms import storage
 from transforms.errors import DataError, InputError, RunError, UsageError
-from transforms.formats import lines
+from transforms.formats import lines, small
 
 
 @pytest.fixture
@@ -145,6 +146,19 @@ def test_files_of_several_kinds_are_refused_with_counts_until_one_is_chosen(
     caplog.set_level(logging.INFO, "dovetail")
     run("--input", folder / "data/train-0.jsonl", folder / "README.md", f"--output={out}")
     assert "source default: files of several kinds are read, as they were given" in caplog.text
+    shutil.rmtree(out)
+    caplog.clear()
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more/c.txt").write_bytes(b"z\n")
+    run("--input", folder / "data", tmp_path / "more", f"--output={out}")
+    said = "source default: files of several kinds are read, as they were given: "
+    assert f"{said}1 .json, 1 .jsonl, 1 .txt" in caplog.text
+    shutil.rmtree(out)
+    caplog.clear()
+    given = ["--input", folder / "data/train-0.jsonl", folder / "README.md", folder / "LICENSE"]
+    run(*given, f"--output={out}", "--extension=jsonl")  # as of an unquoted pattern
+    said = f"{folder}/README.md and 1 more: read, as given by name, though not --extension=.jsonl"
+    assert said in caplog.text
     shutil.rmtree(out)
     with pytest.raises(InputError, match=r"no file has --extension=\.csv\.gz; passed over"):
         run(f"--input={folder}", f"--output={out}", "--extension=csv.gz")
@@ -275,6 +289,7 @@ def test_a_file_that_comes_after_the_listing_is_told(
 def test_a_file_that_changes_while_it_is_read_is_named(
     tmp_path: Path, corpus: Path, harm: str, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(small, "SMALL", -1)
     real: Callable[..., Any] = lines.read_span
 
     def read_span(file: Any, **given: Any) -> Any:
@@ -289,6 +304,22 @@ def test_a_file_that_changes_while_it_is_read_is_named(
     with pytest.raises(DataError, match=rf"{corpus}/b\.txt: the file (changed|vanished)") as raised:
         run(f"--input={corpus}", f"--output={tmp_path / 'o'}")
     assert raised.value.exit_code not in (0, 2)
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_small_file_that_changes_before_it_is_read_is_named(
+    tmp_path: Path, corpus: Path, harm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real: Callable[..., Any] = storage.read_small
+
+    def read_small(url: str, size: int) -> Any:
+        if url.endswith("b.txt"):
+            HARMS[harm](corpus / "b.txt")
+        return real(url, size)
+
+    monkeypatch.setattr(storage, "read_small", read_small)
+    with pytest.raises(DataError, match=rf"{corpus}/b\.txt: the file (changed|vanished)"):
+        run(f"--input={corpus}", f"--output={tmp_path / 'o'}")
 
 
 def test_a_file_that_changes_between_its_spans_is_named(

@@ -89,7 +89,8 @@ def test_shards_have_the_extension_that_all_inputs_share(
     tmp_path: Path, names: list[str], extension: str
 ) -> None:
     corpus = write_tree(tmp_path / "in", dict.fromkeys(names, b"1\n2\n"))
-    run(f"--input={corpus}", f"--output={tmp_path / 'o'}", "--split_name=t_2")
+    inputs = [f"--input={corpus}/{name}" for name in names]  # of a folder, kinds may not differ
+    run(*inputs, f"--output={tmp_path / 'o'}", "--split_name=t_2")
     assert list(read_shards(tmp_path / "o")) == [f"t_2-00000-of-00001{extension}"]
 
 
@@ -122,7 +123,7 @@ def test_patterns_find_files_and_folders_give_all_below_that_is_not_hidden(
     corpus = write_tree(tmp_path / "in", {name: letter.encode() for letter, name in names.items()})
     flags = [f"--input={corpus}{pattern}", f"--output={tmp_path / 'o'}"]
     if found:
-        run(*flags)
+        run(*flags, "--extension=.txt,.log,none")
         assert sorted(split(join_shards(tmp_path / "o"))) == [c.encode() for c in found]
     else:
         with pytest.raises(InputError, match="no file matches"):

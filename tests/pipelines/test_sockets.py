@@ -148,6 +148,17 @@ def test_sockets_lie_elsewhere_where_the_folder_for_temporary_files_has_a_long_p
     assert not os.path.exists(folder)
 
 
+@pytest.mark.parametrize("name", ["a%41b", "a#b", "a?b", "a,b"])
+def test_sockets_lie_elsewhere_where_their_address_would_be_misread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
+    with socket_folder(str(tmp_path / name / "wanted")) as folder:
+        assert os.path.dirname(folder) == "/tmp"
+    assert not os.path.exists(folder)
+
+
 def test_a_folder_that_somebody_else_made_is_not_taken(tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir()
     with socket_folder(str(tmp_path / "theirs")) as folder:

@@ -101,7 +101,7 @@ def test_spill_files_take_turns_in_several_folders_that_all_are_cleared(
     many = write_tree(tmp_path / "many", {f"{i}.txt": make_lines(50) for i in range(9)})
     places = [str(tmp_path / "one"), f"{tmp_path}/two/made", f"{bucket}/t"]
     flags = [f"--temp_location={place}" for place in places]
-    with cut_otherwise(run_bytes=2000, span_bytes=500):
+    with cut_otherwise(run_bytes=2000, span_bytes=500, chunk_bytes=500):
         run(f"--input={many}", f"--output={tmp_path / 'out'}", *flags, ONE)
     spilled = [
         sum(url.startswith(place) and url.endswith("pages") for url in seen) for place in places
@@ -171,7 +171,7 @@ def test_names_that_are_awkward_in_urls_are_just_names(bucket: str, tmp_path: Pa
 def test_segments_are_read_once_each_and_no_record_is_a_request(
     bucket: str, local: Path, tmp_path: Path, s3: Server
 ) -> None:
-    with cut_otherwise(run_bytes=20_000, span_bytes=9_000) as plans:
+    with cut_otherwise(run_bytes=20_000, span_bytes=9_000, chunk_bytes=5_000) as plans:
         run(
             f"--input={local}",
             f"--output={tmp_path / 'o'}",

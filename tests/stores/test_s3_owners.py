@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from tests.pipelines.support import make_lines, run, write_tree
 from tests.stores import faulty  # noqa: F401  # registers its protocol
 from tests.stores.conftest import forget_stores, put, tree
 from transforms import heartbeat, layout, storage, versions
-from transforms.errors import RunError, UsageError
+from transforms.errors import RunError, StoreError, UsageError
 
 CORPUS = {"a.txt": make_lines(900), "b/c.txt": make_lines(700, name="q"), "b/empty.txt": b""}
 ONE = "--direct_num_workers=1"
@@ -58,6 +59,11 @@ def test_a_run_that_is_silent_is_dead_whatever_its_clock_said(bucket: str, beat:
     assert tree(f"{bucket}/out") == {}
 
 
+@pytest.fixture(autouse=True)
+def _nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_folder, "_SETTLE", 0.0)
+
+
 @pytest.fixture(params=["s3", "gs", "faulty"])
 def anywhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Give a folder on stores that know conditions, each in its own way, and on one that doesn't."""
@@ -68,7 +74,6 @@ def anywhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     if request.param == "gs":
         port = request.getfixturevalue("gcs_port")
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
-    monkeypatch.setattr(store_folder, "_SETTLE", 0.0)
     forget_stores()
     storage.configure({"gs": {"token": "anon"}})
     yield f"{'gs://bucket' if request.param == 'gs' else 'faulty://b'}/{name}"
@@ -125,6 +130,53 @@ def test_a_run_that_was_taken_for_dead_does_not_take_its_output_back(
         assert looked
         assert not held.owned()
         held.write_marker({**one.left})
+    assert json.loads(tree(out)["_incomplete.json"])["run"] == "another"
+
+
+def test_a_sign_of_life_whose_answers_were_all_lost_is_not_taken_for_anothers(
+    anywhere: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = versions.replace
+    with claim_output(f"{anywhere}/out", overwrite=False) as claim:
+        held = claim.held
+        assert isinstance(held, store_folder.StoreFolder)
+
+        def lost(*args: Any, **more: Any) -> str:
+            real(*args, **more)
+            raise StoreError("no answer came")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(versions, "replace", lost)
+            with pytest.raises(StoreError, match="no answer"):
+                held.write_marker(claim.left)
+        before = tree(f"{anywhere}/out")["_incomplete.json"]
+        held.write_marker(claim.left)
+        assert tree(f"{anywhere}/out")["_incomplete.json"] != before
+        assert held.owned()
+
+
+def test_where_a_store_heeds_no_conditions_a_run_that_lost_its_output_stays_silent(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = storage.filesystem(bucket)[0].raw
+    real = raw.call_s3
+
+    def call(name: str, **which: Any) -> Any:
+        return real(name, **{k: v for k, v in which.items() if k not in ("IfMatch", "IfNoneMatch")})
+
+    monkeypatch.setattr(raw, "call_s3", call)
+    monkeypatch.setattr(store_folder, "BEAT", 0.02)
+    out = f"{bucket}/out"
+    with pytest.raises(RunError, match="no longer owns"), claim_output(out, overwrite=False) as one:
+        held = one.held
+        assert isinstance(held, store_folder.StoreFolder)
+        with held._writing:  # while it slept
+            put(out, {"_incomplete.json": marker(run_id="another")})
+        ended = time.monotonic() + 60
+        while any(thread.name == "heartbeat" for thread in threading.enumerate()):
+            assert time.monotonic() < ended
+            time.sleep(0.01)
+        layout.require_marker(out, one.run_id)
     assert json.loads(tree(out)["_incomplete.json"])["run"] == "another"
 
 
