@@ -425,8 +425,9 @@ def _shards_of(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
         if told is not None:
             FileFormat.told(*told)
         for name, most in (("separator", 255), ("header_bytes", sys.maxsize)):
-            if manifest.get(name, 0) not in range(most + 1):
-                raise ValueError(f"{name}: expected 0 to {most}, got {manifest[name]!r}")
+            value = manifest.get(name, 0)
+            if type(value) is not int or not 0 <= value <= most:
+                raise ValueError(f"{name}: expected 0 to {most}, got {value!r:.40}")
         for number, shard in enumerate(shards):
             if not is_shard_path(shard["path"], number=number, of=len(shards)):
                 raise ValueError(f"{shard['path']} is not the path of shard {number}")

@@ -200,7 +200,9 @@ def test_a_model_that_changes_during_the_run_is_caught(
 def test_a_record_too_large_for_memory_is_refused_by_its_place(corpus: Path) -> None:
     text = json.dumps({"text": "ab" * 8_000_000})
     (corpus / "long.jsonl").write_text(f'{{"text": "short"}}\n{text}\n')
-    with pytest.raises(DataError, match=r"long.jsonl: the record at byte 18 has .* --memory=\d+MiB works"):
+    with pytest.raises(
+        DataError, match=r"long.jsonl: the record at byte 18 has .* --memory=\d+MiB works"
+    ):
         tokenize(corpus, "--memory=470MiB", source="long.jsonl")
 
 
