@@ -307,7 +307,9 @@ def test_other_columns_of_rows_may_differ(folder: Path) -> None:
     _write_arrow(pa.table({"id": [2], "text": ["c"]}), folder / "in/b.arrow", pa.ipc.new_file)
     tokenize(folder, "--keep_fields=id")
     assert rows(folder / "out", "id") == [1, 2]
-    with pytest.raises(InputError, match=r"b.arrow: the schema of the columns to be kept .*lacks x"):
+    with pytest.raises(
+        InputError, match=r"b.arrow: the schema of the columns to be kept .*lacks x"
+    ):
         tokenize(folder, "--keep_fields=*", output="every")
 
 
