@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.cli import LOG
+from pipelines.csv_headers import header_warning
 from pipelines.inputs import Contents, look_into
 from pipelines.machine import cores_available, memory_available
 from pipelines.made_by import tokenizers_of
@@ -119,6 +120,8 @@ def inspect_inputs(
     contents = look_into(files, recipe, keep=keep)
     for note in () if settings.plan else contents.notes:  # a plan says them itself
         LOG.info("%s", note)
+    if (headers := header_warning(files, recipe)) is not None:
+        LOG.warning("%s", headers)
     _refuse_other_lines(recipe, len(contents.line_format.header))
     return Inputs(
         patterns={name: list(patterns) for name, patterns in recipe.sources.items()},

@@ -120,7 +120,8 @@ class CommonRecipe(_Model):
         0,
         _INPUT,
         "lines at the top of every input file that are no records, such as a CSV header;"
-        " the same in all files, and written on top of every shard",
+        " the same in all files, and written on top of every shard. With --format=csv it counts rows, "
+        "which may have several lines",
         metavar="N",
         ge=0,
         le=1000,

@@ -76,9 +76,10 @@ def settle_runner(
         ("--no_wait", settings.no_wait),
     ):
         if given:
+            also = ", or give --workers" if flag == "--parallelism" else ""
             raise UsageError(
                 f"{flag} is for clusters, and --runner={settings.runner} works on this machine; leave "
-                "it out, or give --workers"
+                f"it out{also}"
             )
     return settings, beam_flags
 

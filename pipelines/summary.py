@@ -120,13 +120,15 @@ def unused_warning(
     if not out or out >= (1 - MANY_UNUSED) * there:
         return []
     first = max(range(len(sources)), key=lambda i: used[i] / max(have[i], 1))
-    length = max(out * h / u for h, u in zip(have, used, strict=True) if u)
-    times = length * used[first] / out / max(have[first], 1)
-    name = sources[first]
+    name, takes = sources[first], ""
+    if all(used):  # else nobody knows from this how long it would get
+        length = max(out * h / u for h, u in zip(have, used, strict=True))
+        times = length * used[first] / out / max(have[first], 1)
+        takes = f", which takes {name} about {times:,.0f} times"
     line = (
         f"{about}{out:,.0f} of {about}{there:,.0f} records are used, {out / there:.1%}: the mixture "
         f"ends when {name} is used up, which has {about}{have[first]:,.0f}; give --stop=all_exhausted "
-        f"to use all, which takes {name} about {times:,.0f} times, or give {name} less weight"
+        f"to use all{takes}, or give {name} less weight"
     )
     return [line]
 

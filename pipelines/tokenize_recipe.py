@@ -60,7 +60,8 @@ class TokenizeRecipe(CommonRecipe):
     header_lines: int = make_flag(
         0,
         _INPUT,
-        "lines at the top of every input file that are no records; the same in all files",
+        "lines at the top of every input file that are no records; the same in all files. With "
+        "--format=csv it counts rows, which may have several lines",
         metavar="N",
         ge=0,
         le=1000,

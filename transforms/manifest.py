@@ -8,9 +8,9 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from transforms.bad_records import MostBad, require_few
 from transforms.errors import DataError, LosslessError
@@ -108,11 +108,29 @@ class MixtureEntry(_Part):
     unused: DigestEntry
 
 
+class EndEntry(_Part):
+    """What is put before each record as its bos, or behind it as its eos; as of ``End``."""
+
+    ids: list[int]
+    tokens: list[str]
+    found: str
+
+
+def _check_model(model: dict[str, Any]) -> dict[str, Any]:
+    for role in ("bos", "eos"):
+        if role in model:
+            EndEntry.model_validate(model[role])
+    return model
+
+
+_Model = Annotated[dict[str, Any], AfterValidator(_check_model)]
+
+
 class TokensEntry(_Part):
     """What tokenizing came to. The digests of sources are of their texts, the shards' of the tokens.
 
     Attributes:
-        model: URL, kind, number of ids and SHA-256 of the model.
+        model: URL, kind, number of ids and SHA-256 of the model, and its bos and eos where they are put.
         law, alpha, nbest_size: how segmentations were drawn.
         decoded: whether the tokens were read, and the texts written.
         records, bytes: texts, and their bytes.
@@ -128,7 +146,7 @@ class TokensEntry(_Part):
             white space in their place; None without it.
     """
 
-    model: dict[str, Any]
+    model: _Model
     law: str
     alpha: float | None = None
     nbest_size: int | None = None
@@ -156,7 +174,7 @@ class TokenizerEntry(_Part):
 
     sources: list[str]
     column: str
-    model: dict[str, Any]
+    model: _Model
     law: str
     alpha: float | None = None
     nbest_size: int | None = None

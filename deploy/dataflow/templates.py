@@ -60,7 +60,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "repeats": (_NUMBERS, "web=1,books=2.5"),
     "temperature": (_NUMBER, "1.5"),
     "max_bytes": (_SIZE, "2GiB"),
-    "max_bad": (f"[0-9]+|{_NUMBER} *%", "0.1%"),
+    "max_bad": (f"([0-9]+|{_NUMBER} *%)", "0.1%"),
     "memory": (_SIZE, "3GiB"),
     "compression": ("(none|gzip|bzip2|xz|zstd|lz4|snappy|brotli)", "zstd"),
     "split_name": ("[A-Za-z][A-Za-z0-9_]*", "train"),

@@ -15,6 +15,7 @@ import pipelines.preflight
 import pipelines.shuffle
 import pipelines.tokenize
 from pipelines.recipe import Recipe, Settings
+from pipelines.summary import unused_warning
 from tests.pipelines.support import make_lines, read_tree, write_tree
 
 
@@ -173,6 +174,15 @@ def test_a_mixture_that_leaves_most_records_unused_is_warned_of_before_and_after
             assert word in line
             assert "ends when tiny is used up" in line
             assert "--stop=all_exhausted to use all, which takes tiny about 11 times" in line
+
+
+def test_where_a_source_was_not_drawn_at_all_nothing_is_said_of_how_often_another_would_be() -> (
+    None
+):
+    (line,) = unused_warning(["big", "tiny"], [20_000, 2], [0, 2])
+    assert "give --stop=all_exhausted to use all, or give tiny less weight" in line
+    (line,) = unused_warning(["big", "tiny"], [20_000, 2], [1, 2])
+    assert "all, which takes tiny about 20,000 times, or" in line
 
 
 def test_what_tokens_take_is_reckoned_by_their_width(

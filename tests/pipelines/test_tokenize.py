@@ -812,3 +812,21 @@ def test_what_says_of_no_tokenizer_is_shuffled_as_it_lies(corpus: Path) -> None:
     manifest.unlink()
     manifest.symlink_to(corpus / "elsewhere")
     assert tokenizers_of(files, schema) == []
+
+
+@pytest.mark.parametrize("end", [5, None, {"ids": 7}, {"ids": [2], "tokens": ["</s>"]}])
+def test_of_a_manifest_whose_eos_is_none_it_is_said_that_it_cannot_be_read(
+    tmp_path: Path, end: object
+) -> None:
+    (tmp_path / "in.txt").write_bytes(b"a\nb\n")
+    write_model(tmp_path / "model.json", {b"a": 1, b"b": 1})
+    out = tmp_path / "o"
+    flags = ["--text_field=", "--add_eos", "--eos_token=2", f"--output={out}"]
+    run([f"--input={tmp_path / 'in.txt'}", f"--tokenizer={tmp_path / 'model.json'}", *flags])
+    assert verify(str(out))[1] == []
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["tokens"]["model"]["eos"]["ids"] == [2]
+    manifest["tokens"]["model"]["eos"] = end
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match=r"not a manifest that can be read: tokens\.model"):
+        verify(str(out))

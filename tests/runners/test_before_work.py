@@ -96,9 +96,9 @@ def jar_of(path: Path, version: str) -> Path:
         ),
         (["--job_endpoint=localhost:1"], "--job_endpoint=localhost:1: no job server answers there"),
         (["--no_wait"], "--no_wait is for --runner=DataflowRunner"),
-        (["--direct_num_workers=2"], "--direct_num_workers is for --runner=DirectRunner"),
+        (["--direct_num_workers=2"], "--workers is for --runner=DirectRunner"),
         (["--memory=150MiB"], "--memory=150MiB is too little .* --memory=174MiB works"),
-        (["--memory=5"], "--memory=5 is too little"),
+        (["--memory=5MiB"], "--memory=5MiB is too little"),
         (
             ["--temp_location=memory://x"],
             "--temp_location=memory://x: memory:// is the memory of one",
@@ -176,6 +176,7 @@ def test_a_shared_folder_is_not(
 def test_flags_of_clusters_are_refused_without_one(flag: str, source: Path, tmp_path: Path) -> None:
     said = refused(f"--input={source}", f"--output={tmp_path / 'out'}", flag)
     assert said.startswith(f"{flag.partition('=')[0]} is for clusters")
+    assert ("give --workers" in said) == flag.startswith("--parallelism")
 
 
 def test_engine_on_flink_is_for_small_inputs() -> None:

@@ -84,7 +84,8 @@ def detect(
         file: open for reading, seekable.
         name: its name, a hint, and what errors call it.
         size: in bytes.
-        said: what the caller says that it is: lines, compressed or not, whatever its bytes look like.
+        said: what the caller says that it is: lines, compressed or not, whatever its bytes look like,
+            or csv, which rows of other formats aren't.
 
     Raises:
         InputError: its name says otherwise, it is broken, or it is of a kind that isn't read.
@@ -93,8 +94,13 @@ def detect(
     head = file.read(HEAD) or b""
     codec = _codec_of(file, head, size, name)
     found = FileFormat("lines", codec)
-    if codec is None and said == "auto":
+    if codec is None and said != "lines":
         found = _by_content(file, head, size)
+    if said == "csv" and found.is_rows:
+        raise InputError(
+            f"{name}: expected CSV, as --format=csv says; by its first bytes, {head[:8]!r}, it is "
+            f"{found.word}; leave --format out, or leave such files out, as by --extension=.csv"
+        )
     file.seek(0)
     hint, codec = _hint(name), codec_of_name(name)
     if said != "lines" and found == FileFormat("lines") and (kind := foreign(head, size)):

@@ -108,6 +108,10 @@ _PATTERNS = tuple((re.compile(pattern, re.DOTALL).match, kind) for pattern, kind
 _BEGINS = re.compile(
     rb"\xff\xfe|\xfe\xff|\xff\xd8|%PDF|RIFF|WARC/|!<arch>\n|\{\\rtf1|MATLAB 5\.0|\x80"
 ).match
+_WIDE = (("UTF-32LE", 4, 0), ("UTF-32BE", 4, 3), ("UTF-16LE", 2, 0), ("UTF-16BE", 2, 1))
+"""Encodings, the bytes of a unit of theirs, and which of these holds a Latin letter."""
+_LEAST_UNITS = 8  # fewer may be anything
+_NO_TEXT = re.compile(rb"[\0-\x08\x0b\x0e-\x1f\x7f-\x9f]").search
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -131,7 +135,28 @@ def foreign(head: bytes, size: int | None = None) -> Foreign | None:
     for matches, kind in _PATTERNS:
         if matches(head):
             return kind
-    return next((kind for known, kind in _BY_RULE if known(head, size)), None)
+    return next((kind for known, kind in _BY_RULE if known(head, size)), None) or _unmarked(head)
+
+
+def _unmarked(head: bytes) -> Foreign | None:
+    """Return the kind of text in UTF-16 or UTF-32 that has no byte order mark, None for all else.
+
+    Most of it are characters of Latin-1, of whose bytes all but one are zero; a space or a newline is
+    among them, which tells it from records of one character each that end in a zero byte.
+    """
+    for name, width, low in _WIDE:
+        units = len(head) // width
+        if units < _LEAST_UNITS:
+            continue
+        places = [head[place : units * width : width] for place in range(width)]
+        narrow = bytes(unit[low] for unit in zip(*places, strict=True) if sum(unit) == unit[low])
+        if (
+            4 * len(narrow) >= 3 * units
+            and (b" " in narrow or b"\n" in narrow)
+            and not _NO_TEXT(narrow)
+        ):
+            return Foreign(f"text in {name} (without a byte order mark)", _UTF8.format(name))
+    return None
 
 
 def _is_tar(head: bytes, size: int | None) -> bool:

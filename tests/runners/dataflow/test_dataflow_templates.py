@@ -41,6 +41,7 @@ LAUNCHER = (  # what Dataflow's launcher gives beside the parameters
     "--template_location=gs://bucket/staging/template_launches/1/job_object",
 )
 ALSO = {  # values that flags take, beside each parameter's own example
+    "max_bad": ["10", "1 %"],
     "memory": ["512MiB", "2GB", "1.5G", "4 GiB", "1073741824", "3072mib"],
     "max_bytes": ["1.5TB"],
     "input": ["gs://b/a.txt", "web=gs://b/web/*.jsonl", "s3://b/x", "https://example.org/x.txt"],
@@ -59,6 +60,7 @@ NOT = {
     "output": ["out", "/tmp/out"],
     "recipe": ["mix.yaml"],
     "memory": ["much", "-1GiB"],
+    "max_bad": ["5 of them", "about 1%", "%"],
     "weights": ["web", "web=", "0.5"],
     "seed": ["-1", "1.5", ""],
     "sdk_container_image": ["", "dovetail", "an image/x"],

@@ -124,6 +124,14 @@ def test_what_is_said_to_be_lines_is_lines_compressed_or_not(name: str) -> None:
         detect(io.BytesIO(b"text\n"), name="x.gz", size=5, said="lines")
 
 
+@pytest.mark.parametrize("name", [name for name in DATA if not name.startswith("lines")])
+def test_rows_are_no_csv_whatever_is_said(name: str) -> None:
+    data = DATA[name]
+    for call in ("x", "x.csv", NAMES.get(name, "x")):
+        with pytest.raises(InputError, match=r"expected CSV, as --format=csv says.*leave --format"):
+            detect(io.BytesIO(data), name=call, size=len(data), said="csv")
+
+
 @pytest.mark.parametrize(
     ("tail", "fine"), [(bytes(512), True), (b"\0\0more", False), (b"x", False)]
 )

@@ -92,6 +92,10 @@ MADE = {
     "UTF-16 ": b"\xfe\xff" + "alpha\n".encode("utf-16-be"),
     "UTF-32": "alpha\n".encode("utf-32"),
     "UTF-32 ": b"\0\0\xfe\xff" + "alpha\n".encode("utf-32-be"),
+    "UTF-16LE": "hello\nworld\n".encode("utf-16-le"),
+    "UTF-16BE": "caf\u00e9 \u201cnoir\u201d\r\nau lait\n".encode("utf-16-be"),
+    "UTF-32LE": "hello\nworld\n".encode("utf-32-le"),
+    "UTF-32BE": ('{"text": "one"}\n' * 40).encode("utf-32-be"),
     "safetensors": struct.pack("<Q", 20) + b'{"a":{"dtype":"F32"}' + REST,
     "TFRecord": TFRECORD,
     "WARC": b"WARC/1.0\r\nWARC-Type: response\r\n",
@@ -177,6 +181,12 @@ def test_a_database_of_sqlite_is_refused(tmp_path: Path) -> None:
         b"\n" * 600,
         b"\0\x01\x02" * 300,
         b"a" * 257 + b"star" + b"b" * 300,
+        b"./a file\0./b file\0./c\0./dd\0" * 30,  # as find -print0 writes
+        b"a\0b\0c\0d\0e\0f\0g\0h\0i\0j\0",
+        b"a b\0c d\0e\nf\0" * 40,
+        np.arange(300, dtype="<u2").tobytes(),
+        np.arange(300, dtype=">u4").tobytes(),
+        "a b\n".encode("utf-16-le"),
         b"",
     ],
 )
