@@ -9,6 +9,7 @@ it doesn't matter who computes these.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -51,13 +52,18 @@ def shuffle(data: bytes, *, name: str, seed: int, shards: int = 1) -> tuple[list
     return written, read
 
 
-def main(path: str, seed: str = "0") -> None:
+def main() -> None:
     """Shuffle one file to standard output."""
-    file = Path(path)
-    shards, digest = shuffle(file.read_bytes(), name=file.name, seed=int(seed))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("file", type=Path)
+    parser.add_argument("seed", type=int, nargs="?", default=0)
+    args = parser.parse_args()
+    shards, digest = shuffle(args.file.read_bytes(), name=args.file.name, seed=args.seed)
     sys.stdout.buffer.writelines(shards)
     print(f"{digest.records} records, digest {digest.to_json()['hash']}", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

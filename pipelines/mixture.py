@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.validation import Misfit, Path
 from pipelines.values import DEFAULT_SOURCE
+from transforms.kernels.weights import LEAST_TEMPERATURE
 
 if TYPE_CHECKING:
     from pipelines.recipe import Recipe
@@ -17,7 +18,7 @@ WAYS = ("weights", "temperature", "repeats")
 """The ways to say how much of each source; a recipe has one of them at most."""
 
 FIELDS = (*WAYS, "interleave", "weigh_by", "stop", "max_records", "max_bytes")
-_TEMPERATURES = Decimal("0.001"), Decimal(10**6)  # n^(1/T) has to stay a number one can hold
+_TEMPERATURES = LEAST_TEMPERATURE, Decimal(10**6)  # n^(1/T) has to stay a number one can hold
 _REPEATS = 10**6
 _HINT = (
     "; an --input without a name is of the source default: write --input=NAME=PATTERN, where a name "

@@ -130,17 +130,23 @@ def _memory(job: Job) -> Iterator[str]:
     if window:
         total += window * workers.count
         windows = f"{window // MIB} for what each decoder holds of a compressed file, "
-    who = f"{workers.processes} worker processes"
+    processes = ""
+    if workers.processes:
+        processes = f"{WORKER_BASE // MIB} {_for_each(workers.processes, 'worker process', 'es')}, "
     if job.settings.runner in CLUSTERS:
         total, launcher = total - LAUNCHER_BASE, "on the cluster, "
     else:
         launcher = f"{LAUNCHER_BASE // MIB} for the launcher, "
     yield (
-        f"memory      {total // MIB} MiB: {launcher}{WORKER_BASE // MIB} for each of {who}, "
-        f"{windows}{workers.payload // MIB} of payload for each of {workers.count} workers; "
+        f"memory      {total // MIB} MiB: {launcher}{processes}{windows}"
+        f"{workers.payload // MIB} of payload {_for_each(workers.count, 'worker', 's')}; "
         f"runs and buckets of up to {plan.run_bytes // MIB} MiB, records of up to "
         f"{plan.record_limit // MIB} MiB"
     )
+
+
+def _for_each(count: int, word: str, plural: str) -> str:
+    return f"for 1 {word}" if count == 1 else f"for each of {count} {word}{plural}"
 
 
 def _exchange(job: Job) -> Iterator[str]:
@@ -180,7 +186,7 @@ def describe_room(needs: Sequence[Need]) -> Iterator[str]:
         have = "a store: not known how much is free"
         if need.free is not None:  # less than nothing, where something else fills the disk already
             have = _size(max(need.free, 0))
-        word = "" if need.free is None else " free"
+        word = " left beside the above" if need.shared else "" if need.free is None else " free"
         fits = "" if need.free is None or need.free >= need.bytes else "  DOES NOT FIT"
         yield f"room        {need.flag}: ~{_size(need.bytes)} for {need.what}, {have}{word}{fits}"
 

@@ -371,12 +371,14 @@ class Need:
         what: it is for.
         bytes: about how much.
         free: what is there, less what this run needs there for something else; None on a store.
+        shared: something else of this run comes first there.
     """
 
     flag: str
     what: str
     bytes: int
     free: int | None
+    shared: bool = False
 
 
 def measure_room(
@@ -435,7 +437,7 @@ def measure_room(
             folder,
             need - room,
         )
-    out = []
+    out, taken = [], set[int]()
     for flag, what, folder, need in needs:
         if not storage.is_local(folder):  # nobody says how much a store takes
             out.append(Need(flag, what, need, None))
@@ -443,7 +445,8 @@ def measure_room(
         place = _existing(folder)
         device = os.stat(place).st_dev
         have = free.setdefault(device, shutil.disk_usage(place).free)
-        out.append(Need(flag, what, need, have))
+        out.append(Need(flag, what, need, have, device in taken))
+        taken.add(device)
         free[device] = have - need
     return out
 
@@ -470,11 +473,11 @@ def _existing(folder: str) -> str:
 
 def require_room(needs: list[Need]) -> None:
     """Raise UsageError where the disks have too little room."""
-    spills = any(need.what == _SPILLS for need in needs)
     for need in needs:
         if need.free is not None and need.bytes > need.free:
+            smaller = ", or give --spill_compression" if need.what == _SPILLS else ""
             raise UsageError(
                 f"{need.flag}: about {need.bytes / 1e9:.2f} GB of {need.what} will be written there, "
                 f"and {max(need.free, 0) / 1e9:.2f} GB are free, beside what else the run writes to "
-                f"that disk; make room, or choose another disk{', or give --spill_compression' * spills}"
+                f"that disk; make room, or choose another disk{smaller}"
             )

@@ -28,8 +28,9 @@ MANY_UNUSED = 0.75
 def summarize(manifest: Manifest, settings: RunSettings, *, seconds: float, peak: int) -> None:
     """Log what was written, how long it took, and how to check it."""
     LOG.info(
-        "done: %d records, %d bytes in %d shard%s; %.1f s, %s, peak memory %d MiB%s",
+        "done: %d record%s, %d bytes in %d shard%s; %.1f s, %s, peak memory %d MiB%s",
         manifest.records,
+        "s"[: manifest.records != 1],
         manifest.bytes,
         len(manifest.shards),
         "s"[: len(manifest.shards) != 1],

@@ -8,7 +8,7 @@ import functools
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -40,13 +40,17 @@ from transforms.manifest import Manifest, TokenizerEntry, TokensEntry, now
 from transforms.progress import Stage
 from transforms.token_counts import NAT, TokenCounts
 
+if TYPE_CHECKING:
+    from transforms.tokenizer import Tokenizer
+    from transforms.tokenizers.ends import Role
+
 EXAMPLES = """\
 examples:
   dovetail tokenize --input='corpus/*.jsonl' --tokenizer=model.json --output=tokens
   dovetail tokenize --input=books.parquet --text_field=content --tokenizer=spm.model --output=tokens \\
       --sampling=exact --alpha=0.2 --seed=7 --epoch=3
   dovetail tokenize --input=poems.txt --text_field='' --tokenizer=tokenizer.json --output=tokens
-  dovetail tokenize --decode --input='tokens/data/*' --tokenizer=model.json --output=texts
+  dovetail tokenize --decode --input=tokens --tokenizer=model.json --output=texts
   dovetail tokenize --recipe=tokens/manifest.json --epoch=1 --output=epoch1
 
 Shards in the order of their names keep the input's order. Another epoch draws afresh.
@@ -215,6 +219,8 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
         if getattr(recipe, f"add_{role}"):
             end = tokenizer.end(role, getattr(recipe, f"{role}_token"))
             model[role], ends[role] = end.entry(), end.ids
+        elif not recipe.decode and (line := _not_added(tokenizer, role)):
+            LOG.info("%s", line)
     if recipe.decode:
         return BlockDecoder(**common), model, _COST
     dtype = recipe.token_dtype or tokenizer.dtype.name
@@ -235,6 +241,20 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
     )
     cost = _COST_OF_OTHERS if isinstance(tokenizer.model, Deterministic) else _COST
     return work, model, cost
+
+
+def _not_added(tokenizer: Tokenizer, role: Role) -> str | None:
+    """Say that the model's file puts bos or eos around texts, where nobody asked for it; None else."""
+    special = tokenizer.model.special
+    if not (special.before if role == "bos" else special.after):
+        return None
+    try:
+        end = tokenizer.end(role)
+    except UsageError:  # ids that the model doesn't have
+        return None
+    words = " ".join(token or f"id {id_}" for id_, token in zip(end.ids, end.tokens, strict=True))
+    where = "before" if role == "bos" else "behind"
+    return f"the model's file puts {words} {where} each text; it isn't added, --add_{role} adds it"
 
 
 def _give_back() -> None:

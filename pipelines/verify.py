@@ -46,6 +46,7 @@ examples:
 
 Exits with 1 where anything differs, naming each shard that does.
 """
+_EXTRA = ": extra: the manifest doesn't list it"
 _CHUNK = 2 << 20
 _SAME = 1e-9  # by which a share may differ that was computed anew
 
@@ -125,7 +126,7 @@ def verify(folder: str, *, live: bool = False) -> tuple[Manifest, list[str]]:
     listed = {shard.path for shard in manifest.shards}
     for name in sorted(_names(folder, layout.DATA)):
         if f"{layout.DATA}/{name}" not in listed:
-            problems.append(f"{layout.DATA}/{name}: extra: the manifest doesn't list it")
+            problems.append(f"{layout.DATA}/{name}{_EXTRA}")
     shas = {shard.sha256: shard.path for shard in manifest.shards}
     with (
         tempfile.TemporaryDirectory(prefix="dovetail-") as counts,
@@ -256,7 +257,7 @@ def _check_quarantine(manifest: Manifest, folder: str, sums: dict[str, FileSums]
     listed = {entry.path for entry in manifest.quarantine}
     for name in _names(folder, layout.QUARANTINE):
         if f"{layout.QUARANTINE}/{name}" not in listed:
-            problems.append(f"{layout.QUARANTINE}/{name}: extra: the manifest doesn't list it")
+            problems.append(f"{layout.QUARANTINE}/{name}{_EXTRA}")
     kept = sum(entry.records for entry in manifest.quarantine)
     dropped = sum(source.dropped.records for source in manifest.sources if source.dropped)
     asked = manifest.recipe.get("on_bad_record") == "quarantine"
@@ -405,6 +406,11 @@ def _digest_of(entry: DigestEntry) -> Digest:
     return Digest.from_json(entry.model_dump())
 
 
+def _printable(text: str) -> str:
+    """Return a text with what a terminal would obey escaped: a manifest's paths may hold anything."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def run(argv: Sequence[str]) -> Manifest:
     """Run the command; return the manifest.
 
@@ -422,21 +428,27 @@ def run(argv: Sequence[str]) -> Manifest:
     refuse_secrets(args.folder, flag="DIR")
     begin = time.monotonic()
     manifest, problems = verify(args.folder, live="debug" not in args)
+    problems = [_printable(problem) for problem in problems]
     for problem in problems:
         LOG.error("%s", problem)
     if problems:
         count = len(problems)
         differ = "1 thing differs" if count == 1 else f"{count} things differ"
+        remedy = "make the dataset again"
+        if all(problem.endswith(_EXTRA) for problem in problems):
+            remedy = (
+                f"remove {'it' if count == 1 else 'them'}: all that the manifest lists is as it was"
+            )
         raise LosslessError(
-            f"{args.folder}: {differ} from the manifest, the first: {problems[0]}; make the dataset "
-            "again"
+            f"{args.folder}: {differ} from the manifest, the first: {problems[0]}; {remedy}"
         )
     seconds = time.monotonic() - begin
     LOG.info(
-        "%s is what its manifest says: %d records, %d bytes in %d shard%s, digest %s (%.1f s, "
+        "%s is what its manifest says: %d record%s, %d bytes in %d shard%s, digest %s (%.1f s, "
         "%.0f MB/s)",
         args.folder,
         manifest.records,
+        "s"[: manifest.records != 1],
         manifest.bytes,
         len(manifest.shards),
         "s"[: len(manifest.shards) != 1],

@@ -99,6 +99,18 @@ def test_the_kernels_alone_give_the_bytes_that_the_transforms_write(
     assert sorted(found.splitlines()) == sorted(content.splitlines())
 
 
+def test_the_kernels_example_names_its_arguments() -> None:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "kernels.py"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"usage: kernels.py [-h] file [seed]")
+
+
 def test_the_kernels_need_no_beam() -> None:
     code = (
         "import runpy, sys; runpy.run_path(sys.argv[1]);"

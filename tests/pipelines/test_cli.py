@@ -129,6 +129,15 @@ def test_an_unknown_flag_names_the_nearest_of_ours_and_of_beams(
     assert f"did you mean {nearest}?" in str(raised.value)
 
 
+@pytest.mark.parametrize("flag", ["--dry-run", "--dry_run", "--dry_run=true"])
+def test_a_dry_run_is_called_a_plan_and_nothing_is_done(
+    source: Path, tmp_path: Path, flag: str
+) -> None:
+    with pytest.raises(UsageError, match=rf"^{flag}: unknown flag; did you mean --plan"):
+        run(f"--input={source}", f"--output={tmp_path / 'o'}", flag)
+    assert not (tmp_path / "o").exists()
+
+
 @pytest.mark.parametrize("flag", ["--qqqqqq=1", "--seq_length=1024", "--threads=2", "--x=1"])
 def test_an_unknown_flag_that_is_near_nothing_is_refused_too(source: Path, flag: str) -> None:
     with pytest.raises(UsageError, match=f"{flag}: unknown flag; see --help"):

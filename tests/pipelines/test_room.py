@@ -68,3 +68,21 @@ def test_where_nothing_is_given_back_both_have_to_fit(
     given = [flag for flag in flags if flag.startswith("--")]
     with pytest.raises(UsageError, match=r"make room, or choose another disk"):
         run(f"--input={source}", f"--output={tmp_path / 'o'}", "--direct_num_workers=1", *given)
+
+
+def test_where_shards_alone_are_too_large_nothing_else_is_blamed(
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, 50 * MB))
+    monkeypatch.setattr(storage, "punches_holes", lambda _: False)
+    with pytest.raises(UsageError, match=r"of shards .* or choose another disk$"):
+        run(f"--input={source}", f"--output={tmp_path / 'o'}", *ASKED)
+    shards, spills = [line for line in capsys.readouterr().out.splitlines() if "room" in line]
+    assert shards.endswith("50.00 MB free  DOES NOT FIT")
+    assert spills.endswith(" for spill files, 0 bytes left beside the above  DOES NOT FIT")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, 70 * MB))
+    with pytest.raises(UsageError, match=r"of spill files .*, or give --spill_compression$"):
+        run(f"--input={source}", f"--output={tmp_path / 'o'}", *ASKED)

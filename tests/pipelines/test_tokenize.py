@@ -830,3 +830,20 @@ def test_of_a_manifest_whose_eos_is_none_it_is_said_that_it_cannot_be_read(
     (out / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(DataError, match=r"not a manifest that can be read: tokens\.model"):
         verify(str(out))
+
+
+def test_ends_that_the_template_has_are_named_where_they_are_not_added(
+    corpus: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({"<s>": 0, "</s>": 1, "?": 2}, unk_token="?")
+    )
+    made.post_processor = tokenizers.processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
+    )
+    made.save(str(corpus / "ends.json"))
+    caplog.set_level("INFO", logger="dovetail")
+    flags = [f"--input={corpus}/in", f"--tokenizer={corpus}/ends.json", f"--output={corpus}/out"]
+    run([*flags, "--plan", "--add_eos"])
+    said = [message for message in caplog.messages if "isn't added" in message]
+    assert said == ["the model's file puts <s> before each text; it isn't added, --add_bos adds it"]

@@ -479,3 +479,20 @@ def test_a_shard_may_begin_with_a_record_that_looks_like_another_format(
         if len(found) == 2:
             return
     raise AssertionError("no seed put that record first")
+
+
+def test_what_is_only_extra_is_to_be_removed(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tree(dataset, {"data/x": b"", "data/\x1b[31my": b""})
+    with pytest.raises(
+        LosslessError, match=r"remove them: all that the manifest lists is as it was"
+    ):
+        pipelines.verify.run([str(dataset)])
+    assert pipelines.verify.main([str(dataset)]) == 1
+    said = capsys.readouterr().err
+    assert "\x1b" not in said
+    assert r"data/\x1b[31my: extra" in said
+    (dataset / SHARD.format(1)).unlink()
+    with pytest.raises(LosslessError, match="make the dataset again"):
+        pipelines.verify.run([str(dataset)])
