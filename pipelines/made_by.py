@@ -9,8 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from transforms import layout, storage
-from transforms.errors import StoreError
+from transforms.datasets import manifest_beside
 from transforms.files import Files
 from transforms.manifest import TokenizerEntry
 
@@ -65,14 +64,10 @@ def _holds_ids(kind: pa.DataType) -> bool:
 
 def _made_by(folder: str, names: set[str]) -> Iterator[dict[str, Any]]:
     """Yield what the manifest of a folder of shards says, without sources, where it lists these."""
-    parent, _, data = folder.rpartition("/")
-    if data != layout.DATA:
-        return
-    url = storage.join(parent, layout.MANIFEST)
-    if layout.why_not_read(parent, layout.MANIFEST) is not None:
+    found = manifest_beside(folder)
+    if found is None:
         return
     try:
-        found = json.loads(storage.retry(lambda: storage.read_all(url), url))
         if not names <= {shard["path"].rpartition("/")[2] for shard in found["shards"]}:
             return
         tokens = found.get("tokens")
@@ -82,8 +77,8 @@ def _made_by(folder: str, names: set[str]) -> Iterator[dict[str, Any]]:
             yield _checked({"sources": [], "column": column, "model": tokens["model"], **law})
         for made in found.get("tokenizers") or ():
             yield _checked(made)
-    except (OSError, StoreError, ValueError, LookupError, TypeError, AttributeError):
-        return  # no manifest of ours: the files are read as they lie there
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return  # not as we write them: the files are read as they lie there
 
 
 def _checked(made: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import glob_translate
 
 from transforms import storage
+from transforms.datasets import whole_datasets
 from transforms.errors import InputError
 from transforms.files import SCHEMA, Files, SourceFile
 from transforms.formats.codecs import strip_suffix
@@ -30,6 +31,7 @@ from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import U64
 from transforms.kernels.row_hashes import row_hashes
 from transforms.layout import (
+    DATA,
     EXTENSION,
     FORMAT,
     MANIFEST,
@@ -231,17 +233,19 @@ def _expand(fs: Any, path: str, sieve: Sieve, apart: str) -> tuple[str, Iterable
                 "for it, or run it again"
             )
         below = _find(fs, path, _refusing(path, sieve))
-        return path, _follow_links(fs, _sift(fs, below, path, sieve, apart))
+        matched = _follow_links(fs, _sift(fs, below, path, sieve, apart))
+        return path, whole_datasets(fs, matched, pattern=pattern)
     if fs.isfile(path) or not any(mark in path for mark in WILD):
         found = [(path, fs.info(path))] if fs.isfile(path) else []
         for _, info in found:
             sieve.take(os.path.basename(path), info["size"])
-        return os.path.dirname(path), found
+        return os.path.dirname(path), whole_datasets(fs, found, pattern=pattern, wild=escape(path))
     fixed = fixed_length(fs, path)
     folder, wild = path[:fixed], path[fixed:].removeprefix("/")
     sieve.aim(f"/{wild}")
     below = _glob(fs, folder, wild, _refusing(folder, sieve))
-    return folder, _follow_links(fs, _sift(fs, below, folder, sieve, apart))
+    matched = _follow_links(fs, _sift(fs, below, folder, sieve, apart))
+    return folder, whole_datasets(fs, matched, pattern=pattern, wild=f"{escape(folder)}/{wild}")
 
 
 def _sift(
@@ -470,6 +474,7 @@ def _why_nothing(fs: Any, path: str, source: str, pattern: str) -> str:
 def _shards_of(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
     """Return info of the shards that a dataset's manifest lists, by path."""
     local = isinstance(fs, LocalFileSystem)
+    hint = f"give a pattern of files (as in {folder}/{DATA}/*) to read them as plain files"
     try:
         if local and (why := why_not_read(folder, MANIFEST)):
             raise ValueError(f"{MANIFEST}: {why}")
@@ -493,6 +498,7 @@ def _shards_of(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
                 raise ValueError(f"{shard['path']} is not the path of shard {number}")
             if local and (why := why_not_read(folder, shard["path"])):
                 raise ValueError(f"{shard['path']}: {why}")
+        hint = f"write it anew, or give by name the shards in {folder}/{DATA} that are whole"
         found = _infos(fs, [f"{folder.rstrip('/')}/{shard['path']}" for shard in shards])
         for shard, info in zip(shards, found.values(), strict=True):
             if info["size"] != shard["bytes"]:
@@ -503,8 +509,8 @@ def _shards_of(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         said = f"no {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
         raise InputError(
-            f"--input={pattern}: {folder} holds a {MANIFEST}, but the dataset can't be read: {said}; "
-            f"give a pattern of files (as in {folder}/data/*) to read them as plain files"
+            f"--input={pattern}: {folder} holds a {MANIFEST}, but the dataset can't be read: "
+            f"{said}; {hint}"
         ) from None
 
 

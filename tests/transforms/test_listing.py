@@ -289,6 +289,65 @@ def test_another_programs_manifest_is_called_so(tmp_path: Path) -> None:
         names(tmp_path, "")
 
 
+SHARDS = [f"data/train-{i:05}-of-00003.txt" for i in range(3)]
+
+
+@pytest.fixture(params=["disk", "store"])
+def dataset(tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """Make a dataset of three shards; return its folder."""
+    root = str(tmp_path) if request.param == "disk" else f"memory://{uuid.uuid4().hex}"
+    listed = [{"path": path, "bytes": 5} for path in SHARDS]
+    put(f"{root}/manifest.json", json.dumps({"format": "dovetail-manifest", "shards": listed}))
+    for path in SHARDS:
+        put(f"{root}/{path}", "12345")
+    return root
+
+
+def put(url: str, text: str) -> None:
+    storage.make_folder(url.rpartition("/")[0])
+    with storage.open_write(url) as file:
+        storage.write_all(file, text.encode())
+
+
+WHOLE = ["data", "data/", "data/*", "data/*.txt", "dat*/*", "data/**", "data/*-0000[12]-*"]
+
+
+@pytest.mark.parametrize("pattern", [*WHOLE, "data/*-00000-*", SHARDS[0]])
+def test_shards_of_a_dataset_that_died_are_refused_by_any_pattern(
+    dataset: str, pattern: str
+) -> None:
+    storage.remove_file(f"{dataset}/manifest.json")
+    assert list_source("s", [f"{dataset}/{pattern}"])
+    put(f"{dataset}/_incomplete.json", "{}")
+    with pytest.raises(InputError, match=r"holds a _incomplete\.json: a run is writing"):
+        list_source("s", [f"{dataset}/{pattern}"])
+
+
+@pytest.mark.parametrize("pattern", WHOLE)
+def test_a_pattern_of_shards_misses_one_that_is_gone_and_one_that_changed(
+    dataset: str, pattern: str
+) -> None:
+    assert len(list_source("s", [f"{dataset}/{pattern}"])) == (2 if "[12]" in pattern else 3)
+    storage.remove_file(f"{dataset}/{SHARDS[1]}")
+    with pytest.raises(InputError, match=r"manifest\.json train-00001-of-00003\.txt is missing"):
+        list_source("s", [f"{dataset}/{pattern}"])
+    assert len(list_source("s", [f"{dataset}/{SHARDS[2]}", f"{dataset}/data/*-00000-*"])) == 2
+    put(f"{dataset}/{SHARDS[1]}", "123456")
+    with pytest.raises(InputError, match="has 6 bytes, expected 5; write the dataset anew"):
+        list_source("s", [f"{dataset}/{pattern}"])
+    with pytest.raises(InputError, match="has 6 bytes, expected 5"):
+        list_source("s", [f"{dataset}/{SHARDS[1]}"])
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"format": "dovetail-manifest"}', '{"shards": 1}'])
+def test_beside_a_manifest_that_says_nothing_files_are_read_as_they_lie(
+    dataset: str, text: str
+) -> None:
+    put(f"{dataset}/manifest.json", text)
+    storage.remove_file(f"{dataset}/{SHARDS[1]}")
+    assert len(list_source("s", [f"{dataset}/data"])) == 2
+
+
 def test_a_shard_that_leads_out_of_the_dataset_is_not_taken_for_input(tmp_path: Path) -> None:
     shard = "data/train-00000-of-00001.txt"
     plant(tmp_path, "secret", "set/data/x")
