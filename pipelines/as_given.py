@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from transforms import storage
 from transforms.errors import DovetailError, UsageError
 
-_FIXED = re.compile(r"[^*?\[]*")
+_FIXED = re.compile(r"[^*?\[{]*")
 
 
 @contextlib.contextmanager

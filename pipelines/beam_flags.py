@@ -98,8 +98,9 @@ def check_beam_flags(flags: list[str], ours: Iterable[str]) -> None:
     first = unknown[0]
     if not first.startswith("-"):
         raise UsageError(
-            f"{first}: an argument that belongs to no flag; write --input=PATTERN for each input, "
-            "and quote patterns so that the shell leaves them alone"
+            f"{first}: an argument that belongs to no flag; behind --input=PATTERN stands one pattern, "
+            f"several behind a space, as in --input a.jsonl {first}; quote patterns so that the shell "
+            "leaves them alone"
         )
     # without the dashes, which would make all flags alike
     name = first.split("=", 1)[0].lstrip("-").replace("-", "_")

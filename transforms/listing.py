@@ -7,11 +7,12 @@ import glob
 import json
 import os
 import re
+import stat
 import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -37,7 +38,7 @@ from transforms.layout import (
     is_shard_path,
     why_not_read,
 )
-from transforms.patterns import WILD, alternatives, escape, fixed_length
+from transforms.patterns import WILD, alternatives, escape, fixed_length, normal
 from transforms.sieve import JSON_LINES, Sieve
 
 _AT_ONCE = 1 << 14  # files of which more than a row of a table is held
@@ -79,8 +80,12 @@ def list_source(
     folders = []
     for pattern in (one for given in patterns for one in alternatives(given)):
         fs, path = storage.filesystem(pattern)
+        if isinstance(fs, LocalFileSystem):  # one spelling of each path, or a file is two
+            path = normal(path)
         sieve = Sieve(pattern, extensions, source=source)
         folder, matches = _expand(fs, path, sieve, apart)
+        if "/../" in path:  # behind a wildcard
+            matches = ((normal(match), info) for match, info in matches)
         before = len(found)
         found += _packed(fs, matches)
         sifted(sieve)
@@ -214,6 +219,8 @@ def _expand(fs: Any, path: str, sieve: Sieve, apart: str) -> tuple[str, Iterable
     They are sifted as they are taken.
     """
     pattern = sieve.pattern
+    if isinstance(fs, LocalFileSystem):
+        _require_reachable(path)
     if fs.isdir(path):
         listed = f"{path.rstrip('/')}/{MANIFEST}"
         if fs.exists(listed):  # complete, also where its run died before it took its marker away
@@ -223,7 +230,8 @@ def _expand(fs: Any, path: str, sieve: Sieve, apart: str) -> tuple[str, Iterable
                 f"--input={pattern}: holds a {MARKER}: a run is writing a dataset there, or died; wait "
                 "for it, or run it again"
             )
-        return path, _follow_links(fs, _sift(fs, _find(fs, path), path, sieve, apart))
+        below = _find(fs, path, _refusing(path, sieve))
+        return path, _follow_links(fs, _sift(fs, below, path, sieve, apart))
     if fs.isfile(path) or not any(mark in path for mark in WILD):
         found = [(path, fs.info(path))] if fs.isfile(path) else []
         for _, info in found:
@@ -232,7 +240,8 @@ def _expand(fs: Any, path: str, sieve: Sieve, apart: str) -> tuple[str, Iterable
     fixed = fixed_length(fs, path)
     folder, wild = path[:fixed], path[fixed:].removeprefix("/")
     sieve.aim(f"/{wild}")
-    return folder, _follow_links(fs, _sift(fs, _glob(fs, folder, wild), folder, sieve, apart))
+    below = _glob(fs, folder, wild, _refusing(folder, sieve))
+    return folder, _follow_links(fs, _sift(fs, below, folder, sieve, apart))
 
 
 def _sift(
@@ -277,13 +286,56 @@ def _refuse_dataset(fs: Any, path: str) -> None:
         )
 
 
-def _find(
-    fs: Any, folder: str, *, depth: int | None = None, patterned: bool = False
-) -> Iterator[_Match]:
+_Unread = Callable[[str], None]
+"""Told of a folder that can't be read: raises, or passes it over."""
+
+
+def _refuse_unread(place: str) -> NoReturn:
+    raise InputError(
+        f"{place}: the folder can't be read (permission denied); change its permissions, or give "
+        "patterns that leave it out"
+    ) from None
+
+
+def _refusing(folder: str, sieve: Sieve) -> _Unread:
+    """Refuse folders below one that can't be read, but those of which nothing would be read."""
+
+    def unread(place: str) -> None:
+        below = place[len(folder.rstrip("/")) + 1 :]
+        if not sieve.hides(below):
+            _refuse_unread(place)
+        sieve.hold(f"{below}/")
+
+    return unread
+
+
+def _require_reachable(path: str) -> None:
+    """Raise InputError where nobody may look whether a path is there."""
+    try:
+        os.stat(path)
+    except PermissionError:
+        above = os.path.dirname(path)
+        _require_reachable(above)
+        _refuse_unread(above)
+    except OSError:  # a pattern, or it isn't there
+        return
+
+
+def _is_folder(path: str, unread: _Unread) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except PermissionError:
+        unread(os.path.dirname(path))
+    except OSError:
+        return False
+    return False
+
+
+def _find(fs: Any, folder: str, unread: _Unread, *, depth: int | None = None) -> Iterator[_Match]:
     """Yield all that lies below a folder, in folders up to ``depth`` levels deep.
 
     Raises:
-        InputError: a folder can't be read, unless a pattern is looked for.
+        InputError: ``unread`` does, of a folder that can't be read or entered.
     """
     if not isinstance(fs, LocalFileSystem):
         yield from _objects(fs.find(folder, detail=True))
@@ -292,18 +344,7 @@ def _find(
     while folders:
         place, level = folders.pop()
         try:
-            opened = os.scandir(place)
-        except FileNotFoundError:  # it has gone since
-            continue
-        except PermissionError:
-            if patterned:  # as a shell, which passes over what it may not read
-                continue
-            raise InputError(
-                f"{place}: the folder can't be read (permission denied); change its permissions, or "
-                "give patterns that leave it out"
-            ) from None
-        with opened as entries:
-            for entry in entries:
+            for entry in _entries(place):
                 if entry.is_dir(follow_symlinks=False):
                     if depth is None or level < depth:
                         folders.append((entry.path, level + 1))
@@ -321,6 +362,13 @@ def _find(
                 else:
                     with contextlib.suppress(FileNotFoundError):
                         yield entry.path, fs.info(entry)
+        except PermissionError:
+            unread(place)
+
+
+def _entries(place: str) -> Iterator[os.DirEntry[str]]:
+    with contextlib.suppress(FileNotFoundError), os.scandir(place) as entries:  # it has gone since
+        yield from entries
 
 
 def _objects(found: Mapping[str, dict[str, Any]]) -> Iterator[_Match]:
@@ -339,10 +387,11 @@ def _objects(found: Mapping[str, dict[str, Any]]) -> Iterator[_Match]:
             )
 
 
-def _glob(fs: Any, folder: str, wild: str) -> Iterator[_Match]:
+def _glob(fs: Any, folder: str, wild: str, unread: _Unread) -> Iterator[_Match]:
     """Yield what a pattern below a folder matches.
 
-    As in a shell, links to folders are followed, but by ``**``.
+    As in a shell, links to folders are followed, but by ``**``. Other than there, a folder that
+    can't be read is not passed over: what it holds would be missing, and nobody would know.
     """
     if not isinstance(fs, LocalFileSystem):
         yield from _objects(fs.glob(f"{escape(folder)}/{wild}", detail=True))
@@ -350,27 +399,38 @@ def _glob(fs: Any, folder: str, wild: str) -> Iterator[_Match]:
     part, _, rest = wild.partition("/")
     if "**" in part:
         matches = re.compile(glob_translate(f"{escape(folder)}/{wild}")).match
-        found = _find(fs, folder or "/", patterned=True)
+        found = _find(fs, folder or "/", unread)
         yield from (match for match in found if matches(match[0]))
     elif rest and not any(mark in part for mark in WILD):
-        if os.path.isdir(f"{folder}/{part}"):
-            yield from _glob(fs, f"{folder}/{part}", rest)
+        if _is_folder(f"{folder}/{part}", unread):
+            yield from _glob(fs, f"{folder}/{part}", rest, unread)
     elif rest:
-        for name in _folders(folder or "/", re.compile(glob_translate(part)).match):
-            yield from _glob(fs, f"{folder}/{name}", rest)
-    elif os.path.isdir(folder or "/"):
+        for name in _folders(folder or "/", re.compile(glob_translate(part)).match, unread):
+            yield from _glob(fs, f"{folder}/{name}", rest, unread)
+    elif _is_folder(folder or "/", unread):
         matches, below = re.compile(glob_translate(part)).match, len(folder) + 1
-        found = _find(fs, folder or "/", depth=1, patterned=True)
+        found = _find(fs, folder or "/", unread, depth=1)
         yield from (match for match in found if matches(match[0][below:]))
 
 
-def _folders(place: str, matches: Callable[[str], object]) -> list[str]:
+def _folders(place: str, matches: Callable[[str], object], unread: _Unread) -> list[str]:
     """Return names of folders in one, links to folders among them."""
+    names = []
     try:
         with os.scandir(place) as entries:
-            return sorted(entry.name for entry in entries if matches(entry.name) and entry.is_dir())
-    except (FileNotFoundError, NotADirectoryError, PermissionError):  # as a shell
+            for entry in entries:
+                if not matches(entry.name):
+                    continue
+                try:
+                    if entry.is_dir():
+                        names.append(entry.name)
+                except PermissionError:  # a link, to where one may not look
+                    unread(entry.path)
+    except (FileNotFoundError, NotADirectoryError):  # as a shell
         return []
+    except PermissionError:
+        unread(place)
+    return sorted(names)
 
 
 def _why_all_passed_over(sieve: Sieve) -> str:

@@ -67,6 +67,27 @@ def fixed_length(fs: Any, path: str) -> int:
     return at
 
 
+def normal(path: str) -> str:
+    """Return one spelling of an absolute local path, or of a pattern's, for all spellings of it.
+
+    Links stay, but for those of which ``..`` says what lies above where they lead to. Behind a wildcard
+    ``..`` stays too: what it lies above, only the files say.
+
+    >>> normal("/a//b/./../c"), normal("/a/*/../b"), normal("//")
+    ('/a/c', '/a/*/../b', '/')
+    """
+    found = ""
+    for part in path.split("/"):
+        if part in ("", "."):
+            continue
+        if part != ".." or (any(mark in found for mark in WILD) and not os.path.isdir(found)):
+            found += f"/{part}"
+        else:
+            found = os.path.dirname(os.path.realpath(found) if os.path.islink(found) else found)
+            found = found.rstrip("/")
+    return found or "/"
+
+
 def escape(path: str) -> str:
     """Write a path as the pattern that it alone matches.
 

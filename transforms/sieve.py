@@ -98,6 +98,10 @@ class Sieve:
             self.kinds[found] += 1
         return True
 
+    def hides(self, folder: str) -> bool:
+        """Say whether nothing is let through that lies below a folder, for its path's sake."""
+        return self._aside(f"{folder}/") is not None
+
     def _aside(self, name: str) -> str | None:
         """Return a path up to the first folder that isn't meant, or all of it; None if it is meant."""
         begin = 0

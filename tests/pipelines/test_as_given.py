@@ -23,6 +23,7 @@ from transforms.errors import DataError, InputError
         ("./dt=1/*", "file://{}/dt=1/b: x", "./dt=1/b: x"),
         (".", "file://{}/b.txt: x", "b.txt: x"),
         ("../w/a", "file://{}/a/b.txt: x", "../w/a/b.txt: x"),
+        ("a/{{b,c}}/*", "file://{}/a/b/d.txt: x", "a/b/d.txt: x"),
         ("a/part[0-9]*", "(file://{}/a/part0)", "(a/part0)"),
         ("file://{}/a", "file://{}/a/b.txt: x", "file://{}/a/b.txt: x"),
         ("{}/a", "file://{}/a/b.txt: x", "{}/a/b.txt: x"),

@@ -16,7 +16,7 @@ import pipelines.__main__
 import pipelines.local
 import pipelines.shuffle
 import pipelines.verify
-from pipelines.beam_flags import without_effect
+from pipelines.beam_flags import check_beam_flags, without_effect
 from pipelines.cli import run_main
 from tests.pipelines.support import ROOT, command, make_lines, read_tree, run, write_tree
 from transforms.errors import DataError, UsageError
@@ -142,6 +142,11 @@ def test_a_dry_run_is_called_a_plan_and_nothing_is_done(
 def test_an_unknown_flag_that_is_near_nothing_is_refused_too(source: Path, flag: str) -> None:
     with pytest.raises(UsageError, match=f"{flag}: unknown flag; see --help"):
         run(f"--input={source}", "--output=o", flag)
+
+
+def test_several_inputs_behind_an_equals_sign_are_refused_with_what_works() -> None:
+    with pytest.raises(UsageError, match=r"^b\.jsonl: .* as in --input a\.jsonl b\.jsonl;"):
+        check_beam_flags(["b.jsonl"], [])
 
 
 @pytest.mark.parametrize("flag", ["--workers=2", "--direct_num_workers=2"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from transforms.kernels.digest import Digest
 from transforms.kernels.plan import files_room
 from transforms.listing import fingerprint, list_source
 from transforms.reports import Quarantine, SpanReport, SpanReports
+from transforms.sieve import Sieve
 
 FILES = [
     SourceFile(
@@ -110,23 +113,72 @@ def test_files_are_sorted_by_ranges_of_names_and_come_once(
         list_source("s", [str(tmp_path), f"{tmp_path}/a*"])
 
 
-def test_a_folder_that_may_not_be_read_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "x.txt").touch()
-    (tmp_path / "b").mkdir()
-    scandir = listing.os.scandir
+@pytest.fixture
+def shut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Folders of a file each, of which ``b`` and ``.d`` can't be read, though by root."""
+    for name in ("a", "b", ".d"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.txt").touch()
+    kept = {name: getattr(os, name) for name in ("scandir", "stat")}
 
-    def refusing(path: str) -> object:  # root reads all
-        if str(path).endswith("/b"):
+    def refusing(name: str, path: Any, *args: Any, **more: Any) -> Any:
+        inside = str(path) if name == "scandir" else os.path.dirname(str(path))
+        if inside.endswith(("/b", "/.d")):
             raise PermissionError(path)
-        return scandir(path)
+        return kept[name](path, *args, **more)
 
-    monkeypatch.setattr(listing.os, "scandir", refusing)
-    with pytest.raises(InputError, match=r"/b: the folder can't be read"):
-        list_source("s", [str(tmp_path)])
-    assert [file.name for file in list_source("s", [f"{tmp_path}/*/*.txt"])] == ["a/x.txt"]
+    for name in kept:
+        monkeypatch.setattr(listing.os, name, partial(refusing, name))
+    yield tmp_path
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["", "**", "*/*.txt", "**/*.txt", "*/x.txt", "{a,b}/*.txt", "b/*", "b/x.txt", "*/y/*", "b"],
+)
+def test_a_folder_that_may_not_be_read_is_named(shut: Path, pattern: str) -> None:
+    with pytest.raises(InputError, match=r"/b: the folder can't be read \(permission denied\)"):
+        list_source("s", [f"{shut}/{pattern}"])
+
+
+@pytest.mark.parametrize("pattern", ["", "**", "*/*.txt", "**/x.txt"])
+def test_a_hidden_folder_that_may_not_be_read_is_passed_over(shut: Path, pattern: str) -> None:
+    (shut / "b").rename(shut / "c")
+    sieves: list[Sieve] = []
+    found = list_source("s", [f"{shut}/{pattern}"], sifted=sieves.append)
+    assert [file.name for file in found] == ["a/x.txt", "c/x.txt"]
+    assert sieves[0].names == {".d/"}
+
+
+@pytest.mark.parametrize("error_in", ["stat", "link"])
+def test_a_folder_that_may_be_listed_but_not_entered_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_in: str
+) -> None:
+    class Entry:
+        name, path = "x", f"{tmp_path}/x"
+
+        def is_dir(self, *, follow_symlinks: bool = True) -> bool:
+            if follow_symlinks:
+                raise PermissionError
+            return False
+
+        def is_file(self, *, follow_symlinks: bool) -> bool:
+            return True
+
+        def stat(self, *, follow_symlinks: bool) -> None:
+            raise PermissionError
+
+    class Opened(list[Entry]):
+        def __enter__(self) -> Opened:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(listing.os, "scandir", lambda path: Opened([Entry()]))
+    with pytest.raises(InputError, match="the folder can't be read"):
+        list_source("s", [str(tmp_path) if error_in == "stat" else f"{tmp_path}/*/y"])
 
 
 def report(number: int, size: int, *, start: int = 0, covered: int, **more: Any) -> SpanReport:

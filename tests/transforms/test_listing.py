@@ -114,6 +114,39 @@ def test_files_that_two_patterns_match_come_once(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "patterns",
+    [
+        ["y/s.txt", "y//s.txt", "./y/./s.txt"],
+        ["y/s.txt", "y/../y/s.txt", "../w/y/s.txt"],
+        ["y/../y/s.txt"],
+        ["y", "y/../y", "x/../y/"],
+        ["y/*", "y/../y/*", "//y//*", "link/deep/../../w/y/s.txt"],
+        ["y/*/../s.txt"],
+    ],
+    ids=str,
+)
+def test_a_file_has_one_name_however_its_path_is_spelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patterns: list[str]
+) -> None:
+    plant(tmp_path, "w/y/s.txt", "w/x/a.txt", "w/deep/b.txt")
+    (tmp_path / "w/y/sub").mkdir()
+    (tmp_path / "w/link").symlink_to(".")
+    (file,) = list_source("s", [f"{tmp_path}/w/{pattern}" for pattern in patterns])
+    assert (file.name, file.url) == ("s.txt", f"file://{tmp_path}/w/y/s.txt")
+    for place in ("w", "w/x"):
+        monkeypatch.chdir(tmp_path / place)
+        below = [os.path.relpath(tmp_path / "w") + f"/{pattern}" for pattern in patterns]
+        assert list(list_source("s", below)) == [file]
+
+
+def test_what_lies_above_a_link_is_what_lies_above_where_it_leads(tmp_path: Path) -> None:
+    plant(tmp_path, "real/deep/b.txt", "real/a.txt", "a.txt")
+    (tmp_path / "link").symlink_to("real/deep")
+    (file,) = list_source("s", [f"{tmp_path}/link/../a.txt"])
+    assert file.url == f"file://{tmp_path}/real/a.txt"
+
+
 def test_a_file_is_listed_with_its_source_place_and_size(tmp_path: Path) -> None:
     plant(tmp_path, "deep/a.txt")
     (file,) = list_source("web", [str(tmp_path)])
