@@ -149,6 +149,10 @@ def _for_each(count: int, word: str, plural: str) -> str:
     return f"for 1 {word}" if count == 1 else f"for each of {count} {word}{plural}"
 
 
+def _many(count: int, word: str) -> str:
+    return f"{count:,} {word}{'s'[: count != 1]}"
+
+
 def _exchange(job: Job) -> Iterator[str]:
     held, who = job.read_bytes, ""
     if job.mixture.is_whole:
@@ -175,8 +179,9 @@ def _exchange(job: Job) -> Iterator[str]:
         segments = runs * max(first + once, again)
         levels = f"two levels{who}, by {first:,} partitions first; "
     yield (
-        f"exchange    {job.exchange}; {levels}{buckets:,} buckets, ~{runs:,} runs, at most "
-        f"{segments:,} segments{' a level' if levels else ''} of about {_size(held // segments)}"
+        f"exchange    {job.exchange}; {levels}{_many(buckets, 'bucket')}, ~{_many(runs, 'run')}, "
+        f"at most {_many(segments, 'segment')}{' a level' if levels else ''} of "
+        f"about {_size(held // segments)}"
     )
 
 

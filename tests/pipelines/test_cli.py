@@ -380,6 +380,16 @@ def test_a_command_gets_the_flags_and_gives_its_exit_code(
     assert "done: 50 records" in capsys.readouterr().err
 
 
+def test_one_record_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in.txt").write_bytes(b"x\n")
+    folder = tmp_path / "o"
+    assert pipelines.shuffle.main([f"--input={tmp_path / 'in.txt'}", f"--output={folder}"]) == 0
+    assert pipelines.verify.main([str(folder)]) == 0
+    said = capsys.readouterr().err
+    assert "done: 1 record, 2 bytes in 1 shard;" in said
+    assert "says: 1 record, 2 bytes in 1 shard," in said
+
+
 def test_the_summary_says_what_was_done_and_how_to_check_it(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:

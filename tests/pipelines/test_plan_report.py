@@ -42,6 +42,7 @@ def test_a_plan_names_sources_shards_buckets_memory_and_room(
     out = capsys.readouterr().out
     assert code == 0
     assert read_tree(tmp_path) == before
+    assert " 3 buckets, ~1 run, at most 3 segments of " in out
     rows = {line.split()[0]: line.split() for line in out.splitlines()}
     assert rows["web"][1] == rows["books"][1] == "1"
     assert rows["all"][1] == "2"
