@@ -26,6 +26,7 @@ from transforms.errors import InputError
 from transforms.files import SCHEMA, Files, SourceFile
 from transforms.formats.codecs import strip_suffix
 from transforms.formats.detection import FileFormat
+from transforms.formats.foreign import HEAD, foreign
 from transforms.kernels.compact import pack, unpack
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import U64
@@ -183,11 +184,20 @@ def _sorted(found: list[bytes], source: str, root: str) -> Iterator[pa.RecordBat
                 if last is not None and name_url[0] == last[0]:
                     raise InputError(
                         f"source {source}: two files have the name {name_url[0]}: {last[1]} and "
-                        f"{name_url[1]}; give them to two sources (NAME=PATTERN) or rename one"
+                        f"{name_url[1]}; {_remedy_for_twins(last[1], name_url[1])}"
                     )
                 once.append(place)
                 last = name_url
             yield batch if len(once) == len(batch) else batch.take(pa.array(once, pa.int64()))
+
+
+def _remedy_for_twins(*urls: str) -> str:
+    """Say what to do about two files of one name: an archive's other name would not help."""
+    for url in urls:
+        kind = foreign(storage.read_range(url, 0, HEAD).tobytes())
+        if kind is not None:
+            return f"{url} is {kind.word}: {kind.remedy}"
+    return "give them to two sources (NAME=PATTERN) or rename one"
 
 
 def _ranges_of_names(found: list[bytes], source: str, root: str) -> list[list[bytes]]:

@@ -99,8 +99,11 @@ class Sieve:
         return True
 
     def hides(self, folder: str) -> bool:
-        """Say whether nothing is let through that lies below a folder, for its path's sake."""
-        return self._aside(f"{folder}/") is not None
+        """Say whether nothing below a folder is records, by its path; asked where it can't be read.
+
+        Of a disk's own ``lost+found``, which the superuser alone may read, no pattern could leave it out.
+        """
+        return self._aside(f"{folder}/") is not None or folder == "lost+found"
 
     def _aside(self, name: str) -> str | None:
         """Return a path up to the first folder that isn't meant, or all of it; None if it is meant."""

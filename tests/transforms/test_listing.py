@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tarfile
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -385,6 +386,17 @@ def test_twins_are_refused_and_both_named(tmp_path: Path) -> None:
         assert f"memory://{tmp_path}/a.txt" in str(caught.value)
     finally:
         memory.rm(f"{tmp_path}/a.txt")
+
+
+def test_of_twins_that_are_archives_it_is_said_that_they_are(tmp_path: Path) -> None:
+    plant(tmp_path, "x.txt")
+    for name, mode in (("a.tar", "w"), ("a.tar.gz", "w:gz")):
+        with tarfile.open(tmp_path / name, mode) as archive:
+            archive.add(tmp_path / "x.txt")
+    with pytest.raises(
+        InputError, match=r"/a\.tar is a tar archive: unpack it, and give the files"
+    ):
+        names(tmp_path, "")
 
 
 def test_other_filesystems_are_listed_alike() -> None:

@@ -147,3 +147,12 @@ def test_extensions_are_written_in_many_ways() -> None:
     assert {read_extension(text) for text in ("jsonl", ".jsonl", "*.JSONL", " jsonl ")} == {
         ".jsonl"
     }
+
+
+def test_a_folder_that_cannot_be_read_is_hidden_where_its_path_says_so() -> None:
+    sieve = Sieve("x")
+    hidden = [".d", "a/_b", "_b/c", "lost+found", "_year=1/_x"]
+    assert [sieve.hides(folder) for folder in hidden] == [True] * len(hidden)
+    assert not any(map(sieve.hides, ["a", "_year=1", "a.b/c", "a/lost+found"]))
+    sieve.aim("/.*/*")
+    assert not sieve.hides(".d")
