@@ -101,7 +101,7 @@ class Sieve:
     def hides(self, folder: str) -> bool:
         """Say whether nothing below a folder is records, by its path; asked where it can't be read.
 
-        Of a disk's own ``lost+found``, which the superuser alone may read, no pattern could leave it out.
+        A disk has a ``lost+found`` that the superuser alone may read, and few patterns leave it out.
         """
         return self._aside(f"{folder}/") is not None or folder == "lost+found"
 
