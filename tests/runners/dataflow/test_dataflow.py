@@ -131,10 +131,14 @@ def test_tokenizing_goes_on_without_its_launcher(
     there = tree(f"{folder}/out")
     assert "manifest.json" not in there
     assert json.loads(there["_incomplete.json"])["patience"] == 900
-    again = cloud.run("-m", "pipelines.tokenize", *flags, "--overwrite")
-    assert again.returncode == 2
-    assert "another run is writing there" in again.stderr
-    assert cloud.see_through("tokens") == 3
+    again = cloud.start("-m", "pipelines.tokenize", *flags, "--overwrite")
+    assert again.stderr is not None
+    waiting = next(line for line in again.stderr if "whether it lives" in line or "Error" in line)
+    assert "looking for 900 s" in waiting
+    assert cloud.see_through("tokens") == 3  # now it works, and what it writes changes
+    _, said = again.communicate(timeout=120)
+    assert again.returncode == 2, said
+    assert "another run is writing there" in said
     assert shards(f"{folder}/out") == expected
     assert set(tree(f"{folder}/out")) == {*expected, "manifest.json"}
 
