@@ -23,7 +23,7 @@ WORKER_BASE = 150 * MIB
 STORE_BASE = 96 * MIB
 """What each process takes beside that where it uses a store: the client (s3fs 60 MiB), and what is
 read ahead or waits to be sent."""
-_FILE_COST = 200  # bytes, measured with a million
+_FILE_COST = 370  # bytes, measured with a million and two workers
 LEAST_PAYLOAD = 24 * MIB
 """A worker with less would cut runs too small to be worth their overhead."""
 GOOD_PAYLOAD = 96 * MIB
