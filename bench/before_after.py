@@ -62,6 +62,7 @@ def cases(args: argparse.Namespace, folder: Path) -> dict[str, Callable[[], list
         **({"tokens": tokens} if args.tokenizer else {}),
         "small": lambda: ["shuffle", f"--input={mixtures.make(args, folder, SMALL)}"],
         "small, two workers": lambda: [
+            "shuffle",
             f"--input={mixtures.make(args, folder, SMALL)}",
             "--workers=2",
         ],

@@ -142,7 +142,7 @@ def _is_model(path: Path) -> bool:
 
 
 def digests(*added: str) -> Iterator[tuple[str, str]]:
-    """Run every case with flags added; yield its name and the SHA-256 over its shards and their names."""
+    """Run every case with flags added; yield its name and its shards' SHA-256."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         inputs, models = root / "in", root / "models"
