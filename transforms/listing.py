@@ -369,14 +369,8 @@ def _find(fs: Any, folder: str, unread: _Unread, *, depth: int | None = None) ->
                 elif entry.is_file(follow_symlinks=False):
                     with contextlib.suppress(FileNotFoundError):  # it has gone since
                         found = entry.stat(follow_symlinks=False)
-                        yield (
-                            entry.path,
-                            {
-                                "type": "file",
-                                "size": found.st_size,
-                                "mtime": found.st_mtime,
-                            },
-                        )
+                        info = {"type": "file", "size": found.st_size, "mtime": found.st_mtime}
+                        yield entry.path, info
                 else:
                     with contextlib.suppress(FileNotFoundError):
                         yield entry.path, fs.info(entry)
