@@ -13,12 +13,18 @@ from pydantic import (
     model_validator,
 )
 
-from pipelines.kept_fields import check_names, parse_names
 from pipelines.recipe import CommonRecipe, Recipe, RunSettings, make_flag
 from pipelines.recipe_file import RecipeKind
 from pipelines.validation import Misfit
-from pipelines.values import check_model, check_text_field, parse_kind, parse_token
-from transforms.tokenizers.cpm import NEWLINE
+from pipelines.values import (
+    check_model,
+    check_names,
+    check_text_field,
+    parse_kind,
+    parse_names,
+    parse_token,
+)
+from transforms.tokenizers.texts import CPM_NEWLINE
 
 _INPUT, _MODEL, _SAMPLING, _OUTPUT = "input", "model", "sampling", "output"
 _Names = Annotated[
@@ -92,7 +98,7 @@ class TokenizeRecipe(CommonRecipe):
         metavar="cpm",
     )
     newline_symbol: str = make_flag(
-        NEWLINE, _MODEL, "what stands for a newline, with --whitespace=cpm", metavar="CHAR"
+        CPM_NEWLINE, _MODEL, "what stands for a newline, with --whitespace=cpm", metavar="CHAR"
     )
     add_bos: bool = make_flag(False, _MODEL, "begin every record with the model's bos")
     add_eos: bool = make_flag(False, _MODEL, "end every record with the model's eos")

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import pipelines.shuffle
-from pipelines.runners import ENGINE_MOST, explain_failure
+from pipelines.clusters import explain_failure
+from pipelines.runners import ENGINE_MOST
 from tests.runners.conftest import Cluster, Running
 from transforms.errors import RunError
 
