@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from transforms.errors import LosslessError
-from transforms.gather import Ordered, Piece, gather_piece, gather_together
+from transforms.gather import Piece, gather_piece, gather_together
 from transforms.groups import BlockGroup, expected_digests
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
@@ -19,6 +19,7 @@ from transforms.kernels.ranges import WHOLE, KeyRange
 from transforms.kernels.schedule import I64
 from transforms.references import Pages
 from transforms.streams import Streams
+from transforms.to_write import Ordered
 
 _SMALL_ROWS = 1 << 14  # of a small source that are ordered at a time
 _LEAST_TOGETHER = 4  # buckets that are gathered at once

@@ -14,15 +14,7 @@ from transforms.groups import BlockGroup, OverLimit, expected_digests, read_toge
 from transforms.kernels import blocks, pages
 from transforms.kernels.digest import Digest
 from transforms.kernels.ranges import KeyRange
-
-
-class Ordered(NamedTuple):
-    """Records in their final order, and what the digests per source have to be of these and all
-    before them that came without; None where that isn't known yet.
-    """
-
-    block: pa.RecordBatch
-    expected: list[Digest] | None
+from transforms.to_write import Ordered
 
 
 class Piece(NamedTuple):

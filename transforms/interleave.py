@@ -16,6 +16,7 @@ from transforms import storage
 from transforms.contents import pack_content, pack_schedule
 from transforms.deal import DealOut
 from transforms.errors import RunError, UsageError
+from transforms.identity import AGAIN
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.mixture import Amounts, Draft, Item, Mixture, asked_shares, draft
@@ -28,7 +29,7 @@ from transforms.packed import pack, unpack
 from transforms.reached import bound_bytes, by_stream, reached
 from transforms.read import ReadRecords, ReadSpans
 from transforms.reports import Mixed, SpanReports, Tally
-from transforms.spans import AGAIN, Spans, cut_files, deal_together
+from transforms.spans import Spans, cut_files, deal_together
 from transforms.spilled import Counted, Spills, passes_begun
 from transforms.streams import SpillStreams, Streams
 from transforms.stretches import Stretch, write_references

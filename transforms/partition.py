@@ -14,10 +14,10 @@ from transforms import storage
 from transforms.budget import Place
 from transforms.errors import LosslessError
 from transforms.groups import BlockGroup, require_intact
+from transforms.identity import Origin
 from transforms.kernels import blocks
 from transforms.kernels.ranges import WHOLE
 from transforms.progress import Progress, Watched
-from transforms.spans import Origin
 
 
 @dataclass(eq=False, kw_only=True)

@@ -13,11 +13,12 @@ import numpy as np
 
 from transforms import storage
 from transforms.deal import DealOut
-from transforms.gather import Ordered, Piece, gather_piece
+from transforms.gather import Piece, gather_piece
 from transforms.groups import BlockGroup
 from transforms.kernels.digest import Digest
 from transforms.kernels.ranges import KeyRange
 from transforms.packed import JOINED, join, pack, split, unpack
+from transforms.to_write import Ordered
 
 
 @dataclass(frozen=True, slots=True)

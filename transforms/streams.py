@@ -14,11 +14,11 @@ from apache_beam.transforms.window import GlobalWindows
 
 from transforms import storage
 from transforms.budget import Place
+from transforms.identity import AGAIN, Origin
 from transforms.kernels import blocks
 from transforms.kernels.randomness import pass_key, record_keys
 from transforms.progress import Progress, Watched
 from transforms.reports import Tally
-from transforms.spans import AGAIN, Origin
 from transforms.stream_files import StreamFiles
 from transforms.streams_again import SpillStreamsAgain
 
