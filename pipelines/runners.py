@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pipelines.clusters import CLUSTERS, S
 from pipelines.machine import cores_available, memory_available
 from pipelines.recipe import RunSettings
+from pipelines.validation import flag_of
 from pipelines.values import write_size
 from transforms.errors import UsageError
 from transforms.heartbeat import DEAD
@@ -28,6 +29,16 @@ WORKER_MEMORY = 1 << 30
 ENGINE_MOST = 250 * MIB
 """Bytes of input that may cross through Flink's own GroupByKey; see docs/flink.md."""
 
+_HERE = "DirectRunner", "PrismRunner"
+_FOR: dict[str, tuple[tuple[str, ...], str]] = {
+    "parallelism": (CLUSTERS, ", or give --workers"),
+    "shared_filesystem": (("FlinkRunner",), ""),
+    "no_wait": (("DataflowRunner",), ""),
+    "direct_num_workers": (_HERE, ", or give --parallelism"),
+    "direct_running_mode": (_HERE, ""),
+}
+"""Settings that do something on some runners alone: on which, and what to give instead."""
+
 
 def patience_of(runner: str) -> float:
     """Return for how many seconds a run's workers may be silent without being taken for dead."""
@@ -47,6 +58,13 @@ def settle_runner(
     Raises:
         UsageError: there is no such cluster, or it can't do the work as it was asked; names the flag.
     """
+    for name, (runners, instead) in _FOR.items():
+        default = type(settings).model_fields[name].default
+        if getattr(settings, name) != default and settings.runner not in runners:
+            raise UsageError(
+                f"{flag_of(name)} is for --runner={' or '.join(runners)}, and the work is for "
+                f"{settings.runner}; leave it out{instead}"
+            )
     match settings.runner:
         case "FlinkRunner":
             from pipelines.flink import settle_flink
@@ -56,17 +74,6 @@ def settle_runner(
             from pipelines.dataflow import settle_dataflow
 
             return settle_dataflow(settings, beam_flags, urls)
-    for flag, given in (
-        ("--parallelism", settings.parallelism),
-        ("--shared_filesystem", settings.shared_filesystem),
-        ("--no_wait", settings.no_wait),
-    ):
-        if given:
-            also = ", or give --workers" if flag == "--parallelism" else ""
-            raise UsageError(
-                f"{flag} is for clusters, and --runner={settings.runner} works on this machine; leave "
-                f"it out{also}"
-            )
     return settings, beam_flags
 
 
