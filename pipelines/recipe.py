@@ -26,6 +26,7 @@ from pipelines.values import (
     as_list,
     as_text,
     as_written,
+    check_exchange,
     check_paths,
     check_sources,
     check_split,
@@ -345,12 +346,8 @@ class RunSettings(_Model):
 class Settings(RunSettings):
     """How and where a shuffle is done."""
 
-    exchange: Literal["auto", "files", "engine"] = make_flag(
-        "auto",
-        _RUN,
-        "how records cross between workers: files (through --temp_location) or engine (through the "
-        "runner; for small inputs, and on Dataflow, where auto takes it)",
-        metavar="auto|files|engine",
+    exchange: Annotated[str | None, AfterValidator(check_exchange)] = make_flag(
+        None, _RUN, "has no effect any more: records always cross by files", deprecated=True
     )
     spill_compression: Annotated[Literal["none", "lz4", "zstd"], BeforeValidator(parse_kind)] = (
         make_flag(

@@ -271,7 +271,10 @@ class SpanReader:
                 if bad is not None:
                     first = span.start == 0 and not (kept.records or dropped.records)
                     first = first and (not len(block) or _begins(bad) < _begins(block))
-                    self._drop(bad, reasons, span=span, first=first, kept_apart=kept_apart)
+                    if config.on_bad_record == "fail":
+                        raise refusal(bad, reasons, file=file, options=config.options, first=first)
+                    if config.on_bad_record == "quarantine" and not span.pass_number:
+                        kept_apart.add(bad, reasons)  # once is enough
                     dropped += Digest.total(blocks.digests(bad, sources=1))
                     if config.max_bad is not None:
                         config.max_bad.require(dropped.records, name=file.url)
@@ -308,21 +311,6 @@ class SpanReader:
                 start=span.start,
             )
         )
-
-    def _drop(
-        self,
-        bad: pa.RecordBatch,
-        reasons: tuple[str, ...],
-        *,
-        span: Span,
-        first: bool,
-        kept_apart: QuarantineFile,
-    ) -> None:
-        config = self._config
-        if config.on_bad_record == "fail":
-            raise refusal(bad, reasons, file=span.file, options=config.options, first=first)
-        if self._config.on_bad_record == "quarantine" and not span.pass_number:  # once is enough
-            kept_apart.add(bad, reasons)
 
 
 def _begins(block: pa.RecordBatch) -> int:

@@ -19,6 +19,7 @@ from pipelines import exact_yaml, mixture
 from pipelines.recipe import Recipe, Settings
 from pipelines.recipe_file import SHUFFLE, RecipeFile, json_schema, read_recipe
 from pipelines.validation import Origin, validate
+from pipelines.verify import verify
 from tests.pipelines.support import ROOT, command, make_lines, read_shards, run, write_tree
 from transforms.errors import UsageError
 from transforms.kernels.randomness import ORDER_VERSION
@@ -302,6 +303,45 @@ def test_a_manifests_recipe_makes_the_same_dataset_byte_for_byte(tmp_path: Path)
     assert other
     assert other.recipe == {**made.recipe, "seed": 8}
     assert read_shards(tmp_path / "o") != read_shards(first)
+
+
+@pytest.mark.parametrize("kind", ["flag", "recipe", "manifest"])
+def test_a_setting_that_went_has_no_effect_or_an_error_that_says_why(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor has it in a manifest of theirs, which is verified as any."""
+    write_tree(tmp_path / "in", {"a": make_lines(300)})
+    made = run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'made'}", "--num_shards=2")
+    path = tmp_path / "made/manifest.json"
+
+    def flags(value: str) -> list[str]:
+        given = json.loads(path.read_text())
+        if kind == "flag":
+            return [f"--recipe={path}", f"--exchange={value}"]
+        given["recipe"]["exchange"] = value
+        if kind == "manifest":
+            path.write_text(json.dumps(given))
+            return [f"--recipe={path}"]
+        return [f"--recipe={write(tmp_path, json.dumps(given['recipe']))}"]
+
+    caplog.set_level("INFO")
+    for value in ("auto", "files"):
+        caplog.clear()
+        again = run(*flags(value), f"--output={tmp_path / value}")
+        said = [record.message for record in caplog.records if "exchange=" in record.message]
+        assert said == [f"exchange={value} has no effect any more: records always cross by files"]
+        assert read_shards(tmp_path / value) == read_shards(tmp_path / "made")
+        assert again.recipe == made.recipe
+        assert verify(str(tmp_path / "made"))[1] == []
+    with pytest.raises(UsageError) as raised:
+        run(*flags("engine"), f"--output={tmp_path / 'o'}")
+    where = {"flag": "--exchange=engine", "recipe": "exchange", "manifest": "recipe.exchange"}[kind]
+    assert f"{where}: this exchange went, as it held each shard in memory whole; leave" in str(
+        raised.value
+    )
+    assert raised.value.exit_code == 2
+    assert "--exchange" not in command("--help").stdout.decode()
+    assert "exchange" not in command(*flags("files"), "--print_recipe").stdout.decode()
 
 
 def test_a_manifests_recipe_is_read_with_all_its_digits(tmp_path: Path) -> None:
