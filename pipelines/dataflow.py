@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pipelines.runners import S, beam_options, refuse_unshared, says
+from pipelines.beam_flags import beam_options, says
+from pipelines.clusters import S, refuse_unshared
 from pipelines.values import write_size
 from transforms.errors import UsageError
 from transforms.kernels.plan import GIB
@@ -25,7 +26,7 @@ _JOB = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 CORES = 4
 """Of a machine; on each Dataflow runs one worker process."""
 MEMORY = 3 * GIB
-"""What a worker process may take where nobody said: enough to hold a shard of 256 MiB whole."""
+"""What a worker process may take where nobody said: enough for runs of half a GiB, few requests."""
 PARALLELISM = 64
 """The most worker processes where nobody said."""
 OVERHEAD = 2 * GIB

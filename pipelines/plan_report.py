@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipelines import made_by
+from pipelines.clusters import CLUSTERS
 from pipelines.inputs import Amount, Contents
-from pipelines.preflight import Need
-from pipelines.runners import CLUSTERS
+from pipelines.room import Need
 from transforms import layout
 from transforms.kernels.mixture import asked_shares
 from transforms.kernels.plan import LAUNCHER_BASE, MIB, WORKER_BASE
@@ -179,7 +179,7 @@ def _exchange(job: Job) -> Iterator[str]:
         segments = runs * max(first + once, again)
         levels = f"two levels{who}, by {first:,} partitions first; "
     yield (
-        f"exchange    {job.exchange}; {levels}{_many(buckets, 'bucket')}, ~{_many(runs, 'run')}, "
+        f"exchange    {levels}{_many(buckets, 'bucket')}, ~{_many(runs, 'run')}, "
         f"at most {_many(segments, 'segment')}{' a level' if levels else ''} of "
         f"about {_size(held // segments)}"
     )

@@ -12,12 +12,12 @@ import pyarrow as pa
 
 from transforms.contents import Content, counted, unpack_content, unpack_schedule
 from transforms.feeds import Feed, fill, unused_of
-from transforms.gather import Ordered
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.schedule import Schedule
 from transforms.streams import Streams
 from transforms.stretches import Stretch
+from transforms.to_write import Ordered
 
 
 @dataclass(frozen=True, slots=True)

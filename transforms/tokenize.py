@@ -13,13 +13,12 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms import storage
 from transforms.errors import DataError
+from transforms.identity import Origin
 from transforms.kernels import blocks
 from transforms.kernels.randomness import U64, record_keys
-from transforms.spans import Origin
 from transforms.token_counts import TokenCounts
 from transforms.tokenizer import (
     Encoded,
-    RecordError,
     Sampling,
     Tokenizer,
     add_special_tokens,
@@ -27,6 +26,7 @@ from transforms.tokenizer import (
 )
 from transforms.tokenizers import cpm
 from transforms.tokenizers.bytepiece import BytePiece
+from transforms.tokenizers.models import RecordError
 from transforms.tokenizers.texts import Texts
 
 _COMPARED = 64  # one record of so many is segmented deterministically too, for comparison
@@ -85,17 +85,24 @@ class BlockTokenizer:
             DataError: a record can't be encoded; names it.
         """
         tokenizer = self.load()
-        texts = _texts_of(block)
+        bare = blocks.bare(block)
+        texts = _texts_in(bare)
         positions = blocks.column(block, "position")
         keys = self._keys(file, positions)
         try:
             found = tokenizer.encode_keyed(texts, keys, sampling=self.sampling)
-            counts = TokenCounts.of(texts, found)
+            counts = TokenCounts.of(
+                np.diff(found.offsets),
+                bytes=len(texts.data),
+                unknown=found.unknown,
+                unknown_of=found.unknown_of,
+                negative_log_probs=found.negative_log_probs,
+            )
             if self.whitespace == "cpm":
                 hits = cpm.count_collisions(texts, newline=self.newline)
                 counts = replace(counts, collisions=hits)
             if self.sampling.law != "off":
-                counts = self._compare(tokenizer, texts, keys, found, counts)
+                counts = self._compare(tokenizer, bare, keys, found, counts)
         except RecordError as error:
             unit = "row" if blocks.is_rows(block) else "the record at"
             name = file.name_of(error.record)
@@ -128,21 +135,21 @@ class BlockTokenizer:
         return identity_keys(record_keys(pair, positions), seed=self.seed, epoch=self.epoch)
 
     def _compare(
-        self, tokenizer: Tokenizer, texts: Texts, keys: U64, found: Encoded, counts: TokenCounts
+        self, tokenizer: Tokenizer, bare: pa.Array, keys: U64, found: Encoded, counts: TokenCounts
     ) -> TokenCounts:
         """Count what a sample of the records comes to without sampling."""
         mine = np.flatnonzero(keys % np.uint64(_COMPARED) == 0)
         if not len(mine):
             return counts
-        taken = pa.LargeBinaryArray.from_buffers(
-            pa.large_binary(),
-            len(texts.offsets) - 1,
-            [None, pa.py_buffer(texts.offsets), pa.py_buffer(texts.data)],
-        ).take(pa.array(mine))
-        sample = _texts_in(taken)
+        sample = _texts_in(bare.take(pa.array(mine)))
         best = tokenizer.encode_keyed(sample, keys[mine])
         tokens = int(np.diff(found.offsets)[mine].sum())
-        return counts.compared(bytes=len(sample.data), tokens=tokens, best=len(best.ids))
+        return replace(
+            counts,
+            compared_bytes=len(sample.data),
+            compared_tokens=tokens,
+            best_tokens=len(best.ids),
+        )
 
     def _lists(self, found: Encoded) -> pa.Array:
         values = pa.array(found.ids.astype(self.dtype, copy=False))
@@ -188,8 +195,10 @@ class BlockDecoder:
                 raise DataError(
                     f"{file.name_of(place)} of source {file.source}: row {position}: {error}"
                 ) from None
-        found = blocks.from_records([t.encode() for t in texts], positions, line_end=b"")
-        return found, TokenCounts.of_lengths(np.array(lengths, np.int64), _texts_of(found))
+        encoded = [text.encode() for text in texts]
+        found = blocks.from_records(encoded, positions, line_end=b"")
+        size = sum(len(text) for text in encoded)
+        return found, TokenCounts.of(np.array(lengths, np.int64), bytes=size)
 
 
 def _decode(tokenizer: Tokenizer, ids: Any) -> str:

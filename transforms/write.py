@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import apache_beam as beam
 
@@ -19,7 +19,6 @@ from transforms.errors import DataError, LosslessError, RunError
 from transforms.files_read import FilesRead, add_up
 from transforms.formats.read_back import shard_digest
 from transforms.formats.writing import ShardFormat, open_writer
-from transforms.gather import Ordered
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.manifest import (
@@ -31,10 +30,9 @@ from transforms.manifest import (
     make_manifest,
     token_versions,
 )
-from transforms.mixed_shards import MixedShard
 from transforms.progress import Progress, Watched
 from transforms.reports import Mapped, Mixed, ShardReport, ShardReports, SpanReports
-from transforms.shuffle import Shard
+from transforms.to_write import Ordered, ToWrite
 from transforms.token_counts import TokenCounts
 from transforms.worker import follow_launcher
 
@@ -45,7 +43,7 @@ _AT_FAULT = (
 
 @dataclass(eq=False, kw_only=True)
 class WriteShards(beam.PTransform):  # type: ignore[misc]
-    """Write shards: Shard -> ShardReport.
+    """Write shards: ToWrite, which Shard and MixedShard are -> ShardReport.
 
     A shard appears under its name when it is whole, so a reader never sees a part of one, and a
     retried writer writes the same bytes again.
@@ -94,29 +92,8 @@ class _Write(beam.DoFn):  # type: ignore[misc]
     def setup(self) -> None:
         self._writer.setup()
 
-    def process(self, shard: Shard | MixedShard) -> Iterator[ShardReport]:
+    def process(self, shard: ToWrite) -> Iterator[ShardReport]:
         yield self._writer.write(shard)
-
-
-class ToWrite(Protocol):
-    """What one output file holds."""
-
-    @property
-    def number(self) -> int:
-        """Its place among the shards."""
-
-    @property
-    def of(self) -> int:
-        """How many shards there are."""
-
-    def ordered(self, *, limit: int, sources: int) -> Iterator[Ordered]:
-        """Yield its records in order; walked again where writing has to be tried again."""
-
-    def unused(self, *, sources: int) -> list[Digest]:
-        """Return the digests of what was read for it and isn't in it."""
-
-    def release(self) -> None:
-        """Give back the storage behind it."""
 
 
 class ShardWriter:

@@ -26,12 +26,12 @@ from tests.transforms.helpers import (
 from tests.transforms.kernels import oracles
 from transforms.errors import DataError, from_traceback
 from transforms.exchange import GroupBlocksByKey
+from transforms.identity import FileId
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import file_key
 from transforms.manifest import Manifest
 from transforms.partition import PartitionIntoBuckets
-from transforms.read import FileId
 from transforms.records import BlocksFromRecords, _GatherBlocks
 from transforms.reports import SpanReports
 from transforms.shuffle import ShuffleWithinBuckets
@@ -86,7 +86,7 @@ def dataset(
         written = (
             own.blocks
             | PartitionIntoBuckets(seed=7)
-            | GroupBlocksByKey(partitions=3, exchange="engine")
+            | GroupBlocksByKey(partitions=3, folder=f"{output}/spill")
             | ShuffleWithinBuckets(partitions=3)
             | WriteShards(output=str(output))
         )

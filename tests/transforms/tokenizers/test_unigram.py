@@ -129,7 +129,8 @@ def test_the_tables_say_what_the_package_says(name: str) -> None:
     assert [getattr(model.special, n) for n in names] == [None if i < 0 else i for i in theirs]
     for number, score in zip(vocabulary.ids.tolist(), vocabulary.log_probs.tolist(), strict=True):
         assert package.get_score(number) == score or name == "symbols users define"
-    assert vocabulary.byte_complete == (name == "bytes to fall back on")
+    assert vocabulary.unknown is not None
+    assert (vocabulary.unknown.byte_ids is not None) == (name == "bytes to fall back on")
     assert vocabulary.missing_bytes == b""
 
 
@@ -171,12 +172,15 @@ def test_ids_of_another_model_are_refused() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"no model at all", "x.model: not a model: byte 0 begins no field; expected"),
+        (
+            b"no model at all",
+            "x.model: not a model: it is cut off, or no message of protocol",
+        ),
         (
             sentencepiece_file([("<unk>", 0, UNKNOWN), ("a", 0, NORMAL)])[:-3],
-            "not a model: the field at byte [0-9]+ is cut off",
+            "not a model: it is cut off",
         ),
-        (b"\xff" * 30, "not a model: byte 0 begins no number"),
+        (b"\xff" * 30, "not a model: it is cut off"),
         (sentencepiece_file([]), "not a model: it has no pieces"),
         (
             sentencepiece_file([("<unk>", 0, UNKNOWN), ("a", 0, NORMAL)], model_type=2),
