@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from transforms.formats.parquet_types import INT96_UNIT, int96_columns, require_microseconds
 from transforms.formats.schemas import FAULTS, check_schema, faults_named
-from transforms.kernels.rows import to_rows
-from transforms.kernels.values import row_sizes
+from transforms.kernels.records.rows import to_rows
+from transforms.kernels.records.values import row_sizes
 
 _BUFFER = 1 << 20  # of a column's pages that are read at a time
 _BUFFERS, _LEAST_BUFFER = 16 << 20, 1 << 14  # of all columns together; of one, however many
