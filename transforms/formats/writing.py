@@ -11,8 +11,7 @@ from transforms.formats import arrow, lines, parquet, texts
 from transforms.formats.codecs import CODECS
 from transforms.formats.detection import Kind
 from transforms.formats.line_format import LineFormat
-from transforms.kernels.randomness import U64
-from transforms.kernels.records.digest import I64
+from transforms.kernels.arrays import I64, U64
 
 RecordsAre = Literal["lines", "rows", "texts"]
 
