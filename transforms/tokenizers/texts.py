@@ -15,6 +15,9 @@ from transforms.errors import DataError
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
 
+CPM_NEWLINE = "\u2583"
+"""What stands for a newline with CPM's white space; here, since recipes know it without any kernel."""
+
 _NEWLINE = 0x0A
 _CHUNK = 1 << 22  # bytes
 
