@@ -22,6 +22,7 @@ from transforms.datasets.manifest import (
     TokenizerEntry,
     TokensEntry,
     make_manifest,
+    now,
     token_versions,
 )
 from transforms.datasets.reports import Mapped, Mixed, ShardReport, ShardReports, SpanReports
@@ -272,7 +273,7 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
     recipe: dict[str, Any]
     seed: int
     epoch: int
-    started: str
+    started: str = field(default_factory=now)
     form: ShardFormat = field(default_factory=ShardFormat)
     run_id: str = ""
     expected: str | None = None
@@ -347,6 +348,8 @@ def _write_manifest(
         # an attempt before this one may have come to the end, and taken the marker away
         if not is_written(config.output, config.run_id):
             raise
+    if not config.run_id:  # else whoever owns the output clears it
+        storage.remove_tree(storage.join(config.output, layout.TEMPORARY))
 
 
 def is_written(output: str, run_id: str) -> bool:
