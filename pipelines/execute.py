@@ -6,14 +6,15 @@ import contextlib
 import io
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pipelines.cli import LOG
 from pipelines.clusters import PORTABLE
 from pipelines.output import Claim
 from pipelines.preflight import Inputs
-from pipelines.recipe import RunSettings
+from pipelines.recipe import CommonRecipe, RunSettings
 from pipelines.workers import WorkerProcesses, open_log
 from transforms import storage
 from transforms.errors import DataError, DovetailError, StoreError, UsageError
@@ -21,24 +22,25 @@ from transforms.kernels.plan import Workers
 from transforms.progress import Stage
 
 
-class Planned(Protocol):
-    """A run that has been planned."""
+@dataclass(frozen=True)
+class Planned:
+    """A run that has been planned; each command's own adds what its pipeline needs.
 
-    @property
-    def settings(self) -> RunSettings:
-        """How the work is done."""
+    Attributes:
+        recipe: what comes out.
+        settings: how the work is done.
+        inputs: what is read.
+        workers: who does it.
+        claim: where is written.
+        started: when, for the manifest.
+    """
 
-    @property
-    def inputs(self) -> Inputs:
-        """What is read."""
-
-    @property
-    def workers(self) -> Workers:
-        """Who does it."""
-
-    @property
-    def claim(self) -> Claim:
-        """Where is written."""
+    recipe: CommonRecipe
+    settings: RunSettings
+    inputs: Inputs
+    workers: Workers
+    claim: Claim
+    started: str
 
 
 @contextlib.contextmanager

@@ -8,27 +8,23 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from pipelines.output import Claim
+from pipelines.execute import Planned
 from pipelines.preflight import Inputs
 from pipelines.recipe import Recipe, Settings
 from transforms.kernels.levels import partition_streams
 from transforms.kernels.mixture import Amounts, Mixture, expect
-from transforms.kernels.plan import Plan, Workers, count_shards
+from transforms.kernels.plan import Plan, count_shards
 
 _DISK_BLOCK = 4096
 
 
 @dataclass(frozen=True)
-class Job:
-    """A run, planned: what ``build`` needs to know."""
+class Job(Planned):
+    """A shuffle, planned: what ``build`` needs to know."""
 
     recipe: Recipe
     settings: Settings
-    inputs: Inputs
-    workers: Workers
     plan: Plan
-    claim: Claim
-    started: str
     mixture: Mixture
 
     @property

@@ -15,11 +15,10 @@ import pyarrow as pa
 from pipelines.build import finish, memory_for, read_records, write_manifest, write_shards
 from pipelines.cli import LOG, leave, run_main
 from pipelines.command import make_dataset, run_command
-from pipelines.execute import execute
+from pipelines.execute import Planned, execute
 from pipelines.made_by import describe as describe_tokenizers
 from pipelines.output import Claim
 from pipelines.preflight import (
-    Inputs,
     inspect_inputs,
     refuse_memory,
     spool_stdin,
@@ -33,7 +32,7 @@ from transforms.errors import InputError, UsageError
 from transforms.formats import parquet
 from transforms.formats.kept import Kept
 from transforms.formats.writing import ShardFormat
-from transforms.kernels.plan import Workers, count_shards, files_room
+from transforms.kernels.plan import count_shards, files_room
 from transforms.manifest import Manifest, TokenizerEntry, TokensEntry, now
 from transforms.progress import Stage
 from transforms.token_counts import NAT, TokenCounts
@@ -65,18 +64,13 @@ _SILENCE = 3.0  # seconds
 
 
 @dataclass(frozen=True)
-class Job:
-    """A run, planned: what ``build`` needs to know.
+class Job(Planned):
+    """A run that tokenizes, planned: what ``build`` needs to know.
 
     ``model`` is what the manifest says of it; ``cost`` is in memory, of a byte of a record.
     """
 
     recipe: TokenizeRecipe
-    settings: RunSettings
-    inputs: Inputs
-    workers: Workers
-    claim: Claim
-    started: str
     work: Any
     form: ShardFormat
     extension: str
