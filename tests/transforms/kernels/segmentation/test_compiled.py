@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -19,37 +20,18 @@ def kernels(tmp_path: Path) -> Path:
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "counts"),
-    [("elementary", True), ("forward", True), ("compiled", True), ("weights", False)],
-)
-def test_a_change_of_what_is_compiled_counts_wherever_it_stands(
-    kernels: Path, name: str, counts: bool
-) -> None:
+@pytest.mark.parametrize("name", ["elementary", "forward", "compiled"])
+def test_a_change_of_what_is_compiled_counts_wherever_it_stands(kernels: Path, name: str) -> None:
     before = compiled.stamp(kernels)
     assert before == compiled.stamp(Path(compiled.__file__).parent)
     path = kernels / f"{name}.py"
     path.write_text(path.read_text() + "\n# changed\n")
-    assert (compiled.stamp(kernels) != before) == counts
+    assert compiled.stamp(kernels) != before
 
 
-def test_imports_are_followed_in_all_their_forms(tmp_path: Path) -> None:
-    sources = {
-        "a": "from transforms.kernels.segmentation.compiled import kernel\n"
-        "from transforms.kernels import (\n    b,  # why\n    c as other,\n)\n",
-        "b": "from transforms.kernels.d import (\n    X,\n)\n",
-        "c": "",
-        "d": "from transforms.kernels import e, f\n",
-        "e": "",
-        "f": "",
-        "compiled": "",
-        "g": "from transforms.kernels.a import kernel\n",
-    }
-    for name, source in sources.items():
-        (tmp_path / f"{name}.py").write_text(source)
-    before = compiled.stamp(tmp_path)
-    for name, source in sources.items():
-        (tmp_path / f"{name}.py").write_text(f"{source}#")
-        assert (compiled.stamp(tmp_path) != before) == (name != "g"), name
-        (tmp_path / f"{name}.py").write_text(source)
-    assert compiled.stamp(tmp_path) == before
+def test_nothing_compiled_is_made_of_what_stands_elsewhere() -> None:
+    """Else its sources would have to be hashed too; names of types go into no kernel."""
+    sources = "".join(path.read_text() for path in Path(compiled.__file__).parent.glob("*.py"))
+    rooms = re.findall(r"^ *(?:from|import) (?:transforms|pipelines)(\S*)", sources, re.MULTILINE)
+    elsewhere = {room for room in rooms if not room.startswith(".kernels.segmentation")}
+    assert elsewhere <= {".kernels.arrays"}
