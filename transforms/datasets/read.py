@@ -77,9 +77,6 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
     progress: Watched = None
     stage: Stage = "partition"
 
-    def __post_init__(self) -> None:
-        super().__init__()
-
     def expand(self, root: Any) -> Any:
         """List, cut into spans, deal them out to the workers, read."""
         spans = (
@@ -95,7 +92,6 @@ class ReadSpans(beam.PTransform):  # type: ignore[misc]
     """Read spans that were dealt out: (int, iterable of Spans) -> (blocks, spans)."""
 
     def __init__(self, config: ReadRecords) -> None:
-        super().__init__()
         self._config = config
 
     def expand(self, spans: Any) -> Any:
