@@ -16,7 +16,8 @@ import numpy as np
 
 from transforms import storage
 from transforms.errors import DataError, InputError
-from transforms.formats.codecs import WINDOW, Codec, Decoder, strip_suffix
+from transforms.formats import compressed
+from transforms.formats.codecs import WINDOW, Codec, strip_suffix
 from transforms.formats.found import Found
 from transforms.formats.limits import TooLarge
 from transforms.formats.lines import BOM, LineFormat
@@ -78,7 +79,7 @@ def _shape_by_beginning(
 ) -> Shape:
     """Say how a file holds records; ``plainly``: lines, unless nothing else can be meant."""
     file.seek(0)
-    stream: Any = file if codec is None else Decoder(file, codec, name)
+    stream: Any = file if codec is None else compressed.reader(file, codec, name)
     begins = b""
     for size in (_GLANCE, _LONG):
         more = bytearray(size - len(begins))
@@ -149,7 +150,9 @@ class Reader:
         hashed: bool = True,
     ) -> None:
         file.seek(0)
-        self._file: Any = file if codec is None else Decoder(file, codec, name, window=window)
+        self._file: Any = (
+            file if codec is None else compressed.reader(file, codec, name, window=window)
+        )
         self._name, self._codec, self._start, self._shape = name, codec, start, shape
         self._chunk_bytes, self._record_limit = min(chunk_bytes, _PIECE), record_limit
         self._check, self._source, self._hashed = check, source, hashed

@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from transforms import storage
 from transforms.errors import DataError, InputError
-from transforms.formats import line_places
-from transforms.formats.codecs import WINDOW, Codec, Decoder, Encoder
+from transforms.formats import compressed, line_places
+from transforms.formats.codecs import WINDOW, Codec
 from transforms.formats.detection import refuse_inside
 from transforms.formats.foreign import HEAD
 from transforms.formats.found import Found
@@ -165,7 +165,9 @@ class Reader:
         csv: bool = False,
         hashed: bool = True,
     ) -> None:
-        self._file: Any = file if codec is None else Decoder(file, codec, name, window=window)
+        self._file: Any = (
+            file if codec is None else compressed.reader(file, codec, name, window=window)
+        )
         self._as_they_are, self._json, self._csv = as_they_are, json, csv
         self.blank = self.marks = 0
         self._span = (start, stop if codec is None else _TO_THE_END)
@@ -296,7 +298,7 @@ class Writer:
     def __init__(
         self, sink: Any, *, path: str, line_format: LineFormat, codec: Codec | None
     ) -> None:
-        self._encoder = None if codec is None else Encoder(sink, codec)
+        self._encoder = None if codec is None else compressed.writer(sink, codec)
         write = self._encoder.write if self._encoder else partial(storage.write_all, sink)
         self.write_bytes: Callable[[Any], Any] = write
         self._path, self._format = path, line_format

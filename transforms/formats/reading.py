@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from transforms import storage
 from transforms.errors import DataError
-from transforms.formats import arrow, json_files, lines, parquet, texts
-from transforms.formats.codecs import WINDOW, Codec, Decoder, strip_suffix
+from transforms.formats import arrow, compressed, json_files, lines, parquet, texts
+from transforms.formats.codecs import WINDOW, Codec, strip_suffix
 from transforms.formats.detection import FileFormat, Format, detect
 from transforms.formats.found import Judge, Judging, Reader
 from transforms.formats.kept import Kept
@@ -227,5 +227,5 @@ def first_bytes(
         DataError: it can't be decompressed.
     """
     head = bytearray(count)
-    stream = file if codec is None else Decoder(file, codec, name)
+    stream = file if codec is None else compressed.reader(file, codec, name)
     return bytes(head[: storage.read_into(stream, memoryview(head))])

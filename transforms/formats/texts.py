@@ -19,8 +19,8 @@ import orjson
 import pyarrow as pa
 
 from transforms import storage
-from transforms.formats import lines
-from transforms.formats.codecs import Codec, Decoder, strip_suffix
+from transforms.formats import compressed, lines
+from transforms.formats.codecs import Codec, strip_suffix
 from transforms.formats.found import Found, Judge
 from transforms.formats.found import Reader as Inner
 from transforms.formats.kept import Kept
@@ -68,7 +68,7 @@ def form_of(
     if named_json(name):
         return "json"
     file.seek(0)
-    stream = file if codec is None else Decoder(file, codec, name)
+    stream = file if codec is None else compressed.reader(file, codec, name)
     line, whole = _first_line(stream, line_format)
     file.seek(0)
     return "json" if line.startswith(b"{") and (not whole or _is_json(line)) else "plain"
