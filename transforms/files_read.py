@@ -12,13 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.errors import DataError, LosslessError
-from transforms.kernels.digest import Digest
+from transforms.kernels.digest import PARTS, Digest
 from transforms.listing import fingerprint_of, table_digest
 from transforms.reports import Quarantine, SpanReports
 
-DIGEST = ("records", "bytes", "hash0", "hash1")
-DROPPED = tuple(f"dropped_{name}" for name in DIGEST)
-_SUMS = ("covered", *DIGEST, *DROPPED)
+DROPPED = tuple(f"dropped_{name}" for name in PARTS)
+_SUMS = ("covered", *PARTS, *DROPPED)
 _UNKNOWN = -1  # in the place of ``whole``
 
 Array = npt.NDArray[Any]
@@ -54,7 +53,7 @@ class FilesRead:
     def digest(self, source: int, *, dropped: bool = False) -> Digest:
         """Return the digest of a source's good records, or of its bad ones."""
         low, high = np.searchsorted(self.source, [source, source + 1])
-        parts = (self.numbers[name][low:high].sum() for name in (DROPPED if dropped else DIGEST))
+        parts = (self.numbers[name][low:high].sum() for name in (DROPPED if dropped else PARTS))
         return Digest(*map(int, parts))
 
     def digests(self, *, dropped: bool = False) -> dict[str, Digest]:
@@ -159,11 +158,11 @@ def _require_same(
     places = {key: place for place, key in enumerate(keys)}
     for row in np.flatnonzero(~firsts).tolist():
         key = int(found["source"][row]), int(found["number"][row])
-        have = Digest(*(int(found[name][row]) for name in DIGEST))
+        have = Digest(*(int(found[name][row]) for name in PARTS))
         place = places.get(key)
         want = Digest()
         if place is not None:
-            want = Digest(*(int(first[name][place]) for name in DIGEST))
+            want = Digest(*(int(first[name][place]) for name in PARTS))
         if have != want:
             raise DataError(
                 f"{_url(spans, sources[key[0]], key[1])}: read {want.records} records in the first "

@@ -41,7 +41,7 @@ from transforms.layout import (
     is_shard_path,
     why_not_read,
 )
-from transforms.patterns import WILD, alternatives, escape, fixed_length, normal
+from transforms.patterns import WILD, alternatives, fixed_length, normal
 from transforms.sieve import JSON_LINES, Sieve
 
 _AT_ONCE = 1 << 14  # files of which more than a row of a table is held
@@ -249,13 +249,17 @@ def _expand(fs: Any, path: str, sieve: Sieve, apart: str) -> tuple[str, Iterable
         found = [(path, fs.info(path))] if fs.isfile(path) else []
         for _, info in found:
             sieve.take(os.path.basename(path), info["size"])
-        return os.path.dirname(path), whole_datasets(fs, found, pattern=pattern, wild=escape(path))
+        return os.path.dirname(path), whole_datasets(
+            fs, found, pattern=pattern, wild=glob.escape(path)
+        )
     fixed = fixed_length(fs, path)
     folder, wild = path[:fixed], path[fixed:].removeprefix("/")
     sieve.aim(f"/{wild}")
     below = _glob(fs, folder, wild, _refusing(folder, sieve))
     matched = _follow_links(fs, _sift(fs, below, folder, sieve, apart))
-    return folder, whole_datasets(fs, matched, pattern=pattern, wild=f"{escape(folder)}/{wild}")
+    return folder, whole_datasets(
+        fs, matched, pattern=pattern, wild=f"{glob.escape(folder)}/{wild}"
+    )
 
 
 def _sift(
@@ -365,14 +369,8 @@ def _find(fs: Any, folder: str, unread: _Unread, *, depth: int | None = None) ->
                 elif entry.is_file(follow_symlinks=False):
                     with contextlib.suppress(FileNotFoundError):  # it has gone since
                         found = entry.stat(follow_symlinks=False)
-                        yield (
-                            entry.path,
-                            {
-                                "type": "file",
-                                "size": found.st_size,
-                                "mtime": found.st_mtime,
-                            },
-                        )
+                        info = {"type": "file", "size": found.st_size, "mtime": found.st_mtime}
+                        yield entry.path, info
                 else:
                     with contextlib.suppress(FileNotFoundError):
                         yield entry.path, fs.info(entry)
@@ -408,11 +406,11 @@ def _glob(fs: Any, folder: str, wild: str, unread: _Unread) -> Iterator[_Match]:
     can't be read is not passed over: what it holds would be missing, and nobody would know.
     """
     if not isinstance(fs, LocalFileSystem):
-        yield from _objects(fs.glob(f"{escape(folder)}/{wild}", detail=True))
+        yield from _objects(fs.glob(f"{glob.escape(folder)}/{wild}", detail=True))
         return
     part, _, rest = wild.partition("/")
     if "**" in part:
-        matches = re.compile(glob_translate(f"{escape(folder)}/{wild}")).match
+        matches = re.compile(glob_translate(f"{glob.escape(folder)}/{wild}")).match
         found = _find(fs, folder or "/", unread)
         yield from (match for match in found if matches(match[0]))
     elif rest and not any(mark in part for mark in WILD):

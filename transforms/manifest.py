@@ -14,11 +14,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from transforms.bad_records import MostBad, require_few
 from transforms.errors import DataError, LosslessError
-from transforms.files_read import DIGEST, DROPPED, FilesRead
+from transforms.files_read import DROPPED, FilesRead
 from transforms.formats.detection import Kind
 from transforms.formats.writing import RecordsAre, ShardFormat
 from transforms.kernels import blocks
-from transforms.kernels.digest import Digest
+from transforms.kernels.digest import PARTS, Digest
 from transforms.kernels.randomness import ORDER_VERSION
 from transforms.reports import Mapped, Mixed, ShardReports, add_up, digests_in
 from transforms.token_counts import TokenCounts
@@ -358,7 +358,7 @@ def file_entries(files: FilesRead) -> Iterator[tuple[str, FileEntry]]:
     names = files.name.to_pylist()
     sizes, parts, lost = (
         list(zip(*(files.numbers[name].tolist() for name in some), strict=True))
-        for some in (("size",), DIGEST, DROPPED)
+        for some in (("size",), PARTS, DROPPED)
     )
     for place, source in enumerate(files.source.tolist()):
         digest, dropped = Digest(*parts[place]), Digest(*lost[place])

@@ -83,7 +83,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
         spans = (
             root
             | "Sources" >> beam.Create([dict(self.sources)])
-            | "ListSpans" >> beam.ParDo(_ListSpans(self)).with_output_types(tuple[int, Spans])
+            | "ListSpans" >> beam.FlatMap(_list_groups, self).with_output_types(tuple[int, Spans])
             | "DealOut" >> DealOut(Spans)
         )
         return spans | "ReadSpans" >> ReadSpans(self)
@@ -115,26 +115,30 @@ def is_read_whole(file: SourceFile, options: ReadOptions) -> bool:
     return shape != "lines"
 
 
-class _ListSpans(beam.DoFn):  # type: ignore[misc]
-    def __init__(self, config: ReadRecords) -> None:
-        self._expected = config.expected
-        self._extensions, self._apart = config.extensions, config.output
-        self._span_bytes, self._options = config.span_bytes, config.options
-        self._storage_options = config.storage_options
+def list_spans(
+    sources: Mapping[str, Sequence[str]], config: ReadRecords
+) -> Callable[[], Iterator[Spans]]:
+    """List files, and return what cuts them into spans, some thousand at a time, as often as asked.
 
-    def setup(self) -> None:
-        storage.configure(self._storage_options)
+    Raises:
+        DataError: the listing isn't the one that the plan was made from.
+    """
+    storage.configure(config.storage_options)
+    files = list_sources(sources, extensions=config.extensions, apart=config.output)
+    if config.expected is not None and fingerprint(files) != config.expected:
+        raise DataError(
+            "the input files changed between planning and reading: a file came, went, or was written "
+            "to; run again when nothing writes to them"
+        )
+    whole = functools.partial(is_read_whole, options=config.options)
+    return functools.partial(cut_spans, files, config.span_bytes, whole=whole)
 
-    def process(self, sources: dict[str, Sequence[str]]) -> Iterator[tuple[int, Spans]]:
-        files = list_sources(sources, extensions=self._extensions, apart=self._apart)
-        if self._expected is not None and fingerprint(files) != self._expected:
-            raise DataError(
-                "the input files changed between planning and reading: a file came, went, or was "
-                "written to; run again when nothing writes to them"
-            )
-        whole = functools.partial(is_read_whole, options=self._options)
-        cut = cut_spans(files, self._span_bytes, whole=whole)
-        yield from enumerate(group for spans in cut for group in deal_together(spans))
+
+def _list_groups(
+    sources: Mapping[str, Sequence[str]], config: ReadRecords
+) -> Iterator[tuple[int, Spans]]:
+    cut = list_spans(sources, config)()
+    yield from enumerate(group for spans in cut for group in deal_together(spans))
 
 
 class _ReadSpans(beam.DoFn):  # type: ignore[misc]
