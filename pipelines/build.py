@@ -11,6 +11,7 @@ from pipelines.looks import WINDOW_COUNTED
 from pipelines.recipe import CommonRecipe, Recipe
 from transforms import storage
 from transforms.bad_records import MostBad
+from transforms.formats import compressed
 from transforms.formats.codecs import WINDOW
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.checks import Check
@@ -50,6 +51,7 @@ def read_records(job: Wired, *, span_bytes: int, stage: Stage = "partition", **o
             rows=contents.schema is not None,
             schema=contents.schema,
             window=max(contents.window + WINDOW_COUNTED, WINDOW),
+            codec_modules=compressed.with_installed(job.recipe.codec_module),
             **{"format": job.recipe.format, **options},
         ),
         span_bytes=span_bytes,

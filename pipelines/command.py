@@ -24,8 +24,10 @@ from pipelines.runners import patience_of, settle_runner
 from pipelines.store_options import parse_storage_options
 from pipelines.summary import summarize
 from pipelines.validation import Origin, flag_of, validate
+from pipelines.values import parse_modules
 from transforms import layout, storage
 from transforms.errors import UsageError
+from transforms.formats import compressed
 from transforms.manifest import Manifest
 
 J = TypeVar("J", bound=Planned)
@@ -70,6 +72,7 @@ def run_command(
     origin = Origin()
     if asked.recipe is not None:
         storage.configure(parse_storage_options(flags.get("storage_options", {})))
+        compressed.load(compressed.with_installed(parse_modules(flags.get("codec_module", []))))
         flags, origin = read_recipe(asked.recipe, kind).under(flags)
     recipe = validate(kind.recipe, _part(flags, kind.recipe), origin)
     if asked.print_recipe:
@@ -118,6 +121,7 @@ def make_dataset(
             "ends at its first bad record"
         )
     storage.configure(settings.storage_options or {})
+    compressed.load(compressed.with_installed(reading.codec_module))
     jobs: list[J] = []
     with (
         naming_as_given(itertools.chain(*reading.sources.values())),

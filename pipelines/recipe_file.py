@@ -18,8 +18,9 @@ from pipelines.mixture import WAYS, nearest
 from pipelines.recipe import CommonRecipe, Recipe, RunSettings, Settings
 from pipelines.store_options import refuse_secrets
 from pipelines.validation import ALSO, FLAGS, Origin, Path, flag_of, validate
-from transforms import layout, storage
+from transforms import layout
 from transforms.errors import DataError, StoreError, UsageError
+from transforms.formats.compressed import read_whole
 from transforms.manifest import require_versions
 
 R = TypeVar("R", bound=CommonRecipe)
@@ -143,8 +144,8 @@ def _about_unknown(name: str, kind: RecipeKind[Any, Any]) -> str:
 
 def _read(url: str) -> bytes:
     try:
-        return storage.read_all(url)
-    except UsageError as error:
+        return read_whole(url)
+    except (UsageError, DataError) as error:
         raise UsageError(f"--recipe={error}") from None
     except StoreError as error:
         raise UsageError(str(error)) from error

@@ -16,12 +16,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pipelines.cli import LOG, leave, make_parser, run_main
 from pipelines.job import mixture_of
 from pipelines.machine import cores_available
-from pipelines.recipe import Recipe
+from pipelines.recipe import Modules, Recipe
 from pipelines.store_options import parse_storage_options, refuse_secrets
 from pipelines.validation import validate
 from pipelines.watch import watching
 from transforms import layout, storage
 from transforms.errors import DataError, InputError, LosslessError, StoreError, UsageError
+from transforms.formats import compressed
 from transforms.formats.codecs import CODECS
 from transforms.formats.detection import FileFormat
 from transforms.formats.lines import LineFormat
@@ -59,6 +60,11 @@ class _Flags(BaseModel):
             description="options of fsspec for the stores, as JSON, as for shuffle",
             json_schema_extra={"group": "how it runs", "metavar": "JSON"},
         )
+    )
+    codec_module: Modules | None = Field(
+        None,
+        description="Python modules that register codecs of yours, as for shuffle",
+        json_schema_extra={"group": "how it runs", "metavar": "MODULE,MODULE"},
     )
     debug: bool = Field(
         False, description="show tracebacks", json_schema_extra={"group": "how it runs"}
@@ -425,6 +431,7 @@ def run(argv: Sequence[str]) -> Manifest:
         raise UsageError(f"{rest[0]}: unknown; expected one DIR, see --help")
     flags = validate(_Flags, {k: v for k, v in vars(args).items() if k in _Flags.model_fields})
     storage.configure(flags.storage_options or {})
+    compressed.load(compressed.with_installed(flags.codec_module))
     refuse_secrets(args.folder, flag="DIR")
     begin = time.monotonic()
     manifest, problems = verify(args.folder, live="debug" not in args)

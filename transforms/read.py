@@ -18,7 +18,7 @@ from transforms.bad_records import MostBad, refusal
 from transforms.deal import DealOut
 from transforms.errors import DataError
 from transforms.files import SourceFile
-from transforms.formats import small
+from transforms.formats import compressed, small
 from transforms.formats.detection import FileFormat
 from transforms.formats.limits import TooLarge
 from transforms.formats.reading import ReadOptions, open_span, shape_in
@@ -124,6 +124,7 @@ def list_spans(
         DataError: the listing isn't the one that the plan was made from.
     """
     storage.configure(config.storage_options)
+    compressed.load(config.options.codec_modules)
     files = list_sources(sources, extensions=config.extensions, apart=config.output)
     if config.expected is not None and fingerprint(files) != config.expected:
         raise DataError(
@@ -169,6 +170,7 @@ class SpanReader:
         """Get ready, once a worker."""
         follow_launcher(self._config.launcher)
         storage.configure(self._config.storage_options)
+        compressed.load(self._config.options.codec_modules)
         self._progress = Progress.open(self._config.progress)
 
     def read(self, spans: Spans, report: Callable[[SpanReports], object]) -> Iterator[Located]:

@@ -17,6 +17,7 @@ from transforms.bad_records import MostBad
 from transforms.budget import Place
 from transforms.errors import DataError, LosslessError, RunError
 from transforms.files_read import FilesRead, add_up
+from transforms.formats import compressed
 from transforms.formats.read_back import shard_digest
 from transforms.formats.writing import ShardFormat, open_writer
 from transforms.kernels import blocks
@@ -107,6 +108,7 @@ class ShardWriter:
         config = self._config
         follow_launcher(config.launcher)
         storage.configure(config.storage_options)
+        compressed.load(config.form.codec_modules)
         self._progress = Progress.open(config.progress)
         if not config.run_id:  # else whoever owns the output has made it, and may take it away
             storage.make_folder(storage.join(config.output, layout.TEMPORARY))
