@@ -39,7 +39,7 @@ def read_records(job: Wired, *, span_bytes: int, stage: Stage = "partition", **o
         span_bytes, stage: as of ReadRecords.
         options: those of ReadOptions that differ by job.
     """
-    from transforms.formats.reading import ReadOptions
+    from transforms.formats.readers import ReadOptions
     from transforms.read import ReadRecords
 
     inputs, claim, contents = job.inputs, job.claim, job.inputs.contents
@@ -209,8 +209,6 @@ def _shuffle(blocks: Any, job: Job) -> Any:
     return (runs | exchange) | ShuffleWithinBuckets(
         partitions=plan.partitions,
         shard_records=recipe.shard_records,
-        bucket_bytes=plan.bucket_bytes,
-        sources=len(job.inputs.patterns),
         storage_options=options,
     )
 
@@ -220,7 +218,6 @@ def _exchange(job: Job, **cut: Any) -> Any:
     from transforms.exchange import GroupBlocksByKey
 
     return GroupBlocksByKey(
-        exchange=job.exchange,
         page_bytes=job.plan.page_bytes,
         sources=len(job.inputs.patterns),
         compression=_spill_compression(job),
@@ -242,7 +239,6 @@ def _interleave(job: Job, *, again: Any) -> Any:
         streams=streams,
         spill=SpillStreams(
             streams=streams,
-            exchange=job.exchange,
             run_bytes=plan.run_bytes,
             page_bytes=plan.page_bytes,
             folders=claim.spills,

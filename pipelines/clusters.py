@@ -27,7 +27,7 @@ _LOST = re.compile(
 )
 _MORE = (
     "give TaskManagers more memory (taskmanager.memory.process.size; --memory of "
-    "deploy/flink/cluster.py), or leave out --exchange=engine, if it is given: files don't need it"
+    "deploy/flink/cluster.py)"
 )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pipelines.clusters import CLUSTERS, S
 from pipelines.machine import cores_available, memory_available
 from pipelines.recipe import RunSettings
+from pipelines.validation import flag_of
 from pipelines.values import write_size
 from transforms.errors import UsageError
 from transforms.heartbeat import DEAD
@@ -25,8 +26,15 @@ from transforms.kernels.plan import (
 WORKER_MEMORY = 1 << 30
 """What a worker process of a cluster may take where nobody said."""
 
-ENGINE_MOST = 250 * MIB
-"""Bytes of input that may cross through Flink's own GroupByKey; see docs/flink.md."""
+_HERE = "DirectRunner", "PrismRunner"
+_FOR: dict[str, tuple[tuple[str, ...], str]] = {
+    "parallelism": (CLUSTERS, ", or give --workers"),
+    "shared_filesystem": (("FlinkRunner",), ""),
+    "no_wait": (("DataflowRunner",), ""),
+    "direct_num_workers": (_HERE, ", or give --parallelism"),
+    "direct_running_mode": (_HERE, ""),
+}
+"""Settings that do something on some runners alone: on which, and what to give instead."""
 
 
 def patience_of(runner: str) -> float:
@@ -47,6 +55,13 @@ def settle_runner(
     Raises:
         UsageError: there is no such cluster, or it can't do the work as it was asked; names the flag.
     """
+    for name, (runners, instead) in _FOR.items():
+        default = type(settings).model_fields[name].default
+        if getattr(settings, name) != default and settings.runner not in runners:
+            raise UsageError(
+                f"{flag_of(name)} is for --runner={' or '.join(runners)}, and the work is for "
+                f"{settings.runner}; leave it out{instead}"
+            )
     match settings.runner:
         case "FlinkRunner":
             from pipelines.flink import settle_flink
@@ -56,17 +71,6 @@ def settle_runner(
             from pipelines.dataflow import settle_dataflow
 
             return settle_dataflow(settings, beam_flags, urls)
-    for flag, given in (
-        ("--parallelism", settings.parallelism),
-        ("--shared_filesystem", settings.shared_filesystem),
-        ("--no_wait", settings.no_wait),
-    ):
-        if given:
-            also = ", or give --workers" if flag == "--parallelism" else ""
-            raise UsageError(
-                f"{flag} is for clusters, and --runner={settings.runner} works on this machine; leave "
-                f"it out{also}"
-            )
     return settings, beam_flags
 
 
@@ -141,29 +145,3 @@ def _share_cluster(settings: RunSettings, *, stores: bool = False, window: int =
         )
     count = settings.parallelism or 1
     return Workers(count, count, memory - base, memory)
-
-
-def choose_exchange(runner: str, asked: str, input_bytes: int, *, looked_into: bool = False) -> str:
-    """Return how records cross between workers: ``files`` or ``engine``.
-
-    Args:
-        runner: that does the work.
-        asked: for, or ``auto``: the runner's own grouping where a service of its own does it, outside
-            of workers' memory, and files everywhere else.
-        input_bytes: of all sources together.
-        looked_into: whether what was spilled has to be read to find the end, which files can alone.
-
-    Raises:
-        UsageError: engine on Flink, for more than it holds.
-    """
-    if asked == "auto" and runner == "DataflowRunner" and not looked_into:
-        return "engine"
-    if asked != "engine":
-        return "files"
-    if runner == "FlinkRunner" and input_bytes > ENGINE_MOST:
-        raise UsageError(
-            f"--exchange=engine: {input_bytes / 1e6:.0f} MB of input, and Flink's own grouping holds "
-            f"what it groups in its TaskManagers' memory: up to {ENGINE_MOST // MIB} MiB was seen to "
-            "work; leave --exchange out, which takes files"
-        )
-    return "engine"

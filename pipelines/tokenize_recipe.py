@@ -17,13 +17,14 @@ from pipelines.recipe import CommonRecipe, Recipe, RunSettings, make_flag
 from pipelines.recipe_file import RecipeKind
 from pipelines.validation import Misfit
 from pipelines.values import (
-    check_model,
+    as_text,
+    as_written,
     check_names,
-    check_text_field,
+    check_paths,
     parse_kind,
     parse_names,
-    parse_token,
 )
+from transforms.formats.text_places import TextPlace
 from transforms.tokenizers.cpm import NEWLINE
 
 _INPUT, _MODEL, _SAMPLING, _OUTPUT = "input", "model", "sampling", "output"
@@ -34,7 +35,7 @@ _Names = Annotated[
 ]
 _Token = Annotated[
     str,
-    BeforeValidator(parse_token, json_schema_input_type=str | int),
+    BeforeValidator(as_text, json_schema_input_type=str | int),
     Field(min_length=1),
 ]
 
@@ -72,7 +73,7 @@ class TokenizeRecipe(CommonRecipe):
         ge=0,
         le=1000,
     )
-    text_field: Annotated[str, AfterValidator(check_text_field)] = make_flag(
+    text_field: Annotated[str, as_written(TextPlace.parse)] = make_flag(
         "text",
         _INPUT,
         "field of JSON lines, or column of rows, that holds the text; data.text is one inside of data, "
@@ -82,7 +83,7 @@ class TokenizeRecipe(CommonRecipe):
     bytes: bool = make_flag(
         False, _INPUT, "take lines as bytes, whatever they hold (BytePiece models)"
     )
-    tokenizer: Annotated[str, AfterValidator(check_model)] = make_flag(
+    tokenizer: Annotated[str, AfterValidator(check_paths)] = make_flag(
         ...,
         _MODEL,
         "model: a BytePiece JSON, a SentencePiece unigram .model, a tokenizer.json or a folder with "

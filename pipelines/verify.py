@@ -25,7 +25,7 @@ from transforms.errors import DataError, InputError, LosslessError, StoreError, 
 from transforms.formats import compressed
 from transforms.formats.codecs import CODECS
 from transforms.formats.detection import FileFormat
-from transforms.formats.lines import LineFormat
+from transforms.formats.line_format import LineFormat
 from transforms.formats.read_back import shard_digest
 from transforms.formats.reading import first_bytes
 from transforms.formats.writing import ShardFormat

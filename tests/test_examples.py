@@ -88,7 +88,7 @@ def test_the_kernels_alone_give_the_bytes_that_the_transforms_write(
         _ = (
             read.blocks
             | PartitionIntoBuckets(seed=3)
-            | GroupBlocksByKey(partitions=4, exchange="engine")
+            | GroupBlocksByKey(partitions=4, folder=str(tmp_path / "spill"))
             | ShuffleWithinBuckets(partitions=4)
             | WriteShards(output=str(tmp_path / "out"))
         )

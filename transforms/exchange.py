@@ -1,8 +1,9 @@
-"""GroupBlocksByKey: Beam's GroupByKey for blocks, with two implementations of one contract.
+"""GroupBlocksByKey: Beam's GroupByKey for blocks, by spill files.
 
 The contract: sorted blocks go in, in any bundles and order; out comes ``(partition, group)`` once
 for each of P equal ranges of keys, those without records included; a group gives the blocks of any
-range of keys inside its partition, as often as it is asked, and the digests of what was read.
+range of keys inside its partition, as often as it is asked, and the digests of what was read. The
+payload goes into files, and references to it through the runner.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import pyarrow as pa
 
 from transforms import storage
 from transforms.deal import DealOut
-from transforms.groups import BlockGroup, FileGroup, MemoryGroup
+from transforms.groups import BlockGroup
 from transforms.kernels import blocks, pages, ranges
 from transforms.kernels.pages import TABLE
 from transforms.kernels.ranges import KeyRange
@@ -38,12 +39,10 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
 
     Attributes:
         partitions: how many equal ranges of keys to group by.
-        exchange: ``files`` (payload to spill files, references through the runner) or ``engine``
-            (payload through the runner's own GroupByKey).
-        buckets: for ``files``, at how many boundaries runs are cut; a multiple of ``partitions``.
+        buckets: at how many boundaries runs are cut; a multiple of ``partitions``.
         page_bytes: footprint above which a segment is cut into pages.
         sources: how many sources the records are of.
-        folder: URL of the folder for spill files, or of several that take turns; for ``files``.
+        folder: URL of the folder for spill files, or of several that take turns.
         compression: of pages, ``lz4``, ``zstd`` or None.
         within: each run that comes lies inside one of so many equal ranges of keys; the references to
             those of one range are made by themselves. For the second of two levels.
@@ -54,23 +53,20 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
     """
 
     partitions: int
-    exchange: str = "files"
     buckets: int = 0
     within: int = 1
     used_up: Sequence[str] = ()
     page_bytes: int = 8 << 20
     sources: int = 1
-    folder: str | Sequence[str] = ""
+    folder: str | Sequence[str]
     compression: str | None = None
     storage_options: dict[str, Any] | None = None
     progress: Watched = None
 
     def __post_init__(self) -> None:
         super().__init__()
-        if self.exchange not in ("files", "engine"):
-            raise ValueError(f"expected exchange files or engine, got {self.exchange!r}")
-        if self.exchange == "files" and not self.folder:
-            raise ValueError("exchange files needs a folder for spill files")
+        if not self.folder:
+            raise ValueError("expected a folder for spill files, got none")
         if self.buckets % self.partitions:
             raise ValueError(f"buckets ({self.buckets}) is no multiple of {self.partitions}")
 
@@ -80,21 +76,8 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
         return [self.folder] if isinstance(self.folder, str) else list(self.folder)
 
     def expand(self, runs: Any) -> Any:
-        """Send the payload, or write it and send references."""
+        """Write the payload, and send references."""
         every = runs.pipeline | "Partitions" >> beam.Create([b""])
-        if self.exchange == "engine":
-            sent = runs | "CutRuns" >> beam.ParDo(_CutRuns(self)).with_output_types(
-                tuple[int, bytes]
-            )
-            all_ = every | "All" >> beam.FlatMap(
-                lambda empty, n: ((i, empty) for i in range(n)), self.partitions
-            ).with_output_types(tuple[int, bytes])
-            return (
-                (sent, all_)
-                | "WithEmpty" >> beam.Flatten()
-                | "Group" >> DealOut(bytes)
-                | "Hold" >> beam.MapTuple(_hold).with_output_types(tuple[int, BlockGroup])
-            )
         for folder in self.folders:
             storage.make_folder(folder)  # not by the workers: a late one would make it anew
         spilled = runs | "SpillRuns" >> beam.ParDo(_SpillRuns(self)).with_output_types(
@@ -116,14 +99,10 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
         )
 
 
-def _hold(partition: int, encoded: Iterable[bytes]) -> tuple[int, BlockGroup]:
-    return partition, MemoryGroup([data for data in encoded if data])
-
-
 def _open(
     folders: tuple[str, ...], partition: int, packed: Iterable[bytes]
 ) -> tuple[int, BlockGroup]:
-    return partition, FileGroup(sorted(map(Stretch.from_bytes, packed)), folders)
+    return partition, BlockGroup(sorted(map(Stretch.from_bytes, packed)), folders)
 
 
 class _Refer(beam.DoFn):  # type: ignore[misc]
@@ -151,19 +130,6 @@ class _Refer(beam.DoFn):  # type: ignore[misc]
                 storage.remove_tree(folder)
         for partition, stretch in zip(mine, stretches, strict=True):
             yield partition, stretch.to_bytes()
-
-
-class _CutRuns(beam.DoFn):  # type: ignore[misc]
-    def __init__(self, config: GroupBlocksByKey) -> None:
-        self._config = config
-
-    def process(self, run: pa.RecordBatch) -> Iterator[tuple[int, bytes]]:
-        config = self._config
-        for partition, block in pages.cut_run(
-            run, parts=config.partitions, page_bytes=config.page_bytes
-        ):
-            page = pages.encode_page(block, sources=config.sources, compression=config.compression)
-            yield partition, page.to_pybytes()
 
 
 class _SpillRuns(beam.DoFn):  # type: ignore[misc]

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from transforms.errors import LosslessError
-from transforms.groups import (
-    BlockGroup,
-    FileGroup,
-    OverLimit,
-    expected_digests,
-    read_together,
-)
+from transforms.groups import BlockGroup, OverLimit, expected_digests, read_together
 from transforms.kernels import blocks, pages
 from transforms.kernels.digest import Digest
 from transforms.kernels.ranges import KeyRange
@@ -80,14 +74,14 @@ def _take_blocks(found: list[pages.Page]) -> list[pa.RecordBatch]:
 
 
 def gather_together(pieces: Sequence[Piece], *, what: Sequence[str]) -> list[Ordered]:
-    """Gather pieces of one source each, of files, that fit into memory together.
+    """Gather pieces of one source each that fit into memory together.
 
     Many small ones cost little more than one: they are read, and where they are cut hashed, at once.
 
     Raises:
         LosslessError: ``what`` of one isn't what was spilled.
     """
-    found = read_together([(cast(FileGroup, piece.group), piece.part) for piece in pieces])
+    found = read_together([(piece.group, piece.part) for piece in pieces])
     if not all(found):
         raise LosslessError(f"{what[found.index([])]}: expected pages of it, there are none")
     expected = [expected_digests(part, sources=1) for part in found]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 import functools
 import itertools
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -20,72 +19,13 @@ from transforms.kernels import blocks, pages, ranges
 from transforms.kernels.digest import Digest
 from transforms.kernels.pages import Page
 from transforms.kernels.ranges import KeyRange
-from transforms.packed import JOINED, join, pack, split, unpack
+from transforms.packed import pack, unpack
 from transforms.references import Pages, joined, page_starts, starts_of, unpack_pages
 from transforms.stretches import TEMPORARY_AT_FAULT, Stretch, read_each, read_in_turn
-
-_FILES, _MEMORY = b"F", b"M"  # what a group's bytes begin with
 
 
 class OverLimit(Exception):
     """A range of keys holds more than was allowed: take its halves."""
-
-
-class BlockGroup(ABC):
-    """The blocks of one partition, held or referred to."""
-
-    @property
-    @abstractmethod
-    def records(self) -> int:
-        """How many records the partition has."""
-
-    @abstractmethod
-    def estimate(self, part: KeyRange) -> int:
-        """Return about the footprint of a range's records."""
-
-    @abstractmethod
-    def read(self, part: KeyRange, *, limit: int) -> list[Page]:
-        """Return the pages, cut to a range, with their digests.
-
-        Raises:
-            OverLimit: their footprint is over ``limit``.
-            RunError: a page is damaged.
-        """
-
-    def release(self) -> None:  # noqa: B027  # most groups have nothing to give back
-        """Give back the storage behind the group, which can't be read afterwards."""
-
-    @abstractmethod
-    def to_bytes(self) -> bytes:
-        """Return a form that travels through a runner."""
-
-
-class GroupCoder(beam.coders.Coder):  # type: ignore[misc]
-    """The coder of groups; inside a fused stage none is needed, and a group stays as it is."""
-
-    def encode(self, value: BlockGroup) -> bytes:
-        """Return the group's bytes."""
-        return value.to_bytes()
-
-    def decode(self, encoded: bytes) -> BlockGroup:
-        """Return the group."""
-        kind, content = encoded[:1], encoded[1:]
-        return (FileGroup if kind == _FILES else MemoryGroup).from_bytes(content)
-
-    def estimate_size(self, value: BlockGroup) -> int:
-        """Return 0: Beam samples sizes for its metrics, and must not encode a group for one."""
-        return 0
-
-    def is_deterministic(self) -> bool:
-        """Groups are no keys."""
-        return False
-
-    def to_type_hint(self) -> type[BlockGroup]:
-        """Return the type that this coder is for."""
-        return BlockGroup
-
-
-beam.coders.registry.register_coder(BlockGroup, GroupCoder)
 
 
 def _slice(block: pa.RecordBatch, part: KeyRange) -> pa.RecordBatch:
@@ -127,39 +67,8 @@ def _collect(found: Iterable[Page], part: KeyRange, limit: int) -> list[Page]:
     return out
 
 
-class MemoryGroup(BlockGroup):
-    """A group whose pages are here."""
-
-    def __init__(self, encoded: list[bytes]) -> None:
-        self._encoded = encoded
-        self._pages = [pages.decode_page(data) for data in encoded]
-
-    @property
-    def records(self) -> int:
-        """How many records the partition has."""
-        return sum(len(page.block) for page in self._pages)
-
-    def estimate(self, part: KeyRange) -> int:
-        """Return the footprint of a range's records."""
-        return sum(blocks.block_footprint(_slice(page.block, part)) for page in self._pages)
-
-    def read(self, part: KeyRange, *, limit: int) -> list[Page]:
-        """Return the pages, cut to a range."""
-        return _collect(self._pages, part, limit)
-
-    def to_bytes(self) -> bytes:
-        """Return the pages themselves."""
-        return _MEMORY + pack(None, *join(self._encoded))
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> MemoryGroup:
-        """Return what ``to_bytes`` gave, its first byte apart."""
-        _, (sizes, content) = unpack(data, *JOINED)
-        return cls(split(sizes, content))
-
-
-class FileGroup(BlockGroup):
-    """A group whose pages lie in spill files, one stretch a file.
+class BlockGroup:
+    """The blocks of one partition: pages in spill files, one stretch a file.
 
     The references to them lie in files too, mostly one, and are read when they are first needed: at
     100 GB they are a hundred MB, which shall not pass through the launcher.
@@ -173,7 +82,7 @@ class FileGroup(BlockGroup):
         self._references, self._folders = tuple(references), tuple(folders)
 
     @classmethod
-    def of(cls, parts: list[Pages]) -> FileGroup:
+    def of(cls, parts: list[Pages]) -> BlockGroup:
         """Return the group of pages that are known already; it can't travel."""
         group = cls(())
         group.__dict__["_parts"] = parts
@@ -283,13 +192,40 @@ class FileGroup(BlockGroup):
 
     def to_bytes(self) -> bytes:
         """Return where the references lie."""
-        return _FILES + pack([self._references, self._folders])
+        return pack([self._references, self._folders])
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> FileGroup:
-        """Return what ``to_bytes`` gave, its first byte apart."""
+    def from_bytes(cls, data: bytes) -> BlockGroup:
+        """Return what ``to_bytes`` gave."""
         (references, folders), _ = unpack(data)
         return cls([Stretch(*where) for where in references], folders)
+
+
+class GroupCoder(beam.coders.Coder):  # type: ignore[misc]
+    """The coder of groups; inside a fused stage none is needed, and a group stays as it is."""
+
+    def encode(self, value: BlockGroup) -> bytes:
+        """Return the group's bytes."""
+        return value.to_bytes()
+
+    def decode(self, encoded: bytes) -> BlockGroup:
+        """Return the group."""
+        return BlockGroup.from_bytes(encoded)
+
+    def estimate_size(self, value: BlockGroup) -> int:
+        """Return 0: Beam samples sizes for its metrics, and must not encode a group for one."""
+        return 0
+
+    def is_deterministic(self) -> bool:
+        """Groups are no keys."""
+        return False
+
+    def to_type_hint(self) -> type[BlockGroup]:
+        """Return the type that this coder is for."""
+        return BlockGroup
+
+
+beam.coders.registry.register_coder(BlockGroup, GroupCoder)
 
 
 def _decode_pages(
@@ -306,7 +242,7 @@ def _decode_pages(
             ) from error
 
 
-def read_together(wanted: Sequence[tuple[FileGroup, KeyRange]]) -> list[list[Page]]:
+def read_together(wanted: Sequence[tuple[BlockGroup, KeyRange]]) -> list[list[Page]]:
     """Read the pages of each range, whole; those that lie one after another in a file at once."""
     places = sorted(
         (where, number)

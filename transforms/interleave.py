@@ -17,7 +17,6 @@ from transforms.contents import pack_content, pack_schedule
 from transforms.deal import DealOut
 from transforms.errors import RunError, UsageError
 from transforms.identity import AGAIN
-from transforms.interleave_engine import place_records
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.mixture import Amounts, Draft, Item, Mixture, asked_shares, draft
@@ -73,13 +72,8 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
         self.spill.make_folders()
         once = located.pipeline | "Once" >> beam.Create([None])
         first = located | "SpillFirst" >> self.spill
-        files = self.spill.exchange == "files"
-        spilled = [first.spills if files else first]
-        tallies = (
-            added(first.tallies, "First")
-            if files
-            else once | "NoTally" >> beam.FlatMap(lambda _: ())
-        )
+        spilled = [first.spills]
+        tallies = added(first.tallies, "First")
         drafts = once | "Weigh" >> beam.Map(_weigh, beam.pvalue.AsIter(spans), config=self)
         counts = (
             drafts
@@ -108,13 +102,9 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
                 | "ReadPasses" >> ReadSpans(self.again)
             )
             more = again.blocks | "SpillPasses" >> self.spill
-            spilled.append(more.spills if files else more)
-            if files:
-                tallies = (tallies, added(more.tallies, "Again")) | "AllTallies" >> beam.Flatten()
+            spilled.append(more.spills)
+            tallies = (tallies, added(more.tallies, "Again")) | "AllTallies" >> beam.Flatten()
             every = (spans, again.spans) | "AllSpans" >> beam.Flatten()
-        if not files:
-            shards, mixed = place_records(self, spilled, counted)
-            return shards, every, mixed
         none = once | "NoSpill" >> beam.Map(lambda _: (0, b"")).with_output_types(tuple[int, bytes])
         dealt = (
             (*spilled, none)
@@ -277,10 +267,9 @@ def _find_end(
     streams = config.streams
     footprints = _footprints(spans, config)
     passes = passes_begun(used, found.amounts.records)
-    held = [config.spill.exchange == "files" or count == 1 for count in streams.buckets]
     small = [
-        many > 1 and 2 * cost <= limit and whole  # beside it lie the passes that are made of it
-        for many, cost, limit, whole in zip(passes, footprints, streams.limits, held, strict=True)
+        many > 1 and 2 * cost <= limit  # beside it lie the passes that are made of it
+        for many, cost, limit in zip(passes, footprints, streams.limits, strict=True)
     ]
     if config.again is None and any(
         many > 1 and not fits for many, fits in zip(passes, small, strict=True)

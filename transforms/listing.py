@@ -21,7 +21,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import glob_translate
 
 from transforms import storage
-from transforms.datasets import whole_datasets
+from transforms.datasets import holds_dataset, whole_datasets
 from transforms.errors import InputError
 from transforms.files import SCHEMA, Files, SourceFile
 from transforms.formats.codecs import strip_suffix
@@ -29,7 +29,6 @@ from transforms.formats.detection import FileFormat
 from transforms.formats.foreign import HEAD, foreign
 from transforms.kernels.compact import pack, unpack
 from transforms.kernels.digest import Digest
-from transforms.kernels.randomness import U64
 from transforms.kernels.row_hashes import row_hashes
 from transforms.layout import (
     DATA,
@@ -234,14 +233,8 @@ def _expand(fs: Any, path: str, sieve: Sieve, apart: str) -> tuple[str, Iterable
     if isinstance(fs, LocalFileSystem):
         _require_reachable(path)
     if fs.isdir(path):
-        listed = f"{path.rstrip('/')}/{MANIFEST}"
-        if fs.exists(listed):  # complete, also where its run died before it took its marker away
+        if holds_dataset(fs, path.rstrip("/"), pattern):
             return path, _shards_of(fs, path, pattern).items()
-        if fs.exists(f"{path.rstrip('/')}/{MARKER}"):
-            raise InputError(
-                f"--input={pattern}: holds a {MARKER}: a run is writing a dataset there, or died; wait "
-                "for it, or run it again"
-            )
         below = _find(fs, path, _refusing(path, sieve))
         matched = _follow_links(fs, _sift(fs, below, path, sieve, apart))
         return path, whole_datasets(fs, matched, pattern=pattern)
@@ -535,16 +528,6 @@ def _infos(fs: Any, paths: Sequence[str]) -> dict[str, dict[str, Any]]:
     return {path: there[path] for path in paths}
 
 
-def dataset_of(pattern: str) -> dict[str, Any] | None:
-    """Return the manifest where a pattern is a folder with a dataset of ours."""
-    fs, path = storage.filesystem(pattern)
-    listed = f"{path.rstrip('/')}/{MANIFEST}"
-    if not fs.isdir(path) or not fs.exists(listed):
-        return None
-    found = json.loads(fs.cat_file(listed))
-    return found if isinstance(found, dict) else None
-
-
 def fixed_folder(pattern: str) -> str | None:
     """Return the folder everything below which a pattern may match, None where it goes no deeper
     than the files it names.
@@ -624,12 +607,9 @@ def fingerprint_of(digest: Digest) -> str:
 
 def table_digest(table: pa.RecordBatch) -> Digest:
     """Return a table of files' part of the listing's digest, which no order of theirs changes."""
-    return Digest.of_hashes(*_hashes(table), table.column("size").to_numpy())
-
-
-def _hashes(table: pa.RecordBatch) -> tuple[U64, U64]:
-    columns = [table.column(name) for name in ("source", "name", "url", "version")]
-    return row_hashes(pa.StructArray.from_arrays(columns, ["source", "name", "url", "version"]))
+    names = ["source", "name", "url", "version"]
+    hashes = row_hashes(pa.StructArray.from_arrays([table.column(name) for name in names], names))
+    return Digest.of_hashes(*hashes, table.column("size").to_numpy())
 
 
 def extension(files: Iterable[SourceFile]) -> str:

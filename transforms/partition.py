@@ -13,7 +13,7 @@ from apache_beam.transforms.window import GlobalWindows
 from transforms import storage
 from transforms.budget import Place
 from transforms.errors import LosslessError
-from transforms.groups import FileGroup, require_intact
+from transforms.groups import BlockGroup, require_intact
 from transforms.identity import Origin
 from transforms.kernels import blocks
 from transforms.kernels.ranges import WHOLE
@@ -140,7 +140,7 @@ class _SortAgain(_GatherRuns):
         super().setup()
         storage.configure(self._config.storage_options)
 
-    def process(self, element: tuple[Any, FileGroup]) -> Iterator[tuple[Any, pa.RecordBatch]]:
+    def process(self, element: tuple[Any, BlockGroup]) -> Iterator[tuple[Any, pa.RecordBatch]]:
         partition, group = element
         self._wait()
         found = 0

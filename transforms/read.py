@@ -21,10 +21,11 @@ from transforms.files import SourceFile
 from transforms.formats import compressed, small
 from transforms.formats.detection import FileFormat
 from transforms.formats.limits import TooLarge
-from transforms.formats.reading import ReadOptions, open_span, shape_in
+from transforms.formats.readers import ReadOptions
+from transforms.formats.reading import open_span, shape_in
 from transforms.identity import FileIds, Located, Origin
 from transforms.kernels import blocks
-from transforms.kernels.digest import Digest
+from transforms.kernels.digest import I64, Digest
 from transforms.listing import fingerprint, list_sources
 from transforms.progress import Progress, Stage, Watched
 from transforms.quarantine import QuarantineFile
@@ -110,7 +111,7 @@ def is_read_whole(file: SourceFile, options: ReadOptions) -> bool:
     if not file.url.lower().endswith(".json"):
         return False
     with storage.open_read(file.url) as opened:
-        found, told = FileFormat("lines"), file.format
+        found, told = FileFormat("lines"), file.told is not None
         shape = shape_in(opened, found, name=file.url, options=options, told=told)
     return shape != "lines"
 
@@ -273,7 +274,10 @@ class SpanReader:
                 if bad is not None:
                     first = span.start == 0 and not (kept.records or dropped.records)
                     first = first and (not len(block) or _begins(bad) < _begins(block))
-                    self._drop(bad, reasons, span=span, first=first, kept_apart=kept_apart)
+                    if config.on_bad_record == "fail":
+                        raise refusal(bad, reasons, file=file, options=config.options, first=first)
+                    if config.on_bad_record == "quarantine" and not span.pass_number:
+                        kept_apart.add(bad, reasons)  # once is enough
                     dropped += Digest.total(blocks.digests(bad, sources=1))
                     if config.max_bad is not None:
                         config.max_bad.require(dropped.records, name=file.url)
@@ -310,21 +314,6 @@ class SpanReader:
                 start=span.start,
             )
         )
-
-    def _drop(
-        self,
-        bad: pa.RecordBatch,
-        reasons: tuple[str, ...],
-        *,
-        span: Span,
-        first: bool,
-        kept_apart: QuarantineFile,
-    ) -> None:
-        config = self._config
-        if config.on_bad_record == "fail":
-            raise refusal(bad, reasons, file=span.file, options=config.options, first=first)
-        if self._config.on_bad_record == "quarantine" and not span.pass_number:  # once is enough
-            kept_apart.add(bad, reasons)
 
 
 def _begins(block: pa.RecordBatch) -> int:
@@ -374,7 +363,7 @@ class _Joined:
             yield ids, pa.concat_batches([block for _, block in held])
 
 
-def _ids(spans: Sequence[Span], rows: small.I64) -> FileIds:
+def _ids(spans: Sequence[Span], rows: I64) -> FileIds:
     first = spans[0]
     names = tuple(span.file.name for span in spans)
     return FileIds(first.file.source, names, tuple(rows.tolist()), first.pass_number, first.until)

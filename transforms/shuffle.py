@@ -14,8 +14,7 @@ import numpy as np
 from transforms import storage
 from transforms.deal import DealOut
 from transforms.gather import Piece, gather_piece
-from transforms.groups import BlockGroup, GroupCoder, MemoryGroup
-from transforms.kernels import blocks, pages
+from transforms.groups import BlockGroup
 from transforms.kernels.digest import Digest
 from transforms.kernels.ranges import KeyRange
 from transforms.packed import JOINED, join, pack, split, unpack
@@ -52,7 +51,7 @@ class Shard:
 
 
 class ShardCoder(beam.coders.Coder):  # type: ignore[misc]
-    """The coder of shards, whose groups may hold payload."""
+    """The coder of shards."""
 
     def encode(self, value: Shard) -> bytes:
         """Return the shard's bytes."""
@@ -87,7 +86,7 @@ def _pack_piece(piece: Piece) -> bytes:
 
 def _unpack_piece(data: bytes) -> Piece:
     (index, count, skip, take), (group,) = unpack(data, np.uint8)
-    return Piece(GroupCoder().decode(group.tobytes()), KeyRange(index, count), skip, take)
+    return Piece(BlockGroup.from_bytes(group.tobytes()), KeyRange(index, count), skip, take)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -97,15 +96,11 @@ class ShuffleWithinBuckets(beam.PTransform):  # type: ignore[misc]
     Attributes:
         partitions: how many groups there are; without ``shard_records`` each is a shard.
         shard_records: exactly so many records a shard, the last one with what is left.
-        bucket_bytes: footprint that is sorted at once, where groups are cut at records.
-        sources: how many sources the records are of.
         storage_options: of fsspec, for the stores; None leaves them as they are.
     """
 
     partitions: int
     shard_records: int | None = None
-    bucket_bytes: int = 64 << 20
-    sources: int = 1
     storage_options: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -183,18 +178,5 @@ class _CutAtRecords(beam.DoFn):  # type: ignore[misc]
             number = first // size
             end = min(beyond, (number + 1) * size)
             piece = Piece(group, KeyRange(partition, config.partitions), first - rank, end - first)
-            yield number, ShardCoder().encode(Shard(number, of, (self._own(piece),)))
+            yield number, ShardCoder().encode(Shard(number, of, (piece,)))
             first = end
-
-    def _own(self, piece: Piece) -> Piece:
-        """Cut a group that is held down to the piece: its payload travels."""
-        if not isinstance(piece.group, MemoryGroup):
-            return piece
-        config = self._config
-        encoded = [
-            pages.encode_page(
-                blocks.with_hashes(ordered.block), sources=config.sources
-            ).to_pybytes()
-            for ordered in gather_piece(piece, limit=config.bucket_bytes, sources=config.sources)
-        ]
-        return Piece(MemoryGroup(encoded), piece.part)

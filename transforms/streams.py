@@ -15,7 +15,7 @@ from apache_beam.transforms.window import GlobalWindows
 from transforms import storage
 from transforms.budget import Place
 from transforms.identity import AGAIN, Origin
-from transforms.kernels import blocks, pages
+from transforms.kernels import blocks
 from transforms.kernels.randomness import pass_key, record_keys
 from transforms.progress import Progress, Watched
 from transforms.reports import Tally
@@ -104,18 +104,16 @@ class Streams:
 
 @dataclass(eq=False, kw_only=True)
 class SpillStreams(beam.PTransform):  # type: ignore[misc]
-    """Give records their keys, sort them, hand them on by stream and bucket.
+    """Give records their keys, sort them, spill them by stream and bucket.
 
-    ``files``: (FileId, block) -> Spilled. ``spills`` are (0, packed reference): one spill file holds
+    (FileId, block) -> Spilled. ``spills`` are (0, packed reference): one spill file holds
     the runs of all streams that a worker has gathered together, stream by stream, with a table of
     their pages at its end, and what goes on is where the table lies. Streams that take two levels are
     spilled by partitions first, then gathered anew. ``tallies`` are of type Tally, where less than all
     is spilled.
-    ``engine``: (FileId, block) -> ((stream, bucket), page).
 
     Attributes:
         streams: how records are cut.
-        exchange: ``files`` or ``engine``.
         run_bytes: footprint that is gathered before it is spilled.
         page_bytes: footprint above which a segment is cut into pages.
         folders: URLs of the folders for spill files, which take turns.
@@ -128,7 +126,6 @@ class SpillStreams(beam.PTransform):  # type: ignore[misc]
     """
 
     streams: Streams
-    exchange: str = "files"
     run_bytes: int = 64 << 20
     page_bytes: int = 8 << 20
     folders: Sequence[str] = ()
@@ -150,15 +147,11 @@ class SpillStreams(beam.PTransform):  # type: ignore[misc]
     def make_folders(self) -> None:
         """Make the folders; not by the workers: a late one would make them anew."""
         first = self.first_folders if self.streams.levels == 2 else []
-        for folder in [*self.folders, *first] if self.exchange == "files" else []:
+        for folder in [*self.folders, *first]:
             storage.make_folder(folder)
 
     def expand(self, located: Any) -> Any:
-        """Key, gather, sort, hand on; some of it twice."""
-        if self.exchange == "engine":
-            return located | "CutRuns" >> beam.ParDo(_CutStreams(self)).with_output_types(
-                tuple[tuple[int, int], bytes]
-            )
+        """Key, gather, sort, spill; some of it twice."""
         found = located | "SpillRuns" >> beam.ParDo(_SpillStreams(self)).with_output_types(
             tuple[int, bytes], first=tuple[int, bytes], tallies=Tally
         ).with_outputs("first", "tallies", main="spills")
@@ -169,14 +162,14 @@ class SpillStreams(beam.PTransform):  # type: ignore[misc]
 
 
 class Spilled(NamedTuple):
-    """PCollections of what SpillStreams gives, with ``files``."""
+    """PCollections of what SpillStreams gives."""
 
     spills: Any
     tallies: Any
 
 
-class _GatherStreams(beam.DoFn):  # type: ignore[misc]
-    """Gathers sorted runs of streams; what becomes of them, ``_hand_on`` says."""
+class _SpillStreams(beam.DoFn):  # type: ignore[misc]
+    """Gathers sorted runs of streams, and spills them."""
 
     def __init__(self, config: SpillStreams) -> None:
         self._config = config
@@ -185,10 +178,9 @@ class _GatherStreams(beam.DoFn):  # type: ignore[misc]
         storage.configure(self._config.storage_options)
         self._place = Place(self._config.run_id, self._config.places)
         self._progress = Progress.open(self._config.progress)
+        self._files = StreamFiles(self._config)
+        self._first = StreamFiles(self._config, first=True)
         self._clear()
-
-    def _hand_on(self, runs: dict[int, pa.RecordBatch]) -> Iterator[Any]:
-        raise NotImplementedError
 
     def _clear(self) -> None:
         self._gathered: dict[int, list[pa.RecordBatch]] = defaultdict(list)
@@ -197,6 +189,7 @@ class _GatherStreams(beam.DoFn):  # type: ignore[misc]
     def start_bundle(self) -> None:
         self.teardown()
         self._clear()
+        self._tallies: dict[tuple[int, bool], Tally] = {}
 
     def teardown(self) -> None:
         self._place.leave()
@@ -210,19 +203,30 @@ class _GatherStreams(beam.DoFn):  # type: ignore[misc]
             return
         cost = blocks.block_footprint(keyed)
         if self._held and self._held + cost > self._config.run_bytes:
-            yield from self._hand_on(self._sorted())
+            yield from self._spill(self._sorted())
         self._gathered[self._config.streams.number(file)].append(keyed)
         self._held += cost
 
     def finish_bundle(self) -> Iterator[Any]:
         if self._held:
-            for element in self._hand_on(self._sorted()):
+            for element in self._spill(self._sorted()):
                 yield _windowed(element)
         self._place.leave()
+        for tally in self._tallies.values():
+            yield _windowed(TaggedOutput("tallies", tally))
 
     def _within_reach(self, file: Origin, keyed: pa.RecordBatch) -> pa.RecordBatch:
-        """Return the records that are to be handed on."""
-        return keyed
+        """Return the records that are to be spilled; count them and the others."""
+        streams = self._config.streams
+        if not streams.tallied or file.pass_number > 0:
+            return keyed
+        stream = streams.number(file)
+        low, high = streams.wanted(file)
+        kept, tally = blocks.cut_to_buckets(keyed, low, high, of=streams.buckets[stream])
+        found = Tally(stream, file.pass_number == AGAIN, *tally)
+        key = stream, found.again
+        self._tallies[key] = self._tallies[key] + found if key in self._tallies else found
+        return kept
 
     def _keyed(self, file: Origin, block: pa.RecordBatch) -> pa.RecordBatch:
         streams = self._config.streams
@@ -241,56 +245,15 @@ class _GatherStreams(beam.DoFn):  # type: ignore[misc]
         self._clear()
         return dict(sorted(runs.items()))
 
-
-def _windowed(element: Any) -> Any:
-    if isinstance(element, TaggedOutput):
-        return TaggedOutput(element.tag, GlobalWindows.windowed_value(element.value))
-    return GlobalWindows.windowed_value(element)
-
-
-class _CutStreams(_GatherStreams):
-    def _hand_on(self, runs: dict[int, pa.RecordBatch]) -> Iterator[Any]:
-        config, streams = self._config, self._config.streams
-        for stream, run in runs.items():
-            parts = streams.buckets[stream % streams.count]
-            for bucket, block in pages.cut_run(run, parts=parts, page_bytes=config.page_bytes):
-                page = pages.encode_page(
-                    block, sources=streams.digests, compression=config.compression
-                )
-                yield (stream, bucket), page.to_pybytes()
-
-
-class _SpillStreams(_GatherStreams):
-    def setup(self) -> None:
-        super().setup()
-        self._files = StreamFiles(self._config)
-        self._first = StreamFiles(self._config, first=True)
-        self._tallies: dict[tuple[int, bool], Tally] = {}
-
-    def start_bundle(self) -> None:
-        super().start_bundle()
-        self._tallies = {}
-
-    def finish_bundle(self) -> Iterator[Any]:
-        yield from super().finish_bundle()
-        for tally in self._tallies.values():
-            yield _windowed(TaggedOutput("tallies", tally))
-
-    def _within_reach(self, file: Origin, keyed: pa.RecordBatch) -> pa.RecordBatch:
-        streams = self._config.streams
-        if not streams.tallied or file.pass_number > 0:
-            return keyed
-        stream = streams.number(file)
-        low, high = streams.wanted(file)
-        kept, tally = blocks.cut_to_buckets(keyed, low, high, of=streams.buckets[stream])
-        found = Tally(stream, file.pass_number == AGAIN, *tally)
-        key = stream, found.again
-        self._tallies[key] = self._tallies[key] + found if key in self._tallies else found
-        return kept
-
-    def _hand_on(self, runs: dict[int, pa.RecordBatch]) -> Iterator[Any]:
+    def _spill(self, runs: dict[int, pa.RecordBatch]) -> Iterator[Any]:
         level = self._config.streams.level
         if once := {stream: run for stream, run in runs.items() if level(stream) == 1}:
             yield self._files.write(once)
         if first := {stream: run for stream, run in runs.items() if level(stream) == 2}:
             yield TaggedOutput("first", self._first.write(first))
+
+
+def _windowed(element: Any) -> Any:
+    if isinstance(element, TaggedOutput):
+        return TaggedOutput(element.tag, GlobalWindows.windowed_value(element.value))
+    return GlobalWindows.windowed_value(element)

@@ -1,4 +1,4 @@
-"""The second level of the files exchange for streams: partitions of streams, gathered anew."""
+"""The second level of the exchange for streams: partitions of streams, gathered anew."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from transforms import storage
 from transforms.deal import DealOut
-from transforms.groups import BlockGroup, FileGroup
+from transforms.groups import BlockGroup
 from transforms.kernels import ranges
 from transforms.packed import pack, unpack
 from transforms.partition import PartitionAgain
@@ -103,7 +103,7 @@ class _Refer(beam.DoFn):  # type: ignore[misc]
 def _open(folders: Sequence[str], _: int, packed: Iterable[bytes]) -> tuple[Part, BlockGroup]:
     (one,) = packed
     ((stream, number), stretch), _none = unpack(one)
-    return (stream, number), FileGroup([Stretch(*stretch)], folders)
+    return (stream, number), BlockGroup([Stretch(*stretch)], folders)
 
 
 class _Spill(beam.DoFn):  # type: ignore[misc]

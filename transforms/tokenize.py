@@ -126,7 +126,7 @@ class BlockTokenizer:
         return (before or () if self.add_bos else ()), (after or () if self.add_eos else ())
 
     def judge(self, block: pa.RecordBatch) -> dict[int, str]:
-        """Say which texts, or lines, of a block no sequence of pieces covers; see ``formats.found``."""
+        """Say which texts, or lines, of a block no sequence of pieces covers; as of ``Judge``."""
         tokenizer = self.load()
         return {} if tokenizer.complete else tokenizer.find_unencodable(_texts_of(block))
 

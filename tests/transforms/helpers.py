@@ -21,7 +21,6 @@ from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.pages import Page
 
-EXCHANGES = ("files", "engine")
 THREADS = {"direct_num_workers": 3, "direct_running_mode": "multi_threading"}
 """Options under which a stage's input is cut into three bundles."""
 
@@ -129,7 +128,6 @@ def digests_of(rows: Iterable[Row], *, sources: int = 1) -> list[Digest]:
 def group(
     runs: Sequence[pa.RecordBatch],
     *,
-    exchange: str,
     partitions: int,
     folder: Any,
     buckets: int = 0,
@@ -137,14 +135,13 @@ def group(
     sources: int = 1,
     options: dict[str, Any] | None = None,
 ) -> list[tuple[int, BlockGroup]]:
-    """Send runs through an exchange, and return what comes out."""
+    """Send runs through the exchange, and return what comes out."""
     return collect(
         lambda root: (
             root
             | create(runs, spread=bool(options)).with_output_types(pa.RecordBatch)
             | GroupBlocksByKey(
                 partitions=partitions,
-                exchange=exchange,
                 buckets=buckets,
                 page_bytes=page_bytes,
                 sources=sources,

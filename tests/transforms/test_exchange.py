@@ -1,4 +1,4 @@
-"""The contract of GroupBlocksByKey, held by both exchanges, and what damage to spill files does."""
+"""The contract of GroupBlocksByKey, and what damage to spill files does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.transforms.helpers import (
-    EXCHANGES,
     THREADS,
     Row,
     digests_of,
@@ -41,19 +40,11 @@ ROWS = [row for row in make_rows(1500, sources=SOURCES) if row.key * PARTITIONS 
 NO_LIMIT = 1 << 40
 
 
-@pytest.fixture(scope="module", params=EXCHANGES)
-def exchange(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture(scope="module")
-def grouped(
-    exchange: str, tmp_path_factory: pytest.TempPathFactory
-) -> list[tuple[int, BlockGroup]]:
+def grouped(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, BlockGroup]]:
     """The rows, dealt out to six runs, in pages of some 25 rows, cut at ten buckets."""
     return group(
         make_runs(ROWS, 6, sources=SOURCES),
-        exchange=exchange,
         partitions=PARTITIONS,
         buckets=2 * PARTITIONS,
         sources=SOURCES,
@@ -135,11 +126,9 @@ def test_the_estimate_is_exact_for_a_partition_and_near_for_parts_of_it(
             assert one.estimate(half) == pytest.approx(exact, rel=0.05)
 
 
-def test_one_record_is_given_whatever_the_limit(exchange: str, tmp_path: Path) -> None:
+def test_one_record_is_given_whatever_the_limit(tmp_path: Path) -> None:
     rows = [Row(1 << 62, b"x" * 10_000), Row(3 << 62, b"y" * 10_000)]
-    ((_, one),) = group(
-        make_runs(rows, 2), exchange=exchange, partitions=1, folder=tmp_path, page_bytes=1
-    )
+    ((_, one),) = group(make_runs(rows, 2), partitions=1, folder=tmp_path, page_bytes=1)
     assert read(one, 0, 2, limit=1) == rows[:1]
     with pytest.raises(OverLimit):
         one.read(KeyRange(0, 1), limit=10_100)
@@ -171,9 +160,9 @@ def test_one_record_is_given_whatever_the_limit(exchange: str, tmp_path: Path) -
     ],
 )
 def test_few_and_strange_records_are_grouped_too(
-    exchange: str, tmp_path: Path, rows: list[Row], runs: int, partitions: int
+    tmp_path: Path, rows: list[Row], runs: int, partitions: int
 ) -> None:
-    found = group(make_runs(rows, runs), exchange=exchange, partitions=partitions, folder=tmp_path)
+    found = group(make_runs(rows, runs), partitions=partitions, folder=tmp_path)
     assert sorted(i for i, _ in found) == list(range(partitions))
     for i, one in found:
         assert one.records == len(inside(rows, i, partitions))
@@ -199,7 +188,6 @@ def test_few_and_strange_records_are_grouped_too(
 )
 def test_any_range_of_any_keys_comes_back(
     *,
-    exchange: str,
     tmp_path: Path,
     keys: list[int],
     runs: int,
@@ -212,7 +200,6 @@ def test_any_range_of_any_keys_comes_back(
     rows = [Row(key, b"%d" % i) for i, key in enumerate(keys)]
     found = group(
         make_runs(rows, runs),
-        exchange=exchange,
         partitions=partitions,
         buckets=partitions * finer,
         page_bytes=page_bytes,
@@ -224,10 +211,9 @@ def test_any_range_of_any_keys_comes_back(
     assert read(dict(found)[index // parts], index, count) == inside(rows, index, count)
 
 
-def test_bundles_that_run_at_once_give_the_same(exchange: str, tmp_path: Path) -> None:
+def test_bundles_that_run_at_once_give_the_same(tmp_path: Path) -> None:
     found = group(
         make_runs(ROWS, 12, sources=SOURCES),
-        exchange=exchange,
         partitions=2,
         sources=SOURCES,
         folder=tmp_path,
@@ -236,11 +222,9 @@ def test_bundles_that_run_at_once_give_the_same(exchange: str, tmp_path: Path) -
     assert {i: read(one, i, 2) for i, one in found} == {i: inside(ROWS, i, 2) for i in (0, 1)}
 
 
-def test_only_references_go_through_the_runner_with_files(tmp_path: Path) -> None:
+def test_only_references_go_through_the_runner(tmp_path: Path) -> None:
     rows = [Row(hashed(i), bytes(1000)) for i in range(1000)]
-    found = group(
-        make_runs(rows, 2), exchange="files", partitions=4, folder=tmp_path, page_bytes=50_000
-    )
+    found = group(make_runs(rows, 2), partitions=4, folder=tmp_path, page_bytes=50_000)
     assert sum(len(one.to_bytes()) for _, one in found) < 10_000
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) > 1_000_000
 
@@ -249,7 +233,6 @@ def test_attempts_never_share_a_spill_file(tmp_path: Path) -> None:
     for attempt in (1, 2):
         group(
             make_runs(ROWS, 3, sources=2),
-            exchange="files",
             partitions=2,
             sources=2,
             folder=tmp_path,
@@ -260,11 +243,10 @@ def test_attempts_never_share_a_spill_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"exchange": "file"}, "expected exchange files or engine, got 'file'"),
-        ({"exchange": "files", "folder": ""}, "needs a folder"),
+        ({"folder": ""}, "expected a folder for spill files, got none"),
         ({"folder": "f", "buckets": 5}, r"buckets \(5\) is no multiple of 2"),
     ],
-    ids=["exchange", "folder", "buckets"],
+    ids=["folder", "buckets"],
 )
 def test_what_cannot_work_is_refused_on_construction(wrong: dict[str, str], says: str) -> None:
     with pytest.raises(ValueError, match=says):
@@ -280,7 +262,6 @@ def spill(folder: Path, kind: str = "pages") -> tuple[BlockGroup, Path]:
     """One spill file of four pages, the group that refers to it, and a file to be damaged."""
     ((_, one),) = group(
         [make_run(DAMAGED_ROWS)],
-        exchange="files",
         partitions=1,
         buckets=2,
         folder=folder,

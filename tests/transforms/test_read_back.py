@@ -13,7 +13,7 @@ from tests.transforms.helpers import create, make_rows, make_runs, run
 from transforms import layout, storage
 from transforms.errors import LosslessError, from_traceback
 from transforms.exchange import GroupBlocksByKey
-from transforms.formats.tables import TEXT
+from transforms.formats.schemas import TEXT
 from transforms.formats.writing import ShardFormat, open_writer
 from transforms.shuffle import ShuffleWithinBuckets
 from transforms.write import WriteShards
@@ -78,7 +78,7 @@ def write(output: Path | str, form: ShardFormat) -> None:
         lambda root: (
             root
             | create(make_runs(make_rows(400), 2))
-            | GroupBlocksByKey(partitions=1, exchange="engine")
+            | GroupBlocksByKey(partitions=1, folder=f"{output}/spill")
             | ShuffleWithinBuckets(partitions=1)
             | WriteShards(output=str(output), form=form)
         )
