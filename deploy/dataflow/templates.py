@@ -55,7 +55,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "recipe": (f"{_URL}.+", "gs://corpus/mix.yaml"),
     "tokenizer": (f"{_URL}.+", "gs://corpus/models/bytepiece.json"),
     "extension": ("[^,]+(,[^,]+)*", ".jsonl,.json"),
-    "codec_module": (r"[\w.]+( *, *[\w.]+)*", "mine.codecs"),
+    "codec_module": ("[A-Za-z0-9_.]+( *, *[A-Za-z0-9_.]+)*", "mine.codecs"),
     "separator": (r"(.|\\[ntr0]|\\\\|\\x[0-9A-Fa-f][0-9A-Fa-f])", r"\n"),
     "text_field": (_TEXT, "text"),
     "weights": (_NUMBERS, "web=0.6,books=0.3,code=0.1"),
