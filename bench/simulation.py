@@ -24,15 +24,16 @@ import numpy as np
 import pyarrow as pa
 
 import pipelines.shuffle as pipelines_shuffle  # what a launcher has loaded counts
-from pipelines.local import run_local
-from pipelines.workers import WorkerProcesses
-from transforms import exchange, storage
-from transforms.kernels import blocks, pages
-from transforms.kernels.plan import Plan, make_plan, share_memory
+from pipelines.runners.local import run_local
+from pipelines.runners.workers import WorkerProcesses
+from transforms.kernels.planning.plan import Plan, make_plan, share_memory
 from transforms.kernels.randomness import mix
-from transforms.references import pack_pages
-from transforms.shuffle import Shard, ShuffleWithinBuckets
-from transforms.worker import follow_launcher
+from transforms.kernels.records import blocks, pages
+from transforms.shuffling import exchange
+from transforms.shuffling.references import pack_pages
+from transforms.shuffling.shuffle import Shard, ShuffleWithinBuckets
+from transforms.storage import files as storage
+from transforms.workers.follow_launcher import follow_launcher
 
 assert pipelines_shuffle
 

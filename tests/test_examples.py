@@ -17,12 +17,12 @@ import pytest
 import pipelines.shuffle
 import pipelines.tokenize
 from tests.transforms.helpers import run
-from transforms.exchange import GroupBlocksByKey
-from transforms.partition import PartitionIntoBuckets
-from transforms.read import ReadRecords
-from transforms.shuffle import ShuffleWithinBuckets
-from transforms.tokenizer import Tokenizer
-from transforms.write import WriteShards
+from transforms.datasets.read import ReadRecords
+from transforms.datasets.write import WriteShards
+from transforms.shuffling.exchange import GroupBlocksByKey
+from transforms.shuffling.partition import PartitionIntoBuckets
+from transforms.shuffling.shuffle import ShuffleWithinBuckets
+from transforms.tokenization.tokenizer import Tokenizer
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"

@@ -22,8 +22,8 @@ from tests.pipelines.support import (
 )
 from tests.pipelines.test_tokenize import TEXTS, write_model
 from tests.runners.conftest import Cluster, Running
-from transforms.groups import BlockGroup
-from transforms.streams_again import SpillStreamsAgain
+from transforms.mixing.streams_again import SpillStreamsAgain
+from transforms.shuffling.groups import BlockGroup
 
 pytestmark = pytest.mark.runners
 

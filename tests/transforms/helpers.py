@@ -15,11 +15,11 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from tests.transforms.kernels import oracles
-from transforms.exchange import GroupBlocksByKey
-from transforms.groups import BlockGroup
-from transforms.kernels import blocks
-from transforms.kernels.digest import Digest
-from transforms.kernels.pages import Page
+from transforms.kernels.records import blocks
+from transforms.kernels.records.digest import Digest
+from transforms.kernels.records.pages import Page
+from transforms.shuffling.exchange import GroupBlocksByKey
+from transforms.shuffling.groups import BlockGroup
 
 THREADS = {"direct_num_workers": 3, "direct_running_mode": "multi_threading"}
 """Options under which a stage's input is cut into three bundles."""

@@ -15,7 +15,6 @@ import io
 from abc import abstractmethod
 from typing import Any, BinaryIO
 
-from transforms import storage
 from transforms.errors import DataError
 from transforms.formats.codec_table import (
     BY_SUFFIX,
@@ -33,6 +32,7 @@ from transforms.formats.codec_table import (
     strip_suffix,
 )
 from transforms.formats.windows import window_of
+from transforms.storage import files as storage
 
 __all__ = [
     "BY_SUFFIX",

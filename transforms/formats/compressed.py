@@ -19,7 +19,6 @@ from importlib.metadata import entry_points
 from types import ModuleType
 from typing import IO, Any, BinaryIO, cast
 
-from transforms import storage
 from transforms.errors import DataError, DovetailError, RunError, UsageError
 from transforms.formats.codec_table import (
     BUILT_IN,
@@ -30,6 +29,7 @@ from transforms.formats.codec_table import (
     codec_of_name,
 )
 from transforms.formats.codecs import Compressed, Decoder, Encoder
+from transforms.storage import files as storage
 
 _GROUP = "dovetail.codecs"
 _OUT = 1 << 18  # decompressed bytes at a time

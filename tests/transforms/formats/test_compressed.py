@@ -16,11 +16,11 @@ import smart_open
 import smart_open.compression
 
 from tests.transforms.formats.samples import PACK, SUFFIX, UNPACK
-from transforms import storage
 from transforms.errors import DataError, RunError, UsageError
 from transforms.formats import codec_table, compressed
 from transforms.formats.codecs import CODECS, codec_of_name
 from transforms.formats.detection import FileFormat, detect
+from transforms.storage import files as storage
 
 TEXT = b'{"n": 1}\n' * 50_000
 OURS = pytest.mark.parametrize("codec", [name for name in PACK if name != "none"])
