@@ -67,6 +67,11 @@ class _Flags(BaseModel):
         description="Python modules that register codecs of yours, as for shuffle",
         json_schema_extra={"group": "how it runs", "metavar": "MODULE,MODULE"},
     )
+    quiet: bool = Field(
+        False,
+        description="say nothing but warnings and errors",
+        json_schema_extra={"group": "how it runs", "metavar": None},
+    )
     debug: bool = Field(
         False, description="show tracebacks", json_schema_extra={"group": "how it runs"}
     )
@@ -418,8 +423,12 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def run(argv: Sequence[str]) -> Manifest:
+def run(argv: Sequence[str], **given: Any) -> Manifest:
     """Run the command; return the manifest.
+
+    Args:
+        argv: the dataset's folder, and flags.
+        given: values that count as flags.
 
     Raises:
         LosslessError: the dataset is not what its manifest says.
@@ -430,12 +439,13 @@ def run(argv: Sequence[str]) -> Manifest:
     args, rest = parser.parse_known_args(list(argv))
     if rest:
         raise UsageError(f"{rest[0]}: unknown; expected one DIR, see --help")
-    flags = validate(_Flags, {k: v for k, v in vars(args).items() if k in _Flags.model_fields})
+    given = {**{k: v for k, v in vars(args).items() if k in _Flags.model_fields}, **given}
+    flags = validate(_Flags, given)
     storage.configure(flags.storage_options or {})
     compressed.load(compressed.with_installed(flags.codec_module))
     refuse_secrets(args.folder, flag="DIR")
     begin = time.monotonic()
-    manifest, problems = verify(args.folder, live="debug" not in args)
+    manifest, problems = verify(args.folder, live=not (flags.debug or flags.quiet))
     problems = [_printable(problem) for problem in problems]
     for problem in problems:
         LOG.error("%s", problem)

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -18,7 +18,13 @@ from pipelines.outputs.output import Claim, check_output, claim_output
 from pipelines.recipes.as_given import naming_as_given
 from pipelines.recipes.cli import make_parser, parse
 from pipelines.recipes.recipe import Recipe, RecipeFlags
-from pipelines.recipes.recipe_file import RecipeKind, json_schema, read_recipe, to_yaml
+from pipelines.recipes.recipe_file import (
+    RecipeKind,
+    check_fields,
+    json_schema,
+    read_recipe,
+    to_yaml,
+)
 from pipelines.recipes.store_options import parse_storage_options
 from pipelines.recipes.validation import Origin, flag_of, validate
 from pipelines.recipes.values import parse_modules
@@ -41,6 +47,7 @@ def run_command(
     *,
     description: str,
     epilog: str,
+    given: Mapping[str, Any],
 ) -> Manifest | None:
     """Read flags and the recipe's file; do the work, or print what was asked for.
 
@@ -49,6 +56,7 @@ def run_command(
         kind: of the recipe.
         work: given recipe and settings, and ``beam_flags``, as ``pipelines.shuffle.shuffle`` is.
         description, epilog: of the help.
+        given: fields that count as flags do; ``recipe`` may be a mapping of fields too.
 
     Returns:
         The manifest, None where it was to be planned or printed only.
@@ -66,6 +74,8 @@ def run_command(
     )
     flags, beam_flags = parse(parser, argv)
     check_beam_flags(beam_flags, parser._option_string_actions)
+    flags |= given
+    content = flags.pop("recipe") if isinstance(flags.get("recipe"), Mapping) else None
     asked = validate(RecipeFlags, _part(flags, RecipeFlags))
     if asked.print_schema:
         print(json.dumps(json_schema(kind), indent=2))
@@ -75,6 +85,8 @@ def run_command(
         storage.configure(parse_storage_options(flags.get("storage_options", {})))
         compressed.load(compressed.with_installed(parse_modules(flags.get("codec_module", []))))
         flags, origin = read_recipe(asked.recipe, kind).under(flags)
+    elif content is not None:
+        flags, origin = check_fields(content, Origin("recipe"), kind).under(flags)
     recipe = validate(kind.recipe, _part(flags, kind.recipe), origin)
     if asked.print_recipe:
         print(to_yaml(recipe, _part(flags, kind.settings), origin, kind), end="")

@@ -353,6 +353,7 @@ class RunSettings(_Model):
     plan: bool = make_flag(
         False, _RUN, "print what would be read, written and needed, write nothing, and exit"
     )
+    quiet: bool = make_flag(False, _RUN, "say nothing but warnings and errors")
     debug: bool = make_flag(False, _RUN, "show tracebacks, and the runner's own log")
 
 

@@ -25,7 +25,7 @@ from pipelines.recipes.values import (
     parse_names,
 )
 from transforms.formats.text_places import TextPlace
-from transforms.tokenization.models.cpm import NEWLINE
+from transforms.tokenization.models.texts import CPM_NEWLINE
 
 _INPUT, _MODEL, _SAMPLING, _OUTPUT = "input", "model", "sampling", "output"
 _Names = Annotated[
@@ -99,7 +99,7 @@ class TokenizeRecipe(CommonRecipe):
         metavar="cpm",
     )
     newline_symbol: str = make_flag(
-        NEWLINE, _MODEL, "what stands for a newline, with --whitespace=cpm", metavar="CHAR"
+        CPM_NEWLINE, _MODEL, "what stands for a newline, with --whitespace=cpm", metavar="CHAR"
     )
     add_bos: bool = make_flag(False, _MODEL, "begin every record with the model's bos")
     add_eos: bool = make_flag(False, _MODEL, "end every record with the model's eos")

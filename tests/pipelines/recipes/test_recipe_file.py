@@ -500,7 +500,7 @@ def test_the_schema_describes_every_field_and_takes_what_we_take() -> None:
     jsonschema = pytest.importorskip("jsonschema")
     schema = json_schema(SHUFFLE)
     fields = {**Recipe.model_fields, **Settings.model_fields}
-    switches = {"overwrite", "plan", "debug", "shared_filesystem", "no_wait"}
+    switches = {"overwrite", "plan", "quiet", "debug", "shared_filesystem", "no_wait"}
     assert fields.keys() - schema["properties"].keys() == switches
     assert all(part["description"] for part in schema["properties"].values())
     assert "group" not in json.dumps(schema["properties"]["seed"])

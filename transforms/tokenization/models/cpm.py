@@ -13,6 +13,7 @@ from typing import Any
 
 from transforms.errors import UsageError
 from transforms.tokenization.models.texts import (
+    CPM_NEWLINE,
     Normalized,
     Normalizer,
     Texts,
@@ -22,7 +23,7 @@ from transforms.tokenization.models.texts import (
 )
 from transforms.tokenization.models.unigram import SentencePiece
 
-SPACE, NEWLINE = "\u2582", "\u2583"
+SPACE, NEWLINE = "\u2582", CPM_NEWLINE
 
 
 class CpmWhitespace(Normalizer):

@@ -8,12 +8,12 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from transforms.errors import DataError
+from transforms.kernels.arrays import I64, U8
 
-U8 = npt.NDArray[np.uint8]
-I64 = npt.NDArray[np.int64]
+CPM_NEWLINE = "\u2583"
+"""What stands for a newline with CPM's white space; here, since recipes know it without any kernel."""
 
 _NEWLINE = 0x0A
 _CHUNK = 1 << 22  # bytes
