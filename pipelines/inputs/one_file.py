@@ -22,7 +22,7 @@ from transforms.formats import (
     json_files,
     line_format,
     line_places,
-    parquet,
+    parquet_files,
     parquet_types,
 )
 from transforms.formats.codecs import Decoder
@@ -268,20 +268,20 @@ def _look_at_parquet(
     *,
     sample: bool,
 ) -> Look:
-    opened_parquet = parquet.open_file(opened, name=file.url)
+    opened_parquet = parquet_files.open_file(opened, name=file.url)
     found_columns = RowColumns(opened_parquet.schema_arrow, text=column, kept=kept, name=file.url)
     columns, schema = found_columns.paths, found_columns.schema
     parquet_types.require_known(opened_parquet, columns, name=file.url)
     if sample:
-        parquet.check_int96(
+        parquet_files.check_int96(
             opened, opened_parquet, columns, name=file.url, rows=_SAMPLE_ROWS, batches=1
         )
     return Look(
         found,
-        compression=parquet.compression_of(opened_parquet, name=file.url) or "zstd",
+        compression=parquet_files.compression_of(opened_parquet, name=file.url) or "zstd",
         schema=opened_parquet.schema_arrow,
         records=opened_parquet.metadata.num_rows,
-        record_bytes=parquet.mean_bytes(
+        record_bytes=parquet_files.mean_bytes(
             opened_parquet,
             rows=_SAMPLE_ROWS,
             name=file.url,

@@ -347,7 +347,7 @@ class RunSettings(_Model):
 class Settings(RunSettings):
     """How and where a shuffle is done."""
 
-    exchange: Annotated[str | None, AfterValidator(check_exchange)] = make_flag(
+    exchange: Annotated[str, AfterValidator(check_exchange)] | None = make_flag(
         None, _RUN, "has no effect any more: records always cross by files", deprecated=True
     )
     spill_compression: Annotated[Literal["none", "lz4", "zstd"], BeforeValidator(parse_kind)] = (
