@@ -21,7 +21,7 @@ from transforms.datasets.reports import SpanReport, SpanReports
 from transforms.datasets.source_files import SourceFile
 from transforms.datasets.spans import Span, Spans, cut_spans, deal_together
 from transforms.errors import DataError
-from transforms.formats import small
+from transforms.formats import compressed, small
 from transforms.formats.detection import FileFormat
 from transforms.formats.limits import TooLarge
 from transforms.formats.readers import ReadOptions
@@ -122,6 +122,7 @@ def list_spans(
         DataError: the listing isn't the one that the plan was made from.
     """
     storage.configure(config.storage_options)
+    compressed.load(config.options.codec_modules)
     files = list_sources(sources, extensions=config.extensions, apart=config.output)
     if config.expected is not None and fingerprint(files) != config.expected:
         raise DataError(
@@ -167,6 +168,7 @@ class SpanReader:
         """Get ready, once a worker."""
         follow_launcher(self._config.launcher)
         storage.configure(self._config.storage_options)
+        compressed.load(self._config.options.codec_modules)
         self._progress = Progress.open(self._config.progress)
 
     def read(self, spans: Spans, report: Callable[[SpanReports], object]) -> Iterator[Located]:
