@@ -56,7 +56,7 @@ def fetch(typing: Any, array: Any, index: Any) -> Any:
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]
-    """A cache whose entries end when any kernel's source changes.
+    """A cache whose entries end when any source beside the kernel's changes.
 
     numba looks at the function's own file alone, but compiles functions and constants of other files
     into it. What the sources were is part of the files' names: an index that was written of other
@@ -78,9 +78,9 @@ def _stamp() -> str:
 
 
 def stamp(folder: Path) -> str:
-    """Return a hash of the modules of a folder: what is compiled there, and all that goes into it."""
+    """Return a hash of a folder's modules: a kernel imports constants and functions of its own alone."""
     hasher = hashlib.blake2b(digest_size=16)
     for path in sorted(folder.glob("*.py")):
-        source = path.read_bytes()
-        hasher.update(b"%s %d %s" % (path.name.encode(), len(source), source))
+        source = path.read_text()
+        hasher.update(f"{path.stem} {len(source)} {source}".encode())
     return hasher.hexdigest()
