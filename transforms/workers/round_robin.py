@@ -25,7 +25,6 @@ class GroupRoundRobin(beam.PTransform):  # type: ignore[misc]  # Beam's classes 
     """
 
     def __init__(self, of: Any) -> None:
-        super().__init__()
         self._of = of
 
     def expand(self, numbered: Any) -> Any:
