@@ -26,7 +26,7 @@ from transforms.formats.detection import FileFormat
 from transforms.formats.limits import TooLarge
 from transforms.formats.readers import ReadOptions
 from transforms.formats.reading import open_span, shape_in
-from transforms.kernels.arrays import I64
+from transforms.kernels.arrays import I64, offsets_of
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.storage import files as storage
@@ -367,7 +367,7 @@ def _ids(spans: Sequence[Span], rows: I64) -> FileIds:
 
 
 def _report_of(spans: Sequence[Span], found: small.Together) -> SpanReports:
-    edges = np.concatenate([np.zeros(1, np.int64), np.cumsum(found.rows)])
+    edges = offsets_of(found.rows)
     hash0, hash1, lengths = blocks.hashes(found.block)
     digests = blocks.digests_between(edges, hash0, hash1, lengths)
     payload = np.diff(blocks.extents(found.block)[1][edges]) if edges[-1] else found.rows
