@@ -74,6 +74,15 @@ def write_size(size: int) -> str:
     return str(size)
 
 
+def write_count(count: int, word: str) -> str:
+    """Write how many there are of something.
+
+    >>> write_count(1, "file"), write_count(20, "worker")
+    ('1 file', '20 workers')
+    """
+    return f"{count} {word}{'s'[: count != 1]}"
+
+
 def parse_separator(value: Any) -> Any:
     r"""Read one byte: itself, or ``\n``, ``\t``, ``\r``, ``\0``, ``\\``, ``\xHH``."""
     if not isinstance(value, str):
