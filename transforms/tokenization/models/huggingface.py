@@ -15,7 +15,7 @@ import numpy as np
 import tokenizers
 
 from transforms.errors import DataError, UsageError
-from transforms.kernels.arrays import I64, U32
+from transforms.kernels.arrays import I64, U32, offsets_of
 from transforms.kernels.segmentation.laws import UnknownEdge
 from transforms.tokenization.models.added_tokens import HuggingFaceNormalizer, beyond_unicode
 from transforms.tokenization.models.model import Deterministic, Model, RecordError, Unigram
@@ -131,15 +131,13 @@ class HuggingFaceOther(HuggingFace, Deterministic):
                         f"{self.name}: the model has no piece for {left_out!r} and no unknown token, "
                         "and would leave the character out; take a model that has all bytes",
                     )
-        offsets = np.zeros(len(plain) + 1, np.int64)
-        parts = [np.zeros(0, np.uint32)]
+        found: list[U32] = []
         step = max(1, len(plain) * _AT_A_TIME // max(len(texts.data), 1))
         for begin in range(0, len(plain), step):
             some = plain[begin : begin + step]
             rows = call_package(self._rows, some, name=self.name, first=begin)
-            offsets[begin + 1 : begin + 1 + len(rows)] = [len(row) for row in rows]
-            parts += [np.array(row, np.uint32) for row in rows]
-        return np.concatenate(parts), np.cumsum(offsets)
+            found += [np.array(row, np.uint32) for row in rows]
+        return np.concatenate([np.zeros(0, np.uint32), *found]), offsets_of(list(map(len, found)))
 
     def _rows(self, texts: Sequence[str]) -> list[list[int]]:
         found = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
