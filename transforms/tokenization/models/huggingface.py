@@ -17,6 +17,7 @@ import tokenizers
 from transforms.errors import DataError, UsageError
 from transforms.kernels.arrays import I64, U32, offsets_of
 from transforms.kernels.segmentation.laws import UnknownEdge
+from transforms.kernels.segmentation.segment import Segmented
 from transforms.tokenization.models.added_tokens import HuggingFaceNormalizer, beyond_unicode
 from transforms.tokenization.models.model import Deterministic, Model, RecordError, Unigram
 from transforms.tokenization.models.package import PackageError, call_package, package_errors
@@ -97,6 +98,24 @@ class HuggingFaceUnigram(HuggingFace, Unigram):
     """A ``tokenizer.json`` with a Unigram model."""
 
     kind = "a tokenizer.json with a Unigram model"
+
+    def finish(self, found: Segmented) -> Segmented:
+        """Make one id of neighbouring unknowns where one is the piece that is written as the unknown is.
+
+        The package does, unless it spells unknowns by bytes (``encode_optimized``: ``fuse_unk``).
+        Unknown characters the kernel fuses itself.
+        """
+        unknown = self.vocabulary.unknown
+        if unknown is None or unknown.byte_ids is not None or len(found.ids) < 2:
+            return found
+        is_unknown = found.ids == unknown.id
+        keep = np.ones(len(found.ids) + 1, bool)
+        keep[1:-1] = ~(is_unknown[1:] & is_unknown[:-1])
+        keep[found.offsets] = True  # not across segments
+        if keep.all():
+            return found
+        before = offsets_of(keep[:-1])
+        return found._replace(ids=found.ids[keep[:-1]], offsets=before[found.offsets])
 
 
 class HuggingFaceOther(HuggingFace, Deterministic):
@@ -206,7 +225,6 @@ def _vocabulary(
     size = _size(tokenizer)
     surfaces = [(tokenizer.id_to_token(number) or "").encode() for number in range(size)]
     return Vocabulary(
-        kind="huggingface",
         pieces=(*by_text, *map(beyond_unicode, added)),
         log_probs=np.array([scores[n] for n in by_text.values()] + [0.0] * len(added), np.float64),
         ids=np.array([*by_text.values(), *added], np.uint32),
