@@ -82,6 +82,35 @@ class _Lz4Compressor(lz4.frame.LZ4FrameCompressor):
         return b"" if self.started() else bytes(self.begin())
 
 
+def _xz_member(window: int) -> lzma.LZMADecompressor:
+    """Return a decoder, which takes a little more than the window for its own state."""
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=window + (1 << 20))
+
+
+def _window_of_xz(head: bytes) -> int:
+    """Return a power of two that the decoder takes for enough."""
+    for bits in range(18, 32):
+        try:
+            _xz_member(1 << bits).decompress(head, 1)
+        except lzma.LZMAError as error:
+            if "memory" in str(error).lower():
+                continue  # else it is damaged: the decoder says so
+        return 1 << bits
+    return 1 << 32
+
+
+def _window_of_zstd(head: bytes) -> int:
+    """Return what the frame's header says: its whole content where that is one segment.
+
+    Source: RFC 8878, section 3.1.1.1.2.
+    """
+    try:
+        size = zstd.get_frame_info(head).decompressed_size
+    except zstd.ZstdError:  # cut: the decoder says so
+        return 0
+    return size or 0 if head[4] & 0x20 else (8 | head[5] & 7) << (head[5] >> 3) + 7
+
+
 def _dictionary_of(head: bytes) -> str:
     """Say which dictionary a zstd frame needs, by its first bytes; nothing if it names none."""
     try:
@@ -105,12 +134,15 @@ class Codec:
         suffixes: of file names, in lower case; the first one is written.
         magics: what a member may begin with; none where the content isn't known.
         skippable: skippable frames may stand between members.
+        window_of: the bytes that a decoder holds, by the first 64 of a file or a member; 0 where that
+            is little.
     """
 
     name: str
     suffixes: tuple[str, ...]
     magics: tuple[bytes, ...] = ()
     skippable: bool = False
+    window_of: Callable[[bytes], int] = lambda head: 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,10 +202,8 @@ BUILT_IN: dict[str, MemberCodec] = {
             suffixes=(".xz",),
             magics=(b"\xfd7zXZ\0",),
             level=1,
-            # a little more than the window, for the decoder's own state
-            new_member=lambda window: lzma.LZMADecompressor(
-                lzma.FORMAT_XZ, memlimit=window + (1 << 20)
-            ),
+            new_member=_xz_member,
+            window_of=_window_of_xz,
             new_compressor=lambda level: lzma.LZMACompressor(
                 lzma.FORMAT_XZ, check=lzma.CHECK_CRC64, preset=level
             ),
@@ -188,6 +218,7 @@ BUILT_IN: dict[str, MemberCodec] = {
             new_member=lambda window: zstd.ZstdDecompressor(
                 options={zstd.DecompressionParameter.window_log_max: LARGEST.bit_length() - 1}
             ),
+            window_of=_window_of_zstd,
             lacks=_dictionary_of,
             new_compressor=lambda level: zstd.ZstdCompressor(
                 options={
@@ -238,6 +269,18 @@ def codec_of_head(head: bytes) -> Codec | None:
         if not head:
             return CODECS["zstd"]
     return next((codec for codec in BUILT_IN.values() if head.startswith(codec.magics)), None)
+
+
+def window_of(head: bytes) -> int:
+    """Return the window, in bytes, of a file's first member; 0 where the codec's is small.
+
+    Args:
+        head: the file's first 64 bytes, fewer where it has fewer.
+    """
+    while size := skippable_size(head):
+        head = head[size:]
+    codec = codec_of_head(head)
+    return 0 if codec is None else codec.window_of(head)
 
 
 def codec_of_name(name: str) -> Codec | None:

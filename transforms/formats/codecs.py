@@ -30,8 +30,8 @@ from transforms.formats.codec_table import (
     codec_of_name,
     skippable_size,
     strip_suffix,
+    window_of,
 )
-from transforms.formats.windows import window_of
 from transforms.storage import files as storage
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "codec_of_name",
     "skippable_size",
     "strip_suffix",
+    "window_of",
 ]
 
 _READ = 1 << 16  # compressed bytes at a time; small, as tiny members copy what follows them
@@ -206,7 +207,7 @@ class Decoder(Compressed):
             raise self._foreign(head)
         if lacks := self.codec.lacks(head[:_HEAD]):
             raise DataError(f"{self.name}: the {self._which()} {lacks}")
-        if window_of(head[:_HEAD]) > self._window:
+        if self.codec.window_of(head[:_HEAD]) > self._window:
             raise self._too_wide()
         self.trailing = 0
         return self.codec.new_member(self._window)
