@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import IO, Any, BinaryIO, cast
 
 from transforms.errors import DataError, DovetailError, RunError, UsageError
-from transforms.formats.codec_table import (
+from transforms.formats.codecs import (
     BUILT_IN,
     LARGEST,
     Codec,
@@ -29,7 +29,7 @@ from transforms.formats.codec_table import (
     add_codec,
     codec_of_name,
 )
-from transforms.formats.codecs import Compressed, Decoder, Encoder
+from transforms.formats.members import Compressed, Decoder, Encoder
 from transforms.storage import files as storage
 
 _GROUP = "dovetail.codecs"
