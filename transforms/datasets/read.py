@@ -15,10 +15,10 @@ import pyarrow as pa
 import transforms.datasets.coders  # noqa: F401  # registers the coder of blocks
 from transforms.datasets.bad_records import MostBad, refusal
 from transforms.datasets.identity import FileIds, Located, Origin
-from transforms.datasets.listing import fingerprint, list_sources
+from transforms.datasets.listing import list_sources
 from transforms.datasets.quarantine import QuarantineFile
 from transforms.datasets.reports import SpanReport, SpanReports
-from transforms.datasets.source_files import SourceFile
+from transforms.datasets.source_files import SourceFile, fingerprint
 from transforms.datasets.spans import Span, Spans, cut_spans, deal_together
 from transforms.errors import DataError
 from transforms.formats import small

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterable
 
 from transforms.formats.codecs import CODECS
+from transforms.formats.line_kinds import JSON_NAMES
 
 NO_EXTENSION = "none"
 """What ``extensions`` call files whose name has none."""
 
-JSON_LINES = frozenset((".jsonl", ".ndjson", ".json"))
+JSON_LINES = frozenset(JSON_NAMES)
 """Names of one kind of file."""
 
 _SUFFIXES = frozenset(suffix for codec in CODECS.values() for suffix in codec.suffixes)
