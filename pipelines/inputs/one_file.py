@@ -221,8 +221,8 @@ def _first_records(
 ) -> list[bytes]:
     """Return the first records of JSON that isn't lines."""
     options = ReadOptions(chunk_bytes=_SAMPLE_BYTES, record_limit=_LARGEST)
-    task = ReadTask(name=file.url, size=file.size, stop=file.size, options=options)
-    reader = json_files.Reader(opened, task, shape=shape, codec=codec)
+    task = ReadTask(name=file.url, size=file.size, stop=file.size, codec=codec, options=options)
+    reader = json_files.Reader(opened, task, shape=shape)
     return next((blocks.records(found.block) for found in reader if len(found.block)), [])
 
 

@@ -128,9 +128,11 @@ def _packed(fs: Any, matches: Iterable[Match]) -> Iterator[bytes]:
             _require_readable(url, path if local else None, info)
         sizes = [int(info["size"]) for _, info in part]
         versions = [storage.version_of(info) for _, info in part]
-        told = [info.get("told") or (None, None) for _, info in part]
-        columns = paths, urls, sizes, versions, [t[0] for t in told], [t[1] for t in told]
-        arrays = [pa.array(c, f.type) for c, f in zip(columns, _MATCHES, strict=True)]
+        told = zip(*(info.get("told") or (None, None) for _, info in part), strict=True)
+        arrays = [
+            pa.array(values, field.type)
+            for values, field in zip([paths, urls, sizes, versions, *told], _MATCHES, strict=True)
+        ]
         yield pack(pa.RecordBatch.from_arrays(arrays, schema=_MATCHES))
 
 
@@ -218,31 +220,30 @@ def _expand(fs: Any, path: str, sieve: Sieve, apart: str) -> tuple[str, Iterable
 
     They are sifted as they are taken.
     """
-    pattern = sieve.pattern
+    wild: str | None
     if isinstance(fs, LocalFileSystem):
         require_reachable(path)
-    if fs.isdir(path):
-        if holds_dataset(fs, path.rstrip("/"), pattern):
-            return path, shards_in(fs, path, pattern).items()
-        below = find_below(fs, path, _refusing(path, sieve))
-        matched = follow_links(fs, _sift(fs, below, path, sieve, apart))
-        return path, whole_datasets(fs, matched, pattern=pattern)
-    if fs.isfile(path) or not any(mark in path for mark in WILD):
-        found = [(path, fs.info(path))] if fs.isfile(path) else []
-        for _, info in found:
+    is_folder = fs.isdir(path)
+    if not is_folder and (fs.isfile(path) or not any(mark in path for mark in WILD)):
+        matched: Iterable[Match] = [(path, fs.info(path))] if fs.isfile(path) else []
+        for _, info in matched:
             refuse_dataset(fs, path)
             sieve.take(os.path.basename(path), info["size"])
-        return os.path.dirname(path), whole_datasets(
-            fs, found, pattern=pattern, wild=glob.escape(path)
-        )
-    fixed = fixed_length(fs, path)
-    folder, wild = path[:fixed], path[fixed:].removeprefix("/")
-    sieve.aim(f"/{wild}")
-    below = glob_below(fs, folder, wild, _refusing(folder, sieve))
-    matched = follow_links(fs, _sift(fs, below, folder, sieve, apart))
-    return folder, whole_datasets(
-        fs, matched, pattern=pattern, wild=f"{glob.escape(folder)}/{wild}"
-    )
+        folder, wild = os.path.dirname(path), glob.escape(path)
+    else:
+        if is_folder:
+            if holds_dataset(fs, path.rstrip("/"), sieve.pattern):
+                return path, shards_in(fs, path, sieve.pattern).items()
+            folder, wild = path, None
+            below = find_below(fs, path, _refusing(path, sieve))
+        else:
+            fixed = fixed_length(fs, path)
+            folder, wild = path[:fixed], path[fixed:].removeprefix("/")
+            sieve.aim(f"/{wild}")
+            below = glob_below(fs, folder, wild, _refusing(folder, sieve))
+            wild = f"{glob.escape(folder)}/{wild}"
+        matched = follow_links(fs, _sift(fs, below, folder, sieve, apart))
+    return folder, whole_datasets(fs, matched, pattern=sieve.pattern, wild=wild)
 
 
 def _sift(

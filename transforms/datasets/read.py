@@ -22,7 +22,6 @@ from transforms.datasets.source_files import SourceFile, fingerprint
 from transforms.datasets.spans import Span, Spans, cut_spans, deal_together
 from transforms.errors import DataError
 from transforms.formats import small
-from transforms.formats.detection import FileFormat
 from transforms.formats.limits import TooLarge
 from transforms.formats.readers import ReadOptions
 from transforms.formats.reading import open_span, shape_in
@@ -112,8 +111,8 @@ def is_read_whole(file: SourceFile, options: ReadOptions) -> bool:
     if not file.url.lower().endswith(".json"):
         return False
     with storage.open_read(file.url) as opened:
-        found, told = FileFormat("lines"), file.told is not None
-        shape = shape_in(opened, found, name=file.url, options=options, told=told)
+        told = file.told is not None
+        shape = shape_in(opened, name=file.url, codec=None, options=options, told=told)
     return shape != "lines"
 
 

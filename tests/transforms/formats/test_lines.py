@@ -235,7 +235,7 @@ def read_all(data: bytes, *, cuts: list[int] | None = None, **options: Any) -> d
     )
     for start, stop in pairwise(edges):
         task = ReadTask(name="f", size=len(data), start=start, stop=stop, options=asked)
-        reader = lines.Reader(io.BytesIO(data), task, codec=None, **options.get("reading", {}))
+        reader = lines.Reader(io.BytesIO(data), task, **options.get("reading", {}))
         digest = Digest()
         for block, bad, _ in reader:
             digest += blocks.digests(block, sources=1)[0]
@@ -311,7 +311,7 @@ def test_a_header_may_end_in_another_way_or_not_at_all(
     assert header_in(data, line_format) == own
     options = ReadOptions(line_format=line_format, chunk_bytes=100, record_limit=100)
     task = ReadTask(name="x.csv", size=len(data), stop=len(data), options=options)
-    reader = lines.Reader(io.BytesIO(data), task, codec=None)
+    reader = lines.Reader(io.BytesIO(data), task)
     if own is None:
         with pytest.raises(DataError, match=r"x\.csv: expected the header of the other files"):
             list(reader)
