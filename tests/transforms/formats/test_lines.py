@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.transforms.helpers import plain_lines
 from transforms.errors import DataError, InputError
-from transforms.formats import lines
+from transforms.formats import lines, stream_reader
 from transforms.formats.limits import MemoryFor, TooLarge
 from transforms.formats.line_format import LineFormat, header_in, header_of
 from transforms.formats.readers import ReadOptions, ReadTask
@@ -89,7 +89,10 @@ def test_spans_that_tile_a_file_give_each_line_once_from_its_own_place(
     ends = [i + 1 for i, byte in enumerate(data) if byte == separator]
     begin = ([0, *ends])[min(header_lines, len(ends))]
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    with mock.patch.multiple(lines, _OVERREAD=overread, _ROWS=rows):
+    with (
+        mock.patch.object(lines, "_OVERREAD", overread),
+        mock.patch.object(stream_reader, "_ROWS", rows),
+    ):
         found = [
             row
             for start, stop in pairwise(edges)
