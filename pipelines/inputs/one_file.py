@@ -18,13 +18,13 @@ from transforms.formats import (
     arrow,
     arrow_messages,
     codecs,
+    compressed,
     json_files,
     line_format,
     line_places,
     parquet_files,
     parquet_types,
 )
-from transforms.formats.codecs import Decoder
 from transforms.formats.columns import RowColumns
 from transforms.formats.detection import FileFormat, behind_skippable, detect, refuse_inside
 from transforms.formats.foreign import HEAD
@@ -129,7 +129,7 @@ def _look_at_lines(
     begin = behind_skippable(opened, opened.read(64) or b"", file.size)
     window = 0 if codec is None else max(window_of(begin) - WINDOW_COUNTED, 0)
     opened.seek(0)
-    stream = opened if codec is None else Decoder(opened, codec, file.url)
+    stream = opened if codec is None else compressed.reader(opened, codec, file.url)
     try:
         head = bytearray(HEAD)
         begin = bytes(head[: storage.read_into(stream, memoryview(head))])
@@ -143,7 +143,7 @@ def _look_at_lines(
             form = replace(form, header=header)
         if codec is not None and file.size <= _MAY_BE_EMPTY:
             opened.seek(0)
-            stream = Decoder(opened, codec, file.url)
+            stream = compressed.reader(opened, codec, file.url)
             beside = mark + len(header)
             size = storage.read_into(stream, memoryview(bytearray(beside + 1)))
             records = 0 if size <= beside else None
@@ -162,7 +162,7 @@ def _look_at_lines(
                 )
             opened.seek(0)
             if codec is not None:
-                expansion = codecs.sample_ratio(opened, codec, file.url)
+                expansion = compressed.sample_ratio(opened, codec, file.url)
             if shape == "lines":
                 record_bytes, fields = _sample_lines(
                     opened, file, codec, form, recipe, mark=mark, keep=keep
@@ -204,7 +204,7 @@ def _sample_lines(
         InputError: rows of CSV go on in the next line, as the first ones show.
     """
     opened.seek(0)
-    stream = opened if codec is None else Decoder(opened, codec, file.url)
+    stream = opened if codec is None else compressed.reader(opened, codec, file.url)
     places = 1 if codec is not None or file.size <= _PLACES * _SAMPLE_BYTES else _PLACES
     pieces = _pieces(stream, [file.size * i // places for i in range(places)])
     begins = mark + len(form.header)

@@ -21,11 +21,11 @@ from transforms.datasets.reports import SpanReport, SpanReports
 from transforms.datasets.source_files import SourceFile, fingerprint
 from transforms.datasets.spans import Span, Spans, cut_spans, deal_together
 from transforms.errors import DataError
-from transforms.formats import small
+from transforms.formats import compressed, small
 from transforms.formats.limits import TooLarge
 from transforms.formats.readers import ReadOptions
 from transforms.formats.reading import open_span, shape_in
-from transforms.kernels.arrays import I64
+from transforms.kernels.arrays import I64, offsets_of
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.storage import files as storage
@@ -76,9 +76,6 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
     progress: Watched = None
     stage: Stage = "partition"
 
-    def __post_init__(self) -> None:
-        super().__init__()
-
     def expand(self, root: Any) -> Any:
         """List, cut into spans, deal them out to the workers, read."""
         spans = (
@@ -94,7 +91,6 @@ class ReadSpans(beam.PTransform):  # type: ignore[misc]
     """Read spans that were dealt out: (int, iterable of Spans) -> (blocks, spans)."""
 
     def __init__(self, config: ReadRecords) -> None:
-        super().__init__()
         self._config = config
 
     def expand(self, spans: Any) -> Any:
@@ -125,6 +121,7 @@ def list_spans(
         DataError: the listing isn't the one that the plan was made from.
     """
     storage.configure(config.storage_options)
+    compressed.load(config.options.codec_modules)
     files = list_sources(sources, extensions=config.extensions, apart=config.output)
     if config.expected is not None and fingerprint(files) != config.expected:
         raise DataError(
@@ -170,6 +167,7 @@ class SpanReader:
         """Get ready, once a worker."""
         follow_launcher(self._config.launcher)
         storage.configure(self._config.storage_options)
+        compressed.load(self._config.options.codec_modules)
         self._progress = Progress.open(self._config.progress)
 
     def read(self, spans: Spans, report: Callable[[SpanReports], object]) -> Iterator[Located]:
@@ -368,7 +366,7 @@ def _ids(spans: Sequence[Span], rows: I64) -> FileIds:
 
 
 def _report_of(spans: Sequence[Span], found: small.Together) -> SpanReports:
-    edges = np.concatenate([np.zeros(1, np.int64), np.cumsum(found.rows)])
+    edges = offsets_of(found.rows)
     hash0, hash1, lengths = blocks.hashes(found.block)
     digests = blocks.digests_between(edges, hash0, hash1, lengths)
     payload = np.diff(blocks.extents(found.block)[1][edges]) if edges[-1] else found.rows

@@ -22,12 +22,14 @@ from transforms.datasets.manifest import (
     TokenizerEntry,
     TokensEntry,
     make_manifest,
+    now,
     token_versions,
 )
 from transforms.datasets.reports import Mapped, Mixed, ShardReport, ShardReports, SpanReports
 from transforms.datasets.to_write import Ordered, ToWrite
 from transforms.datasets.token_counts import TokenCounts
 from transforms.errors import DataError, LosslessError, RunError
+from transforms.formats import compressed
 from transforms.formats.read_back import shard_digest
 from transforms.formats.writing import ShardFormat, open_writer
 from transforms.kernels.records import blocks
@@ -79,9 +81,6 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
     storage_options: dict[str, Any] | None = None
     progress: Watched = None
 
-    def __post_init__(self) -> None:
-        super().__init__()
-
     def expand(self, shards: Any) -> Any:
         """One step."""
         return shards | "Write" >> beam.ParDo(_Write(self))
@@ -109,6 +108,7 @@ class ShardWriter:
         config = self._config
         follow_launcher(config.launcher)
         storage.configure(config.storage_options)
+        compressed.load(config.form.codec_modules)
         self._progress = Progress.open(config.progress)
         if not config.run_id:  # else whoever owns the output has made it, and may take it away
             storage.make_folder(storage.join(config.output, layout.TEMPORARY))
@@ -272,7 +272,7 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
     recipe: dict[str, Any]
     seed: int
     epoch: int
-    started: str
+    started: str = field(default_factory=now)
     form: ShardFormat = field(default_factory=ShardFormat)
     run_id: str = ""
     expected: str | None = None
@@ -280,9 +280,6 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
     storage_options: dict[str, Any] | None = None
     tokens: Callable[[TokenCounts], TokensEntry | None] | None = None
     tokenizers: Sequence[TokenizerEntry] = ()
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def expand(self, reports: Any) -> Any:
         """One step, which waits for both branches."""
@@ -347,6 +344,8 @@ def _write_manifest(
         # an attempt before this one may have come to the end, and taken the marker away
         if not is_written(config.output, config.run_id):
             raise
+    if not config.run_id:  # else whoever owns the output clears it
+        storage.remove_tree(storage.join(config.output, layout.TEMPORARY))
 
 
 def is_written(output: str, run_id: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from transforms.formats.codecs import Decoder
+from transforms.formats import compressed
 from transforms.formats.limits import TooLarge
 from transforms.formats.readers import ReadTask
 from transforms.kernels.arrays import I64, U8
@@ -38,7 +38,7 @@ class StreamReader:
         self._file: Any = file
         self.whole: int | None = task.size
         if task.codec is not None:
-            self._file = Decoder(file, task.codec, task.name, window=task.options.window)
+            self._file = compressed.reader(file, task.codec, task.name, window=task.options.window)
             self.whole = None
         self.blank = self.marks = 0
         self._beside = 0  # bytes of the file that are in no record, less the ends of lines

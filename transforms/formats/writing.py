@@ -23,6 +23,7 @@ class ShardFormat:
     Attributes:
         kind: of file.
         compression: a codec of lines, or what the kind of file itself has; ``none`` for none.
+        codec_modules: that register users' codecs, imported in every worker.
         line_format: for lines.
         schema: for rows.
         records_are: what is written, ``lines``, ``rows`` or ``texts``; lines may be written as rows,
@@ -31,6 +32,7 @@ class ShardFormat:
 
     kind: Kind = "lines"
     compression: str = "none"
+    codec_modules: tuple[str, ...] = ()
     line_format: LineFormat = field(default_factory=LineFormat)
     schema: pa.Schema | None = None
     records_are: RecordsAre = "lines"

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, TypedDict, Unpack, overload
 import numpy as np
 
 from transforms.errors import UsageError
-from transforms.kernels.arrays import F64, I64, U32, U64
+from transforms.kernels.arrays import F64, I64, U32, U64, offsets_of
 from transforms.kernels.randomness import derive, mix, record_keys
 from transforms.kernels.segmentation import laws
 from transforms.kernels.segmentation.laws import LAWS, Law, LawName, Pieces
@@ -298,8 +298,7 @@ class Tokenizer:
             return self._refused(texts, range(len(texts.offsets) - 1))
         assert isinstance(model, Unigram)
         normalized = model.normalizer.normalize(texts)
-        seen = np.zeros(len(normalized.data) + 1, np.int64)
-        np.cumsum(self._missing[normalized.data], out=seen[1:])
+        seen = offsets_of(self._missing[normalized.data])
         # a text of bytes that are pieces is covered by them
         suspects = np.flatnonzero(np.diff(seen[normalized.segments[normalized.records]]))
         return self._refused(texts, suspects.tolist())
@@ -451,6 +450,5 @@ def _fuse_unknown(found: Segmented, vocabulary: Vocabulary) -> Segmented:
     keep[found.offsets] = True  # not across segments
     if keep.all():
         return found
-    before = np.zeros(len(keep), np.int64)
-    np.cumsum(keep[:-1], out=before[1:])
+    before = offsets_of(keep[:-1])
     return found._replace(ids=found.ids[keep[:-1]], offsets=before[found.offsets])

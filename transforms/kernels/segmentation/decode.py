@@ -19,7 +19,6 @@ from transforms.kernels.segmentation.lattice import (
     ZERO,
     count_of,
     ends_character,
-    is_cut,
     is_single,
     length_of,
     look_up,
@@ -32,13 +31,10 @@ _RESET = np.float32(100000.0)
 
 
 @kernel
-def best(
-    t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretches: Any, anew: Any
-) -> None:
+def best(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretches: Any) -> None:
     """Fill positions with the best path to each, in float64, as bytepiece does.
 
-    ``anew`` says that scores begin at 0 after a cut, which changes roundings and so ties. ``scale``,
-    of no other use here, says where the list begins: ``nbest`` looks at all of it.
+    ``scale``, of no other use here, says where the list begins: ``nbest`` looks at all of it.
     """
     entries = t.entries
     for i in range(np.uint64(stretches.size)):
@@ -65,8 +61,6 @@ def best(
                     if new > value:
                         value, chosen = new, np.uint64(UNKNOWN)
                 start = end
-            if anew and t.cuts and value > -np.inf and is_cut(text, end, end_of_record):
-                value = 0.0
             put(lattice, at, value, chosen, first)
         stretch.character = start
 

@@ -76,7 +76,7 @@ def fill(
     if mode == OFF_FLOAT32:
         best_float32(t, text, lattice, heads, first_head, stretches)
     elif mode == OFF or mode == NBEST:
-        best(t, text, lattice, heads, first_head, stretches, mode == OFF)
+        best(t, text, lattice, heads, first_head, stretches)
     elif is_wide:
         wide(t, text, lattice, heads, first_head, stretches, mode == VITERBI_SAMPLING)
     elif mode == EXACT:

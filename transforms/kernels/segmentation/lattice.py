@@ -69,9 +69,6 @@ class Tables(NamedTuple):
     characters: bool
     """Whether one character may be taken where no piece is just that character."""
 
-    cuts: bool
-    """Whether texts are cut between a newline and what follows it, save another newline."""
-
     unknown_weights: F64
     """float64[5]: the weight of an unknown character, by its length in bytes."""
 
@@ -141,12 +138,6 @@ def ends_character(text: Any, start: Any, end: Any, stop: Any) -> Any:
     Of well-formed UTF-8. Of other bytes it is what keeps kernels within their arrays.
     """
     return end == stop or (text[end] & 0xC0) != 0x80 or end - start >= MOST_BYTES
-
-
-@inlined
-def is_cut(text: Any, end: Any, stop: Any) -> Any:
-    """Say whether a text that is cut after newlines is cut before ``end``, in a record to ``stop``."""
-    return text[end - ONE] == 10 and end < stop and text[end] != 10
 
 
 @inlined

@@ -282,6 +282,4 @@ def furthest(t: Any, text: Any, start: Any, end: Any) -> Any:
         reached[at % reached.size] = found
         if found:
             last = at
-        if t.cuts and text[at - 1] == 10 and at < end and text[at] != 10:
-            state = np.uint64(0)
     return last
