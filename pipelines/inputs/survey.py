@@ -100,7 +100,7 @@ def look_into(files: Files, recipe: Recipe, *, keep: Sequence[str] = ()) -> Cont
         InputError: a file isn't what its name says or can't be read, or files don't go together.
         UsageError: what is asked of the output doesn't go with the input.
     """
-    chosen = files[:: -(-len(files) // _MOST)] if files else []
+    chosen = files.every(-(-len(files) // _MOST)) if files else []
     sampled = set(chosen[:: -(-len(chosen) // _SAMPLES)]) if chosen else set()
     local = all(storage.is_local(file.url) for file in chosen)
     found = storage.in_parallel(

@@ -19,7 +19,7 @@ from transforms.datasets.listing import list_sources
 from transforms.datasets.quarantine import QuarantineFile
 from transforms.datasets.reports import SpanReport, SpanReports
 from transforms.datasets.source_files import SourceFile, fingerprint
-from transforms.datasets.spans import Span, Spans, cut_spans, deal_together
+from transforms.datasets.spans import Span, Spans, cut_spans, group_spans
 from transforms.errors import DataError
 from transforms.formats import compressed, small
 from transforms.formats.limits import TooLarge
@@ -29,9 +29,9 @@ from transforms.kernels.arrays import I64, offsets_of
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.storage import files as storage
-from transforms.workers.deal import DealOut
 from transforms.workers.follow_launcher import follow_launcher
 from transforms.workers.progress import Progress, Stage, Watched
+from transforms.workers.round_robin import GroupRoundRobin
 
 OnBadRecord = Literal["fail", "skip", "quarantine"]
 
@@ -77,18 +77,18 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
     stage: Stage = "partition"
 
     def expand(self, root: Any) -> Any:
-        """List, cut into spans, deal them out to the workers, read."""
+        """List, cut into spans, hand them out to the workers, read."""
         spans = (
             root
             | "Sources" >> beam.Create([dict(self.sources)])
             | "ListSpans" >> beam.FlatMap(_list_groups, self).with_output_types(tuple[int, Spans])
-            | "DealOut" >> DealOut(Spans)
+            | "InTurn" >> GroupRoundRobin(Spans)
         )
         return spans | "ReadSpans" >> ReadSpans(self)
 
 
 class ReadSpans(beam.PTransform):  # type: ignore[misc]
-    """Read spans that were dealt out: (int, iterable of Spans) -> (blocks, spans)."""
+    """Read spans that were handed out: (int, iterable of Spans) -> (blocks, spans)."""
 
     def __init__(self, config: ReadRecords) -> None:
         self._config = config
@@ -136,7 +136,7 @@ def _list_groups(
     sources: Mapping[str, Sequence[str]], config: ReadRecords
 ) -> Iterator[tuple[int, Spans]]:
     cut = list_spans(sources, config)()
-    yield from enumerate(group for spans in cut for group in deal_together(spans))
+    yield from enumerate(group for spans in cut for group in group_spans(spans))
 
 
 class _ReadSpans(beam.DoFn):  # type: ignore[misc]

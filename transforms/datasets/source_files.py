@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, overload
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -85,7 +85,7 @@ def rows_of(table: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
     return zip(*(column.to_pylist() for column in table.columns), strict=True)
 
 
-class Files(Sequence[SourceFile]):
+class Files(Iterable[SourceFile]):
     """A listing of files, held as packed tables: about 15 bytes a file, where an object takes 500.
 
     Args:
@@ -135,24 +135,12 @@ class Files(Sequence[SourceFile]):
         for table in self.tables():
             yield from map(SourceFile.of_row, rows_of(table))
 
-    @overload
-    def __getitem__(self, place: int) -> SourceFile: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[SourceFile]: ...
-    def __getitem__(self, place: int | slice) -> SourceFile | list[SourceFile]:
-        """Return a file, or a list of some."""
-        wanted = range(len(self))[place]
-        if isinstance(wanted, int):
-            return self[wanted : wanted + 1][0]
-        if wanted.step < 1:
-            return list(self)[place]  # type: ignore[index]
+    def every(self, step: int) -> list[SourceFile]:
+        """Return the first file, and every one that lies a multiple of ``step`` behind it."""
         found: list[SourceFile] = []
         for packed, begin, end in zip(self.packed, self._begins, self._begins[1:], strict=False):
-            first = -(-(begin - wanted.start) // wanted.step)
-            last = -(-(end - wanted.start) // wanted.step)
-            if mine := [number - begin for number in wanted[max(first, 0) : max(last, 0)]]:
-                some = unpack(packed).take(pa.array(mine))
-                found += map(SourceFile.of_row, rows_of(some))
+            if mine := range(-begin % step, end - begin, step):
+                found += map(SourceFile.of_row, rows_of(unpack(packed).take(pa.array(mine))))
         return found
 
     def __repr__(self) -> str:
