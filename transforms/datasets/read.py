@@ -15,14 +15,13 @@ import pyarrow as pa
 import transforms.datasets.coders  # noqa: F401  # registers the coder of blocks
 from transforms.datasets.bad_records import MostBad, refusal
 from transforms.datasets.identity import FileIds, Located, Origin
-from transforms.datasets.listing import fingerprint, list_sources
+from transforms.datasets.listing import list_sources
 from transforms.datasets.quarantine import QuarantineFile
 from transforms.datasets.reports import SpanReport, SpanReports
-from transforms.datasets.source_files import SourceFile
+from transforms.datasets.source_files import SourceFile, fingerprint
 from transforms.datasets.spans import Span, Spans, cut_spans, group_spans
 from transforms.errors import DataError
 from transforms.formats import compressed, small
-from transforms.formats.detection import FileFormat
 from transforms.formats.limits import TooLarge
 from transforms.formats.readers import ReadOptions
 from transforms.formats.reading import open_span, shape_in
@@ -108,8 +107,8 @@ def is_read_whole(file: SourceFile, options: ReadOptions) -> bool:
     if not file.url.lower().endswith(".json"):
         return False
     with storage.open_read(file.url) as opened:
-        found, told = FileFormat("lines"), file.told is not None
-        shape = shape_in(opened, found, name=file.url, options=options, told=told)
+        told = file.told is not None
+        shape = shape_in(opened, name=file.url, codec=None, options=options, told=told)
     return shape != "lines"
 
 
