@@ -6,13 +6,14 @@ import contextlib
 import io
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pipelines.inputs.preflight import Inputs
 from pipelines.outputs.output import Claim
 from pipelines.recipes.cli import LOG
-from pipelines.recipes.recipe import RunSettings
+from pipelines.recipes.recipe import CommonRecipe, RunSettings
 from pipelines.runners.clusters import PORTABLE
 from pipelines.runners.workers import WorkerProcesses, open_log
 from transforms.errors import DataError, DovetailError, StoreError, UsageError
@@ -21,24 +22,25 @@ from transforms.storage import files as storage
 from transforms.workers.progress import Stage
 
 
-class Planned(Protocol):
-    """A run that has been planned."""
+@dataclass(frozen=True)
+class Planned:
+    """A run that has been planned; each command's own adds what its pipeline needs.
 
-    @property
-    def settings(self) -> RunSettings:
-        """How the work is done."""
+    Attributes:
+        recipe: what comes out.
+        settings: how the work is done.
+        inputs: what is read.
+        workers: who does it.
+        claim: where is written.
+        started: when, for the manifest.
+    """
 
-    @property
-    def inputs(self) -> Inputs:
-        """What is read."""
-
-    @property
-    def workers(self) -> Workers:
-        """Who does it."""
-
-    @property
-    def claim(self) -> Claim:
-        """Where is written."""
+    recipe: CommonRecipe
+    settings: RunSettings
+    inputs: Inputs
+    workers: Workers
+    claim: Claim
+    started: str
 
 
 @contextlib.contextmanager

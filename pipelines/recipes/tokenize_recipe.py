@@ -234,20 +234,12 @@ class TokenizeRecipe(CommonRecipe):
     @property
     def reading(self) -> Recipe:
         """The recipe by which the input is looked at and read."""
-        field = None if self.bytes or self.decode else self.text_field or None
+        common: dict[str, Any] = {name: getattr(self, name) for name in CommonRecipe.model_fields}
+        if self.bytes and self.format == "auto":
+            common["format"] = "lines"
         return Recipe(
-            sources=self.sources,
-            text_field=field,
-            format="lines" if self.bytes and self.format == "auto" else self.format,
-            extension=self.extension,
-            codec_module=self.codec_module,
-            separator=self.separator,
-            header_lines=self.header_lines,
-            on_bad_record=self.on_bad_record,
-            seed=self.seed,
-            epoch=self.epoch,
-            num_shards=self.num_shards,
-            split_name=self.split_name,
+            **common,
+            text_field=None if self.bytes or self.decode else self.text_field or None,
             output_format=None if self.decode else self.output_format,
             compression=self.compression,
         )

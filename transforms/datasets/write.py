@@ -81,9 +81,6 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
     storage_options: dict[str, Any] | None = None
     progress: Watched = None
 
-    def __post_init__(self) -> None:
-        super().__init__()
-
     def expand(self, shards: Any) -> Any:
         """One step."""
         return shards | "Write" >> beam.ParDo(_Write(self))
@@ -283,9 +280,6 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
     storage_options: dict[str, Any] | None = None
     tokens: Callable[[TokenCounts], TokensEntry | None] | None = None
     tokenizers: Sequence[TokenizerEntry] = ()
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def expand(self, reports: Any) -> Any:
         """One step, which waits for both branches."""

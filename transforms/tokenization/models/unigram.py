@@ -137,15 +137,8 @@ def vocabulary(
 
 
 def _special(processor: sentencepiece.SentencePieceProcessor) -> SpecialIds:
-    pad, bos, eos, unk = (
-        None if number < 0 else number
-        for number in (
-            processor.pad_id(),
-            processor.bos_id(),
-            processor.eos_id(),
-            processor.unk_id(),
-        )
-    )
+    ids = processor.pad_id(), processor.bos_id(), processor.eos_id(), processor.unk_id()
+    pad, bos, eos, unk = (None if number < 0 else number for number in ids)
     return SpecialIds(
         pad=pad,
         bos=bos,
