@@ -14,8 +14,7 @@ from pipelines.inputs.kept_fields import settle
 from pipelines.inputs.one_file import Look, look_at
 from pipelines.inputs.shared_fields import shared_field
 from pipelines.recipes.recipe import Recipe
-from transforms.datasets.listing import extension
-from transforms.datasets.source_files import Files, SourceFile
+from transforms.datasets.source_files import Files, SourceFile, extension
 from transforms.errors import DataError, InputError, UsageError
 from transforms.formats import arrow_messages, compressed, parquet
 from transforms.formats.codecs import CODECS, codec_of_name

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from transforms.datasets.sieve import JSON_LINES
 from transforms.formats.detection import FileFormat, Kind
 from transforms.kernels.records.compact import pack, unpack
+from transforms.kernels.records.digest import Digest
+from transforms.kernels.records.row_hashes import row_hashes
+from transforms.storage.layout import EXTENSION
 
 _BATCH = 4096  # files that are packed together
 
@@ -139,3 +145,35 @@ class Files(Iterable[SourceFile]):
 
     def __repr__(self) -> str:
         return f"Files of {len(self)}"
+
+
+def fingerprint(files: Iterable[SourceFile]) -> str:
+    """Return a hash of a listing: it changes when a file comes, goes or changes."""
+    return fingerprint_of(Digest.total(map(table_digest, Files.of(files).tables())))
+
+
+def fingerprint_of(digest: Digest) -> str:
+    """Return the fingerprint of a listing whose tables have this ``table_digest`` together."""
+    return str(digest.to_json())
+
+
+def table_digest(table: pa.RecordBatch) -> Digest:
+    """Return a table of files' part of the listing's digest, which no order of theirs changes."""
+    names = ["source", "name", "url", "version"]
+    hashes = row_hashes(pa.StructArray.from_arrays([table.column(name) for name in names], names))
+    return Digest.of_hashes(*hashes, table.column("size").to_numpy())
+
+
+def extension(files: Iterable[SourceFile]) -> str:
+    """Return the extension that all files share, ``.txt`` where they don't, or where it is odd.
+
+    Empty files have no say. All names of JSON lines are one, ``.jsonl``.
+    """
+    found: set[str] = set()
+    for table in Files.of(files).tables():
+        names = table.filter(pc.greater(table.column("size"), 0)).column("name").to_pylist()
+        found |= {os.path.splitext(name)[1] for name in names}
+    if len(found) > 1 and found <= JSON_LINES:
+        return ".jsonl"
+    shared = found.pop() if len(found) == 1 else ""
+    return shared if EXTENSION.fullmatch(shared) else ".txt"

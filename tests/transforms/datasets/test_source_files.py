@@ -14,10 +14,10 @@ import pytest
 
 from transforms.datasets import listing
 from transforms.datasets.files_read import add_up
-from transforms.datasets.listing import fingerprint, list_source
+from transforms.datasets.listing import list_source
 from transforms.datasets.reports import Quarantine, SpanReport, SpanReports
 from transforms.datasets.sieve import Sieve
-from transforms.datasets.source_files import Files, SourceFile
+from transforms.datasets.source_files import Files, SourceFile, fingerprint
 from transforms.errors import DataError, InputError, LosslessError
 from transforms.kernels.planning.plan import files_room
 from transforms.kernels.records import compact
