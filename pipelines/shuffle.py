@@ -107,7 +107,7 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
     )
     if (
         settings.runner in CLUSTERS
-    ):  # which deal spans out before any is read: many come out more even
+    ):  # which hand spans out before any is read: many come out more even
         plan = replace(plan, span_bytes=max(plan.span_bytes // 8, MIB))
     _refuse_mixture(recipe, mixture, inputs)
     job = Job(recipe, settings, inputs, workers, claim, now(), plan, mixture)

@@ -186,8 +186,9 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
     """Load the model; return what is done to blocks, then ``model`` and ``cost`` as of Job."""
     from transforms.tokenization.models.ends import ROLES
     from transforms.tokenization.models.model import Deterministic, attributes
+    from transforms.tokenization.sampling import OFF, Sampling
     from transforms.tokenization.tokenize import BlockDecoder, BlockTokenizer
-    from transforms.tokenization.tokenizer import OFF, Sampling, Tokenizer
+    from transforms.tokenization.tokenizer import Tokenizer
 
     sampling = Sampling(law=recipe.sampling, alpha=recipe.alpha, nbest_size=recipe.nbest_size)
     tokenizer = Tokenizer.load(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from transforms.errors import DataError, DovetailError, StoreError, UsageError
 from transforms.kernels.planning.plan import Workers
 from transforms.storage import files as storage
 from transforms.workers.progress import Stage
+
+_building = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def execute(
     """
     from pipelines.jobs.watch import PeakMemory, tree_memory, watching
 
-    claim = job.claim
+    claim, build = job.claim, _without_cells(build)
     peak = PeakMemory()
     log_file = Path(claim.log_file)
     threads = job.workers.places > 1 and not job.settings.debug
@@ -127,6 +130,26 @@ def execute(
             raise
     log_file.unlink(missing_ok=True)
     return max(peak.bytes, tree_memory())
+
+
+def _without_cells(build: Callable[[Any], object]) -> Callable[[Any], object]:
+    """Keep Beam from putting a notebook's cell numbers into labels, for which it imports pandas."""
+
+    def built(root: Any) -> None:
+        from apache_beam import pipeline
+
+        with _building:
+            alter, pipeline.alter_label_if_ipython = pipeline.alter_label_if_ipython, _leave
+            try:
+                build(root)
+            finally:
+                pipeline.alter_label_if_ipython = alter
+
+    return built
+
+
+def _leave(*_: Any) -> None:
+    pass
 
 
 def _beginning(job: Planned) -> str:

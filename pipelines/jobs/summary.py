@@ -95,7 +95,7 @@ def _command() -> list[str]:
     if shutil.which("dovetail"):
         return ["dovetail"]
     beside = Path(sys.executable).with_name("dovetail")
-    return [str(beside)] if beside.exists() else [sys.executable, "-m", "pipelines"]
+    return [str(beside)] if beside.exists() else [sys.executable, "-m", "dovetail"]
 
 
 def ends_with_a_source(recipe: Mapping[str, Any]) -> bool:

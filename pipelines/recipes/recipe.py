@@ -33,7 +33,7 @@ from pipelines.recipes.values import (
     parse_extensions,
     parse_kind,
     parse_memory,
-    parse_modules,
+    parse_names,
     parse_numbers,
     parse_separator,
     parse_size,
@@ -68,9 +68,7 @@ _Sources = Annotated[
 _Extensions = Annotated[
     list[str], BeforeValidator(parse_extensions, json_schema_input_type=list[str] | str)
 ]
-Modules = Annotated[
-    list[str], BeforeValidator(parse_modules, json_schema_input_type=list[str] | str)
-]
+Modules = Annotated[list[str], BeforeValidator(parse_names, json_schema_input_type=list[str] | str)]
 _Byte = Annotated[str, BeforeValidator(parse_separator), PlainSerializer(write_separator)]
 _Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str), Field(ge=1)]
 _Memory = Annotated[
@@ -118,7 +116,7 @@ class CommonRecipe(_Model):
         None,
         _INPUT,
         "Python modules that register codecs of yours with smart_open, by suffix, for --input and "
-        "--compression (docs/formats.md); repeatable. Workers have to have them",
+        "--compression (docs/formats.md). Workers have to have them",
         metavar="MODULE,MODULE",
         min_length=1,
     )

@@ -213,23 +213,6 @@ def parse_extensions(value: Any) -> Any:
     return list(dict.fromkeys(found))
 
 
-def parse_modules(value: Any) -> Any:
-    """Read the values of ``--codec_module``, each of them one or several behind commas.
-
-    >>> parse_modules(["mine.codecs, other"])
-    ['mine.codecs', 'other']
-    """
-    value = [value] if isinstance(value, str) else value
-    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
-        return value
-    found = [part.strip() for text in value for part in text.split(",")]
-    if odd := next(
-        (name for name in found if not all(map(str.isidentifier, name.split(".")))), None
-    ):
-        raise ValueError(f"expected names of modules, such as mine.codecs; got {odd!r}")
-    return list(dict.fromkeys(found))
-
-
 def check_exchange(asked: str) -> None:
     """Say that a setting of former versions changes nothing, or can't be had any more."""
     if asked == "engine":

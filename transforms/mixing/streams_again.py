@@ -19,7 +19,7 @@ from transforms.shuffling.partition import PartitionAgain
 from transforms.shuffling.references import cut_pages, pack_pages
 from transforms.shuffling.stretches import Stretch, write_references
 from transforms.storage import files as storage
-from transforms.workers.deal import DealOut
+from transforms.workers.round_robin import GroupRoundRobin
 
 if TYPE_CHECKING:
     from transforms.shuffling.streams import SpillStreams
@@ -45,7 +45,7 @@ class SpillStreamsAgain(beam.PTransform):  # type: ignore[misc]
             spills
             | "FirstSpills" >> beam.GroupByKey()
             | "Refer" >> beam.ParDo(_Refer(config)).with_output_types(tuple[int, bytes])
-            | "DealOut" >> DealOut(bytes)
+            | "InTurn" >> GroupRoundRobin(bytes)
             | "Open"
             >> beam.MapTuple(functools.partial(_open, config.first_folders)).with_output_types(
                 tuple[Part, BlockGroup]

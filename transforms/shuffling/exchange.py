@@ -29,8 +29,8 @@ from transforms.shuffling.groups import BlockGroup
 from transforms.shuffling.references import Pages, cut_pages, pack_pages, require_table, spill_url
 from transforms.shuffling.stretches import Stretch, read_each, write_references
 from transforms.storage import files as storage
-from transforms.workers.deal import DealOut
 from transforms.workers.progress import Progress, Watched
+from transforms.workers.round_robin import GroupRoundRobin
 
 
 @dataclass(eq=False, kw_only=True)
@@ -91,7 +91,7 @@ class GroupBlocksByKey(beam.PTransform):  # type: ignore[misc]
             | "WithNone" >> beam.Flatten()
             | "AllSpills" >> beam.GroupByKey()
             | "Refer" >> beam.ParDo(_Refer(self)).with_output_types(tuple[int, bytes])
-            | "DealOut" >> DealOut(bytes)
+            | "InTurn" >> GroupRoundRobin(bytes)
             | "Open"
             >> beam.MapTuple(functools.partial(_open, tuple(self.folders))).with_output_types(
                 tuple[int, BlockGroup]

@@ -18,7 +18,7 @@ from transforms.kernels.records.ranges import KeyRange
 from transforms.shuffling.gather import Piece, gather_piece
 from transforms.shuffling.groups import BlockGroup
 from transforms.storage import files as storage
-from transforms.workers.deal import DealOut
+from transforms.workers.round_robin import GroupRoundRobin
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class ShuffleWithinBuckets(beam.PTransform):  # type: ignore[misc]
             >> beam.ParDo(_CutAtRecords(self), beam.pvalue.AsDict(counts)).with_output_types(
                 tuple[int, bytes]
             )
-            | "GatherPieces" >> DealOut(bytes)
+            | "GatherPieces" >> GroupRoundRobin(bytes)
             | "Gathered" >> beam.MapTuple(_gathered).with_output_types(Shard)
         )
 

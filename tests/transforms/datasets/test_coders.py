@@ -110,7 +110,7 @@ def payload_coder(kind: Any) -> Any:
 
 FINE = [
     *((None, step) for step in ("SortRuns", "SpillRuns", "AllSpills", "Refer", "Open")),
-    (None, "GroupBlocksByKey/DealOut"),
+    (None, "GroupBlocksByKey/InTurn"),
     (None, "AsShards"),
     *((5, step) for step in ("CutAtRecords", "GatherPieces", "Gathered")),
     (None, "BlocksFromRecords/PlaceById"),
@@ -136,7 +136,7 @@ def test_an_edge_that_carries_payload_is_not_pickled(shard_records: int | None, 
 @pytest.mark.parametrize("step", ["TakeTurns", "ByTurn", "Number"])
 @pytest.mark.parametrize(
     ("shard_records", "within"),
-    [(None, "DealOut"), (5, "GatherPieces")],
+    [(None, "InTurn"), (5, "GatherPieces")],
 )
 def test_what_is_dealt_out_is_not_pickled(
     shard_records: int | None, within: str, step: str
