@@ -145,8 +145,9 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
     """Load the model; return what is done to blocks, then ``model`` and ``cost`` as of Job."""
     from transforms.tokenization.models.ends import ROLES
     from transforms.tokenization.models.model import Deterministic, attributes
+    from transforms.tokenization.sampling import OFF, Sampling
     from transforms.tokenization.tokenize import BlockDecoder, BlockTokenizer
-    from transforms.tokenization.tokenizer import OFF, Sampling, Tokenizer
+    from transforms.tokenization.tokenizer import Tokenizer
 
     sampling = Sampling(law=recipe.sampling, alpha=recipe.alpha, nbest_size=recipe.nbest_size)
     tokenizer = Tokenizer.load(
@@ -347,8 +348,8 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
 
 
 def _sum_up(job: Job) -> str:
-    ids = f"{job.model['kind']} of {job.model['ids']:,} ids"
-    return f"{ids}; at most {write_count(job.shards, 'shard')}"
+    ids = write_count(job.model["ids"], "id")
+    return f"{job.model['kind']} of {ids}; at most {write_count(job.shards, 'shard')}"
 
 
 COMMAND = Command(

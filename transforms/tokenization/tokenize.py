@@ -19,17 +19,13 @@ from transforms.kernels.arrays import U64
 from transforms.kernels.randomness import record_keys
 from transforms.kernels.records import blocks
 from transforms.storage import files as storage
+from transforms.tokenization.encoded import Encoded, add_special_tokens, identity_keys
 from transforms.tokenization.models import cpm
 from transforms.tokenization.models.bytepiece import BytePiece
 from transforms.tokenization.models.model import RecordError
 from transforms.tokenization.models.texts import Texts
-from transforms.tokenization.tokenizer import (
-    Encoded,
-    Sampling,
-    Tokenizer,
-    add_special_tokens,
-    identity_keys,
-)
+from transforms.tokenization.sampling import Sampling
+from transforms.tokenization.tokenizer import Tokenizer
 
 _COMPARED = 64  # one record of so many is segmented deterministically too, for comparison
 _BATCH = 1 << 20  # characters of texts that are encoded at once

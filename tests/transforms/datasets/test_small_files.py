@@ -25,7 +25,7 @@ from transforms.datasets.reports import SpanReport
 from transforms.datasets.source_files import Files, SourceFile
 from transforms.datasets.spans import MOST, MOST_BYTES, Spans, cut_spans, group_spans
 from transforms.errors import DovetailError
-from transforms.formats import parquet, small
+from transforms.formats import parquet_files, small
 from transforms.formats.kept import Kept
 from transforms.formats.line_format import LineFormat
 from transforms.formats.readers import ReadOptions
@@ -275,7 +275,7 @@ def test_a_dataset_of_small_files_is_byte_for_byte_what_it_was(
 def test_the_footer_of_a_file_of_many_row_groups_is_parsed_once_for_all_spans(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parquet, "_LONG_FOOTER", 1000)
+    monkeypatch.setattr(parquet_files, "_LONG_FOOTER", 1000)
     parsed = []
 
     class Counted(pq.ParquetFile):  # type: ignore[misc]  # pyarrow is untyped
