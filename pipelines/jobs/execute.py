@@ -15,6 +15,7 @@ from pipelines.inputs.preflight import Inputs
 from pipelines.outputs.output import Claim
 from pipelines.recipes.cli import LOG
 from pipelines.recipes.recipe import CommonRecipe, RunSettings
+from pipelines.recipes.values import write_count
 from pipelines.runners.clusters import PORTABLE
 from pipelines.runners.workers import WorkerProcesses, open_log
 from transforms.errors import DataError, DovetailError, StoreError, UsageError
@@ -155,9 +156,9 @@ def _beginning(job: Planned) -> str:
     """Say what happens while nothing moves yet."""
     if job.settings.runner != "DirectRunner":
         return f"handing the job to {job.settings.runner}; it takes a while to begin"
-    count, kind = job.workers.count, "process" if job.workers.processes else "thread"
-    many = "" if count == 1 else "es" if kind == "process" else "s"
-    return f"starting {count} worker {kind}{many}; the first bytes move in some seconds"
+    kind, plural = ("process", "es") if job.workers.processes else ("thread", "s")
+    workers = write_count(job.workers.count, f"worker {kind}", plural=plural)
+    return f"starting {workers}; the first bytes move in some seconds"
 
 
 def _name_what_changed(job: Planned) -> None:

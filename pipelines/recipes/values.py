@@ -74,6 +74,15 @@ def write_size(size: int) -> str:
     return str(size)
 
 
+def write_count(count: int, word: str, *, plural: str = "s") -> str:
+    """Write how many there are of something.
+
+    >>> write_count(1, "file"), write_count(2000, "file")
+    ('1 file', '2,000 files')
+    """
+    return f"{count:,} {word}{'' if count == 1 else plural}"
+
+
 def parse_separator(value: Any) -> Any:
     r"""Read one byte: itself, or ``\n``, ``\t``, ``\r``, ``\0``, ``\\``, ``\xHH``."""
     if not isinstance(value, str):
