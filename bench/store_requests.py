@@ -44,8 +44,9 @@ def main() -> None:
 
 def measure_requests(rounds: int) -> None:
     """Print CPU milliseconds a request, least / median / most of some rounds."""
-    from transforms import storage
     from transforms.stretches import Stretch, read_each
+
+    from transforms import storage
 
     fs, path = storage.filesystem("s3://bench")
     fs.raw.mkdir(path)

@@ -19,9 +19,9 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from transforms.exchange import GroupBlocksByKey
 
 from transforms import layout, storage
-from transforms.exchange import GroupBlocksByKey
 from transforms.manifest import now
 from transforms.partition import PartitionIntoBuckets
 from transforms.records import BlocksFromRecords

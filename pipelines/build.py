@@ -9,7 +9,6 @@ from pipelines.inputs import Contents
 from pipelines.job import Job, streams_of
 from pipelines.looks import WINDOW_COUNTED
 from pipelines.recipe import CommonRecipe, Recipe
-from transforms import storage
 from transforms.bad_records import MostBad
 from transforms.formats.codecs import WINDOW
 from transforms.formats.writing import ShardFormat
@@ -142,7 +141,6 @@ def build(root: Any, job: Job) -> None:
         job,
         form=contents.form,
         extension=contents.extension,
-        bucket_bytes=plan.bucket_bytes,
         release=job.gives_back,
     )
     written = (*reports, shards, *after) | write_manifest(
@@ -168,99 +166,63 @@ def finish(written: Any, job: Wired) -> None:
 
 def _shuffle(blocks: Any, job: Job) -> Any:
     """Shuffle all records as one: blocks -> shards."""
-    import apache_beam as beam
-
-    from transforms.partition import PartitionAgain, PartitionIntoBuckets
+    from transforms.partition import PartitionIntoBuckets
     from transforms.shuffle import ShuffleWithinBuckets
+    from transforms.streams import Streams
 
-    recipe, plan, claim = job.recipe, job.plan, job.claim
-    options = job.settings.storage_options or {}
-    runs = blocks | PartitionIntoBuckets(
+    recipe, plan, spill = job.recipe, job.plan, _spilling(job)
+    streams = Streams.as_one(
+        list(job.inputs.patterns),
         seed=recipe.seed,
         epoch=recipe.epoch,
-        run_bytes=plan.run_bytes,
-        run_id=claim.run_id,
-        places=job.workers.places,
-        progress=claim.watched,
-    )
-    first: list[str] = []
-    if job.levels == 2:
-        first = [storage.join(spill, "first") for spill in claim.spills]
-        level = _exchange(job, partitions=plan.first, buckets=plan.first, folder=first)
-        again = (runs | "FirstLevel" >> level) | PartitionAgain(
-            run_bytes=plan.run_bytes,
-            run_id=claim.run_id,
-            places=job.workers.places,
-            release=job.gives_back,
-            storage_options=options,
-            progress=claim.watched,
-        )
-        runs = again | "RunsAgain" >> beam.Values()
-    exchange = _exchange(
-        job,
-        partitions=plan.partitions,
         buckets=plan.buckets,
-        folder=claim.spills,
-        within=plan.first if first else 1,
-        used_up=first if job.gives_back else (),
-    )
-    return (runs | exchange) | ShuffleWithinBuckets(
-        partitions=plan.partitions,
-        shard_records=recipe.shard_records,
         bucket_bytes=plan.bucket_bytes,
-        sources=len(job.inputs.patterns),
-        storage_options=options,
+        partitions=plan.first,
     )
-
-
-def _exchange(job: Job, **cut: Any) -> Any:
-    """Return what groups runs as ``cut`` says."""
-    from transforms.exchange import GroupBlocksByKey
-
-    return GroupBlocksByKey(
-        exchange=job.exchange,
-        page_bytes=job.plan.page_bytes,
-        sources=len(job.inputs.patterns),
-        compression=_spill_compression(job),
-        storage_options=job.settings.storage_options or {},
-        progress=job.claim.watched,
-        **cut,
+    return (
+        blocks
+        | PartitionIntoBuckets(streams=streams, spill=spill)
+        | ShuffleWithinBuckets(
+            streams=streams,
+            spill=spill,
+            ranges=plan.partitions,
+            shard_records=recipe.shard_records,
+        )
     )
 
 
 def _interleave(job: Job, *, again: Any) -> Any:
     """Return what interleaves sources: (blocks, spans) -> (shards, spans, mixed)."""
     from transforms.interleave import InterleaveSources
-    from transforms.streams import SpillStreams
 
-    recipe, plan, claim = job.recipe, job.plan, job.claim
-    streams = streams_of(job)
+    recipe = job.recipe
     return InterleaveSources(
         mixture=job.mixture,
-        streams=streams,
-        spill=SpillStreams(
-            streams=streams,
-            exchange=job.exchange,
-            run_bytes=plan.run_bytes,
-            page_bytes=plan.page_bytes,
-            folders=claim.spills,
-            compression=_spill_compression(job),
-            run_id=claim.run_id,
-            places=job.workers.places,
-            release=job.gives_back,
-            storage_options=job.settings.storage_options or {},
-            progress=claim.watched,
-        ),
+        streams=streams_of(job),
+        spill=_spilling(job),
         again=again,
         num_shards=recipe.num_shards,
         shard_records=recipe.shard_records,
-        bucket_bytes=plan.bucket_bytes,
+        bucket_bytes=job.plan.bucket_bytes,
     )
 
 
-def _spill_compression(job: Job) -> str | None:
-    asked = job.settings.spill_compression
-    return None if asked == "none" else asked
+def _spilling(job: Job) -> Any:
+    """Return where a job's spill files lie, and how they are made."""
+    from transforms.spill_files import Spilling
+
+    asked, plan, claim = job.settings.spill_compression, job.plan, job.claim
+    return Spilling(
+        folders=claim.spills,
+        run_bytes=plan.run_bytes,
+        page_bytes=plan.page_bytes,
+        compression=None if asked == "none" else asked,
+        run_id=claim.run_id,
+        places=job.workers.places,
+        release=job.gives_back,
+        storage_options=job.settings.storage_options or {},
+        progress=claim.watched,
+    )
 
 
 def _check(recipe: Recipe, contents: Contents) -> Check:

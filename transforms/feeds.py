@@ -10,13 +10,14 @@ import numpy as np
 import pyarrow as pa
 
 from transforms.errors import LosslessError
-from transforms.gather import Ordered, Piece, gather_piece, gather_together
-from transforms.groups import FileGroup, expected_digests
+from transforms.gather import Piece, gather_piece, gather_together
+from transforms.groups import BlockGroup, expected_digests
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import U64, pass_key, record_keys
 from transforms.kernels.ranges import WHOLE, KeyRange
 from transforms.kernels.schedule import I64
+from transforms.ordered import Ordered
 from transforms.references import Pages
 from transforms.streams import Streams
 
@@ -206,7 +207,7 @@ def _pieces(share: Share, streams: Streams) -> Iterator[Weighed]:
     """Yield the buckets that hold a range of ranks."""
     count = streams.buckets[share.source]
     for cut in share.cuts:
-        group = FileGroup.of(cut.pages)
+        group = BlockGroup(cut.pages)
         for number, skip, take, footprint in cut.buckets:
             yield Weighed(Piece(group, KeyRange(number, count), skip, take), footprint)
 
@@ -242,7 +243,7 @@ def _unused_of_small(share: Share, streams: Streams) -> Digest:
 def _hold(share: Share, streams: Streams) -> pa.RecordBatch:
     """Return all records of a small source, in the order of its first pass."""
     (cut,) = share.cuts
-    found = FileGroup.of(cut.pages).read(WHOLE, limit=1 << 62)
+    found = BlockGroup(cut.pages).read(WHOLE, limit=1 << 62)
     expected = expected_digests(found, sources=1)
     block = blocks.gather([page.block for page in found])
     name = streams.name(share.source)

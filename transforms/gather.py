@@ -4,31 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from transforms.errors import LosslessError
-from transforms.groups import (
-    BlockGroup,
-    FileGroup,
-    OverLimit,
-    expected_digests,
-    read_together,
-)
+from transforms.groups import BlockGroup, OverLimit, expected_digests, read_together
 from transforms.kernels import blocks, pages
 from transforms.kernels.digest import Digest
 from transforms.kernels.ranges import KeyRange
-
-
-class Ordered(NamedTuple):
-    """Records in their final order, and what the digests per source have to be of these and all
-    before them that came without; None where that isn't known yet.
-    """
-
-    block: pa.RecordBatch
-    expected: list[Digest] | None
+from transforms.ordered import Ordered
 
 
 class Piece(NamedTuple):
@@ -88,14 +74,14 @@ def _take_blocks(found: list[pages.Page]) -> list[pa.RecordBatch]:
 
 
 def gather_together(pieces: Sequence[Piece], *, what: Sequence[str]) -> list[Ordered]:
-    """Gather pieces of one source each, of files, that fit into memory together.
+    """Gather pieces of one source each that fit into memory together.
 
     Many small ones cost little more than one: they are read, and where they are cut hashed, at once.
 
     Raises:
         LosslessError: ``what`` of one isn't what was spilled.
     """
-    found = read_together([(cast(FileGroup, piece.group), piece.part) for piece in pieces])
+    found = read_together([(piece.group, piece.part) for piece in pieces])
     if not all(found):
         raise LosslessError(f"{what[found.index([])]}: expected pages of it, there are none")
     expected = [expected_digests(part, sources=1) for part in found]
@@ -109,7 +95,7 @@ def gather_together(pieces: Sequence[Piece], *, what: Sequence[str]) -> list[Ord
         hashes = blocks.hashes(blocks.join([whole[i] for i in cut]))
         digests = blocks.digests_between(np.insert(edges, 0, 0), *hashes)
         for i, place in zip(cut, range(0, len(digests), 3), strict=True):
-            stretch = digests[place : place + 3]
-            blocks.compare_digests([Digest.total(stretch)], expected[i], what=what[i])
-            expected[i] = [stretch[1]]
+            parts = digests[place : place + 3]  # before, inside and after the piece
+            blocks.compare_digests([Digest.total(parts)], expected[i], what=what[i])
+            expected[i] = [parts[1]]
     return [Ordered(*both) for both in zip(mine, expected, strict=True)]

@@ -1,91 +1,29 @@
-"""Groups: the blocks of one partition, which the exchange gives and the in-bucket shuffle reads."""
+"""Groups: the pages of a range of keys in spill files, found, read and checked."""
 
 from __future__ import annotations
 
 import bisect
 import functools
 import itertools
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from transforms import storage
 from transforms.errors import LosslessError, RunError
+from transforms.file_ranges import TEMPORARY_AT_FAULT, FileRange, read_each, read_in_turn
 from transforms.kernels import blocks, pages, ranges
 from transforms.kernels.digest import Digest
 from transforms.kernels.pages import Page
 from transforms.kernels.ranges import KeyRange
-from transforms.packed import JOINED, join, pack, split, unpack
-from transforms.references import Pages, joined, page_starts, starts_of, unpack_pages
-from transforms.stretches import TEMPORARY_AT_FAULT, Stretch, read_each, read_in_turn
-
-_FILES, _MEMORY = b"F", b"M"  # what a group's bytes begin with
+from transforms.references import Pages, joined, page_starts, starts_of
 
 
 class OverLimit(Exception):
     """A range of keys holds more than was allowed: take its halves."""
-
-
-class BlockGroup(ABC):
-    """The blocks of one partition, held or referred to."""
-
-    @property
-    @abstractmethod
-    def records(self) -> int:
-        """How many records the partition has."""
-
-    @abstractmethod
-    def estimate(self, part: KeyRange) -> int:
-        """Return about the footprint of a range's records."""
-
-    @abstractmethod
-    def read(self, part: KeyRange, *, limit: int) -> list[Page]:
-        """Return the pages, cut to a range, with their digests.
-
-        Raises:
-            OverLimit: their footprint is over ``limit``.
-            RunError: a page is damaged.
-        """
-
-    def release(self) -> None:  # noqa: B027  # most groups have nothing to give back
-        """Give back the storage behind the group, which can't be read afterwards."""
-
-    @abstractmethod
-    def to_bytes(self) -> bytes:
-        """Return a form that travels through a runner."""
-
-
-class GroupCoder(beam.coders.Coder):  # type: ignore[misc]
-    """The coder of groups; inside a fused stage none is needed, and a group stays as it is."""
-
-    def encode(self, value: BlockGroup) -> bytes:
-        """Return the group's bytes."""
-        return value.to_bytes()
-
-    def decode(self, encoded: bytes) -> BlockGroup:
-        """Return the group."""
-        kind, content = encoded[:1], encoded[1:]
-        return (FileGroup if kind == _FILES else MemoryGroup).from_bytes(content)
-
-    def estimate_size(self, value: BlockGroup) -> int:
-        """Return 0: Beam samples sizes for its metrics, and must not encode a group for one."""
-        return 0
-
-    def is_deterministic(self) -> bool:
-        """Groups are no keys."""
-        return False
-
-    def to_type_hint(self) -> type[BlockGroup]:
-        """Return the type that this coder is for."""
-        return BlockGroup
-
-
-beam.coders.registry.register_coder(BlockGroup, GroupCoder)
 
 
 def _slice(block: pa.RecordBatch, part: KeyRange) -> pa.RecordBatch:
@@ -127,65 +65,15 @@ def _collect(found: Iterable[Page], part: KeyRange, limit: int) -> list[Page]:
     return out
 
 
-class MemoryGroup(BlockGroup):
-    """A group whose pages are here."""
-
-    def __init__(self, encoded: list[bytes]) -> None:
-        self._encoded = encoded
-        self._pages = [pages.decode_page(data) for data in encoded]
-
-    @property
-    def records(self) -> int:
-        """How many records the partition has."""
-        return sum(len(page.block) for page in self._pages)
-
-    def estimate(self, part: KeyRange) -> int:
-        """Return the footprint of a range's records."""
-        return sum(blocks.block_footprint(_slice(page.block, part)) for page in self._pages)
-
-    def read(self, part: KeyRange, *, limit: int) -> list[Page]:
-        """Return the pages, cut to a range."""
-        return _collect(self._pages, part, limit)
-
-    def to_bytes(self) -> bytes:
-        """Return the pages themselves."""
-        return _MEMORY + pack(None, *join(self._encoded))
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> MemoryGroup:
-        """Return what ``to_bytes`` gave, its first byte apart."""
-        _, (sizes, content) = unpack(data, *JOINED)
-        return cls(split(sizes, content))
-
-
-class FileGroup(BlockGroup):
-    """A group whose pages lie in spill files, one stretch a file.
-
-    The references to them lie in files too, mostly one, and are read when they are first needed: at
-    100 GB they are a hundred MB, which shall not pass through the launcher.
+class BlockGroup:
+    """Records of a range of keys, whose pages lie in spill files.
 
     Args:
-        references: where they lie.
-        folders: URLs of those that hold the spill files.
+        parts: the pages, sorted by key in each file.
     """
 
-    def __init__(self, references: Sequence[Stretch], folders: Sequence[str] = ()) -> None:
-        self._references, self._folders = tuple(references), tuple(folders)
-
-    @classmethod
-    def of(cls, parts: list[Pages]) -> FileGroup:
-        """Return the group of pages that are known already; it can't travel."""
-        group = cls(())
-        group.__dict__["_parts"] = parts
-        return group
-
-    @functools.cached_property
-    def _parts(self) -> list[Pages]:
-        return [
-            part
-            for where in self._references
-            for part in where.parse(lambda data: unpack_pages(data, self._folders))
-        ]
+    def __init__(self, parts: Sequence[Pages]) -> None:
+        self._parts = parts
 
     @functools.cached_property
     def _ends(self) -> npt.NDArray[np.int64]:
@@ -239,61 +127,51 @@ class FileGroup(BlockGroup):
         mine = np.flatnonzero(self._inside(part))
         of_file = np.searchsorted(self._ends, mine, side="right")
         rows = [mine[of_file == file] for file in np.unique(of_file)]
-        stretches = []
+        wanted = []
         for file, within in zip(np.unique(of_file), rows, strict=True):
             begin = int(self._offset[within[0]])
             end = int(self._offset[within[-1]]) + int(self._table["length"][within[-1]])
-            stretches.append(Stretch(self._parts[file].url, begin, end - begin))
-        found = zip(stretches, rows, read_each(Stretch.read, stretches), strict=True)
-        for stretch, within, data in found:
+            wanted.append(FileRange(self._parts[file].url, begin, end - begin))
+        found = zip(wanted, rows, read_each(FileRange.read, wanted), strict=True)
+        for one, within, data in found:
             rows = self._table[within]
-            pages_found = _decode_pages(stretch, data, rows["length"])
+            pages_found = _decode_pages(one, data, rows["length"])
             for page, row in zip(pages_found, rows.tolist(), strict=True):
                 if pages.table_row(page.block, row[2]) != row:
                     raise LosslessError(
-                        f"{stretch.url}: a page has other records than its table says: {row[3]} of "
+                        f"{one.url}: a page has other records than its table says: {row[3]} of "
                         f"{row[4]} bytes were spilled, {len(page.block)} of "
                         f"{blocks.payload_bytes(page.block)} are there; {TEMPORARY_AT_FAULT}"
                     )
                 yield page
 
     @functools.cached_property
-    def _by_key(self) -> tuple[list[int], list[Stretch]]:
+    def _by_key(self) -> tuple[list[int], list[FileRange]]:
         """Each page's first key, rising, and where it lies."""
         found = []
         for url, begin, table in self._parts:
             lengths = table["length"].tolist()
             offsets = itertools.accumulate(lengths[:-1], initial=begin)
             for first, *where in zip(table["first"].tolist(), offsets, lengths, strict=True):
-                found.append((first, Stretch(url, *where)))
+                found.append((first, FileRange(url, *where)))
         found.sort()
         return [first for first, _ in found], [where for _, where in found]
 
-    def where(self, part: KeyRange) -> list[Stretch]:
+    def where(self, part: KeyRange) -> list[FileRange]:
         """Return where the pages of a range lie that no page crosses."""
-        firsts, stretches = self._by_key
+        firsts, places = self._by_key
         low, high = bisect.bisect_left(firsts, part.low), bisect.bisect_left(firsts, part.high)
-        return stretches[low:high]
+        return places[low:high]
 
     def release(self) -> None:
-        """Give the group's stretches of the spill files back to the disk."""
+        """Give the group's parts of the spill files back to the disk."""
         for part in self._parts:
             size = int(part.table["length"].sum(dtype=np.int64))
             storage.punch_hole(part.url, part.offset, size)
 
-    def to_bytes(self) -> bytes:
-        """Return where the references lie."""
-        return _FILES + pack([self._references, self._folders])
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> FileGroup:
-        """Return what ``to_bytes`` gave, its first byte apart."""
-        (references, folders), _ = unpack(data)
-        return cls([Stretch(*where) for where in references], folders)
-
 
 def _decode_pages(
-    stretch: Stretch, content: memoryview, lengths: npt.NDArray[np.uint32]
+    one: FileRange, content: memoryview, lengths: npt.NDArray[np.uint32]
 ) -> Iterator[Page]:
     data = pa.py_buffer(content)
     for at, length in zip(starts_of(lengths).tolist(), lengths.tolist(), strict=True):
@@ -301,19 +179,19 @@ def _decode_pages(
             yield pages.decode_page(data.slice(at, length))
         except pa.ArrowInvalid as error:
             raise RunError(
-                f"{stretch.url}: the page at byte {stretch.offset + at} is damaged: {error}; "
+                f"{one.url}: the page at byte {one.offset + at} is damaged: {error}; "
                 + TEMPORARY_AT_FAULT
             ) from error
 
 
-def read_together(wanted: Sequence[tuple[FileGroup, KeyRange]]) -> list[list[Page]]:
+def read_together(wanted: Sequence[tuple[BlockGroup, KeyRange]]) -> list[list[Page]]:
     """Read the pages of each range, whole; those that lie one after another in a file at once."""
     places = sorted(
         (where, number)
         for number, (group, part) in enumerate(wanted)
         for where in group.where(part)
     )
-    runs: list[list[tuple[Stretch, int]]] = []
+    runs: list[list[tuple[FileRange, int]]] = []
     before = None
     for place in places:
         where = place[0]
@@ -321,13 +199,14 @@ def read_together(wanted: Sequence[tuple[FileGroup, KeyRange]]) -> list[list[Pag
             runs.append([])
         runs[-1].append(place)
         before = where
-    stretches = [
-        Stretch(run[0][0].url, run[0][0].offset, run[-1][0].end - run[0][0].offset) for run in runs
+    joined_up = [
+        FileRange(run[0][0].url, run[0][0].offset, run[-1][0].end - run[0][0].offset)
+        for run in runs
     ]
     found: list[list[Page]] = [[] for _ in wanted]
-    for stretch, run, data in zip(stretches, runs, read_in_turn(stretches), strict=True):
+    for one, run, data in zip(joined_up, runs, read_in_turn(joined_up), strict=True):
         lengths = np.array([where.length for where, _ in run], np.uint32)
-        decoded = _decode_pages(stretch, data, lengths)
+        decoded = _decode_pages(one, data, lengths)
         for (_, number), page in zip(run, decoded, strict=True):
             found[number].append(page)
     return found

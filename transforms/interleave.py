@@ -16,7 +16,7 @@ from transforms import storage
 from transforms.contents import pack_content, pack_schedule
 from transforms.deal import DealOut
 from transforms.errors import RunError, UsageError
-from transforms.interleave_engine import place_records
+from transforms.file_ranges import FileRange, write_references
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.mixture import Amounts, Draft, Item, Mixture, asked_shares, draft
@@ -26,13 +26,14 @@ from transforms.kernels.schedule import I64
 from transforms.mixed_shards import MixedShard
 from transforms.mixture_pages import Layout
 from transforms.packed import pack, unpack
+from transforms.partition import AllSpills, PartitionIntoBuckets
 from transforms.reached import bound_bytes, by_stream, reached
 from transforms.read import ReadRecords, ReadSpans
 from transforms.reports import Mixed, SpanReports, Tally
 from transforms.spans import AGAIN, Spans, cut_files, deal_together
+from transforms.spill_files import Spilling
 from transforms.spilled import Counted, Spills, passes_begun
-from transforms.streams import SpillStreams, Streams
-from transforms.stretches import Stretch, write_references
+from transforms.streams import Streams
 
 _A_SHARD = 4  # buckets of a source: of those at its edges a shard reads more than it holds
 _LEAST_BUCKET = 4 << 20  # bytes, below which segments would be small before much is saved
@@ -57,7 +58,7 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
 
     mixture: Mixture
     streams: Streams
-    spill: SpillStreams
+    spill: Spilling
     again: ReadRecords | None = None
     num_shards: int | None = None
     shard_records: int | None = None
@@ -69,16 +70,11 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
     def expand(self, read: tuple[Any, Any]) -> tuple[Any, Any, Any]:
         """Count, find the end, read what repeats again, deal out."""
         located, spans = read
-        self.spill.make_folders()
+        spill = PartitionIntoBuckets(streams=self.streams, spill=self.spill)
         once = located.pipeline | "Once" >> beam.Create([None])
-        first = located | "SpillFirst" >> self.spill
-        files = self.spill.exchange == "files"
-        spilled = [first.spills if files else first]
-        tallies = (
-            added(first.tallies, "First")
-            if files
-            else once | "NoTally" >> beam.FlatMap(lambda _: ())
-        )
+        first = located | "SpillFirst" >> spill
+        spilled = [first.spills]
+        tallies = added(first.tallies, "First")
         drafts = once | "Weigh" >> beam.Map(_weigh, beam.pvalue.AsIter(spans), config=self)
         counts = (
             drafts
@@ -106,19 +102,13 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
                 | "DealPasses" >> DealOut(Spans)
                 | "ReadPasses" >> ReadSpans(self.again)
             )
-            more = again.blocks | "SpillPasses" >> self.spill
-            spilled.append(more.spills if files else more)
-            if files:
-                tallies = (tallies, added(more.tallies, "Again")) | "AllTallies" >> beam.Flatten()
+            more = again.blocks | "SpillPasses" >> spill
+            spilled.append(more.spills)
+            tallies = (tallies, added(more.tallies, "Again")) | "AllTallies" >> beam.Flatten()
             every = (spans, again.spans) | "AllSpans" >> beam.Flatten()
-        if not files:
-            shards, mixed = place_records(self, spilled, counted)
-            return shards, every, mixed
-        none = once | "NoSpill" >> beam.Map(lambda _: (0, b"")).with_output_types(tuple[int, bytes])
         dealt = (
-            (*spilled, none)
-            | "WithNone" >> beam.Flatten()
-            | "AllSpills" >> beam.GroupByKey()
+            tuple(spilled)
+            | AllSpills(self.spill, levels=self.streams.levels)
             | "LayOut"
             >> beam.ParDo(
                 _LayOut(self), beam.pvalue.AsSingleton(counted), beam.pvalue.AsList(tallies)
@@ -276,10 +266,9 @@ def _find_end(
     streams = config.streams
     footprints = _footprints(spans, config)
     passes = passes_begun(used, found.amounts.records)
-    held = [config.spill.exchange == "files" or count == 1 for count in streams.buckets]
     small = [
-        many > 1 and 2 * cost <= limit and whole  # beside it lie the passes that are made of it
-        for many, cost, limit, whole in zip(passes, footprints, streams.limits, held, strict=True)
+        many > 1 and 2 * cost <= limit  # beside it lie the passes that are made of it
+        for many, cost, limit in zip(passes, footprints, streams.limits, strict=True)
     ]
     if config.again is None and any(
         many > 1 and not fits for many, fits in zip(passes, small, strict=True)
@@ -367,9 +356,6 @@ class _LayOut(beam.DoFn):  # type: ignore[misc]
                 yield pack_content(content, known, config.spill.folders)
 
         schedule, *contents = write_references(config.spill.folders[0], pieces)
-        if config.spill.release and config.streams.levels == 2:
-            for folder in config.spill.first_folders:  # all of it is spilled a second time
-                storage.remove_tree(folder)
         for number, content in enumerate(contents):
             yield number, pack([shards, content, schedule])
         yield beam.pvalue.TaggedOutput("mixed", layout.mixed(shards))
@@ -381,8 +367,8 @@ def _open(config: InterleaveSources, number: int, packed: Iterable[bytes]) -> Mi
     return MixedShard(
         number,
         of,
-        content=Stretch.of(content),
-        schedule=Stretch.of(schedule),
+        content=FileRange.of(content),
+        schedule=FileRange.of(schedule),
         streams=config.streams,
         folders=config.spill.folders,
     )

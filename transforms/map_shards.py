@@ -14,10 +14,10 @@ import pyarrow as pa
 from transforms import storage
 from transforms.deal import DealOut
 from transforms.errors import DataError
-from transforms.gather import Ordered
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.listing import fingerprint, list_sources
+from transforms.ordered import Ordered
 from transforms.read import ReadRecords, SpanReader, is_read_whole
 from transforms.reports import Mapped, ShardReport, SpanReports, add_up
 from transforms.spans import Origin, Spans, cut_spans, deal_together
@@ -141,7 +141,7 @@ class _MappedShard:
     reports: list[SpanReports] = field(default_factory=list)
     mapped: list[Mapped] = field(default_factory=list)
 
-    def ordered(self, *, limit: int, sources: int) -> Iterator[Ordered]:
+    def ordered(self) -> Iterator[Ordered]:
         """Yield blocks in order, with what they have to be when they are written."""
         self.reports.clear()
         self.mapped.clear()
@@ -160,14 +160,14 @@ class _MappedShard:
                 read += Digest.total(blocks.digests(blocks.without_source(block), sources=1))
                 digest = blocks.digests(made, sources=1)[0]
                 written += digest
-                expected = [Digest()] * sources
+                expected = [Digest()] * len(index)
                 expected[index[source]] = digest
                 yield Ordered(_of_source(made, index, source), expected)
             self.mapped.append(Mapped(source, read, written, counts))
 
-    def unused(self, *, sources: int) -> list[Digest]:
+    def unused(self) -> list[Digest]:
         """Return no digests: every record is used."""
-        return [Digest()] * sources
+        return []
 
     def release(self) -> None:
         """Nothing is held."""

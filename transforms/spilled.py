@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from transforms.exchange import read_tables
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.mixture import Draft
@@ -18,6 +17,7 @@ from transforms.kernels.ranges import KeyRange
 from transforms.kernels.schedule import I64
 from transforms.references import Pages, page_starts
 from transforms.reports import Mixed, Tally
+from transforms.spill_files import read_tables
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Spills:
     @classmethod
     def read(cls, packed: Iterable[bytes]) -> Spills:
         """Read the tables that lie at the spill files' ends; raises RunError as of ``read_tables``."""
-        found = list(read_tables(packed, STREAM_TABLE))
+        found = list(read_tables(packed))
         if not found:
             return cls([])
         tables = [table for _, table in found]

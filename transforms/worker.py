@@ -60,7 +60,6 @@ def main(launcher: str) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     from apache_beam.runners.worker import sdk_worker_main
 
-    import transforms.exchange
     import transforms.partition
     import transforms.read
     import transforms.shuffle

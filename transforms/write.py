@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import apache_beam as beam
 
@@ -19,7 +19,6 @@ from transforms.errors import DataError, LosslessError, RunError
 from transforms.files_read import FilesRead, add_up
 from transforms.formats.read_back import shard_digest
 from transforms.formats.writing import ShardFormat, open_writer
-from transforms.gather import Ordered
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.manifest import (
@@ -31,10 +30,9 @@ from transforms.manifest import (
     make_manifest,
     token_versions,
 )
-from transforms.mixed_shards import MixedShard
+from transforms.ordered import Ordered, Shard
 from transforms.progress import Progress, Watched
 from transforms.reports import Mapped, Mixed, ShardReport, ShardReports, SpanReports
-from transforms.shuffle import Shard
 from transforms.token_counts import TokenCounts
 from transforms.worker import follow_launcher
 
@@ -56,7 +54,6 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
             guards its output itself.
         split, extension: of the shards' names.
         form: what shards are.
-        bucket_bytes: footprint of what is sorted at once.
         sources: how many sources the records are of.
         places: how many bundles of a process hold payload.
         release: give a plain shard's spill space back once it is published; only where the runner
@@ -71,7 +68,6 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
     split: str = "train"
     extension: str = ".txt"
     form: ShardFormat = field(default_factory=ShardFormat)
-    bucket_bytes: int = 64 << 20
     sources: int = 1
     places: int = 1
     release: bool = False
@@ -94,29 +90,8 @@ class _Write(beam.DoFn):  # type: ignore[misc]
     def setup(self) -> None:
         self._writer.setup()
 
-    def process(self, shard: Shard | MixedShard) -> Iterator[ShardReport]:
+    def process(self, shard: Any) -> Iterator[ShardReport]:
         yield self._writer.write(shard)
-
-
-class ToWrite(Protocol):
-    """What one output file holds."""
-
-    @property
-    def number(self) -> int:
-        """Its place among the shards."""
-
-    @property
-    def of(self) -> int:
-        """How many shards there are."""
-
-    def ordered(self, *, limit: int, sources: int) -> Iterator[Ordered]:
-        """Yield its records in order; walked again where writing has to be tried again."""
-
-    def unused(self, *, sources: int) -> list[Digest]:
-        """Return the digests of what was read for it and isn't in it."""
-
-    def release(self) -> None:
-        """Give back the storage behind it."""
 
 
 class ShardWriter:
@@ -134,7 +109,7 @@ class ShardWriter:
         if not config.run_id:  # else whoever owns the output has made it, and may take it away
             storage.make_folder(storage.join(config.output, layout.TEMPORARY))
 
-    def write(self, shard: ToWrite) -> ShardReport:
+    def write(self, shard: Shard) -> ShardReport:
         """Write one shard and publish it.
 
         Raises:
@@ -156,7 +131,7 @@ class ShardWriter:
             with publish(check=None if config.form.is_plain else check) as file:
                 report = write_shard(
                     file,
-                    shard.ordered(limit=config.bucket_bytes, sources=config.sources),
+                    shard.ordered(),
                     shard=shard,
                     path=path,
                     form=config.form,
@@ -170,7 +145,7 @@ class ShardWriter:
             place.take()
         with place, doing(f"gathering {path}"):
             report = storage.retry(write, storage.join(config.output, path))
-            report = replace(report, unused=shard.unused(sources=config.sources))
+            report = replace(report, unused=shard.unused())
         if config.release:
             shard.release()
         return report
@@ -180,7 +155,7 @@ def write_shard(
     file: Any,
     ordered: Iterator[Ordered],
     *,
-    shard: ToWrite,
+    shard: Shard,
     path: str,
     form: ShardFormat,
     sources: int,

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from transforms.exchange import GroupBlocksByKey
 
 from tests.transforms.kernels import oracles
-from transforms.exchange import GroupBlocksByKey
 from transforms.groups import BlockGroup
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest

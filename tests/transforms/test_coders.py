@@ -12,10 +12,10 @@ from apache_beam.coders import coders as beam_coders
 from apache_beam.coders import registry
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pipeline import PipelineVisitor
+from transforms.exchange import GroupBlocksByKey
 
 from tests.transforms.helpers import EXCHANGES, Row, collect, hashed, make_rows, make_run, rows_of
 from transforms.coders import BlockCoder
-from transforms.exchange import GroupBlocksByKey
 from transforms.groups import BlockGroup, GroupCoder
 from transforms.partition import PartitionIntoBuckets
 from transforms.read import ReadRecords

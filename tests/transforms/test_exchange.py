@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from transforms.exchange import GroupBlocksByKey
 
 from tests.transforms.helpers import (
     EXCHANGES,
@@ -27,7 +28,6 @@ from tests.transforms.helpers import (
     size_of,
 )
 from transforms.errors import RunError
-from transforms.exchange import GroupBlocksByKey
 from transforms.formats.writing import ShardFormat
 from transforms.gather import Piece
 from transforms.groups import BlockGroup, GroupCoder, OverLimit, expected_digests

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from transforms.stretches import Stretch
 
 import transforms
 from tests.transforms.helpers import run
@@ -25,7 +26,6 @@ from transforms.kernels.pages import TABLE
 from transforms.mixed_shards import MixedShard
 from transforms.packed import Malformed, join, pack, split, unpack
 from transforms.references import FILES, Pages, pack_pages, pages_of, spill_url, unpack_pages
-from transforms.stretches import Stretch
 
 ROOT = Path(transforms.__file__).parent.parent
 SOURCES = [

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transforms.exchange import GroupBlocksByKey
 
 import transforms.write
 from tests.transforms.helpers import create, make_rows, make_runs, run
 from transforms import layout, storage
 from transforms.errors import LosslessError, from_traceback
-from transforms.exchange import GroupBlocksByKey
 from transforms.formats.tables import TEXT
 from transforms.formats.writing import ShardFormat, open_writer
 from transforms.shuffle import ShuffleWithinBuckets

@@ -11,6 +11,7 @@ from typing import Any
 import apache_beam as beam
 import pytest
 from apache_beam.transforms import window
+from transforms.exchange import GroupBlocksByKey
 
 from tests.transforms.helpers import (
     THREADS,
@@ -25,7 +26,6 @@ from tests.transforms.helpers import (
 )
 from tests.transforms.kernels import oracles
 from transforms.errors import DataError, from_traceback
-from transforms.exchange import GroupBlocksByKey
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import file_key

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transforms.exchange import GroupBlocksByKey
 
 from tests.transforms.helpers import (
     EXCHANGES,
@@ -27,7 +28,6 @@ from tests.transforms.helpers import (
     size_of,
 )
 from transforms.errors import RunError
-from transforms.exchange import GroupBlocksByKey
 from transforms.gather import Ordered, Piece, gather_piece
 from transforms.groups import MemoryGroup
 from transforms.kernels import blocks, pages

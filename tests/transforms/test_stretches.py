@@ -8,10 +8,10 @@ from typing import Any
 
 import fsspec
 import pytest
+from transforms.stretches import Stretch, read_in_turn
 
 from transforms import storage, stretches
 from transforms.errors import RunError
-from transforms.stretches import Stretch, read_in_turn
 
 
 def test_local_files_are_opened_once_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

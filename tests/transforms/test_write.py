@@ -14,6 +14,7 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 import pytest
+from transforms.exchange import GroupBlocksByKey
 
 from tests.transforms.helpers import (
     EXCHANGES,
@@ -28,7 +29,6 @@ from tests.transforms.helpers import (
 )
 from transforms import layout
 from transforms.errors import DataError, LosslessError, RunError, from_traceback
-from transforms.exchange import GroupBlocksByKey
 from transforms.files import SourceFile
 from transforms.files_read import add_up
 from transforms.formats.lines import LineFormat
