@@ -51,6 +51,8 @@ def make_parser(*models: type[BaseModel], prog: str, description: str, epilog: s
             group = groups.get(title) or parser.add_argument_group(title)
             groups[title] = group
             help_ = (field.description or "").replace("%", "%%")
+            if field.deprecated:
+                help_ = argparse.SUPPRESS
             if field.default is not None and field.default is not False and not field.is_required():
                 help_ += f" (default {field.default!r})".replace("%", "%%")
             if field.annotation is bool:

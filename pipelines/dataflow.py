@@ -25,7 +25,7 @@ _JOB = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 CORES = 4
 """Of a machine; on each Dataflow runs one worker process."""
 MEMORY = 3 * GIB
-"""What a worker process may take where nobody said: enough to hold a shard of 256 MiB whole."""
+"""What a worker process may take where nobody said: enough for runs of half a GiB, few requests."""
 PARALLELISM = 64
 """The most worker processes where nobody said."""
 OVERHEAD = 2 * GIB

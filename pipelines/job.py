@@ -27,7 +27,6 @@ class Job:
     inputs: Inputs
     workers: Workers
     plan: Plan
-    exchange: str
     claim: Claim
     started: str
     mixture: Mixture
@@ -88,8 +87,6 @@ class Job:
     @property
     def levels(self) -> int:
         """How many levels the exchange takes, of any stream of a mixture."""
-        if self.exchange == "engine":
-            return 1
         if self.mixture.is_whole:
             return 2 if self.plan.first > 1 else 1
         levels: int = streams_of(self).levels
@@ -107,9 +104,8 @@ class Job:
         Blocks of the disk that hold the end of one shard's records and the beginning of another's
         stay. So do the spill files of mixtures and of shards of so many records, which share them.
         """
-        if not (self.gives_back and self.mixture.is_whole and self.exchange == "files"):
-            return 0.0
-        if self.recipe.shard_records is not None:
+        shared = not self.mixture.is_whole or self.recipe.shard_records is not None
+        if shared or not self.gives_back:
             return 0.0
         segment = min(self.plan.run_bytes, max(self.read_bytes, 1)) / self.plan.partitions
         return max(0.0, 1 - _DISK_BLOCK / segment)
@@ -121,8 +117,6 @@ class Job:
         Where space is given back early each worker's partition is there twice, and all else of the
         first level has gone by the time that the second has it; elsewhere both levels stay.
         """
-        if self.exchange == "engine":
-            return self.read_bytes
         if self.mixture.is_whole:
             share = self.workers.count / self.plan.first if self.gives_back else 1.0
             return int(self.read_bytes * (1 + (share if self.levels == 2 else 0)))
@@ -156,12 +150,10 @@ def streams_of(job: Job) -> Any:
         amounts=amounts,
         about=job.expected_bytes,
         size=plan.bucket_bytes,
-        expected=job.expected_records if job.exchange == "files" else None,
-        shards=job.shards if job.exchange == "files" else 1,
+        expected=job.expected_records,
+        shards=job.shards,
         exact=all(a.exact_records and (a.exact_bytes or not by_bytes) for a in found.values()),
     )
-    if job.exchange == "engine":
-        return streams
     sizes, passes = amounts.bytes, job.passes
     files = [found[name].files if name in found else 0 for name in job.mixture.sources]
     spans = [many + size // plan.span_bytes for many, size in zip(files, sizes, strict=True)]

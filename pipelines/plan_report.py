@@ -179,7 +179,7 @@ def _exchange(job: Job) -> Iterator[str]:
         segments = runs * max(first + once, again)
         levels = f"two levels{who}, by {first:,} partitions first; "
     yield (
-        f"exchange    {job.exchange}; {levels}{_many(buckets, 'bucket')}, ~{_many(runs, 'run')}, "
+        f"exchange    {levels}{_many(buckets, 'bucket')}, ~{_many(runs, 'run')}, "
         f"at most {_many(segments, 'segment')}{' a level' if levels else ''} of "
         f"about {_size(held // segments)}"
     )

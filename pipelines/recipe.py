@@ -23,6 +23,7 @@ from pipelines.store_options import parse_storage_options
 from pipelines.validation import Misfit
 from pipelines.values import (
     Number,
+    check_exchange,
     check_locations,
     check_most,
     check_output,
@@ -351,12 +352,8 @@ class RunSettings(_Model):
 class Settings(RunSettings):
     """How and where a shuffle is done."""
 
-    exchange: Literal["auto", "files", "engine"] = make_flag(
-        "auto",
-        _RUN,
-        "how records cross between workers: files (through --temp_location) or engine (through the "
-        "runner; for small inputs, and on Dataflow, where auto takes it)",
-        metavar="auto|files|engine",
+    exchange: Annotated[str | None, AfterValidator(check_exchange)] = make_flag(
+        None, _RUN, "has no effect any more: records always cross by files", deprecated=True
     )
     spill_compression: Annotated[Literal["none", "lz4", "zstd"], BeforeValidator(parse_kind)] = (
         make_flag(

@@ -33,14 +33,11 @@ _LOST = re.compile(
 )
 _MORE = (
     "give TaskManagers more memory (taskmanager.memory.process.size; --memory of "
-    "deploy/flink/cluster.py), or leave out --exchange=engine, if it is given: files don't need it"
+    "deploy/flink/cluster.py)"
 )
 
 WORKER_MEMORY = 1 << 30
 """What a worker process of a cluster may take where nobody said."""
-
-ENGINE_MOST = 250 * MIB
-"""Bytes of input that may cross through Flink's own GroupByKey; see docs/flink.md."""
 
 
 def patience_of(runner: str) -> float:
@@ -121,32 +118,6 @@ def share_cluster(settings: RunSettings, *, stores: bool = False, window: int = 
         )
     count = settings.parallelism or 1
     return Workers(count, count, memory - base, memory)
-
-
-def choose_exchange(runner: str, asked: str, input_bytes: int, *, looked_into: bool = False) -> str:
-    """Return how records cross between workers: ``files`` or ``engine``.
-
-    Args:
-        runner: that does the work.
-        asked: for, or ``auto``: the runner's own grouping where a service of its own does it, outside
-            of workers' memory, and files everywhere else.
-        input_bytes: of all sources together.
-        looked_into: whether what was spilled has to be read to find the end, which files can alone.
-
-    Raises:
-        UsageError: engine on Flink, for more than it holds.
-    """
-    if asked == "auto" and runner == "DataflowRunner" and not looked_into:
-        return "engine"
-    if asked != "engine":
-        return "files"
-    if runner == "FlinkRunner" and input_bytes > ENGINE_MOST:
-        raise UsageError(
-            f"--exchange=engine: {input_bytes / 1e6:.0f} MB of input, and Flink's own grouping holds "
-            f"what it groups in its TaskManagers' memory: up to {ENGINE_MOST // MIB} MiB was seen to "
-            "work; leave --exchange out, which takes files"
-        )
-    return "engine"
 
 
 def says(beam_flags: Sequence[str], name: str) -> bool:

@@ -26,7 +26,7 @@ from pipelines.preflight import (
 )
 from pipelines.recipe import Recipe, Settings
 from pipelines.recipe_file import SHUFFLE
-from pipelines.runners import CLUSTERS, choose_exchange
+from pipelines.runners import CLUSTERS
 from pipelines.summary import ends_with_a_source, unused_warning
 from transforms import storage
 from transforms.errors import UsageError
@@ -89,19 +89,12 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
     )
     refuse_memory(recipe, settings, workers)
     mixture = mixture_of(recipe)
-    exchange = choose_exchange(
-        settings.runner,
-        settings.exchange,
-        contents.bytes,
-        looked_into=mixture.max_bytes is not None,
-    )
     plan = make_plan(
         input_bytes=contents.bytes,
         workers=workers,
         num_shards=recipe.num_shards,
         shard_records=recipe.shard_records,
         about_records=contents.records,
-        held_whole=exchange == "engine" and mixture.is_whole,
         rows=contents.schema is not None,
         spill_on_store=not all(map(storage.is_local, claim.spills)),
     )
@@ -109,16 +102,14 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
         settings.runner in CLUSTERS
     ):  # which deal spans out before any is read: many come out more even
         plan = replace(plan, span_bytes=max(plan.span_bytes // 8, MIB))
-    _refuse_mixture(recipe, mixture, inputs, exchange)
-    job = Job(recipe, settings, inputs, workers, plan, exchange, claim, now(), mixture)
-    if exchange == "engine":
-        _refuse_large_shards(job)
+    _refuse_mixture(recipe, mixture, inputs)
+    job = Job(recipe, settings, inputs, workers, plan, claim, now(), mixture)
     held = max(contents.bytes, 1)
     needs = measure_room(
         inputs,
         settings,
         claim,
-        spills=exchange == "files",
+        spills=True,
         spill_compression=settings.spill_compression,
         written=sum(job.expected_bytes) / held,
         spilled=job.spilled_bytes / held,
@@ -134,14 +125,13 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
     if settings.plan:
         return job
     LOG.info(
-        "%d file%s, %.3f GB; %d worker%s, %d MiB of payload each; exchange %s; %s",
+        "%d file%s, %.3f GB; %d worker%s, %d MiB of payload each; %s",
         len(inputs.files),
         "s"[: len(inputs.files) != 1],
         inputs.size / 1e9,
         workers.count,
         "s"[: workers.count != 1],
         workers.payload >> 20,
-        exchange,
         f"shards: {'' if job.shards_known else 'about '}{job.shards}",
     )
     return job
@@ -158,18 +148,13 @@ def _without_zero_weights(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"sources": kept, "weights": weights})
 
 
-def _refuse_mixture(recipe: Recipe, mixture: Mixture, inputs: Inputs, exchange: str) -> None:
+def _refuse_mixture(recipe: Recipe, mixture: Mixture, inputs: Inputs) -> None:
     """Raise UsageError where a mixture can't be made of these inputs.
 
     Warns of many passes, and of records that stay unused.
     """
     if mixture.is_whole:
         return
-    if exchange == "engine" and mixture.max_bytes is not None:
-        raise UsageError(
-            f"--exchange=engine and --max_bytes={mixture.max_bytes}: expected files, which can be "
-            "looked into to find the end; leave --exchange out, or use --max_records"
-        )
     amounts = amounts_of(mixture, inputs)
     for name, records in zip(mixture.sources, amounts.records, strict=True):
         if mixture.is_weighted and not records:
@@ -189,19 +174,6 @@ def _refuse_mixture(recipe: Recipe, mixture: Mixture, inputs: Inputs, exchange: 
                 name,
                 used / have,
             )
-
-
-def _refuse_large_shards(job: Job) -> None:
-    """Raise UsageError where the shards of a mixture, held in memory whole, don't fit."""
-    most, size = job.workers.payload // 5 * 3 // 4, int(sum(job.expected_bytes))
-    if not job.mixture.is_whole and size // job.shards > most:
-        shards, records = -(-size // most), int(sum(job.expected_records))
-        asked = job.recipe.shard_records
-        works = f"num_shards={shards}" if asked is None else f"shard_records={records // shards}"
-        raise UsageError(
-            f"--exchange=engine holds a shard in memory whole, and {job.shards} of about "
-            f"{size // job.shards >> 20} MiB don't fit; --{works} works, or --exchange=files"
-        )
 
 
 def _warn_of_shards(job: Job) -> None:

@@ -238,6 +238,20 @@ def check_locations(locations: list[str] | None) -> list[str] | None:
     return locations
 
 
+def check_exchange(asked: str | None) -> None:
+    """Say that a setting of former versions changes nothing, or can't be had any more."""
+    if asked in ("auto", "files"):
+        _LOG.info("exchange=%s has no effect any more: records always cross by files", asked)
+    elif asked == "engine":
+        text = (
+            "this exchange went, as it held each shard in memory whole; leave it out: records cross by "
+            "files (in --temp_location), in bounded memory"
+        )
+        raise Misfit(text, (("exchange",), asked))
+    elif asked is not None:
+        raise ValueError("expected auto or files, or nothing: it has no effect any more")
+
+
 def check_text_field(field: str | None) -> str | None:
     """Return where the text is, as it was written."""
     if field is not None:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import apache_beam as beam
 import pytest
-from transforms.exchange import GroupBlocksByKey
 
 import pipelines.shuffle
 import pipelines.tokenize
 from tests.transforms.helpers import run
+from transforms.exchange import GroupBlocksByKey
 from transforms.partition import PartitionIntoBuckets
 from transforms.read import ReadRecords
 from transforms.shuffle import ShuffleWithinBuckets
@@ -88,7 +88,7 @@ def test_the_kernels_alone_give_the_bytes_that_the_transforms_write(
         _ = (
             read.blocks
             | PartitionIntoBuckets(seed=3)
-            | GroupBlocksByKey(partitions=4, exchange="engine")
+            | GroupBlocksByKey(partitions=4, folder=str(tmp_path / "spill"))
             | ShuffleWithinBuckets(partitions=4)
             | WriteShards(output=str(tmp_path / "out"))
         )

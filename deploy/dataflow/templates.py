@@ -26,6 +26,7 @@ LEFT_OUT = {
     "direct_num_workers": "of DirectRunner",
     "direct_running_mode": "of DirectRunner",
     "shared_filesystem": "Dataflow's machines share none",
+    "exchange": "it has no effect any more",
     "no_wait": "a template's launcher never waits",
     "plan": "a template starts a job; look at a plan where there is a terminal",
     "print_recipe": "as plan",

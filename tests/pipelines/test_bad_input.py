@@ -213,7 +213,6 @@ def test_an_output_that_cannot_be_written_is_named(
         ([], 0.5, "--output"),
         (["--temp_location={}/t"], 0.5, "--output"),
         (["--temp_location={}/t"], 1.5, "--temp_location"),
-        (["--exchange=engine"], 0.5, "--output"),
     ],
 )
 def test_too_little_room_is_found_before_any_work(
@@ -225,15 +224,6 @@ def test_too_little_room_is_found_before_any_work(
     monkeypatch.setattr(pipelines.shuffle, "build", None)
     with pytest.raises(UsageError, match=f"^{blamed}={tmp_path}.* GB are free"):
         run(f"--input={corpus}", f"--output={tmp_path / 'o'}", *(f.format(tmp_path) for f in flags))
-
-
-def test_without_spill_files_only_the_output_needs_room(
-    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    size = sum(path.stat().st_size for path in corpus.iterdir())
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=int(size * 1.5)))
-    run(f"--input={corpus}", f"--output={tmp_path / 'out'}", "--exchange=engine")
-    shutil.rmtree(tmp_path / "out")
 
 
 def _append(path: Path) -> None:
@@ -403,26 +393,6 @@ def test_a_record_larger_than_memory_allows_names_file_and_offset(
         str(raised.value),
     )
     assert raised.value.exit_code not in (0, 2)
-
-
-def test_a_shard_that_engine_cannot_hold_is_refused_with_a_number_that_works(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "in"
-    path.write_bytes(b"x" * 63 + b"\n")
-    with path.open("r+b") as file:
-        file.truncate(60_000_000)
-    flags = [
-        f"--input={path}",
-        "--exchange=engine",
-        "--memory=214MiB",
-        "--direct_num_workers=1",
-        r"--separator=\0",
-    ]
-    with pytest.raises(UsageError, match=r"--exchange=engine .*--num_shards=\d+ works") as raised:
-        run(*flags, f"--output={tmp_path / 'o'}", "--num_shards=2")
-    works = re.search(r"--num_shards=\d+", str(raised.value))
-    assert works
 
 
 @pytest.mark.parametrize(

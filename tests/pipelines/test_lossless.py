@@ -74,45 +74,38 @@ bytes_of_lines = st.lists(
 @given(
     files=st.dictionaries(st.sampled_from(["a", "b.x", "c/d"]), bytes_of_lines, min_size=1),
     shards=st.integers(1, 9),
-    exchange=st.sampled_from(["files", "engine"]),
     small=st.booleans(),
 )
-@example(files={"a": b""}, shards=3, exchange="files", small=False)
-@example(files={"a": b"", "b.x": b""}, shards=1, exchange="engine", small=False)
-@example(files={"a": b"one"}, shards=1, exchange="files", small=False)
-@example(files={"a": b"one\n"}, shards=9, exchange="engine", small=False)
-@example(files={"a": b"\n"}, shards=2, exchange="files", small=True)
-@example(files={"a": b"\n\n\n\n"}, shards=2, exchange="files", small=True)
-@example(files={"a": b"x\r\ny\r\n\r\n", "b.x": b"x\r"}, shards=2, exchange="files", small=True)
-@example(files={"a": b"\0\0\n\0\n\0"}, shards=2, exchange="engine", small=True)
-@example(
-    files={"a": b"\xff\xfe\n\xc3\n\x80abc\n\xed\xa0\x80"}, shards=2, exchange="files", small=True
-)
-@example(files={"a": b"twin\n" * 40, "b.x": b"twin\n" * 3}, shards=4, exchange="files", small=True)
-@example(files={"a": b"1\n2", "b.x": b"3", "c/d": b"4\n"}, shards=1, exchange="files", small=False)
+@example(files={"a": b""}, shards=3, small=False)
+@example(files={"a": b"", "b.x": b""}, shards=1, small=False)
+@example(files={"a": b"one"}, shards=1, small=False)
+@example(files={"a": b"one\n"}, shards=9, small=False)
+@example(files={"a": b"\n"}, shards=2, small=True)
+@example(files={"a": b"\n\n\n\n"}, shards=2, small=True)
+@example(files={"a": b"x\r\ny\r\n\r\n", "b.x": b"x\r"}, shards=2, small=True)
+@example(files={"a": b"\0\0\n\0\n\0"}, shards=2, small=True)
+@example(files={"a": b"\xff\xfe\n\xc3\n\x80abc\n\xed\xa0\x80"}, shards=2, small=True)
+@example(files={"a": b"twin\n" * 40, "b.x": b"twin\n" * 3}, shards=4, small=True)
+@example(files={"a": b"1\n2", "b.x": b"3", "c/d": b"4\n"}, shards=1, small=False)
 @settings(max_examples=12)
 def test_every_record_comes_out_as_often_as_it_went_in(
-    files: Tree, shards: int, exchange: str, small: bool
+    files: Tree, shards: int, small: bool
 ) -> None:
     with cut_otherwise(**(SMALL if small else {})):
-        check(files, f"--num_shards={shards}", f"--exchange={exchange}")
+        check(files, f"--num_shards={shards}")
 
 
 @given(
     files=st.dictionaries(st.sampled_from(["a", "b"]), bytes_of_lines, min_size=1),
     size=st.integers(1, 5),
-    exchange=st.sampled_from(["files", "engine"]),
     small=st.booleans(),
 )
-@example(files={"a": b""}, size=1, exchange="files", small=True)
-@example(files={"a": b""}, size=1, exchange="engine", small=True)
-@example(files={"a": b"1\n2\n3\n4\n5\n6"}, size=3, exchange="files", small=True)
+@example(files={"a": b""}, size=1, small=True)
+@example(files={"a": b"1\n2\n3\n4\n5\n6"}, size=3, small=True)
 @settings(max_examples=8)
-def test_nothing_is_lost_where_shards_are_counted_out(
-    files: Tree, size: int, exchange: str, small: bool
-) -> None:
+def test_nothing_is_lost_where_shards_are_counted_out(files: Tree, size: int, small: bool) -> None:
     with cut_otherwise(**(SMALL if small else {})):
-        check(files, f"--shard_records={size}", f"--exchange={exchange}")
+        check(files, f"--shard_records={size}")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from transforms import feeds, gather
 from transforms.errors import LosslessError
 from transforms.feeds import Feed, Share, Weighed
 from transforms.gather import Ordered, Piece
-from transforms.groups import MemoryGroup, Page
+from transforms.groups import BlockGroup, Page
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import KeyPair
@@ -115,7 +115,7 @@ def test_a_part_of_a_small_bucket_is_checked_where_all_of_it_is(
     digests = blocks.digests(block, sources=1)
     pages = [[Page(block, digests)], [Page(block, [digests[0] + Digest(1, 1, 1, 1)])]]
     monkeypatch.setattr(gather, "read_together", lambda _: [list(part) for part in pages])
-    middle = Piece(MemoryGroup([]), WHOLE, 1, 1)
+    middle = Piece(BlockGroup([]), WHOLE, 1, 1)
     with pytest.raises(LosslessError, match="the second"):
         gather.gather_together([middle, middle], what=["the first", "the second"])
 
@@ -124,7 +124,7 @@ def test_a_bucket_that_is_larger_than_planned_is_not_held_whole() -> None:
     streams = Streams(
         sources=("a",), union=False, seed=0, epoch=0, buckets=(2,), limits=(9,), together=40
     )
-    piece = Piece(MemoryGroup([]), WHOLE)
+    piece = Piece(BlockGroup([]), WHOLE)
     assert Weighed(piece, 9).is_light(0, streams)
     assert not Weighed(piece, 10).is_light(0, streams)
 
@@ -132,7 +132,7 @@ def test_a_bucket_that_is_larger_than_planned_is_not_held_whole() -> None:
 def test_a_bucket_without_pages_is_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gather, "read_together", lambda _: [[]])
     with pytest.raises(LosslessError, match="the bucket: expected pages"):
-        gather.gather_together([Piece(MemoryGroup([]), WHOLE, 0, 1)], what=["the bucket"])
+        gather.gather_together([Piece(BlockGroup([]), WHOLE, 0, 1)], what=["the bucket"])
 
 
 def test_a_small_bucket_waits_until_the_large_one_before_it_is_read_to_its_end(
@@ -142,7 +142,7 @@ def test_a_small_bucket_waits_until_the_large_one_before_it_is_read_to_its_end(
     streams = Streams(
         sources=("a",), union=False, seed=0, epoch=0, buckets=(2,), limits=(9,), together=40
     )
-    pieces = [Weighed(Piece(MemoryGroup([]), KeyRange(i, 2)), 100 - 99 * i) for i in range(2)]
+    pieces = [Weighed(Piece(BlockGroup([]), KeyRange(i, 2)), 100 - 99 * i) for i in range(2)]
     parts = [Ordered(block_of(text), [Digest()]) for text in (b"1", b"2")]
     monkeypatch.setattr(feeds, "_pieces", lambda *_: pieces)
     monkeypatch.setattr(feeds, "_gather", lambda *_: iter(parts))

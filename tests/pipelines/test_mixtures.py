@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from fractions import Fraction
@@ -27,7 +26,6 @@ from tests.pipelines.support import (
     write_tree,
 )
 from transforms import feeds, mixed_shards
-from transforms.errors import UsageError
 from transforms.kernels import blocks
 from transforms.manifest import Manifest
 
@@ -114,34 +112,6 @@ def test_a_mixture_is_what_one_position_at_a_time_gives(
     assert verify(str(tmp_path / "out"))[1] == []
 
 
-@pytest.mark.parametrize("name", [name for name, asked in ASKED.items() if not asked.max_bytes])
-@pytest.mark.parametrize(
-    "sizes", [pytest.param({}, id="whole", marks=pytest.mark.slow), pytest.param(SMALL, id="cut")]
-)
-def test_the_engine_gives_the_same(tmp_path: Path, name: str, sizes: dict[str, int]) -> None:
-    asked = ASKED[name]
-    with cut_otherwise(**sizes):
-        manifest = mix(tmp_path, *flags_of(asked), "--num_shards=3", "--exchange=engine")
-    expected = plainly(asked)
-    assert split(join_shards(tmp_path / "out")) == expected
-    assert manifest.records == len(expected)
-    assert len(read_shards(tmp_path / "out")) == 3
-    assert verify(str(tmp_path / "out"))[1] == []
-
-
-def test_both_exchanges_say_the_same_of_a_mixture(tmp_path: Path) -> None:
-    flags = ["--weights=books=3,code=1,web=6", "--stop=all_exhausted", "--shard_records=100"]
-    files = mix(tmp_path, *flags, output="files")
-    engine = mix(tmp_path, *flags, "--exchange=engine", output="engine")
-    assert engine.mixture == files.mixture
-    assert engine.shards == files.shards
-
-
-def test_a_stop_by_bytes_needs_files(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--exchange=engine and --max_bytes=100: expected files"):
-        mix(tmp_path, "--max_bytes=100", "--exchange=engine")
-
-
 def laid_down(tmp_path: Path, *flags: str) -> list[int]:
     """Mix with small buckets; return the payload of each block that was laid down."""
     found: list[int] = []
@@ -196,20 +166,3 @@ def test_a_small_source_of_long_records_is_repeated_a_few_passes_at_a_time(tmp_p
     assert sum(taken) > 40 * 81_000  # all of it came this way
     # 375,000 is what the source may take: most of the weight, in 400,000 for all; it lies beside them
     assert max(taken) + 81_000 <= 375_000
-
-
-def test_the_engine_refuses_shards_that_can_not_be_held(tmp_path: Path) -> None:
-    flags = ["--weights=books=1,code=1,web=1", "--max_records=9000000", "--num_shards=1"]
-    with pytest.raises(UsageError, match=r"1 of about \d+ MiB don't fit; --num_shards=\d+ works"):
-        mix(tmp_path, *flags, "--exchange=engine", "--memory=300MiB")
-    flags = [*flags[:-1], "--shard_records=9000000", "--exchange=engine", "--memory=300MiB"]
-    with pytest.raises(UsageError, match=r"don't fit; --shard_records=(\d+) works") as raised:
-        mix(tmp_path, *flags)
-    size = int(re.findall(r"--shard_records=(\d+) works", str(raised.value))[0])
-    mix(tmp_path, *flags[:1], f"--shard_records={size}", *flags[2:], "--plan")
-
-
-def test_the_engine_takes_a_few_records_of_a_large_input(tmp_path: Path) -> None:
-    (tmp_path / "big.txt").write_bytes((b"y" * 999 + b"\n") * 60_000)
-    flags = ["--exchange=engine", "--max_records=10", "--num_shards=1", "--memory=400MiB"]
-    run(f"--input={tmp_path / 'big.txt'}", f"--output={tmp_path / 'o'}", *flags, "--plan")

@@ -63,7 +63,6 @@ def mix(corpus: Path, *flags: str, names: tuple[str, ...] = TWO, output: str = "
         (["--weigh_by=bytes"], ["--weigh_by=bytes", "--weights"]),
         (["--max_records=0"], ["--max_records=0"]),
         (["--max_bytes=0"], ["--max_bytes=0"]),
-        (["--max_bytes=9", "--exchange=engine"], ["--exchange=engine", "--max_bytes=9"]),
     ],
 )
 @pytest.mark.parametrize("plan", [(), ("--plan",)], ids=["run", "plan"])

@@ -130,7 +130,7 @@ def test_the_defaults_are_those_of_the_help() -> None:
     recipe, settings = validate(Recipe, ONE), validate(Settings, {"output": "o"})
     assert (recipe.seed, recipe.epoch, recipe.separator, recipe.header_lines) == (0, 0, "\n", 0)
     assert (recipe.num_shards, recipe.shard_records, recipe.split_name) == (None, None, "train")
-    assert (settings.runner, settings.exchange, settings.memory) == ("DirectRunner", "auto", None)
+    assert (settings.runner, settings.memory) == ("DirectRunner", None)
     assert not settings.overwrite
     assert not settings.debug
 

@@ -62,13 +62,10 @@ PROCESSES = ["--direct_num_workers=2"]
     ("flags", "plan"),
     [
         pytest.param(["--direct_running_mode=in_memory"], {}, id="in memory"),
-        pytest.param(["--exchange=engine"], {}, id="engine"),
         pytest.param(["--memory=256MiB"], {}, id="256MiB"),
         pytest.param(["--memory=1GiB"], {}, id="1GiB"),
         pytest.param(THREADS, {}, id="threads"),
-        pytest.param([*THREADS, "--exchange=engine"], {}, id="threads, engine"),
         pytest.param(PROCESSES, {}, id="processes", marks=pytest.mark.slow),
-        pytest.param([*PROCESSES, "--exchange=engine"], TINY, id="processes, engine, tiny"),
         pytest.param([*PROCESSES, "--memory=600MiB"], TINY, id="processes, tiny"),
         pytest.param(
             ["--direct_num_workers=1", "--direct_running_mode=multi_processing"],
@@ -82,7 +79,6 @@ PROCESSES = ["--direct_num_workers=2"]
         pytest.param([], {"bucket_bytes": 2000, "page_bytes": 900}, id="buckets of some records"),
         pytest.param([], {"page_bytes": 1}, id="pages of one record"),
         pytest.param([], TINY, id="tiny"),
-        pytest.param(["--exchange=engine"], TINY, id="engine, tiny"),
         pytest.param(THREADS, TINY | {"buckets": SHARDS * 4}, id="threads, tiny"),
     ],
 )
@@ -172,7 +168,6 @@ def test_times_of_files_change_no_byte(baseline: Baseline, tmp_path: Path) -> No
     assert read_shards(tmp_path / "o") == baseline.shards
 
 
-@pytest.mark.parametrize("exchange", ["files", "engine"])
 @pytest.mark.parametrize(
     ("flag", "shards"),
     [
@@ -188,7 +183,7 @@ def test_times_of_files_change_no_byte(baseline: Baseline, tmp_path: Path) -> No
     ],
 )
 def test_the_concatenation_is_the_same_however_it_is_cut(
-    baseline: Baseline, tmp_path: Path, exchange: str, flag: str, shards: int
+    baseline: Baseline, tmp_path: Path, flag: str, shards: int
 ) -> None:
     # several groups to cut across, which this corpus is too small for by itself
     groups = {"partitions": 6, "buckets": 12} if flag.startswith("--shard_records") else {}
@@ -197,7 +192,6 @@ def test_the_concatenation_is_the_same_however_it_is_cut(
             f"--input={baseline.corpus}",
             f"--output={tmp_path / 'o'}",
             flag,
-            f"--exchange={exchange}",
         )
     found = read_shards(tmp_path / "o")
     assert b"".join(found.values()) == b"".join(baseline.shards.values())

@@ -99,20 +99,18 @@ def test_flags_for_lines_are_refused_for_rows(tmp_path: Path, flag: str) -> None
         run(f"--input={file}", f"--output={tmp_path / 'o'}", flag)
 
 
-def test_rows_of_several_sources_by_either_exchange_and_counted_out(tmp_path: Path) -> None:
+def test_rows_of_several_sources_by_shards_and_counted_out(tmp_path: Path) -> None:
     for name in ("a", "b"):
         pq.write_table(
             pa.table({"n": range(300), "of": [name] * 300}), tmp_path / f"{name}.parquet"
         )
     inputs = [f"--input={name}={tmp_path / name}.parquet" for name in ("a", "b")]
     orders = []
-    for exchange in ("files", "engine"):
-        for cut in ("--num_shards=3", "--shard_records=100"):
-            out = tmp_path / f"{exchange}{cut}"
-            manifest = run(*inputs, f"--output={out}", f"--exchange={exchange}", cut)
-            orders.append(read(out, manifest).to_pylist())
-            assert [source.digest.records for source in manifest.sources] == [300, 300]
-    assert all(order == orders[0] for order in orders)
+    for cut in ("--num_shards=3", "--shard_records=100"):
+        manifest = run(*inputs, f"--output={tmp_path / cut}", cut)
+        orders.append(read(tmp_path / cut, manifest).to_pylist())
+        assert [source.digest.records for source in manifest.sources] == [300, 300]
+    assert orders[0] == orders[1]
     assert len({(row["n"], row["of"]) for row in orders[0]}) == 600
 
 

@@ -78,13 +78,12 @@ def read_texts(folder: Path, manifest: Manifest) -> list[str]:
 
 @pytest.mark.parametrize("kind", ["lines", "parquet", "arrow"])
 @pytest.mark.parametrize("sizes", [{}, SMALL], ids=["whole", "cut"])
-@pytest.mark.parametrize("exchange", ["files", "engine"])
 def test_formats_shuffle_as_one_in_the_order_of_their_identities(
-    tmp_path: Path, kind: str, sizes: dict[str, int], exchange: str
+    tmp_path: Path, kind: str, sizes: dict[str, int]
 ) -> None:
     flags = [*write_inputs(tmp_path / "in"), f"--output={tmp_path / 'o'}", "--num_shards=3"]
     with cut_otherwise(**sizes):
-        manifest = run(*flags, f"--output_format={kind}", f"--exchange={exchange}")
+        manifest = run(*flags, f"--output_format={kind}")
     expected = ordered()
     assert read_texts(tmp_path / "o", manifest) == [text for _, text in expected]
     assert manifest.records_are == "texts"

@@ -1,4 +1,4 @@
-"""Two levels of the files exchange: the same bytes, the requests that the model says, and proof."""
+"""Two levels of the exchange: the same bytes, the requests that the model says, and proof."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.pipelines.support import (
 )
 from transforms import exchange, partition, write
 from transforms.errors import DovetailError, RunError
-from transforms.groups import FileGroup
+from transforms.groups import BlockGroup
 from transforms.kernels import blocks, pages
 from transforms.kernels.levels import Requests, count_requests
 from transforms.kernels.plan import Plan
@@ -215,13 +215,13 @@ def change(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
         other = types.SimpleNamespace(**{**vars(pages), "encode_page": encode_page})
         monkeypatch.setattr(exchange, "pages", other)
     else:
-        fetch = FileGroup.fetch
+        fetch = BlockGroup.fetch
 
-        def fewer(self: FileGroup, part: Any) -> Any:
+        def fewer(self: BlockGroup, part: Any) -> Any:
             found = list(fetch(self, part))
             return iter(found[1:] if kind == "a page lost" else [*found, found[0]])
 
-        monkeypatch.setattr(partition.FileGroup, "fetch", fewer)
+        monkeypatch.setattr(partition.BlockGroup, "fetch", fewer)
 
 
 @pytest.mark.parametrize("kind", ["a record of the page changed", "a page lost", "a page doubled"])

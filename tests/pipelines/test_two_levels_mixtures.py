@@ -1,4 +1,4 @@
-"""Mixtures in two levels of the files exchange: the same bytes, no more spilled, and proof."""
+"""Mixtures in two levels of the exchange: the same bytes, no more spilled, and proof."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.pipelines.support import (
 from tests.pipelines.test_two_levels import BYTES, FILES, FOOTPRINT, PIECE, RECORDS, TINY
 from transforms import interleave, partition, read, stream_files, streams_again, write
 from transforms.errors import DovetailError, LosslessError
-from transforms.groups import FileGroup
+from transforms.groups import BlockGroup
 from transforms.kernels.levels import count_requests
 from transforms.kernels.pages import STREAM_TABLE
 from transforms.kernels.ranges import WHOLE
@@ -154,9 +154,9 @@ def test_neither_do_workers_and_compression(
     [
         (
             "repeats",
-            r"exchange    files; two levels of books, web, by \d+ partitions first; \d+ buck",
+            r"exchange    two levels of books, web, by \d+ partitions first; \d+ buck",
         ),
-        ("as one", r"exchange    files; two levels, by \d+ partitions first; \d+ buckets"),
+        ("as one", r"exchange    two levels, by \d+ partitions first; \d+ buckets"),
     ],
 )
 def test_the_plan_says_what_takes_two_levels(
@@ -371,9 +371,9 @@ def test_damage_is_found_where_the_first_level_is_read(
 
 def change_pages(kind: str, patch: pytest.MonkeyPatch) -> None:
     """Do harm to what is read of the first level; its table doesn't show it."""
-    fetch = FileGroup.fetch
+    fetch = BlockGroup.fetch
 
-    def other(self: FileGroup, part: Any) -> Any:
+    def other(self: BlockGroup, part: Any) -> Any:
         found = list(fetch(self, part))
         if part != WHOLE:  # a bucket, of the second level
             return iter(found)
@@ -382,7 +382,7 @@ def change_pages(kind: str, patch: pytest.MonkeyPatch) -> None:
             return iter(found)
         return iter(found[1:] if kind == "a page lost" else [*found, found[0]])
 
-    patch.setattr(partition.FileGroup, "fetch", other)
+    patch.setattr(partition.BlockGroup, "fetch", other)
 
 
 def test_a_partition_that_is_not_gathered_anew_is_missed(

@@ -15,7 +15,6 @@ import pytest
 import pipelines.shuffle
 import pipelines.tokenize
 from pipelines.output import check_output, claim_output
-from pipelines.runners import ENGINE_MOST, choose_exchange
 from tests.pipelines.test_tokenize import write_model
 from transforms import heartbeat
 from transforms.errors import UsageError
@@ -177,14 +176,6 @@ def test_flags_of_clusters_are_refused_without_one(flag: str, source: Path, tmp_
     said = refused(f"--input={source}", f"--output={tmp_path / 'out'}", flag)
     assert said.startswith(f"{flag.partition('=')[0]} is for clusters")
     assert ("give --workers" in said) == flag.startswith("--parallelism")
-
-
-def test_engine_on_flink_is_for_small_inputs() -> None:
-    assert choose_exchange("FlinkRunner", "engine", ENGINE_MOST) == "engine"
-    with pytest.raises(UsageError, match=r"--exchange=engine: .* memory: .*; leave --exchange out"):
-        choose_exchange("FlinkRunner", "engine", ENGINE_MOST + 1)
-    assert choose_exchange("DirectRunner", "engine", 1 << 60) == "engine"
-    assert choose_exchange("FlinkRunner", "auto", 1 << 60) == "files"
 
 
 def test_a_run_whose_workers_live_is_not_taken_for_dead(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transforms.streams_again import SpillStreamsAgain
 
 from pipelines.verify import verify
 from tests.pipelines import test_two_levels_mixtures as mixtures
@@ -23,7 +22,8 @@ from tests.pipelines.support import (
 )
 from tests.pipelines.test_tokenize import TEXTS, write_model
 from tests.runners.conftest import Cluster, Running
-from transforms.groups import FileGroup
+from transforms.groups import BlockGroup
+from transforms.streams_again import SpillStreamsAgain
 
 pytestmark = pytest.mark.runners
 
@@ -37,7 +37,6 @@ KINDS = {
         *("pipelines.tokenize", "--input={in}/texts", "--tokenizer={in}/model.json"),
         *("--sampling=exact", "--alpha=0.3", "--num_shards=5", "--keep_fields=id"),
     ),
-    "engine": ("pipelines.shuffle", "--input={in}/lines", "--exchange=engine", "--num_shards=4"),
 }
 
 
@@ -124,12 +123,12 @@ def test_a_mixture_takes_two_levels_on_prism(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Steps may run a second time there: what the first level spilled stays to the end."""
-    given_back: list[FileGroup] = []
+    given_back: list[BlockGroup] = []
 
-    def release(group: FileGroup) -> None:  # workers are threads of this process
+    def release(group: BlockGroup) -> None:  # workers are threads of this process
         given_back.append(group)
 
-    monkeypatch.setattr(FileGroup, "release", release)
+    monkeypatch.setattr(BlockGroup, "release", release)
     with cut_twice(**mixtures.CUT):
         mixtures.mix(tmp_path, tmp_path / "out", *mixtures.ASKED["repeats"], *prism)
     assert levels
@@ -151,10 +150,7 @@ def test_a_mixture_takes_two_levels_on_flink(
     require(tmp_path / "out", once)
 
 
-@pytest.mark.parametrize(
-    ("kind", "parallelism"),
-    [*((kind, n) for kind in KINDS if kind != "engine" for n in (1, 2, 4)), ("engine", 2)],
-)
+@pytest.mark.parametrize(("kind", "parallelism"), [(kind, n) for kind in KINDS for n in (1, 2, 4)])
 def test_on_flink(
     kind: str,
     parallelism: int,

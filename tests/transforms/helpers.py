@@ -13,15 +13,17 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from transforms.exchange import GroupBlocksByKey
 
 from tests.transforms.kernels import oracles
 from transforms.groups import BlockGroup
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.pages import Page
+from transforms.partition import Spilled
+from transforms.shuffle import PlainShard, ShuffleWithinBuckets
+from transforms.spill_files import SpillFiles, Spilling
+from transforms.streams import Streams
 
-EXCHANGES = ("files", "engine")
 THREADS = {"direct_num_workers": 3, "direct_running_mode": "multi_threading"}
 """Options under which a stage's input is cut into three bundles."""
 
@@ -73,7 +75,7 @@ def make_rows(count: int, *, sources: int = 1) -> list[Row]:
 
 
 def make_run(rows: Iterable[Row], *, sources: int = 1, line_end: bytes = b"\n") -> pa.RecordBatch:
-    """Lay rows into one block sorted by key, with hash columns, as PartitionIntoBuckets does."""
+    """Lay rows into one block sorted by key, with hash columns, as PartitionIntoBuckets spills it."""
     found = list(rows)
     parts = []
     for source in range(sources):
@@ -126,33 +128,44 @@ def digests_of(rows: Iterable[Row], *, sources: int = 1) -> list[Digest]:
     return out
 
 
-def group(
+def lay_out(
     runs: Sequence[pa.RecordBatch],
     *,
-    exchange: str,
-    partitions: int,
+    ranges: int,
     folder: Any,
     buckets: int = 0,
     page_bytes: int = 2000,
+    bucket_bytes: int = 1 << 20,
     sources: int = 1,
+    shard_records: int | None = None,
     options: dict[str, Any] | None = None,
-) -> list[tuple[int, BlockGroup]]:
-    """Send runs through an exchange, and return what comes out."""
-    return collect(
-        lambda root: (
+) -> list[PlainShard]:
+    """Spill runs, shuffle them, and return the shards in order."""
+    spill = Spilling(folders=[str(folder)], page_bytes=page_bytes)
+    names = [f"s{i}" for i in range(sources)]
+    streams = Streams.as_one(names, seed=0, buckets=buckets or ranges, bucket_bytes=bucket_bytes)
+    shuffle = ShuffleWithinBuckets(
+        streams=streams, spill=spill, ranges=ranges, shard_records=shard_records
+    )
+
+    def build(root: Any) -> Any:
+        spills = (
             root
             | create(runs, spread=bool(options)).with_output_types(pa.RecordBatch)
-            | GroupBlocksByKey(
-                partitions=partitions,
-                exchange=exchange,
-                buckets=buckets,
-                page_bytes=page_bytes,
-                sources=sources,
-                folder=str(folder),
-            )
-        ),
-        **(options or {}),
-    )
+            | beam.Map(_spill, streams, spill).with_output_types(tuple[int, bytes])
+        )
+        return Spilled(spills, tallies=spills) | shuffle  # which looks at no tallies
+
+    return sorted(collect(build, **(options or {})), key=lambda shard: shard.number)
+
+
+def _spill(run: pa.RecordBatch, streams: Streams, spill: Spilling) -> tuple[int, bytes]:
+    return 0, SpillFiles(spill, streams.buckets, sources=streams.digests).write({0: run})
+
+
+def groups_of(shards: Iterable[PlainShard]) -> dict[int, BlockGroup]:
+    """Return what each shard, a range of keys, is made of."""
+    return {shard.number: piece.group for shard in shards for piece in shard.pieces}
 
 
 def plain_lines(data: bytes, *, separator: int = 10, begin: int = 0) -> list[tuple[int, bytes]]:

@@ -14,7 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pipeline import PipelineVisitor
 from transforms.exchange import GroupBlocksByKey
 
-from tests.transforms.helpers import EXCHANGES, Row, collect, hashed, make_rows, make_run, rows_of
+from tests.transforms.helpers import Row, collect, hashed, make_rows, make_run, rows_of
 from transforms.coders import BlockCoder
 from transforms.groups import BlockGroup, GroupCoder
 from transforms.partition import PartitionIntoBuckets
@@ -77,7 +77,7 @@ class _Edges(PipelineVisitor):
 
 
 @functools.cache
-def edges(exchange: str, shard_records: int | None, *flags: str) -> dict[str, Any]:
+def edges(shard_records: int | None, *flags: str) -> dict[str, Any]:
     """Return the type of every edge of a pipeline that is built and never run."""
     root = beam.Pipeline(options=PipelineOptions(list(flags)))
     files = root | ReadRecords(sources={"default": ["nowhere/*"]})
@@ -87,7 +87,7 @@ def edges(exchange: str, shard_records: int | None, *flags: str) -> dict[str, An
         (files.blocks, own.blocks, alone.blocks)
         | beam.Flatten()
         | PartitionIntoBuckets(seed=0)
-        | GroupBlocksByKey(partitions=2, exchange=exchange, folder="nowhere")
+        | GroupBlocksByKey(partitions=2, folder="nowhere")
         | ShuffleWithinBuckets(partitions=2, shard_records=shard_records)
         | WriteShards(output="nowhere")
     )
@@ -108,42 +108,24 @@ def payload_coder(kind: Any) -> Any:
     return registry.get_coder(kind)
 
 
-PARTS = {
-    "files": [
-        "SortRuns",
-        "SpillRuns",
-        "AllSpills",
-        "Refer",
-        "GroupBlocksByKey/DealOut",
-        "Open",
-    ],
-    "engine": ["SortRuns", "CutRuns", "WithEmpty", "Group", "Hold"],
-}
 FINE = [
-    *((exchange, None, step) for exchange in EXCHANGES for step in PARTS[exchange]),
-    *((exchange, 5, step) for exchange in EXCHANGES for step in ("CutAtRecords", "GatherPieces")),
-    ("files", None, "BlocksFromRecords/PlaceById"),
-    ("files", None, "BlocksFromRecords/GatherBlocks"),
-    ("files", None, "NoIds/DigestContent"),
-    ("files", None, "NoIds/GroupEquals"),
-    ("files", None, "NoIds/NumberEquals"),
-    ("files", None, "NoIds/GatherBlocks"),
-    ("files", None, "ReadSpans"),
-    ("engine", None, "AsShards"),  # `engine` holds the payload in the group, so a shard carries it
-    ("engine", 5, "Gathered"),
+    *((None, step) for step in ("SortRuns", "SpillRuns", "AllSpills", "Refer", "Open")),
+    (None, "GroupBlocksByKey/DealOut"),
+    (None, "AsShards"),
+    *((5, step) for step in ("CutAtRecords", "GatherPieces", "Gathered")),
+    (None, "BlocksFromRecords/PlaceById"),
+    (None, "BlocksFromRecords/GatherBlocks"),
+    *((None, f"NoIds/{step}") for step in ("DigestContent", "GroupEquals", "NumberEquals")),
+    (None, "NoIds/GatherBlocks"),
+    (None, "ReadSpans"),
 ]
 
 
-@pytest.mark.parametrize(
-    ("exchange", "shard_records", "step"),
-    FINE,
-)
-def test_an_edge_that_carries_payload_is_not_pickled(
-    exchange: str, shard_records: int | None, step: str
-) -> None:
+@pytest.mark.parametrize(("shard_records", "step"), FINE)
+def test_an_edge_that_carries_payload_is_not_pickled(shard_records: int | None, step: str) -> None:
     found = {
         label: payload_coder(kind)
-        for label, kind in edges(exchange, shard_records).items()
+        for label, kind in edges(shard_records).items()
         if f"/{step}" in f"/{label}" and not label.endswith(" spans")
     }
     assert found, f"no step {step}"
@@ -153,13 +135,13 @@ def test_an_edge_that_carries_payload_is_not_pickled(
 
 @pytest.mark.parametrize("step", ["TakeTurns", "ByTurn", "Number"])
 @pytest.mark.parametrize(
-    ("exchange", "shard_records", "within"),
-    [("files", None, "DealOut"), ("engine", None, "Group"), ("files", 5, "GatherPieces")],
+    ("shard_records", "within"),
+    [(None, "DealOut"), (5, "GatherPieces")],
 )
 def test_what_is_dealt_out_is_not_pickled(
-    exchange: str, shard_records: int | None, within: str, step: str
+    shard_records: int | None, within: str, step: str
 ) -> None:
-    types = edges(exchange, shard_records, "--parallelism=2")
+    types = edges(shard_records, "--parallelism=2")
     (kind,) = (
         kind
         for label, kind in types.items()
@@ -169,7 +151,7 @@ def test_what_is_dealt_out_is_not_pickled(
 
 
 def test_the_check_sees_pickling() -> None:
-    kind = edges("files", None)["WriteShards/Write"]  # reports, which are no payload
+    kind = edges(None)["WriteShards/Write"]  # reports, which are no payload
     assert isinstance(payload_coder(kind), beam_coders.FastPrimitivesCoder)
 
 

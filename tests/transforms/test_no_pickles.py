@@ -20,7 +20,7 @@ from tests.transforms.helpers import run
 from tests.transforms.test_exchange import NO_LIMIT, WHOLE, spill, written
 from tests.transforms.test_interleave import mix, read
 from transforms.errors import DovetailError, RunError, from_traceback
-from transforms.groups import FileGroup
+from transforms.groups import BlockGroup
 from transforms.kernels.mixture import Mixture
 from transforms.kernels.pages import TABLE
 from transforms.mixed_shards import MixedShard
@@ -132,7 +132,7 @@ def test_a_forged_reference_of_a_shuffle_runs_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     one, _ = spill(tmp_path, "references")
-    assert isinstance(one, FileGroup)
+    assert isinstance(one, BlockGroup)
     assert written(one, limit=NO_LIMIT) == WHOLE
     forge(one._references[0], pickle.dumps(Runs()))
     with pytest.raises(RunError, match=SAYS):

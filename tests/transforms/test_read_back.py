@@ -78,7 +78,7 @@ def write(output: Path | str, form: ShardFormat) -> None:
         lambda root: (
             root
             | create(make_runs(make_rows(400), 2))
-            | GroupBlocksByKey(partitions=1, exchange="engine")
+            | GroupBlocksByKey(partitions=1, folder=f"{output}/spill")
             | ShuffleWithinBuckets(partitions=1)
             | WriteShards(output=str(output), form=form)
         )

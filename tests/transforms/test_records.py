@@ -86,7 +86,7 @@ def dataset(
         written = (
             own.blocks
             | PartitionIntoBuckets(seed=7)
-            | GroupBlocksByKey(partitions=3, exchange="engine")
+            | GroupBlocksByKey(partitions=3, folder=f"{output}/spill")
             | ShuffleWithinBuckets(partitions=3)
             | WriteShards(output=str(output))
         )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,6 @@ from hypothesis import strategies as st
 from transforms.exchange import GroupBlocksByKey
 
 from tests.transforms.helpers import (
-    EXCHANGES,
     THREADS,
     Row,
     collect,
@@ -29,9 +29,10 @@ from tests.transforms.helpers import (
 )
 from transforms.errors import RunError
 from transforms.gather import Ordered, Piece, gather_piece
-from transforms.groups import MemoryGroup
+from transforms.groups import BlockGroup
 from transforms.kernels import blocks, pages
 from transforms.kernels.ranges import KeyRange
+from transforms.references import Pages
 from transforms.shuffle import Shard, ShuffleWithinBuckets
 
 ROWS = make_rows(203)
@@ -39,17 +40,13 @@ COUNT = len(ROWS)
 ORDER = sorted(ROWS)
 NO_LIMIT = 1 << 40
 
-exchanges = pytest.mark.parametrize("exchange", EXCHANGES)
-
 
 def lay_out(
     rows: Sequence[Row],
     *,
-    exchange: str,
     folder: Path,
     partitions: int = 4,
     shard_records: int | None = None,
-    bucket_bytes: int = 1 << 20,
     sources: int = 1,
     options: dict[str, Any] | None = None,
 ) -> list[Shard]:
@@ -62,17 +59,11 @@ def lay_out(
             )
             | GroupBlocksByKey(
                 partitions=partitions,
-                exchange=exchange,
                 folder=str(folder),
                 page_bytes=1500,
                 sources=sources,
             )
-            | ShuffleWithinBuckets(
-                partitions=partitions,
-                shard_records=shard_records,
-                bucket_bytes=bucket_bytes,
-                sources=sources,
-            )
+            | ShuffleWithinBuckets(partitions=partitions, shard_records=shard_records)
         ),
         **(options or {}),
     )
@@ -90,12 +81,11 @@ def walk(shard: Shard, *, limit: int = 1 << 20, sources: int = 1) -> list[Row]:
     return out
 
 
-@exchanges
 @pytest.mark.parametrize("size", [1, 7, 29, COUNT - 1, COUNT, COUNT + 9])
 def test_shards_have_exactly_so_many_records_and_join_to_one_order(
-    exchange: str, tmp_path: Path, size: int
+    tmp_path: Path, size: int
 ) -> None:
-    shards = lay_out(ROWS, exchange=exchange, folder=tmp_path, shard_records=size)
+    shards = lay_out(ROWS, folder=tmp_path, shard_records=size)
     found = [walk(shard) for shard in shards]
     number = -(-COUNT // size)
     assert [(shard.number, shard.of) for shard in shards] == [(i, number) for i in range(number)]
@@ -103,12 +93,11 @@ def test_shards_have_exactly_so_many_records_and_join_to_one_order(
     assert [row for rows in found for row in rows] == ORDER
 
 
-@exchanges
 @pytest.mark.parametrize("partitions", [1, 4, 13, 2 * COUNT])
 def test_plain_shards_are_ranges_of_keys_and_join_to_one_order(
-    exchange: str, tmp_path: Path, partitions: int
+    tmp_path: Path, partitions: int
 ) -> None:
-    shards = lay_out(ROWS, exchange=exchange, folder=tmp_path, partitions=partitions)
+    shards = lay_out(ROWS, folder=tmp_path, partitions=partitions)
     assert [(shard.number, shard.of) for shard in shards] == [
         (i, partitions) for i in range(partitions)
     ]
@@ -117,29 +106,23 @@ def test_plain_shards_are_ranges_of_keys_and_join_to_one_order(
     ]
 
 
-@exchanges
 @pytest.mark.parametrize("partitions", [1, 31])
 def test_the_number_of_groups_shows_nowhere_in_counted_shards(
-    exchange: str, tmp_path: Path, partitions: int
+    tmp_path: Path, partitions: int
 ) -> None:
-    shards = lay_out(
-        ROWS, exchange=exchange, folder=tmp_path, partitions=partitions, shard_records=50
-    )
+    shards = lay_out(ROWS, folder=tmp_path, partitions=partitions, shard_records=50)
     assert [walk(shard) for shard in shards] == [ORDER[i : i + 50] for i in range(0, COUNT, 50)]
 
 
-@exchanges
 @pytest.mark.parametrize("shard_records", [None, 60], ids=["plain", "counted"])
 @pytest.mark.parametrize("limit", [110, 4000])
 def test_a_bucket_over_budget_is_taken_by_its_next_key_bits(
-    exchange: str, tmp_path: Path, shard_records: int | None, limit: int
+    tmp_path: Path, shard_records: int | None, limit: int
 ) -> None:
     shards = lay_out(
         ROWS,
-        exchange=exchange,
         folder=tmp_path,
         shard_records=shard_records,
-        bucket_bytes=limit,
     )
     parts = [part for shard in shards for part in shard.ordered(limit=limit, sources=1)]
     assert rows_of(part.block for part in parts) == ORDER
@@ -152,37 +135,27 @@ def test_a_record_over_budget_comes_alone() -> None:
     assert [rows_of([part.block]) for part in found] == [[row] for row in rows]
 
 
-@exchanges
-def test_bundles_that_run_at_once_lay_out_the_same(exchange: str, tmp_path: Path) -> None:
-    shards = lay_out(ROWS, exchange=exchange, folder=tmp_path, shard_records=40, options=THREADS)
+def test_bundles_that_run_at_once_lay_out_the_same(tmp_path: Path) -> None:
+    shards = lay_out(ROWS, folder=tmp_path, shard_records=40, options=THREADS)
     assert [row for shard in shards for row in walk(shard)] == ORDER
 
 
-@exchanges
 @pytest.mark.parametrize("shard_records", [None, 40], ids=["plain", "counted"])
 def test_sources_are_shuffled_as_one_and_digested_apart(
-    exchange: str, tmp_path: Path, shard_records: int | None
+    tmp_path: Path, shard_records: int | None
 ) -> None:
     rows = make_rows(120, sources=3)
-    shards = lay_out(
-        rows, exchange=exchange, folder=tmp_path, shard_records=shard_records, sources=3
-    )
+    shards = lay_out(rows, folder=tmp_path, shard_records=shard_records, sources=3)
     assert [row for shard in shards for row in walk(shard, sources=3)] == sorted(rows)
 
 
-@exchanges
-def test_no_records_at_all_are_one_empty_shard_where_records_count(
-    exchange: str, tmp_path: Path
-) -> None:
-    (shard,) = lay_out([], exchange=exchange, folder=tmp_path, shard_records=10)
+def test_no_records_at_all_are_one_empty_shard_where_records_count(tmp_path: Path) -> None:
+    (shard,) = lay_out([], folder=tmp_path, shard_records=10)
     assert (shard.number, shard.of, walk(shard)) == (0, 1, [])
 
 
-@exchanges
-def test_no_records_at_all_are_as_many_empty_plain_shards_as_asked(
-    exchange: str, tmp_path: Path
-) -> None:
-    shards = lay_out([], exchange=exchange, folder=tmp_path, partitions=3)
+def test_no_records_at_all_are_as_many_empty_plain_shards_as_asked(tmp_path: Path) -> None:
+    shards = lay_out([], folder=tmp_path, partitions=3)
     assert [(shard.number, shard.of, walk(shard)) for shard in shards] == [
         (0, 3, []),
         (1, 3, []),
@@ -190,30 +163,33 @@ def test_no_records_at_all_are_as_many_empty_plain_shards_as_asked(
     ]
 
 
-@exchanges
 @pytest.mark.parametrize("shard_records", [None, 4], ids=["plain", "counted"])
 def test_equal_keys_come_in_the_order_of_their_bytes(
-    exchange: str, tmp_path: Path, shard_records: int | None
+    tmp_path: Path, shard_records: int | None
 ) -> None:
     rows = [
         Row(i % 3 << 62, record)
         for i, record in enumerate([b"b", b"", b"\xff", b"a", b"ab", b"b"] * 3)
     ]
-    shards = lay_out(rows, exchange=exchange, folder=tmp_path, shard_records=shard_records)
+    shards = lay_out(rows, folder=tmp_path, shard_records=shard_records)
     assert [row for shard in shards for row in walk(shard)] == sorted(rows)
 
 
 # ---- one piece, without Beam ----
 
 
-def in_memory(rows: Sequence[Row], *, runs: int = 1, page_bytes: int = 300) -> MemoryGroup:
-    """A group whose pages are here."""
-    encoded = [
-        pages.encode_page(block, sources=1).to_pybytes()
+def in_memory(rows: Sequence[Row], *, runs: int = 1, page_bytes: int = 300) -> BlockGroup:
+    """A group whose pages are here, and are read from no file."""
+    cut = [
+        block
         for run in make_runs(rows, runs)
         for _, block in pages.cut_run(run, parts=1, page_bytes=page_bytes)
     ]
-    return MemoryGroup(encoded)
+    encoded = [pages.encode_page(block, sources=1) for block in cut]
+    table = [pages.table_row(*both) for both in zip(cut, map(len, encoded), strict=True)]
+    group = BlockGroup.of([Pages("", 0, np.array(table, pages.TABLE))])
+    group.__dict__["fetch"] = lambda part: map(pages.decode_page, encoded)
+    return group
 
 
 @settings(max_examples=150, deadline=None)
@@ -259,7 +235,7 @@ def test_a_writer_holds_one_bucket_at_a_time(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     rows = [Row(hashed(i), bytes(100)) for i in range(400)]
-    (shard,) = lay_out(rows, exchange="files", folder=tmp_path, partitions=1)
+    (shard,) = lay_out(rows, folder=tmp_path, partitions=1)
     sizes = []
     gather = blocks.gather
 

@@ -17,7 +17,6 @@ import pytest
 from transforms.exchange import GroupBlocksByKey
 
 from tests.transforms.helpers import (
-    EXCHANGES,
     Row,
     collect,
     create,
@@ -34,7 +33,7 @@ from transforms.files_read import add_up
 from transforms.formats.lines import LineFormat
 from transforms.formats.writing import ShardFormat
 from transforms.gather import Ordered
-from transforms.groups import FileGroup, MemoryGroup
+from transforms.groups import BlockGroup
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.manifest import make_manifest
@@ -61,7 +60,6 @@ def dataset(
     root: Any,
     output: Path,
     *,
-    exchange: str = "files",
     shard_records: int | None = None,
     run_id: str = "",
     line_format: LineFormat | None = None,
@@ -71,10 +69,8 @@ def dataset(
     shards = (
         root
         | create(make_runs(ROWS, 3, sources=2))
-        | GroupBlocksByKey(
-            partitions=3, exchange=exchange, folder=f"{output}/spill", page_bytes=800, sources=2
-        )
-        | ShuffleWithinBuckets(partitions=3, shard_records=shard_records, sources=2)
+        | GroupBlocksByKey(partitions=3, folder=f"{output}/spill", page_bytes=800, sources=2)
+        | ShuffleWithinBuckets(partitions=3, shard_records=shard_records)
         | WriteShards(
             output=str(output),
             run_id=run_id,
@@ -112,12 +108,11 @@ def caught(build: Callable[[Any], Any]) -> BaseException:
     return error if isinstance(error, RunError) else from_traceback(str(error)) or error
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
 @pytest.mark.parametrize("shard_records", [None, 25], ids=["plain", "counted"])
 def test_a_dataset_holds_the_records_and_a_manifest_that_describes_it(
-    tmp_path: Path, exchange: str, shard_records: int | None
+    tmp_path: Path, shard_records: int | None
 ) -> None:
-    run(lambda root: dataset(root, tmp_path, exchange=exchange, shard_records=shard_records))
+    run(lambda root: dataset(root, tmp_path, shard_records=shard_records))
     files = published(tmp_path)
     manifest = json.loads(files.pop("manifest.json"))
     assert list(files) == [f"data/train-{i:05d}-of-00003.jsonl" for i in range(3)]
@@ -195,10 +190,8 @@ def test_a_writer_that_is_tried_again_writes_the_same_bytes(tmp_path: Path) -> N
         lambda root: (
             root
             | create(make_runs(ROWS, 3, sources=2))
-            | GroupBlocksByKey(
-                partitions=3, exchange="files", folder=f"{tmp_path}/spill", sources=2
-            )
-            | ShuffleWithinBuckets(partitions=3, sources=2)
+            | GroupBlocksByKey(partitions=3, folder=f"{tmp_path}/spill", sources=2)
+            | ShuffleWithinBuckets(partitions=3)
         )
     )
     reports = []
@@ -218,16 +211,9 @@ def test_a_writer_that_is_tried_again_writes_the_same_bytes(tmp_path: Path) -> N
     assert list((tmp_path / "out").rglob("*.txt")) == list((tmp_path / "out" / "data").iterdir())
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
 @pytest.mark.parametrize("shard_records", [None, 25], ids=["plain", "counted"])
-def test_giving_spill_space_back_changes_no_byte(
-    tmp_path: Path, exchange: str, shard_records: int | None
-) -> None:
-    run(
-        lambda root: dataset(
-            root, tmp_path, exchange=exchange, shard_records=shard_records, release=True
-        )
-    )
+def test_giving_spill_space_back_changes_no_byte(tmp_path: Path, shard_records: int | None) -> None:
+    run(lambda root: dataset(root, tmp_path, shard_records=shard_records, release=True))
     files = published(tmp_path)
     del files["manifest.json"]
     assert b"".join(files.values()) == TEXT
@@ -332,9 +318,8 @@ def test_bytes_that_change_on_their_way_to_the_file_are_caught(
         write([part])
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
 def test_a_writer_at_fault_fails_the_run_and_no_manifest_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     walk = Shard.ordered
 
@@ -343,18 +328,17 @@ def test_a_writer_at_fault_fails_the_run_and_no_manifest_is_written(
             yield part._replace(block=part.block.slice(1))
 
     monkeypatch.setattr(Shard, "ordered", forgetful)
-    error = caught(lambda root: dataset(root, tmp_path, exchange=exchange))
+    error = caught(lambda root: dataset(root, tmp_path))
     assert isinstance(error, LosslessError)
     assert published(tmp_path) == {}
 
 
-@pytest.mark.parametrize(("exchange", "kind"), [("files", FileGroup), ("engine", MemoryGroup)])
 def test_a_page_that_goes_with_its_digest_is_missed_by_the_manifest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: str, kind: type
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = kind.read  # type: ignore[attr-defined]
-    monkeypatch.setattr(kind, "read", lambda *args, **options: read(*args, **options)[1:])
-    error = caught(lambda root: dataset(root, tmp_path, exchange=exchange))
+    read = BlockGroup.read
+    monkeypatch.setattr(BlockGroup, "read", lambda *args, **options: read(*args, **options)[1:])
+    error = caught(lambda root: dataset(root, tmp_path))
     assert isinstance(error, LosslessError)
     assert "the sources one, two" in str(error)
     assert "manifest.json" not in published(tmp_path)

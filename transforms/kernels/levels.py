@@ -1,4 +1,4 @@
-"""Levels of the files exchange: when to take two, and what either asks of a store.
+"""Levels of the exchange: when to take two, and what either asks of a store.
 
 With one level each of R runs is cut at all of B buckets: R * B segments, each a request when it is
 read. As input grows with the memory as it is, runs and buckets both grow, and segments shrink as the

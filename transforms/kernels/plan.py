@@ -193,7 +193,6 @@ def make_plan(
     num_shards: int | None = None,
     shard_records: int | None = None,
     about_records: int = 0,
-    held_whole: bool = False,
     rows: bool = False,
     spill_on_store: bool = False,
 ) -> Plan:
@@ -205,19 +204,14 @@ def make_plan(
         num_shards: asked for; by default ``count_shards``.
         shard_records: exactly this many records a shard (the last one has what is left).
         about_records: of the input, estimated.
-        held_whole: a partition is held in memory whole (the ``engine`` exchange).
         rows: records are rows, not lines.
         spill_on_store: spill files lie on a store.
-
-    Raises:
-        UsageError: a partition that has to be held whole doesn't fit; says what works.
     """
     # a run is alive twice while it is sorted, a bucket while it is gathered, and the allocators of
     # numpy and Arrow each keep what the other could use: measured, about 3.5 times its size
     most = min(workers.payload // 5, GIB)
     # large enough that segments (run * bucket / input) stay over 1 MiB, no larger: caches are small
-    wanted = max(math.isqrt(input_bytes * MIB), 64 * MIB)
-    size = min(most, wanted)
+    size = min(most, max(math.isqrt(input_bytes * MIB), 64 * MIB))
     shards = None
     if shard_records is None:
         shards = count_shards(input_bytes) if num_shards is None else num_shards
@@ -226,13 +220,6 @@ def make_plan(
         # some to a shard, or its writer would sort much that belongs to others
         wished = min(4 * math.ceil(about_records / shard_records), _MOST_PARTITIONS)
         partitions = max(1, math.ceil(input_bytes / (size * 3 // 4)), wished)
-    if held_whole and input_bytes / partitions > most * 3 / 4:
-        works = math.ceil(input_bytes / (most * 3 / 4))
-        raise UsageError(
-            f"--exchange=engine holds a shard in memory whole, and {partitions} of about "
-            f"{input_bytes // partitions // MIB} MiB don't fit; --num_shards={works} works, or "
-            "--exchange=files"
-        )
     buckets = partitions
     while input_bytes / buckets > size * 3 / 4:
         buckets *= 2

@@ -19,7 +19,7 @@ from pipelines import dataflow
 from pipelines.dataflow import cores_of, memory_of, settle_dataflow
 from pipelines.output import claim_output
 from pipelines.recipe import RunSettings
-from pipelines.runners import choose_exchange, patience_of
+from pipelines.runners import patience_of
 from tests.runners.dataflow.conftest import Dataflow
 from tests.stores.conftest import forget_stores, put, tree
 from transforms import heartbeat
@@ -207,14 +207,6 @@ def test_a_machines_process_has_what_its_core_has_less_the_systems() -> None:
     assert memory_of("a-machine-of-tomorrow") is None
     assert cores_of("n2-highmem-16") == 16
     assert (memory_of("n2-standard-4") or 0) >= dataflow.MEMORY
-
-
-def test_the_service_groups_where_nobody_asked_otherwise() -> None:
-    assert choose_exchange("DataflowRunner", "auto", 10**13) == "engine"
-    assert choose_exchange("DataflowRunner", "files", 1) == "files"
-    assert choose_exchange("DataflowRunner", "auto", 1, looked_into=True) == "files"
-    assert choose_exchange("DirectRunner", "auto", 1) == "files"
-    assert choose_exchange("FlinkRunner", "auto", 1) == "files"
 
 
 def test_a_run_that_is_left_alone_is_taken_for_dead_after_its_patience_only(

@@ -65,7 +65,7 @@ NOT = {
     "seed": ["-1", "1.5", ""],
     "sdk_container_image": ["", "dovetail", "an image/x"],
     "overwrite": ["yes", ""],
-    "exchange": ["auto|files", "gs"],
+    "spill_compression": ["none|lz4", "gs"],
     "separator": ["ab", ""],
 }
 

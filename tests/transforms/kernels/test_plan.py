@@ -48,7 +48,6 @@ def plan_of(
     *,
     num_shards: int | None = None,
     shard_records: int | None = None,
-    held_whole: bool = False,
 ) -> Plan:
     """Plan for one worker with this payload."""
     return make_plan(
@@ -56,7 +55,6 @@ def plan_of(
         workers=Workers(1, 0, payload),
         num_shards=num_shards,
         shard_records=shard_records,
-        held_whole=held_whole,
     )
 
 
@@ -175,31 +173,16 @@ def test_one_worker_is_advised_only_where_it_works() -> None:
     assert "--direct_num_workers=1" not in str(caught.value)
 
 
-@given(st.integers(1, 100 * GIB), PAYLOADS, st.integers(1, 500))
-def test_shards_too_large_to_hold_are_refused_with_a_number_that_works(
-    input_bytes: int, payload: int, num_shards: int
-) -> None:
-    shards = num_shards
-    try:
-        plan = plan_of(input_bytes, payload, num_shards=shards, held_whole=True)
-    except UsageError as error:
-        shards = number_after("--num_shards", str(error))
-        plan = plan_of(input_bytes, payload, num_shards=shards, held_whole=True)
-    assert plan.shards == shards >= num_shards
-    # sorting a shard holds it twice
-    assert 2 * input_bytes / plan.partitions <= payload
-
-
 @given(INPUTS, PAYLOADS)
-def test_only_the_engine_refuses_large_shards(input_bytes: int, payload: int) -> None:
+def test_no_shard_is_too_large(input_bytes: int, payload: int) -> None:
     assert plan_of(input_bytes, payload, num_shards=1).shards == 1
 
 
 @given(INPUTS, PAYLOADS, st.integers(1, 10**6))
-def test_shards_by_records_are_never_too_large_to_hold(
+def test_groups_of_shards_by_records_fit_in_memory(
     input_bytes: int, payload: int, shard_records: int
 ) -> None:
-    plan = plan_of(input_bytes, payload, shard_records=shard_records, held_whole=True)
+    plan = plan_of(input_bytes, payload, shard_records=shard_records)
     assert 2 * input_bytes / plan.partitions <= payload
 
 
