@@ -107,7 +107,6 @@ def main() -> None:
         "--direct", action="store_true", help="the DirectRunner with two workers too, in turns"
     )
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--exchange", default="auto")
     parser.add_argument("--workdir", type=Path, default=Path())
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the cluster has to be stopped
@@ -124,7 +123,6 @@ def main() -> None:
             small = ROOT / "examples" / "data" / "poems.jsonl"
             shuffle([small], out, *flags)
             common.say("the cluster is warm")
-            flags += [f"--exchange={given.exchange}"]
             common.header("what", f"{size / 1e9:.1f} GB", *[""] * (given.rounds - 1))
             rows: dict[str, list[str]] = {}
             for _ in range(given.rounds):

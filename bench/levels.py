@@ -1,4 +1,4 @@
-"""What a second level of the files exchange costs, and what a small segment does: in CPU seconds.
+"""What a second level of the exchange costs, and what a small segment does: in CPU seconds.
 
 The same file is shuffled with its plan as it is; by partitions first, which is forced; and cut into
 many more buckets, so that there are many more segments, each of which is found, read and decoded by

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 import pyarrow.parquet as pq
-import zstandard
+from backports import zstd
 
 
 def pieces(corpus: Path, size: int) -> Iterator[bytes]:
@@ -28,10 +28,7 @@ def write_zstd(corpus: Path, folder: Path, files: int) -> None:
     """Write a line file as some zstd files."""
     folder.mkdir()
     for number, piece in enumerate(pieces(corpus, -(-corpus.stat().st_size // files))):
-        with (
-            (folder / f"part-{number:03}.jsonl.zst").open("wb") as sink,
-            zstandard.ZstdCompressor().stream_writer(sink) as writer,
-        ):
+        with zstd.open(folder / f"part-{number:03}.jsonl.zst", "wb") as writer:
             writer.write(piece)
 
 

@@ -26,9 +26,9 @@ SAMPLE_SECONDS = 0.05
 sys.path.insert(1, str(ROOT))  # this checkout, installed or not
 
 
-def environment() -> dict[str, str]:
-    """Return the environment for measured commands: this checkout, and byte code kept as usual."""
-    paths = [str(ROOT), str(ROOT / "bench"), os.environ.get("PYTHONPATH", "")]
+def environment(root: Path = ROOT) -> dict[str, str]:
+    """Return the environment for measured commands: a checkout, and byte code kept as usual."""
+    paths = [str(root), str(root / "bench"), os.environ.get("PYTHONPATH", "")]
     out = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     out.pop("PYTHONDONTWRITEBYTECODE", None)  # else every process compiles our modules anew
     return out
@@ -80,11 +80,11 @@ def _field(pid: int, file: str, name: str) -> int:
     return 0
 
 
-def measure(command: Sequence[str], *, memory: bool = False) -> Measured:
-    """Run a command to its end; ``memory`` samples its tree, which costs it a little time."""
+def measure(command: Sequence[str], *, memory: bool = False, root: Path = ROOT) -> Measured:
+    """Run a command of a checkout to its end; ``memory`` samples its tree, which takes some time."""
     with tempfile.TemporaryFile() as log:
         begin = time.perf_counter()
-        process = subprocess.Popen(command, env=environment(), stdout=log, stderr=log)
+        process = subprocess.Popen(command, env=environment(root), stdout=log, stderr=log)
         sampler = _Sampler(process.pid)
         if memory:
             sampler.start()

@@ -49,10 +49,10 @@ import pyarrow as pa
 import sentencepiece
 
 from transforms import tokenizer
+from transforms.identity import FileId
 from transforms.kernels import blocks
 from transforms.kernels.laws import LawName
 from transforms.kernels.segment import segment
-from transforms.spans import FileId
 from transforms.tokenize import BlockTokenizer
 from transforms.tokenizer import Sampling
 

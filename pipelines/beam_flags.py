@@ -47,6 +47,18 @@ _ALONE = {
 """Options that do, though not all of their group."""
 
 
+def says(beam_flags: Sequence[str], name: str) -> bool:
+    """Return whether a flag is among those for Beam."""
+    return any(flag == f"--{name}" or flag.startswith(f"--{name}=") for flag in beam_flags)
+
+
+def beam_options(beam_flags: Sequence[str]) -> dict[str, Any]:
+    """Return the values of all of Beam's options, by name."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    return dict(PipelineOptions(list(beam_flags)).get_all_options())
+
+
 @functools.cache
 def _parser() -> tuple[Parser, dict[str, tuple[str, str]]]:
     """Return a parser of all of Beam's flags, and the group and the name of each flag's option."""
@@ -88,6 +100,8 @@ def check_beam_flags(flags: list[str], ours: Iterable[str]) -> None:
     for flag in flags:  # Beam has one for its own tests, by which all would be done
         if flag.split("=", 1)[0].replace("-", "_") == "__dry_run":
             raise UsageError(f"{flag}: unknown flag; did you mean --plan, which writes nothing?")
+    if not flags:  # as most often: Beam needn't be imported
+        return
     beam, groups = _parser()
     try:
         _, unknown = beam.parse_known_args(flags)

@@ -73,18 +73,14 @@ def make_parser(*models: type[BaseModel], prog: str, description: str, epilog: s
 
 
 def parse(parser: Parser, argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Parse our flags; return their values, and Beam's flags as they are.
+    """Parse our flags; return their values, and what isn't ours as it is.
 
     Raises:
-        UsageError: a flag that neither knows, naming the nearest; a value that fits neither.
+        UsageError: a value that doesn't fit.
     """
     known, rest = parser.parse_known_args(list(argv))
     if "sources" in known:
         known.sources = join_patterns(known.sources)
-    if rest:
-        from pipelines.beam_flags import check_beam_flags  # imports Beam
-
-        check_beam_flags(rest, parser._option_string_actions)
     return vars(known), rest
 
 

@@ -12,13 +12,15 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from pipelines.as_given import naming_as_given
+from pipelines.beam_flags import check_beam_flags, warn_of_flags
 from pipelines.cli import make_parser, parse
+from pipelines.clusters import CLUSTERS, S
 from pipelines.execute import Planned, before_work
 from pipelines.output import Claim, check_output, claim_output
 from pipelines.preflight import check_stores, urls_of
 from pipelines.recipe import Recipe, RecipeFlags
 from pipelines.recipe_file import RecipeKind, json_schema, read_recipe, to_yaml
-from pipelines.runners import CLUSTERS, S, patience_of, settle_runner
+from pipelines.runners import patience_of, settle_runner
 from pipelines.store_options import parse_storage_options
 from pipelines.summary import summarize
 from pipelines.validation import Origin, flag_of, validate
@@ -60,6 +62,7 @@ def run_command(
         epilog=epilog,
     )
     flags, beam_flags = parse(parser, argv)
+    check_beam_flags(beam_flags, parser._option_string_actions)
     asked = validate(RecipeFlags, _part(flags, RecipeFlags))
     if asked.print_schema:
         print(json.dumps(json_schema(kind), indent=2))
@@ -128,10 +131,7 @@ def make_dataset(
             ]
             given = beam_flags
             settings, beam_flags = settle_runner(settings, beam_flags, urls)
-            if given:
-                from pipelines.beam_flags import warn_of_flags  # imports Beam
-
-                warn_of_flags(given, settings.runner)
+            warn_of_flags(given, settings.runner)
             check_output(settings.output, overwrite=settings.overwrite)
             if settings.plan:
                 prepare(settings, Claim.of_nothing(settings.output, settings.temp_location or ()))

@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pipelines.runners import S, beam_options, refuse_unshared, says
+from pipelines.beam_flags import beam_options, says
+from pipelines.clusters import S, refuse_unshared
 from pipelines.values import write_size
 from transforms.errors import UsageError
 from transforms.kernels.plan import GIB

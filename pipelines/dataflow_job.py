@@ -15,8 +15,8 @@ from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 from apache_beam.runners.runner import PipelineState
 
 from pipelines.cli import LOG
+from pipelines.clusters import explain_failure
 from pipelines.output import Claim
-from pipelines.runners import explain_failure
 from transforms.errors import RunError, UsageError
 from transforms.write import is_written
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.cli import LOG
+from pipelines.clusters import PORTABLE
 from pipelines.output import Claim
 from pipelines.preflight import Inputs
 from pipelines.recipe import RunSettings
-from pipelines.runners import PORTABLE
 from pipelines.workers import WorkerProcesses, open_log
 from transforms import storage
 from transforms.errors import DataError, DovetailError, StoreError, UsageError

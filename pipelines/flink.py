@@ -16,8 +16,9 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from pipelines.beam_flags import beam_options, says
 from pipelines.cli import LOG
-from pipelines.runners import S, beam_options, refuse_unshared, says
+from pipelines.clusters import S, refuse_unshared
 from transforms.errors import UsageError
 
 _TIMEOUT = 10.0  # seconds for an answer

@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as pt
 
-from pipelines.validation import Misfit
 from transforms import storage
 from transforms.errors import DataError, InputError
 from transforms.formats.kept import EVERY, JsonKind, Kept, common_kind, kinds_of, schema_of
@@ -21,28 +20,6 @@ _LONGEST = 64 << 20  # first line of a file that is looked at whole
 
 Fields = dict[str, JsonKind | None]
 """Fields of a file's JSON lines, as far as they were looked at."""
-
-
-def parse_names(value: Any) -> Any:
-    """Read NAME,NAME.
-
-    >>> parse_names("id, meta")
-    ['id', 'meta']
-    """
-    return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
-
-
-def check_names(names: list[str] | None) -> list[str] | None:
-    """Return names that can be asked for together."""
-    for number, name in enumerate(names or ()):
-        path = (("keep_fields", number), ",".join(names or ()))
-        if not name:
-            raise Misfit("expected NAME,NAME, got an empty name", path)
-        if name in (names or ())[:number]:
-            raise Misfit(f"expected each field once, got {name} twice", path)
-        if name in EVERY and len(names or ()) > 1:
-            raise Misfit("expected names, or * alone for all columns", path)
-    return names
 
 
 def fields_in(stream: Any, pieces: Mapping[int, bytes], *, skip: int, separator: int) -> Fields:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipelines.validation import Misfit, Path
 from pipelines.values import DEFAULT_SOURCE
 from transforms.kernels.weights import LEAST_TEMPERATURE
-
-if TYPE_CHECKING:
-    from pipelines.recipe import Recipe
 
 WAYS = ("weights", "temperature", "repeats")
 """The ways to say how much of each source; a recipe has one of them at most."""
@@ -24,90 +21,92 @@ _HINT = (
     "; an --input without a name is of the source default: write --input=NAME=PATTERN, where a name "
     "has letters, digits, _ and -, a letter first"
 )
+Fields = Mapping[str, Any]
+"""Fields of a recipe, read already: ``FIELDS`` and ``sources``."""
 
 
-def check_mixture(recipe: Recipe) -> None:
+def check_mixture(fields: Fields) -> None:
     """Check what can be known before the inputs are looked at.
 
     Raises:
         Misfit: one field is impossible, or two of them together.
     """
-    given = [name for name in WAYS if getattr(recipe, name) is not None]
+    given = [name for name in WAYS if fields[name] is not None]
     if len(given) > 1:
-        raise Misfit("give one of them", *(_place(recipe, name) for name in given))
-    if recipe.weights is not None:
-        _check_names(recipe, "weights", all_of_them=True)
-        _check_numbers(recipe, "weights", recipe.weights.values())
-    if recipe.repeats is not None:
-        _check_names(recipe, "repeats", all_of_them=False)
-        one = [Decimal(1)] * len(recipe.sources.keys() - recipe.repeats)
-        _check_numbers(recipe, "repeats", [*recipe.repeats.values(), *one], most=_REPEATS)
-    low, high = _TEMPERATURES
-    if recipe.temperature is not None and not low <= recipe.temperature <= high:
+        raise Misfit("give one of them", *(_place(fields, name) for name in given))
+    if fields["weights"] is not None:
+        _check_names(fields, "weights", all_of_them=True)
+        _check_numbers(fields, "weights", fields["weights"].values())
+    if fields["repeats"] is not None:
+        _check_names(fields, "repeats", all_of_them=False)
+        one = [Decimal(1)] * len(fields["sources"].keys() - fields["repeats"])
+        _check_numbers(fields, "repeats", [*fields["repeats"].values(), *one], most=_REPEATS)
+    temperature, (low, high) = fields["temperature"], _TEMPERATURES
+    if temperature is not None and not low <= temperature <= high:
         raise Misfit(
-            f"expected a number above 0, from {low} to {high}, got {recipe.temperature}",
-            _place(recipe, "temperature"),
+            f"expected a number above 0, from {low} to {high}, got {temperature}",
+            _place(fields, "temperature"),
         )
-    _check_rules(recipe)
+    _check_rules(fields)
 
 
-def _check_rules(recipe: Recipe) -> None:
+def _check_rules(fields: Fields) -> None:
     """Check the fields that say how weights are met against there being any."""
     rules = (("interleave", "random"), ("weigh_by", "records"), ("stop", None))
-    asked = [name for name, default in rules if getattr(recipe, name) != default]
-    if asked and recipe.repeats is not None:
+    asked = [name for name, default in rules if fields[name] != default]
+    if asked and fields["repeats"] is not None:
         raise Misfit(
             {
                 "interleave": "repeats are arranged uniformly; leave --interleave out",
                 "weigh_by": "repeats are counted in passes, not weighed; leave --weigh_by out",
                 "stop": "repeats end by themselves; leave --stop out",
             }[asked[0]],
-            _place(recipe, asked[0]),
-            _place(recipe, "repeats"),
+            _place(fields, asked[0]),
+            _place(fields, "repeats"),
         )
-    if asked and recipe.weights is None and recipe.temperature is None:
+    if asked and fields["weights"] is None and fields["temperature"] is None:
         raise Misfit(
             "expected --weights or --temperature with it, got neither: sources without weights are "
             "shuffled as one, each record once",
-            _place(recipe, asked[0]),
+            _place(fields, asked[0]),
         )
-    left_out = [name for name, weight in (recipe.weights or {}).items() if weight == 0]
-    if recipe.stop == "all_exhausted" and left_out:
+    left_out = [name for name, weight in (fields["weights"] or {}).items() if weight == 0]
+    if fields["stop"] == "all_exhausted" and left_out:
         raise Misfit(
             f"{left_out[0]} has a weight of zero and would never be exhausted; take it out of the "
             "sources, or use first_exhausted",
-            _place(recipe, "stop"),
-            _place(recipe, "weights", left_out[0]),
+            _place(fields, "stop"),
+            _place(fields, "weights", left_out[0]),
         )
 
 
-def _check_names(recipe: Recipe, field: str, *, all_of_them: bool) -> None:
-    sources = recipe.sources
-    for name in getattr(recipe, field):
+def _check_names(fields: Fields, field: str, *, all_of_them: bool) -> None:
+    sources = fields["sources"]
+    for name in fields[field]:
         if name not in sources:
             raise Misfit(
                 f"expected names of the sources {', '.join(sources)}, got {name}"
                 f"{nearest(name, sources)}{_HINT if DEFAULT_SOURCE in sources else ''}",
-                _place(recipe, field, name),
+                _place(fields, field, name),
             )
-    missing = [name for name in sources if name not in getattr(recipe, field)]
+    missing = [name for name in sources if name not in fields[field]]
     if missing and all_of_them:
         raise Misfit(
             f"expected a number for every source, got none for {', '.join(missing)}; 0 leaves a "
             "source out",
-            _place(recipe, field),
+            _place(fields, field),
         )
 
 
 def _check_numbers(
-    recipe: Recipe, field: str, numbers: Iterable[Decimal], *, most: int | None = None
+    fields: Fields, field: str, numbers: Iterable[Decimal], *, most: int | None = None
 ) -> None:
-    for name, number in getattr(recipe, field).items():
+    for name, number in fields[field].items():
         if number < 0 or (most is not None and number > most):
             limits = "0 or more" if most is None else f"0 to {most}"
-            raise Misfit(f"expected {limits} for {name}, got {number}", _place(recipe, field, name))
+            raise Misfit(f"expected {limits} for {name}, got {number}", _place(fields, field, name))
     if not any(numbers):
-        raise Misfit("expected at least one above 0, got none", _place(recipe, field))
+        raise Misfit("expected at least one above 0, got none", _place(fields, field))
 
 
 def nearest(name: Any, names: Iterable[str]) -> str:
@@ -116,9 +115,9 @@ def nearest(name: Any, names: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _place(recipe: Recipe, field: str, *inner: str) -> tuple[Path, str]:
+def _place(fields: Fields, field: str, *inner: str) -> tuple[Path, str]:
     """Return a field's path and its value as a flag has it."""
-    value = getattr(recipe, field)
+    value = fields[field]
     if isinstance(value, Mapping):
         value = ",".join(f"{name}={number}" for name, number in value.items())
     return (field, *inner), str(value)

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipelines import made_by
+from pipelines.clusters import CLUSTERS
 from pipelines.inputs import Amount, Contents
-from pipelines.preflight import Need
-from pipelines.runners import CLUSTERS
+from pipelines.room import Need
 from transforms import layout
 from transforms.kernels.mixture import asked_shares
 from transforms.kernels.plan import LAUNCHER_BASE, MIB, WORKER_BASE

@@ -253,7 +253,7 @@ class Recipe(CommonRecipe):
                 (("num_shards",), self.num_shards),
                 (("shard_records",), self.shard_records),
             )
-        check_mixture(self)
+        check_mixture(dict(self))
         return self
 
 

@@ -30,9 +30,9 @@ from apache_beam.utils import thread_pool_executor
 
 from pipelines import tether
 from pipelines.cli import LOG
+from pipelines.clusters import explain_failure
 from pipelines.flink import Flink
 from pipelines.output import Claim
-from pipelines.runners import explain_failure
 from pipelines.sockets import socket_folder
 from transforms.errors import DataError, UsageError, from_traceback
 from transforms.write import is_written

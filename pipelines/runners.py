@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
 
+from pipelines.clusters import CLUSTERS, S
+from pipelines.machine import cores_available, memory_available
+from pipelines.recipe import RunSettings
 from pipelines.values import write_size
-from transforms import storage
-from transforms.errors import RunError, UsageError, from_traceback
+from transforms.errors import UsageError
 from transforms.heartbeat import DEAD
-from transforms.kernels.plan import LEAST_PAYLOAD, MIB, STORE_BASE, WORKER_BASE, Workers
-
-if TYPE_CHECKING:
-    from pipelines.recipe import RunSettings
-
-S = TypeVar("S", bound="RunSettings")
-CLUSTERS = ("FlinkRunner", "DataflowRunner")
-"""Runners whose workers are elsewhere, and go on when the process that submitted the work ends."""
-
-PORTABLE = ("FlinkRunner", "PrismRunner")
-"""Runners that take a pipeline by Beam's job service; see ``pipelines.remote``."""
-
-_PYTHON = re.compile(r"^Traceback .*?^((?:\w+\.)*\w+:? [^\n]*)", re.MULTILINE | re.DOTALL)
-_CAUSE = re.compile(r"^Caused by: ([^\n]*)", re.MULTILINE)  # Java's
-_JAVA = re.compile(r"^((?:\w+\.)+\w+(?:Exception|Error): [^\n]*)", re.MULTILINE)
-_RPC = re.compile(r'^\s*details = "([^\n]+)"$', re.MULTILINE)  # of a service that is gone
-_FULL = re.compile(r"java\.lang\.OutOfMemoryError(?:: [^\n]*)?")
-_LOST = re.compile(
-    r"TaskManager with id \S+ (?:is no longer reachable|timed out)|task ?manager '.*was lost"
-)
-_MORE = (
-    "give TaskManagers more memory (taskmanager.memory.process.size; --memory of "
-    "deploy/flink/cluster.py)"
+from transforms.kernels.plan import (
+    LEAST_PAYLOAD,
+    MIB,
+    SMALL,
+    STORE_BASE,
+    WORKER_BASE,
+    Workers,
+    count_workers,
+    share_memory,
 )
 
 WORKER_MEMORY = 1 << 30
@@ -81,23 +67,57 @@ def settle_runner(
     return settings, beam_flags
 
 
-def refuse_unshared(settings: RunSettings, urls: Iterable[tuple[str, str]], *, where: str) -> None:
-    """Raise UsageError where something lies on this machine's disks, which workers don't see.
+def choose_workers(
+    settings: RunSettings,
+    input_bytes: int,
+    *,
+    stores: bool = False,
+    window: int = 0,
+    small: int = SMALL,
+) -> Workers:
+    """Choose workers from flags, cores, memory and size.
 
-    ``where`` names the flag that says that the workers are elsewhere, with its value.
+    ``window`` is what each one's decoder holds, ``small`` as of ``count_workers``.
+
+    Raises:
+        UsageError: flags that contradict each other, or too little memory.
     """
-    if settings.shared_filesystem:
-        return
-    for flag, url in urls:
-        if url != "-" and storage.is_local(url):
-            raise UsageError(
-                f"{flag}={url}: a path on this machine, which the workers of {where} don't see; give "
-                "a URL that they can reach (s3://, gs://, hdfs://), or --shared_filesystem if the path "
-                "is the same folder on all machines"
-            )
+    if settings.runner in CLUSTERS:
+        return _share_cluster(settings, stores=stores, window=window)
+    there = memory_available()
+    memory = settings.memory if settings.memory is not None else there // 2
+    if memory > there:
+        raise UsageError(
+            f"--memory={memory / 2**30:.1f}GiB: this machine, or the control group, has "
+            f"{there / 2**30:.1f} GiB; give less"
+        )
+    cores = cores_available()
+    count, mode = settings.direct_num_workers, settings.direct_running_mode
+    if settings.runner == "PrismRunner":  # Prism is a process, its workers are threads of ours
+        mode = "multi_threading"
+    if count is None:
+        fits = count_workers(
+            memory,
+            cores=cores,
+            input_bytes=input_bytes,
+            stores=stores,
+            window=window,
+            small=small,
+        )
+        count = 1 if mode == "in_memory" else fits
+    count = count or cores
+    if mode == "in_memory" and count > 1:
+        raise UsageError(
+            f"--workers={count} and --direct_running_mode=in_memory: one worker works in "
+            "the launcher; give multi_processing or multi_threading"
+        )
+    if mode is None:
+        mode = "multi_processing" if count > 1 else "in_memory"
+    processes = count if mode == "multi_processing" else 0
+    return share_memory(memory, count=count, processes=processes, stores=stores, window=window)
 
 
-def share_cluster(settings: RunSettings, *, stores: bool = False, window: int = 0) -> Workers:
+def _share_cluster(settings: RunSettings, *, stores: bool = False, window: int = 0) -> Workers:
     """Return the workers of a cluster: each a process that has ``--memory`` for itself.
 
     Args:
@@ -118,40 +138,3 @@ def share_cluster(settings: RunSettings, *, stores: bool = False, window: int = 
         )
     count = settings.parallelism or 1
     return Workers(count, count, memory - base, memory)
-
-
-def says(beam_flags: Sequence[str], name: str) -> bool:
-    """Return whether a flag is among those for Beam."""
-    return any(flag == f"--{name}" or flag.startswith(f"--{name}=") for flag in beam_flags)
-
-
-def beam_options(beam_flags: Sequence[str]) -> dict[str, Any]:
-    """Return the values of all of Beam's options, by name."""
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    return dict(PipelineOptions(list(beam_flags)).get_all_options())
-
-
-def explain_failure(text: str, state: str, *, runner: str) -> BaseException:
-    """Make an error that a person can read of what a runner reports of a job that failed.
-
-    Args:
-        text: all that it says, with workers' tracebacks.
-        state: the job's last one, for where it says nothing.
-        runner: its name.
-    """
-    found = from_traceback(text)
-    if found is not None:
-        return found
-    full = _FULL.search(text)
-    if full is not None and runner == "FlinkRunner":
-        return RunError(f"the job failed: a TaskManager ran out of memory ({full[0]}); {_MORE}")
-    lines = _PYTHON.findall(text) or _CAUSE.findall(text) or _JAVA.findall(text)
-    lines = lines or [f"{said} (is the cluster still there?)" for said in _RPC.findall(text)]
-    why = lines[-1] if lines else text.strip().rpartition("\n")[2] or f"its state is {state}"
-    if _LOST.search(why):  # a Java that ends for want of memory can't tell anybody
-        why += (
-            "; one that is lost each time has mostly run out of memory (its own output says so, and its "
-            f"exit code is 3): {_MORE}"
-        )
-    return RunError(f"the job failed: {why}")

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from pipelines.build import build
 from pipelines.cli import LOG, leave, run_main
+from pipelines.clusters import CLUSTERS
 from pipelines.command import make_dataset, run_command
 from pipelines.execute import execute
 from pipelines.job import Job, amounts_of, mixture_of
@@ -16,17 +17,15 @@ from pipelines.output import Claim
 from pipelines.plan_report import describe
 from pipelines.preflight import (
     Inputs,
-    choose_workers,
     inspect_inputs,
-    measure_room,
     refuse_memory,
-    require_room,
     spool_stdin,
     uses_stores,
 )
 from pipelines.recipe import Recipe, Settings
 from pipelines.recipe_file import SHUFFLE
-from pipelines.runners import CLUSTERS
+from pipelines.room import measure_room, require_room
+from pipelines.runners import choose_workers
 from pipelines.summary import ends_with_a_source, unused_warning
 from transforms import storage
 from transforms.errors import UsageError

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.cli import LOG
+from pipelines.clusters import CLUSTERS
 from pipelines.made_by import describe
 from pipelines.plan_report import table
 from pipelines.recipe import RunSettings
-from pipelines.runners import CLUSTERS
 from transforms import layout
 from transforms.manifest import Manifest
 

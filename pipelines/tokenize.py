@@ -20,16 +20,14 @@ from pipelines.made_by import describe as describe_tokenizers
 from pipelines.output import Claim
 from pipelines.preflight import (
     Inputs,
-    Need,
-    choose_workers,
     inspect_inputs,
-    measure_room,
     refuse_memory,
-    require_room,
     spool_stdin,
     uses_stores,
 )
 from pipelines.recipe import RunSettings
+from pipelines.room import Need, measure_room, require_room
+from pipelines.runners import choose_workers
 from pipelines.tokenize_recipe import TOKENIZE, TokenizeRecipe
 from transforms.errors import InputError, UsageError
 from transforms.formats import parquet

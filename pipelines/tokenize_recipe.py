@@ -13,11 +13,17 @@ from pydantic import (
     model_validator,
 )
 
-from pipelines.kept_fields import check_names, parse_names
 from pipelines.recipe import CommonRecipe, Recipe, RunSettings, make_flag
 from pipelines.recipe_file import RecipeKind
 from pipelines.validation import Misfit
-from pipelines.values import check_model, check_text_field, parse_kind, parse_token
+from pipelines.values import (
+    check_model,
+    check_names,
+    check_text_field,
+    parse_kind,
+    parse_names,
+    parse_token,
+)
 from transforms.tokenizers.cpm import NEWLINE
 
 _INPUT, _MODEL, _SAMPLING, _OUTPUT = "input", "model", "sampling", "output"

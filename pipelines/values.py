@@ -14,6 +14,7 @@ from pipelines.store_options import secret_in
 from pipelines.validation import Misfit, Path
 from transforms.bad_records import MostBad
 from transforms.errors import UsageError
+from transforms.formats.kept import EVERY
 from transforms.formats.text_places import TextPlace
 from transforms.kernels.plan import GIB, MIB
 from transforms.layout import SPLIT_NAME
@@ -250,6 +251,28 @@ def check_exchange(asked: str | None) -> None:
         raise Misfit(text, (("exchange",), asked))
     elif asked is not None:
         raise ValueError("expected auto or files, or nothing: it has no effect any more")
+
+
+def parse_names(value: Any) -> Any:
+    """Read NAME,NAME.
+
+    >>> parse_names("id, meta")
+    ['id', 'meta']
+    """
+    return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
+
+def check_names(names: list[str] | None) -> list[str] | None:
+    """Return names that can be asked for together."""
+    for number, name in enumerate(names or ()):
+        path = (("keep_fields", number), ",".join(names or ()))
+        if not name:
+            raise Misfit("expected NAME,NAME, got an empty name", path)
+        if name in (names or ())[:number]:
+            raise Misfit(f"expected each field once, got {name} twice", path)
+        if name in EVERY and len(names or ()) > 1:
+            raise Misfit("expected names, or * alone for all columns", path)
+    return names
 
 
 def check_text_field(field: str | None) -> str | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import transforms
+from pipelines import local_worker
 
 _GRACE = 5.0  # seconds in which a worker may end by itself
 ENVIRONMENT = {
@@ -37,7 +38,7 @@ def open_log(path: Path | str) -> BinaryIO:
 
 
 class WorkerProcesses:
-    """Processes that run ``transforms.worker``; a context, at whose end none is left.
+    """Processes that run ``local_worker``; a context, at whose end none is left.
 
     Args:
         count: how many.
@@ -55,7 +56,7 @@ class WorkerProcesses:
                 for _ in range(count):
                     self._all.append(
                         subprocess.Popen(
-                            [sys.executable, "-m", "transforms.worker", str(os.getpid())],
+                            [sys.executable, "-m", local_worker.__name__, str(os.getpid())],
                             env={**os.environ, **ENVIRONMENT, "PYTHONPATH": path},
                             stdin=subprocess.PIPE,
                             stdout=log,

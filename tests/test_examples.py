@@ -13,11 +13,11 @@ from pathlib import Path
 
 import apache_beam as beam
 import pytest
+from transforms.exchange import GroupBlocksByKey
 
 import pipelines.shuffle
 import pipelines.tokenize
 from tests.transforms.helpers import run
-from transforms.exchange import GroupBlocksByKey
 from transforms.partition import PartitionIntoBuckets
 from transforms.read import ReadRecords
 from transforms.shuffle import ShuffleWithinBuckets

@@ -17,9 +17,9 @@ from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import U64, pass_key, record_keys
 from transforms.kernels.ranges import WHOLE, KeyRange
 from transforms.kernels.schedule import I64
-from transforms.ordered import Ordered
 from transforms.references import Pages
 from transforms.streams import Streams
+from transforms.to_write import Ordered
 
 _SMALL_ROWS = 1 << 14  # of a small source that are ordered at a time
 _LEAST_TOGETHER = 4  # buckets that are gathered at once

@@ -14,7 +14,7 @@ from transforms.groups import BlockGroup, OverLimit, expected_digests, read_toge
 from transforms.kernels import blocks, pages
 from transforms.kernels.digest import Digest
 from transforms.kernels.ranges import KeyRange
-from transforms.ordered import Ordered
+from transforms.to_write import Ordered
 
 
 class Piece(NamedTuple):

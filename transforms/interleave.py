@@ -17,6 +17,7 @@ from transforms.contents import pack_content, pack_schedule
 from transforms.deal import DealOut
 from transforms.errors import RunError, UsageError
 from transforms.file_ranges import FileRange, write_references
+from transforms.identity import AGAIN
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.mixture import Amounts, Draft, Item, Mixture, asked_shares, draft
@@ -30,7 +31,7 @@ from transforms.partition import AllSpills, PartitionIntoBuckets
 from transforms.reached import bound_bytes, by_stream, reached
 from transforms.read import ReadRecords, ReadSpans
 from transforms.reports import Mixed, SpanReports, Tally
-from transforms.spans import AGAIN, Spans, cut_files, deal_together
+from transforms.spans import Spans, cut_files, deal_together
 from transforms.spill_files import Spilling
 from transforms.spilled import Counted, Spills, passes_begun
 from transforms.streams import Streams

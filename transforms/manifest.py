@@ -236,7 +236,7 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{
             name: version(name)
-            for name in ("apache-beam", "fsspec", "lz4", "numpy", "pyarrow", "zstandard")
+            for name in ("apache-beam", "backports.zstd", "fsspec", "lz4", "numpy", "pyarrow")
         },
     }
 

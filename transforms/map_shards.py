@@ -14,13 +14,14 @@ import pyarrow as pa
 from transforms import storage
 from transforms.deal import DealOut
 from transforms.errors import DataError
+from transforms.identity import Origin
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.listing import fingerprint, list_sources
-from transforms.ordered import Ordered
 from transforms.read import ReadRecords, SpanReader, is_read_whole
 from transforms.reports import Mapped, ShardReport, SpanReports, add_up
-from transforms.spans import Origin, Spans, cut_spans, deal_together
+from transforms.spans import Spans, cut_spans, deal_together
+from transforms.to_write import Ordered
 from transforms.token_counts import TokenCounts
 from transforms.write import ShardWriter, WriteShards
 

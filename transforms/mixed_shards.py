@@ -16,8 +16,8 @@ from transforms.file_ranges import FileRange
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.schedule import Schedule
-from transforms.ordered import Ordered
 from transforms.streams import Streams
+from transforms.to_write import Ordered
 
 
 @dataclass(frozen=True, slots=True)

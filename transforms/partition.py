@@ -18,6 +18,7 @@ from transforms.deal import DealOut
 from transforms.errors import LosslessError
 from transforms.file_ranges import FileRange, write_references
 from transforms.groups import BlockGroup, require_intact
+from transforms.identity import AGAIN, Origin
 from transforms.kernels import blocks
 from transforms.kernels.randomness import pass_key, record_keys
 from transforms.kernels.ranges import WHOLE
@@ -25,7 +26,6 @@ from transforms.packed import pack, unpack
 from transforms.progress import Progress
 from transforms.references import Pages, cut_pages, pack_pages, unpack_pages
 from transforms.reports import Tally
-from transforms.spans import AGAIN, Origin
 from transforms.spill_files import SpillFiles, Spilling, pages_of_stream, read_tables
 from transforms.streams import Streams
 

@@ -22,16 +22,15 @@ from transforms.formats import small
 from transforms.formats.detection import FileFormat
 from transforms.formats.limits import TooLarge
 from transforms.formats.reading import ReadOptions, open_span, shape_in
+from transforms.identity import FileIds, Located, Origin
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.listing import fingerprint, list_sources
 from transforms.progress import Progress, Stage, Watched
 from transforms.quarantine import QuarantineFile
 from transforms.reports import SpanReport, SpanReports
-from transforms.spans import FileId, FileIds, Located, Origin, Span, Spans, cut_spans, deal_together
+from transforms.spans import Span, Spans, cut_spans, deal_together
 from transforms.worker import follow_launcher
-
-__all__ = ["FileId", "FileIds", "ReadRecords", "ReadSpans"]  # of what comes from elsewhere
 
 OnBadRecord = Literal["fail", "skip", "quarantine"]
 

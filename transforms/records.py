@@ -15,11 +15,11 @@ from apache_beam.transforms.window import GlobalWindows
 import transforms.coders  # noqa: F401  # registers the coder of blocks
 from transforms.errors import DataError
 from transforms.files import SourceFile
+from transforms.identity import FileId, Located
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import derive
 from transforms.reports import SpanReport, SpanReports
-from transforms.spans import FileId, Located
 
 Id = str | int | bytes
 

@@ -17,12 +17,12 @@ from transforms.groups import BlockGroup
 from transforms.kernels import ranges
 from transforms.kernels.digest import Digest
 from transforms.kernels.ranges import KeyRange
-from transforms.ordered import Ordered
 from transforms.packed import pack, unpack
 from transforms.partition import AllSpills, Spilled
 from transforms.references import Pages, cut_pages, pack_pages, unpack_pages
 from transforms.spill_files import Spilling, pages_of_stream, read_tables
 from transforms.streams import Streams
+from transforms.to_write import Ordered
 
 
 class Wanted(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transforms.spans import AGAIN, Origin
+from transforms.identity import AGAIN, Origin
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from transforms.kernels.digest import I64
 
-if TYPE_CHECKING:
-    from transforms.tokenizer import Encoded
-    from transforms.tokenizers.texts import Texts
-
-
 NAT = 1 << 30
 """In how many parts a nat is counted."""
+
+_NONE = np.zeros(0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,29 +47,27 @@ class TokenCounts:
     collisions: int = 0
 
     @classmethod
-    def of(cls, texts: Texts, found: Encoded) -> TokenCounts:
-        """Count what was encoded."""
-        counts = cls.of_lengths(np.diff(found.offsets), texts)
-        known = not np.isnan(found.negative_log_probs).any()
-        surprise = int(np.rint(found.negative_log_probs * NAT).sum()) if known else None
-        return replace(
-            counts, unknown=found.unknown, unknown_of=found.unknown_of, surprise=surprise
-        )
-
-    @classmethod
-    def of_lengths(cls, tokens: I64, texts: Texts) -> TokenCounts:
-        """Count records with so many tokens each."""
+    def of(
+        cls,
+        tokens: I64,
+        *,
+        bytes: int,  # noqa: A002
+        unknown: int = 0,
+        unknown_of: int = 0,
+        negative_log_probs: npt.NDArray[np.float64] = _NONE,
+    ) -> TokenCounts:
+        """Count records with so many tokens each; else as of ``Encoded`` and the attributes."""
         _, exponents = np.frexp(tokens)  # 0 for 0, else the number of bits
+        known = not np.isnan(negative_log_probs).any()
         return cls(
             records=len(tokens),
-            bytes=len(texts.data),
+            bytes=bytes,
             tokens=int(tokens.sum()),
+            unknown=unknown,
+            unknown_of=unknown_of,
+            surprise=int(np.rint(negative_log_probs * NAT).sum()) if known else None,
             lengths=tuple(np.bincount(exponents).tolist()),
         )
-
-    def compared(self, *, bytes: int, tokens: int, best: int) -> TokenCounts:  # noqa: A002
-        """Return these with a sample's."""
-        return replace(self, compared_bytes=bytes, compared_tokens=tokens, best_tokens=best)
 
     def __add__(self, other: TokenCounts) -> TokenCounts:
         longer, shorter = sorted((self.lengths, other.lengths), key=len, reverse=True)

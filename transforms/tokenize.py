@@ -13,9 +13,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms import storage
 from transforms.errors import DataError
+from transforms.identity import Origin
 from transforms.kernels import blocks
 from transforms.kernels.randomness import U64, record_keys
-from transforms.spans import Origin
 from transforms.token_counts import TokenCounts
 from transforms.tokenizer import (
     Encoded,
@@ -90,7 +90,13 @@ class BlockTokenizer:
         keys = self._keys(file, positions)
         try:
             found = tokenizer.encode_keyed(texts, keys, sampling=self.sampling)
-            counts = TokenCounts.of(texts, found)
+            counts = TokenCounts.of(
+                np.diff(found.offsets),
+                bytes=len(texts.data),
+                unknown=found.unknown,
+                unknown_of=found.unknown_of,
+                negative_log_probs=found.negative_log_probs,
+            )
             if self.whitespace == "cpm":
                 hits = cpm.count_collisions(texts, newline=self.newline)
                 counts = replace(counts, collisions=hits)
@@ -142,7 +148,12 @@ class BlockTokenizer:
         sample = _texts_in(taken)
         best = tokenizer.encode_keyed(sample, keys[mine])
         tokens = int(np.diff(found.offsets)[mine].sum())
-        return counts.compared(bytes=len(sample.data), tokens=tokens, best=len(best.ids))
+        return replace(
+            counts,
+            compared_bytes=len(sample.data),
+            compared_tokens=tokens,
+            best_tokens=len(best.ids),
+        )
 
     def _lists(self, found: Encoded) -> pa.Array:
         values = pa.array(found.ids.astype(self.dtype, copy=False))
@@ -188,8 +199,10 @@ class BlockDecoder:
                 raise DataError(
                     f"{file.name_of(place)} of source {file.source}: row {position}: {error}"
                 ) from None
-        found = blocks.from_records([t.encode() for t in texts], positions, line_end=b"")
-        return found, TokenCounts.of_lengths(np.array(lengths, np.int64), _texts_of(found))
+        encoded = [text.encode() for text in texts]
+        found = blocks.from_records(encoded, positions, line_end=b"")
+        size = sum(len(text) for text in encoded)
+        return found, TokenCounts.of(np.array(lengths, np.int64), bytes=size)
 
 
 def _decode(tokenizer: Tokenizer, ids: Any) -> str:

@@ -1,14 +1,9 @@
-"""What every worker process does beside its work."""
+"""Workers that end with their launcher."""
 
 from __future__ import annotations
 
-import gc
-import json
-import logging
 import os
 import shutil
-import signal
-import sys
 import threading
 import time
 
@@ -19,7 +14,6 @@ SOCKETS = "DOVETAIL_SOCKETS"
 
 _lock = threading.Lock()
 _following: set[int] = set()
-_sockets: list[str] = []
 
 
 def follow_launcher(pid: int | None) -> None:
@@ -44,35 +38,6 @@ def _follow(pid: int) -> None:
             time.sleep(0.2)
     except psutil.NoSuchProcess:
         pass
-    if _sockets:  # a launcher that was killed couldn't take them away
-        shutil.rmtree(_sockets[0], ignore_errors=True)
+    if sockets := os.environ.get(SOCKETS):  # a launcher that was killed couldn't take them away
+        shutil.rmtree(sockets, ignore_errors=True)
     os._exit(1)
-
-
-def main(launcher: str) -> None:
-    """Be Beam's worker process, under watch from its first moment on.
-
-    All that takes time is imported before a line with environment variables is awaited.
-    """
-    follow_launcher(int(launcher))
-    for number in (signal.SIGINT, signal.SIGHUP):  # for the launcher, which then ends us
-        signal.signal(number, signal.SIG_IGN)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    from apache_beam.runners.worker import sdk_worker_main
-
-    import transforms.partition
-    import transforms.read
-    import transforms.shuffle
-    import transforms.write  # noqa: F401
-
-    gc.freeze()  # modules stay: no collection has to look through them again
-    line = sys.stdin.readline()
-    if line:  # else the launcher doesn't need us
-        variables = json.loads(line)
-        _sockets.append(variables.pop(SOCKETS))
-        os.environ.update(variables)
-        sdk_worker_main.main([])
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -30,9 +30,9 @@ from transforms.manifest import (
     make_manifest,
     token_versions,
 )
-from transforms.ordered import Ordered, Shard
 from transforms.progress import Progress, Watched
 from transforms.reports import Mapped, Mixed, ShardReport, ShardReports, SpanReports
+from transforms.to_write import Ordered, ToWrite
 from transforms.token_counts import TokenCounts
 from transforms.worker import follow_launcher
 
@@ -43,7 +43,7 @@ _AT_FAULT = (
 
 @dataclass(eq=False, kw_only=True)
 class WriteShards(beam.PTransform):  # type: ignore[misc]
-    """Write shards: Shard -> ShardReport.
+    """Write shards: ToWrite, which plain and mixed shards are -> ShardReport.
 
     A shard appears under its name when it is whole, so a reader never sees a part of one, and a
     retried writer writes the same bytes again.
@@ -90,7 +90,7 @@ class _Write(beam.DoFn):  # type: ignore[misc]
     def setup(self) -> None:
         self._writer.setup()
 
-    def process(self, shard: Any) -> Iterator[ShardReport]:
+    def process(self, shard: ToWrite) -> Iterator[ShardReport]:
         yield self._writer.write(shard)
 
 
@@ -109,7 +109,7 @@ class ShardWriter:
         if not config.run_id:  # else whoever owns the output has made it, and may take it away
             storage.make_folder(storage.join(config.output, layout.TEMPORARY))
 
-    def write(self, shard: Shard) -> ShardReport:
+    def write(self, shard: ToWrite) -> ShardReport:
         """Write one shard and publish it.
 
         Raises:
@@ -155,7 +155,7 @@ def write_shard(
     file: Any,
     ordered: Iterator[Ordered],
     *,
-    shard: Shard,
+    shard: ToWrite,
     path: str,
     form: ShardFormat,
     sources: int,

@@ -4,6 +4,7 @@ Golden digests say that a change moved nothing; that what they hold is right, ot
 ``tests/pipelines/test_exact.py``, ``test_lossless.py`` and the oracles of mixtures and tokens.
 
     python -m tests.golden.cases            compare with digests.json
+    python -m tests.golden.cases --runner=PrismRunner …    the same, with any flags of a command
     python -m tests.golden.cases --write    write digests.json anew: only where records have to move
 """
 
@@ -140,8 +141,8 @@ def _is_model(path: Path) -> bool:
     return path.is_file() and path.suffix in {".model", ".json"} and "MACOSX" not in str(path)
 
 
-def digests() -> Iterator[tuple[str, str]]:
-    """Run every case; yield its name and the SHA-256 over its shards' names and bytes."""
+def digests(*added: str) -> Iterator[tuple[str, str]]:
+    """Run every case with flags added; yield its name and its shards' SHA-256."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         inputs, models = root / "in", root / "models"
@@ -155,7 +156,7 @@ def digests() -> Iterator[tuple[str, str]]:
             run = pipelines.tokenize.run if case in tokens else pipelines.shuffle.run
             output = root / "out"
             given = [f.replace("IN/", f"{inputs}/").replace("MODEL/", f"{models}/") for f in flags]
-            run([*given, f"--output={output}", "--direct_num_workers=1"])
+            run([*given, f"--output={output}", *(added or ("--direct_num_workers=1",))])
             yield case, _digest(output / "data")
             shutil.rmtree(output)
 
@@ -169,11 +170,11 @@ def _digest(folder: Path) -> str:
 
 def main(words: list[str]) -> int:
     """Compare, or write anew; return the exit code."""
-    found = dict(digests())
     if words == ["--write"]:
+        found = dict(digests())
         DIGESTS.write_text(json.dumps(found, indent=1) + "\n")
         return 0
-    kept = json.loads(DIGESTS.read_text())
+    found, kept = dict(digests(*words)), json.loads(DIGESTS.read_text())
     moved = [name for name, digest in found.items() if kept.get(name) != digest]
     print(f"{len(found)} datasets, {len(moved)} of them moved", *moved)
     return 1 if moved else 0

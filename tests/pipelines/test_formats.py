@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import zstandard
+from backports import zstd
 
 from pipelines.verify import verify
 from tests.pipelines.support import (
@@ -481,8 +481,7 @@ def test_newlines_behind_gzip_are_left_out_and_told(
 
 
 def test_a_long_window_is_counted_in_memory(tmp_path: Path) -> None:
-    parameters = zstandard.ZstdCompressionParameters(window_log=28)
-    packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    packer = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 28})
     write_tree(tmp_path / "in", {"a.jsonl.zst": packer.compress(b"{}\n") + packer.flush()})
     flags = [f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}", "--workers=1"]
     with pytest.raises(UsageError, match=r"--memory=450MiB is too little .* --memory=\d+MiB works"):

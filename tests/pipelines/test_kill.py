@@ -22,6 +22,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
+from pipelines import local_worker
 from pipelines.verify import verify
 from tests.pipelines.support import Tree, environment, read_shards
 from tests.pipelines.test_tokenize import write_model
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.slow
 MOMENTS = int(os.environ.get("DOVETAIL_KILLS", "20"))
 SEED = 1
 TAG = "DOVETAIL_TEST_RUN"
-NAME = "transforms.worker"
+NAME = local_worker.__name__
 
 
 class Undisturbed(NamedTuple):

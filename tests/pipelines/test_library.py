@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 import pipelines.shuffle
+from pipelines import local_worker
 from pipelines.recipe import Recipe, Settings
 from pipelines.verify import verify
 from tests.pipelines.support import make_lines, read_shards, read_tree, run, write_tree
@@ -238,7 +239,7 @@ def test_a_worker_that_dies_ends_the_run_with_one_error_that_says_how(
         while not ended.is_set() and not list(tmp_path.glob("o/_tmp-*/spill/*")):
             time.sleep(0.01)
         for child in psutil.Process().children(recursive=True):
-            if any("transforms.worker" in word for word in child.cmdline()):
+            if any(local_worker.__name__ in word for word in child.cmdline()):
                 child.send_signal(kill)
                 return
 

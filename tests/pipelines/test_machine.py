@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipelines import preflight
+from pipelines import runners
 from pipelines.machine import cores_available, memory_available
 from pipelines.recipe import Settings
 from tests.pipelines.support import write_tree
@@ -115,8 +115,8 @@ def test_half_of_what_the_group_allows_is_the_default_and_its_quota_that_of_work
 ) -> None:
     limits = {"memory.max": f"{2400 * MIB}", "cpu.max": "200000 100000"}
     lay(tmp_path, SLICE, {f"{V2}/user.slice/{name}": text for name, text in limits.items()})
-    monkeypatch.setattr(preflight, "memory_available", lambda: memory_available(tmp_path))
-    monkeypatch.setattr(preflight, "cores_available", lambda: cores_available(tmp_path))
+    monkeypatch.setattr(runners, "memory_available", lambda: memory_available(tmp_path))
+    monkeypatch.setattr(runners, "cores_available", lambda: cores_available(tmp_path))
     settings = Settings(runner="DirectRunner", output="o")
     expected = share_memory(1200 * MIB, count=2, processes=2)
-    assert preflight.choose_workers(settings, 10 << 30) == expected
+    assert runners.choose_workers(settings, 10 << 30) == expected

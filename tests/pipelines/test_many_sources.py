@@ -17,7 +17,7 @@ from tests.pipelines.test_mixtures import flags_of
 from transforms import feeds, gather
 from transforms.errors import LosslessError
 from transforms.feeds import Feed, Share, Weighed
-from transforms.gather import Ordered, Piece
+from transforms.gather import Piece
 from transforms.groups import BlockGroup, Page
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
@@ -25,6 +25,7 @@ from transforms.kernels.randomness import KeyPair
 from transforms.kernels.ranges import WHOLE, KeyRange
 from transforms.manifest import Manifest
 from transforms.streams import Streams
+from transforms.to_write import Ordered
 
 SIZES = {"run_bytes": 200_000, "bucket_bytes": 600_000, "page_bytes": 3000}
 SOURCES = {f"s{i:03d}": {"a.txt": make_lines(40 + i, name=f"source {i}")} for i in range(120)} | {

@@ -18,8 +18,8 @@ from tests.pipelines.support import cut_otherwise
 from tests.pipelines.test_mixtures import SMALL, mix
 from transforms import feeds, interleave, mixed_shards, mixture_pages, read, stream_files, streams
 from transforms.errors import DataError, LosslessError
+from transforms.identity import FileIds, Origin
 from transforms.kernels import blocks, pages
-from transforms.spans import FileIds, Origin
 from transforms.spilled import Spills
 
 REPEATS = ["--repeats=books=2.5,code=7", "--num_shards=3"]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import pipelines.preflight
+import pipelines.room
 import pipelines.shuffle
 import pipelines.tokenize
 from pipelines.recipe import Recipe, Settings
@@ -75,9 +75,7 @@ def test_what_does_not_fit_is_said_and_refused(
     write_tree(tmp_path / "in", {"a.txt": make_lines(2000)})
     flags = [f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}"]
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(
-        pipelines.preflight.shutil, "disk_usage", lambda path: usage._replace(free=1000)
-    )
+    monkeypatch.setattr(pipelines.room.shutil, "disk_usage", lambda path: usage._replace(free=1000))
     assert plan(*flags) == 2
     captured = capsys.readouterr()
     assert "DOES NOT FIT" in captured.out
@@ -199,7 +197,7 @@ def test_what_tokens_take_is_reckoned_by_their_width(
     assert ": ~40.00 kB for shards, " in capsys.readouterr().out
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(
-        pipelines.preflight.shutil, "disk_usage", lambda path: usage._replace(free=39_000)
+        pipelines.room.shutil, "disk_usage", lambda path: usage._replace(free=39_000)
     )
     assert pipelines.tokenize.main(flags) == 2
     said = capsys.readouterr().err
@@ -225,7 +223,7 @@ def test_a_small_input_is_shuffled_by_one_worker_unless_somebody_says_otherwise(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("pipelines.preflight.cores_available", lambda: 2)
+    monkeypatch.setattr("pipelines.runners.cores_available", lambda: 2)
     (tmp_path / "in.txt").write_bytes(make_lines(2000))
     os.truncate(tmp_path / "in.txt", size)  # a hole
     monkeypatch.setattr("pipelines.shuffle.require_room", lambda needs: None)

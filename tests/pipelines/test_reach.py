@@ -15,10 +15,11 @@ from pipelines.verify import verify
 from tests.pipelines.support import Tree, cut_otherwise, read_shards, run, write_tree
 from transforms import interleave, reached, read, stream_files, streams
 from transforms.errors import LosslessError
+from transforms.identity import AGAIN
 from transforms.kernels import blocks
 from transforms.kernels.pages import STREAM_TABLE
 from transforms.manifest import Manifest
-from transforms.spans import AGAIN, Spans
+from transforms.spans import Spans
 
 Patch = pytest.MonkeyPatch
 OWN = {"run_id", "started", "ended"}

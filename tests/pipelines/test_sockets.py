@@ -34,6 +34,7 @@ from pipelines.workers import WorkerProcesses
 from tests.pipelines.support import ROOT, environment, make_lines, run
 from transforms import storage
 from transforms.errors import RunError
+from transforms.worker import SOCKETS
 
 KINDS = {
     "alone": ["--direct_num_workers=1"],
@@ -184,12 +185,12 @@ def test_workers_take_away_the_sockets_of_a_launcher_that_was_killed(tmp_path: P
     launcher = subprocess.Popen(["sleep", "60"])
     program = (
         "import sys, time; from transforms import worker; worker.follow_launcher(int(sys.argv[1]));"
-        "worker._sockets.append(sys.argv[2]); print('ready', flush=True); time.sleep(60)"
+        "print('ready', flush=True); time.sleep(60)"
     )
     worker = subprocess.Popen(
-        [sys.executable, "-c", program, str(launcher.pid), str(folder)],
+        [sys.executable, "-c", program, str(launcher.pid)],
         cwd=ROOT,
-        env=environment(),
+        env={**environment(), SOCKETS: str(folder)},
         stdout=subprocess.PIPE,
     )
     assert worker.stdout is not None

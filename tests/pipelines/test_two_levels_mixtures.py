@@ -29,11 +29,11 @@ from tests.pipelines.test_two_levels import BYTES, FILES, FOOTPRINT, PIECE, RECO
 from transforms import interleave, partition, read, stream_files, streams_again, write
 from transforms.errors import DovetailError, LosslessError
 from transforms.groups import BlockGroup
+from transforms.identity import AGAIN
 from transforms.kernels.levels import count_requests
 from transforms.kernels.pages import STREAM_TABLE
 from transforms.kernels.ranges import WHOLE
 from transforms.manifest import Manifest
-from transforms.spans import AGAIN
 from transforms.streams import Streams
 
 OWN = {"run_id", "started", "ended"}  # of each run

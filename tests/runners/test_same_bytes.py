@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transforms.streams_again import SpillStreamsAgain
 
 from pipelines.verify import verify
 from tests.pipelines import test_two_levels_mixtures as mixtures
@@ -23,7 +24,6 @@ from tests.pipelines.support import (
 from tests.pipelines.test_tokenize import TEXTS, write_model
 from tests.runners.conftest import Cluster, Running
 from transforms.groups import BlockGroup
-from transforms.streams_again import SpillStreamsAgain
 
 pytestmark = pytest.mark.runners
 

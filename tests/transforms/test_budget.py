@@ -15,9 +15,9 @@ import pytest
 from tests.transforms.helpers import THREADS, collect, create, run
 from transforms import budget
 from transforms.budget import Place
+from transforms.identity import FileId
 from transforms.kernels import blocks
 from transforms.partition import PartitionIntoBuckets
-from transforms.read import FileId
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ import pytest
 
 from tests import statistics
 from tests.transforms.tokenizers.samples import sentencepiece_file
+from transforms.identity import FileId
 from transforms.kernels import blocks
-from transforms.read import FileId
 from transforms.tokenize import BlockTokenizer
 from transforms.tokenizer import Sampling
 

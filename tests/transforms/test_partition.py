@@ -11,10 +11,10 @@ import pytest
 
 from tests.transforms.helpers import THREADS, Row, collect, create, make_rows, rows_of
 from tests.transforms.kernels import oracles
+from transforms.identity import FileId
 from transforms.kernels import blocks
 from transforms.kernels.randomness import file_key
 from transforms.partition import PartitionIntoBuckets, _SortRuns
-from transforms.read import FileId
 
 FILES = (FileId("s", "a"), FileId("s", "b"), FileId("t", "a"))
 RECORDS = [row.record for row in make_rows(40)]

@@ -16,10 +16,11 @@ from transforms.errors import DataError, DovetailError, from_traceback
 from transforms.files import SourceFile
 from transforms.formats.lines import LineFormat
 from transforms.formats.reading import ReadOptions
+from transforms.identity import FileId
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.listing import fingerprint, list_sources
-from transforms.read import FileId, ReadRecords, check_unchanged
+from transforms.read import ReadRecords, check_unchanged
 from transforms.reports import SpanReports
 from transforms.spans import cut_spans
 

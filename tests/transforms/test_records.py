@@ -26,12 +26,12 @@ from tests.transforms.helpers import (
 )
 from tests.transforms.kernels import oracles
 from transforms.errors import DataError, from_traceback
+from transforms.identity import FileId
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import file_key
 from transforms.manifest import Manifest
 from transforms.partition import PartitionIntoBuckets
-from transforms.read import FileId
 from transforms.records import BlocksFromRecords, _GatherBlocks
 from transforms.reports import SpanReports
 from transforms.shuffle import ShuffleWithinBuckets

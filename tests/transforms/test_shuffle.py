@@ -28,12 +28,13 @@ from tests.transforms.helpers import (
     size_of,
 )
 from transforms.errors import RunError
-from transforms.gather import Ordered, Piece, gather_piece
+from transforms.gather import Piece, gather_piece
 from transforms.groups import BlockGroup
 from transforms.kernels import blocks, pages
 from transforms.kernels.ranges import KeyRange
 from transforms.references import Pages
 from transforms.shuffle import Shard, ShuffleWithinBuckets
+from transforms.to_write import Ordered
 
 ROWS = make_rows(203)
 COUNT = len(ROWS)

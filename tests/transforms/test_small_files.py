@@ -23,21 +23,14 @@ from transforms.formats import parquet, small
 from transforms.formats.kept import Kept
 from transforms.formats.lines import LineFormat
 from transforms.formats.reading import ReadOptions, open_span
+from transforms.identity import FileId, FileIds
 from transforms.kernels import blocks
 from transforms.kernels.randomness import record_keys
 from transforms.listing import list_source
 from transforms.map_shards import cut_shards
 from transforms.read import ReadRecords, SpanReader
 from transforms.reports import SpanReport
-from transforms.spans import (
-    MOST,
-    MOST_BYTES,
-    FileId,
-    FileIds,
-    Spans,
-    cut_spans,
-    deal_together,
-)
+from transforms.spans import MOST, MOST_BYTES, Spans, cut_spans, deal_together
 
 ODD = {
     "empty.txt": b"",

@@ -19,8 +19,8 @@ from apache_beam.testing.util import assert_that, equal_to
 from scipy import stats
 
 from transforms.errors import DataError, UsageError
+from transforms.identity import FileId
 from transforms.kernels import blocks
-from transforms.read import FileId
 from transforms.tokenize import BlockTokenizer, TokenizeRecords
 from transforms.tokenizer import Sampling, Tokenizer, identity_keys
 from transforms.tokenizers.texts import pack

@@ -32,13 +32,13 @@ from transforms.files import SourceFile
 from transforms.files_read import add_up
 from transforms.formats.lines import LineFormat
 from transforms.formats.writing import ShardFormat
-from transforms.gather import Ordered
 from transforms.groups import BlockGroup
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.manifest import make_manifest
 from transforms.reports import ShardReport, ShardReports, SpanReport, SpanReports, digests_in
 from transforms.shuffle import Shard, ShuffleWithinBuckets
+from transforms.to_write import Ordered
 from transforms.write import WriteManifest, WriteShards, _AddUp, write_shard
 
 ROWS = make_rows(60, sources=2)

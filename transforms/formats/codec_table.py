@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import lz4.frame
-import zstandard
-
-from transforms.formats.zstd_frame import ZstdFrame, dictionary_of
+from backports import zstd
 
 WINDOW = 128 << 20
 """The largest window that a decoder holds unless it may hold more; `zstd --long` and `xz -9` fit."""
@@ -22,7 +20,7 @@ LARGEST = 2 << 30
 DAMAGE = (
     zlib.error,
     lzma.LZMAError,
-    zstandard.ZstdError,
+    zstd.ZstdError,
     OSError,  # bz2
     RuntimeError,  # lz4
 )
@@ -84,6 +82,20 @@ class _Lz4Compressor(lz4.frame.LZ4FrameCompressor):
         return b"" if self.started() else bytes(self.begin())
 
 
+def _dictionary_of(head: bytes) -> str:
+    """Say which dictionary a zstd frame needs, by its first bytes; nothing if it names none."""
+    try:
+        number = zstd.get_frame_info(head).dictionary_id
+    except zstd.ZstdError:  # cut: the decoder says so
+        return ""
+    return (
+        f"was compressed with dictionary {number}, which isn't in the file; decompress it with that "
+        "(zstd -d -D DICTIONARY)"
+        if number
+        else ""
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Codec:
     """How one kind of compressed stream is known, read and written.
@@ -97,7 +109,7 @@ class Codec:
         new_compressor: makes a compressor of a level.
         padding: zeros may follow a member, in multiples of this; 0 where none may.
         newlines: so may ends of lines, behind the last one.
-        lacks: of a member's first 10 bytes: what it needs that isn't in the file, or nothing.
+        lacks: of a member's first 64 bytes: what it needs that isn't in the file, or nothing.
         skippable: skippable frames may stand between members.
     """
 
@@ -163,11 +175,17 @@ CODECS = {
             suffixes=(".zst", ".zstd"),
             magics=(b"\x28\xb5\x2f\xfd",),
             level=3,
-            new_member=ZstdFrame,
-            lacks=dictionary_of,
-            new_compressor=lambda level: zstandard.ZstdCompressor(
-                level=level, write_checksum=True
-            ).compressobj(),
+            # the largest window that there is: the Decoder has asked the header for the frame's own
+            new_member=lambda window: zstd.ZstdDecompressor(
+                options={zstd.DecompressionParameter.window_log_max: LARGEST.bit_length() - 1}
+            ),
+            lacks=_dictionary_of,
+            new_compressor=lambda level: zstd.ZstdCompressor(
+                options={
+                    zstd.CompressionParameter.compression_level: level,
+                    zstd.CompressionParameter.checksum_flag: 1,
+                }
+            ),
             skippable=True,
         ),
         Codec(

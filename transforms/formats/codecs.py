@@ -28,6 +28,7 @@ from transforms.formats.codec_table import (
     skippable_size,
     strip_suffix,
 )
+from transforms.formats.windows import window_of
 
 __all__ = [
     "CODECS",
@@ -45,7 +46,7 @@ __all__ = [
 _READ = 1 << 16  # compressed bytes at a time; small, as tiny members copy what follows them
 _OUT = 1 << 18  # decompressed bytes at a time: fits the processor's caches
 _PIECE = 1 << 18  # what an Encoder compresses at a time
-_MAGIC = 10  # bytes of the longest magic
+_HEAD = 64  # bytes of a member that hold its magic and what it says of its window
 _SAMPLED = 64  # decompressed bytes per compressed one at which a sample is large enough
 
 
@@ -154,15 +155,15 @@ class Decoder(io.RawIOBase):
         """Go to the next member, over what may lie before it; None where the file ends."""
         if self._members and self.codec.padding:
             self._skip_zeros()
-        head = self._peek(_MAGIC)
+        head = self._peek(_HEAD)
         behind_newlines = False
         if self._members and self.codec.newlines and head[:1] in (b"\n", b"\r"):
             self._skip_newlines()
-            head = self._peek(_MAGIC)
+            head = self._peek(_HEAD)
             behind_newlines = True
         while self.codec.skippable and (size := skippable_size(head)):
             self._skip(size)
-            head = self._peek(_MAGIC)
+            head = self._peek(_HEAD)
         if not head and self.consumed:
             return None
         if not head:
@@ -174,8 +175,10 @@ class Decoder(io.RawIOBase):
         self._members += 1
         if behind_newlines or not head.startswith(self.codec.magics):
             raise self._foreign(head)
-        if lacks := self.codec.lacks(head):
+        if lacks := self.codec.lacks(head[:_HEAD]):
             raise DataError(f"{self.name}: the {self._which()} {lacks}")
+        if window_of(head[:_HEAD]) > self._window:
+            raise self._too_wide()
         self.trailing = 0
         return self.codec.new_member(self._window)
 
@@ -230,15 +233,18 @@ class Decoder(io.RawIOBase):
         )
 
     def _damage(self, error: Exception) -> DataError:
-        if "memory" in str(error).lower():
-            return DataError(
-                f"{self.name}: the {self._which()} needs a window of more than "
-                f"{self._window >> 20} MiB, for which there is memory by the files' first members; "
-                "compress the file again with a smaller one (zstd --long=27)"
-            )
+        if "memory" in str(error).lower():  # xz: a later block of the member
+            return self._too_wide()
         return DataError(
             f"{self.name}: damaged: the {self._which()} can't be decoded near byte {self.consumed} "
             f"({error}); fetch or compress the file again"
+        )
+
+    def _too_wide(self) -> DataError:
+        return DataError(
+            f"{self.name}: the {self._which()} needs a window of more than {self._window >> 20} MiB, "
+            "for which there is memory by the files' first members; compress the file again with a "
+            "smaller one (zstd --long=27)"
         )
 
     def _foreign(self, head: bytes) -> DataError:
@@ -296,7 +302,8 @@ class Encoder:
 
     def close(self) -> None:
         """Write what is left and end the member; nothing can be written after."""
-        self._compress(self._held)
+        if self._held:  # zstd says of a frame that was begun with nothing that its size isn't known
+            self._compress(self._held)
         storage.write_all(self._sink, self._compressor.flush())
 
     def _compress(self, piece: bytearray | memoryview) -> None:

@@ -1,17 +1,15 @@
-"""What a reader finds in a file: good records, and those that fail a check, with the reason."""
+"""What a reader is, and what it finds: good records, and those that fail a check, with the reason."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from transforms.kernels import blocks, checks
-
-if TYPE_CHECKING:
-    from transforms.formats.reading import Reader
+from transforms.kernels.digest import Digest
 
 Judge = Callable[[pa.RecordBatch], dict[int, str]]
 """Says which records of a good block are bad all the same, by place, and why."""
@@ -47,6 +45,36 @@ class Found(NamedTuple):
             places = np.searchsorted(known, blocks.column(part, "position"))  # positions rise
             why |= zip(places.tolist(), reasons, strict=True)
         return Found.sort_out(block, why)._replace(block=good)
+
+
+class Reader(Protocol):
+    """Reads one span; see ``transforms.formats``."""
+
+    @property
+    def whole(self) -> int | None:
+        """What the file holds: bytes of lines or rows; None where this span doesn't know."""
+
+    @property
+    def consumed(self) -> int:
+        """How many bytes of the file were read so far."""
+
+    @property
+    def blank(self) -> int:
+        """How many blank lines were left out so far."""
+
+    @property
+    def marks(self) -> int:
+        """How many byte order marks were left out, 0 or 1."""
+
+    @property
+    def trailing(self) -> int:
+        """How many bytes that belong to nothing stand behind a compressed file's last member."""
+
+    def __iter__(self) -> Iterator[Found]:
+        """Yield what is found."""
+
+    def covered(self, digest: Digest) -> int:
+        """Return how much of ``whole`` the records with this digest are."""
 
 
 class Judging:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
@@ -16,12 +15,11 @@ from transforms.errors import DataError
 from transforms.formats import arrow, json_files, lines, parquet, texts
 from transforms.formats.codecs import WINDOW, Codec, Decoder, strip_suffix
 from transforms.formats.detection import FileFormat, Format, detect
-from transforms.formats.found import Found, Judge, Judging
+from transforms.formats.found import Judge, Judging, Reader
 from transforms.formats.kept import Kept
 from transforms.formats.limits import MemoryFor
 from transforms.formats.lines import LineFormat
 from transforms.kernels.checks import Check
-from transforms.kernels.digest import Digest
 
 CSV_NAMES = (".csv", ".tsv")
 _BUFFER = 1 << 16
@@ -61,36 +59,6 @@ class ReadOptions:
     kept: Kept | None = None
     window: int = WINDOW
     judge: Judge | None = None
-
-
-class Reader(Protocol):
-    """Reads one span; see ``transforms.formats``."""
-
-    @property
-    def whole(self) -> int | None:
-        """What the file holds: bytes of lines or rows; None where this span doesn't know."""
-
-    @property
-    def consumed(self) -> int:
-        """How many bytes of the file were read so far."""
-
-    @property
-    def blank(self) -> int:
-        """How many blank lines were left out so far."""
-
-    @property
-    def marks(self) -> int:
-        """How many byte order marks were left out, 0 or 1."""
-
-    @property
-    def trailing(self) -> int:
-        """How many bytes that belong to nothing stand behind a compressed file's last member."""
-
-    def __iter__(self) -> Iterator[Found]:
-        """Yield what is found."""
-
-    def covered(self, digest: Digest) -> int:
-        """Return how much of ``whole`` the records with this digest are."""
 
 
 def open_span(

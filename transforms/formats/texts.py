@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import orjson
@@ -22,15 +22,13 @@ from transforms import storage
 from transforms.formats import lines
 from transforms.formats.codecs import Codec, Decoder, strip_suffix
 from transforms.formats.found import Found, Judge
+from transforms.formats.found import Reader as Inner
 from transforms.formats.kept import Kept
 from transforms.formats.lines import LineFormat
 from transforms.formats.text_places import place_of
 from transforms.kernels import blocks, json_text
 from transforms.kernels.digest import Digest
 from transforms.kernels.values import bytes_extents
-
-if TYPE_CHECKING:
-    from transforms.formats.reading import Reader as Inner
 
 Form = Literal["json", "plain"]
 """What lines are."""

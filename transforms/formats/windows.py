@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zstandard
+from backports import zstd
 
 from transforms.formats.codec_table import skippable_size
 
@@ -22,13 +22,21 @@ def window_of(head: bytes) -> int:
     while size := skippable_size(head):
         head = head[size:]
     if head.startswith(_ZSTD):
-        try:
-            return int(zstandard.get_frame_parameters(head).window_size)
-        except zstandard.ZstdError:  # cut: the decoder says so
-            return 0
+        return _of_zstd_frame(head)
     if head.startswith(_XZ):
         return _of_xz_block(head[_XZ_HEADER:])
     return 0
+
+
+def _of_zstd_frame(head: bytes) -> int:
+    """Return what a frame's header says; its whole content where it is to be held as one segment."""
+    try:
+        size = zstd.get_frame_info(head).decompressed_size
+    except zstd.ZstdError:  # cut: the decoder says so
+        return 0
+    if head[4] & 0x20:
+        return int(size or 0)
+    return (8 | head[5] & 7) << (head[5] >> 3) + 7
 
 
 def _of_xz_block(header: bytes) -> int:

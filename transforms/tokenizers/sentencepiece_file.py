@@ -1,76 +1,71 @@
-"""The parts of a SentencePiece ``.model`` that decide what it does.
+"""What a SentencePiece ``.model`` says of its pieces.
 
-Field numbers are those of ``sentencepiece_model.proto`` (ModelProto, TrainerSpec, NormalizerSpec).
+The sentencepiece package has a module of its messages, which wants a newer protobuf than Beam allows; so
+those fields that are needed are described here, as in its ``sentencepiece_model.proto``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
-from transforms.tokenizers.wire import WireError, fields
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 MODEL_TYPES = {1: "unigram", 2: "BPE", 3: "word", 4: "char"}
 
-_PIECES, _TRAINER, _NORMALIZER = 1, 2, 3
-_PIECE, _SCORE, _TYPE = 1, 2, 3
-_MODEL_TYPE, _SUFFIX, _BYTE_FALLBACK = 3, 24, 35
-_CHARSMAP, _DUMMY_PREFIX, _EXTRA_SPACES, _ESCAPE = 2, 3, 4, 5
+_PROTO = {
+    "name": "dovetail/sentencepiece.proto",
+    "package": "dovetail",
+    "message_type": [
+        {
+            "name": "Piece",
+            "field": [
+                {"name": "text", "number": 1, "type": "TYPE_BYTES"},
+                {"name": "score", "number": 2, "type": "TYPE_FLOAT"},
+                {"name": "type", "number": 3, "type": "TYPE_INT32", "default_value": "1"},
+            ],
+        },
+        {
+            "name": "Trainer",
+            "field": [
+                {"name": "model_type", "number": 3, "type": "TYPE_INT32", "default_value": "1"},
+                {"name": "byte_fallback", "number": 35, "type": "TYPE_BOOL"},
+            ],
+        },
+        {
+            "name": "Model",
+            "field": [
+                {"name": "pieces", "number": 1, "label": "LABEL_REPEATED", "type_name": "Piece"},
+                {"name": "trainer", "number": 2, "type_name": "Trainer"},
+            ],
+        },
+    ],
+}
 
 
-@dataclass(frozen=True)
-class Piece:
-    """One entry; its id is its place."""
-
-    text: bytes
-    score: float
-    """A float32's value."""
-
-    type: int
+def _message_class() -> Any:
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(descriptor_pb2.FileDescriptorProto(**_PROTO).SerializeToString())
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("dovetail.Model"))
 
 
-@dataclass(frozen=True, kw_only=True)
-class SentencePieceFile:
-    """A model file, read."""
-
-    pieces: tuple[Piece, ...]
-    model_type: int
-    whitespace_as_suffix: bool
-    byte_fallback: bool
-    charsmap: bytes
-    add_dummy_prefix: bool
-    remove_extra_whitespaces: bool
-    escape_whitespaces: bool
+_Model = _message_class()
 
 
-def read(data: bytes) -> SentencePieceFile:
-    """Read a model file.
+def read(data: bytes) -> Any:
+    """Read a model file: its ``pieces``, each with text, score and type, and its ``trainer``.
 
     Raises:
-        WireError: the bytes are no such file; says from where on.
+        ValueError: the bytes are no such file.
     """
-    pieces: list[Piece] = []
-    specs: dict[int, dict[int, int | float | bytes]] = {_TRAINER: {}, _NORMALIZER: {}}
-    for number, value in fields(data):
-        if number == _PIECES and isinstance(value, bytes):
-            found = dict(fields(value))
-            text, score, kind = found.get(_PIECE), found.get(_SCORE, 0.0), found.get(_TYPE, 1)
-            if not (isinstance(text, bytes) and isinstance(score, float) and kind in range(1, 7)):
-                raise WireError(f"piece {len(pieces)} has not a text, a score and a known type")
-            pieces.append(Piece(text, score, int(kind)))
-        elif number in specs and isinstance(value, bytes):
-            specs[number].update(fields(value))
-    if not pieces:
-        raise WireError("it has no pieces")
-    trainer, normalizer = specs[_TRAINER], specs[_NORMALIZER]
-    charsmap = normalizer.get(_CHARSMAP, b"")
-    return SentencePieceFile(
-        pieces=tuple(pieces),
-        model_type=int(trainer.get(_MODEL_TYPE, 1)),
-        whitespace_as_suffix=bool(trainer.get(_SUFFIX, 0)),
-        byte_fallback=bool(trainer.get(_BYTE_FALLBACK, 0)),
-        charsmap=charsmap if isinstance(charsmap, bytes) else b"",
-        add_dummy_prefix=bool(normalizer.get(_DUMMY_PREFIX, 1)),
-        remove_extra_whitespaces=bool(normalizer.get(_EXTRA_SPACES, 1)),
-        escape_whitespaces=bool(normalizer.get(_ESCAPE, 1)),
-    )
+    try:
+        model = _Model.FromString(data)
+    except DecodeError:
+        raise ValueError("it is cut off, or no message of protocol buffers") from None
+    for number, piece in enumerate(model.pieces):
+        if not piece.HasField("text") or not NORMAL <= piece.type <= BYTE:
+            raise ValueError(f"piece {number} has not a text and a known type")
+    if not model.pieces:
+        raise ValueError("it has no pieces")
+    return model

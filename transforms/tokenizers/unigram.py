@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import sentencepiece
@@ -16,7 +17,6 @@ import sentencepiece
 from transforms.errors import UsageError
 from transforms.tokenizers import sentencepiece_file as file
 from transforms.tokenizers.models import FORMATS, Unigram
-from transforms.tokenizers.sentencepiece_file import SentencePieceFile
 from transforms.tokenizers.texts import (
     Normalized,
     Normalizer,
@@ -27,7 +27,6 @@ from transforms.tokenizers.texts import (
     whole_records,
 )
 from transforms.tokenizers.vocabulary import SpecialIds, UnknownEdge, Vocabulary
-from transforms.tokenizers.wire import WireError
 
 SPACE = "\u2581"
 """What stands for a space in pieces and in normalized text."""
@@ -67,10 +66,10 @@ def load(name: str, data: bytes) -> SentencePiece:
     """
     try:
         read = file.read(data)
-    except WireError as error:
+    except ValueError as error:
         raise UsageError(f"{name}: not a model: {error}; {FORMATS}") from None
-    if read.model_type != 1:
-        kind = file.MODEL_TYPES.get(read.model_type, f"type {read.model_type}")
+    kind = file.MODEL_TYPES.get(read.trainer.model_type, f"type {read.trainer.model_type}")
+    if kind != "unigram":
         raise UsageError(
             f"{name}: a SentencePiece {kind} model; of .model files only unigram ones are taken. Give "
             "its tokenizer.json, which any kind may come as"
@@ -88,7 +87,7 @@ def load(name: str, data: bytes) -> SentencePiece:
 
 def vocabulary(
     name: str,
-    read: SentencePieceFile,
+    read: Any,
     data: bytes,
     processor: sentencepiece.SentencePieceProcessor,
 ) -> Vocabulary:
@@ -125,7 +124,7 @@ def vocabulary(
             log_prob=float(np.float32(min(normal)) - _UNKNOWN_PENALTY),
             id=max(unk, 0),  # with bytes to fall back on, a model may have none
             byte_ids=tuple(by_byte[b"<0x%02X>" % byte] for byte in range(256))
-            if read.byte_fallback
+            if read.trainer.byte_fallback
             else None,
         ),
         precision="float32",

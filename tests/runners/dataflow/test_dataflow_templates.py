@@ -16,6 +16,7 @@ import pytest
 from deploy.dataflow import templates
 from deploy.dataflow.flex_launcher import PIPELINES, make_parser, to_command
 from pipelines import cli
+from pipelines.beam_flags import check_beam_flags
 from pipelines.validation import FLAGS, flag_of, validate
 from pipelines.workers import ENVIRONMENT
 from tests.pipelines.support import ROOT, environment
@@ -119,7 +120,7 @@ def test_every_flag_is_a_parameter_or_left_out_for_a_reason(name: str) -> None:
         *make_parser()._option_string_actions,
         "--sdk_container_image",  # Beam's own
     }
-    cli.parse(parser_of(name), ["--sdk_container_image=example/dovetail:1"])  # which it knows
+    check_beam_flags(["--sdk_container_image=example/dovetail:1"], ())  # which it knows
 
 
 def test_what_is_left_out_is_there_and_one_parameter_has_one_entry() -> None:
@@ -198,6 +199,7 @@ def test_the_launchers_flags_are_known_and_switches_are_taken_as_text() -> None:
     words = to_command(given)
     assert words == ["shuffle", *LAUNCHER, "--overwrite", "--input=gs://b/a", "--memory=2GiB"]
     values, beam_flags = cli.parse(parser_of("shuffle"), words[1:])
+    check_beam_flags(beam_flags, ())
     assert values["overwrite"] is True
     assert values["runner"] == "DataflowRunner"
     assert values["temp_location"] == ["gs://bucket/temp"]
@@ -227,6 +229,7 @@ def test_the_commands_in_the_documentation_would_be_taken() -> None:
     (direct,) = (line for line in text.splitlines() if line.startswith("dovetail shuffle"))
     words = shlex.split(direct.replace("PROJECT", "p").replace("IMAGE", "i").replace("BUCKET", "b"))
     values, beam_flags = cli.parse(parser_of("shuffle"), words[2:])
+    check_beam_flags(beam_flags, ())
     assert values["runner"] == "DataflowRunner"
     assert "--region=europe-west4" in beam_flags
 

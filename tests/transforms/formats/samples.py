@@ -17,9 +17,10 @@ import lz4.frame
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import zstandard
+from backports import zstd
 
-from transforms.formats.reading import Reader, ReadOptions, open_span
+from transforms.formats.found import Reader
+from transforms.formats.reading import ReadOptions, open_span
 from transforms.formats.writing import ShardFormat, open_writer
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
@@ -30,7 +31,7 @@ PACK: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "bzip2": bz2.compress,
     "xz": lzma.compress,
-    "zstd": zstandard.ZstdCompressor(write_checksum=True).compress,
+    "zstd": lambda data: zstd.compress(data, options={zstd.CompressionParameter.checksum_flag: 1}),
     "lz4": lambda data: lz4.frame.compress(data, content_checksum=True),
 }
 UNPACK: dict[str, Callable[[bytes], bytes]] = {
@@ -38,7 +39,7 @@ UNPACK: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.decompress,
     "bzip2": bz2.decompress,
     "xz": lzma.decompress,
-    "zstd": lambda data: zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)).read(),
+    "zstd": zstd.decompress,
     "lz4": lz4.frame.decompress,
 }
 SUFFIX = {"none": "", "gzip": ".gz", "bzip2": ".bz2", "xz": ".xz", "zstd": ".zst", "lz4": ".lz4"}

@@ -19,7 +19,7 @@ from typing import Any
 
 import lz4.frame
 import pytest
-import zstandard
+from backports import zstd
 
 from transforms import storage
 from transforms.errors import DataError
@@ -35,18 +35,19 @@ from transforms.formats.codecs import (
     strip_suffix,
 )
 
+CHECKSUM = zstd.CompressionParameter.checksum_flag
 PACK: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "bzip2": bz2.compress,
     "xz": lambda data: lzma.compress(data, preset=0),
-    "zstd": lambda data: zstandard.ZstdCompressor(write_checksum=True).compress(data),
+    "zstd": lambda data: zstd.compress(data, options={CHECKSUM: 1}),
     "lz4": lambda data: bytes(lz4.frame.compress(data, content_checksum=True)),
 }
 UNPACK: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.decompress,
     "bzip2": bz2.decompress,
     "xz": lzma.decompress,
-    "zstd": lambda data: zstandard.ZstdDecompressor().decompressobj().decompress(data),
+    "zstd": zstd.decompress,
     "lz4": lambda data: bytes(lz4.frame.decompress(data)),
 }
 SEED = 4
@@ -192,7 +193,7 @@ def test_a_flipped_bit_is_an_error_or_harmless(codec: str, maker: str) -> None:
 def test_flips_without_checksums_crash_nothing() -> None:
     data = text(3000)
     for codec, packed in (
-        ("zstd", zstandard.ZstdCompressor(write_checksum=False).compress(data)),
+        ("zstd", zstd.compress(data)),
         ("lz4", bytes(lz4.frame.compress(data, content_checksum=False))),
         ("xz", lzma.compress(data, check=lzma.CHECK_NONE)),
     ):
@@ -335,8 +336,7 @@ def test_a_zstd_bomb_of_single_repeated_bytes() -> None:
 
 
 def long_zstd(bits: int) -> bytes:
-    parameters = zstandard.ZstdCompressionParameters(window_log=bits)
-    packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    packer = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: bits})
     return packer.compress(b"x" * 100) + packer.flush()
 
 
@@ -352,6 +352,15 @@ def test_a_window_is_held_where_it_may_be_else_refused(bits: int) -> None:
         read_within(packed, "zstd", WINDOW)
 
 
+def test_so_is_a_zstd_frame_of_one_segment_to_the_byte() -> None:
+    size = (129 << 20) + 1
+    cut = b"\x28\xb5\x2f\xfd\xe0" + size.to_bytes(8, "little")  # by hand: the header alone
+    with pytest.raises(DataError, match="truncated"):
+        read_within(cut, "zstd", size)
+    with pytest.raises(DataError, match="needs a window of more than 129 MiB"):
+        read_within(cut, "zstd", size - 1)
+
+
 def test_so_is_the_dictionary_of_xz() -> None:
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 256 << 20}]
     packed = lzma.compress(b"x" * 100, filters=filters)
@@ -362,20 +371,17 @@ def test_so_is_the_dictionary_of_xz() -> None:
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_dictionary_that_zstd_needs_is_named(*, known: bool) -> None:
-    dictionary = zstandard.train_dictionary(
-        1024, [b'{"text":"sample %d of it"}' % i for i in range(2000)]
-    )
-    packer = zstandard.ZstdCompressor(dict_data=dictionary, write_content_size=known)
-    message = error_of(PACK["zstd"](b"one\n") + packer.compress(b"sample"), "zstd")
+    dictionary = zstd.train_dict([b'{"text":"sample %d of it"}' % i for i in range(2000)], 1024)
+    options = {zstd.CompressionParameter.content_size_flag: int(known)}
+    frame = zstd.compress(b"sample", options=options, zstd_dict=dictionary)
+    message = error_of(PACK["zstd"](b"one\n") + frame, "zstd")
     assert "zstd member 2 that begins at byte" in message
-    assert f"dictionary {dictionary.dict_id()}, which isn't in the file; decompress it" in message
+    assert f"dictionary {dictionary.dict_id}, which isn't in the file; decompress it" in message
     assert "damaged" not in message
 
 
 def test_windows_of_zstd_long_and_the_best_xz_are_read() -> None:
-    parameters = zstandard.ZstdCompressionParameters(window_log=27)
-    packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
-    assert decode(packer.compress(b"x" * 100) + packer.flush(), "zstd") == b"x" * 100
+    assert decode(long_zstd(27), "zstd") == b"x" * 100
     assert decode(lzma.compress(b"x" * 100, preset=9 | lzma.PRESET_EXTREME), "xz") == b"x" * 100
 
 
@@ -384,9 +390,8 @@ def test_windows_of_zstd_long_and_the_best_xz_are_read() -> None:
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 65791, 65792, 131072, 131073, 3_000_000])
 def test_zstd_headers_of_all_lengths(*, known: bool, checksum: bool, size: int) -> None:
     data = noise(size // 2) + bytes(size - size // 2)
-    packer = zstandard.ZstdCompressor(
-        write_checksum=checksum, write_content_size=known
-    ).compressobj(**({"size": size} if known else {}))
+    packer = zstd.ZstdCompressor(options={CHECKSUM: int(checksum)})
+    packer.set_pledged_input_size(size if known else None)
     packed = packer.compress(data) + packer.flush()
     assert decode(packed, "zstd") == data
     if size < 1000:
@@ -394,11 +399,10 @@ def test_zstd_headers_of_all_lengths(*, known: bool, checksum: bool, size: int) 
 
 
 def test_zstd_blocks_as_small_as_lines() -> None:
-    packer = zstandard.ZstdCompressor(write_checksum=True).compressobj()
+    packer = zstd.ZstdCompressor(options={CHECKSUM: 1})
     data = text(5000)
     packed = b"".join(
-        packer.compress(line) + packer.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
-        for line in data.splitlines(keepends=True)
+        packer.compress(line, mode=packer.FLUSH_BLOCK) for line in data.splitlines(keepends=True)
     )
     assert decode(packed + packer.flush(), "zstd") == data
 
@@ -438,9 +442,13 @@ def test_a_level_is_taken(codec: str) -> None:
     assert decode(low, codec) == decode(high, codec) == data
 
 
+def test_an_empty_zstd_shard_is_the_frame_that_says_so() -> None:
+    assert encode(b"", "zstd") == PACK["zstd"](b"") == bytes.fromhex("28b52ffd240001000099e9d851")
+
+
 def test_the_encoder_writes_checksums_and_no_time() -> None:
     assert encode(b"x", "gzip")[3:8] == bytes(5)  # no flags (so no name), no time
-    assert zstandard.get_frame_parameters(encode(b"x", "zstd")).has_checksum
+    assert encode(b"x", "zstd")[4] & 0b100  # of the frame's header descriptor
     assert lz4.frame.get_frame_info(encode(b"x", "lz4"))["content_checksum"]
     assert encode(b"x", "xz")[7] == lzma.CHECK_CRC64
 

@@ -1,4 +1,4 @@
-"""What a shard's writer asks of a shard, whatever it is made of."""
+"""What a shard's writer asks of it: plain shards, a mixture's and those made of spans all answer."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Ordered(NamedTuple):
     expected: list[Digest] | None
 
 
-class Shard(Protocol):
-    """What one output file holds; nothing is read before ``ordered`` is walked."""
+class ToWrite(Protocol):
+    """What one output file holds."""
 
     @property
     def number(self) -> int:
@@ -34,7 +34,7 @@ class Shard(Protocol):
         """Yield its records in order; walked again where writing has to be tried again."""
 
     def unused(self) -> list[Digest]:
-        """Return the digests of what was read for it and isn't in it, per source; none for nothing."""
+        """Return the digests of what was read for it and isn't in it, by source; [] for nothing."""
 
     def release(self) -> None:
-        """Give back the storage behind it, where nothing else needs it."""
+        """Give back the storage behind it that no other shard needs."""
