@@ -19,9 +19,10 @@ from transforms.groups import BlockGroup
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.pages import Page
-from transforms.partition import Spilled
+from transforms.kernels.ranges import WHOLE
+from transforms.partition import PartitionIntoBuckets, Spilled
 from transforms.shuffle import PlainShard, ShuffleWithinBuckets
-from transforms.spill_files import SpillFiles, Spilling
+from transforms.spill_files import SpillFiles, Spilling, pages_of_stream, read_tables
 from transforms.streams import Streams
 
 THREADS = {"direct_num_workers": 3, "direct_running_mode": "multi_threading"}
@@ -129,7 +130,18 @@ def digests_of(rows: Iterable[Row], *, sources: int = 1) -> list[Digest]:
 
 
 def lay_out(
-    runs: Sequence[pa.RecordBatch],
+    runs: Sequence[pa.RecordBatch], *, options: dict[str, Any] | None = None, **how: Any
+) -> list[PlainShard]:
+    """Spill runs, shuffle them as ``shuffle_runs`` does, and return the shards in order."""
+    shards = collect(
+        lambda root: shuffle_runs(root | create(runs, spread=bool(options)), **how),
+        **(options or {}),
+    )
+    return sorted(shards, key=lambda shard: shard.number)
+
+
+def shuffle_runs(
+    runs: Any,
     *,
     ranges: int,
     folder: Any,
@@ -138,29 +150,59 @@ def lay_out(
     bucket_bytes: int = 1 << 20,
     sources: int = 1,
     shard_records: int | None = None,
-    options: dict[str, Any] | None = None,
-) -> list[PlainShard]:
-    """Spill runs, shuffle them, and return the shards in order."""
+) -> Any:
+    """Spill runs of keys that somebody chose, and shuffle them: runs -> PlainShard."""
     spill = Spilling(folders=[str(folder)], page_bytes=page_bytes)
+    spill.make_folders(1)
     names = [f"s{i}" for i in range(sources)]
     streams = Streams.as_one(names, seed=0, buckets=buckets or ranges, bucket_bytes=bucket_bytes)
     shuffle = ShuffleWithinBuckets(
         streams=streams, spill=spill, ranges=ranges, shard_records=shard_records
     )
 
-    def build(root: Any) -> Any:
-        spills = (
-            root
-            | create(runs, spread=bool(options)).with_output_types(pa.RecordBatch)
-            | beam.Map(_spill, streams, spill).with_output_types(tuple[int, bytes])
-        )
-        return Spilled(spills, tallies=spills) | shuffle  # which looks at no tallies
+    spills = runs | "Spill" >> beam.Map(_spill, streams, spill).with_output_types(tuple[int, bytes])
+    return Spilled(spills, tallies=spills) | shuffle  # which looks at no tallies
 
-    return sorted(collect(build, **(options or {})), key=lambda shard: shard.number)
+
+def shuffle_blocks(
+    located: Any,
+    *,
+    folder: Any,
+    shards: int,
+    seed: int = 0,
+    sources: Sequence[str] = ("default",),
+    shard_records: int | None = None,
+) -> Any:
+    """Shuffle blocks of records as one: (FileId, block) -> PlainShard."""
+    spill = Spilling(folders=[str(folder)])
+    streams = Streams.as_one(sources, seed=seed, buckets=shards)
+    return (
+        located
+        | PartitionIntoBuckets(streams=streams, spill=spill)
+        | ShuffleWithinBuckets(
+            streams=streams, spill=spill, ranges=shards, shard_records=shard_records
+        )
+    )
 
 
 def _spill(run: pa.RecordBatch, streams: Streams, spill: Spilling) -> tuple[int, bytes]:
     return 0, SpillFiles(spill, streams.buckets, sources=streams.digests).write({0: run})
+
+
+def partition(
+    folder: Any, *, seed: int = 0, epoch: int = 0, sources: Sequence[str] = ("s",), **how: Any
+) -> PartitionIntoBuckets:
+    """Return what spills blocks of some sources as one, uncut; ``how`` as of Spilling."""
+    return PartitionIntoBuckets(
+        streams=Streams.as_one(sources, seed=seed, epoch=epoch),
+        spill=Spilling(folders=[str(folder)], **how),
+    )
+
+
+def spilled_rows(spill: tuple[int, bytes]) -> list[Row]:
+    """Read the records of one spill file back, in their order."""
+    pages = pages_of_stream(read_tables([spill[1]]), 0)
+    return rows_of(BlockGroup(pages).fetch(WHOLE))
 
 
 def groups_of(shards: Iterable[PlainShard]) -> dict[int, BlockGroup]:

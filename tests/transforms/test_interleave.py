@@ -20,7 +20,7 @@ from transforms.kernels.randomness import derive
 from transforms.kernels.weights import scale
 from transforms.manifest import now
 from transforms.records import BlocksFromRecords, position_of
-from transforms.streams import SpillStreams
+from transforms.spill_files import Spilling
 from transforms.write import WriteManifest, WriteShards
 
 RECORDS = {
@@ -54,8 +54,7 @@ def mix(
     shards, every, mixed = (located, spans) | InterleaveSources(
         mixture=mixture,
         streams=streams,
-        spill=SpillStreams(
-            streams=streams,
+        spill=Spilling(
             folders=[str(output.parent / "spill")],
             run_bytes=1 << 10,
             release=bool(release),

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transforms.exchange import GroupBlocksByKey
 
 import transforms.write
-from tests.transforms.helpers import create, make_rows, make_runs, run
+from tests.transforms.helpers import create, make_rows, make_runs, run, shuffle_runs
 from transforms import layout, storage
 from transforms.errors import LosslessError, from_traceback
 from transforms.formats.tables import TEXT
 from transforms.formats.writing import ShardFormat, open_writer
-from transforms.shuffle import ShuffleWithinBuckets
 from transforms.write import WriteShards
 
 FORMS = {
@@ -76,10 +74,9 @@ def flip(sink: Any, form: ShardFormat, *, path: str) -> Any:
 def write(output: Path | str, form: ShardFormat) -> None:
     run(
         lambda root: (
-            root
-            | create(make_runs(make_rows(400), 2))
-            | GroupBlocksByKey(partitions=1, folder=f"{output}/spill")
-            | ShuffleWithinBuckets(partitions=1)
+            shuffle_runs(
+                root | create(make_runs(make_rows(400), 2)), ranges=1, folder=f"{output}/spill"
+            )
             | WriteShards(output=str(output), form=form)
         )
     )

@@ -11,7 +11,6 @@ from typing import Any
 import apache_beam as beam
 import pytest
 from apache_beam.transforms import window
-from transforms.exchange import GroupBlocksByKey
 
 from tests.transforms.helpers import (
     THREADS,
@@ -22,6 +21,7 @@ from tests.transforms.helpers import (
     hashed,
     make_rows,
     run,
+    shuffle_blocks,
     size_of,
 )
 from tests.transforms.kernels import oracles
@@ -31,10 +31,8 @@ from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import file_key
 from transforms.manifest import Manifest
-from transforms.partition import PartitionIntoBuckets
 from transforms.records import BlocksFromRecords, _GatherBlocks
 from transforms.reports import SpanReports
-from transforms.shuffle import ShuffleWithinBuckets
 from transforms.write import WriteManifest, WriteShards
 
 RECORDS = [b"%d" % (i % 40) * (i % 5) for i in range(150)]  # many twins, the empty ones among them
@@ -83,13 +81,9 @@ def dataset(
             | create(elements, spread=bool(options))
             | BlocksFromRecords(ids=ids, block_bytes=block_bytes)
         )
-        written = (
-            own.blocks
-            | PartitionIntoBuckets(seed=7)
-            | GroupBlocksByKey(partitions=3, folder=f"{output}/spill")
-            | ShuffleWithinBuckets(partitions=3)
-            | WriteShards(output=str(output))
-        )
+        written = shuffle_blocks(
+            own.blocks, folder=output / "spill", shards=3, seed=7
+        ) | WriteShards(output=str(output))
         (own.spans, written) | WriteManifest(
             output=str(output), sources=["default"], recipe={}, seed=7, epoch=0, started=""
         )
