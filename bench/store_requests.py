@@ -44,9 +44,8 @@ def main() -> None:
 
 def measure_requests(rounds: int) -> None:
     """Print CPU milliseconds a request, least / median / most of some rounds."""
-    from transforms.stretches import Stretch, read_each
-
     from transforms import storage
+    from transforms.file_ranges import FileRange, read_each
 
     fs, path = storage.filesystem("s3://bench")
     fs.raw.mkdir(path)
@@ -55,8 +54,8 @@ def measure_requests(rounds: int) -> None:
         storage.write_all(file, bytes(size))
 
     def read(length: int) -> None:
-        stretches = [Stretch(url, i * length % (size - length), length) for i in range(READS)]
-        for _ in read_each(Stretch.read, stretches):
+        wanted = [FileRange(url, i * length % (size - length), length) for i in range(READS)]
+        for _ in read_each(FileRange.read, wanted):
             pass
 
     def write() -> None:

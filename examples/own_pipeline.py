@@ -4,7 +4,7 @@
     python examples/own_pipeline.py OUTPUT --without_ids
 
 The first half stands for whatever you do: here, poems are read, filtered and made into bytes. From
-there on it is five transforms. Check the result with ``dovetail verify OUTPUT``.
+there on it is four transforms. Check the result with ``dovetail verify OUTPUT``.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from transforms.exchange import GroupBlocksByKey
 
 from transforms import layout, storage
 from transforms.manifest import now
 from transforms.partition import PartitionIntoBuckets
 from transforms.records import BlocksFromRecords
 from transforms.shuffle import ShuffleWithinBuckets
+from transforms.spill_files import Spilling
+from transforms.streams import Streams
 from transforms.write import WriteManifest, WriteShards
 
 POEMS = Path(__file__).parent / "data" / "poems.jsonl"
@@ -53,12 +54,13 @@ def shuffle_and_write(
         seed: another one gives another order.
         shards: how many; their records, one shard after another, don't depend on it.
     """
+    streams = Streams.as_one(["default"], seed=seed, buckets=shards)
+    files = Spilling(folders=[spill])
     own = records | BlocksFromRecords(ids=ids)
     written = (
         own.blocks
-        | PartitionIntoBuckets(seed=seed)
-        | GroupBlocksByKey(partitions=shards, folder=spill)
-        | ShuffleWithinBuckets(partitions=shards)
+        | PartitionIntoBuckets(streams=streams, spill=files)
+        | ShuffleWithinBuckets(streams=streams, spill=files, ranges=shards)
         | WriteShards(output=output)
     )
     (own.spans, written) | WriteManifest(

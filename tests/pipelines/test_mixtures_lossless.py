@@ -16,7 +16,15 @@ import pytest
 from pipelines.verify import verify
 from tests.pipelines.support import cut_otherwise
 from tests.pipelines.test_mixtures import SMALL, mix
-from transforms import feeds, interleave, mixed_shards, mixture_pages, read, stream_files, streams
+from transforms import (
+    feeds,
+    interleave,
+    mixed_shards,
+    mixture_pages,
+    read,
+    spill_files,
+    streams,
+)
 from transforms.errors import DataError, LosslessError
 from transforms.identity import FileIds, Origin
 from transforms.kernels import blocks, pages
@@ -67,7 +75,7 @@ def spilling(patch: Patch, harm: Callable[[Block], Block], *, told: bool) -> Non
         return pages.encode_page(harmed[0] if first else block, **how)
 
     other = types.SimpleNamespace(**{**vars(pages), "cut_run": cut_run, "encode_page": encode_page})
-    patch.setattr(stream_files, "pages", other)
+    patch.setattr(spill_files, "pages", other)
 
 
 def require_caught(tmp_path: Path, *flags: str, words: str, plan: dict[str, int] = LARGE) -> None:
@@ -200,7 +208,7 @@ def test_a_writer_that_miscounts_what_it_left_unused_is_caught(
     monkeypatch.setattr(
         mixed_shards.MixedShard,
         "unused",
-        lambda self, *, sources: [digest.times(times) for digest in real(self, sources=sources)],
+        lambda self: [digest.times(times) for digest in real(self)],
     )
     require_caught(tmp_path, *REPEATS, words=r"source books: 3 passes have")
 

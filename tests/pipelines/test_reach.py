@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.verify import verify
 from tests.pipelines.support import Tree, cut_otherwise, read_shards, run, write_tree
-from transforms import interleave, reached, read, stream_files, streams
+from transforms import interleave, partition, reached, read, spill_files
 from transforms.errors import LosslessError
 from transforms.identity import AGAIN
 from transforms.kernels import blocks
@@ -80,7 +80,7 @@ def mix(root: Path, output: Path, *flags: str) -> Manifest:
 def spilled(monkeypatch: Patch) -> list[int]:
     """Bytes of records in each page that is spilled, by stream: of first passes of two sources."""
     found = [0, 0]
-    real = stream_files.end_spill
+    real = spill_files.end_spill
 
     def end_spill(file: Any, url: str, rows: list[tuple[int, ...]], **how: Any) -> bytes:
         table = np.array(rows, STREAM_TABLE)
@@ -88,7 +88,7 @@ def spilled(monkeypatch: Patch) -> list[int]:
             found[stream] += int(table["bytes"][table["stream"] == stream].sum())
         return real(file, url, rows, **how)
 
-    monkeypatch.setattr(stream_files, "end_spill", end_spill)
+    monkeypatch.setattr(spill_files, "end_spill", end_spill)
     return found
 
 
@@ -208,7 +208,7 @@ def harm(patch: Patch, how: Any) -> None:
         return how(block, kept, tally)
 
     other = types.SimpleNamespace(**{**vars(blocks), "cut_to_buckets": cut_to_buckets})
-    patch.setattr(streams, "blocks", other)
+    patch.setattr(partition, "blocks", other)
 
 
 def lost(block: Any, kept: Any, tally: Any) -> Any:

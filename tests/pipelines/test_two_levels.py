@@ -21,7 +21,7 @@ from tests.pipelines.support import (
     run,
     write_tree,
 )
-from transforms import exchange, partition, write
+from transforms import partition, spill_files, write
 from transforms.errors import DovetailError, RunError
 from transforms.groups import BlockGroup
 from transforms.kernels import blocks, pages
@@ -157,13 +157,13 @@ def test_the_disk_never_holds_two_levels_whole(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held: list[int] = []
-    real = exchange.end_spill
+    real = spill_files.end_spill
 
     def end_spill(*args: Any, **more: Any) -> bytes:
         held.append(spilled(tmp_path / "t"))
         return real(*args, **more)
 
-    monkeypatch.setattr(exchange, "end_spill", end_spill)
+    monkeypatch.setattr(spill_files, "end_spill", end_spill)
     large = write_tree(
         tmp_path / "large", {"a": b"".join(b"%09d" % i * 90 + b"\n" for i in range(9000))}
     )
@@ -213,7 +213,7 @@ def change(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
             return pa.py_buffer(bytes(data))
 
         other = types.SimpleNamespace(**{**vars(pages), "encode_page": encode_page})
-        monkeypatch.setattr(exchange, "pages", other)
+        monkeypatch.setattr(spill_files, "pages", other)
     else:
         fetch = BlockGroup.fetch
 
