@@ -1,7 +1,7 @@
 """The ``dovetail`` command: finds our packages, whatever else is called so.
 
-With a ``.`` in PYTHONPATH, a folder ``pipelines`` or ``transforms`` in which somebody works would come
-before ours. This module has a name that nobody else uses, and lies beside them.
+With a ``.`` in PYTHONPATH, a folder ``dovetail`` in which somebody works would come before ours. This
+module has a name that nobody else uses, and lies beside ours, which finds the other packages.
 """
 
 import sys
@@ -11,8 +11,7 @@ _ROOT = str(Path(__file__).resolve().parent)
 
 sys.path.insert(0, _ROOT)
 try:
-    import transforms  # noqa: F401  # what is imported later is looked for inside these two
-    from pipelines.__main__ import command
+    from dovetail.__main__ import command
 finally:
     sys.path.remove(_ROOT)
 

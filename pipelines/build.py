@@ -37,7 +37,7 @@ def read_records(job: Wired, *, span_bytes: int, stage: Stage = "partition", **o
         span_bytes, stage: as of ReadRecords.
         options: those of ReadOptions that differ by job.
     """
-    from transforms.formats.reading import ReadOptions
+    from transforms.formats.readers import ReadOptions
     from transforms.read import ReadRecords
 
     inputs, claim, contents = job.inputs, job.claim, job.inputs.contents

@@ -84,6 +84,13 @@ def parse(parser: Parser, argv: Sequence[str]) -> tuple[dict[str, Any], list[str
     return vars(known), rest
 
 
+def stderr_handler() -> logging.Handler:
+    """Return what writes our log's lines to standard error, each with its time."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    return handler
+
+
 def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) -> int:
     """Run a command as a person does: messages to standard error, an exit code.
 
@@ -91,10 +98,9 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
     """
     given = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in given
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    handler = stderr_handler()
     LOG.addHandler(handler)
-    LOG.setLevel(logging.INFO)
+    LOG.setLevel(logging.WARNING if "--quiet" in given else logging.INFO)
     LOG.propagate = debug
     if not debug:
         logging.getLogger().addHandler(logging.NullHandler())  # Beam warns of what it can't import

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -19,7 +19,7 @@ from pipelines.execute import Planned, before_work
 from pipelines.output import Claim, check_output, claim_output
 from pipelines.preflight import check_stores, urls_of
 from pipelines.recipe import Recipe, RecipeFlags
-from pipelines.recipe_file import RecipeKind, json_schema, read_recipe, to_yaml
+from pipelines.recipe_file import RecipeKind, check_fields, json_schema, read_recipe, to_yaml
 from pipelines.runners import patience_of, settle_runner
 from pipelines.store_options import parse_storage_options
 from pipelines.summary import summarize
@@ -38,6 +38,7 @@ def run_command(
     *,
     description: str,
     epilog: str,
+    given: Mapping[str, Any],
 ) -> Manifest | None:
     """Read flags and the recipe's file; do the work, or print what was asked for.
 
@@ -46,6 +47,7 @@ def run_command(
         kind: of the recipe.
         work: given recipe and settings, and ``beam_flags``, as ``pipelines.shuffle.shuffle`` is.
         description, epilog: of the help.
+        given: fields that count as flags do; ``recipe`` may be a mapping of fields too.
 
     Returns:
         The manifest, None where it was to be planned or printed only.
@@ -63,6 +65,8 @@ def run_command(
     )
     flags, beam_flags = parse(parser, argv)
     check_beam_flags(beam_flags, parser._option_string_actions)
+    flags |= given
+    content = flags.pop("recipe") if isinstance(flags.get("recipe"), Mapping) else None
     asked = validate(RecipeFlags, _part(flags, RecipeFlags))
     if asked.print_schema:
         print(json.dumps(json_schema(kind), indent=2))
@@ -71,6 +75,8 @@ def run_command(
     if asked.recipe is not None:
         storage.configure(parse_storage_options(flags.get("storage_options", {})))
         flags, origin = read_recipe(asked.recipe, kind).under(flags)
+    elif content is not None:
+        flags, origin = check_fields(content, Origin("recipe"), kind).under(flags)
     recipe = validate(kind.recipe, _part(flags, kind.recipe), origin)
     if asked.print_recipe:
         print(to_yaml(recipe, _part(flags, kind.settings), origin, kind), end="")

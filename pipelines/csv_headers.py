@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from itertools import islice
 
@@ -11,9 +10,10 @@ from pipelines.recipe import Recipe
 from transforms import storage
 from transforms.errors import DovetailError
 from transforms.files import SourceFile
-from transforms.formats.codecs import codec_of_name, strip_suffix
-from transforms.formats.lines import mark_size
-from transforms.formats.reading import CSV_NAMES, first_bytes
+from transforms.formats.codecs import codec_of_name
+from transforms.formats.line_format import mark_size
+from transforms.formats.line_kinds import named_csv
+from transforms.formats.reading import first_bytes
 from transforms.kernels.headers import looks_like_header
 
 _LOOKED_THROUGH, _BYTES, _ROWS = 1000, 1 << 14, 20
@@ -48,8 +48,7 @@ def header_warning(files: Iterable[SourceFile], recipe: Recipe) -> str | None:
 
 
 def _is_csv(file: SourceFile) -> bool:
-    extension = os.path.splitext(strip_suffix(file.url))[1].lower()
-    return file.told is None and file.size > 0 and extension in CSV_NAMES
+    return file.told is None and file.size > 0 and named_csv(file.url)
 
 
 def _first_lines(file: SourceFile, separator: str) -> list[str]:

@@ -41,7 +41,7 @@ def settle_dataflow(
     """Look at what a job is to do, and who asks for it; as of ``runners.settle_runner``."""
     given = beam_options(beam_flags)
     _require_packages()
-    _refuse_local(settings, urls)
+    refuse_unshared(settings, urls, where="--runner=DataflowRunner")
     temp = _temp_location(settings)
     if not given["region"]:
         raise UsageError(
@@ -93,24 +93,6 @@ def _require_packages() -> None:
             f"--runner=DataflowRunner needs a package that is missing ({missing[0]}): "
             "pip install 'dovetail-data[dataflow]'"
         )
-
-
-def _refuse_local(settings: S, urls: Iterable[tuple[str, str]]) -> None:
-    """Raise UsageError where something is asked of this machine, or lies on it."""
-    if settings.shared_filesystem:
-        raise UsageError(
-            "--shared_filesystem: Dataflow's machines share no folder with this one; put what is read "
-            "into a bucket"
-        )
-    for flag, value in (
-        ("--workers", settings.direct_num_workers),
-        ("--direct_running_mode", settings.direct_running_mode),
-    ):
-        if value is not None:
-            raise UsageError(
-                f"{flag}={value} is DirectRunner's; leave it out, or give --parallelism"
-            )
-    refuse_unshared(settings, urls, where="--runner=DataflowRunner")
 
 
 def _temp_location(settings: S) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -15,15 +14,12 @@ from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 from apache_beam.runners.runner import PipelineState
 
 from pipelines.cli import LOG
-from pipelines.clusters import explain_failure
 from pipelines.output import Claim
+from pipelines.submitted import Submitted
 from transforms.errors import RunError, UsageError
-from transforms.write import is_written
 
 _FIRST, _GROWS, _MOST = 0.5, 1.5, 10.0  # seconds between two questions after the state
-_SAY_EVERY = 10.0  # seconds between two lines of progress
 _LAST_MESSAGES = 40.0  # seconds in which Dataflow may come to say why a job failed
-_TICK = 0.25
 
 
 def run_on_dataflow(
@@ -41,15 +37,13 @@ def run_on_dataflow(
 
     Args:
         build: adds the transforms to a pipeline.
-        claim: where is written; handed over to the pipeline where nobody waits, given up where the
-            run shall end before its end.
+        claim: where is written; handed over to the pipeline where nobody waits.
         beam_flags: for Beam, settled.
         wait: for the job's end.
         tick: is called some times a second meanwhile.
 
     Raises:
-        DovetailError: what a worker raised, once; UsageError where Beam can't take the flags; RunError
-            for all else.
+        DovetailError: as of ``Submitted.wait``; UsageError where Beam can't take the flags.
     """
     options = PipelineOptions(list(beam_flags))
     cloud = options.view_as(GoogleCloudOptions)
@@ -60,108 +54,68 @@ def run_on_dataflow(
         raise UsageError(f"Beam can't make a job for Dataflow of the flags: {error}") from None
     build(pipeline)
     job = _Job(pipeline, cloud, wait=wait)
-    try:
-        while not job.ended.wait(_TICK):
-            tick()
-    except BaseException:
-        claim.give_up()
-        job.cancel()
-        raise
-    if job.raised is not None:
-        raise _refused(job.raised)
+    job.wait(claim, tick=tick)
     if job.left_alone:
         claim.hand_over()
         LOG.info(
             "the pipeline proves and publishes by itself; %s has a manifest then", claim.folder
         )
-        return
-    if job.state != PipelineState.DONE:
-        failure = explain_failure("\n".join(job.errors), job.state, runner="DataflowRunner")
-        if is_written(claim.folder, claim.run_id):
-            LOG.warning("the dataset is complete, though the job failed then: %s", failure)
-            return
-        raise failure
 
 
-class _Job:
-    """A pipeline that is submitted and followed by a thread.
-
-    Attributes:
-        ended: set when it has, or when it is left alone.
-        left_alone: whether nobody knows how it ends.
-        state: its last one.
-        errors: what Dataflow said of why it failed.
-        raised: why it couldn't be submitted or followed.
-    """
+class _Job(Submitted):
+    runner = "DataflowRunner"
 
     def __init__(self, pipeline: beam.Pipeline, cloud: Any, *, wait: bool) -> None:
-        self._pipeline, self._cloud, self._wait = pipeline, cloud, wait
-        self._result: Any = None
-        self._unwanted = threading.Event()
-        self.ended = threading.Event()
-        self.left_alone = False
-        self.state = PipelineState.UNKNOWN
-        self.errors: list[str] = []
-        self.raised: Exception | None = None
-        threading.Thread(target=self._run, name="job", daemon=True).start()
+        self._cloud, self._wait = cloud, wait
+        super().__init__(pipeline)
 
-    def _run(self) -> None:
-        try:
-            self._result = self._pipeline.run()
-            self._tell()
-            self.left_alone = not (self._wait and self._result.has_job)
-            if not self.left_alone:
-                self._follow()
-        except Exception as error:  # whatever it is: the thread that waits raises it
-            self.raised = error
-        finally:
-            self.ended.set()
+    def follow(self) -> None:
+        """Follow the job, unless nobody waits for it."""
+        self._tell()
+        self.left_alone = not (self._wait and self.result.has_job)
+        if self.left_alone:
+            return
+        # not Beam's wait_until_finish, which looks every 5 seconds and can't be ended
+        pause = _FIRST
+        while not PipelineState.is_terminal(self.state):
+            if self.unwanted.wait(pause):
+                return
+            pause = min(pause * _GROWS, _MOST)
+            self.state = self.result.state
+        if self.state != PipelineState.DONE:
+            self.errors = self._why()
 
     def _tell(self) -> None:
         """Say where a person finds it."""
-        if not self._result.has_job:
+        if not self.result.has_job:
             LOG.info("Dataflow: the job is described in %s", self._cloud.template_location)
             return
         LOG.info(
             "Dataflow: job %s, https://console.cloud.google.com/dataflow/jobs/%s/%s?project=%s",
             self._cloud.job_name,
             self._cloud.region,
-            self._result.job_id(),
+            self.result.job_id(),
             self._cloud.project,
         )
 
-    def _follow(self) -> None:
-        # not Beam's wait_until_finish, which looks every 5 seconds and can't be ended
-        pause, say_at = _FIRST, time.monotonic() + _SAY_EVERY
-        while not PipelineState.is_terminal(self.state):
-            if self._unwanted.wait(pause):
-                return
-            pause = min(pause * _GROWS, _MOST)
-            self.state = self._result.state
-            if time.monotonic() >= say_at:
-                say_at = time.monotonic() + _SAY_EVERY
-                self._say()
-        if self.state != PipelineState.DONE:
-            self.errors = self._why()
-
-    def _say(self) -> None:
+    def progress(self) -> str:
+        """Return the job's state and what is counted."""
         counts: dict[str, int] = {}
         with contextlib.suppress(Exception):  # the job goes on without its counts
-            client = self._result._runner.dataflow_client
-            counts = counters(client.get_job_metrics(self._result.job_id()).metrics)
-        LOG.info(
-            "Dataflow: %s%s", self.state.lower(), "".join(f", {k} {v:,}" for k, v in counts.items())
-        )
+            client = self.result._runner.dataflow_client
+            counts = counters(client.get_job_metrics(self.result.job_id()).metrics)
+        more = "".join(f", {name} {value:,}" for name, value in counts.items())
+        return f"Dataflow: {self.state.lower()}{more}"
 
     def _why(self) -> list[str]:
         """Return the errors that a job ended with, the last one first; they may come late."""
         from google.cloud.dataflow import JobMessageImportance
 
-        client, end = self._result._runner.dataflow_client, time.monotonic() + _LAST_MESSAGES
+        client, end = self.result._runner.dataflow_client, time.monotonic() + _LAST_MESSAGES
         while True:
-            messages, token = client.list_messages(self._result.job_id())
+            messages, token = client.list_messages(self.result.job_id())
             while token:
-                more, token = client.list_messages(self._result.job_id(), page_token=token)
+                more, token = client.list_messages(self.result.job_id(), page_token=token)
                 messages = [*messages, *more]
             errors = [
                 message.message_text
@@ -169,17 +123,18 @@ class _Job:
                 if message.message_importance == JobMessageImportance.JOB_MESSAGE_ERROR
             ]
             late = self.state != PipelineState.FAILED or time.monotonic() > end
-            if errors or late or self._unwanted.wait(1.0):
+            if errors or late or self.unwanted.wait(1.0):
                 return errors[::-1]
 
-    def cancel(self) -> None:
-        """End it, if Dataflow has it."""
-        self._unwanted.set()
-        if self._result is not None and self._result.has_job:
-            try:
-                self._result.cancel()
-            except Exception as error:  # Beam and Google raise many kinds; the run ends anyway
-                LOG.warning("Dataflow: the job can't be cancelled: %s", error)
+    def failure(self) -> BaseException:
+        """Return why it failed, or why Dataflow doesn't take it."""
+        if self.raised is None:
+            return super().failure()
+        said = " ".join(str(self.raised).split())
+        return RunError(
+            f"Dataflow doesn't take the job ({type(self.raised).__name__}: {said}); look at --project, "
+            "--region, --temp_location and what the credentials may do"
+        )
 
 
 def counters(metrics: Iterable[Any]) -> dict[str, int]:
@@ -190,11 +145,3 @@ def counters(metrics: Iterable[Any]) -> dict[str, int]:
         if context.get("namespace") == "dovetail" and "tentative" not in context:
             found[metric.name.name] += int(metric.scalar)
     return dict(sorted(found.items()))
-
-
-def _refused(error: Exception) -> RunError:
-    said = " ".join(str(error).split())
-    return RunError(
-        f"Dataflow doesn't take the job ({type(error).__name__}: {said}); look at --project, --region, "
-        "--temp_location and what the credentials may do"
-    )

@@ -79,7 +79,7 @@ def execute(
             if job.workers.processes and not claim.remote:
                 processes = WorkerProcesses(job.workers.processes, log_file=log_file)
                 stack.enter_context(processes)
-            live = not job.settings.debug
+            live = not (job.settings.debug or job.settings.quiet)
             watch = None
             if not claim.remote:  # there the workers can't reach what we would watch
                 watch = stack.enter_context(watching(claim.progress, totals, live=live))

@@ -123,7 +123,6 @@ def settle_flink(
             "HOST:PORT of its JobManager's REST interface"
         ) from None
     _require_version(given, beam_flags, version)
-    _refuse_alone(settings)
     _require_workers(given, here=flink.is_here)
     if given["job_endpoint"] and not _answers(given["job_endpoint"]):
         raise UsageError(
@@ -161,17 +160,6 @@ def settle_flink(
         most = max((int(worker["slotsNumber"]) for worker in workers), default=1)
         flags.append(f"--sdk_worker_parallelism={most}")
     return settings.model_copy(update={"parallelism": asked}), flags
-
-
-def _refuse_alone(settings: S) -> None:
-    """Raise UsageError where something is asked that isn't for a cluster of Flink's."""
-    for flag, asked, who in (
-        ("--no_wait", settings.no_wait, "DataflowRunner"),
-        ("--workers", settings.direct_num_workers is not None, "DirectRunner"),
-        ("--direct_running_mode", settings.direct_running_mode, "DirectRunner"),
-    ):
-        if asked:
-            raise UsageError(f"{flag} is for --runner={who}; leave it out")
 
 
 def _require_workers(given: dict[str, Any], *, here: bool) -> None:

@@ -60,6 +60,16 @@ class Folder(Protocol):
         """Remove a file, if it is there."""
 
 
+def parse_marker(text: bytes | None) -> dict[str, Any] | None:
+    """Return what a marker says, nothing where it is no longer whole; None where there is none."""
+    if not text:
+        return None
+    try:
+        return dict(json.loads(text))
+    except (TypeError, ValueError):
+        return {}
+
+
 class LocalFolder:
     """A folder on this machine's disks; a Folder."""
 
@@ -79,7 +89,7 @@ class LocalFolder:
             self._marker = self._lock()
             undo.callback(os.close, self._marker)
             undo.callback(self._remove_marker)
-            yield self._read_marker()
+            yield parse_marker(os.pread(self._marker, 1 << 16, 0))
 
     def _lock(self) -> int:
         while True:
@@ -108,16 +118,6 @@ class LocalFolder:
                 if os.path.samestat(os.fstat(marker), os.stat(self._path)):
                     return marker
             os.close(marker)  # its owner finished between our open and our lock
-
-    def _read_marker(self) -> dict[str, Any] | None:
-        text = os.pread(self._marker, 1 << 16, 0)
-        if not text:
-            return None
-        try:
-            found = json.loads(text)
-        except ValueError:
-            return {}
-        return found if isinstance(found, dict) else {}
 
     def write_marker(self, content: Mapping[str, object]) -> None:
         """Replace what the marker says."""

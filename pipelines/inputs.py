@@ -21,8 +21,8 @@ from transforms.formats import arrow_messages, parquet
 from transforms.formats.codecs import CODECS, codec_of_name
 from transforms.formats.detection import EXTENSIONS, FileFormat, Kind
 from transforms.formats.kept import Kept
-from transforms.formats.lines import LineFormat
-from transforms.formats.tables import LINE, TEXT, unify_files
+from transforms.formats.line_format import LineFormat
+from transforms.formats.schemas import LINE, TEXT, unify_files
 from transforms.formats.texts import EXTENSION as TEXT_EXTENSION
 from transforms.formats.writing import RecordsAre, ShardFormat
 from transforms.kernels.unify import describe as describe_unified

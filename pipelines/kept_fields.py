@@ -12,7 +12,7 @@ import pyarrow.types as pt
 from transforms import storage
 from transforms.errors import DataError, InputError
 from transforms.formats.kept import EVERY, JsonKind, Kept, common_kind, kinds_of, schema_of
-from transforms.formats.tables import unify_files
+from transforms.formats.schemas import unify_files
 from transforms.kernels.rows import carried_type
 
 _NAMED = 8  # fields that a message names

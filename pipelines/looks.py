@@ -21,19 +21,20 @@ from transforms.formats import (
     arrow_messages,
     codecs,
     json_files,
+    line_format,
     line_places,
-    lines,
     parquet,
     parquet_types,
 )
 from transforms.formats.codecs import Decoder
+from transforms.formats.columns import RowColumns
 from transforms.formats.detection import FileFormat, behind_skippable, detect, refuse_inside
 from transforms.formats.foreign import HEAD
-from transforms.formats.kept import Kept, kinds_of, text_and_kept
-from transforms.formats.lines import LineFormat
-from transforms.formats.reading import Buffered, may_be_csv
-from transforms.formats.text_places import TextColumns
-from transforms.formats.texts import form_of
+from transforms.formats.kept import Kept, kinds_of
+from transforms.formats.line_format import LineFormat
+from transforms.formats.line_kinds import Shape, form_of, may_be_csv, refuse_other_json, shape_of
+from transforms.formats.readers import ReadOptions, ReadTask
+from transforms.formats.reading import Buffered
 from transforms.formats.windows import window_of
 from transforms.kernels import blocks
 from transforms.kernels.lines import line_offsets, open_quote
@@ -81,7 +82,7 @@ class Look:
     window: int = 0
     kept: pa.Schema | None = None
     fields: Fields | None = None
-    shape: json_files.Shape = "lines"
+    shape: Shape = "lines"
     json: bool = False
     notes: tuple[str, ...] = ()
 
@@ -124,7 +125,7 @@ def _look_at_lines(
     form = LineFormat(separator=separator, header_lines=wanted, quoted=quoted)
     codec = found.codec
     expansion, record_bytes, header, records = 1.0, None, b"", None
-    shape: json_files.Shape = "lines"
+    shape: Shape = "lines"
     json = False
     fields: Fields | None = None
     begin = behind_skippable(opened, opened.read(64) or b"", file.size)
@@ -137,10 +138,10 @@ def _look_at_lines(
         if codec is not None and file.told is None and recipe.format != "lines":
             refuse_inside(begin, name=file.url)
         as_they_are = file.told is not None or recipe.format == "lines"
-        mark = 0 if as_they_are else lines.mark_size(begin, separator)
+        mark = 0 if as_they_are else line_format.mark_size(begin, separator)
         if wanted:
             stream.seek(0)
-            header = lines.header_of(stream, line_format=form, skip=mark, name=file.url)
+            header = line_format.header_of(stream, line_format=form, skip=mark, name=file.url)
             form = replace(form, header=header)
         if codec is not None and file.size <= _MAY_BE_EMPTY:
             opened.seek(0)
@@ -149,9 +150,9 @@ def _look_at_lines(
             size = storage.read_into(stream, memoryview(bytearray(beside + 1)))
             records = 0 if size <= beside else None
         if not file.told and recipe.format == "auto":
-            shape = json_files.shape_of(opened, name=file.url, codec=codec, line_format=form)
+            shape = shape_of(opened, name=file.url, codec=codec, line_format=form)
             if sample and separator == ord("\n") and not wanted:
-                json_files.refuse_elsewhere(opened, name=file.url, codec=codec)
+                refuse_other_json(opened, name=file.url, codec=codec)
         if recipe.text_field is None and recipe.output_format not in (None, "lines"):
             kind = form_of(opened, name=file.url, codec=codec, line_format=form)
             json = recipe.check == "json" or kind == "json"
@@ -218,20 +219,12 @@ def _sample_lines(
 
 
 def _first_records(
-    opened: Any, file: SourceFile, codec: codecs.Codec | None, shape: json_files.Shape
+    opened: Any, file: SourceFile, codec: codecs.Codec | None, shape: Shape
 ) -> list[bytes]:
     """Return the first records of JSON that isn't lines."""
-    reader = json_files.Reader(
-        opened,
-        name=file.url,
-        size=file.size,
-        start=0,
-        shape=shape,
-        codec=codec,
-        chunk_bytes=_SAMPLE_BYTES,
-        record_limit=_LARGEST,
-        hashed=False,
-    )
+    options = ReadOptions(chunk_bytes=_SAMPLE_BYTES, record_limit=_LARGEST)
+    task = ReadTask(name=file.url, size=file.size, stop=file.size, options=options)
+    reader = json_files.Reader(opened, task, shape=shape, codec=codec)
     return next((blocks.records(found.block) for found in reader if len(found.block)), [])
 
 
@@ -275,13 +268,8 @@ def _look_at_parquet(
     sample: bool,
 ) -> Look:
     opened_parquet = parquet.open_file(opened, name=file.url)
-    schema = opened_parquet.schema_arrow
-    if column is not None:
-        schema = text_and_kept(schema, column, kept, name=file.url)
-    columns = None
-    if column is not None:
-        text = TextColumns(opened_parquet.schema_arrow, column, name=file.url)
-        columns = text.to_read(schema.names[1:])
+    found_columns = RowColumns(opened_parquet.schema_arrow, text=column, kept=kept, name=file.url)
+    columns, schema = found_columns.paths, found_columns.schema
     parquet_types.require_known(opened_parquet, columns, name=file.url)
     if sample:
         parquet.check_int96(
@@ -315,9 +303,9 @@ def _look_at_arrow(
     sample: bool,
 ) -> Look:
     stream = found.kind == "arrow_stream"
-    reader = arrow.Reader(
-        opened, name=file.url, size=file.size, stream=stream, column=column, kept=kept
-    )
+    options = ReadOptions(text_field=column, kept=kept)
+    task = ReadTask(name=file.url, size=file.size, stop=file.size, options=options)
+    reader = arrow.Reader(opened, task, stream=stream)
     record_bytes, expansion, compression = None, 1.0, None
     if sample:  # a batch has to be read whole to learn how it is compressed
         record_bytes, expansion = reader.sample()

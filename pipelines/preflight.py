@@ -19,10 +19,12 @@ from pipelines.recipe import Recipe, RunSettings
 from pipelines.runners import choose_workers
 from pipelines.validation import flag_of
 from transforms import storage
+from transforms.datasets import manifest_beside
 from transforms.errors import InputError, UsageError
 from transforms.files import Files
 from transforms.kernels.plan import Workers
-from transforms.listing import dataset_of, fingerprint, fixed_folder, list_sources
+from transforms.layout import DATA
+from transforms.listing import fingerprint, fixed_folder, list_sources
 from transforms.manifest import TokenizerEntry
 from transforms.patterns import alternatives
 from transforms.sieve import NO_EXTENSION, Sieve, count_kinds, kinds_of, most_common
@@ -286,10 +288,8 @@ def _refuse_inputs_in_output(settings: RunSettings, files: Files, claim: Claim) 
 def _refuse_other_lines(recipe: Recipe, header_bytes: int) -> None:
     """Raise InputError where a dataset among the inputs has another separator, or a header."""
     for pattern in (pattern for patterns in recipe.sources.values() for pattern in patterns):
-        dataset = dataset_of(pattern)
-        if dataset is None:
-            continue
-        if dataset.get("kind", "lines") != "lines":
+        dataset = manifest_beside(storage.join(pattern, DATA))
+        if dataset is None or dataset.get("kind", "lines") != "lines":
             continue
         separator = dataset.get("separator", ord("\n"))
         if separator != ord(recipe.separator):

@@ -23,16 +23,15 @@ from pipelines.store_options import parse_storage_options
 from pipelines.validation import Misfit
 from pipelines.values import (
     Number,
+    as_list,
+    as_text,
+    as_written,
     check_exchange,
-    check_locations,
-    check_most,
-    check_output,
+    check_paths,
     check_sources,
     check_split,
-    check_text_field,
     parse_extensions,
     parse_kind,
-    parse_locations,
     parse_memory,
     parse_numbers,
     parse_separator,
@@ -40,7 +39,9 @@ from pipelines.values import (
     parse_sources,
     write_separator,
 )
+from transforms.bad_records import MostBad
 from transforms.formats.detection import Format
+from transforms.formats.text_places import TextPlace
 
 
 class _Model(BaseModel):
@@ -52,11 +53,6 @@ def make_flag(default: Any, group: str, help_: str, **constraints: Any) -> Any:
     metavar = constraints.pop("metavar", None)
     extra = {"group": group, "metavar": metavar}
     return Field(default, description=help_, json_schema_extra=extra, **constraints)
-
-
-def _as_text(value: Any) -> Any:
-    """Return a number that stands in YAML as one would write it as a flag."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 _INPUT, _ORDER, _MIXTURE = "input", "order", "mixture"
@@ -82,8 +78,8 @@ _Numbers = Annotated[
 ]
 _Locations = Annotated[
     list[str],
-    BeforeValidator(parse_locations, json_schema_input_type=list[str] | str),
-    AfterValidator(check_locations),
+    BeforeValidator(as_list, json_schema_input_type=list[str] | str),
+    AfterValidator(check_paths),
 ]
 
 
@@ -154,7 +150,7 @@ class CommonRecipe(_Model):
 class Recipe(CommonRecipe):
     """What determines the output of a shuffle, together with the input files."""
 
-    text_field: Annotated[str | None, AfterValidator(check_text_field)] = make_flag(
+    text_field: Annotated[str, as_written(TextPlace.parse)] | None = make_flag(
         None,
         _INPUT,
         "take the text alone: this field of JSON lines (in files named .jsonl, .ndjson or .json, or "
@@ -260,21 +256,19 @@ class Recipe(CommonRecipe):
 class RunSettings(_Model):
     """How and where the work is done, whatever it is."""
 
-    output: Annotated[str, AfterValidator(check_output)] = make_flag(
+    output: Annotated[str, AfterValidator(check_paths)] = make_flag(
         ...,
         _OUTPUT,
         "folder for the dataset, local or on a store: manifest.json, and the shards in data/",
         metavar="DIR",
         min_length=1,
     )
-    max_bad: Annotated[str | None, BeforeValidator(_as_text), AfterValidator(check_most)] = (
-        make_flag(
-            None,
-            _INPUT,
-            "end the run where more bad records than this were left out: a number, or a share of all, "
-            "such as 0.1%. By default any number, but not all",
-            metavar="N|P%",
-        )
+    max_bad: Annotated[str, BeforeValidator(as_text), as_written(MostBad.parse)] | None = make_flag(
+        None,
+        _INPUT,
+        "end the run where more bad records than this were left out: a number, or a share of all, "
+        "such as 0.1%. By default any number, but not all",
+        metavar="N|P%",
     )
     overwrite: bool = make_flag(False, _OUTPUT, "replace a dataset that is in the output folder")
     runner: Literal["DirectRunner", "FlinkRunner", "PrismRunner", "DataflowRunner"] = make_flag(
@@ -346,6 +340,7 @@ class RunSettings(_Model):
     plan: bool = make_flag(
         False, _RUN, "print what would be read, written and needed, write nothing, and exit"
     )
+    quiet: bool = make_flag(False, _RUN, "say nothing but warnings and errors")
     debug: bool = make_flag(False, _RUN, "show tracebacks, and the runner's own log")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from pydantic.fields import FieldInfo
@@ -91,8 +91,8 @@ def read_recipe(url: str, kind: RecipeKind[Any, Any]) -> RecipeFile:
     """Read a recipe, or a manifest's; of a store with the options that ``storage`` was given.
 
     Raises:
-        UsageError: it can't be read, or isn't YAML; a field is unknown, double or no mapping's; a
-            manifest of another version.
+        UsageError: it can't be read, or isn't YAML; a manifest of another version; as of
+            ``check_fields``.
     """
     refuse_secrets(url, flag="--recipe")
     text = _read(url)
@@ -114,24 +114,41 @@ def read_recipe(url: str, kind: RecipeKind[Any, Any]) -> RecipeFile:
             )
     if not isinstance(content, dict):
         raise UsageError(f"{url}: expected a mapping of fields such as sources and seed")
+    return check_fields(content, Origin(url, lines=lines, root=root), kind)
+
+
+def check_fields(
+    content: Mapping[str, Any], origin: Origin, kind: RecipeKind[Any, Any]
+) -> RecipeFile:
+    """Return fields by their own names, none of which is unknown, double, or true in place of a number.
+
+    Raises:
+        UsageError: one is.
+    """
+    content, lines = dict(content), dict(origin.lines)
     for name in ALSO:
         flag = FLAGS[name]
         if flag in content:
             if name in content:
-                raise UsageError(f"{url}: {flag} and {name} say the same; leave one of them out")
+                raise UsageError(
+                    f"{origin.file}: {flag} and {name} say the same; leave one of them out"
+                )
             content[name] = content.pop(flag)
             lines.update({(name,): lines[(flag,)]} if (flag,) in lines else {})
-    origin = Origin(url, frozenset(content), lines, root)
-    fields = kind.fields
+    origin = replace(origin, fields=frozenset(content), lines=lines)
     for name, value in content.items():
-        if name not in fields:
+        if name not in kind.fields:
             raise origin.error(_about_unknown(name, kind), ((name,), None))
-        # pydantic would take true for 1
-        if isinstance(value, bool) and fields[name].annotation is not bool:
-            raise origin.error(f"expected no truth value, got {value}", ((name,), None))
+        refuse_truth(name, value, origin, kind)
     if isinstance(options := content.get("storage_options"), dict):
         content["storage_options"] = json.loads(json.dumps(options, default=float))
     return RecipeFile(content, origin, kind.instead)
+
+
+def refuse_truth(name: str, value: Any, origin: Origin, kind: RecipeKind[Any, Any]) -> None:
+    """Raise UsageError where a truth value is none of a field's: pydantic would take true for 1."""
+    if isinstance(value, bool) and name in kind.fields and kind.fields[name].annotation is not bool:
+        raise origin.error(f"expected no truth value, got {value}", ((name,), None))
 
 
 def _about_unknown(name: str, kind: RecipeKind[Any, Any]) -> str:

@@ -30,16 +30,14 @@ from apache_beam.utils import thread_pool_executor
 
 from pipelines import tether
 from pipelines.cli import LOG
-from pipelines.clusters import explain_failure
 from pipelines.flink import Flink
 from pipelines.output import Claim
 from pipelines.sockets import socket_folder
+from pipelines.submitted import Submitted
 from transforms.errors import DataError, UsageError, from_traceback
-from transforms.write import is_written
 
-_EVERY = 0.5  # seconds between two questions after the state
+_EVERY = 0.25  # seconds between two questions after the state
 _LAST_MESSAGES = 5.0  # seconds in which messages may come after the end
-_SAY_EVERY = 10.0  # seconds between two lines of progress
 _LOOK_EVERY = 3.0  # seconds between two looks at why a job has begun again
 
 
@@ -51,125 +49,87 @@ def run_remote(
     beam_flags: Sequence[str] = (),
     tick: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run a pipeline to its end on a portable runner.
+    """Run a pipeline to its end on a portable runner; arguments as of ``run_on_dataflow``.
 
     Args:
-        build: adds the transforms to a pipeline.
-        claim: where is written; given up where the run shall end before its end.
         runner: FlinkRunner or PrismRunner.
-        beam_flags: for Beam.
-        tick: is called some times a second meanwhile.
 
     Raises:
-        DovetailError: what a worker raised, once; RunError for all else.
+        DovetailError: as of ``Submitted.wait``.
     """
     name = f"dovetail-{claim.run_id}"  # of the job, by which it is found again
     options = PipelineOptions([*beam_flags, f"--job_name={name}"])
-    flink = None
-    if runner == "FlinkRunner":
-        flink = Flink(options.view_as(FlinkRunnerOptions).flink_master)
-        watch = _Watch(flink, name)
     with contextlib.ExitStack() as stack:
         if runner == "PrismRunner":
             stack.enter_context(_worker_pool(options, claim.sockets))
         portable = stack.enter_context(_serving(runner))
         pipeline = beam.Pipeline(runner=portable, options=options)
         build(pipeline)
-        job = _Job(pipeline)
-        try:
-            while not job.ended.wait(_EVERY):
-                tick()
-                if flink is not None:
-                    watch.tick()
-        except BaseException:
-            claim.give_up()
-            job.cancel()
-            if flink is not None and not flink.cancel(name):
-                LOG.warning("Flink: the job %s can't be cancelled; look at %s", name, flink.url)
-            raise
-        if job.raised is not None or job.state != PipelineState.DONE:
-            said = flink.failure(name) if flink else ""
-            error = explain_failure(
-                "\n".join([*job.errors, said, str(job.raised or "")]), job.state, runner=runner
-            )
-            if claim.remote and is_written(claim.folder, claim.run_id):
-                # it was done, and the runner, which lost a worker then, began again and found nothing
-                LOG.warning("the dataset is complete, though the job failed then: %s", error)
-                return
-            raise error
+        master = options.view_as(FlinkRunnerOptions).flink_master
+        on_flink = runner == "FlinkRunner"
+        job = _FlinkJob(pipeline, master, name) if on_flink else _Job(pipeline)
+        job.wait(claim, tick=tick)
 
 
-class _Watch:
-    """Says now and then how far a job is, and sees what no other attempt can mend."""
+class _Job(Submitted):
+    runner = "PrismRunner"
 
-    def __init__(self, flink: Flink, name: str) -> None:
-        self._flink, self._name = flink, name
-        self._say_at = time.monotonic() + _SAY_EVERY
-        self._look_at = time.monotonic() + _LOOK_EVERY
-
-    def tick(self) -> None:
-        """Look, if it is time to; cheap enough to call often.
-
-        Raises:
-            DataError, UsageError: that a worker raised; Flink would try again some times.
-        """
-        now = time.monotonic()
-        if now >= self._say_at:
-            self._say_at = now + _SAY_EVERY
-            LOG.info("Flink: %s", self._flink.progress(self._name) or "the job is being submitted")
-        if now >= self._look_at:
-            self._look_at = now + _LOOK_EVERY
-            found = from_traceback(self._flink.failure(self._name))
-            if isinstance(found, DataError | UsageError):
-                raise found
-
-
-class _Job:
-    """A pipeline that is submitted and followed by a thread.
-
-    Attributes:
-        ended: set when it has.
-        state: its last one.
-        errors: what the job service said of it, as text.
-        raised: why it couldn't be submitted or followed.
-    """
-
-    def __init__(self, pipeline: beam.Pipeline) -> None:
-        self._pipeline = pipeline
-        self._result: Any = None
-        self.ended = threading.Event()
-        self.state = PipelineState.UNKNOWN
-        self.errors: list[str] = []
-        self.raised: Exception | None = None
-        threading.Thread(target=self._follow, name="job", daemon=True).start()
-
-    def _follow(self) -> None:
-        try:
-            self._result = self._pipeline.run()
-            messages = threading.Thread(target=self._listen, name="messages", daemon=True)
-            messages.start()
-            while not PipelineState.is_terminal(self.state):
-                time.sleep(_EVERY / 2)
-                self.state = self._result.state
-            messages.join(_LAST_MESSAGES)
-        except Exception as error:  # whatever it is: the thread that waits raises it
-            self.raised = error
-        finally:
-            self.ended.set()
+    def follow(self) -> None:
+        """Follow the job, by its service."""
+        messages = threading.Thread(target=self._listen, name="messages", daemon=True)
+        messages.start()
+        while not PipelineState.is_terminal(self.state):
+            time.sleep(_EVERY)
+            self.state = self.result.state
+        messages.join(_LAST_MESSAGES)
 
     def _listen(self) -> None:
         # not Beam's wait_until_finish, which prints what it hears by the root logger
         with contextlib.suppress(Exception):  # the service is gone: its state says why
-            for message in self._result._message_stream:
+            for message in self.result._message_stream:
                 said = message.message_response
                 if said.importance == beam_job_api_pb2.JobMessage.JOB_MESSAGE_ERROR:
                     self.errors.append(said.message_text)
 
+
+class _FlinkJob(_Job):
+    """One that the cluster is asked about too: how far it is, and what no other attempt can mend."""
+
+    runner = "FlinkRunner"
+
+    def __init__(self, pipeline: beam.Pipeline, master: str, name: str) -> None:
+        self._flink, self._name = Flink(master), name
+        self._look_at = time.monotonic() + _LOOK_EVERY
+        super().__init__(pipeline)
+
+    def look(self) -> None:
+        """Look now and then what a worker raised; cheap enough to call often.
+
+        Raises:
+            DataError, UsageError: Flink would try again some times.
+        """
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + _LOOK_EVERY
+            found = from_traceback(self._flink.failure(self._name))
+            if isinstance(found, DataError | UsageError):
+                raise found
+
+    def progress(self) -> str:
+        """Return how many tasks are done."""
+        return f"Flink: {self._flink.progress(self._name) or 'the job is being submitted'}"
+
     def cancel(self) -> None:
-        """Tell the service, if it has the job."""
-        if self._result is not None:
-            with contextlib.suppress(Exception):  # it may be gone
-                self._result.cancel()
+        """Tell the service, if it has the job, and the cluster."""
+        super().cancel()
+        if not self._flink.cancel(self._name):
+            LOG.warning(
+                "Flink: the job %s can't be cancelled; look at %s", self._name, self._flink.url
+            )
+
+    def failure(self) -> BaseException:
+        """Return why it failed, by what the cluster says too."""
+        self.errors.append(self._flink.failure(self._name))
+        return super().failure()
 
 
 @contextlib.contextmanager

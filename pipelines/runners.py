@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pipelines.clusters import CLUSTERS, S
 from pipelines.machine import cores_available, memory_available
 from pipelines.recipe import RunSettings
+from pipelines.validation import flag_of
 from pipelines.values import write_size
 from transforms.errors import UsageError
 from transforms.heartbeat import DEAD
@@ -24,6 +25,16 @@ from transforms.kernels.plan import (
 
 WORKER_MEMORY = 1 << 30
 """What a worker process of a cluster may take where nobody said."""
+
+_HERE = "DirectRunner", "PrismRunner"
+_FOR: dict[str, tuple[tuple[str, ...], str]] = {
+    "parallelism": (CLUSTERS, ", or give --workers"),
+    "shared_filesystem": (("FlinkRunner",), ""),
+    "no_wait": (("DataflowRunner",), ""),
+    "direct_num_workers": (_HERE, ", or give --parallelism"),
+    "direct_running_mode": (_HERE, ""),
+}
+"""Settings that do something on some runners alone: on which, and what to give instead."""
 
 
 def patience_of(runner: str) -> float:
@@ -44,6 +55,13 @@ def settle_runner(
     Raises:
         UsageError: there is no such cluster, or it can't do the work as it was asked; names the flag.
     """
+    for name, (runners, instead) in _FOR.items():
+        default = type(settings).model_fields[name].default
+        if getattr(settings, name) != default and settings.runner not in runners:
+            raise UsageError(
+                f"{flag_of(name)} is for --runner={' or '.join(runners)}, and the work is for "
+                f"{settings.runner}; leave it out{instead}"
+            )
     match settings.runner:
         case "FlinkRunner":
             from pipelines.flink import settle_flink
@@ -53,17 +71,6 @@ def settle_runner(
             from pipelines.dataflow import settle_dataflow
 
             return settle_dataflow(settings, beam_flags, urls)
-    for flag, given in (
-        ("--parallelism", settings.parallelism),
-        ("--shared_filesystem", settings.shared_filesystem),
-        ("--no_wait", settings.no_wait),
-    ):
-        if given:
-            also = ", or give --workers" if flag == "--parallelism" else ""
-            raise UsageError(
-                f"{flag} is for clusters, and --runner={settings.runner} works on this machine; leave "
-                f"it out{also}"
-            )
     return settings, beam_flags
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from pipelines.build import build
 from pipelines.cli import LOG, leave, run_main
@@ -52,13 +53,19 @@ MANY_SHARDS, TINY_SHARD = 10_000, 1 << 20
 """More than so many of fewer bytes each than this are warned of."""
 
 
-def run(argv: Sequence[str]) -> Manifest | None:
+def run(argv: Sequence[str] = (), **given: Any) -> Manifest | None:
     """Run the command; return the manifest, None where it was to be planned or printed only.
+
+    Args:
+        argv: flags.
+        given: fields of recipe and settings, which count as flags; ``recipe`` is a file or a mapping.
 
     Raises:
         DovetailError: with the message that a person would see.
     """
-    return run_command(argv, SHUFFLE, shuffle, description=__doc__ or "", epilog=EXAMPLES)
+    return run_command(
+        argv, SHUFFLE, shuffle, description=__doc__ or "", epilog=EXAMPLES, given=given
+    )
 
 
 def shuffle(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pipelines.cli import LOG
+from pipelines.folders import parse_marker
 from transforms import layout, storage, versions
 from transforms.errors import RunError, StoreError, UsageError
 from transforms.heartbeat import BEAT, DEAD, Beat, stays
@@ -69,10 +70,9 @@ class StoreFolder:
                 clear(self.url, self._remove_marker)
 
     def _take(self) -> dict[str, Any] | None:
-        left = None
         text, self._version = self._look()
-        if text is not None:
-            left = _parse(text)
+        left = None if text is None else parse_marker(text) or {}
+        if left is not None:
             # on a cluster workers go on without the process that wrote the marker
             beat = Beat(self.url, str(left.get("run")))
             refuse_living(self.given, lambda: (self._look()[0], beat.seen()), left)
@@ -142,7 +142,7 @@ class StoreFolder:
         return self._is_mine(self._look()[0])
 
     def _is_mine(self, text: bytes | None) -> bool:
-        return _parse(text or b"").get("run") == self._content["run"]
+        return (parse_marker(text) or {}).get("run") == self._content["run"]
 
     def names(self) -> set[str]:
         """Return the names right in the folder."""
@@ -172,11 +172,3 @@ class StoreFolder:
         layout.drop_uploads(self.url)  # a dead run's, and those of attempts that failed
         if not any(layout.is_temporary(name) for name in self.names()):
             self.remove_file(layout.MARKER)
-
-
-def _parse(text: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

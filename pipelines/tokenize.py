@@ -94,13 +94,19 @@ class Job:
         return "decode" if self.recipe.decode else "tokenize"
 
 
-def run(argv: Sequence[str]) -> Manifest | None:
+def run(argv: Sequence[str] = (), **given: Any) -> Manifest | None:
     """Run the command; return the manifest, None where it was to be planned or printed only.
+
+    Args:
+        argv: flags.
+        given: fields of recipe and settings, which count as flags; ``recipe`` is a file or a mapping.
 
     Raises:
         DovetailError: with the message that a person would see.
     """
-    return run_command(argv, TOKENIZE, tokenize, description=__doc__ or "", epilog=EXAMPLES)
+    return run_command(
+        argv, TOKENIZE, tokenize, description=__doc__ or "", epilog=EXAMPLES, given=given
+    )
 
 
 def tokenize(

@@ -17,14 +17,15 @@ from pipelines.recipe import CommonRecipe, Recipe, RunSettings, make_flag
 from pipelines.recipe_file import RecipeKind
 from pipelines.validation import Misfit
 from pipelines.values import (
-    check_model,
+    as_text,
+    as_written,
     check_names,
-    check_text_field,
+    check_paths,
     parse_kind,
     parse_names,
-    parse_token,
 )
-from transforms.tokenizers.cpm import NEWLINE
+from transforms.formats.text_places import TextPlace
+from transforms.tokenizers.texts import CPM_NEWLINE
 
 _INPUT, _MODEL, _SAMPLING, _OUTPUT = "input", "model", "sampling", "output"
 _Names = Annotated[
@@ -34,7 +35,7 @@ _Names = Annotated[
 ]
 _Token = Annotated[
     str,
-    BeforeValidator(parse_token, json_schema_input_type=str | int),
+    BeforeValidator(as_text, json_schema_input_type=str | int),
     Field(min_length=1),
 ]
 
@@ -72,7 +73,7 @@ class TokenizeRecipe(CommonRecipe):
         ge=0,
         le=1000,
     )
-    text_field: Annotated[str, AfterValidator(check_text_field)] = make_flag(
+    text_field: Annotated[str, as_written(TextPlace.parse)] = make_flag(
         "text",
         _INPUT,
         "field of JSON lines, or column of rows, that holds the text; data.text is one inside of data, "
@@ -82,7 +83,7 @@ class TokenizeRecipe(CommonRecipe):
     bytes: bool = make_flag(
         False, _INPUT, "take lines as bytes, whatever they hold (BytePiece models)"
     )
-    tokenizer: Annotated[str, AfterValidator(check_model)] = make_flag(
+    tokenizer: Annotated[str, AfterValidator(check_paths)] = make_flag(
         ...,
         _MODEL,
         "model: a BytePiece JSON, a SentencePiece unigram .model, a tokenizer.json or a folder with "
@@ -98,7 +99,7 @@ class TokenizeRecipe(CommonRecipe):
         metavar="cpm",
     )
     newline_symbol: str = make_flag(
-        NEWLINE, _MODEL, "what stands for a newline, with --whitespace=cpm", metavar="CHAR"
+        CPM_NEWLINE, _MODEL, "what stands for a newline, with --whitespace=cpm", metavar="CHAR"
     )
     add_bos: bool = make_flag(False, _MODEL, "begin every record with the model's bos")
     add_eos: bool = make_flag(False, _MODEL, "end every record with the model's eos")

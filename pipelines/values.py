@@ -4,40 +4,25 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 from pipelines.store_options import secret_in
 from pipelines.validation import Misfit, Path
-from transforms.bad_records import MostBad
 from transforms.errors import UsageError
 from transforms.formats.kept import EVERY
-from transforms.formats.text_places import TextPlace
-from transforms.kernels.plan import GIB, MIB
+from transforms.kernels.plan import MIB
 from transforms.layout import SPLIT_NAME
 from transforms.patterns import matches_here
 from transforms.sieve import read_extension
 
 _LOG = logging.getLogger("dovetail")
-_UNITS = {
-    "": 1,
-    "B": 1,
-    "KB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "TB": 10**12,
-    "K": 1 << 10,
-    "KIB": 1 << 10,
-    "M": MIB,
-    "MIB": MIB,
-    "G": GIB,
-    "GIB": GIB,
-    "T": GIB << 10,
-    "TIB": GIB << 10,
-}
+_UNITS = {"": 1, "B": 1}
+for _power, _letter in enumerate("KMGT", start=1):
+    _UNITS |= {_letter: 1024**_power, f"{_letter}IB": 1024**_power, f"{_letter}B": 1000**_power}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _SOURCE = re.compile(rf"({_NAME.pattern})=(.+)", re.DOTALL)
@@ -120,7 +105,7 @@ def parse_sources(value: Any) -> Any:
             name: [patterns] if isinstance(patterns, str) else patterns
             for name, patterns in value.items()
         }
-    value = [value] if isinstance(value, str) else value
+    value = as_list(value)
     if not isinstance(value, list) or not all(isinstance(pattern, str) for pattern in value):
         return value
     sources: dict[str, list[str]] = {}
@@ -172,25 +157,12 @@ def check_sources(sources: dict[str, list[str]]) -> dict[str, list[str]]:
         if not patterns:
             raise Misfit(f"expected a pattern for {name}, got none", (("sources", name), None))
         for number, pattern in enumerate(patterns):
-            _check_url(pattern, ("sources", name, number), "path or pattern")
+            _check_url(pattern, ("sources", name, number))
     return sources
 
 
-def check_output(value: str) -> str:
-    """Return an output folder without a secret in its URL."""
-    if value:
-        _check_url(value, ("output",), "folder")
-    return value
-
-
-def check_model(value: str) -> str:
-    """Return a model's URL, which holds no secret."""
-    _check_url(value, ("tokenizer",), "file")
-    return value
-
-
-def parse_token(value: Any) -> Any:
-    """Read a token, or an id, which a recipe's file may give as a number."""
+def as_text(value: Any) -> Any:
+    """Return a number that stands in a recipe's file as one would write it as a flag."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -212,8 +184,8 @@ def parse_kind(value: Any) -> Any:
     return _ALSO.get(found, found)
 
 
-def parse_locations(value: Any) -> Any:
-    """Read the values of ``--temp_location``, one or several."""
+def as_list(value: Any) -> Any:
+    """Return one text as a list of it."""
     return [value] if isinstance(value, str) else value
 
 
@@ -223,20 +195,13 @@ def parse_extensions(value: Any) -> Any:
     >>> parse_extensions(["jsonl,.JSON", "csv"])
     ['.jsonl', '.json', '.csv']
     """
-    value = [value] if isinstance(value, str) else value
+    value = as_list(value)
     if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
         return value
     found = [read_extension(part) for text in value for part in text.split(",")]
     if odd := next((part for part in found if part == "." or "/" in part), None):
         raise ValueError(f"expected the ends of files' names, such as .jsonl,.json; got {odd!r}")
     return list(dict.fromkeys(found))
-
-
-def check_locations(locations: list[str] | None) -> list[str] | None:
-    """Return folders that can be such."""
-    for number, location in enumerate(locations or ()):
-        _check_url(location, ("temp_location", number), "folder")
-    return locations
 
 
 def check_exchange(asked: str | None) -> None:
@@ -262,36 +227,43 @@ def parse_names(value: Any) -> Any:
     return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
 
 
-def check_names(names: list[str] | None) -> list[str] | None:
+def check_names(names: list[str]) -> list[str]:
     """Return names that can be asked for together."""
-    for number, name in enumerate(names or ()):
-        path = (("keep_fields", number), ",".join(names or ()))
+    for number, name in enumerate(names):
+        path = (("keep_fields", number), ",".join(names))
         if not name:
             raise Misfit("expected NAME,NAME, got an empty name", path)
-        if name in (names or ())[:number]:
+        if name in names[:number]:
             raise Misfit(f"expected each field once, got {name} twice", path)
-        if name in EVERY and len(names or ()) > 1:
+        if name in EVERY and len(names) > 1:
             raise Misfit("expected names, or * alone for all columns", path)
     return names
 
 
-def check_text_field(field: str | None) -> str | None:
-    """Return where the text is, as it was written."""
-    if field is not None:
-        TextPlace.parse(field)
-    return field
+def as_written(parse: Callable[[str], object]) -> AfterValidator:
+    """Return what checks that a text can be read, and leaves it as it was written."""
+
+    def check(text: str) -> str:
+        parse(text)
+        return text
+
+    return AfterValidator(check)
 
 
-def check_most(text: str | None) -> str | None:
-    """Return how many bad records may be left out, as it was written."""
-    if text is not None:
-        MostBad.parse(text)
-    return text
+def check_paths(value: str | list[str], info: ValidationInfo) -> str | list[str]:
+    """Return a path or URL, or several, as they are; none is empty or holds a secret."""
+    name = str(info.field_name)
+    if isinstance(value, str):
+        _check_url(value, (name,))
+    else:
+        for number, url in enumerate(value):
+            _check_url(url, (name, number))
+    return value
 
 
-def _check_url(url: str, path: Path, what: str) -> None:
+def _check_url(url: str, path: Path) -> None:
     if not url:
-        raise Misfit(f"expected a {what}, got an empty one", (path, url))
+        raise Misfit("expected a path, got an empty one", (path, url))
     if secret := secret_in(url):
         raise Misfit(secret[1], (path, secret[0]))
 

@@ -24,7 +24,7 @@ from transforms import layout, storage
 from transforms.errors import DataError, InputError, LosslessError, StoreError, UsageError
 from transforms.formats.codecs import CODECS
 from transforms.formats.detection import FileFormat
-from transforms.formats.lines import LineFormat
+from transforms.formats.line_format import LineFormat
 from transforms.formats.read_back import shard_digest
 from transforms.formats.reading import first_bytes
 from transforms.formats.writing import ShardFormat
@@ -59,6 +59,11 @@ class _Flags(BaseModel):
             description="options of fsspec for the stores, as JSON, as for shuffle",
             json_schema_extra={"group": "how it runs", "metavar": "JSON"},
         )
+    )
+    quiet: bool = Field(
+        False,
+        description="say nothing but warnings and errors",
+        json_schema_extra={"group": "how it runs", "metavar": None},
     )
     debug: bool = Field(
         False, description="show tracebacks", json_schema_extra={"group": "how it runs"}
@@ -411,8 +416,12 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def run(argv: Sequence[str]) -> Manifest:
+def run(argv: Sequence[str], **given: Any) -> Manifest:
     """Run the command; return the manifest.
+
+    Args:
+        argv: the dataset's folder, and flags.
+        given: values that count as flags.
 
     Raises:
         LosslessError: the dataset is not what its manifest says.
@@ -423,11 +432,12 @@ def run(argv: Sequence[str]) -> Manifest:
     args, rest = parser.parse_known_args(list(argv))
     if rest:
         raise UsageError(f"{rest[0]}: unknown; expected one DIR, see --help")
-    flags = validate(_Flags, {k: v for k, v in vars(args).items() if k in _Flags.model_fields})
+    given = {**{k: v for k, v in vars(args).items() if k in _Flags.model_fields}, **given}
+    flags = validate(_Flags, given)
     storage.configure(flags.storage_options or {})
     refuse_secrets(args.folder, flag="DIR")
     begin = time.monotonic()
-    manifest, problems = verify(args.folder, live="debug" not in args)
+    manifest, problems = verify(args.folder, live=not (flags.debug or flags.quiet))
     problems = [_printable(problem) for problem in problems]
     for problem in problems:
         LOG.error("%s", problem)

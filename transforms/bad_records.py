@@ -14,7 +14,7 @@ from transforms.files import SourceFile
 from transforms.formats import line_places
 from transforms.formats.codecs import Decoder
 from transforms.formats.detection import detect
-from transforms.formats.reading import ReadOptions
+from transforms.formats.readers import ReadOptions
 from transforms.formats.text_places import LACKS
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest

@@ -45,6 +45,20 @@ class BlockCoder(beam.coders.Coder):
 class _TableCoder(beam.coders.Coder):
     """What is little but a table, packed: the runner holds very many of them."""
 
+    of: Any
+
+    def encode(self, value: Any) -> bytes:
+        """Return the table, packed."""
+        return pack(value.table)
+
+    def decode(self, encoded: bytes) -> Any:
+        """Return the value."""
+        return self.of(unpack(encoded))
+
+    def to_type_hint(self) -> Any:
+        """Return the type that this coder is for."""
+        return self.of
+
     def estimate_size(self, value: Any) -> int:
         """Return at least about the encoded size, without encoding."""
         return 100 * len(value)
@@ -57,33 +71,21 @@ class _TableCoder(beam.coders.Coder):
 class SpansCoder(_TableCoder):
     """Of Spans."""
 
-    def encode(self, value: Spans) -> bytes:
-        """Return the table, packed."""
-        return pack(value.table)
-
-    def decode(self, encoded: bytes) -> Spans:
-        """Return the spans."""
-        return Spans(unpack(encoded))
-
-    def to_type_hint(self) -> Any:
-        """Return the type that this coder is for."""
-        return Spans
+    of = Spans
 
 
 class SpanReportsCoder(_TableCoder):
     """Of SpanReports, which stay packed until somebody looks: Beam keeps all of a side input."""
+
+    of = SpanReports
 
     def encode(self, value: SpanReports) -> bytes:
         """Return the table, packed."""
         return value.packed
 
     def decode(self, encoded: bytes) -> SpanReports:
-        """Return the reports."""
+        """Return the reports, still packed."""
         return SpanReports(encoded)
-
-    def to_type_hint(self) -> Any:
-        """Return the type that this coder is for."""
-        return SpanReports
 
 
 beam.coders.registry.register_coder(pa.RecordBatch, BlockCoder)

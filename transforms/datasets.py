@@ -70,22 +70,32 @@ def _shards_above(folder: str) -> str | None:
     return next((f for f in (folder, above) if f.rpartition("/")[2] == DATA), None)
 
 
-def _look_beside(fs: Any, folder: str, pattern: str) -> _Shards | None:
-    """Return what a folder of shards should hold; None where it isn't a dataset's of ours.
+def holds_dataset(fs: Any, folder: str, pattern: str) -> bool:
+    """Say whether a folder holds a dataset, also where its run died before it took its marker away.
 
     Raises:
         InputError: the dataset is being written, or its run died.
     """
+    if fs.exists(f"{folder}/{MANIFEST}"):
+        return True
+    if fs.exists(f"{folder}/{MARKER}"):
+        raise InputError(
+            f"--input={pattern}: {folder} holds a {MARKER}: a run is writing a dataset there, or died; "
+            "wait for it, or run it again"
+        )
+    return False
+
+
+def _look_beside(fs: Any, folder: str, pattern: str) -> _Shards | None:
+    """Return what a folder of shards should hold; None where it isn't a dataset's of ours.
+
+    Raises:
+        InputError: as of ``holds_dataset``.
+    """
     url = f"file://{folder}" if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(folder)
     if url.startswith("http"):  # it lists no folders
         return None
-    above = folder.rpartition("/")[0]
-    if not fs.exists(f"{above}/{MANIFEST}"):
-        if fs.exists(f"{above}/{MARKER}"):
-            raise InputError(
-                f"--input={pattern}: {above} holds a {MARKER}: a run is writing a dataset there, or "
-                "died; wait for it, or run it again"
-            )
+    if not holds_dataset(fs, folder.rpartition("/")[0], pattern):
         return None
     try:
         shards = (manifest_beside(url) or {})["shards"]

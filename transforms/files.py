@@ -59,21 +59,24 @@ class SourceFile:
         told = self.told or (None, None)
         return self.source, self.name, self.url, self.size, self.version, *told
 
-
-def table_of(files: Iterable[SourceFile]) -> pa.RecordBatch:
-    """Return files as rows of a table."""
-    rows = [file.row for file in files]
-    columns = list(zip(*rows, strict=True)) or [()] * len(SCHEMA)
-    arrays = [pa.array(list(c), f.type) for c, f in zip(columns, SCHEMA, strict=True)]
-    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
-
-
-def files_in(table: pa.RecordBatch) -> Iterator[SourceFile]:
-    """Yield the files of a table's rows."""
-    columns = [table.column(name).to_pylist() for name, _ in FIELDS]
-    for source, name, url, size, version, kind, compression in zip(*columns, strict=True):
+    @classmethod
+    def of_row(cls, row: Sequence[Any]) -> SourceFile:
+        """Return the file of a row, or of the beginning of a longer one."""
+        source, name, url, size, version, kind, compression = row[: len(FIELDS)]
         told = None if kind is None else (kind, compression)
-        yield SourceFile(source, name, url, size, version, told)
+        return cls(source, name, url, size, version, told)
+
+
+def table_of(rows: Iterable[tuple[Any, ...]], schema: pa.Schema) -> pa.RecordBatch:
+    """Return a table of rows."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    arrays = [pa.array(list(c), f.type) for c, f in zip(columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def rows_of(table: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
+    """Yield a table's rows."""
+    return zip(*(column.to_pylist() for column in table.columns), strict=True)
 
 
 class Files(Sequence[SourceFile]):
@@ -99,7 +102,7 @@ class Files(Sequence[SourceFile]):
             return files
         rest = iter(files)
         parts = iter(lambda: list(islice(rest, _BATCH)), [])
-        return cls(map(table_of, parts))
+        return cls(table_of((file.row for file in part), SCHEMA) for part in parts)
 
     @classmethod
     def join(cls, parts: Iterable[Files]) -> Files:
@@ -124,7 +127,7 @@ class Files(Sequence[SourceFile]):
 
     def __iter__(self) -> Iterator[SourceFile]:
         for table in self.tables():
-            yield from files_in(table)
+            yield from map(SourceFile.of_row, rows_of(table))
 
     @overload
     def __getitem__(self, place: int) -> SourceFile: ...
@@ -142,7 +145,8 @@ class Files(Sequence[SourceFile]):
             first = -(-(begin - wanted.start) // wanted.step)
             last = -(-(end - wanted.start) // wanted.step)
             if mine := [number - begin for number in wanted[max(first, 0) : max(last, 0)]]:
-                found += files_in(unpack(packed).take(pa.array(mine)))
+                some = unpack(packed).take(pa.array(mine))
+                found += map(SourceFile.of_row, rows_of(some))
         return found
 
     def __repr__(self) -> str:

@@ -12,13 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.errors import DataError, LosslessError
-from transforms.kernels.digest import Digest
+from transforms.kernels.digest import PARTS, Digest
 from transforms.listing import fingerprint_of, table_digest
 from transforms.reports import Quarantine, SpanReports
 
-DIGEST = ("records", "bytes", "hash0", "hash1")
-DROPPED = tuple(f"dropped_{name}" for name in DIGEST)
-_SUMS = ("covered", *DIGEST, *DROPPED)
+DROPPED = tuple(f"dropped_{name}" for name in PARTS)
+_SUMS = ("covered", *PARTS, *DROPPED)
+LEFT_OUT = ("blank", "marks", "trailing")
+"""Blank lines, byte order marks, and bytes behind the last members of compressed files."""
 _UNKNOWN = -1  # in the place of ``whole``
 
 Array = npt.NDArray[Any]
@@ -35,8 +36,7 @@ class FilesRead:
         numbers: arrays[n] by name: ``size``, ``covered``, and the parts of the digests of good records
             and of bad ones.
         quarantine: files of bad records.
-        blank, marks, trailing: blank lines, byte order marks, and bytes behind compressed files' last
-            members, that were left out.
+        left_out: by names of LEFT_OUT, how many.
     """
 
     sources: tuple[str, ...]
@@ -44,9 +44,7 @@ class FilesRead:
     name: pa.Array
     numbers: dict[str, Array]
     quarantine: list[Quarantine]
-    blank: int
-    marks: int
-    trailing: int
+    left_out: dict[str, int]
 
     def __len__(self) -> int:
         return len(self.source)
@@ -54,7 +52,7 @@ class FilesRead:
     def digest(self, source: int, *, dropped: bool = False) -> Digest:
         """Return the digest of a source's good records, or of its bad ones."""
         low, high = np.searchsorted(self.source, [source, source + 1])
-        parts = (self.numbers[name][low:high].sum() for name in (DROPPED if dropped else DIGEST))
+        parts = (self.numbers[name][low:high].sum() for name in (DROPPED if dropped else PARTS))
         return Digest(*map(int, parts))
 
     def digests(self, *, dropped: bool = False) -> dict[str, Digest]:
@@ -79,7 +77,7 @@ def add_up(spans: Iterable[SpanReports], sources: Sequence[str], expected: str |
     names: list[pa.Array] = []
     kept_apart: list[Quarantine] = []
     listed = Digest()
-    blank = marks = trailing = 0
+    left_out = dict.fromkeys(LEFT_OUT, 0)
     for packed in spans:
         reports = packed.opened()
         if not len(reports):
@@ -89,9 +87,8 @@ def add_up(spans: Iterable[SpanReports], sources: Sequence[str], expected: str |
         first = reports.of_pass(0)
         begins = first.table.filter(pa.array(first.column("start") == 0))
         listed += table_digest(begins)
-        blank += int(first.column("blank").sum())
-        marks += int(first.column("marks").sum())
-        trailing += int(first.column("trailing").sum())
+        for name in left_out:
+            left_out[name] += int(first.column(name).sum())
         if reports.table.column("quarantine_path").null_count < len(reports):
             kept_apart += [report.quarantine for report in reports if report.quarantine]
     if expected is not None and fingerprint_of(listed) != expected:
@@ -99,7 +96,9 @@ def add_up(spans: Iterable[SpanReports], sources: Sequence[str], expected: str |
     if not rows:
         empty = np.zeros(0, np.int64)
         zeros = dict.fromkeys(("size", *_SUMS), empty)
-        return FilesRead(tuple(sources), empty, pa.array([], pa.large_string()), zeros, [], 0, 0, 0)
+        return FilesRead(
+            tuple(sources), empty, pa.array([], pa.large_string()), zeros, [], left_out
+        )
     # one column after another, so that nothing lies there twice
     every = {name: np.concatenate([part.pop(name) for part in rows]) for name in list(rows[0])}
     found, place = _by_file(every)
@@ -108,9 +107,9 @@ def add_up(spans: Iterable[SpanReports], sources: Sequence[str], expected: str |
     if not firsts.all():
         found = {name: found.pop(name)[firsts] for name in list(found)}
     _require_whole(found, spans, sources)
-    name = pa.chunked_array(names).combine_chunks().take(pa.array(place[firsts]))
+    every_name = pa.chunked_array(names).combine_chunks().take(pa.array(place[firsts]))
     source = found.pop("source")
-    return FilesRead(tuple(sources), source, name, found, kept_apart, blank, marks, trailing)
+    return FilesRead(tuple(sources), source, every_name, found, kept_apart, left_out)
 
 
 def _numbers(reports: SpanReports, index: dict[str, int]) -> dict[str, Array]:
@@ -153,20 +152,19 @@ def _require_same(
     """Raise DataError where a later pass read something else than the first."""
     if firsts.all():
         return
-    first = {name: values[firsts] for name, values in found.items()}
-    # sorted by source and number, as each pass is
-    keys = list(zip(first["source"].tolist(), first["number"].tolist(), strict=True))
-    places = {key: place for place, key in enumerate(keys)}
+    keys = list(zip(found["source"].tolist(), found["number"].tolist(), strict=True))
+    first = {keys[row]: row for row in np.flatnonzero(firsts).tolist()}
+
+    def digest_in(row: int) -> Digest:
+        return Digest(*(int(found[name][row]) for name in PARTS))
+
     for row in np.flatnonzero(~firsts).tolist():
-        key = int(found["source"][row]), int(found["number"][row])
-        have = Digest(*(int(found[name][row]) for name in DIGEST))
-        place = places.get(key)
-        want = Digest()
-        if place is not None:
-            want = Digest(*(int(first[name][place]) for name in DIGEST))
+        source, number = keys[row]
+        have = digest_in(row)
+        want = digest_in(first[keys[row]]) if keys[row] in first else Digest()
         if have != want:
             raise DataError(
-                f"{_url(spans, sources[key[0]], key[1])}: read {want.records} records in the first "
+                f"{_url(spans, sources[source], number)}: read {want.records} records in the first "
                 f"pass, and other ones ({have.records}) in pass {found['pass_number'][row]}; the file "
                 "changed during the run: run again"
             )

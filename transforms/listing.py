@@ -21,7 +21,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import glob_translate
 
 from transforms import storage
-from transforms.datasets import whole_datasets
+from transforms.datasets import holds_dataset, whole_datasets
 from transforms.errors import InputError
 from transforms.files import SCHEMA, Files, SourceFile
 from transforms.formats.codecs import strip_suffix
@@ -29,7 +29,6 @@ from transforms.formats.detection import FileFormat
 from transforms.formats.foreign import HEAD, foreign
 from transforms.kernels.compact import pack, unpack
 from transforms.kernels.digest import Digest
-from transforms.kernels.randomness import U64
 from transforms.kernels.row_hashes import row_hashes
 from transforms.layout import (
     DATA,
@@ -41,7 +40,7 @@ from transforms.layout import (
     is_shard_path,
     why_not_read,
 )
-from transforms.patterns import WILD, alternatives, escape, fixed_length, normal
+from transforms.patterns import WILD, alternatives, fixed_length, normal
 from transforms.sieve import JSON_LINES, Sieve
 
 _AT_ONCE = 1 << 14  # files of which more than a row of a table is held
@@ -234,14 +233,8 @@ def _expand(fs: Any, path: str, sieve: Sieve, apart: str) -> tuple[str, Iterable
     if isinstance(fs, LocalFileSystem):
         _require_reachable(path)
     if fs.isdir(path):
-        listed = f"{path.rstrip('/')}/{MANIFEST}"
-        if fs.exists(listed):  # complete, also where its run died before it took its marker away
+        if holds_dataset(fs, path.rstrip("/"), pattern):
             return path, _shards_of(fs, path, pattern).items()
-        if fs.exists(f"{path.rstrip('/')}/{MARKER}"):
-            raise InputError(
-                f"--input={pattern}: holds a {MARKER}: a run is writing a dataset there, or died; wait "
-                "for it, or run it again"
-            )
         below = _find(fs, path, _refusing(path, sieve))
         matched = _follow_links(fs, _sift(fs, below, path, sieve, apart))
         return path, whole_datasets(fs, matched, pattern=pattern)
@@ -249,13 +242,17 @@ def _expand(fs: Any, path: str, sieve: Sieve, apart: str) -> tuple[str, Iterable
         found = [(path, fs.info(path))] if fs.isfile(path) else []
         for _, info in found:
             sieve.take(os.path.basename(path), info["size"])
-        return os.path.dirname(path), whole_datasets(fs, found, pattern=pattern, wild=escape(path))
+        return os.path.dirname(path), whole_datasets(
+            fs, found, pattern=pattern, wild=glob.escape(path)
+        )
     fixed = fixed_length(fs, path)
     folder, wild = path[:fixed], path[fixed:].removeprefix("/")
     sieve.aim(f"/{wild}")
     below = _glob(fs, folder, wild, _refusing(folder, sieve))
     matched = _follow_links(fs, _sift(fs, below, folder, sieve, apart))
-    return folder, whole_datasets(fs, matched, pattern=pattern, wild=f"{escape(folder)}/{wild}")
+    return folder, whole_datasets(
+        fs, matched, pattern=pattern, wild=f"{glob.escape(folder)}/{wild}"
+    )
 
 
 def _sift(
@@ -365,14 +362,8 @@ def _find(fs: Any, folder: str, unread: _Unread, *, depth: int | None = None) ->
                 elif entry.is_file(follow_symlinks=False):
                     with contextlib.suppress(FileNotFoundError):  # it has gone since
                         found = entry.stat(follow_symlinks=False)
-                        yield (
-                            entry.path,
-                            {
-                                "type": "file",
-                                "size": found.st_size,
-                                "mtime": found.st_mtime,
-                            },
-                        )
+                        info = {"type": "file", "size": found.st_size, "mtime": found.st_mtime}
+                        yield entry.path, info
                 else:
                     with contextlib.suppress(FileNotFoundError):
                         yield entry.path, fs.info(entry)
@@ -408,11 +399,11 @@ def _glob(fs: Any, folder: str, wild: str, unread: _Unread) -> Iterator[_Match]:
     can't be read is not passed over: what it holds would be missing, and nobody would know.
     """
     if not isinstance(fs, LocalFileSystem):
-        yield from _objects(fs.glob(f"{escape(folder)}/{wild}", detail=True))
+        yield from _objects(fs.glob(f"{glob.escape(folder)}/{wild}", detail=True))
         return
     part, _, rest = wild.partition("/")
     if "**" in part:
-        matches = re.compile(glob_translate(f"{escape(folder)}/{wild}")).match
+        matches = re.compile(glob_translate(f"{glob.escape(folder)}/{wild}")).match
         found = _find(fs, folder or "/", unread)
         yield from (match for match in found if matches(match[0]))
     elif rest and not any(mark in part for mark in WILD):
@@ -537,16 +528,6 @@ def _infos(fs: Any, paths: Sequence[str]) -> dict[str, dict[str, Any]]:
     return {path: there[path] for path in paths}
 
 
-def dataset_of(pattern: str) -> dict[str, Any] | None:
-    """Return the manifest where a pattern is a folder with a dataset of ours."""
-    fs, path = storage.filesystem(pattern)
-    listed = f"{path.rstrip('/')}/{MANIFEST}"
-    if not fs.isdir(path) or not fs.exists(listed):
-        return None
-    found = json.loads(fs.cat_file(listed))
-    return found if isinstance(found, dict) else None
-
-
 def fixed_folder(pattern: str) -> str | None:
     """Return the folder everything below which a pattern may match, None where it goes no deeper
     than the files it names.
@@ -626,12 +607,9 @@ def fingerprint_of(digest: Digest) -> str:
 
 def table_digest(table: pa.RecordBatch) -> Digest:
     """Return a table of files' part of the listing's digest, which no order of theirs changes."""
-    return Digest.of_hashes(*_hashes(table), table.column("size").to_numpy())
-
-
-def _hashes(table: pa.RecordBatch) -> tuple[U64, U64]:
-    columns = [table.column(name) for name in ("source", "name", "url", "version")]
-    return row_hashes(pa.StructArray.from_arrays(columns, ["source", "name", "url", "version"]))
+    names = ["source", "name", "url", "version"]
+    hashes = row_hashes(pa.StructArray.from_arrays([table.column(name) for name in names], names))
+    return Digest.of_hashes(*hashes, table.column("size").to_numpy())
 
 
 def extension(files: Iterable[SourceFile]) -> str:

@@ -14,11 +14,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from transforms.bad_records import MostBad, require_few
 from transforms.errors import DataError, LosslessError
-from transforms.files_read import DIGEST, DROPPED, FilesRead
+from transforms.files_read import DROPPED, FilesRead
 from transforms.formats.detection import Kind
 from transforms.formats.writing import RecordsAre, ShardFormat
 from transforms.kernels import blocks
-from transforms.kernels.digest import Digest
+from transforms.kernels.digest import PARTS, Digest
 from transforms.kernels.randomness import ORDER_VERSION
 from transforms.reports import Mapped, Mixed, ShardReports, add_up, digests_in
 from transforms.token_counts import TokenCounts
@@ -325,9 +325,9 @@ def make_manifest(
         separator=form.line_format.separator,
         header_bytes=len(form.line_format.header),
         quoted=form.line_format.quoted,
-        blank_lines=files.blank,
-        byte_order_marks=files.marks,
-        trailing_bytes=files.trailing,
+        blank_lines=files.left_out["blank"],
+        byte_order_marks=files.left_out["marks"],
+        trailing_bytes=files.left_out["trailing"],
         shards=[
             ShardEntry(path=s.path, records=s.records, bytes=s.bytes, sha256=s.sha256)
             for s in shards
@@ -342,31 +342,23 @@ def make_manifest(
             for name in read
         ],
         mixture=mixture,
-        quarantine=sorted(
-            (
-                QuarantineEntry(path=q.path, records=q.records, bytes=q.bytes, sha256=q.sha256)
-                for q in files.quarantine
-            ),
-            key=lambda entry: entry.path,
-        ),
+        quarantine=[QuarantineEntry(**kept._asdict()) for kept in sorted(files.quarantine)],
         versions=versions(),
     )
 
 
 def file_entries(files: FilesRead) -> Iterator[tuple[str, FileEntry]]:
     """Yield the name of its source and the entry of each file; not of very many."""
-    names = files.name.to_pylist()
-    sizes, parts, lost = (
-        list(zip(*(files.numbers[name].tolist() for name in some), strict=True))
-        for some in (("size",), DIGEST, DROPPED)
-    )
-    for place, source in enumerate(files.source.tolist()):
-        digest, dropped = Digest(*parts[place]), Digest(*lost[place])
+    numbers = (files.numbers[name].tolist() for name in ("size", *PARTS, *DROPPED))
+    for source, name, size, *parts in zip(
+        files.source.tolist(), files.name.to_pylist(), *numbers, strict=True
+    ):
+        digest, dropped = Digest(*parts[: len(PARTS)]), Digest(*parts[len(PARTS) :])
         yield (
             files.sources[source],
             FileEntry(
-                name=names[place],
-                size=sizes[place][0],
+                name=name,
+                size=size,
                 records=digest.records,
                 digest=_entry(digest),
                 dropped=_entry(dropped) if dropped.records else None,

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Protocol
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from transforms import storage
 from transforms.deal import DealOut
 from transforms.errors import DataError
 from transforms.identity import Origin
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
-from transforms.listing import fingerprint, list_sources
-from transforms.read import ReadRecords, SpanReader, is_read_whole
+from transforms.read import ReadRecords, SpanReader, list_spans
 from transforms.reports import Mapped, ShardReport, SpanReports, add_up
-from transforms.spans import Spans, cut_spans, deal_together
+from transforms.spans import Spans, deal_together
 from transforms.to_write import Ordered
 from transforms.token_counts import TokenCounts
 from transforms.write import ShardWriter, WriteShards
@@ -99,17 +96,7 @@ def _list_shards(
     sources: Mapping[str, Sequence[str]], config: MapIntoShards
 ) -> Iterator[tuple[int, tuple[int, Spans]]]:
     """Yield (shard, (how many there are, spans of it)), some spans at a time, and in any case one."""
-    reading = config.reading
-    storage.configure(reading.storage_options)
-    files = list_sources(sources, extensions=reading.extensions, apart=reading.output)
-    if reading.expected is not None and fingerprint(files) != reading.expected:
-        raise DataError(
-            "the input files changed between planning and reading: a file came, went, or was "
-            "written to; run again when nothing writes to them"
-        )
-    cut = partial(
-        cut_spans, files, reading.span_bytes, whole=partial(is_read_whole, options=reading.options)
-    )
+    cut = list_spans(sources, config.reading)
     sizes = [size for spans in cut() for size in spans.sizes.tolist()]
     edges = cut_shards(sizes, config.shards)
     of = len(edges) - 1

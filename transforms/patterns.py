@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from typing import Any
 
+import bracex
+
 from transforms import storage
+from transforms.errors import UsageError
 
 WILD = "*?["
-_BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}|\{(\d+)\.\.(\d+)\}")
 _MOST = 100_000  # patterns that one may stand for
 
 
@@ -19,36 +20,20 @@ def alternatives(pattern: str) -> list[str]:
 
     A path that is there under that very name is no pattern.
 
+    Raises:
+        UsageError: it stands for too many.
+
     >>> alternatives("x/{a,b}.txt"), alternatives("part-{08..10}")
     (['x/a.txt', 'x/b.txt'], ['part-08', 'part-09', 'part-10'])
     """
-    if not _BRACES.search(pattern):
+    try:
+        found = bracex.expand(pattern, keep_escapes=True, limit=_MOST)
+    except bracex.ExpansionLimitException:
+        raise UsageError(f"{pattern}: stands for over {_MOST:,} patterns; use wildcards") from None
+    if found == [pattern] or not found:
         return [pattern]
     fs, path = storage.filesystem(pattern)
-    return [pattern] if fs.exists(path) else list(dict.fromkeys(_expand(pattern)))
-
-
-def _expand(pattern: str) -> list[str]:
-    found = [pattern]
-    while any(map(_BRACES.search, found)) and len(found) <= _MOST:
-        found = [one for part in found for one in _expand_one(part)]
-    return found
-
-
-def _expand_one(pattern: str) -> list[str]:
-    """Replace the first innermost braces, if there are any."""
-    match = _BRACES.search(pattern)
-    if match is None:
-        return [pattern]
-    if match[1] is not None:
-        choices = match[1].split(",")
-    else:
-        first, last = int(match[2]), int(match[3])
-        padded = any(len(text) > 1 and text.startswith("0") for text in match.groups()[1:])
-        width = max(len(match[2]), len(match[3])) if padded else 0
-        step = 1 if first <= last else -1
-        choices = [f"{n:0{width}d}" for n in range(first, last + step, step)[: _MOST + 1]]
-    return [f"{pattern[: match.start()]}{choice}{pattern[match.end() :]}" for choice in choices]
+    return [pattern] if fs.exists(path) else list(dict.fromkeys(found))
 
 
 def fixed_length(fs: Any, path: str) -> int:
@@ -86,15 +71,6 @@ def normal(path: str) -> str:
             found = os.path.dirname(os.path.realpath(found) if os.path.islink(found) else found)
             found = found.rstrip("/")
     return found or "/"
-
-
-def escape(path: str) -> str:
-    """Write a path as the pattern that it alone matches.
-
-    >>> escape("a[1]/b")
-    'a[[]1]/b'
-    """
-    return re.sub(r"[*?[]", r"[\g<0>]", path)
 
 
 def matches_here(pattern: str) -> bool:

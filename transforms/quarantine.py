@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from types import TracebackType
 from typing import IO, Any
 
 import pyarrow as pa
@@ -78,12 +77,7 @@ class QuarantineFile:
     def __enter__(self) -> QuarantineFile:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self._spool is None:
             return
         with self._spool as spool:

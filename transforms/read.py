@@ -21,10 +21,11 @@ from transforms.files import SourceFile
 from transforms.formats import small
 from transforms.formats.detection import FileFormat
 from transforms.formats.limits import TooLarge
-from transforms.formats.reading import ReadOptions, open_span, shape_in
+from transforms.formats.readers import ReadOptions
+from transforms.formats.reading import open_span, shape_in
 from transforms.identity import FileIds, Located, Origin
 from transforms.kernels import blocks
-from transforms.kernels.digest import Digest
+from transforms.kernels.digest import I64, Digest
 from transforms.listing import fingerprint, list_sources
 from transforms.progress import Progress, Stage, Watched
 from transforms.quarantine import QuarantineFile
@@ -83,7 +84,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
         spans = (
             root
             | "Sources" >> beam.Create([dict(self.sources)])
-            | "ListSpans" >> beam.ParDo(_ListSpans(self)).with_output_types(tuple[int, Spans])
+            | "ListSpans" >> beam.FlatMap(_list_groups, self).with_output_types(tuple[int, Spans])
             | "DealOut" >> DealOut(Spans)
         )
         return spans | "ReadSpans" >> ReadSpans(self)
@@ -110,31 +111,35 @@ def is_read_whole(file: SourceFile, options: ReadOptions) -> bool:
     if not file.url.lower().endswith(".json"):
         return False
     with storage.open_read(file.url) as opened:
-        found, told = FileFormat("lines"), file.format
+        found, told = FileFormat("lines"), file.told is not None
         shape = shape_in(opened, found, name=file.url, options=options, told=told)
     return shape != "lines"
 
 
-class _ListSpans(beam.DoFn):  # type: ignore[misc]
-    def __init__(self, config: ReadRecords) -> None:
-        self._expected = config.expected
-        self._extensions, self._apart = config.extensions, config.output
-        self._span_bytes, self._options = config.span_bytes, config.options
-        self._storage_options = config.storage_options
+def list_spans(
+    sources: Mapping[str, Sequence[str]], config: ReadRecords
+) -> Callable[[], Iterator[Spans]]:
+    """List files, and return what cuts them into spans, some thousand at a time, as often as asked.
 
-    def setup(self) -> None:
-        storage.configure(self._storage_options)
+    Raises:
+        DataError: the listing isn't the one that the plan was made from.
+    """
+    storage.configure(config.storage_options)
+    files = list_sources(sources, extensions=config.extensions, apart=config.output)
+    if config.expected is not None and fingerprint(files) != config.expected:
+        raise DataError(
+            "the input files changed between planning and reading: a file came, went, or was written "
+            "to; run again when nothing writes to them"
+        )
+    whole = functools.partial(is_read_whole, options=config.options)
+    return functools.partial(cut_spans, files, config.span_bytes, whole=whole)
 
-    def process(self, sources: dict[str, Sequence[str]]) -> Iterator[tuple[int, Spans]]:
-        files = list_sources(sources, extensions=self._extensions, apart=self._apart)
-        if self._expected is not None and fingerprint(files) != self._expected:
-            raise DataError(
-                "the input files changed between planning and reading: a file came, went, or was "
-                "written to; run again when nothing writes to them"
-            )
-        whole = functools.partial(is_read_whole, options=self._options)
-        cut = cut_spans(files, self._span_bytes, whole=whole)
-        yield from enumerate(group for spans in cut for group in deal_together(spans))
+
+def _list_groups(
+    sources: Mapping[str, Sequence[str]], config: ReadRecords
+) -> Iterator[tuple[int, Spans]]:
+    cut = list_spans(sources, config)()
+    yield from enumerate(group for spans in cut for group in deal_together(spans))
 
 
 class _ReadSpans(beam.DoFn):  # type: ignore[misc]
@@ -267,7 +272,10 @@ class SpanReader:
                 if bad is not None:
                     first = span.start == 0 and not (kept.records or dropped.records)
                     first = first and (not len(block) or _begins(bad) < _begins(block))
-                    self._drop(bad, reasons, span=span, first=first, kept_apart=kept_apart)
+                    if config.on_bad_record == "fail":
+                        raise refusal(bad, reasons, file=file, options=config.options, first=first)
+                    if config.on_bad_record == "quarantine" and not span.pass_number:
+                        kept_apart.add(bad, reasons)  # once is enough
                     dropped += Digest.total(blocks.digests(bad, sources=1))
                     if config.max_bad is not None:
                         config.max_bad.require(dropped.records, name=file.url)
@@ -304,21 +312,6 @@ class SpanReader:
                 start=span.start,
             )
         )
-
-    def _drop(
-        self,
-        bad: pa.RecordBatch,
-        reasons: tuple[str, ...],
-        *,
-        span: Span,
-        first: bool,
-        kept_apart: QuarantineFile,
-    ) -> None:
-        config = self._config
-        if config.on_bad_record == "fail":
-            raise refusal(bad, reasons, file=span.file, options=config.options, first=first)
-        if self._config.on_bad_record == "quarantine" and not span.pass_number:  # once is enough
-            kept_apart.add(bad, reasons)
 
 
 def _begins(block: pa.RecordBatch) -> int:
@@ -368,7 +361,7 @@ class _Joined:
             yield ids, pa.concat_batches([block for _, block in held])
 
 
-def _ids(spans: Sequence[Span], rows: small.I64) -> FileIds:
+def _ids(spans: Sequence[Span], rows: I64) -> FileIds:
     first = spans[0]
     names = tuple(span.file.name for span in spans)
     return FileIds(first.file.source, names, tuple(rows.tolist()), first.pass_number, first.until)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from itertools import islice
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.files import FIELDS, SourceFile, files_in, table_of
+from transforms.files import FIELDS, SourceFile, rows_of, table_of
 from transforms.kernels.compact import pack, unpack
-from transforms.kernels.digest import Digest
+from transforms.kernels.digest import PARTS, Digest
 from transforms.kernels.randomness import U64
 from transforms.kernels.schedule import I64
 from transforms.token_counts import TokenCounts
 
 
-@dataclass(frozen=True, slots=True)
-class Quarantine:
+class Quarantine(NamedTuple):
     """A file that holds the bad records of one span."""
 
     path: str
@@ -74,17 +75,13 @@ _COUNTS = (
     "marks",
     "trailing",
 )
-_DIGEST = ("records", "bytes", "hash0", "hash1")
-_KEPT_APART = ("path", "records", "bytes", "sha256")
+_DIGEST = tuple(zip(PARTS, (pa.int64(), pa.int64(), pa.uint64(), pa.uint64()), strict=True))
 REPORT_SCHEMA = pa.schema(
     [
         *FIELDS,
         *((name, pa.int64()) for name in _COUNTS),
-        *((name, pa.int64() if name in _DIGEST[:2] else pa.uint64()) for name in _DIGEST),
-        *(
-            (f"dropped_{name}", pa.int64() if name in _DIGEST[:2] else pa.uint64())
-            for name in _DIGEST
-        ),
+        *_DIGEST,
+        *((f"dropped_{name}", kind) for name, kind in _DIGEST),
         ("quarantine_path", pa.string()),
         ("quarantine_records", pa.int64()),
         ("quarantine_bytes", pa.int64()),
@@ -121,34 +118,24 @@ class SpanReports:
     @classmethod
     def of(cls, reports: Iterable[SpanReport]) -> SpanReports:
         """Put reports into a table."""
-        found = list(reports)
-        columns = dict(zip(table_of([]).schema.names, table_of(r.file for r in found), strict=True))
-        for name in _COUNTS:
-            columns[name] = [getattr(report, name) for report in found]
-        for name in _DIGEST:
-            columns[name] = [getattr(report.digest, name) for report in found]
-            columns[f"dropped_{name}"] = [getattr(report.dropped, name) for report in found]
-        for name in _KEPT_APART:
-            columns[f"quarantine_{name}"] = [
-                None if report.quarantine is None else getattr(report.quarantine, name)
-                for report in found
-            ]
-        arrays = [pa.array(columns[f.name], f.type) for f in REPORT_SCHEMA]
-        return cls(pa.RecordBatch.from_arrays(arrays, schema=REPORT_SCHEMA))
+        counts, nothing = attrgetter(*_COUNTS), (None,) * len(Quarantine._fields)
+        rows = (
+            (*r.file.row, *counts(r), *r.digest.parts, *r.dropped.parts, *(r.quarantine or nothing))
+            for r in reports
+        )
+        return cls(table_of(rows, REPORT_SCHEMA))
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __iter__(self) -> Iterator[SpanReport]:
-        for file, row in zip(files_in(self.table), self.table.to_pylist(), strict=True):
-            apart = [row[f"quarantine_{name}"] for name in _KEPT_APART]
-            yield SpanReport(
-                file,
-                Digest(*(row[name] for name in _DIGEST)),
-                dropped=Digest(*(row[f"dropped_{name}"] for name in _DIGEST)),
-                quarantine=None if apart[0] is None else Quarantine(*apart),
-                **{name: row[name] for name in _COUNTS},
-            )
+        for row in rows_of(self.table):
+            rest = iter(row[len(FIELDS) :])
+            counts = dict(zip(_COUNTS, rest, strict=False))
+            digest, dropped = (Digest(*islice(rest, len(PARTS))) for _ in range(2))
+            apart = None if row[-1] is None else Quarantine(*rest)
+            file = SourceFile.of_row(row)
+            yield SpanReport(file, digest, dropped=dropped, quarantine=apart, **counts)
 
     def column(self, name: str) -> Any:
         """Return a column of numbers as an array."""
@@ -165,7 +152,7 @@ class SpanReports:
         return self._total("dropped_")
 
     def _total(self, of: str) -> Digest:
-        sums = (self.column(of + name).sum() for name in _DIGEST)  # of uint64 mod 2**64
+        sums = (self.column(of + name).sum() for name in PARTS)  # of uint64 mod 2**64
         return Digest(*map(int, sums))
 
     def of_pass(self, number: int) -> SpanReports:
@@ -262,8 +249,7 @@ class ShardReports:
 def _add_to(sums: U64, digests: list[Digest]) -> None:
     found = [(i, d) for i, d in enumerate(digests) if d != Digest()]
     if found:
-        rows = [(d.records, d.bytes, d.hash0, d.hash1) for _, d in found]
-        sums[[i for i, _ in found]] += np.array(rows, np.uint64)
+        sums[[i for i, _ in found]] += np.array([d.parts for _, d in found], np.uint64)
 
 
 def digests_in(sums: U64) -> list[Digest]:

@@ -9,22 +9,24 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.files import FIELDS, Files, SourceFile, files_in, table_of
+from transforms.files import FIELDS, Files, SourceFile, rows_of, table_of
 from transforms.formats.codecs import codec_of_name
 from transforms.identity import FileId
 
 MOST, MOST_BYTES = 1000, 4 << 20
 """Spans that are dealt out together, and their bytes: a key of its own for each costs 12 kB."""
 
-_FIELDS = (
-    *FIELDS,
-    ("number", pa.int64()),
-    ("start", pa.int64()),
-    ("stop", pa.int64()),
-    ("pass_number", pa.int32()),
-    ("until", pa.int64()),
+SCHEMA = pa.schema(
+    [
+        *FIELDS,
+        ("start", pa.int64()),
+        ("stop", pa.int64()),
+        ("pass_number", pa.int32()),
+        ("until", pa.int64()),
+        ("number", pa.int64()),
+    ]
 )
-SCHEMA = pa.schema(_FIELDS)
+"""Columns of a table of spans: those of its file, then a span's other fields in their order."""
 
 I64 = npt.NDArray[np.int64]
 
@@ -63,20 +65,15 @@ class Spans:
     @classmethod
     def of(cls, spans: Iterable[Span]) -> Spans:
         """Put spans into a table."""
-        found = list(spans)
-        columns = [*table_of(span.file for span in found).columns]
-        for name, kind in _FIELDS[len(FIELDS) :]:
-            columns.append(pa.array([getattr(span, name) for span in found], kind))
-        return cls(pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
+        rows = ((*s.file.row, s.start, s.stop, s.pass_number, s.until, s.number) for s in spans)
+        return cls(table_of(rows, SCHEMA))
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __iter__(self) -> Iterator[Span]:
-        names = ("start", "stop", "pass_number", "until", "number")
-        columns = [self.table.column(name).to_pylist() for name in names]
-        for file, *where in zip(files_in(self.table), *columns, strict=True):
-            yield Span(file, *where)
+        for row in rows_of(self.table):
+            yield Span(SourceFile.of_row(row), *row[len(FIELDS) :])
 
     @property
     def source(self) -> str:
@@ -128,7 +125,7 @@ def cut_files(
     sizes: I64 = files.column("size").to_numpy()
     counts = np.maximum(-(-sizes // span_bytes), 1)
     for place in np.flatnonzero(counts > 1).tolist():
-        (file,) = files_in(files.slice(place, 1))
+        file = SourceFile.of_row(next(rows_of(files.slice(place, 1))))
         if codec_of_name(file.url) is not None or (whole is not None and whole(file)):
             counts[place] = 1
     index = np.repeat(np.arange(len(files)), counts)
@@ -139,7 +136,7 @@ def cut_files(
         cuts = [size * i // count for i in range(count + 1)]  # ints, which never overflow
         starts[begin : begin + count], stops[begin : begin + count] = cuts[:-1], cuts[1:]
     nothing = np.zeros(len(index), np.int64)
-    more = (numbers[index], starts, stops, nothing.astype(np.int32), nothing)
+    more = (starts, stops, nothing.astype(np.int32), nothing, numbers[index])
     columns = files.take(pa.array(index)).select([name for name, _ in FIELDS]).columns
     return Spans(pa.RecordBatch.from_arrays([*columns, *map(pa.array, more)], schema=SCHEMA))
 

@@ -19,7 +19,6 @@ from transforms.kernels.randomness import U64, record_keys
 from transforms.token_counts import TokenCounts
 from transforms.tokenizer import (
     Encoded,
-    RecordError,
     Sampling,
     Tokenizer,
     add_special_tokens,
@@ -27,6 +26,7 @@ from transforms.tokenizer import (
 )
 from transforms.tokenizers import cpm
 from transforms.tokenizers.bytepiece import BytePiece
+from transforms.tokenizers.models import RecordError
 from transforms.tokenizers.texts import Texts
 
 _COMPARED = 64  # one record of so many is segmented deterministically too, for comparison
@@ -85,7 +85,8 @@ class BlockTokenizer:
             DataError: a record can't be encoded; names it.
         """
         tokenizer = self.load()
-        texts = _texts_of(block)
+        bare = blocks.bare(block)
+        texts = _texts_in(bare)
         positions = blocks.column(block, "position")
         keys = self._keys(file, positions)
         try:
@@ -101,7 +102,7 @@ class BlockTokenizer:
                 hits = cpm.count_collisions(texts, newline=self.newline)
                 counts = replace(counts, collisions=hits)
             if self.sampling.law != "off":
-                counts = self._compare(tokenizer, texts, keys, found, counts)
+                counts = self._compare(tokenizer, bare, keys, found, counts)
         except RecordError as error:
             unit = "row" if blocks.is_rows(block) else "the record at"
             name = file.name_of(error.record)
@@ -125,7 +126,7 @@ class BlockTokenizer:
         return (before or () if self.add_bos else ()), (after or () if self.add_eos else ())
 
     def judge(self, block: pa.RecordBatch) -> dict[int, str]:
-        """Say which texts, or lines, of a block no sequence of pieces covers; see ``formats.found``."""
+        """Say which texts, or lines, of a block no sequence of pieces covers; as of ``Judge``."""
         tokenizer = self.load()
         return {} if tokenizer.complete else tokenizer.find_unencodable(_texts_of(block))
 
@@ -134,18 +135,13 @@ class BlockTokenizer:
         return identity_keys(record_keys(pair, positions), seed=self.seed, epoch=self.epoch)
 
     def _compare(
-        self, tokenizer: Tokenizer, texts: Texts, keys: U64, found: Encoded, counts: TokenCounts
+        self, tokenizer: Tokenizer, bare: pa.Array, keys: U64, found: Encoded, counts: TokenCounts
     ) -> TokenCounts:
         """Count what a sample of the records comes to without sampling."""
         mine = np.flatnonzero(keys % np.uint64(_COMPARED) == 0)
         if not len(mine):
             return counts
-        taken = pa.LargeBinaryArray.from_buffers(
-            pa.large_binary(),
-            len(texts.offsets) - 1,
-            [None, pa.py_buffer(texts.offsets), pa.py_buffer(texts.data)],
-        ).take(pa.array(mine))
-        sample = _texts_in(taken)
+        sample = _texts_in(bare.take(pa.array(mine)))
         best = tokenizer.encode_keyed(sample, keys[mine])
         tokens = int(np.diff(found.offsets)[mine].sum())
         return replace(

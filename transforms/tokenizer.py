@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, TypedDict, Unpack, overload
 import numpy as np
 import numpy.typing as npt
 
-from transforms.errors import DataError, UsageError
+from transforms.errors import UsageError
 from transforms.kernels import laws
 from transforms.kernels.laws import LAWS, Law, LawName, Pieces
 from transforms.kernels.nbest import MOST_NBEST
@@ -25,8 +25,8 @@ from transforms.kernels.segment import DeadEndError, Segmented, segment
 from transforms.tokenizers import cpm
 from transforms.tokenizers.ends import End, Role, choose_end
 from transforms.tokenizers.load import load
-from transforms.tokenizers.models import Deterministic, Model, NoTokensError, Unigram
-from transforms.tokenizers.texts import I64, Normalized, Texts, count_characters, pack, unpack
+from transforms.tokenizers.models import Deterministic, Model, RecordError, Unigram
+from transforms.tokenizers.texts import I64, Texts, count_characters, pack, unpack
 from transforms.tokenizers.vocabulary import U32, Vocabulary
 
 F64 = npt.NDArray[np.float64]
@@ -128,25 +128,21 @@ class How(TypedDict, total=False):
     eos_token: str | None
 
 
-class RecordError(DataError):
-    """A record that can't be encoded: which one of the batch, and why."""
-
-    def __init__(self, record: int, reason: str) -> None:
-        self.record, self.reason = record, reason
-        super().__init__(f"record {record} of the batch: {reason}")
-
-
 class Tokenizer:
     """A model, ready to encode and decode. ``load`` makes one."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self._pieces = _build(model.vocabulary) if isinstance(model, Unigram) else None
+        self._pieces: Pieces | None = None
         self._laws: dict[Sampling, Law] = {}
         self._ends: dict[tuple[Role, str | None], End] = {}
         self._missing = np.zeros(256, bool)
         if isinstance(model, Unigram):
-            self._missing[list(model.vocabulary.missing_bytes)] = True
+            v = model.vocabulary
+            self._pieces = laws.build(
+                v.pieces, v.log_probs, v.ids, unit=v.unit, unknown=v.unknown, precision=v.precision
+            )
+            self._missing[list(v.missing_bytes)] = True
 
     @classmethod
     def load(
@@ -264,15 +260,12 @@ class Tokenizer:
         model = self.model
         if isinstance(model, Deterministic):
             self.require(sampling)
-            try:
-                ids, offsets = model.encode(texts)
-            except NoTokensError as error:
-                raise RecordError(error.record, f"{model.name}: {error}") from None
+            ids, offsets = model.encode(texts)
             unk = model.special.unk
             unknown, of = (0, 0) if unk is None else (int((ids == unk).sum()), len(ids))
             return Encoded(ids, offsets, unknown, of, np.zeros(len(offsets) - 1))
         assert isinstance(model, Unigram)
-        normalized = self._normalize(model, texts)
+        normalized = model.normalizer.normalize(texts)
         counts = np.diff(normalized.records)
         record = np.repeat(np.arange(len(counts)), counts)
         within = np.arange(len(record)) - normalized.records[:-1][record]
@@ -306,19 +299,12 @@ class Tokenizer:
         if isinstance(model, Deterministic):
             return self._refused(texts, range(len(texts.offsets) - 1))
         assert isinstance(model, Unigram)
-        normalized = self._normalize(model, texts)
+        normalized = model.normalizer.normalize(texts)
         seen = np.zeros(len(normalized.data) + 1, np.int64)
         np.cumsum(self._missing[normalized.data], out=seen[1:])
         # a text of bytes that are pieces is covered by them
         suspects = np.flatnonzero(np.diff(seen[normalized.segments[normalized.records]]))
         return self._refused(texts, suspects.tolist())
-
-    @staticmethod
-    def _normalize(model: Unigram, texts: Texts) -> Normalized:
-        try:
-            return model.normalizer.normalize(texts)
-        except NoTokensError as error:
-            raise RecordError(error.record, f"{model.name}: {error}") from None
 
     def _refused(self, texts: Texts, suspects: Iterable[int]) -> dict[int, str]:
         """Find those that can't be encoded by halves: as a rule they are few."""
@@ -470,17 +456,3 @@ def _fuse_unknown(found: Segmented, vocabulary: Vocabulary) -> Segmented:
     before = np.zeros(len(keep), np.int64)
     np.cumsum(keep[:-1], out=before[1:])
     return found._replace(ids=found.ids[keep[:-1]], offsets=before[found.offsets])
-
-
-def _build(vocabulary: Vocabulary) -> Pieces:
-    unknown = vocabulary.unknown
-    return laws.build(
-        vocabulary.pieces,
-        vocabulary.log_probs,
-        vocabulary.ids,
-        unit=vocabulary.unit,
-        unknown=None
-        if unknown is None
-        else laws.UnknownEdge(log_prob=unknown.log_prob, id=unknown.id, byte_ids=unknown.byte_ids),
-        precision=vocabulary.precision,
-    )

@@ -282,11 +282,11 @@ def test_a_file_that_changes_while_it_is_read_is_named(
     monkeypatch.setattr(small, "SMALL", -1)
     real: Callable[..., Any] = lines.read_span
 
-    def read_span(file: Any, **given: Any) -> Any:
-        hit = given["name"].endswith("b.txt")
+    def read_span(file: Any, task: Any, **given: Any) -> Any:
+        hit = task.name.endswith("b.txt")
         if hit and when == "before":
             HARMS[harm](corpus / "b.txt")
-        yield from real(file, **given)
+        yield from real(file, task, **given)
         if hit and when == "after":
             HARMS[harm](corpus / "b.txt")
 
@@ -317,10 +317,10 @@ def test_a_file_that_changes_between_its_spans_is_named(
 ) -> None:
     real: Callable[..., Any] = lines.read_span
 
-    def read_span(file: Any, **given: Any) -> Any:
-        if given["start"] > 300 and given["name"].endswith("b.txt"):
+    def read_span(file: Any, task: Any, **given: Any) -> Any:
+        if task.start > 300 and task.name.endswith("b.txt"):
             _rewrite(corpus / "b.txt")
-        yield from real(file, **given)
+        yield from real(file, task, **given)
 
     monkeypatch.setattr(lines, "read_span", read_span)
     with (

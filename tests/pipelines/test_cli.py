@@ -80,6 +80,7 @@ def test_help_shows_our_flags_in_groups_with_examples(capsys: pytest.CaptureFixt
         "--spill_compression",
         "--storage_options",
         "--plan",
+        "--quiet",
         "--workers",
         "--direct_running_mode",
         "--debug",
@@ -436,7 +437,7 @@ def test_the_installed_command_finds_its_own_where_folders_of_the_users_are_call
     source: Path, tmp_path: Path
 ) -> None:
     here = tmp_path / "here"
-    for name in ("pipelines", "transforms"):
+    for name in ("dovetail", "pipelines", "transforms"):
         write_tree(here / name, {"__init__.py": b"raise SystemExit('not ours')"})
     entry = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["dovetail"]
     module, name = entry.split(":")
@@ -453,6 +454,17 @@ def test_the_installed_command_finds_its_own_where_folders_of_the_users_are_call
     )
     assert done.returncode == 0, done.stderr.decode()
     assert (tmp_path / "o" / "manifest.json").exists()
+
+
+def test_a_quiet_run_says_only_what_is_wrong(source: Path, tmp_path: Path) -> None:
+    flags = [f"--input={source}", f"--output={tmp_path / 'o'}", "--quiet"]
+    assert command(*flags).stderr == b""
+    again = command(*flags)
+    assert again.returncode == 2
+    assert again.stderr.startswith(b"error: ")
+    verify = ("-m", "dovetail", "verify")
+    assert command(tmp_path / "o", "--quiet", python=verify).stderr == b""
+    assert b"is what its manifest says" in command(tmp_path / "o", python=verify).stderr
 
 
 @pytest.mark.parametrize("package", ["transforms.shuffle", "pipelines.local"])

@@ -23,7 +23,7 @@ from tests.pipelines.test_tokenize import TEXTS, best, rows, tokenize, write_mod
 from transforms.errors import DataError, InputError, LosslessError, UsageError
 from transforms.formats import texts
 from transforms.formats.kept import Kept
-from transforms.formats.reading import ReadOptions
+from transforms.formats.readers import ReadOptions
 from transforms.manifest import Manifest
 from transforms.read import ReadRecords
 from transforms.tokenize import BlockTokenizer, TokenizeRecords

@@ -19,6 +19,7 @@ from pipelines import exact_yaml, mixture
 from pipelines.recipe import Recipe, Settings
 from pipelines.recipe_file import SHUFFLE, RecipeFile, json_schema, read_recipe
 from pipelines.validation import Origin, validate
+from pipelines.verify import verify
 from tests.pipelines.support import ROOT, command, make_lines, read_shards, run, write_tree
 from transforms.errors import UsageError
 from transforms.kernels.randomness import ORDER_VERSION
@@ -163,8 +164,8 @@ def test_an_empty_file_leaves_all_to_flags(tmp_path: Path) -> None:
             "sources:\n  web:\n  - a\n  - 3",
             "sources.web[1]: expected a valid string, got 3 (line 4)",
         ),
-        ("sources:\n  web: [a, '']", "sources.web[1]: expected a path or pattern, got an empty"),
-        ("sources:\n- a\n- ''", "sources: expected a path or pattern, got an empty one (line 1)"),
+        ("sources:\n  web: [a, '']", "sources.web[1]: expected a path, got an empty"),
+        ("sources:\n- a\n- ''", "sources: expected a path, got an empty one (line 1)"),
         ("sources:\n  9x: a", "sources.9x: expected a source's name of"),
         ("sources:\n  web: []", "sources.web: expected a pattern for web, got none (line 2)"),
         ("sources: {}", "sources: expected at least 1 item"),
@@ -176,7 +177,7 @@ def test_an_empty_file_leaves_all_to_flags(tmp_path: Path) -> None:
             "sources: x\nmemory: 5X",
             "memory: expected a size such as 512MiB, 2GiB or 1.5GB, got '5X'",
         ),
-        ("sources: x\ntemp_location: [a, '']", "temp_location[1]: expected a folder, got an empty"),
+        ("sources: x\ntemp_location: [a, '']", "temp_location[1]: expected a path, got an empty"),
         ("sources: x\nstorage_options: 3", "storage_options: expected a JSON object"),
         (
             "sources: x\nweights:\n  default: .nan",
@@ -302,6 +303,45 @@ def test_a_manifests_recipe_makes_the_same_dataset_byte_for_byte(tmp_path: Path)
     assert other
     assert other.recipe == {**made.recipe, "seed": 8}
     assert read_shards(tmp_path / "o") != read_shards(first)
+
+
+@pytest.mark.parametrize("kind", ["flag", "recipe", "manifest"])
+def test_a_setting_that_went_has_no_effect_or_an_error_that_says_why(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor has it in a manifest of theirs, which is verified as any."""
+    write_tree(tmp_path / "in", {"a": make_lines(300)})
+    made = run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'made'}", "--num_shards=2")
+    path = tmp_path / "made/manifest.json"
+
+    def flags(value: str) -> list[str]:
+        given = json.loads(path.read_text())
+        if kind == "flag":
+            return [f"--recipe={path}", f"--exchange={value}"]
+        given["recipe"]["exchange"] = value
+        if kind == "manifest":
+            path.write_text(json.dumps(given))
+            return [f"--recipe={path}"]
+        return [f"--recipe={write(tmp_path, json.dumps(given['recipe']))}"]
+
+    caplog.set_level("INFO")
+    for value in ("auto", "files"):
+        caplog.clear()
+        again = run(*flags(value), f"--output={tmp_path / value}")
+        said = [record.message for record in caplog.records if "exchange=" in record.message]
+        assert said == [f"exchange={value} has no effect any more: records always cross by files"]
+        assert read_shards(tmp_path / value) == read_shards(tmp_path / "made")
+        assert again.recipe == made.recipe
+        assert verify(str(tmp_path / "made"))[1] == []
+    with pytest.raises(UsageError) as raised:
+        run(*flags("engine"), f"--output={tmp_path / 'o'}")
+    where = {"flag": "--exchange=engine", "recipe": "exchange", "manifest": "recipe.exchange"}[kind]
+    assert f"{where}: this exchange went, as it held each shard in memory whole; leave" in str(
+        raised.value
+    )
+    assert raised.value.exit_code == 2
+    assert "--exchange" not in command("--help").stdout.decode()
+    assert "exchange" not in command(*flags("files"), "--print_recipe").stdout.decode()
 
 
 def test_a_manifests_recipe_is_read_with_all_its_digits(tmp_path: Path) -> None:
@@ -460,7 +500,7 @@ def test_the_schema_describes_every_field_and_takes_what_we_take() -> None:
     jsonschema = pytest.importorskip("jsonschema")
     schema = json_schema(SHUFFLE)
     fields = {**Recipe.model_fields, **Settings.model_fields}
-    switches = {"overwrite", "plan", "debug", "shared_filesystem", "no_wait"}
+    switches = {"overwrite", "plan", "quiet", "debug", "shared_filesystem", "no_wait"}
     assert fields.keys() - schema["properties"].keys() == switches
     assert all(part["description"] for part in schema["properties"].values())
     assert "group" not in json.dumps(schema["properties"]["seed"])

@@ -174,7 +174,7 @@ def test_a_shared_folder_is_not(
 @pytest.mark.parametrize("flag", ["--parallelism=2", "--shared_filesystem"])
 def test_flags_of_clusters_are_refused_without_one(flag: str, source: Path, tmp_path: Path) -> None:
     said = refused(f"--input={source}", f"--output={tmp_path / 'out'}", flag)
-    assert said.startswith(f"{flag.partition('=')[0]} is for clusters")
+    assert said.startswith(f"{flag.partition('=')[0]} is for --runner=FlinkRunner")
     assert ("give --workers" in said) == flag.startswith("--parallelism")
 
 

@@ -67,11 +67,11 @@ def test_the_graph_holds_no_secret(
     graphs: list[bytes] = []
 
     class Submitted:
-        def __init__(self, pipeline: object) -> None:
+        def __init__(self, pipeline: object, *_: object) -> None:
             graphs.append(pipeline.to_runner_api().SerializeToString())  # type: ignore[attr-defined]
             raise RunError("not now")
 
-    monkeypatch.setattr(pipelines.remote, "_Job", Submitted)
+    monkeypatch.setattr(pipelines.remote, "_FlinkJob", Submitted)
     flags = [f"--input={bucket}/in", f"--output={bucket}/out", *flink.flags]
     with pytest.raises(RunError, match="not now"):
         pipelines.shuffle.run(flags)

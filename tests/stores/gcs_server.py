@@ -9,6 +9,7 @@ from typing import Any
 from gcp_storage_emulator.exceptions import NotFound
 from gcp_storage_emulator.handlers import objects
 from gcp_storage_emulator.server import create_server
+from gcp_storage_emulator.storage import Storage
 
 _upload = objects._media_upload
 
@@ -26,8 +27,21 @@ def _upload_where_asked(request: Any, response: Any, storage: Any) -> None:
     _upload(request, response, storage)
 
 
+_create = Storage.create_file
+
+
+def _create_and_note(
+    self: Storage, bucket: str, name: str, content: bytes, about: Any, file_id: Any = None
+) -> None:
+    """Leave names in a bucket, where tests find what has ever been there."""
+    _create(self, bucket, name, content, about, file_id)
+    self.buckets.setdefault("uploaded", {"name": "uploaded"})
+    _create(self, "uploaded", name, b"", {**about, "bucket": "uploaded", "size": "0"})
+
+
 def main() -> None:
     objects._media_upload = _upload_where_asked
+    Storage.create_file = _create_and_note
     server = create_server("127.0.0.1", 0, in_memory=True, default_bucket="bucket")
     server.start()
     print(server._api._httpd.server_port, flush=True)

@@ -10,7 +10,7 @@ import pytest
 
 from transforms.bad_records import refusal
 from transforms.files import SourceFile
-from transforms.formats.reading import ReadOptions
+from transforms.formats.readers import ReadOptions
 from transforms.kernels import blocks
 
 FILE = SourceFile("default", "a.parquet", "file:///a.parquet", 1, "1")

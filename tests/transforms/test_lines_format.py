@@ -17,7 +17,8 @@ from tests.transforms.helpers import plain_lines
 from transforms.errors import DataError, InputError
 from transforms.formats import lines
 from transforms.formats.limits import MemoryFor, TooLarge
-from transforms.formats.lines import LineFormat, Reader, header_in, header_of
+from transforms.formats.line_format import LineFormat, header_in, header_of
+from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 
@@ -33,15 +34,20 @@ class Trickle(io.BytesIO):
 
 
 def read(
-    file: io.BytesIO, start: int, stop: int, *, separator: int = 10, **options: Any
+    file: io.BytesIO,
+    start: int,
+    stop: int,
+    *,
+    separator: int = 10,
+    lines_begin: int = 0,
+    **options: Any,
 ) -> list[tuple[int, bytes]]:
     """Read one span as (position, line)."""
     options = {"chunk_bytes": 1 << 16, "record_limit": 1 << 20} | options
+    asked = ReadOptions(line_format=LineFormat(separator=separator), **options)
+    task = ReadTask(name="some/file", size=1 << 30, start=start, stop=stop, options=asked)
     out = []
-    line_format = LineFormat(separator=separator)
-    for block in lines.read_span(
-        file, name="some/file", start=start, stop=stop, line_format=line_format, **options
-    ):
+    for block in lines.read_span(file, task, lines_begin=lines_begin):
         assert blocks.terminator(block) == bytes([separator])
         assert bytes(blocks.payload(block)) == b"".join(
             line + bytes([separator]) for line in blocks.records(block)
@@ -190,9 +196,7 @@ def test_a_header_is_the_first_lines_with_their_ends(
 ) -> None:
     file = kind(b"a,b\n\n1,2\0z\nend")
     assert (
-        lines.header_of(
-            file, line_format=LineFormat(separator=separator, header_lines=count), name="f"
-        )
+        header_of(file, line_format=LineFormat(separator=separator, header_lines=count), name="f")
         == expected
     )
 
@@ -202,7 +206,7 @@ def test_a_file_with_fewer_lines_than_the_header_is_refused(data: bytes) -> None
     with pytest.raises(
         InputError, match=r"^f: expected 2 header lines, got \d in the first \d byte"
     ):
-        lines.header_of(io.BytesIO(data), line_format=LineFormat(header_lines=2), name="f")
+        header_of(io.BytesIO(data), line_format=LineFormat(header_lines=2), name="f")
 
 
 def test_a_header_is_not_looked_for_in_a_whole_large_file() -> None:
@@ -214,7 +218,7 @@ def test_a_header_is_not_looked_for_in_a_whole_large_file() -> None:
             return bytes(size)
 
     with pytest.raises(InputError, match="expected 1 header lines, got 0"):
-        lines.header_of(Zeros(), line_format=LineFormat(header_lines=1), name="f")
+        header_of(Zeros(), line_format=LineFormat(header_lines=1), name="f")
     assert Zeros.given <= 17 << 20
 
 
@@ -226,19 +230,12 @@ def read_all(data: bytes, *, cuts: list[int] | None = None, **options: Any) -> d
     edges = [0, *sorted({cut for cut in cuts or [] if cut < len(data)}), len(data)]
     found: dict[str, Any] = {"rows": [], "bad": [], "blank": 0, "marks": 0}
     covered, whole = 0, set()
-    read_options = {"record_limit": 1 << 20} | options.pop("reading", {})
+    asked = ReadOptions(
+        line_format=options.get("line_format", LineFormat()), chunk_bytes=16, record_limit=1 << 20
+    )
     for start, stop in pairwise(edges):
-        reader = lines.Reader(
-            io.BytesIO(data),
-            name="f",
-            size=len(data),
-            start=start,
-            stop=stop,
-            codec=None,
-            line_format=options.get("line_format", LineFormat()),
-            chunk_bytes=16,
-            **read_options,
-        )
+        task = ReadTask(name="f", size=len(data), start=start, stop=stop, options=asked)
+        reader = lines.Reader(io.BytesIO(data), task, codec=None, **options.get("reading", {}))
         digest = Digest()
         for block, bad, _ in reader:
             digest += blocks.digests(block, sources=1)[0]
@@ -279,7 +276,7 @@ def test_marks_and_blank_lines_are_left_out_however_a_file_is_cut(
     begin = (MARK if mark else b"") + header
     data = begin + b"\n".join(rows) + b"\n" * ended
     line_format = LineFormat(header_lines=len(header), header=header)
-    reading = {"json": json, "as_they_are": as_they_are}
+    reading = {"json": json, "told": as_they_are}
     found = read_all(data, cuts=cuts, line_format=line_format, reading=reading)
     every = plain_lines(data, begin=0 if as_they_are else len(begin))
     kept = [row for row in every if not json or row[1].strip()]
@@ -312,17 +309,9 @@ def test_a_header_may_end_in_another_way_or_not_at_all(
 ) -> None:
     line_format = LineFormat(header_lines=1, header=header)
     assert header_in(data, line_format) == own
-    reader = Reader(
-        io.BytesIO(data),
-        name="x.csv",
-        size=len(data),
-        start=0,
-        stop=len(data),
-        codec=None,
-        line_format=line_format,
-        chunk_bytes=100,
-        record_limit=100,
-    )
+    options = ReadOptions(line_format=line_format, chunk_bytes=100, record_limit=100)
+    task = ReadTask(name="x.csv", size=len(data), stop=len(data), options=options)
+    reader = lines.Reader(io.BytesIO(data), task, codec=None)
     if own is None:
         with pytest.raises(DataError, match=r"x\.csv: expected the header of the other files"):
             list(reader)
@@ -370,16 +359,9 @@ def test_a_long_line_is_read_with_no_more_memory_than_needed() -> None:
     tracemalloc.start()
     try:
         held = []
-        for block in lines.read_span(
-            io.BytesIO(data),
-            name="a.txt",
-            start=0,
-            stop=len(data),
-            line_format=LineFormat(),
-            chunk_bytes=1 << 20,
-            record_limit=1 << 30,
-            hashed=False,
-        ):
+        options = ReadOptions(chunk_bytes=1 << 20, record_limit=1 << 30, text_field="text")
+        task = ReadTask(name="a.txt", size=len(data), stop=len(data), options=options)
+        for block in lines.read_span(io.BytesIO(data), task):
             held.append(tracemalloc.get_traced_memory()[0])
             del block
         peak = tracemalloc.get_traced_memory()[1]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.transforms.test_listing import names, plant
-from transforms.errors import InputError
+from transforms.errors import InputError, UsageError
 from transforms.patterns import alternatives, matches_here
 
 
@@ -25,6 +25,8 @@ from transforms.patterns import alternatives, matches_here
         ("p-{8..10}", ["p-8", "p-9", "p-10"]),
         ("p-{008..010}.x", ["p-008.x", "p-009.x", "p-010.x"]),
         ("{2..0}", ["2", "1", "0"]),
+        ("p-{0..6..3}", ["p-0", "p-3", "p-6"]),
+        ("{x..z}", ["x", "y", "z"]),
         ("s3://b/{a,b}/*", ["s3://b/a/*", "s3://b/b/*"]),
     ],
 )
@@ -33,6 +35,11 @@ def test_braces_stand_for_several_patterns(
 ) -> None:
     monkeypatch.setattr("transforms.storage.filesystem", lambda url: (_Nothing(), url))
     assert alternatives(pattern) == expected
+
+
+def test_braces_that_stand_for_very_many_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"p-\{1..100001\}: stands for over 100,000 patterns"):
+        alternatives("p-{1..100001}")
 
 
 class _Nothing:

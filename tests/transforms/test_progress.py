@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.transforms.helpers import run
-from transforms.formats.lines import LineFormat
-from transforms.formats.reading import ReadOptions
+from transforms.formats.line_format import LineFormat
+from transforms.formats.readers import ReadOptions
 from transforms.progress import Counts, Progress, read_doing, read_progress
 from transforms.read import ReadRecords
 

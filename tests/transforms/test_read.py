@@ -14,8 +14,8 @@ from tests.transforms.helpers import THREADS, Row, collect, digests_of, plain_li
 from transforms import storage
 from transforms.errors import DataError, DovetailError, from_traceback
 from transforms.files import SourceFile
-from transforms.formats.lines import LineFormat
-from transforms.formats.reading import ReadOptions
+from transforms.formats.line_format import LineFormat
+from transforms.formats.readers import ReadOptions
 from transforms.identity import FileId
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest

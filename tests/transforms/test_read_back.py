@@ -12,7 +12,7 @@ import transforms.write
 from tests.transforms.helpers import create, make_rows, make_runs, run, shuffle_runs
 from transforms import layout, storage
 from transforms.errors import LosslessError, from_traceback
-from transforms.formats.tables import TEXT
+from transforms.formats.schemas import TEXT
 from transforms.formats.writing import ShardFormat, open_writer
 from transforms.write import WriteShards
 

@@ -21,8 +21,9 @@ from transforms.errors import DovetailError
 from transforms.files import Files, SourceFile
 from transforms.formats import parquet, small
 from transforms.formats.kept import Kept
-from transforms.formats.lines import LineFormat
-from transforms.formats.reading import ReadOptions, open_span
+from transforms.formats.line_format import LineFormat
+from transforms.formats.readers import ReadOptions
+from transforms.formats.reading import open_span
 from transforms.identity import FileId, FileIds
 from transforms.kernels import blocks
 from transforms.kernels.randomness import record_keys

@@ -31,7 +31,7 @@ from transforms import layout
 from transforms.errors import DataError, LosslessError, RunError, from_traceback
 from transforms.files import SourceFile
 from transforms.files_read import add_up
-from transforms.formats.lines import LineFormat
+from transforms.formats.line_format import LineFormat
 from transforms.formats.writing import ShardFormat
 from transforms.groups import BlockGroup
 from transforms.kernels import blocks

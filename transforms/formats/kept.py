@@ -20,8 +20,7 @@ import orjson
 import pyarrow as pa
 
 from transforms.errors import DataError
-from transforms.formats.tables import one_column, require_schema
-from transforms.formats.text_places import TextColumns
+from transforms.formats.schemas import one_column, require_schema
 from transforms.kernels import json_text
 
 JsonKind = Literal["integer", "number", "text", "boolean", "json"]
@@ -143,25 +142,6 @@ def _may_be_rounded(value: Any) -> bool:
             elif type(one) is float and abs(one) >= 1 << 63:
                 return True
     return False
-
-
-def text_and_kept(schema: pa.Schema, text: str, kept: Kept | None, *, name: str) -> pa.Schema:
-    """Return the schema of a file's column of text, and of what is kept beside it.
-
-    Raises:
-        DataError: as of ``TextColumns`` and ``Kept.columns``.
-    """
-    found = TextColumns(schema, text, name=name).field
-    if kept is None:
-        return pa.schema([found])
-    return pa.schema([found, *kept.columns(schema, text=text, name=name)])
-
-
-def wanted(found: pa.Schema, kept: Kept | None) -> pa.Schema:
-    """Return the schema in which rows of ``text_and_kept`` are wanted, the same for all files."""
-    if kept is None or kept.schema is None:
-        return found
-    return pa.schema([found.field(0), *kept.schema])
 
 
 def schema_of(kinds: dict[str, JsonKind]) -> pa.Schema:

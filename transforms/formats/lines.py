@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -16,130 +16,37 @@ import numpy as np
 import pyarrow as pa
 
 from transforms import storage
-from transforms.errors import DataError, InputError
+from transforms.errors import DataError
 from transforms.formats import line_places
-from transforms.formats.codecs import WINDOW, Codec, Decoder, Encoder
+from transforms.formats.codecs import Codec, Decoder, Encoder
 from transforms.formats.detection import refuse_inside
 from transforms.formats.foreign import HEAD
-from transforms.formats.found import Found
 from transforms.formats.limits import LARGEST, TooLarge
+from transforms.formats.line_format import BOM, LineFormat, header_in, mark_size
+from transforms.formats.readers import Found, ReadTask
 from transforms.kernels import blocks, checks, memory
 from transforms.kernels.checks import Check
 from transforms.kernels.digest import I64, U8, Digest, record_hashes
-from transforms.kernels.lines import first_line, line_offsets, open_quote, row_offsets
+from transforms.kernels.lines import first_line, open_quote
 from transforms.kernels.randomness import U64
 
 _OVERREAD = 1 << 16  # past a span's end, to finish its last line
 _TO_THE_END = 1 << 62  # where a span of a compressed file stops: it is always the whole file
-BOM = b"\xef\xbb\xbf"
 _ROWS = 1 << 17  # of a block: lines of no length must not make a block of a chunk's bytes of rows
 
 
-@dataclass(frozen=True, kw_only=True)
-class LineFormat:
-    """How line files are read and written.
-
-    Attributes:
-        separator: the byte that ends a line, 0 to 255.
-        header_lines: lines at the top of every file that are no records.
-        header: those lines, their ends included, the same in every file.
-        quoted: lines are rows of CSV, and a separator between quotes ends none.
-    """
-
-    separator: int = 10
-    header_lines: int = 0
-    header: bytes = b""
-    quoted: bool = False
-
-    def split(self, values: U8) -> tuple[I64, int | None]:
-        """Return where lines begin and the last one ends, and the first misplaced quote of CSV."""
-        if self.quoted:
-            return row_offsets(values, self.separator)
-        return line_offsets(values, self.separator), None
-
-
-def mark_size(head: bytes, separator: int) -> int:
-    """Return how many of a file's first bytes are a byte order mark: 3, or 0."""
-    return len(BOM) if head.startswith(BOM) and separator not in BOM else 0
-
-
-def header_of(
-    file: io.RawIOBase | BinaryIO, *, line_format: LineFormat, skip: int = 0, name: str
-) -> bytes:
-    """Read the lines that are the header, their ends included, behind ``skip`` bytes.
-
-    A last line that has no end gets one. An empty file has no header.
-
-    Raises:
-        InputError: the file has fewer lines, or they are longer than 16 MiB.
-    """
-    lines = line_format.header_lines
-    file.read(skip)
-    limit = 16 << 20
-    data = b""
-    while lines:
-        more = file.read(min(1 << 16, limit)) or b""
-        data += more
-        if not data:
-            return data
-        if not more and data[-1] != line_format.separator:
-            data += bytes([line_format.separator])
-        offsets, _ = line_format.split(np.frombuffer(data, np.uint8))
-        if len(offsets) > lines:
-            return data[: int(offsets[lines])]
-        if not more or len(data) > limit:
-            raise InputError(
-                f"{name}: expected {lines} header lines, got {len(offsets) - 1} in the first "
-                f"{len(data)} bytes; check --header_lines and --separator"
-            )
-    return data
-
-
-def header_in(found: bytes, line_format: LineFormat) -> bytes | None:
-    r"""Return the header as it stands in a file whose first bytes are given; None if it has another.
-
-    Its lines may end in another way (CR LF or LF), the last one not at all where the file ends there;
-    an empty file has none.
-
-    Args:
-        found: more bytes than any form of the header has, fewer where the file has fewer.
-        line_format: with the header.
-
-    >>> header_in(b"a,b\r\n1,2\r\n", LineFormat(header_lines=1, header=b"a,b\n"))
-    b'a,b\r\n'
-    """
-    header, end = line_format.header, bytes([line_format.separator])
-    forms = [header]
-    if end == b"\n":
-        plain = header.replace(b"\r\n", b"\n")
-        forms += [plain, plain.replace(b"\n", b"\r\n")]
-    for form in forms:
-        if found.startswith(form):
-            return form
-    return found if not found or found + end in forms else None
-
-
-class Reader:
-    """Reads the lines that begin inside bytes [start, stop) of a file; of a compressed one all or none.
+class StreamReader:
+    """What readers of lines share, and of JSON that becomes lines: the stream, and what is left of it.
 
     Args:
         file: open for reading, seekable.
-        name: what errors call it.
-        size: of the file, in bytes.
-        start, stop: the span.
+        task: the span, and how to read it.
         codec: by which the file is compressed.
-        window: as of Decoder.
-        line_format: separator, and the header that the file has to have.
         check: what a line has to be.
-        told: that it holds lines, whatever they look like.
-        as_they_are: a byte order mark is data.
-        json: blank lines are no records.
-        csv: a line that ends inside quotes is refused.
-        chunk_bytes, record_limit, source, hashed: as of ``read_span``.
 
     Attributes:
-        whole: bytes of the file when it isn't compressed, known at the end; None in spans that have
-            no part of a compressed one.
+        whole: bytes of the file, decompressed, known at the end; None in spans that have no part of a
+            compressed one.
         blank: lines that were left out so far, as they are blank.
         marks: byte order marks that were left out, 0 or 1.
     """
@@ -147,33 +54,59 @@ class Reader:
     def __init__(
         self,
         file: io.RawIOBase | BinaryIO,
+        task: ReadTask,
         *,
-        name: str,
-        size: int,
-        start: int,
-        stop: int,
         codec: Codec | None,
-        window: int = WINDOW,
-        line_format: LineFormat,
-        chunk_bytes: int,
-        record_limit: int,
         check: Check = "none",
-        source: int | None = None,
+    ) -> None:
+        self._file: Any = file
+        if codec is not None:
+            self._file = Decoder(file, codec, task.name, window=task.options.window)
+        self._task, self._codec, self._check = task, codec, check
+        self.whole: int | None = task.size if codec is None else None
+        self.blank = self.marks = 0
+        self._beside = 0  # bytes of the file that are in no record, less the ends of lines
+
+    @property
+    def trailing(self) -> int:
+        """How many bytes that belong to nothing stand behind a compressed file's last member."""
+        return 0 if self._codec is None else self._file.trailing
+
+    @property
+    def consumed(self) -> int:
+        """How many bytes of the file were read so far."""
+        at: int = self._file.tell() if self._codec is None else self._file.consumed
+        return at - self._task.start
+
+    def covered(self, digest: Digest) -> int:
+        """Return how much of ``whole`` the records with this digest are, with all that is beside."""
+        return digest.bytes + digest.records + self._beside
+
+
+class Reader(StreamReader):
+    """Reads the lines that begin inside a span of a file; of a compressed one all or none.
+
+    Args:
+        file, task, codec, check: as of ``StreamReader``.
+        told: that it holds lines, whatever they look like: a byte order mark is data.
+        json: blank lines are no records.
+        csv: a line that ends inside quotes is refused.
+    """
+
+    def __init__(
+        self,
+        file: io.RawIOBase | BinaryIO,
+        task: ReadTask,
+        *,
+        codec: Codec | None,
+        check: Check = "none",
         told: bool = False,
-        as_they_are: bool = False,
         json: bool = False,
         csv: bool = False,
-        hashed: bool = True,
     ) -> None:
-        self._file: Any = file if codec is None else Decoder(file, codec, name, window=window)
-        self._as_they_are, self._json, self._csv = as_they_are, json, csv
-        self.blank = self.marks = 0
-        self._span = (start, stop if codec is None else _TO_THE_END)
-        self._name, self._codec, self._format = name, codec, line_format
-        self._chunk_bytes, self._record_limit, self._source = chunk_bytes, record_limit, source
-        self._check, self._told, self._hashed = check, told, hashed
-        self.whole: int | None = size if codec is None else None
-        self._beside = 0  # bytes of the file that are the header's, less a last line's missing end
+        super().__init__(file, task, codec=codec, check=check)
+        self._told, self._json, self._csv = told, json, csv
+        self._format = task.options.line_format
 
     def __iter__(self) -> Iterator[Found]:
         """Yield what is found.
@@ -181,31 +114,20 @@ class Reader:
         Raises:
             DataError: the file is damaged, has another header, or a line is too large.
         """
-        start, stop = self._span
-        if start > 0 and (self._codec is not None or self._format.quoted):
-            return
-        if self._format.quoted:
-            stop = _TO_THE_END
-        begins = self._begin(start)
-        for block in read_span(
-            self._file,
-            name=self._name,
-            start=start,
-            stop=stop,
-            line_format=self._format,
-            chunk_bytes=self._chunk_bytes,
-            record_limit=self._record_limit,
-            source=self._source,
-            hashed=self._hashed,
-            lines_begin=begins,
-        ):
+        task = self._task
+        if self._codec is not None or self._format.quoted:
+            if task.start > 0:
+                return
+            task = replace(task, stop=_TO_THE_END)
+        begins = self._begin(task.start)
+        for block in read_span(self._file, task, lines_begin=begins):
             if self._csv:
                 self._refuse_open_quotes(block)
             yield from self._sort_out(block)
         last = b""
         if self._codec is not None:
             self.whole, last = self._file.produced, self._file.last
-        elif self.whole is not None and stop >= self.whole > 0:
+        elif self.whole is not None and task.stop >= self.whole > 0:
             self._file.seek(self.whole - 1)
             last = self._file.read(1) or b""
         if last and self.whole is not None and self.whole > begins:
@@ -224,27 +146,9 @@ class Reader:
         place = open_quote(*blocks.extents(block)) if len(block) else None
         if place is not None:
             at = int(blocks.column(block, "position")[place])
-            raise DataError(f"{self._name}: {line_places.open_quote_error(self._line_at(at))}")
-
-    def _line_at(self, position: int) -> str:
-        """Say at which line, counted from 1, and at which byte a place is; reads up to there again."""
-        self._file.seek(0)
-        return line_places.where(self._file, position, separator=self._format.separator)
-
-    @property
-    def trailing(self) -> int:
-        """How many bytes that belong to nothing stand behind a compressed file's last member."""
-        return 0 if self._codec is None else self._file.trailing
-
-    @property
-    def consumed(self) -> int:
-        """How many bytes of the file were read so far."""
-        at: int = self._file.tell() if self._codec is None else self._file.consumed
-        return at - self._span[0]
-
-    def covered(self, digest: Digest) -> int:
-        """Return how much of ``whole`` the records with this digest are, with all that is beside."""
-        return digest.bytes + digest.records + self._beside
+            self._file.seek(0)
+            where = line_places.where(self._file, at, separator=self._format.separator)
+            raise DataError(f"{self._task.name}: {line_places.open_quote_error(where)}")
 
     def _begin(self, start: int) -> int:
         """Return where the first line begins, behind a byte order mark and a header; in the first
@@ -254,11 +158,9 @@ class Reader:
         most = len(BOM) + len(header) + self._format.header_lines  # each may have a CR more
         if start > most:
             return len(header)  # so far away that it doesn't matter
-        self._file.seek(0)
-        head = bytearray(max(most + 1, HEAD))
-        found = bytes(head[: storage.read_into(self._file, memoryview(head))])
+        found = bytes(storage.read_from(self._file, 0, max(most + 1, HEAD)))
         self._file.seek(0)  # a compressed file can't go back to the header's end
-        mark = 0 if self._as_they_are else mark_size(found, self._format.separator)
+        mark = 0 if self._told else mark_size(found, self._format.separator)
         own = self._require_header(found, mark)
         if start == 0:
             self.marks = int(mark > 0)
@@ -267,14 +169,14 @@ class Reader:
 
     def _require_header(self, found: bytes, mark: int) -> bytes:
         """Return the header as it stands in this file."""
-        header = self._format.header
+        header, name = self._format.header, self._task.name
         if self._codec is not None and not self._told:
-            refuse_inside(found[:HEAD], name=self._name)
+            refuse_inside(found[:HEAD], name=name)
         own = header_in(found[mark:], self._format)
         if own is None:
             have = found[mark : mark + len(header)]
             raise DataError(
-                f"{self._name}: expected the header of the other files, {header[:80]!r}, got "
+                f"{name}: expected the header of the other files, {header[:80]!r}, got "
                 f"{have[:80]!r} at byte {mark}; shuffle such files separately"
             )
         return own
@@ -330,41 +232,24 @@ class Writer:
 
 
 def read_span(
-    file: io.RawIOBase | BinaryIO,
-    *,
-    name: str,
-    start: int,
-    stop: int,
-    line_format: LineFormat,
-    chunk_bytes: int,
-    record_limit: int,
-    source: int | None = None,
-    hashed: bool = True,
-    lines_begin: int = 0,
+    file: io.RawIOBase | BinaryIO, task: ReadTask, *, lines_begin: int = 0
 ) -> Iterator[pa.RecordBatch]:
-    """Read the lines that begin inside [start, stop) as blocks.
+    """Read the lines that begin inside a span as blocks.
 
     Args:
         file: open for reading, with ``seek`` and ``readinto``.
-        name: what errors call the file.
-        start, stop: the span, in bytes; spans that tile a file give each line once.
-        line_format: how lines end; CSV is read from where a row begins.
-        chunk_bytes: how much to read at a time; also about the size of a block.
-        record_limit: the most bytes that a record may have.
-        source: index for a ``source`` column.
-        hashed: whether blocks have hashes.
+        task: the span, and how to read it; CSV is read from where a row begins.
         lines_begin: where the first line begins, after a header.
 
     Yields:
-        Blocks with ``position``, hashes if asked, and ``record``, where a last line without a
-        separator has got one.
+        Blocks as of ``line_blocks``, where a last line without a separator has got one.
 
     Raises:
         DataError: a record is larger than ``record_limit``, or CSV isn't quoted as it has to be.
     """
-    separator = line_format.separator
-    line_end = bytes([separator])
-    start = max(start, lines_begin)
+    line_format, limit = task.options.line_format, task.options.record_limit
+    separator, stop = line_format.separator, task.stop
+    start = max(task.start, lines_begin)
     if start >= stop:
         return
     begins = start == lines_begin  # else the byte before decides whether a line begins at start
@@ -373,7 +258,7 @@ def read_span(
     carry = np.zeros(0, np.uint8)
     while at < stop:
         room = stop - at - len(carry)
-        want = max(min(chunk_bytes, room + _OVERREAD), _OVERREAD, len(carry))
+        want = max(min(task.options.chunk_bytes, room + _OVERREAD), _OVERREAD, len(carry))
         buffer = np.empty(len(carry) + want + 1, np.uint8)
         filled = len(carry)
         buffer[:filled] = carry
@@ -399,71 +284,72 @@ def read_span(
             filled += 1
         offsets, stray = line_format.split(buffer[:filled])
         if stray is not None:
-            raise DataError(f"{name}: {line_places.stray_quote_error(at + stray)}")
+            raise DataError(f"{task.name}: {line_places.stray_quote_error(at + stray)}")
         if ended and offsets[-1] < filled:
-            raise DataError(f"{name}: {line_places.open_row_error(at + int(offsets[-1]))}")
+            raise DataError(f"{task.name}: {line_places.open_row_error(at + int(offsets[-1]))}")
         mine = int(np.searchsorted(offsets[:-1], stop - at))
         lines, carry = buffer, buffer[int(offsets[-1]) : filled]
         if mine and memory.is_part(int(offsets[mine]), memory.behind(buffer)):
             lines, carry = buffer[: int(offsets[mine])].copy(), carry.copy()
         del buffer
-        yield from _blocks(
-            lines,
-            offsets[: mine + 1],
-            at,
-            name=name,
-            line_end=line_end,
-            source=source,
-            hashed=hashed,
-            record_limit=record_limit,
-        )
+        yield from line_blocks(task, lines, offsets[: mine + 1], at=at)
         del lines
         if ended or mine < len(offsets) - 1:
             return
         at += int(offsets[-1])
-        if len(carry) > record_limit:
-            raise _too_long(file, line_format, len(carry), _at(name, at), record_limit)
+        if len(carry) > limit:
+            raise _too_long(file, task, at, len(carry))
 
 
-def _blocks(
-    buffer: np.ndarray[tuple[int], np.dtype[np.uint8]],
-    offsets: np.ndarray[tuple[int], np.dtype[np.int64]],
-    at: int,
-    *,
-    name: str,
-    line_end: bytes,
-    source: int | None,
-    hashed: bool,
-    record_limit: int,
+def line_blocks(
+    task: ReadTask, values: U8, offsets: I64, *, at: int, places: I64 | None = None
 ) -> Iterator[pa.RecordBatch]:
-    if len(offsets) > 1:
-        lengths = np.diff(offsets)
-        longest = int(lengths.argmax())
-        if lengths[longest] > record_limit + 1:
-            where = _at(name, at + int(offsets[longest]))
-            raise TooLarge(where, size=int(lengths[longest]) - 1, limit=record_limit)
-    for low in range(0, len(offsets) - 1, _ROWS):
-        part = offsets[low : low + _ROWS + 1]
+    """Make blocks of lines.
+
+    Args:
+        task: what they are read for.
+        values: uint8[size], the lines, with their ends.
+        offsets: int64[n + 1], where each begins, and the last one ends.
+        at: the place in the file from which places are counted.
+        places: int64[n], where each begins there; None for where it begins in ``values``.
+
+    Yields:
+        Blocks with ``position``, ``record``, and hashes, if texts aren't taken from them.
+
+    Raises:
+        TooLarge: a line is larger than ``record_limit``.
+    """
+    options, count = task.options, len(offsets) - 1
+    places = offsets if places is None else places
+    if count:
+        sizes = np.diff(offsets) - 1
+        longest = int(sizes.argmax())
+        if sizes[longest] > options.record_limit:
+            raise too_large(task, at + int(places[longest]), int(sizes[longest]))
+    for low in range(0, count, _ROWS):
+        high = min(low + _ROWS, count)
         yield blocks.from_buffer(
-            buffer,
-            offsets=part,
-            positions=(part[:-1] + at).astype(np.uint64),
-            line_end=line_end,
-            source=source,
-            hashed=hashed,
+            values,
+            offsets=offsets[low : high + 1],
+            positions=(places[low:high] + at).astype(np.uint64),
+            line_end=bytes([options.line_format.separator]),
+            source=task.source,
+            hashed=options.text_field is None,  # else digests are of the texts
         )
 
 
-def _at(name: str, offset: int) -> str:
-    return f"{name}: the record at byte {offset}"
+def too_large(task: ReadTask, position: int, size: int, *, more: bool = False) -> TooLarge:
+    """Return the error that the record at a byte of the file is too large."""
+    where = f"{task.name}: the record at byte {position}"
+    return TooLarge(where, size=size, limit=task.options.record_limit, more=more)
 
 
-def _too_long(file: Any, line_format: LineFormat, read: int, where: str, limit: int) -> TooLarge:
+def _too_long(file: Any, task: ReadTask, at: int, read: int) -> TooLarge:
     """Return the error that a line is too large, of which so many bytes were read: looks for its end."""
-    size, more = (
-        (read, True) if line_format.quoted else _length_of(file, line_format.separator, read)
-    )
-    return TooLarge(where, size=size, more=more, limit=limit)
+    line_format, size, more = task.options.line_format, read, True
+    if not line_format.quoted:
+        size, more = _length_of(file, line_format.separator, read)
+    return too_large(task, at, size, more=more)
 
 
 def _length_of(file: Any, separator: int, read: int) -> tuple[int, bool]:

@@ -14,8 +14,6 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from transforms.errors import DataError, UsageError
-from transforms.formats.found import Found
-from transforms.formats.kept import Kept, text_and_kept, wanted
 from transforms.formats.parquet_types import (
     INT96_UNIT,
     int96_columns,
@@ -23,17 +21,9 @@ from transforms.formats.parquet_types import (
     require_known,
     require_microseconds,
 )
-from transforms.formats.tables import (
-    FAULTS,
-    Recut,
-    check_schema,
-    faults_named,
-    first_line,
-    require_schema,
-    to_blocks,
-)
-from transforms.formats.text_places import TextColumns
-from transforms.kernels.digest import Digest
+from transforms.formats.readers import Found, ReadTask
+from transforms.formats.schemas import FAULTS, check_schema, faults_named, first_line
+from transforms.formats.tables import Recut, RowReader
 from transforms.kernels.rows import carried_schema, describe_difference, to_rows
 from transforms.kernels.values import row_costs, row_sizes
 
@@ -230,79 +220,37 @@ def check_int96(
             require_microseconds(seconds, nanoseconds, name=name)
 
 
-class Reader:
-    """Reads the row groups that belong to bytes [start, stop) of a file.
+class Reader(RowReader):
+    """Reads the row groups that belong to a span of a file.
 
     A row group stands about where the sizes of those before it put it, in proportion to all.
 
     Args:
         file: what pyarrow reads from.
-        name: what errors call it.
-        size: of the file, in bytes.
-        start, stop: the span, in bytes; spans that tile a file give each row group once.
-        schema: that the file has to have.
-        column: of text, the one to be read; None for all.
-        kept: the columns that are read beside that of text, behind it.
-        chunk_bytes: about how large a block may get.
-        record_limit: the most bytes that a row may take.
-        source: index for a ``source`` column.
-        text_known: whether all text is known to be UTF-8.
+        task: the span, and how to read it.
 
     Attributes:
         whole: how many rows the file has.
         consumed: bytes of the file that were read so far.
     """
 
-    def __init__(
-        self,
-        file: Any,
-        *,
-        name: str,
-        size: int,
-        start: int,
-        stop: int,
-        schema: pa.Schema | None,
-        chunk_bytes: int,
-        record_limit: int,
-        column: str | None = None,
-        kept: Kept | None = None,
-        source: int | None = None,
-        text_known: bool = False,
-    ) -> None:
-        self.blank = self.marks = self.trailing = 0  # of lines alone
-        self._text_known = text_known
+    def __init__(self, file: Any, task: ReadTask) -> None:
+        # decoding holds pages, and rows more than once
+        super().__init__(task, record_limit=task.options.record_limit // 2)
         try:
-            footer = _long_footer(file, size)
+            footer = _long_footer(file, task.size)
         except FAULTS:  # is told when it is opened
             footer = None
         metadata = None if footer is None else footer.metadata
-        self._parquet = open_file(file, name=name, metadata=metadata)
-        with faults_named(lambda: f"{name}: its footer can't be read"):
+        self._parquet = open_file(file, name=task.name, metadata=metadata)
+        with faults_named(lambda: f"{task.name}: its footer can't be read"):
             self._groups = Groups.of(self._parquet.metadata) if footer is None else footer.groups
-        self._name, self._size, self._start, self._stop = name, size, start, stop
-        self._chunk_bytes, self._record_limit, self._source = chunk_bytes, record_limit, source
         self.whole: int = self._parquet.metadata.num_rows
         self.consumed = 0
-        self._schema: pa.Schema = self._parquet.schema_arrow
-        self._text: TextColumns | None = None
-        self._kept: list[str] = []
-        self._columns: list[str] | None = None
-        if column is not None:
-            self._text = TextColumns(self._schema, column, name=name)
-            self._schema = text_and_kept(self._schema, column, kept, name=name)
-            self._kept = list(self._schema.names[1:])
-            self._columns = self._text.to_read(self._kept)
-        self._schema = wanted(self._schema, kept)
-        require_known(self._parquet, self._columns, name=name)
-        if schema is not None:
-            require_schema(self._schema, schema, name=name)
-            self._schema = schema
+        self._columns = self._choose_columns(self._parquet.schema_arrow)
+        require_known(self._parquet, self._columns.paths, name=task.name)
         self._file = file
         self._opened: dict[tuple[str, ...], pq.ParquetFile] = {(): self._parquet}
-
-    def covered(self, digest: Digest) -> int:
-        """Return how much of ``whole`` the records with this digest are."""
-        return digest.records
 
     def __iter__(self) -> Iterator[Found]:
         """Yield what is found.
@@ -310,20 +258,20 @@ class Reader:
         Raises:
             DataError: a row group can't be read, or a row is too large.
         """
-        groups = self._groups
+        task, groups, paths = self._task, self._groups, self._columns.paths
 
         def place(number: int) -> int:
             total = max(groups.before[-1], 1)
-            return min(self._size * groups.before[number] // total, self._size - 1)
+            return min(task.size * groups.before[number] // total, task.size - 1)
 
         every = range(self._parquet.metadata.num_row_groups)
-        begin, end = (bisect_left(every, at, key=place) for at in (self._start, self._stop))
+        begin, end = (bisect_left(every, at, key=place) for at in (task.start, task.stop))
         for number in range(begin, end):
-            self.consumed = place(number) - self._start
-            check_int96(self._file, self._parquet, self._columns, name=self._name, number=number)
+            self.consumed = place(number) - task.start
+            check_int96(self._file, self._parquet, paths, name=self._name, number=number)
             group = self._parquet.metadata.row_group(number)
             yield from self._read_group(number, group, groups.rows[number])
-        self.consumed = self._stop - self._start
+        self.consumed = task.stop - task.start
 
     def _read_group(self, number: int, group: Any, first: int) -> Iterator[Found]:
         row = first
@@ -332,19 +280,14 @@ class Reader:
         ):
             parquet, rows = self._choose(number, group)
             for batch in parquet.iter_batches(
-                batch_size=rows, row_groups=[number], use_threads=False, columns=self._columns
+                batch_size=rows,
+                row_groups=[number],
+                use_threads=False,
+                columns=self._columns.paths,
             ):
-                yield from to_blocks(
-                    # what is nested in a struct may have the name of a column: then both are read
-                    batch if self._text is None else self._text.take(batch, self._kept),
-                    first=row,
-                    chunk_bytes=self._chunk_bytes,
-                    record_limit=self._record_limit,
-                    name=self._name,
-                    source=self._source,
-                    schema=self._schema,
-                    text_known=self._text_known,
-                )
+                # what is nested in a struct may have the name of a column: then both are read
+                mine, known = self._columns.take(batch), self._task.options.text_known
+                yield from self._to_blocks(mine, first=row, text_known=known)
                 row += len(batch)
         if row - first != group.num_rows:
             raise DataError(
@@ -357,16 +300,15 @@ class Reader:
 
         Encodings make rows larger than they look.
         """
+        paths, chunk_bytes = self._columns.paths, self._task.options.chunk_bytes
         mean = max(group.total_byte_size // max(group.num_rows, 1), 1)
-        rows = int(np.clip(self._chunk_bytes // mean, 1, _PROBE))
-        probe = _first_rows(
-            self._parquet, rows=rows, name=self._name, number=number, columns=self._columns
-        )
+        rows = int(np.clip(chunk_bytes // mean, 1, _PROBE))
+        probe = _first_rows(self._parquet, rows=rows, name=self._name, number=number, columns=paths)
         if probe is None:
             return self._parquet, 1
         columns = [group.column(i) for i in range(group.num_columns)]
-        if self._columns is not None:
-            columns = [c for c in columns if is_read(c.path_in_schema, self._columns)]
+        if paths is not None:
+            columns = [c for c in columns if is_read(c.path_in_schema, paths)]
             mean = max(sum(c.total_uncompressed_size for c in columns) // group.num_rows, 1)
         repeated = _repeated(columns)
         if repeated not in self._opened:
@@ -377,7 +319,7 @@ class Reader:
         seen = int(row_costs(to_rows(probe.select(plain))).max()) if plain else 0
         values = sum(column.num_values for column in columns)
         each = max(mean, seen, 8 * values // group.num_rows)
-        return self._opened[repeated], int(np.clip(self._chunk_bytes // each, 1, _MOST_ROWS))
+        return self._opened[repeated], int(np.clip(chunk_bytes // each, 1, _MOST_ROWS))
 
 
 class _ParquetWriter(pq.ParquetWriter):  # type: ignore[misc]  # pyarrow is untyped

@@ -9,7 +9,8 @@ from typing import BinaryIO
 
 from transforms.errors import DataError
 from transforms.formats.detection import FileFormat
-from transforms.formats.reading import ReadOptions, open_span
+from transforms.formats.readers import ReadOptions
+from transforms.formats.reading import open_span
 from transforms.formats.tables import text_digest
 from transforms.formats.writing import ShardFormat
 from transforms.kernels import blocks

@@ -4,61 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO
-
-import pyarrow as pa
+from dataclasses import replace
+from typing import BinaryIO
 
 from transforms import storage
 from transforms.errors import DataError
-from transforms.formats import arrow, json_files, lines, parquet, texts
-from transforms.formats.codecs import WINDOW, Codec, Decoder, strip_suffix
-from transforms.formats.detection import FileFormat, Format, detect
-from transforms.formats.found import Judge, Judging, Reader
+from transforms.formats import arrow, json_files, lines, parquet
+from transforms.formats.codecs import Codec, Decoder
+from transforms.formats.detection import FileFormat, detect
 from transforms.formats.kept import Kept
-from transforms.formats.limits import MemoryFor
-from transforms.formats.lines import LineFormat
+from transforms.formats.line_kinds import Form, Shape, form_of, may_be_csv, named_json, shape_of
+from transforms.formats.readers import Judging, Reader, ReadOptions, ReadTask
+from transforms.formats.texts import TextReader
 from transforms.kernels.checks import Check
 
-CSV_NAMES = (".csv", ".tsv")
 _BUFFER = 1 << 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadOptions:
-    """What every reader is told.
-
-    Attributes:
-        line_format: of line files.
-        format: what all files are said to be, as of ``detect``. ``lines`` are nothing but lines: a byte
-            order mark, blank lines of JSON and open quotes of CSV are data.
-        rows: whether the records are rows, not lines.
-        schema: that rows have to have; None where any will do.
-        check: what a line has to be.
-        chunk_bytes: how much to read at a time; also about the size of a block.
-        record_limit: the most bytes that a record may have; a row of Parquet half of them.
-        memory: what more memory would allow, for errors.
-        text_known: whether the text of Parquet rows was checked when it was written.
-        text_field: the field or column whose text alone is read, of files of any format.
-        kept: what is read beside it, of JSON lines and rows.
-        window: bytes that a decoder may hold; a compressed file that needs more is refused.
-        judge: says which of the records, or of the texts, are bad all the same.
-    """
-
-    line_format: LineFormat = field(default_factory=LineFormat)
-    format: Format = "auto"
-    rows: bool = False
-    schema: pa.Schema | None = None
-    check: Check = "none"
-    chunk_bytes: int = 2 << 20
-    record_limit: int = 256 << 20
-    memory: MemoryFor | None = None
-    text_known: bool = False
-    text_field: str | None = None
-    kept: Kept | None = None
-    window: int = WINDOW
-    judge: Judge | None = None
 
 
 def open_span(
@@ -79,73 +39,69 @@ def open_span(
         DataError: it is broken, or doesn't hold the records that are expected.
     """
     found = told or detect(file, name=name, size=size, said=options.format)
-    field = options.text_field
-    common: dict[str, Any] = {
-        "name": name,
-        "size": size,
-        "start": start,
-        "chunk_bytes": options.chunk_bytes,
-        "record_limit": options.record_limit,
-        "source": source if field is None else None,
-    }
-    if field is None and found.is_rows != options.rows and size:  # an empty file is of no kind
+    is_text = options.text_field is not None
+    if not is_text and found.is_rows != options.rows and size:  # an empty file is of no kind
         want = "rows, as the other files hold" if options.rows else "lines"
         raise DataError(f"{name}: expected {want}, got {found.word}; give it a run of its own")
+    task = ReadTask(name=name, size=size, start=start, stop=stop, source=source, options=options)
+    inner = replace(task, source=None) if is_text else task
+    form: Form | None = None
     reader: Reader
-    form: texts.Form | None = None
     if not found.is_rows:
-        check = options.check
-        if field is not None:
-            form = texts.form_of(
-                file, name=name, codec=found.codec, line_format=options.line_format
-            )
-            check = "none" if form == "json" else "utf8" if check == "none" else check
+        line_format = options.line_format
+        if is_text:
+            form = form_of(file, name=name, codec=found.codec, line_format=line_format)
             if options.kept is not None:
                 _require_fields(options.kept, form, name=name)
-        common |= {"check": check, "codec": found.codec, "window": options.window}
-        common["hashed"] = field is None  # else digests are of the texts
-        shape = shape_in(file, found, name=name, options=options, told=told)
-        if shape == "lines":
-            as_they_are = options.format == "lines"
-            json = form == "json" or (not as_they_are and texts.named_json(name))
-            reader = lines.Reader(
-                file,
-                stop=stop,
-                line_format=options.line_format,
-                told=told is not None or options.format == "lines",
-                as_they_are=as_they_are or told is not None,
-                json=json or options.check == "json",
-                csv=not as_they_are and not json and may_be_csv(name, options.line_format),
-                **common,
-            )
-        else:
-            reader = json_files.Reader(file, shape=shape, **common)
+        reader = _open_lines(file, inner, found, form, told=told is not None)
     elif found.kind == "parquet":
-        common["record_limit"] //= 2  # decoding holds pages, and rows more than once
-        reader = parquet.Reader(
-            Buffered(file, size),
-            stop=stop,
-            schema=options.schema,
-            column=field,
-            kept=options.kept,
-            text_known=options.text_known,
-            **common,
-        )
+        reader = parquet.Reader(Buffered(file, size), inner)
     else:
-        reader = arrow.Reader(
-            Buffered(file, size),
-            stream=found.kind == "arrow_stream",
-            schema=options.schema,
-            column=field,
-            kept=options.kept,
-            batch_limit=options.record_limit,
-            **common,
-        )
-    if field is None:
-        return reader if options.judge is None else Judging(reader, options.judge)
-    return texts.Reader(
-        reader, field=field, form=form, source=source, kept=options.kept, judge=options.judge
+        stream = found.kind == "arrow_stream"
+        reader = arrow.Reader(Buffered(file, size), inner, stream=stream)
+    if is_text:
+        return TextReader(reader, form, task)
+    return reader if options.judge is None else Judging(reader, options.judge)
+
+
+def _open_lines(
+    file: io.RawIOBase | BinaryIO,
+    task: ReadTask,
+    found: FileFormat,
+    form: Form | None,
+    *,
+    told: bool,
+) -> Reader:
+    options, name = task.options, task.name
+    check, json = line_rules(name, form, options)
+    shape = shape_in(file, found, name=name, options=options, told=told)
+    if shape != "lines":
+        return json_files.Reader(file, task, shape=shape, codec=found.codec, check=check)
+    said = options.format == "lines"
+    return lines.Reader(
+        file,
+        task,
+        codec=found.codec,
+        check=check,
+        told=told or said,
+        json=json,
+        csv=not said and not json and may_be_csv(name, options.line_format),
     )
+
+
+def line_rules(name: str, form: Form | None, options: ReadOptions) -> tuple[Check, bool]:
+    """Say what lines of a file have to be, and whether blank ones are no records.
+
+    Args:
+        name: of the file.
+        form: of the lines that texts are taken from; None where lines are the records.
+        options: how it is read.
+    """
+    check = options.check
+    if form is not None:
+        check = "none" if form == "json" else "utf8" if check == "none" else check
+    named = options.format != "lines" and named_json(name)
+    return check, form == "json" or named or options.check == "json"
 
 
 def shape_in(
@@ -154,21 +110,15 @@ def shape_in(
     *,
     name: str,
     options: ReadOptions,
-    told: FileFormat | None,
-) -> json_files.Shape:
+    told: bool,
+) -> Shape:
     """Say how a file of lines holds its records, which may be something else where nobody told."""
-    if told is not None or options.format != "auto":
+    if told or options.format != "auto":
         return "lines"
-    return json_files.shape_of(file, name=name, codec=found.codec, line_format=options.line_format)
+    return shape_of(file, name=name, codec=found.codec, line_format=options.line_format)
 
 
-def may_be_csv(name: str, line_format: LineFormat) -> bool:
-    """Say whether a line of a file that ends inside quotes is a torn row."""
-    named = os.path.splitext(strip_suffix(name))[1].lower() in CSV_NAMES
-    return not line_format.quoted and (named or line_format.header_lines > 0)
-
-
-def _require_fields(kept: Kept, form: texts.Form, *, name: str) -> None:
+def _require_fields(kept: Kept, form: Form, *, name: str) -> None:
     """Raise DataError where a file's lines have no fields to be kept, or none whose kinds are known."""
     if form == "plain":
         raise DataError(
@@ -226,6 +176,5 @@ def first_bytes(
     Raises:
         DataError: it can't be decompressed.
     """
-    head = bytearray(count)
     stream = file if codec is None else Decoder(file, codec, name)
-    return bytes(head[: storage.read_into(stream, memoryview(head))])
+    return bytes(storage.read_from(stream, 0, count))

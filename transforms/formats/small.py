@@ -7,28 +7,28 @@ blank goes to the reader of its format, which knows what to do with it, and what
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.errors import DovetailError
-from transforms.formats import lines, texts
 from transforms.formats.detection import FileFormat, detect
-from transforms.formats.found import Found
-from transforms.formats.reading import ReadOptions, may_be_csv, shape_in
+from transforms.formats.line_format import BOM
+from transforms.formats.line_kinds import form_of as form_of_lines
+from transforms.formats.line_kinds import may_be_csv
+from transforms.formats.readers import ReadOptions
+from transforms.formats.reading import line_rules, shape_in
+from transforms.formats.texts import texts_of
 from transforms.kernels import blocks, checks
-from transforms.kernels.checks import Check
-from transforms.kernels.digest import Digest
+from transforms.kernels.digest import I64
 from transforms.kernels.lines import line_offsets
 
 SMALL = 1 << 16
 """Bytes of a file that may be read with others."""
 _ROWS = 1 << 17  # of a block
 
-I64 = npt.NDArray[np.int64]
 Form = Literal["lines", "json", "plain"]
 """What a file's records are: its lines, or the texts of its lines, of JSON or plain ones."""
 _LINES = FileFormat("lines")
@@ -61,19 +61,20 @@ def may_be_small(options: ReadOptions) -> bool:
 
 def form_of(file: SmallFile, options: ReadOptions) -> Form | None:
     """Say what a file's records are where it holds lines and nothing beside, else None."""
-    if file.data.startswith(lines.BOM):
+    if file.data.startswith(BOM):
         return None
     if options.format != "lines" and may_be_csv(file.name, options.line_format):
         return None
     data = io.BytesIO(file.data)
     try:
         found = file.told or detect(data, name=file.name, size=len(file.data), said=options.format)
-        shape = shape_in(data, found, name=file.name, options=options, told=file.told)
+        told = file.told is not None
+        shape = shape_in(data, found, name=file.name, options=options, told=told)
         if found != _LINES or shape != "lines":
             return None
         if options.text_field is None:
             return "lines"
-        form = texts.form_of(data, name=file.name, codec=None, line_format=options.line_format)
+        form = form_of_lines(data, name=file.name, codec=None, line_format=options.line_format)
         return None if form == "plain" and options.kept is not None else form
     except DovetailError:  # the reader says it once more
         return None
@@ -115,47 +116,15 @@ def read_together(
         source=source if field is None else None,
         hashed=field is None,  # else digests are of the texts
     )
-    named = options.format != "lines" and any(texts.named_json(file.name) for file in files)
-    if (named or form == "json" or options.check == "json") and len(checks.blank_lines(block)):
+    of_text = None if form == "lines" else form
+    rules = {line_rules(file.name, of_text, options) for file in files}
+    if any(json for _, json in rules) and len(checks.blank_lines(block)):
         return None
-    check: Check = "none" if form == "json" else options.check
-    if form == "plain" and check == "none":
-        check = "utf8"
-    if checks.bad_lines(block, check):
+    if any(checks.bad_lines(block, check) for check in {check for check, _ in rules}):
         return None
-    if form != "lines":
-        made = list(_texts(block, form, options, source=source))
+    if of_text is not None:
+        made = list(texts_of(block, of_text, options, source=source))
         if any(found.bad is not None for found in made):
             return None
         block = pa.concat_batches([found.block for found in made])
     return Together(block, rows, np.array(covered, np.int64))
-
-
-def _texts(
-    block: pa.RecordBatch, form: texts.Form, options: ReadOptions, *, source: int | None
-) -> Iterator[Found]:
-    yield from texts.Reader(
-        _Given(block),
-        field=options.text_field or "",
-        form=form,
-        source=source,
-        kept=options.kept,
-        judge=options.judge,
-    )
-
-
-class _Given:
-    """A reader of what was read already."""
-
-    whole = None
-    consumed = blank = marks = trailing = 0
-
-    def __init__(self, block: pa.RecordBatch) -> None:
-        self._block = block
-
-    def __iter__(self) -> Iterator[Found]:
-        yield Found(self._block)
-
-    def covered(self, digest: Digest) -> int:
-        """Not known here."""
-        return digest.bytes

@@ -2,228 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.types as pt
 
 from transforms.errors import DataError
-from transforms.formats.found import Found
+from transforms.formats.columns import RowColumns
 from transforms.formats.limits import TooLarge
+from transforms.formats.readers import Found, ReadTask
+from transforms.formats.schemas import require_schema
 from transforms.kernels import blocks, checks, memory
 from transforms.kernels.digest import I64, Digest
 from transforms.kernels.repeats import repeat_costs
-from transforms.kernels.rows import (
-    Dictionaries,
-    carried_schema,
-    describe_difference,
-    restore,
-    to_rows,
-)
-from transforms.kernels.unify import unify
+from transforms.kernels.rows import Dictionaries, carried_schema, restore, to_rows
 from transforms.kernels.values import is_bytes, plain_width, row_costs, row_sizes
 
 _MOST_ROWS = 1 << 17  # of a block: rows of no columns' worth must not make endless ones
-
-
-FAULTS = (
-    pa.ArrowException,
-    OSError,
-    ValueError,
-    RuntimeError,
-    EOFError,
-    LookupError,
-    ArithmeticError,
-    TypeError,
-)
-"""Damaged bytes make Arrow raise nearly anything."""
-
-_MENDS = {
-    "ecrypt": "it is encrypted: decrypt it first, no keys are taken here",
-    "Nested data conversions not implemented for chunked": "values inside of lists, structs or maps "
-    "have more than 2 GiB in a few rows: write shorter values, or a column that isn't nested",
-    "Map keys must be annotated": "Parquet wants a map's keys to be required, and Arrow insists: write "
-    "the file with required keys, or as a list of structs",
-    "does not represent a whole number of days": "date64 holds whole days alone: cast the column to "
-    "timestamp[ms]",
-}
-_UNREAD = "Arrow doesn't read this: write the file without it, or in types that Arrow reads"
-
-
-def first_line(error: BaseException) -> str:
-    """Return what an error of Arrow's says, without where in Arrow it came up."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def mend(error: BaseException) -> str:
-    """Say what to do about a file that Arrow can't read."""
-    text = str(error)
-    found = next((advice for words, advice in _MENDS.items() if words in text), None)
-    if found is None and isinstance(error, pa.ArrowNotImplementedError):
-        found = _UNREAD
-    return found or "fetch or make the file again"
-
-
-@contextlib.contextmanager
-def faults_named(where: Callable[[], str]) -> Iterator[None]:
-    """Raise a DataError that says where it was, and what to do, in the place of Arrow's errors."""
-    try:
-        yield
-    except FAULTS as error:
-        raise DataError(f"{where()}: {first_line(error)}; {mend(error)}") from error
-
-
-def require_schema(
-    got: pa.Schema,
-    expected: pa.Schema,
-    *,
-    name: str,
-    other: str = "the other files",
-    what: str = "its schema",
-) -> None:
-    """Raise DataError, naming files and columns, where rows don't go into the schema of the others."""
-    try:
-        both = unify([expected, got])
-    except DataError as error:
-        raise _unlike(error, name=name, other=other, what=what) from None
-    want = carried_schema(expected)
-    if carried_schema(both) != want:  # it wasn't looked at when the schema was chosen
-        raise DataError(
-            f"{name}: {what} holds more than that of {other}: "
-            f"{describe_difference(want, carried_schema(got))}; convert the file, or give such files "
-            "a run of their own"
-        )
-
-
-def unify_files(schemas: Mapping[str, pa.Schema], *, what: str = "its schema") -> pa.Schema:
-    """Return the schema that holds the rows of all files, at least one.
-
-    Raises:
-        DataError: they differ in more than form. Names the first file that does, and columns.
-    """
-    first = next(iter(schemas))
-    unified = schemas[first]
-    forms: dict[pa.Schema, str] = {}  # far fewer than files
-    for name, schema in schemas.items():
-        forms.setdefault(schema.remove_metadata(), name)
-    for schema, name in forms.items():
-        try:
-            unified = unify([unified, schema])
-        except DataError as error:
-            raise _unlike(error, name=name, other=first, what=what) from None
-    return unified
-
-
-def _unlike(error: DataError, *, name: str, other: str, what: str) -> DataError:
-    return DataError(
-        f"{name}: {what} doesn't go with that of {other}: {error}; rows of one schema can be shuffled "
-        "together: convert the file, or leave it out"
-    )
-
-
-def check_schema(schema: pa.Schema, *, name: str) -> None:
-    """Raise DataError, naming the file, where rows of a schema can't be carried.
-
-    Raises:
-        ValueError: a column's name isn't UTF-8, which is damage.
-    """
-    try:
-        carried_schema(schema)
-    except DataError as error:
-        raise DataError(f"{name}: {error}") from error
-
-
-def text_column(schema: pa.Schema, column: str, *, name: str) -> pa.Schema:
-    """Return the schema of a file's one column of text, as a column of text.
-
-    Binary values are text where they are UTF-8; a column of nulls only holds no text.
-
-    Raises:
-        DataError: the file has none or several of that name, or it isn't text; names the nearest.
-    """
-    if schema.names == LINE.names and column not in LINE.names:
-        raise DataError(
-            f"{name}: expected a column {column}, to take its text, got {LINE.names[0]} alone, which "
-            f"holds whole lines of JSON; shuffle those with --text_field={column} to write their text, "
-            "or tokenize the JSON lines themselves"
-        )
-    field = one_column(schema, column, name=name, why="to take its text")
-    found = pa.schema([field])
-    kind = carried_schema(found).field(0).type
-    if pt.is_null(kind) or pt.is_binary(kind) or pt.is_large_binary(kind):
-        return pa.schema([field.with_type(_text_type(kind)).with_nullable(True)])
-    if not (pt.is_string(kind) or pt.is_large_string(kind)):
-        raise DataError(
-            f"{name}: expected text (string) in column {column}, got {field.type}; name a column of "
-            "text, or cast it in the input"
-        )
-    return found
-
-
-def _text_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type of text that lies in memory as values of a type do."""
-    if pt.is_dictionary(kind):
-        return pa.dictionary(kind.index_type, _text_type(kind.value_type), kind.ordered)
-    texts = {pa.large_binary(): pa.large_string(), pa.binary_view(): pa.string_view()}
-    is_text = pt.is_string(kind) or pt.is_large_string(kind) or pt.is_string_view(kind)
-    return kind if is_text else texts.get(kind, pa.string())
-
-
-def take_text(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
-    """Select the column of text, the first, and those that are kept; binary text becomes text.
-
-    Whether it is UTF-8 has to be looked at afterwards.
-    """
-    batch = batch.select(columns)
-    text = as_text(batch.column(0))
-    if text is batch.column(0):
-        return batch
-    return batch.set_column(0, batch.schema.field(0).with_type(text.type), text)
-
-
-def as_text(array: pa.Array) -> pa.Array:
-    """Return values of text as they are, binary ones as text, nulls as text that isn't there.
-
-    Raises:
-        pa.ArrowInvalid, pa.lib.ArrowIndexError: views lead out of their buffers.
-    """
-    if isinstance(array, pa.ExtensionArray):
-        return as_text(array.storage)
-    to = _text_type(array.type)
-    if array.type == to:
-        return array
-    if pt.is_null(array.type):
-        return pa.nulls(len(array), to)
-    if pt.is_dictionary(array.type):
-        values = as_text(array.dictionary)
-        return pa.DictionaryArray.from_arrays(
-            array.indices, values, ordered=array.type.ordered, safe=False
-        )
-    if pt.is_binary_view(array.type):
-        array.validate(full=True)  # to cast what leads nowhere would end the process
-        array, to = array.cast(pa.large_binary()), pa.large_string()
-    return pa.Array.from_buffers(
-        to, len(array), array.buffers(), null_count=array.null_count, offset=array.offset
-    )
-
-
-def one_column(schema: pa.Schema, column: str, *, name: str, why: str) -> pa.Field:
-    """Return the field of a file's one column of a name; ``why`` is it wanted, for the error.
-
-    Raises:
-        DataError: the file has none or several of that name; names the nearest.
-    """
-    count = len(schema.get_all_field_indices(column))
-    if count != 1:
-        near = difflib.get_close_matches(column, schema.names, n=1)
-        there = f"; did you mean {near[0]}?" if near else ""
-        some = ", ".join(schema.names[:8]) or "no columns"
-        what = f"got {some}{there}" if not count else f"{count} columns have this name"
-        raise DataError(f"{name}: expected a column {column}, {why}: {what}")
-    return schema.field(column)
 
 
 def read_rows(
@@ -236,71 +32,68 @@ def read_rows(
         raise DataError(f"{name}: {error}; mend the file, or leave it out") from error
 
 
-def to_blocks(
-    batch: pa.RecordBatch,
-    *,
-    first: int,
-    chunk_bytes: int,
-    record_limit: int,
-    name: str,
-    source: int | None,
-    schema: pa.Schema | None = None,
-    text_known: bool = False,
-) -> Iterator[Found]:
-    """Make blocks of one batch.
+class RowReader:
+    """What readers of Parquet and Arrow share: which columns are read, how batches become blocks.
 
     Args:
-        batch: as it was read; nothing in it is trusted.
-        first: the first row's number in its file.
-        chunk_bytes: about how large a block may get.
+        task: the span, and how to read it.
         record_limit: the most bytes that a row may take.
-        name: of the file, for errors.
-        source: index for a ``source`` column.
-        schema: in whose types rows are wanted, where they aren't the batch's.
-        text_known: whether its text is known to be UTF-8, and its buffers to fit together.
-
-    Raises:
-        DataError: a row is larger than ``record_limit``; or as ``to_rows``.
-        pa.ArrowInvalid: the batch's buffers don't fit together.
     """
-    bad = {} if text_known else checks.bad_rows(batch)
-    for begin, end in _cuts(repeat_costs(batch), chunk_bytes):
-        yield from _to_blocks(
-            read_rows(batch.slice(begin, end - begin), name=name, schema=schema),
-            {row - begin: why for row, why in bad.items() if begin <= row < end},
-            first=first + begin,
-            chunk_bytes=chunk_bytes,
-            record_limit=record_limit,
-            name=name,
-            source=source,
-        )
 
+    def __init__(self, task: ReadTask, *, record_limit: int) -> None:
+        self._task, self._name, self._record_limit = task, task.name, record_limit
+        self.blank = self.marks = self.trailing = 0  # of lines alone
 
-def _to_blocks(
-    found: pa.StructArray,
-    bad: dict[int, str],
-    *,
-    first: int,
-    chunk_bytes: int,
-    record_limit: int,
-    name: str,
-    source: int | None,
-) -> Iterator[Found]:
-    costs = row_costs(found)
-    if len(costs) and costs.max() > record_limit:
-        row = int(costs.argmax())
-        raise TooLarge(f"{name}: row {first + row}", size=int(costs[row]), limit=record_limit)
-    for begin, end in _cuts(costs, chunk_bytes):
-        rows = found.slice(begin, end - begin)
-        if memory.is_part(int(costs[begin:end].sum()), memory.held(rows)):
-            rows = rows.take(pa.array(np.arange(len(rows))))  # let go of the batch that it is of
-        block = blocks.from_rows(
-            rows,
-            positions=np.arange(first + begin, first + end, dtype=np.uint64),
-            source=source,
-        )
-        mine = {row - begin: why for row, why in bad.items() if begin <= row < end}
-        yield Found.sort_out(block, mine)
+    def _choose_columns(self, schema: pa.Schema) -> RowColumns:
+        """Say which columns are read of a file with a schema.
+
+        Raises:
+            DataError: it lacks one, or doesn't go with the other files.
+        """
+        options = self._task.options
+        columns = RowColumns(schema, text=options.text_field, kept=options.kept, name=self._name)
+        self._wanted = columns.wanted
+        if options.schema is not None:
+            require_schema(self._wanted, options.schema, name=self._name)
+            self._wanted = options.schema
+        return columns
+
+    def _to_blocks(
+        self, batch: pa.RecordBatch, *, first: int, text_known: bool = False
+    ) -> Iterator[Found]:
+        """Make blocks of one batch.
+
+        Args:
+            batch: the columns to be read, as they were read; nothing in it is trusted.
+            first: the first row's number in its file.
+            text_known: whether its text is known to be UTF-8, and its buffers to fit together.
+
+        Raises:
+            DataError: a row is larger than ``record_limit``; or as ``to_rows``.
+            pa.ArrowInvalid: the batch's buffers don't fit together.
+        """
+        chunk_bytes = self._task.options.chunk_bytes
+        bad = {} if text_known else checks.bad_rows(batch)
+        for begin, end in _cuts(repeat_costs(batch), chunk_bytes):
+            found = read_rows(batch[begin:end], name=self._name, schema=self._wanted)
+            costs = row_costs(found)
+            if len(costs) and costs.max() > self._record_limit:
+                row = int(costs.argmax())
+                where = f"{self._name}: row {first + begin + row}"
+                raise TooLarge(where, size=int(costs[row]), limit=self._record_limit)
+            for low, high in _cuts(costs, chunk_bytes):
+                rows = found[low:high]
+                if memory.is_part(int(costs[low:high].sum()), memory.held(rows)):
+                    rows = rows.take(pa.array(np.arange(len(rows))))  # let go of their batch
+                at = begin + low
+                positions = np.arange(first + at, first + begin + high, dtype=np.uint64)
+                block = blocks.from_rows(rows, positions=positions, source=self._task.source)
+                mine = {row - at: why for row, why in bad.items() if 0 <= row - at < len(rows)}
+                yield Found.sort_out(block, mine)
+
+    def covered(self, digest: Digest) -> int:
+        """Return how much of ``whole`` the records with this digest are."""
+        return digest.records
 
 
 def _cuts(costs: I64, limit: int) -> Iterator[tuple[int, int]]:

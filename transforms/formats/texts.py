@@ -9,94 +9,27 @@ each is ``{"text":"…"}``: a text may hold any byte that would end a bare line.
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Iterator
-from typing import Any, BinaryIO, Literal
+from typing import Any
 
 import numpy as np
 import orjson
 import pyarrow as pa
 
-from transforms import storage
 from transforms.formats import lines
-from transforms.formats.codecs import Codec, Decoder, strip_suffix
-from transforms.formats.found import Found, Judge
-from transforms.formats.found import Reader as Inner
 from transforms.formats.kept import Kept
-from transforms.formats.lines import LineFormat
+from transforms.formats.line_kinds import Form
+from transforms.formats.readers import Found, Reader, ReadOptions, ReadTask
 from transforms.formats.text_places import place_of
 from transforms.kernels import blocks, json_text
 from transforms.kernels.digest import Digest
 from transforms.kernels.values import bytes_extents
 
-Form = Literal["json", "plain"]
-"""What lines are."""
-
-JSON_NAMES = (".jsonl", ".ndjson", ".json")
-"""Files so named are JSON lines; others where their first line is a JSON object."""
-
 EXTENSION = ".jsonl"
 """Of shards of texts that are lines."""
 
-_GLANCE, _LONG = 1 << 16, 1 << 20  # of a file's beginning: what is read first, and at most
 _PIECE = 1 << 20  # footprint of the texts that are made lines at a time
-_VALUES = (
-    1 << 20
-)  # that are kept of JSON lines at a time: nulls take memory, but no bytes of a line
-
-
-def named_json(name: str) -> bool:
-    """Say whether a file is named as JSON lines are.
-
-    >>> named_json("a/b.JSONL.gz"), named_json("b.txt")
-    (True, False)
-    """
-    return os.path.splitext(strip_suffix(name))[1].lower() in JSON_NAMES
-
-
-def form_of(
-    file: io.RawIOBase | BinaryIO, *, name: str, codec: Codec | None, line_format: LineFormat
-) -> Form:
-    """Say what a file's lines are: by its name, else by its first line; leaves it at its beginning.
-
-    A first line of more than a mebibyte counts as an object where it begins as one.
-
-    Raises:
-        DataError: its beginning can't be decompressed.
-    """
-    if named_json(name):
-        return "json"
-    file.seek(0)
-    stream = file if codec is None else Decoder(file, codec, name)
-    line, whole = _first_line(stream, line_format)
-    file.seek(0)
-    return "json" if line.startswith(b"{") and (not whole or _is_json(line)) else "plain"
-
-
-def _first_line(stream: Any, line_format: LineFormat) -> tuple[bytes, bool]:
-    """Return the first line that isn't blank, and whether that is all of it.
-
-    Of a line that is no object by its first bytes no more is read.
-    """
-    begins, header = b"", len(line_format.header)
-    for size in (_GLANCE, _LONG):
-        more = bytearray(header + size - len(begins))
-        begins += more[: storage.read_into(stream, memoryview(more))]
-        mark = lines.mark_size(begins, line_format.separator)
-        line, end, _ = begins[mark + header :].lstrip().partition(bytes([line_format.separator]))
-        whole = bool(end) or len(begins) < header + size
-        if whole or not line.startswith(b"{"):
-            break
-    return line, whole
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        json_text.read(line)
-    except json_text.Unreadable:
-        return False
-    return True
+_VALUES = 1 << 20  # kept of JSON lines at a time: nulls take memory, but no bytes of a line
 
 
 def of_json(
@@ -203,33 +136,36 @@ def _block(
     return found if kept is None else blocks.with_kept(found, kept)
 
 
-class Reader:
-    """Reads a span's texts through the reader of its lines or rows.
+def texts_of(
+    block: pa.RecordBatch, form: Form | None, options: ReadOptions, *, source: int | None
+) -> Iterator[Found]:
+    """Take the texts of a block of lines of a form, or of rows (None), bad ones as they stand there."""
+    field, kept = options.text_field or "", options.kept
+    if form == "plain":
+        yield of_lines(block, source=source).judged(options.judge, block)
+    elif form is None:
+        yield of_rows(block, field=field, source=source).judged(options.judge, block)
+    else:
+        most = max(len(block) if kept is None else _VALUES // len(kept.names), 1)
+        for begin in range(0, max(len(block), 1), most):
+            piece = block.slice(begin, most)
+            found = of_json(piece, field=field, kept=kept, source=source)
+            yield found.judged(options.judge, piece)
+
+
+class TextReader:
+    """Reads a span's texts through the reader of its lines or rows; all else is the inner reader's.
 
     Args:
         inner: of JSON lines, of lines that are UTF-8, or of rows of the one column, with those that
             are kept behind it.
-        field: of JSON lines; the column's name.
         form: of lines; None for rows.
-        source: index for a ``source`` column.
-        kept: what is kept of JSON lines.
-        judge: says which texts are bad all the same.
+        task: the span, and how to read it.
     """
 
-    def __init__(
-        self,
-        inner: Inner,
-        *,
-        field: str,
-        form: Form | None,
-        source: int | None = None,
-        kept: Kept | None = None,
-        judge: Judge | None = None,
-    ) -> None:
-        self._inner = inner
-        self._kept, self._judge = kept, judge
+    def __init__(self, inner: Reader, form: Form | None, task: ReadTask) -> None:
+        self._inner, self._form, self._task = inner, form, task
         self._bytes = 0  # of the lines read: digests are of the texts
-        self._field, self._form, self._source = field, form, source
 
     def __iter__(self) -> Iterator[Found]:
         """Yield what is found, what is bad as it stands in the file; errors as of the inner reader."""
@@ -241,47 +177,14 @@ class Reader:
             yield from self._take(block)
 
     def _take(self, block: pa.RecordBatch) -> Iterator[Found]:
-        if self._form == "plain":
-            yield of_lines(block, source=self._source).judged(self._judge, block)
-        elif self._form is None:
-            found = of_rows(block, field=self._field, source=self._source)
-            yield found.judged(self._judge, block)
-        else:
-            kept = self._kept
-            most = max(len(block) if kept is None else _VALUES // len(kept.names), 1)
-            for begin in range(0, max(len(block), 1), most):
-                piece = block.slice(begin, most)
-                found = of_json(piece, field=self._field, kept=kept, source=self._source)
-                yield found.judged(self._judge, piece)
-
-    @property
-    def whole(self) -> int | None:
-        """As of the inner reader."""
-        return self._inner.whole
-
-    @property
-    def blank(self) -> int:
-        """As of the inner reader."""
-        return self._inner.blank
-
-    @property
-    def marks(self) -> int:
-        """As of the inner reader."""
-        return self._inner.marks
-
-    @property
-    def trailing(self) -> int:
-        """As of the inner reader."""
-        return self._inner.trailing
-
-    @property
-    def consumed(self) -> int:
-        """As of the inner reader."""
-        return self._inner.consumed
+        return texts_of(block, self._form, self._task.options, source=self._task.source)
 
     def covered(self, digest: Digest) -> int:
         """Return how much of ``whole`` the lines or rows are that as many texts are from."""
         return self._inner.covered(Digest(records=digest.records, bytes=self._bytes))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
 
 def _bytes_of(block: pa.RecordBatch) -> int:

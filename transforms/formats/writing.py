@@ -10,7 +10,7 @@ import pyarrow as pa
 from transforms.formats import arrow, lines, parquet, texts
 from transforms.formats.codecs import CODECS
 from transforms.formats.detection import Kind
-from transforms.formats.lines import LineFormat
+from transforms.formats.line_format import LineFormat
 from transforms.formats.tables import text_rows
 from transforms.kernels import blocks
 from transforms.kernels.digest import I64

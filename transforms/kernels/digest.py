@@ -30,6 +30,9 @@ from transforms.kernels.randomness import U64, mix
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
 
+PARTS = ("records", "bytes", "hash0", "hash1")
+"""Of a digest; the first two are int64 in tables, the sums uint64."""
+
 _MASK64 = 2**64 - 1
 _C = np.uint64(0x9FB21C651E98DF25)
 _RADIX = (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03)
@@ -184,12 +187,12 @@ class Digest:
         )
 
     def __sub__(self, other: Digest) -> Digest:
-        return Digest(
-            self.records - other.records,
-            self.bytes - other.bytes,
-            (self.hash0 - other.hash0) & _MASK64,
-            (self.hash1 - other.hash1) & _MASK64,
-        )
+        return self + other.times(-1)
+
+    @property
+    def parts(self) -> tuple[int, int, int, int]:
+        """The four numbers, as of PARTS."""
+        return self.records, self.bytes, self.hash0, self.hash1
 
     def times(self, count: int) -> Digest:
         """Return the digest of a multiset with every record so many times."""

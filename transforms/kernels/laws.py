@@ -29,13 +29,14 @@ _CUT = re.compile(rb"\n[^\n]")
 
 @dataclass(frozen=True, kw_only=True)
 class UnknownEdge:
-    """What stands for a character that no piece covers alone."""
+    """The edge for one character where no piece of just that character matches."""
 
     log_prob: float
     id: int
 
     byte_ids: tuple[int, ...] | None = None
-    """The 256 ids that stand for bytes. Without them neighbouring unknowns become one ``id``."""
+    """256 ids: then an unknown character becomes one for each of its bytes. Without them
+    neighbouring unknowns become one ``id``."""
 
 
 @dataclass(frozen=True, kw_only=True)

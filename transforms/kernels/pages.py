@@ -19,7 +19,7 @@ import pyarrow as pa
 import xxhash
 
 from transforms.kernels import blocks, ranges
-from transforms.kernels.digest import Digest
+from transforms.kernels.digest import PARTS, Digest
 
 TABLE = np.dtype(
     [("first", "<u8"), ("last", "<u8"), ("length", "<u4"), ("rows", "<u4"), ("payload", "<u4")]
@@ -31,7 +31,7 @@ STREAM_TABLE = np.dtype(
 )
 """The same for a page of one stream of a mixture, with the digest of its records."""
 
-_DIGEST = np.dtype([(name, "<u8") for name in ("records", "bytes", "hash0", "hash1")])
+_DIGEST = np.dtype([(name, "<u8") for name in PARTS])
 _DIGESTS, _ORDER = b"dovetail.digests", b"dovetail.order"
 _CHECKSUM = 8  # bytes of a checksum and the mark behind it
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"  # of Arrow IPC
@@ -60,7 +60,7 @@ def encode_page(
         digests: the block's, of each source, where they are known.
     """
     digests = digests or blocks.digests(block, sources=sources)
-    packed = np.array([(d.records, d.bytes, d.hash0, d.hash1) for d in digests], _DIGEST)
+    packed = np.array([d.parts for d in digests], _DIGEST)
     bare = blocks.without_hashes(block)
     metadata = {_DIGESTS: packed.tobytes(), _ORDER: _order_checksum(bare)}
     options = pa.ipc.IpcWriteOptions(compression=compression)

@@ -15,8 +15,7 @@ from typing import Any
 import tokenizers
 
 from transforms.errors import UsageError
-from transforms.tokenizers.models import NoTokensError
-from transforms.tokenizers.package import PackageError, package_errors
+from transforms.tokenizers.package import call_package
 from transforms.tokenizers.texts import Normalized, Normalizer, Texts, check_utf8, lay_out, unpack
 from transforms.tokenizers.vocabulary import BEYOND_UNICODE
 
@@ -65,27 +64,16 @@ class HuggingFaceNormalizer(Normalizer):
         """Normalize records of valid UTF-8.
 
         Raises:
-            NoTokensError: the package fails at a record.
+            RecordError: the package fails at a record.
         """
         check_utf8(texts)
-        records = unpack(texts)
-        try:
-            with package_errors():
-                return lay_out(self._segments(records, texts.data.tobytes()))
-        except PackageError:
-            for number, text in enumerate(records):
-                try:
-                    with package_errors():
-                        self._segments([text], text)
-                except PackageError as error:
-                    raise NoTokensError(number, f"the tokenizers package says: {error}") from None
-            raise
+        return lay_out(call_package(self._segments, unpack(texts), name=self.name))
 
-    def _segments(self, records: Sequence[bytes], whole: bytes) -> list[list[bytes]]:
-        """Return each record's segments; ``whole`` is all records, one after another."""
+    def _segments(self, records: Sequence[bytes]) -> list[list[bytes]]:
+        """Return each record's segments."""
         plain = [self._normalize(text.decode()) for text in records]
         # looked for in everything at once: as a rule there is none, whatever the number of tokens
-        whole = b"\0".join([whole, *(text.encode() for text in plain)])
+        whole = b"\0".join([*records, *(text.encode() for text in plain)])
         marks = [mark for mark in self.marks if mark in whole]
         return [
             self.bytewise_segments(text)
@@ -150,19 +138,6 @@ def _steps(pre_tokenizer: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
 
 def _bytewise(document: dict[str, Any]) -> dict[str, Any]:
     """Return a file like ``document`` with a model that gives text byte by byte, as ids 0 to 255."""
-    return document | {
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": True,
-            "ignore_merges": False,
-            "vocab": {f"<0x{byte:02X}>": byte for byte in range(256)},
-            "merges": [],
-        },
-        "post_processor": None,
-        "decoder": None,
-    }
+    vocabulary = {f"<0x{byte:02X}>": byte for byte in range(256)}
+    model = {"type": "BPE", "vocab": vocabulary, "merges": [], "byte_fallback": True}
+    return document | {"model": model, "post_processor": None, "decoder": None}

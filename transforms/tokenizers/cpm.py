@@ -12,10 +12,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from transforms.errors import UsageError
-from transforms.tokenizers.texts import Normalized, Normalizer, Texts, check_utf8, pack, unpack
+from transforms.tokenizers.texts import (
+    CPM_NEWLINE,
+    Normalized,
+    Normalizer,
+    Texts,
+    check_utf8,
+    pack,
+    unpack,
+)
 from transforms.tokenizers.unigram import SentencePiece
 
-SPACE, NEWLINE = "\u2582", "\u2583"
+SPACE, NEWLINE = "\u2582", CPM_NEWLINE
 
 
 class CpmWhitespace(Normalizer):

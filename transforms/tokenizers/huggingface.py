@@ -15,11 +15,12 @@ import numpy as np
 import tokenizers
 
 from transforms.errors import DataError, UsageError
+from transforms.kernels.laws import UnknownEdge
 from transforms.tokenizers.added_tokens import HuggingFaceNormalizer, beyond_unicode
-from transforms.tokenizers.models import Deterministic, Model, NoTokensError, Unigram
-from transforms.tokenizers.package import PackageError, package_errors
+from transforms.tokenizers.models import Deterministic, Model, RecordError, Unigram
+from transforms.tokenizers.package import PackageError, call_package, package_errors
 from transforms.tokenizers.texts import I64, Texts, check_utf8, unpack
-from transforms.tokenizers.vocabulary import U32, SpecialIds, UnknownEdge, Vocabulary
+from transforms.tokenizers.vocabulary import U32, SpecialIds, Vocabulary
 
 _UNKNOWN_PENALTY = 10.0
 _STAND_IN = (1 << 32) - 1  # an id
@@ -75,18 +76,29 @@ def _covers_all(tokenizer: tokenizers.Tokenizer, document: dict[str, Any]) -> bo
     return bool(by_bytes and vocabulary.keys() >= {f"<0x{byte:02X}>" for byte in range(256)})
 
 
-class HuggingFaceUnigram(Unigram):
-    """A ``tokenizer.json`` with a Unigram model."""
+class HuggingFace(Model):
+    """A ``tokenizer.json``, read by the package."""
 
-    kind = "a tokenizer.json with a Unigram model"
     tokenizer: tokenizers.Tokenizer
 
     def decode(self, ids: Sequence[int]) -> str:
         """Turn ids into text by the file's own decoder; special ids by their names."""
-        return _decode(self, ids)
+        plain = self.check_ids(ids)
+        try:
+            with package_errors():
+                text: str = self.tokenizer.decode(plain, skip_special_tokens=False)
+        except PackageError as error:
+            raise DataError(f"{self.name}: the tokenizers package can't decode: {error}") from None
+        return text
 
 
-class HuggingFaceOther(Deterministic):
+class HuggingFaceUnigram(HuggingFace, Unigram):
+    """A ``tokenizer.json`` with a Unigram model."""
+
+    kind = "a tokenizer.json with a Unigram model"
+
+
+class HuggingFaceOther(HuggingFace, Deterministic):
     """A ``tokenizer.json`` with a model of another kind: BPE, WordPiece, WordLevel."""
 
     def __init__(
@@ -113,34 +125,23 @@ class HuggingFaceOther(Deterministic):
         if self._watched is not None:
             for number, text in enumerate(plain):
                 if left_out := self._watched.first(text):
-                    raise NoTokensError(
+                    raise RecordError(
                         number,
-                        f"the model has no piece for {left_out!r} and no unknown token, and would leave "
-                        "the character out; take a model that has all bytes",
+                        f"{self.name}: the model has no piece for {left_out!r} and no unknown token, "
+                        "and would leave the character out; take a model that has all bytes",
                     )
         offsets = np.zeros(len(plain) + 1, np.int64)
         parts = [np.zeros(0, np.uint32)]
         step = max(1, len(plain) * _AT_A_TIME // max(len(texts.data), 1))
         for begin in range(0, len(plain), step):
-            rows = self._rows(plain, begin, begin + step)
+            some = plain[begin : begin + step]
+            rows = call_package(self._rows, some, name=self.name, first=begin)
             offsets[begin + 1 : begin + 1 + len(rows)] = [len(row) for row in rows]
             parts += [np.array(row, np.uint32) for row in rows]
         return np.concatenate(parts), np.cumsum(offsets)
 
-    def _rows(self, plain: list[str], begin: int, end: int) -> list[list[int]]:
-        """Return some texts' ids."""
-        some = plain[begin:end]
-        try:
-            with package_errors():
-                found = self.tokenizer.encode_batch_fast(some, add_special_tokens=False)
-        except PackageError:
-            for number, text in enumerate(some, begin):
-                try:
-                    with package_errors():
-                        self.tokenizer.encode(text, add_special_tokens=False)
-                except PackageError as error:
-                    raise NoTokensError(number, f"the tokenizers package says: {error}") from None
-            raise
+    def _rows(self, texts: Sequence[str]) -> list[list[int]]:
+        found = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return [encoding.ids for encoding in found]
 
     def token(self, number: int) -> str:
@@ -151,10 +152,6 @@ class HuggingFaceOther(Deterministic):
         """Return the id of what the file writes so."""
         number: int | None = self.tokenizer.token_to_id(token)
         return number
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Turn ids into text by the file's own decoder; special ids by their names."""
-        return _decode(self, ids)
 
 
 def looks_like(document: Any) -> bool:
@@ -194,16 +191,6 @@ def load(name: str, document: dict[str, Any], *, digest: str) -> Model:
         ) from None
     loaded.tokenizer = tokenizer
     return loaded
-
-
-def _decode(model: HuggingFaceUnigram | HuggingFaceOther, ids: Sequence[int]) -> str:
-    plain = model.check_ids(ids)
-    try:
-        with package_errors():
-            text: str = model.tokenizer.decode(plain, skip_special_tokens=False)
-    except PackageError as error:
-        raise DataError(f"{model.name}: the tokenizers package can't decode: {error}") from None
-    return text
 
 
 def _vocabulary(

@@ -93,12 +93,12 @@ class Unigram(Model):
         return surfaces.index(wanted) if wanted in surfaces and wanted else None
 
 
-class NoTokensError(ValueError):
-    """A record that a model has no tokens for: which one of the batch, and why."""
+class RecordError(DataError):
+    """A record that can't be encoded: which one of the batch, and why."""
 
     def __init__(self, record: int, reason: str) -> None:
-        self.record = record
-        super().__init__(reason)
+        self.record, self.reason = record, reason
+        super().__init__(f"record {record} of the batch: {reason}")
 
 
 class Deterministic(Model):
@@ -113,7 +113,7 @@ class Deterministic(Model):
 
         Raises:
             DataError: a record isn't valid UTF-8.
-            NoTokensError: a record has none by this model.
+            RecordError: a record has none by this model.
         """
 
 

@@ -15,6 +15,9 @@ from transforms.errors import DataError
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
 
+CPM_NEWLINE = "\u2583"
+"""What stands for a newline with CPM's white space; here, since recipes know it without any kernel."""
+
 _NEWLINE = 0x0A
 _CHUNK = 1 << 22  # bytes
 
@@ -106,13 +109,6 @@ def count_characters(text: U8) -> int:
     return int(np.count_nonzero(text.view(np.int8) >= -0x40))  # 0x80 to 0xBF go on with one
 
 
-def not_utf8(texts: Texts) -> I64:
-    """Return int64[k]: which records aren't valid UTF-8, in order. As a rule none, found in one go."""
-    if _all_utf8(texts):
-        return np.zeros(0, np.int64)
-    return np.array([i for i, text in enumerate(unpack(texts)) if _error(text)], np.int64)
-
-
 def check_utf8(texts: Texts) -> None:
     """Make sure that all records are valid UTF-8.
 
@@ -122,11 +118,13 @@ def check_utf8(texts: Texts) -> None:
     if _all_utf8(texts):
         return
     for number, text in enumerate(unpack(texts)):
-        if error := _error(text):
+        try:
+            text.decode()
+        except UnicodeDecodeError as error:
             raise DataError(
                 f"record {number} of the batch, byte {error.start}: 0x{text[error.start]:02X} is not "
                 f"UTF-8 ({error.reason}), and this model needs text; BytePiece models can take bytes"
-            )
+            ) from None
 
 
 def in_chunks(text: memoryview) -> Iterator[memoryview]:
@@ -153,14 +151,6 @@ def _all_utf8(texts: Texts) -> bool:
     # two wrong records may make a right whole: a record must not begin inside a character
     starts = texts.offsets[:-1][texts.offsets[:-1] < len(texts.data)]
     return not ((texts.data[starts] & 0xC0) == 0x80).any()
-
-
-def _error(text: bytes) -> UnicodeDecodeError | None:
-    try:
-        text.decode()
-    except UnicodeDecodeError as error:
-        return error
-    return None
 
 
 def whole_records(texts: Texts) -> Normalized:

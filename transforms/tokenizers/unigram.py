@@ -15,6 +15,7 @@ import numpy as np
 import sentencepiece
 
 from transforms.errors import UsageError
+from transforms.kernels.laws import UnknownEdge
 from transforms.tokenizers import sentencepiece_file as file
 from transforms.tokenizers.models import FORMATS, Unigram
 from transforms.tokenizers.texts import (
@@ -26,7 +27,7 @@ from transforms.tokenizers.texts import (
     unpack,
     whole_records,
 )
-from transforms.tokenizers.vocabulary import SpecialIds, UnknownEdge, Vocabulary
+from transforms.tokenizers.vocabulary import SpecialIds, Vocabulary
 
 SPACE = "\u2581"
 """What stands for a space in pieces and in normalized text."""

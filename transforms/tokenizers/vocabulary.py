@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from transforms.kernels.laws import UnknownEdge
+
 F64 = npt.NDArray[np.float64]
 U32 = npt.NDArray[np.uint32]
 
@@ -15,20 +17,6 @@ Kind = Literal["bytepiece", "sentencepiece", "huggingface"]
 
 BEYOND_UNICODE = 0x110000
 """Code points from here to 0x1FFFFF encode, by UTF-8's pattern, to four bytes that no text holds."""
-
-
-@dataclass(frozen=True)
-class UnknownEdge:
-    """The edge for one character where no piece of just that character matches."""
-
-    log_prob: float
-    """Its weight, which no piece's falls below."""
-
-    id: int
-    """The id of an unknown; of neighbouring unknowns in one segment there is one id."""
-
-    byte_ids: tuple[int, ...] | None = None
-    """256 ids: then an unknown character becomes one id for each of its bytes, and none merge."""
 
 
 @dataclass(frozen=True)
@@ -103,10 +91,3 @@ class Vocabulary:
             return b""
         have = {piece[0] for piece in self.pieces if len(piece) == 1}
         return bytes(byte for byte in range(256) if byte not in have)
-
-    @property
-    def byte_complete(self) -> bool:
-        """Whether every text can be segmented and got back from any of its segmentations."""
-        if self.unknown is not None:
-            return self.unknown.byte_ids is not None
-        return not self.missing_bytes

@@ -65,8 +65,14 @@ def _nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ({"input": "in/*.txt"}, r"^--input=in/\*\.txt: a path on this machine"),
         ({"input": "file:///in.txt"}, r"^--input=file:///in.txt: a path on this machine"),
         ({"output": "out"}, r"^--output=out: a path on this machine"),
-        ({"shared_filesystem": ""}, r"^--shared_filesystem: Dataflow's machines share no folder"),
-        ({"direct_num_workers": "4"}, r"^--workers=4 is DirectRunner's.*--parallelism"),
+        (
+            {"shared_filesystem": ""},
+            r"^--shared_filesystem is for --runner=FlinkRunner, .* Dataflow",
+        ),
+        (
+            {"direct_num_workers": "4"},
+            r"^--workers is for --runner=DirectRunner or .*--parallelism",
+        ),
         ({"job_name": "Mine"}, r"^--job_name=Mine: expected small letters"),
         ({"memory": "8GiB"}, r"^--memory=8GiB: expected at most 7\.5GiB"),
         (
@@ -92,7 +98,7 @@ def test_a_model_on_this_machine_is_refused() -> None:
 
 
 def test_waiting_is_asked_of_dataflow_only() -> None:
-    with pytest.raises(UsageError, match="--no_wait is for clusters"):
+    with pytest.raises(UsageError, match=r"--no_wait is for --runner=DataflowRunner, .* Direct"):
         pipelines.shuffle.run(["--input=a", "--output=b", "--no_wait"])
 
 

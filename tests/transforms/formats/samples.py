@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from backports import zstd
 
-from transforms.formats.found import Reader
-from transforms.formats.reading import ReadOptions, open_span
+from transforms.formats.readers import Reader, ReadOptions
+from transforms.formats.reading import open_span
 from transforms.formats.writing import ShardFormat, open_writer
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest

@@ -12,7 +12,8 @@ from transforms.errors import DataError, InputError
 from transforms.formats import arrow
 from transforms.formats.arrow_messages import first_batch
 from transforms.formats.detection import detect
-from transforms.formats.reading import ReadOptions, open_span
+from transforms.formats.readers import ReadOptions, ReadTask
+from transforms.formats.reading import open_span
 
 LARGE = 3 << 20
 
@@ -41,13 +42,17 @@ def write(*, stream: bool, dictionary: bool) -> _Counted:
     return _Counted(sink.getvalue())
 
 
+def task(size: int, *, limit: int) -> ReadTask:
+    return ReadTask(name="x.arrow", size=size, stop=size, options=ReadOptions(record_limit=limit))
+
+
 @pytest.mark.parametrize(
     ("stream", "dictionary"), [(False, False), (True, False), (True, True)]
 )  # a file's dictionaries are all read when its first batch is
 def test_a_batch_over_the_limit_is_refused_unread(stream: bool, dictionary: bool) -> None:
     file = write(stream=stream, dictionary=dictionary)
     size = len(file.getvalue())
-    reader = arrow.Reader(file, name="x.arrow", size=size, stream=stream, batch_limit=1 << 20)
+    reader = arrow.Reader(file, task(size, limit=1 << 20), stream=stream)
     with pytest.raises(DataError, match=r"x\.arrow: record batch 1 has 3\d{6} bytes"):
         list(reader)
     assert file.count < LARGE // 4
@@ -57,7 +62,7 @@ def test_a_batch_over_the_limit_is_refused_unread(stream: bool, dictionary: bool
 def test_a_batch_below_the_limit_is_read(stream: bool) -> None:
     file = write(stream=stream, dictionary=False)
     size = len(file.getvalue())
-    reader = arrow.Reader(file, name="x.arrow", size=size, stream=stream, batch_limit=4 << 20)
+    reader = arrow.Reader(file, task(size, limit=4 << 20), stream=stream)
     assert sum(len(found.block) for found in reader) == 3
 
 
@@ -81,7 +86,7 @@ def test_a_compressed_batch_is_refused_by_its_decompressed_size(stream: bool, co
     assert len(sink.getvalue()) < LARGE // 4
     file = _Counted(sink.getvalue())
     size = len(sink.getvalue())
-    reader = arrow.Reader(file, name="x", size=size, stream=stream, batch_limit=1 << 20)
+    reader = arrow.Reader(file, task(size, limit=1 << 20), stream=stream)
     before = pa.total_allocated_bytes()
     with pytest.raises(DataError, match="record batch 0 has 3"):
         list(reader)

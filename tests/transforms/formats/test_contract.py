@@ -25,6 +25,7 @@ from tests.transforms.formats.samples import (
 )
 from transforms.errors import DataError, InputError
 from transforms.formats import arrow, parquet
+from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.writing import open_writer
 from transforms.kernels import blocks
 
@@ -238,9 +239,8 @@ def test_rows_that_cannot_be_carried_are_named_with_their_file(
     data = write_plainly(sample)
     with pytest.raises(DataError, match=rf"^some/file\.arrow: .*{says}"):
         read(sample, data)
-    reader = arrow.Reader(
-        io.BytesIO(data), name="some/file.arrow", size=len(data), stream=kind != "arrow"
-    )
+    task = ReadTask(name="some/file.arrow", size=len(data), stop=len(data), options=ReadOptions())
+    reader = arrow.Reader(io.BytesIO(data), task, stream=kind != "arrow")
     with pytest.raises(DataError, match=rf"^some/file\.arrow: .*{says}"):
         reader.sample()
 

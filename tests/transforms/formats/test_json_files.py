@@ -11,9 +11,11 @@ import pytest
 
 from tests.transforms.formats.samples import PACK, SUFFIX
 from transforms.errors import DataError, InputError
-from transforms.formats import json_files
-from transforms.formats.lines import BOM, LineFormat
-from transforms.formats.reading import ReadOptions, open_span
+from transforms.formats import json_files, line_kinds
+from transforms.formats.line_format import BOM, LineFormat
+from transforms.formats.line_kinds import refuse_other_json
+from transforms.formats.readers import ReadOptions, ReadTask
+from transforms.formats.reading import open_span
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest
 
@@ -148,11 +150,11 @@ def test_what_is_lines_stays_lines(data: bytes, name: str) -> None:
 def test_json_over_lines_under_another_name_is_refused(data: bytes, refused: str | None) -> None:
     for name in ("x.jsonl", "x"):
         if refused is None:
-            json_files.refuse_elsewhere(io.BytesIO(data), name=name, codec=None)
+            refuse_other_json(io.BytesIO(data), name=name, codec=None)
             continue
         with pytest.raises(InputError, match=f"^{name}: .*{refused}.*--format=lines"):
-            json_files.refuse_elsewhere(io.BytesIO(data), name=name, codec=None)
-    json_files.refuse_elsewhere(io.BytesIO(data), name="x.txt", codec=None)
+            refuse_other_json(io.BytesIO(data), name=name, codec=None)
+    refuse_other_json(io.BytesIO(data), name="x.txt", codec=None)
 
 
 def test_lines_that_are_asked_for_and_lines_of_another_kind() -> None:
@@ -192,16 +194,9 @@ def test_what_a_value_may_go_on_with_is_bounded_too(filler: bytes) -> None:
 
 def test_a_file_that_has_become_empty_since_it_was_looked_at_ends() -> None:
     for data in (b"", b"   ", b"{"):
-        reader = json_files.Reader(
-            io.BytesIO(data),
-            name="x.json",
-            size=9,
-            start=0,
-            shape="array",
-            codec=None,
-            chunk_bytes=100,
-            record_limit=100,
-        )
+        options = ReadOptions(chunk_bytes=100, record_limit=100)
+        task = ReadTask(name="x.json", size=9, stop=9, options=options)
+        reader = json_files.Reader(io.BytesIO(data), task, shape="array", codec=None)
         with pytest.raises(DataError, match=r"x\.json: expected an array"):
             list(reader)
 
@@ -216,7 +211,7 @@ def test_an_array_is_read_piece_by_piece() -> None:
             Watched.largest = max(Watched.largest, len(memoryview(target)))
             return super().readinto(target)
 
-    with mock.patch.multiple(json_files, _GLANCE=64, _LONG=128):
+    with mock.patch.multiple(line_kinds, _GLANCE=64, _LONG=128):
         reader = open_span(
             Watched(data),
             name="x.json",

@@ -23,7 +23,8 @@ from transforms.formats.kept import (
     kinds_of,
     schema_of,
 )
-from transforms.formats.reading import ReadOptions, open_span
+from transforms.formats.readers import ReadOptions
+from transforms.formats.reading import open_span
 from transforms.kernels import blocks
 
 VALUES: list[Any] = [None, 0, -5, 1.5, 2.0, "", "é\0", True, False, [], {"a": [1, None]}]
@@ -201,19 +202,19 @@ def test_large_values_in_nested_columns_of_parquet_are_read_few_at_a_time(
 ) -> None:
     """The first rows, which are looked at, don't show them; the footer does."""
     seen = []
-    real = parquet.to_blocks
+    real = parquet.Reader._to_blocks
 
-    def to_blocks(batch: pa.RecordBatch, **given: Any) -> Any:
+    def to_blocks(reader: Any, batch: pa.RecordBatch, **given: Any) -> Any:
         seen.append(len(batch))
-        return real(batch, **given)
+        return real(reader, batch, **given)
 
     meta = [None if i < 8 else {"s": f"{i:05}" * 2000} for i in range(2000)]
     sink = io.BytesIO()
     pq.write_table(pa.table({"text": [""] * 2000, "meta": meta}), sink)
-    monkeypatch.setattr(parquet, "to_blocks", to_blocks)
+    monkeypatch.setattr(parquet.Reader, "_to_blocks", to_blocks)
     reader = _open(sink.getvalue(), Kept(names=("meta",)), "f.parquet")
     assert sum(len(found.block) for found in reader) == 2000
-    assert max(seen) <= 2 * reader._inner._chunk_bytes // 10_000
+    assert max(seen) <= 2 * reader._task.options.chunk_bytes // 10_000
 
 
 HUGE = [1 << 64, (1 << 64) + 13, -(1 << 63) - 1, 10**30]

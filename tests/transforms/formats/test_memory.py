@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.transforms.formats.samples import PACK, samples, write_plainly
-from transforms.formats.lines import LineFormat
-from transforms.formats.reading import ReadOptions, open_span
+from transforms.formats.line_format import LineFormat
+from transforms.formats.readers import ReadOptions
+from transforms.formats.reading import open_span
 from transforms.kernels import blocks
 from transforms.kernels.memory import behind, held, is_part
 

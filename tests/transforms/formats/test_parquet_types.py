@@ -16,8 +16,9 @@ import pytest
 
 from tests.pipelines.support import run
 from transforms.errors import DataError, InputError
-from transforms.formats.reading import ReadOptions, open_span
-from transforms.formats.tables import mend
+from transforms.formats.readers import ReadOptions
+from transforms.formats.reading import open_span
+from transforms.formats.schemas import mend
 from transforms.formats.writing import ShardFormat, open_writer
 from transforms.kernels import blocks
 

@@ -12,7 +12,8 @@ import pytest
 
 from transforms.errors import DataError
 from transforms.formats.kept import Kept
-from transforms.formats.reading import ReadOptions, open_span
+from transforms.formats.readers import ReadOptions
+from transforms.formats.reading import open_span
 from transforms.formats.text_places import TextPlace
 from transforms.kernels import blocks
 

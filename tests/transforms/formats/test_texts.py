@@ -19,12 +19,15 @@ from hypothesis import strategies as st
 from tests.transforms.formats.samples import PACK, SUFFIX, UNPACK, draws
 from transforms.errors import DataError, InputError
 from transforms.formats.codecs import CODECS
+from transforms.formats.columns import take_text
 from transforms.formats.kept import Kept
-from transforms.formats.lines import LineFormat
+from transforms.formats.line_format import LineFormat
+from transforms.formats.line_kinds import form_of
 from transforms.formats.read_back import shard_digest
-from transforms.formats.reading import ReadOptions, open_span
-from transforms.formats.tables import TEXT, take_text
-from transforms.formats.texts import form_of, of_json
+from transforms.formats.readers import ReadOptions
+from transforms.formats.reading import open_span
+from transforms.formats.schemas import TEXT
+from transforms.formats.texts import of_json
 from transforms.formats.writing import ShardFormat, open_writer
 from transforms.kernels import blocks
 from transforms.kernels.digest import Digest

@@ -129,7 +129,8 @@ def test_the_tables_say_what_the_package_says(name: str) -> None:
     assert [getattr(model.special, n) for n in names] == [None if i < 0 else i for i in theirs]
     for number, score in zip(vocabulary.ids.tolist(), vocabulary.log_probs.tolist(), strict=True):
         assert package.get_score(number) == score or name == "symbols users define"
-    assert vocabulary.byte_complete == (name == "bytes to fall back on")
+    assert vocabulary.unknown is not None
+    assert (vocabulary.unknown.byte_ids is not None) == (name == "bytes to fall back on")
     assert vocabulary.missing_bytes == b""
 
 

@@ -1,18 +1,81 @@
-"""What a reader is, and what it finds: good records, and those that fail a check, with the reason."""
+"""What a reader is told, what it is, and what it finds: good records, and bad ones with the reason."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
 
+from transforms.formats.codecs import WINDOW
+from transforms.formats.detection import Format
+from transforms.formats.kept import Kept
+from transforms.formats.limits import MemoryFor
+from transforms.formats.line_format import LineFormat
 from transforms.kernels import blocks, checks
+from transforms.kernels.checks import Check
 from transforms.kernels.digest import Digest
 
 Judge = Callable[[pa.RecordBatch], dict[int, str]]
 """Says which records of a good block are bad all the same, by place, and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """What every reader is told.
+
+    Attributes:
+        line_format: of line files.
+        format: what all files are said to be, as of ``detect``. ``lines`` are nothing but lines: a byte
+            order mark, blank lines of JSON and open quotes of CSV are data.
+        rows: whether the records are rows, not lines.
+        schema: that rows have to have; None where any will do.
+        check: what a line has to be.
+        chunk_bytes: how much to read at a time; also about the size of a block.
+        record_limit: the most bytes that a record may have; a row of Parquet half of them.
+        memory: what more memory would allow, for errors.
+        text_known: whether the text of Parquet rows was checked when it was written.
+        text_field: the field or column whose text alone is read, of files of any format.
+        kept: what is read beside it, of JSON lines and rows.
+        window: bytes that a decoder may hold; a compressed file that needs more is refused.
+        judge: says which of the records, or of the texts, are bad all the same.
+    """
+
+    line_format: LineFormat = field(default_factory=LineFormat)
+    format: Format = "auto"
+    rows: bool = False
+    schema: pa.Schema | None = None
+    check: Check = "none"
+    chunk_bytes: int = 2 << 20
+    record_limit: int = 256 << 20
+    memory: MemoryFor | None = None
+    text_known: bool = False
+    text_field: str | None = None
+    kept: Kept | None = None
+    window: int = WINDOW
+    judge: Judge | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadTask:
+    """One span of a file, and how it is to be read.
+
+    Attributes:
+        name: what errors call the file.
+        size: of the file, in bytes.
+        start, stop: the span, in bytes; spans that tile a file give each record once.
+        source: index for a ``source`` column.
+        options: what every reader is told.
+    """
+
+    name: str
+    size: int
+    start: int = 0
+    stop: int
+    source: int | None = None
+    options: ReadOptions
 
 
 class Found(NamedTuple):

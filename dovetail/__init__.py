@@ -1,0 +1,124 @@
+"""Exact shuffles, mixtures and tokens of language-model training data, on Apache Beam.
+
+The commands, with keywords named like their flags, which return the dataset's manifest::
+
+    import dovetail
+
+    manifest = dovetail.shuffle(input="corpus/*.jsonl", output="shuffled", seed=7)
+    dovetail.tokenize(input="shuffled", output="tokens", tokenizer="model.json")
+    dovetail.verify("tokens")
+
+``shuffle``, ``tokenize``, ``verify``
+    the commands; what goes wrong is a ``DovetailError``, of which there is a tree
+``Recipe``, ``TokenizeRecipe``, ``Manifest``
+    what determines a dataset, and what was written
+``Tokenizer``, ``Sampling``
+    texts to ids and back, without Beam
+``ReadRecords``, ``BlocksFromRecords``, ``PartitionIntoBuckets``, ``GroupBlocksByKey``,
+``ShuffleWithinBuckets``, ``InterleaveSources``, ``TokenizeRecords``, ``MapIntoShards``,
+``WriteShards``, ``WriteManifest``
+    Beam's PTransforms for pipelines of your own: docs/library.md
+
+Each name is imported when it is first asked for, so that ``import dovetail`` takes no time.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from dovetail import _packages  # noqa: F401  # first: finds the other two
+from transforms.version import VERSION
+
+__version__ = VERSION
+
+if TYPE_CHECKING:
+    from transforms.exchange import GroupBlocksByKey as GroupBlocksByKey
+
+    from dovetail.commands import shuffle as shuffle
+    from dovetail.commands import tokenize as tokenize
+    from dovetail.commands import verify as verify
+    from pipelines.recipe import Recipe as Recipe
+    from pipelines.tokenize_recipe import TokenizeRecipe as TokenizeRecipe
+    from transforms.errors import (
+        DataError as DataError,
+    )
+    from transforms.errors import (
+        DovetailError as DovetailError,
+    )
+    from transforms.errors import (
+        InputError as InputError,
+    )
+    from transforms.errors import (
+        LosslessError as LosslessError,
+    )
+    from transforms.errors import (
+        RunError as RunError,
+    )
+    from transforms.errors import (
+        StoreError as StoreError,
+    )
+    from transforms.errors import (
+        UsageError as UsageError,
+    )
+    from transforms.errors import (
+        WorkerError as WorkerError,
+    )
+    from transforms.interleave import InterleaveSources as InterleaveSources
+    from transforms.manifest import Manifest as Manifest
+    from transforms.map_shards import MapIntoShards as MapIntoShards
+    from transforms.partition import PartitionIntoBuckets as PartitionIntoBuckets
+    from transforms.read import ReadRecords as ReadRecords
+    from transforms.records import BlocksFromRecords as BlocksFromRecords
+    from transforms.shuffle import ShuffleWithinBuckets as ShuffleWithinBuckets
+    from transforms.tokenize import (
+        BlockTokenizer as BlockTokenizer,
+    )
+    from transforms.tokenize import (
+        TokenizeRecords as TokenizeRecords,
+    )
+    from transforms.tokenizer import Sampling as Sampling
+    from transforms.tokenizer import Tokenizer as Tokenizer
+    from transforms.write import WriteManifest as WriteManifest
+    from transforms.write import WriteShards as WriteShards
+else:
+    _LATER = {  # by module, as above
+        "dovetail.commands": ["shuffle", "tokenize", "verify"],
+        "pipelines.recipe": ["Recipe"],
+        "pipelines.tokenize_recipe": ["TokenizeRecipe"],
+        "transforms.errors": [
+            *(
+                "DovetailError",
+                "UsageError",
+                "InputError",
+                "RunError",
+                "DataError",
+                "LosslessError",
+            ),
+            *("StoreError", "WorkerError"),
+        ],
+        "transforms.exchange": ["GroupBlocksByKey"],
+        "transforms.interleave": ["InterleaveSources"],
+        "transforms.manifest": ["Manifest"],
+        "transforms.map_shards": ["MapIntoShards"],
+        "transforms.partition": ["PartitionIntoBuckets"],
+        "transforms.read": ["ReadRecords"],
+        "transforms.records": ["BlocksFromRecords"],
+        "transforms.shuffle": ["ShuffleWithinBuckets"],
+        "transforms.tokenize": ["BlockTokenizer", "TokenizeRecords"],
+        "transforms.tokenizer": ["Sampling", "Tokenizer"],
+        "transforms.write": ["WriteManifest", "WriteShards"],
+    }
+    _MODULES = {name: module for module, names in _LATER.items() for name in names}
+
+    __all__ = list(_MODULES)
+
+    def __getattr__(name: str) -> Any:
+        """Import a name when it is first asked for."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+        found = globals()[name] = getattr(importlib.import_module(_MODULES[name]), name)
+        return found
+
+    def __dir__() -> list[str]:
+        return [*__all__, "__version__"]

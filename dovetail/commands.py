@@ -1,0 +1,236 @@
+"""The commands as functions: keywords count as flags do, and the command runs in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import os
+import textwrap
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from inspect import Parameter, signature
+from typing import Any, Literal, overload
+
+from pydantic import BaseModel
+
+from pipelines.cli import LOG, stderr_handler
+from pipelines.recipe import CommonRecipe
+from pipelines.recipe_file import SHUFFLE, RecipeKind, refuse_truth
+from pipelines.tokenize_recipe import TOKENIZE
+from pipelines.validation import FLAGS, Origin
+from transforms.errors import UsageError
+from transforms.manifest import Manifest
+
+Recipes = str | os.PathLike[str] | Mapping[str, Any] | CommonRecipe | Manifest
+"""How a recipe is given: its file, its fields, itself, or the manifest of a dataset made by it."""
+
+_lock = threading.Lock()
+_speaking: list[logging.Handler] = []  # to standard error: the same one for each run at this time
+
+
+@overload
+def shuffle(
+    *,
+    recipe: Recipes | None = None,
+    beam_args: Sequence[str] = (),
+    plan: Literal[False] = False,
+    no_wait: Literal[False] = False,
+    **keywords: Any,
+) -> Manifest: ...
+
+
+@overload
+def shuffle(
+    *, recipe: Recipes | None = None, beam_args: Sequence[str] = (), **keywords: Any
+) -> Manifest | None: ...
+
+
+def shuffle(
+    *, recipe: Recipes | None = None, beam_args: Sequence[str] = (), **keywords: Any
+) -> Manifest | None:
+    """Shuffle or mix files of records exactly, in bounded memory.
+
+    >>> dovetail.shuffle(input="corpus/*.jsonl", output="shuffled", seed=7)  # doctest: +SKIP
+    >>> dovetail.shuffle(  # doctest: +SKIP
+    ...     input={"web": "web/**", "books": ["a.txt", "b.txt"]},
+    ...     weights={"web": 0.7, "books": 0.3},
+    ...     output=Path("mixed"),
+    ... )
+
+    Args:
+        recipe: a file with a recipe, its fields, a Recipe, or a dataset's manifest or its file, to
+            make that again. Keywords win over it.
+        beam_args: flags for Beam, as a list of them; its options may also be keywords, as in
+            ``runner="FlinkRunner", flink_master="localhost:8081"``.
+        keywords: as the flags of ``dovetail shuffle``, listed below; None counts as not given. Paths,
+            numbers, lists and dicts need not be written as text.
+
+    Returns:
+        The dataset's manifest. None for a plan, which is printed, and with ``no_wait``.
+
+    Raises:
+        DovetailError: a UsageError before work begins, a RunError where it fails.
+
+    What the command says goes to standard error. Not with ``quiet``, and not where the logger
+    ``dovetail`` has a level or the root logger lets its lines through: then they go where you have them.
+    """
+    from pipelines.shuffle import run
+
+    return _run(run, SHUFFLE, recipe, beam_args, keywords)
+
+
+@overload
+def tokenize(
+    *,
+    recipe: Recipes | None = None,
+    beam_args: Sequence[str] = (),
+    plan: Literal[False] = False,
+    no_wait: Literal[False] = False,
+    **keywords: Any,
+) -> Manifest: ...
+
+
+@overload
+def tokenize(
+    *, recipe: Recipes | None = None, beam_args: Sequence[str] = (), **keywords: Any
+) -> Manifest | None: ...
+
+
+def tokenize(
+    *, recipe: Recipes | None = None, beam_args: Sequence[str] = (), **keywords: Any
+) -> Manifest | None:
+    """Tokenize files of text, sampled or not, or turn tokens back into text.
+
+    >>> dovetail.tokenize(input="corpus", output="tokens", tokenizer="model.json")  # doctest: +SKIP
+
+    Arguments, what is returned and what is raised are as of ``dovetail.shuffle``; the keywords are the
+    flags of ``dovetail tokenize``.
+    """
+    from pipelines.tokenize import run
+
+    return _run(run, TOKENIZE, recipe, beam_args, keywords)
+
+
+def verify(
+    folder: str | os.PathLike[str],
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    quiet: bool = False,
+    debug: bool = False,
+) -> Manifest:
+    """Read a dataset again, whole, and check it against its manifest, which is returned.
+
+    Args:
+        folder: the dataset's, local or on a store.
+        storage_options: options of fsspec for the stores.
+        quiet: say nothing but what is wrong.
+        debug: no live bar.
+
+    Raises:
+        LosslessError: the dataset isn't what its manifest says; all that differs is logged.
+        DovetailError: there is none, or it can't be read.
+    """
+    from pipelines.verify import run
+
+    options = {} if storage_options is None else {"storage_options": dict(storage_options)}
+    with _spoken(quiet):
+        return run(["--", os.fspath(folder)], quiet=quiet, debug=debug, **options)
+
+
+def _run(
+    run: Callable[..., Manifest | None],
+    kind: RecipeKind[Any, Any],
+    recipe: Recipes | None,
+    beam_args: Sequence[str],
+    keywords: Mapping[str, Any],
+) -> Manifest | None:
+    """Sort keywords into fields of ours and flags of Beam's, and run."""
+    given: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    fields = {**kind.recipe.model_fields, **kind.settings.model_fields}
+    names = dict(zip(fields, fields, strict=True)) | {FLAGS[k]: k for k in FLAGS if k in fields}
+    for keyword, value in keywords.items():
+        if value is None:
+            continue
+        name = names.get(keyword)
+        if name is None:
+            others[keyword] = _plain(value)
+        elif name in given:
+            raise UsageError(f"{FLAGS[name]} and {name} say the same; leave one of them out")
+        else:
+            refuse_truth(name, value, Origin(), kind)
+            given[name] = _plain(value)
+    if isinstance(recipe, Manifest):
+        given["recipe"] = recipe.recipe
+    elif isinstance(recipe, BaseModel):
+        given["recipe"] = recipe.model_dump(mode="json", exclude_unset=True)
+    elif recipe is not None:
+        given["recipe"] = _plain(recipe)
+    flags = [*beam_args]
+    if others:
+        from apache_beam.options.pipeline_options import PipelineOptions
+
+        flags += PipelineOptions.from_dictionary(others)._flags
+    with _spoken(bool(given.get("quiet"))):
+        return run(flags, **given)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as a recipe's file would hold it: paths as text, sequences as lists."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        return [_plain(part) for part in value]
+    return value
+
+
+@contextlib.contextmanager
+def _spoken(quiet: bool) -> Iterator[None]:
+    """Write our log's lines to standard error, as the command does, unless logging is set up for them.
+
+    That is, where the logger ``dovetail`` has a level, or the level above it lets its lines through.
+    """
+    with _lock:
+        new = not _speaking and LOG.level == logging.NOTSET and not LOG.isEnabledFor(logging.INFO)
+        speaks = not quiet and (bool(_speaking) or new)
+        if speaks and new:
+            LOG.addHandler(handler := stderr_handler())
+            LOG.setLevel(logging.INFO)
+            LOG.propagate = False
+        if speaks:
+            _speaking.append(_speaking[0] if _speaking else handler)
+    try:
+        yield
+    finally:
+        with _lock:
+            if speaks:
+                handler = _speaking.pop()
+                if not _speaking:
+                    LOG.removeHandler(handler)
+                    LOG.setLevel(logging.NOTSET)
+                    LOG.propagate = True
+
+
+def _describe(function: Callable[..., Any], kind: RecipeKind[Any, Any]) -> None:
+    """Let ``help``, and editors that ask at run time, show the keywords of a command."""
+    parameters = [*signature(function).parameters.values()]
+    lines = []
+    for model in (kind.recipe, kind.settings):
+        for name, field in model.model_fields.items():
+            keyword = FLAGS.get(name, name)
+            default = None if field.is_required() else field.default
+            given = Parameter(keyword, Parameter.KEYWORD_ONLY, default=default)
+            parameters.insert(-1, given)
+            lines.append(f"{keyword}: {field.description}")
+    function.__signature__ = signature(function).replace(parameters=parameters)  # type: ignore[attr-defined]
+    words = [textwrap.fill(line, 92, subsequent_indent="    ") for line in lines]
+    function.__doc__ = f"{inspect.getdoc(function)}\n\nKeywords:\n" + textwrap.indent(
+        "\n".join(words), "    "
+    )
+
+
+_describe(shuffle, SHUFFLE)
+_describe(tokenize, TOKENIZE)

@@ -1,0 +1,99 @@
+"""How line files are laid out: what ends a line, a byte order mark, and a header on top."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+
+from transforms.errors import InputError
+from transforms.kernels.digest import I64, U8
+from transforms.kernels.lines import line_offsets, row_offsets
+
+BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineFormat:
+    """How line files are read and written.
+
+    Attributes:
+        separator: the byte that ends a line, 0 to 255.
+        header_lines: lines at the top of every file that are no records.
+        header: those lines, their ends included, the same in every file.
+        quoted: lines are rows of CSV, and a separator between quotes ends none.
+    """
+
+    separator: int = 10
+    header_lines: int = 0
+    header: bytes = b""
+    quoted: bool = False
+
+    def split(self, values: U8) -> tuple[I64, int | None]:
+        """Return where lines begin and the last one ends, and the first misplaced quote of CSV."""
+        if self.quoted:
+            return row_offsets(values, self.separator)
+        return line_offsets(values, self.separator), None
+
+
+def mark_size(head: bytes, separator: int) -> int:
+    """Return how many of a file's first bytes are a byte order mark: 3, or 0."""
+    return len(BOM) if head.startswith(BOM) and separator not in BOM else 0
+
+
+def header_of(
+    file: io.RawIOBase | BinaryIO, *, line_format: LineFormat, skip: int = 0, name: str
+) -> bytes:
+    """Read the lines that are the header, their ends included, behind ``skip`` bytes.
+
+    A last line that has no end gets one. An empty file has no header.
+
+    Raises:
+        InputError: the file has fewer lines, or they are longer than 16 MiB.
+    """
+    lines = line_format.header_lines
+    file.read(skip)
+    limit = 16 << 20
+    data = b""
+    while lines:
+        more = file.read(min(1 << 16, limit)) or b""
+        data += more
+        if not data:
+            return data
+        if not more and data[-1] != line_format.separator:
+            data += bytes([line_format.separator])
+        offsets, _ = line_format.split(np.frombuffer(data, np.uint8))
+        if len(offsets) > lines:
+            return data[: int(offsets[lines])]
+        if not more or len(data) > limit:
+            raise InputError(
+                f"{name}: expected {lines} header lines, got {len(offsets) - 1} in the first "
+                f"{len(data)} bytes; check --header_lines and --separator"
+            )
+    return data
+
+
+def header_in(found: bytes, line_format: LineFormat) -> bytes | None:
+    r"""Return the header as it stands in a file whose first bytes are given; None if it has another.
+
+    Its lines may end in another way (CR LF or LF), the last one not at all where the file ends there;
+    an empty file has none.
+
+    Args:
+        found: more bytes than any form of the header has, fewer where the file has fewer.
+        line_format: with the header.
+
+    >>> header_in(b"a,b\r\n1,2\r\n", LineFormat(header_lines=1, header=b"a,b\n"))
+    b'a,b\r\n'
+    """
+    header, end = line_format.header, bytes([line_format.separator])
+    forms = [header]
+    if end == b"\n":
+        plain = header.replace(b"\r\n", b"\n")
+        forms += [plain, plain.replace(b"\n", b"\r\n")]
+    for form in forms:
+        if found.startswith(form):
+            return form
+    return found if not found or found + end in forms else None

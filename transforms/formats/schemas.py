@@ -1,0 +1,141 @@
+"""Schemas of files of rows: whether they go together, what they lack, and errors of Arrow's, named."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+
+import pyarrow as pa
+
+from transforms.errors import DataError
+from transforms.kernels.rows import carried_schema, describe_difference
+from transforms.kernels.unify import unify
+
+TEXT = pa.schema([pa.field("text", pa.large_string())])
+"""The schema of lines that are written as rows."""
+
+LINE = pa.schema([pa.field("line", pa.large_string())])
+"""The schema of lines of JSON that are written as rows: they are no text, but hold one."""
+
+FAULTS = (
+    pa.ArrowException,
+    OSError,
+    ValueError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    ArithmeticError,
+    TypeError,
+)
+"""Damaged bytes make Arrow raise nearly anything."""
+
+_MENDS = {
+    "ecrypt": "it is encrypted: decrypt it first, no keys are taken here",
+    "Nested data conversions not implemented for chunked": "values inside of lists, structs or maps "
+    "have more than 2 GiB in a few rows: write shorter values, or a column that isn't nested",
+    "Map keys must be annotated": "Parquet wants a map's keys to be required, and Arrow insists: write "
+    "the file with required keys, or as a list of structs",
+    "does not represent a whole number of days": "date64 holds whole days alone: cast the column to "
+    "timestamp[ms]",
+}
+_UNREAD = "Arrow doesn't read this: write the file without it, or in types that Arrow reads"
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error of Arrow's says, without where in Arrow it came up."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def mend(error: BaseException) -> str:
+    """Say what to do about a file that Arrow can't read."""
+    text = str(error)
+    found = next((advice for words, advice in _MENDS.items() if words in text), None)
+    if found is None and isinstance(error, pa.ArrowNotImplementedError):
+        found = _UNREAD
+    return found or "fetch or make the file again"
+
+
+@contextlib.contextmanager
+def faults_named(where: Callable[[], str]) -> Iterator[None]:
+    """Raise a DataError that says where it was, and what to do, in the place of Arrow's errors."""
+    try:
+        yield
+    except FAULTS as error:
+        raise DataError(f"{where()}: {first_line(error)}; {mend(error)}") from error
+
+
+def require_schema(
+    got: pa.Schema,
+    expected: pa.Schema,
+    *,
+    name: str,
+    other: str = "the other files",
+    what: str = "its schema",
+) -> None:
+    """Raise DataError, naming files and columns, where rows don't go into the schema of the others."""
+    try:
+        both = unify([expected, got])
+    except DataError as error:
+        raise _unlike(error, name=name, other=other, what=what) from None
+    want = carried_schema(expected)
+    if carried_schema(both) != want:  # it wasn't looked at when the schema was chosen
+        raise DataError(
+            f"{name}: {what} holds more than that of {other}: "
+            f"{describe_difference(want, carried_schema(got))}; convert the file, or give such files "
+            "a run of their own"
+        )
+
+
+def unify_files(schemas: Mapping[str, pa.Schema], *, what: str = "its schema") -> pa.Schema:
+    """Return the schema that holds the rows of all files, at least one.
+
+    Raises:
+        DataError: they differ in more than form. Names the first file that does, and columns.
+    """
+    first = next(iter(schemas))
+    unified = schemas[first]
+    forms: dict[pa.Schema, str] = {}  # far fewer than files
+    for name, schema in schemas.items():
+        forms.setdefault(schema.remove_metadata(), name)
+    for schema, name in forms.items():
+        try:
+            unified = unify([unified, schema])
+        except DataError as error:
+            raise _unlike(error, name=name, other=first, what=what) from None
+    return unified
+
+
+def _unlike(error: DataError, *, name: str, other: str, what: str) -> DataError:
+    return DataError(
+        f"{name}: {what} doesn't go with that of {other}: {error}; rows of one schema can be shuffled "
+        "together: convert the file, or leave it out"
+    )
+
+
+def check_schema(schema: pa.Schema, *, name: str) -> None:
+    """Raise DataError, naming the file, where rows of a schema can't be carried.
+
+    Raises:
+        ValueError: a column's name isn't UTF-8, which is damage.
+    """
+    try:
+        carried_schema(schema)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
+
+
+def one_column(schema: pa.Schema, column: str, *, name: str, why: str) -> pa.Field:
+    """Return the field of a file's one column of a name; ``why`` is it wanted, for the error.
+
+    Raises:
+        DataError: the file has none or several of that name; names the nearest.
+    """
+    count = len(schema.get_all_field_indices(column))
+    if count != 1:
+        near = difflib.get_close_matches(column, schema.names, n=1)
+        there = f"; did you mean {near[0]}?" if near else ""
+        some = ", ".join(schema.names[:8]) or "no columns"
+        what = f"got {some}{there}" if not count else f"{count} columns have this name"
+        raise DataError(f"{name}: expected a column {column}, {why}: {what}")
+    return schema.field(column)
