@@ -24,12 +24,12 @@ import common
 import numpy as np
 import pyarrow as pa
 
-from pipelines.workers import ENVIRONMENT
-from transforms.kernels import blocks, pages
-from transforms.kernels.digest import record_hashes
-from transforms.kernels.lines import line_offsets
-from transforms.kernels.plan import make_plan, share_memory
+from pipelines.runners.workers import ENVIRONMENT
+from transforms.kernels.planning.plan import make_plan, share_memory
 from transforms.kernels.randomness import file_key
+from transforms.kernels.records import blocks, pages
+from transforms.kernels.records.digest import record_hashes
+from transforms.kernels.records.lines import line_offsets
 
 Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
 YARDSTICK = "sha256"

@@ -20,10 +20,10 @@ from pathlib import Path
 import machine
 import tokenizers
 
-from transforms.tokenizers import sentencepiece_file
-from transforms.tokenizers.load import load
-from transforms.tokenizers.models import Unigram
-from transforms.tokenizers.texts import Normalizer, pack
+from transforms.tokenization.models import sentencepiece_file
+from transforms.tokenization.models.load import load
+from transforms.tokenization.models.model import Unigram
+from transforms.tokenization.models.texts import Normalizer, pack
 
 DATA = Path(__file__).parent.parent / "examples" / "data"
 RECORDS = 2000

@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 import common
 
-from transforms.kernels.blocks import footprint
-from transforms.kernels.levels import PART, Requests, count_requests
-from transforms.kernels.plan import GIB, MIB, Plan, Workers, make_plan, share_memory
+from transforms.kernels.planning.levels import PART, Requests, count_requests
+from transforms.kernels.planning.plan import GIB, MIB, Plan, Workers, make_plan, share_memory
+from transforms.kernels.records.blocks import footprint
 
 GB, TB = 10**9, 10**12
 
@@ -35,8 +35,8 @@ TO_STORE_CPU = 3.0  # core seconds per GB that goes to one
 RECORD = 300  # bytes
 GET, PUT = 0.4e-6, 5e-6  # dollars a request, S3's list price; removing is free
 LATENCY = 0.05  # seconds that a store takes to answer
-IN_FLIGHT = 12  # requests of a worker, as transforms/file_ranges.py has it
-READ_BLOCK = 4 * MIB  # of input, a request; transforms/store_files.py
+IN_FLIGHT = 12  # requests of a worker, as transforms/shuffling/file_ranges.py has it
+READ_BLOCK = 4 * MIB  # of input, a request; transforms/storage/store_files.py
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,11 @@ from typing import Any
 import common
 import numpy as np
 
-from transforms.kernels.arrangement import RepeatsSchedule
-from transforms.kernels.draws import CHUNK, RandomSchedule
-from transforms.kernels.schedule import Schedule
-from transforms.kernels.strata import StratifiedSchedule
-from transforms.kernels.weights import scale
+from transforms.kernels.schedules.arrangement import RepeatsSchedule
+from transforms.kernels.schedules.draws import CHUNK, RandomSchedule
+from transforms.kernels.schedules.schedule import Schedule
+from transforms.kernels.schedules.strata import StratifiedSchedule
+from transforms.kernels.schedules.weights import scale
 
 SOURCES = (3, 50, 1000)
 INVERTED = 1 << 14  # ranks that are looked for

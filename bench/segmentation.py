@@ -48,16 +48,16 @@ import numpy as np
 import pyarrow as pa
 import sentencepiece
 
-from transforms import tokenizer
-from transforms.identity import FileId
-from transforms.kernels import blocks
-from transforms.kernels.laws import LawName
-from transforms.kernels.segment import segment
-from transforms.tokenize import BlockTokenizer
-from transforms.tokenizer import Sampling
+from transforms.datasets.identity import FileId
+from transforms.kernels.records import blocks
+from transforms.kernels.segmentation.laws import LawName
+from transforms.kernels.segmentation.segment import segment
+from transforms.tokenization import tokenizer
+from transforms.tokenization.tokenize import BlockTokenizer
+from transforms.tokenization.tokenizer import Sampling
 
 FILE = FileId("default", "texts")
-BLOCK = 2 << 20  # bytes that are read at once: transforms.kernels.plan
+BLOCK = 2 << 20  # bytes that are read at once: transforms.kernels.planning.plan
 Run = Callable[[], object]
 Pair = tuple[Run | None, Run | None]
 

@@ -22,19 +22,19 @@ import numpy as np
 import pyarrow as pa
 
 import pipelines.shuffle as pipelines_shuffle  # what a launcher has loaded counts
-from pipelines.local import run_local
-from pipelines.workers import WorkerProcesses
-from transforms import storage
-from transforms.kernels import blocks, pages
-from transforms.kernels.digest import Digest
-from transforms.kernels.plan import Plan, make_plan, share_memory
+from pipelines.runners.local import run_local
+from pipelines.runners.workers import WorkerProcesses
+from transforms.kernels.planning.plan import Plan, make_plan, share_memory
 from transforms.kernels.randomness import mix
-from transforms.partition import Spilled
-from transforms.references import pack_pages, spill_url
-from transforms.shuffle import PlainShard, ShuffleWithinBuckets
-from transforms.spill_files import Spilling, end_spill
-from transforms.streams import Streams
-from transforms.worker import follow_launcher
+from transforms.kernels.records import blocks, pages
+from transforms.kernels.records.digest import Digest
+from transforms.shuffling.partition import Spilled
+from transforms.shuffling.references import pack_pages, spill_url
+from transforms.shuffling.shuffle import PlainShard, ShuffleWithinBuckets
+from transforms.shuffling.spill_files import Spilling, end_spill
+from transforms.shuffling.streams import Streams
+from transforms.storage import files as storage
+from transforms.workers.follow_launcher import follow_launcher
 
 assert pipelines_shuffle
 

@@ -33,7 +33,7 @@ def main() -> None:
         "python -c pass": "pass",
         "python -c 'import numpy, pyarrow'": "import numpy, pyarrow",
         "python -c 'import apache_beam'": "import apache_beam",
-        "python -c 'import pipelines.local'": "import pipelines.local",
+        "python -c 'import pipelines.runners.local'": "import pipelines.runners.local",
     }
     taken: dict[str, list[Measured]] = {name: [] for name in (OURS, TWO, *imported)}
     with common.work_folder(args) as folder:

@@ -44,8 +44,8 @@ def main() -> None:
 
 def measure_requests(rounds: int) -> None:
     """Print CPU milliseconds a request, least / median / most of some rounds."""
-    from transforms import storage
-    from transforms.file_ranges import FileRange, read_each
+    from transforms.shuffling.file_ranges import FileRange, read_each
+    from transforms.storage import files as storage
 
     fs, path = storage.filesystem("s3://bench")
     fs.raw.mkdir(path)

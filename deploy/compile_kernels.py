@@ -12,7 +12,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from transforms.tokenizer import LAWS, Sampling, Tokenizer
+from transforms.tokenization.tokenizer import LAWS, Sampling, Tokenizer
 
 
 def compile_kernels() -> list[Sampling]:

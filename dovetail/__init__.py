@@ -33,13 +33,19 @@ from transforms.version import VERSION
 __version__ = VERSION
 
 if TYPE_CHECKING:
-    from transforms.exchange import GroupBlocksByKey as GroupBlocksByKey
+    from transforms.shuffling.exchange import GroupBlocksByKey as GroupBlocksByKey
 
     from dovetail.commands import shuffle as shuffle
     from dovetail.commands import tokenize as tokenize
     from dovetail.commands import verify as verify
-    from pipelines.recipe import Recipe as Recipe
-    from pipelines.tokenize_recipe import TokenizeRecipe as TokenizeRecipe
+    from pipelines.recipes.recipe import Recipe as Recipe
+    from pipelines.recipes.tokenize_recipe import TokenizeRecipe as TokenizeRecipe
+    from transforms.datasets.manifest import Manifest as Manifest
+    from transforms.datasets.map_shards import MapIntoShards as MapIntoShards
+    from transforms.datasets.read import ReadRecords as ReadRecords
+    from transforms.datasets.records import BlocksFromRecords as BlocksFromRecords
+    from transforms.datasets.write import WriteManifest as WriteManifest
+    from transforms.datasets.write import WriteShards as WriteShards
     from transforms.errors import (
         DataError as DataError,
     )
@@ -64,28 +70,22 @@ if TYPE_CHECKING:
     from transforms.errors import (
         WorkerError as WorkerError,
     )
-    from transforms.interleave import InterleaveSources as InterleaveSources
-    from transforms.manifest import Manifest as Manifest
-    from transforms.map_shards import MapIntoShards as MapIntoShards
-    from transforms.partition import PartitionIntoBuckets as PartitionIntoBuckets
-    from transforms.read import ReadRecords as ReadRecords
-    from transforms.records import BlocksFromRecords as BlocksFromRecords
-    from transforms.shuffle import ShuffleWithinBuckets as ShuffleWithinBuckets
-    from transforms.tokenize import (
+    from transforms.mixing.interleave import InterleaveSources as InterleaveSources
+    from transforms.shuffling.partition import PartitionIntoBuckets as PartitionIntoBuckets
+    from transforms.shuffling.shuffle import ShuffleWithinBuckets as ShuffleWithinBuckets
+    from transforms.tokenization.tokenize import (
         BlockTokenizer as BlockTokenizer,
     )
-    from transforms.tokenize import (
+    from transforms.tokenization.tokenize import (
         TokenizeRecords as TokenizeRecords,
     )
-    from transforms.tokenizer import Sampling as Sampling
-    from transforms.tokenizer import Tokenizer as Tokenizer
-    from transforms.write import WriteManifest as WriteManifest
-    from transforms.write import WriteShards as WriteShards
+    from transforms.tokenization.tokenizer import Sampling as Sampling
+    from transforms.tokenization.tokenizer import Tokenizer as Tokenizer
 else:
     _LATER = {  # by module, as above
         "dovetail.commands": ["shuffle", "tokenize", "verify"],
-        "pipelines.recipe": ["Recipe"],
-        "pipelines.tokenize_recipe": ["TokenizeRecipe"],
+        "pipelines.recipes.recipe": ["Recipe"],
+        "pipelines.recipes.tokenize_recipe": ["TokenizeRecipe"],
         "transforms.errors": [
             *(
                 "DovetailError",
@@ -97,17 +97,17 @@ else:
             ),
             *("StoreError", "WorkerError"),
         ],
-        "transforms.exchange": ["GroupBlocksByKey"],
-        "transforms.interleave": ["InterleaveSources"],
-        "transforms.manifest": ["Manifest"],
-        "transforms.map_shards": ["MapIntoShards"],
-        "transforms.partition": ["PartitionIntoBuckets"],
-        "transforms.read": ["ReadRecords"],
-        "transforms.records": ["BlocksFromRecords"],
-        "transforms.shuffle": ["ShuffleWithinBuckets"],
-        "transforms.tokenize": ["BlockTokenizer", "TokenizeRecords"],
-        "transforms.tokenizer": ["Sampling", "Tokenizer"],
-        "transforms.write": ["WriteManifest", "WriteShards"],
+        "transforms.shuffling.exchange": ["GroupBlocksByKey"],
+        "transforms.mixing.interleave": ["InterleaveSources"],
+        "transforms.datasets.manifest": ["Manifest"],
+        "transforms.datasets.map_shards": ["MapIntoShards"],
+        "transforms.shuffling.partition": ["PartitionIntoBuckets"],
+        "transforms.datasets.read": ["ReadRecords"],
+        "transforms.datasets.records": ["BlocksFromRecords"],
+        "transforms.shuffling.shuffle": ["ShuffleWithinBuckets"],
+        "transforms.tokenization.tokenize": ["BlockTokenizer", "TokenizeRecords"],
+        "transforms.tokenization.tokenizer": ["Sampling", "Tokenizer"],
+        "transforms.datasets.write": ["WriteManifest", "WriteShards"],
     }
     _MODULES = {name: module for module, names in _LATER.items() for name in names}
 

@@ -14,13 +14,13 @@ from typing import Any, Literal, overload
 
 from pydantic import BaseModel
 
-from pipelines.cli import LOG, stderr_handler
-from pipelines.recipe import CommonRecipe
-from pipelines.recipe_file import SHUFFLE, RecipeKind, refuse_truth
-from pipelines.tokenize_recipe import TOKENIZE
-from pipelines.validation import FLAGS, Origin
+from pipelines.recipes.cli import LOG, stderr_handler
+from pipelines.recipes.recipe import CommonRecipe
+from pipelines.recipes.recipe_file import SHUFFLE, RecipeKind, refuse_truth
+from pipelines.recipes.tokenize_recipe import TOKENIZE
+from pipelines.recipes.validation import FLAGS, Origin
+from transforms.datasets.manifest import Manifest
 from transforms.errors import UsageError
-from transforms.manifest import Manifest
 
 Recipes = str | os.PathLike[str] | Mapping[str, Any] | CommonRecipe | Manifest
 """How a recipe is given: its file, its fields, itself, or the manifest of a dataset made by it."""

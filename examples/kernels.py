@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from transforms.kernels import blocks, ranges
-from transforms.kernels.digest import Digest
-from transforms.kernels.lines import line_offsets
 from transforms.kernels.randomness import file_key
+from transforms.kernels.records import blocks, ranges
+from transforms.kernels.records.digest import Digest
+from transforms.kernels.records.lines import line_offsets
 
 
 def shuffle(data: bytes, *, name: str, seed: int, shards: int = 1) -> tuple[list[bytes], Digest]:

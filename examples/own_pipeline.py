@@ -20,14 +20,15 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from transforms import layout, storage
-from transforms.manifest import now
-from transforms.partition import PartitionIntoBuckets
-from transforms.records import BlocksFromRecords
-from transforms.shuffle import ShuffleWithinBuckets
-from transforms.spill_files import Spilling
-from transforms.streams import Streams
-from transforms.write import WriteManifest, WriteShards
+from transforms.datasets.manifest import now
+from transforms.datasets.records import BlocksFromRecords
+from transforms.datasets.write import WriteManifest, WriteShards
+from transforms.shuffling.partition import PartitionIntoBuckets
+from transforms.shuffling.shuffle import ShuffleWithinBuckets
+from transforms.shuffling.spill_files import Spilling
+from transforms.shuffling.streams import Streams
+from transforms.storage import files as storage
+from transforms.storage import layout
 
 POEMS = Path(__file__).parent / "data" / "poems.jsonl"
 

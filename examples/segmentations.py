@@ -10,7 +10,7 @@ from pathlib import Path
 
 from train_model import train  # beside this file
 
-from transforms.tokenizer import Sampling, Tokenizer
+from transforms.tokenization.tokenizer import Sampling, Tokenizer
 
 
 def trained(folder: str) -> str:

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def command() -> NoReturn:
     """Be the ``dovetail`` command."""
     code = main()
-    from pipelines.cli import leave
+    from pipelines.recipes.cli import leave
 
     leave(code)
 

@@ -7,32 +7,32 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipelines.build import build
-from pipelines.cli import LOG, leave, run_main
-from pipelines.clusters import CLUSTERS
-from pipelines.command import make_dataset, run_command
-from pipelines.execute import execute
-from pipelines.job import Job, amounts_of, mixture_of
-from pipelines.made_by import warnings
-from pipelines.output import Claim
-from pipelines.plan_report import describe
-from pipelines.preflight import (
+from pipelines.inputs.made_by import warnings
+from pipelines.inputs.preflight import (
     Inputs,
     inspect_inputs,
     refuse_memory,
     spool_stdin,
     uses_stores,
 )
-from pipelines.recipe import Recipe, Settings
-from pipelines.recipe_file import SHUFFLE
-from pipelines.room import measure_room, require_room
-from pipelines.runners import choose_workers
-from pipelines.summary import ends_with_a_source, unused_warning
-from transforms import storage
+from pipelines.jobs.build import build
+from pipelines.jobs.command import make_dataset, run_command
+from pipelines.jobs.execute import execute
+from pipelines.jobs.job import Job, amounts_of, mixture_of
+from pipelines.jobs.plan_report import describe
+from pipelines.jobs.room import measure_room, require_room
+from pipelines.jobs.summary import ends_with_a_source, unused_warning
+from pipelines.outputs.output import Claim
+from pipelines.recipes.cli import LOG, leave, run_main
+from pipelines.recipes.recipe import Recipe, Settings
+from pipelines.recipes.recipe_file import SHUFFLE
+from pipelines.runners.choose import choose_workers
+from pipelines.runners.clusters import CLUSTERS
+from transforms.datasets.manifest import Manifest, now
 from transforms.errors import UsageError
-from transforms.kernels.mixture import Mixture, expect
-from transforms.kernels.plan import MIB, files_room, make_plan, small_shuffle
-from transforms.manifest import Manifest, now
+from transforms.kernels.planning.plan import MIB, files_room, make_plan, small_shuffle
+from transforms.kernels.schedules.mixture import Mixture, expect
+from transforms.storage import files as storage
 
 EXAMPLES = """\
 examples:

@@ -12,35 +12,35 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipelines.build import finish, memory_for, read_records, write_manifest, write_shards
-from pipelines.cli import LOG, leave, run_main
-from pipelines.command import make_dataset, run_command
-from pipelines.execute import execute
-from pipelines.made_by import describe as describe_tokenizers
-from pipelines.output import Claim
-from pipelines.preflight import (
+from pipelines.inputs.made_by import describe as describe_tokenizers
+from pipelines.inputs.preflight import (
     Inputs,
     inspect_inputs,
     refuse_memory,
     spool_stdin,
     uses_stores,
 )
-from pipelines.recipe import RunSettings
-from pipelines.room import Need, measure_room, require_room
-from pipelines.runners import choose_workers
-from pipelines.tokenize_recipe import TOKENIZE, TokenizeRecipe
+from pipelines.jobs.build import finish, memory_for, read_records, write_manifest, write_shards
+from pipelines.jobs.command import make_dataset, run_command
+from pipelines.jobs.execute import execute
+from pipelines.jobs.room import Need, measure_room, require_room
+from pipelines.outputs.output import Claim
+from pipelines.recipes.cli import LOG, leave, run_main
+from pipelines.recipes.recipe import RunSettings
+from pipelines.recipes.tokenize_recipe import TOKENIZE, TokenizeRecipe
+from pipelines.runners.choose import choose_workers
+from transforms.datasets.manifest import Manifest, TokenizerEntry, TokensEntry, now
+from transforms.datasets.token_counts import NAT, TokenCounts
 from transforms.errors import InputError, UsageError
 from transforms.formats import parquet
 from transforms.formats.kept import Kept
 from transforms.formats.writing import ShardFormat
-from transforms.kernels.plan import Workers, count_shards, files_room
-from transforms.manifest import Manifest, TokenizerEntry, TokensEntry, now
-from transforms.progress import Stage
-from transforms.token_counts import NAT, TokenCounts
+from transforms.kernels.planning.plan import Workers, count_shards, files_room
+from transforms.workers.progress import Stage
 
 if TYPE_CHECKING:
-    from transforms.tokenizer import Tokenizer
-    from transforms.tokenizers.ends import Role
+    from transforms.tokenization.models.ends import Role
+    from transforms.tokenization.tokenizer import Tokenizer
 
 EXAMPLES = """\
 examples:
@@ -192,10 +192,10 @@ def _schema(tokens: pa.Schema, kept: Kept | None, recipe: TokenizeRecipe) -> pa.
 
 def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dict[str, Any], int]:
     """Load the model; return what is done to blocks, then ``model`` and ``cost`` as of Job."""
-    from transforms.tokenize import BlockDecoder, BlockTokenizer
-    from transforms.tokenizer import OFF, Sampling, Tokenizer
-    from transforms.tokenizers.ends import ROLES
-    from transforms.tokenizers.models import Deterministic, attributes
+    from transforms.tokenization.models.ends import ROLES
+    from transforms.tokenization.models.model import Deterministic, attributes
+    from transforms.tokenization.tokenize import BlockDecoder, BlockTokenizer
+    from transforms.tokenization.tokenizer import OFF, Sampling, Tokenizer
 
     sampling = Sampling(law=recipe.sampling, alpha=recipe.alpha, nbest_size=recipe.nbest_size)
     tokenizer = Tokenizer.load(
@@ -310,7 +310,7 @@ def _warn_of_another(
 
 def build(root: Any, job: Job) -> None:
     """Wire the pipeline: read, tokenize, write, prove."""
-    from transforms.map_shards import MapIntoShards
+    from transforms.datasets.map_shards import MapIntoShards
 
     recipe, inputs = job.recipe, job.inputs
     shards, spans, mapped = root | MapIntoShards(
@@ -379,8 +379,8 @@ def _output_bytes(job: Job) -> int:
 
 def describe(job: Job, needs: Sequence[Need]) -> None:
     """Print the plan."""
-    from pipelines.plan_report import describe_notes, describe_room, describe_sources
-    from pipelines.summary import end_lines
+    from pipelines.jobs.plan_report import describe_notes, describe_room, describe_sources
+    from pipelines.jobs.summary import end_lines
 
     lines = [
         *describe_sources(job.inputs.contents.amounts),

@@ -13,14 +13,21 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from pipelines.cli import LOG, leave, make_parser, run_main
-from pipelines.job import mixture_of
-from pipelines.machine import cores_available
-from pipelines.recipe import Recipe
-from pipelines.store_options import parse_storage_options, refuse_secrets
-from pipelines.validation import validate
-from pipelines.watch import watching
-from transforms import layout, storage
+from pipelines.jobs.job import mixture_of
+from pipelines.jobs.watch import watching
+from pipelines.recipes.cli import LOG, leave, make_parser, run_main
+from pipelines.recipes.recipe import Recipe
+from pipelines.recipes.store_options import parse_storage_options, refuse_secrets
+from pipelines.recipes.validation import validate
+from pipelines.runners.machine import cores_available
+from transforms.datasets.manifest import (
+    DigestEntry,
+    Manifest,
+    ShardEntry,
+    TokensEntry,
+    require_versions,
+)
+from transforms.datasets.manifest_files import FileSums, sum_files
 from transforms.errors import DataError, InputError, LosslessError, StoreError, UsageError
 from transforms.formats.codecs import CODECS
 from transforms.formats.detection import FileFormat
@@ -28,17 +35,11 @@ from transforms.formats.line_format import LineFormat
 from transforms.formats.read_back import shard_digest
 from transforms.formats.reading import first_bytes
 from transforms.formats.writing import ShardFormat
-from transforms.kernels.digest import Digest
-from transforms.kernels.mixture import Amounts, asked_shares
-from transforms.manifest import (
-    DigestEntry,
-    Manifest,
-    ShardEntry,
-    TokensEntry,
-    require_versions,
-)
-from transforms.manifest_files import FileSums, sum_files
-from transforms.progress import Progress
+from transforms.kernels.records.digest import Digest
+from transforms.kernels.schedules.mixture import Amounts, asked_shares
+from transforms.storage import files as storage
+from transforms.storage import layout
+from transforms.workers.progress import Progress
 
 EXAMPLES = """\
 examples:

@@ -17,9 +17,9 @@ import pytest
 import pipelines.shuffle
 import pipelines.tokenize
 from tests.transforms.helpers import run, shuffle_blocks
-from transforms.read import ReadRecords
-from transforms.tokenizer import Tokenizer
-from transforms.write import WriteShards
+from transforms.datasets.read import ReadRecords
+from transforms.datasets.write import WriteShards
+from transforms.tokenization.tokenizer import Tokenizer
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"

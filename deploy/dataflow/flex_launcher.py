@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 
 from pipelines.__main__ import main as run_command
-from pipelines.cli import leave
-from pipelines.recipe import Recipe, RecipeFlags, RunSettings, Settings
-from pipelines.tokenize_recipe import TokenizeRecipe
-from pipelines.validation import flag_of
+from pipelines.recipes.cli import leave
+from pipelines.recipes.recipe import Recipe, RecipeFlags, RunSettings, Settings
+from pipelines.recipes.tokenize_recipe import TokenizeRecipe
+from pipelines.recipes.validation import flag_of
 
 PIPELINES: dict[str, tuple[type[BaseModel], ...]] = {
     "shuffle": (Recipe, Settings, RecipeFlags),

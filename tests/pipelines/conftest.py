@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipelines import watch
+from pipelines.jobs import watch
 
 
 @pytest.fixture(autouse=True)

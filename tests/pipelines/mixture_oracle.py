@@ -8,9 +8,10 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from tests.pipelines.support import shuffle_plainly, split
-from tests.transforms.kernels import oracles, schedule_oracles
+from tests.transforms.kernels import oracles
+from tests.transforms.kernels.schedules import schedule_oracles
 from transforms.kernels.randomness import derive
-from transforms.kernels.weights import scale
+from transforms.kernels.schedules.weights import scale
 
 Files = Mapping[str, bytes]
 

@@ -18,9 +18,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 import pipelines.shuffle
 from tests.transforms.kernels import oracles
-from transforms.kernels import levels
-from transforms.kernels.plan import Plan
-from transforms.manifest import Manifest
+from transforms.datasets.manifest import Manifest
+from transforms.kernels.planning import levels
+from transforms.kernels.planning.plan import Plan
 
 ROOT = Path(pipelines.shuffle.__file__).parent.parent
 Tree = dict[str, bytes]

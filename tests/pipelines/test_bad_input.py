@@ -15,9 +15,9 @@ import pytest
 
 import pipelines.shuffle
 from tests.pipelines.support import command, cut_otherwise, make_lines, read_tree, run, write_tree
-from transforms import storage
 from transforms.errors import DataError, InputError, RunError, UsageError
 from transforms.formats import lines, small
+from transforms.storage import files as storage
 
 
 @pytest.fixture
@@ -516,7 +516,7 @@ def test_an_error_that_nobody_foresaw_is_a_line_with_the_workers_log(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug of ours")
 
-    monkeypatch.setattr("transforms.kernels.blocks.sort_run", fail)
+    monkeypatch.setattr("transforms.kernels.records.blocks.sort_run", fail)
     with pytest.raises(RunError, match=r"ZeroDivisionError: a bug of ours.*log: ") as raised:
         run(f"--input={corpus}", f"--output={tmp_path / 'o'}")
     assert "\n" not in str(raised.value)
@@ -536,7 +536,7 @@ def test_a_full_disk_is_told_and_nothing_is_left(
     def write_all(file: Any, data: Any) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("transforms.storage.write_all", write_all)
+    monkeypatch.setattr("transforms.storage.files.write_all", write_all)
     with pytest.raises(RunError, match="No space left on device"):
         run(f"--input={corpus}", f"--output={tmp_path / 'o'}")
 

@@ -14,8 +14,8 @@ import pipelines.shuffle
 import pipelines.verify
 from tests.pipelines.support import cut_otherwise, join_shards, read_tree, run, write_tree
 from tests.transforms.kernels import oracles
-from transforms import storage
 from transforms.errors import DataError
+from transforms.storage import files as storage
 
 GOOD = [b'{"a": %d}' % i for i in range(300)]
 BAD = [b"{broken", b"\xff\xfe", b"plain", b"[1,"]

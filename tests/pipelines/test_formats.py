@@ -28,9 +28,9 @@ from tests.pipelines.support import (
     write_tree,
 )
 from tests.transforms.formats.samples import INSIDE, PACK, SUFFIX, UNPACK, make_table, rows_of
+from transforms.datasets.manifest import Manifest
 from transforms.errors import DataError, DovetailError, InputError, UsageError
 from transforms.formats import arrow, parquet
-from transforms.manifest import Manifest
 
 CODECS = [codec for codec in PACK if codec != "none"]
 FILES = {"a.txt": make_lines(150, name="a"), "deep/b.txt": b"b\r\n\n" * 20 + b"no end"}

@@ -20,13 +20,13 @@ from apache_beam.testing.util import assert_that, equal_to
 from pipelines.tokenize import run
 from pipelines.verify import verify
 from tests.pipelines.test_tokenize import TEXTS, best, rows, tokenize, write_model
+from transforms.datasets.manifest import Manifest
+from transforms.datasets.read import ReadRecords
 from transforms.errors import DataError, InputError, LosslessError, UsageError
 from transforms.formats import texts
 from transforms.formats.kept import Kept
 from transforms.formats.readers import ReadOptions
-from transforms.manifest import Manifest
-from transforms.read import ReadRecords
-from transforms.tokenize import BlockTokenizer, TokenizeRecords
+from transforms.tokenization.tokenize import BlockTokenizer, TokenizeRecords
 
 WRITE: dict[str, Callable[[pa.Table, Path], None]] = {
     "parquet": lambda table, path: pq.write_table(table, path, row_group_size=17),
@@ -415,7 +415,7 @@ def test_a_kept_value_that_was_changed_is_found_by_verify(folder: Path) -> None:
 def test_a_kept_value_that_goes_to_another_record_ends_the_run(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from transforms import map_shards
+    from transforms.datasets import map_shards
 
     real = map_shards._of_source
 

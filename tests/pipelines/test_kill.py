@@ -22,7 +22,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from pipelines import local_worker
+from pipelines.runners import local_worker
 from pipelines.verify import verify
 from tests.pipelines.support import Tree, environment, read_shards
 from tests.pipelines.test_tokenize import write_model

@@ -19,13 +19,13 @@ import psutil
 import pytest
 
 import pipelines.shuffle
-from pipelines import local_worker
-from pipelines.recipe import Recipe, Settings
+from pipelines.recipes.recipe import Recipe, Settings
+from pipelines.runners import local_worker
 from pipelines.verify import verify
 from tests.pipelines.support import make_lines, read_shards, read_tree, run, write_tree
-from transforms import storage
+from transforms.datasets.manifest import Manifest
 from transforms.errors import DataError, DovetailError, WorkerError
-from transforms.manifest import Manifest
+from transforms.storage import files as storage
 
 LOGGERS = (None, "apache_beam", "dovetail")
 OF_BEAM = ("_Worker", "PeriodicThread")  # a pool, and a timer that outlives a failed bundle
@@ -184,10 +184,10 @@ def test_an_interrupted_run_leaves_nothing_though_its_work_goes_on_before_meanwh
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.watch.Watch.tick", tick)
+        patch.setattr("pipelines.jobs.watch.Watch.tick", tick)
         patch.setattr(shutil, "rmtree", rmtree)
         if when != "before":
-            patch.setattr("pipelines.local._LAST_WORK", 0.1)
+            patch.setattr("pipelines.runners.local._LAST_WORK", 0.1)
         with pytest.raises(KeyboardInterrupt):
             run(
                 f"--input={tmp_path / 'in'}",
@@ -214,7 +214,7 @@ def test_a_run_that_fails_ends_only_processes_of_its_own(
             bystander.append(subprocess.Popen(["sleep", "60"]))
         raise DataError("broken")
 
-    monkeypatch.setattr("transforms.kernels.blocks.sort_run", sort_run)
+    monkeypatch.setattr("transforms.kernels.records.blocks.sort_run", sort_run)
     with pytest.raises(DataError, match="broken"):
         run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}")
     time.sleep(0.2)

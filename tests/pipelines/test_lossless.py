@@ -27,7 +27,7 @@ from tests.pipelines.support import (
 from transforms.errors import DataError, LosslessError
 from transforms.formats.codecs import codec_of_head
 from transforms.formats.foreign import foreign
-from transforms.kernels import blocks
+from transforms.kernels.records import blocks
 
 SMALL = {"span_bytes": 5, "run_bytes": 200, "bucket_bytes": 100, "page_bytes": 60}
 

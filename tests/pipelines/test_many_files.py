@@ -10,7 +10,7 @@ import pytest
 import pipelines.verify
 from pipelines.verify import read_manifest
 from tests.pipelines.support import join_shards, run, write_tree
-from transforms import manifest, manifest_files, write
+from transforms.datasets import manifest, manifest_files, write
 from transforms.errors import UsageError
 
 

@@ -14,18 +14,19 @@ from pipelines.verify import verify
 from tests.pipelines.mixture_oracle import Asked, mix_plainly
 from tests.pipelines.support import cut_otherwise, join_shards, make_lines, run, split, write_tree
 from tests.pipelines.test_mixtures import flags_of
-from transforms import feeds, gather
+from transforms.datasets.manifest import Manifest
+from transforms.datasets.to_write import Ordered
 from transforms.errors import LosslessError
-from transforms.feeds import Feed, Share, Weighed
-from transforms.gather import Piece
-from transforms.groups import BlockGroup, Page
-from transforms.kernels import blocks
-from transforms.kernels.digest import Digest
 from transforms.kernels.randomness import KeyPair
-from transforms.kernels.ranges import WHOLE, KeyRange
-from transforms.manifest import Manifest
-from transforms.streams import Streams
-from transforms.to_write import Ordered
+from transforms.kernels.records import blocks
+from transforms.kernels.records.digest import Digest
+from transforms.kernels.records.ranges import WHOLE, KeyRange
+from transforms.mixing import feeds
+from transforms.mixing.feeds import Feed, Share, Weighed
+from transforms.shuffling import gather
+from transforms.shuffling.gather import Piece
+from transforms.shuffling.groups import BlockGroup, Page
+from transforms.shuffling.streams import Streams
 
 SIZES = {"run_bytes": 200_000, "bucket_bytes": 600_000, "page_bytes": 3000}
 SOURCES = {f"s{i:03d}": {"a.txt": make_lines(40 + i, name=f"source {i}")} for i in range(120)} | {

@@ -25,9 +25,10 @@ from tests.pipelines.support import (
     split,
     write_tree,
 )
-from transforms import feeds, mixed_shards
-from transforms.kernels import blocks
-from transforms.manifest import Manifest
+from transforms.datasets.manifest import Manifest
+from transforms.kernels.records import blocks
+from transforms.mixing import feeds
+from transforms.mixing import shards as mixed_shards
 
 SOURCES = {
     "books": {"a.txt": make_lines(90, name="book"), "b.txt": make_lines(37, name="other book")},

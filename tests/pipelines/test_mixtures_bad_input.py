@@ -16,8 +16,8 @@ import pytest
 from pipelines.verify import verify
 from tests.pipelines.support import cut_otherwise, join_shards, read_shards, run, split, write_tree
 from tests.pipelines.test_mixtures import SMALL
+from transforms.datasets.manifest import Manifest
 from transforms.errors import RunError, UsageError
-from transforms.manifest import Manifest
 
 FILES = {"web": b"".join(b"web %d\n" % i for i in range(60)), "books": b"book\n" * 20, "none": b""}
 TWO = ("web", "books")

@@ -16,19 +16,15 @@ import pytest
 from pipelines.verify import verify
 from tests.pipelines.support import cut_otherwise
 from tests.pipelines.test_mixtures import SMALL, mix
-from transforms import (
-    feeds,
-    interleave,
-    mixed_shards,
-    mixture_pages,
-    read,
-    spill_files,
-    streams,
-)
+from transforms.datasets import read
+from transforms.datasets.identity import FileIds, Origin
 from transforms.errors import DataError, LosslessError
-from transforms.identity import FileIds, Origin
-from transforms.kernels import blocks, pages
-from transforms.spilled import Spills
+from transforms.kernels.records import blocks, pages
+from transforms.mixing import feeds, interleave
+from transforms.mixing import pages as mixture_pages
+from transforms.mixing import shards as mixed_shards
+from transforms.mixing.spilled import Spills
+from transforms.shuffling import spill_files, streams
 
 REPEATS = ["--repeats=books=2.5,code=7", "--num_shards=3"]
 ALL = ["--weights=books=0.3,code=0.1,web=0.6", "--stop=all_exhausted", "--num_shards=3"]

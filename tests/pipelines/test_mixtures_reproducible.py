@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import job as planned
+from pipelines.jobs import job as planned
 from tests.pipelines.support import Tree, cut_otherwise, join_shards, read_shards, run, write_tree
 from tests.pipelines.test_mixtures import SMALL, SOURCES
-from transforms.kernels.mixture import Mixture
+from transforms.kernels.schedules.mixture import Mixture
 
 SHARDS = "--num_shards=3"
 ASKED = {

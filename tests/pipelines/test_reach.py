@@ -13,13 +13,15 @@ import pytest
 
 from pipelines.verify import verify
 from tests.pipelines.support import Tree, cut_otherwise, read_shards, run, write_tree
-from transforms import interleave, partition, reached, read, spill_files
+from transforms.datasets import read
+from transforms.datasets.identity import AGAIN
+from transforms.datasets.manifest import Manifest
+from transforms.datasets.spans import Spans
 from transforms.errors import LosslessError
-from transforms.identity import AGAIN
-from transforms.kernels import blocks
-from transforms.kernels.pages import STREAM_TABLE
-from transforms.manifest import Manifest
-from transforms.spans import Spans
+from transforms.kernels.records import blocks
+from transforms.kernels.records.pages import STREAM_TABLE
+from transforms.mixing import interleave, reached
+from transforms.shuffling import partition, spill_files
 
 Patch = pytest.MonkeyPatch
 OWN = {"run_id", "started", "ended"}

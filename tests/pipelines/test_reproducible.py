@@ -22,7 +22,7 @@ from tests.pipelines.support import (
     split,
     write_tree,
 )
-from transforms.spans import cut_spans
+from transforms.datasets.spans import cut_spans
 
 FILES = {
     "a.txt": make_lines(1500, name="a"),
@@ -97,7 +97,7 @@ def test_how_the_work_is_done_changes_no_byte(
 
 
 def test_the_small_plans_above_do_cut_the_work(baseline: Baseline) -> None:
-    from transforms.listing import list_source
+    from transforms.datasets.listing import list_source
 
     files = list_source("default", [str(baseline.corpus)])
     assert sum(map(len, cut_spans(files, TINY["span_bytes"]))) > 10

@@ -12,8 +12,8 @@ import pytest
 
 import pipelines.verify
 from tests.pipelines.support import run
+from transforms.datasets.manifest import Manifest
 from transforms.errors import DataError, UsageError
-from transforms.manifest import Manifest
 
 
 def write_arrow(path: Path, columns: dict[str, Any]) -> Path:

@@ -19,9 +19,9 @@ import pytest
 from pipelines.verify import verify
 from tests.pipelines.support import cut_otherwise, join_shards, read_shards, run, write_tree
 from tests.transforms.kernels import oracles
+from transforms.datasets.manifest import Manifest
 from transforms.errors import DataError, InputError, UsageError
 from transforms.kernels.randomness import derive
-from transforms.manifest import Manifest
 
 ODD = ["", "two\nlines", '"quoted" \\', "poème 😀", "\0\u2028\r"]
 POEMS = [*ODD, *(f"poem {i}\n{'la ' * (i % 7)}" for i in range(120))]

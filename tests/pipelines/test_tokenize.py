@@ -19,15 +19,15 @@ import tokenizers
 
 import pipelines.shuffle
 import pipelines.tokenize
-from pipelines.made_by import tokenizers_of
+from pipelines.inputs.made_by import tokenizers_of
 from pipelines.tokenize import run
 from pipelines.verify import verify
-from tests.transforms.tokenizers.oracle import Reference
+from tests.transforms.tokenization.models.oracle import Reference
+from transforms.datasets.listing import list_sources
+from transforms.datasets.manifest import Manifest
 from transforms.errors import DataError, InputError, LosslessError, UsageError
-from transforms.listing import list_sources
-from transforms.manifest import Manifest
-from transforms.progress import read_progress
-from transforms.tokenizers.load import load
+from transforms.tokenization.models.load import load
+from transforms.workers.progress import read_progress
 
 PIECES = {bytes([i]): 1 for i in range(256)} | {
     b"ab": 30,
@@ -521,7 +521,7 @@ def test_a_plan_writes_nothing(corpus: Path, capsys: pytest.CaptureFixture[str])
 def test_rows_that_are_not_what_was_made_are_caught(
     corpus: Path, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from transforms import map_shards
+    from transforms.datasets import map_shards
 
     real = map_shards._of_source
 

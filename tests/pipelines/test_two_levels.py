@@ -21,12 +21,13 @@ from tests.pipelines.support import (
     run,
     write_tree,
 )
-from transforms import partition, spill_files, write
+from transforms.datasets import write
 from transforms.errors import DovetailError, RunError
-from transforms.groups import BlockGroup
-from transforms.kernels import blocks, pages
-from transforms.kernels.levels import Requests, count_requests
-from transforms.kernels.plan import Plan
+from transforms.kernels.planning.levels import Requests, count_requests
+from transforms.kernels.planning.plan import Plan
+from transforms.kernels.records import blocks, pages
+from transforms.shuffling import partition, spill_files
+from transforms.shuffling.groups import BlockGroup
 
 
 def lines(count: int, name: bytes) -> bytes:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from pipelines import build
-from pipelines.job import Job
+from pipelines.jobs import build
+from pipelines.jobs.job import Job
 from pipelines.verify import verify
 from tests.pipelines.support import (
     Tree,
@@ -26,15 +26,17 @@ from tests.pipelines.support import (
     write_tree,
 )
 from tests.pipelines.test_two_levels import BYTES, FILES, FOOTPRINT, PIECE, RECORDS, TINY
-from transforms import interleave, partition, read, spill_files, write
+from transforms.datasets import read, write
+from transforms.datasets.identity import AGAIN
+from transforms.datasets.manifest import Manifest
 from transforms.errors import DovetailError, LosslessError
-from transforms.groups import BlockGroup
-from transforms.identity import AGAIN
-from transforms.kernels.levels import count_requests
-from transforms.kernels.pages import STREAM_TABLE
-from transforms.kernels.ranges import WHOLE
-from transforms.manifest import Manifest
-from transforms.streams import Streams
+from transforms.kernels.planning.levels import count_requests
+from transforms.kernels.records.pages import STREAM_TABLE
+from transforms.kernels.records.ranges import WHOLE
+from transforms.mixing import interleave
+from transforms.shuffling import partition, spill_files
+from transforms.shuffling.groups import BlockGroup
+from transforms.shuffling.streams import Streams
 
 OWN = {"run_id", "started", "ended"}  # of each run
 

@@ -18,13 +18,13 @@ import pytest
 import pipelines.verify
 from pipelines.verify import verify
 from tests.pipelines.support import join_shards, make_lines, run, write_tree
-from transforms import storage
+from transforms.datasets.files_read import add_up
+from transforms.datasets.manifest_files import to_parquet
+from transforms.datasets.reports import SpanReport, SpanReports
+from transforms.datasets.source_files import SourceFile
 from transforms.errors import DataError, LosslessError, UsageError
-from transforms.files import SourceFile
-from transforms.files_read import add_up
-from transforms.kernels.digest import Digest
-from transforms.manifest_files import to_parquet
-from transforms.reports import SpanReport, SpanReports
+from transforms.kernels.records.digest import Digest
+from transforms.storage import files as storage
 
 SHARD = "data/train-0000{}-of-00005.txt"
 

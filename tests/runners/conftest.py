@@ -17,7 +17,7 @@ import pytest
 
 from tests.pipelines.support import ROOT, environment
 from tests.stores.conftest import Server, gcs_port, server  # noqa: F401  # fixtures
-from transforms import storage
+from transforms.storage import files as storage
 
 SCRIPT = ROOT / "deploy" / "flink" / "cluster.py"
 SECRET = "never-to-be-written-down"  # what must not be found anywhere

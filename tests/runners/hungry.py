@@ -7,7 +7,7 @@ from typing import Any
 import apache_beam as beam
 
 import pipelines.shuffle
-from pipelines.job import Job
+from pipelines.jobs.job import Job
 
 
 def build(root: Any, job: Job) -> None:

@@ -14,11 +14,11 @@ import pytest
 
 import pipelines.shuffle
 import pipelines.tokenize
-from pipelines.output import check_output, claim_output
+from pipelines.outputs.output import check_output, claim_output
 from tests.pipelines.test_tokenize import write_model
-from transforms import heartbeat
 from transforms.errors import UsageError
-from transforms.heartbeat import Beat
+from transforms.workers import heartbeat
+from transforms.workers.heartbeat import Beat
 
 
 class Rest(BaseHTTPRequestHandler):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import pipelines.shuffle
-from pipelines.clusters import explain_failure
+from pipelines.runners.clusters import explain_failure
 from tests.runners.conftest import Cluster, Running
 from transforms.errors import RunError
 

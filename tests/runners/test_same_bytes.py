@@ -22,8 +22,8 @@ from tests.pipelines.support import (
 )
 from tests.pipelines.test_tokenize import TEXTS, write_model
 from tests.runners.conftest import Cluster, Running
-from transforms.groups import BlockGroup
-from transforms.partition import PartitionIntoBuckets
+from transforms.shuffling.groups import BlockGroup
+from transforms.shuffling.partition import PartitionIntoBuckets
 
 pytestmark = pytest.mark.runners
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-import pipelines.remote
+import pipelines.runners.remote
 import pipelines.shuffle
 from tests.pipelines.support import Tree, make_lines, read_shards, write_tree
 from tests.pipelines.support import run as run_here
 from tests.runners.conftest import SECRET, Cluster, Running
 from tests.stores.conftest import put, tree, unfinished
-from transforms import storage
 from transforms.errors import RunError
+from transforms.storage import files as storage
 
 pytestmark = pytest.mark.runners
 
@@ -71,7 +71,7 @@ def test_the_graph_holds_no_secret(
             graphs.append(pipeline.to_runner_api().SerializeToString())  # type: ignore[attr-defined]
             raise RunError("not now")
 
-    monkeypatch.setattr(pipelines.remote, "_FlinkJob", Submitted)
+    monkeypatch.setattr(pipelines.runners.remote, "_FlinkJob", Submitted)
     flags = [f"--input={bucket}/in", f"--output={bucket}/out", *flink.flags]
     with pytest.raises(RunError, match="not now"):
         pipelines.shuffle.run(flags)

@@ -15,7 +15,7 @@ import pytest
 
 from tests.pipelines.conftest import _quick_runs, _same_process, logs  # noqa: F401  # fixtures that stand for here too
 from tests.pipelines.support import environment
-from transforms import storage
+from transforms.storage import files as storage
 
 # read when gcsfs is imported: else it asks by gRPC, which the emulator doesn't speak, for a minute
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"

@@ -13,8 +13,9 @@ from pipelines.verify import verify
 from tests.pipelines.support import cut_otherwise, make_lines, read_tree, run, write_tree
 from tests.stores.conftest import forget_stores
 from tests.stores.faulty import Faults, FaultyStore
-from transforms import storage, store_files, stores
 from transforms.errors import DovetailError, PassingError, RunError, StoreError, UsageError
+from transforms.storage import files as storage
+from transforms.storage import store_files, stores
 
 CORPUS = {"a.txt": make_lines(300), "b.txt": make_lines(200, name="q"), "c.txt": b"", "d.txt": b"x"}
 SOME, ALL = 12, 200

@@ -23,9 +23,9 @@ from fsspec.registry import _registry
 import pipelines.verify
 from tests.pipelines.support import make_lines, read_tree, run, write_tree
 from tests.stores.conftest import forget_stores, put, tree
-from transforms import storage
+from transforms.datasets.listing import list_source
 from transforms.errors import InputError, StoreError, UsageError
-from transforms.listing import list_source
+from transforms.storage import files as storage
 
 CORPUS = {"a.txt": make_lines(300), "b/c.txt": make_lines(200, name="q")}
 GS = {"gs": {"token": "anon"}}
@@ -199,7 +199,7 @@ def test_an_option_that_looks_like_a_secret_is_refused_and_not_repeated(
     ],
 )
 def test_options_that_are_none_are_taken(options: dict[str, Any]) -> None:
-    from pipelines.store_options import parse_storage_options
+    from pipelines.recipes.store_options import parse_storage_options
 
     assert parse_storage_options(json.dumps(options)) == options
 

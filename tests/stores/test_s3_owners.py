@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 
-from pipelines import store_folder
-from pipelines.output import Claim, claim_output
+from pipelines.outputs import store_folder
+from pipelines.outputs.output import Claim, claim_output
 from tests.pipelines.support import make_lines, run, write_tree
 from tests.stores import faulty  # noqa: F401  # registers its protocol
 from tests.stores.conftest import forget_stores, put, tree
-from transforms import heartbeat, layout, storage, versions
 from transforms.errors import RunError, StoreError, UsageError
+from transforms.storage import files as storage
+from transforms.storage import layout, versions
+from transforms.workers import heartbeat
 
 CORPUS = {"a.txt": make_lines(900), "b/c.txt": make_lines(700, name="q"), "b/empty.txt": b""}
 ONE = "--direct_num_workers=1"

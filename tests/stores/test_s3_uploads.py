@@ -18,9 +18,10 @@ from apache_beam.testing.test_pipeline import TestPipeline as Pipeline
 
 from tests.pipelines.support import command, environment, make_lines, run
 from tests.stores.conftest import put, tree, unfinished
-from transforms import layout, storage, store_files
 from transforms.errors import StoreError
-from transforms.finish import Finish
+from transforms.storage import files as storage
+from transforms.storage import layout, store_files
+from transforms.workers.finish import Finish
 
 ONE = "--direct_num_workers=1"
 DEAD = "0123456789ab"

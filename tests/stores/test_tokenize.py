@@ -14,9 +14,9 @@ from tests.pipelines.support import Tree, read_tree, write_tree
 from tests.pipelines.test_tokenize import PIECES, TEXTS, write_model
 from tests.stores.conftest import Server, forget_stores, put, tree, unfinished
 from tests.stores.test_s3 import ONE, TWO, shards
-from transforms import storage
+from transforms.datasets.manifest import Manifest
 from transforms.errors import PassingError, RunError, UsageError
-from transforms.manifest import Manifest
+from transforms.storage import files as storage
 
 LINES = [json.dumps({"id": i, "text": TEXTS[i % len(TEXTS)]}).encode() for i in range(300)]
 CORPUS = {
@@ -132,7 +132,7 @@ def test_a_store_that_fails_once_is_asked_again_for_the_model(
         return real(url, *given, **more)
 
     monkeypatch.setattr(storage, "open_read", open_read)
-    from transforms.tokenizers.load import load
+    from transforms.tokenization.models.load import load
 
     assert load(f"{bucket}/model.json").size == len(PIECES) + 3
     assert failed

@@ -15,15 +15,15 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from tests.transforms.kernels import oracles
-from transforms.groups import BlockGroup
-from transforms.kernels import blocks
-from transforms.kernels.digest import Digest
-from transforms.kernels.pages import Page
-from transforms.kernels.ranges import WHOLE
-from transforms.partition import PartitionIntoBuckets, Spilled
-from transforms.shuffle import PlainShard, ShuffleWithinBuckets
-from transforms.spill_files import SpillFiles, Spilling, pages_of_stream, read_tables
-from transforms.streams import Streams
+from transforms.kernels.records import blocks
+from transforms.kernels.records.digest import Digest
+from transforms.kernels.records.pages import Page
+from transforms.kernels.records.ranges import WHOLE
+from transforms.shuffling.groups import BlockGroup
+from transforms.shuffling.partition import PartitionIntoBuckets, Spilled
+from transforms.shuffling.shuffle import PlainShard, ShuffleWithinBuckets
+from transforms.shuffling.spill_files import SpillFiles, Spilling, pages_of_stream, read_tables
+from transforms.shuffling.streams import Streams
 
 THREADS = {"direct_num_workers": 3, "direct_running_mode": "multi_threading"}
 """Options under which a stage's input is cut into three bundles."""

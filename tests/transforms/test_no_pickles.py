@@ -16,15 +16,22 @@ import pytest
 
 import transforms
 from tests.transforms.helpers import run
-from tests.transforms.test_interleave import mix, read
-from tests.transforms.test_spill_files import NO_LIMIT, WHOLE, spill, written
+from tests.transforms.mixing.test_interleave import mix, read
+from tests.transforms.shuffling.test_spill_files import NO_LIMIT, WHOLE, spill, written
 from transforms.errors import DovetailError, RunError, from_traceback
-from transforms.file_ranges import FileRange
-from transforms.kernels.mixture import Mixture
-from transforms.kernels.pages import TABLE
-from transforms.mixed_shards import MixedShard
-from transforms.packed import Malformed, pack, unpack
-from transforms.references import FILES, Pages, pack_pages, pages_of, spill_url, unpack_pages
+from transforms.kernels.records.packed import Malformed, pack, unpack
+from transforms.kernels.records.pages import TABLE
+from transforms.kernels.schedules.mixture import Mixture
+from transforms.mixing.shards import MixedShard
+from transforms.shuffling.file_ranges import FileRange
+from transforms.shuffling.references import (
+    FILES,
+    Pages,
+    pack_pages,
+    pages_of,
+    spill_url,
+    unpack_pages,
+)
 
 ROOT = Path(transforms.__file__).parent.parent
 SOURCES = [

@@ -17,9 +17,9 @@ from transforms.formats.arrow_messages import bodies_of_batches, body_of_next_ba
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.schemas import check_schema, faults_named
 from transforms.formats.tables import Recut, RowReader, read_rows
-from transforms.kernels import checks
-from transforms.kernels.rows import Dictionaries
-from transforms.kernels.values import row_sizes
+from transforms.kernels.records import checks
+from transforms.kernels.records.rows import Dictionaries
+from transforms.kernels.records.values import row_sizes
 
 _BATCH_BYTES, _BATCH_ROWS = 4 << 20, 1 << 16  # of a record batch that we write
 _CONTINUES, _END = b"\xff\xff\xff\xff", b"\0\0\0\0"  # before version 0.15, the latter alone

@@ -14,7 +14,6 @@ from __future__ import annotations
 import io
 from typing import Any, BinaryIO
 
-from transforms import storage
 from transforms.errors import DataError
 from transforms.formats.codec_table import (
     CODECS,
@@ -29,6 +28,7 @@ from transforms.formats.codec_table import (
     strip_suffix,
 )
 from transforms.formats.windows import window_of
+from transforms.storage import files as storage
 
 __all__ = [
     "CODECS",

@@ -13,8 +13,8 @@ from transforms.errors import DataError
 from transforms.formats.kept import Kept
 from transforms.formats.schemas import LINE, one_column
 from transforms.formats.text_places import TextPlace, place_of
-from transforms.kernels import checks
-from transforms.kernels.rows import carried_schema
+from transforms.kernels.records import checks
+from transforms.kernels.records.rows import carried_schema
 
 
 class RowColumns:

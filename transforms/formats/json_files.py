@@ -12,17 +12,17 @@ from typing import BinaryIO
 
 import numpy as np
 
-from transforms import storage
 from transforms.errors import DataError
 from transforms.formats.codecs import Codec
 from transforms.formats.line_format import BOM
 from transforms.formats.line_kinds import Shape
 from transforms.formats.lines import StreamReader, line_blocks, too_large
 from transforms.formats.readers import Found, ReadTask
-from transforms.kernels import checks, json_values
-from transforms.kernels.checks import Check
-from transforms.kernels.digest import I64, U8
-from transforms.kernels.json_values import Bools
+from transforms.kernels.records import checks, json_values
+from transforms.kernels.records.checks import Check
+from transforms.kernels.records.digest import I64, U8
+from transforms.kernels.records.json_values import Bools
+from transforms.storage import files as storage
 
 _SPACE = b" \t\r\n"
 _PIECE = 1 << 18  # that is looked at at a time: what is found out of it takes some 20 times as much

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from transforms.errors import DataError
 from transforms.formats.schemas import one_column, require_schema
-from transforms.kernels import json_text
+from transforms.kernels.records import json_text
 
 JsonKind = Literal["integer", "number", "text", "boolean", "json"]
 """What the values of a field of JSON lines are; nulls and missing ones don't count."""

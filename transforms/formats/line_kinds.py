@@ -9,11 +9,11 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
-from transforms import storage
 from transforms.errors import InputError
 from transforms.formats.codecs import Codec, Decoder, strip_suffix
 from transforms.formats.line_format import LineFormat, mark_size
-from transforms.kernels import json_text, json_values
+from transforms.kernels.records import json_text, json_values
+from transforms.storage import files as storage
 
 Form = Literal["json", "plain"]
 """What lines are."""

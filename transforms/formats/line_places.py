@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from transforms import storage
+from transforms.storage import files as storage
 
 _COUNTED = 1 << 32  # bytes: beyond, nobody counts the lines before a bad record
 

@@ -15,7 +15,6 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from transforms import storage
 from transforms.errors import DataError
 from transforms.formats import line_places
 from transforms.formats.codecs import Codec, Decoder, Encoder
@@ -24,11 +23,12 @@ from transforms.formats.foreign import HEAD
 from transforms.formats.limits import LARGEST, TooLarge
 from transforms.formats.line_format import BOM, LineFormat, header_in, mark_size
 from transforms.formats.readers import Found, ReadTask
-from transforms.kernels import blocks, checks, memory
-from transforms.kernels.checks import Check
-from transforms.kernels.digest import I64, U8, Digest, record_hashes
-from transforms.kernels.lines import first_line, open_quote
 from transforms.kernels.randomness import U64
+from transforms.kernels.records import blocks, checks, memory
+from transforms.kernels.records.checks import Check
+from transforms.kernels.records.digest import I64, U8, Digest, record_hashes
+from transforms.kernels.records.lines import first_line, open_quote
+from transforms.storage import files as storage
 
 _OVERREAD = 1 << 16  # past a span's end, to finish its last line
 _TO_THE_END = 1 << 62  # where a span of a compressed file stops: it is always the whole file

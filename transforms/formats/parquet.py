@@ -24,8 +24,8 @@ from transforms.formats.parquet_types import (
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.schemas import FAULTS, check_schema, faults_named, first_line
 from transforms.formats.tables import Recut, RowReader
-from transforms.kernels.rows import carried_schema, describe_difference, to_rows
-from transforms.kernels.values import row_costs, row_sizes
+from transforms.kernels.records.rows import carried_schema, describe_difference, to_rows
+from transforms.kernels.records.values import row_costs, row_sizes
 
 COMPRESSIONS = ("none", "snappy", "gzip", "brotli", "zstd", "lz4")
 _GROUP_BYTES, _GROUP_ROWS = 16 << 20, 1 << 20  # of a row group that we write

@@ -13,8 +13,8 @@ from transforms.formats.readers import ReadOptions
 from transforms.formats.reading import open_span
 from transforms.formats.tables import text_digest
 from transforms.formats.writing import ShardFormat
-from transforms.kernels import blocks
-from transforms.kernels.digest import Digest
+from transforms.kernels.records import blocks
+from transforms.kernels.records.digest import Digest
 
 _CHUNK, _CHUNK_OF_ROWS = 2 << 20, 8 << 20
 

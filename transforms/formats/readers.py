@@ -14,9 +14,9 @@ from transforms.formats.detection import Format
 from transforms.formats.kept import Kept
 from transforms.formats.limits import MemoryFor
 from transforms.formats.line_format import LineFormat
-from transforms.kernels import blocks, checks
-from transforms.kernels.checks import Check
-from transforms.kernels.digest import Digest
+from transforms.kernels.records import blocks, checks
+from transforms.kernels.records.checks import Check
+from transforms.kernels.records.digest import Digest
 
 Judge = Callable[[pa.RecordBatch], dict[int, str]]
 """Says which records of a good block are bad all the same, by place, and why."""

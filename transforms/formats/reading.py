@@ -7,7 +7,6 @@ import io
 from dataclasses import replace
 from typing import BinaryIO
 
-from transforms import storage
 from transforms.errors import DataError
 from transforms.formats import arrow, json_files, lines, parquet
 from transforms.formats.codecs import Codec, Decoder
@@ -16,7 +15,8 @@ from transforms.formats.kept import Kept
 from transforms.formats.line_kinds import Form, Shape, form_of, may_be_csv, named_json, shape_of
 from transforms.formats.readers import Judging, Reader, ReadOptions, ReadTask
 from transforms.formats.texts import TextReader
-from transforms.kernels.checks import Check
+from transforms.kernels.records.checks import Check
+from transforms.storage import files as storage
 
 _BUFFER = 1 << 16
 

@@ -13,11 +13,11 @@ from transforms.formats.columns import RowColumns
 from transforms.formats.limits import TooLarge
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.schemas import require_schema
-from transforms.kernels import blocks, checks, memory
-from transforms.kernels.digest import I64, Digest
-from transforms.kernels.repeats import repeat_costs
-from transforms.kernels.rows import Dictionaries, carried_schema, restore, to_rows
-from transforms.kernels.values import is_bytes, plain_width, row_costs, row_sizes
+from transforms.kernels.records import blocks, checks, memory
+from transforms.kernels.records.dictionaries import repeat_costs
+from transforms.kernels.records.digest import I64, Digest
+from transforms.kernels.records.rows import Dictionaries, carried_schema, restore, to_rows
+from transforms.kernels.records.values import is_bytes, plain_width, row_costs, row_sizes
 
 _MOST_ROWS = 1 << 17  # of a block: rows of no columns' worth must not make endless ones
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from transforms.kernels import json_text
+from transforms.kernels.records import json_text
 
 LACKS = "it has"
 """In the reason of a record that lacks the field: what it has instead follows."""

@@ -21,9 +21,9 @@ from transforms.formats.kept import Kept
 from transforms.formats.line_kinds import Form
 from transforms.formats.readers import Found, Reader, ReadOptions, ReadTask
 from transforms.formats.text_places import place_of
-from transforms.kernels import blocks, json_text
-from transforms.kernels.digest import Digest
-from transforms.kernels.values import bytes_extents
+from transforms.kernels.records import blocks, json_text
+from transforms.kernels.records.digest import Digest
+from transforms.kernels.records.values import bytes_extents
 
 EXTENSION = ".jsonl"
 """Of shards of texts that are lines."""

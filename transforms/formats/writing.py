@@ -12,9 +12,9 @@ from transforms.formats.codecs import CODECS
 from transforms.formats.detection import Kind
 from transforms.formats.line_format import LineFormat
 from transforms.formats.tables import text_rows
-from transforms.kernels import blocks
-from transforms.kernels.digest import I64
 from transforms.kernels.randomness import U64
+from transforms.kernels.records import blocks
+from transforms.kernels.records.digest import I64
 
 RecordsAre = Literal["lines", "rows", "texts"]
 

@@ -15,16 +15,16 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 import pipelines.shuffle
 import pipelines.tokenize
-from pipelines import dataflow
-from pipelines.dataflow import cores_of, memory_of, settle_dataflow
-from pipelines.output import claim_output
-from pipelines.recipe import RunSettings
-from pipelines.runners import patience_of
+from pipelines.outputs.output import claim_output
+from pipelines.recipes.recipe import RunSettings
+from pipelines.runners import dataflow
+from pipelines.runners.choose import patience_of
+from pipelines.runners.dataflow import cores_of, memory_of, settle_dataflow
 from tests.runners.dataflow.conftest import Dataflow
 from tests.stores.conftest import forget_stores, put, tree
-from transforms import heartbeat
 from transforms.errors import UsageError
-from transforms.kernels.plan import GIB
+from transforms.kernels.planning.plan import GIB
+from transforms.workers import heartbeat
 
 FLAGS = {
     "--runner": "DataflowRunner",
@@ -244,7 +244,7 @@ def test_a_run_that_is_left_alone_is_taken_for_dead_after_its_patience_only(
 def test_counters_are_those_of_all_steps_that_are_committed() -> None:
     from google.cloud.dataflow import MetricStructuredName, MetricUpdate
 
-    from pipelines.dataflow_job import counters
+    from pipelines.runners.dataflow_job import counters
 
     def metric(name: str, value: int, namespace: str = "dovetail", **more: str) -> MetricUpdate:
         context = {"namespace": namespace, "step": "s1", **more}

@@ -15,12 +15,12 @@ from tests.pipelines.support import ROOT, environment
 
 ENCODE = """
 import sys
-from transforms.tokenizer import LAWS, Sampling, Tokenizer
+from transforms.tokenization.tokenizer import LAWS, Sampling, Tokenizer
 tokenizer = Tokenizer.load(sys.argv[1])
 for law in LAWS:
     tokenizer.encode_batch(["a sentence", "another one " * 50000], sampling=Sampling(law=law))
 """
-LOAD = "import sys; from transforms.tokenizer import Tokenizer; Tokenizer.load(sys.argv[1])"
+LOAD = "import sys; from transforms.tokenization.tokenizer import Tokenizer; Tokenizer.load(sys.argv[1])"
 
 
 @pytest.mark.slow

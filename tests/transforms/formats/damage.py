@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pipelines.looks import look_at
-from pipelines.recipe import Recipe
+from pipelines.inputs.one_file import look_at
+from pipelines.recipes.recipe import Recipe
 from tests.transforms.formats.samples import (
     Bad,
     NoValue,
@@ -32,8 +32,8 @@ from tests.transforms.formats.samples import (
     write,
     write_plainly,
 )
+from transforms.datasets.source_files import SourceFile
 from transforms.errors import DataError, InputError
-from transforms.files import SourceFile
 
 
 class Counts(NamedTuple):

@@ -22,9 +22,9 @@ from backports import zstd
 from transforms.formats.readers import Reader, ReadOptions
 from transforms.formats.reading import open_span
 from transforms.formats.writing import ShardFormat, open_writer
-from transforms.kernels import blocks
-from transforms.kernels.digest import Digest
-from transforms.kernels.rows import to_rows
+from transforms.kernels.records import blocks
+from transforms.kernels.records.digest import Digest
+from transforms.kernels.records.rows import to_rows
 
 PACK: dict[str, Callable[[bytes], bytes]] = {
     "none": bytes,

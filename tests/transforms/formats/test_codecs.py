@@ -21,7 +21,6 @@ import lz4.frame
 import pytest
 from backports import zstd
 
-from transforms import storage
 from transforms.errors import DataError
 from transforms.formats import codecs as codecs_module
 from transforms.formats.codecs import (
@@ -34,6 +33,7 @@ from transforms.formats.codecs import (
     sample_ratio,
     strip_suffix,
 )
+from transforms.storage import files as storage
 
 CHECKSUM = zstd.CompressionParameter.checksum_flag
 PACK: dict[str, Callable[[bytes], bytes]] = {

@@ -27,7 +27,7 @@ from transforms.errors import DataError, InputError
 from transforms.formats import arrow, parquet
 from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.writing import open_writer
-from transforms.kernels import blocks
+from transforms.kernels.records import blocks
 
 SAMPLES = samples()
 EVERY = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.id)

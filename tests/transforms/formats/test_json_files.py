@@ -16,8 +16,8 @@ from transforms.formats.line_format import BOM, LineFormat
 from transforms.formats.line_kinds import refuse_other_json
 from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.reading import open_span
-from transforms.kernels import blocks
-from transforms.kernels.digest import Digest
+from transforms.kernels.records import blocks
+from transforms.kernels.records.digest import Digest
 
 VALUES = [
     {"id": i, "text": 'a "q" \\ [{é\n' + "x" * (i * i % 37), "in": [[], {}]} for i in range(60)

@@ -25,7 +25,7 @@ from transforms.formats.kept import (
 )
 from transforms.formats.readers import ReadOptions
 from transforms.formats.reading import open_span
-from transforms.kernels import blocks
+from transforms.kernels.records import blocks
 
 VALUES: list[Any] = [None, 0, -5, 1.5, 2.0, "", "é\0", True, False, [], {"a": [1, None]}]
 VALUES += [(1 << 63) - 1, -(1 << 63), 1 << 63, (1 << 64) - 1, 1 << 60, (1 << 53) + 1]

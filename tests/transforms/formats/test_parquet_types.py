@@ -20,7 +20,7 @@ from transforms.formats.readers import ReadOptions
 from transforms.formats.reading import open_span
 from transforms.formats.schemas import mend
 from transforms.formats.writing import ShardFormat, open_writer
-from transforms.kernels import blocks
+from transforms.kernels.records import blocks
 
 FAR = [
     datetime.datetime(9999, 12, 31, 2),

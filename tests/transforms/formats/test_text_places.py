@@ -15,7 +15,7 @@ from transforms.formats.kept import Kept
 from transforms.formats.readers import ReadOptions
 from transforms.formats.reading import open_span
 from transforms.formats.text_places import TextPlace
-from transforms.kernels import blocks
+from transforms.kernels.records import blocks
 
 RECORDS: list[dict[str, Any]] = [
     {"title": "T1", "body": "b{1}", "data": {"text": "a", "in": {"text": "x"}}, "n": 1},

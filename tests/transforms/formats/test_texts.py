@@ -29,8 +29,8 @@ from transforms.formats.reading import open_span
 from transforms.formats.schemas import TEXT
 from transforms.formats.texts import of_json
 from transforms.formats.writing import ShardFormat, open_writer
-from transforms.kernels import blocks
-from transforms.kernels.digest import Digest
+from transforms.kernels.records import blocks
+from transforms.kernels.records.digest import Digest
 
 ODD = ["", "a\nb", '"quoted"\\', "poème 😀", "\0\x1f\u2028", "{}", " ", "\r", "x" * 3000]
 Records = list[tuple[int, str]]

@@ -1,0 +1,1 @@
+"""What the input files are, looked at before work starts."""

@@ -1,0 +1,63 @@
+"""A warning where headers of CSV files would be shuffled among the records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+
+from pipelines.recipes.as_given import as_given
+from pipelines.recipes.recipe import Recipe
+from transforms.datasets.source_files import SourceFile
+from transforms.errors import DovetailError
+from transforms.formats.codecs import codec_of_name
+from transforms.formats.line_format import mark_size
+from transforms.formats.line_kinds import named_csv
+from transforms.formats.reading import first_bytes
+from transforms.kernels.records.headers import looks_like_header
+from transforms.storage import files as storage
+
+_LOOKED_THROUGH, _BYTES, _ROWS = 1000, 1 << 14, 20
+_SHOWN = 60  # characters of a line
+
+
+def header_warning(files: Iterable[SourceFile], recipe: Recipe) -> str | None:
+    """Return a warning where first lines of CSV files plausibly are headers, but are read as records.
+
+    The first two files that are called CSV and hold something are looked at. They begin with a header
+    if they begin alike, or if the first's first line names columns by the lines below it.
+    """
+    if recipe.header_lines or recipe.format == "lines":
+        return None
+    named = (file for file in islice(files, _LOOKED_THROUGH) if _is_csv(file))
+    chosen = list(islice(named, 2))
+    if not chosen:
+        return None
+    try:
+        (first, *rows), *others = (_first_lines(file, recipe.separator) for file in chosen)
+    except (OSError, DovetailError):  # whoever reads them says so
+        return None
+    alike = bool(first.strip()) and any(first == other[0] and other[1:] for other in others)
+    if not (rows and (alike or looks_like_header(first, rows))):
+        return None
+    shown = repr(first if len(first) <= _SHOWN else first[:_SHOWN] + "…")
+    said = (
+        f"the first line of {chosen[0].url}, {shown}, is read as a record; if it is a header "
+        "give --header_lines=1"
+    )
+    return as_given(said, (pattern for patterns in recipe.sources.values() for pattern in patterns))
+
+
+def _is_csv(file: SourceFile) -> bool:
+    return file.told is None and file.size > 0 and named_csv(file.url)
+
+
+def _first_lines(file: SourceFile, separator: str) -> list[str]:
+    """Return some of a file's first lines, the first one whole or cut."""
+    codec = codec_of_name(file.url)
+    with storage.open_read(file.url) as opened:
+        head = first_bytes(opened, _BYTES, name=file.url, codec=codec)
+    text = head[mark_size(head, ord(separator)) :].decode("utf-8", "replace")
+    lines = [line.removesuffix("\r") for line in text.split(separator)]
+    if len(head) == _BYTES:  # the last is cut
+        lines = lines[:-1] or lines
+    return lines[:1] + [line for line in lines[1 : _ROWS + 1] if line]

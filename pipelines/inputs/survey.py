@@ -1,0 +1,342 @@
+"""Looking at the input files before any work starts: formats, schemas, headers, sizes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.inputs.kept_fields import settle
+from pipelines.inputs.one_file import Look, look_at
+from pipelines.inputs.shared_fields import shared_field
+from pipelines.recipes.recipe import Recipe
+from transforms.datasets.listing import extension
+from transforms.datasets.source_files import Files, SourceFile
+from transforms.errors import DataError, InputError, UsageError
+from transforms.formats import arrow_messages, parquet
+from transforms.formats.codecs import CODECS, codec_of_name
+from transforms.formats.detection import EXTENSIONS, FileFormat, Kind
+from transforms.formats.kept import Kept
+from transforms.formats.line_format import LineFormat
+from transforms.formats.schemas import LINE, TEXT, unify_files
+from transforms.formats.texts import EXTENSION as TEXT_EXTENSION
+from transforms.formats.writing import RecordsAre, ShardFormat
+from transforms.kernels.records.unify import describe as describe_unified
+from transforms.storage import files as storage
+
+_MOST = 1000  # files that are looked at beforehand; the others are when they are read
+_SAMPLES = 16  # files whose records are looked at, for estimates
+_COMPRESSIONS: dict[Kind, tuple[str, ...]] = {
+    "lines": ("none", *CODECS),
+    "parquet": parquet.COMPRESSIONS,
+    "arrow": arrow_messages.COMPRESSIONS,
+    "arrow_stream": arrow_messages.COMPRESSIONS,
+}
+_CONVERTED: dict[Kind, str] = {
+    "lines": "none",
+    "parquet": "zstd",
+    "arrow": "none",
+    "arrow_stream": "none",
+}
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much a source holds: bytes of its files, and records and their bytes, exactly or about."""
+
+    files: int
+    stored: int
+    records: int
+    bytes: int
+    exact_records: bool
+    exact_bytes: bool
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the files hold together.
+
+    Attributes:
+        line_format: of lines, with the header that all files share.
+        schema: of rows, one that holds those of all files; None where the records are lines or texts.
+        amounts: by source.
+        form, extension: of the shards to be written.
+        window: bytes that a decoder of one of the files holds, beyond the usual.
+        kept: what is kept beside the texts.
+        notes: what of the input is read as something else than the files say, in lines.
+    """
+
+    line_format: LineFormat
+    schema: pa.Schema | None
+    amounts: dict[str, Amount]
+    form: ShardFormat
+    extension: str
+    window: int = 0
+    kept: Kept | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def records(self) -> int:
+        """How many records there are, about."""
+        return sum(amount.records for amount in self.amounts.values())
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes they have, about."""
+        return sum(amount.bytes for amount in self.amounts.values())
+
+
+def look_into(files: Files, recipe: Recipe, *, keep: Sequence[str] = ()) -> Contents:
+    """Look at input files, all of them unless they are very many.
+
+    Args:
+        files: the listing.
+        recipe: what is asked of them.
+        keep: names of what is kept beside the texts.
+
+    Raises:
+        InputError: a file isn't what its name says or can't be read, or files don't go together.
+        UsageError: what is asked of the output doesn't go with the input.
+    """
+    chosen = files[:: -(-len(files) // _MOST)] if files else []
+    sampled = set(chosen[:: -(-len(chosen) // _SAMPLES)]) if chosen else set()
+    local = all(storage.is_local(file.url) for file in chosen)
+    found = storage.in_parallel(
+        lambda file: look_at(file, recipe, keep, sample=file in sampled),
+        chosen,
+        limit=1 if local else 16,
+    )
+    looks = dict(zip(chosen, found, strict=True))
+    _refuse_empty_alone(chosen)
+    schema = _common_schema(looks) if recipe.text_field is None else None
+    header = _common_header(looks, recipe)
+    line_format = LineFormat(
+        separator=ord(recipe.separator),
+        header_lines=recipe.header_lines,
+        header=header,
+        quoted=recipe.format == "csv",
+    )
+    form = _choose_form(looks, recipe, schema, line_format)
+    if form.kind == "lines":
+        shard_extension = extension(files) if form.records_are == "lines" else TEXT_EXTENSION
+        if any(look.shape != "lines" for look in looks.values()):
+            shard_extension = TEXT_EXTENSION  # lines, whatever they came of
+        if form.compression != "none":
+            shard_extension += CODECS[form.compression].suffixes[0]
+    else:
+        shard_extension = EXTENSIONS[form.kind]
+    window = max((look.window for look in looks.values()), default=0)
+    amounts = _amounts(files, looks)
+    if recipe.text_field is not None:  # of which texts are a part, only reading says how large
+        amounts = {name: replace(amount, exact_bytes=False) for name, amount in amounts.items()}
+    kept = None
+    if keep:
+        rows = {file.url: look.kept for file, look in looks.items() if look.kept is not None}
+        fields = {file.url: look.fields for file, look in looks.items() if look.fields is not None}
+        kept = settle(keep, rows=rows, lines=fields)
+    notes = [] if schema is None else describe_unified(_schemas(looks), schema)
+    if kept is not None and kept.schema is not None and rows:
+        notes = describe_unified(rows, kept.schema)
+    notes += _empty_ones(chosen)
+    notes += dict.fromkeys(note for look in looks.values() for note in look.notes)
+    return Contents(line_format, schema, amounts, form, shard_extension, window, kept, tuple(notes))
+
+
+def _refuse_empty_alone(files: Sequence[SourceFile]) -> None:
+    """Raise InputError where nothing holds a byte, and a file should, by its name."""
+    empty = next((file for file in files if codec_of_name(file.url)), None)
+    if empty is not None and not any(file.size for file in files):
+        raise InputError(
+            f"{empty.url}: expected compressed lines, by its name, got an empty file (0 bytes), and no "
+            "other file holds more; fetch it again"
+        )
+
+
+def _empty_ones(files: Sequence[SourceFile]) -> list[str]:
+    """Say which files are empty that should hold something, by their names."""
+    empty = [file.url for file in files if not file.size and codec_of_name(file.url)]
+    if not empty:
+        return []
+    more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
+    return [f"{empty[0]}: an empty file (0 bytes), which holds no records{more}"]
+
+
+def _common_schema(looks: dict[SourceFile, Look]) -> pa.Schema | None:
+    """Return the schema that holds the rows of all files, None for lines."""
+    first: tuple[SourceFile, Look] | None = None
+    for file, look in looks.items():
+        if not file.size:  # of no kind
+            continue
+        if first is None:
+            first = file, look
+        elif look.format.is_rows != first[1].format.is_rows:
+            raise _rows_and_lines(looks)
+    schemas = _schemas(looks)
+    if not schemas:
+        return None
+    try:
+        return unify_files(schemas)
+    except DataError as error:
+        raise InputError(str(error)) from error
+
+
+def _schemas(looks: dict[SourceFile, Look]) -> dict[str, pa.Schema]:
+    return {file.url: look.schema for file, look in looks.items() if look.schema is not None}
+
+
+def _rows_and_lines(looks: dict[SourceFile, Look]) -> InputError:
+    """Say which files hold rows and which lines, how many of each, and what can be done."""
+    told = []
+    for rows in (False, True):
+        of = [
+            (file, look)
+            for file, look in looks.items()
+            if file.size and look.format.is_rows == rows
+        ]
+        what = f"rows ({of[0][1].format.word})" if rows else "lines"
+        more = f" and {len(of) - 1} more hold" if len(of) > 1 else " holds"
+        told.append(f"{of[0][0].url}{more} {what}")
+    field = shared_field(looks)
+    together = f", or --text_field={field} to mix their texts alone" if field else ""
+    return InputError(
+        f"{' and '.join(told)}: lines are shuffled with lines, rows with rows of one schema; choose "
+        f"by --extension, as in --extension=.parquet{together}"
+    )
+
+
+def _common_header(looks: dict[SourceFile, Look], recipe: Recipe) -> bytes:
+    """Return the header of the first file that has one; the others' lines may end in another way."""
+    first: tuple[str, bytes] | None = None
+    for file, look in looks.items():
+        if not look.header:  # nor a record
+            continue
+        if first is None:
+            first = file.url, look.header
+        elif look.header.replace(b"\r\n", b"\n") != first[1].replace(b"\r\n", b"\n"):
+            raise InputError(
+                f"--header_lines={recipe.header_lines}: the headers of {first[0]} and {file.url} "
+                f"differ: {first[1][:80]!r} and {look.header[:80]!r}; shuffle such files separately"
+            )
+    return first[1] if first else b""
+
+
+def _choose_form(
+    looks: dict[SourceFile, Look], recipe: Recipe, schema: pa.Schema | None, line_format: LineFormat
+) -> ShardFormat:
+    """Choose what shards are: as the inputs, by bytes where they differ, unless it was asked."""
+    weights: dict[tuple[Kind, str], int] = defaultdict(int)
+    for file, look in looks.items():
+        if look.compression is not None:
+            weights[look.format.kind, look.compression] += file.size
+    most = max(weights, key=lambda found: (weights[found], found), default=("lines", "none"))
+    as_text = recipe.text_field is not None
+    kind: Kind = recipe.output_format or ("lines" if as_text else most[0])
+    if kind == "lines" and schema is not None:
+        raise UsageError(
+            f"--output_format=lines: the input holds rows ({', '.join(schema.names[:8])}), which can't "
+            "be written as lines; expected parquet, arrow or arrow_stream"
+        )
+    all_rows = bool(looks) and all(look.format.is_rows for look in looks.values())
+    if all_rows and (recipe.check != "none" or recipe.separator != "\n"):
+        flag = "--check" if recipe.check != "none" else "--separator"
+        raise UsageError(f"{flag} is for lines, and the input holds rows; leave it out")
+    as_rows = kind != "lines" and schema is None  # lines or texts
+    if as_rows and not as_text and (line_format.header or recipe.separator != "\n"):
+        raise UsageError(
+            f"--output_format={kind}: lines with --header_lines or --separator can't be written as "
+            "rows; expected lines"
+        )
+    same = {found: weight for found, weight in weights.items() if found[0] == kind}
+    fallback = max(same, key=lambda f: (same[f], f))[1] if same else _CONVERTED[kind]
+    compression = recipe.compression or fallback
+    if compression not in _COMPRESSIONS[kind]:
+        if recipe.compression is None:
+            compression = _CONVERTED[kind]
+        else:
+            raise UsageError(
+                f"--compression={compression}: expected one of {', '.join(_COMPRESSIONS[kind])} for "
+                f"{kind}"
+            )
+    records_are: RecordsAre = "texts" if as_text else "lines" if schema is None else "rows"
+    if as_rows:
+        schema = LINE if any(look.json for look in looks.values()) else TEXT
+    if kind == "parquet" and schema is not None:
+        parquet.check_writable(schema)
+    return ShardFormat(
+        kind=kind,
+        compression=compression,
+        line_format=LineFormat() if as_text else line_format,
+        schema=schema,
+        records_are=records_are,
+    )
+
+
+def _amounts(files: Files, looks: dict[SourceFile, Look]) -> dict[str, Amount]:
+    found: dict[str, _Estimate] = {}
+    for table in files.tables():  # most of them were not looked at: never an object for each
+        names = table.column("source")
+        for source in pc.unique(names).to_pylist():
+            if source not in found:
+                found[source] = _Estimate.begin(source, looks)
+            found[source].add(table.filter(pc.equal(names, source)))
+    return {source: estimate.amount for source, estimate in found.items()}
+
+
+class _Estimate:
+    """Adds up what the files of a source hold, from what some of them look like."""
+
+    def __init__(self, mean: float, expansion: float, looks: dict[str, tuple[int, Look]]) -> None:
+        self._mean, self._expansion, self._looks = mean, expansion, looks
+        self._looked_at = pa.array(looks, pa.large_string())
+        self.amount = Amount(0, 0, 0, 0, exact_records=True, exact_bytes=True)
+        for size, look in looks.values():
+            self._add_look(size, look)
+
+    @classmethod
+    def begin(cls, source: str, looks: dict[SourceFile, Look]) -> _Estimate:
+        """Learn from the files of a source that were looked at, else from those of others."""
+        sampled = [pair for pair in looks.items() if pair[1].record_bytes]
+        known = [pair for pair in sampled if pair[0].source == source] or sampled
+        stored = sum(file.size for file, _ in known)
+        expansion = (
+            sum(file.size * look.expansion for file, look in known) / stored if stored else 1
+        )
+        means = [look.record_bytes for _, look in known if look.record_bytes]
+        mine = {f.url: (f.size, look) for f, look in looks.items() if f.source == source}
+        return cls(sum(means) / len(means) if means else 1.0, expansion, mine)
+
+    def add(self, table: pa.RecordBatch) -> None:
+        """Add files of the source."""
+        rest = table.filter(pc.invert(pc.is_in(table.column("url"), self._looked_at)))
+        sizes = (rest.column("size").to_numpy() * self._expansion).astype(np.int64)
+        # where there are bytes, a record is
+        records = np.maximum(sizes // self._mean, np.minimum(sizes, 1)).astype(np.int64)
+        self.amount = replace(
+            self.amount,
+            files=self.amount.files + len(table),
+            stored=self.amount.stored + int(table.column("size").to_numpy().sum()),
+            records=self.amount.records + int(records.sum()),
+            bytes=self.amount.bytes + int(sizes.sum()),
+            exact_records=self.amount.exact_records and not sizes.any(),
+            exact_bytes=self.amount.exact_bytes and not len(rest),
+        )
+
+    def _add_look(self, stored: int, look: Look) -> None:
+        plain = look.format == FileFormat("lines")
+        size = stored if plain else int(stored * self._expansion)
+        records = max(int(size // self._mean), min(size, 1))
+        exact_records = not size
+        if look.records is not None:
+            records, exact_records, plain = look.records, True, False
+            size = int(look.records * (look.record_bytes or self._mean))
+        self.amount = replace(
+            self.amount,
+            records=self.amount.records + records,
+            bytes=self.amount.bytes + size,
+            exact_records=self.amount.exact_records and exact_records,
+            exact_bytes=self.amount.exact_bytes and plain,
+        )

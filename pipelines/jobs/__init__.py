@@ -1,0 +1,1 @@
+"""The frame of every command: plan, build, execute, watch, sum up."""

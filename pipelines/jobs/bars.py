@@ -1,0 +1,134 @@
+"""How far stages are, in words and as live bars on a terminal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from pipelines.recipes.cli import LOG
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How far a stage is.
+
+    Attributes:
+        stage: its name.
+        done: bytes.
+        total: bytes, None as long as nobody knows.
+        records: how many are done.
+        rate: bytes a second, lately; over all of it when it is finished.
+        seconds: until its end, None where nobody can tell; when it is finished, what it took.
+    """
+
+    stage: str
+    done: int = 0
+    total: int | None = None
+    records: int = 0
+    rate: float = 0.0
+    seconds: float | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of a known total is done."""
+        return self.total is not None and self.done >= self.total
+
+    @property
+    def fraction(self) -> float:
+        """The part that is done, 0 to 1 though work that is done twice counts twice."""
+        return min(1.0, self.done / self.total) if self.total else float(self.finished)
+
+    def words(self) -> list[str]:
+        """Say it: percent, bytes, records, rate, time; empty words where nothing is known."""
+        if self.total is None:
+            return [""] * 5
+        unit, size = next((u, s) for u, s in _UNITS if self.total >= s or s == 1)
+        digits = int(size > 1)
+        done = min(self.done, self.total)
+        time = ""
+        if self.seconds is not None:
+            minutes, seconds = divmod(round(self.seconds), 60)
+            hours, minutes = divmod(minutes, 60)
+            clock = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+            time = f"took {clock}" if self.finished else f"{clock} left"
+        return [
+            f"{int(self.fraction * 100)}%",  # 100% is for what is finished
+            f"{done / size:.{digits}f}/{self.total / size:.{digits}f} {unit}",
+            f"{self.records:,} record{'s'[: self.records != 1]}",
+            f"{self.rate / 1e6:.0f} MB/s",
+            time,
+        ]
+
+
+_UNITS = [("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3), ("B", 1)]
+
+
+def on_terminal() -> bool:
+    """Return whether a person watches standard error on something that can move its cursor."""
+    # none at all where it was closed
+    there = sys.stderr is not None and sys.stderr.isatty()
+    return there and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+
+
+class Bars:
+    """A live bar for each stage on standard error; a context, which leaves the last ones there.
+
+    Our log's lines come out above the bars.
+    """
+
+    def __init__(self) -> None:
+        from rich.console import Console  # late: most runs have no terminal
+        from rich.live import Live
+
+        self._standings: Sequence[Standing] = ()
+        self._stderr = sys.stderr
+        self._live = Live(
+            console=Console(file=sys.stderr, force_terminal=True, force_interactive=True),
+            get_renderable=self._table,
+            auto_refresh=False,
+            redirect_stdout=False,
+        )
+
+    def __enter__(self) -> Bars:
+        self._live.start()
+        self._route_log(self._stderr, sys.stderr)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._route_log(sys.stderr, self._stderr)
+        self._live.stop()
+
+    @staticmethod
+    def _route_log(before: object, after: object) -> None:
+        for handler in LOG.handlers:
+            if isinstance(handler, logging.StreamHandler) and handler.stream is before:
+                handler.setStream(after)
+
+    def show(self, standings: Sequence[Standing]) -> None:
+        """Draw the bars anew."""
+        self._standings = standings
+        self._live.refresh()
+
+    def _table(self) -> Table:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Column, Table
+
+        words = [Column(justify="right", no_wrap=True) for _ in range(5)]
+        stage, bar = Column(no_wrap=True), Column(min_width=5, max_width=30)
+        table = Table.grid(stage, bar, *words, padding=(0, 1))
+        for one in self._standings:
+            table.add_row(one.stage, ProgressBar(1.0, one.fraction), *one.words())
+        return table

@@ -1,0 +1,231 @@
+"""The dataflow: from a planned job to Beam's pipeline."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from pipelines.inputs.one_file import WINDOW_COUNTED
+from pipelines.inputs.survey import Contents
+from pipelines.jobs.execute import Planned
+from pipelines.jobs.job import Job, streams_of
+from pipelines.recipes.recipe import CommonRecipe, Recipe
+from transforms.datasets.bad_records import MostBad
+from transforms.formats.codecs import WINDOW
+from transforms.formats.writing import ShardFormat
+from transforms.kernels.planning.plan import RECORDS
+from transforms.kernels.records.checks import Check
+from transforms.workers.progress import Stage
+
+
+class Wired(Planned, Protocol):
+    """A planned run, as far as the ends of every pipeline need to know it."""
+
+    @property
+    def recipe(self) -> CommonRecipe:
+        """What comes out."""
+
+    @property
+    def started(self) -> str:
+        """When, for the manifest."""
+
+
+def read_records(job: Wired, *, span_bytes: int, stage: Stage = "partition", **options: Any) -> Any:
+    """Return ReadRecords of a job's input.
+
+    Args:
+        job: the job.
+        span_bytes, stage: as of ReadRecords.
+        options: those of ReadOptions that differ by job.
+    """
+    from transforms.datasets.read import ReadRecords
+    from transforms.formats.readers import ReadOptions
+
+    inputs, claim, contents = job.inputs, job.claim, job.inputs.contents
+    return ReadRecords(
+        sources=inputs.patterns,
+        extensions=job.recipe.extension or (),
+        options=ReadOptions(
+            line_format=contents.line_format,
+            rows=contents.schema is not None,
+            schema=contents.schema,
+            window=max(contents.window + WINDOW_COUNTED, WINDOW),
+            **{"format": job.recipe.format, **options},
+        ),
+        span_bytes=span_bytes,
+        on_bad_record=job.recipe.on_bad_record,
+        max_bad=_most(job),
+        output=claim.folder,
+        run_id=claim.run_id,
+        expected=inputs.fingerprint,
+        launcher=job.claim.launcher,
+        storage_options=job.settings.storage_options or {},
+        scratch=claim.scratch,
+        progress=claim.watched,
+        stage=stage,
+    )
+
+
+def write_shards(job: Wired, *, form: ShardFormat, extension: str, **more: Any) -> Any:
+    """Return WriteShards of a job; ``more`` as of WriteShards."""
+    from transforms.datasets.write import WriteShards
+
+    return WriteShards(
+        output=job.claim.folder,
+        split=job.recipe.split_name,
+        extension=extension,
+        form=form,
+        sources=len(job.inputs.patterns),
+        launcher=job.claim.launcher,
+        run_id=job.claim.run_id,
+        places=job.workers.places,
+        storage_options=job.settings.storage_options or {},
+        progress=job.claim.watched,
+        **more,
+    )
+
+
+def write_manifest(job: Wired, *, form: ShardFormat, **more: Any) -> Any:
+    """Return WriteManifest of a job; ``more`` as of WriteManifest."""
+    from transforms.datasets.write import WriteManifest
+
+    recipe = job.recipe
+    return WriteManifest(
+        output=job.claim.folder,
+        sources=sorted(job.inputs.patterns),
+        recipe=recipe.model_dump(mode="json"),
+        seed=recipe.seed,
+        epoch=recipe.epoch,
+        started=job.started,
+        max_bad=_most(job),
+        form=form,
+        run_id=job.claim.run_id,
+        expected=job.inputs.fingerprint,
+        storage_options=job.settings.storage_options or {},
+        **more,
+    )
+
+
+def _most(job: Wired) -> MostBad | None:
+    asked = job.settings.max_bad
+    return None if asked is None else MostBad.parse(asked)
+
+
+def memory_for(job: Wired, records: int) -> Any:
+    """Return what memory a larger record takes, of which a worker holds so many at once."""
+    from transforms.formats.limits import MemoryFor
+
+    sharing = 1 if job.claim.remote else job.workers.count  # elsewhere each worker has its own
+    return MemoryFor(job.workers.memory, records * sharing)
+
+
+def build(root: Any, job: Job) -> None:
+    """Wire the pipeline: read, shuffle or interleave, write, prove."""
+    plan, contents = job.plan, job.inputs.contents
+    reading = read_records(
+        job,
+        span_bytes=plan.span_bytes,
+        check=_check(job.recipe, contents),
+        chunk_bytes=plan.chunk_bytes,
+        record_limit=plan.record_limit,
+        memory=memory_for(job, RECORDS),
+        text_field=job.recipe.text_field,
+    )
+    read = root | reading
+    if job.mixture.is_whole:
+        laid_out, reports = _shuffle(read.blocks, job), (read.spans,)
+        after: tuple[Any, ...] = ()
+    else:
+        laid_out, spans, mixed = (read.blocks, read.spans) | _interleave(job, again=reading)
+        reports, after = (spans,), (mixed,)
+    shards = laid_out | write_shards(
+        job,
+        form=contents.form,
+        extension=contents.extension,
+        release=job.gives_back,
+    )
+    written = (*reports, shards, *after) | write_manifest(
+        job, form=contents.form, tokenizers=job.inputs.tokenizers
+    )
+    finish(written, job)
+
+
+def finish(written: Any, job: Wired) -> None:
+    """Let the pipeline clear up itself where nobody waits for its end."""
+    from transforms.workers.finish import Finish
+
+    claim = job.claim
+    if claim.remote:
+        written | Finish(
+            output=claim.folder,
+            run_id=claim.run_id,
+            folders=claim.temporary,
+            made=claim.made,
+            storage_options=job.settings.storage_options or {},
+        )
+
+
+def _shuffle(blocks: Any, job: Job) -> Any:
+    """Shuffle all records as one: blocks -> shards."""
+    from transforms.shuffling.partition import PartitionIntoBuckets
+    from transforms.shuffling.shuffle import ShuffleWithinBuckets
+    from transforms.shuffling.streams import Streams
+
+    recipe, plan, spill = job.recipe, job.plan, _spilling(job)
+    streams = Streams.as_one(
+        list(job.inputs.patterns),
+        seed=recipe.seed,
+        epoch=recipe.epoch,
+        buckets=plan.buckets,
+        bucket_bytes=plan.bucket_bytes,
+        partitions=plan.first,
+    )
+    return (
+        blocks
+        | PartitionIntoBuckets(streams=streams, spill=spill)
+        | ShuffleWithinBuckets(
+            streams=streams,
+            spill=spill,
+            ranges=plan.partitions,
+            shard_records=recipe.shard_records,
+        )
+    )
+
+
+def _interleave(job: Job, *, again: Any) -> Any:
+    """Return what interleaves sources: (blocks, spans) -> (shards, spans, mixed)."""
+    from transforms.mixing.interleave import InterleaveSources
+
+    recipe = job.recipe
+    return InterleaveSources(
+        mixture=job.mixture,
+        streams=streams_of(job),
+        spill=_spilling(job),
+        again=again,
+        num_shards=recipe.num_shards,
+        shard_records=recipe.shard_records,
+        bucket_bytes=job.plan.bucket_bytes,
+    )
+
+
+def _spilling(job: Job) -> Any:
+    """Return where a job's spill files lie, and how they are made."""
+    from transforms.shuffling.spill_files import Spilling
+
+    asked, plan, claim = job.settings.spill_compression, job.plan, job.claim
+    return Spilling(
+        folders=claim.spills,
+        run_bytes=plan.run_bytes,
+        page_bytes=plan.page_bytes,
+        compression=None if asked == "none" else asked,
+        run_id=claim.run_id,
+        places=job.workers.places,
+        release=job.gives_back,
+        storage_options=job.settings.storage_options or {},
+        progress=claim.watched,
+    )
+
+
+def _check(recipe: Recipe, contents: Contents) -> Check:
+    """Return what a line has to be: text where it becomes a row of text."""
+    as_text = contents.schema is None and contents.form.kind != "lines"
+    return "utf8" if as_text and recipe.check == "none" else recipe.check

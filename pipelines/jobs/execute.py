@@ -1,0 +1,165 @@
+"""Doing the work: a pipeline, its workers, its log and its progress."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipelines.inputs.preflight import Inputs
+from pipelines.outputs.output import Claim
+from pipelines.recipes.cli import LOG
+from pipelines.recipes.recipe import RunSettings
+from pipelines.runners.clusters import PORTABLE
+from pipelines.runners.workers import WorkerProcesses, open_log
+from transforms.errors import DataError, DovetailError, StoreError, UsageError
+from transforms.kernels.planning.plan import Workers
+from transforms.storage import files as storage
+from transforms.workers.progress import Stage
+
+
+class Planned(Protocol):
+    """A run that has been planned."""
+
+    @property
+    def settings(self) -> RunSettings:
+        """How the work is done."""
+
+    @property
+    def inputs(self) -> Inputs:
+        """What is read."""
+
+    @property
+    def workers(self) -> Workers:
+        """Who does it."""
+
+    @property
+    def claim(self) -> Claim:
+        """Where is written."""
+
+
+@contextlib.contextmanager
+def before_work() -> Iterator[None]:
+    """Make of what a store refuses before work starts something that the user can mend."""
+    try:
+        yield
+    except StoreError as error:
+        raise UsageError(str(error)) from error
+
+
+def execute(
+    build: Callable[[Any], object],
+    job: Planned,
+    *,
+    totals: Mapping[Stage, int | None],
+    beam_flags: Sequence[str],
+) -> int:
+    """Run a pipeline; return the peak of memory. A failure leaves its log, and names it.
+
+    Args:
+        build: adds the transforms to a pipeline.
+        job: what was planned.
+        totals: of the stages that are shown, where they are known.
+        beam_flags: the user's own, for Beam.
+    """
+    from pipelines.jobs.watch import PeakMemory, tree_memory, watching
+
+    claim = job.claim
+    peak = PeakMemory()
+    log_file = Path(claim.log_file)
+    threads = job.workers.places > 1 and not job.settings.debug
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_beam_log(log_file, debug=job.settings.debug))
+        LOG.info("%s", _beginning(job))
+        try:
+            processes = None
+            if job.workers.processes and not claim.remote:
+                processes = WorkerProcesses(job.workers.processes, log_file=log_file)
+                stack.enter_context(processes)
+            live = not (job.settings.debug or job.settings.quiet)
+            watch = None
+            if not claim.remote:  # there the workers can't reach what we would watch
+                watch = stack.enter_context(watching(claim.progress, totals, live=live))
+            if threads:  # Beam prints their tracebacks to standard error itself
+                text = io.TextIOWrapper(open_log(log_file), encoding="utf-8")
+                log = stack.enter_context(text)
+                stack.enter_context(contextlib.redirect_stderr(log))
+
+            def tick() -> None:
+                peak.tick()
+                if watch is not None:
+                    watch.tick()
+
+            if job.settings.runner in PORTABLE:
+                from pipelines.runners.remote import run_remote
+
+                run_remote(build, claim, job.settings.runner, beam_flags=beam_flags, tick=tick)
+            elif job.settings.runner == "DataflowRunner":
+                from pipelines.runners.dataflow_job import run_on_dataflow
+
+                wait = not job.settings.no_wait
+                run_on_dataflow(build, claim, beam_flags=beam_flags, wait=wait, tick=tick)
+            else:
+                from pipelines.runners.local import run_local  # imports Beam, while the workers do
+
+                run_local(
+                    build,
+                    workers=job.workers,
+                    processes=processes,
+                    beam_flags=beam_flags,
+                    tick=tick,
+                    give_up=claim.give_up,
+                    sockets=claim.sockets,
+                )
+        except DovetailError as error:
+            if isinstance(error, DataError):
+                _name_what_changed(job)
+            hint = f" (the workers' log: {log_file})" if log_file.exists() else ""
+            raise type(error)(f"{error}{hint}") from error
+        except BaseException:
+            log_file.unlink(missing_ok=True)
+            raise
+    log_file.unlink(missing_ok=True)
+    return max(peak.bytes, tree_memory())
+
+
+def _beginning(job: Planned) -> str:
+    """Say what happens while nothing moves yet."""
+    if job.settings.runner != "DirectRunner":
+        return f"handing the job to {job.settings.runner}; it takes a while to begin"
+    count, kind = job.workers.count, "process" if job.workers.processes else "thread"
+    many = "" if count == 1 else "es" if kind == "process" else "s"
+    return f"starting {count} worker {kind}{many}; the first bytes move in some seconds"
+
+
+def _name_what_changed(job: Planned) -> None:
+    """Raise DataError where an input is no longer what it was, which is why a run may fail."""
+    from transforms.datasets.read import check_unchanged
+
+    local = all(storage.is_local(file.url) for file in job.inputs.files)
+    for _ in storage.in_parallel(check_unchanged, job.inputs.files, limit=1 if local else 16):
+        pass
+
+
+class _PrivateLog(logging.FileHandler):
+    def _open(self) -> io.TextIOWrapper:
+        return io.TextIOWrapper(open_log(self.baseFilename), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _beam_log(log_file: Path, *, debug: bool) -> Iterator[None]:
+    """Send what Beam logs to a file; in debug mode to standard error too."""
+    beam = logging.getLogger("apache_beam")
+    handler = _PrivateLog(log_file, delay=True)
+    beam.addHandler(handler)
+    propagated = beam.propagate
+    beam.propagate = debug
+    try:
+        yield
+    finally:
+        beam.propagate = propagated
+        beam.removeHandler(handler)
+        handler.close()

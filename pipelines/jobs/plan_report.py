@@ -1,0 +1,203 @@
+"""What ``--plan`` prints: what a run would read, write and need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pipelines.inputs import made_by
+from pipelines.inputs.survey import Amount, Contents
+from pipelines.jobs.room import Need
+from pipelines.runners.clusters import CLUSTERS
+from transforms.kernels.planning.plan import LAUNCHER_BASE, MIB, WORKER_BASE
+from transforms.kernels.schedules.mixture import asked_shares
+from transforms.storage import layout
+
+if TYPE_CHECKING:
+    from pipelines.jobs.job import Job
+
+_MOST_NAMES = 5  # of sources in a line
+
+
+def describe(job: Job, needs: Sequence[Need]) -> str:
+    """Return the plan as text; figures with ~ are estimated from samples."""
+    return "\n".join(
+        line
+        for part in (
+            describe_sources(job.inputs.contents.amounts),
+            describe_notes(job.inputs.contents),
+            (f"ids         {line}" for line in made_by.describe(job.inputs.tokenizers)),
+            _mixture(job),
+            _output(job),
+            _memory(job),
+            _exchange(job),
+            describe_room(needs),
+        )
+        for line in part
+    )
+
+
+def describe_sources(amounts: Mapping[str, Amount]) -> Iterator[str]:
+    """Yield what is read, as lines of a table."""
+    rows: list[tuple[str, ...]] = [("source", "files", "stored", "records", "bytes of records")]
+    rows += [(name, *_amount(amount)) for name, amount in sorted(amounts.items())]
+    if len(amounts) > 1:
+        rows.append(("all", *_amount(sum_up(list(amounts.values())))))
+    yield from table(rows)
+
+
+def describe_notes(contents: Contents) -> Iterator[str]:
+    """Yield what is read otherwise than the files say."""
+    for note in contents.notes:
+        yield f"unified     {note}"
+
+
+def _mixture(job: Job) -> Iterator[str]:
+    """Say what is asked of each source and what is to be expected."""
+    if job.mixture.is_whole:
+        return
+    expected = job.expected_records
+    total, total_bytes = sum(expected) or 1.0, sum(job.expected_bytes) or 1.0
+    asked = asked_shares(job.mixture, job.amounts)
+    rows: list[tuple[str, ...]] = [
+        ("mixture", "asked", "records", "share", "bytes", "share", "passes", "unread records")
+    ]
+    for i, (name, have) in enumerate(zip(job.mixture.sources, job.amounts.records, strict=True)):
+        count, size = expected[i], job.expected_bytes[i]
+        passes = count / max(have, 1)
+        rows.append(
+            (
+                name,
+                f"{asked[i]:.4%}" if asked else "",
+                f"~{count:,.0f}",
+                f"~{count / total:.4%}",
+                f"~{_size(int(size))}",
+                f"~{size / total_bytes:.4%}",
+                f"~{passes:.2f}",
+                f"~{max(math.ceil(passes), 1) * have - count:,.0f}",
+            )
+        )
+    yield from table(rows)
+
+
+def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield rows as lines, the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
+        yield "  ".join(cells)
+
+
+def _amount(amount: Amount) -> tuple[str, ...]:
+    return (
+        f"{amount.files:,}",
+        _size(amount.stored),
+        "~"[amount.exact_records :] + f"{amount.records:,}",
+        "~"[amount.exact_bytes :] + _size(amount.bytes),
+    )
+
+
+def sum_up(amounts: Sequence[Amount]) -> Amount:
+    """Add up what several sources hold."""
+    return Amount(
+        files=sum(a.files for a in amounts),
+        stored=sum(a.stored for a in amounts),
+        records=sum(a.records for a in amounts),
+        bytes=sum(a.bytes for a in amounts),
+        exact_records=all(a.exact_records for a in amounts),
+        exact_bytes=all(a.exact_bytes for a in amounts),
+    )
+
+
+def _output(job: Job) -> Iterator[str]:
+    contents, shards = job.inputs.contents, job.shards
+    form = contents.form
+    about = "" if job.shards_known else "~"
+    first = layout.shard_path(
+        split=job.recipe.split_name, number=0, of=shards, extension=contents.extension
+    )
+    yield (
+        f"output      {form.kind}, compression {form.compression}; shards: {about}{shards:,} of about "
+        f"{_size(int(sum(job.expected_bytes)) // shards)} (not compressed), the first {first}"
+    )
+
+
+def _memory(job: Job) -> Iterator[str]:
+    workers, plan = job.workers, job.plan
+    total = workers.payload * workers.count + LAUNCHER_BASE + workers.processes * WORKER_BASE
+    window, windows = job.inputs.contents.window, ""
+    if window:
+        total += window * workers.count
+        windows = f"{window // MIB} for what each decoder holds of a compressed file, "
+    processes = ""
+    if workers.processes:
+        processes = f"{WORKER_BASE // MIB} {_for_each(workers.processes, 'worker process', 'es')}, "
+    if job.settings.runner in CLUSTERS:
+        total, launcher = total - LAUNCHER_BASE, "on the cluster, "
+    else:
+        launcher = f"{LAUNCHER_BASE // MIB} for the launcher, "
+    yield (
+        f"memory      {total // MIB} MiB: {launcher}{processes}{windows}"
+        f"{workers.payload // MIB} of payload {_for_each(workers.count, 'worker', 's')}; "
+        f"runs and buckets of up to {plan.run_bytes // MIB} MiB, records of up to "
+        f"{plan.record_limit // MIB} MiB"
+    )
+
+
+def _for_each(count: int, word: str, plural: str) -> str:
+    return f"for 1 {word}" if count == 1 else f"for each of {count} {word}{plural}"
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count:,} {word}{'s'[: count != 1]}"
+
+
+def _exchange(job: Job) -> Iterator[str]:
+    held, who = job.read_bytes, ""
+    if job.mixture.is_whole:
+        cuts = [(job.plan.first if job.levels == 2 else 1, job.plan.buckets)]
+    else:
+        from pipelines.jobs.job import streams_of
+
+        streams = streams_of(job)
+        cuts = list(zip(streams.partitions, streams.buckets, strict=True))
+        twice = [streams.name(i) for i, (first, _) in enumerate(cuts) if first > 1]
+        if len(twice) < len(cuts):
+            who = (
+                f" of {', '.join(twice)}"
+                if len(twice) <= _MOST_NAMES
+                else f" of {len(twice)} sources"
+            )
+    runs = max(math.ceil(held / job.plan.run_bytes), 1)
+    buckets = sum(count for _, count in cuts)
+    segments, levels = runs * buckets, ""
+    if job.levels == 2:
+        first = sum(first for first, _ in cuts if first > 1)
+        once = sum(count for first, count in cuts if first == 1)
+        again = sum(-(-count // first) for first, count in cuts if first > 1)
+        segments = runs * max(first + once, again)
+        levels = f"two levels{who}, by {first:,} partitions first; "
+    yield (
+        f"exchange    {levels}{_many(buckets, 'bucket')}, ~{_many(runs, 'run')}, "
+        f"at most {_many(segments, 'segment')}{' a level' if levels else ''} of "
+        f"about {_size(held // segments)}"
+    )
+
+
+def describe_room(needs: Sequence[Need]) -> Iterator[str]:
+    """Yield what has to fit where."""
+    for need in needs:
+        have = "a store: not known how much is free"
+        if need.free is not None:  # less than nothing, where something else fills the disk already
+            have = _size(max(need.free, 0))
+        word = " left beside the above" if need.shared else "" if need.free is None else " free"
+        fits = "" if need.free is None or need.free >= need.bytes else "  DOES NOT FIT"
+        yield f"room        {need.flag}: ~{_size(need.bytes)} for {need.what}, {have}{word}{fits}"
+
+
+def _size(count: int) -> str:
+    for unit, scale in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= scale:
+            return f"{count / scale:.2f} {unit}"
+    return f"{count} bytes"

@@ -1,0 +1,177 @@
+"""Watching the work: how far it is, what it waits for, and what memory it takes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import groupby
+
+import psutil
+
+from pipelines.jobs.bars import Bars, Standing, on_terminal
+from pipelines.recipes.cli import LOG
+from transforms.workers.progress import Counts, Stage, read_doing, read_progress
+
+_LINE_EVERY, _LATER_EVERY = 10.0, 30.0  # seconds between two progress lines, at first and later
+_LATER = 120.0  # seconds after which a run is no longer young
+_STALL = 120.0  # seconds without a move after which we say so, and again when they have doubled
+_NAMED = 4  # workers in one message
+_PACE_OVER = 15.0  # seconds over which a rate is taken
+_WEIGH_EVERY = 1.0  # each time the kernel walks all pages: at 0.5 it was 2% of a core
+
+
+def tree_memory() -> int:
+    """Return the bytes that this process and all below it take, shared pages counted once."""
+    total = 0
+    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+        try:
+            total += _proportional(process)
+        except (psutil.Error, OSError):
+            continue  # it ended meanwhile
+    return total
+
+
+def _proportional(process: psutil.Process) -> int:
+    try:
+        with open(f"/proc/{process.pid}/smaps_rollup") as file:
+            for line in file:
+                if line.startswith("Pss:"):
+                    return int(line.split()[1]) * 1024
+    except FileNotFoundError:
+        pass
+    resident: int = process.memory_info().rss
+    return resident
+
+
+class PeakMemory:
+    """The most memory seen, in bytes."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._weigh_at = time.monotonic()
+
+    def tick(self) -> None:
+        """Weigh, if it is time to; cheap enough to call often."""
+        if time.monotonic() >= self._weigh_at:
+            self.bytes = max(self.bytes, tree_memory())
+            self._weigh_at = time.monotonic() + _WEIGH_EVERY
+
+
+@contextlib.contextmanager
+def watching(
+    folder: str, totals: Mapping[Stage, int | None], *, live: bool = True
+) -> Iterator[Watch]:
+    """Watch meanwhile, with live bars on a terminal unless ``live`` is False; arguments as of Watch."""
+    os.makedirs(folder, mode=0o700, exist_ok=True)  # names of files are said there
+    with Bars() if live and on_terminal() else contextlib.nullcontext() as bars:
+        watch = Watch(folder, totals, bars=bars)
+        watch.tick()
+        yield watch
+        if bars:
+            watch.tick()  # the bars that stay are those of the end
+
+
+class Watch:
+    """Shows how far a run is: bars, or a log line now and then.
+
+    Says so where nothing moves for minutes, and what the workers wait for.
+
+    Args:
+        folder: where workers count, as of ``transforms.workers.progress``.
+        totals: bytes of each stage, in the stages' order; None stands for the payload of the stage
+            before, known when that one is finished.
+        bars: to show it on.
+        clock: gives seconds.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        totals: Mapping[Stage, int | None],
+        *,
+        bars: Bars | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._folder, self._totals, self._bars, self._clock = folder, totals, bars, clock
+        self._begin = self._moved_at = clock()
+        self._line_at = self._begin + _LINE_EVERY
+        self._complain_after = _STALL
+        self._counts: dict[Stage, Counts] = {}
+        self._paces = {stage: _Pace(stage, self._begin) for stage in totals}
+
+    def tick(self) -> None:
+        """Look, and show or say what is due; cheap enough to call some times a second."""
+        now = self._clock()
+        counts = read_progress(self._folder)
+        if counts != self._counts:
+            self._counts, self._moved_at, self._complain_after = counts, now, _STALL
+        standings = self._standings(now)
+        # a stage has begun when it counts: the one before ends with files still to be written
+        current = ([one for one in standings if one.done] or standings[:1])[-1]
+        if self._bars:
+            self._bars.show(standings)
+        elif now >= self._line_at:
+            every = _LINE_EVERY if now - self._begin < _LATER else _LATER_EVERY
+            self._line_at = now + every
+            LOG.info("%s: %s", current.stage, ", ".join(filter(None, current.words())))
+        if now - self._moved_at >= self._complain_after:
+            self._complain_after *= 2
+            LOG.warning(
+                "%s: nothing has moved for %d minutes; %s",
+                current.stage,
+                (now - self._moved_at) // 60,
+                self._reasons(),
+            )
+
+    def _standings(self, now: float) -> list[Standing]:
+        out: list[Standing] = []
+        payload: int | None = None
+        for stage, given in self._totals.items():
+            counts = self._counts[stage]
+            total = payload if given is None else given
+            out.append(self._paces[stage].standing(now, counts, total))
+            payload = counts.payload if out[-1].finished else None
+        return out
+
+    def _reasons(self) -> str:
+        workers = [
+            f"process {pid} is {', '.join(what for _, what in said)}"
+            for pid, said in groupby(read_doing(self._folder), key=lambda one: one[0])
+        ]
+        if len(workers) > _NAMED:
+            workers[_NAMED:] = [f"{len(workers) - _NAMED} more processes wait too"]
+        return "; ".join(workers) or "no worker has anything to do: they wait for Beam's runner"
+
+
+class _Pace:
+    """How fast a stage is."""
+
+    def __init__(self, stage: Stage, now: float) -> None:
+        self._last = Standing(stage=stage)
+        self._began = now
+        self._seen = deque([(now, 0)])  # times of the last seconds, bytes by then
+
+    def standing(self, now: float, counts: Counts, total: int | None) -> Standing:
+        """Return how far the stage is by these counts."""
+        last, done = self._last, counts.bytes
+        if last.finished and (last.done, last.records, last.total) == (done, counts.records, total):
+            return last  # what it took was known when it ended
+        if not done:
+            self._began = now
+            self._seen.clear()
+        self._seen.append((now, done))
+        while len(self._seen) > 2 and self._seen[1][0] <= now - _PACE_OVER:
+            self._seen.popleft()
+        (before, already), took = self._seen[0], now - self._began
+        rate = (done - already) / max(now - before, 1e-9)
+        seconds = (total - done) / rate if total is not None and rate else None
+        self._last = replace(
+            self._last, done=done, total=total, records=counts.records, rate=rate, seconds=seconds
+        )
+        if self._last.finished:
+            self._last = replace(self._last, rate=done / max(took, 1e-9), seconds=took)
+        return self._last

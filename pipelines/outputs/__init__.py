@@ -1,0 +1,1 @@
+"""Who owns an output folder, and what is cleared there."""

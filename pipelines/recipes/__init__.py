@@ -1,0 +1,1 @@
+"""The recipe and its ways in: flags, files, values, checks."""

@@ -1,0 +1,173 @@
+"""Command lines, made from the recipe's models."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+from pydantic import BaseModel
+
+from pipelines.recipes.validation import ALSO, flag_of
+from pipelines.recipes.values import join_patterns
+from transforms.errors import DovetailError, UsageError
+from transforms.version import VERSION
+
+LOG = logging.getLogger("dovetail")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises UsageError where argparse would print its usage and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what went wrong."""
+        raise UsageError(f"{message}; see --help")
+
+
+def make_parser(*models: type[BaseModel], prog: str, description: str, epilog: str) -> Parser:
+    """Make a parser with a flag for each field of the models, in their groups."""
+    parser = Parser(
+        prog=prog,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("--version", action="version", version=f"dovetail {VERSION}")
+    groups: dict[str, Any] = {}
+    for model in models:
+        for name, field in model.model_fields.items():
+            extra: Any = field.json_schema_extra
+            title = extra["group"]
+            group = groups.get(title) or parser.add_argument_group(title)
+            groups[title] = group
+            help_ = (field.description or "").replace("%", "%%")
+            if field.deprecated:
+                help_ = argparse.SUPPRESS
+            if field.default is not None and field.default is not False and not field.is_required():
+                help_ += f" (default {field.default!r})".replace("%", "%%")
+            if field.annotation is bool:
+                group.add_argument(flag_of(name), dest=name, action="store_true", help=help_)
+            else:
+                repeatable = name in ("sources", "temp_location", "extension")
+                also = [f"--{name}"] if name in ALSO else []
+                group.add_argument(
+                    flag_of(name),
+                    *also,
+                    dest=name,
+                    help=help_,
+                    metavar=extra["metavar"],
+                    action="append" if repeatable else "store",
+                    nargs="+" if name == "sources" else None,
+                )
+    return parser
+
+
+def parse(parser: Parser, argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Parse our flags; return their values, and what isn't ours as it is.
+
+    Raises:
+        UsageError: a value that doesn't fit.
+    """
+    known, rest = parser.parse_known_args(list(argv))
+    if "sources" in known:
+        known.sources = join_patterns(known.sources)
+    return vars(known), rest
+
+
+def stderr_handler() -> logging.Handler:
+    """Return what writes our log's lines to standard error, each with its time."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    return handler
+
+
+def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) -> int:
+    """Run a command as a person does: messages to standard error, an exit code.
+
+    2 for what the user can mend before work starts, another one for what goes wrong in the work.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in given
+    handler = stderr_handler()
+    LOG.addHandler(handler)
+    LOG.setLevel(logging.WARNING if "--quiet" in given else logging.INFO)
+    LOG.propagate = debug
+    if not debug:
+        logging.getLogger().addHandler(logging.NullHandler())  # Beam warns of what it can't import
+    _finished.clear()
+    signals = {number: signal.signal(number, _stop) for number in _ENDING if not _ignored(number)}
+    try:
+        run(given)
+    except DovetailError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except (KeyboardInterrupt, _StoppedBySignal) as stopped:
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print("stopped", file=sys.stderr)
+        return 128 + (stopped.number if isinstance(stopped, _StoppedBySignal) else signal.SIGINT)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        print(
+            f"error: {type(error).__name__}: {error} (not foreseen; --debug shows where)",
+            file=sys.stderr,
+        )
+        return 1
+    finally:
+        LOG.removeHandler(handler)
+        for number, former in signals.items():
+            signal.signal(number, former)
+    return 0
+
+
+def leave(code: int) -> NoReturn:
+    """End the process at once: Python takes half a second to take Beam apart."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code)
+
+
+class _StoppedBySignal(BaseException):
+    """The process was told to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _ignored(number: signal.Signals) -> bool:
+    """Return whether a signal is not to end us: the end of a session is ignored under nohup."""
+    return number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN
+
+
+_finished = threading.Event()
+
+
+def finished() -> None:
+    """From now on a signal comes too late: what was asked for is there, and is not taken back."""
+    _finished.set()
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    if _finished.is_set():
+        return
+    for every in _ENDING:  # a second one would end the clearing
+        signal.signal(every, signal.SIG_IGN)
+    raise _StoppedBySignal(number)

@@ -1,0 +1,379 @@
+"""The recipe: everything that determines a dataset, as one validated object.
+
+Models from whose fields the command line and recipe files are made: ``Recipe`` says what comes out,
+``Settings`` how and where the work is done. Nothing in ``Settings`` changes a byte of any shard.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    model_validator,
+)
+
+from pipelines.recipes.mixture import check_mixture
+from pipelines.recipes.store_options import parse_storage_options
+from pipelines.recipes.validation import Misfit
+from pipelines.recipes.values import (
+    Number,
+    as_list,
+    as_text,
+    as_written,
+    check_exchange,
+    check_paths,
+    check_sources,
+    check_split,
+    parse_extensions,
+    parse_kind,
+    parse_memory,
+    parse_numbers,
+    parse_separator,
+    parse_size,
+    parse_sources,
+    write_separator,
+)
+from transforms.datasets.bad_records import MostBad
+from transforms.formats.detection import Format
+from transforms.formats.text_places import TextPlace
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def make_flag(default: Any, group: str, help_: str, **constraints: Any) -> Any:
+    """Return a field that is a flag: its default, group and help text, and what constrains it."""
+    metavar = constraints.pop("metavar", None)
+    extra = {"group": group, "metavar": metavar}
+    return Field(default, description=help_, json_schema_extra=extra, **constraints)
+
+
+_INPUT, _ORDER, _MIXTURE = "input", "order", "mixture"
+_OUTPUT, _RUN, _FILE = "output", "how it runs", "recipe in a file"
+_Sources = Annotated[
+    dict[str, list[str]],
+    BeforeValidator(
+        parse_sources, json_schema_input_type=dict[str, str | list[str]] | list[str] | str
+    ),
+    AfterValidator(check_sources),
+]
+_Extensions = Annotated[
+    list[str], BeforeValidator(parse_extensions, json_schema_input_type=list[str] | str)
+]
+_Byte = Annotated[str, BeforeValidator(parse_separator), PlainSerializer(write_separator)]
+_Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str), Field(ge=1)]
+_Memory = Annotated[
+    int, BeforeValidator(parse_memory, json_schema_input_type=int | str), Field(ge=1)
+]
+_Numbers = Annotated[
+    dict[str, Number],
+    BeforeValidator(parse_numbers, json_schema_input_type=dict[str, float | str] | str),
+]
+_Locations = Annotated[
+    list[str],
+    BeforeValidator(as_list, json_schema_input_type=list[str] | str),
+    AfterValidator(check_paths),
+]
+
+
+class CommonRecipe(_Model):
+    """What every recipe says: which records go in, and how what comes out is cut and named."""
+
+    sources: _Sources = make_flag(
+        ...,
+        _INPUT,
+        "files, folders or patterns (*, ?, [..], {a,b}, **) of lines, Parquet or Arrow; repeatable. "
+        "NAME=PATTERN names its source (write ./dt=1/* for such a folder). - is standard input",
+        metavar="[NAME=]PATTERN",
+        min_length=1,
+    )
+    format: Format = make_flag(
+        "auto",
+        _INPUT,
+        "what the input files are: what each one's first bytes and name say; or lines, whatever they "
+        "look like (compressed ones all the same); or csv, whose rows stay whole where quoted fields "
+        "hold newlines",
+        metavar="auto|lines|csv",
+    )
+    extension: _Extensions | None = make_flag(
+        None,
+        _INPUT,
+        "which files of folders and patterns to read, by the ends of their names: .jsonl,.json; "
+        "repeatable. none is a name without one",
+        metavar="EXT,EXT",
+        min_length=1,
+    )
+    separator: _Byte = make_flag(
+        "\n", _INPUT, r"the byte that ends a record: '\n', '\t', '\0', ';', '\xff'", metavar="BYTE"
+    )
+    header_lines: int = make_flag(
+        0,
+        _INPUT,
+        "lines at the top of every input file that are no records, such as a CSV header;"
+        " the same in all files, and written on top of every shard. With --format=csv it counts rows, "
+        "which may have several lines",
+        metavar="N",
+        ge=0,
+        le=1000,
+    )
+    on_bad_record: Literal["fail", "skip", "quarantine"] = make_flag(
+        "fail",
+        _INPUT,
+        "what to do with a record that isn't what it has to be: end the run, leave it out and count "
+        "it, or also keep it beside the shards with its file, position and reason",
+        metavar="fail|skip|quarantine",
+    )
+    seed: int = make_flag(0, _ORDER, "another seed, another order", metavar="N", ge=0, lt=2**64)
+    epoch: int = make_flag(
+        0, _ORDER, "another edition of the dataset under the same seed", metavar="N", ge=0, lt=2**63
+    )
+    num_shards: int | None = make_flag(
+        None,
+        _OUTPUT,
+        "how many shards; by default one per 256 MiB of input, rounded up to 1, 2 or a multiple of 4",
+        metavar="N",
+        ge=1,
+        le=200_000,  # of each a launcher keeps 2.5 kB
+    )
+    split_name: Annotated[str, AfterValidator(check_split)] = make_flag(
+        "train", _OUTPUT, "first part of the shards' names", metavar="NAME"
+    )
+
+
+class Recipe(CommonRecipe):
+    """What determines the output of a shuffle, together with the input files."""
+
+    text_field: Annotated[str, as_written(TextPlace.parse)] | None = make_flag(
+        None,
+        _INPUT,
+        "take the text alone: this field of JSON lines (in files named .jsonl, .ndjson or .json, or "
+        "whose first line is a JSON object), this column of rows, and other lines whole; it goes on as "
+        'lines {"text":"..."} or as a column, text. data.text is a field inside of data, a template '
+        r"such as '{title}\n\n{body}' puts fields together",
+        metavar="NAME",
+        min_length=1,
+    )
+    weights: _Numbers | None = make_flag(
+        None,
+        _MIXTURE,
+        "the sources' shares of the output, of every source one: web=0.6,books=0.3,code=0.1. A "
+        "source of weight 0 is left out. Without weights all sources are shuffled as one",
+        metavar="NAME=W,NAME=W",
+        min_length=1,
+    )
+    temperature: Number | None = make_flag(
+        None,
+        _MIXTURE,
+        "weights by size: each source's is its n^(1/T); 1 is as they are, higher is more even",
+        metavar="T",
+    )
+    repeats: _Numbers | None = make_flag(
+        None,
+        _MIXTURE,
+        "how many times to pass each source, in place of weights: web=1,books=2.5, where half a pass "
+        "is the first half of its own order. Sources not named pass once",
+        metavar="NAME=R,NAME=R",
+        min_length=1,
+    )
+    interleave: Literal["random", "stratified"] = make_flag(
+        "random",
+        _MIXTURE,
+        "how weights meet: random draws the source of every record independently, stratified keeps "
+        "every beginning of the output within 2 records of its shares",
+        metavar="random|stratified",
+    )
+    weigh_by: Literal["records", "bytes"] = make_flag(
+        "records",
+        _MIXTURE,
+        "what the shares are of: records, or bytes of records",
+        metavar="records|bytes",
+    )
+    stop: Literal["first_exhausted", "all_exhausted"] | None = make_flag(
+        None,
+        _MIXTURE,
+        "where a weighted output ends: before the first record that a source no longer has, or when "
+        "every source has been seen whole, the others repeating. By default first_exhausted; with "
+        "--max_records or --max_bytes, there, sources repeating as needed",
+        metavar="first_exhausted|all_exhausted",
+    )
+    max_records: int | None = make_flag(
+        None, _MIXTURE, "end after so many records", metavar="N", ge=1, lt=2**63
+    )
+    max_bytes: _Size | None = make_flag(
+        None,
+        _MIXTURE,
+        "end before the first record that would exceed so many bytes, such as 2GiB",
+        metavar="SIZE",
+    )
+    shard_records: int | None = make_flag(
+        None,
+        _OUTPUT,
+        "exactly so many records a shard, the last one with what is left",
+        metavar="N",
+        ge=1,
+    )
+    output_format: Annotated[
+        Literal["lines", "parquet", "arrow", "arrow_stream"] | None, BeforeValidator(parse_kind)
+    ] = make_flag(
+        None,
+        _OUTPUT,
+        "what shards are; by default as the input. Lines become rows of one column, text",
+        metavar="lines|parquet|arrow|arrow_stream",
+    )
+    compression: Annotated[str | None, BeforeValidator(parse_kind)] = make_flag(
+        None,
+        _OUTPUT,
+        "of shards: none, gzip, bzip2, xz, zstd or lz4 for lines; none, snappy, gzip, brotli, zstd "
+        "or lz4 inside Parquet; none, lz4 or zstd inside Arrow. By default as the input",
+        metavar="NAME",
+    )
+    check: Literal["none", "utf8", "json"] = make_flag(
+        "none",
+        _INPUT,
+        "what a line has to be; rows' text always has to be UTF-8",
+        metavar="none|utf8|json",
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Recipe:
+        if self.num_shards is not None and self.shard_records is not None:
+            raise Misfit(
+                "give one of them",
+                (("num_shards",), self.num_shards),
+                (("shard_records",), self.shard_records),
+            )
+        check_mixture(dict(self))
+        return self
+
+
+class RunSettings(_Model):
+    """How and where the work is done, whatever it is."""
+
+    output: Annotated[str, AfterValidator(check_paths)] = make_flag(
+        ...,
+        _OUTPUT,
+        "folder for the dataset, local or on a store: manifest.json, and the shards in data/",
+        metavar="DIR",
+        min_length=1,
+    )
+    max_bad: Annotated[str, BeforeValidator(as_text), as_written(MostBad.parse)] | None = make_flag(
+        None,
+        _INPUT,
+        "end the run where more bad records than this were left out: a number, or a share of all, "
+        "such as 0.1%. By default any number, but not all",
+        metavar="N|P%",
+    )
+    overwrite: bool = make_flag(False, _OUTPUT, "replace a dataset that is in the output folder")
+    runner: Literal["DirectRunner", "FlinkRunner", "PrismRunner", "DataflowRunner"] = make_flag(
+        "DirectRunner",
+        _RUN,
+        "where the work is done: on this machine, or on a cluster, with Beam's own flags for it "
+        "(docs/flink.md, docs/dataflow.md). The output is the same",
+        metavar="NAME",
+    )
+    memory: _Memory | None = make_flag(
+        None,
+        _RUN,
+        "what all processes together may take, such as 2GiB; by default half of what "
+        "the machine or the control group has. On a cluster: what each worker process may take, "
+        "by default 1GiB (on Dataflow 3GiB)",
+        metavar="SIZE",
+    )
+    parallelism: int | None = make_flag(
+        None,
+        _RUN,
+        "worker processes on a cluster; by default as many as it has slots (on Dataflow at most 64)",
+        metavar="N",
+        ge=1,
+        le=100_000,
+    )
+    shared_filesystem: bool = make_flag(
+        False,
+        _RUN,
+        "the workers of the cluster see the local paths that are given, at the same places",
+    )
+    no_wait: bool = make_flag(
+        False,
+        _RUN,
+        "leave when Dataflow has the job, which proves and publishes what it writes by itself",
+    )
+    temp_location: _Locations | None = make_flag(
+        None,
+        _RUN,
+        "folder for spill files, about as large as the input; several, on several disks, take turns;"
+        " by default inside the output folder",
+        metavar="DIR",
+        min_length=1,
+    )
+    storage_options: Annotated[dict[str, Any] | None, BeforeValidator(parse_storage_options)] = (
+        make_flag(
+            None,
+            _RUN,
+            'options of fsspec for the stores, as JSON, for all or by protocol: {"s3": {"anon": '
+            "true}}. No secrets: those go into the environment",
+            metavar="JSON",
+        )
+    )
+    direct_num_workers: int | None = make_flag(
+        None,
+        _RUN,
+        "workers on this machine; 0 is one a core. By default one for a small input, else as many as "
+        "cores and memory allow",
+        metavar="N",
+        ge=0,
+    )
+    direct_running_mode: Literal["in_memory", "multi_threading", "multi_processing"] | None = (
+        make_flag(
+            None,
+            _RUN,
+            "by default processes where there are several workers, else in_memory",
+            metavar="MODE",
+        )
+    )
+    plan: bool = make_flag(
+        False, _RUN, "print what would be read, written and needed, write nothing, and exit"
+    )
+    quiet: bool = make_flag(False, _RUN, "say nothing but warnings and errors")
+    debug: bool = make_flag(False, _RUN, "show tracebacks, and the runner's own log")
+
+
+class Settings(RunSettings):
+    """How and where a shuffle is done."""
+
+    exchange: Annotated[str | None, AfterValidator(check_exchange)] = make_flag(
+        None, _RUN, "has no effect any more: records always cross by files", deprecated=True
+    )
+    spill_compression: Annotated[Literal["none", "lz4", "zstd"], BeforeValidator(parse_kind)] = (
+        make_flag(
+            "none",
+            _RUN,
+            "of spill files: less room on disk for more time",
+            metavar="none|lz4|zstd",
+        )
+    )
+
+
+class RecipeFlags(_Model):
+    """Which file the recipe is in, and what else to do with it than to run it."""
+
+    recipe: str | None = make_flag(
+        None,
+        _FILE,
+        "YAML file with any of these flags as fields (input is called sources), or a dataset's "
+        "manifest.json, to make it again; local or on a store. Flags win over the file",
+        metavar="FILE",
+        min_length=1,
+    )
+    print_recipe: bool = make_flag(
+        False, _FILE, "print the recipe that file and flags make, as --recipe takes it, and exit"
+    )
+    print_schema: bool = make_flag(
+        False, _FILE, "print the JSON Schema of recipe files, for editors, and exit"
+    )

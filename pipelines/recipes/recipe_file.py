@@ -1,0 +1,218 @@
+"""Recipes in files: YAML, or the recipe inside a dataset's manifest; written, and described.
+
+A file holds any field of a command's recipe and settings but the switches of the latter (``overwrite``,
+``plan``, ``debug`` and such): those allow or ask something of one run, and no flag could take them back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
+
+from pydantic.fields import FieldInfo
+
+from pipelines.recipes import exact_yaml
+from pipelines.recipes.mixture import WAYS, nearest
+from pipelines.recipes.recipe import CommonRecipe, Recipe, RunSettings, Settings
+from pipelines.recipes.store_options import refuse_secrets
+from pipelines.recipes.validation import ALSO, FLAGS, Origin, Path, flag_of, validate
+from transforms.datasets.manifest import require_versions
+from transforms.errors import DataError, StoreError, UsageError
+from transforms.storage import files as storage
+from transforms.storage import layout
+
+R = TypeVar("R", bound=CommonRecipe)
+S = TypeVar("S", bound=RunSettings)
+
+
+@dataclass(frozen=True)
+class RecipeKind(Generic[R, S]):
+    """What the recipes of one command are.
+
+    Attributes:
+        command: its name.
+        recipe, settings: the models from whose fields it is made.
+        instead: of which fields a flag stands, beside its own: by its name, or by name=value.
+    """
+
+    command: str
+    recipe: type[R]
+    settings: type[S]
+    instead: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def fields(self) -> dict[str, FieldInfo]:
+        """The fields that a file may have."""
+        how = self.settings.model_fields.items()
+        return {**self.recipe.model_fields, **{k: v for k, v in how if v.annotation is not bool}}
+
+    @property
+    def switches(self) -> set[str]:
+        """Fields that it may not have."""
+        return self.settings.model_fields.keys() - self.fields.keys()
+
+
+SHUFFLE = RecipeKind(
+    "shuffle",
+    Recipe,
+    Settings,
+    instead={
+        **dict.fromkeys(WAYS, WAYS),
+        "repeats": (*WAYS, "interleave", "weigh_by", "stop"),  # which only weights have
+        "num_shards": ("shard_records",),
+        "shard_records": ("num_shards",),
+    },
+)
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """A recipe as it stands in a file, its fields not yet validated."""
+
+    values: dict[str, Any]
+    origin: Origin
+    instead: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def under(self, flags: Mapping[str, Any]) -> tuple[dict[str, Any], Origin]:
+        """Return its values with flags over them, and where each came from.
+
+        A flag takes the place of its field, and of fields that say the same in another way: where
+        the file has weights, --repeats is instead of them.
+        """
+        keys = [key for name, value in flags.items() for key in (name, f"{name}={value}")]
+        hidden = {*flags, *(other for key in keys for other in self.instead.get(key, ()))}
+        kept = {k: v for k, v in self.values.items() if k not in hidden}
+        origin = Origin(self.origin.file, frozenset(kept), self.origin.lines, self.origin.root)
+        return {**kept, **flags}, origin
+
+
+def read_recipe(url: str, kind: RecipeKind[Any, Any]) -> RecipeFile:
+    """Read a recipe, or a manifest's; of a store with the options that ``storage`` was given.
+
+    Raises:
+        UsageError: it can't be read, or isn't YAML; a manifest of another version; as of
+            ``check_fields``.
+    """
+    refuse_secrets(url, flag="--recipe")
+    text = _read(url)
+    manifest = _as_manifest(text)
+    lines: dict[Path, int] = {}
+    root: Path = ()
+    if manifest is not None:
+        try:
+            require_versions(manifest, url)
+        except DataError as error:
+            raise UsageError(str(error)) from None
+        content, root = manifest.get("recipe"), ("recipe",)
+    else:
+        content = exact_yaml.load(text, url, lines)
+        if url.rpartition("/")[2] == layout.MANIFEST and "sources" not in (content or {}):
+            raise UsageError(
+                f'--recipe={url}: not a manifest of Dovetail (it has no "format": "{layout.FORMAT}"), '
+                "nor a recipe, which would have sources"
+            )
+    if not isinstance(content, dict):
+        raise UsageError(f"{url}: expected a mapping of fields such as sources and seed")
+    return check_fields(content, Origin(url, lines=lines, root=root), kind)
+
+
+def check_fields(
+    content: Mapping[str, Any], origin: Origin, kind: RecipeKind[Any, Any]
+) -> RecipeFile:
+    """Return fields by their own names, none of which is unknown, double, or true in place of a number.
+
+    Raises:
+        UsageError: one is.
+    """
+    content, lines = dict(content), dict(origin.lines)
+    for name in ALSO:
+        flag = FLAGS[name]
+        if flag in content:
+            if name in content:
+                raise UsageError(
+                    f"{origin.file}: {flag} and {name} say the same; leave one of them out"
+                )
+            content[name] = content.pop(flag)
+            lines.update({(name,): lines[(flag,)]} if (flag,) in lines else {})
+    origin = replace(origin, fields=frozenset(content), lines=lines)
+    for name, value in content.items():
+        if name not in kind.fields:
+            raise origin.error(_about_unknown(name, kind), ((name,), None))
+        refuse_truth(name, value, origin, kind)
+    if isinstance(options := content.get("storage_options"), dict):
+        content["storage_options"] = json.loads(json.dumps(options, default=float))
+    return RecipeFile(content, origin, kind.instead)
+
+
+def refuse_truth(name: str, value: Any, origin: Origin, kind: RecipeKind[Any, Any]) -> None:
+    """Raise UsageError where a truth value is none of a field's: pydantic would take true for 1."""
+    if isinstance(value, bool) and name in kind.fields and kind.fields[name].annotation is not bool:
+        raise origin.error(f"expected no truth value, got {value}", ((name,), None))
+
+
+def _about_unknown(name: str, kind: RecipeKind[Any, Any]) -> str:
+    if name in kind.switches:
+        return f"expected {flag_of(name)} on the command line only"
+    renamed = {flag: field for field, flag in FLAGS.items()}.get(name)
+    return f"unknown field{f'; did you mean {renamed}?' if renamed else nearest(name, kind.fields)}"
+
+
+def _read(url: str) -> bytes:
+    try:
+        return storage.read_all(url)
+    except UsageError as error:
+        raise UsageError(f"--recipe={error}") from None
+    except StoreError as error:
+        raise UsageError(str(error)) from error
+    except IsADirectoryError:
+        raise UsageError(
+            f"--recipe={url}: expected a file; the recipe of a dataset is in its manifest.json"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"--recipe={url}: can't be read: {error.strerror or error}") from None
+
+
+def _as_manifest(text: bytes) -> dict[str, Any] | None:
+    """Return a manifest, quicker than YAML could be read; None where it is none."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    is_one = isinstance(content, dict) and content.get("format") == layout.FORMAT
+    return content if is_one else None
+
+
+def to_yaml(
+    recipe: R, settings: Mapping[str, Any], origin: Origin, kind: RecipeKind[R, Any]
+) -> str:
+    """Return a recipe, defaults and all, and the settings that were given, as YAML.
+
+    Raises:
+        UsageError: a setting can't be.
+    """
+    checked = validate(kind.settings, {"output": ".", **settings}, origin)
+    content = {
+        **recipe.model_dump(exclude_none=True),
+        **checked.model_dump(include=settings.keys() & kind.fields.keys(), exclude_none=True),
+    }
+    return exact_yaml.dump(content)
+
+
+def json_schema(kind: RecipeKind[Any, Any]) -> dict[str, Any]:
+    """Return the JSON Schema of recipe files, for editors; every field with its description."""
+    fields: dict[str, Any] = {}
+    for model in (kind.recipe, kind.settings):
+        fields |= model.model_json_schema()["properties"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"Recipe of dovetail {kind.command}",
+        "type": "object",
+        "properties": {
+            called: {k: v for k, v in fields[name].items() if k not in ("group", "metavar")}
+            for name in kind.fields
+            for called in ((name, FLAGS[name]) if name in ALSO else (name,))
+        },
+        "additionalProperties": False,
+    }

@@ -1,0 +1,315 @@
+"""Values as people write them, read: sizes, bytes, sources, numbers by name."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo
+
+from pipelines.recipes.store_options import secret_in
+from pipelines.recipes.validation import Misfit, Path
+from transforms.datasets.sieve import read_extension
+from transforms.errors import UsageError
+from transforms.formats.kept import EVERY
+from transforms.kernels.planning.plan import MIB
+from transforms.storage.layout import SPLIT_NAME
+from transforms.storage.patterns import matches_here
+
+_LOG = logging.getLogger("dovetail")
+_UNITS = {"": 1, "B": 1}
+for _power, _letter in enumerate("KMGT", start=1):
+    _UNITS |= {_letter: 1024**_power, f"{_letter}IB": 1024**_power, f"{_letter}B": 1000**_power}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_SOURCE = re.compile(rf"({_NAME.pattern})=(.+)", re.DOTALL)
+_ESCAPES = {r"\n": "\n", r"\t": "\t", r"\r": "\r", r"\0": "\0", r"\\": "\\"}
+_MOST_GIB = 512  # that a bare number is taken to stand for; more are likely meant in MiB
+_DIGITS = 40  # before the point, and behind it: exact integers are made of these numbers
+DEFAULT_SOURCE = "default"
+
+
+def parse_size(value: Any) -> Any:
+    """Read a number of bytes: ``512MiB``, ``2GB``, ``1.5G`` (powers of two without the B).
+
+    >>> parse_size("512MiB"), parse_size("1.5GB")
+    (536870912, 1500000000)
+    """
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.fullmatch(value.strip())
+    if not match or match[2].upper() not in _UNITS:
+        raise ValueError("expected a size such as 512MiB, 2GiB or 1.5GB")
+    return int(Decimal(match[1]) * _UNITS[match[2].upper()])
+
+
+def parse_memory(value: Any) -> Any:
+    """Read a size that is never so small that it could be meant in bytes.
+
+    >>> parse_memory("4GiB") == 4 << 30
+    True
+    """
+    bare = isinstance(value, int) or (isinstance(value, str) and value.strip().isdecimal())
+    if bare and not isinstance(value, bool) and 0 < int(value) < MIB:
+        unit = "GiB" if int(value) <= _MOST_GIB else "MiB"
+        raise ValueError(
+            f"expected a size with its unit, such as {int(value)}{unit}; this is in bytes"
+        )
+    return parse_size(value)
+
+
+def write_size(size: int) -> str:
+    """Write a number of bytes as one would give it, rounded where nothing else would be short.
+
+    >>> write_size(5), write_size(512 << 20), write_size(10 << 40), write_size(1_500_000_000)
+    ('5', '512MiB', '10TiB', '1.397GiB')
+    """
+    for unit in ("T", "G", "M"):
+        whole = size / _UNITS[unit]
+        if whole >= 1:
+            return f"{whole:.4g}{unit}iB"
+    return str(size)
+
+
+def parse_separator(value: Any) -> Any:
+    r"""Read one byte: itself, or ``\n``, ``\t``, ``\r``, ``\0``, ``\\``, ``\xHH``."""
+    if not isinstance(value, str):
+        return value
+    if re.fullmatch(r"\\x[0-9a-fA-F]{2}", value):
+        return chr(int(value[2:], 16))
+    found = _ESCAPES.get(value, value)
+    if len(found) != 1 or ord(found) > 255 or (ord(found) > 127 and value == found):
+        raise ValueError(r"expected one byte, such as '\n', '\t', '\0', ';' or '\xff'")
+    return found
+
+
+def write_separator(byte: str) -> str:
+    r"""Write a byte as ``parse_separator`` reads it.
+
+    >>> write_separator("\xff")
+    '\\xff'
+    """
+    return byte if ord(byte) < 128 else f"\\x{ord(byte):02x}"
+
+
+def parse_sources(value: Any) -> Any:
+    """Read the values of ``--input``, NAME=PATTERN or PATTERN for the source ``default``.
+
+    In a mapping, as files have it, a source's single pattern needs no list.
+    """
+    if isinstance(value, Mapping):
+        return {
+            name: [patterns] if isinstance(patterns, str) else patterns
+            for name, patterns in value.items()
+        }
+    value = as_list(value)
+    if not isinstance(value, list) or not all(isinstance(pattern, str) for pattern in value):
+        return value
+    sources: dict[str, list[str]] = {}
+    for pattern in value:
+        name, rest = split_name(pattern)
+        if not name and (match := _SOURCE.fullmatch(pattern)):
+            _LOG.info(
+                "--input=%s: a path, as it is there; a source of the name %s would be %s=./%s",
+                *(pattern, match[1], match[1], match[2]),
+            )
+        sources.setdefault(name or DEFAULT_SOURCE, []).append(rest)
+    return sources
+
+
+def split_name(pattern: str) -> tuple[str, str]:
+    """Return the name of a source that stands before a pattern, or nothing, and the pattern.
+
+    A path that is there is no name: ``dt=2024-01-01`` may well be a folder.
+    """
+    match = _SOURCE.fullmatch(pattern)
+    return ("", pattern) if match is None or matches_here(pattern) else (match[1], match[2])
+
+
+def join_patterns(groups: Sequence[Sequence[str]]) -> list[str]:
+    """Return the patterns of all ``--input``, each of which may have several, as a shell gives them.
+
+    Raises:
+        UsageError: the first of several has a name, and the others haven't.
+    """
+    for group in groups:
+        names = [split_name(pattern)[0] for pattern in group] if len(group) > 1 else []
+        if any(names) and not all(names):
+            name = next(filter(None, names))
+            raise UsageError(
+                f"--input {' '.join(group)}: is {name} the name of all of them? Write it before "
+                "each, or quote a pattern, as in --input='NAME=*.txt'"
+            )
+    return [pattern for group in groups for pattern in group]
+
+
+def check_sources(sources: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return sources whose names and patterns can be such."""
+    for name, patterns in sources.items():
+        if not _NAME.fullmatch(name):
+            raise Misfit(
+                f"expected a source's name of letters, digits, _ and -, a letter first; got {name!r}",
+                (("sources", name), None),
+            )
+        if not patterns:
+            raise Misfit(f"expected a pattern for {name}, got none", (("sources", name), None))
+        for number, pattern in enumerate(patterns):
+            _check_url(pattern, ("sources", name, number))
+    return sources
+
+
+def as_text(value: Any) -> Any:
+    """Return a number that stands in a recipe's file as one would write it as a flag."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+_ALSO = {
+    **{"zst": "zstd", "gz": "gzip", "bz2": "bzip2", "bz": "bzip2"},
+    **{"jsonl": "lines", "ndjson": "lines", "txt": "lines", "pq": "parquet"},
+}
+
+
+def parse_kind(value: Any) -> Any:
+    """Read the name of a format or a compression, also as files' names have it.
+
+    >>> parse_kind("zst"), parse_kind(".jsonl"), parse_kind("lz4")
+    ('zstd', 'lines', 'lz4')
+    """
+    if not isinstance(value, str):
+        return value
+    found = value.lower().removeprefix(".")
+    return _ALSO.get(found, found)
+
+
+def as_list(value: Any) -> Any:
+    """Return one text as a list of it."""
+    return [value] if isinstance(value, str) else value
+
+
+def parse_extensions(value: Any) -> Any:
+    """Read the values of ``--extension``, each of them one or several behind commas.
+
+    >>> parse_extensions(["jsonl,.JSON", "csv"])
+    ['.jsonl', '.json', '.csv']
+    """
+    value = as_list(value)
+    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+        return value
+    found = [read_extension(part) for text in value for part in text.split(",")]
+    if odd := next((part for part in found if part == "." or "/" in part), None):
+        raise ValueError(f"expected the ends of files' names, such as .jsonl,.json; got {odd!r}")
+    return list(dict.fromkeys(found))
+
+
+def check_exchange(asked: str | None) -> None:
+    """Say that a setting of former versions changes nothing, or can't be had any more."""
+    if asked in ("auto", "files"):
+        _LOG.info("exchange=%s has no effect any more: records always cross by files", asked)
+    elif asked == "engine":
+        text = (
+            "this exchange went, as it held each shard in memory whole; leave it out: records cross by "
+            "files (in --temp_location), in bounded memory"
+        )
+        raise Misfit(text, (("exchange",), asked))
+    elif asked is not None:
+        raise ValueError("expected auto or files, or nothing: it has no effect any more")
+
+
+def parse_names(value: Any) -> Any:
+    """Read NAME,NAME.
+
+    >>> parse_names("id, meta")
+    ['id', 'meta']
+    """
+    return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
+
+def check_names(names: list[str]) -> list[str]:
+    """Return names that can be asked for together."""
+    for number, name in enumerate(names):
+        path = (("keep_fields", number), ",".join(names))
+        if not name:
+            raise Misfit("expected NAME,NAME, got an empty name", path)
+        if name in names[:number]:
+            raise Misfit(f"expected each field once, got {name} twice", path)
+        if name in EVERY and len(names) > 1:
+            raise Misfit("expected names, or * alone for all columns", path)
+    return names
+
+
+def as_written(parse: Callable[[str], object]) -> AfterValidator:
+    """Return what checks that a text can be read, and leaves it as it was written."""
+
+    def check(text: str) -> str:
+        parse(text)
+        return text
+
+    return AfterValidator(check)
+
+
+def check_paths(value: str | list[str], info: ValidationInfo) -> str | list[str]:
+    """Return a path or URL, or several, as they are; none is empty or holds a secret."""
+    name = str(info.field_name)
+    if isinstance(value, str):
+        _check_url(value, (name,))
+    else:
+        for number, url in enumerate(value):
+            _check_url(url, (name, number))
+    return value
+
+
+def _check_url(url: str, path: Path) -> None:
+    if not url:
+        raise Misfit("expected a path, got an empty one", (path, url))
+    if secret := secret_in(url):
+        raise Misfit(secret[1], (path, secret[0]))
+
+
+def check_split(value: str) -> str:
+    """Return a split's name."""
+    if not SPLIT_NAME.fullmatch(value):
+        raise ValueError("expected letters, digits and _, a letter first, such as train")
+    return value
+
+
+def parse_number(value: Any) -> Any:
+    """Read a decimal number exactly; a float is what it is printed as.
+
+    >>> parse_number("0.1"), parse_number(0.1)
+    (Decimal('0.1'), Decimal('0.1'))
+    """
+    try:
+        number = Decimal(repr(value) if isinstance(value, bool | float) else value)
+    except (InvalidOperation, TypeError, ValueError):
+        number = Decimal("NaN")
+    if not number.is_finite():
+        raise ValueError("expected a finite number such as 0.6 or 3")
+    last = number.as_tuple().exponent
+    if number.adjusted() >= _DIGITS or (isinstance(last, int) and last < -_DIGITS):
+        raise ValueError(f"expected at most {_DIGITS} digits before the point, and behind it")
+    return number
+
+
+Number = Annotated[Decimal, BeforeValidator(parse_number, json_schema_input_type=float | str)]
+
+
+def parse_numbers(value: Any) -> Any:
+    """Read NAME=NUMBER,NAME=NUMBER; the numbers are left as text.
+
+    >>> parse_numbers("web=0.6,books=0.4")
+    {'web': '0.6', 'books': '0.4'}
+    """
+    if not isinstance(value, str):
+        return value
+    numbers: dict[str, str] = {}
+    for part in value.split(","):
+        name, equals, number = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and number):
+            raise ValueError(f"expected NAME=NUMBER,NAME=NUMBER, got {part.strip()!r} in it")
+        if name in numbers:
+            raise ValueError(f"expected each source once, got {name} twice")
+        numbers[name] = number
+    return numbers

@@ -1,0 +1,1 @@
+"""Where the work is done: on this machine, on Flink, on Prism, on Dataflow."""

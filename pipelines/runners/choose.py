@@ -1,0 +1,147 @@
+"""Where the work is done: what differs between runners, and is looked at before work starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from pipelines.recipes.recipe import RunSettings
+from pipelines.recipes.validation import flag_of
+from pipelines.recipes.values import write_size
+from pipelines.runners.clusters import CLUSTERS, S
+from pipelines.runners.machine import cores_available, memory_available
+from transforms.errors import UsageError
+from transforms.kernels.planning.plan import (
+    LEAST_PAYLOAD,
+    MIB,
+    SMALL,
+    STORE_BASE,
+    WORKER_BASE,
+    Workers,
+    count_workers,
+    share_memory,
+)
+from transforms.workers.heartbeat import DEAD
+
+WORKER_MEMORY = 1 << 30
+"""What a worker process of a cluster may take where nobody said."""
+
+_HERE = "DirectRunner", "PrismRunner"
+_FOR: dict[str, tuple[tuple[str, ...], str]] = {
+    "parallelism": (CLUSTERS, ", or give --workers"),
+    "shared_filesystem": (("FlinkRunner",), ""),
+    "no_wait": (("DataflowRunner",), ""),
+    "direct_num_workers": (_HERE, ", or give --parallelism"),
+    "direct_running_mode": (_HERE, ""),
+}
+"""Settings that do something on some runners alone: on which, and what to give instead."""
+
+
+def patience_of(runner: str) -> float:
+    """Return for how many seconds a run's workers may be silent without being taken for dead."""
+    return 900.0 if runner == "DataflowRunner" else DEAD  # machines are found, and load an image
+
+
+def settle_runner(
+    settings: S, beam_flags: Sequence[str], urls: Iterable[tuple[str, str]]
+) -> tuple[S, Sequence[str]]:
+    """Ask a cluster what it is, if one is to do the work; return settings and Beam's flags, filled in.
+
+    Args:
+        settings: as given.
+        beam_flags: the user's own, for Beam.
+        urls: flag and value of all that workers read and write.
+
+    Raises:
+        UsageError: there is no such cluster, or it can't do the work as it was asked; names the flag.
+    """
+    for name, (runners, instead) in _FOR.items():
+        default = type(settings).model_fields[name].default
+        if getattr(settings, name) != default and settings.runner not in runners:
+            raise UsageError(
+                f"{flag_of(name)} is for --runner={' or '.join(runners)}, and the work is for "
+                f"{settings.runner}; leave it out{instead}"
+            )
+    match settings.runner:
+        case "FlinkRunner":
+            from pipelines.runners.flink import settle_flink
+
+            return settle_flink(settings, beam_flags, urls)
+        case "DataflowRunner":
+            from pipelines.runners.dataflow import settle_dataflow
+
+            return settle_dataflow(settings, beam_flags, urls)
+    return settings, beam_flags
+
+
+def choose_workers(
+    settings: RunSettings,
+    input_bytes: int,
+    *,
+    stores: bool = False,
+    window: int = 0,
+    small: int = SMALL,
+) -> Workers:
+    """Choose workers from flags, cores, memory and size.
+
+    ``window`` is what each one's decoder holds, ``small`` as of ``count_workers``.
+
+    Raises:
+        UsageError: flags that contradict each other, or too little memory.
+    """
+    if settings.runner in CLUSTERS:
+        return _share_cluster(settings, stores=stores, window=window)
+    there = memory_available()
+    memory = settings.memory if settings.memory is not None else there // 2
+    if memory > there:
+        raise UsageError(
+            f"--memory={memory / 2**30:.1f}GiB: this machine, or the control group, has "
+            f"{there / 2**30:.1f} GiB; give less"
+        )
+    cores = cores_available()
+    count, mode = settings.direct_num_workers, settings.direct_running_mode
+    if settings.runner == "PrismRunner":  # Prism is a process, its workers are threads of ours
+        mode = "multi_threading"
+    if count is None:
+        fits = count_workers(
+            memory,
+            cores=cores,
+            input_bytes=input_bytes,
+            stores=stores,
+            window=window,
+            small=small,
+        )
+        count = 1 if mode == "in_memory" else fits
+    count = count or cores
+    if mode == "in_memory" and count > 1:
+        raise UsageError(
+            f"--workers={count} and --direct_running_mode=in_memory: one worker works in "
+            "the launcher; give multi_processing or multi_threading"
+        )
+    if mode is None:
+        mode = "multi_processing" if count > 1 else "in_memory"
+    processes = count if mode == "multi_processing" else 0
+    return share_memory(memory, count=count, processes=processes, stores=stores, window=window)
+
+
+def _share_cluster(settings: RunSettings, *, stores: bool = False, window: int = 0) -> Workers:
+    """Return the workers of a cluster: each a process that has ``--memory`` for itself.
+
+    Args:
+        settings: whose parallelism is known.
+        stores: whether they use stores.
+        window: bytes that each one's decoder holds of a compressed file.
+
+    Raises:
+        UsageError: memory is too little; says what works.
+    """
+    memory = WORKER_MEMORY if settings.memory is None else settings.memory
+    base = WORKER_BASE + (STORE_BASE if stores else 0) + window
+    if memory < base + LEAST_PAYLOAD:
+        raise UsageError(
+            f"--memory={write_size(memory)} is too little for a worker process of the cluster, "
+            f"{base // MIB} MiB of which the process itself takes; "
+            f"--memory={math.ceil((base + LEAST_PAYLOAD) / MIB)}MiB works"
+        )
+    count = settings.parallelism or 1
+    return Workers(count, count, memory - base, memory)

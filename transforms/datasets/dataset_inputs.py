@@ -1,0 +1,133 @@
+"""Datasets of ours whose shards are read by pattern: what the manifest beside them says of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.utils import glob_translate
+
+from transforms.errors import InputError, StoreError
+from transforms.storage import files as storage
+from transforms.storage.layout import DATA, FORMAT, MANIFEST, MARKER, why_not_read
+
+
+def manifest_beside(shards: str) -> dict[str, Any] | None:
+    """Return the manifest of the dataset whose shards are in a folder; None where there is none.
+
+    Args:
+        shards: a path or URL; of the name ``data``, or nothing is looked for.
+    """
+    parent, _, data = shards.rstrip("/").rpartition("/")
+    url = storage.join(parent, MANIFEST)
+    if data != DATA or why_not_read(parent, MANIFEST) is not None:
+        return None
+    try:
+        found = json.loads(storage.retry(lambda: storage.read_all(url), url))
+    except (OSError, StoreError, ValueError, RecursionError):
+        return None  # none of ours: the files are read as they lie there
+    return found if isinstance(found, dict) and found.get("format") == FORMAT else None
+
+
+def whole_datasets(
+    fs: Any, found: Iterable[tuple[str, dict[str, Any]]], *, pattern: str, wild: str | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield files, with what their filesystem says of them; of datasets of ours, only whole ones.
+
+    Args:
+        fs: of the files.
+        found: they.
+        pattern: what the user gave.
+        wild: the path with wildcards that matches them; None where all do that lie in a folder.
+
+    Raises:
+        InputError: a run died that wrote a dataset among them, or one of its shards is missing that
+            the pattern matches, or isn't what the manifest says.
+    """
+    datasets: dict[str, _Shards | None] = {}
+    for path, info in found:
+        folder, _, name = path.rpartition("/")
+        if (shards := _shards_above(folder)) is not None:
+            if shards not in datasets:
+                datasets[shards] = _look_beside(fs, shards, pattern)
+            dataset = datasets[shards]
+            if dataset is not None and shards == folder:
+                dataset.see(name, info["size"])
+        yield path, info
+    matches = re.compile(glob_translate(wild)).match if wild is not None else None
+    for dataset in datasets.values():
+        if dataset is not None:
+            dataset.require_seen(matches)
+
+
+def _shards_above(folder: str) -> str | None:
+    """Return a folder, or the one that it is in, if it is called as those of shards are."""
+    above = folder.rpartition("/")[0]
+    return next((f for f in (folder, above) if f.rpartition("/")[2] == DATA), None)
+
+
+def holds_dataset(fs: Any, folder: str, pattern: str) -> bool:
+    """Say whether a folder holds a dataset, also where its run died before it took its marker away.
+
+    Raises:
+        InputError: the dataset is being written, or its run died.
+    """
+    if fs.exists(f"{folder}/{MANIFEST}"):
+        return True
+    if fs.exists(f"{folder}/{MARKER}"):
+        raise InputError(
+            f"--input={pattern}: {folder} holds a {MARKER}: a run is writing a dataset there, or died; "
+            "wait for it, or run it again"
+        )
+    return False
+
+
+def _look_beside(fs: Any, folder: str, pattern: str) -> _Shards | None:
+    """Return what a folder of shards should hold; None where it isn't a dataset's of ours.
+
+    Raises:
+        InputError: as of ``holds_dataset``.
+    """
+    url = f"file://{folder}" if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(folder)
+    if url.startswith("http"):  # it lists no folders
+        return None
+    if not holds_dataset(fs, folder.rpartition("/")[0], pattern):
+        return None
+    try:
+        shards = (manifest_beside(url) or {})["shards"]
+        sizes = {os.path.basename(shard["path"]): shard["bytes"] for shard in shards}
+    except (LookupError, TypeError, AttributeError):
+        return None
+    return _Shards(folder, sizes, pattern)
+
+
+class _Shards:
+    """Shards that a manifest lists, of which some are seen."""
+
+    def __init__(self, folder: str, sizes: dict[str, Any], pattern: str) -> None:
+        self._folder, self._sizes, self._pattern = folder, sizes, pattern
+        self._seen: set[str] = set()
+
+    def see(self, name: str, size: int) -> None:
+        """Take note of a file."""
+        expected = self._sizes.get(name, size)
+        if expected != size:
+            raise self._broken(f"{name} has {size} bytes, expected {expected}")
+        if name in self._sizes:
+            self._seen.add(name)
+
+    def require_seen(self, matches: Callable[[str], object] | None) -> None:
+        """Raise InputError where a shard is missing that the pattern would match."""
+        for name in sorted(self._sizes.keys() - self._seen) if self._seen else ():
+            if matches is None or matches(f"{self._folder}/{name}"):
+                raise self._broken(f"{name} is missing")
+
+    def _broken(self, what: str) -> InputError:
+        return InputError(
+            f"--input={self._pattern}: {self._folder} holds the shards of a dataset, and by its "
+            f"{MANIFEST} {what}; write the dataset anew, or give by name the shards that are whole"
+        )

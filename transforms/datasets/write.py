@@ -1,0 +1,395 @@
+"""Writing: shards in order, digested as they are written, published whole; the manifest last."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import apache_beam as beam
+
+from transforms.datasets import manifest_files
+from transforms.datasets.bad_records import MostBad
+from transforms.datasets.files_read import FilesRead, add_up
+from transforms.datasets.manifest import (
+    MOST,
+    ListingEntry,
+    Manifest,
+    TokenizerEntry,
+    TokensEntry,
+    make_manifest,
+    token_versions,
+)
+from transforms.datasets.reports import Mapped, Mixed, ShardReport, ShardReports, SpanReports
+from transforms.datasets.to_write import Ordered, ToWrite
+from transforms.datasets.token_counts import TokenCounts
+from transforms.errors import DataError, LosslessError, RunError
+from transforms.formats.read_back import shard_digest
+from transforms.formats.writing import ShardFormat, open_writer
+from transforms.kernels.records import blocks
+from transforms.kernels.records.digest import Digest
+from transforms.storage import files as storage
+from transforms.storage import layout
+from transforms.workers.budget import Place
+from transforms.workers.follow_launcher import follow_launcher
+from transforms.workers.progress import Progress, Watched
+
+_AT_FAULT = (
+    "the library that encodes it, memory or the disk is at fault: check them, then run again"
+)
+
+
+@dataclass(eq=False, kw_only=True)
+class WriteShards(beam.PTransform):  # type: ignore[misc]
+    """Write shards: ToWrite, which plain and mixed shards are -> ShardReport.
+
+    A shard appears under its name when it is whole, so a reader never sees a part of one, and a
+    retried writer writes the same bytes again.
+
+    Attributes:
+        output: URL of the dataset's folder.
+        run_id: whose marker has to stand in the output to publish; "" for none, in a pipeline that
+            guards its output itself.
+        split, extension: of the shards' names.
+        form: what shards are.
+        sources: how many sources the records are of.
+        places: how many bundles of a process hold payload.
+        release: give a plain shard's spill space back once it is published; only where the runner
+            never runs a writer a second time.
+        launcher: pid of the local process whose end ends the workers.
+        storage_options: of fsspec, for the stores; None leaves them as they are.
+        progress: where to count, as of ``transforms.workers.progress``, if somebody watches.
+    """
+
+    output: str
+    run_id: str = ""
+    split: str = "train"
+    extension: str = ".txt"
+    form: ShardFormat = field(default_factory=ShardFormat)
+    sources: int = 1
+    places: int = 1
+    release: bool = False
+    launcher: int | None = None
+    storage_options: dict[str, Any] | None = None
+    progress: Watched = None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, shards: Any) -> Any:
+        """One step."""
+        return shards | "Write" >> beam.ParDo(_Write(self))
+
+
+class _Write(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, config: WriteShards) -> None:
+        self._writer = ShardWriter(config)
+
+    def setup(self) -> None:
+        self._writer.setup()
+
+    def process(self, shard: ToWrite) -> Iterator[ShardReport]:
+        yield self._writer.write(shard)
+
+
+class ShardWriter:
+    """Writes shards in a worker."""
+
+    def __init__(self, config: WriteShards) -> None:
+        self._config = config
+
+    def setup(self) -> None:
+        """Get ready, once a worker."""
+        config = self._config
+        follow_launcher(config.launcher)
+        storage.configure(config.storage_options)
+        self._progress = Progress.open(config.progress)
+        if not config.run_id:  # else whoever owns the output has made it, and may take it away
+            storage.make_folder(storage.join(config.output, layout.TEMPORARY))
+
+    def write(self, shard: ToWrite) -> ShardReport:
+        """Write one shard and publish it.
+
+        Raises:
+            DovetailError: it can't be written, or isn't what it has to be.
+        """
+        config = self._config
+        path = layout.shard_path(
+            split=config.split, number=shard.number, of=shard.of, extension=config.extension
+        )
+
+        def write() -> ShardReport:
+            report: ShardReport
+
+            def check(url: str) -> None:
+                with doing(f"reading {path} back"):
+                    _require_readable(url, report, config.form)
+
+            publish = functools.partial(layout.publish, config.output, path, run_id=config.run_id)
+            with publish(check=None if config.form.is_plain else check) as file:
+                report = write_shard(
+                    file,
+                    shard.ordered(),
+                    shard=shard,
+                    path=path,
+                    form=config.form,
+                    sources=config.sources,
+                    progress=self._progress,
+                )
+            return report
+
+        place, doing = Place(config.run_id, config.places), self._progress.doing
+        with doing("waiting for memory"):
+            place.take()
+        with place, doing(f"gathering {path}"):
+            report = storage.retry(write, storage.join(config.output, path))
+            report = replace(report, unused=shard.unused())
+        if config.release:
+            shard.release()
+        return report
+
+
+def write_shard(
+    file: Any,
+    ordered: Iterator[Ordered],
+    *,
+    shard: ToWrite,
+    path: str,
+    form: ShardFormat,
+    sources: int,
+    progress: Progress | None = None,
+) -> ShardReport:
+    """Write records and check what is written against what was read.
+
+    What is encoded is checked when it is read back; here only to name the source, if there are
+    several.
+
+    Raises:
+        DataError: a record can't be written so that a reader finds it again.
+        LosslessError: the digest of what is written is not that of what was read.
+    """
+    progress = progress or Progress.open(None)
+    sink = _Hashed(file)
+    total = waiting = nothing = [Digest()] * sources
+    writer = open_writer(sink, form, path=path)
+    for block, expected in ordered:
+        if form.kind != "lines" and blocks.is_rows(block) != (form.records_are == "rows"):
+            has = "rows" if blocks.is_rows(block) else "lines"
+            raise DataError(
+                f"{path}: expected {form.records_are}, as records_are of the ShardFormat says, got {has}"
+            )
+        with progress.doing(f"writing {path}"):
+            hashes = writer.write(block)
+            if hashes is None and sources > 1:
+                hashes = blocks.hashes(blocks.without_hashes(block))
+        if hashes is not None:
+            written = blocks.digests_by_source(block, *hashes, sources=sources)
+            waiting = blocks.add_digests(waiting, written)
+        if expected is not None:
+            if hashes is not None:
+                blocks.compare_digests(waiting, expected, what=path)
+            total, waiting = blocks.add_digests(total, expected), nothing
+        progress.add("write", bytes=blocks.payload_bytes(block), records=len(block))
+    writer.close()
+    return ShardReport(
+        shard.number,
+        shard.of,
+        path,
+        sum(d.records for d in total),
+        sink.tell(),
+        sink.hasher.hexdigest(),
+        total,
+    )
+
+
+def _require_readable(url: str, report: ShardReport, form: ShardFormat) -> None:
+    """Raise LosslessError where a shard, decoded again, isn't what was to be written."""
+    try:
+        with storage.open_read(url) as file:
+            found = shard_digest(file, path=report.path, size=report.bytes, form=form)
+    except DataError as error:
+        raise LosslessError(f"{error}, as soon as it was written; {_AT_FAULT}") from error
+    want = Digest.total(report.digests)
+    if found != want:
+        raise LosslessError(
+            f"{report.path}: read back as soon as it was written, it should have {want.records} "
+            f"records of {want.bytes} bytes with digest {want.to_json()['hash']}, but has "
+            f"{found.records} of {found.bytes} with {found.to_json()['hash']}; {_AT_FAULT}"
+        )
+
+
+class _Hashed(io.RawIOBase):
+    """A file that hashes what is written to it."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._size = 0
+        self.hasher = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._size
+
+    def write(self, data: Any) -> int:
+        self.hasher.update(data)
+        size = storage.write_all(self._file, data)
+        self._size += size
+        return size
+
+
+@dataclass(eq=False, kw_only=True)
+class WriteManifest(beam.PTransform):  # type: ignore[misc]
+    """Compare what was read with what was written, and write the manifest last of all.
+
+    ``(spans, shards) -> None``, a tuple of PCollections of SpanReports and of ShardReport; of a
+    mixture ``(spans, shards, mixed)``, as InterleaveSources gives them.
+
+    Attributes:
+        output: URL of the dataset's folder.
+        sources: names of the sources.
+        recipe: what determines the output, as JSON-able data.
+        seed, epoch, started: for the manifest.
+        form: what shards are.
+        run_id: as for WriteShards.
+        expected: ``fingerprint`` of the listing that has to be read whole, if there was one.
+        max_bad: how many records may have been left out as bad ones; None for any but all.
+        storage_options: as for WriteShards.
+        tokens: what to say of records that were tokenized, or of the way back; the third input is then
+            that of MapIntoShards, not Mixed.
+        tokenizers: what the manifests of the input say of the tokenizers that made its ids.
+    """
+
+    output: str
+    sources: Sequence[str]
+    recipe: dict[str, Any]
+    seed: int
+    epoch: int
+    started: str
+    form: ShardFormat = field(default_factory=ShardFormat)
+    run_id: str = ""
+    expected: str | None = None
+    max_bad: MostBad | None = None
+    storage_options: dict[str, Any] | None = None
+    tokens: Callable[[TokenCounts], TokensEntry | None] | None = None
+    tokenizers: Sequence[TokenizerEntry] = ()
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, reports: Any) -> Any:
+        """One step, which waits for both branches."""
+        spans, shards, *more = reports
+        after = beam.pvalue.AsSingleton if self.tokens is None else beam.pvalue.AsList
+        return (
+            shards.pipeline
+            | "Once" >> beam.Create([None])
+            | "CheckAndWrite"
+            >> beam.Map(
+                _write_manifest,
+                beam.pvalue.AsIter(spans),
+                beam.pvalue.AsSingleton(
+                    shards | "AddUp" >> beam.CombineGlobally(_AddUp(len(self.sources)))
+                ),
+                *map(after, more),
+                config=self,
+            )
+        )
+
+
+class _AddUp(beam.CombineFn):  # type: ignore[misc]
+    """Add reports of shards up where they are written: (shards * sources) digests go nowhere."""
+
+    def __init__(self, sources: int) -> None:
+        self._sources = sources
+
+    def create_accumulator(self) -> ShardReports:
+        return ShardReports.of((), sources=self._sources)
+
+    def add_input(self, reports: ShardReports, report: ShardReport) -> ShardReports:
+        reports.add(report)
+        return reports
+
+    def merge_accumulators(self, many: Iterable[ShardReports]) -> ShardReports:
+        found = self.create_accumulator()
+        for reports in many:
+            found.join(reports)
+        return found
+
+    def extract_output(self, reports: ShardReports) -> ShardReports:
+        return reports
+
+
+def _write_manifest(
+    _: None,
+    spans: Iterable[SpanReports],
+    shards: ShardReports,
+    more: Mixed | list[Mapped] | None = None,
+    *,
+    config: WriteManifest,
+) -> None:
+    storage.configure(config.storage_options)
+    mapped = more if isinstance(more, list) else None
+    files = add_up(spans, config.sources, config.expected)
+    manifest = make_manifest(
+        files,
+        shards,
+        sources=config.sources,
+        recipe=config.recipe,
+        seed=config.seed,
+        epoch=config.epoch,
+        started=config.started,
+        form=config.form,
+        run_id=config.run_id,
+        mixed=more if isinstance(more, Mixed) else None,
+        mapped=mapped,
+        max_bad=config.max_bad,
+    )
+    if config.tokens is not None:
+        counts = sum((part.counts for part in mapped or ()), start=TokenCounts())
+        versions = {**manifest.versions, **token_versions()}
+        update = {"tokens": config.tokens(counts), "versions": versions}
+        manifest = manifest.model_copy(update=update)
+    if config.tokenizers:
+        manifest = manifest.model_copy(update={"tokenizers": list(config.tokenizers)})
+    manifest = _list_apart(manifest, files, config)
+    text = manifest.model_dump_json(indent=1).encode() + b"\n"
+    try:
+        _write_whole(text, layout.MANIFEST, config)
+    except RunError:
+        # an attempt before this one may have come to the end, and taken the marker away
+        if not is_written(config.output, config.run_id):
+            raise
+
+
+def is_written(output: str, run_id: str) -> bool:
+    """Return whether the manifest that lies in an output is that of a run."""
+    try:
+        text = storage.read_all(storage.join(output, layout.MANIFEST))
+        return bool(run_id) and json.loads(text).get("run_id") == run_id
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+def _list_apart(manifest: Manifest, files: FilesRead, config: WriteManifest) -> Manifest:
+    """Write the listing of input files to a file of its own, where they are many."""
+    if len(files) <= MOST:
+        return manifest
+    data = manifest_files.to_parquet(files)
+    _write_whole(data, layout.LISTING, config)
+    sha256 = hashlib.sha256(data).hexdigest()
+    entry = ListingEntry(path=layout.LISTING, files=len(files), sha256=sha256)
+    return manifest.model_copy(update={"files_listing": entry})
+
+
+def _write_whole(data: bytes, path: str, config: WriteManifest) -> None:
+    def write() -> None:
+        with layout.publish(config.output, path, run_id=config.run_id) as file:
+            storage.write_all(file, data)
+
+    storage.retry(write, storage.join(config.output, path))

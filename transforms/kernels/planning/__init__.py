@@ -1,0 +1,1 @@
+"""From sizes and memory to shards, buckets, runs and levels. Pure arithmetic."""

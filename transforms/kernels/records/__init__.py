@@ -1,0 +1,1 @@
+"""Records as arrays: blocks, rows, pages, keys' ranges, digests, checks. Pure functions."""

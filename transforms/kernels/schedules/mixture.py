@@ -1,0 +1,312 @@
+"""The mixture: what is asked of several sources, and, once they are counted, where it ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from fractions import Fraction
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from transforms.errors import UsageError
+from transforms.kernels.schedules import stops, weights
+from transforms.kernels.schedules.arrangement import RepeatsSchedule
+from transforms.kernels.schedules.draws import CHUNK, RandomSchedule
+from transforms.kernels.schedules.schedule import I64, Schedule
+from transforms.kernels.schedules.strata import StratifiedSchedule
+
+_SLOTS = 2**22  # of repeats, counted at a time
+_TABLE = 32 << 20  # bytes of a table of counts; of many sources chunks are larger
+_MOST_CHUNK = 1 << 26  # positions: some seconds' counting
+_SLACK = 1.2  # more positions than a number of bytes should take, on average
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """What is asked. Without weights, temperature and repeats the sources are shuffled as one.
+
+    Attributes:
+        sources: their names, sorted.
+        weights, repeats: one of each source, or None.
+        temperature: weights are ``records ** (1 / temperature)``, or None.
+        interleave: how weights are met.
+        weigh_by: what weights are shares of.
+        stop: the rule for the end; None for the default.
+        max_records, max_bytes: where to end at the latest; bytes are those of the records, without
+            line ends.
+        seed, epoch: of the dataset.
+        chunk: positions that are counted at a time, at least; nothing that is drawn depends on it.
+    """
+
+    sources: tuple[str, ...]
+    weights: tuple[Fraction, ...] | None = None
+    repeats: tuple[Fraction, ...] | None = None
+    temperature: Decimal | None = None
+    interleave: Literal["random", "stratified"] = "random"
+    weigh_by: Literal["records", "bytes"] = "records"
+    stop: Literal["first_exhausted", "all_exhausted"] | None = None
+    max_records: int | None = None
+    max_bytes: int | None = None
+    seed: int = 0
+    epoch: int = 0
+    chunk: int = CHUNK
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether sources are drawn by weight."""
+        return self.weights is not None or self.temperature is not None
+
+    @property
+    def is_union(self) -> bool:
+        """Whether all sources are shuffled as one."""
+        return not self.is_weighted and self.repeats is None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is just every record of every source once, in one shuffle."""
+        return self.is_union and self.max_records is None and self.max_bytes is None
+
+    @property
+    def repeats_as_needed(self) -> bool:
+        """Whether sources begin again until a number of records or bytes is there."""
+        given = self.max_records is not None or self.max_bytes is not None
+        return self.is_weighted and self.stop is None and given
+
+
+class Amounts(NamedTuple):
+    """How much there is of each stream: a source, or all sources together for a union."""
+
+    records: tuple[int, ...]
+    bytes: tuple[int, ...]
+
+
+class Item(NamedTuple):
+    """A piece of counting: a chunk of positions, or slots of one source."""
+
+    source: int
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A schedule that may have to be counted yet, and how far."""
+
+    mixture: Mixture
+    amounts: Amounts
+    schedule: Schedule
+    bound: int
+
+    def items(self) -> Iterator[Item]:
+        """Yield what has to be counted; pieces can be counted anywhere, in any order."""
+        schedule = self.schedule
+        if isinstance(schedule, RandomSchedule):
+            for index in range(-(-self.bound // schedule.chunk)):
+                yield Item(0, index, index + 1)
+        elif isinstance(schedule, RepeatsSchedule):
+            for source, total in enumerate(schedule.totals):
+                for begin in range(0, total, _SLOTS):
+                    yield Item(source, begin, min(begin + _SLOTS, total))
+
+    def added_as(self, item: Item) -> Item:
+        """Return as which piece one is added up with others: all slots of a source are one."""
+        return Item(item.source, 0, 0) if isinstance(self.schedule, RepeatsSchedule) else item
+
+    def count(self, item: Item) -> I64:
+        """Count one piece."""
+        schedule = self.schedule
+        if isinstance(schedule, RandomSchedule):
+            return schedule.count_chunk(item.begin)
+        assert isinstance(schedule, RepeatsSchedule)
+        return schedule.count_slots(*item)
+
+    def counted(self, counts: Iterable[tuple[Item, I64]]) -> Draft:
+        """Return the draft with its schedule counted."""
+        schedule, found = self.schedule, sorted(counts, key=lambda pair: pair[0])
+        if isinstance(schedule, RandomSchedule):
+            if not found:
+                return self
+            return replace(self, schedule=schedule.with_counts(np.stack([row for _, row in found])))
+        if isinstance(schedule, RepeatsSchedule):
+            table = np.zeros((schedule.ranges, schedule.sources), np.int64)
+            for item, column in found:
+                table[:, item.source] += column
+            return replace(self, schedule=schedule.with_counts(table))
+        return self
+
+    def reaching(self, position: int) -> Draft:
+        """Return the draft, counted on to a position at least."""
+        schedule = self.schedule
+        while isinstance(schedule, RandomSchedule) and schedule.reach < position:
+            first = schedule.reach // schedule.chunk
+            count = max(1, min(first, 64))
+            rows = [schedule.count_chunk(first + i) for i in range(count)]
+            schedule = schedule.with_counts(np.stack(rows))
+        return replace(self, schedule=schedule)
+
+    def ended(self) -> tuple[Draft, int]:
+        """Return the draft, counted on where that was missed, and how many positions there are.
+
+        Where ``max_bytes`` is given, they are as many as may be needed; which are, is found from
+        the records' lengths.
+        """
+        mixture, draft = self.mixture, self
+        most = mixture.max_records
+        if draft.schedule.length is not None:
+            end = draft.schedule.length
+        elif mixture.is_union:
+            end = sum(self.amounts.records)
+        elif mixture.repeats_as_needed:
+            end = draft.bound
+        else:
+            rule = stops.stop_all if mixture.stop == "all_exhausted" else stops.stop_first
+            while (found := rule(draft.schedule, self.amounts.records)) is None:
+                draft = draft.reaching(draft.schedule.reach + 1)
+            end = found
+        end = end if most is None else min(end, most)
+        return draft.reaching(end), end
+
+
+def draft(mixture: Mixture, amounts: Amounts) -> Draft:
+    """Make the schedule that a mixture asks for of counted sources.
+
+    Args:
+        mixture: what is asked.
+        amounts: of each source, or of the one union.
+
+    Raises:
+        UsageError: a source that is to be drawn is empty, or has no bytes to weigh; an end that
+            can't be met.
+    """
+    records = amounts.records
+    if mixture.is_union:
+        return Draft(mixture, amounts, StratifiedSchedule([weights.WHOLE]), 0)
+    if mixture.repeats is not None:
+        totals = [int(times * count) for times, count in zip(mixture.repeats, records, strict=True)]
+        return Draft(
+            mixture, amounts, RepeatsSchedule(totals, seed=mixture.seed, epoch=mixture.epoch), 0
+        )
+    shares = weigh(mixture, amounts)
+    scaled = weights.scale(shares)
+    _refuse_empty(mixture, scaled, records)
+    bound = _bound(mixture, amounts, scaled)
+    if mixture.interleave == "stratified":
+        return Draft(mixture, amounts, StratifiedSchedule(scaled), bound)
+    chunk = mixture.chunk
+    while bound // chunk * len(scaled) * 8 > _TABLE and chunk < _MOST_CHUNK:
+        chunk *= 2
+    schedule = RandomSchedule(scaled, seed=mixture.seed, epoch=mixture.epoch, chunk=chunk)
+    return Draft(mixture, amounts, schedule, bound)
+
+
+def weigh(mixture: Mixture, amounts: Amounts) -> list[Fraction]:
+    """Return the weights of records, not scaled yet."""
+    if mixture.temperature is not None:
+        of = amounts.bytes if mixture.weigh_by == "bytes" else amounts.records
+        shares = weights.tempered(of, mixture.temperature)
+    else:
+        assert mixture.weights is not None
+        shares = list(mixture.weights)
+    if mixture.weigh_by == "bytes":
+        for name, share, size in zip(mixture.sources, shares, amounts.bytes, strict=True):
+            if not size and (share or mixture.temperature is not None):
+                raise UsageError(
+                    f"source {name}: expected bytes to weigh, got none in all its records; leave it "
+                    "out, or use --weigh_by=records"
+                )
+        shares = weights.by_bytes(shares, amounts.records, amounts.bytes)
+    return shares
+
+
+def expect(mixture: Mixture, amounts: Amounts) -> list[float]:
+    """Return about how many records of each source come out, for plans.
+
+    Args:
+        mixture: what is asked.
+        amounts: of each source, about.
+    """
+    records = [float(count) for count in amounts.records]
+    means = [
+        size / count if count else 0.0
+        for count, size in zip(amounts.records, amounts.bytes, strict=True)
+    ]
+    if mixture.is_weighted:
+        drawn = [bool(count) for count in records]
+        if not any(drawn):
+            return records
+        shares = _shares(mixture, amounts)
+        if mixture.weigh_by == "bytes":
+            shares = [
+                share / mean if mean else 0.0 for share, mean in zip(shares, means, strict=True)
+            ]
+        total = sum(shares)
+        shares = [share / total for share in shares]
+        reach = [count / share for count, share in zip(records, shares, strict=True) if share]
+        length = max(reach) if mixture.stop == "all_exhausted" else min(reach)
+        if mixture.repeats_as_needed:
+            length = math.inf
+    else:
+        times = mixture.repeats or [Fraction(1)] * len(records)
+        wanted = [float(many) * count for many, count in zip(times, records, strict=True)]
+        length = sum(wanted)
+        shares = [count / (length or 1.0) for count in wanted]
+    mean = sum(share * size for share, size in zip(shares, means, strict=True))
+    if mixture.max_records is not None:
+        length = min(length, mixture.max_records)
+    if mixture.max_bytes is not None and mean:
+        length = min(length, mixture.max_bytes / mean)
+    return [share * length for share in shares]
+
+
+def _shares(mixture: Mixture, amounts: Amounts) -> list[float]:
+    if mixture.temperature is None:
+        shares = list(mixture.weights or ())
+    else:
+        of = amounts.bytes if mixture.weigh_by == "bytes" else amounts.records
+        shares = weights.tempered(of, mixture.temperature)
+    total = sum(shares)
+    return [float(share / total) for share in shares]
+
+
+def asked_shares(mixture: Mixture, amounts: Amounts) -> tuple[float, ...] | None:
+    """Return the share of each source that was asked for, of records or of bytes; None without any."""
+    weighted = mixture.is_weighted and any(amounts.records)
+    return tuple(_shares(mixture, amounts)) if weighted else None
+
+
+def _refuse_empty(mixture: Mixture, scaled: Sequence[int], records: Sequence[int]) -> None:
+    for name, weight, count in zip(mixture.sources, scaled, records, strict=True):
+        if not count and (weight or mixture.temperature is not None):
+            raise UsageError(
+                f"source {name}: expected records in a source that has a weight, got none; give it a "
+                "weight of 0, or leave it out"
+            )
+
+
+def _bound(mixture: Mixture, amounts: Amounts, scaled: Sequence[int]) -> int:
+    """Return how many positions hold the end, save where more are counted later."""
+    bounds = []
+    if mixture.max_records is not None:
+        bounds.append(mixture.max_records)
+    if mixture.stop == "all_exhausted":
+        bounds.append(stops.bound_all(scaled, amounts.records))
+    elif not mixture.repeats_as_needed:
+        bounds.append(stops.bound_first(scaled, amounts.records))
+    if mixture.max_bytes is not None and mixture.repeats_as_needed:
+        mean = sum(
+            Fraction(weight * size, count)
+            for weight, size, count in zip(scaled, amounts.bytes, amounts.records, strict=True)
+            if weight
+        )
+        if mean:
+            about = mixture.max_bytes * weights.WHOLE / mean
+            bounds.append(int(about * Fraction(_SLACK)) + 1000)
+        elif mixture.max_records is None:
+            raise UsageError(
+                f"--max_bytes={mixture.max_bytes}: the records of all sources are empty, so this many "
+                "bytes are never there; use --max_records"
+            )
+    return min(bounds)

@@ -1,0 +1,1 @@
+"""Several shuffled sources woven into one sequence by a schedule."""

@@ -1,0 +1,173 @@
+"""What the shards of a mixture are made of, as bytes in a file: pages, and what of the schedule counts.
+
+What all shards have in common, the schedule without its counts, lies there once; each shard has the few
+rows of counts that its own positions need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from transforms.kernels.records.packed import Malformed, int_of, pack, require, unpack
+from transforms.kernels.records.pages import TABLE
+from transforms.kernels.schedules.arrangement import RepeatsSchedule
+from transforms.kernels.schedules.draws import RandomSchedule
+from transforms.kernels.schedules.schedule import Known, Schedule
+from transforms.kernels.schedules.strata import StratifiedSchedule
+from transforms.mixing.feeds import Bucket, Cut, Share
+from transforms.shuffling.references import FILES, files_of, joined, pages_of
+from transforms.shuffling.streams import Streams
+
+MOST_POSITIONS = 1 << 17
+"""That are laid down at a time, at most."""
+
+_SHARES = np.dtype(
+    [
+        ("source", "<u4"),
+        ("first", "<i8"),
+        ("last", "<i8"),
+        ("records", "<i8"),
+        ("cuts", "<u4"),
+        ("small", "?"),
+        ("ends", "?"),
+    ]
+)
+_CUTS = np.dtype([("files", "<u4"), ("buckets", "<u4")])
+_BUCKETS = np.dtype([("number", "<u4"), ("skip", "<i8"), ("take", "<i8"), ("footprint", "<i8")])
+_KINDS = (_SHARES, _CUTS, _BUCKETS, FILES, TABLE, np.dtype("<i8"))
+
+
+class Content(NamedTuple):
+    """What a shard holds: positions [begin, end), laid down ``chunk`` at a time, and of what."""
+
+    begin: int
+    end: int
+    chunk: int
+    shares: list[Share]
+
+
+def pack_content(content: Content, known: Known, folders: Sequence[str]) -> bytes:
+    """Return a shard's content, whose pages lie in some folders, with what it needs of the counts."""
+    shares = content.shares
+    cuts = [cut for share in shares for cut in share.cuts]
+    pages = [part for cut in cuts for part in cut.pages]
+    return pack(
+        [content.begin, content.end, content.chunk, known.first],
+        np.array([(*share[:4], len(share.cuts), *share[5:]) for share in shares], _SHARES),
+        np.array([(len(cut.pages), len(cut.buckets)) for cut in cuts], _CUTS),
+        np.array([bucket for cut in cuts for bucket in cut.buckets], _BUCKETS),
+        files_of(pages, folders),
+        joined(pages),
+        known.table.ravel().astype("<i8"),
+    )
+
+
+def unpack_content(
+    data: bytes | memoryview, *, streams: Streams, folders: Sequence[str]
+) -> tuple[Content, Known]:
+    """Return what was packed.
+
+    Raises:
+        Malformed: it is nothing that is ever written.
+    """
+    values, (shares, cuts, buckets, files, table, counts) = unpack(data, *_KINDS)
+    require(isinstance(values, list) and len(values) == 4, "other values than a shard has")
+    begin, end, chunk, first = map(int_of, values)
+    require(begin <= end and 0 < chunk <= MOST_POSITIONS, "positions that no shard has")
+    _require_shares(shares, streams)
+    held = sum(last - first for _, first, last, *_ in shares.tolist())
+    require(held == end - begin, f"{held} records for {end - begin} positions")
+    require(shares["cuts"].sum(dtype=np.int64) == len(cuts), "other cuts than shares have")
+    require(cuts["files"].sum(dtype=np.int64) == len(files), "other files than cuts have")
+    require(cuts["buckets"].sum(dtype=np.int64) == len(buckets), "other buckets than cuts have")
+    require((buckets["skip"] >= 0).all() and (buckets["take"] >= 0).all(), "ranks below none")
+    require((buckets["footprint"] >= 0).all(), "a bucket smaller than nothing")
+    require(len(counts) % streams.count == 0, "counts of other sources")
+    pages = iter(pages_of(files, table, folders))
+    each = map(Bucket._make, buckets.tolist())
+    made = (
+        Cut(_take(pages, some_files), _take(each, some_buckets))
+        for some_files, some_buckets in cuts.tolist()
+    )
+    found = []
+    for source, low, high, records, many, small, ends in shares.tolist():
+        mine = _take(made, many)
+        require(
+            all(b.number < streams.buckets[source] for cut in mine for b in cut.buckets)
+            and (not small or many == 1),
+            f"buckets that source {source} hasn't",
+        )
+        require(small or any(cut.buckets for cut in mine), f"nothing of source {source}")
+        found.append(Share(source, low, high, records, mine, small, ends))
+    known = Known(first, counts.reshape(-1, streams.count))
+    return Content(begin, end, chunk, found), known
+
+
+def _require_shares(shares: Any, streams: Streams) -> None:
+    source = shares["source"].astype(np.int64)
+    require((np.diff(source) > 0).all() and (source < streams.count).all(), "sources out of order")
+    ranks = (shares["first"] >= 0) & (shares["first"] < shares["last"]) & (shares["records"] > 0)
+    require(ranks.all(), "ranks that no source has")
+
+
+def _take(items: Iterator[Any], count: int) -> list[Any]:
+    return [next(items) for _ in range(count)]
+
+
+def pack_schedule(schedule: Schedule) -> bytes:
+    """Return a schedule without its counts."""
+    if isinstance(schedule, RandomSchedule):
+        return pack(["random", schedule.weights, schedule.seed, schedule.epoch])
+    if isinstance(schedule, RepeatsSchedule):
+        rest = schedule.seed, schedule.epoch, schedule.range_slots
+        return pack(["repeats", schedule.totals, *rest])
+    assert isinstance(schedule, StratifiedSchedule)
+    return pack(["stratified", schedule.weights])
+
+
+def unpack_schedule(data: bytes | memoryview, *, sources: int) -> Schedule:
+    """Return what was packed.
+
+    Raises:
+        Malformed: it is no schedule of so many sources.
+    """
+    values, _ = unpack(data)
+    try:
+        kind, numbers, *rest = values
+        require(len(numbers) == sources, f"{len(numbers)} sources, expected {sources}")
+        if kind == "stratified":
+            return StratifiedSchedule(_ints(numbers))
+        if kind == "random":
+            seed, epoch = _ints(rest)
+            return RandomSchedule(_ints(numbers), seed=seed, epoch=epoch)
+        require(kind == "repeats", f"{kind!r:.40}, no schedule")
+        seed, epoch, slots = _ints(rest)
+        totals = _ints(numbers)
+        require(slots > 0 and min(totals) >= 0, "ranges without slots")
+        return RepeatsSchedule(totals, seed=seed, epoch=epoch, range_slots=slots)
+    except (TypeError, ValueError) as error:
+        raise Malformed(f"no schedule: {error}") from error
+
+
+def _ints(values: Iterable[Any]) -> list[int]:
+    found = list(values)
+    require(all(type(value) is int for value in found), "what should be integers")
+    return found
+
+
+def counted(schedule: Schedule, known: Known, content: Content) -> Schedule:
+    """Return a schedule with what was packed of its counts.
+
+    Raises:
+        Malformed: they don't hold the content's positions.
+    """
+    try:
+        found = schedule.knowing(known)
+        found.sources_of(content.begin, content.begin)
+        found.sources_of(content.end, content.end)
+    except (ValueError, IndexError) as error:
+        raise Malformed(f"other counts than its positions need: {error}") from error
+    return found

@@ -1,0 +1,375 @@
+"""Interleaving: several shuffled sources woven into one sequence by a schedule."""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+
+from transforms.datasets.identity import AGAIN
+from transforms.datasets.read import ReadRecords, ReadSpans
+from transforms.datasets.reports import Mixed, SpanReports, Tally
+from transforms.datasets.spans import Spans, cut_files, deal_together
+from transforms.errors import RunError, UsageError
+from transforms.kernels.planning.plan import count_shards
+from transforms.kernels.records import blocks
+from transforms.kernels.records.digest import Digest
+from transforms.kernels.records.packed import pack, unpack
+from transforms.kernels.schedules.mixture import Amounts, Draft, Item, Mixture, asked_shares, draft
+from transforms.kernels.schedules.reach import cut_within, share_within
+from transforms.kernels.schedules.schedule import I64
+from transforms.mixing.contents import pack_content, pack_schedule
+from transforms.mixing.pages import Layout
+from transforms.mixing.reached import bound_bytes, by_stream, reached
+from transforms.mixing.shards import MixedShard
+from transforms.mixing.spilled import Counted, Spills, passes_begun
+from transforms.shuffling.file_ranges import FileRange, write_references
+from transforms.shuffling.partition import AllSpills, PartitionIntoBuckets
+from transforms.shuffling.spill_files import Spilling
+from transforms.shuffling.streams import Streams
+from transforms.storage import files as storage
+from transforms.workers.deal import DealOut
+
+_A_SHARD = 4  # buckets of a source: of those at its edges a shard reads more than it holds
+_LEAST_BUCKET = 4 << 20  # bytes, below which segments would be small before much is saved
+
+
+@dataclass(eq=False, kw_only=True)
+class InterleaveSources(beam.PTransform):  # type: ignore[misc]
+    """Weave sources into one sequence: (blocks, spans) -> (shards, spans, mixed).
+
+    Takes the outputs of ReadRecords (or of BlocksFromRecords). ``shards`` are for WriteShards,
+    ``spans`` with those of later passes and ``mixed``, one element of type Mixed, for WriteManifest.
+
+    Attributes:
+        mixture: what is asked.
+        streams: how records are cut; see ``plan_streams``.
+        spill: how they are spilled.
+        again: how sources are read again for their later passes; None where they can't be, and
+            only those that fit in memory can repeat.
+        num_shards, shard_records: one of them, or neither: shards of about 256 MiB.
+        bucket_bytes: footprint of all buckets that are held at once.
+    """
+
+    mixture: Mixture
+    streams: Streams
+    spill: Spilling
+    again: ReadRecords | None = None
+    num_shards: int | None = None
+    shard_records: int | None = None
+    bucket_bytes: int = 64 << 20
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, read: tuple[Any, Any]) -> tuple[Any, Any, Any]:
+        """Count, find the end, read what repeats again, deal out."""
+        located, spans = read
+        spill = PartitionIntoBuckets(streams=self.streams, spill=self.spill)
+        once = located.pipeline | "Once" >> beam.Create([None])
+        first = located | "SpillFirst" >> spill
+        spilled = [first.spills]
+        tallies = added(first.tallies, "First")
+        drafts = once | "Weigh" >> beam.Map(_weigh, beam.pvalue.AsIter(spans), config=self)
+        counts = (
+            drafts
+            | "ListChunks" >> beam.FlatMap(_items).with_output_types(tuple[int, Any])
+            | "DealChunks" >> DealOut(Any)
+            | "CountChunks" >> beam.FlatMap(_count, beam.pvalue.AsSingleton(drafts))
+            | "AddCounts" >> beam.CombinePerKey(_add)
+        )
+        counted = once | "FindEnd" >> beam.Map(
+            _find_end,
+            beam.pvalue.AsSingleton(drafts),
+            beam.pvalue.AsList(counts),
+            beam.pvalue.AsIter(spans),
+            beam.pvalue.AsList(tallies),
+            config=self,
+        )
+        every = spans
+        if self.again is not None and (self._may_repeat() or self.streams.tallied):
+            again = (
+                counted
+                | "ListPasses"
+                >> beam.ParDo(_ListPasses(self), beam.pvalue.AsIter(spans)).with_output_types(
+                    tuple[int, Spans]
+                )
+                | "DealPasses" >> DealOut(Spans)
+                | "ReadPasses" >> ReadSpans(self.again)
+            )
+            more = again.blocks | "SpillPasses" >> spill
+            spilled.append(more.spills)
+            tallies = (tallies, added(more.tallies, "Again")) | "AllTallies" >> beam.Flatten()
+            every = (spans, again.spans) | "AllSpans" >> beam.Flatten()
+        dealt = (
+            tuple(spilled)
+            | AllSpills(self.spill, levels=self.streams.levels)
+            | "LayOut"
+            >> beam.ParDo(
+                _LayOut(self), beam.pvalue.AsSingleton(counted), beam.pvalue.AsList(tallies)
+            )
+            .with_output_types(tuple[int, bytes], mixed=Mixed)
+            .with_outputs("mixed", main="shards")
+        )
+        opened = beam.MapTuple(functools.partial(_open, self))
+        shards = dealt.shards | "DealOut" >> DealOut(bytes) | "Open" >> opened
+        return shards, every, dealt.mixed
+
+    def count_shards(self, counted: Counted, length: int) -> int:
+        """Return how many shards hold so many positions."""
+        if self.shard_records is not None:
+            return max(1, -(-length // self.shard_records))
+        if self.num_shards is not None:
+            return self.num_shards
+        return count_shards(counted.bytes_before(length))
+
+    def shard_range(self, number: int, of: int, length: int) -> tuple[int, int]:
+        """Return which positions a shard holds."""
+        size = self.shard_records
+        if size is not None:
+            return number * size, min((number + 1) * size, length)
+        return number * length // of, (number + 1) * length // of
+
+    def _may_repeat(self) -> bool:
+        mixture = self.mixture
+        if mixture.repeats is not None:
+            return any(times > 1 for times in mixture.repeats)
+        return mixture.stop == "all_exhausted" or mixture.repeats_as_needed
+
+
+def plan_streams(
+    mixture: Mixture,
+    *,
+    amounts: Amounts,
+    about: Sequence[float],
+    size: int,
+    expected: Sequence[float] | None = None,
+    exact: bool = False,
+    shards: int = 1,
+) -> Streams:
+    """Cut streams into buckets so that one of each source fits in memory together; in one level.
+
+    A shard's writer reads every bucket that its range touches, so that some are cut for each shard.
+
+    Nothing of this changes a byte of the output.
+
+    Args:
+        mixture: what is asked.
+        amounts: of the sources, about.
+        about: bytes of the output that each source makes, about.
+        size: footprint for one bucket of each.
+        expected: how many records of each source come out, about, where no more shall be spilled.
+        exact: whether ``amounts`` are exact.
+        shards: of the output, about.
+    """
+    if mixture.is_union:
+        amounts, about = Amounts((sum(amounts.records),), (sum(amounts.bytes),)), [sum(about)]
+        expected = None if expected is None else [sum(expected)]
+    total = sum(about) or 1.0
+    shares = [(share / total + 1 / len(about)) / 2 for share in about]
+    # one bucket at a time is gathered, which takes twice its size; the others lie there once. Light
+    # ones are gathered together, while what is left of those before them lies there too
+    together = size // 16 if not mixture.is_union and min(shares) < 1 / 100 else 0
+    room = size * (2 - max(shares)) - 3 * together
+    limits = [max(int(room * share), 1 << 12) for share in shares]
+    buckets = []
+    for i, (count, held) in enumerate(zip(amounts.records, amounts.bytes, strict=True)):
+        wanted = blocks.footprint(count, held) / (limits[i] * 3 / 4)
+        finer = min(_A_SHARD * shards * held / max(about[i], 1), held / _LEAST_BUCKET)
+        buckets.append(max(1, math.ceil(max(wanted, finer))))
+    reach = list(buckets)
+    for i, used in enumerate(expected or ()):
+        share = share_within(
+            mixture,
+            expected=used,
+            records=amounts.records[i],
+            fewest=min(amounts.records),
+            exact=exact,
+        )
+        buckets[i], reach[i] = cut_within(share, buckets=buckets[i], size=amounts.bytes[i])
+    return Streams(
+        sources=mixture.sources,
+        union=mixture.is_union,
+        seed=mixture.seed,
+        epoch=mixture.epoch,
+        buckets=tuple(buckets),
+        limits=tuple(limits),
+        together=together,
+        reach=tuple(reach),
+        partitions=(1,) * len(buckets),
+    )
+
+
+def _read(spans: Iterable[SpanReports], sources: Sequence[str]) -> list[Digest]:
+    """Add up what the first pass read of each source."""
+    total = dict.fromkeys(sources, Digest())
+    for reports in spans:
+        for source, found in reports.opened().of_pass(0).by_source():
+            total[source] += found.digest
+    return list(total.values())
+
+
+def _weigh(_: None, spans: Iterable[SpanReports], config: InterleaveSources) -> Draft:
+    read = _read(spans, config.mixture.sources)
+    if config.mixture.is_union:
+        read = [Digest.total(read)]
+    amounts = Amounts(tuple(d.records for d in read), tuple(d.bytes for d in read))
+    try:
+        return draft(config.mixture, amounts)
+    except UsageError as error:  # found out in the work, when the sources had been counted
+        raise RunError(str(error)) from error
+
+
+def _items(uncounted: Draft) -> Iterator[tuple[int, Item]]:
+    yield from enumerate(uncounted.items())
+
+
+def _count(
+    dealt: tuple[int, Iterable[Item]], uncounted: Draft
+) -> Iterator[tuple[tuple[int, int, int], I64]]:
+    for item in dealt[1]:
+        source, begin, end = uncounted.added_as(item)
+        yield (source, begin, end), uncounted.count(item)
+
+
+def _add(many: Iterable[Any]) -> Any:
+    return functools.reduce(operator.add, many)
+
+
+def added(tallies: Any, label: str) -> Any:
+    """Add tallies up by stream: PCollection of Tally, of each bundle, to one of each stream."""
+    return (
+        tallies
+        | f"{label}ByStream" >> beam.Map(lambda tally: ((tally.stream, tally.again), tally))
+        | f"{label}AddTallies" >> beam.CombinePerKey(_add)
+        | f"{label}Tallies" >> beam.Values()
+    )
+
+
+def _find_end(
+    _: None,
+    uncounted: Draft,
+    counts: list[tuple[tuple[int, int, int], I64]],
+    spans: Iterable[SpanReports],
+    tallies: list[Tally],
+    config: InterleaveSources,
+) -> Counted:
+    found, length = uncounted.counted((Item(*item), row) for item, row in counts).ended()
+    first = by_stream(tallies, config.streams)
+    length, bounded = bound_bytes(found, length, first)
+    used = found.schedule.counts_before(length).tolist()
+    streams = config.streams
+    footprints = _footprints(spans, config)
+    passes = passes_begun(used, found.amounts.records)
+    small = [
+        many > 1 and 2 * cost <= limit  # beside it lie the passes that are made of it
+        for many, cost, limit in zip(passes, footprints, streams.limits, strict=True)
+    ]
+    if config.again is None and any(
+        many > 1 and not fits for many, fits in zip(passes, small, strict=True)
+    ):
+        raise RunError(
+            "a source repeats that is too large to be held in memory, and there are no files to read "
+            "it from again; give more memory, or weights and a stop that use it once"
+        )
+    read = tuple(_read(spans, config.mixture.sources))
+    asked = asked_shares(found.mixture, found.amounts)
+    until, missed = reached(used, small, first, config.streams, bounded=bounded)
+    return Counted(
+        found, length, read, footprints, tuple(small), tuple(passes), asked, until, missed
+    )
+
+
+def _footprints(spans: Iterable[SpanReports], config: InterleaveSources) -> tuple[int, ...]:
+    """Return how much memory the records of each stream take, in one pass."""
+    total = dict.fromkeys(config.mixture.sources, 0)
+    for reports in spans:
+        for source, found in reports.opened().of_pass(0).by_source():
+            payload = int(found.column("payload").sum())
+            total[source] += blocks.footprint(found.digest.records, payload)
+    return (sum(total.values()),) if config.streams.union else tuple(total.values())
+
+
+class _ListPasses(beam.DoFn):  # type: ignore[misc]
+    """List the spans of the passes after the first, of sources that have to be read again."""
+
+    def __init__(self, config: InterleaveSources) -> None:
+        self._config = config
+
+    def process(
+        self, counted: Counted, spans: Iterable[SpanReports]
+    ) -> Iterator[tuple[int, Spans]]:
+        groups = (group for read in spans for group in self._list(counted, read.opened()))
+        yield from enumerate(groups)
+
+    def _list(self, counted: Counted, read: SpanReports) -> Iterator[Spans]:
+        """Yield what is to be read again of the files whose beginnings were read in a first pass."""
+        config = self._config
+        assert config.again is not None
+        begins = (read.column("pass_number") == 0) & (read.column("start") == 0)
+        for name, found in SpanReports(read.table.filter(pa.array(begins))).by_source():
+            source = 0 if config.streams.union else config.mixture.sources.index(name)
+            cut = cut_files(found.table, found.column("number"), config.again.span_bytes)
+            for group in deal_together(cut):
+                if counted.missed and counted.missed[source]:
+                    yield group.of_pass(AGAIN, until=counted.until[source])
+                if not counted.small[source]:
+                    for pass_number in range(1, counted.passes[source]):
+                        yield group.of_pass(pass_number)
+
+
+class _LayOut(beam.DoFn):  # type: ignore[misc]
+    """Say which pages each shard is made of, in a file of references."""
+
+    def __init__(self, config: InterleaveSources) -> None:
+        self._config = config
+
+    def setup(self) -> None:
+        storage.configure(self._config.spill.storage_options)
+
+    def process(
+        self, element: tuple[int, Iterable[bytes]], counted: Counted, tallies: list[Tally]
+    ) -> Iterator[Any]:
+        config = self._config
+        layout = Layout(
+            counted,
+            Spills.read(element[1]),
+            beyond=counted.beyond(tallies),
+            streams=config.streams,
+            bucket_bytes=config.bucket_bytes,
+        )
+        layout.require_read()
+        counted, length = layout.counted, layout.length
+        shards = config.count_shards(counted, length)
+
+        def pieces() -> Iterator[bytes]:
+            whole = counted.draft.schedule
+            yield pack_schedule(whole)
+            for number in range(shards):
+                content = layout.content(*config.shard_range(number, shards, length))
+                known = whole.known(content.begin, content.end)
+                yield pack_content(content, known, config.spill.folders)
+
+        schedule, *contents = write_references(config.spill.folders[0], pieces)
+        for number, content in enumerate(contents):
+            yield number, pack([shards, content, schedule])
+        yield beam.pvalue.TaggedOutput("mixed", layout.mixed(shards))
+
+
+def _open(config: InterleaveSources, number: int, packed: Iterable[bytes]) -> MixedShard:
+    (one,) = packed
+    (of, content, schedule), _ = unpack(one)
+    return MixedShard(
+        number,
+        of,
+        content=FileRange.of(content),
+        schedule=FileRange.of(schedule),
+        streams=config.streams,
+        folders=config.spill.folders,
+    )

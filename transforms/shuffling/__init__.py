@@ -1,0 +1,1 @@
+"""The shuffle: partition, exchange, gather, and the shuffle inside of buckets."""

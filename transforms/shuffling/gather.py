@@ -1,0 +1,101 @@
+"""Gathering: the records of ranges of keys, read, sorted and proved to be what was spilled."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from transforms.datasets.to_write import Ordered
+from transforms.errors import LosslessError
+from transforms.kernels.records import blocks, pages
+from transforms.kernels.records.digest import Digest
+from transforms.kernels.records.ranges import KeyRange
+from transforms.shuffling.groups import BlockGroup, OverLimit, expected_digests, read_together
+
+
+class Piece(NamedTuple):
+    """Records of a range of keys, in their order, without the first ``skip``, ``take`` at most."""
+
+    group: BlockGroup
+    part: KeyRange
+    skip: int = 0
+    take: int | None = None
+
+
+def gather_piece(
+    piece: Piece, *, limit: int, sources: int, what: str = "a bucket at a shard's edge"
+) -> Iterator[Ordered]:
+    """Read, sort and yield a piece; a range over ``limit`` is taken by its next key bits.
+
+    Raises:
+        LosslessError: ``what`` isn't what was spilled.
+    """
+    skip, left = piece.skip, piece.take
+    waiting = [piece.part]
+    while waiting and left != 0:
+        part = waiting.pop()
+        one_key = part.high - part.low <= 1  # can't be halved: held whole, however large
+        try:
+            if piece.group.estimate(part) > limit and not one_key:
+                raise OverLimit
+            found = piece.group.read(part, limit=sys.maxsize if one_key else limit)
+        except OverLimit:
+            waiting.extend(reversed(part.halves()))
+            continue
+        if not found:
+            continue
+        expected = expected_digests(found, sources=sources)
+        block = blocks.gather(_take_blocks(found))
+        begin = min(skip, len(block))
+        wanted = block.slice(begin, left)
+        skip -= begin
+        if left is not None:
+            left -= len(wanted)
+        if len(wanted) < len(block):  # the rest is in another shard: check here, where all of it is
+            hash0, hash1, size = blocks.hashes(block)
+            whole = blocks.digests_by_source(block, hash0, hash1, size, sources=sources)
+            blocks.compare_digests(whole, expected, what=what)
+            mine = slice(begin, begin + len(wanted))
+            expected = blocks.digests_by_source(
+                wanted, hash0[mine], hash1[mine], size[mine], sources=sources
+            )
+        if len(wanted):
+            yield Ordered(wanted, expected)
+
+
+def _take_blocks(found: list[pages.Page]) -> list[pa.RecordBatch]:
+    out = [page.block for page in found]
+    found.clear()
+    return out
+
+
+def gather_together(pieces: Sequence[Piece], *, what: Sequence[str]) -> list[Ordered]:
+    """Gather pieces of one source each that fit into memory together.
+
+    Many small ones cost little more than one: they are read, and where they are cut hashed, at once.
+
+    Raises:
+        LosslessError: ``what`` of one isn't what was spilled.
+    """
+    found = read_together([(piece.group, piece.part) for piece in pieces])
+    if not all(found):
+        raise LosslessError(f"{what[found.index([])]}: expected pages of it, there are none")
+    expected = [expected_digests(part, sources=1) for part in found]
+    whole = [blocks.gather(_take_blocks(part)) for part in found]
+    mine = [block.slice(p.skip, p.take) for block, p in zip(whole, pieces, strict=True)]
+    cut = [i for i, part in enumerate(mine) if len(part) < len(whole[i])]
+    if cut:  # the rest is in other shards: check here, where all of it is
+        ends = np.cumsum([len(whole[i]) for i in cut])
+        begins = ends - [len(whole[i]) for i in cut] + [pieces[i].skip for i in cut]
+        edges = np.column_stack([begins, begins + [len(mine[i]) for i in cut], ends]).ravel()
+        hashes = blocks.hashes(blocks.join([whole[i] for i in cut]))
+        digests = blocks.digests_between(np.insert(edges, 0, 0), *hashes)
+        for i, place in zip(cut, range(0, len(digests), 3), strict=True):
+            parts = digests[place : place + 3]  # before, inside and after the piece
+            blocks.compare_digests([Digest.total(parts)], expected[i], what=what[i])
+            expected[i] = [parts[1]]
+    return [Ordered(*both) for both in zip(mine, expected, strict=True)]

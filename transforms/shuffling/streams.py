@@ -1,0 +1,109 @@
+"""Streams: the records of one source in one pass, cut into buckets by ranges of their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transforms.datasets.identity import AGAIN, Origin
+
+
+@dataclass(frozen=True, kw_only=True)
+class Streams:
+    """How sources are cut into streams, and streams into buckets.
+
+    A stream's number is pass * sources + source; where all sources are shuffled as one there is one
+    stream of all of them, 0.
+
+    Attributes:
+        sources: their names, sorted.
+        union: whether all are shuffled as one.
+        seed, epoch: of the dataset.
+        buckets: how many equal ranges of keys each source's streams are cut into.
+        limits: footprint that one bucket of each source may have in memory.
+        together: footprint of light buckets, of several sources, that are gathered at once.
+        reach: how many buckets of each source's first pass are spilled before it is known which are
+            needed; empty for all.
+        partitions: into how many equal ranges of keys each source's streams are cut first, where
+            they take two levels; 1 for those that take one, and empty where all do.
+    """
+
+    sources: tuple[str, ...]
+    union: bool
+    seed: int
+    epoch: int
+    buckets: tuple[int, ...]
+    limits: tuple[int, ...]
+    together: int = 0
+    reach: tuple[int, ...] = ()
+    partitions: tuple[int, ...] = ()
+
+    @classmethod
+    def as_one(
+        cls,
+        sources: Sequence[str],
+        *,
+        seed: int,
+        epoch: int = 0,
+        buckets: int = 1,
+        bucket_bytes: int = 64 << 20,
+        partitions: int = 1,
+    ) -> Streams:
+        """Return the one stream of all records of some sources, to be shuffled as one."""
+        return cls(
+            sources=tuple(sorted(sources)),
+            union=True,
+            seed=seed,
+            epoch=epoch,
+            buckets=(buckets,),
+            limits=(bucket_bytes,),
+            partitions=(partitions,),
+        )
+
+    @property
+    def count(self) -> int:
+        """How many streams a pass has."""
+        return 1 if self.union else len(self.sources)
+
+    @property
+    def digests(self) -> int:
+        """How many sources the records of one stream are of."""
+        return len(self.sources) if self.union else 1
+
+    @property
+    def tallied(self) -> bool:
+        """Whether records are counted by buckets, as not all of them are spilled."""
+        return bool(self.reach) and self.reach != self.buckets
+
+    @property
+    def levels(self) -> int:
+        """How many levels the exchange takes, of any stream."""
+        return 2 if any(parts > 1 for parts in self.partitions) else 1
+
+    def level(self, stream: int) -> int:
+        """Return how many levels a stream takes."""
+        return 2 if self.partitions and self.partitions[stream % self.count] > 1 else 1
+
+    def name_part(self, part: tuple[int, int]) -> str:
+        """Return what a stream's partition is called where something is wrong with it."""
+        number, source = divmod(part[0], self.count)
+        return f"source {self.name(source)}, pass {number}, partition {part[1]}"
+
+    def wanted(self, file: Origin) -> tuple[int, int]:
+        """Return which buckets of a pass are to be spilled: from the first to before the second."""
+        source = self.number(file) % self.count
+        reach = self.reach[source] if self.tallied else self.buckets[source]
+        if file.pass_number == AGAIN:
+            return reach, file.until
+        return 0, self.buckets[source] if file.pass_number else reach
+
+    def name(self, source: int) -> str:
+        """Return what a source's streams are called where something is wrong with them."""
+        return ", ".join(self.sources) if self.union else self.sources[source]
+
+    def number(self, file: Origin) -> int:
+        """Return the stream that a file's records belong to in a pass."""
+        if self.union:
+            return 0
+        number = max(file.pass_number, 0)  # read again it is still the first
+        return number * self.count + self.sources.index(file.source)

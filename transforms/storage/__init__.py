@@ -1,0 +1,1 @@
+"""Files and folders by URL, local or on a store: the door of this room."""

@@ -1,0 +1,230 @@
+"""The layout of a dataset's folder: which paths are ours."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import re
+import stat
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+
+from transforms.errors import LosslessError, PassingError, RunError
+from transforms.storage import files as storage
+
+MANIFEST = "manifest.json"
+MARKER = "_incomplete.json"
+DATA = "data"
+QUARANTINE = "quarantine"
+LISTING = "manifest.files.parquet"
+"""Beside the manifest, where the input files are many."""
+TEMPORARY = "_tmp-"
+"""Before the run's id: the folder below the output where a run writes before it publishes."""
+
+SPLIT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_TEMPORARY = re.compile(TEMPORARY + "[0-9a-f]{12}")
+EXTENSION = re.compile(r"\.[A-Za-z0-9]+")
+_QUARANTINED = re.compile(r"[0-9a-f]{16}\.parquet")
+_SHARD = re.compile(SPLIT_NAME.pattern + r"-\d{5,}-of-\d{5,}(\.[A-Za-z0-9]+)*")
+
+
+publishing = threading.Lock()
+"""Held while a run checks that it owns its output and publishes there, and while it gives it up."""
+
+
+def shard_path(*, split: str, number: int, of: int, extension: str) -> str:
+    """Return a shard's path below the dataset's folder, the Hugging Face hub's own naming."""
+    return f"{DATA}/{split}{_number_of(number, of)}{extension}"
+
+
+def _number_of(number: int, of: int) -> str:
+    """Return the part of a shard's name that counts: in the order of names also beyond 100,000.
+
+    >>> _number_of(7, 100_000), _number_of(7, 100_001)
+    ('-00007-of-100000', '-000007-of-100001')
+    """
+    return f"-{number:0{max(5, len(str(of - 1)))}d}-of-{of:05d}"
+
+
+def quarantine_path(*, source: str, name: str, start: int) -> str:
+    """Return the path below the dataset's folder of the file for the bad records of one span."""
+    span = hashlib.blake2b(repr((source, name, start)).encode(), digest_size=8).hexdigest()
+    return f"{QUARANTINE}/{span}.parquet"
+
+
+def is_quarantine_name(name: str) -> bool:
+    """Return whether a file in ``quarantine/`` has the name of one of ours."""
+    return _QUARANTINED.fullmatch(name) is not None
+
+
+def is_shard_path(path: str, *, number: int, of: int) -> bool:
+    """Return whether a path is that of a certain shard, of any split and extension."""
+    folder, _, name = path.rpartition("/")
+    return folder == DATA and is_shard_name(name) and _number_of(number, of) in name
+
+
+FORMAT = "dovetail-manifest"
+"""What a manifest of ours says that it is, in ``format``."""
+
+
+def is_our_manifest(head: bytes) -> bool:
+    """Return whether a file called as MANIFEST that begins so is one."""
+    return f'"{FORMAT}"'.encode() in head
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a name is that of a run's temporary folder below its output."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def is_shard_name(name: str) -> bool:
+    """Return whether a file in ``data/`` has the name of a shard."""
+    return _SHARD.fullmatch(name) is not None
+
+
+FOLDERS = {DATA: is_shard_name, QUARANTINE: is_quarantine_name}
+"""The folders of a dataset, and which names are ours there."""
+
+
+def why_not_read(folder: str, path: str) -> str | None:
+    """Return why a file that a manifest names is not read; None where it may be, or isn't there.
+
+    A manifest may come from anybody. What it names is read where the path is one of our layout, and
+    what lies there a regular file inside the dataset's folder: a link elsewhere is somebody else's
+    file, and a device or a pipe may have no end. ``data`` itself may be a link, to another disk say. And
+    in the hub's cache of downloads files are links to the ``blobs`` beside all snapshots.
+
+    Args:
+        folder: the dataset's, a path or a URL.
+        path: below it, as the manifest has it.
+
+    >>> why_not_read("shuffled", "data/../../private.txt")
+    'not read: it is not a path that Dovetail writes'
+    """
+    inner, _, name = path.rpartition("/")
+    if path not in (MANIFEST, LISTING) and not (inner in FOLDERS and FOLDERS[inner](name)):
+        return "not read: it is not a path that Dovetail writes"
+    url = storage.join(folder, path)
+    if not storage.is_local(url):  # a store has nothing but files
+        return None
+    root, real = (os.path.realpath(storage.local_path(place)) for place in (folder, url))
+    roots = [root, os.path.realpath(os.path.join(root, inner))]
+    snapshots = os.path.dirname(root)
+    if os.path.basename(snapshots) == "snapshots":
+        roots.append(os.path.join(os.path.dirname(snapshots), "blobs"))
+    if not any(real.startswith(place.rstrip("/") + "/") for place in roots):
+        return f"not read: it leads to {real}, outside of the dataset's folder"
+    try:
+        regular = stat.S_ISREG(os.stat(real).st_mode)
+    except OSError:  # whoever opens it says why it can't be
+        return None
+    return None if regular else "not read: it is a folder, a pipe or a device, not a file"
+
+
+def drop_uploads(output: str) -> None:
+    """End what was begun to be uploaded into a dataset's folder, which a run owns, and not completed.
+
+    Of our own names only, those of temporary folders too: somebody may upload elsewhere below it.
+    """
+    if not storage.is_local(output):
+        storage.drop_uploads(output, _is_ours)
+
+
+def _is_ours(path: str) -> bool:
+    """Return whether a path below a dataset's folder has a name of ours.
+
+    >>> [_is_ours(f"data/{name}") for name in ("train-00000-of-00002.parquet", "mine.parquet")]
+    [True, False]
+    """
+    folder, _, name = path.partition("/")
+    if is_temporary(folder) or path in (MANIFEST, LISTING):
+        return True
+    return folder in FOLDERS and FOLDERS[folder](name)
+
+
+@contextlib.contextmanager
+def publish(
+    output: str, path: str, *, run_id: str, check: Callable[[str], None] | None = None
+) -> Iterator[storage.File]:
+    """Open a file of a dataset for writing.
+
+    It appears whole when the block ends well, as long as the output is still this run's: locally
+    it is written under a temporary name and renamed, on a store uploaded in one piece.
+
+    Args:
+        output: URL of the dataset's folder.
+        path: below it.
+        run_id: whose marker has to stand there; "" for none.
+        check: looks at the URL of what was written, and raises LosslessError where it is wrong:
+            locally before the file appears, on a store, where it is removed then, as soon as it does.
+    """
+    url = storage.join(output, path)
+    if not storage.is_local(output):
+        guard = functools.partial(_owned, output, run_id)
+        with storage.open_write(url, guard=guard) as file:
+            yield file
+        if check is not None:
+            try:
+                check(url)
+            except LosslessError:
+                # where another run owns the output by now, what lies there is that one's
+                with contextlib.suppress(RunError), _owned(output, run_id):
+                    storage.remove_file(url)
+                raise
+        return
+    name = uuid.uuid4().hex + os.path.splitext(path)[1]
+    temporary = storage.join(output, TEMPORARY + run_id, name)
+    with storage.open_write(temporary) as file:
+        yield file
+    if check is not None:
+        check(temporary)
+    with _owned(output, run_id), storage.disk_full_is_ours(url):
+        storage.rename(temporary, url)
+
+
+@contextlib.contextmanager
+def _owned(output: str, run_id: str) -> Iterator[None]:
+    with publishing:
+        if run_id:
+            require_marker(output, run_id)
+        yield
+
+
+def _read_marker(url: str) -> dict[str, object]:
+    fs, path = storage.filesystem(url)
+    # in one request: its owner may write it anew between two, and of another length
+    text = fs.cat_file(path)
+    try:
+        return dict(json.loads(text))
+    except (
+        ValueError
+    ):  # also where it is empty: on NFS, what was written on another machine comes late
+        raise PassingError(
+            f"{url}: expected JSON, got {len(text)} bytes that end too early"
+        ) from None
+
+
+def require_marker(output: str, run_id: str) -> None:
+    """Raise RunError where a run no longer owns its output.
+
+    A run that is thought dead may have late workers; they must not touch the next one's files.
+    """
+    found = owner(output)
+    if found != run_id:
+        raise RunError(
+            f"{output}: this run ({run_id}) no longer owns the output, which belongs to "
+            f"{found or 'nobody'} now; nothing was published"
+        )
+
+
+def owner(output: str) -> object:
+    """Return the id of the run that may publish to an output, None where there is none."""
+    url = storage.join(output, MARKER)
+    try:
+        return storage.retry(lambda: _read_marker(url), url).get("id")
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,1 @@
+"""Records of text to rows of ids, and back."""

@@ -1,0 +1,156 @@
+"""BytePiece models: JSON from base64 of a piece to [id, text, count].
+
+Agrees with bytepiece 0.6.3 (``bytepiece/bytepiece.py``: ``normalize``, ``Tokenizer``). Ids 0, 1 and 2
+are pad, bos and eos, which the file leaves out.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from transforms.errors import UsageError
+from transforms.tokenization.models.logs import correctly_rounded_logs
+from transforms.tokenization.models.model import Unigram
+from transforms.tokenization.models.texts import (
+    Normalized,
+    Normalizer,
+    Texts,
+    check_utf8,
+    cut_after_newlines,
+    in_chunks,
+    pack_bytes,
+    unpack,
+)
+from transforms.tokenization.models.vocabulary import SpecialIds, Vocabulary
+
+_FIRST_ID = 3
+_IDS = 2**24  # a table by id is made
+
+
+class BytePiece(Unigram):
+    """A BytePiece model."""
+
+    kind = "a BytePiece model"
+
+    def decode_bytes(self, ids: Sequence[int]) -> bytes:
+        """Return the bytes of ids; pad, bos and eos have none."""
+        surfaces = self.vocabulary.surfaces
+        return b"".join([surfaces[i] for i in self.check_ids(ids)])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Turn ids into text, dropping what isn't valid UTF-8, as bytepiece does."""
+        return self.decode_bytes(ids).decode(errors="ignore")
+
+
+class Nfc(Normalizer):
+    """Unicode NFC, cut after newlines. Which characters it knows follows from Python's own Unicode."""
+
+    def normalize(self, texts: Texts) -> Normalized:
+        """Normalize records of valid UTF-8."""
+        check_utf8(texts)
+        # every part of a normalized text is normalized, so mostly no record needs doing
+        chunks = in_chunks(texts.data.data)
+        if all(unicodedata.is_normalized("NFC", str(chunk, "utf-8")) for chunk in chunks):
+            return cut_after_newlines(texts)
+        return cut_after_newlines(pack_bytes([_nfc(text) for text in unpack(texts)]))
+
+
+class RawBytes(Normalizer):
+    """Bytes as they are, cut after newlines: for data that isn't text, or must not change."""
+
+    def normalize(self, texts: Texts) -> Normalized:
+        """Only cut."""
+        return cut_after_newlines(texts)
+
+
+def _nfc(text: bytes) -> bytes:
+    chunks = in_chunks(memoryview(text))
+    return b"".join([unicodedata.normalize("NFC", str(c, "utf-8")).encode() for c in chunks])
+
+
+def looks_like(document: Any) -> bool:
+    """Return whether parsed JSON has the shape of a BytePiece model, by its first entry."""
+    if not isinstance(document, dict) or not document:
+        return False
+    value = next(iter(document.values()))
+    return isinstance(value, list) and len(value) == 3
+
+
+def load(name: str, entries: dict[str, Any], *, digest: str, raw: bool = False) -> BytePiece:
+    """Load a BytePiece model.
+
+    Args:
+        name: for messages.
+        entries: the parsed JSON.
+        digest: SHA-256 of the file.
+        raw: leave bytes as they are (``--bytes``) in place of NFC.
+
+    Raises:
+        UsageError: an entry isn't as it should be; names it.
+    """
+    pieces: dict[bytes, tuple[int, int]] = {}
+    for key, value in entries.items():
+        piece, number, count = _entry(name, key, value)
+        if piece in pieces:
+            raise UsageError(
+                f"{name}: the piece {piece!r} is there twice, the second time as {key!r}"
+            )
+        pieces[piece] = number, count
+    ids = [number for number, _ in pieces.values()]
+    surfaces = [b""] * (max(ids) + 1)
+    for piece, number in zip(pieces, ids, strict=True):
+        if surfaces[number]:
+            raise UsageError(
+                f"{name}: {surfaces[number]!r} and {piece!r} share the id {number}; ids must differ"
+            )
+        surfaces[number] = piece
+    counts = [count for _, count in pieces.values()]
+    log_total = correctly_rounded_logs([sum(counts)])[0]
+    vocabulary = Vocabulary(
+        kind="bytepiece",
+        pieces=tuple(pieces),
+        log_probs=correctly_rounded_logs(counts) - log_total,
+        ids=np.array(ids, np.uint32),
+        unit="byte",
+        unknown=None,
+        precision="float64",
+        special=SpecialIds(pad=0, bos=1, eos=2, before=(1,), after=(2,)),
+        size=len(surfaces),
+        digest=digest,
+        surfaces=tuple(surfaces),
+    )
+    return BytePiece(name, vocabulary, RawBytes() if raw else Nfc())
+
+
+def _entry(name: str, key: str, value: Any) -> tuple[bytes, int, int]:
+    """Return piece, id and count of one entry."""
+    try:
+        piece = base64.b64decode(key, validate=True)
+    except (binascii.Error, ValueError):
+        piece = b""
+    if not piece:
+        raise UsageError(
+            f"{name}: the key {key!r:.80} is not base64 of a piece of at least one byte"
+        )
+    if not (isinstance(value, list) and len(value) == 3):
+        raise UsageError(
+            f"{name}: the entry of {key!r:.80} is not [id, text, count]: {value!r:.80}"
+        )
+    number, _, count = value
+    if not (type(number) is int and _FIRST_ID <= number < _IDS):
+        raise UsageError(
+            f"{name}: the id of {key!r:.80} is {number!r:.40}; expected an integer of {_FIRST_ID} (0, "
+            f"1 and 2 are pad, bos and eos) to {_IDS - 1}"
+        )
+    if not (type(count) is int and count > 0):
+        raise UsageError(
+            f"{name}: the count of {key!r:.80} is {count!r:.40}; expected a positive integer, of which "
+            "a probability can be made"
+        )
+    return piece, number, count

@@ -1,0 +1,115 @@
+"""bos and eos: which ids are put around a text, and what says so."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from transforms.errors import StoreError, UsageError
+from transforms.storage import files as storage
+from transforms.tokenization.models.model import Model
+
+Role = Literal["bos", "eos"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+CONFIG = "tokenizer_config.json"
+"""A file beside a model that names its special tokens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class End:
+    """What is put before a text as its bos, or behind it as its eos.
+
+    Attributes:
+        ids: one as a rule; a template may put several.
+        tokens: how the model's file writes each; "" where it doesn't.
+        found: what says so, in words.
+    """
+
+    ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+    found: str
+
+    def entry(self) -> dict[str, Any]:
+        """Return what a manifest says."""
+        return {"ids": list(self.ids), "tokens": list(self.tokens), "found": self.found}
+
+
+def choose_end(model: Model, role: Role, asked: str | None = None) -> End:
+    """Say what a model's bos or eos is.
+
+    What is asked for counts first, then what the model's own file states, then ``tokenizer_config.json``
+    beside it, then the usual names.
+
+    Args:
+        model: the model.
+        role: which of both.
+        asked: a token as the model's file writes it, or an id in digits.
+
+    Raises:
+        UsageError: there is none, or not the one that was asked for; says what to give.
+    """
+    special, flag = model.special, f"--{role}_token"
+    if asked is not None:
+        id_ = int(asked) if asked.isascii() and asked.isdigit() else model.token_id(asked)
+        if id_ is None:
+            raise UsageError(
+                f"{flag}={asked}: {model.name} has no token that is written so; give one as its file "
+                f"writes it, or an id from 0 to {model.size - 1}"
+            )
+        return _end(model, role, (id_,), flag)
+    stated = special.before if role == "bos" else special.after
+    if stated:
+        return _end(model, role, stated, "the model's file")
+    named = _in_config(model, role)
+    if named is not None:
+        id_ = model.token_id(named)
+        if id_ is None:
+            raise UsageError(
+                f"--add_{role}: {CONFIG} beside {model.name} says {role}_token {named!r}, and the model "
+                f"has no such token; give {flag}=TEXT|ID"
+            )
+        return _end(model, role, (id_,), CONFIG)
+    by_name = special.bos if role == "bos" else special.eos
+    if by_name is not None:
+        return _end(model, role, (by_name,), "a usual name")
+    raise UsageError(
+        f"--add_{role}: expected a model that has {role}, {model.name} has none; give {flag}=TEXT|ID, a "
+        "token of the model's, or its id"
+    )
+
+
+def _end(model: Model, role: Role, ids: tuple[int, ...], found: str) -> End:
+    for id_ in ids:
+        if not 0 <= id_ < model.size:
+            raise UsageError(
+                f"--add_{role}: {found} gives the id {id_}, and the ids of {model.name} end at "
+                f"{model.size - 1}; give --{role}_token=TEXT|ID"
+            )
+    return End(ids=ids, tokens=tuple(map(model.token, ids)), found=found)
+
+
+def _in_config(model: Model, role: Role) -> str | None:
+    """Return the token that the file beside the model names, None where it names none or isn't there."""
+    folder, slash, _ = model.name.rpartition("/")
+    url = f"{folder}{slash}{CONFIG}"
+    try:
+        data = storage.retry(lambda: storage.read_all(url), url)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (PermissionError, StoreError) as error:  # some stores say so of what isn't there
+        raise UsageError(
+            f"{url}: can't be read, and may name {role}_token ({error}); let it be read, or give "
+            f"--{role}_token=TEXT|ID"
+        ) from None
+    try:
+        token = json.loads(data).get(f"{role}_token")
+    except (ValueError, RecursionError, AttributeError) as error:
+        raise UsageError(
+            f"{url}: expected a JSON object that may name {role}_token, it can't be read as one "
+            f"({error}); mend it, or give --{role}_token=TEXT|ID"
+        ) from None
+    if isinstance(token, dict):  # as AddedToken is written
+        token = token.get("content")
+    return token if isinstance(token, str) and token else None

@@ -1,0 +1,122 @@
+"""What a model file becomes when it is loaded."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from transforms.errors import DataError
+from transforms.tokenization.models.texts import I64, Normalizer, Texts
+from transforms.tokenization.models.vocabulary import U32, SpecialIds, Vocabulary
+
+FORMATS = (
+    "expected a BytePiece model (JSON, or a zip of it), a SentencePiece unigram .model or a "
+    "tokenizer.json"
+)
+"""For messages about what is no model."""
+
+
+class Model(abc.ABC):
+    """A loaded model. Can be pickled."""
+
+    name: str
+    """Where it came from, for messages."""
+
+    kind: str
+    """What it is, in words: "a BytePiece model"."""
+
+    size: int
+    """One more than the largest id."""
+
+    special: SpecialIds
+    digest: str
+    """SHA-256 of the model file, 64 hexadecimal digits."""
+
+    @abc.abstractmethod
+    def decode(self, ids: Sequence[int]) -> str:
+        """Turn ids back into text.
+
+        Raises:
+            DataError: an id isn't one of the model's; names it and its place.
+        """
+
+    @abc.abstractmethod
+    def token(self, number: int) -> str:
+        """Return how the model's file writes an id; "" where it doesn't."""
+
+    @abc.abstractmethod
+    def token_id(self, token: str) -> int | None:
+        """Return the id of what the model's file writes so, None where there is none."""
+
+    def check_ids(self, ids: Sequence[int]) -> list[int]:
+        """Return ids as plain ints.
+
+        Raises:
+            DataError: one isn't of the model.
+        """
+        array = np.asarray(ids)
+        if array.dtype.kind not in "iu" and array.size:
+            raise DataError(f"{self.name}: expected ids that are integers, got {array.dtype}")
+        array = array.astype(np.int64)
+        wrong = np.flatnonzero((array < 0) | (array >= self.size))
+        if wrong.size:
+            place = int(wrong[0])
+            raise DataError(
+                f"{self.name}: token {place} is {array[place]}, and the model's ids end at "
+                f"{self.size - 1}; decode with the model that made the ids"
+            )
+        plain: list[int] = array.tolist()
+        return plain
+
+
+class Unigram(Model):
+    """A unigram model: tables for the kernel, a normalizer, and the way back."""
+
+    vocabulary: Vocabulary
+    normalizer: Normalizer
+
+    def __init__(self, name: str, vocabulary: Vocabulary, normalizer: Normalizer) -> None:
+        self.name, self.vocabulary, self.normalizer = name, vocabulary, normalizer
+        self.size, self.special = vocabulary.size, vocabulary.special
+        self.digest = vocabulary.digest
+
+    def token(self, number: int) -> str:
+        """Return how the model's file writes an id."""
+        return self.vocabulary.surfaces[number].decode(errors="backslashreplace")
+
+    def token_id(self, token: str) -> int | None:
+        """Return the id of what the model's file writes so."""
+        surfaces, wanted = self.vocabulary.surfaces, token.encode(errors="surrogateescape")
+        return surfaces.index(wanted) if wanted in surfaces and wanted else None
+
+
+class RecordError(DataError):
+    """A record that can't be encoded: which one of the batch, and why."""
+
+    def __init__(self, record: int, reason: str) -> None:
+        self.record, self.reason = record, reason
+        super().__init__(f"record {record} of the batch: {reason}")
+
+
+class Deterministic(Model):
+    """A model of another kind, which gives one segmentation of a text and can't sample."""
+
+    complete: bool
+    """Whether every text has tokens."""
+
+    @abc.abstractmethod
+    def encode(self, texts: Texts) -> tuple[U32, I64]:
+        """Return uint32[k] ids and int64[r + 1] offsets of r records, without special ids around them.
+
+        Raises:
+            DataError: a record isn't valid UTF-8.
+            RecordError: a record has none by this model.
+        """
+
+
+def attributes(model: Model) -> dict[str, Any]:
+    """Return what a manifest says about a model."""
+    return {"kind": model.kind, "ids": model.size, "sha256": model.digest}

@@ -1,0 +1,156 @@
+"""SentencePiece unigram models: ``.model`` files.
+
+Agrees with sentencepiece 0.2.3 (``src/unigram_model.cc``: ``Model``, ``EncodeOptimized``;
+``src/sentencepiece_processor.cc``: ``PopulateSentencePieceText``, ``Decode``), whose package normalizes
+and decodes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import sentencepiece
+
+from transforms.errors import UsageError
+from transforms.kernels.segmentation.laws import UnknownEdge
+from transforms.tokenization.models import sentencepiece_file as file
+from transforms.tokenization.models.model import FORMATS, Unigram
+from transforms.tokenization.models.texts import (
+    Normalized,
+    Normalizer,
+    Texts,
+    check_utf8,
+    pack_bytes,
+    unpack,
+    whole_records,
+)
+from transforms.tokenization.models.vocabulary import SpecialIds, Vocabulary
+
+SPACE = "\u2581"
+"""What stands for a space in pieces and in normalized text."""
+
+_UNKNOWN_PENALTY = np.float32(10)
+
+
+class SentencePiece(Unigram):
+    """A SentencePiece unigram model."""
+
+    kind = "a SentencePiece unigram model"
+    processor: sentencepiece.SentencePieceProcessor
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Turn ids into text, as sentencepiece does: unknowns become its sign for them."""
+        text: str = self.processor.decode(self.check_ids(ids))
+        return text
+
+
+class SentencePieceNormalizer(Normalizer):
+    """The model's own normalizer, with its spaces; what users defined is protected from it."""
+
+    def __init__(self, processor: sentencepiece.SentencePieceProcessor) -> None:
+        self.processor = processor
+
+    def normalize(self, texts: Texts) -> Normalized:
+        """Normalize records of valid UTF-8, each to one segment or, where nothing is left, none."""
+        check_utf8(texts)
+        return whole_records(pack_bytes(self.processor.normalize(unpack(texts))))
+
+
+def load(name: str, data: bytes) -> SentencePiece:
+    """Load a SentencePiece unigram model.
+
+    Raises:
+        UsageError: the file isn't one, or one of another kind; says what it is.
+    """
+    try:
+        read = file.read(data)
+    except ValueError as error:
+        raise UsageError(f"{name}: not a model: {error}; {FORMATS}") from None
+    kind = file.MODEL_TYPES.get(read.trainer.model_type, f"type {read.trainer.model_type}")
+    if kind != "unigram":
+        raise UsageError(
+            f"{name}: a SentencePiece {kind} model; of .model files only unigram ones are taken. Give "
+            "its tokenizer.json, which any kind may come as"
+        )
+    try:
+        processor = sentencepiece.SentencePieceProcessor(model_proto=data)
+    except RuntimeError as error:
+        raise UsageError(f"{name}: sentencepiece refuses this model: {error}") from None
+    model = SentencePiece(
+        name, vocabulary(name, read, data, processor), SentencePieceNormalizer(processor)
+    )
+    model.processor = processor
+    return model
+
+
+def vocabulary(
+    name: str,
+    read: Any,
+    data: bytes,
+    processor: sentencepiece.SentencePieceProcessor,
+) -> Vocabulary:
+    """Return the tables of a model: its normal and user-defined pieces match, unused ones don't."""
+    normal = [piece.score for piece in read.pieces if piece.type == file.NORMAL]
+    if not normal:
+        raise UsageError(f"{name}: a unigram model without a normal piece")
+    matching = [
+        (number, piece)
+        for number, piece in enumerate(read.pieces)
+        if piece.type in (file.NORMAL, file.USER_DEFINED)
+    ]
+    # what users defined scores above every logarithm, so that it wins (``GetUserDefinedScore``): by
+    # its bytes in ``EncodeOptimized``, and by its characters in ``PopulateNodes``, which sampling uses
+    scores, sampling_scores = (
+        [
+            piece.score
+            if piece.type == file.NORMAL
+            else float(np.float32(0.1 * (length(piece.text) - 1)))
+            for _, piece in matching
+        ]
+        for length in (len, lambda text: len(text.decode()))
+    )
+    by_byte = {p.text: n for n, p in enumerate(read.pieces) if p.type == file.BYTE}
+    unk = processor.unk_id()
+    return Vocabulary(
+        kind="sentencepiece",
+        pieces=tuple(piece.text for _, piece in matching),
+        log_probs=np.array(scores, np.float64),
+        sampling_log_probs=np.array(sampling_scores, np.float64),
+        ids=np.array([number for number, _ in matching], np.uint32),
+        unit="character",
+        unknown=UnknownEdge(
+            log_prob=float(np.float32(min(normal)) - _UNKNOWN_PENALTY),
+            id=max(unk, 0),  # with bytes to fall back on, a model may have none
+            byte_ids=tuple(by_byte[b"<0x%02X>" % byte] for byte in range(256))
+            if read.trainer.byte_fallback
+            else None,
+        ),
+        precision="float32",
+        special=_special(processor),
+        size=len(read.pieces),
+        digest=hashlib.sha256(data).hexdigest(),
+        surfaces=tuple(piece.text for piece in read.pieces),
+    )
+
+
+def _special(processor: sentencepiece.SentencePieceProcessor) -> SpecialIds:
+    pad, bos, eos, unk = (
+        None if number < 0 else number
+        for number in (
+            processor.pad_id(),
+            processor.bos_id(),
+            processor.eos_id(),
+            processor.unk_id(),
+        )
+    )
+    return SpecialIds(
+        pad=pad,
+        bos=bos,
+        eos=eos,
+        unk=unk,
+        before=() if bos is None else (bos,),
+        after=() if eos is None else (eos,),
+    )

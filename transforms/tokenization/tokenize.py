@@ -1,0 +1,310 @@
+"""Tokenizing: records of text to rows of ids, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.utils.windowed_value import WindowedValue
+
+from transforms.datasets.identity import Origin
+from transforms.datasets.token_counts import TokenCounts
+from transforms.errors import DataError
+from transforms.kernels.randomness import U64, record_keys
+from transforms.kernels.records import blocks
+from transforms.storage import files as storage
+from transforms.tokenization.models import cpm
+from transforms.tokenization.models.bytepiece import BytePiece
+from transforms.tokenization.models.model import RecordError
+from transforms.tokenization.models.texts import Texts
+from transforms.tokenization.tokenizer import (
+    Encoded,
+    Sampling,
+    Tokenizer,
+    add_special_tokens,
+    identity_keys,
+)
+
+_COMPARED = 64  # one record of so many is segmented deterministically too, for comparison
+_BATCH = 1 << 20  # characters of texts that are encoded at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockTokenizer:
+    """Makes rows of ids of blocks of text: what a worker does. The model is loaded once a process.
+
+    Attributes:
+        model: URL of the model.
+        digest: SHA-256 that the model has to have; "" for any.
+        whitespace, newline, raw: as of ``Tokenizer.load``.
+        sampling: the law.
+        seed, epoch: of the draws.
+        add_bos, add_eos: put bos and eos around each record.
+        bos, eos: ids that are put there; None takes the model's own.
+        column: name of the rows' column.
+        dtype: of ids, ``uint16`` or ``uint32``.
+        storage_options: of fsspec, for the stores; None leaves them as they are.
+    """
+
+    model: str
+    digest: str = ""
+    whitespace: Literal["cpm"] | None = None
+    newline: str = cpm.NEWLINE
+    raw: bool = False
+    sampling: Sampling = field(default_factory=Sampling)
+    seed: int = 0
+    epoch: int = 0
+    add_bos: bool = False
+    add_eos: bool = False
+    bos: tuple[int, ...] | None = None
+    eos: tuple[int, ...] | None = None
+    column: str = "input_ids"
+    dtype: str = "uint32"
+    storage_options: dict[str, Any] | None = None
+
+    def load(self) -> Tokenizer:
+        """Return the tokenizer."""
+        storage.configure(self.storage_options)
+        return load_once(self.model, self.digest, self.whitespace, self.newline, self.raw)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The rows' schema, without what is kept beside the texts."""
+        return pa.schema([pa.field(self.column, pa.list_(pa.type_for_alias(self.dtype)))])
+
+    def __call__(self, file: Origin, block: pa.RecordBatch) -> tuple[pa.RecordBatch, TokenCounts]:
+        """Encode a block of texts, or of lines; return rows in the places of its records.
+
+        What is kept beside the texts follows the ids, a column each.
+
+        Raises:
+            DataError: a record can't be encoded; names it.
+        """
+        tokenizer = self.load()
+        bare = blocks.bare(block)
+        texts = _texts_in(bare)
+        positions = blocks.column(block, "position")
+        keys = self._keys(file, positions)
+        try:
+            found = tokenizer.encode_keyed(texts, keys, sampling=self.sampling)
+            counts = TokenCounts.of(
+                np.diff(found.offsets),
+                bytes=len(texts.data),
+                unknown=found.unknown,
+                unknown_of=found.unknown_of,
+                negative_log_probs=found.negative_log_probs,
+            )
+            if self.whitespace == "cpm":
+                hits = cpm.count_collisions(texts, newline=self.newline)
+                counts = replace(counts, collisions=hits)
+            if self.sampling.law != "off":
+                counts = self._compare(tokenizer, bare, keys, found, counts)
+        except RecordError as error:
+            unit = "row" if blocks.is_rows(block) else "the record at"
+            name = file.name_of(error.record)
+            raise DataError(
+                f"{name} of source {file.source}: {unit} {positions[error.record]}: {error.reason}"
+            ) from error
+        before, after = self.ends(tokenizer)
+        found = add_special_tokens(found, before=before, after=after)
+        columns, fields = [self._lists(found)], list(self.schema)
+        kept = blocks.kept_of(block)
+        if kept is not None:
+            columns += [kept.field(i) for i in range(kept.type.num_fields)]
+            fields += kept.type
+        record = pa.StructArray.from_arrays(columns, fields=fields)
+        return blocks.from_rows(record, positions=positions), counts
+
+    def ends(self, tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the ids that are put before each record, and behind it."""
+        before = tokenizer.end("bos").ids if self.add_bos and self.bos is None else self.bos
+        after = tokenizer.end("eos").ids if self.add_eos and self.eos is None else self.eos
+        return (before or () if self.add_bos else ()), (after or () if self.add_eos else ())
+
+    def judge(self, block: pa.RecordBatch) -> dict[int, str]:
+        """Say which texts, or lines, of a block no sequence of pieces covers; as of ``Judge``."""
+        tokenizer = self.load()
+        return {} if tokenizer.complete else tokenizer.find_unencodable(_texts_of(block))
+
+    def _keys(self, file: Origin, positions: U64) -> U64:
+        pair = file.key(seed=self.seed, epoch=self.epoch, pass_number=file.pass_number)
+        return identity_keys(record_keys(pair, positions), seed=self.seed, epoch=self.epoch)
+
+    def _compare(
+        self, tokenizer: Tokenizer, bare: pa.Array, keys: U64, found: Encoded, counts: TokenCounts
+    ) -> TokenCounts:
+        """Count what a sample of the records comes to without sampling."""
+        mine = np.flatnonzero(keys % np.uint64(_COMPARED) == 0)
+        if not len(mine):
+            return counts
+        sample = _texts_in(bare.take(pa.array(mine)))
+        best = tokenizer.encode_keyed(sample, keys[mine])
+        tokens = int(np.diff(found.offsets)[mine].sum())
+        return replace(
+            counts,
+            compared_bytes=len(sample.data),
+            compared_tokens=tokens,
+            best_tokens=len(best.ids),
+        )
+
+    def _lists(self, found: Encoded) -> pa.Array:
+        values = pa.array(found.ids.astype(self.dtype, copy=False))
+        return pa.ListArray.from_arrays(pa.array(found.offsets.astype(np.int32)), values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockDecoder:
+    """Makes texts of rows of ids: the way back.
+
+    Attributes:
+        model, digest, whitespace, newline, storage_options: as of BlockTokenizer.
+        column: name of the rows' column.
+    """
+
+    model: str
+    digest: str = ""
+    whitespace: Literal["cpm"] | None = None
+    newline: str = cpm.NEWLINE
+    column: str = "input_ids"
+    storage_options: dict[str, Any] | None = None
+
+    def __call__(self, file: Origin, block: pa.RecordBatch) -> tuple[pa.RecordBatch, TokenCounts]:
+        """Decode a block of rows; return texts in the places of its records.
+
+        Raises:
+            DataError: a row has an id that isn't the model's, or no list.
+        """
+        storage.configure(self.storage_options)
+        tokenizer = load_once(self.model, self.digest, self.whitespace, self.newline, False)
+        rows = block.column("record").field(self.column)
+        positions = blocks.column(block, "position")
+        texts: list[str] = []
+        lengths: list[int] = []
+        for place, (position, ids) in enumerate(zip(positions.tolist(), rows, strict=True)):
+            try:
+                if not ids.is_valid or ids.values.null_count:
+                    raise DataError(f"expected ids in {self.column}, got null")
+                numbers = ids.values.to_numpy()
+                texts.append(_decode(tokenizer, numbers))
+                lengths.append(len(numbers))
+            except DataError as error:
+                raise DataError(
+                    f"{file.name_of(place)} of source {file.source}: row {position}: {error}"
+                ) from None
+        encoded = [text.encode() for text in texts]
+        found = blocks.from_records(encoded, positions, line_end=b"")
+        size = sum(len(text) for text in encoded)
+        return found, TokenCounts.of(np.array(lengths, np.int64), bytes=size)
+
+
+def _decode(tokenizer: Tokenizer, ids: Any) -> str:
+    """Return a row's text; raise DataError where its bytes are none, of which a part would be lost."""
+    model = tokenizer.model
+    if not isinstance(model, BytePiece):
+        return model.decode(ids)
+    found = model.decode_bytes(ids)
+    try:
+        return found.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"its tokens are bytes that aren't UTF-8, from byte {error.start} on, and become no text; "
+            "decode_bytes of the model, from Python, gives them as they are"
+        ) from None
+
+
+_loaded: dict[tuple[Any, ...], Tokenizer] = {}
+
+
+def load_once(
+    model: str, digest: str, whitespace: Literal["cpm"] | None, newline: str, raw: bool
+) -> Tokenizer:
+    """Load a tokenizer once a process.
+
+    Raises:
+        DataError: it isn't the one with this digest.
+    """
+    key = (model, digest, whitespace, newline, raw)
+    if key not in _loaded:
+        found = Tokenizer.load(model, whitespace=whitespace, newline=newline, raw=raw)
+        if digest and found.model.digest != digest:
+            raise DataError(
+                f"{model}: the model changed during the run (SHA-256 {digest[:12]}… before, "
+                f"{found.model.digest[:12]}… now); run again when nothing writes to it"
+            )
+        _loaded[key] = found
+    return _loaded[key]
+
+
+def _texts_of(block: pa.RecordBatch) -> Texts:
+    """Return a block's records without terminators."""
+    return _texts_in(blocks.bare(block))
+
+
+def _texts_in(array: pa.Array) -> Texts:
+    _, offsets, values = array.buffers()
+    where = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    data = np.frombuffer(values, np.uint8) if values is not None else np.zeros(0, np.uint8)
+    return Texts(data[where[0] : where[-1]], where - where[0])
+
+
+class TokenizeRecords(beam.PTransform):  # type: ignore[misc]
+    """Tokenize: (FileId, block of texts) -> (FileId, block of rows), or str -> (str, ids).
+
+    Blocks are ReadRecords' with a ``text_field``, or of lines; what its ``kept`` names stays in the
+    rows. A plain str is its own identity: one
+    that comes twice in an epoch is segmented alike.
+
+    Args:
+        work: the model and how it is used.
+    """
+
+    def __init__(self, work: BlockTokenizer) -> None:
+        super().__init__()
+        self._work = work
+
+    def expand(self, records: Any) -> Any:
+        """One step."""
+        return records | "Tokenize" >> beam.ParDo(_Tokenize(self._work))
+
+
+class _Tokenize(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, work: BlockTokenizer) -> None:
+        self._work = work
+
+    def start_bundle(self) -> None:
+        self._waiting: list[tuple[str, Any, Any]] = []
+        self._size = 0
+
+    def process(
+        self,
+        element: Any,
+        window: Any = beam.DoFn.WindowParam,
+        timestamp: Any = beam.DoFn.TimestampParam,
+    ) -> Iterator[Any]:
+        if not isinstance(element, str):
+            file, block = element
+            yield file, self._work(file, block)[0]
+            return
+        self._waiting.append((element, window, timestamp))
+        self._size += len(element)
+        if self._size >= _BATCH:
+            yield from self.finish_bundle()
+
+    def finish_bundle(self) -> Iterator[Any]:
+        work, waiting = self._work, self._waiting
+        texts = [text for text, _, _ in waiting]
+        self.start_bundle()
+        if not texts:
+            return
+        tokenizer = work.load()
+        before, after = work.ends(tokenizer)
+        plain = tokenizer.encode_batch(
+            texts, sampling=work.sampling, seed=work.seed, epoch=work.epoch, identities=texts
+        )
+        found = add_special_tokens(plain, before=before, after=after)
+        for (text, window, timestamp), ids in zip(waiting, found.lists(), strict=True):
+            yield WindowedValue((text, ids), timestamp, (window,))

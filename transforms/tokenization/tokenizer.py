@@ -1,0 +1,458 @@
+"""Tokenizers: texts to ids, by a model and a law, and back. Needs no Beam.
+
+>>> tokenizer = Tokenizer.load("model.json")  # doctest: +SKIP
+>>> sampling = Sampling(law="exact", alpha=0.2)  # doctest: +SKIP
+>>> tokenizer.encode("How do you do?", sampling=sampling, seed=7)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple, TypedDict, Unpack, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.errors import UsageError
+from transforms.kernels.randomness import U64, derive, mix, record_keys
+from transforms.kernels.segmentation import laws
+from transforms.kernels.segmentation.laws import LAWS, Law, LawName, Pieces
+from transforms.kernels.segmentation.nbest import MOST_NBEST
+from transforms.kernels.segmentation.segment import DeadEndError, Segmented, segment
+from transforms.tokenization.models import cpm
+from transforms.tokenization.models.ends import End, Role, choose_end
+from transforms.tokenization.models.load import load
+from transforms.tokenization.models.model import Deterministic, Model, RecordError, Unigram
+from transforms.tokenization.models.texts import I64, Texts, count_characters, pack, unpack
+from transforms.tokenization.models.vocabulary import U32, Vocabulary
+
+F64 = npt.NDArray[np.float64]
+
+ALPHA = 0.1
+"""The exponent where a law is chosen without one."""
+
+NBEST_SIZE = 64
+
+Identity = int | str | bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How segmentations are drawn.
+
+    Attributes:
+        law: ``off`` for the best one, or ``exact``, ``viterbi_sampling``, ``nbest``.
+        alpha: exponent of probabilities, from 0 (all alike) up; ``ALPHA`` where a law is chosen.
+        nbest_size: how many best ones ``nbest`` draws from.
+
+    Raises:
+        UsageError: a number out of its range, or one that the law doesn't use.
+    """
+
+    law: LawName = "off"
+    alpha: float | None = None
+    nbest_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.law not in LAWS:
+            raise UsageError(f"--sampling={self.law}: expected one of {', '.join(LAWS)}")
+        if self.alpha is not None:
+            if self.law == "off":
+                raise UsageError(
+                    f"--alpha={self.alpha}: expected --sampling with it, one of "
+                    f"{', '.join(LAWS[1:])}; off always takes the best segmentation"
+                )
+            if not 0 <= self.alpha < math.inf:
+                raise UsageError(
+                    f"--alpha={self.alpha}: expected a number from 0 (all segmentations alike) up; "
+                    "for the best one alone leave --sampling off"
+                )
+        if self.nbest_size is not None:
+            if self.nbest_size < 0:
+                raise UsageError(
+                    f"--nbest_size={self.nbest_size}: SentencePiece then draws from all; "
+                    "give --sampling=exact, without --nbest_size"
+                )
+            if self.law != "nbest":
+                raise UsageError(
+                    f"--nbest_size={self.nbest_size}: expected --sampling=nbest, got {self.law}"
+                )
+            if not 1 <= self.nbest_size <= MOST_NBEST:
+                raise UsageError(
+                    f"--nbest_size={self.nbest_size}: expected 1 to {MOST_NBEST}; exact draws from "
+                    "all segmentations, and is quicker"
+                )
+
+
+OFF = Sampling()
+
+
+class Encoded(NamedTuple):
+    """Ids of records, and what statistics want to know of them."""
+
+    ids: U32
+    """uint32[k], of all records one after another."""
+
+    offsets: I64
+    """int64[r + 1]: record i has ``ids[offsets[i]:offsets[i + 1]]``."""
+
+    unknown: int
+    """How many characters were unknown; of a model that isn't a unigram model, how many tokens."""
+
+    unknown_of: int
+    """Out of how many: characters as they are normalized, or tokens; 0 where none can be unknown."""
+
+    negative_log_probs: F64
+    """float64[r]: minus the logarithm of each segmentation's probability under the law; 0 where
+    nothing is drawn, NaN under ``viterbi_sampling``, where it isn't known."""
+
+    def lists(self) -> list[list[int]]:
+        """Return each record's ids."""
+        every: list[int] = self.ids.tolist()
+        return [every[a:b] for a, b in pairwise(self.offsets.tolist())]
+
+
+class How(TypedDict, total=False):
+    """How texts are encoded: the arguments of ``Tokenizer.encode_batch``."""
+
+    sampling: Sampling
+    seed: int
+    epoch: int
+    identities: Sequence[Identity] | None
+    add_bos: bool
+    add_eos: bool
+    bos_token: str | None
+    eos_token: str | None
+
+
+class Tokenizer:
+    """A model, ready to encode and decode. ``load`` makes one."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._pieces: Pieces | None = None
+        self._laws: dict[Sampling, Law] = {}
+        self._ends: dict[tuple[Role, str | None], End] = {}
+        self._missing = np.zeros(256, bool)
+        if isinstance(model, Unigram):
+            v = model.vocabulary
+            self._pieces = laws.build(
+                v.pieces, v.log_probs, v.ids, unit=v.unit, unknown=v.unknown, precision=v.precision
+            )
+            self._missing[list(v.missing_bytes)] = True
+
+    @classmethod
+    def load(
+        cls,
+        url: str,
+        *,
+        whitespace: Literal["cpm"] | None = None,
+        newline: str = cpm.NEWLINE,
+        raw: bool = False,
+    ) -> Tokenizer:
+        """Load a BytePiece or SentencePiece unigram model or a tokenizer.json, from any URL.
+
+        Args:
+            url: a path, or any URL that fsspec serves.
+            whitespace: "cpm" for CPM's (SentencePiece models only).
+            newline: the symbol for newlines then.
+            raw: take texts as bytes (BytePiece models only).
+
+        Raises:
+            UsageError: there is no such file, or it is no model.
+        """
+        return cls(load(url, whitespace=whitespace, newline=newline, raw=raw))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The smallest of uint16 and uint32 that holds every id."""
+        return np.dtype(np.uint16 if self.model.size <= 1 << 16 else np.uint32)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every text has tokens."""
+        model = self.model
+        return model.complete if isinstance(model, Deterministic) else not self._missing.any()
+
+    @overload  # a str is an iterable of strs too
+    def encode(  # type: ignore[overload-overlap]
+        self, texts: str | bytes, **how: Unpack[How]
+    ) -> list[int]: ...
+
+    @overload
+    def encode(self, texts: Iterable[str | bytes], **how: Unpack[How]) -> list[list[int]]: ...
+
+    def encode(
+        self, texts: str | bytes | Iterable[str | bytes], **how: Unpack[How]
+    ) -> list[int] | list[list[int]]:
+        """Encode a text to its ids, or several to a list of each one's.
+
+        Arguments and errors are those of ``encode_batch``.
+
+        >>> tokenizer.encode("How do you do?", add_eos=True)  # doctest: +SKIP
+        [1083, 470, 339, 470, 29, 2]
+        """
+        if isinstance(texts, str | bytes):
+            return self.encode_batch([texts], **how).lists()[0]
+        return self.encode_batch(texts, **how).lists()
+
+    def encode_batch(
+        self,
+        texts: Iterable[str | bytes],
+        *,
+        sampling: Sampling = OFF,
+        seed: int = 0,
+        epoch: int = 0,
+        identities: Sequence[Identity] | None = None,
+        add_bos: bool = False,
+        add_eos: bool = False,
+        bos_token: str | None = None,
+        eos_token: str | None = None,
+    ) -> Encoded:
+        """Encode texts, to arrays.
+
+        What a text comes to depends on the model, the law, the seed, the epoch, the text and its
+        identity, and on nothing else: not on the batch, nor on its place in it where identities
+        are given.
+
+        Args:
+            texts: r of them; empty ones have no ids but bos and eos.
+            sampling: the law.
+            seed, epoch: another one draws afresh.
+            identities: one a text, each an int from 0 below 2**64, a str or bytes; by default its place.
+            add_bos, add_eos: put the model's bos and eos around each text.
+            bos_token, eos_token: what they are, where it isn't what the model says: a token, or an id
+                in digits.
+
+        Raises:
+            DataError: a text isn't one, or can't be covered.
+            UsageError: the model can't be sampled, or has no bos or eos.
+        """
+        if isinstance(texts, str | bytes):
+            raise UsageError("expected a list of texts, got one; encode takes one")
+        packed = pack(texts)
+        count = len(packed.offsets) - 1
+        names = range(count) if identities is None else identities
+        if len(names) != count:
+            raise UsageError(f"expected an identity for each of {count} texts, got {len(names)}")
+        keys = identity_keys(names, seed=seed, epoch=epoch)
+        return add_special_tokens(
+            self.encode_keyed(packed, keys, sampling=sampling),
+            before=self.end("bos", bos_token).ids if add_bos else (),
+            after=self.end("eos", eos_token).ids if add_eos else (),
+        )
+
+    def end(self, role: Role, asked: str | None = None) -> End:
+        """Say what the model's bos or eos is; arguments and errors as of ``choose_end``."""
+        if (role, asked) not in self._ends:
+            self._ends[role, asked] = choose_end(self.model, role, asked)
+        return self._ends[role, asked]
+
+    def encode_keyed(self, texts: Texts, keys: U64, *, sampling: Sampling = OFF) -> Encoded:
+        """Encode records, each with a key for its draws, without bos and eos around them.
+
+        Raises:
+            DataError: as of ``encode_batch``.
+        """
+        model = self.model
+        if isinstance(model, Deterministic):
+            self.require(sampling)
+            ids, offsets = model.encode(texts)
+            unk = model.special.unk
+            unknown, of = (0, 0) if unk is None else (int((ids == unk).sum()), len(ids))
+            return Encoded(ids, offsets, unknown, of, np.zeros(len(offsets) - 1))
+        assert isinstance(model, Unigram)
+        normalized = model.normalizer.normalize(texts)
+        counts = np.diff(normalized.records)
+        record = np.repeat(np.arange(len(counts)), counts)
+        within = np.arange(len(record)) - normalized.records[:-1][record]
+        mine = mix(keys[record] + mix(within.astype(np.uint64)))
+        try:
+            found = segment(self._law(sampling), normalized.data, normalized.segments, mine)
+        except DeadEndError as error:
+            number = int(record[error.record])
+            place = int(normalized.segments[error.record]) + error.position
+            begin = int(normalized.segments[normalized.records[number]])
+            raise RecordError(
+                number,
+                f"{model.name} has no piece for the byte 0x{normalized.data[place]:02X}, at byte "
+                f"{place - begin} of its normalized text; take a model that has all bytes",
+            ) from None
+        surprises = np.bincount(record, found.surprises, len(counts)).astype(np.float64)
+        of = 0 if model.vocabulary.unknown is None else count_characters(normalized.data)
+        if model.vocabulary.kind == "huggingface":
+            found = _fuse_unknown(found, model.vocabulary)
+        ends = found.offsets[normalized.records]
+        return Encoded(found.ids, ends, found.unknown, of, surprises)
+
+    def find_unencodable(self, texts: Texts) -> dict[int, str]:
+        """Say which records no sequence of pieces covers, by number, and why.
+
+        Only models without all bytes, and without an unknown, have such.
+        """
+        model = self.model
+        if self.complete:
+            return {}
+        if isinstance(model, Deterministic):
+            return self._refused(texts, range(len(texts.offsets) - 1))
+        assert isinstance(model, Unigram)
+        normalized = model.normalizer.normalize(texts)
+        seen = np.zeros(len(normalized.data) + 1, np.int64)
+        np.cumsum(self._missing[normalized.data], out=seen[1:])
+        # a text of bytes that are pieces is covered by them
+        suspects = np.flatnonzero(np.diff(seen[normalized.segments[normalized.records]]))
+        return self._refused(texts, suspects.tolist())
+
+    def _refused(self, texts: Texts, suspects: Iterable[int]) -> dict[int, str]:
+        """Find those that can't be encoded by halves: as a rule they are few."""
+        records, bad = unpack(texts), {}
+        waiting = [list(suspects)]
+        while waiting:
+            some = waiting.pop()
+            try:
+                self.encode_keyed(pack([records[i] for i in some]), np.zeros(len(some), np.uint64))
+            except RecordError as error:
+                if len(some) == 1:
+                    bad[some[0]] = error.reason
+                else:
+                    middle = len(some) // 2
+                    waiting += [some[:middle], some[middle:]]
+        return bad
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Turn ids back into text.
+
+        Raises:
+            DataError: an id isn't one of the model's.
+        """
+        return self.model.decode(ids)
+
+    def decode_batch(self, lists: Iterable[Sequence[int]]) -> list[str]:
+        """Turn ids back into texts.
+
+        Raises:
+            DataError: an id isn't one of the model's.
+        """
+        return [self.model.decode(ids) for ids in lists]
+
+    def spell(self, ids: Sequence[int]) -> list[str]:
+        """Return what each id stands for, as the model's file writes it, to be looked at.
+
+        Raises:
+            DataError: an id isn't one of the model's.
+            UsageError: the model isn't a unigram model.
+        """
+        if not isinstance(self.model, Unigram):
+            raise UsageError(f"{self.model.name}: {self.model.kind} doesn't say its pieces here")
+        surfaces = self.model.vocabulary.surfaces
+        return [surfaces[i].decode(errors="backslashreplace") for i in self.model.check_ids(ids)]
+
+    def require(self, sampling: Sampling) -> None:
+        """Raise UsageError where the model can't be sampled so."""
+        if sampling.law != "off" and self._pieces is None:
+            raise UsageError(
+                f"--sampling={sampling.law}: expected a unigram model (BytePiece, SentencePiece, or a "
+                f"tokenizer.json of type Unigram), {self.model.name} is {self.model.kind}, which has "
+                "one segmentation of a text; leave --sampling off"
+            )
+
+    def prepare(self, sampling: Sampling) -> None:
+        """Make a law's tables, and compile what it needs unless that was kept, before they are needed.
+
+        Raises:
+            UsageError: the model can't be sampled so, or not with such an alpha.
+        """
+        self.require(sampling)
+        if self._pieces is not None:
+            try:
+                self._law(sampling)
+            except ValueError as error:
+                raise UsageError(f"--alpha={sampling.alpha}: {error}") from None
+            self.encode_batch([""], sampling=sampling)
+
+    def _law(self, sampling: Sampling) -> Law:
+        if sampling not in self._laws:
+            assert self._pieces is not None
+            assert isinstance(self.model, Unigram)
+            pieces, sampled = self._pieces, self.model.vocabulary.sampling_log_probs
+            if sampling.law != "off" and sampled is not None:
+                pieces = replace(pieces, log_probs=sampled)
+            self._laws[sampling] = laws.prepare(
+                pieces,
+                law=sampling.law,
+                alpha=ALPHA if sampling.alpha is None else sampling.alpha,
+                nbest_size=NBEST_SIZE if sampling.nbest_size is None else sampling.nbest_size,
+            )
+        return self._laws[sampling]
+
+
+def add_special_tokens(
+    found: Encoded, *, before: Sequence[int] = (), after: Sequence[int] = ()
+) -> Encoded:
+    """Put ids before and behind each record's."""
+    more = len(before) + len(after)
+    if not more:
+        return found
+    records = len(found.offsets) - 1
+    offsets = found.offsets + more * np.arange(records + 1)
+    ids = np.empty(len(found.ids) + more * records, np.uint32)
+    inside = np.ones(len(ids), bool)
+    firsts = [offsets[:-1] + i for i in range(len(before))]
+    lasts = [offsets[1:] - len(after) + i for i in range(len(after))]
+    for places, id_ in zip([*firsts, *lasts], [*before, *after], strict=True):
+        ids[places], inside[places] = id_, False
+    ids[inside] = found.ids
+    return found._replace(ids=ids, offsets=offsets)
+
+
+def identity_keys(identities: Sequence[Identity] | U64, *, seed: int, epoch: int) -> U64:
+    """Return uint64[r]: what keys the draws of records with these identities.
+
+    Args:
+        identities: ints from 0 below 2**64, strs or bytes; or uint64[r], such as the keys that records
+            have in a shuffle.
+        seed, epoch: as for a shuffle, whose keys these are not.
+
+    Raises:
+        UsageError: an identity is of another type, or out of range.
+    """
+    pair = derive(seed, epoch, "tokens")
+    if isinstance(identities, np.ndarray):
+        return record_keys(pair, identities)
+    numbers = np.zeros(len(identities), np.uint64)
+    named = {}
+    for place, identity in enumerate(identities):
+        if isinstance(identity, str | bytes):
+            named[place] = derive(seed, epoch, "tokens", identity).k0
+        elif isinstance(identity, int | np.integer) and 0 <= identity < 1 << 64:
+            numbers[place] = identity
+        else:
+            raise UsageError(
+                f"identity {place}: expected text, bytes, or an int from 0 below 2**64, got {identity!r}"
+            )
+    keys = record_keys(pair, numbers)
+    keys[list(named)] = list(named.values())
+    return keys
+
+
+def _fuse_unknown(found: Segmented, vocabulary: Vocabulary) -> Segmented:
+    """Make one id of neighbouring unknowns where one is the piece that is written as the unknown is.
+
+    The tokenizers package does, unless it spells unknowns by bytes (``encode_optimized``: ``fuse_unk``).
+    Unknown characters the kernel fuses itself.
+    """
+    unknown = vocabulary.unknown
+    if unknown is None or unknown.byte_ids is not None or len(found.ids) < 2:
+        return found
+    is_unknown = found.ids == unknown.id
+    keep = np.ones(len(found.ids) + 1, bool)
+    keep[1:-1] = ~(is_unknown[1:] & is_unknown[:-1])
+    keep[found.offsets] = True  # not across segments
+    if keep.all():
+        return found
+    before = np.zeros(len(keep), np.int64)
+    np.cumsum(keep[:-1], out=before[1:])
+    return found._replace(ids=found.ids[keep[:-1]], offsets=before[found.offsets])
