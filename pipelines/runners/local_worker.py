@@ -1,4 +1,4 @@
-"""A worker process of a local run: ``python -m pipelines.runners.local_worker PID``, by ``workers.py``."""
+"""A worker process of a local run, started by ``workers.py``."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def main(launcher: str) -> None:
     from apache_beam.runners.worker import sdk_worker_main
 
     import transforms.datasets.read
-    import transforms.datasets.write  # noqa: F401
+    import transforms.datasets.write
     import transforms.shuffling.partition
-    import transforms.shuffling.shuffle
+    import transforms.shuffling.shuffle  # noqa: F401
 
     gc.freeze()  # modules stay: no collection has to look through them again
     line = sys.stdin.readline()

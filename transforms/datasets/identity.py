@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from transforms.kernels.randomness import U64, KeyPair, file_key
+from transforms.kernels.arrays import U64
+from transforms.kernels.randomness import KeyPair, file_key
 
 AGAIN = -1
 """Number of a first pass that is read once more, for records whose keys were out of reach before."""

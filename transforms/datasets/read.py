@@ -26,8 +26,9 @@ from transforms.formats.detection import FileFormat
 from transforms.formats.limits import TooLarge
 from transforms.formats.readers import ReadOptions
 from transforms.formats.reading import open_span, shape_in
+from transforms.kernels.arrays import I64
 from transforms.kernels.records import blocks
-from transforms.kernels.records.digest import I64, Digest
+from transforms.kernels.records.digest import Digest
 from transforms.storage import files as storage
 from transforms.workers.deal import DealOut
 from transforms.workers.follow_launcher import follow_launcher

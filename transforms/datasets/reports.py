@@ -14,10 +14,9 @@ import pyarrow.compute as pc
 
 from transforms.datasets.source_files import FIELDS, SourceFile, rows_of, table_of
 from transforms.datasets.token_counts import TokenCounts
-from transforms.kernels.randomness import U64
+from transforms.kernels.arrays import I64, U64
 from transforms.kernels.records.compact import pack, unpack
 from transforms.kernels.records.digest import PARTS, Digest
-from transforms.kernels.schedules.schedule import I64
 
 
 class Quarantine(NamedTuple):

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.datasets.identity import FileId
 from transforms.datasets.source_files import FIELDS, Files, SourceFile, rows_of, table_of
 from transforms.formats.codecs import codec_of_name
+from transforms.kernels.arrays import I64
 
 MOST, MOST_BYTES = 1000, 4 << 20
 """Spans that are dealt out together, and their bytes: a key of its own for each costs 12 kB."""
@@ -27,8 +27,6 @@ SCHEMA = pa.schema(
     ]
 )
 """Columns of a table of spans: those of its file, then a span's other fields in their order."""
-
-I64 = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

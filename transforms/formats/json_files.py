@@ -18,9 +18,9 @@ from transforms.formats.line_format import BOM
 from transforms.formats.line_kinds import Shape
 from transforms.formats.lines import StreamReader, line_blocks, too_large
 from transforms.formats.readers import Found, ReadTask
+from transforms.kernels.arrays import I64, U8
 from transforms.kernels.records import checks, json_values
 from transforms.kernels.records.checks import Check
-from transforms.kernels.records.digest import I64, U8
 from transforms.kernels.records.json_values import Bools
 from transforms.storage import files as storage
 

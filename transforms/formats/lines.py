@@ -23,10 +23,10 @@ from transforms.formats.foreign import HEAD
 from transforms.formats.limits import LARGEST, TooLarge
 from transforms.formats.line_format import BOM, LineFormat, header_in, mark_size
 from transforms.formats.readers import Found, ReadTask
-from transforms.kernels.randomness import U64
+from transforms.kernels.arrays import I64, U8, U64
 from transforms.kernels.records import blocks, checks, memory
 from transforms.kernels.records.checks import Check
-from transforms.kernels.records.digest import I64, U8, Digest, record_hashes
+from transforms.kernels.records.digest import Digest, record_hashes
 from transforms.kernels.records.lines import first_line, open_quote
 from transforms.storage import files as storage
 

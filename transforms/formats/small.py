@@ -21,8 +21,8 @@ from transforms.formats.line_kinds import may_be_csv
 from transforms.formats.readers import ReadOptions
 from transforms.formats.reading import line_rules, shape_in
 from transforms.formats.texts import texts_of
+from transforms.kernels.arrays import I64
 from transforms.kernels.records import blocks, checks
-from transforms.kernels.records.digest import I64
 from transforms.kernels.records.lines import line_offsets
 
 SMALL = 1 << 16

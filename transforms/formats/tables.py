@@ -13,9 +13,10 @@ from transforms.formats.columns import RowColumns
 from transforms.formats.limits import TooLarge
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.schemas import require_schema
+from transforms.kernels.arrays import I64
 from transforms.kernels.records import blocks, checks, memory
 from transforms.kernels.records.dictionaries import repeat_costs
-from transforms.kernels.records.digest import I64, Digest
+from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.rows import Dictionaries, carried_schema, restore, to_rows
 from transforms.kernels.records.values import is_bytes, plain_width, row_costs, row_sizes
 

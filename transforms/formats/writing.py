@@ -12,9 +12,8 @@ from transforms.formats.codecs import CODECS
 from transforms.formats.detection import Kind
 from transforms.formats.line_format import LineFormat
 from transforms.formats.tables import text_rows
-from transforms.kernels.randomness import U64
+from transforms.kernels.arrays import I64, U64
 from transforms.kernels.records import blocks
-from transforms.kernels.records.digest import I64
 
 RecordsAre = Literal["lines", "rows", "texts"]
 

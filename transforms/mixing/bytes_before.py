@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from transforms.kernels.arrays import I64
 from transforms.kernels.records import blocks
-from transforms.kernels.schedules.schedule import I64, Schedule
+from transforms.kernels.schedules.schedule import Schedule
 from transforms.mixing.feeds import Bucket, Cut, Feed, Share
 from transforms.mixing.spilled import Counted, Spills, StreamPages
 from transforms.shuffling.streams import Streams

@@ -11,11 +11,11 @@ import pyarrow as pa
 
 from transforms.datasets.to_write import Ordered
 from transforms.errors import LosslessError
-from transforms.kernels.randomness import U64, pass_key, record_keys
+from transforms.kernels.arrays import I64, U64
+from transforms.kernels.randomness import pass_key, record_keys
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.ranges import WHOLE, KeyRange
-from transforms.kernels.schedules.schedule import I64
 from transforms.shuffling.gather import Piece, gather_piece, gather_together
 from transforms.shuffling.groups import BlockGroup, expected_digests
 from transforms.shuffling.references import Pages

@@ -17,13 +17,13 @@ from transforms.datasets.read import ReadRecords, ReadSpans
 from transforms.datasets.reports import Mixed, SpanReports, Tally
 from transforms.datasets.spans import Spans, cut_files, deal_together
 from transforms.errors import RunError, UsageError
+from transforms.kernels.arrays import I64
 from transforms.kernels.planning.plan import count_shards
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.packed import pack, unpack
 from transforms.kernels.schedules.mixture import Amounts, Draft, Item, Mixture, asked_shares, draft
 from transforms.kernels.schedules.reach import cut_within, share_within
-from transforms.kernels.schedules.schedule import I64
 from transforms.mixing.contents import pack_content, pack_schedule
 from transforms.mixing.pages import Layout
 from transforms.mixing.reached import bound_bytes, by_stream, reached

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.datasets.reports import Mixed, Tally
+from transforms.kernels.arrays import I64
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.pages import STREAM_TABLE, plain_rows
 from transforms.kernels.records.ranges import KeyRange
 from transforms.kernels.schedules.mixture import Draft
-from transforms.kernels.schedules.schedule import I64
 from transforms.shuffling.references import Pages, page_starts
 from transforms.shuffling.spill_files import read_tables
 

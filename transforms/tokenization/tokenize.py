@@ -14,7 +14,8 @@ from apache_beam.utils.windowed_value import WindowedValue
 from transforms.datasets.identity import Origin
 from transforms.datasets.token_counts import TokenCounts
 from transforms.errors import DataError
-from transforms.kernels.randomness import U64, record_keys
+from transforms.kernels.arrays import U64
+from transforms.kernels.randomness import record_keys
 from transforms.kernels.records import blocks
 from transforms.storage import files as storage
 from transforms.tokenization.models import cpm

@@ -14,10 +14,10 @@ from itertools import pairwise
 from typing import Any, Literal, NamedTuple, TypedDict, Unpack, overload
 
 import numpy as np
-import numpy.typing as npt
 
 from transforms.errors import UsageError
-from transforms.kernels.randomness import U64, derive, mix, record_keys
+from transforms.kernels.arrays import F64, I64, U32, U64
+from transforms.kernels.randomness import derive, mix, record_keys
 from transforms.kernels.segmentation import laws
 from transforms.kernels.segmentation.laws import LAWS, Law, LawName, Pieces
 from transforms.kernels.segmentation.nbest import MOST_NBEST
@@ -26,10 +26,8 @@ from transforms.tokenization.models import cpm
 from transforms.tokenization.models.ends import End, Role, choose_end
 from transforms.tokenization.models.load import load
 from transforms.tokenization.models.model import Deterministic, Model, RecordError, Unigram
-from transforms.tokenization.models.texts import I64, Texts, count_characters, pack, unpack
-from transforms.tokenization.models.vocabulary import U32, Vocabulary
-
-F64 = npt.NDArray[np.float64]
+from transforms.tokenization.models.texts import Texts, count_characters, pack, unpack
+from transforms.tokenization.models.vocabulary import Vocabulary
 
 ALPHA = 0.1
 """The exponent where a law is chosen without one."""

@@ -17,7 +17,7 @@ T = TypeVar("T")
 class DealOut(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
     """Group numbered elements: (int, T) -> (int, iterable of T), as GroupByKey does.
 
-    On Flink, by ``--parallelism``, the workers take turns: see ``transforms.kernels.planning.dealing``. Not a
+    On Flink, by ``--parallelism``, the workers take turns: see ``kernels.planning.dealing``. Not a
     Reshuffle, whose random keys deal out unevenly.
 
     Args:

@@ -34,7 +34,7 @@ from transforms.tokenization.models import unigram
 from transforms.tokenization.models.model import Unigram
 from transforms.tokenization.tokenizer import Tokenizer
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SENTENCEPIECE = ("cpm_chinese_vocab.model", "sentencepiece_test_model.model")
 BYTEPIECE = ("bytepiece_80k.zip", "bytepiece.plus.40k.zip")
 

@@ -41,7 +41,7 @@ with progress.doing("writing its last"):
 
 def start(code: str, folder: Path) -> subprocess.Popen[bytes]:
     """Start Python in a process of its own."""
-    root = Path(__file__).parent.parent.parent
+    root = Path(__file__).parents[3]
     path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [sys.executable, "-c", code, str(folder)], env={**os.environ, "PYTHONPATH": path}

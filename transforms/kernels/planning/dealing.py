@@ -15,11 +15,8 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-import numpy.typing as npt
 
-from transforms.kernels.schedules.schedule import I64
-
-_U32 = npt.NDArray[np.uint32]
+from transforms.kernels.arrays import I64, U32
 
 
 class Dealer:
@@ -89,7 +86,7 @@ def flink_workers(keys: I64, workers: int) -> I64:
     return np.abs(_murmur(hashes).view(np.int32).astype(np.int64)) % workers
 
 
-def _murmur(words: _U32) -> _U32:
+def _murmur(words: U32) -> U32:
     """Hash single words by MurmurHash3 (Appleby, 2011) for 32 bits, seed 0."""
     mixed = _rotate(words * np.uint32(0xCC9E2D51), 15) * np.uint32(0x1B873593)
     mixed = _rotate(mixed, 13) * np.uint32(5) + np.uint32(0xE6546B64)
@@ -99,5 +96,5 @@ def _murmur(words: _U32) -> _U32:
     return mixed ^ (mixed >> np.uint32(16))
 
 
-def _rotate(words: _U32, by: int) -> _U32:
+def _rotate(words: U32, by: int) -> U32:
     return (words << np.uint32(by)) | (words >> np.uint32(32 - by))

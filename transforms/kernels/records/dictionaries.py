@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as pt
 
-from transforms.kernels.records.digest import I64
+from transforms.kernels.arrays import I64
 from transforms.kernels.records.rows import to_rows
 from transforms.kernels.records.values import elements, row_costs
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from transforms.kernels.records.digest import I64, U8
+from transforms.kernels.arrays import I64, U8
 
 Bools = npt.NDArray[np.bool_]
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from transforms.kernels.records.digest import U8
-
-I64 = npt.NDArray[np.int64]
+from transforms.kernels.arrays import I64, U8
 
 _STEP = 1 << 20  # the mask of one step stays in cache
 _QUOTE = ord('"')

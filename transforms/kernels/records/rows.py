@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from transforms.errors import DataError
-from transforms.kernels.records.digest import I64
+from transforms.kernels.arrays import I64
 from transforms.kernels.records.values import elements, plain_width, validity
 
 _OLD_INTERVALS = (pa.lib.Type_INTERVAL_MONTHS, pa.lib.Type_INTERVAL_DAY_TIME)

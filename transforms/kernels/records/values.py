@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.types as pt
 
-from transforms.kernels.records.digest import I64, U8
+from transforms.kernels.arrays import I64, U8
 
 BOOLS = npt.NDArray[np.bool_]
 

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from transforms.kernels.randomness import U64, derive
-from transforms.kernels.schedules.schedule import I64, U16, CountedSchedule, Known, keys_of
+from transforms.kernels.arrays import I64, U16, U64
+from transforms.kernels.randomness import derive
+from transforms.kernels.schedules.schedule import CountedSchedule, Known, keys_of
 
 RANGE_SLOTS = 2**18
 """At most this many slots are in a range on average, and more than half as many."""

@@ -8,8 +8,9 @@ from itertools import accumulate
 
 import numpy as np
 
-from transforms.kernels.randomness import U64, derive
-from transforms.kernels.schedules.schedule import I64, U16, CountedSchedule, keys_of
+from transforms.kernels.arrays import I64, U16, U64
+from transforms.kernels.randomness import derive
+from transforms.kernels.schedules.schedule import CountedSchedule, keys_of
 from transforms.kernels.schedules.weights import WHOLE, check_scaled
 
 CHUNK = 2**20

@@ -12,10 +12,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from transforms.errors import UsageError
+from transforms.kernels.arrays import I64
 from transforms.kernels.schedules import stops, weights
 from transforms.kernels.schedules.arrangement import RepeatsSchedule
 from transforms.kernels.schedules.draws import CHUNK, RandomSchedule
-from transforms.kernels.schedules.schedule import I64, Schedule
+from transforms.kernels.schedules.schedule import Schedule
 from transforms.kernels.schedules.strata import StratifiedSchedule
 
 _SLOTS = 2**22  # of repeats, counted at a time

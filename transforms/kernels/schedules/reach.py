@@ -13,8 +13,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from transforms.kernels.arrays import I64
 from transforms.kernels.schedules.mixture import Mixture
-from transforms.kernels.schedules.schedule import I64, Schedule
+from transforms.kernels.schedules.schedule import Schedule
 
 LEAST_BUCKET = 1 << 20
 """Bytes of a bucket below which none is cut finer for the sake of a reach."""

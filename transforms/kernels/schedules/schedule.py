@@ -23,10 +23,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from transforms.kernels.randomness import U64, KeyPair, record_keys
-
-I64 = npt.NDArray[np.int64]
-U16 = npt.NDArray[np.uint16]
+from transforms.kernels.arrays import I64, U16, U64
+from transforms.kernels.randomness import KeyPair, record_keys
 
 MOST_SOURCES = 2**16 - 1
 

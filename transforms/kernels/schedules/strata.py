@@ -35,8 +35,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from transforms.kernels.randomness import U64
-from transforms.kernels.schedules.schedule import I64, U16, Schedule, check_sources
+from transforms.kernels.arrays import I64, U16, U64
+from transforms.kernels.schedules.schedule import Schedule, check_sources
 from transforms.kernels.schedules.weights import WHOLE, check_scaled
 
 REACH = 2**60

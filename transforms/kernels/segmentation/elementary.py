@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-F64 = npt.NDArray[np.float64]
+from transforms.kernels.arrays import F64
 
 LN2 = float.fromhex("0x1.62e42fefa39efp-1")
 

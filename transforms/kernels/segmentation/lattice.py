@@ -18,14 +18,10 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from transforms.kernels.arrays import F64, I32, U32
 from transforms.kernels.segmentation import automaton_build
-from transforms.kernels.segmentation.automaton import U32
 from transforms.kernels.segmentation.compiled import inlined, kernel
-
-F64 = npt.NDArray[np.float64]
-I32 = npt.NDArray[np.int32]
 
 POSITION = np.dtype([("value", "f8"), ("entry", "u4"), ("scale", "i4")], align=True)
 """``entry`` is the list of the pieces that end here, or the one piece that was chosen of it."""

@@ -15,12 +15,13 @@ import numpy as np
 import tokenizers
 
 from transforms.errors import DataError, UsageError
+from transforms.kernels.arrays import I64, U32
 from transforms.kernels.segmentation.laws import UnknownEdge
 from transforms.tokenization.models.added_tokens import HuggingFaceNormalizer, beyond_unicode
 from transforms.tokenization.models.model import Deterministic, Model, RecordError, Unigram
 from transforms.tokenization.models.package import PackageError, call_package, package_errors
-from transforms.tokenization.models.texts import I64, Texts, check_utf8, unpack
-from transforms.tokenization.models.vocabulary import U32, SpecialIds, Vocabulary
+from transforms.tokenization.models.texts import Texts, check_utf8, unpack
+from transforms.tokenization.models.vocabulary import SpecialIds, Vocabulary
 
 _UNKNOWN_PENALTY = 10.0
 _STAND_IN = (1 << 32) - 1  # an id

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from transforms.errors import DataError
-from transforms.tokenization.models.texts import I64, Normalizer, Texts
-from transforms.tokenization.models.vocabulary import U32, SpecialIds, Vocabulary
+from transforms.kernels.arrays import I64, U32
+from transforms.tokenization.models.texts import Normalizer, Texts
+from transforms.tokenization.models.vocabulary import SpecialIds, Vocabulary
 
 FORMATS = (
     "expected a BytePiece model (JSON, or a zip of it), a SentencePiece unigram .model or a "

@@ -8,12 +8,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from transforms.errors import DataError
-
-U8 = npt.NDArray[np.uint8]
-I64 = npt.NDArray[np.int64]
+from transforms.kernels.arrays import I64, U8
 
 CPM_NEWLINE = "\u2583"
 """What stands for a newline with CPM's white space; here, since recipes know it without any kernel."""

@@ -5,13 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
+from transforms.kernels.arrays import F64, U32
 from transforms.kernels.segmentation.laws import UnknownEdge
-
-F64 = npt.NDArray[np.float64]
-U32 = npt.NDArray[np.uint32]
 
 Kind = Literal["bytepiece", "sentencepiece", "huggingface"]
 

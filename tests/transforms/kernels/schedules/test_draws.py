@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from tests import statistics
+from transforms.kernels.arrays import U16
 from transforms.kernels.randomness import derive, record_keys
 from transforms.kernels.schedules.draws import RandomSchedule, _Lookup
-from transforms.kernels.schedules.schedule import U16
 from transforms.kernels.schedules.strata import StratifiedSchedule
 from transforms.kernels.schedules.weights import scale
 

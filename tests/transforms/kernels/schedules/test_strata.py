@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from transforms.kernels.arrays import I64, U16
 from transforms.kernels.randomness import derive, mix
-from transforms.kernels.schedules.schedule import I64, U16
 from transforms.kernels.schedules.strata import REACH, StratifiedSchedule
 from transforms.kernels.schedules.weights import scale
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from tests.transforms.kernels.segmentation import segmentation_oracle as oracle
 from tests.transforms.kernels.segmentation.unigram_file import unigram_file
 from transforms.kernels import randomness
+from transforms.kernels.arrays import U64
 from transforms.kernels.segmentation.lattice import mix, stride_of, uniform
 from transforms.kernels.segmentation.laws import LAWS, Law, LawName, UnknownEdge, build, prepare
 from transforms.kernels.segmentation.segment import DeadEndError, Segmented, segment
@@ -54,7 +55,7 @@ def law_of(
     return prepare(pieces, law=name, alpha=alpha, nbest_size=size)
 
 
-def keys_for(records: int, *, seed: int = 0) -> randomness.U64:
+def keys_for(records: int, *, seed: int = 0) -> U64:
     return randomness.record_keys(
         randomness.derive(seed, "segmentation"), np.arange(records, dtype=np.uint64)
     )

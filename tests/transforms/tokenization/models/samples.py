@@ -16,7 +16,7 @@ import pytest
 import sentencepiece
 from hypothesis import strategies as st
 
-EXAMPLES = Path(__file__).parents[3] / "examples" / "data"
+EXAMPLES = Path(__file__).parents[4] / "examples" / "data"
 GOLDEN = Path(__file__).parent / "golden"
 
 ODD = [
