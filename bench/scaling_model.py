@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import common
+from request_model import PART, Requests, count_requests
 
-from transforms.kernels.planning.levels import PART, Requests, count_requests
 from transforms.kernels.planning.plan import GIB, MIB, Plan, Workers, make_plan, share_memory
 from transforms.kernels.records.blocks import footprint
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pipelines.jobs.job import mixture_of
 from pipelines.jobs.watch import watching
 from pipelines.recipes.cli import LOG, leave, make_parser, run_main
-from pipelines.recipes.recipe import Recipe
+from pipelines.recipes.recipe import Modules, Recipe
 from pipelines.recipes.store_options import parse_storage_options, refuse_secrets
 from pipelines.recipes.validation import validate
 from pipelines.runners.machine import cores_available
@@ -29,6 +29,7 @@ from transforms.datasets.manifest import (
 )
 from transforms.datasets.manifest_files import FileSums, sum_files
 from transforms.errors import DataError, InputError, LosslessError, StoreError, UsageError
+from transforms.formats import compressed
 from transforms.formats.codecs import CODECS
 from transforms.formats.detection import FileFormat
 from transforms.formats.line_format import LineFormat
@@ -60,6 +61,11 @@ class _Flags(BaseModel):
             description="options of fsspec for the stores, as JSON, as for shuffle",
             json_schema_extra={"group": "how it runs", "metavar": "JSON"},
         )
+    )
+    codec_module: Modules | None = Field(
+        None,
+        description="Python modules that register codecs of yours, as for shuffle",
+        json_schema_extra={"group": "how it runs", "metavar": "MODULE,MODULE"},
     )
     quiet: bool = Field(
         False,
@@ -436,6 +442,7 @@ def run(argv: Sequence[str], **given: Any) -> Manifest:
     given = {**{k: v for k, v in vars(args).items() if k in _Flags.model_fields}, **given}
     flags = validate(_Flags, given)
     storage.configure(flags.storage_options or {})
+    compressed.load(compressed.with_installed(flags.codec_module))
     refuse_secrets(args.folder, flag="DIR")
     begin = time.monotonic()
     manifest, problems = verify(args.folder, live=not (flags.debug or flags.quiet))

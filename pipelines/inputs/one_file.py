@@ -19,13 +19,13 @@ from transforms.formats import (
     arrow,
     arrow_messages,
     codecs,
+    compressed,
     json_files,
     line_format,
     line_places,
-    parquet,
+    parquet_files,
     parquet_types,
 )
-from transforms.formats.codecs import Decoder
 from transforms.formats.columns import RowColumns
 from transforms.formats.detection import FileFormat, behind_skippable, detect, refuse_inside
 from transforms.formats.foreign import HEAD
@@ -132,7 +132,7 @@ def _look_at_lines(
     begin = behind_skippable(opened, opened.read(64) or b"", file.size)
     window = 0 if codec is None else max(window_of(begin) - WINDOW_COUNTED, 0)
     opened.seek(0)
-    stream = opened if codec is None else Decoder(opened, codec, file.url)
+    stream = opened if codec is None else compressed.reader(opened, codec, file.url)
     try:
         head = bytearray(HEAD)
         begin = bytes(head[: storage.read_into(stream, memoryview(head))])
@@ -146,7 +146,7 @@ def _look_at_lines(
             form = replace(form, header=header)
         if codec is not None and file.size <= _MAY_BE_EMPTY:
             opened.seek(0)
-            stream = Decoder(opened, codec, file.url)
+            stream = compressed.reader(opened, codec, file.url)
             beside = mark + len(header)
             size = storage.read_into(stream, memoryview(bytearray(beside + 1)))
             records = 0 if size <= beside else None
@@ -165,7 +165,7 @@ def _look_at_lines(
                 )
             opened.seek(0)
             if codec is not None:
-                expansion = codecs.sample_ratio(opened, codec, file.url)
+                expansion = compressed.sample_ratio(opened, codec, file.url)
             if shape == "lines":
                 record_bytes, fields = _sample_lines(
                     opened, file, codec, form, recipe, mark=mark, keep=keep
@@ -207,7 +207,7 @@ def _sample_lines(
         InputError: rows of CSV go on in the next line, as the first ones show.
     """
     opened.seek(0)
-    stream = opened if codec is None else Decoder(opened, codec, file.url)
+    stream = opened if codec is None else compressed.reader(opened, codec, file.url)
     places = 1 if codec is not None or file.size <= _PLACES * _SAMPLE_BYTES else _PLACES
     pieces = _pieces(stream, [file.size * i // places for i in range(places)])
     begins = mark + len(form.header)
@@ -268,20 +268,20 @@ def _look_at_parquet(
     *,
     sample: bool,
 ) -> Look:
-    opened_parquet = parquet.open_file(opened, name=file.url)
+    opened_parquet = parquet_files.open_file(opened, name=file.url)
     found_columns = RowColumns(opened_parquet.schema_arrow, text=column, kept=kept, name=file.url)
     columns, schema = found_columns.paths, found_columns.schema
     parquet_types.require_known(opened_parquet, columns, name=file.url)
     if sample:
-        parquet.check_int96(
+        parquet_files.check_int96(
             opened, opened_parquet, columns, name=file.url, rows=_SAMPLE_ROWS, batches=1
         )
     return Look(
         found,
-        compression=parquet.compression_of(opened_parquet, name=file.url) or "zstd",
+        compression=parquet_files.compression_of(opened_parquet, name=file.url) or "zstd",
         schema=opened_parquet.schema_arrow,
         records=opened_parquet.metadata.num_rows,
-        record_bytes=parquet.mean_bytes(
+        record_bytes=parquet_files.mean_bytes(
             opened_parquet,
             rows=_SAMPLE_ROWS,
             name=file.url,

@@ -17,7 +17,7 @@ from pipelines.recipes.recipe import Recipe
 from transforms.datasets.listing import extension
 from transforms.datasets.source_files import Files, SourceFile
 from transforms.errors import DataError, InputError, UsageError
-from transforms.formats import arrow_messages, parquet
+from transforms.formats import arrow_messages, compressed, parquet
 from transforms.formats.codecs import CODECS, codec_of_name
 from transforms.formats.detection import EXTENSIONS, FileFormat, Kind
 from transforms.formats.kept import Kept
@@ -31,7 +31,6 @@ from transforms.storage import files as storage
 _MOST = 1000  # files that are looked at beforehand; the others are when they are read
 _SAMPLES = 16  # files whose records are looked at, for estimates
 _COMPRESSIONS: dict[Kind, tuple[str, ...]] = {
-    "lines": ("none", *CODECS),
     "parquet": parquet.COMPRESSIONS,
     "arrow": arrow_messages.COMPRESSIONS,
     "arrow_stream": arrow_messages.COMPRESSIONS,
@@ -253,13 +252,13 @@ def _choose_form(
     same = {found: weight for found, weight in weights.items() if found[0] == kind}
     fallback = max(same, key=lambda f: (same[f], f))[1] if same else _CONVERTED[kind]
     compression = recipe.compression or fallback
-    if compression not in _COMPRESSIONS[kind]:
+    possible = _COMPRESSIONS.get(kind, ("none", *CODECS))
+    if compression not in possible:
         if recipe.compression is None:
             compression = _CONVERTED[kind]
         else:
             raise UsageError(
-                f"--compression={compression}: expected one of {', '.join(_COMPRESSIONS[kind])} for "
-                f"{kind}"
+                f"--compression={compression}: expected one of {', '.join(possible)} for {kind}"
             )
     records_are: RecordsAre = "texts" if as_text else "lines" if schema is None else "rows"
     if as_rows:
@@ -269,6 +268,7 @@ def _choose_form(
     return ShardFormat(
         kind=kind,
         compression=compression,
+        codec_modules=compressed.with_installed(recipe.codec_module),
         line_format=LineFormat() if as_text else line_format,
         schema=schema,
         records_are=records_are,

@@ -10,6 +10,7 @@ from pipelines.jobs.execute import Planned
 from pipelines.jobs.job import Job, streams_of
 from pipelines.recipes.recipe import CommonRecipe, Recipe
 from transforms.datasets.bad_records import MostBad
+from transforms.formats import compressed
 from transforms.formats.codecs import WINDOW
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.planning.plan import RECORDS
@@ -49,6 +50,7 @@ def read_records(job: Wired, *, span_bytes: int, stage: Stage = "partition", **o
             rows=contents.schema is not None,
             schema=contents.schema,
             window=max(contents.window + WINDOW_COUNTED, WINDOW),
+            codec_modules=compressed.with_installed(job.recipe.codec_module),
             **{"format": job.recipe.format, **options},
         ),
         span_bytes=span_bytes,

@@ -27,11 +27,13 @@ from pipelines.recipes.recipe_file import (
 )
 from pipelines.recipes.store_options import parse_storage_options
 from pipelines.recipes.validation import Origin, flag_of, validate
+from pipelines.recipes.values import parse_modules
 from pipelines.runners.beam_flags import check_beam_flags, warn_of_flags
 from pipelines.runners.choose import patience_of, settle_runner
 from pipelines.runners.clusters import CLUSTERS, S
 from transforms.datasets.manifest import Manifest
 from transforms.errors import UsageError
+from transforms.formats import compressed
 from transforms.storage import files as storage
 from transforms.storage import layout
 
@@ -81,6 +83,7 @@ def run_command(
     origin = Origin()
     if asked.recipe is not None:
         storage.configure(parse_storage_options(flags.get("storage_options", {})))
+        compressed.load(compressed.with_installed(parse_modules(flags.get("codec_module", []))))
         flags, origin = read_recipe(asked.recipe, kind).under(flags)
     elif content is not None:
         flags, origin = check_fields(content, Origin("recipe"), kind).under(flags)
@@ -131,6 +134,7 @@ def make_dataset(
             "ends at its first bad record"
         )
     storage.configure(settings.storage_options or {})
+    compressed.load(compressed.with_installed(reading.codec_module))
     jobs: list[J] = []
     with (
         naming_as_given(itertools.chain(*reading.sources.values())),

@@ -58,7 +58,7 @@ def make_parser(*models: type[BaseModel], prog: str, description: str, epilog: s
             if field.annotation is bool:
                 group.add_argument(flag_of(name), dest=name, action="store_true", help=help_)
             else:
-                repeatable = name in ("sources", "temp_location", "extension")
+                repeatable = name in ("sources", "temp_location", "extension", "codec_module")
                 also = [f"--{name}"] if name in ALSO else []
                 group.add_argument(
                     flag_of(name),

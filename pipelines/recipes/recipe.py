@@ -33,6 +33,7 @@ from pipelines.recipes.values import (
     parse_extensions,
     parse_kind,
     parse_memory,
+    parse_modules,
     parse_numbers,
     parse_separator,
     parse_size,
@@ -66,6 +67,9 @@ _Sources = Annotated[
 ]
 _Extensions = Annotated[
     list[str], BeforeValidator(parse_extensions, json_schema_input_type=list[str] | str)
+]
+Modules = Annotated[
+    list[str], BeforeValidator(parse_modules, json_schema_input_type=list[str] | str)
 ]
 _Byte = Annotated[str, BeforeValidator(parse_separator), PlainSerializer(write_separator)]
 _Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str), Field(ge=1)]
@@ -108,6 +112,14 @@ class CommonRecipe(_Model):
         "which files of folders and patterns to read, by the ends of their names: .jsonl,.json; "
         "repeatable. none is a name without one",
         metavar="EXT,EXT",
+        min_length=1,
+    )
+    codec_module: Modules | None = make_flag(
+        None,
+        _INPUT,
+        "Python modules that register codecs of yours with smart_open, by suffix, for --input and "
+        "--compression (docs/formats.md); repeatable. Workers have to have them",
+        metavar="MODULE,MODULE",
         min_length=1,
     )
     separator: _Byte = make_flag(
@@ -230,8 +242,9 @@ class Recipe(CommonRecipe):
     compression: Annotated[str | None, BeforeValidator(parse_kind)] = make_flag(
         None,
         _OUTPUT,
-        "of shards: none, gzip, bzip2, xz, zstd or lz4 for lines; none, snappy, gzip, brotli, zstd "
-        "or lz4 inside Parquet; none, lz4 or zstd inside Arrow. By default as the input",
+        "of shards: none, gzip, bzip2, xz, zstd, lz4 or a codec of --codec_module for lines; none, "
+        "snappy, gzip, brotli, zstd or lz4 inside Parquet; none, lz4 or zstd inside Arrow. By default "
+        "as the input",
         metavar="NAME",
     )
     check: Literal["none", "utf8", "json"] = make_flag(
@@ -347,7 +360,7 @@ class RunSettings(_Model):
 class Settings(RunSettings):
     """How and where a shuffle is done."""
 
-    exchange: Annotated[str | None, AfterValidator(check_exchange)] = make_flag(
+    exchange: Annotated[str, AfterValidator(check_exchange)] | None = make_flag(
         None, _RUN, "has no effect any more: records always cross by files", deprecated=True
     )
     spill_compression: Annotated[Literal["none", "lz4", "zstd"], BeforeValidator(parse_kind)] = (

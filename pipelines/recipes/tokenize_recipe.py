@@ -240,6 +240,7 @@ class TokenizeRecipe(CommonRecipe):
             text_field=field,
             format="lines" if self.bytes and self.format == "auto" else self.format,
             extension=self.extension,
+            codec_module=self.codec_module,
             separator=self.separator,
             header_lines=self.header_lines,
             on_bad_record=self.on_bad_record,

@@ -204,18 +204,34 @@ def parse_extensions(value: Any) -> Any:
     return list(dict.fromkeys(found))
 
 
-def check_exchange(asked: str | None) -> None:
+def parse_modules(value: Any) -> Any:
+    """Read the values of ``--codec_module``, each of them one or several behind commas.
+
+    >>> parse_modules(["mine.codecs, other"])
+    ['mine.codecs', 'other']
+    """
+    value = [value] if isinstance(value, str) else value
+    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+        return value
+    found = [part.strip() for text in value for part in text.split(",")]
+    if odd := next(
+        (name for name in found if not all(map(str.isidentifier, name.split(".")))), None
+    ):
+        raise ValueError(f"expected names of modules, such as mine.codecs; got {odd!r}")
+    return list(dict.fromkeys(found))
+
+
+def check_exchange(asked: str) -> None:
     """Say that a setting of former versions changes nothing, or can't be had any more."""
-    if asked in ("auto", "files"):
-        _LOG.info("exchange=%s has no effect any more: records always cross by files", asked)
-    elif asked == "engine":
+    if asked == "engine":
         text = (
             "this exchange went, as it held each shard in memory whole; leave it out: records cross by "
             "files (in --temp_location), in bounded memory"
         )
         raise Misfit(text, (("exchange",), asked))
-    elif asked is not None:
-        raise ValueError("expected auto or files, or nothing: it has no effect any more")
+    if asked not in ("auto", "files"):
+        raise ValueError("expected nothing, or auto or files, which have no effect any more")
+    _LOG.info("exchange=%s has no effect any more: records always cross by files", asked)
 
 
 def parse_names(value: Any) -> Any:

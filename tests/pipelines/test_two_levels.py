@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from bench.request_model import Requests, count_requests
 from tests.pipelines.support import (
     Tree,
     count_asked,
@@ -23,7 +24,6 @@ from tests.pipelines.support import (
 )
 from transforms.datasets import write
 from transforms.errors import DovetailError, RunError
-from transforms.kernels.planning.levels import Requests, count_requests
 from transforms.kernels.planning.plan import Plan
 from transforms.kernels.records import blocks, pages
 from transforms.shuffling import partition, spill_files

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from bench.request_model import count_requests
 from pipelines.jobs import build
 from pipelines.jobs.job import Job
 from pipelines.verify import verify
@@ -30,7 +31,6 @@ from transforms.datasets import read, write
 from transforms.datasets.identity import AGAIN
 from transforms.datasets.manifest import Manifest
 from transforms.errors import DovetailError, LosslessError
-from transforms.kernels.planning.levels import count_requests
 from transforms.kernels.records.pages import STREAM_TABLE
 from transforms.kernels.records.ranges import WHOLE
 from transforms.mixing import interleave

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 import pipelines.verify
+from bench.request_model import count_requests
 from tests.pipelines.support import command, cut_otherwise, make_lines, read_tree, run, write_tree
 from tests.stores.conftest import Server, put, tree, unfinished
 from transforms.datasets.listing import list_source
 from transforms.errors import InputError, RunError, UsageError
-from transforms.kernels.planning.levels import count_requests
 from transforms.storage import files as storage
 
 CORPUS = {"a.txt": make_lines(900), "b/c.txt": make_lines(700, name="q"), "b/empty.txt": b""}

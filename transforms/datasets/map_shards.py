@@ -50,9 +50,6 @@ class MapIntoShards(beam.PTransform):  # type: ignore[misc]
     writing: WriteShards
     shards: int
 
-    def __post_init__(self) -> None:
-        super().__init__()
-
     def expand(self, root: Any) -> Any:
         """List, deal out, do the work."""
         return (

@@ -21,7 +21,7 @@ from transforms.datasets.reports import SpanReport, SpanReports
 from transforms.datasets.source_files import SourceFile
 from transforms.datasets.spans import Span, Spans, cut_spans, deal_together
 from transforms.errors import DataError
-from transforms.formats import small
+from transforms.formats import compressed, small
 from transforms.formats.detection import FileFormat
 from transforms.formats.limits import TooLarge
 from transforms.formats.readers import ReadOptions
@@ -77,9 +77,6 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
     progress: Watched = None
     stage: Stage = "partition"
 
-    def __post_init__(self) -> None:
-        super().__init__()
-
     def expand(self, root: Any) -> Any:
         """List, cut into spans, deal them out to the workers, read."""
         spans = (
@@ -95,7 +92,6 @@ class ReadSpans(beam.PTransform):  # type: ignore[misc]
     """Read spans that were dealt out: (int, iterable of Spans) -> (blocks, spans)."""
 
     def __init__(self, config: ReadRecords) -> None:
-        super().__init__()
         self._config = config
 
     def expand(self, spans: Any) -> Any:
@@ -126,6 +122,7 @@ def list_spans(
         DataError: the listing isn't the one that the plan was made from.
     """
     storage.configure(config.storage_options)
+    compressed.load(config.options.codec_modules)
     files = list_sources(sources, extensions=config.extensions, apart=config.output)
     if config.expected is not None and fingerprint(files) != config.expected:
         raise DataError(
@@ -171,6 +168,7 @@ class SpanReader:
         """Get ready, once a worker."""
         follow_launcher(self._config.launcher)
         storage.configure(self._config.storage_options)
+        compressed.load(self._config.options.codec_modules)
         self._progress = Progress.open(self._config.progress)
 
     def read(self, spans: Spans, report: Callable[[SpanReports], object]) -> Iterator[Located]:

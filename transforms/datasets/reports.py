@@ -225,24 +225,19 @@ class ShardReports:
     unused: U64
 
     @classmethod
-    def of(cls, reports: Iterable[ShardReport], *, sources: int) -> ShardReports:
-        """Add reports up."""
+    def of(cls, reports: Iterable[ShardReport | ShardReports], *, sources: int) -> ShardReports:
+        """Add reports up, some of which may be sums already."""
         found = cls([], np.zeros((sources, 4), np.uint64), np.zeros((sources, 4), np.uint64))
         for report in reports:
-            found.add(report)
+            if isinstance(report, ShardReports):
+                found.shards += report.shards
+                found.digests += report.digests
+                found.unused += report.unused
+            else:
+                found.shards.append(replace(report, digests=[], unused=[]))
+                _add_to(found.digests, report.digests)
+                _add_to(found.unused, report.unused)
         return found
-
-    def add(self, report: ShardReport) -> None:
-        """Add one."""
-        self.shards.append(replace(report, digests=[], unused=[]))
-        _add_to(self.digests, report.digests)
-        _add_to(self.unused, report.unused)
-
-    def join(self, other: ShardReports) -> None:
-        """Add those of others."""
-        self.shards += other.shards
-        self.digests += other.digests
-        self.unused += other.unused
 
 
 def _add_to(sums: U64, digests: list[Digest]) -> None:

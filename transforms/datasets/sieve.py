@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from transforms.formats.codecs import CODECS
+from transforms.formats.codecs import BY_SUFFIX
 
 NO_EXTENSION = "none"
 """What ``extensions`` call files whose name has none."""
@@ -14,7 +14,6 @@ NO_EXTENSION = "none"
 JSON_LINES = frozenset((".jsonl", ".ndjson", ".json"))
 """Names of one kind of file."""
 
-_SUFFIXES = frozenset(suffix for codec in CODECS.values() for suffix in codec.suffixes)
 _EXTENSION = re.compile(r"\.[a-z][a-z0-9_+-]{0,15}")
 _KINDS = {
     **dict.fromkeys(JSON_LINES, ".jsonl"),
@@ -164,7 +163,7 @@ def extension_of(name: str) -> str:
     """
     parts = name[name.rfind("/") + 1 :].rsplit(".", 2)
     last = f".{parts.pop().lower()}" if len(parts) > 1 else ""
-    if last in _SUFFIXES:
+    if last in BY_SUFFIX:
         last = f".{parts.pop().lower()}" if len(parts) > 1 else ""
     return last if last in _KINDS or _EXTENSION.fullmatch(last) else ""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -22,12 +22,14 @@ from transforms.datasets.manifest import (
     TokenizerEntry,
     TokensEntry,
     make_manifest,
+    now,
     token_versions,
 )
 from transforms.datasets.reports import Mapped, Mixed, ShardReport, ShardReports, SpanReports
 from transforms.datasets.to_write import Ordered, ToWrite
 from transforms.datasets.token_counts import TokenCounts
 from transforms.errors import DataError, LosslessError, RunError
+from transforms.formats import compressed
 from transforms.formats.read_back import shard_digest
 from transforms.formats.writing import ShardFormat, open_writer
 from transforms.kernels.records import blocks
@@ -77,9 +79,6 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
     storage_options: dict[str, Any] | None = None
     progress: Watched = None
 
-    def __post_init__(self) -> None:
-        super().__init__()
-
     def expand(self, shards: Any) -> Any:
         """One step."""
         return shards | "Write" >> beam.ParDo(_Write(self))
@@ -107,6 +106,7 @@ class ShardWriter:
         config = self._config
         follow_launcher(config.launcher)
         storage.configure(config.storage_options)
+        compressed.load(config.form.codec_modules)
         self._progress = Progress.open(config.progress)
         if not config.run_id:  # else whoever owns the output has made it, and may take it away
             storage.make_folder(storage.join(config.output, layout.TEMPORARY))
@@ -129,7 +129,7 @@ class ShardWriter:
                 with doing(f"reading {path} back"):
                     _require_readable(url, report, config.form)
 
-            publish = functools.partial(layout.publish, config.output, path, run_id=config.run_id)
+            publish = partial(layout.publish, config.output, path, run_id=config.run_id)
             with publish(check=None if config.form.is_plain else check) as file:
                 report = write_shard(
                     file,
@@ -270,7 +270,7 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
     recipe: dict[str, Any]
     seed: int
     epoch: int
-    started: str
+    started: str = field(default_factory=now)
     form: ShardFormat = field(default_factory=ShardFormat)
     run_id: str = ""
     expected: str | None = None
@@ -278,9 +278,6 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
     storage_options: dict[str, Any] | None = None
     tokens: Callable[[TokenCounts], TokensEntry | None] | None = None
     tokenizers: Sequence[TokenizerEntry] = ()
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def expand(self, reports: Any) -> Any:
         """One step, which waits for both branches."""
@@ -293,36 +290,16 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
             >> beam.Map(
                 _write_manifest,
                 beam.pvalue.AsIter(spans),
+                # added up where they are written: (shards * sources) digests go nowhere
                 beam.pvalue.AsSingleton(
-                    shards | "AddUp" >> beam.CombineGlobally(_AddUp(len(self.sources)))
+                    shards
+                    | "AddUp"
+                    >> beam.CombineGlobally(partial(ShardReports.of, sources=len(self.sources)))
                 ),
                 *map(after, more),
                 config=self,
             )
         )
-
-
-class _AddUp(beam.CombineFn):  # type: ignore[misc]
-    """Add reports of shards up where they are written: (shards * sources) digests go nowhere."""
-
-    def __init__(self, sources: int) -> None:
-        self._sources = sources
-
-    def create_accumulator(self) -> ShardReports:
-        return ShardReports.of((), sources=self._sources)
-
-    def add_input(self, reports: ShardReports, report: ShardReport) -> ShardReports:
-        reports.add(report)
-        return reports
-
-    def merge_accumulators(self, many: Iterable[ShardReports]) -> ShardReports:
-        found = self.create_accumulator()
-        for reports in many:
-            found.join(reports)
-        return found
-
-    def extract_output(self, reports: ShardReports) -> ShardReports:
-        return reports
 
 
 def _write_manifest(
@@ -365,6 +342,8 @@ def _write_manifest(
         # an attempt before this one may have come to the end, and taken the marker away
         if not is_written(config.output, config.run_id):
             raise
+    if not config.run_id:  # else whoever owns the output clears it
+        storage.remove_tree(storage.join(config.output, layout.TEMPORARY))
 
 
 def is_written(output: str, run_id: str) -> bool:

@@ -16,7 +16,7 @@ from transforms.errors import DataError
 from transforms.formats.arrow_messages import bodies_of_batches, body_of_next_batch, first_batch
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.schemas import check_schema, faults_named
-from transforms.formats.tables import Recut, RowReader, read_rows
+from transforms.formats.tables import RowReader, RowWriter, read_rows
 from transforms.kernels.records import checks
 from transforms.kernels.records.rows import Dictionaries
 from transforms.kernels.records.values import row_sizes
@@ -141,7 +141,7 @@ class Reader(RowReader):
             )
 
 
-class Writer:
+class Writer(RowWriter):
     """Writes rows to a file or a stream: record batches of 4 MiB of logical bytes or 2**16 rows.
 
     Args:
@@ -149,30 +149,19 @@ class Writer:
         schema: of the file.
         compression: one of COMPRESSIONS.
         stream: write a stream, not a file.
-
-    Attributes:
-        recut: cuts rows into the batches to be written.
     """
 
     def __init__(self, sink: Any, schema: pa.Schema, *, compression: str, stream: bool) -> None:
-        self.recut = Recut(
-            schema,
-            batch_bytes=_BATCH_BYTES,
-            batch_rows=_BATCH_ROWS,
-            dictionaries=Dictionaries(),  # the file format knows additions to one alone
-        )
         options = pa.ipc.IpcWriteOptions(
             compression=None if compression == "none" else compression,
             emit_dictionary_deltas=True,
             use_threads=False,
         )
         new = pa.ipc.new_stream if stream else pa.ipc.new_file
-        self._writer = new(sink, schema, options=options)
-
-    def write_batch(self, batch: pa.RecordBatch) -> None:
-        """Write a batch that ``recut`` gave."""
-        self._writer.write_batch(batch)
-
-    def close(self) -> None:
-        """Write the end."""
-        self._writer.close()
+        super().__init__(
+            new(sink, schema, options=options),
+            schema,
+            batch_bytes=_BATCH_BYTES,
+            batch_rows=_BATCH_ROWS,
+            dictionaries=Dictionaries(),  # the file format knows additions to one alone
+        )

@@ -98,41 +98,50 @@ def _dictionary_of(head: bytes) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Codec:
-    """How one kind of compressed stream is known, read and written.
+    """How one kind of compressed stream is known. One of a user's is known by its suffix alone.
 
     Attributes:
         name: what ``--compression`` calls it.
         suffixes: of file names, in lower case; the first one is written.
-        magics: what a member may begin with.
+        magics: what a member may begin with; none where the content isn't known.
+        skippable: skippable frames may stand between members.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    magics: tuple[bytes, ...] = ()
+    skippable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberCodec(Codec):
+    """How one of ours is read and written, member by member.
+
+    Attributes:
         level: what is written unless a level is asked for.
         new_member: makes the decoder of one member, which holds a window of so many bytes at most.
         new_compressor: makes a compressor of a level.
         padding: zeros may follow a member, in multiples of this; 0 where none may.
         newlines: so may ends of lines, behind the last one.
         lacks: of a member's first 64 bytes: what it needs that isn't in the file, or nothing.
-        skippable: skippable frames may stand between members.
     """
 
-    name: str
-    suffixes: tuple[str, ...]
-    magics: tuple[bytes, ...]
     level: int
     new_member: Callable[[int], Member]
     new_compressor: Callable[[int], Compressor]
     padding: int = 0
     newlines: bool = False
     lacks: Callable[[bytes], str] = lambda head: ""
-    skippable: bool = False
 
 
 # Levels by processor time, on 100 MB of JSON lines of source code (MB/s, ratio): gzip 1 152 4.15,
 # 4 100 4.99, 6 43 5.35; bzip2 1 19 5.33, 9 14 6.64; xz 0 37 5.19, 1 27 5.82, 3 6 6.31, 6 2 7.39;
 # zstd 1 452 4.91, 3 303 5.42, 5 129 5.99; lz4 0 517 3.25, 3 135 4.40. Taken is where the next
 # step up costs more than half the speed for less than a tenth of the size.
-CODECS = {
+BUILT_IN: dict[str, MemberCodec] = {
     codec.name: codec
     for codec in (
-        Codec(
+        MemberCodec(
             name="gzip",
             suffixes=(".gz",),
             magics=(b"\x1f\x8b\x08",),
@@ -143,7 +152,7 @@ CODECS = {
             padding=1,
             newlines=True,
         ),
-        Codec(
+        MemberCodec(
             name="bzip2",
             suffixes=(".bz2",),
             # a block comes first, or where there is none the stream's end
@@ -156,7 +165,7 @@ CODECS = {
             new_member=lambda window: bz2.BZ2Decompressor(),
             new_compressor=bz2.BZ2Compressor,
         ),
-        Codec(
+        MemberCodec(
             name="xz",
             suffixes=(".xz",),
             magics=(b"\xfd7zXZ\0",),
@@ -170,7 +179,7 @@ CODECS = {
             ),
             padding=4,
         ),
-        Codec(
+        MemberCodec(
             name="zstd",
             suffixes=(".zst", ".zstd"),
             magics=(b"\x28\xb5\x2f\xfd",),
@@ -188,7 +197,7 @@ CODECS = {
             ),
             skippable=True,
         ),
-        Codec(
+        MemberCodec(
             name="lz4",
             suffixes=(".lz4",),
             magics=(b"\x04\x22\x4d\x18",),
@@ -206,7 +215,16 @@ CODECS = {
     )
 }
 
-_BY_SUFFIX = {suffix: codec for codec in CODECS.values() for suffix in codec.suffixes}
+CODECS: dict[str, Codec] = {**BUILT_IN}
+"""By name; those of a user's modules too, once they are loaded."""
+BY_SUFFIX: dict[str, Codec] = {
+    suffix: codec for codec in CODECS.values() for suffix in codec.suffixes
+}
+
+
+def add_codec(suffix: str) -> None:
+    """Take up a user's codec, which is called what its suffix is."""
+    CODECS[suffix[1:]] = BY_SUFFIX[suffix] = Codec(name=suffix[1:], suffixes=(suffix,))
 
 
 def codec_of_head(head: bytes) -> Codec | None:
@@ -219,7 +237,7 @@ def codec_of_head(head: bytes) -> Codec | None:
         head = head[size:]
         if not head:
             return CODECS["zstd"]
-    return next((codec for codec in CODECS.values() if head.startswith(codec.magics)), None)
+    return next((codec for codec in BUILT_IN.values() if head.startswith(codec.magics)), None)
 
 
 def codec_of_name(name: str) -> Codec | None:
@@ -228,7 +246,7 @@ def codec_of_name(name: str) -> Codec | None:
     >>> codec_of_name("web/part-0.jsonl.GZ").name
     'gzip'
     """
-    return _BY_SUFFIX.get(posixpath.splitext(name)[1].lower())
+    return BY_SUFFIX.get(posixpath.splitext(name)[1].lower())
 
 
 def strip_suffix(name: str) -> str:

@@ -12,16 +12,20 @@ streams may have none: there a flipped bit can go unnoticed.
 from __future__ import annotations
 
 import io
+from abc import abstractmethod
 from typing import Any, BinaryIO
 
 from transforms.errors import DataError
 from transforms.formats.codec_table import (
+    BY_SUFFIX,
     CODECS,
     DAMAGE,
     LARGEST,
     WINDOW,
     Codec,
+    Compressor,
     Member,
+    MemberCodec,
     codec_of_head,
     codec_of_name,
     skippable_size,
@@ -31,14 +35,15 @@ from transforms.formats.windows import window_of
 from transforms.storage import files as storage
 
 __all__ = [
+    "BY_SUFFIX",
     "CODECS",
     "WINDOW",
     "Codec",
+    "Compressed",
     "Decoder",
     "Encoder",
     "codec_of_head",
     "codec_of_name",
-    "sample_ratio",
     "skippable_size",
     "strip_suffix",
 ]
@@ -47,38 +52,25 @@ _READ = 1 << 16  # compressed bytes at a time; small, as tiny members copy what 
 _OUT = 1 << 18  # decompressed bytes at a time: fits the processor's caches
 _PIECE = 1 << 18  # what an Encoder compresses at a time
 _HEAD = 64  # bytes of a member that hold its magic and what it says of its window
-_SAMPLED = 64  # decompressed bytes per compressed one at which a sample is large enough
 
 
-class Decoder(io.RawIOBase):
-    """A compressed file, read as the stream it holds; all its members, one after another.
-
-    Holds under 6 MiB beside the library's own window, whatever the ratio. The caller closes ``file``.
+class Compressed(io.RawIOBase):
+    """A compressed file, read as the stream it holds. The caller closes ``file``.
 
     Args:
         file: stands at its beginning; its reads may return less than was asked for.
-        codec: what it is compressed with.
         name: what errors call it.
-        window: bytes; a member that needs a larger one is refused.
 
     Attributes:
         trailing: bytes behind the last member that aren't part of any: zeros, or ends of lines.
         produced: decompressed bytes so far.
-        consumed: compressed bytes so far that the members took.
+        consumed: compressed bytes so far that were decoded.
         truncated: the file ended inside a member.
         last: the last decompressed byte so far, if any.
-
-    Raises:
-        DataError: on reading: the file is empty, is of another kind, is cut or damaged (also in a
-            later member), or something else follows a member.
     """
 
-    def __init__(
-        self, file: io.RawIOBase | BinaryIO, codec: Codec, name: str, *, window: int = LARGEST
-    ) -> None:
+    def __init__(self, file: io.RawIOBase | BinaryIO, name: str) -> None:
         super().__init__()
-        self._window = window
-        self.codec = codec
         self.name = name
         self._file = file
         self._begin()
@@ -87,11 +79,11 @@ class Decoder(io.RawIOBase):
         self.produced = self.consumed = self.trailing = 0
         self.truncated = False
         self.last = b""
-        self._data = b""  # read from the file, not yet consumed
         self._out = memoryview(b"")  # produced, not yet read from here
-        self._member: Member | None = None
-        self._members = 0
-        self._member_begins = 0
+
+    @abstractmethod
+    def _decode(self) -> bytes | None:
+        """Decode a piece, which may be empty; None at the stream's end."""
 
     def readable(self) -> bool:
         return True
@@ -124,15 +116,54 @@ class Decoder(io.RawIOBase):
     def _fill(self) -> bool:
         """See that something can be read; return False at the stream's end."""
         while not len(self._out):
-            if self._member is None:
-                self._member = self._next_member()
-            if self._member is None:
+            out = self._decode()
+            if out is None:
                 return False
-            self._out = memoryview(self._decode(self._member))
+            self.produced += len(out)
+            self.last = out[-1:] or self.last
+            self._out = memoryview(out)
         return True
 
-    def _decode(self, member: Member) -> bytes:
+
+class Decoder(Compressed):
+    """A file compressed by a codec of ours: all its members, one after another.
+
+    Holds under 6 MiB beside the library's own window, whatever the ratio.
+
+    Args:
+        file, name: as of Compressed.
+        codec: what it is compressed with.
+        window: bytes; a member that needs a larger one is refused.
+
+    Raises:
+        DataError: on reading: the file is empty, is of another kind, is cut or damaged (also in a
+            later member), or something else follows a member.
+    """
+
+    def __init__(
+        self,
+        file: io.RawIOBase | BinaryIO,
+        codec: MemberCodec,
+        name: str = "a compressed file",
+        *,
+        window: int = LARGEST,
+    ) -> None:
+        self._window = window
+        self.codec = codec
+        super().__init__(file, name)
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._data = b""  # read from the file, not yet consumed
+        self._member: Member | None = None
+        self._members = 0
+        self._member_begins = 0
+
+    def _decode(self) -> bytes | None:
         """Let the member decode once; forget it where it ends."""
+        self._member = member = self._member or self._next_member()
+        if member is None:
+            return None
         data = b""
         if member.needs_input:
             if not self._peek(1):
@@ -143,8 +174,6 @@ class Decoder(io.RawIOBase):
         except DAMAGE as error:
             raise self._damage(error) from None
         self.consumed += len(data)
-        self.produced += len(out)
-        self.last = out[-1:] or self.last
         if member.eof:
             self._data = member.unused_data or b""
             self.consumed -= len(self._data)
@@ -266,70 +295,54 @@ class Decoder(io.RawIOBase):
         )
 
 
-class Encoder:
+class Encoder(io.RawIOBase):
     """Compresses a stream into one member; equal streams give equal bytes, however written.
 
     Args:
         sink: takes the compressed bytes; the caller closes it.
-        codec: what to compress with.
-        level: the codec's own scale; None for the codec's default.
+        compressor: of one member.
     """
 
-    def __init__(
-        self, sink: io.RawIOBase | BinaryIO, codec: Codec, *, level: int | None = None
-    ) -> None:
+    def __init__(self, sink: io.RawIOBase | BinaryIO, compressor: Compressor) -> None:
+        super().__init__()
         self._sink = sink
-        self._compressor = codec.new_compressor(codec.level if level is None else level)
+        self._compressor = compressor
         # pieces of one size: no library promises bytes that don't depend on how its input is cut,
         # and zlib's level 0 makes others
         self._held = bytearray()
 
-    def write(self, data: Any) -> None:
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
         """Compress a buffer of any type of elements."""
         view = memoryview(data).cast("B")
+        taken = len(view)
         if self._held:
             size = min(len(view), _PIECE - len(self._held))
             self._held += view[:size]
             view = view[size:]
             if len(self._held) < _PIECE:
-                return
+                return taken
             self._compress(self._held)
             self._held.clear()
         whole = len(view) - len(view) % _PIECE
         for begin in range(0, whole, _PIECE):
             self._compress(view[begin : begin + _PIECE])
         self._held += view[whole:]
+        return taken
 
     def close(self) -> None:
         """Write what is left and end the member; nothing can be written after."""
+        if self.closed:
+            return
+        super().close()
         if self._held:  # zstd says of a frame that was begun with nothing that its size isn't known
             self._compress(self._held)
         storage.write_all(self._sink, self._compressor.flush())
 
+    def __del__(self) -> None:
+        """Not ``close``, as of other files: what was left unfinished by an error isn't whole."""
+
     def _compress(self, piece: bytearray | memoryview) -> None:
         storage.write_all(self._sink, self._compressor.compress(piece))
-
-
-def sample_ratio(
-    file: io.RawIOBase | BinaryIO, codec: Codec, name: str, *, limit: int = 1 << 20
-) -> float:
-    """Return decompressed bytes per compressed byte, from the first ``limit`` compressed bytes.
-
-    Exact where the file is shorter. One that ends inside a member gives the ratio so far.
-
-    Raises:
-        DataError: the file is empty, of another kind or damaged.
-    """
-    decoder = Decoder(file, codec, name)
-    target = bytearray(_OUT)
-    produced = consumed = 0
-    try:
-        while decoder.readinto(target):
-            if consumed and (decoder.consumed >= limit or decoder.produced >= _SAMPLED * limit):
-                # as it was before this step, which took input that it has not decoded yet
-                return produced / consumed
-            produced, consumed = decoder.produced, decoder.consumed
-    except DataError:
-        if not decoder.truncated:
-            raise
-    return decoder.produced / max(decoder.consumed, 1)

@@ -61,7 +61,10 @@ class FileFormat:
         """Return what a manifest says that its shards are; ValueError where there is no such thing."""
         known = get_args(Kind) if kind != "lines" or compression in ("none", *CODECS) else ()
         if kind not in known:
-            raise ValueError(f"no format of shards is called {kind!r} with {compression!r}")
+            raise ValueError(
+                f"no format of shards is called {kind!r} with {compression!r}; is it a codec of yours, "
+                "which --codec_module loads?"
+            )
         return cls(kind, CODECS.get(compression) if kind == "lines" else None)
 
     @property
@@ -91,6 +94,9 @@ def detect(
         InputError: its name says otherwise, it is broken, or it is of a kind that isn't read.
     """
     file.seek(0)
+    named = codec_of_name(name)
+    if named is not None and not named.magics and size:  # a user's, known by its name alone
+        return FileFormat("lines", named)
     head = file.read(HEAD) or b""
     codec = _codec_of(file, head, size, name)
     found = FileFormat("lines", codec)
@@ -102,7 +108,7 @@ def detect(
             f"{found.word}; leave --format out, or leave such files out, as by --extension=.csv"
         )
     file.seek(0)
-    hint, codec = _hint(name), codec_of_name(name)
+    hint, codec = _hint(name), named
     if said != "lines" and found == FileFormat("lines") and (kind := foreign(head, size)):
         raise InputError(
             f"{name}: expected lines, Parquet or Arrow; by its first bytes, {head[:8]!r}, it is "

@@ -10,7 +10,8 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 import numpy as np
 
 from transforms.errors import InputError
-from transforms.formats.codecs import Codec, Decoder, strip_suffix
+from transforms.formats import compressed
+from transforms.formats.codecs import Codec, strip_suffix
 from transforms.formats.line_format import LineFormat, mark_size
 from transforms.kernels.records import json_text, json_values
 from transforms.storage import files as storage
@@ -141,7 +142,7 @@ def _beginning(
     Leaves it at its beginning. What is of ``space`` makes no line; None for all of ASCII's.
     """
     file.seek(0)
-    stream: Any = file if codec is None else Decoder(file, codec, name)
+    stream: Any = file if codec is None else compressed.reader(file, codec, name)
     begins, header = b"", len(line_format.header)
     for size in (_GLANCE, _LONG):
         more = bytearray(header + size - len(begins))

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from transforms.errors import DataError
-from transforms.formats import line_places
-from transforms.formats.codecs import Codec, Decoder, Encoder
+from transforms.formats import compressed, line_places
+from transforms.formats.codecs import Codec
 from transforms.formats.detection import refuse_inside
 from transforms.formats.foreign import HEAD
 from transforms.formats.limits import LARGEST, TooLarge
@@ -61,7 +61,7 @@ class StreamReader:
     ) -> None:
         self._file: Any = file
         if codec is not None:
-            self._file = Decoder(file, codec, task.name, window=task.options.window)
+            self._file = compressed.reader(file, codec, task.name, window=task.options.window)
         self._task, self._codec, self._check = task, codec, check
         self.whole: int | None = task.size if codec is None else None
         self.blank = self.marks = 0
@@ -198,7 +198,7 @@ class Writer:
     def __init__(
         self, sink: Any, *, path: str, line_format: LineFormat, codec: Codec | None
     ) -> None:
-        self._encoder = None if codec is None else Encoder(sink, codec)
+        self._encoder = None if codec is None else compressed.writer(sink, codec)
         write = self._encoder.write if self._encoder else partial(storage.write_all, sink)
         self.write_bytes: Callable[[Any], Any] = write
         self._path, self._format = path, line_format

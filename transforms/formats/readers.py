@@ -40,6 +40,7 @@ class ReadOptions:
         text_field: the field or column whose text alone is read, of files of any format.
         kept: what is read beside it, of JSON lines and rows.
         window: bytes that a decoder may hold; a compressed file that needs more is refused.
+        codec_modules: that register users' codecs, imported in every worker.
         judge: says which of the records, or of the texts, are bad all the same.
     """
 
@@ -55,6 +56,7 @@ class ReadOptions:
     text_field: str | None = None
     kept: Kept | None = None
     window: int = WINDOW
+    codec_modules: tuple[str, ...] = ()
     judge: Judge | None = None
 
 

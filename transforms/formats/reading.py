@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from transforms.errors import DataError
-from transforms.formats import arrow, json_files, lines, parquet
-from transforms.formats.codecs import Codec, Decoder
+from transforms.formats import arrow, compressed, json_files, lines, parquet
+from transforms.formats.codecs import Codec
 from transforms.formats.detection import FileFormat, detect
 from transforms.formats.kept import Kept
 from transforms.formats.line_kinds import Form, Shape, form_of, may_be_csv, named_json, shape_of
@@ -176,5 +176,5 @@ def first_bytes(
     Raises:
         DataError: it can't be decompressed.
     """
-    stream = file if codec is None else Decoder(file, codec, name)
+    stream = file if codec is None else compressed.reader(file, codec, name)
     return bytes(storage.read_from(stream, 0, count))

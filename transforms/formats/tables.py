@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -182,6 +183,36 @@ def _shows_all_values(values: pa.Array) -> bool:
     if pt.is_list(values.type):  # joined lists keep no elements that none of them has
         return len(values.flatten()) == len(values.values) and _shows_all_values(values.values)
     return bool(plain_width(values.type) or is_bytes(values.type))
+
+
+class RowWriter:
+    """Writes rows in batches of a fixed cut; lines and texts become rows of one column.
+
+    Args:
+        writer: pyarrow's.
+        schema: of the file.
+        recut: as of ``Recut``.
+    """
+
+    def __init__(self, writer: Any, schema: pa.Schema, **recut: Any) -> None:
+        self._writer, self._schema = writer, schema
+        self._recut = Recut(schema, **recut)
+
+    def write(self, block: pa.RecordBatch) -> None:
+        """Write a block; what was written is found when it is read back."""
+        rows = block.column("record") if blocks.is_rows(block) else text_rows(block, self._schema)
+        for batch in self._recut.add(rows):
+            self.write_batch(batch)
+
+    def write_batch(self, batch: pa.RecordBatch) -> None:
+        """Write a batch as it is."""
+        self._writer.write_batch(batch)
+
+    def close(self) -> None:
+        """Write what is left, and the end."""
+        for batch in self._recut.rest():
+            self.write_batch(batch)
+        self._writer.close()
 
 
 def text_rows(block: pa.RecordBatch, schema: pa.Schema) -> pa.StructArray:

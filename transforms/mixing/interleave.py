@@ -65,9 +65,6 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
     shard_records: int | None = None
     bucket_bytes: int = 64 << 20
 
-    def __post_init__(self) -> None:
-        super().__init__()
-
     def expand(self, read: tuple[Any, Any]) -> tuple[Any, Any, Any]:
         """Count, find the end, read what repeats again, deal out."""
         located, spans = read

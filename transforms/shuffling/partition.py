@@ -56,9 +56,6 @@ class PartitionIntoBuckets(beam.PTransform):  # type: ignore[misc]
     streams: Streams
     spill: Spilling
 
-    def __post_init__(self) -> None:
-        super().__init__()
-
     def expand(self, located: Any) -> Spilled:
         """Key, gather, sort, spill; some of it twice."""
         self.spill.make_folders(self.streams.levels)
@@ -97,7 +94,6 @@ class AllSpills(beam.PTransform):  # type: ignore[misc]
     """
 
     def __init__(self, spill: Spilling, *, levels: int, partitions: int = 1) -> None:
-        super().__init__()
         self._spill, self._levels, self._partitions = spill, levels, partitions
 
     def expand(self, spills: Any) -> Any:

@@ -112,7 +112,6 @@ class ShuffleWithinBuckets(beam.PTransform):  # type: ignore[misc]
     shard_records: int | None = None
 
     def __post_init__(self) -> None:
-        super().__init__()
         (buckets,) = self.streams.buckets
         if buckets % self.ranges:
             raise ValueError(f"buckets ({buckets}) is no multiple of ranges ({self.ranges})")

@@ -264,7 +264,6 @@ class TokenizeRecords(beam.PTransform):  # type: ignore[misc]
     """
 
     def __init__(self, work: BlockTokenizer) -> None:
-        super().__init__()
         self._work = work
 
     def expand(self, records: Any) -> Any:

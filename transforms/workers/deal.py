@@ -25,7 +25,6 @@ class DealOut(beam.PTransform):  # type: ignore[misc]  # Beam's classes are unty
     """
 
     def __init__(self, of: Any) -> None:
-        super().__init__()
         self._of = of
 
     def expand(self, numbered: Any) -> Any:

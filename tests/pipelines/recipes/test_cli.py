@@ -43,6 +43,7 @@ def test_help_shows_our_flags_in_groups_with_examples(capsys: pytest.CaptureFixt
         "--text_field",
         "--format",
         "--extension",
+        "--codec_module",
         "--separator",
         "--header_lines",
         "--check",

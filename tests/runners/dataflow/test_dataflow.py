@@ -171,6 +171,7 @@ def test_a_flex_templates_launcher_leaves_a_job_that_the_service_can_run(
     cloud.ask(cloud.jobs_path(), "POST", job)
     assert cloud.see_through("from-a-template") == 3
     assert shards(f"{folder}/out") == expected
+    assert not any(name.startswith("dovetail-") for name in tree("gs://bucket/tmp"))
     assert set(tree(f"{folder}/out")) == {*expected, "manifest.json"}
 
 

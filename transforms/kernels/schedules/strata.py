@@ -3,7 +3,7 @@
 Weights are the leaves of a Huffman tree. Of the first n arrivals at an inner node, its lighter
 child gets ``floor(n * p + 1/2)`` and the heavier one the others, with p the lighter one's ratio as
 a multiple of 2**-64. So what a source gets of the first N positions is a closed form that grows by
-0 or 1 with N, and can be inverted. Nothing is random here: the schedule is a function of the
+0 or 1 with N. Nothing is random here: the schedule is a function of the
 weights alone, and of equal weights every seed and epoch has the same (what stands at a rank is
 shuffled all the same).
 
@@ -45,7 +45,6 @@ REACH = 2**60
 _HALF = 2**63
 _PIECE = 2**18  # positions placed at once: more would leave the cache, fewer cost more calls
 _RAMP = np.arange(_PIECE, dtype=np.uint64)
-_LOW, _S32 = np.uint64(2**32 - 1), np.uint64(32)
 
 
 class StratifiedSchedule(Schedule):
@@ -89,42 +88,6 @@ class StratifiedSchedule(Schedule):
                 waiting += [(tree.light, light), (tree.heavy, count - light)]
         return out
 
-    def locate(self, positions: I64) -> tuple[U16, I64]:
-        if len(positions) and not (positions.min() >= 0 and positions.max() < REACH):
-            raise IndexError(f"expected positions from 0 and below {REACH}")
-        sources, ranks = np.empty(len(positions), np.uint16), np.empty(len(positions), np.int64)
-        waiting: list[tuple[_Tree, U64, I64]] = [
-            (self._tree, positions.astype(np.uint64), np.arange(len(positions)))
-        ]
-        while waiting:
-            tree, arrivals, places = waiting.pop()
-            if isinstance(tree, int):
-                sources[places], ranks[places] = tree, arrivals
-            elif len(places):
-                to_light = _is_light(arrivals, tree.ratio, first=0)
-                light = _round_product(arrivals, tree.ratio)
-                heavy = np.subtract(arrivals, light).compress(~to_light)
-                waiting += [
-                    (tree.light, light.compress(to_light), places.compress(to_light)),
-                    (tree.heavy, heavy, places.compress(~to_light)),
-                ]
-        return sources, ranks
-
-    def positions_of(self, source: int, ranks: I64) -> I64:
-        path = _path(self._tree, source)
-        if path is None:
-            raise IndexError(f"expected a source that is drawn; source {source} has weight zero")
-        arrivals = ranks.astype(object)  # Python's integers: products have up to 128 bits
-        for fork, is_light in path:
-            # at its parent: the least n such that n + 1 arrivals there bring r + 1 here
-            doubled = (2 * arrivals + 1) * _HALF
-            if is_light:
-                arrivals = -(-doubled // fork.ratio) - 1
-            else:
-                heavy_ratio = WHOLE - fork.ratio
-                arrivals = doubled // heavy_ratio
-        return arrivals.astype(np.int64)
-
 
 class _Fork(NamedTuple):
     """An inner node."""
@@ -155,17 +118,6 @@ def _huffman(weights: Sequence[int]) -> _Tree:
     return made[heap[0][1]]
 
 
-def _path(tree: _Tree, source: int) -> list[tuple[_Fork, bool]] | None:
-    """Return the forks above a leaf, the nearest first, and whether it is on the lighter side."""
-    if isinstance(tree, int):
-        return [] if tree == source else None
-    for child, is_light in ((tree.light, True), (tree.heavy, False)):
-        below = _path(child, source)
-        if below is not None:
-            return [*below, (tree, is_light)]
-    return None
-
-
 def _fill(out: U16, tree: _Tree, *, first: int, places: I64) -> None:
     """Write the sources of consecutive arrivals at a node, ``first`` on, to their places."""
     if isinstance(tree, int):
@@ -186,14 +138,3 @@ def _is_light(arrivals: U64, ratio: int, *, first: int) -> npt.NDArray[np.bool_]
     fractions = arrivals * np.uint64(ratio)
     fractions += np.uint64((first * ratio + _HALF) % WHOLE)
     return fractions >= np.uint64(WHOLE - ratio)
-
-
-def _round_product(counts: U64, ratio: int) -> U64:
-    """Return ``(counts * ratio + 2**63) >> 64``, exactly: the product has 128 bits."""
-    high, low = np.uint64(ratio >> 32), np.uint64(ratio % 2**32)
-    count_high, count_low = counts >> _S32, counts & _LOW
-    middle = count_high * low + (count_low * low >> _S32)
-    other = count_low * high + (middle & _LOW)
-    carry = counts * np.uint64(ratio) >> np.uint64(63)
-    out: U64 = count_high * high + (middle >> _S32) + (other >> _S32) + carry
-    return out

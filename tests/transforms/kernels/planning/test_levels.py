@@ -8,11 +8,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from bench.request_model import count_requests
 from transforms.kernels.planning.levels import (
     LOCAL_SEGMENT,
     STORE_SEGMENT,
     choose_partitions,
-    count_requests,
     partition_streams,
 )
 from transforms.kernels.planning.plan import GIB, MIB, Workers, make_plan

@@ -115,15 +115,9 @@ def test_far_positions_are_as_exact_as_near_ones(
     drawn = schedule.sources_of(begin, begin + count)
     counts = schedule.counts_before(begin)
     assert counts.sum() == begin
-    positions = np.arange(begin, begin + count)
-    sources, ranks = schedule.locate(positions)
-    for position, source, got, rank in zip(
-        positions.tolist(), drawn.tolist(), sources.tolist(), ranks.tolist(), strict=True
-    ):
-        assert (got, rank) == (source, counts[source])
-        assert schedule.positions_of(source, np.array([rank])).tolist() == [position]
+    for position, source in enumerate(drawn.tolist(), begin + 1):
         counts[source] += 1
-    assert counts.tolist() == schedule.counts_before(begin + count).tolist()
+        assert counts.tolist() == schedule.counts_before(position).tolist()
 
 
 def test_far_prefixes_are_within_the_bound_too() -> None:
@@ -137,5 +131,4 @@ def test_far_prefixes_are_within_the_bound_too() -> None:
 def test_a_source_of_weight_zero_stands_nowhere() -> None:
     schedule = StratifiedSchedule(scale([Fraction(1), Fraction(0), Fraction(1)]))
     assert 1 not in schedule.sources_of(0, 1000)
-    with pytest.raises(IndexError, match="source 1 has weight zero"):
-        schedule.positions_of(1, np.array([0]))
+    assert schedule.counts_before(REACH)[1] == 0
