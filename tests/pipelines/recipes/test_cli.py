@@ -431,7 +431,7 @@ def test_python_names_the_interpreter_where_no_script_is_installed(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     pipelines.shuffle.main([f"--input={source}", f"--output={tmp_path / 'o'}"])
-    assert f"{tmp_path}/python -m pipelines verify" in capsys.readouterr().err
+    assert f"{tmp_path}/python -m dovetail verify" in capsys.readouterr().err
 
 
 def test_the_installed_command_finds_its_own_where_folders_of_the_users_are_called_alike(

@@ -41,9 +41,9 @@ def test_random_stops_where_the_simulation_stops(
     upto = min(bound_first(weights, sizes), 400)
     schedule = counted_random(weights, seed=seed, chunk=chunk, upto=upto)
     expected = oracles.stop_first(sequence(), sizes)
-    assert stop_first(schedule, sizes) == (expected if expected < schedule.reach else None)
+    assert stop_first(schedule, sizes) == (expected if expected < schedule.counted_to else None)
     expected = oracles.stop_all(sequence(), sizes)
-    assert stop_all(schedule, sizes) == (expected if expected <= schedule.reach else None)
+    assert stop_all(schedule, sizes) == (expected if expected <= schedule.counted_to else None)
 
 
 @settings(max_examples=200)
