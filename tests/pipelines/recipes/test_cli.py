@@ -398,7 +398,7 @@ def test_the_summary_says_what_was_done_and_how_to_check_it(
     assert pipelines.shuffle.main([f"--input={source}", "--output=a dir", "--seed=5"]) == 0
     out, err = capsys.readouterr()
     assert out == ""
-    assert f"50 records, {source.stat().st_size} bytes in 1 shard;" in err
+    assert f"50 records, {source.stat().st_size:,} bytes in 1 shard;" in err
     assert err.index("starting 1 worker thread") < err.index(" done: ")
     assert re.search(r"digest [0-9a-f]{32}, seed 5, epoch 0", err)
     assert re.search(r"peak memory [1-9]\d* MiB", err)
