@@ -27,6 +27,7 @@ from pipelines.outputs.output import Claim
 from pipelines.recipes.cli import LOG, leave, run_main
 from pipelines.recipes.recipe import RunSettings
 from pipelines.recipes.tokenize_recipe import TOKENIZE, TokenizeRecipe
+from pipelines.recipes.values import write_count
 from pipelines.runners.choose import choose_workers
 from transforms.datasets.manifest import Manifest, TokenizerEntry, TokensEntry, now
 from transforms.datasets.token_counts import NAT, TokenCounts
@@ -151,16 +152,13 @@ def _prepare(recipe: TokenizeRecipe, settings: RunSettings, claim: Claim) -> Job
     require_room(needs)
     if not settings.plan:
         LOG.info(
-            "%d file%s, %.3f GB; %d worker%s; %s of %s ids; at most %d shard%s",
-            len(inputs.files),
-            "s"[: len(inputs.files) != 1],
+            "%s, %.3f GB; %s; %s of %s; at most %s",
+            write_count(len(inputs.files), "file"),
             inputs.size / 1e9,
-            workers.count,
-            "s"[: workers.count != 1],
+            write_count(workers.count, "worker"),
             model["kind"],
-            f"{model['ids']:,}",
-            job.shards,
-            "s"[: job.shards != 1],
+            write_count(model["ids"], "id"),
+            write_count(job.shards, "shard"),
         )
     return job
 

@@ -25,6 +25,7 @@ from transforms.formats import (
     parquet_files,
     parquet_types,
 )
+from transforms.formats.codecs import window_of
 from transforms.formats.columns import RowColumns
 from transforms.formats.detection import FileFormat, behind_skippable, detect, refuse_inside
 from transforms.formats.foreign import HEAD
@@ -33,7 +34,6 @@ from transforms.formats.line_format import LineFormat
 from transforms.formats.line_kinds import Shape, form_of, may_be_csv, refuse_other_json, shape_of
 from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.reading import Buffered
-from transforms.formats.windows import window_of
 from transforms.kernels.records import blocks
 from transforms.kernels.records.lines import line_offsets, open_quote
 from transforms.storage import files as storage

@@ -178,31 +178,20 @@ class SpanReader:
         Raises:
             DataError: a file changed, is broken, or holds a bad record that ends the run.
         """
-        reports: list[SpanReports] = []
-        one_by_one: list[SpanReport] = []
+        reports: list[SpanReport] = []
         joined = _Joined(self._config.options.chunk_bytes)
         for together, some in itertools.groupby(spans, self._is_small):
-            if together:
-                for located in self._read_small(list(some), reports.append, one_by_one.append):
-                    yield from joined.add(*located)
-            else:
-                for span in some:
-                    for located in self._read_one(span, one_by_one.append):
-                        yield from joined.add(*located)
+            read = self._read_small if together else self._read_each
+            for located in read(list(some), reports):
+                yield from joined.add(*located)
         yield from joined.rest()
-        for found in (*reports, SpanReports.of(one_by_one)):
-            if len(found):
-                report(found)
+        if reports:
+            report(SpanReports.of(reports))
 
     def _is_small(self, span: Span) -> bool:
         return self._may_be_small and span.is_whole and span.file.size <= small.SMALL
 
-    def _read_small(
-        self,
-        spans: list[Span],
-        report: Callable[[SpanReports], object],
-        report_one: Callable[[SpanReport], object],
-    ) -> Iterator[Located]:
+    def _read_small(self, spans: list[Span], reports: list[SpanReport]) -> Iterator[Located]:
         """Read small files together, as far as they are plain lines."""
         options = self._config.options
         while spans:
@@ -215,39 +204,36 @@ class SpanReader:
                 for form, some in itertools.groupby(
                     zip(part, files, strict=True), lambda pair: small.form_of(pair[1], options)
                 ):
-                    mine = list(some)
-                    found = None
+                    several = list(some)
+                    mine, found = [span for span, _ in several], None
                     if form is not None:
-                        index = self._source[mine[0][0].file.source]
+                        index = self._source[mine[0].file.source]
                         found = small.read_together(
-                            [file for _, file in mine], form, options, source=index
+                            [file for _, file in several], form, options, source=index
                         )
                     if found is None:
-                        for span, _ in mine:
-                            yield from self._read_one(span, report_one)
-                    elif len(found.block):
-                        self._count(found)
-                        yield _ids([span for span, _ in mine], found.rows), found.block
-                    if found is not None:
-                        report(_report_of([span for span, _ in mine], found))
+                        yield from self._read_each(mine, reports)
+                        continue
+                    if len(found.block):
+                        self._progress.add(
+                            self._config.stage,
+                            bytes=int(found.covered.sum()),
+                            records=len(found.block),
+                            payload=blocks.payload_bytes(found.block),
+                        )
+                        yield _ids(mine, found.rows), found.block
+                    reports += _reports_of(mine, found)
 
-    def _count(self, found: small.Together) -> None:
-        self._progress.add(
-            self._config.stage,
-            bytes=int(found.covered.sum()),
-            records=len(found.block),
-            payload=blocks.payload_bytes(found.block),
-        )
+    def _read_each(self, spans: list[Span], reports: list[SpanReport]) -> Iterator[Located]:
+        """Read spans one by one, by the readers of their files' formats."""
+        for span in spans:
+            with self._progress.doing(f"reading {span.file.url}"):
+                try:
+                    yield from self._read(span, reports)
+                except TooLarge as error:
+                    raise error.advised(self._config.options.memory) from error
 
-    def _read_one(self, span: Span, report: Callable[[SpanReport], object]) -> Iterator[Located]:
-        """Read a span by the reader of its file's format."""
-        with self._progress.doing(f"reading {span.file.url}"):
-            try:
-                yield from self._read(span, report)
-            except TooLarge as error:
-                raise error.advised(self._config.options.memory) from error
-
-    def _read(self, span: Span, report: Callable[[SpanReport], object]) -> Iterator[Located]:
+    def _read(self, span: Span, reports: list[SpanReport]) -> Iterator[Located]:
         config, file = self._config, span.file
         kept, dropped = Digest(), Digest()
         counted = payload = 0
@@ -293,7 +279,7 @@ class SpanReader:
         # reading ahead and beyond a span's end: in the end a file counts its own size
         self._progress.add(config.stage, bytes=span.stop - span.start - counted)
         check_unchanged(file)
-        report(
+        reports.append(
             SpanReport(
                 file,
                 kept,
@@ -365,13 +351,15 @@ def _ids(spans: Sequence[Span], rows: I64) -> FileIds:
     return FileIds(first.file.source, names, tuple(rows.tolist()), first.pass_number, first.until)
 
 
-def _report_of(spans: Sequence[Span], found: small.Together) -> SpanReports:
+def _reports_of(spans: Sequence[Span], found: small.Together) -> Iterator[SpanReport]:
     edges = offsets_of(found.rows)
     hash0, hash1, lengths = blocks.hashes(found.block)
     digests = blocks.digests_between(edges, hash0, hash1, lengths)
     payload = np.diff(blocks.extents(found.block)[1][edges]) if edges[-1] else found.rows
-    return SpanReports.of(
-        SpanReport(
+    for span, digest, covered, held in zip(
+        spans, digests, found.covered.tolist(), payload.tolist(), strict=True
+    ):
+        yield SpanReport(
             span.file,
             digest,
             covered=covered,
@@ -380,10 +368,6 @@ def _report_of(spans: Sequence[Span], found: small.Together) -> SpanReports:
             payload=held,
             number=span.number,
         )
-        for span, digest, covered, held in zip(
-            spans, digests, found.covered.tolist(), payload.tolist(), strict=True
-        )
-    )
 
 
 def _fetch(span: Span) -> small.SmallFile:

@@ -18,14 +18,13 @@ from transforms.kernels.arrays import U64, offsets_of
 from transforms.kernels.randomness import mix
 from transforms.kernels.segmentation import laws
 from transforms.kernels.segmentation.laws import Law, Pieces
-from transforms.kernels.segmentation.segment import DeadEndError, Segmented, segment
+from transforms.kernels.segmentation.segment import DeadEndError, segment
 from transforms.tokenization.encoded import Encoded, Identity, add_special_tokens, identity_keys
 from transforms.tokenization.models import cpm
 from transforms.tokenization.models.ends import End, Role, choose_end
 from transforms.tokenization.models.load import load
 from transforms.tokenization.models.model import Deterministic, Model, RecordError, Unigram
 from transforms.tokenization.models.texts import Texts, count_characters, pack, unpack
-from transforms.tokenization.models.vocabulary import Vocabulary
 from transforms.tokenization.sampling import ALPHA, NBEST_SIZE, OFF, Sampling
 
 
@@ -197,8 +196,7 @@ class Tokenizer:
             ) from None
         surprises = np.bincount(record, found.surprises, len(counts)).astype(np.float64)
         of = 0 if model.vocabulary.unknown is None else count_characters(normalized.data)
-        if model.vocabulary.kind == "huggingface":
-            found = _fuse_unknown(found, model.vocabulary)
+        found = model.finish(found)
         ends = found.offsets[normalized.records]
         return Encoded(found.ids, ends, found.unknown, of, surprises)
 
@@ -300,22 +298,3 @@ class Tokenizer:
                 nbest_size=NBEST_SIZE if sampling.nbest_size is None else sampling.nbest_size,
             )
         return self._laws[sampling]
-
-
-def _fuse_unknown(found: Segmented, vocabulary: Vocabulary) -> Segmented:
-    """Make one id of neighbouring unknowns where one is the piece that is written as the unknown is.
-
-    The tokenizers package does, unless it spells unknowns by bytes (``encode_optimized``: ``fuse_unk``).
-    Unknown characters the kernel fuses itself.
-    """
-    unknown = vocabulary.unknown
-    if unknown is None or unknown.byte_ids is not None or len(found.ids) < 2:
-        return found
-    is_unknown = found.ids == unknown.id
-    keep = np.ones(len(found.ids) + 1, bool)
-    keep[1:-1] = ~(is_unknown[1:] & is_unknown[:-1])
-    keep[found.offsets] = True  # not across segments
-    if keep.all():
-        return found
-    before = offsets_of(keep[:-1])
-    return found._replace(ids=found.ids[keep[:-1]], offsets=before[found.offsets])

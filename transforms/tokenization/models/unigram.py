@@ -115,7 +115,6 @@ def vocabulary(
     by_byte = {p.text: n for n, p in enumerate(read.pieces) if p.type == file.BYTE}
     unk = processor.unk_id()
     return Vocabulary(
-        kind="sentencepiece",
         pieces=tuple(piece.text for _, piece in matching),
         log_probs=np.array(scores, np.float64),
         sampling_log_probs=np.array(sampling_scores, np.float64),
