@@ -14,8 +14,8 @@ The commands, with keywords named like their flags, which return the dataset's m
     what determines a dataset, and what was written
 ``Tokenizer``, ``Sampling``
     texts to ids and back, without Beam
-``ReadRecords``, ``BlocksFromRecords``, ``PartitionIntoBuckets``, ``GroupBlocksByKey``,
-``ShuffleWithinBuckets``, ``InterleaveSources``, ``TokenizeRecords``, ``MapIntoShards``,
+``ReadRecords``, ``BlocksFromRecords``, ``PartitionIntoBuckets``, ``ShuffleWithinBuckets`` (with
+``Streams`` and ``Spilling``), ``InterleaveSources``, ``TokenizeRecords``, ``MapIntoShards``,
 ``WriteShards``, ``WriteManifest``
     Beam's PTransforms for pipelines of your own: docs/library.md
 
@@ -69,9 +69,10 @@ if TYPE_CHECKING:
         WorkerError as WorkerError,
     )
     from transforms.mixing.interleave import InterleaveSources as InterleaveSources
-    from transforms.shuffling.exchange import GroupBlocksByKey as GroupBlocksByKey
     from transforms.shuffling.partition import PartitionIntoBuckets as PartitionIntoBuckets
     from transforms.shuffling.shuffle import ShuffleWithinBuckets as ShuffleWithinBuckets
+    from transforms.shuffling.spill_files import Spilling as Spilling
+    from transforms.shuffling.streams import Streams as Streams
     from transforms.tokenization.sampling import Sampling as Sampling
     from transforms.tokenization.tokenize import (
         BlockTokenizer as BlockTokenizer,
@@ -96,7 +97,8 @@ else:
             ),
             *("StoreError", "WorkerError"),
         ],
-        "transforms.shuffling.exchange": ["GroupBlocksByKey"],
+        "transforms.shuffling.spill_files": ["Spilling"],
+        "transforms.shuffling.streams": ["Streams"],
         "transforms.mixing.interleave": ["InterleaveSources"],
         "transforms.datasets.manifest": ["Manifest"],
         "transforms.datasets.map_shards": ["MapIntoShards"],

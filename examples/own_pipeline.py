@@ -4,7 +4,7 @@
     python examples/own_pipeline.py OUTPUT --without_ids
 
 The first half stands for whatever you do: here, poems are read, filtered and made into bytes. From
-there on it is five transforms. Check the result with ``dovetail verify OUTPUT``.
+there on it is four transforms. Check the result with ``dovetail verify OUTPUT``.
 """
 
 from __future__ import annotations
@@ -47,12 +47,13 @@ def shuffle_and_write(
         seed: another one gives another order.
         shards: how many; their records, one shard after another, don't depend on it.
     """
+    streams = dovetail.Streams.as_one(["default"], seed=seed, buckets=shards)
+    files = dovetail.Spilling(folders=[spill])
     own = records | dovetail.BlocksFromRecords(ids=ids)
     written = (
         own.blocks
-        | dovetail.PartitionIntoBuckets(seed=seed)
-        | dovetail.GroupBlocksByKey(partitions=shards, folder=spill)
-        | dovetail.ShuffleWithinBuckets(partitions=shards)
+        | dovetail.PartitionIntoBuckets(streams=streams, spill=files)
+        | dovetail.ShuffleWithinBuckets(streams=streams, spill=files, ranges=shards)
         | dovetail.WriteShards(output=output)
     )
     (own.spans, written) | dovetail.WriteManifest(

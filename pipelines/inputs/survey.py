@@ -24,7 +24,7 @@ from transforms.formats.line_format import LineFormat
 from transforms.formats.schemas import LINE, TEXT, unify_files
 from transforms.formats.texts import EXTENSION as TEXT_EXTENSION
 from transforms.formats.writing import RecordsAre, ShardFormat
-from transforms.kernels.records.unify import describe as describe_unified
+from transforms.kernels.records.common_schema import describe as describe_unified
 from transforms.storage import files as storage
 
 _MOST = 1000  # files that are looked at beforehand; the others are when they are read

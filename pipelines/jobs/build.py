@@ -15,7 +15,6 @@ from transforms.formats.codecs import WINDOW
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.planning.plan import RECORDS
 from transforms.kernels.records.checks import Check
-from transforms.storage import files as storage
 from transforms.workers.progress import Stage
 
 
@@ -134,7 +133,6 @@ def build(root: Any, job: Job) -> None:
         job,
         form=contents.form,
         extension=contents.extension,
-        bucket_bytes=plan.bucket_bytes,
         release=job.gives_back,
     )
     written = (*reports, shards, *after) | write_manifest(
@@ -160,95 +158,63 @@ def finish(written: Any, job: Planned) -> None:
 
 def _shuffle(blocks: Any, job: Job) -> Any:
     """Shuffle all records as one: blocks -> shards."""
-    import apache_beam as beam
-
-    from transforms.shuffling.partition import PartitionAgain, PartitionIntoBuckets
+    from transforms.shuffling.partition import PartitionIntoBuckets
     from transforms.shuffling.shuffle import ShuffleWithinBuckets
+    from transforms.shuffling.streams import Streams
 
-    recipe, plan, claim = job.recipe, job.plan, job.claim
-    options = job.settings.storage_options or {}
-    runs = blocks | PartitionIntoBuckets(
+    recipe, plan, spill = job.recipe, job.plan, _spilling(job)
+    streams = Streams.as_one(
+        list(job.inputs.patterns),
         seed=recipe.seed,
         epoch=recipe.epoch,
-        run_bytes=plan.run_bytes,
-        run_id=claim.run_id,
-        places=job.workers.places,
-        progress=claim.watched,
-    )
-    first: list[str] = []
-    if job.levels == 2:
-        first = [storage.join(spill, "first") for spill in claim.spills]
-        level = _exchange(job, partitions=plan.first, buckets=plan.first, folder=first)
-        again = (runs | "FirstLevel" >> level) | PartitionAgain(
-            run_bytes=plan.run_bytes,
-            run_id=claim.run_id,
-            places=job.workers.places,
-            release=job.gives_back,
-            storage_options=options,
-            progress=claim.watched,
-        )
-        runs = again | "RunsAgain" >> beam.Values()
-    exchange = _exchange(
-        job,
-        partitions=plan.partitions,
         buckets=plan.buckets,
-        folder=claim.spills,
-        within=plan.first if first else 1,
-        used_up=first if job.gives_back else (),
+        bucket_bytes=plan.bucket_bytes,
+        partitions=plan.first,
     )
-    return (runs | exchange) | ShuffleWithinBuckets(
-        partitions=plan.partitions,
-        shard_records=recipe.shard_records,
-        storage_options=options,
-    )
-
-
-def _exchange(job: Job, **cut: Any) -> Any:
-    """Return what groups runs as ``cut`` says."""
-    from transforms.shuffling.exchange import GroupBlocksByKey
-
-    return GroupBlocksByKey(
-        page_bytes=job.plan.page_bytes,
-        sources=len(job.inputs.patterns),
-        compression=_spill_compression(job),
-        storage_options=job.settings.storage_options or {},
-        progress=job.claim.watched,
-        **cut,
+    return (
+        blocks
+        | PartitionIntoBuckets(streams=streams, spill=spill)
+        | ShuffleWithinBuckets(
+            streams=streams,
+            spill=spill,
+            ranges=plan.partitions,
+            shard_records=recipe.shard_records,
+        )
     )
 
 
 def _interleave(job: Job, *, again: Any) -> Any:
     """Return what interleaves sources: (blocks, spans) -> (shards, spans, mixed)."""
     from transforms.mixing.interleave import InterleaveSources
-    from transforms.shuffling.streams import SpillStreams
 
-    recipe, plan, claim = job.recipe, job.plan, job.claim
-    streams = streams_of(job)
+    recipe = job.recipe
     return InterleaveSources(
         mixture=job.mixture,
-        streams=streams,
-        spill=SpillStreams(
-            streams=streams,
-            run_bytes=plan.run_bytes,
-            page_bytes=plan.page_bytes,
-            folders=claim.spills,
-            compression=_spill_compression(job),
-            run_id=claim.run_id,
-            places=job.workers.places,
-            release=job.gives_back,
-            storage_options=job.settings.storage_options or {},
-            progress=claim.watched,
-        ),
+        streams=streams_of(job),
+        spill=_spilling(job),
         again=again,
         num_shards=recipe.num_shards,
         shard_records=recipe.shard_records,
-        bucket_bytes=plan.bucket_bytes,
+        bucket_bytes=job.plan.bucket_bytes,
     )
 
 
-def _spill_compression(job: Job) -> str | None:
-    asked = job.settings.spill_compression
-    return None if asked == "none" else asked
+def _spilling(job: Job) -> Any:
+    """Return where a job's spill files lie, and how they are made."""
+    from transforms.shuffling.spill_files import Spilling
+
+    asked, plan, claim = job.settings.spill_compression, job.plan, job.claim
+    return Spilling(
+        folders=claim.spills,
+        run_bytes=plan.run_bytes,
+        page_bytes=plan.page_bytes,
+        compression=None if asked == "none" else asked,
+        run_id=claim.run_id,
+        places=job.workers.places,
+        release=job.gives_back,
+        storage_options=job.settings.storage_options or {},
+        progress=claim.watched,
+    )
 
 
 def _check(recipe: Recipe, contents: Contents) -> Check:

@@ -20,11 +20,11 @@ from transforms.datasets import read
 from transforms.datasets.identity import FileIds, Origin
 from transforms.errors import DataError, LosslessError
 from transforms.kernels.records import blocks, pages
-from transforms.mixing import feeds, interleave, stream_files
+from transforms.mixing import feeds, interleave
 from transforms.mixing import pages as mixture_pages
 from transforms.mixing import shards as mixed_shards
 from transforms.mixing.spilled import Spills
-from transforms.shuffling import streams
+from transforms.shuffling import spill_files, streams
 
 REPEATS = ["--repeats=books=2.5,code=7", "--num_shards=3"]
 ALL = ["--weights=books=0.3,code=0.1,web=0.6", "--stop=all_exhausted", "--num_shards=3"]
@@ -71,7 +71,7 @@ def spilling(patch: Patch, harm: Callable[[Block], Block], *, told: bool) -> Non
         return pages.encode_page(harmed[0] if first else block, **how)
 
     other = types.SimpleNamespace(**{**vars(pages), "cut_run": cut_run, "encode_page": encode_page})
-    patch.setattr(stream_files, "pages", other)
+    patch.setattr(spill_files, "pages", other)
 
 
 def require_caught(tmp_path: Path, *flags: str, words: str, plan: dict[str, int] = LARGE) -> None:
@@ -204,7 +204,7 @@ def test_a_writer_that_miscounts_what_it_left_unused_is_caught(
     monkeypatch.setattr(
         mixed_shards.MixedShard,
         "unused",
-        lambda self, *, sources: [digest.times(times) for digest in real(self, sources=sources)],
+        lambda self: [digest.times(times) for digest in real(self)],
     )
     require_caught(tmp_path, *REPEATS, words=r"source books: 3 passes have")
 

@@ -20,8 +20,8 @@ from transforms.datasets.spans import Spans
 from transforms.errors import LosslessError
 from transforms.kernels.records import blocks
 from transforms.kernels.records.pages import STREAM_TABLE
-from transforms.mixing import interleave, reached, stream_files
-from transforms.shuffling import streams
+from transforms.mixing import interleave, reached
+from transforms.shuffling import partition, spill_files
 
 Patch = pytest.MonkeyPatch
 OWN = {"run_id", "started", "ended"}
@@ -82,7 +82,7 @@ def mix(root: Path, output: Path, *flags: str) -> Manifest:
 def spilled(monkeypatch: Patch) -> list[int]:
     """Bytes of records in each page that is spilled, by stream: of first passes of two sources."""
     found = [0, 0]
-    real = stream_files.end_spill
+    real = spill_files.end_spill
 
     def end_spill(file: Any, url: str, rows: list[tuple[int, ...]], **how: Any) -> bytes:
         table = np.array(rows, STREAM_TABLE)
@@ -90,7 +90,7 @@ def spilled(monkeypatch: Patch) -> list[int]:
             found[stream] += int(table["bytes"][table["stream"] == stream].sum())
         return real(file, url, rows, **how)
 
-    monkeypatch.setattr(stream_files, "end_spill", end_spill)
+    monkeypatch.setattr(spill_files, "end_spill", end_spill)
     return found
 
 
@@ -210,7 +210,7 @@ def harm(patch: Patch, how: Any) -> None:
         return how(block, kept, tally)
 
     other = types.SimpleNamespace(**{**vars(blocks), "cut_to_buckets": cut_to_buckets})
-    patch.setattr(streams, "blocks", other)
+    patch.setattr(partition, "blocks", other)
 
 
 def lost(block: Any, kept: Any, tally: Any) -> Any:

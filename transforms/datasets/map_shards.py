@@ -126,7 +126,7 @@ class _MappedShard:
     reports: list[SpanReports] = field(default_factory=list)
     mapped: list[Mapped] = field(default_factory=list)
 
-    def ordered(self, *, limit: int, sources: int) -> Iterator[Ordered]:
+    def ordered(self) -> Iterator[Ordered]:
         """Yield blocks in order, with what they have to be when they are written."""
         self.reports.clear()
         self.mapped.clear()
@@ -145,14 +145,14 @@ class _MappedShard:
                 read += Digest.total(blocks.digests(blocks.without_source(block), sources=1))
                 digest = blocks.digests(made, sources=1)[0]
                 written += digest
-                expected = [Digest()] * sources
+                expected = [Digest()] * len(index)
                 expected[index[source]] = digest
                 yield Ordered(_of_source(made, index, source), expected)
             self.mapped.append(Mapped(source, read, written, counts))
 
-    def unused(self, *, sources: int) -> list[Digest]:
+    def unused(self) -> list[Digest]:
         """Return no digests: every record is used."""
-        return [Digest()] * sources
+        return []
 
     def release(self) -> None:
         """Nothing is held."""

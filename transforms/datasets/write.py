@@ -47,7 +47,7 @@ _AT_FAULT = (
 
 @dataclass(eq=False, kw_only=True)
 class WriteShards(beam.PTransform):  # type: ignore[misc]
-    """Write shards: ToWrite, which Shard and MixedShard are -> ShardReport.
+    """Write shards: ToWrite, which plain and mixed shards are -> ShardReport.
 
     A shard appears under its name when it is whole, so a reader never sees a part of one, and a
     retried writer writes the same bytes again.
@@ -58,7 +58,6 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
             guards its output itself.
         split, extension: of the shards' names.
         form: what shards are.
-        bucket_bytes: footprint of what is sorted at once.
         sources: how many sources the records are of.
         places: how many bundles of a process hold payload.
         release: give a plain shard's spill space back once it is published; only where the runner
@@ -73,7 +72,6 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
     split: str = "train"
     extension: str = ".txt"
     form: ShardFormat = field(default_factory=ShardFormat)
-    bucket_bytes: int = 64 << 20
     sources: int = 1
     places: int = 1
     release: bool = False
@@ -135,7 +133,7 @@ class ShardWriter:
             with publish(check=None if config.form.is_plain else check) as file:
                 report = write_shard(
                     file,
-                    shard.ordered(limit=config.bucket_bytes, sources=config.sources),
+                    shard.ordered(),
                     shard=shard,
                     path=path,
                     form=config.form,
@@ -149,7 +147,7 @@ class ShardWriter:
             place.take()
         with place, doing(f"gathering {path}"):
             report = storage.retry(write, storage.join(config.output, path))
-            report = replace(report, unused=shard.unused(sources=config.sources))
+            report = replace(report, unused=shard.unused())
         if config.release:
             shard.release()
         return report

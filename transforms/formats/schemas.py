@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 import pyarrow as pa
 
 from transforms.errors import DataError, nearest
+from transforms.kernels.records.common_schema import unify
 from transforms.kernels.records.rows import carried_schema, describe_difference
-from transforms.kernels.records.unify import unify
 
 TEXT = pa.schema([pa.field("text", pa.large_string())])
 """The schema of lines that are written as rows."""

@@ -207,7 +207,7 @@ def _pieces(share: Share, streams: Streams) -> Iterator[Weighed]:
     """Yield the buckets that hold a range of ranks."""
     count = streams.buckets[share.source]
     for cut in share.cuts:
-        group = BlockGroup.of(cut.pages)
+        group = BlockGroup(cut.pages)
         for number, skip, take, footprint in cut.buckets:
             yield Weighed(Piece(group, KeyRange(number, count), skip, take), footprint)
 
@@ -243,7 +243,7 @@ def _unused_of_small(share: Share, streams: Streams) -> Digest:
 def _hold(share: Share, streams: Streams) -> pa.RecordBatch:
     """Return all records of a small source, in the order of its first pass."""
     (cut,) = share.cuts
-    found = BlockGroup.of(cut.pages).read(WHOLE, limit=1 << 62)
+    found = BlockGroup(cut.pages).read(WHOLE, limit=1 << 62)
     expected = expected_digests(found, sources=1)
     block = blocks.gather([page.block for page in found])
     name = streams.name(share.source)

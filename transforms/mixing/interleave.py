@@ -29,8 +29,10 @@ from transforms.mixing.pages import Layout
 from transforms.mixing.reached import bound_bytes, by_stream, reached
 from transforms.mixing.shards import MixedShard
 from transforms.mixing.spilled import Counted, Spills, passes_begun
-from transforms.shuffling.streams import SpillStreams, Streams
-from transforms.shuffling.stretches import Stretch, write_references
+from transforms.shuffling.file_ranges import FileRange, write_references
+from transforms.shuffling.partition import AllSpills, PartitionIntoBuckets
+from transforms.shuffling.spill_files import Spilling
+from transforms.shuffling.streams import Streams
 from transforms.storage import files as storage
 from transforms.workers.round_robin import GroupRoundRobin
 
@@ -57,21 +59,18 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
 
     mixture: Mixture
     streams: Streams
-    spill: SpillStreams
+    spill: Spilling
     again: ReadRecords | None = None
     num_shards: int | None = None
     shard_records: int | None = None
     bucket_bytes: int = 64 << 20
 
-    def __post_init__(self) -> None:
-        super().__init__()
-
     def expand(self, read: tuple[Any, Any]) -> tuple[Any, Any, Any]:
         """Count, find the end, read what repeats again, hand out."""
         located, spans = read
-        self.spill.make_folders()
+        spill = PartitionIntoBuckets(streams=self.streams, spill=self.spill)
         once = located.pipeline | "Once" >> beam.Create([None])
-        first = located | "SpillFirst" >> self.spill
+        first = located | "SpillFirst" >> spill
         spilled = [first.spills]
         tallies = added(first.tallies, "First")
         drafts = once | "Weigh" >> beam.Map(_weigh, beam.pvalue.AsIter(spans), config=self)
@@ -101,15 +100,13 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
                 | "PassesInTurn" >> GroupRoundRobin(Spans)
                 | "ReadPasses" >> ReadSpans(self.again)
             )
-            more = again.blocks | "SpillPasses" >> self.spill
+            more = again.blocks | "SpillPasses" >> spill
             spilled.append(more.spills)
             tallies = (tallies, added(more.tallies, "Again")) | "AllTallies" >> beam.Flatten()
             every = (spans, again.spans) | "AllSpans" >> beam.Flatten()
-        none = once | "NoSpill" >> beam.Map(lambda _: (0, b"")).with_output_types(tuple[int, bytes])
         dealt = (
-            (*spilled, none)
-            | "WithNone" >> beam.Flatten()
-            | "AllSpills" >> beam.GroupByKey()
+            tuple(spilled)
+            | AllSpills(self.spill, levels=self.streams.levels)
             | "LayOut"
             >> beam.ParDo(
                 _LayOut(self), beam.pvalue.AsSingleton(counted), beam.pvalue.AsList(tallies)
@@ -357,9 +354,6 @@ class _LayOut(beam.DoFn):  # type: ignore[misc]
                 yield pack_content(content, known, config.spill.folders)
 
         schedule, *contents = write_references(config.spill.folders[0], pieces)
-        if config.spill.release and config.streams.levels == 2:
-            for folder in config.spill.first_folders:  # all of it is spilled a second time
-                storage.remove_tree(folder)
         for number, content in enumerate(contents):
             yield number, pack([shards, content, schedule])
         yield beam.pvalue.TaggedOutput("mixed", layout.mixed(shards))
@@ -371,8 +365,8 @@ def _open(config: InterleaveSources, number: int, packed: Iterable[bytes]) -> Mi
     return MixedShard(
         number,
         of,
-        content=Stretch.of(content),
-        schedule=Stretch.of(schedule),
+        content=FileRange.of(content),
+        schedule=FileRange.of(schedule),
         streams=config.streams,
         folders=config.spill.folders,
     )

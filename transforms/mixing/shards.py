@@ -16,8 +16,8 @@ from transforms.kernels.records.digest import Digest
 from transforms.kernels.schedules.schedule import Schedule
 from transforms.mixing.contents import Content, counted, unpack_content, unpack_schedule
 from transforms.mixing.feeds import Feed, fill, unused_of
+from transforms.shuffling.file_ranges import FileRange
 from transforms.shuffling.streams import Streams
-from transforms.shuffling.stretches import Stretch
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ class MixedShard:
 
     number: int
     of: int
-    content: Stretch
-    schedule: Stretch
+    content: FileRange
+    schedule: FileRange
     streams: Streams
     folders: Sequence[str]
 
-    def ordered(self, *, limit: int, sources: int) -> Iterator[Ordered]:
+    def ordered(self) -> Iterator[Ordered]:
         """Yield the shard's records in order; with the last block what all digests have to be."""
         content, schedule = self._read()
         feeds = {share.source: Feed(share, self.streams) for share in content.shares}
@@ -47,14 +47,14 @@ class MixedShard:
         for begin in range(content.begin, content.end, content.chunk):
             end = min(begin + content.chunk, content.end)
             drawn = schedule.sources_of(begin, end)
-            block = _lay_down(drawn, feeds, streams=self.streams, sources=sources)
+            block = _lay_down(drawn, feeds, streams=self.streams)
             if end == content.end:
                 for feed in feeds.values():
                     feed.require_empty()
                 total = self._total((feed.source, feed.expected) for feed in feeds.values())
             yield Ordered(block, total)
 
-    def unused(self, *, sources: int) -> list[Digest]:
+    def unused(self) -> list[Digest]:
         """Return the digests of what is left of buckets after the last record that is used."""
         content, _ = self._read()
         return self._total(unused_of(content.shares, self.streams))
@@ -86,7 +86,7 @@ class MixedShard:
 
 
 def _lay_down(
-    drawn: npt.NDArray[np.uint16], feeds: dict[int, Feed], *, streams: Streams, sources: int
+    drawn: npt.NDArray[np.uint16], feeds: dict[int, Feed], *, streams: Streams
 ) -> pa.RecordBatch:
     """Take as many records of each source as were drawn, and put them where they were drawn."""
     drawn_of = np.bincount(drawn, minlength=1)
@@ -101,4 +101,4 @@ def _lay_down(
     places = np.empty(len(drawn), np.int64)
     places[order] = np.arange(len(drawn))
     block = joined if len(feeds) == 1 else joined.take(pa.array(places))
-    return block if sources == 1 else blocks.with_source(block, drawn)
+    return block if len(streams.sources) == 1 else blocks.with_source(block, drawn)

@@ -16,8 +16,8 @@ from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.pages import STREAM_TABLE, plain_rows
 from transforms.kernels.records.ranges import KeyRange
 from transforms.kernels.schedules.mixture import Draft
-from transforms.shuffling.exchange import read_tables
 from transforms.shuffling.references import Pages, page_starts
+from transforms.shuffling.spill_files import read_tables
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Spills:
     @classmethod
     def read(cls, packed: Iterable[bytes]) -> Spills:
         """Read the tables that lie at the spill files' ends; raises RunError as of ``read_tables``."""
-        found = list(read_tables(packed, STREAM_TABLE))
+        found = list(read_tables(packed))
         if not found:
             return cls([])
         tables = [table for _, table in found]

@@ -95,7 +95,7 @@ def gather_together(pieces: Sequence[Piece], *, what: Sequence[str]) -> list[Ord
         hashes = blocks.hashes(blocks.join([whole[i] for i in cut]))
         digests = blocks.digests_between(np.insert(edges, 0, 0), *hashes)
         for i, place in zip(cut, range(0, len(digests), 3), strict=True):
-            stretch = digests[place : place + 3]
-            blocks.compare_digests([Digest.total(stretch)], expected[i], what=what[i])
-            expected[i] = [stretch[1]]
+            parts = digests[place : place + 3]  # before, inside and after the piece
+            blocks.compare_digests([Digest.total(parts)], expected[i], what=what[i])
+            expected[i] = [parts[1]]
     return [Ordered(*both) for both in zip(mine, expected, strict=True)]

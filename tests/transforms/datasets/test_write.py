@@ -20,10 +20,12 @@ from tests.transforms.helpers import (
     collect,
     create,
     digests_of,
+    lay_out,
     make_rows,
     make_run,
     make_runs,
     run,
+    shuffle_runs,
 )
 from transforms.datasets.files_read import add_up
 from transforms.datasets.manifest import make_manifest
@@ -42,15 +44,15 @@ from transforms.formats.line_format import LineFormat
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
-from transforms.shuffling.exchange import GroupBlocksByKey
 from transforms.shuffling.groups import BlockGroup
-from transforms.shuffling.shuffle import Shard, ShuffleWithinBuckets
+from transforms.shuffling.shuffle import PlainShard
+from transforms.shuffling.streams import Streams
 from transforms.storage import layout
 
 ROWS = make_rows(60, sources=2)
 ORDER = sorted(ROWS)
 TEXT = b"".join(row.record + b"\n" for row in ORDER)
-SHARD = Shard(0, 1, ())
+SHARD = PlainShard(0, 1, (), ranges=1, streams=Streams.as_one(["one", "two"], seed=0), folders=())
 
 
 def span(rows: Sequence[Row], *, sources: Sequence[str] = ("one", "two")) -> list[SpanReports]:
@@ -72,19 +74,20 @@ def dataset(
     release: bool = False,
 ) -> None:
     """The second half of a shuffle: from runs to a manifest."""
-    shards = (
-        root
-        | create(make_runs(ROWS, 3, sources=2))
-        | GroupBlocksByKey(partitions=3, folder=f"{output}/spill", page_bytes=800, sources=2)
-        | ShuffleWithinBuckets(partitions=3, shard_records=shard_records)
-        | WriteShards(
-            output=str(output),
-            run_id=run_id,
-            extension=".jsonl",
-            sources=2,
-            form=ShardFormat(line_format=line_format or LineFormat()),
-            release=release,
-        )
+    shards = shuffle_runs(
+        root | create(make_runs(ROWS, 3, sources=2)),
+        ranges=3,
+        folder=f"{output}/spill",
+        page_bytes=800,
+        sources=2,
+        shard_records=shard_records,
+    ) | WriteShards(
+        output=str(output),
+        run_id=run_id,
+        extension=".jsonl",
+        sources=2,
+        form=ShardFormat(line_format=line_format or LineFormat()),
+        release=release,
     )
     spans = root | "Spans" >> create(span(ROWS))
     (spans, shards) | WriteManifest(
@@ -192,14 +195,7 @@ def test_with_its_marker_a_run_publishes(tmp_path: Path) -> None:
 
 
 def test_a_writer_that_is_tried_again_writes_the_same_bytes(tmp_path: Path) -> None:
-    shards = collect(
-        lambda root: (
-            root
-            | create(make_runs(ROWS, 3, sources=2))
-            | GroupBlocksByKey(partitions=3, folder=f"{tmp_path}/spill", sources=2)
-            | ShuffleWithinBuckets(partitions=3)
-        )
-    )
+    shards = lay_out(make_runs(ROWS, 3, sources=2), ranges=3, folder=tmp_path / "spill", sources=2)
     reports = []
     for _ in range(2):  # the second time over what is there
         reports.append(
@@ -327,13 +323,13 @@ def test_bytes_that_change_on_their_way_to_the_file_are_caught(
 def test_a_writer_at_fault_fails_the_run_and_no_manifest_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    walk = Shard.ordered
+    walk = PlainShard.ordered
 
-    def forgetful(self: Shard, **options: Any) -> Iterator[Ordered]:
-        for part in walk(self, **options):
+    def forgetful(self: PlainShard) -> Iterator[Ordered]:
+        for part in walk(self):
             yield part._replace(block=part.block.slice(1))
 
-    monkeypatch.setattr(Shard, "ordered", forgetful)
+    monkeypatch.setattr(PlainShard, "ordered", forgetful)
     error = caught(lambda root: dataset(root, tmp_path))
     assert isinstance(error, LosslessError)
     assert published(tmp_path) == {}

@@ -22,7 +22,7 @@ from transforms.kernels.randomness import derive
 from transforms.kernels.schedules.mixture import Amounts, Mixture
 from transforms.kernels.schedules.weights import scale
 from transforms.mixing.interleave import InterleaveSources, plan_streams
-from transforms.shuffling.streams import SpillStreams
+from transforms.shuffling.spill_files import Spilling
 
 RECORDS = {
     "a": [b"a%d" % i for i in range(60)],
@@ -55,8 +55,7 @@ def mix(
     shards, every, mixed = (located, spans) | InterleaveSources(
         mixture=mixture,
         streams=streams,
-        spill=SpillStreams(
-            streams=streams,
+        spill=Spilling(
             folders=[str(output.parent / "spill")],
             run_bytes=1 << 10,
             release=bool(release),

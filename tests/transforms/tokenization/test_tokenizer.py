@@ -273,7 +273,7 @@ def test_shuffling_imports_no_numba() -> None:
     code = (
         "import sys, pipelines.shuffle, pipelines.jobs.build, pipelines.verify\n"
         "import transforms.datasets.read, transforms.datasets.write, transforms.mixing.interleave\n"
-        "import transforms.shuffling.exchange, transforms.shuffling.shuffle\n"
+        "import transforms.shuffling.partition, transforms.shuffling.shuffle\n"
         "heavy = {'numba', 'sentencepiece', 'tokenizers', 'jieba'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

@@ -6,16 +6,16 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pytest
 
-from tests.transforms.helpers import THREADS, collect, create, run
+from tests.transforms.helpers import THREADS, collect, create, partition, run, spilled_rows
 from transforms.datasets.identity import FileId
 from transforms.kernels.records import blocks
-from transforms.shuffling.partition import PartitionIntoBuckets
 from transforms.workers import budget
 from transforms.workers.budget import Place
 
@@ -128,7 +128,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, *, seconds: float) -> Iterator[list
 
 @pytest.mark.parametrize("places", [1, 3])
 def test_bundles_of_one_process_hold_payload_only_as_far_as_there_are_places(
-    monkeypatch: pytest.MonkeyPatch, run_id: str, places: int
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run_id: str, places: int
 ) -> None:
     # a second one that may come is waited for, one that may not has time to come
     with watched(monkeypatch, seconds=0.5 if places == 1 else 60) as seen:
@@ -136,7 +136,7 @@ def test_bundles_of_one_process_hold_payload_only_as_far_as_there_are_places(
             lambda root: (
                 root
                 | create([_block([b"%d" % i]) for i in range(30)], spread=True)
-                | PartitionIntoBuckets(seed=0, run_id=run_id, places=places)
+                | partition(tmp_path, run_id=run_id, places=places)
             ),
             **THREADS,
         )
@@ -158,33 +158,35 @@ def _block(records: list[bytes]) -> tuple[FileId, Any]:
 @pytest.mark.parametrize("run_bytes", [1, 1 << 20], ids=["in process", "in finish_bundle"])
 @pytest.mark.timeout(60)
 def test_a_run_that_failed_leaves_its_places_to_the_next(
-    monkeypatch: pytest.MonkeyPatch, run_id: str, run_bytes: int, where: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run_id: str, run_bytes: int, where: str
 ) -> None:
     def build(root: Any, fail: bool) -> Any:
-        runs = (
+        spills = (
             root
             | beam.Create([_block([b"a"]), _block([b"b"])])
-            | PartitionIntoBuckets(seed=0, run_id=run_id, run_bytes=run_bytes)
-        )
-        return runs | "Fail" >> beam.Map(_fail) if fail else runs
+            | partition(tmp_path, run_id=run_id, run_bytes=run_bytes)
+        ).spills
+        return spills | "Fail" >> beam.Map(_fail) if fail else spills
 
     with monkeypatch.context() as patched:
         if where == "in the step":
             patched.setattr(blocks, "sort_run", _fail)
         with pytest.raises(Exception, match="on purpose"):
             run(lambda root: build(root, where == "below it"))
-    assert sum(map(len, collect(lambda root: build(root, False)))) == 2
+    found = collect(lambda root: build(root, False))
+    assert sum(len(spilled_rows(spill)) for spill in found) == 2
     elsewhere(Place(run_id, budget._pools[run_id].places))
 
 
 @pytest.mark.timeout(60)
-def test_one_bundle_may_partition_its_records_twice(run_id: str) -> None:
+def test_one_bundle_may_partition_its_records_twice(tmp_path: Path, run_id: str) -> None:
     def two_epochs(root: Any) -> Any:
         located = root | beam.Create([_block([b"a"])])
         return (
             tuple(
-                located
-                | f"Epoch{epoch}" >> PartitionIntoBuckets(seed=0, epoch=epoch, run_id=run_id)
+                (
+                    located | f"Epoch{epoch}" >> partition(tmp_path, epoch=epoch, run_id=run_id)
+                ).spills
                 for epoch in (0, 1)
             )
             | beam.Flatten()

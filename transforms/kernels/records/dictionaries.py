@@ -11,7 +11,7 @@ from transforms.kernels.records.rows import to_rows
 from transforms.kernels.records.values import elements, row_costs
 
 
-def repeat_costs(batch: pa.RecordBatch) -> I64:
+def dictionary_costs(batch: pa.RecordBatch) -> I64:
     """Return int64[n], about the bytes of the dictionaries' values that each row repeats.
 
     Those in list views aren't counted.

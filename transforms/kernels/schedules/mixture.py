@@ -14,10 +14,10 @@ import numpy as np
 from transforms.errors import UsageError
 from transforms.kernels.arrays import I64
 from transforms.kernels.schedules import stops, weights
-from transforms.kernels.schedules.arrangement import RepeatsSchedule
-from transforms.kernels.schedules.draws import CHUNK, RandomSchedule
+from transforms.kernels.schedules.random_schedule import CHUNK, RandomSchedule
+from transforms.kernels.schedules.repeats_schedule import RepeatsSchedule
 from transforms.kernels.schedules.schedule import Schedule
-from transforms.kernels.schedules.strata import StratifiedSchedule
+from transforms.kernels.schedules.stratified_schedule import StratifiedSchedule
 
 _SLOTS = 2**22  # of repeats, counted at a time
 _TABLE = 32 << 20  # bytes of a table of counts; of many sources chunks are larger

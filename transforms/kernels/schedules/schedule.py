@@ -3,11 +3,11 @@
 A schedule is a pure function with random access, and every answer is exact. The contract, held by
 three algorithms:
 
-``draws.RandomSchedule``
+``random_schedule.RandomSchedule``
     the source of each position drawn independently by weight. Counts of prefixes must be counted.
-``strata.StratifiedSchedule``
+``stratified_schedule.StratifiedSchedule``
     every prefix within two records of each source's share, by closed forms. Depends on no seed.
-``arrangement.RepeatsSchedule``
+``repeats_schedule.RepeatsSchedule``
     each source a given number of times, every arrangement equally likely. Must be counted.
 
 Sources are numbered in the order of their names. Rank r of a source is its r-th draw, from 0, so

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.transforms.kernels.schedules import schedule_oracles as oracles
-from transforms.kernels.schedules.arrangement import RepeatsSchedule
-from transforms.kernels.schedules.draws import CHUNK, RandomSchedule
 from transforms.kernels.schedules.mixture import Amounts, Mixture, draft
+from transforms.kernels.schedules.random_schedule import CHUNK, RandomSchedule
+from transforms.kernels.schedules.repeats_schedule import RepeatsSchedule
 from transforms.kernels.schedules.schedule import MOST_SOURCES, Known, Schedule
-from transforms.kernels.schedules.strata import StratifiedSchedule
+from transforms.kernels.schedules.stratified_schedule import StratifiedSchedule
 from transforms.kernels.schedules.weights import scale
 from transforms.mixing.contents import pack_schedule, unpack_schedule
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from tests.transforms.kernels.schedules import schedule_oracles as oracles
 from tests.transforms.kernels.schedules.test_schedule import SEEDS, counted_random, counted_repeats
 from transforms.errors import UsageError
-from transforms.kernels.schedules.draws import RandomSchedule
+from transforms.kernels.schedules.random_schedule import RandomSchedule
 from transforms.kernels.schedules.schedule import Schedule
 from transforms.kernels.schedules.stops import bound_all, bound_first, stop_all, stop_first
-from transforms.kernels.schedules.strata import StratifiedSchedule
+from transforms.kernels.schedules.stratified_schedule import StratifiedSchedule
 from transforms.kernels.schedules.weights import scale
 
 

@@ -4,7 +4,7 @@ Every slot (source, number) is hashed to one of R ranges; inside a range slots a
 keys. Slots sorted by independent keys are a uniform permutation, and so are slots that are dealt
 out independently and then sorted, so every arrangement of the multiset is equally likely. Which
 slot of its source stands where doesn't matter, so a range needs only how many slots of each source
-fell into it. (``repeats`` next door is about values in dictionaries.)
+fell into it.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
-"""The contract of GroupBlocksByKey, and what damage to spill files does."""
+"""Spill files: what was spilled comes back by ranges of keys, and what damage to them does."""
 
 from __future__ import annotations
 
 import io
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,10 @@ from tests.transforms.helpers import (
     THREADS,
     Row,
     digests_of,
-    group,
+    groups_of,
     hashed,
     inside,
+    lay_out,
     make_rows,
     make_run,
     make_runs,
@@ -30,10 +33,10 @@ from transforms.errors import RunError
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.records import blocks
 from transforms.kernels.records.ranges import KeyRange
-from transforms.shuffling.exchange import GroupBlocksByKey
-from transforms.shuffling.gather import Piece
-from transforms.shuffling.groups import BlockGroup, GroupCoder, OverLimit, expected_digests
-from transforms.shuffling.shuffle import Shard
+from transforms.shuffling.groups import BlockGroup, OverLimit, expected_digests
+from transforms.shuffling.shuffle import PlainShard, ShuffleWithinBuckets
+from transforms.shuffling.spill_files import Spilling
+from transforms.shuffling.streams import Streams
 
 PARTITIONS, SOURCES, EMPTY = 5, 2, 3
 ROWS = [row for row in make_rows(1500, sources=SOURCES) if row.key * PARTITIONS // 2**64 != EMPTY]
@@ -41,26 +44,20 @@ NO_LIMIT = 1 << 40
 
 
 @pytest.fixture(scope="module")
-def grouped(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, BlockGroup]]:
+def shards(tmp_path_factory: pytest.TempPathFactory) -> list[PlainShard]:
     """The rows, dealt out to six runs, in pages of some 25 rows, cut at ten buckets."""
-    return group(
+    return lay_out(
         make_runs(ROWS, 6, sources=SOURCES),
-        partitions=PARTITIONS,
+        ranges=PARTITIONS,
         buckets=2 * PARTITIONS,
         sources=SOURCES,
         folder=tmp_path_factory.mktemp("spill"),
     )
 
 
-@pytest.fixture(scope="module", params=["as it came", "sent on"])
-def groups(
-    request: pytest.FixtureRequest, grouped: list[tuple[int, BlockGroup]]
-) -> dict[int, BlockGroup]:
-    """By partition; once as they came out, once after the coder took them to another worker."""
-    if request.param == "as it came":
-        return dict(grouped)
-    coder = GroupCoder()
-    return {partition: coder.decode(coder.encode(one)) for partition, one in grouped}
+@pytest.fixture(scope="module")
+def groups(shards: list[PlainShard]) -> dict[int, BlockGroup]:
+    return groups_of(shards)
 
 
 def read(one: BlockGroup, index: int, count: int, *, limit: int = NO_LIMIT) -> list[Row]:
@@ -68,10 +65,10 @@ def read(one: BlockGroup, index: int, count: int, *, limit: int = NO_LIMIT) -> l
 
 
 def test_every_partition_comes_out_once_those_without_records_too(
-    grouped: list[tuple[int, BlockGroup]],
+    shards: list[PlainShard], groups: dict[int, BlockGroup]
 ) -> None:
-    assert sorted(partition for partition, _ in grouped) == list(range(PARTITIONS))
-    assert {partition: one.records for partition, one in grouped} == {
+    assert [shard.number for shard in shards] == list(range(PARTITIONS))
+    assert {partition: one.records for partition, one in groups.items()} == {
         partition: len(inside(ROWS, partition, PARTITIONS)) for partition in range(PARTITIONS)
     }
 
@@ -128,7 +125,7 @@ def test_the_estimate_is_exact_for_a_partition_and_near_for_parts_of_it(
 
 def test_one_record_is_given_whatever_the_limit(tmp_path: Path) -> None:
     rows = [Row(1 << 62, b"x" * 10_000), Row(3 << 62, b"y" * 10_000)]
-    ((_, one),) = group(make_runs(rows, 2), partitions=1, folder=tmp_path, page_bytes=1)
+    one = groups_of(lay_out(make_runs(rows, 2), ranges=1, folder=tmp_path, page_bytes=1))[0]
     assert read(one, 0, 2, limit=1) == rows[:1]
     with pytest.raises(OverLimit):
         one.read(KeyRange(0, 1), limit=10_100)
@@ -162,9 +159,9 @@ def test_one_record_is_given_whatever_the_limit(tmp_path: Path) -> None:
 def test_few_and_strange_records_are_grouped_too(
     tmp_path: Path, rows: list[Row], runs: int, partitions: int
 ) -> None:
-    found = group(make_runs(rows, runs), partitions=partitions, folder=tmp_path)
-    assert sorted(i for i, _ in found) == list(range(partitions))
-    for i, one in found:
+    found = groups_of(lay_out(make_runs(rows, runs), ranges=partitions, folder=tmp_path))
+    assert sorted(found) == list(range(partitions))
+    for i, one in found.items():
         assert one.records == len(inside(rows, i, partitions))
         assert read(one, i, partitions) == inside(rows, i, partitions)
         for half in KeyRange(i, partitions).halves():
@@ -198,59 +195,58 @@ def test_any_range_of_any_keys_comes_back(
     parts: int,
 ) -> None:
     rows = [Row(key, b"%d" % i) for i, key in enumerate(keys)]
-    found = group(
+    shards = lay_out(
         make_runs(rows, runs),
-        partitions=partitions,
+        ranges=partitions,
         buckets=partitions * finer,
         page_bytes=page_bytes,
         folder=tmp_path,
     )
-    assert sorted(row for i, one in found for row in read(one, i, partitions)) == sorted(rows)
+    found = groups_of(shards)
+    assert sorted(row for i, one in found.items() for row in read(one, i, partitions)) == sorted(
+        rows
+    )
     count = partitions * parts
     index %= count
-    assert read(dict(found)[index // parts], index, count) == inside(rows, index, count)
+    assert read(found[index // parts], index, count) == inside(rows, index, count)
 
 
 def test_bundles_that_run_at_once_give_the_same(tmp_path: Path) -> None:
-    found = group(
+    shards = lay_out(
         make_runs(ROWS, 12, sources=SOURCES),
-        partitions=2,
+        ranges=2,
         sources=SOURCES,
         folder=tmp_path,
         options=THREADS,
     )
-    assert {i: read(one, i, 2) for i, one in found} == {i: inside(ROWS, i, 2) for i in (0, 1)}
+    assert {i: read(one, i, 2) for i, one in groups_of(shards).items()} == {
+        i: inside(ROWS, i, 2) for i in (0, 1)
+    }
 
 
 def test_only_references_go_through_the_runner(tmp_path: Path) -> None:
     rows = [Row(hashed(i), bytes(1000)) for i in range(1000)]
-    found = group(make_runs(rows, 2), partitions=4, folder=tmp_path, page_bytes=50_000)
-    assert sum(len(one.to_bytes()) for _, one in found) < 10_000
+    shards = lay_out(make_runs(rows, 2), ranges=4, folder=tmp_path, page_bytes=50_000)
+    assert sum(len(pickle.dumps(shard)) for shard in shards) < 10_000
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) > 1_000_000
 
 
 def test_attempts_never_share_a_spill_file(tmp_path: Path) -> None:
     for attempt in (1, 2):
-        group(
-            make_runs(ROWS, 3, sources=2),
-            partitions=2,
-            sources=2,
-            folder=tmp_path,
-        )
+        lay_out(make_runs(ROWS, 3, sources=2), ranges=2, sources=2, folder=tmp_path)
         assert len(list(tmp_path.glob("*.pages"))) == 3 * attempt
 
 
-@pytest.mark.parametrize(
-    ("wrong", "says"),
-    [
-        ({"folder": ""}, "expected a folder for spill files, got none"),
-        ({"folder": "f", "buckets": 5}, r"buckets \(5\) is no multiple of 2"),
-    ],
-    ids=["folder", "buckets"],
-)
-def test_what_cannot_work_is_refused_on_construction(wrong: dict[str, str], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
-        GroupBlocksByKey(partitions=2, **wrong)
+@pytest.mark.parametrize("folders", ["/a/folder", (), ["/a/folder", ""]])
+def test_spilling_nowhere_is_refused_on_construction(folders: list[str]) -> None:
+    with pytest.raises(ValueError, match="expected URLs of folders for spill files, got"):
+        Spilling(folders=folders)
+
+
+def test_ranges_that_end_inside_buckets_are_refused_on_construction() -> None:
+    streams = Streams.as_one(["s"], seed=0, buckets=5)
+    with pytest.raises(ValueError, match=r"buckets \(5\) is no multiple of ranges \(2\)"):
+        ShuffleWithinBuckets(streams=streams, spill=Spilling(folders=["f"]), ranges=2)
 
 
 # ---- damage ----
@@ -258,30 +254,21 @@ def test_what_cannot_work_is_refused_on_construction(wrong: dict[str, str], says
 DAMAGED_ROWS = [Row(i * (2**64 // 40) + 12345, b"record %d " % i * (1 + i % 3)) for i in range(40)]
 
 
-def spill(folder: Path, kind: str = "pages") -> tuple[BlockGroup, Path]:
-    """One spill file of four pages, the group that refers to it, and a file to be damaged."""
-    ((_, one),) = group(
-        [make_run(DAMAGED_ROWS)],
-        partitions=1,
-        buckets=2,
-        folder=folder,
-        page_bytes=1200,
+def spill(folder: Path, kind: str = "pages") -> tuple[PlainShard, Path]:
+    """One spill file of four pages, the shard that refers to it, and a file to be damaged."""
+    (shard,) = lay_out(
+        [make_run(DAMAGED_ROWS)], ranges=1, buckets=2, folder=folder, page_bytes=1200
     )
     (path,) = folder.glob(f"*.{kind}")
-    return one, path
+    return shard, path
 
 
-def written(one: BlockGroup, *, limit: int) -> bytes:
-    """Write a group as its shard, with all the checks that writer and manifest step make."""
+def written(shard: PlainShard, *, limit: int) -> bytes:
+    """Write a shard, with all the checks that writer and manifest step make."""
     file = io.BytesIO()
-    shard = Shard(0, 1, (Piece(GroupCoder().decode(one.to_bytes()), KeyRange(0, 1)),))
+    new = replace(shard, streams=replace(shard.streams, limits=(limit,)))  # that has read nothing
     report = write_shard(
-        file,
-        shard.ordered(limit=limit, sources=1),
-        shard=shard,
-        path="shard",
-        form=ShardFormat(),
-        sources=1,
+        file, new.ordered(), shard=new, path="shard", form=ShardFormat(), sources=1
     )
     blocks.compare_digests(report.digests, digests_of(DAMAGED_ROWS), what="all shards")
     return file.getvalue()
@@ -329,47 +316,47 @@ def _words_between_records(data: bytes) -> bytes:
 def test_a_damaged_spill_file_is_refused(
     tmp_path: Path, kind: str, damage: Callable[[bytes], bytes], limit: int
 ) -> None:
-    one, path = spill(tmp_path, kind)
-    assert written(one, limit=limit) == WHOLE
+    shard, path = spill(tmp_path, kind)
+    assert written(shard, limit=limit) == WHOLE
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(RunError):
-        written(one, limit=limit)
+        written(shard, limit=limit)
 
 
 def test_a_page_that_is_cut_is_checked_whole_before(tmp_path: Path) -> None:
     """What is left of it is digested anew, so that damage would be sealed in."""
-    one, path = spill(tmp_path)
-    assert read(one, 0, 8) == inside(DAMAGED_ROWS, 0, 8)
+    shard, path = spill(tmp_path)
+    assert read(groups_of([shard])[0], 0, 8) == inside(DAMAGED_ROWS, 0, 8)
     path.write_bytes(_another_record(path.read_bytes()))
     with pytest.raises(RunError, match="damaged"):
-        read(one, 0, 8)
+        read(groups_of([shard])[0], 0, 8)
 
 
 @KINDS
 def test_a_spill_file_that_vanished_is_refused_by_name(tmp_path: Path, kind: str) -> None:
-    one, path = spill(tmp_path, kind)
+    shard, path = spill(tmp_path, kind)
     path.unlink()
     with pytest.raises(RunError, match=path.name):
-        written(one, limit=NO_LIMIT)
+        written(shard, limit=NO_LIMIT)
 
 
 def test_a_spill_file_that_was_given_back_is_not_read_again(tmp_path: Path) -> None:
-    one, path = spill(tmp_path)
-    one.release()
+    shard, path = spill(tmp_path)
+    shard.release()
     if path.read_bytes().count(b"record 9 "):
         pytest.skip("this file system has no holes")
     with pytest.raises(RunError, match=path.name):
-        written(one, limit=NO_LIMIT)
+        written(shard, limit=NO_LIMIT)
 
 
 # in a process of its own: a reader that believes damaged offsets may take its process with it
 FLIPS = """
-import faulthandler, sys
+import faulthandler, pickle, sys
 from pathlib import Path
-from tests.transforms.shuffling.test_exchange import GroupCoder, NO_LIMIT, RunError, WHOLE, written
+from tests.transforms.shuffling.test_spill_files import NO_LIMIT, RunError, WHOLE, written
 
 faulthandler.dump_traceback_later(60, exit=True)
-one, path = GroupCoder().decode(sys.stdin.buffer.read()), Path(sys.argv[1])
+shard, path = pickle.load(sys.stdin.buffer), Path(sys.argv[1])
 good = path.read_bytes()
 wrong = []
 for at in range(0, len(good), len(good) // 150 | 1):
@@ -378,7 +365,7 @@ for at in range(0, len(good), len(good) // 150 | 1):
     path.write_bytes(data)
     for limit in (NO_LIMIT, 700):
         try:
-            if written(one, limit=limit) != WHOLE:
+            if written(shard, limit=limit) != WHOLE:
                 wrong.append(f"byte {at}, limit {limit}: wrong data")
         except RunError:
             pass
@@ -398,10 +385,10 @@ sys.exit(chr(10).join(wrong) or None)
     ],
 )
 def test_a_flipped_bit_anywhere_is_refused_or_harmless(tmp_path: Path, kind: str) -> None:
-    one, path = spill(tmp_path, kind)
+    shard, path = spill(tmp_path, kind)
     done = subprocess.run(
         [sys.executable, "-c", FLIPS, str(path)],
-        input=one.to_bytes(),
+        input=pickle.dumps(shard),
         capture_output=True,
         check=False,
         timeout=200,

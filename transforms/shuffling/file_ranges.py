@@ -1,4 +1,4 @@
-"""Stretches of files: what is read of temporary files, alone or many at once."""
+"""Ranges of files: what is read of temporary files, alone or many at once."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ TEMPORARY_AT_FAULT = "something else writes to --temp_location, or its disk is a
 _IN_FLIGHT = 12  # requests to a store: a segment is small, and each waits for an answer
 
 
-class Stretch(NamedTuple):
-    """A stretch of a file: bytes [offset, offset + length)."""
+class FileRange(NamedTuple):
+    """Bytes [offset, offset + length)."""
 
     url: str
     offset: int
@@ -51,7 +51,7 @@ class Stretch(NamedTuple):
         return self.offset + self.length
 
     @classmethod
-    def write(cls, file: Any, url: str, offset: int, data: bytes) -> Stretch:
+    def write(cls, file: Any, url: str, offset: int, data: bytes) -> FileRange:
         """Write data and its CRC-32 at ``offset``, where the file stands; return where it lies."""
         size = storage.write_all(file, data + zlib.crc32(data).to_bytes(4, "little"))
         return cls(url, offset, size)
@@ -93,20 +93,20 @@ class Stretch(NamedTuple):
         return pack(self)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Stretch:
+    def from_bytes(cls, data: bytes) -> FileRange:
         """Return what ``to_bytes`` gave."""
         return cls.of(unpack(data)[0])
 
     @classmethod
-    def of(cls, values: Any) -> Stretch:
-        """Return the stretch of three plain values; raises Malformed."""
-        require(isinstance(values, list) and len(values) == 3, "no stretch of a file")
+    def of(cls, values: Any) -> FileRange:
+        """Return the range of three plain values; raises Malformed."""
+        require(isinstance(values, list) and len(values) == 3, "no range of a file")
         url, offset, length = values
         require(isinstance(url, str), "a URL that isn't text")
         return cls(url, int_of(offset), int_of(length))
 
 
-def write_references(folder: str, pieces: Callable[[], Iterable[bytes]]) -> list[Stretch]:
+def write_references(folder: str, pieces: Callable[[], Iterable[bytes]]) -> list[FileRange]:
     """Write pieces of data one after another into a new file of a folder; return where each lies.
 
     Args:
@@ -115,12 +115,12 @@ def write_references(folder: str, pieces: Callable[[], Iterable[bytes]]) -> list
     """
     url = storage.join(folder, f"{uuid.uuid4().hex}.references")  # no attempt meets another
 
-    def write() -> list[Stretch]:
-        written: list[Stretch] = []
+    def write() -> list[FileRange]:
+        written: list[FileRange] = []
         with storage.open_write(url) as file:
             for data in pieces():
                 at = written[-1].end if written else 0
-                written.append(Stretch.write(file, url, at, data))
+                written.append(FileRange.write(file, url, at, data))
         return written
 
     return storage.retry(write, url)
@@ -130,22 +130,24 @@ def _unreadable(url: str, error: OSError) -> RunError:
     return RunError(f"{url}: can't be read: {error}; {TEMPORARY_AT_FAULT}")
 
 
-def read_each(read: Callable[[Stretch], memoryview], stretches: Sequence[Stretch]) -> Iterator[Any]:
-    """Read stretches of files, in order; several at a time from stores, where waiting is long."""
-    local = all(storage.is_local(url) for url in {stretch.url for stretch in stretches})
-    return storage.in_parallel(read, stretches, limit=1 if local else _IN_FLIGHT)
+def read_each(
+    read: Callable[[FileRange], memoryview], file_ranges: Sequence[FileRange]
+) -> Iterator[Any]:
+    """Read ranges of files, in order; several at a time from stores, where waiting is long."""
+    local = all(storage.is_local(url) for url in {wanted.url for wanted in file_ranges})
+    return storage.in_parallel(read, file_ranges, limit=1 if local else _IN_FLIGHT)
 
 
-def read_in_turn(stretches: Sequence[Stretch]) -> Iterator[memoryview]:
-    """Read stretches that are sorted by file; each local file is opened once."""
-    if not all(storage.is_local(url) for url in {stretch.url for stretch in stretches}):
-        yield from read_each(Stretch.read, stretches)
+def read_in_turn(file_ranges: Sequence[FileRange]) -> Iterator[memoryview]:
+    """Read ranges that are sorted by file; each local file is opened once."""
+    if not all(storage.is_local(url) for url in {wanted.url for wanted in file_ranges}):
+        yield from read_each(FileRange.read, file_ranges)
         return
-    for url, mine in itertools.groupby(stretches, key=lambda stretch: stretch.url):
+    for url, mine in itertools.groupby(file_ranges, key=lambda wanted: wanted.url):
         try:
             file = storage.open_read(url)
         except OSError as error:
             raise _unreadable(url, error) from error
         with file:
-            for stretch in mine:
-                yield stretch.read(file)
+            for wanted in mine:
+                yield wanted.read(file)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from transforms.kernels.arrays import I64, U16
 from transforms.kernels.randomness import derive, mix
-from transforms.kernels.schedules.strata import MOST_POSITIONS, StratifiedSchedule
+from transforms.kernels.schedules.stratified_schedule import MOST_POSITIONS, StratifiedSchedule
 from transforms.kernels.schedules.weights import scale
 
 # what the module states, by the number of sources that are drawn
