@@ -224,6 +224,8 @@ def _describe(function: Callable[..., Any], kind: RecipeKind[Any, Any]) -> None:
     lines = []
     for model in (kind.recipe, kind.settings):
         for name, field in model.model_fields.items():
+            if field.deprecated:
+                continue
             keyword = FLAGS.get(name, name)
             default = None if field.is_required() else field.default
             given = Parameter(keyword, Parameter.KEYWORD_ONLY, default=default)
