@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from transforms.datasets.map_shards import MapIntoShards as MapIntoShards
     from transforms.datasets.read import ReadRecords as ReadRecords
     from transforms.datasets.records import BlocksFromRecords as BlocksFromRecords
-    from transforms.datasets.write import WriteManifest as WriteManifest
     from transforms.datasets.write import WriteShards as WriteShards
+    from transforms.datasets.write_manifest import WriteManifest as WriteManifest
     from transforms.errors import DataError as DataError
     from transforms.errors import DovetailError as DovetailError
     from transforms.errors import InputError as InputError
@@ -73,7 +73,8 @@ else:
         "transforms.datasets.map_shards": ["MapIntoShards"],
         "transforms.datasets.read": ["ReadRecords"],
         "transforms.datasets.records": ["BlocksFromRecords"],
-        "transforms.datasets.write": ["WriteManifest", "WriteShards"],
+        "transforms.datasets.write": ["WriteShards"],
+        "transforms.datasets.write_manifest": ["WriteManifest"],
         "transforms.errors": [
             *("DovetailError", "UsageError", "InputError"),
             *("RunError", "DataError", "LosslessError", "StoreError", "WorkerError"),
