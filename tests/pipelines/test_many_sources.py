@@ -21,8 +21,9 @@ from transforms.kernels.randomness import KeyPair
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.ranges import WHOLE, KeyRange
-from transforms.mixing import feeds
-from transforms.mixing.feeds import Feed, Share, Weighed
+from transforms.mixing import shards
+from transforms.mixing.contents import Share
+from transforms.mixing.shards import SourceReader, Weighed
 from transforms.shuffling import gather
 from transforms.shuffling.gather import Piece
 from transforms.shuffling.groups import BlockGroup, Page
@@ -65,8 +66,8 @@ def test_many_sources_are_mixed_as_one_position_at_a_time_says(
         alone.append(1)
         return gather.gather_piece(*given, **named)
 
-    monkeypatch.setattr(feeds, "gather_together", gather_together)
-    monkeypatch.setattr(feeds, "gather_piece", gather_piece)
+    monkeypatch.setattr(shards, "gather_together", gather_together)
+    monkeypatch.setattr(shards, "gather_piece", gather_piece)
     mix(tmp_path, *flags_of(asked))
     assert max(together) > 3
     assert len(alone) > 2  # the large source's
@@ -146,9 +147,9 @@ def test_a_small_bucket_waits_until_the_large_one_before_it_is_read_to_its_end(
     )
     pieces = [Weighed(Piece(BlockGroup([]), KeyRange(i, 2)), 100 - 99 * i) for i in range(2)]
     parts = [Ordered(block_of(text), [Digest()]) for text in (b"1", b"2")]
-    monkeypatch.setattr(feeds, "_pieces", lambda *_: pieces)
-    monkeypatch.setattr(feeds, "_gather", lambda *_: iter(parts))
-    feed = Feed(Share(0, 0, 3, 3, [], small=False, ends=False), streams)
+    monkeypatch.setattr(shards, "_pieces", lambda *_: pieces)
+    monkeypatch.setattr(shards, "_gather", lambda *_: iter(parts))
+    feed = SourceReader(Share(0, 0, 3, 3, [], small=False, ends=False), streams)
     assert not feed.lacks(3)  # the first one is large
     assert [blocks.records(block) for block in feed.take(1)] == [[b"1"]]
     assert not feed.lacks(2)

@@ -20,7 +20,7 @@ from transforms.datasets.spans import Spans
 from transforms.errors import LosslessError
 from transforms.kernels.records import blocks
 from transforms.kernels.records.pages import STREAM_TABLE
-from transforms.mixing import interleave, reached
+from transforms.mixing import counted, interleave
 from transforms.shuffling import partition, spill_files
 
 Patch = pytest.MonkeyPatch
@@ -253,6 +253,6 @@ def test_a_reach_that_is_too_short_and_goes_unnoticed_is_caught(
     root: Path, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     guess(monkeypatch, 0.01)
-    monkeypatch.setattr(reached, "needed", lambda counts, wanted: 1)
+    monkeypatch.setattr(counted, "needed", lambda counts, wanted: 1)
     with pytest.raises(LosslessError, match="were within reach"):
         mix(root, tmp_path / "o", *LESS)

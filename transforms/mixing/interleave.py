@@ -25,10 +25,10 @@ from transforms.kernels.records.packed import pack, unpack
 from transforms.kernels.schedules.mixture import Amounts, Draft, Item, Mixture, asked_shares, draft
 from transforms.kernels.schedules.reach import cut_within, share_within
 from transforms.mixing.contents import pack_content, pack_schedule
-from transforms.mixing.pages import Layout
-from transforms.mixing.reached import bound_bytes, by_stream, reached
+from transforms.mixing.counted import Counted, bound_bytes, by_stream, passes_begun, reached
+from transforms.mixing.end_by_bytes import find_end
+from transforms.mixing.shard_layout import Layout, StreamTables
 from transforms.mixing.shards import MixedShard
-from transforms.mixing.spilled import Counted, Spills, passes_begun
 from transforms.shuffling.file_ranges import FileRange, write_references
 from transforms.shuffling.partition import AllSpills, PartitionIntoBuckets
 from transforms.shuffling.spill_files import Spilling
@@ -118,13 +118,13 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
         shards = dealt.shards | "DealOut" >> DealOut(bytes) | "Open" >> opened
         return shards, every, dealt.mixed
 
-    def count_shards(self, counted: Counted, length: int) -> int:
-        """Return how many shards hold so many positions."""
+    def count_shards(self, counted: Counted) -> int:
+        """Return how many shards a mixture makes."""
         if self.shard_records is not None:
-            return max(1, -(-length // self.shard_records))
+            return max(1, -(-counted.length // self.shard_records))
         if self.num_shards is not None:
             return self.num_shards
-        return count_shards(counted.bytes_before(length))
+        return count_shards(counted.bytes_before(counted.length))
 
     def shard_range(self, number: int, of: int, length: int) -> tuple[int, int]:
         """Return which positions a shard holds."""
@@ -334,22 +334,18 @@ class _LayOut(beam.DoFn):  # type: ignore[misc]
         self, element: tuple[int, Iterable[bytes]], counted: Counted, tallies: list[Tally]
     ) -> Iterator[Any]:
         config = self._config
-        layout = Layout(
-            counted,
-            Spills.read(element[1]),
-            beyond=counted.beyond(tallies),
-            streams=config.streams,
-            bucket_bytes=config.bucket_bytes,
-        )
+        tables = StreamTables(element[1], config.streams)
+        counted = find_end(counted, tables)
+        beyond = counted.beyond(tallies)
+        layout = Layout(counted, tables, bucket_bytes=config.bucket_bytes, beyond=beyond)
         layout.require_read()
-        counted, length = layout.counted, layout.length
-        shards = config.count_shards(counted, length)
+        shards = config.count_shards(counted)
 
         def pieces() -> Iterator[bytes]:
             whole = counted.draft.schedule
             yield pack_schedule(whole)
             for number in range(shards):
-                content = layout.content(*config.shard_range(number, shards, length))
+                content = layout.content(*config.shard_range(number, shards, counted.length))
                 known = whole.known(content.begin, content.end)
                 yield pack_content(content, known, config.spill.folders)
 

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.datasets.to_write import Ordered
+from transforms.errors import LosslessError
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
+from transforms.kernels.records.ranges import KeyRange
 from transforms.kernels.schedules.schedule import Schedule
-from transforms.mixing.contents import Content, counted, unpack_content, unpack_schedule
-from transforms.mixing.feeds import Feed, fill, unused_of
+from transforms.mixing import small_sources
+from transforms.mixing.contents import Content, Share, counted, unpack_content, unpack_schedule
 from transforms.shuffling.file_ranges import FileRange
+from transforms.shuffling.gather import Piece, gather_piece, gather_together
+from transforms.shuffling.groups import BlockGroup
 from transforms.shuffling.streams import Streams
+
+_LEAST_TOGETHER = 4  # buckets that are gathered at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,7 @@ class MixedShard:
     def ordered(self) -> Iterator[Ordered]:
         """Yield the shard's records in order; with the last block what all digests have to be."""
         content, schedule = self._read()
-        feeds = {share.source: Feed(share, self.streams) for share in content.shares}
+        feeds = {share.source: SourceReader(share, self.streams) for share in content.shares}
         total: list[Digest] | None = None
         for begin in range(content.begin, content.end, content.chunk):
             end = min(begin + content.chunk, content.end)
@@ -86,7 +94,7 @@ class MixedShard:
 
 
 def _lay_down(
-    drawn: npt.NDArray[np.uint16], feeds: dict[int, Feed], *, streams: Streams
+    drawn: npt.NDArray[np.uint16], feeds: dict[int, SourceReader], *, streams: Streams
 ) -> pa.RecordBatch:
     """Take as many records of each source as were drawn, and put them where they were drawn."""
     drawn_of = np.bincount(drawn, minlength=1)
@@ -102,3 +110,167 @@ def _lay_down(
     places[order] = np.arange(len(drawn))
     block = joined if len(feeds) == 1 else joined.take(pa.array(places))
     return block if len(streams.sources) == 1 else blocks.with_source(block, drawn)
+
+
+class Weighed(NamedTuple):
+    """A bucket, or a part of it, and the footprint of the whole bucket."""
+
+    piece: Piece
+    footprint: int
+
+    def is_light(self, source: int, streams: Streams) -> bool:
+        """Return whether several such buckets fit into what may be gathered together.
+
+        One that is larger than planned is no light one: its parts come one after another.
+        """
+        return self.footprint <= min(streams.together // _LEAST_TOGETHER, streams.limits[source])
+
+
+class SourceReader:
+    """Hands out the records of a share, any number at a time."""
+
+    def __init__(self, share: Share, streams: Streams) -> None:
+        self.source = share.source
+        self._streams = streams
+        self._pieces = deque([] if share.small else _pieces(share, streams))
+        self._inside = False  # a piece that is read in parts, which come before the next piece
+        self._read = small_sources.read(share, streams) if share.small else self._by_pieces()
+        self._waiting: deque[pa.RecordBatch] = deque()
+        self._held = 0  # records that are waiting
+        self.expected = [Digest()] * streams.digests
+
+    def _by_pieces(self) -> Iterator[Ordered]:
+        """Read the buckets that hold a range of ranks, one after another."""
+        while self._pieces:
+            (piece, _), self._inside = self._pieces.popleft(), True
+            yield from _gather(self.source, piece, self._streams)
+            self._inside = False
+
+    def lacks(self, count: int) -> bool:
+        """Return whether a light bucket has to be read for so many records."""
+        if self._held >= count or self._inside or not self._pieces:
+            return False
+        return self._pieces[0].is_light(self.source, self._streams)
+
+    def next_piece(self) -> Weighed:
+        """Hand out what is to be added next."""
+        return self._pieces.popleft()
+
+    def add(self, found: Ordered) -> None:
+        """Take in what a piece has given."""
+        assert found.expected is not None
+        self.expected = blocks.add_digests(self.expected, found.expected)
+        self._waiting.append(found.block)
+        self._held += len(found.block)
+
+    def take(self, count: int) -> Iterator[pa.RecordBatch]:
+        """Yield the next records.
+
+        Raises:
+            LosslessError: there are fewer.
+        """
+        while count:
+            if not self._held:
+                found = next(self._read, None)
+                if found is None:
+                    raise self._error(f"{count} fewer")
+                self.add(found)
+            block = self._waiting.popleft()
+            part, rest = block.slice(0, count), block.slice(count)
+            if len(rest):
+                self._waiting.appendleft(rest)
+            count -= len(part)
+            self._held -= len(part)
+            del block, rest  # let go of it before the next is read
+            yield part
+
+    def require_empty(self) -> None:
+        """Raise LosslessError where records are left over."""
+        left = self._held + sum(len(found.block) for found in self._read)
+        if left:
+            raise self._error(f"{left} more")
+
+    def _error(self, how_many: str) -> LosslessError:
+        name = self._streams.name(self.source)
+        return LosslessError(
+            f"source {name}: a shard found {how_many} of its records than were counted when "
+            "they were spilled; check memory and disk, then run again"
+        )
+
+
+def fill(wanted: Iterable[tuple[SourceReader, int]], streams: Streams) -> None:
+    """Read the light buckets that so many records of each feed need, many of them at once.
+
+    Others are read when their feed has nothing left.
+    """
+    short = list(wanted)
+    while short := [(feed, count) for feed, count in short if feed.lacks(count)]:
+        pieces = ((feed.source, feed.next_piece()) for feed, _ in short)
+        found = gather_light(pieces, streams)
+        for (feed, _), (_, ordered) in zip(short, found, strict=True):
+            feed.add(ordered)
+
+
+def gather_light(
+    wanted: Iterable[tuple[int, Weighed]], streams: Streams
+) -> Iterator[tuple[int, Ordered]]:
+    """Gather light buckets of sources, in order, as many at once as may be."""
+    batch: list[tuple[int, Piece]] = []
+    spent = 0
+    for source, (piece, footprint) in wanted:
+        if batch and spent + footprint > streams.together:
+            yield from _gather_batch(batch, streams)
+            batch, spent = [], 0
+        batch.append((source, piece))
+        spent += footprint
+    yield from _gather_batch(batch, streams)
+
+
+def _gather_batch(
+    batch: list[tuple[int, Piece]], streams: Streams
+) -> Iterator[tuple[int, Ordered]]:
+    what = [_edge_of(source, streams) for source, _ in batch]
+    found = gather_together([piece for _, piece in batch], what=what)
+    yield from zip((source for source, _ in batch), found, strict=True)
+
+
+def _gather(source: int, piece: Piece, streams: Streams) -> Iterator[Ordered]:
+    return gather_piece(
+        piece,
+        limit=streams.limits[source],
+        sources=streams.digests,
+        what=_edge_of(source, streams),
+    )
+
+
+def _edge_of(source: int, streams: Streams) -> str:
+    return f"source {streams.name(source)}, a bucket at a shard's edge"
+
+
+def _pieces(share: Share, streams: Streams) -> Iterator[Weighed]:
+    """Yield the buckets that hold a range of ranks."""
+    count = streams.buckets[share.source]
+    for cut in share.cuts:
+        group = BlockGroup(cut.pages)
+        for number, skip, take, footprint in cut.buckets:
+            yield Weighed(Piece(group, KeyRange(number, count), skip, take), footprint)
+
+
+def unused_of(shares: list[Share], streams: Streams) -> Iterator[tuple[int, list[Digest]]]:
+    """Yield digests of what is left, per stream, of the buckets or small sources that shares end in."""
+    light = []
+    for share in shares:
+        if not share.ends:
+            continue
+        if share.small:
+            yield share.source, [small_sources.unused(share, streams)]
+            continue
+        *_, last = _pieces(share, streams)
+        rest = last.piece._replace(skip=last.piece.skip + (last.piece.take or 0), take=None)
+        if last.is_light(share.source, streams):
+            light.append((share.source, last._replace(piece=rest)))
+            continue
+        for _, expected in _gather(share.source, rest, streams):
+            yield share.source, expected or []
+    for source, (_, expected) in gather_light(light, streams):
+        yield source, expected or []
