@@ -21,10 +21,10 @@ from typing import Any
 import common
 import numpy as np
 
-from transforms.kernels.schedules.arrangement import RepeatsSchedule
-from transforms.kernels.schedules.draws import CHUNK, RandomSchedule
+from transforms.kernels.schedules.random_schedule import CHUNK, RandomSchedule
+from transforms.kernels.schedules.repeats_schedule import RepeatsSchedule
 from transforms.kernels.schedules.schedule import Schedule
-from transforms.kernels.schedules.strata import StratifiedSchedule
+from transforms.kernels.schedules.stratified_schedule import StratifiedSchedule
 from transforms.kernels.schedules.weights import scale
 
 SOURCES = (3, 50, 1000)

@@ -73,13 +73,13 @@ if TYPE_CHECKING:
     from transforms.shuffling.shuffle import ShuffleWithinBuckets as ShuffleWithinBuckets
     from transforms.shuffling.spill_files import Spilling as Spilling
     from transforms.shuffling.streams import Streams as Streams
+    from transforms.tokenization.sampling import Sampling as Sampling
     from transforms.tokenization.tokenize import (
         BlockTokenizer as BlockTokenizer,
     )
     from transforms.tokenization.tokenize import (
         TokenizeRecords as TokenizeRecords,
     )
-    from transforms.tokenization.tokenizer import Sampling as Sampling
     from transforms.tokenization.tokenizer import Tokenizer as Tokenizer
 else:
     _LATER = {  # by module, as above
@@ -107,7 +107,8 @@ else:
         "transforms.datasets.records": ["BlocksFromRecords"],
         "transforms.shuffling.shuffle": ["ShuffleWithinBuckets"],
         "transforms.tokenization.tokenize": ["BlockTokenizer", "TokenizeRecords"],
-        "transforms.tokenization.tokenizer": ["Sampling", "Tokenizer"],
+        "transforms.tokenization.sampling": ["Sampling"],
+        "transforms.tokenization.tokenizer": ["Tokenizer"],
         "transforms.datasets.write": ["WriteManifest", "WriteShards"],
     }
     _MODULES = {name: module for module, names in _LATER.items() for name in names}

@@ -26,6 +26,7 @@ from pipelines.outputs.output import Claim
 from pipelines.recipes.cli import LOG, leave, run_main
 from pipelines.recipes.recipe import Recipe, Settings
 from pipelines.recipes.recipe_file import SHUFFLE
+from pipelines.recipes.values import write_count
 from pipelines.runners.choose import choose_workers
 from pipelines.runners.clusters import CLUSTERS
 from transforms.datasets.manifest import Manifest, now
@@ -106,10 +107,10 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
     )
     if (
         settings.runner in CLUSTERS
-    ):  # which deal spans out before any is read: many come out more even
+    ):  # which hand spans out before any is read: many come out more even
         plan = replace(plan, span_bytes=max(plan.span_bytes // 8, MIB))
     _refuse_mixture(recipe, mixture, inputs)
-    job = Job(recipe, settings, inputs, workers, plan, claim, now(), mixture)
+    job = Job(recipe, settings, inputs, workers, claim, now(), plan, mixture)
     held = max(contents.bytes, 1)
     needs = measure_room(
         inputs,
@@ -131,14 +132,13 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
     if settings.plan:
         return job
     LOG.info(
-        "%d file%s, %.3f GB; %d worker%s, %d MiB of payload each; %s",
-        len(inputs.files),
-        "s"[: len(inputs.files) != 1],
+        "%s, %.3f GB; %s, %d MiB of payload each; shards: %s%d",
+        write_count(len(inputs.files), "file"),
         inputs.size / 1e9,
-        workers.count,
-        "s"[: workers.count != 1],
+        write_count(workers.count, "worker"),
         workers.payload >> 20,
-        f"shards: {'' if job.shards_known else 'about '}{job.shards}",
+        "" if job.shards_known else "about ",
+        job.shards,
     )
     return job
 

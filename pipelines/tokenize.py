@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from pipelines.inputs.made_by import describe as describe_tokenizers
 from pipelines.inputs.preflight import (
-    Inputs,
     inspect_inputs,
     refuse_memory,
     spool_stdin,
@@ -22,12 +21,13 @@ from pipelines.inputs.preflight import (
 )
 from pipelines.jobs.build import finish, memory_for, read_records, write_manifest, write_shards
 from pipelines.jobs.command import make_dataset, run_command
-from pipelines.jobs.execute import execute
+from pipelines.jobs.execute import Planned, execute
 from pipelines.jobs.room import Need, measure_room, require_room
 from pipelines.outputs.output import Claim
 from pipelines.recipes.cli import LOG, leave, run_main
 from pipelines.recipes.recipe import RunSettings
 from pipelines.recipes.tokenize_recipe import TOKENIZE, TokenizeRecipe
+from pipelines.recipes.values import write_count
 from pipelines.runners.choose import choose_workers
 from transforms.datasets.manifest import Manifest, TokenizerEntry, TokensEntry, now
 from transforms.datasets.token_counts import NAT, TokenCounts
@@ -35,7 +35,7 @@ from transforms.errors import InputError, UsageError
 from transforms.formats import parquet
 from transforms.formats.kept import Kept
 from transforms.formats.writing import ShardFormat
-from transforms.kernels.planning.plan import Workers, count_shards, files_room
+from transforms.kernels.planning.plan import count_shards, files_room
 from transforms.workers.progress import Stage
 
 if TYPE_CHECKING:
@@ -65,18 +65,13 @@ _SILENCE = 3.0  # seconds
 
 
 @dataclass(frozen=True)
-class Job:
-    """A run, planned: what ``build`` needs to know.
+class Job(Planned):
+    """A run that tokenizes, planned: what ``build`` needs to know.
 
     ``model`` is what the manifest says of it; ``cost`` is in memory, of a byte of a record.
     """
 
     recipe: TokenizeRecipe
-    settings: RunSettings
-    inputs: Inputs
-    workers: Workers
-    claim: Claim
-    started: str
     work: Any
     form: ShardFormat
     extension: str
@@ -157,16 +152,13 @@ def _prepare(recipe: TokenizeRecipe, settings: RunSettings, claim: Claim) -> Job
     require_room(needs)
     if not settings.plan:
         LOG.info(
-            "%d file%s, %.3f GB; %d worker%s; %s of %s ids; at most %d shard%s",
-            len(inputs.files),
-            "s"[: len(inputs.files) != 1],
+            "%s, %.3f GB; %s; %s of %s; at most %s",
+            write_count(len(inputs.files), "file"),
             inputs.size / 1e9,
-            workers.count,
-            "s"[: workers.count != 1],
+            write_count(workers.count, "worker"),
             model["kind"],
-            f"{model['ids']:,}",
-            job.shards,
-            "s"[: job.shards != 1],
+            write_count(model["ids"], "id"),
+            write_count(job.shards, "shard"),
         )
     return job
 
@@ -194,8 +186,9 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
     """Load the model; return what is done to blocks, then ``model`` and ``cost`` as of Job."""
     from transforms.tokenization.models.ends import ROLES
     from transforms.tokenization.models.model import Deterministic, attributes
+    from transforms.tokenization.sampling import OFF, Sampling
     from transforms.tokenization.tokenize import BlockDecoder, BlockTokenizer
-    from transforms.tokenization.tokenizer import OFF, Sampling, Tokenizer
+    from transforms.tokenization.tokenizer import Tokenizer
 
     sampling = Sampling(law=recipe.sampling, alpha=recipe.alpha, nbest_size=recipe.nbest_size)
     tokenizer = Tokenizer.load(

@@ -9,16 +9,17 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from pipelines.jobs.job import mixture_of
 from pipelines.jobs.watch import watching
 from pipelines.recipes.cli import LOG, leave, make_parser, run_main
-from pipelines.recipes.recipe import Modules, Recipe
-from pipelines.recipes.store_options import parse_storage_options, refuse_secrets
+from pipelines.recipes.recipe import RUN, Modules, Recipe, StorageOptions, make_flag
+from pipelines.recipes.store_options import refuse_secrets
 from pipelines.recipes.validation import validate
+from pipelines.recipes.values import write_count
 from pipelines.runners.machine import cores_available
 from transforms.datasets.manifest import (
     DigestEntry,
@@ -54,27 +55,17 @@ _SAME = 1e-9  # by which a share may differ that was computed anew
 
 
 class _Flags(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    storage_options: Annotated[dict[str, Any] | None, BeforeValidator(parse_storage_options)] = (
-        Field(
-            None,
-            description="options of fsspec for the stores, as JSON, as for shuffle",
-            json_schema_extra={"group": "how it runs", "metavar": "JSON"},
-        )
+    storage_options: StorageOptions | None = make_flag(
+        None, RUN, "options of fsspec for the stores, as JSON, as for shuffle", metavar="JSON"
     )
-    codec_module: Modules | None = Field(
+    codec_module: Modules | None = make_flag(
         None,
-        description="Python modules that register codecs of yours, as for shuffle",
-        json_schema_extra={"group": "how it runs", "metavar": "MODULE,MODULE"},
+        RUN,
+        "Python modules that register codecs of yours, as for shuffle",
+        metavar="MODULE,MODULE",
     )
-    quiet: bool = Field(
-        False,
-        description="say nothing but warnings and errors",
-        json_schema_extra={"group": "how it runs", "metavar": None},
-    )
-    debug: bool = Field(
-        False, description="show tracebacks", json_schema_extra={"group": "how it runs"}
-    )
+    quiet: bool = make_flag(False, RUN, "say nothing but warnings and errors")
+    debug: bool = make_flag(False, RUN, "show tracebacks")
 
 
 def read_manifest(folder: str) -> Manifest:
@@ -450,26 +441,21 @@ def run(argv: Sequence[str], **given: Any) -> Manifest:
     for problem in problems:
         LOG.error("%s", problem)
     if problems:
-        count = len(problems)
-        differ = "1 thing differs" if count == 1 else f"{count} things differ"
+        alone = len(problems) == 1
+        differ = "1 thing differs" if alone else f"{len(problems)} things differ"
         remedy = "make the dataset again"
         if all(problem.endswith(_EXTRA) for problem in problems):
-            remedy = (
-                f"remove {'it' if count == 1 else 'them'}: all that the manifest lists is as it was"
-            )
+            remedy = f"remove {'it' if alone else 'them'}: all that the manifest lists is as it was"
         raise LosslessError(
             f"{args.folder}: {differ} from the manifest, the first: {problems[0]}; {remedy}"
         )
     seconds = time.monotonic() - begin
     LOG.info(
-        "%s is what its manifest says: %d record%s, %d bytes in %d shard%s, digest %s (%.1f s, "
-        "%.0f MB/s)",
+        "%s is what its manifest says: %s, %s in %s, digest %s (%.1f s, %.0f MB/s)",
         args.folder,
-        manifest.records,
-        "s"[: manifest.records != 1],
-        manifest.bytes,
-        len(manifest.shards),
-        "s"[: len(manifest.shards) != 1],
+        write_count(manifest.records, "record"),
+        write_count(manifest.bytes, "byte"),
+        write_count(len(manifest.shards), "shard"),
         manifest.digest.hash,
         seconds,
         manifest.bytes / max(seconds, 1e-9) / 1e6,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +25,7 @@ from transforms.formats import (
     parquet_files,
     parquet_types,
 )
+from transforms.formats.codecs import window_of
 from transforms.formats.columns import RowColumns
 from transforms.formats.detection import FileFormat, behind_skippable, detect, refuse_inside
 from transforms.formats.foreign import HEAD
@@ -34,11 +34,9 @@ from transforms.formats.line_format import LineFormat
 from transforms.formats.line_kinds import Shape, form_of, may_be_csv, refuse_other_json, shape_of
 from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.reading import Buffered
-from transforms.formats.windows import window_of
 from transforms.kernels.records import blocks
 from transforms.kernels.records.lines import line_offsets, open_quote
 from transforms.storage import files as storage
-from transforms.storage import layout
 
 _MAY_BE_EMPTY = 1024  # bytes of a compressed file that may hold no record, for all that
 _SAMPLE_BYTES, _SAMPLE_ROWS = 1 << 16, 32
@@ -95,7 +93,6 @@ def look_at(file: SourceFile, recipe: Recipe, keep: Sequence[str], *, sample: bo
         InputError: it isn't what its name says, is broken, or can't be read as the recipe says.
     """
     with storage.open_read(file.url) as opened:
-        _refuse_parts_of_datasets(opened, file)
         found = file.format or detect(opened, name=file.url, size=file.size, said=recipe.format)
         if not found.is_rows:
             return _look_at_lines(opened, file, found, recipe, keep, sample=sample)
@@ -224,8 +221,8 @@ def _first_records(
 ) -> list[bytes]:
     """Return the first records of JSON that isn't lines."""
     options = ReadOptions(chunk_bytes=_SAMPLE_BYTES, record_limit=_LARGEST)
-    task = ReadTask(name=file.url, size=file.size, stop=file.size, options=options)
-    reader = json_files.Reader(opened, task, shape=shape, codec=codec)
+    task = ReadTask(name=file.url, size=file.size, stop=file.size, codec=codec, options=options)
+    reader = json_files.Reader(opened, task, shape=shape)
     return next((blocks.records(found.block) for found in reader if len(found.block)), [])
 
 
@@ -319,15 +316,3 @@ def _look_at_arrow(
         expansion=expansion,
         kept=None if kept is None else pa.schema(list(reader.schema)[1:]),
     )
-
-
-def _refuse_parts_of_datasets(opened: BinaryIO | io.RawIOBase, file: SourceFile) -> None:
-    """Raise InputError where a file isn't records but says what a dataset of ours holds."""
-    name = os.path.basename(file.url)
-    if name == layout.MARKER or (
-        name == layout.MANIFEST and layout.is_our_manifest(opened.read(200) or b"")
-    ):
-        raise InputError(
-            f"{file.url}: a dataset lies among the inputs; give its folder an --input of its own, "
-            "or patterns that leave this file out"
-        )

@@ -19,10 +19,10 @@ from pipelines.recipes.validation import flag_of
 from pipelines.runners.choose import choose_workers
 from pipelines.runners.clusters import CLUSTERS
 from transforms.datasets.dataset_inputs import manifest_beside
-from transforms.datasets.listing import fingerprint, fixed_folder, list_sources
+from transforms.datasets.listing import fixed_folder, list_sources
 from transforms.datasets.manifest import TokenizerEntry
 from transforms.datasets.sieve import NO_EXTENSION, Sieve, count_kinds, kinds_of, most_common
-from transforms.datasets.source_files import Files
+from transforms.datasets.source_files import Files, fingerprint
 from transforms.errors import InputError, UsageError
 from transforms.kernels.planning.plan import Workers
 from transforms.storage import files as storage

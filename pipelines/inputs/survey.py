@@ -14,8 +14,7 @@ from pipelines.inputs.kept_fields import settle
 from pipelines.inputs.one_file import Look, look_at
 from pipelines.inputs.shared_fields import shared_field
 from pipelines.recipes.recipe import Recipe
-from transforms.datasets.listing import extension
-from transforms.datasets.source_files import Files, SourceFile
+from transforms.datasets.source_files import Files, SourceFile, extension
 from transforms.errors import DataError, InputError, UsageError
 from transforms.formats import arrow_messages, compressed, parquet
 from transforms.formats.codecs import CODECS, codec_of_name
@@ -25,7 +24,7 @@ from transforms.formats.line_format import LineFormat
 from transforms.formats.schemas import LINE, TEXT, unify_files
 from transforms.formats.texts import EXTENSION as TEXT_EXTENSION
 from transforms.formats.writing import RecordsAre, ShardFormat
-from transforms.kernels.records.unify import describe as describe_unified
+from transforms.kernels.records.common_schema import describe as describe_unified
 from transforms.storage import files as storage
 
 _MOST = 1000  # files that are looked at beforehand; the others are when they are read
@@ -101,7 +100,7 @@ def look_into(files: Files, recipe: Recipe, *, keep: Sequence[str] = ()) -> Cont
         InputError: a file isn't what its name says or can't be read, or files don't go together.
         UsageError: what is asked of the output doesn't go with the input.
     """
-    chosen = files[:: -(-len(files) // _MOST)] if files else []
+    chosen = files.every(-(-len(files) // _MOST)) if files else []
     sampled = set(chosen[:: -(-len(chosen) // _SAMPLES)]) if chosen else set()
     local = all(storage.is_local(file.url) for file in chosen)
     found = storage.in_parallel(

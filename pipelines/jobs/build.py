@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from pipelines.inputs.one_file import WINDOW_COUNTED
 from pipelines.inputs.survey import Contents
 from pipelines.jobs.execute import Planned
 from pipelines.jobs.job import Job, streams_of
-from pipelines.recipes.recipe import CommonRecipe, Recipe
+from pipelines.recipes.recipe import Recipe
 from transforms.datasets.bad_records import MostBad
 from transforms.formats import compressed
 from transforms.formats.codecs import WINDOW
@@ -18,19 +18,9 @@ from transforms.kernels.records.checks import Check
 from transforms.workers.progress import Stage
 
 
-class Wired(Planned, Protocol):
-    """A planned run, as far as the ends of every pipeline need to know it."""
-
-    @property
-    def recipe(self) -> CommonRecipe:
-        """What comes out."""
-
-    @property
-    def started(self) -> str:
-        """When, for the manifest."""
-
-
-def read_records(job: Wired, *, span_bytes: int, stage: Stage = "partition", **options: Any) -> Any:
+def read_records(
+    job: Planned, *, span_bytes: int, stage: Stage = "partition", **options: Any
+) -> Any:
     """Return ReadRecords of a job's input.
 
     Args:
@@ -67,7 +57,7 @@ def read_records(job: Wired, *, span_bytes: int, stage: Stage = "partition", **o
     )
 
 
-def write_shards(job: Wired, *, form: ShardFormat, extension: str, **more: Any) -> Any:
+def write_shards(job: Planned, *, form: ShardFormat, extension: str, **more: Any) -> Any:
     """Return WriteShards of a job; ``more`` as of WriteShards."""
     from transforms.datasets.write import WriteShards
 
@@ -86,7 +76,7 @@ def write_shards(job: Wired, *, form: ShardFormat, extension: str, **more: Any) 
     )
 
 
-def write_manifest(job: Wired, *, form: ShardFormat, **more: Any) -> Any:
+def write_manifest(job: Planned, *, form: ShardFormat, **more: Any) -> Any:
     """Return WriteManifest of a job; ``more`` as of WriteManifest."""
     from transforms.datasets.write import WriteManifest
 
@@ -107,12 +97,12 @@ def write_manifest(job: Wired, *, form: ShardFormat, **more: Any) -> Any:
     )
 
 
-def _most(job: Wired) -> MostBad | None:
+def _most(job: Planned) -> MostBad | None:
     asked = job.settings.max_bad
     return None if asked is None else MostBad.parse(asked)
 
 
-def memory_for(job: Wired, records: int) -> Any:
+def memory_for(job: Planned, records: int) -> Any:
     """Return what memory a larger record takes, of which a worker holds so many at once."""
     from transforms.formats.limits import MemoryFor
 
@@ -151,7 +141,7 @@ def build(root: Any, job: Job) -> None:
     finish(written, job)
 
 
-def finish(written: Any, job: Wired) -> None:
+def finish(written: Any, job: Planned) -> None:
     """Let the pipeline clear up itself where nobody waits for its end."""
     from transforms.workers.finish import Finish
 

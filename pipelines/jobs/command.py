@@ -27,7 +27,7 @@ from pipelines.recipes.recipe_file import (
 )
 from pipelines.recipes.store_options import parse_storage_options
 from pipelines.recipes.validation import Origin, flag_of, validate
-from pipelines.recipes.values import parse_modules
+from pipelines.recipes.values import parse_names
 from pipelines.runners.beam_flags import check_beam_flags, warn_of_flags
 from pipelines.runners.choose import patience_of, settle_runner
 from pipelines.runners.clusters import CLUSTERS, S
@@ -83,7 +83,7 @@ def run_command(
     origin = Origin()
     if asked.recipe is not None:
         storage.configure(parse_storage_options(flags.get("storage_options", {})))
-        compressed.load(compressed.with_installed(parse_modules(flags.get("codec_module", []))))
+        compressed.load(compressed.with_installed(parse_names(flags.get("codec_module"))))
         flags, origin = read_recipe(asked.recipe, kind).under(flags)
     elif content is not None:
         flags, origin = check_fields(content, Origin("recipe"), kind).under(flags)

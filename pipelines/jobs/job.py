@@ -9,26 +9,22 @@ from fractions import Fraction
 from typing import Any
 
 from pipelines.inputs.preflight import Inputs
-from pipelines.outputs.output import Claim
+from pipelines.jobs.execute import Planned
 from pipelines.recipes.recipe import Recipe, Settings
 from transforms.kernels.planning.levels import partition_streams
-from transforms.kernels.planning.plan import Plan, Workers, count_shards
+from transforms.kernels.planning.plan import Plan, count_shards
 from transforms.kernels.schedules.mixture import Amounts, Mixture, expect
 
 _DISK_BLOCK = 4096
 
 
 @dataclass(frozen=True)
-class Job:
-    """A run, planned: what ``build`` needs to know."""
+class Job(Planned):
+    """A shuffle, planned: what ``build`` needs to know."""
 
     recipe: Recipe
     settings: Settings
-    inputs: Inputs
-    workers: Workers
     plan: Plan
-    claim: Claim
-    started: str
     mixture: Mixture
 
     @property

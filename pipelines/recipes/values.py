@@ -74,6 +74,15 @@ def write_size(size: int) -> str:
     return str(size)
 
 
+def write_count(count: int, word: str, *, plural: str = "s") -> str:
+    """Write how many there are of something.
+
+    >>> write_count(1, "file"), write_count(2000, "file")
+    ('1 file', '2,000 files')
+    """
+    return f"{count:,} {word}{'' if count == 1 else plural}"
+
+
 def parse_separator(value: Any) -> Any:
     r"""Read one byte: itself, or ``\n``, ``\t``, ``\r``, ``\0``, ``\\``, ``\xHH``."""
     if not isinstance(value, str):
@@ -201,23 +210,6 @@ def parse_extensions(value: Any) -> Any:
     found = [read_extension(part) for text in value for part in text.split(",")]
     if odd := next((part for part in found if part == "." or "/" in part), None):
         raise ValueError(f"expected the ends of files' names, such as .jsonl,.json; got {odd!r}")
-    return list(dict.fromkeys(found))
-
-
-def parse_modules(value: Any) -> Any:
-    """Read the values of ``--codec_module``, each of them one or several behind commas.
-
-    >>> parse_modules(["mine.codecs, other"])
-    ['mine.codecs', 'other']
-    """
-    value = [value] if isinstance(value, str) else value
-    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
-        return value
-    found = [part.strip() for text in value for part in text.split(",")]
-    if odd := next(
-        (name for name in found if not all(map(str.isidentifier, name.split(".")))), None
-    ):
-        raise ValueError(f"expected names of modules, such as mine.codecs; got {odd!r}")
     return list(dict.fromkeys(found))
 
 

@@ -65,7 +65,7 @@ def whole(root: Path) -> dict[str, Made]:
     """Each mixture, made with all of its sources spilled: shards and manifest."""
     found = {}
     with Patch.context() as patch:
-        patch.setattr(interleave, "share_within", lambda *_, **__: 1.0)
+        patch.setattr(interleave, "needed_share", lambda *_, **__: 1.0)
         for name, flags in ASKED.items():
             manifest = mix(root, root / f"whole-{name}", *flags)
             found[name] = read_shards(root / f"whole-{name}"), manifest.model_dump(exclude=OWN)
@@ -96,7 +96,7 @@ def spilled(monkeypatch: Patch) -> list[int]:
 
 def guess(patch: Patch, share: float) -> None:
     """Have the reach guessed to be this share of a source."""
-    patch.setattr(interleave, "share_within", lambda *_, **__: share)
+    patch.setattr(interleave, "needed_share", lambda *_, **__: share)
 
 
 @pytest.mark.parametrize("asked", ASKED)
@@ -253,6 +253,6 @@ def test_a_reach_that_is_too_short_and_goes_unnoticed_is_caught(
     root: Path, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     guess(monkeypatch, 0.01)
-    monkeypatch.setattr(counted, "needed", lambda counts, wanted: 1)
+    monkeypatch.setattr(counted, "buckets_holding", lambda counts, wanted: 1)
     with pytest.raises(LosslessError, match="were within reach"):
         mix(root, tmp_path / "o", *LESS)

@@ -485,7 +485,7 @@ def test_nothing_is_an_empty_dataset(corpus: Path) -> None:
         (["--decode"], "--decode and --token_column=input_ids: .*lines"),
         (["--token_dtype=uint8"], "--token_dtype=uint8"),
         (["--compression=bzip2"], "--compression=bzip2"),
-        (["--runner=FlinkRunner"], "--flink_master"),
+        (["--runner=FlinkRunner"], "--workers is for --runner=DirectRunner"),
     ],
 )
 @pytest.mark.parametrize("plan", [(), ("--plan",)], ids=["run", "plan"])

@@ -199,7 +199,7 @@ def test_a_guess_that_falls_short_is_made_good_in_two_levels(
     spilled: dict[str, Counter[int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(interleave, "share_within", lambda *_, **__: 0.1)
+    monkeypatch.setattr(interleave, "needed_share", lambda *_, **__: 0.1)
     again: list[str] = []
     real = read.SpanReader.read
 

@@ -13,14 +13,14 @@ import pyarrow as pa
 from transforms.datasets.identity import Origin
 from transforms.datasets.read import ReadRecords, SpanReader, list_spans
 from transforms.datasets.reports import Mapped, ShardReport, SpanReports, add_up
-from transforms.datasets.spans import Spans, deal_together
+from transforms.datasets.spans import Spans, group_spans
 from transforms.datasets.to_write import Ordered
 from transforms.datasets.token_counts import TokenCounts
 from transforms.datasets.write import ShardWriter, WriteShards
 from transforms.errors import DataError
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
-from transforms.workers.deal import DealOut
+from transforms.workers.round_robin import GroupRoundRobin
 
 
 class Work(Protocol):
@@ -51,13 +51,13 @@ class MapIntoShards(beam.PTransform):  # type: ignore[misc]
     shards: int
 
     def expand(self, root: Any) -> Any:
-        """List, deal out, do the work."""
+        """List, hand out, do the work."""
         return (
             root
             | "Sources" >> beam.Create([dict(self.reading.sources)])
             | "ListShards"
             >> beam.FlatMap(_list_shards, self).with_output_types(tuple[int, tuple[int, Spans]])
-            | "DealOut" >> DealOut(tuple[int, Spans])
+            | "InTurn" >> GroupRoundRobin(tuple[int, Spans])
             | "Map"
             >> beam.ParDo(_Map(self))
             .with_output_types(ShardReport, spans=SpanReports, mapped=Mapped)
@@ -131,7 +131,7 @@ class _MappedShard:
         self.reports.clear()
         self.mapped.clear()
         index = {name: i for i, name in enumerate(sorted(self.reader.sources))}
-        for group in (group for spans in self.spans for group in deal_together(spans)):
+        for group in (group for spans in self.spans for group in group_spans(spans)):
             source = group.source
             read = written = Digest()
             counts = TokenCounts()

@@ -15,24 +15,23 @@ import pyarrow as pa
 import transforms.datasets.coders  # noqa: F401  # registers the coder of blocks
 from transforms.datasets.bad_records import MostBad, refusal
 from transforms.datasets.identity import FileIds, Located, Origin
-from transforms.datasets.listing import fingerprint, list_sources
+from transforms.datasets.listing import list_sources
 from transforms.datasets.quarantine import QuarantineFile
 from transforms.datasets.reports import SpanReport, SpanReports
-from transforms.datasets.source_files import SourceFile
-from transforms.datasets.spans import Span, Spans, cut_spans, deal_together
+from transforms.datasets.source_files import SourceFile, fingerprint
+from transforms.datasets.spans import Span, Spans, cut_spans, group_spans
 from transforms.errors import DataError
 from transforms.formats import compressed, small
-from transforms.formats.detection import FileFormat
 from transforms.formats.limits import TooLarge
 from transforms.formats.readers import ReadOptions
 from transforms.formats.reading import open_span, shape_in
-from transforms.kernels.arrays import I64
+from transforms.kernels.arrays import I64, offsets_of
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.storage import files as storage
-from transforms.workers.deal import DealOut
 from transforms.workers.follow_launcher import follow_launcher
 from transforms.workers.progress import Progress, Stage, Watched
+from transforms.workers.round_robin import GroupRoundRobin
 
 OnBadRecord = Literal["fail", "skip", "quarantine"]
 
@@ -78,18 +77,18 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
     stage: Stage = "partition"
 
     def expand(self, root: Any) -> Any:
-        """List, cut into spans, deal them out to the workers, read."""
+        """List, cut into spans, hand them out to the workers, read."""
         spans = (
             root
             | "Sources" >> beam.Create([dict(self.sources)])
             | "ListSpans" >> beam.FlatMap(_list_groups, self).with_output_types(tuple[int, Spans])
-            | "DealOut" >> DealOut(Spans)
+            | "InTurn" >> GroupRoundRobin(Spans)
         )
         return spans | "ReadSpans" >> ReadSpans(self)
 
 
 class ReadSpans(beam.PTransform):  # type: ignore[misc]
-    """Read spans that were dealt out: (int, iterable of Spans) -> (blocks, spans)."""
+    """Read spans that were handed out: (int, iterable of Spans) -> (blocks, spans)."""
 
     def __init__(self, config: ReadRecords) -> None:
         self._config = config
@@ -108,8 +107,8 @@ def is_read_whole(file: SourceFile, options: ReadOptions) -> bool:
     if not file.url.lower().endswith(".json"):
         return False
     with storage.open_read(file.url) as opened:
-        found, told = FileFormat("lines"), file.told is not None
-        shape = shape_in(opened, found, name=file.url, options=options, told=told)
+        told = file.told is not None
+        shape = shape_in(opened, name=file.url, codec=None, options=options, told=told)
     return shape != "lines"
 
 
@@ -137,7 +136,7 @@ def _list_groups(
     sources: Mapping[str, Sequence[str]], config: ReadRecords
 ) -> Iterator[tuple[int, Spans]]:
     cut = list_spans(sources, config)()
-    yield from enumerate(group for spans in cut for group in deal_together(spans))
+    yield from enumerate(group for spans in cut for group in group_spans(spans))
 
 
 class _ReadSpans(beam.DoFn):  # type: ignore[misc]
@@ -179,31 +178,20 @@ class SpanReader:
         Raises:
             DataError: a file changed, is broken, or holds a bad record that ends the run.
         """
-        reports: list[SpanReports] = []
-        one_by_one: list[SpanReport] = []
+        reports: list[SpanReport] = []
         joined = _Joined(self._config.options.chunk_bytes)
         for together, some in itertools.groupby(spans, self._is_small):
-            if together:
-                for located in self._read_small(list(some), reports.append, one_by_one.append):
-                    yield from joined.add(*located)
-            else:
-                for span in some:
-                    for located in self._read_one(span, one_by_one.append):
-                        yield from joined.add(*located)
+            read = self._read_small if together else self._read_each
+            for located in read(list(some), reports):
+                yield from joined.add(*located)
         yield from joined.rest()
-        for found in (*reports, SpanReports.of(one_by_one)):
-            if len(found):
-                report(found)
+        if reports:
+            report(SpanReports.of(reports))
 
     def _is_small(self, span: Span) -> bool:
         return self._may_be_small and span.is_whole and span.file.size <= small.SMALL
 
-    def _read_small(
-        self,
-        spans: list[Span],
-        report: Callable[[SpanReports], object],
-        report_one: Callable[[SpanReport], object],
-    ) -> Iterator[Located]:
+    def _read_small(self, spans: list[Span], reports: list[SpanReport]) -> Iterator[Located]:
         """Read small files together, as far as they are plain lines."""
         options = self._config.options
         while spans:
@@ -216,39 +204,36 @@ class SpanReader:
                 for form, some in itertools.groupby(
                     zip(part, files, strict=True), lambda pair: small.form_of(pair[1], options)
                 ):
-                    mine = list(some)
-                    found = None
+                    several = list(some)
+                    mine, found = [span for span, _ in several], None
                     if form is not None:
-                        index = self._source[mine[0][0].file.source]
+                        index = self._source[mine[0].file.source]
                         found = small.read_together(
-                            [file for _, file in mine], form, options, source=index
+                            [file for _, file in several], form, options, source=index
                         )
                     if found is None:
-                        for span, _ in mine:
-                            yield from self._read_one(span, report_one)
-                    elif len(found.block):
-                        self._count(found)
-                        yield _ids([span for span, _ in mine], found.rows), found.block
-                    if found is not None:
-                        report(_report_of([span for span, _ in mine], found))
+                        yield from self._read_each(mine, reports)
+                        continue
+                    if len(found.block):
+                        self._progress.add(
+                            self._config.stage,
+                            bytes=int(found.covered.sum()),
+                            records=len(found.block),
+                            payload=blocks.payload_bytes(found.block),
+                        )
+                        yield _ids(mine, found.rows), found.block
+                    reports += _reports_of(mine, found)
 
-    def _count(self, found: small.Together) -> None:
-        self._progress.add(
-            self._config.stage,
-            bytes=int(found.covered.sum()),
-            records=len(found.block),
-            payload=blocks.payload_bytes(found.block),
-        )
+    def _read_each(self, spans: list[Span], reports: list[SpanReport]) -> Iterator[Located]:
+        """Read spans one by one, by the readers of their files' formats."""
+        for span in spans:
+            with self._progress.doing(f"reading {span.file.url}"):
+                try:
+                    yield from self._read(span, reports)
+                except TooLarge as error:
+                    raise error.advised(self._config.options.memory) from error
 
-    def _read_one(self, span: Span, report: Callable[[SpanReport], object]) -> Iterator[Located]:
-        """Read a span by the reader of its file's format."""
-        with self._progress.doing(f"reading {span.file.url}"):
-            try:
-                yield from self._read(span, report)
-            except TooLarge as error:
-                raise error.advised(self._config.options.memory) from error
-
-    def _read(self, span: Span, report: Callable[[SpanReport], object]) -> Iterator[Located]:
+    def _read(self, span: Span, reports: list[SpanReport]) -> Iterator[Located]:
         config, file = self._config, span.file
         kept, dropped = Digest(), Digest()
         counted = payload = 0
@@ -294,7 +279,7 @@ class SpanReader:
         # reading ahead and beyond a span's end: in the end a file counts its own size
         self._progress.add(config.stage, bytes=span.stop - span.start - counted)
         check_unchanged(file)
-        report(
+        reports.append(
             SpanReport(
                 file,
                 kept,
@@ -366,13 +351,15 @@ def _ids(spans: Sequence[Span], rows: I64) -> FileIds:
     return FileIds(first.file.source, names, tuple(rows.tolist()), first.pass_number, first.until)
 
 
-def _report_of(spans: Sequence[Span], found: small.Together) -> SpanReports:
-    edges = np.concatenate([np.zeros(1, np.int64), np.cumsum(found.rows)])
+def _reports_of(spans: Sequence[Span], found: small.Together) -> Iterator[SpanReport]:
+    edges = offsets_of(found.rows)
     hash0, hash1, lengths = blocks.hashes(found.block)
     digests = blocks.digests_between(edges, hash0, hash1, lengths)
     payload = np.diff(blocks.extents(found.block)[1][edges]) if edges[-1] else found.rows
-    return SpanReports.of(
-        SpanReport(
+    for span, digest, covered, held in zip(
+        spans, digests, found.covered.tolist(), payload.tolist(), strict=True
+    ):
+        yield SpanReport(
             span.file,
             digest,
             covered=covered,
@@ -381,10 +368,6 @@ def _report_of(spans: Sequence[Span], found: small.Together) -> SpanReports:
             payload=held,
             number=span.number,
         )
-        for span, digest, covered, held in zip(
-            spans, digests, found.covered.tolist(), payload.tolist(), strict=True
-        )
-    )
 
 
 def _fetch(span: Span) -> small.SmallFile:

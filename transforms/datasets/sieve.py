@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterable
 
 from transforms.formats.codecs import BY_SUFFIX
+from transforms.formats.line_kinds import JSON_NAMES
 
 NO_EXTENSION = "none"
 """What ``extensions`` call files whose name has none."""
 
-JSON_LINES = frozenset((".jsonl", ".ndjson", ".json"))
+JSON_LINES = frozenset(JSON_NAMES)
 """Names of one kind of file."""
 
 _EXTENSION = re.compile(r"\.[a-z][a-z0-9_+-]{0,15}")

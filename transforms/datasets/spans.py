@@ -14,7 +14,7 @@ from transforms.formats.codecs import codec_of_name
 from transforms.kernels.arrays import I64
 
 MOST, MOST_BYTES = 1000, 4 << 20
-"""Spans that are dealt out together, and their bytes: a key of its own for each costs 12 kB."""
+"""Spans that are handed out together, and their bytes: a key of its own for each costs 12 kB."""
 
 SCHEMA = pa.schema(
     [
@@ -56,7 +56,7 @@ class Span:
 
 @dataclass(frozen=True, eq=False)
 class Spans:
-    """Spans that are dealt out together, as a table with the columns of SCHEMA."""
+    """Spans that are handed out together, as a table with the columns of SCHEMA."""
 
     table: pa.RecordBatch
 
@@ -150,8 +150,8 @@ def cut_spans(
         begin += len(table)
 
 
-def deal_together(spans: Spans) -> Iterator[Spans]:
-    """Cut spans into groups that are dealt out together: MOST of one source, and of MOST_BYTES."""
+def group_spans(spans: Spans) -> Iterator[Spans]:
+    """Cut spans into groups that are handed out together: MOST of one source, and of MOST_BYTES."""
     sources = spans.table.column("source").dictionary_encode().indices.to_numpy()
     ends = np.cumsum(spans.sizes)
     begin = 0

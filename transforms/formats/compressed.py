@@ -8,19 +8,20 @@ libraries' file classes don't. A user's module registers others, as smart_open d
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import io
 import logging
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import IO, Any, BinaryIO, cast
 
 from transforms.errors import DataError, DovetailError, RunError, UsageError
-from transforms.formats.codec_table import (
+from transforms.formats.codecs import (
     BUILT_IN,
     LARGEST,
     Codec,
@@ -28,7 +29,7 @@ from transforms.formats.codec_table import (
     add_codec,
     codec_of_name,
 )
-from transforms.formats.codecs import Compressed, Decoder, Encoder
+from transforms.formats.members import Compressed, Decoder, Encoder
 from transforms.storage import files as storage
 
 _GROUP = "dovetail.codecs"
@@ -168,7 +169,7 @@ class _Lent(io.RawIOBase):
         super().__init__()
         self._file = file
         self.reached = 0
-        self.failed: Exception | None = None
+        self._failed: Exception | None = None
 
     def readable(self) -> bool:
         return True
@@ -199,8 +200,18 @@ class _Lent(io.RawIOBase):
         try:
             return work(*args)
         except Exception as error:
-            self.failed = error
+            self._failed = error
             raise
+
+    @contextlib.contextmanager
+    def blaming(self, kind: type[DovetailError], what: str) -> Iterator[None]:
+        """Raise what fails in the codec as an error of ours; what fails in the file, as it is."""
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, DovetailError) or error is self._failed:
+                raise
+            raise kind(f"{what}: {type(error).__name__}: {error}") from error
 
 
 class _UsersDecoder(Compressed):
@@ -216,19 +227,14 @@ class _UsersDecoder(Compressed):
         self._stream: Any = None
 
     def _decode(self) -> bytes | None:
-        try:
+        with self._lent.blaming(
+            DataError, f"{self.name}: the codec {self._codec.name} can't decode it"
+        ):
             if self._stream is None:
                 self._stream = _wrap(self._lent, "rb", self._codec)
             out = self._stream.read(_OUT)
             if out is not None and not isinstance(out, bytes):
                 raise TypeError(f"expected bytes to be read, got {type(out).__name__}")
-        except Exception as error:
-            if isinstance(error, DovetailError) or error is self._lent.failed:
-                raise
-            raise DataError(
-                f"{self.name}: the codec {self._codec.name} can't decode it, near byte "
-                f"{self._lent.reached}: {type(error).__name__}: {error}"
-            ) from error
         self.consumed = self._lent.reached
         if out:
             return out
@@ -244,30 +250,24 @@ class _UsersCompressor:
     """What a user's codec writes, fed in pieces as of Encoder."""
 
     def __init__(self, sink: Any, codec: Codec) -> None:
-        self._name, self._lent = codec.name, _Lent(sink)
-        self._stream = self._tried(_wrap, self._lent, "wb", codec)
+        self._lent = _Lent(sink)
+        self._told = RunError, f"--compression={codec.name}: the codec can't write"
+        with self._lent.blaming(*self._told):
+            self._stream = _wrap(self._lent, "wb", codec)
 
     def compress(self, data: Any, /) -> bytes:
         """Hand a piece over, which goes to the sink by itself."""
         piece = bytes(data)
-        while piece:
-            piece = piece[self._tried(self._stream.write, piece) or len(piece) :]
+        with self._lent.blaming(*self._told):
+            while piece:
+                piece = piece[self._stream.write(piece) or len(piece) :]
         return b""
 
     def flush(self) -> bytes:
         """Let the codec write its end."""
-        self._tried(self._stream.close)
+        with self._lent.blaming(*self._told):
+            self._stream.close()
         return b""
-
-    def _tried(self, work: Any, *args: Any) -> Any:
-        try:
-            return work(*args)
-        except Exception as error:
-            if isinstance(error, DovetailError) or error is self._lent.failed:
-                raise
-            raise RunError(
-                f"--compression={self._name}: the codec can't write: {type(error).__name__}: {error}"
-            ) from error
 
 
 def sample_ratio(

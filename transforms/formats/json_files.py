@@ -13,14 +13,12 @@ from typing import BinaryIO
 import numpy as np
 
 from transforms.errors import DataError
-from transforms.formats.codecs import Codec
 from transforms.formats.line_format import BOM
 from transforms.formats.line_kinds import Shape
-from transforms.formats.lines import StreamReader, line_blocks, too_large
 from transforms.formats.readers import Found, ReadTask
+from transforms.formats.stream_reader import StreamReader, line_blocks, too_large
 from transforms.kernels.arrays import I64, U8
 from transforms.kernels.records import checks, json_values
-from transforms.kernels.records.checks import Check
 from transforms.kernels.records.json_values import Bools
 from transforms.storage import files as storage
 
@@ -34,21 +32,13 @@ class Reader(StreamReader):
     """Reads all records of a file in the span that begins it, and nothing in others.
 
     Args:
-        file, task, codec, check: as of ``StreamReader``.
+        file, task: as of ``StreamReader``.
         shape: an array, or values.
     """
 
-    def __init__(
-        self,
-        file: io.RawIOBase | BinaryIO,
-        task: ReadTask,
-        *,
-        shape: Shape,
-        codec: Codec | None,
-        check: Check = "none",
-    ) -> None:
+    def __init__(self, file: io.RawIOBase | BinaryIO, task: ReadTask, *, shape: Shape) -> None:
         file.seek(0)
-        super().__init__(file, task, codec=codec, check=check)
+        super().__init__(file, task)
         self._name, self._shape = task.name, shape
         self._chunk_bytes = min(task.options.chunk_bytes, _PIECE)
 

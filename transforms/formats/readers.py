@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 
-from transforms.formats.codecs import WINDOW
+from transforms.formats.codecs import WINDOW, Codec
 from transforms.formats.detection import Format
 from transforms.formats.kept import Kept
 from transforms.formats.limits import MemoryFor
@@ -69,6 +69,7 @@ class ReadTask:
         size: of the file, in bytes.
         start, stop: the span, in bytes; spans that tile a file give each record once.
         source: index for a ``source`` column.
+        codec: by which a file of lines is compressed.
         options: what every reader is told.
     """
 
@@ -77,7 +78,8 @@ class ReadTask:
     start: int = 0
     stop: int
     source: int | None = None
-    options: ReadOptions
+    codec: Codec | None = None
+    options: ReadOptions = field(default_factory=ReadOptions)
 
 
 class Found(NamedTuple):

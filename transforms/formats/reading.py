@@ -43,7 +43,15 @@ def open_span(
     if not is_text and found.is_rows != options.rows and size:  # an empty file is of no kind
         want = "rows, as the other files hold" if options.rows else "lines"
         raise DataError(f"{name}: expected {want}, got {found.word}; give it a run of its own")
-    task = ReadTask(name=name, size=size, start=start, stop=stop, source=source, options=options)
+    task = ReadTask(
+        name=name,
+        size=size,
+        start=start,
+        stop=stop,
+        source=source,
+        codec=found.codec,
+        options=options,
+    )
     inner = replace(task, source=None) if is_text else task
     form: Form | None = None
     reader: Reader
@@ -53,7 +61,7 @@ def open_span(
             form = form_of(file, name=name, codec=found.codec, line_format=line_format)
             if options.kept is not None:
                 _require_fields(options.kept, form, name=name)
-        reader = _open_lines(file, inner, found, form, told=told is not None)
+        reader = _open_lines(file, inner, form, told=told is not None)
     elif found.kind == "parquet":
         reader = parquet.Reader(Buffered(file, size), inner)
     else:
@@ -65,28 +73,17 @@ def open_span(
 
 
 def _open_lines(
-    file: io.RawIOBase | BinaryIO,
-    task: ReadTask,
-    found: FileFormat,
-    form: Form | None,
-    *,
-    told: bool,
+    file: io.RawIOBase | BinaryIO, task: ReadTask, form: Form | None, *, told: bool
 ) -> Reader:
     options, name = task.options, task.name
     check, json = line_rules(name, form, options)
-    shape = shape_in(file, found, name=name, options=options, told=told)
+    task = replace(task, options=replace(options, check=check))
+    shape = shape_in(file, name=name, codec=task.codec, options=options, told=told)
     if shape != "lines":
-        return json_files.Reader(file, task, shape=shape, codec=found.codec, check=check)
+        return json_files.Reader(file, task, shape=shape)
     said = options.format == "lines"
-    return lines.Reader(
-        file,
-        task,
-        codec=found.codec,
-        check=check,
-        told=told or said,
-        json=json,
-        csv=not said and not json and may_be_csv(name, options.line_format),
-    )
+    csv = not said and not json and may_be_csv(name, options.line_format)
+    return lines.Reader(file, task, told=told or said, json=json, csv=csv)
 
 
 def line_rules(name: str, form: Form | None, options: ReadOptions) -> tuple[Check, bool]:
@@ -106,16 +103,16 @@ def line_rules(name: str, form: Form | None, options: ReadOptions) -> tuple[Chec
 
 def shape_in(
     file: io.RawIOBase | BinaryIO,
-    found: FileFormat,
     *,
     name: str,
+    codec: Codec | None,
     options: ReadOptions,
     told: bool,
 ) -> Shape:
     """Say how a file of lines holds its records, which may be something else where nobody told."""
     if told or options.format != "auto":
         return "lines"
-    return shape_of(file, name=name, codec=found.codec, line_format=options.line_format)
+    return shape_of(file, name=name, codec=codec, line_format=options.line_format)
 
 
 def _require_fields(kept: Kept, form: Form, *, name: str) -> None:

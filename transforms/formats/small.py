@@ -69,7 +69,7 @@ def form_of(file: SmallFile, options: ReadOptions) -> Form | None:
     try:
         found = file.told or detect(data, name=file.name, size=len(file.data), said=options.format)
         told = file.told is not None
-        shape = shape_in(data, found, name=file.name, options=options, told=told)
+        shape = shape_in(data, name=file.name, codec=None, options=options, told=told)
         if found != _LINES or shape != "lines":
             return None
         if options.text_field is None:

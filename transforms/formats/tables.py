@@ -16,7 +16,7 @@ from transforms.formats.readers import Found, ReadTask
 from transforms.formats.schemas import require_schema
 from transforms.kernels.arrays import I64
 from transforms.kernels.records import blocks, checks, memory
-from transforms.kernels.records.dictionaries import repeat_costs
+from transforms.kernels.records.dictionaries import dictionary_costs
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.rows import Dictionaries, carried_schema, restore, to_rows
 from transforms.kernels.records.values import is_bytes, plain_width, row_costs, row_sizes
@@ -76,7 +76,7 @@ class RowReader:
         """
         chunk_bytes = self._task.options.chunk_bytes
         bad = {} if text_known else checks.bad_rows(batch)
-        for begin, end in _cuts(repeat_costs(batch), chunk_bytes):
+        for begin, end in _cuts(dictionary_costs(batch), chunk_bytes):
             found = read_rows(batch[begin:end], name=self._name, schema=self._wanted)
             costs = row_costs(found)
             if len(costs) and costs.max() > self._record_limit:

@@ -10,7 +10,7 @@ import numpy as np
 from transforms.datasets.reports import Mixed, Tally
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.schedules.mixture import Draft
-from transforms.kernels.schedules.reach import length_of_bytes, needed
+from transforms.kernels.schedules.needed import buckets_holding, length_of_bytes
 from transforms.shuffling.streams import Streams
 
 
@@ -138,7 +138,7 @@ def reached(
     if not first:
         return (), ()
     wanted = [
-        needed(tally.records, many) if bounded and not held else len(tally.records)
+        buckets_holding(tally.records, many) if bounded and not held else len(tally.records)
         for tally, many, held in zip(first, used, small, strict=True)
     ]
     until = tuple(map(max, wanted, streams.reach))

@@ -54,7 +54,7 @@ def _count_on(counted: Counted, most: int) -> Counted:
         for source, (records, size, small) in enumerate(amounts)
     ]
     while (end := stops.stop_first(draft.schedule, [min(n, 1 << 62) for n in have])) is None:
-        draft = draft.reaching(draft.schedule.reach + 1)
+        draft = draft.counting_to(draft.schedule.counted_to + 1)
     end = min(end, draft.mixture.max_records or end)
     return replace(counted, draft=draft, length=max(end, counted.length))
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from transforms.datasets.identity import AGAIN
 from transforms.datasets.read import ReadRecords, ReadSpans
 from transforms.datasets.reports import Mixed, SpanReports, Tally
-from transforms.datasets.spans import Spans, cut_files, deal_together
+from transforms.datasets.spans import Spans, cut_files, group_spans
 from transforms.errors import RunError, UsageError
 from transforms.kernels.arrays import I64
 from transforms.kernels.planning.plan import count_shards
@@ -23,7 +23,7 @@ from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.packed import pack, unpack
 from transforms.kernels.schedules.mixture import Amounts, Draft, Item, Mixture, asked_shares, draft
-from transforms.kernels.schedules.reach import cut_within, share_within
+from transforms.kernels.schedules.needed import cut_needed, needed_share
 from transforms.mixing.contents import pack_content, pack_schedule
 from transforms.mixing.counted import Counted, bound_bytes, by_stream, passes_begun, reached
 from transforms.mixing.end_by_bytes import find_end
@@ -34,7 +34,7 @@ from transforms.shuffling.partition import AllSpills, PartitionIntoBuckets
 from transforms.shuffling.spill_files import Spilling
 from transforms.shuffling.streams import Streams
 from transforms.storage import files as storage
-from transforms.workers.deal import DealOut
+from transforms.workers.round_robin import GroupRoundRobin
 
 _A_SHARD = 4  # buckets of a source: of those at its edges a shard reads more than it holds
 _LEAST_BUCKET = 4 << 20  # bytes, below which segments would be small before much is saved
@@ -66,7 +66,7 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
     bucket_bytes: int = 64 << 20
 
     def expand(self, read: tuple[Any, Any]) -> tuple[Any, Any, Any]:
-        """Count, find the end, read what repeats again, deal out."""
+        """Count, find the end, read what repeats again, hand out."""
         located, spans = read
         spill = PartitionIntoBuckets(streams=self.streams, spill=self.spill)
         once = located.pipeline | "Once" >> beam.Create([None])
@@ -77,7 +77,7 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
         counts = (
             drafts
             | "ListChunks" >> beam.FlatMap(_items).with_output_types(tuple[int, Any])
-            | "DealChunks" >> DealOut(Any)
+            | "ChunksInTurn" >> GroupRoundRobin(Any)
             | "CountChunks" >> beam.FlatMap(_count, beam.pvalue.AsSingleton(drafts))
             | "AddCounts" >> beam.CombinePerKey(_add)
         )
@@ -97,7 +97,7 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
                 >> beam.ParDo(_ListPasses(self), beam.pvalue.AsIter(spans)).with_output_types(
                     tuple[int, Spans]
                 )
-                | "DealPasses" >> DealOut(Spans)
+                | "PassesInTurn" >> GroupRoundRobin(Spans)
                 | "ReadPasses" >> ReadSpans(self.again)
             )
             more = again.blocks | "SpillPasses" >> spill
@@ -115,7 +115,7 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
             .with_outputs("mixed", main="shards")
         )
         opened = beam.MapTuple(functools.partial(_open, self))
-        shards = dealt.shards | "DealOut" >> DealOut(bytes) | "Open" >> opened
+        shards = dealt.shards | "InTurn" >> GroupRoundRobin(bytes) | "Open" >> opened
         return shards, every, dealt.mixed
 
     def count_shards(self, counted: Counted) -> int:
@@ -182,14 +182,14 @@ def plan_streams(
         buckets.append(max(1, math.ceil(max(wanted, finer))))
     reach = list(buckets)
     for i, used in enumerate(expected or ()):
-        share = share_within(
+        share = needed_share(
             mixture,
             expected=used,
             records=amounts.records[i],
             fewest=min(amounts.records),
             exact=exact,
         )
-        buckets[i], reach[i] = cut_within(share, buckets=buckets[i], size=amounts.bytes[i])
+        buckets[i], reach[i] = cut_needed(share, buckets=buckets[i], size=amounts.bytes[i])
     return Streams(
         sources=mixture.sources,
         union=mixture.is_union,
@@ -313,7 +313,7 @@ class _ListPasses(beam.DoFn):  # type: ignore[misc]
         for name, found in SpanReports(read.table.filter(pa.array(begins))).by_source():
             source = 0 if config.streams.union else config.mixture.sources.index(name)
             cut = cut_files(found.table, found.column("number"), config.again.span_bytes)
-            for group in deal_together(cut):
+            for group in group_spans(cut):
                 if counted.missed and counted.missed[source]:
                     yield group.of_pass(AGAIN, until=counted.until[source])
                 if not counted.small[source]:

@@ -26,8 +26,8 @@ from transforms.shuffling.spill_files import SpillFiles, Spilling, pages_of_stre
 from transforms.shuffling.streams import Streams
 from transforms.storage import files as storage
 from transforms.workers.budget import Place
-from transforms.workers.deal import DealOut
 from transforms.workers.progress import Progress
+from transforms.workers.round_robin import GroupRoundRobin
 
 
 class Spilled(NamedTuple):
@@ -73,7 +73,7 @@ class PartitionIntoBuckets(beam.PTransform):  # type: ignore[misc]
             >> beam.ParDo(_ReferToPartitions(self.streams, self.spill)).with_output_types(
                 tuple[int, bytes]
             )
-            | "DealOut" >> DealOut(bytes)
+            | "InTurn" >> GroupRoundRobin(bytes)
             | "SpillAgain"
             >> beam.ParDo(_SpillPartitions(self.streams, self.spill)).with_output_types(
                 tuple[int, bytes]

@@ -22,7 +22,7 @@ from transforms.shuffling.references import Pages, cut_pages, pack_pages, unpack
 from transforms.shuffling.spill_files import Spilling, pages_of_stream, read_tables
 from transforms.shuffling.streams import Streams
 from transforms.storage import files as storage
-from transforms.workers.deal import DealOut
+from transforms.workers.round_robin import GroupRoundRobin
 
 
 class Wanted(NamedTuple):
@@ -133,7 +133,7 @@ class ShuffleWithinBuckets(beam.PTransform):  # type: ignore[misc]
         return (
             spills
             | "LayOut" >> beam.ParDo(_LayOut(self), *counts).with_output_types(tuple[int, bytes])
-            | "DealOut" >> DealOut(bytes)
+            | "InTurn" >> GroupRoundRobin(bytes)
             | "Open" >> beam.MapTuple(functools.partial(_open, self))
         )
 

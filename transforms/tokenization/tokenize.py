@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -18,17 +19,13 @@ from transforms.kernels.arrays import U64
 from transforms.kernels.randomness import record_keys
 from transforms.kernels.records import blocks
 from transforms.storage import files as storage
+from transforms.tokenization.encoded import Encoded, add_special_tokens, identity_keys
 from transforms.tokenization.models import cpm
 from transforms.tokenization.models.bytepiece import BytePiece
 from transforms.tokenization.models.model import RecordError
 from transforms.tokenization.models.texts import Texts
-from transforms.tokenization.tokenizer import (
-    Encoded,
-    Sampling,
-    Tokenizer,
-    add_special_tokens,
-    identity_keys,
-)
+from transforms.tokenization.sampling import Sampling
+from transforms.tokenization.tokenizer import Tokenizer
 
 _COMPARED = 64  # one record of so many is segmented deterministically too, for comparison
 _BATCH = 1 << 20  # characters of texts that are encoded at once
@@ -217,9 +214,7 @@ def _decode(tokenizer: Tokenizer, ids: Any) -> str:
         ) from None
 
 
-_loaded: dict[tuple[Any, ...], Tokenizer] = {}
-
-
+@functools.cache
 def load_once(
     model: str, digest: str, whitespace: Literal["cpm"] | None, newline: str, raw: bool
 ) -> Tokenizer:
@@ -228,16 +223,13 @@ def load_once(
     Raises:
         DataError: it isn't the one with this digest.
     """
-    key = (model, digest, whitespace, newline, raw)
-    if key not in _loaded:
-        found = Tokenizer.load(model, whitespace=whitespace, newline=newline, raw=raw)
-        if digest and found.model.digest != digest:
-            raise DataError(
-                f"{model}: the model changed during the run (SHA-256 {digest[:12]}… before, "
-                f"{found.model.digest[:12]}… now); run again when nothing writes to it"
-            )
-        _loaded[key] = found
-    return _loaded[key]
+    found = Tokenizer.load(model, whitespace=whitespace, newline=newline, raw=raw)
+    if digest and found.model.digest != digest:
+        raise DataError(
+            f"{model}: the model changed during the run (SHA-256 {digest[:12]}… before, "
+            f"{found.model.digest[:12]}… now); run again when nothing writes to it"
+        )
+    return found
 
 
 def _texts_of(block: pa.RecordBatch) -> Texts:

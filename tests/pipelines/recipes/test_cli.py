@@ -398,7 +398,7 @@ def test_the_summary_says_what_was_done_and_how_to_check_it(
     assert pipelines.shuffle.main([f"--input={source}", "--output=a dir", "--seed=5"]) == 0
     out, err = capsys.readouterr()
     assert out == ""
-    assert f"50 records, {source.stat().st_size} bytes in 1 shard;" in err
+    assert f"50 records, {source.stat().st_size:,} bytes in 1 shard;" in err
     assert err.index("starting 1 worker thread") < err.index(" done: ")
     assert re.search(r"digest [0-9a-f]{32}, seed 5, epoch 0", err)
     assert re.search(r"peak memory [1-9]\d* MiB", err)
@@ -431,7 +431,7 @@ def test_python_names_the_interpreter_where_no_script_is_installed(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     pipelines.shuffle.main([f"--input={source}", f"--output={tmp_path / 'o'}"])
-    assert f"{tmp_path}/python -m pipelines verify" in capsys.readouterr().err
+    assert f"{tmp_path}/python -m dovetail verify" in capsys.readouterr().err
 
 
 def test_the_installed_command_finds_its_own_where_folders_of_the_users_are_called_alike(

@@ -49,7 +49,7 @@ def test_a_shuffle_is_submitted_run_and_byte_for_byte_that_of_directrunner(
     spilled = [name for name in tree("gs://uploaded/tmp") if name.startswith("dovetail-")]
     assert any(name.endswith(".pages") for name in spilled), "spill files lie in the bucket"
     assert not any(name.startswith("dovetail-") for name in tree("gs://bucket/tmp")), "and go"
-    assert "done: 5000 records" in done.stderr
+    assert "done: 5,000 records" in done.stderr
     assert cloud.tokens() > before, "the key of the service account was asked for nothing"
     job = cloud.job("plain")
     assert job["currentState"] == 3

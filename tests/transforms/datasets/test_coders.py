@@ -109,7 +109,7 @@ def payload_coder(kind: Any) -> Any:
 
 FINE = [
     *((None, step) for step in ("SpillRuns", "FirstSpills", "CutFirst", "SpillAgain", "AllSpills")),
-    *((None, f"{step}/DealOut") for step in ("PartitionIntoBuckets", "ShuffleWithinBuckets")),
+    *((None, f"{step}/InTurn") for step in ("PartitionIntoBuckets", "ShuffleWithinBuckets")),
     *((many, "LayOut") for many in (None, 5)),
     (None, "BlocksFromRecords/PlaceById"),
     (None, "BlocksFromRecords/GatherBlocks"),
@@ -135,7 +135,7 @@ def test_an_edge_that_carries_payload_is_not_pickled(shard_records: int | None, 
 @pytest.mark.parametrize("within", ["PartitionIntoBuckets", "ShuffleWithinBuckets"])
 def test_what_is_dealt_out_is_not_pickled(within: str, step: str) -> None:
     types = edges(None, "--parallelism=2")
-    (kind,) = (kind for label, kind in types.items() if label.endswith(f"{within}/DealOut/{step}"))
+    (kind,) = (kind for label, kind in types.items() if label.endswith(f"{within}/InTurn/{step}"))
     assert isinstance(payload_coder(kind), FINE_CODERS)
 
 

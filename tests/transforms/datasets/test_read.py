@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from tests.transforms.helpers import THREADS, Row, collect, digests_of, plain_lines
 from transforms.datasets.identity import FileId
-from transforms.datasets.listing import fingerprint, list_sources
+from transforms.datasets.listing import list_sources
 from transforms.datasets.read import ReadRecords, check_unchanged
 from transforms.datasets.reports import SpanReports
-from transforms.datasets.source_files import SourceFile
+from transforms.datasets.source_files import SourceFile, fingerprint
 from transforms.datasets.spans import cut_spans
 from transforms.errors import DataError, DovetailError, from_traceback
 from transforms.formats.line_format import LineFormat

@@ -23,9 +23,9 @@ from transforms.datasets.map_shards import cut_shards
 from transforms.datasets.read import ReadRecords, SpanReader
 from transforms.datasets.reports import SpanReport
 from transforms.datasets.source_files import Files, SourceFile
-from transforms.datasets.spans import MOST, MOST_BYTES, Spans, cut_spans, deal_together
+from transforms.datasets.spans import MOST, MOST_BYTES, Spans, cut_spans, group_spans
 from transforms.errors import DovetailError
-from transforms.formats import parquet, small
+from transforms.formats import parquet_files, small
 from transforms.formats.kept import Kept
 from transforms.formats.line_format import LineFormat
 from transforms.formats.readers import ReadOptions
@@ -75,7 +75,7 @@ def read(folder: Path, *, options: ReadOptions | None = None, **config: Any) -> 
     rows, count = [], 0
     reports: list[SpanReport] = []
     for spans in cut_spans(list_source("s", [str(folder)]), 1 << 20):
-        for group in deal_together(spans):
+        for group in group_spans(spans):
             for origin, joined in reader.read(group, reports.extend):
                 count += 1
                 for file, block in origin.each(joined):
@@ -207,7 +207,7 @@ def test_spans_are_dealt_out_in_order_in_groups_of_a_bounded_size(
 ) -> None:
     files = files_of(sizes[:others]) + files_of(sizes[others:], source="t")
     (spans,) = list(cut_spans(files, MOST_BYTES * 2)) or [Spans.of([])]
-    groups = list(deal_together(spans))
+    groups = list(group_spans(spans))
     assert [span for group in groups for span in group] == list(spans)
     for group in groups:
         assert len({span.file.source for span in group}) == 1
@@ -219,7 +219,7 @@ def test_spans_are_dealt_out_in_order_in_groups_of_a_bounded_size(
 
 def test_ten_thousand_small_files_are_dealt_out_as_some_groups() -> None:
     groups = [
-        g for spans in cut_spans(files_of([300] * 10_000), 1 << 20) for g in deal_together(spans)
+        g for spans in cut_spans(files_of([300] * 10_000), 1 << 20) for g in group_spans(spans)
     ]
     assert len(groups) <= 10_000 // MOST + 3
     assert max(map(len, groups)) == MOST
@@ -275,7 +275,7 @@ def test_a_dataset_of_small_files_is_byte_for_byte_what_it_was(
 def test_the_footer_of_a_file_of_many_row_groups_is_parsed_once_for_all_spans(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parquet, "_LONG_FOOTER", 1000)
+    monkeypatch.setattr(parquet_files, "_LONG_FOOTER", 1000)
     parsed = []
 
     class Counted(pq.ParquetFile):  # type: ignore[misc]  # pyarrow is untyped

@@ -22,7 +22,7 @@ import pytest
 from backports import zstd
 
 from transforms.errors import DataError
-from transforms.formats import codecs as codecs_module
+from transforms.formats import members
 from transforms.formats.codecs import (
     CODECS,
     WINDOW,
@@ -243,10 +243,10 @@ def test_newlines_and_zeros_after_gzip_are_left_out_and_counted(
     assert f"expected another gzip member or the file's end at byte {len(packed)}" in message
 
 
-@pytest.mark.parametrize("count", [1, 100, codecs_module._READ - 50, codecs_module._READ])
+@pytest.mark.parametrize("count", [1, 100, members._READ - 50, members._READ])
 def test_no_member_follows_newlines_wherever_a_read_ends(count: int) -> None:
     packed = PACK["gzip"](b"one\n")
-    behind = b"\n" * (codecs_module._READ - len(packed))  # a read ends with them
+    behind = b"\n" * (members._READ - len(packed))  # a read ends with them
     for newlines in (behind, behind + b"\n" * count):
         message = error_of(packed + newlines + packed, "gzip")
         assert "expected another gzip member or the file's end" in message

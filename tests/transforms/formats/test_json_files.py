@@ -196,7 +196,7 @@ def test_a_file_that_has_become_empty_since_it_was_looked_at_ends() -> None:
     for data in (b"", b"   ", b"{"):
         options = ReadOptions(chunk_bytes=100, record_limit=100)
         task = ReadTask(name="x.json", size=9, stop=9, options=options)
-        reader = json_files.Reader(io.BytesIO(data), task, shape="array", codec=None)
+        reader = json_files.Reader(io.BytesIO(data), task, shape="array")
         with pytest.raises(DataError, match=r"x\.json: expected an array"):
             list(reader)
 

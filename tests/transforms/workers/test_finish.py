@@ -66,7 +66,7 @@ def test_the_marker_stays_where_not_all_can_be_removed(
     def refuse(url: str) -> None:
         raise OSError("a disk that fails")
 
-    monkeypatch.setattr("transforms.storage.files.remove_path", refuse)
+    monkeypatch.setattr("transforms.storage.files.remove_tree", refuse)
     finish(output)
     assert (output / "_incomplete.json").exists()
 

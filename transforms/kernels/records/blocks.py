@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.errors import LosslessError
-from transforms.kernels.arrays import I64, U8, U16, U64
+from transforms.kernels.arrays import I64, U8, U16, U64, offsets_of
 from transforms.kernels.randomness import KeyPair, record_keys
 from transforms.kernels.records import memory, ranges
 from transforms.kernels.records.digest import Digest, record_hashes
@@ -111,8 +111,7 @@ def from_records(
     records: Sequence[bytes], positions: U64, *, line_end: bytes, source: int | None = None
 ) -> pa.RecordBatch:
     """Make a block of somebody's own records; arguments as in ``from_buffer``."""
-    lengths = np.fromiter((len(r) + len(line_end) for r in records), np.int64, len(records))
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    offsets = offsets_of([len(record) + len(line_end) for record in records])
     data = b"".join(part for record in records for part in (record, line_end))
     return from_buffer(
         np.frombuffer(data, np.uint8),

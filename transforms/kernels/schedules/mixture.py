@@ -14,10 +14,10 @@ import numpy as np
 from transforms.errors import UsageError
 from transforms.kernels.arrays import I64
 from transforms.kernels.schedules import stops, weights
-from transforms.kernels.schedules.arrangement import RepeatsSchedule
-from transforms.kernels.schedules.draws import CHUNK, RandomSchedule
+from transforms.kernels.schedules.random_schedule import CHUNK, RandomSchedule
+from transforms.kernels.schedules.repeats_schedule import RepeatsSchedule
 from transforms.kernels.schedules.schedule import Schedule
-from transforms.kernels.schedules.strata import StratifiedSchedule
+from transforms.kernels.schedules.stratified_schedule import StratifiedSchedule
 
 _SLOTS = 2**22  # of repeats, counted at a time
 _TABLE = 32 << 20  # bytes of a table of counts; of many sources chunks are larger
@@ -138,11 +138,11 @@ class Draft:
             return replace(self, schedule=schedule.with_counts(table))
         return self
 
-    def reaching(self, position: int) -> Draft:
+    def counting_to(self, position: int) -> Draft:
         """Return the draft, counted on to a position at least."""
         schedule = self.schedule
-        while isinstance(schedule, RandomSchedule) and schedule.reach < position:
-            first = schedule.reach // schedule.chunk
+        while isinstance(schedule, RandomSchedule) and schedule.counted_to < position:
+            first = schedule.counted_to // schedule.chunk
             count = max(1, min(first, 64))
             rows = [schedule.count_chunk(first + i) for i in range(count)]
             schedule = schedule.with_counts(np.stack(rows))
@@ -165,10 +165,10 @@ class Draft:
         else:
             rule = stops.stop_all if mixture.stop == "all_exhausted" else stops.stop_first
             while (found := rule(draft.schedule, self.amounts.records)) is None:
-                draft = draft.reaching(draft.schedule.reach + 1)
+                draft = draft.counting_to(draft.schedule.counted_to + 1)
             end = found
         end = end if most is None else min(end, most)
-        return draft.reaching(end), end
+        return draft.counting_to(end), end
 
 
 def draft(mixture: Mixture, amounts: Amounts) -> Draft:
@@ -245,8 +245,8 @@ def expect(mixture: Mixture, amounts: Amounts) -> list[float]:
             ]
         total = sum(shares)
         shares = [share / total for share in shares]
-        reach = [count / share for count, share in zip(records, shares, strict=True) if share]
-        length = max(reach) if mixture.stop == "all_exhausted" else min(reach)
+        lengths = [count / share for count, share in zip(records, shares, strict=True) if share]
+        length = max(lengths) if mixture.stop == "all_exhausted" else min(lengths)
         if mixture.repeats_as_needed:
             length = math.inf
     else:

@@ -3,11 +3,11 @@
 A schedule is a pure function with random access, and every answer is exact. The contract, held by
 three algorithms:
 
-``draws.RandomSchedule``
+``random_schedule.RandomSchedule``
     the source of each position drawn independently by weight. Counts of prefixes must be counted.
-``strata.StratifiedSchedule``
+``stratified_schedule.StratifiedSchedule``
     every prefix within two records of each source's share, by closed forms. Depends on no seed.
-``arrangement.RepeatsSchedule``
+``repeats_schedule.RepeatsSchedule``
     each source a given number of times, every arrangement equally likely. Must be counted.
 
 Sources are numbered in the order of their names. Rank r of a source is its r-th draw, from 0, so
@@ -49,7 +49,7 @@ class Schedule(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def reach(self) -> int:
+    def counted_to(self) -> int:
         """Up to which position counts are known. Beyond it only ``sources_of`` may answer."""
 
     @abc.abstractmethod
@@ -64,7 +64,7 @@ class Schedule(abc.ABC):
         """Return int64[sources]: how often each source is drawn before a position.
 
         Raises:
-            IndexError: the position lies beyond ``reach``.
+            IndexError: the position lies beyond ``counted_to``.
         """
 
     def counts_after(self, before: I64, begin: int, end: int) -> I64:
@@ -104,11 +104,11 @@ class CountedSchedule(Schedule):
         check_sources(self.sources)
 
     @property
-    def reach(self) -> int:
+    def counted_to(self) -> int:
         return int(self.starts[-1])
 
     def counts_before(self, position: int) -> I64:
-        self._check_reached(np.array([position]), last=self.reach)
+        self._check_counted(np.array([position]), last=self.counted_to)
         chunk = int(np.searchsorted(self.starts, position, side="right")) - 1
         out: I64 = self.table[chunk] + self._drawn(int(self.starts[chunk]), position)
         return out
@@ -117,7 +117,7 @@ class CountedSchedule(Schedule):
         chunk = int(np.searchsorted(self.starts, end, side="right")) - 1
         if begin < self.starts[chunk]:
             return self.counts_before(end)
-        self._check_reached(np.array([end]), last=self.reach)
+        self._check_counted(np.array([end]), last=self.counted_to)
         return before + self._drawn(begin, end)
 
     def _drawn(self, begin: int, end: int) -> I64:
@@ -132,12 +132,12 @@ class CountedSchedule(Schedule):
         """Return the table with int64[chunks, sources] more counts."""
         return np.concatenate([self.table, self.table[-1] + np.cumsum(counts, axis=0)])
 
-    def _check_reached(self, values: I64, *, last: int) -> None:
+    def _check_counted(self, values: I64, *, last: int) -> None:
         if len(values) and (values.min() < 0 or values.max() > last):
             wrong = values.min() if values.min() < 0 else values.max()
             raise IndexError(
                 f"expected positions from 0 to {last}, got {wrong}: "
-                f"{self.reach} positions are counted"
+                f"{self.counted_to} positions are counted"
             )
 
 

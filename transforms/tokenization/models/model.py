@@ -10,6 +10,7 @@ import numpy as np
 
 from transforms.errors import DataError
 from transforms.kernels.arrays import I64, U32
+from transforms.kernels.segmentation.segment import Segmented
 from transforms.tokenization.models.texts import Normalizer, Texts
 from transforms.tokenization.models.vocabulary import SpecialIds, Vocabulary
 
@@ -83,6 +84,10 @@ class Unigram(Model):
         self.name, self.vocabulary, self.normalizer = name, vocabulary, normalizer
         self.size, self.special = vocabulary.size, vocabulary.special
         self.digest = vocabulary.digest
+
+    def finish(self, found: Segmented) -> Segmented:
+        """Return segmentations as the format's own implementation leaves them."""
+        return found
 
     def token(self, number: int) -> str:
         """Return how the model's file writes an id."""

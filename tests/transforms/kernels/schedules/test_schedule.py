@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.transforms.kernels.schedules import schedule_oracles as oracles
-from transforms.kernels.schedules.arrangement import RepeatsSchedule
-from transforms.kernels.schedules.draws import CHUNK, RandomSchedule
 from transforms.kernels.schedules.mixture import Amounts, Mixture, draft
+from transforms.kernels.schedules.random_schedule import CHUNK, RandomSchedule
+from transforms.kernels.schedules.repeats_schedule import RepeatsSchedule
 from transforms.kernels.schedules.schedule import MOST_SOURCES, Known, Schedule
-from transforms.kernels.schedules.strata import StratifiedSchedule
+from transforms.kernels.schedules.stratified_schedule import StratifiedSchedule
 from transforms.kernels.schedules.weights import scale
 from transforms.mixing.contents import pack_schedule, unpack_schedule
 
@@ -134,7 +134,7 @@ def test_known_answers(schedule: Schedule, first: str) -> None:
     ],
 )
 def test_what_is_not_counted_is_refused(schedule: Schedule) -> None:
-    assert schedule.reach == 8
+    assert schedule.counted_to == 8
     for wrong in (9, -1):
         with pytest.raises(IndexError, match="8 positions are counted"):
             schedule.counts_before(wrong)
@@ -144,7 +144,7 @@ def test_what_is_not_counted_is_refused(schedule: Schedule) -> None:
 
 def test_stratified_refuses_what_it_would_get_wrong() -> None:
     schedule = StratifiedSchedule(scale([Fraction(1)] * 2))
-    for wrong in (-1, schedule.reach + 1):
+    for wrong in (-1, schedule.counted_to + 1):
         with pytest.raises(IndexError):
             schedule.counts_before(wrong)
 

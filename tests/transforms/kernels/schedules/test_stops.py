@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from tests.transforms.kernels.schedules import schedule_oracles as oracles
 from tests.transforms.kernels.schedules.test_schedule import SEEDS, counted_random, counted_repeats
 from transforms.errors import UsageError
-from transforms.kernels.schedules.draws import RandomSchedule
+from transforms.kernels.schedules.random_schedule import RandomSchedule
 from transforms.kernels.schedules.schedule import Schedule
 from transforms.kernels.schedules.stops import bound_all, bound_first, stop_all, stop_first
-from transforms.kernels.schedules.strata import StratifiedSchedule
+from transforms.kernels.schedules.stratified_schedule import StratifiedSchedule
 from transforms.kernels.schedules.weights import scale
 
 
@@ -41,9 +41,9 @@ def test_random_stops_where_the_simulation_stops(
     upto = min(bound_first(weights, sizes), 400)
     schedule = counted_random(weights, seed=seed, chunk=chunk, upto=upto)
     expected = oracles.stop_first(sequence(), sizes)
-    assert stop_first(schedule, sizes) == (expected if expected < schedule.reach else None)
+    assert stop_first(schedule, sizes) == (expected if expected < schedule.counted_to else None)
     expected = oracles.stop_all(sequence(), sizes)
-    assert stop_all(schedule, sizes) == (expected if expected <= schedule.reach else None)
+    assert stop_all(schedule, sizes) == (expected if expected <= schedule.counted_to else None)
 
 
 @settings(max_examples=200)

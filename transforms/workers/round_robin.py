@@ -1,4 +1,4 @@
-"""Dealing groups out to workers, to each as many as to the next."""
+"""Groups go to workers in turn, to each as many as to the next."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any, TypeVar
 import apache_beam as beam
 from apache_beam.options.pipeline_options import FlinkRunnerOptions
 
-from transforms.kernels.planning.dealing import dealer
+from transforms.kernels.planning.round_robin import round_robin_keys
 
 T = TypeVar("T")
 
 
-class DealOut(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
+class GroupRoundRobin(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
     """Group numbered elements: (int, T) -> (int, iterable of T), as GroupByKey does.
 
-    On Flink, by ``--parallelism``, the workers take turns: see ``kernels.planning.dealing``. Not a
-    Reshuffle, whose random keys deal out unevenly.
+    On Flink, by ``--parallelism``, the workers take turns: see ``kernels.planning.round_robin``. Not a
+    Reshuffle, whose random keys share out unevenly.
 
     Args:
         of: type of the elements, by which they are encoded.
@@ -46,8 +46,8 @@ class DealOut(beam.PTransform):  # type: ignore[misc]  # Beam's classes are unty
 
 
 def _take_turns(workers: int, number: int, element: T) -> tuple[int, T]:
-    return dealer(workers).key(number), element
+    return round_robin_keys(workers).key(number), element
 
 
 def _number(workers: int, key: int, elements: Iterable[T]) -> tuple[int, Iterable[T]]:
-    return dealer(workers).number(key), elements
+    return round_robin_keys(workers).number(key), elements

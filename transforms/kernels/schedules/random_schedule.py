@@ -58,7 +58,7 @@ class RandomSchedule(CountedSchedule):
         return self._drawn(index * self.chunk, (index + 1) * self.chunk)
 
     def with_counts(self, counts: I64) -> RandomSchedule:
-        """Return this schedule with int64[n, sources] counts of the n chunks from ``reach`` on."""
+        """Return this schedule with int64[n, sources] counts of the n chunks from ``counted_to`` on."""
         if (counts.sum(axis=1) != self.chunk).any():
             raise ValueError(f"expected counts of whole chunks of {self.chunk} positions")
         return _rebuild(self.weights, self.seed, self.epoch, self.chunk, self._extended(counts))

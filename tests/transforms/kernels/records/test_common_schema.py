@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from transforms.errors import DataError
+from transforms.kernels.records.common_schema import common_type, describe, unify
 from transforms.kernels.records.row_hashes import row_hashes
 from transforms.kernels.records.rows import carried_schema, carried_type, to_rows
-from transforms.kernels.records.unify import common_type, describe, unify
 
 TEXT, MORE = ["a", None, "é"], ["x" * 40, "", None]
 SIGNED, UNSIGNED = [-1, None, 100], [0, None, 255]

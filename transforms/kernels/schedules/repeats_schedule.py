@@ -4,7 +4,7 @@ Every slot (source, number) is hashed to one of R ranges; inside a range slots a
 keys. Slots sorted by independent keys are a uniform permutation, and so are slots that are dealt
 out independently and then sorted, so every arrangement of the multiset is equally likely. Which
 slot of its source stands where doesn't matter, so a range needs only how many slots of each source
-fell into it. (``repeats`` next door is about values in dictionaries.)
+fell into it.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class RepeatsSchedule(CountedSchedule):
         Raises:
             IndexError: the range lies outside of what is counted.
         """
-        self._check_reached(np.array([begin, end]), last=self.reach)
+        self._check_counted(np.array([begin, end]), last=self.counted_to)
         if begin < self.starts[0]:
             raise IndexError(f"expected positions from {self.starts[0]}, got {begin}")
         first, last = np.searchsorted(self.starts, [begin, end], side="right").tolist()

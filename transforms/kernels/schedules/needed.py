@@ -1,4 +1,4 @@
-"""Reach: how much of a source's first pass a mixture can use, so that no more of it is spilled.
+"""How much of a source's first pass a mixture needs, so that no more of it is spilled.
 
 Ranks follow keys, so a mixture that takes the first tenth of a source's order takes a tenth of the
 range of keys. How many buckets that is, is guessed before anything is counted, with a margin; the
@@ -18,17 +18,17 @@ from transforms.kernels.schedules.mixture import Mixture
 from transforms.kernels.schedules.schedule import Schedule
 
 LEAST_BUCKET = 1 << 20
-"""Bytes of a bucket below which none is cut finer for the sake of a reach."""
-_FINE = 16  # buckets within the reach, where they are large enough
-_WORTH = 0.8  # of a source: where more is within reach, all of it is spilled
+"""Bytes of a bucket below which none is cut finer so as to spill less."""
+_FINE = 16  # buckets that are needed, where they are large enough
+_WORTH = 0.8  # of a source: where more is needed, all of it is spilled
 _UNSURE = 0.2  # of what is expected, where sizes were estimated from samples
 _SIGMAS = 6  # deviations of keys and draws, of which each has one: a miss costs time alone
 
 
-def share_within(
+def needed_share(
     mixture: Mixture, *, expected: float, records: int, fewest: int, exact: bool
 ) -> float:
-    """Return the share of a source's keys, 1.0 at most, that a mixture hardly ever goes beyond.
+    """Return the share of a source's keys, 1.0 at most, that a mixture needs and hardly ever exceeds.
 
     Args:
         mixture: what is asked.
@@ -46,11 +46,11 @@ def share_within(
     return min(1.0, (expected + margin) / records)
 
 
-def cut_within(share: float, *, buckets: int, size: int) -> tuple[int, int]:
+def cut_needed(share: float, *, buckets: int, size: int) -> tuple[int, int]:
     """Return into how many buckets to cut a source, and how many of them to spill.
 
     Args:
-        share: of ``share_within``.
+        share: of ``needed_share``.
         buckets: that memory asks for; there may be more of them.
         size: bytes of the source.
     """
@@ -58,21 +58,21 @@ def cut_within(share: float, *, buckets: int, size: int) -> tuple[int, int]:
         return buckets, buckets
     finer = min(math.ceil(_FINE / max(share, 1e-6)), size // LEAST_BUCKET)
     cut = max(buckets, finer)
-    reach = math.ceil(cut * share) + 1  # a stop by bytes is found to within a bucket
-    return (buckets, buckets) if reach > cut * _WORTH else (cut, reach)
+    needed = math.ceil(cut * share) + 1  # a stop by bytes is found to within a bucket
+    return (buckets, buckets) if needed > cut * _WORTH else (cut, needed)
 
 
-def needed(counts: I64, wanted: int) -> int:
-    """Return how many buckets, in order, hold so many records together; all where they are fewer.
+def buckets_holding(counts: I64, wanted: int) -> int:
+    """Return how many buckets, in order, hold so many records; all where they are fewer.
 
     Args:
         counts: int64[buckets], records of each.
 
-    >>> needed(np.array([4, 0, 5, 3]), 5)
+    >>> buckets_holding(np.array([4, 0, 5, 3]), 5)
     3
     """
-    until = np.cumsum(counts)
-    return min(int(np.searchsorted(until, wanted)) + 1, len(counts)) if wanted else 0
+    held = np.cumsum(counts)
+    return min(int(np.searchsorted(held, wanted)) + 1, len(counts)) if wanted else 0
 
 
 def length_of_bytes(

@@ -26,7 +26,7 @@ def test_the_work_is_dealt_out_evenly(flink: Cluster, tmp_path: Path) -> None:
         (step,) = (
             step
             for step in flink.ask(f"jobs/{newest}")["vertices"]
-            if "ShuffleWithinBuckets/DealOut" in step["name"] and "GroupReduce" in step["name"]
+            if "ShuffleWithinBuckets/InTurn" in step["name"] and "GroupReduce" in step["name"]
         )
         subtasks = flink.ask(f"jobs/{newest}/vertices/{step['id']}")["subtasks"]
         return [one["metrics"]["read-records"] for one in subtasks]

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from transforms.kernels.randomness import mix
 from transforms.kernels.records.ranges import parts_of
 from transforms.kernels.schedules.mixture import Amounts, Mixture, draft
-from transforms.kernels.schedules.reach import (
+from transforms.kernels.schedules.needed import (
     LEAST_BUCKET,
-    cut_within,
+    buckets_holding,
+    cut_needed,
     length_of_bytes,
-    needed,
-    share_within,
+    needed_share,
 )
 
 ONE = Mixture(sources=("a",), max_records=1)
@@ -30,7 +30,7 @@ def test_the_guess_is_no_less_than_is_expected_and_no_more_than_all(
     records: int, part: float, exact: bool
 ) -> None:
     for mixture in (ONE, WEIGHTED):
-        found = share_within(
+        found = needed_share(
             mixture, expected=part * records, records=records, fewest=records, exact=exact
         )
         assert min(1.0, part) <= found <= 1.0
@@ -39,18 +39,18 @@ def test_the_guess_is_no_less_than_is_expected_and_no_more_than_all(
 @pytest.mark.parametrize(("exact", "most"), [(True, 0.102), (False, 0.121)])
 def test_of_a_large_source_it_is_little_more(exact: bool, most: float) -> None:
     given_: dict[str, Any] = {"expected": 1e6, "records": 10**7, "fewest": 10**7}
-    assert 0.1 < share_within(ONE, **given_, exact=exact) < most
+    assert 0.1 < needed_share(ONE, **given_, exact=exact) < most
 
 
 def test_where_a_small_source_may_end_a_mixture_sooner_or_later_it_is_wide() -> None:
-    found = share_within(WEIGHTED, expected=1e6, records=10**7, fewest=900, exact=True)
+    found = needed_share(WEIGHTED, expected=1e6, records=10**7, fewest=900, exact=True)
     assert found == pytest.approx(0.12)
 
 
 def test_an_exact_guess_is_hardly_ever_too_short() -> None:
     """Of 2,000 sets of keys; a guess without a margin would be short in half of them."""
     records, expected, short = 4000, 400, [0, 0]
-    margin = share_within(ONE, expected=expected, records=records, fewest=records, exact=True)
+    margin = needed_share(ONE, expected=expected, records=records, fewest=records, exact=True)
     for trial in range(2000):
         keys = mix(np.arange(records, dtype=np.uint64) + np.uint64(trial << 32))
         rank = float(np.sort(keys)[expected - 1]) / 2**64
@@ -64,14 +64,14 @@ def test_an_exact_guess_is_hardly_ever_too_short() -> None:
 def test_buckets_are_cut_finer_only_as_far_as_they_stay_large(
     share: float, buckets: int, size: int
 ) -> None:
-    cut, reach = cut_within(share, buckets=buckets, size=size)
+    cut, reach = cut_needed(share, buckets=buckets, size=size)
     assert 1 <= reach <= cut
     assert cut == buckets or size // cut >= LEAST_BUCKET
     assert reach == cut or (cut * share <= reach <= 0.8 * cut and cut >= buckets)
 
 
 def test_of_a_large_source_a_tenth_is_spilled_to_within_a_sixth() -> None:
-    cut, reach = cut_within(0.1, buckets=3, size=1 << 30)
+    cut, reach = cut_needed(0.1, buckets=3, size=1 << 30)
     assert (cut, reach) == (160, 17)
 
 
@@ -80,7 +80,7 @@ def test_needed_is_the_least_number_of_buckets_that_hold_so_many(
     counts: list[int], wanted: int
 ) -> None:
     enough = [n for n in range(len(counts) + 1) if sum(counts[:n]) >= wanted]
-    assert needed(np.array(counts), wanted) == min([*enough, len(counts)])
+    assert buckets_holding(np.array(counts), wanted) == min([*enough, len(counts)])
 
 
 @pytest.mark.parametrize("most", [0, 1, 500, 3000, 7000, 10**9])

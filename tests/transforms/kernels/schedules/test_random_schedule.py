@@ -14,8 +14,8 @@ import pytest
 from tests import statistics
 from transforms.kernels.arrays import U16
 from transforms.kernels.randomness import derive, record_keys
-from transforms.kernels.schedules.draws import RandomSchedule, _Lookup
-from transforms.kernels.schedules.strata import StratifiedSchedule
+from transforms.kernels.schedules.random_schedule import RandomSchedule, _Lookup
+from transforms.kernels.schedules.stratified_schedule import StratifiedSchedule
 from transforms.kernels.schedules.weights import scale
 
 # relative weights, how long the sequences are, positions in a chunk, and where sequences begin

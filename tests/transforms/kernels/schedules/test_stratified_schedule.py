@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from transforms.kernels.arrays import I64, U16
 from transforms.kernels.randomness import derive, mix
-from transforms.kernels.schedules.strata import REACH, StratifiedSchedule
+from transforms.kernels.schedules.stratified_schedule import MOST_POSITIONS, StratifiedSchedule
 from transforms.kernels.schedules.weights import scale
 
 # what the module states, by the number of sources that are drawn
@@ -106,7 +106,7 @@ def test_the_bound_fails_for_schedules_that_break_it() -> None:
         require_within(halves, scale([Fraction(1)] * 2), Fraction(49, 100))
 
 
-@given(WEIGHTS, st.integers(0, 2**40) | st.integers(0, REACH - 100), st.integers(1, 60))
+@given(WEIGHTS, st.integers(0, 2**40) | st.integers(0, MOST_POSITIONS - 100), st.integers(1, 60))
 def test_far_positions_are_as_exact_as_near_ones(
     fractions: list[Fraction], begin: int, count: int
 ) -> None:
@@ -123,7 +123,7 @@ def test_far_positions_are_as_exact_as_near_ones(
 def test_far_prefixes_are_within_the_bound_too() -> None:
     weights = scale([Fraction(1, n) for n in range(1, 51)])
     schedule = StratifiedSchedule(weights)
-    for position in (2**40, 2**40 + 12345, 2**50 - 1, REACH):
+    for position in (2**40, 2**40 + 12345, 2**50 - 1, MOST_POSITIONS):
         for count, weight in zip(schedule.counts_before(position).tolist(), weights, strict=True):
             assert abs(count - Fraction(position * weight, 2**64)) <= BOUND
 
@@ -131,4 +131,4 @@ def test_far_prefixes_are_within_the_bound_too() -> None:
 def test_a_source_of_weight_zero_stands_nowhere() -> None:
     schedule = StratifiedSchedule(scale([Fraction(1), Fraction(0), Fraction(1)]))
     assert 1 not in schedule.sources_of(0, 1000)
-    assert schedule.counts_before(REACH)[1] == 0
+    assert schedule.counts_before(MOST_POSITIONS)[1] == 0

@@ -13,7 +13,7 @@ from tests import statistics
 from tests.statistics import I64
 from transforms.kernels.arrays import U16
 from transforms.kernels.randomness import derive
-from transforms.kernels.schedules.arrangement import RANGE_SLOTS, RepeatsSchedule, _order
+from transforms.kernels.schedules.repeats_schedule import RANGE_SLOTS, RepeatsSchedule, _order
 from transforms.kernels.schedules.schedule import keys_of
 
 MULTISETS = ((3, 2), (2, 2, 1), (1, 1, 1, 1), (5, 1), (2, 0, 2))

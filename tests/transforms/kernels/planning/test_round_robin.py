@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from transforms.kernels.planning.dealing import Dealer, flink_workers
+from transforms.kernels.planning.round_robin import RoundRobinKeys, flink_workers
 
 
 @pytest.mark.parametrize(
@@ -27,34 +27,34 @@ def test_the_hash_of_keys_of_several_bytes() -> None:
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 7, 100])
 def test_workers_take_turns(workers: int) -> None:
-    dealer = Dealer(workers)
-    keys = np.array([dealer.key(number) for number in range(1000)])
+    turns = RoundRobinKeys(workers)
+    keys = np.array([turns.key(number) for number in range(1000)])
     assert len(set(keys.tolist())) == 1000
     np.testing.assert_array_equal(flink_workers(keys, workers), np.arange(1000) % workers)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 7, 100])
 def test_a_key_gives_its_number_back_in_another_process(workers: int) -> None:
-    keys = [Dealer(workers).key(number) for number in (0, 5, 64, 999)]
-    assert [Dealer(workers).number(key) for key in keys] == [0, 5, 64, 999]
+    keys = [RoundRobinKeys(workers).key(number) for number in (0, 5, 64, 999)]
+    assert [RoundRobinKeys(workers).number(key) for key in keys] == [0, 5, 64, 999]
 
 
-def test_threads_of_a_process_share_a_dealer() -> None:
-    expected = [Dealer(2).key(number) for number in range(5000)]
+def test_threads_of_a_process_share_the_keys() -> None:
+    expected = [RoundRobinKeys(2).key(number) for number in range(5000)]
     wrong: list[object] = []
 
-    def ask(dealer: Dealer, start: threading.Barrier, first: int) -> None:
+    def ask(turns: RoundRobinKeys, start: threading.Barrier, first: int) -> None:
         start.wait()
         for number in range(first, 5000, 97):
             try:
-                found = dealer.key(number), dealer.number(expected[number])
+                found = turns.key(number), turns.number(expected[number])
             except (IndexError, ValueError) as error:
                 wrong.append(error)
             else:
                 wrong.extend([found] * (found != (expected[number], number)))
 
     for _ in range(50):  # of which half went wrong where what is shared was changed in place
-        shared, start = Dealer(2), threading.Barrier(4)
+        shared, start = RoundRobinKeys(2), threading.Barrier(4)
         threads = [threading.Thread(target=ask, args=(shared, start, i)) for i in range(4)]
         for thread in threads:
             thread.start()

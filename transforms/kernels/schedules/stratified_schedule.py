@@ -39,7 +39,7 @@ from transforms.kernels.arrays import I64, U16, U64
 from transforms.kernels.schedules.schedule import Schedule, check_sources
 from transforms.kernels.schedules.weights import WHOLE, check_scaled
 
-REACH = 2**60
+MOST_POSITIONS = 2**60
 """Products of positions and ratios stay exact, and the bound below 2, up to here."""
 
 _HALF = 2**63
@@ -64,8 +64,8 @@ class StratifiedSchedule(Schedule):
         self._tree = _huffman(weights)
 
     @property
-    def reach(self) -> int:
-        return REACH
+    def counted_to(self) -> int:
+        return MOST_POSITIONS
 
     def sources_of(self, begin: int, end: int) -> U16:
         out = np.empty(end - begin, np.uint16)
@@ -75,8 +75,8 @@ class StratifiedSchedule(Schedule):
         return out
 
     def counts_before(self, position: int) -> I64:
-        if not 0 <= position <= REACH:
-            raise IndexError(f"expected a position from 0 to {REACH}, got {position}")
+        if not 0 <= position <= MOST_POSITIONS:
+            raise IndexError(f"expected a position from 0 to {MOST_POSITIONS}, got {position}")
         out = np.zeros(self.sources, np.int64)
         waiting: list[tuple[_Tree, int]] = [(self._tree, position)]
         while waiting:

@@ -1,13 +1,13 @@
-"""Dealing: keys that a runner's hash sends to one worker after the other, as cards are dealt.
+"""Round robin: keys that a runner's hash sends to one worker after the other.
 
 Flink sends a group to the worker that a hash of its key names: of 16 groups one of two workers gets
 10, and the other is idle for the last third of the time. So groups that are numbered get keys whose
-hash is known: number i goes to worker i mod W. Where a runner hashes otherwise it deals as unevenly
-as it would without; nothing but who does the work depends on it.
+hash is known: number i goes to worker i mod W. Where a runner hashes otherwise it shares out as
+unevenly as it would without; nothing but who does the work depends on it.
 
 The hash is that of Flink's DataSet programs for keys that Beam has encoded (Java's hash of an array
 of bytes, then the mixer of MurmurHash3): read in ``OutputEmitter``, ``MathUtils`` and Beam's
-``EncodedValueComparator``, and seen on a cluster (tests/runners/test_dealing.py).
+``EncodedValueComparator``, and seen on a cluster (tests/runners/test_round_robin.py).
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ import numpy as np
 from transforms.kernels.arrays import I64, U32
 
 
-class Dealer:
+class RoundRobinKeys:
     """Keys of numbered groups, and numbers of keys.
 
     Args:
         workers: how many, at least 1.
 
-    >>> dealer = Dealer(2)
-    >>> [dealer.key(number) for number in range(4)]
+    >>> keys = RoundRobinKeys(2)
+    >>> [keys.key(number) for number in range(4)]
     [1, 0, 4, 2]
-    >>> [dealer.number(key) for key in (1, 0, 4, 2)]
+    >>> [keys.number(key) for key in (1, 0, 4, 2)]
     [0, 1, 2, 3]
     """
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
-        self._dealt = self._look_at(64)
+        self._known = self._look_at(64)
 
     def _look_at(self, keys: int) -> tuple[I64, I64, I64, I64]:
-        """Deal the keys 0 to ``keys`` out: what is dealt once stays where it is."""
+        """Give the keys 0 to ``keys`` to workers in turn; more keys change nothing of it."""
         workers = flink_workers(np.arange(keys), self._workers)
         by_worker = np.argsort(workers, kind="stable")
         counts = np.bincount(workers, minlength=self._workers)
@@ -50,21 +50,21 @@ class Dealer:
     def key(self, number: int) -> int:
         """Return the key of a group's number, at least 0: the next one whose worker's turn it is."""
         turn, worker = divmod(number, self._workers)
-        dealt = self._dealt  # once: threads share this, and another may look further meanwhile
-        while dealt[1][worker] <= turn:
-            dealt = self._dealt = self._look_at(2 * len(dealt[0]))
-        keys, _, starts, _ = dealt
+        known = self._known  # once: threads share this, and another may look further meanwhile
+        while known[1][worker] <= turn:
+            known = self._known = self._look_at(2 * len(known[0]))
+        keys, _, starts, _ = known
         return int(keys[starts[worker] + turn])
 
     def number(self, key: int) -> int:
         """Return the number of a key that ``key`` gave."""
-        dealt = self._dealt
-        while len(dealt[3]) <= key:
-            dealt = self._dealt = self._look_at(2 * len(dealt[3]))
-        return int(dealt[3][key])
+        known = self._known
+        while len(known[3]) <= key:
+            known = self._known = self._look_at(2 * len(known[3]))
+        return int(known[3][key])
 
 
-dealer = functools.cache(Dealer)
+round_robin_keys = functools.cache(RoundRobinKeys)
 
 
 def flink_workers(keys: I64, workers: int) -> I64:
