@@ -208,7 +208,7 @@ class SpanReader:
                     mine, found = [span for span, _ in several], None
                     if form is not None:
                         index = self._source[mine[0].file.source]
-                        found = small.read_together(
+                        found = small.read_batch(
                             [file for _, file in several], form, options, source=index
                         )
                     if found is None:
@@ -327,8 +327,8 @@ class _Joined:
         return (
             self._size + size <= self._chunk_bytes
             and block.schema.equals(before.schema, check_metadata=True)
-            and (file.source, file.pass_number, file.until)
-            == (last.source, last.pass_number, last.until)
+            and (file.source, file.pass_number, file.buckets)
+            == (last.source, last.pass_number, last.buckets)
         )
 
     def rest(self) -> Iterator[Located]:
@@ -341,14 +341,14 @@ class _Joined:
             names = tuple(file.name for file, _ in pieces)
             rows = tuple(len(block) for _, block in pieces)
             first = held[0][0]
-            ids = FileIds(first.source, names, rows, first.pass_number, first.until)
+            ids = FileIds(first.source, names, rows, first.pass_number, first.buckets)
             yield ids, pa.concat_batches([block for _, block in held])
 
 
 def _ids(spans: Sequence[Span], rows: I64) -> FileIds:
     first = spans[0]
     names = tuple(span.file.name for span in spans)
-    return FileIds(first.file.source, names, tuple(rows.tolist()), first.pass_number, first.until)
+    return FileIds(first.file.source, names, tuple(rows.tolist()), first.pass_number, first.buckets)
 
 
 def _reports_of(spans: Sequence[Span], found: small.Together) -> Iterator[SpanReport]:

@@ -80,7 +80,7 @@ def form_of(file: SmallFile, options: ReadOptions) -> Form | None:
         return None
 
 
-def read_together(
+def read_batch(
     files: Sequence[SmallFile], form: Form, options: ReadOptions, *, source: int | None
 ) -> Together | None:
     """Read the records of files of one form; None where some of them want a reader of their own.

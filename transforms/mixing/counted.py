@@ -26,8 +26,8 @@ class Counted:
         small: which streams' passes are all made of the first one's records, held in memory.
         passes: begun, at most, of each stream.
         asked: as of Mixed.
-        until: how many buckets of each stream's first pass are spilled in the end; empty for all.
-        missed: which streams have to be read once more for it.
+        needed: how many buckets of each stream's first pass are spilled in the end; empty for all.
+        reread: which streams have to be read once more for it.
     """
 
     draft: Draft
@@ -37,8 +37,8 @@ class Counted:
     small: tuple[bool, ...]
     passes: tuple[int, ...]
     asked: tuple[float, ...] | None
-    until: tuple[int, ...] = ()
-    missed: tuple[bool, ...] = ()
+    needed: tuple[int, ...] = ()
+    reread: tuple[bool, ...] = ()
 
     def spilled(self, source: int) -> int:
         """Return how many passes of a stream are read."""
@@ -52,7 +52,7 @@ class Counted:
         """Return the digest of what was read of each stream's first pass and not spilled."""
         total = [Digest()] * len(self.passes)
         for tally in tallies:
-            if tally.again == bool(self.missed and self.missed[tally.stream]):
+            if tally.reread == bool(self.reread and self.reread[tally.stream]):
                 total[tally.stream] += tally.beyond
         return total
 
@@ -126,7 +126,7 @@ def bound_bytes(found: Draft, length: int, first: list[Tally]) -> tuple[int, boo
     return min(bound + 1, length), True  # one more: the end must not look as if it were beyond
 
 
-def reached(
+def needed_buckets(
     used: Sequence[int],
     small: Sequence[bool],
     first: list[Tally],
@@ -141,5 +141,5 @@ def reached(
         buckets_holding(tally.records, many) if bounded and not held else len(tally.records)
         for tally, many, held in zip(first, used, small, strict=True)
     ]
-    until = tuple(map(max, wanted, streams.reach))
-    return until, tuple(many > reach for many, reach in zip(until, streams.reach, strict=True))
+    found = tuple(map(max, wanted, streams.needed))
+    return found, tuple(many > few for many, few in zip(found, streams.needed, strict=True))

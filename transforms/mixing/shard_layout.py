@@ -155,12 +155,12 @@ class Layout:
                         "and disk, then run again"
                     )
                 if number == 0 and stream.size < min(self._used[source], want.records):
-                    raise self._out_of_reach(source, stream.size)
+                    raise self._too_few(source, stream.size)
 
-    def _out_of_reach(self, source: int, size: int) -> LosslessError:
+    def _too_few(self, source: int, size: int) -> LosslessError:
         return LosslessError(
             f"source {self._streams.name(source)}: {self._used[source]} records are needed of the "
-            f"first pass, {size} were within reach; this is a fault of Dovetail: please report it"
+            f"first pass, {size} were spilled; this is a fault of Dovetail: please report it"
         )
 
     def content(self, begin: int, end: int) -> Content:

@@ -21,11 +21,11 @@ from transforms.kernels.schedules.schedule import Schedule
 from transforms.mixing import small_sources
 from transforms.mixing.contents import Content, Share, counted, unpack_content, unpack_schedule
 from transforms.shuffling.file_ranges import FileRange
-from transforms.shuffling.gather import Piece, gather_piece, gather_together
+from transforms.shuffling.gather import Piece, gather_batch, gather_piece
 from transforms.shuffling.groups import BlockGroup
 from transforms.shuffling.streams import Streams
 
-_LEAST_TOGETHER = 4  # buckets that are gathered at once
+_LEAST_IN_BATCH = 4  # buckets that are gathered at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +50,16 @@ class MixedShard:
     def ordered(self) -> Iterator[Ordered]:
         """Yield the shard's records in order; with the last block what all digests have to be."""
         content, schedule = self._read()
-        feeds = {share.source: SourceReader(share, self.streams) for share in content.shares}
+        readers = {share.source: SourceReader(share, self.streams) for share in content.shares}
         total: list[Digest] | None = None
         for begin in range(content.begin, content.end, content.chunk):
             end = min(begin + content.chunk, content.end)
             drawn = schedule.sources_of(begin, end)
-            block = _lay_down(drawn, feeds, streams=self.streams)
+            block = _lay_down(drawn, readers, streams=self.streams)
             if end == content.end:
-                for feed in feeds.values():
-                    feed.require_empty()
-                total = self._total((feed.source, feed.expected) for feed in feeds.values())
+                for reader in readers.values():
+                    reader.require_empty()
+                total = self._total((reader.source, reader.expected) for reader in readers.values())
             yield Ordered(block, total)
 
     def unused(self) -> list[Digest]:
@@ -94,21 +94,21 @@ class MixedShard:
 
 
 def _lay_down(
-    drawn: npt.NDArray[np.uint16], feeds: dict[int, SourceReader], *, streams: Streams
+    drawn: npt.NDArray[np.uint16], readers: dict[int, SourceReader], *, streams: Streams
 ) -> pa.RecordBatch:
     """Take as many records of each source as were drawn, and put them where they were drawn."""
     drawn_of = np.bincount(drawn, minlength=1)
     counts = {source: int(drawn_of[source]) for source in np.flatnonzero(drawn_of).tolist()}
-    fill([(feeds[source], count) for source, count in counts.items()], streams)
+    fill([(readers[source], count) for source, count in counts.items()], streams)
     joined = blocks.join(
-        [part for source, count in counts.items() for part in feeds[source].take(count)]
+        [part for source, count in counts.items() for part in readers[source].take(count)]
     )
     if streams.union:
         return joined
     order = np.argsort(drawn, kind="stable")
     places = np.empty(len(drawn), np.int64)
     places[order] = np.arange(len(drawn))
-    block = joined if len(feeds) == 1 else joined.take(pa.array(places))
+    block = joined if len(readers) == 1 else joined.take(pa.array(places))
     return block if len(streams.sources) == 1 else blocks.with_source(block, drawn)
 
 
@@ -123,7 +123,7 @@ class Weighed(NamedTuple):
 
         One that is larger than planned is no light one: its parts come one after another.
         """
-        return self.footprint <= min(streams.together // _LEAST_TOGETHER, streams.limits[source])
+        return self.footprint <= min(streams.batch_bytes // _LEAST_IN_BATCH, streams.limits[source])
 
 
 class SourceReader:
@@ -199,16 +199,16 @@ class SourceReader:
 
 
 def fill(wanted: Iterable[tuple[SourceReader, int]], streams: Streams) -> None:
-    """Read the light buckets that so many records of each feed need, many of them at once.
+    """Read the light buckets that so many records of each reader need, many of them at once.
 
-    Others are read when their feed has nothing left.
+    Others are read when their reader has nothing left.
     """
     short = list(wanted)
-    while short := [(feed, count) for feed, count in short if feed.lacks(count)]:
-        pieces = ((feed.source, feed.next_piece()) for feed, _ in short)
+    while short := [(reader, count) for reader, count in short if reader.lacks(count)]:
+        pieces = ((reader.source, reader.next_piece()) for reader, _ in short)
         found = gather_light(pieces, streams)
-        for (feed, _), (_, ordered) in zip(short, found, strict=True):
-            feed.add(ordered)
+        for (reader, _), (_, ordered) in zip(short, found, strict=True):
+            reader.add(ordered)
 
 
 def gather_light(
@@ -218,7 +218,7 @@ def gather_light(
     batch: list[tuple[int, Piece]] = []
     spent = 0
     for source, (piece, footprint) in wanted:
-        if batch and spent + footprint > streams.together:
+        if batch and spent + footprint > streams.batch_bytes:
             yield from _gather_batch(batch, streams)
             batch, spent = [], 0
         batch.append((source, piece))
@@ -230,7 +230,7 @@ def _gather_batch(
     batch: list[tuple[int, Piece]], streams: Streams
 ) -> Iterator[tuple[int, Ordered]]:
     what = [_edge_of(source, streams) for source, _ in batch]
-    found = gather_together([piece for _, piece in batch], what=what)
+    found = gather_batch([piece for _, piece in batch], what=what)
     yield from zip((source for source, _ in batch), found, strict=True)
 
 
