@@ -12,7 +12,7 @@ from transforms.kernels.arrays import U64
 from transforms.kernels.randomness import KeyPair, file_key
 
 REREAD = -1
-"""Number of a first pass that is read once more, for records of buckets that were not thought to be needed before."""
+"""Number of a first pass that is read once more, for buckets that weren't thought to be needed."""
 
 
 class FileId(NamedTuple):

@@ -264,7 +264,7 @@ class _ReferToPartitions(beam.DoFn):  # type: ignore[misc]
             yield number, pack([part, where])
 
     def _cut(self, tables: list[Any]) -> Iterator[tuple[int, int, list[Pages]]]:
-        """Yield each stream's partitions, and their pages; of those beyond the needed ones there is nothing."""
+        """Yield each stream's partitions that have any pages, and these."""
         for stream in sorted({int(number) for _, table in tables for number in table["stream"]}):
             parts = self._streams.partitions[stream % self._streams.count]
             mine = pages_of_stream(tables, stream)
