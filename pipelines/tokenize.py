@@ -20,16 +20,16 @@ from pipelines.inputs.preflight import (
     uses_stores,
 )
 from pipelines.jobs.build import finish, memory_for, read_records, write_manifest, write_shards
-from pipelines.jobs.command import make_dataset, run_command
-from pipelines.jobs.execute import Planned, execute
-from pipelines.jobs.room import Need, measure_room, require_room
+from pipelines.jobs.command import Command
+from pipelines.jobs.execute import Planned
+from pipelines.jobs.room import Need, measure_room
 from pipelines.outputs.output import Claim
-from pipelines.recipes.cli import LOG, leave, run_main
+from pipelines.recipes.cli import LOG, leave
 from pipelines.recipes.recipe import RunSettings
 from pipelines.recipes.tokenize_recipe import TOKENIZE, TokenizeRecipe
 from pipelines.recipes.values import write_count
 from pipelines.runners.choose import choose_workers
-from transforms.datasets.manifest import Manifest, TokenizerEntry, TokensEntry, now
+from transforms.datasets.manifest import TokenizerEntry, TokensEntry, now
 from transforms.datasets.token_counts import NAT, TokenCounts
 from transforms.errors import InputError, UsageError
 from transforms.formats import parquet
@@ -89,36 +89,9 @@ class Job(Planned):
         return "decode" if self.recipe.decode else "tokenize"
 
 
-def run(argv: Sequence[str] = (), **given: Any) -> Manifest | None:
-    """Run the command; return the manifest, None where it was to be planned or printed only.
-
-    Args:
-        argv: flags.
-        given: fields of recipe and settings, which count as flags; ``recipe`` is a file or a mapping.
-
-    Raises:
-        DovetailError: with the message that a person would see.
-    """
-    return run_command(
-        argv, TOKENIZE, tokenize, description=__doc__ or "", epilog=EXAMPLES, given=given
-    )
-
-
-def tokenize(
-    recipe: TokenizeRecipe, settings: RunSettings, *, beam_flags: Sequence[str] = ()
-) -> Manifest | None:
-    """Tokenize as a recipe says; return the manifest, None for a plan. Errors as of ``run``."""
-    return make_dataset(
-        settings,
-        reading=recipe.reading,
-        prepare=functools.partial(_prepare, recipe),
-        perform=_execute,
-        beam_flags=beam_flags,
-        tokenizer=recipe.tokenizer,
-    )
-
-
-def _prepare(recipe: TokenizeRecipe, settings: RunSettings, claim: Claim) -> Job:
+def _prepare(
+    recipe: TokenizeRecipe, settings: RunSettings, claim: Claim
+) -> tuple[Job, Sequence[Need]]:
     """Look at everything that can be looked at before work starts, the model too, and plan."""
     work, model, cost = _choose_work(recipe, settings)
     _give_back()
@@ -146,21 +119,7 @@ def _prepare(recipe: TokenizeRecipe, settings: RunSettings, claim: Claim) -> Job
     workers = choose_workers(settings, contents.bytes, stores=stores, window=window)
     refuse_memory(recipe.reading, settings, workers, tokenizer=recipe.tokenizer)
     job = Job(recipe, settings, inputs, workers, claim, now(), work, form, extension, model, cost)
-    needs = measure_room(inputs, settings, claim, spills=False, output=_output_bytes(job))
-    if settings.plan:
-        describe(job, needs)
-    require_room(needs)
-    if not settings.plan:
-        LOG.info(
-            "%s, %.3f GB; %s; %s of %s; at most %s",
-            write_count(len(inputs.files), "file"),
-            inputs.size / 1e9,
-            write_count(workers.count, "worker"),
-            model["kind"],
-            write_count(model["ids"], "id"),
-            write_count(job.shards, "shard"),
-        )
-    return job
+    return job, measure_room(inputs, settings, claim, spills=False, output=_output_bytes(job))
 
 
 def _schema(tokens: pa.Schema, kept: Kept | None, recipe: TokenizeRecipe) -> pa.Schema:
@@ -328,13 +287,6 @@ def build(root: Any, job: Job) -> None:
     finish(written, job)
 
 
-def _execute(job: Job, beam_flags: Sequence[str]) -> int:
-    """Run the pipeline; return the peak of memory."""
-    # shards are written while it is read: one stage
-    totals: dict[Stage, int | None] = {job.stage: job.inputs.size}
-    return execute(lambda root: build(root, job), job, totals=totals, beam_flags=beam_flags)
-
-
 def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -> TokensEntry:
     """Say what was counted."""
     sampled = recipe.sampling != "off"
@@ -370,8 +322,8 @@ def _output_bytes(job: Job) -> int:
     return read * width // _BYTES_PER_TOKEN + kept
 
 
-def describe(job: Job, needs: Sequence[Need]) -> None:
-    """Print the plan."""
+def describe(job: Job, needs: Sequence[Need]) -> str:
+    """Return the plan as text."""
     from pipelines.jobs.plan_report import describe_notes, describe_room, describe_sources
     from pipelines.jobs.summary import end_lines
 
@@ -392,13 +344,26 @@ def describe(job: Job, needs: Sequence[Need]) -> None:
         ]
         lines.append(f"kept beside the tokens: {', '.join(columns)}")
     lines += describe_room(needs)
-    print("\n".join(lines))
+    return "\n".join(lines)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command as a person does; return the exit code."""
-    return run_main(run, argv)
+def _sum_up(job: Job) -> str:
+    ids = write_count(job.model["ids"], "id")
+    return f"{job.model['kind']} of {ids}; at most {write_count(job.shards, 'shard')}"
 
+
+COMMAND = Command(
+    TOKENIZE,
+    description=__doc__ or "",
+    examples=EXAMPLES,
+    prepare=_prepare,
+    describe=describe,
+    sum_up=_sum_up,
+    build=build,
+    totals=lambda job: {job.stage: job.inputs.size},  # shards are written while it is read
+    urls=["tokenizer"],
+)
+run, main = COMMAND.run, COMMAND.main
 
 if __name__ == "__main__":
     leave(main())

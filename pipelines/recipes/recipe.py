@@ -153,6 +153,11 @@ class CommonRecipe(_Model):
         "train", _OUTPUT, "first part of the shards' names"
     )
 
+    @property
+    def reading(self) -> Recipe:
+        """The recipe by which the input is looked at and read."""
+        raise NotImplementedError
+
 
 class Recipe(CommonRecipe):
     """What determines the output of a shuffle, together with the input files."""
@@ -241,6 +246,11 @@ class Recipe(CommonRecipe):
                 (("shard_records",), self.shard_records),
             )
         check_mixture(dict(self))
+        return self
+
+    @property
+    def reading(self) -> Recipe:
+        """Itself."""
         return self
 
 

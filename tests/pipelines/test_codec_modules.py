@@ -55,6 +55,8 @@ def test_the_example_reads_and_writes_in_two_processes(
     assert (corpus / "c/data/train-00000-of-00003.jsonl.lzma").exists()
     verify = ("-m", "pipelines.verify")
     assert command(corpus / "c", module, python=verify).returncode == 0
+    program = "import dovetail, sys; dovetail.verify(sys.argv[1], codec_module='lzma_alone')"
+    assert command(corpus / "c", python=("-c", program)).returncode == 0
     done = command(corpus / "c", python=verify)
     assert b"which --codec_module loads?" in done.stderr
     assert done.returncode == 1

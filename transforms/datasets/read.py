@@ -14,7 +14,7 @@ import pyarrow as pa
 
 import transforms.datasets.coders  # noqa: F401  # registers the coder of blocks
 from transforms.datasets.bad_records import MostBad, refusal
-from transforms.datasets.identity import FileIds, Located, Origin
+from transforms.datasets.identity import FileIds, Located
 from transforms.datasets.listing import list_sources
 from transforms.datasets.quarantine import QuarantineFile
 from transforms.datasets.reports import SpanReport, SpanReports
@@ -179,12 +179,11 @@ class SpanReader:
             DataError: a file changed, is broken, or holds a bad record that ends the run.
         """
         reports: list[SpanReport] = []
-        joined = _Joined(self._config.options.chunk_bytes)
-        for together, some in itertools.groupby(spans, self._is_small):
-            read = self._read_small if together else self._read_each
-            for located in read(list(some), reports):
-                yield from joined.add(*located)
-        yield from joined.rest()
+        found = itertools.chain.from_iterable(
+            (self._read_small if together else self._read_each)(list(some), reports)
+            for together, some in itertools.groupby(spans, self._is_small)
+        )
+        yield from _join_small(found, self._config.options.chunk_bytes)
         if reports:
             report(SpanReports.of(reports))
 
@@ -302,47 +301,42 @@ def _begins(block: pa.RecordBatch) -> int:
     return int(blocks.column(block, "position")[0])
 
 
-class _Joined:
-    """Joins small blocks of one source and pass; others go on as they are, in order."""
-
-    def __init__(self, chunk_bytes: int) -> None:
-        self._chunk_bytes = chunk_bytes
-        self._held: list[tuple[Origin, pa.RecordBatch]] = []
-        self._size = 0
-
-    def add(self, file: Origin, block: pa.RecordBatch) -> Iterator[Located]:
-        """Take a block; yield what is large enough."""
-        size = blocks.block_footprint(block)
-        large = size > self._chunk_bytes // 2
-        if self._held and (large or not self._fits(file, block, size)):
-            yield from self.rest()
+def _join_small(found: Iterable[Located], chunk_bytes: int) -> Iterator[Located]:
+    """Join small blocks of one source and pass; others go on as they are, in order."""
+    held: list[Located] = []
+    size = 0
+    for located in found:
+        more = blocks.block_footprint(located[1])
+        large = more > chunk_bytes // 2
+        if held and (large or size + more > chunk_bytes or not _go_together(held[-1], located)):
+            yield _joined(held)
+            held, size = [], 0
         if large:
-            yield file, block
-            return
-        self._held.append((file, block))
-        self._size += size
+            yield located
+        else:
+            held.append(located)
+            size += more
+    if held:
+        yield _joined(held)
 
-    def _fits(self, file: Origin, block: pa.RecordBatch, size: int) -> bool:
-        last, before = self._held[-1]
-        return (
-            self._size + size <= self._chunk_bytes
-            and block.schema.equals(before.schema, check_metadata=True)
-            and (file.source, file.pass_number, file.buckets)
-            == (last.source, last.pass_number, last.buckets)
-        )
 
-    def rest(self) -> Iterator[Located]:
-        """Yield what is held."""
-        held, self._held, self._size = self._held, [], 0
-        if len(held) == 1:
-            yield held[0]
-        elif held:
-            pieces = [piece for located in held for piece in located[0].each(located[1])]
-            names = tuple(file.name for file, _ in pieces)
-            rows = tuple(len(block) for _, block in pieces)
-            first = held[0][0]
-            ids = FileIds(first.source, names, rows, first.pass_number, first.buckets)
-            yield ids, pa.concat_batches([block for _, block in held])
+def _go_together(left: Located, right: Located) -> bool:
+    (file, block), (other, after) = left, right
+    return block.schema.equals(after.schema, check_metadata=True) and (
+        (file.source, file.pass_number, file.buckets)
+        == (other.source, other.pass_number, other.buckets)
+    )
+
+
+def _joined(held: list[Located]) -> Located:
+    if len(held) == 1:
+        return held[0]
+    pieces = [piece for file, block in held for piece in file.each(block)]
+    names = tuple(file.name for file, _ in pieces)
+    rows = tuple(len(block) for _, block in pieces)
+    first = held[0][0]
+    ids = FileIds(first.source, names, rows, first.pass_number, first.buckets)
+    return ids, pa.concat_batches([block for _, block in held])
 
 
 def _ids(spans: Sequence[Span], rows: I64) -> FileIds:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.datasets.sieve import JSON_LINES
+from transforms.datasets.sieve import kinds_of
 from transforms.formats.detection import FileFormat, Kind
 from transforms.kernels.records.compact import pack, unpack
 from transforms.kernels.records.digest import Digest
@@ -173,7 +173,7 @@ def extension(files: Iterable[SourceFile]) -> str:
     for table in Files.of(files).tables():
         names = table.filter(pc.greater(table.column("size"), 0)).column("name").to_pylist()
         found |= {os.path.splitext(name)[1] for name in names}
-    if len(found) > 1 and found <= JSON_LINES:
+    if len(found) > 1 and kinds_of(found) == {".jsonl"}:
         return ".jsonl"
     shared = found.pop() if len(found) == 1 else ""
     return shared if EXTENSION.fullmatch(shared) else ".txt"

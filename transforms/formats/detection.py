@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import dataclass
 from typing import BinaryIO, Literal, get_args
 
 from transforms.errors import InputError
 from transforms.formats.arrow_messages import begins_old_stream
 from transforms.formats.codecs import (
+    BY_SUFFIX,
     CODECS,
     Codec,
     codec_of_head,
     codec_of_name,
     skippable_size,
-    strip_suffix,
 )
 from transforms.formats.foreign import HEAD, foreign
 
@@ -27,22 +26,14 @@ kept whole by quotes."""
 
 _PARQUET, _ARROW = b"PAR1", b"ARROW1"
 _CONTINUES = b"\xff\xff\xff\xff"  # each message of an Arrow stream begins so
-_NAMED = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".arrow": "arrow",
-    ".feather": "arrow",
-    ".ipc": "arrow",
-    ".arrows": "arrow",
-    ".jsonl": "lines",
-    ".ndjson": "lines",
-    ".json": "lines",
-    ".txt": "lines",
-    ".text": "lines",
-    ".csv": "lines",
-    ".tsv": "lines",
-    ".md": "lines",
+CANONICAL = {
+    **dict.fromkeys((".jsonl", ".ndjson", ".json"), ".jsonl"),
+    **dict.fromkeys((".parquet", ".pq"), ".parquet"),
+    **dict.fromkeys((".arrow", ".arrows", ".feather", ".ipc"), ".arrow"),
+    **dict.fromkeys((".txt", ".text"), ".txt"),
+    **{name: name for name in (".csv", ".tsv", ".md")},
 }
+"""Extensions whose kind of file is known, each with the one that stands for all of its kind."""
 _SKIPPED, _BEHIND = 1 << 20, 64  # of a beginning: how far frames are skipped, what is read then
 _WORDS = {"lines": "lines", "parquet": "Parquet", "arrow": "Arrow IPC", "arrow_stream": "Arrow IPC"}
 EXTENSIONS = {"parquet": ".parquet", "arrow": ".arrow", "arrow_stream": ".arrow"}
@@ -179,8 +170,21 @@ def _by_content(file: io.RawIOBase | BinaryIO, head: bytes, size: int) -> FileFo
     return FileFormat("lines")
 
 
+def extension_of(name: str) -> str:
+    """Return a file's extension in lower case, before a codec's suffix.
+
+    >>> extension_of("a/b.JSONL.gz")
+    '.jsonl'
+    """
+    parts = name[name.rfind("/") + 1 :].lower().rsplit(".", 2)
+    if len(parts) > 1 and f".{parts[-1]}" in BY_SUFFIX:
+        parts.pop()
+    return f".{parts[-1]}" if len(parts) > 1 else ""
+
+
 def _hint(name: str) -> str | None:
-    return _NAMED.get(os.path.splitext(strip_suffix(name))[1].lower())
+    found = CANONICAL.get(extension_of(name))
+    return {None: None, ".parquet": "parquet", ".arrow": "arrow"}.get(found, "lines")
 
 
 def _mismatch(name: str, expected: str, found: FileFormat, head: bytes) -> InputError:

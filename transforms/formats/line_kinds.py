@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 from typing import Any, BinaryIO, Literal, NamedTuple
 
@@ -12,6 +11,7 @@ import numpy as np
 from transforms.errors import InputError
 from transforms.formats import compressed
 from transforms.formats.codecs import Codec, strip_suffix
+from transforms.formats.detection import CANONICAL, extension_of
 from transforms.formats.line_format import LineFormat, mark_size
 from transforms.kernels.records import json_text, json_values
 from transforms.storage import files as storage
@@ -22,10 +22,6 @@ Form = Literal["json", "plain"]
 Shape = Literal["lines", "array", "values"]
 """How a ``.json`` file holds its records: as lines, as an array's elements, as values over lines."""
 
-JSON_NAMES = (".jsonl", ".ndjson", ".json")
-"""Files so named are JSON lines; others where their first line is a JSON object."""
-
-CSV_NAMES = (".csv", ".tsv")
 _GLANCE, _LONG = 1 << 16, 1 << 20  # of a file's beginning: what is read first, and at most
 _SPACE = b" \t\r\n"
 _LF = LineFormat()
@@ -33,20 +29,16 @@ _LF = LineFormat()
 
 def named_csv(name: str) -> bool:
     """Say whether a file is named as CSV is."""
-    return _extension(name) in CSV_NAMES
+    return extension_of(name) in (".csv", ".tsv")
 
 
 def named_json(name: str) -> bool:
-    """Say whether a file is named as JSON lines are.
+    """Say whether a file is named as JSON lines are; others are where their first line is an object.
 
     >>> named_json("a/b.JSONL.gz"), named_json("b.txt")
     (True, False)
     """
-    return _extension(name) in JSON_NAMES
-
-
-def _extension(name: str) -> str:
-    return os.path.splitext(strip_suffix(name))[1].lower()
+    return CANONICAL.get(extension_of(name)) == ".jsonl"
 
 
 def may_be_csv(name: str, line_format: LineFormat) -> bool:
@@ -97,7 +89,7 @@ def refuse_other_json(file: io.RawIOBase | BinaryIO, *, name: str, codec: Codec 
 
     Looked at are files named as JSON lines, or without an extension.
     """
-    if _extension(name) not in ("", ".jsonl", ".ndjson"):
+    if extension_of(name) not in ("", ".jsonl", ".ndjson"):
         return
     begins = _beginning(file, name=name, codec=codec)
     if not (begins.newline or begins.ended):

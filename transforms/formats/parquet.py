@@ -15,20 +15,23 @@ from transforms.errors import DataError, UsageError
 from transforms.formats.parquet_files import (
     Groups,
     check_int96,
+    compression_of,
     first_rows,
     long_footer,
+    mean_bytes,
     open_file,
     reopen,
 )
-from transforms.formats.parquet_types import is_read, require_known
+from transforms.formats.parquet_types import dropped, is_read, require_known
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.schemas import faults_named, first_line
-from transforms.formats.tables import RowReader, RowWriter
+from transforms.formats.tables import RowReader, RowsLook, RowWriter
 from transforms.kernels.records.rows import carried_schema, describe_difference, to_rows
 from transforms.kernels.records.values import row_costs
 
 COMPRESSIONS = ("none", "snappy", "gzip", "brotli", "zstd", "lz4")
 _GROUP_BYTES, _GROUP_ROWS = 16 << 20, 1 << 20  # of a row group that we write
+_SAMPLE_ROWS = 32  # by which a file is judged
 _PROBE = 8  # rows that are read to learn how large rows are
 _MOST_ROWS = 1 << 16  # that are read at a time
 _DICTIONARY = 2 << 20  # bytes of a column's dictionary: most writers give it up at 1 MiB
@@ -59,10 +62,28 @@ class Reader(RowReader):
             self._groups = Groups.of(self._parquet.metadata) if footer is None else footer.groups
         self.whole: int = self._parquet.metadata.num_rows
         self.consumed = 0
-        self._columns = self._choose_columns(self._parquet.schema_arrow)
+        self._choose_columns(self._parquet.schema_arrow)
         require_known(self._parquet, self._columns.paths, name=task.name)
         self._file = file
         self._opened: dict[tuple[str, ...], pq.ParquetFile] = {(): self._parquet}
+
+    def look(self, *, sample: bool) -> RowsLook:
+        """Say what the file looks like, by its footer, and by its first rows where a sample is wanted.
+
+        Raises:
+            DataError: they can't be read.
+        """
+        parquet, name, paths, mean = self._parquet, self._name, self._columns.paths, None
+        if sample:
+            check_int96(self._file, parquet, paths, name=name, rows=_SAMPLE_ROWS, batches=1)
+            mean = mean_bytes(parquet, rows=_SAMPLE_ROWS, name=name, columns=paths)
+        is_text = self._task.options.text_field is not None
+        return RowsLook(
+            compression_of(parquet, name=name) or "zstd",
+            records=self.whole,
+            record_bytes=mean,
+            notes=tuple(dropped(parquet, self.schema.names[is_text:])),
+        )
 
     def __iter__(self) -> Iterator[Found]:
         """Yield what is found.

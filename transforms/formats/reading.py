@@ -62,14 +62,21 @@ def open_span(
             if options.kept is not None:
                 _require_fields(options.kept, form, name=name)
         reader = _open_lines(file, inner, form, told=told is not None)
-    elif found.kind == "parquet":
-        reader = parquet.Reader(Buffered(file, size), inner)
     else:
-        stream = found.kind == "arrow_stream"
-        reader = arrow.Reader(Buffered(file, size), inner, stream=stream)
+        reader = open_rows(file, inner, found)
     if is_text:
         return TextReader(reader, form, task)
     return reader if options.judge is None else Judging(reader, options.judge)
+
+
+def open_rows(
+    file: io.RawIOBase | BinaryIO, task: ReadTask, found: FileFormat
+) -> parquet.Reader | arrow.Reader:
+    """Return a reader of a file of rows; errors as of ``open_span``."""
+    buffered = Buffered(file, task.size)
+    if found.kind == "parquet":
+        return parquet.Reader(buffered, task)
+    return arrow.Reader(buffered, task, stream=found.kind == "arrow_stream")
 
 
 def _open_lines(

@@ -21,7 +21,7 @@ from transforms.formats.line_kinds import may_be_csv
 from transforms.formats.readers import ReadOptions
 from transforms.formats.reading import line_rules, shape_in
 from transforms.formats.texts import texts_of
-from transforms.kernels.arrays import I64
+from transforms.kernels.arrays import I64, offsets_of
 from transforms.kernels.records import blocks, checks
 from transforms.kernels.records.lines import line_offsets
 
@@ -102,7 +102,7 @@ def read_batch(
         covered.append(len(file.data))
     values = np.frombuffer(b"".join(parts), np.uint8)
     offsets = line_offsets(values, end[0])
-    begins = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])
+    begins = offsets_of(sizes)
     rows = np.diff(np.searchsorted(offsets, begins))
     longest = int(np.diff(offsets).max(initial=0))
     if len(offsets) - 1 > _ROWS or longest > options.record_limit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -34,31 +34,51 @@ def read_rows(
         raise DataError(f"{name}: {error}; mend the file, or leave it out") from error
 
 
+class RowsLook(NamedTuple):
+    """What a file of rows looks like.
+
+    Attributes:
+        compression: of its columns or batches; None where that is not known.
+        records: how many it has, where that is known.
+        record_bytes: mean logical bytes of its first rows; None where they weren't looked at.
+        expansion: bytes of the first rows over those that they take in the file.
+        notes: what of it is read as something else than the file says.
+    """
+
+    compression: str | None
+    records: int | None = None
+    record_bytes: float | None = None
+    expansion: float = 1.0
+    notes: tuple[str, ...] = ()
+
+
 class RowReader:
     """What readers of Parquet and Arrow share: which columns are read, how batches become blocks.
 
     Args:
         task: the span, and how to read it.
         record_limit: the most bytes that a row may take.
+
+    Attributes:
+        schema: of what is read, when columns are chosen.
     """
 
     def __init__(self, task: ReadTask, *, record_limit: int) -> None:
         self._task, self._name, self._record_limit = task, task.name, record_limit
         self.blank = self.marks = self.trailing = 0  # of lines alone
 
-    def _choose_columns(self, schema: pa.Schema) -> RowColumns:
-        """Say which columns are read of a file with a schema.
+    def _choose_columns(self, schema: pa.Schema) -> None:
+        """Choose the columns that are read of a file with a schema.
 
         Raises:
             DataError: it lacks one, or doesn't go with the other files.
         """
         options = self._task.options
         columns = RowColumns(schema, text=options.text_field, kept=options.kept, name=self._name)
-        self._wanted = columns.wanted
+        self._columns, self.schema, self._wanted = columns, columns.schema, columns.wanted
         if options.schema is not None:
             require_schema(self._wanted, options.schema, name=self._name)
             self._wanted = options.schema
-        return columns
 
     def _to_blocks(
         self, batch: pa.RecordBatch, *, first: int, text_known: bool = False

@@ -97,7 +97,9 @@ def test_every_example_in_the_help_is_a_command_that_parses(
     seen: list[Any] = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        pipelines.shuffle, "shuffle", lambda *given, beam_flags: seen.append((given, beam_flags))
+        pipelines.shuffle.COMMAND,
+        "make",
+        lambda *given, beam_flags: seen.append((given, beam_flags)),
     )
     write_tree(tmp_path, {"shuffled/manifest.json": b"sources: x"})
     lines = re.findall(r"dovetail shuffle (--.*)", pipelines.shuffle.EXAMPLES)
@@ -156,7 +158,7 @@ def test_workers_are_asked_for_by_our_name_or_beams(
 ) -> None:
     seen: list[Any] = []
     monkeypatch.setattr(
-        pipelines.shuffle, "shuffle", lambda _, settings, **more: seen.append((settings, more))
+        pipelines.shuffle.COMMAND, "make", lambda _, settings, **more: seen.append((settings, more))
     )
     run(f"--input={source}", "--output=o", flag)
     ((settings, more),) = seen

@@ -49,7 +49,8 @@ class Text(NamedTuple):
 
     def stretches_with(self, newlines: I64) -> tuple[I64, I64]:
         """Return begins and ends of the stretches of white space that newlines stand in."""
-        found = np.unique(np.searchsorted(self.space_begins, newlines, side="right") - 1)
+        found = np.zeros(len(self.space_begins), bool)
+        found[np.searchsorted(self.space_begins, newlines, side="right") - 1] = True
         return self.space_begins[found], self.space_ends[found]
 
 
