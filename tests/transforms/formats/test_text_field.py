@@ -14,7 +14,7 @@ from transforms.errors import DataError
 from transforms.formats.kept import Kept
 from transforms.formats.readers import ReadOptions
 from transforms.formats.reading import open_span
-from transforms.formats.text_places import TextPlace
+from transforms.formats.text_field import TextField
 from transforms.kernels.records import blocks
 
 RECORDS: list[dict[str, Any]] = [
@@ -149,4 +149,4 @@ def test_fields_that_are_not_there_are_named(spec: str, says: str) -> None:
 @pytest.mark.parametrize("spec", ["{", "a}", "{a}}", "{}", "{{a}}", r"{a}\x", "{a{b}}", "{a}\\"])
 def test_what_is_no_template_is_refused(spec: str) -> None:
     with pytest.raises(ValueError, match="in a template"):
-        TextPlace.parse(spec)
+        TextField.parse(spec)
