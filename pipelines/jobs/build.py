@@ -78,7 +78,7 @@ def write_shards(job: Planned, *, form: ShardFormat, extension: str, **more: Any
 
 def write_manifest(job: Planned, *, form: ShardFormat, **more: Any) -> Any:
     """Return WriteManifest of a job; ``more`` as of WriteManifest."""
-    from transforms.datasets.write import WriteManifest
+    from transforms.datasets.write_manifest import WriteManifest
 
     recipe = job.recipe
     return WriteManifest(

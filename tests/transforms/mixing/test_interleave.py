@@ -16,7 +16,8 @@ from tests.transforms.kernels import oracles
 from tests.transforms.kernels.schedules import schedule_oracles
 from transforms.datasets.manifest import now
 from transforms.datasets.records import BlocksFromRecords, position_of
-from transforms.datasets.write import WriteManifest, WriteShards
+from transforms.datasets.write import WriteShards
+from transforms.datasets.write_manifest import WriteManifest
 from transforms.errors import RunError, from_traceback
 from transforms.kernels.randomness import derive
 from transforms.kernels.schedules.mixture import Amounts, Mixture
