@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from transforms.datasets.map_shards import MapIntoShards as MapIntoShards
     from transforms.datasets.read import ReadRecords as ReadRecords
     from transforms.datasets.records import BlocksFromRecords as BlocksFromRecords
-    from transforms.datasets.write import WriteManifest as WriteManifest
     from transforms.datasets.write import WriteShards as WriteShards
+    from transforms.datasets.write_manifest import WriteManifest as WriteManifest
     from transforms.errors import (
         DataError as DataError,
     )
@@ -109,7 +109,8 @@ else:
         "transforms.tokenization.tokenize": ["BlockTokenizer", "TokenizeRecords"],
         "transforms.tokenization.sampling": ["Sampling"],
         "transforms.tokenization.tokenizer": ["Tokenizer"],
-        "transforms.datasets.write": ["WriteManifest", "WriteShards"],
+        "transforms.datasets.write": ["WriteShards"],
+        "transforms.datasets.write_manifest": ["WriteManifest"],
     }
     _MODULES = {name: module for module, names in _LATER.items() for name in names}
 

@@ -326,8 +326,8 @@ def _join_small(found: Iterable[Located], chunk_bytes: int) -> Iterator[Located]
 def _go_together(left: Located, right: Located) -> bool:
     (file, block), (other, after) = left, right
     return block.schema.equals(after.schema, check_metadata=True) and (
-        (file.source, file.pass_number, file.until)
-        == (other.source, other.pass_number, other.until)
+        (file.source, file.pass_number, file.buckets)
+        == (other.source, other.pass_number, other.buckets)
     )
 
 
@@ -338,14 +338,14 @@ def _joined(held: list[Located]) -> Located:
     names = tuple(file.name for file, _ in pieces)
     rows = tuple(len(block) for _, block in pieces)
     first = held[0][0]
-    ids = FileIds(first.source, names, rows, first.pass_number, first.until)
+    ids = FileIds(first.source, names, rows, first.pass_number, first.buckets)
     return ids, pa.concat_batches([block for _, block in held])
 
 
 def _ids(spans: Sequence[Span], rows: I64) -> FileIds:
     first = spans[0]
     names = tuple(span.file.name for span in spans)
-    return FileIds(first.file.source, names, tuple(rows.tolist()), first.pass_number, first.until)
+    return FileIds(first.file.source, names, tuple(rows.tolist()), first.pass_number, first.buckets)
 
 
 def _reports_of(spans: Sequence[Span], found: small_files.Joined) -> Iterator[SpanReport]:
