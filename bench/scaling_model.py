@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import common
+from request_model import PART, Requests, count_requests
 
-from transforms.kernels.planning.levels import PART, Requests, count_requests
 from transforms.kernels.planning.plan import GIB, MIB, Plan, Workers, make_plan, share_memory
 from transforms.kernels.records.blocks import footprint
 
@@ -35,7 +35,7 @@ TO_STORE_CPU = 3.0  # core seconds per GB that goes to one
 RECORD = 300  # bytes
 GET, PUT = 0.4e-6, 5e-6  # dollars a request, S3's list price; removing is free
 LATENCY = 0.05  # seconds that a store takes to answer
-IN_FLIGHT = 12  # requests of a worker, as transforms/shuffling/stretches.py has it
+IN_FLIGHT = 12  # requests of a worker, as transforms/shuffling/file_ranges.py has it
 READ_BLOCK = 4 * MIB  # of input, a request; transforms/storage/store_files.py
 
 

@@ -1,8 +1,7 @@
 """How many positions a second one core schedules: each mode, at 3, 50 and 1,000 sources.
 
 Sources' weights are 1 to 17, in turn. ``sources_of`` is what writers of shards call, over ranges;
-``count`` is the stage before (of random schedules and repeats; stratified ones have none);
-``locate`` gives source and rank at every position; ``positions_of`` is the inverse, of one source.
+``count`` is the stage before (of random schedules and repeats; stratified ones have none).
 Each round runs all of them in turn.
 
     python bench/schedule.py --positions=4194304 --rounds=5
@@ -22,14 +21,13 @@ from typing import Any
 import common
 import numpy as np
 
-from transforms.kernels.schedules.arrangement import RepeatsSchedule
-from transforms.kernels.schedules.draws import CHUNK, RandomSchedule
+from transforms.kernels.schedules.random_schedule import CHUNK, RandomSchedule
+from transforms.kernels.schedules.repeats_schedule import RepeatsSchedule
 from transforms.kernels.schedules.schedule import Schedule
-from transforms.kernels.schedules.strata import StratifiedSchedule
+from transforms.kernels.schedules.stratified_schedule import StratifiedSchedule
 from transforms.kernels.schedules.weights import scale
 
 SOURCES = (3, 50, 1000)
-INVERTED = 1 << 14  # ranks that are looked for
 
 
 class Rates:
@@ -87,17 +85,8 @@ def run_round(rates: Rates, positions: int) -> None:
         for mode, schedule in made.items():
             length = min(positions, schedule.length or positions)
             named = (sources, mode)
-            drawn = rates.timed(
-                (*named, "sources_of"), length, lambda s=schedule, n=length: s.sources_of(0, n)
-            )
-            every = np.arange(length)
-            rates.timed((*named, "locate"), length, lambda s=schedule, e=every: s.locate(e))
-            heavy = int(np.bincount(drawn).argmax())
-            ranks = np.arange(min(INVERTED, int((drawn == heavy).sum())))
             rates.timed(
-                (*named, "positions_of"),
-                len(ranks),
-                lambda s=schedule, h=heavy, r=ranks: s.positions_of(h, r),
+                (*named, "sources_of"), length, lambda s=schedule, n=length: s.sources_of(0, n)
             )
 
 

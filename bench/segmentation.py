@@ -48,13 +48,12 @@ import numpy as np
 import pyarrow as pa
 import sentencepiece
 
+from dovetail import BlockTokenizer, Sampling
 from transforms.datasets.identity import FileId
 from transforms.kernels.records import blocks
 from transforms.kernels.segmentation.laws import LawName
 from transforms.kernels.segmentation.segment import segment
 from transforms.tokenization import tokenizer
-from transforms.tokenization.tokenize import BlockTokenizer
-from transforms.tokenization.tokenizer import Sampling
 
 FILE = FileId("default", "texts")
 BLOCK = 2 << 20  # bytes that are read at once: transforms.kernels.planning.plan

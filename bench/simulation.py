@@ -1,7 +1,7 @@
 """A shuffle of references alone, for driver.py: the real exchange between two stand-ins.
 
-``GroupBlocksByKey`` (``files``) and ``ShuffleWithinBuckets`` run on FnApiRunner with worker
-processes as in a shuffle. In the place of SpillRuns stands a step that emits the same tables for
+``ShuffleWithinBuckets`` runs on FnApiRunner with worker processes as in a shuffle. In the place of
+``PartitionIntoBuckets`` stands a step that emits the same tables for
 runs that were never written: keys as real keys fall, cut by the real kernel into the pages of
 records of one size. In the place of WriteShards stands one that opens each shard's group and counts
 its records. Nothing is read or spilled; the reports of spans are left out.
@@ -9,7 +9,6 @@ its records. Nothing is read or spilled; the reports of spans are left out.
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import sys
@@ -17,7 +16,6 @@ import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest import mock
 
 import apache_beam as beam
 import numpy as np
@@ -29,9 +27,12 @@ from pipelines.runners.workers import WorkerProcesses
 from transforms.kernels.planning.plan import Plan, make_plan, share_memory
 from transforms.kernels.randomness import mix
 from transforms.kernels.records import blocks, pages
-from transforms.shuffling import exchange
-from transforms.shuffling.references import pack_pages
-from transforms.shuffling.shuffle import Shard, ShuffleWithinBuckets
+from transforms.kernels.records.digest import Digest
+from transforms.shuffling.partition import Spilled
+from transforms.shuffling.references import pack_pages, spill_url
+from transforms.shuffling.shuffle import PlainShard, ShuffleWithinBuckets
+from transforms.shuffling.spill_files import Spilling, end_spill
+from transforms.shuffling.streams import Streams
 from transforms.storage import files as storage
 from transforms.workers.follow_launcher import follow_launcher
 
@@ -48,12 +49,18 @@ class Counted(NamedTuple):
 
 
 class SimulateSpills(beam.DoFn):
-    """Stand-in for SpillRuns: (number, _) -> (0, URL and table of a run never written)."""
+    """Stand-in for PartitionIntoBuckets: (number, _) -> (0, URL and table of a run never written)."""
 
     def __init__(
-        self, config: exchange.GroupBlocksByKey, *, records: int, record_bytes: int, launcher: int
+        self,
+        spill: Spilling,
+        *,
+        buckets: int,
+        records: int,
+        record_bytes: int,
+        launcher: int,
     ) -> None:
-        self._config = config
+        self._spill, self._buckets = spill, buckets
         self._records = records
         self._record_bytes = record_bytes
         self._launcher = launcher
@@ -62,7 +69,7 @@ class SimulateSpills(beam.DoFn):
         follow_launcher(self._launcher)
 
     def process(self, element: tuple[int, Iterable[int]]) -> Iterator[tuple[int, bytes]]:
-        config, number, count = self._config, element[0], self._records
+        number, count = element[0], self._records
         offsets = np.arange(count + 1, dtype=np.int64) * self._record_bytes
         untouched = np.zeros(int(offsets[-1]), np.uint8)  # address space, no memory
         record = pa.LargeBinaryArray.from_buffers(
@@ -72,26 +79,26 @@ class SimulateSpills(beam.DoFn):
         keys.sort()
         run = pa.RecordBatch.from_arrays([pa.array(keys), record], names=["key", "record"])
         rows = [
-            pages.table_row(block, blocks.block_footprint(block))
+            pages.stream_row(block, blocks.block_footprint(block), stream=0, digest=Digest())
             for _, block in pages.cut_run(
-                run, parts=config.buckets or config.partitions, page_bytes=config.page_bytes
+                run, parts=self._buckets, page_bytes=self._spill.page_bytes
             )
         ]
-        url = storage.join(config.folders[0], f"{uuid.uuid4().hex}.pages")
+        url = spill_url(self._spill.folders[0], uuid.uuid4().hex)
         with storage.open_write(url) as file:
             file.seek(sum(row[2] for row in rows))  # a hole in place of the payload
-            packed = exchange.end_spill(file, url, rows)
+            packed = end_spill(file, url, rows)
         yield 0, packed
 
 
 class CountShards(beam.DoFn):
     """Stand-in for WriteShards: Shard -> Counted."""
 
-    def process(self, shard: Shard) -> Iterator[Counted]:
+    def process(self, shard: PlainShard) -> Iterator[Counted]:
         (piece,) = shard.pieces
         parts = piece.group._parts
         rows = sum(len(part.table) for part in parts)
-        packed = len(pack_pages(parts, piece.group._folders))
+        packed = len(pack_pages(parts, shard.folders))
         yield Counted(shard.number, piece.group.records, rows, packed)
 
 
@@ -130,8 +137,18 @@ def launch() -> None:
     runs = -(-size // (records * record_bytes)) + workers.count - 1
 
     def build(root: beam.Pipeline) -> None:
-        stand_in = functools.partial(
-            SimulateSpills, records=records, record_bytes=record_bytes, launcher=os.getpid()
+        spill = Spilling(
+            folders=[str(folder / "out" / "_tmp-0123456789ab" / "spill")],
+            page_bytes=plan.page_bytes,
+        )
+        spill.make_folders(1)
+        streams = Streams.as_one(["default"], seed=0, buckets=plan.buckets)
+        stand_in = SimulateSpills(
+            spill,
+            buckets=plan.buckets,
+            records=records,
+            record_bytes=record_bytes,
+            launcher=os.getpid(),
         )
         dealt = (
             root
@@ -139,16 +156,10 @@ def launch() -> None:
             | "ListRuns" >> beam.FlatMap(list_runs).with_output_types(tuple[int, int])
             | "DealOutRuns" >> beam.GroupByKey()
         )
-        with mock.patch.object(exchange, "_SpillRuns", stand_in):
-            groups = dealt | exchange.GroupBlocksByKey(
-                partitions=plan.partitions,
-                buckets=plan.buckets,
-                page_bytes=plan.page_bytes,
-                folder=str(folder / "out" / "_tmp-0123456789ab" / "spill"),
-            )
+        spills = dealt | "Simulate" >> beam.ParDo(stand_in).with_output_types(tuple[int, bytes])
         counted = (
-            groups
-            | ShuffleWithinBuckets(partitions=plan.partitions, bucket_bytes=plan.bucket_bytes)
+            Spilled(spills, tallies=spills)
+            | ShuffleWithinBuckets(streams=streams, spill=spill, ranges=plan.partitions)
             | "CountShards" >> beam.ParDo(CountShards())
         )
         _ = (

@@ -44,7 +44,7 @@ def main() -> None:
 
 def measure_requests(rounds: int) -> None:
     """Print CPU milliseconds a request, least / median / most of some rounds."""
-    from transforms.shuffling.stretches import Stretch, read_each
+    from transforms.shuffling.file_ranges import FileRange, read_each
     from transforms.storage import files as storage
 
     fs, path = storage.filesystem("s3://bench")
@@ -54,8 +54,8 @@ def measure_requests(rounds: int) -> None:
         storage.write_all(file, bytes(size))
 
     def read(length: int) -> None:
-        stretches = [Stretch(url, i * length % (size - length), length) for i in range(READS)]
-        for _ in read_each(Stretch.read, stretches):
+        wanted = [FileRange(url, i * length % (size - length), length) for i in range(READS)]
+        for _ in read_each(FileRange.read, wanted):
             pass
 
     def write() -> None:

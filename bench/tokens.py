@@ -25,8 +25,8 @@ import numpy as np
 from processes import measure
 from segmentation import docstrings
 
+from dovetail import Sampling, Tokenizer
 from transforms.tokenization.models.texts import pack
-from transforms.tokenization.tokenizer import Sampling, Tokenizer
 
 _KERNEL_BYTES = 20_000_000
 _LITTLE = 1000  # lines

@@ -12,7 +12,9 @@ import json
 import tempfile
 from pathlib import Path
 
-from transforms.tokenization.tokenizer import LAWS, Sampling, Tokenizer
+from transforms.kernels.segmentation.laws import LAWS
+from transforms.tokenization.sampling import Sampling
+from transforms.tokenization.tokenizer import Tokenizer
 
 
 def compile_kernels() -> list[Sampling]:

@@ -14,8 +14,8 @@ The commands, with keywords named like their flags, which return the dataset's m
     what determines a dataset, and what was written
 ``Tokenizer``, ``Sampling``
     texts to ids and back, without Beam
-``ReadRecords``, ``BlocksFromRecords``, ``PartitionIntoBuckets``, ``GroupBlocksByKey``,
-``ShuffleWithinBuckets``, ``InterleaveSources``, ``TokenizeRecords``, ``MapIntoShards``,
+``ReadRecords``, ``BlocksFromRecords``, ``PartitionIntoBuckets``, ``ShuffleWithinBuckets`` (with
+``Streams`` and ``Spilling``), ``InterleaveSources``, ``TokenizeRecords``, ``MapIntoShards``,
 ``WriteShards``, ``WriteManifest``
     Beam's PTransforms for pipelines of your own: docs/library.md
 
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from transforms.datasets.map_shards import MapIntoShards as MapIntoShards
     from transforms.datasets.read import ReadRecords as ReadRecords
     from transforms.datasets.records import BlocksFromRecords as BlocksFromRecords
-    from transforms.datasets.write import WriteManifest as WriteManifest
     from transforms.datasets.write import WriteShards as WriteShards
+    from transforms.datasets.write_manifest import WriteManifest as WriteManifest
     from transforms.errors import (
         DataError as DataError,
     )
@@ -69,16 +69,17 @@ if TYPE_CHECKING:
         WorkerError as WorkerError,
     )
     from transforms.mixing.interleave import InterleaveSources as InterleaveSources
-    from transforms.shuffling.exchange import GroupBlocksByKey as GroupBlocksByKey
     from transforms.shuffling.partition import PartitionIntoBuckets as PartitionIntoBuckets
     from transforms.shuffling.shuffle import ShuffleWithinBuckets as ShuffleWithinBuckets
+    from transforms.shuffling.spill_files import Spilling as Spilling
+    from transforms.shuffling.streams import Streams as Streams
+    from transforms.tokenization.sampling import Sampling as Sampling
     from transforms.tokenization.tokenize import (
         BlockTokenizer as BlockTokenizer,
     )
     from transforms.tokenization.tokenize import (
         TokenizeRecords as TokenizeRecords,
     )
-    from transforms.tokenization.tokenizer import Sampling as Sampling
     from transforms.tokenization.tokenizer import Tokenizer as Tokenizer
 else:
     _LATER = {  # by module, as above
@@ -96,7 +97,8 @@ else:
             ),
             *("StoreError", "WorkerError"),
         ],
-        "transforms.shuffling.exchange": ["GroupBlocksByKey"],
+        "transforms.shuffling.spill_files": ["Spilling"],
+        "transforms.shuffling.streams": ["Streams"],
         "transforms.mixing.interleave": ["InterleaveSources"],
         "transforms.datasets.manifest": ["Manifest"],
         "transforms.datasets.map_shards": ["MapIntoShards"],
@@ -105,8 +107,10 @@ else:
         "transforms.datasets.records": ["BlocksFromRecords"],
         "transforms.shuffling.shuffle": ["ShuffleWithinBuckets"],
         "transforms.tokenization.tokenize": ["BlockTokenizer", "TokenizeRecords"],
-        "transforms.tokenization.tokenizer": ["Sampling", "Tokenizer"],
-        "transforms.datasets.write": ["WriteManifest", "WriteShards"],
+        "transforms.tokenization.sampling": ["Sampling"],
+        "transforms.tokenization.tokenizer": ["Tokenizer"],
+        "transforms.datasets.write": ["WriteShards"],
+        "transforms.datasets.write_manifest": ["WriteManifest"],
     }
     _MODULES = {name: module for module, names in _LATER.items() for name in names}
 

@@ -116,6 +116,7 @@ def verify(
     folder: str | os.PathLike[str],
     *,
     storage_options: Mapping[str, Any] | None = None,
+    codec_module: str | Sequence[str] = (),
     quiet: bool = False,
     debug: bool = False,
 ) -> Manifest:
@@ -124,6 +125,7 @@ def verify(
     Args:
         folder: the dataset's, local or on a store.
         storage_options: options of fsspec for the stores.
+        codec_module: modules that register codecs of yours.
         quiet: say nothing but what is wrong.
         debug: no live bar.
 
@@ -133,7 +135,9 @@ def verify(
     """
     from pipelines.verify import run
 
-    options = {} if storage_options is None else {"storage_options": dict(storage_options)}
+    options: dict[str, Any] = {"codec_module": codec_module or None}
+    if storage_options is not None:
+        options["storage_options"] = dict(storage_options)
     with _spoken(quiet):
         return run(["--", os.fspath(folder)], quiet=quiet, debug=debug, **options)
 
@@ -220,6 +224,8 @@ def _describe(function: Callable[..., Any], kind: RecipeKind[Any, Any]) -> None:
     lines = []
     for model in (kind.recipe, kind.settings):
         for name, field in model.model_fields.items():
+            if field.deprecated:
+                continue
             keyword = FLAGS.get(name, name)
             default = None if field.is_required() else field.default
             given = Parameter(keyword, Parameter.KEYWORD_ONLY, default=default)

@@ -4,7 +4,7 @@
     python examples/own_pipeline.py OUTPUT --without_ids
 
 The first half stands for whatever you do: here, poems are read, filtered and made into bytes. From
-there on it is five transforms. Check the result with ``dovetail verify OUTPUT``.
+there on it is four transforms. Check the result with ``dovetail verify OUTPUT``.
 """
 
 from __future__ import annotations
@@ -20,14 +20,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from transforms.datasets.manifest import now
-from transforms.datasets.records import BlocksFromRecords
-from transforms.datasets.write import WriteManifest, WriteShards
-from transforms.shuffling.exchange import GroupBlocksByKey
-from transforms.shuffling.partition import PartitionIntoBuckets
-from transforms.shuffling.shuffle import ShuffleWithinBuckets
-from transforms.storage import files as storage
-from transforms.storage import layout
+import dovetail
 
 POEMS = Path(__file__).parent / "data" / "poems.jsonl"
 
@@ -54,21 +47,21 @@ def shuffle_and_write(
         seed: another one gives another order.
         shards: how many; their records, one shard after another, don't depend on it.
     """
-    own = records | BlocksFromRecords(ids=ids)
+    streams = dovetail.Streams.as_one(["default"], seed=seed, buckets=shards)
+    files = dovetail.Spilling(folders=[spill])
+    own = records | dovetail.BlocksFromRecords(ids=ids)
     written = (
         own.blocks
-        | PartitionIntoBuckets(seed=seed)
-        | GroupBlocksByKey(partitions=shards, folder=spill)
-        | ShuffleWithinBuckets(partitions=shards)
-        | WriteShards(output=output)
+        | dovetail.PartitionIntoBuckets(streams=streams, spill=files)
+        | dovetail.ShuffleWithinBuckets(streams=streams, spill=files, ranges=shards)
+        | dovetail.WriteShards(output=output)
     )
-    (own.spans, written) | WriteManifest(
+    (own.spans, written) | dovetail.WriteManifest(
         output=output,
         sources=["default"],
         recipe={"ids": ids},  # whatever you want to find in the manifest
         seed=seed,
         epoch=0,
-        started=now(),
     )
 
 
@@ -89,9 +82,7 @@ def main() -> None:
         poems = root | beam.io.ReadFromText(args.input) | beam.FlatMap(short_poems)
         records = poems | beam.Values() if args.without_ids else poems
         shuffle_and_write(records, ids=not args.without_ids, output=args.output, spill=spill)
-    # WriteShards renames out of a folder of its own; with no run_id, clearing it is up to us
-    storage.remove_tree(storage.join(args.output, layout.TEMPORARY))
-    print(f"{args.output}: see {layout.MANIFEST}, and {layout.DATA}/ for the shards")
+    print(f"{args.output}: see manifest.json, and data/ for the shards")
 
 
 if __name__ == "__main__":

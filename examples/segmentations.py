@@ -10,7 +10,7 @@ from pathlib import Path
 
 from train_model import train  # beside this file
 
-from transforms.tokenization.tokenizer import Sampling, Tokenizer
+import dovetail
 
 
 def trained(folder: str) -> str:
@@ -23,12 +23,12 @@ def trained(folder: str) -> str:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model, sentence = [*sys.argv[1:], trained(folder), "I was somewhat surprised."][:2]
-        tokenizer = Tokenizer.load(model)
+        tokenizer = dovetail.Tokenizer.load(model)
         for law in ("off", "viterbi_sampling", "exact"):
             alpha = None if law == "off" else 0.2
             found = tokenizer.encode_batch(
                 [sentence] * (1 if law == "off" else 5),
-                sampling=Sampling(law=law, alpha=alpha),
+                sampling=dovetail.Sampling(law=law, alpha=alpha),
                 identities=[f"sentence {i}" for i in range(1 if law == "off" else 5)],
             )
             print(law if alpha is None else f"{law}, alpha {alpha}")

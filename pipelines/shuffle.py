@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from pipelines.inputs.made_by import warnings
 from pipelines.inputs.preflight import (
@@ -16,23 +14,23 @@ from pipelines.inputs.preflight import (
     uses_stores,
 )
 from pipelines.jobs.build import build
-from pipelines.jobs.command import make_dataset, run_command
-from pipelines.jobs.execute import execute
+from pipelines.jobs.command import Command
 from pipelines.jobs.job import Job, amounts_of, mixture_of
 from pipelines.jobs.plan_report import describe
-from pipelines.jobs.room import measure_room, require_room
+from pipelines.jobs.room import Need, measure_room
 from pipelines.jobs.summary import ends_with_a_source, unused_warning
 from pipelines.outputs.output import Claim
-from pipelines.recipes.cli import LOG, leave, run_main
+from pipelines.recipes.cli import LOG, leave
 from pipelines.recipes.recipe import Recipe, Settings
 from pipelines.recipes.recipe_file import SHUFFLE
 from pipelines.runners.choose import choose_workers
 from pipelines.runners.clusters import CLUSTERS
-from transforms.datasets.manifest import Manifest, now
+from transforms.datasets.manifest import now
 from transforms.errors import UsageError
 from transforms.kernels.planning.plan import MIB, files_room, make_plan, small_shuffle
 from transforms.kernels.schedules.mixture import Mixture, expect
 from transforms.storage import files as storage
+from transforms.workers.progress import Stage
 
 EXAMPLES = """\
 examples:
@@ -53,35 +51,7 @@ MANY_SHARDS, TINY_SHARD = 10_000, 1 << 20
 """More than so many of fewer bytes each than this are warned of."""
 
 
-def run(argv: Sequence[str] = (), **given: Any) -> Manifest | None:
-    """Run the command; return the manifest, None where it was to be planned or printed only.
-
-    Args:
-        argv: flags.
-        given: fields of recipe and settings, which count as flags; ``recipe`` is a file or a mapping.
-
-    Raises:
-        DovetailError: with the message that a person would see.
-    """
-    return run_command(
-        argv, SHUFFLE, shuffle, description=__doc__ or "", epilog=EXAMPLES, given=given
-    )
-
-
-def shuffle(
-    recipe: Recipe, settings: Settings, *, beam_flags: Sequence[str] = ()
-) -> Manifest | None:
-    """Shuffle as a recipe says; return the manifest, None for a plan. Errors as of ``run``."""
-    return make_dataset(
-        settings,
-        reading=recipe,
-        prepare=functools.partial(_prepare, recipe),
-        perform=_execute,
-        beam_flags=beam_flags,
-    )
-
-
-def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
+def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> tuple[Job, Sequence[Need]]:
     """Look at everything that can be looked at before work starts, and plan."""
     recipe = _without_zero_weights(recipe)
     inputs = inspect_inputs(spool_stdin(recipe, settings, claim), settings, claim)
@@ -106,10 +76,10 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
     )
     if (
         settings.runner in CLUSTERS
-    ):  # which deal spans out before any is read: many come out more even
+    ):  # which hand spans out before any is read: many come out more even
         plan = replace(plan, span_bytes=max(plan.span_bytes // 8, MIB))
     _refuse_mixture(recipe, mixture, inputs)
-    job = Job(recipe, settings, inputs, workers, plan, claim, now(), mixture)
+    job = Job(recipe, settings, inputs, workers, claim, now(), plan, mixture)
     held = max(contents.bytes, 1)
     needs = measure_room(
         inputs,
@@ -122,25 +92,10 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> Job:
         given_back=job.given_back,
         at_once=int(sum(job.expected_bytes)) // job.shards * (workers.count + 1),
     )
-    if settings.plan:
-        print(describe(job, needs))
-    require_room(needs)
     _warn_of_shards(job)
     for line in warnings(inputs.tokenizers):
         LOG.warning("%s", line)
-    if settings.plan:
-        return job
-    LOG.info(
-        "%d file%s, %.3f GB; %d worker%s, %d MiB of payload each; %s",
-        len(inputs.files),
-        "s"[: len(inputs.files) != 1],
-        inputs.size / 1e9,
-        workers.count,
-        "s"[: workers.count != 1],
-        workers.payload >> 20,
-        f"shards: {'' if job.shards_known else 'about '}{job.shards}",
-    )
-    return job
+    return job, needs
 
 
 def _without_zero_weights(recipe: Recipe) -> Recipe:
@@ -193,22 +148,28 @@ def _warn_of_shards(job: Job) -> None:
         )
 
 
-def _execute(job: Job, beam_flags: Sequence[str]) -> int:
-    """Run the pipeline; return the peak of memory."""
+def _sum_up(job: Job) -> str:
+    about = "" if job.shards_known else "about "
+    return f"{job.workers.payload >> 20} MiB of payload each; shards: {about}{job.shards}"
+
+
+def _totals(job: Job) -> Mapping[Stage, int | None]:
     # how often a source is read again is known when all is counted
     again = job.read_bytes > job.inputs.contents.bytes
-    return execute(
-        lambda root: build(root, job),
-        job,
-        totals={"partition": None if again else job.inputs.size, "write": None},
-        beam_flags=beam_flags,
-    )
+    return {"partition": None if again else job.inputs.size, "write": None}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run as a person does; return the exit code."""
-    return run_main(run, argv)
-
+COMMAND = Command(
+    SHUFFLE,
+    description=__doc__ or "",
+    examples=EXAMPLES,
+    prepare=_prepare,
+    describe=describe,
+    sum_up=_sum_up,
+    build=build,
+    totals=_totals,
+)
+run, main = COMMAND.run, COMMAND.main
 
 if __name__ == "__main__":
     leave(main())

@@ -14,28 +14,28 @@ import pyarrow as pa
 
 from pipelines.inputs.made_by import describe as describe_tokenizers
 from pipelines.inputs.preflight import (
-    Inputs,
     inspect_inputs,
     refuse_memory,
     spool_stdin,
     uses_stores,
 )
 from pipelines.jobs.build import finish, memory_for, read_records, write_manifest, write_shards
-from pipelines.jobs.command import make_dataset, run_command
-from pipelines.jobs.execute import execute
-from pipelines.jobs.room import Need, measure_room, require_room
+from pipelines.jobs.command import Command
+from pipelines.jobs.execute import Planned
+from pipelines.jobs.room import Need, measure_room
 from pipelines.outputs.output import Claim
-from pipelines.recipes.cli import LOG, leave, run_main
+from pipelines.recipes.cli import LOG, leave
 from pipelines.recipes.recipe import RunSettings
 from pipelines.recipes.tokenize_recipe import TOKENIZE, TokenizeRecipe
+from pipelines.recipes.values import write_count
 from pipelines.runners.choose import choose_workers
-from transforms.datasets.manifest import Manifest, TokenizerEntry, TokensEntry, now
+from transforms.datasets.manifest import TokenizerEntry, TokensEntry, now
 from transforms.datasets.token_counts import NAT, TokenCounts
 from transforms.errors import InputError, UsageError
 from transforms.formats import parquet
 from transforms.formats.kept import Kept
 from transforms.formats.writing import ShardFormat
-from transforms.kernels.planning.plan import Workers, count_shards, files_room
+from transforms.kernels.planning.plan import count_shards, files_room
 from transforms.workers.progress import Stage
 
 if TYPE_CHECKING:
@@ -65,18 +65,13 @@ _SILENCE = 3.0  # seconds
 
 
 @dataclass(frozen=True)
-class Job:
-    """A run, planned: what ``build`` needs to know.
+class Job(Planned):
+    """A run that tokenizes, planned: what ``build`` needs to know.
 
     ``model`` is what the manifest says of it; ``cost`` is in memory, of a byte of a record.
     """
 
     recipe: TokenizeRecipe
-    settings: RunSettings
-    inputs: Inputs
-    workers: Workers
-    claim: Claim
-    started: str
     work: Any
     form: ShardFormat
     extension: str
@@ -94,36 +89,9 @@ class Job:
         return "decode" if self.recipe.decode else "tokenize"
 
 
-def run(argv: Sequence[str] = (), **given: Any) -> Manifest | None:
-    """Run the command; return the manifest, None where it was to be planned or printed only.
-
-    Args:
-        argv: flags.
-        given: fields of recipe and settings, which count as flags; ``recipe`` is a file or a mapping.
-
-    Raises:
-        DovetailError: with the message that a person would see.
-    """
-    return run_command(
-        argv, TOKENIZE, tokenize, description=__doc__ or "", epilog=EXAMPLES, given=given
-    )
-
-
-def tokenize(
-    recipe: TokenizeRecipe, settings: RunSettings, *, beam_flags: Sequence[str] = ()
-) -> Manifest | None:
-    """Tokenize as a recipe says; return the manifest, None for a plan. Errors as of ``run``."""
-    return make_dataset(
-        settings,
-        reading=recipe.reading,
-        prepare=functools.partial(_prepare, recipe),
-        perform=_execute,
-        beam_flags=beam_flags,
-        tokenizer=recipe.tokenizer,
-    )
-
-
-def _prepare(recipe: TokenizeRecipe, settings: RunSettings, claim: Claim) -> Job:
+def _prepare(
+    recipe: TokenizeRecipe, settings: RunSettings, claim: Claim
+) -> tuple[Job, Sequence[Need]]:
     """Look at everything that can be looked at before work starts, the model too, and plan."""
     work, model, cost = _choose_work(recipe, settings)
     _give_back()
@@ -151,24 +119,7 @@ def _prepare(recipe: TokenizeRecipe, settings: RunSettings, claim: Claim) -> Job
     workers = choose_workers(settings, contents.bytes, stores=stores, window=window)
     refuse_memory(recipe.reading, settings, workers, tokenizer=recipe.tokenizer)
     job = Job(recipe, settings, inputs, workers, claim, now(), work, form, extension, model, cost)
-    needs = measure_room(inputs, settings, claim, spills=False, output=_output_bytes(job))
-    if settings.plan:
-        describe(job, needs)
-    require_room(needs)
-    if not settings.plan:
-        LOG.info(
-            "%d file%s, %.3f GB; %d worker%s; %s of %s ids; at most %d shard%s",
-            len(inputs.files),
-            "s"[: len(inputs.files) != 1],
-            inputs.size / 1e9,
-            workers.count,
-            "s"[: workers.count != 1],
-            model["kind"],
-            f"{model['ids']:,}",
-            job.shards,
-            "s"[: job.shards != 1],
-        )
-    return job
+    return job, measure_room(inputs, settings, claim, spills=False, output=_output_bytes(job))
 
 
 def _schema(tokens: pa.Schema, kept: Kept | None, recipe: TokenizeRecipe) -> pa.Schema:
@@ -194,8 +145,9 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
     """Load the model; return what is done to blocks, then ``model`` and ``cost`` as of Job."""
     from transforms.tokenization.models.ends import ROLES
     from transforms.tokenization.models.model import Deterministic, attributes
+    from transforms.tokenization.sampling import OFF, Sampling
     from transforms.tokenization.tokenize import BlockDecoder, BlockTokenizer
-    from transforms.tokenization.tokenizer import OFF, Sampling, Tokenizer
+    from transforms.tokenization.tokenizer import Tokenizer
 
     sampling = Sampling(law=recipe.sampling, alpha=recipe.alpha, nbest_size=recipe.nbest_size)
     tokenizer = Tokenizer.load(
@@ -324,7 +276,7 @@ def build(root: Any, job: Job) -> None:
             memory=memory_for(job, job.cost),
             text_field=recipe.reading.text_field,
             kept=inputs.contents.kept,
-            judge=None if recipe.decode else job.work.judge,
+            validate=None if recipe.decode else job.work.validate,
         ),
         work=job.work,
         writing=write_shards(job, form=job.form, extension=job.extension),
@@ -333,13 +285,6 @@ def build(root: Any, job: Job) -> None:
     tokens = functools.partial(_entry, job.model, recipe)
     written = (spans, shards, mapped) | write_manifest(job, form=job.form, tokens=tokens)
     finish(written, job)
-
-
-def _execute(job: Job, beam_flags: Sequence[str]) -> int:
-    """Run the pipeline; return the peak of memory."""
-    # shards are written while it is read: one stage
-    totals: dict[Stage, int | None] = {job.stage: job.inputs.size}
-    return execute(lambda root: build(root, job), job, totals=totals, beam_flags=beam_flags)
 
 
 def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -> TokensEntry:
@@ -377,8 +322,8 @@ def _output_bytes(job: Job) -> int:
     return read * width // _BYTES_PER_TOKEN + kept
 
 
-def describe(job: Job, needs: Sequence[Need]) -> None:
-    """Print the plan."""
+def describe(job: Job, needs: Sequence[Need]) -> str:
+    """Return the plan as text."""
     from pipelines.jobs.plan_report import describe_notes, describe_room, describe_sources
     from pipelines.jobs.summary import end_lines
 
@@ -399,13 +344,26 @@ def describe(job: Job, needs: Sequence[Need]) -> None:
         ]
         lines.append(f"kept beside the tokens: {', '.join(columns)}")
     lines += describe_room(needs)
-    print("\n".join(lines))
+    return "\n".join(lines)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command as a person does; return the exit code."""
-    return run_main(run, argv)
+def _sum_up(job: Job) -> str:
+    ids = write_count(job.model["ids"], "id")
+    return f"{job.model['kind']} of {ids}; at most {write_count(job.shards, 'shard')}"
 
+
+COMMAND = Command(
+    TOKENIZE,
+    description=__doc__ or "",
+    examples=EXAMPLES,
+    prepare=_prepare,
+    describe=describe,
+    sum_up=_sum_up,
+    build=build,
+    totals=lambda job: {job.stage: job.inputs.size},  # shards are written while it is read
+    urls=["tokenizer"],
+)
+run, main = COMMAND.run, COMMAND.main
 
 if __name__ == "__main__":
     leave(main())

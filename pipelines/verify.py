@@ -9,16 +9,17 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from pipelines.jobs.job import mixture_of
 from pipelines.jobs.watch import watching
 from pipelines.recipes.cli import LOG, leave, make_parser, run_main
-from pipelines.recipes.recipe import Recipe
-from pipelines.recipes.store_options import parse_storage_options, refuse_secrets
+from pipelines.recipes.recipe import RUN, Modules, Recipe, StorageOptions, make_flag
+from pipelines.recipes.store_options import refuse_secrets
 from pipelines.recipes.validation import validate
+from pipelines.recipes.values import write_count
 from pipelines.runners.machine import cores_available
 from transforms.datasets.manifest import (
     DigestEntry,
@@ -29,6 +30,7 @@ from transforms.datasets.manifest import (
 )
 from transforms.datasets.manifest_files import FileSums, sum_files
 from transforms.errors import DataError, InputError, LosslessError, StoreError, UsageError
+from transforms.formats import compressed
 from transforms.formats.codecs import CODECS
 from transforms.formats.detection import FileFormat
 from transforms.formats.line_format import LineFormat
@@ -48,27 +50,21 @@ examples:
 Exits with 1 where anything differs, naming each shard that does.
 """
 _EXTRA = ": extra: the manifest doesn't list it"
-_CHUNK = 2 << 20
 _SAME = 1e-9  # by which a share may differ that was computed anew
 
 
 class _Flags(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    storage_options: Annotated[dict[str, Any] | None, BeforeValidator(parse_storage_options)] = (
-        Field(
-            None,
-            description="options of fsspec for the stores, as JSON, as for shuffle",
-            json_schema_extra={"group": "how it runs", "metavar": "JSON"},
-        )
+    storage_options: StorageOptions | None = make_flag(
+        None, RUN, "options of fsspec for the stores, as JSON, as for shuffle", metavar="JSON"
     )
-    quiet: bool = Field(
-        False,
-        description="say nothing but warnings and errors",
-        json_schema_extra={"group": "how it runs", "metavar": None},
+    codec_module: Modules | None = make_flag(
+        None,
+        RUN,
+        "Python modules that register codecs of yours, as for shuffle",
+        metavar="MODULE,MODULE",
     )
-    debug: bool = Field(
-        False, description="show tracebacks", json_schema_extra={"group": "how it runs"}
-    )
+    quiet: bool = make_flag(False, RUN, "say nothing but warnings and errors")
+    debug: bool = make_flag(False, RUN, "show tracebacks")
 
 
 def read_manifest(folder: str) -> Manifest:
@@ -212,11 +208,7 @@ def check_shard(
 
 
 def _sha256(file: Any) -> str:
-    hasher = hashlib.sha256()
-    buffer = memoryview(bytearray(_CHUNK))
-    while size := storage.read_into(file, buffer):
-        hasher.update(buffer[:size])
-    return hasher.hexdigest()
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest(file: Any, path: str, *, size: int, manifest: Manifest, progress: Progress) -> Digest:
@@ -436,6 +428,7 @@ def run(argv: Sequence[str], **given: Any) -> Manifest:
     given = {**{k: v for k, v in vars(args).items() if k in _Flags.model_fields}, **given}
     flags = validate(_Flags, given)
     storage.configure(flags.storage_options or {})
+    compressed.load(compressed.with_installed(flags.codec_module))
     refuse_secrets(args.folder, flag="DIR")
     begin = time.monotonic()
     manifest, problems = verify(args.folder, live=not (flags.debug or flags.quiet))
@@ -443,26 +436,21 @@ def run(argv: Sequence[str], **given: Any) -> Manifest:
     for problem in problems:
         LOG.error("%s", problem)
     if problems:
-        count = len(problems)
-        differ = "1 thing differs" if count == 1 else f"{count} things differ"
+        alone = len(problems) == 1
+        differ = "1 thing differs" if alone else f"{len(problems)} things differ"
         remedy = "make the dataset again"
         if all(problem.endswith(_EXTRA) for problem in problems):
-            remedy = (
-                f"remove {'it' if count == 1 else 'them'}: all that the manifest lists is as it was"
-            )
+            remedy = f"remove {'it' if alone else 'them'}: all that the manifest lists is as it was"
         raise LosslessError(
             f"{args.folder}: {differ} from the manifest, the first: {problems[0]}; {remedy}"
         )
     seconds = time.monotonic() - begin
     LOG.info(
-        "%s is what its manifest says: %d record%s, %d bytes in %d shard%s, digest %s (%.1f s, "
-        "%.0f MB/s)",
+        "%s is what its manifest says: %s, %s in %s, digest %s (%.1f s, %.0f MB/s)",
         args.folder,
-        manifest.records,
-        "s"[: manifest.records != 1],
-        manifest.bytes,
-        len(manifest.shards),
-        "s"[: len(manifest.shards) != 1],
+        write_count(manifest.records, "record"),
+        write_count(manifest.bytes, "byte"),
+        write_count(len(manifest.shards), "shard"),
         manifest.digest.hash,
         seconds,
         manifest.bytes / max(seconds, 1e-9) / 1e6,

@@ -16,12 +16,9 @@ import pytest
 
 import pipelines.shuffle
 import pipelines.tokenize
-from tests.transforms.helpers import run
+from tests.transforms.helpers import run, shuffle_blocks
 from transforms.datasets.read import ReadRecords
 from transforms.datasets.write import WriteShards
-from transforms.shuffling.exchange import GroupBlocksByKey
-from transforms.shuffling.partition import PartitionIntoBuckets
-from transforms.shuffling.shuffle import ShuffleWithinBuckets
 from transforms.tokenization.tokenizer import Tokenizer
 
 ROOT = Path(__file__).parent.parent
@@ -85,12 +82,8 @@ def test_the_kernels_alone_give_the_bytes_that_the_transforms_write(
 
     def build(root: beam.Pipeline) -> None:
         read = root | ReadRecords(sources={"default": [str(source)]}, span_bytes=100)
-        _ = (
-            read.blocks
-            | PartitionIntoBuckets(seed=3)
-            | GroupBlocksByKey(partitions=4, folder=str(tmp_path / "spill"))
-            | ShuffleWithinBuckets(partitions=4)
-            | WriteShards(output=str(tmp_path / "out"))
+        _ = shuffle_blocks(read.blocks, folder=tmp_path / "spill", shards=4, seed=3) | WriteShards(
+            output=str(tmp_path / "out")
         )
 
     run(build)

@@ -17,7 +17,9 @@ Messages are one line: they travel inside Beam's tracebacks and are found there 
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 
 
 class DovetailError(Exception):
@@ -92,3 +94,9 @@ def from_traceback(text: str) -> DovetailError | None:
     """
     match = _IN_TRACEBACK.search(text)
     return _BY_NAME[match[1]](match[2]) if match else None
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return a hint to the nearest of names, empty where none is near."""
+    near = difflib.get_close_matches(name, list(names), n=1)
+    return f"; did you mean {near[0]}?" if near else ""

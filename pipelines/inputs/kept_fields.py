@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.types as pt
 
-from transforms.errors import DataError, InputError
+from transforms.errors import DataError, InputError, nearest
 from transforms.formats.kept import EVERY, JsonKind, Kept, common_kind, kinds_of, schema_of
 from transforms.formats.schemas import unify_files
 from transforms.kernels.records.rows import carried_type
@@ -94,11 +93,9 @@ def _kind_in(name: str, lines: Mapping[str, Fields]) -> JsonKind | None:
     """Return the kind of a field that all files of JSON lines agree on."""
     seen = [field for fields in lines.values() for field in fields]
     if seen and name not in seen:  # where there are no records at all, nothing is known
-        near = difflib.get_close_matches(name, seen, n=1)
         raise InputError(
             f"--keep_fields={name}: no record that was looked at has this field, they have "
-            f"{', '.join(list(dict.fromkeys(seen))[:_NAMED])}"
-            + (f"; did you mean {near[0]}?" if near else "")
+            f"{', '.join(list(dict.fromkeys(seen))[:_NAMED])}{nearest(name, seen)}"
         )
     kind: JsonKind | None = None
     first = ""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,36 +15,34 @@ from pipelines.recipes.recipe import Recipe
 from transforms.datasets.source_files import SourceFile
 from transforms.errors import DataError, InputError
 from transforms.formats import (
-    arrow,
-    arrow_messages,
-    codecs,
+    compressed,
     json_files,
-    line_format,
-    line_places,
-    parquet,
-    parquet_types,
+    line_errors,
 )
-from transforms.formats.codecs import Decoder
-from transforms.formats.columns import RowColumns
+from transforms.formats.codecs import Codec, window_of
 from transforms.formats.detection import FileFormat, behind_skippable, detect, refuse_inside
 from transforms.formats.foreign import HEAD
 from transforms.formats.kept import Kept, kinds_of
-from transforms.formats.line_format import LineFormat
-from transforms.formats.line_kinds import Shape, form_of, may_be_csv, refuse_other_json, shape_of
+from transforms.formats.line_format import LineFormat, header_of, mark_size
+from transforms.formats.line_kinds import (
+    JsonLayout,
+    json_layout_of,
+    line_kind_of,
+    may_be_csv,
+    refuse_other_json,
+)
 from transforms.formats.readers import ReadOptions, ReadTask
-from transforms.formats.reading import Buffered
-from transforms.formats.windows import window_of
+from transforms.formats.reading import open_rows
 from transforms.kernels.records import blocks
 from transforms.kernels.records.lines import line_offsets, open_quote
 from transforms.storage import files as storage
-from transforms.storage import layout
 
 _MAY_BE_EMPTY = 1024  # bytes of a compressed file that may hold no record, for all that
-_SAMPLE_BYTES, _SAMPLE_ROWS = 1 << 16, 32
+_SAMPLE_BYTES = 1 << 16
 WINDOW_COUNTED = 8 << 20  # of a decoder's window, in what a process takes anyway
 _LARGEST = 1 << 30  # record of JSON, in any run
 _PLACES = 8  # of a line file that are looked at
-_SHAPES = {
+_LAYOUTS = {
     "array": "a .json file that holds an array: each of its elements is a record",
     "values": "a .json file of objects over several lines: each object is a record, on one line",
 }
@@ -66,7 +63,7 @@ class Look:
         expansion: bytes when decompressed over bytes of the file, of the sample.
         window: bytes that a decoder holds, beyond the usual.
         kept: of rows, the columns that are to be kept beside their text.
-        shape: how a ``.json`` file holds its records.
+        layout: how a ``.json`` file holds its records.
         json: its records are lines of JSON that are to become rows.
         fields: of JSON lines whose fields are to be kept, those of a sample of records; None where
             none was taken.
@@ -83,7 +80,7 @@ class Look:
     window: int = 0
     kept: pa.Schema | None = None
     fields: Fields | None = None
-    shape: Shape = "lines"
+    layout: JsonLayout = "lines"
     json: bool = False
     notes: tuple[str, ...] = ()
 
@@ -95,21 +92,10 @@ def look_at(file: SourceFile, recipe: Recipe, keep: Sequence[str], *, sample: bo
         InputError: it isn't what its name says, is broken, or can't be read as the recipe says.
     """
     with storage.open_read(file.url) as opened:
-        _refuse_parts_of_datasets(opened, file)
         found = file.format or detect(opened, name=file.url, size=file.size, said=recipe.format)
         if not found.is_rows:
             return _look_at_lines(opened, file, found, recipe, keep, sample=sample)
-        if recipe.header_lines:
-            raise InputError(
-                f"{file.url}: expected lines, as --header_lines says, got {found.word}"
-            )
-        buffered = Buffered(opened, file.size)
-        look = _look_at_parquet if found.kind == "parquet" else _look_at_arrow
-        kept = Kept(names=tuple(keep)) if keep else None
-        try:
-            return look(buffered, file, found, recipe.text_field, kept, sample=sample)
-        except DataError as error:
-            raise InputError(str(error)) from error
+        return _look_at_rows(opened, file, found, recipe, keep, sample=sample)
 
 
 def _look_at_lines(
@@ -126,52 +112,51 @@ def _look_at_lines(
     form = LineFormat(separator=separator, header_lines=wanted, quoted=quoted)
     codec = found.codec
     expansion, record_bytes, header, records = 1.0, None, b"", None
-    shape: Shape = "lines"
+    layout: JsonLayout = "lines"
     json = False
     fields: Fields | None = None
     begin = behind_skippable(opened, opened.read(64) or b"", file.size)
     window = 0 if codec is None else max(window_of(begin) - WINDOW_COUNTED, 0)
     opened.seek(0)
-    stream = opened if codec is None else Decoder(opened, codec, file.url)
+    stream = opened if codec is None else compressed.reader(opened, codec, file.url)
     try:
-        head = bytearray(HEAD)
-        begin = bytes(head[: storage.read_into(stream, memoryview(head))])
+        begin = bytes(storage.read_from(stream, 0, HEAD))
         if codec is not None and file.told is None and recipe.format != "lines":
             refuse_inside(begin, name=file.url)
         as_they_are = file.told is not None or recipe.format == "lines"
-        mark = 0 if as_they_are else line_format.mark_size(begin, separator)
+        mark = 0 if as_they_are else mark_size(begin, separator)
         if wanted:
             stream.seek(0)
-            header = line_format.header_of(stream, line_format=form, skip=mark, name=file.url)
+            header = header_of(stream, line_format=form, skip=mark, name=file.url)
             form = replace(form, header=header)
         if codec is not None and file.size <= _MAY_BE_EMPTY:
-            opened.seek(0)
-            stream = Decoder(opened, codec, file.url)
             beside = mark + len(header)
-            size = storage.read_into(stream, memoryview(bytearray(beside + 1)))
-            records = 0 if size <= beside else None
+            records = 0 if len(storage.read_from(stream, 0, beside + 1)) <= beside else None
         if not file.told and recipe.format == "auto":
-            shape = shape_of(opened, name=file.url, codec=codec, line_format=form)
+            layout = json_layout_of(opened, name=file.url, codec=codec, line_format=form)
             if sample and separator == ord("\n") and not wanted:
                 refuse_other_json(opened, name=file.url, codec=codec)
         if recipe.text_field is None and recipe.output_format not in (None, "lines"):
-            kind = form_of(opened, name=file.url, codec=codec, line_format=form)
+            kind = line_kind_of(opened, name=file.url, codec=codec, line_format=form)
             json = recipe.check == "json" or kind == "json"
         if sample:
-            if keep and form_of(opened, name=file.url, codec=codec, line_format=form) == "plain":
+            if (
+                keep
+                and line_kind_of(opened, name=file.url, codec=codec, line_format=form) == "plain"
+            ):
                 raise InputError(
                     f"{file.url}: expected JSON lines or rows, of which "
                     f"--keep_fields={','.join(keep)} could be taken, got other lines"
                 )
             opened.seek(0)
             if codec is not None:
-                expansion = codecs.sample_ratio(opened, codec, file.url)
-            if shape == "lines":
+                expansion = compressed.sample_ratio(opened, codec, file.url)
+            if layout == "lines":
                 record_bytes, fields = _sample_lines(
                     opened, file, codec, form, recipe, mark=mark, keep=keep
                 )
             else:
-                first = _first_records(opened, file, codec, shape)
+                first = _first_records(opened, file, codec, layout)
                 record_bytes = sum(len(r) + 1 for r in first) / max(len(first), 1) or None
                 fields = kinds_of(first) if keep else None
     except DataError as error:
@@ -185,16 +170,16 @@ def _look_at_lines(
         expansion=expansion,
         window=window,
         fields=fields,
-        shape=shape,
+        layout=layout,
         json=json,
-        notes=(_SHAPES[shape],) if shape in _SHAPES else (),
+        notes=(_LAYOUTS[layout],) if layout in _LAYOUTS else (),
     )
 
 
 def _sample_lines(
     opened: Any,
     file: SourceFile,
-    codec: codecs.Codec | None,
+    codec: Codec | None,
     form: LineFormat,
     recipe: Recipe,
     *,
@@ -207,9 +192,10 @@ def _sample_lines(
         InputError: rows of CSV go on in the next line, as the first ones show.
     """
     opened.seek(0)
-    stream = opened if codec is None else Decoder(opened, codec, file.url)
+    stream = opened if codec is None else compressed.reader(opened, codec, file.url)
     places = 1 if codec is not None or file.size <= _PLACES * _SAMPLE_BYTES else _PLACES
-    pieces = _pieces(stream, [file.size * i // places for i in range(places)])
+    begin = [file.size * i // places for i in range(places)]
+    pieces = {at: bytes(storage.read_from(stream, at, _SAMPLE_BYTES)) for at in begin}
     begins = mark + len(form.header)
     if recipe.format == "auto" and may_be_csv(file.url, form):
         _refuse_torn_rows(pieces[0], mark, form.separator, name=file.url)
@@ -220,12 +206,12 @@ def _sample_lines(
 
 
 def _first_records(
-    opened: Any, file: SourceFile, codec: codecs.Codec | None, shape: Shape
+    opened: Any, file: SourceFile, codec: Codec | None, layout: JsonLayout
 ) -> list[bytes]:
     """Return the first records of JSON that isn't lines."""
     options = ReadOptions(chunk_bytes=_SAMPLE_BYTES, record_limit=_LARGEST)
-    task = ReadTask(name=file.url, size=file.size, stop=file.size, options=options)
-    reader = json_files.Reader(opened, task, shape=shape, codec=codec)
+    task = ReadTask(name=file.url, size=file.size, stop=file.size, codec=codec, options=options)
+    reader = json_files.Reader(opened, task, layout=layout)
     return next((blocks.records(found.block) for found in reader if len(found.block)), [])
 
 
@@ -238,18 +224,8 @@ def _refuse_torn_rows(piece: bytes, begins: int, separator: int, *, name: str) -
     line = open_quote(values, offsets)
     if line is not None:
         place = begins + int(offsets[line])
-        where = line_places.where(io.BytesIO(piece), place, separator=separator)
-        raise InputError(f"{name}: {line_places.open_quote_error(where)}")
-
-
-def _pieces(stream: Any, places: list[int]) -> dict[int, bytes]:
-    """Return what lies at some places of a line file."""
-    found = {}
-    for place in places:
-        stream.seek(place)
-        sample = bytearray(_SAMPLE_BYTES)
-        found[place] = bytes(sample[: storage.read_into(stream, memoryview(sample))])
-    return found
+        where = line_errors.where(io.BytesIO(piece), place, separator=separator)
+        raise InputError(f"{name}: {line_errors.open_quote_error(where)}")
 
 
 def _mean_line(pieces: dict[int, bytes], separator: int) -> float | None:
@@ -259,75 +235,25 @@ def _mean_line(pieces: dict[int, bytes], separator: int) -> float | None:
     return seen / max(ended, 1) if seen else None
 
 
-def _look_at_parquet(
+def _look_at_rows(
     opened: Any,
     file: SourceFile,
     found: FileFormat,
-    column: str | None,
-    kept: Kept | None,
+    recipe: Recipe,
+    keep: Sequence[str],
     *,
     sample: bool,
 ) -> Look:
-    opened_parquet = parquet.open_file(opened, name=file.url)
-    found_columns = RowColumns(opened_parquet.schema_arrow, text=column, kept=kept, name=file.url)
-    columns, schema = found_columns.paths, found_columns.schema
-    parquet_types.require_known(opened_parquet, columns, name=file.url)
-    if sample:
-        parquet.check_int96(
-            opened, opened_parquet, columns, name=file.url, rows=_SAMPLE_ROWS, batches=1
-        )
-    return Look(
-        found,
-        compression=parquet.compression_of(opened_parquet, name=file.url) or "zstd",
-        schema=opened_parquet.schema_arrow,
-        records=opened_parquet.metadata.num_rows,
-        record_bytes=parquet.mean_bytes(
-            opened_parquet,
-            rows=_SAMPLE_ROWS,
-            name=file.url,
-            columns=columns,
-        )
-        if sample
-        else None,
-        kept=None if kept is None else pa.schema(list(schema)[1:]),
-        notes=tuple(parquet_types.dropped(opened_parquet, schema.names[column is not None :])),
+    if recipe.header_lines:
+        raise InputError(f"{file.url}: expected lines, as --header_lines says, got {found.word}")
+    options = ReadOptions(
+        text_field=recipe.text_field, kept=Kept(names=tuple(keep)) if keep else None
     )
-
-
-def _look_at_arrow(
-    opened: Any,
-    file: SourceFile,
-    found: FileFormat,
-    column: str | None,
-    kept: Kept | None,
-    *,
-    sample: bool,
-) -> Look:
-    stream = found.kind == "arrow_stream"
-    options = ReadOptions(text_field=column, kept=kept)
     task = ReadTask(name=file.url, size=file.size, stop=file.size, options=options)
-    reader = arrow.Reader(opened, task, stream=stream)
-    record_bytes, expansion, compression = None, 1.0, None
-    if sample:  # a batch has to be read whole to learn how it is compressed
-        record_bytes, expansion = reader.sample()
-        compression = arrow_messages.first_batch(opened, stream=stream, name=file.url).compression
-    return Look(
-        found,
-        compression=compression,
-        schema=reader.schema,
-        record_bytes=record_bytes,
-        expansion=expansion,
-        kept=None if kept is None else pa.schema(list(reader.schema)[1:]),
-    )
-
-
-def _refuse_parts_of_datasets(opened: BinaryIO | io.RawIOBase, file: SourceFile) -> None:
-    """Raise InputError where a file isn't records but says what a dataset of ours holds."""
-    name = os.path.basename(file.url)
-    if name == layout.MARKER or (
-        name == layout.MANIFEST and layout.is_our_manifest(opened.read(200) or b"")
-    ):
-        raise InputError(
-            f"{file.url}: a dataset lies among the inputs; give its folder an --input of its own, "
-            "or patterns that leave this file out"
-        )
+    try:
+        reader = open_rows(opened, task, found)
+        seen = reader.look(sample=sample)
+    except DataError as error:
+        raise InputError(str(error)) from error
+    kept = pa.schema(list(reader.schema)[1:]) if keep else None
+    return Look(found, schema=reader.schema, kept=kept, **seen._asdict())

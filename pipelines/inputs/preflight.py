@@ -19,10 +19,10 @@ from pipelines.recipes.validation import flag_of
 from pipelines.runners.choose import choose_workers
 from pipelines.runners.clusters import CLUSTERS
 from transforms.datasets.dataset_inputs import manifest_beside
-from transforms.datasets.listing import fingerprint, fixed_folder, list_sources
+from transforms.datasets.listing import fixed_folder, list_sources
 from transforms.datasets.manifest import TokenizerEntry
 from transforms.datasets.sieve import NO_EXTENSION, Sieve, count_kinds, kinds_of, most_common
-from transforms.datasets.source_files import Files
+from transforms.datasets.source_files import Files, fingerprint
 from transforms.errors import InputError, UsageError
 from transforms.kernels.planning.plan import Workers
 from transforms.storage import files as storage
@@ -218,18 +218,15 @@ def refuse_memory(recipe: Recipe, settings: RunSettings, workers: Workers, **mor
 
     ``more`` are URLs of other flags.
     """
+    if not workers.processes:
+        return
+    why = f"{workers.processes} workers were to do the work; give --workers=1, or another place"
+    if settings.runner in CLUSTERS:
+        why = "the workers of a cluster don't see it; use a store"
     others = [(flag_of(name), url) for name, url in more.items()]
     for flag, url in (*urls_of(recipe, settings), *others):
-        if settings.runner in CLUSTERS and url.startswith("memory://"):
-            raise UsageError(
-                f"{flag}={url}: memory:// is the memory of one process, which the workers of a "
-                "cluster don't see; use a store"
-            )
-        if workers.processes and url.startswith("memory://"):
-            raise UsageError(
-                f"{flag}={url}: memory:// is the memory of one process, and {workers.processes} "
-                "workers were to do the work; give --workers=1, or another place"
-            )
+        if url.startswith("memory://"):
+            raise UsageError(f"{flag}={url}: memory:// is the memory of one process, and {why}")
 
 
 def _written(settings: RunSettings) -> list[tuple[str, str]]:

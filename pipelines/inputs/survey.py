@@ -14,10 +14,9 @@ from pipelines.inputs.kept_fields import settle
 from pipelines.inputs.one_file import Look, look_at
 from pipelines.inputs.shared_fields import shared_field
 from pipelines.recipes.recipe import Recipe
-from transforms.datasets.listing import extension
-from transforms.datasets.source_files import Files, SourceFile
+from transforms.datasets.source_files import Files, SourceFile, extension
 from transforms.errors import DataError, InputError, UsageError
-from transforms.formats import arrow_messages, parquet
+from transforms.formats import arrow_messages, compressed, parquet
 from transforms.formats.codecs import CODECS, codec_of_name
 from transforms.formats.detection import EXTENSIONS, FileFormat, Kind
 from transforms.formats.kept import Kept
@@ -25,13 +24,12 @@ from transforms.formats.line_format import LineFormat
 from transforms.formats.schemas import LINE, TEXT, unify_files
 from transforms.formats.texts import EXTENSION as TEXT_EXTENSION
 from transforms.formats.writing import RecordsAre, ShardFormat
-from transforms.kernels.records.unify import describe as describe_unified
+from transforms.kernels.records.common_schema import describe as describe_unified
 from transforms.storage import files as storage
 
 _MOST = 1000  # files that are looked at beforehand; the others are when they are read
 _SAMPLES = 16  # files whose records are looked at, for estimates
 _COMPRESSIONS: dict[Kind, tuple[str, ...]] = {
-    "lines": ("none", *CODECS),
     "parquet": parquet.COMPRESSIONS,
     "arrow": arrow_messages.COMPRESSIONS,
     "arrow_stream": arrow_messages.COMPRESSIONS,
@@ -102,7 +100,7 @@ def look_into(files: Files, recipe: Recipe, *, keep: Sequence[str] = ()) -> Cont
         InputError: a file isn't what its name says or can't be read, or files don't go together.
         UsageError: what is asked of the output doesn't go with the input.
     """
-    chosen = files[:: -(-len(files) // _MOST)] if files else []
+    chosen = files.every(-(-len(files) // _MOST)) if files else []
     sampled = set(chosen[:: -(-len(chosen) // _SAMPLES)]) if chosen else set()
     local = all(storage.is_local(file.url) for file in chosen)
     found = storage.in_parallel(
@@ -123,7 +121,7 @@ def look_into(files: Files, recipe: Recipe, *, keep: Sequence[str] = ()) -> Cont
     form = _choose_form(looks, recipe, schema, line_format)
     if form.kind == "lines":
         shard_extension = extension(files) if form.records_are == "lines" else TEXT_EXTENSION
-        if any(look.shape != "lines" for look in looks.values()):
+        if any(look.layout != "lines" for look in looks.values()):
             shard_extension = TEXT_EXTENSION  # lines, whatever they came of
         if form.compression != "none":
             shard_extension += CODECS[form.compression].suffixes[0]
@@ -253,13 +251,13 @@ def _choose_form(
     same = {found: weight for found, weight in weights.items() if found[0] == kind}
     fallback = max(same, key=lambda f: (same[f], f))[1] if same else _CONVERTED[kind]
     compression = recipe.compression or fallback
-    if compression not in _COMPRESSIONS[kind]:
+    possible = _COMPRESSIONS.get(kind, ("none", *CODECS))
+    if compression not in possible:
         if recipe.compression is None:
             compression = _CONVERTED[kind]
         else:
             raise UsageError(
-                f"--compression={compression}: expected one of {', '.join(_COMPRESSIONS[kind])} for "
-                f"{kind}"
+                f"--compression={compression}: expected one of {', '.join(possible)} for {kind}"
             )
     records_are: RecordsAre = "texts" if as_text else "lines" if schema is None else "rows"
     if as_rows:
@@ -269,6 +267,7 @@ def _choose_form(
     return ShardFormat(
         kind=kind,
         compression=compression,
+        codec_modules=compressed.with_installed(recipe.codec_module),
         line_format=LineFormat() if as_text else line_format,
         schema=schema,
         records_are=records_are,

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pipelines.recipes.cli import LOG
+from pipelines.recipes.values import write_count
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -62,7 +63,7 @@ class Standing:
         return [
             f"{int(self.fraction * 100)}%",  # 100% is for what is finished
             f"{done / size:.{digits}f}/{self.total / size:.{digits}f} {unit}",
-            f"{self.records:,} record{'s'[: self.records != 1]}",
+            write_count(self.records, "record"),
             f"{self.rate / 1e6:.0f} MB/s",
             time,
         ]

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from pipelines.inputs.one_file import WINDOW_COUNTED
 from pipelines.inputs.survey import Contents
 from pipelines.jobs.execute import Planned
 from pipelines.jobs.job import Job, streams_of
-from pipelines.recipes.recipe import CommonRecipe, Recipe
+from pipelines.recipes.recipe import Recipe
 from transforms.datasets.bad_records import MostBad
+from transforms.formats import compressed
 from transforms.formats.codecs import WINDOW
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.planning.plan import RECORDS
 from transforms.kernels.records.checks import Check
-from transforms.storage import files as storage
 from transforms.workers.progress import Stage
 
 
-class Wired(Planned, Protocol):
-    """A planned run, as far as the ends of every pipeline need to know it."""
-
-    @property
-    def recipe(self) -> CommonRecipe:
-        """What comes out."""
-
-    @property
-    def started(self) -> str:
-        """When, for the manifest."""
-
-
-def read_records(job: Wired, *, span_bytes: int, stage: Stage = "partition", **options: Any) -> Any:
+def read_records(
+    job: Planned, *, span_bytes: int, stage: Stage = "partition", **options: Any
+) -> Any:
     """Return ReadRecords of a job's input.
 
     Args:
@@ -50,6 +40,7 @@ def read_records(job: Wired, *, span_bytes: int, stage: Stage = "partition", **o
             rows=contents.schema is not None,
             schema=contents.schema,
             window=max(contents.window + WINDOW_COUNTED, WINDOW),
+            codec_modules=compressed.with_installed(job.recipe.codec_module),
             **{"format": job.recipe.format, **options},
         ),
         span_bytes=span_bytes,
@@ -66,7 +57,7 @@ def read_records(job: Wired, *, span_bytes: int, stage: Stage = "partition", **o
     )
 
 
-def write_shards(job: Wired, *, form: ShardFormat, extension: str, **more: Any) -> Any:
+def write_shards(job: Planned, *, form: ShardFormat, extension: str, **more: Any) -> Any:
     """Return WriteShards of a job; ``more`` as of WriteShards."""
     from transforms.datasets.write import WriteShards
 
@@ -78,16 +69,16 @@ def write_shards(job: Wired, *, form: ShardFormat, extension: str, **more: Any) 
         sources=len(job.inputs.patterns),
         launcher=job.claim.launcher,
         run_id=job.claim.run_id,
-        places=job.workers.places,
+        slots=job.workers.slots,
         storage_options=job.settings.storage_options or {},
         progress=job.claim.watched,
         **more,
     )
 
 
-def write_manifest(job: Wired, *, form: ShardFormat, **more: Any) -> Any:
+def write_manifest(job: Planned, *, form: ShardFormat, **more: Any) -> Any:
     """Return WriteManifest of a job; ``more`` as of WriteManifest."""
-    from transforms.datasets.write import WriteManifest
+    from transforms.datasets.write_manifest import WriteManifest
 
     recipe = job.recipe
     return WriteManifest(
@@ -106,12 +97,12 @@ def write_manifest(job: Wired, *, form: ShardFormat, **more: Any) -> Any:
     )
 
 
-def _most(job: Wired) -> MostBad | None:
+def _most(job: Planned) -> MostBad | None:
     asked = job.settings.max_bad
     return None if asked is None else MostBad.parse(asked)
 
 
-def memory_for(job: Wired, records: int) -> Any:
+def memory_for(job: Planned, records: int) -> Any:
     """Return what memory a larger record takes, of which a worker holds so many at once."""
     from transforms.formats.limits import MemoryFor
 
@@ -136,13 +127,12 @@ def build(root: Any, job: Job) -> None:
         laid_out, reports = _shuffle(read.blocks, job), (read.spans,)
         after: tuple[Any, ...] = ()
     else:
-        laid_out, spans, mixed = (read.blocks, read.spans) | _interleave(job, again=reading)
+        laid_out, spans, mixed = (read.blocks, read.spans) | _interleave(job, reread=reading)
         reports, after = (spans,), (mixed,)
     shards = laid_out | write_shards(
         job,
         form=contents.form,
         extension=contents.extension,
-        bucket_bytes=plan.bucket_bytes,
         release=job.gives_back,
     )
     written = (*reports, shards, *after) | write_manifest(
@@ -151,7 +141,7 @@ def build(root: Any, job: Job) -> None:
     finish(written, job)
 
 
-def finish(written: Any, job: Wired) -> None:
+def finish(written: Any, job: Planned) -> None:
     """Let the pipeline clear up itself where nobody waits for its end."""
     from transforms.workers.finish import Finish
 
@@ -168,95 +158,63 @@ def finish(written: Any, job: Wired) -> None:
 
 def _shuffle(blocks: Any, job: Job) -> Any:
     """Shuffle all records as one: blocks -> shards."""
-    import apache_beam as beam
-
-    from transforms.shuffling.partition import PartitionAgain, PartitionIntoBuckets
+    from transforms.shuffling.partition import PartitionIntoBuckets
     from transforms.shuffling.shuffle import ShuffleWithinBuckets
+    from transforms.shuffling.streams import Streams
 
-    recipe, plan, claim = job.recipe, job.plan, job.claim
-    options = job.settings.storage_options or {}
-    runs = blocks | PartitionIntoBuckets(
+    recipe, plan, spill = job.recipe, job.plan, _spilling(job)
+    streams = Streams.as_one(
+        list(job.inputs.patterns),
         seed=recipe.seed,
         epoch=recipe.epoch,
-        run_bytes=plan.run_bytes,
-        run_id=claim.run_id,
-        places=job.workers.places,
-        progress=claim.watched,
-    )
-    first: list[str] = []
-    if job.levels == 2:
-        first = [storage.join(spill, "first") for spill in claim.spills]
-        level = _exchange(job, partitions=plan.first, buckets=plan.first, folder=first)
-        again = (runs | "FirstLevel" >> level) | PartitionAgain(
-            run_bytes=plan.run_bytes,
-            run_id=claim.run_id,
-            places=job.workers.places,
-            release=job.gives_back,
-            storage_options=options,
-            progress=claim.watched,
-        )
-        runs = again | "RunsAgain" >> beam.Values()
-    exchange = _exchange(
-        job,
-        partitions=plan.partitions,
         buckets=plan.buckets,
-        folder=claim.spills,
-        within=plan.first if first else 1,
-        used_up=first if job.gives_back else (),
+        bucket_bytes=plan.bucket_bytes,
+        partitions=plan.first,
     )
-    return (runs | exchange) | ShuffleWithinBuckets(
-        partitions=plan.partitions,
-        shard_records=recipe.shard_records,
-        storage_options=options,
-    )
-
-
-def _exchange(job: Job, **cut: Any) -> Any:
-    """Return what groups runs as ``cut`` says."""
-    from transforms.shuffling.exchange import GroupBlocksByKey
-
-    return GroupBlocksByKey(
-        page_bytes=job.plan.page_bytes,
-        sources=len(job.inputs.patterns),
-        compression=_spill_compression(job),
-        storage_options=job.settings.storage_options or {},
-        progress=job.claim.watched,
-        **cut,
+    return (
+        blocks
+        | PartitionIntoBuckets(streams=streams, spill=spill)
+        | ShuffleWithinBuckets(
+            streams=streams,
+            spill=spill,
+            ranges=plan.partitions,
+            shard_records=recipe.shard_records,
+        )
     )
 
 
-def _interleave(job: Job, *, again: Any) -> Any:
+def _interleave(job: Job, *, reread: Any) -> Any:
     """Return what interleaves sources: (blocks, spans) -> (shards, spans, mixed)."""
     from transforms.mixing.interleave import InterleaveSources
-    from transforms.shuffling.streams import SpillStreams
 
-    recipe, plan, claim = job.recipe, job.plan, job.claim
-    streams = streams_of(job)
+    recipe = job.recipe
     return InterleaveSources(
         mixture=job.mixture,
-        streams=streams,
-        spill=SpillStreams(
-            streams=streams,
-            run_bytes=plan.run_bytes,
-            page_bytes=plan.page_bytes,
-            folders=claim.spills,
-            compression=_spill_compression(job),
-            run_id=claim.run_id,
-            places=job.workers.places,
-            release=job.gives_back,
-            storage_options=job.settings.storage_options or {},
-            progress=claim.watched,
-        ),
-        again=again,
+        streams=streams_of(job),
+        spill=_spilling(job),
+        reread=reread,
         num_shards=recipe.num_shards,
         shard_records=recipe.shard_records,
-        bucket_bytes=plan.bucket_bytes,
+        bucket_bytes=job.plan.bucket_bytes,
     )
 
 
-def _spill_compression(job: Job) -> str | None:
-    asked = job.settings.spill_compression
-    return None if asked == "none" else asked
+def _spilling(job: Job) -> Any:
+    """Return where a job's spill files lie, and how they are made."""
+    from transforms.shuffling.spill_files import Spilling
+
+    asked, plan, claim = job.settings.spill_compression, job.plan, job.claim
+    return Spilling(
+        folders=claim.spills,
+        run_bytes=plan.run_bytes,
+        page_bytes=plan.page_bytes,
+        compression=None if asked == "none" else asked,
+        run_id=claim.run_id,
+        slots=job.workers.slots,
+        release=job.gives_back,
+        storage_options=job.settings.storage_options or {},
+        progress=claim.watched,
+    )
 
 
 def _check(recipe: Recipe, contents: Contents) -> Check:

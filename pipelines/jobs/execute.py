@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pipelines.inputs.preflight import Inputs
 from pipelines.outputs.output import Claim
 from pipelines.recipes.cli import LOG
-from pipelines.recipes.recipe import RunSettings
+from pipelines.recipes.recipe import CommonRecipe, RunSettings
+from pipelines.recipes.values import write_count
 from pipelines.runners.clusters import PORTABLE
 from pipelines.runners.workers import WorkerProcesses, open_log
 from transforms.errors import DataError, DovetailError, StoreError, UsageError
@@ -20,25 +23,28 @@ from transforms.kernels.planning.plan import Workers
 from transforms.storage import files as storage
 from transforms.workers.progress import Stage
 
+_building = threading.Lock()
 
-class Planned(Protocol):
-    """A run that has been planned."""
 
-    @property
-    def settings(self) -> RunSettings:
-        """How the work is done."""
+@dataclass(frozen=True)
+class Planned:
+    """A run that has been planned; each command's own adds what its pipeline needs.
 
-    @property
-    def inputs(self) -> Inputs:
-        """What is read."""
+    Attributes:
+        recipe: what comes out.
+        settings: how the work is done.
+        inputs: what is read.
+        workers: who does it.
+        claim: where is written.
+        started: when, for the manifest.
+    """
 
-    @property
-    def workers(self) -> Workers:
-        """Who does it."""
-
-    @property
-    def claim(self) -> Claim:
-        """Where is written."""
+    recipe: CommonRecipe
+    settings: RunSettings
+    inputs: Inputs
+    workers: Workers
+    claim: Claim
+    started: str
 
 
 @contextlib.contextmanager
@@ -67,10 +73,10 @@ def execute(
     """
     from pipelines.jobs.watch import PeakMemory, tree_memory, watching
 
-    claim = job.claim
+    claim, build = job.claim, _without_cells(build)
     peak = PeakMemory()
     log_file = Path(claim.log_file)
-    threads = job.workers.places > 1 and not job.settings.debug
+    threads = job.workers.slots > 1 and not job.settings.debug
     with contextlib.ExitStack() as stack:
         stack.enter_context(_beam_log(log_file, debug=job.settings.debug))
         LOG.info("%s", _beginning(job))
@@ -126,13 +132,33 @@ def execute(
     return max(peak.bytes, tree_memory())
 
 
+def _without_cells(build: Callable[[Any], object]) -> Callable[[Any], object]:
+    """Keep Beam from putting a notebook's cell numbers into labels, for which it imports pandas."""
+
+    def built(root: Any) -> None:
+        from apache_beam import pipeline
+
+        with _building:
+            alter, pipeline.alter_label_if_ipython = pipeline.alter_label_if_ipython, _leave
+            try:
+                build(root)
+            finally:
+                pipeline.alter_label_if_ipython = alter
+
+    return built
+
+
+def _leave(*_: Any) -> None:
+    pass
+
+
 def _beginning(job: Planned) -> str:
     """Say what happens while nothing moves yet."""
     if job.settings.runner != "DirectRunner":
         return f"handing the job to {job.settings.runner}; it takes a while to begin"
-    count, kind = job.workers.count, "process" if job.workers.processes else "thread"
-    many = "" if count == 1 else "es" if kind == "process" else "s"
-    return f"starting {count} worker {kind}{many}; the first bytes move in some seconds"
+    kind, plural = ("process", "es") if job.workers.processes else ("thread", "s")
+    workers = write_count(job.workers.count, f"worker {kind}", plural=plural)
+    return f"starting {workers}; the first bytes move in some seconds"
 
 
 def _name_what_changed(job: Planned) -> None:

@@ -9,26 +9,22 @@ from fractions import Fraction
 from typing import Any
 
 from pipelines.inputs.preflight import Inputs
-from pipelines.outputs.output import Claim
+from pipelines.jobs.execute import Planned
 from pipelines.recipes.recipe import Recipe, Settings
 from transforms.kernels.planning.levels import partition_streams
-from transforms.kernels.planning.plan import Plan, Workers, count_shards
+from transforms.kernels.planning.plan import Plan, count_shards
 from transforms.kernels.schedules.mixture import Amounts, Mixture, expect
 
 _DISK_BLOCK = 4096
 
 
 @dataclass(frozen=True)
-class Job:
-    """A run, planned: what ``build`` needs to know."""
+class Job(Planned):
+    """A shuffle, planned: what ``build`` needs to know."""
 
     recipe: Recipe
     settings: Settings
-    inputs: Inputs
-    workers: Workers
     plan: Plan
-    claim: Claim
-    started: str
     mixture: Mixture
 
     @property
@@ -124,10 +120,10 @@ class Job:
         sizes, passes = list(self.amounts.bytes), self.passes
         if streams.union:
             sizes, passes = [sum(sizes)], [1]
-        once = [  # of a first pass what is within reach
-            size * (many - 1 + reach / buckets)
-            for size, many, reach, buckets in zip(
-                sizes, passes, streams.reach, streams.buckets, strict=True
+        once = [  # of a first pass what is within needed
+            size * (many - 1 + needed / buckets)
+            for size, many, needed, buckets in zip(
+                sizes, passes, streams.needed, streams.buckets, strict=True
             )
         ]
         cut = list(zip(sizes, once, streams.partitions, strict=True))
@@ -166,7 +162,7 @@ def streams_of(job: Job) -> Any:
             spans=spans,
             passes=passes,
             buckets=streams.buckets,
-            reach=streams.reach,
+            needed=streams.needed,
             run_bytes=plan.run_bytes,
             workers=job.workers.count,
             payload=job.workers.payload,

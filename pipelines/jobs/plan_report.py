@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipelines.inputs import made_by
 from pipelines.inputs.survey import Amount, Contents
 from pipelines.jobs.room import Need
+from pipelines.recipes.values import write_count
 from pipelines.runners.clusters import CLUSTERS
 from transforms.kernels.planning.plan import LAUNCHER_BASE, MIB, WORKER_BASE
 from transforms.kernels.schedules.mixture import asked_shares
@@ -139,18 +140,14 @@ def _memory(job: Job) -> Iterator[str]:
         launcher = f"{LAUNCHER_BASE // MIB} for the launcher, "
     yield (
         f"memory      {total // MIB} MiB: {launcher}{processes}{windows}"
-        f"{workers.payload // MIB} of payload {_for_each(workers.count, 'worker', 's')}; "
+        f"{workers.payload // MIB} of payload {_for_each(workers.count, 'worker')}; "
         f"runs and buckets of up to {plan.run_bytes // MIB} MiB, records of up to "
         f"{plan.record_limit // MIB} MiB"
     )
 
 
-def _for_each(count: int, word: str, plural: str) -> str:
-    return f"for 1 {word}" if count == 1 else f"for each of {count} {word}{plural}"
-
-
-def _many(count: int, word: str) -> str:
-    return f"{count:,} {word}{'s'[: count != 1]}"
+def _for_each(count: int, word: str, plural: str = "s") -> str:
+    return f"for {'' if count == 1 else 'each of '}{write_count(count, word, plural=plural)}"
 
 
 def _exchange(job: Job) -> Iterator[str]:
@@ -179,8 +176,8 @@ def _exchange(job: Job) -> Iterator[str]:
         segments = runs * max(first + once, again)
         levels = f"two levels{who}, by {first:,} partitions first; "
     yield (
-        f"exchange    {levels}{_many(buckets, 'bucket')}, ~{_many(runs, 'run')}, "
-        f"at most {_many(segments, 'segment')}{' a level' if levels else ''} of "
+        f"exchange    {levels}{write_count(buckets, 'bucket')}, ~{write_count(runs, 'run')}, "
+        f"at most {write_count(segments, 'segment')}{' a level' if levels else ''} of "
         f"about {_size(held // segments)}"
     )
 

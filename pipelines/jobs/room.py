@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,7 +129,7 @@ def _existing(folder: str) -> str:
     return folder
 
 
-def require_room(needs: list[Need]) -> None:
+def require_room(needs: Sequence[Need]) -> None:
     """Raise UsageError where the disks have too little room."""
     for need in needs:
         if need.free is not None and need.bytes > need.free:

@@ -13,6 +13,7 @@ from pipelines.inputs.made_by import describe
 from pipelines.jobs.plan_report import table
 from pipelines.recipes.cli import LOG
 from pipelines.recipes.recipe import RunSettings
+from pipelines.recipes.values import write_count
 from pipelines.runners.clusters import CLUSTERS
 from transforms.datasets.manifest import Manifest
 from transforms.storage import layout
@@ -28,12 +29,10 @@ MANY_UNUSED = 0.75
 def summarize(manifest: Manifest, settings: RunSettings, *, seconds: float, peak: int) -> None:
     """Log what was written, how long it took, and how to check it."""
     LOG.info(
-        "done: %d record%s, %d bytes in %d shard%s; %.1f s, %s, peak memory %d MiB%s",
-        manifest.records,
-        "s"[: manifest.records != 1],
-        manifest.bytes,
-        len(manifest.shards),
-        "s"[: len(manifest.shards) != 1],
+        "done: %s, %s in %s; %.1f s, %s, peak memory %d MiB%s",
+        write_count(manifest.records, "record"),
+        write_count(manifest.bytes, "byte"),
+        write_count(len(manifest.shards), "shard"),
         seconds,
         _rate(manifest, seconds),
         peak >> 20,
@@ -70,8 +69,8 @@ def beside_records(manifest: Manifest) -> list[str]:
     """Return what of the input is in no record."""
     lines = []
     if marks := manifest.byte_order_marks:
-        many = "s"[: marks != 1]
-        lines.append(f"byte order marks left out, at the beginning of {marks:,} file{many}")
+        files = write_count(marks, "file")
+        lines.append(f"byte order marks left out, at the beginning of {files}")
     if blank := manifest.blank_lines:
         lines.append(f"blank lines left out: {blank:,}; in JSON lines they are no records")
     if trailing := manifest.trailing_bytes:
@@ -96,7 +95,7 @@ def _command() -> list[str]:
     if shutil.which("dovetail"):
         return ["dovetail"]
     beside = Path(sys.executable).with_name("dovetail")
-    return [str(beside)] if beside.exists() else [sys.executable, "-m", "pipelines"]
+    return [str(beside)] if beside.exists() else [sys.executable, "-m", "dovetail"]
 
 
 def ends_with_a_source(recipe: Mapping[str, Any]) -> bool:

@@ -24,7 +24,7 @@ from transforms.datasets.manifest import now
 from transforms.errors import RunError, StoreError, UsageError
 from transforms.storage import files as storage
 from transforms.storage import layout
-from transforms.storage.files import remove_made, remove_path, remove_temporary
+from transforms.storage.files import remove_made, remove_temporary, remove_tree
 from transforms.workers.heartbeat import DEAD, Beat
 from transforms.workers.progress import Watched
 
@@ -215,7 +215,7 @@ def claim_output(
             "patience": patience,
         }
         folder.write_marker(content)
-        undo.callback(remove_path, progress)
+        undo.callback(remove_tree, progress)
         for path, location in zip([temporary, *spills], ["", *temp_locations, ""], strict=False):
             flag = f"--temp_location={location}" if location else f"--output={output}"
             try:
@@ -323,6 +323,6 @@ def _remove_dataset(folder: Folder) -> None:
     folder.remove_file(layout.LISTING)
     for inner in layout.FOLDERS:
         path = storage.join(folder.url, inner)
-        remove_path(path)
+        remove_tree(path)
         if inner in folder.names():
             raise RunError(f"{path}: can't be removed; look at who may write there")

@@ -12,7 +12,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -65,11 +65,19 @@ def make_parser(*models: type[BaseModel], prog: str, description: str, epilog: s
                     *also,
                     dest=name,
                     help=help_,
-                    metavar=extra["metavar"],
+                    metavar=extra["metavar"] or _metavar(field.annotation),
                     action="append" if repeatable else "store",
                     nargs="+" if name == "sources" else None,
                 )
     return parser
+
+
+def _metavar(annotation: Any) -> str | None:
+    """Return what stands for a flag's value in its help, by its type; None where that doesn't say."""
+    if get_origin(annotation) is Literal:
+        return "|".join(get_args(annotation))
+    inner = (_metavar(part) for part in get_args(annotation))
+    return {int: "N", str: "NAME"}.get(annotation) or next(filter(None, inner), None)
 
 
 def parse(parser: Parser, argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:

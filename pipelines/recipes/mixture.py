@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
 from pipelines.recipes.validation import Misfit, Path
 from pipelines.recipes.values import DEFAULT_SOURCE
+from transforms.errors import nearest
 from transforms.kernels.schedules.weights import LEAST_TEMPERATURE
 
 WAYS = ("weights", "temperature", "repeats")
@@ -107,12 +107,6 @@ def _check_numbers(
             raise Misfit(f"expected {limits} for {name}, got {number}", _place(fields, field, name))
     if not any(numbers):
         raise Misfit("expected at least one above 0, got none", _place(fields, field))
-
-
-def nearest(name: Any, names: Iterable[str]) -> str:
-    """Return a hint to the nearest of names, empty where none is near."""
-    near = difflib.get_close_matches(str(name), list(names), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _place(fields: Fields, field: str, *inner: str) -> tuple[Path, str]:

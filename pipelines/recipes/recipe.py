@@ -33,6 +33,7 @@ from pipelines.recipes.values import (
     parse_extensions,
     parse_kind,
     parse_memory,
+    parse_names,
     parse_numbers,
     parse_separator,
     parse_size,
@@ -41,7 +42,7 @@ from pipelines.recipes.values import (
 )
 from transforms.datasets.bad_records import MostBad
 from transforms.formats.detection import Format
-from transforms.formats.text_places import TextPlace
+from transforms.formats.text_field import TextField
 
 
 class _Model(BaseModel):
@@ -56,7 +57,7 @@ def make_flag(default: Any, group: str, help_: str, **constraints: Any) -> Any:
 
 
 _INPUT, _ORDER, _MIXTURE = "input", "order", "mixture"
-_OUTPUT, _RUN, _FILE = "output", "how it runs", "recipe in a file"
+_OUTPUT, RUN, _FILE = "output", "how it runs", "recipe in a file"
 _Sources = Annotated[
     dict[str, list[str]],
     BeforeValidator(
@@ -67,11 +68,13 @@ _Sources = Annotated[
 _Extensions = Annotated[
     list[str], BeforeValidator(parse_extensions, json_schema_input_type=list[str] | str)
 ]
+Modules = Annotated[list[str], BeforeValidator(parse_names, json_schema_input_type=list[str] | str)]
 _Byte = Annotated[str, BeforeValidator(parse_separator), PlainSerializer(write_separator)]
 _Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str), Field(ge=1)]
 _Memory = Annotated[
     int, BeforeValidator(parse_memory, json_schema_input_type=int | str), Field(ge=1)
 ]
+StorageOptions = Annotated[dict[str, Any], BeforeValidator(parse_storage_options)]
 _Numbers = Annotated[
     dict[str, Number],
     BeforeValidator(parse_numbers, json_schema_input_type=dict[str, float | str] | str),
@@ -100,7 +103,6 @@ class CommonRecipe(_Model):
         "what the input files are: what each one's first bytes and name say; or lines, whatever they "
         "look like (compressed ones all the same); or csv, whose rows stay whole where quoted fields "
         "hold newlines",
-        metavar="auto|lines|csv",
     )
     extension: _Extensions | None = make_flag(
         None,
@@ -108,6 +110,14 @@ class CommonRecipe(_Model):
         "which files of folders and patterns to read, by the ends of their names: .jsonl,.json; "
         "repeatable. none is a name without one",
         metavar="EXT,EXT",
+        min_length=1,
+    )
+    codec_module: Modules | None = make_flag(
+        None,
+        _INPUT,
+        "Python modules that register codecs of yours with smart_open, by suffix, for --input and "
+        "--compression (docs/formats.md). Workers have to have them",
+        metavar="MODULE,MODULE",
         min_length=1,
     )
     separator: _Byte = make_flag(
@@ -119,7 +129,6 @@ class CommonRecipe(_Model):
         "lines at the top of every input file that are no records, such as a CSV header;"
         " the same in all files, and written on top of every shard. With --format=csv it counts rows, "
         "which may have several lines",
-        metavar="N",
         ge=0,
         le=1000,
     )
@@ -128,36 +137,38 @@ class CommonRecipe(_Model):
         _INPUT,
         "what to do with a record that isn't what it has to be: end the run, leave it out and count "
         "it, or also keep it beside the shards with its file, position and reason",
-        metavar="fail|skip|quarantine",
     )
-    seed: int = make_flag(0, _ORDER, "another seed, another order", metavar="N", ge=0, lt=2**64)
+    seed: int = make_flag(0, _ORDER, "another seed, another order", ge=0, lt=2**64)
     epoch: int = make_flag(
-        0, _ORDER, "another edition of the dataset under the same seed", metavar="N", ge=0, lt=2**63
+        0, _ORDER, "another edition of the dataset under the same seed", ge=0, lt=2**63
     )
     num_shards: int | None = make_flag(
         None,
         _OUTPUT,
         "how many shards; by default one per 256 MiB of input, rounded up to 1, 2 or a multiple of 4",
-        metavar="N",
         ge=1,
         le=200_000,  # of each a launcher keeps 2.5 kB
     )
     split_name: Annotated[str, AfterValidator(check_split)] = make_flag(
-        "train", _OUTPUT, "first part of the shards' names", metavar="NAME"
+        "train", _OUTPUT, "first part of the shards' names"
     )
+
+    @property
+    def reading(self) -> Recipe:
+        """The recipe by which the input is looked at and read."""
+        raise NotImplementedError
 
 
 class Recipe(CommonRecipe):
     """What determines the output of a shuffle, together with the input files."""
 
-    text_field: Annotated[str, as_written(TextPlace.parse)] | None = make_flag(
+    text_field: Annotated[str, as_written(TextField.parse)] | None = make_flag(
         None,
         _INPUT,
         "take the text alone: this field of JSON lines (in files named .jsonl, .ndjson or .json, or "
         "whose first line is a JSON object), this column of rows, and other lines whole; it goes on as "
         'lines {"text":"..."} or as a column, text. data.text is a field inside of data, a template '
         r"such as '{title}\n\n{body}' puts fields together",
-        metavar="NAME",
         min_length=1,
     )
     weights: _Numbers | None = make_flag(
@@ -187,13 +198,9 @@ class Recipe(CommonRecipe):
         _MIXTURE,
         "how weights meet: random draws the source of every record independently, stratified keeps "
         "every beginning of the output within 2 records of its shares",
-        metavar="random|stratified",
     )
     weigh_by: Literal["records", "bytes"] = make_flag(
-        "records",
-        _MIXTURE,
-        "what the shares are of: records, or bytes of records",
-        metavar="records|bytes",
+        "records", _MIXTURE, "what the shares are of: records, or bytes of records"
     )
     stop: Literal["first_exhausted", "all_exhausted"] | None = make_flag(
         None,
@@ -201,11 +208,8 @@ class Recipe(CommonRecipe):
         "where a weighted output ends: before the first record that a source no longer has, or when "
         "every source has been seen whole, the others repeating. By default first_exhausted; with "
         "--max_records or --max_bytes, there, sources repeating as needed",
-        metavar="first_exhausted|all_exhausted",
     )
-    max_records: int | None = make_flag(
-        None, _MIXTURE, "end after so many records", metavar="N", ge=1, lt=2**63
-    )
+    max_records: int | None = make_flag(None, _MIXTURE, "end after so many records", ge=1, lt=2**63)
     max_bytes: _Size | None = make_flag(
         None,
         _MIXTURE,
@@ -213,11 +217,7 @@ class Recipe(CommonRecipe):
         metavar="SIZE",
     )
     shard_records: int | None = make_flag(
-        None,
-        _OUTPUT,
-        "exactly so many records a shard, the last one with what is left",
-        metavar="N",
-        ge=1,
+        None, _OUTPUT, "exactly so many records a shard, the last one with what is left", ge=1
     )
     output_format: Annotated[
         Literal["lines", "parquet", "arrow", "arrow_stream"] | None, BeforeValidator(parse_kind)
@@ -225,20 +225,16 @@ class Recipe(CommonRecipe):
         None,
         _OUTPUT,
         "what shards are; by default as the input. Lines become rows of one column, text",
-        metavar="lines|parquet|arrow|arrow_stream",
     )
     compression: Annotated[str | None, BeforeValidator(parse_kind)] = make_flag(
         None,
         _OUTPUT,
-        "of shards: none, gzip, bzip2, xz, zstd or lz4 for lines; none, snappy, gzip, brotli, zstd "
-        "or lz4 inside Parquet; none, lz4 or zstd inside Arrow. By default as the input",
-        metavar="NAME",
+        "of shards: none, gzip, bzip2, xz, zstd, lz4 or a codec of --codec_module for lines; none, "
+        "snappy, gzip, brotli, zstd or lz4 inside Parquet; none, lz4 or zstd inside Arrow. By default "
+        "as the input",
     )
     check: Literal["none", "utf8", "json"] = make_flag(
-        "none",
-        _INPUT,
-        "what a line has to be; rows' text always has to be UTF-8",
-        metavar="none|utf8|json",
+        "none", _INPUT, "what a line has to be; rows' text always has to be UTF-8"
     )
 
     @model_validator(mode="after")
@@ -250,6 +246,11 @@ class Recipe(CommonRecipe):
                 (("shard_records",), self.shard_records),
             )
         check_mixture(dict(self))
+        return self
+
+    @property
+    def reading(self) -> Recipe:
+        """Itself."""
         return self
 
 
@@ -273,14 +274,14 @@ class RunSettings(_Model):
     overwrite: bool = make_flag(False, _OUTPUT, "replace a dataset that is in the output folder")
     runner: Literal["DirectRunner", "FlinkRunner", "PrismRunner", "DataflowRunner"] = make_flag(
         "DirectRunner",
-        _RUN,
+        RUN,
         "where the work is done: on this machine, or on a cluster, with Beam's own flags for it "
         "(docs/flink.md, docs/dataflow.md). The output is the same",
         metavar="NAME",
     )
     memory: _Memory | None = make_flag(
         None,
-        _RUN,
+        RUN,
         "what all processes together may take, such as 2GiB; by default half of what "
         "the machine or the control group has. On a cluster: what each worker process may take, "
         "by default 1GiB (on Dataflow 3GiB)",
@@ -288,75 +289,66 @@ class RunSettings(_Model):
     )
     parallelism: int | None = make_flag(
         None,
-        _RUN,
+        RUN,
         "worker processes on a cluster; by default as many as it has slots (on Dataflow at most 64)",
-        metavar="N",
         ge=1,
         le=100_000,
     )
     shared_filesystem: bool = make_flag(
         False,
-        _RUN,
+        RUN,
         "the workers of the cluster see the local paths that are given, at the same places",
     )
     no_wait: bool = make_flag(
         False,
-        _RUN,
+        RUN,
         "leave when Dataflow has the job, which proves and publishes what it writes by itself",
     )
     temp_location: _Locations | None = make_flag(
         None,
-        _RUN,
+        RUN,
         "folder for spill files, about as large as the input; several, on several disks, take turns;"
         " by default inside the output folder",
         metavar="DIR",
         min_length=1,
     )
-    storage_options: Annotated[dict[str, Any] | None, BeforeValidator(parse_storage_options)] = (
-        make_flag(
-            None,
-            _RUN,
-            'options of fsspec for the stores, as JSON, for all or by protocol: {"s3": {"anon": '
-            "true}}. No secrets: those go into the environment",
-            metavar="JSON",
-        )
+    storage_options: StorageOptions | None = make_flag(
+        None,
+        RUN,
+        'options of fsspec for the stores, as JSON, for all or by protocol: {"s3": {"anon": '
+        "true}}. No secrets: those go into the environment",
+        metavar="JSON",
     )
     direct_num_workers: int | None = make_flag(
         None,
-        _RUN,
+        RUN,
         "workers on this machine; 0 is one a core. By default one for a small input, else as many as "
         "cores and memory allow",
-        metavar="N",
         ge=0,
     )
     direct_running_mode: Literal["in_memory", "multi_threading", "multi_processing"] | None = (
         make_flag(
             None,
-            _RUN,
+            RUN,
             "by default processes where there are several workers, else in_memory",
             metavar="MODE",
         )
     )
     plan: bool = make_flag(
-        False, _RUN, "print what would be read, written and needed, write nothing, and exit"
+        False, RUN, "print what would be read, written and needed, write nothing, and exit"
     )
-    quiet: bool = make_flag(False, _RUN, "say nothing but warnings and errors")
-    debug: bool = make_flag(False, _RUN, "show tracebacks, and the runner's own log")
+    quiet: bool = make_flag(False, RUN, "say nothing but warnings and errors")
+    debug: bool = make_flag(False, RUN, "show tracebacks, and the runner's own log")
 
 
 class Settings(RunSettings):
     """How and where a shuffle is done."""
 
-    exchange: Annotated[str | None, AfterValidator(check_exchange)] = make_flag(
-        None, _RUN, "has no effect any more: records always cross by files", deprecated=True
+    exchange: Annotated[str, AfterValidator(check_exchange)] | None = make_flag(
+        None, RUN, "has no effect any more: records always cross by files", deprecated=True
     )
     spill_compression: Annotated[Literal["none", "lz4", "zstd"], BeforeValidator(parse_kind)] = (
-        make_flag(
-            "none",
-            _RUN,
-            "of spill files: less room on disk for more time",
-            metavar="none|lz4|zstd",
-        )
+        make_flag("none", RUN, "of spill files: less room on disk for more time")
     )
 
 

@@ -14,13 +14,13 @@ from typing import Any, Generic, TypeVar
 from pydantic.fields import FieldInfo
 
 from pipelines.recipes import exact_yaml
-from pipelines.recipes.mixture import WAYS, nearest
+from pipelines.recipes.mixture import WAYS
 from pipelines.recipes.recipe import CommonRecipe, Recipe, RunSettings, Settings
 from pipelines.recipes.store_options import refuse_secrets
 from pipelines.recipes.validation import ALSO, FLAGS, Origin, Path, flag_of, validate
 from transforms.datasets.manifest import require_versions
-from transforms.errors import DataError, StoreError, UsageError
-from transforms.storage import files as storage
+from transforms.errors import DataError, StoreError, UsageError, nearest
+from transforms.formats.compressed import read_whole
 from transforms.storage import layout
 
 R = TypeVar("R", bound=CommonRecipe)
@@ -161,8 +161,8 @@ def _about_unknown(name: str, kind: RecipeKind[Any, Any]) -> str:
 
 def _read(url: str) -> bytes:
     try:
-        return storage.read_all(url)
-    except UsageError as error:
+        return read_whole(url)
+    except (UsageError, DataError) as error:
         raise UsageError(f"--recipe={error}") from None
     except StoreError as error:
         raise UsageError(str(error)) from error

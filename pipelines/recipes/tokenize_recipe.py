@@ -24,7 +24,7 @@ from pipelines.recipes.values import (
     parse_kind,
     parse_names,
 )
-from transforms.formats.text_places import TextPlace
+from transforms.formats.text_field import TextField
 from transforms.tokenization.models.texts import CPM_NEWLINE
 
 _INPUT, _MODEL, _SAMPLING, _OUTPUT = "input", "model", "sampling", "output"
@@ -49,18 +49,15 @@ _OF_TOKENIZING = (
 class TokenizeRecipe(CommonRecipe):
     """What determines the output of tokenizing, together with the input files and the model."""
 
-    seed: int = make_flag(
-        0, _SAMPLING, "another seed draws other segmentations", metavar="N", ge=0, lt=2**64
-    )
+    seed: int = make_flag(0, _SAMPLING, "another seed draws other segmentations", ge=0, lt=2**64)
     epoch: int = make_flag(
-        0, _SAMPLING, "another epoch draws afresh, under the same seed", metavar="N", ge=0, lt=2**63
+        0, _SAMPLING, "another epoch draws afresh, under the same seed", ge=0, lt=2**63
     )
     num_shards: int | None = make_flag(
         None,
         _OUTPUT,
         "how many shards at most; by default one per 64 MiB of input, rounded up to 1, 2 or a multiple "
         "of 4. A compressed file can't be cut",
-        metavar="N",
         ge=1,
         le=100_000,
     )
@@ -69,16 +66,14 @@ class TokenizeRecipe(CommonRecipe):
         _INPUT,
         "lines at the top of every input file that are no records; the same in all files. With "
         "--format=csv it counts rows, which may have several lines",
-        metavar="N",
         ge=0,
         le=1000,
     )
-    text_field: Annotated[str, as_written(TextPlace.parse)] = make_flag(
+    text_field: Annotated[str, as_written(TextField.parse)] = make_flag(
         "text",
         _INPUT,
         "field of JSON lines, or column of rows, that holds the text; data.text is one inside of data, "
         r"a template such as '{title}\n\n{body}' puts several together; '' takes whole lines",
-        metavar="NAME",
     )
     bytes: bool = make_flag(
         False, _INPUT, "take lines as bytes, whatever they hold (BytePiece models)"
@@ -96,7 +91,6 @@ class TokenizeRecipe(CommonRecipe):
         _MODEL,
         "cpm: white space as CPM's tokenizer has it: words cut by jieba (install dovetail-data[cpm]), "
         "space and newline as symbols",
-        metavar="cpm",
     )
     newline_symbol: str = make_flag(
         CPM_NEWLINE, _MODEL, "what stands for a newline, with --whitespace=cpm", metavar="CHAR"
@@ -118,7 +112,6 @@ class TokenizeRecipe(CommonRecipe):
         _SAMPLING,
         "how segmentations are drawn: off takes the best one; exact draws each with its probability to "
         "the power of alpha; viterbi_sampling is quick and biased; nbest draws from the best ones",
-        metavar="off|exact|viterbi_sampling|nbest",
     )
     alpha: float | None = make_flag(
         None,
@@ -128,29 +121,25 @@ class TokenizeRecipe(CommonRecipe):
         metavar="A",
     )
     nbest_size: int | None = make_flag(
-        None, _SAMPLING, "how many best segmentations nbest draws from; 64", metavar="N"
+        None, _SAMPLING, "how many best segmentations nbest draws from; 64"
     )
     decode: bool = make_flag(
         False, _OUTPUT, 'turn tokens back into text: rows of --token_column into lines {"text":…}'
     )
     output_format: Annotated[
         Literal["parquet", "arrow", "arrow_stream"], BeforeValidator(parse_kind)
-    ] = make_flag("parquet", _OUTPUT, "what shards are", metavar="parquet|arrow|arrow_stream")
+    ] = make_flag("parquet", _OUTPUT, "what shards are")
     compression: Annotated[str | None, BeforeValidator(parse_kind)] = make_flag(
         None,
         _OUTPUT,
         "inside shards: none, snappy, gzip, brotli, zstd or lz4 in Parquet (zstd by default), none, lz4 "
         "or zstd in Arrow (none by default)",
-        metavar="NAME",
     )
     token_column: str = make_flag(
-        "input_ids", _OUTPUT, "name of the column of tokens", metavar="NAME", min_length=1
+        "input_ids", _OUTPUT, "name of the column of tokens", min_length=1
     )
     token_dtype: Literal["uint16", "uint32"] | None = make_flag(
-        None,
-        _OUTPUT,
-        "of tokens; by default uint16 where the model's ids fit, else uint32",
-        metavar="uint16|uint32",
+        None, _OUTPUT, "of tokens; by default uint16 where the model's ids fit, else uint32"
     )
 
     keep_fields: _Names | None = make_flag(
@@ -234,19 +223,12 @@ class TokenizeRecipe(CommonRecipe):
     @property
     def reading(self) -> Recipe:
         """The recipe by which the input is looked at and read."""
-        field = None if self.bytes or self.decode else self.text_field or None
+        common: dict[str, Any] = {name: getattr(self, name) for name in CommonRecipe.model_fields}
+        if self.bytes and self.format == "auto":
+            common["format"] = "lines"
         return Recipe(
-            sources=self.sources,
-            text_field=field,
-            format="lines" if self.bytes and self.format == "auto" else self.format,
-            extension=self.extension,
-            separator=self.separator,
-            header_lines=self.header_lines,
-            on_bad_record=self.on_bad_record,
-            seed=self.seed,
-            epoch=self.epoch,
-            num_shards=self.num_shards,
-            split_name=self.split_name,
+            **common,
+            text_field=None if self.bytes or self.decode else self.text_field or None,
             output_format=None if self.decode else self.output_format,
             compression=self.compression,
         )

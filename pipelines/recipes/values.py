@@ -74,6 +74,15 @@ def write_size(size: int) -> str:
     return str(size)
 
 
+def write_count(count: int, word: str, *, plural: str = "s") -> str:
+    """Write how many there are of something.
+
+    >>> write_count(1, "file"), write_count(2000, "file")
+    ('1 file', '2,000 files')
+    """
+    return f"{count:,} {word}{'' if count == 1 else plural}"
+
+
 def parse_separator(value: Any) -> Any:
     r"""Read one byte: itself, or ``\n``, ``\t``, ``\r``, ``\0``, ``\\``, ``\xHH``."""
     if not isinstance(value, str):
@@ -204,18 +213,17 @@ def parse_extensions(value: Any) -> Any:
     return list(dict.fromkeys(found))
 
 
-def check_exchange(asked: str | None) -> None:
+def check_exchange(asked: str) -> None:
     """Say that a setting of former versions changes nothing, or can't be had any more."""
-    if asked in ("auto", "files"):
-        _LOG.info("exchange=%s has no effect any more: records always cross by files", asked)
-    elif asked == "engine":
+    if asked == "engine":
         text = (
             "this exchange went, as it held each shard in memory whole; leave it out: records cross by "
             "files (in --temp_location), in bounded memory"
         )
         raise Misfit(text, (("exchange",), asked))
-    elif asked is not None:
-        raise ValueError("expected auto or files, or nothing: it has no effect any more")
+    if asked not in ("auto", "files"):
+        raise ValueError("expected nothing, or auto or files, which have no effect any more")
+    _LOG.info("exchange=%s has no effect any more: records always cross by files", asked)
 
 
 def parse_names(value: Any) -> Any:

@@ -25,7 +25,7 @@ def main(launcher: str) -> None:
 
     import transforms.datasets.read
     import transforms.datasets.write
-    import transforms.shuffling.exchange
+    import transforms.datasets.write_manifest
     import transforms.shuffling.partition
     import transforms.shuffling.shuffle  # noqa: F401
 

@@ -38,7 +38,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     def shuffle(*given: Any, beam_flags: list[str]) -> None:
         seen.append((*given, beam_flags))
 
-    monkeypatch.setattr(pipelines.shuffle, "shuffle", shuffle)
+    monkeypatch.setattr(pipelines.shuffle.COMMAND, "make", shuffle)
     return seen
 
 
@@ -210,9 +210,10 @@ def test_help_lists_the_keywords_with_what_they_do(kind: RecipeKind[Any, Any]) -
     text = inspect.getdoc(function) or ""
     fields = {**kind.recipe.model_fields, **kind.settings.model_fields}
     called = {"sources": "input", "direct_num_workers": "workers"}
-    for name in fields:
-        assert called.get(name, name) in keywords
-        assert f"    {called.get(name, name)}: " in text
+    for name, field in fields.items():
+        shown = not field.deprecated
+        assert (called.get(name, name) in keywords) == shown
+        assert (f"    {called.get(name, name)}: " in text) == shown
     assert keywords["seed"].default == 0
 
 

@@ -109,6 +109,20 @@ def test_folders_of_the_users_beside_a_script_are_in_nobodys_way(tmp_path: Path)
     assert output_of(code.replace("'o'", "'from a notebook'"), cwd=tmp_path) == "30"
 
 
+def test_a_shuffle_in_a_notebook_needs_nothing_of_beams_for_notebooks(tmp_path: Path) -> None:
+    # Beam asks IPython for a cell's number, and imports pandas and more to know whose label it is
+    code = (
+        "import sys, types\n"
+        "kernel = types.SimpleNamespace(execution_count=1, config={'IPKernelApp': {}})\n"
+        "sys.modules['IPython'] = types.SimpleNamespace(get_ipython=lambda: kernel)\n"
+        "sys.modules['apache_beam.runners.interactive'] = None\n"
+        "import dovetail\n"
+        "print(dovetail.shuffle(input='in.txt', output='o', workers=2, quiet=True).records)\n"
+    )
+    write_tree(tmp_path, {"in.txt": make_lines(30)})
+    assert output_of(code, cwd=tmp_path) == "30"
+
+
 def test_a_package_of_the_users_that_was_imported_before_is_named(tmp_path: Path) -> None:
     write_tree(tmp_path, {"pipelines/__init__.py": b"", "script.py": b"import pipelines, dovetail"})
     done = command(python=("script.py",), cwd=tmp_path)

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 import pipelines.shuffle
+from pipelines.jobs import command as jobs_command
 from tests.pipelines.support import command, cut_otherwise, make_lines, read_tree, run, write_tree
 from transforms.errors import DataError, InputError, RunError, UsageError
-from transforms.formats import lines, small
+from transforms.formats import lines, small_files
 from transforms.storage import files as storage
 
 
@@ -221,7 +222,7 @@ def test_too_little_room_is_found_before_any_work(
     tmp_path = corpus.parent
     size = sum(path.stat().st_size for path in corpus.iterdir())
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=int(size * room)))
-    monkeypatch.setattr(pipelines.shuffle, "build", None)
+    monkeypatch.setattr(pipelines.shuffle.COMMAND, "build", None)
     with pytest.raises(UsageError, match=f"^{blamed}={tmp_path}.* GB are free"):
         run(f"--input={corpus}", f"--output={tmp_path / 'o'}", *(f.format(tmp_path) for f in flags))
 
@@ -247,13 +248,13 @@ HARMS = {"append": _append, "rewrite": _rewrite, "cut": _cut, "remove": Path.unl
 def test_a_file_that_changes_after_it_was_listed_is_named(
     tmp_path: Path, corpus: Path, harm: str, alone: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real: Callable[..., Any] = pipelines.shuffle._execute
+    real: Callable[..., Any] = jobs_command.execute
 
     def execute(*args: Any, **kwargs: Any) -> Any:
         HARMS[harm](corpus / "b.txt")
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(pipelines.shuffle, "_execute", execute)
+    monkeypatch.setattr(jobs_command, "execute", execute)
     with pytest.raises((RunError, InputError)) as raised:
         run(f"--input={corpus}{'/b.txt' if alone else ''}", f"--output={tmp_path / 'o'}")
     assert f"{corpus}/b.txt" in str(raised.value)
@@ -263,13 +264,13 @@ def test_a_file_that_changes_after_it_was_listed_is_named(
 def test_a_file_that_comes_after_the_listing_is_told(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real: Callable[..., Any] = pipelines.shuffle._execute
+    real: Callable[..., Any] = jobs_command.execute
 
     def execute(*args: Any, **kwargs: Any) -> Any:
         write_tree(corpus, {"c.txt": b"late\n"})
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(pipelines.shuffle, "_execute", execute)
+    monkeypatch.setattr(jobs_command, "execute", execute)
     with pytest.raises(DataError, match="changed"):
         run(f"--input={corpus}", f"--output={tmp_path / 'o'}")
 
@@ -279,7 +280,7 @@ def test_a_file_that_comes_after_the_listing_is_told(
 def test_a_file_that_changes_while_it_is_read_is_named(
     tmp_path: Path, corpus: Path, harm: str, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(small, "SMALL", -1)
+    monkeypatch.setattr(small_files, "SMALL", -1)
     real: Callable[..., Any] = lines.read_span
 
     def read_span(file: Any, task: Any, **given: Any) -> Any:

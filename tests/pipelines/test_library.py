@@ -93,7 +93,7 @@ def test_a_run_may_be_given_as_objects_and_prints_nothing(
     write_tree(tmp_path, {"in": b"b;a;c"})
     recipe = Recipe(sources={"web": [str(tmp_path / "in")]}, separator=";", seed=3, num_shards=2)
     settings = Settings(output=str(tmp_path / "o"))
-    manifest = pipelines.shuffle.shuffle(recipe, settings)
+    manifest = pipelines.shuffle.COMMAND.make(recipe, settings)
     assert isinstance(manifest, Manifest)
     assert sorted(b"".join(read_shards(tmp_path / "o").values()).split(b";")) == [
         b"",

@@ -14,14 +14,14 @@ import pytest
 from pipelines.verify import verify
 from tests.pipelines.support import Tree, cut_otherwise, read_shards, run, write_tree
 from transforms.datasets import read
-from transforms.datasets.identity import AGAIN
+from transforms.datasets.identity import REREAD
 from transforms.datasets.manifest import Manifest
 from transforms.datasets.spans import Spans
 from transforms.errors import LosslessError
 from transforms.kernels.records import blocks
 from transforms.kernels.records.pages import STREAM_TABLE
-from transforms.mixing import interleave, reached, stream_files
-from transforms.shuffling import streams
+from transforms.mixing import counted, interleave
+from transforms.shuffling import partition, spill_files
 
 Patch = pytest.MonkeyPatch
 OWN = {"run_id", "started", "ended"}
@@ -65,7 +65,7 @@ def whole(root: Path) -> dict[str, Made]:
     """Each mixture, made with all of its sources spilled: shards and manifest."""
     found = {}
     with Patch.context() as patch:
-        patch.setattr(interleave, "share_within", lambda *_, **__: 1.0)
+        patch.setattr(interleave, "needed_share", lambda *_, **__: 1.0)
         for name, flags in ASKED.items():
             manifest = mix(root, root / f"whole-{name}", *flags)
             found[name] = read_shards(root / f"whole-{name}"), manifest.model_dump(exclude=OWN)
@@ -82,7 +82,7 @@ def mix(root: Path, output: Path, *flags: str) -> Manifest:
 def spilled(monkeypatch: Patch) -> list[int]:
     """Bytes of records in each page that is spilled, by stream: of first passes of two sources."""
     found = [0, 0]
-    real = stream_files.end_spill
+    real = spill_files.end_spill
 
     def end_spill(file: Any, url: str, rows: list[tuple[int, ...]], **how: Any) -> bytes:
         table = np.array(rows, STREAM_TABLE)
@@ -90,13 +90,13 @@ def spilled(monkeypatch: Patch) -> list[int]:
             found[stream] += int(table["bytes"][table["stream"] == stream].sum())
         return real(file, url, rows, **how)
 
-    monkeypatch.setattr(stream_files, "end_spill", end_spill)
+    monkeypatch.setattr(spill_files, "end_spill", end_spill)
     return found
 
 
 def guess(patch: Patch, share: float) -> None:
     """Have the reach guessed to be this share of a source."""
-    patch.setattr(interleave, "share_within", lambda *_, **__: share)
+    patch.setattr(interleave, "needed_share", lambda *_, **__: share)
 
 
 @pytest.mark.parametrize("asked", ASKED)
@@ -153,7 +153,7 @@ def count_reads(patch: Patch) -> list[str]:
     real = read.SpanReader.read
 
     def spans(self: Any, some: Spans, report: Any) -> Any:
-        found.extend(span.file.name for span in some if span.pass_number == AGAIN)
+        found.extend(span.file.name for span in some if span.pass_number == REREAD)
         return real(self, some, report)
 
     patch.setattr(read.SpanReader, "read", spans)
@@ -210,7 +210,7 @@ def harm(patch: Patch, how: Any) -> None:
         return how(block, kept, tally)
 
     other = types.SimpleNamespace(**{**vars(blocks), "cut_to_buckets": cut_to_buckets})
-    patch.setattr(streams, "blocks", other)
+    patch.setattr(partition, "blocks", other)
 
 
 def lost(block: Any, kept: Any, tally: Any) -> Any:
@@ -253,6 +253,6 @@ def test_a_reach_that_is_too_short_and_goes_unnoticed_is_caught(
     root: Path, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     guess(monkeypatch, 0.01)
-    monkeypatch.setattr(reached, "needed", lambda counts, wanted: 1)
-    with pytest.raises(LosslessError, match="were within reach"):
+    monkeypatch.setattr(counted, "buckets_holding", lambda counts, wanted: 1)
+    with pytest.raises(LosslessError, match="were spilled"):
         mix(root, tmp_path / "o", *LESS)

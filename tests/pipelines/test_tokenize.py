@@ -20,6 +20,7 @@ import tokenizers
 import pipelines.shuffle
 import pipelines.tokenize
 from pipelines.inputs.made_by import tokenizers_of
+from pipelines.jobs import command as jobs_command
 from pipelines.tokenize import run
 from pipelines.verify import verify
 from tests.transforms.tokenization.models.oracle import Reference
@@ -185,13 +186,13 @@ def test_nulls_are_not_decoded(corpus: Path, ids: Any) -> None:
 def test_a_model_that_changes_during_the_run_is_caught(
     corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = pipelines.tokenize.build
+    real = pipelines.tokenize.COMMAND.build
 
     def build(*given: Any) -> None:
         write_model(corpus / "model.json", {**PIECES, b"other": 3})
         real(*given)
 
-    monkeypatch.setattr(pipelines.tokenize, "build", build)
+    monkeypatch.setattr(pipelines.tokenize.COMMAND, "build", build)
     with pytest.raises(DataError, match=r"model\.json: the model changed during the run"):
         tokenize(corpus)
     assert not (corpus / "out").exists()
@@ -485,7 +486,7 @@ def test_nothing_is_an_empty_dataset(corpus: Path) -> None:
         (["--decode"], "--decode and --token_column=input_ids: .*lines"),
         (["--token_dtype=uint8"], "--token_dtype=uint8"),
         (["--compression=bzip2"], "--compression=bzip2"),
-        (["--runner=FlinkRunner"], "--flink_master"),
+        (["--runner=FlinkRunner"], "--workers is for --runner=DirectRunner"),
     ],
 )
 @pytest.mark.parametrize("plan", [(), ("--plan",)], ids=["run", "plan"])
@@ -723,8 +724,8 @@ def test_the_progress_of_tokenizing_is_its_own(
         assert counts[:2] == (job.inputs.size, 65)
         return peak
 
-    execute = pipelines.tokenize.execute
-    monkeypatch.setattr(pipelines.tokenize, "execute", watch)
+    execute = jobs_command.execute
+    monkeypatch.setattr(jobs_command, "execute", watch)
     tokenize(corpus)
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from bench.request_model import Requests, count_requests
 from tests.pipelines.support import (
     Tree,
     count_asked,
@@ -23,10 +24,9 @@ from tests.pipelines.support import (
 )
 from transforms.datasets import write
 from transforms.errors import DovetailError, RunError
-from transforms.kernels.planning.levels import Requests, count_requests
 from transforms.kernels.planning.plan import Plan
 from transforms.kernels.records import blocks, pages
-from transforms.shuffling import exchange, partition
+from transforms.shuffling import partition, spill_files
 from transforms.shuffling.groups import BlockGroup
 
 
@@ -158,13 +158,13 @@ def test_the_disk_never_holds_two_levels_whole(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held: list[int] = []
-    real = exchange.end_spill
+    real = spill_files.end_spill
 
     def end_spill(*args: Any, **more: Any) -> bytes:
         held.append(spilled(tmp_path / "t"))
         return real(*args, **more)
 
-    monkeypatch.setattr(exchange, "end_spill", end_spill)
+    monkeypatch.setattr(spill_files, "end_spill", end_spill)
     large = write_tree(
         tmp_path / "large", {"a": b"".join(b"%09d" % i * 90 + b"\n" for i in range(9000))}
     )
@@ -214,7 +214,7 @@ def change(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
             return pa.py_buffer(bytes(data))
 
         other = types.SimpleNamespace(**{**vars(pages), "encode_page": encode_page})
-        monkeypatch.setattr(exchange, "pages", other)
+        monkeypatch.setattr(spill_files, "pages", other)
     else:
         fetch = BlockGroup.fetch
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from bench.request_model import count_requests
 from pipelines.jobs import build
 from pipelines.jobs.job import Job
 from pipelines.verify import verify
@@ -27,14 +28,13 @@ from tests.pipelines.support import (
 )
 from tests.pipelines.test_two_levels import BYTES, FILES, FOOTPRINT, PIECE, RECORDS, TINY
 from transforms.datasets import read, write
-from transforms.datasets.identity import AGAIN
+from transforms.datasets.identity import REREAD
 from transforms.datasets.manifest import Manifest
 from transforms.errors import DovetailError, LosslessError
-from transforms.kernels.planning.levels import count_requests
 from transforms.kernels.records.pages import STREAM_TABLE
 from transforms.kernels.records.ranges import WHOLE
-from transforms.mixing import interleave, stream_files, streams_again
-from transforms.shuffling import partition
+from transforms.mixing import interleave
+from transforms.shuffling import partition, spill_files
 from transforms.shuffling.groups import BlockGroup
 from transforms.shuffling.streams import Streams
 
@@ -96,7 +96,7 @@ def mix(root: Path, output: Path, *flags: str) -> Manifest:
 def spilled(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Counter[int]]]:
     """Bytes of records that each stream spilled, by level."""
     found: dict[str, Counter[int]] = {"first": Counter(), "second": Counter()}
-    real = stream_files.end_spill
+    real = spill_files.end_spill
 
     def end_spill(file: Any, url: str, rows: list[tuple[int, ...]], **how: Any) -> bytes:
         table = np.array(rows, STREAM_TABLE)
@@ -105,7 +105,7 @@ def spilled(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Counter[int]]
             found["first" if "/first/" in url else "second"][stream] += size
         return real(file, url, rows, **how)
 
-    monkeypatch.setattr(stream_files, "end_spill", end_spill)
+    monkeypatch.setattr(spill_files, "end_spill", end_spill)
     return found
 
 
@@ -199,12 +199,12 @@ def test_a_guess_that_falls_short_is_made_good_in_two_levels(
     spilled: dict[str, Counter[int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(interleave, "share_within", lambda *_, **__: 0.1)
+    monkeypatch.setattr(interleave, "needed_share", lambda *_, **__: 0.1)
     again: list[str] = []
     real = read.SpanReader.read
 
     def spans(self: Any, span: Any, report: Any) -> Any:
-        if any(one.pass_number == AGAIN for one in span):
+        if any(one.pass_number == REREAD for one in span):
             again.append(next(iter(span)).file.name)
         return real(self, span, report)
 
@@ -299,14 +299,14 @@ def test_the_disk_never_holds_two_levels_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held: list[int] = []
-    real = stream_files.end_spill
+    real = spill_files.end_spill
 
     def end_spill(*args: Any, **more: Any) -> bytes:
         found = (tmp_path / "t").rglob("*.pages")
         held.append(sum(path.stat().st_blocks * 512 for path in found))
         return real(*args, **more)
 
-    monkeypatch.setattr(stream_files, "end_spill", end_spill)
+    monkeypatch.setattr(spill_files, "end_spill", end_spill)
     records = b"".join(b"%09d" % i * 90 + b"\n" for i in range(9000))
     write_tree(tmp_path / "large", {"a": records})
     size = len(records)
@@ -332,7 +332,7 @@ def test_on_a_store_it_goes_before_any_shard_is_written(
 ) -> None:
     left: list[set[str]] = []
     firsts: list[str] = []
-    real, end_spill = write.write_shard, stream_files.end_spill
+    real, end_spill = write.write_shard, spill_files.end_spill
 
     def write_shard(*args: Any, **more: Any) -> Any:
         left.append({path.rpartition("/")[0].rpartition("/")[2] for path in MemoryFileSystem.store})
@@ -343,7 +343,7 @@ def test_on_a_store_it_goes_before_any_shard_is_written(
         return end_spill(file, url, *args, **more)
 
     monkeypatch.setattr(write, "write_shard", write_shard)
-    monkeypatch.setattr(stream_files, "end_spill", end)
+    monkeypatch.setattr(spill_files, "end_spill", end)
     with cut_twice(**CUT):
         mix(root, tmp_path / "o", *ASKED["repeats"], "--temp_location=memory://levels")
     assert firsts
@@ -390,12 +390,12 @@ def change_pages(kind: str, patch: pytest.MonkeyPatch) -> None:
 def test_a_partition_that_is_not_gathered_anew_is_missed(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process = streams_again._Refer.process
+    process = partition._ReferToPartitions.process
 
     def fewer(self: Any, element: Any) -> Iterator[Any]:
         return itertools.islice(process(self, element), 1, None)
 
-    monkeypatch.setattr(streams_again._Refer, "process", fewer)
+    monkeypatch.setattr(partition._ReferToPartitions, "process", fewer)
     with cut_twice(**CUT), pytest.raises(LosslessError, match=r"source \S+, pass \d: read"):
         mix(root, tmp_path / "o", *ASKED["repeats"])
     assert not (tmp_path / "o").exists()

@@ -8,6 +8,7 @@ import apache_beam as beam
 
 import pipelines.shuffle
 from pipelines.jobs.job import Job
+from pipelines.recipes.cli import leave
 
 
 def build(root: Any, job: Job) -> None:
@@ -17,5 +18,5 @@ def build(root: Any, job: Job) -> None:
 
 
 if __name__ == "__main__":
-    pipelines.shuffle.build = build
-    pipelines.shuffle.leave(pipelines.shuffle.main())
+    pipelines.shuffle.COMMAND.build = build
+    leave(pipelines.shuffle.main())

@@ -22,8 +22,8 @@ from tests.pipelines.support import (
 )
 from tests.pipelines.test_tokenize import TEXTS, write_model
 from tests.runners.conftest import Cluster, Running
-from transforms.mixing.streams_again import SpillStreamsAgain
 from transforms.shuffling.groups import BlockGroup
+from transforms.shuffling.partition import PartitionIntoBuckets
 
 pytestmark = pytest.mark.runners
 
@@ -91,16 +91,16 @@ def test_on_prism(
 
 
 @pytest.fixture
-def levels(monkeypatch: pytest.MonkeyPatch) -> list[SpillStreamsAgain]:
-    """Give the second levels that pipelines are built with from now on."""
-    found: list[SpillStreamsAgain] = []
-    expand = SpillStreamsAgain.expand
+def levels(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Give the levels that pipelines are built with from now on."""
+    found: list[int] = []
+    expand = PartitionIntoBuckets.expand
 
-    def second(step: SpillStreamsAgain, spills: Any) -> Any:
-        found.append(step)
-        return expand(step, spills)
+    def counted(step: PartitionIntoBuckets, located: Any) -> Any:
+        found.append(step.streams.levels)
+        return expand(step, located)
 
-    monkeypatch.setattr(SpillStreamsAgain, "expand", second)
+    monkeypatch.setattr(PartitionIntoBuckets, "expand", counted)
     return found
 
 
@@ -118,7 +118,7 @@ def once(tmp_path: Path) -> Tree:
 def test_a_mixture_takes_two_levels_on_prism(
     prism: list[str],
     once: Tree,
-    levels: list[SpillStreamsAgain],
+    levels: list[int],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -131,7 +131,7 @@ def test_a_mixture_takes_two_levels_on_prism(
     monkeypatch.setattr(BlockGroup, "release", release)
     with cut_twice(**mixtures.CUT):
         mixtures.mix(tmp_path, tmp_path / "out", *mixtures.ASKED["repeats"], *prism)
-    assert levels
+    assert set(levels) == {2}
     assert not given_back
     require(tmp_path / "out", once)
 
@@ -140,13 +140,13 @@ def test_a_mixture_takes_two_levels_on_prism(
 def test_a_mixture_takes_two_levels_on_flink(
     flink: Cluster,
     once: Tree,
-    levels: list[SpillStreamsAgain],
+    levels: list[int],
     tmp_path: Path,
 ) -> None:
     with cut_twice(**mixtures.CUT):
         flags = *mixtures.ASKED["repeats"], *flink.flags, "--parallelism=2"
         mixtures.mix(tmp_path, tmp_path / "out", *flags)
-    assert levels
+    assert set(levels) == {2}
     require(tmp_path / "out", once)
 
 

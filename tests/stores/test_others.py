@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 import threading
+import urllib.parse
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -357,6 +358,49 @@ def answering(answers: Mapping[str, tuple[int, Mapping[str, str]]]) -> Iterator[
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+class WebHdfs(http.server.BaseHTTPRequestHandler):
+    """What Hadoop answers of the corpus, as far as reading asks."""
+
+    def do_GET(self) -> None:
+        path, query = urllib.parse.unquote(self.path).removeprefix("/webhdfs/v1/").split("?")
+        asked = dict(urllib.parse.parse_qsl(query))
+        below = {name: data for name, data in CORPUS.items() if f"{name}/".startswith(path)}
+        names = dict.fromkeys(name[len(path) :].strip("/").split("/")[0] for name in below)
+        body: Any = {"RemoteException": {"exception": "FileNotFoundException", "message": path}}
+        if path in CORPUS and asked["op"] == "OPEN":
+            begin = int(asked["offset"])
+            body = CORPUS[path][begin : begin + int(asked["length"])]
+        elif below and asked["op"] == "GETFILESTATUS":
+            body = {"FileStatus": self._status(path)}
+        elif below:
+            inside = [self._status(f"{path.strip('/')}/{name}".lstrip("/")) for name in names]
+            body = {"FileStatuses": {"FileStatus": inside}}
+        body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(200 if below else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _status(self, path: str) -> dict[str, Any]:
+        size = len(CORPUS.get(path, b""))
+        kind = "FILE" if path in CORPUS else "DIRECTORY"
+        return {"pathSuffix": path.rpartition("/")[2], "type": kind, "length": size}
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+def test_a_url_of_webhdfs_names_its_host(tmp_path: Path, expected: dict[str, bytes]) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), WebHdfs) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        host = f"webhdfs://127.0.0.1:{server.server_port}"
+        listed = list_source("s", [f"{host}/a.txt", f"{host}/b/*"])
+        assert [file.url for file in listed] == [f"{host}/a.txt", f"{host}/b/c.txt"]
+        run(f"--input={host}/", f"--output={tmp_path / 'o'}", "--num_shards=2")
+        server.shutdown()
+    assert {k: v for k, v in read_tree(tmp_path / "o").items() if k.startswith("data/")} == expected
 
 
 def test_a_source_is_on_this_machine_or_on_a_store(tmp_path: Path, bucket: str) -> None:

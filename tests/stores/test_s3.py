@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 import pipelines.verify
+from bench.request_model import count_requests
 from tests.pipelines.support import command, cut_otherwise, make_lines, read_tree, run, write_tree
 from tests.stores.conftest import Server, put, tree, unfinished
 from transforms.datasets.listing import list_source
 from transforms.errors import InputError, RunError, UsageError
-from transforms.kernels.planning.levels import count_requests
 from transforms.storage import files as storage
 
 CORPUS = {"a.txt": make_lines(900), "b/c.txt": make_lines(700, name="q"), "b/empty.txt": b""}
@@ -298,7 +298,7 @@ def test_a_run_that_fails_leaves_nothing_on_s3(
     def fail(*args: object, **more: object) -> None:
         raise RunError("no manifest today")
 
-    monkeypatch.setattr("transforms.datasets.write.make_manifest", fail)
+    monkeypatch.setattr("transforms.datasets.write_manifest.make_manifest", fail)
     with pytest.raises(RunError, match="no manifest today"):
         run(f"--input={bucket}/in", f"--output={bucket}/out", f"--temp_location={bucket}/t", ONE)
     assert set(tree(bucket)) == {f"in/{name}" for name in CORPUS}

@@ -43,7 +43,7 @@ OTHERS = (
 
 DIE = """
 import contextlib, os, sys
-from transforms import storage
+from transforms.storage import files as storage
 with contextlib.ExitStack() as stack:
     for url in sys.argv[1:]:
         file = stack.enter_context(storage.open_write(url))

@@ -18,8 +18,12 @@ from tests.transforms.kernels import oracles
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.pages import Page
-from transforms.shuffling.exchange import GroupBlocksByKey
+from transforms.kernels.records.ranges import WHOLE
 from transforms.shuffling.groups import BlockGroup
+from transforms.shuffling.partition import PartitionIntoBuckets, Spilled
+from transforms.shuffling.shuffle import PlainShard, ShuffleWithinBuckets
+from transforms.shuffling.spill_files import SpillFiles, Spilling, pages_of_stream, read_tables
+from transforms.shuffling.streams import Streams
 
 THREADS = {"direct_num_workers": 3, "direct_running_mode": "multi_threading"}
 """Options under which a stage's input is cut into three bundles."""
@@ -72,7 +76,7 @@ def make_rows(count: int, *, sources: int = 1) -> list[Row]:
 
 
 def make_run(rows: Iterable[Row], *, sources: int = 1, line_end: bytes = b"\n") -> pa.RecordBatch:
-    """Lay rows into one block sorted by key, with hash columns, as PartitionIntoBuckets does."""
+    """Lay rows into one block sorted by key, with hash columns, as PartitionIntoBuckets spills it."""
     found = list(rows)
     parts = []
     for source in range(sources):
@@ -125,31 +129,85 @@ def digests_of(rows: Iterable[Row], *, sources: int = 1) -> list[Digest]:
     return out
 
 
-def group(
-    runs: Sequence[pa.RecordBatch],
+def lay_out(
+    runs: Sequence[pa.RecordBatch], *, options: dict[str, Any] | None = None, **how: Any
+) -> list[PlainShard]:
+    """Spill runs, shuffle them as ``shuffle_runs`` does, and return the shards in order."""
+    shards = collect(
+        lambda root: shuffle_runs(root | create(runs, spread=bool(options)), **how),
+        **(options or {}),
+    )
+    return sorted(shards, key=lambda shard: shard.number)
+
+
+def shuffle_runs(
+    runs: Any,
     *,
-    partitions: int,
+    ranges: int,
     folder: Any,
     buckets: int = 0,
     page_bytes: int = 2000,
+    bucket_bytes: int = 1 << 20,
     sources: int = 1,
-    options: dict[str, Any] | None = None,
-) -> list[tuple[int, BlockGroup]]:
-    """Send runs through the exchange, and return what comes out."""
-    return collect(
-        lambda root: (
-            root
-            | create(runs, spread=bool(options)).with_output_types(pa.RecordBatch)
-            | GroupBlocksByKey(
-                partitions=partitions,
-                buckets=buckets,
-                page_bytes=page_bytes,
-                sources=sources,
-                folder=str(folder),
-            )
-        ),
-        **(options or {}),
+    shard_records: int | None = None,
+) -> Any:
+    """Spill runs of keys that somebody chose, and shuffle them: runs -> PlainShard."""
+    spill = Spilling(folders=[str(folder)], page_bytes=page_bytes)
+    spill.make_folders(1)
+    names = [f"s{i}" for i in range(sources)]
+    streams = Streams.as_one(names, seed=0, buckets=buckets or ranges, bucket_bytes=bucket_bytes)
+    shuffle = ShuffleWithinBuckets(
+        streams=streams, spill=spill, ranges=ranges, shard_records=shard_records
     )
+
+    spills = runs | "Spill" >> beam.Map(_spill, streams, spill).with_output_types(tuple[int, bytes])
+    return Spilled(spills, tallies=spills) | shuffle  # which looks at no tallies
+
+
+def shuffle_blocks(
+    located: Any,
+    *,
+    folder: Any,
+    shards: int,
+    seed: int = 0,
+    sources: Sequence[str] = ("default",),
+    shard_records: int | None = None,
+) -> Any:
+    """Shuffle blocks of records as one: (FileId, block) -> PlainShard."""
+    spill = Spilling(folders=[str(folder)])
+    streams = Streams.as_one(sources, seed=seed, buckets=shards)
+    return (
+        located
+        | PartitionIntoBuckets(streams=streams, spill=spill)
+        | ShuffleWithinBuckets(
+            streams=streams, spill=spill, ranges=shards, shard_records=shard_records
+        )
+    )
+
+
+def _spill(run: pa.RecordBatch, streams: Streams, spill: Spilling) -> tuple[int, bytes]:
+    return 0, SpillFiles(spill, streams.buckets, sources=streams.digests).write({0: run})
+
+
+def partition(
+    folder: Any, *, seed: int = 0, epoch: int = 0, sources: Sequence[str] = ("s",), **how: Any
+) -> PartitionIntoBuckets:
+    """Return what spills blocks of some sources as one, uncut; ``how`` as of Spilling."""
+    return PartitionIntoBuckets(
+        streams=Streams.as_one(sources, seed=seed, epoch=epoch),
+        spill=Spilling(folders=[str(folder)], **how),
+    )
+
+
+def spilled_rows(spill: tuple[int, bytes]) -> list[Row]:
+    """Read the records of one spill file back, in their order."""
+    pages = pages_of_stream(read_tables([spill[1]]), 0)
+    return rows_of(BlockGroup(pages).fetch(WHOLE))
+
+
+def groups_of(shards: Iterable[PlainShard]) -> dict[int, BlockGroup]:
+    """Return what each shard, a range of keys, is made of."""
+    return {shard.number: piece.group for shard in shards for piece in shard.pieces}
 
 
 def plain_lines(data: bytes, *, separator: int = 10, begin: int = 0) -> list[tuple[int, bytes]]:

@@ -17,13 +17,13 @@ import pytest
 import transforms
 from tests.transforms.helpers import run
 from tests.transforms.mixing.test_interleave import mix, read
-from tests.transforms.shuffling.test_exchange import NO_LIMIT, WHOLE, spill, written
+from tests.transforms.shuffling.test_spill_files import NO_LIMIT, WHOLE, spill, written
 from transforms.errors import DovetailError, RunError, from_traceback
-from transforms.kernels.records.packed import Malformed, join, pack, split, unpack
+from transforms.kernels.records.packed import Malformed, pack, unpack
 from transforms.kernels.records.pages import TABLE
 from transforms.kernels.schedules.mixture import Mixture
 from transforms.mixing.shards import MixedShard
-from transforms.shuffling.groups import BlockGroup
+from transforms.shuffling.file_ranges import FileRange
 from transforms.shuffling.references import (
     FILES,
     Pages,
@@ -32,7 +32,6 @@ from transforms.shuffling.references import (
     spill_url,
     unpack_pages,
 )
-from transforms.shuffling.stretches import Stretch
 
 ROOT = Path(transforms.__file__).parent.parent
 SOURCES = [
@@ -122,7 +121,7 @@ class Runs:
         return os.mkdir, ("ran",)
 
 
-def forge(where: Stretch, data: bytes) -> None:
+def forge(where: FileRange, data: bytes) -> None:
     """Write other data where a stretch lies, filled up to its length, and its checksum."""
     assert len(data) <= where.length - 4
     data = data.ljust(where.length - 4)
@@ -138,12 +137,11 @@ def test_a_forged_reference_of_a_shuffle_runs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    one, _ = spill(tmp_path, "references")
-    assert isinstance(one, BlockGroup)
-    assert written(one, limit=NO_LIMIT) == WHOLE
-    forge(one._references[0], pickle.dumps(Runs()))
+    shard, _ = spill(tmp_path, "references")
+    assert written(shard, limit=NO_LIMIT) == WHOLE
+    forge(shard.wanted[0].pages, pickle.dumps(Runs()))
     with pytest.raises(RunError, match=SAYS):
-        written(one, limit=NO_LIMIT)
+        written(shard, limit=NO_LIMIT)
     assert not Path("ran").exists()
 
 
@@ -157,9 +155,9 @@ def meddle(patch: pytest.MonkeyPatch, how: Callable[[MixedShard], object]) -> No
     """Do something to each shard's references before they are read."""
     real = MixedShard.ordered
 
-    def ordered(self: MixedShard, **given: Any) -> Any:
+    def ordered(self: MixedShard) -> Any:
         how(self)
-        return real(self, **given)
+        return real(self)
 
     patch.setattr(MixedShard, "ordered", ordered)
 
@@ -195,9 +193,9 @@ def test_a_flipped_bit_under_a_right_checksum_ends_in_an_error_of_ours(
                 bad[at] ^= 0x10
                 forge(where, bytes(bad))
                 try:
-                    for _ in real(shard, limit=NO_LIMIT, sources=2):
+                    for _ in real(shard):
                         pass
-                    shard.unused(sources=2)
+                    shard.unused()
                 except DovetailError:
                     refused.append(at)
                 except Exception as error:  # whatever it is, it is wrong
@@ -266,8 +264,6 @@ def test_packed_values_come_back_and_others_are_malformed() -> None:
     assert values == [1, "a", None]
     assert numbers.tolist() == [0, 1, 2]
     assert floats.tolist() == [1.5]
-    parts = [b"", b"ab", b"c"]
-    assert split(*join(parts)) == parts
     for bad in (b"", data[:-1], data + b"x", b"\xff" * 40, pickle.dumps(Runs()).ljust(200)):
         with pytest.raises(Malformed):
             unpack(bad, np.int64, np.float64)

@@ -1,19 +1,29 @@
-"""Datasets of ours whose shards are read by pattern: what the manifest beside them says of them."""
+"""Datasets of ours among the inputs: what their manifests say of the shards that are read."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import glob_translate
 
 from transforms.errors import InputError, StoreError
+from transforms.formats.detection import FileFormat
 from transforms.storage import files as storage
-from transforms.storage.layout import DATA, FORMAT, MANIFEST, MARKER, why_not_read
+from transforms.storage.layout import (
+    DATA,
+    FORMAT,
+    MANIFEST,
+    MARKER,
+    is_our_manifest,
+    is_shard_path,
+    why_not_read,
+)
 
 
 def manifest_beside(shards: str) -> dict[str, Any] | None:
@@ -84,6 +94,72 @@ def holds_dataset(fs: Any, folder: str, pattern: str) -> bool:
             "wait for it, or run it again"
         )
     return False
+
+
+def shards_in(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
+    """Return info of the shards that a dataset's manifest lists, by path."""
+    local = isinstance(fs, LocalFileSystem)
+    hint = f"give a pattern of files (as in {folder}/{DATA}/*) to read them as plain files"
+    try:
+        if local and (why := why_not_read(folder, MANIFEST)):
+            raise ValueError(f"{MANIFEST}: {why}")
+        manifest = json.loads(fs.cat_file(f"{folder.rstrip('/')}/{MANIFEST}"))
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise InputError(
+                f"--input={pattern}: {folder} holds a {MANIFEST} that is not Dovetail's (it has no "
+                f'"format": "{FORMAT}"), so it doesn\'t say which files are the data; give a pattern of '
+                f"files, as in {folder}/*.jsonl"
+            )
+        shards = manifest["shards"]
+        told = (manifest["kind"], manifest["compression"]) if "kind" in manifest else None
+        if told is not None:
+            FileFormat.told(*told)
+        for name, most in (("separator", 255), ("header_bytes", sys.maxsize)):
+            value = manifest.get(name, 0)
+            if type(value) is not int or not 0 <= value <= most:
+                raise ValueError(f"{name}: expected 0 to {most}, got {value!r:.40}")
+        for number, shard in enumerate(shards):
+            if not is_shard_path(shard["path"], number=number, of=len(shards)):
+                raise ValueError(f"{shard['path']} is not the path of shard {number}")
+            if local and (why := why_not_read(folder, shard["path"])):
+                raise ValueError(f"{shard['path']}: {why}")
+        hint = f"write it anew, or give by name the shards in {folder}/{DATA} that are whole"
+        found = _infos(fs, [f"{folder.rstrip('/')}/{shard['path']}" for shard in shards])
+        for shard, info in zip(shards, found.values(), strict=True):
+            if info["size"] != shard["bytes"]:
+                raise ValueError(
+                    f"{shard['path']} has {info['size']} bytes, expected {shard['bytes']}"
+                )
+        return {path: {**info, "told": told} for path, info in found.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        said = f"no {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"--input={pattern}: {folder} holds a {MANIFEST}, but the dataset can't be read: "
+            f"{said}; {hint}"
+        ) from None
+
+
+def _infos(fs: Any, paths: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return info of files: on a store from one listing of each folder, not a request for each."""
+    if isinstance(fs, LocalFileSystem):
+        return {path: fs.info(path) for path in paths}
+    there: dict[str, dict[str, Any]] = {}
+    for folder in {os.path.dirname(path) for path in paths}:
+        there |= fs.find(folder, detail=True)
+    for path in paths:
+        if path not in there:
+            raise FileNotFoundError(path)
+    return {path: there[path] for path in paths}
+
+
+def refuse_dataset(fs: Any, path: str) -> None:
+    """Raise InputError where a file says what a dataset of ours holds."""
+    name = os.path.basename(path) if path.endswith((MANIFEST, MARKER)) else ""
+    if name == MARKER or (name == MANIFEST and is_our_manifest(fs.cat_file(path, 0, 200))):
+        raise InputError(
+            f"{path}: a dataset lies among the inputs; give its folder an --input of its own, or "
+            "patterns that leave this file out"
+        )
 
 
 def _look_beside(fs: Any, folder: str, pattern: str) -> _Shards | None:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.datasets.listing import fingerprint_of, table_digest
 from transforms.datasets.reports import Quarantine, SpanReports
+from transforms.datasets.source_files import fingerprint_of, table_digest
 from transforms.errors import DataError, LosslessError
 from transforms.kernels.records.digest import PARTS, Digest
 

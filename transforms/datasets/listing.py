@@ -2,54 +2,45 @@
 
 from __future__ import annotations
 
-import contextlib
 import glob
-import json
 import os
-import re
-import stat
-import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from fsspec.implementations.local import LocalFileSystem
-from fsspec.utils import glob_translate
 
-from transforms.datasets.dataset_inputs import holds_dataset, whole_datasets
-from transforms.datasets.sieve import JSON_LINES, Sieve
-from transforms.datasets.source_files import SCHEMA, Files, SourceFile
+from transforms.datasets.dataset_inputs import (
+    holds_dataset,
+    refuse_dataset,
+    shards_in,
+    whole_datasets,
+)
+from transforms.datasets.sieve import Sieve
+from transforms.datasets.source_files import SCHEMA, Files
 from transforms.errors import InputError
 from transforms.formats.codecs import strip_suffix
-from transforms.formats.detection import FileFormat
 from transforms.formats.foreign import HEAD, foreign
 from transforms.kernels.records.compact import pack, unpack
-from transforms.kernels.records.digest import Digest
-from transforms.kernels.records.row_hashes import row_hashes
 from transforms.storage import files as storage
-from transforms.storage.layout import (
-    DATA,
-    EXTENSION,
-    FORMAT,
-    MANIFEST,
-    MARKER,
-    is_our_manifest,
-    is_shard_path,
-    why_not_read,
-)
+from transforms.storage.layout import MANIFEST
 from transforms.storage.patterns import WILD, alternatives, fixed_length, normal
+from transforms.storage.walk import (
+    Match,
+    Unread,
+    find_below,
+    follow_links,
+    glob_below,
+    refuse_unread,
+    require_reachable,
+)
 
 _AT_ONCE = 1 << 14  # files of which more than a row of a table is held
-_RANGE, _SAMPLED = (
-    1 << 16,
-    64,
-)  # files that are sorted together, and of which one is looked at before
-
-
+_RANGE, _SAMPLED = 1 << 16, 64  # files that are sorted together, of which one is looked at before
 Sifted = Callable[[Sieve], object]
 
 
@@ -122,12 +113,10 @@ def list_sources(
     return files
 
 
-_Match = tuple[str, dict[str, Any]]
-"""A path, and what its filesystem says of it."""
 _MATCHES = pa.schema([("path", pa.large_string()), *list(SCHEMA)[2:]])
 
 
-def _packed(fs: Any, matches: Iterable[_Match]) -> Iterator[bytes]:
+def _packed(fs: Any, matches: Iterable[Match]) -> Iterator[bytes]:
     """Pack matches, as many as there are at once in a folder: what fsspec says of each takes a kB."""
     rest = iter(matches)
     local = isinstance(fs, LocalFileSystem)
@@ -139,9 +128,11 @@ def _packed(fs: Any, matches: Iterable[_Match]) -> Iterator[bytes]:
             _require_readable(url, path if local else None, info)
         sizes = [int(info["size"]) for _, info in part]
         versions = [storage.version_of(info) for _, info in part]
-        told = [info.get("told") or (None, None) for _, info in part]
-        columns = paths, urls, sizes, versions, [t[0] for t in told], [t[1] for t in told]
-        arrays = [pa.array(c, f.type) for c, f in zip(columns, _MATCHES, strict=True)]
+        told = zip(*(info.get("told") or (None, None) for _, info in part), strict=True)
+        arrays = [
+            pa.array(values, field.type)
+            for values, field in zip([paths, urls, sizes, versions, *told], _MATCHES, strict=True)
+        ]
         yield pack(pa.RecordBatch.from_arrays(arrays, schema=_MATCHES))
 
 
@@ -224,40 +215,40 @@ def _ranges_of_names(found: list[bytes], source: str, root: str) -> list[list[by
     return ranges
 
 
-def _expand(fs: Any, path: str, sieve: Sieve, apart: str) -> tuple[str, Iterable[_Match]]:
+def _expand(fs: Any, path: str, sieve: Sieve, apart: str) -> tuple[str, Iterable[Match]]:
     """Return a pattern's fixed folder, and the files that it matches, each of them once.
 
     They are sifted as they are taken.
     """
-    pattern = sieve.pattern
+    wild: str | None
     if isinstance(fs, LocalFileSystem):
-        _require_reachable(path)
-    if fs.isdir(path):
-        if holds_dataset(fs, path.rstrip("/"), pattern):
-            return path, _shards_of(fs, path, pattern).items()
-        below = _find(fs, path, _refusing(path, sieve))
-        matched = _follow_links(fs, _sift(fs, below, path, sieve, apart))
-        return path, whole_datasets(fs, matched, pattern=pattern)
-    if fs.isfile(path) or not any(mark in path for mark in WILD):
-        found = [(path, fs.info(path))] if fs.isfile(path) else []
-        for _, info in found:
+        require_reachable(path)
+    is_folder = fs.isdir(path)
+    if not is_folder and (fs.isfile(path) or not any(mark in path for mark in WILD)):
+        matched: Iterable[Match] = [(path, fs.info(path))] if fs.isfile(path) else []
+        for _, info in matched:
+            refuse_dataset(fs, path)
             sieve.take(os.path.basename(path), info["size"])
-        return os.path.dirname(path), whole_datasets(
-            fs, found, pattern=pattern, wild=glob.escape(path)
-        )
-    fixed = fixed_length(fs, path)
-    folder, wild = path[:fixed], path[fixed:].removeprefix("/")
-    sieve.aim(f"/{wild}")
-    below = _glob(fs, folder, wild, _refusing(folder, sieve))
-    matched = _follow_links(fs, _sift(fs, below, folder, sieve, apart))
-    return folder, whole_datasets(
-        fs, matched, pattern=pattern, wild=f"{glob.escape(folder)}/{wild}"
-    )
+        folder, wild = os.path.dirname(path), glob.escape(path)
+    else:
+        if is_folder:
+            if holds_dataset(fs, path.rstrip("/"), sieve.pattern):
+                return path, shards_in(fs, path, sieve.pattern).items()
+            folder, wild = path, None
+            below = find_below(fs, path, _refusing(path, sieve))
+        else:
+            fixed = fixed_length(fs, path)
+            folder, wild = path[:fixed], path[fixed:].removeprefix("/")
+            sieve.aim(f"/{wild}")
+            below = glob_below(fs, folder, wild, _refusing(folder, sieve))
+            wild = f"{glob.escape(folder)}/{wild}"
+        matched = follow_links(fs, _sift(fs, below, folder, sieve, apart))
+    return folder, whole_datasets(fs, matched, pattern=sieve.pattern, wild=wild)
 
 
 def _sift(
-    fs: Any, found: Iterable[_Match], folder: str, sieve: Sieve, apart: str
-) -> Iterator[_Match]:
+    fs: Any, found: Iterable[Match], folder: str, sieve: Sieve, apart: str
+) -> Iterator[Match]:
     """Yield what holds records.
 
     Raises:
@@ -274,8 +265,7 @@ def _sift(
         if written and name.startswith(written):
             sieve.hold(written)
             continue
-        if name.endswith((MANIFEST, MARKER)):
-            _refuse_dataset(fs, path)
+        refuse_dataset(fs, path)
         if sieve.lets(name, info["size"]):
             yield path, info
 
@@ -287,155 +277,16 @@ def _place_below(folder: str, other: str) -> str:
     return place[len(above) :] if place.startswith(above) else ""
 
 
-def _refuse_dataset(fs: Any, path: str) -> None:
-    """Raise InputError where a file says what a dataset of ours holds."""
-    name = os.path.basename(path)
-    if name == MARKER or (name == MANIFEST and is_our_manifest(fs.cat_file(path, 0, 200))):
-        raise InputError(
-            f"{path}: a dataset lies among the inputs; give its folder an --input of its own, or "
-            "patterns that leave this file out"
-        )
-
-
-_Unread = Callable[[str], None]
-"""Told of a folder that can't be read: raises, or passes it over."""
-
-
-def _refuse_unread(place: str) -> NoReturn:
-    raise InputError(
-        f"{place}: the folder can't be read (permission denied); change its permissions, or give "
-        "patterns that leave it out"
-    ) from None
-
-
-def _refusing(folder: str, sieve: Sieve) -> _Unread:
+def _refusing(folder: str, sieve: Sieve) -> Unread:
     """Refuse folders below one that can't be read, but those of which nothing would be read."""
 
     def unread(place: str) -> None:
         below = place[len(folder.rstrip("/")) + 1 :]
         if not sieve.hides(below):
-            _refuse_unread(place)
+            refuse_unread(place)
         sieve.hold(f"{below}/")
 
     return unread
-
-
-def _require_reachable(path: str) -> None:
-    """Raise InputError where nobody may look whether a path is there."""
-    try:
-        os.stat(path)
-    except PermissionError:
-        above = os.path.dirname(path)
-        _require_reachable(above)
-        _refuse_unread(above)
-    except OSError:  # a pattern, or it isn't there
-        return
-
-
-def _is_folder(path: str, unread: _Unread) -> bool:
-    try:
-        return stat.S_ISDIR(os.stat(path).st_mode)
-    except PermissionError:
-        unread(os.path.dirname(path))
-    except OSError:
-        return False
-    return False
-
-
-def _find(fs: Any, folder: str, unread: _Unread, *, depth: int | None = None) -> Iterator[_Match]:
-    """Yield all that lies below a folder, in folders up to ``depth`` levels deep.
-
-    Raises:
-        InputError: ``unread`` does, of a folder that can't be read or entered.
-    """
-    if not isinstance(fs, LocalFileSystem):
-        yield from _objects(fs.find(folder, detail=True))
-        return
-    folders = [(folder, 1)]
-    while folders:
-        place, level = folders.pop()
-        try:
-            for entry in _entries(place):
-                if entry.is_dir(follow_symlinks=False):
-                    if depth is None or level < depth:
-                        folders.append((entry.path, level + 1))
-                elif entry.is_file(follow_symlinks=False):
-                    with contextlib.suppress(FileNotFoundError):  # it has gone since
-                        found = entry.stat(follow_symlinks=False)
-                        info = {"type": "file", "size": found.st_size, "mtime": found.st_mtime}
-                        yield entry.path, info
-                else:
-                    with contextlib.suppress(FileNotFoundError):
-                        yield entry.path, fs.info(entry)
-        except PermissionError:
-            unread(place)
-
-
-def _entries(place: str) -> Iterator[os.DirEntry[str]]:
-    with contextlib.suppress(FileNotFoundError), os.scandir(place) as entries:  # it has gone since
-        yield from entries
-
-
-def _objects(found: Mapping[str, dict[str, Any]]) -> Iterator[_Match]:
-    """Yield a store's objects, without the empty ones that consoles and Hadoop make for folders.
-
-    Raises:
-        InputError: one is called as a folder and isn't empty, so that nothing can open it.
-    """
-    for path, info in found.items():
-        if not path.endswith(("/", "_$folder$")):
-            yield path, info
-        elif info["size"] and info["type"] != "directory":
-            raise InputError(
-                f"{path}: an object of {info['size']:,} bytes that is called as a folder is; rename it, "
-                "or give patterns that leave it out"
-            )
-
-
-def _glob(fs: Any, folder: str, wild: str, unread: _Unread) -> Iterator[_Match]:
-    """Yield what a pattern below a folder matches.
-
-    As in a shell, links to folders are followed, but by ``**``. Other than there, a folder that
-    can't be read is not passed over: what it holds would be missing, and nobody would know.
-    """
-    if not isinstance(fs, LocalFileSystem):
-        yield from _objects(fs.glob(f"{glob.escape(folder)}/{wild}", detail=True))
-        return
-    part, _, rest = wild.partition("/")
-    if "**" in part:
-        matches = re.compile(glob_translate(f"{glob.escape(folder)}/{wild}")).match
-        found = _find(fs, folder or "/", unread)
-        yield from (match for match in found if matches(match[0]))
-    elif rest and not any(mark in part for mark in WILD):
-        if _is_folder(f"{folder}/{part}", unread):
-            yield from _glob(fs, f"{folder}/{part}", rest, unread)
-    elif rest:
-        for name in _folders(folder or "/", re.compile(glob_translate(part)).match, unread):
-            yield from _glob(fs, f"{folder}/{name}", rest, unread)
-    elif _is_folder(folder or "/", unread):
-        matches, below = re.compile(glob_translate(part)).match, len(folder) + 1
-        found = _find(fs, folder or "/", unread, depth=1)
-        yield from (match for match in found if matches(match[0][below:]))
-
-
-def _folders(place: str, matches: Callable[[str], object], unread: _Unread) -> list[str]:
-    """Return names of folders in one, links to folders among them."""
-    names = []
-    try:
-        with os.scandir(place) as entries:
-            for entry in entries:
-                if not matches(entry.name):
-                    continue
-                try:
-                    if entry.is_dir():
-                        names.append(entry.name)
-                except PermissionError:  # a link, to where one may not look
-                    unread(entry.path)
-    except (FileNotFoundError, NotADirectoryError):  # as a shell
-        return []
-    except PermissionError:
-        unread(place)
-    return sorted(names)
 
 
 def _why_all_passed_over(sieve: Sieve) -> str:
@@ -470,62 +321,6 @@ def _why_nothing(fs: Any, path: str, source: str, pattern: str) -> str:
             f"; {source} was taken for the name of a source, for a path write ./{source}={pattern}"
         )
     return f"no file matches; {hint}"
-
-
-def _shards_of(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
-    """Return info of the shards that a dataset's manifest lists, by path."""
-    local = isinstance(fs, LocalFileSystem)
-    hint = f"give a pattern of files (as in {folder}/{DATA}/*) to read them as plain files"
-    try:
-        if local and (why := why_not_read(folder, MANIFEST)):
-            raise ValueError(f"{MANIFEST}: {why}")
-        manifest = json.loads(fs.cat_file(f"{folder.rstrip('/')}/{MANIFEST}"))
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-            raise InputError(
-                f"--input={pattern}: {folder} holds a {MANIFEST} that is not Dovetail's (it has no "
-                f'"format": "{FORMAT}"), so it doesn\'t say which files are the data; give a pattern of '
-                f"files, as in {folder}/*.jsonl"
-            )
-        shards = manifest["shards"]
-        told = (manifest["kind"], manifest["compression"]) if "kind" in manifest else None
-        if told is not None:
-            FileFormat.told(*told)
-        for name, most in (("separator", 255), ("header_bytes", sys.maxsize)):
-            value = manifest.get(name, 0)
-            if type(value) is not int or not 0 <= value <= most:
-                raise ValueError(f"{name}: expected 0 to {most}, got {value!r:.40}")
-        for number, shard in enumerate(shards):
-            if not is_shard_path(shard["path"], number=number, of=len(shards)):
-                raise ValueError(f"{shard['path']} is not the path of shard {number}")
-            if local and (why := why_not_read(folder, shard["path"])):
-                raise ValueError(f"{shard['path']}: {why}")
-        hint = f"write it anew, or give by name the shards in {folder}/{DATA} that are whole"
-        found = _infos(fs, [f"{folder.rstrip('/')}/{shard['path']}" for shard in shards])
-        for shard, info in zip(shards, found.values(), strict=True):
-            if info["size"] != shard["bytes"]:
-                raise ValueError(
-                    f"{shard['path']} has {info['size']} bytes, expected {shard['bytes']}"
-                )
-        return {path: {**info, "told": told} for path, info in found.items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        said = f"no {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
-        raise InputError(
-            f"--input={pattern}: {folder} holds a {MANIFEST}, but the dataset can't be read: "
-            f"{said}; {hint}"
-        ) from None
-
-
-def _infos(fs: Any, paths: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return info of files: on a store from one listing of each folder, not a request for each."""
-    if isinstance(fs, LocalFileSystem):
-        return {path: fs.info(path) for path in paths}
-    there: dict[str, dict[str, Any]] = {}
-    for folder in {os.path.dirname(path) for path in paths}:
-        there |= fs.find(folder, detail=True)
-    for path in paths:
-        if path not in there:
-            raise FileNotFoundError(path)
-    return {path: there[path] for path in paths}
 
 
 def fixed_folder(pattern: str) -> str | None:
@@ -573,55 +368,3 @@ def _require_readable(url: str, path: str | None, info: Mapping[str, Any]) -> No
             f"than it holds; take that off (gcloud storage objects update {url} "
             "--clear-content-encoding) and let its name end as such files do (.gz)"
         )
-
-
-def _follow_links(fs: Any, found: Iterable[_Match]) -> Iterator[_Match]:
-    """Yield files, links to files among them.
-
-    Raises:
-        InputError: a link leads nowhere, or to a folder, which a listing doesn't follow.
-    """
-    for path, info in found:
-        if info["type"] == "directory":
-            continue
-        if info.get("islink") and not fs.isfile(path):
-            what = "a folder, which is not followed" if fs.isdir(path) else "nothing"
-            raise InputError(f"{path}: a symbolic link to {what}; give it an --input of its own")
-        if not (info["type"] == "file" or info.get("islink")):
-            raise InputError(
-                f"{path}: expected a file, it is a pipe, a socket or a device; move it"
-            )
-        # a listing gives the link's own time, not its target's
-        yield path, fs.info(path) if info.get("islink") else info
-
-
-def fingerprint(files: Iterable[SourceFile]) -> str:
-    """Return a hash of a listing: it changes when a file comes, goes or changes."""
-    return fingerprint_of(Digest.total(map(table_digest, Files.of(files).tables())))
-
-
-def fingerprint_of(digest: Digest) -> str:
-    """Return the fingerprint of a listing whose tables have this ``table_digest`` together."""
-    return str(digest.to_json())
-
-
-def table_digest(table: pa.RecordBatch) -> Digest:
-    """Return a table of files' part of the listing's digest, which no order of theirs changes."""
-    names = ["source", "name", "url", "version"]
-    hashes = row_hashes(pa.StructArray.from_arrays([table.column(name) for name in names], names))
-    return Digest.of_hashes(*hashes, table.column("size").to_numpy())
-
-
-def extension(files: Iterable[SourceFile]) -> str:
-    """Return the extension that all files share, ``.txt`` where they don't, or where it is odd.
-
-    Empty files have no say. All names of JSON lines are one, ``.jsonl``.
-    """
-    found: set[str] = set()
-    for table in Files.of(files).tables():
-        names = table.filter(pc.greater(table.column("size"), 0)).column("name").to_pylist()
-        found |= {os.path.splitext(name)[1] for name in names}
-    if len(found) > 1 and found <= JSON_LINES:
-        return ".jsonl"
-    shared = found.pop() if len(found) == 1 else ""
-    return shared if EXTENSION.fullmatch(shared) else ".txt"

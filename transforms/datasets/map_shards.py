@@ -13,14 +13,14 @@ import pyarrow as pa
 from transforms.datasets.identity import Origin
 from transforms.datasets.read import ReadRecords, SpanReader, list_spans
 from transforms.datasets.reports import Mapped, ShardReport, SpanReports, add_up
-from transforms.datasets.spans import Spans, deal_together
+from transforms.datasets.spans import Spans, group_spans
 from transforms.datasets.to_write import Ordered
 from transforms.datasets.token_counts import TokenCounts
 from transforms.datasets.write import ShardWriter, WriteShards
 from transforms.errors import DataError
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
-from transforms.workers.deal import DealOut
+from transforms.workers.round_robin import GroupRoundRobin
 
 
 class Work(Protocol):
@@ -50,17 +50,14 @@ class MapIntoShards(beam.PTransform):  # type: ignore[misc]
     writing: WriteShards
     shards: int
 
-    def __post_init__(self) -> None:
-        super().__init__()
-
     def expand(self, root: Any) -> Any:
-        """List, deal out, do the work."""
+        """List, hand out, do the work."""
         return (
             root
             | "Sources" >> beam.Create([dict(self.reading.sources)])
             | "ListShards"
             >> beam.FlatMap(_list_shards, self).with_output_types(tuple[int, tuple[int, Spans]])
-            | "DealOut" >> DealOut(tuple[int, Spans])
+            | "InTurn" >> GroupRoundRobin(tuple[int, Spans])
             | "Map"
             >> beam.ParDo(_Map(self))
             .with_output_types(ShardReport, spans=SpanReports, mapped=Mapped)
@@ -129,12 +126,12 @@ class _MappedShard:
     reports: list[SpanReports] = field(default_factory=list)
     mapped: list[Mapped] = field(default_factory=list)
 
-    def ordered(self, *, limit: int, sources: int) -> Iterator[Ordered]:
+    def ordered(self) -> Iterator[Ordered]:
         """Yield blocks in order, with what they have to be when they are written."""
         self.reports.clear()
         self.mapped.clear()
         index = {name: i for i, name in enumerate(sorted(self.reader.sources))}
-        for group in (group for spans in self.spans for group in deal_together(spans)):
+        for group in (group for spans in self.spans for group in group_spans(spans)):
             source = group.source
             read = written = Digest()
             counts = TokenCounts()
@@ -148,14 +145,14 @@ class _MappedShard:
                 read += Digest.total(blocks.digests(blocks.without_source(block), sources=1))
                 digest = blocks.digests(made, sources=1)[0]
                 written += digest
-                expected = [Digest()] * sources
+                expected = [Digest()] * len(index)
                 expected[index[source]] = digest
                 yield Ordered(_of_source(made, index, source), expected)
             self.mapped.append(Mapped(source, read, written, counts))
 
-    def unused(self, *, sources: int) -> list[Digest]:
+    def unused(self) -> list[Digest]:
         """Return no digests: every record is used."""
-        return [Digest()] * sources
+        return []
 
     def release(self) -> None:
         """Nothing is held."""

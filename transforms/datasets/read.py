@@ -14,24 +14,24 @@ import pyarrow as pa
 
 import transforms.datasets.coders  # noqa: F401  # registers the coder of blocks
 from transforms.datasets.bad_records import MostBad, refusal
-from transforms.datasets.identity import FileIds, Located, Origin
-from transforms.datasets.listing import fingerprint, list_sources
+from transforms.datasets.identity import FileIds, Located
+from transforms.datasets.listing import list_sources
 from transforms.datasets.quarantine import QuarantineFile
 from transforms.datasets.reports import SpanReport, SpanReports
-from transforms.datasets.source_files import SourceFile
-from transforms.datasets.spans import Span, Spans, cut_spans, deal_together
+from transforms.datasets.source_files import SourceFile, fingerprint
+from transforms.datasets.spans import Span, Spans, cut_spans, group_spans
 from transforms.errors import DataError
-from transforms.formats import small
-from transforms.formats.detection import FileFormat
+from transforms.formats import compressed, small_files
 from transforms.formats.limits import TooLarge
 from transforms.formats.readers import ReadOptions
-from transforms.formats.reading import open_span, shape_in
+from transforms.formats.reading import json_layout_in, open_span
+from transforms.kernels.arrays import I64, offsets_of
 from transforms.kernels.records import blocks
-from transforms.kernels.records.digest import I64, Digest
+from transforms.kernels.records.digest import Digest
 from transforms.storage import files as storage
-from transforms.workers.deal import DealOut
 from transforms.workers.follow_launcher import follow_launcher
 from transforms.workers.progress import Progress, Stage, Watched
+from transforms.workers.round_robin import GroupRoundRobin
 
 OnBadRecord = Literal["fail", "skip", "quarantine"]
 
@@ -76,25 +76,21 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
     progress: Watched = None
     stage: Stage = "partition"
 
-    def __post_init__(self) -> None:
-        super().__init__()
-
     def expand(self, root: Any) -> Any:
-        """List, cut into spans, deal them out to the workers, read."""
+        """List, cut into spans, hand them out to the workers, read."""
         spans = (
             root
             | "Sources" >> beam.Create([dict(self.sources)])
             | "ListSpans" >> beam.FlatMap(_list_groups, self).with_output_types(tuple[int, Spans])
-            | "DealOut" >> DealOut(Spans)
+            | "InTurn" >> GroupRoundRobin(Spans)
         )
         return spans | "ReadSpans" >> ReadSpans(self)
 
 
 class ReadSpans(beam.PTransform):  # type: ignore[misc]
-    """Read spans that were dealt out: (int, iterable of Spans) -> (blocks, spans)."""
+    """Read spans that were handed out: (int, iterable of Spans) -> (blocks, spans)."""
 
     def __init__(self, config: ReadRecords) -> None:
-        super().__init__()
         self._config = config
 
     def expand(self, spans: Any) -> Any:
@@ -111,9 +107,9 @@ def is_read_whole(file: SourceFile, options: ReadOptions) -> bool:
     if not file.url.lower().endswith(".json"):
         return False
     with storage.open_read(file.url) as opened:
-        found, told = FileFormat("lines"), file.told is not None
-        shape = shape_in(opened, found, name=file.url, options=options, told=told)
-    return shape != "lines"
+        told = file.told is not None
+        layout = json_layout_in(opened, name=file.url, codec=None, options=options, told=told)
+    return layout != "lines"
 
 
 def list_spans(
@@ -125,6 +121,7 @@ def list_spans(
         DataError: the listing isn't the one that the plan was made from.
     """
     storage.configure(config.storage_options)
+    compressed.load(config.options.codec_modules)
     files = list_sources(sources, extensions=config.extensions, apart=config.output)
     if config.expected is not None and fingerprint(files) != config.expected:
         raise DataError(
@@ -139,7 +136,7 @@ def _list_groups(
     sources: Mapping[str, Sequence[str]], config: ReadRecords
 ) -> Iterator[tuple[int, Spans]]:
     cut = list_spans(sources, config)()
-    yield from enumerate(group for spans in cut for group in deal_together(spans))
+    yield from enumerate(group for spans in cut for group in group_spans(spans))
 
 
 class _ReadSpans(beam.DoFn):  # type: ignore[misc]
@@ -164,12 +161,13 @@ class SpanReader:
         self.sources = sorted(config.sources)
         several = len(self.sources) > 1
         self._source = {name: i if several else None for i, name in enumerate(self.sources)}
-        self._may_be_small = small.may_be_small(config.options)
+        self._may_be_small = small_files.may_be_small(config.options)
 
     def setup(self) -> None:
         """Get ready, once a worker."""
         follow_launcher(self._config.launcher)
         storage.configure(self._config.storage_options)
+        compressed.load(self._config.options.codec_modules)
         self._progress = Progress.open(self._config.progress)
 
     def read(self, spans: Spans, report: Callable[[SpanReports], object]) -> Iterator[Located]:
@@ -180,31 +178,19 @@ class SpanReader:
         Raises:
             DataError: a file changed, is broken, or holds a bad record that ends the run.
         """
-        reports: list[SpanReports] = []
-        one_by_one: list[SpanReport] = []
-        joined = _Joined(self._config.options.chunk_bytes)
-        for together, some in itertools.groupby(spans, self._is_small):
-            if together:
-                for located in self._read_small(list(some), reports.append, one_by_one.append):
-                    yield from joined.add(*located)
-            else:
-                for span in some:
-                    for located in self._read_one(span, one_by_one.append):
-                        yield from joined.add(*located)
-        yield from joined.rest()
-        for found in (*reports, SpanReports.of(one_by_one)):
-            if len(found):
-                report(found)
+        reports: list[SpanReport] = []
+        found = itertools.chain.from_iterable(
+            (self._read_small if together else self._read_each)(list(some), reports)
+            for together, some in itertools.groupby(spans, self._is_small)
+        )
+        yield from _join_small(found, self._config.options.chunk_bytes)
+        if reports:
+            report(SpanReports.of(reports))
 
     def _is_small(self, span: Span) -> bool:
-        return self._may_be_small and span.is_whole and span.file.size <= small.SMALL
+        return self._may_be_small and span.is_whole and span.file.size <= small_files.SMALL
 
-    def _read_small(
-        self,
-        spans: list[Span],
-        report: Callable[[SpanReports], object],
-        report_one: Callable[[SpanReport], object],
-    ) -> Iterator[Located]:
+    def _read_small(self, spans: list[Span], reports: list[SpanReport]) -> Iterator[Located]:
         """Read small files together, as far as they are plain lines."""
         options = self._config.options
         while spans:
@@ -215,41 +201,39 @@ class SpanReader:
                 local = storage.is_local(part[0].file.url)
                 files = list(storage.in_parallel(_fetch, part, limit=1 if local else 16))
                 for form, some in itertools.groupby(
-                    zip(part, files, strict=True), lambda pair: small.form_of(pair[1], options)
+                    zip(part, files, strict=True),
+                    lambda pair: small_files.kind_of(pair[1], options),
                 ):
-                    mine = list(some)
-                    found = None
+                    several = list(some)
+                    mine, found = [span for span, _ in several], None
                     if form is not None:
-                        index = self._source[mine[0][0].file.source]
-                        found = small.read_together(
-                            [file for _, file in mine], form, options, source=index
+                        index = self._source[mine[0].file.source]
+                        found = small_files.read_joined(
+                            [file for _, file in several], form, options, source=index
                         )
                     if found is None:
-                        for span, _ in mine:
-                            yield from self._read_one(span, report_one)
-                    elif len(found.block):
-                        self._count(found)
-                        yield _ids([span for span, _ in mine], found.rows), found.block
-                    if found is not None:
-                        report(_report_of([span for span, _ in mine], found))
+                        yield from self._read_each(mine, reports)
+                        continue
+                    if len(found.block):
+                        self._progress.add(
+                            self._config.stage,
+                            bytes=int(found.covered.sum()),
+                            records=len(found.block),
+                            payload=blocks.payload_bytes(found.block),
+                        )
+                        yield _ids(mine, found.rows), found.block
+                    reports += _reports_of(mine, found)
 
-    def _count(self, found: small.Together) -> None:
-        self._progress.add(
-            self._config.stage,
-            bytes=int(found.covered.sum()),
-            records=len(found.block),
-            payload=blocks.payload_bytes(found.block),
-        )
+    def _read_each(self, spans: list[Span], reports: list[SpanReport]) -> Iterator[Located]:
+        """Read spans one by one, by the readers of their files' formats."""
+        for span in spans:
+            with self._progress.doing(f"reading {span.file.url}"):
+                try:
+                    yield from self._read(span, reports)
+                except TooLarge as error:
+                    raise error.advised(self._config.options.memory) from error
 
-    def _read_one(self, span: Span, report: Callable[[SpanReport], object]) -> Iterator[Located]:
-        """Read a span by the reader of its file's format."""
-        with self._progress.doing(f"reading {span.file.url}"):
-            try:
-                yield from self._read(span, report)
-            except TooLarge as error:
-                raise error.advised(self._config.options.memory) from error
-
-    def _read(self, span: Span, report: Callable[[SpanReport], object]) -> Iterator[Located]:
+    def _read(self, span: Span, reports: list[SpanReport]) -> Iterator[Located]:
         config, file = self._config, span.file
         kept, dropped = Digest(), Digest()
         counted = payload = 0
@@ -295,7 +279,7 @@ class SpanReader:
         # reading ahead and beyond a span's end: in the end a file counts its own size
         self._progress.add(config.stage, bytes=span.stop - span.start - counted)
         check_unchanged(file)
-        report(
+        reports.append(
             SpanReport(
                 file,
                 kept,
@@ -318,62 +302,59 @@ def _begins(block: pa.RecordBatch) -> int:
     return int(blocks.column(block, "position")[0])
 
 
-class _Joined:
-    """Joins small blocks of one source and pass; others go on as they are, in order."""
-
-    def __init__(self, chunk_bytes: int) -> None:
-        self._chunk_bytes = chunk_bytes
-        self._held: list[tuple[Origin, pa.RecordBatch]] = []
-        self._size = 0
-
-    def add(self, file: Origin, block: pa.RecordBatch) -> Iterator[Located]:
-        """Take a block; yield what is large enough."""
-        size = blocks.block_footprint(block)
-        large = size > self._chunk_bytes // 2
-        if self._held and (large or not self._fits(file, block, size)):
-            yield from self.rest()
+def _join_small(found: Iterable[Located], chunk_bytes: int) -> Iterator[Located]:
+    """Join small blocks of one source and pass; others go on as they are, in order."""
+    held: list[Located] = []
+    size = 0
+    for located in found:
+        more = blocks.block_footprint(located[1])
+        large = more > chunk_bytes // 2
+        if held and (large or size + more > chunk_bytes or not _go_together(held[-1], located)):
+            yield _joined(held)
+            held, size = [], 0
         if large:
-            yield file, block
-            return
-        self._held.append((file, block))
-        self._size += size
+            yield located
+        else:
+            held.append(located)
+            size += more
+    if held:
+        yield _joined(held)
 
-    def _fits(self, file: Origin, block: pa.RecordBatch, size: int) -> bool:
-        last, before = self._held[-1]
-        return (
-            self._size + size <= self._chunk_bytes
-            and block.schema.equals(before.schema, check_metadata=True)
-            and (file.source, file.pass_number, file.until)
-            == (last.source, last.pass_number, last.until)
-        )
 
-    def rest(self) -> Iterator[Located]:
-        """Yield what is held."""
-        held, self._held, self._size = self._held, [], 0
-        if len(held) == 1:
-            yield held[0]
-        elif held:
-            pieces = [piece for located in held for piece in located[0].each(located[1])]
-            names = tuple(file.name for file, _ in pieces)
-            rows = tuple(len(block) for _, block in pieces)
-            first = held[0][0]
-            ids = FileIds(first.source, names, rows, first.pass_number, first.until)
-            yield ids, pa.concat_batches([block for _, block in held])
+def _go_together(left: Located, right: Located) -> bool:
+    (file, block), (other, after) = left, right
+    return block.schema.equals(after.schema, check_metadata=True) and (
+        (file.source, file.pass_number, file.buckets)
+        == (other.source, other.pass_number, other.buckets)
+    )
+
+
+def _joined(held: list[Located]) -> Located:
+    if len(held) == 1:
+        return held[0]
+    pieces = [piece for file, block in held for piece in file.each(block)]
+    names = tuple(file.name for file, _ in pieces)
+    rows = tuple(len(block) for _, block in pieces)
+    first = held[0][0]
+    ids = FileIds(first.source, names, rows, first.pass_number, first.buckets)
+    return ids, pa.concat_batches([block for _, block in held])
 
 
 def _ids(spans: Sequence[Span], rows: I64) -> FileIds:
     first = spans[0]
     names = tuple(span.file.name for span in spans)
-    return FileIds(first.file.source, names, tuple(rows.tolist()), first.pass_number, first.until)
+    return FileIds(first.file.source, names, tuple(rows.tolist()), first.pass_number, first.buckets)
 
 
-def _report_of(spans: Sequence[Span], found: small.Together) -> SpanReports:
-    edges = np.concatenate([np.zeros(1, np.int64), np.cumsum(found.rows)])
+def _reports_of(spans: Sequence[Span], found: small_files.Joined) -> Iterator[SpanReport]:
+    edges = offsets_of(found.rows)
     hash0, hash1, lengths = blocks.hashes(found.block)
     digests = blocks.digests_between(edges, hash0, hash1, lengths)
     payload = np.diff(blocks.extents(found.block)[1][edges]) if edges[-1] else found.rows
-    return SpanReports.of(
-        SpanReport(
+    for span, digest, covered, held in zip(
+        spans, digests, found.covered.tolist(), payload.tolist(), strict=True
+    ):
+        yield SpanReport(
             span.file,
             digest,
             covered=covered,
@@ -382,13 +363,9 @@ def _report_of(spans: Sequence[Span], found: small.Together) -> SpanReports:
             payload=held,
             number=span.number,
         )
-        for span, digest, covered, held in zip(
-            spans, digests, found.covered.tolist(), payload.tolist(), strict=True
-        )
-    )
 
 
-def _fetch(span: Span) -> small.SmallFile:
+def _fetch(span: Span) -> small_files.SmallFile:
     """Read a small file whole, and see that it is what was listed."""
     file = span.file
     try:
@@ -396,7 +373,7 @@ def _fetch(span: Span) -> small.SmallFile:
     except FileNotFoundError:
         raise _vanished(file) from None
     _require_version(file, version)
-    return small.SmallFile(file.url, file.format, data)
+    return small_files.SmallFile(file.url, file.format, data)
 
 
 def check_unchanged(file: SourceFile) -> None:

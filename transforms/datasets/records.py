@@ -49,9 +49,6 @@ class BlocksFromRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classe
     separator: int = 10
     block_bytes: int = 2 << 20
 
-    def __post_init__(self) -> None:
-        super().__init__()
-
     def expand(self, records: Any) -> Any:
         """Find each record's position, gather."""
         whole = records | "OneWindow" >> beam.WindowInto(GlobalWindows())

@@ -14,10 +14,9 @@ import pyarrow.compute as pc
 
 from transforms.datasets.source_files import FIELDS, SourceFile, rows_of, table_of
 from transforms.datasets.token_counts import TokenCounts
-from transforms.kernels.randomness import U64
+from transforms.kernels.arrays import I64, U64
 from transforms.kernels.records.compact import pack, unpack
 from transforms.kernels.records.digest import PARTS, Digest
-from transforms.kernels.schedules.schedule import I64
 
 
 class Quarantine(NamedTuple):
@@ -40,7 +39,7 @@ class SpanReport:
             compressed, line ends and header included, or rows.
         whole: how much the file holds, in the same unit; None where the span couldn't know.
         quarantine: where the bad records are kept.
-        pass_number: of the source, from 0; or ``read.AGAIN``.
+        pass_number: of the source, from 0; or ``read.REREAD``.
         payload: bytes of memory that its good records take.
         number: the file's place in the listing.
         start: where in the file the span begins.
@@ -173,13 +172,13 @@ class Tally:
 
     Attributes:
         stream: its number.
-        again: whether the pass was read once more.
+        reread: whether the pass was read once more.
         records, bytes: int64[buckets], of each bucket.
         beyond: digest of the records beyond the buckets that were wanted; they were not spilled.
     """
 
     stream: int
-    again: bool
+    reread: bool
     records: I64
     bytes: I64
     beyond: Digest
@@ -226,24 +225,19 @@ class ShardReports:
     unused: U64
 
     @classmethod
-    def of(cls, reports: Iterable[ShardReport], *, sources: int) -> ShardReports:
-        """Add reports up."""
+    def of(cls, reports: Iterable[ShardReport | ShardReports], *, sources: int) -> ShardReports:
+        """Add reports up, some of which may be sums already."""
         found = cls([], np.zeros((sources, 4), np.uint64), np.zeros((sources, 4), np.uint64))
         for report in reports:
-            found.add(report)
+            if isinstance(report, ShardReports):
+                found.shards += report.shards
+                found.digests += report.digests
+                found.unused += report.unused
+            else:
+                found.shards.append(replace(report, digests=[], unused=[]))
+                _add_to(found.digests, report.digests)
+                _add_to(found.unused, report.unused)
         return found
-
-    def add(self, report: ShardReport) -> None:
-        """Add one."""
-        self.shards.append(replace(report, digests=[], unused=[]))
-        _add_to(self.digests, report.digests)
-        _add_to(self.unused, report.unused)
-
-    def join(self, other: ShardReports) -> None:
-        """Add those of others."""
-        self.shards += other.shards
-        self.digests += other.digests
-        self.unused += other.unused
 
 
 def _add_to(sums: U64, digests: list[Digest]) -> None:

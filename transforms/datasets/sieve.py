@@ -6,22 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from transforms.formats.codecs import CODECS
+from transforms.formats import detection
+from transforms.formats.detection import CANONICAL
 
 NO_EXTENSION = "none"
 """What ``extensions`` call files whose name has none."""
 
-JSON_LINES = frozenset((".jsonl", ".ndjson", ".json"))
-"""Names of one kind of file."""
-
-_SUFFIXES = frozenset(suffix for codec in CODECS.values() for suffix in codec.suffixes)
-_EXTENSION = re.compile(r"\.[a-z][a-z0-9_+-]{0,15}")
-_KINDS = {
-    **dict.fromkeys(JSON_LINES, ".jsonl"),
-    **dict.fromkeys((".parquet", ".pq"), ".parquet"),
-    **dict.fromkeys((".arrow", ".arrows", ".feather", ".ipc"), ".arrow"),
-    **dict.fromkeys((".txt", ".text"), ".txt"),
-}
+_WORD = re.compile(r"\.[a-z][a-z0-9_+-]{0,15}")
+_ROWS_OR_JSON = frozenset((".jsonl", ".parquet", ".arrow"))
 # what the Hugging Face hub, its `datasets` library and people lay beside records
 _PAPERS = re.compile(r"(readme|licen[cs]e|notice|copying|citation|changelog)([-_.].*)?")
 _COMPANION = re.compile(
@@ -150,7 +142,7 @@ class Sieve:
 def _is_companion(base: str, found: str) -> bool:
     if _COMPANION.fullmatch(base):
         return True
-    records = found in _KINDS and _KINDS[found] != ".txt"  # of readmes, say
+    records = CANONICAL.get(found) in _ROWS_OR_JSON  # of readmes, say
     return not records and _PAPERS.fullmatch(base) is not None
 
 
@@ -162,11 +154,8 @@ def extension_of(name: str) -> str:
     >>> extension_of("a/part-0.JSONL.gz"), extension_of("part.0001"), extension_of("x.zst")
     ('.jsonl', '', '')
     """
-    parts = name[name.rfind("/") + 1 :].rsplit(".", 2)
-    last = f".{parts.pop().lower()}" if len(parts) > 1 else ""
-    if last in _SUFFIXES:
-        last = f".{parts.pop().lower()}" if len(parts) > 1 else ""
-    return last if last in _KINDS or _EXTENSION.fullmatch(last) else ""
+    found = detection.extension_of(name)
+    return found if _WORD.fullmatch(found) else ""
 
 
 def read_extension(text: str) -> str:
@@ -181,7 +170,7 @@ def read_extension(text: str) -> str:
 
 def kinds_of(extensions: Iterable[str]) -> set[str]:
     """Return what kinds of file have these extensions, each by one that stands for it."""
-    return {_KINDS.get(extension, extension) for extension in extensions}
+    return {CANONICAL.get(extension, extension) for extension in extensions}
 
 
 def count_kinds(kinds: Counter[str]) -> str:
@@ -198,6 +187,6 @@ def most_common(kinds: Counter[str]) -> list[str]:
     """Return the extensions of the kind that most files are of."""
     of: Counter[str] = Counter()
     for extension, count in kinds.items():
-        of[_KINDS.get(extension, extension)] += count
+        of[CANONICAL.get(extension, extension)] += count
     most = min(of, key=lambda kind: (-of[kind], not kind, kind))
-    return sorted(extension for extension in kinds if _KINDS.get(extension, extension) == most)
+    return sorted(extension for extension in kinds if CANONICAL.get(extension, extension) == most)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, overload
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from transforms.datasets.sieve import kinds_of
 from transforms.formats.detection import FileFormat, Kind
 from transforms.kernels.records.compact import pack, unpack
+from transforms.kernels.records.digest import Digest
+from transforms.kernels.records.row_hashes import row_hashes
+from transforms.storage.layout import EXTENSION
 
 _BATCH = 4096  # files that are packed together
 
@@ -79,7 +85,7 @@ def rows_of(table: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
     return zip(*(column.to_pylist() for column in table.columns), strict=True)
 
 
-class Files(Sequence[SourceFile]):
+class Files(Iterable[SourceFile]):
     """A listing of files, held as packed tables: about 15 bytes a file, where an object takes 500.
 
     Args:
@@ -129,25 +135,45 @@ class Files(Sequence[SourceFile]):
         for table in self.tables():
             yield from map(SourceFile.of_row, rows_of(table))
 
-    @overload
-    def __getitem__(self, place: int) -> SourceFile: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[SourceFile]: ...
-    def __getitem__(self, place: int | slice) -> SourceFile | list[SourceFile]:
-        """Return a file, or a list of some."""
-        wanted = range(len(self))[place]
-        if isinstance(wanted, int):
-            return self[wanted : wanted + 1][0]
-        if wanted.step < 1:
-            return list(self)[place]  # type: ignore[index]
+    def every(self, step: int) -> list[SourceFile]:
+        """Return the first file, and every one that lies a multiple of ``step`` behind it."""
         found: list[SourceFile] = []
         for packed, begin, end in zip(self.packed, self._begins, self._begins[1:], strict=False):
-            first = -(-(begin - wanted.start) // wanted.step)
-            last = -(-(end - wanted.start) // wanted.step)
-            if mine := [number - begin for number in wanted[max(first, 0) : max(last, 0)]]:
-                some = unpack(packed).take(pa.array(mine))
-                found += map(SourceFile.of_row, rows_of(some))
+            if mine := range(-begin % step, end - begin, step):
+                found += map(SourceFile.of_row, rows_of(unpack(packed).take(pa.array(mine))))
         return found
 
     def __repr__(self) -> str:
         return f"Files of {len(self)}"
+
+
+def fingerprint(files: Iterable[SourceFile]) -> str:
+    """Return a hash of a listing: it changes when a file comes, goes or changes."""
+    return fingerprint_of(Digest.total(map(table_digest, Files.of(files).tables())))
+
+
+def fingerprint_of(digest: Digest) -> str:
+    """Return the fingerprint of a listing whose tables have this ``table_digest`` together."""
+    return str(digest.to_json())
+
+
+def table_digest(table: pa.RecordBatch) -> Digest:
+    """Return a table of files' part of the listing's digest, which no order of theirs changes."""
+    names = ["source", "name", "url", "version"]
+    hashes = row_hashes(pa.StructArray.from_arrays([table.column(name) for name in names], names))
+    return Digest.of_hashes(*hashes, table.column("size").to_numpy())
+
+
+def extension(files: Iterable[SourceFile]) -> str:
+    """Return the extension that all files share, ``.txt`` where they don't, or where it is odd.
+
+    Empty files have no say. All names of JSON lines are one, ``.jsonl``.
+    """
+    found: set[str] = set()
+    for table in Files.of(files).tables():
+        names = table.filter(pc.greater(table.column("size"), 0)).column("name").to_pylist()
+        found |= {os.path.splitext(name)[1] for name in names}
+    if len(found) > 1 and kinds_of(found) == {".jsonl"}:
+        return ".jsonl"
+    shared = found.pop() if len(found) == 1 else ""
+    return shared if EXTENSION.fullmatch(shared) else ".txt"

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.datasets.identity import FileId
 from transforms.datasets.source_files import FIELDS, Files, SourceFile, rows_of, table_of
 from transforms.formats.codecs import codec_of_name
+from transforms.kernels.arrays import I64
 
 MOST, MOST_BYTES = 1000, 4 << 20
-"""Spans that are dealt out together, and their bytes: a key of its own for each costs 12 kB."""
+"""Spans that are handed out together, and their bytes: a key of its own for each costs 12 kB."""
 
 SCHEMA = pa.schema(
     [
@@ -22,13 +22,11 @@ SCHEMA = pa.schema(
         ("start", pa.int64()),
         ("stop", pa.int64()),
         ("pass_number", pa.int32()),
-        ("until", pa.int64()),
+        ("buckets", pa.int64()),
         ("number", pa.int64()),
     ]
 )
 """Columns of a table of spans: those of its file, then a span's other fields in their order."""
-
-I64 = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +40,13 @@ class Span:
     start: int
     stop: int
     pass_number: int = 0
-    until: int = 0
+    buckets: int = 0
     number: int = 0
 
     @property
     def id(self) -> FileId:
         """Whose records it holds."""
-        return FileId(self.file.source, self.file.name, self.pass_number, self.until)
+        return FileId(self.file.source, self.file.name, self.pass_number, self.buckets)
 
     @property
     def is_whole(self) -> bool:
@@ -58,14 +56,14 @@ class Span:
 
 @dataclass(frozen=True, eq=False)
 class Spans:
-    """Spans that are dealt out together, as a table with the columns of SCHEMA."""
+    """Spans that are handed out together, as a table with the columns of SCHEMA."""
 
     table: pa.RecordBatch
 
     @classmethod
     def of(cls, spans: Iterable[Span]) -> Spans:
         """Put spans into a table."""
-        rows = ((*s.file.row, s.start, s.stop, s.pass_number, s.until, s.number) for s in spans)
+        rows = ((*s.file.row, s.start, s.stop, s.pass_number, s.buckets, s.number) for s in spans)
         return cls(table_of(rows, SCHEMA))
 
     def __len__(self) -> int:
@@ -94,10 +92,10 @@ class Spans:
         sizes: I64 = self.table.column("stop").to_numpy() - self.table.column("start").to_numpy()
         return sizes
 
-    def of_pass(self, number: int, *, until: int = 0) -> Spans:
+    def of_pass(self, number: int, *, buckets: int = 0) -> Spans:
         """Return the same spans in another pass."""
         table = self.table
-        for name, value in (("pass_number", number), ("until", until)):
+        for name, value in (("pass_number", number), ("buckets", buckets)):
             at = table.schema.get_field_index(name)
             kind = table.schema.field(at)
             table = table.set_column(at, kind, pa.array(np.full(len(table), value), kind.type))
@@ -152,8 +150,8 @@ def cut_spans(
         begin += len(table)
 
 
-def deal_together(spans: Spans) -> Iterator[Spans]:
-    """Cut spans into groups that are dealt out together: MOST of one source, and of MOST_BYTES."""
+def group_spans(spans: Spans) -> Iterator[Spans]:
+    """Cut spans into groups that are handed out together: MOST of one source, and of MOST_BYTES."""
     sources = spans.table.column("source").dictionary_encode().indices.to_numpy()
     ends = np.cumsum(spans.sizes)
     begin = 0

@@ -30,11 +30,11 @@ class ToWrite(Protocol):
     def of(self) -> int:
         """How many shards there are."""
 
-    def ordered(self, *, limit: int, sources: int) -> Iterator[Ordered]:
+    def ordered(self) -> Iterator[Ordered]:
         """Yield its records in order; walked again where writing has to be tried again."""
 
-    def unused(self, *, sources: int) -> list[Digest]:
-        """Return the digests of what was read for it and isn't in it."""
+    def unused(self) -> list[Digest]:
+        """Return the digests of what was read for it and isn't in it, by source; [] for nothing."""
 
     def release(self) -> None:
-        """Give back the storage behind it."""
+        """Give back the storage behind it that no other shard needs."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from transforms.kernels.records.digest import I64
+from transforms.kernels.arrays import F64, I64
 
 NAT = 1 << 30
 """In how many parts a nat is counted."""
@@ -54,7 +53,7 @@ class TokenCounts:
         bytes: int,  # noqa: A002
         unknown: int = 0,
         unknown_of: int = 0,
-        negative_log_probs: npt.NDArray[np.float64] = _NONE,
+        negative_log_probs: F64 = _NONE,
     ) -> TokenCounts:
         """Count records with so many tokens each; else as of ``Encoded`` and the attributes."""
         _, exponents = np.frexp(tokens)  # 0 for 0, else the number of bits

@@ -16,7 +16,7 @@ from transforms.errors import DataError
 from transforms.formats.arrow_messages import bodies_of_batches, body_of_next_batch, first_batch
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.schemas import check_schema, faults_named
-from transforms.formats.tables import Recut, RowReader, read_rows
+from transforms.formats.tables import RowReader, RowsLook, RowWriter, read_rows
 from transforms.kernels.records import checks
 from transforms.kernels.records.rows import Dictionaries
 from transforms.kernels.records.values import row_sizes
@@ -34,7 +34,6 @@ class Reader(RowReader):
         stream: a stream, not a file.
 
     Attributes:
-        schema: of what is read; not in spans that don't begin a file.
         whole: how many rows it has, known at the end of the span that begins it.
     """
 
@@ -49,8 +48,7 @@ class Reader(RowReader):
         file.seek(0)
         with self._reading("its schema"):
             self._arrow = self._open()
-            self._columns = self._choose_columns(self._arrow.schema)
-            self.schema: pa.Schema = self._columns.schema
+            self._choose_columns(self._arrow.schema)
             check_schema(self.schema, name=self._name)
 
     def _open(self) -> Any:
@@ -65,21 +63,26 @@ class Reader(RowReader):
             )
         )
 
-    def sample(self) -> tuple[float | None, float]:
-        """Return the mean logical bytes of the first batch's rows, None without any, and the ratio
-        of all its bytes to those that it takes in the file.
+    def look(self, *, sample: bool) -> RowsLook:
+        """Say what the file looks like, by its first batch where a sample is wanted.
+
+        Raises:
+            DataError: it can't be read.
         """
-        body = first_batch(self._file, stream=self._stream, name=self._name).body
+        if not sample:  # a batch has to be read whole to learn how it is compressed
+            return RowsLook(None)
+        compression, body = first_batch(self._file, stream=self._stream, name=self._name)
         self._file.seek(0)
         self._arrow = self._open()
         batch = next(self._batches(), None)
         if batch is None or not len(batch):
-            return None, 1.0
+            return RowsLook(compression)
         with self._reading("record batch 0"):
             batch = self._columns.take(batch)
             checks.bad_rows(batch)
             sizes = row_sizes(read_rows(batch, name=self._name))
-        return float(sizes.mean()), float(sizes.sum()) / body if body else 1.0
+        expansion = float(sizes.sum()) / body if body else 1.0
+        return RowsLook(compression, record_bytes=float(sizes.mean()), expansion=expansion)
 
     @property
     def consumed(self) -> int:
@@ -141,7 +144,7 @@ class Reader(RowReader):
             )
 
 
-class Writer:
+class Writer(RowWriter):
     """Writes rows to a file or a stream: record batches of 4 MiB of logical bytes or 2**16 rows.
 
     Args:
@@ -149,30 +152,19 @@ class Writer:
         schema: of the file.
         compression: one of COMPRESSIONS.
         stream: write a stream, not a file.
-
-    Attributes:
-        recut: cuts rows into the batches to be written.
     """
 
     def __init__(self, sink: Any, schema: pa.Schema, *, compression: str, stream: bool) -> None:
-        self.recut = Recut(
-            schema,
-            batch_bytes=_BATCH_BYTES,
-            batch_rows=_BATCH_ROWS,
-            dictionaries=Dictionaries(),  # the file format knows additions to one alone
-        )
         options = pa.ipc.IpcWriteOptions(
             compression=None if compression == "none" else compression,
             emit_dictionary_deltas=True,
             use_threads=False,
         )
         new = pa.ipc.new_stream if stream else pa.ipc.new_file
-        self._writer = new(sink, schema, options=options)
-
-    def write_batch(self, batch: pa.RecordBatch) -> None:
-        """Write a batch that ``recut`` gave."""
-        self._writer.write_batch(batch)
-
-    def close(self) -> None:
-        """Write the end."""
-        self._writer.close()
+        super().__init__(
+            new(sink, schema, options=options),
+            schema,
+            batch_bytes=_BATCH_BYTES,
+            batch_rows=_BATCH_ROWS,
+            dictionaries=Dictionaries(),  # the file format knows additions to one alone
+        )

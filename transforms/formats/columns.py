@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from transforms.errors import DataError
+from transforms.errors import DataError, nearest
 from transforms.formats.kept import Kept
 from transforms.formats.schemas import LINE, one_column
-from transforms.formats.text_places import TextPlace, place_of
+from transforms.formats.text_field import TextField, text_field_of
 from transforms.kernels.records import checks
 from transforms.kernels.records.rows import carried_schema
 
@@ -39,10 +38,10 @@ class RowColumns:
         self, schema: pa.Schema, *, text: str | None, kept: Kept | None = None, name: str
     ) -> None:
         self.schema, self.paths = schema, None
-        self._place: TextPlace | None = None  # None for a column as it stands
+        self._place: TextField | None = None  # None for a column as it stands
         self._steps: list[tuple[str, ...]] = []
         if text is not None:
-            place = place_of(text)
+            place = text_field_of(text)
             if place.is_plain or (place.names == [text] and text in schema.names):
                 field, paths = text_column(schema, text, name=name), [text]
             else:
@@ -173,12 +172,11 @@ def _path_of(schema: pa.Schema, name: str, *, file: str) -> tuple[str, ...]:
         inside = [field for field in fields if field.name == step]
         if len(inside) != 1:
             there = [field.name for field in fields]
-            near = difflib.get_close_matches(step, there, n=1)
             what = ", ".join(there[:8]) or f"no fields, being {found.type}"
             raise DataError(
                 f"{file}: expected a column {name}, to take its text: "
                 f"{'.'.join([root, *steps[: depth - 1]])} has {what}"
-                + (f"; did you mean {near[0]}?" if near else "")
+                f"{nearest(step, there)}"
             )
         found = inside[0]
     text_column(pa.schema([found.with_name(name)]), name, name=file)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import dataclass
 from typing import BinaryIO, Literal, get_args
 
 from transforms.errors import InputError
 from transforms.formats.arrow_messages import begins_old_stream
 from transforms.formats.codecs import (
+    BY_SUFFIX,
     CODECS,
     Codec,
     codec_of_head,
     codec_of_name,
     skippable_size,
-    strip_suffix,
 )
 from transforms.formats.foreign import HEAD, foreign
 
@@ -27,22 +26,14 @@ kept whole by quotes."""
 
 _PARQUET, _ARROW = b"PAR1", b"ARROW1"
 _CONTINUES = b"\xff\xff\xff\xff"  # each message of an Arrow stream begins so
-_NAMED = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".arrow": "arrow",
-    ".feather": "arrow",
-    ".ipc": "arrow",
-    ".arrows": "arrow",
-    ".jsonl": "lines",
-    ".ndjson": "lines",
-    ".json": "lines",
-    ".txt": "lines",
-    ".text": "lines",
-    ".csv": "lines",
-    ".tsv": "lines",
-    ".md": "lines",
+CANONICAL = {
+    **dict.fromkeys((".jsonl", ".ndjson", ".json"), ".jsonl"),
+    **dict.fromkeys((".parquet", ".pq"), ".parquet"),
+    **dict.fromkeys((".arrow", ".arrows", ".feather", ".ipc"), ".arrow"),
+    **dict.fromkeys((".txt", ".text"), ".txt"),
+    **{name: name for name in (".csv", ".tsv", ".md")},
 }
+"""Extensions whose kind of file is known, each with the one that stands for all of its kind."""
 _SKIPPED, _BEHIND = 1 << 20, 64  # of a beginning: how far frames are skipped, what is read then
 _WORDS = {"lines": "lines", "parquet": "Parquet", "arrow": "Arrow IPC", "arrow_stream": "Arrow IPC"}
 EXTENSIONS = {"parquet": ".parquet", "arrow": ".arrow", "arrow_stream": ".arrow"}
@@ -61,7 +52,10 @@ class FileFormat:
         """Return what a manifest says that its shards are; ValueError where there is no such thing."""
         known = get_args(Kind) if kind != "lines" or compression in ("none", *CODECS) else ()
         if kind not in known:
-            raise ValueError(f"no format of shards is called {kind!r} with {compression!r}")
+            raise ValueError(
+                f"no format of shards is called {kind!r} with {compression!r}; is it a codec of yours, "
+                "which --codec_module loads?"
+            )
         return cls(kind, CODECS.get(compression) if kind == "lines" else None)
 
     @property
@@ -91,6 +85,9 @@ def detect(
         InputError: its name says otherwise, it is broken, or it is of a kind that isn't read.
     """
     file.seek(0)
+    named = codec_of_name(name)
+    if named is not None and not named.magics and size:  # a user's, known by its name alone
+        return FileFormat("lines", named)
     head = file.read(HEAD) or b""
     codec = _codec_of(file, head, size, name)
     found = FileFormat("lines", codec)
@@ -102,7 +99,7 @@ def detect(
             f"{found.word}; leave --format out, or leave such files out, as by --extension=.csv"
         )
     file.seek(0)
-    hint, codec = _hint(name), codec_of_name(name)
+    hint, codec = _hint(name), named
     if said != "lines" and found == FileFormat("lines") and (kind := foreign(head, size)):
         raise InputError(
             f"{name}: expected lines, Parquet or Arrow; by its first bytes, {head[:8]!r}, it is "
@@ -173,8 +170,21 @@ def _by_content(file: io.RawIOBase | BinaryIO, head: bytes, size: int) -> FileFo
     return FileFormat("lines")
 
 
+def extension_of(name: str) -> str:
+    """Return a file's extension in lower case, before a codec's suffix.
+
+    >>> extension_of("a/b.JSONL.gz")
+    '.jsonl'
+    """
+    parts = name[name.rfind("/") + 1 :].lower().rsplit(".", 2)
+    if len(parts) > 1 and f".{parts[-1]}" in BY_SUFFIX:
+        parts.pop()
+    return f".{parts[-1]}" if len(parts) > 1 else ""
+
+
 def _hint(name: str) -> str | None:
-    return _NAMED.get(os.path.splitext(strip_suffix(name))[1].lower())
+    found = CANONICAL.get(extension_of(name))
+    return {None: None, ".parquet": "parquet", ".arrow": "arrow"}.get(found, "lines")
 
 
 def _mismatch(name: str, expected: str, found: FileFormat, head: bytes) -> InputError:

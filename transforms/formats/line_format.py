@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from transforms.errors import InputError
-from transforms.kernels.records.digest import I64, U8
+from transforms.kernels.arrays import I64, U8
 from transforms.kernels.records.lines import line_offsets, row_offsets
 
 BOM = b"\xef\xbb\xbf"

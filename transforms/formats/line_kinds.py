@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
 from transforms.errors import InputError
-from transforms.formats.codecs import Codec, Decoder, strip_suffix
+from transforms.formats import compressed
+from transforms.formats.codecs import Codec, strip_suffix
+from transforms.formats.detection import CANONICAL, extension_of
 from transforms.formats.line_format import LineFormat, mark_size
 from transforms.kernels.records import json_text, json_values
 from transforms.storage import files as storage
 
-Form = Literal["json", "plain"]
+LineKind = Literal["json", "plain"]
 """What lines are."""
 
-Shape = Literal["lines", "array", "values"]
+JsonLayout = Literal["lines", "array", "values"]
 """How a ``.json`` file holds its records: as lines, as an array's elements, as values over lines."""
 
-JSON_NAMES = (".jsonl", ".ndjson", ".json")
-"""Files so named are JSON lines; others where their first line is a JSON object."""
-
-CSV_NAMES = (".csv", ".tsv")
 _GLANCE, _LONG = 1 << 16, 1 << 20  # of a file's beginning: what is read first, and at most
 _SPACE = b" \t\r\n"
 _LF = LineFormat()
@@ -32,20 +29,16 @@ _LF = LineFormat()
 
 def named_csv(name: str) -> bool:
     """Say whether a file is named as CSV is."""
-    return _extension(name) in CSV_NAMES
+    return extension_of(name) in (".csv", ".tsv")
 
 
 def named_json(name: str) -> bool:
-    """Say whether a file is named as JSON lines are.
+    """Say whether a file is named as JSON lines are; others are where their first line is an object.
 
     >>> named_json("a/b.JSONL.gz"), named_json("b.txt")
     (True, False)
     """
-    return _extension(name) in JSON_NAMES
-
-
-def _extension(name: str) -> str:
-    return os.path.splitext(strip_suffix(name))[1].lower()
+    return CANONICAL.get(extension_of(name)) == ".jsonl"
 
 
 def may_be_csv(name: str, line_format: LineFormat) -> bool:
@@ -53,9 +46,9 @@ def may_be_csv(name: str, line_format: LineFormat) -> bool:
     return not line_format.quoted and (named_csv(name) or line_format.header_lines > 0)
 
 
-def form_of(
+def line_kind_of(
     file: io.RawIOBase | BinaryIO, *, name: str, codec: Codec | None, line_format: LineFormat
-) -> Form:
+) -> LineKind:
     """Say what a file's lines are: by its name, else by its first line; leaves it at its beginning.
 
     A first line of more than a mebibyte counts as an object where it begins as one.
@@ -72,9 +65,9 @@ def form_of(
     return "json" if not whole or _is_json(begins.line) else "plain"
 
 
-def shape_of(
+def json_layout_of(
     file: io.RawIOBase | BinaryIO, *, name: str, codec: Codec | None, line_format: LineFormat
-) -> Shape:
+) -> JsonLayout:
     """Say how a file holds records, by its name and its beginning; leaves it at its beginning.
 
     Named ``.json``, it is an array where it begins with a bracket, unless its first line is an array
@@ -88,7 +81,7 @@ def shape_of(
         return "lines"
     if line_format.separator != ord("\n") or line_format.header_lines or line_format.quoted:
         return "lines"
-    return _shape_by(_beginning(file, name=name, codec=codec))
+    return _layout_by(_beginning(file, name=name, codec=codec))
 
 
 def refuse_other_json(file: io.RawIOBase | BinaryIO, *, name: str, codec: Codec | None) -> None:
@@ -96,16 +89,16 @@ def refuse_other_json(file: io.RawIOBase | BinaryIO, *, name: str, codec: Codec 
 
     Looked at are files named as JSON lines, or without an extension.
     """
-    if _extension(name) not in ("", ".jsonl", ".ndjson"):
+    if extension_of(name) not in ("", ".jsonl", ".ndjson"):
         return
     begins = _beginning(file, name=name, codec=codec)
     if not (begins.newline or begins.ended):
         return
     if not re.match(rb'\[\s*\{\s*"|\{\s*"|\{\s*\n\s*"', begins.text):
         return
-    shape = _shape_by(begins)
-    if shape != "lines":
-        what = "an array of objects" if shape == "array" else "an object over several lines"
+    layout = _layout_by(begins)
+    if layout != "lines":
+        what = "an array of objects" if layout == "array" else "an object over several lines"
         raise InputError(
             f"{name}: expected lines, it begins as {what} of JSON; give it as a file named .json to "
             "have each of them read as a record, or give --format=lines to take lines as they are"
@@ -141,7 +134,7 @@ def _beginning(
     Leaves it at its beginning. What is of ``space`` makes no line; None for all of ASCII's.
     """
     file.seek(0)
-    stream: Any = file if codec is None else Decoder(file, codec, name)
+    stream: Any = file if codec is None else compressed.reader(file, codec, name)
     begins, header = b"", len(line_format.header)
     for size in (_GLANCE, _LONG):
         more = bytearray(header + size - len(begins))
@@ -155,7 +148,7 @@ def _beginning(
     return _Beginning(text, line, bool(newline), ended)
 
 
-def _shape_by(begins: _Beginning) -> Shape:
+def _layout_by(begins: _Beginning) -> JsonLayout:
     text, line, newline, ended = begins
     if text.startswith(b"["):
         alone = ended and not text[len(line) :].strip(_SPACE)

@@ -16,78 +16,29 @@ import numpy as np
 import pyarrow as pa
 
 from transforms.errors import DataError
-from transforms.formats import line_places
-from transforms.formats.codecs import Codec, Decoder, Encoder
+from transforms.formats import compressed, line_errors
+from transforms.formats.codecs import Codec
 from transforms.formats.detection import refuse_inside
 from transforms.formats.foreign import HEAD
 from transforms.formats.limits import LARGEST, TooLarge
 from transforms.formats.line_format import BOM, LineFormat, header_in, mark_size
 from transforms.formats.readers import Found, ReadTask
-from transforms.kernels.randomness import U64
+from transforms.formats.stream_reader import StreamReader, line_blocks, too_large
+from transforms.kernels.arrays import I64, U64
 from transforms.kernels.records import blocks, checks, memory
-from transforms.kernels.records.checks import Check
-from transforms.kernels.records.digest import I64, U8, Digest, record_hashes
+from transforms.kernels.records.digest import record_hashes
 from transforms.kernels.records.lines import first_line, open_quote
 from transforms.storage import files as storage
 
 _OVERREAD = 1 << 16  # past a span's end, to finish its last line
 _TO_THE_END = 1 << 62  # where a span of a compressed file stops: it is always the whole file
-_ROWS = 1 << 17  # of a block: lines of no length must not make a block of a chunk's bytes of rows
-
-
-class StreamReader:
-    """What readers of lines share, and of JSON that becomes lines: the stream, and what is left of it.
-
-    Args:
-        file: open for reading, seekable.
-        task: the span, and how to read it.
-        codec: by which the file is compressed.
-        check: what a line has to be.
-
-    Attributes:
-        whole: bytes of the file, decompressed, known at the end; None in spans that have no part of a
-            compressed one.
-        blank: lines that were left out so far, as they are blank.
-        marks: byte order marks that were left out, 0 or 1.
-    """
-
-    def __init__(
-        self,
-        file: io.RawIOBase | BinaryIO,
-        task: ReadTask,
-        *,
-        codec: Codec | None,
-        check: Check = "none",
-    ) -> None:
-        self._file: Any = file
-        if codec is not None:
-            self._file = Decoder(file, codec, task.name, window=task.options.window)
-        self._task, self._codec, self._check = task, codec, check
-        self.whole: int | None = task.size if codec is None else None
-        self.blank = self.marks = 0
-        self._beside = 0  # bytes of the file that are in no record, less the ends of lines
-
-    @property
-    def trailing(self) -> int:
-        """How many bytes that belong to nothing stand behind a compressed file's last member."""
-        return 0 if self._codec is None else self._file.trailing
-
-    @property
-    def consumed(self) -> int:
-        """How many bytes of the file were read so far."""
-        at: int = self._file.tell() if self._codec is None else self._file.consumed
-        return at - self._task.start
-
-    def covered(self, digest: Digest) -> int:
-        """Return how much of ``whole`` the records with this digest are, with all that is beside."""
-        return digest.bytes + digest.records + self._beside
 
 
 class Reader(StreamReader):
     """Reads the lines that begin inside a span of a file; of a compressed one all or none.
 
     Args:
-        file, task, codec, check: as of ``StreamReader``.
+        file, task: as of ``StreamReader``.
         told: that it holds lines, whatever they look like: a byte order mark is data.
         json: blank lines are no records.
         csv: a line that ends inside quotes is refused.
@@ -98,13 +49,11 @@ class Reader(StreamReader):
         file: io.RawIOBase | BinaryIO,
         task: ReadTask,
         *,
-        codec: Codec | None,
-        check: Check = "none",
         told: bool = False,
         json: bool = False,
         csv: bool = False,
     ) -> None:
-        super().__init__(file, task, codec=codec, check=check)
+        super().__init__(file, task)
         self._told, self._json, self._csv = told, json, csv
         self._format = task.options.line_format
 
@@ -147,8 +96,8 @@ class Reader(StreamReader):
         if place is not None:
             at = int(blocks.column(block, "position")[place])
             self._file.seek(0)
-            where = line_places.where(self._file, at, separator=self._format.separator)
-            raise DataError(f"{self._task.name}: {line_places.open_quote_error(where)}")
+            where = line_errors.where(self._file, at, separator=self._format.separator)
+            raise DataError(f"{self._task.name}: {line_errors.open_quote_error(where)}")
 
     def _begin(self, start: int) -> int:
         """Return where the first line begins, behind a byte order mark and a header; in the first
@@ -198,7 +147,7 @@ class Writer:
     def __init__(
         self, sink: Any, *, path: str, line_format: LineFormat, codec: Codec | None
     ) -> None:
-        self._encoder = None if codec is None else Encoder(sink, codec)
+        self._encoder = None if codec is None else compressed.writer(sink, codec)
         write = self._encoder.write if self._encoder else partial(storage.write_all, sink)
         self.write_bytes: Callable[[Any], Any] = write
         self._path, self._format = path, line_format
@@ -284,9 +233,9 @@ def read_span(
             filled += 1
         offsets, stray = line_format.split(buffer[:filled])
         if stray is not None:
-            raise DataError(f"{task.name}: {line_places.stray_quote_error(at + stray)}")
+            raise DataError(f"{task.name}: {line_errors.stray_quote_error(at + stray)}")
         if ended and offsets[-1] < filled:
-            raise DataError(f"{task.name}: {line_places.open_row_error(at + int(offsets[-1]))}")
+            raise DataError(f"{task.name}: {line_errors.open_row_error(at + int(offsets[-1]))}")
         mine = int(np.searchsorted(offsets[:-1], stop - at))
         lines, carry = buffer, buffer[int(offsets[-1]) : filled]
         if mine and memory.is_part(int(offsets[mine]), memory.behind(buffer)):
@@ -299,49 +248,6 @@ def read_span(
         at += int(offsets[-1])
         if len(carry) > limit:
             raise _too_long(file, task, at, len(carry))
-
-
-def line_blocks(
-    task: ReadTask, values: U8, offsets: I64, *, at: int, places: I64 | None = None
-) -> Iterator[pa.RecordBatch]:
-    """Make blocks of lines.
-
-    Args:
-        task: what they are read for.
-        values: uint8[size], the lines, with their ends.
-        offsets: int64[n + 1], where each begins, and the last one ends.
-        at: the place in the file from which places are counted.
-        places: int64[n], where each begins there; None for where it begins in ``values``.
-
-    Yields:
-        Blocks with ``position``, ``record``, and hashes, if texts aren't taken from them.
-
-    Raises:
-        TooLarge: a line is larger than ``record_limit``.
-    """
-    options, count = task.options, len(offsets) - 1
-    places = offsets if places is None else places
-    if count:
-        sizes = np.diff(offsets) - 1
-        longest = int(sizes.argmax())
-        if sizes[longest] > options.record_limit:
-            raise too_large(task, at + int(places[longest]), int(sizes[longest]))
-    for low in range(0, count, _ROWS):
-        high = min(low + _ROWS, count)
-        yield blocks.from_buffer(
-            values,
-            offsets=offsets[low : high + 1],
-            positions=(places[low:high] + at).astype(np.uint64),
-            line_end=bytes([options.line_format.separator]),
-            source=task.source,
-            hashed=options.text_field is None,  # else digests are of the texts
-        )
-
-
-def too_large(task: ReadTask, position: int, size: int, *, more: bool = False) -> TooLarge:
-    """Return the error that the record at a byte of the file is too large."""
-    where = f"{task.name}: the record at byte {position}"
-    return TooLarge(where, size=size, limit=task.options.record_limit, more=more)
 
 
 def _too_long(file: Any, task: ReadTask, at: int, read: int) -> TooLarge:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,210 +12,30 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from transforms.errors import DataError, UsageError
-from transforms.formats.parquet_types import (
-    INT96_UNIT,
-    int96_columns,
-    is_read,
-    require_known,
-    require_microseconds,
+from transforms.formats.parquet_files import (
+    Groups,
+    check_int96,
+    compression_of,
+    first_rows,
+    long_footer,
+    mean_bytes,
+    open_file,
+    reopen,
 )
+from transforms.formats.parquet_types import dropped, is_read, require_known
 from transforms.formats.readers import Found, ReadTask
-from transforms.formats.schemas import FAULTS, check_schema, faults_named, first_line
-from transforms.formats.tables import Recut, RowReader
+from transforms.formats.schemas import faults_named, first_line
+from transforms.formats.tables import RowReader, RowsLook, RowWriter
 from transforms.kernels.records.rows import carried_schema, describe_difference, to_rows
-from transforms.kernels.records.values import row_costs, row_sizes
+from transforms.kernels.records.values import row_costs
 
 COMPRESSIONS = ("none", "snappy", "gzip", "brotli", "zstd", "lz4")
 _GROUP_BYTES, _GROUP_ROWS = 16 << 20, 1 << 20  # of a row group that we write
+_SAMPLE_ROWS = 32  # by which a file is judged
 _PROBE = 8  # rows that are read to learn how large rows are
 _MOST_ROWS = 1 << 16  # that are read at a time
-_BUFFER = 1 << 20  # of a column's pages that are read at a time
-_BUFFERS, _LEAST_BUFFER = 16 << 20, 1 << 14  # of all columns together; of one, however many
 _DICTIONARY = 2 << 20  # bytes of a column's dictionary: most writers give it up at 1 MiB
-_END = 8  # bytes after a footer: its size, and the magic
-_LONG_FOOTER = 1 << 20  # bytes, from which a footer is kept for the spans that follow
-_INT96_ROWS = 1 << 14  # whose INT96 timestamps are looked at at a time
 _INDEX = 16  # bytes that a value takes beside it, where it is likely an index
-
-
-def open_file(file: Any, *, name: str, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
-    """Open a Parquet file and read its footer, unless its ``metadata`` are known.
-
-    Raises:
-        DataError: it has none that can be read.
-    """
-    with faults_named(lambda: f"{name}: expected Parquet, its footer can't be read"):
-        parquet = _open(file, metadata=metadata)
-        check_schema(parquet.schema_arrow, name=name)
-        return parquet
-
-
-class Groups(NamedTuple):
-    """Where a file's row groups begin, by bytes as its footer counts them and by rows; and its end."""
-
-    before: list[int]
-    rows: list[int]
-
-    @classmethod
-    def of(cls, metadata: pq.FileMetaData) -> Groups:
-        """Look at each row group once."""
-        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-        sizes, rows = ([max(g.total_byte_size, 0) for g in groups], [g.num_rows for g in groups])
-        return cls(*(list(itertools.accumulate(each, initial=0)) for each in (sizes, rows)))
-
-
-class _Footer(NamedTuple):
-    """A long footer, known again by the digest of its bytes."""
-
-    digest: bytes
-    metadata: pq.FileMetaData
-    groups: Groups
-
-
-_last: list[_Footer] = []  # one or none
-
-
-def _long_footer(file: Any, size: int) -> _Footer | None:
-    """Return a file's footer where it is long, parsed once for the spans that follow each other.
-
-    To parse it in each span of a file of very many row groups would take the square of them.
-
-    Raises:
-        one of FAULTS: it can't be parsed.
-    """
-    file.seek(max(size - _END, 0))
-    length = int.from_bytes(file.read(_END)[:4], "little")
-    if not _LONG_FOOTER <= length <= size - _END:
-        return None
-    file.seek(size - _END - length)
-    digest = hashlib.blake2b(file.read(length)).digest()
-    for known in _last:
-        if known.digest == digest:
-            return known
-    _last.clear()  # two would lie there at once
-    metadata = pq.ParquetFile(file, pre_buffer=False).metadata
-    found = _Footer(digest, metadata, Groups.of(metadata))
-    _last[:] = [found]
-    return found
-
-
-def _open(file: Any, **options: Any) -> pq.ParquetFile:
-    options = {"coerce_int96_timestamp_unit": INT96_UNIT, **options}
-    found = pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True, **options)
-    buffer = min(_BUFFER, _BUFFERS // max(found.metadata.num_columns, 1))
-    return pq.ParquetFile(
-        file,
-        buffer_size=max(buffer, _LEAST_BUFFER),
-        pre_buffer=False,
-        page_checksum_verification=True,
-        **{**options, "metadata": found.metadata},
-    )
-
-
-def _repeated(columns: list[Any]) -> tuple[str, ...]:
-    """Return those whose strings are likely few and repeated, and may be large.
-
-    A file says nothing of how large they get when decoded. Nested ones are left out: Arrow fails
-    where their dictionary is given up inside a row group.
-    """
-    return tuple(
-        column.path_in_schema
-        for column in columns
-        if column.physical_type == "BYTE_ARRAY"
-        and "." not in column.path_in_schema
-        and column.has_dictionary_page
-        and column.total_uncompressed_size < _DICTIONARY + _INDEX * column.num_values
-    )
-
-
-def compression_of(parquet: pq.ParquetFile, *, name: str) -> str | None:
-    """Return the compression of the first column of the first row group, None without one.
-
-    Raises:
-        DataError: it can't be read.
-    """
-    metadata = parquet.metadata
-    with faults_named(lambda: f"{name}: what its footer says of row group 0 can't be read"):
-        if (
-            not metadata.num_row_groups
-            or not metadata.num_columns
-            or not metadata.row_group(0).num_rows
-        ):
-            return None
-        _first_rows(parquet, rows=1, name=name, columns=parquet.schema_arrow.names[:1])
-        found = str(metadata.row_group(0).column(0).compression).lower()
-    return {"uncompressed": "none", "lz4_raw": "lz4"}.get(found, found)
-
-
-def _first_rows(
-    parquet: pq.ParquetFile, *, rows: int, name: str, number: int = 0, **options: Any
-) -> pa.RecordBatch | None:
-    """Read the first rows of a row group, None where it has none.
-
-    pyarrow ends the process where what a footer says of a column is damaged (its size statistics,
-    for one), unless the column was read first: that is an error.
-
-    Raises:
-        DataError: they can't be read.
-    """
-    with faults_named(lambda: f"{name}: row group {number} can't be read"):
-        batches = parquet.iter_batches(
-            batch_size=rows, row_groups=[number], use_threads=False, **options
-        )
-        found = next(batches, None)
-    return found if found is not None and len(found) else None
-
-
-def mean_bytes(
-    parquet: pq.ParquetFile, *, rows: int, name: str, columns: list[str] | None = None
-) -> float | None:
-    """Return the mean logical bytes of the first row group's first rows, None where there are none.
-
-    Args:
-        columns: that count alone.
-
-    Raises:
-        DataError: they can't be read.
-    """
-    if not parquet.num_row_groups:
-        return None
-    probe = _first_rows(parquet, rows=rows, name=name, columns=columns)
-    with faults_named(lambda: f"{name}: row group 0 can't be read"):
-        return None if probe is None else float(row_sizes(to_rows(probe)).mean())
-
-
-def check_int96(
-    file: Any,
-    parquet: pq.ParquetFile,
-    columns: Sequence[str] | None,
-    *,
-    name: str,
-    number: int = 0,
-    rows: int = _INT96_ROWS,
-    batches: int | None = None,
-) -> None:
-    """Raise DataError where the INT96 timestamps of a row group don't go into microseconds.
-
-    Args:
-        file, parquet: a file, and opened.
-        columns: that are read; None for all.
-        name: of the file.
-        number: of the row group.
-        rows: to read at a time.
-        batches: how many of them to look at; None for all.
-    """
-    paths = int96_columns(parquet.schema, columns)
-    if not paths or number >= parquet.num_row_groups:
-        return
-    with faults_named(lambda: f"{name}: row group {number} can't be read"):
-        readings = [
-            _open(file, metadata=parquet.metadata, coerce_int96_timestamp_unit=unit).iter_batches(
-                batch_size=rows, row_groups=[number], use_threads=False, columns=paths
-            )
-            for unit in ("s", "ns")
-        ]
-        for seconds, nanoseconds in itertools.islice(zip(*readings, strict=True), batches):
-            require_microseconds(seconds, nanoseconds, name=name)
 
 
 class Reader(RowReader):
@@ -237,20 +55,35 @@ class Reader(RowReader):
     def __init__(self, file: Any, task: ReadTask) -> None:
         # decoding holds pages, and rows more than once
         super().__init__(task, record_limit=task.options.record_limit // 2)
-        try:
-            footer = _long_footer(file, task.size)
-        except FAULTS:  # is told when it is opened
-            footer = None
+        footer = long_footer(file, task.size)
         metadata = None if footer is None else footer.metadata
         self._parquet = open_file(file, name=task.name, metadata=metadata)
         with faults_named(lambda: f"{task.name}: its footer can't be read"):
             self._groups = Groups.of(self._parquet.metadata) if footer is None else footer.groups
         self.whole: int = self._parquet.metadata.num_rows
         self.consumed = 0
-        self._columns = self._choose_columns(self._parquet.schema_arrow)
+        self._choose_columns(self._parquet.schema_arrow)
         require_known(self._parquet, self._columns.paths, name=task.name)
         self._file = file
         self._opened: dict[tuple[str, ...], pq.ParquetFile] = {(): self._parquet}
+
+    def look(self, *, sample: bool) -> RowsLook:
+        """Say what the file looks like, by its footer, and by its first rows where a sample is wanted.
+
+        Raises:
+            DataError: they can't be read.
+        """
+        parquet, name, paths, mean = self._parquet, self._name, self._columns.paths, None
+        if sample:
+            check_int96(self._file, parquet, paths, name=name, rows=_SAMPLE_ROWS, batches=1)
+            mean = mean_bytes(parquet, rows=_SAMPLE_ROWS, name=name, columns=paths)
+        is_text = self._task.options.text_field is not None
+        return RowsLook(
+            compression_of(parquet, name=name) or "zstd",
+            records=self.whole,
+            record_bytes=mean,
+            notes=tuple(dropped(parquet, self.schema.names[is_text:])),
+        )
 
     def __iter__(self) -> Iterator[Found]:
         """Yield what is found.
@@ -303,7 +136,7 @@ class Reader(RowReader):
         paths, chunk_bytes = self._columns.paths, self._task.options.chunk_bytes
         mean = max(group.total_byte_size // max(group.num_rows, 1), 1)
         rows = int(np.clip(chunk_bytes // mean, 1, _PROBE))
-        probe = _first_rows(self._parquet, rows=rows, name=self._name, number=number, columns=paths)
+        probe = first_rows(self._parquet, rows=rows, name=self._name, number=number, columns=paths)
         if probe is None:
             return self._parquet, 1
         columns = [group.column(i) for i in range(group.num_columns)]
@@ -312,7 +145,7 @@ class Reader(RowReader):
             mean = max(sum(c.total_uncompressed_size for c in columns) // group.num_rows, 1)
         repeated = _repeated(columns)
         if repeated not in self._opened:
-            self._opened[repeated] = _open(
+            self._opened[repeated] = reopen(
                 self._file, metadata=self._parquet.metadata, read_dictionary=repeated
             )
         plain = [i for i, column in enumerate(probe.schema.names) if column not in repeated]
@@ -320,6 +153,22 @@ class Reader(RowReader):
         values = sum(column.num_values for column in columns)
         each = max(mean, seen, 8 * values // group.num_rows)
         return self._opened[repeated], int(np.clip(chunk_bytes // each, 1, _MOST_ROWS))
+
+
+def _repeated(columns: list[Any]) -> tuple[str, ...]:
+    """Return those whose strings are likely few and repeated, and may be large.
+
+    A file says nothing of how large they get when decoded. Nested ones are left out: Arrow fails
+    where their dictionary is given up inside a row group.
+    """
+    return tuple(
+        column.path_in_schema
+        for column in columns
+        if column.physical_type == "BYTE_ARRAY"
+        and "." not in column.path_in_schema
+        and column.has_dictionary_page
+        and column.total_uncompressed_size < _DICTIONARY + _INDEX * column.num_values
+    )
 
 
 class _ParquetWriter(pq.ParquetWriter):  # type: ignore[misc]  # pyarrow is untyped
@@ -331,21 +180,17 @@ class _ParquetWriter(pq.ParquetWriter):  # type: ignore[misc]  # pyarrow is unty
         pass
 
 
-class Writer:
+class Writer(RowWriter):
     """Writes rows to a file: row groups of 16 MiB of logical bytes or 2**20 rows.
 
     Args:
         sink: a binary file.
         schema: of the file.
         compression: one of COMPRESSIONS.
-
-    Attributes:
-        recut: cuts rows into the batches to be written.
     """
 
     def __init__(self, sink: Any, schema: pa.Schema, *, compression: str) -> None:
-        self.recut = Recut(schema, batch_bytes=_GROUP_BYTES, batch_rows=_GROUP_ROWS)
-        self._writer = _ParquetWriter(
+        writer = _ParquetWriter(
             sink,
             schema,
             compression=compression,
@@ -353,10 +198,14 @@ class Writer:
             store_schema=True,
             **_encodings(schema),
         )
-        self._schema = schema
+        super().__init__(writer, schema, batch_bytes=_GROUP_BYTES, batch_rows=_GROUP_ROWS)
 
     def write_batch(self, batch: pa.RecordBatch) -> None:
-        """Write a batch that ``recut`` gave."""
+        """Write a batch as a row group.
+
+        Raises:
+            DataError: Parquet can't hold it.
+        """
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             if _has_null_list(column):
                 raise DataError(
@@ -371,10 +220,6 @@ class Writer:
                 f"rows that can't be written as Parquet: {first_line(error)}; give "
                 "--output_format=arrow"
             ) from error
-
-    def close(self) -> None:
-        """Write the end."""
-        self._writer.close()
 
 
 def _encodings(schema: pa.Schema) -> dict[str, Any]:

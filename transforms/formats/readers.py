@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 
-from transforms.formats.codecs import WINDOW
+from transforms.formats.codecs import WINDOW, Codec
 from transforms.formats.detection import Format
 from transforms.formats.kept import Kept
 from transforms.formats.limits import MemoryFor
@@ -18,7 +18,7 @@ from transforms.kernels.records import blocks, checks
 from transforms.kernels.records.checks import Check
 from transforms.kernels.records.digest import Digest
 
-Judge = Callable[[pa.RecordBatch], dict[int, str]]
+Validator = Callable[[pa.RecordBatch], dict[int, str]]
 """Says which records of a good block are bad all the same, by place, and why."""
 
 
@@ -40,7 +40,8 @@ class ReadOptions:
         text_field: the field or column whose text alone is read, of files of any format.
         kept: what is read beside it, of JSON lines and rows.
         window: bytes that a decoder may hold; a compressed file that needs more is refused.
-        judge: says which of the records, or of the texts, are bad all the same.
+        codec_modules: that register users' codecs, imported in every worker.
+        validate: says which of the records, or of the texts, are bad all the same.
     """
 
     line_format: LineFormat = field(default_factory=LineFormat)
@@ -55,7 +56,8 @@ class ReadOptions:
     text_field: str | None = None
     kept: Kept | None = None
     window: int = WINDOW
-    judge: Judge | None = None
+    codec_modules: tuple[str, ...] = ()
+    validate: Validator | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,7 @@ class ReadTask:
         size: of the file, in bytes.
         start, stop: the span, in bytes; spans that tile a file give each record once.
         source: index for a ``source`` column.
+        codec: by which a file of lines is compressed.
         options: what every reader is told.
     """
 
@@ -75,7 +78,8 @@ class ReadTask:
     start: int = 0
     stop: int
     source: int | None = None
-    options: ReadOptions
+    codec: Codec | None = None
+    options: ReadOptions = field(default_factory=ReadOptions)
 
 
 class Found(NamedTuple):
@@ -93,9 +97,9 @@ class Found(NamedTuple):
         good, rest = checks.split(block, bad)
         return cls(good, rest, tuple(bad[place] for place in sorted(bad)))
 
-    def judged(self, judge: Judge | None, block: pa.RecordBatch) -> Found:
+    def validated(self, validate: Validator | None, block: pa.RecordBatch) -> Found:
         """Take out what is judged to be bad, too: as it stands in ``block``, where this was found."""
-        bad = {} if judge is None else judge(self.block)
+        bad = {} if validate is None else validate(self.block)
         if not bad:
             return self
         good, rest = checks.split(self.block, bad)
@@ -140,18 +144,18 @@ class Reader(Protocol):
         """Return how much of ``whole`` the records with this digest are."""
 
 
-class Judging:
+class ValidatingReader:
     """A reader whose good records are judged once more; all else is the inner reader's."""
 
-    def __init__(self, inner: Reader, judge: Judge) -> None:
-        self._inner, self._judge = inner, judge
+    def __init__(self, inner: Reader, validate: Validator) -> None:
+        self._inner, self._validate = inner, validate
 
     def __iter__(self) -> Iterator[Found]:
         """Yield what is found."""
         for found in self._inner:
             if found.bad is not None:  # bad lines and good ones are no longer together
                 yield found._replace(block=found.block.slice(0, 0))
-            yield Found(found.block).judged(self._judge, found.block)
+            yield Found(found.block).validated(self._validate, found.block)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)

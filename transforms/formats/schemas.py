@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 
 import pyarrow as pa
 
-from transforms.errors import DataError
+from transforms.errors import DataError, nearest
+from transforms.kernels.records.common_schema import unify
 from transforms.kernels.records.rows import carried_schema, describe_difference
-from transforms.kernels.records.unify import unify
 
 TEXT = pa.schema([pa.field("text", pa.large_string())])
 """The schema of lines that are written as rows."""
@@ -133,8 +132,7 @@ def one_column(schema: pa.Schema, column: str, *, name: str, why: str) -> pa.Fie
     """
     count = len(schema.get_all_field_indices(column))
     if count != 1:
-        near = difflib.get_close_matches(column, schema.names, n=1)
-        there = f"; did you mean {near[0]}?" if near else ""
+        there = nearest(column, schema.names)
         some = ", ".join(schema.names[:8]) or "no columns"
         what = f"got {some}{there}" if not count else f"{count} columns have this name"
         raise DataError(f"{name}: expected a column {column}, {why}: {what}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +14,10 @@ from transforms.formats.columns import RowColumns
 from transforms.formats.limits import TooLarge
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.schemas import require_schema
+from transforms.kernels.arrays import I64
 from transforms.kernels.records import blocks, checks, memory
-from transforms.kernels.records.dictionaries import repeat_costs
-from transforms.kernels.records.digest import I64, Digest
+from transforms.kernels.records.dictionaries import dictionary_costs
+from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.rows import Dictionaries, carried_schema, restore, to_rows
 from transforms.kernels.records.values import is_bytes, plain_width, row_costs, row_sizes
 
@@ -32,31 +34,51 @@ def read_rows(
         raise DataError(f"{name}: {error}; mend the file, or leave it out") from error
 
 
+class RowsLook(NamedTuple):
+    """What a file of rows looks like.
+
+    Attributes:
+        compression: of its columns or batches; None where that is not known.
+        records: how many it has, where that is known.
+        record_bytes: mean logical bytes of its first rows; None where they weren't looked at.
+        expansion: bytes of the first rows over those that they take in the file.
+        notes: what of it is read as something else than the file says.
+    """
+
+    compression: str | None
+    records: int | None = None
+    record_bytes: float | None = None
+    expansion: float = 1.0
+    notes: tuple[str, ...] = ()
+
+
 class RowReader:
     """What readers of Parquet and Arrow share: which columns are read, how batches become blocks.
 
     Args:
         task: the span, and how to read it.
         record_limit: the most bytes that a row may take.
+
+    Attributes:
+        schema: of what is read, when columns are chosen.
     """
 
     def __init__(self, task: ReadTask, *, record_limit: int) -> None:
         self._task, self._name, self._record_limit = task, task.name, record_limit
         self.blank = self.marks = self.trailing = 0  # of lines alone
 
-    def _choose_columns(self, schema: pa.Schema) -> RowColumns:
-        """Say which columns are read of a file with a schema.
+    def _choose_columns(self, schema: pa.Schema) -> None:
+        """Choose the columns that are read of a file with a schema.
 
         Raises:
             DataError: it lacks one, or doesn't go with the other files.
         """
         options = self._task.options
         columns = RowColumns(schema, text=options.text_field, kept=options.kept, name=self._name)
-        self._wanted = columns.wanted
+        self._columns, self.schema, self._wanted = columns, columns.schema, columns.wanted
         if options.schema is not None:
             require_schema(self._wanted, options.schema, name=self._name)
             self._wanted = options.schema
-        return columns
 
     def _to_blocks(
         self, batch: pa.RecordBatch, *, first: int, text_known: bool = False
@@ -74,7 +96,7 @@ class RowReader:
         """
         chunk_bytes = self._task.options.chunk_bytes
         bad = {} if text_known else checks.bad_rows(batch)
-        for begin, end in _cuts(repeat_costs(batch), chunk_bytes):
+        for begin, end in _cuts(dictionary_costs(batch), chunk_bytes):
             found = read_rows(batch[begin:end], name=self._name, schema=self._wanted)
             costs = row_costs(found)
             if len(costs) and costs.max() > self._record_limit:
@@ -107,7 +129,7 @@ def _cuts(costs: I64, limit: int) -> Iterator[tuple[int, int]]:
         begin, spent = end, int(ends[end - 1])
 
 
-class Recut:
+class Rebatcher:
     """Cuts a sequence of rows into batches, the same however it comes in pieces.
 
     A batch ends with the row that fills it. Its rows are copied together, so that what stands under
@@ -181,6 +203,36 @@ def _shows_all_values(values: pa.Array) -> bool:
     if pt.is_list(values.type):  # joined lists keep no elements that none of them has
         return len(values.flatten()) == len(values.values) and _shows_all_values(values.values)
     return bool(plain_width(values.type) or is_bytes(values.type))
+
+
+class RowWriter:
+    """Writes rows in batches of a fixed cut; lines and texts become rows of one column.
+
+    Args:
+        writer: pyarrow's.
+        schema: of the file.
+        rebatch: as of ``Rebatcher``.
+    """
+
+    def __init__(self, writer: Any, schema: pa.Schema, **rebatch: Any) -> None:
+        self._writer, self._schema = writer, schema
+        self._rebatcher = Rebatcher(schema, **rebatch)
+
+    def write(self, block: pa.RecordBatch) -> None:
+        """Write a block; what was written is found when it is read back."""
+        rows = block.column("record") if blocks.is_rows(block) else text_rows(block, self._schema)
+        for batch in self._rebatcher.add(rows):
+            self.write_batch(batch)
+
+    def write_batch(self, batch: pa.RecordBatch) -> None:
+        """Write a batch as it is."""
+        self._writer.write_batch(batch)
+
+    def close(self) -> None:
+        """Write what is left, and the end."""
+        for batch in self._rebatcher.rest():
+            self.write_batch(batch)
+        self._writer.close()
 
 
 def text_rows(block: pa.RecordBatch, schema: pa.Schema) -> pa.StructArray:

@@ -11,10 +11,7 @@ from transforms.formats import arrow, lines, parquet, texts
 from transforms.formats.codecs import CODECS
 from transforms.formats.detection import Kind
 from transforms.formats.line_format import LineFormat
-from transforms.formats.tables import text_rows
-from transforms.kernels.randomness import U64
-from transforms.kernels.records import blocks
-from transforms.kernels.records.digest import I64
+from transforms.kernels.arrays import I64, U64
 
 RecordsAre = Literal["lines", "rows", "texts"]
 
@@ -26,6 +23,7 @@ class ShardFormat:
     Attributes:
         kind: of file.
         compression: a codec of lines, or what the kind of file itself has; ``none`` for none.
+        codec_modules: that register users' codecs, imported in every worker.
         line_format: for lines.
         schema: for rows.
         records_are: what is written, ``lines``, ``rows`` or ``texts``; lines may be written as rows,
@@ -34,6 +32,7 @@ class ShardFormat:
 
     kind: Kind = "lines"
     compression: str = "none"
+    codec_modules: tuple[str, ...] = ()
     line_format: LineFormat = field(default_factory=LineFormat)
     schema: pa.Schema | None = None
     records_are: RecordsAre = "lines"
@@ -54,31 +53,13 @@ class Writer(Protocol):
         """Write the end."""
 
 
-class _RowsWriter:
-    """Hands rows to a writer of Parquet or Arrow; lines and texts become rows of one column."""
-
-    def __init__(self, inner: parquet.Writer | arrow.Writer, schema: pa.Schema) -> None:
-        self._inner, self._schema = inner, schema
-
-    def write(self, block: pa.RecordBatch) -> None:
-        found = block.column("record") if blocks.is_rows(block) else text_rows(block, self._schema)
-        for batch in self._inner.recut.add(found):
-            self._inner.write_batch(batch)
-
-    def close(self) -> None:
-        for batch in self._inner.recut.rest():
-            self._inner.write_batch(batch)
-        self._inner.close()
-
-
 def open_writer(sink: Any, form: ShardFormat, *, path: str) -> Writer:
     """Return a writer to a binary file; ``path`` is what errors call it."""
     if form.kind == "lines":
         codec = CODECS.get(form.compression)
         writer = lines.Writer(sink, path=path, line_format=form.line_format, codec=codec)
         return texts.Writer(writer) if form.records_are == "texts" else writer
-    schema, compression = form.schema, form.compression
     if form.kind == "parquet":
-        return _RowsWriter(parquet.Writer(sink, schema, compression=compression), schema)
+        return parquet.Writer(sink, form.schema, compression=form.compression)
     stream = form.kind == "arrow_stream"
-    return _RowsWriter(arrow.Writer(sink, schema, compression=compression, stream=stream), schema)
+    return arrow.Writer(sink, form.schema, compression=form.compression, stream=stream)

@@ -1,4 +1,4 @@
-"""Groups: the blocks of one partition, which the exchange gives and the in-bucket shuffle reads."""
+"""Groups: the pages of a range of keys in spill files, found, read and checked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -16,11 +15,10 @@ import pyarrow as pa
 from transforms.errors import LosslessError, RunError
 from transforms.kernels.records import blocks, pages, ranges
 from transforms.kernels.records.digest import Digest
-from transforms.kernels.records.packed import pack, unpack
 from transforms.kernels.records.pages import Page
 from transforms.kernels.records.ranges import KeyRange
-from transforms.shuffling.references import Pages, joined, page_starts, starts_of, unpack_pages
-from transforms.shuffling.stretches import TEMPORARY_AT_FAULT, Stretch, read_each, read_in_turn
+from transforms.shuffling.file_ranges import TEMPORARY_AT_FAULT, FileRange, read_each, read_in_turn
+from transforms.shuffling.references import Pages, joined, page_starts, starts_of
 from transforms.storage import files as storage
 
 
@@ -68,33 +66,14 @@ def _collect(found: Iterable[Page], part: KeyRange, limit: int) -> list[Page]:
 
 
 class BlockGroup:
-    """The blocks of one partition: pages in spill files, one stretch a file.
-
-    The references to them lie in files too, mostly one, and are read when they are first needed: at
-    100 GB they are a hundred MB, which shall not pass through the launcher.
+    """Records of a range of keys, whose pages lie in spill files.
 
     Args:
-        references: where they lie.
-        folders: URLs of those that hold the spill files.
+        parts: the pages, sorted by key in each file.
     """
 
-    def __init__(self, references: Sequence[Stretch], folders: Sequence[str] = ()) -> None:
-        self._references, self._folders = tuple(references), tuple(folders)
-
-    @classmethod
-    def of(cls, parts: list[Pages]) -> BlockGroup:
-        """Return the group of pages that are known already; it can't travel."""
-        group = cls(())
-        group.__dict__["_parts"] = parts
-        return group
-
-    @functools.cached_property
-    def _parts(self) -> list[Pages]:
-        return [
-            part
-            for where in self._references
-            for part in where.parse(lambda data: unpack_pages(data, self._folders))
-        ]
+    def __init__(self, parts: Sequence[Pages]) -> None:
+        self._parts = parts
 
     @functools.cached_property
     def _ends(self) -> npt.NDArray[np.int64]:
@@ -148,88 +127,51 @@ class BlockGroup:
         mine = np.flatnonzero(self._inside(part))
         of_file = np.searchsorted(self._ends, mine, side="right")
         rows = [mine[of_file == file] for file in np.unique(of_file)]
-        stretches = []
+        wanted = []
         for file, within in zip(np.unique(of_file), rows, strict=True):
             begin = int(self._offset[within[0]])
             end = int(self._offset[within[-1]]) + int(self._table["length"][within[-1]])
-            stretches.append(Stretch(self._parts[file].url, begin, end - begin))
-        found = zip(stretches, rows, read_each(Stretch.read, stretches), strict=True)
-        for stretch, within, data in found:
+            wanted.append(FileRange(self._parts[file].url, begin, end - begin))
+        found = zip(wanted, rows, read_each(FileRange.read, wanted), strict=True)
+        for one, within, data in found:
             rows = self._table[within]
-            pages_found = _decode_pages(stretch, data, rows["length"])
+            pages_found = _decode_pages(one, data, rows["length"])
             for page, row in zip(pages_found, rows.tolist(), strict=True):
                 if pages.table_row(page.block, row[2]) != row:
                     raise LosslessError(
-                        f"{stretch.url}: a page has other records than its table says: {row[3]} of "
+                        f"{one.url}: a page has other records than its table says: {row[3]} of "
                         f"{row[4]} bytes were spilled, {len(page.block)} of "
                         f"{blocks.payload_bytes(page.block)} are there; {TEMPORARY_AT_FAULT}"
                     )
                 yield page
 
     @functools.cached_property
-    def _by_key(self) -> tuple[list[int], list[Stretch]]:
+    def _by_key(self) -> tuple[list[int], list[FileRange]]:
         """Each page's first key, rising, and where it lies."""
         found = []
         for url, begin, table in self._parts:
             lengths = table["length"].tolist()
             offsets = itertools.accumulate(lengths[:-1], initial=begin)
             for first, *where in zip(table["first"].tolist(), offsets, lengths, strict=True):
-                found.append((first, Stretch(url, *where)))
+                found.append((first, FileRange(url, *where)))
         found.sort()
         return [first for first, _ in found], [where for _, where in found]
 
-    def where(self, part: KeyRange) -> list[Stretch]:
+    def where(self, part: KeyRange) -> list[FileRange]:
         """Return where the pages of a range lie that no page crosses."""
-        firsts, stretches = self._by_key
+        firsts, places = self._by_key
         low, high = bisect.bisect_left(firsts, part.low), bisect.bisect_left(firsts, part.high)
-        return stretches[low:high]
+        return places[low:high]
 
     def release(self) -> None:
-        """Give the group's stretches of the spill files back to the disk."""
+        """Give the group's parts of the spill files back to the disk."""
         for part in self._parts:
             size = int(part.table["length"].sum(dtype=np.int64))
             storage.punch_hole(part.url, part.offset, size)
 
-    def to_bytes(self) -> bytes:
-        """Return where the references lie."""
-        return pack([self._references, self._folders])
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> BlockGroup:
-        """Return what ``to_bytes`` gave."""
-        (references, folders), _ = unpack(data)
-        return cls([Stretch(*where) for where in references], folders)
-
-
-class GroupCoder(beam.coders.Coder):  # type: ignore[misc]
-    """The coder of groups; inside a fused stage none is needed, and a group stays as it is."""
-
-    def encode(self, value: BlockGroup) -> bytes:
-        """Return the group's bytes."""
-        return value.to_bytes()
-
-    def decode(self, encoded: bytes) -> BlockGroup:
-        """Return the group."""
-        return BlockGroup.from_bytes(encoded)
-
-    def estimate_size(self, value: BlockGroup) -> int:
-        """Return 0: Beam samples sizes for its metrics, and must not encode a group for one."""
-        return 0
-
-    def is_deterministic(self) -> bool:
-        """Groups are no keys."""
-        return False
-
-    def to_type_hint(self) -> type[BlockGroup]:
-        """Return the type that this coder is for."""
-        return BlockGroup
-
-
-beam.coders.registry.register_coder(BlockGroup, GroupCoder)
-
 
 def _decode_pages(
-    stretch: Stretch, content: memoryview, lengths: npt.NDArray[np.uint32]
+    one: FileRange, content: memoryview, lengths: npt.NDArray[np.uint32]
 ) -> Iterator[Page]:
     data = pa.py_buffer(content)
     for at, length in zip(starts_of(lengths).tolist(), lengths.tolist(), strict=True):
@@ -237,19 +179,19 @@ def _decode_pages(
             yield pages.decode_page(data.slice(at, length))
         except pa.ArrowInvalid as error:
             raise RunError(
-                f"{stretch.url}: the page at byte {stretch.offset + at} is damaged: {error}; "
+                f"{one.url}: the page at byte {one.offset + at} is damaged: {error}; "
                 + TEMPORARY_AT_FAULT
             ) from error
 
 
-def read_together(wanted: Sequence[tuple[BlockGroup, KeyRange]]) -> list[list[Page]]:
+def read_batch(wanted: Sequence[tuple[BlockGroup, KeyRange]]) -> list[list[Page]]:
     """Read the pages of each range, whole; those that lie one after another in a file at once."""
     places = sorted(
         (where, number)
         for number, (group, part) in enumerate(wanted)
         for where in group.where(part)
     )
-    runs: list[list[tuple[Stretch, int]]] = []
+    runs: list[list[tuple[FileRange, int]]] = []
     before = None
     for place in places:
         where = place[0]
@@ -257,13 +199,14 @@ def read_together(wanted: Sequence[tuple[BlockGroup, KeyRange]]) -> list[list[Pa
             runs.append([])
         runs[-1].append(place)
         before = where
-    stretches = [
-        Stretch(run[0][0].url, run[0][0].offset, run[-1][0].end - run[0][0].offset) for run in runs
+    joined_up = [
+        FileRange(run[0][0].url, run[0][0].offset, run[-1][0].end - run[0][0].offset)
+        for run in runs
     ]
     found: list[list[Page]] = [[] for _ in wanted]
-    for stretch, run, data in zip(stretches, runs, read_in_turn(stretches), strict=True):
+    for one, run, data in zip(joined_up, runs, read_in_turn(joined_up), strict=True):
         lengths = np.array([where.length for where, _ in run], np.uint32)
-        decoded = _decode_pages(stretch, data, lengths)
+        decoded = _decode_pages(one, data, lengths)
         for (_, number), page in zip(run, decoded, strict=True):
             found[number].append(page)
     return found

@@ -200,38 +200,30 @@ def remove_file(url: str) -> None:
 
 
 def remove_tree(url: str) -> None:
-    """Remove a folder and all in it; one that is not there is fine."""
-    fs, path = filesystem(url)
-    if isinstance(fs, LocalFileSystem):
-        if fs.exists(path):
-            fs.rm(path, recursive=True)
+    """Remove a folder with all in it, or a file; one that isn't there is fine, a local one may stay."""
+    if is_local(url):
+        local = local_path(url)
+        for _ in range(20):  # a thread of ours may just be making a file in it
+            shutil.rmtree(local, ignore_errors=True)
+            if not os.path.lexists(local) or os.path.islink(local):
+                return
+            with contextlib.suppress(OSError):
+                os.remove(local)
+            time.sleep(0.05)
         return
+    store, path = store_of(url)
     for _ in range(5):  # a thread of ours may just be writing one more
         # one by one: to remove many at once, fsspec takes names for patterns
-        found = [name for name in fs.find(path) if name.startswith(path.rstrip("/") + "/")]
+        found = [name for name in store.find(path) if name.startswith(path.rstrip("/") + "/")]
         if not found:
             return
-        for _done in in_parallel(fs.remove, found):
+        for _done in in_parallel(store.remove, found):
             pass
-
-
-def remove_path(url: str) -> None:
-    """Remove a file or a folder with all in it, if it is there and can be removed."""
-    if not is_local(url):
-        remove_tree(url)
-        return
-    for _ in range(20):  # a thread of ours may just be making a file in it
-        shutil.rmtree(url, ignore_errors=True)
-        if not os.path.lexists(url) or os.path.islink(url):
-            return
-        with contextlib.suppress(OSError):
-            os.remove(url)
-        time.sleep(0.05)
 
 
 def remove_temporary(url: str) -> None:
     """Remove a folder that is a run's own, with all in it, and what was begun to be uploaded there."""
-    remove_path(url)
+    remove_tree(url)
     if not is_local(url):
         drop_uploads(url)
 

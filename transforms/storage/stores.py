@@ -28,6 +28,8 @@ _WAIT = (
 )
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "hf": "hf"}
+_WITH_HOSTS = frozenset(("webhdfs", "hdfs", "sftp", "ssh", "ftp", "smb"))
+"""Protocols whose URLs name a host, which fsspec takes as an option and leaves out of paths."""
 _ALIASES = {"s3a": "s3", "gcs": "gs"}
 _CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, ~/.aws, the machine's role; "
@@ -101,16 +103,19 @@ def _options_for(protocols: tuple[str, ...]) -> dict[str, Any]:
 
 
 def store_of(url: str) -> tuple[Store, str]:
-    """Return the store of a URL, one object for all URLs of a protocol, and the path inside it.
+    """Return the store of a URL, one object for all URLs of a protocol and host, and the path inside it.
 
     Raises:
         UsageError: nothing serves such URLs, or not with the options given.
     """
-    protocol = url.split("://", 1)[0]
+    protocol, _, rest = url.partition("://")
+    root = f"{protocol}://"
+    if protocol in _WITH_HOSTS:
+        root += rest.partition("/")[0] + "/"
     with _lock:
-        if protocol not in _stores:
-            _stores[protocol] = Store(_open_filesystem(protocol, url), protocol)
-        store = _stores[protocol]
+        if root not in _stores:
+            _stores[root] = Store(_open_filesystem(protocol, url), protocol, root)
+        store = _stores[root]
     return store, str(store.raw._strip_protocol(url))
 
 
@@ -135,6 +140,8 @@ def _open_filesystem(protocol: str, url: str) -> Any:
         options = {**raw, **options}
     if "s3" in names:  # fewer attempts of its own: ours go around them
         options = {"config_kwargs": {"retries": {"max_attempts": 3, "mode": "standard"}}, **options}
+    if protocol in _WITH_HOSTS:
+        options = {**cls._get_kwargs_from_urls(url), **options}
     try:
         # listings that are kept would not show what other processes write
         fs = cls(skip_instance_cache=True, use_listings_cache=False, **options)
@@ -153,11 +160,13 @@ class Store:
     Attributes:
         raw: the filesystem itself.
         protocol: of its URLs.
+        root: what they begin with, the host too where there is one.
     """
 
-    def __init__(self, raw: Any, protocol: str) -> None:
+    def __init__(self, raw: Any, protocol: str, root: str) -> None:
         self.raw = raw
         self.protocol = protocol
+        self.root = root
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.raw, name)
@@ -175,7 +184,12 @@ class Store:
         """Return the URL of a path."""
         if "://" in path:  # http's paths are whole URLs
             return path
-        return f"{self.protocol}://{str(path).lstrip('/')}"
+        return self.root + str(path).lstrip("/")
+
+    def unstrip_protocol(self, path: str) -> str:
+        """Return the URL of a path, by the first of a protocol's names where there is no host."""
+        named = self.protocol in _WITH_HOSTS
+        return self.url(path) if named else str(self.raw.unstrip_protocol(path))
 
     # fsspec's own answer no where a request fails
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -14,20 +15,17 @@ from apache_beam.utils.windowed_value import WindowedValue
 from transforms.datasets.identity import Origin
 from transforms.datasets.token_counts import TokenCounts
 from transforms.errors import DataError
-from transforms.kernels.randomness import U64, record_keys
+from transforms.kernels.arrays import U64
+from transforms.kernels.randomness import record_keys
 from transforms.kernels.records import blocks
 from transforms.storage import files as storage
+from transforms.tokenization.encoded import Encoded, add_special_tokens, identity_keys
 from transforms.tokenization.models import cpm
 from transforms.tokenization.models.bytepiece import BytePiece
 from transforms.tokenization.models.model import RecordError
 from transforms.tokenization.models.texts import Texts
-from transforms.tokenization.tokenizer import (
-    Encoded,
-    Sampling,
-    Tokenizer,
-    add_special_tokens,
-    identity_keys,
-)
+from transforms.tokenization.sampling import Sampling
+from transforms.tokenization.tokenizer import Tokenizer
 
 _COMPARED = 64  # one record of so many is segmented deterministically too, for comparison
 _BATCH = 1 << 20  # characters of texts that are encoded at once
@@ -125,8 +123,8 @@ class BlockTokenizer:
         after = tokenizer.end("eos").ids if self.add_eos and self.eos is None else self.eos
         return (before or () if self.add_bos else ()), (after or () if self.add_eos else ())
 
-    def judge(self, block: pa.RecordBatch) -> dict[int, str]:
-        """Say which texts, or lines, of a block no sequence of pieces covers; as of ``Judge``."""
+    def validate(self, block: pa.RecordBatch) -> dict[int, str]:
+        """Say which texts, or lines, of a block no sequence of pieces covers; as of ``Validator``."""
         tokenizer = self.load()
         return {} if tokenizer.complete else tokenizer.find_unencodable(_texts_of(block))
 
@@ -216,9 +214,7 @@ def _decode(tokenizer: Tokenizer, ids: Any) -> str:
         ) from None
 
 
-_loaded: dict[tuple[Any, ...], Tokenizer] = {}
-
-
+@functools.cache
 def load_once(
     model: str, digest: str, whitespace: Literal["cpm"] | None, newline: str, raw: bool
 ) -> Tokenizer:
@@ -227,16 +223,13 @@ def load_once(
     Raises:
         DataError: it isn't the one with this digest.
     """
-    key = (model, digest, whitespace, newline, raw)
-    if key not in _loaded:
-        found = Tokenizer.load(model, whitespace=whitespace, newline=newline, raw=raw)
-        if digest and found.model.digest != digest:
-            raise DataError(
-                f"{model}: the model changed during the run (SHA-256 {digest[:12]}… before, "
-                f"{found.model.digest[:12]}… now); run again when nothing writes to it"
-            )
-        _loaded[key] = found
-    return _loaded[key]
+    found = Tokenizer.load(model, whitespace=whitespace, newline=newline, raw=raw)
+    if digest and found.model.digest != digest:
+        raise DataError(
+            f"{model}: the model changed during the run (SHA-256 {digest[:12]}… before, "
+            f"{found.model.digest[:12]}… now); run again when nothing writes to it"
+        )
+    return found
 
 
 def _texts_of(block: pa.RecordBatch) -> Texts:
@@ -263,7 +256,6 @@ class TokenizeRecords(beam.PTransform):  # type: ignore[misc]
     """
 
     def __init__(self, work: BlockTokenizer) -> None:
-        super().__init__()
         self._work = work
 
     def expand(self, records: Any) -> Any:

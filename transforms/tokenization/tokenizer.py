@@ -7,112 +7,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import Any, Literal, NamedTuple, TypedDict, Unpack, overload
+from dataclasses import replace
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
-import numpy.typing as npt
 
 from transforms.errors import UsageError
-from transforms.kernels.randomness import U64, derive, mix, record_keys
+from transforms.kernels.arrays import U64, offsets_of
+from transforms.kernels.randomness import mix
 from transforms.kernels.segmentation import laws
-from transforms.kernels.segmentation.laws import LAWS, Law, LawName, Pieces
-from transforms.kernels.segmentation.nbest import MOST_NBEST
-from transforms.kernels.segmentation.segment import DeadEndError, Segmented, segment
+from transforms.kernels.segmentation.laws import Law, Pieces
+from transforms.kernels.segmentation.segment import DeadEndError, segment
+from transforms.tokenization.encoded import Encoded, Identity, add_special_tokens, identity_keys
 from transforms.tokenization.models import cpm
 from transforms.tokenization.models.ends import End, Role, choose_end
 from transforms.tokenization.models.load import load
 from transforms.tokenization.models.model import Deterministic, Model, RecordError, Unigram
-from transforms.tokenization.models.texts import I64, Texts, count_characters, pack, unpack
-from transforms.tokenization.models.vocabulary import U32, Vocabulary
-
-F64 = npt.NDArray[np.float64]
-
-ALPHA = 0.1
-"""The exponent where a law is chosen without one."""
-
-NBEST_SIZE = 64
-
-Identity = int | str | bytes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How segmentations are drawn.
-
-    Attributes:
-        law: ``off`` for the best one, or ``exact``, ``viterbi_sampling``, ``nbest``.
-        alpha: exponent of probabilities, from 0 (all alike) up; ``ALPHA`` where a law is chosen.
-        nbest_size: how many best ones ``nbest`` draws from.
-
-    Raises:
-        UsageError: a number out of its range, or one that the law doesn't use.
-    """
-
-    law: LawName = "off"
-    alpha: float | None = None
-    nbest_size: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.law not in LAWS:
-            raise UsageError(f"--sampling={self.law}: expected one of {', '.join(LAWS)}")
-        if self.alpha is not None:
-            if self.law == "off":
-                raise UsageError(
-                    f"--alpha={self.alpha}: expected --sampling with it, one of "
-                    f"{', '.join(LAWS[1:])}; off always takes the best segmentation"
-                )
-            if not 0 <= self.alpha < math.inf:
-                raise UsageError(
-                    f"--alpha={self.alpha}: expected a number from 0 (all segmentations alike) up; "
-                    "for the best one alone leave --sampling off"
-                )
-        if self.nbest_size is not None:
-            if self.nbest_size < 0:
-                raise UsageError(
-                    f"--nbest_size={self.nbest_size}: SentencePiece then draws from all; "
-                    "give --sampling=exact, without --nbest_size"
-                )
-            if self.law != "nbest":
-                raise UsageError(
-                    f"--nbest_size={self.nbest_size}: expected --sampling=nbest, got {self.law}"
-                )
-            if not 1 <= self.nbest_size <= MOST_NBEST:
-                raise UsageError(
-                    f"--nbest_size={self.nbest_size}: expected 1 to {MOST_NBEST}; exact draws from "
-                    "all segmentations, and is quicker"
-                )
-
-
-OFF = Sampling()
-
-
-class Encoded(NamedTuple):
-    """Ids of records, and what statistics want to know of them."""
-
-    ids: U32
-    """uint32[k], of all records one after another."""
-
-    offsets: I64
-    """int64[r + 1]: record i has ``ids[offsets[i]:offsets[i + 1]]``."""
-
-    unknown: int
-    """How many characters were unknown; of a model that isn't a unigram model, how many tokens."""
-
-    unknown_of: int
-    """Out of how many: characters as they are normalized, or tokens; 0 where none can be unknown."""
-
-    negative_log_probs: F64
-    """float64[r]: minus the logarithm of each segmentation's probability under the law; 0 where
-    nothing is drawn, NaN under ``viterbi_sampling``, where it isn't known."""
-
-    def lists(self) -> list[list[int]]:
-        """Return each record's ids."""
-        every: list[int] = self.ids.tolist()
-        return [every[a:b] for a, b in pairwise(self.offsets.tolist())]
+from transforms.tokenization.models.texts import Texts, count_characters, pack, unpack
+from transforms.tokenization.sampling import ALPHA, NBEST_SIZE, OFF, Sampling
 
 
 class How(TypedDict, total=False):
@@ -283,8 +196,7 @@ class Tokenizer:
             ) from None
         surprises = np.bincount(record, found.surprises, len(counts)).astype(np.float64)
         of = 0 if model.vocabulary.unknown is None else count_characters(normalized.data)
-        if model.vocabulary.kind == "huggingface":
-            found = _fuse_unknown(found, model.vocabulary)
+        found = model.finish(found)
         ends = found.offsets[normalized.records]
         return Encoded(found.ids, ends, found.unknown, of, surprises)
 
@@ -300,8 +212,7 @@ class Tokenizer:
             return self._refused(texts, range(len(texts.offsets) - 1))
         assert isinstance(model, Unigram)
         normalized = model.normalizer.normalize(texts)
-        seen = np.zeros(len(normalized.data) + 1, np.int64)
-        np.cumsum(self._missing[normalized.data], out=seen[1:])
+        seen = offsets_of(self._missing[normalized.data])
         # a text of bytes that are pieces is covered by them
         suspects = np.flatnonzero(np.diff(seen[normalized.segments[normalized.records]]))
         return self._refused(texts, suspects.tolist())
@@ -387,72 +298,3 @@ class Tokenizer:
                 nbest_size=NBEST_SIZE if sampling.nbest_size is None else sampling.nbest_size,
             )
         return self._laws[sampling]
-
-
-def add_special_tokens(
-    found: Encoded, *, before: Sequence[int] = (), after: Sequence[int] = ()
-) -> Encoded:
-    """Put ids before and behind each record's."""
-    more = len(before) + len(after)
-    if not more:
-        return found
-    records = len(found.offsets) - 1
-    offsets = found.offsets + more * np.arange(records + 1)
-    ids = np.empty(len(found.ids) + more * records, np.uint32)
-    inside = np.ones(len(ids), bool)
-    firsts = [offsets[:-1] + i for i in range(len(before))]
-    lasts = [offsets[1:] - len(after) + i for i in range(len(after))]
-    for places, id_ in zip([*firsts, *lasts], [*before, *after], strict=True):
-        ids[places], inside[places] = id_, False
-    ids[inside] = found.ids
-    return found._replace(ids=ids, offsets=offsets)
-
-
-def identity_keys(identities: Sequence[Identity] | U64, *, seed: int, epoch: int) -> U64:
-    """Return uint64[r]: what keys the draws of records with these identities.
-
-    Args:
-        identities: ints from 0 below 2**64, strs or bytes; or uint64[r], such as the keys that records
-            have in a shuffle.
-        seed, epoch: as for a shuffle, whose keys these are not.
-
-    Raises:
-        UsageError: an identity is of another type, or out of range.
-    """
-    pair = derive(seed, epoch, "tokens")
-    if isinstance(identities, np.ndarray):
-        return record_keys(pair, identities)
-    numbers = np.zeros(len(identities), np.uint64)
-    named = {}
-    for place, identity in enumerate(identities):
-        if isinstance(identity, str | bytes):
-            named[place] = derive(seed, epoch, "tokens", identity).k0
-        elif isinstance(identity, int | np.integer) and 0 <= identity < 1 << 64:
-            numbers[place] = identity
-        else:
-            raise UsageError(
-                f"identity {place}: expected text, bytes, or an int from 0 below 2**64, got {identity!r}"
-            )
-    keys = record_keys(pair, numbers)
-    keys[list(named)] = list(named.values())
-    return keys
-
-
-def _fuse_unknown(found: Segmented, vocabulary: Vocabulary) -> Segmented:
-    """Make one id of neighbouring unknowns where one is the piece that is written as the unknown is.
-
-    The tokenizers package does, unless it spells unknowns by bytes (``encode_optimized``: ``fuse_unk``).
-    Unknown characters the kernel fuses itself.
-    """
-    unknown = vocabulary.unknown
-    if unknown is None or unknown.byte_ids is not None or len(found.ids) < 2:
-        return found
-    is_unknown = found.ids == unknown.id
-    keep = np.ones(len(found.ids) + 1, bool)
-    keep[1:-1] = ~(is_unknown[1:] & is_unknown[:-1])
-    keep[found.offsets] = True  # not across segments
-    if keep.all():
-        return found
-    before = np.zeros(len(keep), np.int64)
-    np.cumsum(keep[:-1], out=before[1:])
-    return found._replace(ids=found.ids[keep[:-1]], offsets=before[found.offsets])

@@ -37,9 +37,6 @@ class Finish(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyp
     made: Sequence[str] = ()
     storage_options: dict[str, Any] | None = None
 
-    def __post_init__(self) -> None:
-        super().__init__()
-
     def expand(self, written: Any) -> Any:
         """One step."""
         return written | "ClearUp" >> beam.Map(_clear_up, config=self)

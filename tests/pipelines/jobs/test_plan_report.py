@@ -106,7 +106,7 @@ def test_very_many_tiny_shards_are_warned_of_before_work(
     settings = Settings(output=str(tmp_path / "o"), plan=True)
     name, value = flag[2:].split("=")
     recipe = Recipe(sources={"default": [str(tmp_path / "x.parquet")]}, **{name: int(value)})
-    pipelines.shuffle.shuffle(recipe, settings)
+    pipelines.shuffle.COMMAND.make(recipe, settings)
     number = "20000" if flag == "--shard_records=1" else "10001"
     said = [r.message for r in caplog.records if r.levelname == "WARNING"]
     assert [f"about {number} shards" in text and "slow" in text for text in said] == [True] * warned
@@ -228,7 +228,7 @@ def test_a_small_input_is_shuffled_by_one_worker_unless_somebody_says_otherwise(
     monkeypatch.setattr("pipelines.runners.choose.cores_available", lambda: 2)
     (tmp_path / "in.txt").write_bytes(make_lines(2000))
     os.truncate(tmp_path / "in.txt", size)  # a hole
-    monkeypatch.setattr("pipelines.shuffle.require_room", lambda needs: None)
+    monkeypatch.setattr("pipelines.jobs.command.require_room", lambda needs: None)
     given = [f"--input={tmp_path / 'in.txt'}", f"--output={tmp_path / 'o'}", "--memory=2GiB"]
     assert plan(*given, *flags) == 0
     said = capsys.readouterr().out

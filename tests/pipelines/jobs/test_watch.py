@@ -85,7 +85,7 @@ def test_a_terminal_shows_a_bar_for_each_stage_with_what_all_workers_did_then_th
     for line, stage in zip(lines[2:4], ("partition", "write"), strict=True):
         done = rf"100% {size}/{size} kB {_RECORDS:,} records \d+ MB/s took 0:\d\d"
         assert re.fullmatch(rf"{stage} +━+ {done}", line)
-    assert f"done: {_RECORDS} records" in lines[4]
+    assert f"done: {_RECORDS:,} records" in lines[4]
     assert "verify it with" in lines[6]
     assert lines[7] == ""
     before = [plain(line) for line in seen[0]]

@@ -43,6 +43,7 @@ def test_help_shows_our_flags_in_groups_with_examples(capsys: pytest.CaptureFixt
         "--text_field",
         "--format",
         "--extension",
+        "--codec_module",
         "--separator",
         "--header_lines",
         "--check",
@@ -96,7 +97,9 @@ def test_every_example_in_the_help_is_a_command_that_parses(
     seen: list[Any] = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        pipelines.shuffle, "shuffle", lambda *given, beam_flags: seen.append((given, beam_flags))
+        pipelines.shuffle.COMMAND,
+        "make",
+        lambda *given, beam_flags: seen.append((given, beam_flags)),
     )
     write_tree(tmp_path, {"shuffled/manifest.json": b"sources: x"})
     lines = re.findall(r"dovetail shuffle (--.*)", pipelines.shuffle.EXAMPLES)
@@ -155,7 +158,7 @@ def test_workers_are_asked_for_by_our_name_or_beams(
 ) -> None:
     seen: list[Any] = []
     monkeypatch.setattr(
-        pipelines.shuffle, "shuffle", lambda _, settings, **more: seen.append((settings, more))
+        pipelines.shuffle.COMMAND, "make", lambda _, settings, **more: seen.append((settings, more))
     )
     run(f"--input={source}", "--output=o", flag)
     ((settings, more),) = seen
@@ -397,7 +400,7 @@ def test_the_summary_says_what_was_done_and_how_to_check_it(
     assert pipelines.shuffle.main([f"--input={source}", "--output=a dir", "--seed=5"]) == 0
     out, err = capsys.readouterr()
     assert out == ""
-    assert f"50 records, {source.stat().st_size} bytes in 1 shard;" in err
+    assert f"50 records, {source.stat().st_size:,} bytes in 1 shard;" in err
     assert err.index("starting 1 worker thread") < err.index(" done: ")
     assert re.search(r"digest [0-9a-f]{32}, seed 5, epoch 0", err)
     assert re.search(r"peak memory [1-9]\d* MiB", err)
@@ -430,7 +433,7 @@ def test_python_names_the_interpreter_where_no_script_is_installed(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     pipelines.shuffle.main([f"--input={source}", f"--output={tmp_path / 'o'}"])
-    assert f"{tmp_path}/python -m pipelines verify" in capsys.readouterr().err
+    assert f"{tmp_path}/python -m dovetail verify" in capsys.readouterr().err
 
 
 def test_the_installed_command_finds_its_own_where_folders_of_the_users_are_called_alike(

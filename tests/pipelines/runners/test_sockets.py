@@ -184,7 +184,8 @@ def test_workers_take_away_the_sockets_of_a_launcher_that_was_killed(tmp_path: P
     (folder / "control").touch()
     launcher = subprocess.Popen(["sleep", "60"])
     program = (
-        "import sys, time; from transforms import worker; worker.follow_launcher(int(sys.argv[1]));"
+        "import sys, time; from transforms.workers import follow_launcher as follow;"
+        "follow.follow_launcher(int(sys.argv[1]));"
         "print('ready', flush=True); time.sleep(60)"
     )
     worker = subprocess.Popen(

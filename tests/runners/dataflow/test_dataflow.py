@@ -49,7 +49,7 @@ def test_a_shuffle_is_submitted_run_and_byte_for_byte_that_of_directrunner(
     spilled = [name for name in tree("gs://uploaded/tmp") if name.startswith("dovetail-")]
     assert any(name.endswith(".pages") for name in spilled), "spill files lie in the bucket"
     assert not any(name.startswith("dovetail-") for name in tree("gs://bucket/tmp")), "and go"
-    assert "done: 5000 records" in done.stderr
+    assert "done: 5,000 records" in done.stderr
     assert cloud.tokens() > before, "the key of the service account was asked for nothing"
     job = cloud.job("plain")
     assert job["currentState"] == 3
@@ -171,6 +171,7 @@ def test_a_flex_templates_launcher_leaves_a_job_that_the_service_can_run(
     cloud.ask(cloud.jobs_path(), "POST", job)
     assert cloud.see_through("from-a-template") == 3
     assert shards(f"{folder}/out") == expected
+    assert not any(name.startswith("dovetail-") for name in tree("gs://bucket/tmp"))
     assert set(tree(f"{folder}/out")) == {*expected, "manifest.json"}
 
 

@@ -15,7 +15,9 @@ from tests.pipelines.support import ROOT, environment
 
 ENCODE = """
 import sys
-from transforms.tokenization.tokenizer import LAWS, Sampling, Tokenizer
+from transforms.kernels.segmentation.laws import LAWS
+from transforms.tokenization.sampling import Sampling
+from transforms.tokenization.tokenizer import Tokenizer
 tokenizer = Tokenizer.load(sys.argv[1])
 for law in LAWS:
     tokenizer.encode_batch(["a sentence", "another one " * 50000], sampling=Sampling(law=law))

@@ -18,12 +18,12 @@ from transforms.datasets.coders import BlockCoder
 from transforms.datasets.read import ReadRecords
 from transforms.datasets.records import BlocksFromRecords
 from transforms.datasets.write import WriteShards
-from transforms.shuffling.exchange import GroupBlocksByKey
-from transforms.shuffling.groups import BlockGroup, GroupCoder
 from transforms.shuffling.partition import PartitionIntoBuckets
-from transforms.shuffling.shuffle import ShardCoder, ShuffleWithinBuckets
+from transforms.shuffling.shuffle import ShuffleWithinBuckets
+from transforms.shuffling.spill_files import Spilling
+from transforms.shuffling.streams import Streams
 
-FINE_CODERS = (BlockCoder, GroupCoder, ShardCoder, beam_coders.BytesCoder)
+FINE_CODERS = (BlockCoder, beam_coders.BytesCoder)
 
 
 @pytest.mark.parametrize("sources", [1, 2])
@@ -55,14 +55,12 @@ def test_an_estimate_is_near_the_size_and_encodes_nothing(monkeypatch: pytest.Mo
         assert coder.estimate_size(part) == pytest.approx(size, rel=0.1)
 
 
-def test_neither_blocks_nor_groups_pass_for_keys() -> None:
+def test_blocks_do_not_pass_for_keys() -> None:
     assert not BlockCoder().is_deterministic()
-    assert not GroupCoder().is_deterministic()
 
 
-def test_the_registry_knows_blocks_and_groups_whatever_was_imported_first() -> None:
+def test_the_registry_knows_blocks_whatever_was_imported_first() -> None:
     assert isinstance(registry.get_coder(pa.RecordBatch), BlockCoder)
-    assert isinstance(registry.get_coder(BlockGroup), GroupCoder)
 
 
 class _Edges(PipelineVisitor):
@@ -78,7 +76,9 @@ class _Edges(PipelineVisitor):
 
 @functools.cache
 def edges(shard_records: int | None, *flags: str) -> dict[str, Any]:
-    """Return the type of every edge of a pipeline that is built and never run."""
+    """Return the type of every edge of a pipeline in two levels that is built and never run."""
+    spill = Spilling(folders=["memory://nowhere"])
+    streams = Streams.as_one(["default"], seed=0, buckets=4, partitions=2)
     root = beam.Pipeline(options=PipelineOptions(list(flags)))
     files = root | ReadRecords(sources={"default": ["nowhere/*"]})
     own = root | beam.Create([(1, b"")]) | BlocksFromRecords()
@@ -86,9 +86,8 @@ def edges(shard_records: int | None, *flags: str) -> dict[str, Any]:
     _ = (
         (files.blocks, own.blocks, alone.blocks)
         | beam.Flatten()
-        | PartitionIntoBuckets(seed=0)
-        | GroupBlocksByKey(partitions=2, folder="nowhere")
-        | ShuffleWithinBuckets(partitions=2, shard_records=shard_records)
+        | PartitionIntoBuckets(streams=streams, spill=spill)
+        | ShuffleWithinBuckets(streams=streams, spill=spill, ranges=2, shard_records=shard_records)
         | WriteShards(output="nowhere")
     )
     visitor = _Edges()
@@ -109,10 +108,9 @@ def payload_coder(kind: Any) -> Any:
 
 
 FINE = [
-    *((None, step) for step in ("SortRuns", "SpillRuns", "AllSpills", "Refer", "Open")),
-    (None, "GroupBlocksByKey/DealOut"),
-    (None, "AsShards"),
-    *((5, step) for step in ("CutAtRecords", "GatherPieces", "Gathered")),
+    *((None, step) for step in ("SpillRuns", "FirstSpills", "CutFirst", "SpillAgain", "AllSpills")),
+    *((None, f"{step}/InTurn") for step in ("PartitionIntoBuckets", "ShuffleWithinBuckets")),
+    *((many, "LayOut") for many in (None, 5)),
     (None, "BlocksFromRecords/PlaceById"),
     (None, "BlocksFromRecords/GatherBlocks"),
     *((None, f"NoIds/{step}") for step in ("DigestContent", "GroupEquals", "NumberEquals")),
@@ -126,7 +124,7 @@ def test_an_edge_that_carries_payload_is_not_pickled(shard_records: int | None, 
     found = {
         label: payload_coder(kind)
         for label, kind in edges(shard_records).items()
-        if f"/{step}" in f"/{label}" and not label.endswith(" spans")
+        if f"/{step}" in f"/{label}" and not label.endswith((" spans", " tallies", "/Map(decode)"))
     }
     assert found, f"no step {step}"
     for label, coder in found.items():
@@ -134,19 +132,10 @@ def test_an_edge_that_carries_payload_is_not_pickled(shard_records: int | None, 
 
 
 @pytest.mark.parametrize("step", ["TakeTurns", "ByTurn", "Number"])
-@pytest.mark.parametrize(
-    ("shard_records", "within"),
-    [(None, "DealOut"), (5, "GatherPieces")],
-)
-def test_what_is_dealt_out_is_not_pickled(
-    shard_records: int | None, within: str, step: str
-) -> None:
-    types = edges(shard_records, "--parallelism=2")
-    (kind,) = (
-        kind
-        for label, kind in types.items()
-        if label.endswith(f"/{within}/{step}") and not label.startswith("ReadRecords/")
-    )
+@pytest.mark.parametrize("within", ["PartitionIntoBuckets", "ShuffleWithinBuckets"])
+def test_what_is_dealt_out_is_not_pickled(within: str, step: str) -> None:
+    types = edges(None, "--parallelism=2")
+    (kind,) = (kind for label, kind in types.items() if label.endswith(f"{within}/InTurn/{step}"))
     assert isinstance(payload_coder(kind), FINE_CODERS)
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from transforms.datasets.listing import extension, fingerprint, list_source, list_sources
-from transforms.datasets.source_files import SourceFile
+from transforms.datasets.listing import list_source, list_sources
+from transforms.datasets.source_files import SourceFile, extension, fingerprint
 from transforms.errors import DovetailError, InputError
 from transforms.storage import files as storage
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from tests.transforms.helpers import THREADS, Row, collect, digests_of, plain_lines
 from transforms.datasets.identity import FileId
-from transforms.datasets.listing import fingerprint, list_sources
+from transforms.datasets.listing import list_sources
 from transforms.datasets.read import ReadRecords, check_unchanged
 from transforms.datasets.reports import SpanReports
-from transforms.datasets.source_files import SourceFile
+from transforms.datasets.source_files import SourceFile, fingerprint
 from transforms.datasets.spans import cut_spans
 from transforms.errors import DataError, DovetailError, from_traceback
 from transforms.formats.line_format import LineFormat
@@ -146,7 +146,7 @@ def test_a_file_that_changes_during_the_run_is_refused_by_name(
         check_unchanged(file)
 
     monkeypatch.setattr("transforms.datasets.read.check_unchanged", look)
-    monkeypatch.setattr("transforms.formats.small.SMALL", -1)
+    monkeypatch.setattr("transforms.formats.small_files.SMALL", -1)
     message = refused(ReadRecords(sources={"s": [f"{tree}/a/plain.txt"]}))
     assert "a/plain.txt: the file changed during the run" in message
 

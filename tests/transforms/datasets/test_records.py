@@ -21,6 +21,7 @@ from tests.transforms.helpers import (
     hashed,
     make_rows,
     run,
+    shuffle_blocks,
     size_of,
 )
 from tests.transforms.kernels import oracles
@@ -28,14 +29,12 @@ from transforms.datasets.identity import FileId
 from transforms.datasets.manifest import Manifest
 from transforms.datasets.records import BlocksFromRecords, _GatherBlocks
 from transforms.datasets.reports import SpanReports
-from transforms.datasets.write import WriteManifest, WriteShards
+from transforms.datasets.write import WriteShards
+from transforms.datasets.write_manifest import WriteManifest
 from transforms.errors import DataError, from_traceback
 from transforms.kernels.randomness import file_key
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
-from transforms.shuffling.exchange import GroupBlocksByKey
-from transforms.shuffling.partition import PartitionIntoBuckets
-from transforms.shuffling.shuffle import ShuffleWithinBuckets
 
 RECORDS = [b"%d" % (i % 40) * (i % 5) for i in range(150)]  # many twins, the empty ones among them
 WITH_IDS = list(enumerate(RECORDS))
@@ -83,13 +82,9 @@ def dataset(
             | create(elements, spread=bool(options))
             | BlocksFromRecords(ids=ids, block_bytes=block_bytes)
         )
-        written = (
-            own.blocks
-            | PartitionIntoBuckets(seed=7)
-            | GroupBlocksByKey(partitions=3, folder=f"{output}/spill")
-            | ShuffleWithinBuckets(partitions=3)
-            | WriteShards(output=str(output))
-        )
+        written = shuffle_blocks(
+            own.blocks, folder=output / "spill", shards=3, seed=7
+        ) | WriteShards(output=str(output))
         (own.spans, written) | WriteManifest(
             output=str(output), sources=["default"], recipe={}, seed=7, epoch=0, started=""
         )

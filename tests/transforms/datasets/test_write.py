@@ -20,13 +20,14 @@ from tests.transforms.helpers import (
     collect,
     create,
     digests_of,
+    lay_out,
     make_rows,
     make_run,
     make_runs,
     run,
+    shuffle_runs,
 )
 from transforms.datasets.files_read import add_up
-from transforms.datasets.manifest import make_manifest
 from transforms.datasets.reports import (
     ShardReport,
     ShardReports,
@@ -36,21 +37,22 @@ from transforms.datasets.reports import (
 )
 from transforms.datasets.source_files import SourceFile
 from transforms.datasets.to_write import Ordered
-from transforms.datasets.write import WriteManifest, WriteShards, _AddUp, write_shard
+from transforms.datasets.write import WriteShards, write_shard
+from transforms.datasets.write_manifest import WriteManifest, make_manifest
 from transforms.errors import DataError, LosslessError, RunError, from_traceback
 from transforms.formats.line_format import LineFormat
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
-from transforms.shuffling.exchange import GroupBlocksByKey
 from transforms.shuffling.groups import BlockGroup
-from transforms.shuffling.shuffle import Shard, ShuffleWithinBuckets
+from transforms.shuffling.shuffle import PlainShard
+from transforms.shuffling.streams import Streams
 from transforms.storage import layout
 
 ROWS = make_rows(60, sources=2)
 ORDER = sorted(ROWS)
 TEXT = b"".join(row.record + b"\n" for row in ORDER)
-SHARD = Shard(0, 1, ())
+SHARD = PlainShard(0, 1, (), ranges=1, streams=Streams.as_one(["one", "two"], seed=0), folders=())
 
 
 def span(rows: Sequence[Row], *, sources: Sequence[str] = ("one", "two")) -> list[SpanReports]:
@@ -72,19 +74,20 @@ def dataset(
     release: bool = False,
 ) -> None:
     """The second half of a shuffle: from runs to a manifest."""
-    shards = (
-        root
-        | create(make_runs(ROWS, 3, sources=2))
-        | GroupBlocksByKey(partitions=3, folder=f"{output}/spill", page_bytes=800, sources=2)
-        | ShuffleWithinBuckets(partitions=3, shard_records=shard_records)
-        | WriteShards(
-            output=str(output),
-            run_id=run_id,
-            extension=".jsonl",
-            sources=2,
-            form=ShardFormat(line_format=line_format or LineFormat()),
-            release=release,
-        )
+    shards = shuffle_runs(
+        root | create(make_runs(ROWS, 3, sources=2)),
+        ranges=3,
+        folder=f"{output}/spill",
+        page_bytes=800,
+        sources=2,
+        shard_records=shard_records,
+    ) | WriteShards(
+        output=str(output),
+        run_id=run_id,
+        extension=".jsonl",
+        sources=2,
+        form=ShardFormat(line_format=line_format or LineFormat()),
+        release=release,
     )
     spans = root | "Spans" >> create(span(ROWS))
     (spans, shards) | WriteManifest(
@@ -177,7 +180,7 @@ def test_a_run_that_loses_its_marker_before_the_end_publishes_no_manifest(
         marker.write_text('{"id": "next"}')
         return write(*args, **options)
 
-    monkeypatch.setattr("transforms.datasets.write.make_manifest", late)
+    monkeypatch.setattr("transforms.datasets.write_manifest.make_manifest", late)
     (tmp_path / "_tmp-mine").mkdir()
     error = caught(lambda root: dataset(root, tmp_path, run_id="mine"))
     assert "belongs to next now" in str(error)
@@ -192,14 +195,7 @@ def test_with_its_marker_a_run_publishes(tmp_path: Path) -> None:
 
 
 def test_a_writer_that_is_tried_again_writes_the_same_bytes(tmp_path: Path) -> None:
-    shards = collect(
-        lambda root: (
-            root
-            | create(make_runs(ROWS, 3, sources=2))
-            | GroupBlocksByKey(partitions=3, folder=f"{tmp_path}/spill", sources=2)
-            | ShuffleWithinBuckets(partitions=3)
-        )
-    )
+    shards = lay_out(make_runs(ROWS, 3, sources=2), ranges=3, folder=tmp_path / "spill", sources=2)
     reports = []
     for _ in range(2):  # the second time over what is there
         reports.append(
@@ -327,13 +323,13 @@ def test_bytes_that_change_on_their_way_to_the_file_are_caught(
 def test_a_writer_at_fault_fails_the_run_and_no_manifest_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    walk = Shard.ordered
+    walk = PlainShard.ordered
 
-    def forgetful(self: Shard, **options: Any) -> Iterator[Ordered]:
-        for part in walk(self, **options):
+    def forgetful(self: PlainShard) -> Iterator[Ordered]:
+        for part in walk(self):
             yield part._replace(block=part.block.slice(1))
 
-    monkeypatch.setattr(Shard, "ordered", forgetful)
+    monkeypatch.setattr(PlainShard, "ordered", forgetful)
     error = caught(lambda root: dataset(root, tmp_path))
     assert isinstance(error, LosslessError)
     assert published(tmp_path) == {}
@@ -383,13 +379,8 @@ def manifest(shards: Sequence[ShardReport], spans: Sequence[SpanReport] | None =
             span(ROWS) if spans is None else [SpanReports.of(spans)], ["one", "two"], expected=None
         ),
         ShardReports.of(shards, sources=2),
-        sources=["one", "two"],
-        recipe={},
-        seed=0,
-        epoch=0,
-        started="",
-        form=ShardFormat(),
-        run_id="",
+        None,
+        WriteManifest(output="", sources=["one", "two"], recipe={}, seed=0, epoch=0),
     )
 
 
@@ -470,11 +461,9 @@ def test_every_byte_of_a_file_must_be_accounted_for(size: int, fits: bool) -> No
 
 
 def test_reports_of_shards_are_added_up_however_they_come() -> None:
-    add = _AddUp(2)
-    parts = [add.create_accumulator() for _ in range(2)]
-    for i, report in enumerate(REPORTS):
-        parts[i % 2] = add.add_input(parts[i % 2], replace(report, unused=report.digests))
-    found = add.extract_output(add.merge_accumulators(parts))
+    reports = [replace(report, unused=report.digests) for report in REPORTS]
+    some = ShardReports.of(reports[1:], sources=2)
+    found = ShardReports.of([ShardReports.of([], sources=2), reports[0], some], sources=2)
     assert digests_in(found.digests) == digests_of(ORDER, sources=2)
     assert digests_in(found.unused) == digests_of(ORDER, sources=2)
     assert sorted(shard.number for shard in found.shards) == [0, 1, 2]

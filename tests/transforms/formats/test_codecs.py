@@ -22,17 +22,15 @@ import pytest
 from backports import zstd
 
 from transforms.errors import DataError
-from transforms.formats import codecs as codecs_module
+from transforms.formats import members
 from transforms.formats.codecs import (
     CODECS,
     WINDOW,
-    Decoder,
-    Encoder,
     codec_of_head,
     codec_of_name,
-    sample_ratio,
     strip_suffix,
 )
+from transforms.formats.compressed import reader, sample_ratio, writer
 from transforms.storage import files as storage
 
 CHECKSUM = zstd.CompressionParameter.checksum_flag
@@ -83,7 +81,7 @@ class Trickle(io.BytesIO):
 
 def decode(data: bytes, codec: str, file: type[io.BytesIO] = io.BytesIO) -> bytes:
     """Read to the end, and see that the end is the file's."""
-    decoder = Decoder(file(data), CODECS[codec], "some/file")
+    decoder = reader(file(data), CODECS[codec], "some/file")
     out = bytearray()
     target = memoryview(bytearray(300_000))
     while got := storage.read_into(decoder, target):
@@ -103,7 +101,7 @@ def error_of(data: bytes, codec: str) -> str:
 
 def encode(data: bytes, codec: str, cuts: list[int] | None = None, **options: Any) -> bytes:
     sink = io.BytesIO()
-    encoder = Encoder(sink, CODECS[codec], **options)
+    encoder = writer(sink, CODECS[codec], **options)
     edges = [0, *sorted(cuts or []), len(data)]
     for begin, end in zip(edges, edges[1:], strict=False):
         encoder.write(memoryview(data)[begin:end])
@@ -238,17 +236,17 @@ def test_newlines_and_zeros_after_gzip_are_left_out_and_counted(
     behind: bytes, file: type[io.BytesIO]
 ) -> None:
     packed = PACK["gzip"](b"one\n")
-    decoder = Decoder(file(packed + behind), CODECS["gzip"], "some/file")
+    decoder = reader(file(packed + behind), CODECS["gzip"], "some/file")
     assert decoder.read() == b"one\n"
     assert decoder.trailing == len(behind)
     message = error_of(packed + b"\n" + packed, "gzip")
     assert f"expected another gzip member or the file's end at byte {len(packed)}" in message
 
 
-@pytest.mark.parametrize("count", [1, 100, codecs_module._READ - 50, codecs_module._READ])
+@pytest.mark.parametrize("count", [1, 100, members._READ - 50, members._READ])
 def test_no_member_follows_newlines_wherever_a_read_ends(count: int) -> None:
     packed = PACK["gzip"](b"one\n")
-    behind = b"\n" * (codecs_module._READ - len(packed))  # a read ends with them
+    behind = b"\n" * (members._READ - len(packed))  # a read ends with them
     for newlines in (behind, behind + b"\n" * count):
         message = error_of(packed + newlines + packed, "gzip")
         assert "expected another gzip member or the file's end" in message
@@ -297,7 +295,7 @@ def test_an_error_of_the_storage_is_not_taken_for_damage(codec: str) -> None:
             raise ConnectionError("gone")
 
     with pytest.raises(ConnectionError):
-        Decoder(Refuses(), CODECS[codec], "some/file").read(1)
+        reader(Refuses(), CODECS[codec], "some/file").read(1)
 
 
 @codecs
@@ -305,7 +303,7 @@ def test_a_bomb_is_held_in_small_parts(codec: str) -> None:
     unit = bytes(1 << 24)
     repeats = 4 if codec in {"xz", "bzip2"} else 16
     packed = PACK[codec](unit) * repeats
-    decoder = Decoder(io.BytesIO(packed), CODECS[codec], "bomb")
+    decoder = reader(io.BytesIO(packed), CODECS[codec], "bomb")
     target = bytearray(1 << 16)
     produced = 0
     tracemalloc.start()
@@ -325,7 +323,7 @@ def test_a_zstd_bomb_of_single_repeated_bytes() -> None:
     block = ((1 << 17) << 3 | 1 << 1).to_bytes(3, "little") + b"x"
     last = ((1 << 17) << 3 | 1 << 1 | 1).to_bytes(3, "little") + b"x"
     packed = b"\x28\xb5\x2f\xfd\x00\x58" + block * 2000 + last
-    decoder = Decoder(io.BytesIO(packed), CODECS["zstd"], "bomb")
+    decoder = reader(io.BytesIO(packed), CODECS["zstd"], "bomb")
     tracemalloc.start()
     try:
         assert decoder.seek(1 << 40) == 2001 << 17
@@ -341,7 +339,7 @@ def long_zstd(bits: int) -> bytes:
 
 
 def read_within(data: bytes, codec: str, window: int) -> bytes:
-    return Decoder(io.BytesIO(data), CODECS[codec], "some/file", window=window).read()
+    return reader(io.BytesIO(data), CODECS[codec], "some/file", window=window).read()
 
 
 @pytest.mark.parametrize("bits", [28, 30, 31])
@@ -460,7 +458,7 @@ def test_an_encoder_takes_any_buffer_and_a_sink_that_takes_little(codec: str) ->
             return super().write(bytes(data[:7]))
 
     sink = Narrow()
-    encoder = Encoder(sink, CODECS[codec])
+    encoder = writer(sink, CODECS[codec])
     encoder.write(memoryview(b"abcdefgh").cast("Q"))
     encoder.write(b"")
     encoder.write(bytearray(b"i"))
@@ -473,7 +471,7 @@ def test_an_encoder_takes_any_buffer_and_a_sink_that_takes_little(codec: str) ->
 def test_seeks_forward_and_to_the_beginning(codec: str) -> None:
     data = text(60_000)
     cut = len(data) // 3
-    decoder = Decoder(
+    decoder = reader(
         io.BytesIO(PACK[codec](data[:cut]) + PACK[codec](data[cut:])), CODECS[codec], "some/file"
     )
     assert decoder.readable()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.transforms.helpers import plain_lines
 from transforms.errors import DataError, InputError
-from transforms.formats import lines
+from transforms.formats import lines, stream_reader
 from transforms.formats.limits import MemoryFor, TooLarge
 from transforms.formats.line_format import LineFormat, header_in, header_of
 from transforms.formats.readers import ReadOptions, ReadTask
@@ -89,7 +89,10 @@ def test_spans_that_tile_a_file_give_each_line_once_from_its_own_place(
     ends = [i + 1 for i, byte in enumerate(data) if byte == separator]
     begin = ([0, *ends])[min(header_lines, len(ends))]
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    with mock.patch.multiple(lines, _OVERREAD=overread, _ROWS=rows):
+    with (
+        mock.patch.object(lines, "_OVERREAD", overread),
+        mock.patch.object(stream_reader, "_ROWS", rows),
+    ):
         found = [
             row
             for start, stop in pairwise(edges)
@@ -235,7 +238,7 @@ def read_all(data: bytes, *, cuts: list[int] | None = None, **options: Any) -> d
     )
     for start, stop in pairwise(edges):
         task = ReadTask(name="f", size=len(data), start=start, stop=stop, options=asked)
-        reader = lines.Reader(io.BytesIO(data), task, codec=None, **options.get("reading", {}))
+        reader = lines.Reader(io.BytesIO(data), task, **options.get("reading", {}))
         digest = Digest()
         for block, bad, _ in reader:
             digest += blocks.digests(block, sources=1)[0]
@@ -311,7 +314,7 @@ def test_a_header_may_end_in_another_way_or_not_at_all(
     assert header_in(data, line_format) == own
     options = ReadOptions(line_format=line_format, chunk_bytes=100, record_limit=100)
     task = ReadTask(name="x.csv", size=len(data), stop=len(data), options=options)
-    reader = lines.Reader(io.BytesIO(data), task, codec=None)
+    reader = lines.Reader(io.BytesIO(data), task)
     if own is None:
         with pytest.raises(DataError, match=r"x\.csv: expected the header of the other files"):
             list(reader)

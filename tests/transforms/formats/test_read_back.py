@@ -9,13 +9,11 @@ from typing import Any
 import pytest
 
 import transforms.datasets.write
-from tests.transforms.helpers import create, make_rows, make_runs, run
+from tests.transforms.helpers import create, make_rows, make_runs, run, shuffle_runs
 from transforms.datasets.write import WriteShards
 from transforms.errors import LosslessError, from_traceback
 from transforms.formats.schemas import TEXT
 from transforms.formats.writing import ShardFormat, open_writer
-from transforms.shuffling.exchange import GroupBlocksByKey
-from transforms.shuffling.shuffle import ShuffleWithinBuckets
 from transforms.storage import files as storage
 from transforms.storage import layout
 
@@ -77,10 +75,9 @@ def flip(sink: Any, form: ShardFormat, *, path: str) -> Any:
 def write(output: Path | str, form: ShardFormat) -> None:
     run(
         lambda root: (
-            root
-            | create(make_runs(make_rows(400), 2))
-            | GroupBlocksByKey(partitions=1, folder=f"{output}/spill")
-            | ShuffleWithinBuckets(partitions=1)
+            shuffle_runs(
+                root | create(make_runs(make_rows(400), 2)), ranges=1, folder=f"{output}/spill"
+            )
             | WriteShards(output=str(output), form=form)
         )
     )

@@ -1,4 +1,4 @@
-"""ShuffleWithinBuckets: groups to shards, of any number and size, always in one order."""
+"""ShuffleWithinBuckets: buckets to shards, of any number and size, always in one order."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.transforms import helpers
 from tests.transforms.helpers import (
     THREADS,
     Row,
-    collect,
-    create,
     digests_of,
     hashed,
     inside,
@@ -30,11 +29,10 @@ from transforms.datasets.to_write import Ordered
 from transforms.errors import RunError
 from transforms.kernels.records import blocks, pages
 from transforms.kernels.records.ranges import KeyRange
-from transforms.shuffling.exchange import GroupBlocksByKey
 from transforms.shuffling.gather import Piece, gather_piece
 from transforms.shuffling.groups import BlockGroup
 from transforms.shuffling.references import Pages
-from transforms.shuffling.shuffle import Shard, ShuffleWithinBuckets
+from transforms.shuffling.shuffle import PlainShard
 
 ROWS = make_rows(203)
 COUNT = len(ROWS)
@@ -43,38 +41,19 @@ NO_LIMIT = 1 << 40
 
 
 def lay_out(
-    rows: Sequence[Row],
-    *,
-    folder: Path,
-    partitions: int = 4,
-    shard_records: int | None = None,
-    sources: int = 1,
-    options: dict[str, Any] | None = None,
-) -> list[Shard]:
-    """Send rows through exchange and shuffle, and return the shards in order."""
-    shards = collect(
-        lambda root: (
-            root
-            | create(make_runs(rows, 3, sources=sources), spread=bool(options)).with_output_types(
-                pa.RecordBatch
-            )
-            | GroupBlocksByKey(
-                partitions=partitions,
-                folder=str(folder),
-                page_bytes=1500,
-                sources=sources,
-            )
-            | ShuffleWithinBuckets(partitions=partitions, shard_records=shard_records)
-        ),
-        **(options or {}),
+    rows: Sequence[Row], *, folder: Path, partitions: int = 4, sources: int = 1, **how: Any
+) -> list[PlainShard]:
+    """Spill rows in three runs and shuffle them; return the shards in order."""
+    runs = make_runs(rows, 3, sources=sources)
+    return helpers.lay_out(
+        runs, ranges=partitions, folder=folder, page_bytes=1500, sources=sources, **how
     )
-    return sorted(shards, key=lambda shard: shard.number)
 
 
-def walk(shard: Shard, *, limit: int = 1 << 20, sources: int = 1) -> list[Row]:
+def walk(shard: PlainShard, *, sources: int = 1) -> list[Row]:
     """Read a shard in its order, and check what it says of each part."""
     out = []
-    for ordered in shard.ordered(limit=limit, sources=sources):
+    for ordered in shard.ordered():
         rows = rows_of([ordered.block])
         assert ordered.expected == digests_of(rows, sources=sources)
         assert rows, "an empty part is no part"
@@ -124,8 +103,9 @@ def test_a_bucket_over_budget_is_taken_by_its_next_key_bits(
         ROWS,
         folder=tmp_path,
         shard_records=shard_records,
+        bucket_bytes=limit,
     )
-    parts = [part for shard in shards for part in shard.ordered(limit=limit, sources=1)]
+    parts = [part for shard in shards for part in shard.ordered()]
     assert rows_of(part.block for part in parts) == ORDER
     assert all(size_of(rows_of([part.block])) <= limit for part in parts)
 
@@ -188,7 +168,7 @@ def in_memory(rows: Sequence[Row], *, runs: int = 1, page_bytes: int = 300) -> B
     ]
     encoded = [pages.encode_page(block, sources=1) for block in cut]
     table = [pages.table_row(*both) for both in zip(cut, map(len, encoded), strict=True)]
-    group = BlockGroup.of([Pages("", 0, np.array(table, pages.TABLE))])
+    group = BlockGroup([Pages("", 0, np.array(table, pages.TABLE))])
     group.__dict__["fetch"] = lambda part: map(pages.decode_page, encoded)
     return group
 
@@ -236,7 +216,8 @@ def test_a_writer_holds_one_bucket_at_a_time(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     rows = [Row(hashed(i), bytes(100)) for i in range(400)]
-    (shard,) = lay_out(rows, folder=tmp_path, partitions=1)
+    limit = size_of(rows) // 8
+    (shard,) = lay_out(rows, folder=tmp_path, partitions=1, bucket_bytes=limit)
     sizes = []
     gather = blocks.gather
 
@@ -245,8 +226,7 @@ def test_a_writer_holds_one_bucket_at_a_time(
         return gather(found)
 
     monkeypatch.setattr(blocks, "gather", counted)
-    limit = size_of(rows) // 8
-    assert walk(shard, limit=limit) == sorted(rows)
+    assert walk(shard) == sorted(rows)
     assert max(sizes) <= limit
     assert len(sizes) <= 16  # and no smaller than need be
 

@@ -18,8 +18,8 @@ from tests import statistics
 from tests.transforms.tokenization.models.samples import sentencepiece_file
 from transforms.datasets.identity import FileId
 from transforms.kernels.records import blocks
+from transforms.tokenization.sampling import Sampling
 from transforms.tokenization.tokenize import BlockTokenizer
-from transforms.tokenization.tokenizer import Sampling
 
 I64 = npt.NDArray[np.int64]
 

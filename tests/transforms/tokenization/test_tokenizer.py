@@ -21,9 +21,11 @@ from scipy import stats
 from transforms.datasets.identity import FileId
 from transforms.errors import DataError, UsageError
 from transforms.kernels.records import blocks
+from transforms.tokenization.encoded import identity_keys
 from transforms.tokenization.models.texts import pack
+from transforms.tokenization.sampling import Sampling
 from transforms.tokenization.tokenize import BlockTokenizer, TokenizeRecords
-from transforms.tokenization.tokenizer import Sampling, Tokenizer, identity_keys
+from transforms.tokenization.tokenizer import Tokenizer
 
 EXACT = Sampling(law="exact", alpha=0.5)
 TEXT = "abracadabra abracadabra"
@@ -271,7 +273,7 @@ def test_shuffling_imports_no_numba() -> None:
     code = (
         "import sys, pipelines.shuffle, pipelines.jobs.build, pipelines.verify\n"
         "import transforms.datasets.read, transforms.datasets.write, transforms.mixing.interleave\n"
-        "import transforms.shuffling.exchange, transforms.shuffling.shuffle\n"
+        "import transforms.shuffling.partition, transforms.shuffling.shuffle\n"
         "heavy = {'numba', 'sentencepiece', 'tokenizers', 'jieba'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
@@ -283,7 +285,8 @@ def test_nothing_is_compiled_or_loaded_after_preparing(model: Path, law: str) ->
     code = """
 import sys
 from numba.core.dispatcher import Dispatcher
-from transforms.tokenization.tokenizer import Sampling, Tokenizer
+from transforms.tokenization.sampling import Sampling
+from transforms.tokenization.tokenizer import Tokenizer
 
 def made():
     modules = [module for name, module in sys.modules.items() if name.startswith("transforms.")]

@@ -9,7 +9,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.testing.test_pipeline import TestPipeline as Pipeline
 
-from transforms.datasets.write import is_written
+from transforms.datasets.write_manifest import is_written
 from transforms.errors import RunError
 from transforms.workers import heartbeat
 from transforms.workers.finish import Finish
@@ -66,7 +66,7 @@ def test_the_marker_stays_where_not_all_can_be_removed(
     def refuse(url: str) -> None:
         raise OSError("a disk that fails")
 
-    monkeypatch.setattr("transforms.storage.files.remove_path", refuse)
+    monkeypatch.setattr("transforms.storage.files.remove_tree", refuse)
     finish(output)
     assert (output / "_incomplete.json").exists()
 

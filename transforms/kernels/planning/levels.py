@@ -1,4 +1,4 @@
-"""Levels of the exchange: when to take two, and what either asks of a store.
+"""Levels of the exchange: when to take two.
 
 With one level each of R runs is cut at all of B buckets: R * B segments, each a request when it is
 read. As input grows with the memory as it is, runs and buckets both grow, and segments shrink as the
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 MIB = 1 << 20
 STORE_SEGMENT = 256 << 10
@@ -20,8 +19,6 @@ STORE_SEGMENT = 256 << 10
 LOCAL_SEGMENT = 64 << 10
 """Of smaller segments opening and decoding take longer than to write and read all once more: 0.6 ms
 each beside 3 s per GB, and twice the disk's time (bench/levels.py)."""
-PART = 8 * MIB
-"""Bytes of an object that go in one request; those of ``transforms.storage.store_files``."""
 _TABLE_ROW = 48  # bytes of memory for a page, where references are made of tables
 LEAST_PARTITIONS = 16  # a dozen segments are in flight at once, beside a run
 
@@ -53,7 +50,7 @@ def partition_streams(
     spans: Sequence[int],
     passes: Sequence[int],
     buckets: Sequence[int],
-    reach: Sequence[int],
+    needed: Sequence[int],
     run_bytes: int,
     workers: int,
     payload: int,
@@ -68,11 +65,11 @@ def partition_streams(
         spans: that it is read in.
         passes: that are spilled of it.
         buckets: that its streams are cut into.
-        reach: how many of them are spilled of its first pass.
+        needed: how many of them are spilled of its first pass.
         run_bytes: of a run.
         workers, payload, segment_bytes: as of ``choose_partitions``.
     """
-    near = [size * some // all_ for size, some, all_ in zip(sizes, reach, buckets, strict=True)]
+    near = [size * some // all_ for size, some, all_ in zip(sizes, needed, buckets, strict=True)]
     later = [size * (many - 1) for size, many in zip(sizes, passes, strict=True)]
     runs = math.ceil(max(sum(near), sum(later)) / run_bytes)  # the first passes', or all others'
     found = []
@@ -80,124 +77,12 @@ def partition_streams(
         chosen = choose_partitions(
             input_bytes=size,
             runs=min(runs, spans[i] + math.ceil(size / run_bytes)),
-            buckets=reach[i],
+            buckets=needed[i],
             workers=workers,
             payload=payload * size // max(sum(near) + sum(later), 1),
             segment_bytes=segment_bytes,
         )
         # partitions of hardly more than a bucket would gather nothing, and those beyond are empty
-        worth = 2 * chosen <= reach[i]
-        found.append(math.ceil(chosen * buckets[i] / reach[i]) if worth and chosen > 1 else 1)
+        worth = 2 * chosen <= needed[i]
+        found.append(math.ceil(chosen * buckets[i] / needed[i]) if worth and chosen > 1 else 1)
     return tuple(found)
-
-
-@dataclass(frozen=True, slots=True)
-class Requests:
-    """What spilling and reading back ask of a store.
-
-    Attributes:
-        segments: ranges of spill files that are read.
-        tables: ranges of their tables and of references that are read.
-        written: requests that write (S3 calls them class A: PUT, POST; gs:// has as many).
-        looked: looks at the size of what was written.
-        removed: objects that go in the end, or before.
-    """
-
-    segments: float = 0.0
-    tables: float = 0.0
-    written: float = 0.0
-    looked: float = 0.0
-    removed: float = 0.0
-
-    def __add__(self, other: Requests) -> Requests:
-        return Requests(
-            self.segments + other.segments,
-            self.tables + other.tables,
-            self.written + other.written,
-            self.looked + other.looked,
-            self.removed + other.removed,
-        )
-
-    @property
-    def read(self) -> float:
-        """Requests that read."""
-        return self.segments + self.tables
-
-
-def count_requests(
-    *,
-    footprint: int,
-    spilled: int,
-    records: int,
-    run_bytes: int,
-    page_bytes: int,
-    chunk_bytes: int,
-    buckets: int,
-    partitions: int,
-    first: int = 1,
-    bundles: int = 1,
-    mixed: bool = False,
-) -> Requests:
-    """Return what a shuffle will ask of a store that its spill files lie on, on average.
-
-    Args:
-        footprint, spilled, records: memory that all records take, bytes of their spill files, and
-            how many there are.
-        run_bytes, page_bytes: footprints of a run and of a page, from the plan.
-        chunk_bytes: footprint of the blocks that runs are gathered from.
-        buckets, partitions: that runs are cut at, and that are grouped: shards mostly.
-        first: partitions of the first of two levels; 1 for one level.
-        bundles: that gather runs apart from each other.
-        mixed: whether ``partitions`` are shards of a mixture of one stream, all of which is spilled.
-            They end inside buckets, which two of them read, and are referred to by one file.
-    """
-    runs = _runs(footprint / bundles, run_bytes, chunk_bytes) * bundles
-    twice = 1 + partitions / buckets if mixed else 1.0
-    groups = partitions * (3 if mixed else 1)
-    if first == 1:
-        return _level(
-            runs, spilled, records, cuts=buckets, groups=groups, references=1, twice=twice
-        )
-    piece = min(page_bytes, footprint / (runs * first))
-    again = _runs(footprint / first, run_bytes, piece) * first
-    # partitions and buckets whose boundaries differ cut one segment a run in two
-    cuts = buckets / first + (0 if buckets % first == 0 else 1)
-    straddled = 0 if mixed or partitions % first == 0 else first - 1
-    return _level(runs, spilled, records, cuts=first, groups=first, references=1) + _level(
-        again,
-        spilled,
-        records,
-        cuts=cuts,
-        groups=groups + straddled,
-        references=1 if mixed else first,
-        twice=twice,
-    )
-
-
-def _runs(footprint: float, run_bytes: int, piece: float) -> int:
-    """Return how many runs so much makes, gathered in pieces until the next doesn't fit in."""
-    whole = max(run_bytes // max(piece, 1), 1) * piece  # of a size that never varied
-    return max(1, math.ceil(footprint / whole))
-
-
-def _level(
-    runs: int,
-    spilled: int,
-    records: int,
-    *,
-    cuts: float,
-    groups: int,
-    references: int,
-    twice: float = 1.0,
-) -> Requests:
-    """Return what one level asks: of so many runs, each cut ``cuts`` times and read ``twice``."""
-    empty = math.exp(-records / (runs * cuts))  # the share of segments without records
-    parts = math.ceil(spilled / runs / PART)
-    table = 1 if parts <= 1 else parts + 2  # begun, each part, completed
-    return Requests(
-        segments=runs * cuts * (1 - empty) * twice,
-        tables=runs + groups,
-        written=runs * table + references,
-        looked=runs + references,
-        removed=runs + references,
-    )

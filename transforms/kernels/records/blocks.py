@@ -27,13 +27,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.errors import LosslessError
-from transforms.kernels.randomness import U64, KeyPair, record_keys
+from transforms.kernels.arrays import I64, U8, U16, U64, offsets_of
+from transforms.kernels.randomness import KeyPair, record_keys
 from transforms.kernels.records import memory, ranges
 from transforms.kernels.records.digest import Digest, record_hashes
 from transforms.kernels.records.row_hashes import row_hashes
 from transforms.kernels.records.values import row_costs, row_sizes
-
-I64 = npt.NDArray[np.int64]
 
 TERMINATOR = b"dovetail.terminator"
 ROW_COST = 64
@@ -52,7 +51,7 @@ def terminator(block: pa.RecordBatch) -> bytes:
 
 
 def from_buffer(
-    values: npt.NDArray[np.uint8],
+    values: U8,
     *,
     offsets: I64,
     positions: U64,
@@ -112,8 +111,7 @@ def from_records(
     records: Sequence[bytes], positions: U64, *, line_end: bytes, source: int | None = None
 ) -> pa.RecordBatch:
     """Make a block of somebody's own records; arguments as in ``from_buffer``."""
-    lengths = np.fromiter((len(r) + len(line_end) for r in records), np.int64, len(records))
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    offsets = offsets_of([len(record) + len(line_end) for record in records])
     data = b"".join(part for record in records for part in (record, line_end))
     return from_buffer(
         np.frombuffer(data, np.uint8),
@@ -145,7 +143,7 @@ def column(block: pa.RecordBatch, name: str) -> npt.NDArray[Any]:
     return out
 
 
-def extents(block: pa.RecordBatch) -> tuple[npt.NDArray[np.uint8], I64]:
+def extents(block: pa.RecordBatch) -> tuple[U8, I64]:
     """Return the record column's buffer and int64[n + 1] offsets into it, without copying."""
     array = block.column("record")
     _, offsets, values = array.buffers()
@@ -358,7 +356,7 @@ def without_source(block: pa.RecordBatch) -> pa.RecordBatch:
     return block if at < 0 else block.remove_column(at)
 
 
-def with_source(block: pa.RecordBatch, sources: npt.NDArray[np.uint16]) -> pa.RecordBatch:
+def with_source(block: pa.RecordBatch, sources: U16) -> pa.RecordBatch:
     """Put a source column, uint16[n], where it stands in a block."""
     return block.add_column(1, "source", pa.array(sources))
 

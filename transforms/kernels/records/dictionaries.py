@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as pt
 
-from transforms.kernels.records.digest import I64
+from transforms.kernels.arrays import I64, offsets_of
 from transforms.kernels.records.rows import to_rows
 from transforms.kernels.records.values import elements, row_costs
 
 
-def repeat_costs(batch: pa.RecordBatch) -> I64:
+def dictionary_costs(batch: pa.RecordBatch) -> I64:
     """Return int64[n], about the bytes of the dictionaries' values that each row repeats.
 
     Those in list views aren't counted.
@@ -48,6 +48,6 @@ def _costs(array: pa.Array) -> I64 | None:
         inner, offsets = elements(array)
         each = _costs(inner)
         if each is not None:
-            ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(each)])
+            ends = offsets_of(each)
             return np.asarray(np.diff(ends[offsets]))
     return None

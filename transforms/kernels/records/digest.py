@@ -21,14 +21,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.kernels.randomness import U64, mix
-
-U8 = npt.NDArray[np.uint8]
-I64 = npt.NDArray[np.int64]
+from transforms.kernels.arrays import I64, U8, U64
+from transforms.kernels.randomness import mix
 
 PARTS = ("records", "bytes", "hash0", "hash1")
 """Of a digest; the first two are int64 in tables, the sums uint64."""

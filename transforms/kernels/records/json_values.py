@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from transforms.kernels.records.digest import I64, U8
+from transforms.kernels.arrays import I64, U8
 
 Bools = npt.NDArray[np.bool_]
 
@@ -46,6 +46,12 @@ class Text(NamedTuple):
         touches = (run >= 0) & (self.space_ends[np.maximum(run, 0)] >= ends)
         ends = np.where(touches, self.space_begins[np.maximum(run, 0)], ends)
         return begins, np.maximum(begins, ends)
+
+    def stretches_with(self, newlines: I64) -> tuple[I64, I64]:
+        """Return begins and ends of the stretches of white space that newlines stand in."""
+        found = np.zeros(len(self.space_begins), bool)
+        found[np.searchsorted(self.space_begins, newlines, side="right") - 1] = True
+        return self.space_begins[found], self.space_ends[found]
 
 
 class Values(NamedTuple):
@@ -177,11 +183,10 @@ def go_on(values: U8, *, depth: int, quoted: bool, in_array: bool) -> Part:
     newlines = text.spaces[values[text.spaces] == _NEWLINE]
     newlines = newlines[newlines < until]
     in_string = np.searchsorted(text.quotes, newlines) % 2 != quoted
-    gone = np.zeros(len(text.space_begins), bool)
-    gone[np.searchsorted(text.space_begins, newlines[~in_string], side="right") - 1] = True
+    gone_begins, gone_ends = text.stretches_with(newlines[~in_string])
     step = np.zeros(len(values) + 1, np.int8)
-    step[text.space_begins[gone]] -= 1
-    step[text.space_ends[gone]] += 1
+    step[gone_begins] -= 1
+    step[gone_ends] += 1
     keep = np.cumsum(step[:until], dtype=np.int8) == 0
     behind = int(depths[-1]) if len(depths) else depth
     still = len(text.quotes) % 2 != quoted
@@ -222,9 +227,7 @@ def to_lines(values: U8, found: Values) -> tuple[U8, I64, Bools]:
     in_string = np.searchsorted(text.quotes, newlines) % 2 == 1
     torn = np.zeros(len(begins), bool)
     torn[of[in_string]] = True
-    gone = np.zeros(len(text.space_begins), bool)
-    gone[np.searchsorted(text.space_begins, newlines[~in_string], side="right") - 1] = True
-    gone_begins, gone_ends = text.space_begins[gone], text.space_ends[gone]
+    gone_begins, gone_ends = text.stretches_with(newlines[~in_string])
     lengths = np.zeros(len(gone_begins) + 1, np.int64)
     np.cumsum(gone_ends - gone_begins, out=lengths[1:])
     lost = (

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from transforms.kernels.records.digest import U8
-
-I64 = npt.NDArray[np.int64]
+from transforms.kernels.arrays import I64, U8
 
 _STEP = 1 << 20  # the mask of one step stays in cache
 _QUOTE = ord('"')
@@ -51,7 +48,7 @@ def row_offsets(values: U8, separator: int) -> tuple[I64, int | None]:
         without one: from there on, nobody knows what is quoted.
 
     >>> row_offsets(np.frombuffer(b'1,"a\n""b"\n2,c\n3', np.uint8), 10)[0].tolist()
-    [0, 11, 15]
+    [0, 10, 14]
     """
     offsets = line_offsets(values, separator)
     quotes = _places(values, _QUOTE)

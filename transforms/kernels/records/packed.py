@@ -8,7 +8,6 @@ the arrays one after another; whoever unpacks says of which kinds they have to b
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -54,23 +53,6 @@ def unpack(data: bytes | memoryview, *kinds: Any) -> tuple[Any, list[npt.NDArray
         arrays.append(np.frombuffer(view[at : at + size], kind))
         at += size
     return values, arrays
-
-
-def join(parts: Sequence[bytes]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-    """Return int64[n] sizes of some parts, and all their bytes, to be packed."""
-    sizes = np.array([len(part) for part in parts], np.int64)
-    return sizes, np.frombuffer(b"".join(parts), np.uint8)
-
-
-JOINED = (np.int64, np.uint8)
-"""The kinds of what ``join`` gives."""
-
-
-def split(sizes: npt.NDArray[np.int64], data: npt.NDArray[np.uint8]) -> list[bytes]:
-    """Return the parts that ``join`` was given; raises Malformed."""
-    require((sizes >= 0).all() and sizes.sum() == len(data), "parts of other sizes")
-    ends = np.cumsum(sizes).tolist()
-    return [data[begin:end].tobytes() for begin, end in zip([0, *ends], ends, strict=False)]
 
 
 def require(holds: Any, what: str) -> None:

@@ -105,7 +105,8 @@ def decode_page(data: pa.Buffer | bytes | memoryview) -> Page:
         packed = np.frombuffer(metadata[_DIGESTS], _DIGEST)
         digests = [Digest(*(int(field) for field in row)) for row in packed]
         order = metadata[_ORDER]
-        intact = order == _order_checksum(block)
+        known = blocks.is_rows(block) or all(field.nullable for field in block.schema)
+        intact = known and order == _order_checksum(block)
     # damaged bytes make Arrow raise nearly anything
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, StopIteration) as error:
         raise pa.ArrowInvalid(f"not a page: {type(error).__name__}: {error}") from error

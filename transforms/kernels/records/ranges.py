@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from transforms.kernels.randomness import U64
+from transforms.kernels.arrays import I64, U64
 
 SPACE = 2**64
 _S32 = np.uint64(32)
@@ -45,7 +44,7 @@ class KeyRange:
 WHOLE = KeyRange(0, 1)
 
 
-def parts_of(keys: U64, count: int) -> npt.NDArray[np.int64]:
+def parts_of(keys: U64, count: int) -> I64:
     """Return int64[n]: in which of ``count`` equal parts each key lies, ``floor(key * count / 2**64)``.
 
     Args:

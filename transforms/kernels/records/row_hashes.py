@@ -26,7 +26,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as pt
 
-from transforms.kernels.randomness import U64, mix
+from transforms.kernels.arrays import U64
+from transforms.kernels.randomness import mix
 from transforms.kernels.records.digest import record_hashes
 from transforms.kernels.records.values import (
     bytes_extents,

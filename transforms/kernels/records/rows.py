@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from transforms.errors import DataError
-from transforms.kernels.records.digest import I64
+from transforms.kernels.arrays import I64, offsets_of
 from transforms.kernels.records.values import elements, plain_width, validity
 
 _OLD_INTERVALS = (pa.lib.Type_INTERVAL_MONTHS, pa.lib.Type_INTERVAL_DAY_TIME)
@@ -173,7 +173,7 @@ def _decode(array: pa.Array, to: pa.DataType) -> pa.Array:
         return _nest(to, len(array), [_bitmap(array)], children)
     if _is_view(kind):
         sizes = array.sizes.to_numpy() * array.is_valid().to_numpy(zero_copy_only=False)
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])
+        offsets = offsets_of(sizes)
         inner = array.flatten()
     else:
         inner, offsets = elements(array)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.types as pt
 
-from transforms.kernels.records.digest import I64, U8
+from transforms.kernels.arrays import I64, U8, offsets_of
 
 BOOLS = npt.NDArray[np.bool_]
 
@@ -124,7 +124,7 @@ def _bits(array: pa.Array, *, memory: bool) -> I64:
         if each and not inner.null_count:  # without an array as long as all lists together
             bits = np.diff(offsets) * (1 if memory and pt.is_boolean(inner.type) else 8 * each)
         else:
-            sums = np.concatenate([np.zeros(1, np.int64), np.cumsum(_bits(inner, memory=memory))])
+            sums = offsets_of(_bits(inner, memory=memory))
             bits = np.diff(sums[offsets])
     if memory:
         return bits + 1 + 8 * _offset_bytes(kind)

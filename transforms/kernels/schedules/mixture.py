@@ -12,11 +12,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from transforms.errors import UsageError
+from transforms.kernels.arrays import I64
 from transforms.kernels.schedules import stops, weights
-from transforms.kernels.schedules.arrangement import RepeatsSchedule
-from transforms.kernels.schedules.draws import CHUNK, RandomSchedule
-from transforms.kernels.schedules.schedule import I64, Schedule
-from transforms.kernels.schedules.strata import StratifiedSchedule
+from transforms.kernels.schedules.random_schedule import CHUNK, RandomSchedule
+from transforms.kernels.schedules.repeats_schedule import RepeatsSchedule
+from transforms.kernels.schedules.schedule import Schedule
+from transforms.kernels.schedules.stratified_schedule import StratifiedSchedule
 
 _SLOTS = 2**22  # of repeats, counted at a time
 _TABLE = 32 << 20  # bytes of a table of counts; of many sources chunks are larger
@@ -137,11 +138,11 @@ class Draft:
             return replace(self, schedule=schedule.with_counts(table))
         return self
 
-    def reaching(self, position: int) -> Draft:
+    def counting_to(self, position: int) -> Draft:
         """Return the draft, counted on to a position at least."""
         schedule = self.schedule
-        while isinstance(schedule, RandomSchedule) and schedule.reach < position:
-            first = schedule.reach // schedule.chunk
+        while isinstance(schedule, RandomSchedule) and schedule.counted_to < position:
+            first = schedule.counted_to // schedule.chunk
             count = max(1, min(first, 64))
             rows = [schedule.count_chunk(first + i) for i in range(count)]
             schedule = schedule.with_counts(np.stack(rows))
@@ -164,10 +165,10 @@ class Draft:
         else:
             rule = stops.stop_all if mixture.stop == "all_exhausted" else stops.stop_first
             while (found := rule(draft.schedule, self.amounts.records)) is None:
-                draft = draft.reaching(draft.schedule.reach + 1)
+                draft = draft.counting_to(draft.schedule.counted_to + 1)
             end = found
         end = end if most is None else min(end, most)
-        return draft.reaching(end), end
+        return draft.counting_to(end), end
 
 
 def draft(mixture: Mixture, amounts: Amounts) -> Draft:
@@ -204,12 +205,7 @@ def draft(mixture: Mixture, amounts: Amounts) -> Draft:
 
 def weigh(mixture: Mixture, amounts: Amounts) -> list[Fraction]:
     """Return the weights of records, not scaled yet."""
-    if mixture.temperature is not None:
-        of = amounts.bytes if mixture.weigh_by == "bytes" else amounts.records
-        shares = weights.tempered(of, mixture.temperature)
-    else:
-        assert mixture.weights is not None
-        shares = list(mixture.weights)
+    shares = _asked(mixture, amounts)
     if mixture.weigh_by == "bytes":
         for name, share, size in zip(mixture.sources, shares, amounts.bytes, strict=True):
             if not size and (share or mixture.temperature is not None):
@@ -244,8 +240,8 @@ def expect(mixture: Mixture, amounts: Amounts) -> list[float]:
             ]
         total = sum(shares)
         shares = [share / total for share in shares]
-        reach = [count / share for count, share in zip(records, shares, strict=True) if share]
-        length = max(reach) if mixture.stop == "all_exhausted" else min(reach)
+        lengths = [count / share for count, share in zip(records, shares, strict=True) if share]
+        length = max(lengths) if mixture.stop == "all_exhausted" else min(lengths)
         if mixture.repeats_as_needed:
             length = math.inf
     else:
@@ -261,12 +257,16 @@ def expect(mixture: Mixture, amounts: Amounts) -> list[float]:
     return [share * length for share in shares]
 
 
-def _shares(mixture: Mixture, amounts: Amounts) -> list[float]:
+def _asked(mixture: Mixture, amounts: Amounts) -> list[Fraction]:
+    """Return the weights as they were asked for, of records or of bytes."""
     if mixture.temperature is None:
-        shares = list(mixture.weights or ())
-    else:
-        of = amounts.bytes if mixture.weigh_by == "bytes" else amounts.records
-        shares = weights.tempered(of, mixture.temperature)
+        return list(mixture.weights or ())
+    of = amounts.bytes if mixture.weigh_by == "bytes" else amounts.records
+    return weights.tempered(of, mixture.temperature)
+
+
+def _shares(mixture: Mixture, amounts: Amounts) -> list[float]:
+    shares = _asked(mixture, amounts)
     total = sum(shares)
     return [float(share / total) for share in shares]
 

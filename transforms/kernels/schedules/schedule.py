@@ -3,11 +3,11 @@
 A schedule is a pure function with random access, and every answer is exact. The contract, held by
 three algorithms:
 
-``draws.RandomSchedule``
+``random_schedule.RandomSchedule``
     the source of each position drawn independently by weight. Counts of prefixes must be counted.
-``strata.StratifiedSchedule``
+``stratified_schedule.StratifiedSchedule``
     every prefix within two records of each source's share, by closed forms. Depends on no seed.
-``arrangement.RepeatsSchedule``
+``repeats_schedule.RepeatsSchedule``
     each source a given number of times, every arrangement equally likely. Must be counted.
 
 Sources are numbered in the order of their names. Rank r of a source is its r-th draw, from 0, so
@@ -21,12 +21,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from transforms.kernels.randomness import U64, KeyPair, record_keys
-
-I64 = npt.NDArray[np.int64]
-U16 = npt.NDArray[np.uint16]
+from transforms.kernels.arrays import I64, U16, U64
+from transforms.kernels.randomness import KeyPair, record_keys
 
 MOST_SOURCES = 2**16 - 1
 
@@ -42,7 +39,7 @@ class Known(NamedTuple):
 
 
 class Schedule(abc.ABC):
-    """From position to (source, rank), and back."""
+    """From position to source; counts of prefixes give the rank."""
 
     sources: int
     """How many sources there are, those that are never drawn included."""
@@ -52,7 +49,7 @@ class Schedule(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def reach(self) -> int:
+    def counted_to(self) -> int:
         """Up to which position counts are known. Beyond it only ``sources_of`` may answer."""
 
     @abc.abstractmethod
@@ -67,7 +64,7 @@ class Schedule(abc.ABC):
         """Return int64[sources]: how often each source is drawn before a position.
 
         Raises:
-            IndexError: the position lies beyond ``reach``.
+            IndexError: the position lies beyond ``counted_to``.
         """
 
     def counts_after(self, before: I64, begin: int, end: int) -> I64:
@@ -85,24 +82,6 @@ class Schedule(abc.ABC):
             ValueError: such counts can't be.
         """
         return self
-
-    @abc.abstractmethod
-    def locate(self, positions: I64) -> tuple[U16, I64]:
-        """Return uint16[n], int64[n]: source and rank at int64[n] positions, in any order.
-
-        For a range, ``sources_of`` with ``counts_before`` and ``occurrences`` is quicker.
-
-        Raises:
-            IndexError: a position lies outside of ``reach``.
-        """
-
-    @abc.abstractmethod
-    def positions_of(self, source: int, ranks: I64) -> I64:
-        """Return int64[n]: where int64[n] ranks of one source stand, in any order.
-
-        Raises:
-            IndexError: a rank's position lies beyond ``reach``.
-        """
 
 
 class CountedSchedule(Schedule):
@@ -125,11 +104,11 @@ class CountedSchedule(Schedule):
         check_sources(self.sources)
 
     @property
-    def reach(self) -> int:
+    def counted_to(self) -> int:
         return int(self.starts[-1])
 
     def counts_before(self, position: int) -> I64:
-        self._check_reached(np.array([position]), last=self.reach)
+        self._check_counted(np.array([position]), last=self.counted_to)
         chunk = int(np.searchsorted(self.starts, position, side="right")) - 1
         out: I64 = self.table[chunk] + self._drawn(int(self.starts[chunk]), position)
         return out
@@ -138,7 +117,7 @@ class CountedSchedule(Schedule):
         chunk = int(np.searchsorted(self.starts, end, side="right")) - 1
         if begin < self.starts[chunk]:
             return self.counts_before(end)
-        self._check_reached(np.array([end]), last=self.reach)
+        self._check_counted(np.array([end]), last=self.counted_to)
         return before + self._drawn(begin, end)
 
     def _drawn(self, begin: int, end: int) -> I64:
@@ -149,37 +128,16 @@ class CountedSchedule(Schedule):
             out += np.bincount(drawn, minlength=self.sources)
         return out
 
-    def locate(self, positions: I64) -> tuple[U16, I64]:
-        self._check_reached(positions, last=self.reach - 1)
-        sources, ranks = np.empty(len(positions), np.uint16), np.empty(len(positions), np.int64)
-        for chunk, picked in _by_chunk(positions, self.starts):
-            start = int(self.starts[chunk])
-            wanted = positions[picked] - start
-            drawn = self.sources_of(start, start + int(wanted.max()) + 1)
-            sources[picked] = drawn[wanted]
-            ranks[picked] = occurrences(drawn, self.table[chunk])[wanted]
-        return sources, ranks
-
-    def positions_of(self, source: int, ranks: I64) -> I64:
-        counts = self.table[:, source]
-        self._check_reached(ranks, last=int(counts[-1]) - 1)
-        out = np.empty(len(ranks), np.int64)
-        for chunk, picked in _by_chunk(ranks, counts):
-            start, end = self.starts[chunk : chunk + 2].tolist()
-            places = np.flatnonzero(self.sources_of(start, end) == source)
-            out[picked] = start + places[ranks[picked] - counts[chunk]]
-        return out
-
     def _extended(self, counts: I64) -> I64:
         """Return the table with int64[chunks, sources] more counts."""
         return np.concatenate([self.table, self.table[-1] + np.cumsum(counts, axis=0)])
 
-    def _check_reached(self, values: I64, *, last: int) -> None:
+    def _check_counted(self, values: I64, *, last: int) -> None:
         if len(values) and (values.min() < 0 or values.max() > last):
             wrong = values.min() if values.min() < 0 else values.max()
             raise IndexError(
-                f"expected positions or ranks from 0 to {last}, got {wrong}: "
-                f"{self.reach} positions are counted"
+                f"expected positions from 0 to {last}, got {wrong}: "
+                f"{self.counted_to} positions are counted"
             )
 
 
@@ -190,32 +148,6 @@ def keys_of(pair: KeyPair, begin: int, end: int) -> Iterator[U64]:
     """
     for at in range(begin, max(end, begin + 1), _PIECE):
         yield record_keys(pair, np.arange(at, min(at + _PIECE, end), dtype=np.uint64))
-
-
-def occurrences(drawn: U16, before: I64) -> I64:
-    """Return int64[n]: the rank at each position of a range.
-
-    Args:
-        drawn: uint16[n], the sources of the range.
-        before: int64[sources], how often each was drawn before.
-
-    >>> occurrences(np.array([1, 0, 1], np.uint16), np.array([5, 7])).tolist()
-    [7, 5, 8]
-    """
-    order = np.argsort(drawn, kind="stable")
-    counts = np.bincount(drawn, minlength=len(before))
-    ends = np.cumsum(counts)
-    out = np.empty(len(drawn), np.int64)
-    out[order] = np.arange(len(drawn)) + np.repeat(before - ends + counts, counts)
-    return out
-
-
-def _by_chunk(values: I64, bounds: I64) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
-    """Give every chunk that holds some of the values, and which ones."""
-    order = np.argsort(values, kind="stable")
-    edges = np.searchsorted(values[order], bounds)
-    for chunk in np.flatnonzero(np.diff(edges)).tolist():
-        yield chunk, order[edges[chunk] : edges[chunk + 1]]
 
 
 def check_sources(sources: int) -> None:

@@ -27,7 +27,7 @@ def stop_first(schedule: Schedule, sizes: Sequence[int]) -> int | None:
         sizes: how many records each source has.
 
     Returns:
-        None where all draws within ``schedule.reach`` can be served: count on (or, of a schedule
+        None where all draws within ``schedule.counted_to`` can be served: count on (or, of a schedule
         with a length, all of it can be served).
     """
     have = np.array(sizes, np.int64)
@@ -39,7 +39,7 @@ def stop_all(schedule: Schedule, sizes: Sequence[int]) -> int | None:
     """Return the length that ends when the last source has been seen whole.
 
     Returns:
-        None where some source isn't within ``schedule.reach``: count on.
+        None where some source isn't within ``schedule.counted_to``: count on.
     """
     have = np.array(sizes, np.int64)
     return _first(schedule, lambda position: bool((schedule.counts_before(position) >= have).all()))
@@ -87,6 +87,6 @@ def _draws_beyond(count: int, weight: int, *, bits: int) -> int:
 
 
 def _first(schedule: Schedule, holds: Callable[[int], bool]) -> int | None:
-    """Return the least position up to the reach from which on something holds."""
-    reach = schedule.reach
-    return bisect.bisect_left(range(reach), True, key=holds) if holds(reach) else None
+    """Return the least position, of those that are counted, from which on something holds."""
+    last = schedule.counted_to
+    return bisect.bisect_left(range(last), True, key=holds) if holds(last) else None

@@ -22,13 +22,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from transforms.kernels.arrays import I64, U32
 from transforms.kernels.segmentation.automaton_build import build_states
 from transforms.kernels.segmentation.compiled import inlined
-
-U8 = npt.NDArray[np.uint8]
-U32 = npt.NDArray[np.uint32]
-U64 = npt.NDArray[np.uint64]
-I64 = npt.NDArray[np.int64]
 
 LONGEST_PIECE = 2**15 - 1
 

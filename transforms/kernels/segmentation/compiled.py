@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,7 +56,7 @@ def fetch(typing: Any, array: Any, index: Any) -> Any:
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]
-    """A cache whose entries end when any kernel's source changes.
+    """A cache whose entries end when any source beside the kernel's changes.
 
     numba looks at the function's own file alone, but compiles functions and constants of other files
     into it. What the sources were is part of the files' names: an index that was written of other
@@ -78,24 +77,10 @@ def _stamp() -> str:
     return stamp(Path(__file__).parent)
 
 
-_IMPORTED = re.compile(
-    r"^from transforms\.kernels(?:\.(\w+) import|\s+import\s+(\([^)]*\)|[^\n]*))", re.M
-)
-
-
 def stamp(folder: Path) -> str:
-    """Return a hash of the modules of a folder that are compiled, and of all that they import there."""
-    sources = {path.stem: path.read_text() for path in folder.glob("*.py")}
-    found: set[str] = set()
-    waiting = [name for name, source in sources.items() if "kernels.compiled" in source]
-    while waiting:
-        name = waiting.pop()
-        if name in found or name not in sources:
-            continue
-        found.add(name)
-        for one, several in _IMPORTED.findall(sources[name]):
-            waiting += [one] if one else re.findall(r"\w+", several)
+    """Return a hash of a folder's modules: a kernel imports constants and functions of its own alone."""
     hasher = hashlib.blake2b(digest_size=16)
-    for name in sorted(found):
-        hasher.update(f"{name} {len(sources[name])} {sources[name]}".encode())
+    for path in sorted(folder.glob("*.py")):
+        source = path.read_text()
+        hasher.update(f"{path.stem} {len(source)} {source}".encode())
     return hasher.hexdigest()

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from transforms.kernels.segmentation.compiled import fetch, inlined, kernel
+from transforms.kernels.segmentation.compiled import inlined, kernel
 from transforms.kernels.segmentation.lattice import (
-    AHEAD,
     BLOCK,
     ONE,
     THREE,
@@ -20,9 +19,10 @@ from transforms.kernels.segmentation.lattice import (
     ZERO,
     count_of,
     ends_character,
-    is_cut,
     is_single,
     length_of,
+    look_up,
+    put,
 )
 
 # sentencepiece 0.2.3 lets scores begin anew at 0 where one is beyond this (unigram_model.cc,
@@ -31,15 +31,12 @@ _RESET = np.float32(100000.0)
 
 
 @kernel
-def best(
-    t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretches: Any, anew: Any
-) -> None:
+def best(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretches: Any) -> None:
     """Fill positions with the best path to each, in float64, as bytepiece does.
 
-    ``anew`` says that scores begin at 0 after a cut, which changes roundings and so ties. ``scale``,
-    of no other use here, says where the list begins: ``nbest`` looks at all of it.
+    ``scale``, of no other use here, says where the list begins: ``nbest`` looks at all of it.
     """
-    entries, last_head = t.entries, np.uint64(heads.size - 1)
+    entries = t.entries
     for i in range(np.uint64(stretches.size)):
         stretch = stretches[i]
         begin, stop, base = stretch.begin, stretch.stop, stretch.base
@@ -48,14 +45,12 @@ def best(
         for before in range(begin, stop):
             end = before + ONE
             at = end - base
-            first = np.uint64(heads[before - first_head])
-            fetch(entries, np.uint64(heads[min(before - first_head + AHEAD, last_head)]))
-            facts = entries[first].facts
+            first, facts = look_up(entries, heads, before - first_head)
             last, j = first + count_of(facts), first
             chosen: Any = ZERO
             value = -np.inf
             while first != ZERO:
-                new, entry = best_of(entries, lattice, j, at)
+                new, entry = best_of(score, entries, lattice, j, at)
                 value, chosen = (new, entry) if new > value else (value, chosen)
                 j += BLOCK
                 if j >= last:
@@ -66,11 +61,7 @@ def best(
                     if new > value:
                         value, chosen = new, np.uint64(UNKNOWN)
                 start = end
-            if anew and t.cuts and value > -np.inf and is_cut(text, end, end_of_record):
-                value = 0.0
-            lattice[at].value = value
-            lattice[at].entry = chosen
-            lattice[at].scale = np.int32(first)
+            put(lattice, at, value, chosen, first)
         stretch.character = start
 
 
@@ -82,7 +73,7 @@ def best_float32(
 
     Where scores begin anew, ``scale`` is 1, ``value`` what was subtracted, and the score 0.
     """
-    entries, last_head = t.entries, np.uint64(heads.size - 1)
+    entries = t.entries
     limit = np.uint64(t.longest)
     for i in range(np.uint64(stretches.size)):
         stretch = stretches[i]
@@ -93,9 +84,7 @@ def best_float32(
         for before in range(begin, stop):
             end = before + ONE
             at = end - base
-            first = np.uint64(heads[before - first_head])
-            fetch(entries, np.uint64(heads[min(before - first_head + AHEAD, last_head)]))
-            facts = entries[first].facts
+            first, facts = look_up(entries, heads, before - first_head)
             chosen: Any = np.uint64(0)
             value = np.float32(-np.inf)
             if end - reset <= limit:
@@ -103,7 +92,7 @@ def best_float32(
             else:
                 last, j = first + count_of(facts), first
                 while first != ZERO:
-                    new, entry = best_of_float32(entries, lattice, j, at)
+                    new, entry = best_of(score_float32, entries, lattice, j, at)
                     value, chosen = (new, entry) if new > value else (value, chosen)
                     j += BLOCK
                     if j >= last:
@@ -117,9 +106,7 @@ def best_float32(
                     if new > value:
                         value, chosen = new, np.uint64(UNKNOWN)
                 start = end
-            lattice[at].value = value
-            lattice[at].entry = chosen
-            lattice[at].scale = 0
+            put(lattice, at, value, chosen, 0)
             if abs(value) > _RESET and value > -np.inf and end < end_of_record:
                 lattice[at].scale = 1
                 reset = end
@@ -157,24 +144,12 @@ def _best_across(t: Any, first: Any, lattice: Any, at: Any, reach: Any) -> Any:
 
 
 @inlined
-def best_of(entries: Any, lattice: Any, entry: Any, at: Any) -> Any:
-    """Return the best score of a block and its entry, the first of equals."""
+def best_of(score: Any, entries: Any, lattice: Any, entry: Any, at: Any) -> Any:
+    """Return the best of the scores of a block and its entry, the first of equals."""
     score0 = score(entries, lattice, entry, at)
     score1 = score(entries, lattice, entry + ONE, at)
     score2 = score(entries, lattice, entry + TWO, at)
     score3 = score(entries, lattice, entry + THREE, at)
-    left, first = (score1, entry + ONE) if score1 > score0 else (score0, entry)
-    right, second = (score3, entry + THREE) if score3 > score2 else (score2, entry + TWO)
-    return (right, second) if right > left else (left, first)
-
-
-@inlined
-def best_of_float32(entries: Any, lattice: Any, entry: Any, at: Any) -> Any:
-    """Do what ``best_of`` does in float32."""
-    score0 = score_float32(entries, lattice, entry, at)
-    score1 = score_float32(entries, lattice, entry + ONE, at)
-    score2 = score_float32(entries, lattice, entry + TWO, at)
-    score3 = score_float32(entries, lattice, entry + THREE, at)
     left, first = (score1, entry + ONE) if score1 > score0 else (score0, entry)
     right, second = (score3, entry + THREE) if score3 > score2 else (score2, entry + TWO)
     return (right, second) if right > left else (left, first)

@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-F64 = npt.NDArray[np.float64]
+from transforms.kernels.arrays import F64
 
 LN2 = float.fromhex("0x1.62e42fefa39efp-1")
 
@@ -41,18 +40,8 @@ def exp_parts(x: Any) -> Any:
     k = np.floor(x * _PER_LN2 + 0.5)
     r = (x - k * _LN2_HIGH) - k * _LN2_LOW
     m = 1.0 + r * (1.0 / 13.0)
-    m = 1.0 + r * (1.0 / 12.0) * m
-    m = 1.0 + r * (1.0 / 11.0) * m
-    m = 1.0 + r * (1.0 / 10.0) * m
-    m = 1.0 + r * (1.0 / 9.0) * m
-    m = 1.0 + r * (1.0 / 8.0) * m
-    m = 1.0 + r * (1.0 / 7.0) * m
-    m = 1.0 + r * (1.0 / 6.0) * m
-    m = 1.0 + r * (1.0 / 5.0) * m
-    m = 1.0 + r * (1.0 / 4.0) * m
-    m = 1.0 + r * (1.0 / 3.0) * m
-    m = 1.0 + r * (1.0 / 2.0) * m
-    m = 1.0 + r * m
+    for n in range(12, 0, -1):
+        m = 1.0 + r * (1.0 / n) * m
     return m, k
 
 

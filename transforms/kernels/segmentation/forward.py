@@ -24,10 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from transforms.kernels.segmentation.compiled import fetch, inlined, kernel
+from transforms.kernels.segmentation.compiled import inlined, kernel
 from transforms.kernels.segmentation.decode import best, best_float32
 from transforms.kernels.segmentation.lattice import (
-    AHEAD,
     BLOCK,
     HIGH,
     LOW,
@@ -41,6 +40,8 @@ from transforms.kernels.segmentation.lattice import (
     ends_character,
     is_single,
     length_of,
+    look_up,
+    put,
     rescale,
     times_power,
     uniform,
@@ -54,8 +55,7 @@ def begin(lattice: Any, stretch: Any, mode: Any, reach: Any) -> None:
     """Set the position where a record begins, and what is carried from there."""
     start = stretch.start
     at = start - stretch.base
-    lattice[at].value = 0.0 if is_decoding(mode) else 1.0
-    lattice[at].entry, lattice[at].scale = 0, 0
+    put(lattice, at, 0.0 if is_decoding(mode) else 1.0, ZERO, 0)
     stretch.state, stretch.character, stretch.drawn = ZERO, start, ZERO
     stretch.reset = start - reach - ONE  # out of reach
     stretch.scale, stretch.moves, stretch.fits = 0, 0, True
@@ -76,7 +76,7 @@ def fill(
     if mode == OFF_FLOAT32:
         best_float32(t, text, lattice, heads, first_head, stretches)
     elif mode == OFF or mode == NBEST:
-        best(t, text, lattice, heads, first_head, stretches, mode == OFF)
+        best(t, text, lattice, heads, first_head, stretches)
     elif is_wide:
         wide(t, text, lattice, heads, first_head, stretches, mode == VITERBI_SAMPLING)
     elif mode == EXACT:
@@ -112,7 +112,7 @@ def sums(entries: Any, lattice: Any, entry: Any, at: Any) -> Any:
 @kernel
 def total(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretches: Any) -> None:
     """Fill positions with sums over paths, as far as float64's range is enough."""
-    entries, last_head = t.entries, np.uint64(heads.size - 1)
+    entries = t.entries
     for i in range(np.uint64(stretches.size)):
         stretch = stretches[i]
         begin, stop, base = stretch.begin, stretch.stop, stretch.base
@@ -122,9 +122,7 @@ def total(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretche
         for before in range(begin, stop):
             end = before + ONE
             at = end - base
-            first = np.uint64(heads[before - first_head])
-            fetch(entries, np.uint64(heads[min(before - first_head + AHEAD, last_head)]))
-            facts = entries[first].facts
+            first, facts = look_up(entries, heads, before - first_head)
             value = 0.0
             if first != ZERO:  # inside of characters mostly nothing ends
                 value = sums(entries, lattice, first, at)[3]
@@ -136,15 +134,10 @@ def total(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretche
                 if not is_single(facts):
                     value += t.unknown_weights[end - start] * lattice[start - base].value
                 start = end
-            lattice[at].value = value
-            lattice[at].entry = first
-            lattice[at].scale = np.int32(scale)
+            put(lattice, at, value, first, scale)
             if not LOW <= value <= HIGH and value != 0.0:
-                by, fits = rescale(lattice, at, min(t.longest, end - origin))
-                scale += by
-                stretch.moves += 1
-                if not fits:
-                    stretch.fits = False
+                scale += rescale(lattice, at, stretch, min(t.longest, end - origin))
+                if not stretch.fits:
                     break
         stretch.character, stretch.scale = start, scale
 
@@ -152,7 +145,7 @@ def total(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretche
 @kernel
 def challenge(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretches: Any) -> None:
     """Fill positions with one path each, as far as float64's range is enough."""
-    entries, last_head = t.entries, np.uint64(heads.size - 1)
+    entries = t.entries
     for i in range(np.uint64(stretches.size)):
         stretch = stretches[i]
         begin, stop, base = stretch.begin, stretch.stop, stretch.base
@@ -163,9 +156,7 @@ def challenge(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stre
         for before in range(begin, stop):
             end = before + ONE
             at = end - base
-            first = np.uint64(heads[before - first_head])
-            fetch(entries, np.uint64(heads[min(before - first_head + AHEAD, last_head)]))
-            facts = entries[first].facts
+            first, facts = look_up(entries, heads, before - first_head)
             last = first + count_of(facts)
             # the first challenge is won whatever is drawn, save by a path that isn't there
             value = product(entries, lattice, first, at)
@@ -190,15 +181,10 @@ def challenge(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stre
                         value, chosen = new, np.uint64(UNKNOWN)
                     drawn += ONE
                 start = end
-            lattice[at].value = value
-            lattice[at].entry = chosen
-            lattice[at].scale = np.int32(scale)
+            put(lattice, at, value, chosen, scale)
             if not LOW <= value <= HIGH and value != 0.0:
-                by, fits = rescale(lattice, at, min(t.longest, end - origin))
-                scale += by
-                stretch.moves += 1
-                if not fits:
-                    stretch.fits = False
+                scale += rescale(lattice, at, stretch, min(t.longest, end - origin))
+                if not stretch.fits:
                     break
         stretch.character, stretch.scale, stretch.drawn = start, scale, drawn
 
@@ -214,7 +200,7 @@ def wide(
     challenging: Any,
 ) -> None:
     """Do what ``total`` or ``challenge`` does, each position with a scale of its own."""
-    entries, last_head = t.wide, np.uint64(heads.size - 1)
+    entries = t.wide
     for i in range(np.uint64(stretches.size)):
         stretch = stretches[i]
         begin, stop, base = stretch.begin, stretch.stop, stretch.base
@@ -224,9 +210,7 @@ def wide(
         for before in range(begin, stop):
             end = before + ONE
             at = end - base
-            first = np.uint64(heads[before - first_head])
-            fetch(entries, np.uint64(heads[min(before - first_head + AHEAD, last_head)]))
-            facts = entries[first].facts
+            first, facts = look_up(entries, heads, before - first_head)
             last = first + count_of(facts)
             reference = lattice[at - ONE].scale
             chosen: Any = np.uint64(0)
@@ -258,8 +242,8 @@ def wide(
                 start = end
             value, extra = math.frexp(value)
             exponent = exponent + extra if value != 0.0 else np.int64(0)
-            lattice[at].value = value
-            lattice[at].entry = chosen if challenging else first
-            lattice[at].scale = np.int32(np.int64(reference) - exponent)
+            put(
+                lattice, at, value, chosen if challenging else first, np.int64(reference) - exponent
+            )
             stretch.scale -= exponent
         stretch.character, stretch.drawn = start, drawn

@@ -18,14 +18,10 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from transforms.kernels.arrays import F64, I32, U32
 from transforms.kernels.segmentation import automaton_build
-from transforms.kernels.segmentation.automaton import U32
-from transforms.kernels.segmentation.compiled import inlined, kernel
-
-F64 = npt.NDArray[np.float64]
-I32 = npt.NDArray[np.int32]
+from transforms.kernels.segmentation.compiled import fetch, inlined, kernel
 
 POSITION = np.dtype([("value", "f8"), ("entry", "u4"), ("scale", "i4")], align=True)
 """``entry`` is the list of the pieces that end here, or the one piece that was chosen of it."""
@@ -73,9 +69,6 @@ class Tables(NamedTuple):
     characters: bool
     """Whether one character may be taken where no piece is just that character."""
 
-    cuts: bool
-    """Whether texts are cut between a newline and what follows it, save another newline."""
-
     unknown_weights: F64
     """float64[5]: the weight of an unknown character, by its length in bytes."""
 
@@ -109,34 +102,6 @@ where the character begins that is being read; ``drawn`` how many challenges the
 where scores in float32 last began anew; ``scale`` that of the last position, without wrapping
 around; ``moves`` how often it was moved: where it never was, all positions have one. ``fits`` says
 whether float64's range was enough."""
-
-
-class Record(NamedTuple):
-    """One record among others, and what its draws come from."""
-
-    text: Any
-    """uint8[m], of all records."""
-
-    start: np.uint64
-    end: np.uint64
-    key: np.uint64
-
-    stride: np.uint64
-    """What ``stride_of`` makes of the key."""
-
-
-class Part(NamedTuple):
-    """The bytes of a record whose positions are at hand."""
-
-    begin: np.uint64
-    stop: np.uint64
-
-    lattice: Any
-    """POSITION[p]: the positions after ``begin`` to ``stop``, and before them ``begin`` and as many as
-    the longest piece has bytes."""
-
-    base: np.uint64
-    """Position q of the text is ``lattice[q - base]``, modulo 2**64."""
 
 
 @inlined
@@ -173,12 +138,6 @@ def ends_character(text: Any, start: Any, end: Any, stop: Any) -> Any:
     Of well-formed UTF-8. Of other bytes it is what keeps kernels within their arrays.
     """
     return end == stop or (text[end] & 0xC0) != 0x80 or end - start >= MOST_BYTES
-
-
-@inlined
-def is_cut(text: Any, end: Any, stop: Any) -> Any:
-    """Say whether a text that is cut after newlines is cut before ``end``, in a record to ``stop``."""
-    return text[end - ONE] == 10 and end < stop and text[end] != 10
 
 
 @inlined
@@ -224,20 +183,36 @@ def difference(left: Any, right: Any) -> Any:
     return np.int64(np.int32(np.int64(left) - np.int64(right)))
 
 
+@inlined
+def look_up(entries: Any, heads: Any, index: Any) -> Any:
+    """Return the first entry of a byte's list and its facts, and fetch the list of a later byte."""
+    fetch(entries, np.uint64(heads[min(index + AHEAD, np.uint64(heads.size - 1))]))
+    first = np.uint64(heads[index])
+    return first, entries[first].facts
+
+
+@inlined
+def put(lattice: Any, at: Any, value: Any, entry: Any, scale: Any) -> None:
+    """Fill a position."""
+    lattice[at].value = value
+    lattice[at].entry = entry
+    lattice[at].scale = np.int32(scale)
+
+
 @kernel
-def rescale(lattice: Any, at: Any, longest: Any) -> Any:
+def rescale(lattice: Any, at: Any, stretch: Any, longest: Any) -> Any:
     """Bring the value at a position to between 1/2 and 1, and all in reach of a piece with it.
 
-    Returns:
-        By how much the scale rose, and whether all values are within LEAST and MOST.
+    The stretch no longer ``fits`` where a value isn't within LEAST and MOST. Returns by how much the
+    scale rose.
     """
     exponent = -math.frexp(lattice[at].value)[1]
     factor = POWERS[np.uint64(exponent + 1022)]
-    fits = True
+    stretch.moves += 1
     for i in range(at - longest, at + ONE):
         value = lattice[i].value * factor
         lattice[i].value = value
         lattice[i].scale = np.int32(np.int64(lattice[i].scale) + exponent)
         if value != 0.0 and not LEAST <= value <= MOST:
-            fits = False
-    return exponent, fits
+            stretch.fits = False
+    return exponent

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,20 +10,18 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from transforms.kernels.arrays import F64, U32
 from transforms.kernels.segmentation import automaton as automata
 from transforms.kernels.segmentation import elementary
-from transforms.kernels.segmentation.automaton import U32
 from transforms.kernels.segmentation.automaton_build import BLOCK, FILLING
 from transforms.kernels.segmentation.forward import EXACT, NBEST, OFF, OFF_FLOAT32, VITERBI_SAMPLING
-from transforms.kernels.segmentation.lattice import ENTRY, F64, LEAST, MOST, Tables
+from transforms.kernels.segmentation.lattice import ENTRY, LEAST, MOST, Tables
 from transforms.kernels.segmentation.nbest import MOST_NBEST
 
 LawName = Literal["off", "viterbi_sampling", "exact", "nbest"]
 LAWS: tuple[LawName, ...] = ("off", "viterbi_sampling", "exact", "nbest")
 
 _MOST_POWER = 2.0**20
-
-_CUT = re.compile(rb"\n[^\n]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +44,6 @@ class Pieces:
     log_probs: F64
     ids: U32
     characters: bool
-    cuts: bool
     unknown: UnknownEdge | None
     float32: bool
 
@@ -73,9 +69,8 @@ def build(
     unit: Literal["byte", "character"],
     unknown: UnknownEdge | None = None,
     precision: Literal["float64", "float32"] = "float64",
-    cut_after_newlines: bool = False,
 ) -> Pieces:
-    r"""Build what all laws share.
+    """Build what all laws share.
 
     Args:
         pieces: n distinct byte strings.
@@ -85,8 +80,6 @@ def build(
             taken as unknown.
         unknown: how; None where nothing is unknown.
         precision: of scores under ``off``. float32 follows sentencepiece 0.2.3, float64 bytepiece.
-        cut_after_newlines: whether no piece is taken across the end of a run of newlines, and scores
-            begin anew there, as in bytepiece, which cuts texts by ``.*\n+|.+``. float64 alone.
 
     Raises:
         ValueError: pieces as ``automaton.build`` says; numbers don't fit them.
@@ -97,19 +90,13 @@ def build(
     if not np.isfinite(log_probs).all():
         wrong = int(np.flatnonzero(~np.isfinite(log_probs))[0])
         raise ValueError(f"piece {wrong}: expected a finite log_prob, got {log_probs[wrong]}")
-    if cut_after_newlines and precision == "float32":
-        raise ValueError("expected precision float64 where texts are cut after newlines")
     if unknown is not None and unknown.byte_ids is not None and len(unknown.byte_ids) != 256:
         raise ValueError(f"expected 256 byte_ids, got {len(unknown.byte_ids)}")
-    if cut_after_newlines and any(map(_CUT.search, pieces)):  # what is cut never matches
-        kept = [i for i, piece in enumerate(pieces) if not _CUT.search(piece)]
-        pieces, log_probs, ids = [pieces[i] for i in kept], log_probs[kept], ids[kept]
     return Pieces(
         automaton=automata.build(pieces),
         log_probs=np.ascontiguousarray(log_probs, np.float64),
         ids=np.ascontiguousarray(ids, np.uint32),
         characters=unit == "character" and unknown is not None,
-        cuts=cut_after_newlines,
         unknown=unknown,
         float32=precision == "float32",
     )
@@ -167,7 +154,6 @@ def prepare(pieces: Pieces, *, law: LawName, alpha: float = 0.1, nbest_size: int
             exponents=exponents.astype(np.int32)[automaton.entry_pieces],
             longest=np.uint64(max(automaton.longest, 4)),
             characters=pieces.characters,
-            cuts=pieces.cuts,
             unknown_weights=weights[-5:],
             unknown_wide=parts[-5:],
             unknown_exponents=exponents[-5:].astype(np.int32),

@@ -38,24 +38,25 @@ _exp_parts = inlined(exp_parts)
 
 
 @kernel
-def draw_path(t: Any, record: Any, part: Any, ways: Any, alpha: Any) -> Any:
+def draw_path(t: Any, text: Any, lattice: Any, stretch: Any, ways: Any, alpha: Any) -> Any:
     """Draw one of the n best paths, and write it into the lattice's chosen entries.
 
     Args:
         t: Tables.
-        record: Record.
-        part: all of it as one Part, filled by ``forward.best``.
+        text: uint8[m].
+        lattice: POSITION[p], filled by ``decode.best``.
+        stretch: of STRETCH, all of the record.
         ways: WAY[n], room to work in, for n paths: 1 to MOST_NBEST.
         alpha: float64, from 0.
 
     Returns:
         float64: the path's probability under this law.
     """
-    found = _find(t, record, part, ways)
+    found = _find(t, text, lattice, stretch, ways)
     total = 0.0
     for i in range(found):
         total += _weight(alpha * ways[i].loss)
-    goal, value, chosen = uniform(record.key, record.stride, 0) * total, 0.0, 0
+    goal, value, chosen = uniform(stretch.key, stretch.stride, 0) * total, 0.0, 0
     for i in range(found):
         value += _weight(alpha * ways[i].loss)
         if value > goal:
@@ -64,7 +65,7 @@ def draw_path(t: Any, record: Any, part: Any, ways: Any, alpha: Any) -> Any:
     probability = _weight(alpha * ways[chosen].loss) / total
     while chosen:
         way = ways[chosen]
-        part.lattice[way.at - part.base].entry = way.entry
+        lattice[way.at - stretch.base].entry = way.entry
         chosen = way.parent
     return probability
 
@@ -78,40 +79,48 @@ def _weight(loss: Any) -> Any:
 
 
 @kernel
-def _find(t: Any, record: Any, part: Any, ways: Any) -> Any:
+def _find(t: Any, text: Any, lattice: Any, stretch: Any, ways: Any) -> Any:
     """Find the n best paths, best first, as ways to differ; return how many there are.
 
     ``ways[:found]`` are paths; from there on, up to n in all, what may follow, the least loss first.
     """
-    ways[0].loss, ways[0].at, ways[0].parent, ways[0].entry = 0.0, record.end, 0, 0
+    ways[0].loss, ways[0].at, ways[0].parent, ways[0].entry = 0.0, stretch.end, 0, 0
     nbest, found, known = ways.size, 0, 1
     while found < known and found < nbest:
         if found == nbest - 1:  # no more are wanted
             return nbest
         loss, at = ways[found].loss, np.uint64(ways[found].at)
         if found:
-            at = _before(t, record, at, ways[found].entry)
-        while at > record.start:
-            here = part.lattice[at - part.base].entry
-            known = _add_ways(t, record, part, ways, found, known, loss, at)
-            at = _before(t, record, at, here)
+            at = _before(t, text, stretch, at, ways[found].entry)
+        while at > stretch.start:
+            here = lattice[at - stretch.base].entry
+            known = _add_ways(t, text, lattice, stretch, ways, found, known, loss, at)
+            at = _before(t, text, stretch, at, here)
         found += 1
     return found
 
 
 @inlined
-def _before(t: Any, record: Any, at: Any, entry: Any) -> Any:
+def _before(t: Any, text: Any, stretch: Any, at: Any, entry: Any) -> Any:
     if entry == UNKNOWN or entry == ZERO:  # 0: only of bytes that are no UTF-8
-        return begin_of_character(record.text, record.start, at)
+        return begin_of_character(text, stretch.start, at)
     return at - length_of(t.entries[np.uint64(entry)].facts)
 
 
 @inlined
 def _add_ways(
-    t: Any, record: Any, part: Any, ways: Any, parent: Any, known: Any, loss: Any, at: Any
+    t: Any,
+    text: Any,
+    lattice: Any,
+    stretch: Any,
+    ways: Any,
+    parent: Any,
+    known: Any,
+    loss: Any,
+    at: Any,
 ) -> Any:
     """Add the ways to differ at one position that are among the n best so far."""
-    nbest, here = ways.size, part.lattice[at - part.base]
+    nbest, here = ways.size, lattice[at - stretch.base]
     chosen, first = here.entry, np.uint64(here.scale)
     facts = t.entries[first].facts
     last = first + count_of(facts)
@@ -120,11 +129,11 @@ def _add_ways(
             entry, before = np.uint32(j), at - length_of(t.entries[j].facts)
             weight = t.entries[j].weight
         else:
-            entry, before = UNKNOWN, begin_of_character(record.text, record.start, at)
+            entry, before = UNKNOWN, begin_of_character(text, stretch.start, at)
             weight = t.unknown_log_prob
         if entry == chosen:
             continue
-        score = part.lattice[before - part.base].value + weight
+        score = lattice[before - stretch.base].value + weight
         if score == -np.inf:
             continue
         worse = loss + (here.value - score)

@@ -29,11 +29,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from transforms.kernels.arrays import F64, I64, U8, U32, U64
 from transforms.kernels.segmentation import elementary
-from transforms.kernels.segmentation.automaton import I64, U8, U32, U64
 from transforms.kernels.segmentation.backward import TRAIL
 from transforms.kernels.segmentation.forward import NBEST, VITERBI_SAMPLING
-from transforms.kernels.segmentation.lattice import F64, POSITION, STRETCH
+from transforms.kernels.segmentation.lattice import POSITION, STRETCH
 from transforms.kernels.segmentation.laws import Law
 from transforms.kernels.segmentation.nbest import WAY
 from transforms.kernels.segmentation.segment_all import Out, Room, Way, furthest, segment_all

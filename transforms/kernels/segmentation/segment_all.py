@@ -14,17 +14,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from transforms.kernels.segmentation.automaton import I64, U32, step
+from transforms.kernels.arrays import F64, I64, U32
+from transforms.kernels.segmentation.automaton import step
 from transforms.kernels.segmentation.backward import set_out, walk
 from transforms.kernels.segmentation.compiled import inlined, kernel
 from transforms.kernels.segmentation.forward import EXACT, NBEST, begin, fill, is_decoding
 from transforms.kernels.segmentation.lattice import (
-    F64,
     ONE,
     STRETCH,
     ZERO,
-    Part,
-    Record,
     count_of,
     length_of,
     stride_of,
@@ -186,9 +184,7 @@ def _segment_one(
     if value == (-np.inf if is_decoding(way.mode) else 0.0):
         return False
     if way.mode == NBEST:
-        record = Record(text, start, end, key, stride_of(key))
-        part = Part(start, end, room.lattice, base)
-        out.shares[number] = draw_path(t, record, part, room.ways, way.alpha)
+        out.shares[number] = draw_path(t, text, room.lattice, stretch[0], room.ways, way.alpha)
     trail = room.trails[0]
     set_out(trail, stretch[0], free, stretch[0].moves == 0 and not wide)
     parts = _parts(start, end, way.chunk)
@@ -286,6 +282,4 @@ def furthest(t: Any, text: Any, start: Any, end: Any) -> Any:
         reached[at % reached.size] = found
         if found:
             last = at
-        if t.cuts and text[at - 1] == 10 and at < end and text[at] != 10:
-            state = np.uint64(0)
     return last

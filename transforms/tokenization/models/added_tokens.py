@@ -9,7 +9,7 @@ the place of the file's that gives each byte as it is. Agrees with tokenizers 0.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tokenizers
@@ -130,17 +130,7 @@ def _needs_offsets(pre_tokenizer: dict[str, Any] | None) -> bool:
     What ``first`` puts a mark before is what begins where that text begins. The normalized text alone
     doesn't say which segment that is, or that none is, as its beginning was taken off.
     """
-    return any(step.get("prepend_scheme") == "first" for step in _steps(pre_tokenizer))
-
-
-def _steps(pre_tokenizer: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
-    if pre_tokenizer is None:
-        return
-    if pre_tokenizer["type"] != "Sequence":
-        yield pre_tokenizer
-        return
-    for step in pre_tokenizer["pretokenizers"]:
-        yield from _steps(step)
+    return '"prepend_scheme": "first"' in json.dumps(pre_tokenizer)
 
 
 def _bytewise(document: dict[str, Any]) -> dict[str, Any]:

@@ -113,7 +113,6 @@ def load(name: str, entries: dict[str, Any], *, digest: str, raw: bool = False) 
     counts = [count for _, count in pieces.values()]
     log_total = correctly_rounded_logs([sum(counts)])[0]
     vocabulary = Vocabulary(
-        kind="bytepiece",
         pieces=tuple(pieces),
         log_probs=correctly_rounded_logs(counts) - log_total,
         ids=np.array(ids, np.uint32),

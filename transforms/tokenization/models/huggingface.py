@@ -15,12 +15,14 @@ import numpy as np
 import tokenizers
 
 from transforms.errors import DataError, UsageError
+from transforms.kernels.arrays import I64, U32, offsets_of
 from transforms.kernels.segmentation.laws import UnknownEdge
+from transforms.kernels.segmentation.segment import Segmented
 from transforms.tokenization.models.added_tokens import HuggingFaceNormalizer, beyond_unicode
 from transforms.tokenization.models.model import Deterministic, Model, RecordError, Unigram
 from transforms.tokenization.models.package import PackageError, call_package, package_errors
-from transforms.tokenization.models.texts import I64, Texts, check_utf8, unpack
-from transforms.tokenization.models.vocabulary import U32, SpecialIds, Vocabulary
+from transforms.tokenization.models.texts import Texts, check_utf8, unpack
+from transforms.tokenization.models.vocabulary import SpecialIds, Vocabulary
 
 _UNKNOWN_PENALTY = 10.0
 _STAND_IN = (1 << 32) - 1  # an id
@@ -97,6 +99,24 @@ class HuggingFaceUnigram(HuggingFace, Unigram):
 
     kind = "a tokenizer.json with a Unigram model"
 
+    def finish(self, found: Segmented) -> Segmented:
+        """Make one id of neighbouring unknowns where one is the piece that is written as the unknown is.
+
+        The package does, unless it spells unknowns by bytes (``encode_optimized``: ``fuse_unk``).
+        Unknown characters the kernel fuses itself.
+        """
+        unknown = self.vocabulary.unknown
+        if unknown is None or unknown.byte_ids is not None or len(found.ids) < 2:
+            return found
+        is_unknown = found.ids == unknown.id
+        keep = np.ones(len(found.ids) + 1, bool)
+        keep[1:-1] = ~(is_unknown[1:] & is_unknown[:-1])
+        keep[found.offsets] = True  # not across segments
+        if keep.all():
+            return found
+        before = offsets_of(keep[:-1])
+        return found._replace(ids=found.ids[keep[:-1]], offsets=before[found.offsets])
+
 
 class HuggingFaceOther(HuggingFace, Deterministic):
     """A ``tokenizer.json`` with a model of another kind: BPE, WordPiece, WordLevel."""
@@ -130,15 +150,13 @@ class HuggingFaceOther(HuggingFace, Deterministic):
                         f"{self.name}: the model has no piece for {left_out!r} and no unknown token, "
                         "and would leave the character out; take a model that has all bytes",
                     )
-        offsets = np.zeros(len(plain) + 1, np.int64)
-        parts = [np.zeros(0, np.uint32)]
+        found: list[U32] = []
         step = max(1, len(plain) * _AT_A_TIME // max(len(texts.data), 1))
         for begin in range(0, len(plain), step):
             some = plain[begin : begin + step]
             rows = call_package(self._rows, some, name=self.name, first=begin)
-            offsets[begin + 1 : begin + 1 + len(rows)] = [len(row) for row in rows]
-            parts += [np.array(row, np.uint32) for row in rows]
-        return np.concatenate(parts), np.cumsum(offsets)
+            found += [np.array(row, np.uint32) for row in rows]
+        return np.concatenate([np.zeros(0, np.uint32), *found]), offsets_of(list(map(len, found)))
 
     def _rows(self, texts: Sequence[str]) -> list[list[int]]:
         found = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
@@ -207,7 +225,6 @@ def _vocabulary(
     size = _size(tokenizer)
     surfaces = [(tokenizer.id_to_token(number) or "").encode() for number in range(size)]
     return Vocabulary(
-        kind="huggingface",
         pieces=(*by_text, *map(beyond_unicode, added)),
         log_probs=np.array([scores[n] for n in by_text.values()] + [0.0] * len(added), np.float64),
         ids=np.array([*by_text.values(), *added], np.uint32),

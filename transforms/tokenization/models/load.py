@@ -8,7 +8,8 @@ import json
 import zipfile
 from typing import Literal
 
-from transforms.errors import UsageError
+from transforms.errors import DataError, UsageError
+from transforms.formats.compressed import read_whole
 from transforms.storage import files as storage
 from transforms.tokenization.models import bytepiece, cpm, huggingface, other_files, unigram
 from transforms.tokenization.models.model import FORMATS, Model
@@ -99,16 +100,10 @@ def _names_in(folder: str) -> str:
 
 
 def _read(url: str) -> bytes:
-    def once() -> bytes:
-        with storage.open_read(url) as file:
-            parts, size = [], 0
-            while size <= LARGEST_FILE and (part := file.read(1 << 20)):
-                parts.append(part)
-                size += len(part)
-            return b"".join(parts)
-
     try:
-        data = storage.retry(once, url)
+        data = storage.retry(lambda: read_whole(url, limit=LARGEST_FILE), url)
+    except DataError as error:
+        raise UsageError(str(error)) from error
     except PermissionError as error:
         raise UsageError(f"{url}: {error.strerror}; {FORMATS}") from None
     if not data:

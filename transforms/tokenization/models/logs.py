@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from decimal import Context, Decimal
 
 import numpy as np
-import numpy.typing as npt
+
+from transforms.kernels.arrays import F64
 
 _DIGITS = Context(prec=40)
 _NEAR = 2.0**-7  # of a float64's last place; long doubles of 64 bits err by some 2**-11 of it
 
 
-def correctly_rounded_logs(counts: Iterable[int]) -> npt.NDArray[np.float64]:
+def correctly_rounded_logs(counts: Iterable[int]) -> F64:
     """Return float64[n]: the natural logarithms of positive integers, each rounded to nearest.
 
     ``numpy.log`` and ``math.log`` are right to one unit in the last place, but which neighbour they give

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from transforms.errors import DataError
-from transforms.tokenization.models.texts import I64, Normalizer, Texts
-from transforms.tokenization.models.vocabulary import U32, SpecialIds, Vocabulary
+from transforms.kernels.arrays import I64, U32
+from transforms.kernels.segmentation.segment import Segmented
+from transforms.tokenization.models.texts import Normalizer, Texts
+from transforms.tokenization.models.vocabulary import SpecialIds, Vocabulary
 
 FORMATS = (
     "expected a BytePiece model (JSON, or a zip of it), a SentencePiece unigram .model or a "
@@ -82,6 +84,10 @@ class Unigram(Model):
         self.name, self.vocabulary, self.normalizer = name, vocabulary, normalizer
         self.size, self.special = vocabulary.size, vocabulary.special
         self.digest = vocabulary.digest
+
+    def finish(self, found: Segmented) -> Segmented:
+        """Return segmentations as the format's own implementation leaves them."""
+        return found
 
     def token(self, number: int) -> str:
         """Return how the model's file writes an id."""

@@ -8,12 +8,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from transforms.errors import DataError
-
-U8 = npt.NDArray[np.uint8]
-I64 = npt.NDArray[np.int64]
+from transforms.kernels.arrays import I64, U8, offsets_of
 
 CPM_NEWLINE = "\u2583"
 """What stands for a newline with CPM's white space; here, since recipes know it without any kernel."""
@@ -88,14 +85,7 @@ def pack(texts: Iterable[str | bytes]) -> Texts:
 
 def pack_bytes(pieces: Sequence[bytes]) -> Texts:
     """Lay byte strings one after another."""
-    return Texts(np.frombuffer(b"".join(pieces), np.uint8), offsets_of(pieces))
-
-
-def offsets_of(pieces: Sequence[bytes]) -> I64:
-    """Return int64[n + 1], where each of n byte strings begins when they are laid end to end."""
-    offsets = np.zeros(len(pieces) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, pieces), np.int64, len(pieces)), out=offsets[1:])
-    return offsets
+    return Texts(np.frombuffer(b"".join(pieces), np.uint8), offsets_of(list(map(len, pieces))))
 
 
 def unpack(texts: Texts) -> list[bytes]:
@@ -156,8 +146,7 @@ def _all_utf8(texts: Texts) -> bool:
 def whole_records(texts: Texts) -> Normalized:
     """Take each record as one segment."""
     lengths = np.diff(texts.offsets)
-    records = np.zeros(len(texts.offsets), np.int64)
-    np.cumsum(lengths > 0, out=records[1:])
+    records = offsets_of(lengths > 0)
     segments = np.concatenate([texts.offsets[:-1][lengths > 0], texts.offsets[-1:]])
     return Normalized(texts.data, segments, records)
 
@@ -179,8 +168,5 @@ def cut_after_newlines(texts: Texts) -> Normalized:
 def lay_out(records: Sequence[Sequence[bytes]]) -> Normalized:
     """Lay down segments that are given record by record; empty ones are left out."""
     segments = [segment for record in records for segment in record if segment]
-    counts = (sum(map(bool, record)) for record in records)
-    bounds = np.zeros(len(records) + 1, np.int64)
-    np.cumsum(np.fromiter(counts, np.int64, len(records)), out=bounds[1:])
-    data, offsets = pack_bytes(segments)
-    return Normalized(data, offsets, bounds)
+    counts = [sum(map(bool, record)) for record in records]
+    return Normalized(*pack_bytes(segments), offsets_of(counts))

@@ -115,7 +115,6 @@ def vocabulary(
     by_byte = {p.text: n for n, p in enumerate(read.pieces) if p.type == file.BYTE}
     unk = processor.unk_id()
     return Vocabulary(
-        kind="sentencepiece",
         pieces=tuple(piece.text for _, piece in matching),
         log_probs=np.array(scores, np.float64),
         sampling_log_probs=np.array(sampling_scores, np.float64),
@@ -137,15 +136,8 @@ def vocabulary(
 
 
 def _special(processor: sentencepiece.SentencePieceProcessor) -> SpecialIds:
-    pad, bos, eos, unk = (
-        None if number < 0 else number
-        for number in (
-            processor.pad_id(),
-            processor.bos_id(),
-            processor.eos_id(),
-            processor.unk_id(),
-        )
-    )
+    ids = processor.pad_id(), processor.bos_id(), processor.eos_id(), processor.unk_id()
+    pad, bos, eos, unk = (None if number < 0 else number for number in ids)
     return SpecialIds(
         pad=pad,
         bos=bos,

@@ -5,15 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
+from transforms.kernels.arrays import F64, U32
 from transforms.kernels.segmentation.laws import UnknownEdge
-
-F64 = npt.NDArray[np.float64]
-U32 = npt.NDArray[np.uint32]
-
-Kind = Literal["bytepiece", "sentencepiece", "huggingface"]
 
 BEYOND_UNICODE = 0x110000
 """Code points from here to 0x1FFFFF encode, by UTF-8's pattern, to four bytes that no text holds."""
@@ -52,9 +45,6 @@ class Vocabulary:
     float32, and where a start's best score leaves [-100,000, 100,000], it is taken off, in float32, from
     itself and all best scores so far at later places.
     """
-
-    kind: Kind
-    """Which format it came from."""
 
     pieces: tuple[bytes, ...]
     """n different byte strings, none empty, that match text."""

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from bench.request_model import count_requests
 from transforms.kernels.planning.levels import (
     LOCAL_SEGMENT,
     STORE_SEGMENT,
     choose_partitions,
-    count_requests,
     partition_streams,
 )
 from transforms.kernels.planning.plan import GIB, MIB, Workers, make_plan
@@ -91,7 +91,7 @@ def of_streams(
         spans=spans or [max(1, size // (256 * MIB)) for size in sizes],
         passes=passes or [1] * len(sizes),
         buckets=buckets,
-        reach=[max(1, math.ceil(count * share)) for count in buckets],
+        needed=[max(1, math.ceil(count * share)) for count in buckets],
         run_bytes=GIB,
         workers=8,
         payload=64 * GIB,

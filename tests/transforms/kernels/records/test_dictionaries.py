@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from transforms.kernels.records.dictionaries import repeat_costs
+from transforms.kernels.records.dictionaries import dictionary_costs
 from transforms.kernels.records.rows import to_rows
 
 LONG = "x" * 1000
@@ -32,7 +32,7 @@ STRUCTS = pa.StructArray.from_arrays([PLAIN, WORDS], names=["p", "w"])
 def test_each_row_costs_what_it_repeats(
     column: pa.Array, words: list[list[int]], begin: int
 ) -> None:
-    found = repeat_costs(pa.RecordBatch.from_arrays([column], names=["c"]).slice(begin))
+    found = dictionary_costs(pa.RecordBatch.from_arrays([column], names=["c"]).slice(begin))
     assert len(found) == 6 - begin
     for cost, mine in zip(found.tolist(), words[begin:], strict=True):
         bytes_repeated = sum(1000 * word for word in mine)
@@ -44,4 +44,4 @@ def test_the_costs_of_rows_add_up_to_what_decoding_takes() -> None:
     batch = pa.RecordBatch.from_arrays([WORDS, LISTS, STRUCTS], names=["a", "b", "c"])
     before = batch.get_total_buffer_size()
     grown = to_rows(batch).get_total_buffer_size() - before
-    assert repeat_costs(batch).sum() >= grown > 0
+    assert dictionary_costs(batch).sum() >= grown > 0

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.transforms.kernels import oracles
+from transforms.kernels.arrays import I64, U8
 from transforms.kernels.records import digest as kernel
-from transforms.kernels.records.digest import I64, U8, Digest, record_hashes
+from transforms.kernels.records.digest import Digest, record_hashes
 
 RECORDS = st.lists(st.binary(max_size=40), max_size=30)
 CHUNK = 8 * kernel._WORDS  # bytes that the kernel takes at a time

@@ -1,4 +1,4 @@
-"""What every schedule promises: positions and (source, rank) are one to one, however it is asked."""
+"""What every schedule promises: sources and counts, the same however it is asked."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.transforms.kernels.schedules import schedule_oracles as oracles
-from transforms.kernels.schedules.arrangement import RepeatsSchedule
-from transforms.kernels.schedules.draws import CHUNK, RandomSchedule
 from transforms.kernels.schedules.mixture import Amounts, Mixture, draft
-from transforms.kernels.schedules.schedule import MOST_SOURCES, Known, Schedule, occurrences
-from transforms.kernels.schedules.strata import StratifiedSchedule
+from transforms.kernels.schedules.random_schedule import CHUNK, RandomSchedule
+from transforms.kernels.schedules.repeats_schedule import RepeatsSchedule
+from transforms.kernels.schedules.schedule import MOST_SOURCES, Known, Schedule
+from transforms.kernels.schedules.stratified_schedule import StratifiedSchedule
 from transforms.kernels.schedules.weights import scale
 from transforms.mixing.contents import pack_schedule, unpack_schedule
 
@@ -70,7 +70,7 @@ def schedules(draw: st.DrawFn) -> tuple[Schedule, list[int]]:
 
 @settings(max_examples=150)
 @given(schedules(), st.data())
-def test_schedule_and_inverse_agree_with_one_position_at_a_time(
+def test_a_schedule_agrees_with_one_position_at_a_time(
     made: tuple[Schedule, list[int]], data: st.DataObject
 ) -> None:
     schedule, expected = made
@@ -82,25 +82,12 @@ def test_schedule_and_inverse_agree_with_one_position_at_a_time(
     assert schedule.sources_of(begin, end).tolist() == expected[begin:end]
     before = [expected[:begin].count(source) for source in range(schedule.sources)]
     assert schedule.counts_before(begin).tolist() == before
-
-    ranks = [expected[:position].count(source) for position, source in enumerate(expected)]
-    positions = data.draw(st.permutations(range(length)))[: data.draw(st.integers(0, length))]
-    found, found_ranks = schedule.locate(np.array(positions, np.int64))
-    assert (found.dtype, found_ranks.dtype) == (np.uint16, np.int64)
-    assert found.tolist() == [expected[position] for position in positions]
-    assert found_ranks.tolist() == [ranks[position] for position in positions]
-    for source in set(found.tolist()):
-        of_source = found_ranks[found == source]
-        places = np.array(positions)[found == source]
-        assert schedule.positions_of(source, of_source).tolist() == places.tolist()
-    assert (
-        occurrences(schedule.sources_of(begin, end), schedule.counts_before(begin)).tolist()
-        == ranks[begin:end]
-    )
+    after = [expected[:end].count(source) for source in range(schedule.sources)]
+    assert schedule.counts_after(schedule.counts_before(begin), begin, end).tolist() == after
 
 
 @pytest.mark.parametrize("mode", ["random", "stratified", "repeats"])
-def test_inverse_agrees_over_a_million_positions_and_thousand_sources(mode: str) -> None:
+def test_counts_agree_over_a_million_positions_and_thousand_sources(mode: str) -> None:
     count, length = 1000, 1 << 20
     weights = scale([Fraction(n % 17) for n in range(count)])
     schedule: Schedule = StratifiedSchedule(weights)
@@ -109,16 +96,10 @@ def test_inverse_agrees_over_a_million_positions_and_thousand_sources(mode: str)
     if mode == "repeats":
         schedule = counted_repeats([length // 256] * 256, seed=5, range_slots=1 << 16)
     drawn = schedule.sources_of(0, length)
-    assert (
-        schedule.counts_before(length).tolist()
-        == np.bincount(drawn, minlength=schedule.sources).tolist()
-    )
-    positions = np.arange(length)[::-1]
-    sources, ranks = schedule.locate(positions)
-    assert (sources == drawn[::-1]).all()
-    for source in (1, 100, 254):
-        mine = sources == source
-        assert (schedule.positions_of(source, ranks[mine]) == positions[mine]).all()
+    for position in (1, 1 << 17, 654_321, length):
+        counts = np.bincount(drawn[:position], minlength=schedule.sources)
+        assert schedule.counts_before(position).tolist() == counts.tolist()
+        assert (schedule.sources_of(position - 1, position) == drawn[position - 1]).all()
 
 
 @pytest.mark.parametrize(
@@ -153,24 +134,19 @@ def test_known_answers(schedule: Schedule, first: str) -> None:
     ],
 )
 def test_what_is_not_counted_is_refused(schedule: Schedule) -> None:
-    assert schedule.reach == 8
-    for positions in ([8], [3, -1]):
-        with pytest.raises(IndexError, match="8 positions are counted"):
-            schedule.locate(np.array(positions))
+    assert schedule.counted_to == 8
     for wrong in (9, -1):
         with pytest.raises(IndexError, match="8 positions are counted"):
             schedule.counts_before(wrong)
     with pytest.raises(IndexError, match="8 positions are counted"):
-        schedule.positions_of(0, schedule.counts_before(8)[:1])
+        schedule.counts_after(schedule.counts_before(7), 7, 9)
 
 
 def test_stratified_refuses_what_it_would_get_wrong() -> None:
     schedule = StratifiedSchedule(scale([Fraction(1)] * 2))
-    for wrong in (-1, schedule.reach + 1):
+    for wrong in (-1, schedule.counted_to + 1):
         with pytest.raises(IndexError):
             schedule.counts_before(wrong)
-        with pytest.raises(IndexError):
-            schedule.locate(np.array([wrong]))
 
 
 def test_counts_that_cannot_be_are_refused() -> None:

@@ -16,7 +16,8 @@ from tests.transforms.tokenization.models.samples import EXAMPLES, TRAINED, trai
 from transforms.kernels.segmentation.segment import CHUNK, Segmented, segment
 from transforms.tokenization.models import unigram
 from transforms.tokenization.models.vocabulary import Vocabulary
-from transforms.tokenization.tokenizer import Sampling, Tokenizer
+from transforms.tokenization.sampling import Sampling
+from transforms.tokenization.tokenizer import Tokenizer
 
 F64 = npt.NDArray[np.float64]
 

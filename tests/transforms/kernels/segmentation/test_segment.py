@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from tests.transforms.kernels.segmentation import segmentation_oracle as oracle
 from tests.transforms.kernels.segmentation.unigram_file import unigram_file
 from transforms.kernels import randomness
+from transforms.kernels.arrays import U64
 from transforms.kernels.segmentation.lattice import mix, stride_of, uniform
 from transforms.kernels.segmentation.laws import LAWS, Law, LawName, UnknownEdge, build, prepare
 from transforms.kernels.segmentation.segment import DeadEndError, Segmented, segment
@@ -38,9 +39,7 @@ TEXT_MODEL = oracle.Model(
 )
 
 
-def law_of(
-    model: oracle.Model, name: LawName, *, alpha: float = 1.0, size: int = 8, cuts: bool = False
-) -> Law:
+def law_of(model: oracle.Model, name: LawName, *, alpha: float = 1.0, size: int = 8) -> Law:
     """The law for an oracle's model; ids are indexes plus 1, the unknown one is 0."""
     pieces = build(
         model.pieces,
@@ -49,12 +48,11 @@ def law_of(
         unit="byte" if model.unknown is None else "character",
         unknown=None if model.unknown is None else UnknownEdge(log_prob=model.unknown, id=0),
         precision="float64" if model.unknown is None else "float32",
-        cut_after_newlines=cuts,
     )
     return prepare(pieces, law=name, alpha=alpha, nbest_size=size)
 
 
-def keys_for(records: int, *, seed: int = 0) -> randomness.U64:
+def keys_for(records: int, *, seed: int = 0) -> U64:
     return randomness.record_keys(
         randomness.derive(seed, "segmentation"), np.arange(records, dtype=np.uint64)
     )
@@ -119,46 +117,6 @@ def test_decoding_in_float64_goes_by_end_longest_first(
     for chunk in (2**20, 3):
         got = run(law_of(model, "off"), [text], chunk=chunk)
         assert rows(got) == [oracle.ids(model, oracle.best(model, text))]
-
-
-@settings(deadline=None, max_examples=200)
-@given(
-    scored=st.dictionaries(st.text("a\n", min_size=1, max_size=4), st.floats(-30, -0.125)),
-    text=st.text("aa\n", max_size=60),
-)
-@example(scored={"aa": -1.1, "aaa": -1.7}, text="\n\naaaa\naaaa\naaa\n\n\naaa\n")
-def test_decoding_cuts_after_newlines(scored: dict[str, float], text: str):
-    scored = {"a": -0.7, "\n": -0.9, **scored}
-    model = oracle.Model(
-        pieces=[piece.encode() for piece in scored], log_probs=list(scored.values())
-    )
-    want = [
-        oracle.ids(model, oracle.best(model, line.encode()))
-        for line in re.findall(r".*\n+|.+", text)
-    ]
-    for chunk, window in ((2**20, 2**16), (3, 2), (2**20, 30)):
-        texts = [text.encode(), b"", text.encode()]
-        got = run(law_of(model, "off", cuts=True), texts, chunk=chunk, window=window)
-        assert rows(got) == [list(itertools.chain(*want)), [], list(itertools.chain(*want))]
-
-
-@pytest.mark.parametrize("name", SAMPLING)
-def test_sampling_cuts_after_newlines(name: LawName):
-    model = oracle.Model(
-        pieces=[b"a", b"\n", b"\na", b"a\n", b"\n\n", b"aa"],
-        log_probs=[-1.0, -1.5, -1.0, -1.0, -2.0, -2.0],
-    )
-    text = b"aa\n\naa\na"
-    lines = [line.encode() for line in re.findall(r".*\n+|.+", text.decode())]
-    want = {
-        sum((tuple(oracle.ids(model, path)) for path in paths), ())
-        for paths in itertools.product(*(oracle.paths(model, line) for line in lines))
-    }
-    for wide in (False, True):
-        law = dataclasses.replace(
-            law_of(model, name, alpha=0.2, size=99, cuts=True), always_wide=wide
-        )
-        assert {tuple(row) for row in rows(run(law, [text] * 5000))} == want
 
 
 @settings(deadline=None, max_examples=200)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import zipfile
@@ -47,6 +48,15 @@ def test_the_format_is_found_by_content(tmp_path: Path) -> None:
         assert model.name == str(path)
         assert model.digest == hashlib.sha256(model_file).hexdigest()
         assert load(path.as_uri()).digest == model.digest
+
+
+def test_a_model_may_be_compressed(tmp_path: Path) -> None:
+    path, tiny = tmp_path / "tiny.json.gz", bytepiece_json(ALL_BYTES)
+    path.write_bytes(gzip.compress(tiny))
+    assert load(str(path)).digest == hashlib.sha256(tiny).hexdigest()
+    path.write_bytes(gzip.compress(tiny)[:-1])
+    with pytest.raises(UsageError, match=r"tiny\.json\.gz: truncated"):
+        load(str(path))
 
 
 def test_a_model_may_lie_on_a_store() -> None:

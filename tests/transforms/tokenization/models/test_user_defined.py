@@ -16,7 +16,8 @@ from tests import statistics
 from tests.transforms.kernels.segmentation import segmentation_oracle as oracle
 from tests.transforms.kernels.segmentation.test_segment_laws import law_p
 from tests.transforms.tokenization.models.samples import sentencepiece_file
-from transforms.tokenization.tokenizer import Sampling, Tokenizer
+from transforms.tokenization.sampling import Sampling
+from transforms.tokenization.tokenizer import Tokenizer
 
 UNKNOWN, NORMAL, DEFINED = 2, 1, 4
 TEXT = "a日本éa日本x"

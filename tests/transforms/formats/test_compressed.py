@@ -1,0 +1,218 @@
+"""The door: smart_open's registry, with our codecs in it and those of users' modules."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import smart_open
+import smart_open.compression
+
+from tests.transforms.formats.samples import PACK, SUFFIX, UNPACK
+from transforms.errors import DataError, RunError, UsageError
+from transforms.formats import codecs, compressed
+from transforms.formats.codecs import CODECS, codec_of_name
+from transforms.formats.detection import FileFormat, detect
+from transforms.storage import files as storage
+
+TEXT = b'{"n": 1}\n' * 50_000
+OURS = pytest.mark.parametrize("codec", [name for name in PACK if name != "none"])
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], str]]:
+    """Return what writes a module and loads it; all is as it was afterwards."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    kept = [codecs.CODECS, codecs.BY_SUFFIX, smart_open.compression._COMPRESSOR_REGISTRY]
+    before = [dict(each) for each in kept]
+    modules = set(sys.modules)
+
+    def load(name: str, text: str) -> str:
+        (tmp_path / f"{name}.py").write_text(text)
+        compressed.load([name])
+        return name
+
+    yield load
+    for each, was in zip(kept, before, strict=True):
+        each.clear()
+        each.update(was)
+    for name in set(sys.modules) - modules:
+        del sys.modules[name]
+    compressed._loaded.clear()
+    compressed._registry.cache_clear()
+
+
+LZMA = """
+import lzma, smart_open
+smart_open.register_compressor(
+    ".old", lambda file, mode: lzma.open(file, mode, format=lzma.FORMAT_ALONE)
+)
+"""
+
+
+def read(data: bytes, codec: str = "old") -> bytes:
+    return compressed.reader(io.BytesIO(data), CODECS[codec], "some/file").readall()
+
+
+@OURS
+def test_others_get_our_checked_codecs_from_smart_open(codec: str, tmp_path: Path) -> None:
+    compressed.writer(io.BytesIO(), CODECS[codec])  # they are registered with the first use
+    path = tmp_path / f"a.jsonl{SUFFIX[codec]}"
+    with smart_open.open(path, "wb") as sink:
+        sink.write(TEXT)
+    assert UNPACK[codec](path.read_bytes()) == TEXT
+    with smart_open.open(path) as lines:
+        assert sum(line == '{"n": 1}\n' for line in lines) == 50_000
+    path.write_bytes(PACK[codec](b"one\n") + b"garbage")
+    with smart_open.open(path, "rb") as source, pytest.raises(DataError, match="at byte"):
+        source.read()
+
+
+def test_a_gzip_shard_is_the_same_seconds_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(when: float) -> bytes:
+        monkeypatch.setattr(time, "time", lambda: when)
+        ours, others = io.BytesIO(), io.BytesIO()
+        encoder = compressed.writer(ours, CODECS["gzip"])
+        encoder.write(TEXT)
+        encoder.close()
+        with smart_open.compression.compression_wrapper(others, "wb", ".gz") as sink:
+            sink.write(TEXT)
+        assert ours.getvalue() == others.getvalue()
+        return ours.getvalue()
+
+    assert write(1e9) == write(1e9 + 10)
+    monkeypatch.setattr(time, "time", lambda: 1e9)
+    first = gzip.compress(TEXT)
+    monkeypatch.setattr(time, "time", lambda: 1e9 + 10)
+    assert gzip.compress(TEXT) != first  # what this test would find
+
+
+def test_what_an_error_left_unfinished_is_not_ended_when_it_is_forgotten() -> None:
+    sink = io.BytesIO()
+    encoder = compressed.writer(sink, CODECS["gzip"])
+    encoder.write(TEXT)
+    written = sink.getvalue()
+    del encoder
+    assert sink.getvalue() == written
+
+
+def test_a_users_codec_reads_and_writes(module: Callable[[str, str], str]) -> None:
+    module("old_lzma", LZMA)
+    assert codec_of_name("b/a.jsonl.OLD") is CODECS["old"]
+    sink = io.BytesIO()
+    encoder = compressed.writer(sink, CODECS["old"])
+    for begin in range(0, len(TEXT), 10_000):
+        encoder.write(memoryview(TEXT)[begin : begin + 10_000])
+    encoder.close()
+    assert not sink.closed
+    packed = sink.getvalue()
+    assert lzma.decompress(packed, lzma.FORMAT_ALONE) == TEXT
+    assert read(packed) == TEXT
+    file = io.BytesIO(packed)
+    for _ in range(2):  # what the codec closed or read doesn't matter
+        file.seek(0)
+        stream = compressed.reader(file, CODECS["old"], "some/file")
+        assert stream.seek(9000) == stream.tell() == 9000
+        assert stream.read(9) == TEXT[:9]
+        assert stream.seek(0) == 0
+        assert stream.readall() == TEXT
+        assert (stream.produced, stream.consumed) == (len(TEXT), len(packed))
+        assert stream.last == b"\n"
+        del stream
+    file.seek(0)
+    assert compressed.sample_ratio(file, CODECS["old"], "x") == len(TEXT) / len(packed)
+
+
+def test_a_users_codec_is_known_by_name_alone(module: Callable[[str, str], str]) -> None:
+    module("old_lzma", LZMA)
+    for data in (lzma.compress(b"x\n", lzma.FORMAT_ALONE), gzip.compress(b"x\n"), b"PAR1"):
+        found = detect(io.BytesIO(data), name="a.old", size=len(data))
+        assert found == FileFormat("lines", CODECS["old"])
+    assert detect(io.BytesIO(b""), name="a.old", size=0) == FileFormat("lines")
+
+
+def test_damage_that_a_users_codec_finds_or_leaves_is_an_error(
+    module: Callable[[str, str], str],
+) -> None:
+    module("old_lzma", LZMA)
+    packed = lzma.compress(TEXT, lzma.FORMAT_ALONE)
+    with pytest.raises(DataError, match="some/file: the codec old can't decode it: EOFError"):
+        read(packed[:-9])
+    with pytest.raises(DataError, match=rf"ends at byte \d+ of {len(packed) + 100_000}"):
+        read(packed + b"\x99" * 100_000)
+
+
+def test_errors_of_the_storage_are_not_the_codecs(module: Callable[[str, str], str]) -> None:
+    module("old_lzma", LZMA)
+
+    class Refuses(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise ConnectionError("gone")
+
+        def write(self, data: object) -> int:
+            raise ConnectionError("full")
+
+    with pytest.raises(ConnectionError, match="gone"):
+        compressed.reader(Refuses(), CODECS["old"], "some/file").read(1)
+    with pytest.raises(ConnectionError, match="full"):
+        compressed.writer(Refuses(), CODECS["old"]).close()
+
+
+def test_a_codec_that_fails_is_named(module: Callable[[str, str], str]) -> None:
+    module(
+        "broken",
+        "import smart_open\n"
+        "def fails(file, mode): raise ValueError('not today')\n"
+        "smart_open.register_compressor('.broken', fails)\n"
+        "smart_open.register_compressor('.text', lambda file, mode: __import__('io').StringIO('x'))",
+    )
+    with pytest.raises(DataError, match=r"some/file: the codec broken .* ValueError: not today"):
+        read(b"x", "broken")
+    with pytest.raises(DataError, match="expected bytes to be read, got str"):
+        read(b"x", "text")
+    with pytest.raises(RunError, match=r"--compression=broken: the codec can't write: ValueError"):
+        compressed.writer(io.BytesIO(), CODECS["broken"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "import no_such_thing",
+            "can't be imported here: ModuleNotFoundError: .*no_such_thing.* wh",
+        ),
+        ("1 / 0", "can't be imported here: ZeroDivisionError"),
+        ("", "it registers nothing"),
+        (
+            "import smart_open; smart_open.register_compressor('.gz', print)",
+            r"registers \.gz, which",
+        ),
+        ("import smart_open; smart_open.register_compressor('.a-b', print)", "letters and digits"),
+    ],
+)
+def test_modules_that_are_none(module: Callable[[str, str], str], text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=f"--codec_module=odd_one: .*{message}"):
+        module("odd_one", text)
+    assert read(gzip.compress(TEXT), "gzip") == TEXT
+
+
+def test_a_small_file_is_decompressed_by_its_name(tmp_path: Path) -> None:
+    for name, codec in (("a.yaml", "none"), ("a.yaml.zst", "zstd"), ("a.json.GZ", "gzip")):
+        (tmp_path / name).write_bytes(PACK[codec](TEXT))
+        assert compressed.read_whole(str(tmp_path / name)) == TEXT
+        assert compressed.read_whole(str(tmp_path / name), limit=99) == TEXT[:100]
+    (tmp_path / "b.gz").write_bytes(gzip.compress(TEXT)[:-1])
+    with pytest.raises(DataError, match="truncated"):
+        compressed.read_whole(storage.join(str(tmp_path), "b.gz"))
+
+
+def test_smart_open_is_imported_where_something_is_compressed_and_not_before() -> None:
+    program = "import sys, pipelines.shuffle; sys.exit('smart_open' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
