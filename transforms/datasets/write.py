@@ -21,7 +21,7 @@ from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.storage import files as storage
 from transforms.storage import layout
-from transforms.workers.budget import Place
+from transforms.workers.budget import Slot
 from transforms.workers.follow_launcher import follow_launcher
 from transforms.workers.progress import Progress, Watched
 
@@ -44,7 +44,7 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
         split, extension: of the shards' names.
         form: what shards are.
         sources: how many sources the records are of.
-        places: how many bundles of a process hold payload.
+        slots: how many bundles of a process hold payload.
         release: give a plain shard's spill space back once it is published; only where the runner
             never runs a writer a second time.
         launcher: pid of the local process whose end ends the workers.
@@ -58,7 +58,7 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
     extension: str = ".txt"
     form: ShardFormat = field(default_factory=ShardFormat)
     sources: int = 1
-    places: int = 1
+    slots: int = 1
     release: bool = False
     launcher: int | None = None
     storage_options: dict[str, Any] | None = None
@@ -127,10 +127,10 @@ class ShardWriter:
                 )
             return report
 
-        place, doing = Place(config.run_id, config.places), self._progress.doing
+        slot, doing = Slot(config.run_id, config.slots), self._progress.doing
         with doing("waiting for memory"):
-            place.take()
-        with place, doing(f"gathering {path}"):
+            slot.take()
+        with slot, doing(f"gathering {path}"):
             report = storage.retry(write, storage.join(config.output, path))
             report = replace(report, unused=shard.unused())
         if config.release:

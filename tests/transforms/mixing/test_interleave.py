@@ -52,7 +52,7 @@ def mix(
     streams = plan_streams(mixture, amounts=amounts, about=[200.0, 100.0], size=1 << 20)
     streams = replace(streams, limits=limits or streams.limits)
     if release is not None:  # two levels, of one of the sources
-        streams = replace(streams, buckets=(10, 1), reach=(), partitions=(4, 1))
+        streams = replace(streams, buckets=(10, 1), needed=(), partitions=(4, 1))
     shards, every, mixed = (located, spans) | InterleaveSources(
         mixture=mixture,
         streams=streams,
