@@ -276,7 +276,7 @@ def build(root: Any, job: Job) -> None:
             memory=memory_for(job, job.cost),
             text_field=recipe.reading.text_field,
             kept=inputs.contents.kept,
-            judge=None if recipe.decode else job.work.judge,
+            validate=None if recipe.decode else job.work.validate,
         ),
         work=job.work,
         writing=write_shards(job, form=job.form, extension=job.extension),

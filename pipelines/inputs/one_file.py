@@ -17,14 +17,20 @@ from transforms.errors import DataError, InputError
 from transforms.formats import (
     compressed,
     json_files,
-    line_places,
+    line_errors,
 )
 from transforms.formats.codecs import Codec, window_of
 from transforms.formats.detection import FileFormat, behind_skippable, detect, refuse_inside
 from transforms.formats.foreign import HEAD
 from transforms.formats.kept import Kept, kinds_of
 from transforms.formats.line_format import LineFormat, header_of, mark_size
-from transforms.formats.line_kinds import Shape, form_of, may_be_csv, refuse_other_json, shape_of
+from transforms.formats.line_kinds import (
+    JsonLayout,
+    json_layout_of,
+    line_kind_of,
+    may_be_csv,
+    refuse_other_json,
+)
 from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.reading import open_rows
 from transforms.kernels.records import blocks
@@ -36,7 +42,7 @@ _SAMPLE_BYTES = 1 << 16
 WINDOW_COUNTED = 8 << 20  # of a decoder's window, in what a process takes anyway
 _LARGEST = 1 << 30  # record of JSON, in any run
 _PLACES = 8  # of a line file that are looked at
-_SHAPES = {
+_LAYOUTS = {
     "array": "a .json file that holds an array: each of its elements is a record",
     "values": "a .json file of objects over several lines: each object is a record, on one line",
 }
@@ -57,7 +63,7 @@ class Look:
         expansion: bytes when decompressed over bytes of the file, of the sample.
         window: bytes that a decoder holds, beyond the usual.
         kept: of rows, the columns that are to be kept beside their text.
-        shape: how a ``.json`` file holds its records.
+        layout: how a ``.json`` file holds its records.
         json: its records are lines of JSON that are to become rows.
         fields: of JSON lines whose fields are to be kept, those of a sample of records; None where
             none was taken.
@@ -74,7 +80,7 @@ class Look:
     window: int = 0
     kept: pa.Schema | None = None
     fields: Fields | None = None
-    shape: Shape = "lines"
+    layout: JsonLayout = "lines"
     json: bool = False
     notes: tuple[str, ...] = ()
 
@@ -106,7 +112,7 @@ def _look_at_lines(
     form = LineFormat(separator=separator, header_lines=wanted, quoted=quoted)
     codec = found.codec
     expansion, record_bytes, header, records = 1.0, None, b"", None
-    shape: Shape = "lines"
+    layout: JsonLayout = "lines"
     json = False
     fields: Fields | None = None
     begin = behind_skippable(opened, opened.read(64) or b"", file.size)
@@ -127,14 +133,17 @@ def _look_at_lines(
             beside = mark + len(header)
             records = 0 if len(storage.read_from(stream, 0, beside + 1)) <= beside else None
         if not file.told and recipe.format == "auto":
-            shape = shape_of(opened, name=file.url, codec=codec, line_format=form)
+            layout = json_layout_of(opened, name=file.url, codec=codec, line_format=form)
             if sample and separator == ord("\n") and not wanted:
                 refuse_other_json(opened, name=file.url, codec=codec)
         if recipe.text_field is None and recipe.output_format not in (None, "lines"):
-            kind = form_of(opened, name=file.url, codec=codec, line_format=form)
+            kind = line_kind_of(opened, name=file.url, codec=codec, line_format=form)
             json = recipe.check == "json" or kind == "json"
         if sample:
-            if keep and form_of(opened, name=file.url, codec=codec, line_format=form) == "plain":
+            if (
+                keep
+                and line_kind_of(opened, name=file.url, codec=codec, line_format=form) == "plain"
+            ):
                 raise InputError(
                     f"{file.url}: expected JSON lines or rows, of which "
                     f"--keep_fields={','.join(keep)} could be taken, got other lines"
@@ -142,12 +151,12 @@ def _look_at_lines(
             opened.seek(0)
             if codec is not None:
                 expansion = compressed.sample_ratio(opened, codec, file.url)
-            if shape == "lines":
+            if layout == "lines":
                 record_bytes, fields = _sample_lines(
                     opened, file, codec, form, recipe, mark=mark, keep=keep
                 )
             else:
-                first = _first_records(opened, file, codec, shape)
+                first = _first_records(opened, file, codec, layout)
                 record_bytes = sum(len(r) + 1 for r in first) / max(len(first), 1) or None
                 fields = kinds_of(first) if keep else None
     except DataError as error:
@@ -161,9 +170,9 @@ def _look_at_lines(
         expansion=expansion,
         window=window,
         fields=fields,
-        shape=shape,
+        layout=layout,
         json=json,
-        notes=(_SHAPES[shape],) if shape in _SHAPES else (),
+        notes=(_LAYOUTS[layout],) if layout in _LAYOUTS else (),
     )
 
 
@@ -196,11 +205,13 @@ def _sample_lines(
     return _mean_line(pieces, form.separator), fields
 
 
-def _first_records(opened: Any, file: SourceFile, codec: Codec | None, shape: Shape) -> list[bytes]:
+def _first_records(
+    opened: Any, file: SourceFile, codec: Codec | None, layout: JsonLayout
+) -> list[bytes]:
     """Return the first records of JSON that isn't lines."""
     options = ReadOptions(chunk_bytes=_SAMPLE_BYTES, record_limit=_LARGEST)
     task = ReadTask(name=file.url, size=file.size, stop=file.size, codec=codec, options=options)
-    reader = json_files.Reader(opened, task, shape=shape)
+    reader = json_files.Reader(opened, task, layout=layout)
     return next((blocks.records(found.block) for found in reader if len(found.block)), [])
 
 
@@ -213,8 +224,8 @@ def _refuse_torn_rows(piece: bytes, begins: int, separator: int, *, name: str) -
     line = open_quote(values, offsets)
     if line is not None:
         place = begins + int(offsets[line])
-        where = line_places.where(io.BytesIO(piece), place, separator=separator)
-        raise InputError(f"{name}: {line_places.open_quote_error(where)}")
+        where = line_errors.where(io.BytesIO(piece), place, separator=separator)
+        raise InputError(f"{name}: {line_errors.open_quote_error(where)}")
 
 
 def _mean_line(pieces: dict[int, bytes], separator: int) -> float | None:

@@ -218,18 +218,15 @@ def refuse_memory(recipe: Recipe, settings: RunSettings, workers: Workers, **mor
 
     ``more`` are URLs of other flags.
     """
+    if not workers.processes:
+        return
+    why = f"{workers.processes} workers were to do the work; give --workers=1, or another place"
+    if settings.runner in CLUSTERS:
+        why = "the workers of a cluster don't see it; use a store"
     others = [(flag_of(name), url) for name, url in more.items()]
     for flag, url in (*urls_of(recipe, settings), *others):
-        if settings.runner in CLUSTERS and url.startswith("memory://"):
-            raise UsageError(
-                f"{flag}={url}: memory:// is the memory of one process, which the workers of a "
-                "cluster don't see; use a store"
-            )
-        if workers.processes and url.startswith("memory://"):
-            raise UsageError(
-                f"{flag}={url}: memory:// is the memory of one process, and {workers.processes} "
-                "workers were to do the work; give --workers=1, or another place"
-            )
+        if url.startswith("memory://"):
+            raise UsageError(f"{flag}={url}: memory:// is the memory of one process, and {why}")
 
 
 def _written(settings: RunSettings) -> list[tuple[str, str]]:

@@ -121,7 +121,7 @@ def look_into(files: Files, recipe: Recipe, *, keep: Sequence[str] = ()) -> Cont
     form = _choose_form(looks, recipe, schema, line_format)
     if form.kind == "lines":
         shard_extension = extension(files) if form.records_are == "lines" else TEXT_EXTENSION
-        if any(look.shape != "lines" for look in looks.values()):
+        if any(look.layout != "lines" for look in looks.values()):
             shard_extension = TEXT_EXTENSION  # lines, whatever they came of
         if form.compression != "none":
             shard_extension += CODECS[form.compression].suffixes[0]

@@ -42,7 +42,7 @@ from pipelines.recipes.values import (
 )
 from transforms.datasets.bad_records import MostBad
 from transforms.formats.detection import Format
-from transforms.formats.text_places import TextPlace
+from transforms.formats.text_field import TextField
 
 
 class _Model(BaseModel):
@@ -162,7 +162,7 @@ class CommonRecipe(_Model):
 class Recipe(CommonRecipe):
     """What determines the output of a shuffle, together with the input files."""
 
-    text_field: Annotated[str, as_written(TextPlace.parse)] | None = make_flag(
+    text_field: Annotated[str, as_written(TextField.parse)] | None = make_flag(
         None,
         _INPUT,
         "take the text alone: this field of JSON lines (in files named .jsonl, .ndjson or .json, or "

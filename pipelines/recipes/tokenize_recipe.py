@@ -24,7 +24,7 @@ from pipelines.recipes.values import (
     parse_kind,
     parse_names,
 )
-from transforms.formats.text_places import TextPlace
+from transforms.formats.text_field import TextField
 from transforms.tokenization.models.texts import CPM_NEWLINE
 
 _INPUT, _MODEL, _SAMPLING, _OUTPUT = "input", "model", "sampling", "output"
@@ -69,7 +69,7 @@ class TokenizeRecipe(CommonRecipe):
         ge=0,
         le=1000,
     )
-    text_field: Annotated[str, as_written(TextPlace.parse)] = make_flag(
+    text_field: Annotated[str, as_written(TextField.parse)] = make_flag(
         "text",
         _INPUT,
         "field of JSON lines, or column of rows, that holds the text; data.text is one inside of data, "

@@ -17,7 +17,7 @@ import pipelines.shuffle
 from pipelines.jobs import command as jobs_command
 from tests.pipelines.support import command, cut_otherwise, make_lines, read_tree, run, write_tree
 from transforms.errors import DataError, InputError, RunError, UsageError
-from transforms.formats import lines, small
+from transforms.formats import lines, small_files
 from transforms.storage import files as storage
 
 
@@ -280,7 +280,7 @@ def test_a_file_that_comes_after_the_listing_is_told(
 def test_a_file_that_changes_while_it_is_read_is_named(
     tmp_path: Path, corpus: Path, harm: str, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(small, "SMALL", -1)
+    monkeypatch.setattr(small_files, "SMALL", -1)
     real: Callable[..., Any] = lines.read_span
 
     def read_span(file: Any, task: Any, **given: Any) -> Any:

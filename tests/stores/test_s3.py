@@ -147,7 +147,7 @@ def test_patterns_find_on_s3_what_they_find_on_disk(bucket: str, local: Path, pa
     found = list_source("s", [f"{bucket}/{pattern}"])
     there = list_source("s", [f"{local.parent}/{pattern}"])
     assert [(f.name, f.size) for f in found] == [(f.name, f.size) for f in there]
-    assert found[0].url == f"{bucket}/in/a.txt"
+    assert next(iter(found)).url == f"{bucket}/in/a.txt"
 
 
 def test_names_that_are_awkward_in_urls_are_just_names(bucket: str, tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ def test_a_run_that_fails_leaves_nothing_on_s3(
     def fail(*args: object, **more: object) -> None:
         raise RunError("no manifest today")
 
-    monkeypatch.setattr("transforms.datasets.write.make_manifest", fail)
+    monkeypatch.setattr("transforms.datasets.write_manifest.make_manifest", fail)
     with pytest.raises(RunError, match="no manifest today"):
         run(f"--input={bucket}/in", f"--output={bucket}/out", f"--temp_location={bucket}/t", ONE)
     assert set(tree(bucket)) == {f"in/{name}" for name in CORPUS}

@@ -21,10 +21,10 @@ from transforms.datasets.reports import SpanReport, SpanReports
 from transforms.datasets.source_files import SourceFile, fingerprint
 from transforms.datasets.spans import Span, Spans, cut_spans, group_spans
 from transforms.errors import DataError
-from transforms.formats import compressed, small
+from transforms.formats import compressed, small_files
 from transforms.formats.limits import TooLarge
-from transforms.formats.readers import ReadOptions
-from transforms.formats.reading import open_span, shape_in
+from transforms.formats.readers import ReadOptions, ReadTask
+from transforms.formats.reading import json_layout_in, open_span
 from transforms.kernels.arrays import I64, offsets_of
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
@@ -108,8 +108,8 @@ def is_read_whole(file: SourceFile, options: ReadOptions) -> bool:
         return False
     with storage.open_read(file.url) as opened:
         told = file.told is not None
-        shape = shape_in(opened, name=file.url, codec=None, options=options, told=told)
-    return shape != "lines"
+        layout = json_layout_in(opened, name=file.url, codec=None, options=options, told=told)
+    return layout != "lines"
 
 
 def list_spans(
@@ -161,7 +161,7 @@ class SpanReader:
         self.sources = sorted(config.sources)
         several = len(self.sources) > 1
         self._source = {name: i if several else None for i, name in enumerate(self.sources)}
-        self._may_be_small = small.may_be_small(config.options)
+        self._may_be_small = small_files.may_be_small(config.options)
 
     def setup(self) -> None:
         """Get ready, once a worker."""
@@ -188,7 +188,7 @@ class SpanReader:
             report(SpanReports.of(reports))
 
     def _is_small(self, span: Span) -> bool:
-        return self._may_be_small and span.is_whole and span.file.size <= small.SMALL
+        return self._may_be_small and span.is_whole and span.file.size <= small_files.SMALL
 
     def _read_small(self, spans: list[Span], reports: list[SpanReport]) -> Iterator[Located]:
         """Read small files together, as far as they are plain lines."""
@@ -201,13 +201,14 @@ class SpanReader:
                 local = storage.is_local(part[0].file.url)
                 files = list(storage.in_parallel(_fetch, part, limit=1 if local else 16))
                 for form, some in itertools.groupby(
-                    zip(part, files, strict=True), lambda pair: small.form_of(pair[1], options)
+                    zip(part, files, strict=True),
+                    lambda pair: small_files.kind_of(pair[1], options),
                 ):
                     several = list(some)
                     mine, found = [span for span, _ in several], None
                     if form is not None:
                         index = self._source[mine[0].file.source]
-                        found = small.read_together(
+                        found = small_files.read_joined(
                             [file for _, file in several], form, options, source=index
                         )
                     if found is None:
@@ -243,12 +244,14 @@ class SpanReader:
         with storage.open_read(file.url) as opened, kept_apart:
             reader = open_span(
                 opened,
-                name=file.url,
-                size=file.size,
-                start=span.start,
-                stop=span.stop,
-                options=config.options,
-                source=self._source[file.source],
+                ReadTask(
+                    name=file.url,
+                    size=file.size,
+                    start=span.start,
+                    stop=span.stop,
+                    options=config.options,
+                    source=self._source[file.source],
+                ),
                 told=file.format,
             )
             for block, bad, reasons in reader:
@@ -323,8 +326,8 @@ def _join_small(found: Iterable[Located], chunk_bytes: int) -> Iterator[Located]
 def _go_together(left: Located, right: Located) -> bool:
     (file, block), (other, after) = left, right
     return block.schema.equals(after.schema, check_metadata=True) and (
-        (file.source, file.pass_number, file.until)
-        == (other.source, other.pass_number, other.until)
+        (file.source, file.pass_number, file.buckets)
+        == (other.source, other.pass_number, other.buckets)
     )
 
 
@@ -335,17 +338,17 @@ def _joined(held: list[Located]) -> Located:
     names = tuple(file.name for file, _ in pieces)
     rows = tuple(len(block) for _, block in pieces)
     first = held[0][0]
-    ids = FileIds(first.source, names, rows, first.pass_number, first.until)
+    ids = FileIds(first.source, names, rows, first.pass_number, first.buckets)
     return ids, pa.concat_batches([block for _, block in held])
 
 
 def _ids(spans: Sequence[Span], rows: I64) -> FileIds:
     first = spans[0]
     names = tuple(span.file.name for span in spans)
-    return FileIds(first.file.source, names, tuple(rows.tolist()), first.pass_number, first.until)
+    return FileIds(first.file.source, names, tuple(rows.tolist()), first.pass_number, first.buckets)
 
 
-def _reports_of(spans: Sequence[Span], found: small.Together) -> Iterator[SpanReport]:
+def _reports_of(spans: Sequence[Span], found: small_files.Joined) -> Iterator[SpanReport]:
     edges = offsets_of(found.rows)
     hash0, hash1, lengths = blocks.hashes(found.block)
     digests = blocks.digests_between(edges, hash0, hash1, lengths)
@@ -364,7 +367,7 @@ def _reports_of(spans: Sequence[Span], found: small.Together) -> Iterator[SpanRe
         )
 
 
-def _fetch(span: Span) -> small.SmallFile:
+def _fetch(span: Span) -> small_files.SmallFile:
     """Read a small file whole, and see that it is what was listed."""
     file = span.file
     try:
@@ -372,7 +375,7 @@ def _fetch(span: Span) -> small.SmallFile:
     except FileNotFoundError:
         raise _vanished(file) from None
     _require_version(file, version)
-    return small.SmallFile(file.url, file.format, data)
+    return small_files.SmallFile(file.url, file.format, data)
 
 
 def check_unchanged(file: SourceFile) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from transforms.errors import DataError
 from transforms.formats.line_format import BOM
-from transforms.formats.line_kinds import Shape
+from transforms.formats.line_kinds import JsonLayout
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.stream_reader import StreamReader, line_blocks, too_large
 from transforms.kernels.arrays import I64, U8
@@ -33,13 +33,15 @@ class Reader(StreamReader):
 
     Args:
         file, task: as of ``StreamReader``.
-        shape: an array, or values.
+        layout: an array, or values.
     """
 
-    def __init__(self, file: io.RawIOBase | BinaryIO, task: ReadTask, *, shape: Shape) -> None:
+    def __init__(
+        self, file: io.RawIOBase | BinaryIO, task: ReadTask, *, layout: JsonLayout
+    ) -> None:
         file.seek(0)
         super().__init__(file, task)
-        self._name, self._shape = task.name, shape
+        self._name, self._layout = task.name, layout
         self._chunk_bytes = min(task.options.chunk_bytes, _PIECE)
 
     def __iter__(self) -> Iterator[Found]:
@@ -51,7 +53,7 @@ class Reader(StreamReader):
         if self._task.start > 0:
             return
         at, carry = self._begin()
-        find = json_values.in_array if self._shape == "array" else json_values.in_sequence
+        find = json_values.in_array if self._layout == "array" else json_values.in_sequence
         any_yet = False
         while True:
             values, ended = self._read_on(carry)
@@ -103,7 +105,7 @@ class Reader(StreamReader):
         Raises:
             DataError: the file ends inside of it, it is too large, or none.
         """
-        in_array = self._shape == "array"
+        in_array = self._layout == "array"
         skip = len(carry) - len(carry.tobytes().lstrip(_SPACE))
         begins, carry = at + skip, carry[skip:]
         at, self._beside = begins, self._beside + skip
@@ -148,7 +150,7 @@ class Reader(StreamReader):
         at = 0
         if begins == BOM:
             self.marks, at, begins = 1, len(BOM), bytearray()
-        if self._shape == "array":
+        if self._layout == "array":
             more = True
             while more and not begins.lstrip(_SPACE):
                 at += len(begins)
@@ -188,7 +190,7 @@ class Reader(StreamReader):
                     f"{self._name}: expected an element of the array at byte {at + place}, got "
                     f"{bytes(values[place : place + 1])!r}; {_AS_LINES}"
                 )
-        if self._shape == "values":
+        if self._layout == "values":
             other = np.flatnonzero(~np.isin(values[found.begins], list(b"{[")))
             if len(other):
                 place = int(found.begins[other[0]])
@@ -219,7 +221,7 @@ class Reader(StreamReader):
         """Raise DataError where the file ends inside of a value or of the array."""
         text = rest.tobytes().lstrip(_SPACE)
         place = at + len(rest) - len(text)
-        if self._shape == "array":
+        if self._layout == "array":
             raise DataError(
                 f"{self._name}: the array isn't closed; what stands last in it begins at byte {place}, "
                 f"and the file ends there or inside of it; fetch it again, or {_AS_LINES}"

@@ -16,10 +16,10 @@ from transforms.formats.line_format import LineFormat, mark_size
 from transforms.kernels.records import json_text, json_values
 from transforms.storage import files as storage
 
-Form = Literal["json", "plain"]
+LineKind = Literal["json", "plain"]
 """What lines are."""
 
-Shape = Literal["lines", "array", "values"]
+JsonLayout = Literal["lines", "array", "values"]
 """How a ``.json`` file holds its records: as lines, as an array's elements, as values over lines."""
 
 _GLANCE, _LONG = 1 << 16, 1 << 20  # of a file's beginning: what is read first, and at most
@@ -46,9 +46,9 @@ def may_be_csv(name: str, line_format: LineFormat) -> bool:
     return not line_format.quoted and (named_csv(name) or line_format.header_lines > 0)
 
 
-def form_of(
+def line_kind_of(
     file: io.RawIOBase | BinaryIO, *, name: str, codec: Codec | None, line_format: LineFormat
-) -> Form:
+) -> LineKind:
     """Say what a file's lines are: by its name, else by its first line; leaves it at its beginning.
 
     A first line of more than a mebibyte counts as an object where it begins as one.
@@ -65,9 +65,9 @@ def form_of(
     return "json" if not whole or _is_json(begins.line) else "plain"
 
 
-def shape_of(
+def json_layout_of(
     file: io.RawIOBase | BinaryIO, *, name: str, codec: Codec | None, line_format: LineFormat
-) -> Shape:
+) -> JsonLayout:
     """Say how a file holds records, by its name and its beginning; leaves it at its beginning.
 
     Named ``.json``, it is an array where it begins with a bracket, unless its first line is an array
@@ -81,7 +81,7 @@ def shape_of(
         return "lines"
     if line_format.separator != ord("\n") or line_format.header_lines or line_format.quoted:
         return "lines"
-    return _shape_by(_beginning(file, name=name, codec=codec))
+    return _layout_by(_beginning(file, name=name, codec=codec))
 
 
 def refuse_other_json(file: io.RawIOBase | BinaryIO, *, name: str, codec: Codec | None) -> None:
@@ -96,9 +96,9 @@ def refuse_other_json(file: io.RawIOBase | BinaryIO, *, name: str, codec: Codec 
         return
     if not re.match(rb'\[\s*\{\s*"|\{\s*"|\{\s*\n\s*"', begins.text):
         return
-    shape = _shape_by(begins)
-    if shape != "lines":
-        what = "an array of objects" if shape == "array" else "an object over several lines"
+    layout = _layout_by(begins)
+    if layout != "lines":
+        what = "an array of objects" if layout == "array" else "an object over several lines"
         raise InputError(
             f"{name}: expected lines, it begins as {what} of JSON; give it as a file named .json to "
             "have each of them read as a record, or give --format=lines to take lines as they are"
@@ -148,7 +148,7 @@ def _beginning(
     return _Beginning(text, line, bool(newline), ended)
 
 
-def _shape_by(begins: _Beginning) -> Shape:
+def _layout_by(begins: _Beginning) -> JsonLayout:
     text, line, newline, ended = begins
     if text.startswith(b"["):
         alone = ended and not text[len(line) :].strip(_SPACE)

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from transforms.errors import DataError
-from transforms.formats import compressed, line_places
+from transforms.formats import compressed, line_errors
 from transforms.formats.codecs import Codec
 from transforms.formats.detection import refuse_inside
 from transforms.formats.foreign import HEAD
@@ -96,8 +96,8 @@ class Reader(StreamReader):
         if place is not None:
             at = int(blocks.column(block, "position")[place])
             self._file.seek(0)
-            where = line_places.where(self._file, at, separator=self._format.separator)
-            raise DataError(f"{self._task.name}: {line_places.open_quote_error(where)}")
+            where = line_errors.where(self._file, at, separator=self._format.separator)
+            raise DataError(f"{self._task.name}: {line_errors.open_quote_error(where)}")
 
     def _begin(self, start: int) -> int:
         """Return where the first line begins, behind a byte order mark and a header; in the first
@@ -233,9 +233,9 @@ def read_span(
             filled += 1
         offsets, stray = line_format.split(buffer[:filled])
         if stray is not None:
-            raise DataError(f"{task.name}: {line_places.stray_quote_error(at + stray)}")
+            raise DataError(f"{task.name}: {line_errors.stray_quote_error(at + stray)}")
         if ended and offsets[-1] < filled:
-            raise DataError(f"{task.name}: {line_places.open_row_error(at + int(offsets[-1]))}")
+            raise DataError(f"{task.name}: {line_errors.open_row_error(at + int(offsets[-1]))}")
         mine = int(np.searchsorted(offsets[:-1], stop - at))
         lines, carry = buffer, buffer[int(offsets[-1]) : filled]
         if mine and memory.is_part(int(offsets[mine]), memory.behind(buffer)):

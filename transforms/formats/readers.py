@@ -18,7 +18,7 @@ from transforms.kernels.records import blocks, checks
 from transforms.kernels.records.checks import Check
 from transforms.kernels.records.digest import Digest
 
-Judge = Callable[[pa.RecordBatch], dict[int, str]]
+Validator = Callable[[pa.RecordBatch], dict[int, str]]
 """Says which records of a good block are bad all the same, by place, and why."""
 
 
@@ -41,7 +41,7 @@ class ReadOptions:
         kept: what is read beside it, of JSON lines and rows.
         window: bytes that a decoder may hold; a compressed file that needs more is refused.
         codec_modules: that register users' codecs, imported in every worker.
-        judge: says which of the records, or of the texts, are bad all the same.
+        validate: says which of the records, or of the texts, are bad all the same.
     """
 
     line_format: LineFormat = field(default_factory=LineFormat)
@@ -57,7 +57,7 @@ class ReadOptions:
     kept: Kept | None = None
     window: int = WINDOW
     codec_modules: tuple[str, ...] = ()
-    judge: Judge | None = None
+    validate: Validator | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +97,9 @@ class Found(NamedTuple):
         good, rest = checks.split(block, bad)
         return cls(good, rest, tuple(bad[place] for place in sorted(bad)))
 
-    def judged(self, judge: Judge | None, block: pa.RecordBatch) -> Found:
+    def validated(self, validate: Validator | None, block: pa.RecordBatch) -> Found:
         """Take out what is judged to be bad, too: as it stands in ``block``, where this was found."""
-        bad = {} if judge is None else judge(self.block)
+        bad = {} if validate is None else validate(self.block)
         if not bad:
             return self
         good, rest = checks.split(self.block, bad)
@@ -144,18 +144,18 @@ class Reader(Protocol):
         """Return how much of ``whole`` the records with this digest are."""
 
 
-class Judging:
+class ValidatingReader:
     """A reader whose good records are judged once more; all else is the inner reader's."""
 
-    def __init__(self, inner: Reader, judge: Judge) -> None:
-        self._inner, self._judge = inner, judge
+    def __init__(self, inner: Reader, validate: Validator) -> None:
+        self._inner, self._validate = inner, validate
 
     def __iter__(self) -> Iterator[Found]:
         """Yield what is found."""
         for found in self._inner:
             if found.bad is not None:  # bad lines and good ones are no longer together
                 yield found._replace(block=found.block.slice(0, 0))
-            yield Found(found.block).judged(self._judge, found.block)
+            yield Found(found.block).validated(self._validate, found.block)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)

@@ -12,8 +12,15 @@ from transforms.formats import arrow, compressed, json_files, lines, parquet
 from transforms.formats.codecs import Codec
 from transforms.formats.detection import FileFormat, detect
 from transforms.formats.kept import Kept
-from transforms.formats.line_kinds import Form, Shape, form_of, may_be_csv, named_json, shape_of
-from transforms.formats.readers import Judging, Reader, ReadOptions, ReadTask
+from transforms.formats.line_kinds import (
+    JsonLayout,
+    LineKind,
+    json_layout_of,
+    line_kind_of,
+    may_be_csv,
+    named_json,
+)
+from transforms.formats.readers import Reader, ReadOptions, ReadTask, ValidatingReader
 from transforms.formats.texts import TextReader
 from transforms.kernels.records.checks import Check
 from transforms.storage import files as storage
@@ -22,51 +29,41 @@ _BUFFER = 1 << 16
 
 
 def open_span(
-    file: io.RawIOBase | BinaryIO,
-    *,
-    name: str,
-    size: int,
-    start: int,
-    stop: int,
-    options: ReadOptions,
-    source: int | None = None,
-    told: FileFormat | None = None,
+    file: io.RawIOBase | BinaryIO, task: ReadTask, *, told: FileFormat | None = None
 ) -> Reader:
-    """Return a reader of bytes [start, stop) of a file, of a format that is told or found out.
+    """Return a reader of a span of a file, of a format that is told or found out.
 
     Raises:
         InputError: the file isn't what its name says.
         DataError: it is broken, or doesn't hold the records that are expected.
     """
-    found = told or detect(file, name=name, size=size, said=options.format)
-    is_text = options.text_field is not None
-    if not is_text and found.is_rows != options.rows and size:  # an empty file is of no kind
+    options, name = task.options, task.name
+    found = told or detect(file, name=name, size=task.size, said=options.format)
+    task = replace(task, codec=found.codec)
+    if options.text_field is not None:
+        return _open_texts(file, task, found, told=told is not None)
+    if found.is_rows != options.rows and task.size:  # an empty file is of no kind
         want = "rows, as the other files hold" if options.rows else "lines"
         raise DataError(f"{name}: expected {want}, got {found.word}; give it a run of its own")
-    task = ReadTask(
-        name=name,
-        size=size,
-        start=start,
-        stop=stop,
-        source=source,
-        codec=found.codec,
-        options=options,
-    )
-    inner = replace(task, source=None) if is_text else task
-    form: Form | None = None
     reader: Reader
-    if not found.is_rows:
-        line_format = options.line_format
-        if is_text:
-            form = form_of(file, name=name, codec=found.codec, line_format=line_format)
-            if options.kept is not None:
-                _require_fields(options.kept, form, name=name)
-        reader = _open_lines(file, inner, form, told=told is not None)
+    if found.is_rows:
+        reader = open_rows(file, task, found)
     else:
-        reader = open_rows(file, inner, found)
-    if is_text:
-        return TextReader(reader, form, task)
-    return reader if options.judge is None else Judging(reader, options.judge)
+        reader = _open_lines(file, task, None, told=told is not None)
+    return reader if options.validate is None else ValidatingReader(reader, options.validate)
+
+
+def _open_texts(
+    file: io.RawIOBase | BinaryIO, task: ReadTask, found: FileFormat, *, told: bool
+) -> Reader:
+    inner, options = replace(task, source=None), task.options
+    if found.is_rows:
+        return TextReader(open_rows(file, inner, found), None, task)
+    line_format = options.line_format
+    kind = line_kind_of(file, name=task.name, codec=found.codec, line_format=line_format)
+    if options.kept is not None:
+        _require_fields(options.kept, kind, name=task.name)
+    return TextReader(_open_lines(file, inner, kind, told=told), kind, task)
 
 
 def open_rows(
@@ -80,51 +77,51 @@ def open_rows(
 
 
 def _open_lines(
-    file: io.RawIOBase | BinaryIO, task: ReadTask, form: Form | None, *, told: bool
+    file: io.RawIOBase | BinaryIO, task: ReadTask, kind: LineKind | None, *, told: bool
 ) -> Reader:
     options, name = task.options, task.name
-    check, json = line_rules(name, form, options)
+    check, json = line_rules(name, kind, options)
     task = replace(task, options=replace(options, check=check))
-    shape = shape_in(file, name=name, codec=task.codec, options=options, told=told)
-    if shape != "lines":
-        return json_files.Reader(file, task, shape=shape)
+    layout = json_layout_in(file, name=name, codec=task.codec, options=options, told=told)
+    if layout != "lines":
+        return json_files.Reader(file, task, layout=layout)
     said = options.format == "lines"
     csv = not said and not json and may_be_csv(name, options.line_format)
     return lines.Reader(file, task, told=told or said, json=json, csv=csv)
 
 
-def line_rules(name: str, form: Form | None, options: ReadOptions) -> tuple[Check, bool]:
+def line_rules(name: str, kind: LineKind | None, options: ReadOptions) -> tuple[Check, bool]:
     """Say what lines of a file have to be, and whether blank ones are no records.
 
     Args:
         name: of the file.
-        form: of the lines that texts are taken from; None where lines are the records.
+        kind: of the lines that texts are taken from; None where lines are the records.
         options: how it is read.
     """
     check = options.check
-    if form is not None:
-        check = "none" if form == "json" else "utf8" if check == "none" else check
+    if kind is not None:
+        check = "none" if kind == "json" else "utf8" if check == "none" else check
     named = options.format != "lines" and named_json(name)
-    return check, form == "json" or named or options.check == "json"
+    return check, kind == "json" or named or options.check == "json"
 
 
-def shape_in(
+def json_layout_in(
     file: io.RawIOBase | BinaryIO,
     *,
     name: str,
     codec: Codec | None,
     options: ReadOptions,
     told: bool,
-) -> Shape:
+) -> JsonLayout:
     """Say how a file of lines holds its records, which may be something else where nobody told."""
     if told or options.format != "auto":
         return "lines"
-    return shape_of(file, name=name, codec=codec, line_format=options.line_format)
+    return json_layout_of(file, name=name, codec=codec, line_format=options.line_format)
 
 
-def _require_fields(kept: Kept, form: Form, *, name: str) -> None:
+def _require_fields(kept: Kept, kind: LineKind, *, name: str) -> None:
     """Raise DataError where a file's lines have no fields to be kept, or none whose kinds are known."""
-    if form == "plain":
+    if kind == "plain":
         raise DataError(
             f"{name}: expected JSON lines or rows, of which {', '.join(kept.names)} could be kept, got "
             "other lines; give it a run of its own"

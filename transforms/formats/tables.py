@@ -129,7 +129,7 @@ def _cuts(costs: I64, limit: int) -> Iterator[tuple[int, int]]:
         begin, spent = end, int(ends[end - 1])
 
 
-class Recut:
+class Rebatcher:
     """Cuts a sequence of rows into batches, the same however it comes in pieces.
 
     A batch ends with the row that fills it. Its rows are copied together, so that what stands under
@@ -211,17 +211,17 @@ class RowWriter:
     Args:
         writer: pyarrow's.
         schema: of the file.
-        recut: as of ``Recut``.
+        rebatch: as of ``Rebatcher``.
     """
 
-    def __init__(self, writer: Any, schema: pa.Schema, **recut: Any) -> None:
+    def __init__(self, writer: Any, schema: pa.Schema, **rebatch: Any) -> None:
         self._writer, self._schema = writer, schema
-        self._recut = Recut(schema, **recut)
+        self._rebatcher = Rebatcher(schema, **rebatch)
 
     def write(self, block: pa.RecordBatch) -> None:
         """Write a block; what was written is found when it is read back."""
         rows = block.column("record") if blocks.is_rows(block) else text_rows(block, self._schema)
-        for batch in self._recut.add(rows):
+        for batch in self._rebatcher.add(rows):
             self.write_batch(batch)
 
     def write_batch(self, batch: pa.RecordBatch) -> None:
@@ -230,7 +230,7 @@ class RowWriter:
 
     def close(self) -> None:
         """Write what is left, and the end."""
-        for batch in self._recut.rest():
+        for batch in self._rebatcher.rest():
             self.write_batch(batch)
         self._writer.close()
 

@@ -18,9 +18,9 @@ import pyarrow as pa
 
 from transforms.formats import lines
 from transforms.formats.kept import Kept
-from transforms.formats.line_kinds import Form
+from transforms.formats.line_kinds import LineKind
 from transforms.formats.readers import Found, Reader, ReadOptions, ReadTask
-from transforms.formats.text_places import place_of
+from transforms.formats.text_field import text_field_of
 from transforms.kernels.records import blocks, json_text
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.values import bytes_extents
@@ -35,7 +35,7 @@ _VALUES = 1 << 20  # kept of JSON lines at a time: nulls take memory, but no byt
 def of_json(
     block: pa.RecordBatch, *, field: str, kept: Kept | None = None, source: int | None = None
 ) -> Found:
-    """Take the text of JSON lines (``text_places``); lines that aren't objects, or lack it, are bad.
+    """Take the text of JSON lines (``text_field``); lines that aren't objects, or lack it, are bad.
 
     So are those with a value to be kept that isn't of its field's kind.
     """
@@ -60,7 +60,7 @@ _Sorted = tuple[list[str], list[Any], dict[int, str]]
 
 def _all_good(lines: list[bytes], field: str, kept: Kept | None) -> _Sorted | None:
     """Return texts and what is kept where no line is bad, which costs half of looking at each."""
-    place = place_of(field)
+    place = text_field_of(field)
     try:
         values = [orjson.loads(line) for line in lines]
         if place.is_plain:
@@ -77,7 +77,7 @@ def _all_good(lines: list[bytes], field: str, kept: Kept | None) -> _Sorted | No
 def _sort_out(lines: list[bytes], field: str, kept: Kept | None) -> _Sorted:
     """Return texts and what is kept of good lines, and of bad ones the reasons."""
     texts, picked, bad = [], [], {}
-    where = place_of(field)
+    where = text_field_of(field)
     for place, line in enumerate(lines):
         try:
             value, strict = json_text.read(line)
@@ -137,20 +137,20 @@ def _block(
 
 
 def texts_of(
-    block: pa.RecordBatch, form: Form | None, options: ReadOptions, *, source: int | None
+    block: pa.RecordBatch, kind: LineKind | None, options: ReadOptions, *, source: int | None
 ) -> Iterator[Found]:
-    """Take the texts of a block of lines of a form, or of rows (None), bad ones as they stand there."""
+    """Take the texts of a block of lines of a kind, or of rows (None), bad ones as they stand there."""
     field, kept = options.text_field or "", options.kept
-    if form == "plain":
-        yield of_lines(block, source=source).judged(options.judge, block)
-    elif form is None:
-        yield of_rows(block, field=field, source=source).judged(options.judge, block)
+    if kind == "plain":
+        yield of_lines(block, source=source).validated(options.validate, block)
+    elif kind is None:
+        yield of_rows(block, field=field, source=source).validated(options.validate, block)
     else:
         most = max(len(block) if kept is None else _VALUES // len(kept.names), 1)
         for begin in range(0, max(len(block), 1), most):
             piece = block.slice(begin, most)
             found = of_json(piece, field=field, kept=kept, source=source)
-            yield found.judged(options.judge, piece)
+            yield found.validated(options.validate, piece)
 
 
 class TextReader:
@@ -159,12 +159,12 @@ class TextReader:
     Args:
         inner: of JSON lines, of lines that are UTF-8, or of rows of the one column, with those that
             are kept behind it.
-        form: of lines; None for rows.
+        kind: of lines; None for rows.
         task: the span, and how to read it.
     """
 
-    def __init__(self, inner: Reader, form: Form | None, task: ReadTask) -> None:
-        self._inner, self._form, self._task = inner, form, task
+    def __init__(self, inner: Reader, kind: LineKind | None, task: ReadTask) -> None:
+        self._inner, self._kind, self._task = inner, kind, task
         self._bytes = 0  # of the lines read: digests are of the texts
 
     def __iter__(self) -> Iterator[Found]:
@@ -177,7 +177,7 @@ class TextReader:
             yield from self._take(block)
 
     def _take(self, block: pa.RecordBatch) -> Iterator[Found]:
-        return texts_of(block, self._form, self._task.options, source=self._task.source)
+        return texts_of(block, self._kind, self._task.options, source=self._task.source)
 
     def covered(self, digest: Digest) -> int:
         """Return how much of ``whole`` the lines or rows are that as many texts are from."""

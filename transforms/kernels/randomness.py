@@ -17,8 +17,6 @@ from transforms.kernels.arrays import U64
 ORDER_VERSION = 1
 """Rises on the day the order of records has to change; manifests of another version are refused."""
 
-SEEDS = range(2**64)
-
 
 _M1, _M2 = np.uint64(0x3C79AC492BA7B653), np.uint64(0x1C69B3F74AC4AE35)
 _S27, _S33 = np.uint64(27), np.uint64(33)

@@ -123,8 +123,8 @@ class BlockTokenizer:
         after = tokenizer.end("eos").ids if self.add_eos and self.eos is None else self.eos
         return (before or () if self.add_bos else ()), (after or () if self.add_eos else ())
 
-    def judge(self, block: pa.RecordBatch) -> dict[int, str]:
-        """Say which texts, or lines, of a block no sequence of pieces covers; as of ``Judge``."""
+    def validate(self, block: pa.RecordBatch) -> dict[int, str]:
+        """Say which texts, or lines, of a block no sequence of pieces covers; as of ``Validator``."""
         tokenizer = self.load()
         return {} if tokenizer.complete else tokenizer.find_unencodable(_texts_of(block))
 

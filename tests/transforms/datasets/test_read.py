@@ -146,7 +146,7 @@ def test_a_file_that_changes_during_the_run_is_refused_by_name(
         check_unchanged(file)
 
     monkeypatch.setattr("transforms.datasets.read.check_unchanged", look)
-    monkeypatch.setattr("transforms.formats.small.SMALL", -1)
+    monkeypatch.setattr("transforms.formats.small_files.SMALL", -1)
     message = refused(ReadRecords(sources={"s": [f"{tree}/a/plain.txt"]}))
     assert "a/plain.txt: the file changed during the run" in message
 

@@ -25,10 +25,10 @@ from transforms.datasets.reports import SpanReport
 from transforms.datasets.source_files import Files, SourceFile
 from transforms.datasets.spans import MOST, MOST_BYTES, Spans, cut_spans, group_spans
 from transforms.errors import DovetailError
-from transforms.formats import parquet_files, small
+from transforms.formats import parquet_files, small_files
 from transforms.formats.kept import Kept
 from transforms.formats.line_format import LineFormat
-from transforms.formats.readers import ReadOptions
+from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.reading import open_span
 from transforms.kernels.randomness import record_keys
 from transforms.kernels.records import blocks
@@ -113,7 +113,9 @@ def write(folder: Path, files: dict[str, bytes]) -> Path:
         ReadOptions(chunk_bytes=10),
         ReadOptions(text_field="a"),
         ReadOptions(text_field=""),
-        ReadOptions(text_field="a", judge=lambda block: {0: "the first"} if len(block) > 2 else {}),
+        ReadOptions(
+            text_field="a", validate=lambda block: {0: "the first"} if len(block) > 2 else {}
+        ),
         ReadOptions(text_field="a", kept=Kept(names=("b",), schema=B, kinds=("integer",))),
     ],
     ids=[
@@ -136,7 +138,7 @@ def test_small_files_give_what_each_gives_by_itself(
 ) -> None:
     folder = write(tmp_path / "in", {k: v for k, v in ODD.items() if k not in left_out})
     together = outcome(folder, options)
-    monkeypatch.setattr(small, "SMALL", -1)
+    monkeypatch.setattr(small_files, "SMALL", -1)
     assert together == outcome(folder, options)
 
 
@@ -152,7 +154,7 @@ def test_so_do_files_of_any_bytes(
     write(folder, {f"{i}.txt": b"." + content for i, content in enumerate(contents)} | {"x": b"."})
     together = read(folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(small, "SMALL", -1)
+        patch.setattr(small_files, "SMALL", -1)
         alone = read(folder)
     assert together[:2] == alone[:2]
 
@@ -171,7 +173,7 @@ def test_files_of_a_record_become_few_blocks_and_reports(
     reading = ReadRecords(sources={"s": [str(folder)]})
     reports = collect(lambda root: (root | reading).spans)
     assert [len(report) for report in reports] == [1000, 1000, 500]
-    monkeypatch.setattr(small, "SMALL", -1)  # of other formats too, blocks are joined
+    monkeypatch.setattr(small_files, "SMALL", -1)  # of other formats too, blocks are joined
     assert read(folder).blocks == 3
 
 
@@ -267,7 +269,7 @@ def test_a_dataset_of_small_files_is_byte_for_byte_what_it_was(
     write(tmp_path / "in", {f"{i:04}.txt": b"line %d\nand more" % i for i in range(300)})
     flags = (f"--input={tmp_path / 'in'}", "--num_shards=3", "--direct_num_workers=1", "--seed=5")
     run(*flags, f"--output={tmp_path / 'together'}")
-    monkeypatch.setattr(small, "SMALL", -1)
+    monkeypatch.setattr(small_files, "SMALL", -1)
     run(*flags, f"--output={tmp_path / 'alone'}")
     assert read_shards(tmp_path / "together") == read_shards(tmp_path / "alone")
 
@@ -295,11 +297,13 @@ def test_the_footer_of_a_file_of_many_row_groups_is_parsed_once_for_all_spans(
             for i in range(20):
                 reader = open_span(
                     file,
-                    name=name,
-                    size=size,
-                    start=size * i // 20,
-                    stop=size * (i + 1) // 20,
-                    options=ReadOptions(rows=True, schema=table.schema),
+                    ReadTask(
+                        name=name,
+                        size=size,
+                        start=size * i // 20,
+                        stop=size * (i + 1) // 20,
+                        options=ReadOptions(rows=True, schema=table.schema),
+                    ),
                 )
                 for block, _, _ in reader:
                     found += block.column("record").field("text").to_pylist()

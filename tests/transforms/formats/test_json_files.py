@@ -41,11 +41,13 @@ def read(
     for i in range(spans):
         reader = open_span(
             io.BytesIO(data),
-            name=name,
-            size=len(data),
-            start=len(data) * i // spans,
-            stop=len(data) * (i + 1) // spans,
-            options=ReadOptions(**{"chunk_bytes": 100, **options}),
+            ReadTask(
+                name=name,
+                size=len(data),
+                start=len(data) * i // spans,
+                stop=len(data) * (i + 1) // spans,
+                options=ReadOptions(**{"chunk_bytes": 100, **options}),
+            ),
         )
         digest = Digest()
         for block, bad, reasons in reader:
@@ -83,10 +85,10 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("layout", SHAPES)
 @pytest.mark.parametrize("chunk", [1, 3, 100, 1 << 20])
-def test_every_value_is_a_record_of_one_line_in_its_place(shape: str, chunk: int) -> None:
-    data, expected = SHAPES[shape]
+def test_every_value_is_a_record_of_one_line_in_its_place(layout: str, chunk: int) -> None:
+    data, expected = SHAPES[layout]
     found, _ = read(data, chunk_bytes=chunk, spans=3)
     assert [record for _, record in found] == expected
     for position, record in found:
@@ -196,7 +198,7 @@ def test_a_file_that_has_become_empty_since_it_was_looked_at_ends() -> None:
     for data in (b"", b"   ", b"{"):
         options = ReadOptions(chunk_bytes=100, record_limit=100)
         task = ReadTask(name="x.json", size=9, stop=9, options=options)
-        reader = json_files.Reader(io.BytesIO(data), task, shape="array")
+        reader = json_files.Reader(io.BytesIO(data), task, layout="array")
         with pytest.raises(DataError, match=r"x\.json: expected an array"):
             list(reader)
 
@@ -214,11 +216,9 @@ def test_an_array_is_read_piece_by_piece() -> None:
     with mock.patch.multiple(line_kinds, _GLANCE=64, _LONG=128):
         reader = open_span(
             Watched(data),
-            name="x.json",
-            size=len(data),
-            start=0,
-            stop=len(data),
-            options=ReadOptions(chunk_bytes=300),
+            ReadTask(
+                name="x.json", size=len(data), stop=len(data), options=ReadOptions(chunk_bytes=300)
+            ),
         )
         sizes = [blocks.payload_bytes(found.block) for found in reader]
     assert len(sizes) > 100

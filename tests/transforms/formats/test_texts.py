@@ -22,9 +22,9 @@ from transforms.formats.codecs import CODECS
 from transforms.formats.columns import take_text
 from transforms.formats.kept import Kept
 from transforms.formats.line_format import LineFormat
-from transforms.formats.line_kinds import form_of
+from transforms.formats.line_kinds import line_kind_of
 from transforms.formats.read_back import shard_digest
-from transforms.formats.readers import ReadOptions
+from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.reading import open_span
 from transforms.formats.schemas import TEXT
 from transforms.formats.texts import of_json
@@ -88,12 +88,14 @@ def read(data: bytes, *, name: str, spans: int = 1, **options: Any) -> tuple[Rec
     for i in range(spans):
         reader = open_span(
             io.BytesIO(data),
-            name=name,
-            size=len(data),
-            start=len(data) * i // spans,
-            stop=len(data) * (i + 1) // spans,
-            options=ReadOptions(**options),
-            source=3,
+            ReadTask(
+                name=name,
+                size=len(data),
+                start=len(data) * i // spans,
+                stop=len(data) * (i + 1) // spans,
+                options=ReadOptions(**options),
+                source=3,
+            ),
         )
         digest = Digest()
         for block, dropped, reasons in reader:
@@ -243,12 +245,12 @@ def test_two_columns_of_the_name_are_refused() -> None:
 )
 def test_what_lines_are(name: str, data: bytes, expected: str) -> None:
     file = io.BytesIO(data)
-    assert form_of(file, name=name, codec=None, line_format=LineFormat()) == expected
+    assert line_kind_of(file, name=name, codec=None, line_format=LineFormat()) == expected
     assert file.tell() == 0
     if not name.endswith("gz"):
         file = io.BytesIO(PACK["zstd"](data))
         codec = CODECS["zstd"]
-        assert form_of(file, name=name, codec=codec, line_format=LineFormat()) == expected
+        assert line_kind_of(file, name=name, codec=codec, line_format=LineFormat()) == expected
 
 
 def test_names_say_of_texts_in_other_files_nothing() -> None:
@@ -298,13 +300,13 @@ def test_what_is_judged_bad_goes_with_what_was_bad_in_the_files_order(kinds: lis
     positions = np.arange(len(lines), dtype=np.uint64) * np.uint64(7)
     block = blocks.from_records(lines, positions, line_end=b"\n")
 
-    def judge(found: pa.RecordBatch) -> dict[int, str]:
+    def validate(found: pa.RecordBatch) -> dict[int, str]:
         every = blocks.records(found)
         return {
             i: f"of {text.decode()}" for i, text in enumerate(every) if text.startswith(b"judged")
         }
 
-    good, bad, reasons = of_json(block, field="text").judged(judge, block)
+    good, bad, reasons = of_json(block, field="text").validated(validate, block)
     assert blocks.records(good) == [b"good %d" % i for i, k in enumerate(kinds) if k == "good"]
     left_out = [i for i, kind in enumerate(kinds) if kind != "good"]
     if bad is None:

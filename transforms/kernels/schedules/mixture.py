@@ -205,12 +205,7 @@ def draft(mixture: Mixture, amounts: Amounts) -> Draft:
 
 def weigh(mixture: Mixture, amounts: Amounts) -> list[Fraction]:
     """Return the weights of records, not scaled yet."""
-    if mixture.temperature is not None:
-        of = amounts.bytes if mixture.weigh_by == "bytes" else amounts.records
-        shares = weights.tempered(of, mixture.temperature)
-    else:
-        assert mixture.weights is not None
-        shares = list(mixture.weights)
+    shares = _asked(mixture, amounts)
     if mixture.weigh_by == "bytes":
         for name, share, size in zip(mixture.sources, shares, amounts.bytes, strict=True):
             if not size and (share or mixture.temperature is not None):
@@ -262,12 +257,16 @@ def expect(mixture: Mixture, amounts: Amounts) -> list[float]:
     return [share * length for share in shares]
 
 
-def _shares(mixture: Mixture, amounts: Amounts) -> list[float]:
+def _asked(mixture: Mixture, amounts: Amounts) -> list[Fraction]:
+    """Return the weights as they were asked for, of records or of bytes."""
     if mixture.temperature is None:
-        shares = list(mixture.weights or ())
-    else:
-        of = amounts.bytes if mixture.weigh_by == "bytes" else amounts.records
-        shares = weights.tempered(of, mixture.temperature)
+        return list(mixture.weights or ())
+    of = amounts.bytes if mixture.weigh_by == "bytes" else amounts.records
+    return weights.tempered(of, mixture.temperature)
+
+
+def _shares(mixture: Mixture, amounts: Amounts) -> list[float]:
+    shares = _asked(mixture, amounts)
     total = sum(shares)
     return [float(share / total) for share in shares]
 

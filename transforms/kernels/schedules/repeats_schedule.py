@@ -70,12 +70,16 @@ class RepeatsSchedule(CountedSchedule):
         """Return this schedule with int64[ranges, sources] counts of all its slots."""
         if counts.shape[0] != self.ranges or counts.sum(axis=0).tolist() != list(self.totals):
             raise ValueError(f"expected counts of {self.totals} slots in {self.ranges} ranges")
+        return self._with_table(self._extended(counts))
+
+    def _with_table(self, table: I64, *, first: int = 0) -> RepeatsSchedule:
         return RepeatsSchedule(
             self.totals,
             seed=self.seed,
             epoch=self.epoch,
             range_slots=self.range_slots,
-            table=self._extended(counts),
+            table=table,
+            first=first,
         )
 
     def known(self, begin: int, end: int) -> Known:
@@ -88,14 +92,7 @@ class RepeatsSchedule(CountedSchedule):
             raise ValueError("expected counts that grow from range to range")
         if np.diff(table.sum(axis=1)).max(initial=0) > 4 * self.range_slots + 1000:
             raise ValueError(f"expected about {self.range_slots} slots in a range")
-        return RepeatsSchedule(
-            self.totals,
-            seed=self.seed,
-            epoch=self.epoch,
-            range_slots=self.range_slots,
-            table=table,
-            first=known.first,
-        )
+        return self._with_table(table, first=known.first)
 
     def sources_of(self, begin: int, end: int) -> U16:
         """Return uint16[end - begin], the source of each position of a range.

@@ -29,9 +29,7 @@ a processor's cache, and kernels look at a block's entries without asking how ma
 
 # an entry's facts in 32 bits: its length, how many entries its list has from here on, and whether
 # the last of them is a single character
-LENGTH_BITS = np.uint32(2**15 - 1)
 COUNT_SHIFT = np.uint32(15)
-COUNT_BITS = np.uint32(2**15 - 1)
 SINGLE_SHIFT = np.uint32(30)
 
 FILLING = np.uint32(1)

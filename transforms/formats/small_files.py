@@ -16,10 +16,9 @@ import pyarrow as pa
 from transforms.errors import DovetailError
 from transforms.formats.detection import FileFormat, detect
 from transforms.formats.line_format import BOM
-from transforms.formats.line_kinds import form_of as form_of_lines
-from transforms.formats.line_kinds import may_be_csv
+from transforms.formats.line_kinds import line_kind_of, may_be_csv
 from transforms.formats.readers import ReadOptions
-from transforms.formats.reading import line_rules, shape_in
+from transforms.formats.reading import json_layout_in, line_rules
 from transforms.formats.texts import texts_of
 from transforms.kernels.arrays import I64, offsets_of
 from transforms.kernels.records import blocks, checks
@@ -29,7 +28,7 @@ SMALL = 1 << 16
 """Bytes of a file that may be read with others."""
 _ROWS = 1 << 17  # of a block
 
-Form = Literal["lines", "json", "plain"]
+Kind = Literal["lines", "json", "plain"]
 """What a file's records are: its lines, or the texts of its lines, of JSON or plain ones."""
 _LINES = FileFormat("lines")
 
@@ -42,7 +41,7 @@ class SmallFile(NamedTuple):
     data: bytes
 
 
-class Together(NamedTuple):
+class Joined(NamedTuple):
     """A block of several files' records; of each file, int64[n], how many, and what they cover."""
 
     block: pa.RecordBatch
@@ -52,14 +51,14 @@ class Together(NamedTuple):
 
 def may_be_small(options: ReadOptions) -> bool:
     """Say whether files can be read together at all, by what is asked of them."""
-    form, kept = options.line_format, options.kept
-    if options.text_field is None and options.judge is not None:
+    line_format, kept = options.line_format, options.kept
+    if options.text_field is None and options.validate is not None:
         return False
     known = kept is None or kept.kinds is not None
-    return known and not (options.rows or form.quoted or form.header)
+    return known and not (options.rows or line_format.quoted or line_format.header)
 
 
-def form_of(file: SmallFile, options: ReadOptions) -> Form | None:
+def kind_of(file: SmallFile, options: ReadOptions) -> Kind | None:
     """Say what a file's records are where it holds lines and nothing beside, else None."""
     if file.data.startswith(BOM):
         return None
@@ -69,25 +68,25 @@ def form_of(file: SmallFile, options: ReadOptions) -> Form | None:
     try:
         found = file.told or detect(data, name=file.name, size=len(file.data), said=options.format)
         told = file.told is not None
-        shape = shape_in(data, name=file.name, codec=None, options=options, told=told)
-        if found != _LINES or shape != "lines":
+        layout = json_layout_in(data, name=file.name, codec=None, options=options, told=told)
+        if found != _LINES or layout != "lines":
             return None
         if options.text_field is None:
             return "lines"
-        form = form_of_lines(data, name=file.name, codec=None, line_format=options.line_format)
-        return None if form == "plain" and options.kept is not None else form
+        kind = line_kind_of(data, name=file.name, codec=None, line_format=options.line_format)
+        return None if kind == "plain" and options.kept is not None else kind
     except DovetailError:  # the reader says it once more
         return None
 
 
-def read_together(
-    files: Sequence[SmallFile], form: Form, options: ReadOptions, *, source: int | None
-) -> Together | None:
-    """Read the records of files of one form; None where some of them want a reader of their own.
+def read_joined(
+    files: Sequence[SmallFile], kind: Kind, options: ReadOptions, *, source: int | None
+) -> Joined | None:
+    """Read the records of files of one kind; None where some of them want a reader of their own.
 
     Args:
-        files: as ``form_of`` takes them.
-        form: what their records are.
+        files: as ``kind_of`` takes them.
+        kind: what their records are.
         options: what all readers are told.
         source: index for a ``source`` column.
     """
@@ -116,7 +115,7 @@ def read_together(
         source=source if field is None else None,
         hashed=field is None,  # else digests are of the texts
     )
-    of_text = None if form == "lines" else form
+    of_text = None if kind == "lines" else kind
     rules = {line_rules(file.name, of_text, options) for file in files}
     if any(json for _, json in rules) and len(checks.blank_lines(block)):
         return None
@@ -127,4 +126,4 @@ def read_together(
         if any(found.bad is not None for found in made):
             return None
         block = pa.concat_batches([found.block for found in made])
-    return Together(block, rows, np.array(covered, np.int64))
+    return Joined(block, rows, np.array(covered, np.int64))

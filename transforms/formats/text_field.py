@@ -24,7 +24,7 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
 
 
 @dataclass(frozen=True)
-class TextPlace:
+class TextField:
     """Where the text is.
 
     Attributes:
@@ -37,10 +37,10 @@ class TextPlace:
     parts: tuple[tuple[str, bool], ...]
 
     @classmethod
-    def parse(cls, spec: str) -> TextPlace:
+    def parse(cls, spec: str) -> TextField:
         r"""Read what was given; raise ValueError where it is no template.
 
-        >>> TextPlace.parse(r"{a}\n{{x}}").parts
+        >>> TextField.parse(r"{a}\n{{x}}").parts
         (('a', True), ('\n{x}', False))
         """
         if not any(brace in spec for brace in "{}"):
@@ -88,9 +88,9 @@ class TextPlace:
 
 
 @lru_cache(maxsize=16)
-def place_of(spec: str) -> TextPlace:
-    """Return ``TextPlace.parse`` of what was checked."""
-    return TextPlace.parse(spec)
+def text_field_of(spec: str) -> TextField:
+    """Return ``TextField.parse`` of what was checked."""
+    return TextField.parse(spec)
 
 
 def _string_of(value: Any, name: str) -> str:

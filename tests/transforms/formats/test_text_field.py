@@ -12,9 +12,9 @@ import pytest
 
 from transforms.errors import DataError
 from transforms.formats.kept import Kept
-from transforms.formats.readers import ReadOptions
+from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.reading import open_span
-from transforms.formats.text_places import TextPlace
+from transforms.formats.text_field import TextField
 from transforms.kernels.records import blocks
 
 RECORDS: list[dict[str, Any]] = [
@@ -60,11 +60,12 @@ def read(
     """Return texts, the numbers of bad records, reasons, and what is kept."""
     reader = open_span(
         io.BytesIO(data),
-        name=name,
-        size=len(data),
-        start=0,
-        stop=len(data),
-        options=ReadOptions(text_field=spec, **options),
+        ReadTask(
+            name=name,
+            size=len(data),
+            stop=len(data),
+            options=ReadOptions(text_field=spec, **options),
+        ),
     )
     starts = [0]
     for line in data.split(b"\n"):
@@ -149,4 +150,4 @@ def test_fields_that_are_not_there_are_named(spec: str, says: str) -> None:
 @pytest.mark.parametrize("spec", ["{", "a}", "{a}}", "{}", "{{a}}", r"{a}\x", "{a{b}}", "{a}\\"])
 def test_what_is_no_template_is_refused(spec: str) -> None:
     with pytest.raises(ValueError, match="in a template"):
-        TextPlace.parse(spec)
+        TextField.parse(spec)
