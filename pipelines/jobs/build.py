@@ -69,7 +69,7 @@ def write_shards(job: Planned, *, form: ShardFormat, extension: str, **more: Any
         sources=len(job.inputs.patterns),
         launcher=job.claim.launcher,
         run_id=job.claim.run_id,
-        places=job.workers.places,
+        slots=job.workers.slots,
         storage_options=job.settings.storage_options or {},
         progress=job.claim.watched,
         **more,
@@ -78,7 +78,7 @@ def write_shards(job: Planned, *, form: ShardFormat, extension: str, **more: Any
 
 def write_manifest(job: Planned, *, form: ShardFormat, **more: Any) -> Any:
     """Return WriteManifest of a job; ``more`` as of WriteManifest."""
-    from transforms.datasets.write import WriteManifest
+    from transforms.datasets.write_manifest import WriteManifest
 
     recipe = job.recipe
     return WriteManifest(
@@ -127,7 +127,7 @@ def build(root: Any, job: Job) -> None:
         laid_out, reports = _shuffle(read.blocks, job), (read.spans,)
         after: tuple[Any, ...] = ()
     else:
-        laid_out, spans, mixed = (read.blocks, read.spans) | _interleave(job, again=reading)
+        laid_out, spans, mixed = (read.blocks, read.spans) | _interleave(job, reread=reading)
         reports, after = (spans,), (mixed,)
     shards = laid_out | write_shards(
         job,
@@ -183,7 +183,7 @@ def _shuffle(blocks: Any, job: Job) -> Any:
     )
 
 
-def _interleave(job: Job, *, again: Any) -> Any:
+def _interleave(job: Job, *, reread: Any) -> Any:
     """Return what interleaves sources: (blocks, spans) -> (shards, spans, mixed)."""
     from transforms.mixing.interleave import InterleaveSources
 
@@ -192,7 +192,7 @@ def _interleave(job: Job, *, again: Any) -> Any:
         mixture=job.mixture,
         streams=streams_of(job),
         spill=_spilling(job),
-        again=again,
+        reread=reread,
         num_shards=recipe.num_shards,
         shard_records=recipe.shard_records,
         bucket_bytes=job.plan.bucket_bytes,
@@ -210,7 +210,7 @@ def _spilling(job: Job) -> Any:
         page_bytes=plan.page_bytes,
         compression=None if asked == "none" else asked,
         run_id=claim.run_id,
-        places=job.workers.places,
+        slots=job.workers.slots,
         release=job.gives_back,
         storage_options=job.settings.storage_options or {},
         progress=claim.watched,

@@ -76,7 +76,7 @@ def execute(
     claim, build = job.claim, _without_cells(build)
     peak = PeakMemory()
     log_file = Path(claim.log_file)
-    threads = job.workers.places > 1 and not job.settings.debug
+    threads = job.workers.slots > 1 and not job.settings.debug
     with contextlib.ExitStack() as stack:
         stack.enter_context(_beam_log(log_file, debug=job.settings.debug))
         LOG.info("%s", _beginning(job))

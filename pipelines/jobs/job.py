@@ -120,10 +120,10 @@ class Job(Planned):
         sizes, passes = list(self.amounts.bytes), self.passes
         if streams.union:
             sizes, passes = [sum(sizes)], [1]
-        once = [  # of a first pass what is within reach
-            size * (many - 1 + reach / buckets)
-            for size, many, reach, buckets in zip(
-                sizes, passes, streams.reach, streams.buckets, strict=True
+        once = [  # of a first pass what is within needed
+            size * (many - 1 + needed / buckets)
+            for size, many, needed, buckets in zip(
+                sizes, passes, streams.needed, streams.buckets, strict=True
             )
         ]
         cut = list(zip(sizes, once, streams.partitions, strict=True))
@@ -162,7 +162,7 @@ def streams_of(job: Job) -> Any:
             spans=spans,
             passes=passes,
             buckets=streams.buckets,
-            reach=streams.reach,
+            needed=streams.needed,
             run_bytes=plan.run_bytes,
             workers=job.workers.count,
             payload=job.workers.payload,

@@ -25,6 +25,7 @@ def main(launcher: str) -> None:
 
     import transforms.datasets.read
     import transforms.datasets.write
+    import transforms.datasets.write_manifest
     import transforms.shuffling.partition
     import transforms.shuffling.shuffle  # noqa: F401
 

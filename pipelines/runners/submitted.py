@@ -13,7 +13,7 @@ from apache_beam.runners.runner import PipelineState
 from pipelines.outputs.output import Claim
 from pipelines.recipes.cli import LOG
 from pipelines.runners.clusters import explain_failure
-from transforms.datasets.write import is_written
+from transforms.datasets.write_manifest import is_written
 
 _TICK, _SAY_EVERY = 0.25, 10.0  # seconds between two looks, and between two lines of progress
 

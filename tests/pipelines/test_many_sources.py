@@ -21,8 +21,9 @@ from transforms.kernels.randomness import KeyPair
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.ranges import WHOLE, KeyRange
-from transforms.mixing import feeds
-from transforms.mixing.feeds import Feed, Share, Weighed
+from transforms.mixing import shards
+from transforms.mixing.contents import Share
+from transforms.mixing.shards import SourceReader, Weighed
 from transforms.shuffling import gather
 from transforms.shuffling.gather import Piece
 from transforms.shuffling.groups import BlockGroup, Page
@@ -57,16 +58,16 @@ def test_many_sources_are_mixed_as_one_position_at_a_time_says(
     together: list[int] = []
     alone: list[int] = []
 
-    def gather_together(pieces: list[Piece], **named: Any) -> list[Ordered]:
+    def gather_batch(pieces: list[Piece], **named: Any) -> list[Ordered]:
         together.append(len(pieces))
-        return gather.gather_together(pieces, **named)
+        return gather.gather_batch(pieces, **named)
 
     def gather_piece(*given: Any, **named: Any) -> Any:
         alone.append(1)
         return gather.gather_piece(*given, **named)
 
-    monkeypatch.setattr(feeds, "gather_together", gather_together)
-    monkeypatch.setattr(feeds, "gather_piece", gather_piece)
+    monkeypatch.setattr(shards, "gather_batch", gather_batch)
+    monkeypatch.setattr(shards, "gather_piece", gather_piece)
     mix(tmp_path, *flags_of(asked))
     assert max(together) > 3
     assert len(alone) > 2  # the large source's
@@ -75,12 +76,12 @@ def test_many_sources_are_mixed_as_one_position_at_a_time_says(
 
 
 @pytest.mark.parametrize("fault", ["lost", "doubled", "swapped", "another's"])
-def test_what_is_read_together_otherwise_than_it_was_spilled_is_caught(
+def test_what_is_read_batch_otherwise_than_it_was_spilled_is_caught(
     tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
 
-    def read_together(wanted: Any) -> list[list[Page]]:
+    def read_batch(wanted: Any) -> list[list[Page]]:
         found = [list(part) for part in gather_read(wanted)]
         if done or len(found) < 2:
             return found
@@ -97,8 +98,8 @@ def test_what_is_read_together_otherwise_than_it_was_spilled_is_caught(
             found[0][0] = Page(page.block.take(rows[fault]), page.digests)
         return found
 
-    gather_read = gather.read_together
-    monkeypatch.setattr(gather, "read_together", read_together)
+    gather_read = gather.read_batch
+    monkeypatch.setattr(gather, "read_batch", read_batch)
     with pytest.raises(LosslessError, match=r"source s?\d|source large|train-0\d*-of"):
         mix(tmp_path, *flags_of(ASKED["first exhausted"]))
     assert done
@@ -116,15 +117,15 @@ def test_a_part_of_a_small_bucket_is_checked_where_all_of_it_is(
     block = block_of(b"a", b"b", b"c")
     digests = blocks.digests(block, sources=1)
     pages = [[Page(block, digests)], [Page(block, [digests[0] + Digest(1, 1, 1, 1)])]]
-    monkeypatch.setattr(gather, "read_together", lambda _: [list(part) for part in pages])
+    monkeypatch.setattr(gather, "read_batch", lambda _: [list(part) for part in pages])
     middle = Piece(BlockGroup([]), WHOLE, 1, 1)
     with pytest.raises(LosslessError, match="the second"):
-        gather.gather_together([middle, middle], what=["the first", "the second"])
+        gather.gather_batch([middle, middle], what=["the first", "the second"])
 
 
 def test_a_bucket_that_is_larger_than_planned_is_not_held_whole() -> None:
     streams = Streams(
-        sources=("a",), union=False, seed=0, epoch=0, buckets=(2,), limits=(9,), together=40
+        sources=("a",), union=False, seed=0, epoch=0, buckets=(2,), limits=(9,), batch_bytes=40
     )
     piece = Piece(BlockGroup([]), WHOLE)
     assert Weighed(piece, 9).is_light(0, streams)
@@ -132,9 +133,9 @@ def test_a_bucket_that_is_larger_than_planned_is_not_held_whole() -> None:
 
 
 def test_a_bucket_without_pages_is_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gather, "read_together", lambda _: [[]])
+    monkeypatch.setattr(gather, "read_batch", lambda _: [[]])
     with pytest.raises(LosslessError, match="the bucket: expected pages"):
-        gather.gather_together([Piece(BlockGroup([]), WHOLE, 0, 1)], what=["the bucket"])
+        gather.gather_batch([Piece(BlockGroup([]), WHOLE, 0, 1)], what=["the bucket"])
 
 
 def test_a_small_bucket_waits_until_the_large_one_before_it_is_read_to_its_end(
@@ -142,14 +143,14 @@ def test_a_small_bucket_waits_until_the_large_one_before_it_is_read_to_its_end(
 ) -> None:
     """Buckets that are read in parts give some records now and others later."""
     streams = Streams(
-        sources=("a",), union=False, seed=0, epoch=0, buckets=(2,), limits=(9,), together=40
+        sources=("a",), union=False, seed=0, epoch=0, buckets=(2,), limits=(9,), batch_bytes=40
     )
     pieces = [Weighed(Piece(BlockGroup([]), KeyRange(i, 2)), 100 - 99 * i) for i in range(2)]
     parts = [Ordered(block_of(text), [Digest()]) for text in (b"1", b"2")]
-    monkeypatch.setattr(feeds, "_pieces", lambda *_: pieces)
-    monkeypatch.setattr(feeds, "_gather", lambda *_: iter(parts))
-    feed = Feed(Share(0, 0, 3, 3, [], small=False, ends=False), streams)
-    assert not feed.lacks(3)  # the first one is large
-    assert [blocks.records(block) for block in feed.take(1)] == [[b"1"]]
-    assert not feed.lacks(2)
-    assert [blocks.records(block) for block in feed.take(1)] == [[b"2"]]
+    monkeypatch.setattr(shards, "_pieces", lambda *_: pieces)
+    monkeypatch.setattr(shards, "_gather", lambda *_: iter(parts))
+    reader = SourceReader(Share(0, 0, 3, 3, [], small=False, ends=False), streams)
+    assert not reader.lacks(3)  # the first one is large
+    assert [blocks.records(block) for block in reader.take(1)] == [[b"1"]]
+    assert not reader.lacks(2)
+    assert [blocks.records(block) for block in reader.take(1)] == [[b"2"]]

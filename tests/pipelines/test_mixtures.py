@@ -27,8 +27,7 @@ from tests.pipelines.support import (
 )
 from transforms.datasets.manifest import Manifest
 from transforms.kernels.records import blocks
-from transforms.mixing import feeds
-from transforms.mixing import shards as mixed_shards
+from transforms.mixing import shards, small_sources
 
 SOURCES = {
     "books": {"a.txt": make_lines(90, name="book"), "b.txt": make_lines(37, name="other book")},
@@ -116,14 +115,14 @@ def test_a_mixture_is_what_one_position_at_a_time_gives(
 def laid_down(tmp_path: Path, *flags: str) -> list[int]:
     """Mix with small buckets; return the payload of each block that was laid down."""
     found: list[int] = []
-    real = mixed_shards._lay_down
+    real = shards._lay_down
 
     def spy(*given: Any, **named: Any) -> Any:
         found.append(blocks.payload_bytes(block := real(*given, **named)))
         return block
 
     with pytest.MonkeyPatch.context() as patch, cut_otherwise(bucket_bytes=400_000):
-        patch.setattr(mixed_shards, "_lay_down", spy)
+        patch.setattr(shards, "_lay_down", spy)
         run(*flags, f"--output={tmp_path / 'out'}", "--num_shards=1")
     return found
 
@@ -154,7 +153,7 @@ def test_a_small_source_of_long_records_is_repeated_a_few_passes_at_a_time(tmp_p
     (tmp_path / "other.txt").write_bytes(b"z\n")
     inputs = [f"--input={name}={tmp_path / name}.txt" for name in ("long", "other")]
     taken: list[int] = []
-    real = feeds._small_source
+    real = small_sources.read
 
     def spy(*given: Any) -> Any:
         for ordered in real(*given):
@@ -162,7 +161,7 @@ def test_a_small_source_of_long_records_is_repeated_a_few_passes_at_a_time(tmp_p
             yield ordered
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(feeds, "_small_source", spy)
+        patch.setattr(small_sources, "read", spy)
         laid_down(tmp_path, *inputs, "--repeats=long=40")
     assert sum(taken) > 40 * 81_000  # all of it came this way
     # 375,000 is what the source may take: most of the weight, in 400,000 for all; it lies beside them

@@ -20,10 +20,8 @@ from transforms.datasets import read
 from transforms.datasets.identity import FileIds, Origin
 from transforms.errors import DataError, LosslessError
 from transforms.kernels.records import blocks, pages
-from transforms.mixing import feeds, interleave
-from transforms.mixing import pages as mixture_pages
-from transforms.mixing import shards as mixed_shards
-from transforms.mixing.spilled import Spills
+from transforms.mixing import interleave, shard_layout, shards, small_sources
+from transforms.mixing.contents import Bucket, Cut
 from transforms.shuffling import spill_files, streams
 
 REPEATS = ["--repeats=books=2.5,code=7", "--num_shards=3"]
@@ -131,7 +129,7 @@ def test_a_record_that_is_laid_down_as_another_sources_is_caught(
         return blocks.with_source(block, other)
 
     changed = types.SimpleNamespace(**{**vars(blocks), "with_source": with_source})
-    monkeypatch.setattr(mixed_shards, "blocks", changed)
+    monkeypatch.setattr(shards, "blocks", changed)
     require_caught(tmp_path, *REPEATS, words=r"data/train-0\S+: source \d should have", plan=plan)
 
 
@@ -148,7 +146,7 @@ def test_a_record_that_is_laid_down_twice_and_another_never_is_caught(
         return swap(block)
 
     changed = types.SimpleNamespace(**{**vars(blocks), "join": join})
-    monkeypatch.setattr(mixed_shards, "blocks", changed)
+    monkeypatch.setattr(shards, "blocks", changed)
     some = SMALL | {"bucket_bytes": 16_000}  # of records that are laid down at a time
     require_caught(tmp_path, *ALL, words=r"data/train-0\S+: source \d should have", plan=some)
     assert harmed
@@ -159,24 +157,24 @@ def test_a_record_that_is_laid_down_twice_and_another_never_is_caught(
 def test_a_layout_that_gives_a_shard_other_ranks_is_caught(
     tmp_path: Path, fault: str, asked: list[str], monkeypatch: Patch
 ) -> None:
-    real = mixture_pages.Layout._cut
+    real = shard_layout.Layout._cut
     done: list[str] = []
 
-    def cut(self: mixture_pages.Layout, *given: Any) -> feeds.Cut:
+    def cut(self: shard_layout.Layout, *given: Any) -> Cut:
         found = real(self, *given)
         number, skip, take, size = found.buckets[0]
         if done or take < 2 or len(found.buckets) < 2:
             return found
         done.append(fault)
         changed = {
-            "one further": [feeds.Bucket(number, skip + 1, take - 1, size), *found.buckets[1:]],
-            "one less": [feeds.Bucket(number, skip, take - 1, size), *found.buckets[1:]],
+            "one further": [Bucket(number, skip + 1, take - 1, size), *found.buckets[1:]],
+            "one less": [Bucket(number, skip, take - 1, size), *found.buckets[1:]],
             "a bucket left out": found.buckets[1:],
             "twice": [found.buckets[0], *found.buckets],
         }[fault]
         return found._replace(buckets=changed)
 
-    monkeypatch.setattr(mixture_pages.Layout, "_cut", cut)
+    monkeypatch.setattr(shard_layout.Layout, "_cut", cut)
     require_caught(tmp_path, *asked, words=r"source (books|code|web)\b")
     assert done
 
@@ -184,7 +182,7 @@ def test_a_layout_that_gives_a_shard_other_ranks_is_caught(
 def test_a_pass_of_a_small_source_that_is_no_permutation_is_caught(
     tmp_path: Path, monkeypatch: Patch
 ) -> None:
-    real = feeds.pass_order
+    real = small_sources.pass_order
 
     def pass_order(keys: Any, number: int, **rest: Any) -> Any:
         order = np.array(real(keys, number, **rest))
@@ -192,7 +190,7 @@ def test_a_pass_of_a_small_source_that_is_no_permutation_is_caught(
             order[0] = order[1]
         return order
 
-    monkeypatch.setattr(feeds, "pass_order", pass_order)
+    monkeypatch.setattr(small_sources, "pass_order", pass_order)
     require_caught(tmp_path, *REPEATS, words=r"source (books|code):", plan={})
 
 
@@ -200,9 +198,9 @@ def test_a_pass_of_a_small_source_that_is_no_permutation_is_caught(
 def test_a_writer_that_miscounts_what_it_left_unused_is_caught(
     tmp_path: Path, times: int, monkeypatch: Patch
 ) -> None:
-    real = mixed_shards.MixedShard.unused
+    real = shards.MixedShard.unused
     monkeypatch.setattr(
-        mixed_shards.MixedShard,
+        shards.MixedShard,
         "unused",
         lambda self: [digest.times(times) for digest in real(self)],
     )
@@ -244,8 +242,10 @@ def test_a_pass_that_nobody_read_is_caught(tmp_path: Path, monkeypatch: Patch) -
 
 
 def test_a_lost_table_of_pages_is_caught(tmp_path: Path, monkeypatch: Patch) -> None:
-    real = Spills.read
-    monkeypatch.setattr(Spills, "read", lambda packed: real([p for p in packed if p][1:]))
+    real = shard_layout.read_tables
+    monkeypatch.setattr(
+        shard_layout, "read_tables", lambda packed: real([p for p in packed if p][1:])
+    )
     require_caught(tmp_path, *ALL, words=r"source (books|code|web), pass 0: read")
 
 

@@ -14,13 +14,13 @@ import pytest
 from pipelines.verify import verify
 from tests.pipelines.support import Tree, cut_otherwise, read_shards, run, write_tree
 from transforms.datasets import read
-from transforms.datasets.identity import AGAIN
+from transforms.datasets.identity import REREAD
 from transforms.datasets.manifest import Manifest
 from transforms.datasets.spans import Spans
 from transforms.errors import LosslessError
 from transforms.kernels.records import blocks
 from transforms.kernels.records.pages import STREAM_TABLE
-from transforms.mixing import interleave, reached
+from transforms.mixing import counted, interleave
 from transforms.shuffling import partition, spill_files
 
 Patch = pytest.MonkeyPatch
@@ -153,7 +153,7 @@ def count_reads(patch: Patch) -> list[str]:
     real = read.SpanReader.read
 
     def spans(self: Any, some: Spans, report: Any) -> Any:
-        found.extend(span.file.name for span in some if span.pass_number == AGAIN)
+        found.extend(span.file.name for span in some if span.pass_number == REREAD)
         return real(self, some, report)
 
     patch.setattr(read.SpanReader, "read", spans)
@@ -253,6 +253,6 @@ def test_a_reach_that_is_too_short_and_goes_unnoticed_is_caught(
     root: Path, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     guess(monkeypatch, 0.01)
-    monkeypatch.setattr(reached, "buckets_holding", lambda counts, wanted: 1)
-    with pytest.raises(LosslessError, match="were within reach"):
+    monkeypatch.setattr(counted, "buckets_holding", lambda counts, wanted: 1)
+    with pytest.raises(LosslessError, match="were spilled"):
         mix(root, tmp_path / "o", *LESS)

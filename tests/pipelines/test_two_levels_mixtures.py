@@ -28,7 +28,7 @@ from tests.pipelines.support import (
 )
 from tests.pipelines.test_two_levels import BYTES, FILES, FOOTPRINT, PIECE, RECORDS, TINY
 from transforms.datasets import read, write
-from transforms.datasets.identity import AGAIN
+from transforms.datasets.identity import REREAD
 from transforms.datasets.manifest import Manifest
 from transforms.errors import DovetailError, LosslessError
 from transforms.kernels.records.pages import STREAM_TABLE
@@ -204,7 +204,7 @@ def test_a_guess_that_falls_short_is_made_good_in_two_levels(
     real = read.SpanReader.read
 
     def spans(self: Any, span: Any, report: Any) -> Any:
-        if any(one.pass_number == AGAIN for one in span):
+        if any(one.pass_number == REREAD for one in span):
             again.append(next(iter(span)).file.name)
         return real(self, span, report)
 

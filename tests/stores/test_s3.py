@@ -298,7 +298,7 @@ def test_a_run_that_fails_leaves_nothing_on_s3(
     def fail(*args: object, **more: object) -> None:
         raise RunError("no manifest today")
 
-    monkeypatch.setattr("transforms.datasets.write.make_manifest", fail)
+    monkeypatch.setattr("transforms.datasets.write_manifest.make_manifest", fail)
     with pytest.raises(RunError, match="no manifest today"):
         run(f"--input={bucket}/in", f"--output={bucket}/out", f"--temp_location={bucket}/t", ONE)
     assert set(tree(bucket)) == {f"in/{name}" for name in CORPUS}

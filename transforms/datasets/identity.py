@@ -11,20 +11,20 @@ import pyarrow as pa
 from transforms.kernels.arrays import U64
 from transforms.kernels.randomness import KeyPair, file_key
 
-AGAIN = -1
-"""Number of a first pass that is read once more, for records whose keys were out of reach before."""
+REREAD = -1
+"""Number of a first pass that is read once more, for buckets that weren't thought to be needed."""
 
 
 class FileId(NamedTuple):
     """Which file a block's records are from, and in which pass: with the position, their identity.
 
-    ``until`` goes with AGAIN: how many of its stream's buckets are wanted.
+    ``buckets`` goes with REREAD: how many of its stream's buckets are wanted.
     """
 
     source: str
     name: str
     pass_number: int = 0
-    until: int = 0
+    buckets: int = 0
 
     def key(self, *, seed: int, epoch: int, pass_number: int) -> KeyPair:
         """Return the pair that keys the records; see ``record_keys``."""
@@ -55,7 +55,7 @@ class FileIds(NamedTuple):
     names: tuple[str, ...]
     rows: tuple[int, ...]
     pass_number: int = 0
-    until: int = 0
+    buckets: int = 0
 
     def key(self, *, seed: int, epoch: int, pass_number: int) -> Any:
         """Return what keys the records, as of FileId: two uint64 for each of them."""
@@ -80,7 +80,10 @@ class FileIds(NamedTuple):
         """Yield each file of the block, and its records."""
         begin = 0
         for name, count in zip(self.names, self.rows, strict=True):
-            yield FileId(self.source, name, self.pass_number, self.until), block.slice(begin, count)
+            yield (
+                FileId(self.source, name, self.pass_number, self.buckets),
+                block.slice(begin, count),
+            )
             begin += count
 
 

@@ -23,7 +23,7 @@ from transforms.datasets.spans import Span, Spans, cut_spans, group_spans
 from transforms.errors import DataError
 from transforms.formats import compressed, small_files
 from transforms.formats.limits import TooLarge
-from transforms.formats.readers import ReadOptions
+from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.reading import json_layout_in, open_span
 from transforms.kernels.arrays import I64, offsets_of
 from transforms.kernels.records import blocks
@@ -244,12 +244,14 @@ class SpanReader:
         with storage.open_read(file.url) as opened, kept_apart:
             reader = open_span(
                 opened,
-                name=file.url,
-                size=file.size,
-                start=span.start,
-                stop=span.stop,
-                options=config.options,
-                source=self._source[file.source],
+                ReadTask(
+                    name=file.url,
+                    size=file.size,
+                    start=span.start,
+                    stop=span.stop,
+                    options=config.options,
+                    source=self._source[file.source],
+                ),
                 told=file.format,
             )
             for block, bad, reasons in reader:
@@ -324,8 +326,8 @@ def _join_small(found: Iterable[Located], chunk_bytes: int) -> Iterator[Located]
 def _go_together(left: Located, right: Located) -> bool:
     (file, block), (other, after) = left, right
     return block.schema.equals(after.schema, check_metadata=True) and (
-        (file.source, file.pass_number, file.until)
-        == (other.source, other.pass_number, other.until)
+        (file.source, file.pass_number, file.buckets)
+        == (other.source, other.pass_number, other.buckets)
     )
 
 
@@ -336,14 +338,14 @@ def _joined(held: list[Located]) -> Located:
     names = tuple(file.name for file, _ in pieces)
     rows = tuple(len(block) for _, block in pieces)
     first = held[0][0]
-    ids = FileIds(first.source, names, rows, first.pass_number, first.until)
+    ids = FileIds(first.source, names, rows, first.pass_number, first.buckets)
     return ids, pa.concat_batches([block for _, block in held])
 
 
 def _ids(spans: Sequence[Span], rows: I64) -> FileIds:
     first = spans[0]
     names = tuple(span.file.name for span in spans)
-    return FileIds(first.file.source, names, tuple(rows.tolist()), first.pass_number, first.until)
+    return FileIds(first.file.source, names, tuple(rows.tolist()), first.pass_number, first.buckets)
 
 
 def _reports_of(spans: Sequence[Span], found: small_files.Joined) -> Iterator[SpanReport]:

@@ -39,7 +39,7 @@ class SpanReport:
             compressed, line ends and header included, or rows.
         whole: how much the file holds, in the same unit; None where the span couldn't know.
         quarantine: where the bad records are kept.
-        pass_number: of the source, from 0; or ``read.AGAIN``.
+        pass_number: of the source, from 0; or ``read.REREAD``.
         payload: bytes of memory that its good records take.
         number: the file's place in the listing.
         start: where in the file the span begins.
@@ -172,13 +172,13 @@ class Tally:
 
     Attributes:
         stream: its number.
-        again: whether the pass was read once more.
+        reread: whether the pass was read once more.
         records, bytes: int64[buckets], of each bucket.
         beyond: digest of the records beyond the buckets that were wanted; they were not spilled.
     """
 
     stream: int
-    again: bool
+    reread: bool
     records: I64
     bytes: I64
     beyond: Digest

@@ -22,7 +22,7 @@ SCHEMA = pa.schema(
         ("start", pa.int64()),
         ("stop", pa.int64()),
         ("pass_number", pa.int32()),
-        ("until", pa.int64()),
+        ("buckets", pa.int64()),
         ("number", pa.int64()),
     ]
 )
@@ -40,13 +40,13 @@ class Span:
     start: int
     stop: int
     pass_number: int = 0
-    until: int = 0
+    buckets: int = 0
     number: int = 0
 
     @property
     def id(self) -> FileId:
         """Whose records it holds."""
-        return FileId(self.file.source, self.file.name, self.pass_number, self.until)
+        return FileId(self.file.source, self.file.name, self.pass_number, self.buckets)
 
     @property
     def is_whole(self) -> bool:
@@ -63,7 +63,7 @@ class Spans:
     @classmethod
     def of(cls, spans: Iterable[Span]) -> Spans:
         """Put spans into a table."""
-        rows = ((*s.file.row, s.start, s.stop, s.pass_number, s.until, s.number) for s in spans)
+        rows = ((*s.file.row, s.start, s.stop, s.pass_number, s.buckets, s.number) for s in spans)
         return cls(table_of(rows, SCHEMA))
 
     def __len__(self) -> int:
@@ -92,10 +92,10 @@ class Spans:
         sizes: I64 = self.table.column("stop").to_numpy() - self.table.column("start").to_numpy()
         return sizes
 
-    def of_pass(self, number: int, *, until: int = 0) -> Spans:
+    def of_pass(self, number: int, *, buckets: int = 0) -> Spans:
         """Return the same spans in another pass."""
         table = self.table
-        for name, value in (("pass_number", number), ("until", until)):
+        for name, value in (("pass_number", number), ("buckets", buckets)):
             at = table.schema.get_field_index(name)
             kind = table.schema.field(at)
             table = table.set_column(at, kind, pa.array(np.full(len(table), value), kind.type))

@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import apache_beam as beam
 
-from transforms.datasets import manifest_files
-from transforms.datasets.bad_records import MostBad
-from transforms.datasets.files_read import FilesRead, add_up
-from transforms.datasets.manifest import (
-    MOST,
-    ListingEntry,
-    Manifest,
-    TokenizerEntry,
-    TokensEntry,
-    make_manifest,
-    now,
-    token_versions,
-)
-from transforms.datasets.reports import Mapped, Mixed, ShardReport, ShardReports, SpanReports
+from transforms.datasets.reports import ShardReport
 from transforms.datasets.to_write import Ordered, ToWrite
-from transforms.datasets.token_counts import TokenCounts
-from transforms.errors import DataError, LosslessError, RunError
+from transforms.errors import DataError, LosslessError
 from transforms.formats import compressed
 from transforms.formats.read_back import shard_digest
 from transforms.formats.writing import ShardFormat, open_writer
@@ -36,7 +21,7 @@ from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.storage import files as storage
 from transforms.storage import layout
-from transforms.workers.budget import Place
+from transforms.workers.budget import Slot
 from transforms.workers.follow_launcher import follow_launcher
 from transforms.workers.progress import Progress, Watched
 
@@ -59,7 +44,7 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
         split, extension: of the shards' names.
         form: what shards are.
         sources: how many sources the records are of.
-        places: how many bundles of a process hold payload.
+        slots: how many bundles of a process hold payload.
         release: give a plain shard's spill space back once it is published; only where the runner
             never runs a writer a second time.
         launcher: pid of the local process whose end ends the workers.
@@ -73,7 +58,7 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
     extension: str = ".txt"
     form: ShardFormat = field(default_factory=ShardFormat)
     sources: int = 1
-    places: int = 1
+    slots: int = 1
     release: bool = False
     launcher: int | None = None
     storage_options: dict[str, Any] | None = None
@@ -142,10 +127,10 @@ class ShardWriter:
                 )
             return report
 
-        place, doing = Place(config.run_id, config.places), self._progress.doing
+        slot, doing = Slot(config.run_id, config.slots), self._progress.doing
         with doing("waiting for memory"):
-            place.take()
-        with place, doing(f"gathering {path}"):
+            slot.take()
+        with slot, doing(f"gathering {path}"):
             report = storage.retry(write, storage.join(config.output, path))
             report = replace(report, unused=shard.unused())
         if config.release:
@@ -241,134 +226,3 @@ class _Hashed(io.RawIOBase):
         size = storage.write_all(self._file, data)
         self._size += size
         return size
-
-
-@dataclass(eq=False, kw_only=True)
-class WriteManifest(beam.PTransform):  # type: ignore[misc]
-    """Compare what was read with what was written, and write the manifest last of all.
-
-    ``(spans, shards) -> None``, a tuple of PCollections of SpanReports and of ShardReport; of a
-    mixture ``(spans, shards, mixed)``, as InterleaveSources gives them.
-
-    Attributes:
-        output: URL of the dataset's folder.
-        sources: names of the sources.
-        recipe: what determines the output, as JSON-able data.
-        seed, epoch, started: for the manifest.
-        form: what shards are.
-        run_id: as for WriteShards.
-        expected: ``fingerprint`` of the listing that has to be read whole, if there was one.
-        max_bad: how many records may have been left out as bad ones; None for any but all.
-        storage_options: as for WriteShards.
-        tokens: what to say of records that were tokenized, or of the way back; the third input is then
-            that of MapIntoShards, not Mixed.
-        tokenizers: what the manifests of the input say of the tokenizers that made its ids.
-    """
-
-    output: str
-    sources: Sequence[str]
-    recipe: dict[str, Any]
-    seed: int
-    epoch: int
-    started: str = field(default_factory=now)
-    form: ShardFormat = field(default_factory=ShardFormat)
-    run_id: str = ""
-    expected: str | None = None
-    max_bad: MostBad | None = None
-    storage_options: dict[str, Any] | None = None
-    tokens: Callable[[TokenCounts], TokensEntry | None] | None = None
-    tokenizers: Sequence[TokenizerEntry] = ()
-
-    def expand(self, reports: Any) -> Any:
-        """One step, which waits for both branches."""
-        spans, shards, *more = reports
-        after = beam.pvalue.AsSingleton if self.tokens is None else beam.pvalue.AsList
-        return (
-            shards.pipeline
-            | "Once" >> beam.Create([None])
-            | "CheckAndWrite"
-            >> beam.Map(
-                _write_manifest,
-                beam.pvalue.AsIter(spans),
-                # added up where they are written: (shards * sources) digests go nowhere
-                beam.pvalue.AsSingleton(
-                    shards
-                    | "AddUp"
-                    >> beam.CombineGlobally(partial(ShardReports.of, sources=len(self.sources)))
-                ),
-                *map(after, more),
-                config=self,
-            )
-        )
-
-
-def _write_manifest(
-    _: None,
-    spans: Iterable[SpanReports],
-    shards: ShardReports,
-    more: Mixed | list[Mapped] | None = None,
-    *,
-    config: WriteManifest,
-) -> None:
-    storage.configure(config.storage_options)
-    mapped = more if isinstance(more, list) else None
-    files = add_up(spans, config.sources, config.expected)
-    manifest = make_manifest(
-        files,
-        shards,
-        sources=config.sources,
-        recipe=config.recipe,
-        seed=config.seed,
-        epoch=config.epoch,
-        started=config.started,
-        form=config.form,
-        run_id=config.run_id,
-        mixed=more if isinstance(more, Mixed) else None,
-        mapped=mapped,
-        max_bad=config.max_bad,
-    )
-    if config.tokens is not None:
-        counts = sum((part.counts for part in mapped or ()), start=TokenCounts())
-        versions = {**manifest.versions, **token_versions()}
-        update = {"tokens": config.tokens(counts), "versions": versions}
-        manifest = manifest.model_copy(update=update)
-    if config.tokenizers:
-        manifest = manifest.model_copy(update={"tokenizers": list(config.tokenizers)})
-    manifest = _list_apart(manifest, files, config)
-    text = manifest.model_dump_json(indent=1).encode() + b"\n"
-    try:
-        _write_whole(text, layout.MANIFEST, config)
-    except RunError:
-        # an attempt before this one may have come to the end, and taken the marker away
-        if not is_written(config.output, config.run_id):
-            raise
-    if not config.run_id:  # else whoever owns the output clears it
-        storage.remove_tree(storage.join(config.output, layout.TEMPORARY))
-
-
-def is_written(output: str, run_id: str) -> bool:
-    """Return whether the manifest that lies in an output is that of a run."""
-    try:
-        text = storage.read_all(storage.join(output, layout.MANIFEST))
-        return bool(run_id) and json.loads(text).get("run_id") == run_id
-    except (FileNotFoundError, ValueError):
-        return False
-
-
-def _list_apart(manifest: Manifest, files: FilesRead, config: WriteManifest) -> Manifest:
-    """Write the listing of input files to a file of its own, where they are many."""
-    if len(files) <= MOST:
-        return manifest
-    data = manifest_files.to_parquet(files)
-    _write_whole(data, layout.LISTING, config)
-    sha256 = hashlib.sha256(data).hexdigest()
-    entry = ListingEntry(path=layout.LISTING, files=len(files), sha256=sha256)
-    return manifest.model_copy(update={"files_listing": entry})
-
-
-def _write_whole(data: bytes, path: str, config: WriteManifest) -> None:
-    def write() -> None:
-        with layout.publish(config.output, path, run_id=config.run_id) as file:
-            storage.write_all(file, data)
-
-    storage.retry(write, storage.join(config.output, path))

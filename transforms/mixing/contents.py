@@ -17,8 +17,7 @@ from transforms.kernels.schedules.random_schedule import RandomSchedule
 from transforms.kernels.schedules.repeats_schedule import RepeatsSchedule
 from transforms.kernels.schedules.schedule import Known, Schedule
 from transforms.kernels.schedules.stratified_schedule import StratifiedSchedule
-from transforms.mixing.feeds import Bucket, Cut, Share
-from transforms.shuffling.references import FILES, files_of, joined, pages_of
+from transforms.shuffling.references import FILES, Pages, files_of, joined, pages_of
 from transforms.shuffling.streams import Streams
 
 MOST_POSITIONS = 1 << 17
@@ -38,6 +37,49 @@ _SHARES = np.dtype(
 _CUTS = np.dtype([("files", "<u4"), ("buckets", "<u4")])
 _BUCKETS = np.dtype([("number", "<u4"), ("skip", "<i8"), ("take", "<i8"), ("footprint", "<i8")])
 _KINDS = (_SHARES, _CUTS, _BUCKETS, FILES, TABLE, np.dtype("<i8"))
+
+
+class Bucket(NamedTuple):
+    """What a shard needs of one bucket: the records after the first ``skip``, ``take`` of them."""
+
+    number: int
+    skip: int
+    take: int
+    footprint: int  # of the whole bucket
+
+
+class Cut(NamedTuple):
+    """Records of one stream that a shard needs.
+
+    Attributes:
+        pages: per spill file.
+        buckets: in order.
+    """
+
+    pages: list[Pages]
+    buckets: list[Bucket]
+
+
+class Share(NamedTuple):
+    """What a shard needs of one source.
+
+    Attributes:
+        source: its index.
+        first: rank of the first record, over all passes.
+        last: rank after the last one.
+        records: of the source.
+        cuts: of its passes, in order; for a small source one, of its first pass, whole.
+        small: whether every pass is made of the first one's records, held in memory.
+        ends: whether nothing after it is used.
+    """
+
+    source: int
+    first: int
+    last: int
+    records: int
+    cuts: list[Cut]
+    small: bool
+    ends: bool
 
 
 class Content(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from transforms.datasets.identity import AGAIN
+from transforms.datasets.identity import REREAD
 from transforms.datasets.read import ReadRecords, ReadSpans
 from transforms.datasets.reports import Mixed, SpanReports, Tally
 from transforms.datasets.spans import Spans, cut_files, group_spans
@@ -25,10 +25,10 @@ from transforms.kernels.records.packed import pack, unpack
 from transforms.kernels.schedules.mixture import Amounts, Draft, Item, Mixture, asked_shares, draft
 from transforms.kernels.schedules.needed import cut_needed, needed_share
 from transforms.mixing.contents import pack_content, pack_schedule
-from transforms.mixing.pages import Layout
-from transforms.mixing.reached import bound_bytes, by_stream, reached
+from transforms.mixing.counted import Counted, bound_bytes, by_stream, needed_buckets, passes_begun
+from transforms.mixing.end_by_bytes import find_end
+from transforms.mixing.shard_layout import Layout, StreamTables
 from transforms.mixing.shards import MixedShard
-from transforms.mixing.spilled import Counted, Spills, passes_begun
 from transforms.shuffling.file_ranges import FileRange, write_references
 from transforms.shuffling.partition import AllSpills, PartitionIntoBuckets
 from transforms.shuffling.spill_files import Spilling
@@ -51,7 +51,7 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
         mixture: what is asked.
         streams: how records are cut; see ``plan_streams``.
         spill: how they are spilled.
-        again: how sources are read again for their later passes; None where they can't be, and
+        reread: how sources are read again for their later passes; None where they can't be, and
             only those that fit in memory can repeat.
         num_shards, shard_records: one of them, or neither: shards of about 256 MiB.
         bucket_bytes: footprint of all buckets that are held at once.
@@ -60,7 +60,7 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
     mixture: Mixture
     streams: Streams
     spill: Spilling
-    again: ReadRecords | None = None
+    reread: ReadRecords | None = None
     num_shards: int | None = None
     shard_records: int | None = None
     bucket_bytes: int = 64 << 20
@@ -90,20 +90,20 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
             config=self,
         )
         every = spans
-        if self.again is not None and (self._may_repeat() or self.streams.tallied):
-            again = (
+        if self.reread is not None and (self._may_repeat() or self.streams.tallied):
+            later = (
                 counted
                 | "ListPasses"
                 >> beam.ParDo(_ListPasses(self), beam.pvalue.AsIter(spans)).with_output_types(
                     tuple[int, Spans]
                 )
                 | "PassesInTurn" >> GroupRoundRobin(Spans)
-                | "ReadPasses" >> ReadSpans(self.again)
+                | "ReadPasses" >> ReadSpans(self.reread)
             )
-            more = again.blocks | "SpillPasses" >> spill
+            more = later.blocks | "SpillPasses" >> spill
             spilled.append(more.spills)
             tallies = (tallies, added(more.tallies, "Again")) | "AllTallies" >> beam.Flatten()
-            every = (spans, again.spans) | "AllSpans" >> beam.Flatten()
+            every = (spans, later.spans) | "AllSpans" >> beam.Flatten()
         dealt = (
             tuple(spilled)
             | AllSpills(self.spill, levels=self.streams.levels)
@@ -118,13 +118,13 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
         shards = dealt.shards | "InTurn" >> GroupRoundRobin(bytes) | "Open" >> opened
         return shards, every, dealt.mixed
 
-    def count_shards(self, counted: Counted, length: int) -> int:
-        """Return how many shards hold so many positions."""
+    def count_shards(self, counted: Counted) -> int:
+        """Return how many shards a mixture makes."""
         if self.shard_records is not None:
-            return max(1, -(-length // self.shard_records))
+            return max(1, -(-counted.length // self.shard_records))
         if self.num_shards is not None:
             return self.num_shards
-        return count_shards(counted.bytes_before(length))
+        return count_shards(counted.bytes_before(counted.length))
 
     def shard_range(self, number: int, of: int, length: int) -> tuple[int, int]:
         """Return which positions a shard holds."""
@@ -172,15 +172,15 @@ def plan_streams(
     shares = [(share / total + 1 / len(about)) / 2 for share in about]
     # one bucket at a time is gathered, which takes twice its size; the others lie there once. Light
     # ones are gathered together, while what is left of those before them lies there too
-    together = size // 16 if not mixture.is_union and min(shares) < 1 / 100 else 0
-    room = size * (2 - max(shares)) - 3 * together
+    batch = size // 16 if not mixture.is_union and min(shares) < 1 / 100 else 0
+    room = size * (2 - max(shares)) - 3 * batch
     limits = [max(int(room * share), 1 << 12) for share in shares]
     buckets = []
     for i, (count, held) in enumerate(zip(amounts.records, amounts.bytes, strict=True)):
         wanted = blocks.footprint(count, held) / (limits[i] * 3 / 4)
         finer = min(_A_SHARD * shards * held / max(about[i], 1), held / _LEAST_BUCKET)
         buckets.append(max(1, math.ceil(max(wanted, finer))))
-    reach = list(buckets)
+    needed = list(buckets)
     for i, used in enumerate(expected or ()):
         share = needed_share(
             mixture,
@@ -189,7 +189,7 @@ def plan_streams(
             fewest=min(amounts.records),
             exact=exact,
         )
-        buckets[i], reach[i] = cut_needed(share, buckets=buckets[i], size=amounts.bytes[i])
+        buckets[i], needed[i] = cut_needed(share, buckets=buckets[i], size=amounts.bytes[i])
     return Streams(
         sources=mixture.sources,
         union=mixture.is_union,
@@ -197,8 +197,8 @@ def plan_streams(
         epoch=mixture.epoch,
         buckets=tuple(buckets),
         limits=tuple(limits),
-        together=together,
-        reach=tuple(reach),
+        batch_bytes=batch,
+        needed=tuple(needed),
         partitions=(1,) * len(buckets),
     )
 
@@ -243,7 +243,7 @@ def added(tallies: Any, label: str) -> Any:
     """Add tallies up by stream: PCollection of Tally, of each bundle, to one of each stream."""
     return (
         tallies
-        | f"{label}ByStream" >> beam.Map(lambda tally: ((tally.stream, tally.again), tally))
+        | f"{label}ByStream" >> beam.Map(lambda tally: ((tally.stream, tally.reread), tally))
         | f"{label}AddTallies" >> beam.CombinePerKey(_add)
         | f"{label}Tallies" >> beam.Values()
     )
@@ -268,7 +268,7 @@ def _find_end(
         many > 1 and 2 * cost <= limit  # beside it lie the passes that are made of it
         for many, cost, limit in zip(passes, footprints, streams.limits, strict=True)
     ]
-    if config.again is None and any(
+    if config.reread is None and any(
         many > 1 and not fits for many, fits in zip(passes, small, strict=True)
     ):
         raise RunError(
@@ -277,9 +277,9 @@ def _find_end(
         )
     read = tuple(_read(spans, config.mixture.sources))
     asked = asked_shares(found.mixture, found.amounts)
-    until, missed = reached(used, small, first, config.streams, bounded=bounded)
+    needed, reread = needed_buckets(used, small, first, config.streams, bounded=bounded)
     return Counted(
-        found, length, read, footprints, tuple(small), tuple(passes), asked, until, missed
+        found, length, read, footprints, tuple(small), tuple(passes), asked, needed, reread
     )
 
 
@@ -308,14 +308,14 @@ class _ListPasses(beam.DoFn):  # type: ignore[misc]
     def _list(self, counted: Counted, read: SpanReports) -> Iterator[Spans]:
         """Yield what is to be read again of the files whose beginnings were read in a first pass."""
         config = self._config
-        assert config.again is not None
+        assert config.reread is not None
         begins = (read.column("pass_number") == 0) & (read.column("start") == 0)
         for name, found in SpanReports(read.table.filter(pa.array(begins))).by_source():
             source = 0 if config.streams.union else config.mixture.sources.index(name)
-            cut = cut_files(found.table, found.column("number"), config.again.span_bytes)
+            cut = cut_files(found.table, found.column("number"), config.reread.span_bytes)
             for group in group_spans(cut):
-                if counted.missed and counted.missed[source]:
-                    yield group.of_pass(AGAIN, until=counted.until[source])
+                if counted.reread and counted.reread[source]:
+                    yield group.of_pass(REREAD, buckets=counted.needed[source])
                 if not counted.small[source]:
                     for pass_number in range(1, counted.passes[source]):
                         yield group.of_pass(pass_number)
@@ -334,22 +334,18 @@ class _LayOut(beam.DoFn):  # type: ignore[misc]
         self, element: tuple[int, Iterable[bytes]], counted: Counted, tallies: list[Tally]
     ) -> Iterator[Any]:
         config = self._config
-        layout = Layout(
-            counted,
-            Spills.read(element[1]),
-            beyond=counted.beyond(tallies),
-            streams=config.streams,
-            bucket_bytes=config.bucket_bytes,
-        )
+        tables = StreamTables(element[1], config.streams)
+        counted = find_end(counted, tables)
+        beyond = counted.beyond(tallies)
+        layout = Layout(counted, tables, bucket_bytes=config.bucket_bytes, beyond=beyond)
         layout.require_read()
-        counted, length = layout.counted, layout.length
-        shards = config.count_shards(counted, length)
+        shards = config.count_shards(counted)
 
         def pieces() -> Iterator[bytes]:
             whole = counted.draft.schedule
             yield pack_schedule(whole)
             for number in range(shards):
-                content = layout.content(*config.shard_range(number, shards, length))
+                content = layout.content(*config.shard_range(number, shards, counted.length))
                 known = whole.known(content.begin, content.end)
                 yield pack_content(content, known, config.spill.folders)
 

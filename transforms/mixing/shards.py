@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.datasets.to_write import Ordered
+from transforms.errors import LosslessError
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
+from transforms.kernels.records.ranges import KeyRange
 from transforms.kernels.schedules.schedule import Schedule
-from transforms.mixing.contents import Content, counted, unpack_content, unpack_schedule
-from transforms.mixing.feeds import Feed, fill, unused_of
+from transforms.mixing import small_sources
+from transforms.mixing.contents import Content, Share, counted, unpack_content, unpack_schedule
 from transforms.shuffling.file_ranges import FileRange
+from transforms.shuffling.gather import Piece, gather_batch, gather_piece
+from transforms.shuffling.groups import BlockGroup
 from transforms.shuffling.streams import Streams
+
+_LEAST_IN_BATCH = 4  # buckets that are gathered at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +50,16 @@ class MixedShard:
     def ordered(self) -> Iterator[Ordered]:
         """Yield the shard's records in order; with the last block what all digests have to be."""
         content, schedule = self._read()
-        feeds = {share.source: Feed(share, self.streams) for share in content.shares}
+        readers = {share.source: SourceReader(share, self.streams) for share in content.shares}
         total: list[Digest] | None = None
         for begin in range(content.begin, content.end, content.chunk):
             end = min(begin + content.chunk, content.end)
             drawn = schedule.sources_of(begin, end)
-            block = _lay_down(drawn, feeds, streams=self.streams)
+            block = _lay_down(drawn, readers, streams=self.streams)
             if end == content.end:
-                for feed in feeds.values():
-                    feed.require_empty()
-                total = self._total((feed.source, feed.expected) for feed in feeds.values())
+                for reader in readers.values():
+                    reader.require_empty()
+                total = self._total((reader.source, reader.expected) for reader in readers.values())
             yield Ordered(block, total)
 
     def unused(self) -> list[Digest]:
@@ -86,19 +94,183 @@ class MixedShard:
 
 
 def _lay_down(
-    drawn: npt.NDArray[np.uint16], feeds: dict[int, Feed], *, streams: Streams
+    drawn: npt.NDArray[np.uint16], readers: dict[int, SourceReader], *, streams: Streams
 ) -> pa.RecordBatch:
     """Take as many records of each source as were drawn, and put them where they were drawn."""
     drawn_of = np.bincount(drawn, minlength=1)
     counts = {source: int(drawn_of[source]) for source in np.flatnonzero(drawn_of).tolist()}
-    fill([(feeds[source], count) for source, count in counts.items()], streams)
+    fill([(readers[source], count) for source, count in counts.items()], streams)
     joined = blocks.join(
-        [part for source, count in counts.items() for part in feeds[source].take(count)]
+        [part for source, count in counts.items() for part in readers[source].take(count)]
     )
     if streams.union:
         return joined
     order = np.argsort(drawn, kind="stable")
     places = np.empty(len(drawn), np.int64)
     places[order] = np.arange(len(drawn))
-    block = joined if len(feeds) == 1 else joined.take(pa.array(places))
+    block = joined if len(readers) == 1 else joined.take(pa.array(places))
     return block if len(streams.sources) == 1 else blocks.with_source(block, drawn)
+
+
+class Weighed(NamedTuple):
+    """A bucket, or a part of it, and the footprint of the whole bucket."""
+
+    piece: Piece
+    footprint: int
+
+    def is_light(self, source: int, streams: Streams) -> bool:
+        """Return whether several such buckets fit into what may be gathered together.
+
+        One that is larger than planned is no light one: its parts come one after another.
+        """
+        return self.footprint <= min(streams.batch_bytes // _LEAST_IN_BATCH, streams.limits[source])
+
+
+class SourceReader:
+    """Hands out the records of a share, any number at a time."""
+
+    def __init__(self, share: Share, streams: Streams) -> None:
+        self.source = share.source
+        self._streams = streams
+        self._pieces = deque([] if share.small else _pieces(share, streams))
+        self._inside = False  # a piece that is read in parts, which come before the next piece
+        self._read = small_sources.read(share, streams) if share.small else self._by_pieces()
+        self._waiting: deque[pa.RecordBatch] = deque()
+        self._held = 0  # records that are waiting
+        self.expected = [Digest()] * streams.digests
+
+    def _by_pieces(self) -> Iterator[Ordered]:
+        """Read the buckets that hold a range of ranks, one after another."""
+        while self._pieces:
+            (piece, _), self._inside = self._pieces.popleft(), True
+            yield from _gather(self.source, piece, self._streams)
+            self._inside = False
+
+    def lacks(self, count: int) -> bool:
+        """Return whether a light bucket has to be read for so many records."""
+        if self._held >= count or self._inside or not self._pieces:
+            return False
+        return self._pieces[0].is_light(self.source, self._streams)
+
+    def next_piece(self) -> Weighed:
+        """Hand out what is to be added next."""
+        return self._pieces.popleft()
+
+    def add(self, found: Ordered) -> None:
+        """Take in what a piece has given."""
+        assert found.expected is not None
+        self.expected = blocks.add_digests(self.expected, found.expected)
+        self._waiting.append(found.block)
+        self._held += len(found.block)
+
+    def take(self, count: int) -> Iterator[pa.RecordBatch]:
+        """Yield the next records.
+
+        Raises:
+            LosslessError: there are fewer.
+        """
+        while count:
+            if not self._held:
+                found = next(self._read, None)
+                if found is None:
+                    raise self._error(f"{count} fewer")
+                self.add(found)
+            block = self._waiting.popleft()
+            part, rest = block.slice(0, count), block.slice(count)
+            if len(rest):
+                self._waiting.appendleft(rest)
+            count -= len(part)
+            self._held -= len(part)
+            del block, rest  # let go of it before the next is read
+            yield part
+
+    def require_empty(self) -> None:
+        """Raise LosslessError where records are left over."""
+        left = self._held + sum(len(found.block) for found in self._read)
+        if left:
+            raise self._error(f"{left} more")
+
+    def _error(self, how_many: str) -> LosslessError:
+        name = self._streams.name(self.source)
+        return LosslessError(
+            f"source {name}: a shard found {how_many} of its records than were counted when "
+            "they were spilled; check memory and disk, then run again"
+        )
+
+
+def fill(wanted: Iterable[tuple[SourceReader, int]], streams: Streams) -> None:
+    """Read the light buckets that so many records of each reader need, many of them at once.
+
+    Others are read when their reader has nothing left.
+    """
+    short = list(wanted)
+    while short := [(reader, count) for reader, count in short if reader.lacks(count)]:
+        pieces = ((reader.source, reader.next_piece()) for reader, _ in short)
+        found = gather_light(pieces, streams)
+        for (reader, _), (_, ordered) in zip(short, found, strict=True):
+            reader.add(ordered)
+
+
+def gather_light(
+    wanted: Iterable[tuple[int, Weighed]], streams: Streams
+) -> Iterator[tuple[int, Ordered]]:
+    """Gather light buckets of sources, in order, as many at once as may be."""
+    batch: list[tuple[int, Piece]] = []
+    spent = 0
+    for source, (piece, footprint) in wanted:
+        if batch and spent + footprint > streams.batch_bytes:
+            yield from _gather_batch(batch, streams)
+            batch, spent = [], 0
+        batch.append((source, piece))
+        spent += footprint
+    yield from _gather_batch(batch, streams)
+
+
+def _gather_batch(
+    batch: list[tuple[int, Piece]], streams: Streams
+) -> Iterator[tuple[int, Ordered]]:
+    what = [_edge_of(source, streams) for source, _ in batch]
+    found = gather_batch([piece for _, piece in batch], what=what)
+    yield from zip((source for source, _ in batch), found, strict=True)
+
+
+def _gather(source: int, piece: Piece, streams: Streams) -> Iterator[Ordered]:
+    return gather_piece(
+        piece,
+        limit=streams.limits[source],
+        sources=streams.digests,
+        what=_edge_of(source, streams),
+    )
+
+
+def _edge_of(source: int, streams: Streams) -> str:
+    return f"source {streams.name(source)}, a bucket at a shard's edge"
+
+
+def _pieces(share: Share, streams: Streams) -> Iterator[Weighed]:
+    """Yield the buckets that hold a range of ranks."""
+    count = streams.buckets[share.source]
+    for cut in share.cuts:
+        group = BlockGroup(cut.pages)
+        for number, skip, take, footprint in cut.buckets:
+            yield Weighed(Piece(group, KeyRange(number, count), skip, take), footprint)
+
+
+def unused_of(shares: list[Share], streams: Streams) -> Iterator[tuple[int, list[Digest]]]:
+    """Yield digests of what is left, per stream, of the buckets or small sources that shares end in."""
+    light = []
+    for share in shares:
+        if not share.ends:
+            continue
+        if share.small:
+            yield share.source, [small_sources.unused(share, streams)]
+            continue
+        *_, last = _pieces(share, streams)
+        rest = last.piece._replace(skip=last.piece.skip + (last.piece.take or 0), take=None)
+        if last.is_light(share.source, streams):
+            light.append((share.source, last._replace(piece=rest)))
+            continue
+        for _, expected in _gather(share.source, rest, streams):
+            yield share.source, expected or []
+    for source, (_, expected) in gather_light(light, streams):
+        yield source, expected or []

@@ -14,7 +14,7 @@ from transforms.errors import LosslessError
 from transforms.kernels.records import blocks, pages
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.ranges import KeyRange
-from transforms.shuffling.groups import BlockGroup, OverLimit, expected_digests, read_together
+from transforms.shuffling.groups import BlockGroup, OverLimit, expected_digests, read_batch
 
 
 class Piece(NamedTuple):
@@ -73,7 +73,7 @@ def _take_blocks(found: list[pages.Page]) -> list[pa.RecordBatch]:
     return out
 
 
-def gather_together(pieces: Sequence[Piece], *, what: Sequence[str]) -> list[Ordered]:
+def gather_batch(pieces: Sequence[Piece], *, what: Sequence[str]) -> list[Ordered]:
     """Gather pieces of one source each that fit into memory together.
 
     Many small ones cost little more than one: they are read, and where they are cut hashed, at once.
@@ -81,7 +81,7 @@ def gather_together(pieces: Sequence[Piece], *, what: Sequence[str]) -> list[Ord
     Raises:
         LosslessError: ``what`` of one isn't what was spilled.
     """
-    found = read_together([(piece.group, piece.part) for piece in pieces])
+    found = read_batch([(piece.group, piece.part) for piece in pieces])
     if not all(found):
         raise LosslessError(f"{what[found.index([])]}: expected pages of it, there are none")
     expected = [expected_digests(part, sources=1) for part in found]

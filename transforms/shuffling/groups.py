@@ -184,7 +184,7 @@ def _decode_pages(
             ) from error
 
 
-def read_together(wanted: Sequence[tuple[BlockGroup, KeyRange]]) -> list[list[Page]]:
+def read_batch(wanted: Sequence[tuple[BlockGroup, KeyRange]]) -> list[list[Page]]:
     """Read the pages of each range, whole; those that lie one after another in a file at once."""
     places = sorted(
         (where, number)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.window import GlobalWindows
 
-from transforms.datasets.identity import AGAIN, Origin
+from transforms.datasets.identity import REREAD, Origin
 from transforms.datasets.reports import Tally
 from transforms.errors import LosslessError
 from transforms.kernels.randomness import pass_key, record_keys
@@ -25,7 +25,7 @@ from transforms.shuffling.references import Pages, cut_pages, pack_pages, unpack
 from transforms.shuffling.spill_files import SpillFiles, Spilling, pages_of_stream, read_tables
 from transforms.shuffling.streams import Streams
 from transforms.storage import files as storage
-from transforms.workers.budget import Place
+from transforms.workers.budget import Slot
 from transforms.workers.progress import Progress
 from transforms.workers.round_robin import GroupRoundRobin
 
@@ -129,7 +129,7 @@ class _GatherRuns(beam.DoFn):  # type: ignore[misc]
     def setup(self) -> None:
         spill = self._spill
         storage.configure(spill.storage_options)
-        self._place = Place(spill.run_id, spill.places)
+        self._slot = Slot(spill.run_id, spill.slots)
         self._progress = Progress.open(spill.progress)
         self._files = SpillFiles(spill, self._streams.buckets, sources=self._streams.digests)
         self._clear()
@@ -143,15 +143,15 @@ class _GatherRuns(beam.DoFn):  # type: ignore[misc]
         self._clear()
 
     def finish_bundle(self) -> Iterator[Any]:
-        self._place.leave()
+        self._slot.leave()
         yield from ()
 
     def teardown(self) -> None:
-        self._place.leave()
+        self._slot.leave()
 
     def _wait(self) -> None:
         with self._progress.doing("waiting for memory"):
-            self._place.take()
+            self._slot.take()
 
     def _add(self, stream: int, keyed: pa.RecordBatch) -> Iterator[Any]:
         """Take a block in; spill those before it where it doesn't fit in."""
@@ -190,7 +190,7 @@ class _SpillRuns(_GatherRuns):
     def process(self, element: tuple[Origin, pa.RecordBatch]) -> Iterator[Any]:
         file, block = element
         self._wait()
-        keyed = self._within_reach(file, self._keyed(file, block))
+        keyed = self._needed(file, self._keyed(file, block))
         if len(keyed):
             yield from self._add(self._streams.number(file), keyed)
 
@@ -212,7 +212,7 @@ class _SpillRuns(_GatherRuns):
             keyed = keyed.set_column(0, "key", pa.array(keys))
         return keyed if streams.union else blocks.without_source(keyed)
 
-    def _within_reach(self, file: Origin, keyed: pa.RecordBatch) -> pa.RecordBatch:
+    def _needed(self, file: Origin, keyed: pa.RecordBatch) -> pa.RecordBatch:
         """Return the records that are to be spilled; count them and the others."""
         streams = self._streams
         if not streams.tallied or file.pass_number > 0:
@@ -220,8 +220,8 @@ class _SpillRuns(_GatherRuns):
         stream = streams.number(file)
         low, high = streams.wanted(file)
         kept, tally = blocks.cut_to_buckets(keyed, low, high, of=streams.buckets[stream])
-        found = Tally(stream, file.pass_number == AGAIN, *tally)
-        key = stream, found.again
+        found = Tally(stream, file.pass_number == REREAD, *tally)
+        key = stream, found.reread
         self._tallies[key] = self._tallies[key] + found if key in self._tallies else found
         return kept
 
@@ -264,7 +264,7 @@ class _ReferToPartitions(beam.DoFn):  # type: ignore[misc]
             yield number, pack([part, where])
 
     def _cut(self, tables: list[Any]) -> Iterator[tuple[int, int, list[Pages]]]:
-        """Yield each stream's partitions, and their pages; there is nothing beyond what is in reach."""
+        """Yield each stream's partitions that have any pages, and these."""
         for stream in sorted({int(number) for _, table in tables for number in table["stream"]}):
             parts = self._streams.partitions[stream % self._streams.count]
             mine = pages_of_stream(tables, stream)

@@ -35,7 +35,7 @@ class Spilling:
         run_bytes: footprint that is gathered before it is spilled.
         page_bytes: footprint above which a segment is cut into pages.
         compression: of pages, ``lz4``, ``zstd`` or None.
-        run_id, places: whose budget this is, and how many bundles of a process hold payload.
+        run_id, slots: whose budget this is, and how many bundles of a process hold payload.
         release: give the first level's space back as early as may be; only where the runner never
             runs a step a second time.
         storage_options: of fsspec, for the stores; None leaves them as they are.
@@ -47,7 +47,7 @@ class Spilling:
     page_bytes: int = 8 << 20
     compression: str | None = None
     run_id: str = ""
-    places: int = 1
+    slots: int = 1
     release: bool = False
     storage_options: dict[str, Any] | None = None
     progress: Watched = None

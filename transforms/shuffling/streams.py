@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transforms.datasets.identity import AGAIN, Origin
+from transforms.datasets.identity import REREAD, Origin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +21,9 @@ class Streams:
         seed, epoch: of the dataset.
         buckets: how many equal ranges of keys each source's streams are cut into.
         limits: footprint that one bucket of each source may have in memory.
-        together: footprint of light buckets, of several sources, that are gathered at once.
-        reach: how many buckets of each source's first pass are spilled before it is known which are
-            needed; empty for all.
+        batch_bytes: footprint of light buckets, of several sources, that are gathered as a batch.
+        needed: how many buckets of each source's first pass are thought to be, and spilled before that
+            is known; empty for all.
         partitions: into how many equal ranges of keys each source's streams are cut first, where
             they take two levels; 1 for those that take one, and empty where all do.
     """
@@ -34,8 +34,8 @@ class Streams:
     epoch: int
     buckets: tuple[int, ...]
     limits: tuple[int, ...]
-    together: int = 0
-    reach: tuple[int, ...] = ()
+    batch_bytes: int = 0
+    needed: tuple[int, ...] = ()
     partitions: tuple[int, ...] = ()
 
     @classmethod
@@ -73,7 +73,7 @@ class Streams:
     @property
     def tallied(self) -> bool:
         """Whether records are counted by buckets, as not all of them are spilled."""
-        return bool(self.reach) and self.reach != self.buckets
+        return bool(self.needed) and self.needed != self.buckets
 
     @property
     def levels(self) -> int:
@@ -92,10 +92,10 @@ class Streams:
     def wanted(self, file: Origin) -> tuple[int, int]:
         """Return which buckets of a pass are to be spilled: from the first to before the second."""
         source = self.number(file) % self.count
-        reach = self.reach[source] if self.tallied else self.buckets[source]
-        if file.pass_number == AGAIN:
-            return reach, file.until
-        return 0, self.buckets[source] if file.pass_number else reach
+        needed = self.needed[source] if self.tallied else self.buckets[source]
+        if file.pass_number == REREAD:
+            return needed, file.buckets
+        return 0, self.buckets[source] if file.pass_number else needed
 
     def name(self, source: int) -> str:
         """Return what a source's streams are called where something is wrong with them."""

@@ -29,7 +29,8 @@ from transforms.datasets.identity import FileId
 from transforms.datasets.manifest import Manifest
 from transforms.datasets.records import BlocksFromRecords, _GatherBlocks
 from transforms.datasets.reports import SpanReports
-from transforms.datasets.write import WriteManifest, WriteShards
+from transforms.datasets.write import WriteShards
+from transforms.datasets.write_manifest import WriteManifest
 from transforms.errors import DataError, from_traceback
 from transforms.kernels.randomness import file_key
 from transforms.kernels.records import blocks

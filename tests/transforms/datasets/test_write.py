@@ -28,7 +28,6 @@ from tests.transforms.helpers import (
     shuffle_runs,
 )
 from transforms.datasets.files_read import add_up
-from transforms.datasets.manifest import make_manifest
 from transforms.datasets.reports import (
     ShardReport,
     ShardReports,
@@ -38,7 +37,8 @@ from transforms.datasets.reports import (
 )
 from transforms.datasets.source_files import SourceFile
 from transforms.datasets.to_write import Ordered
-from transforms.datasets.write import WriteManifest, WriteShards, write_shard
+from transforms.datasets.write import WriteShards, write_shard
+from transforms.datasets.write_manifest import WriteManifest, make_manifest
 from transforms.errors import DataError, LosslessError, RunError, from_traceback
 from transforms.formats.line_format import LineFormat
 from transforms.formats.writing import ShardFormat
@@ -180,7 +180,7 @@ def test_a_run_that_loses_its_marker_before_the_end_publishes_no_manifest(
         marker.write_text('{"id": "next"}')
         return write(*args, **options)
 
-    monkeypatch.setattr("transforms.datasets.write.make_manifest", late)
+    monkeypatch.setattr("transforms.datasets.write_manifest.make_manifest", late)
     (tmp_path / "_tmp-mine").mkdir()
     error = caught(lambda root: dataset(root, tmp_path, run_id="mine"))
     assert "belongs to next now" in str(error)
@@ -379,13 +379,8 @@ def manifest(shards: Sequence[ShardReport], spans: Sequence[SpanReport] | None =
             span(ROWS) if spans is None else [SpanReports.of(spans)], ["one", "two"], expected=None
         ),
         ShardReports.of(shards, sources=2),
-        sources=["one", "two"],
-        recipe={},
-        seed=0,
-        epoch=0,
-        started="",
-        form=ShardFormat(),
-        run_id="",
+        None,
+        WriteManifest(output="", sources=["one", "two"], recipe={}, seed=0, epoch=0),
     )
 
 

@@ -16,7 +16,8 @@ from tests.transforms.kernels import oracles
 from tests.transforms.kernels.schedules import schedule_oracles
 from transforms.datasets.manifest import now
 from transforms.datasets.records import BlocksFromRecords, position_of
-from transforms.datasets.write import WriteManifest, WriteShards
+from transforms.datasets.write import WriteShards
+from transforms.datasets.write_manifest import WriteManifest
 from transforms.errors import RunError, from_traceback
 from transforms.kernels.randomness import derive
 from transforms.kernels.schedules.mixture import Amounts, Mixture
@@ -51,7 +52,7 @@ def mix(
     streams = plan_streams(mixture, amounts=amounts, about=[200.0, 100.0], size=1 << 20)
     streams = replace(streams, limits=limits or streams.limits)
     if release is not None:  # two levels, of one of the sources
-        streams = replace(streams, buckets=(10, 1), reach=(), partitions=(4, 1))
+        streams = replace(streams, buckets=(10, 1), needed=(), partitions=(4, 1))
     shards, every, mixed = (located, spans) | InterleaveSources(
         mixture=mixture,
         streams=streams,

@@ -1,4 +1,4 @@
-"""The budget: a process's bundles share places, and get them back whatever happens."""
+"""The budget: a process's bundles share slots, and get them back whatever happens."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from tests.transforms.helpers import THREADS, collect, create, partition, run, s
 from transforms.datasets.identity import FileId
 from transforms.kernels.records import blocks
 from transforms.workers import budget
-from transforms.workers.budget import Place
+from transforms.workers.budget import Slot
 
 
 @pytest.fixture
 def run_id() -> str:
-    """A run of its own: places live as long as the process."""
+    """A run of its own: slots live as long as the process."""
     return uuid.uuid4().hex
 
 
-def elsewhere(place: Place) -> None:
-    """Let another bundle, on a thread of its own, take a place that must be free, and keep it."""
-    thread = threading.Thread(target=place.take, daemon=True)
+def elsewhere(slot: Slot) -> None:
+    """Let another bundle, on a thread of its own, take a slot that must be free, and keep it."""
+    thread = threading.Thread(target=slot.take, daemon=True)
     thread.start()
     thread.join(60)
-    assert not thread.is_alive(), "waited for a place that should be free"
+    assert not thread.is_alive(), "waited for a slot that should be free"
 
 
 def taken_soon(run_id: str) -> bool:
-    """Return whether another bundle gets a place in a moment, where it should get none."""
-    place = Place(run_id, budget._pools[run_id].places)
+    """Return whether another bundle gets a slot in a moment, where it should get none."""
+    slot = Slot(run_id, budget._pools[run_id].slots)
     took = threading.Event()
 
     def visit() -> None:
-        with place:
+        with slot:
             took.set()
 
     # where it has to wait it goes on waiting, and gives back what it gets
@@ -48,12 +48,12 @@ def taken_soon(run_id: str) -> bool:
     return took.wait(0.2)
 
 
-@pytest.mark.parametrize("places", [1, 3])
-def test_no_more_bundles_hold_a_place_than_there_are(run_id: str, places: int) -> None:
-    with Place(run_id, places):
-        for _ in range(places - 1):
-            elsewhere(Place(run_id, places))
-        late = Place(run_id, places)
+@pytest.mark.parametrize("slots", [1, 3])
+def test_no_more_bundles_hold_a_place_than_there_are(run_id: str, slots: int) -> None:
+    with Slot(run_id, slots):
+        for _ in range(slots - 1):
+            elsewhere(Slot(run_id, slots))
+        late = Slot(run_id, slots)
         taken = threading.Event()
 
         def wait() -> None:
@@ -66,34 +66,34 @@ def test_no_more_bundles_hold_a_place_than_there_are(run_id: str, places: int) -
 
 
 def test_taking_twice_holds_one_place_and_leaving_twice_gives_back_one(run_id: str) -> None:
-    first, second = Place(run_id, 2), Place(run_id, 2)
+    first, second = Slot(run_id, 2), Slot(run_id, 2)
     first.take()
     first.take()
     elsewhere(second)
     assert not taken_soon(run_id)
     first.leave()
     first.leave()
-    elsewhere(Place(run_id, 2))
+    elsewhere(Slot(run_id, 2))
     assert not taken_soon(run_id)
 
 
 def test_steps_of_one_bundle_share_its_place_until_the_last_one_leaves(run_id: str) -> None:
-    with Place(run_id, 1):
-        with Place(run_id, 1):
+    with Slot(run_id, 1):
+        with Slot(run_id, 1):
             pass
         assert not taken_soon(run_id)
 
 
 def test_runs_do_not_wait_for_each_other(run_id: str) -> None:
-    with Place(run_id, 1):
+    with Slot(run_id, 1):
         assert not taken_soon(run_id)
-        elsewhere(Place(run_id + "x", 1))
+        elsewhere(Slot(run_id + "x", 1))
 
 
 def test_a_place_comes_back_when_what_it_was_for_fails(run_id: str) -> None:
-    with pytest.raises(ZeroDivisionError), Place(run_id, 1):
+    with pytest.raises(ZeroDivisionError), Slot(run_id, 1):
         raise ZeroDivisionError
-    elsewhere(Place(run_id, budget._pools[run_id].places))
+    elsewhere(Slot(run_id, budget._pools[run_id].slots))
 
 
 @contextmanager
@@ -126,23 +126,23 @@ def watched(monkeypatch: pytest.MonkeyPatch, *, seconds: float) -> Iterator[list
         yield seen
 
 
-@pytest.mark.parametrize("places", [1, 3])
+@pytest.mark.parametrize("slots", [1, 3])
 def test_bundles_of_one_process_hold_payload_only_as_far_as_there_are_places(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run_id: str, places: int
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run_id: str, slots: int
 ) -> None:
     # a second one that may come is waited for, one that may not has time to come
-    with watched(monkeypatch, seconds=0.5 if places == 1 else 60) as seen:
+    with watched(monkeypatch, seconds=0.5 if slots == 1 else 60) as seen:
         run(
             lambda root: (
                 root
                 | create([_block([b"%d" % i]) for i in range(30)], spread=True)
-                | partition(tmp_path, run_id=run_id, places=places)
+                | partition(tmp_path, run_id=run_id, slots=slots)
             ),
             **THREADS,
         )
     assert len(seen) > 1  # else there was nothing to wait for
-    assert max(seen) == 1 if places == 1 else max(seen) > 1
-    elsewhere(Place(run_id, budget._pools[run_id].places))
+    assert max(seen) == 1 if slots == 1 else max(seen) > 1
+    elsewhere(Slot(run_id, budget._pools[run_id].slots))
 
 
 def _fail(_: Any) -> None:
@@ -175,7 +175,7 @@ def test_a_run_that_failed_leaves_its_places_to_the_next(
             run(lambda root: build(root, where == "below it"))
     found = collect(lambda root: build(root, False))
     assert sum(len(spilled_rows(spill)) for spill in found) == 2
-    elsewhere(Place(run_id, budget._pools[run_id].places))
+    elsewhere(Slot(run_id, budget._pools[run_id].slots))
 
 
 @pytest.mark.timeout(60)
@@ -196,6 +196,6 @@ def test_one_bundle_may_partition_its_records_twice(tmp_path: Path, run_id: str)
 
 
 def test_a_later_pipeline_without_a_run_id_has_the_places_that_it_asks_for() -> None:
-    Place("", 3)
-    with Place("", 1):
+    Slot("", 3)
+    with Slot("", 1):
         assert not taken_soon("")

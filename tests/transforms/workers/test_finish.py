@@ -9,7 +9,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.testing.test_pipeline import TestPipeline as Pipeline
 
-from transforms.datasets.write import is_written
+from transforms.datasets.write_manifest import is_written
 from transforms.errors import RunError
 from transforms.workers import heartbeat
 from transforms.workers.finish import Finish

@@ -50,7 +50,7 @@ def partition_streams(
     spans: Sequence[int],
     passes: Sequence[int],
     buckets: Sequence[int],
-    reach: Sequence[int],
+    needed: Sequence[int],
     run_bytes: int,
     workers: int,
     payload: int,
@@ -65,11 +65,11 @@ def partition_streams(
         spans: that it is read in.
         passes: that are spilled of it.
         buckets: that its streams are cut into.
-        reach: how many of them are spilled of its first pass.
+        needed: how many of them are spilled of its first pass.
         run_bytes: of a run.
         workers, payload, segment_bytes: as of ``choose_partitions``.
     """
-    near = [size * some // all_ for size, some, all_ in zip(sizes, reach, buckets, strict=True)]
+    near = [size * some // all_ for size, some, all_ in zip(sizes, needed, buckets, strict=True)]
     later = [size * (many - 1) for size, many in zip(sizes, passes, strict=True)]
     runs = math.ceil(max(sum(near), sum(later)) / run_bytes)  # the first passes', or all others'
     found = []
@@ -77,12 +77,12 @@ def partition_streams(
         chosen = choose_partitions(
             input_bytes=size,
             runs=min(runs, spans[i] + math.ceil(size / run_bytes)),
-            buckets=reach[i],
+            buckets=needed[i],
             workers=workers,
             payload=payload * size // max(sum(near) + sum(later), 1),
             segment_bytes=segment_bytes,
         )
         # partitions of hardly more than a bucket would gather nothing, and those beyond are empty
-        worth = 2 * chosen <= reach[i]
-        found.append(math.ceil(chosen * buckets[i] / reach[i]) if worth and chosen > 1 else 1)
+        worth = 2 * chosen <= needed[i]
+        found.append(math.ceil(chosen * buckets[i] / needed[i]) if worth and chosen > 1 else 1)
     return tuple(found)

@@ -57,7 +57,7 @@ class Workers:
     memory: int = 0
 
     @property
-    def places(self) -> int:
+    def slots(self) -> int:
         """Bundles that run at once inside one process."""
         return self.count if self.processes == 0 else self.count // self.processes
 

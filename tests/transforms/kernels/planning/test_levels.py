@@ -91,7 +91,7 @@ def of_streams(
         spans=spans or [max(1, size // (256 * MIB)) for size in sizes],
         passes=passes or [1] * len(sizes),
         buckets=buckets,
-        reach=[max(1, math.ceil(count * share)) for count in buckets],
+        needed=[max(1, math.ceil(count * share)) for count in buckets],
         run_bytes=GIB,
         workers=8,
         payload=64 * GIB,

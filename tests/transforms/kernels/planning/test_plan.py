@@ -71,7 +71,7 @@ def test_what_is_held_at_once_fits_the_memory_given(
         input_bytes=input_bytes, workers=team, num_shards=shards, shard_records=shard_records
     )
     base = LAUNCHER_BASE + team.processes * WORKER_BASE
-    assert team.count == team.places * max(1, team.processes)
+    assert team.count == team.slots * max(1, team.processes)
     assert base + team.count * team.payload <= memory
     # sorting holds a run twice beside the chunk being read; gathering a bucket twice, and a page
     assert 2 * plan.run_bytes + plan.chunk_bytes <= team.payload
@@ -237,7 +237,7 @@ def test_a_second_worker_starts_where_it_was_seen_to_save_time(
 
 def test_512_mib_are_enough_for_one_worker() -> None:
     alone = share_memory(512 * MIB, count=1, processes=0)
-    assert alone.places == 1
+    assert alone.slots == 1
     assert make_plan(input_bytes=4 * GIB, workers=alone).shards == 16
 
 

@@ -1,32 +1,78 @@
-"""How many bytes the records before a position of a mixture have."""
+"""Where a mixture ends by bytes: at the last position before which the records have so many."""
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
+from transforms.errors import RunError
 from transforms.kernels.arrays import I64
 from transforms.kernels.records import blocks
-from transforms.kernels.schedules.schedule import Schedule
-from transforms.mixing.feeds import Bucket, Cut, Feed, Share
-from transforms.mixing.spilled import Counted, Spills, StreamPages
-from transforms.shuffling.streams import Streams
+from transforms.kernels.schedules import stops
+from transforms.mixing.contents import Bucket, Cut, Share
+from transforms.mixing.counted import Counted
+from transforms.mixing.shard_layout import StreamTables
+from transforms.mixing.shards import SourceReader
 
 
-class BytesBefore:
+def find_end(counted: Counted, tables: StreamTables) -> Counted:
+    """Return a mixture with the length that it has, counted on where ``max_bytes`` lay beyond.
+
+    Raises:
+        RunError: it lies even beyond what can be counted of what was spilled.
+    """
+    most = counted.draft.mixture.max_bytes
+    if most is None:
+        return counted
+    end = _end_of_bytes(counted, tables, most)
+    if _is_short(counted, end):
+        counted = _count_on(counted, most)
+        end = _end_of_bytes(counted, tables, most)
+    if _is_short(counted, end):
+        raise RunError(
+            f"--max_bytes={most}: the records drawn have fewer bytes than expected by their mean "
+            "lengths, which differ very much; give --max_records too, or --stop"
+        )
+    return replace(counted, length=end)
+
+
+def _is_short(counted: Counted, end: int) -> bool:
+    """Return whether the end may lie beyond the positions that were counted."""
+    mixture = counted.draft.mixture
+    return mixture.repeats_as_needed and end == counted.length and end != mixture.max_records
+
+
+def _count_on(counted: Counted, most: int) -> Counted:
+    """Count on as far as the passes go that were spilled, or, held in memory, are enough."""
+    draft = counted.draft
+    amounts = zip(draft.amounts.records, draft.amounts.bytes, counted.small, strict=True)
+    have = [
+        records * (most // max(size, 1) + 1 if small else counted.spilled(source))
+        for source, (records, size, small) in enumerate(amounts)
+    ]
+    while (end := stops.stop_first(draft.schedule, [min(n, 1 << 62) for n in have])) is None:
+        draft = draft.counting_to(draft.schedule.counted_to + 1)
+    end = min(end, draft.mixture.max_records or end)
+    return replace(counted, draft=draft, length=max(end, counted.length))
+
+
+def _end_of_bytes(counted: Counted, tables: StreamTables, most: int) -> int:
+    """Return the first position whose record would exceed a number of bytes."""
+    bound, known = counted.length, _BytesBefore(counted, tables)
+    # by what whole buckets hold first, so that few have to be read
+    low = bisect.bisect_right(range(bound), most, key=lambda p: known.at_most(p + 1))
+    high = bisect.bisect_right(range(low, bound), most, key=lambda p: known.at_least(p + 1)) + low
+    return bisect.bisect_right(range(low, high), most, key=lambda p: known.exactly(p + 1)) + low
+
+
+class _BytesBefore:
     """How many bytes the records before a position have: between what buckets say, or exactly."""
 
-    def __init__(
-        self,
-        schedule: Schedule,
-        counted: Counted,
-        streams: Streams,
-        spills: Spills,
-        stream: Callable[[int, int], StreamPages],
-    ) -> None:
-        self._schedule, self._counted, self._streams = schedule, counted, streams
-        self._spills, self._stream = spills, stream
+    def __init__(self, counted: Counted, tables: StreamTables) -> None:
+        self._counted, self._tables = counted, tables
         self._sums: dict[tuple[int, int], I64] = {}
         self._lengths: dict[tuple[int, int, int], I64] = {}
 
@@ -49,7 +95,9 @@ class BytesBefore:
     def _sum(self, position: int, of: Callable[[int, int, int], int]) -> int:
         amounts = self._counted.draft.amounts
         total = 0
-        for source, count in enumerate(self._schedule.counts_before(position).tolist()):
+        for source, count in enumerate(
+            self._counted.draft.schedule.counts_before(position).tolist()
+        ):
             if count:
                 whole, rank = divmod(count, amounts.records[source])
                 total += whole * amounts.bytes[source]
@@ -66,15 +114,15 @@ class BytesBefore:
 
     def _bucket(self, source: int, number: int, rank: int) -> int:
         """Return the bucket that holds the record before a rank."""
-        starts = self._stream(source, number).starts
+        starts = self._tables.stream(source, number).starts
         return int(np.searchsorted(starts, rank, side="left")) - 1
 
     def _bucket_sums(self, source: int, number: int) -> I64:
         key = source, number
         if key not in self._sums:
-            stream = self._stream(source, number)
+            stream = self._tables.stream(source, number)
             held = np.zeros(len(stream.starts) - 1, np.int64)
-            sizes = self._spills.table["bytes"][stream.rows].astype(np.int64)
+            sizes = self._tables.table["bytes"][stream.rows].astype(np.int64)
             np.add.at(held, stream.bucket, sizes)
             self._sums[key] = np.concatenate([np.zeros(1, np.int64), np.cumsum(held)])
         return self._sums[key]
@@ -86,10 +134,10 @@ class BytesBefore:
         if key not in self._lengths:
             first = number * self._counted.draft.amounts.records[source]
             at, beyond = 0, self._counted.draft.amounts.records[source]
-            rows = self._stream(source, 0).rows
+            rows = self._tables.stream(source, 0).rows
             buckets: list[Bucket] = []
             if not small:
-                stream = self._stream(source, number)
+                stream = self._tables.stream(source, number)
                 at, beyond = stream.starts[bucket : bucket + 2].tolist()
                 rows = stream.rows[stream.bucket == bucket]
                 buckets = [Bucket(bucket, 0, beyond - at, int(stream.footprints[bucket]))]
@@ -98,11 +146,11 @@ class BytesBefore:
                 first + at,
                 first + beyond,
                 self._counted.draft.amounts.records[source],
-                [Cut(self._spills.pages(rows), buckets)],
+                [Cut(self._tables.pages(rows), buckets)],
                 small=small,
                 ends=False,
             )
-            taken = Feed(share, self._streams).take(beyond - at)
+            taken = SourceReader(share, self._tables.streams).take(beyond - at)
             lengths = [blocks.hashes(part)[2] for part in taken]
             self._lengths[key] = np.concatenate(
                 [np.zeros(1, np.int64), np.cumsum(np.concatenate(lengths))]
@@ -110,5 +158,5 @@ class BytesBefore:
         sums = self._lengths[key]
         if small:
             return int(sums[rank])
-        at = int(self._stream(source, number).starts[bucket])
+        at = int(self._tables.stream(source, number).starts[bucket])
         return int(self._bucket_sums(source, number)[bucket] + sums[rank - at])
