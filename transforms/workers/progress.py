@@ -56,10 +56,11 @@ class Progress(threading.local):
         file = _make_file(where if isinstance(where, str) else None)
         self._counts, self._doing = file["counts"][0], file["doing"]
 
-    @staticmethod
-    def open(where: Watched) -> Progress:
+    @classmethod
+    @functools.cache
+    def open(cls, where: Watched) -> Progress:
         """Return this process's counts for a place."""
-        return _open(where)
+        return cls(where)
 
     def add(self, stage: Stage, *, bytes: int = 0, records: int = 0, payload: int = 0) -> None:  # noqa: A002
         """Add to a stage's counts, as of ``Counts``."""
@@ -77,11 +78,6 @@ class Progress(threading.local):
             yield
         finally:
             mine[0] = before
-
-
-@functools.cache
-def _open(where: Watched) -> Progress:
-    return Progress(where)
 
 
 def _make_file(folder: str | None) -> Any:
