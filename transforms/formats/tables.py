@@ -14,12 +14,11 @@ from transforms.formats.columns import RowColumns
 from transforms.formats.limits import TooLarge
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.schemas import require_schema
-from transforms.kernels.arrays import I64
+from transforms.kernels.arrays import I64, offsets_of
 from transforms.kernels.records import blocks, checks, memory
-from transforms.kernels.records.dictionaries import dictionary_costs
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.rows import Dictionaries, carried_schema, restore, to_rows
-from transforms.kernels.records.values import is_bytes, plain_width, row_costs, row_sizes
+from transforms.kernels.records.values import elements, is_bytes, plain_width, row_costs, row_sizes
 
 _MOST_ROWS = 1 << 17  # of a block: rows of no columns' worth must not make endless ones
 
@@ -116,6 +115,44 @@ class RowReader:
     def covered(self, digest: Digest) -> int:
         """Return how much of ``whole`` the records with this digest are."""
         return digest.records
+
+
+def dictionary_costs(batch: pa.RecordBatch) -> I64:
+    """Return int64[n], about the bytes of the dictionaries' values that each row repeats when decoded.
+
+    Those in list views aren't counted.
+
+    Args:
+        batch: valid, also in its indices.
+    """
+    costs = _repeated_costs(batch.to_struct_array())
+    return np.zeros(len(batch), np.int64) if costs is None else costs
+
+
+def _repeated_costs(array: pa.Array) -> I64 | None:
+    """Return int64[n], None where there are no dictionaries in an array."""
+    kind = array.type
+    if isinstance(array, pa.ExtensionArray):
+        return _repeated_costs(array.storage)
+    if pt.is_dictionary(kind):
+        if not len(array.dictionary):
+            return None
+        values = pa.RecordBatch.from_arrays([array.dictionary], names=["value"])
+        places = array.indices.fill_null(0).to_numpy(zero_copy_only=False)
+        costs = row_costs(to_rows(values))
+        # to decode them, Arrow sets the mean aside for each
+        return np.asarray(np.maximum(costs, int(costs.mean()))[places])
+    if pt.is_struct(kind):
+        found = [_repeated_costs(array.field(i)) for i in range(kind.num_fields)]
+        counted = [costs for costs in found if costs is not None]
+        return np.sum(counted, axis=0, dtype=np.int64) if counted else None
+    if pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind) or pt.is_map(kind):
+        inner, offsets = elements(array)
+        each = _repeated_costs(inner)
+        if each is not None:
+            ends = offsets_of(each)
+            return np.asarray(np.diff(ends[offsets]))
+    return None
 
 
 def _cuts(costs: I64, limit: int) -> Iterator[tuple[int, int]]:
