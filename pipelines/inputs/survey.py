@@ -175,14 +175,9 @@ def _empty_ones(files: Sequence[SourceFile]) -> list[str]:
 
 def _common_schema(looks: dict[SourceFile, Look]) -> pa.Schema | None:
     """Return the schema that holds the rows of all files, None for lines."""
-    first: tuple[SourceFile, Look] | None = None
-    for file, look in looks.items():
-        if not file.size:  # of no kind
-            continue
-        if first is None:
-            first = file, look
-        elif look.format.is_rows != first[1].format.is_rows:
-            raise _rows_and_lines(looks)
+    # an empty file is of no kind
+    if len({look.format.is_rows for file, look in looks.items() if file.size}) > 1:
+        raise _rows_and_lines(looks)
     schemas = _schemas(looks)
     if not schemas:
         return None
