@@ -14,10 +14,10 @@ The commands, with keywords named like their flags, which return the dataset's m
     what determines a dataset, and what was written
 ``Tokenizer``, ``Sampling``
     texts to ids and back, without Beam
-``ReadRecords``, ``BlocksFromRecords``, ``PartitionIntoBuckets``, ``ShuffleWithinBuckets`` (with
-``Streams`` and ``Spilling``), ``InterleaveSources``, ``TokenizeRecords``, ``MapIntoShards``,
-``WriteShards``, ``WriteManifest``
-    Beam's PTransforms for pipelines of your own: docs/library.md
+``ReadRecords``, ``BlocksFromRecords``, ``PartitionIntoBuckets``, ``ShuffleWithinBuckets``,
+``InterleaveSources``, ``TokenizeRecords``, ``MapIntoShards``, ``WriteShards``, ``WriteManifest``
+    Beam's PTransforms for pipelines of your own: docs/library.md. What they are told of:
+    ``Streams``, ``Spilling``, ``Mixture``, ``Amounts``, ``plan_streams``, ``BlockTokenizer``
 
 Each name is imported when it is first asked for, so that ``import dovetail`` takes no time.
 """
@@ -44,73 +44,50 @@ if TYPE_CHECKING:
     from transforms.datasets.records import BlocksFromRecords as BlocksFromRecords
     from transforms.datasets.write import WriteShards as WriteShards
     from transforms.datasets.write_manifest import WriteManifest as WriteManifest
-    from transforms.errors import (
-        DataError as DataError,
-    )
-    from transforms.errors import (
-        DovetailError as DovetailError,
-    )
-    from transforms.errors import (
-        InputError as InputError,
-    )
-    from transforms.errors import (
-        LosslessError as LosslessError,
-    )
-    from transforms.errors import (
-        RunError as RunError,
-    )
-    from transforms.errors import (
-        StoreError as StoreError,
-    )
-    from transforms.errors import (
-        UsageError as UsageError,
-    )
-    from transforms.errors import (
-        WorkerError as WorkerError,
-    )
+    from transforms.errors import DataError as DataError
+    from transforms.errors import DovetailError as DovetailError
+    from transforms.errors import InputError as InputError
+    from transforms.errors import LosslessError as LosslessError
+    from transforms.errors import RunError as RunError
+    from transforms.errors import StoreError as StoreError
+    from transforms.errors import UsageError as UsageError
+    from transforms.errors import WorkerError as WorkerError
+    from transforms.kernels.schedules.mixture import Amounts as Amounts
+    from transforms.kernels.schedules.mixture import Mixture as Mixture
     from transforms.mixing.interleave import InterleaveSources as InterleaveSources
+    from transforms.mixing.interleave import plan_streams as plan_streams
     from transforms.shuffling.partition import PartitionIntoBuckets as PartitionIntoBuckets
     from transforms.shuffling.shuffle import ShuffleWithinBuckets as ShuffleWithinBuckets
     from transforms.shuffling.spill_files import Spilling as Spilling
     from transforms.shuffling.streams import Streams as Streams
     from transforms.tokenization.sampling import Sampling as Sampling
-    from transforms.tokenization.tokenize import (
-        BlockTokenizer as BlockTokenizer,
-    )
-    from transforms.tokenization.tokenize import (
-        TokenizeRecords as TokenizeRecords,
-    )
+    from transforms.tokenization.tokenize import BlockTokenizer as BlockTokenizer
+    from transforms.tokenization.tokenize import TokenizeRecords as TokenizeRecords
     from transforms.tokenization.tokenizer import Tokenizer as Tokenizer
 else:
     _LATER = {  # by module, as above
         "dovetail.commands": ["shuffle", "tokenize", "verify"],
         "pipelines.recipes.recipe": ["Recipe"],
         "pipelines.recipes.tokenize_recipe": ["TokenizeRecipe"],
-        "transforms.errors": [
-            *(
-                "DovetailError",
-                "UsageError",
-                "InputError",
-                "RunError",
-                "DataError",
-                "LosslessError",
-            ),
-            *("StoreError", "WorkerError"),
-        ],
-        "transforms.shuffling.spill_files": ["Spilling"],
-        "transforms.shuffling.streams": ["Streams"],
-        "transforms.mixing.interleave": ["InterleaveSources"],
         "transforms.datasets.manifest": ["Manifest"],
         "transforms.datasets.map_shards": ["MapIntoShards"],
-        "transforms.shuffling.partition": ["PartitionIntoBuckets"],
         "transforms.datasets.read": ["ReadRecords"],
         "transforms.datasets.records": ["BlocksFromRecords"],
-        "transforms.shuffling.shuffle": ["ShuffleWithinBuckets"],
-        "transforms.tokenization.tokenize": ["BlockTokenizer", "TokenizeRecords"],
-        "transforms.tokenization.sampling": ["Sampling"],
-        "transforms.tokenization.tokenizer": ["Tokenizer"],
         "transforms.datasets.write": ["WriteShards"],
         "transforms.datasets.write_manifest": ["WriteManifest"],
+        "transforms.errors": [
+            *("DovetailError", "UsageError", "InputError"),
+            *("RunError", "DataError", "LosslessError", "StoreError", "WorkerError"),
+        ],
+        "transforms.kernels.schedules.mixture": ["Amounts", "Mixture"],
+        "transforms.mixing.interleave": ["InterleaveSources", "plan_streams"],
+        "transforms.shuffling.partition": ["PartitionIntoBuckets"],
+        "transforms.shuffling.shuffle": ["ShuffleWithinBuckets"],
+        "transforms.shuffling.spill_files": ["Spilling"],
+        "transforms.shuffling.streams": ["Streams"],
+        "transforms.tokenization.sampling": ["Sampling"],
+        "transforms.tokenization.tokenize": ["BlockTokenizer", "TokenizeRecords"],
+        "transforms.tokenization.tokenizer": ["Tokenizer"],
     }
     _MODULES = {name: module for module, names in _LATER.items() for name in names}
 

@@ -46,12 +46,22 @@ _CONVERTED: dict[Kind, str] = {
 class Amount:
     """How much a source holds: bytes of its files, and records and their bytes, exactly or about."""
 
-    files: int
-    stored: int
-    records: int
-    bytes: int
-    exact_records: bool
-    exact_bytes: bool
+    files: int = 0
+    stored: int = 0
+    records: int = 0
+    bytes: int = 0
+    exact_records: bool = True
+    exact_bytes: bool = True
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(
+            files=self.files + other.files,
+            stored=self.stored + other.stored,
+            records=self.records + other.records,
+            bytes=self.bytes + other.bytes,
+            exact_records=self.exact_records and other.exact_records,
+            exact_bytes=self.exact_bytes and other.exact_bytes,
+        )
 
 
 @dataclass(frozen=True)
@@ -165,14 +175,9 @@ def _empty_ones(files: Sequence[SourceFile]) -> list[str]:
 
 def _common_schema(looks: dict[SourceFile, Look]) -> pa.Schema | None:
     """Return the schema that holds the rows of all files, None for lines."""
-    first: tuple[SourceFile, Look] | None = None
-    for file, look in looks.items():
-        if not file.size:  # of no kind
-            continue
-        if first is None:
-            first = file, look
-        elif look.format.is_rows != first[1].format.is_rows:
-            raise _rows_and_lines(looks)
+    # an empty file is of no kind
+    if len({look.format.is_rows for file, look in looks.items() if file.size}) > 1:
+        raise _rows_and_lines(looks)
     schemas = _schemas(looks)
     if not schemas:
         return None
@@ -291,7 +296,7 @@ class _Estimate:
     def __init__(self, mean: float, expansion: float, looks: dict[str, tuple[int, Look]]) -> None:
         self._mean, self._expansion, self._looks = mean, expansion, looks
         self._looked_at = pa.array(looks, pa.large_string())
-        self.amount = Amount(0, 0, 0, 0, exact_records=True, exact_bytes=True)
+        self.amount = Amount()
         for size, look in looks.values():
             self._add_look(size, look)
 
@@ -314,14 +319,13 @@ class _Estimate:
         sizes = (rest.column("size").to_numpy() * self._expansion).astype(np.int64)
         # where there are bytes, a record is
         records = np.maximum(sizes // self._mean, np.minimum(sizes, 1)).astype(np.int64)
-        self.amount = replace(
-            self.amount,
-            files=self.amount.files + len(table),
-            stored=self.amount.stored + int(table.column("size").to_numpy().sum()),
-            records=self.amount.records + int(records.sum()),
-            bytes=self.amount.bytes + int(sizes.sum()),
-            exact_records=self.amount.exact_records and not sizes.any(),
-            exact_bytes=self.amount.exact_bytes and not len(rest),
+        self.amount += Amount(
+            files=len(table),
+            stored=int(table.column("size").to_numpy().sum()),
+            records=int(records.sum()),
+            bytes=int(sizes.sum()),
+            exact_records=not sizes.any(),
+            exact_bytes=not len(rest),
         )
 
     def _add_look(self, stored: int, look: Look) -> None:
@@ -332,10 +336,6 @@ class _Estimate:
         if look.records is not None:
             records, exact_records, plain = look.records, True, False
             size = int(look.records * (look.record_bytes or self._mean))
-        self.amount = replace(
-            self.amount,
-            records=self.amount.records + records,
-            bytes=self.amount.bytes + size,
-            exact_records=self.amount.exact_records and exact_records,
-            exact_bytes=self.amount.exact_bytes and plain,
+        self.amount += Amount(
+            records=records, bytes=size, exact_records=exact_records, exact_bytes=plain
         )

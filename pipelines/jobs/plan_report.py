@@ -44,7 +44,7 @@ def describe_sources(amounts: Mapping[str, Amount]) -> Iterator[str]:
     rows: list[tuple[str, ...]] = [("source", "files", "stored", "records", "bytes of records")]
     rows += [(name, *_amount(amount)) for name, amount in sorted(amounts.items())]
     if len(amounts) > 1:
-        rows.append(("all", *_amount(sum_up(list(amounts.values())))))
+        rows.append(("all", *_amount(sum(amounts.values(), Amount()))))
     yield from table(rows)
 
 
@@ -96,18 +96,6 @@ def _amount(amount: Amount) -> tuple[str, ...]:
         _size(amount.stored),
         "~"[amount.exact_records :] + f"{amount.records:,}",
         "~"[amount.exact_bytes :] + _size(amount.bytes),
-    )
-
-
-def sum_up(amounts: Sequence[Amount]) -> Amount:
-    """Add up what several sources hold."""
-    return Amount(
-        files=sum(a.files for a in amounts),
-        stored=sum(a.stored for a in amounts),
-        records=sum(a.records for a in amounts),
-        bytes=sum(a.bytes for a in amounts),
-        exact_records=all(a.exact_records for a in amounts),
-        exact_bytes=all(a.exact_bytes for a in amounts),
     )
 
 

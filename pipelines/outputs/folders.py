@@ -1,4 +1,4 @@
-"""Output folders: what a run asks of one, and local ones, held by a lock."""
+"""Local output folders, held by a lock."""
 
 from __future__ import annotations
 
@@ -7,58 +7,11 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from transforms.errors import StoreError, UsageError
 from transforms.storage import files as storage
 from transforms.storage import layout
-
-
-class Folder(Protocol):
-    """An output folder, held by at most one run.
-
-    Attributes:
-        given: as the user wrote it.
-        url: its absolute path or URL.
-    """
-
-    given: str
-    url: str
-
-    def held(
-        self, run_id: str, clear: Callable[..., None]
-    ) -> contextlib.AbstractContextManager[dict[str, Any] | None]:
-        """Hold the folder's marker; gives what a dead run's said, None where there was none.
-
-        In the end the marker goes, unless temporary files are left, which are found by it.
-
-        Raises:
-            UsageError: a living run holds it, or it can't be written.
-        """
-
-    def write_marker(self, content: Mapping[str, object]) -> None:
-        """Replace what the marker says; its ``id`` owns the output.
-
-        Raises:
-            StoreError: it can't be written.
-            RunError: it is no longer this run's.
-        """
-
-    def owned(self) -> bool:
-        """Return whether the marker is still held."""
-
-    def names(self) -> set[str]:
-        """Return the names right in the folder; none where it isn't there yet.
-
-        Raises:
-            UsageError: it is a file.
-        """
-
-    def names_in(self, folder: str) -> list[str]:
-        """Return the names in a folder below; an empty one where that isn't a folder."""
-
-    def remove_file(self, name: str) -> None:
-        """Remove a file, if it is there."""
 
 
 def parse_marker(text: bytes | None) -> dict[str, Any] | None:
@@ -72,7 +25,12 @@ def parse_marker(text: bytes | None) -> dict[str, Any] | None:
 
 
 class LocalFolder:
-    """A folder on this machine's disks; a Folder."""
+    """A folder on this machine's disks, held by at most one run; ``StoreFolder`` has the same face.
+
+    Attributes:
+        given: as the user wrote it.
+        url: its absolute path or URL.
+    """
 
     def __init__(self, output: str) -> None:
         self.given = output
@@ -82,7 +40,13 @@ class LocalFolder:
 
     @contextlib.contextmanager
     def held(self, run_id: str, clear: Callable[..., None]) -> Iterator[dict[str, Any] | None]:
-        """Hold a lock on the marker, which ends with the process."""
+        """Hold a lock on the marker, which ends with the process; gives what a dead run's said.
+
+        In the end the marker goes, unless temporary files are left, which are found by it.
+
+        Raises:
+            UsageError: a living run holds it, or it can't be written.
+        """
         with contextlib.ExitStack() as undo:
             undo.callback(
                 storage.remove_made, make_folders(self.url, flag=f"--output={self.given}")
@@ -121,7 +85,7 @@ class LocalFolder:
             os.close(marker)  # its owner finished between our open and our lock
 
     def write_marker(self, content: Mapping[str, object]) -> None:
-        """Replace what the marker says."""
+        """Replace what the marker says; its ``id`` owns the output."""
         text = json.dumps(content).encode()
         try:
             # over what is there, filled up with blanks: the lock is this file's, on a full disk it
@@ -138,7 +102,7 @@ class LocalFolder:
         return True
 
     def names(self) -> set[str]:
-        """Return the names right in the folder."""
+        """Return the names right in the folder, none where it isn't there; UsageError for a file."""
         if not os.path.lexists(self.url):
             return set()
         if not os.path.isdir(self.url):

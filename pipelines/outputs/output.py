@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.outputs.folders import Folder, LocalFolder, make_folders, make_writable
+from pipelines.outputs.folders import LocalFolder, make_folders, make_writable
 from pipelines.outputs.store_folder import StoreFolder, refuse_living
 from pipelines.recipes.cli import LOG, finished
 from transforms.datasets.manifest import now
@@ -28,6 +28,7 @@ from transforms.storage.files import remove_made, remove_temporary, remove_tree
 from transforms.workers.heartbeat import DEAD, Beat
 from transforms.workers.progress import Watched
 
+Folder = LocalFolder | StoreFolder
 _OURS = re.compile(r"dovetail-[0-9a-f]{12}(\.log|\.progress|\.sockets)?")
 
 

@@ -40,7 +40,7 @@ def refuse_living(output: str, look: Callable[[], object], left: Mapping[str, An
 
 
 class StoreFolder:
-    """A folder on a store; a Folder.
+    """A folder on a store, held by at most one run; ``LocalFolder`` has the same face.
 
     The marker is created only where there is none, taken over only where it stays as it is, and
     written again only while it is this run's. Whatever is published or removed is so only

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import functools
 from collections.abc import Iterable, Sequence
@@ -62,29 +61,19 @@ def beam_options(beam_flags: Sequence[str]) -> dict[str, Any]:
 @functools.cache
 def _parser() -> tuple[Parser, dict[str, tuple[str, str]]]:
     """Return a parser of all of Beam's flags, and the group and the name of each flag's option."""
-    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
 
-    beam = Parser(allow_abbrev=False, add_help=False, conflict_handler="resolve")
+    class BeamParser(Parser, _BeamArgumentParser):  # type: ignore[misc]  # Beam's classes are untyped
+        pass
+
+    beam = BeamParser(allow_abbrev=False, add_help=False, conflict_handler="resolve")
     found = {}
     for options in PipelineOptions.__subclasses__():
         before = set(beam._option_string_actions)
-        options._add_argparse_args(_Arguments(beam))
+        options._add_argparse_args(beam)
         for flag in beam._option_string_actions.keys() - before:
             found[flag] = (options.__name__, beam._option_string_actions[flag].dest)
     return beam, found
-
-
-class _Arguments:
-    """Beam's options expect its own parser, with methods that argparse's doesn't have."""
-
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self._parser = parser
-
-    def add_value_provider_argument(self, *args: Any, **kwargs: Any) -> None:
-        self._parser.add_argument(*args, **kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._parser, name)
 
 
 def check_beam_flags(flags: list[str], ours: Iterable[str]) -> None:

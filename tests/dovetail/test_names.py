@@ -85,11 +85,11 @@ def test_errors_are_one_tree() -> None:
 
 
 def test_transforms_got_by_it_are_found_again_in_workers() -> None:
-    shuffle = dovetail.ShuffleWithinBuckets(partitions=3)
-    assert isinstance(shuffle, beam.PTransform)
-    found = cloudpickle_pickler.loads(cloudpickle_pickler.dumps(shuffle))
-    assert type(found) is dovetail.ShuffleWithinBuckets
-    assert found.partitions == 3
+    write = dovetail.WriteShards(output="there")
+    assert isinstance(write, beam.PTransform)
+    found = cloudpickle_pickler.loads(cloudpickle_pickler.dumps(write))
+    assert type(found) is dovetail.WriteShards
+    assert found.output == "there"
     packed = cloudpickle_pickler.dumps(lambda: dovetail.Sampling(law="exact").law)
     assert cloudpickle_pickler.loads(packed)() == "exact"
 

@@ -21,7 +21,9 @@ from tests.pipelines.support import (
     write_tree,
 )
 from tests.pipelines.test_tokenize import TEXTS, write_model
+from tests.runners import lzma_alone
 from tests.runners.conftest import Cluster, Running
+from transforms.formats import compressed
 from transforms.shuffling.groups import BlockGroup
 from transforms.shuffling.partition import PartitionIntoBuckets
 
@@ -32,6 +34,10 @@ KINDS = {
     "mixture": (
         *("pipelines.shuffle", "--input=a={in}/lines", "--input=b={in}/more"),
         *("--weights=a=0.3,b=0.7", "--stop=all_exhausted", "--num_shards=3", "--memory=300MiB"),
+    ),
+    "a user's codec": (
+        *("pipelines.shuffle", "--input={in}/lines", "--shard_records=700"),
+        *(f"--codec_module={lzma_alone.__name__}", "--compression=lzma"),
     ),
     "tokenize": (
         *("pipelines.tokenize", "--input={in}/texts", "--tokenizer={in}/model.json"),
@@ -77,6 +83,7 @@ def make(kind: str, corpus: Path, output: Path, *flags: str, environment_: dict[
 
 def require(output: Path, shards: Tree) -> None:
     """Require these shards, the proof, and nothing that is left."""
+    compressed.load([lzma_alone.__name__])
     assert read_shards(output) == shards
     assert {name.partition("/")[0] for name in read_tree(output)} == {"data", "manifest.json"}
     assert verify(str(output))[1] == []

@@ -147,7 +147,7 @@ def test_patterns_find_on_s3_what_they_find_on_disk(bucket: str, local: Path, pa
     found = list_source("s", [f"{bucket}/{pattern}"])
     there = list_source("s", [f"{local.parent}/{pattern}"])
     assert [(f.name, f.size) for f in found] == [(f.name, f.size) for f in there]
-    assert found[0].url == f"{bucket}/in/a.txt"
+    assert next(iter(found)).url == f"{bucket}/in/a.txt"
 
 
 def test_names_that_are_awkward_in_urls_are_just_names(bucket: str, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from transforms.datasets.spans import Span, Spans, cut_spans, group_spans
 from transforms.errors import DataError
 from transforms.formats import compressed, small_files
 from transforms.formats.limits import TooLarge
-from transforms.formats.readers import ReadOptions
+from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.reading import json_layout_in, open_span
 from transforms.kernels.arrays import I64, offsets_of
 from transforms.kernels.records import blocks
@@ -244,12 +244,14 @@ class SpanReader:
         with storage.open_read(file.url) as opened, kept_apart:
             reader = open_span(
                 opened,
-                name=file.url,
-                size=file.size,
-                start=span.start,
-                stop=span.stop,
-                options=config.options,
-                source=self._source[file.source],
+                ReadTask(
+                    name=file.url,
+                    size=file.size,
+                    start=span.start,
+                    stop=span.stop,
+                    options=config.options,
+                    source=self._source[file.source],
+                ),
                 told=file.format,
             )
             for block, bad, reasons in reader:

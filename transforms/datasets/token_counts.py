@@ -28,8 +28,8 @@ class TokenCounts:
             of a nat (``NAT``), so that its order shows nowhere; None where the law doesn't tell. Over
             ``tokens`` it is the entropy per token.
         lengths: how many records have 0, 1, 2 to 3, 4 to 7, … tokens.
-        compared_bytes, compared_tokens, best_tokens: of a sample of records under a law: their bytes,
-            their tokens, and what the best segmentations come to.
+        compared_bytes, best_tokens: of a sample of records under a law: their bytes, and what the best
+            segmentations come to.
         collisions: records with CPM's symbols in their text.
     """
 
@@ -41,7 +41,6 @@ class TokenCounts:
     surprise: int | None = 0
     lengths: tuple[int, ...] = ()
     compared_bytes: int = 0
-    compared_tokens: int = 0
     best_tokens: int = 0
     collisions: int = 0
 

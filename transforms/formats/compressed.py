@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
+import importlib.util
 import io
 import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import IO, Any, BinaryIO, cast
@@ -102,7 +103,10 @@ def _installed() -> tuple[str, ...]:
 
 
 def _load(module: str) -> None:
+    import smart_open
+
     registry, told = _registry(), f"--codec_module={module}"
+    smart_open.compression = registry  # as if it hadn't been loaded before the package
     known, fresh = set(registry.get_supported_extensions()), module not in sys.modules
     try:
         importlib.import_module(module)
@@ -131,16 +135,24 @@ def _load(module: str) -> None:
 
 @functools.cache
 def _registry() -> ModuleType:
-    """Return smart_open's registry, with our codecs in it. Without Beam its import takes 0.3 s."""
-    from smart_open import compression
+    """Return smart_open's registry, with our codecs in it.
 
+    Its module is loaded alone: the package imports every store's client, which takes 0.3 s.
+    """
+    name = "smart_open.compression"
+    if name not in sys.modules:
+        package: Any = importlib.util.find_spec("smart_open")
+        spec: Any = PathFinder.find_spec(name, package.submodule_search_locations)
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    compression: Any = sys.modules[name]
     log = logging.getLogger(compression.__name__)
     log.disabled = True  # it warns of each that is replaced
     for codec in BUILT_IN.values():
         for suffix in codec.suffixes:
             compression.register_compressor(suffix, functools.partial(_open_ours, codec))
     log.disabled = False
-    return compression
+    return cast(ModuleType, compression)
 
 
 def _open_ours(codec: MemberCodec, file: Any, mode: str, **options: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from transforms.errors import DataError
 from transforms.formats.detection import FileFormat
-from transforms.formats.readers import ReadOptions
+from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.reading import open_span
 from transforms.formats.tables import text_digest
 from transforms.formats.writing import ShardFormat
@@ -42,18 +42,19 @@ def shard_digest(
     """
     reader = open_span(
         file,
-        name=path,
-        size=size,
-        start=0,
-        stop=size,
-        options=ReadOptions(
-            line_format=form.line_format,
-            format="lines",
-            rows=form.kind != "lines",
-            chunk_bytes=_CHUNK if form.kind == "lines" else _CHUNK_OF_ROWS,
-            record_limit=sys.maxsize,
-            text_known=True,  # what changed since, the digest shows
-            text_field="text" if form.records_are == "texts" else None,
+        ReadTask(
+            name=path,
+            size=size,
+            stop=size,
+            options=ReadOptions(
+                line_format=form.line_format,
+                format="lines",
+                rows=form.kind != "lines",
+                chunk_bytes=_CHUNK if form.kind == "lines" else _CHUNK_OF_ROWS,
+                record_limit=sys.maxsize,
+                text_known=True,  # what changed since, the digest shows
+                text_field="text" if form.records_are == "texts" else None,
+            ),
         ),
         told=FileFormat.told(form.kind, form.compression),
     )

@@ -29,51 +29,41 @@ _BUFFER = 1 << 16
 
 
 def open_span(
-    file: io.RawIOBase | BinaryIO,
-    *,
-    name: str,
-    size: int,
-    start: int,
-    stop: int,
-    options: ReadOptions,
-    source: int | None = None,
-    told: FileFormat | None = None,
+    file: io.RawIOBase | BinaryIO, task: ReadTask, *, told: FileFormat | None = None
 ) -> Reader:
-    """Return a reader of bytes [start, stop) of a file, of a format that is told or found out.
+    """Return a reader of a span of a file, of a format that is told or found out.
 
     Raises:
         InputError: the file isn't what its name says.
         DataError: it is broken, or doesn't hold the records that are expected.
     """
-    found = told or detect(file, name=name, size=size, said=options.format)
-    is_text = options.text_field is not None
-    if not is_text and found.is_rows != options.rows and size:  # an empty file is of no kind
+    options, name = task.options, task.name
+    found = told or detect(file, name=name, size=task.size, said=options.format)
+    task = replace(task, codec=found.codec)
+    if options.text_field is not None:
+        return _open_texts(file, task, found, told=told is not None)
+    if found.is_rows != options.rows and task.size:  # an empty file is of no kind
         want = "rows, as the other files hold" if options.rows else "lines"
         raise DataError(f"{name}: expected {want}, got {found.word}; give it a run of its own")
-    task = ReadTask(
-        name=name,
-        size=size,
-        start=start,
-        stop=stop,
-        source=source,
-        codec=found.codec,
-        options=options,
-    )
-    inner = replace(task, source=None) if is_text else task
-    kind: LineKind | None = None
     reader: Reader
-    if not found.is_rows:
-        line_format = options.line_format
-        if is_text:
-            kind = line_kind_of(file, name=name, codec=found.codec, line_format=line_format)
-            if options.kept is not None:
-                _require_fields(options.kept, kind, name=name)
-        reader = _open_lines(file, inner, kind, told=told is not None)
+    if found.is_rows:
+        reader = open_rows(file, task, found)
     else:
-        reader = open_rows(file, inner, found)
-    if is_text:
-        return TextReader(reader, kind, task)
+        reader = _open_lines(file, task, None, told=told is not None)
     return reader if options.validate is None else ValidatingReader(reader, options.validate)
+
+
+def _open_texts(
+    file: io.RawIOBase | BinaryIO, task: ReadTask, found: FileFormat, *, told: bool
+) -> Reader:
+    inner, options = replace(task, source=None), task.options
+    if found.is_rows:
+        return TextReader(open_rows(file, inner, found), None, task)
+    line_format = options.line_format
+    kind = line_kind_of(file, name=task.name, codec=found.codec, line_format=line_format)
+    if options.kept is not None:
+        _require_fields(options.kept, kind, name=task.name)
+    return TextReader(_open_lines(file, inner, kind, told=told), kind, task)
 
 
 def open_rows(

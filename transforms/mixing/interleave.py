@@ -102,9 +102,9 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
             )
             more = later.blocks | "SpillPasses" >> spill
             spilled.append(more.spills)
-            tallies = (tallies, added(more.tallies, "Again")) | "AllTallies" >> beam.Flatten()
+            tallies = (tallies, added(more.tallies, "Later")) | "AllTallies" >> beam.Flatten()
             every = (spans, later.spans) | "AllSpans" >> beam.Flatten()
-        dealt = (
+        laid_out = (
             tuple(spilled)
             | AllSpills(self.spill, levels=self.streams.levels)
             | "LayOut"
@@ -115,8 +115,8 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
             .with_outputs("mixed", main="shards")
         )
         opened = beam.MapTuple(functools.partial(_open, self))
-        shards = dealt.shards | "InTurn" >> GroupRoundRobin(bytes) | "Open" >> opened
-        return shards, every, dealt.mixed
+        shards = laid_out.shards | "InTurn" >> GroupRoundRobin(bytes) | "Open" >> opened
+        return shards, every, laid_out.mixed
 
     def count_shards(self, counted: Counted) -> int:
         """Return how many shards a mixture makes."""
@@ -228,9 +228,9 @@ def _items(uncounted: Draft) -> Iterator[tuple[int, Item]]:
 
 
 def _count(
-    dealt: tuple[int, Iterable[Item]], uncounted: Draft
+    numbered: tuple[int, Iterable[Item]], uncounted: Draft
 ) -> Iterator[tuple[tuple[int, int, int], I64]]:
-    for item in dealt[1]:
+    for item in numbered[1]:
         source, begin, end = uncounted.added_as(item)
         yield (source, begin, end), uncounted.count(item)
 

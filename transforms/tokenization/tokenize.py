@@ -100,7 +100,7 @@ class BlockTokenizer:
                 hits = cpm.count_collisions(texts, newline=self.newline)
                 counts = replace(counts, collisions=hits)
             if self.sampling.law != "off":
-                counts = self._compare(tokenizer, bare, keys, found, counts)
+                counts = self._compare(tokenizer, bare, keys, counts)
         except RecordError as error:
             unit = "row" if blocks.is_rows(block) else "the record at"
             name = file.name_of(error.record)
@@ -133,7 +133,7 @@ class BlockTokenizer:
         return identity_keys(record_keys(pair, positions), seed=self.seed, epoch=self.epoch)
 
     def _compare(
-        self, tokenizer: Tokenizer, bare: pa.Array, keys: U64, found: Encoded, counts: TokenCounts
+        self, tokenizer: Tokenizer, bare: pa.Array, keys: U64, counts: TokenCounts
     ) -> TokenCounts:
         """Count what a sample of the records comes to without sampling."""
         mine = np.flatnonzero(keys % np.uint64(_COMPARED) == 0)
@@ -141,13 +141,7 @@ class BlockTokenizer:
             return counts
         sample = _texts_in(bare.take(pa.array(mine)))
         best = tokenizer.encode_keyed(sample, keys[mine])
-        tokens = int(np.diff(found.offsets)[mine].sum())
-        return replace(
-            counts,
-            compared_bytes=len(sample.data),
-            compared_tokens=tokens,
-            best_tokens=len(best.ids),
-        )
+        return replace(counts, compared_bytes=len(sample.data), best_tokens=len(best.ids))
 
     def _lists(self, found: Encoded) -> pa.Array:
         values = pa.array(found.ids.astype(self.dtype, copy=False))

@@ -28,7 +28,7 @@ from transforms.errors import DovetailError
 from transforms.formats import parquet_files, small_files
 from transforms.formats.kept import Kept
 from transforms.formats.line_format import LineFormat
-from transforms.formats.readers import ReadOptions
+from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.reading import open_span
 from transforms.kernels.randomness import record_keys
 from transforms.kernels.records import blocks
@@ -297,11 +297,13 @@ def test_the_footer_of_a_file_of_many_row_groups_is_parsed_once_for_all_spans(
             for i in range(20):
                 reader = open_span(
                     file,
-                    name=name,
-                    size=size,
-                    start=size * i // 20,
-                    stop=size * (i + 1) // 20,
-                    options=ReadOptions(rows=True, schema=table.schema),
+                    ReadTask(
+                        name=name,
+                        size=size,
+                        start=size * i // 20,
+                        stop=size * (i + 1) // 20,
+                        options=ReadOptions(rows=True, schema=table.schema),
+                    ),
                 )
                 for block, _, _ in reader:
                     found += block.column("record").field("text").to_pylist()

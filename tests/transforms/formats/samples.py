@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from backports import zstd
 
-from transforms.formats.readers import Reader, ReadOptions
+from transforms.formats.readers import Reader, ReadOptions, ReadTask
 from transforms.formats.reading import open_span
 from transforms.formats.writing import ShardFormat, open_writer
 from transforms.kernels.records import blocks
@@ -239,11 +239,13 @@ def open_reader(
     """Open a span with our reader."""
     return open_span(
         io.BytesIO(data),
-        name=sample.name,
-        size=len(data),
-        start=start,
-        stop=len(data) if stop is None else stop,
-        options=ReadOptions(rows=sample.kind != "lines", **options),
+        ReadTask(
+            name=sample.name,
+            size=len(data),
+            start=start,
+            stop=len(data) if stop is None else stop,
+            options=ReadOptions(rows=sample.kind != "lines", **options),
+        ),
     )
 
 

@@ -117,11 +117,7 @@ def arrow_bytes(table: pa.Table, new: Any = pa.ipc.new_file, **options: Any) -> 
 def rows_of(data: bytes, name: str = "x.arrow") -> list[Any]:
     reader = open_span(
         io.BytesIO(data),
-        name=name,
-        size=len(data),
-        start=0,
-        stop=len(data),
-        options=ReadOptions(rows=True),
+        ReadTask(name=name, size=len(data), stop=len(data), options=ReadOptions(rows=True)),
     )
     return [row for block, *_ in reader for row in block.column("record").to_pylist()]
 

@@ -213,6 +213,23 @@ def test_a_small_file_is_decompressed_by_its_name(tmp_path: Path) -> None:
         compressed.read_whole(storage.join(str(tmp_path), "b.gz"))
 
 
-def test_smart_open_is_imported_where_something_is_compressed_and_not_before() -> None:
-    program = "import sys, pipelines.shuffle; sys.exit('smart_open' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+def test_smart_opens_registry_comes_without_its_stores_and_serves_it_later(tmp_path: Path) -> None:
+    program = """
+import io, sys
+import pipelines.shuffle
+assert "smart_open.compression" not in sys.modules
+from transforms.formats import codecs, compressed
+sink = io.BytesIO()
+compressed.writer(sink, codecs.CODECS["gzip"]).close()
+assert "smart_open.compression" in sys.modules
+assert not sys.modules.keys() & {"smart_open", "boto3", "requests"}
+import smart_open
+open(sys.argv[1], "wb").write(sink.getvalue() + b"garbage")
+try:
+    smart_open.open(sys.argv[1], "rb").read()
+except Exception as error:
+    sys.exit(type(error).__name__ != "DataError")
+sys.exit(2)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.gz")], check=False)
+    assert done.returncode == 0

@@ -41,11 +41,13 @@ def read(
     for i in range(spans):
         reader = open_span(
             io.BytesIO(data),
-            name=name,
-            size=len(data),
-            start=len(data) * i // spans,
-            stop=len(data) * (i + 1) // spans,
-            options=ReadOptions(**{"chunk_bytes": 100, **options}),
+            ReadTask(
+                name=name,
+                size=len(data),
+                start=len(data) * i // spans,
+                stop=len(data) * (i + 1) // spans,
+                options=ReadOptions(**{"chunk_bytes": 100, **options}),
+            ),
         )
         digest = Digest()
         for block, bad, reasons in reader:
@@ -214,11 +216,9 @@ def test_an_array_is_read_piece_by_piece() -> None:
     with mock.patch.multiple(line_kinds, _GLANCE=64, _LONG=128):
         reader = open_span(
             Watched(data),
-            name="x.json",
-            size=len(data),
-            start=0,
-            stop=len(data),
-            options=ReadOptions(chunk_bytes=300),
+            ReadTask(
+                name="x.json", size=len(data), stop=len(data), options=ReadOptions(chunk_bytes=300)
+            ),
         )
         sizes = [blocks.payload_bytes(found.block) for found in reader]
     assert len(sizes) > 100

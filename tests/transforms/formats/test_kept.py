@@ -23,7 +23,7 @@ from transforms.formats.kept import (
     kinds_of,
     schema_of,
 )
-from transforms.formats.readers import ReadOptions
+from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.reading import open_span
 from transforms.kernels.records import blocks
 
@@ -140,7 +140,7 @@ def _file(table: pa.Table) -> bytes:
 def _open(data: bytes, kept: Kept, name: str) -> Any:
     options = ReadOptions(text_field="text", kept=kept)
     return open_span(
-        io.BytesIO(data), name=name, size=len(data), start=0, stop=len(data), options=options
+        io.BytesIO(data), ReadTask(name=name, size=len(data), stop=len(data), options=options)
     )
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests.transforms.formats.samples import PACK, samples, write_plainly
 from transforms.formats.line_format import LineFormat
-from transforms.formats.readers import ReadOptions
+from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.reading import open_span
 from transforms.kernels.records import blocks
 from transforms.kernels.records.memory import behind, held, is_part
@@ -119,11 +119,12 @@ def _leaves(kind: Any) -> int:
 def read_whole(file: File, *, chunk_bytes: int = 2 << 20) -> list[pa.RecordBatch]:
     reader = open_span(
         io.BytesIO(file.data),
-        name=file.name,
-        size=len(file.data),
-        start=0,
-        stop=len(file.data),
-        options=dataclasses.replace(file.options, chunk_bytes=chunk_bytes),
+        ReadTask(
+            name=file.name,
+            size=len(file.data),
+            stop=len(file.data),
+            options=dataclasses.replace(file.options, chunk_bytes=chunk_bytes),
+        ),
     )
     return [found.block for found in reader if len(found.block)]
 

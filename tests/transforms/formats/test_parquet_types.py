@@ -16,7 +16,7 @@ import pytest
 
 from tests.pipelines.support import run
 from transforms.errors import DataError, InputError
-from transforms.formats.readers import ReadOptions
+from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.reading import open_span
 from transforms.formats.schemas import mend
 from transforms.formats.writing import ShardFormat, open_writer
@@ -40,7 +40,7 @@ def write(table: pa.Table, **options: Any) -> bytes:
 def read(data: bytes, *, text: str | None = None) -> list[Any]:
     options = ReadOptions(rows=text is None, text_field=text, chunk_bytes=1 << 10)
     reader = open_span(
-        io.BytesIO(data), name="NAME", size=len(data), start=0, stop=len(data), options=options
+        io.BytesIO(data), ReadTask(name="NAME", size=len(data), stop=len(data), options=options)
     )
     return [record for block, *_ in reader for record in block.column("record").to_pylist()]
 
@@ -161,7 +161,7 @@ def test_json_and_uuid_are_kept() -> None:
     data = write(pa.table(columns), store_schema=False)
     options = ReadOptions(rows=True)
     reader = open_span(
-        io.BytesIO(data), name="NAME", size=len(data), start=0, stop=len(data), options=options
+        io.BytesIO(data), ReadTask(name="NAME", size=len(data), stop=len(data), options=options)
     )
     sink = io.BytesIO()
     form = ShardFormat(kind="parquet", schema=pq.read_schema(io.BytesIO(data)), records_are="rows")

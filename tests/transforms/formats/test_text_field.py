@@ -12,7 +12,7 @@ import pytest
 
 from transforms.errors import DataError
 from transforms.formats.kept import Kept
-from transforms.formats.readers import ReadOptions
+from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.reading import open_span
 from transforms.formats.text_field import TextField
 from transforms.kernels.records import blocks
@@ -60,11 +60,12 @@ def read(
     """Return texts, the numbers of bad records, reasons, and what is kept."""
     reader = open_span(
         io.BytesIO(data),
-        name=name,
-        size=len(data),
-        start=0,
-        stop=len(data),
-        options=ReadOptions(text_field=spec, **options),
+        ReadTask(
+            name=name,
+            size=len(data),
+            stop=len(data),
+            options=ReadOptions(text_field=spec, **options),
+        ),
     )
     starts = [0]
     for line in data.split(b"\n"):

@@ -24,7 +24,7 @@ from transforms.formats.kept import Kept
 from transforms.formats.line_format import LineFormat
 from transforms.formats.line_kinds import line_kind_of
 from transforms.formats.read_back import shard_digest
-from transforms.formats.readers import ReadOptions
+from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.reading import open_span
 from transforms.formats.schemas import TEXT
 from transforms.formats.texts import of_json
@@ -88,12 +88,14 @@ def read(data: bytes, *, name: str, spans: int = 1, **options: Any) -> tuple[Rec
     for i in range(spans):
         reader = open_span(
             io.BytesIO(data),
-            name=name,
-            size=len(data),
-            start=len(data) * i // spans,
-            stop=len(data) * (i + 1) // spans,
-            options=ReadOptions(**options),
-            source=3,
+            ReadTask(
+                name=name,
+                size=len(data),
+                start=len(data) * i // spans,
+                stop=len(data) * (i + 1) // spans,
+                options=ReadOptions(**options),
+                source=3,
+            ),
         )
         digest = Digest()
         for block, dropped, reasons in reader:
