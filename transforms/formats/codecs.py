@@ -108,7 +108,9 @@ def _window_of_zstd(head: bytes) -> int:
         size = zstd.get_frame_info(head).decompressed_size
     except zstd.ZstdError:  # cut: the decoder says so
         return 0
-    return size or 0 if head[4] & 0x20 else (8 | head[5] & 7) << (head[5] >> 3) + 7
+    if head[4] & 0x20:
+        return size or 0
+    return (8 | head[5] & 7) << (head[5] >> 3) + 7
 
 
 def _dictionary_of(head: bytes) -> str:
