@@ -13,7 +13,7 @@ import apache_beam as beam
 import pyarrow as pa
 
 from transforms.datasets.identity import REREAD
-from transforms.datasets.read import ReadRecords, ReadSpans
+from transforms.datasets.read import ReadRecords, read_spans
 from transforms.datasets.reports import Mixed, SpanReports, Tally
 from transforms.datasets.spans import Spans, cut_files, group_spans
 from transforms.errors import RunError, UsageError
@@ -98,7 +98,7 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
                     tuple[int, Spans]
                 )
                 | "PassesInTurn" >> GroupRoundRobin(Spans)
-                | "ReadPasses" >> ReadSpans(self.reread)
+                | "ReadPasses" >> read_spans(self.reread)
             )
             more = later.blocks | "SpillPasses" >> spill
             spilled.append(more.spills)

@@ -57,9 +57,10 @@ class Progress(threading.local):
         self._counts, self._doing = file["counts"][0], file["doing"]
 
     @staticmethod
+    @functools.cache
     def open(where: Watched) -> Progress:
         """Return this process's counts for a place."""
-        return _open(where)
+        return Progress(where)
 
     def add(self, stage: Stage, *, bytes: int = 0, records: int = 0, payload: int = 0) -> None:  # noqa: A002
         """Add to a stage's counts, as of ``Counts``."""
@@ -77,11 +78,6 @@ class Progress(threading.local):
             yield
         finally:
             mine[0] = before
-
-
-@functools.cache
-def _open(where: Watched) -> Progress:
-    return Progress(where)
 
 
 def _make_file(folder: str | None) -> Any:
