@@ -273,18 +273,6 @@ def codec_of_head(head: bytes) -> Codec | None:
     return next((codec for codec in BUILT_IN.values() if head.startswith(codec.magics)), None)
 
 
-def window_of(head: bytes) -> int:
-    """Return the window, in bytes, of a file's first member; 0 where the codec's is small.
-
-    Args:
-        head: the file's first 64 bytes, fewer where it has fewer.
-    """
-    while size := skippable_size(head):
-        head = head[size:]
-    codec = codec_of_head(head)
-    return 0 if codec is None else codec.window_of(head)
-
-
 def codec_of_name(name: str) -> Codec | None:
     """Return the codec that a file's name shows by its suffix.
 
