@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
@@ -125,10 +126,7 @@ def verify(folder: str, *, live: bool = False) -> tuple[Manifest, list[str]]:
     except DataError as error:
         return manifest, [str(error)]
     problems = _check_sums(manifest, sums) + _check_quarantine(manifest, folder, sums)
-    listed = {shard.path for shard in manifest.shards}
-    for name in sorted(_names(folder, layout.DATA)):
-        if f"{layout.DATA}/{name}" not in listed:
-            problems.append(f"{layout.DATA}/{name}{_EXTRA}")
+    problems += _extra(folder, layout.DATA, {shard.path for shard in manifest.shards})
     shas = {shard.sha256: shard.path for shard in manifest.shards}
     with (
         tempfile.TemporaryDirectory(prefix="dovetail-") as counts,
@@ -152,7 +150,7 @@ def verify(folder: str, *, live: bool = False) -> tuple[Manifest, list[str]]:
         total += digest
         if problem:
             problems.append(problem)
-    if not problems and total != Digest.from_json(manifest.digest.model_dump()):
+    if not problems and total != _digest_of(manifest.digest):
         problems.append(
             f"all shards together: digest {total.to_json()['hash']}, the manifest says "
             f"{manifest.digest.hash}"
@@ -173,17 +171,9 @@ def check_shard(
         shas: paths of all shards by SHA-256, to tell a swapped one.
         progress: counts what is read.
     """
-    total = Digest()
-    why = layout.why_not_read(folder, shard.path)
-    if why is not None:
-        return total, f"{shard.path}: {why}"
-    url = storage.join(folder, shard.path)
-    fs, path = storage.filesystem(url)
-    if fs.exists(path) and not fs.isfile(path):
-        return total, f"{shard.path}: can't be read: not a file"
-    problem = None
+    total, problem = Digest(), None
     try:
-        with progress.doing(f"reading {shard.path}"), storage.open_read(url) as file:
+        with progress.doing(f"reading {shard.path}"), _opened(folder, shard.path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
             sha = _sha256(file)
@@ -191,10 +181,8 @@ def check_shard(
                 total = _digest(file, shard.path, size=size, manifest=manifest, progress=progress)
             except (DataError, InputError) as error:
                 problem = str(error)
-    except FileNotFoundError:
-        return total, f"{shard.path}: missing"
-    except OSError as error:
-        return total, f"{shard.path}: can't be read: {error}"
+    except DataError as error:
+        return total, str(error)
     if sha != shard.sha256 and (other := shas.get(sha)):
         return total, f"{shard.path}: holds what {other} should hold"
     if size != shard.bytes:
@@ -205,6 +193,32 @@ def check_shard(
     if problem is None and total.records != shard.records:
         problem = f"{shard.path}: {total.records} records, the manifest says {shard.records}"
     return total, problem
+
+
+@contextlib.contextmanager
+def _opened(folder: str, path: str) -> Iterator[Any]:
+    """Open one of a dataset's files; raise DataError where it can't be read."""
+    if (why := layout.why_not_read(folder, path)) is not None:
+        raise DataError(f"{path}: {why}")
+    url = storage.join(folder, path)
+    fs, place = storage.filesystem(url)
+    try:
+        if fs.exists(place) and not fs.isfile(place):
+            raise OSError("not a file")
+        with storage.open_read(url) as file:
+            yield file
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing") from None
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error}") from None
+
+
+def _extra(folder: str, inner: str, listed: Set[str]) -> list[str]:
+    """Say which files of an inner folder nobody listed."""
+    fs, path = storage.filesystem(storage.join(folder, inner))
+    names = fs.ls(path, detail=False) if fs.isdir(path) else []
+    found = sorted(f"{inner}/{os.path.basename(name)}" for name in names)
+    return [f"{name}{_EXTRA}" for name in found if name not in listed]
 
 
 def _sha256(file: Any) -> str:
@@ -240,22 +254,13 @@ def _check_quarantine(manifest: Manifest, folder: str, sums: dict[str, FileSums]
     """Check that the files of bad records are what was written, and hold what was dropped."""
     problems = []
     for entry in manifest.quarantine:
-        why = layout.why_not_read(folder, entry.path)
-        if why is not None:
-            problems.append(f"{entry.path}: {why}")
-            continue
         try:
-            with storage.open_read(storage.join(folder, entry.path)) as file:
+            with _opened(folder, entry.path) as file:
                 if _sha256(file) != entry.sha256:
                     problems.append(f"{entry.path}: its bytes differ (SHA-256)")
-        except FileNotFoundError:
-            problems.append(f"{entry.path}: missing")
-        except OSError as error:
-            problems.append(f"{entry.path}: can't be read: {error}")
-    listed = {entry.path for entry in manifest.quarantine}
-    for name in _names(folder, layout.QUARANTINE):
-        if f"{layout.QUARANTINE}/{name}" not in listed:
-            problems.append(f"{layout.QUARANTINE}/{name}{_EXTRA}")
+        except DataError as error:
+            problems.append(str(error))
+    problems += _extra(folder, layout.QUARANTINE, {entry.path for entry in manifest.quarantine})
     kept = sum(entry.records for entry in manifest.quarantine)
     dropped = sum(source.dropped.records for source in manifest.sources if source.dropped)
     asked = manifest.recipe.get("on_bad_record") == "quarantine"
@@ -268,13 +273,6 @@ def _check_quarantine(manifest: Manifest, folder: str, sums: dict[str, FileSums]
                 f"manifest: what the files of source {source.name} dropped doesn't add up to its sum"
             )
     return problems
-
-
-def _names(folder: str, inner: str) -> list[str]:
-    fs, path = storage.filesystem(storage.join(folder, inner))
-    if not fs.isdir(path):
-        return []
-    return [os.path.basename(name) for name in fs.ls(path, detail=False)]
 
 
 def _check_sums(manifest: Manifest, sums: dict[str, FileSums]) -> list[str]:
@@ -299,9 +297,8 @@ def _check_sums(manifest: Manifest, sums: dict[str, FileSums]) -> list[str]:
             f"manifest: {source.name}: {name}: two different numbers of records"
             for name in sums[source.name].unequal
         ]
-        files = sums[source.name].digest
-        mine = Digest.from_json(source.digest.model_dump())
-        if files != mine:
+        mine = _digest_of(source.digest)
+        if sums[source.name].digest != mine:
             problems.append(
                 f"manifest: the files of source {source.name} don't add up to its digest"
             )
@@ -321,7 +318,7 @@ def _check_sums(manifest: Manifest, sums: dict[str, FileSums]) -> list[str]:
         ):
             if have != want:
                 problems.append(f"manifest: tokens have {have} {what}, read were {want}")
-    elif total != Digest.from_json(manifest.digest.model_dump()):
+    elif total != _digest_of(manifest.digest):
         problems.append("manifest: what was read is not what was written, by its own account")
     return problems
 

@@ -160,25 +160,16 @@ def _shuffle(blocks: Any, job: Job) -> Any:
     """Shuffle all records as one: blocks -> shards."""
     from transforms.shuffling.partition import PartitionIntoBuckets
     from transforms.shuffling.shuffle import ShuffleWithinBuckets
-    from transforms.shuffling.streams import Streams
 
-    recipe, plan, spill = job.recipe, job.plan, _spilling(job)
-    streams = Streams.as_one(
-        list(job.inputs.patterns),
-        seed=recipe.seed,
-        epoch=recipe.epoch,
-        buckets=plan.buckets,
-        bucket_bytes=plan.bucket_bytes,
-        partitions=plan.first,
-    )
+    streams, spill = streams_of(job), _spilling(job)
     return (
         blocks
         | PartitionIntoBuckets(streams=streams, spill=spill)
         | ShuffleWithinBuckets(
             streams=streams,
             spill=spill,
-            ranges=plan.partitions,
-            shard_records=recipe.shard_records,
+            ranges=job.plan.partitions,
+            shard_records=job.recipe.shard_records,
         )
     )
 

@@ -82,9 +82,7 @@ class Job(Planned):
 
     @property
     def levels(self) -> int:
-        """How many levels the exchange takes, of any stream of a mixture."""
-        if self.mixture.is_whole:
-            return 2 if self.plan.first > 1 else 1
+        """How many levels the exchange takes, of any stream."""
         levels: int = streams_of(self).levels
         return levels
 
@@ -113,14 +111,11 @@ class Job(Planned):
         Where space is given back early each worker's partition is there twice, and all else of the
         first level has gone by the time that the second has it; elsewhere both levels stay.
         """
-        if self.mixture.is_whole:
-            share = self.workers.count / self.plan.first if self.gives_back else 1.0
-            return int(self.read_bytes * (1 + (share if self.levels == 2 else 0)))
         streams = streams_of(self)
         sizes, passes = list(self.amounts.bytes), self.passes
         if streams.union:
             sizes, passes = [sum(sizes)], [1]
-        once = [  # of a first pass what is within needed
+        once = [  # of a first pass what is thought to be needed
             size * (many - 1 + needed / buckets)
             for size, many, needed, buckets in zip(
                 sizes, passes, streams.needed, streams.buckets, strict=True
@@ -135,10 +130,21 @@ class Job(Planned):
 
 
 def streams_of(job: Job) -> Any:
-    """Return how the sources of a mixture are cut."""
+    """Return how the sources are cut: all as one where nothing else is asked, or each of a mixture."""
+    plan, amounts = job.plan, job.amounts
+    if job.mixture.is_whole:
+        from transforms.shuffling.streams import Streams
+
+        return Streams.as_one(
+            list(job.inputs.patterns),
+            seed=job.recipe.seed,
+            epoch=job.recipe.epoch,
+            buckets=plan.buckets,
+            bucket_bytes=plan.bucket_bytes,
+            partitions=plan.first,
+        )
     from transforms.mixing.interleave import plan_streams
 
-    plan, amounts = job.plan, job.amounts
     found = job.inputs.contents.amounts
     by_bytes = job.mixture.weigh_by == "bytes" or job.mixture.max_bytes is not None
     streams = plan_streams(

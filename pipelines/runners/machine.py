@@ -24,9 +24,10 @@ def memory_available(root: Path = Path("/")) -> int:
         root: of the file system, in which ``proc`` and ``sys`` lie.
     """
     limit: int = psutil.virtual_memory().total
-    found = [_number(group / name) for group in _groups(root, "") for name in _LIMITS]
-    found += [_number(group / "memory.limit_in_bytes") for group in _groups(root, "memory")]
-    return min([limit, *(bytes_ for bytes_ in found if bytes_)])
+    files = [group / name for group in _groups(root, "") for name in _LIMITS]
+    files += [group / "memory.limit_in_bytes" for group in _groups(root, "memory")]
+    limits = [int(text) for file in files if (text := _text(file).strip()).isdecimal()]
+    return min([limit, *filter(None, limits)])
 
 
 def cores_available(root: Path = Path("/")) -> int:
@@ -37,12 +38,12 @@ def cores_available(root: Path = Path("/")) -> int:
     """
     mask = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     cores = len(mask) if mask else os.cpu_count() or 1
-    quotas = [_words(group / "cpu.max") for group in _groups(root, "")]
+    quotas = [_text(group / "cpu.max") for group in _groups(root, "")]
     for group in _groups(root, "cpu"):
-        quotas.append([*_words(group / "cpu.cfs_quota_us"), *_words(group / "cpu.cfs_period_us")])
+        quotas.append(" ".join(_text(group / f"cpu.cfs_{name}_us") for name in ("quota", "period")))
     for quota in quotas:
         with contextlib.suppress(ValueError):  # "max", or nothing
-            share, period = map(int, quota)
+            share, period = map(int, quota.split())
             if share > 0 and period > 0:
                 cores = min(cores, -(-share // period))
     return max(cores, 1)
@@ -54,9 +55,10 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
     Inside a container the path may be that of the machine outside: then what is found is the top
     folder alone, which is the container's own group.
     """
-    for line in _lines(root / "proc/self/cgroup"):
-        _, names, path = line.split(":", 2)
-        if controller not in names.split(","):
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, _, rest = line.partition(":")
+        names, colon, path = rest.partition(":")
+        if not colon or controller not in names.split(","):
             continue
         mounts = [names, controller] if controller else [".", "unified"]
         parts = [part for part in path.split("/") if part not in ("", ".", "..")]
@@ -65,19 +67,7 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
                 yield root / _CGROUPS / mount / Path(*parts[:depth])
 
 
-def _lines(path: Path) -> list[str]:
+def _text(path: Path) -> str:
     with contextlib.suppress(OSError, ValueError):
-        return [line for line in path.read_text().splitlines() if line.count(":") >= 2]
-    return []
-
-
-def _words(path: Path) -> list[str]:
-    with contextlib.suppress(OSError, ValueError):
-        return path.read_text().split()
-    return []
-
-
-def _number(path: Path) -> int | None:
-    with contextlib.suppress(ValueError):
-        return int("".join(_words(path)))
-    return None
+        return path.read_text()
+    return ""

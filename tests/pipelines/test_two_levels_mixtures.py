@@ -172,11 +172,11 @@ def test_the_plan_says_what_takes_two_levels(
     assert "levels" not in capsys.readouterr().out
 
 
-# ---- what is beyond reach stays beyond
+# ---- what is not needed is not spilled
 
 
 @pytest.mark.parametrize("asked", ["as one", "as needed"])
-def test_the_first_level_spills_no_more_than_is_within_reach(
+def test_the_first_level_spills_no_more_than_is_needed(
     root: Path, tmp_path: Path, asked: str, spilled: dict[str, Counter[int]]
 ) -> None:
     with cut_twice(**CUT):

@@ -24,10 +24,11 @@ def subclasses(cls: type) -> set[type]:
 
 
 def test_every_error_of_the_module_is_under_one_root() -> None:
-    declared = {item for item in vars(errors).values() if isinstance(item, type)}
-    found = {
-        item for item in subclasses(errors.DovetailError) if item.__module__ == errors.__name__
-    }
+    types = {item for item in vars(errors).values() if isinstance(item, type)}
+    declared, found = (
+        {item for item in items if item.__module__ == errors.__name__}
+        for items in (types, subclasses(errors.DovetailError))
+    )
     assert declared == found == {errors.DovetailError, *USAGE, *RUN}
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import glob
 import os
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from fsspec.implementations.local import LocalFileSystem
 
 from transforms.datasets.dataset_inputs import (
@@ -20,12 +17,10 @@ from transforms.datasets.dataset_inputs import (
     shards_in,
     whole_datasets,
 )
+from transforms.datasets.matches import pack_matches, sort_matches
 from transforms.datasets.sieve import Sieve
-from transforms.datasets.source_files import SCHEMA, Files
+from transforms.datasets.source_files import Files
 from transforms.errors import InputError
-from transforms.formats.codecs import strip_suffix
-from transforms.formats.foreign import HEAD, foreign
-from transforms.kernels.records.compact import pack, unpack
 from transforms.storage import files as storage
 from transforms.storage.layout import MANIFEST
 from transforms.storage.patterns import WILD, alternatives, fixed_length, normal
@@ -39,8 +34,6 @@ from transforms.storage.walk import (
     require_reachable,
 )
 
-_AT_ONCE = 1 << 14  # files of which more than a row of a table is held
-_RANGE, _SAMPLED = 1 << 16, 64  # files that are sorted together, of which one is looked at before
 Sifted = Callable[[Sieve], object]
 
 
@@ -80,7 +73,7 @@ def list_source(
         if "/../" in path:  # behind a wildcard
             matches = ((normal(match), info) for match, info in matches)
         before = len(found)
-        found += _packed(fs, matches)
+        found += pack_matches(fs, matches)
         sifted(sieve)
         if len(found) == before:
             why = _why_all_passed_over(sieve) if sieve.held else ""
@@ -94,7 +87,7 @@ def list_source(
             "in --input=here=PATTERN --input=there=PATTERN"
         )
     root = os.path.commonpath(folders) if len(folders) > 1 else folders[0]
-    return Files(_sorted(found, source, root))
+    return Files(sort_matches(found, source, root))
 
 
 def list_sources(
@@ -111,108 +104,6 @@ def list_sources(
     )
     pa.default_memory_pool().release_unused()  # of very many files, the tables took much
     return files
-
-
-_MATCHES = pa.schema([("path", pa.large_string()), *list(SCHEMA)[2:]])
-
-
-def _packed(fs: Any, matches: Iterable[Match]) -> Iterator[bytes]:
-    """Pack matches, as many as there are at once in a folder: what fsspec says of each takes a kB."""
-    rest = iter(matches)
-    local = isinstance(fs, LocalFileSystem)
-    while part := list(islice(rest, _AT_ONCE)):
-        paths = [path for path, _ in part]
-        urls = [f"file://{path}" if local else fs.unstrip_protocol(path) for path in paths]
-        for url, (path, info) in zip(urls, part, strict=True):
-            _require_text(url)
-            _require_readable(url, path if local else None, info)
-        sizes = [int(info["size"]) for _, info in part]
-        versions = [storage.version_of(info) for _, info in part]
-        told = zip(*(info.get("told") or (None, None) for _, info in part), strict=True)
-        arrays = [
-            pa.array(values, field.type)
-            for values, field in zip([paths, urls, sizes, versions, *told], _MATCHES, strict=True)
-        ]
-        yield pack(pa.RecordBatch.from_arrays(arrays, schema=_MATCHES))
-
-
-def _named(table: pa.RecordBatch, source: str, root: str) -> pa.RecordBatch:
-    """Give matches their source, and names below its root."""
-    below = root.rstrip("/") + "/"
-    names = []
-    for path in table.column("path").to_pylist():
-        name = path
-        if root and path.startswith(below):
-            name = path[len(below) :]
-        elif root:
-            name = os.path.relpath(path, root).replace(os.sep, "/")
-        names.append(strip_suffix(name))
-    columns = [pa.repeat(pa.scalar(source, pa.large_string()), len(table))]
-    columns += [pa.array(names, pa.large_string()), *table.columns[1:]]
-    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
-
-
-def _sorted(found: list[bytes], source: str, root: str) -> Iterator[pa.RecordBatch]:
-    """Yield a source's files sorted by name, each once; empties the list.
-
-    Raises:
-        InputError: two have one name.
-    """
-    last: tuple[str, str] | None = None
-    for packed in _ranges_of_names(found, source, root):
-        table = pa.Table.from_batches(map(unpack, packed), SCHEMA).combine_chunks()
-        packed.clear()
-        order = pc.sort_indices(table, [("name", "ascending"), ("url", "ascending")])
-        for begin in range(0, len(table), _AT_ONCE):
-            part = table.take(order[begin : begin + _AT_ONCE])
-            (batch,) = part.combine_chunks().to_batches()
-            names, urls = (batch.column(c).to_pylist() for c in ("name", "url"))
-            once = []
-            for place, name_url in enumerate(zip(names, urls, strict=True)):
-                if name_url == last:  # two patterns match it
-                    continue
-                if last is not None and name_url[0] == last[0]:
-                    raise InputError(
-                        f"source {source}: two files have the name {name_url[0]}: {last[1]} and "
-                        f"{name_url[1]}; {_remedy_for_twins(last[1], name_url[1])}"
-                    )
-                once.append(place)
-                last = name_url
-            yield batch if len(once) == len(batch) else batch.take(pa.array(once, pa.int64()))
-
-
-def _remedy_for_twins(*urls: str) -> str:
-    """Say what to do about two files of one name: an archive's other name would not help."""
-    for url in urls:
-        kind = foreign(storage.read_range(url, 0, HEAD).tobytes())
-        if kind is not None:
-            return f"{url} is {kind.word}: {kind.remedy}"
-    return "give them to two sources (NAME=PATTERN) or rename one"
-
-
-def _ranges_of_names(found: list[bytes], source: str, root: str) -> list[list[bytes]]:
-    """Name matches, and put them apart by ranges of names: to sort all at once takes much room."""
-    some: list[str] = []
-    total = 0
-    for place, packed in enumerate(found):
-        table = _named(unpack(packed), source, root)
-        found[place] = pack(table)
-        some += table.column("name").take(pa.array(range(0, len(table), _SAMPLED))).to_pylist()
-        total += len(table)
-    count = -(-total // _RANGE)
-    some.sort()
-    edges = [some[len(some) * i // count] for i in range(1, count)]
-    if not edges:
-        return [found]
-    ranges: list[list[bytes]] = [[] for _ in range(count)]
-    for place, packed in enumerate(found):
-        table = unpack(packed)
-        found[place] = b""
-        names = table.column("name").to_pylist()
-        which = np.array([bisect_right(edges, name) for name in names])
-        for number in np.unique(which).tolist():
-            ranges[number].append(pack(table.filter(pa.array(which == number))))
-    return ranges
 
 
 def _expand(fs: Any, path: str, sieve: Sieve, apart: str) -> tuple[str, Iterable[Match]]:
@@ -333,38 +224,3 @@ def fixed_folder(pattern: str) -> str | None:
     if "**" not in path:
         return None
     return str(fs.unstrip_protocol(os.path.dirname(path[: path.index("**")])))
-
-
-def _require_text(url: str) -> None:
-    """Raise InputError where a name can't stand in a manifest."""
-    try:
-        url.encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{url!r}: the file's name is not UTF-8; rename it") from None
-
-
-def _require_readable(url: str, path: str | None, info: Mapping[str, Any]) -> None:
-    """Raise InputError where a file can't be opened, or not as it lies there.
-
-    Args:
-        url: of the file.
-        path: of a local one.
-        info: of one on a store.
-    """
-    if path is not None and not os.access(path, os.R_OK):
-        raise InputError(
-            f"{url}: can't be read (permission denied); change its permissions, or give patterns that "
-            "leave it out"
-        )
-    if info["size"] is None:
-        raise InputError(
-            f"{url}: the server doesn't say how many bytes it has, so that no ranges of it can be asked "
-            "for; fetch it first, and give the file"
-        )
-    encoding = info.get("contentEncoding")  # Google's: it decompresses, and then gives no ranges
-    if path is None and encoding:
-        raise InputError(
-            f"{url}: stored with Content-Encoding: {encoding}, so that the store gives out other bytes "
-            f"than it holds; take that off (gcloud storage objects update {url} "
-            "--clear-content-encoding) and let its name end as such files do (.gz)"
-        )

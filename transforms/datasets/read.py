@@ -84,20 +84,13 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
             | "ListSpans" >> beam.FlatMap(_list_groups, self).with_output_types(tuple[int, Spans])
             | "InTurn" >> GroupRoundRobin(Spans)
         )
-        return spans | "ReadSpans" >> ReadSpans(self)
+        return spans | "ReadSpans" >> read_spans(self)
 
 
-class ReadSpans(beam.PTransform):  # type: ignore[misc]
-    """Read spans that were handed out: (int, iterable of Spans) -> (blocks, spans)."""
-
-    def __init__(self, config: ReadRecords) -> None:
-        self._config = config
-
-    def expand(self, spans: Any) -> Any:
-        """One step."""
-        return spans | "Read" >> beam.ParDo(_ReadSpans(self._config)).with_output_types(
-            Located, spans=SpanReports
-        ).with_outputs("spans", main="blocks")
+def read_spans(config: ReadRecords) -> Any:
+    """Return what reads spans that were handed out: (int, iterable of Spans) -> (blocks, spans)."""
+    reader = beam.ParDo(SpanReader(config)).with_output_types(Located, spans=SpanReports)
+    return reader.with_outputs("spans", main="blocks")
 
 
 def is_read_whole(file: SourceFile, options: ReadOptions) -> bool:
@@ -139,21 +132,7 @@ def _list_groups(
     yield from enumerate(group for spans in cut for group in group_spans(spans))
 
 
-class _ReadSpans(beam.DoFn):  # type: ignore[misc]
-    def __init__(self, config: ReadRecords) -> None:
-        self._reader = SpanReader(config)
-
-    def setup(self) -> None:
-        self._reader.setup()
-
-    def process(self, element: tuple[int, Iterable[Spans]]) -> Iterator[Any]:
-        for spans in element[1]:
-            reports: list[SpanReports] = []
-            yield from self._reader.read(spans, reports.append)
-            yield from (beam.pvalue.TaggedOutput("spans", report) for report in reports)
-
-
-class SpanReader:
+class SpanReader(beam.DoFn):  # type: ignore[misc]
     """Reads spans in a worker."""
 
     def __init__(self, config: ReadRecords) -> None:
@@ -169,6 +148,12 @@ class SpanReader:
         storage.configure(self._config.storage_options)
         compressed.load(self._config.options.codec_modules)
         self._progress = Progress.open(self._config.progress)
+
+    def process(self, element: tuple[int, Iterable[Spans]]) -> Iterator[Any]:
+        for spans in element[1]:
+            reports: list[SpanReports] = []
+            yield from self.read(spans, reports.append)
+            yield from (beam.pvalue.TaggedOutput("spans", report) for report in reports)
 
     def read(self, spans: Spans, report: Callable[[SpanReports], object]) -> Iterator[Located]:
         """Yield the blocks of spans of one source, in order, then report what was read.

@@ -66,21 +66,10 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, shards: Any) -> Any:
         """One step."""
-        return shards | "Write" >> beam.ParDo(_Write(self))
+        return shards | "Write" >> beam.ParDo(ShardWriter(self))
 
 
-class _Write(beam.DoFn):  # type: ignore[misc]
-    def __init__(self, config: WriteShards) -> None:
-        self._writer = ShardWriter(config)
-
-    def setup(self) -> None:
-        self._writer.setup()
-
-    def process(self, shard: ToWrite) -> Iterator[ShardReport]:
-        yield self._writer.write(shard)
-
-
-class ShardWriter:
+class ShardWriter(beam.DoFn):  # type: ignore[misc]
     """Writes shards in a worker."""
 
     def __init__(self, config: WriteShards) -> None:
@@ -95,6 +84,9 @@ class ShardWriter:
         self._progress = Progress.open(config.progress)
         if not config.run_id:  # else whoever owns the output has made it, and may take it away
             storage.make_folder(storage.join(config.output, layout.TEMPORARY))
+
+    def process(self, shard: ToWrite) -> Iterator[ShardReport]:
+        yield self.write(shard)
 
     def write(self, shard: ToWrite) -> ShardReport:
         """Write one shard and publish it.

@@ -13,7 +13,7 @@ import apache_beam as beam
 import pyarrow as pa
 
 from transforms.datasets.identity import REREAD
-from transforms.datasets.read import ReadRecords, ReadSpans
+from transforms.datasets.read import ReadRecords, read_spans
 from transforms.datasets.reports import Mixed, SpanReports, Tally
 from transforms.datasets.spans import Spans, cut_files, group_spans
 from transforms.errors import RunError, UsageError
@@ -98,13 +98,13 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
                     tuple[int, Spans]
                 )
                 | "PassesInTurn" >> GroupRoundRobin(Spans)
-                | "ReadPasses" >> ReadSpans(self.reread)
+                | "ReadPasses" >> read_spans(self.reread)
             )
             more = later.blocks | "SpillPasses" >> spill
             spilled.append(more.spills)
-            tallies = (tallies, added(more.tallies, "Again")) | "AllTallies" >> beam.Flatten()
+            tallies = (tallies, added(more.tallies, "Later")) | "AllTallies" >> beam.Flatten()
             every = (spans, later.spans) | "AllSpans" >> beam.Flatten()
-        dealt = (
+        laid_out = (
             tuple(spilled)
             | AllSpills(self.spill, levels=self.streams.levels)
             | "LayOut"
@@ -115,8 +115,8 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
             .with_outputs("mixed", main="shards")
         )
         opened = beam.MapTuple(functools.partial(_open, self))
-        shards = dealt.shards | "InTurn" >> GroupRoundRobin(bytes) | "Open" >> opened
-        return shards, every, dealt.mixed
+        shards = laid_out.shards | "InTurn" >> GroupRoundRobin(bytes) | "Open" >> opened
+        return shards, every, laid_out.mixed
 
     def count_shards(self, counted: Counted) -> int:
         """Return how many shards a mixture makes."""
@@ -228,9 +228,9 @@ def _items(uncounted: Draft) -> Iterator[tuple[int, Item]]:
 
 
 def _count(
-    dealt: tuple[int, Iterable[Item]], uncounted: Draft
+    numbered: tuple[int, Iterable[Item]], uncounted: Draft
 ) -> Iterator[tuple[tuple[int, int, int], I64]]:
-    for item in dealt[1]:
+    for item in numbered[1]:
         source, begin, end = uncounted.added_as(item)
         yield (source, begin, end), uncounted.count(item)
 

@@ -57,6 +57,7 @@ class Streams:
             epoch=epoch,
             buckets=(buckets,),
             limits=(bucket_bytes,),
+            needed=(buckets,),
             partitions=(partitions,),
         )
 

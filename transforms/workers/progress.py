@@ -56,11 +56,11 @@ class Progress(threading.local):
         file = _make_file(where if isinstance(where, str) else None)
         self._counts, self._doing = file["counts"][0], file["doing"]
 
-    @classmethod
+    @staticmethod
     @functools.cache
-    def open(cls, where: Watched) -> Progress:
+    def open(where: Watched) -> Progress:
         """Return this process's counts for a place."""
-        return cls(where)
+        return Progress(where)
 
     def add(self, stage: Stage, *, bytes: int = 0, records: int = 0, payload: int = 0) -> None:  # noqa: A002
         """Add to a stage's counts, as of ``Counts``."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from transforms.datasets import listing
+from transforms.datasets import matches
 from transforms.datasets.files_read import add_up
 from transforms.datasets.listing import list_source
 from transforms.datasets.reports import Quarantine, SpanReport, SpanReports
@@ -73,8 +73,8 @@ def test_listing_holds_no_more_of_most_files(
         path = tmp_path / f"part-{number % 10}" / f"document-{number:05}.txt"
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    monkeypatch.setattr(listing, "_AT_ONCE", 64)
-    monkeypatch.setattr(listing, "_RANGE", 64)
+    monkeypatch.setattr(matches, "_AT_ONCE", 64)
+    monkeypatch.setattr(matches, "_RANGE", 64)
     monkeypatch.setattr(compact, "_WORTH", 0)  # tables of 64 files stand for large ones
     list_source("s", [str(tmp_path)])  # what is done once
     tracemalloc.start()
@@ -97,7 +97,7 @@ def test_files_are_sorted_by_ranges_of_names_and_come_once(
         if name != "a":
             (tmp_path / name).touch()
     for name, value in (("_RANGE", count), ("_SAMPLED", 1), ("_AT_ONCE", count)):
-        monkeypatch.setattr(listing, name, value)
+        monkeypatch.setattr(matches, name, value)
     found = list_source("s", [str(tmp_path), f"{tmp_path}/a*"])
     assert [file.name for file in found] == [name for name in names if name != "a"]
     (tmp_path / "a0.gz").touch()
@@ -120,7 +120,7 @@ def shut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         return kept[name](path, *args, **more)
 
     for name in kept:
-        monkeypatch.setattr(listing.os, name, partial(refusing, name))
+        monkeypatch.setattr(os, name, partial(refusing, name))
     yield tmp_path
     monkeypatch.undo()
 
@@ -168,7 +168,7 @@ def test_a_folder_that_may_be_listed_but_not_entered_is_named(
         def __exit__(self, *_: object) -> None:
             pass
 
-    monkeypatch.setattr(listing.os, "scandir", lambda path: Opened([Entry()]))
+    monkeypatch.setattr(os, "scandir", lambda path: Opened([Entry()]))
     with pytest.raises(InputError, match="the folder can't be read"):
         list_source("s", [str(tmp_path) if error_in == "stat" else f"{tmp_path}/*/y"])
 

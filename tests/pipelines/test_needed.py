@@ -51,7 +51,7 @@ ASKED = {
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("reach")
+    found = tmp_path_factory.mktemp("needed")
     for name, files in SOURCES.items():
         write_tree(found / name, files)
     return found
@@ -95,7 +95,7 @@ def spilled(monkeypatch: Patch) -> list[int]:
 
 
 def guess(patch: Patch, share: float) -> None:
-    """Have the reach guessed to be this share of a source."""
+    """Have what is needed guessed to be this share of a source."""
     patch.setattr(interleave, "needed_share", lambda *_, **__: share)
 
 
@@ -249,7 +249,7 @@ def test_a_fault_where_records_are_left_out_is_caught(
     assert not (tmp_path / "o").exists()
 
 
-def test_a_reach_that_is_too_short_and_goes_unnoticed_is_caught(
+def test_a_guess_that_is_too_short_and_goes_unnoticed_is_caught(
     root: Path, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     guess(monkeypatch, 0.01)
