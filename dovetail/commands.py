@@ -184,6 +184,8 @@ def _plain(value: Any) -> Any:
     """Return a value as a recipe's file would hold it: paths as text, sequences as lists."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if hasattr(value, "tolist"):  # numpy's numbers and arrays
+        return value.tolist()
     if isinstance(value, Mapping):
         return {key: _plain(part) for key, part in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, str | bytes):

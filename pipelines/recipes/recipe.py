@@ -126,8 +126,8 @@ class CommonRecipe(_Model):
     header_lines: int = make_flag(
         0,
         _INPUT,
-        "lines at the top of every input file that are no records, such as a CSV header;"
-        " the same in all files, and written on top of every shard. With --format=csv it counts rows, "
+        "lines at the top of every input file that are no records, such as a CSV header; the same in "
+        "all files. A shuffle writes them on top of every shard. With --format=csv it counts rows, "
         "which may have several lines",
         ge=0,
         le=1000,

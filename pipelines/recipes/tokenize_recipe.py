@@ -61,14 +61,6 @@ class TokenizeRecipe(CommonRecipe):
         ge=1,
         le=100_000,
     )
-    header_lines: int = make_flag(
-        0,
-        _INPUT,
-        "lines at the top of every input file that are no records; the same in all files. With "
-        "--format=csv it counts rows, which may have several lines",
-        ge=0,
-        le=1000,
-    )
     text_field: Annotated[str, as_written(TextField.parse)] = make_flag(
         "text",
         _INPUT,

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import dovetail
@@ -54,12 +55,12 @@ def test_a_shuffle_gives_what_the_command_gives_and_its_manifest(here: Path) -> 
 def test_values_are_python_s_own(asked: list[Any]) -> None:
     dovetail.shuffle(
         input={"web": Path("web"), "books": (Path("a"), "b")},
-        weights={"web": Decimal("0.7"), "books": 0.3},
+        weights={"web": Decimal("0.7"), "books": np.float64(0.3)},
         output=Path("o"),
         extension=(".txt", ".text"),
         temp_location=iter([Path("/x"), "/y"]),
         memory="2GiB",
-        max_records=5,
+        max_records=np.int64(5),
         workers=2,
         storage_options={"s3": {"anon": True}},
         split_name=None,
@@ -219,6 +220,7 @@ def test_help_lists_the_keywords_with_what_they_do(kind: RecipeKind[Any, Any]) -
 
 def test_tokens_are_made_and_decoded(here: Path) -> None:
     model = write_model(here / "model.json")
+    assert dovetail.Tokenizer.load(model).encode("ab") == [259]
     ids = dovetail.tokenize(input="a.txt", text_field="", tokenizer=model, output="ids", quiet=True)
     assert ids.tokens is not None
     assert ids.tokens.records == 40

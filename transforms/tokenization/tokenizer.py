@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypedDict, Unpack, overload
@@ -60,7 +61,7 @@ class Tokenizer:
     @classmethod
     def load(
         cls,
-        url: str,
+        url: str | os.PathLike[str],
         *,
         whitespace: Literal["cpm"] | None = None,
         newline: str = cpm.NEWLINE,
@@ -77,7 +78,7 @@ class Tokenizer:
         Raises:
             UsageError: there is no such file, or it is no model.
         """
-        return cls(load(url, whitespace=whitespace, newline=newline, raw=raw))
+        return cls(load(os.fspath(url), whitespace=whitespace, newline=newline, raw=raw))
 
     @property
     def dtype(self) -> np.dtype[Any]:
