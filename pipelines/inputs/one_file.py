@@ -19,7 +19,7 @@ from transforms.formats import (
     json_files,
     line_errors,
 )
-from transforms.formats.codecs import Codec, window_of
+from transforms.formats.codecs import Codec
 from transforms.formats.detection import FileFormat, behind_skippable, detect, refuse_inside
 from transforms.formats.foreign import HEAD
 from transforms.formats.kept import Kept, kinds_of
@@ -116,7 +116,7 @@ def _look_at_lines(
     json = False
     fields: Fields | None = None
     begin = behind_skippable(opened, opened.read(64) or b"", file.size)
-    window = 0 if codec is None else max(window_of(begin) - WINDOW_COUNTED, 0)
+    window = 0 if codec is None else max(codec.window_of(begin) - WINDOW_COUNTED, 0)
     opened.seek(0)
     stream = opened if codec is None else compressed.reader(opened, codec, file.url)
     try:

@@ -108,7 +108,9 @@ def _window_of_zstd(head: bytes) -> int:
         size = zstd.get_frame_info(head).decompressed_size
     except zstd.ZstdError:  # cut: the decoder says so
         return 0
-    return size or 0 if head[4] & 0x20 else (8 | head[5] & 7) << (head[5] >> 3) + 7
+    if head[4] & 0x20:
+        return size or 0
+    return (8 | head[5] & 7) << (head[5] >> 3) + 7
 
 
 def _dictionary_of(head: bytes) -> str:
@@ -269,18 +271,6 @@ def codec_of_head(head: bytes) -> Codec | None:
         if not head:
             return CODECS["zstd"]
     return next((codec for codec in BUILT_IN.values() if head.startswith(codec.magics)), None)
-
-
-def window_of(head: bytes) -> int:
-    """Return the window, in bytes, of a file's first member; 0 where the codec's is small.
-
-    Args:
-        head: the file's first 64 bytes, fewer where it has fewer.
-    """
-    while size := skippable_size(head):
-        head = head[size:]
-    codec = codec_of_head(head)
-    return 0 if codec is None else codec.window_of(head)
 
 
 def codec_of_name(name: str) -> Codec | None:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 
 import pytest
 from backports import zstd
 
-from transforms.formats.codecs import CODECS, codec_of_head, codec_of_name, strip_suffix, window_of
+from transforms.formats.codecs import CODECS, codec_of_head, codec_of_name, strip_suffix
+from transforms.formats.detection import behind_skippable
 
 TEXT = b"some text that is long enough\n" * 100
+
+
+def window_of(head: bytes) -> int:
+    begin = behind_skippable(io.BytesIO(head), head, len(head))
+    codec = codec_of_head(begin)
+    return 0 if codec is None else codec.window_of(begin)
 
 
 @pytest.mark.parametrize("bits", [10, 21, 23, 27])
