@@ -17,22 +17,6 @@ def open_quote_error(place: str) -> str:
     )
 
 
-def stray_quote_error(at: int) -> str:
-    """Say that a quote of CSV stands inside of a field."""
-    return (
-        f"expected CSV, whose quotes begin a field or are doubled in a quoted one, got a quote at byte "
-        f"{at} inside of a field; mend the file, or give --format=lines to take lines as they are"
-    )
-
-
-def open_row_error(at: int) -> str:
-    """Say that a file of CSV ends inside of quotes."""
-    return (
-        f"the row of CSV at byte {at} opens a quote that nothing closes; mend the file, or give "
-        "--format=lines to take lines as they are"
-    )
-
-
 def where(stream: Any, position: int, *, separator: int) -> str:
     """Say where a record is: at which byte, and at which line; arguments as of ``line_number``."""
     number = line_number(stream, position, separator=separator)

@@ -31,6 +31,7 @@ from transforms.kernels.records.lines import first_line, open_quote
 from transforms.storage import files as storage
 
 _OVERREAD = 1 << 16  # past a span's end, to finish its last line
+_AS_LINES = "mend the file, or give --format=lines to take lines as they are"
 _TO_THE_END = 1 << 62  # where a span of a compressed file stops: it is always the whole file
 
 
@@ -233,9 +234,15 @@ def read_span(
             filled += 1
         offsets, stray = line_format.split(buffer[:filled])
         if stray is not None:
-            raise DataError(f"{task.name}: {line_errors.stray_quote_error(at + stray)}")
+            raise DataError(
+                f"{task.name}: expected CSV, whose quotes begin a field or are doubled in a quoted one, "
+                f"got a quote at byte {at + stray} inside of a field; {_AS_LINES}"
+            )
         if ended and offsets[-1] < filled:
-            raise DataError(f"{task.name}: {line_errors.open_row_error(at + int(offsets[-1]))}")
+            raise DataError(
+                f"{task.name}: the row of CSV at byte {at + int(offsets[-1])} opens a quote that "
+                f"nothing closes; {_AS_LINES}"
+            )
         mine = int(np.searchsorted(offsets[:-1], stop - at))
         lines, carry = buffer, buffer[int(offsets[-1]) : filled]
         if mine and memory.is_part(int(offsets[mine]), memory.behind(buffer)):
