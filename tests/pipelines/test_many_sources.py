@@ -23,7 +23,7 @@ from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.ranges import WHOLE, KeyRange
 from transforms.mixing import shards
 from transforms.mixing.contents import Share
-from transforms.mixing.shards import SourceReader, Weighed
+from transforms.mixing.shards import SourceReader
 from transforms.shuffling import gather
 from transforms.shuffling.gather import Piece
 from transforms.shuffling.groups import BlockGroup, Page
@@ -76,7 +76,7 @@ def test_many_sources_are_mixed_as_one_position_at_a_time_says(
 
 
 @pytest.mark.parametrize("fault", ["lost", "doubled", "swapped", "another's"])
-def test_what_is_read_batch_otherwise_than_it_was_spilled_is_caught(
+def test_what_is_read_otherwise_than_it_was_spilled_is_caught(
     tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
@@ -120,22 +120,22 @@ def test_a_part_of_a_small_bucket_is_checked_where_all_of_it_is(
     monkeypatch.setattr(gather, "read_batch", lambda _: [list(part) for part in pages])
     middle = Piece(BlockGroup([]), WHOLE, 1, 1)
     with pytest.raises(LosslessError, match="the second"):
-        gather.gather_batch([middle, middle], what=["the first", "the second"])
+        gather.gather_batch([middle._replace(what=name) for name in ("the first", "the second")])
 
 
 def test_a_bucket_that_is_larger_than_planned_is_not_held_whole() -> None:
     streams = Streams(
         sources=("a",), union=False, seed=0, epoch=0, buckets=(2,), limits=(9,), batch_bytes=40
     )
-    piece = Piece(BlockGroup([]), WHOLE)
-    assert Weighed(piece, 9).is_light(0, streams)
-    assert not Weighed(piece, 10).is_light(0, streams)
+    piece = Piece(BlockGroup([]), WHOLE, footprint=9)
+    assert shards._is_light(piece, 0, streams)
+    assert not shards._is_light(piece._replace(footprint=10), 0, streams)
 
 
 def test_a_bucket_without_pages_is_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gather, "read_batch", lambda _: [[]])
     with pytest.raises(LosslessError, match="the bucket: expected pages"):
-        gather.gather_batch([Piece(BlockGroup([]), WHOLE, 0, 1)], what=["the bucket"])
+        gather.gather_batch([Piece(BlockGroup([]), WHOLE, 0, 1, what="the bucket")])
 
 
 def test_a_small_bucket_waits_until_the_large_one_before_it_is_read_to_its_end(
@@ -145,7 +145,7 @@ def test_a_small_bucket_waits_until_the_large_one_before_it_is_read_to_its_end(
     streams = Streams(
         sources=("a",), union=False, seed=0, epoch=0, buckets=(2,), limits=(9,), batch_bytes=40
     )
-    pieces = [Weighed(Piece(BlockGroup([]), KeyRange(i, 2)), 100 - 99 * i) for i in range(2)]
+    pieces = [Piece(BlockGroup([]), KeyRange(i, 2), footprint=100 - 99 * i) for i in range(2)]
     parts = [Ordered(block_of(text), [Digest()]) for text in (b"1", b"2")]
     monkeypatch.setattr(shards, "_pieces", lambda *_: pieces)
     monkeypatch.setattr(shards, "_gather", lambda *_: iter(parts))

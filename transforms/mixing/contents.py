@@ -6,7 +6,7 @@ rows of counts that its own positions need.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -159,15 +159,20 @@ def _take(items: Iterator[Any], count: int) -> list[Any]:
     return [next(items) for _ in range(count)]
 
 
+_SCHEDULES: dict[str, tuple[type[Schedule], list[str]]] = {
+    "random": (RandomSchedule, ["weights", "seed", "epoch"]),
+    "repeats": (RepeatsSchedule, ["totals", "seed", "epoch", "range_slots"]),
+    "stratified": (StratifiedSchedule, ["weights"]),
+}
+"""What each kind of schedule is made of: a number per source, and some more."""
+
+
 def pack_schedule(schedule: Schedule) -> bytes:
     """Return a schedule without its counts."""
-    if isinstance(schedule, RandomSchedule):
-        return pack(["random", schedule.weights, schedule.seed, schedule.epoch])
-    if isinstance(schedule, RepeatsSchedule):
-        rest = schedule.seed, schedule.epoch, schedule.range_slots
-        return pack(["repeats", schedule.totals, *rest])
-    assert isinstance(schedule, StratifiedSchedule)
-    return pack(["stratified", schedule.weights])
+    for kind, (made, names) in _SCHEDULES.items():
+        if isinstance(schedule, made):
+            return pack([kind, *(getattr(schedule, name) for name in names)])
+    raise TypeError(f"expected a schedule, got {schedule!r}")
 
 
 def unpack_schedule(data: bytes | memoryview, *, sources: int) -> Schedule:
@@ -180,24 +185,16 @@ def unpack_schedule(data: bytes | memoryview, *, sources: int) -> Schedule:
     try:
         kind, numbers, *rest = values
         require(len(numbers) == sources, f"{len(numbers)} sources, expected {sources}")
-        if kind == "stratified":
-            return StratifiedSchedule(_ints(numbers))
-        if kind == "random":
-            seed, epoch = _ints(rest)
-            return RandomSchedule(_ints(numbers), seed=seed, epoch=epoch)
-        require(kind == "repeats", f"{kind!r:.40}, no schedule")
-        seed, epoch, slots = _ints(rest)
-        totals = _ints(numbers)
-        require(slots > 0 and min(totals) >= 0, "ranges without slots")
-        return RepeatsSchedule(totals, seed=seed, epoch=epoch, range_slots=slots)
-    except (TypeError, ValueError) as error:
+        made, (_, *names) = _SCHEDULES[kind]
+        more = dict(zip(names, map(_int_of, rest), strict=True))
+        require(more.get("range_slots") != 0, "ranges without slots")
+        return made([*map(_int_of, numbers)], **more)  # type: ignore[call-arg]
+    except (TypeError, ValueError, KeyError) as error:
         raise Malformed(f"no schedule: {error}") from error
 
 
-def _ints(values: Iterable[Any]) -> list[int]:
-    found = list(values)
-    require(all(type(value) is int for value in found), "what should be integers")
-    return found
+def _int_of(value: Any) -> int:
+    return int_of(value, below=1 << 65)  # a seed or a weight may be as large as 2**64
 
 
 def counted(schedule: Schedule, known: Known, content: Content) -> Schedule:

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -112,20 +111,6 @@ def _lay_down(
     return block if len(streams.sources) == 1 else blocks.with_source(block, drawn)
 
 
-class Weighed(NamedTuple):
-    """A bucket, or a part of it, and the footprint of the whole bucket."""
-
-    piece: Piece
-    footprint: int
-
-    def is_light(self, source: int, streams: Streams) -> bool:
-        """Return whether several such buckets fit into what may be gathered together.
-
-        One that is larger than planned is no light one: its parts come one after another.
-        """
-        return self.footprint <= min(streams.batch_bytes // _LEAST_IN_BATCH, streams.limits[source])
-
-
 class SourceReader:
     """Hands out the records of a share, any number at a time."""
 
@@ -142,7 +127,7 @@ class SourceReader:
     def _by_pieces(self) -> Iterator[Ordered]:
         """Read the buckets that hold a range of ranks, one after another."""
         while self._pieces:
-            (piece, _), self._inside = self._pieces.popleft(), True
+            piece, self._inside = self._pieces.popleft(), True
             yield from _gather(self.source, piece, self._streams)
             self._inside = False
 
@@ -150,9 +135,9 @@ class SourceReader:
         """Return whether a light bucket has to be read for so many records."""
         if self._held >= count or self._inside or not self._pieces:
             return False
-        return self._pieces[0].is_light(self.source, self._streams)
+        return _is_light(self._pieces[0], self.source, self._streams)
 
-    def next_piece(self) -> Weighed:
+    def next_piece(self) -> Piece:
         """Hand out what is to be added next."""
         return self._pieces.popleft()
 
@@ -205,60 +190,49 @@ def fill(wanted: Iterable[tuple[SourceReader, int]], streams: Streams) -> None:
     """
     short = list(wanted)
     while short := [(reader, count) for reader, count in short if reader.lacks(count)]:
-        pieces = ((reader.source, reader.next_piece()) for reader, _ in short)
-        found = gather_light(pieces, streams)
-        for (reader, _), (_, ordered) in zip(short, found, strict=True):
+        found = gather_light([reader.next_piece() for reader, _ in short], streams)
+        for (reader, _), ordered in zip(short, found, strict=True):
             reader.add(ordered)
 
 
-def gather_light(
-    wanted: Iterable[tuple[int, Weighed]], streams: Streams
-) -> Iterator[tuple[int, Ordered]]:
+def gather_light(wanted: Iterable[Piece], streams: Streams) -> Iterator[Ordered]:
     """Gather light buckets of sources, in order, as many at once as may be."""
-    batch: list[tuple[int, Piece]] = []
+    batch: list[Piece] = []
     spent = 0
-    for source, (piece, footprint) in wanted:
-        if batch and spent + footprint > streams.batch_bytes:
-            yield from _gather_batch(batch, streams)
+    for piece in wanted:
+        if batch and spent + piece.footprint > streams.batch_bytes:
+            yield from gather_batch(batch)
             batch, spent = [], 0
-        batch.append((source, piece))
-        spent += footprint
-    yield from _gather_batch(batch, streams)
+        batch.append(piece)
+        spent += piece.footprint
+    yield from gather_batch(batch)
 
 
-def _gather_batch(
-    batch: list[tuple[int, Piece]], streams: Streams
-) -> Iterator[tuple[int, Ordered]]:
-    what = [_edge_of(source, streams) for source, _ in batch]
-    found = gather_batch([piece for _, piece in batch], what=what)
-    yield from zip((source for source, _ in batch), found, strict=True)
+def _is_light(piece: Piece, source: int, streams: Streams) -> bool:
+    """Return whether several such buckets fit into what may be gathered as a batch.
+
+    One that is larger than planned is no light one: its parts come one after another.
+    """
+    return piece.footprint <= min(streams.batch_bytes // _LEAST_IN_BATCH, streams.limits[source])
 
 
 def _gather(source: int, piece: Piece, streams: Streams) -> Iterator[Ordered]:
-    return gather_piece(
-        piece,
-        limit=streams.limits[source],
-        sources=streams.digests,
-        what=_edge_of(source, streams),
-    )
+    return gather_piece(piece, limit=streams.limits[source], sources=streams.digests)
 
 
-def _edge_of(source: int, streams: Streams) -> str:
-    return f"source {streams.name(source)}, a bucket at a shard's edge"
-
-
-def _pieces(share: Share, streams: Streams) -> Iterator[Weighed]:
+def _pieces(share: Share, streams: Streams) -> Iterator[Piece]:
     """Yield the buckets that hold a range of ranks."""
     count = streams.buckets[share.source]
+    what = f"source {streams.name(share.source)}, a bucket at a shard's edge"
     for cut in share.cuts:
         group = BlockGroup(cut.pages)
         for number, skip, take, footprint in cut.buckets:
-            yield Weighed(Piece(group, KeyRange(number, count), skip, take), footprint)
+            yield Piece(group, KeyRange(number, count), skip, take, footprint, what)
 
 
 def unused_of(shares: list[Share], streams: Streams) -> Iterator[tuple[int, list[Digest]]]:
     """Yield digests of what is left, per stream, of the buckets or small sources that shares end in."""
-    light = []
+    light: dict[int, Piece] = {}
     for share in shares:
         if not share.ends:
             continue
@@ -266,11 +240,12 @@ def unused_of(shares: list[Share], streams: Streams) -> Iterator[tuple[int, list
             yield share.source, [small_sources.unused(share, streams)]
             continue
         *_, last = _pieces(share, streams)
-        rest = last.piece._replace(skip=last.piece.skip + (last.piece.take or 0), take=None)
-        if last.is_light(share.source, streams):
-            light.append((share.source, last._replace(piece=rest)))
+        rest = last._replace(skip=last.skip + (last.take or 0), take=None)
+        if _is_light(rest, share.source, streams):
+            light[share.source] = rest
             continue
         for _, expected in _gather(share.source, rest, streams):
             yield share.source, expected or []
-    for source, (_, expected) in gather_light(light, streams):
+    found = gather_light(light.values(), streams)
+    for source, (_, expected) in zip(light, found, strict=True):
         yield source, expected or []

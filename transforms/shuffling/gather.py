@@ -18,21 +18,24 @@ from transforms.shuffling.groups import BlockGroup, OverLimit, expected_digests,
 
 
 class Piece(NamedTuple):
-    """Records of a range of keys, in their order, without the first ``skip``, ``take`` at most."""
+    """Records of a range of keys, in their order, without the first ``skip``, ``take`` at most.
+
+    ``footprint`` is the whole range's, where it is known, and ``what`` its name where it is damaged.
+    """
 
     group: BlockGroup
     part: KeyRange
     skip: int = 0
     take: int | None = None
+    footprint: int = 0
+    what: str = "a bucket at a shard's edge"
 
 
-def gather_piece(
-    piece: Piece, *, limit: int, sources: int, what: str = "a bucket at a shard's edge"
-) -> Iterator[Ordered]:
+def gather_piece(piece: Piece, *, limit: int, sources: int) -> Iterator[Ordered]:
     """Read, sort and yield a piece; a range over ``limit`` is taken by its next key bits.
 
     Raises:
-        LosslessError: ``what`` isn't what was spilled.
+        LosslessError: it isn't what was spilled.
     """
     skip, left = piece.skip, piece.take
     waiting = [piece.part]
@@ -58,7 +61,7 @@ def gather_piece(
         if len(wanted) < len(block):  # the rest is in another shard: check here, where all of it is
             hash0, hash1, size = blocks.hashes(block)
             whole = blocks.digests_by_source(block, hash0, hash1, size, sources=sources)
-            blocks.compare_digests(whole, expected, what=what)
+            blocks.compare_digests(whole, expected, what=piece.what)
             mine = slice(begin, begin + len(wanted))
             expected = blocks.digests_by_source(
                 wanted, hash0[mine], hash1[mine], size[mine], sources=sources
@@ -73,17 +76,17 @@ def _take_blocks(found: list[pages.Page]) -> list[pa.RecordBatch]:
     return out
 
 
-def gather_batch(pieces: Sequence[Piece], *, what: Sequence[str]) -> list[Ordered]:
+def gather_batch(pieces: Sequence[Piece]) -> list[Ordered]:
     """Gather pieces of one source each that fit into memory together.
 
     Many small ones cost little more than one: they are read, and where they are cut hashed, at once.
 
     Raises:
-        LosslessError: ``what`` of one isn't what was spilled.
+        LosslessError: one isn't what was spilled.
     """
     found = read_batch([(piece.group, piece.part) for piece in pieces])
     if not all(found):
-        raise LosslessError(f"{what[found.index([])]}: expected pages of it, there are none")
+        raise LosslessError(f"{pieces[found.index([])].what}: expected pages of it, there are none")
     expected = [expected_digests(part, sources=1) for part in found]
     whole = [blocks.gather(_take_blocks(part)) for part in found]
     mine = [block.slice(p.skip, p.take) for block, p in zip(whole, pieces, strict=True)]
@@ -96,6 +99,6 @@ def gather_batch(pieces: Sequence[Piece], *, what: Sequence[str]) -> list[Ordere
         digests = blocks.digests_between(np.insert(edges, 0, 0), *hashes)
         for i, place in zip(cut, range(0, len(digests), 3), strict=True):
             parts = digests[place : place + 3]  # before, inside and after the piece
-            blocks.compare_digests([Digest.total(parts)], expected[i], what=what[i])
+            blocks.compare_digests([Digest.total(parts)], expected[i], what=pieces[i].what)
             expected[i] = [parts[1]]
     return [Ordered(*both) for both in zip(mine, expected, strict=True)]

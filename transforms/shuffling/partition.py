@@ -117,7 +117,7 @@ class AllSpills(beam.PTransform):  # type: ignore[misc]
 
     def _give_back(self, partition: int, packed: Iterable[bytes]) -> tuple[int, Iterable[bytes]]:
         if partition == 0:
-            storage.configure(self._spill.storage_options)  # perhaps this worker's first step
+            storage.configure(self._spill.storage_options)
             self._spill.remove_first_level()
         return partition, packed
 
