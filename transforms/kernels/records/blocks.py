@@ -85,7 +85,9 @@ def from_buffer(
     if hashed:
         hash0, hash1 = record_hashes(values, offsets, line_end)
         columns |= {"hash0": pa.array(hash0), "hash1": pa.array(hash1)}
-    return _batch(columns | {"record": record}, line_end)
+    fields = [pa.field(name, column.type) for name, column in columns.items()]
+    schema = pa.schema([*fields, record_field(line_end)])
+    return pa.RecordBatch.from_arrays([*columns.values(), record], schema=schema)
 
 
 def from_rows(
@@ -120,14 +122,6 @@ def from_records(
         line_end=line_end,
         source=source,
     )
-
-
-def _batch(columns: dict[str, pa.Array], line_end: bytes) -> pa.RecordBatch:
-    fields = [
-        record_field(line_end) if name == "record" else pa.field(name, column.type)
-        for name, column in columns.items()
-    ]
-    return pa.RecordBatch.from_arrays(list(columns.values()), schema=pa.schema(fields))
 
 
 def with_keys(block: pa.RecordBatch, pair: KeyPair) -> pa.RecordBatch:
