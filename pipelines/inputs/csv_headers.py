@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import csv
+import re
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from pipelines.recipes.as_given import as_given
@@ -13,11 +15,12 @@ from transforms.formats.codecs import codec_of_name
 from transforms.formats.line_format import mark_size
 from transforms.formats.line_kinds import named_csv
 from transforms.formats.reading import first_bytes
-from transforms.kernels.records.headers import looks_like_header
 from transforms.storage import files as storage
 
 _LOOKED_THROUGH, _BYTES, _ROWS = 1000, 1 << 14, 20
 _SHOWN = 60  # characters of a line
+_DELIMITERS = ",\t;|"
+_NAME = re.compile(r"[^\W\d][\w .-]{0,39}").fullmatch
 
 
 def header_warning(files: Iterable[SourceFile], recipe: Recipe) -> str | None:
@@ -61,3 +64,30 @@ def _first_lines(file: SourceFile, separator: str) -> list[str]:
     if len(head) == _BYTES:  # the last is cut
         lines = lines[:-1] or lines
     return lines[:1] + [line for line in lines[1 : _ROWS + 1] if line]
+
+
+def looks_like_header(first: str, rows: Sequence[str]) -> bool:
+    """Say whether a line is plausibly a header, by some of the lines below it.
+
+    It is where it has several fields, all of them distinct names, the lines below have as many, and in
+    one column none of those holds anything like a name, but numbers, say, or long texts.
+
+    Args:
+        first: the first line.
+        rows: lines below it, whole.
+
+    >>> looks_like_header("id,text", ["1,one", "2,two"])
+    True
+    >>> looks_like_header("one,two", ["three,four"])
+    False
+    """
+    delimiter = max(_DELIMITERS, key=first.count)
+    try:
+        names, *found = csv.reader([first, *rows], delimiter=delimiter)
+    except csv.Error:  # a field of more than 128 KiB, say
+        return False
+    named = len(names) > 1 and len({*names}) == len(names) and all(map(_NAME, names))
+    found = [row for row in found if row]
+    if not named or not found or any(len(row) != len(names) for row in found):
+        return False
+    return any(not any(map(_NAME, column)) for column in zip(*found, strict=True))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
+import pyarrow.types as pt
 
 from pipelines.inputs.kept_fields import Fields, fields_in
 from pipelines.recipes.recipe import Recipe
@@ -32,7 +35,7 @@ from transforms.formats.line_kinds import (
     refuse_other_json,
 )
 from transforms.formats.readers import ReadOptions, ReadTask
-from transforms.formats.reading import open_rows
+from transforms.formats.reading import first_bytes, open_rows
 from transforms.kernels.records import blocks
 from transforms.kernels.records.lines import line_offsets, open_quote
 from transforms.storage import files as storage
@@ -257,3 +260,31 @@ def _look_at_rows(
         raise InputError(str(error)) from error
     kept = pa.schema(list(reader.schema)[1:]) if keep else None
     return Look(found, schema=reader.schema, kept=kept, **seen._asdict())
+
+
+def shared_field(looks: Mapping[SourceFile, Look]) -> str | None:
+    """Return a field of text that the first record of every file of lines, and the schema of every
+    file of rows, has; None where there is none.
+    """
+    shared: list[str] | None = None
+    for file, look in looks.items():
+        mine = _text_fields(file, look) if file.size else shared
+        shared = mine if shared is None else [name for name in shared if name in (mine or ())]
+        if shared == []:
+            return None
+    return None if not shared else "text" if "text" in shared else shared[0]
+
+
+def _text_fields(file: SourceFile, look: Look) -> list[str]:
+    if look.schema is not None:
+        return [
+            field.name
+            for field in look.schema
+            if pt.is_string(field.type) or pt.is_large_string(field.type)
+        ]
+    with storage.open_read(file.url) as opened, contextlib.suppress(DataError, ValueError):
+        begin = first_bytes(opened, _SAMPLE_BYTES, name=file.url, codec=look.format.codec)
+        found = orjson.loads(begin.partition(b"\n")[0])
+        if isinstance(found, dict):
+            return [name for name, value in found.items() if isinstance(value, str)]
+    return []

@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.inputs.kept_fields import settle
-from pipelines.inputs.one_file import Look, look_at
-from pipelines.inputs.shared_fields import shared_field
+from pipelines.inputs.one_file import Look, look_at, shared_field
 from pipelines.recipes.recipe import Recipe
 from transforms.datasets.source_files import Files, SourceFile, extension
 from transforms.errors import DataError, InputError, UsageError
@@ -285,33 +284,29 @@ def _amounts(files: Files, looks: dict[SourceFile, Look]) -> dict[str, Amount]:
         names = table.column("source")
         for source in pc.unique(names).to_pylist():
             if source not in found:
-                found[source] = _Estimate.begin(source, looks)
+                found[source] = _Estimate(source, looks)
             found[source].add(table.filter(pc.equal(names, source)))
     return {source: estimate.amount for source, estimate in found.items()}
 
 
 class _Estimate:
-    """Adds up what the files of a source hold, from what some of them look like."""
+    """Adds up what the files of a source hold, from what some of them look like, else some of others."""
 
-    def __init__(self, mean: float, expansion: float, looks: dict[str, tuple[int, Look]]) -> None:
-        self._mean, self._expansion, self._looks = mean, expansion, looks
-        self._looked_at = pa.array(looks, pa.large_string())
-        self.amount = Amount()
-        for size, look in looks.values():
-            self._add_look(size, look)
-
-    @classmethod
-    def begin(cls, source: str, looks: dict[SourceFile, Look]) -> _Estimate:
-        """Learn from the files of a source that were looked at, else from those of others."""
+    def __init__(self, source: str, looks: dict[SourceFile, Look]) -> None:
         sampled = [pair for pair in looks.items() if pair[1].record_bytes]
         known = [pair for pair in sampled if pair[0].source == source] or sampled
         stored = sum(file.size for file, _ in known)
-        expansion = (
-            sum(file.size * look.expansion for file, look in known) / stored if stored else 1
-        )
+        plain = sum(file.size * look.expansion for file, look in known)
+        self._expansion = plain / stored if stored else 1
         means = [look.record_bytes for _, look in known if look.record_bytes]
-        mine = {f.url: (f.size, look) for f, look in looks.items() if f.source == source}
-        return cls(sum(means) / len(means) if means else 1.0, expansion, mine)
+        self._mean = sum(means) / len(means) if means else 1.0
+        mine = {
+            file.url: (file.size, look) for file, look in looks.items() if file.source == source
+        }
+        self._looked_at = pa.array(mine, pa.large_string())
+        self.amount = Amount()
+        for size, look in mine.values():
+            self._add_look(size, look)
 
     def add(self, table: pa.RecordBatch) -> None:
         """Add files of the source."""

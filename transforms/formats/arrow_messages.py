@@ -76,15 +76,8 @@ def begins_old_stream(head: bytes, size: int) -> bool:
         return False
 
 
-class FirstBatch(NamedTuple):
-    """How a file's first record batch lies there: its compression, and the bytes of its body."""
-
-    compression: str = "none"
-    body: int = 0
-
-
-def first_batch(file: Any, *, stream: bool, name: str) -> FirstBatch:
-    """Look at a file's first record batch.
+def first_batch(file: Any, *, stream: bool, name: str) -> tuple[str, int]:
+    """Return how a file's first record batch is compressed, and the bytes of its body.
 
     Raises:
         DataError: its header can't be read.
@@ -97,13 +90,13 @@ def first_batch(file: Any, *, stream: bool, name: str) -> FirstBatch:
                 how = _field(data, batch, 3) if batch is not None else None
                 codec = _slot(data, how, 0) if how is not None else None
                 which = 0 if how is None else 1 + (data[codec] if codec is not None else 0)
-                return FirstBatch(COMPRESSIONS[which], header.body)
+                return COMPRESSIONS[which], header.body
     except IndexError as error:
         raise DataError(
             f"{name}: expected Arrow IPC, the header of its first record batch can't be read; fetch "
             "or make the file again"
         ) from error
-    return FirstBatch()
+    return "none", 0
 
 
 def body_of_next_batch(file: Any) -> int:

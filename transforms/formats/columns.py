@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
@@ -69,7 +67,11 @@ class RowColumns:
         if self.paths is None:
             return batch
         if self._place is None:
-            return take_text(batch, self.schema.names)
+            batch = batch.select(self.schema.names)
+            text = as_text(batch.column(0))
+            if text is batch.column(0):
+                return batch
+            return batch.set_column(0, batch.schema.field(0).with_type(text.type), text)
         roots = list(dict.fromkeys(path[0] for path in self._steps))
         checks.bad_rows(batch.select(roots))  # raises; what isn't UTF-8 is found again in the text
         steps = iter(self._steps)
@@ -120,18 +122,6 @@ def _text_type(kind: pa.DataType) -> pa.DataType:
     texts = {pa.large_binary(): pa.large_string(), pa.binary_view(): pa.string_view()}
     is_text = pt.is_string(kind) or pt.is_large_string(kind) or pt.is_string_view(kind)
     return kind if is_text else texts.get(kind, pa.string())
-
-
-def take_text(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
-    """Select the column of text, the first, and those that are kept; binary text becomes text.
-
-    Whether it is UTF-8 has to be looked at afterwards.
-    """
-    batch = batch.select(columns)
-    text = as_text(batch.column(0))
-    if text is batch.column(0):
-        return batch
-    return batch.set_column(0, batch.schema.field(0).with_type(text.type), text)
 
 
 def as_text(array: pa.Array) -> pa.Array:

@@ -85,7 +85,7 @@ class Reader(StreamReader):
     def _sort_out(self, block: pa.RecordBatch) -> Iterator[Found]:
         if self._json and len(blank := checks.blank_lines(block)):
             size = blocks.payload_bytes(block)
-            block = checks.without(block, blank)
+            block, _ = checks.split(block, blank)
             self.blank += len(blank)
             self._beside += size - blocks.payload_bytes(block)
         yield Found.sort_out(block, checks.bad_lines(block, self._check))

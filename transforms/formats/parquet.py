@@ -18,7 +18,6 @@ from transforms.formats.parquet_files import (
     compression_of,
     first_rows,
     long_footer,
-    mean_bytes,
     open_file,
     reopen,
 )
@@ -27,7 +26,7 @@ from transforms.formats.readers import Found, ReadTask
 from transforms.formats.schemas import faults_named, first_line
 from transforms.formats.tables import RowReader, RowsLook, RowWriter
 from transforms.kernels.records.rows import carried_schema, describe_difference, to_rows
-from transforms.kernels.records.values import row_costs
+from transforms.kernels.records.values import row_costs, row_sizes
 
 COMPRESSIONS = ("none", "snappy", "gzip", "brotli", "zstd", "lz4")
 _GROUP_BYTES, _GROUP_ROWS = 16 << 20, 1 << 20  # of a row group that we write
@@ -74,9 +73,11 @@ class Reader(RowReader):
             DataError: they can't be read.
         """
         parquet, name, paths, mean = self._parquet, self._name, self._columns.paths, None
-        if sample:
+        if sample and parquet.num_row_groups:
             check_int96(self._file, parquet, paths, name=name, rows=_SAMPLE_ROWS, batches=1)
-            mean = mean_bytes(parquet, rows=_SAMPLE_ROWS, name=name, columns=paths)
+            probe = first_rows(parquet, rows=_SAMPLE_ROWS, name=name, columns=paths)
+            with faults_named(lambda: f"{name}: row group 0 can't be read"):
+                mean = None if probe is None else float(row_sizes(to_rows(probe)).mean())
         is_text = self._task.options.text_field is not None
         return RowsLook(
             compression_of(parquet, name=name) or "zstd",
@@ -231,10 +232,7 @@ def _encodings(schema: pa.Schema) -> dict[str, Any]:
     ids = {f"{field.name}.list.element" for field in schema if _are_tokens(field.type)}
     if not ids:
         return {}
-    sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, schema):
-        pass
-    leaves = pq.ParquetFile(pa.BufferReader(sink.getvalue())).schema
+    leaves = pq.ParquetFile(_without_rows(schema)).schema
     paths = [leaves.column(i).path for i in range(len(leaves.names))]
     split = [path for path in paths if path in ids]
     if len(set(paths)) < len(paths):  # names with dots: a path may be that of two
@@ -243,6 +241,14 @@ def _encodings(schema: pa.Schema) -> dict[str, Any]:
         "use_dictionary": [path for path in paths if path not in split],
         "use_byte_stream_split": split,
     }
+
+
+def _without_rows(schema: pa.Schema) -> pa.BufferReader:
+    """Return a file of a schema without rows."""
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, schema):
+        pass
+    return pa.BufferReader(sink.getvalue())
 
 
 def _are_tokens(kind: pa.DataType) -> bool:
@@ -265,11 +271,8 @@ def _has_null_list(array: pa.Array) -> bool:
 
 def check_writable(schema: pa.Schema) -> None:
     """Raise UsageError where rows of a schema would come back from Parquet as something else."""
-    sink = pa.BufferOutputStream()
     try:
-        with pq.ParquetWriter(sink, schema, store_schema=True):
-            pass
-        got = carried_schema(pq.read_schema(pa.BufferReader(sink.getvalue())))
+        got = carried_schema(pq.read_schema(_without_rows(schema)))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UsageError(
             f"--output_format=parquet: such rows can't be written: {first_line(error)}; give "

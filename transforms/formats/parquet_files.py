@@ -12,8 +12,6 @@ import pyarrow.parquet as pq
 
 from transforms.formats.parquet_types import INT96_UNIT, int96_columns, require_microseconds
 from transforms.formats.schemas import FAULTS, check_schema, faults_named
-from transforms.kernels.records.rows import to_rows
-from transforms.kernels.records.values import row_sizes
 
 _BUFFER = 1 << 20  # of a column's pages that are read at a time
 _BUFFERS, _LEAST_BUFFER = 16 << 20, 1 << 14  # of all columns together; of one, however many
@@ -134,24 +132,6 @@ def first_rows(
         )
         found = next(batches, None)
     return found if found is not None and len(found) else None
-
-
-def mean_bytes(
-    parquet: pq.ParquetFile, *, rows: int, name: str, columns: list[str] | None = None
-) -> float | None:
-    """Return the mean logical bytes of the first row group's first rows, None where there are none.
-
-    Args:
-        columns: that count alone.
-
-    Raises:
-        DataError: they can't be read.
-    """
-    if not parquet.num_row_groups:
-        return None
-    probe = first_rows(parquet, rows=rows, name=name, columns=columns)
-    with faults_named(lambda: f"{name}: row group 0 can't be read"):
-        return None if probe is None else float(row_sizes(to_rows(probe)).mean())
 
 
 def check_int96(

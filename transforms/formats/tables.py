@@ -14,12 +14,11 @@ from transforms.formats.columns import RowColumns
 from transforms.formats.limits import TooLarge
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.schemas import require_schema
-from transforms.kernels.arrays import I64
+from transforms.kernels.arrays import I64, offsets_of
 from transforms.kernels.records import blocks, checks, memory
-from transforms.kernels.records.dictionaries import dictionary_costs
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.rows import Dictionaries, carried_schema, restore, to_rows
-from transforms.kernels.records.values import is_bytes, plain_width, row_costs, row_sizes
+from transforms.kernels.records.values import elements, is_bytes, plain_width, row_costs, row_sizes
 
 _MOST_ROWS = 1 << 17  # of a block: rows of no columns' worth must not make endless ones
 
@@ -118,6 +117,44 @@ class RowReader:
         return digest.records
 
 
+def dictionary_costs(batch: pa.RecordBatch) -> I64:
+    """Return int64[n], about the bytes of the dictionaries' values that each row repeats when decoded.
+
+    Those in list views aren't counted.
+
+    Args:
+        batch: valid, also in its indices.
+    """
+    costs = _repeated_costs(batch.to_struct_array())
+    return np.zeros(len(batch), np.int64) if costs is None else costs
+
+
+def _repeated_costs(array: pa.Array) -> I64 | None:
+    """Return int64[n], None where there are no dictionaries in an array."""
+    kind = array.type
+    if isinstance(array, pa.ExtensionArray):
+        return _repeated_costs(array.storage)
+    if pt.is_dictionary(kind):
+        if not len(array.dictionary):
+            return None
+        values = pa.RecordBatch.from_arrays([array.dictionary], names=["value"])
+        places = array.indices.fill_null(0).to_numpy(zero_copy_only=False)
+        costs = row_costs(to_rows(values))
+        # to decode them, Arrow sets the mean aside for each
+        return np.asarray(np.maximum(costs, int(costs.mean()))[places])
+    if pt.is_struct(kind):
+        found = [_repeated_costs(array.field(i)) for i in range(kind.num_fields)]
+        counted = [costs for costs in found if costs is not None]
+        return np.sum(counted, axis=0, dtype=np.int64) if counted else None
+    if pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind) or pt.is_map(kind):
+        inner, offsets = elements(array)
+        each = _repeated_costs(inner)
+        if each is not None:
+            ends = offsets_of(each)
+            return np.asarray(np.diff(ends[offsets]))
+    return None
+
+
 def _cuts(costs: I64, limit: int) -> Iterator[tuple[int, int]]:
     """Yield [begin, end) of stretches that cost ``limit`` at most, or are of one row."""
     ends = np.cumsum(costs)
@@ -129,27 +166,30 @@ def _cuts(costs: I64, limit: int) -> Iterator[tuple[int, int]]:
         begin, spent = end, int(ends[end - 1])
 
 
-class Rebatcher:
-    """Cuts a sequence of rows into batches, the same however it comes in pieces.
+class RowWriter:
+    """Writes rows in batches, cut the same however they come in blocks; lines and texts become rows of
+    one column.
 
     A batch ends with the row that fills it. Its rows are copied together, so that what stands under
-    nulls, which no reader sees, doesn't depend on the pieces either.
+    nulls, which no reader sees, doesn't depend on the blocks either.
 
     Args:
-        schema: of the batches.
+        writer: pyarrow's.
+        schema: of the file.
         batch_bytes, batch_rows: a batch is full with so many logical bytes or rows.
         dictionaries: go on from batch to batch; without them each batch has its own.
     """
 
     def __init__(
         self,
+        writer: Any,
         schema: pa.Schema,
         *,
         batch_bytes: int,
         batch_rows: int,
         dictionaries: Dictionaries | None = None,
     ) -> None:
-        self._schema = schema
+        self._writer, self._schema = writer, schema
         self._bytes = batch_bytes
         # nulls have no logical bytes, but take memory
         empty = pa.nulls(1, pa.struct(carried_schema(schema)))
@@ -158,8 +198,13 @@ class Rebatcher:
         self._pieces: list[pa.StructArray] = []
         self._held_bytes = self._held_rows = 0
 
-    def add(self, found: pa.StructArray) -> Iterator[pa.RecordBatch]:
-        """Take rows; yield the batches that they fill."""
+    def write(self, block: pa.RecordBatch) -> None:
+        """Write a block; what was written is found when it is read back."""
+        if blocks.is_rows(block):
+            found = block.column("record")
+        else:
+            text = blocks.bare(block).view(pa.large_string())
+            found = pa.StructArray.from_arrays([text], names=self._schema.names)
         ends = np.cumsum(row_sizes(found))
         begin = 0
         while begin < len(found):
@@ -171,21 +216,26 @@ class Rebatcher:
             self._held_rows += end - begin
             self._held_bytes += int(ends[end - 1]) - before
             if end == full:
-                yield self._batch()
+                self._write_held()
             begin = end
 
-    def rest(self) -> Iterator[pa.RecordBatch]:
-        """Yield what is left, if anything."""
-        if self._held_rows:
-            yield self._batch()
-
-    def _batch(self) -> pa.RecordBatch:
+    def _write_held(self) -> None:
         joined = pa.concat_arrays(self._pieces)
         self._pieces.clear()
         self._held_bytes = self._held_rows = 0
         if not _shows_all(joined):
             joined = joined.take(pa.array(np.arange(len(joined))))
-        return restore(joined, self._schema, self._dictionaries)
+        self.write_batch(restore(joined, self._schema, self._dictionaries))
+
+    def write_batch(self, batch: pa.RecordBatch) -> None:
+        """Write a batch as it is."""
+        self._writer.write_batch(batch)
+
+    def close(self) -> None:
+        """Write what is left, and the end."""
+        if self._held_rows:
+            self._write_held()
+        self._writer.close()
 
 
 def _shows_all(rows: pa.StructArray) -> bool:
@@ -205,42 +255,6 @@ def _shows_all_values(values: pa.Array) -> bool:
     return bool(plain_width(values.type) or is_bytes(values.type))
 
 
-class RowWriter:
-    """Writes rows in batches of a fixed cut; lines and texts become rows of one column.
-
-    Args:
-        writer: pyarrow's.
-        schema: of the file.
-        rebatch: as of ``Rebatcher``.
-    """
-
-    def __init__(self, writer: Any, schema: pa.Schema, **rebatch: Any) -> None:
-        self._writer, self._schema = writer, schema
-        self._rebatcher = Rebatcher(schema, **rebatch)
-
-    def write(self, block: pa.RecordBatch) -> None:
-        """Write a block; what was written is found when it is read back."""
-        rows = block.column("record") if blocks.is_rows(block) else text_rows(block, self._schema)
-        for batch in self._rebatcher.add(rows):
-            self.write_batch(batch)
-
-    def write_batch(self, batch: pa.RecordBatch) -> None:
-        """Write a batch as it is."""
-        self._writer.write_batch(batch)
-
-    def close(self) -> None:
-        """Write what is left, and the end."""
-        for batch in self._rebatcher.rest():
-            self.write_batch(batch)
-        self._writer.close()
-
-
-def text_rows(block: pa.RecordBatch, schema: pa.Schema) -> pa.StructArray:
-    """Make rows of one column, as a schema calls it, of a block of lines, without their terminators."""
-    text = blocks.bare(block)
-    return pa.StructArray.from_arrays([text.view(pa.large_string())], names=schema.names)
-
-
 def text_digest(block: pa.RecordBatch) -> Digest:
     """Digest rows of one column ``text`` as the lines that they were."""
     lines = pa.RecordBatch.from_arrays(
@@ -248,10 +262,3 @@ def text_digest(block: pa.RecordBatch) -> Digest:
         schema=pa.schema([blocks.record_field(b"")]),
     )
     return blocks.digests(lines, sources=1)[0]
-
-
-TEXT = pa.schema([pa.field("text", pa.large_string())])
-"""The schema of lines that are written as rows."""
-
-LINE = pa.schema([pa.field("line", pa.large_string())])
-"""The schema of lines of JSON that are written as rows: they are no text, but hold one."""

@@ -133,7 +133,7 @@ def _block(
     found = blocks.from_buffer(
         values, offsets=offsets, positions=positions, line_end=b"", source=source
     )
-    return found if kept is None else blocks.with_kept(found, kept)
+    return found if kept is None else found.append_column("kept", kept)
 
 
 def texts_of(

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from tests.transforms.formats.samples import PACK, SUFFIX, UNPACK, draws
 from transforms.errors import DataError, InputError
 from transforms.formats.codecs import CODECS
-from transforms.formats.columns import take_text
+from transforms.formats.columns import as_text
 from transforms.formats.kept import Kept
 from transforms.formats.line_format import LineFormat
 from transforms.formats.line_kinds import line_kind_of
@@ -370,4 +370,4 @@ def test_views_that_lead_nowhere_are_damage() -> None:
         data = [None, pa.py_buffer(view), pa.py_buffer(b"x" * 30)]
         damaged = pa.Array.from_buffers(pa.binary_view(), 1, data)
         with pytest.raises(pa.ArrowException):  # and not the end of the process
-            take_text(pa.RecordBatch.from_arrays([damaged], ["text"]), ["text"])
+            as_text(damaged)

@@ -370,11 +370,6 @@ def with_hashes(block: pa.RecordBatch) -> pa.RecordBatch:
     return block
 
 
-def with_kept(block: pa.RecordBatch, kept: pa.StructArray) -> pa.RecordBatch:
-    """Put a column of what is kept beside texts, a struct as long as the block, at its end."""
-    return block.append_column("kept", kept)
-
-
 def kept_of(block: pa.RecordBatch) -> pa.StructArray | None:
     """Return what is kept beside a block's texts, None where nothing is."""
     at = block.schema.get_field_index("kept")

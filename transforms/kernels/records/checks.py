@@ -53,13 +53,6 @@ def blank_lines(block: pa.RecordBatch) -> npt.NDArray[np.intp]:
     return found
 
 
-def without(block: pa.RecordBatch, places: npt.NDArray[np.intp]) -> pa.RecordBatch:
-    """Return a block without the records at some places."""
-    mask = np.ones(len(block), bool)
-    mask[places] = False
-    return block.filter(pa.array(mask))
-
-
 def bad_rows(batch: pa.RecordBatch) -> dict[int, str]:
     """Return the rows of a batch whose text isn't UTF-8, with the reason.
 
@@ -146,8 +139,8 @@ def _is_utf8(value: pa.Scalar) -> bool:
     return True
 
 
-def split(block: pa.RecordBatch, bad: dict[int, str]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    """Return the good and the bad records of a block, each in their order."""
+def split(block: pa.RecordBatch, bad: Iterable[int]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """Return the good records of a block and those at bad places, each in their order."""
     mask = np.zeros(len(block), bool)
     mask[list(bad)] = True
     return block.filter(pa.array(~mask)), block.filter(pa.array(mask))

@@ -11,18 +11,21 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.types as pt
 
 from transforms.errors import DataError
-from transforms.kernels.records.rows import carried_schema, carried_type, describe_difference, some
+from transforms.kernels.records.rows import (
+    carried_schema,
+    carried_type,
+    describe_difference,
+    is_list,
+    some,
+)
 
 INDEX = "__index_level_"
 """What the names of columns begin with that pandas makes of an index: files may lack them."""
-
-_SIGNED = (pa.int8(), pa.int16(), pa.int32(), pa.int64())
-_UNSIGNED = (pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())
-_FLOATS = (pa.float16(), pa.float32(), pa.float64())
 
 
 def unify(schemas: Sequence[pa.Schema]) -> pa.Schema:
@@ -90,35 +93,24 @@ def common_type(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
     if isinstance(left, pa.BaseExtensionType) or isinstance(right, pa.BaseExtensionType):
         return None
     if pt.is_dictionary(left):
-        value = common_type(left.value_type, _values(right))
+        values = right.value_type if pt.is_dictionary(right) else right
+        value = common_type(left.value_type, values)
         return value and pa.dictionary(left.index_type, value, left.ordered)
     if pt.is_dictionary(right):
         return common_type(left, right.value_type)
     return _common_nested(left, right) if pt.is_nested(left) else _common_plain(left, right)
 
 
-def _values(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pt.is_dictionary(kind) else kind
-
-
 def _common_plain(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
+    if pt.is_floating(left) and pt.is_floating(right):
+        return max(left, right, key=lambda kind: kind.bit_width)
     if pt.is_integer(left) and pt.is_integer(right):
-        return _common_integer(left, right)
-    if left in _FLOATS and right in _FLOATS:
-        return max(left, right, key=_FLOATS.index)
+        both = np.promote_types(str(left), str(right))
+        return pa.from_numpy_dtype(both) if both.kind in "iu" else None  # a float isn't exact
     for is_one, large in ((_is_text, pa.large_string()), (_is_binary, pa.large_binary())):
         if is_one(left) and is_one(right):
             return large
     return None
-
-
-def _common_integer(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
-    for family in (_UNSIGNED, _SIGNED):
-        if left in family and right in family:
-            return max(left, right, key=family.index)
-    unsigned, signed = (left, right) if left in _UNSIGNED else (right, left)
-    bits = max(2 * unsigned.bit_width, signed.bit_width)
-    return next((kind for kind in _SIGNED if kind.bit_width == bits), None)
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -138,7 +130,7 @@ def _common_nested(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
         key = common_type(left.key_type, right.key_type)
         item = _field(left.item_field, right.item_field)
         return pa.map_(key, item, left.keys_sorted) if key is not None and item else None
-    if not _is_list(left) or not _is_list(right):
+    if not is_list(left) or not is_list(right):
         return None
     item = _field(left.value_field, right.value_field)
     if item is None:
@@ -149,15 +141,6 @@ def _common_nested(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
         return pa.list_(item, left.list_size) if left.list_size == right.list_size else None
     short = _is_short(left) and _is_short(right)
     return pa.list_(item) if short else pa.large_list(item)
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(
-        _is_short(kind)
-        or pt.is_large_list(kind)
-        or pt.is_large_list_view(kind)
-        or pt.is_fixed_size_list(kind)
-    )
 
 
 def _is_short(kind: pa.DataType) -> bool:

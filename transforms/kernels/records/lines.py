@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from transforms.kernels.arrays import I64, U8
@@ -27,12 +29,7 @@ def line_offsets(values: U8, separator: int) -> I64:
     >>> line_offsets(np.frombuffer(b"ab\n\ncd", np.uint8), 10).tolist()
     [0, 3, 4]
     """
-    parts = [np.zeros(1, np.int64)]
-    for low in range(0, len(values), _STEP):
-        ends = np.flatnonzero(values[low : low + _STEP] == separator)
-        ends += low + 1
-        parts.append(ends)
-    return np.concatenate(parts)
+    return np.concatenate([np.zeros(1, np.int64), *_behind(values, separator)])
 
 
 def row_offsets(values: U8, separator: int) -> tuple[I64, int | None]:
@@ -51,7 +48,7 @@ def row_offsets(values: U8, separator: int) -> tuple[I64, int | None]:
     [0, 10, 14]
     """
     offsets = line_offsets(values, separator)
-    quotes = _places(values, _QUOTE)
+    quotes = line_offsets(values, _QUOTE)[1:] - 1
     if not len(quotes):
         return offsets, None
     offsets = offsets[np.searchsorted(quotes, offsets) % 2 == 0]
@@ -77,7 +74,7 @@ def open_quote(values: U8, offsets: I64) -> int | None:
     1
     """
     low = int(offsets[0])
-    quotes = _places(values[low : int(offsets[-1])], _QUOTE) + low
+    quotes = line_offsets(values[low : int(offsets[-1])], _QUOTE)[1:] + (low - 1)
     first = np.searchsorted(quotes, offsets)
     odd = np.flatnonzero(np.diff(first) % 2)
     at = quotes[first[odd]]
@@ -86,20 +83,14 @@ def open_quote(values: U8, offsets: I64) -> int | None:
     return int(found[0]) if len(found) else None
 
 
-def _places(values: U8, byte: int) -> I64:
-    """Find a byte."""
-    parts = [np.zeros(0, np.int64)]
+def _behind(values: U8, byte: int) -> Iterator[I64]:
+    """Yield the places behind each such byte, of one step after the other."""
     for low in range(0, len(values), _STEP):
         found = np.flatnonzero(values[low : low + _STEP] == byte)
-        found += low
-        parts.append(found)
-    return np.concatenate(parts)
+        found += low + 1
+        yield found
 
 
 def first_line(values: U8, separator: int) -> int | None:
     """Return where the first line that begins after a separator begins, None where none does."""
-    for low in range(0, len(values), _STEP):
-        ends = np.flatnonzero(values[low : low + _STEP] == separator)
-        if len(ends):
-            return low + int(ends[0]) + 1
-    return None
+    return next((int(begins[0]) for begins in _behind(values, separator) if len(begins)), None)

@@ -170,7 +170,4 @@ def stream_row(
 
 def plain_rows(rows: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
     """Return the fields of ``TABLE`` of rows that have more."""
-    out = np.empty(len(rows), TABLE)
-    for name in TABLE.names or ():
-        out[name] = rows[name]
-    return out
+    return rows[list(TABLE.names or ())].astype(TABLE)

@@ -54,7 +54,7 @@ def carried_type(kind: pa.DataType, *, path: str = "?") -> pa.DataType:
         key = carried_type(kind.key_type, path=f"{path}.key")
         item = _carried_field(kind.item_field, f"{path}.value").with_name("value")
         return pa.map_(key, item, kind.keys_sorted)
-    elif _is_list(kind):
+    elif is_list(kind):
         item = _carried_field(kind.value_field, f"{path}.item").with_name("item")
         if pt.is_fixed_size_list(kind):
             return pa.list_(item, kind.list_size)
@@ -69,7 +69,7 @@ def carried_type(kind: pa.DataType, *, path: str = "?") -> pa.DataType:
     )
 
 
-def _is_list(kind: pa.DataType) -> bool:
+def is_list(kind: pa.DataType) -> bool:
     """Say whether values are lists, maps not counted."""
     return bool(
         pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind) or _is_view(kind)

@@ -204,7 +204,7 @@ def draft(mixture: Mixture, amounts: Amounts) -> Draft:
 
 
 def weigh(mixture: Mixture, amounts: Amounts) -> list[Fraction]:
-    """Return the weights of records, not scaled yet."""
+    """Return the weights of records, not scaled yet: shares of bytes over records' mean lengths."""
     shares = _asked(mixture, amounts)
     if mixture.weigh_by == "bytes":
         for name, share, size in zip(mixture.sources, shares, amounts.bytes, strict=True):
@@ -213,7 +213,8 @@ def weigh(mixture: Mixture, amounts: Amounts) -> list[Fraction]:
                     f"source {name}: expected bytes to weigh, got none in all its records; leave it "
                     "out, or use --weigh_by=records"
                 )
-        shares = weights.by_bytes(shares, amounts.records, amounts.bytes)
+        held = zip(shares, amounts.records, amounts.bytes, strict=True)
+        shares = [share * count / size if share else share for share, count, size in held]
     return shares
 
 
@@ -230,8 +231,7 @@ def expect(mixture: Mixture, amounts: Amounts) -> list[float]:
         for count, size in zip(amounts.records, amounts.bytes, strict=True)
     ]
     if mixture.is_weighted:
-        drawn = [bool(count) for count in records]
-        if not any(drawn):
+        if not any(records):
             return records
         shares = _shares(mixture, amounts)
         if mixture.weigh_by == "bytes":

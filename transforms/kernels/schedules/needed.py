@@ -8,6 +8,7 @@ buckets are needed, and where the guess fell short the source is read once more 
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 
@@ -110,13 +111,4 @@ def length_of_bytes(
                     total += int(sums[i][np.searchsorted(starts[i], rank, side="right") - 1])
         return total > most
 
-    low, high = 0, bound
-    if not exceeds(bound):
-        return None
-    while low < high:
-        middle = (low + high) // 2
-        if exceeds(middle):
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    return bisect.bisect_left(range(bound), True, key=exceeds) if exceeds(bound) else None

@@ -70,11 +70,6 @@ def _rebuild(
     return RandomSchedule(weights, seed=seed, epoch=epoch, chunk=chunk, table=table)
 
 
-@functools.lru_cache(maxsize=4)  # schedules of many seeds, and of longer tables, share theirs
-def _lookup(weights: tuple[int, ...]) -> _Lookup:
-    return _Lookup(weights)
-
-
 class _Lookup:
     """Where 64-bit keys fall in cumulative weights, exactly.
 
@@ -100,3 +95,7 @@ class _Lookup:
     def _search(self, keys: U64) -> U16:
         # a source of weight zero shares its bound with the one before, and is passed over
         return np.searchsorted(self._bounds, keys, side="right").astype(np.uint16)
+
+
+# schedules of many seeds, and of longer tables, share theirs
+_lookup = functools.lru_cache(maxsize=4)(_Lookup)

@@ -100,7 +100,7 @@ class RepeatsSchedule(CountedSchedule):
         Raises:
             IndexError: the range lies outside of what is counted.
         """
-        self._check_counted(np.array([begin, end]), last=self.counted_to)
+        self._check_counted(begin, end)
         if begin < self.starts[0]:
             raise IndexError(f"expected positions from {self.starts[0]}, got {begin}")
         first, last = np.searchsorted(self.starts, [begin, end], side="right").tolist()

@@ -108,7 +108,7 @@ class CountedSchedule(Schedule):
         return int(self.starts[-1])
 
     def counts_before(self, position: int) -> I64:
-        self._check_counted(np.array([position]), last=self.counted_to)
+        self._check_counted(position)
         chunk = int(np.searchsorted(self.starts, position, side="right")) - 1
         out: I64 = self.table[chunk] + self._drawn(int(self.starts[chunk]), position)
         return out
@@ -117,7 +117,7 @@ class CountedSchedule(Schedule):
         chunk = int(np.searchsorted(self.starts, end, side="right")) - 1
         if begin < self.starts[chunk]:
             return self.counts_before(end)
-        self._check_counted(np.array([end]), last=self.counted_to)
+        self._check_counted(end)
         return before + self._drawn(begin, end)
 
     def _drawn(self, begin: int, end: int) -> I64:
@@ -132,13 +132,13 @@ class CountedSchedule(Schedule):
         """Return the table with int64[chunks, sources] more counts."""
         return np.concatenate([self.table, self.table[-1] + np.cumsum(counts, axis=0)])
 
-    def _check_counted(self, values: I64, *, last: int) -> None:
-        if len(values) and (values.min() < 0 or values.max() > last):
-            wrong = values.min() if values.min() < 0 else values.max()
-            raise IndexError(
-                f"expected positions from 0 to {last}, got {wrong}: "
-                f"{self.counted_to} positions are counted"
-            )
+    def _check_counted(self, *positions: int) -> None:
+        for position in positions:
+            if not 0 <= position <= self.counted_to:
+                raise IndexError(
+                    f"expected positions from 0 to {self.counted_to}, got {position}: "
+                    f"{self.counted_to} positions are counted"
+                )
 
 
 def keys_of(pair: KeyPair, begin: int, end: int) -> Iterator[U64]:

@@ -93,29 +93,3 @@ def tempered(sizes: Sequence[int], temperature: Decimal) -> list[Fraction]:
         return Fraction(rounded.plus(working.exp(exponent)))
 
     return [power(size) if size else Fraction(0) for size in sizes]
-
-
-def by_bytes(
-    weights: Sequence[Fraction], records: Sequence[int], sizes: Sequence[int]
-) -> list[Fraction]:
-    """Return weights of records that give sources these shares of the bytes.
-
-    A record's weight is its source's, over the mean length of the source's records.
-
-    Args:
-        weights: shares of bytes asked for.
-        records: how many records each source has.
-        sizes: how many bytes they have.
-
-    Raises:
-        UsageError: a source with a weight has no bytes.
-    """
-    out = []
-    for i, (weight, count, size) in enumerate(zip(weights, records, sizes, strict=True)):
-        if weight and not (count and size):
-            raise UsageError(
-                f"expected bytes in every source that is weighed by bytes; source {i + 1} of "
-                f"{len(weights)} has {count} records of 0 bytes: weigh by records"
-            )
-        out.append(weight * count / size if weight else Fraction(0))
-    return out

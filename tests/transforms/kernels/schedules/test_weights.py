@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.errors import UsageError
-from transforms.kernels.schedules.weights import WHOLE, by_bytes, scale, tempered
+from transforms.kernels.schedules.mixture import Amounts, Mixture, weigh
+from transforms.kernels.schedules.weights import WHOLE, scale, tempered
 
 WEIGHTS = st.lists(
     st.fractions(0, 1000) | st.integers(0, 3).map(Fraction) | st.just(Fraction(1, 2**90)),
@@ -96,15 +97,13 @@ def test_a_temperature_that_makes_no_sense_is_refused(temperature: str) -> None:
         tempered([1, 2], Decimal(temperature))
 
 
-def test_by_bytes_divides_by_the_mean_length() -> None:
-    weights = [Fraction(1, 2), Fraction(1, 2), Fraction(0)]
-    assert by_bytes(weights, [10, 10, 0], [100, 1000, 0]) == [
+def test_weights_of_bytes_are_divided_by_the_mean_length() -> None:
+    weights = (Fraction(1, 2), Fraction(1, 2), Fraction(0))
+    mixture = Mixture(sources=("a", "b", "c"), weights=weights, weigh_by="bytes")
+    assert weigh(mixture, Amounts((10, 10, 0), (100, 1000, 0))) == [
         Fraction(1, 20),
         Fraction(1, 200),
         Fraction(0),
     ]
-
-
-def test_by_bytes_needs_bytes() -> None:
-    with pytest.raises(UsageError, match="source 2 of 2"):
-        by_bytes([Fraction(1), Fraction(1)], [1, 5], [1, 0])
+    with pytest.raises(UsageError, match="source b: expected bytes to weigh"):
+        weigh(mixture, Amounts((10, 10, 0), (100, 0, 0)))

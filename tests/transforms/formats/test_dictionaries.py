@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from transforms.kernels.records.dictionaries import dictionary_costs
+from transforms.formats.tables import dictionary_costs
 from transforms.kernels.records.rows import to_rows
 
 LONG = "x" * 1000
