@@ -16,12 +16,19 @@ import numpy as np
 import pyarrow as pa
 
 from transforms.errors import DataError
-from transforms.formats import compressed, line_errors
+from transforms.formats import compressed
 from transforms.formats.codecs import Codec
 from transforms.formats.detection import refuse_inside
 from transforms.formats.foreign import HEAD
 from transforms.formats.limits import LARGEST, TooLarge
-from transforms.formats.line_format import BOM, LineFormat, header_in, mark_size
+from transforms.formats.line_format import (
+    BOM,
+    LineFormat,
+    header_in,
+    mark_size,
+    open_quote_error,
+    where_is,
+)
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.stream_reader import StreamReader, line_blocks, too_large
 from transforms.kernels.arrays import I64, U64
@@ -97,8 +104,8 @@ class Reader(StreamReader):
         if place is not None:
             at = int(blocks.column(block, "position")[place])
             self._file.seek(0)
-            where = line_errors.where(self._file, at, separator=self._format.separator)
-            raise DataError(f"{self._task.name}: {line_errors.open_quote_error(where)}")
+            where = where_is(self._file, at, separator=self._format.separator)
+            raise DataError(f"{self._task.name}: {open_quote_error(where)}")
 
     def _begin(self, start: int) -> int:
         """Return where the first line begins, behind a byte order mark and a header; in the first
