@@ -93,11 +93,6 @@ class Claim:
         return cls(folder.url, "", tuple(bases), "", "", "", folder, {}, _Clearing())
 
     @property
-    def spill(self) -> str:
-        """The first of the folders for temporary files."""
-        return self.spills[0]
-
-    @property
     def temporary(self) -> tuple[str, ...]:
         """All folders for temporary files; the last one lies in the output."""
         return (*self.spills, storage.join(self.folder, layout.TEMPORARY + self.run_id))
