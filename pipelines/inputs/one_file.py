@@ -189,7 +189,7 @@ def _sample_lines(
     mark: int,
     keep: Sequence[str],
 ) -> tuple[float | None, Fields | None]:
-    """Return the mean bytes of some lines, and their fields where some are to be kept.
+    """Return the mean bytes of some lines, ends included, and their fields where some are to be kept.
 
     Raises:
         InputError: rows of CSV go on in the next line, as the first ones show.
@@ -205,7 +205,9 @@ def _sample_lines(
     fields = None
     if keep:
         fields = fields_in(stream, pieces, skip=begins, separator=form.separator)
-    return _mean_line(pieces, form.separator), fields
+    seen = sum(map(len, pieces.values()))
+    ended = sum(piece.count(bytes([form.separator])) for piece in pieces.values())
+    return (seen / max(ended, 1) if seen else None), fields
 
 
 def _first_records(
@@ -229,13 +231,6 @@ def _refuse_torn_rows(piece: bytes, begins: int, separator: int, *, name: str) -
         place = begins + int(offsets[line])
         where = line_errors.where(io.BytesIO(piece), place, separator=separator)
         raise InputError(f"{name}: {line_errors.open_quote_error(where)}")
-
-
-def _mean_line(pieces: dict[int, bytes], separator: int) -> float | None:
-    """Return the mean bytes of the lines in pieces, ends included; None where there are none."""
-    seen = sum(map(len, pieces.values()))
-    ended = sum(piece.count(bytes([separator])) for piece in pieces.values())
-    return seen / max(ended, 1) if seen else None
 
 
 def _look_at_rows(

@@ -18,12 +18,11 @@ from transforms.formats.parquet_files import (
     compression_of,
     first_rows,
     long_footer,
-    open_file,
     reopen,
 )
 from transforms.formats.parquet_types import dropped, is_read, require_known
 from transforms.formats.readers import Found, ReadTask
-from transforms.formats.schemas import faults_named, first_line
+from transforms.formats.schemas import check_schema, faults_named, first_line
 from transforms.formats.tables import RowReader, RowsLook, RowWriter
 from transforms.kernels.records.rows import carried_schema, describe_difference, to_rows
 from transforms.kernels.records.values import row_costs, row_sizes
@@ -55,9 +54,9 @@ class Reader(RowReader):
         # decoding holds pages, and rows more than once
         super().__init__(task, record_limit=task.options.record_limit // 2)
         footer = long_footer(file, task.size)
-        metadata = None if footer is None else footer.metadata
-        self._parquet = open_file(file, name=task.name, metadata=metadata)
-        with faults_named(lambda: f"{task.name}: its footer can't be read"):
+        with faults_named(lambda: f"{task.name}: expected Parquet, its footer can't be read"):
+            self._parquet = reopen(file, metadata=None if footer is None else footer.metadata)
+            check_schema(self._parquet.schema_arrow, name=task.name)
             self._groups = Groups.of(self._parquet.metadata) if footer is None else footer.groups
         self.whole: int = self._parquet.metadata.num_rows
         self.consumed = 0

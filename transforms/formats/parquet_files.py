@@ -10,26 +10,14 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from transforms.formats.parquet_types import INT96_UNIT, int96_columns, require_microseconds
-from transforms.formats.schemas import FAULTS, check_schema, faults_named
+from transforms.formats.parquet_types import INT96_UNIT, is_read, require_microseconds
+from transforms.formats.schemas import FAULTS, faults_named
 
 _BUFFER = 1 << 20  # of a column's pages that are read at a time
 _BUFFERS, _LEAST_BUFFER = 16 << 20, 1 << 14  # of all columns together; of one, however many
 _END = 8  # bytes after a footer: its size, and the magic
 _LONG_FOOTER = 1 << 20  # bytes, from which a footer is kept for the spans that follow
 _INT96_ROWS = 1 << 14  # whose INT96 timestamps are looked at at a time
-
-
-def open_file(file: Any, *, name: str, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
-    """Open a Parquet file and read its footer, unless its ``metadata`` are known.
-
-    Raises:
-        DataError: it has none that can be read.
-    """
-    with faults_named(lambda: f"{name}: expected Parquet, its footer can't be read"):
-        parquet = reopen(file, metadata=metadata)
-        check_schema(parquet.schema_arrow, name=name)
-        return parquet
 
 
 class Groups(NamedTuple):
@@ -154,7 +142,8 @@ def check_int96(
         rows: to read at a time.
         batches: how many of them to look at; None for all.
     """
-    paths = int96_columns(parquet.schema, columns)
+    found = map(parquet.schema.column, range(len(parquet.schema.names)))
+    paths = [c.path for c in found if c.physical_type == "INT96" and is_read(c.path, columns)]
     if not paths or number >= parquet.num_row_groups:
         return
     with faults_named(lambda: f"{name}: row group {number} can't be read"):

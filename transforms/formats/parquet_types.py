@@ -79,12 +79,6 @@ def _annotations(schema: Any) -> Iterator[tuple[str, str]]:
         yield column.path, str(column.logical_type).partition("(")[0]
 
 
-def int96_columns(schema: Any, columns: Sequence[str] | None) -> list[str]:
-    """Return the paths of INT96 columns among those that are read."""
-    found = [schema.column(i) for i in range(len(schema.names))]
-    return [c.path for c in found if c.physical_type == "INT96" and is_read(c.path, columns)]
-
-
 def require_microseconds(
     seconds: pa.RecordBatch, nanoseconds: pa.RecordBatch, *, name: str
 ) -> None:

@@ -14,7 +14,7 @@ from transforms.formats.columns import RowColumns
 from transforms.formats.limits import TooLarge
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.schemas import require_schema
-from transforms.kernels.arrays import I64, offsets_of
+from transforms.kernels.arrays import I64, cuts, offsets_of
 from transforms.kernels.records import blocks, checks, memory
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.rows import Dictionaries, carried_schema, restore, to_rows
@@ -95,14 +95,15 @@ class RowReader:
         """
         chunk_bytes = self._task.options.chunk_bytes
         bad = {} if text_known else checks.bad_rows(batch)
-        for begin, end in _cuts(dictionary_costs(batch), chunk_bytes):
+        repeated = offsets_of(dictionary_costs(batch))
+        for begin, end in cuts(repeated, limit=chunk_bytes, most=_MOST_ROWS):
             found = read_rows(batch[begin:end], name=self._name, schema=self._wanted)
             costs = row_costs(found)
             if len(costs) and costs.max() > self._record_limit:
                 row = int(costs.argmax())
                 where = f"{self._name}: row {first + begin + row}"
                 raise TooLarge(where, size=int(costs[row]), limit=self._record_limit)
-            for low, high in _cuts(costs, chunk_bytes):
+            for low, high in cuts(offsets_of(costs), limit=chunk_bytes, most=_MOST_ROWS):
                 rows = found[low:high]
                 if memory.is_part(int(costs[low:high].sum()), memory.held(rows)):
                     rows = rows.take(pa.array(np.arange(len(rows))))  # let go of their batch
@@ -153,17 +154,6 @@ def _repeated_costs(array: pa.Array) -> I64 | None:
             ends = offsets_of(each)
             return np.asarray(np.diff(ends[offsets]))
     return None
-
-
-def _cuts(costs: I64, limit: int) -> Iterator[tuple[int, int]]:
-    """Yield [begin, end) of stretches that cost ``limit`` at most, or are of one row."""
-    ends = np.cumsum(costs)
-    begin, spent = 0, 0
-    while begin < len(costs):
-        end = int(np.searchsorted(ends, spent + limit, side="right"))
-        end = min(max(end, begin + 1), begin + _MOST_ROWS)
-        yield begin, end
-        begin, spent = end, int(ends[end - 1])
 
 
 class RowWriter:

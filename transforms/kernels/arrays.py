@@ -1,7 +1,8 @@
-"""Arrays: short names of their types (the kind of number, and its bits), and offsets."""
+"""Arrays: short names of their types (the kind of number, and its bits), offsets, and cuts by them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,3 +24,24 @@ def offsets_of(lengths: Any) -> I64:
     [0, 2, 2, 5]
     """
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+
+
+def cuts(offsets: I64, *, limit: int, most: int | None = None) -> Iterator[tuple[int, int]]:
+    """Yield [begin, end) of stretches of things that lie end to end: as long as ``limit`` allows.
+
+    A thing that is longer by itself is a stretch of its own.
+
+    Args:
+        offsets: int64[n + 1], as of ``offsets_of``; may begin anywhere.
+        limit: the length of a stretch, in the offsets' unit.
+        most: things of a stretch; None for any number.
+
+    >>> list(cuts(offsets_of([2, 0, 3, 9, 1]), limit=5))
+    [(0, 3), (3, 4), (4, 5)]
+    """
+    begin, count = 0, len(offsets) - 1
+    while begin < count:
+        end = int(np.searchsorted(offsets, offsets[begin] + limit, side="right")) - 1
+        end = min(max(end, begin + 1), count if most is None else begin + most)
+        yield begin, end
+        begin = end

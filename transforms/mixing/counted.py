@@ -74,17 +74,9 @@ class Counted:
             union=union,
         )
 
-    def bytes_before(self, length: int) -> int:
-        """Return about how many bytes the records before a position have."""
-        return self._share_of(self.draft.amounts.bytes, length)
-
-    def footprint_before(self, length: int) -> int:
-        """Return about how much memory the records before a position take."""
-        return self._share_of(self.footprints, length)
-
-    def _share_of(self, sizes: Sequence[int], length: int) -> int:
-        """Return about how much of each stream's size the records before a position have."""
-        used = self.draft.schedule.counts_before(length).tolist()
+    def about(self, sizes: Sequence[int]) -> int:
+        """Return about how much all records together have of what one pass of each stream has."""
+        used = self.draft.schedule.counts_before(self.length).tolist()
         return sum(
             count * size // max(records, 1)
             for count, records, size in zip(used, self.draft.amounts.records, sizes, strict=True)

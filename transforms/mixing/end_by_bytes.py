@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from transforms.errors import RunError
-from transforms.kernels.arrays import I64
+from transforms.kernels.arrays import I64, offsets_of
 from transforms.kernels.records import blocks
 from transforms.kernels.schedules import stops
 from transforms.mixing.contents import Bucket, Cut, Share
@@ -124,7 +124,7 @@ class _BytesBefore:
             held = np.zeros(len(stream.starts) - 1, np.int64)
             sizes = self._tables.table["bytes"][stream.rows].astype(np.int64)
             np.add.at(held, stream.bucket, sizes)
-            self._sums[key] = np.concatenate([np.zeros(1, np.int64), np.cumsum(held)])
+            self._sums[key] = offsets_of(held)
         return self._sums[key]
 
     def _exactly(self, source: int, number: int, rank: int) -> int:
@@ -152,9 +152,7 @@ class _BytesBefore:
             )
             taken = SourceReader(share, self._tables.streams).take(beyond - at)
             lengths = [blocks.hashes(part)[2] for part in taken]
-            self._lengths[key] = np.concatenate(
-                [np.zeros(1, np.int64), np.cumsum(np.concatenate(lengths))]
-            )
+            self._lengths[key] = offsets_of(np.concatenate(lengths))
         sums = self._lengths[key]
         if small:
             return int(sums[rank])

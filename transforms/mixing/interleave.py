@@ -124,7 +124,7 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
             return max(1, -(-counted.length // self.shard_records))
         if self.num_shards is not None:
             return self.num_shards
-        return count_shards(counted.bytes_before(counted.length))
+        return count_shards(counted.about(counted.draft.amounts.bytes))
 
     def shard_range(self, number: int, of: int, length: int) -> tuple[int, int]:
         """Return which positions a shard holds."""

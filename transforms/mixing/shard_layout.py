@@ -11,14 +11,14 @@ import numpy.typing as npt
 
 from transforms.datasets.reports import Mixed
 from transforms.errors import LosslessError
-from transforms.kernels.arrays import I64
+from transforms.kernels.arrays import I64, offsets_of
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.pages import STREAM_TABLE, plain_rows
 from transforms.kernels.records.ranges import KeyRange
 from transforms.mixing.contents import MOST_POSITIONS, Bucket, Content, Cut, Share
 from transforms.mixing.counted import Counted
-from transforms.shuffling.references import Pages, page_starts
+from transforms.shuffling.references import Pages
 from transforms.shuffling.spill_files import read_tables
 from transforms.shuffling.streams import Streams
 
@@ -64,7 +64,7 @@ class StreamTables:
         self.table = np.concatenate([np.zeros(0, STREAM_TABLE), *tables])
         self._urls = [url for url, _ in found]
         self._file = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
-        starts = [page_starts(table) for table in tables]
+        starts = [offsets_of(table["length"])[:-1] for table in tables]
         self._offset = np.concatenate([np.zeros(0, np.int64), *starts])
         self._found: dict[tuple[int, int], StreamPages] = {}
 
@@ -99,8 +99,7 @@ class StreamTables:
         counts, sizes = np.zeros((2, buckets), np.int64)
         np.add.at(counts, bucket, self.table["rows"][rows])
         np.add.at(sizes, bucket, self.table["payload"][rows].astype(np.int64))
-        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-        return StreamPages(rows, bucket, starts, sizes + counts * blocks.ROW_COST)
+        return StreamPages(rows, bucket, offsets_of(counts), sizes + counts * blocks.ROW_COST)
 
     def digest(self, rows: npt.NDArray[np.intp]) -> Digest:
         """Return what some pages were made of."""
@@ -178,7 +177,7 @@ class Layout:
 
     def _choose_chunk(self, held: int) -> int:
         """Return how many positions to lay down at a time, by the mean of what is drawn."""
-        mean = self._counted.footprint_before(self._counted.length) // max(self._counted.length, 1)
+        mean = self._counted.about(self._counted.footprints) // max(self._counted.length, 1)
         return int(np.clip(held // max(mean, 1), 1, MOST_POSITIONS))
 
     def _share(self, source: int, first: int, last: int) -> Share:

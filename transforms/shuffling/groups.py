@@ -13,12 +13,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.errors import LosslessError, RunError
+from transforms.kernels.arrays import offsets_of
 from transforms.kernels.records import blocks, pages, ranges
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.pages import Page
 from transforms.kernels.records.ranges import KeyRange
 from transforms.shuffling.file_ranges import TEMPORARY_AT_FAULT, FileRange, read_each, read_in_turn
-from transforms.shuffling.references import Pages, joined, page_starts, starts_of
+from transforms.shuffling.references import Pages, joined
 from transforms.storage import files as storage
 
 
@@ -51,6 +52,12 @@ def require_intact(block: pa.RecordBatch, digests: list[Digest]) -> None:
         )
 
 
+def _inside(table: npt.NDArray[np.void], part: KeyRange) -> npt.NDArray[np.bool_]:
+    """Return which pages may have records in a range."""
+    found: npt.NDArray[np.bool_] = table["first"] <= np.uint64(part.high - 1)
+    return found & (table["last"] >= np.uint64(part.low))
+
+
 def _collect(found: Iterable[Page], part: KeyRange, limit: int) -> list[Page]:
     out: list[Page] = []
     spent = 0
@@ -76,21 +83,8 @@ class BlockGroup:
         self._parts = parts
 
     @functools.cached_property
-    def _ends(self) -> npt.NDArray[np.int64]:
-        """Where each file's rows end in the joined table."""
-        return np.cumsum([len(part.table) for part in self._parts], dtype=np.int64)
-
-    @functools.cached_property
     def _table(self) -> npt.NDArray[np.void]:
         return joined(self._parts)
-
-    @functools.cached_property
-    def _offset(self) -> npt.NDArray[np.int64]:
-        """Where each page begins in its file."""
-        return np.concatenate(
-            [np.zeros(0, np.int64)]
-            + [part.offset + page_starts(part.table) for part in self._parts]
-        )
 
     @property
     def records(self) -> int:
@@ -100,15 +94,9 @@ class BlockGroup:
     def _footprints(self, rows: Any) -> Any:
         return rows["payload"].astype(np.int64) + rows["rows"].astype(np.int64) * blocks.ROW_COST
 
-    def _inside(self, part: KeyRange) -> Any:
-        """Return which pages may have records in a range."""
-        below = self._table["first"] <= np.uint64(part.high - 1)
-        above = self._table["last"] >= np.uint64(part.low)
-        return below & above
-
     def estimate(self, part: KeyRange) -> int:
         """Return about the footprint of a range's records: keys are uniform inside a page."""
-        rows = self._table[self._inside(part)]
+        rows = self._table[_inside(self._table, part)]
         first, last = rows["first"].astype(np.float64), rows["last"].astype(np.float64)
         shared = np.minimum(last, float(part.high)) - np.maximum(first, float(part.low))
         share = np.where(last > first, shared / np.maximum(last - first, 1.0), 1.0)
@@ -124,17 +112,16 @@ class BlockGroup:
         Raises:
             RunError: one is damaged, or isn't what its row of the table says.
         """
-        mine = np.flatnonzero(self._inside(part))
-        of_file = np.searchsorted(self._ends, mine, side="right")
-        rows = [mine[of_file == file] for file in np.unique(of_file)]
-        wanted = []
-        for file, within in zip(np.unique(of_file), rows, strict=True):
-            begin = int(self._offset[within[0]])
-            end = int(self._offset[within[-1]]) + int(self._table["length"][within[-1]])
-            wanted.append(FileRange(self._parts[file].url, begin, end - begin))
-        found = zip(wanted, rows, read_each(FileRange.read, wanted), strict=True)
-        for one, within, data in found:
-            rows = self._table[within]
+        wanted: list[FileRange] = []
+        tables = []
+        for url, offset, table in self._parts:
+            inside = np.flatnonzero(_inside(table, part))
+            if len(inside):
+                before, mine = table[: inside[0]], table[inside[0] : inside[-1] + 1]
+                sizes = [int(rows["length"].sum(dtype=np.int64)) for rows in (before, mine)]
+                wanted.append(FileRange(url, offset + sizes[0], sizes[1]))
+                tables.append(mine)
+        for one, rows, data in zip(wanted, tables, read_each(FileRange.read, wanted), strict=True):
             pages_found = _decode_pages(one, data, rows["length"])
             for page, row in zip(pages_found, rows.tolist(), strict=True):
                 if pages.table_row(page.block, row[2]) != row:
@@ -174,7 +161,7 @@ def _decode_pages(
     one: FileRange, content: memoryview, lengths: npt.NDArray[np.uint32]
 ) -> Iterator[Page]:
     data = pa.py_buffer(content)
-    for at, length in zip(starts_of(lengths).tolist(), lengths.tolist(), strict=True):
+    for at, length in zip(offsets_of(lengths).tolist(), lengths.tolist(), strict=False):
         try:
             yield pages.decode_page(data.slice(at, length))
         except pa.ArrowInvalid as error:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from transforms.kernels.arrays import offsets_of
 from transforms.kernels.records import ranges
 from transforms.kernels.records.packed import pack, require, unpack
 from transforms.kernels.records.pages import TABLE
@@ -103,7 +104,7 @@ def cut_pages(found: Sequence[Pages], mine: range, of: int) -> Iterator[list[Pag
     cut = []
     for part in found:  # a page's first key says where it belongs
         places = np.searchsorted(ranges.parts_of(part.table["first"], of), edges)
-        cut.append((part, part.offset + page_starts(part.table), places))
+        cut.append((part, part.offset + offsets_of(part.table["length"]), places))
     for number in range(len(mine)):
         yield [
             Pages(part.url, int(starts[begin]), part.table[begin:end])
@@ -111,13 +112,3 @@ def cut_pages(found: Sequence[Pages], mine: range, of: int) -> Iterator[list[Pag
             for begin, end in [places[number : number + 2]]
             if begin < end
         ]
-
-
-def page_starts(table: Any) -> npt.NDArray[np.int64]:
-    """Return int64[n]: where each page begins, of those that lie one after another in a file."""
-    return starts_of(table["length"])
-
-
-def starts_of(lengths: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
-    """Return int64[n]: where each of some stretches begins that lie one after another."""
-    return np.cumsum(lengths, dtype=np.int64) - lengths

@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-MIB = 1 << 20
 STORE_SEGMENT = 256 << 10
 """Of smaller segments a store would spend more time on answering than on sending."""
 LOCAL_SEGMENT = 64 << 10

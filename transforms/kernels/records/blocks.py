@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.errors import LosslessError
-from transforms.kernels.arrays import I64, U8, U16, U64, offsets_of
+from transforms.kernels.arrays import I64, U8, U16, U64, cuts, offsets_of
 from transforms.kernels.randomness import KeyPair, record_keys
 from transforms.kernels.records import memory, ranges
 from transforms.kernels.records.digest import Digest, record_hashes
@@ -85,7 +85,9 @@ def from_buffer(
     if hashed:
         hash0, hash1 = record_hashes(values, offsets, line_end)
         columns |= {"hash0": pa.array(hash0), "hash1": pa.array(hash1)}
-    return _batch(columns | {"record": record}, line_end)
+    fields = [pa.field(name, column.type) for name, column in columns.items()]
+    schema = pa.schema([*fields, record_field(line_end)])
+    return pa.RecordBatch.from_arrays([*columns.values(), record], schema=schema)
 
 
 def from_rows(
@@ -120,14 +122,6 @@ def from_records(
         line_end=line_end,
         source=source,
     )
-
-
-def _batch(columns: dict[str, pa.Array], line_end: bytes) -> pa.RecordBatch:
-    fields = [
-        record_field(line_end) if name == "record" else pa.field(name, column.type)
-        for name, column in columns.items()
-    ]
-    return pa.RecordBatch.from_arrays(list(columns.values()), schema=pa.schema(fields))
 
 
 def with_keys(block: pa.RecordBatch, pair: KeyPair) -> pa.RecordBatch:
@@ -194,17 +188,10 @@ def slices(block: pa.RecordBatch, *, limit: int) -> Iterator[pa.RecordBatch]:
     """Cut a block into slices with a footprint of at most ``limit``, one record at least each."""
     if not len(block):
         return
-    if is_rows(block):
-        ends = np.cumsum(column(block, "cost"), dtype=np.int64)
-    else:
-        _, offsets = extents(block)
-        ends = offsets[1:] - offsets[0]
-    cost = ends + np.arange(1, len(block) + 1, dtype=np.int64) * ROW_COST
-    begin, spent = 0, 0
-    while begin < len(block):
-        end = max(int(np.searchsorted(cost, spent + limit, side="right")), begin + 1)
+    offsets = offsets_of(column(block, "cost")) if is_rows(block) else extents(block)[1]
+    costs = offsets + np.arange(len(block) + 1, dtype=np.int64) * ROW_COST
+    for begin, end in cuts(costs, limit=limit):
         yield block.slice(begin, end - begin)
-        begin, spent = end, int(cost[end - 1])
 
 
 def join(blocks: list[pa.RecordBatch]) -> pa.RecordBatch:

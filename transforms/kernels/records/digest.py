@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.kernels.arrays import I64, U8, U64
+from transforms.kernels.arrays import I64, U8, U64, cuts
 from transforms.kernels.randomness import mix
 
 PARTS = ("records", "bytes", "hash0", "hash1")
@@ -41,17 +41,14 @@ _FILLS = pa.array([bytes(k) for k in range(9)], pa.large_binary())
 _NOTHING = pa.scalar(b"", pa.large_binary())
 
 
-def _powers(radix: int, count: int) -> U64:
-    out = np.empty(count, np.uint64)
-    power = 1
-    for i in range(count):
-        out[i] = power
-        power = power * radix & _MASK64
-    return out
+def _powers(radix: int) -> U64:
+    steps = np.full(_WORDS, radix, np.uint64)
+    steps[0] = 1
+    return np.cumprod(steps)
 
 
-_POWERS = tuple(_powers(r, _WORDS) for r in _RADIX)
-_INVERSES = tuple(_powers(pow(r, -1, 2**64), _WORDS) for r in _RADIX)
+_POWERS = tuple(map(_powers, _RADIX))
+_INVERSES = tuple(_powers(pow(r, -1, 2**64)) for r in _RADIX)
 _TERMS = np.array([int(_C) << (8 * k) & _MASK64 for k in range(8)], np.uint64)
 
 
@@ -68,10 +65,7 @@ def record_hashes(values: U8, offsets: I64, terminator: bytes = b"") -> tuple[U6
     """
     offsets = np.ascontiguousarray(offsets)
     sums = (np.empty(len(offsets) - 1, np.uint64), np.empty(len(offsets) - 1, np.uint64))
-    begin = 0
-    while begin < len(offsets) - 1:
-        end = int(np.searchsorted(offsets, offsets[begin] + _SLICE, side="right")) - 1
-        end = min(max(end, begin + 1), begin + _ROWS)
+    for begin, end in cuts(offsets, limit=_SLICE, most=_ROWS):
         if offsets[end] - offsets[begin] > _SLICE:
             last = int(offsets[end]) - len(terminator)
             for out, total in zip(sums, _long_sums(values, int(offsets[begin]), last), strict=True):
@@ -79,7 +73,6 @@ def record_hashes(values: U8, offsets: I64, terminator: bytes = b"") -> tuple[U6
         else:
             part = _slice_sums(values, offsets[begin : end + 1], terminator)
             sums[0][begin:end], sums[1][begin:end] = part
-        begin = end
     size = (np.diff(offsets) - len(terminator)).astype(np.uint64)
     first, second = (mix(out ^ mix(size + np.uint64(k + 1))) for k, out in enumerate(sums))
     return first, second
@@ -114,11 +107,8 @@ def _slice_sums(values: U8, offsets: I64, terminator: bytes) -> tuple[U64, U64]:
     at = np.frombuffer(places, np.int64, count + 1) >> 3
     words = np.frombuffer(content, np.uint64, int(at[-1]))
     sums = np.empty(count, np.uint64), np.empty(count, np.uint64)
-    begin = 0
-    while begin < count:
-        end = int(np.searchsorted(at, at[begin] + _WORDS, side="right")) - 1
-        if end <= begin:  # one record longer than a chunk
-            end = begin + 1
+    for begin, end in cuts(at, limit=_WORDS):
+        if at[end] - at[begin] > _WORDS:  # one record longer than a chunk
             stop = int(offsets[end]) - len(terminator)
             for out, total in zip(sums, _long_sums(values, int(offsets[begin]), stop), strict=True):
                 out[begin] = total
@@ -135,7 +125,6 @@ def _slice_sums(values: U8, offsets: I64, terminator: bytes) -> tuple[U64, U64]:
                 np.multiply(word, powers[: high - low], out=spare)
                 # powers count from the chunk's first word: take each record's own start out again
                 out[begin:end] = np.add.reduceat(spare, first) * inverses[first]
-        begin = end
     return sums
 
 
@@ -213,10 +202,7 @@ class Digest:
     @classmethod
     def total(cls, digests: Iterable[Digest]) -> Digest:
         """Join any number of digests."""
-        out = cls()
-        for digest in digests:
-            out += digest
-        return out
+        return sum(digests, cls())
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that stands in the manifest: counts, and the sums as 32 hex digits."""
