@@ -24,8 +24,8 @@ from pipelines.recipes.recipe_file import (
     R,
     RecipeKind,
     S,
-    check_fields,
     json_schema,
+    put_under,
     read_recipe,
     to_yaml,
 )
@@ -110,9 +110,9 @@ class Command(Generic[R, S, J]):
         if asked.recipe is not None:
             storage.configure(parse_storage_options(flags.get("storage_options", {})))
             compressed.load(compressed.with_installed(parse_names(flags.get("codec_module"))))
-            flags, origin = read_recipe(asked.recipe, kind).under(flags)
+            flags, origin = read_recipe(asked.recipe, kind, flags)
         elif content is not None:
-            flags, origin = check_fields(content, Origin("recipe"), kind).under(flags)
+            flags, origin = put_under(flags, content, Origin("recipe"), kind)
         recipe = validate(kind.recipe, _part(flags, kind.recipe), origin)
         if asked.print_recipe:
             print(to_yaml(recipe, _part(flags, kind.settings), origin, kind), end="")
