@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from pipelines.recipes.flag_errors import flag_of
 from pipelines.recipes.recipe import RunSettings
-from pipelines.recipes.validation import flag_of
 from pipelines.recipes.values import write_size
 from pipelines.runners.clusters import CLUSTERS, S
 from pipelines.runners.machine import cores_available, memory_available
@@ -21,7 +21,7 @@ from transforms.kernels.planning.plan import (
     count_workers,
     share_memory,
 )
-from transforms.workers.heartbeat import DEAD
+from transforms.workers.signs_of_life import DEAD
 
 WORKER_MEMORY = 1 << 30
 """What a worker process of a cluster may take where nobody said."""
