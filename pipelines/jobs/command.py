@@ -33,8 +33,8 @@ from pipelines.recipes.recipe_file import (
 from pipelines.recipes.store_options import parse_storage_options
 from pipelines.recipes.values import parse_names, write_count
 from pipelines.runners.beam_flags import check_beam_flags, warn_of_flags
-from pipelines.runners.choose_workers import patience_of, settle_runner
 from pipelines.runners.clusters import CLUSTERS
+from pipelines.runners.settle_runner import patience_of, settle_runner
 from transforms.datasets.manifest import Manifest
 from transforms.errors import StoreError, UsageError
 from transforms.formats import compressed

@@ -71,7 +71,7 @@ def spilling(patch: Patch, harm: Callable[[Block], Block], *, told: bool) -> Non
     other = types.SimpleNamespace(
         **{**vars(spill_pages), "cut_run": cut_run, "encode_page": encode_page}
     )
-    patch.setattr(spill_files, "pages", other)
+    patch.setattr(spill_files, "spill_pages", other)
 
 
 def require_caught(tmp_path: Path, *flags: str, words: str, plan: dict[str, int] = LARGE) -> None:

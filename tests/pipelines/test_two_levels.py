@@ -214,7 +214,7 @@ def change(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
             return pa.py_buffer(bytes(data))
 
         other = types.SimpleNamespace(**{**vars(spill_pages), "encode_page": encode_page})
-        monkeypatch.setattr(spill_files, "pages", other)
+        monkeypatch.setattr(spill_files, "spill_pages", other)
     else:
         fetch = BlockGroup.fetch
 

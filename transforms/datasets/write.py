@@ -1,4 +1,4 @@
-"""Writing: shards in order, digested as they are written, published whole; the manifest last."""
+"""Writing: shards in order, digested as they are written, and published whole."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ import pipelines.tokenize
 from pipelines.outputs.claim import claim_output
 from pipelines.recipes.recipe import RunSettings
 from pipelines.runners import dataflow
-from pipelines.runners.choose_workers import patience_of
 from pipelines.runners.dataflow import cores_of, memory_of, settle_dataflow
+from pipelines.runners.settle_runner import patience_of
 from tests.runners.dataflow.conftest import Dataflow
 from tests.stores.conftest import forget_stores, put, tree
 from transforms.errors import UsageError
