@@ -30,12 +30,14 @@ from transforms.formats.codecs import (
     add_codec,
     codec_of_name,
 )
+from transforms.formats.detection import CANONICAL
 from transforms.formats.members import Compressed, Decoder, Encoder
 from transforms.storage import files as storage
 
 _GROUP = "dovetail.codecs"
 _OUT = 1 << 18  # decompressed bytes at a time
 _SAMPLED = 64  # decompressed bytes per compressed one at which a sample is large enough
+_TAKEN = {*CANONICAL, ".none", *(f".{name}" for name in BUILT_IN)}
 _loaded: set[str] = set()
 
 
@@ -122,14 +124,19 @@ def _load(module: str) -> None:
             f"{told}: registers {taken[0]}, which is Dovetail's own; take another suffix"
         )
     found = set(registry.get_supported_extensions()) - ours
-    if not (found - known if fresh else found):
+    mine = found - known if fresh else found
+    odd = {suffix for suffix in mine if not suffix[1:].isalnum() or suffix in _TAKEN}
+    if fresh and odd:  # else they may be others', for their own ends
+        raise UsageError(
+            f"{told}: registers {min(odd)!r}; expected a dot, letters and digits, and no name of a "
+            "codec or format of Dovetail's own"
+        )
+    if not mine - odd:
         raise UsageError(
             f"{told}: expected a module that calls smart_open.register_compressor('.ext', …) when it "
             "is imported; it registers nothing"
         )
-    for suffix in found:
-        if not suffix[1:].isalnum():
-            raise UsageError(f"{told}: registers {suffix!r}; expected a dot, letters and digits")
+    for suffix in mine - odd:
         add_codec(suffix)
 
 
