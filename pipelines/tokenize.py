@@ -144,7 +144,7 @@ def _schema(tokens: pa.Schema, kept: Kept | None, recipe: TokenizeRecipe) -> pa.
 def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dict[str, Any], int]:
     """Load the model; return what is done to blocks, then ``model`` and ``cost`` as of Job."""
     from transforms.tokenization.models.ends import ROLES
-    from transforms.tokenization.models.model import Deterministic, attributes
+    from transforms.tokenization.models.model import Deterministic
     from transforms.tokenization.sampling import OFF, Sampling
     from transforms.tokenization.tokenize import BlockDecoder, BlockTokenizer
     from transforms.tokenization.tokenizer import Tokenizer
@@ -169,7 +169,8 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
             for law in (sampling, OFF):  # the best segmentations are compared with
                 tokenizer.prepare(law)
     tokenizer.require(sampling)
-    model = {"url": recipe.tokenizer, **attributes(tokenizer.model)}
+    found = tokenizer.model
+    model = {"url": recipe.tokenizer, "kind": found.kind, "ids": found.size, "sha256": found.digest}
     ends: dict[str, Any] = {}
     for role in ROLES:
         if getattr(recipe, f"add_{role}"):

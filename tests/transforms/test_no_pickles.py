@@ -7,6 +7,7 @@ import os
 import pickle
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from transforms.shuffling.references import (
     spill_url,
     unpack_pages,
 )
+from transforms.shuffling.spill_files import end_spill, read_tables
 
 ROOT = Path(transforms.__file__).parent.parent
 SOURCES = [
@@ -278,3 +280,28 @@ def test_packed_values_come_back_and_others_are_malformed() -> None:
 def test_no_table_of_another_run_is_taken() -> None:
     with pytest.raises(Malformed, match="folder"):
         pages_of(np.array([(7, NAME.encode(), 0, 0)], FILES), np.zeros(0, TABLE), ["/only"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "in_order"),
+    [
+        ([], True),
+        ([(0, 1, 5), (0, 5, 9), (3, 2, 2)], True),  # equal keys on both sides of a page's end
+        ([(0, 5, 9), (0, 1, 4)], False),
+        ([(3, 1, 4), (0, 5, 9)], False),
+    ],
+)
+def test_a_table_whose_pages_are_out_of_order_is_refused(
+    rows: list[tuple[int, int, int]], in_order: bool, tmp_path: Path
+) -> None:
+    """Pages of a stream and of a range are found by bisection."""
+    url = str(tmp_path / "spill")
+    with open(url, "wb") as file:
+        table: list[tuple[int, ...]] = [
+            (first, last, 100, 3, 50, stream, 0, 0, 0) for stream, first, last in rows
+        ]
+        file.write(bytes(100 * len(rows)))
+        packed = end_spill(file, url, table)
+    with nullcontext() if in_order else pytest.raises(RunError, match="pages out of order"):
+        ((_, found),) = read_tables([packed])
+        assert len(found) == len(rows)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.window import GlobalWindows
@@ -266,7 +267,8 @@ class _ReferToPartitions(beam.DoFn):  # type: ignore[misc]
 
     def _cut(self, tables: list[Any]) -> Iterator[tuple[int, int, list[Pages]]]:
         """Yield each stream's partitions that have any pages, and these."""
-        for stream in sorted({int(number) for _, table in tables for number in table["stream"]}):
+        numbers = [np.unique(table["stream"]).tolist() for _, table in tables]
+        for stream in sorted(set().union(*numbers)):
             parts = self._streams.partitions[stream % self._streams.count]
             mine = pages_of_stream(tables, stream)
             for partition, found in enumerate(cut_pages(mine, range(parts), parts)):

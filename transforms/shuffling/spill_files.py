@@ -139,6 +139,10 @@ def _table_of(data: memoryview) -> Table:
     require(len(data) % size == 0, f"{len(data)} bytes, no whole rows of {size}")
     table = np.frombuffer(data, STREAM_TABLE)
     require_table(table)
+    streams = table["stream"]
+    later = streams[1:] > streams[:-1]
+    within = (streams[1:] == streams[:-1]) & (table["first"][1:] >= table["last"][:-1])
+    require((later | within).all(), "pages out of order")
     return table
 
 

@@ -64,11 +64,7 @@ def local_path(url: str) -> str:
 
 def join(folder: str, *names: str) -> str:
     """Join names to a folder's URL."""
-    return (
-        "/".join([folder.rstrip("/") or "/", *names]).replace("//", "/", 1)
-        if folder == "/"
-        else "/".join([folder.rstrip("/"), *names])
-    )
+    return "/".join([folder.rstrip("/"), *names])
 
 
 def canonical(url: str) -> str:

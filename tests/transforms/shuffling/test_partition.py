@@ -16,9 +16,10 @@ from tests.transforms.kernels import oracles
 from transforms.datasets.identity import FileId
 from transforms.kernels.randomness import file_key
 from transforms.kernels.records import blocks
-from transforms.shuffling.partition import _SpillRuns
+from transforms.shuffling.partition import AllSpills, _SpillRuns
 from transforms.shuffling.spill_files import Spilling
 from transforms.shuffling.streams import Streams
+from transforms.storage import files as storage
 
 FILES = (FileId("s", "a"), FileId("s", "b"), FileId("t", "a"))
 RECORDS = [row.record for row in make_rows(40)]
@@ -103,3 +104,17 @@ def test_a_bundle_that_was_given_up_leaves_nothing_to_the_next(tmp_path: Path) -
 def test_nothing_gives_no_run(tmp_path: Path) -> None:
     nothing = beam.Create([]).with_output_types(tuple[FileId, pa.RecordBatch])
     assert collect(lambda root: (root | nothing | helpers.partition(tmp_path)).spills) == []
+
+
+@pytest.mark.parametrize("partition", [0, 1])
+def test_the_first_level_is_given_back_once_with_the_options_of_its_store(
+    monkeypatch: pytest.MonkeyPatch, partition: int
+) -> None:
+    """Whoever gives it back may be a worker that did nothing before."""
+    done: list[Any] = []
+    monkeypatch.setattr(storage, "configure", done.append)
+    monkeypatch.setattr(storage, "remove_tree", done.append)
+    spill = Spilling(folders=["memory://spills"], release=True, storage_options={"a": 1})
+    step = AllSpills(spill, levels=2, partitions=2)
+    assert step._give_back(partition, [b""]) == (partition, [b""])
+    assert done == ([{"a": 1}, "memory://spills/first"] if partition == 0 else [])

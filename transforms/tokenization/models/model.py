@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -121,8 +120,3 @@ class Deterministic(Model):
             DataError: a record isn't valid UTF-8.
             RecordError: a record has none by this model.
         """
-
-
-def attributes(model: Model) -> dict[str, Any]:
-    """Return what a manifest says about a model."""
-    return {"kind": model.kind, "ids": model.size, "sha256": model.digest}
