@@ -108,8 +108,12 @@ class Command(Generic[R, S, J]):
             return None
         origin = Origin()
         if asked.recipe is not None:
-            compressed.load(compressed.with_installed(parse_names(flags.get("codec_module"))))
-            with storage.configured(parse_storage_options(flags.get("storage_options", {}))):
+            with (
+                storage.configured(parse_storage_options(flags.get("storage_options", {}))),
+                compressed.having(
+                    compressed.with_installed(parse_names(flags.get("codec_module")))
+                ),
+            ):
                 flags, origin = read_recipe(asked.recipe, kind).under(flags)
         elif content is not None:
             flags, origin = check_fields(content, Origin("recipe"), kind).under(flags)
@@ -141,10 +145,10 @@ class Command(Generic[R, S, J]):
                 f"--max_bad={settings.max_bad} is for --on_bad_record=skip or quarantine: by default a "
                 "run ends at its first bad record"
             )
-        compressed.load(compressed.with_installed(reading.codec_module))
         jobs: list[J] = []
         with (
             storage.configured(settings.storage_options),
+            compressed.having(compressed.with_installed(reading.codec_module)),
             naming_as_given(itertools.chain(*reading.sources.values())),
             contextlib.ExitStack() as stack,
         ):

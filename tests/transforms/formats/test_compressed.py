@@ -216,6 +216,18 @@ def test_what_others_registered_for_themselves_is_none_of_ours(
     assert codec_of_name("a.others") is None  # workers wouldn't know it
 
 
+def test_a_run_has_the_codecs_of_its_own_modules_alone(module: Callable[[str, str], str]) -> None:
+    module("old_lzma", LZMA)
+    for _ in range(2):
+        with compressed.having(["old_lzma"]), compressed.having(["old_lzma"]):
+            assert codec_of_name("a.old") is not None
+            with pytest.raises(UsageError, match="another run"), compressed.having([]):
+                pass
+        with compressed.having([]):
+            assert codec_of_name("a.old") is None
+            assert read(gzip.compress(TEXT), "gzip") == TEXT
+
+
 def test_a_small_file_is_decompressed_by_its_name(tmp_path: Path) -> None:
     for name, codec in (("a.yaml", "none"), ("a.yaml.zst", "zstd"), ("a.json.GZ", "gzip")):
         (tmp_path / name).write_bytes(PACK[codec](TEXT))
