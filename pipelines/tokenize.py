@@ -13,16 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipelines.inputs.made_by import describe as describe_tokenizers
-from pipelines.inputs.preflight import (
-    inspect_inputs,
-    refuse_memory,
-    spool_stdin,
-    uses_stores,
-)
+from pipelines.inputs.preflight import inspect_inputs, refuse_memory, spool_stdin, uses_stores
 from pipelines.jobs.build import finish, memory_for, read_records, write_manifest, write_shards
 from pipelines.jobs.command import Command
 from pipelines.jobs.execute import Planned
+from pipelines.jobs.plan_report import describe_room, describe_sources
 from pipelines.jobs.room import Need, measure_room
+from pipelines.jobs.summary import end_lines
 from pipelines.outputs.output import Claim
 from pipelines.recipes.cli import LOG, leave
 from pipelines.recipes.recipe import RunSettings
@@ -325,12 +322,9 @@ def _output_bytes(job: Job) -> int:
 
 def describe(job: Job, needs: Sequence[Need]) -> str:
     """Return the plan as text."""
-    from pipelines.jobs.plan_report import describe_notes, describe_room, describe_sources
-    from pipelines.jobs.summary import end_lines
-
     lines = [
         *describe_sources(job.inputs.contents.amounts),
-        *describe_notes(job.inputs.contents),
+        *(f"unified     {note}" for note in job.inputs.contents.notes),
         f"model: {job.recipe.tokenizer}, {job.model['kind']} of {job.model['ids']:,} ids",
         *end_lines(job.model),
         f"shards: at most {job.shards}, {job.form.kind}, compression {job.form.compression}",

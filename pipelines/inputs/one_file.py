@@ -17,10 +17,7 @@ from pipelines.inputs.kept_fields import Fields, fields_in
 from pipelines.recipes.recipe import Recipe
 from transforms.datasets.source_files import SourceFile
 from transforms.errors import DataError, InputError
-from transforms.formats import (
-    compressed,
-    json_files,
-)
+from transforms.formats import compressed, json_files
 from transforms.formats.codecs import Codec
 from transforms.formats.detection import FileFormat, behind_skippable, detect, refuse_inside
 from transforms.formats.foreign import HEAD

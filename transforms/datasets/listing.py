@@ -193,7 +193,7 @@ def _why_nothing(fs: Any, path: str, source: str, pattern: str) -> str:
     if fs.isdir(path):
         return "no file matches: the folder is empty"
     if not storage.is_local(pattern):
-        if not storage.has_buckets(pattern):
+        if pattern.partition("://")[0] in ("http", "https", "hf", "memory"):  # they have no buckets
             return "no file matches; check the URL"
         there = fs.exists(path.strip("/").partition("/")[0])
         return f"no file matches; {'check the path' if there else 'there is no such bucket'}"

@@ -77,9 +77,7 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
         slots: how many bundles of a process hold payload.
         release: give a plain shard's spill space back once it is published; only where the runner
             never runs a writer a second time.
-        launcher: pid of the local process whose end ends the workers.
-        storage_options: of fsspec, for the stores; None leaves them as they are.
-        progress: where to count, as of ``transforms.workers.progress``, if somebody watches.
+        launcher, storage_options, progress: as of ReadRecords.
     """
 
     output: str

@@ -52,11 +52,6 @@ def is_local(url: str) -> bool:
     return filesystem(url)[0] is _LOCAL
 
 
-def has_buckets(url: str) -> bool:
-    """Return whether the first name of a store's paths is that of a bucket."""
-    return url.partition("://")[0] not in ("http", "https", "hf", "memory")
-
-
 def local_path(url: str) -> str:
     """Return the absolute path that a local URL (``file://…`` or a path) names."""
     return os.path.abspath(filesystem(url)[1])

@@ -89,11 +89,9 @@ class Unigram(Model):
         return found
 
     def token(self, number: int) -> str:
-        """Return how the model's file writes an id."""
         return self.vocabulary.surfaces[number].decode(errors="backslashreplace")
 
     def token_id(self, token: str) -> int | None:
-        """Return the id of what the model's file writes so."""
         surfaces, wanted = self.vocabulary.surfaces, token.encode(errors="surrogateescape")
         return surfaces.index(wanted) if wanted in surfaces and wanted else None
 
