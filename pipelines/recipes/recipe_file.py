@@ -92,7 +92,7 @@ def read_recipe(url: str, kind: RecipeKind[Any, Any]) -> RecipeFile:
     """Read a recipe, or a manifest's; of a store with the options that ``storage`` was given.
 
     Raises:
-        UsageError: it can't be read, or isn't YAML; a manifest of another version; as of
+        UsageError: it can't be read, or isn't YAML; a manifest of another version or command; as of
             ``check_fields``.
     """
     refuse_secrets(url, flag="--recipe")
@@ -105,6 +105,11 @@ def read_recipe(url: str, kind: RecipeKind[Any, Any]) -> RecipeFile:
             require_versions(manifest, url)
         except DataError as error:
             raise UsageError(str(error)) from None
+        if (made_by := "tokenize" if manifest.get("tokens") else "shuffle") != kind.command:
+            raise UsageError(
+                f"--recipe={url}: dovetail {made_by} made this dataset; give its manifest to that "
+                f"command, or take it as the --input of dovetail {kind.command}"
+            )
         content, root = manifest.get("recipe"), ("recipe",)
     else:
         content = exact_yaml.load(text, url, lines)
