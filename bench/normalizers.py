@@ -20,7 +20,7 @@ from pathlib import Path
 import machine
 import tokenizers
 
-from transforms.tokenization.models import sentencepiece_file
+from transforms.tokenization.models import unigram
 from transforms.tokenization.models.load import load
 from transforms.tokenization.models.model import Unigram
 from transforms.tokenization.models.texts import Normalizer, pack
@@ -55,7 +55,7 @@ def rate(normalizer: Normalizer, batches: list[list[str]]) -> float:
 
 def converted(data: bytes) -> str:
     """Return a tokenizer.json with a SentencePiece model's pieces and rules."""
-    read = sentencepiece_file.read(data)
+    read = unigram.read_pieces(data)
     vocabulary = [(piece.text.decode(), piece.score) for piece in read.pieces]
     made = tokenizers.Tokenizer(tokenizers.models.Unigram(vocabulary, 0, False))
     made.normalizer = tokenizers.normalizers.Precompiled(read.charsmap)

@@ -6,16 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pipelines.inputs.made_by import warnings
-from pipelines.inputs.preflight import (
-    Inputs,
-    inspect_inputs,
-    refuse_memory,
-    spool_stdin,
-    uses_stores,
-)
+from pipelines.inputs.preflight import inspect_inputs, refuse_memory, spool_stdin, uses_stores
 from pipelines.jobs.build import build
 from pipelines.jobs.command import Command
-from pipelines.jobs.job import Job, amounts_of, mixture_of
+from pipelines.jobs.job import Job, mixture_of
 from pipelines.jobs.plan_report import describe
 from pipelines.jobs.room import Need, measure_room
 from pipelines.jobs.summary import ends_with_a_source, unused_warning
@@ -28,7 +22,6 @@ from pipelines.runners.clusters import CLUSTERS
 from transforms.datasets.manifest import now
 from transforms.errors import UsageError
 from transforms.kernels.planning.plan import MIB, files_room, make_plan, small_shuffle
-from transforms.kernels.schedules.mixture import Mixture, expect
 from transforms.storage import files as storage
 from transforms.workers.progress import Stage
 
@@ -64,7 +57,6 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> tuple[Job, Seq
         small=small_shuffle(contents.form.compression, stores=stores),
     )
     refuse_memory(recipe, settings, workers)
-    mixture = mixture_of(recipe)
     plan = make_plan(
         input_bytes=contents.bytes,
         workers=workers,
@@ -74,12 +66,10 @@ def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> tuple[Job, Seq
         rows=contents.schema is not None,
         spill_on_store=not all(map(storage.is_local, claim.spills)),
     )
-    if (
-        settings.runner in CLUSTERS
-    ):  # which hand spans out before any is read: many come out more even
+    if settings.runner in CLUSTERS:  # spans are handed out before any is read: many are more even
         plan = replace(plan, span_bytes=max(plan.span_bytes // 8, MIB))
-    _refuse_mixture(recipe, mixture, inputs)
-    job = Job(recipe, settings, inputs, workers, claim, now(), plan, mixture)
+    job = Job(recipe, settings, inputs, workers, claim, now(), plan, mixture_of(recipe))
+    _refuse_mixture(job)
     held = max(contents.bytes, 1)
     needs = measure_room(
         inputs,
@@ -109,22 +99,22 @@ def _without_zero_weights(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"sources": kept, "weights": weights})
 
 
-def _refuse_mixture(recipe: Recipe, mixture: Mixture, inputs: Inputs) -> None:
+def _refuse_mixture(job: Job) -> None:
     """Raise UsageError where a mixture can't be made of these inputs.
 
     Warns of many passes, and of records that stay unused.
     """
+    mixture, amounts = job.mixture, job.amounts
     if mixture.is_whole:
         return
-    amounts = amounts_of(mixture, inputs)
     for name, records in zip(mixture.sources, amounts.records, strict=True):
         if mixture.is_weighted and not records:
             raise UsageError(
                 f"source {name}: expected records in a source that has a weight, its files are empty; "
                 "give it a weight of 0, or leave it out"
             )
-    expected = expect(mixture, amounts)
-    if ends_with_a_source(recipe.model_dump()):
+    expected = job.expected_records
+    if ends_with_a_source(job.recipe.model_dump()):
         for line in unused_warning(mixture.sources, amounts.records, expected, about="~"):
             LOG.warning("%s", line)
     for name, have, used in zip(mixture.sources, amounts.records, expected, strict=True):

@@ -13,16 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipelines.inputs.made_by import describe as describe_tokenizers
-from pipelines.inputs.preflight import (
-    inspect_inputs,
-    refuse_memory,
-    spool_stdin,
-    uses_stores,
-)
+from pipelines.inputs.preflight import inspect_inputs, refuse_memory, spool_stdin, uses_stores
 from pipelines.jobs.build import finish, memory_for, read_records, write_manifest, write_shards
 from pipelines.jobs.command import Command
 from pipelines.jobs.execute import Planned
+from pipelines.jobs.plan_report import describe_room, describe_sources
 from pipelines.jobs.room import Need, measure_room
+from pipelines.jobs.summary import end_lines
 from pipelines.outputs.output import Claim
 from pipelines.recipes.cli import LOG, leave
 from pipelines.recipes.recipe import RunSettings
@@ -144,7 +141,7 @@ def _schema(tokens: pa.Schema, kept: Kept | None, recipe: TokenizeRecipe) -> pa.
 def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dict[str, Any], int]:
     """Load the model; return what is done to blocks, then ``model`` and ``cost`` as of Job."""
     from transforms.tokenization.models.ends import ROLES
-    from transforms.tokenization.models.model import Deterministic, attributes
+    from transforms.tokenization.models.model import Deterministic
     from transforms.tokenization.sampling import OFF, Sampling
     from transforms.tokenization.tokenize import BlockDecoder, BlockTokenizer
     from transforms.tokenization.tokenizer import Tokenizer
@@ -169,7 +166,8 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
             for law in (sampling, OFF):  # the best segmentations are compared with
                 tokenizer.prepare(law)
     tokenizer.require(sampling)
-    model = {"url": recipe.tokenizer, **attributes(tokenizer.model)}
+    found = tokenizer.model
+    model = {"url": recipe.tokenizer, "kind": found.kind, "ids": found.size, "sha256": found.digest}
     ends: dict[str, Any] = {}
     for role in ROLES:
         if getattr(recipe, f"add_{role}"):
@@ -324,12 +322,9 @@ def _output_bytes(job: Job) -> int:
 
 def describe(job: Job, needs: Sequence[Need]) -> str:
     """Return the plan as text."""
-    from pipelines.jobs.plan_report import describe_notes, describe_room, describe_sources
-    from pipelines.jobs.summary import end_lines
-
     lines = [
         *describe_sources(job.inputs.contents.amounts),
-        *describe_notes(job.inputs.contents),
+        *(f"unified     {note}" for note in job.inputs.contents.notes),
         f"model: {job.recipe.tokenizer}, {job.model['kind']} of {job.model['ids']:,} ids",
         *end_lines(job.model),
         f"shards: at most {job.shards}, {job.form.kind}, compression {job.form.compression}",

@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
@@ -328,7 +328,9 @@ def _tokens_in(manifest: Manifest, tokens: TokensEntry) -> int:
     recipe = manifest.recipe
     if tokens.decoded or recipe.get("keep_fields") is not None:
         return tokens.tokens
-    dtype = recipe.get("token_dtype") or ("uint32" if _is_large(tokens.model) else "uint16")
+    ids = tokens.model.get("ids")  # whoever wrote it
+    large = isinstance(ids, int) and ids > 1 << 16
+    dtype = recipe.get("token_dtype") or ("uint32" if large else "uint16")
     # by a manifest of before it said which they are, one each
     around = sum(
         len(tokens.model.get(role, {}).get("ids", [0]))
@@ -337,12 +339,6 @@ def _tokens_in(manifest: Manifest, tokens: TokensEntry) -> int:
     )
     held = manifest.digest.bytes // (2 if dtype == "uint16" else 4)
     return held - around * manifest.digest.records
-
-
-def _is_large(model: Mapping[str, Any]) -> bool:
-    """Return whether a model's ids need more than 16 bits."""
-    ids = model.get("ids")
-    return isinstance(ids, int) and ids > 1 << 16
 
 
 def _check_mixture(manifest: Manifest) -> list[str]:

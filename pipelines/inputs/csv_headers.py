@@ -31,8 +31,10 @@ def header_warning(files: Iterable[SourceFile], recipe: Recipe) -> str | None:
     """
     if recipe.header_lines or recipe.format == "lines":
         return None
-    named = (file for file in islice(files, _LOOKED_THROUGH) if _is_csv(file))
-    chosen = list(islice(named, 2))
+    found = (
+        f for f in islice(files, _LOOKED_THROUGH) if f.size and not f.told and named_csv(f.url)
+    )
+    chosen = list(islice(found, 2))
     if not chosen:
         return None
     try:
@@ -48,10 +50,6 @@ def header_warning(files: Iterable[SourceFile], recipe: Recipe) -> str | None:
         "give --header_lines=1"
     )
     return as_given(said, (pattern for patterns in recipe.sources.values() for pattern in patterns))
-
-
-def _is_csv(file: SourceFile) -> bool:
-    return file.told is None and file.size > 0 and named_csv(file.url)
 
 
 def _first_lines(file: SourceFile, separator: str) -> list[str]:

@@ -17,16 +17,18 @@ from pipelines.inputs.kept_fields import Fields, fields_in
 from pipelines.recipes.recipe import Recipe
 from transforms.datasets.source_files import SourceFile
 from transforms.errors import DataError, InputError
-from transforms.formats import (
-    compressed,
-    json_files,
-    line_errors,
-)
+from transforms.formats import compressed, json_files
 from transforms.formats.codecs import Codec
 from transforms.formats.detection import FileFormat, behind_skippable, detect, refuse_inside
 from transforms.formats.foreign import HEAD
 from transforms.formats.kept import Kept, kinds_of
-from transforms.formats.line_format import LineFormat, header_of, mark_size
+from transforms.formats.line_format import (
+    LineFormat,
+    header_of,
+    mark_size,
+    open_quote_error,
+    where_is,
+)
 from transforms.formats.line_kinds import (
     JsonLayout,
     json_layout_of,
@@ -229,8 +231,8 @@ def _refuse_torn_rows(piece: bytes, begins: int, separator: int, *, name: str) -
     line = open_quote(values, offsets)
     if line is not None:
         place = begins + int(offsets[line])
-        where = line_errors.where(io.BytesIO(piece), place, separator=separator)
-        raise InputError(f"{name}: {line_errors.open_quote_error(where)}")
+        where = where_is(io.BytesIO(piece), place, separator=separator)
+        raise InputError(f"{name}: {open_quote_error(where)}")
 
 
 def _look_at_rows(

@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pipelines.inputs.csv_headers import header_warning
 from pipelines.inputs.made_by import tokenizers_of
@@ -50,7 +50,7 @@ class Inputs:
     size: int
     contents: Contents
     fingerprint: str
-    tokenizers: list[TokenizerEntry] = field(default_factory=list)
+    tokenizers: list[TokenizerEntry]
 
 
 def spool_stdin(recipe: Recipe, settings: RunSettings, claim: Claim) -> Recipe:
@@ -101,7 +101,11 @@ def inspect_inputs(
         InputError: nothing found, twins, an input in the output or the temporary folder, headers
             that differ.
     """
-    recipe = _without_braces(recipe)
+    sources = {
+        name: [one for pattern in patterns for one in alternatives(pattern)]
+        for name, patterns in recipe.sources.items()
+    }
+    recipe = recipe.model_copy(update={"sources": sources})
     _refuse_overlap(recipe, settings, claim)
     sieves: list[Sieve] = []
     files = list_sources(
@@ -123,21 +127,13 @@ def inspect_inputs(
         LOG.warning("%s", headers)
     _refuse_other_lines(recipe, len(contents.line_format.header))
     return Inputs(
-        patterns={name: list(patterns) for name, patterns in recipe.sources.items()},
+        patterns=sources,
         files=files,
         size=files.size,
         contents=contents,
         fingerprint=fingerprint(files),
         tokenizers=tokenizers_of(files, contents.schema),
     )
-
-
-def _without_braces(recipe: Recipe) -> Recipe:
-    sources = {
-        name: [one for pattern in patterns for one in alternatives(pattern)]
-        for name, patterns in recipe.sources.items()
-    }
-    return recipe.model_copy(update={"sources": sources})
 
 
 def _require_one_kind(sieve: Sieve, recipe: Recipe) -> None:

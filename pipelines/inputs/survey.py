@@ -119,7 +119,16 @@ def look_into(files: Files, recipe: Recipe, *, keep: Sequence[str] = ()) -> Cont
     )
     looks = dict(zip(chosen, found, strict=True))
     _refuse_empty_alone(chosen)
-    schema = _common_schema(looks) if recipe.text_field is None else None
+    schemas = {file.url: look.schema for file, look in looks.items() if look.schema is not None}
+    schema = None
+    if recipe.text_field is None:
+        # an empty file is of no kind
+        if len({look.format.is_rows for file, look in looks.items() if file.size}) > 1:
+            raise _rows_and_lines(looks)
+        try:
+            schema = unify_files(schemas) if schemas else None
+        except DataError as error:
+            raise InputError(str(error)) from error
     header = _common_header(looks, recipe)
     line_format = LineFormat(
         separator=ord(recipe.separator),
@@ -145,10 +154,12 @@ def look_into(files: Files, recipe: Recipe, *, keep: Sequence[str] = ()) -> Cont
         rows = {file.url: look.kept for file, look in looks.items() if look.kept is not None}
         fields = {file.url: look.fields for file, look in looks.items() if look.fields is not None}
         kept = settle(keep, rows=rows, lines=fields)
-    notes = [] if schema is None else describe_unified(_schemas(looks), schema)
+    notes = [] if schema is None else describe_unified(schemas, schema)
     if kept is not None and kept.schema is not None and rows:
         notes = describe_unified(rows, kept.schema)
-    notes += _empty_ones(chosen)
+    if empty := [file.url for file in chosen if not file.size and codec_of_name(file.url)]:
+        more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
+        notes.append(f"{empty[0]}: an empty file (0 bytes), which holds no records{more}")
     notes += dict.fromkeys(note for look in looks.values() for note in look.notes)
     return Contents(line_format, schema, amounts, form, shard_extension, window, kept, tuple(notes))
 
@@ -161,33 +172,6 @@ def _refuse_empty_alone(files: Sequence[SourceFile]) -> None:
             f"{empty.url}: expected compressed lines, by its name, got an empty file (0 bytes), and no "
             "other file holds more; fetch it again"
         )
-
-
-def _empty_ones(files: Sequence[SourceFile]) -> list[str]:
-    """Say which files are empty that should hold something, by their names."""
-    empty = [file.url for file in files if not file.size and codec_of_name(file.url)]
-    if not empty:
-        return []
-    more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
-    return [f"{empty[0]}: an empty file (0 bytes), which holds no records{more}"]
-
-
-def _common_schema(looks: dict[SourceFile, Look]) -> pa.Schema | None:
-    """Return the schema that holds the rows of all files, None for lines."""
-    # an empty file is of no kind
-    if len({look.format.is_rows for file, look in looks.items() if file.size}) > 1:
-        raise _rows_and_lines(looks)
-    schemas = _schemas(looks)
-    if not schemas:
-        return None
-    try:
-        return unify_files(schemas)
-    except DataError as error:
-        raise InputError(str(error)) from error
-
-
-def _schemas(looks: dict[SourceFile, Look]) -> dict[str, pa.Schema]:
-    return {file.url: look.schema for file, look in looks.items() if look.schema is not None}
 
 
 def _rows_and_lines(looks: dict[SourceFile, Look]) -> InputError:

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pipelines.recipes.cli import LOG
@@ -103,12 +102,7 @@ class Bars:
         self._route_log(self._stderr, sys.stderr)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._route_log(sys.stderr, self._stderr)
         self._live.stop()
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pipelines.inputs.one_file import WINDOW_COUNTED
-from pipelines.inputs.survey import Contents
 from pipelines.jobs.execute import Planned
 from pipelines.jobs.job import Job, streams_of
-from pipelines.recipes.recipe import Recipe
 from transforms.datasets.bad_records import MostBad
 from transforms.formats import compressed
 from transforms.formats.codecs import WINDOW
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.planning.plan import RECORDS
-from transforms.kernels.records.checks import Check
 from transforms.workers.progress import Stage
 
 
@@ -112,30 +110,54 @@ def memory_for(job: Planned, records: int) -> Any:
 
 def build(root: Any, job: Job) -> None:
     """Wire the pipeline: read, shuffle or interleave, write, prove."""
-    plan, contents = job.plan, job.inputs.contents
+    recipe, plan, contents = job.recipe, job.plan, job.inputs.contents
+    becomes_text = contents.schema is None and contents.form.kind != "lines"  # of a row
     reading = read_records(
         job,
         span_bytes=plan.span_bytes,
-        check=_check(job.recipe, contents),
+        check="utf8" if becomes_text and recipe.check == "none" else recipe.check,
         chunk_bytes=plan.chunk_bytes,
         record_limit=plan.record_limit,
         memory=memory_for(job, RECORDS),
-        text_field=job.recipe.text_field,
+        text_field=recipe.text_field,
     )
     read = root | reading
+    streams, spill = streams_of(job), _spilling(job)
+    after: Sequence[Any] = ()
     if job.mixture.is_whole:
-        laid_out, reports = _shuffle(read.blocks, job), (read.spans,)
-        after: tuple[Any, ...] = ()
+        from transforms.shuffling.partition import PartitionIntoBuckets
+        from transforms.shuffling.shuffle import ShuffleWithinBuckets
+
+        spans = read.spans
+        laid_out = (
+            read.blocks
+            | PartitionIntoBuckets(streams=streams, spill=spill)
+            | ShuffleWithinBuckets(
+                streams=streams,
+                spill=spill,
+                ranges=plan.partitions,
+                shard_records=recipe.shard_records,
+            )
+        )
     else:
-        laid_out, spans, mixed = (read.blocks, read.spans) | _interleave(job, reread=reading)
-        reports, after = (spans,), (mixed,)
+        from transforms.mixing.interleave import InterleaveSources
+
+        laid_out, spans, *after = (read.blocks, read.spans) | InterleaveSources(
+            mixture=job.mixture,
+            streams=streams,
+            spill=spill,
+            reread=reading,
+            num_shards=recipe.num_shards,
+            shard_records=recipe.shard_records,
+            bucket_bytes=plan.bucket_bytes,
+        )
     shards = laid_out | write_shards(
         job,
         form=contents.form,
         extension=contents.extension,
         release=job.gives_back,
     )
-    written = (*reports, shards, *after) | write_manifest(
+    written = (spans, shards, *after) | write_manifest(
         job, form=contents.form, tokenizers=job.inputs.tokenizers
     )
     finish(written, job)
@@ -156,40 +178,6 @@ def finish(written: Any, job: Planned) -> None:
         )
 
 
-def _shuffle(blocks: Any, job: Job) -> Any:
-    """Shuffle all records as one: blocks -> shards."""
-    from transforms.shuffling.partition import PartitionIntoBuckets
-    from transforms.shuffling.shuffle import ShuffleWithinBuckets
-
-    streams, spill = streams_of(job), _spilling(job)
-    return (
-        blocks
-        | PartitionIntoBuckets(streams=streams, spill=spill)
-        | ShuffleWithinBuckets(
-            streams=streams,
-            spill=spill,
-            ranges=job.plan.partitions,
-            shard_records=job.recipe.shard_records,
-        )
-    )
-
-
-def _interleave(job: Job, *, reread: Any) -> Any:
-    """Return what interleaves sources: (blocks, spans) -> (shards, spans, mixed)."""
-    from transforms.mixing.interleave import InterleaveSources
-
-    recipe = job.recipe
-    return InterleaveSources(
-        mixture=job.mixture,
-        streams=streams_of(job),
-        spill=_spilling(job),
-        reread=reread,
-        num_shards=recipe.num_shards,
-        shard_records=recipe.shard_records,
-        bucket_bytes=job.plan.bucket_bytes,
-    )
-
-
 def _spilling(job: Job) -> Any:
     """Return where a job's spill files lie, and how they are made."""
     from transforms.shuffling.spill_files import Spilling
@@ -206,9 +194,3 @@ def _spilling(job: Job) -> Any:
         storage_options=job.settings.storage_options or {},
         progress=claim.watched,
     )
-
-
-def _check(recipe: Recipe, contents: Contents) -> Check:
-    """Return what a line has to be: text where it becomes a row of text."""
-    as_text = contents.schema is None and contents.form.kind != "lines"
-    return "utf8" if as_text and recipe.check == "none" else recipe.check

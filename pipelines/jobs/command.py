@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from pipelines.inputs.preflight import check_stores, urls_of
-from pipelines.jobs.execute import Planned, before_work, execute
+from pipelines.jobs.execute import Planned, execute
 from pipelines.jobs.room import Need, require_room
 from pipelines.jobs.summary import summarize
 from pipelines.outputs.output import Claim, check_output, claim_output
@@ -24,8 +24,8 @@ from pipelines.recipes.recipe_file import (
     R,
     RecipeKind,
     S,
-    check_fields,
     json_schema,
+    put_under,
     read_recipe,
     to_yaml,
 )
@@ -36,7 +36,7 @@ from pipelines.runners.beam_flags import check_beam_flags, warn_of_flags
 from pipelines.runners.choose import patience_of, settle_runner
 from pipelines.runners.clusters import CLUSTERS
 from transforms.datasets.manifest import Manifest
-from transforms.errors import UsageError
+from transforms.errors import StoreError, UsageError
 from transforms.formats import compressed
 from transforms.storage import files as storage
 from transforms.storage import layout
@@ -110,9 +110,9 @@ class Command(Generic[R, S, J]):
         if asked.recipe is not None:
             storage.configure(parse_storage_options(flags.get("storage_options", {})))
             compressed.load(compressed.with_installed(parse_names(flags.get("codec_module"))))
-            flags, origin = read_recipe(asked.recipe, kind).under(flags)
+            flags, origin = read_recipe(asked.recipe, kind, flags)
         elif content is not None:
-            flags, origin = check_fields(content, Origin("recipe"), kind).under(flags)
+            flags, origin = put_under(flags, content, Origin("recipe"), kind)
         recipe = validate(kind.recipe, _part(flags, kind.recipe), origin)
         if asked.print_recipe:
             print(to_yaml(recipe, _part(flags, kind.settings), origin, kind), end="")
@@ -148,7 +148,7 @@ class Command(Generic[R, S, J]):
             naming_as_given(itertools.chain(*reading.sources.values())),
             contextlib.ExitStack() as stack,
         ):
-            with before_work():
+            try:
                 check_stores(reading, settings)
                 more = [(flag_of(name), str(getattr(recipe, name))) for name in self.urls]
                 given = beam_flags
@@ -171,6 +171,8 @@ class Command(Generic[R, S, J]):
                         check=lambda claim: jobs.append(self._plan(recipe, settings, claim)),
                     )
                 )
+            except StoreError as error:  # before any work, so it is the user's to mend
+                raise UsageError(str(error)) from error
             (job,) = jobs
             peak = execute(
                 lambda root: self.build(root, job),

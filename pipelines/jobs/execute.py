@@ -18,7 +18,7 @@ from pipelines.recipes.recipe import CommonRecipe, RunSettings
 from pipelines.recipes.values import write_count
 from pipelines.runners.clusters import PORTABLE
 from pipelines.runners.workers import WorkerProcesses, open_log
-from transforms.errors import DataError, DovetailError, StoreError, UsageError
+from transforms.errors import DataError, DovetailError
 from transforms.kernels.planning.plan import Workers
 from transforms.storage import files as storage
 from transforms.workers.progress import Stage
@@ -47,15 +47,6 @@ class Planned:
     started: str
 
 
-@contextlib.contextmanager
-def before_work() -> Iterator[None]:
-    """Make of what a store refuses before work starts something that the user can mend."""
-    try:
-        yield
-    except StoreError as error:
-        raise UsageError(str(error)) from error
-
-
 def execute(
     build: Callable[[Any], object],
     job: Planned,
@@ -76,7 +67,6 @@ def execute(
     claim, build = job.claim, _without_cells(build)
     peak = PeakMemory()
     log_file = Path(claim.log_file)
-    threads = job.workers.slots > 1 and not job.settings.debug
     with contextlib.ExitStack() as stack:
         stack.enter_context(_beam_log(log_file, debug=job.settings.debug))
         LOG.info("%s", _beginning(job))
@@ -89,7 +79,9 @@ def execute(
             watch = None
             if not claim.remote:  # there the workers can't reach what we would watch
                 watch = stack.enter_context(watching(claim.progress, totals, live=live))
-            if threads:  # Beam prints their tracebacks to standard error itself
+            if (
+                job.workers.slots > 1 and not job.settings.debug
+            ):  # Beam prints their tracebacks to standard error itself
                 text = io.TextIOWrapper(open_log(log_file), encoding="utf-8")
                 log = stack.enter_context(text)
                 stack.enter_context(contextlib.redirect_stderr(log))
@@ -139,17 +131,14 @@ def _without_cells(build: Callable[[Any], object]) -> Callable[[Any], object]:
         from apache_beam import pipeline
 
         with _building:
-            alter, pipeline.alter_label_if_ipython = pipeline.alter_label_if_ipython, _leave
+            alter = pipeline.alter_label_if_ipython
+            pipeline.alter_label_if_ipython = lambda *_: None
             try:
                 build(root)
             finally:
                 pipeline.alter_label_if_ipython = alter
 
     return built
-
-
-def _leave(*_: Any) -> None:
-    pass
 
 
 def _beginning(job: Planned) -> str:

@@ -8,7 +8,6 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from pipelines.inputs.preflight import Inputs
 from pipelines.jobs.execute import Planned
 from pipelines.recipes.recipe import Recipe, Settings
 from transforms.kernels.planning.levels import partition_streams
@@ -46,7 +45,11 @@ class Job(Planned):
     @property
     def amounts(self) -> Amounts:
         """How much the sources hold, about."""
-        return amounts_of(self.mixture, self.inputs)
+        found = [self.inputs.contents.amounts.get(name) for name in self.mixture.sources]
+        return Amounts(
+            tuple(amount.records if amount else 0 for amount in found),
+            tuple(amount.bytes if amount else 0 for amount in found),
+        )
 
     @property
     def expected_records(self) -> list[float]:
@@ -79,12 +82,6 @@ class Job(Planned):
     def read_bytes(self) -> int:
         """How many bytes are read, about."""
         return sum(size * n for size, n in zip(self.amounts.bytes, self.passes, strict=True))
-
-    @property
-    def levels(self) -> int:
-        """How many levels the exchange takes, of any stream."""
-        levels: int = streams_of(self).levels
-        return levels
 
     @property
     def gives_back(self) -> bool:
@@ -196,13 +193,4 @@ def mixture_of(recipe: Recipe) -> Mixture:
         max_bytes=recipe.max_bytes,
         seed=recipe.seed,
         epoch=recipe.epoch,
-    )
-
-
-def amounts_of(mixture: Mixture, inputs: Inputs) -> Amounts:
-    """Return how much the sources of a mixture hold, about."""
-    found = [inputs.contents.amounts.get(name) for name in mixture.sources]
-    return Amounts(
-        tuple(amount.records if amount else 0 for amount in found),
-        tuple(amount.bytes if amount else 0 for amount in found),
     )

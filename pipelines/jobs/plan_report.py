@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from pipelines.inputs import made_by
-from pipelines.inputs.survey import Amount, Contents
+from pipelines.inputs.survey import Amount
+from pipelines.jobs.job import Job, streams_of
 from pipelines.jobs.room import Need
 from pipelines.recipes.values import write_count
 from pipelines.runners.clusters import CLUSTERS
 from transforms.kernels.planning.plan import LAUNCHER_BASE, MIB, WORKER_BASE
 from transforms.kernels.schedules.mixture import asked_shares
 from transforms.storage import layout
-
-if TYPE_CHECKING:
-    from pipelines.jobs.job import Job
 
 _MOST_NAMES = 5  # of sources in a line
 
@@ -27,7 +24,7 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
         line
         for part in (
             describe_sources(job.inputs.contents.amounts),
-            describe_notes(job.inputs.contents),
+            (f"unified     {note}" for note in job.inputs.contents.notes),
             (f"ids         {line}" for line in made_by.describe(job.inputs.tokenizers)),
             _mixture(job),
             _output(job),
@@ -46,12 +43,6 @@ def describe_sources(amounts: Mapping[str, Amount]) -> Iterator[str]:
     if len(amounts) > 1:
         rows.append(("all", *_amount(sum(amounts.values(), Amount()))))
     yield from table(rows)
-
-
-def describe_notes(contents: Contents) -> Iterator[str]:
-    """Yield what is read otherwise than the files say."""
-    for note in contents.notes:
-        yield f"unified     {note}"
 
 
 def _mixture(job: Job) -> Iterator[str]:
@@ -139,25 +130,15 @@ def _for_each(count: int, word: str, plural: str = "s") -> str:
 
 
 def _exchange(job: Job) -> Iterator[str]:
-    held, who = job.read_bytes, ""
-    if job.mixture.is_whole:
-        cuts = [(job.plan.first if job.levels == 2 else 1, job.plan.buckets)]
-    else:
-        from pipelines.jobs.job import streams_of
-
-        streams = streams_of(job)
-        cuts = list(zip(streams.partitions, streams.buckets, strict=True))
-        twice = [streams.name(i) for i, (first, _) in enumerate(cuts) if first > 1]
-        if len(twice) < len(cuts):
-            who = (
-                f" of {', '.join(twice)}"
-                if len(twice) <= _MOST_NAMES
-                else f" of {len(twice)} sources"
-            )
+    held, streams = job.read_bytes, streams_of(job)
+    cuts = list(zip(streams.partitions, streams.buckets, strict=True))
     runs = max(math.ceil(held / job.plan.run_bytes), 1)
     buckets = sum(count for _, count in cuts)
     segments, levels = runs * buckets, ""
-    if job.levels == 2:
+    if streams.levels == 2:
+        twice = [streams.name(i) for i, (first, _) in enumerate(cuts) if first > 1]
+        named = ", ".join(twice) if len(twice) <= _MOST_NAMES else f"{len(twice)} sources"
+        who = f" of {named}" if len(twice) < len(cuts) else ""
         first = sum(first for first, _ in cuts if first > 1)
         once = sum(count for first, count in cuts if first == 1)
         again = sum(-(-count // first) for first, count in cuts if first > 1)

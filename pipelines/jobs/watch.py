@@ -36,15 +36,8 @@ def tree_memory() -> int:
 
 
 def _proportional(process: psutil.Process) -> int:
-    try:
-        with open(f"/proc/{process.pid}/smaps_rollup") as file:
-            for line in file:
-                if line.startswith("Pss:"):
-                    return int(line.split()[1]) * 1024
-    except FileNotFoundError:
-        pass
-    resident: int = process.memory_info().rss
-    return resident
+    full = process.memory_full_info()
+    return int(getattr(full, "pss", full.rss))  # which only Linux knows
 
 
 class PeakMemory:
@@ -62,9 +55,7 @@ class PeakMemory:
 
 
 @contextlib.contextmanager
-def watching(
-    folder: str, totals: Mapping[Stage, int | None], *, live: bool = True
-) -> Iterator[Watch]:
+def watching(folder: str, totals: Mapping[Stage, int | None], *, live: bool) -> Iterator[Watch]:
     """Watch meanwhile, with live bars on a terminal unless ``live`` is False; arguments as of Watch."""
     os.makedirs(folder, mode=0o700, exist_ok=True)  # names of files are said there
     with Bars() if live and on_terminal() else contextlib.nullcontext() as bars:

@@ -93,11 +93,6 @@ class Claim:
         return cls(folder.url, "", tuple(bases), "", "", "", folder, {}, _Clearing())
 
     @property
-    def spill(self) -> str:
-        """The first of the folders for temporary files."""
-        return self.spills[0]
-
-    @property
     def temporary(self) -> tuple[str, ...]:
         """All folders for temporary files; the last one lies in the output."""
         return (*self.spills, storage.join(self.folder, layout.TEMPORARY + self.run_id))
@@ -185,7 +180,6 @@ def claim_output(
     check_foreign(folder)
     with contextlib.ExitStack() as undo:
         left = undo.enter_context(folder.held(run_id, clear))
-        _refuse_living(folder, left)
         _clear_dead_run(folder, left, overwrite=overwrite)
         temporary = storage.join(folder.url, layout.TEMPORARY + run_id)
         made: list[str] = []
@@ -245,14 +239,6 @@ def claim_output(
         finished()
 
 
-def _refuse_living(folder: Folder, left: Mapping[str, Any] | None) -> None:
-    """Raise UsageError where workers on a cluster go on, though the lock ended with the launcher."""
-    if left is not None and storage.is_local(folder.url):
-        beat = Beat(folder.url, str(left.get("run")))
-        if beat.seen():
-            refuse_living(folder.given, beat.seen, left)
-
-
 def check_output(output: str, *, overwrite: bool) -> None:
     """Raise UsageError early, before any work, where ``claim_output`` would; changes nothing."""
     folder = open_folder(output)
@@ -263,8 +249,12 @@ def check_output(output: str, *, overwrite: bool) -> None:
 
 
 def _clear_dead_run(folder: Folder, left: Mapping[str, Any] | None, *, overwrite: bool) -> None:
-    """Clear what a dead run left; refuse where a dataset is there and nobody said to replace it."""
+    """Clear what a dead run left; refuse where it lives, or a dataset is not to be replaced."""
     if left is not None:
+        if storage.is_local(folder.url):  # on a cluster workers go on, though the lock ended
+            beat = Beat(folder.url, str(left.get("run")))
+            if beat.seen():
+                refuse_living(folder.given, beat.seen, left)
         LOG.info(
             "clearing what run %s left in %s; it did not end properly",
             left.get("run"),

@@ -67,33 +67,16 @@ SHUFFLE = RecipeKind(
 )
 
 
-@dataclass(frozen=True)
-class RecipeFile:
-    """A recipe as it stands in a file, its fields not yet validated."""
-
-    values: dict[str, Any]
-    origin: Origin
-    instead: Mapping[str, Sequence[str]] = field(default_factory=dict)
-
-    def under(self, flags: Mapping[str, Any]) -> tuple[dict[str, Any], Origin]:
-        """Return its values with flags over them, and where each came from.
-
-        A flag takes the place of its field, and of fields that say the same in another way: where
-        the file has weights, --repeats is instead of them.
-        """
-        keys = [key for name, value in flags.items() for key in (name, f"{name}={value}")]
-        hidden = {*flags, *(other for key in keys for other in self.instead.get(key, ()))}
-        kept = {k: v for k, v in self.values.items() if k not in hidden}
-        origin = Origin(self.origin.file, frozenset(kept), self.origin.lines, self.origin.root)
-        return {**kept, **flags}, origin
-
-
-def read_recipe(url: str, kind: RecipeKind[Any, Any]) -> RecipeFile:
+def read_recipe(
+    url: str, kind: RecipeKind[Any, Any], flags: Mapping[str, Any]
+) -> tuple[dict[str, Any], Origin]:
     """Read a recipe, or a manifest's; of a store with the options that ``storage`` was given.
 
+    Returns:
+        As ``put_under``, which also raises.
+
     Raises:
-        UsageError: it can't be read, or isn't YAML; a manifest of another version or command; as of
-            ``check_fields``.
+        UsageError: it can't be read, or isn't YAML; a manifest of another version or command.
     """
     refuse_secrets(url, flag="--recipe")
     text = _read(url)
@@ -120,16 +103,22 @@ def read_recipe(url: str, kind: RecipeKind[Any, Any]) -> RecipeFile:
             )
     if not isinstance(content, dict):
         raise UsageError(f"{url}: expected a mapping of fields such as sources and seed")
-    return check_fields(content, Origin(url, lines=lines, root=root), kind)
+    return put_under(flags, content, Origin(url, lines=lines, root=root), kind)
 
 
-def check_fields(
-    content: Mapping[str, Any], origin: Origin, kind: RecipeKind[Any, Any]
-) -> RecipeFile:
-    """Return fields by their own names, none of which is unknown, double, or true in place of a number.
+def put_under(
+    flags: Mapping[str, Any],
+    content: Mapping[str, Any],
+    origin: Origin,
+    kind: RecipeKind[Any, Any],
+) -> tuple[dict[str, Any], Origin]:
+    """Return a file's fields by their own names, with flags over them, and where each came from.
+
+    A flag takes the place of its field, and of fields that say the same in another way: where the
+    file has weights, --repeats is instead of them.
 
     Raises:
-        UsageError: one is.
+        UsageError: a field is unknown, double, or true in place of a number.
     """
     content, lines = dict(content), dict(origin.lines)
     for name in ALSO:
@@ -148,7 +137,10 @@ def check_fields(
         refuse_truth(name, value, origin, kind)
     if isinstance(options := content.get("storage_options"), dict):
         content["storage_options"] = json.loads(json.dumps(options, default=float))
-    return RecipeFile(content, origin, kind.instead)
+    keys = [key for name, value in flags.items() for key in (name, f"{name}={value}")]
+    hidden = {*flags, *(other for key in keys for other in kind.instead.get(key, ()))}
+    kept = {k: v for k, v in content.items() if k not in hidden}
+    return {**kept, **flags}, replace(origin, fields=frozenset(kept))
 
 
 def refuse_truth(name: str, value: Any, origin: Origin, kind: RecipeKind[Any, Any]) -> None:

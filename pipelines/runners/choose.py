@@ -124,17 +124,8 @@ def choose_workers(
     return share_memory(memory, count=count, processes=processes, stores=stores, window=window)
 
 
-def _share_cluster(settings: RunSettings, *, stores: bool = False, window: int = 0) -> Workers:
-    """Return the workers of a cluster: each a process that has ``--memory`` for itself.
-
-    Args:
-        settings: whose parallelism is known.
-        stores: whether they use stores.
-        window: bytes that each one's decoder holds of a compressed file.
-
-    Raises:
-        UsageError: memory is too little; says what works.
-    """
+def _share_cluster(settings: RunSettings, *, stores: bool, window: int) -> Workers:
+    """Return the workers of a cluster: each a process that has ``--memory`` for itself."""
     memory = WORKER_MEMORY if settings.memory is None else settings.memory
     base = WORKER_BASE + (STORE_BASE if stores else 0) + window
     if memory < base + LEAST_PAYLOAD:

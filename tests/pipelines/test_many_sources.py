@@ -15,7 +15,7 @@ from tests.pipelines.mixture_oracle import Asked, mix_plainly
 from tests.pipelines.support import cut_otherwise, join_shards, make_lines, run, split, write_tree
 from tests.pipelines.test_mixtures import flags_of
 from transforms.datasets.manifest import Manifest
-from transforms.datasets.to_write import Ordered
+from transforms.datasets.write import Ordered
 from transforms.errors import LosslessError
 from transforms.kernels.randomness import KeyPair
 from transforms.kernels.records import blocks

@@ -242,7 +242,7 @@ def test_room_is_reckoned_for_both_levels_where_both_stay(
         run(
             f"--input={source}", f"--output={tmp_path / 'o'}", asked, f"--runner={runner}", "--plan"
         )
-    assert jobs[-1].levels == 2
+    assert build.streams_of(jobs[-1]).levels == 2
     assert held[0] <= jobs[-1].spilled_bytes / BYTES <= held[1]
 
 

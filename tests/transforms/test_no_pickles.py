@@ -231,7 +231,7 @@ def references(
 
 
 def test_references_come_back_below_the_runs_folders() -> None:
-    folders = ["/tmp/x/run", "memory://bucket/run/first"]
+    folders = ["/tmp/x/run", "memory://bucket/run/first", "/tmp/y/", "memory://b/", "/"]
     table = np.array([PAGE, PAGE], TABLE)
     found = [Pages(spill_url(folder, NAME), 1 << 40, table) for folder in folders]
     again = unpack_pages(pack_pages(found, folders), folders)

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from transforms.datasets.source_files import SourceFile
 from transforms.errors import DataError
-from transforms.formats import line_errors
 from transforms.formats.compressed import reader
 from transforms.formats.detection import detect
+from transforms.formats.line_format import line_number
 from transforms.formats.readers import ReadOptions
 from transforms.formats.text_field import LACKS
 from transforms.kernels.records import blocks
@@ -112,7 +112,7 @@ def _line_number(file: SourceFile, options: ReadOptions, position: int) -> str:
         found = file.format or detect(opened, name=file.url, size=file.size, said=options.format)
         opened.seek(0)
         stream = opened if found.codec is None else reader(opened, found.codec, file.url)
-        number = line_errors.line_number(stream, position, separator=options.line_format.separator)
+        number = line_number(stream, position, separator=options.line_format.separator)
     return "" if number is None else f" (line {number})"
 
 

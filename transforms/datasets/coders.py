@@ -33,10 +33,6 @@ class BlockCoder(beam.coders.Coder):
         size: int = value.nbytes
         return size
 
-    def is_deterministic(self) -> bool:
-        """Equal blocks need not have equal bytes (slices keep their padding)."""
-        return False
-
     def to_type_hint(self) -> Any:
         """Return the type that this coder is for."""
         return pa.RecordBatch
@@ -62,10 +58,6 @@ class _TableCoder(beam.coders.Coder):
     def estimate_size(self, value: Any) -> int:
         """Return at least about the encoded size, without encoding."""
         return 100 * len(value)
-
-    def is_deterministic(self) -> bool:
-        """As of BlockCoder."""
-        return False
 
 
 class SpansCoder(_TableCoder):

@@ -73,11 +73,9 @@ class FileIds(NamedTuple):
         return KeyPair(*(np.repeat(half, self.rows) for half in halves))  # type: ignore[arg-type]
 
     def name_of(self, row: int) -> str:
-        """Return the name of the file that a record of the block is from."""
         return self.names[int(np.searchsorted(np.cumsum(self.rows), row, side="right"))]
 
     def each(self, block: pa.RecordBatch) -> Iterator[tuple[FileId, pa.RecordBatch]]:
-        """Yield each file of the block, and its records."""
         begin = 0
         for name, count in zip(self.names, self.rows, strict=True):
             yield (

@@ -187,22 +187,18 @@ def _why_all_passed_over(sieve: Sieve) -> str:
     return f"no file matches; {held}; give them by name, or by a pattern that says more than *"
 
 
-def _matches_folders(path: str) -> bool:
-    """Say whether a local pattern that matches no file matches folders."""
-    return any(os.path.isdir(found) for found in islice(glob.iglob(path, recursive=True), 100))
-
-
 def _why_nothing(fs: Any, path: str, source: str, pattern: str) -> str:
     if fs.exists(path) and not fs.isdir(path):
         return "no file matches: it is a pipe or a device; read standard input with --input=-"
     if fs.isdir(path):
         return "no file matches: the folder is empty"
     if not storage.is_local(pattern):
-        if not storage.has_buckets(pattern):
+        if pattern.partition("://")[0] in ("http", "https", "hf", "memory"):  # they have no buckets
             return "no file matches; check the URL"
         there = fs.exists(path.strip("/").partition("/")[0])
         return f"no file matches; {'check the path' if there else 'there is no such bucket'}"
-    if any(mark in path for mark in WILD) and _matches_folders(path):
+    some = islice(glob.iglob(path, recursive=True), 100)
+    if any(mark in path for mark in WILD) and any(map(os.path.isdir, some)):
         return f"no file matches, folders do; for all that they hold write {pattern.rstrip('/')}/**"
     hint = "check the path, and quote patterns so that the shell leaves them alone"
     if "[" in path:

@@ -14,9 +14,8 @@ from transforms.datasets.identity import Origin
 from transforms.datasets.read import ReadRecords, SpanReader, list_spans
 from transforms.datasets.reports import Mapped, ShardReport, SpanReports, add_up
 from transforms.datasets.spans import Spans, group_spans
-from transforms.datasets.to_write import Ordered
 from transforms.datasets.token_counts import TokenCounts
-from transforms.datasets.write import ShardWriter, WriteShards
+from transforms.datasets.write import Ordered, ShardWriter, WriteShards
 from transforms.errors import DataError
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest

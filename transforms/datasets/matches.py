@@ -34,7 +34,6 @@ def pack_matches(fs: Any, matches: Iterable[Match]) -> Iterator[bytes]:
         paths = [path for path, _ in part]
         urls = [f"file://{path}" if local else fs.unstrip_protocol(path) for path in paths]
         for url, (path, info) in zip(urls, part, strict=True):
-            _require_text(url)
             _require_readable(url, path if local else None, info)
         sizes = [int(info["size"]) for _, info in part]
         versions = [storage.version_of(info) for _, info in part]
@@ -125,22 +124,18 @@ def _ranges_of_names(found: list[bytes], source: str, root: str) -> list[list[by
     return ranges
 
 
-def _require_text(url: str) -> None:
-    """Raise InputError where a name can't stand in a manifest."""
-    try:
-        url.encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{url!r}: the file's name is not UTF-8; rename it") from None
-
-
 def _require_readable(url: str, path: str | None, info: Mapping[str, Any]) -> None:
-    """Raise InputError where a file can't be opened, or not as it lies there.
+    """Raise InputError where a file can't be opened or named in a manifest, or not as it lies there.
 
     Args:
         url: of the file.
         path: of a local one.
         info: of one on a store.
     """
+    try:
+        url.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{url!r}: the file's name is not UTF-8; rename it") from None
     if path is not None and not os.access(path, os.R_OK):
         raise InputError(
             f"{url}: can't be read (permission denied); change its permissions, or give patterns that "

@@ -51,13 +51,16 @@ class QuarantineFile:
         Raises:
             DataError: Parquet can't hold them.
         """
+        record = bad.column("record")
         table = pa.table(
             {
                 "source": pa.repeat(self._file.source, len(bad)),
                 "file": pa.repeat(self._file.url, len(bad)),
                 "position": bad.column("position"),
                 "reason": pa.array(reasons, pa.string()),
-                "record": _bare(bad),
+                "record": record.cast(_as_bytes(record.type))
+                if blocks.is_rows(bad)
+                else blocks.bare(bad),
             }
         )
         try:
@@ -96,13 +99,6 @@ class QuarantineFile:
                 storage.write_all(file, piece)
             size = spool.tell()
         return Quarantine(self._path, self._records, bytes=size, sha256=hasher.hexdigest())
-
-
-def _bare(bad: pa.RecordBatch) -> pa.Array:
-    if not blocks.is_rows(bad):
-        return blocks.bare(bad)
-    record = bad.column("record")
-    return record.cast(_as_bytes(record.type))
 
 
 def _as_bytes(kind: pa.DataType) -> Any:

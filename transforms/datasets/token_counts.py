@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 
@@ -68,8 +69,7 @@ class TokenCounts:
         )
 
     def __add__(self, other: TokenCounts) -> TokenCounts:
-        longer, shorter = sorted((self.lengths, other.lengths), key=len, reverse=True)
-        lengths = [*map(sum, zip(longer, shorter, strict=False)), *longer[len(shorter) :]]
+        lengths = map(sum, zip_longest(self.lengths, other.lengths, fillvalue=0))
         added = {
             name: getattr(self, name) + getattr(other, name)
             for name in self.__dataclass_fields__

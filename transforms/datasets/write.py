@@ -7,12 +7,12 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import apache_beam as beam
+import pyarrow as pa
 
 from transforms.datasets.reports import ShardReport
-from transforms.datasets.to_write import Ordered, ToWrite
 from transforms.errors import DataError, LosslessError
 from transforms.formats import compressed
 from transforms.formats.read_back import shard_digest
@@ -28,6 +28,36 @@ from transforms.workers.progress import Progress, Watched
 _AT_FAULT = (
     "the library that encodes it, memory or the disk is at fault: check them, then run again"
 )
+
+
+class Ordered(NamedTuple):
+    """Records in their final order, and what the digests per source have to be of these and all
+    before them that came without; None where that isn't known yet.
+    """
+
+    block: pa.RecordBatch
+    expected: list[Digest] | None
+
+
+class ToWrite(Protocol):
+    """What one output file holds."""
+
+    @property
+    def number(self) -> int:
+        """Its place among the shards."""
+
+    @property
+    def of(self) -> int:
+        """How many shards there are."""
+
+    def ordered(self) -> Iterator[Ordered]:
+        """Yield its records in order; walked again where writing has to be tried again."""
+
+    def unused(self) -> list[Digest]:
+        """Return the digests of what was read for it and isn't in it, by source; [] for nothing."""
+
+    def release(self) -> None:
+        """Give back the storage behind it that no other shard needs."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -47,9 +77,7 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
         slots: how many bundles of a process hold payload.
         release: give a plain shard's spill space back once it is published; only where the runner
             never runs a writer a second time.
-        launcher: pid of the local process whose end ends the workers.
-        storage_options: of fsspec, for the stores; None leaves them as they are.
-        progress: where to count, as of ``transforms.workers.progress``, if somebody watches.
+        launcher, storage_options, progress: as of ReadRecords.
     """
 
     output: str

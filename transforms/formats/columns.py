@@ -9,7 +9,7 @@ import pyarrow.types as pt
 from transforms.errors import DataError, nearest
 from transforms.formats.kept import Kept
 from transforms.formats.schemas import LINE, one_column
-from transforms.formats.text_field import TextField, text_field_of
+from transforms.formats.text_field import TextField
 from transforms.kernels.records import checks
 from transforms.kernels.records.rows import carried_schema
 
@@ -39,7 +39,7 @@ class RowColumns:
         self._place: TextField | None = None  # None for a column as it stands
         self._steps: list[tuple[str, ...]] = []
         if text is not None:
-            place = text_field_of(text)
+            place = TextField.parse(text)
             if place.is_plain or (place.names == [text] and text in schema.names):
                 field, paths = text_column(schema, text, name=name), [text]
             else:

@@ -23,15 +23,6 @@ class MemoryFor:
     given: int
     per_byte: int
 
-    def advise(self, size: int, *, limit: int) -> str:
-        """Return what to do about a record of so many bytes, or more, where ``limit`` are allowed."""
-        if size > LARGEST:
-            return (
-                f"no --memory holds a record of more than {LARGEST} bytes: cut it, or leave it out"
-            )
-        works = -(-(self.given + (size - limit) * self.per_byte) // MIB) + 1
-        return f"--memory={works}MiB works, or fewer --workers"
-
 
 class TooLarge(DataError):
     """A record is larger than memory allows.
@@ -54,4 +45,9 @@ class TooLarge(DataError):
         """Return the error that names the memory that would do, where that is known."""
         if memory is None:
             return DataError(str(self))
-        return DataError(f"{self._says()}; {memory.advise(self.size, limit=self.limit)}")
+        works = -(-(memory.given + (self.size - self.limit) * memory.per_byte) // MIB) + 1
+        advice = f"--memory={works}MiB works, or fewer --workers"
+        if self.size > LARGEST:
+            none = f"no --memory holds a record of more than {LARGEST} bytes"
+            advice = f"{none}: cut it, or leave it out"
+        return DataError(f"{self._says()}; {advice}")

@@ -1,18 +1,20 @@
-"""How line files are laid out: what ends a line, a byte order mark, and a header on top."""
+"""How line files are laid out (ends of lines, a byte order mark, a header), and places in them."""
 
 from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from transforms.errors import InputError
 from transforms.kernels.arrays import I64, U8
 from transforms.kernels.records.lines import line_offsets, row_offsets
+from transforms.storage import files as storage
 
 BOM = b"\xef\xbb\xbf"
+_COUNTED = 1 << 32  # bytes: beyond, nobody counts the lines before a bad record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,3 +99,38 @@ def header_in(found: bytes, line_format: LineFormat) -> bytes | None:
         if found.startswith(form):
             return form
     return found if not found or found + end in forms else None
+
+
+def open_quote_error(place: str) -> str:
+    """Say that a line of CSV goes on in the next one."""
+    return (
+        f"the row at {place} goes on in the next line: a quoted field holds a newline; give "
+        "--format=csv to keep rows whole, or --format=lines to take each line as it is"
+    )
+
+
+def where_is(stream: Any, position: int, *, separator: int) -> str:
+    """Say where a record is: at which byte, and at which line; arguments as of ``line_number``."""
+    number = line_number(stream, position, separator=separator)
+    return f"byte {position}" if number is None else f"line {number} (byte {position})"
+
+
+def line_number(stream: Any, position: int, *, separator: int) -> int | None:
+    """Return the number of the line that a byte is in, counted from 1; None where it is very far.
+
+    Args:
+        stream: what the file holds, at its beginning; is read up to there.
+        position: the byte.
+        separator: the byte that ends a line.
+    """
+    if position > _COUNTED:
+        return None
+    count, left = 1, position
+    buffer = bytearray(1 << 20)
+    while left > 0:
+        got = storage.read_into(stream, memoryview(buffer)[:left])
+        if not got:
+            break
+        count += buffer.count(separator, 0, got)
+        left -= got
+    return count

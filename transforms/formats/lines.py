@@ -16,12 +16,19 @@ import numpy as np
 import pyarrow as pa
 
 from transforms.errors import DataError
-from transforms.formats import compressed, line_errors
+from transforms.formats import compressed
 from transforms.formats.codecs import Codec
 from transforms.formats.detection import refuse_inside
 from transforms.formats.foreign import HEAD
 from transforms.formats.limits import LARGEST, TooLarge
-from transforms.formats.line_format import BOM, LineFormat, header_in, mark_size
+from transforms.formats.line_format import (
+    BOM,
+    LineFormat,
+    header_in,
+    mark_size,
+    open_quote_error,
+    where_is,
+)
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.stream_reader import StreamReader, line_blocks, too_large
 from transforms.kernels.arrays import I64, U64
@@ -31,6 +38,7 @@ from transforms.kernels.records.lines import first_line, open_quote
 from transforms.storage import files as storage
 
 _OVERREAD = 1 << 16  # past a span's end, to finish its last line
+_AS_LINES = "mend the file, or give --format=lines to take lines as they are"
 _TO_THE_END = 1 << 62  # where a span of a compressed file stops: it is always the whole file
 
 
@@ -96,8 +104,8 @@ class Reader(StreamReader):
         if place is not None:
             at = int(blocks.column(block, "position")[place])
             self._file.seek(0)
-            where = line_errors.where(self._file, at, separator=self._format.separator)
-            raise DataError(f"{self._task.name}: {line_errors.open_quote_error(where)}")
+            where = where_is(self._file, at, separator=self._format.separator)
+            raise DataError(f"{self._task.name}: {open_quote_error(where)}")
 
     def _begin(self, start: int) -> int:
         """Return where the first line begins, behind a byte order mark and a header; in the first
@@ -233,9 +241,15 @@ def read_span(
             filled += 1
         offsets, stray = line_format.split(buffer[:filled])
         if stray is not None:
-            raise DataError(f"{task.name}: {line_errors.stray_quote_error(at + stray)}")
+            raise DataError(
+                f"{task.name}: expected CSV, whose quotes begin a field or are doubled in a quoted one, "
+                f"got a quote at byte {at + stray} inside of a field; {_AS_LINES}"
+            )
         if ended and offsets[-1] < filled:
-            raise DataError(f"{task.name}: {line_errors.open_row_error(at + int(offsets[-1]))}")
+            raise DataError(
+                f"{task.name}: the row of CSV at byte {at + int(offsets[-1])} opens a quote that "
+                f"nothing closes; {_AS_LINES}"
+            )
         mine = int(np.searchsorted(offsets[:-1], stop - at))
         lines, carry = buffer, buffer[int(offsets[-1]) : filled]
         if mine and memory.is_part(int(offsets[mine]), memory.behind(buffer)):

@@ -37,6 +37,7 @@ class TextField:
     parts: tuple[tuple[str, bool], ...]
 
     @classmethod
+    @lru_cache(maxsize=16)
     def parse(cls, spec: str) -> TextField:
         r"""Read what was given; raise ValueError where it is no template.
 
@@ -85,12 +86,6 @@ class TextField:
     def of_json(self, value: Any) -> str:
         """Return the text of a JSON object; raise TypeError where it has none."""
         return "".join([_string_of(value, part) if named else part for part, named in self.parts])
-
-
-@lru_cache(maxsize=16)
-def text_field_of(spec: str) -> TextField:
-    """Return ``TextField.parse`` of what was checked."""
-    return TextField.parse(spec)
 
 
 def _string_of(value: Any, name: str) -> str:

@@ -20,7 +20,7 @@ from transforms.formats import lines
 from transforms.formats.kept import Kept
 from transforms.formats.line_kinds import LineKind
 from transforms.formats.readers import Found, Reader, ReadOptions, ReadTask
-from transforms.formats.text_field import text_field_of
+from transforms.formats.text_field import TextField
 from transforms.kernels.records import blocks, json_text
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.values import bytes_extents
@@ -60,7 +60,7 @@ _Sorted = tuple[list[str], list[Any], dict[int, str]]
 
 def _all_good(lines: list[bytes], field: str, kept: Kept | None) -> _Sorted | None:
     """Return texts and what is kept where no line is bad, which costs half of looking at each."""
-    place = text_field_of(field)
+    place = TextField.parse(field)
     try:
         values = [orjson.loads(line) for line in lines]
         if place.is_plain:
@@ -77,7 +77,7 @@ def _all_good(lines: list[bytes], field: str, kept: Kept | None) -> _Sorted | No
 def _sort_out(lines: list[bytes], field: str, kept: Kept | None) -> _Sorted:
     """Return texts and what is kept of good lines, and of bad ones the reasons."""
     texts, picked, bad = [], [], {}
-    where = text_field_of(field)
+    where = TextField.parse(field)
     for place, line in enumerate(lines):
         try:
             value, strict = json_text.read(line)
@@ -102,11 +102,6 @@ def _pick(kept: Kept, value: Any, line: bytes, *, strict: bool) -> list[tuple[An
         if reason := json_text.unkeepable(one):
             raise TypeError(f"field {name!r}: expected what can be kept as it is: {reason}")
     return [found]
-
-
-def of_lines(block: pa.RecordBatch, *, source: int | None = None) -> Found:
-    """Take lines of UTF-8 whole."""
-    return Found(_block(block, blocks.bare(block), source))
 
 
 def of_rows(block: pa.RecordBatch, *, field: str, source: int | None = None) -> Found:
@@ -142,7 +137,8 @@ def texts_of(
     """Take the texts of a block of lines of a kind, or of rows (None), bad ones as they stand there."""
     field, kept = options.text_field or "", options.kept
     if kind == "plain":
-        yield of_lines(block, source=source).validated(options.validate, block)
+        found = Found(_block(block, blocks.bare(block), source))
+        yield found.validated(options.validate, block)
     elif kind is None:
         yield of_rows(block, field=field, source=source).validated(options.validate, block)
     else:
@@ -200,17 +196,10 @@ class Writer:
     def write(self, block: pa.RecordBatch) -> None:
         """Write a block; what was written is found when it is read back."""
         for piece in blocks.slices(block, limit=_PIECE):
-            self._inner.write_bytes(b"".join(map(_line_of, _strings(piece))))
+            texts = blocks.bare(piece).view(pa.large_string()).to_pylist()
+            made = (orjson.dumps({"text": t}, option=orjson.OPT_APPEND_NEWLINE) for t in texts)
+            self._inner.write_bytes(b"".join(made))
 
     def close(self) -> None:
         """Write the end."""
         self._inner.close()
-
-
-def _strings(block: pa.RecordBatch) -> list[str]:
-    texts: list[str] = blocks.bare(block).view(pa.large_string()).to_pylist()
-    return texts
-
-
-def _line_of(text: str) -> bytes:
-    return orjson.dumps({"text": text}, option=orjson.OPT_APPEND_NEWLINE)

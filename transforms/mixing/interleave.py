@@ -220,7 +220,7 @@ def _weigh(_: None, spans: Iterable[SpanReports], config: InterleaveSources) -> 
     try:
         return draft(config.mixture, amounts)
     except UsageError as error:  # found out in the work, when the sources had been counted
-        raise RunError(str(error)) from error
+        raise RunError(str(error)) from None  # workers pass on text, whose first error counts
 
 
 def _items(uncounted: Draft) -> Iterator[tuple[int, Item]]:

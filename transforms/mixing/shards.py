@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.datasets.to_write import Ordered
+from transforms.datasets.write import Ordered
 from transforms.errors import LosslessError
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from transforms.datasets.to_write import Ordered
+from transforms.datasets.write import Ordered
 from transforms.errors import LosslessError
 from transforms.kernels.arrays import I64, U64
 from transforms.kernels.randomness import pass_key, record_keys

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from transforms.datasets.to_write import Ordered
+from transforms.datasets.write import Ordered
 from transforms.errors import LosslessError
 from transforms.kernels.records import blocks, pages
 from transforms.kernels.records.digest import Digest

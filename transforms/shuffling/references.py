@@ -39,9 +39,10 @@ def spill_url(folder: str, name: str) -> str:
 def files_of(found: Sequence[Pages], folders: Sequence[str]) -> npt.NDArray[np.void]:
     """Return rows of FILES for pages that lie in some folders."""
     rows = []
+    places = {folder.rstrip("/"): place for place, folder in enumerate(folders)}
     for url, offset, table in found:
         folder, _, name = url.rpartition("/")
-        place = folders.index(folder.rstrip("/") if folder else "/")
+        place = places[folder.rstrip("/")]
         rows.append((place, name.removesuffix(_EXTENSION).encode(), offset, len(table)))
     return np.array(rows, FILES)
 

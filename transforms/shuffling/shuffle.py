@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-from transforms.datasets.to_write import Ordered
+from transforms.datasets.write import Ordered
 from transforms.kernels.records import ranges
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.packed import pack, unpack

@@ -51,11 +51,6 @@ def is_local(url: str) -> bool:
     return filesystem(url)[0] is _LOCAL
 
 
-def has_buckets(url: str) -> bool:
-    """Return whether the first name of a store's paths is that of a bucket."""
-    return url.partition("://")[0] not in ("http", "https", "hf", "memory")
-
-
 def local_path(url: str) -> str:
     """Return the absolute path that a local URL (``file://…`` or a path) names."""
     return os.path.abspath(filesystem(url)[1])
@@ -63,11 +58,7 @@ def local_path(url: str) -> str:
 
 def join(folder: str, *names: str) -> str:
     """Join names to a folder's URL."""
-    return (
-        "/".join([folder.rstrip("/") or "/", *names]).replace("//", "/", 1)
-        if folder == "/"
-        else "/".join([folder.rstrip("/"), *names])
-    )
+    return "/".join([folder.rstrip("/"), *names])
 
 
 def canonical(url: str) -> str:

@@ -56,15 +56,11 @@ def quarantine_path(*, source: str, name: str, start: int) -> str:
     return f"{QUARANTINE}/{span}.parquet"
 
 
-def is_quarantine_name(name: str) -> bool:
-    """Return whether a file in ``quarantine/`` has the name of one of ours."""
-    return _QUARANTINED.fullmatch(name) is not None
-
-
 def is_shard_path(path: str, *, number: int, of: int) -> bool:
     """Return whether a path is that of a certain shard, of any split and extension."""
     folder, _, name = path.rpartition("/")
-    return folder == DATA and is_shard_name(name) and _number_of(number, of) in name
+    ours = folder == DATA and _SHARD.fullmatch(name) is not None
+    return ours and _number_of(number, of) in name
 
 
 FORMAT = "dovetail-manifest"
@@ -81,12 +77,7 @@ def is_temporary(name: str) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
 
 
-def is_shard_name(name: str) -> bool:
-    """Return whether a file in ``data/`` has the name of a shard."""
-    return _SHARD.fullmatch(name) is not None
-
-
-FOLDERS = {DATA: is_shard_name, QUARANTINE: is_quarantine_name}
+FOLDERS = {DATA: _SHARD.fullmatch, QUARANTINE: _QUARANTINED.fullmatch}
 """The folders of a dataset, and which names are ours there."""
 
 
@@ -143,7 +134,7 @@ def _is_ours(path: str) -> bool:
     folder, _, name = path.partition("/")
     if is_temporary(folder) or path in (MANIFEST, LISTING):
         return True
-    return folder in FOLDERS and FOLDERS[folder](name)
+    return folder in FOLDERS and FOLDERS[folder](name) is not None
 
 
 @contextlib.contextmanager

@@ -146,11 +146,9 @@ class StoreReader(io.RawIOBase):
         self._next: tuple[int, Future[memoryview]] | None = None
 
     def readable(self) -> bool:
-        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Return True."""
         return True
 
     def tell(self) -> int:

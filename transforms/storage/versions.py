@@ -26,7 +26,7 @@ def read_version(url: str) -> tuple[bytes, str]:
     store, path = store_of(url)
     info = store.info(path)  # first: what is read then may be newer than it, but not older
     data = bytes(store.cat_file(path))
-    return data, _version(store, info) or _digest(data)
+    return data, _version(store, info) or hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def replace(url: str, data: bytes, *, known: str | None) -> str:
@@ -125,7 +125,3 @@ def _version(store: Store, info: dict[str, Any]) -> str | None:
     if hasattr(store.raw, "call_s3"):
         return str(info["ETag"])
     return str(info["generation"]) if _is_google(store) else None
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()

@@ -19,7 +19,7 @@ from transforms.kernels.arrays import U64
 from transforms.kernels.randomness import record_keys
 from transforms.kernels.records import blocks
 from transforms.storage import files as storage
-from transforms.tokenization.encoded import Encoded, add_special_tokens, identity_keys
+from transforms.tokenization.encoded import add_special_tokens, identity_keys
 from transforms.tokenization.models import cpm
 from transforms.tokenization.models.bytepiece import BytePiece
 from transforms.tokenization.models.model import RecordError
@@ -109,7 +109,9 @@ class BlockTokenizer:
             ) from error
         before, after = self.ends(tokenizer)
         found = add_special_tokens(found, before=before, after=after)
-        columns, fields = [self._lists(found)], list(self.schema)
+        ids = pa.array(found.ids.astype(self.dtype, copy=False))
+        lists = pa.ListArray.from_arrays(pa.array(found.offsets.astype(np.int32)), ids)
+        columns, fields = [lists], list(self.schema)
         kept = blocks.kept_of(block)
         if kept is not None:
             columns += [kept.field(i) for i in range(kept.type.num_fields)]
@@ -126,7 +128,9 @@ class BlockTokenizer:
     def validate(self, block: pa.RecordBatch) -> dict[int, str]:
         """Say which texts, or lines, of a block no sequence of pieces covers; as of ``Validator``."""
         tokenizer = self.load()
-        return {} if tokenizer.complete else tokenizer.find_unencodable(_texts_of(block))
+        return (
+            {} if tokenizer.complete else tokenizer.find_unencodable(_texts_in(blocks.bare(block)))
+        )
 
     def _keys(self, file: Origin, positions: U64) -> U64:
         pair = file.key(seed=self.seed, epoch=self.epoch, pass_number=file.pass_number)
@@ -142,10 +146,6 @@ class BlockTokenizer:
         sample = _texts_in(bare.take(pa.array(mine)))
         best = tokenizer.encode_keyed(sample, keys[mine])
         return replace(counts, compared_bytes=len(sample.data), best_tokens=len(best.ids))
-
-    def _lists(self, found: Encoded) -> pa.Array:
-        values = pa.array(found.ids.astype(self.dtype, copy=False))
-        return pa.ListArray.from_arrays(pa.array(found.offsets.astype(np.int32)), values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,11 +224,6 @@ def load_once(
             f"{found.model.digest[:12]}… now); run again when nothing writes to it"
         )
     return found
-
-
-def _texts_of(block: pa.RecordBatch) -> Texts:
-    """Return a block's records without terminators."""
-    return _texts_in(blocks.bare(block))
 
 
 def _texts_in(array: pa.Array) -> Texts:

@@ -70,13 +70,13 @@ class Tokenizer:
         """Load a BytePiece or SentencePiece unigram model or a tokenizer.json, from any URL.
 
         Args:
-            url: a path, or any URL that fsspec serves.
+            url: a path, or any URL that fsspec serves; a folder stands for the tokenizer.json in it.
             whitespace: "cpm" for CPM's (SentencePiece models only).
             newline: the symbol for newlines then.
             raw: take texts as bytes (BytePiece models only).
 
         Raises:
-            UsageError: there is no such file, or it is no model.
+            UsageError: there is no such file, or it is no model; says what was expected.
         """
         return cls(load(os.fspath(url), whitespace=whitespace, newline=newline, raw=raw))
 

@@ -40,7 +40,7 @@ DIE_WORKING = """
 import os, pathlib, signal, sys
 from pipelines.outputs.output import claim_output
 with claim_output(sys.argv[1], overwrite=False, temp_locations=[*filter(None, sys.argv[2:])]) as claim:
-    for path in (claim.spill + "/a.pages", f"{claim.folder}/_tmp-{claim.run_id}/b.txt",
+    for path in (claim.spills[0] + "/a.pages", f"{claim.folder}/_tmp-{claim.run_id}/b.txt",
                  claim.folder + "/data/train-00000-of-00002.txt"):
         pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
         pathlib.Path(path).write_bytes(b"half")
@@ -75,15 +75,15 @@ def test_a_claim_leaves_nothing_but_what_was_published(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     with claim_output(str(folder), overwrite=False, temp_locations=()) as claim:
         marker = json.loads((folder / "_incomplete.json").read_bytes())
-        assert (marker["id"], marker["spill"]) == (claim.run_id, [claim.spill])
-        write_tree(Path(claim.spill), {"a.pages": b"x"})
+        assert (marker["id"], marker["spill"]) == (claim.run_id, [claim.spills[0]])
+        write_tree(Path(claim.spills[0]), {"a.pages": b"x"})
         write_tree(folder, {"data/train-00000-of-00001.txt": b"a\n", "manifest.json": b"{}"})
     assert read_tree(folder) == {"data/train-00000-of-00001.txt": b"a\n", "manifest.json": b"{}"}
 
 
 def _publish_and_fail(folder: Path, temp_location: str) -> None:
     with claim_output(str(folder), overwrite=False, temp_locations=[temp_location]) as claim:
-        write_tree(Path(claim.spill), {"a.pages": b"x"})
+        write_tree(Path(claim.spills[0]), {"a.pages": b"x"})
         write_tree(folder, {"data/train-00000-of-00001.txt": b"a\n", "manifest.json": b"{}"})
         raise ZeroDivisionError
 
@@ -110,9 +110,9 @@ def test_a_temporary_location_that_was_missing_goes_and_one_that_stood_there_sta
         with claim_output(
             str(tmp_path / "out"), overwrite=False, temp_locations=[str(location)]
         ) as claim:
-            assert Path(claim.spill).is_dir()
-            assert Path(claim.spill).parent == location
-            write_tree(Path(claim.spill), {"a.pages": b"x"})
+            assert Path(claim.spills[0]).is_dir()
+            assert Path(claim.spills[0]).parent == location
+            write_tree(Path(claim.spills[0]), {"a.pages": b"x"})
     assert read_tree(kept) == before
     assert os.listdir(tmp_path) == ["kept"]
 
@@ -136,7 +136,10 @@ def test_a_dead_runs_leftovers_are_cleared_and_said(
         claim_output(str(folder), overwrite=False, temp_locations=()) as claim,
     ):
         assert claim.run_id != dead
-        inside = {Path(claim.spill).relative_to(tmp_path).as_posix() + "/", "out/_incomplete.json"}
+        inside = {
+            Path(claim.spills[0]).relative_to(tmp_path).as_posix() + "/",
+            "out/_incomplete.json",
+        }
         assert set(read_tree(tmp_path)) == {"elsewhere/mine.txt", *inside}
     assert dead in caplog.text
     assert str(folder) in caplog.text
@@ -187,7 +190,7 @@ def test_a_living_run_is_not_disturbed(tmp_path: Path, source: Path, overwrite: 
     folder = tmp_path / "out"
     with claim_output(str(folder), overwrite=False, temp_locations=()) as claim:
         write_tree(folder, {"data/train-00000-of-00001.txt": b"a\n"})
-        write_tree(Path(claim.spill), {"a.pages": b"x"})
+        write_tree(Path(claim.spills[0]), {"a.pages": b"x"})
         before = read_tree(folder)
         flags = ["--overwrite"] * overwrite
         with pytest.raises(UsageError, match=re.escape(f"--output={folder}: another run")):
@@ -410,7 +413,7 @@ def test_a_run_that_gives_up_owns_nothing_but_says_what_there_is_to_clear(tmp_pa
         with pytest.raises(RunError, match="nobody"):
             layout.require_marker(str(folder), claim.run_id)
         left = (folder / layout.MARKER).read_bytes()
-        assert json.loads(left)["spill"] == [claim.spill]
+        assert json.loads(left)["spill"] == [claim.spills[0]]
         assert len(left) <= size  # a full disk has no room for more
         raise ZeroDivisionError
     assert not folder.exists()
@@ -440,7 +443,7 @@ def test_the_end_of_a_session_ends_a_run_that_clears_up_and_nohup_keeps_it(tmp_p
 
     def work(flags: Sequence[str]) -> None:
         with claim_output(str(output), overwrite=False, temp_locations=[str(spill)]) as claim:
-            write_tree(Path(claim.spill), {"a.pages": b"x"})
+            write_tree(Path(claim.spills[0]), {"a.pages": b"x"})
             os.kill(os.getpid(), signal.SIGHUP)
 
     former = signal.signal(signal.SIGHUP, lambda *_: pytest.fail("not asked"))

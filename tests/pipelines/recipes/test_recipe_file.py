@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import pipelines.shuffle
 from pipelines.recipes import exact_yaml, mixture
 from pipelines.recipes.recipe import Recipe, Settings
-from pipelines.recipes.recipe_file import SHUFFLE, RecipeFile, json_schema, read_recipe
+from pipelines.recipes.recipe_file import SHUFFLE, json_schema, read_recipe
 from pipelines.recipes.validation import Origin, validate
 from pipelines.verify import verify
 from tests.pipelines.support import ROOT, command, make_lines, read_shards, run, write_tree
@@ -55,7 +55,7 @@ def write(folder: Path, text: str, name: str = "mix.yaml") -> str:
 
 def resolve(url: str, **flags: Any) -> Recipe:
     """Return what a file and flags make."""
-    values, origin = read_recipe(url, SHUFFLE).under(flags)
+    values, origin = read_recipe(url, SHUFFLE, flags)
     fields = {k: v for k, v in values.items() if k in Recipe.model_fields}
     return validate(Recipe, fields, origin)
 
@@ -70,7 +70,7 @@ def refused(folder: Path, text: str, *flags: str) -> str:
 
 
 def test_a_file_says_what_flags_say(tmp_path: Path) -> None:
-    values, origin = read_recipe(write(tmp_path, MIX), SHUFFLE).under({})
+    values, origin = read_recipe(write(tmp_path, MIX), SHUFFLE, {})
     recipe = validate(Recipe, {k: v for k, v in values.items() if k in Recipe.model_fields}, origin)
     assert recipe == validate(
         Recipe,
@@ -361,11 +361,11 @@ def test_a_manifests_recipe_is_read_with_all_its_digits(tmp_path: Path) -> None:
 
 
 def test_a_file_may_call_workers_as_the_flag_does_but_not_twice(tmp_path: Path) -> None:
-    read = read_recipe(write(tmp_path, "workers: 3"), SHUFFLE)
-    assert read.values == {"direct_num_workers": 3}
+    values, _ = read_recipe(write(tmp_path, "workers: 3"), SHUFFLE, {})
+    assert values == {"direct_num_workers": 3}
     assert {"workers", "direct_num_workers"} <= json_schema(SHUFFLE)["properties"].keys()
     with pytest.raises(UsageError, match="say the same"):
-        read_recipe(write(tmp_path, "workers: 3\ndirect_num_workers: 3"), SHUFFLE)
+        read_recipe(write(tmp_path, "workers: 3\ndirect_num_workers: 3"), SHUFFLE, {})
 
 
 def test_another_programs_manifest_is_no_recipe(tmp_path: Path) -> None:
@@ -487,11 +487,10 @@ def test_whatever_a_file_holds_is_read_or_refused(text: bytes) -> None:
 )
 @example({"sources": "x", "weights": "default=1", "repeats": {"default": 1}})
 def test_whatever_fields_hold_is_taken_or_refused_by_field(content: dict[str, Any]) -> None:
-    file = RecipeFile(content, Origin("mix.yaml", frozenset(content)))
-    values, origin = file.under({})
+    origin = Origin("mix.yaml", frozenset(content))
     for model in (Recipe, Settings):
         try:
-            validate(model, {k: v for k, v in values.items() if k in model.model_fields}, origin)
+            validate(model, {k: v for k, v in content.items() if k in model.model_fields}, origin)
         except UsageError as error:
             named = re.match(r"mix\.yaml: (\w+)|--(\w+) is missing", str(error))
             assert named

@@ -36,8 +36,7 @@ from transforms.datasets.reports import (
     digests_in,
 )
 from transforms.datasets.source_files import SourceFile
-from transforms.datasets.to_write import Ordered
-from transforms.datasets.write import WriteShards, write_shard
+from transforms.datasets.write import Ordered, WriteShards, write_shard
 from transforms.datasets.write_manifest import WriteManifest, make_manifest
 from transforms.errors import DataError, LosslessError, RunError, from_traceback
 from transforms.formats.line_format import LineFormat

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import apache_beam as beam
@@ -22,7 +24,7 @@ from transforms.errors import RunError, from_traceback
 from transforms.kernels.randomness import derive
 from transforms.kernels.schedules.mixture import Amounts, Mixture
 from transforms.kernels.schedules.weights import scale
-from transforms.mixing.interleave import InterleaveSources, plan_streams
+from transforms.mixing.interleave import InterleaveSources, _weigh, plan_streams
 from transforms.shuffling.spill_files import Spilling
 
 RECORDS = {
@@ -140,3 +142,12 @@ def test_own_records_that_do_not_fit_can_not_repeat(tmp_path: Path) -> None:
     error = info.value
     found = error if isinstance(error, RunError) else from_traceback(str(error))
     assert "too large to be held in memory" in str(found)
+
+
+def test_what_counting_finds_wrong_is_the_same_error_from_any_worker() -> None:
+    """A process of its own passes its traceback on as text, where the first error of ours counts."""
+    mixture = Mixture(sources=("a", "b"), weights=(Fraction(1), Fraction(1)))
+    asked: Any = SimpleNamespace(mixture=mixture)
+    with pytest.raises(RunError, match="source a: expected records") as caught:
+        _weigh(None, [], asked)
+    assert isinstance(from_traceback("".join(traceback.format_exception(caught.value))), RunError)

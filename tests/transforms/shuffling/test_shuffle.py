@@ -25,7 +25,7 @@ from tests.transforms.helpers import (
     rows_of,
     size_of,
 )
-from transforms.datasets.to_write import Ordered
+from transforms.datasets.write import Ordered
 from transforms.errors import RunError
 from transforms.kernels.records import blocks, pages
 from transforms.kernels.records.ranges import KeyRange

@@ -163,11 +163,9 @@ class HuggingFaceOther(HuggingFace, Deterministic):
         return [encoding.ids for encoding in found]
 
     def token(self, number: int) -> str:
-        """Return how the file writes an id."""
         return self.tokenizer.id_to_token(number) or ""
 
     def token_id(self, token: str) -> int | None:
-        """Return the id of what the file writes so."""
         number: int | None = self.tokenizer.token_to_id(token)
         return number
 

@@ -1,23 +1,36 @@
-"""A model from any URL, whatever its format."""
+"""A model from any URL, whatever its format; of files beside models, what they are, and what to give."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
+import re
 import zipfile
-from typing import Literal
+from typing import Any, Literal
 
 from transforms.errors import DataError, UsageError
 from transforms.formats.compressed import read_whole
 from transforms.storage import files as storage
-from transforms.tokenization.models import bytepiece, cpm, huggingface, other_files, unigram
+from transforms.tokenization.models import bytepiece, cpm, huggingface, unigram
 from transforms.tokenization.models.model import FORMATS, Model
 
 LARGEST_FILE = 1 << 29
 """Bytes; the largest published models have some tens of MB."""
 
+WANTED = "tokenizer.json"
+"""The file that holds all of a model of the tokenizers package."""
+
 _ZIP = b"PK\x03\x04"
+_MAKE = (
+    f"give the {WANTED} beside it; where there is none, transformers makes it: "
+    "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)"
+)
+_TIKTOKEN = re.compile(rb"[A-Za-z0-9+/]+={0,2} \d+\r?\n")
+_MERGES = re.compile(rb"(#version: [^\n]*\n)?([^\s#]+ [^\s]+\r?\n){2,}")
+_SCORES = re.compile(rb"([^\t\n]+\t-?[0-9.e-]+\r?\n){3,}")
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+_FILE_NAME = re.compile(r"\.(json|model|zip|txt|tiktoken|vocab|bin)$")
 
 
 def load(
@@ -27,17 +40,7 @@ def load(
     newline: str = cpm.NEWLINE,
     raw: bool = False,
 ) -> Model:
-    """Load a model.
-
-    Args:
-        url: a path, or any URL that fsspec serves; a folder stands for the tokenizer.json in it.
-        whitespace: "cpm" for CPM's (SentencePiece models only).
-        newline: the symbol for newlines then.
-        raw: take records as bytes, not as text (BytePiece models only).
-
-    Raises:
-        UsageError: there is no such file, or it is no model; says what was expected.
-    """
+    """Load a model; arguments and errors as of ``Tokenizer.load``."""
     url, data = _find(url)
     model = _parse(url, _unzipped(url, data) if data.startswith(_ZIP) else data, raw=raw)
     if raw and not isinstance(model, bytepiece.BytePiece):
@@ -53,7 +56,7 @@ def load(
 
 def _parse(name: str, data: bytes, *, raw: bool) -> Model:
     if not data[:4096].lstrip().startswith(b"{"):
-        if what := other_files.name_text(data[:4096]):
+        if what := _name_text(data[:4096]):
             raise UsageError(f"{name}: not a model but {what}")
         return unigram.load(name, data)
     try:
@@ -67,7 +70,7 @@ def _parse(name: str, data: bytes, *, raw: bool) -> Model:
         return huggingface.load(name, document, digest=digest)
     if bytepiece.looks_like(document):
         return bytepiece.load(name, document, digest=digest, raw=raw)
-    if what := other_files.name_json(document):
+    if what := _name_json(document):
         raise UsageError(f"{name}: not a model but {what}")
     raise UsageError(f"{name}: not a model: JSON of another kind; {FORMATS}")
 
@@ -82,14 +85,14 @@ def _find(url: str) -> tuple[str, bytes]:
         fs, path = storage.filesystem(url)
         inside = fs.isdir(path)
     if not inside:
-        hint = other_files.name_missing(url) or FORMATS
+        hint = _name_missing(url) or FORMATS
         raise UsageError(f"{url}: there is no such file; {hint}")
-    wanted = storage.join(url, other_files.WANTED)
+    wanted = storage.join(url, WANTED)
     try:
         return wanted, _read(wanted)
     except (FileNotFoundError, IsADirectoryError):
         raise UsageError(
-            f"{url}: a folder without a {other_files.WANTED} (it holds {_names_in(url)}); {FORMATS}"
+            f"{url}: a folder without a {WANTED} (it holds {_names_in(url)}); {FORMATS}"
         ) from None
 
 
@@ -132,3 +135,47 @@ def _unzipped(url: str, data: bytes) -> bytes:
             return archive.read(members[0])
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise UsageError(f"{url}: a damaged zip, or one with a password: {error}") from None
+
+
+def _name_json(document: Any) -> str | None:
+    """Say what parsed JSON that is no model is, and what to give; None where nobody knows."""
+    if not isinstance(document, dict) or not document:
+        return None
+    if all(type(number) is int for number in document.values()):
+        return (
+            f"a vocabulary alone (vocab.json), without merges and without how text is cut; {_MAKE}"
+        )
+    if "tokenizer_class" in document or "model_max_length" in document:
+        return f"a tokenizer_config.json, which has settings and no vocabulary; {_MAKE}"
+    if "model_type" in document or "architectures" in document:
+        return f"a model's config.json, which has no vocabulary; {_MAKE}"
+    if document.keys() & {"eos_token", "bos_token", "unk_token", "cls_token"}:
+        return f"a special_tokens_map.json, which has no vocabulary; {_MAKE}"
+    return None
+
+
+def _name_text(head: bytes) -> str | None:
+    """Say what a file that begins so is, and what to give; None where nobody knows."""
+    if _TIKTOKEN.match(head):
+        return (
+            "a tiktoken vocabulary, which has ranks of pieces and not how text is cut; give the "
+            f"{WANTED} of the same model, into which transformers converts it (TikTokenConverter)"
+        )
+    if _SCORES.match(head):
+        return "the list of a SentencePiece model's pieces (.vocab); give the .model beside it"
+    if head.startswith(b"[PAD]\n") or b"\n[UNK]\n" in head:
+        return f"a WordPiece vocabulary alone (vocab.txt), without how text is cut; {_MAKE}"
+    if head.startswith(b"#version:") or _MERGES.match(head):
+        return f"the merges of a BPE model alone (merges.txt), without its vocabulary; {_MAKE}"
+    return None
+
+
+def _name_missing(url: str) -> str | None:
+    """Say what to do where there is no such file, if it may be a name on the Hugging Face hub."""
+    if not _HUB_NAME.fullmatch(url) or _FILE_NAME.search(url):
+        return None
+    folder = url.rpartition("/")[2]
+    return (
+        f"for the model of that name on the Hugging Face hub, get its {WANTED} first: hf download {url} "
+        f"{WANTED} --local-dir {folder}, and give --tokenizer={folder}/{WANTED}"
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -90,11 +89,9 @@ class Unigram(Model):
         return found
 
     def token(self, number: int) -> str:
-        """Return how the model's file writes an id."""
         return self.vocabulary.surfaces[number].decode(errors="backslashreplace")
 
     def token_id(self, token: str) -> int | None:
-        """Return the id of what the model's file writes so."""
         surfaces, wanted = self.vocabulary.surfaces, token.encode(errors="surrogateescape")
         return surfaces.index(wanted) if wanted in surfaces and wanted else None
 
@@ -121,8 +118,3 @@ class Deterministic(Model):
             DataError: a record isn't valid UTF-8.
             RecordError: a record has none by this model.
         """
-
-
-def attributes(model: Model) -> dict[str, Any]:
-    """Return what a manifest says about a model."""
-    return {"kind": model.kind, "ids": model.size, "sha256": model.digest}

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import sentencepiece
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
 
 from transforms.errors import UsageError
 from transforms.kernels.segmentation.laws import UnknownEdge
-from transforms.tokenization.models import sentencepiece_file as file
 from transforms.tokenization.models.model import FORMATS, Unigram
 from transforms.tokenization.models.texts import (
     Normalized,
@@ -33,6 +34,39 @@ SPACE = "\u2581"
 """What stands for a space in pieces and in normalized text."""
 
 _UNKNOWN_PENALTY = np.float32(10)
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
+MODEL_TYPES = {1: "unigram", 2: "BPE", 3: "word", 4: "char"}
+
+# the package has a module of its messages, which wants a newer protobuf than Beam allows; so those
+# fields that are needed are described here, as in its ``sentencepiece_model.proto``
+_PROTO = {
+    "name": "dovetail/sentencepiece.proto",
+    "package": "dovetail",
+    "message_type": [
+        {
+            "name": "Piece",
+            "field": [
+                {"name": "text", "number": 1, "type": "TYPE_BYTES"},
+                {"name": "score", "number": 2, "type": "TYPE_FLOAT"},
+                {"name": "type", "number": 3, "type": "TYPE_INT32", "default_value": "1"},
+            ],
+        },
+        {
+            "name": "Trainer",
+            "field": [
+                {"name": "model_type", "number": 3, "type": "TYPE_INT32", "default_value": "1"},
+                {"name": "byte_fallback", "number": 35, "type": "TYPE_BOOL"},
+            ],
+        },
+        {
+            "name": "Model",
+            "field": [
+                {"name": "pieces", "number": 1, "label": "LABEL_REPEATED", "type_name": "Piece"},
+                {"name": "trainer", "number": 2, "type_name": "Trainer"},
+            ],
+        },
+    ],
+}
 
 
 class SentencePiece(Unigram):
@@ -59,6 +93,33 @@ class SentencePieceNormalizer(Normalizer):
         return whole_records(pack_bytes(self.processor.normalize(unpack(texts))))
 
 
+def _message_class() -> Any:
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(descriptor_pb2.FileDescriptorProto(**_PROTO).SerializeToString())
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("dovetail.Model"))
+
+
+_Model = _message_class()
+
+
+def read_pieces(data: bytes) -> Any:
+    """Read a model file: its ``pieces``, each with text, score and type, and its ``trainer``.
+
+    Raises:
+        ValueError: the bytes are no such file.
+    """
+    try:
+        model = _Model.FromString(data)
+    except DecodeError:
+        raise ValueError("it is cut off, or no message of protocol buffers") from None
+    for number, piece in enumerate(model.pieces):
+        if not piece.HasField("text") or not NORMAL <= piece.type <= BYTE:
+            raise ValueError(f"piece {number} has not a text and a known type")
+    if not model.pieces:
+        raise ValueError("it has no pieces")
+    return model
+
+
 def load(name: str, data: bytes) -> SentencePiece:
     """Load a SentencePiece unigram model.
 
@@ -66,10 +127,10 @@ def load(name: str, data: bytes) -> SentencePiece:
         UsageError: the file isn't one, or one of another kind; says what it is.
     """
     try:
-        read = file.read(data)
+        read = read_pieces(data)
     except ValueError as error:
         raise UsageError(f"{name}: not a model: {error}; {FORMATS}") from None
-    kind = file.MODEL_TYPES.get(read.trainer.model_type, f"type {read.trainer.model_type}")
+    kind = MODEL_TYPES.get(read.trainer.model_type, f"type {read.trainer.model_type}")
     if kind != "unigram":
         raise UsageError(
             f"{name}: a SentencePiece {kind} model; of .model files only unigram ones are taken. Give "
@@ -93,26 +154,26 @@ def vocabulary(
     processor: sentencepiece.SentencePieceProcessor,
 ) -> Vocabulary:
     """Return the tables of a model: its normal and user-defined pieces match, unused ones don't."""
-    normal = [piece.score for piece in read.pieces if piece.type == file.NORMAL]
+    normal = [piece.score for piece in read.pieces if piece.type == NORMAL]
     if not normal:
         raise UsageError(f"{name}: a unigram model without a normal piece")
     matching = [
         (number, piece)
         for number, piece in enumerate(read.pieces)
-        if piece.type in (file.NORMAL, file.USER_DEFINED)
+        if piece.type in (NORMAL, USER_DEFINED)
     ]
     # what users defined scores above every logarithm, so that it wins (``GetUserDefinedScore``): by
     # its bytes in ``EncodeOptimized``, and by its characters in ``PopulateNodes``, which sampling uses
     scores, sampling_scores = (
         [
             piece.score
-            if piece.type == file.NORMAL
+            if piece.type == NORMAL
             else float(np.float32(0.1 * (length(piece.text) - 1)))
             for _, piece in matching
         ]
         for length in (len, lambda text: len(text.decode()))
     )
-    by_byte = {p.text: n for n, p in enumerate(read.pieces) if p.type == file.BYTE}
+    by_byte = {p.text: n for n, p in enumerate(read.pieces) if p.type == BYTE}
     unk = processor.unk_id()
     return Vocabulary(
         pieces=tuple(piece.text for _, piece in matching),

@@ -27,7 +27,7 @@ from tests.transforms.tokenization.models.oracle import Reference
 from tests.transforms.tokenization.models.samples import ODD, TEXTS, TRAINED, examples, trained
 from transforms.errors import DataError, UsageError
 from transforms.tokenization import tokenizer as ours
-from transforms.tokenization.models import huggingface, sentencepiece_file
+from transforms.tokenization.models import huggingface, unigram
 from transforms.tokenization.models.added_tokens import HuggingFaceNormalizer, beyond_unicode
 from transforms.tokenization.models.model import RecordError
 from transforms.tokenization.models.texts import pack
@@ -45,7 +45,7 @@ def charsmap_of(read: Any) -> bytes:
 
 def converted(name: str) -> Tokenizer:
     """Write a SentencePiece model as converters do, with added tokens of each kind."""
-    read = sentencepiece_file.read(trained(**TRAINED[name]))
+    read = unigram.read_pieces(trained(**TRAINED[name]))
     vocabulary = [(piece.text.decode(), piece.score) for piece in read.pieces]
     made = Tokenizer(models.Unigram(vocabulary, 0, read.trainer.byte_fallback))
     charsmap = charsmap_of(read)

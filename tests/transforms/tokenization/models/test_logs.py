@@ -7,7 +7,7 @@ from decimal import Context, Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.tokenization.models.logs import correctly_rounded_logs
+from transforms.tokenization.models.bytepiece import correctly_rounded_logs
 
 # of bytepiece_80k and bytepiece.plus.40k those of which numpy (with AVX-512) or the C library gives
 # the float64 on the other side, and some that long doubles round to the wrong side
