@@ -16,7 +16,7 @@ from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from pydantic import BaseModel
 
-from pipelines.recipes.validation import ALSO, flag_of
+from pipelines.recipes.flag_errors import ALSO, flag_of
 from pipelines.recipes.values import join_patterns
 from transforms.errors import DovetailError, UsageError
 from transforms.version import VERSION

@@ -14,10 +14,10 @@ from typing import Any, Generic, TypeVar
 from pydantic.fields import FieldInfo
 
 from pipelines.recipes import exact_yaml
+from pipelines.recipes.flag_errors import ALSO, FLAGS, Origin, Path, flag_of, validate
 from pipelines.recipes.mixture import WAYS
 from pipelines.recipes.recipe import CommonRecipe, Recipe, RunSettings, Settings
 from pipelines.recipes.store_options import refuse_secrets
-from pipelines.recipes.validation import ALSO, FLAGS, Origin, Path, flag_of, validate
 from transforms.datasets.manifest import require_versions
 from transforms.errors import DataError, StoreError, UsageError, nearest
 from transforms.formats.compressed import read_whole
