@@ -24,12 +24,13 @@ import common
 import numpy as np
 import pyarrow as pa
 
-from pipelines.runners.workers import ENVIRONMENT
+from pipelines.runners.worker_processes import ENVIRONMENT
 from transforms.kernels.planning.plan import make_plan, share_memory
 from transforms.kernels.randomness import file_key
-from transforms.kernels.records import blocks, pages
+from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import record_hashes
 from transforms.kernels.records.lines import line_offsets
+from transforms.shuffling import spill_pages
 
 Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
 YARDSTICK = "sha256"
@@ -74,12 +75,17 @@ def time_kernels(data: Bytes) -> dict[str, float]:
     per_run = max(1, PLAN.run_bytes // blocks.block_footprint(keyed[0]))
     parts = [keyed[low : low + per_run] for low in range(0, len(keyed), per_run)]
     runs = timed("sort_run", lambda: [blocks.sort_run(part) for part in parts])
-    cut = [list(pages.cut_run(run, parts=PLAN.buckets, page_bytes=PLAN.page_bytes)) for run in runs]
+    cut = [
+        list(spill_pages.cut_run(run, parts=PLAN.buckets, page_bytes=PLAN.page_bytes))
+        for run in runs
+    ]
     encoded = timed(
-        "encode_page", lambda: [[pages.encode_page(b, sources=1) for _, b in run] for run in cut]
+        "encode_page",
+        lambda: [[spill_pages.encode_page(b, sources=1) for _, b in run] for run in cut],
     )
     decoded = timed(
-        "decode_page", lambda: [pages.decode_page(page).block for run in encoded for page in run]
+        "decode_page",
+        lambda: [spill_pages.decode_page(page).block for run in encoded for page in run],
     )
     # a bucket's worth of pages, whatever their keys: the work is the same
     count = max(1, round(len(data) * PLAN.buckets / 4e9))

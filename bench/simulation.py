@@ -23,11 +23,12 @@ import pyarrow as pa
 
 import pipelines.shuffle as pipelines_shuffle  # what a launcher has loaded counts
 from pipelines.runners.local import run_local
-from pipelines.runners.workers import WorkerProcesses
+from pipelines.runners.worker_processes import WorkerProcesses
 from transforms.kernels.planning.plan import Plan, make_plan, share_memory
 from transforms.kernels.randomness import mix
-from transforms.kernels.records import blocks, pages
+from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
+from transforms.shuffling import spill_pages
 from transforms.shuffling.partition import Spilled
 from transforms.shuffling.references import pack_pages, spill_url
 from transforms.shuffling.shuffle import PlainShard, ShuffleWithinBuckets
@@ -79,8 +80,8 @@ class SimulateSpills(beam.DoFn):
         keys.sort()
         run = pa.RecordBatch.from_arrays([pa.array(keys), record], names=["key", "record"])
         rows = [
-            pages.stream_row(block, blocks.block_footprint(block), stream=0, digest=Digest())
-            for _, block in pages.cut_run(
+            spill_pages.stream_row(block, blocks.block_footprint(block), stream=0, digest=Digest())
+            for _, block in spill_pages.cut_run(
                 run, parts=self._buckets, page_bytes=self._spill.page_bytes
             )
         ]
@@ -119,7 +120,7 @@ def report(
         "runs": runs,
         "buckets": plan.buckets,
         "shards": len(shards),
-        "tables": sum(shard.pages for shard in shards) * pages.TABLE.itemsize,
+        "tables": sum(shard.pages for shard in shards) * spill_pages.TABLE.itemsize,
         "references": sum(shard.references for shard in shards),
     }
     to.write_text(json.dumps(figures))

@@ -15,10 +15,10 @@ from typing import Any, Literal, overload
 from pydantic import BaseModel
 
 from pipelines.recipes.cli import LOG, stderr_handler
+from pipelines.recipes.flag_errors import FLAGS, Origin
 from pipelines.recipes.recipe import CommonRecipe
 from pipelines.recipes.recipe_file import SHUFFLE, RecipeKind, refuse_truth
 from pipelines.recipes.tokenize_recipe import TOKENIZE
-from pipelines.recipes.validation import FLAGS, Origin
 from transforms.datasets.manifest import Manifest
 from transforms.errors import UsageError
 

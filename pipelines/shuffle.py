@@ -9,15 +9,15 @@ from pipelines.inputs.made_by import warnings
 from pipelines.inputs.preflight import inspect_inputs, refuse_memory, spool_stdin, uses_stores
 from pipelines.jobs.build import build
 from pipelines.jobs.command import Command
+from pipelines.jobs.disk_room import Need, measure_room
 from pipelines.jobs.job import Job, mixture_of
 from pipelines.jobs.plan_report import describe
-from pipelines.jobs.room import Need, measure_room
 from pipelines.jobs.summary import ends_with_a_source, unused_warning
-from pipelines.outputs.output import Claim
+from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG, leave
 from pipelines.recipes.recipe import Recipe, Settings
 from pipelines.recipes.recipe_file import SHUFFLE
-from pipelines.runners.choose import choose_workers
+from pipelines.runners.choose_workers import choose_workers
 from pipelines.runners.clusters import CLUSTERS
 from transforms.datasets.manifest import now
 from transforms.errors import UsageError

@@ -16,16 +16,16 @@ from pipelines.inputs.made_by import describe as describe_tokenizers
 from pipelines.inputs.preflight import inspect_inputs, refuse_memory, spool_stdin, uses_stores
 from pipelines.jobs.build import finish, memory_for, read_records, write_manifest, write_shards
 from pipelines.jobs.command import Command
+from pipelines.jobs.disk_room import Need, measure_room
 from pipelines.jobs.execute import Planned
 from pipelines.jobs.plan_report import describe_room, describe_sources
-from pipelines.jobs.room import Need, measure_room
 from pipelines.jobs.summary import end_lines
-from pipelines.outputs.output import Claim
+from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG, leave
 from pipelines.recipes.recipe import RunSettings
 from pipelines.recipes.tokenize_recipe import TOKENIZE, TokenizeRecipe
 from pipelines.recipes.values import write_count
-from pipelines.runners.choose import choose_workers
+from pipelines.runners.choose_workers import choose_workers
 from transforms.datasets.manifest import TokenizerEntry, TokensEntry, now
 from transforms.datasets.token_counts import NAT, TokenCounts
 from transforms.errors import InputError, UsageError
@@ -36,7 +36,7 @@ from transforms.kernels.planning.plan import count_shards, files_room
 from transforms.workers.progress import Stage
 
 if TYPE_CHECKING:
-    from transforms.tokenization.models.ends import Role
+    from transforms.tokenization.models.bos_eos import Role
     from transforms.tokenization.tokenizer import Tokenizer
 
 EXAMPLES = """\
@@ -140,7 +140,7 @@ def _schema(tokens: pa.Schema, kept: Kept | None, recipe: TokenizeRecipe) -> pa.
 
 def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dict[str, Any], int]:
     """Load the model; return what is done to blocks, then ``model`` and ``cost`` as of Job."""
-    from transforms.tokenization.models.ends import ROLES
+    from transforms.tokenization.models.bos_eos import ROLES
     from transforms.tokenization.models.model import Deterministic
     from transforms.tokenization.sampling import OFF, Sampling
     from transforms.tokenization.tokenize import BlockDecoder, BlockTokenizer

@@ -17,9 +17,9 @@ from pydantic import BaseModel, ValidationError
 from pipelines.jobs.job import mixture_of
 from pipelines.jobs.watch import watching
 from pipelines.recipes.cli import LOG, leave, make_parser, run_main
+from pipelines.recipes.flag_errors import validate
 from pipelines.recipes.recipe import RUN, Modules, Recipe, StorageOptions, make_flag
 from pipelines.recipes.store_options import refuse_secrets
-from pipelines.recipes.validation import validate
 from pipelines.recipes.values import write_count
 from pipelines.runners.machine import cores_available
 from transforms.datasets.manifest import (

@@ -16,9 +16,9 @@ from pydantic import BaseModel
 
 from pipelines.__main__ import main as run_command
 from pipelines.recipes.cli import leave
+from pipelines.recipes.flag_errors import flag_of
 from pipelines.recipes.recipe import Recipe, RecipeFlags, RunSettings, Settings
 from pipelines.recipes.tokenize_recipe import TokenizeRecipe
-from pipelines.recipes.validation import flag_of
 
 PIPELINES: dict[str, tuple[type[BaseModel], ...]] = {
     "shuffle": (Recipe, Settings, RecipeFlags),

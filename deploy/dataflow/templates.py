@@ -16,7 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from deploy.dataflow.flex_launcher import PIPELINES
 from pipelines.__main__ import COMMANDS
-from pipelines.recipes.validation import FLAGS
+from pipelines.recipes.flag_errors import FLAGS
 
 HERE = Path(__file__).parent
 

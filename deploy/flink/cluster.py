@@ -254,7 +254,7 @@ def _shares(flink: str, folder: Path) -> tuple[list[str], list[str]]:
 
 def _write_worker(folder: Path, port: int) -> Path:
     """Write the program that TaskManagers start for Python work."""
-    from pipelines.runners.workers import ENVIRONMENT
+    from pipelines.runners.worker_processes import ENVIRONMENT
 
     (folder / "log").mkdir(exist_ok=True)
     (folder / "log").chmod(0o700)  # logs are for nobody else

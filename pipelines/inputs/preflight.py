@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pipelines.inputs.csv_headers import header_warning
 from pipelines.inputs.made_by import tokenizers_of
 from pipelines.inputs.survey import Contents, look_into
-from pipelines.outputs.output import Claim
+from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG
+from pipelines.recipes.flag_errors import flag_of
 from pipelines.recipes.recipe import Recipe, RunSettings
-from pipelines.recipes.validation import flag_of
-from pipelines.runners.choose import choose_workers
+from pipelines.runners.choose_workers import choose_workers
 from pipelines.runners.clusters import CLUSTERS
 from transforms.datasets.dataset_inputs import manifest_beside
 from transforms.datasets.listing import fixed_folder, list_sources

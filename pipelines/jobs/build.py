@@ -8,7 +8,7 @@ from typing import Any
 from pipelines.inputs.one_file import WINDOW_COUNTED
 from pipelines.jobs.execute import Planned
 from pipelines.jobs.job import Job, streams_of
-from transforms.datasets.bad_records import MostBad
+from transforms.datasets.max_bad import MostBad
 from transforms.formats import compressed
 from transforms.formats.codecs import WINDOW
 from transforms.formats.writing import ShardFormat

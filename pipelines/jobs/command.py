@@ -13,12 +13,13 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from pipelines.inputs.preflight import check_stores, urls_of
+from pipelines.jobs.disk_room import Need, require_room
 from pipelines.jobs.execute import Planned, execute
-from pipelines.jobs.room import Need, require_room
 from pipelines.jobs.summary import summarize
-from pipelines.outputs.output import Claim, check_output, claim_output
+from pipelines.outputs.claim import Claim, check_output, claim_output
 from pipelines.recipes.as_given import naming_as_given
 from pipelines.recipes.cli import LOG, make_parser, parse, run_main
+from pipelines.recipes.flag_errors import Origin, flag_of, validate
 from pipelines.recipes.recipe import RecipeFlags
 from pipelines.recipes.recipe_file import (
     R,
@@ -30,11 +31,10 @@ from pipelines.recipes.recipe_file import (
     to_yaml,
 )
 from pipelines.recipes.store_options import parse_storage_options
-from pipelines.recipes.validation import Origin, flag_of, validate
 from pipelines.recipes.values import parse_names, write_count
 from pipelines.runners.beam_flags import check_beam_flags, warn_of_flags
-from pipelines.runners.choose import patience_of, settle_runner
 from pipelines.runners.clusters import CLUSTERS
+from pipelines.runners.settle_runner import patience_of, settle_runner
 from transforms.datasets.manifest import Manifest
 from transforms.errors import StoreError, UsageError
 from transforms.formats import compressed

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.inputs.preflight import Inputs
-from pipelines.outputs.output import Claim
+from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG
 from pipelines.recipes.recipe import CommonRecipe, RunSettings
 from pipelines.recipes.values import write_count
 from pipelines.runners.clusters import PORTABLE
-from pipelines.runners.workers import WorkerProcesses, open_log
+from pipelines.runners.worker_processes import WorkerProcesses, open_log
 from transforms.errors import DataError, DovetailError
 from transforms.kernels.planning.plan import Workers
 from transforms.storage import files as storage

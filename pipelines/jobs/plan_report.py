@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pipelines.inputs import made_by
 from pipelines.inputs.survey import Amount
+from pipelines.jobs.disk_room import Need
 from pipelines.jobs.job import Job, streams_of
-from pipelines.jobs.room import Need
 from pipelines.recipes.values import write_count
 from pipelines.runners.clusters import CLUSTERS
 from transforms.kernels.planning.plan import LAUNCHER_BASE, MIB, WORKER_BASE

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from pipelines.outputs.folders import parse_marker
+from pipelines.outputs.local_folder import parse_marker
 from pipelines.recipes.cli import LOG
 from transforms.errors import RunError, StoreError, UsageError
 from transforms.storage import files as storage
 from transforms.storage import layout, versions
-from transforms.workers.heartbeat import BEAT, DEAD, Beat, stays
+from transforms.workers.signs_of_life import BEAT, DEAD, Beat, stays
 
 _SETTLE = 2.0  # seconds in which another that took over in the same moment has written, too
 

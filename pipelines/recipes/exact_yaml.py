@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from pipelines.recipes.validation import Path, dotted
+from pipelines.recipes.flag_errors import Path, dotted
 from transforms.errors import UsageError
 
 _DEEPEST = 100

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from pipelines.recipes.validation import Misfit, Path
+from pipelines.recipes.flag_errors import Misfit, Path
 from pipelines.recipes.values import DEFAULT_SOURCE
 from transforms.errors import nearest
 from transforms.kernels.schedules.weights import LEAST_TEMPERATURE

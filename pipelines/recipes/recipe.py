@@ -18,9 +18,9 @@ from pydantic import (
     model_validator,
 )
 
+from pipelines.recipes.flag_errors import Misfit
 from pipelines.recipes.mixture import check_mixture
 from pipelines.recipes.store_options import parse_storage_options
-from pipelines.recipes.validation import Misfit
 from pipelines.recipes.values import (
     Number,
     as_list,
@@ -40,7 +40,7 @@ from pipelines.recipes.values import (
     parse_sources,
     write_separator,
 )
-from transforms.datasets.bad_records import MostBad
+from transforms.datasets.max_bad import MostBad
 from transforms.formats.detection import Format
 from transforms.formats.text_field import TextField
 

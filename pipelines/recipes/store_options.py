@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipelines.recipes.validation import Misfit
+from pipelines.recipes.flag_errors import Misfit
 from transforms.errors import UsageError
 from transforms.storage.stores import by_protocol
 

@@ -13,9 +13,9 @@ from pydantic import (
     model_validator,
 )
 
+from pipelines.recipes.flag_errors import Misfit
 from pipelines.recipes.recipe import CommonRecipe, Recipe, RunSettings, make_flag
 from pipelines.recipes.recipe_file import RecipeKind
-from pipelines.recipes.validation import Misfit
 from pipelines.recipes.values import (
     as_text,
     as_written,

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
+from pipelines.recipes.flag_errors import Misfit, Path
 from pipelines.recipes.store_options import secret_in
-from pipelines.recipes.validation import Misfit, Path
 from transforms.datasets.sieve import read_extension
 from transforms.errors import UsageError
 from transforms.formats.kept import EVERY

@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 from apache_beam.runners.runner import PipelineState
 
-from pipelines.outputs.output import Claim
+from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG
 from pipelines.runners.submitted import Submitted
 from transforms.errors import RunError, UsageError

@@ -24,7 +24,7 @@ from apache_beam.transforms.environments import Environment, python_sdk_capabili
 from google.protobuf import json_format, text_format
 
 from pipelines.runners.sockets import ReachedBySocket, SocketRunner, socket_folder
-from pipelines.runners.workers import WorkerProcesses
+from pipelines.runners.worker_processes import WorkerProcesses
 from transforms.errors import RunError, WorkerError, from_traceback
 from transforms.kernels.planning.plan import Workers
 from transforms.workers.follow_launcher import SOCKETS

@@ -1,4 +1,4 @@
-"""A worker process of a local run, started by ``workers.py``."""
+"""A worker process of a local run, started by ``worker_processes.py``."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from apache_beam.runners.worker.sdk_worker_main import (
 from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
 from apache_beam.utils import thread_pool_executor
 
-from pipelines.outputs.output import Claim
+from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG
 from pipelines.runners import tether
 from pipelines.runners.flink import Flink

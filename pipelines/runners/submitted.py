@@ -10,7 +10,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.runners.runner import PipelineState
 
-from pipelines.outputs.output import Claim
+from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG
 from pipelines.runners.clusters import explain_failure
 from transforms.datasets.write_manifest import is_written

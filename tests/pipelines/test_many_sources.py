@@ -22,7 +22,7 @@ from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.ranges import WHOLE, KeyRange
 from transforms.mixing import shards
-from transforms.mixing.contents import Share
+from transforms.mixing.packed_shards import Share
 from transforms.mixing.shards import SourceReader
 from transforms.shuffling import gather
 from transforms.shuffling.gather import Piece

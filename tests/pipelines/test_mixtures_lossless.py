@@ -19,10 +19,10 @@ from tests.pipelines.test_mixtures import SMALL, mix
 from transforms.datasets import read
 from transforms.datasets.identity import FileIds, Origin
 from transforms.errors import DataError, LosslessError
-from transforms.kernels.records import blocks, pages
+from transforms.kernels.records import blocks
 from transforms.mixing import interleave, shard_layout, shards, small_sources
-from transforms.mixing.contents import Bucket, Cut
-from transforms.shuffling import spill_files, streams
+from transforms.mixing.packed_shards import Bucket, Cut
+from transforms.shuffling import spill_files, spill_pages, streams
 
 REPEATS = ["--repeats=books=2.5,code=7", "--num_shards=3"]
 ALL = ["--weights=books=0.3,code=0.1,web=0.6", "--stop=all_exhausted", "--num_shards=3"]
@@ -55,7 +55,7 @@ def spilling(patch: Patch, harm: Callable[[Block], Block], *, told: bool) -> Non
     harmed: list[Block] = []
 
     def cut_run(run: Block, **how: int) -> Any:
-        for part, block in pages.cut_run(run, **how):
+        for part, block in spill_pages.cut_run(run, **how):
             if len(block) > 2 and not harmed:
                 harmed.append(harm(block))
                 yield part, harmed[0] if told else block
@@ -66,10 +66,12 @@ def spilling(patch: Patch, harm: Callable[[Block], Block], *, told: bool) -> Non
         first = harmed and not told and len(harmed) == 1
         if first:
             harmed.append(block)
-        return pages.encode_page(harmed[0] if first else block, **how)
+        return spill_pages.encode_page(harmed[0] if first else block, **how)
 
-    other = types.SimpleNamespace(**{**vars(pages), "cut_run": cut_run, "encode_page": encode_page})
-    patch.setattr(spill_files, "pages", other)
+    other = types.SimpleNamespace(
+        **{**vars(spill_pages), "cut_run": cut_run, "encode_page": encode_page}
+    )
+    patch.setattr(spill_files, "spill_pages", other)
 
 
 def require_caught(tmp_path: Path, *flags: str, words: str, plan: dict[str, int] = LARGE) -> None:

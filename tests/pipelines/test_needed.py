@@ -19,9 +19,9 @@ from transforms.datasets.manifest import Manifest
 from transforms.datasets.spans import Spans
 from transforms.errors import LosslessError
 from transforms.kernels.records import blocks
-from transforms.kernels.records.pages import STREAM_TABLE
 from transforms.mixing import counted, interleave
 from transforms.shuffling import partition, spill_files
+from transforms.shuffling.spill_pages import STREAM_TABLE
 
 Patch = pytest.MonkeyPatch
 OWN = {"run_id", "started", "ended"}

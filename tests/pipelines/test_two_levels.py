@@ -25,8 +25,8 @@ from tests.pipelines.support import (
 from transforms.datasets import write
 from transforms.errors import DovetailError, RunError
 from transforms.kernels.planning.plan import Plan
-from transforms.kernels.records import blocks, pages
-from transforms.shuffling import partition, spill_files
+from transforms.kernels.records import blocks
+from transforms.shuffling import partition, spill_files, spill_pages
 from transforms.shuffling.groups import BlockGroup
 
 
@@ -201,7 +201,7 @@ def test_on_a_store_they_go_before_any_shard_is_written(
 def change(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Do harm to one page of the first level, in a way that its table doesn't show."""
     if kind == "a record of the page changed":
-        real = pages.encode_page
+        real = spill_pages.encode_page
         harmed: list[int] = []
 
         def encode_page(block: Any, **how: Any) -> Any:
@@ -213,8 +213,8 @@ def change(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
                 data[at] ^= 1
             return pa.py_buffer(bytes(data))
 
-        other = types.SimpleNamespace(**{**vars(pages), "encode_page": encode_page})
-        monkeypatch.setattr(spill_files, "pages", other)
+        other = types.SimpleNamespace(**{**vars(spill_pages), "encode_page": encode_page})
+        monkeypatch.setattr(spill_files, "spill_pages", other)
     else:
         fetch = BlockGroup.fetch
 

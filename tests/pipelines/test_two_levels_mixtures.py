@@ -31,11 +31,11 @@ from transforms.datasets import read, write
 from transforms.datasets.identity import REREAD
 from transforms.datasets.manifest import Manifest
 from transforms.errors import DovetailError, LosslessError
-from transforms.kernels.records.pages import STREAM_TABLE
 from transforms.kernels.records.ranges import WHOLE
 from transforms.mixing import interleave
 from transforms.shuffling import partition, spill_files
 from transforms.shuffling.groups import BlockGroup
+from transforms.shuffling.spill_pages import STREAM_TABLE
 from transforms.shuffling.streams import Streams
 
 OWN = {"run_id", "started", "ended"}  # of each run

@@ -14,11 +14,11 @@ import pytest
 
 import pipelines.shuffle
 import pipelines.tokenize
-from pipelines.outputs.output import check_output, claim_output
+from pipelines.outputs.claim import check_output, claim_output
 from tests.pipelines.test_tokenize import write_model
 from transforms.errors import UsageError
-from transforms.workers import heartbeat
-from transforms.workers.heartbeat import Beat
+from transforms.workers import signs_of_life
+from transforms.workers.signs_of_life import Beat
 
 
 class Rest(BaseHTTPRequestHandler):
@@ -189,7 +189,7 @@ def test_a_run_whose_workers_live_is_not_taken_for_dead(
     beat = Beat(str(output), "0123456789ab")
     beat.write()
     with monkeypatch.context() as patch:
-        patch.setattr(heartbeat, "sleep", lambda _: beat.write())
+        patch.setattr(signs_of_life, "sleep", lambda _: beat.write())
         with (
             pytest.raises(UsageError, match="it gave a sign of life just now"),
             claim_output(str(output), overwrite=False),

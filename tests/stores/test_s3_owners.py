@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 from pipelines.outputs import store_folder
-from pipelines.outputs.output import Claim, claim_output
+from pipelines.outputs.claim import Claim, claim_output
 from tests.pipelines.support import make_lines, run, write_tree
 from tests.stores import faulty  # noqa: F401  # registers its protocol
 from tests.stores.conftest import forget_stores, put, tree
 from transforms.errors import RunError, StoreError, UsageError
 from transforms.storage import files as storage
 from transforms.storage import layout, versions
-from transforms.workers import heartbeat
+from transforms.workers import signs_of_life
 
 CORPUS = {"a.txt": make_lines(900), "b/c.txt": make_lines(700, name="q"), "b/empty.txt": b""}
 ONE = "--direct_num_workers=1"
@@ -39,7 +39,7 @@ def test_a_living_run_is_not_disturbed_whatever_its_clock_says(
 ) -> None:
     out, real = f"{bucket}/out", time.time
     monkeypatch.setattr(store_folder, "BEAT", 0.02)
-    monkeypatch.setattr(heartbeat, "_LOOK", 0.02)
+    monkeypatch.setattr(signs_of_life, "_LOOK", 0.02)
     monkeypatch.setattr(store_folder.time, "time", lambda: real() + clock)
     with claim_output(out, overwrite=False) as claim:
         for overwrite in (False, True):

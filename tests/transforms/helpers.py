@@ -17,12 +17,12 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from tests.transforms.kernels import oracles
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
-from transforms.kernels.records.pages import Page
 from transforms.kernels.records.ranges import WHOLE
 from transforms.shuffling.groups import BlockGroup
 from transforms.shuffling.partition import PartitionIntoBuckets, Spilled
 from transforms.shuffling.shuffle import PlainShard, ShuffleWithinBuckets
 from transforms.shuffling.spill_files import SpillFiles, Spilling, pages_of_stream, read_tables
+from transforms.shuffling.spill_pages import Page
 from transforms.shuffling.streams import Streams
 
 THREADS = {"direct_num_workers": 3, "direct_running_mode": "multi_threading"}

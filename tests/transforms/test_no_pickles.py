@@ -20,11 +20,10 @@ from tests.transforms.helpers import run
 from tests.transforms.mixing.test_interleave import mix, read
 from tests.transforms.shuffling.test_spill_files import NO_LIMIT, WHOLE, spill, written
 from transforms.errors import DovetailError, RunError, from_traceback
-from transforms.kernels.records.packed import Malformed, pack, unpack
-from transforms.kernels.records.pages import TABLE
 from transforms.kernels.schedules.mixture import Mixture
 from transforms.mixing.shards import MixedShard
 from transforms.shuffling.file_ranges import FileRange
+from transforms.shuffling.packed import Malformed, pack, unpack
 from transforms.shuffling.references import (
     FILES,
     Pages,
@@ -34,6 +33,7 @@ from transforms.shuffling.references import (
     unpack_pages,
 )
 from transforms.shuffling.spill_files import end_spill, read_tables
+from transforms.shuffling.spill_pages import TABLE
 
 ROOT = Path(transforms.__file__).parent.parent
 SOURCES = [

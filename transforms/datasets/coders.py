@@ -7,9 +7,9 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
+from transforms.datasets.compact import pack, unpack
 from transforms.datasets.reports import SpanReports
 from transforms.datasets.spans import Spans
-from transforms.kernels.records.compact import pack, unpack
 
 
 class BlockCoder(beam.coders.Coder):

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from fsspec.implementations.local import LocalFileSystem
 
+from transforms.datasets.compact import pack, unpack
 from transforms.datasets.source_files import SCHEMA
 from transforms.errors import InputError
 from transforms.formats.codecs import strip_suffix
 from transforms.formats.foreign import HEAD, foreign
-from transforms.kernels.records.compact import pack, unpack
 from transforms.storage import files as storage
 from transforms.storage.walk import Match
 

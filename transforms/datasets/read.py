@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 import transforms.datasets.coders  # noqa: F401  # registers the coder of blocks
-from transforms.datasets.bad_records import MostBad, refusal
 from transforms.datasets.identity import FileIds, Located
 from transforms.datasets.listing import list_sources
+from transforms.datasets.max_bad import MostBad, refusal
 from transforms.datasets.quarantine import QuarantineFile
 from transforms.datasets.reports import SpanReport, SpanReports
 from transforms.datasets.source_files import SourceFile, fingerprint

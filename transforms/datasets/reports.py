@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.datasets.compact import pack, unpack
 from transforms.datasets.source_files import FIELDS, SourceFile, rows_of, table_of
 from transforms.datasets.token_counts import TokenCounts
 from transforms.kernels.arrays import I64, U64
-from transforms.kernels.records.compact import pack, unpack
 from transforms.kernels.records.digest import PARTS, Digest
 
 

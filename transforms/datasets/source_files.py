@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.datasets.compact import pack, unpack
 from transforms.datasets.sieve import kinds_of
 from transforms.formats.detection import FileFormat, Kind
-from transforms.kernels.records.compact import pack, unpack
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.row_hashes import row_hashes
 from transforms.storage.layout import EXTENSION

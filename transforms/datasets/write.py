@@ -1,4 +1,4 @@
-"""Writing: shards in order, digested as they are written, published whole; the manifest last."""
+"""Writing: shards in order, digested as they are written, and published whole."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.storage import files as storage
 from transforms.storage import layout
-from transforms.workers.budget import Slot
 from transforms.workers.follow_launcher import follow_launcher
 from transforms.workers.progress import Progress, Watched
+from transforms.workers.slots import Slot
 
 _AT_FAULT = (
     "the library that encodes it, memory or the disk is at fault: check them, then run again"

@@ -12,7 +12,6 @@ from typing import Any
 import apache_beam as beam
 
 from transforms.datasets import manifest_files
-from transforms.datasets.bad_records import MostBad, require_few
 from transforms.datasets.files_read import DROPPED, FilesRead, add_up
 from transforms.datasets.manifest import (
     MOST,
@@ -29,6 +28,7 @@ from transforms.datasets.manifest import (
     now,
     versions,
 )
+from transforms.datasets.max_bad import MostBad, require_few
 from transforms.datasets.reports import Mapped, Mixed, ShardReports, SpanReports, digests_in
 from transforms.datasets.reports import add_up as add_up_mapped
 from transforms.datasets.token_counts import TokenCounts

@@ -17,9 +17,9 @@ from transforms.formats.arrow_messages import bodies_of_batches, body_of_next_ba
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.schemas import check_schema, faults_named
 from transforms.formats.tables import RowReader, RowsLook, RowWriter, read_rows
-from transforms.kernels.records import checks
+from transforms.kernels.records import find_bad
+from transforms.kernels.records.arrow_values import row_sizes
 from transforms.kernels.records.rows import Dictionaries
-from transforms.kernels.records.values import row_sizes
 
 _BATCH_BYTES, _BATCH_ROWS = 4 << 20, 1 << 16  # of a record batch that we write
 _CONTINUES, _END = b"\xff\xff\xff\xff", b"\0\0\0\0"  # before version 0.15, the latter alone
@@ -79,7 +79,7 @@ class Reader(RowReader):
             return RowsLook(compression)
         with self._reading("record batch 0"):
             batch = self._columns.take(batch)
-            checks.bad_rows(batch)
+            find_bad.bad_rows(batch)
             sizes = row_sizes(read_rows(batch, name=self._name))
         expansion = float(sizes.sum()) / body if body else 1.0
         return RowsLook(compression, record_bytes=float(sizes.mean()), expansion=expansion)

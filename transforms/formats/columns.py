@@ -10,7 +10,7 @@ from transforms.errors import DataError, nearest
 from transforms.formats.kept import Kept
 from transforms.formats.schemas import LINE, one_column
 from transforms.formats.text_field import TextField
-from transforms.kernels.records import checks
+from transforms.kernels.records import find_bad
 from transforms.kernels.records.rows import carried_schema
 
 
@@ -73,7 +73,9 @@ class RowColumns:
                 return batch
             return batch.set_column(0, batch.schema.field(0).with_type(text.type), text)
         roots = list(dict.fromkeys(path[0] for path in self._steps))
-        checks.bad_rows(batch.select(roots))  # raises; what isn't UTF-8 is found again in the text
+        find_bad.bad_rows(
+            batch.select(roots)
+        )  # raises; what isn't UTF-8 is found again in the text
         steps = iter(self._steps)
         parts = [
             _column(batch, next(steps)) if named else pa.scalar(part, pa.large_string())

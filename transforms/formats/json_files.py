@@ -18,7 +18,7 @@ from transforms.formats.line_kinds import JsonLayout
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.stream_reader import StreamReader, line_blocks, too_large
 from transforms.kernels.arrays import I64, U8
-from transforms.kernels.records import checks, json_values
+from transforms.kernels.records import find_bad, json_values
 from transforms.kernels.records.json_values import Bools
 from transforms.storage import files as storage
 
@@ -173,7 +173,7 @@ class Reader(StreamReader):
         reason = "a newline stands in a string as it is, which isn't JSON"
         for block in line_blocks(self._task, lines, offsets, at=at, places=places):
             mine, torn = torn[: len(block)], torn[len(block) :]
-            bad = checks.bad_lines(block, self._check)
+            bad = find_bad.bad_lines(block, self._check)
             bad |= dict.fromkeys(np.flatnonzero(mine).tolist(), reason)
             yield Found.sort_out(block, bad)
 

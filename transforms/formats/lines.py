@@ -32,7 +32,7 @@ from transforms.formats.line_format import (
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.stream_reader import StreamReader, line_blocks, too_large
 from transforms.kernels.arrays import I64, U64
-from transforms.kernels.records import blocks, checks, memory
+from transforms.kernels.records import blocks, find_bad, memory
 from transforms.kernels.records.digest import record_hashes
 from transforms.kernels.records.lines import first_line, open_quote
 from transforms.storage import files as storage
@@ -91,12 +91,12 @@ class Reader(StreamReader):
             self._beside -= last != bytes([self._format.separator])
 
     def _sort_out(self, block: pa.RecordBatch) -> Iterator[Found]:
-        if self._json and len(blank := checks.blank_lines(block)):
+        if self._json and len(blank := find_bad.blank_lines(block)):
             size = blocks.payload_bytes(block)
-            block, _ = checks.split(block, blank)
+            block, _ = find_bad.split(block, blank)
             self.blank += len(blank)
             self._beside += size - blocks.payload_bytes(block)
-        yield Found.sort_out(block, checks.bad_lines(block, self._check))
+        yield Found.sort_out(block, find_bad.bad_lines(block, self._check))
 
     def _refuse_open_quotes(self, block: pa.RecordBatch) -> None:
         """Raise DataError where a line of CSV ends inside of quotes."""

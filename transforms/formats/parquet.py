@@ -24,8 +24,8 @@ from transforms.formats.parquet_types import dropped, is_read, require_known
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.schemas import check_schema, faults_named, first_line
 from transforms.formats.tables import RowReader, RowsLook, RowWriter
+from transforms.kernels.records.arrow_values import row_costs, row_sizes
 from transforms.kernels.records.rows import carried_schema, describe_difference, to_rows
-from transforms.kernels.records.values import row_costs, row_sizes
 
 COMPRESSIONS = ("none", "snappy", "gzip", "brotli", "zstd", "lz4")
 _GROUP_BYTES, _GROUP_ROWS = 16 << 20, 1 << 20  # of a row group that we write

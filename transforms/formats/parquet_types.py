@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from transforms.errors import DataError
-from transforms.kernels.records.values import elements
+from transforms.kernels.records.arrow_values import elements
 
 _REFUSED = {
     "Interval": "Arrow reads INTERVAL as 12 bytes without meaning; cast it to numbers of months, days "

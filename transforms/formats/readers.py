@@ -14,9 +14,9 @@ from transforms.formats.detection import Format
 from transforms.formats.kept import Kept
 from transforms.formats.limits import MemoryFor
 from transforms.formats.line_format import LineFormat
-from transforms.kernels.records import blocks, checks
-from transforms.kernels.records.checks import Check
+from transforms.kernels.records import blocks, find_bad
 from transforms.kernels.records.digest import Digest
+from transforms.kernels.records.find_bad import Check
 
 Validator = Callable[[pa.RecordBatch], dict[int, str]]
 """Says which records of a good block are bad all the same, by place, and why."""
@@ -94,7 +94,7 @@ class Found(NamedTuple):
         """Split a block by the places of its bad records."""
         if not bad:
             return cls(block)
-        good, rest = checks.split(block, bad)
+        good, rest = find_bad.split(block, bad)
         return cls(good, rest, tuple(bad[place] for place in sorted(bad)))
 
     def validated(self, validate: Validator | None, block: pa.RecordBatch) -> Found:
@@ -102,7 +102,7 @@ class Found(NamedTuple):
         bad = {} if validate is None else validate(self.block)
         if not bad:
             return self
-        good, rest = checks.split(self.block, bad)
+        good, rest = find_bad.split(self.block, bad)
         parts = [(rest, [bad[place] for place in sorted(bad)])]
         if self.bad is not None:
             parts.append((self.bad, list(self.reasons)))

@@ -22,7 +22,7 @@ from transforms.formats.line_kinds import (
 )
 from transforms.formats.readers import Reader, ReadOptions, ReadTask, ValidatingReader
 from transforms.formats.texts import TextReader
-from transforms.kernels.records.checks import Check
+from transforms.kernels.records.find_bad import Check
 from transforms.storage import files as storage
 
 _BUFFER = 1 << 16

@@ -21,7 +21,7 @@ from transforms.formats.readers import ReadOptions
 from transforms.formats.reading import json_layout_in, line_rules
 from transforms.formats.texts import texts_of
 from transforms.kernels.arrays import I64, offsets_of
-from transforms.kernels.records import blocks, checks
+from transforms.kernels.records import blocks, find_bad
 from transforms.kernels.records.lines import line_offsets
 
 SMALL = 1 << 16
@@ -117,9 +117,9 @@ def read_joined(
     )
     of_text = None if kind == "lines" else kind
     rules = {line_rules(file.name, of_text, options) for file in files}
-    if any(json for _, json in rules) and len(checks.blank_lines(block)):
+    if any(json for _, json in rules) and len(find_bad.blank_lines(block)):
         return None
-    if any(checks.bad_lines(block, check) for check in {check for check, _ in rules}):
+    if any(find_bad.bad_lines(block, check) for check in {check for check, _ in rules}):
         return None
     if of_text is not None:
         made = list(texts_of(block, of_text, options, source=source))

@@ -15,10 +15,16 @@ from transforms.formats.limits import TooLarge
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.schemas import require_schema
 from transforms.kernels.arrays import I64, cuts, offsets_of
-from transforms.kernels.records import blocks, checks, memory
+from transforms.kernels.records import blocks, find_bad, memory
+from transforms.kernels.records.arrow_values import (
+    elements,
+    is_bytes,
+    plain_width,
+    row_costs,
+    row_sizes,
+)
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.rows import Dictionaries, carried_schema, restore, to_rows
-from transforms.kernels.records.values import elements, is_bytes, plain_width, row_costs, row_sizes
 
 _MOST_ROWS = 1 << 17  # of a block: rows of no columns' worth must not make endless ones
 
@@ -94,7 +100,7 @@ class RowReader:
             pa.ArrowInvalid: the batch's buffers don't fit together.
         """
         chunk_bytes = self._task.options.chunk_bytes
-        bad = {} if text_known else checks.bad_rows(batch)
+        bad = {} if text_known else find_bad.bad_rows(batch)
         repeated = offsets_of(dictionary_costs(batch))
         for begin, end in cuts(repeated, limit=chunk_bytes, most=_MOST_ROWS):
             found = read_rows(batch[begin:end], name=self._name, schema=self._wanted)

@@ -22,8 +22,8 @@ from transforms.formats.line_kinds import LineKind
 from transforms.formats.readers import Found, Reader, ReadOptions, ReadTask
 from transforms.formats.text_field import TextField
 from transforms.kernels.records import blocks, json_text
+from transforms.kernels.records.arrow_values import bytes_extents
 from transforms.kernels.records.digest import Digest
-from transforms.kernels.records.values import bytes_extents
 
 EXTENSION = ".jsonl"
 """Of shards of texts that are lines."""

@@ -12,8 +12,8 @@ from transforms.errors import RunError
 from transforms.kernels.arrays import I64, offsets_of
 from transforms.kernels.records import blocks
 from transforms.kernels.schedules import stops
-from transforms.mixing.contents import Bucket, Cut, Share
 from transforms.mixing.counted import Counted
+from transforms.mixing.packed_shards import Bucket, Cut, Share
 from transforms.mixing.shard_layout import StreamTables
 from transforms.mixing.shards import SourceReader
 

@@ -21,15 +21,15 @@ from transforms.kernels.arrays import I64
 from transforms.kernels.planning.plan import count_shards
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
-from transforms.kernels.records.packed import pack, unpack
 from transforms.kernels.schedules.mixture import Amounts, Draft, Item, Mixture, asked_shares, draft
 from transforms.kernels.schedules.needed import cut_needed, needed_share
-from transforms.mixing.contents import pack_content, pack_schedule
 from transforms.mixing.counted import Counted, bound_bytes, by_stream, needed_buckets, passes_begun
 from transforms.mixing.end_by_bytes import find_end
+from transforms.mixing.packed_shards import pack_content, pack_schedule
 from transforms.mixing.shard_layout import Layout, StreamTables
 from transforms.mixing.shards import MixedShard
 from transforms.shuffling.file_ranges import FileRange, write_references
+from transforms.shuffling.packed import pack, unpack
 from transforms.shuffling.partition import AllSpills, PartitionIntoBuckets
 from transforms.shuffling.spill_files import Spilling
 from transforms.shuffling.streams import Streams

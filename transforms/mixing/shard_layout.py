@@ -14,12 +14,12 @@ from transforms.errors import LosslessError
 from transforms.kernels.arrays import I64, offsets_of
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
-from transforms.kernels.records.pages import STREAM_TABLE, plain_rows
 from transforms.kernels.records.ranges import KeyRange
-from transforms.mixing.contents import MOST_POSITIONS, Bucket, Content, Cut, Share
 from transforms.mixing.counted import Counted
+from transforms.mixing.packed_shards import MOST_POSITIONS, Bucket, Content, Cut, Share
 from transforms.shuffling.references import Pages
 from transforms.shuffling.spill_files import read_tables
+from transforms.shuffling.spill_pages import STREAM_TABLE, plain_rows
 from transforms.shuffling.streams import Streams
 
 

@@ -18,7 +18,7 @@ from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.ranges import KeyRange
 from transforms.kernels.schedules.schedule import Schedule
 from transforms.mixing import small_sources
-from transforms.mixing.contents import Content, Share, counted, unpack_content, unpack_schedule
+from transforms.mixing.packed_shards import Content, Share, counted, unpack_content, unpack_schedule
 from transforms.shuffling.file_ranges import FileRange
 from transforms.shuffling.gather import Piece, gather_batch, gather_piece
 from transforms.shuffling.groups import BlockGroup

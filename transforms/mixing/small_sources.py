@@ -14,7 +14,7 @@ from transforms.kernels.randomness import pass_key, record_keys
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.ranges import WHOLE
-from transforms.mixing.contents import Share
+from transforms.mixing.packed_shards import Share
 from transforms.shuffling.groups import BlockGroup, expected_digests
 from transforms.shuffling.streams import Streams
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from transforms.errors import RunError
-from transforms.kernels.records.packed import Malformed, int_of, pack, require, unpack
+from transforms.shuffling.packed import Malformed, int_of, pack, require, unpack
 from transforms.storage import files as storage
 
 T = TypeVar("T")

@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from transforms.datasets.write import Ordered
 from transforms.errors import LosslessError
-from transforms.kernels.records import blocks, pages
+from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.ranges import KeyRange
+from transforms.shuffling import spill_pages
 from transforms.shuffling.groups import BlockGroup, OverLimit, expected_digests, read_batch
 
 
@@ -70,7 +71,7 @@ def gather_piece(piece: Piece, *, limit: int, sources: int) -> Iterator[Ordered]
             yield Ordered(wanted, expected)
 
 
-def _take_blocks(found: list[pages.Page]) -> list[pa.RecordBatch]:
+def _take_blocks(found: list[spill_pages.Page]) -> list[pa.RecordBatch]:
     out = [page.block for page in found]
     found.clear()
     return out

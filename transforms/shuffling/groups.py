@@ -14,12 +14,13 @@ import pyarrow as pa
 
 from transforms.errors import LosslessError, RunError
 from transforms.kernels.arrays import offsets_of
-from transforms.kernels.records import blocks, pages, ranges
+from transforms.kernels.records import blocks, ranges
 from transforms.kernels.records.digest import Digest
-from transforms.kernels.records.pages import Page
 from transforms.kernels.records.ranges import KeyRange
+from transforms.shuffling import spill_pages
 from transforms.shuffling.file_ranges import TEMPORARY_AT_FAULT, FileRange, read_each, read_in_turn
 from transforms.shuffling.references import Pages, joined
+from transforms.shuffling.spill_pages import Page
 from transforms.storage import files as storage
 
 
@@ -124,7 +125,7 @@ class BlockGroup:
         for one, rows, data in zip(wanted, tables, read_each(FileRange.read, wanted), strict=True):
             pages_found = _decode_pages(one, data, rows["length"])
             for page, row in zip(pages_found, rows.tolist(), strict=True):
-                if pages.table_row(page.block, row[2]) != row:
+                if spill_pages.table_row(page.block, row[2]) != row:
                     raise LosslessError(
                         f"{one.url}: a page has other records than its table says: {row[3]} of "
                         f"{row[4]} bytes were spilled, {len(page.block)} of "
@@ -163,7 +164,7 @@ def _decode_pages(
     data = pa.py_buffer(content)
     for at, length in zip(offsets_of(lengths).tolist(), lengths.tolist(), strict=False):
         try:
-            yield pages.decode_page(data.slice(at, length))
+            yield spill_pages.decode_page(data.slice(at, length))
         except pa.ArrowInvalid as error:
             raise RunError(
                 f"{one.url}: the page at byte {one.offset + at} is damaged: {error}; "

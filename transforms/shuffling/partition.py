@@ -18,17 +18,17 @@ from transforms.datasets.reports import Tally
 from transforms.errors import LosslessError
 from transforms.kernels.randomness import pass_key, record_keys
 from transforms.kernels.records import blocks
-from transforms.kernels.records.packed import pack, unpack
 from transforms.kernels.records.ranges import WHOLE
 from transforms.shuffling.file_ranges import FileRange, write_references
 from transforms.shuffling.groups import BlockGroup, require_intact
+from transforms.shuffling.packed import pack, unpack
 from transforms.shuffling.references import Pages, cut_pages, pack_pages, unpack_pages
 from transforms.shuffling.spill_files import SpillFiles, Spilling, pages_of_stream, read_tables
 from transforms.shuffling.streams import Streams
 from transforms.storage import files as storage
-from transforms.workers.budget import Slot
 from transforms.workers.progress import Progress
 from transforms.workers.round_robin import GroupRoundRobin
+from transforms.workers.slots import Slot
 
 
 class Spilled(NamedTuple):

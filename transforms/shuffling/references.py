@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from transforms.kernels.arrays import offsets_of
 from transforms.kernels.records import ranges
-from transforms.kernels.records.packed import pack, require, unpack
-from transforms.kernels.records.pages import TABLE
+from transforms.shuffling.packed import pack, require, unpack
+from transforms.shuffling.spill_pages import TABLE
 from transforms.storage import files as storage
 
 FILES = np.dtype([("folder", "<u2"), ("name", "S32"), ("offset", "<u8"), ("pages", "<u4")])

@@ -12,11 +12,11 @@ import apache_beam as beam
 from transforms.datasets.write import Ordered
 from transforms.kernels.records import ranges
 from transforms.kernels.records.digest import Digest
-from transforms.kernels.records.packed import pack, unpack
 from transforms.kernels.records.ranges import KeyRange
 from transforms.shuffling.file_ranges import FileRange, write_references
 from transforms.shuffling.gather import Piece, gather_piece
 from transforms.shuffling.groups import BlockGroup
+from transforms.shuffling.packed import pack, unpack
 from transforms.shuffling.partition import AllSpills, Spilled
 from transforms.shuffling.references import Pages, cut_pages, pack_pages, unpack_pages
 from transforms.shuffling.spill_files import Spilling, pages_of_stream, read_tables

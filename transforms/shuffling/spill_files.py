@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.kernels.records import blocks, pages
+from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
-from transforms.kernels.records.packed import require
-from transforms.kernels.records.pages import STREAM_TABLE, plain_rows
+from transforms.shuffling import spill_pages
 from transforms.shuffling.file_ranges import FileRange, read_each
+from transforms.shuffling.packed import require
 from transforms.shuffling.references import Pages, require_table, spill_url
+from transforms.shuffling.spill_pages import STREAM_TABLE, plain_rows
 from transforms.storage import files as storage
 from transforms.workers.progress import Progress, Watched
 
@@ -102,9 +103,9 @@ class SpillFiles:
         with self._progress.doing(f"writing {url}"), storage.open_write(url) as file:
             for stream, run in sorted(runs.items()):
                 parts = self._parts[stream % len(self._parts)]
-                for _, block in pages.cut_run(run, parts=parts, page_bytes=spill.page_bytes):
+                for _, block in spill_pages.cut_run(run, parts=parts, page_bytes=spill.page_bytes):
                     digests = blocks.digests(block, sources=self._sources)
-                    page = pages.encode_page(
+                    page = spill_pages.encode_page(
                         block,
                         sources=self._sources,
                         compression=spill.compression,
@@ -112,7 +113,9 @@ class SpillFiles:
                     )
                     storage.write_all(file, page)
                     total = Digest.total(digests)
-                    rows.append(pages.stream_row(block, page.size, stream=stream, digest=total))
+                    rows.append(
+                        spill_pages.stream_row(block, page.size, stream=stream, digest=total)
+                    )
             return end_spill(file, url, rows)
 
 

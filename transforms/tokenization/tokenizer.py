@@ -22,7 +22,7 @@ from transforms.kernels.segmentation.laws import Law, Pieces
 from transforms.kernels.segmentation.segment import DeadEndError, segment
 from transforms.tokenization.encoded import Encoded, Identity, add_special_tokens, identity_keys
 from transforms.tokenization.models import cpm
-from transforms.tokenization.models.ends import End, Role, choose_end
+from transforms.tokenization.models.bos_eos import End, Role, choose_end
 from transforms.tokenization.models.load import load
 from transforms.tokenization.models.model import Deterministic, Model, RecordError, Unigram
 from transforms.tokenization.models.texts import Texts, count_characters, pack, unpack

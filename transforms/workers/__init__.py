@@ -1,1 +1,1 @@
-"""What lives in a worker process beside its work: memory, progress, signs of life, coders."""
+"""What lives in a worker process beside its work: slots of memory, progress, signs of life."""

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from transforms.workers.heartbeat import Beat
+from transforms.workers.signs_of_life import Beat
 
 Stage = Literal["partition", "tokenize", "decode", "write", "verify"]
 Watched = str | Beat | None

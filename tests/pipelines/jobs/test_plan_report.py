@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import pipelines.jobs.room
+import pipelines.jobs.disk_room
 import pipelines.shuffle
 import pipelines.tokenize
 from pipelines.jobs.summary import unused_warning
@@ -76,7 +76,7 @@ def test_what_does_not_fit_is_said_and_refused(
     flags = [f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}"]
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(
-        pipelines.jobs.room.shutil, "disk_usage", lambda path: usage._replace(free=1000)
+        pipelines.jobs.disk_room.shutil, "disk_usage", lambda path: usage._replace(free=1000)
     )
     assert plan(*flags) == 2
     captured = capsys.readouterr()
@@ -199,7 +199,7 @@ def test_what_tokens_take_is_reckoned_by_their_width(
     assert ": ~40.00 kB for shards, " in capsys.readouterr().out
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(
-        pipelines.jobs.room.shutil, "disk_usage", lambda path: usage._replace(free=39_000)
+        pipelines.jobs.disk_room.shutil, "disk_usage", lambda path: usage._replace(free=39_000)
     )
     assert pipelines.tokenize.main(flags) == 2
     said = capsys.readouterr().err
@@ -225,7 +225,7 @@ def test_a_small_input_is_shuffled_by_one_worker_unless_somebody_says_otherwise(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("pipelines.runners.choose.cores_available", lambda: 2)
+    monkeypatch.setattr("pipelines.runners.choose_workers.cores_available", lambda: 2)
     (tmp_path / "in.txt").write_bytes(make_lines(2000))
     os.truncate(tmp_path / "in.txt", size)  # a hole
     monkeypatch.setattr("pipelines.jobs.command.require_room", lambda needs: None)

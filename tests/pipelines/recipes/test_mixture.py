@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from pipelines.recipes.flag_errors import validate
 from pipelines.recipes.mixture import FIELDS
 from pipelines.recipes.recipe import Recipe
-from pipelines.recipes.validation import validate
 from pipelines.recipes.values import parse_number
 from transforms.errors import UsageError
 

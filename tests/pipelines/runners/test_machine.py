@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from pipelines.recipes.recipe import Settings
-from pipelines.runners import choose as runners
+from pipelines.runners import choose_workers as runners
 from pipelines.runners.machine import cores_available, memory_available
 from tests.pipelines.support import write_tree
 from transforms.kernels.planning.plan import share_memory

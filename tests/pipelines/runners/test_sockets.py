@@ -30,7 +30,7 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
 
 from pipelines.runners.remote import _worker_pool
 from pipelines.runners.sockets import _Server, socket_folder
-from pipelines.runners.workers import WorkerProcesses
+from pipelines.runners.worker_processes import WorkerProcesses
 from tests.pipelines.support import ROOT, environment, make_lines, run
 from transforms.errors import RunError
 from transforms.storage import files as storage

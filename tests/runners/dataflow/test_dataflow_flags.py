@@ -15,16 +15,16 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 import pipelines.shuffle
 import pipelines.tokenize
-from pipelines.outputs.output import claim_output
+from pipelines.outputs.claim import claim_output
 from pipelines.recipes.recipe import RunSettings
 from pipelines.runners import dataflow
-from pipelines.runners.choose import patience_of
 from pipelines.runners.dataflow import cores_of, memory_of, settle_dataflow
+from pipelines.runners.settle_runner import patience_of
 from tests.runners.dataflow.conftest import Dataflow
 from tests.stores.conftest import forget_stores, put, tree
 from transforms.errors import UsageError
 from transforms.kernels.planning.plan import GIB
-from transforms.workers import heartbeat
+from transforms.workers import signs_of_life
 
 FLAGS = {
     "--runner": "DataflowRunner",
@@ -228,9 +228,9 @@ def test_a_run_that_is_left_alone_is_taken_for_dead_after_its_patience_only(
         if clock[0] == 895:
             put(folder, {f"_tmp-{run}/alive": b"2"})
 
-    monkeypatch.setattr(heartbeat, "_LOOK", 179.0)
-    monkeypatch.setattr(heartbeat, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(heartbeat, "sleep", sleep)
+    monkeypatch.setattr(signs_of_life, "_LOOK", 179.0)
+    monkeypatch.setattr(signs_of_life, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(signs_of_life, "sleep", sleep)
     with pytest.raises(UsageError, match=rf"a sign of life just now.*dovetail-{run}"):
         claim_output(folder, overwrite=False).__enter__()
     assert tree(folder) == {**there, f"_tmp-{run}/alive": b"2"}

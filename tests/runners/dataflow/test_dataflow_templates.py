@@ -16,9 +16,9 @@ import pytest
 from deploy.dataflow import templates
 from deploy.dataflow.flex_launcher import PIPELINES, make_parser, to_command
 from pipelines.recipes import cli
-from pipelines.recipes.validation import FLAGS, flag_of, validate
+from pipelines.recipes.flag_errors import FLAGS, flag_of, validate
 from pipelines.runners.beam_flags import check_beam_flags
-from pipelines.runners.workers import ENVIRONMENT
+from pipelines.runners.worker_processes import ENVIRONMENT
 from tests.pipelines.support import ROOT, environment
 
 FILES = {name: ROOT / "deploy" / "dataflow" / f"{name}.json" for name in PIPELINES}

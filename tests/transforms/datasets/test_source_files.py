@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from transforms.datasets import matches
+from transforms.datasets import compact, matches
 from transforms.datasets.files_read import add_up
 from transforms.datasets.listing import list_source
 from transforms.datasets.reports import Quarantine, SpanReport, SpanReports
@@ -20,7 +20,6 @@ from transforms.datasets.sieve import Sieve
 from transforms.datasets.source_files import Files, SourceFile, fingerprint
 from transforms.errors import DataError, InputError, LosslessError
 from transforms.kernels.planning.plan import files_room
-from transforms.kernels.records import compact
 from transforms.kernels.records.digest import Digest
 
 FILES = [

@@ -27,8 +27,9 @@ from tests.transforms.helpers import (
 )
 from transforms.datasets.write import Ordered
 from transforms.errors import RunError
-from transforms.kernels.records import blocks, pages
+from transforms.kernels.records import blocks
 from transforms.kernels.records.ranges import KeyRange
+from transforms.shuffling import spill_pages
 from transforms.shuffling.gather import Piece, gather_piece
 from transforms.shuffling.groups import BlockGroup
 from transforms.shuffling.references import Pages
@@ -164,12 +165,12 @@ def in_memory(rows: Sequence[Row], *, runs: int = 1, page_bytes: int = 300) -> B
     cut = [
         block
         for run in make_runs(rows, runs)
-        for _, block in pages.cut_run(run, parts=1, page_bytes=page_bytes)
+        for _, block in spill_pages.cut_run(run, parts=1, page_bytes=page_bytes)
     ]
-    encoded = [pages.encode_page(block, sources=1) for block in cut]
-    table = [pages.table_row(*both) for both in zip(cut, map(len, encoded), strict=True)]
-    group = BlockGroup([Pages("", 0, np.array(table, pages.TABLE))])
-    group.__dict__["fetch"] = lambda part: map(pages.decode_page, encoded)
+    encoded = [spill_pages.encode_page(block, sources=1) for block in cut]
+    table = [spill_pages.table_row(*both) for both in zip(cut, map(len, encoded), strict=True)]
+    group = BlockGroup([Pages("", 0, np.array(table, spill_pages.TABLE))])
+    group.__dict__["fetch"] = lambda part: map(spill_pages.decode_page, encoded)
     return group
 
 

@@ -11,10 +11,10 @@ from apache_beam.testing.test_pipeline import TestPipeline as Pipeline
 
 from transforms.datasets.write_manifest import is_written
 from transforms.errors import RunError
-from transforms.workers import heartbeat
+from transforms.workers import signs_of_life
 from transforms.workers.finish import Finish
-from transforms.workers.heartbeat import Beat
 from transforms.workers.progress import Progress
+from transforms.workers.signs_of_life import Beat
 
 RUN = "0123456789ab"
 
@@ -33,7 +33,7 @@ def output(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _first_beat(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heartbeat, "_last", {})
+    monkeypatch.setattr(signs_of_life, "_last", {})
 
 
 def finish(output: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_worker_that_counts_gives_a_sign_of_life_now_and_then(
     (output / f"_tmp-{RUN}/alive").write_text("1000")
     progress.add("partition", bytes=1)
     assert beat.seen() == b"1000", "the second one comes too early"
-    monkeypatch.setattr(heartbeat, "_last", {beat: -1e9})
+    monkeypatch.setattr(signs_of_life, "_last", {beat: -1e9})
     progress.add("write", bytes=1)
     assert beat.seen() != b"1000"
 
@@ -91,11 +91,11 @@ def test_who_waits_for_a_sign_of_life_looks_whether_it_changes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr(heartbeat, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(heartbeat, "sleep", lambda s: clock.__setitem__(0, clock[0] + s))
-    assert heartbeat.stays(lambda: clock[0] > 120, patience=120)
+    monkeypatch.setattr(signs_of_life, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(signs_of_life, "sleep", lambda s: clock.__setitem__(0, clock[0] + s))
+    assert signs_of_life.stays(lambda: clock[0] > 120, patience=120)
     assert clock == [120.0]
-    assert not heartbeat.stays(lambda: clock[0] > 239, patience=120)
+    assert not signs_of_life.stays(lambda: clock[0] > 239, patience=120)
     assert clock == [240.0]
 
 

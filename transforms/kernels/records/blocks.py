@@ -30,9 +30,9 @@ from transforms.errors import LosslessError
 from transforms.kernels.arrays import I64, U8, U16, U64, cuts, offsets_of
 from transforms.kernels.randomness import KeyPair, record_keys
 from transforms.kernels.records import memory, ranges
+from transforms.kernels.records.arrow_values import row_costs, row_sizes
 from transforms.kernels.records.digest import Digest, record_hashes
 from transforms.kernels.records.row_hashes import row_hashes
-from transforms.kernels.records.values import row_costs, row_sizes
 
 TERMINATOR = b"dovetail.terminator"
 ROW_COST = 64

@@ -28,8 +28,7 @@ import pyarrow.types as pt
 
 from transforms.kernels.arrays import U64
 from transforms.kernels.randomness import mix
-from transforms.kernels.records.digest import record_hashes
-from transforms.kernels.records.values import (
+from transforms.kernels.records.arrow_values import (
     bytes_extents,
     elements,
     is_bytes,
@@ -37,6 +36,7 @@ from transforms.kernels.records.values import (
     plain_width,
     validity,
 )
+from transforms.kernels.records.digest import record_hashes
 
 NULL = (np.uint64(0x8EBC6AF09C88C6E3), np.uint64(0x589965CC75374CC3))
 PLAIN = (np.uint64(0xA0761D6478BD642F), np.uint64(0xE7037ED1A0B428DB))

@@ -17,7 +17,7 @@ import pyarrow.types as pt
 
 from transforms.errors import DataError
 from transforms.kernels.arrays import I64, offsets_of
-from transforms.kernels.records.values import elements, plain_width, validity
+from transforms.kernels.records.arrow_values import elements, plain_width, validity
 
 _OLD_INTERVALS = (pa.lib.Type_INTERVAL_MONTHS, pa.lib.Type_INTERVAL_DAY_TIME)
 _NAMED = 5  # columns that a message names before it counts the others

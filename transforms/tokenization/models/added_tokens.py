@@ -15,7 +15,6 @@ from typing import Any
 import tokenizers
 
 from transforms.errors import UsageError
-from transforms.tokenization.models.package import call_package
 from transforms.tokenization.models.texts import (
     Normalized,
     Normalizer,
@@ -24,6 +23,7 @@ from transforms.tokenization.models.texts import (
     lay_out,
     unpack,
 )
+from transforms.tokenization.models.tokenizers_errors import call_package
 from transforms.tokenization.models.vocabulary import BEYOND_UNICODE
 
 

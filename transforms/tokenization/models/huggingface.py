@@ -20,8 +20,12 @@ from transforms.kernels.segmentation.laws import UnknownEdge
 from transforms.kernels.segmentation.segment import Segmented
 from transforms.tokenization.models.added_tokens import HuggingFaceNormalizer, beyond_unicode
 from transforms.tokenization.models.model import Deterministic, Model, RecordError, Unigram
-from transforms.tokenization.models.package import PackageError, call_package, package_errors
 from transforms.tokenization.models.texts import Texts, check_utf8, unpack
+from transforms.tokenization.models.tokenizers_errors import (
+    PackageError,
+    call_package,
+    package_errors,
+)
 from transforms.tokenization.models.vocabulary import SpecialIds, Vocabulary
 
 _UNKNOWN_PENALTY = 10.0

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 
 from tests.transforms.kernels.records import row_oracles as oracles
 from tests.transforms.kernels.records.row_samples import SEEDS, drawn, hashes, of
+from transforms.kernels.records.arrow_values import row_costs, row_sizes
 from transforms.kernels.records.row_hashes import row_hashes, value_hashes
 from transforms.kernels.records.rows import (
     to_rows,
 )
-from transforms.kernels.records.values import row_costs, row_sizes
 
 
 @settings(max_examples=300, deadline=None)

@@ -19,7 +19,7 @@ from transforms.kernels.schedules.repeats_schedule import RepeatsSchedule
 from transforms.kernels.schedules.schedule import MOST_SOURCES, Known, Schedule
 from transforms.kernels.schedules.stratified_schedule import StratifiedSchedule
 from transforms.kernels.schedules.weights import scale
-from transforms.mixing.contents import pack_schedule, unpack_schedule
+from transforms.mixing.packed_shards import pack_schedule, unpack_schedule
 
 COUNTED = 200  # positions that are compared with the oracles
 

@@ -19,7 +19,8 @@ import pytest
 from tests import statistics
 from tests.statistics import I64
 from transforms.kernels.randomness import KeyPair, file_key, record_keys
-from transforms.kernels.records import blocks, pages
+from transforms.kernels.records import blocks
+from transforms.shuffling import spill_pages
 
 N = 100_000
 SEEDS = range(20)
@@ -75,7 +76,7 @@ def shuffle_cut(files: list[tuple[pa.RecordBatch, KeyPair]], runs: int = 2, part
         edges = np.arange(runs + 1) * len(keyed) // runs
         for begin, size in zip(edges[:-1].tolist(), np.diff(edges).tolist(), strict=True):
             run = blocks.sort_run([keyed.slice(begin, size)])
-            for part, piece in pages.cut_run(run, parts=parts, page_bytes=1 << 16):
+            for part, piece in spill_pages.cut_run(run, parts=parts, page_bytes=1 << 16):
                 buckets[part].append(piece)
     return np.concatenate([numbers_of(blocks.gather(bucket)) for bucket in buckets if bucket])
 

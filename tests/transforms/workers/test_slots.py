@@ -16,8 +16,8 @@ import pytest
 from tests.transforms.helpers import THREADS, collect, create, partition, run, spilled_rows
 from transforms.datasets.identity import FileId
 from transforms.kernels.records import blocks
-from transforms.workers import budget
-from transforms.workers.budget import Slot
+from transforms.workers import slots
+from transforms.workers.slots import Slot
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def elsewhere(slot: Slot) -> None:
 
 def taken_soon(run_id: str) -> bool:
     """Return whether another bundle gets a slot in a moment, where it should get none."""
-    slot = Slot(run_id, budget._pools[run_id].slots)
+    slot = Slot(run_id, slots._pools[run_id].slots)
     took = threading.Event()
 
     def visit() -> None:
@@ -93,7 +93,7 @@ def test_runs_do_not_wait_for_each_other(run_id: str) -> None:
 def test_a_place_comes_back_when_what_it_was_for_fails(run_id: str) -> None:
     with pytest.raises(ZeroDivisionError), Slot(run_id, 1):
         raise ZeroDivisionError
-    elsewhere(Slot(run_id, budget._pools[run_id].slots))
+    elsewhere(Slot(run_id, slots._pools[run_id].slots))
 
 
 @contextmanager
@@ -142,7 +142,7 @@ def test_bundles_of_one_process_hold_payload_only_as_far_as_there_are_places(
         )
     assert len(seen) > 1  # else there was nothing to wait for
     assert max(seen) == 1 if slots == 1 else max(seen) > 1
-    elsewhere(Slot(run_id, budget._pools[run_id].slots))
+    elsewhere(Slot(run_id, slots._pools[run_id].slots))
 
 
 def _fail(_: Any) -> None:
@@ -175,7 +175,7 @@ def test_a_run_that_failed_leaves_its_places_to_the_next(
             run(lambda root: build(root, where == "below it"))
     found = collect(lambda root: build(root, False))
     assert sum(len(spilled_rows(spill)) for spill in found) == 2
-    elsewhere(Slot(run_id, budget._pools[run_id].slots))
+    elsewhere(Slot(run_id, slots._pools[run_id].slots))
 
 
 @pytest.mark.timeout(60)

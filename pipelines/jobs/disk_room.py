@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.inputs.preflight import Inputs
-from pipelines.outputs.output import Claim
+from pipelines.outputs.claim import Claim
 from pipelines.recipes.recipe import RunSettings
 from transforms.errors import UsageError
 from transforms.kernels.planning.plan import spill_bytes

@@ -21,7 +21,7 @@ import pytest
 
 import pipelines.jobs.command
 import pipelines.shuffle
-from pipelines.outputs.output import check_output, claim_output
+from pipelines.outputs.claim import check_output, claim_output
 from pipelines.recipes.cli import run_main
 from pipelines.verify import verify
 from tests.pipelines.support import (
@@ -38,7 +38,7 @@ from transforms.storage import layout, stores
 
 DIE_WORKING = """
 import os, pathlib, signal, sys
-from pipelines.outputs.output import claim_output
+from pipelines.outputs.claim import claim_output
 with claim_output(sys.argv[1], overwrite=False, temp_locations=[*filter(None, sys.argv[2:])]) as claim:
     for path in (claim.spills[0] + "/a.pages", f"{claim.folder}/_tmp-{claim.run_id}/b.txt",
                  claim.folder + "/data/train-00000-of-00002.txt"):

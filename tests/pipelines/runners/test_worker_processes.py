@@ -18,8 +18,8 @@ import pytest
 
 from pipelines.jobs import execute
 from pipelines.recipes.recipe import Settings
-from pipelines.runners import workers
-from pipelines.runners.workers import WorkerProcesses
+from pipelines.runners import worker_processes
+from pipelines.runners.worker_processes import WorkerProcesses
 from tests.pipelines.support import ROOT
 from transforms.kernels.planning.plan import Workers
 
@@ -34,7 +34,7 @@ def wait_for_deaths(processes: WorkerProcesses) -> list[int]:
 def test_a_worker_that_dies_is_a_death_and_one_that_was_told_to_end_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "_GRACE", 0.1)
+    monkeypatch.setattr(worker_processes, "_GRACE", 0.1)
     with WorkerProcesses(3, log_file=tmp_path / "log") as processes:
         slow, struck, _ = processes._all
         processes.end(slow)  # it waits for its variables, and ends only when it is killed
@@ -72,7 +72,7 @@ def test_nobody_else_reads_the_workers_log(tmp_path: Path, kind: str) -> None:
             with execute._beam_log(log, debug=False):
                 logging.getLogger("apache_beam").warning("héard")
         else:
-            workers.open_log(log).close()
+            worker_processes.open_log(log).close()
     finally:
         os.umask(former)
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
@@ -83,7 +83,7 @@ def test_nobody_else_reads_the_workers_log(tmp_path: Path, kind: str) -> None:
 def test_a_link_in_place_of_the_log_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "log").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="symbolic links"):
-        workers.open_log(tmp_path / "log")
+        worker_processes.open_log(tmp_path / "log")
     assert not (tmp_path / "elsewhere").exists()
 
 

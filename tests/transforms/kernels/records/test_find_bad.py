@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from transforms.kernels.records import blocks, checks
+from transforms.kernels.records import blocks, find_bad
 
 BAD = b"\xff\xfe"
 
@@ -29,14 +29,14 @@ def batch(column: pa.Array) -> pa.RecordBatch:
 @pytest.mark.parametrize(
     ("check", "bad"), [("none", set()), ("utf8", {1, 5}), ("json", {1, 2, 3, 5})]
 )
-def test_lines(check: checks.Check, bad: set[int]) -> None:
+def test_lines(check: find_bad.Check, bad: set[int]) -> None:
     block = lines(b'{"a": 1}', BAD, b"{", b"", '"é"'.encode(), b'"\xe9"')
-    assert checks.bad_lines(block, check).keys() == bad
+    assert find_bad.bad_lines(block, check).keys() == bad
 
 
 def test_nothing_in_nothing() -> None:
-    assert checks.bad_lines(lines(), "json") == {}
-    assert checks.bad_rows(batch(unchecked([]))) == {}
+    assert find_bad.bad_lines(lines(), "json") == {}
+    assert find_bad.bad_rows(batch(unchecked([]))) == {}
 
 
 @pytest.mark.parametrize("places", [[], [0], [7], [3, 4], [0, 7], list(range(8))])
@@ -56,9 +56,9 @@ def test_rows_with_bad_text(kind: str, places: list[int]) -> None:
         ),
         "struct": lambda: pa.StructArray.from_arrays([text], names=["inner"]),
     }[kind]()
-    found = checks.bad_rows(batch(column))
+    found = find_bad.bad_rows(batch(column))
     assert sorted(found) == places
-    part = checks.bad_rows(batch(column).slice(2, 5))
+    part = find_bad.bad_rows(batch(column).slice(2, 5))
     assert sorted(part) == [place - 2 for place in places if 2 <= place < 7]
     assert all(why == "column text: not UTF-8" for why in found.values())
 
@@ -67,7 +67,7 @@ def test_a_bad_value_of_a_dictionary_is_only_theirs_who_refer_to_it() -> None:
     column = pa.DictionaryArray.from_arrays(
         pa.array([0, 1, None, 0, 2, 1], pa.int8()), unchecked([b"a", BAD, b"c"]), safe=False
     )
-    assert sorted(checks.bad_rows(batch(column))) == [1, 5]
+    assert sorted(find_bad.bad_rows(batch(column))) == [1, 5]
 
 
 @pytest.mark.parametrize("values", [[b"a", b"b"], [b"a", BAD]])
@@ -77,7 +77,7 @@ def test_an_index_outside_its_dictionary_is_damage(values: list[bytes | None], i
         pa.array([0, index], pa.int8()), unchecked(values), safe=False
     )
     with pytest.raises(pa.ArrowInvalid):
-        checks.bad_rows(batch(column))
+        find_bad.bad_rows(batch(column))
 
 
 def test_offsets_that_run_backwards_are_damage() -> None:
@@ -85,10 +85,10 @@ def test_offsets_that_run_backwards_are_damage() -> None:
         pa.string(), 2, [None, pa.py_buffer(np.array([0, 5, 2], np.int32)), pa.py_buffer(b"abcde")]
     )
     with pytest.raises(pa.ArrowInvalid):
-        checks.bad_rows(batch(column))
+        find_bad.bad_rows(batch(column))
 
 
 def test_split_keeps_both_orders() -> None:
-    good, bad = checks.split(lines(b"a", b"b", b"c", b"d"), {2: "x", 0: "y"})
+    good, bad = find_bad.split(lines(b"a", b"b", b"c", b"d"), {2: "x", 0: "y"})
     assert blocks.records(good) == [b"b", b"d"]
     assert blocks.records(bad) == [b"a", b"c"]

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from transforms.kernels.records.packed import Malformed, int_of, pack, require, unpack
-from transforms.kernels.records.pages import TABLE
 from transforms.kernels.schedules.random_schedule import RandomSchedule
 from transforms.kernels.schedules.repeats_schedule import RepeatsSchedule
 from transforms.kernels.schedules.schedule import Known, Schedule
 from transforms.kernels.schedules.stratified_schedule import StratifiedSchedule
+from transforms.shuffling.packed import Malformed, int_of, pack, require, unpack
 from transforms.shuffling.references import FILES, Pages, files_of, joined, pages_of
+from transforms.shuffling.spill_pages import TABLE
 from transforms.shuffling.streams import Streams
 
 MOST_POSITIONS = 1 << 17

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.outputs.folders import LocalFolder, make_folders, make_writable
+from pipelines.outputs.local_folder import LocalFolder, make_folders, make_writable
 from pipelines.outputs.store_folder import StoreFolder, refuse_living
 from pipelines.recipes.cli import LOG, finished
 from transforms.datasets.manifest import now
@@ -25,8 +25,8 @@ from transforms.errors import RunError, StoreError, UsageError
 from transforms.storage import files as storage
 from transforms.storage import layout
 from transforms.storage.files import remove_made, remove_temporary, remove_tree
-from transforms.workers.heartbeat import DEAD, Beat
 from transforms.workers.progress import Watched
+from transforms.workers.signs_of_life import DEAD, Beat
 
 Folder = LocalFolder | StoreFolder
 _OURS = re.compile(r"dovetail-[0-9a-f]{12}(\.log|\.progress|\.sockets)?")

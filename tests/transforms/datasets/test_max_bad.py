@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from transforms.datasets.bad_records import refusal
+from transforms.datasets.max_bad import refusal
 from transforms.datasets.source_files import SourceFile
 from transforms.formats.readers import ReadOptions
 from transforms.kernels.records import blocks

@@ -1,4 +1,4 @@
-"""One process's share of the memory budget.
+"""Slots: how many bundles of a process hold payload at once, each with its share of the budget.
 
 A harness may run several bundles at once inside a process, so a bundle takes a slot before it
 holds payload, and waits where all slots are taken. A bundle runs on one thread: steps of one bundle

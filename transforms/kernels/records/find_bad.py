@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from transforms.kernels.records import blocks
-from transforms.kernels.records.values import elements
+from transforms.kernels.records.arrow_values import elements
 
 Check = Literal["none", "utf8", "json"]
 
