@@ -150,6 +150,8 @@ def _run(
     keywords: Mapping[str, Any],
 ) -> Manifest | None:
     """Sort keywords into fields of ours and flags of Beam's, and run."""
+    if isinstance(beam_args, str):
+        raise UsageError(f"beam_args: expected a list of flags, got {beam_args!r}")
     given: dict[str, Any] = {}
     others: dict[str, Any] = {}
     fields = {**kind.recipe.model_fields, **kind.settings.model_fields}

@@ -420,11 +420,13 @@ def run(argv: Sequence[str], **given: Any) -> Manifest:
         raise UsageError(f"{rest[0]}: unknown; expected one DIR, see --help")
     given = {**{k: v for k, v in vars(args).items() if k in _Flags.model_fields}, **given}
     flags = validate(_Flags, given)
-    storage.configure(flags.storage_options or {})
-    compressed.load(compressed.with_installed(flags.codec_module))
     refuse_secrets(args.folder, flag="DIR")
     begin = time.monotonic()
-    manifest, problems = verify(args.folder, live=not (flags.debug or flags.quiet))
+    with (
+        storage.configured(flags.storage_options),
+        compressed.having(compressed.with_installed(flags.codec_module)),
+    ):
+        manifest, problems = verify(args.folder, live=not (flags.debug or flags.quiet))
     problems = [_printable(problem) for problem in problems]
     for problem in problems:
         LOG.error("%s", problem)

@@ -108,9 +108,13 @@ class Command(Generic[R, S, J]):
             return None
         origin = Origin()
         if asked.recipe is not None:
-            storage.configure(parse_storage_options(flags.get("storage_options", {})))
-            compressed.load(compressed.with_installed(parse_names(flags.get("codec_module"))))
-            flags, origin = read_recipe(asked.recipe, kind, flags)
+            with (
+                storage.configured(parse_storage_options(flags.get("storage_options", {}))),
+                compressed.having(
+                    compressed.with_installed(parse_names(flags.get("codec_module")))
+                ),
+            ):
+                flags, origin = read_recipe(asked.recipe, kind, flags)
         elif content is not None:
             flags, origin = put_under(flags, content, Origin("recipe"), kind)
         recipe = validate(kind.recipe, _part(flags, kind.recipe), origin)
@@ -141,10 +145,10 @@ class Command(Generic[R, S, J]):
                 f"--max_bad={settings.max_bad} is for --on_bad_record=skip or quarantine: by default a "
                 "run ends at its first bad record"
             )
-        storage.configure(settings.storage_options or {})
-        compressed.load(compressed.with_installed(reading.codec_module))
         jobs: list[J] = []
         with (
+            storage.configured(settings.storage_options),
+            compressed.having(compressed.with_installed(reading.codec_module)),
             naming_as_given(itertools.chain(*reading.sources.values())),
             contextlib.ExitStack() as stack,
         ):

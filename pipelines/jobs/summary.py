@@ -62,7 +62,9 @@ def summarize(manifest: Manifest, settings: RunSettings, *, seconds: float, peak
     for line in (*mixture_lines(manifest), *token_lines(manifest), *made):
         LOG.info("%s", line)
     LOG.info("digest %s, seed %d, epoch %d", manifest.digest.hash, manifest.seed, manifest.epoch)
-    LOG.info("verify it with: %s", shlex.join([*_command(), "verify", settings.output]))
+    modules = manifest.recipe.get("codec_module")
+    flags = [f"--codec_module={','.join(modules)}"] if modules else []
+    LOG.info("verify it with: %s", shlex.join([*_command(), "verify", settings.output, *flags]))
 
 
 def beside_records(manifest: Manifest) -> list[str]:

@@ -109,7 +109,7 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
     handler = stderr_handler()
     LOG.addHandler(handler)
     LOG.setLevel(logging.WARNING if "--quiet" in given else logging.INFO)
-    LOG.propagate = debug
+    LOG.propagate = False
     if not debug:
         logging.getLogger().addHandler(logging.NullHandler())  # Beam warns of what it can't import
     _finished.clear()

@@ -76,7 +76,7 @@ def read_recipe(
         As ``put_under``, which also raises.
 
     Raises:
-        UsageError: it can't be read, or isn't YAML; a manifest of another version.
+        UsageError: it can't be read, or isn't YAML; a manifest of another version or command.
     """
     refuse_secrets(url, flag="--recipe")
     text = _read(url)
@@ -88,6 +88,11 @@ def read_recipe(
             require_versions(manifest, url)
         except DataError as error:
             raise UsageError(str(error)) from None
+        if (made_by := "tokenize" if manifest.get("tokens") else "shuffle") != kind.command:
+            raise UsageError(
+                f"--recipe={url}: dovetail {made_by} made this dataset; give its manifest to that "
+                f"command, or take it as the --input of dovetail {kind.command}"
+            )
         content, root = manifest.get("recipe"), ("recipe",)
     else:
         content = exact_yaml.load(text, url, lines)

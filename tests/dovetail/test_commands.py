@@ -20,6 +20,7 @@ from tests.pipelines.support import make_lines, read_shards, run, write_tree
 from tests.pipelines.test_tokenize import write_model
 from transforms.datasets.manifest import Manifest
 from transforms.errors import LosslessError, UsageError
+from transforms.storage import files as storage
 
 LOG = logging.getLogger("dovetail")
 
@@ -50,6 +51,16 @@ def test_a_shuffle_gives_what_the_command_gives_and_its_manifest(here: Path) -> 
     assert isinstance(done, Manifest)
     assert (done.records, len(done.shards), done.digest) == (100, 3, flags.digest)
     assert dovetail.verify(here / "o", quiet=True) == done
+
+
+def test_runs_at_once_have_the_same_options_of_stores(here: Path) -> None:
+    with storage.configured({"s3": {"anon": True}}):
+        with pytest.raises(UsageError, match="--storage_options: another run"):
+            dovetail.shuffle(input="a.txt", output="o")
+        dovetail.shuffle(input="a.txt", output="o", storage_options={"s3": {"anon": True}})
+        with pytest.raises(UsageError, match="--storage_options: another run"):
+            dovetail.verify("o")
+    dovetail.verify("o")
 
 
 def test_values_are_python_s_own(asked: list[Any]) -> None:
@@ -127,6 +138,7 @@ def test_a_recipe_is_given_in_any_way_and_keywords_win(here: Path, how: str) -> 
         ({"weihgts": {"a": 1}}, "did you mean --weights?"),
         ({"projekt": "x"}, "did you mean --project?"),
         ({"beam_args": ["--sed=1"]}, "did you mean --seed?"),
+        ({"beam_args": "--sed=1"}, "beam_args: expected a list of flags, got '--sed=1'"),
         ({"seed": True}, "--seed: expected no truth value, got True"),
         ({"seed": "x"}, "--seed=x: expected a valid integer"),
         ({"sources": "a.txt"}, "input and sources say the same"),

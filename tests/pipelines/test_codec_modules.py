@@ -40,6 +40,8 @@ def shuffle(corpus: Path, source: str, output: str, *flags: str) -> list[bytes]:
         *flags,
     )
     assert done.returncode == 0, done.stderr.decode()
+    (told,) = re.findall(r"verify it with: (.*)", done.stderr.decode())
+    assert all(flag in told for flag in flags if flag.startswith("--codec_module"))
     return [path.read_bytes() for path in sorted((corpus / output / "data").iterdir())]
 
 

@@ -251,6 +251,20 @@ def test_options_are_for_their_protocol_alone_or_for_all() -> None:
         assert seen == []
 
 
+def test_runs_at_once_have_the_same_options() -> None:
+    options = {"s3": {"anon": True}}
+    refused = pytest.raises(UsageError, match="another run in this process has others")
+    with (
+        storage.configured(options),
+        storage.configured(options),
+        refused,
+        storage.configured(None),
+    ):
+        pass
+    with storage.configured(None):
+        pass
+
+
 def test_work_in_parallel_keeps_its_order_and_its_limit() -> None:
     begun: list[int] = []
     taken = storage.in_parallel(lambda i: (begun.append(i), i * i)[1], range(100), limit=4)

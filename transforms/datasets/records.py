@@ -53,7 +53,7 @@ class BlocksFromRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classe
         """Find each record's position, gather."""
         whole = records | "OneWindow" >> beam.WindowInto(GlobalWindows())
         if self.ids:
-            placed = whole | "PlaceById" >> beam.MapTuple(_place_by_id).with_output_types(
+            placed = whole | "PlaceById" >> beam.Map(_place_by_id).with_output_types(
                 tuple[bytes, bytes]
             )
         else:
@@ -77,7 +77,13 @@ def position_of(*identity: Id) -> bytes:
     return derive(0, *identity).k0.to_bytes(8, "little")
 
 
-def _place_by_id(identity: Id, record: bytes) -> tuple[bytes, bytes]:
+def _place_by_id(element: Any) -> tuple[bytes, bytes]:
+    if not isinstance(element, tuple | list) or len(element) != 2:
+        raise DataError(
+            f"expected pairs of (id, record), got {element!r:.80} of type {type(element).__name__}; "
+            "give each record its id, or set ids=False"
+        )
+    identity, record = element
     if not isinstance(identity, Id):
         raise DataError(
             f"expected an id of type str, int or bytes, got {identity!r} of type "

@@ -260,6 +260,13 @@ def add_codec(suffix: str) -> None:
     CODECS[suffix[1:]] = BY_SUFFIX[suffix] = Codec(name=suffix[1:], suffixes=(suffix,))
 
 
+def drop_codecs() -> None:
+    """Forget all users' codecs."""
+    for known in (CODECS, BY_SUFFIX):
+        for name in [name for name, codec in known.items() if not isinstance(codec, MemberCodec)]:
+            del known[name]
+
+
 def codec_of_head(head: bytes) -> Codec | None:
     """Return the codec that a file's first bytes (16 or more) show, None where they show none.
 

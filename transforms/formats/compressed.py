@@ -15,6 +15,7 @@ import io
 import logging
 import os
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
@@ -29,14 +30,19 @@ from transforms.formats.codecs import (
     MemberCodec,
     add_codec,
     codec_of_name,
+    drop_codecs,
 )
+from transforms.formats.detection import CANONICAL
 from transforms.formats.members import Compressed, Decoder, Encoder
 from transforms.storage import files as storage
 
 _GROUP = "dovetail.codecs"
 _OUT = 1 << 18  # decompressed bytes at a time
 _SAMPLED = 64  # decompressed bytes per compressed one at which a sample is large enough
-_loaded: set[str] = set()
+_TAKEN = {*CANONICAL, ".none", *(f".{name}" for name in BUILT_IN)}
+_lock = threading.RLock()
+_loaded: dict[str, set[str]] = {}  # suffixes, by module
+_held: list[list[str]] = []  # modules of each run at this time: the same ones
 
 
 def reader(
@@ -86,10 +92,37 @@ def load(modules: Iterable[str]) -> None:
     Raises:
         UsageError: one can't be imported, registers nothing, or a suffix of ours.
     """
-    for module in modules:
-        if module not in _loaded:
-            _load(module)
-            _loaded.add(module)
+    with _lock:
+        for module in modules:
+            if module not in _loaded:
+                _loaded[module] = _load(module)
+            for suffix in _loaded[module]:
+                add_codec(suffix)
+
+
+@contextlib.contextmanager
+def having(modules: Iterable[str]) -> Iterator[None]:
+    """Have the codecs of these modules for the time of a run, and no others that a run before it had.
+
+    Raises:
+        UsageError: as of ``load``, and where another run in this process has other modules.
+    """
+    asked = sorted(modules)
+    with _lock:
+        if _held and asked != _held[0]:
+            raise UsageError(
+                "--codec_module: another run in this process has other modules at this time; run one "
+                "after the other, or in processes of their own"
+            )
+        if not _held:
+            drop_codecs()
+        load(asked)
+        _held.append(asked)
+    try:
+        yield
+    finally:
+        with _lock:
+            _held.pop()
 
 
 def with_installed(modules: Iterable[str] | None) -> tuple[str, ...]:
@@ -102,7 +135,8 @@ def _installed() -> tuple[str, ...]:
     return tuple(sorted(entry.module for entry in entry_points(group=_GROUP)))
 
 
-def _load(module: str) -> None:
+def _load(module: str) -> set[str]:
+    """Import a module; return the suffixes that it registers."""
     import smart_open
 
     registry, told = _registry(), f"--codec_module={module}"
@@ -122,15 +156,19 @@ def _load(module: str) -> None:
             f"{told}: registers {taken[0]}, which is Dovetail's own; take another suffix"
         )
     found = set(registry.get_supported_extensions()) - ours
-    if not (found - known if fresh else found):
+    mine = found - known if fresh else found
+    odd = {suffix for suffix in mine if not suffix[1:].isalnum() or suffix in _TAKEN}
+    if fresh and odd:  # else they may be others', for their own ends
+        raise UsageError(
+            f"{told}: registers {min(odd)!r}; expected a dot, letters and digits, and no name of a "
+            "codec or format of Dovetail's own"
+        )
+    if not mine - odd:
         raise UsageError(
             f"{told}: expected a module that calls smart_open.register_compressor('.ext', …) when it "
             "is imported; it registers nothing"
         )
-    for suffix in found:
-        if not suffix[1:].isalnum():
-            raise UsageError(f"{told}: registers {suffix!r}; expected a dot, letters and digits")
-        add_codec(suffix)
+    return mine - odd
 
 
 @functools.cache

@@ -25,9 +25,10 @@ from transforms.storage.store_files import (
     drop_uploads,
     in_parallel,
 )
-from transforms.storage.stores import configure, retry, store_of
+from transforms.storage.stores import configure, configured, retry, store_of
 
-__all__ = ["configure", "drop_uploads", "in_parallel", "retry"]  # of what comes from elsewhere
+# of what comes from elsewhere
+__all__ = ["configure", "configured", "drop_uploads", "in_parallel", "retry"]
 
 _LOCAL = LocalFileSystem()
 File = io.RawIOBase | BinaryIO | StoreWriter

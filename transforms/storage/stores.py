@@ -13,7 +13,7 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import fsspec
@@ -75,6 +75,7 @@ _CLIENTS = (
 
 _lock = threading.RLock()
 _options: dict[str, Any] = {}
+_holders: list[str] = []  # runs that need the options as they are
 _stores: dict[str, Store] = {}
 
 
@@ -88,6 +89,29 @@ def configure(options: Mapping[str, Any] | None) -> None:
             _options.clear()
             _options.update(options)
             _stores.clear()
+
+
+@contextlib.contextmanager
+def configured(options: Mapping[str, Any] | None) -> Iterator[None]:
+    """Set the options for the time of a run; None is without any.
+
+    Raises:
+        UsageError: another run in this process holds others.
+    """
+    asked = dict(options or {})
+    with _lock:
+        if _holders and asked != _options:
+            raise UsageError(
+                "--storage_options: another run in this process has others at this time; run one after "
+                "the other, or in processes of their own"
+            )
+        configure(asked)
+        _holders.append("run")
+    try:
+        yield
+    finally:
+        with _lock:
+            _holders.pop()
 
 
 def by_protocol(options: Mapping[str, Any]) -> bool:

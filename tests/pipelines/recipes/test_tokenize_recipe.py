@@ -93,8 +93,12 @@ def test_what_a_file_can_not_say_is_refused_by_its_field(
 
 def test_a_shuffles_manifest_is_no_recipe_of_tokens(corpus: Path) -> None:
     assert pipelines.shuffle.run([f"--input={corpus}/in", f"--output={corpus}/shuffled"])
-    with pytest.raises(UsageError, match=r"manifest\.json: recipe\.\w+: unknown field"):
+    says = "manifest.json: dovetail shuffle made this dataset; give its manifest to that command"
+    with pytest.raises(UsageError, match=says):
         run([f"--recipe={corpus}/shuffled/manifest.json", f"--output={corpus}/out"])
+    tokenize(corpus)
+    with pytest.raises(UsageError, match="dovetail tokenize made this"):
+        pipelines.shuffle.run([f"--recipe={corpus}/out/manifest.json", f"--output={corpus}/o"])
 
 
 def test_the_schema_of_a_recipe_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

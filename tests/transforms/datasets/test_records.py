@@ -247,6 +247,8 @@ def test_no_records_are_an_empty_dataset(tmp_path: Path, ids: bool) -> None:
         ((1.5, b"x"), True, "got 1.5 of type float"),
         (((1, 2), b"x"), True, r"got \(1, 2\) of type tuple"),
         ((1, "x"), True, "expected records of type bytes, got str"),
+        (b"x", True, r"expected pairs of \(id, record\), got b'x' of type bytes; .* set ids=False"),
+        (b"xy", True, "expected pairs"),  # two bytes are no pair
         ("x", False, "expected records of type bytes, got str"),
         ((1, b"x"), False, "expected records of type bytes, got tuple; .* see whether ids"),
     ],

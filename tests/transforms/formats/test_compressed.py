@@ -171,12 +171,12 @@ def test_a_codec_that_fails_is_named(module: Callable[[str, str], str]) -> None:
         "import smart_open\n"
         "def fails(file, mode): raise ValueError('not today')\n"
         "smart_open.register_compressor('.broken', fails)\n"
-        "smart_open.register_compressor('.text', lambda file, mode: __import__('io').StringIO('x'))",
+        "smart_open.register_compressor('.string', lambda file, mode: __import__('io').StringIO('x'))",
     )
     with pytest.raises(DataError, match=r"some/file: the codec broken .* ValueError: not today"):
         read(b"x", "broken")
     with pytest.raises(DataError, match="expected bytes to be read, got str"):
-        read(b"x", "text")
+        read(b"x", "string")
     with pytest.raises(RunError, match=r"--compression=broken: the codec can't write: ValueError"):
         compressed.writer(io.BytesIO(), CODECS["broken"])
 
@@ -195,12 +195,37 @@ def test_a_codec_that_fails_is_named(module: Callable[[str, str], str]) -> None:
             r"registers \.gz, which",
         ),
         ("import smart_open; smart_open.register_compressor('.a-b', print)", "letters and digits"),
+        ("import smart_open; smart_open.register_compressor('.gzip', print)", "of Dovetail's own"),
+        ("import smart_open; smart_open.register_compressor('.none', print)", "of Dovetail's own"),
+        ("import smart_open; smart_open.register_compressor('.csv', print)", "of Dovetail's own"),
     ],
 )
 def test_modules_that_are_none(module: Callable[[str, str], str], text: str, message: str) -> None:
     with pytest.raises(UsageError, match=f"--codec_module=odd_one: .*{message}"):
         module("odd_one", text)
     assert read(gzip.compress(TEXT), "gzip") == TEXT
+
+
+def test_what_others_registered_for_themselves_is_none_of_ours(
+    module: Callable[[str, str], str],
+) -> None:
+    for suffix in (".a-b", ".others"):
+        smart_open.register_compressor(suffix, print)
+    module("old_lzma", LZMA)
+    assert codec_of_name("a.old") is not None
+    assert codec_of_name("a.others") is None  # workers wouldn't know it
+
+
+def test_a_run_has_the_codecs_of_its_own_modules_alone(module: Callable[[str, str], str]) -> None:
+    module("old_lzma", LZMA)
+    for _ in range(2):
+        with compressed.having(["old_lzma"]), compressed.having(["old_lzma"]):
+            assert codec_of_name("a.old") is not None
+            with pytest.raises(UsageError, match="another run"), compressed.having([]):
+                pass
+        with compressed.having([]):
+            assert codec_of_name("a.old") is None
+            assert read(gzip.compress(TEXT), "gzip") == TEXT
 
 
 def test_a_small_file_is_decompressed_by_its_name(tmp_path: Path) -> None:
