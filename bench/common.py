@@ -25,8 +25,7 @@ def shuffle_command(file: Path, output: Path, *flags: str) -> list[str]:
     return [
         sys.executable,
         "-m",
-        "pipelines",
-        "shuffle",
+        "pipelines.shuffle",
         f"--input={file}",
         f"--output={output}",
         *flags,
