@@ -127,11 +127,9 @@ def _represent_decimal(dumper: Any, number: Decimal) -> Any:
     return dumper.represent_scalar(f"tag:yaml.org,2002:{'float' if '.' in text else 'int'}", text)
 
 
-def _represent_text(dumper: Any, text: str) -> Any:
-    return dumper.represent_scalar(_STR, text, style=None if text.isprintable() else '"')
-
-
-_Dumper.add_representer(str, _represent_text)
+_Dumper.add_representer(
+    str, lambda to, text: to.represent_scalar(_STR, text, style=None if text.isprintable() else '"')
+)
 _Dumper.add_representer(Decimal, _represent_decimal)
 
 

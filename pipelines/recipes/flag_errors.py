@@ -122,12 +122,8 @@ def validate(model: type[M], values: dict[str, Any], origin: Origin | None = Non
     expected = message if message.startswith("expected") else f"expected {message}"
     inner = [part for part in path[1:] if part != "[key]"]
     if origin.has(path):
-        expected += f", got {_shown(first['input'])}"
+        value = first["input"]  # text in quotes, so that '1' is told from 1
+        expected += f", got {repr(value) if isinstance(value, str) else value}"
     elif inner:
         expected = f"{dotted(tuple(inner))}: {expected}, got {first['input']}"
     raise origin.error(expected, (path, values.get(name)))
-
-
-def _shown(value: Any) -> str:
-    """Write a file's value: text in quotes, so that '1' is told from 1."""
-    return repr(value) if isinstance(value, str) else str(value)

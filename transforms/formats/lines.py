@@ -32,7 +32,7 @@ from transforms.formats.line_format import (
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.stream_reader import StreamReader, line_blocks, too_large
 from transforms.kernels.arrays import I64, U64
-from transforms.kernels.records import blocks, find_bad, memory
+from transforms.kernels.records import arrow_values, blocks, find_bad
 from transforms.kernels.records.digest import record_hashes
 from transforms.kernels.records.lines import first_line, open_quote
 from transforms.storage import files as storage
@@ -252,7 +252,7 @@ def read_span(
             )
         mine = int(np.searchsorted(offsets[:-1], stop - at))
         lines, carry = buffer, buffer[int(offsets[-1]) : filled]
-        if mine and memory.is_part(int(offsets[mine]), memory.behind(buffer)):
+        if mine and arrow_values.is_part(int(offsets[mine]), arrow_values.behind(buffer)):
             lines, carry = buffer[: int(offsets[mine])].copy(), carry.copy()
         del buffer
         yield from line_blocks(task, lines, offsets[: mine + 1], at=at)

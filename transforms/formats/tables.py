@@ -15,7 +15,7 @@ from transforms.formats.limits import TooLarge
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.schemas import require_schema
 from transforms.kernels.arrays import I64, cuts, offsets_of
-from transforms.kernels.records import blocks, find_bad, memory
+from transforms.kernels.records import arrow_values, blocks, find_bad
 from transforms.kernels.records.arrow_values import (
     elements,
     is_bytes,
@@ -111,7 +111,7 @@ class RowReader:
                 raise TooLarge(where, size=int(costs[row]), limit=self._record_limit)
             for low, high in cuts(offsets_of(costs), limit=chunk_bytes, most=_MOST_ROWS):
                 rows = found[low:high]
-                if memory.is_part(int(costs[low:high].sum()), memory.held(rows)):
+                if arrow_values.is_part(int(costs[low:high].sum()), arrow_values.held(rows)):
                     rows = rows.take(pa.array(np.arange(len(rows))))  # let go of their batch
                 at = begin + low
                 positions = np.arange(first + at, first + begin + high, dtype=np.uint64)

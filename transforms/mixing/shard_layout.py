@@ -154,13 +154,11 @@ class Layout:
                         "and disk, then run again"
                     )
                 if number == 0 and stream.size < min(self._used[source], want.records):
-                    raise self._too_few(source, stream.size)
-
-    def _too_few(self, source: int, size: int) -> LosslessError:
-        return LosslessError(
-            f"source {self._streams.name(source)}: {self._used[source]} records are needed of the "
-            f"first pass, {size} were spilled; this is a fault of Dovetail: please report it"
-        )
+                    raise LosslessError(
+                        f"source {self._streams.name(source)}: {self._used[source]} records are needed "
+                        f"of the first pass, {stream.size} were spilled; this is a fault of Dovetail: "
+                        "please report it"
+                    )
 
     def content(self, begin: int, end: int) -> Content:
         """Say what positions [begin, end) are made of."""

@@ -20,7 +20,7 @@ from transforms.formats.line_format import LineFormat
 from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.reading import open_span
 from transforms.kernels.records import blocks
-from transforms.kernels.records.memory import behind, held, is_part
+from transforms.kernels.records.arrow_values import behind, held, is_part
 
 BESIDE = 1 << 8
 """Bytes that each column of a block may take beside what is counted: objects, and padding to 64."""

@@ -1,4 +1,4 @@
-"""Looking into Arrow arrays, and how large their values are.
+"""Looking into Arrow arrays, how large their values are, and what they keep in memory.
 
 Arrays may be slices, with offsets of their own and their children's, and anything may stand under a
 null. The functions here take that into account, so that what is computed from them depends on the
@@ -17,6 +17,8 @@ import pyarrow.types as pt
 from transforms.kernels.arrays import I64, U8, offsets_of
 
 BOOLS = npt.NDArray[np.bool_]
+_SLACK = 8  # of so many parts of a buffer one may lie idle
+_LITTLE = 1 << 10  # bytes: what a copy of less would save, it takes
 
 
 def validity(array: pa.Array) -> BOOLS | None:
@@ -142,3 +144,28 @@ def _offset_bytes(kind: pa.DataType) -> int:
 
 def _data(buffer: Any) -> U8:
     return np.zeros(0, np.uint8) if buffer is None else np.frombuffer(buffer, np.uint8)
+
+
+def is_part(used: int, held: int) -> bool:
+    """Return whether bytes that are used are few enough of those held that a copy is worth its time."""
+    return held - used > max(held // _SLACK, _LITTLE)
+
+
+def behind(values: npt.NDArray[Any]) -> int:
+    """Return the bytes of the buffer that an array is a view of."""
+    while isinstance(values.base, np.ndarray):
+        values = values.base
+    owner = values.base.obj if isinstance(values.base, memoryview) else values.base
+    return _root(owner).size if isinstance(owner, pa.Buffer) else values.nbytes
+
+
+def held(array: pa.Array) -> int:
+    """Return the bytes of all buffers that an Arrow array and its children are views of."""
+    roots = [_root(buffer) for buffer in array.buffers() if buffer is not None]
+    return sum({root.address: root.size for root in roots}.values())
+
+
+def _root(buffer: pa.Buffer) -> pa.Buffer:
+    while buffer.parent is not None:
+        buffer = buffer.parent
+    return buffer

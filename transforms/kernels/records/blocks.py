@@ -29,7 +29,7 @@ import pyarrow.compute as pc
 from transforms.errors import LosslessError
 from transforms.kernels.arrays import I64, U8, U16, U64, cuts, offsets_of
 from transforms.kernels.randomness import KeyPair, record_keys
-from transforms.kernels.records import memory, ranges
+from transforms.kernels.records import arrow_values, ranges
 from transforms.kernels.records.arrow_values import row_costs, row_sizes
 from transforms.kernels.records.digest import Digest, record_hashes
 from transforms.kernels.records.row_hashes import row_hashes
@@ -74,7 +74,7 @@ def from_buffer(
     """
     count = len(positions)
     begin, end = int(offsets[0]), int(offsets[-1])
-    if memory.is_part(end - begin, memory.behind(values)):
+    if arrow_values.is_part(end - begin, arrow_values.behind(values)):
         values, offsets = values[begin:end].copy(), offsets - begin
     record = pa.LargeBinaryArray.from_buffers(
         pa.large_binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(values)]

@@ -27,6 +27,9 @@ from transforms.kernels.records.rows import (
 INDEX = "__index_level_"
 """What the names of columns begin with that pandas makes of an index: files may lack them."""
 
+_TEXTS = pa.large_string(), pa.string(), pa.string_view()
+_BINARIES = pa.large_binary(), pa.binary(), pa.binary_view()
+
 
 def unify(schemas: Sequence[pa.Schema]) -> pa.Schema:
     """Return the schema that holds the rows of all; where all are alike, it is the first.
@@ -107,18 +110,10 @@ def _common_plain(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
     if pt.is_integer(left) and pt.is_integer(right):
         both = np.promote_types(str(left), str(right))
         return pa.from_numpy_dtype(both) if both.kind in "iu" else None  # a float isn't exact
-    for is_one, large in ((_is_text, pa.large_string()), (_is_binary, pa.large_binary())):
-        if is_one(left) and is_one(right):
-            return large
+    for kinds in (_TEXTS, _BINARIES):
+        if left in kinds and right in kinds:
+            return kinds[0]
     return None
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pt.is_string(kind) or pt.is_large_string(kind) or pt.is_string_view(kind))
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pt.is_binary(kind) or pt.is_large_binary(kind) or pt.is_binary_view(kind))
 
 
 def _common_nested(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:

@@ -192,7 +192,12 @@ def draft(mixture: Mixture, amounts: Amounts) -> Draft:
         )
     shares = weigh(mixture, amounts)
     scaled = weights.scale(shares)
-    _refuse_empty(mixture, scaled, records)
+    for name, weight, count in zip(mixture.sources, scaled, records, strict=True):
+        if not count and (weight or mixture.temperature is not None):
+            raise UsageError(
+                f"source {name}: expected records in a source that has a weight, got none; give it a "
+                "weight of 0, or leave it out"
+            )
     bound = _bound(mixture, amounts, scaled)
     if mixture.interleave == "stratified":
         return Draft(mixture, amounts, StratifiedSchedule(scaled), bound)
@@ -275,15 +280,6 @@ def asked_shares(mixture: Mixture, amounts: Amounts) -> tuple[float, ...] | None
     """Return the share of each source that was asked for, of records or of bytes; None without any."""
     weighted = mixture.is_weighted and any(amounts.records)
     return tuple(_shares(mixture, amounts)) if weighted else None
-
-
-def _refuse_empty(mixture: Mixture, scaled: Sequence[int], records: Sequence[int]) -> None:
-    for name, weight, count in zip(mixture.sources, scaled, records, strict=True):
-        if not count and (weight or mixture.temperature is not None):
-            raise UsageError(
-                f"source {name}: expected records in a source that has a weight, got none; give it a "
-                "weight of 0, or leave it out"
-            )
 
 
 def _bound(mixture: Mixture, amounts: Amounts, scaled: Sequence[int]) -> int:
