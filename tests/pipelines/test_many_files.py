@@ -10,12 +10,12 @@ import pytest
 import pipelines.verify
 from pipelines.verify import read_manifest
 from tests.pipelines.support import join_shards, run, write_tree
-from transforms.datasets import manifest, manifest_files, write
+from transforms.datasets import manifest, manifest_files, write_manifest
 from transforms.errors import UsageError
 
 
 def _set_most(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    for module in (manifest, write):
+    for module in (manifest, write_manifest):
         monkeypatch.setattr(module, "MOST", count)
 
 

@@ -100,7 +100,7 @@ def test_of_two_that_take_over_one_dead_output_the_loser_clears_nothing(
             if not begun:
                 begun.append("the winner")
                 winners.append(stack.enter_context(claim()))
-                put(winners[0].spill, {"b.pages": b"y"})
+                put(winners[0].spills[0], {"b.pages": b"y"})
                 put(winners[0].temporary[-1], {"c.txt": b"z"})
             real(self, **more)
 
@@ -108,7 +108,7 @@ def test_of_two_that_take_over_one_dead_output_the_loser_clears_nothing(
         with pytest.raises(UsageError, match="another run has begun"), claim():
             pass
         (winner,) = winners
-        below = winner.spill.removeprefix(f"{anywhere}/")
+        below = winner.spills[0].removeprefix(f"{anywhere}/")
         assert set(tree(anywhere)) == {
             "out/_incomplete.json",
             f"{below}/b.pages",
