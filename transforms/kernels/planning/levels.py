@@ -18,9 +18,7 @@ STORE_SEGMENT = 256 << 10
 LOCAL_SEGMENT = 64 << 10
 """Of smaller segments opening and decoding take longer than to write and read all once more: 0.6 ms
 each beside 3 s per GB, and twice the disk's time (bench/levels.py)."""
-_TABLE_ROW = (
-    84  # bytes of memory for a page: 56 of a spill file's table, 28 of references made of it
-)
+_TABLE_ROW = 84  # bytes of memory for a page: a row of its spill file's table, one of references
 LEAST_PARTITIONS = 16  # a dozen segments are in flight at once, beside a run
 
 
