@@ -39,8 +39,7 @@ def cases(args: argparse.Namespace, folder: Path) -> dict[str, Callable[[], list
         place = folder / name
         place.mkdir()
         command = mixtures.CASES[name][2](given, place, flags)[0]
-        flags_ = [word for word in command[3:] if not word.startswith("--output=")]
-        return ["shuffle", *flags_]
+        return [w for w in command[command.index("shuffle") :] if not w.startswith("--output=")]
 
     def made(kind: str) -> list[str]:
         place = formats.make(kind, corpus(), folder / kind, files=8)
@@ -73,7 +72,7 @@ def cases(args: argparse.Namespace, folder: Path) -> dict[str, Callable[[], list
 def run(checkout: Path, flags: list[str], out: Path) -> Measured:
     """Measure the command of a checkout, then remove its dataset."""
     os.sync()
-    words = [sys.executable, "-P", "-m", f"pipelines.{flags[0]}", *flags[1:], f"--output={out}"]
+    words = [sys.executable, "-P", "-m", "pipelines", *flags, f"--output={out}"]
     measured = measure(words, root=checkout)
     shutil.rmtree(out)
     return measured

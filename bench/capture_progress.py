@@ -36,7 +36,7 @@ def main() -> None:
     with common.work_folder(args) as folder:
         common.corpus(args, folder, args.bytes).rename(folder / "corpus.jsonl")
         code, printed = run_on_terminal(
-            [sys.executable, "-m", "pipelines.shuffle", *FLAGS],
+            [sys.executable, "-m", "pipelines", "shuffle", *FLAGS],
             environment=environment(),
             columns=COLUMNS,
             cwd=folder,

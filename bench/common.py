@@ -25,7 +25,8 @@ def shuffle_command(file: Path, output: Path, *flags: str) -> list[str]:
     return [
         sys.executable,
         "-m",
-        "pipelines.shuffle",
+        "pipelines",
+        "shuffle",
         f"--input={file}",
         f"--output={output}",
         *flags,

@@ -70,7 +70,7 @@ class Part:
 
 def shuffle(args: argparse.Namespace, inputs: Sequence[str], output: Path, *flags: str) -> Measured:
     """Measure a shuffle, and remove what it wrote."""
-    command = [sys.executable, "-m", "pipelines.shuffle", *(f"--input={url}" for url in inputs)]
+    command = [sys.executable, "-m", "pipelines", "shuffle", *(f"--input={url}" for url in inputs)]
     command += [f"--output={output}", f"--memory={args.memory}"]
     command += [f"--direct_num_workers={args.direct_num_workers}", *flags]
     found = measure(command, memory=True)

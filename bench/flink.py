@@ -74,7 +74,7 @@ def call(what: str, folder: Path, *flags: str) -> str:
 def shuffle(files: list[Path], output: Path, *flags: str, roots: tuple[int, ...] = ()) -> Any:
     """Run the command; return its seconds and the peaks."""
     inputs = [f"--input={file}" for file in files]
-    command = [sys.executable, "-m", "pipelines.shuffle", *inputs, f"--output={output}", *flags]
+    command = [sys.executable, "-m", "pipelines", "shuffle", *inputs, f"--output={output}", *flags]
     begin = time.perf_counter()
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, env=environment(), stdout=log, stderr=log)

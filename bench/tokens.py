@@ -60,7 +60,7 @@ def write_english(path: Path) -> None:
 def command(args: argparse.Namespace, file: Path, out: Path) -> list[str]:
     """Return the command line."""
     return [
-        *(sys.executable, "-m", "pipelines.tokenize"),
+        *(sys.executable, "-m", "pipelines", "tokenize"),
         f"--input={file}",
         f"--output={out}",
         f"--tokenizer={args.model}",

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from dovetail.__main__ import main as run_command
+from pipelines.__main__ import main as run_command
 from pipelines.recipes.cli import leave
 from pipelines.recipes.flag_errors import flag_of
 from pipelines.recipes.recipe import Recipe, RecipeFlags, RunSettings, Settings

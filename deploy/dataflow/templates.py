@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from deploy.dataflow.flex_launcher import PIPELINES
-from dovetail.__main__ import COMMANDS
+from pipelines.__main__ import COMMANDS
 from pipelines.recipes.flag_errors import FLAGS
 
 HERE = Path(__file__).parent

@@ -60,7 +60,7 @@ def said(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 def python(*words: object) -> list[str]:
     """Return a command line of ours."""
-    return [sys.executable, "-m", "dovetail", *map(str, words)]
+    return [sys.executable, "-m", "pipelines", *map(str, words)]
 
 
 def test_a_terminal_shows_a_bar_for_each_stage_with_what_all_workers_did_then_the_summary(

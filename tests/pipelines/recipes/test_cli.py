@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-import dovetail.__main__
+import pipelines.__main__
 import pipelines.runners.local
 import pipelines.shuffle
 import pipelines.verify
@@ -329,7 +329,7 @@ def test_debug_shows_where_a_run_failed_and_nothing_else_does(tmp_path: Path) ->
 
 
 def test_without_a_command_the_commands_are_listed() -> None:
-    done = command(python=("-m", "dovetail"))
+    done = command(python=("-m", "pipelines"))
     assert done.returncode == 0
     assert re.findall(rb"^  (\w+) ", done.stdout, re.MULTILINE) == [
         b"shuffle",
@@ -340,14 +340,14 @@ def test_without_a_command_the_commands_are_listed() -> None:
 
 @pytest.mark.parametrize("word", ["-h", "--help", "help"])
 def test_asking_for_help_lists_the_commands(word: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert dovetail.__main__.main([word]) == 0
+    assert pipelines.__main__.main([word]) == 0
     assert "shuffle files of records" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command_", [[], ["shuffle"], ["verify"]])
 def test_the_version_is_told(command_: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     try:
-        code = dovetail.__main__.main([*command_, "--version"])
+        code = pipelines.__main__.main([*command_, "--version"])
     except SystemExit as ended:
         code = int(ended.code or 0)
     assert code == 0
@@ -365,7 +365,7 @@ def test_the_version_is_told(command_: list[str], capsys: pytest.CaptureFixture[
 def test_an_unknown_command_names_the_nearest_or_all(
     word: str, hint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert dovetail.__main__.main([word]) == 2
+    assert pipelines.__main__.main([word]) == 2
     err = capsys.readouterr().err
     assert err.startswith(f"error: {word}: unknown command")
     assert hint in err
@@ -375,11 +375,11 @@ def test_a_command_gets_the_flags_and_gives_its_exit_code(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "o"
-    assert dovetail.__main__.main(["shuffle", f"--input={source}", f"--output={folder}"]) == 0
-    assert dovetail.__main__.main(["verify", str(folder)]) == 0
+    assert pipelines.__main__.main(["shuffle", f"--input={source}", f"--output={folder}"]) == 0
+    assert pipelines.__main__.main(["verify", str(folder)]) == 0
     (folder / "data/train-00000-of-00001.txt").unlink()
-    assert dovetail.__main__.main(["verify", str(folder)]) == 1
-    assert dovetail.__main__.main(["verify", str(tmp_path)]) == 2
+    assert pipelines.__main__.main(["verify", str(folder)]) == 1
+    assert pipelines.__main__.main(["verify", str(tmp_path)]) == 2
     assert "done: 50 records" in capsys.readouterr().err
 
 
@@ -406,7 +406,7 @@ def test_the_summary_says_what_was_done_and_how_to_check_it(
     assert re.search(r"peak memory [1-9]\d* MiB", err)
     told = re.search(r"verify it with: .*( verify 'a dir')\n", err)
     assert told
-    assert command("verify", "a dir", python=("-m", "dovetail"), cwd=tmp_path).returncode == 0
+    assert command("verify", "a dir", python=("-m", "pipelines"), cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize(
