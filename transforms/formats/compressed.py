@@ -151,7 +151,7 @@ def _load(module: str) -> set[str]:
         ) from error
     ours = {suffix for codec in BUILT_IN.values() for suffix in codec.suffixes}
     if taken := sorted(suffix for suffix in ours if not _is_ours(suffix)):
-        _registry.cache_clear()
+        _load_registry.cache_clear()
         raise UsageError(
             f"{told}: registers {taken[0]}, which is Dovetail's own; take another suffix"
         )
@@ -171,18 +171,22 @@ def _load(module: str) -> set[str]:
     return mine - odd
 
 
-@functools.cache
 def _registry() -> ModuleType:
-    """Return smart_open's registry, with our codecs in it.
+    """Return smart_open's registry, with our codecs in it."""
+    with _lock:  # threads that begin together would find a module that is half loaded
+        return _load_registry()
 
-    Its module is loaded alone: the package imports every store's client, which takes 0.3 s.
-    """
+
+@functools.cache
+def _load_registry() -> ModuleType:
+    """Load the registry's module alone: its package imports every store's client, which takes 0.3 s."""
     name = "smart_open.compression"
     if name not in sys.modules:
         package: Any = importlib.util.find_spec("smart_open")
         spec: Any = PathFinder.find_spec(name, package.submodule_search_locations)
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules[name] = module
     compression: Any = sys.modules[name]
     log = logging.getLogger(compression.__name__)
     log.disabled = True  # it warns of each that is replaced

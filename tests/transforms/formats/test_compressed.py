@@ -46,7 +46,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     for name in set(sys.modules) - modules:
         del sys.modules[name]
     compressed._loaded.clear()
-    compressed._registry.cache_clear()
+    compressed._load_registry.cache_clear()
 
 
 LZMA = """
@@ -258,3 +258,28 @@ sys.exit(2)
 """
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.gz")], check=False)
     assert done.returncode == 0
+
+
+def test_threads_that_begin_together_all_find_the_whole_registry() -> None:
+    script = """
+import threading, time
+from importlib.machinery import SourceFileLoader
+from transforms.formats import compressed
+
+quick = SourceFileLoader.exec_module
+SourceFileLoader.exec_module = lambda self, module: (time.sleep(0.1), quick(self, module))
+together, found = threading.Barrier(16), []
+
+def look():
+    together.wait()
+    found.append(compressed._registry().get_supported_extensions())
+
+threads = [threading.Thread(target=look) for _ in range(16)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(len(found), all(".zst" in suffixes for suffixes in found))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("16 True\n", "")
