@@ -19,6 +19,7 @@ from transforms.kernels.arrays import I64, U32, offsets_of
 from transforms.kernels.segmentation.laws import UnknownEdge
 from transforms.kernels.segmentation.segment import Segmented
 from transforms.tokenization.models.added_tokens import HuggingFaceNormalizer, beyond_unicode
+from transforms.tokenization.models.control import stays_a_piece, without_control_pieces
 from transforms.tokenization.models.model import (
     Deterministic,
     Model,
@@ -132,7 +133,12 @@ class HuggingFaceOther(HuggingFace, Deterministic):
     """A ``tokenizer.json`` with a model of another kind: BPE, WordPiece, WordLevel."""
 
     def __init__(
-        self, name: str, tokenizer: tokenizers.Tokenizer, document: dict[str, Any], digest: str
+        self,
+        name: str,
+        tokenizer: tokenizers.Tokenizer,
+        document: dict[str, Any],
+        digest: str,
+        special_tokens: SpecialTokens,
     ) -> None:
         kind = document["model"]["type"]
         self.name, self.tokenizer, self.digest = name, tokenizer, digest
@@ -146,7 +152,21 @@ class HuggingFaceOther(HuggingFace, Deterministic):
         self._watched = None
         # what names an unknown token that isn't there fails, what names none says nothing
         if not self.complete and kind == "BPE" and tokenizer.model.unk_token is None:
-            self._watched = Omissions(tokenizer, HuggingFaceNormalizer(name, document, tokenizer))
+            cleared = document if special_tokens == "tokens" else _without_special(document)
+            self._watched = Omissions(tokenizer, HuggingFaceNormalizer(name, cleared, tokenizer))
+        self.control, self.special_tokens = _control(tokenizer), special_tokens
+        self._encoder, self._never = tokenizer, np.zeros(0, np.uint32)
+        if special_tokens != "tokens":
+            if (changed := without_control_pieces(document)) is not None:
+                self._encoder = tokenizers.Tokenizer.from_str(json.dumps(changed))
+                kept = changed["model"]["vocab"].keys()
+                never = {id_ for text, id_ in pieces.items() if text not in kept}
+                self._never = np.array(sorted(never - {self.special.unk}), np.uint32)
+            self._encoder.encode_special_tokens = True
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)  # a pickle of the package's leaves this out
+        self._encoder.encode_special_tokens = self.special_tokens != "tokens"
 
     def encode(self, texts: Texts) -> tuple[U32, I64]:
         """Return ids and offsets, as the package's ``encode_batch`` gives them."""
@@ -166,10 +186,18 @@ class HuggingFaceOther(HuggingFace, Deterministic):
             some = plain[begin : begin + step]
             rows = call_package(self._rows, some, name=self.name, first=begin)
             found += [np.array(row, np.uint32) for row in rows]
-        return np.concatenate([np.zeros(0, np.uint32), *found]), offsets_of(list(map(len, found)))
+        ids = np.concatenate([np.zeros(0, np.uint32), *found])
+        offsets = offsets_of(list(map(len, found)))
+        if len(self._never) and (wrong := np.flatnonzero(np.isin(ids, self._never))).size:
+            raise RecordError(
+                int(np.searchsorted(offsets, wrong[0], side="right")) - 1,
+                f"{self.name}: a word is made to become the special token "
+                f"{self.token(int(ids[wrong[0]]))!r}; drop the record",
+            )
+        return ids, offsets
 
     def _rows(self, texts: Sequence[str]) -> list[list[int]]:
-        found = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        found = self._encoder.encode_batch_fast(texts, add_special_tokens=False)
         return [encoding.ids for encoding in found]
 
     def token(self, number: int) -> str:
@@ -209,13 +237,12 @@ def load(
     try:
         with package_errors():
             tokenizer = tokenizers.Tokenizer.from_str(json.dumps(document))
-            tokenizer.encode_special_tokens = special_tokens != "tokens"
             # what the package has understood: its numbers are not always those nearest to the text's
             understood = json.loads(tokenizer.to_str())
             if understood["model"]["type"] != "Unigram":
-                other = HuggingFaceOther(name, tokenizer, understood, digest)
-                other.control = _control(tokenizer)
-                return other
+                return HuggingFaceOther(name, tokenizer, understood, digest, special_tokens)
+            if special_tokens != "tokens":
+                understood = _without_special(understood)
             vocabulary = _vocabulary(name, understood, tokenizer, digest)
             loaded = HuggingFaceUnigram(
                 name, vocabulary, HuggingFaceNormalizer(name, understood, tokenizer)
@@ -236,23 +263,39 @@ def _control(tokenizer: tokenizers.Tokenizer) -> dict[str, int]:
     return {token.content: id_ for id_, token in added.items() if token.special and token.content}
 
 
+def _without_special(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a file whose added tokens are those alone that aren't special."""
+    kept = [token for token in document["added_tokens"] if not token["special"]]
+    return document | {"added_tokens": kept}
+
+
 def _vocabulary(
     name: str, document: dict[str, Any], tokenizer: tokenizers.Tokenizer, digest: str
 ) -> Vocabulary:
-    """Return the tables: every entry matches text, special ones and bytes too; the last of twins."""
+    """Return the tables: every entry matches text, bytes too; the last of twins.
+
+    Special ones do where the document has their added tokens, or nothing else could stand for them.
+    """
     entries: list[tuple[str, float]] = document["model"]["vocab"]
     by_text = {text.encode(): number for number, (text, _) in enumerate(entries) if text}
     scores = [float(score) for _, score in entries]
     if not scores or not np.isfinite(scores).all():
         raise UsageError(f"{name}: a unigram model needs pieces, all with finite scores")
-    added = [int(token["id"]) for token in document["added_tokens"]]
+    added = {token["content"]: int(token["id"]) for token in document["added_tokens"]}
+    by_bytes = bool(document["model"].get("byte_fallback"))
+    removed = {
+        text.encode()
+        for text in _control(tokenizer).keys() - added.keys()
+        if not stays_a_piece(text, byte_fallback=by_bytes)
+    }
+    matching = {text: number for text, number in by_text.items() if text not in removed}
     unk = document["model"]["unk_id"]
     size = _size(tokenizer)
     surfaces = [(tokenizer.id_to_token(number) or "").encode() for number in range(size)]
     return Vocabulary(
-        pieces=(*by_text, *map(beyond_unicode, added)),
-        log_probs=np.array([scores[n] for n in by_text.values()] + [0.0] * len(added), np.float64),
-        ids=np.array([*by_text.values(), *added], np.uint32),
+        pieces=(*matching, *map(beyond_unicode, added.values())),
+        log_probs=np.array([scores[n] for n in matching.values()] + [0.0] * len(added), np.float64),
+        ids=np.array([*matching.values(), *added.values()], np.uint32),
         unit="character",
         unknown=None
         if unk is None

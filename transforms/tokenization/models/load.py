@@ -12,7 +12,7 @@ from typing import Any, Literal
 from transforms.errors import DataError, UsageError
 from transforms.formats.compressed import read_whole
 from transforms.storage import files as storage
-from transforms.tokenization.models import bytepiece, cpm, huggingface, unigram
+from transforms.tokenization.models import bytepiece, control, cpm, huggingface, unigram
 from transforms.tokenization.models.model import FORMATS, Model, SpecialTokens
 
 LARGEST_FILE = 1 << 29
@@ -45,7 +45,6 @@ def load(
     url, data = _find(url)
     data = _unzipped(url, data) if data.startswith(_ZIP) else data
     model = _parse(url, data, raw=raw, special_tokens=special_tokens)
-    model.special_tokens = special_tokens
     if raw and not isinstance(model, bytepiece.BytePiece):
         raise UsageError(f"{url}: {model.kind} needs text; only BytePiece models take raw bytes")
     if whitespace == "cpm":
@@ -53,7 +52,10 @@ def load(
             raise UsageError(
                 f"{url}: {model.kind}; CPM's white space is for SentencePiece unigram models"
             )
-        return cpm.with_whitespace(model, newline=newline)
+        model = cpm.with_whitespace(model, newline=newline)
+    model.special_tokens = special_tokens
+    if special_tokens == "tokens" and isinstance(model, unigram.SentencePiece):
+        control.put_tokens(model)  # its own package puts none
     return model
 
 
@@ -61,7 +63,7 @@ def _parse(name: str, data: bytes, *, raw: bool, special_tokens: SpecialTokens) 
     if not data[:4096].lstrip().startswith(b"{"):
         if what := _name_text(data[:4096]):
             raise UsageError(f"{name}: not a model but {what}")
-        return unigram.load(name, data, special_tokens=special_tokens)
+        return unigram.load(name, data)
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
