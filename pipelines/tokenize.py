@@ -152,12 +152,14 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
         whitespace=recipe.whitespace,
         newline=recipe.newline_symbol,
         raw=recipe.bytes,
+        pattern=recipe.tokenizer_pattern,
     )
     common: dict[str, Any] = {
         "model": recipe.tokenizer,
         "digest": tokenizer.model.digest,
         "whitespace": recipe.whitespace,
         "newline": recipe.newline_symbol,
+        "pattern": recipe.tokenizer_pattern,
         "column": recipe.token_column,
         "storage_options": settings.storage_options,
     }

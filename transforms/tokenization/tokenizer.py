@@ -66,19 +66,25 @@ class Tokenizer:
         whitespace: Literal["cpm"] | None = None,
         newline: str = cpm.NEWLINE,
         raw: bool = False,
+        pattern: str | None = None,
     ) -> Tokenizer:
-        """Load a BytePiece or SentencePiece unigram model or a tokenizer.json, from any URL.
+        """Load a BytePiece or SentencePiece model, a tokenizer.json or a tiktoken file, from any URL.
 
         Args:
             url: a path, or any URL that fsspec serves; a folder stands for the tokenizer.json in it.
             whitespace: "cpm" for CPM's (SentencePiece models only).
             newline: the symbol for newlines then.
             raw: take texts as bytes (BytePiece models only).
+            pattern: how text is cut (tiktoken's files only): gpt2, cl100k, o200k or a regular
+                expression; by default what the name of a published file says.
 
         Raises:
             UsageError: there is no such file, or it is no model; says what was expected.
         """
-        return cls(load(os.fspath(url), whitespace=whitespace, newline=newline, raw=raw))
+        found = load(
+            os.fspath(url), whitespace=whitespace, newline=newline, raw=raw, pattern=pattern
+        )
+        return cls(found)
 
     @property
     def dtype(self) -> np.dtype[Any]:
