@@ -153,6 +153,7 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
         newline=recipe.newline_symbol,
         raw=recipe.bytes,
         pattern=recipe.tokenizer_pattern,
+        special_tokens=recipe.special_tokens,
     )
     common: dict[str, Any] = {
         "model": recipe.tokenizer,
@@ -187,6 +188,7 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
     work = BlockTokenizer(
         **common,
         raw=recipe.bytes,
+        special_tokens=recipe.special_tokens,
         sampling=sampling,
         seed=recipe.seed,
         epoch=recipe.epoch,

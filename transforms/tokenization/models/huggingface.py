@@ -24,7 +24,7 @@ from transforms.tokenization.models.huggingface_file import (
     size_of,
     special_ids,
 )
-from transforms.tokenization.models.model import Deterministic, Model, Unigram
+from transforms.tokenization.models.model import Deterministic, Model, SpecialTokens, Unigram
 from transforms.tokenization.models.package_errors import PackageError, package_errors
 from transforms.tokenization.models.texts import Texts
 from transforms.tokenization.models.vocabulary import Vocabulary
@@ -78,13 +78,20 @@ def looks_like(document: Any) -> bool:
     return isinstance(document, dict) and isinstance(document.get("model"), dict)
 
 
-def load(name: str, document: dict[str, Any], *, digest: str) -> Model:
+def load(
+    name: str,
+    document: dict[str, Any],
+    *,
+    digest: str,
+    special_tokens: SpecialTokens = "text",
+) -> Model:
     """Load a ``tokenizer.json``.
 
     Args:
         name: for messages.
         document: the parsed JSON.
         digest: SHA-256 of the file.
+        special_tokens: what control strings become.
 
     Raises:
         UsageError: the file asks for what isn't known, or can't be done; says what.
@@ -95,13 +102,15 @@ def load(name: str, document: dict[str, Any], *, digest: str) -> Model:
     try:
         with package_errors():
             tokenizer = tokenizers.Tokenizer.from_str(json.dumps(document))
+            tokenizer.encode_special_tokens = special_tokens != "tokens"
             # what the package has understood: its numbers are not always those nearest to the text's
             understood = json.loads(tokenizer.to_str())
             kind = understood["model"]["type"]
-            if kind == "BPE":
-                return HuggingFaceBPE(name, tokenizer, understood, digest)
             if kind != "Unigram":
-                return HuggingFaceOther(name, tokenizer, understood, digest)
+                of_kind = HuggingFaceBPE if kind == "BPE" else HuggingFaceOther
+                other = of_kind(name, tokenizer, understood, digest)
+                other.control = _control(tokenizer)
+                return other
             vocabulary = _vocabulary(name, understood, tokenizer, digest)
             loaded = HuggingFaceUnigram(
                 name, vocabulary, HuggingFaceNormalizer(name, understood, tokenizer)
@@ -112,7 +121,14 @@ def load(name: str, document: dict[str, Any], *, digest: str) -> Model:
             "that it loads by Tokenizer.from_file"
         ) from None
     loaded.tokenizer = tokenizer
+    loaded.control = _control(tokenizer)
     return loaded
+
+
+def _control(tokenizer: tokenizers.Tokenizer) -> dict[str, int]:
+    """Return the texts of the tokens that the file calls special, each with its id."""
+    added = tokenizer.get_added_tokens_decoder()
+    return {token.content: id_ for id_, token in added.items() if token.special and token.content}
 
 
 def _vocabulary(

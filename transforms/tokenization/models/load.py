@@ -20,7 +20,7 @@ from transforms.tokenization.models import (
     tiktoken_bpe,
     unigram,
 )
-from transforms.tokenization.models.model import FORMATS, Model
+from transforms.tokenization.models.model import FORMATS, Model, SpecialTokens
 
 LARGEST_FILE = 1 << 29
 """Bytes; the largest published models have some tens of MB."""
@@ -46,11 +46,13 @@ def load(
     newline: str = cpm.NEWLINE,
     raw: bool = False,
     pattern: str | None = None,
+    special_tokens: SpecialTokens = "text",
 ) -> Model:
     """Load a model; arguments and errors as of ``Tokenizer.load``."""
     url, data = _find(url)
     data = _unzipped(url, data) if data.startswith(_ZIP) else data
-    model = _parse(url, data, raw=raw, pattern=pattern)
+    model = _parse(url, data, raw=raw, pattern=pattern, special_tokens=special_tokens)
+    model.special_tokens = special_tokens
     if pattern is not None and not isinstance(model, tiktoken_bpe.TiktokenBPE):
         raise UsageError(
             f"--tokenizer_pattern: {url} is {model.kind}, which says itself how text is cut; leave it "
@@ -67,15 +69,17 @@ def load(
     return model
 
 
-def _parse(name: str, data: bytes, *, raw: bool, pattern: str | None) -> Model:
+def _parse(
+    name: str, data: bytes, *, raw: bool, pattern: str | None, special_tokens: SpecialTokens
+) -> Model:
     if not data[:4096].lstrip().startswith(b"{"):
         if tiktoken_bpe.looks_like(data[:4096]):
-            return tiktoken_bpe.load(name, data, pattern=pattern)
+            return tiktoken_bpe.load(name, data, pattern=pattern, special_tokens=special_tokens)
         if what := _name_text(data[:4096]):
             raise UsageError(f"{name}: not a model but {what}")
         if sentencepiece_bpe.looks_like(data):
             return sentencepiece_bpe.SentencePieceBPE(name, data)
-        return unigram.load(name, data)
+        return unigram.load(name, data, special_tokens=special_tokens)
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -84,7 +88,7 @@ def _parse(name: str, data: bytes, *, raw: bool, pattern: str | None) -> Model:
         ) from None
     digest = hashlib.sha256(data).hexdigest()
     if huggingface.looks_like(document):
-        return huggingface.load(name, document, digest=digest)
+        return huggingface.load(name, document, digest=digest, special_tokens=special_tokens)
     if bytepiece.looks_like(document):
         return bytepiece.load(name, document, digest=digest, raw=raw)
     if what := _name_json(document):

@@ -18,6 +18,7 @@ from transforms.tokenization.models.package_errors import call_package
 from transforms.tokenization.models.texts import Texts, check_utf8, unpack
 from transforms.tokenization.models.unigram import (
     MODEL_TYPES,
+    control_of,
     processor_of,
     read_pieces,
     special_ids,
@@ -45,7 +46,7 @@ class SentencePieceBPE(BPE):
         """
         self.name, self.data = name, data
         self.processor = processor_of(name, data)
-        self.special = special_ids(self.processor)
+        self.special, self.control = special_ids(self.processor), control_of(self.proto)
         self.size = self.processor.get_piece_size()
         self.digest = hashlib.sha256(data).hexdigest()
 

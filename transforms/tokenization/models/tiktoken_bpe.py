@@ -19,6 +19,7 @@ import tiktoken
 from transforms.errors import DataError, UsageError
 from transforms.kernels.arrays import I64, U32, offsets_of
 from transforms.tokenization.models.bpe import BPE
+from transforms.tokenization.models.model import SpecialTokens
 from transforms.tokenization.models.package_errors import (
     PackageError,
     call_package,
@@ -67,7 +68,8 @@ class TiktokenBPE(BPE):
         ranks: dict[bytes, int],
         *,
         pattern: str,
-        special_tokens: dict[str, int],
+        control: dict[str, int],
+        special_tokens: SpecialTokens,
         digest: str,
     ) -> None:
         """Take what a file says, and what it doesn't.
@@ -77,19 +79,20 @@ class TiktokenBPE(BPE):
             ranks: by piece, its id; of neighbours the pair that makes the piece with the lowest is
                 merged first, and what is a piece as it stands is one id.
             pattern: a regular expression; each match is merged apart.
-            special_tokens: by text, its id.
+            control: by the text of a special token, its id.
+            special_tokens: what those become in a text.
             digest: SHA-256 of the file.
 
         Raises:
             UsageError: the package refuses it.
         """
         self.name, self.ranks, self.pattern = name, ranks, pattern
-        self.special_tokens, self.digest = special_tokens, digest
+        self.control, self.special_tokens, self.digest = control, special_tokens, digest
         self.encoding = self._made()
-        self.size = max([*ranks.values(), *special_tokens.values()]) + 1
+        self.size = max([*ranks.values(), *control.values()]) + 1
         self.complete = all(bytes([byte]) in ranks for byte in range(256))
-        self.special = SpecialIds(eos=special_tokens.get(_END))
-        self._texts = {number: text for text, number in special_tokens.items()}
+        self.special = SpecialIds(eos=control.get(_END))
+        self._texts = {number: text for text, number in control.items()}
         self._texts |= {
             number: piece.decode(errors="backslashreplace") for piece, number in ranks.items()
         }
@@ -101,7 +104,7 @@ class TiktokenBPE(BPE):
                     self.name,
                     pat_str=self.pattern,
                     mergeable_ranks=self.ranks,
-                    special_tokens=self.special_tokens,
+                    special_tokens=dict(self.control),
                 )
         except PackageError as error:
             raise UsageError(
@@ -125,7 +128,14 @@ class TiktokenBPE(BPE):
         return np.concatenate([np.zeros(0, np.uint32), *rows]), offsets_of(list(map(len, rows)))
 
     def _rows(self, texts: Sequence[str]) -> list[U32]:
-        return [np.array(self.encoding.encode_ordinary(text), np.uint32) for text in texts]
+        allowed = set(self.control) if self.special_tokens == "tokens" else set()
+        return [
+            np.array(
+                self.encoding.encode(text, allowed_special=allowed, disallowed_special=()),
+                np.uint32,
+            )
+            for text in texts
+        ]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Turn ids into text, with U+FFFD for bytes that are none; special ids by their names."""
@@ -143,7 +153,7 @@ class TiktokenBPE(BPE):
         return self._texts.get(number, "")
 
     def token_id(self, token: str) -> int | None:
-        found = self.special_tokens.get(token)
+        found = self.control.get(token)
         return self.ranks.get(token.encode(errors="surrogateescape")) if found is None else found
 
 
@@ -152,20 +162,21 @@ def looks_like(head: bytes) -> bool:
     return _FIRST_LINES.match(head) is not None
 
 
-def load(name: str, data: bytes, *, pattern: str | None) -> TiktokenBPE:
+def load(
+    name: str, data: bytes, *, pattern: str | None, special_tokens: SpecialTokens = "text"
+) -> TiktokenBPE:
     """Load a rank file.
 
     Args:
         name: for messages; its last part says the pattern of what OpenAI published.
         data: the file.
         pattern: one of PATTERNS by name, or a regular expression.
+        special_tokens: what control strings become.
 
     Raises:
         UsageError: a line is none, or nothing says the pattern.
     """
-    known, special_tokens = PUBLISHED.get(
-        name.rpartition("/")[2].removesuffix(".tiktoken"), (None, {})
-    )
+    known, control = PUBLISHED.get(name.rpartition("/")[2].removesuffix(".tiktoken"), (None, {}))
     chosen = pattern or known
     if chosen is None:
         raise UsageError(
@@ -177,6 +188,7 @@ def load(name: str, data: bytes, *, pattern: str | None) -> TiktokenBPE:
         name,
         _ranks(name, data),
         pattern=PATTERNS.get(chosen, chosen),
+        control=control,
         special_tokens=special_tokens,
         digest=hashlib.sha256(data).hexdigest(),
     )
