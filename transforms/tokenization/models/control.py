@@ -132,6 +132,12 @@ def put_tokens(model: Unigram) -> None:
     model.normalizer = AroundControl(model.normalizer, model.control)
 
 
+def without_special(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a ``tokenizer.json`` whose added tokens are those alone that aren't special."""
+    kept = [token for token in document["added_tokens"] if not token["special"]]
+    return document | {"added_tokens": kept}
+
+
 def stays_a_piece(string: str, *, byte_fallback: bool) -> bool:
     """Say whether a control string that is a piece of the vocabulary has to stay one.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import pickle
 from pathlib import Path
@@ -52,9 +53,10 @@ def sentencepiece_model(how: SpecialTokens, **options: object) -> tuple[Ours, An
         )
 
 
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
 @given(text=MIXED)
-def test_sentencepiece_takes_them_for_text_as_its_package_does(text: str) -> None:
-    ours, package = sentencepiece_model("text")
+def test_sentencepiece_takes_them_for_text_as_its_package_does(kind: str, text: str) -> None:
+    ours, package = sentencepiece_model("text", model_type=kind)
     assert ours.encode(text) == package.encode(text)
     assert not {1, 2} & set(ours.encode(text))
 
@@ -74,7 +76,15 @@ def around(package: Any, text: str, control: dict[str, int]) -> list[int]:
     return [*ids, *package.encode(between)]
 
 
-@pytest.mark.parametrize("options", [{}, {"byte_fallback": True, "add_dummy_prefix": False}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"byte_fallback": True, "add_dummy_prefix": False},
+        {"model_type": "bpe"},
+        {"model_type": "bpe", "byte_fallback": True},
+    ],
+)
 @given(texts=st.lists(MIXED, max_size=4))
 def test_sentencepieces_tokens_stand_between_texts_of_their_own(
     options: dict[str, object], texts: list[str]
@@ -260,6 +270,17 @@ def test_what_no_piece_covers_is_found_beside_control_strings(tmp_path: Path) ->
     assert found.keys() == {1, 2}
     assert "control string '<s>'" in found[2]
     assert "no piece for 'c'" in found[1]
+
+
+def test_tiktokens_special_tokens(tmp_path: Path) -> None:
+    lines = [base64.b64encode(bytes([byte])) + b" %d" % byte for byte in range(256)]
+    path = tmp_path / "r50k_base.tiktoken"
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    text = "a<|endoftext|>b"
+    assert Ours.load(path).encode(text) == list(text.encode())
+    assert Ours.load(path, special_tokens="tokens").encode(text) == [97, 50256, 98]
+    with pytest.raises(RecordError, match="endoftext"):
+        Ours.load(path, special_tokens="fail").encode(text)
 
 
 @pytest.mark.parametrize("how", ["text", "tokens", "fail"])
