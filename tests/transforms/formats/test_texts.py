@@ -374,8 +374,18 @@ def test_views_that_lead_nowhere_are_damage() -> None:
 
 
 _LINES = [
-    *(b'{"body":"a"}', b'{"body":"","n":[1]}', b'{"body":"caf\\u00e9\\n"}', b'{"a":NaN,"body":"b"}'),
-    *(b'{"b\\u006fdy":"escaped"}', b'{"body":1}', b'{"body":"\\ud800"}', b'{"x":"\\ud800","body":"c"}'),
+    *(
+        b'{"body":"a"}',
+        b'{"body":"","n":[1]}',
+        b'{"body":"caf\\u00e9\\n"}',
+        b'{"a":NaN,"body":"b"}',
+    ),
+    *(
+        b'{"b\\u006fdy":"escaped"}',
+        b'{"body":1}',
+        b'{"body":"\\ud800"}',
+        b'{"x":"\\ud800","body":"c"}',
+    ),
     *(b"x", b"[]", b'{"body":"\xff"}', b'{"x":1e999,"body":"d"}', b'{"body":"one","body":"two"}'),
     *(b"{}", b'{"x":' + b"[" * 1100 + b"]" * 1100 + b',"body":"deep"}', '{"body":"水"}'.encode()),
 ]

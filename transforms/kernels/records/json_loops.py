@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.kernels.arrays import I64, U8
-from transforms.kernels.compiled import first_bit, inlined, kernel, load_word, store_word
+from transforms.kernels.compiled import first_bit, inlined, kernel, load_word, read_only, store_word
+from transforms.kernels.utf8 import size_at, write_character
 
 _LEVELS = 60  # of objects and arrays: a bit each in a word
 
@@ -33,6 +34,7 @@ _24, _48 = np.uint64(24), np.uint64(48)
 _ODD_LEADS = np.uint64(0x2001)  # E0 and ED by their low halves: not every second byte may follow
 _NIBBLE, _1U = np.uint64(0x0F), np.uint64(1)
 
+_TRUE, _FALSE, _NULL = (np.frombuffer(word, np.uint8) for word in (b"true", b"false", b"null"))
 _UNESCAPED = np.zeros(256, np.uint8)  # what stands behind a backslash; 0 for what mustn't
 for _sign, _meant in zip(b'"\\/bfnrt', b'"\\/\b\f\n\r\t', strict=True):
     _UNESCAPED[_sign] = _meant
@@ -65,16 +67,9 @@ def take_texts(
     texts = np.empty(int(offsets[-1] - offsets[0]) + 8, np.uint8)  # words are written whole
     places, odd = np.zeros(count + 1, np.int64), np.zeros(count, np.bool_)
     name = np.frombuffer(field, np.uint8)
-    _take_texts(_seen(values), _seen(offsets), end, _seen(name), texts, places, odd)
+    _take_texts(read_only(values), read_only(offsets), end, read_only(name), texts, places, odd)
     texts.resize(int(places[-1]), refcheck=False)
     return texts, places, np.flatnonzero(odd)
-
-
-def _seen(array: Any) -> Any:
-    """Return a view that can't be written to: numba compiles for either kind apart."""
-    array = np.ascontiguousarray(array).view()
-    array.flags.writeable = False
-    return array
 
 
 @kernel
@@ -121,7 +116,7 @@ def _take_text(values: Any, at: Any, end: Any, name: Any, texts: Any, begin: Any
                 if level == 1:
                     if escaped:
                         return np.int64(-1)
-                    mine = _is_name(values, begins, at - 1, name)
+                    mine = _is_word(values, begins, at - 1, name)
                 at = _skip_space(values, at, end)
                 if at >= end or values[at] != _COLON:
                     return np.int64(-1)
@@ -136,7 +131,7 @@ def _take_text(values: Any, at: Any, end: Any, name: Any, texts: Any, begin: Any
                     stop = free = behind
             elif mine:
                 return np.int64(-1)
-            elif first == _OPEN or first == _OPEN_LIST:
+            elif first in (_OPEN, _OPEN_LIST):
                 if level == _LEVELS:
                     return np.int64(-1)
                 level += 1
@@ -178,11 +173,11 @@ def _skip_space(values: Any, at: Any, end: Any) -> Any:
 
 
 @inlined
-def _is_name(values: Any, at: Any, end: Any, name: Any) -> Any:
-    if end - at != len(name):
+def _is_word(values: Any, at: Any, end: Any, word: Any) -> Any:
+    if end - at != len(word):
         return False
-    for i in range(len(name)):
-        if values[at + i] != name[i]:
+    for i in range(len(word)):
+        if values[at + i] != word[i]:
             return False
     return True
 
@@ -225,34 +220,23 @@ def _string(values: Any, at: Any, end: Any, texts: Any, to: Any) -> Any:
             return at + 1, to, escaped
         if byte == _BACKSLASH:
             escaped = True
-            if at + 1 >= end:
+            at += 1
+            if at >= end:
                 return odd
-            byte = values[at + 1]
-            if byte != _U:
-                meant = _UNESCAPED[byte]
-                if meant == 0:
-                    return odd
+            meant = _UNESCAPED[values[at]]
+            if meant:
                 texts[to] = meant
+                at += 1
                 to += 1
-                at += 2
                 continue
-            point = _hexadecimal(values, at + 2, end)
-            at += 6
-            if point >= 0xD800 and point < 0xE000:
-                low = np.int64(-1)
-                if point < 0xDC00 and at + 1 < end and values[at] == _BACKSLASH and values[at + 1] == _U:
-                    low = _hexadecimal(values, at + 2, end)
-                if low < 0xDC00 or low >= 0xE000:
-                    return odd
-                at += 6
-                point = 0x10000 + ((point - 0xD800) << 10) + (low - 0xDC00)
-            if point < 0:
+            at, point = _code_point(values, at, end)
+            if at < 0:
                 return odd
-            to = _write(texts, to, point)
+            to = write_character(texts, to, point)
             continue
         if byte < 0x20:
             return odd
-        size = _size(values, at, end)
+        size = size_at(values, at, end)
         if size == 0:
             return odd
         for i in range(size):
@@ -260,6 +244,25 @@ def _string(values: Any, at: Any, end: Any, texts: Any, to: Any) -> Any:
         at += size
         to += size
     return odd
+
+
+@kernel
+def _code_point(values: Any, at: Any, end: Any) -> Any:
+    """Return where an escape from its u on ends, -1 where it is odd; and the character that it says."""
+    odd = np.int64(-1), np.int64(-1)
+    if values[at] != _U:
+        return odd
+    point = _hexadecimal(values, at + 1, end)
+    at += 5
+    if 0xD800 <= point < 0xE000:  # half of a pair: the other has to follow
+        low = np.int64(-1)
+        if point < 0xDC00 and at + 1 < end and values[at] == _BACKSLASH and values[at + 1] == _U:
+            low = _hexadecimal(values, at + 2, end)
+        if low < 0xDC00 or low >= 0xE000:
+            return odd
+        at += 6
+        point = 0x10000 + ((point - 0xD800) << 10) + (low - 0xDC00)
+    return (at, point) if point >= 0 else odd
 
 
 @inlined
@@ -277,78 +280,14 @@ def _hexadecimal(values: Any, at: Any, end: Any) -> Any:
 
 
 @inlined
-def _write(texts: Any, to: Any, point: Any) -> Any:
-    """Write a character in UTF-8; return where it ends."""
-    if point < 0x80:
-        texts[to] = point
-        return to + 1
-    if point < 0x800:
-        texts[to] = 0xC0 | (point >> 6)
-        texts[to + 1] = 0x80 | (point & 0x3F)
-        return to + 2
-    if point < 0x10000:
-        texts[to] = 0xE0 | (point >> 12)
-        texts[to + 1] = 0x80 | ((point >> 6) & 0x3F)
-        texts[to + 2] = 0x80 | (point & 0x3F)
-        return to + 3
-    texts[to] = 0xF0 | (point >> 18)
-    texts[to + 1] = 0x80 | ((point >> 12) & 0x3F)
-    texts[to + 2] = 0x80 | ((point >> 6) & 0x3F)
-    texts[to + 3] = 0x80 | (point & 0x3F)
-    return to + 4
-
-
-@inlined
-def _size(values: Any, at: Any, end: Any) -> Any:
-    """Return the bytes of the character of UTF-8 that begins here, 0 where none does (Table 3-7 of
-    the Unicode Standard).
-    """
-    first = values[at]
-    if first < 0x80:
-        return 1
-    size, low, high = 0, 0x80, 0xBF  # between which the second byte has to be
-    if 0xC2 <= first < 0xE0:
-        size = 2
-    elif 0xE0 <= first < 0xF0:
-        size = 3
-        if first == 0xE0:
-            low = 0xA0
-        elif first == 0xED:
-            high = 0x9F
-    elif 0xF0 <= first < 0xF5:
-        size = 4
-        if first == 0xF0:
-            low = 0x90
-        elif first == 0xF4:
-            high = 0x8F
-    if size == 0 or at + size > end or values[at + 1] < low or values[at + 1] > high:
-        return 0
-    for i in range(2, size):
-        if values[at + i] & 0xC0 != 0x80:
-            return 0
-    return size
-
-
-@inlined
 def _scalar(values: Any, at: Any, end: Any) -> Any:
     """Return where a number, true, false or null ends, -1 where there is none."""
     first = values[at]
     if first == _MINUS or (_0 <= first <= _9):
         return _number(values, at, end)
-    if first == 0x74 and end - at >= 4:  # true
-        if values[at + 1] == 0x72 and values[at + 2] == 0x75 and values[at + 3] == 0x65:
-            return at + 4
-    elif first == 0x6E and end - at >= 4:  # null
-        if values[at + 1] == 0x75 and values[at + 2] == 0x6C and values[at + 3] == 0x6C:
-            return at + 4
-    elif first == 0x66 and end - at >= 5:  # false
-        if (
-            values[at + 1] == 0x61
-            and values[at + 2] == 0x6C
-            and values[at + 3] == 0x73
-            and values[at + 4] == 0x65
-        ):
-            return at + 5
+    for word in (_TRUE, _FALSE, _NULL):
+        if first == word[0] and _is_word(values, at, min(at + len(word), end), word):
+            return at + len(word)
     return np.int64(-1)
 
 
