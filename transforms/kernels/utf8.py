@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from transforms.kernels.compiled import inlined
 
 
@@ -58,3 +60,14 @@ def size_at(values: Any, at: Any, end: Any) -> Any:
         if values[at + i] & 0xC0 != 0x80:
             return 0
     return size
+
+
+@inlined
+def point_at(values: Any, at: Any, size: Any) -> Any:
+    """Return the character of UTF-8 that begins here and has so many bytes."""
+    point = np.int64(values[at])
+    if size > 1:
+        point &= 0x7F >> size
+    for i in range(1, size):
+        point = (point << 6) | (np.int64(values[at + i]) & 0x3F)
+    return point
