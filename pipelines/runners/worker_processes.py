@@ -31,7 +31,8 @@ ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
     "MIMALLOC_PURGE_DELAY": "10000",
-    # no threads before workers are forked: of those libraries that make theirs when they are loaded
+}
+_ONE_THREAD = {  # before workers are forked: of libraries that make theirs when they are loaded
     "OPENBLAS_NUM_THREADS": "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
@@ -92,7 +93,7 @@ class WorkerProcesses:
         self.fork_server: ForkServer | None = None
         with open_log(log_file) as log:
             if can_fork() if fork is None else fork:
-                self.fork_server = ForkServer(environment, log)
+                self.fork_server = ForkServer({**environment, **_ONE_THREAD}, log)
                 return
             try:
                 for _ in range(count):
