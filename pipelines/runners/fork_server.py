@@ -3,7 +3,8 @@
 What it has imported and loaded, its workers have too, in the same pages of memory, at the price of a
 fork. (multiprocessing's "forkserver" is the same idea; its processes run one function each, and nobody
 hears how they ended.) A fork copies the thread that forks, and locks as they stand, so there must be
-one thread: OpenBLAS and jemalloc get variables that keep them from making theirs (``worker_processes.py``), gRPC and Arrow make theirs when they are first used, which is in the workers.
+one thread: OpenBLAS and jemalloc get variables that keep them from making theirs
+(``worker_processes.py``), gRPC and Arrow make theirs when they are first used, which is in the workers.
 Where there are more all the same, a worker begins as an interpreter of its own instead.
 
 It ends when its launcher does, by the end of the connection between them, and its workers with it: by
