@@ -215,14 +215,16 @@ class Tokenizer:
             return Encoded(ids, offsets, unknown, of, np.zeros(len(offsets) - 1))
         assert isinstance(model, Unigram)
         normalized = model.normalizer.normalize(texts)
-        counts = np.diff(normalized.records)
-        record = np.repeat(np.arange(len(counts)), counts)
-        within = np.arange(len(record)) - normalized.records[:-1][record]
-        mine = mix(keys[record] + mix(within.astype(np.uint64)))
+        law = self._law(sampling)
+        mine = np.zeros(len(normalized.segments) - 1, np.uint64)  # nothing is drawn
+        if sampling.law != "off":
+            record = np.repeat(np.arange(len(keys)), np.diff(normalized.records))
+            within = np.arange(len(record)) - normalized.records[:-1][record]
+            mine = mix(keys[record] + mix(within.astype(np.uint64)))
         try:
-            found = segment(self._law(sampling), normalized.data, normalized.segments, mine)
+            found = segment(law, normalized.data, normalized.segments, mine)
         except DeadEndError as error:
-            number = int(record[error.record])
+            number = int(np.searchsorted(normalized.records, error.record, side="right")) - 1
             place = int(normalized.segments[error.record]) + error.position
             begin = int(normalized.segments[normalized.records[number]])
             raise RecordError(
@@ -230,7 +232,9 @@ class Tokenizer:
                 f"{model.name} has no piece for the byte 0x{normalized.data[place]:02X}, at byte "
                 f"{place - begin} of its normalized text; take a model that has all bytes",
             ) from None
-        surprises = np.bincount(record, found.surprises, len(counts)).astype(np.float64)
+        surprises = np.zeros(len(keys))
+        if sampling.law != "off":
+            surprises = np.bincount(record, found.surprises, len(keys)).astype(np.float64)
         of = 0 if model.vocabulary.unknown is None else count_characters(normalized.data)
         found = model.finish(found)
         ends = found.offsets[normalized.records]
