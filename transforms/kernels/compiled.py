@@ -11,7 +11,12 @@ from typing import Any
 import numba as nb
 import numpy as np
 from llvmlite import ir
+from numba import _dynfunc
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_machinery import register_pass
+from numba.core.typed_passes import NativeLowering
 from numba.extending import intrinsic
 
 
@@ -27,10 +32,28 @@ def kernel(function: Callable[..., Any]) -> Any:
     return compiled
 
 
+def part(function: Callable[..., Any]) -> Any:
+    """Compile a function as a part of the kernels that call it: Python can't.
+
+    numba makes machine code of each function, with all that it calls, and keeps it: of five functions
+    that call each other the last one is optimized five times. A part is optimized once, in the kernel.
+    """
+    return _refusing_python(nb.njit(nogil=True, pipeline_class=_PartCompiler)(function))
+
+
 def inlined(function: Callable[..., Any]) -> Any:
-    """Compile a small function into whoever calls it."""
-    compiled = nb.njit(nogil=True, forceinline=True)(function)
-    compiled._cache = _Cache(function)
+    """Compile a small function into whoever calls it: a ``part`` to which no call is left."""
+    compiled = nb.njit(nogil=True, forceinline=True, pipeline_class=_PartCompiler)(function)
+    return _refusing_python(compiled)
+
+
+def _refusing_python(compiled: Any) -> Any:
+    """Let a dispatcher raise where it is called from Python, which would end the process."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise TypeError(f"{compiled.py_func.__name__} is a part of kernels; Python can't call it")
+
+    compiled._insert, compiled._compile_for_args = (lambda *_: None), refuse
     return compiled
 
 
@@ -102,6 +125,50 @@ def fetch(typing: Any, array: Any, index: Any) -> Any:
         return context.get_dummy_value()
 
     return nb.types.none(array, index), generate
+
+
+class _PartLibrary(JITCodeLibrary):  # type: ignore[misc]
+    """LLVM's code of a part, to be linked into a kernel's as it is."""
+
+    def _optimize_final_module(self) -> None:
+        """Leave it to the kernel."""
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _PartLowering(NativeLowering):  # type: ignore[misc]
+    """Make LLVM's code of a part, and no machine code."""
+
+    _name = "part_lowering"
+
+    def run_pass(self, state: Any) -> bool:
+        state.library = _PartLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        flags = state.flags
+        flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+        super().run_pass(state)
+        made = state["cr"]
+        name = state.func_id.func_name
+        # numba's dispatchers know functions by such an object; there is nothing behind this one
+        entry = _dynfunc.make_function(
+            made.fndesc.lookup_module(), name, "a part of kernels", 0, made.env, (state.library,)
+        )
+        state.targetctx.insert_user_function(entry, made.fndesc, [state.library])
+        state["cr"] = made._replace(cfunc=entry)
+        return True
+
+
+class _PartCompiler(CompilerBase):  # type: ignore[misc]
+    def define_pipelines(self) -> list[Any]:
+        manager = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        manager.passes = [
+            (_PartLowering if step is NativeLowering else step, about)
+            for step, about in manager.passes
+        ]
+        manager.finalize()
+        return [manager]
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]

@@ -139,7 +139,8 @@ def segment(
         _as(text, np.uint8),
         _as(offsets, np.int64),
         _as(keys, np.uint64),
-        Way(mode=law.mode, alpha=law.alpha, wide=law.always_wide, chunk=chunk),
+        (0,) * law.mode,
+        Way(alpha=law.alpha, wide=law.always_wide, chunk=chunk),
         room,
         out,
     )
