@@ -78,9 +78,12 @@ def _stamp() -> str:
 
 
 def stamp(folder: Path) -> str:
-    """Return a hash of a folder's modules: a kernel imports constants and functions of its own alone."""
+    """Return a hash of the modules of a folder and of its rooms.
+
+    A kernel imports constants and functions of its own folder alone.
+    """
     hasher = hashlib.blake2b(digest_size=16)
-    for path in sorted(folder.glob("*.py")):
+    for path in sorted(folder.rglob("*.py")):
         source = path.read_text()
         hasher.update(f"{path.stem} {len(source)} {source}".encode())
     return hasher.hexdigest()
