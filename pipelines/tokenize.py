@@ -152,6 +152,7 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
         whitespace=recipe.whitespace,
         newline=recipe.newline_symbol,
         raw=recipe.bytes,
+        special_tokens=recipe.special_tokens,
     )
     common: dict[str, Any] = {
         "model": recipe.tokenizer,
@@ -185,6 +186,7 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
     work = BlockTokenizer(
         **common,
         raw=recipe.bytes,
+        special_tokens=recipe.special_tokens,
         sampling=sampling,
         seed=recipe.seed,
         epoch=recipe.epoch,

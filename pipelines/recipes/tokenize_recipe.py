@@ -40,7 +40,7 @@ _Token = Annotated[
 ]
 
 _OF_TOKENIZING = (
-    *("sampling", "alpha", "nbest_size", "bytes", "text_field"),
+    *("sampling", "alpha", "nbest_size", "bytes", "text_field", "special_tokens"),
     *("add_bos", "add_eos", "bos_token", "eos_token"),
     *("output_format", "compression", "token_dtype"),
 )
@@ -98,6 +98,13 @@ class TokenizeRecipe(CommonRecipe):
     )
     eos_token: _Token | None = make_flag(
         None, _MODEL, "what --add_eos puts, in the same way", metavar="TEXT|ID"
+    )
+    special_tokens: Literal["text", "tokens", "fail"] = make_flag(
+        "text",
+        _MODEL,
+        "what a control string in a text becomes, such as </s> where the model's file calls that token "
+        "special: text tokenizes it as any other text, so that no text can put the token; tokens puts "
+        "it; fail makes the record a bad one (--on_bad_record). Counted in any case",
     )
     sampling: Literal["off", "exact", "viterbi_sampling", "nbest"] = make_flag(
         "off",

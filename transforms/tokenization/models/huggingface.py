@@ -19,7 +19,13 @@ from transforms.kernels.arrays import I64, U32, offsets_of
 from transforms.kernels.segmentation.laws import UnknownEdge
 from transforms.kernels.segmentation.segment import Segmented
 from transforms.tokenization.models.added_tokens import HuggingFaceNormalizer, beyond_unicode
-from transforms.tokenization.models.model import Deterministic, Model, RecordError, Unigram
+from transforms.tokenization.models.model import (
+    Deterministic,
+    Model,
+    RecordError,
+    SpecialTokens,
+    Unigram,
+)
 from transforms.tokenization.models.texts import Texts, check_utf8, unpack
 from transforms.tokenization.models.tokenizers_errors import (
     PackageError,
@@ -179,13 +185,20 @@ def looks_like(document: Any) -> bool:
     return isinstance(document, dict) and isinstance(document.get("model"), dict)
 
 
-def load(name: str, document: dict[str, Any], *, digest: str) -> Model:
+def load(
+    name: str,
+    document: dict[str, Any],
+    *,
+    digest: str,
+    special_tokens: SpecialTokens = "text",
+) -> Model:
     """Load a ``tokenizer.json``.
 
     Args:
         name: for messages.
         document: the parsed JSON.
         digest: SHA-256 of the file.
+        special_tokens: what control strings become.
 
     Raises:
         UsageError: the file asks for what isn't known, or can't be done; says what.
@@ -196,10 +209,13 @@ def load(name: str, document: dict[str, Any], *, digest: str) -> Model:
     try:
         with package_errors():
             tokenizer = tokenizers.Tokenizer.from_str(json.dumps(document))
+            tokenizer.encode_special_tokens = special_tokens != "tokens"
             # what the package has understood: its numbers are not always those nearest to the text's
             understood = json.loads(tokenizer.to_str())
             if understood["model"]["type"] != "Unigram":
-                return HuggingFaceOther(name, tokenizer, understood, digest)
+                other = HuggingFaceOther(name, tokenizer, understood, digest)
+                other.control = _control(tokenizer)
+                return other
             vocabulary = _vocabulary(name, understood, tokenizer, digest)
             loaded = HuggingFaceUnigram(
                 name, vocabulary, HuggingFaceNormalizer(name, understood, tokenizer)
@@ -210,7 +226,14 @@ def load(name: str, document: dict[str, Any], *, digest: str) -> Model:
             "that it loads by Tokenizer.from_file"
         ) from None
     loaded.tokenizer = tokenizer
+    loaded.control = _control(tokenizer)
     return loaded
+
+
+def _control(tokenizer: tokenizers.Tokenizer) -> dict[str, int]:
+    """Return the texts of the tokens that the file calls special, each with its id."""
+    added = tokenizer.get_added_tokens_decoder()
+    return {token.content: id_ for id_, token in added.items() if token.special and token.content}
 
 
 def _vocabulary(

@@ -13,7 +13,7 @@ from transforms.errors import DataError, UsageError
 from transforms.formats.compressed import read_whole
 from transforms.storage import files as storage
 from transforms.tokenization.models import bytepiece, cpm, huggingface, unigram
-from transforms.tokenization.models.model import FORMATS, Model
+from transforms.tokenization.models.model import FORMATS, Model, SpecialTokens
 
 LARGEST_FILE = 1 << 29
 """Bytes; the largest published models have some tens of MB."""
@@ -39,10 +39,13 @@ def load(
     whitespace: Literal["cpm"] | None = None,
     newline: str = cpm.NEWLINE,
     raw: bool = False,
+    special_tokens: SpecialTokens = "text",
 ) -> Model:
     """Load a model; arguments and errors as of ``Tokenizer.load``."""
     url, data = _find(url)
-    model = _parse(url, _unzipped(url, data) if data.startswith(_ZIP) else data, raw=raw)
+    data = _unzipped(url, data) if data.startswith(_ZIP) else data
+    model = _parse(url, data, raw=raw, special_tokens=special_tokens)
+    model.special_tokens = special_tokens
     if raw and not isinstance(model, bytepiece.BytePiece):
         raise UsageError(f"{url}: {model.kind} needs text; only BytePiece models take raw bytes")
     if whitespace == "cpm":
@@ -54,11 +57,11 @@ def load(
     return model
 
 
-def _parse(name: str, data: bytes, *, raw: bool) -> Model:
+def _parse(name: str, data: bytes, *, raw: bool, special_tokens: SpecialTokens) -> Model:
     if not data[:4096].lstrip().startswith(b"{"):
         if what := _name_text(data[:4096]):
             raise UsageError(f"{name}: not a model but {what}")
-        return unigram.load(name, data)
+        return unigram.load(name, data, special_tokens=special_tokens)
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -67,7 +70,7 @@ def _parse(name: str, data: bytes, *, raw: bool) -> Model:
         ) from None
     digest = hashlib.sha256(data).hexdigest()
     if huggingface.looks_like(document):
-        return huggingface.load(name, document, digest=digest)
+        return huggingface.load(name, document, digest=digest, special_tokens=special_tokens)
     if bytepiece.looks_like(document):
         return bytepiece.load(name, document, digest=digest, raw=raw)
     if what := _name_json(document):

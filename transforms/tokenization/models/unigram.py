@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 
 from transforms.errors import UsageError
 from transforms.kernels.segmentation.laws import UnknownEdge
-from transforms.tokenization.models.model import FORMATS, Unigram
+from transforms.tokenization.models.model import FORMATS, SpecialTokens, Unigram
 from transforms.tokenization.models.texts import (
     Normalized,
     Normalizer,
@@ -120,8 +120,13 @@ def read_pieces(data: bytes) -> Any:
     return model
 
 
-def load(name: str, data: bytes) -> SentencePiece:
+def load(name: str, data: bytes, *, special_tokens: SpecialTokens = "text") -> SentencePiece:
     """Load a SentencePiece unigram model.
+
+    Args:
+        name: for messages.
+        data: of the file.
+        special_tokens: what control strings become.
 
     Raises:
         UsageError: the file isn't one, or one of another kind; says what it is.
@@ -144,6 +149,11 @@ def load(name: str, data: bytes) -> SentencePiece:
         name, vocabulary(name, read, data, processor), SentencePieceNormalizer(processor)
     )
     model.processor = processor
+    model.control = {
+        piece.text.decode(): number
+        for number, piece in enumerate(read.pieces)
+        if piece.type in (CONTROL, UNKNOWN) and piece.text
+    }
     return model
 
 

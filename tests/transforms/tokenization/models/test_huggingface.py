@@ -151,7 +151,7 @@ def loaded(name: str) -> tuple[huggingface.HuggingFaceUnigram, Reference, Tokeni
 
 
 def load(document: dict[str, Any]) -> Any:
-    return huggingface.load("x.json", document, digest="0" * 64)
+    return huggingface.load("x.json", document, digest="0" * 64, special_tokens="tokens")
 
 
 def package_ids(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:

@@ -22,7 +22,7 @@ from transforms.kernels.segmentation.bpe.unicode_classes import (
     UPPER,
     classes,
 )
-from transforms.kernels.segmentation.compiled import inlined, kernel
+from transforms.kernels.compiled import inlined, kernel
 
 GPT2, CL100K, O200K, NUMBERS, WORDS, MARKS = range(6)
 

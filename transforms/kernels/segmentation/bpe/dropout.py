@@ -26,7 +26,7 @@ import numpy as np
 
 from transforms.kernels.arrays import I64, U8, U32, U64, read_only
 from transforms.kernels.segmentation.bpe.merges import NONE, Merges, look_up
-from transforms.kernels.segmentation.compiled import inlined, kernel
+from transforms.kernels.compiled import inlined, kernel
 from transforms.kernels.segmentation.lattice import mix, stride_of, uniform
 
 SHORT = 48

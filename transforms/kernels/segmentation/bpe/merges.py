@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from transforms.kernels.arrays import I32, I64
-from transforms.kernels.segmentation.compiled import inlined, kernel
+from transforms.kernels.compiled import inlined, kernel
 
 PAIR = np.dtype([("left", "u4"), ("right", "u4"), ("rank", "u4"), ("merged", "u4")], align=True)
 """Two neighbouring symbols, the rank of their merge (a lower one comes first), and what they become."""

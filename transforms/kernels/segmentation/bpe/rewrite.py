@@ -10,7 +10,7 @@ import numpy.typing as npt
 from transforms.kernels.arrays import I64, U8, U32, read_only
 from transforms.kernels.segmentation.automaton import Automaton
 from transforms.kernels.segmentation.bpe.unicode_classes import COMPOSED, classes
-from transforms.kernels.segmentation.compiled import kernel
+from transforms.kernels.compiled import kernel
 
 MARK = "\u2581".encode()
 """What stands for a space in pieces."""
