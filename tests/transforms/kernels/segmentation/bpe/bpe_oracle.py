@@ -87,3 +87,18 @@ def stochastok_law(word: Word, splits: Mapping[int, list[tuple[int, int]]], step
                     following[now] = following.get(now, Fraction(0)) + here
         found = following
     return found
+
+
+def draws(key: int) -> Callable[[int], float]:
+    """Return a pre-token's draws, as numbers in [0, 1)."""
+    stride = _mix(key ^ 0x9E3779B97F4A7C15) | 1
+    return lambda index: (_mix(key + stride * index) >> 11) * 2.0**-53
+
+
+def _mix(value: int) -> int:
+    value &= 2**64 - 1
+    value ^= value >> 27
+    value = value * 0x3C79AC492BA7B653 % 2**64
+    value ^= value >> 33
+    value = value * 0x1C69B3F74AC4AE35 % 2**64
+    return value ^ value >> 27
