@@ -29,8 +29,8 @@ class Sampling:
     """How segmentations are drawn.
 
     Attributes:
-        law: ``off`` for the best one; of unigram models ``exact``, ``viterbi_sampling``, ``nbest``; of BPE
-            models ``bpe_dropout``; of both ``uniform``; ``stochastok`` of any.
+        law: ``off`` for the best one; of unigram models ``exact``, ``viterbi_sampling``, ``nbest``; of
+            BPE models ``bpe_dropout``; of both ``uniform``; ``stochastok`` of any.
         alpha: exponent of probabilities, from 0 (all alike) up; ``ALPHA`` where such a law is chosen.
         nbest_size: how many best ones ``nbest`` draws from.
         dropout: how likely ``bpe_dropout`` drops a candidate, 0 to 1; ``DROPOUT``.

@@ -24,7 +24,7 @@ once. Powers of e are made by ``elementary``, so that no machine rounds them dif
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -144,7 +144,9 @@ def segment(
     )
     if failed >= 0:
         begin, end = int(offsets[failed]), int(offsets[failed + 1])
-        raise DeadEndError(failed, furthest(law.tables, read_only(text, np.uint8), begin, end) - begin)
+        raise DeadEndError(
+            failed, furthest(law.tables, read_only(text, np.uint8), begin, end) - begin
+        )
     first = int(out.ends[0])
     ids = out.ids[first : len(text)]
     if len(text) <= _LARGE:  # a large array's pages that were never written take no memory

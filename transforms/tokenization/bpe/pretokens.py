@@ -7,9 +7,9 @@ first, always go by the package's way.
 
 from __future__ import annotations
 
-import abc
 import logging
-from itertools import pairwise
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +18,10 @@ import tokenizers
 from transforms.kernels.arrays import I64, U8
 from transforms.kernels.segmentation import automaton as automata
 from transforms.kernels.segmentation.bpe.cut import WORDS, Rule
-from transforms.kernels.segmentation.bpe.rewrite import MARK, decomposed, take_out
+from transforms.kernels.segmentation.bpe.rewrite import decomposed, take_out
 from transforms.tokenization.bpe.hard_text import hard_texts
 from transforms.tokenization.bpe.ways import RULES, Way, apply, known_way
+from transforms.tokenization.models.added_tokens import HuggingFaceNormalizer
 from transforms.tokenization.models.huggingface_bpe import HuggingFaceBPE
 from transforms.tokenization.models.package_errors import call_package
 from transforms.tokenization.models.sentencepiece_bpe import SentencePieceBPE
@@ -55,7 +56,7 @@ class HuggingFacePretokens(Normalizer):
             model: the model.
             letters: the byte that each letter of pre-tokens stands for; None where they are characters.
         """
-        self._slow = model.normalizer()
+        self._slow = HuggingFaceNormalizer(model.name, matched(model), model.tokenizer)
         self._bytes = None if letters is None else str.maketrans(dict(letters))
         self._marks = self._slow.marks
         way = known_way(model.document)
@@ -71,7 +72,11 @@ class HuggingFacePretokens(Normalizer):
     def _agrees(self, way: Way) -> bool:
         texts = pack_bytes([t for t in hard_texts() if not any(m in t for m in self._marks)])
         ours, theirs = self._scan(way, texts), self._by_package(texts)
-        return all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+        return (
+            np.array_equal(ours.data, theirs.data)
+            and np.array_equal(ours.segments, theirs.segments)
+            and np.array_equal(ours.records, theirs.records)
+        )
 
     def normalize(self, texts: Texts) -> Normalized:
         """Bring records to pre-tokens."""
@@ -122,6 +127,14 @@ class HuggingFacePretokens(Normalizer):
         return found
 
 
+def matched(model: HuggingFaceBPE) -> dict[str, Any]:
+    """Return a model's file without the added tokens that don't match text: special ones, as a rule."""
+    tokens = model.document["added_tokens"]
+    if model.special_tokens != "tokens":
+        tokens = [token for token in tokens if not token["special"]]
+    return model.document | {"added_tokens": tokens}
+
+
 class SentencePiecePretokens(Normalizer):
     """Pre-tokens of a SentencePiece model: what users defined is taken out of the normalized text."""
 
@@ -161,7 +174,7 @@ class TiktokenPretokens(Normalizer):
             return apply((self._rule,), *whole_records(texts))
         return lay_out(call_package(self._cut, unpack(texts), name=self._name))
 
-    def _cut(self, records: list[bytes]) -> list[list[bytes]]:
+    def _cut(self, records: Sequence[bytes]) -> list[list[bytes]]:
         return [
             [part.encode() for part, _ in self._cutter.pre_tokenize_str(text.decode())]
             for text in records
@@ -196,7 +209,11 @@ def _take(data: U8, offsets: I64, places: I64) -> tuple[U8, I64]:
     held = pa.LargeBinaryArray.from_buffers(
         pa.large_binary(),
         len(offsets) - 1,
-        [None, pa.py_buffer(np.ascontiguousarray(offsets)), pa.py_buffer(np.ascontiguousarray(data))],
+        [
+            None,
+            pa.py_buffer(np.ascontiguousarray(offsets)),
+            pa.py_buffer(np.ascontiguousarray(data)),
+        ],
     )
     taken = held.take(pa.array(places))
     _, begins, values = taken.buffers()

@@ -64,9 +64,7 @@ class SampledBPE:
         mine = pretoken_keys(keys, normalized.records)
         if law == "uniform":
             return self._segment(normalized, mine)
-        found = merge(
-            self.merges, normalized.data, normalized.segments, mine, dropout=dropout
-        )
+        found = merge(self.merges, normalized.data, normalized.segments, mine, dropout=dropout)
         if found.failed >= 0:
             self._refuse(normalized, found.failed, 0)
         unknown = np.full(len(keys), np.nan)

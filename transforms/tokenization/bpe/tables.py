@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from transforms.tokenization.bpe.pretokens import (
     HuggingFacePretokens,
     SentencePiecePretokens,
     TiktokenPretokens,
+    matched,
 )
 from transforms.tokenization.models.bpe import BPE
 from transforms.tokenization.models.huggingface_bpe import HuggingFaceBPE
@@ -32,6 +34,9 @@ from transforms.tokenization.models.unigram import (
     SentencePiece,
     read_pieces,
 )
+
+_INSIDE = re.compile(b"(?<!^)(?<!" + MARK + b")" + MARK)
+"""A space's mark that follows another character."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,19 +67,11 @@ class Tables:
     @property
     def words(self) -> bool:
         """Whether a pre-token may be cut before each space's mark that follows another character: where
-        no piece reaches across."""
-        if self.by_byte or MARK.decode() not in map(chr, self.symbols):
+        no piece reaches across.
+        """
+        if self.by_byte or ord(MARK.decode()) not in self.symbols:
             return False
-        return not any(MARK in piece.lstrip(MARK)[1:] for piece in _without_marks(self.pieces))
-
-
-def _without_marks(pieces: dict[bytes, int]) -> list[bytes]:
-    found = []
-    for piece in pieces:
-        while piece.startswith(MARK):
-            piece = piece[len(MARK) :]
-        found.append(piece)
-    return found
+        return not any(_INSIDE.search(piece) for piece in self.pieces)
 
 
 def tables_of(model: BPE) -> Tables:
@@ -103,7 +100,8 @@ def tables_of(model: BPE) -> Tables:
 
 def letters_of(document: dict[str, Any]) -> dict[str, int] | None:
     """Return the byte that each letter of a ``tokenizer.json``'s pieces stands for; None where they are
-    characters."""
+    characters.
+    """
     steps = document["pre_tokenizer"]
     while steps is not None and steps["type"] == "Sequence":
         steps = steps["pretokenizers"][-1] if steps["pretokenizers"] else None
@@ -156,7 +154,7 @@ def _of_huggingface(model: HuggingFaceBPE) -> Tables:
     return Tables(
         pretokens=HuggingFacePretokens(model, letters),
         pieces=pieces,
-        added=tuple(sorted(added)),
+        added=tuple(sorted(token["id"] for token in matched(model)["added_tokens"])),
         pairs=np.array(rows, np.int64).reshape(-1, 4),
         symbols=starts,
         by_byte=letters is not None,

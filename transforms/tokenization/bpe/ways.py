@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from transforms.kernels.arrays import U8, I64
+from transforms.kernels.arrays import I64, U8
 from transforms.kernels.segmentation.bpe.cut import CL100K, GPT2, MARKS, NUMBERS, O200K, Rule, cut
 from transforms.kernels.segmentation.bpe.rewrite import MARK, rewrite
 from transforms.tokenization.models.texts import Normalized, Texts, whole_records
@@ -34,7 +34,10 @@ RULES = {
     _O200K % r"\p{N}{1,3}": Rule(O200K, 3),
     _O200K % r"\p{N}": Rule(O200K, 1),
 }
-"""The rule that cuts as a regular expression does, every match of which is a pre-token."""
+"""The rule that cuts as a regular expression of tiktoken's does, every match of which is a pre-token."""
+
+_RULES_OF_PACKAGE = RULES | {_OF_TIKTOKEN: Rule(CL100K, tail=True)}
+"""The same by the tokenizers package: Oniguruma takes ``{1,3}+`` for any number of such groups."""
 
 
 @dataclass(frozen=True)
@@ -135,9 +138,7 @@ class _Steps:
                 if step["split"]:
                     self.rules.append(Rule(MARKS))
             case "Digits":
-                self.rules.append(
-                    Rule(NUMBERS, 1) if step["individual_digits"] else Rule(NUMBERS)
-                )
+                self.rules.append(Rule(NUMBERS, 1) if step["individual_digits"] else Rule(NUMBERS))
             case "Split":
                 self._split(step)
             case _:
@@ -152,7 +153,7 @@ class _Steps:
         way = step["behavior"], step["invert"]
         if self.marked and step["pattern"] == {"String": " "}:
             return  # there are none left
-        rule = RULES.get(step["pattern"].get("Regex", ""))
+        rule = _RULES_OF_PACKAGE.get(step["pattern"].get("Regex", ""))
         if rule is None or way not in (("Isolated", False), ("Removed", True)):
             raise _Unknown
         self.rules.append(rule)

@@ -3,8 +3,8 @@ r"""Pre-tokens: where the usual rules cut a text, by a scanner instead of a regu
 Each rule gives what its regular expression gives in the packages, whose alternatives are tried in
 order at every place. A rule cuts each segment by itself, as the steps of a ``Sequence`` do.
 
-Sources: the patterns of GPT-2 (``ByteLevel``), cl100k_base (Llama 3 and Qwen 2 have it with 3 and 1 digits)
-and o200k_base, in tiktoken's ``tiktoken_ext/openai_public.py`` and in the models' ``tokenizer.json``.
+Sources: the patterns of GPT-2 (``ByteLevel``), cl100k_base (Llama 3 and Qwen 2 have it with 3 and 1
+digits) and o200k_base, in tiktoken's ``tiktoken_ext/openai_public.py`` and in the models' ``tokenizer.json``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from transforms.kernels.arrays import I64, U8, read_only
+from transforms.kernels.compiled import inlined, kernel
 from transforms.kernels.segmentation.bpe.unicode_classes import (
     LETTER,
     LOWER,
@@ -22,7 +23,6 @@ from transforms.kernels.segmentation.bpe.unicode_classes import (
     UPPER,
     classes,
 )
-from transforms.kernels.compiled import inlined, kernel
 
 GPT2, CL100K, O200K, NUMBERS, WORDS, MARKS = range(6)
 
@@ -125,7 +125,7 @@ def _read_long(table: Any, text: Any, at: Any, end: Any) -> Any:
     point = first & (0x7F >> size)
     for i in range(1, size):
         point = point << 6 | (np.int64(text[at + i]) & 63)
-    return table[np.uint64(min(point, 0x10FFFF))], at + size
+    return table[min(point, np.int64(0x10FFFF))], at + size
 
 
 @inlined
@@ -180,14 +180,14 @@ def _contraction(text: Any, at: Any, end: Any, any_case: Any) -> Any:
         return at + 3  # U+017F is an s to those who ignore case
     if any_case and 0x41 <= one <= 0x5A:
         one |= 0x20
-    if one == 0x73 or one == 0x74 or one == 0x6D or one == 0x64:
+    if one in (0x73, 0x74, 0x6D, 0x64):
         return at + 2
     if at + 2 >= end:
         return at
     two = text[at + 2]
     if any_case and 0x41 <= two <= 0x5A:
         two |= 0x20
-    if (two == 0x65 and (one == 0x72 or one == 0x76)) or (one == 0x6C and two == 0x6C):
+    if (two == 0x65 and one in (0x72, 0x76)) or (one == 0x6C and two == 0x6C):
         return at + 3
     return at
 
@@ -223,10 +223,8 @@ def _gpt2(table: Any, text: Any, at: Any, end: Any) -> Any:
 
 
 @kernel
-def _marked(
-    table: Any, text: Any, at: Any, end: Any, digits: Any, slash: Any, tail: Any
-) -> Any:
-    r"""``\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+``; with ``slash`` ``[\r\n/]*``."""
+def _marked(table: Any, text: Any, at: Any, end: Any, digits: Any, slash: Any, tail: Any) -> Any:
+    r"""``\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+``; ``slash``: ``[\r\n/]*``."""
     c, after = _read(table, text, at, end)
     if c & NUMBER:
         return _few(table, text, at, end, digits)

@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from transforms.kernels.arrays import I64, U8, U32, U64, read_only
-from transforms.kernels.segmentation.bpe.merges import NONE, Merges, look_up
 from transforms.kernels.compiled import inlined, kernel
+from transforms.kernels.segmentation.bpe.merges import NONE, Merges, look_up
 from transforms.kernels.segmentation.lattice import mix, stride_of, uniform
 
 SHORT = 48
@@ -120,7 +120,11 @@ def _merge_all(
     for j in range(segments.size - 1):
         begin, end = segments[j], segments[j + 1]
         offsets[j] = free
-        if end - begin == 4 and text[begin] >= 0xF4 and (text[begin] > 0xF4 or text[begin + 1] >= 0x90):
+        if (
+            end - begin == 4
+            and text[begin] >= 0xF4
+            and (text[begin] > 0xF4 or text[begin + 1] >= 0x90)
+        ):
             ids[free] = _point(text, begin) - 0x110000
             free += 1
             continue
@@ -175,7 +179,7 @@ def _begin(m: Any, text: Any, begin: Any, end: Any, room: Any) -> Any:
             point = point & (0x7F >> size)
             for i in range(1, size):
                 point = point << 6 | (np.int64(text[at + i]) & 63)
-        symbol = m.symbols[np.uint64(min(point, 0x10FFFF))]
+        symbol = m.symbols[min(point, np.int64(0x10FFFF))]
         unknown = symbol == NONE
         if not unknown:
             symbols[count] = symbol
@@ -263,7 +267,7 @@ def _merge_long(m: Any, room: Any, count: Any, key: Any, p: Any) -> Any:
     while True:
         k = -1  # not drawn: where there is no candidate, nothing is
         kept = 0
-        chosen = -1
+        chosen: Any = -1
         while size:
             entry = heap[0]
             size = _pop(heap, size)

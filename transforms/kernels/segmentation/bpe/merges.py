@@ -80,7 +80,7 @@ def build(
 
 
 def pairs_of(pieces: dict[bytes, int], rank: Callable[[int], int]) -> I64:
-    """Return the pairs of a model that merges whatever two pieces make a piece: tiktoken's, SentencePiece's.
+    """Return the pairs of a model that merges any two pieces that make one: tiktoken's, SentencePiece's.
 
     Args:
         pieces: each piece's id.

@@ -1,4 +1,4 @@
-"""What is done to a text before it is cut: spaces marked, a prefix put, and what users added taken out."""
+"""What is done to a text before it is cut: spaces marked, a prefix put, added tokens taken out."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.kernels.arrays import I64, U8, U32, read_only
+from transforms.kernels.compiled import kernel
 from transforms.kernels.segmentation.automaton import Automaton
 from transforms.kernels.segmentation.bpe.unicode_classes import COMPOSED, classes
-from transforms.kernels.compiled import kernel
 
 MARK = "\u2581".encode()
 """What stands for a space in pieces."""
@@ -31,9 +31,7 @@ def rewrite(
     Returns:
         the new text and offsets.
     """
-    out = np.empty(
-        len(text) * (len(MARK) if marked else 1) + len(prefix) * len(offsets), np.uint8
-    )
+    out = np.empty(len(text) * (len(MARK) if marked else 1) + len(prefix) * len(offsets), np.uint8)
     new = np.zeros(len(offsets), np.int64)
     _rewrite(
         read_only(text, np.uint8),
@@ -107,7 +105,7 @@ def _find_without(table: Any, wanted: Any, text: Any, offsets: Any, found: Any) 
             point = first & (0x7F >> size)
             for j in range(1, size):
                 point = point << 6 | (np.int64(text[at + j]) & 63)
-            if not table[min(point, 0x10FFFF)] & wanted:
+            if not table[min(point, np.int64(0x10FFFF))] & wanted:
                 found[i] = True
                 break
             at += size
@@ -133,9 +131,7 @@ def take_out(
     states = added.states
     base = int(states[0]["base"])
     for byte in range(256):
-        first[byte] = states[base ^ byte]["check"] == base and bool(
-            _goes_on(states, base ^ byte)
-        )
+        first[byte] = states[base ^ byte]["check"] == base and bool(_goes_on(states, base ^ byte))
     most = 4 * len(text) + 1
     out, cut = np.empty(most, np.uint8), np.empty(len(text) + 1, np.int64)
     of_records = np.zeros(len(records), np.int64)

@@ -1,8 +1,8 @@
 """StochasTok: tokens of a segmentation split into pairs of pieces, after any tokenizer.
 
 The law is that of Sims et al., "StochasTok" (2025, arXiv 2506.01687), and of their
-``stochastok_processor.py``. A record of n tokens takes floor(p * n) steps. Each step takes a place of the
-sequence as it then is, all equally likely; where the token there splits into two pieces of the
+``stochastok_processor.py``. A record of n tokens takes floor(p * n) steps. Each step takes a place of
+the sequence as it then is, all equally likely; where the token there splits into two pieces of the
 vocabulary, it becomes one of these pairs, all equally likely; where it doesn't, the step does nothing.
 So a pair's parts may be split again.
 

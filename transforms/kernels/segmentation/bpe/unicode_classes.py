@@ -1,8 +1,8 @@
 r"""To which of the classes that pre-tokenizers ask for each character belongs.
 
-As the regular expressions of tokenizers 0.23.3 and tiktoken 0.14.0 have them, whose tables are of Unicode
-16; Python's own depend on its version. A test compares every code point with both packages; the check at
-load notices another version of theirs.
+As the regular expressions of tokenizers 0.23.3 and tiktoken 0.14.0 have them, whose tables are of
+Unicode 16; Python's own depend on its version. A test compares every code point with both packages; the
+check at load notices another version of theirs.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from transforms.kernels.arrays import U8
 
 LETTER, NUMBER, SPACE, UPPER, LOWER, WORD, COMPOSED = (np.uint8(1 << bit) for bit in range(7))
 r"""``\p{L}``, ``\p{N}``, ``\s``, ``[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]``,
-``[\p{Ll}\p{Lm}\p{Lo}\p{M}]``, ``\w``; and whether
-a text of such characters alone is its own NFC, of Unicode 14: what is newer isn't asked."""
+``[\p{Ll}\p{Lm}\p{Lo}\p{M}]``, ``\w``; and whether a text of such characters alone is its own NFC, of
+Unicode 14: what is newer isn't asked."""
 
 # runs of characters of equal classes: their lengths, uint32, then their classes, uint8
 _RUNS = (

@@ -26,7 +26,7 @@ def apply(word: Word, place: int, pairs: Pairs) -> Word:
 
 
 def dropout_law(word: Word, pairs: Pairs, p: Fraction) -> Law:
-    """Return the law of BPE dropout by its words in the paper: all ways to drop candidates, at each step."""
+    """Return the law of BPE dropout by the paper: of all ways to drop candidates, at each step."""
 
     @functools.cache
     def of(now: Word) -> tuple[tuple[Word, Fraction], ...]:
@@ -72,7 +72,7 @@ def segmentations(text: bytes, pieces: Mapping[bytes, int]) -> Iterator[Word]:
 
 
 def stochastok_law(word: Word, splits: Mapping[int, list[tuple[int, int]]], steps: int) -> Law:
-    """Return the law of StochasTok: at each step a place, and where its token splits, one of its pairs."""
+    """Return the law of StochasTok: a step takes a place, and one of its token's pairs, if any."""
     found: Law = {word: Fraction(1)}
     for _ in range(steps):
         following: Law = {}

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+
 from tests.statistics import law_p, require_chance
 from tests.transforms.kernels.segmentation.bpe import bpe_oracle as oracle
 from transforms.kernels.arrays import I64, offsets_of
@@ -127,9 +128,7 @@ def test_characters_without_a_symbol_are_unknown_spelled_or_refused():
 def test_an_added_token_is_its_id():
     text = b"ab" + bytes([0xF4, 0x90, 0x80, 0x85]) + b"ab"
     keys = np.zeros(3, np.uint64)
-    found = merge(
-        model(), np.frombuffer(text, np.uint8), np.array([0, 2, 6, 8]), keys, dropout=0.0
-    )
+    found = merge(model(), np.frombuffer(text, np.uint8), np.array([0, 2, 6, 8]), keys, dropout=0.0)
     assert lists(found) == [(3,), (5,), (3,)]
 
 

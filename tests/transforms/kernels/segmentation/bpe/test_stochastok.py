@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+
 from tests.statistics import law_p, require_chance
 from tests.transforms.kernels.segmentation.bpe import bpe_oracle as oracle
 from transforms.kernels.randomness import derive, record_keys
