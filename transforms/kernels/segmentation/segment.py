@@ -31,7 +31,7 @@ import numpy as np
 from transforms.kernels.arrays import F64, I64, U8, U32, U64, read_only
 from transforms.kernels.segmentation import elementary
 from transforms.kernels.segmentation.backward import TRAIL
-from transforms.kernels.segmentation.forward import NBEST, VITERBI_SAMPLING
+from transforms.kernels.segmentation.forward import NBEST, OFF, OFF_FLOAT32, VITERBI_SAMPLING
 from transforms.kernels.segmentation.lattice import POSITION, STRETCH
 from transforms.kernels.segmentation.laws import Law
 from transforms.kernels.segmentation.nbest import WAY
@@ -162,5 +162,7 @@ def segment(
 def _surprises(law: Law, out: Out) -> F64:
     if law.mode == VITERBI_SAMPLING:
         return np.full(len(out.shares), np.nan)
+    if law.mode in (OFF, OFF_FLOAT32):
+        return np.zeros(len(out.shares))
     surprises: F64 = 0.0 - elementary.log(out.shares) - out.exponents * elementary.LN2
     return surprises

@@ -4,7 +4,7 @@ Each rule gives what its regular expression gives in the packages, whose alterna
 order at every place. A rule cuts each segment by itself, as the steps of a ``Sequence`` do.
 
 Sources: the patterns of GPT-2 (``ByteLevel``), cl100k_base (Llama 3 and Qwen 2 have it with 3 and 1
-digits) and o200k_base, in tiktoken's ``tiktoken_ext/openai_public.py`` and in the models' ``tokenizer.json``.
+digits) and o200k_base, in tiktoken's ``tiktoken_ext/openai_public.py`` and in models' ``tokenizer.json``.
 """
 
 from __future__ import annotations
