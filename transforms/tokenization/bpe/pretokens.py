@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +20,6 @@ from transforms.kernels.segmentation.bpe.cut import WORDS, Rule
 from transforms.kernels.segmentation.bpe.rewrite import decomposed, take_out
 from transforms.tokenization.bpe.hard_text import hard_texts
 from transforms.tokenization.bpe.ways import RULES, Way, apply, known_way
-from transforms.tokenization.models.added_tokens import HuggingFaceNormalizer
 from transforms.tokenization.models.huggingface_bpe import HuggingFaceBPE
 from transforms.tokenization.models.package_errors import call_package
 from transforms.tokenization.models.sentencepiece_bpe import SentencePieceBPE
@@ -56,7 +54,7 @@ class HuggingFacePretokens(Normalizer):
             model: the model.
             letters: the byte that each letter of pre-tokens stands for; None where they are characters.
         """
-        self._slow = HuggingFaceNormalizer(model.name, matched(model), model.tokenizer)
+        self._slow = model.normalizer()
         self._bytes = None if letters is None else str.maketrans(dict(letters))
         self._marks = self._slow.marks
         way = known_way(model.document)
@@ -125,14 +123,6 @@ class HuggingFacePretokens(Normalizer):
                 found[record] = True  # one too many where it lies across two; that costs time alone
                 at = whole.find(mark, int(texts.offsets[record + 1]))
         return found
-
-
-def matched(model: HuggingFaceBPE) -> dict[str, Any]:
-    """Return a model's file without the added tokens that don't match text: special ones, as a rule."""
-    tokens = model.document["added_tokens"]
-    if model.special_tokens != "tokens":
-        tokens = [token for token in tokens if not token["special"]]
-    return model.document | {"added_tokens": tokens}
 
 
 class SentencePiecePretokens(Normalizer):

@@ -17,7 +17,7 @@ from transforms.tokenization.bpe.tables import tables_of
 from transforms.tokenization.models.added_tokens import beyond_unicode
 from transforms.tokenization.models.bpe import BPE
 from transforms.tokenization.models.model import RecordError
-from transforms.tokenization.models.texts import Normalized, Texts
+from transforms.tokenization.models.texts import Normalized, Normalizer, Texts
 
 
 class SampledBPE:
@@ -38,6 +38,11 @@ class SampledBPE:
         self._words = self._tables.words
         self._merges: merges.Merges | None = None
         self._uniform: Law | None = None
+
+    @property
+    def pretokens(self) -> Normalizer:
+        """What brings text to the model's own pre-tokens."""
+        return self._tables.pretokens
 
     def normalize(self, texts: Texts) -> Normalized:
         """Bring records to pre-tokens."""

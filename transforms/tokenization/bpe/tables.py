@@ -18,9 +18,9 @@ from transforms.tokenization.bpe.pretokens import (
     HuggingFacePretokens,
     SentencePiecePretokens,
     TiktokenPretokens,
-    matched,
 )
 from transforms.tokenization.models.bpe import BPE
+from transforms.tokenization.models.control import AroundControl, without_special
 from transforms.tokenization.models.huggingface_bpe import HuggingFaceBPE
 from transforms.tokenization.models.model import Model, Unigram
 from transforms.tokenization.models.sentencepiece_bpe import SentencePieceBPE
@@ -86,9 +86,9 @@ def tables_of(model: BPE) -> Tables:
         return _of_sentencepiece(model)
     assert isinstance(model, TiktokenBPE)
     return Tables(
-        pretokens=TiktokenPretokens(model),
+        pretokens=_around_control(model, TiktokenPretokens(model)),
         pieces=model.ranks,
-        added=(),
+        added=_control_ids(model),
         pairs=merges.pairs_of(model.ranks, int),
         symbols={piece[0]: number for piece, number in model.ranks.items() if len(piece) == 1},
         by_byte=True,
@@ -96,6 +96,17 @@ def tables_of(model: BPE) -> Tables:
         fused=False,
         byte_ids=(),
     )
+
+
+def _around_control(model: BPE, pretokens: Normalizer) -> Normalizer:
+    """Return what puts a token for each control string, where that is asked for."""
+    if model.special_tokens != "tokens":
+        return pretokens
+    return AroundControl(pretokens, model.control)
+
+
+def _control_ids(model: BPE) -> tuple[int, ...]:
+    return tuple(model.control.values()) if model.special_tokens == "tokens" else ()
 
 
 def letters_of(document: dict[str, Any]) -> dict[str, int] | None:
@@ -119,7 +130,7 @@ def byte_letters() -> dict[str, int]:
 
 
 def _of_huggingface(model: HuggingFaceBPE) -> Tables:
-    file, document = model.document["model"], model.document
+    file, document = model.text_document["model"], model.document
     if file["continuing_subword_prefix"] or file["end_of_word_suffix"]:
         raise UsageError(
             f"{model.name}: pieces are written otherwise inside of a word "
@@ -129,6 +140,9 @@ def _of_huggingface(model: HuggingFaceBPE) -> Tables:
     vocabulary: dict[str, int] = file["vocab"]
     letters = letters_of(document)
     added = {token["id"] for token in document["added_tokens"]}
+    matched = added
+    if model.special_tokens != "tokens":
+        matched = {token["id"] for token in without_special(document)["added_tokens"]}
     spelled = [vocabulary.get(f"<0x{byte:02X}>") for byte in range(256)]
     by_bytes = file["byte_fallback"] and any(number is not None for number in spelled)
     if by_bytes and None in spelled:
@@ -154,7 +168,7 @@ def _of_huggingface(model: HuggingFaceBPE) -> Tables:
     return Tables(
         pretokens=HuggingFacePretokens(model, letters),
         pieces=pieces,
-        added=tuple(sorted(token["id"] for token in matched(model)["added_tokens"])),
+        added=tuple(sorted(matched)),
         pairs=np.array(rows, np.int64).reshape(-1, 4),
         symbols=starts,
         by_byte=letters is not None,
@@ -186,9 +200,9 @@ def _of_sentencepiece(model: SentencePieceBPE) -> Tables:
     ranks = {score: rank for rank, score in enumerate(scores)}
     names = [b"<0x%02X>" % byte for byte in range(256)]
     return Tables(
-        pretokens=SentencePiecePretokens(model, pieces[USER_DEFINED]),
+        pretokens=_around_control(model, SentencePiecePretokens(model, pieces[USER_DEFINED])),
         pieces=pieces[NORMAL],
-        added=tuple(pieces[USER_DEFINED].values()),
+        added=(*pieces[USER_DEFINED].values(), *_control_ids(model)),
         pairs=merges.pairs_of(texts, lambda number: ranks[proto.pieces[number].score]),
         symbols=characters,
         by_byte=False,

@@ -3,8 +3,8 @@ r"""Pre-tokens: where the usual rules cut a text, by a scanner instead of a regu
 Each rule gives what its regular expression gives in the packages, whose alternatives are tried in
 order at every place. A rule cuts each segment by itself, as the steps of a ``Sequence`` do.
 
-Sources: the patterns of GPT-2 (``ByteLevel``), cl100k_base (Llama 3 and Qwen 2 have it with 3 and 1
-digits) and o200k_base, in tiktoken's ``tiktoken_ext/openai_public.py`` and in models' ``tokenizer.json``.
+Sources: the patterns of GPT-2 (``ByteLevel``), cl100k_base (Llama 3 and Qwen 2: with 3 and 1
+digits) and o200k_base, in tiktoken's ``tiktoken_ext/openai_public.py`` and ``tokenizer.json`` files.
 """
 
 from __future__ import annotations
