@@ -20,6 +20,7 @@ from transforms.formats.parquet_files import (
     long_footer,
     reopen,
 )
+from transforms.formats.parquet_ids import IdsWriter, are_ids, holds_ids_alone, without_rows
 from transforms.formats.parquet_types import dropped, is_read, require_known
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.schemas import check_schema, faults_named, first_line
@@ -171,10 +172,14 @@ def _repeated(columns: list[Any]) -> tuple[str, ...]:
     )
 
 
-class _ParquetWriter(pq.ParquetWriter):  # type: ignore[misc]  # pyarrow is untyped
+class _ArrowsWriter(pq.ParquetWriter):  # type: ignore[misc]  # pyarrow is untyped
     """One that is left alone when a shard fails: pyarrow's would then write an end to its file,
     which is closed by now, and report that on standard error.
     """
+
+    def write_group(self, batch: pa.RecordBatch) -> None:
+        """Write a batch as a row group."""
+        self.write_table(pa.Table.from_batches([batch]), row_group_size=len(batch))
 
     def __del__(self) -> None:
         pass
@@ -190,14 +195,18 @@ class Writer(RowWriter):
     """
 
     def __init__(self, sink: Any, schema: pa.Schema, *, compression: str) -> None:
-        writer = _ParquetWriter(
-            sink,
-            schema,
-            compression=compression,
-            write_page_checksum=True,
-            store_schema=True,
-            **_encodings(schema),
-        )
+        writer: IdsWriter | _ArrowsWriter
+        if holds_ids_alone(schema):
+            writer = IdsWriter(sink, schema, compression=compression)
+        else:
+            writer = _ArrowsWriter(
+                sink,
+                schema,
+                compression=compression,
+                write_page_checksum=True,
+                store_schema=True,
+                **_encodings(schema),
+            )
         super().__init__(writer, schema, batch_bytes=_GROUP_BYTES, batch_rows=_GROUP_ROWS)
 
     def write_batch(self, batch: pa.RecordBatch) -> None:
@@ -212,9 +221,8 @@ class Writer(RowWriter):
                     f"column {name}: expected lists of a fixed size without nulls, got a null, "
                     "which Parquet can't hold; give --output_format=arrow"
                 )
-        table = pa.Table.from_batches([batch], self._schema)
         try:
-            self._writer.write_table(table, row_group_size=len(batch))
+            self._writer.write_group(batch)
         except pa.ArrowException as error:
             raise DataError(
                 f"rows that can't be written as Parquet: {first_line(error)}; give "
@@ -228,10 +236,10 @@ def _encodings(schema: pa.Schema) -> dict[str, Any]:
     Ids are as good as random, so a dictionary of them gains nothing: with their high bytes apart from
     their low ones they are written in three quarters of the time and are a tenth smaller.
     """
-    ids = {f"{field.name}.list.element" for field in schema if _are_tokens(field.type)}
+    ids = {f"{field.name}.list.element" for field in schema if are_ids(field.type)}
     if not ids:
         return {}
-    leaves = pq.ParquetFile(_without_rows(schema)).schema
+    leaves = pq.ParquetFile(without_rows(schema)).schema
     paths = [leaves.column(i).path for i in range(len(leaves.names))]
     split = [path for path in paths if path in ids]
     if len(set(paths)) < len(paths):  # names with dots: a path may be that of two
@@ -240,19 +248,6 @@ def _encodings(schema: pa.Schema) -> dict[str, Any]:
         "use_dictionary": [path for path in paths if path not in split],
         "use_byte_stream_split": split,
     }
-
-
-def _without_rows(schema: pa.Schema) -> pa.BufferReader:
-    """Return a file of a schema without rows."""
-    sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, schema):
-        pass
-    return pa.BufferReader(sink.getvalue())
-
-
-def _are_tokens(kind: pa.DataType) -> bool:
-    is_list = pt.is_list(kind) or pt.is_large_list(kind)
-    return is_list and kind.value_type in (pa.uint16(), pa.uint32())
 
 
 def _has_null_list(array: pa.Array) -> bool:
@@ -271,7 +266,7 @@ def _has_null_list(array: pa.Array) -> bool:
 def check_writable(schema: pa.Schema) -> None:
     """Raise UsageError where rows of a schema would come back from Parquet as something else."""
     try:
-        got = carried_schema(pq.read_schema(_without_rows(schema)))
+        got = carried_schema(pq.read_schema(without_rows(schema)))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UsageError(
             f"--output_format=parquet: such rows can't be written: {first_line(error)}; give "
