@@ -152,12 +152,15 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
         whitespace=recipe.whitespace,
         newline=recipe.newline_symbol,
         raw=recipe.bytes,
+        pattern=recipe.tokenizer_pattern,
+        special_tokens=recipe.special_tokens,
     )
     common: dict[str, Any] = {
         "model": recipe.tokenizer,
         "digest": tokenizer.model.digest,
         "whitespace": recipe.whitespace,
         "newline": recipe.newline_symbol,
+        "pattern": recipe.tokenizer_pattern,
         "column": recipe.token_column,
         "storage_options": settings.storage_options,
     }
@@ -185,6 +188,7 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
     work = BlockTokenizer(
         **common,
         raw=recipe.bytes,
+        special_tokens=recipe.special_tokens,
         sampling=sampling,
         seed=recipe.seed,
         epoch=recipe.epoch,

@@ -40,7 +40,7 @@ _Token = Annotated[
 ]
 
 _OF_TOKENIZING = (
-    *("sampling", "alpha", "nbest_size", "bytes", "text_field"),
+    *("sampling", "alpha", "nbest_size", "bytes", "text_field", "special_tokens"),
     *("add_bos", "add_eos", "bos_token", "eos_token"),
     *("output_format", "compression", "token_dtype"),
 )
@@ -73,10 +73,17 @@ class TokenizeRecipe(CommonRecipe):
     tokenizer: Annotated[str, AfterValidator(check_paths)] = make_flag(
         ...,
         _MODEL,
-        "model: a BytePiece JSON, a SentencePiece unigram .model, a tokenizer.json or a folder with "
-        "one; local or on a store",
+        "model: a BytePiece JSON, a SentencePiece .model (unigram or BPE), a tokenizer.json or a folder "
+        "with one, a .tiktoken file; local or on a store",
         metavar="FILE",
         min_length=1,
+    )
+    tokenizer_pattern: _Token | None = make_flag(
+        None,
+        _MODEL,
+        "how a .tiktoken file's model cuts text: gpt2, cl100k, o200k, or a regular expression; by "
+        "default what the name of a published file says (r50k_base, p50k_base, cl100k_base, o200k_base)",
+        metavar="NAME|REGEX",
     )
     whitespace: Literal["cpm"] | None = make_flag(
         None,
@@ -98,6 +105,13 @@ class TokenizeRecipe(CommonRecipe):
     )
     eos_token: _Token | None = make_flag(
         None, _MODEL, "what --add_eos puts, in the same way", metavar="TEXT|ID"
+    )
+    special_tokens: Literal["text", "tokens", "fail"] = make_flag(
+        "text",
+        _MODEL,
+        "what a control string in a text becomes, such as </s> where the model's file calls that token "
+        "special: text tokenizes it as any other text, so that no text can put the token; tokens puts "
+        "it; fail makes the record a bad one (--on_bad_record). Counted in any case",
     )
     sampling: Literal["off", "exact", "viterbi_sampling", "nbest"] = make_flag(
         "off",

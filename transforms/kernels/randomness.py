@@ -18,7 +18,7 @@ ORDER_VERSION = 1
 """Rises on the day the order of records has to change; manifests of another version are refused."""
 
 
-_M1, _M2 = np.uint64(0x3C79AC492BA7B653), np.uint64(0x1C69B3F74AC4AE35)
+M1, M2 = np.uint64(0x3C79AC492BA7B653), np.uint64(0x1C69B3F74AC4AE35)
 _S27, _S33 = np.uint64(27), np.uint64(33)
 
 
@@ -65,9 +65,9 @@ def mix(values: U64) -> U64:
     """
     out = values >> _S27
     out ^= values
-    out *= _M1
+    out *= M1
     out ^= out >> _S33
-    out *= _M2
+    out *= M2
     out ^= out >> _S27
     return out
 

@@ -22,7 +22,7 @@ from transforms.storage import files as storage
 from transforms.tokenization.encoded import add_special_tokens, identity_keys
 from transforms.tokenization.models import cpm
 from transforms.tokenization.models.bytepiece import BytePiece
-from transforms.tokenization.models.model import RecordError
+from transforms.tokenization.models.model import RecordError, SpecialTokens
 from transforms.tokenization.models.texts import Texts
 from transforms.tokenization.sampling import Sampling
 from transforms.tokenization.tokenizer import Tokenizer
@@ -38,7 +38,7 @@ class BlockTokenizer:
     Attributes:
         model: URL of the model.
         digest: SHA-256 that the model has to have; "" for any.
-        whitespace, newline, raw: as of ``Tokenizer.load``.
+        whitespace, newline, raw, pattern, special_tokens: as of ``Tokenizer.load``.
         sampling: the law.
         seed, epoch: of the draws.
         add_bos, add_eos: put bos and eos around each record.
@@ -53,6 +53,8 @@ class BlockTokenizer:
     whitespace: Literal["cpm"] | None = None
     newline: str = cpm.NEWLINE
     raw: bool = False
+    pattern: str | None = None
+    special_tokens: SpecialTokens = "text"
     sampling: Sampling = field(default_factory=Sampling)
     seed: int = 0
     epoch: int = 0
@@ -67,7 +69,15 @@ class BlockTokenizer:
     def load(self) -> Tokenizer:
         """Return the tokenizer."""
         storage.configure(self.storage_options)
-        return load_once(self.model, self.digest, self.whitespace, self.newline, self.raw)
+        return load_once(
+            self.model,
+            digest=self.digest,
+            whitespace=self.whitespace,
+            newline=self.newline,
+            raw=self.raw,
+            pattern=self.pattern,
+            special_tokens=self.special_tokens,
+        )
 
     @property
     def schema(self) -> pa.Schema:
@@ -153,7 +163,7 @@ class BlockDecoder:
     """Makes texts of rows of ids: the way back.
 
     Attributes:
-        model, digest, whitespace, newline, storage_options: as of BlockTokenizer.
+        model, digest, whitespace, newline, pattern, storage_options: as of BlockTokenizer.
         column: name of the rows' column.
     """
 
@@ -161,6 +171,7 @@ class BlockDecoder:
     digest: str = ""
     whitespace: Literal["cpm"] | None = None
     newline: str = cpm.NEWLINE
+    pattern: str | None = None
     column: str = "input_ids"
     storage_options: dict[str, Any] | None = None
 
@@ -171,7 +182,15 @@ class BlockDecoder:
             DataError: a row has an id that isn't the model's, or no list.
         """
         storage.configure(self.storage_options)
-        tokenizer = load_once(self.model, self.digest, self.whitespace, self.newline, False)
+        tokenizer = load_once(
+            self.model,
+            digest=self.digest,
+            whitespace=self.whitespace,
+            newline=self.newline,
+            raw=False,
+            pattern=self.pattern,
+            special_tokens="text",
+        )
         rows = block.column("record").field(self.column)
         positions = blocks.column(block, "position")
         texts: list[str] = []
@@ -210,14 +229,28 @@ def _decode(tokenizer: Tokenizer, ids: Any) -> str:
 
 @functools.cache
 def load_once(
-    model: str, digest: str, whitespace: Literal["cpm"] | None, newline: str, raw: bool
+    model: str,
+    *,
+    digest: str,
+    whitespace: Literal["cpm"] | None,
+    newline: str,
+    raw: bool,
+    pattern: str | None,
+    special_tokens: SpecialTokens,
 ) -> Tokenizer:
     """Load a tokenizer once a process.
 
     Raises:
         DataError: it isn't the one with this digest.
     """
-    found = Tokenizer.load(model, whitespace=whitespace, newline=newline, raw=raw)
+    found = Tokenizer.load(
+        model,
+        whitespace=whitespace,
+        newline=newline,
+        raw=raw,
+        pattern=pattern,
+        special_tokens=special_tokens,
+    )
     if digest and found.model.digest != digest:
         raise DataError(
             f"{model}: the model changed during the run (SHA-256 {digest[:12]}… before, "

@@ -24,7 +24,13 @@ from transforms.tokenization.encoded import Encoded, Identity, add_special_token
 from transforms.tokenization.models import cpm
 from transforms.tokenization.models.bos_eos import End, Role, choose_end
 from transforms.tokenization.models.load import load
-from transforms.tokenization.models.model import Deterministic, Model, RecordError, Unigram
+from transforms.tokenization.models.model import (
+    Deterministic,
+    Model,
+    RecordError,
+    SpecialTokens,
+    Unigram,
+)
 from transforms.tokenization.models.texts import Texts, count_characters, pack, unpack
 from transforms.tokenization.sampling import ALPHA, NBEST_SIZE, OFF, Sampling
 
@@ -66,19 +72,34 @@ class Tokenizer:
         whitespace: Literal["cpm"] | None = None,
         newline: str = cpm.NEWLINE,
         raw: bool = False,
+        pattern: str | None = None,
+        special_tokens: SpecialTokens = "text",
     ) -> Tokenizer:
-        """Load a BytePiece or SentencePiece unigram model or a tokenizer.json, from any URL.
+        """Load a BytePiece or SentencePiece model, a tokenizer.json or a tiktoken file, from any URL.
 
         Args:
             url: a path, or any URL that fsspec serves; a folder stands for the tokenizer.json in it.
             whitespace: "cpm" for CPM's (SentencePiece models only).
             newline: the symbol for newlines then.
             raw: take texts as bytes (BytePiece models only).
+            pattern: how text is cut (tiktoken's files only): gpt2, cl100k, o200k or a regular
+                expression; by default what the name of a published file says.
+            special_tokens: what a control string in a text becomes, the text of a token that the model's
+                file calls special: "text" for ordinary pieces, "tokens" for its token, "fail" for an
+                error that names it.
 
         Raises:
             UsageError: there is no such file, or it is no model; says what was expected.
         """
-        return cls(load(os.fspath(url), whitespace=whitespace, newline=newline, raw=raw))
+        model = load(
+            os.fspath(url),
+            whitespace=whitespace,
+            newline=newline,
+            raw=raw,
+            pattern=pattern,
+            special_tokens=special_tokens,
+        )
+        return cls(model)
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 
 from transforms.kernels.arrays import I64, U8, U64, cuts
 from transforms.kernels.randomness import mix
+from transforms.kernels.records.compiling import loops_for
 
 PARTS = ("records", "bytes", "hash0", "hash1")
 """Of a digest; the first two are int64 in tables, the sums uint64."""
@@ -48,6 +49,7 @@ def _powers(radix: int) -> U64:
 
 
 _POWERS = tuple(map(_powers, _RADIX))
+_TABLE = np.stack(_POWERS)
 _INVERSES = tuple(_powers(pow(r, -1, 2**64)) for r in _RADIX)
 _TERMS = np.array([int(_C) << (8 * k) & _MASK64 for k in range(8)], np.uint64)
 
@@ -64,6 +66,12 @@ def record_hashes(values: U8, offsets: I64, terminator: bytes = b"") -> tuple[U6
         Two uint64[n].
     """
     offsets = np.ascontiguousarray(offsets)
+    loops = loops_for(int(offsets[-1] - offsets[0]))
+    if loops is not None:
+        found: tuple[U64, U64] = loops.record_hashes(
+            np.ascontiguousarray(values), offsets, len(terminator), _C, _TABLE
+        )
+        return found
     sums = (np.empty(len(offsets) - 1, np.uint64), np.empty(len(offsets) - 1, np.uint64))
     for begin, end in cuts(offsets, limit=_SLICE, most=_ROWS):
         if offsets[end] - offsets[begin] > _SLICE:

@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.kernels.arrays import I64, U32
+from transforms.kernels.compiled import inlined
 from transforms.kernels.segmentation.automaton_build import build_states
-from transforms.kernels.segmentation.compiled import inlined
 
 LONGEST_PIECE = 2**15 - 1
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.kernels.segmentation.compiled import kernel
+from transforms.kernels.compiled import kernel
 
 STATE = np.dtype([("base", "u4"), ("check", "u4"), ("fail", "u4"), ("ends", "u4")], align=True)
 """A state's child is ``base ^ byte``, if that one's ``check`` is the base; no two states have one base,

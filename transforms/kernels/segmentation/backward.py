@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.kernels.segmentation.compiled import inlined, kernel
+from transforms.kernels.compiled import inlined, kernel
 from transforms.kernels.segmentation.forward import sums
 from transforms.kernels.segmentation.lattice import (
     BLOCK,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.kernels.segmentation.compiled import inlined, kernel
+from transforms.kernels.compiled import inlined, kernel
 from transforms.kernels.segmentation.lattice import (
     BLOCK,
     ONE,

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.kernels.segmentation.compiled import inlined, kernel
+from transforms.kernels.compiled import inlined, kernel
 from transforms.kernels.segmentation.decode import best, best_float32
 from transforms.kernels.segmentation.lattice import (
     BLOCK,

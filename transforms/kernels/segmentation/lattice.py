@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from transforms.kernels.arrays import F64, I32, U32
+from transforms.kernels.compiled import fetch, inlined, kernel
 from transforms.kernels.segmentation import automaton_build
-from transforms.kernels.segmentation.compiled import fetch, inlined, kernel
 
 POSITION = np.dtype([("value", "f8"), ("entry", "u4"), ("scale", "i4")], align=True)
 """``entry`` is the list of the pieces that end here, or the one piece that was chosen of it."""

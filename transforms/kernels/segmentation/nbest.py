@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.kernels.segmentation.compiled import inlined, kernel
+from transforms.kernels.compiled import inlined, kernel
 from transforms.kernels.segmentation.elementary import exp_parts
 from transforms.kernels.segmentation.lattice import (
     ONE,

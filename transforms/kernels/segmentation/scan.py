@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from transforms.kernels.compiled import inlined, kernel
 from transforms.kernels.segmentation.automaton import step
-from transforms.kernels.segmentation.compiled import inlined, kernel
 from transforms.kernels.segmentation.lattice import ZERO
 
 _LANES = np.uint64(4)

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from transforms.kernels.arrays import F64, I64, U32
+from transforms.kernels.compiled import inlined, kernel
 from transforms.kernels.segmentation.automaton import step
 from transforms.kernels.segmentation.backward import set_out, walk
-from transforms.kernels.segmentation.compiled import inlined, kernel
 from transforms.kernels.segmentation.forward import EXACT, NBEST, begin, fill, is_decoding
 from transforms.kernels.segmentation.lattice import (
     ONE,

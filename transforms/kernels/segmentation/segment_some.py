@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from transforms.kernels.compiled import kernel
 from transforms.kernels.segmentation.backward import set_out, walk
-from transforms.kernels.segmentation.compiled import kernel
 from transforms.kernels.segmentation.forward import EXACT, begin, fill, is_decoding
 from transforms.kernels.segmentation.lattice import ONE, ZERO, stride_of
 

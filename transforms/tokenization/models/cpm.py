@@ -83,6 +83,7 @@ def with_whitespace(model: SentencePiece, *, newline: str = NEWLINE) -> Cpm:
             )
     made = Cpm(model.name, model.vocabulary, CpmWhitespace(model.normalizer, newline))
     made.processor, made.newline = model.processor, newline
+    made.control = model.control
     return made
 
 

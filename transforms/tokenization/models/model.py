@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 
@@ -14,10 +16,16 @@ from transforms.tokenization.models.texts import Normalizer, Texts
 from transforms.tokenization.models.vocabulary import SpecialIds, Vocabulary
 
 FORMATS = (
-    "expected a BytePiece model (JSON, or a zip of it), a SentencePiece unigram .model or a "
-    "tokenizer.json"
+    "expected a BytePiece model (JSON, or a zip of it), a SentencePiece .model (unigram or BPE), a "
+    "tokenizer.json or a .tiktoken file"
 )
 """For messages about what is no model."""
+
+SpecialTokens = Literal["text", "tokens", "fail"]
+"""What a control string in a text becomes: ordinary pieces, its token, or an error that names it.
+
+A control string is the text of a token that the model's file calls special, such as ``</s>``.
+"""
 
 
 class Model(abc.ABC):
@@ -35,6 +43,12 @@ class Model(abc.ABC):
     special: SpecialIds
     digest: str
     """SHA-256 of the model file, 64 hexadecimal digits."""
+
+    control: Mapping[str, int] = MappingProxyType({})
+    """The control strings, none empty, and the id of each one's token."""
+
+    special_tokens: SpecialTokens = "text"
+    """What ``control`` becomes in a text."""
 
     @abc.abstractmethod
     def decode(self, ids: Sequence[int]) -> str:

@@ -34,6 +34,21 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 
 @intrinsic
+def load_word(typing: Any, array: Any, index: Any) -> Any:
+    """Return the 8 bytes of a uint8 array from ``index`` on as a little-endian uint64, aligned or not.
+
+    All of them have to lie inside. numba itself reads a byte array byte by byte.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        held = context.make_array(signature.args[0])(context, builder, args[0])
+        place = builder.gep(held.data, [args[1]])
+        return builder.load(builder.bitcast(place, ir.IntType(64).as_pointer()), align=1)
+
+    return nb.types.uint64(array, index), generate
+
+
+@intrinsic
 def fetch(typing: Any, array: Any, index: Any) -> Any:
     """Ask the processor for an array's item, which is needed soon. Changes nothing but the time.
 
@@ -56,7 +71,7 @@ def fetch(typing: Any, array: Any, index: Any) -> Any:
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]
-    """A cache whose entries end when any source beside the kernel's changes.
+    """A cache whose entries end when any source changes that a kernel may be made of.
 
     numba looks at the function's own file alone, but compiles functions and constants of other files
     into it. What the sources were is part of the files' names: an index that was written of other
@@ -67,20 +82,21 @@ class _Cache(FunctionCache):  # type: ignore[misc]
         super().__init__(function)
         self._cache_file = IndexDataCacheFile(
             cache_path=self._cache_path,
-            filename_base=f"{self._impl.filename_base}.{_stamp()[:12]}",
-            source_stamp=_stamp(),
+            filename_base=f"{self._impl.filename_base}.{_stamp(function)[:12]}",
+            source_stamp=_stamp(function),
         )
 
 
+def _stamp(function: Callable[..., Any]) -> str:
+    return stamp(Path(function.__code__.co_filename).parent)
+
+
 @functools.cache
-def _stamp() -> str:
-    return stamp(Path(__file__).parent)
-
-
-def stamp(folder: Path) -> str:
-    """Return a hash of a folder's modules: a kernel imports constants and functions of its own alone."""
+def stamp(room: Path) -> str:
+    """Return a hash of a room's modules and of those beside it: a kernel imports no others."""
     hasher = hashlib.blake2b(digest_size=16)
-    for path in sorted(folder.glob("*.py")):
-        source = path.read_text()
-        hasher.update(f"{path.stem} {len(source)} {source}".encode())
+    for folder in (room, room.parent):
+        for path in sorted(folder.glob("*.py")):
+            source = path.read_text()
+            hasher.update(f"{path.stem} {len(source)} {source}".encode())
     return hasher.hexdigest()

@@ -1,0 +1,41 @@
+"""What was compiled is forgotten when anything changes that went into it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from transforms.kernels import compiled
+
+KERNELS = Path(compiled.__file__).parent
+
+
+@pytest.fixture
+def kernels(tmp_path: Path) -> Path:
+    """Return a copy of the kernels' sources."""
+    ignored = shutil.ignore_patterns("__*__")
+    return Path(shutil.copytree(KERNELS, tmp_path / "kernels", ignore=ignored))
+
+
+@pytest.mark.parametrize(
+    "name", ["segmentation/elementary", "segmentation/forward", "compiled", "randomness"]
+)
+def test_a_change_of_what_is_compiled_counts_wherever_it_stands(kernels: Path, name: str) -> None:
+    before = compiled.stamp.__wrapped__(kernels / "segmentation")
+    path = kernels / f"{name}.py"
+    path.write_text(path.read_text() + "\n# changed\n")
+    assert compiled.stamp.__wrapped__(kernels / "segmentation") != before
+
+
+def test_kernels_import_of_other_rooms_nothing() -> None:
+    """Else a change there would leave what was compiled as it was."""
+    for path in KERNELS.glob("*/*.py"):
+        source = path.read_text()
+        if re.search(r"compiled import .*(inlined|kernel)", source):
+            room = path.parent.name
+            imported = re.findall(rf"^from (transforms\.(?!kernels\.{room}\b)\S+)", source, re.M)
+            beside = {f"transforms.kernels.{path.stem}" for path in KERNELS.glob("*.py")}
+            assert set(imported) <= beside, path
