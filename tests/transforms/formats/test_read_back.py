@@ -159,7 +159,12 @@ def test_rows_just_written_are_read_in_parts_of_a_group_without_a_look_at_them_f
     monkeypatch.setattr(parquet, "first_rows", lambda *_, number, **__: looked.append(number))
     parts: list[int] = []
     found = shard_digest(
-        sink, path="s", size=size, form=form, just_written=True, progress=lambda _, n: parts.append(n)
+        sink,
+        path="s",
+        size=size,
+        form=form,
+        just_written=True,
+        progress=lambda _, n: parts.append(n),
     )
     assert (found, looked) == (want, [])
     assert found.records == len(rows)
