@@ -29,10 +29,13 @@ from transforms.kernels.records.arrow_values import row_costs, row_sizes
 from transforms.kernels.records.rows import carried_schema, describe_difference, to_rows
 
 COMPRESSIONS = ("none", "snappy", "gzip", "brotli", "zstd", "lz4")
-_GROUP_BYTES, _GROUP_ROWS = 16 << 20, 1 << 20  # of a row group that we write
+GROUP_BYTES = 16 << 20
+"""Logical bytes of a row group that we write; the row that fills it may reach beyond."""
+_GROUP_ROWS = 1 << 20
 _SAMPLE_ROWS = 32  # by which a file is judged
 _PROBE = 8  # rows that are read to learn how large rows are
 _MOST_ROWS = 1 << 16  # that are read at a time
+_FULL = 7  # eighths of a chunk to read at a time: the next one would be a little block of its own
 _DICTIONARY = 2 << 20  # bytes of a column's dictionary: most writers give it up at 1 MiB
 _INDEX = 16  # bytes that a value takes beside it, where it is likely an index
 
@@ -135,6 +138,9 @@ class Reader(RowReader):
         Encodings make rows larger than they look.
         """
         paths, chunk_bytes = self._columns.paths, self._task.options.chunk_bytes
+        if self._task.options.group_bytes is not None:
+            share = chunk_bytes / self._task.options.group_bytes
+            return self._parquet, int(np.clip(group.num_rows * share + 1, 1, _MOST_ROWS))
         mean = max(group.total_byte_size // max(group.num_rows, 1), 1)
         rows = int(np.clip(chunk_bytes // mean, 1, _PROBE))
         probe = first_rows(self._parquet, rows=rows, name=self._name, number=number, columns=paths)
@@ -153,7 +159,8 @@ class Reader(RowReader):
         seen = int(row_costs(to_rows(probe.select(plain))).max()) if plain else 0
         values = sum(column.num_values for column in columns)
         each = max(mean, seen, 8 * values // group.num_rows)
-        return self._opened[repeated], int(np.clip(chunk_bytes // each, 1, _MOST_ROWS))
+        fit = chunk_bytes * _FULL // 8 // each
+        return self._opened[repeated], int(np.clip(fit, 1, _MOST_ROWS))
 
 
 def _repeated(columns: list[Any]) -> tuple[str, ...]:
@@ -207,7 +214,7 @@ class Writer(RowWriter):
                 store_schema=True,
                 **_encodings(schema),
             )
-        super().__init__(writer, schema, batch_bytes=_GROUP_BYTES, batch_rows=_GROUP_ROWS)
+        super().__init__(writer, schema, batch_bytes=GROUP_BYTES, batch_rows=_GROUP_ROWS)
 
     def write_batch(self, batch: pa.RecordBatch) -> None:
         """Write a batch as a row group.
