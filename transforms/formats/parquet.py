@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from transforms.errors import DataError, UsageError
+from transforms.formats.parquet_arrows import ArrowsWriter
 from transforms.formats.parquet_files import (
     Groups,
     check_int96,
@@ -21,18 +21,18 @@ from transforms.formats.parquet_files import (
     long_footer,
     reopen,
 )
+from transforms.formats.parquet_ids import IdsWriter, holds_ids_alone, without_rows
 from transforms.formats.parquet_types import dropped, is_read, require_known
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.schemas import check_schema, faults_named, first_line
 from transforms.formats.tables import RowReader, RowsLook, RowWriter
-from transforms.kernels.records.arrow_values import is_bytes, plain_width, row_costs, row_sizes
+from transforms.kernels.records.arrow_values import row_costs, row_sizes
 from transforms.kernels.records.rows import carried_schema, describe_difference, to_rows
 
 COMPRESSIONS = ("none", "snappy", "gzip", "brotli", "zstd", "lz4")
 GROUP_BYTES = 16 << 20
 """Logical bytes of a row group that we write; the row that fills it may reach beyond."""
 _GROUP_ROWS = 1 << 20
-_SEEN, _SEEN_BYTES = 1 << 14, 1 << 20  # of a column, by which it gets a dictionary or not
 _SAMPLE_ROWS = 32  # by which a file is judged
 _PROBE = 8  # rows that are read to learn how large rows are
 _MOST_ROWS = 1 << 16  # that are read at a time
@@ -180,48 +180,6 @@ def _repeated(columns: list[Any]) -> tuple[str, ...]:
     )
 
 
-class _ParquetWriter(pq.ParquetWriter):  # type: ignore[misc]  # pyarrow is untyped
-    """One that is left alone when a shard fails: pyarrow's would then write an end to its file,
-    which is closed by now, and report that on standard error.
-    """
-
-    def __del__(self) -> None:
-        pass
-
-
-class _Groups:
-    """Row groups, of which the first says which columns get dictionaries; arguments as of ``Writer``.
-
-    A dictionary of values that hardly repeat costs time and room, and is given up in each row group.
-    """
-
-    def __init__(self, sink: Any, schema: pa.Schema, *, compression: str) -> None:
-        self._sink, self._schema, self._compression = sink, schema, compression
-        self._writer: _ParquetWriter | None = None
-
-    def write_group(self, batch: pa.RecordBatch) -> None:
-        """Write a batch as a row group."""
-        columns = zip(batch.schema.names, batch.columns, strict=True)
-        if self._writer is None:
-            self._writer = self._open({name for name, column in columns if _hardly_repeats(column)})
-        table = pa.Table.from_batches([batch], self._schema)
-        self._writer.write_table(table, row_group_size=len(batch))
-
-    def close(self) -> None:
-        """Write the end."""
-        (self._writer or self._open(set())).close()
-
-    def _open(self, plain: set[str]) -> _ParquetWriter:
-        return _ParquetWriter(
-            self._sink,
-            self._schema,
-            compression=self._compression,
-            write_page_checksum=True,
-            store_schema=True,
-            **_encodings(self._schema, plain),
-        )
-
-
 class Writer(RowWriter):
     """Writes rows to a file: row groups of 16 MiB of logical bytes or 2**20 rows.
 
@@ -232,7 +190,8 @@ class Writer(RowWriter):
     """
 
     def __init__(self, sink: Any, schema: pa.Schema, *, compression: str) -> None:
-        writer = _Groups(sink, schema, compression=compression)
+        own = holds_ids_alone(schema)
+        writer = (IdsWriter if own else ArrowsWriter)(sink, schema, compression=compression)
         super().__init__(writer, schema, batch_bytes=GROUP_BYTES, batch_rows=_GROUP_ROWS)
 
     def write_batch(self, batch: pa.RecordBatch) -> None:
@@ -256,53 +215,6 @@ class Writer(RowWriter):
             ) from error
 
 
-def _hardly_repeats(column: pa.Array) -> bool:
-    """Return whether most of a column's first values stand there once; not of what is nested, or was
-    in dictionaries before.
-    """
-    if not (plain_width(column.type) or is_bytes(column.type)):
-        return False
-    first = column.slice(0, min(_SEEN, len(column) * _SEEN_BYTES // max(column.nbytes, 1) + 1))
-    return bool(2 * pc.count_distinct(first, mode="only_valid").as_py() > len(first))
-
-
-def _encodings(schema: pa.Schema, plain: set[str]) -> dict[str, Any]:
-    """Return how columns are encoded that need no dictionary, as of ParquetWriter; else nothing.
-
-    Args:
-        schema: of the file.
-        plain: columns whose values hardly repeat.
-
-    Ids are as good as random, so a dictionary of them gains nothing: with their high bytes apart from
-    their low ones they are written in three quarters of the time and are a tenth smaller.
-    """
-    ids = {f"{field.name}.list.element" for field in schema if _are_tokens(field.type)}
-    if not ids | plain:
-        return {}
-    leaves = pq.ParquetFile(_without_rows(schema)).schema
-    paths = [leaves.column(i).path for i in range(len(leaves.names))]
-    split = [path for path in paths if path in ids]
-    if len(set(paths)) < len(paths):  # names with dots: a path may be that of two
-        return {}
-    return {
-        "use_dictionary": [path for path in paths if path not in ids | plain],
-        "use_byte_stream_split": split or False,
-    }
-
-
-def _without_rows(schema: pa.Schema) -> pa.BufferReader:
-    """Return a file of a schema without rows."""
-    sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, schema):
-        pass
-    return pa.BufferReader(sink.getvalue())
-
-
-def _are_tokens(kind: pa.DataType) -> bool:
-    is_list = pt.is_list(kind) or pt.is_large_list(kind)
-    return is_list and kind.value_type in (pa.uint16(), pa.uint32())
-
-
 def _has_null_list(array: pa.Array) -> bool:
     """Return whether a list of fixed size is null, also inside of something that is."""
     if isinstance(array, pa.ExtensionArray):
@@ -319,7 +231,7 @@ def _has_null_list(array: pa.Array) -> bool:
 def check_writable(schema: pa.Schema) -> None:
     """Raise UsageError where rows of a schema would come back from Parquet as something else."""
     try:
-        got = carried_schema(pq.read_schema(_without_rows(schema)))
+        got = carried_schema(pq.read_schema(without_rows(schema)))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UsageError(
             f"--output_format=parquet: such rows can't be written: {first_line(error)}; give "
