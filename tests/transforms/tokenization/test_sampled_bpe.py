@@ -195,7 +195,7 @@ def test_records_without_pieces_are_named(folder: Path):
     tokenizer = small()
     for law in LAWS[:2]:
         with pytest.raises(
-            RecordError, match="record 1 of the batch: x.json: no piece covers all of"
+            RecordError, match=r"record 1 of the batch: x\.json: no piece covers all of"
         ):
             tokenizer.encode(["abc", "abé"], sampling=law)
     with_unknown = small(unk_token="<unk>", fuse_unk=True)
@@ -214,7 +214,7 @@ def test_laws_that_do_not_fit_say_what_does(folder: Path):
     from transforms.tokenization.models.huggingface import load
 
     other = Tokenizer(load("x.json", json.loads(inside.to_str()), digest=""))
-    with pytest.raises(UsageError, match="written otherwise inside of a word .##.; .*stochastok"):
+    with pytest.raises(UsageError, match=r"written otherwise inside of a word .##.; .*stochastok"):
         other.encode("ab", sampling=DROPOUT)
 
 

@@ -23,6 +23,7 @@ from transforms.tokenization.bpe.ways import RULES, Way, apply, known_way
 from transforms.tokenization.models.huggingface_bpe import HuggingFaceBPE
 from transforms.tokenization.models.package_errors import call_package
 from transforms.tokenization.models.sentencepiece_bpe import SentencePieceBPE
+from transforms.tokenization.models.sentencepiece_normalizer import SentencePieceNormalizer
 from transforms.tokenization.models.texts import (
     Normalized,
     Normalizer,
@@ -34,7 +35,6 @@ from transforms.tokenization.models.texts import (
     whole_records,
 )
 from transforms.tokenization.models.tiktoken_bpe import TiktokenBPE
-from transforms.tokenization.models.unigram import SentencePieceNormalizer
 
 LOG = logging.getLogger("dovetail")
 
