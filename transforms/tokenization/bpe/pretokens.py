@@ -11,10 +11,9 @@ import logging
 from collections.abc import Sequence
 
 import numpy as np
-import pyarrow as pa
 import tokenizers
 
-from transforms.kernels.arrays import I64, U8
+from transforms.kernels.arrays import I64, U8, offsets_of
 from transforms.kernels.segmentation import automaton as automata
 from transforms.kernels.segmentation.bpe.cut import WORDS, Rule
 from transforms.kernels.segmentation.bpe.rewrite import decomposed, take_out
@@ -23,7 +22,6 @@ from transforms.tokenization.bpe.ways import RULES, Way, apply, known_way
 from transforms.tokenization.models.huggingface_bpe import HuggingFaceBPE
 from transforms.tokenization.models.package_errors import call_package
 from transforms.tokenization.models.sentencepiece_bpe import SentencePieceBPE
-from transforms.tokenization.models.sentencepiece_normalizer import SentencePieceNormalizer
 from transforms.tokenization.models.texts import (
     Normalized,
     Normalizer,
@@ -35,6 +33,7 @@ from transforms.tokenization.models.texts import (
     whole_records,
 )
 from transforms.tokenization.models.tiktoken_bpe import TiktokenBPE
+from transforms.tokenization.models.unigram import normalizer_of
 
 LOG = logging.getLogger("dovetail")
 
@@ -129,7 +128,7 @@ class SentencePiecePretokens(Normalizer):
     """Pre-tokens of a SentencePiece model: what users defined is taken out of the normalized text."""
 
     def __init__(self, model: SentencePieceBPE, user_defined: dict[bytes, int]) -> None:
-        self._normalizer = SentencePieceNormalizer(model.processor)
+        self._normalizer = normalizer_of(model.proto, model.processor)
         self._added = automata.build(list(user_defined)) if user_defined else None
         self._numbers = np.array(list(user_defined.values()), np.uint32)
 
@@ -192,21 +191,10 @@ def interleave(
         np.concatenate([left.segments, right.segments[1:] + left.segments[-1]]),
         order,
     )
-    return Normalized(data, segments, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+    return Normalized(data, segments, offsets_of(counts))
 
 
 def _take(data: U8, offsets: I64, places: I64) -> tuple[U8, I64]:
-    held = pa.LargeBinaryArray.from_buffers(
-        pa.large_binary(),
-        len(offsets) - 1,
-        [
-            None,
-            pa.py_buffer(np.ascontiguousarray(offsets)),
-            pa.py_buffer(np.ascontiguousarray(data)),
-        ],
-    )
-    taken = held.take(pa.array(places))
-    _, begins, values = taken.buffers()
-    where = np.frombuffer(begins, np.int64)[taken.offset : taken.offset + len(taken) + 1]
-    found = np.frombuffer(values, np.uint8) if values is not None else np.zeros(0, np.uint8)
-    return found[where[0] : where[-1]] if len(where) else found, where - where[0]
+    new = offsets_of(np.diff(offsets)[places])
+    shift = np.repeat(offsets[:-1][places] - new[:-1], np.diff(new))
+    return data[shift + np.arange(new[-1])], new
