@@ -57,7 +57,8 @@ def build_states(
         ValueError: there would be more than 2**31 entries.
     """
     most = 1 + int(lengths.sum())
-    nodes = Nodes(*(np.zeros(most, np.int64) for _ in range(8)), np.zeros((most, 4), np.uint64))
+    numbers = [np.zeros(most, np.int64) for _ in range(8)]
+    nodes = Nodes._make([*numbers, np.zeros((most, 4), np.uint64)])
     count = total = size = 0
     room = (most // 256 + 2) * 256
     while not size:

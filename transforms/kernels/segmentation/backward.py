@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.kernels.compiled import inlined, part
+from transforms.kernels.compiled import inlined, loop, part
 from transforms.kernels.segmentation.forward import EXACT, sums
 from transforms.kernels.segmentation.lattice import (
     BLOCK,
@@ -60,7 +60,7 @@ def set_out(trail: Any, stretch: Any, free: Any, level: Any) -> None:
     trail.level, trail.after_unknown = level, False
 
 
-@part
+@loop
 def walk(
     t: Any, text: Any, lattice: Any, trails: Any, live: Any, ids: Any, law: Any, wide: Any
 ) -> None:

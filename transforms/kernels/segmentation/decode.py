@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.kernels.compiled import inlined, part
+from transforms.kernels.compiled import inlined, loop, part
 from transforms.kernels.segmentation.lattice import (
     BLOCK,
     ONE,
@@ -30,7 +30,7 @@ from transforms.kernels.segmentation.lattice import (
 _RESET = np.float32(100000.0)
 
 
-@part
+@loop
 def best(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretches: Any) -> None:
     """Fill positions with the best path to each, in float64, as bytepiece does.
 
@@ -65,7 +65,7 @@ def best(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretches
         stretch.character = start
 
 
-@part
+@loop
 def best_float32(
     t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretches: Any
 ) -> None:

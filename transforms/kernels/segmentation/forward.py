@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.kernels.compiled import inlined, part
+from transforms.kernels.compiled import inlined, loop, part
 from transforms.kernels.segmentation.decode import best, best_float32
 from transforms.kernels.segmentation.lattice import (
     BLOCK,
@@ -111,7 +111,7 @@ def sums(entries: Any, lattice: Any, entry: Any, at: Any) -> Any:
     return one, two, two + third, two + (third + product(entries, lattice, entry + THREE, at))
 
 
-@part
+@loop
 def total(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretches: Any) -> None:
     """Fill positions with sums over paths, as far as float64's range is enough."""
     entries = t.entries
@@ -144,7 +144,7 @@ def total(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretche
         stretch.character, stretch.scale = start, scale
 
 
-@part
+@loop
 def challenge(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretches: Any) -> None:
     """Fill positions with one path each, as far as float64's range is enough."""
     entries = t.entries
@@ -191,7 +191,7 @@ def challenge(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stre
         stretch.character, stretch.scale, stretch.drawn = start, scale, drawn
 
 
-@part
+@loop
 def wide(
     t: Any,
     text: Any,
