@@ -149,7 +149,9 @@ def test_an_encoder_at_fault_is_found(
 ) -> None:
     want = digest_of(written([ROWS]), TYPES[0])
     pages = parquet_ids.id_pages
-    monkeypatch.setattr(parquet_ids, "id_pages", lambda lists: fault(pages, lists))
+    monkeypatch.setattr(
+        parquet_ids, "id_pages", lambda pieces: fault(lambda lists: pages([lists]), pieces[0])
+    )
     try:
         found = digest_of(written([ROWS]), TYPES[0])
     except DataError:
