@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from transforms.kernels.arrays import I64, U8, U16, U32, cuts, offsets_of
 from transforms.kernels.records.arrow_values import BOOLS, elements, validity
+from transforms.kernels.records.compiling import loops_for
 
 PAGE_IDS = 1 << 18
 """Of a page, of 1 MiB: what a core's cache holds, and what a page of most writers has."""
@@ -113,6 +114,10 @@ def _sized(data: bytes) -> bytes:
 
 def _split(ids: U32, out: U8) -> None:
     """Write the first bytes of ids, then their second ones, and so on."""
+    loops = loops_for(ids.nbytes)
+    if loops is not None:
+        loops.split_ids(ids, out)
+        return
     rest = np.empty_like(ids)
     out[0] = ids
     for k in range(1, _BYTES):
@@ -189,6 +194,10 @@ def read_varint(data: U8, at: int) -> tuple[int, int]:
 
 def _join(planes: U8) -> U32:
     """Take ``_split`` back: two bytes at a time, as higher ones are mostly zeros."""
+    loops = loops_for(planes.nbytes)
+    if loops is not None:
+        joined: U32 = loops.join_ids(planes)
+        return joined
     out = _pairs(planes[:2]).astype(np.uint32)
     if planes[2:].any():
         out |= _pairs(planes[2:]).astype(np.uint32) << np.uint32(16)
