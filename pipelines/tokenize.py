@@ -37,6 +37,7 @@ from transforms.workers.progress import Stage
 
 if TYPE_CHECKING:
     from transforms.tokenization.models.bos_eos import Role
+    from transforms.tokenization.models.bpe import Engine
     from transforms.tokenization.tokenizer import Tokenizer
 
 EXAMPLES = """\
@@ -141,6 +142,7 @@ def _schema(tokens: pa.Schema, kept: Kept | None, recipe: TokenizeRecipe) -> pa.
 def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dict[str, Any], int]:
     """Load the model; return what is done to blocks, then ``model`` and ``cost`` as of Job."""
     from transforms.tokenization.models.bos_eos import ROLES
+    from transforms.tokenization.models.bpe import BPE
     from transforms.tokenization.models.model import Deterministic
     from transforms.tokenization.sampling import OFF, Sampling
     from transforms.tokenization.tokenize import BlockDecoder, BlockTokenizer
@@ -154,6 +156,7 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
         raw=recipe.bytes,
         pattern=recipe.tokenizer_pattern,
         special_tokens=recipe.special_tokens,
+        bpe_engine="reference" if recipe.decode else recipe.bpe_engine,
     )
     common: dict[str, Any] = {
         "model": recipe.tokenizer,
@@ -171,6 +174,16 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
     tokenizer.require(sampling)
     found = tokenizer.model
     model = {"url": recipe.tokenizer, "kind": found.kind, "ids": found.size, "sha256": found.digest}
+    engine: Engine = "auto"
+    if isinstance(found, BPE) and not recipe.decode:
+        model["engine"], engine = found.engine, found.chosen  # the same in all workers
+        if found.why_reference:
+            LOG.info("%s; %s encodes, many times slower", found.why_reference, found.engine)
+    elif recipe.bpe_engine != "auto":
+        raise UsageError(
+            f"--bpe_engine={recipe.bpe_engine}: {recipe.tokenizer} is {found.kind}, and no BPE model; "
+            "leave it out"
+        )
     ends: dict[str, Any] = {}
     for role in ROLES:
         if getattr(recipe, f"add_{role}"):
@@ -189,6 +202,7 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
         **common,
         raw=recipe.bytes,
         special_tokens=recipe.special_tokens,
+        bpe_engine=engine,
         sampling=sampling,
         seed=recipe.seed,
         epoch=recipe.epoch,
@@ -197,7 +211,8 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
         **ends,
         dtype=dtype,
     )
-    cost = _COST_OF_OTHERS if isinstance(tokenizer.model, Deterministic) else _COST
+    by_package = isinstance(found, Deterministic) and engine != "gigatoken"
+    cost = _COST_OF_OTHERS if by_package else _COST
     return work, model, cost
 
 
@@ -296,6 +311,7 @@ def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -
     if sampled and counts.surprise is not None:
         entropy = counts.surprise / NAT / max(counts.tokens, 1)
     compared = counts.best_tokens > 0
+    by_gigatoken = model.get("engine", "").startswith("gigatoken")
     return TokensEntry(
         model=model,
         law=recipe.sampling,
@@ -312,6 +328,8 @@ def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -
         entropy_per_token=entropy,
         lengths=list(counts.lengths),
         collisions=None if recipe.whitespace is None or recipe.decode else counts.collisions,
+        checked_records=counts.checked_records if by_gigatoken else None,
+        checked_bytes=counts.checked_bytes if by_gigatoken else None,
     )
 
 
@@ -330,6 +348,7 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
         *describe_sources(job.inputs.contents.amounts),
         *(f"unified     {note}" for note in job.inputs.contents.notes),
         f"model: {job.recipe.tokenizer}, {job.model['kind']} of {job.model['ids']:,} ids",
+        *([f"engine: {job.model['engine']}"] if "engine" in job.model else []),
         *end_lines(job.model),
         f"shards: at most {job.shards}, {job.form.kind}, compression {job.form.compression}",
         f"workers: {job.workers.count}",
@@ -348,7 +367,8 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
 
 def _sum_up(job: Job) -> str:
     ids = write_count(job.model["ids"], "id")
-    return f"{job.model['kind']} of {ids}; at most {write_count(job.shards, 'shard')}"
+    by = f", by {job.model['engine']}" if "engine" in job.model else ""
+    return f"{job.model['kind']} of {ids}{by}; at most {write_count(job.shards, 'shard')}"
 
 
 COMMAND = Command(

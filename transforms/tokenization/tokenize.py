@@ -21,6 +21,7 @@ from transforms.kernels.records import blocks
 from transforms.storage import files as storage
 from transforms.tokenization.encoded import add_special_tokens, identity_keys
 from transforms.tokenization.models import cpm
+from transforms.tokenization.models.bpe import Engine
 from transforms.tokenization.models.bytepiece import BytePiece
 from transforms.tokenization.models.model import RecordError, SpecialTokens
 from transforms.tokenization.models.texts import Texts
@@ -38,7 +39,7 @@ class BlockTokenizer:
     Attributes:
         model: URL of the model.
         digest: SHA-256 that the model has to have; "" for any.
-        whitespace, newline, raw, pattern, special_tokens: as of ``Tokenizer.load``.
+        whitespace, newline, raw, pattern, special_tokens, bpe_engine: as of ``Tokenizer.load``.
         sampling: the law.
         seed, epoch: of the draws.
         add_bos, add_eos: put bos and eos around each record.
@@ -55,6 +56,7 @@ class BlockTokenizer:
     raw: bool = False
     pattern: str | None = None
     special_tokens: SpecialTokens = "text"
+    bpe_engine: Engine = "auto"
     sampling: Sampling = field(default_factory=Sampling)
     seed: int = 0
     epoch: int = 0
@@ -77,6 +79,7 @@ class BlockTokenizer:
             raw=self.raw,
             pattern=self.pattern,
             special_tokens=self.special_tokens,
+            bpe_engine=self.bpe_engine,
         )
 
     @property
@@ -104,6 +107,8 @@ class BlockTokenizer:
                 bytes=len(texts.data),
                 unknown=found.unknown,
                 unknown_of=found.unknown_of,
+                checked_records=found.checked_records,
+                checked_bytes=found.checked_bytes,
                 negative_log_probs=found.negative_log_probs,
             )
             if self.whitespace == "cpm":
@@ -190,6 +195,7 @@ class BlockDecoder:
             raw=False,
             pattern=self.pattern,
             special_tokens="text",
+            bpe_engine="reference",  # it isn't to encode
         )
         rows = block.column("record").field(self.column)
         positions = blocks.column(block, "position")
@@ -237,6 +243,7 @@ def load_once(
     raw: bool,
     pattern: str | None,
     special_tokens: SpecialTokens,
+    bpe_engine: Engine,
 ) -> Tokenizer:
     """Load a tokenizer once a process.
 
@@ -250,6 +257,7 @@ def load_once(
         raw=raw,
         pattern=pattern,
         special_tokens=special_tokens,
+        bpe_engine=bpe_engine,
     )
     if digest and found.model.digest != digest:
         raise DataError(

@@ -23,6 +23,7 @@ from transforms.kernels.segmentation.segment import DeadEndError, segment
 from transforms.tokenization.encoded import Encoded, Identity, add_special_tokens, identity_keys
 from transforms.tokenization.models import cpm
 from transforms.tokenization.models.bos_eos import End, Role, choose_end
+from transforms.tokenization.models.bpe import BPE, Engine
 from transforms.tokenization.models.load import load
 from transforms.tokenization.models.model import (
     Deterministic,
@@ -74,6 +75,7 @@ class Tokenizer:
         raw: bool = False,
         pattern: str | None = None,
         special_tokens: SpecialTokens = "text",
+        bpe_engine: Engine = "auto",
     ) -> Tokenizer:
         """Load a BytePiece or SentencePiece model, a tokenizer.json or a tiktoken file, from any URL.
 
@@ -87,6 +89,8 @@ class Tokenizer:
             special_tokens: what a control string in a text becomes, the text of a token that the model's
                 file calls special: "text" for ordinary pieces, "tokens" for its token, "fail" for an
                 error that names it.
+            bpe_engine: what encodes by a BPE model: "auto" for gigatoken where it agrees with the
+                package whose file it is, "reference" for that package, "gigatoken" for it or an error.
 
         Raises:
             UsageError: there is no such file, or it is no model; says what was expected.
@@ -98,6 +102,7 @@ class Tokenizer:
             raw=raw,
             pattern=pattern,
             special_tokens=special_tokens,
+            bpe_engine=bpe_engine,
         )
         return cls(model)
 
@@ -198,7 +203,10 @@ class Tokenizer:
             ids, offsets = model.encode(texts)
             unk = model.special.unk
             unknown, of = (0, 0) if unk is None else (int((ids == unk).sum()), len(ids))
-            return Encoded(ids, offsets, unknown, of, np.zeros(len(offsets) - 1))
+            checked = (0, 0)
+            if isinstance(model, BPE):
+                checked = model.compare(texts, (ids, offsets), keys)
+            return Encoded(ids, offsets, unknown, of, np.zeros(len(offsets) - 1), *checked)
         assert isinstance(model, Unigram)
         normalized = model.normalizer.normalize(texts)
         counts = np.diff(normalized.records)

@@ -5,23 +5,29 @@ Agrees with tokenizers 0.23.3 (``tokenizers/src/models/bpe/model.rs``), whose pa
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import tokenizers
 
 from transforms.kernels.arrays import I64, U32
 from transforms.tokenization.models.added_tokens import HuggingFaceNormalizer
-from transforms.tokenization.models.bpe import BPE
+from transforms.tokenization.models.bpe import BPE, spread
+from transforms.tokenization.models.gigatoken_documents import Fitted, of_tokenizer_json
+from transforms.tokenization.models.gigatoken_engine import load_json
 from transforms.tokenization.models.huggingface_file import ByPackage, size_of, special_ids
-from transforms.tokenization.models.model import RecordError
-from transforms.tokenization.models.texts import Texts, unpack
+from transforms.tokenization.models.model import RecordError, join_rows
+from transforms.tokenization.models.package_errors import call_package, package_errors
+from transforms.tokenization.models.texts import Texts, check_utf8, unpack
 
 
 class HuggingFaceBPE(ByPackage, BPE):
     """A ``tokenizer.json`` with a BPE model."""
 
     kind = "a tokenizer.json with a BPE model"
+    package = "tokenizers"
 
     def __init__(
         self, name: str, tokenizer: tokenizers.Tokenizer, document: dict[str, Any], digest: str
@@ -54,18 +60,33 @@ class HuggingFaceBPE(ByPackage, BPE):
 
     def encode_by_reference(self, texts: Texts) -> tuple[U32, I64]:
         """Return ids and offsets, as the tokenizers package gives them."""
+        check_utf8(texts)
+        plain = [text.decode() for text in unpack(texts)]
         if self._watched is not None:
-            for number, text in enumerate(unpack(texts)):
-                if left_out := self._watched.first(text.decode()):
+            for number, text in enumerate(plain):
+                if left_out := self._watched.first(text):
                     raise RecordError(number, self.left_out(left_out))
-        return self.encode_by_package(texts)
+        return join_rows(call_package(self._rows_alone, plain, name=self.name))
 
-    def left_out(self, character: str) -> str:
-        """Say that the model would drop a character without a word."""
-        return (
-            f"{self.name}: the model has no piece for {character!r} and no unknown token, and would "
-            "leave the character out; take a model that has all bytes"
+    def _rows_alone(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return each one's ids; no batch, for which the package starts threads."""
+        encode = self.tokenizer.encode
+        return [encode(text, add_special_tokens=False).ids for text in texts]
+
+    def for_gigatoken(self) -> Fitted:
+        document, spelled = of_tokenizer_json(
+            self.document, specials_are_tokens=self.special_tokens == "tokens"
         )
+        return Fitted(make=functools.partial(load_json, document), spelled=spelled)
+
+    def strings(self) -> list[str]:
+        return [token["content"] for token in self.document["added_tokens"] if token["content"]]
+
+    def some_pieces(self, count: int) -> list[str]:
+        vocabulary = self.document["model"]["vocab"]
+        ids = [[vocabulary[piece]] for piece in spread(list(vocabulary), count)]
+        with package_errors():
+            return [self.tokenizer.decode(one, skip_special_tokens=False) for one in ids]
 
 
 class Omissions:

@@ -10,12 +10,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tokenizers
 
 from transforms.errors import DataError
-from transforms.kernels.arrays import I64, U32, offsets_of
-from transforms.tokenization.models.model import Model
+from transforms.kernels.arrays import I64, U32
+from transforms.tokenization.models.model import Model, join_rows
 from transforms.tokenization.models.package_errors import (
     PackageError,
     call_package,
@@ -56,13 +55,12 @@ class ByPackage(HuggingFace):
         """Return ids and offsets, as the package's ``encode_batch`` gives them."""
         check_utf8(texts)
         plain = [text.decode() for text in unpack(texts)]
-        found: list[U32] = []
+        found: list[list[int]] = []
         step = max(1, len(plain) * _AT_A_TIME // max(len(texts.data), 1))
         for begin in range(0, len(plain), step):
             some = plain[begin : begin + step]
-            rows = call_package(self._rows, some, name=self.name, first=begin)
-            found += [np.array(row, np.uint32) for row in rows]
-        return np.concatenate([np.zeros(0, np.uint32), *found]), offsets_of(list(map(len, found)))
+            found += call_package(self._rows, some, name=self.name, first=begin)
+        return join_rows(found)
 
     def _rows(self, texts: Sequence[str]) -> list[list[int]]:
         found = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)

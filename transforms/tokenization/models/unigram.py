@@ -55,7 +55,22 @@ _PROTO = {
             "name": "Trainer",
             "field": [
                 {"name": "model_type", "number": 3, "type": "TYPE_INT32", "default_value": "1"},
+                {"name": "treat_whitespace_as_suffix", "number": 24, "type": "TYPE_BOOL"},
                 {"name": "byte_fallback", "number": 35, "type": "TYPE_BOOL"},
+            ],
+        },
+        {
+            "name": "Normalizer",
+            "field": [
+                {"name": "precompiled_charsmap", "number": 2, "type": "TYPE_BYTES"},
+                *(
+                    {"name": name, "number": number, "type": "TYPE_BOOL", "default_value": "true"}
+                    for name, number in (
+                        ("add_dummy_prefix", 3),
+                        ("remove_extra_whitespaces", 4),
+                        ("escape_whitespaces", 5),
+                    )
+                ),
             ],
         },
         {
@@ -63,6 +78,7 @@ _PROTO = {
             "field": [
                 {"name": "pieces", "number": 1, "label": "LABEL_REPEATED", "type_name": "Piece"},
                 {"name": "trainer", "number": 2, "type_name": "Trainer"},
+                {"name": "normalizer", "number": 3, "type_name": "Normalizer"},
             ],
         },
     ],
@@ -103,7 +119,7 @@ _Model = _message_class()
 
 
 def read_pieces(data: bytes) -> Any:
-    """Read a model file: its ``pieces``, each with text, score and type, and its ``trainer``.
+    """Read a model file: ``pieces``, each with text, score and type, ``trainer`` and ``normalizer``.
 
     Raises:
         ValueError: the bytes are no such file.
