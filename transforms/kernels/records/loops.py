@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from transforms.kernels.arrays import I64, U8, U64
-from transforms.kernels.compiled import inlined, kernel, load_word
+from transforms.kernels.compiled import inlined, kernel, load_word, read_only
 from transforms.kernels.randomness import M1, M2
 
 _ONE = np.uint64(1)
@@ -41,15 +41,10 @@ def record_hashes(
     """
     count = len(offsets) - 1
     hash0, hash1 = np.empty(count, np.uint64), np.empty(count, np.uint64)
-    _hash_records(_seen(values), _seen(offsets), end, factor, _seen(powers), hash0, hash1)
+    _hash_records(
+        read_only(values), read_only(offsets), end, factor, read_only(powers), hash0, hash1
+    )
     return hash0, hash1
-
-
-def _seen(array: Any) -> Any:
-    """Return a view that can't be written to: numba compiles for either kind apart."""
-    array = array.view()
-    array.flags.writeable = False
-    return array
 
 
 @kernel

@@ -50,25 +50,32 @@ class BPE(Deterministic):
     why_reference = ""
     """Why the reference encodes; "" where gigatoken does, or nobody asked it to."""
 
-    _encoder: Encoder | None = None
+    _gigatoken: Encoder | None = None
     _fitted: Fitted | None = None
 
     @property
     def engine(self) -> str:
         """What encodes, and its version."""
-        return NAME if self._encoder is not None else f"{self.package} {version(self.package)}"
+        return NAME if self._gigatoken is not None else f"{self.package} {version(self.package)}"
 
     @property
     def chosen(self) -> Literal["gigatoken", "reference"]:
         """What encodes; by which another process chooses the same."""
-        return "reference" if self._encoder is None else "gigatoken"
+        return "reference" if self._gigatoken is None else "gigatoken"
 
     def encode(self, texts: Texts) -> tuple[U32, I64]:
         """Return ids and offsets."""
-        if self._encoder is None:
-            return self.encode_by_reference(texts)
+        encoder = self._gigatoken
+        if encoder is None:
+            return self.around_tokens(self.encode_by_reference, texts)
         check_utf8(texts)
-        return self._encode_by(self._encoder, texts)
+        return self.around_tokens(lambda between: self._encode_by(encoder, between), texts)
+
+    def around_tokens(
+        self, encode: Callable[[Texts], tuple[U32, I64]], texts: Texts
+    ) -> tuple[U32, I64]:
+        """Return ids and offsets, with the tokens that ``encode`` doesn't know of."""
+        return encode(texts)
 
     def _encode_by(self, encoder: Encoder, texts: Texts) -> tuple[U32, I64]:
         assert self._fitted is not None
@@ -83,12 +90,16 @@ class BPE(Deterministic):
             raise UsageError(
                 f"{self.name}: {NAME} fails ({error}); run again with {_FLAG}=reference"
             ) from None
-        if spelled is None:
-            return ids, offsets
-        try:
-            return spelled.to_unknown(ids, offsets)
-        except RecordError as error:
-            raise RecordError(error.record, self.left_out(error.reason)) from None
+        if spelled is not None:
+            try:
+                ids, offsets = spelled.to_unknown(ids, offsets)
+            except RecordError as error:
+                raise RecordError(error.record, self.left_out(error.reason)) from None
+        self.finish(ids, offsets)
+        return ids, offsets
+
+    def finish(self, ids: U32, offsets: I64) -> None:
+        """Raise RecordError where a record may not have such ids."""
 
     def left_out(self, character: str) -> str:
         """Say that the model would drop a character without a word."""
@@ -123,7 +134,7 @@ class BPE(Deterministic):
         Raises:
             UsageError: it was asked for by name, and doesn't.
         """
-        self._encoder, self.why_reference = None, ""
+        self._gigatoken, self.why_reference = None, ""
         if asked == "reference":
             return
         key = (self.package, self.digest, self.special_tokens == "tokens", *self._made_with())
@@ -137,7 +148,7 @@ class BPE(Deterministic):
             if key not in _agreed:
                 _agreed[key] = self._differs(encoder)
             self.why_reference = _agreed[key]
-            self._encoder = None if self.why_reference else encoder
+            self._gigatoken = None if self.why_reference else encoder
         if self.why_reference and asked == "gigatoken":
             raise UsageError(f"{self.name}: {self.why_reference}; run again with {_FLAG}=reference")
 
@@ -148,27 +159,34 @@ class BPE(Deterministic):
     def _differs(self, encoder: Encoder) -> str:
         """Say at what text, of a hard one, gigatoken differs; "" where it doesn't."""
         texts = hard_texts(self.strings(), self.some_pieces(_PIECES))
-        batches = [texts] if self.complete else [[text] for text in texts]
-        for batch in batches:
-            packed = pack(batch)
-            ours, theirs = (
-                self._or_refused(encode, packed)
-                for encode in (lambda t: self._encode_by(encoder, t), self.encode_by_reference)
-            )
-            number = _first_difference(ours, theirs)
-            if number is not None:
-                return f"{NAME} gives other ids than {self.package} for {batch[number][:60]!r}"
-        return ""
+        if not self.complete:
+            packed = pack(texts)
+            refused = self.refused_by_reference(packed)
+            if (
+                number := min(refused ^ self._refused_by(encoder, packed), default=None)
+            ) is not None:
+                return f"{NAME} and {self.package} don't both refuse {texts[number][:60]!r}"
+            texts = [text for number, text in enumerate(texts) if number not in refused]
+        packed = pack(texts)
+        ours = self.around_tokens(lambda some: self._encode_by(encoder, some), packed)
+        number = _first_difference(ours, self.around_tokens(self.encode_by_reference, packed))
+        if number is None:
+            return ""
+        return f"{NAME} gives other ids than {self.package} for {texts[number][:60]!r}"
 
-    def _or_refused(
-        self, encode: Callable[[Texts], tuple[U32, I64]], texts: Texts
-    ) -> tuple[U32, I64] | None:
-        try:
-            return encode(texts)
-        except RecordError:
-            if self.complete:
-                raise
-            return None
+    def refused_by_reference(self, texts: Texts) -> set[int]:
+        """Return the numbers of the records that the reference refuses; only some models refuse any."""
+        return set()
+
+    def _refused_by(self, encoder: Encoder, texts: Texts) -> set[int]:
+        """Return the numbers of the records with characters that gigatoken spells, where it must not."""
+        assert self._fitted is not None
+        spelled = self._fitted.spelled
+        if spelled is None:
+            return set()
+        ids, offsets = encoder.encode(texts)
+        places = np.flatnonzero(ids >= spelled.base)
+        return set((np.searchsorted(offsets, places, "right") - 1).tolist())
 
     def compare(self, texts: Texts, found: tuple[U32, I64], keys: U64) -> tuple[int, int]:
         """Encode a sample of records by the reference too; return how many, and of how many bytes.
@@ -181,7 +199,7 @@ class BPE(Deterministic):
         Raises:
             RecordError: the reference gives other ids.
         """
-        if self._encoder is None:
+        if self._gigatoken is None:
             return 0, 0
         mine = (keys % np.uint64(COMPARED) == 0) & (np.diff(texts.offsets) <= _LONGEST)
         numbers = np.flatnonzero(mine).tolist()
@@ -191,7 +209,7 @@ class BPE(Deterministic):
         sample = pack_bytes(
             [texts.data[slice(*_ends(texts.offsets, n))].tobytes() for n in numbers]
         )
-        expected, ends = self.encode_by_reference(sample)
+        expected, ends = self.around_tokens(self.encode_by_reference, sample)
         for number, (begin, end) in zip(numbers, pairwise(ends.tolist()), strict=True):
             if not np.array_equal(expected[begin:end], ids[slice(*_ends(offsets, number))]):
                 raise RecordError(
@@ -202,14 +220,18 @@ class BPE(Deterministic):
         return len(numbers), len(sample.data)
 
     def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_encoder": self._encoder is not None, "_fitted": None}
+        return self.__dict__ | {"_gigatoken": self._gigatoken is not None, "_fitted": None}
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        encoded = state.pop("_encoder")
         self.__dict__.update(state)
+        self.load_again()
+
+    def load_again(self) -> None:
+        """Load gigatoken's tokenizer, of which a pickle says no more than that there was one."""
+        encoded, self._gigatoken = self._gigatoken, None
         if encoded:
             self._fitted = self.for_gigatoken()
-            self._encoder = Encoder(self._fitted.make)
+            self._gigatoken = Encoder(self._fitted.make)
 
 
 def _ends(offsets: I64, number: int) -> tuple[int, int]:

@@ -19,6 +19,8 @@ from transforms.tokenization.models.model import RecordError
 from transforms.tokenization.models.texts import Normalizer
 from transforms.tokenization.models.unigram import NORMAL, SPACE, UNKNOWN, UNUSED, USER_DEFINED
 
+_BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
+
 
 class UnfitError(Exception):
     """A model that gigatoken can't take; says why."""
@@ -100,6 +102,9 @@ def of_tokenizer_json(
     ]
     if any(token["single_word"] for token in added):
         raise UnfitError("an added token is one only as a word by itself")
+    all_bytes = model["vocab"].keys() >= set(_BYTES)
+    if model["byte_fallback"] and model["unk_token"] is None and not all_bytes:
+        raise UnfitError("it falls back on bytes, has not all of them, and no unknown token")
     spelled = None
     ways = json.dumps([document["normalizer"], document["pre_tokenizer"]])
     if not model["byte_fallback"] and '"ByteLevel"' not in ways:
@@ -121,7 +126,7 @@ def of_tokenizer_json(
 
 def _with_bytes(vocabulary: Mapping[str, int], base: int) -> dict[str, Any]:
     """Return a vocabulary that has all bytes, and that it falls back on them."""
-    spelled = {f"<0x{byte:02X}>": base + byte for byte in range(256)}
+    spelled = {piece: base + byte for byte, piece in enumerate(_BYTES)}
     if spelled.keys() & vocabulary.keys():
         raise UnfitError("it has pieces that are written as bytes, and doesn't fall back on them")
     return {"vocab": {**vocabulary, **spelled}, "byte_fallback": True}

@@ -15,10 +15,11 @@ import tokenizers
 from transforms.kernels.arrays import I64, U32
 from transforms.tokenization.models.added_tokens import HuggingFaceNormalizer
 from transforms.tokenization.models.bpe import BPE, spread
+from transforms.tokenization.models.control import without_special
 from transforms.tokenization.models.gigatoken_documents import Fitted, of_tokenizer_json
 from transforms.tokenization.models.gigatoken_engine import load_json
 from transforms.tokenization.models.huggingface_file import ByPackage, size_of, special_ids
-from transforms.tokenization.models.model import RecordError, join_rows
+from transforms.tokenization.models.model import RecordError, SpecialTokens, join_rows
 from transforms.tokenization.models.package_errors import call_package, package_errors
 from transforms.tokenization.models.texts import Texts, check_utf8, unpack
 
@@ -30,7 +31,13 @@ class HuggingFaceBPE(ByPackage, BPE):
     package = "tokenizers"
 
     def __init__(
-        self, name: str, tokenizer: tokenizers.Tokenizer, document: dict[str, Any], digest: str
+        self,
+        name: str,
+        tokenizer: tokenizers.Tokenizer,
+        document: dict[str, Any],
+        *,
+        digest: str,
+        special_tokens: SpecialTokens,
     ) -> None:
         """Take what the package read.
 
@@ -42,10 +49,12 @@ class HuggingFaceBPE(ByPackage, BPE):
                 ``fuse_unk``, ``byte_fallback``, ``ignore_merges``, ``continuing_subword_prefix`` and
                 ``end_of_word_suffix``.
             digest: SHA-256 of the file.
+            special_tokens: what control strings become.
         """
         self.name, self.tokenizer, self.document = name, tokenizer, document
         self.digest = digest
         self.special, self.size = special_ids(tokenizer, document), size_of(tokenizer)
+        self.treat_special(document, special_tokens)
         # an unknown that is an added token alone is none
         has_unknown = document["model"]["unk_token"] in document["model"]["vocab"]
         self.complete = has_unknown or _covers_all(tokenizer, document)
@@ -54,9 +63,16 @@ class HuggingFaceBPE(ByPackage, BPE):
         if not self.complete and tokenizer.model.unk_token is None:
             self._watched = Omissions(tokenizer, self.normalizer())
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.load_again()
+
     def normalizer(self) -> HuggingFaceNormalizer:
         """Make what brings text to the pre-tokens that the model merges in, each apart."""
-        return HuggingFaceNormalizer(self.name, self.document, self.tokenizer)
+        document = self.document
+        if self.special_tokens != "tokens":
+            document = without_special(document)
+        return HuggingFaceNormalizer(self.name, document, self.tokenizer)
 
     def encode_by_reference(self, texts: Texts) -> tuple[U32, I64]:
         """Return ids and offsets, as the tokenizers package gives them."""
@@ -66,18 +82,30 @@ class HuggingFaceBPE(ByPackage, BPE):
             for number, text in enumerate(plain):
                 if left_out := self._watched.first(text):
                     raise RecordError(number, self.left_out(left_out))
-        return join_rows(call_package(self._rows_alone, plain, name=self.name))
+        ids, offsets = join_rows(call_package(self._rows_alone, plain, name=self.name))
+        self.refuse_forged(ids, offsets)
+        return ids, offsets
+
+    def refused_by_reference(self, texts: Texts) -> set[int]:
+        watched = self._watched
+        if watched is None:
+            return set()
+        every = enumerate(unpack(texts))
+        return {number for number, text in every if watched.first(text.decode()) is not None}
 
     def _rows_alone(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each one's ids; no batch, for which the package starts threads."""
-        encode = self.tokenizer.encode
+        encode = self._encoder.encode
         return [encode(text, add_special_tokens=False).ids for text in texts]
 
     def for_gigatoken(self) -> Fitted:
         document, spelled = of_tokenizer_json(
-            self.document, specials_are_tokens=self.special_tokens == "tokens"
+            self.text_document, specials_are_tokens=self.special_tokens == "tokens"
         )
         return Fitted(make=functools.partial(load_json, document), spelled=spelled)
+
+    def finish(self, ids: U32, offsets: I64) -> None:
+        self.refuse_forged(ids, offsets)
 
     def strings(self) -> list[str]:
         return [token["content"] for token in self.document["added_tokens"] if token["content"]]

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from transforms.kernels.arrays import I64, U32
+from transforms.kernels.records.find_strings import Strings
 from transforms.tokenization.models.bpe import BPE, spread
+from transforms.tokenization.models.control import encode_around
 from transforms.tokenization.models.gigatoken_documents import (
     Fitted,
     is_normalized_apart,
@@ -60,6 +64,17 @@ class SentencePieceBPE(BPE):
         self.special, self.control = special_ids(self.processor), control_of(self.proto)
         self.size = self.processor.get_piece_size()
         self.digest = hashlib.sha256(data).hexdigest()
+
+        self._strings = Strings(string.encode() for string in self.control)
+
+    def around_tokens(
+        self, encode: Callable[[Texts], tuple[U32, I64]], texts: Texts
+    ) -> tuple[U32, I64]:
+        """Return ids and offsets; where tokens are put, what is between is a text of its own."""
+        if self.special_tokens != "tokens":
+            return encode(texts)
+        ids = np.array(list(self.control.values()), np.uint32)
+        return encode_around(encode, texts, self._strings.find(*texts), ids)
 
     @property
     def proto(self) -> Any:

@@ -137,8 +137,8 @@ def test_ids_of_a_rank_file_are_tiktokens(
 
 
 def test_ids_of_the_standard_librarys_sources_are_the_packages() -> None:
-    texts = sources()[::60]
-    assert 50_000 < sum(map(len, texts)) < 1_000_000
+    texts = sources()[::250]
+    assert 20_000 < sum(map(len, texts)) < 300_000
     check_all(texts)
 
 
