@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from transforms.errors import DataError, UsageError
+from transforms.formats.parquet_arrows import ArrowsWriter
 from transforms.formats.parquet_files import (
     Groups,
     check_int96,
@@ -20,7 +21,7 @@ from transforms.formats.parquet_files import (
     long_footer,
     reopen,
 )
-from transforms.formats.parquet_ids import IdsWriter, are_ids, holds_ids_alone, without_rows
+from transforms.formats.parquet_ids import IdsWriter, holds_ids_alone, without_rows
 from transforms.formats.parquet_types import dropped, is_read, require_known
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.schemas import check_schema, faults_named, first_line
@@ -179,19 +180,6 @@ def _repeated(columns: list[Any]) -> tuple[str, ...]:
     )
 
 
-class _ArrowsWriter(pq.ParquetWriter):  # type: ignore[misc]  # pyarrow is untyped
-    """One that is left alone when a shard fails: pyarrow's would then write an end to its file,
-    which is closed by now, and report that on standard error.
-    """
-
-    def write_group(self, batch: pa.RecordBatch) -> None:
-        """Write a batch as a row group."""
-        self.write_table(pa.Table.from_batches([batch]), row_group_size=len(batch))
-
-    def __del__(self) -> None:
-        pass
-
-
 class Writer(RowWriter):
     """Writes rows to a file: row groups of 16 MiB of logical bytes or 2**20 rows.
 
@@ -202,18 +190,8 @@ class Writer(RowWriter):
     """
 
     def __init__(self, sink: Any, schema: pa.Schema, *, compression: str) -> None:
-        writer: IdsWriter | _ArrowsWriter
-        if holds_ids_alone(schema):
-            writer = IdsWriter(sink, schema, compression=compression)
-        else:
-            writer = _ArrowsWriter(
-                sink,
-                schema,
-                compression=compression,
-                write_page_checksum=True,
-                store_schema=True,
-                **_encodings(schema),
-            )
+        own = holds_ids_alone(schema)
+        writer = (IdsWriter if own else ArrowsWriter)(sink, schema, compression=compression)
         super().__init__(writer, schema, batch_bytes=GROUP_BYTES, batch_rows=_GROUP_ROWS)
 
     def write_batch(self, batch: pa.RecordBatch) -> None:
@@ -235,26 +213,6 @@ class Writer(RowWriter):
                 f"rows that can't be written as Parquet: {first_line(error)}; give "
                 "--output_format=arrow"
             ) from error
-
-
-def _encodings(schema: pa.Schema) -> dict[str, Any]:
-    """Return how columns are encoded, where there are token ids, as of ParquetWriter; else nothing.
-
-    Ids are as good as random, so a dictionary of them gains nothing: with their high bytes apart from
-    their low ones they are written in three quarters of the time and are a tenth smaller.
-    """
-    ids = {f"{field.name}.list.element" for field in schema if are_ids(field.type)}
-    if not ids:
-        return {}
-    leaves = pq.ParquetFile(without_rows(schema)).schema
-    paths = [leaves.column(i).path for i in range(len(leaves.names))]
-    split = [path for path in paths if path in ids]
-    if len(set(paths)) < len(paths):  # names with dots: a path may be that of two
-        return {}
-    return {
-        "use_dictionary": [path for path in paths if path not in split],
-        "use_byte_stream_split": split,
-    }
 
 
 def _has_null_list(array: pa.Array) -> bool:

@@ -20,7 +20,7 @@ from transforms.formats.thrift import binary, int8, int16, int32, int64, several
 from transforms.kernels.arrays import U8
 from transforms.kernels.records.id_pages import id_pages
 
-_MAGIC = b"PAR1"
+MAGIC = b"PAR1"
 _CREATED_BY = "dovetail version 1"  # of how pages are written: a release alone changes no byte
 _CODECS = {"none": 0, "snappy": 1, "gzip": 2, "brotli": 4, "zstd": 6, "lz4": 7}  # of parquet.thrift
 _ARROW_CODECS = {"lz4": "lz4_raw"}  # where Arrow calls it otherwise
@@ -45,6 +45,27 @@ def holds_ids_alone(schema: pa.Schema) -> bool:
     return all(field.nullable and field.metadata is None for field in fields)
 
 
+def codec_of(compression: str) -> Any:
+    """Return Arrow's codec of a compression, None for none."""
+    arrow = _ARROW_CODECS.get(compression, compression)
+    return None if compression == "none" else pa.Codec(arrow)
+
+
+def page_header(crc: int, *, levels: int, long: int, short: int) -> bytes:
+    """Return a page's header.
+
+    Args:
+        crc: of the body as it is compressed.
+        levels: of the page.
+        long, short: bytes of the body, before and after it is compressed.
+    """
+    inner = {1: levels, 2: _BYTE_STREAM_SPLIT, 3: _RLE, 4: _RLE}
+    outer = {1: _DATA_PAGE, 2: long, 3: short, 4: crc - (crc >> 31 << 32)}
+    fields = {number: int32(value) for number, value in outer.items()}
+    data_page = struct({number: int32(value) for number, value in inner.items()})
+    return struct({**fields, 5: data_page}).data
+
+
 class IdsWriter:
     """Writes a file of one column of token ids, a row group a batch; pages have checksums.
 
@@ -56,11 +77,10 @@ class IdsWriter:
 
     def __init__(self, sink: Any, schema: pa.Schema, *, compression: str) -> None:
         self._sink, self._schema, self._compression = sink, schema, compression
-        arrow = _ARROW_CODECS.get(compression, compression)
-        self._codec = None if compression == "none" else pa.Codec(arrow)
+        self._codec = codec_of(compression)
         self._at = self._rows = 0
         self._groups: list[thrift.Value] = []
-        self._write(_MAGIC)
+        self._write(MAGIC)
 
     def _write(self, data: Any) -> None:
         self._sink.write(data)
@@ -106,17 +126,7 @@ class IdsWriter:
             raise pa.ArrowInvalid(f"a list of ids takes {len(body)} bytes, a page at most {_MOST}")
         packed = body.data if self._codec is None else self._codec.compress(body)
         crc = zlib.crc32(packed)
-        header = struct(
-            {
-                1: int32(_DATA_PAGE),
-                2: int32(len(body)),
-                3: int32(len(packed)),
-                4: int32(crc - (crc >> 31 << 32)),
-                5: struct(
-                    {1: int32(levels), 2: int32(_BYTE_STREAM_SPLIT), 3: int32(_RLE), 4: int32(_RLE)}
-                ),
-            }
-        ).data
+        header = page_header(crc, levels=levels, long=len(body), short=len(packed))
         self._write(header)
         self._write(packed)
         return len(header) + len(body)
@@ -134,7 +144,7 @@ class IdsWriter:
             7: several([struct({1: struct({})})]),
         }
         data = struct(footer).data
-        self._write(data + len(data).to_bytes(4, "little") + _MAGIC)
+        self._write(data + len(data).to_bytes(4, "little") + MAGIC)
 
 
 def _schema_elements(field: pa.Field) -> list[thrift.Value]:

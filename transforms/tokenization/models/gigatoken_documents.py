@@ -141,11 +141,11 @@ def is_normalized_apart(proto: Any) -> bool:
     spec = proto.normalizer
     own = any(piece.type == USER_DEFINED for piece in proto.pieces)
     return bool(
-        spec.precompiled_charsmap
-        or spec.remove_extra_whitespaces
-        or not spec.escape_whitespaces
-        or proto.trainer.treat_whitespace_as_suffix
-        or (own and spec.add_dummy_prefix)
+        spec.charsmap
+        or spec.squeeze
+        or not spec.escape
+        or proto.trainer.whitespace_as_suffix
+        or (own and spec.prefix)
     )
 
 
@@ -182,7 +182,7 @@ def of_sentencepiece(proto: Any) -> tuple[str, Spelled | None]:
         if proto.pieces[number].type == USER_DEFINED
     ]
     replace = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
-    prepend = [{"type": "Prepend", "prepend": SPACE}] * proto.normalizer.add_dummy_prefix
+    prepend = [{"type": "Prepend", "prepend": SPACE}] * proto.normalizer.prefix
     steps = [] if is_normalized_apart(proto) else [*prepend, replace]
     normalizer = {"type": "Sequence", "normalizers": steps}
     return json.dumps({"normalizer": normalizer, "added_tokens": added, "model": model}), spelled

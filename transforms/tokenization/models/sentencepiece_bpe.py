@@ -33,8 +33,8 @@ from transforms.tokenization.models.unigram import (
     SPACE,
     UNKNOWN,
     USER_DEFINED,
-    SentencePieceNormalizer,
     control_of,
+    normalizer_of,
     processor_of,
     read_pieces,
     special_ids,
@@ -95,7 +95,7 @@ class SentencePieceBPE(BPE):
     def for_gigatoken(self) -> Fitted:
         proto = self.proto
         document, spelled = of_sentencepiece(proto)
-        apart = SentencePieceNormalizer(self.processor) if is_normalized_apart(proto) else None
+        apart = normalizer_of(proto, self.processor) if is_normalized_apart(proto) else None
         return Fitted(
             make=functools.partial(load_json, document), normalizer=apart, spelled=spelled
         )

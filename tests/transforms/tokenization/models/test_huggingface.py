@@ -40,7 +40,7 @@ def converted(name: str) -> Tokenizer:
     read = unigram.read_pieces(trained(**TRAINED[name]))
     vocabulary = [(piece.text.decode(), piece.score) for piece in read.pieces]
     made = Tokenizer(models.Unigram(vocabulary, 0, read.trainer.byte_fallback))
-    charsmap = read.normalizer.precompiled_charsmap
+    charsmap = read.normalizer.charsmap
     parts = [normalizers.Precompiled(charsmap)] if charsmap else []
     made.normalizer = normalizers.Sequence([*parts, normalizers.Replace(Regex(" {2,}"), " ")])
     made.pre_tokenizer = pre_tokenizers.Metaspace()
