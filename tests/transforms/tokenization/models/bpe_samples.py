@@ -18,8 +18,8 @@ LETTERS = cut.ByteLevel.alphabet()
 SPELLED = [f"<0x{byte:02X}>" for byte in range(256)]
 SPACE = "\u2581"
 GPT_2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-CL100K = PATTERNS["llama3"].replace(r"[\r\n]+|\s+(?!", r"[\r\n]|\s+(?!")
-"""tiktoken's pattern as ``tokenizer.json`` files have it: {1,3}+ means another thing to Oniguruma."""
+CL100K = PATTERNS["llama3"]
+"""As ``tokenizer.json`` files have tiktoken's pattern, in which Oniguruma takes {1,3}+ for any number."""
 
 ENDS = ("<s>", "</s>", "<|endoftext|>")
 CONTROL = ["<unk>", *ENDS]
