@@ -19,7 +19,7 @@ SPELLED = [f"<0x{byte:02X}>" for byte in range(256)]
 SPACE = "\u2581"
 GPT_2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 CL100K = PATTERNS["llama3"]
-"""As ``tokenizer.json`` files have tiktoken's pattern, in which Oniguruma takes {1,3}+ for any number."""
+"""As ``tokenizer.json`` files have tiktoken's pattern, where Oniguruma takes {1,3}+ for any number."""
 
 ENDS = ("<s>", "</s>", "<|endoftext|>")
 CONTROL = ["<unk>", *ENDS]
