@@ -716,9 +716,9 @@ def test_the_progress_of_tokenizing_is_its_own(
     folder = corpus / "progress"
     folder.mkdir()
 
-    def watch(build: Any, job: Any, *, totals: Any, beam_flags: Any) -> int:
+    def watch(build: Any, job: Any, *, totals: Any, **more: Any) -> int:
         monkeypatch.setattr(type(job.claim), "watched", str(folder))
-        peak = execute(build, job, totals=totals, beam_flags=beam_flags)
+        peak = execute(build, job, totals=totals, **more)
         assert totals == {"tokenize": job.inputs.size}
         counts = read_progress(str(folder))["tokenize"]
         assert counts[:2] == (job.inputs.size, 65)
