@@ -104,6 +104,28 @@ def fetch(typing: Any, array: Any, index: Any) -> Any:
     return nb.types.none(array, index), generate
 
 
+@intrinsic
+def least_bytes(typing: Any, array: Any, index: Any, least: Any) -> Any:
+    """Compare the 64 bytes of a uint8 array from ``index`` on with a uint8; return a bit for each, set
+    where it is that or more.
+
+    All of them have to lie inside; the lowest bit is the first byte's.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        held = context.make_array(signature.args[0])(context, builder, args[0])
+        lanes = ir.VectorType(ir.IntType(8), 64)
+        place = builder.bitcast(builder.gep(held.data, [args[1]]), lanes.as_pointer())
+        one = ir.Constant(ir.VectorType(ir.IntType(8), 1), [ir.Undefined])
+        one = builder.insert_element(one, args[2], ir.IntType(32)(0))
+        none = ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64)
+        every = builder.shuffle_vector(one, one, none)
+        found = builder.icmp_unsigned(">=", builder.load(place, align=1), every)
+        return builder.bitcast(found, ir.IntType(64))
+
+    return nb.types.uint64(array, index, nb.types.uint8), generate
+
+
 class _Cache(FunctionCache):  # type: ignore[misc]
     """A cache whose entries end when any source changes that a kernel may be made of.
 
