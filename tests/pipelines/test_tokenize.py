@@ -549,21 +549,40 @@ def test_rows_that_are_not_what_was_made_are_caught(
     assert not (corpus / "out").exists()
 
 
-@pytest.mark.parametrize("form", ["parquet", "arrow"])
-def test_ids_that_change_when_they_are_encoded_are_caught(
-    corpus: Path, form: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _change_a_page(patch: pytest.MonkeyPatch) -> None:
+    from transforms.formats import parquet_ids
+
+    real = parquet_ids.id_pages
+
+    def id_pages(pieces: list[pa.Array]) -> Any:
+        for page in real(pieces):
+            page.body[len(page.body) // 2] ^= 1
+            yield page
+
+    patch.setattr(parquet_ids, "id_pages", id_pages)
+
+
+def _change_a_batch(patch: pytest.MonkeyPatch) -> None:
     from transforms.formats import tables
 
     real = tables.restore
 
     def restore(rows: pa.StructArray, *given: Any) -> pa.RecordBatch:
-        ids = rows.field(0).values.to_numpy(zero_copy_only=False).copy()
+        ids = rows.field(0).values.to_numpy().copy()
         ids[len(ids) // 2] ^= 1
         lists = pa.ListArray.from_arrays(rows.field(0).offsets, pa.array(ids))
         return real(pa.StructArray.from_arrays([lists], fields=list(rows.type)), *given)
 
-    monkeypatch.setattr(tables, "restore", restore)
+    patch.setattr(tables, "restore", restore)
+
+
+@pytest.mark.parametrize(
+    ("form", "change"), [("parquet", _change_a_page), ("arrow", _change_a_batch)]
+)
+def test_ids_that_change_when_they_are_encoded_are_caught(
+    corpus: Path, form: str, change: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(monkeypatch)
     with pytest.raises(LosslessError, match="as soon as it was written"):
         tokenize(corpus, f"--output_format={form}")
     assert not (corpus / "out").exists()
