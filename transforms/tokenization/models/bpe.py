@@ -8,6 +8,7 @@ on a sample of the records.
 from __future__ import annotations
 
 import abc
+import functools
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from itertools import pairwise
@@ -37,6 +38,11 @@ _FLAG = "--bpe_engine"
 _agreed: dict[tuple[object, ...], str] = {}  # by model, why gigatoken won't do; "" where it does
 
 
+@functools.cache
+def _with_version(package: str) -> str:
+    return f"{package} {version(package)}"
+
+
 class BPE(Deterministic):
     """A BPE model: of a ``tokenizer.json``, a SentencePiece ``.model`` or a tiktoken file.
 
@@ -56,12 +62,7 @@ class BPE(Deterministic):
     @property
     def engine(self) -> str:
         """What encodes, and its version."""
-        return NAME if self._gigatoken is not None else f"{self.package} {version(self.package)}"
-
-    @property
-    def chosen(self) -> Literal["gigatoken", "reference"]:
-        """What encodes; by which another process chooses the same."""
-        return "reference" if self._gigatoken is None else "gigatoken"
+        return NAME if self._gigatoken is not None else _with_version(self.package)
 
     def encode(self, texts: Texts) -> tuple[U32, I64]:
         """Return ids and offsets."""
