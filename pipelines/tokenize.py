@@ -1,4 +1,4 @@
-"""Tokenize files of text with a unigram model, sampled or not, or with any tokenizer.json."""
+"""Tokenize files of text with a unigram or a BPE model, sampled or not, or with any tokenizer.json."""
 
 from __future__ import annotations
 
@@ -44,6 +44,8 @@ examples:
   dovetail tokenize --input='corpus/*.jsonl' --tokenizer=model.json --output=tokens
   dovetail tokenize --input=books.parquet --text_field=content --tokenizer=spm.model --output=tokens \\
       --sampling=exact --alpha=0.2 --seed=7 --epoch=3
+  dovetail tokenize --input='corpus/*.jsonl' --tokenizer=llama/tokenizer.json --output=tokens \\
+      --sampling=bpe_dropout --dropout=0.1
   dovetail tokenize --input=poems.txt --text_field='' --tokenizer=tokenizer.json --output=tokens
   dovetail tokenize --decode --input=tokens --tokenizer=model.json --output=texts
   dovetail tokenize --recipe=tokens/manifest.json --epoch=1 --output=epoch1
@@ -146,7 +148,13 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
     from transforms.tokenization.tokenize import BlockDecoder, BlockTokenizer
     from transforms.tokenization.tokenizer import Tokenizer
 
-    sampling = Sampling(law=recipe.sampling, alpha=recipe.alpha, nbest_size=recipe.nbest_size)
+    sampling = Sampling(
+        law=recipe.sampling,
+        alpha=recipe.alpha,
+        nbest_size=recipe.nbest_size,
+        dropout=recipe.dropout,
+        proportion=recipe.proportion,
+    )
     tokenizer = Tokenizer.load(
         recipe.tokenizer,
         whitespace=recipe.whitespace,
@@ -299,8 +307,7 @@ def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -
     return TokensEntry(
         model=model,
         law=recipe.sampling,
-        alpha=(0.1 if recipe.alpha is None else recipe.alpha) if sampled else None,
-        nbest_size=(recipe.nbest_size or 64) if recipe.sampling == "nbest" else None,
+        **_numbers(recipe),
         decoded=recipe.decode,
         records=counts.records,
         bytes=counts.bytes,
@@ -320,6 +327,20 @@ def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -
             for string, (records, times) in counts.control.items()
         },
     )
+
+
+def _numbers(recipe: TokenizeRecipe) -> dict[str, Any]:
+    """Return the numbers of the law that was chosen, the defaults where none were given."""
+    of_law = {
+        "exact": ("alpha",),
+        "viterbi_sampling": ("alpha",),
+        "nbest": ("alpha", "nbest_size"),
+        "bpe_dropout": ("dropout",),
+        "stochastok": ("proportion",),
+    }
+    defaults = {"alpha": 0.1, "nbest_size": 64, "dropout": 0.1, "proportion": 0.1}
+    given = {name: getattr(recipe, name) for name in of_law.get(recipe.sampling, ())}
+    return {name: defaults[name] if value is None else value for name, value in given.items()}
 
 
 def _output_bytes(job: Job) -> int:

@@ -131,7 +131,7 @@ class TokensEntry(_Part):
 
     Attributes:
         model: URL, kind, number of ids and SHA-256 of the model, and its bos and eos where they are put.
-        law, alpha, nbest_size: how segmentations were drawn.
+        law, alpha, nbest_size, dropout, proportion: how segmentations were drawn.
         decoded: whether the tokens were read, and the texts written.
         records, bytes: texts, and their bytes.
         tokens: of them, without bos and eos.
@@ -154,6 +154,8 @@ class TokensEntry(_Part):
     law: str
     alpha: float | None = None
     nbest_size: int | None = None
+    dropout: float | None = None
+    proportion: float | None = None
     decoded: bool = False
     records: int = Field(ge=0)
     bytes: int = Field(ge=0)
@@ -175,7 +177,7 @@ class TokenizerEntry(_Part):
     Attributes:
         sources: whose rows.
         column: of ids.
-        model, law, alpha, nbest_size: as of TokensEntry.
+        model, law, alpha, nbest_size, dropout, proportion: as of TokensEntry.
     """
 
     sources: list[str]
@@ -184,6 +186,8 @@ class TokenizerEntry(_Part):
     law: str
     alpha: float | None = None
     nbest_size: int | None = None
+    dropout: float | None = None
+    proportion: float | None = None
 
 
 class Manifest(_Part):
