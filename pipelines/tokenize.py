@@ -26,6 +26,7 @@ from pipelines.recipes.recipe import RunSettings
 from pipelines.recipes.tokenize_recipe import TOKENIZE, TokenizeRecipe
 from pipelines.recipes.values import write_count
 from pipelines.runners.choose_workers import choose_workers
+from pipelines.runners.early_start import Call, EarlyStart
 from transforms.datasets.manifest import ControlEntry, TokenizerEntry, TokensEntry, now
 from transforms.datasets.token_counts import NAT, TokenCounts
 from transforms.errors import InputError, UsageError
@@ -33,6 +34,7 @@ from transforms.formats import parquet
 from transforms.formats.kept import Kept
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.planning.plan import count_shards, files_room
+from transforms.storage import files as storage
 from transforms.workers.progress import Stage
 
 if TYPE_CHECKING:
@@ -89,11 +91,14 @@ class Job(Planned):
 
 
 def _prepare(
-    recipe: TokenizeRecipe, settings: RunSettings, claim: Claim
+    recipe: TokenizeRecipe, settings: RunSettings, claim: Claim, early: EarlyStart
 ) -> tuple[Job, Sequence[Need]]:
     """Look at everything that can be looked at before work starts, the model too, and plan."""
-    work, model, cost = _choose_work(recipe, settings)
-    _give_back()
+    early.begin(settings, claim.log_file)
+    # a store's client has threads, and codecs of the user's own are the launcher's
+    shared = storage.is_local(recipe.tokenizer) and not recipe.codec_module
+    warm = Call("pipelines.tokenize:choose_work", (recipe, settings))
+    work, model, cost = early.call(warm, shared=shared)()
     reading = spool_stdin(recipe.reading, settings, claim)
     inputs = inspect_inputs(reading, settings, claim, keep=recipe.keep_fields or ())
     contents = inputs.contents
@@ -117,7 +122,25 @@ def _prepare(
     window += files_room(len(inputs.files))
     workers = choose_workers(settings, contents.bytes, stores=stores, window=window)
     refuse_memory(recipe.reading, settings, workers, tokenizer=recipe.tokenizer)
-    job = Job(recipe, settings, inputs, workers, claim, now(), work, form, extension, model, cost)
+    if workers.processes:
+        from transforms.tokenization.tokenize import forget
+
+        forget()
+        _give_back()
+    job = Job(
+        recipe,
+        settings,
+        inputs,
+        workers,
+        claim,
+        now(),
+        work,
+        form,
+        extension,
+        model,
+        cost,
+        warm=warm if shared else None,
+    )
     return job, measure_room(inputs, settings, claim, spills=False, output=_output_bytes(job))
 
 
@@ -140,14 +163,17 @@ def _schema(tokens: pa.Schema, kept: Kept | None, recipe: TokenizeRecipe) -> pa.
     return schema
 
 
-def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dict[str, Any], int]:
-    """Load the model; return what is done to blocks, then ``model`` and ``cost`` as of Job."""
+def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dict[str, Any], int]:
+    """Load the model; return what is done to blocks, then ``model`` and ``cost`` as of Job.
+
+    The model stays loaded, for work in this process and in those that are forked from it.
+    """
     from transforms.tokenization.models.bos_eos import ROLES
     from transforms.tokenization.models.model import Deterministic
     from transforms.tokenization.sampling import OFF, Sampling
-    from transforms.tokenization.tokenize import BlockDecoder, BlockTokenizer
-    from transforms.tokenization.tokenizer import Tokenizer
+    from transforms.tokenization.tokenize import BlockDecoder, BlockTokenizer, load_anew
 
+    storage.configure(settings.storage_options)
     sampling = Sampling(
         law=recipe.sampling,
         alpha=recipe.alpha,
@@ -155,7 +181,7 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
         dropout=recipe.dropout,
         proportion=recipe.proportion,
     )
-    tokenizer = Tokenizer.load(
+    tokenizer = load_anew(
         recipe.tokenizer,
         whitespace=recipe.whitespace,
         newline=recipe.newline_symbol,
@@ -239,6 +265,7 @@ def _said_if_long(text: str) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+        timer.join()  # no thread is left where workers are forked
 
 
 def _require_tokens(schema: pa.Schema | None, recipe: TokenizeRecipe) -> None:

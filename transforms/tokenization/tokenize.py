@@ -229,30 +229,27 @@ def _decode(tokenizer: Tokenizer, ids: Any) -> str:
         ) from None
 
 
-@functools.cache
-def load_once(
-    model: str,
-    *,
-    digest: str,
-    whitespace: Literal["cpm"] | None,
-    newline: str,
-    raw: bool,
-    pattern: str | None,
-    special_tokens: SpecialTokens,
-) -> Tokenizer:
-    """Load a tokenizer once a process.
+_load = functools.cache(Tokenizer.load)
+
+
+def load_anew(model: str, **how: Any) -> Tokenizer:
+    """Load a tokenizer, arguments as of ``Tokenizer.load``; ``load_once`` returns it from now on."""
+    _load.cache_clear()
+    return _load(model, **how)
+
+
+def forget() -> None:
+    """Let go of the tokenizers that were loaded."""
+    _load.cache_clear()
+
+
+def load_once(model: str, *, digest: str, **how: Any) -> Tokenizer:
+    """Load a tokenizer once a process; ``how`` as of ``Tokenizer.load``.
 
     Raises:
         DataError: it isn't the one with this digest.
     """
-    found = Tokenizer.load(
-        model,
-        whitespace=whitespace,
-        newline=newline,
-        raw=raw,
-        pattern=pattern,
-        special_tokens=special_tokens,
-    )
+    found = _load(model, **how)
     if digest and found.model.digest != digest:
         raise DataError(
             f"{model}: the model changed during the run (SHA-256 {digest[:12]}… before, "
