@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.kernels.arrays import I64, U8, U64
+from transforms.kernels.arrays import I64, U8, U32, U64
 from transforms.kernels.compiled import inlined, kernel, load_word, read_only
 from transforms.kernels.randomness import M1, M2
 
@@ -97,3 +97,35 @@ def _hash_records(
         size = np.uint64(length)
         hash0[record] = mix_one((sum0 + part0 * scale0) ^ mix_one(size + _ONE))
         hash1[record] = mix_one((sum1 + part1 * scale1) ^ mix_one(size + _ONE + _ONE))
+
+
+def split_ids(ids: U32, out: U8) -> None:
+    """Write the first bytes of ids, then their second ones, and so on, into uint8[4, n]."""
+    _split_ids(read_only(ids), out)
+
+
+@kernel
+def _split_ids(ids: Any, out: Any) -> None:
+    out0, out1, out2, out3 = out[0], out[1], out[2], out[3]
+    for i in range(len(ids)):
+        value = ids[i]
+        out0[i] = np.uint8(value)
+        out1[i] = np.uint8(value >> np.uint32(8))
+        out2[i] = np.uint8(value >> np.uint32(16))
+        out3[i] = np.uint8(value >> np.uint32(24))
+
+
+def join_ids(planes: U8) -> U32:
+    """Take ``split_ids`` back: uint32[n] of uint8[4, n]."""
+    out = np.empty(planes.shape[1], np.uint32)
+    _join_ids(read_only(planes), out)
+    return out
+
+
+@kernel
+def _join_ids(planes: Any, out: Any) -> None:
+    bytes0, bytes1, bytes2, bytes3 = planes[0], planes[1], planes[2], planes[3]
+    for i in range(len(out)):
+        low = np.uint32(bytes0[i]) | np.uint32(bytes1[i]) << np.uint32(8)
+        high = np.uint32(bytes2[i]) | np.uint32(bytes3[i]) << np.uint32(8)
+        out[i] = low | high << np.uint32(16)
