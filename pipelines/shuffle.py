@@ -19,6 +19,7 @@ from pipelines.recipes.recipe import Recipe, Settings
 from pipelines.recipes.recipe_file import SHUFFLE
 from pipelines.runners.choose_workers import choose_workers
 from pipelines.runners.clusters import CLUSTERS
+from pipelines.runners.early_start import EarlyStart
 from transforms.datasets.manifest import now
 from transforms.errors import UsageError
 from transforms.kernels.planning.plan import MIB, files_room, make_plan, small_shuffle
@@ -44,8 +45,11 @@ MANY_SHARDS, TINY_SHARD = 10_000, 1 << 20
 """More than so many of fewer bytes each than this are warned of."""
 
 
-def _prepare(recipe: Recipe, settings: Settings, claim: Claim) -> tuple[Job, Sequence[Need]]:
+def _prepare(
+    recipe: Recipe, settings: Settings, claim: Claim, early: EarlyStart
+) -> tuple[Job, Sequence[Need]]:
     """Look at everything that can be looked at before work starts, and plan."""
+    early.begin(settings, claim.log_file)
     recipe = _without_zero_weights(recipe)
     inputs = inspect_inputs(spool_stdin(recipe, settings, claim), settings, claim)
     contents, stores = inputs.contents, uses_stores(recipe, settings)

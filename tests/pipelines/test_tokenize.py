@@ -23,6 +23,7 @@ from pipelines.inputs.made_by import tokenizers_of
 from pipelines.jobs import command as jobs_command
 from pipelines.tokenize import run
 from pipelines.verify import verify
+from tests.pipelines.support import read_shards
 from tests.transforms.tokenization.models.oracle import Reference
 from transforms.datasets.listing import list_sources
 from transforms.datasets.manifest import Manifest
@@ -183,9 +184,12 @@ def test_nulls_are_not_decoded(corpus: Path, ids: Any) -> None:
         tokenize(corpus, "--decode", source="nulls.parquet")
 
 
-def test_a_model_that_changes_during_the_run_is_caught(
-    corpus: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_model_that_changes_during_the_run_is_caught_by_who_loads_it_then(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
+    monkeypatch.setenv("DOVETAIL_FORK", "0")  # else workers have what the launcher was told of
+    tokenize(corpus, output="expected")
     real = pipelines.tokenize.COMMAND.build
 
     def build(*given: Any) -> None:
@@ -193,8 +197,12 @@ def test_a_model_that_changes_during_the_run_is_caught(
         real(*given)
 
     monkeypatch.setattr(pipelines.tokenize.COMMAND, "build", build)
-    with pytest.raises(DataError, match=r"model\.json: the model changed during the run"):
+    if workers == 1:  # it has been loaded already
         tokenize(corpus)
+        assert read_shards(corpus / "out") == read_shards(corpus / "expected")
+        return
+    with pytest.raises(DataError, match=r"model\.json: the model changed during the run"):
+        tokenize(corpus, f"--workers={workers}")
     assert not (corpus / "out").exists()
 
 
@@ -755,9 +763,9 @@ def test_the_progress_of_tokenizing_is_its_own(
     folder = corpus / "progress"
     folder.mkdir()
 
-    def watch(build: Any, job: Any, *, totals: Any, beam_flags: Any) -> int:
+    def watch(build: Any, job: Any, *, totals: Any, **more: Any) -> int:
         monkeypatch.setattr(type(job.claim), "watched", str(folder))
-        peak = execute(build, job, totals=totals, beam_flags=beam_flags)
+        peak = execute(build, job, totals=totals, **more)
         assert totals == {"tokenize": job.inputs.size}
         counts = read_progress(str(folder))["tokenize"]
         assert counts[:2] == (job.inputs.size, 65)
