@@ -17,6 +17,8 @@ import argparse
 import importlib
 import importlib.util
 import io
+import os
+import sys
 import time
 import unicodedata
 from collections.abc import Callable
@@ -28,6 +30,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.json
+from kernels import ALLOCATOR
 from tokens import write_english
 
 from dovetail import Tokenizer
@@ -44,6 +47,8 @@ _BLOCK_BYTES = 2 << 20  # of lines that a worker reads at once
 
 
 def main() -> None:
+    if any(os.environ.get(name) != value for name, value in ALLOCATOR.items()):
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **ALLOCATOR})
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
