@@ -152,6 +152,7 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
         whitespace=recipe.whitespace,
         newline=recipe.newline_symbol,
         raw=recipe.bytes,
+        pattern=recipe.tokenizer_pattern,
         special_tokens=recipe.special_tokens,
     )
     common: dict[str, Any] = {
@@ -159,6 +160,7 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
         "digest": tokenizer.model.digest,
         "whitespace": recipe.whitespace,
         "newline": recipe.newline_symbol,
+        "pattern": recipe.tokenizer_pattern,
         "column": recipe.token_column,
         "storage_options": settings.storage_options,
     }

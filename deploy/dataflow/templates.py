@@ -68,6 +68,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "split_name": ("[A-Za-z][A-Za-z0-9_]*", "train"),
     "storage_options": ("[{].*[}]", '{"s3": {"anon": true}}'),
     "newline_symbol": (".", "▃"),
+    "tokenizer_pattern": (_TEXT, "cl100k"),
     "bos_token": (_TEXT, "<s>"),
     "eos_token": (_TEXT, "</s>"),
     "token_column": (_COLUMN, "input_ids"),

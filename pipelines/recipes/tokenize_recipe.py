@@ -73,10 +73,17 @@ class TokenizeRecipe(CommonRecipe):
     tokenizer: Annotated[str, AfterValidator(check_paths)] = make_flag(
         ...,
         _MODEL,
-        "model: a BytePiece JSON, a SentencePiece unigram .model, a tokenizer.json or a folder with "
-        "one; local or on a store",
+        "model: a BytePiece JSON, a SentencePiece .model (unigram or BPE), a tokenizer.json or a folder "
+        "with one, a .tiktoken file; local or on a store",
         metavar="FILE",
         min_length=1,
+    )
+    tokenizer_pattern: _Token | None = make_flag(
+        None,
+        _MODEL,
+        "how a .tiktoken file's model cuts text: gpt2, cl100k, o200k, or a regular expression; by "
+        "default what the name of a published file says (r50k_base, p50k_base, cl100k_base, o200k_base)",
+        metavar="NAME|REGEX",
     )
     whitespace: Literal["cpm"] | None = make_flag(
         None,

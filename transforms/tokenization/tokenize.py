@@ -38,7 +38,7 @@ class BlockTokenizer:
     Attributes:
         model: URL of the model.
         digest: SHA-256 that the model has to have; "" for any.
-        whitespace, newline, raw, special_tokens: as of ``Tokenizer.load``.
+        whitespace, newline, raw, pattern, special_tokens: as of ``Tokenizer.load``.
         sampling: the law.
         seed, epoch: of the draws.
         add_bos, add_eos: put bos and eos around each record.
@@ -53,6 +53,7 @@ class BlockTokenizer:
     whitespace: Literal["cpm"] | None = None
     newline: str = cpm.NEWLINE
     raw: bool = False
+    pattern: str | None = None
     special_tokens: SpecialTokens = "text"
     sampling: Sampling = field(default_factory=Sampling)
     seed: int = 0
@@ -74,6 +75,7 @@ class BlockTokenizer:
             whitespace=self.whitespace,
             newline=self.newline,
             raw=self.raw,
+            pattern=self.pattern,
             special_tokens=self.special_tokens,
         )
 
@@ -161,7 +163,7 @@ class BlockDecoder:
     """Makes texts of rows of ids: the way back.
 
     Attributes:
-        model, digest, whitespace, newline, storage_options: as of BlockTokenizer.
+        model, digest, whitespace, newline, pattern, storage_options: as of BlockTokenizer.
         column: name of the rows' column.
     """
 
@@ -169,6 +171,7 @@ class BlockDecoder:
     digest: str = ""
     whitespace: Literal["cpm"] | None = None
     newline: str = cpm.NEWLINE
+    pattern: str | None = None
     column: str = "input_ids"
     storage_options: dict[str, Any] | None = None
 
@@ -185,6 +188,7 @@ class BlockDecoder:
             whitespace=self.whitespace,
             newline=self.newline,
             raw=False,
+            pattern=self.pattern,
             special_tokens="text",
         )
         rows = block.column("record").field(self.column)
@@ -231,6 +235,7 @@ def load_once(
     whitespace: Literal["cpm"] | None,
     newline: str,
     raw: bool,
+    pattern: str | None,
     special_tokens: SpecialTokens,
 ) -> Tokenizer:
     """Load a tokenizer once a process.
@@ -239,7 +244,12 @@ def load_once(
         DataError: it isn't the one with this digest.
     """
     found = Tokenizer.load(
-        model, whitespace=whitespace, newline=newline, raw=raw, special_tokens=special_tokens
+        model,
+        whitespace=whitespace,
+        newline=newline,
+        raw=raw,
+        pattern=pattern,
+        special_tokens=special_tokens,
     )
     if digest and found.model.digest != digest:
         raise DataError(

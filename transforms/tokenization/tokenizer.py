@@ -72,15 +72,18 @@ class Tokenizer:
         whitespace: Literal["cpm"] | None = None,
         newline: str = cpm.NEWLINE,
         raw: bool = False,
+        pattern: str | None = None,
         special_tokens: SpecialTokens = "text",
     ) -> Tokenizer:
-        """Load a BytePiece or SentencePiece unigram model or a tokenizer.json, from any URL.
+        """Load a BytePiece or SentencePiece model, a tokenizer.json or a tiktoken file, from any URL.
 
         Args:
             url: a path, or any URL that fsspec serves; a folder stands for the tokenizer.json in it.
             whitespace: "cpm" for CPM's (SentencePiece models only).
             newline: the symbol for newlines then.
             raw: take texts as bytes (BytePiece models only).
+            pattern: how text is cut (tiktoken's files only): gpt2, cl100k, o200k or a regular
+                expression; by default what the name of a published file says.
             special_tokens: what a control string in a text becomes, the text of a token that the model's
                 file calls special: "text" for ordinary pieces, "tokens" for its token, "fail" for an
                 error that names it.
@@ -93,6 +96,7 @@ class Tokenizer:
             whitespace=whitespace,
             newline=newline,
             raw=raw,
+            pattern=pattern,
             special_tokens=special_tokens,
         )
         return cls(model)

@@ -6,6 +6,7 @@ The contract: a loader takes a file's bytes and gives a ``Unigram``, that is
 - a ``Normalizer``: from records of text to the byte strings that the vocabulary segments;
 - ``decode``: from ids back to text;
 
-or, for a model of another kind in a ``tokenizer.json``, a ``Deterministic``, which gives ids and can't
-sample. ``load.load`` finds out which format a file has. Nothing here segments: that is the kernel's.
+or, for a model of another kind, a ``Deterministic``, which gives ids: a ``BPE`` with its tables, or what
+else a ``tokenizer.json`` may hold, which can't be sampled. ``load.load`` finds out which format a file
+has. Nothing here segments: that is the kernel's.
 """

@@ -15,6 +15,7 @@ from typing import Any
 import tokenizers
 
 from transforms.errors import UsageError
+from transforms.tokenization.models.package_errors import call_package
 from transforms.tokenization.models.texts import (
     Normalized,
     Normalizer,
@@ -23,7 +24,6 @@ from transforms.tokenization.models.texts import (
     lay_out,
     unpack,
 )
-from transforms.tokenization.models.tokenizers_errors import call_package
 from transforms.tokenization.models.vocabulary import BEYOND_UNICODE
 
 

@@ -12,7 +12,14 @@ from typing import Any, Literal
 from transforms.errors import DataError, UsageError
 from transforms.formats.compressed import read_whole
 from transforms.storage import files as storage
-from transforms.tokenization.models import bytepiece, cpm, huggingface, unigram
+from transforms.tokenization.models import (
+    bytepiece,
+    cpm,
+    huggingface,
+    sentencepiece_bpe,
+    tiktoken_bpe,
+    unigram,
+)
 from transforms.tokenization.models.model import FORMATS, Model, SpecialTokens
 
 LARGEST_FILE = 1 << 29
@@ -26,7 +33,6 @@ _MAKE = (
     f"give the {WANTED} beside it; where there is none, transformers makes it: "
     "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)"
 )
-_TIKTOKEN = re.compile(rb"[A-Za-z0-9+/]+={0,2} \d+\r?\n")
 _MERGES = re.compile(rb"(#version: [^\n]*\n)?([^\s#]+ [^\s]+\r?\n){2,}")
 _SCORES = re.compile(rb"([^\t\n]+\t-?[0-9.e-]+\r?\n){3,}")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -39,13 +45,19 @@ def load(
     whitespace: Literal["cpm"] | None = None,
     newline: str = cpm.NEWLINE,
     raw: bool = False,
+    pattern: str | None = None,
     special_tokens: SpecialTokens = "text",
 ) -> Model:
     """Load a model; arguments and errors as of ``Tokenizer.load``."""
     url, data = _find(url)
     data = _unzipped(url, data) if data.startswith(_ZIP) else data
-    model = _parse(url, data, raw=raw, special_tokens=special_tokens)
+    model = _parse(url, data, raw=raw, pattern=pattern, special_tokens=special_tokens)
     model.special_tokens = special_tokens
+    if pattern is not None and not isinstance(model, tiktoken_bpe.TiktokenBPE):
+        raise UsageError(
+            f"--tokenizer_pattern: {url} is {model.kind}, which says itself how text is cut; leave it "
+            "out, it is for tiktoken's rank files"
+        )
     if raw and not isinstance(model, bytepiece.BytePiece):
         raise UsageError(f"{url}: {model.kind} needs text; only BytePiece models take raw bytes")
     if whitespace == "cpm":
@@ -57,10 +69,16 @@ def load(
     return model
 
 
-def _parse(name: str, data: bytes, *, raw: bool, special_tokens: SpecialTokens) -> Model:
+def _parse(
+    name: str, data: bytes, *, raw: bool, pattern: str | None, special_tokens: SpecialTokens
+) -> Model:
     if not data[:4096].lstrip().startswith(b"{"):
+        if tiktoken_bpe.looks_like(data[:4096]):
+            return tiktoken_bpe.load(name, data, pattern=pattern, special_tokens=special_tokens)
         if what := _name_text(data[:4096]):
             raise UsageError(f"{name}: not a model but {what}")
+        if sentencepiece_bpe.looks_like(data):
+            return sentencepiece_bpe.SentencePieceBPE(name, data)
         return unigram.load(name, data, special_tokens=special_tokens)
     try:
         document = json.loads(data)
@@ -159,11 +177,6 @@ def _name_json(document: Any) -> str | None:
 
 def _name_text(head: bytes) -> str | None:
     """Say what a file that begins so is, and what to give; None where nobody knows."""
-    if _TIKTOKEN.match(head):
-        return (
-            "a tiktoken vocabulary, which has ranks of pieces and not how text is cut; give the "
-            f"{WANTED} of the same model, into which transformers converts it (TikTokenConverter)"
-        )
     if _SCORES.match(head):
         return "the list of a SentencePiece model's pieces (.vocab); give the .model beside it"
     if head.startswith(b"[PAD]\n") or b"\n[UNK]\n" in head:

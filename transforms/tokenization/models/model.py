@@ -16,8 +16,8 @@ from transforms.tokenization.models.texts import Normalizer, Texts
 from transforms.tokenization.models.vocabulary import SpecialIds, Vocabulary
 
 FORMATS = (
-    "expected a BytePiece model (JSON, or a zip of it), a SentencePiece unigram .model or a "
-    "tokenizer.json"
+    "expected a BytePiece model (JSON, or a zip of it), a SentencePiece .model (unigram or BPE), a "
+    "tokenizer.json or a .tiktoken file"
 )
 """For messages about what is no model."""
 

@@ -138,23 +138,37 @@ def load(name: str, data: bytes, *, special_tokens: SpecialTokens = "text") -> S
     kind = MODEL_TYPES.get(read.trainer.model_type, f"type {read.trainer.model_type}")
     if kind != "unigram":
         raise UsageError(
-            f"{name}: a SentencePiece {kind} model; of .model files only unigram ones are taken. Give "
-            "its tokenizer.json, which any kind may come as"
+            f"{name}: a SentencePiece {kind} model; of .model files unigram and BPE ones are taken. "
+            "Give its tokenizer.json, which any kind may come as"
         )
-    try:
-        processor = sentencepiece.SentencePieceProcessor(model_proto=data)
-    except RuntimeError as error:
-        raise UsageError(f"{name}: sentencepiece refuses this model: {error}") from None
+    processor = processor_of(name, data)
     model = SentencePiece(
         name, vocabulary(name, read, data, processor), SentencePieceNormalizer(processor)
     )
     model.processor = processor
-    model.control = {
+    model.control = control_of(read)
+    return model
+
+
+def control_of(read: Any) -> dict[str, int]:
+    """Return the texts of a model's control pieces and of its unknown, each with its id."""
+    return {
         piece.text.decode(): number
         for number, piece in enumerate(read.pieces)
         if piece.type in (CONTROL, UNKNOWN) and piece.text
     }
-    return model
+
+
+def processor_of(name: str, data: bytes) -> sentencepiece.SentencePieceProcessor:
+    """Load a model by the package.
+
+    Raises:
+        UsageError: it refuses it.
+    """
+    try:
+        return sentencepiece.SentencePieceProcessor(model_proto=data)
+    except RuntimeError as error:
+        raise UsageError(f"{name}: sentencepiece refuses this model: {error}") from None
 
 
 def vocabulary(
@@ -199,14 +213,15 @@ def vocabulary(
             else None,
         ),
         precision="float32",
-        special=_special(processor),
+        special=special_ids(processor),
         size=len(read.pieces),
         digest=hashlib.sha256(data).hexdigest(),
         surfaces=tuple(piece.text for piece in read.pieces),
     )
 
 
-def _special(processor: sentencepiece.SentencePieceProcessor) -> SpecialIds:
+def special_ids(processor: sentencepiece.SentencePieceProcessor) -> SpecialIds:
+    """Return the special ids that a model says."""
     ids = processor.pad_id(), processor.bos_id(), processor.eos_id(), processor.unk_id()
     pad, bos, eos, unk = (None if number < 0 else number for number in ids)
     return SpecialIds(

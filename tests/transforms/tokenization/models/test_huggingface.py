@@ -29,7 +29,7 @@ from transforms.errors import DataError, UsageError
 from transforms.tokenization import tokenizer as ours
 from transforms.tokenization.models import huggingface, unigram
 from transforms.tokenization.models.added_tokens import HuggingFaceNormalizer, beyond_unicode
-from transforms.tokenization.models.model import RecordError
+from transforms.tokenization.models.model import Deterministic, RecordError
 from transforms.tokenization.models.texts import pack
 
 ADDED = ["</s>", "<s>", "<x>", "<X>", "<extra>", " <extra> ", "fl", "flat", "<unk>", "<0x41>"]
@@ -281,7 +281,7 @@ def test_other_kinds_give_the_packages_ids(name: str, texts: list[str]) -> None:
 
 
 @functools.cache
-def other(name: str) -> tuple[huggingface.HuggingFaceOther, Tokenizer]:
+def other(name: str) -> tuple[Deterministic, Tokenizer]:
     document = json.loads(written(name))
     document["model"] |= {"dropout": None} if "dropout" in document["model"] else {}
     package = Tokenizer.from_str(json.dumps(document))

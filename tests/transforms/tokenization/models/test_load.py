@@ -16,7 +16,8 @@ from tests.transforms.tokenization.models.samples import ALL_BYTES, bytepiece_js
 from transforms.errors import UsageError
 from transforms.tokenization.models import load as module
 from transforms.tokenization.models.bytepiece import BytePiece
-from transforms.tokenization.models.huggingface import HuggingFaceOther, HuggingFaceUnigram
+from transforms.tokenization.models.huggingface import HuggingFaceUnigram
+from transforms.tokenization.models.huggingface_bpe import HuggingFaceBPE
 from transforms.tokenization.models.load import load
 from transforms.tokenization.models.unigram import SentencePiece
 from transforms.tokenization.tokenize import BlockTokenizer
@@ -38,7 +39,7 @@ def test_the_format_is_found_by_content(tmp_path: Path) -> None:
         (zipped(("x/", b""), ("x/y.model", tiny)), BytePiece, tiny),
         (trained(), SentencePiece, trained()),
         (hf.written("converted").encode(), HuggingFaceUnigram, hf.written("converted").encode()),
-        (hf.written("BPE").encode(), HuggingFaceOther, hf.written("BPE").encode()),
+        (hf.written("BPE").encode(), HuggingFaceBPE, hf.written("BPE").encode()),
     ]
     for number, (data, kind, model_file) in enumerate(cases):
         path = tmp_path / f"{number}"  # a name says nothing
@@ -145,7 +146,6 @@ def test_a_folder_stands_for_the_tokenizer_json_in_it(tmp_path: Path) -> None:
         ("merges.txt", "#version: 0.2\nĠ t\nh e\n", "the merges of a BPE model alone"),
         ("merges.txt", "Ġ t\nh e\n", "the merges of a BPE model alone"),
         ("vocab.txt", "[PAD]\n[unused0]\n[UNK]\n", "a WordPiece vocabulary alone"),
-        ("x.tiktoken", "IQ== 0\nIg== 1\n", "a tiktoken vocabulary.*give the tokenizer.json of the"),
         ("x.vocab", "<unk>\t0\n<s>\t0\n▁a\t-2.3\n", "pieces .*give the .model beside it"),
         ("tokenizer_config.json", '{"tokenizer_class": "X"}', "settings and no vocabulary; give"),
         ("config.json", '{"model_type": "gpt2"}', "a model's config.json"),

@@ -183,8 +183,8 @@ def test_ids_of_another_model_are_refused() -> None:
         (b"\xff" * 30, "not a model: it is cut off"),
         (sentencepiece_file([]), "not a model: it has no pieces"),
         (
-            sentencepiece_file([("<unk>", 0, UNKNOWN), ("a", 0, NORMAL)], model_type=2),
-            "x.model: a SentencePiece BPE model; of .model files only unigram ones",
+            sentencepiece_file([("<unk>", 0, UNKNOWN), ("a", 0, NORMAL)], model_type=3),
+            "x.model: a SentencePiece word model; of .model files unigram and BPE ones are taken",
         ),
         (
             sentencepiece_file([("<unk>", 0, UNKNOWN), ("a", float("nan"), NORMAL)]),

@@ -1,4 +1,4 @@
-"""The tokenizers package, whose Rust code may panic: its errors as one kind."""
+"""Packages of tokenizers, whose Rust code may panic: their errors as one kind."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ U = TypeVar("U")
 
 
 class PackageError(Exception):
-    """The tokenizers package refused or failed; says what it says."""
+    """A package refused or failed; says what it says."""
 
 
 @contextlib.contextmanager
 def package_errors() -> Iterator[None]:
-    """Make a PackageError of what the package raises.
+    """Make a PackageError of what a package raises.
 
-    It raises nothing narrower than Exception, and a panic is a BaseException whose class the package
-    doesn't export.
+    They raise nothing narrower than Exception, and a panic is a BaseException whose class they don't
+    export.
     """
     try:
         yield
@@ -34,7 +34,12 @@ def package_errors() -> Iterator[None]:
 
 
 def call_package(
-    work: Callable[[Sequence[T]], U], records: Sequence[T], *, name: str, first: int = 0
+    work: Callable[[Sequence[T]], U],
+    records: Sequence[T],
+    *,
+    name: str,
+    first: int = 0,
+    package: str = "tokenizers",
 ) -> U:
     """Return what work on all records at once gives.
 
@@ -43,6 +48,7 @@ def call_package(
         records: of a batch.
         name: the model's, for messages.
         first: the number of the first one in the batch.
+        package: what it is called.
 
     Raises:
         RecordError: the package fails; names the first record that it fails at.
@@ -56,5 +62,5 @@ def call_package(
                 with package_errors():
                     work([record])
             except PackageError as error:
-                raise RecordError(number, f"{name}: the tokenizers package says: {error}") from None
+                raise RecordError(number, f"{name}: the {package} package says: {error}") from None
         raise

@@ -1,0 +1,112 @@
+"""``tokenizer.json`` with a BPE model.
+
+Agrees with tokenizers 0.23.3 (``tokenizers/src/models/bpe/model.rs``), whose package reads the file.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import tokenizers
+
+from transforms.kernels.arrays import I64, U32
+from transforms.tokenization.models.added_tokens import HuggingFaceNormalizer
+from transforms.tokenization.models.bpe import BPE
+from transforms.tokenization.models.huggingface_file import ByPackage, size_of, special_ids
+from transforms.tokenization.models.model import RecordError
+from transforms.tokenization.models.texts import Texts, unpack
+
+
+class HuggingFaceBPE(ByPackage, BPE):
+    """A ``tokenizer.json`` with a BPE model."""
+
+    kind = "a tokenizer.json with a BPE model"
+
+    def __init__(
+        self, name: str, tokenizer: tokenizers.Tokenizer, document: dict[str, Any], digest: str
+    ) -> None:
+        """Take what the package read.
+
+        Args:
+            name: for messages.
+            tokenizer: the package's.
+            document: the file as the package understood it: ``json.loads(tokenizer.to_str())``. Its
+                ``model`` has ``vocab``, ``merges`` (pairs, the first to be merged first), ``unk_token``,
+                ``fuse_unk``, ``byte_fallback``, ``ignore_merges``, ``continuing_subword_prefix`` and
+                ``end_of_word_suffix``.
+            digest: SHA-256 of the file.
+        """
+        self.name, self.tokenizer, self.document = name, tokenizer, document
+        self.digest = digest
+        self.special, self.size = special_ids(tokenizer, document), size_of(tokenizer)
+        # an unknown that is an added token alone is none
+        has_unknown = document["model"]["unk_token"] in document["model"]["vocab"]
+        self.complete = has_unknown or _covers_all(tokenizer, document)
+        self._watched = None
+        # what names an unknown token that isn't there fails, what names none says nothing
+        if not self.complete and tokenizer.model.unk_token is None:
+            self._watched = Omissions(tokenizer, self.normalizer())
+
+    def normalizer(self) -> HuggingFaceNormalizer:
+        """Make what brings text to the pre-tokens that the model merges in, each apart."""
+        return HuggingFaceNormalizer(self.name, self.document, self.tokenizer)
+
+    def encode_by_reference(self, texts: Texts) -> tuple[U32, I64]:
+        """Return ids and offsets, as the tokenizers package gives them."""
+        if self._watched is not None:
+            for number, text in enumerate(unpack(texts)):
+                if left_out := self._watched.first(text.decode()):
+                    raise RecordError(number, self.left_out(left_out))
+        return self.encode_by_package(texts)
+
+    def left_out(self, character: str) -> str:
+        """Say that the model would drop a character without a word."""
+        return (
+            f"{self.name}: the model has no piece for {character!r} and no unknown token, and would "
+            "leave the character out; take a model that has all bytes"
+        )
+
+
+class Omissions:
+    """Finds what a BPE model without an unknown token would leave out of a text without a word.
+
+    Agrees with tokenizers 0.23.3 (``tokenizers/src/models/bpe/model.rs``: ``merge_word``).
+    """
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer, normalizer: HuggingFaceNormalizer) -> None:
+        self._normalizer = normalizer
+        self._added = frozenset(normalizer.symbols.values())
+        self._pieces = frozenset(tokenizer.get_vocab(with_added_tokens=False))
+        self._before = tokenizer.model.continuing_subword_prefix or ""
+        self._behind = tokenizer.model.end_of_word_suffix or ""
+        self._by_bytes = bool(tokenizer.model.byte_fallback)
+
+    def first(self, text: str) -> str | None:
+        """Return the first character that has no piece, None where all have."""
+        for segment in self._normalizer([text]).of_record(0):
+            if segment in self._added:
+                continue
+            word = segment.decode()
+            for place, character in enumerate(word):
+                piece = self._before * (place > 0) + character
+                piece += self._behind * (place == len(word) - 1)
+                if piece not in self._pieces and not self._is_spelled(piece):
+                    return character
+        return None
+
+    def _is_spelled(self, piece: str) -> bool:
+        """Say whether bytes stand in for a character that has no piece."""
+        return self._by_bytes and all(f"<0x{byte:02X}>" in self._pieces for byte in piece.encode())
+
+
+def _covers_all(tokenizer: tokenizers.Tokenizer, document: dict[str, Any]) -> bool:
+    """Say whether a BPE model has pieces for all characters that reach it."""
+    ways = json.dumps([document["normalizer"], document["pre_tokenizer"]])
+    vocabulary = tokenizer.get_vocab(with_added_tokens=False)
+    if '"ByteLevel"' in ways and not (
+        tokenizer.model.continuing_subword_prefix or tokenizer.model.end_of_word_suffix
+    ):
+        return vocabulary.keys() >= set(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    by_bytes = tokenizer.model.byte_fallback and "<0x00>" in vocabulary
+    return bool(by_bytes and vocabulary.keys() >= {f"<0x{byte:02X}>" for byte in range(256)})

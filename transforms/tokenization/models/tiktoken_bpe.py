@@ -1,0 +1,210 @@
+"""tiktoken's rank files: base64 of a piece, a space and its rank on each line.
+
+Agrees with tiktoken 0.14 (``tiktoken/core.py``; the patterns and special tokens are those of
+``tiktoken_ext/openai_public.py``). A file says neither how text is cut before pieces are merged nor what
+special tokens there are: both follow from its name where OpenAI published it, else a pattern is given.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import tiktoken
+
+from transforms.errors import DataError, UsageError
+from transforms.kernels.arrays import I64, U32, offsets_of
+from transforms.tokenization.models.bpe import BPE
+from transforms.tokenization.models.model import SpecialTokens
+from transforms.tokenization.models.package_errors import (
+    PackageError,
+    call_package,
+    package_errors,
+)
+from transforms.tokenization.models.texts import Texts, check_utf8, unpack
+from transforms.tokenization.models.vocabulary import SpecialIds
+
+PATTERNS = {
+    "gpt2": r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s",
+    "cl100k": r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
+    r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s",
+    "o200k": r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+}
+"""How text is cut, by the name that ``--tokenizer_pattern`` takes."""
+
+_END, _PROMPT = "<|endoftext|>", "<|endofprompt|>"
+_FIM = ("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
+PUBLISHED: dict[str, tuple[str, dict[str, int]]] = {
+    "r50k_base": ("gpt2", {_END: 50256}),
+    "p50k_base": ("gpt2", {_END: 50256}),
+    "cl100k_base": (
+        "cl100k",
+        {_END: 100257, **{name: 100258 + i for i, name in enumerate(_FIM)}, _PROMPT: 100276},
+    ),
+    "o200k_base": ("o200k", {_END: 199999, _PROMPT: 200018}),
+}
+"""Pattern and special tokens of what OpenAI published, by the file's name without ``.tiktoken``."""
+
+_FIRST_LINES = re.compile(rb"[A-Za-z0-9+/]+={0,2} \d+\r?\n")
+_FLAG = "--tokenizer_pattern"
+
+
+class TiktokenBPE(BPE):
+    """A tiktoken vocabulary."""
+
+    kind = "a tiktoken vocabulary"
+
+    def __init__(
+        self,
+        name: str,
+        ranks: dict[bytes, int],
+        *,
+        pattern: str,
+        control: dict[str, int],
+        special_tokens: SpecialTokens,
+        digest: str,
+    ) -> None:
+        """Take what a file says, and what it doesn't.
+
+        Args:
+            name: for messages.
+            ranks: by piece, its id; of neighbours the pair that makes the piece with the lowest is
+                merged first, and what is a piece as it stands is one id.
+            pattern: a regular expression; each match is merged apart.
+            control: by the text of a special token, its id.
+            special_tokens: what those become in a text.
+            digest: SHA-256 of the file.
+
+        Raises:
+            UsageError: the package refuses it.
+        """
+        self.name, self.ranks, self.pattern = name, ranks, pattern
+        self.control, self.special_tokens, self.digest = control, special_tokens, digest
+        self.encoding = self._made()
+        self.size = max([*ranks.values(), *control.values()]) + 1
+        self.complete = all(bytes([byte]) in ranks for byte in range(256))
+        self.special = SpecialIds(eos=control.get(_END))
+        self._texts = {number: text for text, number in control.items()}
+        self._texts |= {
+            number: piece.decode(errors="backslashreplace") for piece, number in ranks.items()
+        }
+
+    def _made(self) -> tiktoken.Encoding:
+        try:
+            with package_errors():
+                return tiktoken.Encoding(
+                    self.name,
+                    pat_str=self.pattern,
+                    mergeable_ranks=self.ranks,
+                    special_tokens=dict(self.control),
+                )
+        except PackageError as error:
+            raise UsageError(
+                f"{self.name}: the tiktoken package refuses it with the pattern {self.pattern!r}: "
+                f"{error}; expected ranks that differ, and for {_FLAG} one of "
+                f"{', '.join(PATTERNS)} or a regular expression"
+            ) from None
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in self.__dict__.items() if name != "encoding"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self.encoding = self._made()  # its own pickle asks for a registered name
+
+    def encode_by_reference(self, texts: Texts) -> tuple[U32, I64]:
+        """Return ids and offsets, as tiktoken gives them."""
+        check_utf8(texts)
+        plain = [text.decode() for text in unpack(texts)]
+        rows = call_package(self._rows, plain, name=self.name, package="tiktoken")
+        return np.concatenate([np.zeros(0, np.uint32), *rows]), offsets_of(list(map(len, rows)))
+
+    def _rows(self, texts: Sequence[str]) -> list[U32]:
+        allowed = set(self.control) if self.special_tokens == "tokens" else set()
+        return [
+            np.array(
+                self.encoding.encode(text, allowed_special=allowed, disallowed_special=()),
+                np.uint32,
+            )
+            for text in texts
+        ]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Turn ids into text, with U+FFFD for bytes that are none; special ids by their names."""
+        plain = self.check_ids(ids)
+        for place, number in enumerate(plain):
+            if number not in self._texts:
+                raise DataError(
+                    f"{self.name}: token {place} is {number}, which is neither a rank nor a special "
+                    "token; decode with the model that made the ids"
+                )
+        text: str = self.encoding.decode(plain)
+        return text
+
+    def token(self, number: int) -> str:
+        return self._texts.get(number, "")
+
+    def token_id(self, token: str) -> int | None:
+        found = self.control.get(token)
+        return self.ranks.get(token.encode(errors="surrogateescape")) if found is None else found
+
+
+def looks_like(head: bytes) -> bool:
+    """Return whether a file that begins so may be a rank file."""
+    return _FIRST_LINES.match(head) is not None
+
+
+def load(
+    name: str, data: bytes, *, pattern: str | None, special_tokens: SpecialTokens = "text"
+) -> TiktokenBPE:
+    """Load a rank file.
+
+    Args:
+        name: for messages; its last part says the pattern of what OpenAI published.
+        data: the file.
+        pattern: one of PATTERNS by name, or a regular expression.
+        special_tokens: what control strings become.
+
+    Raises:
+        UsageError: a line is none, or nothing says the pattern.
+    """
+    known, control = PUBLISHED.get(name.rpartition("/")[2].removesuffix(".tiktoken"), (None, {}))
+    chosen = pattern or known
+    if chosen is None:
+        raise UsageError(
+            f"{name}: a tiktoken vocabulary has ranks of pieces and not how text is cut, and its name "
+            f"isn't one that says it ({', '.join(PUBLISHED)}); give {_FLAG}: {', '.join(PATTERNS)}, or "
+            "the regular expression of the model's own code"
+        )
+    return TiktokenBPE(
+        name,
+        _ranks(name, data),
+        pattern=PATTERNS.get(chosen, chosen),
+        control=control,
+        special_tokens=special_tokens,
+        digest=hashlib.sha256(data).hexdigest(),
+    )
+
+
+def _ranks(name: str, data: bytes) -> dict[bytes, int]:
+    ranks: dict[bytes, int] = {}
+    for number, line in enumerate(data.splitlines(), 1):
+        if not line:
+            continue
+        piece, _, rank = line.partition(b" ")
+        try:
+            ranks[base64.b64decode(piece, validate=True)] = int(rank)
+        except (ValueError, binascii.Error):
+            raise UsageError(
+                f"{name}, line {number}: expected base64 of a piece, a space and its rank, got "
+                f"{line[:40]!r}; get the file again"
+            ) from None
+    return ranks
