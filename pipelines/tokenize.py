@@ -26,7 +26,7 @@ from pipelines.recipes.recipe import RunSettings
 from pipelines.recipes.tokenize_recipe import TOKENIZE, TokenizeRecipe
 from pipelines.recipes.values import write_count
 from pipelines.runners.choose_workers import choose_workers
-from transforms.datasets.manifest import TokenizerEntry, TokensEntry, now
+from transforms.datasets.manifest import ControlEntry, TokenizerEntry, TokensEntry, now
 from transforms.datasets.token_counts import NAT, TokenCounts
 from transforms.errors import InputError, UsageError
 from transforms.formats import parquet
@@ -312,6 +312,13 @@ def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -
         entropy_per_token=entropy,
         lengths=list(counts.lengths),
         collisions=None if recipe.whitespace is None or recipe.decode else counts.collisions,
+        special_tokens=None if recipe.decode else recipe.special_tokens,
+        control_strings=None
+        if recipe.decode
+        else {
+            string: ControlEntry(records=records, times=times)
+            for string, (records, times) in counts.control.items()
+        },
     )
 
 

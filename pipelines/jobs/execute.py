@@ -17,9 +17,11 @@ from pipelines.recipes.cli import LOG
 from pipelines.recipes.recipe import CommonRecipe, RunSettings
 from pipelines.recipes.values import write_count
 from pipelines.runners.clusters import PORTABLE
+from pipelines.runners.forked import ForkServer
 from pipelines.runners.worker_processes import WorkerProcesses, open_log
 from transforms.errors import DataError, DovetailError
 from transforms.kernels.planning.plan import Workers
+from transforms.kernels.records import compiling
 from transforms.storage import files as storage
 from transforms.workers.progress import Stage
 
@@ -45,6 +47,12 @@ class Planned:
     workers: Workers
     claim: Claim
     started: str
+
+    @property
+    def compiled(self) -> bool:
+        """Whether workers pass over records by compiled loops."""
+        room = self.workers.payload * self.workers.count
+        return self.inputs.contents.bytes >= compiling.LARGE and room >= compiling.ROOM
 
 
 def execute(
@@ -75,6 +83,7 @@ def execute(
             if job.workers.processes and not claim.remote:
                 processes = WorkerProcesses(job.workers.processes, log_file=log_file)
                 stack.enter_context(processes)
+            loading = _load_loops(job, processes)
             live = not (job.settings.debug or job.settings.quiet)
             watch = None
             if not claim.remote:  # there the workers can't reach what we would watch
@@ -103,6 +112,8 @@ def execute(
             else:
                 from pipelines.runners.local import run_local  # imports Beam, while the workers do
 
+                if loading is not None:
+                    loading.end_call()
                 run_local(
                     build,
                     workers=job.workers,
@@ -122,6 +133,15 @@ def execute(
             raise
     log_file.unlink(missing_ok=True)
     return max(peak.bytes, tree_memory())
+
+
+def _load_loops(job: Planned, processes: WorkerProcesses | None) -> ForkServer | None:
+    """Let workers be forked with compiled loops where they use them; return where they are loaded."""
+    server = None if processes is None else processes.fork_server
+    if server is None or not job.compiled:
+        return None
+    server.begin_call(f"{compiling.__name__}:load_loops")
+    return server
 
 
 def _without_cells(build: Callable[[Any], object]) -> Callable[[Any], object]:

@@ -22,6 +22,8 @@ MANY_UNKNOWN = 0.1
 """More of the text that is unknown is warned of."""
 
 
+_SHOWN = 5  # control strings
+
 MANY_UNUSED = 0.75
 """More of the records that a mixture leaves unused is warned of, where no length was asked for."""
 
@@ -192,6 +194,16 @@ def token_lines(manifest: Manifest) -> list[str]:
         f"unknown characters: {tokens.unknown:,}",
         *end_lines(tokens.model),
     ]
+    if found := tokens.control_strings:
+        words = [
+            f"{string!r} {write_count(count.times, 'time')} in {write_count(count.records, 'record')}"
+            for string, count in sorted(found.items(), key=lambda each: -each[1].times)
+        ]
+        more = f", and {len(words) - _SHOWN:,} others" if len(words) > _SHOWN else ""
+        lines.append(
+            f"control strings in texts, taken for {tokens.special_tokens}: "
+            f"{', '.join(words[:_SHOWN])}{more}"
+        )
     if tokens.entropy_per_token is not None:
         lines.append(f"entropy: {tokens.entropy_per_token:.4f} nats a token")
     counts = [

@@ -24,7 +24,7 @@ from apache_beam.transforms.environments import Environment, python_sdk_capabili
 from google.protobuf import json_format, text_format
 
 from pipelines.runners.sockets import ReachedBySocket, SocketRunner, socket_folder
-from pipelines.runners.worker_processes import WorkerProcesses
+from pipelines.runners.worker_processes import Death, WorkerProcesses
 from transforms.errors import RunError, WorkerError, from_traceback
 from transforms.kernels.planning.plan import Workers
 from transforms.workers.follow_launcher import SOCKETS
@@ -78,7 +78,7 @@ def run_local(
         finally:
             ended.set()
 
-    deaths: list[int] = []
+    deaths: list[Death] = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(_Quiet())
         if processes is None and workers.count == 1:
@@ -204,21 +204,22 @@ class _Quiet:
             _Quiet._before(args)
 
 
-def _translate(error: BaseException, death_codes: list[int]) -> BaseException:
+def _translate(error: BaseException, deaths: list[Death]) -> BaseException:
     if not isinstance(error, Exception):
         return error
     text = str(error)
     found = from_traceback(f"{type(error).__module__}.{type(error).__qualname__}: {text}")
     if found is not None:
         return found
-    if death_codes:
-        return _worker_died(death_codes[0])
+    if deaths:
+        return _worker_died(deaths[0])
     lines = _LAST_LINE.findall(text)
     return RunError(f"a worker failed: {lines[-1] if lines else f'{type(error).__name__}: {text}'}")
 
 
-def _worker_died(code: int) -> WorkerError:
+def _worker_died(death: Death) -> WorkerError:
+    code = death.code
     number = code - 128 if code > 128 else -code
     how = f"was killed by signal {number}" if number > 0 else f"ended with code {code}"
     why = "; the system kills so when memory runs out: give less --memory" if number == 9 else ""
-    return WorkerError(f"a worker process {how}{why}")
+    return WorkerError(f"{death.who} {how}{why}")

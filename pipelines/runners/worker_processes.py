@@ -1,7 +1,9 @@
 """Worker processes of a local run: started early, handed to Beam's runner, ended with the run.
 
-They start before the launcher has imported Beam, so that the imports overlap. Until the runner
-wants them they wait for a line on standard input: the variables by which Beam's worker finds it.
+Where it can be they are forked from one process, which imports Beam while the launcher does, and what
+the command needs beside it (``fork_server.py``). Elsewhere each is an interpreter of its own, which
+imports at the same time, and waits for a line on standard input: the variables by which Beam's worker
+finds its runner.
 """
 
 from __future__ import annotations
@@ -13,10 +15,11 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple, Protocol
 
 import transforms
 from pipelines.runners import local_worker
+from pipelines.runners.forked import ForkServer, can_fork
 
 _GRACE = 5.0  # seconds in which a worker may end by itself
 ENVIRONMENT = {
@@ -29,6 +32,10 @@ ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
     "MIMALLOC_PURGE_DELAY": "10000",
 }
+_ONE_THREAD = {  # before workers are forked: of libraries that make theirs when they are loaded
+    "OPENBLAS_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
 
 
 def open_log(path: Path | str) -> BinaryIO:
@@ -37,36 +44,72 @@ def open_log(path: Path | str) -> BinaryIO:
     return os.fdopen(os.open(path, flags, 0o600), "ab")
 
 
+class Worker(Protocol):
+    """A worker process: what ``subprocess.Popen`` and ``ForkedWorker`` have in common."""
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+
+    def poll(self) -> int | None:
+        """Return how it ended, None while it is alive."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end."""
+
+    def kill(self) -> None:
+        """Kill it."""
+
+
+class Death(NamedTuple):
+    """The end of a process that nobody told to end.
+
+    Attributes:
+        who: "worker process 1234".
+        code: as of ``subprocess``, negative for a signal.
+    """
+
+    who: str
+    code: int
+
+
 class WorkerProcesses:
     """Processes that run ``local_worker``; a context, at whose end none is left.
 
     Args:
         count: how many.
         log_file: takes what they print.
+        fork: whether they are forked; by default where it is possible.
     """
 
-    def __init__(self, count: int, *, log_file: Path) -> None:
+    def __init__(self, count: int, *, log_file: Path, fork: bool | None = None) -> None:
         paths = [str(Path(transforms.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
         path = os.pathsep.join(filter(None, paths))
+        environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": path}
         self._lock = threading.Lock()
-        self._all: list[subprocess.Popen[bytes]] = []
-        self._told_to_end: set[int] = set()
-        try:
-            with open_log(log_file) as log:
+        self._all: list[Worker] = []
+        self._waiting: list[subprocess.Popen[bytes]] = []
+        self._told_to_end: set[int] = set()  # by their places in ``_all``
+        self.fork_server: ForkServer | None = None
+        with open_log(log_file) as log:
+            if can_fork() if fork is None else fork:
+                self.fork_server = ForkServer({**environment, **_ONE_THREAD}, log)
+                return
+            try:
                 for _ in range(count):
-                    self._all.append(
+                    self._waiting.append(
                         subprocess.Popen(
                             [sys.executable, "-m", local_worker.__name__, str(os.getpid())],
-                            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": path},
+                            env=environment,
                             stdin=subprocess.PIPE,
                             stdout=log,
                             stderr=log,
                         )
                     )
-        except BaseException:
-            self.kill()
-            raise
-        self._waiting = list(self._all)
+                    self._all.append(self._waiting[-1])
+            except BaseException:
+                self.kill()
+                raise
 
     def __enter__(self) -> WorkerProcesses:
         return self
@@ -74,8 +117,12 @@ class WorkerProcesses:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
-    def hand_out(self, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """Let one that waits be Beam's worker, with these environment variables; return it."""
+    def hand_out(self, variables: Mapping[str, str]) -> Worker:
+        """Let one be Beam's worker, with these environment variables; return it."""
+        if self.fork_server is not None:
+            with self._lock:
+                self._all.append(self.fork_server.fork(variables))
+                return self._all[-1]
         with self._lock:
             process = self._waiting.pop()
         assert process.stdin is not None
@@ -86,28 +133,41 @@ class WorkerProcesses:
             pass
         return process
 
-    def deaths(self) -> list[int]:
-        """Return the codes of those that ended badly and by themselves, as of ``subprocess``."""
-        alone = [process for process in self._all if process.pid not in self._told_to_end]
-        return [code for process in alone if (code := process.poll())]
+    def deaths(self) -> list[Death]:
+        """Return those that ended badly and by themselves."""
+        if self.fork_server is not None and (code := self.fork_server.death):
+            return [Death(f"the workers' fork server, process {self.fork_server.pid},", code)]
+        return [
+            Death(f"worker process {worker.pid}", code)
+            for place, worker in enumerate(self._all)
+            if place not in self._told_to_end and (code := worker.poll())
+        ]
 
-    def end(self, process: subprocess.Popen[bytes]) -> None:
+    def end(self, worker: Worker) -> None:
         """Wait for a worker that Beam has told to end, not for ever."""
-        if process.poll() is None:
-            self._told_to_end.add(process.pid)
+        self._tell(worker)
         try:
-            process.wait(_GRACE)
+            worker.wait(_GRACE)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            worker.kill()
+            worker.wait()
 
     def kill(self) -> None:
         """End all that are left, and wait until they are gone."""
-        for process in self._all:
-            if process.poll() is None:
-                self._told_to_end.add(process.pid)
-                process.kill()
-        for process in self._all:
-            process.wait()
-            if process.stdin is not None:
-                process.stdin.close()
+        for worker in self._all:
+            self._tell(worker)
+        if self.fork_server is not None:
+            self.fork_server.close()
+            return
+        for worker in self._all:
+            worker.kill()
+        for worker in self._all:
+            worker.wait()
+        for process in self._waiting:
+            assert process.stdin is not None
+            process.stdin.close()
+
+    def _tell(self, worker: Worker) -> None:
+        """Note that its end is wanted, unless it has ended already."""
+        if worker.poll() is None:
+            self._told_to_end.add(self._all.index(worker))

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from pipelines.runners import local_worker
+from pipelines.runners import fork_server
 from pipelines.verify import verify
 from tests.pipelines.support import Tree, environment, read_shards
 from tests.pipelines.test_tokenize import write_model
@@ -32,7 +32,14 @@ pytestmark = pytest.mark.slow
 MOMENTS = int(os.environ.get("DOVETAIL_KILLS", "20"))
 SEED = 1
 TAG = "DOVETAIL_TEST_RUN"
-NAME = local_worker.__name__
+
+
+def is_worker(process: psutil.Process) -> bool:
+    """Whether a process does the work, or all that do are forked from it."""
+    try:
+        return fork_server.__name__ in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
 
 
 class Undisturbed(NamedTuple):
@@ -204,7 +211,7 @@ def test_a_killed_worker_ends_the_run_with_one_error_and_nothing_left(
         time.sleep(max(0.0, attempt.begin + moment - time.monotonic()))
         victims: list[psutil.Process] = []
         while not victims and attempt.process.poll() is None:
-            victims = [p for p in attempt.workers() if NAME in " ".join(p.cmdline())]
+            victims = [p for p in attempt.workers() if is_worker(p)]
         if victims:
             draws.choice(victims).kill()
         code = attempt.process.wait(300)

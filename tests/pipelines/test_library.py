@@ -20,7 +20,7 @@ import pytest
 
 import pipelines.shuffle
 from pipelines.recipes.recipe import Recipe, Settings
-from pipelines.runners import local_worker
+from pipelines.runners.fork_server import WORKER_NAME
 from pipelines.verify import verify
 from tests.pipelines.support import make_lines, read_shards, read_tree, run, write_tree
 from transforms.datasets.manifest import Manifest
@@ -239,7 +239,7 @@ def test_a_worker_that_dies_ends_the_run_with_one_error_that_says_how(
         while not ended.is_set() and not list(tmp_path.glob("o/_tmp-*/spill/*")):
             time.sleep(0.01)
         for child in psutil.Process().children(recursive=True):
-            if any(local_worker.__name__ in word for word in child.cmdline()):
+            if child.name() == WORKER_NAME:
                 child.send_signal(kill)
                 return
 

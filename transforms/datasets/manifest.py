@@ -119,6 +119,13 @@ def _check_model(model: dict[str, Any]) -> dict[str, Any]:
 _Model = Annotated[dict[str, Any], AfterValidator(_check_model)]
 
 
+class ControlEntry(_Part):
+    """How many records hold a control string, and how often they do in all."""
+
+    records: int = Field(ge=0)
+    times: int = Field(ge=0)
+
+
 class TokensEntry(_Part):
     """What tokenizing came to. The digests of sources are of their texts, the shards' of the tokens.
 
@@ -137,6 +144,10 @@ class TokensEntry(_Part):
         lengths: how many records have 0, 1, 2 to 3, 4 to 7, … tokens.
         collisions: how many records hold the symbols that CPM's white space becomes, and come back with
             white space in their place; None without it.
+        special_tokens: what a control string in a text became, that is the text of a token that the
+            model's file calls special: ``text`` or ``tokens``; with ``fail`` no record has any.
+        control_strings: those that the texts hold, each with how many ``records`` hold it, and how often
+            in all (``times``), by the bytes of the texts before they are normalized.
     """
 
     model: _Model
@@ -154,6 +165,8 @@ class TokensEntry(_Part):
     entropy_per_token: float | None = None
     lengths: list[int]
     collisions: int | None = None
+    special_tokens: str | None = None
+    control_strings: dict[str, ControlEntry] | None = None
 
 
 class TokenizerEntry(_Part):

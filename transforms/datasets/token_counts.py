@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import zip_longest
 
 import numpy as np
@@ -32,6 +33,7 @@ class TokenCounts:
         compared_bytes, best_tokens: of a sample of records under a law: their bytes, and what the best
             segmentations come to.
         collisions: records with CPM's symbols in their text.
+        control: of each control string that was found, how many records hold it, and how often.
     """
 
     records: int = 0
@@ -44,6 +46,7 @@ class TokenCounts:
     compared_bytes: int = 0
     best_tokens: int = 0
     collisions: int = 0
+    control: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -73,9 +76,18 @@ class TokenCounts:
         added = {
             name: getattr(self, name) + getattr(other, name)
             for name in self.__dataclass_fields__
-            if name not in ("lengths", "surprise")
+            if name not in ("lengths", "surprise", "control")
         }
         surprise = None
         if self.surprise is not None and other.surprise is not None:
             surprise = self.surprise + other.surprise
-        return TokenCounts(**added, lengths=tuple(lengths), surprise=surprise)
+        control = dict(self.control)
+        for string, (records, times) in other.control.items():
+            have = control.get(string, (0, 0))
+            control[string] = have[0] + records, have[1] + times
+        return TokenCounts(
+            **added,
+            lengths=tuple(lengths),
+            surprise=surprise,
+            control=dict(sorted(control.items())),
+        )

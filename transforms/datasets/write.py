@@ -17,7 +17,7 @@ from transforms.errors import DataError, LosslessError
 from transforms.formats import compressed
 from transforms.formats.read_back import shard_digest
 from transforms.formats.writing import ShardFormat, open_writer
-from transforms.kernels.records import blocks
+from transforms.kernels.records import blocks, compiling
 from transforms.kernels.records.digest import Digest
 from transforms.storage import files as storage
 from transforms.storage import layout
@@ -79,7 +79,7 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
         slots: how many bundles of a process hold payload.
         release: give a plain shard's spill space back once it is published; only where the runner
             never runs a writer a second time.
-        launcher, storage_options, progress: as of ReadRecords.
+        launcher, storage_options, progress, compiled: as of ReadRecords.
     """
 
     output: str
@@ -93,6 +93,7 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
     launcher: int | None = None
     storage_options: dict[str, Any] | None = None
     progress: Watched = None
+    compiled: bool | None = None
 
     def expand(self, shards: Any) -> Any:
         """One step."""
@@ -111,6 +112,7 @@ class ShardWriter(beam.DoFn):  # type: ignore[misc]
         follow_launcher(config.launcher)
         storage.configure(config.storage_options)
         compressed.load(config.form.codec_modules)
+        compiling.tell(config.compiled)
         self._progress = Progress.open(config.progress)
         if not config.run_id:  # else whoever owns the output has made it, and may take it away
             storage.make_folder(storage.join(config.output, layout.TEMPORARY))

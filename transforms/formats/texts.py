@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
@@ -23,12 +24,14 @@ from transforms.formats.readers import Found, Reader, ReadOptions, ReadTask
 from transforms.formats.text_field import TextField
 from transforms.kernels.records import blocks, json_text
 from transforms.kernels.records.arrow_values import bytes_extents
+from transforms.kernels.records.compiling import loops_for
 from transforms.kernels.records.digest import Digest
 
 EXTENSION = ".jsonl"
 """Of shards of texts that are lines."""
 
 _PIECE = 1 << 20  # footprint of the texts that are made lines at a time
+Places = npt.NDArray[np.intp]
 _VALUES = 1 << 20  # kept of JSON lines at a time: nulls take memory, but no bytes of a line
 
 
@@ -39,6 +42,9 @@ def of_json(
 
     So are those with a value to be kept that isn't of its field's kind.
     """
+    scanned = None if kept is not None else _scan(block, field)
+    if scanned is not None:
+        return _of_scanned(block, *scanned, field=field, source=source)
     lines = blocks.records(block)
     texts, picked, bad = _all_good(lines, field, kept) or _sort_out(lines, field, kept)
     found = pa.array(texts, pa.large_string())
@@ -53,6 +59,43 @@ def of_json(
             bad |= {places[number]: reason for number, reason in misfits.items()}
     good, rest, reasons = Found.sort_out(block, bad)
     return Found(_block(good, found, source, others), rest, reasons)
+
+
+def _scan(block: pa.RecordBatch, field: str) -> tuple[pa.Array, Places] | None:
+    """Return the texts of JSON lines and the places of those that have to be looked at one by one.
+
+    None where numba isn't worth its time, or the text isn't a field at the top.
+    """
+    if not TextField.parse(field).is_plain or loops_for(blocks.payload_bytes(block)) is None:
+        return None
+    from transforms.kernels.records import json_loops  # numba takes long to import
+
+    end = len(blocks.terminator(block))
+    values, offsets, odd = json_loops.take_texts(
+        *blocks.extents(block), end=end, field=field.encode()
+    )
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(values)]
+    return pa.Array.from_buffers(pa.large_string(), len(block), buffers), odd
+
+
+def _of_scanned(
+    block: pa.RecordBatch, texts: pa.Array, odd: Places, *, field: str, source: int | None
+) -> Found:
+    """Look at odd lines one by one, and put their texts in their places."""
+    if not len(odd):
+        return Found(_block(block, texts, source))
+    lines = blocks.records(block.take(pa.array(odd)))
+    found, _, why = _all_good(lines, field, None) or _sort_out(lines, field, None)
+    bad = {int(odd[number]): reason for number, reason in why.items()}
+    order = np.arange(len(texts))
+    is_text = np.ones(len(odd), bool)
+    is_text[list(why)] = False
+    order[odd[is_text]] = len(texts) + np.arange(len(found))
+    fit = np.ones(len(texts), bool)
+    fit[list(bad)] = False
+    every = pa.concat_arrays([texts, pa.array(found, pa.large_string())])
+    good, rest, reasons = Found.sort_out(block, bad)
+    return Found(_block(good, every.take(pa.array(order[fit])), source), rest, reasons)
 
 
 _Sorted = tuple[list[str], list[Any], dict[int, str]]

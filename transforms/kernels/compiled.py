@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numba as nb
+import numpy as np
 from llvmlite import ir
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.extending import intrinsic
@@ -36,6 +37,13 @@ def _cached(compiled: Any, function: Callable[..., Any]) -> Any:
     return compiled
 
 
+def read_only(array: Any) -> Any:
+    """Return a contiguous view that can't be written to: kernels are compiled for either kind apart."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
 @intrinsic
 def load_word(typing: Any, array: Any, index: Any) -> Any:
     """Return the 8 bytes of a uint8 array from ``index`` on as a little-endian uint64, aligned or not.
@@ -49,6 +57,32 @@ def load_word(typing: Any, array: Any, index: Any) -> Any:
         return builder.load(builder.bitcast(place, ir.IntType(64).as_pointer()), align=1)
 
     return nb.types.uint64(array, index), generate
+
+
+@intrinsic
+def store_word(typing: Any, array: Any, index: Any, word: Any) -> Any:
+    """Write a uint64 as 8 bytes, little-endian, to a uint8 array from ``index`` on, aligned or not.
+
+    All of them have to lie inside.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        held = context.make_array(signature.args[0])(context, builder, args[0])
+        place = builder.gep(held.data, [args[1]])
+        builder.store(args[2], builder.bitcast(place, ir.IntType(64).as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return nb.types.none(array, index, word), generate
+
+
+@intrinsic
+def first_bit(typing: Any, word: Any) -> Any:
+    """Return the place of the lowest bit that is set in a uint64, as an int64; 64 where none is."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return nb.types.int64(word), generate
 
 
 @intrinsic
@@ -70,16 +104,6 @@ def equal_bytes(typing: Any, array: Any, index: Any, byte: Any) -> Any:
         return builder.bitcast(found, ir.IntType(64))
 
     return nb.types.uint64(array, index, nb.types.uint8), generate
-
-
-@intrinsic
-def lowest_bit(typing: Any, word: Any) -> Any:
-    """Return the number of a uint64's lowest bit that is set; it has to have one."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.cttz(args[0], ir.IntType(1)(1))
-
-    return nb.types.int64(nb.types.uint64), generate
 
 
 @intrinsic

@@ -109,6 +109,8 @@ class BlockTokenizer:
             if self.whitespace == "cpm":
                 hits = cpm.count_collisions(texts, newline=self.newline)
                 counts = replace(counts, collisions=hits)
+            if control := tokenizer.count_control(texts):
+                counts = replace(counts, control=control)
             if self.sampling.law != "off":
                 counts = self._compare(tokenizer, bare, keys, counts)
         except RecordError as error:

@@ -17,6 +17,7 @@ import numpy as np
 from transforms.errors import UsageError
 from transforms.kernels.arrays import U64, offsets_of
 from transforms.kernels.randomness import mix
+from transforms.kernels.records.find_strings import Hits, Strings
 from transforms.kernels.segmentation import laws
 from transforms.kernels.segmentation.laws import Law, Pieces
 from transforms.kernels.segmentation.segment import DeadEndError, segment
@@ -56,6 +57,8 @@ class Tokenizer:
         self._pieces: Pieces | None = None
         self._laws: dict[Sampling, Law] = {}
         self._ends: dict[tuple[Role, str | None], End] = {}
+        self._control = tuple(model.control)
+        self._control_strings = Strings(string.encode() for string in self._control)
         self._missing = np.zeros(256, bool)
         if isinstance(model, Unigram):
             v = model.vocabulary
@@ -109,8 +112,16 @@ class Tokenizer:
     @property
     def complete(self) -> bool:
         """Whether every text has tokens."""
+        return self._covers_all and not self._refuses_control
+
+    @property
+    def _covers_all(self) -> bool:
         model = self.model
         return model.complete if isinstance(model, Deterministic) else not self._missing.any()
+
+    @property
+    def _refuses_control(self) -> bool:
+        return self.model.special_tokens == "fail" and bool(self._control)
 
     @overload  # a str is an iterable of strs too
     def encode(  # type: ignore[overload-overlap]
@@ -193,6 +204,9 @@ class Tokenizer:
             DataError: as of ``encode_batch``.
         """
         model = self.model
+        if self._refuses_control:
+            for number, reason in self._with_control(texts).items():
+                raise RecordError(number, reason)
         if isinstance(model, Deterministic):
             self.require(sampling)
             ids, offsets = model.encode(texts)
@@ -201,14 +215,16 @@ class Tokenizer:
             return Encoded(ids, offsets, unknown, of, np.zeros(len(offsets) - 1))
         assert isinstance(model, Unigram)
         normalized = model.normalizer.normalize(texts)
-        counts = np.diff(normalized.records)
-        record = np.repeat(np.arange(len(counts)), counts)
-        within = np.arange(len(record)) - normalized.records[:-1][record]
-        mine = mix(keys[record] + mix(within.astype(np.uint64)))
+        law = self._law(sampling)
+        mine = np.zeros(len(normalized.segments) - 1, np.uint64)  # nothing is drawn
+        if sampling.law != "off":
+            record = np.repeat(np.arange(len(keys)), np.diff(normalized.records))
+            within = np.arange(len(record)) - normalized.records[:-1][record]
+            mine = mix(keys[record] + mix(within.astype(np.uint64)))
         try:
-            found = segment(self._law(sampling), normalized.data, normalized.segments, mine)
+            found = segment(law, normalized.data, normalized.segments, mine)
         except DeadEndError as error:
-            number = int(record[error.record])
+            number = int(np.searchsorted(normalized.records, error.record, side="right")) - 1
             place = int(normalized.segments[error.record]) + error.position
             begin = int(normalized.segments[normalized.records[number]])
             raise RecordError(
@@ -216,7 +232,9 @@ class Tokenizer:
                 f"{model.name} has no piece for the byte 0x{normalized.data[place]:02X}, at byte "
                 f"{place - begin} of its normalized text; take a model that has all bytes",
             ) from None
-        surprises = np.bincount(record, found.surprises, len(counts)).astype(np.float64)
+        surprises = np.zeros(len(keys))
+        if sampling.law != "off":
+            surprises = np.bincount(record, found.surprises, len(keys)).astype(np.float64)
         of = 0 if model.vocabulary.unknown is None else count_characters(normalized.data)
         found = model.finish(found)
         ends = found.offsets[normalized.records]
@@ -225,19 +243,49 @@ class Tokenizer:
     def find_unencodable(self, texts: Texts) -> dict[int, str]:
         """Say which records no sequence of pieces covers, by number, and why.
 
-        Only models without all bytes, and without an unknown, have such.
+        Only models without all bytes, and without an unknown, have such; and records with a control
+        string are, where those fail.
         """
         model = self.model
-        if self.complete:
-            return {}
+        bad = self._with_control(texts) if self._refuses_control else {}
+        if self._covers_all:
+            return bad
         if isinstance(model, Deterministic):
-            return self._refused(texts, range(len(texts.offsets) - 1))
+            every = range(len(texts.offsets) - 1)
+            return bad | self._refused(texts, (record for record in every if record not in bad))
         assert isinstance(model, Unigram)
         normalized = model.normalizer.normalize(texts)
         seen = offsets_of(self._missing[normalized.data])
         # a text of bytes that are pieces is covered by them
         suspects = np.flatnonzero(np.diff(seen[normalized.segments[normalized.records]]))
-        return self._refused(texts, suspects.tolist())
+        return bad | self._refused(texts, (i for i in suspects.tolist() if i not in bad))
+
+    def find_control(self, texts: Texts) -> Hits:
+        """Find the model's control strings, numbered as in ``model.control``, in texts as they are.
+
+        Leftmost first, and of those that begin together the longest.
+        """
+        return self._control_strings.find(*texts)
+
+    def count_control(self, texts: Texts) -> dict[str, tuple[int, int]]:
+        """Return how many records hold each control string, and how often; of those that there are."""
+        hits = self.find_control(texts)
+        found = {}
+        for number in np.unique(hits.strings).tolist():
+            holding = hits.records[hits.strings == number]
+            found[self._control[number]] = len(np.unique(holding)), len(holding)
+        return found
+
+    def _with_control(self, texts: Texts) -> dict[int, str]:
+        """Say which records hold a control string, by number, and which."""
+        hits = self.find_control(texts)
+        records, firsts = np.unique(hits.records, return_index=True)
+        return {
+            record: f"its text holds the control string {self._control[hits.strings[first]]!r} of "
+            f"{self.model.name}, at byte {hits.begins[first] - texts.offsets[record]} of the text; "
+            "--special_tokens=text takes it for text, --special_tokens=tokens for the token"
+            for record, first in zip(records.tolist(), firsts.tolist(), strict=True)
+        }
 
     def _refused(self, texts: Texts, suspects: Iterable[int]) -> dict[int, str]:
         """Find those that can't be encoded by halves: as a rule they are few."""

@@ -51,7 +51,11 @@ def listening() -> tuple[set[str], dict[str, int]]:
     """
     network, unix = set(), {}
     for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
-        for found in process.net_connections(kind="all"):
+        try:
+            all_ = process.net_connections(kind="all")
+        except psutil.NoSuchProcess:  # it was done, and its fork server has heard of it
+            continue
+        for found in all_:
             if found.family == socket.AF_UNIX:
                 if found.laddr:
                     unix[found.laddr] = stat.S_IMODE(os.stat(os.path.dirname(found.laddr)).st_mode)

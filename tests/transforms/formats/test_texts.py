@@ -371,3 +371,33 @@ def test_views_that_lead_nowhere_are_damage() -> None:
         damaged = pa.Array.from_buffers(pa.binary_view(), 1, data)
         with pytest.raises(pa.ArrowException):  # and not the end of the process
             as_text(damaged)
+
+
+_LINES = [
+    *(
+        b'{"body":"a"}',
+        b'{"body":"","n":[1]}',
+        b'{"body":"caf\\u00e9\\n"}',
+        b'{"a":NaN,"body":"b"}',
+    ),
+    *(
+        b'{"b\\u006fdy":"escaped"}',
+        b'{"body":1}',
+        b'{"body":"\\ud800"}',
+        b'{"x":"\\ud800","body":"c"}',
+    ),
+    *(b"x", b"[]", b'{"body":"\xff"}', b'{"x":1e999,"body":"d"}', b'{"body":"one","body":"two"}'),
+    *(b"{}", b'{"x":' + b"[" * 1100 + b"]" * 1100 + b',"body":"deep"}', '{"body":"水"}'.encode()),
+]
+
+
+@given(st.lists(st.sampled_from(_LINES), max_size=9))
+def test_what_is_found_is_the_same_with_and_without_compiled_loops(lines: list[bytes]) -> None:
+    block = blocks.from_records(lines, np.arange(len(lines), dtype=np.uint64), line_end=b"\n")
+    found = of_json(block, field="body", source=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("transforms.formats.texts.loops_for", lambda size: None)
+        plain = of_json(block, field="body", source=1)
+        patch.setattr("transforms.formats.texts.loops_for", lambda size: 1)
+        compiled = of_json(block, field="body", source=1)
+    assert found == plain == compiled

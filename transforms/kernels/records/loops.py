@@ -1,7 +1,7 @@
 """Loops over records' bytes, compiled: what numpy does in many passes, in one.
 
-Imported by ``compiling`` alone, where the input is large: numba takes 0.3 s to import. Each gives what
-the numpy passes give that it stands in for, bit by bit. Integers are uint64 or int64 throughout: of
+Imported by ``compiling`` alone, where the input is large. Each gives what the numpy passes give that it
+stands in for, bit by bit. Integers are uint64 or int64 throughout: of
 one of each, numba makes a float.
 """
 
@@ -16,10 +16,11 @@ from transforms.kernels.compiled import (
     copy_bytes,
     equal_bytes,
     fetch_address,
+    first_bit,
     inlined,
     kernel,
     load_word,
-    lowest_bit,
+    read_only,
 )
 from transforms.kernels.randomness import M1, M2
 
@@ -51,15 +52,10 @@ def record_hashes(
     """
     count = len(offsets) - 1
     hash0, hash1 = np.empty(count, np.uint64), np.empty(count, np.uint64)
-    _hash_records(_seen(values), _seen(offsets), end, factor, _seen(powers), hash0, hash1)
+    _hash_records(
+        read_only(values), read_only(offsets), end, factor, read_only(powers), hash0, hash1
+    )
     return hash0, hash1
-
-
-def _seen(array: Any) -> Any:
-    """Return a view that can't be written to: numba compiles for either kind apart."""
-    array = array.view()
-    array.flags.writeable = False
-    return array
 
 
 @kernel
@@ -116,7 +112,7 @@ def _hash_records(
 
 def line_offsets(values: U8, separator: int) -> I64:
     """Find the lines that end inside a buffer; as of ``lines.line_offsets``."""
-    values = _seen(values)
+    values = read_only(values)
     offsets = np.empty(_count_bytes(values, separator) + 1, np.int64)
     _find_bytes(values, separator, offsets)
     return offsets
@@ -137,7 +133,7 @@ def _find_bytes(values: Any, byte: Any, offsets: Any) -> None:
     while at + 64 <= len(values):
         mask = equal_bytes(values, at, np.uint8(byte))
         while mask:
-            offsets[found] = at + lowest_bit(mask) + 1
+            offsets[found] = at + first_bit(mask) + 1
             found += 1
             mask &= mask - _ONE
         at += 64
@@ -156,10 +152,10 @@ def copy_records(addresses: U64, lengths: I64, order: I64) -> tuple[U8, I64]:
         order: int64[m], which to copy.
     """
     offsets = np.empty(len(order) + 1, np.int64)
-    order = _seen(order)
-    _lay_out(_seen(lengths), order, offsets)
+    order = read_only(order)
+    _lay_out(read_only(lengths), order, offsets)
     out = np.empty(int(offsets[-1]), np.uint8)
-    _copy_records(_seen(addresses), order, offsets, out)
+    _copy_records(read_only(addresses), order, offsets, out)
     return out, offsets
 
 
@@ -180,3 +176,13 @@ def _copy_records(addresses: Any, order: Any, offsets: Any, out: Any) -> None:
             for at in range(0, min(size, 8 * _LINE), _LINE):
                 fetch_address(begin + np.uint64(at))
         copy_bytes(out, offsets[i], addresses[order[i]], offsets[i + 1] - offsets[i])
+
+
+def load() -> None:
+    """Load all of it, or compile what wasn't yet."""
+    values, offsets = np.zeros(64, np.uint8), np.arange(2)
+    record_hashes(values, offsets, 0, _ONE, np.ones((2, 2), np.uint64))
+    line_offsets(values, 1)
+    copy_records(
+        np.array([values.ctypes.data], np.uint64), np.ones(1, np.int64), np.zeros(1, np.int64)
+    )

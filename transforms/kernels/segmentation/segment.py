@@ -32,7 +32,7 @@ import numpy.typing as npt
 from transforms.kernels.arrays import F64, I64, U8, U32, U64
 from transforms.kernels.segmentation import elementary
 from transforms.kernels.segmentation.backward import TRAIL
-from transforms.kernels.segmentation.forward import NBEST, VITERBI_SAMPLING
+from transforms.kernels.segmentation.forward import NBEST, OFF, OFF_FLOAT32, VITERBI_SAMPLING
 from transforms.kernels.segmentation.lattice import POSITION, STRETCH
 from transforms.kernels.segmentation.laws import Law
 from transforms.kernels.segmentation.nbest import WAY
@@ -168,5 +168,7 @@ def _as(values: npt.NDArray[Any], dtype: type[np.generic]) -> npt.NDArray[Any]:
 def _surprises(law: Law, out: Out) -> F64:
     if law.mode == VITERBI_SAMPLING:
         return np.full(len(out.shares), np.nan)
+    if law.mode in (OFF, OFF_FLOAT32):
+        return np.zeros(len(out.shares))
     surprises: F64 = 0.0 - elementary.log(out.shares) - out.exponents * elementary.LN2
     return surprises

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import unicodedata
 from collections.abc import Iterable, Sequence
 from decimal import Context, Decimal
@@ -16,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from transforms.errors import UsageError
-from transforms.kernels.arrays import F64
+from transforms.kernels.arrays import F64, U8
+from transforms.kernels.segmentation.nfc import KNOWN, cut_lines
 from transforms.tokenization.models.model import Unigram
 from transforms.tokenization.models.texts import (
     Normalized,
@@ -25,13 +27,17 @@ from transforms.tokenization.models.texts import (
     check_utf8,
     cut_after_newlines,
     in_chunks,
-    pack_bytes,
-    unpack,
+    replace_records,
 )
 from transforms.tokenization.models.vocabulary import SpecialIds, Vocabulary
 
 _FIRST_ID = 3
 _IDS = 2**24  # a table by id is made
+# of Hangul: vowels and final consonants, which join what stands before them
+_JOINING_JAMO = (0x1161, 0x1175), (0x11A8, 0x11C2)
+# ideographs, syllables and characters of no meaning, which nothing is made of (Unicode's stability
+# policy); without them the table takes a third of the time
+_NEVER_DECOMPOSED = (0x3400, 0x9FFF), (0xAC00, 0xD7A3), (0xD800, 0xF8FF), (0x20000, 0x2F7FF)
 _DIGITS = Context(prec=40)
 _NEAR = 2.0**-7  # of a float64's last place; long doubles of 64 bits err by some 2**-11 of it
 
@@ -56,12 +62,39 @@ class Nfc(Normalizer):
 
     def normalize(self, texts: Texts) -> Normalized:
         """Normalize records of valid UTF-8."""
-        check_utf8(texts)
-        # every part of a normalized text is normalized, so mostly no record needs doing
-        chunks = in_chunks(texts.data.data)
-        if all(unicodedata.is_normalized("NFC", str(chunk, "utf-8")) for chunk in chunks):
-            return cut_after_newlines(texts)
-        return cut_after_newlines(pack_bytes([_nfc(text) for text in unpack(texts)]))
+        found = cut_lines(texts.data, texts.offsets, settled_characters())
+        if found is None:
+            check_utf8(texts)
+            raise AssertionError("check_utf8 takes what the kernel doesn't")
+        changed = {}
+        for number in found.unsettled.tolist():
+            text = texts.data[texts.offsets[number] : texts.offsets[number + 1]].data
+            if not _is_nfc(text):
+                changed[number] = _nfc(text)
+        if changed:
+            return cut_after_newlines(replace_records(texts, changed))
+        return Normalized(texts.data, found.segments, found.records)
+
+
+@functools.cache
+def settled_characters() -> U8:
+    """Return uint8[KNOWN / 8], as of ``cut_lines``, by Python's own Unicode."""
+    settled = np.ones(KNOWN, bool)
+    for first, last in _JOINING_JAMO:
+        settled[first : last + 1] = False
+    for number in range(KNOWN):
+        if any(first <= number <= last for first, last in _NEVER_DECOMPOSED):
+            continue
+        character = chr(number)
+        if unicodedata.combining(character):
+            settled[number] = False
+        parts = unicodedata.decomposition(character)
+        if parts and not parts.startswith("<"):  # those are of compatibility
+            if unicodedata.normalize("NFC", character) != character:
+                settled[number] = False
+            _, *second = parts.split()
+            settled[[int(part, 16) for part in second]] = False
+    return np.packbits(settled, bitorder="little")
 
 
 class RawBytes(Normalizer):
@@ -72,9 +105,15 @@ class RawBytes(Normalizer):
         return cut_after_newlines(texts)
 
 
-def _nfc(text: bytes) -> bytes:
-    chunks = in_chunks(memoryview(text))
-    return b"".join([unicodedata.normalize("NFC", str(c, "utf-8")).encode() for c in chunks])
+def _is_nfc(text: memoryview) -> bool:
+    # every part of a normalized text is normalized
+    return all(unicodedata.is_normalized("NFC", str(c, "utf-8")) for c in in_chunks(text))
+
+
+def _nfc(text: memoryview) -> bytes:
+    return b"".join(
+        [unicodedata.normalize("NFC", str(c, "utf-8")).encode() for c in in_chunks(text)]
+    )
 
 
 def looks_like(document: Any) -> bool:

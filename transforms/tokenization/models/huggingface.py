@@ -17,10 +17,12 @@ from transforms.kernels.arrays import I64, U32, offsets_of
 from transforms.kernels.segmentation.laws import UnknownEdge
 from transforms.kernels.segmentation.segment import Segmented
 from transforms.tokenization.models.added_tokens import HuggingFaceNormalizer, beyond_unicode
+from transforms.tokenization.models.control import stays_a_piece, without_special
 from transforms.tokenization.models.huggingface_bpe import HuggingFaceBPE
 from transforms.tokenization.models.huggingface_file import (
     ByPackage,
     HuggingFace,
+    control_of,
     size_of,
     special_ids,
 )
@@ -60,13 +62,20 @@ class HuggingFaceOther(ByPackage, Deterministic):
     """A ``tokenizer.json`` with a model of another kind: WordPiece, WordLevel."""
 
     def __init__(
-        self, name: str, tokenizer: tokenizers.Tokenizer, document: dict[str, Any], digest: str
+        self,
+        name: str,
+        tokenizer: tokenizers.Tokenizer,
+        document: dict[str, Any],
+        *,
+        digest: str,
+        special_tokens: SpecialTokens,
     ) -> None:
         self.name, self.tokenizer, self.digest = name, tokenizer, digest
         self.kind = f"a tokenizer.json with a {document['model']['type']} model"
         self.special, self.size = special_ids(tokenizer, document), size_of(tokenizer)
         pieces = document["model"]["vocab"]  # an unknown that is an added token alone is none
         self.complete = document["model"].get("unk_token") in pieces
+        self.treat_special(document, special_tokens)
 
     def encode(self, texts: Texts) -> tuple[U32, I64]:
         """Return ids and offsets, as the package's ``encode_batch`` gives them."""
@@ -102,15 +111,16 @@ def load(
     try:
         with package_errors():
             tokenizer = tokenizers.Tokenizer.from_str(json.dumps(document))
-            tokenizer.encode_special_tokens = special_tokens != "tokens"
             # what the package has understood: its numbers are not always those nearest to the text's
             understood = json.loads(tokenizer.to_str())
             kind = understood["model"]["type"]
             if kind != "Unigram":
                 of_kind = HuggingFaceBPE if kind == "BPE" else HuggingFaceOther
-                other = of_kind(name, tokenizer, understood, digest)
-                other.control = _control(tokenizer)
-                return other
+                return of_kind(
+                    name, tokenizer, understood, digest=digest, special_tokens=special_tokens
+                )
+            if special_tokens != "tokens":
+                understood = without_special(understood)
             vocabulary = _vocabulary(name, understood, tokenizer, digest)
             loaded = HuggingFaceUnigram(
                 name, vocabulary, HuggingFaceNormalizer(name, understood, tokenizer)
@@ -121,33 +131,37 @@ def load(
             "that it loads by Tokenizer.from_file"
         ) from None
     loaded.tokenizer = tokenizer
-    loaded.control = _control(tokenizer)
+    loaded.control = control_of(tokenizer)
     return loaded
-
-
-def _control(tokenizer: tokenizers.Tokenizer) -> dict[str, int]:
-    """Return the texts of the tokens that the file calls special, each with its id."""
-    added = tokenizer.get_added_tokens_decoder()
-    return {token.content: id_ for id_, token in added.items() if token.special and token.content}
 
 
 def _vocabulary(
     name: str, document: dict[str, Any], tokenizer: tokenizers.Tokenizer, digest: str
 ) -> Vocabulary:
-    """Return the tables: every entry matches text, special ones and bytes too; the last of twins."""
+    """Return the tables: every entry matches text, bytes too; the last of twins.
+
+    Special ones do where the document has their added tokens, or nothing else could stand for them.
+    """
     entries: list[tuple[str, float]] = document["model"]["vocab"]
     by_text = {text.encode(): number for number, (text, _) in enumerate(entries) if text}
     scores = [float(score) for _, score in entries]
     if not scores or not np.isfinite(scores).all():
         raise UsageError(f"{name}: a unigram model needs pieces, all with finite scores")
-    added = [int(token["id"]) for token in document["added_tokens"]]
+    added = {token["content"]: int(token["id"]) for token in document["added_tokens"]}
+    by_bytes = bool(document["model"].get("byte_fallback"))
+    removed = {
+        text.encode()
+        for text in control_of(tokenizer).keys() - added.keys()
+        if not stays_a_piece(text, byte_fallback=by_bytes)
+    }
+    matching = {text: number for text, number in by_text.items() if text not in removed}
     unk = document["model"]["unk_id"]
     size = size_of(tokenizer)
     surfaces = [(tokenizer.id_to_token(number) or "").encode() for number in range(size)]
     return Vocabulary(
-        pieces=(*by_text, *map(beyond_unicode, added)),
-        log_probs=np.array([scores[n] for n in by_text.values()] + [0.0] * len(added), np.float64),
-        ids=np.array([*by_text.values(), *added], np.uint32),
+        pieces=(*matching, *map(beyond_unicode, added.values())),
+        log_probs=np.array([scores[n] for n in matching.values()] + [0.0] * len(added), np.float64),
+        ids=np.array([*matching.values(), *added.values()], np.uint32),
         unit="character",
         unknown=None
         if unk is None

@@ -13,8 +13,9 @@ import tokenizers
 from transforms.kernels.arrays import I64, U32
 from transforms.tokenization.models.added_tokens import HuggingFaceNormalizer
 from transforms.tokenization.models.bpe import BPE
+from transforms.tokenization.models.control import without_special
 from transforms.tokenization.models.huggingface_file import ByPackage, size_of, special_ids
-from transforms.tokenization.models.model import RecordError
+from transforms.tokenization.models.model import RecordError, SpecialTokens
 from transforms.tokenization.models.texts import Texts, unpack
 
 
@@ -24,7 +25,13 @@ class HuggingFaceBPE(ByPackage, BPE):
     kind = "a tokenizer.json with a BPE model"
 
     def __init__(
-        self, name: str, tokenizer: tokenizers.Tokenizer, document: dict[str, Any], digest: str
+        self,
+        name: str,
+        tokenizer: tokenizers.Tokenizer,
+        document: dict[str, Any],
+        *,
+        digest: str,
+        special_tokens: SpecialTokens,
     ) -> None:
         """Take what the package read.
 
@@ -36,10 +43,12 @@ class HuggingFaceBPE(ByPackage, BPE):
                 ``fuse_unk``, ``byte_fallback``, ``ignore_merges``, ``continuing_subword_prefix`` and
                 ``end_of_word_suffix``.
             digest: SHA-256 of the file.
+            special_tokens: what control strings become.
         """
         self.name, self.tokenizer, self.document = name, tokenizer, document
         self.digest = digest
         self.special, self.size = special_ids(tokenizer, document), size_of(tokenizer)
+        self.treat_special(document, special_tokens)
         # an unknown that is an added token alone is none
         has_unknown = document["model"]["unk_token"] in document["model"]["vocab"]
         self.complete = has_unknown or _covers_all(tokenizer, document)
@@ -50,7 +59,10 @@ class HuggingFaceBPE(ByPackage, BPE):
 
     def normalizer(self) -> HuggingFaceNormalizer:
         """Make what brings text to the pre-tokens that the model merges in, each apart."""
-        return HuggingFaceNormalizer(self.name, self.document, self.tokenizer)
+        document = self.document
+        if self.special_tokens != "tokens":
+            document = without_special(document)
+        return HuggingFaceNormalizer(self.name, document, self.tokenizer)
 
     def encode_by_reference(self, texts: Texts) -> tuple[U32, I64]:
         """Return ids and offsets, as the tokenizers package gives them."""

@@ -15,7 +15,8 @@ import tokenizers
 
 from transforms.errors import DataError
 from transforms.kernels.arrays import I64, U32, offsets_of
-from transforms.tokenization.models.model import Model
+from transforms.tokenization.models.control import without_control_pieces
+from transforms.tokenization.models.model import Model, RecordError, SpecialTokens
 from transforms.tokenization.models.package_errors import (
     PackageError,
     call_package,
@@ -50,7 +51,33 @@ class HuggingFace(Model):
 
 
 class ByPackage(HuggingFace):
-    """A ``tokenizer.json`` whose model the package can run."""
+    """A ``tokenizer.json`` whose model the package can run.
+
+    Attributes:
+        text_document: the file by which text is encoded: where control strings are text, its model
+            can't build them from text, as of ``without_control_pieces``; which has less added tokens.
+    """
+
+    text_document: dict[str, Any]
+
+    def treat_special(self, document: dict[str, Any], special_tokens: SpecialTokens) -> None:
+        """Let control strings become what is asked for."""
+        self.control, self.special_tokens = control_of(self.tokenizer), special_tokens
+        self.text_document = document
+        self._encoder, self._never = self.tokenizer, np.zeros(0, np.uint32)
+        if special_tokens == "tokens":
+            return
+        if (changed := without_control_pieces(document)) is not None:
+            self.text_document = changed
+            self._encoder = tokenizers.Tokenizer.from_str(json.dumps(changed))
+            kept = changed["model"]["vocab"].keys()
+            never = {id_ for text, id_ in document["model"]["vocab"].items() if text not in kept}
+            self._never = np.array(sorted(never - {self.special.unk}), np.uint32)
+        self._encoder.encode_special_tokens = True
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)  # a pickle of the package's leaves this out
+        self._encoder.encode_special_tokens = self.special_tokens != "tokens"
 
     def encode_by_package(self, texts: Texts) -> tuple[U32, I64]:
         """Return ids and offsets, as the package's ``encode_batch`` gives them."""
@@ -62,10 +89,18 @@ class ByPackage(HuggingFace):
             some = plain[begin : begin + step]
             rows = call_package(self._rows, some, name=self.name, first=begin)
             found += [np.array(row, np.uint32) for row in rows]
-        return np.concatenate([np.zeros(0, np.uint32), *found]), offsets_of(list(map(len, found)))
+        ids = np.concatenate([np.zeros(0, np.uint32), *found])
+        offsets = offsets_of(list(map(len, found)))
+        if len(self._never) and (wrong := np.flatnonzero(np.isin(ids, self._never))).size:
+            raise RecordError(
+                int(np.searchsorted(offsets, wrong[0], side="right")) - 1,
+                f"{self.name}: a word is made to become the special token "
+                f"{self.token(int(ids[wrong[0]]))!r}; drop the record",
+            )
+        return ids, offsets
 
     def _rows(self, texts: Sequence[str]) -> list[list[int]]:
-        found = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        found = self._encoder.encode_batch_fast(texts, add_special_tokens=False)
         return [encoding.ids for encoding in found]
 
     def token(self, number: int) -> str:
@@ -74,6 +109,12 @@ class ByPackage(HuggingFace):
     def token_id(self, token: str) -> int | None:
         number: int | None = self.tokenizer.token_to_id(token)
         return number
+
+
+def control_of(tokenizer: tokenizers.Tokenizer) -> dict[str, int]:
+    """Return the texts of the tokens that the file calls special, each with its id."""
+    added = tokenizer.get_added_tokens_decoder()
+    return {token.content: id_ for id_, token in added.items() if token.special and token.content}
 
 
 def size_of(tokenizer: tokenizers.Tokenizer) -> int:

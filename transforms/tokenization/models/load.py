@@ -14,6 +14,7 @@ from transforms.formats.compressed import read_whole
 from transforms.storage import files as storage
 from transforms.tokenization.models import (
     bytepiece,
+    control,
     cpm,
     huggingface,
     sentencepiece_bpe,
@@ -52,7 +53,6 @@ def load(
     url, data = _find(url)
     data = _unzipped(url, data) if data.startswith(_ZIP) else data
     model = _parse(url, data, raw=raw, pattern=pattern, special_tokens=special_tokens)
-    model.special_tokens = special_tokens
     if pattern is not None and not isinstance(model, tiktoken_bpe.TiktokenBPE):
         raise UsageError(
             f"--tokenizer_pattern: {url} is {model.kind}, which says itself how text is cut; leave it "
@@ -65,7 +65,10 @@ def load(
             raise UsageError(
                 f"{url}: {model.kind}; CPM's white space is for SentencePiece unigram models"
             )
-        return cpm.with_whitespace(model, newline=newline)
+        model = cpm.with_whitespace(model, newline=newline)
+    model.special_tokens = special_tokens
+    if special_tokens == "tokens" and isinstance(model, unigram.SentencePiece):
+        control.put_tokens(model)  # its own package puts none
     return model
 
 
@@ -79,7 +82,7 @@ def _parse(
             raise UsageError(f"{name}: not a model but {what}")
         if sentencepiece_bpe.looks_like(data):
             return sentencepiece_bpe.SentencePieceBPE(name, data)
-        return unigram.load(name, data, special_tokens=special_tokens)
+        return unigram.load(name, data)
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from transforms.kernels.arrays import I64, U32, offsets_of
+from transforms.kernels.records.find_strings import Strings
 from transforms.tokenization.models.bpe import BPE
+from transforms.tokenization.models.control import encode_around
 from transforms.tokenization.models.package_errors import call_package
 from transforms.tokenization.models.texts import Texts, check_utf8, unpack
 from transforms.tokenization.models.unigram import (
@@ -49,6 +51,15 @@ class SentencePieceBPE(BPE):
         self.special, self.control = special_ids(self.processor), control_of(self.proto)
         self.size = self.processor.get_piece_size()
         self.digest = hashlib.sha256(data).hexdigest()
+
+        self._strings = Strings(string.encode() for string in self.control)
+
+    def encode(self, texts: Texts) -> tuple[U32, I64]:
+        """Return ids and offsets; where tokens are put, what is between is a text of its own."""
+        if self.special_tokens != "tokens":
+            return super().encode(texts)
+        ids = np.array(list(self.control.values()), np.uint32)
+        return encode_around(super().encode, texts, self._strings.find(*texts), ids)
 
     @property
     def proto(self) -> Any:

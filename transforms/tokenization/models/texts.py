@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -92,6 +92,21 @@ def unpack(texts: Texts) -> list[bytes]:
     """Return the records as byte strings."""
     whole, bounds = texts.data.tobytes(), texts.offsets.tolist()
     return [whole[a:b] for a, b in pairwise(bounds)]
+
+
+def replace_records(texts: Texts, changed: Mapping[int, bytes]) -> Texts:
+    """Put other texts in the places of some records.
+
+    Args:
+        changed: by their numbers, which rise.
+    """
+    lengths = np.diff(texts.offsets)
+    parts, done = [], 0
+    for number, text in changed.items():
+        parts += [texts.data[done : texts.offsets[number]], np.frombuffer(text, np.uint8)]
+        done = int(texts.offsets[number + 1])
+        lengths[number] = len(text)
+    return Texts(np.concatenate([*parts, texts.data[done:]]), offsets_of(lengths))
 
 
 def count_characters(text: U8) -> int:

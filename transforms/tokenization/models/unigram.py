@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 
 from transforms.errors import UsageError
 from transforms.kernels.segmentation.laws import UnknownEdge
-from transforms.tokenization.models.model import FORMATS, SpecialTokens, Unigram
+from transforms.tokenization.models.model import FORMATS, Unigram
 from transforms.tokenization.models.texts import (
     Normalized,
     Normalizer,
@@ -120,13 +120,8 @@ def read_pieces(data: bytes) -> Any:
     return model
 
 
-def load(name: str, data: bytes, *, special_tokens: SpecialTokens = "text") -> SentencePiece:
+def load(name: str, data: bytes) -> SentencePiece:
     """Load a SentencePiece unigram model.
-
-    Args:
-        name: for messages.
-        data: of the file.
-        special_tokens: what control strings become.
 
     Raises:
         UsageError: the file isn't one, or one of another kind; says what it is.

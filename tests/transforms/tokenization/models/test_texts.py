@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.transforms.tokenization.models.samples import TEXTS
 from transforms.errors import DataError
 from transforms.tokenization.models import texts
-from transforms.tokenization.models.bytepiece import Nfc, RawBytes
+from transforms.tokenization.models.bytepiece import Nfc, RawBytes, settled_characters
 from transforms.tokenization.models.texts import Normalized, pack, unpack
 
 RECORDS = st.lists(st.one_of(TEXTS, st.text("a\n", max_size=6)), max_size=6)
@@ -44,6 +44,37 @@ def test_text_is_normalized_and_cut_as_bytepiece_does(records: list[str]) -> Non
     assert segments(Nfc()(records)) == expected
 
 
+# of each kind that composes: Latin, Bengali, Tamil, Sinhala, Burmese, jamo, Hangul, Balinese, Chakma
+FIRSTS = "aAo\u09c7\u0bc6\u0dd9\u1025\u1100\uac00\u1b05\U00011131\U000114b9か"
+
+
+def test_what_is_settled_neither_changes_nor_joins() -> None:
+    settled = np.unpackbits(settled_characters(), bitorder="little")
+    characters = [
+        chr(number) for number in np.flatnonzero(settled) if not 0xD800 <= number < 0xE000
+    ]
+    assert {*"a\n\xe9水。，가😀"} <= {*characters}
+    assert not {*"\u0301\u212b\u0958\u09be\u1161\u11a8\u3099\uf900"} & {*characters}
+    assert len(characters) > 180_000
+    for first in FIRSTS:
+        joined = first + first.join(characters)
+        assert unicodedata.normalize("NFC", joined) == joined
+
+
+LONG = ["a" * 30 + "\u0301" * (i % 7 == 0) + "\n\n" * (i % 3) + "水。" * i for i in range(40)]
+
+
+@pytest.mark.parametrize("pad", range(9))
+def test_some_records_of_many_are_normalized(pad: int) -> None:
+    records = ["", "b" * pad, *LONG, "\n" * 50, "a\u0301"]
+    expected = [
+        [line.encode() for line in re.findall(r".*\n+|.+", unicodedata.normalize("NFC", record))]
+        for record in records
+    ]
+    assert segments(Nfc()(records)) == expected
+    assert any(record != unicodedata.normalize("NFC", record) for record in records)
+
+
 @given(records=RECORDS, chunk=st.integers(1, 7))
 def test_long_texts_are_normalized_chunk_by_chunk_to_the_same(
     records: list[str], chunk: int
@@ -65,8 +96,9 @@ def test_what_is_not_utf8_is_found(records: list[bytes], chunk: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(texts, "_CHUNK", chunk)
         if bad:
-            with pytest.raises(DataError, match=f"record {bad[0]} of the batch"):
-                texts.check_utf8(pack(records))
+            for refuse in (texts.check_utf8, Nfc().normalize):
+                with pytest.raises(DataError, match=f"record {bad[0]} of the batch"):
+                    refuse(pack(records))
         else:
             texts.check_utf8(pack(records))
 
