@@ -541,6 +541,26 @@ def test_rows_that_are_not_what_was_made_are_caught(
     assert not (corpus / "out").exists()
 
 
+@pytest.mark.parametrize("form", ["parquet", "arrow"])
+def test_ids_that_change_when_they_are_encoded_are_caught(
+    corpus: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transforms.formats import tables
+
+    real = tables.restore
+
+    def restore(rows: pa.StructArray, *given: Any) -> pa.RecordBatch:
+        ids = rows.field(0).values.to_numpy(zero_copy_only=False).copy()
+        ids[len(ids) // 2] ^= 1
+        lists = pa.ListArray.from_arrays(rows.field(0).offsets, pa.array(ids))
+        return real(pa.StructArray.from_arrays([lists], fields=list(rows.type)), *given)
+
+    monkeypatch.setattr(tables, "restore", restore)
+    with pytest.raises(LosslessError, match="as soon as it was written"):
+        tokenize(corpus, f"--output_format={form}")
+    assert not (corpus / "out").exists()
+
+
 @pytest.mark.parametrize("field", ["records", "bytes", "lengths", "tokens"])
 @pytest.mark.parametrize("flags", [(), ("--add_bos", "--add_eos"), ("--token_dtype=uint32",)])
 def test_a_manifest_whose_counts_were_changed_is_found(

@@ -219,7 +219,9 @@ def _require_readable(url: str, report: ShardReport, form: ShardFormat) -> None:
     """Raise LosslessError where a shard, decoded again, isn't what was to be written."""
     try:
         with storage.open_read(url) as file:
-            found = shard_digest(file, path=report.path, size=report.bytes, form=form)
+            found = shard_digest(
+                file, path=report.path, size=report.bytes, form=form, just_written=True
+            )
     except DataError as error:
         raise LosslessError(f"{error}, as soon as it was written; {_AT_FAULT}") from error
     want = Digest.total(report.digests)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from transforms.errors import DataError, UsageError
+from transforms.formats.parquet_arrows import ArrowsWriter
 from transforms.formats.parquet_files import (
     Groups,
     check_int96,
@@ -20,6 +21,7 @@ from transforms.formats.parquet_files import (
     long_footer,
     reopen,
 )
+from transforms.formats.parquet_ids import IdsWriter, holds_ids_alone, without_rows
 from transforms.formats.parquet_types import dropped, is_read, require_known
 from transforms.formats.readers import Found, ReadTask
 from transforms.formats.schemas import check_schema, faults_named, first_line
@@ -28,10 +30,13 @@ from transforms.kernels.records.arrow_values import row_costs, row_sizes
 from transforms.kernels.records.rows import carried_schema, describe_difference, to_rows
 
 COMPRESSIONS = ("none", "snappy", "gzip", "brotli", "zstd", "lz4")
-_GROUP_BYTES, _GROUP_ROWS = 16 << 20, 1 << 20  # of a row group that we write
+GROUP_BYTES = 16 << 20
+"""Logical bytes of a row group that we write; the row that fills it may reach beyond."""
+_GROUP_ROWS = 1 << 20
 _SAMPLE_ROWS = 32  # by which a file is judged
 _PROBE = 8  # rows that are read to learn how large rows are
 _MOST_ROWS = 1 << 16  # that are read at a time
+_FULL = 7  # eighths of a chunk to read at a time: the next one would be a little block of its own
 _DICTIONARY = 2 << 20  # bytes of a column's dictionary: most writers give it up at 1 MiB
 _INDEX = 16  # bytes that a value takes beside it, where it is likely an index
 
@@ -134,6 +139,9 @@ class Reader(RowReader):
         Encodings make rows larger than they look.
         """
         paths, chunk_bytes = self._columns.paths, self._task.options.chunk_bytes
+        if self._task.options.group_bytes is not None:
+            share = chunk_bytes / self._task.options.group_bytes
+            return self._parquet, int(np.clip(group.num_rows * share + 1, 1, _MOST_ROWS))
         mean = max(group.total_byte_size // max(group.num_rows, 1), 1)
         rows = int(np.clip(chunk_bytes // mean, 1, _PROBE))
         probe = first_rows(self._parquet, rows=rows, name=self._name, number=number, columns=paths)
@@ -152,7 +160,8 @@ class Reader(RowReader):
         seen = int(row_costs(to_rows(probe.select(plain))).max()) if plain else 0
         values = sum(column.num_values for column in columns)
         each = max(mean, seen, 8 * values // group.num_rows)
-        return self._opened[repeated], int(np.clip(chunk_bytes // each, 1, _MOST_ROWS))
+        fit = chunk_bytes * _FULL // 8 // each
+        return self._opened[repeated], int(np.clip(fit, 1, _MOST_ROWS))
 
 
 def _repeated(columns: list[Any]) -> tuple[str, ...]:
@@ -171,15 +180,6 @@ def _repeated(columns: list[Any]) -> tuple[str, ...]:
     )
 
 
-class _ParquetWriter(pq.ParquetWriter):  # type: ignore[misc]  # pyarrow is untyped
-    """One that is left alone when a shard fails: pyarrow's would then write an end to its file,
-    which is closed by now, and report that on standard error.
-    """
-
-    def __del__(self) -> None:
-        pass
-
-
 class Writer(RowWriter):
     """Writes rows to a file: row groups of 16 MiB of logical bytes or 2**20 rows.
 
@@ -190,15 +190,9 @@ class Writer(RowWriter):
     """
 
     def __init__(self, sink: Any, schema: pa.Schema, *, compression: str) -> None:
-        writer = _ParquetWriter(
-            sink,
-            schema,
-            compression=compression,
-            write_page_checksum=True,
-            store_schema=True,
-            **_encodings(schema),
-        )
-        super().__init__(writer, schema, batch_bytes=_GROUP_BYTES, batch_rows=_GROUP_ROWS)
+        own = holds_ids_alone(schema)
+        writer = (IdsWriter if own else ArrowsWriter)(sink, schema, compression=compression)
+        super().__init__(writer, schema, batch_bytes=GROUP_BYTES, batch_rows=_GROUP_ROWS)
 
     def write_batch(self, batch: pa.RecordBatch) -> None:
         """Write a batch as a row group.
@@ -212,47 +206,13 @@ class Writer(RowWriter):
                     f"column {name}: expected lists of a fixed size without nulls, got a null, "
                     "which Parquet can't hold; give --output_format=arrow"
                 )
-        table = pa.Table.from_batches([batch], self._schema)
         try:
-            self._writer.write_table(table, row_group_size=len(batch))
+            self._writer.write_group(batch)
         except pa.ArrowException as error:
             raise DataError(
                 f"rows that can't be written as Parquet: {first_line(error)}; give "
                 "--output_format=arrow"
             ) from error
-
-
-def _encodings(schema: pa.Schema) -> dict[str, Any]:
-    """Return how columns are encoded, where there are token ids, as of ParquetWriter; else nothing.
-
-    Ids are as good as random, so a dictionary of them gains nothing: with their high bytes apart from
-    their low ones they are written in three quarters of the time and are a tenth smaller.
-    """
-    ids = {f"{field.name}.list.element" for field in schema if _are_tokens(field.type)}
-    if not ids:
-        return {}
-    leaves = pq.ParquetFile(_without_rows(schema)).schema
-    paths = [leaves.column(i).path for i in range(len(leaves.names))]
-    split = [path for path in paths if path in ids]
-    if len(set(paths)) < len(paths):  # names with dots: a path may be that of two
-        return {}
-    return {
-        "use_dictionary": [path for path in paths if path not in split],
-        "use_byte_stream_split": split,
-    }
-
-
-def _without_rows(schema: pa.Schema) -> pa.BufferReader:
-    """Return a file of a schema without rows."""
-    sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, schema):
-        pass
-    return pa.BufferReader(sink.getvalue())
-
-
-def _are_tokens(kind: pa.DataType) -> bool:
-    is_list = pt.is_list(kind) or pt.is_large_list(kind)
-    return is_list and kind.value_type in (pa.uint16(), pa.uint32())
 
 
 def _has_null_list(array: pa.Array) -> bool:
@@ -271,7 +231,7 @@ def _has_null_list(array: pa.Array) -> bool:
 def check_writable(schema: pa.Schema) -> None:
     """Raise UsageError where rows of a schema would come back from Parquet as something else."""
     try:
-        got = carried_schema(pq.read_schema(_without_rows(schema)))
+        got = carried_schema(pq.read_schema(without_rows(schema)))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UsageError(
             f"--output_format=parquet: such rows can't be written: {first_line(error)}; give "

@@ -9,6 +9,9 @@ from typing import BinaryIO
 
 from transforms.errors import DataError
 from transforms.formats.detection import FileFormat
+from transforms.formats.parquet import GROUP_BYTES
+from transforms.formats.parquet_ids import holds_ids_alone
+from transforms.formats.read_back_ids import ids_digest
 from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.reading import open_span
 from transforms.formats.tables import text_digest
@@ -25,6 +28,7 @@ def shard_digest(
     path: str,
     size: int,
     form: ShardFormat,
+    just_written: bool = False,
     progress: Callable[[int, int], None] = lambda bytes_, records: None,
 ) -> Digest:
     """Digest a shard's records as they were digested when they were read.
@@ -35,11 +39,19 @@ def shard_digest(
         size: in bytes.
         form: what it is; told, not found out, as lines may begin with a record that looks like
             another format.
+        just_written: that it is known how its rows were grouped; one that has lain somewhere may have
+            been made to take memory.
         progress: is called with bytes and records as they are read.
 
     Raises:
         DataError: it is damaged or truncated, or holds a record that can't be read.
     """
+    schema = form.schema if form.kind == "parquet" and form.records_are == "rows" else None
+    if just_written and schema is not None and holds_ids_alone(schema):
+        found = ids_digest(file, schema=schema, compression=form.compression, path=path, size=size)
+        if found is not None:
+            progress(size, found.records)
+            return found
     reader = open_span(
         file,
         ReadTask(
@@ -53,6 +65,7 @@ def shard_digest(
                 chunk_bytes=_CHUNK if form.kind == "lines" else _CHUNK_OF_ROWS,
                 record_limit=sys.maxsize,
                 text_known=True,  # what changed since, the digest shows
+                group_bytes=GROUP_BYTES if just_written else None,
                 text_field="text" if form.records_are == "texts" else None,
             ),
         ),

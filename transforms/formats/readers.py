@@ -37,6 +37,8 @@ class ReadOptions:
         record_limit: the most bytes that a record may have; a row of Parquet half of them.
         memory: what more memory would allow, for errors.
         text_known: whether the text of Parquet rows was checked when it was written.
+        group_bytes: the most logical bytes that a row group of Parquet has, save those of its last row;
+            None where nobody knows, so that rows are looked at before many are read.
         text_field: the field or column whose text alone is read, of files of any format.
         kept: what is read beside it, of JSON lines and rows.
         window: bytes that a decoder may hold; a compressed file that needs more is refused.
@@ -53,6 +55,7 @@ class ReadOptions:
     record_limit: int = 256 << 20
     memory: MemoryFor | None = None
     text_known: bool = False
+    group_bytes: int | None = None
     text_field: str | None = None
     kept: Kept | None = None
     window: int = WINDOW

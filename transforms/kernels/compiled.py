@@ -87,11 +87,21 @@ def first_bit(typing: Any, word: Any) -> Any:
 
 @intrinsic
 def equal_bytes(typing: Any, array: Any, index: Any, byte: Any) -> Any:
-    """Compare the 64 bytes of a uint8 array from ``index`` on with one; return a bit for each.
+    """Compare the 64 bytes of a uint8 array from ``index`` on with a uint8; return a bit for each, set
+    where it is that.
 
     All of them have to lie inside; the lowest bit is the first byte's.
     """
+    return nb.types.uint64(array, index, nb.types.uint8), _comparing("==")
 
+
+@intrinsic
+def least_bytes(typing: Any, array: Any, index: Any, least: Any) -> Any:
+    """As ``equal_bytes``, set where a byte is that or more."""
+    return nb.types.uint64(array, index, nb.types.uint8), _comparing(">=")
+
+
+def _comparing(how: str) -> Callable[..., Any]:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         held = context.make_array(signature.args[0])(context, builder, args[0])
         lanes = ir.VectorType(ir.IntType(8), 64)
@@ -100,10 +110,10 @@ def equal_bytes(typing: Any, array: Any, index: Any, byte: Any) -> Any:
         one = builder.insert_element(one, args[2], ir.IntType(32)(0))
         none = ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64)
         every = builder.shuffle_vector(one, one, none)
-        found = builder.icmp_unsigned("==", builder.load(place, align=1), every)
+        found = builder.icmp_unsigned(how, builder.load(place, align=1), every)
         return builder.bitcast(found, ir.IntType(64))
 
-    return nb.types.uint64(array, index, nb.types.uint8), generate
+    return generate
 
 
 @intrinsic

@@ -138,7 +138,7 @@ def test_blocks_of_small_files_hold_what_is_counted(name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_the_last_piece_of_a_file_does_not_hold_those_before(name: str) -> None:
     many = len(read_whole(FILES[name], chunk_bytes=4 << 10))
-    assert many > 2 or name.startswith(("lines", "an array", "csv", "texts of"))
+    assert many > 1 or name.startswith(("lines", "an array", "csv", "texts of"))
     holds, counted = measure(lambda: read_whole(FILES[name], chunk_bytes=4 << 10)[-1:])
     assert 0 < holds <= counted
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 import transforms.datasets.write
 from tests.transforms.helpers import create, make_rows, make_runs, run, shuffle_runs
 from transforms.datasets.write import WriteShards
 from transforms.errors import LosslessError, from_traceback
+from transforms.formats import parquet
+from transforms.formats.read_back import shard_digest
 from transforms.formats.schemas import TEXT
 from transforms.formats.writing import ShardFormat, open_writer
+from transforms.kernels.records import blocks
+from transforms.kernels.records.rows import to_rows
 from transforms.storage import files as storage
 from transforms.storage import layout
 
@@ -134,6 +141,34 @@ def test_on_a_store_what_another_run_published_meanwhile_stays() -> None:
     ):
         file.write(b"ours")
     assert storage.read_all(f"{output}/data/x") == b"theirs"
+
+
+def test_rows_just_written_are_read_in_parts_of_a_group_without_a_look_at_them_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = pa.table({"text": [f"{number:010} of many" for number in range(1000)] * 1000})
+    form = ShardFormat(kind="parquet", compression="zstd", schema=rows.schema, records_are="rows")
+    sink, positions = io.BytesIO(), np.arange(len(rows), dtype=np.uint64)
+    writer = open_writer(sink, form, path="s")
+    (batch,) = rows.combine_chunks().to_batches()
+    writer.write(blocks.from_rows(to_rows(batch), positions=positions))
+    writer.close()
+    size = len(sink.getvalue())
+    want = shard_digest(sink, path="s", size=size, form=form)
+    looked: list[int] = []
+    monkeypatch.setattr(parquet, "first_rows", lambda *_, number, **__: looked.append(number))
+    parts: list[int] = []
+    found = shard_digest(
+        sink,
+        path="s",
+        size=size,
+        form=form,
+        just_written=True,
+        progress=lambda _, n: parts.append(n),
+    )
+    assert (found, looked) == (want, [])
+    assert found.records == len(rows)
+    assert max(parts) * found.bytes // found.records <= parquet.GROUP_BYTES // 2 + 100
 
 
 def test_a_form_that_says_the_wrong_records_is_refused(tmp_path: Path) -> None:

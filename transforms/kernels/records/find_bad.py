@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from transforms.kernels.records import blocks
-from transforms.kernels.records.arrow_values import elements
+from transforms.kernels.records.arrow_values import bytes_extents, elements
+from transforms.kernels.records.compiling import loops_for
 
 Check = Literal["none", "utf8", "json"]
 
@@ -75,6 +76,8 @@ def _bad_places(array: pa.Array) -> Iterable[int]:
     Arrow's validation looks at all that an array refers to, also from beyond a slice, so nested text
     is looked at where it is, and places are counted back from there.
     """
+    if _is_seen_as_text(array):
+        return ()
     try:
         array.validate(full=True)
         return ()
@@ -116,7 +119,7 @@ def _referring(array: pa.DictionaryArray, values: list[int]) -> Iterable[int]:
 
 def _invalid(array: pa.Array) -> Iterator[int]:
     """Yield the places whose text isn't UTF-8, in an array that isn't nested."""
-    waiting = [(0, len(array))]
+    waiting = [] if _is_seen_as_text(array) else [(0, len(array))]
     while waiting:
         begin, end = waiting.pop()
         try:
@@ -129,6 +132,22 @@ def _invalid(array: pa.Array) -> Iterator[int]:
                 continue
             middle = (begin + end) // 2
             waiting += [(middle, end), (begin, middle)]
+
+
+def _is_seen_as_text(array: pa.Array) -> bool:
+    """Return whether compiled code is at hand, and sees that all values are UTF-8 where they should be.
+
+    False says nothing: what stands under nulls needn't be text.
+    """
+    if not (pt.is_string(array.type) or pt.is_large_string(array.type)) or not len(array):
+        return False
+    array.validate()
+    values, offsets = bytes_extents(array)
+    if loops_for(int(offsets[-1] - offsets[0])) is None:
+        return False
+    from transforms.kernels.records.text_loops import are_utf8
+
+    return are_utf8(values, offsets)
 
 
 def _is_utf8(value: pa.Scalar) -> bool:

@@ -17,17 +17,10 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from transforms.errors import UsageError
+from transforms.kernels.segmentation.charsmap import make_rules
 from transforms.kernels.segmentation.laws import UnknownEdge
 from transforms.tokenization.models.model import FORMATS, Unigram
-from transforms.tokenization.models.texts import (
-    Normalized,
-    Normalizer,
-    Texts,
-    check_utf8,
-    pack_bytes,
-    unpack,
-    whole_records,
-)
+from transforms.tokenization.models.sentencepiece_normalizer import SentencePieceNormalizer
 from transforms.tokenization.models.vocabulary import SpecialIds, Vocabulary
 
 SPACE = "\u2581"
@@ -55,7 +48,18 @@ _PROTO = {
             "name": "Trainer",
             "field": [
                 {"name": "model_type", "number": 3, "type": "TYPE_INT32", "default_value": "1"},
+                {"name": "whitespace_as_suffix", "number": 24, "type": "TYPE_BOOL"},
                 {"name": "byte_fallback", "number": 35, "type": "TYPE_BOOL"},
+            ],
+        },
+        {
+            "name": "Normalizer",
+            "field": [
+                {"name": "charsmap", "number": 2, "type": "TYPE_BYTES"},
+                *(
+                    {"name": name, "number": number, "type": "TYPE_BOOL", "default_value": "true"}
+                    for number, name in enumerate(("prefix", "squeeze", "escape"), 3)
+                ),
             ],
         },
         {
@@ -63,6 +67,7 @@ _PROTO = {
             "field": [
                 {"name": "pieces", "number": 1, "label": "LABEL_REPEATED", "type_name": "Piece"},
                 {"name": "trainer", "number": 2, "type_name": "Trainer"},
+                {"name": "normalizer", "number": 3, "type_name": "Normalizer"},
             ],
         },
     ],
@@ -79,18 +84,6 @@ class SentencePiece(Unigram):
         """Turn ids into text, as sentencepiece does: unknowns become its sign for them."""
         text: str = self.processor.decode(self.check_ids(ids))
         return text
-
-
-class SentencePieceNormalizer(Normalizer):
-    """The model's own normalizer, with its spaces; what users defined is protected from it."""
-
-    def __init__(self, processor: sentencepiece.SentencePieceProcessor) -> None:
-        self.processor = processor
-
-    def normalize(self, texts: Texts) -> Normalized:
-        """Normalize records of valid UTF-8, each to one segment or, where nothing is left, none."""
-        check_utf8(texts)
-        return whole_records(pack_bytes(self.processor.normalize(unpack(texts))))
 
 
 def _message_class() -> Any:
@@ -138,11 +131,30 @@ def load(name: str, data: bytes) -> SentencePiece:
         )
     processor = processor_of(name, data)
     model = SentencePiece(
-        name, vocabulary(name, read, data, processor), SentencePieceNormalizer(processor)
+        name, vocabulary(name, read, data, processor), normalizer_of(read, processor)
     )
     model.processor = processor
     model.control = control_of(read)
     return model
+
+
+def normalizer_of(
+    read: Any, processor: sentencepiece.SentencePieceProcessor
+) -> SentencePieceNormalizer:
+    """Return a model's normalizer."""
+    spec = read.normalizer
+    rules = None
+    if not any(
+        piece.type == USER_DEFINED for piece in read.pieces
+    ):  # of which the kernel knows nothing
+        rules = make_rules(
+            spec.charsmap,
+            prefix=spec.prefix and not read.trainer.whitespace_as_suffix,
+            suffix=spec.prefix and read.trainer.whitespace_as_suffix,
+            squeeze=spec.squeeze,
+            escape=spec.escape,
+        )
+    return SentencePieceNormalizer(processor, rules)
 
 
 def control_of(read: Any) -> dict[str, int]:

@@ -1,0 +1,183 @@
+"""Parquet files of token ids alone, written page by page.
+
+Arrow's writer makes two 16-bit levels of every id and encodes them one by one, which takes longer than
+all else it does with ids (``bench/token_shards.py``). What is written here, any reader of Parquet reads,
+and it is read back by Arrow's own before it is published. Source: README.md, Encodings.md and
+parquet.thrift of the Parquet format.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyarrow.types as pt
+
+from transforms.formats import thrift
+from transforms.formats.thrift import binary, int8, int16, int32, int64, several, struct
+from transforms.kernels.arrays import U8
+from transforms.kernels.records.id_pages import id_pages
+
+MAGIC = b"PAR1"
+_CREATED_BY = "dovetail version 1"  # of how pages are written: a release alone changes no byte
+_CODECS = {"none": 0, "snappy": 1, "gzip": 2, "brotli": 4, "zstd": 6, "lz4": 7}  # of parquet.thrift
+_ARROW_CODECS = {"lz4": "lz4_raw"}  # where Arrow calls it otherwise
+_INT32, _RLE, _BYTE_STREAM_SPLIT, _DATA_PAGE = 1, 3, 9, 0
+_REQUIRED, _OPTIONAL, _REPEATED = 0, 1, 2
+_LIST, _CONVERTED_LIST, _INTEGER = 3, 3, 10
+_CONVERTED_UNSIGNED = {16: 12, 32: 13}
+_MOST = 2**31 - 1  # bytes of a page
+
+
+def are_ids(kind: pa.DataType) -> bool:
+    """Return whether values are lists of token ids."""
+    is_list = pt.is_list(kind) or pt.is_large_list(kind)
+    return is_list and kind.value_type in (pa.uint16(), pa.uint32())
+
+
+def holds_ids_alone(schema: pa.Schema) -> bool:
+    """Return whether rows of a schema can be written by an ``IdsWriter``."""
+    if len(schema) != 1 or not are_ids(schema.field(0).type):
+        return False
+    fields = schema.field(0), schema.field(0).type.value_field
+    return all(field.nullable and field.metadata is None for field in fields)
+
+
+def codec_of(compression: str) -> Any:
+    """Return Arrow's codec of a compression, None for none."""
+    arrow = _ARROW_CODECS.get(compression, compression)
+    return None if compression == "none" else pa.Codec(arrow)
+
+
+def page_header(crc: int, *, levels: int, long: int, short: int) -> bytes:
+    """Return a page's header.
+
+    Args:
+        crc: of the body as it is compressed.
+        levels: of the page.
+        long, short: bytes of the body, before and after it is compressed.
+    """
+    inner = {1: levels, 2: _BYTE_STREAM_SPLIT, 3: _RLE, 4: _RLE}
+    outer = {1: _DATA_PAGE, 2: long, 3: short, 4: crc - (crc >> 31 << 32)}
+    fields = {number: int32(value) for number, value in outer.items()}
+    data_page = struct({number: int32(value) for number, value in inner.items()})
+    return struct({**fields, 5: data_page}).data
+
+
+class IdsWriter:
+    """Writes a file of one column of token ids, a row group a batch; pages have checksums.
+
+    Args:
+        sink: a binary file.
+        schema: for which ``holds_ids_alone``.
+        compression: a codec of Parquet.
+    """
+
+    def __init__(self, sink: Any, schema: pa.Schema, *, compression: str) -> None:
+        self._sink, self._schema, self._compression = sink, schema, compression
+        self._codec = codec_of(compression)
+        self._at = self._rows = 0
+        self._groups: list[thrift.Value] = []
+        self._write(MAGIC)
+
+    def _write(self, data: Any) -> None:
+        self._sink.write(data)
+        self._at += len(data)
+
+    def write_group(self, batch: pa.RecordBatch) -> None:
+        """Write a row group of at least one row.
+
+        Raises:
+            pa.ArrowInvalid: a list is longer than a page can be.
+        """
+        begin, levels, expanded = self._at, 0, 0
+        for page in id_pages(batch.column(0)):
+            expanded += self._write_page(page.body, page.levels)
+            levels += page.levels
+        size = self._at - begin
+        self._rows += len(batch)
+        chunk = struct(
+            {
+                1: int32(_INT32),
+                2: several([int32(_RLE), int32(_BYTE_STREAM_SPLIT)]),
+                3: several([binary(name) for name in (self._schema.names[0], "list", "element")]),
+                4: int32(_CODECS[self._compression]),
+                5: int64(levels),
+                6: int64(expanded),
+                7: int64(size),
+                9: int64(begin),
+            }
+        )
+        group = {
+            1: several([struct({2: int64(0), 3: chunk})]),
+            2: int64(expanded),
+            3: int64(len(batch)),
+            5: int64(begin),
+            6: int64(size),
+            7: int16(len(self._groups) % 2**15),
+        }
+        self._groups.append(struct(group))
+
+    def _write_page(self, body: U8, levels: int) -> int:
+        """Write a page; return its size as it is before it is compressed, with the header's."""
+        if len(body) > _MOST:
+            raise pa.ArrowInvalid(f"a list of ids takes {len(body)} bytes, a page at most {_MOST}")
+        packed = body.data if self._codec is None else self._codec.compress(body)
+        crc = zlib.crc32(packed)
+        header = page_header(crc, levels=levels, long=len(body), short=len(packed))
+        self._write(header)
+        self._write(packed)
+        return len(header) + len(body)
+
+    def close(self) -> None:
+        """Write the footer."""
+        kept = pq.read_metadata(without_rows(self._schema)).metadata or {}
+        footer = {
+            1: int32(2),
+            2: several(_schema_elements(self._schema.field(0))),
+            3: int64(self._rows),
+            4: several(self._groups) if self._groups else thrift.no_structs(),
+            5: several([struct({1: binary(k), 2: binary(v)}) for k, v in kept.items()]),
+            6: binary(_CREATED_BY),
+            7: several([struct({1: struct({})})]),
+        }
+        data = struct(footer).data
+        self._write(data + len(data).to_bytes(4, "little") + MAGIC)
+
+
+def _schema_elements(field: pa.Field) -> list[thrift.Value]:
+    """Return the elements of a schema of one column of lists of ids, from its root down."""
+    bits = field.type.value_type.bit_width
+    integer = struct({1: int8(bits), 2: thrift.boolean(False)})
+    return [
+        struct({3: int32(_REQUIRED), 4: binary("schema"), 5: int32(1)}),
+        struct(
+            {
+                3: int32(_OPTIONAL),
+                4: binary(field.name),
+                5: int32(1),
+                6: int32(_CONVERTED_LIST),
+                10: struct({_LIST: struct({})}),
+            }
+        ),
+        struct({3: int32(_REPEATED), 4: binary("list"), 5: int32(1)}),
+        struct(
+            {
+                1: int32(_INT32),
+                3: int32(_OPTIONAL),
+                4: binary("element"),
+                6: int32(_CONVERTED_UNSIGNED[bits]),
+                10: struct({_INTEGER: integer}),
+            }
+        ),
+    ]
+
+
+def without_rows(schema: pa.Schema) -> pa.BufferReader:
+    """Return a file of a schema without rows, as Arrow writes it."""
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, schema):
+        pass
+    return pa.BufferReader(sink.getvalue())
