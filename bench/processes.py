@@ -40,7 +40,8 @@ class Measured:
 
     Attributes:
         seconds: from its start to its end.
-        cpu: user and system seconds, of it and of all processes below it that were waited for.
+        user, system: processor seconds, of it and of all processes below it that were waited for. They
+            depend less on what else a machine does than wall time, on which ratios turn by half.
         peak: most PSS of the whole process tree, 0 where memory was not sampled.
         own: most PSS of the command's own process, without those below it.
         high: the kernel's high-water mark of its own resident pages (VmHWM). It misses nothing
@@ -48,10 +49,16 @@ class Measured:
     """
 
     seconds: float
-    cpu: float
+    user: float
+    system: float
     peak: int = 0
     own: int = 0
     high: int = 0
+
+    @property
+    def cpu(self) -> float:
+        """User and system seconds together."""
+        return self.user + self.system
 
 
 class _Sampler(threading.Thread):
@@ -103,5 +110,5 @@ def measure(command: Sequence[str], *, memory: bool = False, root: Path = ROOT) 
             raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}\n{said}")
     if memory:
         sampler.join()
-    cpu = usage.ru_utime + usage.ru_stime
-    return Measured(seconds, cpu, sampler.peak, sampler.own, sampler.high)
+    spent = usage.ru_utime, usage.ru_stime
+    return Measured(seconds, *spent, sampler.peak, sampler.own, sampler.high)
