@@ -40,8 +40,7 @@ class Measured:
 
     Attributes:
         seconds: from its start to its end.
-        user, system: processor seconds, of it and of all processes below it that were waited for. They
-            depend less on what else a machine does than wall time, on which ratios turn by half.
+        user, system: processor seconds, of it and of all processes below it that were waited for.
         peak: most PSS of the whole process tree, 0 where memory was not sampled.
         own: most PSS of the command's own process, without those below it.
         high: the kernel's high-water mark of its own resident pages (VmHWM). It misses nothing
@@ -57,7 +56,7 @@ class Measured:
 
     @property
     def cpu(self) -> float:
-        """User and system seconds together."""
+        """User and system seconds."""
         return self.user + self.system
 
 
@@ -110,5 +109,5 @@ def measure(command: Sequence[str], *, memory: bool = False, root: Path = ROOT) 
             raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}\n{said}")
     if memory:
         sampler.join()
-    spent = usage.ru_utime, usage.ru_stime
-    return Measured(seconds, *spent, sampler.peak, sampler.own, sampler.high)
+    found = sampler.peak, sampler.own, sampler.high
+    return Measured(seconds, usage.ru_utime, usage.ru_stime, *found)

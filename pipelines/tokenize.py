@@ -1,4 +1,4 @@
-"""Tokenize files of text with a unigram model, sampled or not, or with any tokenizer.json."""
+"""Tokenize files of text with a unigram or a BPE model, sampled or not, or with any tokenizer.json."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from pipelines.recipes.recipe import RunSettings
 from pipelines.recipes.tokenize_recipe import TOKENIZE, TokenizeRecipe
 from pipelines.recipes.values import write_count
 from pipelines.runners.choose_workers import choose_workers
+from pipelines.runners.early_start import Call, EarlyStart
 from transforms.datasets.manifest import ControlEntry, TokenizerEntry, TokensEntry, now
 from transforms.datasets.token_counts import NAT, TokenCounts
 from transforms.errors import InputError, UsageError
@@ -33,6 +34,7 @@ from transforms.formats import parquet
 from transforms.formats.kept import Kept
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.planning.plan import count_shards, files_room
+from transforms.storage import files as storage
 from transforms.workers.progress import Stage
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ examples:
   dovetail tokenize --input='corpus/*.jsonl' --tokenizer=model.json --output=tokens
   dovetail tokenize --input=books.parquet --text_field=content --tokenizer=spm.model --output=tokens \\
       --sampling=exact --alpha=0.2 --seed=7 --epoch=3
+  dovetail tokenize --input='corpus/*.jsonl' --tokenizer=llama/tokenizer.json --output=tokens \\
+      --sampling=bpe_dropout --dropout=0.1
   dovetail tokenize --input=poems.txt --text_field='' --tokenizer=tokenizer.json --output=tokens
   dovetail tokenize --decode --input=tokens --tokenizer=model.json --output=texts
   dovetail tokenize --recipe=tokens/manifest.json --epoch=1 --output=epoch1
@@ -87,11 +91,14 @@ class Job(Planned):
 
 
 def _prepare(
-    recipe: TokenizeRecipe, settings: RunSettings, claim: Claim
+    recipe: TokenizeRecipe, settings: RunSettings, claim: Claim, early: EarlyStart
 ) -> tuple[Job, Sequence[Need]]:
     """Look at everything that can be looked at before work starts, the model too, and plan."""
-    work, model, cost = _choose_work(recipe, settings)
-    _give_back()
+    early.begin(settings, claim.log_file)
+    # a store's client has threads, and codecs of the user's own are the launcher's
+    shared = storage.is_local(recipe.tokenizer) and not recipe.codec_module
+    warm = Call("pipelines.tokenize:choose_work", (recipe, settings))
+    work, model, cost = early.call(warm, shared=shared)()
     reading = spool_stdin(recipe.reading, settings, claim)
     inputs = inspect_inputs(reading, settings, claim, keep=recipe.keep_fields or ())
     contents = inputs.contents
@@ -115,7 +122,25 @@ def _prepare(
     window += files_room(len(inputs.files))
     workers = choose_workers(settings, contents.bytes, stores=stores, window=window)
     refuse_memory(recipe.reading, settings, workers, tokenizer=recipe.tokenizer)
-    job = Job(recipe, settings, inputs, workers, claim, now(), work, form, extension, model, cost)
+    if workers.processes:
+        from transforms.tokenization.tokenize import forget
+
+        forget()
+        _give_back()
+    job = Job(
+        recipe,
+        settings,
+        inputs,
+        workers,
+        claim,
+        now(),
+        work,
+        form,
+        extension,
+        model,
+        cost,
+        warm=warm if shared else None,
+    )
     return job, measure_room(inputs, settings, claim, spills=False, output=_output_bytes(job))
 
 
@@ -138,22 +163,33 @@ def _schema(tokens: pa.Schema, kept: Kept | None, recipe: TokenizeRecipe) -> pa.
     return schema
 
 
-def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dict[str, Any], int]:
-    """Load the model; return what is done to blocks, then ``model`` and ``cost`` as of Job."""
+def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dict[str, Any], int]:
+    """Load the model; return what is done to blocks, then ``model`` and ``cost`` as of Job.
+
+    The model stays loaded, for work in this process and in those that are forked from it.
+    """
     from transforms.tokenization.models.bos_eos import ROLES
+    from transforms.tokenization.models.bpe import BPE
     from transforms.tokenization.models.model import Deterministic
     from transforms.tokenization.sampling import OFF, Sampling
-    from transforms.tokenization.tokenize import BlockDecoder, BlockTokenizer
-    from transforms.tokenization.tokenizer import Tokenizer
+    from transforms.tokenization.tokenize import BlockDecoder, BlockTokenizer, load_anew
 
-    sampling = Sampling(law=recipe.sampling, alpha=recipe.alpha, nbest_size=recipe.nbest_size)
-    tokenizer = Tokenizer.load(
+    storage.configure(settings.storage_options)
+    sampling = Sampling(
+        law=recipe.sampling,
+        alpha=recipe.alpha,
+        nbest_size=recipe.nbest_size,
+        dropout=recipe.dropout,
+        proportion=recipe.proportion,
+    )
+    tokenizer = load_anew(
         recipe.tokenizer,
         whitespace=recipe.whitespace,
         newline=recipe.newline_symbol,
         raw=recipe.bytes,
         pattern=recipe.tokenizer_pattern,
         special_tokens=recipe.special_tokens,
+        bpe_engine="reference" if recipe.decode else recipe.bpe_engine,
     )
     common: dict[str, Any] = {
         "model": recipe.tokenizer,
@@ -171,6 +207,18 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
     tokenizer.require(sampling)
     found = tokenizer.model
     model = {"url": recipe.tokenizer, "kind": found.kind, "ids": found.size, "sha256": found.digest}
+    engine = ""
+    if isinstance(found, BPE) and not recipe.decode:
+        engine = found.engine
+        if recipe.sampling in ("off", "stochastok"):  # other laws draw by kernels of ours
+            model["engine"] = engine
+        if found.why_reference:
+            LOG.info("%s; %s encodes, many times slower", found.why_reference, engine)
+    elif recipe.bpe_engine != "auto":
+        raise UsageError(
+            f"--bpe_engine={recipe.bpe_engine}: {recipe.tokenizer} is {found.kind}, and no BPE model; "
+            "leave it out"
+        )
     ends: dict[str, Any] = {}
     for role in ROLES:
         if getattr(recipe, f"add_{role}"):
@@ -189,6 +237,8 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
         **common,
         raw=recipe.bytes,
         special_tokens=recipe.special_tokens,
+        bpe_engine=recipe.bpe_engine,
+        engine=engine,
         sampling=sampling,
         seed=recipe.seed,
         epoch=recipe.epoch,
@@ -197,7 +247,8 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
         **ends,
         dtype=dtype,
     )
-    cost = _COST_OF_OTHERS if isinstance(tokenizer.model, Deterministic) else _COST
+    by_package = isinstance(found, Deterministic) and not engine.startswith("gigatoken")
+    cost = _COST_OF_OTHERS if by_package else _COST
     return work, model, cost
 
 
@@ -231,6 +282,7 @@ def _said_if_long(text: str) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+        timer.join()  # no thread is left where workers are forked
 
 
 def _require_tokens(schema: pa.Schema | None, recipe: TokenizeRecipe) -> None:
@@ -296,11 +348,11 @@ def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -
     if sampled and counts.surprise is not None:
         entropy = counts.surprise / NAT / max(counts.tokens, 1)
     compared = counts.best_tokens > 0
+    by_gigatoken = model.get("engine", "").startswith("gigatoken")
     return TokensEntry(
         model=model,
         law=recipe.sampling,
-        alpha=(0.1 if recipe.alpha is None else recipe.alpha) if sampled else None,
-        nbest_size=(recipe.nbest_size or 64) if recipe.sampling == "nbest" else None,
+        **_numbers(recipe),
         decoded=recipe.decode,
         records=counts.records,
         bytes=counts.bytes,
@@ -312,6 +364,8 @@ def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -
         entropy_per_token=entropy,
         lengths=list(counts.lengths),
         collisions=None if recipe.whitespace is None or recipe.decode else counts.collisions,
+        checked_records=counts.checked_records if by_gigatoken else None,
+        checked_bytes=counts.checked_bytes if by_gigatoken else None,
         special_tokens=None if recipe.decode else recipe.special_tokens,
         control_strings=None
         if recipe.decode
@@ -320,6 +374,20 @@ def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -
             for string, (records, times) in counts.control.items()
         },
     )
+
+
+def _numbers(recipe: TokenizeRecipe) -> dict[str, Any]:
+    """Return the numbers of the law that was chosen, the defaults where none were given."""
+    of_law = {
+        "exact": ("alpha",),
+        "viterbi_sampling": ("alpha",),
+        "nbest": ("alpha", "nbest_size"),
+        "bpe_dropout": ("dropout",),
+        "stochastok": ("proportion",),
+    }
+    defaults = {"alpha": 0.1, "nbest_size": 64, "dropout": 0.1, "proportion": 0.1}
+    given = {name: getattr(recipe, name) for name in of_law.get(recipe.sampling, ())}
+    return {name: defaults[name] if value is None else value for name, value in given.items()}
 
 
 def _output_bytes(job: Job) -> int:
@@ -337,6 +405,7 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
         *describe_sources(job.inputs.contents.amounts),
         *(f"unified     {note}" for note in job.inputs.contents.notes),
         f"model: {job.recipe.tokenizer}, {job.model['kind']} of {job.model['ids']:,} ids",
+        *([f"engine: {job.model['engine']}"] if "engine" in job.model else []),
         *end_lines(job.model),
         f"shards: at most {job.shards}, {job.form.kind}, compression {job.form.compression}",
         f"workers: {job.workers.count}",
@@ -355,7 +424,8 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
 
 def _sum_up(job: Job) -> str:
     ids = write_count(job.model["ids"], "id")
-    return f"{job.model['kind']} of {ids}; at most {write_count(job.shards, 'shard')}"
+    by = f", by {job.model['engine']}" if "engine" in job.model else ""
+    return f"{job.model['kind']} of {ids}{by}; at most {write_count(job.shards, 'shard')}"
 
 
 COMMAND = Command(

@@ -73,7 +73,8 @@ def _made_by(folder: str, names: set[str]) -> Iterator[dict[str, Any]]:
         tokens = found.get("tokens")
         if tokens is not None and not tokens["decoded"]:
             column = found["recipe"].get("token_column", "input_ids")
-            law = {name: tokens.get(name) for name in ("law", "alpha", "nbest_size")}
+            names_of_law = ("law", "alpha", "nbest_size", "dropout", "proportion")
+            law = {name: tokens.get(name) for name in names_of_law}
             yield _checked({"sources": [], "column": column, "model": tokens["model"], **law})
         for made in found.get("tokenizers") or ():
             yield _checked(made)

@@ -7,7 +7,7 @@ import io
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,10 @@ from pipelines.recipes.cli import LOG
 from pipelines.recipes.recipe import CommonRecipe, RunSettings
 from pipelines.recipes.values import write_count
 from pipelines.runners.clusters import PORTABLE
-from pipelines.runners.forked import ForkServer
-from pipelines.runners.worker_processes import WorkerProcesses, open_log
+from pipelines.runners.early_start import Call, EarlyStart
+from pipelines.runners.worker_processes import open_log
 from transforms.errors import DataError, DovetailError
 from transforms.kernels.planning.plan import Workers
-from transforms.kernels.records import compiling
 from transforms.storage import files as storage
 from transforms.workers.progress import Stage
 
@@ -39,6 +38,7 @@ class Planned:
         workers: who does it.
         claim: where is written.
         started: when, for the manifest.
+        warm: what is done once for all worker processes, where they are forked.
     """
 
     recipe: CommonRecipe
@@ -47,12 +47,12 @@ class Planned:
     workers: Workers
     claim: Claim
     started: str
+    warm: Call | None = field(default=None, kw_only=True)
 
     @property
-    def compiled(self) -> bool:
-        """Whether workers pass over records by compiled loops."""
-        room = self.workers.payload * self.workers.count
-        return self.inputs.contents.bytes >= compiling.LARGE and room >= compiling.ROOM
+    def compiled(self) -> bool | None:
+        """Whether workers pass over records by compiled loops; None for when they pay."""
+        return None
 
 
 def execute(
@@ -61,6 +61,7 @@ def execute(
     *,
     totals: Mapping[Stage, int | None],
     beam_flags: Sequence[str],
+    early: EarlyStart,
 ) -> int:
     """Run a pipeline; return the peak of memory. A failure leaves its log, and names it.
 
@@ -69,6 +70,7 @@ def execute(
         job: what was planned.
         totals: of the stages that are shown, where they are known.
         beam_flags: the user's own, for Beam.
+        early: has the worker processes.
     """
     from pipelines.jobs.watch import PeakMemory, tree_memory, watching
 
@@ -81,9 +83,8 @@ def execute(
         try:
             processes = None
             if job.workers.processes and not claim.remote:
-                processes = WorkerProcesses(job.workers.processes, log_file=log_file)
+                processes = early.take(job.workers.processes, log_file, job.warm)
                 stack.enter_context(processes)
-            loading = _load_loops(job, processes)
             live = not (job.settings.debug or job.settings.quiet)
             watch = None
             if not claim.remote:  # there the workers can't reach what we would watch
@@ -112,8 +113,6 @@ def execute(
             else:
                 from pipelines.runners.local import run_local  # imports Beam, while the workers do
 
-                if loading is not None:
-                    loading.end_call()
                 run_local(
                     build,
                     workers=job.workers,
@@ -133,15 +132,6 @@ def execute(
             raise
     log_file.unlink(missing_ok=True)
     return max(peak.bytes, tree_memory())
-
-
-def _load_loops(job: Planned, processes: WorkerProcesses | None) -> ForkServer | None:
-    """Let workers be forked with compiled loops where they use them; return where they are loaded."""
-    server = None if processes is None else processes.fork_server
-    if server is None or not job.compiled:
-        return None
-    server.begin_call(f"{compiling.__name__}:load_loops")
-    return server
 
 
 def _without_cells(build: Callable[[Any], object]) -> Callable[[Any], object]:

@@ -185,7 +185,8 @@ def token_lines(manifest: Manifest) -> list[str]:
         return []
     if tokens.decoded:
         return [f"{tokens.tokens:,} tokens became {tokens.bytes:,} bytes of text"]
-    drawn = "" if tokens.alpha is None else f", alpha {tokens.alpha:g}"
+    numbers = {name: getattr(tokens, name) for name in ("alpha", "dropout", "proportion")}
+    drawn = "".join(f", {name} {n:g}" for name, n in numbers.items() if n is not None)
     best = tokens.best_bytes_per_token
     lines = [
         f"{tokens.tokens:,} tokens of {tokens.bytes:,} bytes of text, {tokens.law}{drawn}: "

@@ -40,7 +40,8 @@ _Token = Annotated[
 ]
 
 _OF_TOKENIZING = (
-    *("sampling", "alpha", "nbest_size", "bytes", "text_field", "special_tokens"),
+    *("sampling", "alpha", "nbest_size", "dropout", "proportion", "bytes", "text_field"),
+    *("special_tokens", "bpe_engine"),
     *("add_bos", "add_eos", "bos_token", "eos_token"),
     *("output_format", "compression", "token_dtype"),
 )
@@ -85,6 +86,14 @@ class TokenizeRecipe(CommonRecipe):
         "default what the name of a published file says (r50k_base, p50k_base, cl100k_base, o200k_base)",
         metavar="NAME|REGEX",
     )
+    bpe_engine: Literal["auto", "gigatoken", "reference"] = make_flag(
+        "auto",
+        _MODEL,
+        "what encodes by a BPE model. auto: gigatoken where it gives the ids of the package whose file "
+        "it is (tokenizers, sentencepiece, tiktoken) on a text made to be hard, else that package; one "
+        "record of 256 is compared in the run too, and ends it where they differ. reference: that "
+        "package. gigatoken: it, or an error",
+    )
     whitespace: Literal["cpm"] | None = make_flag(
         None,
         _MODEL,
@@ -113,21 +122,38 @@ class TokenizeRecipe(CommonRecipe):
         "special: text tokenizes it as any other text, so that no text can put the token; tokens puts "
         "it; fail makes the record a bad one (--on_bad_record). Counted in any case",
     )
-    sampling: Literal["off", "exact", "viterbi_sampling", "nbest"] = make_flag(
+    sampling: Literal[
+        "off", "exact", "viterbi_sampling", "nbest", "uniform", "bpe_dropout", "stochastok"
+    ] = make_flag(
         "off",
         _SAMPLING,
-        "how segmentations are drawn: off takes the best one; exact draws each with its probability to "
-        "the power of alpha; viterbi_sampling is quick and biased; nbest draws from the best ones",
+        "how segmentations are drawn: off takes the best one; of unigram models exact draws each with "
+        "its probability to the power of alpha, viterbi_sampling is quick and biased, nbest draws from "
+        "the best ones; of BPE models bpe_dropout leaves out merges; of both uniform draws all alike; "
+        "stochastok splits tokens of any model into pairs of pieces",
     )
     alpha: float | None = make_flag(
         None,
         _SAMPLING,
         "exponent of probabilities: 0 makes all segmentations alike, the larger the nearer to off; 0.1 "
-        "where a law is chosen",
+        "where a law that has it is chosen",
         metavar="A",
     )
     nbest_size: int | None = make_flag(
         None, _SAMPLING, "how many best segmentations nbest draws from; 64"
+    )
+    dropout: float | None = make_flag(
+        None,
+        _SAMPLING,
+        "how likely bpe_dropout leaves out each merge that could be made, at every step: 0 is off, 1 "
+        "gives characters or bytes; 0.1",
+        metavar="P",
+    )
+    proportion: float | None = make_flag(
+        None,
+        _SAMPLING,
+        "how many steps stochastok takes, of a record's tokens; each splits one at most; 0.1",
+        metavar="P",
     )
     decode: bool = make_flag(
         False, _OUTPUT, 'turn tokens back into text: rows of --token_column into lines {"text":…}'
@@ -245,8 +271,12 @@ TOKENIZE = RecipeKind(
     TokenizeRecipe,
     RunSettings,
     instead={  # what another law doesn't use
-        "sampling=off": ("alpha", "nbest_size"),
-        "sampling=exact": ("nbest_size",),
-        "sampling=viterbi_sampling": ("nbest_size",),
+        "sampling=off": ("alpha", "nbest_size", "dropout", "proportion"),
+        "sampling=exact": ("nbest_size", "dropout", "proportion"),
+        "sampling=viterbi_sampling": ("nbest_size", "dropout", "proportion"),
+        "sampling=nbest": ("dropout", "proportion"),
+        "sampling=uniform": ("alpha", "nbest_size", "dropout", "proportion"),
+        "sampling=bpe_dropout": ("alpha", "nbest_size", "proportion"),
+        "sampling=stochastok": ("alpha", "nbest_size", "dropout"),
     },
 )

@@ -283,13 +283,13 @@ def test_compiled_loops_change_no_byte(
     baseline: Baseline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
 ) -> None:
     asked: list[str] = []
-    begin_call = ForkServer.begin_call
+    warm = ForkServer.warm
 
     def count_calls(self: ForkServer, function: str, *arguments: Any) -> None:
         asked.append(function)
-        begin_call(self, function, *arguments)
+        warm(self, function, *arguments)
 
-    monkeypatch.setattr(ForkServer, "begin_call", count_calls)
+    monkeypatch.setattr(ForkServer, "warm", count_calls)
     monkeypatch.setattr(compiling, "LARGE", 1 if large else 1 << 60)
     monkeypatch.setattr(compiling, "ROOM", 1)
     flags = [f"--input={baseline.corpus}", f"--output={tmp_path / 'o'}", f"--num_shards={SHARDS}"]

@@ -9,6 +9,7 @@ parquet.thrift of the Parquet format.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -87,17 +88,21 @@ class IdsWriter:
         self._at += len(data)
 
     def write_group(self, batch: pa.RecordBatch) -> None:
-        """Write a row group of at least one row.
+        """Write a batch as a row group; as of ``write_lists``."""
+        self.write_lists([batch.column(0)])
+
+    def write_lists(self, pieces: Sequence[pa.Array]) -> None:
+        """Write a row group of at least one row, which come in pieces.
 
         Raises:
             pa.ArrowInvalid: a list is longer than a page can be.
         """
-        begin, levels, expanded = self._at, 0, 0
-        for page in id_pages(batch.column(0)):
+        begin, levels, expanded, rows = self._at, 0, 0, sum(map(len, pieces))
+        for page in id_pages(pieces):
             expanded += self._write_page(page.body, page.levels)
             levels += page.levels
         size = self._at - begin
-        self._rows += len(batch)
+        self._rows += rows
         chunk = struct(
             {
                 1: int32(_INT32),
@@ -113,7 +118,7 @@ class IdsWriter:
         group = {
             1: several([struct({2: int64(0), 3: chunk})]),
             2: int64(expanded),
-            3: int64(len(batch)),
+            3: int64(rows),
             5: int64(begin),
             6: int64(size),
             7: int16(len(self._groups) % 2**15),

@@ -216,9 +216,14 @@ class RowWriter:
             begin = end
 
     def _write_held(self) -> None:
-        joined = pa.concat_arrays(self._pieces)
-        self._pieces.clear()
+        pieces, self._pieces = self._pieces, []
         self._held_bytes = self._held_rows = 0
+        self.write_rows(pieces)
+
+    def write_rows(self, pieces: list[pa.StructArray]) -> None:
+        """Write a batch of rows that came in pieces."""
+        joined = pa.concat_arrays(pieces)
+        pieces.clear()
         if not _shows_all(joined):
             joined = joined.take(pa.array(np.arange(len(joined))))
         self.write_batch(restore(joined, self._schema, self._dictionaries))

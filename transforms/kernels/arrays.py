@@ -26,6 +26,13 @@ def offsets_of(lengths: Any) -> I64:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
 
 
+def read_only(values: Any, dtype: type[np.generic]) -> npt.NDArray[Any]:
+    """Return a view that can't be written: kernels are compiled anew for arrays that may be."""
+    out = np.ascontiguousarray(values, dtype).view()
+    out.flags.writeable = False
+    return out
+
+
 def cuts(offsets: I64, *, limit: int, most: int | None = None) -> Iterator[tuple[int, int]]:
     """Yield [begin, end) of stretches of things that lie end to end: as long as ``limit`` allows.
 

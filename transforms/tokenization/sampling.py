@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from transforms.errors import UsageError
-from transforms.kernels.segmentation.laws import LAWS, LawName
 from transforms.kernels.segmentation.nbest import MOST_NBEST
 
 ALPHA = 0.1
 """The exponent where a law is chosen without one."""
 
 NBEST_SIZE = 64
+DROPOUT = 0.1
+PROPORTION = 0.1
+
+SamplingName = Literal[
+    "off", "exact", "viterbi_sampling", "nbest", "uniform", "bpe_dropout", "stochastok"
+]
+SAMPLINGS: tuple[SamplingName, ...] = get_args(SamplingName)
+WITH_ALPHA: tuple[SamplingName, ...] = ("exact", "viterbi_sampling", "nbest")
+"""The laws of unigram models that have an exponent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,47 +29,75 @@ class Sampling:
     """How segmentations are drawn.
 
     Attributes:
-        law: ``off`` for the best one, or ``exact``, ``viterbi_sampling``, ``nbest``.
-        alpha: exponent of probabilities, from 0 (all alike) up; ``ALPHA`` where a law is chosen.
+        law: ``off`` for the best one; of unigram models ``exact``, ``viterbi_sampling``, ``nbest``; of
+            BPE models ``bpe_dropout``; of both ``uniform``; ``stochastok`` of any.
+        alpha: exponent of probabilities, from 0 (all alike) up; ``ALPHA`` where such a law is chosen.
         nbest_size: how many best ones ``nbest`` draws from.
+        dropout: how likely ``bpe_dropout`` drops a candidate, 0 to 1; ``DROPOUT``.
+        proportion: how many steps ``stochastok`` takes a token, 0 to 1; ``PROPORTION``.
 
     Raises:
         UsageError: a number out of its range, or one that the law doesn't use.
     """
 
-    law: LawName = "off"
+    law: SamplingName = "off"
     alpha: float | None = None
     nbest_size: int | None = None
+    dropout: float | None = None
+    proportion: float | None = None
 
     def __post_init__(self) -> None:
-        if self.law not in LAWS:
-            raise UsageError(f"--sampling={self.law}: expected one of {', '.join(LAWS)}")
+        if self.law not in SAMPLINGS:
+            raise UsageError(f"--sampling={self.law}: expected one of {', '.join(SAMPLINGS)}")
         if self.alpha is not None:
-            if self.law == "off":
-                raise UsageError(
-                    f"--alpha={self.alpha}: expected --sampling with it, one of "
-                    f"{', '.join(LAWS[1:])}; off always takes the best segmentation"
-                )
-            if not 0 <= self.alpha < math.inf:
-                raise UsageError(
-                    f"--alpha={self.alpha}: expected a number from 0 (all segmentations alike) up; "
-                    "for the best one alone leave --sampling off"
-                )
+            self._check_alpha(self.alpha)
         if self.nbest_size is not None:
-            if self.nbest_size < 0:
-                raise UsageError(
-                    f"--nbest_size={self.nbest_size}: SentencePiece then draws from all; "
-                    "give --sampling=exact, without --nbest_size"
-                )
-            if self.law != "nbest":
-                raise UsageError(
-                    f"--nbest_size={self.nbest_size}: expected --sampling=nbest, got {self.law}"
-                )
-            if not 1 <= self.nbest_size <= MOST_NBEST:
-                raise UsageError(
-                    f"--nbest_size={self.nbest_size}: expected 1 to {MOST_NBEST}; exact draws from "
-                    "all segmentations, and is quicker"
-                )
+            self._check_nbest_size(self.nbest_size)
+        for name, law, what in (
+            ("dropout", "bpe_dropout", "0 merges as ever, 1 never merges"),
+            ("proportion", "stochastok", "of 100 tokens 0.1 takes 10 steps"),
+        ):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if self.law != law:
+                raise UsageError(f"--{name}={value}: expected --sampling={law}, got {self.law}")
+            if not 0 <= value <= 1:
+                raise UsageError(f"--{name}={value}: expected a number from 0 to 1; {what}")
+
+    def _check_alpha(self, alpha: float) -> None:
+        if self.law == "off":
+            raise UsageError(
+                f"--alpha={alpha}: expected --sampling with it, one of "
+                f"{', '.join(WITH_ALPHA)}; off always takes the best segmentation"
+            )
+        if self.law not in WITH_ALPHA:
+            number = {"bpe_dropout": "--dropout", "stochastok": "--proportion"}.get(self.law)
+            raise UsageError(
+                f"--alpha={alpha}: {self.law} has no exponent; "
+                + (f"its number is {number}" if number else "leave it out, or give exact")
+            )
+        if not 0 <= alpha < math.inf:
+            raise UsageError(
+                f"--alpha={alpha}: expected a number from 0 (all segmentations alike) up; "
+                "for the best one alone leave --sampling off"
+            )
+
+    def _check_nbest_size(self, nbest_size: int) -> None:
+        if nbest_size < 0:
+            raise UsageError(
+                f"--nbest_size={nbest_size}: SentencePiece then draws from all; "
+                "give --sampling=exact, without --nbest_size"
+            )
+        if self.law != "nbest":
+            raise UsageError(
+                f"--nbest_size={nbest_size}: expected --sampling=nbest, got {self.law}"
+            )
+        if not 1 <= nbest_size <= MOST_NBEST:
+            raise UsageError(
+                f"--nbest_size={nbest_size}: expected 1 to {MOST_NBEST}; exact draws from "
+                "all segmentations, and is quicker"
+            )
 
 
 OFF = Sampling()

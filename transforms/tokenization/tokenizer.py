@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypedDict, Unpack, overload
+from typing import Any, Literal, TypedDict, Unpack, cast, overload
 
 import numpy as np
 
@@ -19,11 +19,15 @@ from transforms.kernels.arrays import U64, offsets_of
 from transforms.kernels.randomness import mix
 from transforms.kernels.records.find_strings import Hits, Strings
 from transforms.kernels.segmentation import laws
-from transforms.kernels.segmentation.laws import Law, Pieces
+from transforms.kernels.segmentation.bpe.stochastok import Splits, split
+from transforms.kernels.segmentation.laws import Law, LawName, Pieces
 from transforms.kernels.segmentation.segment import DeadEndError, segment
+from transforms.tokenization.bpe.sampler import SampledBPE
+from transforms.tokenization.bpe.tables import splits_of
 from transforms.tokenization.encoded import Encoded, Identity, add_special_tokens, identity_keys
 from transforms.tokenization.models import cpm
 from transforms.tokenization.models.bos_eos import End, Role, choose_end
+from transforms.tokenization.models.bpe import BPE, Engine
 from transforms.tokenization.models.load import load
 from transforms.tokenization.models.model import (
     Deterministic,
@@ -33,7 +37,15 @@ from transforms.tokenization.models.model import (
     Unigram,
 )
 from transforms.tokenization.models.texts import Texts, count_characters, pack, unpack
-from transforms.tokenization.sampling import ALPHA, NBEST_SIZE, OFF, Sampling
+from transforms.tokenization.sampling import (
+    ALPHA,
+    DROPOUT,
+    NBEST_SIZE,
+    OFF,
+    PROPORTION,
+    WITH_ALPHA,
+    Sampling,
+)
 
 
 class How(TypedDict, total=False):
@@ -57,6 +69,8 @@ class Tokenizer:
         self._pieces: Pieces | None = None
         self._laws: dict[Sampling, Law] = {}
         self._ends: dict[tuple[Role, str | None], End] = {}
+        self._bpe: SampledBPE | None = None
+        self._splits: Splits | None = None
         self._control = tuple(model.control)
         self._control_strings = Strings(string.encode() for string in self._control)
         self._missing = np.zeros(256, bool)
@@ -77,6 +91,7 @@ class Tokenizer:
         raw: bool = False,
         pattern: str | None = None,
         special_tokens: SpecialTokens = "text",
+        bpe_engine: Engine = "auto",
     ) -> Tokenizer:
         """Load a BytePiece or SentencePiece model, a tokenizer.json or a tiktoken file, from any URL.
 
@@ -90,6 +105,8 @@ class Tokenizer:
             special_tokens: what a control string in a text becomes, the text of a token that the model's
                 file calls special: "text" for ordinary pieces, "tokens" for its token, "fail" for an
                 error that names it.
+            bpe_engine: what encodes by a BPE model: "auto" for gigatoken where it agrees with the
+                package whose file it is, "reference" for that package, "gigatoken" for it or an error.
 
         Raises:
             UsageError: there is no such file, or it is no model; says what was expected.
@@ -101,6 +118,7 @@ class Tokenizer:
             raw=raw,
             pattern=pattern,
             special_tokens=special_tokens,
+            bpe_engine=bpe_engine,
         )
         return cls(model)
 
@@ -204,15 +222,28 @@ class Tokenizer:
             DataError: as of ``encode_batch``.
         """
         model = self.model
+        if sampling.law == "stochastok":
+            return self._split(self.encode_keyed(texts, keys), keys, sampling)
         if self._refuses_control:
             for number, reason in self._with_control(texts).items():
                 raise RecordError(number, reason)
         if isinstance(model, Deterministic):
             self.require(sampling)
-            ids, offsets = model.encode(texts)
+            checked = 0, 0
+            if sampling.law == "uniform" or (
+                sampling.law == "bpe_dropout" and _dropout(sampling) > 0
+            ):
+                ids, offsets, surprises = self._sampled_bpe().encode(
+                    texts, keys, law=sampling.law, dropout=_dropout(sampling)
+                )
+            else:
+                ids, offsets = model.encode(texts)
+                surprises = np.zeros(len(offsets) - 1)
+                if isinstance(model, BPE):
+                    checked = model.compare(texts, (ids, offsets), keys)
             unk = model.special.unk
             unknown, of = (0, 0) if unk is None else (int((ids == unk).sum()), len(ids))
-            return Encoded(ids, offsets, unknown, of, np.zeros(len(offsets) - 1))
+            return Encoded(ids, offsets, unknown, of, surprises, *checked)
         assert isinstance(model, Unigram)
         normalized = model.normalizer.normalize(texts)
         law = self._law(sampling)
@@ -333,11 +364,25 @@ class Tokenizer:
 
     def require(self, sampling: Sampling) -> None:
         """Raise UsageError where the model can't be sampled so."""
-        if sampling.law != "off" and self._pieces is None:
+        law, model = sampling.law, self.model
+        if law in ("off", "stochastok"):
+            return
+        if isinstance(model, Unigram):
+            if law == "bpe_dropout":
+                raise UsageError(
+                    f"--sampling=bpe_dropout: expected a BPE model, {model.name} is {model.kind}, which "
+                    "has probabilities and no merges; give --sampling=exact, or uniform"
+                )
+        elif not isinstance(model, BPE):
             raise UsageError(
-                f"--sampling={sampling.law}: expected a unigram model (BytePiece, SentencePiece, or a "
-                f"tokenizer.json of type Unigram), {self.model.name} is {self.model.kind}, which has "
-                "one segmentation of a text; leave --sampling off"
+                f"--sampling={law}: expected a unigram or a BPE model, {model.name} is {model.kind}, "
+                "which has one segmentation of a text; leave --sampling off, or give stochastok"
+            )
+        elif law in WITH_ALPHA:
+            raise UsageError(
+                f"--sampling={law}: expected a unigram model (BytePiece, SentencePiece, or a "
+                f"tokenizer.json of type Unigram), {model.name} is {model.kind}, which has no "
+                "probabilities; give --sampling=bpe_dropout, uniform or stochastok"
             )
 
     def prepare(self, sampling: Sampling) -> None:
@@ -347,14 +392,37 @@ class Tokenizer:
             UsageError: the model can't be sampled so, or not with such an alpha.
         """
         self.require(sampling)
-        if self._pieces is not None:
+        if self._pieces is not None and sampling.law != "stochastok":
             try:
                 self._law(sampling)
             except ValueError as error:
                 raise UsageError(f"--alpha={sampling.alpha}: {error}") from None
+        if self._pieces is not None or sampling.law != "off":
             self.encode_batch([""], sampling=sampling)
 
+    def _sampled_bpe(self) -> SampledBPE:
+        if self._bpe is None:
+            assert isinstance(self.model, BPE)
+            self._bpe = SampledBPE(self.model)
+        return self._bpe
+
+    def _split(self, found: Encoded, keys: U64, sampling: Sampling) -> Encoded:
+        """Split tokens into pairs of pieces."""
+        if self._splits is None:
+            self._splits = splits_of(self.model)
+        proportion = PROPORTION if sampling.proportion is None else sampling.proportion
+        ids, offsets = split(self._splits, found.ids, found.offsets, keys, proportion=proportion)
+        of = (
+            len(ids)
+            if found.unknown_of and not isinstance(self.model, Unigram)
+            else found.unknown_of
+        )
+        unknown = np.full(len(keys), np.nan)
+        return found._replace(ids=ids, offsets=offsets, unknown_of=of, negative_log_probs=unknown)
+
     def _law(self, sampling: Sampling) -> Law:
+        if sampling.law == "uniform":
+            sampling = Sampling(law="exact", alpha=0.0)
         if sampling not in self._laws:
             assert self._pieces is not None
             assert isinstance(self.model, Unigram)
@@ -363,8 +431,12 @@ class Tokenizer:
                 pieces = replace(pieces, log_probs=sampled)
             self._laws[sampling] = laws.prepare(
                 pieces,
-                law=sampling.law,
+                law=cast(LawName, sampling.law),
                 alpha=ALPHA if sampling.alpha is None else sampling.alpha,
                 nbest_size=NBEST_SIZE if sampling.nbest_size is None else sampling.nbest_size,
             )
         return self._laws[sampling]
+
+
+def _dropout(sampling: Sampling) -> float:
+    return DROPOUT if sampling.dropout is None else sampling.dropout

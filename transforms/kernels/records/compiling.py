@@ -14,7 +14,7 @@ LARGE = 512 << 20
 """Bytes of input from which on a job pays for numba."""
 ROOM = 256 << 20
 """Bytes of payload in all workers that a job needs to have room for numba beside it."""
-PASSED = 1 << 30
+PASSED = 256 << 20
 """Bytes that a process which nobody told anything passes over by numpy before it takes the loops."""
 
 _loops: ModuleType | None = None

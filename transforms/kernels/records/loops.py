@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.kernels.arrays import I64, U8, U64
+from transforms.kernels.arrays import I64, U8, U32, U64
 from transforms.kernels.compiled import (
     copy_bytes,
     equal_bytes,
@@ -186,3 +186,35 @@ def load() -> None:
     copy_records(
         np.array([values.ctypes.data], np.uint64), np.ones(1, np.int64), np.zeros(1, np.int64)
     )
+
+
+def split_ids(ids: U32, out: U8) -> None:
+    """Write the first bytes of ids, then their second ones, and so on, into uint8[4, n]."""
+    _split_ids(read_only(ids), out)
+
+
+@kernel
+def _split_ids(ids: Any, out: Any) -> None:
+    out0, out1, out2, out3 = out[0], out[1], out[2], out[3]
+    for i in range(len(ids)):
+        value = ids[i]
+        out0[i] = np.uint8(value)
+        out1[i] = np.uint8(value >> np.uint32(8))
+        out2[i] = np.uint8(value >> np.uint32(16))
+        out3[i] = np.uint8(value >> np.uint32(24))
+
+
+def join_ids(planes: U8) -> U32:
+    """Take ``split_ids`` back: uint32[n] of uint8[4, n]."""
+    out = np.empty(planes.shape[1], np.uint32)
+    _join_ids(read_only(planes), out)
+    return out
+
+
+@kernel
+def _join_ids(planes: Any, out: Any) -> None:
+    bytes0, bytes1, bytes2, bytes3 = planes[0], planes[1], planes[2], planes[3]
+    for i in range(len(out)):
+        low = np.uint32(bytes0[i]) | np.uint32(bytes1[i]) << np.uint32(8)
+        high = np.uint32(bytes2[i]) | np.uint32(bytes3[i]) << np.uint32(8)
+        out[i] = low | high << np.uint32(16)

@@ -24,12 +24,11 @@ once. Powers of e are made by ``elementary``, so that no machine rounds them dif
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from transforms.kernels.arrays import F64, I64, U8, U32, U64
+from transforms.kernels.arrays import F64, I64, U8, U32, U64, read_only
 from transforms.kernels.segmentation import elementary
 from transforms.kernels.segmentation.backward import TRAIL
 from transforms.kernels.segmentation.forward import NBEST, OFF, OFF_FLOAT32, VITERBI_SAMPLING
@@ -136,16 +135,18 @@ def segment(
     )
     unknown, failed = segment_all(
         law.tables,
-        _as(text, np.uint8),
-        _as(offsets, np.int64),
-        _as(keys, np.uint64),
+        read_only(text, np.uint8),
+        read_only(offsets, np.int64),
+        read_only(keys, np.uint64),
         Way(mode=law.mode, alpha=law.alpha, wide=law.always_wide, chunk=chunk),
         room,
         out,
     )
     if failed >= 0:
         begin, end = int(offsets[failed]), int(offsets[failed + 1])
-        raise DeadEndError(failed, furthest(law.tables, _as(text, np.uint8), begin, end) - begin)
+        raise DeadEndError(
+            failed, furthest(law.tables, read_only(text, np.uint8), begin, end) - begin
+        )
     first = int(out.ends[0])
     ids = out.ids[first : len(text)]
     if len(text) <= _LARGE:  # a large array's pages that were never written take no memory
@@ -156,13 +157,6 @@ def segment(
         unknown=int(unknown),
         surprises=_surprises(law, out),
     )
-
-
-def _as(values: npt.NDArray[Any], dtype: type[np.generic]) -> npt.NDArray[Any]:
-    """Return a read-only view: kernels are compiled anew for arrays that may be written."""
-    out = np.ascontiguousarray(values, dtype).view()
-    out.flags.writeable = False
-    return out
 
 
 def _surprises(law: Law, out: Out) -> F64:

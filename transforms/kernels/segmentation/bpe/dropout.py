@@ -1,0 +1,367 @@
+"""BPE dropout: the merges of a pre-token, of which each step leaves some out.
+
+The law is Algorithm 1 of Provilkov, Emelianenko and Voita, "BPE-Dropout" (2020, arXiv 1910.13267). A
+pre-token begins as its characters (or bytes). At each step its candidates are all places where two
+neighbouring symbols merge, in order: by the rank of the merge, those of one rank from the left. Each
+candidate is dropped with probability p, independently of all others and of earlier steps; the
+first one that remains is applied; where none remains, the pre-token stays as it is.
+
+So a step with m candidates applies the k-th, counted from 0, with probability (1 - p) * p**k, and ends
+the pre-token with probability p**m. That is how it is drawn here: one number u in [0, 1) a step, and k
+is how many of p, p**2, p**3, … it is below. Draw t of a pre-token is ``uniform`` of its key, which is
+made of the record's key and the pre-token's number in its record.
+
+Others differ. subword-nmt applies all places of the chosen pair that weren't dropped in one step.
+tokenizers keeps in its queue what earlier merges made impossible, and where such an entry isn't dropped,
+all dropped ones get another chance within the step. sentencepiece draws once for each candidate, when it
+comes up, and never considers it again unless a neighbour changes; of long words without spaces it
+leaves more apart, for here a candidate that was dropped returns as long as the word has others.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from transforms.kernels.arrays import I64, U8, U32, U64, read_only
+from transforms.kernels.compiled import inlined, kernel
+from transforms.kernels.segmentation.bpe.merges import NONE, Merges, look_up
+from transforms.kernels.segmentation.lattice import mix, stride_of, uniform
+
+SHORT = 48
+"""Pre-tokens of up to so many symbols are searched whole at every step; longer ones keep a heap."""
+
+_ONE = np.uint64(1)
+
+
+class Merged(NamedTuple):
+    """What pre-tokens came to."""
+
+    ids: U32
+    """uint32[k]."""
+
+    offsets: I64
+    """int64[s + 1]: pre-token j has ``ids[offsets[j]:offsets[j + 1]]``."""
+
+    failed: int
+    """The first pre-token with a character that has no symbol and that nothing stands for, or -1."""
+
+
+def merge(
+    merges: Merges, text: U8, segments: I64, keys: U64, *, dropout: float, short: int = SHORT
+) -> Merged:
+    """Merge pre-tokens.
+
+    Memory: 4 bytes of ids a byte of text (16 where bytes are spelled out), and 40 a symbol of the
+    longest pre-token.
+
+    Args:
+        merges: what ``build`` gave.
+        text: uint8[m]; valid UTF-8, save that a pre-token of four bytes that are a code point from
+            0x110000 + i on stands for the id i.
+        segments: int64[s + 1], from 0 to m, rising: pre-token j is text[segments[j]:segments[j + 1]].
+        keys: uint64[s], of each pre-token's draws.
+        dropout: p, 0 to 1.
+        short: see ``SHORT``. Never changes the ids.
+    """
+    lengths = np.diff(segments)
+    longest = int(lengths.max(initial=1)) + 4
+    room = Room(
+        symbols=np.empty(longest, np.uint32),
+        ranks=np.empty(longest, np.uint32),
+        merged=np.empty(longest, np.uint32),
+        before=np.empty(longest, np.int32),
+        behind=np.empty(longest, np.int32),
+        heap=np.empty(3 * longest, np.uint64),
+        aside=np.empty(longest, np.uint64),
+    )
+    ids = np.empty(len(text) + 1, np.uint32)
+    offsets = np.zeros(len(segments), np.int64)
+    failed = _merge_all(
+        merges,
+        read_only(text, np.uint8),
+        read_only(segments, np.int64),
+        read_only(keys, np.uint64),
+        np.float64(dropout),
+        short,
+        room,
+        ids,
+        offsets,
+    )
+    return Merged(ids[: offsets[-1]], offsets, int(failed))
+
+
+class Room(NamedTuple):
+    """Room for a pre-token's symbols."""
+
+    symbols: Any
+    ranks: Any
+    merged: Any
+    before: Any
+    behind: Any
+    heap: Any
+    aside: Any
+
+
+@kernel
+def _merge_all(
+    m: Any,
+    text: Any,
+    segments: Any,
+    keys: Any,
+    p: Any,
+    short: Any,
+    room: Any,
+    ids: Any,
+    offsets: Any,
+) -> Any:
+    free = 0
+    for j in range(segments.size - 1):
+        begin, end = segments[j], segments[j + 1]
+        offsets[j] = free
+        if (
+            end - begin == 4
+            and text[begin] >= 0xF4
+            and (text[begin] > 0xF4 or text[begin + 1] >= 0x90)
+        ):
+            ids[free] = _point(text, begin) - 0x110000
+            free += 1
+            continue
+        count = _begin(m, text, begin, end, room)
+        if count < 0:
+            return j
+        key = keys[j]
+        if count > short:
+            count = _merge_long(m, room, count, key, p)
+        elif count > 1:
+            count = _merge_short(m, room, count, key, p)
+        for i in range(count):
+            ids[free + i] = room.symbols[i]
+        free += count
+    offsets[segments.size - 1] = free
+    return -1
+
+
+@inlined
+def _point(text: Any, at: Any) -> Any:
+    """Return the code point of four bytes."""
+    return (
+        (np.int64(text[at]) & 7) << 18
+        | (np.int64(text[at + 1]) & 63) << 12
+        | (np.int64(text[at + 2]) & 63) << 6
+        | np.int64(text[at + 3]) & 63
+    )
+
+
+@kernel
+def _begin(m: Any, text: Any, begin: Any, end: Any, room: Any) -> Any:
+    """Lay down a pre-token's first symbols and the merges between them; return how many, or -1."""
+    symbols, ranks, merged = room.symbols, room.ranks, room.merged
+    if m.by_byte:
+        count = end - begin
+        for i in range(count):
+            symbol = m.symbols[text[begin + i]]
+            if symbol == NONE:
+                return -1
+            symbols[i] = symbol
+        for i in range(count - 1):
+            index = np.uint64(text[begin + i]) << np.uint64(8) | np.uint64(text[begin + i + 1])
+            ranks[i], merged[i] = m.near[index, 0], m.near[index, 1]
+        return count
+    count, at, after_unknown = 0, begin, False
+    while at < end:
+        first = text[at]
+        size = 1 if first < 0x80 else 2 if first < 0xE0 else 3 if first < 0xF0 else 4
+        size = min(size, end - at)
+        point = np.int64(first)
+        if size > 1:
+            point = point & (0x7F >> size)
+            for i in range(1, size):
+                point = point << 6 | (np.int64(text[at + i]) & 63)
+        symbol = m.symbols[min(point, np.int64(0x10FFFF))]
+        unknown = symbol == NONE
+        if not unknown:
+            symbols[count] = symbol
+            count += 1
+        elif m.byte_symbols.size:
+            for i in range(size):
+                symbols[count] = m.byte_symbols[text[at + i]]
+                count += 1
+        elif m.unknown == NONE:
+            return -1
+        elif not (m.fused and after_unknown):
+            symbols[count] = m.unknown
+            count += 1
+        after_unknown = unknown
+        at += size
+    for i in range(count - 1):
+        ranks[i], merged[i] = look_up(m.pairs, symbols[i], symbols[i + 1])
+    return count
+
+
+@inlined
+def _dropped(key: Any, stride: Any, step: Any, p: Any, most: Any) -> Any:
+    """Draw how many candidates in a row are dropped, ``most`` for that many or more."""
+    u = uniform(key, stride, step)
+    power, k = p, 0
+    while u < power and k < most:
+        power *= p
+        k += 1
+    return k
+
+
+@kernel
+def _merge_short(m: Any, room: Any, count: Any, key: Any, p: Any) -> Any:
+    """Merge by looking at all candidates at every step; return how many symbols remain."""
+    symbols, ranks, merged = room.symbols, room.ranks, room.merged
+    stride = stride_of(key)
+    step = np.uint64(0)
+    while count > 1:
+        best, where = NONE, 0
+        for i in range(count - 1):
+            if ranks[i] < best:
+                best, where = ranks[i], i
+        if best == NONE:
+            return count
+        for _ in range(_dropped(key, stride, step, p, count)):
+            # the next one in order, behind (best, where)
+            following, place = NONE, 0
+            for i in range(count - 1):
+                if (ranks[i] > best or (ranks[i] == best and i > where)) and ranks[i] < following:
+                    following, place = ranks[i], i
+            best, where = following, place
+            if best == NONE:
+                return count
+        step += _ONE
+        symbols[where] = merged[where]
+        count -= 1
+        for i in range(where + 1, count):
+            symbols[i] = symbols[i + 1]
+        for i in range(where + 1, count - 1):
+            ranks[i], merged[i] = ranks[i + 1], merged[i + 1]
+        if where > 0:
+            ranks[where - 1], merged[where - 1] = look_up(
+                m.pairs, symbols[where - 1], symbols[where]
+            )
+        if where < count - 1:
+            ranks[where], merged[where] = look_up(m.pairs, symbols[where], symbols[where + 1])
+    return count
+
+
+@kernel
+def _merge_long(m: Any, room: Any, count: Any, key: Any, p: Any) -> Any:
+    """Do what ``_merge_short`` does, with a heap of candidates and a list of symbols."""
+    symbols, ranks, merged = room.symbols, room.ranks, room.merged
+    before, behind, heap, aside = room.before, room.behind, room.heap, room.aside
+    stride = stride_of(key)
+    size = 0
+    for i in range(count):
+        before[i], behind[i] = i - 1, i + 1
+    behind[count - 1] = -1
+    ranks[count - 1] = NONE
+    for i in range(count - 1):
+        if ranks[i] != NONE:
+            size = _push(heap, size, _entry(ranks[i], i))
+    step = np.uint64(0)
+    while True:
+        k = -1  # not drawn: where there is no candidate, nothing is
+        kept = 0
+        chosen: Any = -1
+        while size:
+            entry = heap[0]
+            size = _pop(heap, size)
+            where = np.int64(entry & np.uint64(0xFFFFFFFF))
+            stale = ranks[where] != np.uint32(entry >> np.uint64(32))
+            if stale or (kept and aside[kept - 1] == entry):  # or it is there twice
+                continue
+            if k < 0:
+                k = _dropped(key, stride, step, p, count)
+            if kept == k:
+                chosen = where
+                break
+            aside[kept] = entry
+            kept += 1
+        if chosen < 0:
+            break
+        step += _ONE
+        for i in range(kept):
+            size = _push(heap, size, aside[i])
+        right = np.int64(behind[chosen])
+        after = np.int64(behind[right])
+        symbols[chosen] = merged[chosen]
+        behind[chosen] = after
+        ranks[right] = NONE
+        ranks[chosen] = NONE
+        if after >= 0:
+            before[after] = chosen
+            size = _renew(m, room, chosen, after, size)
+        left = np.int64(before[chosen])
+        if left >= 0:
+            size = _renew(m, room, left, chosen, size)
+    at, left_over = np.int64(0), 0
+    while at >= 0:
+        symbols[left_over] = symbols[at]
+        left_over += 1
+        at = np.int64(behind[at])
+    return left_over
+
+
+@kernel
+def _renew(m: Any, room: Any, left: Any, right: Any, size: Any) -> Any:
+    """Look up the merge of two symbols that have become neighbours; return the heap's new size."""
+    rank, merged = look_up(m.pairs, room.symbols[left], room.symbols[right])
+    room.ranks[left], room.merged[left] = rank, merged
+    return size if rank == NONE else _push(room.heap, size, _entry(rank, left))
+
+
+@inlined
+def _entry(rank: Any, where: Any) -> Any:
+    return np.uint64(rank) << np.uint64(32) | np.uint64(where)
+
+
+@kernel
+def _push(heap: Any, size: Any, entry: Any) -> Any:
+    at = size
+    while at > 0:
+        parent = (at - 1) >> 1
+        if heap[parent] <= entry:
+            break
+        heap[at] = heap[parent]
+        at = parent
+    heap[at] = entry
+    return size + 1
+
+
+@kernel
+def _pop(heap: Any, size: Any) -> Any:
+    size -= 1
+    entry = heap[size]
+    at = 0
+    while True:
+        child = 2 * at + 1
+        if child >= size:
+            break
+        if child + 1 < size and heap[child + 1] < heap[child]:
+            child += 1
+        if heap[child] >= entry:
+            break
+        heap[at] = heap[child]
+        at = child
+    heap[at] = entry
+    return size
+
+
+@kernel
+def pretoken_keys(keys: Any, records: Any) -> Any:
+    """Return uint64[s]: each pre-token's key, of its record's and its number in there.
+
+    Args:
+        keys: uint64[r].
+        records: int64[r + 1]: record i is the pre-tokens records[i] to records[i + 1].
+    """
+    out = np.empty(records[records.size - 1], np.uint64)
+    for i in range(keys.size):
+        for j in range(records[i], records[i + 1]):
+            out[j] = mix(keys[i] + mix(np.uint64(j - records[i])))
+    return out
