@@ -25,9 +25,18 @@ def kernel(function: Callable[..., Any]) -> Any:
     return _cached(nb.njit(nogil=True)(function), function)
 
 
+def unowning(function: Callable[..., Any]) -> Any:
+    """Compile a kernel that makes no arrays, without counting who holds those that it is given.
+
+    numba counts, atomically, at every call between kernels and for every array of a tuple: a small one
+    takes longer to be called than to run.
+    """
+    return _cached(nb.njit(nogil=True, _nrt=False)(function), function)
+
+
 def inlined(function: Callable[..., Any]) -> Any:
-    """Compile a small function into whoever calls it."""
-    return _cached(nb.njit(nogil=True, forceinline=True)(function), function)
+    """Compile a small function, which makes no arrays, into whoever calls it; see ``unowning``."""
+    return _cached(nb.njit(nogil=True, forceinline=True, _nrt=False)(function), function)
 
 
 def _cached(compiled: Any, function: Callable[..., Any]) -> Any:
