@@ -41,7 +41,7 @@ class Measured:
 
     Attributes:
         seconds: from its start to its end.
-        cpu: user and system seconds, of it and of all processes below it that were waited for.
+        user, system: processor seconds, of it and of all processes below it that were waited for.
         peak: most PSS of the whole process tree, 0 where memory was not sampled.
         own: most PSS of the command's own process, without those below it.
         high: the kernel's high-water mark of its own resident pages (VmHWM). It misses nothing
@@ -50,11 +50,17 @@ class Measured:
     """
 
     seconds: float
-    cpu: float
+    user: float
+    system: float
     peak: int = 0
     own: int = 0
     high: int = 0
     private: int = 0
+
+    @property
+    def cpu(self) -> float:
+        """User and system seconds."""
+        return self.user + self.system
 
 
 class _Sampler(threading.Thread):
@@ -110,5 +116,5 @@ def measure(command: Sequence[str], *, memory: bool = False, root: Path = ROOT) 
             raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}\n{said}")
     if memory:
         sampler.join()
-    cpu = usage.ru_utime + usage.ru_stime
-    return Measured(seconds, cpu, sampler.peak, sampler.own, sampler.high, sampler.private)
+    found = sampler.peak, sampler.own, sampler.high, sampler.private
+    return Measured(seconds, usage.ru_utime, usage.ru_stime, *found)

@@ -169,6 +169,7 @@ def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dic
     The model stays loaded, for work in this process and in those that are forked from it.
     """
     from transforms.tokenization.models.bos_eos import ROLES
+    from transforms.tokenization.models.bpe import BPE
     from transforms.tokenization.models.model import Deterministic
     from transforms.tokenization.sampling import OFF, Sampling
     from transforms.tokenization.tokenize import BlockDecoder, BlockTokenizer, load_anew
@@ -188,6 +189,7 @@ def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dic
         raw=recipe.bytes,
         pattern=recipe.tokenizer_pattern,
         special_tokens=recipe.special_tokens,
+        bpe_engine="reference" if recipe.decode else recipe.bpe_engine,
     )
     common: dict[str, Any] = {
         "model": recipe.tokenizer,
@@ -205,6 +207,18 @@ def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dic
     tokenizer.require(sampling)
     found = tokenizer.model
     model = {"url": recipe.tokenizer, "kind": found.kind, "ids": found.size, "sha256": found.digest}
+    engine = ""
+    if isinstance(found, BPE) and not recipe.decode:
+        engine = found.engine
+        if recipe.sampling in ("off", "stochastok"):  # other laws draw by kernels of ours
+            model["engine"] = engine
+        if found.why_reference:
+            LOG.info("%s; %s encodes, many times slower", found.why_reference, engine)
+    elif recipe.bpe_engine != "auto":
+        raise UsageError(
+            f"--bpe_engine={recipe.bpe_engine}: {recipe.tokenizer} is {found.kind}, and no BPE model; "
+            "leave it out"
+        )
     ends: dict[str, Any] = {}
     for role in ROLES:
         if getattr(recipe, f"add_{role}"):
@@ -223,6 +237,8 @@ def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dic
         **common,
         raw=recipe.bytes,
         special_tokens=recipe.special_tokens,
+        bpe_engine=recipe.bpe_engine,
+        engine=engine,
         sampling=sampling,
         seed=recipe.seed,
         epoch=recipe.epoch,
@@ -231,7 +247,8 @@ def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dic
         **ends,
         dtype=dtype,
     )
-    cost = _COST_OF_OTHERS if isinstance(tokenizer.model, Deterministic) else _COST
+    by_package = isinstance(found, Deterministic) and not engine.startswith("gigatoken")
+    cost = _COST_OF_OTHERS if by_package else _COST
     return work, model, cost
 
 
@@ -331,6 +348,7 @@ def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -
     if sampled and counts.surprise is not None:
         entropy = counts.surprise / NAT / max(counts.tokens, 1)
     compared = counts.best_tokens > 0
+    by_gigatoken = model.get("engine", "").startswith("gigatoken")
     return TokensEntry(
         model=model,
         law=recipe.sampling,
@@ -346,6 +364,8 @@ def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -
         entropy_per_token=entropy,
         lengths=list(counts.lengths),
         collisions=None if recipe.whitespace is None or recipe.decode else counts.collisions,
+        checked_records=counts.checked_records if by_gigatoken else None,
+        checked_bytes=counts.checked_bytes if by_gigatoken else None,
         special_tokens=None if recipe.decode else recipe.special_tokens,
         control_strings=None
         if recipe.decode
@@ -385,6 +405,7 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
         *describe_sources(job.inputs.contents.amounts),
         *(f"unified     {note}" for note in job.inputs.contents.notes),
         f"model: {job.recipe.tokenizer}, {job.model['kind']} of {job.model['ids']:,} ids",
+        *([f"engine: {job.model['engine']}"] if "engine" in job.model else []),
         *end_lines(job.model),
         f"shards: at most {job.shards}, {job.form.kind}, compression {job.form.compression}",
         f"workers: {job.workers.count}",
@@ -403,7 +424,8 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
 
 def _sum_up(job: Job) -> str:
     ids = write_count(job.model["ids"], "id")
-    return f"{job.model['kind']} of {ids}; at most {write_count(job.shards, 'shard')}"
+    by = f", by {job.model['engine']}" if "engine" in job.model else ""
+    return f"{job.model['kind']} of {ids}{by}; at most {write_count(job.shards, 'shard')}"
 
 
 COMMAND = Command(
