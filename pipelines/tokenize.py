@@ -63,6 +63,7 @@ Check a dataset at any time with: dovetail verify DIR
 _BYTES_PER_TOKEN = 3  # of text, about, for estimates: of English it is 4, of Chinese 3
 _OF_WORKER, _OF_KERNELS, _COST, _COST_OF_OTHERS = 150 << 20, 90 << 20, 24, 128
 _OF_ID = 1200  # what a process takes of memory for one of a model's ids, measured with 80,000
+_OF_GIGATOKEN, _OF_ITS_ID = 64 << 20, 800  # and beside that, where gigatoken encodes (bench/bpe.py)
 _SILENCE = 3.0  # seconds
 
 
@@ -120,6 +121,8 @@ def _prepare(
         extension = contents.extension
     stores = uses_stores(recipe.reading, settings)
     window = contents.window + _OF_WORKER + files_room(len(inputs.files))
+    if getattr(work, "engine", "").startswith("gigatoken"):
+        window += _OF_GIGATOKEN + _OF_ITS_ID * model["ids"]
     loaded = _OF_KERNELS + _OF_ID * model["ids"]
     if not shared:
         window, loaded = window + loaded, 0

@@ -48,9 +48,21 @@ def _without_extensions(compile_for_args: Callable[..., Any]) -> Callable[..., A
     return compile_ours
 
 
+def unowning(function: Callable[..., Any]) -> Any:
+    """Compile a kernel that makes no arrays, without counting who holds those that it is given.
+
+    numba counts, atomically, at every call between kernels and for every array of a tuple: a small one
+    takes longer to be called than to run.
+    """
+    compiled = nb.njit(nogil=True, _nrt=False)(function)
+    compiled._cache = _Cache(function)
+    compiled._compile_for_args = _without_extensions(compiled._compile_for_args)
+    return compiled
+
+
 def inlined(function: Callable[..., Any]) -> Any:
-    """Compile a small function into whoever calls it."""
-    compiled = nb.njit(nogil=True, forceinline=True)(function)
+    """Compile a small function, which makes no arrays, into whoever calls it; see ``unowning``."""
+    compiled = nb.njit(nogil=True, forceinline=True, _nrt=False)(function)
     compiled._cache = _Cache(function)
     return compiled
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from transforms.kernels.arrays import F64, I64, U32, U64
 from transforms.kernels.segmentation import laws
 from transforms.kernels.segmentation.bpe import merges
-from transforms.kernels.segmentation.bpe.dropout import merge, pretoken_keys
+from transforms.kernels.segmentation.bpe.dropout import memory, merge, pretoken_keys
 from transforms.kernels.segmentation.laws import Law, UnknownEdge
 from transforms.kernels.segmentation.segment import DeadEndError, segment
 from transforms.tokenization.bpe.pretokens import by_words
@@ -38,6 +40,7 @@ class SampledBPE:
         self._words = self._tables.words
         self._merges: merges.Merges | None = None
         self._uniform: Law | None = None
+        self._of_thread = threading.local()
 
     @property
     def pretokens(self) -> Normalizer:
@@ -69,7 +72,14 @@ class SampledBPE:
         mine = pretoken_keys(keys, normalized.records)
         if law == "uniform":
             return self._segment(normalized, mine)
-        found = merge(self.merges, normalized.data, normalized.segments, mine, dropout=dropout)
+        found = merge(
+            self.merges,
+            normalized.data,
+            normalized.segments,
+            mine,
+            dropout=dropout,
+            kept=self._kept(),
+        )
         if found.failed >= 0:
             self._refuse(normalized, found.failed, 0)
         unknown = np.full(len(keys), np.nan)
@@ -95,6 +105,13 @@ class SampledBPE:
             f"{place - int(normalized.segments[normalized.records[record]])} of its normalized text, "
             "and nothing stands for what is unknown; take a model that has all bytes",
         )
+
+    def _kept(self) -> npt.NDArray[np.void]:
+        """Return this thread's memory of what pre-tokens come to."""
+        found: npt.NDArray[np.void] | None = getattr(self._of_thread, "kept", None)
+        if found is None:
+            found = self._of_thread.kept = memory()
+        return found
 
     @property
     def merges(self) -> merges.Merges:
