@@ -7,7 +7,6 @@ workers have, and the launcher has its result. Without a fork server the launche
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,21 +16,8 @@ from typing import Any
 from pipelines.recipes.recipe import RunSettings
 from pipelines.runners.forked import can_fork
 from pipelines.runners.machine import cores_available
+from pipelines.runners.uncollected import uncollected
 from pipelines.runners.worker_processes import WorkerProcesses
-
-
-def import_runner() -> None:
-    """Import what runs a pipeline here, and with it Beam.
-
-    Without collecting meanwhile, which finds nothing and takes a sixth of the time.
-    """
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        import pipelines.runners.local  # noqa: F401
-    finally:
-        if collects:
-            gc.enable()
 
 
 @dataclass(frozen=True)
@@ -83,11 +69,13 @@ class EarlyStart:
         """
         server = self._processes.fork_server if self._processes is not None else None
         if server is None or not shared:
-            value = wanted()
+            with uncollected():
+                value = wanted()
             return lambda: value
         server.begin_call(wanted.function, *wanted.arguments)
         self._called.append(wanted)
-        import_runner()  # while the fork server imports Beam too
+        with uncollected():
+            import pipelines.runners.local  # noqa: F401  # imports Beam, while the fork server does too
 
         return server.end_call
 
