@@ -139,13 +139,8 @@ def race(args: argparse.Namespace, corpus: Path, folder: Path, out: Path) -> Non
             for name, command in found.items():
                 common.say(f"round {number + 1} of {args.rounds}: {name}")
                 taken[name].append(run(command, out))
-    size = corpus.stat().st_size / 1e9
     common.header(
-        "command",
-        "seconds, least / median / most",
-        "dovetail over it, each round",
-        "user s/GB of lines",
-        "system s/GB",
+        "command", "seconds, least / median / most", *common.CPU, "dovetail over it, each round"
     )
     for found in todo.values():
         ours = next(iter(found))
@@ -154,9 +149,8 @@ def race(args: argparse.Namespace, corpus: Path, folder: Path, out: Path) -> Non
             common.row(
                 name,
                 common.spread([m.seconds for m in taken[name]]),
+                *common.cpu(taken[name]),
                 "" if name == ours else ", ".join(f"{ratio:.2f}" for ratio in ratios),
-                common.spread([m.user / size for m in taken[name]]),
-                common.spread([m.system / size for m in taken[name]]),
             )
 
 
