@@ -136,7 +136,9 @@ def race(args: argparse.Namespace, corpus: Path, folder: Path, out: Path) -> Non
             for name, command in found.items():
                 common.say(f"round {number + 1} of {args.rounds}: {name}")
                 taken[name].append(run(command, out))
-    common.header("command", "seconds, least / median / most", "dovetail over it, each round")
+    common.header(
+        "command", "seconds, least / median / most", *common.CPU, "dovetail over it, each round"
+    )
     for found in todo.values():
         ours = next(iter(found))
         for name in found:
@@ -144,6 +146,7 @@ def race(args: argparse.Namespace, corpus: Path, folder: Path, out: Path) -> Non
             common.row(
                 name,
                 common.spread([m.seconds for m in taken[name]]),
+                *common.cpu(taken[name]),
                 "" if name == ours else ", ".join(f"{ratio:.2f}" for ratio in ratios),
             )
 

@@ -49,6 +49,11 @@ class Planned:
     started: str
     warm: Call | None = field(default=None, kw_only=True)
 
+    @property
+    def compiled(self) -> bool | None:
+        """Whether workers pass over records by compiled loops; None for when they pay."""
+        return None
+
 
 def execute(
     build: Callable[[Any], object],

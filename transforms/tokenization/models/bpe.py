@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from transforms.errors import UsageError
-from transforms.kernels.arrays import I64, U32, U64
+from transforms.kernels.arrays import I64, U32, U64, offsets_of
 from transforms.tokenization.models.gigatoken_documents import Fitted, UnfitError
 from transforms.tokenization.models.gigatoken_engine import NAME, Encoder
 from transforms.tokenization.models.hard_text import hard_texts
@@ -80,7 +80,7 @@ class BPE(Deterministic):
 
     def _encode_by(self, encoder: Encoder, texts: Texts) -> tuple[U32, I64]:
         assert self._fitted is not None
-        spelled, normalizer = self._fitted.spelled, self._fitted.normalizer
+        spelled, normalizer, given = self._fitted.spelled, self._fitted.normalizer, texts
         if normalizer is not None:
             normalized = normalizer.normalize(texts)
             texts = Texts(normalized.data, normalized.segments[normalized.records])
@@ -97,7 +97,23 @@ class BPE(Deterministic):
             except RecordError as error:
                 raise RecordError(error.record, self.left_out(error.reason)) from None
         self.finish(ids, offsets)
+        left_out = self._fitted.left_out
+        if left_out is not None and len(records := left_out.find(*given).records):
+            return self._replaced(given, ids, offsets, np.unique(records))
         return ids, offsets
+
+    def _replaced(self, texts: Texts, ids: U32, offsets: I64, records: I64) -> tuple[U32, I64]:
+        """Return ids and offsets with the reference's in the places of some records."""
+        is_theirs = np.zeros(len(offsets) - 1, bool)
+        is_theirs[records] = True
+        theirs, ends = self.encode_by_reference(_take(texts, records.tolist()))
+        old = np.diff(offsets)
+        counts = old.copy()
+        counts[records] = np.diff(ends)
+        found = np.empty(counts.sum(), np.uint32)
+        from_theirs = np.repeat(is_theirs, counts)
+        found[from_theirs], found[~from_theirs] = theirs, ids[~np.repeat(is_theirs, old)]
+        return found, offsets_of(counts)
 
     def finish(self, ids: U32, offsets: I64) -> None:
         """Raise RecordError where a record may not have such ids."""
@@ -207,9 +223,7 @@ class BPE(Deterministic):
         if not numbers:
             return 0, 0
         ids, offsets = found
-        sample = pack_bytes(
-            [texts.data[slice(*_ends(texts.offsets, n))].tobytes() for n in numbers]
-        )
+        sample = _take(texts, numbers)
         expected, ends = self.around_tokens(self.encode_by_reference, sample)
         for number, (begin, end) in zip(numbers, pairwise(ends.tolist()), strict=True):
             if not np.array_equal(expected[begin:end], ids[slice(*_ends(offsets, number))]):
@@ -235,6 +249,11 @@ class BPE(Deterministic):
             self._gigatoken = Encoder(self._fitted.make)
 
 
+def _take(texts: Texts, records: Sequence[int]) -> Texts:
+    """Return some records by their numbers."""
+    return pack_bytes([texts.data[slice(*_ends(texts.offsets, n))].tobytes() for n in records])
+
+
 def _ends(offsets: I64, number: int) -> tuple[int, int]:
     return int(offsets[number]), int(offsets[number + 1])
 
@@ -250,6 +269,11 @@ def _first_difference(ours: tuple[U32, I64] | None, theirs: tuple[U32, I64] | No
     if rows[0] == rows[1]:
         return None
     return next(n for n, (one, other) in enumerate(zip(*rows, strict=True)) if one != other)
+
+
+def forget_checks() -> None:
+    """Have models tried again that were."""
+    _agreed.clear()
 
 
 def spread(pieces: Sequence[str], count: int) -> list[str]:

@@ -15,11 +15,34 @@ from typing import Any
 import numpy as np
 
 from transforms.kernels.arrays import I64, U32, offsets_of
+from transforms.kernels.records.find_strings import Strings
 from transforms.tokenization.models.model import RecordError
 from transforms.tokenization.models.texts import Normalizer
 from transforms.tokenization.models.unigram import NORMAL, SPACE, UNKNOWN, UNUSED, USER_DEFINED
 
 _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
+
+_UNSETTLED = (
+    "5C8-5C9 7FD-7FD 897-89F 8CA-8D3 9FE-9FE C3C-C3C D3B-D3C EBA-EBA 1715-1715 1ABF-1AF0 1DF6-1DFA "
+    "A82C-A82C 105C9-105C9 105D2-105D2 105DA-105DA 105E4-105E4 10D24-10D27 10D69-10D6D 10EAB-10EAC "
+    "10ECB-10ECF 10EF0-10EFB 10EFD-10EFF 10F46-10F50 10F82-10F85 11070-11070 1133B-1133B 11383-11383 "
+    "11385-11385 1138E-1138E 11391-11391 113B8-113B8 113BB-113BB 113C2-113C2 113C5-113C5 113C7-113C9 "
+    "113CE-113D0 1145E-1145E 11839-1183A 11930-11930 11938-11938 1193D-1193E 11943-11943 119E0-119E0 "
+    "11A34-11A34 11A47-11A47 11A99-11A99 11D42-11D42 11D44-11D45 11D97-11D97 11F41-11F42 1611E-16129 "
+    "1612F-1612F 16D67-16D6A 16FF0-16FF1 1D127-1D128 1D250-1D252 1D25B-1D25C 1D25F-1D25F 1D280-1D281 "
+    "1E08F-1E08F 1E130-1E136 1E2AE-1E2AE 1E2EC-1E2EF 1E4EC-1E4EF 1E5EE-1E5EF 1E6E3-1E6E3 1E6E6-1E6E6 "
+    "1E6EE-1E6EF 1E6F5-1E6F5"
+)
+UNSETTLED = "".join(
+    chr(point)
+    for first, last in (part.split("-") for part in _UNSETTLED.split())
+    for point in range(int(first, 16), int(last, 16) + 1)
+)
+"""Characters that Unicode 17 composes, decomposes or puts in order, and the tokenizers package doesn't.
+
+It normalizes by Unicode 9, gigatoken by a late one; what was assigned at the time all editions normalize
+alike (Unicode's stability policy). So texts with one of these are the reference's to encode.
+"""
 
 
 class UnfitError(Exception):
@@ -34,11 +57,13 @@ class Fitted:
         make: gigatoken's tokenizer, anew each time.
         normalizer: what text goes through before; None where gigatoken does it.
         spelled: which ids are unknowns.
+        left_out: what a text that the reference has to encode holds.
     """
 
     make: Callable[[], Any]
     normalizer: Normalizer | None = None
     spelled: Spelled | None = None
+    left_out: Strings | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

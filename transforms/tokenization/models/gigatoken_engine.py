@@ -24,7 +24,7 @@ from transforms.tokenization.models.texts import Texts, unpack
 
 NAME = f"gigatoken {version('gigatoken')}"
 
-CACHE = 96 << 20
+CACHE = 48 << 20
 """Bytes that the encoder's cache of pre-tokens may grow by, before it is made anew: it has no bound."""
 
 _AWKWARD = "awkward"

@@ -13,10 +13,11 @@ from typing import Any
 import tokenizers
 
 from transforms.kernels.arrays import I64, U32
+from transforms.kernels.records.find_strings import Strings
 from transforms.tokenization.models.added_tokens import HuggingFaceNormalizer
 from transforms.tokenization.models.bpe import BPE, spread
 from transforms.tokenization.models.control import without_special
-from transforms.tokenization.models.gigatoken_documents import Fitted, of_tokenizer_json
+from transforms.tokenization.models.gigatoken_documents import UNSETTLED, Fitted, of_tokenizer_json
 from transforms.tokenization.models.gigatoken_engine import load_json
 from transforms.tokenization.models.huggingface_file import ByPackage, size_of, special_ids
 from transforms.tokenization.models.model import RecordError, SpecialTokens, join_rows
@@ -102,7 +103,11 @@ class HuggingFaceBPE(ByPackage, BPE):
         document, spelled = of_tokenizer_json(
             self.text_document, specials_are_tokens=self.special_tokens == "tokens"
         )
-        return Fitted(make=functools.partial(load_json, document), spelled=spelled)
+        composes = self.document["normalizer"] is not None and spelled is None
+        left_out = Strings(map(str.encode, UNSETTLED)) if composes else None
+        return Fitted(
+            make=functools.partial(load_json, document), spelled=spelled, left_out=left_out
+        )
 
     def finish(self, ids: U32, offsets: I64) -> None:
         self.refuse_forged(ids, offsets)

@@ -8,6 +8,7 @@ import json
 import pickle
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from transforms.errors import UsageError
 from transforms.tokenization import tokenizer as ours
 from transforms.tokenization.models import bpe, gigatoken_engine, huggingface
 from transforms.tokenization.models.bpe import BPE, COMPARED
+from transforms.tokenization.models.gigatoken_documents import UNSETTLED
 from transforms.tokenization.models.gigatoken_engine import Encoder
 from transforms.tokenization.models.model import RecordError, SpecialTokens
 from transforms.tokenization.models.sentencepiece_bpe import SentencePieceBPE
@@ -181,7 +183,19 @@ def test_ids_of_every_code_point_are_the_packages() -> None:
     points = [point for point in range(0x110000) if not 0xD800 <= point < 0xE000]
     for begin in range(0, len(points), 1 << 16):
         characters = map(chr, points[begin : begin + (1 << 16)])
-        check_all([f"{c}|a{c} {c}1{c}{c} A{c}b'{c}\n{c}" for c in characters])
+        check_all([around(character) for character in characters])
+
+
+def around(character: str) -> str:
+    c = character
+    return f"{c}|a{c} {c}1{c}{c} A{c}b'{c}\n{c}\u0301{c}\u0323{c}\u0307"
+
+
+def test_what_editions_of_unicode_normalize_differently_is_the_references() -> None:
+    texts = [*map(around, UNSETTLED), *map("".join, pairwise(UNSETTLED)), "the man", ""]
+    for name in ("Qwen 2", "Llama 2"):
+        assert of_json(name).engine.startswith("gigatoken")
+        same(of_json(name), pack(texts))
 
 
 class Differs(Encoder):
