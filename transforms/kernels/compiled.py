@@ -11,7 +11,9 @@ from typing import Any
 import numba as nb
 import numpy as np
 from llvmlite import ir
+from numba.core import entrypoints
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
 
@@ -41,9 +43,26 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 def _cached(compiled: Any, function: Callable[..., Any]) -> Any:
     compiled._cache = _Cache(function)
-    # numba would import every package that has types for it, such as awkward: we have none of theirs
-    compiled._compilation_chain_init_hook = lambda: None
+    compiled._compile_for_args = _without_extensions(compiled._compile_for_args)
     return compiled
+
+
+def _without_extensions(compile_for_args: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep numba from importing packages that extend it (awkward: 0.2 s), which no kernel of ours needs.
+
+    What is compiled for somebody else in this process finds them as always.
+    """
+
+    def compile_ours(*args: Any, **more: Any) -> Any:
+        with global_compiler_lock:
+            before = entrypoints._already_initialized
+            entrypoints._already_initialized = True
+            try:
+                return compile_for_args(*args, **more)
+            finally:
+                entrypoints._already_initialized = before
+
+    return compile_ours
 
 
 def read_only(array: Any) -> Any:
