@@ -206,7 +206,9 @@ def measure(args: argparse.Namespace, records: list[pa.StructArray], megabytes: 
             timed((name, "encode"), lambda form=form: encode_shard(rows, form))
 
             def read_back(form: ShardFormat = form, kept: _Sink = kept) -> None:
-                found = shard_digest(kept.data, path="shard", size=kept.size, form=form)
+                found = shard_digest(
+                    kept.data, path="shard", size=kept.size, form=form, just_written=True
+                )
                 if found != want:
                     raise SystemExit(f"{form.kind}: {found}, not {want}")
 

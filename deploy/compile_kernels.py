@@ -1,4 +1,4 @@
-"""Compiles the kernels of segmentation when an image is built: workers then load them.
+"""Compiles kernels of segmentation and loops over records when an image is built: workers load them.
 
 ``NUMBA_CPU_NAME=generic python compile_kernels.py``, with the same NUMBA_CPU_NAME and
 NUMBA_CACHE_DIR as the workers will have: numba keeps what it compiled by processor, and the machine
@@ -8,10 +8,14 @@ that builds an image is not the one that runs it. Every law is gone through once
 from __future__ import annotations
 
 import base64
+import io
 import json
 import tempfile
 from pathlib import Path
 
+import sentencepiece
+
+from transforms.kernels.records import compiling
 from transforms.kernels.segmentation.laws import LAWS
 from transforms.tokenization.sampling import Sampling
 from transforms.tokenization.tokenizer import Tokenizer
@@ -24,10 +28,22 @@ def compile_kernels() -> list[Sampling]:
         base64.b64encode(piece).decode(): [i, piece.decode(errors="replace"), len(piece)]
         for i, piece in enumerate(pieces, start=3)
     }
+    other = io.BytesIO()  # which has scores in float32, and a normalizer
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["a text, and another text"] * 9),
+        model_writer=other,
+        vocab_size=30,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.json")
         path.write_text(json.dumps(content))
         tokenizer = Tokenizer.load(str(path))
+        path = Path(folder, "other.model")
+        path.write_bytes(other.getvalue())
+        Tokenizer.load(str(path)).encode_batch(["a text" * 50_000, "ab", ""])
+    compiling.load_loops()
     asked = [Sampling(law=law) for law in LAWS]
     for sampling in asked:
         tokenizer.encode_batch(["abc" * 100_000, "ab", ""], sampling=sampling)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from pipelines.recipes.recipe import RunSettings
 from pipelines.recipes.tokenize_recipe import TOKENIZE, TokenizeRecipe
 from pipelines.recipes.values import write_count
 from pipelines.runners.choose_workers import choose_workers
+from pipelines.runners.early_start import Call, EarlyStart
 from transforms.datasets.manifest import ControlEntry, TokenizerEntry, TokensEntry, now
 from transforms.datasets.token_counts import NAT, TokenCounts
 from transforms.errors import InputError, UsageError
@@ -33,6 +33,7 @@ from transforms.formats import parquet
 from transforms.formats.kept import Kept
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.planning.plan import count_shards, files_room
+from transforms.storage import files as storage
 from transforms.workers.progress import Stage
 
 if TYPE_CHECKING:
@@ -55,12 +56,18 @@ Check a dataset at any time with: dovetail verify DIR
 """
 
 
-# of memory, measured: what a worker takes beside payload (kernels, tables, a row group that is written),
-# and what a byte of a record does, by a unigram model and by the tokenizers package
+_COMPILING = (
+    "compiling the kernels that this model and law need, for this machine: some seconds, once; what "
+    "is compiled is kept for later runs"
+)
+
+# of memory, measured: what a worker takes beside payload (a row group that is written, buffers), what
+# numba and kernels take of a process, and what a byte of a record does, by a unigram model and by the
+# tokenizers package
 _BYTES_PER_TOKEN = 3  # of text, about, for estimates: of English it is 4, of Chinese 3
-_OF_WORKER, _COST, _COST_OF_OTHERS = 240 << 20, 24, 128
+_OF_WORKER, _OF_KERNELS, _COST, _COST_OF_OTHERS = 150 << 20, 90 << 20, 24, 128
 _OF_ID = 1200  # what a process takes of memory for one of a model's ids, measured with 80,000
-_SILENCE = 3.0  # seconds
+_OF_GIGATOKEN, _OF_ITS_ID = 64 << 20, 800  # and beside that, where gigatoken encodes (bench/bpe.py)
 
 
 @dataclass(frozen=True)
@@ -89,11 +96,14 @@ class Job(Planned):
 
 
 def _prepare(
-    recipe: TokenizeRecipe, settings: RunSettings, claim: Claim
+    recipe: TokenizeRecipe, settings: RunSettings, claim: Claim, early: EarlyStart
 ) -> tuple[Job, Sequence[Need]]:
     """Look at everything that can be looked at before work starts, the model too, and plan."""
-    work, model, cost = _choose_work(recipe, settings)
-    _give_back()
+    early.begin(settings, claim.log_file)
+    # a store's client has threads, and codecs of the user's own are the launcher's
+    shared = storage.is_local(recipe.tokenizer) and not recipe.codec_module
+    warm = Call("pipelines.tokenize:choose_work", (recipe, settings))
+    work, model, cost = early.call(warm, shared=shared)()
     reading = spool_stdin(recipe.reading, settings, claim)
     inputs = inspect_inputs(reading, settings, claim, keep=recipe.keep_fields or ())
     contents = inputs.contents
@@ -113,11 +123,33 @@ def _prepare(
         form = replace(contents.form, schema=schema, records_are="rows")
         extension = contents.extension
     stores = uses_stores(recipe.reading, settings)
-    window = contents.window + _OF_WORKER + _OF_ID * model["ids"]
-    window += files_room(len(inputs.files))
-    workers = choose_workers(settings, contents.bytes, stores=stores, window=window)
+    window = contents.window + _OF_WORKER + files_room(len(inputs.files))
+    if getattr(work, "engine", "").startswith("gigatoken"):
+        window += _OF_GIGATOKEN + _OF_ITS_ID * model["ids"]
+    loaded = _OF_KERNELS + _OF_ID * model["ids"]
+    if not shared:
+        window, loaded = window + loaded, 0
+    workers = choose_workers(settings, contents.bytes, stores=stores, window=window, shared=loaded)
     refuse_memory(recipe.reading, settings, workers, tokenizer=recipe.tokenizer)
-    job = Job(recipe, settings, inputs, workers, claim, now(), work, form, extension, model, cost)
+    if workers.processes:
+        from transforms.tokenization.tokenize import forget
+
+        forget()
+        _give_back()
+    job = Job(
+        recipe,
+        settings,
+        inputs,
+        workers,
+        claim,
+        now(),
+        work,
+        form,
+        extension,
+        model,
+        cost,
+        warm=warm if shared else None,
+    )
     return job, measure_room(inputs, settings, claim, spills=False, output=_output_bytes(job))
 
 
@@ -140,14 +172,19 @@ def _schema(tokens: pa.Schema, kept: Kept | None, recipe: TokenizeRecipe) -> pa.
     return schema
 
 
-def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dict[str, Any], int]:
-    """Load the model; return what is done to blocks, then ``model`` and ``cost`` as of Job."""
+def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dict[str, Any], int]:
+    """Load the model; return what is done to blocks, then ``model`` and ``cost`` as of Job.
+
+    The model stays loaded, for work in this process and in those that are forked from it.
+    """
+    from transforms.kernels.compiled import told_of_compiling
     from transforms.tokenization.models.bos_eos import ROLES
+    from transforms.tokenization.models.bpe import BPE
     from transforms.tokenization.models.model import Deterministic
     from transforms.tokenization.sampling import OFF, Sampling
-    from transforms.tokenization.tokenize import BlockDecoder, BlockTokenizer
-    from transforms.tokenization.tokenizer import Tokenizer
+    from transforms.tokenization.tokenize import BlockDecoder, BlockTokenizer, load_anew
 
+    storage.configure(settings.storage_options)
     sampling = Sampling(
         law=recipe.sampling,
         alpha=recipe.alpha,
@@ -155,14 +192,19 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
         dropout=recipe.dropout,
         proportion=recipe.proportion,
     )
-    tokenizer = Tokenizer.load(
-        recipe.tokenizer,
-        whitespace=recipe.whitespace,
-        newline=recipe.newline_symbol,
-        raw=recipe.bytes,
-        pattern=recipe.tokenizer_pattern,
-        special_tokens=recipe.special_tokens,
-    )
+    with told_of_compiling(lambda: LOG.info("%s", _COMPILING)):
+        tokenizer = load_anew(
+            recipe.tokenizer,
+            whitespace=recipe.whitespace,
+            newline=recipe.newline_symbol,
+            raw=recipe.bytes,
+            pattern=recipe.tokenizer_pattern,
+            special_tokens=recipe.special_tokens,
+            bpe_engine="reference" if recipe.decode else recipe.bpe_engine,
+        )
+        if not recipe.decode:
+            for law in (sampling, OFF):  # the best segmentations are compared with
+                tokenizer.prepare(law)
     common: dict[str, Any] = {
         "model": recipe.tokenizer,
         "digest": tokenizer.model.digest,
@@ -172,13 +214,21 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
         "column": recipe.token_column,
         "storage_options": settings.storage_options,
     }
-    if not recipe.decode:
-        with _said_if_long("compiling for this machine; what is compiled is kept for later runs"):
-            for law in (sampling, OFF):  # the best segmentations are compared with
-                tokenizer.prepare(law)
     tokenizer.require(sampling)
     found = tokenizer.model
     model = {"url": recipe.tokenizer, "kind": found.kind, "ids": found.size, "sha256": found.digest}
+    engine = ""
+    if isinstance(found, BPE) and not recipe.decode:
+        engine = found.engine
+        if recipe.sampling in ("off", "stochastok"):  # other laws draw by kernels of ours
+            model["engine"] = engine
+        if found.why_reference:
+            LOG.info("%s; %s encodes, many times slower", found.why_reference, engine)
+    elif recipe.bpe_engine != "auto":
+        raise UsageError(
+            f"--bpe_engine={recipe.bpe_engine}: {recipe.tokenizer} is {found.kind}, and no BPE model; "
+            "leave it out"
+        )
     ends: dict[str, Any] = {}
     for role in ROLES:
         if getattr(recipe, f"add_{role}"):
@@ -197,6 +247,8 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
         **common,
         raw=recipe.bytes,
         special_tokens=recipe.special_tokens,
+        bpe_engine=recipe.bpe_engine,
+        engine=engine,
         sampling=sampling,
         seed=recipe.seed,
         epoch=recipe.epoch,
@@ -205,7 +257,8 @@ def _choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, di
         **ends,
         dtype=dtype,
     )
-    cost = _COST_OF_OTHERS if isinstance(tokenizer.model, Deterministic) else _COST
+    by_package = isinstance(found, Deterministic) and not engine.startswith("gigatoken")
+    cost = _COST_OF_OTHERS if by_package else _COST
     return work, model, cost
 
 
@@ -227,18 +280,6 @@ def _give_back() -> None:
     """Return to the system what a model took that workers alone need: 40 MB of 80,000 pieces."""
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
-
-
-@contextlib.contextmanager
-def _said_if_long(text: str) -> Iterator[None]:
-    """Log what is being done where it takes longer than a person likes to wait in silence."""
-    timer = threading.Timer(_SILENCE, LOG.info, (text,))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def _require_tokens(schema: pa.Schema | None, recipe: TokenizeRecipe) -> None:
@@ -304,6 +345,7 @@ def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -
     if sampled and counts.surprise is not None:
         entropy = counts.surprise / NAT / max(counts.tokens, 1)
     compared = counts.best_tokens > 0
+    by_gigatoken = model.get("engine", "").startswith("gigatoken")
     return TokensEntry(
         model=model,
         law=recipe.sampling,
@@ -319,6 +361,8 @@ def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -
         entropy_per_token=entropy,
         lengths=list(counts.lengths),
         collisions=None if recipe.whitespace is None or recipe.decode else counts.collisions,
+        checked_records=counts.checked_records if by_gigatoken else None,
+        checked_bytes=counts.checked_bytes if by_gigatoken else None,
         special_tokens=None if recipe.decode else recipe.special_tokens,
         control_strings=None
         if recipe.decode
@@ -358,6 +402,7 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
         *describe_sources(job.inputs.contents.amounts),
         *(f"unified     {note}" for note in job.inputs.contents.notes),
         f"model: {job.recipe.tokenizer}, {job.model['kind']} of {job.model['ids']:,} ids",
+        *([f"engine: {job.model['engine']}"] if "engine" in job.model else []),
         *end_lines(job.model),
         f"shards: at most {job.shards}, {job.form.kind}, compression {job.form.compression}",
         f"workers: {job.workers.count}",
@@ -376,7 +421,8 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
 
 def _sum_up(job: Job) -> str:
     ids = write_count(job.model["ids"], "id")
-    return f"{job.model['kind']} of {ids}; at most {write_count(job.shards, 'shard')}"
+    by = f", by {job.model['engine']}" if "engine" in job.model else ""
+    return f"{job.model['kind']} of {ids}{by}; at most {write_count(job.shards, 'shard')}"
 
 
 COMMAND = Command(

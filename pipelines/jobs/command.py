@@ -34,6 +34,7 @@ from pipelines.recipes.store_options import parse_storage_options
 from pipelines.recipes.values import parse_names, write_count
 from pipelines.runners.beam_flags import check_beam_flags, warn_of_flags
 from pipelines.runners.clusters import CLUSTERS
+from pipelines.runners.early_start import EarlyStart
 from pipelines.runners.settle_runner import patience_of, settle_runner
 from transforms.datasets.manifest import Manifest
 from transforms.errors import StoreError, UsageError
@@ -53,7 +54,8 @@ class Command(Generic[R, S, J]):
         kind: of its recipes.
         description, examples: of the help.
         prepare: looks at everything that can be looked at before work starts, and plans: of recipe,
-            settings as a cluster fills them in, and the output, the job and what room it needs.
+            settings as a cluster fills them in, and the output, the job and what room it needs. It may
+            start worker processes that early.
         describe: says what was planned.
         sum_up: says in a few words what begins.
         build: adds the transforms, the last of which writes the manifest, to a pipeline.
@@ -64,7 +66,7 @@ class Command(Generic[R, S, J]):
     kind: RecipeKind[R, S]
     description: str
     examples: str
-    prepare: Callable[[R, S, Claim], tuple[J, Sequence[Need]]]
+    prepare: Callable[[R, S, Claim, EarlyStart], tuple[J, Sequence[Need]]]
     describe: Callable[[J, Sequence[Need]], str]
     sum_up: Callable[[J], str]
     build: Callable[[Any, J], None]
@@ -151,6 +153,7 @@ class Command(Generic[R, S, J]):
             compressed.having(compressed.with_installed(reading.codec_module)),
             naming_as_given(itertools.chain(*reading.sources.values())),
             contextlib.ExitStack() as stack,
+            EarlyStart() as early,
         ):
             try:
                 check_stores(reading, settings)
@@ -163,7 +166,9 @@ class Command(Generic[R, S, J]):
                 check_output(settings.output, overwrite=settings.overwrite)
                 locations = settings.temp_location or ()
                 if settings.plan:
-                    self._plan(recipe, settings, Claim.of_nothing(settings.output, locations))
+                    self._plan(
+                        recipe, settings, Claim.of_nothing(settings.output, locations), early
+                    )
                     return None
                 claim = stack.enter_context(
                     claim_output(
@@ -172,7 +177,7 @@ class Command(Generic[R, S, J]):
                         temp_locations=locations,
                         remote=settings.runner in CLUSTERS,
                         patience=patience_of(settings.runner),
-                        check=lambda claim: jobs.append(self._plan(recipe, settings, claim)),
+                        check=lambda claim: jobs.append(self._plan(recipe, settings, claim, early)),
                     )
                 )
             except StoreError as error:  # before any work, so it is the user's to mend
@@ -183,6 +188,7 @@ class Command(Generic[R, S, J]):
                 job,
                 totals=self.totals(job),
                 beam_flags=beam_flags,
+                early=early,
             )
             if claim.handed_over:
                 return None
@@ -191,9 +197,9 @@ class Command(Generic[R, S, J]):
         summarize(manifest, settings, seconds=time.monotonic() - begin, peak=peak)
         return manifest
 
-    def _plan(self, recipe: R, settings: S, claim: Claim) -> J:
+    def _plan(self, recipe: R, settings: S, claim: Claim, early: EarlyStart) -> J:
         """Plan, and say what was planned or begins; raise UsageError where there is no room for it."""
-        job, needs = self.prepare(recipe, settings, claim)
+        job, needs = self.prepare(recipe, settings, claim, early)
         if settings.plan:
             print(self.describe(job, needs))
         require_room(needs)

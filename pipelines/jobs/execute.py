@@ -7,7 +7,7 @@ import io
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from pipelines.recipes.cli import LOG
 from pipelines.recipes.recipe import CommonRecipe, RunSettings
 from pipelines.recipes.values import write_count
 from pipelines.runners.clusters import PORTABLE
-from pipelines.runners.worker_processes import WorkerProcesses, open_log
+from pipelines.runners.early_start import Call, EarlyStart
+from pipelines.runners.uncollected import uncollected
+from pipelines.runners.worker_processes import open_log
 from transforms.errors import DataError, DovetailError
 from transforms.kernels.planning.plan import Workers
 from transforms.storage import files as storage
@@ -37,6 +39,7 @@ class Planned:
         workers: who does it.
         claim: where is written.
         started: when, for the manifest.
+        warm: what is done once for all worker processes, where they are forked.
     """
 
     recipe: CommonRecipe
@@ -45,6 +48,12 @@ class Planned:
     workers: Workers
     claim: Claim
     started: str
+    warm: Call | None = field(default=None, kw_only=True)
+
+    @property
+    def compiled(self) -> bool | None:
+        """Whether workers pass over records by compiled loops; None for when they pay."""
+        return None
 
 
 def execute(
@@ -53,6 +62,7 @@ def execute(
     *,
     totals: Mapping[Stage, int | None],
     beam_flags: Sequence[str],
+    early: EarlyStart,
 ) -> int:
     """Run a pipeline; return the peak of memory. A failure leaves its log, and names it.
 
@@ -61,6 +71,7 @@ def execute(
         job: what was planned.
         totals: of the stages that are shown, where they are known.
         beam_flags: the user's own, for Beam.
+        early: has the worker processes.
     """
     from pipelines.jobs.watch import PeakMemory, tree_memory, watching
 
@@ -73,7 +84,7 @@ def execute(
         try:
             processes = None
             if job.workers.processes and not claim.remote:
-                processes = WorkerProcesses(job.workers.processes, log_file=log_file)
+                processes = early.take(job.workers.processes, log_file, job.warm)
                 stack.enter_context(processes)
             live = not (job.settings.debug or job.settings.quiet)
             watch = None
@@ -101,7 +112,8 @@ def execute(
                 wait = not job.settings.no_wait
                 run_on_dataflow(build, claim, beam_flags=beam_flags, wait=wait, tick=tick)
             else:
-                from pipelines.runners.local import run_local  # imports Beam, while the workers do
+                with uncollected():
+                    from pipelines.runners.local import run_local  # imports Beam, as the workers do
 
                 run_local(
                     build,

@@ -21,7 +21,8 @@ _LATER = 120.0  # seconds after which a run is no longer young
 _STALL = 120.0  # seconds without a move after which we say so, and again when they have doubled
 _NAMED = 4  # workers in one message
 _PACE_OVER = 15.0  # seconds over which a rate is taken
-_WEIGH_EVERY = 1.0  # each time the kernel walks all pages: at 0.5 it was 2% of a core
+# each time the kernel walks all pages, which takes longer the more there are and the busier it is
+_WEIGH_EVERY, _WEIGH_SHARE = 1.0, 0.01  # seconds; of a core, at most
 
 
 def tree_memory() -> int:
@@ -49,9 +50,11 @@ class PeakMemory:
 
     def tick(self) -> None:
         """Weigh, if it is time to; cheap enough to call often."""
-        if time.monotonic() >= self._weigh_at:
+        begin = time.monotonic()
+        if begin >= self._weigh_at:
             self.bytes = max(self.bytes, tree_memory())
-            self._weigh_at = time.monotonic() + _WEIGH_EVERY
+            end = time.monotonic()
+            self._weigh_at = end + max(_WEIGH_EVERY, (end - begin) / _WEIGH_SHARE)
 
 
 @contextlib.contextmanager

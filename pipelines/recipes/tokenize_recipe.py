@@ -40,16 +40,8 @@ _Token = Annotated[
 ]
 
 _OF_TOKENIZING = (
-    *(
-        "sampling",
-        "alpha",
-        "nbest_size",
-        "dropout",
-        "proportion",
-        "bytes",
-        "text_field",
-        "special_tokens",
-    ),
+    *("sampling", "alpha", "nbest_size", "dropout", "proportion", "bytes", "text_field"),
+    *("special_tokens", "bpe_engine"),
     *("add_bos", "add_eos", "bos_token", "eos_token"),
     *("output_format", "compression", "token_dtype"),
 )
@@ -93,6 +85,14 @@ class TokenizeRecipe(CommonRecipe):
         "how a .tiktoken file's model cuts text: gpt2, cl100k, o200k, or a regular expression; by "
         "default what the name of a published file says (r50k_base, p50k_base, cl100k_base, o200k_base)",
         metavar="NAME|REGEX",
+    )
+    bpe_engine: Literal["auto", "gigatoken", "reference"] = make_flag(
+        "auto",
+        _MODEL,
+        "what encodes by a BPE model. auto: gigatoken where it gives the ids of the package whose file "
+        "it is (tokenizers, sentencepiece, tiktoken) on a text made to be hard, else that package; one "
+        "record of 256 is compared in the run too, and ends it where they differ. reference: that "
+        "package. gigatoken: it, or an error",
     )
     whitespace: Literal["cpm"] | None = make_flag(
         None,

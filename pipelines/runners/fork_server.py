@@ -27,8 +27,10 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from pipelines.runners import local_worker
+from transforms.errors import DovetailError
 from transforms.workers.follow_launcher import SOCKETS
 
+_LOG = logging.getLogger("dovetail")
 _LOOK = 1.0  # seconds after which it looks whether its launcher is alive, should the end go unheard
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # of <sys/prctl.h>
 WORKER_NAME = "dovetail-worker"
@@ -44,13 +46,26 @@ def threads() -> list[str]:
     return found
 
 
+class _ToLauncher(logging.Handler):
+    """Hands on what is said to people; the launcher knows how much they want to hear."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a line."""
+        self._connection.send(("log", record.levelno, record.getMessage()))
+
+
 class _Server:
     """Does what its launcher asks for, in one thread.
 
-    It is asked by ``("call", function, arguments)``, ``("fork", number, variables)``,
-    ``("kill", number)`` and ``("end",)``. It says ``("log", level, text)`` and then
-    ``("returned", value)`` or ``("raised", error)`` of a call; ``("forked", number, pid)`` and
-    ``("ended", number, code)`` of a worker, its code as of ``subprocess``.
+    It is asked by ``("call", function, arguments)``, ``("warm", function, arguments)`` (a call whose
+    result nobody wants), ``("fork", number, variables)``, ``("kill", number)`` and ``("end",)``. It says
+    ``("log", level, text)`` and then ``("returned", value)`` or ``("raised", error)`` of a call;
+    ``("forked", number, pid)`` and ``("ended", number, code)`` of a worker, its code as of
+    ``subprocess``.
     """
 
     def __init__(self, connection: Connection, launcher: int) -> None:
@@ -58,6 +73,9 @@ class _Server:
         self._workers: dict[int, int] = {}  # by pid: their numbers
         self._sockets: set[str] = set()
         self._imported = False
+        _LOG.addHandler(_ToLauncher(connection))
+        _LOG.setLevel(logging.DEBUG)
+        _LOG.propagate = False
 
     def serve(self) -> Mapping[str, str] | None:
         """Return None at the end; in a worker, which is a copy of this process, its variables."""
@@ -86,6 +104,10 @@ class _Server:
                         return asked[2]  # type: ignore[no-any-return]
                 elif asked[0] == "call":
                     self._connection.send(self._call(*asked[1:]))
+                elif asked[0] == "warm":
+                    _LOG.disabled = True  # the launcher has said it
+                    self._call(*asked[1:])
+                    _LOG.disabled = False
                 elif asked[0] == "kill":
                     for pid in [pid for pid, number in self._workers.items() if number == asked[1]]:
                         os.kill(pid, signal.SIGKILL)
@@ -108,7 +130,8 @@ class _Server:
         try:
             return "returned", getattr(importlib.import_module(module), name)(*arguments)
         except Exception as error:
-            traceback.print_exc()
+            if not isinstance(error, DovetailError):
+                traceback.print_exc()
             return "raised", error
 
     def _fork(self, number: int, variables: Mapping[str, str]) -> bool:
@@ -131,6 +154,7 @@ class _Server:
             self._connection.send(("forked", number, pid))
             return False
         self._connection.close()
+        _LOG.handlers.clear()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _call_prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != server:  # it ended before that

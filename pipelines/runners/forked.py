@@ -127,6 +127,10 @@ class ForkServer:
         """Have a function called before workers are forked, ``"module:name"``; ``end_call`` returns."""
         self.ask("call", function, arguments)
 
+    def warm(self, function: str, *arguments: Any) -> None:
+        """Have a function called for what it leaves behind; should it fail, workers do without."""
+        self.ask("warm", function, arguments)
+
     def end_call(self) -> Any:
         """Return what a function returned that ``begin_call`` had called; they come in order.
 

@@ -23,6 +23,7 @@ from pipelines.inputs.made_by import tokenizers_of
 from pipelines.jobs import command as jobs_command
 from pipelines.tokenize import run
 from pipelines.verify import verify
+from tests.pipelines.support import read_shards
 from tests.transforms.tokenization.models.oracle import Reference
 from transforms.datasets.listing import list_sources
 from transforms.datasets.manifest import Manifest
@@ -183,9 +184,12 @@ def test_nulls_are_not_decoded(corpus: Path, ids: Any) -> None:
         tokenize(corpus, "--decode", source="nulls.parquet")
 
 
-def test_a_model_that_changes_during_the_run_is_caught(
-    corpus: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_model_that_changes_during_the_run_is_caught_by_who_loads_it_then(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
+    monkeypatch.setenv("DOVETAIL_FORK", "0")  # else workers have what the launcher was told of
+    tokenize(corpus, output="expected")
     real = pipelines.tokenize.COMMAND.build
 
     def build(*given: Any) -> None:
@@ -193,8 +197,12 @@ def test_a_model_that_changes_during_the_run_is_caught(
         real(*given)
 
     monkeypatch.setattr(pipelines.tokenize.COMMAND, "build", build)
-    with pytest.raises(DataError, match=r"model\.json: the model changed during the run"):
+    if workers == 1:  # it has been loaded already
         tokenize(corpus)
+        assert read_shards(corpus / "out") == read_shards(corpus / "expected")
+        return
+    with pytest.raises(DataError, match=r"model\.json: the model changed during the run"):
+        tokenize(corpus, f"--workers={workers}")
     assert not (corpus / "out").exists()
 
 
@@ -541,21 +549,40 @@ def test_rows_that_are_not_what_was_made_are_caught(
     assert not (corpus / "out").exists()
 
 
-@pytest.mark.parametrize("form", ["parquet", "arrow"])
-def test_ids_that_change_when_they_are_encoded_are_caught(
-    corpus: Path, form: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _change_a_page(patch: pytest.MonkeyPatch) -> None:
+    from transforms.formats import parquet_ids
+
+    real = parquet_ids.id_pages
+
+    def id_pages(pieces: list[pa.Array]) -> Any:
+        for page in real(pieces):
+            page.body[len(page.body) // 2] ^= 1
+            yield page
+
+    patch.setattr(parquet_ids, "id_pages", id_pages)
+
+
+def _change_a_batch(patch: pytest.MonkeyPatch) -> None:
     from transforms.formats import tables
 
     real = tables.restore
 
     def restore(rows: pa.StructArray, *given: Any) -> pa.RecordBatch:
-        ids = rows.field(0).values.to_numpy(zero_copy_only=False).copy()
+        ids = rows.field(0).values.to_numpy().copy()
         ids[len(ids) // 2] ^= 1
         lists = pa.ListArray.from_arrays(rows.field(0).offsets, pa.array(ids))
         return real(pa.StructArray.from_arrays([lists], fields=list(rows.type)), *given)
 
-    monkeypatch.setattr(tables, "restore", restore)
+    patch.setattr(tables, "restore", restore)
+
+
+@pytest.mark.parametrize(
+    ("form", "change"), [("parquet", _change_a_page), ("arrow", _change_a_batch)]
+)
+def test_ids_that_change_when_they_are_encoded_are_caught(
+    corpus: Path, form: str, change: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(monkeypatch)
     with pytest.raises(LosslessError, match="as soon as it was written"):
         tokenize(corpus, f"--output_format={form}")
     assert not (corpus / "out").exists()
@@ -736,9 +763,9 @@ def test_the_progress_of_tokenizing_is_its_own(
     folder = corpus / "progress"
     folder.mkdir()
 
-    def watch(build: Any, job: Any, *, totals: Any, beam_flags: Any) -> int:
+    def watch(build: Any, job: Any, *, totals: Any, **more: Any) -> int:
         monkeypatch.setattr(type(job.claim), "watched", str(folder))
-        peak = execute(build, job, totals=totals, beam_flags=beam_flags)
+        peak = execute(build, job, totals=totals, **more)
         assert totals == {"tokenize": job.inputs.size}
         counts = read_progress(str(folder))["tokenize"]
         assert counts[:2] == (job.inputs.size, 65)

@@ -130,7 +130,8 @@ class TokensEntry(_Part):
     """What tokenizing came to. The digests of sources are of their texts, the shards' of the tokens.
 
     Attributes:
-        model: URL, kind, number of ids and SHA-256 of the model, and its bos and eos where they are put.
+        model: URL, kind, number of ids and SHA-256 of the model, its bos and eos where they are put, and
+            the engine that encoded by a BPE model.
         law, alpha, nbest_size, dropout, proportion: how segmentations were drawn.
         decoded: whether the tokens were read, and the texts written.
         records, bytes: texts, and their bytes.
@@ -144,6 +145,8 @@ class TokensEntry(_Part):
         lengths: how many records have 0, 1, 2 to 3, 4 to 7, … tokens.
         collisions: how many records hold the symbols that CPM's white space becomes, and come back with
             white space in their place; None without it.
+        checked_records, checked_bytes: how many records, of how many bytes, a BPE model's own package
+            encoded too, to the same ids as the engine; None where it is the engine, or no BPE model.
         special_tokens: what a control string in a text became, that is the text of a token that the
             model's file calls special: ``text`` or ``tokens``; with ``fail`` no record has any.
         control_strings: those that the texts hold, each with how many ``records`` hold it, and how often
@@ -167,6 +170,8 @@ class TokensEntry(_Part):
     entropy_per_token: float | None = None
     lengths: list[int]
     collisions: int | None = None
+    checked_records: int | None = None
+    checked_bytes: int | None = None
     special_tokens: str | None = None
     control_strings: dict[str, ControlEntry] | None = None
 
@@ -243,7 +248,9 @@ def versions(*, of_tokens: bool) -> dict[str, str]:
     """Return the versions of what shapes the output, and tokens: of Unicode too, by which NFC goes."""
     names = ["apache-beam", "backports.zstd", "fsspec", "lz4", "numpy", "pyarrow"]
     if of_tokens:
-        names += filter(find_spec, ("numba", "sentencepiece", "tokenizers", "jieba"))
+        names += filter(
+            find_spec, ("numba", "sentencepiece", "tokenizers", "tiktoken", "gigatoken", "jieba")
+        )
     found = {"dovetail": VERSION, "python": platform.python_version()}
     found |= {name: version(name) for name in names}
     return found | ({"unicode": unicodedata.unidata_version} if of_tokens else {})

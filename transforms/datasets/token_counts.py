@@ -33,6 +33,8 @@ class TokenCounts:
         compared_bytes, best_tokens: of a sample of records under a law: their bytes, and what the best
             segmentations come to.
         collisions: records with CPM's symbols in their text.
+        checked_records, checked_bytes: records that a second implementation encoded to the same ids,
+            and the bytes of their texts.
         control: of each control string that was found, how many records hold it, and how often.
     """
 
@@ -46,6 +48,8 @@ class TokenCounts:
     compared_bytes: int = 0
     best_tokens: int = 0
     collisions: int = 0
+    checked_records: int = 0
+    checked_bytes: int = 0
     control: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @classmethod
@@ -56,6 +60,8 @@ class TokenCounts:
         bytes: int,  # noqa: A002
         unknown: int = 0,
         unknown_of: int = 0,
+        checked_records: int = 0,
+        checked_bytes: int = 0,
         negative_log_probs: F64 = _NONE,
     ) -> TokenCounts:
         """Count records with so many tokens each; else as of ``Encoded`` and the attributes."""
@@ -69,6 +75,8 @@ class TokenCounts:
             unknown_of=unknown_of,
             surprise=int(np.rint(negative_log_probs * NAT).sum()) if known else None,
             lengths=tuple(np.bincount(exponents).tolist()),
+            checked_records=checked_records,
+            checked_bytes=checked_bytes,
         )
 
     def __add__(self, other: TokenCounts) -> TokenCounts:

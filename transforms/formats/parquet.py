@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any
@@ -194,6 +195,18 @@ class Writer(RowWriter):
         writer = (IdsWriter if own else ArrowsWriter)(sink, schema, compression=compression)
         super().__init__(writer, schema, batch_bytes=GROUP_BYTES, batch_rows=_GROUP_ROWS)
 
+    def write_rows(self, pieces: list[pa.StructArray]) -> None:
+        """Write rows as a row group; ids are copied together a page at a time.
+
+        Raises:
+            DataError: Parquet can't hold them.
+        """
+        if isinstance(self._writer, IdsWriter):
+            with _refused():
+                self._writer.write_lists([rows.field(0) for rows in pieces])
+        else:
+            super().write_rows(pieces)
+
     def write_batch(self, batch: pa.RecordBatch) -> None:
         """Write a batch as a row group.
 
@@ -206,13 +219,20 @@ class Writer(RowWriter):
                     f"column {name}: expected lists of a fixed size without nulls, got a null, "
                     "which Parquet can't hold; give --output_format=arrow"
                 )
-        try:
+        with _refused():
             self._writer.write_group(batch)
-        except pa.ArrowException as error:
-            raise DataError(
-                f"rows that can't be written as Parquet: {first_line(error)}; give "
-                "--output_format=arrow"
-            ) from error
+
+
+@contextlib.contextmanager
+def _refused() -> Iterator[None]:
+    """Raise a DataError in the place of Arrow's errors where rows can't be written."""
+    try:
+        yield
+    except pa.ArrowException as error:
+        raise DataError(
+            f"rows that can't be written as Parquet: {first_line(error)}; give "
+            "--output_format=arrow"
+        ) from error
 
 
 def _has_null_list(array: pa.Array) -> bool:

@@ -166,8 +166,8 @@ class RowWriter:
     """Writes rows in batches, cut the same however they come in blocks; lines and texts become rows of
     one column.
 
-    A batch ends with the row that fills it. Its rows are copied together, so that what stands under
-    nulls, which no reader sees, doesn't depend on the blocks either.
+    A batch ends with the row that fills it. What stands under nulls, which no reader sees, is left out,
+    so that it doesn't depend on the blocks either.
 
     Args:
         writer: pyarrow's.
@@ -216,12 +216,15 @@ class RowWriter:
             begin = end
 
     def _write_held(self) -> None:
-        joined = pa.concat_arrays(self._pieces)
-        self._pieces.clear()
+        pieces, self._pieces = self._pieces, []
         self._held_bytes = self._held_rows = 0
-        if not _shows_all(joined):
-            joined = joined.take(pa.array(np.arange(len(joined))))
-        self.write_batch(restore(joined, self._schema, self._dictionaries))
+        self.write_rows(pieces)
+
+    def write_rows(self, pieces: list[pa.StructArray]) -> None:
+        """Write a batch of rows that came in pieces."""
+        joined = pa.concat_arrays(pieces)
+        pieces.clear()
+        self.write_batch(restore(_without_hidden(joined), self._schema, self._dictionaries))
 
     def write_batch(self, batch: pa.RecordBatch) -> None:
         """Write a batch as it is."""
@@ -234,13 +237,17 @@ class RowWriter:
         self._writer.close()
 
 
-def _shows_all(rows: pa.StructArray) -> bool:
-    """Return whether every byte of rows that were joined is one that a reader sees.
+def _without_hidden(rows: pa.StructArray) -> pa.StructArray:
+    """Return rows that were joined, with those of their columns copied that hold bytes no reader sees.
 
-    Bools don't count: the last byte of their bits has some that nobody sees.
+    Bools are among them: the last byte of their bits has some that nobody sees.
     """
-    children = [rows.field(i) for i in range(rows.type.num_fields)]
-    return not rows.null_count and all(map(_shows_all_values, children))
+    places = pa.array(np.arange(len(rows)))
+    if rows.null_count:
+        return rows.take(places)
+    columns = [rows.field(i) for i in range(rows.type.num_fields)]
+    shown = [column if _shows_all_values(column) else column.take(places) for column in columns]
+    return pa.StructArray.from_arrays(shown, fields=list(rows.type))
 
 
 def _shows_all_values(values: pa.Array) -> bool:

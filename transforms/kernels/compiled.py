@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import numba as nb
 import numpy as np
 from llvmlite import ir
 from numba import _dynfunc
+from numba.core import entrypoints, event
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import NativeLowering
 from numba.extending import intrinsic
@@ -27,9 +30,16 @@ def kernel(function: Callable[..., Any]) -> Any:
     compiler reorders sums. numba keys what it stores by processor, version and types of arguments,
     and writes files under other names first, so that processes don't see each other's halves.
     """
-    compiled = nb.njit(nogil=True)(function)
-    compiled._cache = _Cache(function)
-    return compiled
+    return _cached(nb.njit(nogil=True)(function), function)
+
+
+def unowning(function: Callable[..., Any]) -> Any:
+    """Compile a kernel that makes no arrays, without counting who holds those that it is given.
+
+    numba counts, atomically, at every call between kernels and for every array of a tuple: a small one
+    takes longer to be called than to run.
+    """
+    return _cached(nb.njit(nogil=True, _nrt=False)(function), function)
 
 
 def part(function: Callable[..., Any]) -> Any:
@@ -56,9 +66,11 @@ def inlined_loop(function: Callable[..., Any]) -> Any:
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Compile a small function into whoever calls it: a ``part`` to which no call is left."""
-    compiled = nb.njit(nogil=True, forceinline=True, pipeline_class=_PartCompiler)(function)
-    return _refusing_python(compiled)
+    """Compile a small function, which makes no arrays, into whoever calls it: a ``part`` to which no
+    call is left. See ``unowning``.
+    """
+    compiled = nb.njit(nogil=True, forceinline=True, _nrt=False, pipeline_class=_PartCompiler)
+    return _refusing_python(compiled(function))
 
 
 def _refusing_python(compiled: Any) -> Any:
@@ -71,11 +83,55 @@ def _refusing_python(compiled: Any) -> Any:
     return compiled
 
 
+def _cached(compiled: Any, function: Callable[..., Any]) -> Any:
+    compiled._cache = _Cache(function)
+    compiled._compile_for_args = _without_extensions(compiled._compile_for_args)
+    return compiled
+
+
+def _without_extensions(compile_for_args: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep numba from importing packages that extend it (awkward: 0.2 s), which no kernel of ours needs.
+
+    What is compiled for somebody else in this process finds them as always.
+    """
+
+    def compile_ours(*args: Any, **more: Any) -> Any:
+        with global_compiler_lock:
+            before = entrypoints._already_initialized
+            entrypoints._already_initialized = True
+            try:
+                return compile_for_args(*args, **more)
+            finally:
+                entrypoints._already_initialized = before
+
+    return compile_ours
+
+
 def read_only(array: Any) -> Any:
     """Return a contiguous view that can't be written to: kernels are compiled for either kind apart."""
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False
     return view
+
+
+@contextlib.contextmanager
+def told_of_compiling(tell: Callable[[], object]) -> Iterator[None]:
+    """Call ``tell`` as soon as something has to be compiled, once; not where all was kept on disk."""
+    with event.install_listener("numba:compile", _First(tell)):
+        yield
+
+
+class _First(event.Listener):  # type: ignore[misc]
+    def __init__(self, tell: Callable[[], object]) -> None:
+        self._tell: Callable[[], object] | None = tell
+
+    def on_start(self, _: Any) -> None:
+        tell, self._tell = self._tell, None
+        if tell is not None:
+            tell()
+
+    def on_end(self, _: Any) -> None:
+        """Nothing is to be said of it."""
 
 
 @intrinsic
@@ -120,6 +176,67 @@ def first_bit(typing: Any, word: Any) -> Any:
 
 
 @intrinsic
+def equal_bytes(typing: Any, array: Any, index: Any, byte: Any) -> Any:
+    """Compare the 64 bytes of a uint8 array from ``index`` on with a uint8; return a bit for each, set
+    where it is that.
+
+    All of them have to lie inside; the lowest bit is the first byte's.
+    """
+    return nb.types.uint64(array, index, nb.types.uint8), _comparing("==")
+
+
+@intrinsic
+def least_bytes(typing: Any, array: Any, index: Any, least: Any) -> Any:
+    """As ``equal_bytes``, set where a byte is that or more."""
+    return nb.types.uint64(array, index, nb.types.uint8), _comparing(">=")
+
+
+def _comparing(how: str) -> Callable[..., Any]:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        held = context.make_array(signature.args[0])(context, builder, args[0])
+        lanes = ir.VectorType(ir.IntType(8), 64)
+        place = builder.bitcast(builder.gep(held.data, [args[1]]), lanes.as_pointer())
+        one = ir.Constant(ir.VectorType(ir.IntType(8), 1), [ir.Undefined])
+        one = builder.insert_element(one, args[2], ir.IntType(32)(0))
+        none = ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64)
+        every = builder.shuffle_vector(one, one, none)
+        found = builder.icmp_unsigned(how, builder.load(place, align=1), every)
+        return builder.bitcast(found, ir.IntType(64))
+
+    return generate
+
+
+@intrinsic
+def copy_bytes(typing: Any, array: Any, index: Any, address: Any, size: Any) -> Any:
+    """Copy so many bytes from an address, a uint64, into a uint8 array from ``index`` on.
+
+    Nothing is checked: they have to be there, and to fit.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        held = context.make_array(signature.args[0])(context, builder, args[0])
+        byte = ir.IntType(8).as_pointer()
+        called = builder.module.declare_intrinsic("llvm.memcpy", [byte, byte, ir.IntType(64)])
+        source = builder.inttoptr(args[2], byte)
+        never = ir.IntType(1)(0)  # volatile
+        builder.call(called, [builder.gep(held.data, [args[1]]), source, args[3], never])
+        return context.get_dummy_value()
+
+    return nb.types.none(array, nb.types.int64, nb.types.uint64, nb.types.int64), generate
+
+
+@intrinsic
+def fetch_address(typing: Any, address: Any) -> Any:
+    """Ask the processor for what lies at an address, a uint64; as ``fetch`` of an array's item."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _prefetch(builder, builder.inttoptr(args[0], ir.IntType(8).as_pointer()))
+        return context.get_dummy_value()
+
+    return nb.types.none(nb.types.uint64), generate
+
+
+@intrinsic
 def fetch(typing: Any, array: Any, index: Any) -> Any:
     """Ask the processor for an array's item, which is needed soon. Changes nothing but the time.
 
@@ -129,38 +246,20 @@ def fetch(typing: Any, array: Any, index: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         held = context.make_array(signature.args[0])(context, builder, args[0])
         item = builder.bitcast(builder.gep(held.data, [args[1]]), ir.IntType(8).as_pointer())
-        word = ir.IntType(32)
-        called = builder.module.declare_intrinsic(
-            "llvm.prefetch",
-            [item.type],
-            ir.FunctionType(ir.VoidType(), [item.type, word, word, word]),
-        )
-        builder.call(called, [item, word(0), word(3), word(1)])  # to read; keep it close; data
+        _prefetch(builder, item)
         return context.get_dummy_value()
 
     return nb.types.none(array, index), generate
 
 
-@intrinsic
-def least_bytes(typing: Any, array: Any, index: Any, least: Any) -> Any:
-    """Compare the 64 bytes of a uint8 array from ``index`` on with a uint8; return a bit for each, set
-    where it is that or more.
-
-    All of them have to lie inside; the lowest bit is the first byte's.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        held = context.make_array(signature.args[0])(context, builder, args[0])
-        lanes = ir.VectorType(ir.IntType(8), 64)
-        place = builder.bitcast(builder.gep(held.data, [args[1]]), lanes.as_pointer())
-        one = ir.Constant(ir.VectorType(ir.IntType(8), 1), [ir.Undefined])
-        one = builder.insert_element(one, args[2], ir.IntType(32)(0))
-        none = ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64)
-        every = builder.shuffle_vector(one, one, none)
-        found = builder.icmp_unsigned(">=", builder.load(place, align=1), every)
-        return builder.bitcast(found, ir.IntType(64))
-
-    return nb.types.uint64(array, index, nb.types.uint8), generate
+def _prefetch(builder: Any, place: Any) -> None:
+    word = ir.IntType(32)
+    called = builder.module.declare_intrinsic(
+        "llvm.prefetch",
+        [place.type],
+        ir.FunctionType(ir.VoidType(), [place.type, word, word, word]),
+    )
+    builder.call(called, [place, word(0), word(3), word(1)])  # to read; keep it close; data
 
 
 class _PartLibrary(JITCodeLibrary):  # type: ignore[misc]

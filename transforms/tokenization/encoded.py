@@ -34,6 +34,12 @@ class Encoded(NamedTuple):
     """float64[r]: minus the logarithm of each segmentation's probability under the law; 0 where
     nothing is drawn, NaN under ``viterbi_sampling``, where it isn't known."""
 
+    checked_records: int = 0
+    """How many records a second implementation encoded too, to the same ids."""
+
+    checked_bytes: int = 0
+    """Of how many bytes of text."""
+
     def lists(self) -> list[list[int]]:
         """Return each record's ids."""
         every: list[int] = self.ids.tolist()

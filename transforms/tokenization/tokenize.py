@@ -21,6 +21,7 @@ from transforms.kernels.records import blocks
 from transforms.storage import files as storage
 from transforms.tokenization.encoded import add_special_tokens, identity_keys
 from transforms.tokenization.models import cpm
+from transforms.tokenization.models.bpe import BPE, Engine
 from transforms.tokenization.models.bytepiece import BytePiece
 from transforms.tokenization.models.model import RecordError, SpecialTokens
 from transforms.tokenization.models.texts import Texts
@@ -38,7 +39,8 @@ class BlockTokenizer:
     Attributes:
         model: URL of the model.
         digest: SHA-256 that the model has to have; "" for any.
-        whitespace, newline, raw, pattern, special_tokens: as of ``Tokenizer.load``.
+        whitespace, newline, raw, pattern, special_tokens, bpe_engine: as of ``Tokenizer.load``.
+        engine: what has to encode by a BPE model, as of ``BPE.engine``; "" for any.
         sampling: the law.
         seed, epoch: of the draws.
         add_bos, add_eos: put bos and eos around each record.
@@ -55,6 +57,8 @@ class BlockTokenizer:
     raw: bool = False
     pattern: str | None = None
     special_tokens: SpecialTokens = "text"
+    bpe_engine: Engine = "auto"
+    engine: str = ""
     sampling: Sampling = field(default_factory=Sampling)
     seed: int = 0
     epoch: int = 0
@@ -67,9 +71,13 @@ class BlockTokenizer:
     storage_options: dict[str, Any] | None = None
 
     def load(self) -> Tokenizer:
-        """Return the tokenizer."""
+        """Return the tokenizer.
+
+        Raises:
+            DataError: its engine isn't the one that is wanted.
+        """
         storage.configure(self.storage_options)
-        return load_once(
+        found = load_once(
             self.model,
             digest=self.digest,
             whitespace=self.whitespace,
@@ -77,7 +85,15 @@ class BlockTokenizer:
             raw=self.raw,
             pattern=self.pattern,
             special_tokens=self.special_tokens,
+            bpe_engine=self.bpe_engine,
         )
+        if self.engine and isinstance(found.model, BPE) and found.model.engine != self.engine:
+            raise DataError(
+                f"{self.model}: {self.engine} was to encode in every worker, here it is "
+                f"{found.model.engine} ({found.model.why_reference or 'another version'}); run again "
+                "with --bpe_engine=reference"
+            )
+        return found
 
     @property
     def schema(self) -> pa.Schema:
@@ -104,6 +120,8 @@ class BlockTokenizer:
                 bytes=len(texts.data),
                 unknown=found.unknown,
                 unknown_of=found.unknown_of,
+                checked_records=found.checked_records,
+                checked_bytes=found.checked_bytes,
                 negative_log_probs=found.negative_log_probs,
             )
             if self.whitespace == "cpm":
@@ -192,6 +210,7 @@ class BlockDecoder:
             raw=False,
             pattern=self.pattern,
             special_tokens="text",
+            bpe_engine="reference",  # it isn't to encode
         )
         rows = block.column("record").field(self.column)
         positions = blocks.column(block, "position")
@@ -229,30 +248,27 @@ def _decode(tokenizer: Tokenizer, ids: Any) -> str:
         ) from None
 
 
-@functools.cache
-def load_once(
-    model: str,
-    *,
-    digest: str,
-    whitespace: Literal["cpm"] | None,
-    newline: str,
-    raw: bool,
-    pattern: str | None,
-    special_tokens: SpecialTokens,
-) -> Tokenizer:
-    """Load a tokenizer once a process.
+_load = functools.cache(Tokenizer.load)
+
+
+def load_anew(model: str, **how: Any) -> Tokenizer:
+    """Load a tokenizer, arguments as of ``Tokenizer.load``; ``load_once`` returns it from now on."""
+    _load.cache_clear()
+    return _load(model, **how)
+
+
+def forget() -> None:
+    """Let go of the tokenizers that were loaded."""
+    _load.cache_clear()
+
+
+def load_once(model: str, *, digest: str, **how: Any) -> Tokenizer:
+    """Load a tokenizer once a process; ``how`` as of ``Tokenizer.load``.
 
     Raises:
         DataError: it isn't the one with this digest.
     """
-    found = Tokenizer.load(
-        model,
-        whitespace=whitespace,
-        newline=newline,
-        raw=raw,
-        pattern=pattern,
-        special_tokens=special_tokens,
-    )
+    found = _load(model, **how)
     if digest and found.model.digest != digest:
         raise DataError(
             f"{model}: the model changed during the run (SHA-256 {digest[:12]}… before, "

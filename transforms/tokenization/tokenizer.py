@@ -27,7 +27,7 @@ from transforms.tokenization.bpe.tables import splits_of
 from transforms.tokenization.encoded import Encoded, Identity, add_special_tokens, identity_keys
 from transforms.tokenization.models import cpm
 from transforms.tokenization.models.bos_eos import End, Role, choose_end
-from transforms.tokenization.models.bpe import BPE
+from transforms.tokenization.models.bpe import BPE, Engine
 from transforms.tokenization.models.load import load
 from transforms.tokenization.models.model import (
     Deterministic,
@@ -91,6 +91,7 @@ class Tokenizer:
         raw: bool = False,
         pattern: str | None = None,
         special_tokens: SpecialTokens = "text",
+        bpe_engine: Engine = "auto",
     ) -> Tokenizer:
         """Load a BytePiece or SentencePiece model, a tokenizer.json or a tiktoken file, from any URL.
 
@@ -104,6 +105,8 @@ class Tokenizer:
             special_tokens: what a control string in a text becomes, the text of a token that the model's
                 file calls special: "text" for ordinary pieces, "tokens" for its token, "fail" for an
                 error that names it.
+            bpe_engine: what encodes by a BPE model: "auto" for gigatoken where it agrees with the
+                package whose file it is, "reference" for that package, "gigatoken" for it or an error.
 
         Raises:
             UsageError: there is no such file, or it is no model; says what was expected.
@@ -115,6 +118,7 @@ class Tokenizer:
             raw=raw,
             pattern=pattern,
             special_tokens=special_tokens,
+            bpe_engine=bpe_engine,
         )
         return cls(model)
 
@@ -225,6 +229,7 @@ class Tokenizer:
                 raise RecordError(number, reason)
         if isinstance(model, Deterministic):
             self.require(sampling)
+            checked = 0, 0
             if sampling.law == "uniform" or (
                 sampling.law == "bpe_dropout" and _dropout(sampling) > 0
             ):
@@ -234,9 +239,11 @@ class Tokenizer:
             else:
                 ids, offsets = model.encode(texts)
                 surprises = np.zeros(len(offsets) - 1)
+                if isinstance(model, BPE):
+                    checked = model.compare(texts, (ids, offsets), keys)
             unk = model.special.unk
             unknown, of = (0, 0) if unk is None else (int((ids == unk).sum()), len(ids))
-            return Encoded(ids, offsets, unknown, of, surprises)
+            return Encoded(ids, offsets, unknown, of, surprises, *checked)
         assert isinstance(model, Unigram)
         normalized = model.normalizer.normalize(texts)
         law = self._law(sampling)

@@ -99,6 +99,7 @@ def test_columns_whose_first_values_hardly_repeat_are_written_without_dictionari
         "known": True,
     }
     assert dictionaries_of(columns, rows_each=777) == found  # however rows come
+    assert dictionaries_of({"unlike": columns["unlike"]}) == {"unlike": False}
 
 
 def test_a_column_whose_path_may_be_that_of_another_keeps_its_dictionary() -> None:

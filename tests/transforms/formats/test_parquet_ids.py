@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,28 @@ def test_arrow_reads_the_lists_that_were_written(
     table.validate(full=True)
     assert table.column(0).to_pylist() == array.to_pylist()[1:] + array.to_pylist()
     assert [file.metadata.row_group(i).num_rows for i in (0, 1)] == [len(rows) + 1, len(rows) + 2]
+
+
+@given(rows=LISTS, kind=st.sampled_from(TYPES), cuts=st.lists(st.integers(0, 33), max_size=5))
+@settings(deadline=None)
+def test_pieces_in_which_rows_come_change_no_byte(
+    rows: list[Any], kind: pa.DataType, cuts: list[int]
+) -> None:
+    array = pa.array([[7], *rows, [8, 9]], kind)
+    schema = pa.schema([pa.field("input_ids", kind)])
+    edges = [0, *sorted(min(cut, len(array)) for cut in cuts), len(array)]
+    found = []
+    for pieces in ([array], [array[a:b] for a, b in pairwise(edges)]):
+        file = io.BytesIO()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(id_pages, "PAGE_IDS", 5)
+            writer = parquet.Writer(file, schema, compression="none")
+            writer.write_rows(
+                [pa.StructArray.from_arrays([p], names=["input_ids"]) for p in pieces]
+            )
+        writer.close()
+        found.append(file.getvalue())
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)

@@ -20,7 +20,7 @@ from transforms.formats.parquet import COMPRESSIONS
 from transforms.formats.read_back import shard_digest
 from transforms.formats.read_back_ids import ids_digest
 from transforms.formats.writing import ShardFormat
-from transforms.kernels.records import id_pages
+from transforms.kernels.records import compiling, id_pages
 from transforms.kernels.records.digest import Digest
 
 Pages = Callable[[pa.Array], Any]
@@ -149,7 +149,9 @@ def test_an_encoder_at_fault_is_found(
 ) -> None:
     want = digest_of(written([ROWS]), TYPES[0])
     pages = parquet_ids.id_pages
-    monkeypatch.setattr(parquet_ids, "id_pages", lambda lists: fault(pages, lists))
+    monkeypatch.setattr(
+        parquet_ids, "id_pages", lambda pieces: fault(lambda lists: pages([lists]), pieces[0])
+    )
     try:
         found = digest_of(written([ROWS]), TYPES[0])
     except DataError:
@@ -176,3 +178,14 @@ def test_an_id_of_more_bits_than_the_column_has_is_refused(monkeypatch: pytest.M
     data = written([pa.array([[70_000]], TYPES[1])])
     with pytest.raises(DataError, match="expected ids of 16 bits, got 70000"):
         digest_of(data, TYPES[0])
+
+
+@pytest.mark.parametrize("ids", [[], [1], [0x01020304, 2**32 - 1, 0, 80_000] * 9])
+def test_compiled_loops_do_what_numpy_does(ids: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    values, loops = np.array(ids, np.uint32), compiling.use_loops()
+    for found in (loops, None):
+        monkeypatch.setattr(id_pages, "loops_for", lambda _, found=found: found)
+        out = np.empty((4, len(ids)), np.uint8)
+        id_pages._split(values, out)
+        assert np.array_equal(out, values.view(np.uint8).reshape(-1, 4).T)
+        assert np.array_equal(id_pages._join(out), values)

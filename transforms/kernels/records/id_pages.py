@@ -7,7 +7,7 @@ are few. Source: Encodings.md of the Parquet format, and its README on nested co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from transforms.kernels.arrays import I64, U8, U16, U32, cuts, offsets_of
 from transforms.kernels.records.arrow_values import BOOLS, elements, validity
+from transforms.kernels.records.compiling import loops_for
 
 PAGE_IDS = 1 << 18
 """Of a page, of 1 MiB: what a core's cache holds, and what a page of most writers has."""
@@ -31,15 +32,24 @@ class Page(NamedTuple):
     levels: int
 
 
-def id_pages(lists: pa.Array) -> Iterator[Page]:
+def id_pages(pieces: Sequence[pa.Array]) -> Iterator[Page]:
     """Yield pages of PAGE_IDS ids, or of one list that is longer; the next one takes a body's memory.
 
     Args:
-        lists: of uint16 or uint32, both lists and ids may be null.
+        pieces: lists of uint16 or uint32, both lists and ids may be null; where one piece ends and the
+            next begins changes nothing.
     """
     memory = np.empty(0, np.uint8)
-    for begin, end in cuts(elements(lists)[1], limit=PAGE_IDS, most=PAGE_IDS):
-        ids, levels, count = _levels_of(lists.slice(begin, end - begin))
+    ends = offsets_of(np.concatenate([_lengths(lists) for lists in pieces]))
+    firsts = offsets_of([len(lists) for lists in pieces])
+    for begin, end in cuts(ends, limit=PAGE_IDS, most=PAGE_IDS):
+        low, high = np.searchsorted(firsts, (begin, end), side="right") - 1
+        parts = [
+            pieces[i][max(begin - first, 0) : end - first]
+            for i, first in enumerate(firsts[low : high + 1].tolist(), low)
+            if first < end
+        ]
+        ids, levels, count = _levels_of(parts[0] if len(parts) == 1 else pa.concat_arrays(parts))
         size = len(levels) + _BYTES * len(ids)
         if size > len(memory):  # fresh memory costs as much as what is written to it
             memory = np.empty(size + size // 8, np.uint8)
@@ -49,13 +59,17 @@ def id_pages(lists: pa.Array) -> Iterator[Page]:
         yield Page(body, count)
 
 
+def _lengths(lists: pa.Array) -> I64:
+    """Return int64[n], how many ids each list has, null ones none."""
+    lengths = np.diff(elements(lists)[1])
+    valid = validity(lists)
+    return lengths if valid is None else np.where(valid, lengths, 0)
+
+
 def _levels_of(lists: pa.Array) -> tuple[U32, bytes, int]:
     """Return the ids of lists, their levels as they are encoded, and how many these are."""
-    ids, offsets = elements(lists)
-    lengths = np.diff(offsets)
-    valid = validity(lists)
-    if valid is not None:  # what stands under a null list is nothing
-        ids, lengths = lists.flatten(), np.where(valid, lengths, 0)
+    valid, lengths = validity(lists), _lengths(lists)
+    ids = elements(lists)[0] if valid is None else lists.flatten()  # without what nulls hide
     begins = offsets_of(np.maximum(lengths, 1))
     count = int(begins[-1])
     repeated = np.ones(count, np.uint8)
@@ -100,6 +114,10 @@ def _sized(data: bytes) -> bytes:
 
 def _split(ids: U32, out: U8) -> None:
     """Write the first bytes of ids, then their second ones, and so on."""
+    loops = loops_for(ids.nbytes)
+    if loops is not None:
+        loops.split_ids(ids, out)
+        return
     rest = np.empty_like(ids)
     out[0] = ids
     for k in range(1, _BYTES):
@@ -176,6 +194,10 @@ def read_varint(data: U8, at: int) -> tuple[int, int]:
 
 def _join(planes: U8) -> U32:
     """Take ``_split`` back: two bytes at a time, as higher ones are mostly zeros."""
+    loops = loops_for(planes.nbytes)
+    if loops is not None:
+        joined: U32 = loops.join_ids(planes)
+        return joined
     out = _pairs(planes[:2]).astype(np.uint32)
     if planes[2:].any():
         out |= _pairs(planes[2:]).astype(np.uint32) << np.uint32(16)

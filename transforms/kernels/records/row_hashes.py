@@ -28,6 +28,7 @@ import pyarrow.types as pt
 
 from transforms.kernels.arrays import U64
 from transforms.kernels.randomness import mix
+from transforms.kernels.records import compiling
 from transforms.kernels.records.arrow_values import (
     bytes_extents,
     elements,
@@ -83,8 +84,7 @@ def _hashes(array: pa.Array) -> Hashes:
     """Hash values, and nulls as anything."""
     width = plain_width(array.type)
     if width and width <= 8:
-        words = plain_bytes(array).view(f"<u{width}").astype(np.uint64)
-        return mix(words ^ PLAIN[0]), mix(words ^ PLAIN[1])
+        return _word_hashes(plain_bytes(array).view(f"<u{width}").astype(np.uint64))
     if width:
         return record_hashes(plain_bytes(array), np.arange(len(array) + 1, dtype=np.int64) * width)
     if is_bytes(array.type):
@@ -97,9 +97,27 @@ def _hashes(array: pa.Array) -> Hashes:
 def _struct_hashes(array: pa.StructArray) -> Hashes:
     hashes = np.full(len(array), STRUCT[0]), np.full(len(array), STRUCT[1])
     for i in range(array.type.num_fields):
-        child = value_hashes(array.field(i))
-        hashes = mix(hashes[0] ^ child[0]), mix(hashes[1] ^ child[1])
+        _fold_in(hashes, value_hashes(array.field(i)))
     return hashes
+
+
+def _word_hashes(words: U64) -> Hashes:
+    if compiling.loops_for(words.nbytes) is None:
+        return mix(words ^ PLAIN[0]), mix(words ^ PLAIN[1])
+    from transforms.kernels.records.row_loops import hash_words
+
+    return hash_words(words, *PLAIN)
+
+
+def _fold_in(hashes: Hashes, more: Hashes) -> None:
+    """Set hashes to those of what they are of and more."""
+    if compiling.loops_for(0) is None:
+        for k in (0, 1):
+            hashes[k][:] = mix(hashes[k] ^ more[k])
+        return
+    from transforms.kernels.records.row_loops import fold_in
+
+    fold_in(hashes, more)
 
 
 def _list_hashes(array: pa.Array) -> Hashes:

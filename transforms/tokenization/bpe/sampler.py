@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from transforms.kernels.arrays import F64, I64, U32, U64
-from transforms.kernels.segmentation import laws
-from transforms.kernels.segmentation.bpe import merges
-from transforms.kernels.segmentation.bpe.dropout import merge, pretoken_keys
-from transforms.kernels.segmentation.laws import Law, UnknownEdge
-from transforms.kernels.segmentation.segment import DeadEndError, segment
+from transforms.kernels.segmentation import automaton as automata
+from transforms.kernels.segmentation.bpe import merges, uniform
+from transforms.kernels.segmentation.bpe.dropout import memory, merge, pretoken_keys
+from transforms.kernels.segmentation.bpe.uniform import Trie, draw
 from transforms.tokenization.bpe.pretokens import by_words
 from transforms.tokenization.bpe.tables import tables_of
 from transforms.tokenization.models.added_tokens import beyond_unicode
@@ -37,7 +38,8 @@ class SampledBPE:
         self._model, self._tables = model, tables_of(model)
         self._words = self._tables.words
         self._merges: merges.Merges | None = None
-        self._uniform: Law | None = None
+        self._trie: Trie | None = None
+        self._of_thread = threading.local()
 
     @property
     def pretokens(self) -> Normalizer:
@@ -68,26 +70,32 @@ class SampledBPE:
         normalized = self.normalize(texts)
         mine = pretoken_keys(keys, normalized.records)
         if law == "uniform":
-            return self._segment(normalized, mine)
-        found = merge(self.merges, normalized.data, normalized.segments, mine, dropout=dropout)
+            return self._draw(normalized, mine)
+        found = merge(
+            self.merges,
+            normalized.data,
+            normalized.segments,
+            mine,
+            dropout=dropout,
+            kept=self._kept(),
+        )
         if found.failed >= 0:
-            self._refuse(normalized, found.failed, 0)
+            self._refuse(normalized, found.failed)
         unknown = np.full(len(keys), np.nan)
         return found.ids, found.offsets[normalized.records], unknown
 
-    def _segment(self, normalized: Normalized, keys: U64) -> tuple[U32, I64, F64]:
-        try:
-            found = segment(self.uniform, normalized.data, normalized.segments, keys)
-        except DeadEndError as error:
-            self._refuse(normalized, error.record, error.position)
+    def _draw(self, normalized: Normalized, keys: U64) -> tuple[U32, I64, F64]:
+        found = draw(self.trie, normalized.data, normalized.segments, keys)
+        if found.failed >= 0:
+            self._refuse(normalized, found.failed)
         counts = np.diff(normalized.records)
         record = np.repeat(np.arange(len(counts)), counts)
         surprises = np.bincount(record, found.surprises, len(counts)).astype(np.float64)
         return found.ids, found.offsets[normalized.records], surprises
 
-    def _refuse(self, normalized: Normalized, pretoken: int, position: int) -> None:
+    def _refuse(self, normalized: Normalized, pretoken: int) -> None:
         record = int(np.searchsorted(normalized.records, pretoken, side="right")) - 1
-        place = int(normalized.segments[pretoken]) + position
+        place = int(normalized.segments[pretoken])
         text = normalized.data[normalized.segments[pretoken] : normalized.segments[pretoken + 1]]
         raise RecordError(
             record,
@@ -95,6 +103,13 @@ class SampledBPE:
             f"{place - int(normalized.segments[normalized.records[record]])} of its normalized text, "
             "and nothing stands for what is unknown; take a model that has all bytes",
         )
+
+    def _kept(self) -> npt.NDArray[np.void]:
+        """Return this thread's memory of what pre-tokens come to."""
+        found: npt.NDArray[np.void] | None = getattr(self._of_thread, "kept", None)
+        if found is None:
+            found = self._of_thread.kept = memory()
+        return found
 
     @property
     def merges(self) -> merges.Merges:
@@ -112,22 +127,14 @@ class SampledBPE:
         return self._merges
 
     @property
-    def uniform(self) -> Law:
-        """The law of ``uniform``: ``exact`` with all weights 1, over all pieces of the vocabulary."""
-        if self._uniform is None:
+    def trie(self) -> Trie:
+        """The vocabulary's table, of ``uniform``, made once: all pieces, and what was added."""
+        if self._trie is None:
             t = self._tables
-            texts = [*t.pieces, *map(beyond_unicode, t.added)]
-            edge = None
-            if t.unknown is not None and not t.by_byte:
-                edge = UnknownEdge(log_prob=0.0, id=t.unknown, byte_ids=t.byte_ids or None)
-            elif t.byte_ids:
-                edge = UnknownEdge(log_prob=0.0, id=0, byte_ids=t.byte_ids)
-            pieces = laws.build(
-                texts,
-                np.zeros(len(texts)),
+            self._trie = uniform.build(
+                automata.build([*t.pieces, *map(beyond_unicode, t.added)]),
                 np.array([*t.pieces.values(), *t.added], np.uint32),
-                unit="byte" if t.by_byte else "character",
-                unknown=edge,
+                unknown=None if t.by_byte else t.unknown,
+                byte_ids=t.byte_ids,
             )
-            self._uniform = laws.prepare(pieces, law="exact", alpha=0.0)
-        return self._uniform
+        return self._trie

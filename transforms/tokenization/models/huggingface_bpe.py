@@ -5,24 +5,31 @@ Agrees with tokenizers 0.23.3 (``tokenizers/src/models/bpe/model.rs``), whose pa
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import tokenizers
 
 from transforms.kernels.arrays import I64, U32
+from transforms.kernels.records.find_strings import Strings
 from transforms.tokenization.models.added_tokens import HuggingFaceNormalizer
-from transforms.tokenization.models.bpe import BPE
+from transforms.tokenization.models.bpe import BPE, spread
 from transforms.tokenization.models.control import without_special
+from transforms.tokenization.models.gigatoken_documents import UNSETTLED, Fitted, of_tokenizer_json
+from transforms.tokenization.models.gigatoken_engine import load_json
 from transforms.tokenization.models.huggingface_file import ByPackage, size_of, special_ids
-from transforms.tokenization.models.model import RecordError, SpecialTokens
-from transforms.tokenization.models.texts import Texts, unpack
+from transforms.tokenization.models.model import RecordError, SpecialTokens, join_rows
+from transforms.tokenization.models.package_errors import call_package, package_errors
+from transforms.tokenization.models.texts import Texts, check_utf8, unpack
 
 
 class HuggingFaceBPE(ByPackage, BPE):
     """A ``tokenizer.json`` with a BPE model."""
 
     kind = "a tokenizer.json with a BPE model"
+    package = "tokenizers"
 
     def __init__(
         self,
@@ -57,6 +64,10 @@ class HuggingFaceBPE(ByPackage, BPE):
         if not self.complete and tokenizer.model.unk_token is None:
             self._watched = Omissions(tokenizer, self.normalizer())
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.load_again()
+
     def normalizer(self) -> HuggingFaceNormalizer:
         """Make what brings text to the pre-tokens that the model merges in, each apart."""
         document = self.document
@@ -66,18 +77,49 @@ class HuggingFaceBPE(ByPackage, BPE):
 
     def encode_by_reference(self, texts: Texts) -> tuple[U32, I64]:
         """Return ids and offsets, as the tokenizers package gives them."""
+        check_utf8(texts)
+        plain = [text.decode() for text in unpack(texts)]
         if self._watched is not None:
-            for number, text in enumerate(unpack(texts)):
-                if left_out := self._watched.first(text.decode()):
+            for number, text in enumerate(plain):
+                if left_out := self._watched.first(text):
                     raise RecordError(number, self.left_out(left_out))
-        return self.encode_by_package(texts)
+        ids, offsets = join_rows(call_package(self._rows_alone, plain, name=self.name))
+        self.refuse_forged(ids, offsets)
+        return ids, offsets
 
-    def left_out(self, character: str) -> str:
-        """Say that the model would drop a character without a word."""
-        return (
-            f"{self.name}: the model has no piece for {character!r} and no unknown token, and would "
-            "leave the character out; take a model that has all bytes"
+    def refused_by_reference(self, texts: Texts) -> set[int]:
+        watched = self._watched
+        if watched is None:
+            return set()
+        every = enumerate(unpack(texts))
+        return {number for number, text in every if watched.first(text.decode()) is not None}
+
+    def _rows_alone(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return each one's ids; no batch, for which the package starts threads."""
+        encode = self._encoder.encode
+        return [encode(text, add_special_tokens=False).ids for text in texts]
+
+    def for_gigatoken(self) -> Fitted:
+        document, spelled = of_tokenizer_json(
+            self.text_document, specials_are_tokens=self.special_tokens == "tokens"
         )
+        composes = self.document["normalizer"] is not None and spelled is None
+        left_out = Strings(map(str.encode, UNSETTLED)) if composes else None
+        return Fitted(
+            make=functools.partial(load_json, document), spelled=spelled, left_out=left_out
+        )
+
+    def finish(self, ids: U32, offsets: I64) -> None:
+        self.refuse_forged(ids, offsets)
+
+    def strings(self) -> list[str]:
+        return [token["content"] for token in self.document["added_tokens"] if token["content"]]
+
+    def some_pieces(self, count: int) -> list[str]:
+        vocabulary = self.document["model"]["vocab"]
+        ids = [[vocabulary[piece]] for piece in spread(list(vocabulary), count)]
+        with package_errors():
+            return [self.tokenizer.decode(one, skip_special_tokens=False) for one in ids]
 
 
 class Omissions:

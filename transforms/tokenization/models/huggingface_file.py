@@ -14,9 +14,9 @@ import numpy as np
 import tokenizers
 
 from transforms.errors import DataError
-from transforms.kernels.arrays import I64, U32, offsets_of
+from transforms.kernels.arrays import I64, U32
 from transforms.tokenization.models.control import without_control_pieces
-from transforms.tokenization.models.model import Model, RecordError, SpecialTokens
+from transforms.tokenization.models.model import Model, RecordError, SpecialTokens, join_rows
 from transforms.tokenization.models.package_errors import (
     PackageError,
     call_package,
@@ -59,6 +59,8 @@ class ByPackage(HuggingFace):
     """
 
     text_document: dict[str, Any]
+    _encoder: tokenizers.Tokenizer
+    _never: U32
 
     def treat_special(self, document: dict[str, Any], special_tokens: SpecialTokens) -> None:
         """Let control strings become what is asked for."""
@@ -83,21 +85,23 @@ class ByPackage(HuggingFace):
         """Return ids and offsets, as the package's ``encode_batch`` gives them."""
         check_utf8(texts)
         plain = [text.decode() for text in unpack(texts)]
-        found: list[U32] = []
+        found: list[list[int]] = []
         step = max(1, len(plain) * _AT_A_TIME // max(len(texts.data), 1))
         for begin in range(0, len(plain), step):
             some = plain[begin : begin + step]
-            rows = call_package(self._rows, some, name=self.name, first=begin)
-            found += [np.array(row, np.uint32) for row in rows]
-        ids = np.concatenate([np.zeros(0, np.uint32), *found])
-        offsets = offsets_of(list(map(len, found)))
+            found += call_package(self._rows, some, name=self.name, first=begin)
+        ids, offsets = join_rows(found)
+        self.refuse_forged(ids, offsets)
+        return ids, offsets
+
+    def refuse_forged(self, ids: U32, offsets: I64) -> None:
+        """Raise RecordError where a word is made to become a special token."""
         if len(self._never) and (wrong := np.flatnonzero(np.isin(ids, self._never))).size:
             raise RecordError(
                 int(np.searchsorted(offsets, wrong[0], side="right")) - 1,
                 f"{self.name}: a word is made to become the special token "
                 f"{self.token(int(ids[wrong[0]]))!r}; drop the record",
             )
-        return ids, offsets
 
     def _rows(self, texts: Sequence[str]) -> list[list[int]]:
         found = self._encoder.encode_batch_fast(texts, add_special_tokens=False)

@@ -21,6 +21,7 @@ from transforms.tokenization.models import (
     tiktoken_bpe,
     unigram,
 )
+from transforms.tokenization.models.bpe import BPE, Engine
 from transforms.tokenization.models.model import FORMATS, Model, SpecialTokens
 
 LARGEST_FILE = 1 << 29
@@ -48,6 +49,7 @@ def load(
     raw: bool = False,
     pattern: str | None = None,
     special_tokens: SpecialTokens = "text",
+    bpe_engine: Engine = "auto",
 ) -> Model:
     """Load a model; arguments and errors as of ``Tokenizer.load``."""
     url, data = _find(url)
@@ -58,6 +60,8 @@ def load(
             f"--tokenizer_pattern: {url} is {model.kind}, which says itself how text is cut; leave it "
             "out, it is for tiktoken's rank files"
         )
+    if isinstance(model, BPE):
+        model.choose_engine(bpe_engine)
     if raw and not isinstance(model, bytepiece.BytePiece):
         raise UsageError(f"{url}: {model.kind} needs text; only BytePiece models take raw bytes")
     if whitespace == "cpm":

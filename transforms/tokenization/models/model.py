@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import itertools
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal
@@ -10,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from transforms.errors import DataError
-from transforms.kernels.arrays import I64, U32
+from transforms.kernels.arrays import I64, U32, offsets_of
 from transforms.kernels.segmentation.segment import Segmented
 from transforms.tokenization.models.texts import Normalizer, Texts
 from transforms.tokenization.models.vocabulary import SpecialIds, Vocabulary
@@ -132,3 +133,9 @@ class Deterministic(Model):
             DataError: a record isn't valid UTF-8.
             RecordError: a record has none by this model.
         """
+
+
+def join_rows(rows: Sequence[Sequence[int]]) -> tuple[U32, I64]:
+    """Return ids and offsets of rows of ids; as of ``Deterministic.encode``."""
+    ids = np.fromiter(itertools.chain.from_iterable(rows), np.uint32, sum(map(len, rows)))
+    return ids, offsets_of(list(map(len, rows)))

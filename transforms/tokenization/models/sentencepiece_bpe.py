@@ -6,33 +6,46 @@ Agrees with sentencepiece 0.2.3 (``src/bpe_model.cc``: ``SampleEncode`` with alp
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from transforms.kernels.arrays import I64, U32, offsets_of
+from transforms.kernels.arrays import I64, U32
 from transforms.kernels.records.find_strings import Strings
-from transforms.tokenization.models.bpe import BPE
+from transforms.tokenization.models.bpe import BPE, spread
 from transforms.tokenization.models.control import encode_around
+from transforms.tokenization.models.gigatoken_documents import (
+    Fitted,
+    is_normalized_apart,
+    of_sentencepiece,
+)
+from transforms.tokenization.models.gigatoken_engine import load_json
+from transforms.tokenization.models.model import join_rows
 from transforms.tokenization.models.package_errors import call_package
 from transforms.tokenization.models.texts import Texts, check_utf8, unpack
 from transforms.tokenization.models.unigram import (
+    CONTROL,
     MODEL_TYPES,
+    NORMAL,
+    SPACE,
+    UNKNOWN,
+    USER_DEFINED,
     control_of,
+    normalizer_of,
     processor_of,
     read_pieces,
     special_ids,
 )
-
-_AT_A_TIME = 1 << 20  # bytes of text that the package gets
 
 
 class SentencePieceBPE(BPE):
     """A SentencePiece model of type BPE."""
 
     kind = "a SentencePiece BPE model"
+    package = "sentencepiece"
     complete = True  # what has no piece is spelled in bytes, or is the unknown that each model has
 
     def __init__(self, name: str, data: bytes) -> None:
@@ -54,12 +67,14 @@ class SentencePieceBPE(BPE):
 
         self._strings = Strings(string.encode() for string in self.control)
 
-    def encode(self, texts: Texts) -> tuple[U32, I64]:
+    def around_tokens(
+        self, encode: Callable[[Texts], tuple[U32, I64]], texts: Texts
+    ) -> tuple[U32, I64]:
         """Return ids and offsets; where tokens are put, what is between is a text of its own."""
         if self.special_tokens != "tokens":
-            return super().encode(texts)
+            return encode(texts)
         ids = np.array(list(self.control.values()), np.uint32)
-        return encode_around(super().encode, texts, self._strings.find(*texts), ids)
+        return encode_around(encode, texts, self._strings.find(*texts), ids)
 
     @property
     def proto(self) -> Any:
@@ -69,20 +84,29 @@ class SentencePieceBPE(BPE):
     def encode_by_reference(self, texts: Texts) -> tuple[U32, I64]:
         """Return ids and offsets, as sentencepiece gives them."""
         check_utf8(texts)
-        plain = unpack(texts)
-        found: list[U32] = []
-        step = max(1, len(plain) * _AT_A_TIME // max(len(texts.data), 1))
-        for begin in range(0, len(plain), step):
-            some = plain[begin : begin + step]
-            rows = call_package(
-                self._rows, some, name=self.name, first=begin, package="sentencepiece"
-            )
-            found += [np.array(row, np.uint32) for row in rows]
-        return np.concatenate([np.zeros(0, np.uint32), *found]), offsets_of(list(map(len, found)))
+        return join_rows(
+            call_package(self._rows, unpack(texts), name=self.name, package=self.package)
+        )
 
     def _rows(self, texts: Sequence[bytes]) -> list[list[int]]:
         rows: list[list[int]] = self.processor.encode(texts, num_threads=1)
         return rows
+
+    def for_gigatoken(self) -> Fitted:
+        proto = self.proto
+        document, spelled = of_sentencepiece(proto)
+        apart = normalizer_of(proto, self.processor) if is_normalized_apart(proto) else None
+        return Fitted(
+            make=functools.partial(load_json, document), normalizer=apart, spelled=spelled
+        )
+
+    def strings(self) -> list[str]:
+        own = CONTROL, UNKNOWN, USER_DEFINED
+        return [piece.text.decode() for piece in self.proto.pieces if piece.type in own]
+
+    def some_pieces(self, count: int) -> list[str]:
+        pieces = [p.text.decode() for p in self.proto.pieces if p.type in (NORMAL, USER_DEFINED)]
+        return [piece.replace(SPACE, " ") for piece in spread(pieces, count)]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Turn ids into text, as sentencepiece does: unknowns become its sign for them."""

@@ -120,7 +120,9 @@ def check_utf8(texts: Texts) -> None:
     Raises:
         DataError: one isn't; names the first, and its first wrong byte.
     """
-    if _all_utf8(texts):
+    from transforms.kernels.records.text_loops import are_utf8  # numba takes long to import
+
+    if are_utf8(texts.data, texts.offsets):
         return
     for number, text in enumerate(unpack(texts)):
         try:
@@ -145,17 +147,6 @@ def in_chunks(text: memoryview) -> Iterator[memoryview]:
             end += 1
         yield text[begin:end]
         begin = end
-
-
-def _all_utf8(texts: Texts) -> bool:
-    try:
-        for chunk in in_chunks(texts.data.data):
-            str(chunk, "utf-8")
-    except UnicodeDecodeError:
-        return False
-    # two wrong records may make a right whole: a record must not begin inside a character
-    starts = texts.offsets[:-1][texts.offsets[:-1] < len(texts.data)]
-    return not ((texts.data[starts] & 0xC0) == 0x80).any()
 
 
 def whole_records(texts: Texts) -> Normalized:

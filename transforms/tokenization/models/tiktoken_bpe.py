@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hashlib
 import re
 from collections.abc import Sequence
 
-import numpy as np
 import tiktoken
 
 from transforms.errors import DataError, UsageError
-from transforms.kernels.arrays import I64, U32, offsets_of
-from transforms.tokenization.models.bpe import BPE
-from transforms.tokenization.models.model import SpecialTokens
+from transforms.kernels.arrays import I64, U32
+from transforms.tokenization.models.bpe import BPE, spread
+from transforms.tokenization.models.gigatoken_documents import Fitted, UnfitError
+from transforms.tokenization.models.gigatoken_engine import load_ranks
+from transforms.tokenization.models.model import SpecialTokens, join_rows
 from transforms.tokenization.models.package_errors import (
     PackageError,
     call_package,
@@ -37,6 +39,10 @@ PATTERNS = {
     r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
     r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    "llama3": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    "qwen": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 }
 """How text is cut, by the name that ``--tokenizer_pattern`` takes."""
 
@@ -53,6 +59,14 @@ PUBLISHED: dict[str, tuple[str, dict[str, int]]] = {
 }
 """Pattern and special tokens of what OpenAI published, by the file's name without ``.tiktoken``."""
 
+_IN_GIGATOKEN = {
+    "gpt2": "gpt2",
+    "cl100k": "gpt4",
+    "o200k": "o200k",
+    "llama3": "olmo3",
+    "qwen": "qwen2",
+}
+_SCHEMES = {PATTERNS[name]: scheme for name, scheme in _IN_GIGATOKEN.items()}
 _FIRST_LINES = re.compile(rb"[A-Za-z0-9+/]+={0,2} \d+\r?\n")
 _FLAG = "--tokenizer_pattern"
 
@@ -61,6 +75,7 @@ class TiktokenBPE(BPE):
     """A tiktoken vocabulary."""
 
     kind = "a tiktoken vocabulary"
+    package = "tiktoken"
 
     def __init__(
         self,
@@ -114,28 +129,42 @@ class TiktokenBPE(BPE):
             ) from None
 
     def __getstate__(self) -> dict[str, object]:
-        return {name: value for name, value in self.__dict__.items() if name != "encoding"}
+        return super().__getstate__() | {"encoding": None}  # its own asks for a registered name
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state)
-        self.encoding = self._made()  # its own pickle asks for a registered name
+        super().__setstate__(state)
+        self.encoding = self._made()
 
     def encode_by_reference(self, texts: Texts) -> tuple[U32, I64]:
         """Return ids and offsets, as tiktoken gives them."""
         check_utf8(texts)
         plain = [text.decode() for text in unpack(texts)]
-        rows = call_package(self._rows, plain, name=self.name, package="tiktoken")
-        return np.concatenate([np.zeros(0, np.uint32), *rows]), offsets_of(list(map(len, rows)))
+        return join_rows(call_package(self._rows, plain, name=self.name, package=self.package))
 
-    def _rows(self, texts: Sequence[str]) -> list[U32]:
+    def _rows(self, texts: Sequence[str]) -> list[list[int]]:
         allowed = set(self.control) if self.special_tokens == "tokens" else set()
-        return [
-            np.array(
-                self.encoding.encode(text, allowed_special=allowed, disallowed_special=()),
-                np.uint32,
-            )
-            for text in texts
-        ]
+        encode = self.encoding.encode
+        return [encode(text, allowed_special=allowed, disallowed_special=()) for text in texts]
+
+    def for_gigatoken(self) -> Fitted:
+        scheme = _SCHEMES.get(self.pattern)
+        if scheme is None:
+            raise UnfitError("it doesn't know the pattern that cuts text")
+        by_rank = sorted(self.ranks, key=self.ranks.__getitem__)
+        if [self.ranks[piece] for piece in by_rank] != list(range(len(by_rank))):
+            raise UnfitError("its ranks have gaps")
+        lines = b"".join(base64.b64encode(p) + b" %d\n" % rank for rank, p in enumerate(by_rank))
+        control = dict(self.control) if self.special_tokens == "tokens" else {}
+        return Fitted(make=functools.partial(load_ranks, lines, scheme, control))
+
+    def _made_with(self) -> tuple[object, ...]:
+        return self.pattern, *self.control
+
+    def strings(self) -> list[str]:
+        return list(self.control)
+
+    def some_pieces(self, count: int) -> list[str]:
+        return spread([piece.decode(errors="ignore") for piece in self.ranks], count)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Turn ids into text, with U+FFFD for bytes that are none; special ids by their names."""

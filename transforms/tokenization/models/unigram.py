@@ -96,7 +96,7 @@ _Model = _message_class()
 
 
 def read_pieces(data: bytes) -> Any:
-    """Read a model file: its ``pieces``, each with text, score and type, and its ``trainer``.
+    """Read a model file: ``pieces``, each with text, score and type, ``trainer`` and ``normalizer``.
 
     Raises:
         ValueError: the bytes are no such file.

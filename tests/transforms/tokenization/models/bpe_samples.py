@@ -17,11 +17,10 @@ from transforms.tokenization.models.tiktoken_bpe import PATTERNS
 LETTERS = cut.ByteLevel.alphabet()
 SPELLED = [f"<0x{byte:02X}>" for byte in range(256)]
 SPACE = "\u2581"
-LLAMA_3 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-QWEN_2 = LLAMA_3.replace("{1,3}", "")
+GPT_2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+CL100K = PATTERNS["llama3"]
+"""As ``tokenizer.json`` files have tiktoken's pattern, where Oniguruma takes {1,3}+ for any number."""
+
 ENDS = ("<s>", "</s>", "<|endoftext|>")
 CONTROL = ["<unk>", *ENDS]
 
@@ -80,11 +79,11 @@ def _llama_2() -> Any:
 MADE: dict[str, Callable[[], Tokenizer]] = {
     "byte level": lambda: _by_letters(cut.ByteLevel(add_prefix_space=False)),
     "byte level, a space before": lambda: _by_letters(cut.ByteLevel(add_prefix_space=True)),
-    "GPT-2": lambda: _by_letters(_split(PATTERNS["gpt2"])),
-    "cl100k": lambda: _by_letters(_split(PATTERNS["cl100k"])),
+    "GPT-2": lambda: _by_letters(_split(GPT_2)),
+    "cl100k": lambda: _by_letters(_split(CL100K)),
     "o200k": lambda: _by_letters(_split(PATTERNS["o200k"])),
-    "Llama 3": lambda: _by_letters(_split(LLAMA_3), ignore_merges=True),
-    "Qwen 2": lambda: _by_letters(_split(QWEN_2), normalizers.NFC()),
+    "Llama 3": lambda: _by_letters(_split(PATTERNS["llama3"]), ignore_merges=True),
+    "Qwen 2": lambda: _by_letters(_split(PATTERNS["qwen"]), normalizers.NFC()),
     "NFD": lambda: _by_letters(cut.ByteLevel(add_prefix_space=False), normalizers.NFD()),
     "metaspace": lambda: _by_spaces(None, cut.Metaspace()),
     "metaspace, unknowns fused": lambda: _by_spaces(None, cut.Metaspace(), fuse_unk=True),

@@ -8,7 +8,6 @@ import pickle
 from typing import Any
 
 import pytest
-from google.protobuf.unknown_fields import UnknownFieldSet
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import (
@@ -36,19 +35,12 @@ ADDED = ["</s>", "<s>", "<x>", "<X>", "<extra>", " <extra> ", "fl", "flat", "<un
 MORE = st.lists(TEXTS | st.sampled_from(ADDED), max_size=6).map("".join)
 
 
-def charsmap_of(read: Any) -> bytes:
-    """What we have no field for: ``precompiled_charsmap`` of ``normalizer_spec``."""
-    (spec,) = [field.data for field in UnknownFieldSet(read) if field.field_number == 3]
-    fields = UnknownFieldSet(type(read.trainer).FromString(spec))
-    return next((field.data for field in fields if field.field_number == 2), b"")
-
-
 def converted(name: str) -> Tokenizer:
     """Write a SentencePiece model as converters do, with added tokens of each kind."""
     read = unigram.read_pieces(trained(**TRAINED[name]))
     vocabulary = [(piece.text.decode(), piece.score) for piece in read.pieces]
     made = Tokenizer(models.Unigram(vocabulary, 0, read.trainer.byte_fallback))
-    charsmap = charsmap_of(read)
+    charsmap = read.normalizer.charsmap
     parts = [normalizers.Precompiled(charsmap)] if charsmap else []
     made.normalizer = normalizers.Sequence([*parts, normalizers.Replace(Regex(" {2,}"), " ")])
     made.pre_tokenizer = pre_tokenizers.Metaspace()

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from transforms.kernels.arrays import I64, U8, read_only
-from transforms.kernels.compiled import inlined, kernel
+from transforms.kernels.compiled import inlined, unowning
 from transforms.kernels.segmentation.bpe.unicode_classes import (
     LETTER,
     LOWER,
@@ -73,7 +73,7 @@ def cut(rule: Rule, text: U8, segments: I64, records: I64) -> tuple[I64, I64]:
     return out[: count + 1], of_records
 
 
-@kernel
+@unowning
 def _cut_all(
     kind: Any,
     digits: Any,
@@ -116,7 +116,7 @@ def _read(table: Any, text: Any, at: Any, end: Any) -> Any:
     return _read_long(table, text, at, end)
 
 
-@kernel
+@unowning
 def _read_long(table: Any, text: Any, at: Any, end: Any) -> Any:
     first = np.int64(text[at])
     size = 2 if first < 0xE0 else 3 if first < 0xF0 else 4
@@ -150,7 +150,7 @@ def _others(table: Any, text: Any, at: Any, end: Any) -> Any:
     return at
 
 
-@kernel
+@unowning
 def _spaces(table: Any, text: Any, at: Any, end: Any, lines: Any, tail: Any) -> Any:
     r"""Return where white space is cut: ``\s*[\r\n]+`` (with ``lines``), ``\s+(?!\S)`` or ``\s+``."""
     last, line, place = at, at, at
@@ -170,7 +170,7 @@ def _spaces(table: Any, text: Any, at: Any, end: Any, lines: Any, tail: Any) -> 
     return last  # the last one goes with what follows
 
 
-@kernel
+@unowning
 def _contraction(text: Any, at: Any, end: Any, any_case: Any) -> Any:
     """Return where 's, 't, 'm, 'd, 're, 've or 'll ends, or ``at``."""
     if at + 1 >= end or text[at] != _QUOTE:
@@ -205,7 +205,7 @@ def _few(table: Any, text: Any, at: Any, end: Any, most: Any) -> Any:
     return at
 
 
-@kernel
+@unowning
 def _gpt2(table: Any, text: Any, at: Any, end: Any) -> Any:
     r"""``'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+``."""
     found = _contraction(text, at, end, False)
@@ -222,7 +222,7 @@ def _gpt2(table: Any, text: Any, at: Any, end: Any) -> Any:
     return _spaces(table, text, at, end, False, False)
 
 
-@kernel
+@unowning
 def _marked(table: Any, text: Any, at: Any, end: Any, digits: Any, slash: Any, tail: Any) -> Any:
     r"""``\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+``; ``slash``: ``[\r\n/]*``."""
     c, after = _read(table, text, at, end)
@@ -242,7 +242,7 @@ def _marked(table: Any, text: Any, at: Any, end: Any, digits: Any, slash: Any, t
     return found
 
 
-@kernel
+@unowning
 def _cl100k(table: Any, text: Any, at: Any, end: Any, digits: Any, tail: Any) -> Any:
     r"""``(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|``, and what ``_marked`` has."""
     found = _contraction(text, at, end, True)
@@ -258,7 +258,7 @@ def _cl100k(table: Any, text: Any, at: Any, end: Any, digits: Any, tail: Any) ->
     return _marked(table, text, at, end, digits, False, tail)
 
 
-@kernel
+@unowning
 def _o200k(table: Any, text: Any, at: Any, end: Any, digits: Any) -> Any:
     r"""``[^\r\n\p{L}\p{N}]?U*V+(?i:'s|…)?|[^\r\n\p{L}\p{N}]?U+V*(?i:'s|…)?|``, and ``_marked``'s.
 
@@ -278,7 +278,7 @@ def _o200k(table: Any, text: Any, at: Any, end: Any, digits: Any) -> Any:
     return _marked(table, text, at, end, digits, True, False)
 
 
-@kernel
+@unowning
 def _cased(table: Any, text: Any, at: Any, end: Any, first: Any) -> Any:
     """Return where ``U*V+`` ends, or else, if not only the ``first`` counts, ``U+V*``, or ``at``."""
     place, both = at, at  # behind the last character that is of U and of V
@@ -295,7 +295,7 @@ def _cased(table: Any, text: Any, at: Any, end: Any, first: Any) -> Any:
     return both if both > at or first else place
 
 
-@kernel
+@unowning
 def _numbers(table: Any, text: Any, at: Any, end: Any, digits: Any) -> Any:
     """Cut numbers from all else."""
     c, after = _read(table, text, at, end)
@@ -309,7 +309,7 @@ def _numbers(table: Any, text: Any, at: Any, end: Any, digits: Any) -> Any:
     return after
 
 
-@kernel
+@unowning
 def _marks(text: Any, at: Any, end: Any, each: Any) -> Any:
     """Cut before U+2581: before each, or before each that follows another character."""
     marked = not each and _is_mark(text, at, end)

@@ -23,16 +23,41 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from transforms.kernels.arrays import I64, U8, U32, U64, read_only
-from transforms.kernels.compiled import inlined, kernel
+from transforms.kernels.compiled import inlined, kernel, load_word, unowning
 from transforms.kernels.segmentation.bpe.merges import NONE, Merges, look_up
 from transforms.kernels.segmentation.lattice import mix, stride_of, uniform
 
 SHORT = 48
-"""Pre-tokens of up to so many symbols are searched whole at every step; longer ones keep a heap."""
+"""Pre-tokens of up to so many symbols (at most 63) are searched whole at every step; longer ones keep a
+heap. So ranks are below 2**26."""
 
 _ONE = np.uint64(1)
+_LAST = np.uint64(2**64 - 1)
+_ODD, _OTHER = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
+_PLACE_BITS = np.uint32(6)
+_PLACE = np.uint32(63)
+
+_LONGEST_KEPT, _MOST_KEPT = 24, 9
+KEPT = np.dtype(
+    [
+        ("words", "u8", (3,)),
+        ("size", "u1"),
+        ("steps", "u1"),
+        ("count", "u1"),
+        ("ids", "u4", (_MOST_KEPT,)),
+    ],
+    align=True,
+)
+"""What a pre-token of up to 24 bytes comes to where nothing is dropped, and in how many steps. Draws
+aren't kept: where one of the steps drops something, the pre-token is merged anew."""
+
+
+def memory() -> npt.NDArray[np.void]:
+    """Return KEPT[2**15], empty: 2 MiB, for one model and one thread."""
+    return np.zeros(1 << 15, KEPT)
 
 
 class Merged(NamedTuple):
@@ -49,7 +74,14 @@ class Merged(NamedTuple):
 
 
 def merge(
-    merges: Merges, text: U8, segments: I64, keys: U64, *, dropout: float, short: int = SHORT
+    merges: Merges,
+    text: U8,
+    segments: I64,
+    keys: U64,
+    *,
+    dropout: float,
+    short: int = SHORT,
+    kept: npt.NDArray[np.void] | None = None,
 ) -> Merged:
     """Merge pre-tokens.
 
@@ -64,9 +96,10 @@ def merge(
         keys: uint64[s], of each pre-token's draws.
         dropout: p, 0 to 1.
         short: see ``SHORT``. Never changes the ids.
+        kept: what earlier calls left of ``memory``, with the same merges. Never changes the ids.
     """
     lengths = np.diff(segments)
-    longest = int(lengths.max(initial=1)) + 4
+    longest = max(int(lengths.max(initial=1)) + 4, 64)
     room = Room(
         symbols=np.empty(longest, np.uint32),
         ranks=np.empty(longest, np.uint32),
@@ -75,6 +108,8 @@ def merge(
         behind=np.empty(longest, np.int32),
         heap=np.empty(3 * longest, np.uint64),
         aside=np.empty(longest, np.uint64),
+        entries=np.empty(64, np.uint32),
+        kept=memory() if kept is None else kept,
     )
     ids = np.empty(len(text) + 1, np.uint32)
     offsets = np.zeros(len(segments), np.int64)
@@ -102,9 +137,12 @@ class Room(NamedTuple):
     behind: Any
     heap: Any
     aside: Any
+    entries: Any
+    kept: Any
+    """KEPT[2**k]."""
 
 
-@kernel
+@unowning
 def _merge_all(
     m: Any,
     text: Any,
@@ -128,19 +166,60 @@ def _merge_all(
             ids[free] = _point(text, begin) - 0x110000
             free += 1
             continue
+        key = keys[j]
+        size = end - begin
+        keeps = size <= _LONGEST_KEPT and begin + _LONGEST_KEPT <= text.size
+        slot, first, second, third = _ONE, _ONE, _ONE, _ONE
+        if keeps:
+            slot, first, second, third = _slot(room.kept, text, begin, size)
+            one = room.kept[slot]
+            same = one.words[0] == first and one.words[1] == second and one.words[2] == third
+            if same and one.size == size:
+                stride = stride_of(key)
+                whole = True
+                for step in range(np.uint64(one.steps)):
+                    whole &= not uniform(key, stride, step) < p
+                if whole:
+                    for i in range(one.count):
+                        ids[free + i] = one.ids[i]
+                    free += one.count
+                    continue
         count = _begin(m, text, begin, end, room)
         if count < 0:
             return j
-        key = keys[j]
         if count > short:
             count = _merge_long(m, room, count, key, p)
-        elif count > 1:
-            count = _merge_short(m, room, count, key, p)
+        else:
+            count, steps, whole = _merge_short(m, room, count, key, p)
+            if keeps and whole and count <= _MOST_KEPT:
+                one = room.kept[slot]
+                one.words[0], one.words[1], one.words[2] = first, second, third
+                one.size, one.steps, one.count = size, steps, count
+                for i in range(count):
+                    one.ids[i] = room.symbols[i]
         for i in range(count):
             ids[free + i] = room.symbols[i]
         free += count
     offsets[segments.size - 1] = free
     return -1
+
+
+@inlined
+def _slot(kept: Any, text: Any, begin: Any, size: Any) -> Any:
+    """Return where a pre-token of up to 24 bytes is kept, and its bytes as three numbers."""
+    first, second, third = load_word(text, begin), np.uint64(0), np.uint64(0)
+    if size < 8:
+        first &= _LAST >> np.uint64(64 - 8 * size)
+    elif size > 8:
+        second = load_word(text, begin + 8)
+        if size < 16:
+            second &= _LAST >> np.uint64(128 - 8 * size)
+        elif size > 16:
+            third = load_word(text, begin + 16)
+            if size < 24:
+                third &= _LAST >> np.uint64(192 - 8 * size)
+    mixed = mix(first + np.uint64(size) ^ second * _ODD ^ third * _OTHER)
+    return mixed & np.uint64(kept.size - 1), first, second, third
 
 
 @inlined
@@ -154,7 +233,7 @@ def _point(text: Any, at: Any) -> Any:
     )
 
 
-@kernel
+@unowning
 def _begin(m: Any, text: Any, begin: Any, end: Any, room: Any) -> Any:
     """Lay down a pre-token's first symbols and the merges between them; return how many, or -1."""
     symbols, ranks, merged = room.symbols, room.ranks, room.merged
@@ -170,6 +249,7 @@ def _begin(m: Any, text: Any, begin: Any, end: Any, room: Any) -> Any:
             ranks[i], merged[i] = m.near[index, 0], m.near[index, 1]
         return count
     count, at, after_unknown = 0, begin, False
+    before = np.int64(256)  # the code point of the character before, where it is below 256
     while at < end:
         first = text[at]
         size = 1 if first < 0x80 else 2 if first < 0xE0 else 3 if first < 0xF0 else 4
@@ -183,21 +263,36 @@ def _begin(m: Any, text: Any, begin: Any, end: Any, room: Any) -> Any:
         unknown = symbol == NONE
         if not unknown:
             symbols[count] = symbol
+            if count:
+                if before < 256 and point < 256:
+                    index = np.uint64(before << 8 | point)
+                    ranks[count - 1], merged[count - 1] = m.near[index, 0], m.near[index, 1]
+                else:
+                    ranks[count - 1], merged[count - 1] = look_up(
+                        m.pairs, symbols[count - 1], symbol
+                    )
             count += 1
         elif m.byte_symbols.size:
             for i in range(size):
-                symbols[count] = m.byte_symbols[text[at + i]]
-                count += 1
+                count = _add(m, room, count, m.byte_symbols[text[at + i]])
         elif m.unknown == NONE:
             return -1
         elif not (m.fused and after_unknown):
-            symbols[count] = m.unknown
-            count += 1
+            count = _add(m, room, count, m.unknown)
+        before = np.int64(256) if unknown else point
         after_unknown = unknown
         at += size
-    for i in range(count - 1):
-        ranks[i], merged[i] = look_up(m.pairs, symbols[i], symbols[i + 1])
     return count
+
+
+@unowning
+def _add(m: Any, room: Any, count: Any, symbol: Any) -> Any:
+    """Lay down one more symbol, and the merge with the one before it; return how many there are."""
+    room.symbols[count] = symbol
+    if count:
+        rank, merged = look_up(m.pairs, room.symbols[count - 1], symbol)
+        room.ranks[count - 1], room.merged[count - 1] = rank, merged
+    return count + 1
 
 
 @inlined
@@ -211,45 +306,64 @@ def _dropped(key: Any, stride: Any, step: Any, p: Any, most: Any) -> Any:
     return k
 
 
-@kernel
+@unowning
 def _merge_short(m: Any, room: Any, count: Any, key: Any, p: Any) -> Any:
-    """Merge by looking at all candidates at every step; return how many symbols remain."""
-    symbols, ranks, merged = room.symbols, room.ranks, room.merged
+    """Merge by looking at all candidates at every step.
+
+    Returns how many symbols remain; how many steps there were; whether nothing was dropped.
+    """
+    symbols, merged, behind, before = room.symbols, room.merged, room.behind, room.before
+    entries = room.entries
+    lanes = np.uint64((count + 7) & -8)
+    for i in range(count):
+        behind[i], before[i] = i + 1, i - 1
+        entries[i] = _short_entry(room.ranks[i], np.uint32(i))
+    for i in range(count - 1, np.int64(lanes)):
+        entries[i] = NONE
+    beyond = np.int64(63)
+    before[0], symbols[count], symbols[beyond] = beyond, NONE, NONE
     stride = stride_of(key)
     step = np.uint64(0)
-    while count > 1:
-        best, where = NONE, 0
-        for i in range(count - 1):
-            if ranks[i] < best:
-                best, where = ranks[i], i
+    whole = True
+    while True:
+        best = NONE
+        for i in range(lanes):
+            best = min(best, entries[i])
         if best == NONE:
-            return count
-        for _ in range(_dropped(key, stride, step, p, count)):
-            # the next one in order, behind (best, where)
-            following, place = NONE, 0
-            for i in range(count - 1):
-                if (ranks[i] > best or (ranks[i] == best and i > where)) and ranks[i] < following:
-                    following, place = ranks[i], i
-            best, where = following, place
-            if best == NONE:
-                return count
+            break
+        k = _dropped(key, stride, step, p, count)
+        whole &= k == 0
+        for _ in range(k):
+            following = NONE
+            for i in range(lanes):
+                following = min(following, entries[i] if entries[i] > best else NONE)
+            best = following
+        if best == NONE:
+            break
         step += _ONE
-        symbols[where] = merged[where]
-        count -= 1
-        for i in range(where + 1, count):
-            symbols[i] = symbols[i + 1]
-        for i in range(where + 1, count - 1):
-            ranks[i], merged[i] = ranks[i + 1], merged[i + 1]
-        if where > 0:
-            ranks[where - 1], merged[where - 1] = look_up(
-                m.pairs, symbols[where - 1], symbols[where]
-            )
-        if where < count - 1:
-            ranks[where], merged[where] = look_up(m.pairs, symbols[where], symbols[where + 1])
-    return count
+        where = np.uint64(best & _PLACE)
+        right = np.uint64(behind[where])
+        after = np.uint64(behind[right])
+        symbol = merged[where]
+        symbols[where] = symbol
+        behind[where] = after
+        entries[right] = entries[where] = NONE
+        # beyond both ends lies what merges with nothing: so there is no end to guess
+        before[after] = where
+        rank, merged[where] = look_up(m.pairs, symbol, symbols[after])
+        entries[where] = _short_entry(rank, np.uint32(where))
+        left = np.uint64(before[where])
+        rank, merged[left] = look_up(m.pairs, symbols[left], symbol)
+        entries[left] = _short_entry(rank, np.uint32(left))
+    at, remain = np.int64(0), 0
+    while at < count:
+        symbols[remain] = symbols[at]
+        remain += 1
+        at = np.int64(behind[at])
+    return remain, np.int64(step), whole
 
 
-@kernel
+@unowning
 def _merge_long(m: Any, room: Any, count: Any, key: Any, p: Any) -> Any:
     """Do what ``_merge_short`` does, with a heap of candidates and a list of symbols."""
     symbols, ranks, merged = room.symbols, room.ranks, room.merged
@@ -307,7 +421,7 @@ def _merge_long(m: Any, room: Any, count: Any, key: Any, p: Any) -> Any:
     return left_over
 
 
-@kernel
+@unowning
 def _renew(m: Any, room: Any, left: Any, right: Any, size: Any) -> Any:
     """Look up the merge of two symbols that have become neighbours; return the heap's new size."""
     rank, merged = look_up(m.pairs, room.symbols[left], room.symbols[right])
@@ -316,11 +430,16 @@ def _renew(m: Any, room: Any, left: Any, right: Any, size: Any) -> Any:
 
 
 @inlined
+def _short_entry(rank: Any, place: Any) -> Any:
+    return NONE if rank == NONE else rank << _PLACE_BITS | place
+
+
+@inlined
 def _entry(rank: Any, where: Any) -> Any:
     return np.uint64(rank) << np.uint64(32) | np.uint64(where)
 
 
-@kernel
+@unowning
 def _push(heap: Any, size: Any, entry: Any) -> Any:
     at = size
     while at > 0:
@@ -333,7 +452,7 @@ def _push(heap: Any, size: Any, entry: Any) -> Any:
     return size + 1
 
 
-@kernel
+@unowning
 def _pop(heap: Any, size: Any) -> Any:
     size -= 1
     entry = heap[size]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from transforms.kernels.arrays import I32, I64
-from transforms.kernels.compiled import inlined, kernel
+from transforms.kernels.compiled import inlined, unowning
 
 PAIR = np.dtype([("left", "u4"), ("right", "u4"), ("rank", "u4"), ("merged", "u4")], align=True)
 """Two neighbouring symbols, the rank of their merge (a lower one comes first), and what they become."""
@@ -21,11 +21,11 @@ class Merges(NamedTuple):
     """All that a kernel needs of a BPE model. A symbol is the id of a piece."""
 
     pairs: Any
-    """PAIR[2**k], a hash table with open addressing, half of it free (``left`` is ``NONE``)."""
+    """PAIR[2**k], a hash table with open addressing, most of it free (``left`` is ``NONE``)."""
 
     near: Any
-    """uint32[65536, 2] of pieces that are a byte each, by two bytes: rank and merged symbol, ``NONE``
-    where they don't merge; uint32[1, 2] where symbols are characters."""
+    """uint32[65536, 2] of two bytes, or of two code points below 256: the rank of their merge, and what
+    they become, ``NONE`` where they don't merge."""
 
     symbols: Any
     """uint32[256] by byte, or uint32[0x110000] by character: its symbol, ``NONE`` where it has none."""
@@ -60,14 +60,13 @@ def build(
         by_byte, unknown, fused, byte_symbols: as of ``Merges``.
     """
     rows = np.asarray(pairs, np.int64).reshape(-1, 4)
-    table = np.empty(1 << max(int(2 * len(rows)).bit_length(), 2), PAIR)
+    table = np.empty(1 << max(int(3 * len(rows)).bit_length(), 2), PAIR)
     table["left"] = NONE
     _fill(table, np.ascontiguousarray(rows.astype(np.uint32)))
     starts = np.full(256 if by_byte else 0x110000, NONE, np.uint32)
     starts[list(symbols)] = list(symbols.values())
-    near = np.full((65536 if by_byte else 1, 2), NONE, np.uint32)
-    if by_byte:
-        _fill_near(table, starts, near)
+    near = np.empty((65536, 2), np.uint32)
+    _fill_near(table, starts, near)
     return Merges(
         pairs=table,
         near=near,
@@ -123,8 +122,9 @@ def split_pairs(rows: I64, size: int) -> tuple[I32, Any]:
 @inlined
 def place(left: Any, right: Any) -> Any:
     """Return a pair's hash, as uint64."""
-    h = (np.uint64(left) << np.uint64(32) | np.uint64(right)) * np.uint64(0x9E3779B97F4A7C15)
-    return h ^ (h >> np.uint64(29))
+    mixed = (np.uint64(left) << np.uint64(32) | np.uint64(right)) * np.uint64(0x9E3779B97F4A7C15)
+    mixed ^= mixed >> np.uint64(32)
+    return (mixed * np.uint64(0xC2B2AE3D27D4EB4F)) >> np.uint64(32)
 
 
 @inlined
@@ -139,7 +139,7 @@ def look_up(pairs: Any, left: Any, right: Any) -> Any:
     return NONE, NONE
 
 
-@kernel
+@unowning
 def _fill(pairs: Any, rows: Any) -> None:
     mask = np.uint64(pairs.size - 1)
     for i in range(rows.shape[0]):
@@ -151,7 +151,7 @@ def _fill(pairs: Any, rows: Any) -> None:
         pairs[at].rank, pairs[at].merged = rows[i, 2], rows[i, 3]
 
 
-@kernel
+@unowning
 def _fill_near(pairs: Any, symbols: Any, near: Any) -> None:
     for i in range(256):
         for j in range(256):

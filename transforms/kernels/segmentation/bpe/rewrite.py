@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.kernels.arrays import I64, U8, U32, read_only
-from transforms.kernels.compiled import kernel
+from transforms.kernels.compiled import unowning
 from transforms.kernels.segmentation.automaton import Automaton
 from transforms.kernels.segmentation.bpe.unicode_classes import COMPOSED, classes
 
@@ -45,7 +45,7 @@ def rewrite(
     return out[: new[-1]], new
 
 
-@kernel
+@unowning
 def _rewrite(
     text: Any, offsets: Any, prefix: Any, marked: Any, unless: Any, out: Any, new: Any
 ) -> None:
@@ -91,7 +91,7 @@ def decomposed(text: U8, offsets: I64) -> npt.NDArray[np.bool_]:
     return found
 
 
-@kernel
+@unowning
 def _find_without(table: Any, wanted: Any, text: Any, offsets: Any, found: Any) -> None:
     for i in range(offsets.size - 1):
         at, end = offsets[i], offsets[i + 1]
@@ -156,7 +156,7 @@ def _goes_on(states: Any, state: int) -> bool:
     return bool(states[state]["base"] != states[0]["base"] or states[state]["ends"] != 0)
 
 
-@kernel
+@unowning
 def _take_out(
     states: Any,
     facts: Any,
@@ -202,7 +202,7 @@ def _take_out(
     return free, count
 
 
-@kernel
+@unowning
 def _longest(states: Any, facts: Any, entry_pieces: Any, text: Any, at: Any, end: Any) -> Any:
     """Return the length and number of the longest piece that begins at a place, or 0."""
     state, size, piece = np.uint32(0), 0, np.uint32(0)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from transforms.kernels.arrays import I32, I64, U32, U64, read_only
-from transforms.kernels.compiled import kernel
+from transforms.kernels.compiled import unowning
 from transforms.kernels.segmentation.lattice import stride_of, uniform
 
 
@@ -81,7 +81,7 @@ class Room(NamedTuple):
     """Which token follows in what one has become, or -1."""
 
 
-@kernel
+@unowning
 def _split_all(
     splits: Any, ids: Any, offsets: Any, keys: Any, steps: Any, room: Any, out: Any, new: Any
 ) -> None:
