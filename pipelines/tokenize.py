@@ -62,7 +62,7 @@ Check a dataset at any time with: dovetail verify DIR
 _BYTES_PER_TOKEN = 3  # of text, about, for estimates: of English it is 4, of Chinese 3
 _OF_WORKER, _COST, _COST_OF_OTHERS = 240 << 20, 24, 128
 _OF_ID = 1200  # what a process takes of memory for one of a model's ids, measured with 80,000
-_OF_GIGATOKEN, _OF_ITS_ID = 64 << 20, 800  # and beside that, where gigatoken encodes (bench/bpe.py)
+_OF_ITS_ID = 800  # and beside that where gigatoken encodes; its cache of words is in _OF_WORKER
 _SILENCE = 3.0  # seconds
 
 
@@ -121,7 +121,7 @@ def _prepare(
     stores = uses_stores(recipe.reading, settings)
     window = contents.window + _OF_WORKER + _OF_ID * model["ids"]
     if getattr(work, "engine", "").startswith("gigatoken"):
-        window += _OF_GIGATOKEN + _OF_ITS_ID * model["ids"]
+        window += _OF_ITS_ID * model["ids"]
     window += files_room(len(inputs.files))
     workers = choose_workers(settings, contents.bytes, stores=stores, window=window)
     refuse_memory(recipe.reading, settings, workers, tokenizer=recipe.tokenizer)
