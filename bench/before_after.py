@@ -1,8 +1,8 @@
 """Before and after: the same commands from two checkouts of Dovetail, in turns on one machine.
 
 Each round runs every case from the checkout before and from this one, one right after the other, so
-each round gives one ratio of after to before, of wall time and of processor time. A round before the
-first is thrown away.
+each round gives one ratio of after to before, of wall time and of user and system processor time. A
+round before the first is thrown away.
 
     git worktree add ../before COMMIT
     python bench/before_after.py ../before --rounds=5
@@ -92,22 +92,30 @@ def main() -> None:
     common.add_work_arguments(parser)
     args = parser.parse_args()
     with common.work_folder(args) as folder:
-        common.header("case", "wall after / before, least / median / most", "CPU", "before, s")
+        common.header(
+            "case",
+            "wall after / before, least / median / most",
+            "user CPU",
+            "system CPU",
+            "before, s",
+        )
         named = cases(args, folder)
         for name, prepare in named.items():
             if name not in (args.only or named):
                 continue
             flags, out = prepare(), folder / "out"
-            wall, cpu, seconds = [], [], []
+            wall, user, system, seconds = [], [], [], []
             for number in range(args.rounds + 1):
                 before = run(args.before.resolve(), flags, out)
                 after = run(ROOT, flags, out)
                 common.say(f"{name} {number}: {before.seconds:.2f} s, {after.seconds:.2f} s")
                 if number:
                     wall.append(after.seconds / before.seconds)
-                    cpu.append(after.cpu / before.cpu)
+                    user.append(after.user / before.user)
+                    system.append(after.system / before.system)
                     seconds.append(before.seconds)
-            common.row(name, common.spread(wall, 3), common.spread(cpu, 3), common.spread(seconds))
+            ratios = [common.spread(each, 3) for each in (wall, user, system)]
+            common.row(name, *ratios, common.spread(seconds))
 
 
 if __name__ == "__main__":

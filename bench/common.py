@@ -81,6 +81,15 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     return " / ".join(f"{value:.{digits}f}" for value in parts)
 
 
+CPU = ("user CPU seconds, median", "system CPU seconds, median")
+
+
+def cpu(runs: Sequence[Measured]) -> tuple[str, str]:
+    """Return the cells below CPU."""
+    user = statistics.median(run.user for run in runs)
+    return f"{user:.2f}", f"{statistics.median(run.system for run in runs):.2f}"
+
+
 def add_work_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --workdir and --seed_file."""
     parser.add_argument(

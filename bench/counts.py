@@ -30,7 +30,8 @@ _FOLDER = 1000  # files in each
 _WORD = "a document of words that are all alike but for its number "
 _HEADER = (
     "what", "count", "MB", "peak of the tree, MiB", "over --memory", "peak of the launcher, MiB",
-    "seconds", "CPU seconds", "of the first line's memory", "more than the first line, µs each",
+    "seconds", "user CPU seconds", "system",
+    "of the first line's memory", "more than the first line, µs each",
 )  # fmt: skip
 _GROUPS = """
 import sys
@@ -62,7 +63,8 @@ class Part:
             f"{found.peak / self._memory:.3f}",
             f"{found.own / MIB:.0f}",
             f"{found.seconds:.1f}",
-            f"{found.cpu:.1f}",
+            f"{found.user:.1f}",
+            f"{found.system:.1f}",
             f"{found.peak / one.peak:.2f}",
             f"{more:.0f}" if count != first else "",
         )

@@ -61,7 +61,8 @@ def main() -> None:
     args = parser.parse_args()
     with common.work_folder(args) as folder:
         file, out = common.corpus(args, folder, args.bytes), folder / "out"
-        print(f"- input: {file.stat().st_size / 1e9:.3f} GB of lines")
+        size = file.stat().st_size
+        print(f"- input: {size / 1e9:.3f} GB of lines")
         if args.terashuf is None:
             print("- terashuf: skipped, no --terashuf given")
         todo = commands(args, file, out)
@@ -75,7 +76,8 @@ def main() -> None:
     common.header(
         "command",
         "seconds, least / median / most",
-        "CPU seconds, median",
+        *common.CPU,
+        "user CPU seconds a GB",
         "peak memory, MiB",
         "dovetail over it, each round",
         "least / median / most",
@@ -85,7 +87,8 @@ def main() -> None:
         common.row(
             name,
             common.spread([m.seconds for m in timed]),
-            f"{statistics.median(m.cpu for m in timed):.1f}",
+            *common.cpu(timed),
+            f"{statistics.median(m.user for m in timed) / size * 1e9:.2f}",
             weighed[name] or "under 1",
             "" if name == OURS else ", ".join(f"{ratio:.2f}" for ratio in ratios),
             "" if name == OURS else common.spread(ratios),

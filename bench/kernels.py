@@ -1,9 +1,10 @@
-"""What each kernel takes on one core, in seconds per GB of records, beside SHA-256 as a yardstick.
+"""What each kernel takes, in processor seconds per GB of records, beside SHA-256 as a yardstick.
 
 The kernels get what a worker gives them: chunks, runs and buckets of the sizes that the plan for
-4 GB, 1 GiB of memory and two workers has, under the workers' settings of the allocator. Each
-round runs all of them in turn, so each round gives a ratio to SHA-256. The last line adds them up
-as often as a record meets them in a shuffle.
+4 GB, 1 GiB of memory and two workers has, under the workers' settings of the allocator, and compiled
+loops, unless ``--numpy`` asks for the passes that small jobs take. Each round runs all of them in
+turn, so each round gives a ratio to SHA-256. The last line adds them up as often as a record meets
+them in a shuffle.
 
     python bench/kernels.py --bytes=134217728 --rounds=5
 """
@@ -27,7 +28,7 @@ import pyarrow as pa
 from pipelines.runners.worker_processes import ENVIRONMENT
 from transforms.kernels.planning.plan import make_plan, share_memory
 from transforms.kernels.randomness import file_key
-from transforms.kernels.records import blocks
+from transforms.kernels.records import blocks, compiling
 from transforms.kernels.records.digest import record_hashes
 from transforms.kernels.records.lines import line_offsets
 from transforms.shuffling import spill_pages
@@ -54,9 +55,9 @@ def time_kernels(data: Bytes) -> dict[str, float]:
     taken: dict[str, float] = {}
 
     def timed(name: str, work: Callable[[], Any]) -> Any:
-        begin = time.perf_counter()
+        begin = time.thread_time()
         out = work()
-        taken[name] = time.perf_counter() - begin
+        taken[name] = time.thread_time() - begin
         return out
 
     chunks = chunks_of(data)
@@ -83,9 +84,10 @@ def time_kernels(data: Bytes) -> dict[str, float]:
         "encode_page",
         lambda: [[spill_pages.encode_page(b, sources=1) for _, b in run] for run in cut],
     )
+    pages = [pa.py_buffer(b"".join(parts)) for run in encoded for parts in run]
     decoded = timed(
         "decode_page",
-        lambda: [spill_pages.decode_page(page).block for run in encoded for page in run],
+        lambda: [spill_pages.decode_page(page).block for page in pages],
     )
     # a bucket's worth of pages, whatever their keys: the work is the same
     count = max(1, round(len(data) * PLAN.buckets / 4e9))
@@ -101,6 +103,7 @@ def main() -> None:
     parser.add_argument("--input", type=Path, help="line file; its first --bytes are taken")
     parser.add_argument("--bytes", type=int, default=128 << 20, help="(default 128 MiB)")
     parser.add_argument("--rounds", type=int, default=5, help="(default 5)")
+    parser.add_argument("--numpy", action="store_true", help="without compiled loops")
     common.add_work_arguments(parser)
     args = parser.parse_args()
     if any(os.environ.get(name) != value for name, value in ALLOCATOR.items()):
@@ -111,7 +114,11 @@ def main() -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     pa.set_cpu_count(1)
     data = data[: int(np.flatnonzero(data == 10)[-1]) + 1]
-    print(f"- input: {len(data) / 1e9:.3f} GB of lines, one core, {args.rounds} rounds")
+    print(f"- input: {len(data) / 1e9:.3f} GB of lines, one thread, {args.rounds} rounds")
+    if args.numpy:
+        compiling.tell(False)
+    else:
+        compiling.load_loops()
     rounds = []
     for number in range(args.rounds + 1):
         common.say(f"round {number} of {args.rounds}")

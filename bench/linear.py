@@ -15,23 +15,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import common
+from processes import Measured
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Seconds of one round, by size of the file."""
+    """What was taken in one round, by size of the file."""
 
-    start: float
-    ours: dict[Path, float]
-    copied: dict[Path, float]
+    start: Measured
+    ours: dict[Path, Measured]
+    copied: dict[Path, Measured]
 
     def per_gb(self, file: Path) -> float:
         """Return our seconds per GB, start-up taken out."""
-        return (self.ours[file] - self.start) / file.stat().st_size * 1e9
+        return (self.ours[file].seconds - self.start.seconds) / file.stat().st_size * 1e9
 
     def copied_per_gb(self, file: Path) -> float:
         """Return cat's seconds per GB."""
-        return self.copied[file] / file.stat().st_size * 1e9
+        return self.copied[file].seconds / file.stat().st_size * 1e9
 
     def over_cat(self, file: Path) -> float:
         """Return ours over cat's."""
@@ -42,17 +43,17 @@ def run_round(files: list[Path], tiny: Path, flags: list[str]) -> Round:
     """Run start-up, then ours and cat's over each file."""
     out = tiny.parent / "out"
 
-    def seconds(name: str, command: list[str], file: Path) -> float:
-        taken = common.shuffled(command, file=file, output=out).seconds
-        common.say(f"{name}, {file.name}: {taken:.2f} s")
+    def measured(name: str, command: list[str], file: Path) -> Measured:
+        taken = common.shuffled(command, file=file, output=out)
+        common.say(f"{name}, {file.name}: {taken.seconds:.2f} s")
         return taken
 
     ours, copied = {}, {}
     for file in (tiny, *files):
-        ours[file] = seconds("dovetail shuffle", common.shuffle_command(file, out, *flags), file)
+        ours[file] = measured("dovetail shuffle", common.shuffle_command(file, out, *flags), file)
         if file != tiny:
             command = common.copy_twice_command(file, out)
-            copied[file] = seconds(common.COPIED_TWICE, command, file)
+            copied[file] = measured(common.COPIED_TWICE, command, file)
     return Round(ours.pop(tiny), ours, copied)
 
 
@@ -82,6 +83,7 @@ def main() -> None:
         common.header(
             "input",
             "dovetail, seconds",
+            *common.CPU,
             "start-up, seconds",
             "per GB, start-up taken out",
             "cat twice, per GB",
@@ -90,14 +92,17 @@ def main() -> None:
         for file in (small, large):
             common.row(
                 f"{file.stat().st_size / 1e9:.3f} GB",
-                common.spread([r.ours[file] for r in rounds]),
-                common.spread([r.start for r in rounds]),
+                common.spread([r.ours[file].seconds for r in rounds]),
+                *common.cpu([r.ours[file] for r in rounds]),
+                common.spread([r.start.seconds for r in rounds]),
                 common.spread([r.per_gb(file) for r in rounds]),
                 common.spread([r.copied_per_gb(file) for r in rounds]),
                 common.spread([r.over_cat(file) for r in rounds]),
             )
         common.row(
             "large over small",
+            "",
+            "",
             "",
             "",
             common.spread([r.per_gb(large) / r.per_gb(small) for r in rounds]),

@@ -71,6 +71,7 @@ def weigh(name: str, file: Path, *, limit: int, workers: int) -> int:
         f"{found.peak / limit:.3f}",
         f"{found.own / MIB:.0f}",
         f"{found.seconds:.1f}",
+        *common.cpu([found]),
     )
     return found.peak
 
@@ -109,6 +110,7 @@ def main() -> None:
             "over --memory",
             "peak of the launcher, MiB",
             "seconds",
+            *common.CPU,
         )
         peaks = []
         for size in args.sizes:

@@ -125,7 +125,11 @@ def main() -> None:
     flags = [f"--memory={args.memory}", f"--workers={args.workers}"]
     with common.work_folder(args) as folder:
         common.header(
-            "command", "seconds, least / median / most", "peak, MiB", "over it, each round"
+            "command",
+            "seconds, least / median / most",
+            *common.CPU,
+            "peak, MiB",
+            "over it, each round",
         )
         for case in args.only or CASES:
             ours, theirs, prepare = CASES[case]
@@ -139,6 +143,7 @@ def main() -> None:
                 common.row(
                     name,
                     common.spread([both[i].seconds for both in taken]),
+                    *common.cpu([both[i] for both in taken]),
                     f"{max(both[i].peak for both in taken) / common.MIB:.0f}",
                     ", ".join(f"{a.seconds / b.seconds:.2f}" for a, b in taken) if i else "",
                 )

@@ -23,6 +23,7 @@ import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE_SECONDS = 0.05
+WORKER_NAME = "dovetail-worker"  # of processes, as ps and top show it
 sys.path.insert(1, str(ROOT))  # this checkout, installed or not
 
 
@@ -45,6 +46,7 @@ class Measured:
         own: most PSS of the command's own process, without those below it.
         high: the kernel's high-water mark of its own resident pages (VmHWM). It misses nothing
             between two samples, and counts shared pages in full.
+        private: most pages that a worker process had for itself alone (USS), 0 without such.
     """
 
     seconds: float
@@ -53,6 +55,7 @@ class Measured:
     peak: int = 0
     own: int = 0
     high: int = 0
+    private: int = 0
 
     @property
     def cpu(self) -> float:
@@ -65,7 +68,7 @@ class _Sampler(threading.Thread):
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
-        self.peak = self.own = self.high = 0
+        self.peak = self.own = self.high = self.private = 0
         self.stop = threading.Event()
         self._root = psutil.Process(pid)
 
@@ -77,12 +80,16 @@ class _Sampler(threading.Thread):
                 total = own + sum(_field(p.pid, "smaps_rollup", "Pss:") for p in below)
                 self.own, self.peak = max(self.own, own), max(self.peak, total)
                 self.high = max(self.high, _field(self._root.pid, "status", "VmHWM:"))
+                for process in below:
+                    if process.name() == WORKER_NAME:
+                        private = _field(process.pid, "smaps_rollup", "Private_")
+                        self.private = max(self.private, private)
 
 
 def _field(pid: int, file: str, name: str) -> int:
-    """Return bytes from /proc, 0 for a process that has ended."""
+    """Return bytes from /proc, of all fields whose names begin so; 0 for a process that has ended."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/{file}") as lines:
-        return next((int(line.split()[1]) << 10 for line in lines if line.startswith(name)), 0)
+        return sum(int(line.split()[1]) << 10 for line in lines if line.startswith(name))
     return 0
 
 
@@ -109,5 +116,5 @@ def measure(command: Sequence[str], *, memory: bool = False, root: Path = ROOT) 
             raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}\n{said}")
     if memory:
         sampler.join()
-    found = sampler.peak, sampler.own, sampler.high
+    found = sampler.peak, sampler.own, sampler.high, sampler.private
     return Measured(seconds, usage.ru_utime, usage.ru_stime, *found)

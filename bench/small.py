@@ -9,7 +9,6 @@ command once.
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 from pathlib import Path
 
@@ -51,7 +50,7 @@ def main() -> None:
     header = (
         "command",
         "seconds, least / median / most",
-        "CPU seconds, median",
+        *common.CPU,
         "part of the shuffle's time, least / median / most",
     )
     common.header(*header)
@@ -61,7 +60,7 @@ def main() -> None:
         common.row(
             name,
             common.spread([m.seconds for m in found]),
-            f"{statistics.median(m.cpu for m in found):.2f}",
+            *common.cpu(found),
             common.spread(parts),
         )
 

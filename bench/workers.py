@@ -50,8 +50,7 @@ def main() -> None:
         "one worker, seconds, least / median / most",
         "two",
         "two over one, of each round",
-        "CPU seconds of one",
-        "of two",
+        *(f"{kind}: {name}" for kind in ("one", "two") for name in common.CPU),
     )
     for size in sizes:
         one, two = taken[size, 1], taken[size, 2]
@@ -60,8 +59,8 @@ def main() -> None:
             common.spread([m.seconds for m in one]),
             common.spread([m.seconds for m in two]),
             common.spread([b.seconds / a.seconds for a, b in zip(one, two, strict=True)]),
-            common.spread([m.cpu for m in one]),
-            common.spread([m.cpu for m in two]),
+            *common.cpu(one),
+            *common.cpu(two),
         )
 
 

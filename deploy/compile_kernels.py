@@ -1,4 +1,4 @@
-"""Compiles the kernels of segmentation when an image is built: workers then load them.
+"""Compiles kernels of segmentation and loops over records when an image is built: workers load them.
 
 ``NUMBA_CPU_NAME=generic python compile_kernels.py``, with the same NUMBA_CPU_NAME and
 NUMBA_CACHE_DIR as the workers will have: numba keeps what it compiled by processor, and the machine
@@ -12,6 +12,7 @@ import json
 import tempfile
 from pathlib import Path
 
+from transforms.kernels.records import compiling
 from transforms.kernels.segmentation.laws import LAWS
 from transforms.tokenization.sampling import Sampling
 from transforms.tokenization.tokenizer import Tokenizer
@@ -28,6 +29,7 @@ def compile_kernels() -> list[Sampling]:
         path = Path(folder, "model.json")
         path.write_text(json.dumps(content))
         tokenizer = Tokenizer.load(str(path))
+    compiling.load_loops()
     asked = [Sampling(law=law) for law in LAWS]
     for sampling in asked:
         tokenizer.encode_batch(["abc" * 100_000, "ab", ""], sampling=sampling)

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from pipelines.runners.uncollected import uncollected
+
 COMMANDS = {
     "shuffle": "shuffle files of records exactly, in bounded memory",
     "tokenize": "tokenize files of text, sampled or not",
@@ -46,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {given[0]}: unknown command; {hint}", file=sys.stderr)
         return 2
     try:
-        module = importlib.import_module(f"pipelines.{given[0]}")
+        with uncollected():
+            module = importlib.import_module(f"pipelines.{given[0]}")
         code: int = module.main(given[1:])
     except KeyboardInterrupt:  # before the command could take care of it
         print("stopped", file=sys.stderr)

@@ -19,10 +19,11 @@ from pipelines.recipes.recipe import Recipe, Settings
 from pipelines.recipes.recipe_file import SHUFFLE
 from pipelines.runners.choose_workers import choose_workers
 from pipelines.runners.clusters import CLUSTERS
-from pipelines.runners.early_start import EarlyStart
+from pipelines.runners.early_start import Call, EarlyStart
 from transforms.datasets.manifest import now
 from transforms.errors import UsageError
 from transforms.kernels.planning.plan import MIB, files_room, make_plan, small_shuffle
+from transforms.kernels.records import compiling
 from transforms.storage import files as storage
 from transforms.workers.progress import Stage
 
@@ -73,6 +74,9 @@ def _prepare(
     if settings.runner in CLUSTERS:  # spans are handed out before any is read: many are more even
         plan = replace(plan, span_bytes=max(plan.span_bytes // 8, MIB))
     job = Job(recipe, settings, inputs, workers, claim, now(), plan, mixture_of(recipe))
+    if job.compiled:
+        of_rows = contents.schema is not None
+        job = replace(job, warm=Call(f"{compiling.__name__}:load_loops", (of_rows,)))
     _refuse_mixture(job)
     held = max(contents.bytes, 1)
     needs = measure_room(

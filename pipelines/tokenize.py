@@ -57,12 +57,13 @@ Check a dataset at any time with: dovetail verify DIR
 """
 
 
-# of memory, measured: what a worker takes beside payload (kernels, tables, a row group that is written),
-# and what a byte of a record does, by a unigram model and by the tokenizers package
+# of memory, measured: what a worker takes beside payload (a row group that is written, buffers), what
+# numba and kernels take of a process, and what a byte of a record does, by a unigram model and by the
+# tokenizers package
 _BYTES_PER_TOKEN = 3  # of text, about, for estimates: of English it is 4, of Chinese 3
-_OF_WORKER, _COST, _COST_OF_OTHERS = 240 << 20, 24, 128
+_OF_WORKER, _OF_KERNELS, _COST, _COST_OF_OTHERS = 150 << 20, 90 << 20, 24, 128
 _OF_ID = 1200  # what a process takes of memory for one of a model's ids, measured with 80,000
-_OF_ITS_ID = 800  # and beside that where gigatoken encodes; its cache of words is in _OF_WORKER
+_OF_GIGATOKEN, _OF_ITS_ID = 64 << 20, 800  # and beside that, where gigatoken encodes (bench/bpe.py)
 _SILENCE = 3.0  # seconds
 
 
@@ -119,11 +120,13 @@ def _prepare(
         form = replace(contents.form, schema=schema, records_are="rows")
         extension = contents.extension
     stores = uses_stores(recipe.reading, settings)
-    window = contents.window + _OF_WORKER + _OF_ID * model["ids"]
+    window, of_id = contents.window + _OF_WORKER + files_room(len(inputs.files)), _OF_ID
     if getattr(work, "engine", "").startswith("gigatoken"):
-        window += _OF_ITS_ID * model["ids"]
-    window += files_room(len(inputs.files))
-    workers = choose_workers(settings, contents.bytes, stores=stores, window=window)
+        window, of_id = window + _OF_GIGATOKEN, _OF_ID + _OF_ITS_ID
+    loaded = _OF_KERNELS + of_id * model["ids"]
+    if not shared:
+        window, loaded = window + loaded, 0
+    workers = choose_workers(settings, contents.bytes, stores=stores, window=window, shared=loaded)
     refuse_memory(recipe.reading, settings, workers, tokenizer=recipe.tokenizer)
     if workers.processes:
         from transforms.tokenization.tokenize import forget

@@ -52,6 +52,7 @@ def read_records(
         scratch=claim.scratch,
         progress=claim.watched,
         stage=stage,
+        compiled=job.compiled,
     )
 
 
@@ -70,6 +71,7 @@ def write_shards(job: Planned, *, form: ShardFormat, extension: str, **more: Any
         slots=job.workers.slots,
         storage_options=job.settings.storage_options or {},
         progress=job.claim.watched,
+        compiled=job.compiled,
         **more,
     )
 

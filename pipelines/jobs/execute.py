@@ -18,6 +18,7 @@ from pipelines.recipes.recipe import CommonRecipe, RunSettings
 from pipelines.recipes.values import write_count
 from pipelines.runners.clusters import PORTABLE
 from pipelines.runners.early_start import Call, EarlyStart
+from pipelines.runners.uncollected import uncollected
 from pipelines.runners.worker_processes import open_log
 from transforms.errors import DataError, DovetailError
 from transforms.kernels.planning.plan import Workers
@@ -48,6 +49,11 @@ class Planned:
     claim: Claim
     started: str
     warm: Call | None = field(default=None, kw_only=True)
+
+    @property
+    def compiled(self) -> bool | None:
+        """Whether workers pass over records by compiled loops; None for when they pay."""
+        return None
 
 
 def execute(
@@ -106,7 +112,8 @@ def execute(
                 wait = not job.settings.no_wait
                 run_on_dataflow(build, claim, beam_flags=beam_flags, wait=wait, tick=tick)
             else:
-                from pipelines.runners.local import run_local  # imports Beam, while the workers do
+                with uncollected():
+                    from pipelines.runners.local import run_local  # imports Beam, as the workers do
 
                 run_local(
                     build,

@@ -12,6 +12,7 @@ from pipelines.jobs.execute import Planned
 from pipelines.recipes.recipe import Recipe, Settings
 from transforms.kernels.planning.levels import partition_streams
 from transforms.kernels.planning.plan import Plan, count_shards
+from transforms.kernels.records import compiling
 from transforms.kernels.schedules.mixture import Amounts, Mixture, expect
 
 _DISK_BLOCK = 4096
@@ -25,6 +26,12 @@ class Job(Planned):
     settings: Settings
     plan: Plan
     mixture: Mixture
+
+    @property
+    def compiled(self) -> bool:
+        """Whether workers pass over records by compiled loops: of much, and where there is room."""
+        room = self.workers.payload * self.workers.count
+        return self.inputs.contents.bytes >= compiling.LARGE and room >= compiling.ROOM
 
     @property
     def shards(self) -> int:

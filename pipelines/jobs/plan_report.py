@@ -11,7 +11,13 @@ from pipelines.jobs.disk_room import Need
 from pipelines.jobs.job import Job, streams_of
 from pipelines.recipes.values import write_count
 from pipelines.runners.clusters import CLUSTERS
-from transforms.kernels.planning.plan import LAUNCHER_BASE, MIB, WORKER_BASE
+from transforms.kernels.planning.plan import (
+    FORK_SERVER_BASE,
+    FORKED_BASE,
+    LAUNCHER_BASE,
+    MIB,
+    WORKER_BASE,
+)
 from transforms.kernels.schedules.mixture import asked_shares
 from transforms.storage import layout
 
@@ -105,14 +111,18 @@ def _output(job: Job) -> Iterator[str]:
 
 def _memory(job: Job) -> Iterator[str]:
     workers, plan = job.workers, job.plan
-    total = workers.payload * workers.count + LAUNCHER_BASE + workers.processes * WORKER_BASE
+    base = FORKED_BASE if workers.forked else WORKER_BASE
+    total = workers.payload * workers.count + LAUNCHER_BASE + workers.processes * base
     window, windows = job.inputs.contents.window, ""
     if window:
         total += window * workers.count
         windows = f"{window // MIB} for what each decoder holds of a compressed file, "
     processes = ""
     if workers.processes:
-        processes = f"{WORKER_BASE // MIB} {_for_each(workers.processes, 'worker process', 'es')}, "
+        processes = f"{base // MIB} {_for_each(workers.processes, 'worker process', 'es')}, "
+    if workers.forked:
+        total += FORK_SERVER_BASE
+        processes += f"{FORK_SERVER_BASE // MIB} for what they have in common, "
     if job.settings.runner in CLUSTERS:
         total, launcher = total - LAUNCHER_BASE, "on the cluster, "
     else:

@@ -7,6 +7,7 @@ import math
 from pipelines.recipes.recipe import RunSettings
 from pipelines.recipes.values import write_size
 from pipelines.runners.clusters import CLUSTERS
+from pipelines.runners.forked import can_fork
 from pipelines.runners.machine import cores_available, memory_available
 from transforms.errors import UsageError
 from transforms.kernels.planning.plan import (
@@ -15,6 +16,7 @@ from transforms.kernels.planning.plan import (
     SMALL,
     STORE_BASE,
     WORKER_BASE,
+    Taken,
     Workers,
     count_workers,
     share_memory,
@@ -30,17 +32,20 @@ def choose_workers(
     *,
     stores: bool = False,
     window: int = 0,
+    shared: int = 0,
     small: int = SMALL,
 ) -> Workers:
     """Choose workers from flags, cores, memory and size.
 
-    ``window`` is what each one's decoder holds, ``small`` as of ``count_workers``.
+    ``window`` is what each one's decoder holds, ``shared`` what they have in common where they are
+    forked, ``small`` as of ``count_workers``.
 
     Raises:
         UsageError: flags that contradict each other, or too little memory.
     """
     if settings.runner in CLUSTERS:
-        return _share_cluster(settings, stores=stores, window=window)
+        return _share_cluster(settings, stores=stores, window=window + shared)
+    taken = Taken(stores=stores, window=window, forked=can_fork(), shared=shared)
     there = memory_available()
     memory = settings.memory if settings.memory is not None else there // 2
     if memory > there:
@@ -57,9 +62,8 @@ def choose_workers(
             memory,
             cores=cores,
             input_bytes=input_bytes,
-            stores=stores,
-            window=window,
             small=small,
+            **taken,
         )
         count = 1 if mode == "in_memory" else fits
     count = count or cores
@@ -71,7 +75,7 @@ def choose_workers(
     if mode is None:
         mode = "multi_processing" if count > 1 else "in_memory"
     processes = count if mode == "multi_processing" else 0
-    return share_memory(memory, count=count, processes=processes, stores=stores, window=window)
+    return share_memory(memory, count=count, processes=processes, **taken)
 
 
 def _share_cluster(settings: RunSettings, *, stores: bool, window: int) -> Workers:

@@ -16,6 +16,7 @@ from typing import Any
 from pipelines.recipes.recipe import RunSettings
 from pipelines.runners.forked import can_fork
 from pipelines.runners.machine import cores_available
+from pipelines.runners.uncollected import uncollected
 from pipelines.runners.worker_processes import WorkerProcesses
 
 
@@ -68,11 +69,13 @@ class EarlyStart:
         """
         server = self._processes.fork_server if self._processes is not None else None
         if server is None or not shared:
-            value = wanted()
+            with uncollected():
+                value = wanted()
             return lambda: value
         server.begin_call(wanted.function, *wanted.arguments)
         self._called.append(wanted)
-        import pipelines.runners.local  # noqa: F401  # imports Beam, while the fork server does too
+        with uncollected():
+            import pipelines.runners.local  # noqa: F401  # imports Beam, while the fork server does too
 
         return server.end_call
 

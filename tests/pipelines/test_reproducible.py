@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from pipelines.runners.forked import ForkServer
 from tests.pipelines.support import (
     Tree,
     count_records,
@@ -23,6 +24,7 @@ from tests.pipelines.support import (
     write_tree,
 )
 from transforms.datasets.spans import cut_spans
+from transforms.kernels.records import compiling
 
 FILES = {
     "a.txt": make_lines(1500, name="a"),
@@ -274,3 +276,25 @@ def test_a_shard_is_a_range_of_keys_as_wide_as_the_others(baseline: Baseline) ->
     counts = [len(split(data)) for data in baseline.shards.values()]
     mean = sum(counts) / SHARDS
     assert all(abs(count - mean) < 6 * mean**0.5 for count in counts), counts
+
+
+@pytest.mark.parametrize("large", [True, False])
+def test_compiled_loops_change_no_byte(
+    baseline: Baseline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    asked: list[str] = []
+    warm = ForkServer.warm
+
+    def count_calls(self: ForkServer, function: str, *arguments: Any) -> None:
+        asked.append(function)
+        warm(self, function, *arguments)
+
+    monkeypatch.setattr(ForkServer, "warm", count_calls)
+    monkeypatch.setattr(compiling, "LARGE", 1 if large else 1 << 60)
+    monkeypatch.setattr(compiling, "ROOM", 1)
+    flags = [f"--input={baseline.corpus}", f"--output={tmp_path / 'o'}", f"--num_shards={SHARDS}"]
+    with cut_otherwise(**TINY):
+        manifest = run(*flags, *PROCESSES)
+    assert asked == ["transforms.kernels.records.compiling:load_loops"] * large
+    assert read_shards(tmp_path / "o") == baseline.shards
+    assert manifest.model_dump()["shards"] == baseline.manifest["shards"]

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -206,12 +205,12 @@ def change(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
         def encode_page(block: Any, **how: Any) -> Any:
             encoded = real(block, **how)
-            data = bytearray(encoded)
+            data = bytearray(b"".join(encoded))
             at = data.find(b"...")
             if not harmed and at > 0:
                 harmed.append(at)
                 data[at] ^= 1
-            return pa.py_buffer(bytes(data))
+            return [bytes(data)]
 
         other = types.SimpleNamespace(**{**vars(spill_pages), "encode_page": encode_page})
         monkeypatch.setattr(spill_files, "spill_pages", other)

@@ -26,7 +26,7 @@ from transforms.formats.limits import TooLarge
 from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.reading import json_layout_in, open_span
 from transforms.kernels.arrays import I64, offsets_of
-from transforms.kernels.records import blocks
+from transforms.kernels.records import blocks, compiling
 from transforms.kernels.records.digest import Digest
 from transforms.storage import files as storage
 from transforms.workers.follow_launcher import follow_launcher
@@ -59,6 +59,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
         storage_options: of fsspec, for the stores; None leaves them as they are.
         progress: where to count, as of ``transforms.workers.progress``, if somebody watches.
         stage: what the work is called there of which reading is a part.
+        compiled: whether workers pass over records by compiled loops; None for where they pay.
     """
 
     sources: Mapping[str, Sequence[str]]
@@ -75,6 +76,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
     storage_options: dict[str, Any] | None = None
     progress: Watched = None
     stage: Stage = "partition"
+    compiled: bool | None = None
 
     def expand(self, root: Any) -> Any:
         """List, cut into spans, hand them out to the workers, read."""
@@ -147,6 +149,7 @@ class SpanReader(beam.DoFn):  # type: ignore[misc]
         follow_launcher(self._config.launcher)
         storage.configure(self._config.storage_options)
         compressed.load(self._config.options.codec_modules)
+        compiling.tell(self._config.compiled)
         self._progress = Progress.open(self._config.progress)
 
     def process(self, element: tuple[int, Iterable[Spans]]) -> Iterator[Any]:

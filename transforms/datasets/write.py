@@ -17,7 +17,7 @@ from transforms.errors import DataError, LosslessError
 from transforms.formats import compressed
 from transforms.formats.read_back import shard_digest
 from transforms.formats.writing import ShardFormat, open_writer
-from transforms.kernels.records import blocks
+from transforms.kernels.records import blocks, compiling
 from transforms.kernels.records.digest import Digest
 from transforms.storage import files as storage
 from transforms.storage import layout
@@ -28,6 +28,8 @@ from transforms.workers.slots import Slot
 _AT_FAULT = (
     "the library that encodes it, memory or the disk is at fault: check them, then run again"
 )
+
+_PIECE = 1 << 18  # bytes that are hashed, then written: they stay in a core's cache
 
 
 class Ordered(NamedTuple):
@@ -77,7 +79,7 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
         slots: how many bundles of a process hold payload.
         release: give a plain shard's spill space back once it is published; only where the runner
             never runs a writer a second time.
-        launcher, storage_options, progress: as of ReadRecords.
+        launcher, storage_options, progress, compiled: as of ReadRecords.
     """
 
     output: str
@@ -91,6 +93,7 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
     launcher: int | None = None
     storage_options: dict[str, Any] | None = None
     progress: Watched = None
+    compiled: bool | None = None
 
     def expand(self, shards: Any) -> Any:
         """One step."""
@@ -109,6 +112,7 @@ class ShardWriter(beam.DoFn):  # type: ignore[misc]
         follow_launcher(config.launcher)
         storage.configure(config.storage_options)
         compressed.load(config.form.codec_modules)
+        compiling.tell(config.compiled)
         self._progress = Progress.open(config.progress)
         if not config.run_id:  # else whoever owns the output has made it, and may take it away
             storage.make_folder(storage.join(config.output, layout.TEMPORARY))
@@ -244,7 +248,10 @@ class _Hashed(io.RawIOBase):
         return self._size
 
     def write(self, data: Any) -> int:
-        self.hasher.update(data)
-        size = storage.write_all(self._file, data)
-        self._size += size
-        return size
+        view = memoryview(data).cast("B")
+        for begin in range(0, len(view), _PIECE):
+            piece = view[begin : begin + _PIECE]  # which is near when it is written
+            self.hasher.update(piece)
+            storage.write_all(self._file, piece)
+        self._size += len(view)
+        return len(view)

@@ -11,7 +11,9 @@ from typing import Any
 import numba as nb
 import numpy as np
 from llvmlite import ir
+from numba.core import entrypoints
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
 
@@ -22,9 +24,7 @@ def kernel(function: Callable[..., Any]) -> Any:
     compiler reorders sums. numba keys what it stores by processor, version and types of arguments,
     and writes files under other names first, so that processes don't see each other's halves.
     """
-    compiled = nb.njit(nogil=True)(function)
-    compiled._cache = _Cache(function)
-    return compiled
+    return _cached(nb.njit(nogil=True)(function), function)
 
 
 def unowning(function: Callable[..., Any]) -> Any:
@@ -33,16 +33,36 @@ def unowning(function: Callable[..., Any]) -> Any:
     numba counts, atomically, at every call between kernels and for every array of a tuple: a small one
     takes longer to be called than to run.
     """
-    compiled = nb.njit(nogil=True, _nrt=False)(function)
-    compiled._cache = _Cache(function)
-    return compiled
+    return _cached(nb.njit(nogil=True, _nrt=False)(function), function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile a small function, which makes no arrays, into whoever calls it; see ``unowning``."""
-    compiled = nb.njit(nogil=True, forceinline=True, _nrt=False)(function)
+    return _cached(nb.njit(nogil=True, forceinline=True, _nrt=False)(function), function)
+
+
+def _cached(compiled: Any, function: Callable[..., Any]) -> Any:
     compiled._cache = _Cache(function)
+    compiled._compile_for_args = _without_extensions(compiled._compile_for_args)
     return compiled
+
+
+def _without_extensions(compile_for_args: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep numba from importing packages that extend it (awkward: 0.2 s), which no kernel of ours needs.
+
+    What is compiled for somebody else in this process finds them as always.
+    """
+
+    def compile_ours(*args: Any, **more: Any) -> Any:
+        with global_compiler_lock:
+            before = entrypoints._already_initialized
+            entrypoints._already_initialized = True
+            try:
+                return compile_for_args(*args, **more)
+            finally:
+                entrypoints._already_initialized = before
+
+    return compile_ours
 
 
 def read_only(array: Any) -> Any:
@@ -94,6 +114,67 @@ def first_bit(typing: Any, word: Any) -> Any:
 
 
 @intrinsic
+def equal_bytes(typing: Any, array: Any, index: Any, byte: Any) -> Any:
+    """Compare the 64 bytes of a uint8 array from ``index`` on with a uint8; return a bit for each, set
+    where it is that.
+
+    All of them have to lie inside; the lowest bit is the first byte's.
+    """
+    return nb.types.uint64(array, index, nb.types.uint8), _comparing("==")
+
+
+@intrinsic
+def least_bytes(typing: Any, array: Any, index: Any, least: Any) -> Any:
+    """As ``equal_bytes``, set where a byte is that or more."""
+    return nb.types.uint64(array, index, nb.types.uint8), _comparing(">=")
+
+
+def _comparing(how: str) -> Callable[..., Any]:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        held = context.make_array(signature.args[0])(context, builder, args[0])
+        lanes = ir.VectorType(ir.IntType(8), 64)
+        place = builder.bitcast(builder.gep(held.data, [args[1]]), lanes.as_pointer())
+        one = ir.Constant(ir.VectorType(ir.IntType(8), 1), [ir.Undefined])
+        one = builder.insert_element(one, args[2], ir.IntType(32)(0))
+        none = ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64)
+        every = builder.shuffle_vector(one, one, none)
+        found = builder.icmp_unsigned(how, builder.load(place, align=1), every)
+        return builder.bitcast(found, ir.IntType(64))
+
+    return generate
+
+
+@intrinsic
+def copy_bytes(typing: Any, array: Any, index: Any, address: Any, size: Any) -> Any:
+    """Copy so many bytes from an address, a uint64, into a uint8 array from ``index`` on.
+
+    Nothing is checked: they have to be there, and to fit.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        held = context.make_array(signature.args[0])(context, builder, args[0])
+        byte = ir.IntType(8).as_pointer()
+        called = builder.module.declare_intrinsic("llvm.memcpy", [byte, byte, ir.IntType(64)])
+        source = builder.inttoptr(args[2], byte)
+        never = ir.IntType(1)(0)  # volatile
+        builder.call(called, [builder.gep(held.data, [args[1]]), source, args[3], never])
+        return context.get_dummy_value()
+
+    return nb.types.none(array, nb.types.int64, nb.types.uint64, nb.types.int64), generate
+
+
+@intrinsic
+def fetch_address(typing: Any, address: Any) -> Any:
+    """Ask the processor for what lies at an address, a uint64; as ``fetch`` of an array's item."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _prefetch(builder, builder.inttoptr(args[0], ir.IntType(8).as_pointer()))
+        return context.get_dummy_value()
+
+    return nb.types.none(nb.types.uint64), generate
+
+
+@intrinsic
 def fetch(typing: Any, array: Any, index: Any) -> Any:
     """Ask the processor for an array's item, which is needed soon. Changes nothing but the time.
 
@@ -103,38 +184,20 @@ def fetch(typing: Any, array: Any, index: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         held = context.make_array(signature.args[0])(context, builder, args[0])
         item = builder.bitcast(builder.gep(held.data, [args[1]]), ir.IntType(8).as_pointer())
-        word = ir.IntType(32)
-        called = builder.module.declare_intrinsic(
-            "llvm.prefetch",
-            [item.type],
-            ir.FunctionType(ir.VoidType(), [item.type, word, word, word]),
-        )
-        builder.call(called, [item, word(0), word(3), word(1)])  # to read; keep it close; data
+        _prefetch(builder, item)
         return context.get_dummy_value()
 
     return nb.types.none(array, index), generate
 
 
-@intrinsic
-def least_bytes(typing: Any, array: Any, index: Any, least: Any) -> Any:
-    """Compare the 64 bytes of a uint8 array from ``index`` on with a uint8; return a bit for each, set
-    where it is that or more.
-
-    All of them have to lie inside; the lowest bit is the first byte's.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        held = context.make_array(signature.args[0])(context, builder, args[0])
-        lanes = ir.VectorType(ir.IntType(8), 64)
-        place = builder.bitcast(builder.gep(held.data, [args[1]]), lanes.as_pointer())
-        one = ir.Constant(ir.VectorType(ir.IntType(8), 1), [ir.Undefined])
-        one = builder.insert_element(one, args[2], ir.IntType(32)(0))
-        none = ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64)
-        every = builder.shuffle_vector(one, one, none)
-        found = builder.icmp_unsigned(">=", builder.load(place, align=1), every)
-        return builder.bitcast(found, ir.IntType(64))
-
-    return nb.types.uint64(array, index, nb.types.uint8), generate
+def _prefetch(builder: Any, place: Any) -> None:
+    word = ir.IntType(32)
+    called = builder.module.declare_intrinsic(
+        "llvm.prefetch",
+        [place.type],
+        ir.FunctionType(ir.VoidType(), [place.type, word, word, word]),
+    )
+    builder.call(called, [place, word(0), word(3), word(1)])  # to read; keep it close; data
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]

@@ -111,11 +111,9 @@ class SpillFiles:
                         compression=spill.compression,
                         digests=digests,
                     )
-                    storage.write_all(file, page)
+                    size = sum(storage.write_all(file, part) for part in page)
                     total = Digest.total(digests)
-                    rows.append(
-                        spill_pages.stream_row(block, page.size, stream=stream, digest=total)
-                    )
+                    rows.append(spill_pages.stream_row(block, size, stream=stream, digest=total))
             return end_spill(file, url, rows)
 
 

@@ -10,6 +10,7 @@ bucket over budget can be read in parts.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -50,7 +51,7 @@ def encode_page(
     sources: int,
     compression: str | None = None,
     digests: Sequence[Digest] | None = None,
-) -> pa.Buffer:
+) -> list[bytes | pa.Buffer]:
     """Encode one sorted block, hash columns and all; they become the page's digests.
 
     Args:
@@ -58,31 +59,38 @@ def encode_page(
         sources: how many sources the records are of.
         compression: ``lz4``, ``zstd`` or None.
         digests: the block's, of each source, where they are known.
+
+    Returns:
+        The page in parts that follow each other; columns lie where they lay, not copied.
     """
     digests = digests or blocks.digests(block, sources=sources)
     packed = np.array([d.parts for d in digests], _DIGEST)
     bare = blocks.without_hashes(block)
     metadata = {_DIGESTS: packed.tobytes(), _ORDER: _order_checksum(bare)}
     options = pa.ipc.IpcWriteOptions(compression=compression)
+    parts = _Parts()
+    with pa.ipc.new_stream(pa.PythonFile(parts, "w"), bare.schema, options=options) as writer:
+        writer.write_batch(bare, custom_metadata=metadata)
+    if compression is not None or blocks.is_rows(block):
+        parts.write(_checksum(*parts.found))
+    return parts.found
 
-    def write(sink: Any) -> None:
-        with pa.ipc.new_stream(sink, bare.schema, options=options) as writer:
-            writer.write_batch(bare, custom_metadata=metadata)
 
-    if compression is not None:
-        grown = pa.BufferOutputStream()
-        write(grown)
-        encoded = grown.getvalue()
-        return pa.py_buffer(b"".join((encoded, _checksum(encoded))))
-    # measured first: a buffer that grows copies everything, and so does a checksum put behind one
-    measured = pa.MockOutputStream()
-    write(measured)
-    size = measured.size()
-    out = np.empty(size + _CHECKSUM * blocks.is_rows(block), np.uint8)
-    write(pa.FixedSizeBufferWriter(pa.py_buffer(out)))
-    if blocks.is_rows(block):
-        out[size:] = np.frombuffer(_checksum(out[:size].data), np.uint8)
-    return pa.py_buffer(out)
+class _Parts(io.RawIOBase):
+    """Keeps what is written to it: Arrow hands columns on as they are."""
+
+    def __init__(self) -> None:
+        self.found: list[bytes | pa.Buffer] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if self.found and isinstance(data, bytes) and isinstance(self.found[-1], bytes):
+            self.found[-1] += data
+        else:
+            self.found.append(data)
+        return len(data)
 
 
 def decode_page(data: pa.Buffer | bytes | memoryview) -> Page:
@@ -115,9 +123,12 @@ def decode_page(data: pa.Buffer | bytes | memoryview) -> Page:
     return Page(block, digests)
 
 
-def _checksum(data: pa.Buffer | memoryview) -> bytes:
+def _checksum(*parts: bytes | pa.Buffer | memoryview) -> bytes:
     # a CRC-32 by zlib takes ten times as long, a fortieth of a whole run over Parquet
-    return xxhash.xxh3_64_digest(data)[:4] + b"XXH\n"
+    state = xxhash.xxh3_64()
+    for part in parts:
+        state.update(part)
+    return state.digest()[:4] + b"XXH\n"
 
 
 def _order_checksum(block: pa.RecordBatch) -> bytes:

@@ -118,5 +118,5 @@ def test_half_of_what_the_group_allows_is_the_default_and_its_quota_that_of_work
     monkeypatch.setattr(runners, "memory_available", lambda: memory_available(tmp_path))
     monkeypatch.setattr(runners, "cores_available", lambda: cores_available(tmp_path))
     settings = Settings(runner="DirectRunner", output="o")
-    expected = share_memory(1200 * MIB, count=2, processes=2)
+    expected = share_memory(1200 * MIB, count=2, processes=2, forked=True)
     assert runners.choose_workers(settings, 10 << 30) == expected

@@ -167,7 +167,7 @@ def in_memory(rows: Sequence[Row], *, runs: int = 1, page_bytes: int = 300) -> B
         for run in make_runs(rows, runs)
         for _, block in spill_pages.cut_run(run, parts=1, page_bytes=page_bytes)
     ]
-    encoded = [spill_pages.encode_page(block, sources=1) for block in cut]
+    encoded = [b"".join(spill_pages.encode_page(block, sources=1)) for block in cut]
     table = [spill_pages.table_row(*both) for both in zip(cut, map(len, encoded), strict=True)]
     group = BlockGroup([Pages("", 0, np.array(table, spill_pages.TABLE))])
     group.__dict__["fetch"] = lambda part: map(spill_pages.decode_page, encoded)

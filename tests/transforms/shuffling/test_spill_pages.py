@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -23,6 +25,11 @@ ROWS = st.lists(
 Row = tuple[bytes, int, int]
 
 
+def encode(block: pa.RecordBatch, **how: Any) -> bytes:
+    """Encode a page of one piece."""
+    return b"".join(spill_pages.encode_page(block, **how))
+
+
 def make_run(rows: list[Row], *, line_end: bytes = b"\n") -> pa.RecordBatch:
     """Make a sorted run of two sources."""
     return blocks.sort_run(
@@ -41,7 +48,7 @@ def make_run(rows: list[Row], *, line_end: bytes = b"\n") -> pa.RecordBatch:
 @given(ROWS, st.sampled_from([b"", b"\n"]))
 def test_a_page_gives_its_block_back_without_hashes(rows: list[Row], line_end: bytes) -> None:
     run = make_run(rows, line_end=line_end)
-    page = spill_pages.decode_page(spill_pages.encode_page(run, sources=2))
+    page = spill_pages.decode_page(encode(run, sources=2))
     assert page.block.schema.names == ["key", "source", "record"]
     assert page.block.equals(blocks.without_hashes(run), check_metadata=True)
     assert blocks.terminator(page.block) == line_end
@@ -53,7 +60,7 @@ def test_a_page_carries_the_digests_of_what_was_read(rows: list[Row]) -> None:
     # as read, not as encoded: a record that changes in between has to show
     position = run.schema.get_field_index("hash0")
     spoilt = run.set_column(position, "hash0", pa.array(np.zeros(len(run), np.uint64)))
-    page = spill_pages.decode_page(spill_pages.encode_page(spoilt, sources=2))
+    page = spill_pages.decode_page(encode(spoilt, sources=2))
     assert [digest.hash0 for digest in page.digests] == [0, 0]
     assert [d.hash1 for d in page.digests] == [d.hash1 for d in blocks.digests(run, sources=2)]
     assert [digest.records for digest in page.digests] == [
@@ -64,7 +71,7 @@ def test_a_page_carries_the_digests_of_what_was_read(rows: list[Row]) -> None:
 @given(ROWS)
 def test_a_page_can_be_read_from_a_part_of_a_larger_buffer(rows: list[Row]) -> None:
     run = make_run(rows)
-    encoded = spill_pages.encode_page(run, sources=2).to_pybytes()
+    encoded = encode(run, sources=2)
     whole = pa.py_buffer(b"before" + encoded + b"after")
     page = spill_pages.decode_page(whole.slice(6, len(encoded)))
     assert blocks.records(page.block) == blocks.records(run)
@@ -113,14 +120,14 @@ def test_what_never_was_a_page_is_refused(data: bytes) -> None:
 
 
 def test_a_truncated_page_is_refused_as_damaged_wherever_it_ends() -> None:
-    good = spill_pages.encode_page(make_run(RUN), sources=2).to_pybytes()
+    good = encode(make_run(RUN), sources=2)
     for size in range(len(good) - 8):  # the last 8 bytes only say that the stream ends
         with pytest.raises(pa.ArrowInvalid):
             spill_pages.decode_page(good[:size])
 
 
 def test_every_flipped_bit_of_a_records_bytes_is_found_by_the_digest() -> None:
-    good = spill_pages.encode_page(make_run(RUN), sources=2).to_pybytes()
+    good = encode(make_run(RUN), sources=2)
     for record, _, _ in RUN:
         begin = good.index(record)
         for bit in range(8 * begin, 8 * (begin + len(record))):
@@ -132,7 +139,7 @@ def test_every_flipped_bit_of_a_records_bytes_is_found_by_the_digest() -> None:
 
 
 def test_a_record_that_changes_source_is_found_by_the_digest() -> None:
-    page = spill_pages.decode_page(spill_pages.encode_page(make_run(RUN), sources=2))
+    page = spill_pages.decode_page(encode(make_run(RUN), sources=2))
     sources = blocks.column(page.block, "source").copy()
     sources[0] ^= 1
     moved = page.block.set_column(1, "source", pa.array(sources))

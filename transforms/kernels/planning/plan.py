@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypedDict, Unpack
 
 from transforms.errors import UsageError
 from transforms.kernels.planning.levels import LOCAL_SEGMENT, STORE_SEGMENT, choose_partitions
@@ -20,6 +21,10 @@ LAUNCHER_BASE = 190 * MIB
 """What a launcher takes before it holds any payload: Python, Beam, Arrow, numpy."""
 WORKER_BASE = 150 * MIB
 """What a further worker process takes before it holds any payload, shared pages split."""
+FORK_SERVER_BASE = 120 * MIB
+"""What the process takes that workers are forked from, measured by ``bench/start_up.py``."""
+FORKED_BASE = 60 * MIB
+"""What a worker process takes that was forked, beside the pages that all of them share."""
 STORE_BASE = 96 * MIB
 """What each process takes beside that where it uses a store: the client (s3fs 60 MiB), and what is
 read ahead or waits to be sent."""
@@ -49,12 +54,14 @@ class Workers:
         processes: worker processes beside the launcher; 0 where it does the work itself.
         payload: bytes that one bundle may hold.
         memory: bytes of the whole machine that all of them share.
+        forked: the processes are forked from one.
     """
 
     count: int
     processes: int
     payload: int
     memory: int = 0
+    forked: bool = False
 
     @property
     def slots(self) -> int:
@@ -70,10 +77,30 @@ def files_room(files: int) -> int:
     return files * _FILE_COST // MIB * MIB
 
 
-def base_memory(processes: int, *, stores: bool = False) -> int:
-    """Return what the processes take before they hold any payload."""
-    store = STORE_BASE if stores else 0
-    return LAUNCHER_BASE + store + processes * (WORKER_BASE + store)
+class Taken(TypedDict, total=False):
+    """What workers take beside their payload.
+
+    Attributes:
+        stores: whether they use stores.
+        window: bytes that each bundle's decoder holds of a compressed file, and the like.
+        forked: whether their processes are forked from one.
+        shared: bytes of what each would load for itself, and forked processes have in common.
+    """
+
+    stores: bool
+    window: int
+    forked: bool
+    shared: int
+
+
+def base_memory(count: int, processes: int, **taken: Unpack[Taken]) -> int:
+    """Return what so many workers, and the launcher, take before they hold any payload."""
+    store = STORE_BASE if taken.get("stores") else 0
+    base, copies = LAUNCHER_BASE + store + processes * (WORKER_BASE + store), count
+    if processes and taken.get("forked"):
+        base -= processes * (WORKER_BASE - FORKED_BASE) - FORK_SERVER_BASE
+        copies = 1
+    return base + count * taken.get("window", 0) + copies * taken.get("shared", 0)
 
 
 def _size(size: int) -> str:
@@ -82,32 +109,30 @@ def _size(size: int) -> str:
     return next((f"{size // n}{unit}" for unit, n in units.items() if size % n == 0), str(size))
 
 
-def share_memory(
-    memory: int, *, count: int, processes: int, stores: bool = False, window: int = 0
-) -> Workers:
+def share_memory(memory: int, *, count: int, processes: int, **taken: Unpack[Taken]) -> Workers:
     """Share ``memory`` (bytes, the whole machine's) among workers.
 
     Args:
         memory: bytes.
         count, processes: bundles at once, and worker processes beside the launcher.
-        stores: whether they use stores.
-        window: bytes that each bundle's decoder holds of a compressed file.
+        taken: beside payload.
 
     Raises:
         UsageError: it is too little; says what works.
     """
-    base = base_memory(processes, stores=stores) + count * window
+    base = base_memory(count, processes, **taken)
     least = base + count * LEAST_PAYLOAD
     if memory < least:
         need = math.ceil(least / MIB)
-        alone = count > 1 and memory >= base_memory(0, stores=stores) + window + LEAST_PAYLOAD
+        alone = count > 1 and memory >= base_memory(1, 0, **taken) + LEAST_PAYLOAD
         fewer = ", or --workers=1 with what was given" if alone else ""
         raise UsageError(
             f"--memory={_size(memory)} is too little for {count} worker"
             f"{'s' if count > 1 else ''}, {base // MIB} MiB of which the processes themselves take; "
             f"--memory={need}MiB works{fewer}"
         )
-    return Workers(count, processes, (memory - base) // count, memory)
+    forked = processes > 0 and taken.get("forked", False)
+    return Workers(count, processes, (memory - base) // count, memory, forked)
 
 
 def count_workers(
@@ -115,9 +140,8 @@ def count_workers(
     *,
     cores: int,
     input_bytes: int,
-    stores: bool = False,
-    window: int = 0,
     small: int = SMALL,
+    **taken: Unpack[Taken],
 ) -> int:
     """Return how many worker processes to start where nobody said: one a core, fewer where memory
     is short, none (the launcher works itself) where the input is small or memory for one only.
@@ -127,7 +151,7 @@ def count_workers(
     if input_bytes <= small:
         return 1
     for count in range(cores, 1, -1):
-        if (memory - base_memory(count, stores=stores)) // count - window >= GOOD_PAYLOAD:
+        if memory - base_memory(count, count, **taken) >= count * GOOD_PAYLOAD:
             return count
     return 1
 

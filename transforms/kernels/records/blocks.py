@@ -29,7 +29,7 @@ import pyarrow.compute as pc
 from transforms.errors import LosslessError
 from transforms.kernels.arrays import I64, U8, U16, U64, cuts, offsets_of
 from transforms.kernels.randomness import KeyPair, record_keys
-from transforms.kernels.records import arrow_values, ranges
+from transforms.kernels.records import arrow_values, compiling, ranges
 from transforms.kernels.records.arrow_values import row_costs, row_sizes
 from transforms.kernels.records.digest import Digest, record_hashes
 from transforms.kernels.records.row_hashes import row_hashes
@@ -76,9 +76,7 @@ def from_buffer(
     begin, end = int(offsets[0]), int(offsets[-1])
     if arrow_values.is_part(end - begin, arrow_values.behind(values)):
         values, offsets = values[begin:end].copy(), offsets - begin
-    record = pa.LargeBinaryArray.from_buffers(
-        pa.large_binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(values)]
-    )
+    record = _lines(values, offsets)
     columns: dict[str, pa.Array] = {"position": pa.array(positions)}
     if source is not None:
         columns["source"] = pa.array(np.full(count, source, np.uint16))
@@ -88,6 +86,11 @@ def from_buffer(
     fields = [pa.field(name, column.type) for name, column in columns.items()]
     schema = pa.schema([*fields, record_field(line_end)])
     return pa.RecordBatch.from_arrays([*columns.values(), record], schema=schema)
+
+
+def _lines(values: U8, offsets: I64) -> pa.Array:
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(values)]
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(offsets) - 1, buffers)
 
 
 def from_rows(
@@ -206,10 +209,7 @@ def sort_run(blocks: list[pa.RecordBatch]) -> pa.RecordBatch:
 
     Equal keys are left in any order: ``gather`` settles them when all of them are together.
     """
-    joined = join(blocks)
-    if len(joined) < 2:  # a large record isn't copied
-        return joined
-    return joined.take(pa.array(np.argsort(column(joined, "key"))))
+    return _take(blocks, np.argsort(_keys(blocks)))
 
 
 def gather(blocks: list[pa.RecordBatch]) -> pa.RecordBatch:
@@ -218,19 +218,47 @@ def gather(blocks: list[pa.RecordBatch]) -> pa.RecordBatch:
     Ties of keys are broken by the lines' bytes or the rows' hashes (twins are alike, so their order
     shows nowhere). Empties the list.
     """
-    joined = join(blocks)
-    if len(joined) < 2:  # a large record isn't copied
-        return joined
-    keys = column(joined, "key")
+    keys = _keys(blocks)
     order = np.argsort(keys)
     ranked = keys[order]
     tied = np.flatnonzero(ranked[1:] == ranked[:-1])
-    if len(tied):
-        for begin, end in _stretches(tied):
-            twins = joined.take(pa.array(order[begin:end]))
-            ranks = sorted(range(end - begin), key=_tie_breakers(twins).__getitem__)
-            order[begin:end] = order[begin:end][ranks]
-    return joined.take(pa.array(order))
+    for begin, end in _stretches(tied) if len(tied) else ():
+        twins = _take(list(blocks), order[begin:end])
+        ranks = sorted(range(end - begin), key=_tie_breakers(twins).__getitem__)
+        order[begin:end] = order[begin:end][ranks]
+    return _take(blocks, order)
+
+
+def _keys(blocks: Sequence[pa.RecordBatch]) -> U64:
+    return np.concatenate([column(block, "key") for block in blocks])
+
+
+def _take(blocks: list[pa.RecordBatch], order: npt.NDArray[np.intp]) -> pa.RecordBatch:
+    """Join blocks of one schema, return their records in an order of places, and empty the list."""
+    if sum(map(len, blocks)) < 2:  # a large record isn't copied
+        return join(blocks)
+    loops = compiling.loops_for(sum(map(payload_bytes, blocks)))
+    if loops is None or is_rows(blocks[0]) or "kept" in blocks[0].schema.names:
+        return join(blocks).take(pa.array(order))
+    found = list(map(extents, blocks))
+    lengths = np.concatenate([np.diff(offsets) for _, offsets in found])
+    inside = all(where[0] >= 0 and where[-1] <= len(values) for values, where in found)
+    if not inside or lengths.min() < 0:  # nothing checks addresses
+        raise LosslessError(
+            "a block of lines has offsets that don't rise, or lead out of it; check memory and disk, "
+            "then run again"
+        )
+    begins = [values.ctypes.data + where[:-1] for values, where in found]
+    lines = loops.copy_records(np.concatenate(begins).astype(np.uint64), lengths, order)
+    schema = blocks[0].schema
+    columns = [
+        _lines(*lines)
+        if name == "record"
+        else pa.array(np.concatenate([column(block, name) for block in blocks])[order])
+        for name in schema.names
+    ]
+    blocks.clear()
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _tie_breakers(block: pa.RecordBatch) -> list[Any]:

@@ -1,7 +1,8 @@
-"""When a process takes compiled loops instead of numpy's passes: once they have paid for numba.
+"""When a process takes compiled loops instead of numpy's passes: where they pay for numba.
 
-Both give the same, bit by bit, so that nobody else needs to know. numba takes 0.45 s to import and to
-load what it compiled before (a second where nothing is), and 65 MB; a small job would never earn that.
+Both give the same, bit by bit, so that nobody else needs to know. numba takes half a second to import
+and to load what it compiled before (some seconds where nothing is), and up to 160 MiB; the loops save a
+second and a half per GB of what is shuffled.
 """
 
 from __future__ import annotations
@@ -9,11 +10,24 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
-WORTH_IT = 256 << 20
-"""Bytes of records that a process has passed over by numpy before it takes the compiled loops."""
+LARGE = 512 << 20
+"""Bytes of input from which on a job pays for numba."""
+ROOM = 256 << 20
+"""Bytes of payload in all workers that a job needs to have room for numba beside it."""
+PASSED = 256 << 20
+"""Bytes that a process which nobody told anything passes over by numpy before it takes the loops."""
 
 _loops: ModuleType | None = None
+_told: bool | None = None
 _passed = 0
+
+
+def tell(compiled: bool | None) -> None:
+    """Say whether this process takes the compiled loops: yes, no, or when they pay."""
+    global _told  # noqa: PLW0603  # it is about the process
+    _told = compiled
+    if compiled:
+        use_loops()
 
 
 def use_loops() -> ModuleType:
@@ -26,10 +40,22 @@ def use_loops() -> ModuleType:
     return _loops
 
 
-def loops_for(size: int) -> ModuleType | None:
-    """Return the compiled loops where they are worth it, None where numpy has to do.
+def load_loops(of_rows: bool = False) -> None:
+    """Have all of them ready, those for rows where they are wanted, for workers that are forked from
+    this process.
+    """
+    use_loops().load()
+    if of_rows:
+        from transforms.kernels.records import row_loops, text_loops
 
-    That is where numba is there already, and after WORTH_IT bytes.
+        row_loops.load()
+        text_loops.load()
+
+
+def loops_for(size: int) -> ModuleType | None:
+    """Return the compiled loops where they are taken, None where numpy has to do.
+
+    They are where numba is there already, too: then they cost nothing.
 
     Args:
         size: bytes that are to be passed over now; they count from the next time on.
@@ -37,7 +63,7 @@ def loops_for(size: int) -> ModuleType | None:
     global _passed  # noqa: PLW0603  # threads may lose each other's bytes: it is about a size
     if _loops is not None:
         return _loops
-    if _passed >= WORTH_IT or "numba" in sys.modules:
+    if "numba" in sys.modules or (_told is None and _passed >= PASSED):
         return use_loops()
     _passed += size
     return None

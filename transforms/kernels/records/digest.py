@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 
 from transforms.kernels.arrays import I64, U8, U64, cuts
 from transforms.kernels.randomness import mix
-from transforms.kernels.records.compiling import loops_for
+from transforms.kernels.records import compiling
 
 PARTS = ("records", "bytes", "hash0", "hash1")
 """Of a digest; the first two are int64 in tables, the sums uint64."""
@@ -66,7 +66,7 @@ def record_hashes(values: U8, offsets: I64, terminator: bytes = b"") -> tuple[U6
         Two uint64[n].
     """
     offsets = np.ascontiguousarray(offsets)
-    loops = loops_for(int(offsets[-1] - offsets[0]))
+    loops = compiling.loops_for(int(offsets[-1] - offsets[0]))
     if loops is not None:
         found: tuple[U64, U64] = loops.record_hashes(
             np.ascontiguousarray(values), offsets, len(terminator), _C, _TABLE

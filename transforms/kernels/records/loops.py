@@ -1,7 +1,7 @@
 """Loops over records' bytes, compiled: what numpy does in many passes, in one.
 
-Imported by ``compiling`` alone, where the input is large: numba takes 0.3 s to import. Each gives what
-the numpy passes give that it stands in for, bit by bit. Integers are uint64 or int64 throughout: of
+Imported by ``compiling`` alone, where the input is large. Each gives what the numpy passes give that it
+stands in for, bit by bit. Integers are uint64 or int64 throughout: of
 one of each, numba makes a float.
 """
 
@@ -12,9 +12,20 @@ from typing import Any
 import numpy as np
 
 from transforms.kernels.arrays import I64, U8, U32, U64
-from transforms.kernels.compiled import inlined, kernel, load_word, read_only
+from transforms.kernels.compiled import (
+    copy_bytes,
+    equal_bytes,
+    fetch_address,
+    first_bit,
+    inlined,
+    kernel,
+    load_word,
+    read_only,
+)
 from transforms.kernels.randomness import M1, M2
 
+_AHEAD = 16  # records that are asked for before they are copied: they lie anywhere in memory
+_LINE = 64  # bytes that come from memory at once
 _ONE = np.uint64(1)
 _3, _7, _8, _27, _32, _33 = (np.uint64(n) for n in (3, 7, 8, 27, 32, 33))
 
@@ -97,6 +108,84 @@ def _hash_records(
         size = np.uint64(length)
         hash0[record] = mix_one((sum0 + part0 * scale0) ^ mix_one(size + _ONE))
         hash1[record] = mix_one((sum1 + part1 * scale1) ^ mix_one(size + _ONE + _ONE))
+
+
+def line_offsets(values: U8, separator: int) -> I64:
+    """Find the lines that end inside a buffer; as of ``lines.line_offsets``."""
+    values = read_only(values)
+    offsets = np.empty(_count_bytes(values, separator) + 1, np.int64)
+    _find_bytes(values, separator, offsets)
+    return offsets
+
+
+@kernel
+def _count_bytes(values: Any, byte: Any) -> Any:
+    count = 0
+    for value in values:
+        count += value == byte
+    return count
+
+
+@kernel
+def _find_bytes(values: Any, byte: Any, offsets: Any) -> None:
+    """Fill int64[n + 1] with 0 and the places behind each such byte."""
+    offsets[0], found, at = 0, 1, 0
+    while at + 64 <= len(values):
+        mask = equal_bytes(values, at, np.uint8(byte))
+        while mask:
+            offsets[found] = at + first_bit(mask) + 1
+            found += 1
+            mask &= mask - _ONE
+        at += 64
+    for i in range(at, len(values)):
+        if values[i] == byte:
+            offsets[found] = i + 1
+            found += 1
+
+
+def copy_records(addresses: U64, lengths: I64, order: I64) -> tuple[U8, I64]:
+    """Copy records that lie anywhere in memory one after another; return them, and their offsets.
+
+    Args:
+        addresses: uint64[n], where each begins.
+        lengths: int64[n], bytes of each. Nothing checks that they are there.
+        order: int64[m], which to copy.
+    """
+    offsets = np.empty(len(order) + 1, np.int64)
+    order = read_only(order)
+    _lay_out(read_only(lengths), order, offsets)
+    out = np.empty(int(offsets[-1]), np.uint8)
+    _copy_records(read_only(addresses), order, offsets, out)
+    return out, offsets
+
+
+@kernel
+def _lay_out(lengths: Any, order: Any, offsets: Any) -> None:
+    offsets[0] = 0
+    for i in range(len(order)):
+        offsets[i + 1] = offsets[i] + lengths[order[i]]
+
+
+@kernel
+def _copy_records(addresses: Any, order: Any, offsets: Any, out: Any) -> None:
+    count = len(order)
+    for i in range(count):
+        if i + _AHEAD < count:
+            size = offsets[i + _AHEAD + 1] - offsets[i + _AHEAD]
+            begin = addresses[order[i + _AHEAD]]
+            for at in range(0, min(size, 8 * _LINE), _LINE):
+                fetch_address(begin + np.uint64(at))
+        copy_bytes(out, offsets[i], addresses[order[i]], offsets[i + 1] - offsets[i])
+
+
+def load() -> None:
+    """Load all of it, or compile what wasn't yet."""
+    values, offsets = np.zeros(64, np.uint8), np.arange(2)
+    record_hashes(values, offsets, 0, _ONE, np.ones((2, 2), np.uint64))
+    line_offsets(values, 1)
+    copy_records(
+        np.array([values.ctypes.data], np.uint64), np.ones(1, np.int64), np.zeros(1, np.int64)
+    )
 
 
 def split_ids(ids: U32, out: U8) -> None:

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from transforms.errors import UsageError
 from transforms.kernels.planning.plan import (
+    FORK_SERVER_BASE,
+    FORKED_BASE,
     GIB,
     GOOD_PAYLOAD,
     LAUNCHER_BASE,
@@ -197,7 +199,9 @@ def test_by_default_no_more_workers_start_than_memory_and_cores_allow(
         assert share_memory(memory, count=count, processes=count).payload >= GOOD_PAYLOAD
     if input_bytes > 64 * MIB:
         for more in range(count + 1, cores + 1):
-            assert (memory - base_memory(more)) // more < GOOD_PAYLOAD, f"{more} would have fitted"
+            assert (memory - base_memory(more, more)) // more < GOOD_PAYLOAD, (
+                f"{more} would have fitted"
+            )
 
 
 @pytest.mark.parametrize(
@@ -255,3 +259,30 @@ def test_what_decoders_hold_is_taken_from_each_workers_share() -> None:
         share_memory(GIB, count=2, processes=2, window=256 * MIB)
     assert count_workers(GIB, cores=2, input_bytes=GIB) == 2
     assert count_workers(GIB, cores=2, input_bytes=GIB, window=200 * MIB) == 1
+
+
+@given(st.integers(2, 64), st.integers(0, GIB), st.integers(0, GIB))
+def test_forked_processes_take_what_they_share_once(count: int, window: int, shared: int) -> None:
+    taken = {"window": window, "shared": shared}
+    further = [
+        base_memory(n + 1, n + 1, forked=forked, **taken)
+        - base_memory(n, n, forked=forked, **taken)
+        for n in (count - 1, count)
+        for forked in (True, False)
+    ]
+    assert further == 2 * [FORKED_BASE + window, WORKER_BASE + window + shared]
+    first = base_memory(1, 1, forked=True, **taken)
+    assert first == LAUNCHER_BASE + FORK_SERVER_BASE + FORKED_BASE + window + shared
+    # without processes nothing is forked
+    alone = LAUNCHER_BASE + window + shared
+    assert base_memory(1, 0, forked=True, **taken) == base_memory(1, 0, **taken) == alone
+
+
+def test_workers_that_are_forked_have_more_payload() -> None:
+    forked, anew = (
+        share_memory(2 * GIB, count=4, processes=4, shared=100 * MIB, forked=forked)
+        for forked in (True, False)
+    )
+    gained = 4 * (WORKER_BASE - FORKED_BASE) + 3 * 100 * MIB - FORK_SERVER_BASE
+    assert forked.payload - anew.payload == gained // 4
+    assert (forked.forked, anew.forked) == (True, False)

@@ -1,9 +1,11 @@
-"""Compiled loops are taken when they are worth it, and not before."""
+"""Compiled loops are taken by who is told to, who has numba, or after many bytes; and by nobody else."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+
+import pytest
 
 SCRIPT = """
 import sys
@@ -12,15 +14,28 @@ from transforms.kernels.records import compiling
 from transforms.kernels.records.digest import record_hashes
 
 values, offsets = np.arange(256, dtype=np.uint8), np.array([0, 3, 256])
-compiling.WORTH_IT = 512
-found = []
-for _ in range(3):
-    hashes = [h.tolist() for h in record_hashes(values, offsets)]
-    found.append(("numba" in sys.modules, hashes))
-assert [loaded for loaded, _ in found] == [False, False, True], found
-assert found[0][1] == found[1][1] == found[2][1]
+compiling.PASSED = 512
+{first}
+before = [h.tolist() for h in record_hashes(values, offsets)]
+assert "numba" not in sys.modules and compiling._loops is None
+{then}
+after = [h.tolist() for h in record_hashes(values, offsets)]
+assert (compiling._loops is not None) == {taken}
+assert before == after
 """
 
 
-def test_a_process_takes_the_loops_after_so_many_bytes_and_they_give_the_same() -> None:
-    subprocess.run([sys.executable, "-c", SCRIPT], check=True)
+@pytest.mark.parametrize(
+    ("first", "then", "taken"),
+    [
+        ("", "", False),
+        ("", "record_hashes(values, offsets)", True),
+        ("compiling.tell(False)", "record_hashes(values, offsets)", False),
+        ("compiling.tell(False)", "import numba", True),
+        ("", "compiling.tell(True)", True),
+    ],
+    ids=["few bytes", "many bytes", "told not to", "numba is there", "told to"],
+)
+def test_loops_are_taken_when_they_pay(first: str, then: str, taken: bool) -> None:
+    script = SCRIPT.format(first=first, then=then, taken=taken)
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from transforms.kernels.records.lines import line_offsets, open_quote, row_offsets
 
+pytestmark = pytest.mark.usefixtures("passes")
 FIELDS = st.lists(
     st.lists(st.text(alphabet='ab"\n,\r', max_size=5), min_size=1, max_size=3), max_size=6
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -13,21 +12,12 @@ from hypothesis import strategies as st
 
 from tests.transforms.kernels import oracles
 from transforms.kernels.arrays import I64, U8
-from transforms.kernels.records import compiling
 from transforms.kernels.records import digest as kernel
 from transforms.kernels.records.digest import Digest, record_hashes
 
+pytestmark = pytest.mark.usefixtures("passes")
 RECORDS = st.lists(st.binary(max_size=40), max_size=30)
 CHUNK = 8 * kernel._WORDS  # bytes that the kernel takes at a time
-
-
-@pytest.fixture(autouse=True, scope="module", params=["numpy", "compiled"])
-def _passes(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Hash by numpy's passes, then by the compiled loops."""
-    loops = compiling.use_loops() if request.param == "compiled" else None
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernel, "loops_for", lambda size: loops)
-        yield
 
 
 def lay(records: list[bytes], *, terminator: bytes = b"", lead: int = 0) -> tuple[U8, I64, bytes]:

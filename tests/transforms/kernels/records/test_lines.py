@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from transforms.kernels.records import lines
 from transforms.kernels.records.lines import first_line, line_offsets
 
+pytestmark = pytest.mark.usefixtures("passes")
 SEPARATORS = st.integers(0, 255)
 
 
