@@ -3,9 +3,7 @@
 At each place the longest key of the map that begins there is replaced by what it maps to, and where
 there is none a character stays. Spaces at both ends go and those that follow each other are one, if the
 model says so; the rest are written as U+2581. Agrees with sentencepiece 0.2.3 (``src/normalizer.cc``:
-``Normalizer::Normalize``, ``NormalizePrefix``). The keys are a double array of Darts-clone's, in which
-a unit is the offset to its children, its label, and whether a key ends there (its ``darts.h``:
-``DoubleArrayUnit``).
+``Normalizer::Normalize``, ``NormalizePrefix``).
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ import numpy as np
 
 from transforms.kernels.arrays import I64, U8, U32
 from transforms.kernels.compiled import first_bit, inlined, kernel, load_word, read_only, store_word
+from transforms.kernels.segmentation.double_array import goes_on, has_more, longest_key
 from transforms.kernels.utf8 import size_at
 
 _BMP = 0x10000
@@ -31,7 +30,6 @@ _HIGH, _FIRST_SEEN, _DELETES = (_ONES * np.uint64(byte) for byte in (0x80, 0x21,
 _THREE, _IS_THREE = np.uint64(0xC0C0F0), np.uint64(0x8080E0)
 _HIGH_HALF, _MIDDLE, _LOW_HALF = np.uint64(0x0F), np.uint64(0x3F00), np.uint64(0x3F0000)
 _2, _12, _16 = np.uint64(2), np.uint64(12), np.uint64(16)
-_LABEL = np.uint32(0x800000FF)  # of a unit: with the bit that says that it is a value, and no label
 
 
 class Rules(NamedTuple):
@@ -180,7 +178,7 @@ def _normalize(rules: Any, text: Any, offsets: Any, first: Any, out: Any, ends: 
                 if (word & _THREE) == _IS_THREE and at + 3 <= end:
                     size, place = np.int64(3), np.int64(threes[_point_of(word)])
             if place == _UNKNOWN:
-                size, place = _longest(units, text, at, end)
+                size, place = longest_key(units, text, at, end)
                 if size == 0:
                     size, place = np.int64(size_at(text, at, end)), _STAYS
                 if size == 0:
@@ -245,7 +243,7 @@ def _point_of(word: Any) -> Any:
 def _skip_spaces(units: Any, strings: Any, text: Any, at: Any, end: Any) -> Any:
     """Go behind characters that become one space each."""
     while at < end:
-        size, place = _longest(units, text, at, end)
+        size, place = longest_key(units, text, at, end)
         if size == 0:
             if text[at] != _SPACE:
                 break
@@ -278,83 +276,24 @@ def _strip(escape: Any, out: Any, begin: Any, to: Any) -> Any:
 
 
 @kernel
-def _longest(units: Any, text: Any, at: Any, end: Any) -> Any:
-    """Return the bytes of the longest key that begins here, 0 without one, and where its string is."""
-    size, value = np.int64(0), np.int64(0)
-    if len(units) == 0:
-        return size, value
-    place = _children(units[0])
-    for i in range(at, end):
-        place ^= np.int64(text[i])
-        if place >= len(units) or units[place] & _LABEL != text[i]:
-            break
-        unit = units[place]
-        place ^= _children(unit)
-        if (unit >> 8) & 1:
-            if place >= len(units):
-                break
-            size, value = i + 1 - at, np.int64(units[place]) & 0x7FFFFFFF
-    return size, value
-
-
-@inlined
-def _children(unit: Any) -> Any:
-    """Return what is xored to a unit's place, and to a label, to come to a child."""
-    wide = np.int64(unit)
-    return (wide >> 10) << ((wide & 0x200) >> 6)
-
-
-@kernel
 def _look_up_all(units: Any, ones: Any, threes: Any, pairs: Any, signs: Any) -> None:
     """Fill ``ones`` and ``threes`` of Rules, by all pairs of ASCII characters and all of three bytes."""
     for byte in range(128):
         at = 256 * byte
         ones[byte] = _alone(units, pairs, at, at + 1)
         for more in range(128):
-            if _goes_on(units, pairs, at + 2 * more, 2):
+            if goes_on(units, pairs, at + 2 * more, 2):
                 ones[byte] = _UNKNOWN
     for at in range(0, len(signs), 3):
         point = (signs[at] & 15) << 12 | (signs[at + 1] & 63) << 6 | (signs[at + 2] & 63)
-        if not _has_more(units, signs, at, at + 3):
+        if not has_more(units, signs, at, at + 3):
             threes[point] = _alone(units, signs, at, at + 3)
 
 
 @inlined
 def _alone(units: Any, text: Any, at: Any, end: Any) -> Any:
     """Return where the string of a character is, if it has one."""
-    size, place = _longest(units, text, at, end)
+    size, place = longest_key(units, text, at, end)
     if size == end - at:
         return place
     return _STAYS if size == 0 else _UNKNOWN
-
-
-@inlined
-def _goes_on(units: Any, text: Any, at: Any, size: Any) -> Any:
-    """Say whether a key begins so."""
-    return _node(units, text, at, size) >= 0
-
-
-@inlined
-def _has_more(units: Any, text: Any, at: Any, end: Any) -> Any:
-    """Say whether a longer key begins so: a child other than the value, whose label is no byte's."""
-    place = _node(units, text, at, end - at)
-    if place >= 0:
-        for label in range(1, 256):
-            child = place ^ label
-            if child < len(units) and units[child] & _LABEL == label:
-                return True
-    return False
-
-
-@inlined
-def _node(units: Any, text: Any, at: Any, size: Any) -> Any:
-    """Return what is xored to a label to come to a child of where some bytes lead, -1 where nowhere."""
-    if len(units) == 0:
-        return np.int64(-1)
-    place = _children(units[0])
-    for i in range(at, at + size):
-        place ^= np.int64(text[i])
-        if place >= len(units) or units[place] & _LABEL != text[i]:
-            return np.int64(-1)
-        place ^= _children(units[place])
-    return place
