@@ -18,9 +18,9 @@ from tests.transforms.kernels.segmentation.bpe import bpe_oracle as oracle
 from tests.transforms.tokenization.models.bpe_samples import MADE, rank_file, written
 from tests.transforms.tokenization.models.samples import ODD, TRAINED, examples, trained
 from transforms.errors import UsageError
-from transforms.tokenization.bpe.hard_text import hard_texts
 from transforms.tokenization.bpe.sampler import SampledBPE
 from transforms.tokenization.models.bpe import BPE
+from transforms.tokenization.models.hard_text import hard_texts
 from transforms.tokenization.models.model import RecordError
 from transforms.tokenization.models.texts import pack
 from transforms.tokenization.sampling import Sampling
@@ -66,7 +66,7 @@ def test_nothing_dropped_gives_the_ids_of_the_package(folder: Path, name: str, s
         pytest.skip("its byte pieces are special tokens")
     model = loaded(folder, name, special_tokens=special).model
     assert isinstance(model, BPE)
-    texts = pack([*hard_texts(), *ODD, "the<sep>th fi sh the", *examples(2000)])
+    texts = pack([*hard_texts((), ()), *ODD, "the<sep>th fi sh the", *examples(2000)])
     keys = np.zeros(len(texts.offsets) - 1, np.uint64)
     ids, offsets, _ = SampledBPE(model).encode(texts, keys, law="bpe_dropout", dropout=0.0)
     expected = model.encode(texts)
@@ -88,7 +88,7 @@ def way_of(model: BPE) -> Any:
 def test_a_scanner_that_differs_is_not_used(folder: Path, monkeypatch: Any, caplog: Any):
     model: Any = loaded(folder, "GPT-2").model
     monkeypatch.setattr(
-        "transforms.tokenization.bpe.pretokens.hard_texts", lambda: ["a\u0301b".encode(), b"a  b"]
+        "transforms.tokenization.bpe.pretokens.hard_texts", lambda *_: ["a\u0301b", "a  b"]
     )
     assert way_of(model) is not None
     monkeypatch.setattr(

@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.kernels.arrays import F64, I64, U32, U64
-from transforms.kernels.segmentation import laws
-from transforms.kernels.segmentation.bpe import merges
+from transforms.kernels.segmentation import automaton as automata
+from transforms.kernels.segmentation.bpe import merges, uniform
 from transforms.kernels.segmentation.bpe.dropout import memory, merge, pretoken_keys
-from transforms.kernels.segmentation.laws import Law, UnknownEdge
-from transforms.kernels.segmentation.segment import DeadEndError, segment
+from transforms.kernels.segmentation.bpe.uniform import Trie, draw
 from transforms.tokenization.bpe.pretokens import by_words
 from transforms.tokenization.bpe.tables import tables_of
 from transforms.tokenization.models.added_tokens import beyond_unicode
@@ -39,7 +38,7 @@ class SampledBPE:
         self._model, self._tables = model, tables_of(model)
         self._words = self._tables.words
         self._merges: merges.Merges | None = None
-        self._uniform: Law | None = None
+        self._trie: Trie | None = None
         self._of_thread = threading.local()
 
     @property
@@ -71,7 +70,7 @@ class SampledBPE:
         normalized = self.normalize(texts)
         mine = pretoken_keys(keys, normalized.records)
         if law == "uniform":
-            return self._segment(normalized, mine)
+            return self._draw(normalized, mine)
         found = merge(
             self.merges,
             normalized.data,
@@ -81,23 +80,22 @@ class SampledBPE:
             kept=self._kept(),
         )
         if found.failed >= 0:
-            self._refuse(normalized, found.failed, 0)
+            self._refuse(normalized, found.failed)
         unknown = np.full(len(keys), np.nan)
         return found.ids, found.offsets[normalized.records], unknown
 
-    def _segment(self, normalized: Normalized, keys: U64) -> tuple[U32, I64, F64]:
-        try:
-            found = segment(self.uniform, normalized.data, normalized.segments, keys)
-        except DeadEndError as error:
-            self._refuse(normalized, error.record, error.position)
+    def _draw(self, normalized: Normalized, keys: U64) -> tuple[U32, I64, F64]:
+        found = draw(self.trie, normalized.data, normalized.segments, keys)
+        if found.failed >= 0:
+            self._refuse(normalized, found.failed)
         counts = np.diff(normalized.records)
         record = np.repeat(np.arange(len(counts)), counts)
         surprises = np.bincount(record, found.surprises, len(counts)).astype(np.float64)
         return found.ids, found.offsets[normalized.records], surprises
 
-    def _refuse(self, normalized: Normalized, pretoken: int, position: int) -> None:
+    def _refuse(self, normalized: Normalized, pretoken: int) -> None:
         record = int(np.searchsorted(normalized.records, pretoken, side="right")) - 1
-        place = int(normalized.segments[pretoken]) + position
+        place = int(normalized.segments[pretoken])
         text = normalized.data[normalized.segments[pretoken] : normalized.segments[pretoken + 1]]
         raise RecordError(
             record,
@@ -129,22 +127,14 @@ class SampledBPE:
         return self._merges
 
     @property
-    def uniform(self) -> Law:
-        """The law of ``uniform``: ``exact`` with all weights 1, over all pieces of the vocabulary."""
-        if self._uniform is None:
+    def trie(self) -> Trie:
+        """The vocabulary's table, of ``uniform``, made once: all pieces, and what was added."""
+        if self._trie is None:
             t = self._tables
-            texts = [*t.pieces, *map(beyond_unicode, t.added)]
-            edge = None
-            if t.unknown is not None and not t.by_byte:
-                edge = UnknownEdge(log_prob=0.0, id=t.unknown, byte_ids=t.byte_ids or None)
-            elif t.byte_ids:
-                edge = UnknownEdge(log_prob=0.0, id=0, byte_ids=t.byte_ids)
-            pieces = laws.build(
-                texts,
-                np.zeros(len(texts)),
+            self._trie = uniform.build(
+                automata.build([*t.pieces, *map(beyond_unicode, t.added)]),
                 np.array([*t.pieces.values(), *t.added], np.uint32),
-                unit="byte" if t.by_byte else "character",
-                unknown=edge,
+                unknown=None if t.by_byte else t.unknown,
+                byte_ids=t.byte_ids,
             )
-            self._uniform = laws.prepare(pieces, law="exact", alpha=0.0)
-        return self._uniform
+        return self._trie
