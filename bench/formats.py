@@ -5,10 +5,13 @@ each of the others. DuckDB gets the same memory and as many threads; it reads zs
 JSON objects that it doesn't parse, and writes them back as they were (its read_csv ran out of memory
 at 1 GiB). All outputs are compressed by zstd.
 
+Texts should repeat themselves after more than 2 MB, which zstd sees at once: give a --seed_file of that
+size. The one by default isn't; of such a corpus zstd makes a hundredth.
+
 Then, with --bounded, the peak memory of dovetail's process tree over one zstd file, and over one
 Parquet file with a row group per GB.
 
-    python bench/formats.py --bytes=4e9 --rounds=3 --terashuf=terashuf/terashuf
+    python bench/formats.py --rounds=3 --seed_file=POEMS.jsonl --terashuf=terashuf/terashuf
 """
 
 from __future__ import annotations

@@ -40,9 +40,16 @@ def use_loops() -> ModuleType:
     return _loops
 
 
-def load_loops() -> None:
-    """Have all of them ready, for workers that are forked from this process."""
+def load_loops(of_rows: bool = False) -> None:
+    """Have all of them ready, those for rows where they are wanted, for workers that are forked from
+    this process.
+    """
     use_loops().load()
+    if of_rows:
+        from transforms.kernels.records import row_loops, text_loops
+
+        row_loops.load()
+        text_loops.load()
 
 
 def loops_for(size: int) -> ModuleType | None:

@@ -28,6 +28,7 @@ import pyarrow.types as pt
 
 from transforms.kernels.arrays import U64
 from transforms.kernels.randomness import mix
+from transforms.kernels.records import compiling
 from transforms.kernels.records.arrow_values import (
     bytes_extents,
     elements,
@@ -36,7 +37,6 @@ from transforms.kernels.records.arrow_values import (
     plain_width,
     validity,
 )
-from transforms.kernels.records.compiling import loops_for
 from transforms.kernels.records.digest import record_hashes
 
 NULL = (np.uint64(0x8EBC6AF09C88C6E3), np.uint64(0x589965CC75374CC3))
@@ -102,7 +102,7 @@ def _struct_hashes(array: pa.StructArray) -> Hashes:
 
 
 def _word_hashes(words: U64) -> Hashes:
-    if loops_for(words.nbytes) is None:
+    if compiling.loops_for(words.nbytes) is None:
         return mix(words ^ PLAIN[0]), mix(words ^ PLAIN[1])
     from transforms.kernels.records.row_loops import hash_words
 
@@ -111,7 +111,7 @@ def _word_hashes(words: U64) -> Hashes:
 
 def _fold_in(hashes: Hashes, more: Hashes) -> None:
     """Set hashes to those of what they are of and more."""
-    if loops_for(0) is None:
+    if compiling.loops_for(0) is None:
         for k in (0, 1):
             hashes[k][:] = mix(hashes[k] ^ more[k])
         return

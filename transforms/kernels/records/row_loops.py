@@ -33,6 +33,12 @@ def fold_in(hashes: tuple[U64, U64], more: tuple[U64, U64]) -> None:
     _fold_in(*hashes, *map(read_only, more))
 
 
+def load() -> None:
+    """Load all of it, or compile what wasn't yet."""
+    word, one = np.zeros(1, np.uint64), np.uint64(1)
+    fold_in((word, word.copy()), hash_words(word, one, one))
+
+
 @kernel
 def _fold_in(hash0: Any, hash1: Any, more0: Any, more1: Any) -> None:
     for i in range(len(hash0)):

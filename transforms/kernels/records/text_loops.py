@@ -35,6 +35,11 @@ def are_utf8(values: U8, offsets: I64) -> bool:
     )
 
 
+def load() -> None:
+    """Load all of it, or compile what wasn't yet."""
+    are_utf8(np.zeros(1, np.uint8), np.arange(2))
+
+
 @kernel
 def _begin_characters(values: Any, offsets: Any) -> Any:
     """Return whether offsets rise, and no text begins inside of a character."""

@@ -10,12 +10,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
-import transforms.kernels.records.row_hashes
 from tests.transforms.kernels.records import row_oracles as oracles
 from tests.transforms.kernels.records.row_samples import SEEDS, drawn, hashes, of
-from transforms.kernels.records import digest
+from transforms.kernels.records import compiling
 from transforms.kernels.records.arrow_values import row_costs, row_sizes
-from transforms.kernels.records.compiling import use_loops
 from transforms.kernels.records.row_hashes import row_hashes, value_hashes
 from transforms.kernels.records.rows import (
     to_rows,
@@ -24,15 +22,14 @@ from transforms.kernels.records.rows import (
 
 def hashes_by_numpy(rows: pa.StructArray) -> list[tuple[int, int]]:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (digest, transforms.kernels.records.row_hashes):
-            patch.setattr(module, "loops_for", lambda size: None)
+        patch.setattr(compiling, "loops_for", lambda size: None)
         return hashes(rows)
 
 
 @settings(max_examples=300, deadline=None)
 @given(SEEDS)
 def test_hashes_and_sizes_are_the_oracles_however_rows_lie(seed: int) -> None:
-    use_loops()
+    compiling.use_loops()
     kind, values, draw = drawn(seed)
     rows = oracles.lay(kind, values, draw)
     expected = [tuple(oracles.value_hash(kind, v, k) for k in (0, 1)) for v in values]
