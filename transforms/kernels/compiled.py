@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 from collections.abc import Callable
@@ -42,7 +43,8 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 
 def _cached(compiled: Any, function: Callable[..., Any]) -> Any:
-    compiled._cache = _Cache(function)
+    with contextlib.suppress(RuntimeError):  # nowhere to keep it: each process compiles for itself
+        compiled._cache = _Cache(function)
     compiled._compile_for_args = _without_extensions(compiled._compile_for_args)
     return compiled
 
