@@ -123,10 +123,10 @@ def _prepare(
         form = replace(contents.form, schema=schema, records_are="rows")
         extension = contents.extension
     stores = uses_stores(recipe.reading, settings)
-    window = contents.window + _OF_WORKER + files_room(len(inputs.files))
+    window, of_id = contents.window + _OF_WORKER + files_room(len(inputs.files)), _OF_ID
     if getattr(work, "engine", "").startswith("gigatoken"):
-        window += _OF_GIGATOKEN + _OF_ITS_ID * model["ids"]
-    loaded = _OF_KERNELS + _OF_ID * model["ids"]
+        window, of_id = window + _OF_GIGATOKEN, _OF_ID + _OF_ITS_ID
+    loaded = _OF_KERNELS + of_id * model["ids"]
     if not shared:
         window, loaded = window + loaded, 0
     workers = choose_workers(settings, contents.bytes, stores=stores, window=window, shared=loaded)

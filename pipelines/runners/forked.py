@@ -145,6 +145,8 @@ class ForkServer:
     def close(self) -> None:
         """End it and its workers; return when they are gone."""
         self._told_to_end = self.death is None
+        if not self._workers:  # there is nothing to be cleared, and it may be busy for seconds
+            self._process.kill()
         self.ask("end")
         try:
             self._process.wait(_GRACE)

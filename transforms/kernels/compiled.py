@@ -84,7 +84,8 @@ def _refusing_python(compiled: Any) -> Any:
 
 
 def _cached(compiled: Any, function: Callable[..., Any]) -> Any:
-    compiled._cache = _Cache(function)
+    with contextlib.suppress(RuntimeError):  # nowhere to keep it: each process compiles for itself
+        compiled._cache = _Cache(function)
     compiled._compile_for_args = _without_extensions(compiled._compile_for_args)
     return compiled
 

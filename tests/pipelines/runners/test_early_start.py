@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
+from tokenizers import pre_tokenizers as cut
+from tokenizers.decoders import ByteLevel
+from tokenizers.models import BPE
 
 from pipelines import tokenize
 from pipelines.recipes.recipe import Settings
@@ -142,3 +146,35 @@ def test_it_begins_early_where_flags_say_that_there_will_be_processes(
 ) -> None:
     monkeypatch.setattr("pipelines.runners.early_start.cores_available", lambda: 2)
     assert _has_processes(Settings(output="o", **given)) is expected
+
+
+@pytest.mark.parametrize("sampling", ["off", "bpe_dropout"])
+def test_a_bpe_model_leaves_no_thread_where_workers_are_forked(
+    flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampling: str
+) -> None:
+    letters = sorted(cut.ByteLevel.alphabet())
+    merges = [(letters[i], letters[i + 1]) for i in range(0, 250, 2)]
+    pieces = [*letters, *(a + b for a, b in merges)]
+    made = Tokenizer(BPE({piece: i for i, piece in enumerate(pieces)}, merges))
+    made.pre_tokenizer, made.decoder = cut.ByteLevel(add_prefix_space=False), ByteLevel()
+    made.save(str(tmp_path / "tokenizer.json"))
+    threads: list[list[str]] = []
+    real = WorkerProcesses.hand_out
+
+    def hand_out(self: WorkerProcesses, variables: Any) -> Any:
+        assert self.fork_server is not None
+        self.fork_server.begin_call("pipelines.runners.fork_server:threads")
+        threads.append(self.fork_server.end_call())
+        return real(self, variables)
+
+    monkeypatch.setattr(WorkerProcesses, "hand_out", hand_out)
+    tokenize.run(
+        [
+            *flags[:2],
+            f"--tokenizer={tmp_path / 'tokenizer.json'}",
+            f"--output={tmp_path / 'out'}",
+            f"--sampling={sampling}",
+            "--workers=2",
+        ]
+    )
+    assert [len(names) for names in threads] == [1, 1]

@@ -24,7 +24,7 @@ import pytest
 
 from pipelines.jobs import execute
 from pipelines.recipes.recipe import Settings
-from pipelines.runners import worker_processes
+from pipelines.runners import forked, worker_processes
 from pipelines.runners.local import run_local
 from pipelines.runners.worker_processes import Worker, WorkerProcesses
 from tests.pipelines.support import ROOT, environment, make_lines, read_shards, run
@@ -184,6 +184,17 @@ def test_where_there_are_threads_a_worker_starts_anew(tmp_path: Path) -> None:
 def linger() -> None:
     """Leave a thread behind."""
     threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+
+
+def test_a_fork_server_that_is_busy_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forked, "_GRACE", None)
+    with WorkerProcesses(2, log_file=tmp_path / "log", fork=True) as processes:
+        assert processes.fork_server is not None
+        processes.fork_server.begin_call("time:sleep", 60)
+    assert processes.fork_server._process.returncode == -signal.SIGKILL
+    assert processes.deaths() == []
 
 
 def test_what_is_called_before_the_fork_returns_or_raises(tmp_path: Path) -> None:

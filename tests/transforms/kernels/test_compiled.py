@@ -39,3 +39,15 @@ def test_kernels_import_of_other_rooms_nothing() -> None:
             imported = re.findall(rf"^from (transforms\.(?!kernels\.{room}\b)\S+)", source, re.M)
             beside = {f"transforms.kernels.{path.stem}" for path in KERNELS.glob("*.py")}
             assert set(imported) <= beside, path
+
+
+def test_a_kernel_works_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: object, function: object) -> None:
+        raise RuntimeError("cannot cache function: no locator available")
+
+    monkeypatch.setattr(compiled._Cache, "__init__", refuse)
+    assert compiled.kernel(_twice)(21) == 42
+
+
+def _twice(number: int) -> int:
+    return 2 * number

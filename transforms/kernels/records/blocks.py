@@ -191,6 +191,9 @@ def slices(block: pa.RecordBatch, *, limit: int) -> Iterator[pa.RecordBatch]:
     """Cut a block into slices with a footprint of at most ``limit``, one record at least each."""
     if not len(block):
         return
+    if block_footprint(block) <= limit:  # nearly always
+        yield block
+        return
     offsets = offsets_of(column(block, "cost")) if is_rows(block) else extents(block)[1]
     costs = offsets + np.arange(len(block) + 1, dtype=np.int64) * ROW_COST
     for begin, end in cuts(costs, limit=limit):
