@@ -5,12 +5,13 @@ gigatoken 0.10.0 is trusted only as far as it is checked: see ``bpe``.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from types import ModuleType
 from typing import Any
@@ -50,7 +51,7 @@ class _Arrays(ModuleType):
                 del sys.modules[_AWKWARD]
         return getattr(importlib.import_module(_AWKWARD), name)
 
-    @contextmanager
+    @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
         """Stand there for this thread."""
         with self._lock:
@@ -88,6 +89,7 @@ class Encoder:
         """Return uint32[k] ids and int64[r + 1] offsets of r records of valid UTF-8."""
         if self._grown > CACHE:
             self._tokenizer, self._grown = None, 0  # the old one goes first
+            _give_back()
             self._tokenizer = self._make()
         before = _resident()
         source = gigatoken_rs.BytesSource(unpack(texts))
@@ -103,6 +105,12 @@ def _unpacked(found: Any) -> tuple[U32, I64]:
     layout = found.layout
     offsets = np.asarray(layout.offsets.data)
     return np.asarray(layout.content.data), np.diff(offsets)
+
+
+def _give_back() -> None:
+    """Return to the system what was freed: each thread's heap keeps it, and the next thread's grows."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _resident() -> int:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.transforms.tokenization.models.samples import TEXTS
 from transforms.errors import DataError
+from transforms.kernels.segmentation.nfc import KNOWN, cut_lines
 from transforms.tokenization.models import texts
 from transforms.tokenization.models.bytepiece import Nfc, RawBytes, settled_characters
 from transforms.tokenization.models.texts import Normalized, pack, unpack
@@ -59,6 +60,17 @@ def test_what_is_settled_neither_changes_nor_joins() -> None:
     for first in FIRSTS:
         joined = first + first.join(characters)
         assert unicodedata.normalize("NFC", joined) == joined
+
+
+@pytest.mark.parametrize("behind", ["", "水水水", "abcdefgh"])
+def test_every_character_that_is_not_settled_is_seen(behind: str) -> None:
+    settled = np.unpackbits(settled_characters(), bitorder="little")
+    numbers = [number for number in range(0x110000) if not 0xD800 <= number < 0xE000]
+    packed = pack(chr(number) + behind for number in numbers)
+    found = cut_lines(packed.data, packed.offsets, settled_characters())
+    assert found is not None
+    seen = [numbers[record] for record in found.unsettled.tolist()]
+    assert seen == [number for number in numbers if number >= KNOWN or not settled[number]]
 
 
 LONG = ["a" * 30 + "\u0301" * (i % 7 == 0) + "\n\n" * (i % 3) + "水。" * i for i in range(40)]
