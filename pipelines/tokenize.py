@@ -197,9 +197,15 @@ def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dic
         special_tokens=recipe.special_tokens,
         bpe_engine="reference" if recipe.decode else recipe.bpe_engine,
     )
+    found = tokenizer.model
+    if recipe.bpe_engine != "auto" and not isinstance(found, BPE):
+        raise UsageError(
+            f"--bpe_engine={recipe.bpe_engine}: {recipe.tokenizer} is {found.kind}, and no BPE model; "
+            "leave it out"
+        )
     common: dict[str, Any] = {
         "model": recipe.tokenizer,
-        "digest": tokenizer.model.digest,
+        "digest": found.digest,
         "whitespace": recipe.whitespace,
         "newline": recipe.newline_symbol,
         "pattern": recipe.tokenizer_pattern,
@@ -211,7 +217,6 @@ def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dic
             for law in (sampling, OFF):  # the best segmentations are compared with
                 tokenizer.prepare(law)
     tokenizer.require(sampling)
-    found = tokenizer.model
     model = {"url": recipe.tokenizer, "kind": found.kind, "ids": found.size, "sha256": found.digest}
     engine = ""
     if isinstance(found, BPE) and not recipe.decode:
@@ -220,11 +225,6 @@ def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dic
             model["engine"] = engine
         if found.why_reference:
             LOG.info("%s; %s encodes, many times slower", found.why_reference, engine)
-    elif recipe.bpe_engine != "auto":
-        raise UsageError(
-            f"--bpe_engine={recipe.bpe_engine}: {recipe.tokenizer} is {found.kind}, and no BPE model; "
-            "leave it out"
-        )
     ends: dict[str, Any] = {}
     for role in ROLES:
         if getattr(recipe, f"add_{role}"):
