@@ -202,12 +202,18 @@ def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dic
             special_tokens=recipe.special_tokens,
             bpe_engine="reference" if recipe.decode else recipe.bpe_engine,
         )
+        found = tokenizer.model
+        if recipe.bpe_engine != "auto" and not isinstance(found, BPE):
+            raise UsageError(
+                f"--bpe_engine={recipe.bpe_engine}: {recipe.tokenizer} is {found.kind}, and no BPE model; "
+                "leave it out"
+            )
         if not recipe.decode:
             for law in (sampling, OFF):  # the best segmentations are compared with
                 tokenizer.prepare(law)
     common: dict[str, Any] = {
         "model": recipe.tokenizer,
-        "digest": tokenizer.model.digest,
+        "digest": found.digest,
         "whitespace": recipe.whitespace,
         "newline": recipe.newline_symbol,
         "pattern": recipe.tokenizer_pattern,
@@ -215,7 +221,6 @@ def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dic
         "storage_options": settings.storage_options,
     }
     tokenizer.require(sampling)
-    found = tokenizer.model
     model = {"url": recipe.tokenizer, "kind": found.kind, "ids": found.size, "sha256": found.digest}
     engine = ""
     if isinstance(found, BPE) and not recipe.decode:
@@ -224,11 +229,6 @@ def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dic
             model["engine"] = engine
         if found.why_reference:
             LOG.info("%s; %s encodes, many times slower", found.why_reference, engine)
-    elif recipe.bpe_engine != "auto":
-        raise UsageError(
-            f"--bpe_engine={recipe.bpe_engine}: {recipe.tokenizer} is {found.kind}, and no BPE model; "
-            "leave it out"
-        )
     ends: dict[str, Any] = {}
     for role in ROLES:
         if getattr(recipe, f"add_{role}"):
