@@ -205,8 +205,8 @@ def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dic
         found = tokenizer.model
         if recipe.bpe_engine != "auto" and not isinstance(found, BPE):
             raise UsageError(
-                f"--bpe_engine={recipe.bpe_engine}: {recipe.tokenizer} is {found.kind}, and no BPE model; "
-                "leave it out"
+                f"--bpe_engine={recipe.bpe_engine}: {recipe.tokenizer} is {found.kind}, and no BPE "
+                "model; leave it out"
             )
         if not recipe.decode:
             for law in (sampling, OFF):  # the best segmentations are compared with
