@@ -8,11 +8,13 @@ that builds an image is not the one that runs it. Every law is gone through once
 from __future__ import annotations
 
 import base64
+import io
 import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import sentencepiece
 import tokenizers
 from tokenizers import normalizers
 
@@ -29,10 +31,21 @@ def compile_kernels() -> list[Sampling]:
         base64.b64encode(piece).decode(): [i, piece.decode(errors="replace"), len(piece)]
         for i, piece in enumerate(pieces, start=3)
     }
+    other = io.BytesIO()  # which has scores in float32, and a normalizer
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["a text, and another text"] * 9),
+        model_writer=other,
+        vocab_size=30,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.json")
         path.write_text(json.dumps(content))
         tokenizer = Tokenizer.load(str(path))
+        path = Path(folder, "other.model")
+        path.write_bytes(other.getvalue())
+        Tokenizer.load(str(path)).encode_batch(["a text" * 50_000, "ab", ""])
     compiling.load_loops()
     asked = [Sampling(law=law) for law in LAWS]
     for sampling in asked:
