@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +56,11 @@ Check a dataset at any time with: dovetail verify DIR
 """
 
 
+_COMPILING = (
+    "compiling the kernels that this model and law need, for this machine: some seconds, once; what "
+    "is compiled is kept for later runs"
+)
+
 # of memory, measured: what a worker takes beside payload (a row group that is written, buffers), what
 # numba and kernels take of a process, and what a byte of a record does, by a unigram model and by the
 # tokenizers package
@@ -64,7 +68,6 @@ _BYTES_PER_TOKEN = 3  # of text, about, for estimates: of English it is 4, of Ch
 _OF_WORKER, _OF_KERNELS, _COST, _COST_OF_OTHERS = 150 << 20, 90 << 20, 24, 128
 _OF_ID = 1200  # what a process takes of memory for one of a model's ids, measured with 80,000
 _OF_GIGATOKEN, _OF_ITS_ID = 64 << 20, 800  # and beside that, where gigatoken encodes (bench/bpe.py)
-_SILENCE = 3.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,7 @@ def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dic
 
     The model stays loaded, for work in this process and in those that are forked from it.
     """
+    from transforms.kernels.compiled import told_of_compiling
     from transforms.tokenization.models.bos_eos import ROLES
     from transforms.tokenization.models.bpe import BPE
     from transforms.tokenization.models.model import Deterministic
@@ -188,30 +192,35 @@ def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dic
         dropout=recipe.dropout,
         proportion=recipe.proportion,
     )
-    tokenizer = load_anew(
-        recipe.tokenizer,
-        whitespace=recipe.whitespace,
-        newline=recipe.newline_symbol,
-        raw=recipe.bytes,
-        pattern=recipe.tokenizer_pattern,
-        special_tokens=recipe.special_tokens,
-        bpe_engine="reference" if recipe.decode else recipe.bpe_engine,
-    )
+    with told_of_compiling(lambda: LOG.info("%s", _COMPILING)):
+        tokenizer = load_anew(
+            recipe.tokenizer,
+            whitespace=recipe.whitespace,
+            newline=recipe.newline_symbol,
+            raw=recipe.bytes,
+            pattern=recipe.tokenizer_pattern,
+            special_tokens=recipe.special_tokens,
+            bpe_engine="reference" if recipe.decode else recipe.bpe_engine,
+        )
+        found = tokenizer.model
+        if recipe.bpe_engine != "auto" and not isinstance(found, BPE):
+            raise UsageError(
+                f"--bpe_engine={recipe.bpe_engine}: {recipe.tokenizer} is {found.kind}, and no BPE "
+                "model; leave it out"
+            )
+        if not recipe.decode:
+            for law in (sampling, OFF):  # the best segmentations are compared with
+                tokenizer.prepare(law)
     common: dict[str, Any] = {
         "model": recipe.tokenizer,
-        "digest": tokenizer.model.digest,
+        "digest": found.digest,
         "whitespace": recipe.whitespace,
         "newline": recipe.newline_symbol,
         "pattern": recipe.tokenizer_pattern,
         "column": recipe.token_column,
         "storage_options": settings.storage_options,
     }
-    if not recipe.decode:
-        with _said_if_long("compiling for this machine; what is compiled is kept for later runs"):
-            for law in (sampling, OFF):  # the best segmentations are compared with
-                tokenizer.prepare(law)
     tokenizer.require(sampling)
-    found = tokenizer.model
     model = {"url": recipe.tokenizer, "kind": found.kind, "ids": found.size, "sha256": found.digest}
     engine = ""
     if isinstance(found, BPE) and not recipe.decode:
@@ -220,11 +229,6 @@ def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dic
             model["engine"] = engine
         if found.why_reference:
             LOG.info("%s; %s encodes, many times slower", found.why_reference, engine)
-    elif recipe.bpe_engine != "auto":
-        raise UsageError(
-            f"--bpe_engine={recipe.bpe_engine}: {recipe.tokenizer} is {found.kind}, and no BPE model; "
-            "leave it out"
-        )
     ends: dict[str, Any] = {}
     for role in ROLES:
         if getattr(recipe, f"add_{role}"):
@@ -276,19 +280,6 @@ def _give_back() -> None:
     """Return to the system what a model took that workers alone need: 40 MB of 80,000 pieces."""
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
-
-
-@contextlib.contextmanager
-def _said_if_long(text: str) -> Iterator[None]:
-    """Log what is being done where it takes longer than a person likes to wait in silence."""
-    timer = threading.Timer(_SILENCE, LOG.info, (text,))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()  # no thread is left where workers are forked
 
 
 def _require_tokens(schema: pa.Schema | None, recipe: TokenizeRecipe) -> None:

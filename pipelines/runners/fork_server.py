@@ -164,8 +164,8 @@ class _Server:
             logging.warning("a worker starts anew, as these threads can't be forked: %s", others)
             _start_anew(self._launcher, variables)
         gc.enable()
-        if "numpy" in sys.modules:  # `random` sees to its own state
-            sys.modules["numpy"].random.seed()
+        if state := sys.modules.get("numpy.random"):  # `random` sees to its own
+            state.seed()
         return True
 
     def _reap(self) -> None:

@@ -34,7 +34,7 @@ KINDS = {
     "threads": ["--direct_num_workers=2", "--direct_running_mode=multi_threading"],
     "processes": ["--direct_num_workers=2"],
 }
-LEAST = {"alone": "215MiB", "threads": "240MiB", "processes": "540MiB"}
+LEAST = {"alone": "215MiB", "threads": "240MiB", "processes": "480MiB"}
 
 
 def look() -> dict[str, Any]:

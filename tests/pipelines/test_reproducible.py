@@ -278,9 +278,16 @@ def test_a_shard_is_a_range_of_keys_as_wide_as_the_others(baseline: Baseline) ->
     assert all(abs(count - mean) < 6 * mean**0.5 for count in counts), counts
 
 
-@pytest.mark.parametrize("large", [True, False])
-def test_compiled_loops_change_no_byte(
-    baseline: Baseline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
+@pytest.mark.parametrize(
+    ("large", "room", "taken"), [(1, 1, True), (1 << 60, 1, False), (1, 1 << 60, False)]
+)
+def test_compiled_loops_change_no_byte_and_are_for_much_input_and_memory(
+    baseline: Baseline,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    large: int,
+    room: int,
+    taken: bool,
 ) -> None:
     asked: list[str] = []
     warm = ForkServer.warm
@@ -290,11 +297,11 @@ def test_compiled_loops_change_no_byte(
         warm(self, function, *arguments)
 
     monkeypatch.setattr(ForkServer, "warm", count_calls)
-    monkeypatch.setattr(compiling, "LARGE", 1 if large else 1 << 60)
-    monkeypatch.setattr(compiling, "ROOM", 1)
+    monkeypatch.setattr(compiling, "LARGE", large)
+    monkeypatch.setattr(compiling, "ROOM", room)
     flags = [f"--input={baseline.corpus}", f"--output={tmp_path / 'o'}", f"--num_shards={SHARDS}"]
     with cut_otherwise(**TINY):
         manifest = run(*flags, *PROCESSES)
-    assert asked == ["transforms.kernels.records.compiling:load_loops"] * large
+    assert asked == ["transforms.kernels.records.compiling:load_loops"] * taken
     assert read_shards(tmp_path / "o") == baseline.shards
     assert manifest.model_dump()["shards"] == baseline.manifest["shards"]

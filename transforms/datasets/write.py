@@ -29,8 +29,6 @@ _AT_FAULT = (
     "the library that encodes it, memory or the disk is at fault: check them, then run again"
 )
 
-_PIECE = 1 << 18  # bytes that are hashed, then written: they stay in a core's cache
-
 
 class Ordered(NamedTuple):
     """Records in their final order, and what the digests per source have to be of these and all
@@ -248,10 +246,7 @@ class _Hashed(io.RawIOBase):
         return self._size
 
     def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        for begin in range(0, len(view), _PIECE):
-            piece = view[begin : begin + _PIECE]  # which is near when it is written
-            self.hasher.update(piece)
-            storage.write_all(self._file, piece)
-        self._size += len(view)
-        return len(view)
+        self.hasher.update(data)
+        size = storage.write_all(self._file, data)
+        self._size += size
+        return size

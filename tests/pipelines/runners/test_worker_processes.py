@@ -236,6 +236,8 @@ def test_workers_that_were_forked_have_random_states_of_their_own(tmp_path: Path
             numbers | beam.Map(write_states, folder=str(tmp_path / "states"))
 
         (tmp_path / "states").mkdir()
+        assert processes.fork_server is not None
+        processes.fork_server.begin_call("numpy.random:random")  # it has a state from now on
         run_local(build, workers=Workers(2, 2, 1 << 20), processes=processes)
         pids = {worker.pid for worker in processes._all}
     states = [path.read_text().split() for path in (tmp_path / "states").iterdir()]

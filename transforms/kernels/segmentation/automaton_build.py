@@ -5,11 +5,13 @@ All in compiled loops: 80,000 pieces take 0.1 s, against 12 in Python.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from transforms.kernels.compiled import kernel
+from transforms.kernels.arrays import I64, U8, U32, U64
+from transforms.kernels.compiled import kernel, part, read_only
 
 STATE = np.dtype([("base", "u4"), ("check", "u4"), ("fail", "u4"), ("ends", "u4")], align=True)
 """A state's child is ``base ^ byte``, if that one's ``check`` is the base; no two states have one base,
@@ -38,43 +40,128 @@ FILLING = np.uint32(1)
 _MOST_TRIES = 256  # free slots looked at for one state's children, before a block is added
 
 
-@kernel
-def build_states(buffer: Any, starts: Any, lengths: Any, order: Any) -> Any:
+def build_states(
+    buffer: U8, starts: I64, lengths: I64, order: I64
+) -> tuple[npt.NDArray[np.void], U32, U32]:
     """Return STATE[s], uint32[e], uint32[e]: what an Automaton holds.
+
+    Arrays are made here and filled by kernels, which would take longer to compile if they made them.
 
     Args:
         buffer: uint8[m], the pieces one after another.
         starts: int64[n].
         lengths: int64[n].
         order: int64[n], which piece comes first when they are sorted, which second, and so on.
+
+    Raises:
+        ValueError: there would be more than 2**31 entries.
     """
-    parents, labels, terminals = _trie(buffer, starts, lengths, order)
-    states, places = _place(parents, labels)
-    suffixes = _suffixes(states, places, parents, labels)
-    facts, entry_pieces = _list_ends(states, places, suffixes, terminals, buffer, starts, lengths)
-    _fall_back(states, places, parents, labels, suffixes)
+    most = 1 + int(lengths.sum())
+    numbers = [np.zeros(most, np.int64) for _ in range(8)]
+    nodes = Nodes._make([*numbers, np.zeros((most, 4), np.uint64)])
+    count = total = size = 0
+    room = (most // 256 + 2) * 256
+    while not size:
+        room *= 2
+        slots = Slots(
+            states=np.empty(room, STATE),
+            used=np.zeros(room, np.bool_),
+            following=np.zeros(room, np.int64),
+            previous=np.zeros(room, np.int64),
+        )
+        count, size, total = _lay_out(
+            *map(read_only, (buffer, starts, lengths, order)), nodes, slots
+        )
+    if total > 2**31:
+        raise ValueError("too many pieces are suffixes of others")
+    states = slots.states[:size].copy()
+    facts, entry_pieces = np.full(total, FILLING), np.zeros(total, np.uint32)
+    _link(*map(read_only, (buffer, starts, lengths)), nodes, count, states, facts, entry_pieces)
     return states, facts, entry_pieces
 
 
-@kernel
-def _trie(buffer: Any, starts: Any, lengths: Any, order: Any) -> Any:
-    """Return parent, byte and piece (-1 for none) of every node, breadth first, the root first.
+class Nodes(NamedTuple):
+    """The trie's nodes, breadth first, the root first: int64[most], of which the first ones are used."""
 
-    Sorted, the pieces below a node are a range, and its children are the range's parts.
+    parents: I64
+    labels: I64
+    """The byte that leads to each."""
+
+    terminals: I64
+    """Which piece ends there, -1 for none."""
+
+    begins: I64
+    """Sorted, the pieces below a node are a range; while states are linked, ``heads`` of lists."""
+
+    ends: I64
+    """The range's end; while states are linked, the suffix that ``helps``."""
+
+    depths: I64
+    """In bytes; afterwards how many pieces end there."""
+
+    places: I64
+    """Which state each is."""
+
+    suffixes: I64
+    """The longest proper suffix that is a node."""
+
+    children: U64
+    """uint64[most, 4], zeros: a bit for each byte that leads on."""
+
+
+class Slots(NamedTuple):
+    """Room for states: which are free is a ring, in which slot 0 stands for its own end."""
+
+    states: Any
+    """STATE[room]."""
+
+    used: Any
+    """bool[room]: which bases are taken."""
+
+    following: I64
+    previous: I64
+
+
+@kernel
+def _lay_out(buffer: Any, starts: Any, lengths: Any, order: Any, nodes: Any, slots: Any) -> Any:
+    """Make the trie and lay it out; return how many nodes, states and entries there are.
+
+    0 states where ``slots`` has no room for them.
     """
-    most = 1 + lengths.sum()
-    parents, labels = np.zeros(most, np.int64), np.zeros(most, np.uint8)
-    terminals = np.full(most, -1, np.int64)
-    begins, ends, depths = (
-        np.zeros(most, np.int64),
-        np.zeros(most, np.int64),
-        np.zeros(most, np.int64),
-    )
+    count = _trie(buffer, starts, lengths, order, nodes)
+    size = _place(count, nodes, slots)
+    if size:
+        _find_suffixes(count, nodes, slots)
+    return count, size, _count_ends(count, nodes)
+
+
+@kernel
+def _link(
+    buffer: Any,
+    starts: Any,
+    lengths: Any,
+    nodes: Any,
+    count: Any,
+    states: Any,
+    facts: Any,
+    entry_pieces: Any,
+) -> None:
+    """Make the lists, and point the states to them and to the states to go on from."""
+    _list_ends(buffer, starts, lengths, nodes, count, states, facts, entry_pieces)
+    _fall_back(nodes, count, states)
+
+
+@part
+def _trie(buffer: Any, starts: Any, lengths: Any, order: Any, nodes: Any) -> Any:
+    """Find the nodes; return how many there are. A node's children are parts of its range."""
+    parents, labels, terminals = nodes.parents, nodes.labels, nodes.terminals
+    begins, ends, depths = nodes.begins, nodes.ends, nodes.depths
     ends[0] = order.size
     count = 1
     node = 0
     while node < count:
         at, depth = begins[node], depths[node]
+        terminals[node] = -1
         if lengths[order[at]] == depth:
             terminals[node] = order[at]
             at += 1
@@ -87,28 +174,25 @@ def _trie(buffer: Any, starts: Any, lengths: Any, order: Any) -> Any:
             ends[count] = at
             count += 1
         node += 1
-    return parents[:count], labels[:count], terminals[:count]
+    return count
 
 
-@kernel
-def _place(parents: Any, labels: Any) -> Any:
-    """Lay the nodes into a double array; return its states and int64[nodes], where each went.
+@part
+def _place(count: Any, nodes: Any, slots: Any) -> Any:
+    """Lay the nodes into a double array; return how many states it has, or 0 where they don't fit.
 
-    Breadth first, so that the states nearest to the root, which texts visit most, lie together. The
-    free slots are a ring, in which slot 0 stands for its own end and is the root.
+    Breadth first, so that the states nearest to the root, which texts visit most, lie together.
     """
-    nodes = parents.size
-    room = (nodes // 256 + 2) * 512
-    states, used = np.empty(room, STATE), np.zeros(room, np.bool_)  # used: which bases are taken
-    following, previous = np.zeros(room, np.int64), np.zeros(room, np.int64)
-    places = np.zeros(nodes, np.int64)
-    size = _add_block(states, following, previous, 0)
-    size = _add_block(states, following, previous, size)
+    parents, labels, places = nodes.parents, nodes.labels, nodes.places
+    states, used, following, previous = slots
+    for block in range(0, 512, 256):
+        _add_block(states, following, previous, block)
+    size = 512
     used[0] = used[_ROOT_BASE] = True  # base 0 is FREE
-    first = _place_below_root(states, following, previous, parents, labels, places)
-    for node in range(1, nodes):
+    first = _place_below_root(count, nodes, slots)
+    for node in range(1, count):
         last = first
-        while last < nodes and parents[last] == node:
+        while last < count and parents[last] == node:
             last += 1
         if first == last:
             continue
@@ -128,12 +212,10 @@ def _place(parents: Any, labels: Any) -> Any:
             tries += 1
         if base < 0:
             if size + 256 > states.size:
-                states = _grown(states)
-                following = np.concatenate((following, np.zeros_like(following)))
-                previous = np.concatenate((previous, np.zeros_like(previous)))
-                used = np.concatenate((used, np.zeros_like(used)))
+                return 0
             base = size
-            size = _add_block(states, following, previous, size)
+            _add_block(states, following, previous, size)
+            size += 256
         states[places[node]].base = base
         used[base] = True
         for child in range(first, last):
@@ -142,35 +224,28 @@ def _place(parents: Any, labels: Any) -> Any:
             places[child] = slot
             _take(following, previous, slot)
         first = last
-    return states[:size].copy(), places
+    return size
 
 
-@kernel
-def _place_below_root(
-    states: Any, following: Any, previous: Any, parents: Any, labels: Any, places: Any
-) -> Any:
+@part
+def _place_below_root(count: Any, nodes: Any, slots: Any) -> Any:
     """Lay the root's children, and its copies, into a block of their own; return the next node."""
+    parents, labels, places = nodes.parents, nodes.labels, nodes.places
+    states = slots.states
     states[0].base = _ROOT_BASE
     for slot in range(_ROOT_BASE, _ROOT_BASE + 256):
         states[slot].base = states[slot].check = _ROOT_BASE
-        _take(following, previous, slot)
+        _take(slots.following, slots.previous, slot)
     first = 1
-    while first < parents.size and parents[first] == 0:
+    while first < count and parents[first] == 0:
         places[first] = _ROOT_BASE ^ labels[first]
         states[places[first]].base = FREE
         first += 1
     return first
 
 
-@kernel
-def _grown(states: Any) -> Any:
-    out = np.empty(2 * states.size, STATE)
-    out[: states.size] = states
-    return out
-
-
-@kernel
-def _add_block(states: Any, following: Any, previous: Any, size: Any) -> Any:
+@part
+def _add_block(states: Any, following: Any, previous: Any, size: Any) -> None:
     """Add 256 free slots at the ring's end."""
     for slot in range(size, size + 256):
         states[slot].base, states[slot].check = 0, FREE
@@ -178,58 +253,68 @@ def _add_block(states: Any, following: Any, previous: Any, size: Any) -> Any:
         last = previous[0]
         following[last], previous[slot] = slot, last
         following[slot], previous[0] = 0, slot
-    return size + 256
 
 
-@kernel
+@part
 def _take(following: Any, previous: Any, slot: Any) -> None:
     following[previous[slot]] = following[slot]
     previous[following[slot]] = previous[slot]
 
 
-@kernel
-def _suffixes(states: Any, places: Any, parents: Any, labels: Any) -> Any:
-    """Return int64[nodes]: the longest proper suffix of each node that is a node."""
-    nodes = parents.size
-    by_place = np.zeros(states.size, np.int64)
-    for node in range(nodes):
+@part
+def _find_suffixes(count: Any, nodes: Any, slots: Any) -> None:
+    """Find the longest proper suffix of each node that is a node."""
+    parents, labels, places, suffixes = nodes.parents, nodes.labels, nodes.places, nodes.suffixes
+    states, by_place = slots.states, slots.following  # which is of no other use any more
+    for slot in range(states.size):
+        by_place[slot] = 0  # of the root's copies too
+    for node in range(1, count):
         by_place[places[node]] = node
-    suffixes = np.zeros(nodes, np.int64)
-    for node in range(1, nodes):
+    for node in range(1, count):
         at = parents[node]
         while at:
             at = suffixes[at]
             base = states[places[at]].base
-            child = np.int64(base) ^ np.int64(labels[node])
+            child = np.int64(base) ^ labels[node]
             if base != FREE and states[child].check == base:
                 suffixes[node] = by_place[child]
                 break
-    return suffixes
 
 
-@kernel
+@part
+def _count_ends(count: Any, nodes: Any) -> Any:
+    """Count the pieces that end at each state; return how many entries all lists have."""
+    counts, suffixes, terminals = nodes.depths, nodes.suffixes, nodes.terminals
+    total = BLOCK  # the first ones are the empty list
+    for node in range(count):
+        counts[node] = counts[suffixes[node]] if node else 0
+        if node and terminals[node] >= 0:
+            counts[node] += 1
+            total += (counts[node] + BLOCK - 1) // BLOCK * BLOCK
+    return total
+
+
+@part
 def _list_ends(
-    states: Any, places: Any, suffixes: Any, terminals: Any, buffer: Any, starts: Any, lengths: Any
-) -> Any:
+    buffer: Any,
+    starts: Any,
+    lengths: Any,
+    nodes: Any,
+    count: Any,
+    states: Any,
+    facts: Any,
+    entry_pieces: Any,
+) -> None:
     """Make the lists of pieces that end at each state, and point the states to them.
 
     A state that is a piece has a list of its own, the piece and then its suffix's list; others share
     their suffix's.
     """
-    nodes = places.size
-    counts = np.zeros(nodes, np.int64)
-    total = BLOCK  # the first ones are the empty list
-    for node in range(1, nodes):
-        counts[node] = counts[suffixes[node]]
-        if terminals[node] >= 0:
-            counts[node] += 1
-            total += (counts[node] + BLOCK - 1) // BLOCK * BLOCK
-    if total > 2**31:
-        raise ValueError("too many pieces are suffixes of others")
-    facts, entry_pieces = np.full(total, FILLING), np.zeros(total, np.uint32)
-    heads = np.zeros(nodes, np.int64)
-    at = BLOCK
-    for node in range(1, nodes):
+    heads, counts, suffixes = nodes.begins, nodes.depths, nodes.suffixes
+    terminals, places = nodes.terminals, nodes.places
+    at: Any = np.int64(BLOCK)
+    heads[0] = 0
+    for node in range(1, count):
         below = heads[suffixes[node]]
         if terminals[node] < 0:
             heads[node] = below
@@ -250,10 +335,9 @@ def _list_ends(
                 entry_pieces[at + 1 + i] = entry_pieces[below + i]
             at += (counts[node] + BLOCK - 1) // BLOCK * BLOCK
         states[places[node]].ends = heads[node]
-    return facts, entry_pieces
 
 
-@kernel
+@part
 def _first_character(buffer: Any, start: Any, length: Any) -> Any:
     """Say whether a piece is no longer than the character that its first byte announces."""
     high = buffer[start] >> 4
@@ -263,22 +347,22 @@ def _first_character(buffer: Any, start: Any, length: Any) -> Any:
     return announced == length
 
 
-@kernel
-def _fall_back(states: Any, places: Any, parents: Any, labels: Any, suffixes: Any) -> None:
+@part
+def _fall_back(nodes: Any, count: Any, states: Any) -> None:
     """Set every state's ``fail``.
 
     It is the longest suffix that may help: suffixes with no child but those that the state has
     are passed by. A state without children is, from here on, the suffix that it would fall back to.
     """
-    nodes = places.size
-    children = np.zeros((nodes, 4), np.uint64)
-    for node in range(1, nodes):
+    parents, labels, places, suffixes = nodes.parents, nodes.labels, nodes.places, nodes.suffixes
+    children, helps = nodes.children, nodes.ends
+    for node in range(1, count):
         byte = np.uint64(labels[node])
         children[parents[node], np.int64(byte >> np.uint64(6))] |= np.uint64(1) << (
             byte & np.uint64(63)
         )
-    helps = np.zeros(nodes, np.int64)
-    for node in range(1, nodes):
+    helps[0] = 0
+    for node in range(1, count):
         to: Any = suffixes[node]
         while to:
             new = np.uint64(0)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from transforms.kernels.compiled import inlined, kernel
-from transforms.kernels.segmentation.forward import sums
+from transforms.kernels.compiled import inlined, loop, part
+from transforms.kernels.segmentation.forward import EXACT, sums
 from transforms.kernels.segmentation.lattice import (
     BLOCK,
     HIGH,
@@ -60,9 +60,9 @@ def set_out(trail: Any, stretch: Any, free: Any, level: Any) -> None:
     trail.level, trail.after_unknown = level, False
 
 
-@kernel
+@loop
 def walk(
-    t: Any, text: Any, lattice: Any, trails: Any, live: Any, ids: Any, drawing: Any, wide: Any
+    t: Any, text: Any, lattice: Any, trails: Any, live: Any, ids: Any, law: Any, wide: Any
 ) -> None:
     """Go back, a piece of each trail in turn, until one or more have come to where they go.
 
@@ -76,9 +76,9 @@ def walk(
         trails: TRAIL[n].
         live: uint64, how many of them go: 1 to n, none of which is where it goes to.
         ids: uint32[m], written before each trail's ``free``.
-        drawing: whether a piece is drawn from a position's list by the sums of ``total``; otherwise
-            ``entry`` is the one that was chosen.
-        wide: whether the sums are those of ``wide``.
+        law: a tuple, as of ``forward``: of EXACT a piece is drawn from a position's list by the sums of
+            ``total``; of others ``entry`` is the one that was chosen.
+        wide: under EXACT, whether the sums are those of ``wide``.
     """
     entries, exponents = t.wide if wide else t.entries, t.exponents
     going = True
@@ -86,20 +86,21 @@ def walk(
         for i in range(live):
             trail = trails[i]
             chosen = ZERO
-            if not drawing:
+            if len(law) == EXACT:
+                if trail.level:
+                    u = uniform(trail.key, trail.stride, trail.tokens)
+                    chosen = _draw_level(entries, lattice, trail.at - trail.base, u)
+                if chosen == ZERO:
+                    chosen = _draw(t, lattice, trails, i, wide)
+            else:
                 chosen = np.uint64(lattice[trail.at - trail.base].entry)
-            elif trail.level:
-                u = uniform(trail.key, trail.stride, trail.tokens)
-                chosen = _draw_level(entries, lattice, trail.at - trail.base, u)
-            if drawing and chosen == ZERO:
-                chosen = _draw(t, lattice, trails, i, wide)
             trail.tokens += ONE
             if chosen == UNKNOWN or chosen == ZERO:  # 0: only of bytes that are no UTF-8
-                _take_unknown(t, text, trails, i, ids, drawing)
+                _take_unknown(t, text, trails, i, ids, law)
             else:
                 at, free = trail.at - length_of(entries[chosen].facts), trail.free - ONE
                 ids[free] = entries[chosen].id
-                if drawing:
+                if len(law) == EXACT:
                     product = trail.product * entries[chosen].weight
                     if wide:
                         trail.exponent += exponents[chosen]
@@ -111,8 +112,8 @@ def walk(
             going &= trail.at > trail.until
 
 
-@kernel
-def _take_unknown(t: Any, text: Any, trails: Any, i: Any, ids: Any, drawing: Any) -> None:
+@part
+def _take_unknown(t: Any, text: Any, trails: Any, i: Any, ids: Any, law: Any) -> None:
     """Take the character before a position as unknown."""
     trail = trails[i]
     at, free = trail.at, trail.free
@@ -126,7 +127,7 @@ def _take_unknown(t: Any, text: Any, trails: Any, i: Any, ids: Any, drawing: Any
         free -= ONE
         ids[free] = t.unknown_id
     trail.at, trail.free, trail.after_unknown = before, free, True
-    if drawing:
+    if len(law) == EXACT:
         product, exponent = math.frexp(trail.product * t.unknown_wide[at - before])
         trail.product = product
         trail.exponent += exponent + t.unknown_exponents[at - before]
@@ -152,7 +153,7 @@ def _draw_level(entries: Any, lattice: Any, at: Any, u: Any) -> Any:
     return j + (np.uint64(one <= goal) + np.uint64(two <= goal) + np.uint64(three <= goal))
 
 
-@kernel
+@part
 def _draw(t: Any, lattice: Any, trails: Any, i: Any, wide: Any) -> Any:
     """Draw an entry of a position's list, each with its part of the position's sum.
 

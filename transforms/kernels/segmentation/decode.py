@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.kernels.compiled import inlined, kernel
+from transforms.kernels.compiled import inlined, loop, part
 from transforms.kernels.segmentation.lattice import (
     BLOCK,
     ONE,
@@ -30,7 +30,7 @@ from transforms.kernels.segmentation.lattice import (
 _RESET = np.float32(100000.0)
 
 
-@kernel
+@loop
 def best(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretches: Any) -> None:
     """Fill positions with the best path to each, in float64, as bytepiece does.
 
@@ -65,7 +65,7 @@ def best(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretches
         stretch.character = start
 
 
-@kernel
+@loop
 def best_float32(
     t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretches: Any
 ) -> None:
@@ -113,7 +113,7 @@ def best_float32(
         stretch.character, stretch.reset = start, reset
 
 
-@kernel
+@part
 def _best_across(t: Any, first: Any, lattice: Any, at: Any, reach: Any) -> Any:
     """Return the best candidate's score and entry, where scores began anew in reach of a piece.
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.kernels.compiled import inlined, kernel
+from transforms.kernels.compiled import inlined, loop, part
 from transforms.kernels.segmentation.decode import best, best_float32
 from transforms.kernels.segmentation.lattice import (
     BLOCK,
@@ -47,21 +47,23 @@ from transforms.kernels.segmentation.lattice import (
     uniform,
 )
 
-OFF, OFF_FLOAT32, VITERBI_SAMPLING, EXACT, NBEST = range(5)
+OFF, OFF_FLOAT32, VITERBI_SAMPLING, EXACT, NBEST = range(1, 6)
+"""The laws' numbers. Kernels take a law as a tuple of that length: numba knows lengths before it
+compiles, and leaves out what another law would do, with all that only the other one calls."""
 
 
 @inlined
-def begin(lattice: Any, stretch: Any, mode: Any, reach: Any) -> None:
+def begin(lattice: Any, stretch: Any, law: Any, reach: Any) -> None:
     """Set the position where a record begins, and what is carried from there."""
     start = stretch.start
     at = start - stretch.base
-    put(lattice, at, 0.0 if is_decoding(mode) else 1.0, ZERO, 0)
+    put(lattice, at, 0.0 if is_decoding(law) else 1.0, ZERO, 0)
     stretch.state, stretch.character, stretch.drawn = ZERO, start, ZERO
     stretch.reset = start - reach - ONE  # out of reach
     stretch.scale, stretch.moves, stretch.fits = 0, 0, True
 
 
-@kernel
+@part
 def fill(
     t: Any,
     text: Any,
@@ -69,26 +71,26 @@ def fill(
     heads: Any,
     first_head: Any,
     stretches: Any,
-    mode: Any,
+    law: Any,
     is_wide: Any,
 ) -> None:
     """Fill positions under a law."""
-    if mode == OFF_FLOAT32:
+    if len(law) == OFF_FLOAT32:
         best_float32(t, text, lattice, heads, first_head, stretches)
-    elif mode == OFF or mode == NBEST:
+    elif len(law) == OFF or len(law) == NBEST:
         best(t, text, lattice, heads, first_head, stretches)
     elif is_wide:
-        wide(t, text, lattice, heads, first_head, stretches, mode == VITERBI_SAMPLING)
-    elif mode == EXACT:
+        wide(t, text, lattice, heads, first_head, stretches, len(law) == VITERBI_SAMPLING)
+    elif len(law) == EXACT:
         total(t, text, lattice, heads, first_head, stretches)
     else:
         challenge(t, text, lattice, heads, first_head, stretches)
 
 
 @inlined
-def is_decoding(mode: Any) -> Any:
+def is_decoding(law: Any) -> Any:
     """Say whether values are scores, to be added."""
-    return mode == OFF or mode == OFF_FLOAT32 or mode == NBEST
+    return len(law) == OFF or len(law) == OFF_FLOAT32 or len(law) == NBEST
 
 
 @inlined
@@ -109,7 +111,7 @@ def sums(entries: Any, lattice: Any, entry: Any, at: Any) -> Any:
     return one, two, two + third, two + (third + product(entries, lattice, entry + THREE, at))
 
 
-@kernel
+@loop
 def total(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretches: Any) -> None:
     """Fill positions with sums over paths, as far as float64's range is enough."""
     entries = t.entries
@@ -142,7 +144,7 @@ def total(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretche
         stretch.character, stretch.scale = start, scale
 
 
-@kernel
+@loop
 def challenge(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stretches: Any) -> None:
     """Fill positions with one path each, as far as float64's range is enough."""
     entries = t.entries
@@ -189,7 +191,7 @@ def challenge(t: Any, text: Any, lattice: Any, heads: Any, first_head: Any, stre
         stretch.character, stretch.scale, stretch.drawn = start, scale, drawn
 
 
-@kernel
+@loop
 def wide(
     t: Any,
     text: Any,

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from transforms.kernels.arrays import F64, I32, U32
-from transforms.kernels.compiled import fetch, inlined, kernel
+from transforms.kernels.compiled import fetch, inlined, part
 from transforms.kernels.segmentation import automaton_build
 
 POSITION = np.dtype([("value", "f8"), ("entry", "u4"), ("scale", "i4")], align=True)
@@ -199,7 +199,7 @@ def put(lattice: Any, at: Any, value: Any, entry: Any, scale: Any) -> None:
     lattice[at].scale = np.int32(scale)
 
 
-@kernel
+@part
 def rescale(lattice: Any, at: Any, stretch: Any, longest: Any) -> Any:
     """Bring the value at a position to between 1/2 and 1, and all in reach of a piece with it.
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.kernels.compiled import inlined, kernel
+from transforms.kernels.compiled import inlined, inlined_loop, loop
 from transforms.kernels.segmentation.elementary import exp_parts
 from transforms.kernels.segmentation.lattice import (
     ONE,
@@ -37,7 +37,7 @@ MOST_NBEST = 1024
 _exp_parts = inlined(exp_parts)
 
 
-@kernel
+@loop
 def draw_path(t: Any, text: Any, lattice: Any, stretch: Any, ways: Any, alpha: Any) -> Any:
     """Draw one of the n best paths, and write it into the lattice's chosen entries.
 
@@ -78,14 +78,14 @@ def _weight(loss: Any) -> Any:
     return times_power(m, np.int64(k))
 
 
-@kernel
+@loop
 def _find(t: Any, text: Any, lattice: Any, stretch: Any, ways: Any) -> Any:
     """Find the n best paths, best first, as ways to differ; return how many there are.
 
     ``ways[:found]`` are paths; from there on, up to n in all, what may follow, the least loss first.
     """
     ways[0].loss, ways[0].at, ways[0].parent, ways[0].entry = 0.0, stretch.end, 0, 0
-    nbest, found, known = ways.size, 0, 1
+    nbest, found, known = ways.size, np.int64(0), np.int64(1)
     while found < known and found < nbest:
         if found == nbest - 1:  # no more are wanted
             return nbest
@@ -107,7 +107,7 @@ def _before(t: Any, text: Any, stretch: Any, at: Any, entry: Any) -> Any:
     return at - length_of(t.entries[np.uint64(entry)].facts)
 
 
-@inlined
+@inlined_loop
 def _add_ways(
     t: Any,
     text: Any,

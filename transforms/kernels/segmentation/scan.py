@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from transforms.kernels.compiled import inlined, kernel
+from transforms.kernels.compiled import inlined, part
 from transforms.kernels.segmentation.automaton import step
 from transforms.kernels.segmentation.lattice import ZERO
 
 _LANES = np.uint64(4)
 
 
-@kernel
+@part
 def scan(t: Any, text: Any, offsets: Any, begin: Any, stop: Any, state: Any, heads: Any) -> Any:
     """Find where the list of the pieces begins that end after each of some bytes.
 
@@ -95,7 +95,7 @@ def _attempt(states: Any, text: Any, begin: Any, heads: Any, at: Any, state: Any
     return at + np.uint64(found), after
 
 
-@kernel
+@part
 def _finish(
     states: Any, text: Any, offsets: Any, begin: Any, at: Any, stop: Any, state: Any, heads: Any
 ) -> Any:
@@ -120,8 +120,14 @@ def _finish(
 @inlined
 def _end_of(offsets: Any, at: Any) -> Any:
     """Return where the record ends that holds a byte, and its number plus 1."""
-    i = np.searchsorted(offsets, np.int64(at), side="right")
-    i = min(i, offsets.size - 1)
+    before, i = np.int64(0), np.int64(offsets.size)
+    while before < i:  # numpy's search takes long to compile
+        middle = (before + i) >> 1
+        if offsets[middle] <= np.int64(at):
+            before = middle + 1
+        else:
+            i = middle
+    i = min(i, np.int64(offsets.size) - 1)
     return np.uint64(offsets[i]), i
 
 
@@ -133,7 +139,7 @@ def _next_end(offsets: Any, at: Any, following: Any) -> Any:
     return np.uint64(offsets[following]), following
 
 
-@kernel
+@part
 def _warm(t: Any, text: Any, offsets: Any, at: Any) -> Any:
     """Return the state before a byte, where its record ends, and its number plus 1."""
     end, following = _end_of(offsets, at)

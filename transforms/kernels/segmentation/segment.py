@@ -138,7 +138,8 @@ def segment(
         read_only(text, np.uint8),
         read_only(offsets, np.int64),
         read_only(keys, np.uint64),
-        Way(mode=law.mode, alpha=law.alpha, wide=law.always_wide, chunk=chunk),
+        (0,) * law.mode,
+        Way(alpha=law.alpha, wide=law.always_wide, chunk=chunk),
         room,
         out,
     )

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from transforms.kernels.arrays import F64, I64, U32
-from transforms.kernels.compiled import inlined, kernel
+from transforms.kernels.compiled import inlined, kernel, part
 from transforms.kernels.segmentation.automaton import step
 from transforms.kernels.segmentation.backward import set_out, walk
 from transforms.kernels.segmentation.forward import EXACT, NBEST, begin, fill, is_decoding
@@ -35,7 +35,6 @@ from transforms.kernels.segmentation.segment_some import segment_some
 class Way(NamedTuple):
     """How to segment."""
 
-    mode: int
     alpha: float
 
     wide: bool
@@ -103,15 +102,20 @@ class Out(NamedTuple):
 
 
 @kernel
-def segment_all(t: Any, text: Any, offsets: Any, keys: Any, way: Any, room: Any, out: Any) -> Any:
-    """Segment records; return how many characters were unknown, and who failed, or -1."""
+def segment_all(
+    t: Any, text: Any, offsets: Any, keys: Any, law: Any, way: Any, room: Any, out: Any
+) -> Any:
+    """Segment records; return how many characters were unknown, and who failed, or -1.
+
+    ``law`` is a tuple, as of ``forward``.
+    """
     room.window[0] = text.size
     free, unknown, number = np.uint64(text.size), np.int64(0), np.int64(keys.size) - 1
     out.ends[keys.size] = free
     while number >= 0:
         _look_back(t, text, offsets, number, room)
-        count = _choose(offsets, number, way, room)
-        segment_some(t, text, offsets, keys, number, count, way.mode, room)
+        count = _choose(offsets, number, law, way, room)
+        segment_some(t, text, offsets, keys, number, count, law, room)
         for i in range(max(count, 1)):
             if i < count and room.some[i].done:
                 one = room.some[i]
@@ -121,11 +125,11 @@ def segment_all(t: Any, text: Any, offsets: Any, keys: Any, way: Any, room: Any,
                 for j in range(size):
                     out.ids[free + j] = room.some_ids[first + j]
                 unknown += one.unknown
-                if way.mode == EXACT:
+                if len(law) == EXACT:
                     stretch = room.stretches[i]
                     _set_share(out, number, one.product, one.exponent, one.value, stretch.scale)
             elif offsets[number] < offsets[number + 1]:
-                if not _segment_one(t, text, offsets, keys, number, way, room, out, free):
+                if not _segment_one(t, text, offsets, keys, number, law, way, room, out, free):
                     return unknown, number
                 free = room.trails[0].free
                 unknown += room.trails[0].unknown
@@ -134,10 +138,10 @@ def segment_all(t: Any, text: Any, offsets: Any, keys: Any, way: Any, room: Any,
     return unknown, np.int64(-1)
 
 
-@kernel
-def _choose(offsets: Any, last: Any, way: Any, room: Any) -> Any:
+@part
+def _choose(offsets: Any, last: Any, law: Any, way: Any, room: Any) -> Any:
     """Return how many records, from ``last`` back, are done together."""
-    if way.mode == NBEST or way.wide:
+    if len(law) == NBEST or way.wide:
         return 0
     first = last + 1
     least = max(offsets[first] - room.some_ids.size, np.int64(room.window[0]))
@@ -151,20 +155,21 @@ def _choose(offsets: Any, last: Any, way: Any, room: Any) -> Any:
     return last + 1 - first
 
 
-@kernel
+@part
 def _set_share(out: Any, number: Any, product: Any, exponent: Any, value: Any, scale: Any) -> None:
     """Set a path's part of the sum over all, which is value * 2**-scale."""
     share, more = math.frexp(product / value)
     out.shares[number], out.exponents[number] = share, exponent + more + scale
 
 
-@kernel
+@part
 def _segment_one(
     t: Any,
     text: Any,
     offsets: Any,
     keys: Any,
     number: Any,
+    law: Any,
     way: Any,
     room: Any,
     out: Any,
@@ -176,14 +181,13 @@ def _segment_one(
     stretch[0].start, stretch[0].end = start, end
     stretch[0].key, stretch[0].stride = key, stride_of(key)
     wide = way.wide
-    if not _go_forward(t, text, offsets, stretch, way, room, wide):
-        wide = True
-        _go_forward(t, text, offsets, stretch, way, room, wide)
+    while not _go_forward(t, text, offsets, stretch, law, way, room, wide):
+        wide = not wide  # it wasn't: of such values all fit
     base, scale = stretch[0].base, stretch[0].scale
     value = room.lattice[end - base].value
-    if value == (-np.inf if is_decoding(way.mode) else 0.0):
+    if value == (-np.inf if is_decoding(law) else 0.0):
         return False
-    if way.mode == NBEST:
+    if len(law) == NBEST:
         out.shares[number] = draw_path(t, text, room.lattice, stretch[0], room.ways, way.alpha)
     trail = room.trails[0]
     set_out(trail, stretch[0], free, stretch[0].moves == 0 and not wide)
@@ -191,14 +195,18 @@ def _segment_one(
     for j in range(parts):
         part_number = parts - 1 - j
         if j:
-            room.lattice[: room.saved.shape[1]] = room.saved[part_number]
+            for i in range(room.saved.shape[1]):
+                room.lattice[i] = room.saved[part_number, i]
             stretch[0] = room.carried[part_number]
-            _fill(t, text, offsets, stretch, room, way.mode, wide)
+            _fill(t, text, offsets, stretch, room, law, wide)
         trail.base = stretch[0].base
         trail.until = start + np.uint64(part_number * way.chunk)
         if trail.at > trail.until:
-            walk(t, text, room.lattice, room.trails, ONE, out.ids, way.mode == EXACT, wide)
-    if way.mode == EXACT:
+            if len(law) == EXACT:
+                walk(t, text, room.lattice, room.trails, ONE, out.ids, law, wide)
+            else:
+                walk(t, text, room.lattice, room.trails, ONE, out.ids, law, False)
+    if len(law) == EXACT:
         _set_share(out, number, trail.product, trail.exponent, value, scale)
     return True
 
@@ -208,33 +216,35 @@ def _parts(start: Any, end: Any, chunk: Any) -> Any:
     return (np.int64(end - start) + chunk - 1) // chunk
 
 
-@kernel
+@part
 def _go_forward(
-    t: Any, text: Any, offsets: Any, stretch: Any, way: Any, room: Any, wide: Any
+    t: Any, text: Any, offsets: Any, stretch: Any, law: Any, way: Any, room: Any, wide: Any
 ) -> Any:
     """Fill all parts, of which the last one stays; return whether float64's range was enough."""
     one, lattice, reach = stretch[0], room.lattice, np.int64(t.longest)
     for j in range(reach):
-        lattice[j].value = -np.inf if is_decoding(way.mode) else 0.0
+        lattice[j].value = -np.inf if is_decoding(law) else 0.0
         lattice[j].entry, lattice[j].scale = 0, 0
     one.begin, one.base = one.start, one.start - t.longest
-    begin(lattice, one, way.mode, t.longest)
+    begin(lattice, one, law, t.longest)
     parts = _parts(one.start, one.end, way.chunk)
     for number in range(parts):
         if number:
-            lattice[: reach + 1] = lattice[way.chunk : way.chunk + reach + 1]
+            for j in range(reach + 1):  # no chunk is shorter, save a record's only one
+                lattice[j] = lattice[way.chunk + j]
         one.begin = one.start + np.uint64(number * way.chunk)
         one.stop = min(one.begin + np.uint64(way.chunk), one.end)
         one.base = one.begin - t.longest
         if parts > 1:
-            room.saved[number] = lattice[: reach + 1]
+            for j in range(reach + 1):
+                room.saved[number, j] = lattice[j]
             room.carried[number] = one
-        if not _fill(t, text, offsets, stretch, room, way.mode, wide):
+        if not _fill(t, text, offsets, stretch, room, law, wide):
             return False
     return True
 
 
-@kernel
+@part
 def _look_back(t: Any, text: Any, offsets: Any, number: Any, room: Any) -> None:
     """Fill the window with a record's bytes and those of as many records before it as fit.
 
@@ -250,8 +260,8 @@ def _look_back(t: Any, text: Any, offsets: Any, number: Any, room: Any) -> None:
     scan(t, text, offsets, np.uint64(offsets[first]), np.uint64(end), ZERO, room.heads)
 
 
-@kernel
-def _fill(t: Any, text: Any, offsets: Any, stretch: Any, room: Any, mode: Any, wide: Any) -> Any:
+@part
+def _fill(t: Any, text: Any, offsets: Any, stretch: Any, room: Any, law: Any, wide: Any) -> Any:
     """Fill one part's positions, a window at a time; return whether float64's range was enough."""
     one, size = stretch[0], np.uint64(room.heads.size)
     begin, stop = one.begin, one.stop
@@ -260,7 +270,7 @@ def _fill(t: Any, text: Any, offsets: Any, stretch: Any, room: Any, mode: Any, w
         if one.end - one.start > size:
             room.window[0] = one.begin
             one.state = scan(t, text, offsets, one.begin, one.stop, one.state, room.heads)
-        fill(t, text, room.lattice, room.heads, room.window[0], stretch, mode, wide)
+        fill(t, text, room.lattice, room.heads, room.window[0], stretch, law, wide)
         one.begin = one.stop
     one.begin, one.stop = begin, stop
     return one.fits

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from transforms.kernels.compiled import kernel
+from transforms.kernels.compiled import part
 from transforms.kernels.segmentation.backward import set_out, walk
-from transforms.kernels.segmentation.forward import EXACT, begin, fill, is_decoding
+from transforms.kernels.segmentation.forward import begin, fill, is_decoding
 from transforms.kernels.segmentation.lattice import ONE, ZERO, stride_of
 
 SOME = np.dtype(
@@ -24,9 +24,9 @@ SOME = np.dtype(
 of its last position. It isn't ``done`` where it doesn't fit float64's range, or can't be covered."""
 
 
-@kernel
+@part
 def segment_some(
-    t: Any, text: Any, offsets: Any, keys: Any, last: Any, count: Any, mode: Any, room: Any
+    t: Any, text: Any, offsets: Any, keys: Any, last: Any, count: Any, law: Any, room: Any
 ) -> None:
     """Segment some records that lie in the window.
 
@@ -37,12 +37,12 @@ def segment_some(
         keys: uint64[r].
         last: int64, the last one.
         count: int64, how many; 0 for none.
-        mode: any but NBEST.
+        law: a tuple, as of ``forward``; of any but NBEST.
         room: Room; ``some`` and ``some_ids`` are what comes out, the last record first.
     """
     lattice, stretches, some = room.some_lattice, room.stretches, room.some
     trails = room.some_trails
-    unreached = -np.inf if is_decoding(mode) else 0.0
+    unreached = -np.inf if is_decoding(law) else 0.0
     at, ids = ZERO, ZERO
     for i in range(count):
         number = last - i
@@ -51,12 +51,12 @@ def segment_some(
         stretch.start, stretch.end, stretch.begin, stretch.stop = start, end, start, end
         stretch.base = start - at
         stretch.key, stretch.stride = keys[number], stride_of(keys[number])
-        begin(lattice, stretch, mode, t.longest)
+        begin(lattice, stretch, law, t.longest)
         at += end - start + ONE
         ids += end - start
         one.free = one.end = ids
         one.unknown, one.exponent, one.product = 0, 0, 1.0
-    fill(t, text, lattice, room.heads, room.window[0], stretches[:count], mode, False)
+    fill(t, text, lattice, room.heads, room.window[0], stretches[:count], law, False)
     for i in range(count):
         stretch, one = stretches[i], some[i]
         one.value = lattice[stretch.end - stretch.base].value
@@ -73,7 +73,7 @@ def segment_some(
                 live += ONE
             following += ONE
         if live:
-            walk(t, text, lattice, trails, live, room.some_ids, mode == EXACT, False)
+            walk(t, text, lattice, trails, live, room.some_ids, law, False)
         i = live
         while i:
             i -= ONE

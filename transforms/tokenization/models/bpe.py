@@ -1,8 +1,8 @@
 """BPE models, whatever file they come from: pieces that are merged in an order, without a draw.
 
-The package whose file it is says what ids are right; gigatoken gives them, a hundred times as quick. It
-is trusted as far as it is checked: when a model is loaded, on a text made to be hard, and in every run,
-on a sample of the records.
+The package whose file it is says what ids are right; gigatoken gives them, some thirty times as quick.
+It is trusted as far as it is checked: when a model is loaded, on a text made to be hard, and in every
+run, on a sample of the records.
 """
 
 from __future__ import annotations

@@ -3,11 +3,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from transforms.kernels.compiled import kernel
 from transforms.kernels.segmentation import automaton as automata
+from transforms.kernels.segmentation import lattice
 from transforms.kernels.segmentation.automaton_build import BLOCK, FILLING
-from transforms.kernels.segmentation.lattice import count_of, is_single, length_of
 from transforms.kernels.segmentation.laws import LawName, build, prepare
 
+# parts of kernels, as kernels of their own
+step = kernel(automata.step.py_func)
+count_of, is_single, length_of = (
+    kernel(part.py_func) for part in (lattice.count_of, lattice.is_single, lattice.length_of)
+)
 LETTERS = st.lists(st.sampled_from([b"a", b"b", b"\x00", b"\xff", "é".encode()]), max_size=6)
 
 
@@ -15,7 +21,7 @@ def ending(automaton: automata.Automaton, pieces: list[bytes], text: bytes) -> l
     """The pieces that the automaton says end after each byte."""
     state, out = np.uint64(0), []
     for byte in text:
-        state = np.uint64(automata.step(automaton.states, state, np.uint8(byte)))
+        state = np.uint64(step(automaton.states, state, np.uint8(byte)))
         first = int(automaton.states[state]["ends"])
         entries = range(first, first + count_of(automaton.facts[first]))
         out.append([pieces[automaton.entry_pieces[i]] for i in entries])

@@ -20,10 +20,15 @@ from tests.transforms.kernels.segmentation import segmentation_oracle as oracle
 from tests.transforms.kernels.segmentation.unigram_file import unigram_file
 from transforms.kernels import randomness
 from transforms.kernels.arrays import U64
-from transforms.kernels.segmentation.lattice import mix, stride_of, uniform
+from transforms.kernels.compiled import kernel
+from transforms.kernels.segmentation import lattice
 from transforms.kernels.segmentation.laws import LAWS, Law, LawName, UnknownEdge, build, prepare
 from transforms.kernels.segmentation.segment import DeadEndError, Segmented, segment
 
+# parts of kernels, as kernels of their own
+mix, stride_of, uniform = (
+    kernel(part.py_func) for part in (lattice.mix, lattice.stride_of, lattice.uniform)
+)
 SAMPLING: tuple[LawName, ...] = ("viterbi_sampling", "exact", "nbest")
 ALPHAS = (0.0, 0.1, 1.0, 10.0, 100.0)
 NUMBERS = np.random.default_rng(8)  # which texts and models are tried, nothing more

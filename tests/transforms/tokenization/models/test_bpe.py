@@ -326,7 +326,7 @@ tokenizer = Tokenizer.load(sys.argv[1])
 assert tokenizer.model.engine.startswith("gigatoken"), tokenizer.model.engine
 before = len(os.listdir("/proc/self/task"))
 tokenizer.model.encode(pack(["the man of the house"] * 100_000))
-assert len(os.listdir("/proc/self/task")) == before, "threads were started"
+assert len(os.listdir("/proc/self/task")) <= before, "threads were started"
 assert "awkward" not in sys.modules
 from transforms.tokenization.models.gigatoken_engine import _arrays
 with _arrays.in_place():

@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from transforms.kernels.arrays import I64, U8, U32, U64, read_only
 from transforms.kernels.compiled import inlined, kernel, load_word, unowning
+from transforms.kernels.segmentation.bpe.dropout_steps import merge_long, merge_short
 from transforms.kernels.segmentation.bpe.merges import NONE, Merges, look_up
 from transforms.kernels.segmentation.lattice import mix, stride_of, uniform
 
@@ -37,9 +38,6 @@ heap. So ranks are below 2**26."""
 _ONE = np.uint64(1)
 _LAST = np.uint64(2**64 - 1)
 _ODD, _OTHER = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
-_PLACE_BITS = np.uint32(6)
-_PLACE = np.uint32(63)
-
 _LONGEST_KEPT, _MOST_KEPT = 24, 9
 KEPT = np.dtype(
     [
@@ -188,9 +186,9 @@ def _merge_all(
         if count < 0:
             return j
         if count > short:
-            count = _merge_long(m, room, count, key, p)
+            count = merge_long(m, room, count, key, p)
         else:
-            count, steps, whole = _merge_short(m, room, count, key, p)
+            count, steps, whole = merge_short(m, room, count, key, p)
             if keeps and whole and count <= _MOST_KEPT:
                 one = room.kept[slot]
                 one.words[0], one.words[1], one.words[2] = first, second, third
@@ -293,182 +291,6 @@ def _add(m: Any, room: Any, count: Any, symbol: Any) -> Any:
         rank, merged = look_up(m.pairs, room.symbols[count - 1], symbol)
         room.ranks[count - 1], room.merged[count - 1] = rank, merged
     return count + 1
-
-
-@inlined
-def _dropped(key: Any, stride: Any, step: Any, p: Any, most: Any) -> Any:
-    """Draw how many candidates in a row are dropped, ``most`` for that many or more."""
-    u = uniform(key, stride, step)
-    power, k = p, 0
-    while u < power and k < most:
-        power *= p
-        k += 1
-    return k
-
-
-@unowning
-def _merge_short(m: Any, room: Any, count: Any, key: Any, p: Any) -> Any:
-    """Merge by looking at all candidates at every step.
-
-    Returns how many symbols remain; how many steps there were; whether nothing was dropped.
-    """
-    symbols, merged, behind, before = room.symbols, room.merged, room.behind, room.before
-    entries = room.entries
-    lanes = np.uint64((count + 7) & -8)
-    for i in range(count):
-        behind[i], before[i] = i + 1, i - 1
-        entries[i] = _short_entry(room.ranks[i], np.uint32(i))
-    for i in range(count - 1, np.int64(lanes)):
-        entries[i] = NONE
-    beyond = np.int64(63)
-    before[0], symbols[count], symbols[beyond] = beyond, NONE, NONE
-    stride = stride_of(key)
-    step = np.uint64(0)
-    whole = True
-    while True:
-        best = NONE
-        for i in range(lanes):
-            best = min(best, entries[i])
-        if best == NONE:
-            break
-        k = _dropped(key, stride, step, p, count)
-        whole &= k == 0
-        for _ in range(k):
-            following = NONE
-            for i in range(lanes):
-                following = min(following, entries[i] if entries[i] > best else NONE)
-            best = following
-        if best == NONE:
-            break
-        step += _ONE
-        where = np.uint64(best & _PLACE)
-        right = np.uint64(behind[where])
-        after = np.uint64(behind[right])
-        symbol = merged[where]
-        symbols[where] = symbol
-        behind[where] = after
-        entries[right] = entries[where] = NONE
-        # beyond both ends lies what merges with nothing: so there is no end to guess
-        before[after] = where
-        rank, merged[where] = look_up(m.pairs, symbol, symbols[after])
-        entries[where] = _short_entry(rank, np.uint32(where))
-        left = np.uint64(before[where])
-        rank, merged[left] = look_up(m.pairs, symbols[left], symbol)
-        entries[left] = _short_entry(rank, np.uint32(left))
-    at, remain = np.int64(0), 0
-    while at < count:
-        symbols[remain] = symbols[at]
-        remain += 1
-        at = np.int64(behind[at])
-    return remain, np.int64(step), whole
-
-
-@unowning
-def _merge_long(m: Any, room: Any, count: Any, key: Any, p: Any) -> Any:
-    """Do what ``_merge_short`` does, with a heap of candidates and a list of symbols."""
-    symbols, ranks, merged = room.symbols, room.ranks, room.merged
-    before, behind, heap, aside = room.before, room.behind, room.heap, room.aside
-    stride = stride_of(key)
-    size = 0
-    for i in range(count):
-        before[i], behind[i] = i - 1, i + 1
-    behind[count - 1] = -1
-    ranks[count - 1] = NONE
-    for i in range(count - 1):
-        if ranks[i] != NONE:
-            size = _push(heap, size, _entry(ranks[i], i))
-    step = np.uint64(0)
-    while True:
-        k = -1  # not drawn: where there is no candidate, nothing is
-        kept = 0
-        chosen: Any = -1
-        while size:
-            entry = heap[0]
-            size = _pop(heap, size)
-            where = np.int64(entry & np.uint64(0xFFFFFFFF))
-            stale = ranks[where] != np.uint32(entry >> np.uint64(32))
-            if stale or (kept and aside[kept - 1] == entry):  # or it is there twice
-                continue
-            if k < 0:
-                k = _dropped(key, stride, step, p, count)
-            if kept == k:
-                chosen = where
-                break
-            aside[kept] = entry
-            kept += 1
-        if chosen < 0:
-            break
-        step += _ONE
-        for i in range(kept):
-            size = _push(heap, size, aside[i])
-        right = np.int64(behind[chosen])
-        after = np.int64(behind[right])
-        symbols[chosen] = merged[chosen]
-        behind[chosen] = after
-        ranks[right] = NONE
-        ranks[chosen] = NONE
-        if after >= 0:
-            before[after] = chosen
-            size = _renew(m, room, chosen, after, size)
-        left = np.int64(before[chosen])
-        if left >= 0:
-            size = _renew(m, room, left, chosen, size)
-    at, left_over = np.int64(0), 0
-    while at >= 0:
-        symbols[left_over] = symbols[at]
-        left_over += 1
-        at = np.int64(behind[at])
-    return left_over
-
-
-@unowning
-def _renew(m: Any, room: Any, left: Any, right: Any, size: Any) -> Any:
-    """Look up the merge of two symbols that have become neighbours; return the heap's new size."""
-    rank, merged = look_up(m.pairs, room.symbols[left], room.symbols[right])
-    room.ranks[left], room.merged[left] = rank, merged
-    return size if rank == NONE else _push(room.heap, size, _entry(rank, left))
-
-
-@inlined
-def _short_entry(rank: Any, place: Any) -> Any:
-    return NONE if rank == NONE else rank << _PLACE_BITS | place
-
-
-@inlined
-def _entry(rank: Any, where: Any) -> Any:
-    return np.uint64(rank) << np.uint64(32) | np.uint64(where)
-
-
-@unowning
-def _push(heap: Any, size: Any, entry: Any) -> Any:
-    at = size
-    while at > 0:
-        parent = (at - 1) >> 1
-        if heap[parent] <= entry:
-            break
-        heap[at] = heap[parent]
-        at = parent
-    heap[at] = entry
-    return size + 1
-
-
-@unowning
-def _pop(heap: Any, size: Any) -> Any:
-    size -= 1
-    entry = heap[size]
-    at = 0
-    while True:
-        child = 2 * at + 1
-        if child >= size:
-            break
-        if child + 1 < size and heap[child + 1] < heap[child]:
-            child += 1
-        if heap[child] >= entry:
-            break
-        heap[at] = heap[child]
-        at = child
-    heap[at] = entry
-    return size
 
 
 @kernel
