@@ -1,8 +1,9 @@
 """Parquet files of token ids alone, written page by page.
 
 Arrow's writer makes two 16-bit levels of every id and encodes them one by one, which takes longer than
-all else it does with ids (``bench/token_shards.py``). What is written here, any reader of Parquet reads;
-``read_back_ids`` proves it. Source: README.md, Encodings.md and parquet.thrift of the Parquet format.
+all else it does with ids (``bench/token_shards.py``). What is written here, any reader of Parquet reads:
+each shard is read back by Arrow's before it appears. Source: README.md, Encodings.md and parquet.thrift
+of the Parquet format.
 """
 
 from __future__ import annotations

@@ -10,8 +10,6 @@ from typing import BinaryIO
 from transforms.errors import DataError
 from transforms.formats.detection import FileFormat
 from transforms.formats.parquet import GROUP_BYTES
-from transforms.formats.parquet_ids import holds_ids_alone
-from transforms.formats.read_back_ids import ids_digest
 from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.reading import open_span
 from transforms.formats.tables import text_digest
@@ -46,12 +44,6 @@ def shard_digest(
     Raises:
         DataError: it is damaged or truncated, or holds a record that can't be read.
     """
-    schema = form.schema if form.kind == "parquet" and form.records_are == "rows" else None
-    if just_written and schema is not None and holds_ids_alone(schema):
-        found = ids_digest(file, schema=schema, compression=form.compression, path=path, size=size)
-        if found is not None:
-            progress(size, found.records)
-            return found
     reader = open_span(
         file,
         ReadTask(

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from transforms.kernels.arrays import U8
-from transforms.kernels.records.id_pages import BodyError, read_varint, varint
+from transforms.kernels.records.id_pages import varint
 
 _INT8, _INT16, _INT32, _INT64, _BINARY, _LIST, _STRUCT = 3, 4, 5, 6, 8, 9, 12
 _TRUE, _FALSE = 1, 2
@@ -84,32 +83,3 @@ def struct(fields: dict[int, Value]) -> Value:
         out += value.data
         last = number
     return Value(_STRUCT, bytes(out) + b"\0")
-
-
-def read_numbers(data: U8, at: int) -> tuple[dict[tuple[int, ...], int], int]:
-    """Read a struct of numbers of 32 bits, and of structs of such, as a page's header is one.
-
-    Returns:
-        The numbers by those of their fields, from the outermost struct on; and where the struct ends.
-
-    Raises:
-        BodyError: it holds something else, or doesn't end.
-    """
-    found: dict[tuple[int, ...], int] = {}
-    last = 0
-    while True:
-        if at >= len(data):
-            raise BodyError("a header doesn't end")
-        step, kind = divmod(int(data[at]), 16)
-        at += 1
-        if not kind:
-            return found, at
-        last += step
-        if kind == _STRUCT:
-            inner, at = read_numbers(data, at)
-            found |= {(last, *path): value for path, value in inner.items()}
-        elif kind == _INT32:
-            value, at = read_varint(data, at)
-            found[last,] = value >> 1 ^ -(value & 1)
-        else:
-            raise BodyError(f"expected numbers in a header, got type {kind}")

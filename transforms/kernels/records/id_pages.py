@@ -1,4 +1,4 @@
-"""Lists of token ids as the body of a Parquet data page, and back.
+"""Lists of token ids as the body of a Parquet data page.
 
 Levels say where a list begins, and which are empty or null; ids follow with their first bytes together,
 then their second ones, and so on (BYTE_STREAM_SPLIT): ids are as good as random, but their high bytes
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from transforms.kernels.arrays import I64, U8, U16, U32, cuts, offsets_of
+from transforms.kernels.arrays import I64, U8, U32, cuts, offsets_of
 from transforms.kernels.records.arrow_values import BOOLS, elements, validity
 from transforms.kernels.records.compiling import loops_for
 
@@ -123,92 +123,6 @@ def _split(ids: U32, out: U8) -> None:
     for k in range(1, _BYTES):
         np.right_shift(ids, np.uint32(8 * k), out=rest)
         out[k] = rest
-
-
-class BodyError(ValueError):
-    """A page's body isn't as ``id_pages`` writes it."""
-
-
-def read_page(body: U8, levels: int) -> tuple[U32, I64] | None:
-    """Take ``id_pages`` back: return the ids, uint32[k], and int64[r + 1], where each list begins.
-
-    None where a list or an id is null.
-
-    Args:
-        body: uint8[bytes] of a page.
-        levels: how many it has.
-
-    Raises:
-        BodyError: the body doesn't go with its levels.
-    """
-    repeated, at = _read_levels(body, 0, levels, bits=1)
-    defined, at = _read_levels(body, at, levels, bits=2)
-    begins = np.flatnonzero(repeated == 0)
-    if not len(begins) or begins[0]:
-        raise BodyError("its first list doesn't begin with it")
-    are_ids = defined == _ID
-    if are_ids.all():
-        offsets = np.append(begins, levels)
-    else:
-        if not (are_ids | (defined == _EMPTY_LIST)).all():
-            return None
-        before = offsets_of(are_ids)
-        offsets = before[np.append(begins, levels)]
-    count = int(offsets[-1])
-    if len(body) - at != _BYTES * count:
-        raise BodyError(f"expected {_BYTES * count} bytes of ids, got {len(body) - at}")
-    return _join(body[at:].reshape(_BYTES, count)), offsets
-
-
-def _read_levels(body: U8, at: int, count: int, *, bits: int) -> tuple[U8, int]:
-    """Return uint8[count], levels, and where what follows begins."""
-    size = int.from_bytes(body[at : at + 4].tobytes(), "little")
-    at, end = at + 4, at + 4 + size
-    if end > len(body):
-        raise BodyError(f"expected {size} bytes of levels at byte {at}, got {len(body) - at}")
-    head, at = read_varint(body[:end], at)
-    groups = -(-count // 8)
-    if head == count << 1 and end - at == 1:
-        return np.full(count, body[at], np.uint8), end
-    if head != (groups << 1 | 1) or end - at != groups * bits:
-        raise BodyError(f"expected {count} levels of {bits} bits at byte {at}")
-    found = np.unpackbits(body[at:end], bitorder="little")
-    if bits == 2:
-        found = found[::2] | (found[1::2] << np.uint8(1))
-    return found[:count], end
-
-
-def read_varint(data: U8, at: int) -> tuple[int, int]:
-    """Take ``varint`` back: return the number that begins at a byte, and where it ends.
-
-    Raises:
-        BodyError: it doesn't end.
-    """
-    value = 0
-    for place, byte in enumerate(data[at : at + 10].tolist()):
-        value |= (byte & 127) << 7 * place
-        if byte < 128:
-            return value, at + place + 1
-    raise BodyError("a number doesn't end")
-
-
-def _join(planes: U8) -> U32:
-    """Take ``_split`` back: two bytes at a time, as higher ones are mostly zeros."""
-    loops = loops_for(planes.nbytes)
-    if loops is not None:
-        joined: U32 = loops.join_ids(planes)
-        return joined
-    out = _pairs(planes[:2]).astype(np.uint32)
-    if planes[2:].any():
-        out |= _pairs(planes[2:]).astype(np.uint32) << np.uint32(16)
-    return out
-
-
-def _pairs(planes: U8) -> U16:
-    out: U16 = planes[1].astype(np.uint16)
-    out <<= 8
-    out |= planes[0]
-    return out
 
 
 def varint(value: int) -> bytes:

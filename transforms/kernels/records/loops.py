@@ -202,19 +202,3 @@ def _split_ids(ids: Any, out: Any) -> None:
         out1[i] = np.uint8(value >> np.uint32(8))
         out2[i] = np.uint8(value >> np.uint32(16))
         out3[i] = np.uint8(value >> np.uint32(24))
-
-
-def join_ids(planes: U8) -> U32:
-    """Take ``split_ids`` back: uint32[n] of uint8[4, n]."""
-    out = np.empty(planes.shape[1], np.uint32)
-    _join_ids(read_only(planes), out)
-    return out
-
-
-@kernel
-def _join_ids(planes: Any, out: Any) -> None:
-    bytes0, bytes1, bytes2, bytes3 = planes[0], planes[1], planes[2], planes[3]
-    for i in range(len(out)):
-        low = np.uint32(bytes0[i]) | np.uint32(bytes1[i]) << np.uint32(8)
-        high = np.uint32(bytes2[i]) | np.uint32(bytes3[i]) << np.uint32(8)
-        out[i] = low | high << np.uint32(16)
