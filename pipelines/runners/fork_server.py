@@ -190,7 +190,7 @@ def _call_prctl(option: int, argument: Any) -> None:
 
 
 def _sendable(error: Exception) -> Exception:
-    """Return an error, or what it says where its launcher couldn't unpickle it, and would wait for ever."""
+    """Return an error, or its words where the launcher couldn't unpickle it, and would wait for ever."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
