@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -350,9 +351,9 @@ def _stamp(function: Callable[..., Any]) -> str:
 
 @functools.cache
 def stamp(room: Path) -> str:
-    """Return a hash of a room's modules and of those beside it: a kernel imports no others."""
+    """Return a hash of the modules of a room and of the two around it: a kernel imports no others."""
     hasher = hashlib.blake2b(digest_size=16)
-    for folder in (room, room.parent):
+    for folder in takewhile(lambda folder: folder.name != "transforms", (room, *room.parents[:2])):
         for path in sorted(folder.glob("*.py")):
             source = path.read_text()
             hasher.update(f"{path.stem} {len(source)} {source}".encode())
