@@ -139,7 +139,7 @@ class WorkerProcesses:
 
     def deaths(self) -> list[Death]:
         """Return those that ended badly and by themselves."""
-        if self.fork_server is not None and (code := self.fork_server.death):
+        if self.fork_server is not None and (code := self.fork_server.death) is not None:
             return [Death(f"the workers' fork server, process {self.fork_server.pid},", code)]
         return [
             Death(f"worker process {worker.pid}", code)
