@@ -6,7 +6,6 @@ import contextlib
 import functools
 import hashlib
 from collections.abc import Callable, Iterator
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,8 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import NativeLowering
 from numba.extending import intrinsic
+
+_ROOM = Path(__file__).parent.name
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -351,9 +352,12 @@ def _stamp(function: Callable[..., Any]) -> str:
 
 @functools.cache
 def stamp(room: Path) -> str:
-    """Return a hash of the modules of a room and of the two around it: a kernel imports no others."""
+    """Return a hash of a room's modules and of those above it, up to all kernels' own: a kernel imports
+    no others.
+    """
     hasher = hashlib.blake2b(digest_size=16)
-    for folder in takewhile(lambda folder: folder.name != "transforms", (room, *room.parents[:2])):
+    above = [room, *room.parents]
+    for folder in above[: [folder.name for folder in above].index(_ROOM) + 1]:
         for path in sorted(folder.glob("*.py")):
             source = path.read_text()
             hasher.update(f"{path.stem} {len(source)} {source}".encode())
