@@ -28,7 +28,7 @@ import numpy.typing as npt
 from transforms.kernels.arrays import I64, U8, U32, U64, read_only
 from transforms.kernels.compiled import inlined, kernel, load_word, unowning
 from transforms.kernels.segmentation.bpe.dropout_steps import merge_long, merge_short
-from transforms.kernels.segmentation.bpe.merges import NONE, Merges, look_up
+from transforms.kernels.segmentation.bpe.merges import NONE, Merges, look_up, token_of
 from transforms.kernels.segmentation.lattice import mix, stride_of, uniform
 
 SHORT = 48
@@ -156,12 +156,9 @@ def _merge_all(
     for j in range(segments.size - 1):
         begin, end = segments[j], segments[j + 1]
         offsets[j] = free
-        if (
-            end - begin == 4
-            and text[begin] >= 0xF4
-            and (text[begin] > 0xF4 or text[begin + 1] >= 0x90)
-        ):
-            ids[free] = _point(text, begin) - 0x110000
+        token = token_of(text, begin, end)
+        if token != NONE:
+            ids[free] = token
             free += 1
             continue
         key = keys[j]
@@ -218,17 +215,6 @@ def _slot(kept: Any, text: Any, begin: Any, size: Any) -> Any:
                 third &= _LAST >> np.uint64(192 - 8 * size)
     mixed = mix(first + np.uint64(size) ^ second * _ODD ^ third * _OTHER)
     return mixed & np.uint64(kept.size - 1), first, second, third
-
-
-@inlined
-def _point(text: Any, at: Any) -> Any:
-    """Return the code point of four bytes."""
-    return (
-        (np.int64(text[at]) & 7) << 18
-        | (np.int64(text[at + 1]) & 63) << 12
-        | (np.int64(text[at + 2]) & 63) << 6
-        | np.int64(text[at + 3]) & 63
-    )
 
 
 @unowning
