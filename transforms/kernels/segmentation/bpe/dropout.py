@@ -31,7 +31,8 @@ from transforms.kernels.segmentation.bpe.dropout_steps import merge_long, merge_
 from transforms.kernels.segmentation.bpe.merges import NONE, Merges, look_up
 from transforms.kernels.segmentation.bpe.remembered import (
     LONGEST,
-    MOST_SYMBOLS,
+    MOST_BYTES,
+    MOST_CHARACTERS,
     PATIENCE,
     claim,
     follow,
@@ -149,6 +150,7 @@ def _merge_all(
     offsets: Any,
 ) -> Any:
     free = 0
+    longest = MOST_BYTES if m.by_byte else LONGEST
     for j in range(_AHEAD):
         _look_ahead(room, text, segments, j)
     for j in range(segments.size - 1):
@@ -166,7 +168,7 @@ def _merge_all(
             continue
         key = keys[j]
         size = end - begin
-        near = 0 < size <= LONGEST and begin + LONGEST <= text.size
+        near = 0 < size <= longest and begin + LONGEST <= text.size
         known = False
         if near:
             word = room.kept[place]
@@ -185,7 +187,7 @@ def _merge_all(
         if count > short:
             count = merge_long(m, room, count, key, p)
         else:
-            near &= count <= MOST_SYMBOLS
+            near &= count <= MOST_CHARACTERS
             count, steps = merge_short(m, room, count, key, p)
             if near and (known or claim(room.kept[place], text, begin, size)):
                 remember(room.kept[place], room.trace, steps, room.symbols, count)

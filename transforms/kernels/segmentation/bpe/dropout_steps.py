@@ -54,13 +54,11 @@ def merge_short(m: Any, room: Any, count: Any, key: Any, p: Any) -> Any:
     stride = stride_of(key)
     step = np.uint64(0)
     gone = np.uint32(0)
+    best = _least(entries, lanes)
     while True:
         trace[step, 0], trace[step, 2] = candidates, gone
         if candidates == 0:
             break
-        best = NONE
-        for i in range(lanes):
-            best = min(best, entries[i])
         k = _dropped(key, stride, step, p, candidates)
         if k == candidates:
             break
@@ -82,19 +80,39 @@ def merge_short(m: Any, room: Any, count: Any, key: Any, p: Any) -> Any:
         # beyond both ends lies what merges with nothing: so there is no end to guess
         before[after] = where
         candidates -= 1 + np.int64(entries[right] != NONE) + np.int64(entries[left] != NONE)
-        entries[right] = NONE
+        entries[right] = entries[where] = entries[left] = NONE
+        # the processor looks through what stays while it waits for what is new
+        best = _least(entries, lanes)
         rank, merged[where] = look_up(m.pairs, symbol, symbols[after])
-        entries[where] = _short_entry(rank, np.uint32(where))
+        entry = _short_entry(rank, np.uint32(where))
+        entries[where] = entry
+        best = min(best, entry)
         candidates += rank != NONE
         rank, merged[left] = look_up(m.pairs, symbols[left], symbol)
-        entries[left] = _short_entry(rank, np.uint32(left))
+        entry = _short_entry(rank, np.uint32(left))
+        entries[left] = entry
+        best = min(best, entry)
         candidates += rank != NONE
+    return _gather(symbols, behind, count), np.int64(step)
+
+
+@inlined
+def _gather(symbols: Any, behind: Any, count: Any) -> Any:
+    """Bring the symbols that remain together; return how many they are."""
     at, remain = np.uint64(0), 0
     while at < np.uint64(count):
         symbols[remain] = symbols[at]
         remain += 1
         at = np.uint64(behind[at])
-    return remain, np.int64(step)
+    return remain
+
+
+@inlined
+def _least(entries: Any, lanes: Any) -> Any:
+    least = NONE
+    for i in range(lanes):
+        least = min(least, entries[i])
+    return least
 
 
 @unowning_part

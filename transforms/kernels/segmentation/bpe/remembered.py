@@ -16,12 +16,14 @@ import numpy.typing as npt
 from transforms.kernels.compiled import fetch, load_word, unowning_part
 from transforms.kernels.segmentation.lattice import mix, uniform
 
-LONGEST, MOST_SYMBOLS = 40, 14
-"""Of how many bytes, and symbols at first (at most 32), a pre-token may be that is remembered. Longer
-ones rarely come again the same way."""
+LONGEST = 40
+"""Of how many bytes a pre-token may be that is remembered."""
+
+MOST_CHARACTERS, MOST_BYTES = 24, 14
+"""How many symbols it may begin as, at most 32. Of more steps something else is dropped each time."""
 
 _NODES, _IDS, _FANOUT = 24, 44, 3
-_WORDS = 1 << 14
+_WORDS = 1 << 15
 PATIENCE = np.uint8(3)
 
 WORD = np.dtype(
@@ -52,7 +54,7 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 def memory() -> npt.NDArray[np.void]:
-    """Return WORD[2**14], empty: 8 MiB, for one model and one thread."""
+    """Return WORD[2**15], empty: 16 MiB, for one model and one thread."""
     room = np.zeros(_WORDS * WORD.itemsize + 64, np.uint8)
     begin = -room.ctypes.data % 64
     return room[begin : begin + _WORDS * WORD.itemsize].view(WORD)
