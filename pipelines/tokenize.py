@@ -15,6 +15,7 @@ from pipelines.inputs.made_by import describe as describe_tokenizers
 from pipelines.inputs.preflight import inspect_inputs, refuse_memory, spool_stdin, uses_stores
 from pipelines.jobs.build import finish, memory_for, read_records, write_manifest, write_shards
 from pipelines.jobs.command import Command
+from pipelines.jobs.compile_beside import CompileBeside
 from pipelines.jobs.disk_room import Need, measure_room
 from pipelines.jobs.execute import Planned
 from pipelines.jobs.plan_report import describe_room, describe_sources
@@ -192,25 +193,35 @@ def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dic
         dropout=recipe.dropout,
         proportion=recipe.proportion,
     )
-    with told_of_compiling(lambda: LOG.info("%s", _COMPILING)):
-        tokenizer = load_anew(
-            recipe.tokenizer,
-            whitespace=recipe.whitespace,
-            newline=recipe.newline_symbol,
-            raw=recipe.bytes,
-            pattern=recipe.tokenizer_pattern,
-            special_tokens=recipe.special_tokens,
-            bpe_engine="reference" if recipe.decode else recipe.bpe_engine,
-        )
-        found = tokenizer.model
-        if recipe.bpe_engine != "auto" and not isinstance(found, BPE):
-            raise UsageError(
-                f"--bpe_engine={recipe.bpe_engine}: {recipe.tokenizer} is {found.kind}, and no BPE "
-                "model; leave it out"
-            )
-        if not recipe.decode:
-            for law in (sampling, OFF):  # the best segmentations are compared with
-                tokenizer.prepare(law)
+    how: dict[str, Any] = {
+        "whitespace": recipe.whitespace,
+        "newline": recipe.newline_symbol,
+        "raw": recipe.bytes,
+        "pattern": recipe.tokenizer_pattern,
+        "special_tokens": recipe.special_tokens,
+        "bpe_engine": "reference" if recipe.decode else recipe.bpe_engine,
+    }
+    compared = None if recipe.decode or sampling == OFF else {"url": recipe.tokenizer, **how}
+    if not storage.is_local(recipe.tokenizer):
+        compared = None  # the other process would have to reach the store
+    with CompileBeside(compared, memory=settings.memory) as beside:
+
+        def compiling() -> None:
+            LOG.info("%s", _COMPILING)
+            beside.start()
+
+        with told_of_compiling(compiling):
+            tokenizer = load_anew(recipe.tokenizer, **how)
+            found = tokenizer.model
+            if recipe.bpe_engine != "auto" and not isinstance(found, BPE):
+                raise UsageError(
+                    f"--bpe_engine={recipe.bpe_engine}: {recipe.tokenizer} is {found.kind}, and no BPE "
+                    "model; leave it out"
+                )
+            if not recipe.decode:
+                tokenizer.prepare(sampling)
+                beside.wait()
+                tokenizer.prepare(OFF)  # the best segmentations are compared with
     common: dict[str, Any] = {
         "model": recipe.tokenizer,
         "digest": found.digest,

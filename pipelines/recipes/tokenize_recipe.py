@@ -82,8 +82,9 @@ class TokenizeRecipe(CommonRecipe):
     tokenizer_pattern: _Token | None = make_flag(
         None,
         _MODEL,
-        "how a .tiktoken file's model cuts text: gpt2, cl100k, o200k, or a regular expression; by "
-        "default what the name of a published file says (r50k_base, p50k_base, cl100k_base, o200k_base)",
+        "how a .tiktoken file's model cuts text: gpt2, cl100k, o200k, llama3, qwen, or a regular "
+        "expression that matches every text; by default what the name of a published file says "
+        "(r50k_base, p50k_base, cl100k_base, o200k_base)",
         metavar="NAME|REGEX",
     )
     bpe_engine: Literal["auto", "gigatoken", "reference"] = make_flag(

@@ -16,8 +16,10 @@ from __future__ import annotations
 import ctypes
 import gc
 import importlib
+import json
 import logging
 import os
+import pickle
 import shutil
 import signal
 import sys
@@ -27,7 +29,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from pipelines.runners import local_worker
-from transforms.errors import DovetailError
+from transforms.errors import DovetailError, WorkerError
 from transforms.workers.follow_launcher import SOCKETS
 
 _LOG = logging.getLogger("dovetail")
@@ -114,7 +116,7 @@ class _Server:
                 else:
                     self._end()
                     return None
-            except (EOFError, OSError):
+            except (EOFError, ConnectionError):  # the launcher has ended
                 self._end()
                 for folder in self._sockets:  # a launcher that was killed couldn't take them away
                     shutil.rmtree(folder, ignore_errors=True)
@@ -132,7 +134,7 @@ class _Server:
         except Exception as error:
             if not isinstance(error, DovetailError):
                 traceback.print_exc()
-            return "raised", error
+            return "raised", _sendable(error)
 
     def _fork(self, number: int, variables: Mapping[str, str]) -> bool:
         """Fork a worker; return whether this is the worker."""
@@ -187,10 +189,22 @@ def _call_prctl(option: int, argument: Any) -> None:
         raise OSError(ctypes.get_errno(), f"prctl({option}, …) failed")
 
 
+def _sendable(error: Exception) -> Exception:
+    """Return an error, or its words where the launcher couldn't unpickle it, and would wait for ever."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return WorkerError(f"{type(error).__name__}: {error}")
+    return error
+
+
 def _start_anew(launcher: int, variables: Mapping[str, str]) -> None:
-    """Become an interpreter that imports for itself."""
-    command = [sys.executable, "-m", local_worker.__name__, str(launcher)]
-    os.execve(sys.executable, command, {**os.environ, **variables})
+    """Become an interpreter that imports for itself, and finds its variables on standard input."""
+    line = os.memfd_create("variables")
+    os.write(line, json.dumps(dict(variables)).encode() + b"\n")
+    os.lseek(line, 0, os.SEEK_SET)
+    os.dup2(line, 0)
+    os.execv(sys.executable, [sys.executable, "-m", local_worker.__name__, str(launcher)])
 
 
 def main(connection: str, launcher: str) -> None:

@@ -38,6 +38,12 @@ _ONE_THREAD = {  # before workers are forked: of libraries that make theirs when
 }
 
 
+def environment() -> dict[str, str]:
+    """Return the environment variables of processes of ours."""
+    paths = [str(Path(transforms.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
 def open_log(path: Path | str) -> BinaryIO:
     """Open a log for appending that nobody but the user reads; no link is followed there."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
@@ -83,9 +89,7 @@ class WorkerProcesses:
     """
 
     def __init__(self, count: int, *, log_file: Path, fork: bool | None = None) -> None:
-        paths = [str(Path(transforms.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
-        path = os.pathsep.join(filter(None, paths))
-        environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": path}
+        variables = environment()
         self._lock = threading.Lock()
         self._all: list[Worker] = []
         self._waiting: list[subprocess.Popen[bytes]] = []
@@ -93,14 +97,14 @@ class WorkerProcesses:
         self.fork_server: ForkServer | None = None
         with open_log(log_file) as log:
             if can_fork() if fork is None else fork:
-                self.fork_server = ForkServer({**environment, **_ONE_THREAD}, log)
+                self.fork_server = ForkServer({**variables, **_ONE_THREAD}, log)
                 return
             try:
                 for _ in range(count):
                     self._waiting.append(
                         subprocess.Popen(
                             [sys.executable, "-m", local_worker.__name__, str(os.getpid())],
-                            env=environment,
+                            env=variables,
                             stdin=subprocess.PIPE,
                             stdout=log,
                             stderr=log,
@@ -135,7 +139,7 @@ class WorkerProcesses:
 
     def deaths(self) -> list[Death]:
         """Return those that ended badly and by themselves."""
-        if self.fork_server is not None and (code := self.fork_server.death):
+        if self.fork_server is not None and (code := self.fork_server.death) is not None:
             return [Death(f"the workers' fork server, process {self.fork_server.pid},", code)]
         return [
             Death(f"worker process {worker.pid}", code)

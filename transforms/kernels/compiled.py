@@ -22,6 +22,8 @@ from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import NativeLowering
 from numba.extending import intrinsic
 
+_ROOM = Path(__file__).parent.name
+
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function when it is first called, or load what another process compiled.
@@ -356,9 +358,12 @@ def _stamp(function: Callable[..., Any]) -> str:
 
 @functools.cache
 def stamp(room: Path) -> str:
-    """Return a hash of a room's modules and of those beside it: a kernel imports no others."""
+    """Return a hash of a room's modules and of those above it, up to all kernels' own: a kernel imports
+    no others.
+    """
     hasher = hashlib.blake2b(digest_size=16)
-    for folder in (room, room.parent):
+    above = [room, *room.parents]
+    for folder in above[: [folder.name for folder in above].index(_ROOM) + 1]:
         for path in sorted(folder.glob("*.py")):
             source = path.read_text()
             hasher.update(f"{path.stem} {len(source)} {source}".encode())

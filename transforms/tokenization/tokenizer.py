@@ -100,8 +100,8 @@ class Tokenizer:
             whitespace: "cpm" for CPM's (SentencePiece models only).
             newline: the symbol for newlines then.
             raw: take texts as bytes (BytePiece models only).
-            pattern: how text is cut (tiktoken's files only): gpt2, cl100k, o200k or a regular
-                expression; by default what the name of a published file says.
+            pattern: how text is cut (tiktoken's files only): gpt2, cl100k, o200k, llama3, qwen or a
+                regular expression; by default what the name of a published file says.
             special_tokens: what a control string in a text becomes, the text of a token that the model's
                 file calls special: "text" for ordinary pieces, "tokens" for its token, "fail" for an
                 error that names it.

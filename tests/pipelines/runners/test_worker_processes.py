@@ -168,17 +168,25 @@ def test_workers_are_forked_from_a_process_of_one_thread_that_holds_nothing_of_t
     assert "anew" not in (tmp_path / "log").read_text()
 
 
-def test_where_there_are_threads_a_worker_starts_anew(tmp_path: Path) -> None:
+def test_where_there_are_threads_a_worker_starts_anew_and_works(tmp_path: Path) -> None:
     with WorkerProcesses(1, log_file=tmp_path / "log", fork=True) as processes:
         assert processes.fork_server is not None
         processes.fork_server.begin_call("tests.pipelines.runners.test_worker_processes:linger")
         processes.fork_server.end_call()
-        worker = hand_out(processes)
-        while "local_worker" not in " ".join(psutil.Process(worker.pid).cmdline()):
-            time.sleep(0.05)
+
+        def build(root: Any) -> None:
+            root | beam.Create([str(tmp_path / "command")]) | beam.Map(write_command)
+
+        run_local(build, workers=Workers(1, 1, 1 << 20), processes=processes)
+    assert "local_worker" in (tmp_path / "command").read_text()
     assert (
         "a worker starts anew, as these threads can't be forked" in (tmp_path / "log").read_text()
     )
+
+
+def write_command(path: str) -> None:
+    """Note by which command this process began."""
+    Path(path).write_text(" ".join(psutil.Process().cmdline()))
 
 
 def linger() -> None:
@@ -206,6 +214,46 @@ def test_what_is_called_before_the_fork_returns_or_raises(tmp_path: Path) -> Non
         assert server.end_call() == 12
         with pytest.raises(ValueError, match="expected a size"):
             server.end_call()
+
+
+def test_an_error_that_cannot_be_sent_is_raised_by_its_words(tmp_path: Path) -> None:
+    with WorkerProcesses(1, log_file=tmp_path / "log", fork=True) as processes:
+        server = processes.fork_server
+        assert server is not None
+        server.begin_call("tests.pipelines.runners.test_worker_processes:raise_odd_error")
+        with pytest.raises(WorkerError, match="OddError: expected a, got b"):
+            server.end_call()
+
+
+class OddError(Exception):
+    """One that pickle can't make again."""
+
+    def __init__(self, want: str, got: str) -> None:
+        super().__init__(f"expected {want}, got {got}")
+
+
+def raise_odd_error() -> None:
+    """Raise it."""
+    raise OddError("a", "b")
+
+
+def test_a_fork_server_whose_imports_fail_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "first" / "apache_beam"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise OSError(5, 'the disk fails')")
+    monkeypatch.setenv("PYTHONPATH", str(broken.parent))
+    with WorkerProcesses(1, log_file=tmp_path / "log", fork=True) as processes:
+        assert wait_for_deaths(processes) == [1]
+    assert "the disk fails" in (tmp_path / "log").read_text()
+
+
+def test_a_fork_server_that_ends_by_itself_is_named_whatever_its_code(tmp_path: Path) -> None:
+    with WorkerProcesses(1, log_file=tmp_path / "log", fork=True) as processes:
+        assert processes.fork_server is not None
+        processes.fork_server.begin_call("os:_exit", 0)
+        assert wait_for_deaths(processes) == [0]
 
 
 def test_workers_that_start_anew_write_the_same_bytes(

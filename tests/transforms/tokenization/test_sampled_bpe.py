@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import AddedToken, models, pre_tokenizers
 from tokenizers import Tokenizer as Package
-from tokenizers import models, pre_tokenizers
 
 from tests.statistics import law_p, require_chance, uniform_p
 from tests.transforms.kernels.segmentation.bpe import bpe_oracle as oracle
@@ -108,6 +108,18 @@ def small(**model: Any) -> Tokenizer:
     made = Package(models.BPE({p: i for i, p in enumerate(pieces)}, merges, **model))
     made.pre_tokenizer = pre_tokenizers.Split(" ", "removed")
     return Tokenizer(load("x.json", json.loads(made.to_str()), digest=""))
+
+
+@pytest.mark.parametrize("special", ["text", "tokens"])
+def test_a_byte_whose_letter_is_an_added_token_stays_a_piece(folder: Path, special: Any):
+    made = Package.from_str(written("byte level"))
+    made.add_tokens([AddedToken("\u00e9", normalized=False)])  # the letter of the byte 0xE9
+    path = folder / "letter.json"
+    path.write_text(made.to_str())
+    tokenizer = Tokenizer.load(path, special_tokens=special)
+    for law in LAWS:
+        found = tokenizer.encode(["\u9dcf\u9000", "\u9dcf\u00e9"], sampling=law)
+        assert tokenizer.decode(found[0]) == "\u9dcf\u9000"
 
 
 def drawn(tokenizer: Tokenizer, text: str, law: Sampling) -> Counter[tuple[int, ...]]:

@@ -72,6 +72,11 @@ def take_texts(
     return texts, places, np.flatnonzero(odd)
 
 
+def load() -> None:
+    """Load all of it, or compile what wasn't yet."""
+    take_texts(np.frombuffer(b"{}\n", np.uint8), np.array([0, 3]), end=1, field=b"a")
+
+
 @kernel
 def _take_texts(
     values: Any, offsets: Any, end: Any, name: Any, texts: Any, places: Any, odd: Any

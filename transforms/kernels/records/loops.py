@@ -178,16 +178,6 @@ def _copy_records(addresses: Any, order: Any, offsets: Any, out: Any) -> None:
         copy_bytes(out, offsets[i], addresses[order[i]], offsets[i + 1] - offsets[i])
 
 
-def load() -> None:
-    """Load all of it, or compile what wasn't yet."""
-    values, offsets = np.zeros(64, np.uint8), np.arange(2)
-    record_hashes(values, offsets, 0, _ONE, np.ones((2, 2), np.uint64))
-    line_offsets(values, 1)
-    copy_records(
-        np.array([values.ctypes.data], np.uint64), np.ones(1, np.int64), np.zeros(1, np.int64)
-    )
-
-
 def split_ids(ids: U32, out: U8) -> None:
     """Write the first bytes of ids, then their second ones, and so on, into uint8[4, n]."""
     _split_ids(read_only(ids), out)
@@ -202,3 +192,14 @@ def _split_ids(ids: Any, out: Any) -> None:
         out1[i] = np.uint8(value >> np.uint32(8))
         out2[i] = np.uint8(value >> np.uint32(16))
         out3[i] = np.uint8(value >> np.uint32(24))
+
+
+def load() -> None:
+    """Load all of it, or compile what wasn't yet."""
+    values, offsets = np.zeros(64, np.uint8), np.arange(2)
+    record_hashes(values, offsets, 0, _ONE, np.ones((2, 2), np.uint64))
+    line_offsets(values, 1)
+    copy_records(
+        np.array([values.ctypes.data], np.uint64), np.ones(1, np.int64), np.zeros(1, np.int64)
+    )
+    split_ids(np.zeros(1, np.uint32), np.empty((4, 1), np.uint8))

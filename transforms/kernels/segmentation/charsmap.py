@@ -20,6 +20,7 @@ from transforms.kernels.utf8 import size_at
 _BMP = 0x10000
 _WORD = 8  # bytes that may be written beyond what counts
 _SIGN = 3  # bytes of U+2581
+_ROOM = 2 * _WORD  # for a word, and a sign behind the text
 _NOT_UTF8, _DAMAGED = np.int64(-1), np.int64(-2)
 # in the place of a string's place: a character stays as it is; one has to look for a key
 _STAYS, _UNKNOWN = np.int64(0xFFFFFFFE), np.int64(0xFFFFFFFF)
@@ -119,7 +120,7 @@ def normalize(rules: Rules, text: U8, offsets: I64) -> tuple[U8, I64] | None:
     """
     count = len(offsets) - 1
     room = len(text) * 3 // 2 + 2 * _SIGN * count
-    out = np.empty(room + rules.longest * _SIGN + _WORD, np.uint8)
+    out = np.empty(room + rules.longest * _SIGN + _ROOM, np.uint8)
     ends = np.zeros(count + 1, np.int64)
     text, offsets = read_only(text), read_only(offsets)
     done = np.int64(0)
@@ -139,7 +140,7 @@ def normalize(rules: Rules, text: U8, offsets: I64) -> tuple[U8, I64] | None:
 def _normalize(rules: Any, text: Any, offsets: Any, first: Any, out: Any, ends: Any) -> Any:
     """Normalize records from one on; return that for which there is no room, or how many there are."""
     # from there on no room is left for a key
-    room = np.int64(len(out)) - rules.longest * _SIGN - _WORD
+    room = np.int64(len(out)) - rules.longest * _SIGN - _ROOM
     last = np.int64(len(text)) - _WORD
     # taken out of the tuple once: each time would count references to the array
     units, strings, ones, threes = rules.units, rules.strings, rules.ones, rules.threes

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import tokenizers
 
+from transforms.errors import UsageError
 from transforms.kernels.arrays import I64, U8, offsets_of
 from transforms.kernels.segmentation import automaton as automata
 from transforms.kernels.segmentation.bpe.cut import WORDS, Rule
@@ -145,15 +146,30 @@ class SentencePiecePretokens(Normalizer):
 
 
 class TiktokenPretokens(Normalizer):
-    """Pre-tokens of a tiktoken vocabulary: the matches of its pattern."""
+    r"""Pre-tokens of a tiktoken vocabulary: the matches of its pattern.
+
+    Of a pattern that isn't known they are Oniguruma's, whose classes of a few characters are others
+    than those of tiktoken's regular expressions: to it, a superscript two is ``\w``.
+    """
 
     def __init__(self, model: TiktokenBPE) -> None:
-        self._name = model.name
+        """Choose the way.
+
+        Raises:
+            UsageError: the tokenizers package takes the pattern otherwise than tiktoken.
+        """
+        self._model = model
         self._rule = RULES.get(model.pattern)
         self._cutter = tokenizers.pre_tokenizers.Split(
             tokenizers.Regex(model.pattern), "removed", invert=True
         )
         if self._rule is None:
+            if "}+" in model.pattern:
+                raise UsageError(
+                    f"--tokenizer_pattern={model.pattern}: to sample, the tokenizers package cuts texts "
+                    "by a pattern of one's own, and takes {1,3}+, which is possessive to tiktoken, for "
+                    "any number of such groups; write it as (?>…{1,3}), or give --sampling=stochastok"
+                )
             LOG.info(
                 "%s: the tokenizers package cuts the text before it is merged, slowly: the compiled "
                 "scanners don't know the pattern",
@@ -165,7 +181,9 @@ class TiktokenPretokens(Normalizer):
         check_utf8(texts)
         if self._rule is not None:
             return apply((self._rule,), *whole_records(texts))
-        return lay_out(call_package(self._cut, unpack(texts), name=self._name))
+        found = lay_out(call_package(self._cut, unpack(texts), name=self._model.name))
+        self._model.require_whole(texts, np.diff(found.segments[found.records]))
+        return found
 
     def _cut(self, records: Sequence[bytes]) -> list[list[bytes]]:
         return [

@@ -150,7 +150,10 @@ def _of_huggingface(model: HuggingFaceBPE) -> Tables:
             f"{model.name}: byte_fallback with only some of 256 byte pieces, so that an unknown's ids "
             "would depend on its neighbours; add the rest, or turn byte_fallback off"
         )
+    starts = {letters[text] if letters else ord(text): number for text, number in vocabulary.items()
+              if (text in letters if letters else len(text) == 1)}  # fmt: skip
     left_out = added | (set(spelled) if by_bytes else set())
+    left_out -= set(starts.values())  # one symbol, which nothing else could stand for
     pieces = {}
     for text, number in vocabulary.items():
         if number in left_out or not text:
@@ -163,8 +166,6 @@ def _of_huggingface(model: HuggingFaceBPE) -> Tables:
         (vocabulary[left], vocabulary[right], rank, vocabulary[left + right])
         for rank, (left, right) in enumerate(file["merges"])
     ]
-    starts = {letters[text] if letters else ord(text): number for text, number in vocabulary.items()
-              if (text in letters if letters else len(text) == 1)}  # fmt: skip
     return Tables(
         pretokens=HuggingFacePretokens(model, letters),
         pieces=pieces,

@@ -107,6 +107,8 @@ def hard_texts(strings: Sequence[str], pieces: Sequence[str]) -> list[str]:
     for s in strings:
         texts += [s, f"a{s}b", f" {s} ", f"{s}{s}", f"a {s}\n 1{s}2", s[:-1], f"{s[:-1]}x{s}"]
         texts += [f"\n{s}  x", f"{s.upper()} {s}"]
+        # which make another character of the last one, where text is composed before it is looked in
+        texts += [f"{s}\u0301", f"{s}\u0338"]
     texts += pieces
     texts += [f"x {one}{other} {other}1" for one, other in pairwise(pieces)]
     return texts

@@ -14,14 +14,15 @@ import hashlib
 import re
 from collections.abc import Sequence
 
+import numpy as np
 import tiktoken
 
 from transforms.errors import DataError, UsageError
-from transforms.kernels.arrays import I64, U32
+from transforms.kernels.arrays import I64, U32, offsets_of
 from transforms.tokenization.models.bpe import BPE, spread
 from transforms.tokenization.models.gigatoken_documents import Fitted, UnfitError
 from transforms.tokenization.models.gigatoken_engine import load_ranks
-from transforms.tokenization.models.model import SpecialTokens, join_rows
+from transforms.tokenization.models.model import RecordError, SpecialTokens, join_rows
 from transforms.tokenization.models.package_errors import (
     PackageError,
     call_package,
@@ -105,7 +106,10 @@ class TiktokenBPE(BPE):
         self.control, self.special_tokens, self.digest = control, special_tokens, digest
         self.encoding = self._made()
         self.size = max([*ranks.values(), *control.values()]) + 1
-        self.complete = all(bytes([byte]) in ranks for byte in range(256))
+        # a pattern of one's own may leave text out
+        self.complete = pattern in PATTERNS.values() and all(
+            bytes([byte]) in ranks for byte in range(256)
+        )
         self.special = SpecialIds(eos=control.get(_END))
         self._texts = {number: text for text, number in control.items()}
         self._texts |= {
@@ -139,7 +143,41 @@ class TiktokenBPE(BPE):
         """Return ids and offsets, as tiktoken gives them."""
         check_utf8(texts)
         plain = [text.decode() for text in unpack(texts)]
-        return join_rows(call_package(self._rows, plain, name=self.name, package=self.package))
+        ids, offsets = join_rows(
+            call_package(self._rows, plain, name=self.name, package=self.package)
+        )
+        if self.pattern not in PATTERNS.values():
+            sizes = offsets_of(self._sizes[ids])[offsets]
+            self.require_whole(texts, np.diff(sizes))
+        return ids, offsets
+
+    @functools.cached_property
+    def _sizes(self) -> I64:
+        """int64[size]: how many bytes of text each id stands for."""
+        sizes = np.zeros(self.size, np.int64)
+        for piece, number in self.ranks.items():
+            sizes[number] = len(piece)
+        for text, number in self.control.items():
+            sizes[number] = len(text.encode())
+        return sizes
+
+    def require_whole(self, texts: Texts, covered: I64) -> None:
+        """Raise RecordError where the pattern leaves some of a text out.
+
+        Args:
+            texts: of r records.
+            covered: int64[r], how many of each one's bytes the matches have.
+        """
+        wrong = np.flatnonzero(covered != np.diff(texts.offsets))
+        if wrong.size:
+            number = int(wrong[0])
+            size = int(texts.offsets[number + 1] - texts.offsets[number])
+            raise RecordError(
+                number,
+                f"{self.name}: the matches of {_FLAG}={self.pattern} have {covered[number]} of "
+                f"{size} bytes of the text, and the tiktoken package would leave the rest out; give a "
+                "pattern that matches every text",
+            )
 
     def _rows(self, texts: Sequence[str]) -> list[list[int]]:
         allowed = set(self.control) if self.special_tokens == "tokens" else set()

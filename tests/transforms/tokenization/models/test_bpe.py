@@ -18,6 +18,7 @@ import pytest
 import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import AddedToken
 from tokenizers import Tokenizer as Package
 
 from tests.transforms.tokenization.models.bpe_samples import ENDS, MADE, rank_file, written
@@ -249,6 +250,17 @@ def test_what_differs_on_the_hard_text_is_not_used(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.usefixtures("fresh")
+def test_added_tokens_that_are_looked_for_in_composed_text_are_the_packages() -> None:
+    made = Package.from_str(written("Qwen 2"))
+    made.add_tokens([AddedToken("Foo", normalized=True)])
+    model = huggingface.load("x.json", json.loads(made.to_str()), digest="composed")
+    assert isinstance(model, BPE)
+    model.choose_engine()
+    packed = pack(["Foo\u0301 Foo"])
+    for ours_, theirs in zip(model.encode(packed), model.encode_by_reference(packed), strict=True):
+        assert ours_.tolist() == theirs.tolist()
+
+
 def test_what_differs_on_a_records_sample_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bpe, "Encoder", Differs)
     monkeypatch.setattr(bpe, "hard_texts", lambda *_: ["too easy"])

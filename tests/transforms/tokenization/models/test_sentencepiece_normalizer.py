@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +43,26 @@ def both(name: str, texts: list[str]) -> tuple[object, object]:
     wanted = by_package.normalize(packed)
     assert parts(found.normalize(packed)) == parts(wanted)
     return kernel[0].tobytes(), wanted.data.tobytes()
+
+
+def test_nothing_is_written_beyond_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = charsmap.make_rules(b"", prefix=True, suffix=True, squeeze=False, escape=True)
+    assert rules is not None
+    kernel, guard = charsmap._normalize, np.full(64, 0xAB, np.uint8)
+
+    def guarded(*args: Any) -> Any:
+        *others, out, ends = args
+        wide = np.concatenate([out, guard])
+        done = kernel(*others, wide[: len(out)], ends)
+        assert wide[len(out) :].tolist() == guard.tolist()
+        out[:] = wide[: len(out)]
+        return done
+
+    monkeypatch.setattr(charsmap, "_normalize", guarded)
+    for spaces in range(12, 28):
+        for letters in range(5, 9):
+            packed = pack([" " * spaces + "a" * letters, "b" * 8])
+            charsmap.normalize(rules, packed.data, packed.offsets)
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -19,6 +19,7 @@ from transforms.tokenization.models import tiktoken_bpe
 from transforms.tokenization.models.load import load
 from transforms.tokenization.models.texts import pack
 from transforms.tokenization.models.tiktoken_bpe import PATTERNS, PUBLISHED
+from transforms.tokenization.sampling import Sampling
 from transforms.tokenization.tokenizer import Tokenizer
 
 CONTROL = st.lists(TEXTS | st.sampled_from(ENDS), max_size=4).map("".join)
@@ -51,6 +52,23 @@ def test_ids_of_a_pattern_of_ones_own_are_tiktokens() -> None:
     expected = [reference(pattern).encode_ordinary(text) for text in texts]
     assert Tokenizer(model).encode(texts) == expected
     assert Tokenizer(pickle.loads(pickle.dumps(model))).encode(texts) == expected
+
+
+def test_a_pattern_that_leaves_text_out_is_an_error_and_no_loss() -> None:
+    tokenizer = Tokenizer(model_of(r"\w+"))
+    assert tokenizer.decode(tokenizer.encode("ab")) == "ab"
+    with pytest.raises(DataError, match=r"record 1 .* have 2 of 3 bytes"):
+        tokenizer.encode(["ab", "a b"])
+    assert list(tokenizer.find_unencodable(pack(["ab", "a b", "", "c"]))) == [1]
+    with pytest.raises(DataError, match=r"record 1 .* have 2 of 3 bytes"):
+        tokenizer.encode(["ab", "a b"], sampling=Sampling(law="uniform"))
+
+
+def test_what_samples_cuts_as_tiktoken_does_or_not_at_all() -> None:
+    tokenizer = Tokenizer(model_of(r"\p{N}{1,3}+|\P{N}"))
+    assert tokenizer.encode("12345")
+    with pytest.raises(UsageError, match="for any number of such groups"):
+        tokenizer.encode("12345", sampling=Sampling(law="bpe_dropout"))
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
