@@ -21,8 +21,8 @@ class Merges(NamedTuple):
     """All that a kernel needs of a BPE model. A symbol is the id of a piece."""
 
     pairs: Any
-    """PAIR[2**k], a hash table with open addressing from even places on, most of it free (``left`` is
-    ``NONE``)."""
+    """PAIR[2**k], a hash table with open addressing from even places on, most of it free: ``NONE``
+    everywhere."""
 
     near: Any
     """uint32[65536, 2] of two bytes, or of two code points below 256: the rank of their merge, and what
@@ -62,7 +62,7 @@ def build(
     """
     rows = np.asarray(pairs, np.int64).reshape(-1, 4)
     table = np.empty(1 << max(int(3 * len(rows)).bit_length(), 2), PAIR)
-    table["left"] = NONE
+    table.view(np.uint32)[:] = NONE  # not left alone: what merges with nothing is looked up too
     _fill(table, np.ascontiguousarray(rows.astype(np.uint32)))
     starts = np.full(256 if by_byte else 0x110000, NONE, np.uint32)
     starts[list(symbols)] = list(symbols.values())
