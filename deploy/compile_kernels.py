@@ -46,7 +46,7 @@ def compile_kernels() -> list[Sampling]:
         path = Path(folder, "other.model")
         path.write_bytes(other.getvalue())
         Tokenizer.load(str(path)).encode_batch(["a text" * 50_000, "ab", ""])
-    compiling.load_loops()
+    compiling.load_loops(of_rows=True, of_json=True)
     asked = [Sampling(law=law) for law in LAWS]
     for sampling in asked:
         tokenizer.encode_batch(["abc" * 100_000, "ab", ""], sampling=sampling)

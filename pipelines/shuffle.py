@@ -75,8 +75,8 @@ def _prepare(
         plan = replace(plan, span_bytes=max(plan.span_bytes // 8, MIB))
     job = Job(recipe, settings, inputs, workers, claim, now(), plan, mixture_of(recipe))
     if job.compiled:
-        of_rows = contents.schema is not None
-        job = replace(job, warm=Call(f"{compiling.__name__}:load_loops", (of_rows,)))
+        wanted = contents.schema is not None, recipe.text_field is not None
+        job = replace(job, warm=Call(f"{compiling.__name__}:load_loops", wanted))
     _refuse_mixture(job)
     held = max(contents.bytes, 1)
     needs = measure_room(

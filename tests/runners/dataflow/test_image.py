@@ -22,6 +22,10 @@ tokenizer = Tokenizer.load(sys.argv[1])
 for law in LAWS:
     tokenizer.encode_batch(["a sentence", "another one " * 50000], sampling=Sampling(law=law))
 """
+LOOPS = """
+from transforms.kernels.records import compiling
+compiling.load_loops(of_rows=True, of_json=True)
+"""
 LOAD = "import sys; from transforms.tokenization.tokenizer import Tokenizer; Tokenizer.load(sys.argv[1])"
 
 
@@ -51,6 +55,7 @@ def test_workers_load_what_the_image_compiled_whatever_the_model(tmp_path: Path)
     model = tmp_path / "unigram.model"
     model.write_bytes(sink.getvalue())
     python("-c", ENCODE, str(model))
+    python("-c", LOOPS)
     assert compiled() == built
     python("-c", LOAD, str(model), NUMBA_CPU_NAME="")  # for this very processor: compiled anew
     assert compiled() != built

@@ -40,9 +40,9 @@ def use_loops() -> ModuleType:
     return _loops
 
 
-def load_loops(of_rows: bool = False) -> None:
-    """Have all of them ready, those for rows where they are wanted, for workers that are forked from
-    this process.
+def load_loops(of_rows: bool = False, of_json: bool = False) -> None:
+    """Have all of them ready, those for rows and for texts in JSON where they are wanted, for workers
+    that are forked from this process.
     """
     use_loops().load()
     if of_rows:
@@ -50,6 +50,10 @@ def load_loops(of_rows: bool = False) -> None:
 
         row_loops.load()
         text_loops.load()
+    if of_json:
+        from transforms.kernels.records import json_loops
+
+        json_loops.load()
 
 
 def loops_for(size: int) -> ModuleType | None:

@@ -39,3 +39,24 @@ assert before == after
 def test_loops_are_taken_when_they_pay(first: str, then: str, taken: bool) -> None:
     script = SCRIPT.format(first=first, then=then, taken=taken)
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+LOAD = """
+from numba.core.dispatcher import Dispatcher
+from transforms.kernels.records import compiling
+
+compiling.load_loops(of_rows=True, of_json=True)
+from transforms.kernels.records import json_loops, loops, row_loops, text_loops
+
+print([
+    name
+    for module in (json_loops, loops, row_loops, text_loops)
+    for name, found in vars(module).items()
+    if isinstance(found, Dispatcher) and found._can_compile and not found.signatures
+])
+"""
+
+
+def test_nothing_is_left_to_be_compiled_once_they_are_loaded() -> None:
+    found = subprocess.run([sys.executable, "-c", LOAD], check=True, capture_output=True, text=True)
+    assert found.stdout == "[]\n"
