@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numba as nb
-import numpy as np
 from llvmlite import ir
 from numba import _dynfunc
 from numba.core import entrypoints, event
@@ -114,13 +113,6 @@ def _without_extensions(compile_for_args: Callable[..., Any]) -> Callable[..., A
                 entrypoints._already_initialized = before
 
     return compile_ours
-
-
-def read_only(array: Any) -> Any:
-    """Return a contiguous view that can't be written to: kernels are compiled for either kind apart."""
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view
 
 
 @contextlib.contextmanager
