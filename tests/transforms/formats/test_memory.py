@@ -96,7 +96,7 @@ def taken() -> int:
 def measure(read: Callable[[], list[pa.RecordBatch]]) -> tuple[int, int]:
     """Return what the blocks that are kept hold, and what is counted, with a little for each.
 
-    The least of three times: what other threads take meanwhile, such as those of pytest-xdist, is seen too.
+    The least of three times: what other threads take meanwhile, such as pytest-xdist's, is seen too.
     """
     read()  # whatever is made once is there
     return min(_measure_once(read) for _ in range(3))
