@@ -52,6 +52,12 @@ def part(function: Callable[..., Any]) -> Any:
     return _refusing_python(nb.njit(nogil=True, pipeline_class=_PartCompiler)(function))
 
 
+def unowning_part(function: Callable[..., Any]) -> Any:
+    """Compile a part that makes no arrays. See ``unowning``."""
+    compiled = nb.njit(nogil=True, _nrt=False, pipeline_class=_PartCompiler)
+    return _refusing_python(compiled(function))
+
+
 def loop(function: Callable[..., Any]) -> Any:
     """Compile a part in which time goes: optimized by itself, then again in the kernel.
 
