@@ -19,9 +19,10 @@ from pipelines.jobs.compile_beside import CompileBeside
 from pipelines.jobs.disk_room import Need, measure_room
 from pipelines.jobs.execute import Planned
 from pipelines.jobs.plan_report import describe_room, describe_sources
-from pipelines.jobs.summary import end_lines
+from pipelines.jobs.summary import end_lines, write_law
 from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG, leave
+from pipelines.recipes.flag_errors import Origin
 from pipelines.recipes.recipe import RunSettings
 from pipelines.recipes.tokenize_recipe import TOKENIZE, TokenizeRecipe
 from pipelines.recipes.values import write_count
@@ -284,7 +285,10 @@ def _not_added(tokenizer: Tokenizer, role: Role) -> str | None:
         return None
     words = " ".join(token or f"id {id_}" for id_, token in zip(end.ids, end.tokens, strict=True))
     where = "before" if role == "bos" else "behind"
-    return f"the model's file puts {words} {where} each text; it isn't added, --add_{role} adds it"
+    says = f"puts {words} {where} each text; it isn't added, --add_{role} adds it"
+    if "tokenizer.json" not in tokenizer.model.kind:  # a token, and no template that puts it
+        says = f"has the {role} {words}; it isn't added, --add_{role} adds it"
+    return f"the model's file {says}"
 
 
 def _give_back() -> None:
@@ -319,6 +323,20 @@ def _warn_of_another(
     for line in describe_tokenizers(others):
         LOG.warning(
             "--tokenizer=%s is another model (SHA-256 %s…): %s", recipe.tokenizer, sha256[:12], line
+        )
+
+
+def _warn_of_a_changed_model(job: Job, origin: Origin) -> None:
+    """Warn where the model that a manifest names isn't, by its bytes, the one that made its dataset."""
+    made = origin.model.get("sha256")
+    if made and origin.has(("tokenizer",)) and made != job.model["sha256"]:
+        LOG.warning(
+            "%s isn't the model that made the dataset of --recipe=%s, and may give other ids: its "
+            "SHA-256 is %s…, and that one's was %s…",
+            job.recipe.tokenizer,
+            origin.file,
+            job.model["sha256"][:12],
+            made[:12],
         )
 
 
@@ -409,12 +427,14 @@ def _output_bytes(job: Job) -> int:
 
 def describe(job: Job, needs: Sequence[Need]) -> str:
     """Return the plan as text."""
+    numbers = _numbers(job.recipe)
     lines = [
         *describe_sources(job.inputs.contents.amounts),
         *(f"unified     {note}" for note in job.inputs.contents.notes),
         f"model: {job.recipe.tokenizer}, {job.model['kind']} of {job.model['ids']:,} ids",
         *([f"engine: {job.model['engine']}"] if "engine" in job.model else []),
         *end_lines(job.model),
+        *([] if job.recipe.decode else [f"sampling: {write_law(job.recipe.sampling, numbers)}"]),
         f"shards: at most {job.shards}, {job.form.kind}, compression {job.form.compression}",
         f"workers: {job.workers.count}",
     ]
@@ -445,6 +465,7 @@ COMMAND = Command(
     sum_up=_sum_up,
     build=build,
     totals=lambda job: {job.stage: job.inputs.size},  # shards are written while it is read
+    compare=_warn_of_a_changed_model,
     urls=["tokenizer"],
 )
 run, main = COMMAND.run, COMMAND.main

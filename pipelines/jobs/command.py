@@ -31,7 +31,7 @@ from pipelines.recipes.recipe_file import (
     to_yaml,
 )
 from pipelines.recipes.store_options import parse_storage_options
-from pipelines.recipes.values import parse_names, write_count
+from pipelines.recipes.values import parse_names, write_bytes, write_count
 from pipelines.runners.beam_flags import check_beam_flags, warn_of_flags
 from pipelines.runners.clusters import CLUSTERS
 from pipelines.runners.early_start import EarlyStart
@@ -44,6 +44,10 @@ from transforms.storage import layout
 from transforms.workers.progress import Stage
 
 J = TypeVar("J", bound=Planned)
+
+
+def _do_not_compare(job: Any, origin: Origin) -> None:
+    """Take what a recipe names as it is."""
 
 
 @dataclass
@@ -60,6 +64,7 @@ class Command(Generic[R, S, J]):
         sum_up: says in a few words what begins.
         build: adds the transforms, the last of which writes the manifest, to a pipeline.
         totals: of the stages that are shown, where they are known.
+        compare: warns where what a recipe names isn't what it was for the dataset that it made.
         urls: fields of the recipe, beside its sources, that are URLs which workers read.
     """
 
@@ -71,6 +76,7 @@ class Command(Generic[R, S, J]):
     sum_up: Callable[[J], str]
     build: Callable[[Any, J], None]
     totals: Callable[[J], Mapping[Stage, int | None]]
+    compare: Callable[[J, Origin], None] = _do_not_compare
     urls: Sequence[str] = ()
 
     def main(self, argv: Sequence[str] | None = None) -> int:
@@ -124,15 +130,23 @@ class Command(Generic[R, S, J]):
             print(to_yaml(recipe, _part(flags, kind.settings), origin, kind), end="")
             return None
         settings = validate(kind.settings, _part(flags, kind.settings), origin)
-        return self.make(recipe, settings, beam_flags=beam_flags)
+        return self.make(recipe, settings, beam_flags=beam_flags, origin=origin)
 
-    def make(self, recipe: R, settings: S, *, beam_flags: Sequence[str] = ()) -> Manifest | None:
+    def make(
+        self,
+        recipe: R,
+        settings: S,
+        *,
+        beam_flags: Sequence[str] = (),
+        origin: Origin | None = None,
+    ) -> Manifest | None:
         """Claim the output, plan, do the work, and say what came of it.
 
         Args:
             recipe: what comes out.
             settings: how the work is done.
             beam_flags: the user's own, for Beam.
+            origin: where the recipe's values came from.
 
         Returns:
             The manifest, None for a plan, and where nobody waits for the end.
@@ -167,7 +181,11 @@ class Command(Generic[R, S, J]):
                 locations = settings.temp_location or ()
                 if settings.plan:
                     self._plan(
-                        recipe, settings, Claim.of_nothing(settings.output, locations), early
+                        recipe,
+                        settings,
+                        Claim.of_nothing(settings.output, locations),
+                        early,
+                        origin,
                     )
                     return None
                 claim = stack.enter_context(
@@ -177,7 +195,9 @@ class Command(Generic[R, S, J]):
                         temp_locations=locations,
                         remote=settings.runner in CLUSTERS,
                         patience=patience_of(settings.runner),
-                        check=lambda claim: jobs.append(self._plan(recipe, settings, claim, early)),
+                        check=lambda claim: jobs.append(
+                            self._plan(recipe, settings, claim, early, origin)
+                        ),
                     )
                 )
             except StoreError as error:  # before any work, so it is the user's to mend
@@ -197,17 +217,21 @@ class Command(Generic[R, S, J]):
         summarize(manifest, settings, seconds=time.monotonic() - begin, peak=peak)
         return manifest
 
-    def _plan(self, recipe: R, settings: S, claim: Claim, early: EarlyStart) -> J:
+    def _plan(
+        self, recipe: R, settings: S, claim: Claim, early: EarlyStart, origin: Origin | None
+    ) -> J:
         """Plan, and say what was planned or begins; raise UsageError where there is no room for it."""
         job, needs = self.prepare(recipe, settings, claim, early)
+        if origin is not None:
+            self.compare(job, origin)
         if settings.plan:
             print(self.describe(job, needs))
         require_room(needs)
         if not settings.plan:
             LOG.info(
-                "%s, %.3f GB; %s; %s",
+                "%s, %s; %s; %s",
                 write_count(len(job.inputs.files), "file"),
-                job.inputs.size / 1e9,
+                write_bytes(job.inputs.size),
                 write_count(job.workers.count, "worker"),
                 self.sum_up(job),
             )

@@ -9,7 +9,7 @@ from pipelines.inputs import made_by
 from pipelines.inputs.survey import Amount
 from pipelines.jobs.disk_room import Need
 from pipelines.jobs.job import Job, streams_of
-from pipelines.recipes.values import write_count
+from pipelines.recipes.values import write_bytes, write_count
 from pipelines.runners.clusters import CLUSTERS
 from transforms.kernels.planning.plan import (
     FORK_SERVER_BASE,
@@ -70,7 +70,7 @@ def _mixture(job: Job) -> Iterator[str]:
                 f"{asked[i]:.4%}" if asked else "",
                 f"~{count:,.0f}",
                 f"~{count / total:.4%}",
-                f"~{_size(int(size))}",
+                f"~{write_bytes(int(size))}",
                 f"~{size / total_bytes:.4%}",
                 f"~{passes:.2f}",
                 f"~{max(math.ceil(passes), 1) * have - count:,.0f}",
@@ -90,9 +90,9 @@ def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 def _amount(amount: Amount) -> tuple[str, ...]:
     return (
         f"{amount.files:,}",
-        _size(amount.stored),
+        write_bytes(amount.stored),
         "~"[amount.exact_records :] + f"{amount.records:,}",
-        "~"[amount.exact_bytes :] + _size(amount.bytes),
+        "~"[amount.exact_bytes :] + write_bytes(amount.bytes),
     )
 
 
@@ -105,7 +105,7 @@ def _output(job: Job) -> Iterator[str]:
     )
     yield (
         f"output      {form.kind}, compression {form.compression}; shards: {about}{shards:,} of about "
-        f"{_size(int(sum(job.expected_bytes)) // shards)} (not compressed), the first {first}"
+        f"{write_bytes(int(sum(job.expected_bytes)) // shards)} (not compressed), the first {first}"
     )
 
 
@@ -157,7 +157,7 @@ def _exchange(job: Job) -> Iterator[str]:
     yield (
         f"exchange    {levels}{write_count(buckets, 'bucket')}, ~{write_count(runs, 'run')}, "
         f"at most {write_count(segments, 'segment')}{' a level' if levels else ''} of "
-        f"about {_size(held // segments)}"
+        f"about {write_bytes(held // segments)}"
     )
 
 
@@ -166,14 +166,7 @@ def describe_room(needs: Sequence[Need]) -> Iterator[str]:
     for need in needs:
         have = "a store: not known how much is free"
         if need.free is not None:  # less than nothing, where something else fills the disk already
-            have = _size(max(need.free, 0))
+            have = write_bytes(max(need.free, 0))
         word = " left beside the above" if need.shared else "" if need.free is None else " free"
         fits = "" if need.free is None or need.free >= need.bytes else "  DOES NOT FIT"
-        yield f"room        {need.flag}: ~{_size(need.bytes)} for {need.what}, {have}{word}{fits}"
-
-
-def _size(count: int) -> str:
-    for unit, scale in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= scale:
-            return f"{count / scale:.2f} {unit}"
-    return f"{count} bytes"
+        yield f"room        {need.flag}: ~{write_bytes(need.bytes)} for {need.what}, {have}{word}{fits}"

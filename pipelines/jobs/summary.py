@@ -186,10 +186,9 @@ def token_lines(manifest: Manifest) -> list[str]:
     if tokens.decoded:
         return [f"{tokens.tokens:,} tokens became {tokens.bytes:,} bytes of text"]
     numbers = {name: getattr(tokens, name) for name in ("alpha", "dropout", "proportion")}
-    drawn = "".join(f", {name} {n:g}" for name, n in numbers.items() if n is not None)
     best = tokens.best_bytes_per_token
     lines = [
-        f"{tokens.tokens:,} tokens of {tokens.bytes:,} bytes of text, {tokens.law}{drawn}: "
+        f"{tokens.tokens:,} tokens of {tokens.bytes:,} bytes of text, {write_law(tokens.law, numbers)}: "
         f"{tokens.bytes_per_token:.3f} bytes a token"
         + (f" ({best:.3f} in the best segmentations of a sample)" if best else ""),
         f"unknown characters: {tokens.unknown:,}",
@@ -214,6 +213,11 @@ def token_lines(manifest: Manifest) -> list[str]:
     ]
     lines.append(f"records by tokens, from: {', '.join(counts)}")
     return lines
+
+
+def write_law(law: str, numbers: Mapping[str, float | None]) -> str:
+    """Return a law and its numbers, those that there are, in words."""
+    return law + "".join(f", {name} {n:g}" for name, n in numbers.items() if n is not None)
 
 
 def end_lines(model: Mapping[str, Any]) -> list[str]:

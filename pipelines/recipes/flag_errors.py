@@ -41,12 +41,14 @@ class Origin:
         fields: those whose values are the file's, no flag having been given.
         lines: by path, counted from 1; of some paths only.
         root: the path of the recipe inside the file.
+        model: where the file is a manifest of tokens, what it says of the model; else empty.
     """
 
     file: str = ""
     fields: frozenset[str] = frozenset()
     lines: Mapping[Path, int] = field(default_factory=dict)
     root: Path = ()
+    model: Mapping[str, Any] = field(default_factory=dict)
 
     def has(self, path: Path) -> bool:
         """Return whether a value is the file's."""

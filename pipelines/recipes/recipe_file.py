@@ -6,6 +6,7 @@ A file holds any field of a command's recipe and settings but the switches of th
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -83,6 +84,7 @@ def read_recipe(
     manifest = _as_manifest(text)
     lines: dict[Path, int] = {}
     root: Path = ()
+    model: dict[str, Any] = {}
     if manifest is not None:
         try:
             require_versions(manifest, url)
@@ -94,6 +96,8 @@ def read_recipe(
                 f"command, or take it as the --input of dovetail {kind.command}"
             )
         content, root = manifest.get("recipe"), ("recipe",)
+        with contextlib.suppress(TypeError, KeyError, ValueError):  # written by hand
+            model = dict(manifest["tokens"]["model"])
     else:
         content = exact_yaml.load(text, url, lines)
         if url.rpartition("/")[2] == layout.MANIFEST and "sources" not in (content or {}):
@@ -103,7 +107,7 @@ def read_recipe(
             )
     if not isinstance(content, dict):
         raise UsageError(f"{url}: expected a mapping of fields such as sources and seed")
-    return put_under(flags, content, Origin(url, lines=lines, root=root), kind)
+    return put_under(flags, content, Origin(url, lines=lines, root=root, model=model), kind)
 
 
 def put_under(

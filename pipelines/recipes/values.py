@@ -74,6 +74,18 @@ def write_size(size: int) -> str:
     return str(size)
 
 
+def write_bytes(count: int) -> str:
+    """Write a number of bytes as one would say it.
+
+    >>> write_bytes(140), write_bytes(1_175_498), write_bytes(4_000_000_000)
+    ('140 bytes', '1.18 MB', '4.00 GB')
+    """
+    for unit, scale in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= scale:
+            return f"{count / scale:.2f} {unit}"
+    return f"{count} bytes"
+
+
 def write_count(count: int, word: str, *, plural: str = "s") -> str:
     """Write how many there are of something.
 

@@ -18,6 +18,7 @@ from pipelines.runners.forked import can_fork
 from pipelines.runners.machine import cores_available
 from pipelines.runners.uncollected import uncollected
 from pipelines.runners.worker_processes import WorkerProcesses
+from transforms.errors import WorkerError
 
 
 @dataclass(frozen=True)
@@ -39,23 +40,30 @@ class Call:
 
 
 class EarlyStart:
-    """A run's worker processes, if it comes to have any; a context, at whose end none is left."""
+    """A run's worker processes, if it comes to have any; a context, at whose end none is left.
+
+    Their log is left to whoever takes them; before, it goes with them.
+    """
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
         self._processes: WorkerProcesses | None = None
         self._called: list[Call] = []
+        self._log: Path | None = None  # until they are taken
 
     def __enter__(self) -> EarlyStart:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._stack.close()
+        if self._log is not None and not isinstance(error, WorkerError):  # which names it
+            self._log.unlink(missing_ok=True)
 
     def begin(self, settings: RunSettings, log_file: str) -> None:
         """Start the fork server, if flags say that there will be worker processes, and it can be."""
         if can_fork() and _has_processes(settings):
-            self._start(0, Path(log_file))
+            self._log = Path(log_file)
+            self._start(0, self._log)
 
     def call(self, wanted: Call, *, shared: bool = True) -> Callable[[], Any]:
         """Have a function called in the fork server, or else here and now; return what gives its result.
@@ -77,7 +85,15 @@ class EarlyStart:
         with uncollected():
             import pipelines.runners.local  # noqa: F401  # imports Beam, while the fork server does too
 
-        return server.end_call
+        return self._end_call
+
+    def _end_call(self) -> Any:
+        assert self._processes is not None
+        assert self._processes.fork_server is not None
+        try:
+            return self._processes.fork_server.end_call()
+        except WorkerError as error:
+            raise WorkerError(f"{error} (the workers' log: {self._log})") from error
 
     def take(self, count: int, log_file: Path, warm: Call | None = None) -> WorkerProcesses:
         """Return the processes, started if they weren't.
@@ -87,6 +103,7 @@ class EarlyStart:
             log_file: takes what they print.
             warm: is called before they are forked, unless that was done.
         """
+        self._log = None
         processes = self._processes or self._start(count, log_file)
         if warm is not None and warm not in self._called and processes.fork_server is not None:
             processes.fork_server.warm(warm.function, *warm.arguments)

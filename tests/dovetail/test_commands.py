@@ -37,7 +37,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Take down what would be run, in place of running it: (recipe, settings, Beam's flags)."""
     seen: list[Any] = []
 
-    def shuffle(*given: Any, beam_flags: list[str]) -> None:
+    def shuffle(*given: Any, beam_flags: list[str], origin: Any) -> None:
         seen.append((*given, beam_flags))
 
     monkeypatch.setattr(pipelines.shuffle.COMMAND, "make", shuffle)

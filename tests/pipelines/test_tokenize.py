@@ -751,7 +751,7 @@ def test_what_is_done_and_how_fast_is_said_in_texts_and_tokens(
     tokenize(corpus)
     begin = next(m for m in caplog.messages if "worker" in m)
     assert re.fullmatch(
-        r"2 files, 0\.\d+ GB; 1 worker; a BytePiece model of 266 ids; at most 1 shard", begin
+        r"2 files, [\d.]+ [kM]B; 1 worker; a BytePiece model of 266 ids; at most 1 shard", begin
     )
     done = next(m for m in caplog.messages if m.startswith("done:"))
     assert re.search(r"; [\d.]+ s, [\d.]+ MB of text and [\d,]+ tokens a second, peak", done)
@@ -895,3 +895,35 @@ def test_ends_that_the_template_has_are_named_where_they_are_not_added(
     run([*flags, "--plan", "--add_eos"])
     said = [message for message in caplog.messages if "isn't added" in message]
     assert said == ["the model's file puts <s> before each text; it isn't added, --add_bos adds it"]
+
+
+def test_bos_and_eos_of_a_sentencepiece_model_are_what_it_has_and_not_what_it_puts(
+    corpus: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = trained_model(corpus, ENGLISH)
+    caplog.set_level("INFO", logger="dovetail")
+    run([f"--input={corpus}/in", f"--tokenizer={model}", f"--output={corpus}/out", "--plan"])
+    said = [message for message in caplog.messages if "isn't added" in message]
+    assert said == [
+        "the model's file has the bos <s>; it isn't added, --add_bos adds it",
+        "the model's file has the eos </s>; it isn't added, --add_eos adds it",
+    ]
+
+
+def test_a_model_that_changed_since_the_dataset_of_a_manifest_is_warned_of(
+    corpus: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenize(corpus)
+    again = [f"--recipe={corpus}/out/manifest.json", f"--output={corpus}/again", "--plan"]
+    run(again)
+    assert "sampling: off\n" in capsys.readouterr().out
+    path = corpus / "model.json"
+    before = path.read_bytes()
+    assert not caplog.messages
+    path.write_bytes(before + b" ")
+    run([*again, f"--tokenizer={path}"])  # chosen, and no longer what the manifest says
+    assert not caplog.messages
+    run([*again, "--sampling=exact", "--alpha=0.3"])
+    (said,) = caplog.messages
+    assert said.startswith(f"{path} isn't the model that made the dataset of --recipe={corpus}/out")
+    assert "sampling: exact, alpha 0.3\n" in capsys.readouterr().out

@@ -26,8 +26,13 @@ def offsets_of(lengths: Any) -> I64:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
 
 
-def read_only(values: Any, dtype: type[np.generic]) -> npt.NDArray[Any]:
-    """Return a view that can't be written: kernels are compiled anew for arrays that may be."""
+def read_only(values: Any, dtype: type[np.generic] | None = None) -> npt.NDArray[Any]:
+    """Return a contiguous view that can't be written: kernels are compiled for either kind apart.
+
+    Args:
+        values: an array, or what makes one.
+        dtype: what they become; None leaves them as they are.
+    """
     out = np.ascontiguousarray(values, dtype).view()
     out.flags.writeable = False
     return out

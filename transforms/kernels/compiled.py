@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numba as nb
-import numpy as np
 from llvmlite import ir
 from numba import _dynfunc
 from numba.core import entrypoints, event
@@ -51,6 +50,12 @@ def part(function: Callable[..., Any]) -> Any:
     that call each other the last one is optimized five times. A part is optimized once, in the kernel.
     """
     return _refusing_python(nb.njit(nogil=True, pipeline_class=_PartCompiler)(function))
+
+
+def unowning_part(function: Callable[..., Any]) -> Any:
+    """Compile a part that makes no arrays. See ``unowning``."""
+    compiled = nb.njit(nogil=True, _nrt=False, pipeline_class=_PartCompiler)
+    return _refusing_python(compiled(function))
 
 
 def loop(function: Callable[..., Any]) -> Any:
@@ -108,13 +113,6 @@ def _without_extensions(compile_for_args: Callable[..., Any]) -> Callable[..., A
                 entrypoints._already_initialized = before
 
     return compile_ours
-
-
-def read_only(array: Any) -> Any:
-    """Return a contiguous view that can't be written to: kernels are compiled for either kind apart."""
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view
 
 
 @contextlib.contextmanager

@@ -99,7 +99,7 @@ def test_every_example_in_the_help_is_a_command_that_parses(
     monkeypatch.setattr(
         pipelines.shuffle.COMMAND,
         "make",
-        lambda *given, beam_flags: seen.append((given, beam_flags)),
+        lambda *given, beam_flags, origin: seen.append((given, beam_flags)),
     )
     write_tree(tmp_path, {"shuffled/manifest.json": b"sources: x"})
     lines = re.findall(r"dovetail shuffle (--.*)", pipelines.shuffle.EXAMPLES)
@@ -163,7 +163,7 @@ def test_workers_are_asked_for_by_our_name_or_beams(
     run(f"--input={source}", "--output=o", flag)
     ((settings, more),) = seen
     assert settings.direct_num_workers == 2
-    assert more == {"beam_flags": []}
+    assert more["beam_flags"] == []
 
 
 @pytest.mark.parametrize(

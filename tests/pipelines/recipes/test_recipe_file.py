@@ -409,7 +409,7 @@ def test_a_printed_recipe_is_the_same_recipe_again(
     monkeypatch.chdir(tmp_path)  # in which there are no inputs, and no output is made
     seen: list[tuple[Recipe, Settings]] = []
     monkeypatch.setattr(
-        pipelines.shuffle.COMMAND, "make", lambda *given, beam_flags: seen.append(given)
+        pipelines.shuffle.COMMAND, "make", lambda *given, beam_flags, origin: seen.append(given)
     )
     assert run(*flags, "--print_recipe") is None
     assert not seen

@@ -18,7 +18,7 @@ from pipelines.runners.early_start import Call, EarlyStart, _has_processes
 from pipelines.runners.worker_processes import WorkerProcesses
 from tests.pipelines.support import read_shards
 from tests.pipelines.test_tokenize import write_model
-from transforms.errors import UsageError
+from transforms.errors import UsageError, WorkerError
 from transforms.tokenization.models import load as loading
 
 HERE = __name__
@@ -118,6 +118,24 @@ def tell(text: str) -> str:
     """Say something to whoever runs a command."""
     logging.getLogger("dovetail").warning("%s", text)
     return "told"
+
+
+def test_a_run_that_is_refused_leaves_no_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with pytest.raises(UsageError), EarlyStart() as early:
+        early.begin(Settings(output="o", direct_num_workers=2), str(log))
+        assert log.exists()
+        raise UsageError("too little memory")
+    assert not log.exists()
+
+
+def test_an_early_start_that_fails_names_the_log_which_says_why(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    named = rf"code 3 \(the workers' log: {log}\)$"
+    with pytest.raises(WorkerError, match=named), EarlyStart() as early:
+        early.begin(Settings(output="o", direct_num_workers=2), str(log))
+        early.call(Call("os:_exit", (3,)))()
+    assert log.exists()
 
 
 def test_without_worker_processes_a_call_is_done_at_once_and_here(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transforms.kernels.arrays import I64, U8
-from transforms.kernels.compiled import first_bit, inlined, kernel, load_word, read_only, store_word
+from transforms.kernels.arrays import I64, U8, read_only
+from transforms.kernels.compiled import first_bit, inlined, kernel, load_word, store_word
 from transforms.kernels.utf8 import size_at, write_character
 
 _LEVELS = 60  # of objects and arrays: a bit each in a word

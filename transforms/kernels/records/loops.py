@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.kernels.arrays import I64, U8, U32, U64
+from transforms.kernels.arrays import I64, U8, U32, U64, read_only
 from transforms.kernels.compiled import (
     copy_bytes,
     equal_bytes,
@@ -20,7 +20,6 @@ from transforms.kernels.compiled import (
     inlined,
     kernel,
     load_word,
-    read_only,
 )
 from transforms.kernels.randomness import M1, M2
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from transforms.kernels.arrays import U64
-from transforms.kernels.compiled import kernel, read_only
+from transforms.kernels.arrays import U64, read_only
+from transforms.kernels.compiled import kernel
 from transforms.kernels.records.loops import mix_one
 
 

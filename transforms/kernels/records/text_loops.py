@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from transforms.kernels.arrays import I64, U8
-from transforms.kernels.compiled import inlined, kernel, least_bytes, read_only
+from transforms.kernels.arrays import I64, U8, read_only
+from transforms.kernels.compiled import inlined, kernel, least_bytes
 
 _80, _90, _A0, _C0, _C2, _E0, _E1 = (
     np.uint8(n) for n in (0x80, 0x90, 0xA0, 0xC0, 0xC2, 0xE0, 0xE1)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from transforms.kernels.arrays import I64, U8, U32, U64
-from transforms.kernels.compiled import kernel, part, read_only
+from transforms.kernels.arrays import I64, U8, U32, U64, read_only
+from transforms.kernels.compiled import kernel, part
 
 STATE = np.dtype([("base", "u4"), ("check", "u4"), ("fail", "u4"), ("ends", "u4")], align=True)
 """A state's child is ``base ^ byte``, if that one's ``check`` is the base; no two states have one base,

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from transforms.kernels.arrays import I64, U8, U32
-from transforms.kernels.compiled import first_bit, inlined, kernel, load_word, read_only, store_word
+from transforms.kernels.arrays import I64, U8, U32, read_only
+from transforms.kernels.compiled import first_bit, inlined, kernel, load_word, store_word
 from transforms.kernels.segmentation.double_array import goes_on, has_more, longest_key
 from transforms.kernels.utf8 import size_at
 
@@ -99,10 +99,12 @@ def make_rules(
     threes = "".join([chr(p) for p in range(0x800, _BMP) if not 0xD800 <= p < 0xE000]).encode()
     every = (read_only(np.frombuffer(signs, np.uint8)) for signs in (pairs, threes))
     _look_up_all(read_only(rules.units), rules.ones, rules.threes, *every)
-    arrays = ("units", "strings", "ones", "threes")
-    visible = bool((rules.ones[0x21:0x7F] == _STAYS).all())
     return rules._replace(
-        visible=visible, **{name: read_only(getattr(rules, name)) for name in arrays}
+        units=read_only(rules.units),
+        strings=read_only(rules.strings),
+        ones=read_only(rules.ones),
+        threes=read_only(rules.threes),
+        visible=bool((rules.ones[0x21:0x7F] == _STAYS).all()),
     )
 
 

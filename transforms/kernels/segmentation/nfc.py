@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from transforms.kernels.arrays import I64, U8
-from transforms.kernels.compiled import first_bit, inlined, kernel, load_word, read_only
+from transforms.kernels.arrays import I64, U8, read_only
+from transforms.kernels.compiled import first_bit, inlined, kernel, load_word
 from transforms.kernels.utf8 import point_at, size_at
 
 KNOWN = 0x30000

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from transforms.kernels.arrays import F64, I64, U32, U64
 from transforms.kernels.segmentation import automaton as automata
 from transforms.kernels.segmentation.bpe import merges, uniform
-from transforms.kernels.segmentation.bpe.dropout import memory, merge, pretoken_keys
+from transforms.kernels.segmentation.bpe.dropout import merge, pretoken_keys
+from transforms.kernels.segmentation.bpe.remembered import memory
 from transforms.kernels.segmentation.bpe.uniform import Trie, draw
 from transforms.tokenization.bpe.pretokens import by_words
 from transforms.tokenization.bpe.tables import tables_of

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 import tiktoken
 
-from transforms.errors import DataError, UsageError
+from transforms.errors import DataError, UsageError, nearest
 from transforms.kernels.arrays import I64, U32, offsets_of
 from transforms.tokenization.models.bpe import BPE, spread
 from transforms.tokenization.models.gigatoken_documents import Fitted, UnfitError
@@ -69,6 +69,7 @@ _IN_GIGATOKEN = {
 }
 _SCHEMES = {PATTERNS[name]: scheme for name, scheme in _IN_GIGATOKEN.items()}
 _FIRST_LINES = re.compile(rb"[A-Za-z0-9+/]+={0,2} \d+\r?\n")
+_NAME = re.compile(r"[\w-]+")
 _FLAG = "--tokenizer_pattern"
 
 
@@ -241,7 +242,7 @@ def load(
         special_tokens: what control strings become.
 
     Raises:
-        UsageError: a line is none, or nothing says the pattern.
+        UsageError: a line is none, nothing says the pattern, or it is a name that isn't known.
     """
     known, control = PUBLISHED.get(name.rpartition("/")[2].removesuffix(".tiktoken"), (None, {}))
     chosen = pattern or known
@@ -250,6 +251,11 @@ def load(
             f"{name}: a tiktoken vocabulary has ranks of pieces and not how text is cut, and its name "
             f"isn't one that says it ({', '.join(PUBLISHED)}); give {_FLAG}: {', '.join(PATTERNS)}, or "
             "the regular expression of the model's own code"
+        )
+    if chosen not in PATTERNS and _NAME.fullmatch(chosen):  # would match nothing but itself
+        raise UsageError(
+            f"{_FLAG}={chosen}: expected one of {', '.join(PATTERNS)}, or a regular expression that "
+            f"matches every text{nearest(chosen, PATTERNS)}"
         )
     return TiktokenBPE(
         name,

@@ -48,12 +48,11 @@ from transforms.kernels.records import compiling
 compiling.load_loops(of_rows=True, of_json=True)
 from transforms.kernels.records import json_loops, loops, row_loops, text_loops
 
-print([
-    name
-    for module in (json_loops, loops, row_loops, text_loops)
-    for name, found in vars(module).items()
-    if isinstance(found, Dispatcher) and found._can_compile and not found.signatures
-])
+modules = json_loops, loops, row_loops, text_loops
+made = {n: f for m in modules for n, f in vars(m).items() if isinstance(f, Dispatcher)}
+inside = {name for found in made.values() for name in found.py_func.__code__.co_names}
+# what others call is in what was kept of them
+print([name for name, found in made.items() if name not in inside and not found.signatures])
 """
 
 

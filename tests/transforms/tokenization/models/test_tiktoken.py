@@ -105,6 +105,8 @@ def test_what_a_file_does_not_say_is_asked_for(tmp_path: Path) -> None:
         load(str(path))
     with pytest.raises(UsageError, match="refuses it with the pattern '\\('"):
         load(str(path), pattern="(")
+    with pytest.raises(UsageError, match=r"=cl100k_base: expected one of .*; did you mean cl100k"):
+        load(str(path), pattern="cl100k_base")
     path.write_bytes(b"IQ== 0\nno\n")
     with pytest.raises(UsageError, match=r"line 2: expected base64 of a piece.*got b'no'"):
         load(str(path), pattern="gpt2")

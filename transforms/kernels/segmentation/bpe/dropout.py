@@ -26,36 +26,29 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.kernels.arrays import I64, U8, U32, U64, read_only
-from transforms.kernels.compiled import inlined, kernel, load_word, unowning
+from transforms.kernels.compiled import inlined, kernel, unowning, unowning_part
 from transforms.kernels.segmentation.bpe.dropout_steps import merge_long, merge_short
 from transforms.kernels.segmentation.bpe.merges import NONE, Merges, look_up
-from transforms.kernels.segmentation.lattice import mix, stride_of, uniform
+from transforms.kernels.segmentation.bpe.remembered import (
+    LONGEST,
+    MOST_BYTES,
+    MOST_CHARACTERS,
+    PATIENCE,
+    claim,
+    follow,
+    is_there,
+    memory,
+    place_of,
+    remember,
+)
+from transforms.kernels.segmentation.lattice import mix, stride_of
 
 SHORT = 48
 """Pre-tokens of up to so many symbols (at most 63) are searched whole at every step; longer ones keep a
 heap. So ranks are below 2**26."""
 
-_ONE = np.uint64(1)
-_LAST = np.uint64(2**64 - 1)
-_ODD, _OTHER = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
-_LONGEST_KEPT, _MOST_KEPT = 24, 9
-KEPT = np.dtype(
-    [
-        ("words", "u8", (3,)),
-        ("size", "u1"),
-        ("steps", "u1"),
-        ("count", "u1"),
-        ("ids", "u4", (_MOST_KEPT,)),
-    ],
-    align=True,
-)
-"""What a pre-token of up to 24 bytes comes to where nothing is dropped, and in how many steps. Draws
-aren't kept: where one of the steps drops something, the pre-token is merged anew."""
-
-
-def memory() -> npt.NDArray[np.void]:
-    """Return KEPT[2**15], empty: 2 MiB, for one model and one thread."""
-    return np.zeros(1 << 15, KEPT)
+_AHEAD = 8
+"""How many pre-tokens ahead memory is asked for what is kept of one."""
 
 
 class Merged(NamedTuple):
@@ -107,9 +100,11 @@ def merge(
         heap=np.empty(3 * longest, np.uint64),
         aside=np.empty(longest, np.uint64),
         entries=np.empty(64, np.uint32),
+        trace=np.empty((64, 3), np.uint32),
+        places=np.zeros(_AHEAD, np.uint64),
         kept=memory() if kept is None else kept,
     )
-    ids = np.empty(len(text) + 1, np.uint32)
+    ids = np.empty(len(text) + 4, np.uint32)
     offsets = np.zeros(len(segments), np.int64)
     failed = _merge_all(
         merges,
@@ -136,8 +131,10 @@ class Room(NamedTuple):
     heap: Any
     aside: Any
     entries: Any
+    trace: Any
+    places: Any
     kept: Any
-    """KEPT[2**k]."""
+    """WORD[2**k]."""
 
 
 @unowning
@@ -153,9 +150,14 @@ def _merge_all(
     offsets: Any,
 ) -> Any:
     free = 0
+    longest = MOST_BYTES if m.by_byte else LONGEST
+    for j in range(_AHEAD):
+        _look_ahead(room, text, segments, j)
     for j in range(segments.size - 1):
         begin, end = segments[j], segments[j + 1]
         offsets[j] = free
+        place = room.places[np.uint64(j) & (_AHEAD - 1)]
+        _look_ahead(room, text, segments, j + _AHEAD)
         if (
             end - begin == 4
             and text[begin] >= 0xF4
@@ -166,35 +168,29 @@ def _merge_all(
             continue
         key = keys[j]
         size = end - begin
-        keeps = size <= _LONGEST_KEPT and begin + _LONGEST_KEPT <= text.size
-        slot, first, second, third = _ONE, _ONE, _ONE, _ONE
-        if keeps:
-            slot, first, second, third = _slot(room.kept, text, begin, size)
-            one = room.kept[slot]
-            same = one.words[0] == first and one.words[1] == second and one.words[2] == third
-            if same and one.size == size:
-                stride = stride_of(key)
-                whole = True
-                for step in range(np.uint64(one.steps)):
-                    whole &= not uniform(key, stride, step) < p
-                if whole:
-                    for i in range(one.count):
-                        ids[free + i] = one.ids[i]
-                    free += one.count
+        near = 0 < size <= longest and begin + LONGEST <= text.size
+        known = False
+        if near:
+            word = room.kept[place]
+            known = is_there(word, text, begin, size)
+            if known:
+                count = follow(word, key, stride_of(key), p, ids, free)
+                if count > 0:
+                    word.patience = PATIENCE
+                    free += count
                     continue
         count = _begin(m, text, begin, end, room)
         if count < 0:
             return j
+        if count == 0:
+            continue
         if count > short:
             count = merge_long(m, room, count, key, p)
         else:
-            count, steps, whole = merge_short(m, room, count, key, p)
-            if keeps and whole and count <= _MOST_KEPT:
-                one = room.kept[slot]
-                one.words[0], one.words[1], one.words[2] = first, second, third
-                one.size, one.steps, one.count = size, steps, count
-                for i in range(count):
-                    one.ids[i] = room.symbols[i]
+            near &= count <= MOST_CHARACTERS
+            count, steps = merge_short(m, room, count, key, p)
+            if near and (known or claim(room.kept[place], text, begin, size)):
+                remember(room.kept[place], room.trace, steps, room.symbols, count)
         for i in range(count):
             ids[free + i] = room.symbols[i]
         free += count
@@ -202,22 +198,14 @@ def _merge_all(
     return -1
 
 
-@inlined
-def _slot(kept: Any, text: Any, begin: Any, size: Any) -> Any:
-    """Return where a pre-token of up to 24 bytes is kept, and its bytes as three numbers."""
-    first, second, third = load_word(text, begin), np.uint64(0), np.uint64(0)
-    if size < 8:
-        first &= _LAST >> np.uint64(64 - 8 * size)
-    elif size > 8:
-        second = load_word(text, begin + 8)
-        if size < 16:
-            second &= _LAST >> np.uint64(128 - 8 * size)
-        elif size > 16:
-            third = load_word(text, begin + 16)
-            if size < 24:
-                third &= _LAST >> np.uint64(192 - 8 * size)
-    mixed = mix(first + np.uint64(size) ^ second * _ODD ^ third * _OTHER)
-    return mixed & np.uint64(kept.size - 1), first, second, third
+@unowning_part
+def _look_ahead(room: Any, text: Any, segments: Any, j: Any) -> None:
+    """Find the place of a pre-token that comes later."""
+    if j < segments.size - 1:
+        begin = segments[j]
+        if begin + LONGEST <= text.size:
+            size = segments[j + 1] - begin
+            room.places[np.uint64(j) & (_AHEAD - 1)] = place_of(room.kept, text, begin, size)
 
 
 @inlined
@@ -231,7 +219,7 @@ def _point(text: Any, at: Any) -> Any:
     )
 
 
-@unowning
+@unowning_part
 def _begin(m: Any, text: Any, begin: Any, end: Any, room: Any) -> Any:
     """Lay down a pre-token's first symbols and the merges between them; return how many, or -1."""
     symbols, ranks, merged = room.symbols, room.ranks, room.merged
@@ -283,7 +271,7 @@ def _begin(m: Any, text: Any, begin: Any, end: Any, room: Any) -> Any:
     return count
 
 
-@unowning
+@unowning_part
 def _add(m: Any, room: Any, count: Any, symbol: Any) -> Any:
     """Lay down one more symbol, and the merge with the one before it; return how many there are."""
     room.symbols[count] = symbol

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.kernels.compiled import inlined, unowning
+from transforms.kernels.compiled import inlined, unowning_part
 from transforms.kernels.segmentation.bpe.merges import NONE, look_up
 from transforms.kernels.segmentation.lattice import stride_of, uniform
 
@@ -30,64 +30,92 @@ def _dropped(key: Any, stride: Any, step: Any, p: Any, most: Any) -> Any:
     return k
 
 
-@unowning
+@unowning_part
 def merge_short(m: Any, room: Any, count: Any, key: Any, p: Any) -> Any:
     """Merge by looking at all candidates at every step.
 
-    Returns how many symbols remain; how many steps there were; whether nothing was dropped.
+    Returns how many symbols remain, and how many steps there were; ``room.trace`` has how many
+    candidates each step had, how many it dropped, and which symbols were gone before.
     """
     symbols, merged, behind, before = room.symbols, room.merged, room.behind, room.before
-    entries = room.entries
+    entries, trace = room.entries, room.trace
     lanes = np.uint64((count + 7) & -8)
-    for i in range(count):
-        behind[i], before[i] = i + 1, i - 1
+    candidates = np.int64(0)
+    for i in range(np.uint64(count)):
+        behind[i], before[i] = i + _ONE, i - _ONE
+    for i in range(np.uint64(count - 1)):
         entries[i] = _short_entry(room.ranks[i], np.uint32(i))
-    for i in range(count - 1, np.int64(lanes)):
+        candidates += room.ranks[i] != NONE
+    for i in range(np.uint64(count - 1), lanes):
         entries[i] = NONE
-    beyond = np.int64(63)
-    before[0], symbols[count], symbols[beyond] = beyond, NONE, NONE
+    beyond = np.uint64(63)
+    before[0], symbols[np.uint64(count)], symbols[beyond] = beyond, NONE, NONE
+    entries[beyond] = NONE
     stride = stride_of(key)
     step = np.uint64(0)
-    whole = True
+    gone = np.uint32(0)
+    best = _least(entries, lanes)
     while True:
-        best = NONE
-        for i in range(lanes):
-            best = min(best, entries[i])
-        if best == NONE:
+        trace[step, 0], trace[step, 2] = candidates, gone
+        if candidates == 0:
             break
-        k = _dropped(key, stride, step, p, count)
-        whole &= k == 0
+        k = _dropped(key, stride, step, p, candidates)
+        if k == candidates:
+            break
+        trace[step, 1] = k
         for _ in range(k):
             following = NONE
             for i in range(lanes):
                 following = min(following, entries[i] if entries[i] > best else NONE)
             best = following
-        if best == NONE:
-            break
         step += _ONE
         where = np.uint64(best & _PLACE)
         right = np.uint64(behind[where])
         after = np.uint64(behind[right])
+        left = np.uint64(before[where])
+        gone |= np.uint32(_ONE << right)
         symbol = merged[where]
         symbols[where] = symbol
         behind[where] = after
-        entries[right] = entries[where] = NONE
         # beyond both ends lies what merges with nothing: so there is no end to guess
         before[after] = where
+        candidates -= 1 + np.int64(entries[right] != NONE) + np.int64(entries[left] != NONE)
+        entries[right] = entries[where] = entries[left] = NONE
+        # the processor looks through what stays while it waits for what is new
+        best = _least(entries, lanes)
         rank, merged[where] = look_up(m.pairs, symbol, symbols[after])
-        entries[where] = _short_entry(rank, np.uint32(where))
-        left = np.uint64(before[where])
+        entry = _short_entry(rank, np.uint32(where))
+        entries[where] = entry
+        best = min(best, entry)
+        candidates += rank != NONE
         rank, merged[left] = look_up(m.pairs, symbols[left], symbol)
-        entries[left] = _short_entry(rank, np.uint32(left))
-    at, remain = np.int64(0), 0
-    while at < count:
+        entry = _short_entry(rank, np.uint32(left))
+        entries[left] = entry
+        best = min(best, entry)
+        candidates += rank != NONE
+    return _gather(symbols, behind, count), np.int64(step)
+
+
+@inlined
+def _gather(symbols: Any, behind: Any, count: Any) -> Any:
+    """Bring the symbols that remain together; return how many they are."""
+    at, remain = np.uint64(0), 0
+    while at < np.uint64(count):
         symbols[remain] = symbols[at]
         remain += 1
-        at = np.int64(behind[at])
-    return remain, np.int64(step), whole
+        at = np.uint64(behind[at])
+    return remain
 
 
-@unowning
+@inlined
+def _least(entries: Any, lanes: Any) -> Any:
+    least = NONE
+    for i in range(lanes):
+        least = min(least, entries[i])
+    return least
+
+
+@unowning_part
 def merge_long(m: Any, room: Any, count: Any, key: Any, p: Any) -> Any:
     """Do what ``merge_short`` does, with a heap of candidates and a list of symbols."""
     symbols, ranks, merged = room.symbols, room.ranks, room.merged
@@ -145,7 +173,7 @@ def merge_long(m: Any, room: Any, count: Any, key: Any, p: Any) -> Any:
     return left_over
 
 
-@unowning
+@unowning_part
 def _renew(m: Any, room: Any, left: Any, right: Any, size: Any) -> Any:
     """Look up the merge of two symbols that have become neighbours; return the heap's new size."""
     rank, merged = look_up(m.pairs, room.symbols[left], room.symbols[right])
@@ -163,7 +191,7 @@ def _entry(rank: Any, where: Any) -> Any:
     return np.uint64(rank) << np.uint64(32) | np.uint64(where)
 
 
-@unowning
+@unowning_part
 def _push(heap: Any, size: Any, entry: Any) -> Any:
     at = size
     while at > 0:
@@ -176,7 +204,7 @@ def _push(heap: Any, size: Any, entry: Any) -> Any:
     return size + 1
 
 
-@unowning
+@unowning_part
 def _pop(heap: Any, size: Any) -> Any:
     size -= 1
     entry = heap[size]

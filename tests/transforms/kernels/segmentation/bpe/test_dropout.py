@@ -14,7 +14,8 @@ from tests.transforms.kernels.segmentation.bpe import bpe_oracle as oracle
 from transforms.kernels.arrays import I64, offsets_of
 from transforms.kernels.randomness import derive, record_keys
 from transforms.kernels.segmentation.bpe.dropout import SHORT, Merged, merge, pretoken_keys
-from transforms.kernels.segmentation.bpe.merges import Merges, build, pairs_of
+from transforms.kernels.segmentation.bpe.merges import NONE, Merges, build, pairs_of
+from transforms.kernels.segmentation.bpe.remembered import memory
 
 PIECES = {b"a": 0, b"b": 1, b"c": 2, b"ab": 3, b"bc": 4, b"abc": 5, b"aa": 6, b"aab": 7, b"ca": 8}
 SAMPLES = 60_000
@@ -99,6 +100,29 @@ def test_both_ways_to_search_give_what_the_oracle_gives(p: float, equal_ranks: b
     assert lists(found[0]) == lists(found[1])
     for word, key, ids in zip(words, keys.tolist(), lists(found[0]), strict=True):
         assert ids == oracle.dropout(starts(word), known, p, oracle.draws(key))
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5])
+def test_what_is_remembered_never_changes_the_ids(p: float):
+    # more words than have room, and again and again
+    words = [
+        bytes(b"abc"[(i >> 2 * j) % 3] for j in range(1 + i % 7)) * (1 + i % 5) for i in range(4000)
+    ]
+    text, segments = np.frombuffer(b"".join(words), np.uint8), offsets_of(list(map(len, words)))
+    kept = memory()[: 1 << 8]
+    for epoch in range(6):
+        keys = record_keys(derive(epoch), np.arange(len(words), dtype=np.uint64))
+        found = merge(model(), text, segments, keys, dropout=p, kept=kept)
+        anew = merge(model(), text, segments, keys, dropout=p, short=0)
+        assert lists(found) == lists(anew)
+    assert kept["nodes"].max() > 9
+
+
+def test_no_symbol_merges_with_nothing():
+    pairs = model().pairs
+    free = pairs[pairs["left"] == NONE]
+    assert len(free)
+    assert all((free[name] == NONE).all() for name in pairs.dtype.names)
 
 
 def test_nothing_dropped_is_bpe_and_everything_dropped_is_bytes():
