@@ -115,7 +115,6 @@ def test_what_is_remembered_never_changes_the_ids(p: float):
         found = merge(model(), text, segments, keys, dropout=p, kept=kept)
         anew = merge(model(), text, segments, keys, dropout=p, short=0)
         assert lists(found) == lists(anew)
-    assert (kept["nodes"] > 0).all()
     assert kept["nodes"].max() > 9
 
 
