@@ -122,6 +122,26 @@ def test_a_byte_whose_letter_is_an_added_token_stays_a_piece(folder: Path, speci
         assert tokenizer.decode(found[0]) == "\u9dcf\u9000"
 
 
+@pytest.mark.parametrize(
+    ("name", "token", "text"),
+    [
+        ("Qwen 2", "\u00e9x", "e\u0301x a"),
+        ("Qwen 2", "Kx", "\u212ax"),
+        ("Gemma", "a b c", "a\u2581b c"),
+    ],
+)
+def test_added_tokens_are_found_in_normalized_text(folder: Path, name: str, token: str, text: str):
+    made = Package.from_str(written(name))
+    made.add_tokens([AddedToken(token, normalized=True)])
+    path = folder / "normalized.json"
+    path.write_text(made.to_str())
+    tokenizer = Tokenizer.load(path)
+    number = tokenizer.model.token_id(token)
+    assert number in tokenizer.encode(text)
+    for law in LAWS:
+        assert number in tokenizer.encode(text, sampling=law)
+
+
 @pytest.mark.parametrize("name", ["GPT-2", "o200k", "metaspace"])
 def test_a_token_that_was_asked_for_stays_one(folder: Path, name: str):
     tokenizer = loaded(folder, name, special_tokens="tokens")

@@ -62,14 +62,24 @@ class HuggingFacePretokens(Normalizer):
         self._bytes = None if letters is None else str.maketrans(dict(letters))
         self._marks = self._slow.marks
         way = known_way(model.document)
+        if way is not None and self._may_hide(way):
+            way = None
         self.way = way if way is not None and self._agrees(way) else None
         if self.way is None:
             LOG.info(
                 "%s: the tokenizers package cuts the text before it is merged, slowly: the compiled "
                 "scanners %s",
                 model.name,
-                "don't know its pre-tokenizer" if way is None else "differ from it on a hard text",
+                "don't know its way" if way is None else "differ from it on a hard text",
             )
+
+    def _may_hide(self, way: Way) -> bool:
+        """Say whether an added token may be found in a normalized text that isn't in the text itself."""
+        document = self._slow.document
+        contents = [token["content"] for token in document["added_tokens"] if token["normalized"]]
+        if document["normalizer"] is None or not contents:
+            return False
+        return way.composed or any(" " in content or "\u2581" in content for content in contents)
 
     def _agrees(self, way: Way) -> bool:
         hard = [text.encode() for text in (*hard_texts((), ()), _NEWEST)]

@@ -48,7 +48,7 @@ class HuggingFaceNormalizer(Normalizer):
         Raises:
             UsageError: an added token is written as a byte piece is.
         """
-        self.name, self.tokenizer = name, tokenizer
+        self.name, self.document, self.tokenizer = name, document, tokenizer
         self._needs_offsets = _needs_offsets(document["pre_tokenizer"])
         self.bytewise = tokenizers.Tokenizer.from_str(json.dumps(_bytewise(document)))
         added: dict[int, str] = {
