@@ -8,6 +8,7 @@ where this process finds it. It is a help and no more: whatever it hasn't done i
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from typing import Any
 
 from pipelines.runners.machine import cores_available
 from pipelines.runners.worker_processes import environment
+from transforms.workers.follow_launcher import follow_launcher
 
 ROOM = 1 << 30
 """Bytes of ``--memory`` from which on there is room for a second process that compiles."""
@@ -50,7 +52,7 @@ class CompileBeside:
         """Start it, where a second core and memory for it are there."""
         if self._can:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__, self._wanted],
+                [sys.executable, "-m", __name__, str(os.getpid()), self._wanted],
                 env=environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -66,8 +68,9 @@ class CompileBeside:
                 self._process.kill()
 
 
-def main(model: str) -> None:
-    """Compile, in this process."""
+def main(launcher: str, model: str) -> None:
+    """Compile, in this process; end with whoever wanted it."""
+    follow_launcher(int(launcher))
     from transforms.kernels.records import json_loops, loops
 
     arguments = json.loads(model)

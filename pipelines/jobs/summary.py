@@ -207,11 +207,12 @@ def token_lines(manifest: Manifest) -> list[str]:
     if tokens.entropy_per_token is not None:
         lines.append(f"entropy: {tokens.entropy_per_token:.4f} nats a token")
     counts = [
-        f"{0 if power == 0 else 1 << power - 1}: {count:,}"
+        f"{1 << power >> 1}{f'-{(1 << power) - 1}' if power > 1 else ''}: {count:,}"
         for power, count in enumerate(tokens.lengths)
         if count
     ]
-    lines.append(f"records by tokens, from: {', '.join(counts)}")
+    if counts:
+        lines.append(f"records by how many tokens they have: {', '.join(counts)}")
     return lines
 
 

@@ -755,6 +755,11 @@ def test_what_is_done_and_how_fast_is_said_in_texts_and_tokens(
     )
     done = next(m for m in caplog.messages if m.startswith("done:"))
     assert re.search(r"; [\d.]+ s, [\d.]+ MB of text and [\d,]+ tokens a second, peak", done)
+    many = [len(ids) for ids in rows(corpus / "out")]
+    counts = [(0, 0), (1, 1), (2, 3), (4, 7), (8, 15), (16, 31), (32, 63), (64, 127)]
+    of = {(low, high): sum(low <= n <= high for n in many) for low, high in counts}
+    says = [f"{a}{f'-{b}' if b > a else ''}: {n}" for (a, b), n in of.items() if n]
+    assert f"records by how many tokens they have: {', '.join(says)}" in caplog.messages
 
 
 def test_the_progress_of_tokenizing_is_its_own(

@@ -71,9 +71,8 @@ def _scan(block: pa.RecordBatch, field: str) -> tuple[pa.Array, Places] | None:
     from transforms.kernels.records import json_loops  # numba takes long to import
 
     end = len(blocks.terminator(block))
-    values, offsets, odd = json_loops.take_texts(
-        *blocks.extents(block), end=end, field=field.encode()
-    )
+    name = field.encode(errors="surrogatepass")  # halves of pairs, of a terminal's, are in no line
+    values, offsets, odd = json_loops.take_texts(*blocks.extents(block), end=end, field=name)
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(values)]
     return pa.Array.from_buffers(pa.large_string(), len(block), buffers), odd
 

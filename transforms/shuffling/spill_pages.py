@@ -132,8 +132,11 @@ def _checksum(*parts: bytes | pa.Buffer | memoryview) -> bytes:
 
 
 def _order_checksum(block: pa.RecordBatch) -> bytes:
-    """Return a checksum of what the digests don't cover: keys, sources and where lines begin."""
-    state = xxhash.xxh3_64()
+    """Return a checksum of what the digests don't cover: the schema, what ends lines, keys, sources
+    and where lines begin.
+    """
+    words = [*map(str, block.schema), str(blocks.terminator(block))]
+    state = xxhash.xxh3_64("\n".join(words).encode())
     if not blocks.is_rows(block):
         _, offsets = blocks.extents(block)
         state.update(np.diff(offsets).data)

@@ -13,6 +13,7 @@ import pytest
 
 from pipelines.jobs import compile_beside
 from pipelines.jobs.compile_beside import ROOM, CompileBeside
+from pipelines.runners.worker_processes import environment
 
 AFTERWARDS = """
 import sys
@@ -74,3 +75,10 @@ def test_none_is_left_where_the_run_fails(monkeypatch: pytest.MonkeyPatch) -> No
         raise RuntimeError
     assert beside._process is not None
     assert beside._process.returncode is not None
+
+
+def test_it_ends_with_whoever_wanted_it() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    command = [sys.executable, "-m", compile_beside.__name__, str(gone.pid), "null"]
+    assert subprocess.run(command, env=environment(), check=False).returncode == 1

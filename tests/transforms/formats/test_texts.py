@@ -387,17 +387,20 @@ _LINES = [
         b'{"x":"\\ud800","body":"c"}',
     ),
     *(b"x", b"[]", b'{"body":"\xff"}', b'{"x":1e999,"body":"d"}', b'{"body":"one","body":"two"}'),
+    b'{"\\udcff":"half"}',
     *(b"{}", b'{"x":' + b"[" * 1100 + b"]" * 1100 + b',"body":"deep"}', '{"body":"水"}'.encode()),
 ]
 
 
-@given(st.lists(st.sampled_from(_LINES), max_size=9))
-def test_what_is_found_is_the_same_with_and_without_compiled_loops(lines: list[bytes]) -> None:
+@given(st.lists(st.sampled_from(_LINES), max_size=9), st.sampled_from(["body", "\udcff"]))
+def test_what_is_found_is_the_same_with_and_without_compiled_loops(
+    lines: list[bytes], field: str
+) -> None:
     block = blocks.from_records(lines, np.arange(len(lines), dtype=np.uint64), line_end=b"\n")
-    found = of_json(block, field="body", source=1)
+    found = of_json(block, field=field, source=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("transforms.formats.texts.loops_for", lambda size: None)
-        plain = of_json(block, field="body", source=1)
+        plain = of_json(block, field=field, source=1)
         patch.setattr("transforms.formats.texts.loops_for", lambda size: 1)
-        compiled = of_json(block, field="body", source=1)
+        compiled = of_json(block, field=field, source=1)
     assert found == plain == compiled

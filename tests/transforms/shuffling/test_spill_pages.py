@@ -146,3 +146,12 @@ def test_a_record_that_changes_source_is_found_by_the_digest() -> None:
     assert Digest.total(page.digests) == Digest.total(blocks.digests(moved, sources=2))
     with pytest.raises(LosslessError):
         blocks.require_digests(moved, page.digests, what="this page")
+
+
+@pytest.mark.parametrize("name", ["key", "source", "record", blocks.TERMINATOR.decode()])
+def test_a_page_whose_columns_are_called_otherwise_is_refused(name: str) -> None:
+    page = encode(make_run([(b"a", 1, 0), (b"b", 2, 1)]), sources=2)
+    changed = page.replace(name.encode(), name.encode()[:-1] + b"_")
+    assert changed != page
+    with pytest.raises(pa.ArrowInvalid):
+        spill_pages.decode_page(changed)

@@ -122,6 +122,15 @@ def test_a_byte_whose_letter_is_an_added_token_stays_a_piece(folder: Path, speci
         assert tokenizer.decode(found[0]) == "\u9dcf\u9000"
 
 
+@pytest.mark.parametrize("name", ["GPT-2", "o200k", "metaspace"])
+def test_a_token_that_was_asked_for_stays_one(folder: Path, name: str):
+    tokenizer = loaded(folder, name, special_tokens="tokens")
+    wanted = [tokenizer.model.token_id(token) for token in ("</s>", "<extra>")]
+    for law in LAWS:
+        for ids in tokenizer.encode(["the</s>man<extra>"] * 50, sampling=law):
+            assert [number for number in ids if number in wanted] == wanted
+
+
 def drawn(tokenizer: Tokenizer, text: str, law: Sampling) -> Counter[tuple[int, ...]]:
     found = tokenizer.encode_batch([text] * SAMPLES, sampling=law, seed=3)
     return Counter(map(tuple, found.lists()))

@@ -34,6 +34,10 @@ class Unreadable(ValueError):
     """What isn't JSON, not even by these rules."""
 
 
+class NotUTF8(Unreadable):
+    """What isn't JSON, as its bytes aren't even text."""
+
+
 class TooLarge:
     """A number that is there, but that neither an integer nor a float64 holds."""
 
@@ -53,7 +57,7 @@ def loads(line: bytes) -> Any:
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
-        raise Unreadable(f"not UTF-8: {error}") from None
+        raise NotUTF8(f"not UTF-8: {error}") from None
     try:
         return _DECODER.decode(text)
     except ValueError as error:
@@ -192,13 +196,15 @@ def read(line: bytes) -> tuple[Any, bool]:
     """Read a line of JSON: what it holds, and whether the strict parser has read it.
 
     Raises:
-        Unreadable: it isn't JSON, in the words of the strict parser.
+        Unreadable: it isn't JSON, in the words of the strict parser, or isn't UTF-8.
     """
     try:
         return orjson.loads(line), True
     except orjson.JSONDecodeError as error:
         try:
             return loads(line), False
+        except NotUTF8:  # the strict parser speaks of surrogates, and names no place
+            raise
         except Unreadable:
             raise Unreadable(str(error)) from None
 

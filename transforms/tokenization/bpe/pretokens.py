@@ -14,7 +14,7 @@ import numpy as np
 import tokenizers
 
 from transforms.errors import UsageError
-from transforms.kernels.arrays import I64, U8, offsets_of
+from transforms.kernels.arrays import offsets_of
 from transforms.kernels.segmentation import automaton as automata
 from transforms.kernels.segmentation.bpe.cut import WORDS, Rule
 from transforms.kernels.segmentation.bpe.rewrite import decomposed, take_out
@@ -30,6 +30,7 @@ from transforms.tokenization.models.texts import (
     check_utf8,
     lay_out,
     pack_bytes,
+    take,
     unpack,
     whole_records,
 )
@@ -192,31 +193,17 @@ class TiktokenPretokens(Normalizer):
         ]
 
 
-def take(texts: Texts, places: I64) -> Texts:
-    """Return some of the records."""
-    data, offsets = _take(texts.data, texts.offsets, places)
-    return Texts(data, offsets)
-
-
 def interleave(
     left: Normalized, right: Normalized, is_right: np.ndarray[tuple[int], np.dtype[np.bool_]]
 ) -> Normalized:
     """Return records that are the left's and the right's in turns."""
-    counts = np.empty(len(is_right), np.int64)
-    counts[~is_right], counts[is_right] = np.diff(left.records), np.diff(right.records)
-    owner = np.repeat(np.arange(len(counts)), counts)
-    order = np.empty(len(owner), np.int64)
-    order[~is_right[owner]] = np.arange(left.records[-1])
-    order[is_right[owner]] = np.arange(right.records[-1]) + left.records[-1]
-    data, segments = _take(
-        np.concatenate([left.data, right.data]),
-        np.concatenate([left.segments, right.segments[1:] + left.segments[-1]]),
-        order,
-    )
-    return Normalized(data, segments, offsets_of(counts))
-
-
-def _take(data: U8, offsets: I64, places: I64) -> tuple[U8, I64]:
-    new = offsets_of(np.diff(offsets)[places])
-    shift = np.repeat(offsets[:-1][places] - new[:-1], np.diff(new))
-    return data[shift + np.arange(new[-1])], new
+    data, sizes, counts = [], [], []
+    numbers = [iter(range(len(side.records) - 1)) for side in (left, right)]
+    for which in is_right.tolist():
+        side, number = (left, right)[which], next(numbers[which])
+        first, last = side.records[number : number + 2].tolist()
+        segments = side.segments[first : last + 1]
+        data.append(side.data[segments[0] : segments[-1]])
+        sizes.append(np.diff(segments))
+        counts.append(last - first)
+    return Normalized(np.concatenate(data), offsets_of(np.concatenate(sizes)), offsets_of(counts))

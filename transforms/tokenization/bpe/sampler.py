@@ -16,7 +16,6 @@ from transforms.kernels.segmentation.bpe.remembered import memory
 from transforms.kernels.segmentation.bpe.uniform import Trie, draw
 from transforms.tokenization.bpe.pretokens import by_words
 from transforms.tokenization.bpe.tables import tables_of
-from transforms.tokenization.models.added_tokens import beyond_unicode
 from transforms.tokenization.models.bpe import BPE
 from transforms.tokenization.models.model import RecordError
 from transforms.tokenization.models.texts import Normalized, Normalizer, Texts
@@ -129,12 +128,12 @@ class SampledBPE:
 
     @property
     def trie(self) -> Trie:
-        """The vocabulary's table, of ``uniform``, made once: all pieces, and what was added."""
+        """The vocabulary's table, of ``uniform``, made once."""
         if self._trie is None:
             t = self._tables
             self._trie = uniform.build(
-                automata.build([*t.pieces, *map(beyond_unicode, t.added)]),
-                np.array([*t.pieces.values(), *t.added], np.uint32),
+                automata.build(list(t.pieces)),
+                np.array(list(t.pieces.values()), np.uint32),
                 unknown=None if t.by_byte else t.unknown,
                 byte_ids=t.byte_ids,
             )

@@ -20,7 +20,7 @@ from transforms.tokenization.bpe.pretokens import (
     TiktokenPretokens,
 )
 from transforms.tokenization.models.bpe import BPE
-from transforms.tokenization.models.control import AroundControl, without_special
+from transforms.tokenization.models.control import AroundControl
 from transforms.tokenization.models.huggingface_bpe import HuggingFaceBPE
 from transforms.tokenization.models.model import Model, Unigram
 from transforms.tokenization.models.sentencepiece_bpe import SentencePieceBPE
@@ -48,9 +48,6 @@ class Tables:
 
     pieces: dict[bytes, int]
     """The pieces that text may become, and their ids: no special token, no added one, no byte's name."""
-
-    added: tuple[int, ...]
-    """Ids that ``pretokens`` may put."""
 
     pairs: I64
     """int64[n, 4], the merges: as of ``merges.build``."""
@@ -88,7 +85,6 @@ def tables_of(model: BPE) -> Tables:
     return Tables(
         pretokens=_around_control(model, TiktokenPretokens(model)),
         pieces=model.ranks,
-        added=_control_ids(model),
         pairs=merges.pairs_of(model.ranks, int),
         symbols={piece[0]: number for piece, number in model.ranks.items() if len(piece) == 1},
         by_byte=True,
@@ -103,10 +99,6 @@ def _around_control(model: BPE, pretokens: Normalizer) -> Normalizer:
     if model.special_tokens != "tokens":
         return pretokens
     return AroundControl(pretokens, model.control)
-
-
-def _control_ids(model: BPE) -> tuple[int, ...]:
-    return tuple(model.control.values()) if model.special_tokens == "tokens" else ()
 
 
 def letters_of(document: dict[str, Any]) -> dict[str, int] | None:
@@ -140,9 +132,6 @@ def _of_huggingface(model: HuggingFaceBPE) -> Tables:
     vocabulary: dict[str, int] = file["vocab"]
     letters = letters_of(document)
     added = {token["id"] for token in document["added_tokens"]}
-    matched = added
-    if model.special_tokens != "tokens":
-        matched = {token["id"] for token in without_special(document)["added_tokens"]}
     spelled = [vocabulary.get(f"<0x{byte:02X}>") for byte in range(256)]
     by_bytes = file["byte_fallback"] and any(number is not None for number in spelled)
     if by_bytes and None in spelled:
@@ -169,7 +158,6 @@ def _of_huggingface(model: HuggingFaceBPE) -> Tables:
     return Tables(
         pretokens=HuggingFacePretokens(model, letters),
         pieces=pieces,
-        added=tuple(sorted(matched)),
         pairs=np.array(rows, np.int64).reshape(-1, 4),
         symbols=starts,
         by_byte=letters is not None,
@@ -203,7 +191,6 @@ def _of_sentencepiece(model: SentencePieceBPE) -> Tables:
     return Tables(
         pretokens=_around_control(model, SentencePiecePretokens(model, pieces[USER_DEFINED])),
         pieces=pieces[NORMAL],
-        added=(*pieces[USER_DEFINED].values(), *_control_ids(model)),
         pairs=merges.pairs_of(texts, lambda number: ranks[proto.pieces[number].score]),
         symbols=characters,
         by_byte=False,

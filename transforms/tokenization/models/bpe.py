@@ -23,7 +23,7 @@ from transforms.tokenization.models.gigatoken_engine import NAME, Encoder
 from transforms.tokenization.models.hard_text import hard_texts
 from transforms.tokenization.models.model import Deterministic, RecordError
 from transforms.tokenization.models.package_errors import PackageError, package_errors
-from transforms.tokenization.models.texts import Texts, check_utf8, pack, pack_bytes
+from transforms.tokenization.models.texts import Texts, check_utf8, pack, take
 
 Engine = Literal["auto", "gigatoken", "reference"]
 """What encodes: gigatoken where it agrees with the reference; gigatoken or an error; the reference."""
@@ -106,7 +106,7 @@ class BPE(Deterministic):
         """Return ids and offsets with the reference's in the places of some records."""
         is_theirs = np.zeros(len(offsets) - 1, bool)
         is_theirs[records] = True
-        theirs, ends = self.encode_by_reference(_take(texts, records.tolist()))
+        theirs, ends = self.encode_by_reference(take(texts, records))
         old = np.diff(offsets)
         counts = old.copy()
         counts[records] = np.diff(ends)
@@ -219,13 +219,13 @@ class BPE(Deterministic):
         if self._gigatoken is None:
             return 0, 0
         mine = (keys % np.uint64(COMPARED) == 0) & (np.diff(texts.offsets) <= _LONGEST)
-        numbers = np.flatnonzero(mine).tolist()
-        if not numbers:
+        numbers = np.flatnonzero(mine)
+        if not len(numbers):
             return 0, 0
         ids, offsets = found
-        sample = _take(texts, numbers)
+        sample = take(texts, numbers)
         expected, ends = self.around_tokens(self.encode_by_reference, sample)
-        for number, (begin, end) in zip(numbers, pairwise(ends.tolist()), strict=True):
+        for number, (begin, end) in zip(numbers.tolist(), pairwise(ends.tolist()), strict=True):
             if not np.array_equal(expected[begin:end], ids[slice(*_ends(offsets, number))]):
                 raise RecordError(
                     number,
@@ -247,11 +247,6 @@ class BPE(Deterministic):
         if encoded:
             self._fitted = self.for_gigatoken()
             self._gigatoken = Encoder(self._fitted.make)
-
-
-def _take(texts: Texts, records: Sequence[int]) -> Texts:
-    """Return some records by their numbers."""
-    return pack_bytes([texts.data[slice(*_ends(texts.offsets, n))].tobytes() for n in records])
 
 
 def _ends(offsets: I64, number: int) -> tuple[int, int]:

@@ -94,6 +94,13 @@ def unpack(texts: Texts) -> list[bytes]:
     return [whole[a:b] for a, b in pairwise(bounds)]
 
 
+def take(texts: Texts, numbers: I64) -> Texts:
+    """Return some of the records, by their numbers."""
+    begins, ends = texts.offsets[:-1][numbers], texts.offsets[1:][numbers]
+    parts = [texts.data[a:b] for a, b in zip(begins.tolist(), ends.tolist(), strict=True)]
+    return Texts(np.concatenate([texts.data[:0], *parts]), offsets_of(ends - begins))
+
+
 def replace_records(texts: Texts, changed: Mapping[int, bytes]) -> Texts:
     """Put other texts in the places of some records.
 

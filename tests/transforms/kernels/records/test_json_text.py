@@ -66,3 +66,10 @@ def test_numbers_that_nothing_holds_are_told_from_infinities() -> None:
 def test_what_can_be_kept_as_it_is(value: Any, reason: str | None) -> None:
     found = json_text.unkeepable(value)
     assert found is None if reason is None else reason in str(found)
+
+
+def test_bytes_that_are_no_text_are_named_with_their_place() -> None:
+    with pytest.raises(json_text.Unreadable, match=r"not UTF-8: .* byte 0xff in position 7"):
+        json_text.read(b'{"a": "\xff"}')
+    with pytest.raises(json_text.Unreadable, match=r"^unexpected character"):
+        json_text.read(b"a")

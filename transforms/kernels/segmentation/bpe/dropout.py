@@ -26,9 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.kernels.arrays import I64, U8, U32, U64, read_only
-from transforms.kernels.compiled import inlined, kernel, unowning, unowning_part
+from transforms.kernels.compiled import kernel, unowning, unowning_part
 from transforms.kernels.segmentation.bpe.dropout_steps import merge_long, merge_short
-from transforms.kernels.segmentation.bpe.merges import NONE, Merges, look_up
+from transforms.kernels.segmentation.bpe.merges import NONE, Merges, look_up, token_of
 from transforms.kernels.segmentation.bpe.remembered import (
     LONGEST,
     MOST_BYTES,
@@ -158,12 +158,9 @@ def _merge_all(
         offsets[j] = free
         place = room.places[np.uint64(j) & (_AHEAD - 1)]
         _look_ahead(room, text, segments, j + _AHEAD)
-        if (
-            end - begin == 4
-            and text[begin] >= 0xF4
-            and (text[begin] > 0xF4 or text[begin + 1] >= 0x90)
-        ):
-            ids[free] = _point(text, begin) - 0x110000
+        token = token_of(text, begin, end)
+        if token != NONE:
+            ids[free] = token
             free += 1
             continue
         key = keys[j]
@@ -206,17 +203,6 @@ def _look_ahead(room: Any, text: Any, segments: Any, j: Any) -> None:
         if begin + LONGEST <= text.size:
             size = segments[j + 1] - begin
             room.places[np.uint64(j) & (_AHEAD - 1)] = place_of(room.kept, text, begin, size)
-
-
-@inlined
-def _point(text: Any, at: Any) -> Any:
-    """Return the code point of four bytes."""
-    return (
-        (np.int64(text[at]) & 7) << 18
-        | (np.int64(text[at + 1]) & 63) << 12
-        | (np.int64(text[at + 2]) & 63) << 6
-        | np.int64(text[at + 3]) & 63
-    )
 
 
 @unowning_part

@@ -150,6 +150,22 @@ def look_up(pairs: Any, left: Any, right: Any) -> Any:
         at = (at + np.uint64(2)) & mask
 
 
+@inlined
+def token_of(text: Any, begin: Any, end: Any) -> Any:
+    """Return the id that a pre-token stands for: four bytes that are a code point from 0x110000 + id on,
+    by UTF-8's pattern. ``NONE`` where it is text.
+    """
+    if end - begin != 4 or text[begin] < 0xF4:
+        return NONE
+    if text[begin] == 0xF4 and text[begin + 1] < 0x90:
+        return NONE
+    point = (np.int64(text[begin]) & 7) << 18
+    point |= (np.int64(text[begin + 1]) & 63) << 12
+    point |= (np.int64(text[begin + 2]) & 63) << 6
+    point |= np.int64(text[begin + 3]) & 63
+    return np.uint32(point - 0x110000)
+
+
 @unowning
 def _fill(pairs: Any, rows: Any) -> None:
     last = np.uint64(pairs.size - 1)

@@ -18,7 +18,7 @@ from transforms.kernels.arrays import F64, I64, U8, U32, U64, read_only
 from transforms.kernels.compiled import inlined, kernel, unowning, unowning_part
 from transforms.kernels.segmentation import elementary
 from transforms.kernels.segmentation.automaton import Automaton
-from transforms.kernels.segmentation.bpe.merges import NONE
+from transforms.kernels.segmentation.bpe.merges import NONE, token_of
 from transforms.kernels.segmentation.lattice import stride_of, uniform
 
 NODE = np.dtype([("base", "u4"), ("check", "u4"), ("depth", "u4"), ("id", "u4")], align=True)
@@ -114,7 +114,8 @@ def draw(trie: Trie, text: U8, segments: I64, keys: U64) -> Drawn:
 
     Args:
         trie: what ``build`` gave.
-        text: uint8[m], valid UTF-8 where characters may be unknown.
+        text: uint8[m], valid UTF-8 where characters may be unknown; save for pre-tokens that stand for
+            an id, as of ``dropout.merge``.
         segments: int64[s + 1], from 0 to m, rising: pre-token j is text[segments[j]:segments[j + 1]].
         keys: uint64[s], of each pre-token's draws: draw i is for its i-th piece.
     """
@@ -155,6 +156,11 @@ def _draw_all(
     for j in range(segments.size - 1):
         begin, end = segments[j], segments[j + 1]
         offsets[j] = free
+        token = token_of(text, begin, end)
+        if token != NONE:  # its bytes may be pieces
+            ids[free] = token
+            free += 1
+            continue
         _count(trie, text, begin, end, counts, scales)
         ways[j], exponents[j] = counts[0], scales[0]
         if counts[0] == 0.0:
