@@ -8,8 +8,9 @@ to ids, normalizing and cutting included, by records' keys. Theirs: ``Tokenizer.
 ``enable_sampling`` and ``alpha``, which for BPE is its dropout. The last column is ours without a draw,
 ``off``.
 
-Each round runs everything in turn, on the clock of the process's processor time; printed are the medians
-of the rounds, and each round's ratio.
+Each round is another epoch and draws anew, of words that earlier rounds have seen, and runs everything
+in turn, on the clock of the process's processor time; printed are the medians of the rounds, and each
+round's ratio.
 
     python bench/bpe_sampled.py
 """
@@ -162,7 +163,8 @@ def compare(
         ours.encode_keyed(packed, keys, sampling=law)  # compiled, and tables made
     rates: dict[str, list[float]] = {law.law: [] for law in laws}
     others = []
-    for _ in range(args.rounds):
+    for epoch in range(1, args.rounds + 1):
+        keys = identity_keys(range(len(texts)), seed=0, epoch=epoch)
         for law in laws:
             run = taken(lambda: ours.encode_keyed(packed, keys, sampling=law))  # noqa: B023
             rates[law.law].append(size / run)

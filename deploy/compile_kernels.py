@@ -51,7 +51,9 @@ def compile_kernels() -> list[Sampling]:
     for sampling in asked:
         tokenizer.encode_batch(["abc" * 100_000, "ab", ""], sampling=sampling)
     of_bpe: list[Sampling] = [Sampling(law=law) for law in ("bpe_dropout", "uniform", "stochastok")]
-    for model in (_model(tokenizers.pre_tokenizers.ByteLevel()), _model(None)):
+    steps = [tokenizers.pre_tokenizers.Digits(), tokenizers.pre_tokenizers.ByteLevel()]
+    every = tokenizers.pre_tokenizers.Sequence(steps)  # each kernel that cuts, but that by marks
+    for model in (_model(every), _model(None)):
         for sampling in of_bpe:
             model.encode_batch(["abc" * 100_000, "ab e\u0301", ""], sampling=sampling)
     return asked + of_bpe

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from transforms.kernels.arrays import I64, U8, read_only
-from transforms.kernels.compiled import inlined, unowning
+from transforms.kernels.compiled import inlined, unowning, unowning_part
 from transforms.kernels.segmentation.bpe.unicode_classes import (
     LETTER,
     LOWER,
@@ -59,22 +59,55 @@ def cut(rule: Rule, text: U8, segments: I64, records: I64) -> tuple[I64, I64]:
     """
     out = np.empty(len(text) + 1, np.int64)
     of_records = np.zeros(len(records), np.int64)
-    count = _cut_all(
-        rule.kind,
-        rule.digits,
-        rule.tail,
-        classes(),
-        read_only(text, np.uint8),
-        read_only(segments, np.int64),
-        read_only(records, np.int64),
-        out,
-        of_records,
-    )
+    where = read_only(text, np.uint8), read_only(segments, np.int64), read_only(records, np.int64)
+    if rule.kind in (WORDS, MARKS):
+        count = _cut_at_marks(rule.kind == MARKS, *where, out, of_records)
+    elif rule.kind == GPT2:
+        count = _cut_as_gpt2(classes(), *where, out, of_records)
+    else:
+        count = _cut_by_kind(rule.kind, rule.digits, rule.tail, classes(), *where, out, of_records)
     return out[: count + 1], of_records
 
 
+# three kernels, so that a model waits for no other's scanners to be compiled
+
+
 @unowning
-def _cut_all(
+def _cut_at_marks(
+    each: Any, text: Any, segments: Any, records: Any, out: Any, of_records: Any
+) -> Any:
+    count = 0
+    out[0] = 0
+    for i in range(records.size - 1):
+        for j in range(records[i], records[i + 1]):
+            at, end = segments[j], segments[j + 1]
+            while at < end:
+                at = _marks(text, at, end, each)
+                count += 1
+                out[count] = at
+        of_records[i + 1] = count
+    return count
+
+
+@unowning
+def _cut_as_gpt2(
+    table: Any, text: Any, segments: Any, records: Any, out: Any, of_records: Any
+) -> Any:
+    count = 0
+    out[0] = 0
+    for i in range(records.size - 1):
+        for j in range(records[i], records[i + 1]):
+            at, end = segments[j], segments[j + 1]
+            while at < end:
+                at = _gpt2(table, text, at, end)
+                count += 1
+                out[count] = at
+        of_records[i + 1] = count
+    return count
+
+
+@unowning
+def _cut_by_kind(
     kind: Any,
     digits: Any,
     tail: Any,
@@ -91,16 +124,12 @@ def _cut_all(
         for j in range(records[i], records[i + 1]):
             at, end = segments[j], segments[j + 1]
             while at < end:
-                if kind == GPT2:
-                    at = _gpt2(table, text, at, end)
-                elif kind == CL100K:
+                if kind == CL100K:
                     at = _cl100k(table, text, at, end, digits, tail)
                 elif kind == O200K:
                     at = _o200k(table, text, at, end, digits)
-                elif kind == NUMBERS:
-                    at = _numbers(table, text, at, end, digits)
                 else:
-                    at = _marks(text, at, end, kind == MARKS)
+                    at = _numbers(table, text, at, end, digits)
                 count += 1
                 out[count] = at
         of_records[i + 1] = count
@@ -116,7 +145,7 @@ def _read(table: Any, text: Any, at: Any, end: Any) -> Any:
     return _read_long(table, text, at, end)
 
 
-@unowning
+@unowning_part
 def _read_long(table: Any, text: Any, at: Any, end: Any) -> Any:
     first = np.int64(text[at])
     size = 2 if first < 0xE0 else 3 if first < 0xF0 else 4
@@ -150,7 +179,7 @@ def _others(table: Any, text: Any, at: Any, end: Any) -> Any:
     return at
 
 
-@unowning
+@unowning_part
 def _spaces(table: Any, text: Any, at: Any, end: Any, lines: Any, tail: Any) -> Any:
     r"""Return where white space is cut: ``\s*[\r\n]+`` (with ``lines``), ``\s+(?!\S)`` or ``\s+``."""
     last, line, place = at, at, at
@@ -170,7 +199,7 @@ def _spaces(table: Any, text: Any, at: Any, end: Any, lines: Any, tail: Any) -> 
     return last  # the last one goes with what follows
 
 
-@unowning
+@unowning_part
 def _contraction(text: Any, at: Any, end: Any, any_case: Any) -> Any:
     """Return where 's, 't, 'm, 'd, 're, 've or 'll ends, or ``at``."""
     if at + 1 >= end or text[at] != _QUOTE:
@@ -205,7 +234,7 @@ def _few(table: Any, text: Any, at: Any, end: Any, most: Any) -> Any:
     return at
 
 
-@unowning
+@unowning_part
 def _gpt2(table: Any, text: Any, at: Any, end: Any) -> Any:
     r"""``'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+``."""
     found = _contraction(text, at, end, False)
@@ -222,7 +251,7 @@ def _gpt2(table: Any, text: Any, at: Any, end: Any) -> Any:
     return _spaces(table, text, at, end, False, False)
 
 
-@unowning
+@unowning_part
 def _marked(table: Any, text: Any, at: Any, end: Any, digits: Any, slash: Any, tail: Any) -> Any:
     r"""``\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+``; ``slash``: ``[\r\n/]*``."""
     c, after = _read(table, text, at, end)
@@ -242,7 +271,7 @@ def _marked(table: Any, text: Any, at: Any, end: Any, digits: Any, slash: Any, t
     return found
 
 
-@unowning
+@unowning_part
 def _cl100k(table: Any, text: Any, at: Any, end: Any, digits: Any, tail: Any) -> Any:
     r"""``(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|``, and what ``_marked`` has."""
     found = _contraction(text, at, end, True)
@@ -258,7 +287,7 @@ def _cl100k(table: Any, text: Any, at: Any, end: Any, digits: Any, tail: Any) ->
     return _marked(table, text, at, end, digits, False, tail)
 
 
-@unowning
+@unowning_part
 def _o200k(table: Any, text: Any, at: Any, end: Any, digits: Any) -> Any:
     r"""``[^\r\n\p{L}\p{N}]?U*V+(?i:'s|…)?|[^\r\n\p{L}\p{N}]?U+V*(?i:'s|…)?|``, and ``_marked``'s.
 
@@ -278,7 +307,7 @@ def _o200k(table: Any, text: Any, at: Any, end: Any, digits: Any) -> Any:
     return _marked(table, text, at, end, digits, True, False)
 
 
-@unowning
+@unowning_part
 def _cased(table: Any, text: Any, at: Any, end: Any, first: Any) -> Any:
     """Return where ``U*V+`` ends, or else, if not only the ``first`` counts, ``U+V*``, or ``at``."""
     place, both = at, at  # behind the last character that is of U and of V
@@ -295,7 +324,7 @@ def _cased(table: Any, text: Any, at: Any, end: Any, first: Any) -> Any:
     return both if both > at or first else place
 
 
-@unowning
+@unowning_part
 def _numbers(table: Any, text: Any, at: Any, end: Any, digits: Any) -> Any:
     """Cut numbers from all else."""
     c, after = _read(table, text, at, end)
@@ -309,7 +338,7 @@ def _numbers(table: Any, text: Any, at: Any, end: Any, digits: Any) -> Any:
     return after
 
 
-@unowning
+@unowning_part
 def _marks(text: Any, at: Any, end: Any, each: Any) -> Any:
     """Cut before U+2581: before each, or before each that follows another character."""
     marked = not each and _is_mark(text, at, end)

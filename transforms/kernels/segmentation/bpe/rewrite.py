@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.kernels.arrays import I64, U8, U32, read_only
-from transforms.kernels.compiled import unowning
+from transforms.kernels.compiled import unowning, unowning_part
 from transforms.kernels.segmentation.automaton import Automaton
 from transforms.kernels.segmentation.bpe.unicode_classes import COMPOSED, classes
 
@@ -202,7 +202,7 @@ def _take_out(
     return free, count
 
 
-@unowning
+@unowning_part
 def _longest(states: Any, facts: Any, entry_pieces: Any, text: Any, at: Any, end: Any) -> Any:
     """Return the length and number of the longest piece that begins at a place, or 0."""
     state, size, piece = np.uint32(0), 0, np.uint32(0)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from transforms.kernels.arrays import F64, I64, U8, U32, U64, read_only
-from transforms.kernels.compiled import inlined, kernel, unowning
+from transforms.kernels.compiled import inlined, kernel, unowning, unowning_part
 from transforms.kernels.segmentation import elementary
 from transforms.kernels.segmentation.automaton import Automaton
 from transforms.kernels.segmentation.bpe.merges import NONE, token_of
@@ -170,7 +170,7 @@ def _draw_all(
     return -1
 
 
-@unowning
+@unowning_part
 def _count(trie: Any, text: Any, begin: Any, end: Any, counts: Any, scales: Any) -> None:
     """Count the ways from each place to the end: counts[i] * 2**(400 * scales[i])."""
     nodes = trie.nodes
@@ -223,7 +223,7 @@ def _scaled(counts: Any, scales: Any, at: Any, scale: Any) -> Any:
     return value
 
 
-@unowning
+@unowning_part
 def _walk(
     trie: Any,
     text: Any,
