@@ -212,6 +212,12 @@ class TokenizeRecipe(CommonRecipe):
             given = getattr(self, f"{role}_token")
             if given is not None and not getattr(self, f"add_{role}"):
                 raise Misfit(f"expected --add_{role} with it", ((f"{role}_token",), given))
+        if self.bpe_engine == "gigatoken" and self.sampling not in ("off", "stochastok"):
+            raise Misfit(
+                "gigatoken doesn't sample: kernels of Dovetail's own draw; leave it out",
+                (("bpe_engine",), self.bpe_engine),
+                (("sampling",), self.sampling),
+            )
         if self.whitespace is None and "newline_symbol" in self.model_fields_set:
             raise Misfit("expected --whitespace=cpm with it", (("newline_symbol",), None))
         self._check_kept()

@@ -74,6 +74,10 @@ def test_the_engine_can_be_chosen(folder: Path, capsys: pytest.CaptureFixture[st
     assert "engine: tokenizers " in capsys.readouterr().out
     with pytest.raises(UsageError, match=r"can't take this model.*run again with --bpe_engine=ref"):
         run(flags_of(folder, "nfd.json", "--bpe_engine=gigatoken"))
+    with pytest.raises(
+        UsageError, match=r"--bpe_engine=gigatoken.*uniform.*gigatoken doesn't sample"
+    ):
+        run(flags_of(folder, "gpt2.json", "--bpe_engine=gigatoken", "--sampling=uniform"))
     (folder / "unigram.model").write_bytes(trained())
     unigram = f"--tokenizer={folder / 'unigram.model'}"
     with pytest.raises(UsageError, match=r"--bpe_engine=reference: .* no BPE model; leave it out"):
