@@ -19,13 +19,13 @@ import importlib
 import json
 import logging
 import os
-import pickle
 import shutil
 import signal
 import sys
 import traceback
 from collections.abc import Mapping
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from pipelines.runners import local_worker
@@ -192,7 +192,7 @@ def _call_prctl(option: int, argument: Any) -> None:
 def _sendable(error: Exception) -> Exception:
     """Return an error, or its words where the launcher couldn't unpickle it, and would wait for ever."""
     try:
-        pickle.loads(pickle.dumps(error))
+        ForkingPickler.loads(ForkingPickler.dumps(error))  # as the connection does
     except Exception:
         return WorkerError(f"{type(error).__name__}: {error}")
     return error

@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.transforms.formats.samples import PACK, samples, write_plainly
+from transforms.formats import texts
 from transforms.formats.line_format import LineFormat
 from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.reading import open_span
-from transforms.kernels.records import blocks
+from transforms.kernels.records import blocks, compiling, find_bad
 from transforms.kernels.records.arrow_values import behind, held, is_part
 
 BESIDE = 1 << 8
@@ -85,6 +86,13 @@ FILES = {
         ReadOptions(line_format=LineFormat(header=b"a,b\n", header_lines=1, quoted=True)),
     ),
 }
+
+
+@pytest.fixture(autouse=True)
+def _no_compiled_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weigh what blocks hold alone: calls of numba leave a kilobyte in numpy's lists of free memory."""
+    for module in (compiling, find_bad, texts):
+        monkeypatch.setattr(module, "loops_for", lambda size: None)
 
 
 def taken() -> int:
