@@ -178,9 +178,15 @@ class ForkServer:
             workers = list(self._workers)
         for worker in workers:
             worker.end(code)
-        self._answers.put(
-            ("raised", WorkerError(f"the workers' fork server ended with code {code}"))
-        )
+        self._answers.put(("raised", died(f"the workers' fork server, process {self.pid},", code)))
+
+
+def died(who: str, code: int) -> WorkerError:
+    """Return an error that says how a process ended, by its code as of ``subprocess``, or of a shell."""
+    number = code - 128 if code > 128 else -code
+    how = f"was killed by signal {number}" if number > 0 else f"ended with code {code}"
+    why = "; the system kills so when memory runs out: give less --memory" if number == 9 else ""
+    return WorkerError(f"{who} {how}{why}")
 
 
 def _alive(workers: list[ForkedWorker]) -> list[psutil.Process]:

@@ -23,9 +23,10 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
 from apache_beam.transforms.environments import Environment, python_sdk_capabilities
 from google.protobuf import json_format, text_format
 
+from pipelines.runners.forked import died
 from pipelines.runners.sockets import ReachedBySocket, SocketRunner, socket_folder
 from pipelines.runners.worker_processes import Death, WorkerProcesses
-from transforms.errors import RunError, WorkerError, from_traceback
+from transforms.errors import RunError, from_traceback
 from transforms.kernels.planning.plan import Workers
 from transforms.workers.follow_launcher import SOCKETS
 
@@ -112,7 +113,7 @@ def run_local(
     if raised:
         raise _translate(raised[0], deaths) from raised[0]
     if given_up:
-        raise _worker_died(deaths[0])
+        raise died(*deaths[0])
 
 
 @Environment.register_urn(_PROCESS, bytes)
@@ -212,14 +213,6 @@ def _translate(error: BaseException, deaths: list[Death]) -> BaseException:
     if found is not None:
         return found
     if deaths:
-        return _worker_died(deaths[0])
+        return died(*deaths[0])
     lines = _LAST_LINE.findall(text)
     return RunError(f"a worker failed: {lines[-1] if lines else f'{type(error).__name__}: {text}'}")
-
-
-def _worker_died(death: Death) -> WorkerError:
-    code = death.code
-    number = code - 128 if code > 128 else -code
-    how = f"was killed by signal {number}" if number > 0 else f"ended with code {code}"
-    why = "; the system kills so when memory runs out: give less --memory" if number == 9 else ""
-    return WorkerError(f"{death.who} {how}{why}")
