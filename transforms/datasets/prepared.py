@@ -1,0 +1,158 @@
+"""The manifest of a prepared dataset: packed rows or documents, by split, format and epoch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from transforms.datasets.manifest import (
+    FORMAT_VERSION,
+    EndEntry,
+    ListingEntry,
+    QuarantineEntry,
+    SourceEntry,
+    TokensEntry,
+)
+from transforms.kernels.randomness import ORDER_VERSION
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileOfShard(_Part):
+    """One file: its path below the manifest's folder, its size and digest."""
+
+    path: str
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class PreparedShard(_Part):
+    """A shard: of its files, the main one first, and what they hold.
+
+    ``rows`` are rows of the file (documents, where it is made of them), ``ids`` those of documents with
+    their special ones, ``filler`` those that fill rows up. ``digest`` is of the rows as a reader of
+    the format sees them (``transforms.trainers.digest``).
+    """
+
+    epoch: int | None
+    format: str
+    split: str
+    number: int
+    of: int
+    files: list[FileOfShard]
+    rows: int
+    ids: int
+    filler: int
+    digest: str = Field(pattern=r"^[0-9a-f]{32}$")
+
+
+class PassEntry(_Part):
+    """One pass of a source: documents, tokens, and the digest of their ids, of those that were used."""
+
+    number: int
+    documents: int
+    tokens: int
+    digest: str = Field(pattern=r"^[0-9a-f]{32}$")
+
+
+class SourceOfSplit(_Part):
+    """What a split took of one source; ``asked`` as ``weigh_by`` of the recipe says.
+
+    ``tokenized`` counts the documents and their tokens that went through the tokenizer for it.
+    """
+
+    source: str
+    asked: float | None = None
+    share_of_documents: float
+    share_of_tokens: float
+    documents: int
+    tokens: int
+    tokenized_documents: int
+    tokenized_tokens: int
+    passes_begun: int
+    passes: list[PassEntry]
+
+
+class StageEntry(_Part):
+    """A stage of train: which of its rows and documents, in order, and each source's."""
+
+    first_row: int
+    rows: int
+    documents: int
+    tokens: int
+    sources: list[SourceOfSplit]
+
+
+class SplitEntry(_Part):
+    """A split of one epoch (``epoch`` None where all epochs share it).
+
+    Attributes:
+        asked: what the recipe asked for, None for the rest.
+        records: that fell to it, of one pass.
+        documents, tokens: used, without special ids.
+        empty: documents without ids that packing left out.
+        rows: in all.
+        special: ids that packing put around documents and at cuts.
+        filler: ids that fill rows up.
+        cut: tokens of the last documents that lie beyond the last row.
+        dropped: tokens of documents longer than a row that ``--long`` truncates or drops.
+        long: how many documents were longer than a row.
+        padding, truncation, concatenation: shares and documents per row (arXiv 2407.07495).
+    """
+
+    split: str
+    epoch: int | None
+    asked: str | None = None
+    records: int
+    documents: int
+    tokens: int
+    empty: int
+    rows: int
+    special: int
+    filler: int
+    cut: int
+    dropped: int
+    long: int
+    padding: float
+    truncation: float
+    concatenation: float
+    stages: list[StageEntry]
+
+
+class PreparedManifest(_Part):
+    """``manifest.json`` of a prepared dataset.
+
+    Attributes:
+        special: the special ids: eos, bos and pad, as of EndEntry; those that there are.
+        ids: how many ids there can be.
+        length: ids of a row, None for rows of any length.
+        formats: what the small JSON files say, by format.
+        model: of the tokenizer, as of TokensEntry, where there was one.
+    """
+
+    format: Literal["dovetail-manifest"] = "dovetail-manifest"
+    format_version: int = FORMAT_VERSION
+    order_version: int = ORDER_VERSION
+    prepared: Literal[1] = 1
+    run_id: str
+    started: str
+    ended: str
+    seed: int
+    epochs: list[int]
+    recipe: dict[str, Any]
+    ids: int
+    length: int | None
+    packing: str
+    special: dict[str, EndEntry]
+    model: dict[str, Any] | None
+    tokens: TokensEntry | None
+    formats: dict[str, dict[str, Any]]
+    splits: list[SplitEntry]
+    shards: list[PreparedShard]
+    sources: list[SourceEntry]
+    quarantine: list[QuarantineEntry]
+    files_listing: ListingEntry | None = None
+    versions: dict[str, str]

@@ -1,0 +1,114 @@
+"""Packing: what is asked, and what comes of it: pieces of documents, and rows of their ids.
+
+A document's ids are those that the tokenizer gave. Around them packing puts special ones: ``begin``
+before and ``end`` behind, where they are asked for. Together they are the document's stream, and a
+place in it counts from the first special id. A row is some pieces of streams, one after another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy.typing as npt
+import pyarrow as pa
+
+from transforms.kernels.arrays import I64, U16
+
+Kind = Literal["none", "concat", "best_fit", "pad", "buckets"]
+Long = Literal["split", "truncate", "drop", "fail"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packing:
+    """What is asked.
+
+    Attributes:
+        kind: ``none`` a document a row, of any length; ``concat`` streams joined and cut every
+            ``length`` ids; ``best_fit`` whole pieces packed into rows by best-fit decreasing, window by
+            window; ``pad`` a document a row of ``length``; ``buckets`` the same, of the least power of
+            two that holds it, ``length`` at most.
+        length: ids of a row, L; None with ``none`` alone.
+        begin, end: the special ids that are put around each document's; None for none.
+        end_at_cuts: end a piece that is cut with ``end`` too, inside of ``length``.
+        long: what is done with streams longer than ``length`` (of ``concat`` they are always cut).
+        window: ids of the documents that ``best_fit`` packs together: a window holds those whose first
+            id lies in its range of the global order.
+    """
+
+    kind: Kind = "none"
+    length: int | None = None
+    begin: int | None = None
+    end: int | None = None
+    end_at_cuts: bool = False
+    long: Long = "split"
+    window: int = 1 << 23
+
+    @property
+    def special(self) -> int:
+        """How many special ids a document gets."""
+        return (self.begin is not None) + (self.end is not None)
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Which pieces of which documents stand in the rows of a window.
+
+    Attributes:
+        document: int64[m], of each piece, an index into the window's documents.
+        begin: int64[m], its first place in the document's stream.
+        length: int64[m], its ids, without what ``cut_end`` adds.
+        cut_end: bool[m], whether ``Packing.end`` follows, as the piece was cut.
+        row_offsets: int64[rows + 1], the pieces of each row.
+    """
+
+    document: I64
+    begin: I64
+    length: I64
+    cut_end: npt.NDArray[Any]
+    row_offsets: I64
+
+    @property
+    def rows(self) -> int:
+        """How many rows."""
+        return len(self.row_offsets) - 1
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of ids. Filler is counted, and never part of them.
+
+    Attributes:
+        ids: uint16[k] or uint32[k], of all rows one after another, special ids included.
+        offsets: int64[rows + 1], where each row's ids begin.
+        lengths: int64[m], of the pieces of documents in them, in order.
+        piece_offsets: int64[rows + 1], the pieces of each row.
+        filler: int64[rows], how many ids of filler fill each row up.
+        sources: uint16[rows] where a row is one document and its source is kept, else None.
+        kept: one row of the kept columns each where a row is one document, else None.
+    """
+
+    ids: npt.NDArray[Any]
+    offsets: I64
+    lengths: I64
+    piece_offsets: I64
+    filler: I64
+    sources: U16 | None = None
+    kept: pa.StructArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def slice(self, begin: int, end: int) -> Rows:
+        """Return rows [begin, end); the ids aren't copied."""
+        first, last = int(self.offsets[begin]), int(self.offsets[end])
+        low, high = int(self.piece_offsets[begin]), int(self.piece_offsets[end])
+        return Rows(
+            self.ids[first:last],
+            self.offsets[begin : end + 1] - first,
+            self.lengths[low:high],
+            self.piece_offsets[begin : end + 1] - low,
+            self.filler[begin:end],
+            None if self.sources is None else self.sources[begin:end],
+            None if self.kept is None else self.kept.slice(begin, end - begin),
+        )

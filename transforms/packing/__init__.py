@@ -1,0 +1,1 @@
+"""Documents in their final order, packed into rows."""

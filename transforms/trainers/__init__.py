@@ -1,0 +1,1 @@
+"""What trainers read: a module per format, from rows or documents to files."""

@@ -1,0 +1,101 @@
+"""What every trainer's format is: what it needs of rows, how it writes files, how it reads them back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Literal, Protocol
+
+import pyarrow as pa
+
+from transforms.kernels.packing.rows import Packing, Rows
+
+Unit = Literal["rows", "documents"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """What is true of all files of a dataset.
+
+    Attributes:
+        ids: how many ids there can be, added tokens included; the largest is one less.
+        packing: how rows were made.
+        bos, eos, pad: special ids, None where there is none.
+        tokenizer: SHA-256 of the model, "" where it isn't known.
+        recipe: SHA-256 of the recipe, as JSON with sorted keys.
+        sources: names of the sources, by which ``Rows.sources`` count; () where they aren't kept.
+        kept: schema of the columns kept beside the ids.
+        options: of the format's own flags, such as ``{"layout": "megatron_bridge"}``.
+    """
+
+    ids: int
+    packing: Packing = field(default_factory=Packing)
+    bos: int | None = None
+    eos: int | None = None
+    pad: int | None = None
+    tokenizer: str = ""
+    recipe: str = ""
+    sources: tuple[str, ...] = ()
+    kept: pa.Schema | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Writer(Protocol):
+    """Writes one shard's files; memory doesn't grow with what was written."""
+
+    def write(self, rows: Rows) -> None:
+        """Write rows, or documents, each of which is a row of one piece then.
+
+        Raises:
+            DataError: ids that the files' type can't hold, or rows that the format can't.
+        """
+
+    def close(self) -> None:
+        """Write what comes last. The files stay open: whoever opened them publishes them."""
+
+
+class Format(Protocol):
+    """A trainer's format."""
+
+    name: str
+    """As ``--output_format`` has it."""
+
+    def unit(self, dataset: Dataset) -> Unit:
+        """Say what its files are made of: rows, or documents as they were before packing."""
+
+    def suffixes(self, dataset: Dataset) -> tuple[str, ...]:
+        """Say how the names of a shard's files end, such as ``(".bin", ".idx")``, the main one first."""
+
+    def filler(self, dataset: Dataset) -> int | None:
+        """Say which id fills rows up in its files; None where rows are written without filler."""
+
+    def require(self, dataset: Dataset) -> None:
+        """Raise UsageError where such a dataset can't be written in this format, before any work."""
+
+    def open_writer(self, files: Mapping[str, BinaryIO], dataset: Dataset) -> Writer:
+        """Return what writes one shard.
+
+        Args:
+            files: open for writing from their beginning, by suffix; they need not seek.
+            dataset: what is true of all shards.
+        """
+
+    def read(self, files: Mapping[str, BinaryIO], dataset: Dataset) -> Iterator[Rows]:
+        """Read a shard back, some rows at a time, exactly as they were written.
+
+        What a format doesn't keep (lengths in flat files, say) comes back as one piece a row, or one
+        row of all.
+
+        Args:
+            files: open for reading, seekable, by suffix.
+            dataset: as it was written.
+
+        Raises:
+            DataError: the files aren't what the format says.
+        """
+
+    def about(self, dataset: Dataset) -> dict[str, Any]:
+        """Return what the small JSON beside the data says: type, order, special ids, digests."""
+
+    def how_to_open(self, dataset: Dataset, folder: str) -> str:
+        """Return the line of code that opens the result in its trainer."""
