@@ -34,7 +34,8 @@ examples:
 
 Exits with 1 where anything differs, naming each shard that does.
 """
-_Item, _Result = TypeVar("_Item"), TypeVar("_Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 class _Flags(BaseModel):

@@ -1,4 +1,4 @@
-"""Whether a prepared dataset is what its manifest says: every file, read back as its trainer reads it."""
+"""Whether a prepared dataset is what its manifest says: every file, read back as a trainer does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from pipelines.datasets.shard_files import Each, extra, opened, sha256
 from transforms.datasets.manifest_files import sum_files
 from transforms.datasets.prepared import FileOfShard, PreparedManifest, PreparedShard
 from transforms.errors import DataError
-from transforms.storage import files as storage
 from transforms.storage import layout
 from transforms.trainers.contract import Dataset
 from transforms.trainers.digest import RowsDigest
@@ -77,10 +76,11 @@ def check_shard(
         with progress.doing(f"reading {file.path}"):
             problems += _check_file(folder, file, shas)
         progress.add("verify", bytes=file.bytes)
-    if problems or shard.format not in datasets:
+    dataset = datasets.get(shard.format)
+    if problems or dataset is None or not shard.files:  # said where the manifest is looked at
         return problems
     with progress.doing(f"reading back {shard.files[0].path}"):
-        problems += _read_back(folder, shard, datasets[shard.format])
+        problems += _read_back(folder, shard, dataset)
     progress.add("verify", records=shard.rows)
     return problems
 
@@ -99,10 +99,8 @@ def _check_file(folder: str, file: FileOfShard, shas: Mapping[str, str]) -> list
         how = "truncated" if size < file.bytes else "too long"
         return [f"{file.path}: {how}: {size} bytes, the manifest says {file.bytes}"]
     if sha != file.sha256:
-        return [
-            f"{file.path}: its bytes differ: SHA-256 {sha[:12]}…, the manifest says "
-            f"{file.sha256[:12]}…"
-        ]
+        said = f"SHA-256 {sha[:12]}…, the manifest says {file.sha256[:12]}…"
+        return [f"{file.path}: its bytes differ: {said}"]
     return []
 
 
@@ -120,10 +118,9 @@ def _read_back(folder: str, shard: PreparedShard, dataset: Dataset) -> list[str]
                 digest.add(some)
     except DataError as error:
         return [f"{main}: {error}"]
-    if form.filler(dataset) is None:
-        expected = [("ids", ids, shard.ids), ("ids of filler", filler, shard.filler)]
-    else:  # it stands among the ids
-        expected = [("ids, filler included,", ids, shard.ids + shard.filler)]
+    expected = [("ids", ids, shard.ids)]
+    if form.filler(dataset) is not None:  # it stands among the ids, or beside them
+        expected = [("ids, filler included,", ids + filler, shard.ids + shard.filler)]
     if keeps.rows:
         expected.append((form.unit(dataset), rows, shard.rows))
     problems = [

@@ -13,7 +13,8 @@ from transforms.storage import files as storage
 from transforms.storage import layout
 from transforms.workers.progress import Progress
 
-_Item, _Result = TypeVar("_Item"), TypeVar("_Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 class Each(Protocol):
@@ -55,6 +56,7 @@ def extra(folder: str, inner: str, listed: Set[str]) -> list[str]:
 
 
 def sha256(file: Any) -> str:
+    """Return a file's SHA-256 as 64 hex digits, from where it stands."""
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -65,5 +65,7 @@ def dataset_of(manifest: PreparedManifest, name: str) -> Dataset:
 def _id_in(about: dict[str, Any], field: str, name: str) -> int | None:
     value = about.get(field)
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-        raise DataError(f"manifest: formats.{name}.{field}: expected an id or null, got {value!r:.40}")
+        raise DataError(
+            f"manifest: formats.{name}.{field}: expected an id or null, got {value!r:.40}"
+        )
     return value
