@@ -6,7 +6,7 @@ Models from whose fields the command line and recipe files are made: ``Recipe`` 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -30,6 +30,7 @@ from pipelines.recipes.values import (
     check_paths,
     check_sources,
     check_split,
+    parse_count,
     parse_extensions,
     parse_kind,
     parse_memory,
@@ -71,6 +72,11 @@ _Extensions = Annotated[
 Modules = Annotated[list[str], BeforeValidator(parse_names, json_schema_input_type=list[str] | str)]
 _Byte = Annotated[str, BeforeValidator(parse_separator), PlainSerializer(write_separator)]
 _Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str), Field(ge=1)]
+Count = Annotated[
+    int,
+    BeforeValidator(parse_count, json_schema_input_type=int | str),
+    Field(ge=1, lt=2**63),
+]
 _Memory = Annotated[
     int, BeforeValidator(parse_memory, json_schema_input_type=int | str), Field(ge=1)
 ]
@@ -159,8 +165,8 @@ class CommonRecipe(_Model):
         raise NotImplementedError
 
 
-class Recipe(CommonRecipe):
-    """What determines the output of a shuffle, together with the input files."""
+class MixtureRecipe(CommonRecipe):
+    """What a recipe says of a mixture: which text goes in, and how much of each source comes out."""
 
     text_field: Annotated[str, as_written(TextField.parse)] | None = make_flag(
         None,
@@ -216,6 +222,16 @@ class Recipe(CommonRecipe):
         "end before the first record that would exceed so many bytes, such as 2GiB",
         metavar="SIZE",
     )
+
+    @model_validator(mode="after")
+    def _mixes(self) -> Self:
+        check_mixture(dict(self))
+        return self
+
+
+class Recipe(MixtureRecipe):
+    """What determines the output of a shuffle, together with the input files."""
+
     shard_records: int | None = make_flag(
         None, _OUTPUT, "exactly so many records a shard, the last one with what is left", ge=1
     )
@@ -245,7 +261,6 @@ class Recipe(CommonRecipe):
                 (("num_shards",), self.num_shards),
                 (("shard_records",), self.shard_records),
             )
-        check_mixture(dict(self))
         return self
 
     @property

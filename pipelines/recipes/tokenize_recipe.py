@@ -5,39 +5,20 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
-    Field,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
 )
 
 from pipelines.recipes.flag_errors import Misfit
+from pipelines.recipes.model_recipe import INSTEAD, SAMPLING, ModelRecipe, Names
 from pipelines.recipes.recipe import CommonRecipe, Recipe, RunSettings, make_flag
 from pipelines.recipes.recipe_file import RecipeKind
-from pipelines.recipes.values import (
-    as_text,
-    as_written,
-    check_names,
-    check_paths,
-    parse_kind,
-    parse_names,
-)
+from pipelines.recipes.values import as_written, parse_kind
 from transforms.formats.text_field import TextField
-from transforms.tokenization.models.texts import CPM_NEWLINE
 
-_INPUT, _MODEL, _SAMPLING, _OUTPUT = "input", "model", "sampling", "output"
-_Names = Annotated[
-    list[str],
-    BeforeValidator(parse_names, json_schema_input_type=list[str] | str),
-    AfterValidator(check_names),
-]
-_Token = Annotated[
-    str,
-    BeforeValidator(as_text, json_schema_input_type=str | int),
-    Field(min_length=1),
-]
+_INPUT, _OUTPUT = "input", "output"
 
 _OF_TOKENIZING = (
     *("sampling", "alpha", "nbest_size", "dropout", "proportion", "bytes", "text_field"),
@@ -47,12 +28,12 @@ _OF_TOKENIZING = (
 )
 
 
-class TokenizeRecipe(CommonRecipe):
+class TokenizeRecipe(ModelRecipe):
     """What determines the output of tokenizing, together with the input files and the model."""
 
-    seed: int = make_flag(0, _SAMPLING, "another seed draws other segmentations", ge=0, lt=2**64)
+    seed: int = make_flag(0, SAMPLING, "another seed draws other segmentations", ge=0, lt=2**64)
     epoch: int = make_flag(
-        0, _SAMPLING, "another epoch draws afresh, under the same seed", ge=0, lt=2**63
+        0, SAMPLING, "another epoch draws afresh, under the same seed", ge=0, lt=2**63
     )
     num_shards: int | None = make_flag(
         None,
@@ -67,94 +48,6 @@ class TokenizeRecipe(CommonRecipe):
         _INPUT,
         "field of JSON lines, or column of rows, that holds the text; data.text is one inside of data, "
         r"a template such as '{title}\n\n{body}' puts several together; '' takes whole lines",
-    )
-    bytes: bool = make_flag(
-        False, _INPUT, "take lines as bytes, whatever they hold (BytePiece models)"
-    )
-    tokenizer: Annotated[str, AfterValidator(check_paths)] = make_flag(
-        ...,
-        _MODEL,
-        "model: a BytePiece JSON, a SentencePiece .model (unigram or BPE), a tokenizer.json or a folder "
-        "with one, a .tiktoken file; local or on a store",
-        metavar="FILE",
-        min_length=1,
-    )
-    tokenizer_pattern: _Token | None = make_flag(
-        None,
-        _MODEL,
-        "how a .tiktoken file's model cuts text: gpt2, cl100k, o200k, llama3, qwen, or a regular "
-        "expression that matches every text; by default what the name of a published file says "
-        "(r50k_base, p50k_base, cl100k_base, o200k_base)",
-        metavar="NAME|REGEX",
-    )
-    bpe_engine: Literal["auto", "gigatoken", "reference"] = make_flag(
-        "auto",
-        _MODEL,
-        "what encodes by a BPE model. auto: gigatoken where it gives the ids of the package whose file "
-        "it is (tokenizers, sentencepiece, tiktoken) on a text made to be hard, else that package; one "
-        "record of 256 is compared in the run too, and ends it where they differ. reference: that "
-        "package. gigatoken: it, or an error",
-    )
-    whitespace: Literal["cpm"] | None = make_flag(
-        None,
-        _MODEL,
-        "cpm: white space as CPM's tokenizer has it: words cut by jieba (install dovetail-data[cpm]), "
-        "space and newline as symbols",
-    )
-    newline_symbol: str = make_flag(
-        CPM_NEWLINE, _MODEL, "what stands for a newline, with --whitespace=cpm", metavar="CHAR"
-    )
-    add_bos: bool = make_flag(False, _MODEL, "begin every record with the model's bos")
-    add_eos: bool = make_flag(False, _MODEL, "end every record with the model's eos")
-    bos_token: _Token | None = make_flag(
-        None,
-        _MODEL,
-        "what --add_bos puts: a token as the model writes it, or an id; by default what the model's "
-        "file says, or tokenizer_config.json beside it",
-        metavar="TEXT|ID",
-    )
-    eos_token: _Token | None = make_flag(
-        None, _MODEL, "what --add_eos puts, in the same way", metavar="TEXT|ID"
-    )
-    special_tokens: Literal["text", "tokens", "fail"] = make_flag(
-        "text",
-        _MODEL,
-        "what a control string in a text becomes, such as </s> where the model's file calls that token "
-        "special: text tokenizes it as any other text, so that no text can put the token; tokens puts "
-        "it; fail makes the record a bad one (--on_bad_record). Counted in any case",
-    )
-    sampling: Literal[
-        "off", "exact", "viterbi_sampling", "nbest", "uniform", "bpe_dropout", "stochastok"
-    ] = make_flag(
-        "off",
-        _SAMPLING,
-        "how segmentations are drawn: off takes the best one; of unigram models exact draws each with "
-        "its probability to the power of alpha, viterbi_sampling is quick and biased, nbest draws from "
-        "the best ones; of BPE models bpe_dropout leaves out merges; of both uniform draws all alike; "
-        "stochastok splits tokens of any model into pairs of pieces",
-    )
-    alpha: float | None = make_flag(
-        None,
-        _SAMPLING,
-        "exponent of probabilities: 0 makes all segmentations alike, the larger the nearer to off; 0.1 "
-        "where a law that has it is chosen",
-        metavar="A",
-    )
-    nbest_size: int | None = make_flag(
-        None, _SAMPLING, "how many best segmentations nbest draws from; 64"
-    )
-    dropout: float | None = make_flag(
-        None,
-        _SAMPLING,
-        "how likely bpe_dropout leaves out each merge that could be made, at every step: 0 is off, 1 "
-        "gives characters or bytes; 0.1",
-        metavar="P",
-    )
-    proportion: float | None = make_flag(
-        None,
-        _SAMPLING,
-        "how many steps stochastok takes, of a record's tokens; each splits one at most; 0.1",
-        metavar="P",
     )
     decode: bool = make_flag(
         False, _OUTPUT, 'turn tokens back into text: rows of --token_column into lines {"text":…}'
@@ -175,7 +68,7 @@ class TokenizeRecipe(CommonRecipe):
         None, _OUTPUT, "of tokens; by default uint16 where the model's ids fit, else uint32"
     )
 
-    keep_fields: _Names | None = make_flag(
+    keep_fields: Names | None = make_flag(
         None,
         _OUTPUT,
         "fields of the records to keep beside their tokens, as columns behind them: NAME,NAME, or * for "
@@ -187,12 +80,6 @@ class TokenizeRecipe(CommonRecipe):
 
     @model_validator(mode="after")
     def _fits_together(self) -> TokenizeRecipe:
-        if self.bytes and self.text_field and "text_field" in self.model_fields_set:
-            raise Misfit(
-                "bytes are whole lines, a field holds text; give one of them",
-                (("bytes",), None),
-                (("text_field",), self.text_field),
-            )
         other = [name for name in _OF_TOKENIZING if name in self.model_fields_set]
         if self.decode and other:
             value = getattr(self, other[0])
@@ -212,14 +99,6 @@ class TokenizeRecipe(CommonRecipe):
             given = getattr(self, f"{role}_token")
             if given is not None and not getattr(self, f"add_{role}"):
                 raise Misfit(f"expected --add_{role} with it", ((f"{role}_token",), given))
-        if self.bpe_engine == "gigatoken" and self.sampling not in ("off", "stochastok"):
-            raise Misfit(
-                "gigatoken doesn't sample: kernels of Dovetail's own draw; leave it out",
-                (("bpe_engine",), self.bpe_engine),
-                (("sampling",), self.sampling),
-            )
-        if self.whitespace is None and "newline_symbol" in self.model_fields_set:
-            raise Misfit("expected --whitespace=cpm with it", (("newline_symbol",), None))
         self._check_kept()
         return self
 
@@ -277,13 +156,5 @@ TOKENIZE = RecipeKind(
     "tokenize",
     TokenizeRecipe,
     RunSettings,
-    instead={  # what another law doesn't use
-        "sampling=off": ("alpha", "nbest_size", "dropout", "proportion"),
-        "sampling=exact": ("nbest_size", "dropout", "proportion"),
-        "sampling=viterbi_sampling": ("nbest_size", "dropout", "proportion"),
-        "sampling=nbest": ("dropout", "proportion"),
-        "sampling=uniform": ("alpha", "nbest_size", "dropout", "proportion"),
-        "sampling=bpe_dropout": ("alpha", "nbest_size", "proportion"),
-        "sampling=stochastok": ("alpha", "nbest_size", "dropout"),
-    },
+    instead=INSTEAD,
 )

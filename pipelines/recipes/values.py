@@ -23,6 +23,7 @@ _LOG = logging.getLogger("dovetail")
 _UNITS = {"": 1, "B": 1}
 for _power, _letter in enumerate("KMGT", start=1):
     _UNITS |= {_letter: 1024**_power, f"{_letter}IB": 1024**_power, f"{_letter}B": 1000**_power}
+_COUNTS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _SOURCE = re.compile(rf"({_NAME.pattern})=(.+)", re.DOTALL)
@@ -44,6 +45,24 @@ def parse_size(value: Any) -> Any:
     if not match or match[2].upper() not in _UNITS:
         raise ValueError("expected a size such as 512MiB, 2GiB or 1.5GB")
     return int(Decimal(match[1]) * _UNITS[match[2].upper()])
+
+
+def parse_count(value: Any) -> Any:
+    """Read a number of tokens, rows or records: ``5000``, ``20M``, ``1.5B`` (10^9), ``2T`` (10^12).
+
+    >>> parse_count("100B") == 10**11, parse_count("1.5k"), parse_count(7)
+    (True, 1500, 7)
+    """
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.fullmatch(value.strip())
+    scale = _COUNTS.get(match[2].upper()) if match else None
+    number = Decimal(match[1]) * scale if match and scale else None
+    if number is None or number != int(number):
+        raise ValueError(
+            "expected a whole number, or one such as 500K, 20M, 100B (10^9 each) or 2T"
+        )
+    return int(number)
 
 
 def parse_memory(value: Any) -> Any:

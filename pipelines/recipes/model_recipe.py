@@ -1,0 +1,152 @@
+"""The model of a recipe: by which texts become ids, and how segmentations are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from pipelines.recipes.flag_errors import Misfit
+from pipelines.recipes.recipe import CommonRecipe, make_flag
+from pipelines.recipes.values import as_text, as_written, check_names, check_paths, parse_names
+from transforms.formats.text_field import TextField
+from transforms.tokenization.models.texts import CPM_NEWLINE
+
+_INPUT, MODEL, SAMPLING = "input", "model", "sampling"
+Token = Annotated[
+    str,
+    BeforeValidator(as_text, json_schema_input_type=str | int),
+    Field(min_length=1),
+]
+
+Names = Annotated[
+    list[str],
+    BeforeValidator(parse_names, json_schema_input_type=list[str] | str),
+    AfterValidator(check_names),
+]
+
+INSTEAD: Mapping[str, Sequence[str]] = {  # what another law doesn't use
+    "sampling=off": ("alpha", "nbest_size", "dropout", "proportion"),
+    "sampling=exact": ("nbest_size", "dropout", "proportion"),
+    "sampling=viterbi_sampling": ("nbest_size", "dropout", "proportion"),
+    "sampling=nbest": ("dropout", "proportion"),
+    "sampling=uniform": ("alpha", "nbest_size", "dropout", "proportion"),
+    "sampling=bpe_dropout": ("alpha", "nbest_size", "proportion"),
+    "sampling=stochastok": ("alpha", "nbest_size", "dropout"),
+}
+"""Of a RecipeKind: numbers of the law in a file go where a flag chooses another law."""
+
+
+class ModelRecipe(CommonRecipe):
+    """What a recipe says of the model, and of how it is used."""
+
+    text_field: Annotated[str, as_written(TextField.parse)] | None = make_flag(
+        None, _INPUT, "the field or column of the text"
+    )
+    bytes: bool = make_flag(
+        False, _INPUT, "take lines as bytes, whatever they hold (BytePiece models)"
+    )
+    tokenizer: Annotated[str, AfterValidator(check_paths)] = make_flag(
+        ...,
+        MODEL,
+        "model: a BytePiece JSON, a SentencePiece .model (unigram or BPE), a tokenizer.json or a folder "
+        "with one, a .tiktoken file; local or on a store",
+        metavar="FILE",
+        min_length=1,
+    )
+    tokenizer_pattern: Token | None = make_flag(
+        None,
+        MODEL,
+        "how a .tiktoken file's model cuts text: gpt2, cl100k, o200k, llama3, qwen, or a regular "
+        "expression that matches every text; by default what the name of a published file says "
+        "(r50k_base, p50k_base, cl100k_base, o200k_base)",
+        metavar="NAME|REGEX",
+    )
+    bpe_engine: Literal["auto", "gigatoken", "reference"] = make_flag(
+        "auto",
+        MODEL,
+        "what encodes by a BPE model. auto: gigatoken where it gives the ids of the package whose file "
+        "it is (tokenizers, sentencepiece, tiktoken) on a text made to be hard, else that package; one "
+        "record of 256 is compared in the run too, and ends it where they differ. reference: that "
+        "package. gigatoken: it, or an error",
+    )
+    whitespace: Literal["cpm"] | None = make_flag(
+        None,
+        MODEL,
+        "cpm: white space as CPM's tokenizer has it: words cut by jieba (install dovetail-data[cpm]), "
+        "space and newline as symbols",
+    )
+    newline_symbol: str = make_flag(
+        CPM_NEWLINE, MODEL, "what stands for a newline, with --whitespace=cpm", metavar="CHAR"
+    )
+    add_bos: bool = make_flag(False, MODEL, "begin every record with the model's bos")
+    add_eos: bool = make_flag(False, MODEL, "end every record with the model's eos")
+    bos_token: Token | None = make_flag(
+        None,
+        MODEL,
+        "what --add_bos puts: a token as the model writes it, or an id; by default what the model's "
+        "file says, or tokenizer_config.json beside it",
+        metavar="TEXT|ID",
+    )
+    eos_token: Token | None = make_flag(
+        None, MODEL, "what --add_eos puts, in the same way", metavar="TEXT|ID"
+    )
+    special_tokens: Literal["text", "tokens", "fail"] = make_flag(
+        "text",
+        MODEL,
+        "what a control string in a text becomes, such as </s> where the model's file calls that token "
+        "special: text tokenizes it as any other text, so that no text can put the token; tokens puts "
+        "it; fail makes the record a bad one (--on_bad_record). Counted in any case",
+    )
+    sampling: Literal[
+        "off", "exact", "viterbi_sampling", "nbest", "uniform", "bpe_dropout", "stochastok"
+    ] = make_flag(
+        "off",
+        SAMPLING,
+        "how segmentations are drawn: off takes the best one; of unigram models exact draws each with "
+        "its probability to the power of alpha, viterbi_sampling is quick and biased, nbest draws from "
+        "the best ones; of BPE models bpe_dropout leaves out merges; of both uniform draws all alike; "
+        "stochastok splits tokens of any model into pairs of pieces",
+    )
+    alpha: float | None = make_flag(
+        None,
+        SAMPLING,
+        "exponent of probabilities: 0 makes all segmentations alike, the larger the nearer to off; 0.1 "
+        "where a law that has it is chosen",
+        metavar="A",
+    )
+    nbest_size: int | None = make_flag(
+        None, SAMPLING, "how many best segmentations nbest draws from; 64"
+    )
+    dropout: float | None = make_flag(
+        None,
+        SAMPLING,
+        "how likely bpe_dropout leaves out each merge that could be made, at every step: 0 is off, 1 "
+        "gives characters or bytes; 0.1",
+        metavar="P",
+    )
+    proportion: float | None = make_flag(
+        None,
+        SAMPLING,
+        "how many steps stochastok takes, of a record's tokens; each splits one at most; 0.1",
+        metavar="P",
+    )
+
+    @model_validator(mode="after")
+    def _model_fits(self) -> Self:
+        if self.bytes and self.text_field and "text_field" in self.model_fields_set:
+            raise Misfit(
+                "bytes are whole lines, a field holds text; give one of them",
+                (("bytes",), None),
+                (("text_field",), self.text_field),
+            )
+        if self.bpe_engine == "gigatoken" and self.sampling not in ("off", "stochastok"):
+            raise Misfit(
+                "gigatoken doesn't sample: kernels of Dovetail's own draw; leave it out",
+                (("bpe_engine",), self.bpe_engine),
+                (("sampling",), self.sampling),
+            )
+        if self.whitespace is None and "newline_symbol" in self.model_fields_set:
+            raise Misfit("expected --whitespace=cpm with it", (("newline_symbol",), None))
+        return self
