@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from transforms.kernels.packing.conservation import hash_pieces, rest_of
 from transforms.kernels.packing.fill import fill
 from transforms.kernels.packing.rows import Pieces, Rows
 from transforms.packing.document_files import Documents
-from transforms.packing.parts import Part
+from transforms.packing.parts import Part, Window
 
 _MOST = 1 << 20  # ids of the documents that are read at a time, beside one document
 
