@@ -6,12 +6,13 @@ from transforms.errors import UsageError, nearest
 from transforms.trainers.arrow import Arrow
 from transforms.trainers.contract import Format
 from transforms.trainers.flat import Flat
+from transforms.trainers.megatron import Megatron
 from transforms.trainers.parquet import Parquet
 
 _ALL: tuple[Format, ...] = (
     Parquet(),
     Arrow(),
-    # Megatron(),
+    Megatron(),
     Flat(),
 )
 FORMATS: dict[str, Format] = {form.name: form for form in _ALL}

@@ -1,8 +1,8 @@
-"""Megatron's indexed dataset: ``.bin`` holds ids one after another, ``.idx`` says where sequences begin.
+"""Megatron's indexed dataset: ``.bin`` holds ids one after another, ``.idx`` where sequences begin.
 
-Its GPTDataset shuffles sequences, joins them and cuts every L ids, one of them shared between neighbours.
-So there are two ways to write: ``documents``, a sequence each, which Megatron packs itself; and ``rows`` of L
-ids each, with which its cuts coincide in whichever order. Rows are filled up with EOD, whose loss
+Its GPTDataset shuffles sequences, joins them and cuts every L ids, one id shared between neighbours. So
+there are two ways to write: ``documents``, a sequence each, which Megatron packs itself; and ``rows`` of
+L ids each, with which its cuts coincide in whichever order. Rows are filled up with EOD, whose loss
 ``--eod-mask-loss`` masks, the row's last one included: there the label would be another row's first id.
 Source: NVIDIA/Megatron-LM, megatron/core/datasets/gpt_dataset.py and helpers.cpp (``build_sample_idx``);
 ``bench/readers.py`` runs them.
@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from transforms.errors import DataError, UsageError
-from transforms.kernels.arrays import I64, cuts, offsets_of
+from transforms.kernels.arrays import cuts, offsets_of
 from transforms.kernels.packing.filled import filled
 from transforms.kernels.packing.rows import Kind, Rows
 from transforms.trainers import raw
@@ -39,8 +39,8 @@ _EQUAL: frozenset[Kind] = frozenset({"concat", "best_fit", "pad"})
 class Megatron:
     """``.bin`` and ``.idx``. See ``contract.Format``.
 
-    ``Dataset.options["megatron"]`` is ``documents`` or ``rows``; by default rows where packing makes them
-    of one length. Documents without ids of their own are left out, as they would be a lone EOD.
+    ``Dataset.options["megatron"]`` is ``documents`` or ``rows``; by default rows where packing
+    makes them of one length. No sequence is empty: documents without any id are left out.
     """
 
     name = "megatron"
@@ -85,19 +85,10 @@ class Megatron:
 
     def seen(self, rows: Rows, dataset: Dataset) -> Rows:
         if self.unit(dataset) == "documents":
-            rows = _without_empty(rows, self.lengths(np.diff(rows.offsets), dataset) > 0)
+            rows = _without_empty(rows)
         elif dataset.eos is not None:
             rows = filled(rows, dataset.eos)
         return replace(rows, filler=np.zeros(len(rows), np.int64), sources=None, kept=None)
-
-    def lengths(self, lengths: I64, dataset: Dataset) -> I64:
-        """Return how many ids documents have in the files: none where they have none of their own.
-
-        Args:
-            lengths: int64[n], with the special ids around them.
-            dataset: which of them there are.
-        """
-        return np.where(lengths > dataset.packing.special, lengths, 0)
 
     def require(self, dataset: Dataset) -> None:
         asked = dataset.options.get("megatron")
@@ -106,8 +97,8 @@ class Megatron:
         require_needs(self.name, self.needs(dataset), dataset)
         if dataset.ids > 1 << 31:
             raise UsageError(
-                f"--output_format={self.name} takes 2,147,483,648 ids at most, got {dataset.ids}: it has "
-                "no type for more"
+                f"--output_format={self.name} takes 2,147,483,648 ids at most, got {dataset.ids}: it "
+                "has no type for more"
             )
 
     def open_writer(
@@ -138,8 +129,8 @@ class Megatron:
                 first += count
         if size != first * dtype.itemsize:
             raise DataError(
-                f"expected {first * dtype.itemsize} bytes of ids, as the .idx says, got {size}; the .bin "
-                "is truncated or damaged, fetch or make it again"
+                f"expected {first * dtype.itemsize} bytes of ids, as the .idx says, got {size}; the "
+                ".bin is truncated or damaged, fetch or make it again"
             )
 
     def about(self, dataset: Dataset) -> dict[str, Any]:
@@ -217,12 +208,9 @@ class RowsOfIds:
         return shown
 
 
-def _without_empty(rows: Rows, keep: np.ndarray[Any, np.dtype[np.bool_]]) -> Rows:
-    """Return the documents to keep, each a row of one piece."""
-    if keep.all():
-        return rows
+def _without_empty(rows: Rows) -> Rows:
+    """Return the documents that have ids, special ones counted, each a row of one piece."""
     sizes = np.diff(rows.offsets)
-    lengths = sizes[keep]
+    lengths = sizes[sizes > 0]
     each = np.arange(len(lengths) + 1, dtype=np.int64)
-    ids = rows.ids[np.repeat(keep, sizes)]
-    return Rows(ids, offsets_of(lengths), lengths, each, rows.filler[keep])
+    return Rows(rows.ids, offsets_of(lengths), lengths, each, rows.filler[sizes > 0])

@@ -1,9 +1,9 @@
 """The ``.idx`` of Megatron's indexed dataset: written and read some sequences at a time.
 
-Little-endian: ``MMIDIDX\\0\\0``; u64 version 1; u8 code of the ids' type; u64 sequences S; u64 boundaries
-D, one more than documents; i32[S] lengths in ids; i64[S] byte offsets into the ``.bin``; i64[D] boundaries
-of documents as sequence numbers, from 0 to S. So it can't be written before all lengths are known, and
-what follows from them is walked three times. Source: NVIDIA/Megatron-LM,
+Little-endian: MMIDIDX and two zeros; u64 version 1; u8 code of the ids' type; u64 sequences S; u64
+boundaries D, one more than documents; i32[S] lengths in ids; i64[S] byte offsets into the ``.bin``;
+i64[D] boundaries of documents as sequence numbers, from 0 to S. So it can't be begun before all lengths
+are known, which are walked four times. Source: NVIDIA/Megatron-LM,
 megatron/core/datasets/indexed_dataset.py (``_IndexWriter``, ``_IndexReader``, ``DType``).
 """
 
@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from transforms.errors import DataError
 from transforms.kernels.arrays import I64
+from transforms.storage import files as storage
 from transforms.trainers import raw
 
 _MAGIC, _VERSION = b"MMIDIDX\x00\x00", 1
@@ -48,7 +49,8 @@ class SpooledLengths:
 
     def add(self, lengths: I64) -> None:
         """Take more of them: int64[n]."""
-        self._file.write(np.ascontiguousarray(lengths, np.int64).data.cast("B") if len(lengths) else b"")
+        with storage.disk_full_is_ours(tempfile.gettempdir()):
+            self._file.write(np.ascontiguousarray(lengths, np.int64).tobytes())
 
     def __iter__(self) -> Iterator[I64]:
         self._file.seek(0)
@@ -58,6 +60,8 @@ class SpooledLengths:
     def close(self) -> None:
         """Give the temporary file back."""
         self._file.close()
+
+    __del__ = close  # also where writing ends in an error
 
 
 class EqualLengths:
@@ -225,4 +229,3 @@ class Index:
 
 def _wrong(what: str) -> DataError:
     return DataError(f"expected an index whose arrays agree: {what}; the .idx is damaged")
-
