@@ -7,6 +7,7 @@ from transforms.trainers.arrow import Arrow
 from transforms.trainers.contract import Format
 from transforms.trainers.flat import Flat
 from transforms.trainers.megatron import Megatron
+from transforms.trainers.olmo import Olmo
 from transforms.trainers.parquet import Parquet
 
 _ALL: tuple[Format, ...] = (
@@ -14,6 +15,7 @@ _ALL: tuple[Format, ...] = (
     Arrow(),
     Megatron(),
     Flat(),
+    Olmo(),
 )
 FORMATS: dict[str, Format] = {form.name: form for form in _ALL}
 

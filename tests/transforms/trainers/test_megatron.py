@@ -71,22 +71,13 @@ def test_documents_without_any_id_are_left_out() -> None:
     assert read_indexed(*_files(DOCUMENTS, [_documents([[]])])).boundaries == [0]
 
 
-def test_rows_are_sequences_of_one_length_filled_up_with_eod() -> None:
-    rows = rows_for(FORM, ROWS, count=50)
-    found = read_indexed(*_files(ROWS, batches_of(rows, 7)))
+@pytest.mark.parametrize("kind", ["concat", "best_fit", "pad"])
+def test_rows_are_sequences_of_one_length_filled_up_with_eod(kind: Any) -> None:
+    dataset = dataset_of(kind, options={"megatron": "rows"})
+    rows = rows_for(FORM, dataset, count=50)
+    found = read_indexed(*_files(dataset, batches_of(rows, 7)))
     assert found.lengths == [LENGTH] * 50
     assert found.boundaries == list(range(51))
-    last = rows.ids[rows.offsets[-2] :].tolist()
-    assert found.sequences[:-1] == rows.ids[: rows.offsets[-2]].reshape(-1, LENGTH).tolist()
-    assert len(last) < LENGTH
-    assert found.sequences[-1] == last + [EOS] * (LENGTH - len(last))
-
-
-@pytest.mark.parametrize("kind", ["best_fit", "pad"])
-def test_short_rows_are_filled_up_with_eod_and_not_with_pad(kind: Any) -> None:
-    dataset = dataset_of(kind, options={"megatron": "rows"})
-    rows = rows_for(FORM, dataset, count=40)
-    found = read_indexed(*_files(dataset, [rows]))
     for at, sequence in enumerate(found.sequences):
         own = rows.ids[rows.offsets[at] : rows.offsets[at + 1]].tolist()
         assert sequence == own + [EOS] * (LENGTH - len(own))
@@ -145,10 +136,10 @@ def test_rows_of_one_length_are_the_default_where_there_are_some() -> None:
 
 
 def test_a_row_of_another_length_is_refused() -> None:
-    rows = rows_for(FORM, ROWS, count=5)
-    short = replace(rows, filler=np.zeros(5, np.int64))
-    with pytest.raises(DataError, match=f"row 4 of the shard: expected {LENGTH} ids with filler"):
-        write(FORM, ROWS, [short])
+    whole = _documents([[7] * LENGTH] * 3)
+    short = _documents([[7] * (LENGTH - 1)])
+    with pytest.raises(DataError, match=f"row 3 of the shard: expected {LENGTH} ids with filler"):
+        write(FORM, ROWS, [whole, short])
 
 
 @given(lengths=st.lists(st.integers(1, 23), max_size=40), chunk=st.sampled_from([1, 2, 7, 1000]))
