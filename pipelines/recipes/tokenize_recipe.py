@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BeforeValidator, model_validator
 
 from pipelines.recipes.flag_errors import Misfit
 from pipelines.recipes.model_recipe import INSTEAD, SAMPLING, ModelRecipe, Names
@@ -128,15 +123,8 @@ class TokenizeRecipe(ModelRecipe):
                 (("token_column",), self.token_column),
             )
 
-    @model_serializer(mode="wrap")
-    def _leave_out_what_has_no_say(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Write what was refused had it been given as not there, so that it can be read again."""
-        without: set[str] = {"text_field"} if self.bytes else set()
-        if self.whitespace is None:
-            without.add("newline_symbol")
-        if self.decode:
-            without.update(_OF_TOKENIZING)
-        return {name: value for name, value in write(self).items() if name not in without}
+    def _without_say(self) -> set[str]:
+        return super()._without_say() | (set(_OF_TOKENIZING) if self.decode else set())
 
     @property
     def reading(self) -> Recipe:
