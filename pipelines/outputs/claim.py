@@ -286,15 +286,14 @@ def _refuse_dataset(folder: Folder, names: set[str], *, overwrite: bool) -> None
 def check_foreign(folder: Folder) -> None:
     """Raise UsageError, naming it, where a folder holds a path that isn't of our layout."""
     names = folder.names()
-    ours, folders = {layout.MARKER, layout.MANIFEST}, set(layout.FOLDERS)
-    foreign = names - ours - folders - {layout.LISTING}
-    foreign = {name for name in foreign if not layout.is_temporary(name)}
-    if not names & ours:  # nobody says that this is a dataset's folder
-        foreign |= names & (folders | {layout.LISTING})
-    else:
-        for inner in sorted(names & folders):
-            is_ours = layout.FOLDERS[inner]
-            foreign |= {f"{inner}/{n}" for n in folder.names_in(inner) if not is_ours(n)}
+    ours = {layout.MARKER, layout.MANIFEST}
+    if names & ours:
+        paths = {
+            path for path in folder.paths(layout.is_our_folder) if not layout.is_our_file(path)
+        }
+    else:  # nobody says that this is a dataset's folder
+        paths = names
+    foreign = {p for p in paths - ours if not layout.is_temporary(p.partition("/")[0])}
     if layout.MANIFEST in names:
         head = storage.read_range(storage.join(folder.url, layout.MANIFEST), 0, 200)
         if not layout.is_our_manifest(bytes(head)):
@@ -310,10 +309,12 @@ def _remove_dataset(folder: Folder) -> None:
     """Remove a dataset, the manifest first: without it nothing is one."""
     if not folder.owned():  # nor is what lies there now
         return
-    folder.remove_file(layout.MANIFEST)
-    folder.remove_file(layout.LISTING)
-    for inner in layout.FOLDERS:
-        path = storage.join(folder.url, inner)
+    names = folder.names()
+    for name in [layout.MANIFEST, *sorted(names - {layout.MANIFEST})]:
+        if layout.is_our_file(name):
+            folder.remove_file(name)
+    for name in filter(layout.is_our_folder, sorted(names)):
+        path = storage.join(folder.url, name)
         remove_tree(path)
-        if inner in folder.names():
+        if name in folder.names():
             raise RunError(f"{path}: can't be removed; look at who may write there")

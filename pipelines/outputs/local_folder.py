@@ -109,10 +109,22 @@ class LocalFolder:
             raise UsageError(f"--output={self.given}: expected a folder, it is a file")
         return set(os.listdir(self.url))
 
-    def names_in(self, folder: str) -> list[str]:
-        """Return the names in a folder below; an empty one where that isn't a folder."""
-        path = os.path.join(self.url, folder)
-        return os.listdir(path) if os.path.isdir(path) and not os.path.islink(path) else [""]
+    def paths(self, into: Callable[[str], bool], below: str = "") -> Iterator[str]:
+        """Yield the paths of all below; with a slash at the end where folders aren't looked into.
+
+        Args:
+            into: says of a path whether to look into such a folder; a link to one is never followed.
+            below: where to begin, for what is looked into.
+        """
+        with os.scandir(os.path.join(self.url, below)) as found:
+            for entry in found:
+                path = f"{below}{entry.name}"
+                if not into(path):
+                    yield path + ("/" if entry.is_dir(follow_symlinks=False) else "")
+                elif entry.is_dir(follow_symlinks=False):
+                    yield from self.paths(into, f"{path}/")
+                else:
+                    yield f"{path}/"
 
     def remove_file(self, name: str) -> None:
         """Remove a file, if it is there."""

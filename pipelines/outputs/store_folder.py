@@ -157,11 +157,20 @@ class StoreFolder:
         names = {name.rstrip("/").removeprefix(below) for name in found}
         return names - {"", self._path}  # some stores show a folder as an empty object
 
-    def names_in(self, folder: str) -> list[str]:
-        """Return the names in a folder below."""
-        below = f"{self._path}/{folder}/"
-        # without the empty objects by which consoles show folders
-        return [n for name in self._fs.find(below) if (n := name.removeprefix(below))]
+    def paths(self, into: Callable[[str], bool]) -> Iterator[str]:
+        """Yield the paths of all below the folder; of a folder that isn't looked into, its own.
+
+        Args:
+            into: says of a path whether to look into such a folder.
+        """
+        for name in self.names():
+            if not into(name):
+                yield name
+                continue
+            for found in self._fs.find(f"{self._path}/{name}/"):
+                path = found.removeprefix(f"{self._path}/").rstrip("/")
+                if not into(path):  # an empty object by which a console shows a folder
+                    yield path
 
     def remove_file(self, name: str) -> None:
         """Remove a file, if it is there."""

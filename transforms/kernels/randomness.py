@@ -17,6 +17,8 @@ from transforms.kernels.arrays import U64
 ORDER_VERSION = 1
 """Rises on the day the order of records has to change; manifests of another version are refused."""
 
+SPLIT_VERSION = 1
+"""Rises on the day a record has to fall to another split."""
 
 M1, M2 = np.uint64(0x3C79AC492BA7B653), np.uint64(0x1C69B3F74AC4AE35)
 _S27, _S33 = np.uint64(27), np.uint64(33)
@@ -39,8 +41,20 @@ def derive(seed: int, *labels: int | str | bytes) -> KeyPair:
     >>> derive(0, 1) == derive(1, 0)
     False
     """
-    hasher = hashlib.blake2b(digest_size=16, person=b"dovetail")
-    for label in (ORDER_VERSION, seed, *labels):
+    return _hashed(b"dovetail", (ORDER_VERSION, seed, *labels))
+
+
+def split_pair(seed: int, *labels: int | str | bytes) -> KeyPair:
+    """Hash a seed and labels as ``derive`` does, for which split a content falls to.
+
+    ORDER_VERSION has no part in it: a record that is shuffled otherwise stays in its split.
+    """
+    return _hashed(b"dovetail split", (SPLIT_VERSION, seed, *labels))
+
+
+def _hashed(person: bytes, labels: tuple[int | str | bytes, ...]) -> KeyPair:
+    hasher = hashlib.blake2b(digest_size=16, person=person)
+    for label in labels:
         if isinstance(label, int):
             tag, data = b"i", str(label).encode()
         elif isinstance(label, str):
@@ -101,4 +115,20 @@ def record_keys(pair: KeyPair, positions: U64) -> U64:
     k0, k1 = (np.asarray(half, np.uint64) for half in pair)
     out = mix(positions ^ k0)
     out += k1
+    return mix(out)
+
+
+def content_keys(pair: KeyPair, hash0: U64, hash1: U64) -> U64:
+    """Return the keys of contents by their hashes: ``mix(mix(hash0 ^ k0) + mix(hash1 ^ k1))``.
+
+    Args:
+        pair: what ``split_pair`` gave.
+        hash0, hash1: uint64[n], two hashes of each content, as ``record_hashes`` gives them.
+
+    Returns:
+        uint64[n], equal for equal contents, else uniform over [0, 2**64) and independent, as far as
+        the hashes are random functions: all 128 bits of them decide.
+    """
+    out = mix(hash0 ^ np.uint64(pair.k0))
+    out += mix(hash1 ^ np.uint64(pair.k1))
     return mix(out)

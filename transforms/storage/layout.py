@@ -1,4 +1,15 @@
-"""The layout of a dataset's folder: which paths are ours."""
+"""The layout of a dataset's folder: which paths are ours.
+
+::
+
+    DIR/manifest.json                        written last; manifest.files.parquet beside it
+    DIR/[epoch-K/][FORMAT/]data/SPLIT-NNNNN-of-NNNNN.SUFFIX
+    DIR/[epoch-K/][FORMAT/]dataset.json      of a prepared dataset, beside each data/ (``BESIDE``)
+    DIR/quarantine/                          bad records
+    DIR/_incomplete.json, _tmp-RUN/          while a run writes there
+
+A level stands only where a prepared dataset has several epochs or formats.
+"""
 
 from __future__ import annotations
 
@@ -25,20 +36,58 @@ LISTING = "manifest.files.parquet"
 TEMPORARY = "_tmp-"
 """Before the run's id: the folder below the output where a run writes before it publishes."""
 
+FORMATS = ("parquet", "arrow", "megatron", "flat", "olmo")
+"""Trainers' formats, each with a folder of its own where a dataset has several."""
+ABOUT = "dataset.json"
+"""Beside each ``data``: what a trainer has to know of it."""
+
 SPLIT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+BESIDE = (
+    re.compile(re.escape(ABOUT)),
+    re.compile(r"sequences\.json"),  # Megatron's: how many sequences and documents a prefix has
+    re.compile(rf"weights-{SPLIT_NAME.pattern}\.txt"),  # its files of weights and prefixes
+)
+"""Names of the files that lie beside a prepared dataset's ``data``."""
 _TEMPORARY = re.compile(TEMPORARY + "[0-9a-f]{12}")
 EXTENSION = re.compile(r"\.[A-Za-z0-9]+")
 _QUARANTINED = re.compile(r"[0-9a-f]{16}\.parquet")
 _SHARD = re.compile(SPLIT_NAME.pattern + r"-\d{5,}-of-\d{5,}(\.[A-Za-z0-9]+)*")
+_LEVELS = re.compile(rf"(epoch-(0|[1-9]\d*)/)?(({'|'.join(FORMATS)})/)?")
 
 
 publishing = threading.Lock()
 """Held while a run checks that it owns its output and publishes there, and while it gives it up."""
 
 
-def shard_path(*, split: str, number: int, of: int, extension: str) -> str:
-    """Return a shard's path below the dataset's folder, the Hugging Face hub's own naming."""
-    return f"{DATA}/{split}{_number_of(number, of)}{extension}"
+def shard_path(
+    *,
+    split: str,
+    number: int,
+    of: int,
+    extension: str,
+    epoch: int | None = None,
+    form: str | None = None,
+) -> str:
+    """Return a shard's path below the dataset's folder, the Hugging Face hub's own naming.
+
+    Args:
+        extension: such as ``.jsonl``, or ``.csv.gz`` of a shard that has several files.
+        epoch, form: the levels above ``data``, for a dataset that has several.
+
+    >>> shard_path(split="train", number=0, of=2, extension=".bin", epoch=3, form="megatron")
+    'epoch-3/megatron/data/train-00000-of-00002.bin'
+    """
+    name = f"{split}{_number_of(number, of)}{extension}"
+    return f"{levels(epoch=epoch, form=form)}{DATA}/{name}"
+
+
+def levels(*, epoch: int | None = None, form: str | None = None) -> str:
+    """Return the folders that ``data`` lies in, below the dataset's, each with its slash.
+
+    >>> levels(epoch=3, form="flat"), levels(form="olmo"), levels()
+    ('epoch-3/flat/', 'olmo/', '')
+    """
+    return (f"epoch-{epoch}/" if epoch is not None else "") + (f"{form}/" if form else "")
 
 
 def _number_of(number: int, of: int) -> str:
@@ -77,8 +126,33 @@ def is_temporary(name: str) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
 
 
-FOLDERS = {DATA: _SHARD.fullmatch, QUARANTINE: _QUARANTINED.fullmatch}
-"""The folders of a dataset, and which names are ours there."""
+def is_our_folder(path: str) -> bool:
+    """Return whether a path below a dataset's folder is that of one of its folders.
+
+    >>> [is_our_folder(path) for path in ("data", "epoch-0/flat", "flat/data", "data/data", "src")]
+    [True, True, True, False, False]
+    """
+    above = path.removesuffix(DATA) if path.rpartition("/")[2] == DATA else f"{path}/"
+    return path == QUARANTINE or _LEVELS.fullmatch(above) is not None
+
+
+def is_our_file(path: str) -> bool:
+    """Return whether a path below a dataset's folder is that of a file that it may hold.
+
+    Temporary files aren't meant, and no run's marker.
+
+    >>> [is_our_file(f"flat/data/{name}") for name in ("train-00000-of-00002.bin", "mine.bin")]
+    [True, False]
+    """
+    if path in (MANIFEST, LISTING):
+        return True
+    folder, _, name = path.rpartition("/")
+    if folder == QUARANTINE:
+        return _QUARANTINED.fullmatch(name) is not None
+    if folder.rpartition("/")[2] == DATA:
+        return is_our_folder(folder) and _SHARD.fullmatch(name) is not None
+    above = _LEVELS.fullmatch(f"{folder}/" if folder else "")
+    return above is not None and any(pattern.fullmatch(name) for pattern in BESIDE)
 
 
 def why_not_read(folder: str, path: str) -> str | None:
@@ -96,8 +170,8 @@ def why_not_read(folder: str, path: str) -> str | None:
     >>> why_not_read("shuffled", "data/../../private.txt")
     'not read: it is not a path that Dovetail writes'
     """
-    inner, _, name = path.rpartition("/")
-    if path not in (MANIFEST, LISTING) and not (inner in FOLDERS and FOLDERS[inner](name)):
+    inner = path.rpartition("/")[0]
+    if not is_our_file(path):
         return "not read: it is not a path that Dovetail writes"
     url = storage.join(folder, path)
     if not storage.is_local(url):  # a store has nothing but files
@@ -126,15 +200,7 @@ def drop_uploads(output: str) -> None:
 
 
 def _is_ours(path: str) -> bool:
-    """Return whether a path below a dataset's folder has a name of ours.
-
-    >>> [_is_ours(f"data/{name}") for name in ("train-00000-of-00002.parquet", "mine.parquet")]
-    [True, False]
-    """
-    folder, _, name = path.partition("/")
-    if is_temporary(folder) or path in (MANIFEST, LISTING):
-        return True
-    return folder in FOLDERS and FOLDERS[folder](name) is not None
+    return is_temporary(path.partition("/")[0]) or is_our_file(path)
 
 
 @contextlib.contextmanager

@@ -17,11 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 import pipelines.jobs.command
 import pipelines.shuffle
-from pipelines.outputs.claim import check_output, claim_output
+from pipelines.outputs.claim import check_foreign, check_output, claim_output
+from pipelines.outputs.store_folder import StoreFolder
 from pipelines.recipes.cli import run_main
 from pipelines.verify import verify
 from tests.pipelines.support import (
@@ -235,6 +237,17 @@ SHARD = "data/train-00000-of-00001.txt"
         ({"manifest.json": b'{"name": "an app", "icons": {}}'}, "manifest.json"),
         ({"_incomplete.json": MARKER, "data/mine.csv": b"2"}, "data/mine.csv"),
         ({"_incomplete.json": MARKER, "notes.txt": b"2"}, "notes.txt"),
+        ({"flat/": b""}, "flat"),
+        ({"epoch-0/dataset.json": b"1"}, "epoch-0"),
+        ({"dataset.json": b"1"}, "dataset.json"),
+        (
+            {"manifest.json": b"{}", "epoch-0/flat/data/mine.bin": b"1"},
+            "epoch-0/flat/data/mine.bin",
+        ),
+        ({"_incomplete.json": MARKER, "epoch-0/thesis.tex": b"1"}, "epoch-0/thesis.tex"),
+        ({"_incomplete.json": MARKER, "megatron/data/src/": b""}, "megatron/data/src/"),
+        ({"_incomplete.json": MARKER, "flat/flat/data/x": b"1"}, "flat/flat/"),
+        ({"_incomplete.json": MARKER, f"{SHARD}/a": b"1"}, SHARD),
     ],
 )
 def test_what_is_not_ours_is_named_and_left_alone(
@@ -253,6 +266,82 @@ def test_what_is_not_ours_is_named_and_left_alone(
         assert f"--output={folder}" in str(raised.value)
         assert f"'{named}" in str(raised.value)
     assert read_tree(tmp_path) == before
+
+
+PREPARED = {
+    "dataset.json": b"{}",
+    "data/train-00000-of-00001.parquet": b"1",
+    "epoch-0/megatron/data/train-00000-of-00002.bin": b"1",
+    "epoch-0/megatron/data/train-00000-of-00002.idx": b"2",
+    "epoch-0/megatron/sequences.json": b"{}",
+    "epoch-0/megatron/weights-train.txt": b"1",
+    "epoch-0/megatron/dataset.json": b"{}",
+    "epoch-1/olmo/data/train-00000-of-00002.csv.gz": b"3",
+    "flat/data/validation-00000-of-00001.bin": b"4",
+    "quarantine/0123456789abcdef.parquet": b"5",
+}
+DIE_PREPARING = DIE_WORKING.replace(
+    "    print(claim.run_id",
+    """    for name in sys.argv[3:]:
+        path = pathlib.Path(claim.folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"whole")
+    print(claim.run_id""",
+)
+
+
+@pytest.mark.parametrize("written", [1, 3, 6, len(PREPARED)])
+def test_a_run_that_was_killed_between_files_formats_or_epochs_is_cleared_by_the_next(
+    tmp_path: Path, written: int
+) -> None:
+    names = list(PREPARED)[:written]
+    done = command(tmp_path / "out", "", *names, python=("-c", DIE_PREPARING))
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert {*names} < {*read_tree(tmp_path / "out")}
+    _claim(str(tmp_path / "out"), overwrite=False)
+    assert read_tree(tmp_path) == {"out/": b""}
+
+
+def test_a_prepared_dataset_is_replaced_whole_and_only_when_asked_to(tmp_path: Path) -> None:
+    manifest = b'{"format": "dovetail-manifest"}'
+    folder = write_tree(tmp_path / "out", {**PREPARED, "manifest.json": manifest})
+    before = read_tree(folder)
+    for claim in (_claim, check_output):
+        with pytest.raises(UsageError, match="the folder holds a dataset"):
+            claim(str(folder), overwrite=False)
+    check_output(str(folder), overwrite=True)
+    assert read_tree(folder) == before
+    _claim(str(folder), overwrite=True)
+    assert read_tree(tmp_path) == {"out/": b""}
+
+
+def test_folders_of_a_prepared_dataset_that_are_links_are_left_alone(tmp_path: Path) -> None:
+    elsewhere = write_tree(tmp_path / "elsewhere", {"data/train-00000-of-00001.bin": b"1"})
+    folder = write_tree(tmp_path / "out", {"manifest.json": b'{"format": "dovetail-manifest"}'})
+    (folder / "flat").symlink_to(elsewhere)
+    with pytest.raises(UsageError, match="holds 'flat/'"):
+        _claim(str(folder), overwrite=True)
+    assert read_tree(elsewhere) == {"data/train-00000-of-00001.bin": b"1"}
+
+
+@pytest.mark.parametrize(
+    "foreign", ["", "epoch-0/flat/data/mine.bin", "flat/flat/data", "notes.txt"]
+)
+def test_a_prepared_dataset_on_a_store_is_known_by_its_paths(foreign: str) -> None:
+    folder = StoreFolder("memory://test_claim/out")
+    fs = fsspec.filesystem("memory")
+    paths = {**PREPARED, "manifest.json": b'{"format": "dovetail-manifest"}'}
+    for path in [*paths, *filter(None, [foreign])]:
+        fs.pipe_file(f"/test_claim/out/{path}", paths.get(path, b"1"))
+    try:
+        if foreign:
+            with pytest.raises(UsageError, match=foreign):
+                check_foreign(folder)
+        else:
+            check_foreign(folder)
+            assert {p for p in folder.paths(layout.is_our_folder) if p in PREPARED} == {*PREPARED}
+    finally:
+        fs.rm("/test_claim", recursive=True)
 
 
 def _claim(folder: str, *, overwrite: bool) -> None:

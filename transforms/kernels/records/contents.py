@@ -1,0 +1,147 @@
+"""What a record's content is, and two hashes of it, by which it is split.
+
+Content is the text: of a block of texts all of the record, of rows a column ``text``. Where there is
+none, it is the whole line or row; of rows of ids, the ids. The hashes are functions of the content
+alone, whatever file, format or type it comes in: of the text's bytes, without a line's end; of ids, of
+each as 32 bits. Fields that are kept beside a text may take its place (``groups``): then it is their
+values that decide, each by its text: ``7`` is the integer and the text alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.types as pt
+
+from transforms.errors import DataError
+from transforms.kernels.arrays import U64
+from transforms.kernels.randomness import mix
+from transforms.kernels.records import blocks, rows
+from transforms.kernels.records.arrow_values import (
+    bytes_extents,
+    elements,
+    is_bytes,
+    plain_bytes,
+    validity,
+)
+from transforms.kernels.records.digest import record_hashes
+from transforms.kernels.records.row_hashes import row_hashes
+
+TEXT = "text"
+"""The column of a row that is its content, where it has one."""
+
+Hashes = tuple[U64, U64]
+
+
+def content_hashes(
+    block: pa.RecordBatch, *, groups: Sequence[str] = (), ids: str | None = None
+) -> Hashes:
+    """Hash the contents of a block's records.
+
+    Args:
+        block: of texts, lines or rows.
+        groups: fields whose values take the content's place: kept beside the texts, or columns of the
+            rows.
+        ids: the column of ids of the rows, which are the content where no column is ``TEXT``.
+
+    Returns:
+        Two uint64[n].
+
+    Raises:
+        DataError: a value is null, or of a type that can't be compared between formats.
+    """
+    if groups:
+        return _joined([_field_hashes(_field(block, name), name) for name in groups])
+    if not blocks.is_rows(block):
+        hash0, hash1, _ = blocks.hashes(block)
+        return hash0, hash1
+    record = block.column("record")
+    at = record.type.get_field_index(TEXT)
+    if at >= 0 and is_bytes(record.type.field(at).type):
+        return _field_hashes(record.field(at), TEXT)
+    if ids is not None:
+        return ids_hashes(record.field(ids), name=ids)
+    return row_hashes(record)
+
+
+def ids_hashes(lists: pa.Array, *, name: str) -> Hashes:
+    """Hash lists of ids, equal for equal ids whatever their type.
+
+    Args:
+        lists: lists of integers.
+        name: of their column, for errors.
+
+    Raises:
+        DataError: a list or an id is null, or no id at all.
+    """
+    _require_values(lists, name)
+    inner, offsets = elements(lists)
+    _require_values(inner, name)
+    if not pt.is_integer(inner.type):
+        raise DataError(f"column {name}: expected lists of ids, got {lists.type}")
+    try:
+        words = inner.cast(pa.uint32())
+    except pa.ArrowInvalid:
+        raise DataError(
+            f"column {name}: expected ids of 0 to 2**32 - 1, got another number"
+        ) from None
+    return record_hashes(plain_bytes(words), 4 * offsets)
+
+
+def without_kept(block: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
+    """Take out fields that were kept beside texts only to be split by."""
+    kept = blocks.kept_of(block)
+    if kept is None or not names:
+        return block
+    at = block.schema.get_field_index("kept")
+    fields = [field for field in kept.type if field.name not in names]
+    if not fields:
+        return block.remove_column(at)
+    arrays = [kept.field(field.name) for field in fields]
+    return block.set_column(at, "kept", pa.StructArray.from_arrays(arrays, fields=fields))
+
+
+def _field(block: pa.RecordBatch, name: str) -> pa.Array:
+    """Return a field that is kept beside texts, or a column of rows."""
+    found = blocks.kept_of(block)
+    if found is None and blocks.is_rows(block):
+        found = block.column("record")
+    if found is None or found.type.get_field_index(name) < 0:
+        have = [] if found is None else [field.name for field in found.type]
+        raise DataError(
+            f"field {name}: expected records that have it, to split by it; they have "
+            f"{rows.some(have) or 'no fields'}"
+        )
+    return found.field(name)
+
+
+def _field_hashes(values: pa.Array, name: str) -> Hashes:
+    """Hash values by their text."""
+    _require_values(values, name)
+    if pt.is_boolean(values.type) or pt.is_integer(values.type):
+        values = values.cast(pa.large_string())
+    if not is_bytes(values.type):
+        raise DataError(
+            f"field {name}: expected text, integers or booleans, to split by it; got {values.type}"
+        )
+    return record_hashes(*bytes_extents(values))
+
+
+def _joined(hashes: list[Hashes]) -> Hashes:
+    """Return hashes of tuples by those of their values; of one value its own."""
+    (hash0, hash1), *more = hashes
+    for other0, other1 in more:
+        hash0, hash1 = mix(mix(hash0) + other0), mix(mix(hash1) + other1)
+    return hash0, hash1
+
+
+def _require_values(values: pa.Array, name: str) -> None:
+    valid = validity(values)
+    if valid is not None:
+        place = int(np.flatnonzero(~valid)[0])
+        raise DataError(
+            f"field {name}: expected a value in every record, to split by it; record {place} of a "
+            "block has none: leave such records out, or give them one"
+        )

@@ -1,0 +1,172 @@
+"""Splitting: each block's records to the splits that their contents fall to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.transforms.window import GlobalWindows
+
+import transforms.datasets.coders  # noqa: F401  # registers the coder of blocks
+from transforms.datasets.identity import FileIds, Located, Origin
+from transforms.datasets.reports import SpanReport, SpanReports
+from transforms.datasets.source_files import SourceFile
+from transforms.errors import LosslessError
+from transforms.kernels.arrays import U8
+from transforms.kernels.records import blocks
+from transforms.kernels.records.contents import Hashes, content_hashes, without_kept
+from transforms.kernels.records.digest import Digest
+from transforms.kernels.splitting.plan import Counted, SplitPlan
+
+HashContents = Callable[[pa.RecordBatch], Hashes]
+"""Gives the two hashes of the contents of a block's records."""
+
+NO_FILE = -1
+"""In the place of where a span begins: what a split has of a source is no part of one file."""
+
+
+@dataclass(eq=False, kw_only=True)
+class SplitRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
+    """Split blocks by their records' content: (Origin, block) -> {split: (blocks, spans)}.
+
+    ``blocks`` are as they came, with the records of the split alone. ``spans`` are SpanReports of what
+    each bundle has of the split, by source and pass: records, digest, payload. ``SpansOfSplit`` makes
+    of them what stands in the place of ReadRecords' for one split.
+
+    Attributes:
+        plan: what is asked.
+        contents: hashes the contents; picklable.
+        drop: fields that were kept beside the texts only to split by them; they go no further.
+        only: splits that are wanted; None for all. Of others nothing is reported either.
+        counted: a PCollection of one tuple of Counted, as CountContents gives it, where the plan counts.
+    """
+
+    plan: SplitPlan
+    contents: HashContents = content_hashes
+    drop: Sequence[str] = ()
+    only: Sequence[str] | None = None
+    counted: Any = None
+
+    def expand(self, located: Any) -> dict[str, tuple[Any, Any]]:
+        """Split in one step."""
+        names = self.plan.names if self.only is None else self.only
+        side = [] if self.counted is None else [beam.pvalue.AsSingleton(self.counted)]
+        tags: dict[str, Any] = {_blocks_tag(name): Located for name in names}
+        tags |= {_spans_tag(name): SpanReports for name in names}
+        split = beam.ParDo(_Split(self), *side).with_output_types(Located, **tags)
+        found = located | "Split" >> split.with_outputs(*tags)
+        return {name: (found[_blocks_tag(name)], found[_spans_tag(name)]) for name in names}
+
+
+class SpansOfSplit(beam.PTransform):  # type: ignore[misc]
+    """Make what stands in the place of ReadRecords' reports for one split.
+
+    (spans of the split, as of SplitRecords; spans of ReadRecords) -> spans: the split's, and those of
+    the files, which say of no records, but where there are files to be read again.
+    """
+
+    def expand(self, spans: tuple[Any, Any]) -> Any:
+        """Put both together."""
+        split, read = spans
+        files = read | "OnlyFiles" >> beam.Map(_only_files).with_output_types(SpanReports)
+        return (split, files) | "Both" >> beam.Flatten()
+
+
+def require_all(read: Iterable[SpanReports], splits: Iterable[Iterable[SpanReports]]) -> None:
+    """Raise LosslessError where what the splits have of a source and pass isn't what was read of it."""
+    want = _by_pass(read)
+    have = _by_pass(reports for split in splits for reports in split)
+    for source, number in sorted(want | have):
+        expected, found = want.get((source, number), Digest()), have.get((source, number), Digest())
+        if expected != found:
+            raise LosslessError(
+                f"source {source}, pass {number}: its splits have {found.records} records of "
+                f"{found.bytes} bytes with digest {found.to_json()['hash']}, read were "
+                f"{expected.records} of {expected.bytes} with {expected.to_json()['hash']}; check "
+                "memory and disk, then run again"
+            )
+
+
+def _by_pass(spans: Iterable[SpanReports]) -> dict[tuple[str, int], Digest]:
+    total: dict[tuple[str, int], Digest] = {}
+    for reports in spans:
+        for source, found in reports.opened().by_source():
+            for number in np.unique(found.column("pass_number")).tolist():
+                key = source, number
+                total[key] = total.get(key, Digest()) + found.of_pass(number).digest
+    return total
+
+
+def _only_files(reports: SpanReports) -> SpanReports:
+    files = (replace(report, digest=Digest(), payload=0) for report in reports.opened())
+    return SpanReports.of(files)
+
+
+def _blocks_tag(name: str) -> str:
+    return f"blocks_{name}"
+
+
+def _spans_tag(name: str) -> str:
+    return f"spans_{name}"
+
+
+class _Split(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, config: SplitRecords) -> None:
+        self._plan, self._contents = config.plan, config.contents
+        self._drop = tuple(config.drop)
+        only = config.plan.names if config.only is None else config.only
+        self._wanted = [(config.plan.names.index(name), name) for name in only]
+
+    def start_bundle(self) -> None:
+        self._found: dict[tuple[str, str, int], tuple[Digest, int]] = {}
+
+    def process(
+        self, element: Located, counted: Sequence[Counted] = ()
+    ) -> Iterator[beam.pvalue.TaggedOutput]:
+        origin, block = element
+        parts = self._plan.split(*self._contents(block), counted)
+        block = without_kept(block, self._drop)
+        for number, name in self._wanted:
+            mine = take(origin, block, parts, number)
+            if mine is not None:
+                self._report(name, *mine)
+                yield beam.pvalue.TaggedOutput(_blocks_tag(name), mine)
+
+    def _report(self, name: str, origin: Origin, block: pa.RecordBatch) -> None:
+        key = name, origin.source, origin.pass_number
+        digest, payload = self._found.get(key, (Digest(), 0))
+        digest += Digest.total(blocks.digests(block, sources=1))
+        self._found[key] = digest, payload + blocks.payload_bytes(block)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for (name, source, number), (digest, payload) in self._found.items():
+            file = SourceFile(source, name="", url="", size=0, version="")
+            report = SpanReport(file, digest, payload=payload, pass_number=number, start=NO_FILE)
+            windowed = GlobalWindows.windowed_value(SpanReports.of([report]))
+            yield beam.pvalue.TaggedOutput(_spans_tag(name), windowed)
+
+
+def take(origin: Origin, block: pa.RecordBatch, parts: U8, number: int) -> Located | None:
+    """Return the records of a block that fall to one split, None where none does.
+
+    Args:
+        origin: whose records they are.
+        block: of n records; it isn't copied where all of them fall to the split.
+        parts: uint8[n], the split that each falls to.
+        number: of the split.
+    """
+    mine = parts == number
+    found = int(np.count_nonzero(mine))
+    if not found:
+        return None
+    if found == len(block):
+        return origin, block
+    if isinstance(origin, FileIds):
+        ends = np.cumsum(origin.rows)
+        until = np.concatenate([[0], np.cumsum(mine)])[np.concatenate([[0], ends])]
+        origin = origin._replace(rows=tuple(np.diff(until).tolist()))
+    return origin, block.filter(pa.array(mine))

@@ -1,0 +1,134 @@
+"""What all writers check of rows, and all formats of a dataset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.errors import DataError, UsageError
+from transforms.kernels.packing.rows import Rows
+from transforms.trainers.contract import Dataset, Needs, ShardFacts
+
+
+def ids_as(rows: Rows, dtype: npt.DTypeLike, *, dataset: Dataset, first: int) -> npt.NDArray[Any]:
+    """Return a batch's ids in the type of a file.
+
+    Args:
+        rows: the batch.
+        dtype: of the file: an unsigned type, or a signed one that holds all ids.
+        dataset: how many ids there can be.
+        first: number of the batch's first row in its shard.
+
+    Raises:
+        DataError: an id isn't one of the dataset's, or the type doesn't hold it.
+    """
+    ids, kind = rows.ids, np.dtype(dtype)
+    below = min(dataset.ids, int(np.iinfo(kind).max) + 1)
+    if len(ids) and int(ids.max()) >= below:
+        place = int(np.argmax(ids >= below))
+        row = int(np.searchsorted(rows.offsets, place, side="right")) - 1
+        what = f"below {below}" + ("" if below == dataset.ids else f", as {kind.name} holds")
+        raise DataError(
+            f"row {first + row} of the shard: expected ids {what}, got {int(ids[place])} at place "
+            f"{place - int(rows.offsets[row])}; the source was made with another tokenizer, or "
+            "--vocab_size is too small"
+        )
+    return ids.astype(kind.newbyteorder("<"), copy=False)
+
+
+class Count:
+    """Counts what a writer was given, and holds it against what the shard was to have."""
+
+    def __init__(self, shard: ShardFacts) -> None:
+        self._shard = shard
+        self.rows = self.ids = self.filler = 0
+
+    def add(self, rows: Rows) -> None:
+        """Count a batch, as it is laid down."""
+        self.rows += len(rows)
+        self.ids += len(rows.ids)
+        self.filler += int(rows.filler.sum())
+
+    def require_all(self) -> None:
+        """Raise a DataError where something else was written than the shard was to have."""
+        came, asked = (self.rows, self.ids, self.filler), self._shard
+        if came != (asked.rows, asked.ids, asked.filler):
+            raise DataError(
+                f"expected a shard of {asked.rows} rows, {asked.ids} ids and {asked.filler} of filler, "
+                f"got {came[0]}, {came[1]} and {came[2]}; report this, with the recipe"
+            )
+
+
+def require_needs(name: str, needs: Needs, dataset: Dataset) -> None:
+    """Raise a UsageError where a dataset isn't what a format needs, by the flag's name.
+
+    Args:
+        name: of the format.
+        needs: its needs.
+        dataset: what is asked for.
+    """
+    packing, flag = dataset.packing, f"--output_format={name}"
+
+    def refuse(field: str, what: str) -> UsageError:
+        because = needs.because.get(field)
+        return UsageError(f"{flag} {what}" + (f": {because}" if because else ""))
+
+    if packing.kind not in needs.packings:
+        kinds = ", ".join(kind for kind in KINDS if kind in needs.packings)
+        length = " and --sequence_length" if packing.length is None else ""
+        raise refuse("packings", f"needs --packing={kinds}{length}, got {packing.kind}")
+    if needs.end and dataset.eos is None:
+        raise refuse("end", "needs an EOS, and the tokenizer has none; give --eos_token")
+    if needs.end and packing.end != dataset.eos:
+        raise refuse("end", f"needs --document_end=eos, got {packing.end}")
+    if needs.end_at_cuts and may_cut(dataset) and not packing.end_at_cuts:
+        raise refuse("end_at_cuts", "needs --eos_at_cuts")
+    if may_fill(dataset):
+        require_filler(name, needs, dataset)
+    for label, one in (("EOS", dataset.eos), ("BOS", dataset.bos), ("pad", dataset.pad)):
+        if one is not None and not 0 <= one < dataset.ids:
+            raise UsageError(
+                f"{flag}: {label} is {one}, expected below {dataset.ids}, how many ids there are; give "
+                "--vocab_size with added tokens counted"
+            )
+
+
+def require_filler(name: str, needs: Needs, dataset: Dataset) -> None:
+    """Raise a UsageError where rows are to be filled up and there is nothing to do it with."""
+    if needs.filler == "none" or filler_of(needs, dataset) is not None:
+        return
+    because = needs.because.get("filler", "its files know of no lengths")
+    others = {"pad": " that isn't EOS", "pad or eos": ", or an EOS", "eos": ""}[needs.filler]
+    what = "an EOS" if needs.filler == "eos" else f"a pad token{others}"
+    flag = "--eos_token" if needs.filler == "eos" else "--pad_token"
+    raise UsageError(
+        f"--output_format={name} with --packing={dataset.packing.kind} needs {what} to fill rows up: "
+        f"{because}; give {flag}"
+    )
+
+
+def filler_of(needs: Needs, dataset: Dataset) -> int | None:
+    """Return the id that fills rows up, None where rows are written without or there is none."""
+    if needs.filler == "none":
+        return None
+    if needs.filler == "eos":
+        return dataset.eos
+    if needs.filler == "pad":
+        return None if dataset.pad == dataset.eos else dataset.pad
+    return dataset.eos if dataset.pad is None else dataset.pad
+
+
+KINDS = ("none", "concat", "best_fit", "pad", "buckets")
+
+
+def may_fill(dataset: Dataset) -> bool:
+    """Return whether other rows than a split's last one may be filled up."""
+    return dataset.packing.kind in ("best_fit", "pad", "buckets")
+
+
+def may_cut(dataset: Dataset) -> bool:
+    """Return whether a document may be cut."""
+    kind, long = dataset.packing.kind, dataset.packing.long
+    return kind == "concat" or (kind != "none" and long in ("split", "truncate"))
