@@ -44,6 +44,11 @@ INSTEAD: Mapping[str, Sequence[str]] = {  # what another law doesn't use
 }
 """Of a RecipeKind: numbers of the law in a file go where a flag chooses another law."""
 
+MODEL_FILE = (
+    "model: a BytePiece JSON, a SentencePiece .model (unigram or BPE), a tokenizer.json or a folder "
+    "with one, a .tiktoken file; local or on a store"
+)
+
 
 class ModelRecipe(CommonRecipe):
     """What a recipe says of the model, and of how it is used."""
@@ -54,13 +59,8 @@ class ModelRecipe(CommonRecipe):
     bytes: bool = make_flag(
         False, _INPUT, "take lines as bytes, whatever they hold (BytePiece models)"
     )
-    tokenizer: Annotated[str, AfterValidator(check_paths)] = make_flag(
-        ...,
-        MODEL,
-        "model: a BytePiece JSON, a SentencePiece .model (unigram or BPE), a tokenizer.json or a folder "
-        "with one, a .tiktoken file; local or on a store",
-        metavar="FILE",
-        min_length=1,
+    tokenizer: Annotated[str, AfterValidator(check_paths)] | None = make_flag(
+        None, MODEL, MODEL_FILE, metavar="FILE", min_length=1
     )
     tokenizer_pattern: Token | None = make_flag(
         None,

@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
 from hashlib import sha256
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from pipelines.recipes.check_prepare import check_prepare
-from pipelines.recipes.flag_errors import Misfit
-from pipelines.recipes.mixture import check_mixture
-from pipelines.recipes.model_recipe import INSTEAD, MODEL, ModelRecipe, Names, Token
+from pipelines.recipes.check_prepare import check_prepare, packing_of
+from pipelines.recipes.mixture import WAYS, check_mixture
+from pipelines.recipes.model_recipe import INSTEAD, MODEL, MODEL_FILE, ModelRecipe, Names, Token
 from pipelines.recipes.recipe import (
     CommonRecipe,
     Count,
     MixtureRecipe,
-    Model,
     Numbers,
     Recipe,
+    RecipePart,
     Settings,
     Size,
     make_flag,
 )
 from pipelines.recipes.recipe_file import RecipeKind
-from pipelines.recipes.mixture import WAYS
-from pipelines.recipes.values import as_text, as_written, check_paths, parse_kinds, parse_split
+from pipelines.recipes.values import as_written, check_paths, check_split, parse_kinds, parse_parts
 from transforms.formats.text_field import TextField
 
 _INPUT, _MIXTURE, _SPLIT, _PACKING, _OUTPUT = "input", "mixture", "split", "packing", "output"
 
+_Parts = Annotated[
+    dict[str, str],
+    BeforeValidator(parse_parts, json_schema_input_type=dict[str, str | int] | str),
+]
 PACKINGS = Literal["none", "concat", "best_fit", "pad", "buckets"]
 LONG = Literal["split", "truncate", "drop", "fail"]
 FORMAT_NAMES = Literal["parquet", "arrow", "megatron", "flat", "olmo"]
 
 WINDOW_ROWS, MOST_WINDOW, LEAST_WINDOW_ROWS = 4096, 1 << 25, 16
-"""A window of best_fit has so many rows' tokens, or so many tokens, but never fewer rows than the last."""
+"""A window of best_fit has so many rows' tokens, or so many tokens; never fewer rows than the last."""
 
 
-class Until(Model):
+class Until(RecipePart):
     """Where a stage ends: one of them, counted from the stage's own beginning."""
 
     tokens: Count | None = None
@@ -59,7 +60,7 @@ class Until(Model):
         return {name: value for name, value in self if value is not None}
 
 
-class StageRecipe(Model):
+class StageRecipe(RecipePart):
     """A part of the output with weights of its own."""
 
     weights: Numbers = Field(min_length=1)
@@ -90,28 +91,27 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
         ge=1,
         le=200_000,
     )
-    split_name: Annotated[str, as_written(parse_split)] = make_flag(
-        "train", _OUTPUT, "name of the split that has all that no other has: first part of its files"
+    split_name: Annotated[str, AfterValidator(check_split)] = make_flag(
+        "train",
+        _OUTPUT,
+        "name of the split that has all that no other has: first part of its files",
     )
     text_field: Annotated[str, as_written(TextField.parse)] | None = make_flag(
         None,
         _INPUT,
         "field of JSON lines, or column of rows, that holds the text; data.text is one inside of data, "
-        r"a template such as '{title}\n\n{body}' puts several together; '' takes whole lines. By default "
-        "text; rows that have --token_column and for which no field is named are ids already",
+        r"a template such as '{title}\n\n{body}' puts several together; '' takes whole lines. By "
+        "default text; rows that have --token_column, and for which no field is named, are ids already",
     )
     tokenizer: Annotated[str, AfterValidator(check_paths)] | None = make_flag(
         None,
         MODEL,
-        "model: a BytePiece JSON, a SentencePiece .model (unigram or BPE), a tokenizer.json or a folder "
-        "with one, a .tiktoken file; local or on a store. Of rows of ids: the one that made them",
+        f"{MODEL_FILE}. Of rows of ids: the one that made them",
         metavar="FILE",
         min_length=1,
     )
     add_bos: bool = make_flag(False, MODEL, "begin every document with the model's bos")
-    add_eos: Annotated[bool, AfterValidator(_refuse_add_eos := lambda value: value)] = make_flag(
-        False, MODEL, "--document_end takes its place", deprecated=True
-    )
+    add_eos: bool = make_flag(False, MODEL, "--document_end takes its place", deprecated=True)
     eos_token: Token | None = make_flag(
         None,
         MODEL,
@@ -137,7 +137,7 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
     token_column: str = make_flag(
         "input_ids", _INPUT, "of rows of ids: the column that holds them", min_length=1
     )
-    weigh_by: Literal["records", "bytes", "tokens"] = make_flag(
+    weigh_by: Literal["records", "bytes", "tokens"] = make_flag(  # type: ignore[assignment]
         "records",
         _MIXTURE,
         "what the shares are of: documents, bytes of text, or tokens, without special ones and filler",
@@ -168,7 +168,13 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
         min_length=1,
         in_files_only=True,
     )
-    split: Annotated[dict[str, str], BeforeValidator(parse_split)] | None = make_flag(
+    split: (
+        Annotated[
+            dict[str, str],
+            BeforeValidator(parse_parts, json_schema_input_type=dict[str, str | int] | str),
+        ]
+        | None
+    ) = make_flag(
         None,
         _SPLIT,
         "splits beside train, each by a share of the contents or a count of records: "
@@ -194,9 +200,9 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
         None,
         _PACKING,
         "how documents become rows: none is a document a row; concat joins them and cuts every "
-        "--sequence_length; best_fit packs whole documents, cut where they are longer; pad is a document "
-        "a row of --sequence_length; buckets the same of the least power of two that holds it. By "
-        "default concat with --sequence_length, none without",
+        "--sequence_length; best_fit packs whole documents, cut where they are longer; pad is a "
+        "document a row of --sequence_length; buckets the same of the least power of two that holds it. "
+        "By default concat with --sequence_length, none without",
     )
     sequence_length: int | None = make_flag(
         None,
@@ -210,8 +216,8 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
     document_end: Token = make_flag(
         "eos",
         _PACKING,
-        "what ends every document: eos is the model's, or --eos_token; none nothing; else a token as the "
-        "model writes it, or an id",
+        "what ends every document: eos is the model's, or --eos_token; none nothing; else a token as "
+        "the model writes it, or an id",
         metavar="eos|none|TEXT|ID",
     )
     eos_at_cuts: bool = make_flag(
@@ -226,8 +232,8 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
     pack_window: Annotated[Count, Field(le=2**40)] | None = make_flag(
         None,
         _PACKING,
-        "tokens that best_fit packs together, such as 16M: a window of the order; by default 4,096 rows' "
-        "worth, 2^25 at most",
+        "tokens that best_fit packs together, such as 16M: a window of the order; by default 4,096 "
+        "rows' worth, 2^25 at most",
         metavar="N",
     )
     output_format: Annotated[
@@ -244,8 +250,8 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
     layout: Literal["plain", "megatron_bridge"] = make_flag(
         "plain",
         _OUTPUT,
-        "columns of parquet: plain is input_ids and seq_lengths, megatron_bridge input_ids, seq_start_id "
-        "and loss_mask",
+        "columns of parquet: plain is input_ids and seq_lengths, megatron_bridge input_ids, "
+        "seq_start_id and loss_mask",
     )
     megatron: Literal["documents", "rows"] | None = make_flag(
         None,
@@ -293,3 +299,64 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
     def _fits_together(self) -> Self:
         check_prepare(dict(self))
         return self
+
+    def _without_say(self) -> set[str]:
+        return super()._without_say() | {"add_eos"}
+
+    @property
+    def packing_kind(self) -> PACKINGS:
+        """How documents become rows."""
+        return packing_of(dict(self))  # type: ignore[return-value]
+
+    @property
+    def window(self) -> int:
+        """Tokens that best_fit packs together."""
+        if self.pack_window is not None or self.sequence_length is None:
+            return self.pack_window or MOST_WINDOW
+        length = self.sequence_length
+        return max(min(WINDOW_ROWS * length, MOST_WINDOW), LEAST_WINDOW_ROWS * length)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the recipe as JSON with sorted keys, by which formats' files name it."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return sha256(text.encode()).hexdigest()
+
+    @property
+    def of_text(self) -> bool:
+        """Whether the input is text by what was asked; else rows of ids it may be."""
+        return self.bytes or self.text_field is not None
+
+    @property
+    def reading(self) -> Recipe:
+        """The recipe by which the input is looked at and read, where it is text."""
+        field = "text" if self.text_field is None else self.text_field
+        return self._reading(None if self.bytes else field or None)
+
+    @property
+    def reading_ids(self) -> Recipe:
+        """The recipe by which the input is looked at and read, where it is rows of ids."""
+        return self._reading(None, output_format="arrow")
+
+    def _reading(self, text_field: str | None, **more: Any) -> Recipe:
+        common: dict[str, Any] = {name: getattr(self, name) for name in CommonRecipe.model_fields}
+        if self.bytes and self.format == "auto":
+            common["format"] = "lines"
+        return Recipe(**common, text_field=text_field, **more)
+
+
+PREPARE = RecipeKind(
+    "prepare",
+    PrepareRecipe,
+    Settings,
+    instead={
+        **INSTEAD,
+        **dict.fromkeys(WAYS, (*WAYS, "stages")),
+        "repeats": (*WAYS, "interleave", "weigh_by", "stop", "stages"),  # which only weights have
+        "stages": (*WAYS, "interleave", "stop"),
+        "num_shards": ("shard_size",),
+        "shard_size": ("num_shards",),
+        "tokenizer": ("vocab_size",),
+        "vocab_size": ("tokenizer",),
+    },
+)

@@ -100,8 +100,7 @@ def read_recipe(
             )
         content, root = manifest.get("recipe"), ("recipe",)
         with contextlib.suppress(TypeError, KeyError, ValueError):  # written by hand
-            model = dict(manifest["model" if made_by == "prepare" else "tokens"])
-            model = model if made_by == "prepare" else dict(model["model"])
+            model = dict((manifest if made_by == "prepare" else manifest["tokens"])["model"])
     else:
         content = exact_yaml.load(text, url, lines)
         if url.rpartition("/")[2] == layout.MANIFEST and "sources" not in (content or {}):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from pipelines.recipes.flag_errors import Misfit
-from pipelines.recipes.model_recipe import INSTEAD, SAMPLING, ModelRecipe, Names
+from pipelines.recipes.model_recipe import INSTEAD, MODEL, MODEL_FILE, SAMPLING, ModelRecipe, Names
 from pipelines.recipes.recipe import CommonRecipe, Recipe, RunSettings, make_flag
 from pipelines.recipes.recipe_file import RecipeKind
-from pipelines.recipes.values import as_written, parse_kind
+from pipelines.recipes.values import as_written, check_paths, parse_kind
 from transforms.formats.text_field import TextField
 
 _INPUT, _OUTPUT = "input", "output"
@@ -43,6 +43,9 @@ class TokenizeRecipe(ModelRecipe):
         _INPUT,
         "field of JSON lines, or column of rows, that holds the text; data.text is one inside of data, "
         r"a template such as '{title}\n\n{body}' puts several together; '' takes whole lines",
+    )
+    tokenizer: Annotated[str, AfterValidator(check_paths)] = make_flag(
+        ..., MODEL, MODEL_FILE, metavar="FILE", min_length=1
     )
     decode: bool = make_flag(
         False, _OUTPUT, 'turn tokens back into text: rows of --token_column into lines {"text":…}'
