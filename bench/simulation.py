@@ -80,7 +80,9 @@ class SimulateSpills(beam.DoFn):
         keys.sort()
         run = pa.RecordBatch.from_arrays([pa.array(keys), record], names=["key", "record"])
         rows = [
-            spill_pages.stream_row(block, blocks.block_footprint(block), stream=0, digest=Digest())
+            spill_pages.stream_row(
+                block, blocks.block_footprint(block), stream=0, digest=Digest(), measured=0
+            )
             for _, block in spill_pages.cut_run(
                 run, parts=self._buckets, page_bytes=self._spill.page_bytes
             )

@@ -202,8 +202,8 @@ def harm(patch: Patch, how: Any) -> None:
     """Change what the step that leaves records out gives, once."""
     done: list[int] = []
 
-    def cut_to_buckets(block: Any, low: int, high: int, *, of: int) -> Any:
-        kept, tally = blocks.cut_to_buckets(block, low, high, of=of)
+    def cut_to_buckets(block: Any, low: int, high: int, **asked: Any) -> Any:
+        kept, tally = blocks.cut_to_buckets(block, low, high, **asked)
         if len(kept) in (0, len(block)) or done:
             return kept, tally
         done.append(1)

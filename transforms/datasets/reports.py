@@ -173,21 +173,21 @@ class Tally:
     Attributes:
         stream: its number.
         reread: whether the pass was read once more.
-        records, bytes: int64[buckets], of each bucket.
+        records, measured: int64[buckets], of each bucket; what is measured, ``Streams.measure`` says.
         beyond: digest of the records beyond the buckets that were wanted; they were not spilled.
     """
 
     stream: int
     reread: bool
     records: I64
-    bytes: I64
+    measured: I64
     beyond: Digest
 
     def __add__(self, other: Tally) -> Tally:
         return replace(
             self,
             records=self.records + other.records,
-            bytes=self.bytes + other.bytes,
+            measured=self.measured + other.measured,
             beyond=self.beyond + other.beyond,
         )
 

@@ -10,7 +10,7 @@ import numpy as np
 from transforms.datasets.reports import Mixed, Tally
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.schedules.mixture import Draft
-from transforms.kernels.schedules.needed import buckets_holding, length_of_bytes
+from transforms.kernels.schedules.needed import buckets_holding, length_of_size
 from transforms.shuffling.streams import Streams
 
 
@@ -99,19 +99,19 @@ def by_stream(tallies: Iterable[Tally], streams: Streams) -> list[Tally]:
     return total
 
 
-def bound_bytes(found: Draft, length: int, first: list[Tally]) -> tuple[int, bool]:
-    """Return a length that holds the end by bytes, and whether it surely does."""
-    most = found.mixture.max_bytes
+def bound_size(found: Draft, length: int, first: list[Tally]) -> tuple[int, bool]:
+    """Return a length that holds the end by bytes or tokens, and whether it surely does."""
+    most = found.mixture.most
     if most is None or not first:
         return length, True
-    bound = length_of_bytes(
+    bound = length_of_size(
         found.schedule,
         most,
         bound=length,
         records=found.amounts.records,
-        sizes=found.amounts.bytes,
+        sizes=found.amounts.of(found.mixture.measure),
         counts=[tally.records for tally in first],
-        bytes_of=[tally.bytes for tally in first],
+        sizes_of=[tally.measured for tally in first],
     )
     if bound is None:  # more may be counted, of anything
         return length, not found.mixture.repeats_as_needed
@@ -133,5 +133,6 @@ def needed_buckets(
         buckets_holding(tally.records, many) if bounded and not held else len(tally.records)
         for tally, many, held in zip(first, used, small, strict=True)
     ]
-    found = tuple(map(max, wanted, streams.needed))
-    return found, tuple(many > few for many, few in zip(found, streams.needed, strict=True))
+    have = streams.first_needed
+    found = tuple(map(max, wanted, have))
+    return found, tuple(many > few for many, few in zip(found, have, strict=True))

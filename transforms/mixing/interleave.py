@@ -23,8 +23,8 @@ from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.schedules.mixture import Amounts, Draft, Item, Mixture, asked_shares, draft
 from transforms.kernels.schedules.needed import cut_needed, needed_share
-from transforms.mixing.counted import Counted, bound_bytes, by_stream, needed_buckets, passes_begun
-from transforms.mixing.end_by_bytes import find_end
+from transforms.mixing.counted import Counted, bound_size, by_stream, needed_buckets, passes_begun
+from transforms.mixing.end_by_size import find_end
 from transforms.mixing.packed_shards import pack_content, pack_schedule
 from transforms.mixing.shard_layout import Layout, StreamTables
 from transforms.mixing.shards import MixedShard
@@ -65,6 +65,13 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
     shard_records: int | None = None
     bucket_bytes: int = 64 << 20
 
+    def __post_init__(self) -> None:
+        if (self.mixture.measure == "tokens") != (self.streams.measure is not None):
+            raise ValueError(
+                f"the mixture counts {self.mixture.measure}, the streams {self.streams.measure}; make "
+                "them by plan_streams"
+            )
+
     def expand(self, read: tuple[Any, Any]) -> tuple[Any, Any, Any]:
         """Count, find the end, read what repeats again, hand out."""
         located, spans = read
@@ -73,7 +80,9 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
         first = located | "SpillFirst" >> spill
         spilled = [first.spills]
         tallies = added(first.tallies, "First")
-        drafts = once | "Weigh" >> beam.Map(_weigh, beam.pvalue.AsIter(spans), config=self)
+        drafts = once | "Weigh" >> beam.Map(
+            _weigh, beam.pvalue.AsIter(spans), beam.pvalue.AsList(tallies), config=self
+        )
         counts = (
             drafts
             | "ListChunks" >> beam.FlatMap(_items).with_output_types(tuple[int, Any])
@@ -149,6 +158,7 @@ def plan_streams(
     expected: Sequence[float] | None = None,
     exact: bool = False,
     shards: int = 1,
+    token_column: str = "input_ids",
 ) -> Streams:
     """Cut streams into buckets so that one of each source fits in memory together; in one level.
 
@@ -164,9 +174,10 @@ def plan_streams(
         expected: how many records of each source come out, about, where no more shall be spilled.
         exact: whether ``amounts`` are exact.
         shards: of the output, about.
+        token_column: of rows, holds the tokens, where these are counted.
     """
     if mixture.is_union:
-        amounts, about = Amounts((sum(amounts.records),), (sum(amounts.bytes),)), [sum(about)]
+        amounts, about = amounts.together(), [sum(about)]
         expected = None if expected is None else [sum(expected)]
     total = sum(about) or 1.0
     shares = [(share / total + 1 / len(about)) / 2 for share in about]
@@ -200,6 +211,7 @@ def plan_streams(
         batch_bytes=batch,
         needed=tuple(needed),
         partitions=(1,) * len(buckets),
+        measure=token_column if mixture.measure == "tokens" else None,
     )
 
 
@@ -212,11 +224,16 @@ def _read(spans: Iterable[SpanReports], sources: Sequence[str]) -> list[Digest]:
     return list(total.values())
 
 
-def _weigh(_: None, spans: Iterable[SpanReports], config: InterleaveSources) -> Draft:
+def _weigh(
+    _: None, spans: Iterable[SpanReports], tallies: list[Tally], config: InterleaveSources
+) -> Draft:
     read = _read(spans, config.mixture.sources)
     if config.mixture.is_union:
         read = [Digest.total(read)]
-    amounts = Amounts(tuple(d.records for d in read), tuple(d.bytes for d in read))
+    tokens: tuple[int, ...] = ()
+    if config.mixture.measure == "tokens":  # no digest counts them
+        tokens = tuple(int(t.measured.sum()) for t in by_stream(tallies, config.streams))
+    amounts = Amounts(tuple(d.records for d in read), tuple(d.bytes for d in read), tokens)
     try:
         return draft(config.mixture, amounts)
     except UsageError as error:  # found out in the work, when the sources had been counted
@@ -259,7 +276,7 @@ def _find_end(
 ) -> Counted:
     found, length = uncounted.counted((Item(*item), row) for item, row in counts).ended()
     first = by_stream(tallies, config.streams)
-    length, bounded = bound_bytes(found, length, first)
+    length, bounded = bound_size(found, length, first)
     used = found.schedule.counts_before(length).tolist()
     streams = config.streams
     footprints = _footprints(spans, config)

@@ -133,7 +133,10 @@ class _GatherRuns(beam.DoFn):  # type: ignore[misc]
         storage.configure(spill.storage_options)
         self._slot = Slot(spill.run_id, spill.slots)
         self._progress = Progress.open(spill.progress)
-        self._files = SpillFiles(spill, self._streams.buckets, sources=self._streams.digests)
+        streams = self._streams
+        self._files = SpillFiles(
+            spill, streams.buckets, sources=streams.digests, measure=streams.measure
+        )
         self._clear()
 
     def _clear(self) -> None:
@@ -182,7 +185,11 @@ class _SpillRuns(_GatherRuns):
         super().setup()
         streams = self._streams
         self._first = SpillFiles(
-            self._spill, streams.partitions, sources=streams.digests, first=True
+            self._spill,
+            streams.partitions,
+            sources=streams.digests,
+            measure=streams.measure,
+            first=True,
         )
 
     def start_bundle(self) -> None:
@@ -221,7 +228,9 @@ class _SpillRuns(_GatherRuns):
             return keyed
         stream = streams.number(file)
         low, high = streams.wanted(file)
-        kept, tally = blocks.cut_to_buckets(keyed, low, high, of=streams.buckets[stream])
+        kept, tally = blocks.cut_to_buckets(
+            keyed, low, high, of=streams.buckets[stream], measure=streams.measure
+        )
         found = Tally(stream, file.pass_number == REREAD, *tally)
         key = stream, found.reread
         self._tallies[key] = self._tallies[key] + found if key in self._tallies else found

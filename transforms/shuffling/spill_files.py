@@ -80,13 +80,20 @@ class SpillFiles:
         spill: how, and where.
         parts: into how many equal ranges of keys each source's streams are cut, one after another.
         sources: how many sources the records of a stream are of.
+        measure: as of Streams.
         first: whether they are those of the first of two levels.
     """
 
     def __init__(
-        self, spill: Spilling, parts: Sequence[int], *, sources: int, first: bool = False
+        self,
+        spill: Spilling,
+        parts: Sequence[int],
+        *,
+        sources: int,
+        measure: str | None = None,
+        first: bool = False,
     ) -> None:
-        self._spill, self._parts, self._sources = spill, parts, sources
+        self._spill, self._parts, self._sources, self._measure = spill, parts, sources, measure
         self._folders = spill.first_folders if first else spill.folders
         self._turn = itertools.count(os.getpid())  # workers begin with different folders
         self._progress = Progress.open(spill.progress)
@@ -113,7 +120,14 @@ class SpillFiles:
                     )
                     size = sum(storage.write_all(file, part) for part in page)
                     total = Digest.total(digests)
-                    rows.append(spill_pages.stream_row(block, size, stream=stream, digest=total))
+                    measured = total.bytes
+                    if self._measure is not None:
+                        measured = int(blocks.measures(block, self._measure).sum())
+                    rows.append(
+                        spill_pages.stream_row(
+                            block, size, stream=stream, digest=total, measured=measured
+                        )
+                    )
             return end_spill(file, url, rows)
 
 

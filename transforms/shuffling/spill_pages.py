@@ -28,9 +28,16 @@ TABLE = np.dtype(
 """A row per page of a spill file: first and last key, bytes of the page, records, their memory."""
 
 STREAM_TABLE = np.dtype(
-    [*TABLE.descr, ("stream", "<u4"), ("bytes", "<u8"), ("hash0", "<u8"), ("hash1", "<u8")]
+    [
+        *TABLE.descr,
+        ("stream", "<u4"),
+        ("bytes", "<u8"),
+        ("hash0", "<u8"),
+        ("hash1", "<u8"),
+        ("measured", "<u8"),
+    ]
 )
-"""The same for a page of one stream of a mixture, with the digest of its records."""
+"""The same for a page of one stream of a mixture, with the digest of its records and their measure."""
 
 _DIGEST = np.dtype([(name, "<u8") for name in PARTS])
 _DIGESTS, _ORDER = b"dovetail.digests", b"dovetail.order"
@@ -176,10 +183,11 @@ def table_row(block: pa.RecordBatch, length: int) -> tuple[int, ...]:
 
 
 def stream_row(
-    block: pa.RecordBatch, length: int, *, stream: int, digest: Digest
+    block: pa.RecordBatch, length: int, *, stream: int, digest: Digest, measured: int
 ) -> tuple[int, ...]:
     """Return a page's row of ``STREAM_TABLE``."""
-    return (*table_row(block, length), stream, digest.bytes, digest.hash0, digest.hash1)
+    of = digest.bytes, digest.hash0, digest.hash1
+    return (*table_row(block, length), stream, *of, measured)
 
 
 def plain_rows(rows: npt.NDArray[np.void]) -> npt.NDArray[np.void]:

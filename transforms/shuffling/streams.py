@@ -26,6 +26,8 @@ class Streams:
             is known; empty for all.
         partitions: into how many equal ranges of keys each source's streams are cut first, where
             they take two levels; 1 for those that take one, and empty where all do.
+        measure: a column of rows, a list, whose length is what a record counts beside records: its
+            tokens. None for bytes.
     """
 
     sources: tuple[str, ...]
@@ -37,6 +39,7 @@ class Streams:
     batch_bytes: int = 0
     needed: tuple[int, ...] = ()
     partitions: tuple[int, ...] = ()
+    measure: str | None = None
 
     @classmethod
     def as_one(
@@ -73,8 +76,13 @@ class Streams:
 
     @property
     def tallied(self) -> bool:
-        """Whether records are counted by buckets, as not all of them are spilled."""
-        return bool(self.needed) and self.needed != self.buckets
+        """Whether records are counted by buckets: not all are spilled, or digests don't count enough."""
+        return self.measure is not None or self.first_needed != self.buckets
+
+    @property
+    def first_needed(self) -> tuple[int, ...]:
+        """How many buckets of each source's first pass are thought to be needed."""
+        return self.needed or self.buckets
 
     @property
     def levels(self) -> int:
@@ -93,7 +101,7 @@ class Streams:
     def wanted(self, file: Origin) -> tuple[int, int]:
         """Return which buckets of a pass are to be spilled: from the first to before the second."""
         source = self.number(file) % self.count
-        needed = self.needed[source] if self.tallied else self.buckets[source]
+        needed = self.first_needed[source]
         if file.pass_number == REREAD:
             return needed, file.buckets
         return 0, self.buckets[source] if file.pass_number else needed

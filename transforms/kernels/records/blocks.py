@@ -303,8 +303,30 @@ def hashes(block: pa.RecordBatch) -> tuple[U64, U64, I64]:
     return *record_hashes(values, offsets, terminator(block)), size
 
 
+def measures(block: pa.RecordBatch, column_name: str | None) -> I64:
+    """Return int64[n]: how much each record counts where not records are counted.
+
+    Args:
+        block: any.
+        column_name: of rows, a column of lists, whose lengths are taken (a null's is 0): tokens. None
+            for logical bytes.
+
+    Raises:
+        KeyError: the rows have no such column.
+    """
+    if column_name is None:
+        if is_rows(block):
+            known = "size" in block.schema.names
+            return column(block, "size") if known else row_sizes(block.column("record"))
+        return np.diff(extents(block)[1]) - len(terminator(block))
+    lists = block.column("record").field(column_name)
+    lengths = pc.fill_null(pc.list_value_length(lists), 0)
+    out: I64 = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
+    return out
+
+
 def cut_to_buckets(
-    block: pa.RecordBatch, low: int, high: int, *, of: int
+    block: pa.RecordBatch, low: int, high: int, *, of: int, measure: str | None = None
 ) -> tuple[pa.RecordBatch, tuple[I64, I64, Digest]]:
     """Keep a keyed block's records of some buckets, and count all of them.
 
@@ -312,15 +334,16 @@ def cut_to_buckets(
         block: in any order.
         low, high: the buckets to keep, from the first to before the second.
         of: how many buckets there are.
+        measure: as of ``measures``.
 
     Returns:
-        What is kept; then int64[of], int64[of], records and bytes of each bucket, and the digest of
+        What is kept; then int64[of], int64[of], records and measure of each bucket, and the digest of
         the records of the buckets from ``high`` on.
     """
     bucket = ranges.parts_of(column(block, "key"), of)
     hash0, hash1, size = hashes(block)
     held = np.zeros(of, np.int64)
-    np.add.at(held, bucket, size)
+    np.add.at(held, bucket, size if measure is None else measures(block, measure))
     beyond = bucket >= high
     digest = Digest.of_hashes(hash0[beyond], hash1[beyond], size[beyond])
     inside = ~beyond & (bucket >= low)

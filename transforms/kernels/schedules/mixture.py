@@ -22,7 +22,10 @@ from transforms.kernels.schedules.stratified_schedule import StratifiedSchedule
 _SLOTS = 2**22  # of repeats, counted at a time
 _TABLE = 32 << 20  # bytes of a table of counts; of many sources chunks are larger
 _MOST_CHUNK = 1 << 26  # positions: some seconds' counting
-_SLACK = 1.2  # more positions than a number of bytes should take, on average
+_SLACK = 1.2  # more positions than a number of bytes or tokens should take, on average
+
+Measure = Literal["bytes", "tokens"]
+"""What a record has more or less of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +39,8 @@ class Mixture:
         interleave: how weights are met.
         weigh_by: what weights are shares of.
         stop: the rule for the end; None for the default.
-        max_records, max_bytes: where to end at the latest; bytes are those of the records, without
-            line ends.
+        max_records, max_bytes, max_tokens: where to end at the latest, one of the last two; bytes are
+            those of the records, without line ends, tokens the lengths of a column of lists.
         seed, epoch: of the dataset.
         chunk: positions that are counted at a time, at least; nothing that is drawn depends on it.
     """
@@ -47,13 +50,30 @@ class Mixture:
     repeats: tuple[Fraction, ...] | None = None
     temperature: Decimal | None = None
     interleave: Literal["random", "stratified"] = "random"
-    weigh_by: Literal["records", "bytes"] = "records"
+    weigh_by: Literal["records", "bytes", "tokens"] = "records"
     stop: Literal["first_exhausted", "all_exhausted"] | None = None
     max_records: int | None = None
     max_bytes: int | None = None
+    max_tokens: int | None = None
     seed: int = 0
     epoch: int = 0
     chunk: int = CHUNK
+
+    @property
+    def measure(self) -> Measure:
+        """What is counted of records beside their number."""
+        by_tokens = self.weigh_by == "tokens" or self.max_tokens is not None
+        return "tokens" if by_tokens else "bytes"
+
+    @property
+    def most(self) -> int | None:
+        """How much of the measure there may be, None for any amount."""
+        return self.max_bytes if self.max_tokens is None else self.max_tokens
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether it says how much there may be, in records, bytes or tokens."""
+        return self.max_records is not None or self.most is not None
 
     @property
     def is_weighted(self) -> bool:
@@ -68,20 +88,32 @@ class Mixture:
     @property
     def is_whole(self) -> bool:
         """Whether it is just every record of every source once, in one shuffle."""
-        return self.is_union and self.max_records is None and self.max_bytes is None
+        return self.is_union and not self.is_ended
 
     @property
     def repeats_as_needed(self) -> bool:
-        """Whether sources begin again until a number of records or bytes is there."""
-        given = self.max_records is not None or self.max_bytes is not None
-        return self.is_weighted and self.stop is None and given
+        """Whether sources begin again until a number of records, bytes or tokens is there."""
+        return self.is_weighted and self.stop is None and self.is_ended
 
 
 class Amounts(NamedTuple):
-    """How much there is of each stream: a source, or all sources together for a union."""
+    """How much there is of each stream: a source, or all sources together for a union.
+
+    Tokens are there only where they are counted.
+    """
 
     records: tuple[int, ...]
     bytes: tuple[int, ...]
+    tokens: tuple[int, ...] = ()
+
+    def of(self, what: Literal["records", "bytes", "tokens"]) -> tuple[int, ...]:
+        """Return how much there is in one unit."""
+        found: tuple[int, ...] = getattr(self, what)
+        return found
+
+    def together(self) -> Amounts:
+        """Return those of the union."""
+        return Amounts(*((sum(one),) if one else () for one in self))
 
 
 class Item(NamedTuple):
@@ -151,8 +183,8 @@ class Draft:
     def ended(self) -> tuple[Draft, int]:
         """Return the draft, counted on where that was missed, and how many positions there are.
 
-        Where ``max_bytes`` is given, they are as many as may be needed; which are, is found from
-        the records' lengths.
+        Where ``most`` is given, they are as many as may be needed; which are, is found from the
+        records' lengths.
         """
         mixture, draft = self.mixture, self
         most = mixture.max_records
@@ -179,8 +211,8 @@ def draft(mixture: Mixture, amounts: Amounts) -> Draft:
         amounts: of each source, or of the one union.
 
     Raises:
-        UsageError: a source that is to be drawn is empty, or has no bytes to weigh; an end that
-            can't be met.
+        UsageError: a source that is to be drawn is empty, or has no bytes or tokens to weigh; an end
+            that can't be met.
     """
     records = amounts.records
     if mixture.is_union:
@@ -209,16 +241,17 @@ def draft(mixture: Mixture, amounts: Amounts) -> Draft:
 
 
 def weigh(mixture: Mixture, amounts: Amounts) -> list[Fraction]:
-    """Return the weights of records, not scaled yet: shares of bytes over records' mean lengths."""
+    """Return weights of records, not scaled yet: shares of what is weighed over its mean a record."""
     shares = _asked(mixture, amounts)
-    if mixture.weigh_by == "bytes":
-        for name, share, size in zip(mixture.sources, shares, amounts.bytes, strict=True):
+    if mixture.weigh_by != "records":
+        sizes = amounts.of(mixture.weigh_by)
+        for name, share, size in zip(mixture.sources, shares, sizes, strict=True):
             if not size and (share or mixture.temperature is not None):
                 raise UsageError(
-                    f"source {name}: expected bytes to weigh, got none in all its records; leave it "
-                    "out, or use --weigh_by=records"
+                    f"source {name}: expected {mixture.weigh_by} to weigh, got none in all its records; "
+                    "leave it out, or use --weigh_by=records"
                 )
-        held = zip(shares, amounts.records, amounts.bytes, strict=True)
+        held = zip(shares, amounts.records, sizes, strict=True)
         shares = [share * count / size if share else share for share, count, size in held]
     return shares
 
@@ -231,15 +264,17 @@ def expect(mixture: Mixture, amounts: Amounts) -> list[float]:
         amounts: of each source, about.
     """
     records = [float(count) for count in amounts.records]
-    means = [
-        size / count if count else 0.0
-        for count, size in zip(amounts.records, amounts.bytes, strict=True)
-    ]
+
+    def means_of(what: Measure) -> list[float]:
+        held = zip(amounts.records, amounts.of(what), strict=True)
+        return [size / count if count else 0.0 for count, size in held]
+
     if mixture.is_weighted:
         if not any(records):
             return records
         shares = _shares(mixture, amounts)
-        if mixture.weigh_by == "bytes":
+        if mixture.weigh_by != "records":
+            means = means_of(mixture.weigh_by)
             shares = [
                 share / mean if mean else 0.0 for share, mean in zip(shares, means, strict=True)
             ]
@@ -254,20 +289,20 @@ def expect(mixture: Mixture, amounts: Amounts) -> list[float]:
         wanted = [float(many) * count for many, count in zip(times, records, strict=True)]
         length = sum(wanted)
         shares = [count / (length or 1.0) for count in wanted]
-    mean = sum(share * size for share, size in zip(shares, means, strict=True))
     if mixture.max_records is not None:
         length = min(length, mixture.max_records)
-    if mixture.max_bytes is not None and mean:
-        length = min(length, mixture.max_bytes / mean)
+    if mixture.most is not None:
+        means = means_of(mixture.measure)
+        mean = sum(share * size for share, size in zip(shares, means, strict=True))
+        length = min(length, mixture.most / mean) if mean else length
     return [share * length for share in shares]
 
 
 def _asked(mixture: Mixture, amounts: Amounts) -> list[Fraction]:
-    """Return the weights as they were asked for, of records or of bytes."""
+    """Return the weights as they were asked for, of what is weighed."""
     if mixture.temperature is None:
         return list(mixture.weights or ())
-    of = amounts.bytes if mixture.weigh_by == "bytes" else amounts.records
-    return weights.tempered(of, mixture.temperature)
+    return weights.tempered(amounts.of(mixture.weigh_by), mixture.temperature)
 
 
 def _shares(mixture: Mixture, amounts: Amounts) -> list[float]:
@@ -277,7 +312,7 @@ def _shares(mixture: Mixture, amounts: Amounts) -> list[float]:
 
 
 def asked_shares(mixture: Mixture, amounts: Amounts) -> tuple[float, ...] | None:
-    """Return the share of each source that was asked for, of records or of bytes; None without any."""
+    """Return the share of each source that was asked for, of what is weighed; None without any."""
     weighted = mixture.is_weighted and any(amounts.records)
     return tuple(_shares(mixture, amounts)) if weighted else None
 
@@ -291,18 +326,19 @@ def _bound(mixture: Mixture, amounts: Amounts, scaled: Sequence[int]) -> int:
         bounds.append(stops.bound_all(scaled, amounts.records))
     elif not mixture.repeats_as_needed:
         bounds.append(stops.bound_first(scaled, amounts.records))
-    if mixture.max_bytes is not None and mixture.repeats_as_needed:
+    if mixture.most is not None and mixture.repeats_as_needed:
+        what = mixture.measure
         mean = sum(
             Fraction(weight * size, count)
-            for weight, size, count in zip(scaled, amounts.bytes, amounts.records, strict=True)
+            for weight, size, count in zip(scaled, amounts.of(what), amounts.records, strict=True)
             if weight
         )
         if mean:
-            about = mixture.max_bytes * weights.WHOLE / mean
+            about = mixture.most * weights.WHOLE / mean
             bounds.append(int(about * Fraction(_SLACK)) + 1000)
         elif mixture.max_records is None:
             raise UsageError(
-                f"--max_bytes={mixture.max_bytes}: the records of all sources are empty, so this many "
-                "bytes are never there; use --max_records"
+                f"--max_{what}={mixture.most}: the records of all sources are empty, so this many "
+                f"{what} are never there; use --max_records"
             )
     return min(bounds)

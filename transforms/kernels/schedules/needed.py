@@ -59,7 +59,7 @@ def cut_needed(share: float, *, buckets: int, size: int) -> tuple[int, int]:
         return buckets, buckets
     finer = min(math.ceil(_FINE / max(share, 1e-6)), size // LEAST_BUCKET)
     cut = max(buckets, finer)
-    needed = math.ceil(cut * share) + 1  # a stop by bytes is found to within a bucket
+    needed = math.ceil(cut * share) + 1  # a stop by bytes or tokens is found to within a bucket
     return (buckets, buckets) if needed > cut * _WORTH else (cut, needed)
 
 
@@ -76,7 +76,7 @@ def buckets_holding(counts: I64, wanted: int) -> int:
     return min(int(np.searchsorted(held, wanted)) + 1, len(counts)) if wanted else 0
 
 
-def length_of_bytes(
+def length_of_size(
     schedule: Schedule,
     most: int,
     *,
@@ -84,22 +84,23 @@ def length_of_bytes(
     records: Sequence[int],
     sizes: Sequence[int],
     counts: Sequence[I64],
-    bytes_of: Sequence[I64],
+    sizes_of: Sequence[I64],
 ) -> int | None:
-    """Return a number of positions whose records have more bytes than ``most``; about the least.
+    """Return a number of positions whose records have more bytes, or tokens, than ``most``; about the
+    least.
 
     Args:
         schedule: counted up to ``bound``.
-        most: bytes.
+        most: bytes or tokens.
         bound: positions to look at.
-        records, sizes: of each stream, and its bytes.
-        counts, bytes_of: int64[buckets] of each stream's first pass: records and bytes of each bucket.
+        records, sizes: of each stream, and its bytes or tokens.
+        counts, sizes_of: int64[buckets] of each stream's first pass: the same of each bucket.
 
     Returns:
         None where they may have fewer, up to ``bound``.
     """
     starts = [np.concatenate([[0], np.cumsum(count)]) for count in counts]
-    sums = [np.concatenate([[0], np.cumsum(size)]) for size in bytes_of]
+    sums = [np.concatenate([[0], np.cumsum(size)]) for size in sizes_of]
 
     def exceeds(position: int) -> bool:
         total = 0

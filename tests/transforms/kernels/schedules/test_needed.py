@@ -17,7 +17,7 @@ from transforms.kernels.schedules.needed import (
     LEAST_BUCKET,
     buckets_holding,
     cut_needed,
-    length_of_bytes,
+    length_of_size,
     needed_share,
 )
 
@@ -101,14 +101,14 @@ def test_a_length_by_bytes_lies_beyond_the_end_by_less_than_a_bucket_of_each(
     bytes_of = [
         np.bincount(b, own, 30).astype(np.int64) for b, own in zip(of, lengths, strict=True)
     ]
-    length = length_of_bytes(
+    length = length_of_size(
         schedule,
         most,
         bound=250,
         records=amounts.records,
         sizes=amounts.bytes,
         counts=[np.bincount(b, minlength=30) for b in of],
-        bytes_of=bytes_of,
+        sizes_of=bytes_of,
     )
 
     def before(position: int) -> int:
