@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pipelines.prepare
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from dovetail import Sampling, Tokenizer
@@ -445,35 +443,3 @@ def test_no_text_of_the_reviews_stands_on_two_sides(
     added = {ids for ids, _ in prepared.of_tables(tmp_path / "added", "validation")}
     assert sides["validation"] <= added
     assert not added & sides["train"]
-
-
-@pytest.mark.parametrize("dtype", [pa.uint16(), pa.int64()])
-def test_rows_of_ids_give_the_rows_of_their_texts(
-    dtype: pa.DataType, tmp_path: Path, model: Path, tokenizer: Tokenizer
-) -> None:
-    texts = [f"{DRAWN} {i}" if i % 9 else "" for i in range(60)]
-    ids = tokenizer.encode(texts)
-    for name, column in (
-        ("texts", pa.table({"text": texts})),
-        ("ids", pa.table({"input_ids": pa.array(ids, pa.list_(dtype))})),
-    ):
-        (tmp_path / name).mkdir()
-        pq.write_table(column, tmp_path / name / "x.parquet", row_group_size=13)
-    asked = ["--repeats=s=2.5", *flags_of("concat"), "--seed=2"]
-    rows = {}
-    for name, flags in (
-        ("texts", [f"--tokenizer={model}"]),
-        ("ids", [f"--tokenizer={model}"]),
-        ("bare", ["--eos_token=2", "--vocab_size=266"]),
-    ):
-        folder = tmp_path / name.replace("bare", "ids")
-        out = tmp_path / f"{name}.out"
-        pipelines.prepare.run([f"--input=s={folder}", f"--output={out}", *asked, *flags, *ONE])
-        assert verify(str(out))[1] == []
-        rows[name] = prepared.of_tables(out)
-    assert rows["ids"] == rows["texts"]
-    assert rows["bare"] == rows["texts"]
-    files = {"x.parquet": oracle.of_rows(texts)}
-    stage = oracle.Stage(repeats={"s": Fraction(5, 2)})
-    law = oracle.Asked(stages=[stage], seed=2, packing=packing_of("concat"))
-    require_rows(tmp_path / "texts.out", oracle.prepare(tokenizer, {"s": files}, law)["train"])
