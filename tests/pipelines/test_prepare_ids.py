@@ -101,13 +101,13 @@ def test_vocabularies_of_every_size_are_exact_or_refused_by_name(size: int, tmp_
     assert not (tmp_path / "refused/manifest.json").exists()
 
 
-LENGTHS = {"a": np.arange(12_000) % 39 + 1, "b": np.arange(2_000) % 61 + 20}
+LENGTHS = {"a": np.arange(23_400) % 39 + 1, "b": np.arange(3_120) % 39 + 31}
 WEIGHTS = {"a": 0.5, "b": 0.5}
 
 
 @pytest.fixture(scope="module")
 def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give two sources whose documents are of other lengths, and of as many tokens as 2.4 to 1."""
+    """Give two sources whose documents are of other lengths, one with three times the tokens."""
     root = tmp_path_factory.mktemp("uneven")
     for name, lengths in LENGTHS.items():
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
@@ -157,4 +157,4 @@ def test_shares_are_of_tokens(interleave: str, uneven: Path, tmp_path: Path) -> 
     deviation = math.sqrt(spread / count) / mean
     assert deviation < 0.01
     assert abs(share - 0.5) < 4 * deviation
-    assert 0 <= 300_000 - entry.tokens < 81
+    assert 0 <= 300_000 - entry.tokens < 70
