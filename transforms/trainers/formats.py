@@ -6,6 +6,7 @@ from transforms.errors import UsageError, nearest
 from transforms.trainers.arrow import Arrow
 from transforms.trainers.contract import Format
 from transforms.trainers.flat import Flat
+from transforms.trainers.olmo import Olmo
 from transforms.trainers.parquet import Parquet
 
 _ALL: tuple[Format, ...] = (
@@ -13,6 +14,7 @@ _ALL: tuple[Format, ...] = (
     Arrow(),
     # Megatron(),
     Flat(),
+    Olmo(),
 )
 FORMATS: dict[str, Format] = {form.name: form for form in _ALL}
 
