@@ -59,7 +59,7 @@ def test_rows_of_ids_give_the_rows_of_their_texts(dtype: pa.DataType, tmp_path: 
     files = {"x.parquet": oracle.of_rows(texts)}
     stage = oracle.Stage(repeats={"s": oracle.Fraction(5, 2)})
     law = oracle.Asked(stages=[stage], seed=2, packing=packing_of("concat"))
-    require_rows(tmp_path / "texts.out", oracle.prepare(tokenizer, {"s": files}, law)["train"])
+    require_rows(tmp_path / "texts.out", oracle.prepare(tokenizer, {"s": files}, law)["train"].rows)
 
 
 def _made(folder: Path) -> Path:
@@ -79,7 +79,7 @@ def test_vocabularies_of_every_size_are_exact_or_refused_by_name(size: int, tmp_
     prepare(tmp_path, *asked, *together, "--packing=none")
     ours = {"default": {"x.parquet": [oracle.Record(i, "", tuple(r)) for i, r in enumerate(rows)]}}
     law = oracle.Asked(packing=oracle.Packing(end=0))
-    wanted = oracle.prepare(None, ours, law)["train"]
+    wanted = oracle.prepare(None, ours, law)["train"].rows
     out = tmp_path / "out"
     require_rows(out / "parquet", wanted)
     require_rows(out / "arrow", wanted)

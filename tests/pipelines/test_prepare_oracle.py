@@ -48,7 +48,7 @@ def test_documents_stand_in_the_order_of_shuffle_with_the_ids_of_tokenize(
     }
     stage = oracle.Stage(weights=weights, records=60 if weights else None)
     asked = oracle.Asked(seed=5, epoch=2, sampling=EXACT, stages=(stage,))
-    ((laid,),) = oracle.lay_down(tokenizer, sources, asked).values()
+    laid = oracle.prepare(tokenizer, sources, asked)["train"].documents
     assert [document.text for document in laid] == shuffled
     how = [f"--tokenizer={model}", "--sampling=exact", "--alpha=0.1", "--num_shards=1"]
     pipelines.tokenize.run([*inputs, *flags, *how, f"--output={tmp_path / 't'}"])
@@ -73,7 +73,7 @@ def test_rows_hold_what_they_should() -> None:
 
     def rows(kind: str, **more: object) -> list[tuple[tuple[int, ...], tuple[int, ...], int]]:
         packing = Packing(kind=kind, length=None if kind == "none" else 4, end=9, **more)  # type: ignore[arg-type]
-        return [tuple(row) for row in oracle.rows_of(documents, packing)]
+        return [tuple(one.row(packing)) for one in oracle.pack(documents, packing)]
 
     assert rows("concat") == [
         ((1, 2, 9, 1), (3, 1), 0),
