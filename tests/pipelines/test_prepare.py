@@ -306,7 +306,7 @@ def test_stages_change_the_weights_and_sources_go_on(
     tmp_path: Path, model: Path, tokenizer: Tokenizer
 ) -> None:
     sources = small_sources(tmp_path)
-    stages = [
+    stages: list[dict[str, Any]] = [
         {"weights": {"a": 1, "b": 0}, "until": {"records": 20}},
         {"weights": {"a": 1, "b": 1}, "until": {"tokens": 400}},
         {"weights": {"a": 1, "b": 3}, "interleave": "stratified", "until": {"rows": 9}},
@@ -316,10 +316,10 @@ def test_stages_change_the_weights_and_sources_go_on(
     recipe.write_text(json.dumps({"stages": stages}))
     laws = [
         oracle.Stage(
-            weights={name: Fraction(w) for name, w in stage["weights"].items()},  # type: ignore[attr-defined]
+            weights={name: Fraction(w) for name, w in stage["weights"].items()},
             interleave=str(stage.get("interleave", "random")),
-            stop=stage.get("stop"),  # type: ignore[arg-type]
-            **stage.get("until", {}),  # type: ignore[arg-type]
+            stop=stage.get("stop"),
+            **stage.get("until", {}),
         )
         for stage in stages
     ]
