@@ -209,11 +209,14 @@ class ShardWriting:
                 )
                 sinks[suffix] = HashedFile(file)
             writer = self._form.open_writer(sinks, dataset, facts)  # type: ignore[arg-type]
-            digest = RowsDigest(self._form.keeps(dataset))
+            digest, dropped_rows, dropped_ids = RowsDigest(self._form.keeps(dataset)), 0, 0
             read = self._laid.read_rows if rows else self._laid.read_documents
             for batch in read(shard.begin, shard.end):
                 writer.write(batch)
-                digest.add(self._form.seen(batch, dataset))
+                seen = self._form.seen(batch, dataset)
+                digest.add(seen)
+                dropped_rows += len(batch) - len(seen)
+                dropped_ids += max(len(batch.ids) - len(seen.ids), 0)
                 self._progress.add("write", bytes=batch.ids.nbytes, records=len(batch))
             writer.close()
             self._digest = digest.hexdigest()
@@ -233,6 +236,8 @@ class ShardWriting:
                 ids=facts.ids,
                 filler=facts.filler,
                 digest=self._digest,
+                dropped_rows=dropped_rows,
+                dropped_ids=dropped_ids,
             ),
             self._laid.hash,
         )
