@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -10,8 +11,18 @@ import numpy as np
 import pytest
 
 from tests.stores.conftest import put, tree, unfinished
+from tests.transforms.trainers.support import write as write_alone
+from tests.transforms.trainers.test_write_parts import DATASETS, Laid, config_of
+from tests.transforms.trainers.test_write_parts import begin as begin_files
+from tests.transforms.trainers.test_write_parts import write_all as write_parts_of
 from transforms.errors import LosslessError, RunError
+from transforms.kernels.arrays import offsets_of
+from transforms.kernels.packing.rows import Rows
 from transforms.storage import layout, parts
+from transforms.trainers import shards
+from transforms.trainers.contract import Dataset
+from transforms.trainers.megatron import Megatron
+from transforms.trainers.write_parts import complete_shard
 
 RUN = "0123456789ab"
 PATH = "data/train-00000-of-00002.bin"
@@ -65,6 +76,16 @@ def write(
                 part.write(piece[begin : begin + 1_000_003])
             sent += part.close()
     return sent
+
+
+def many_rows(dataset: Dataset, ids: int) -> Rows:
+    """Return full rows of one piece, of about so many ids."""
+    size = dataset.packing.length or 1000
+    count = ids // size
+    lengths = np.full(count, size, np.int64)
+    each = np.arange(count + 1, dtype=np.int64)
+    drawn = np.random.default_rng(5).integers(0, dataset.ids, count * size, np.uint16)
+    return Rows(drawn, offsets_of(lengths), lengths, each, np.zeros(count, np.int64))
 
 
 def test_parts_in_any_order_and_twice_are_one_file(
@@ -153,3 +174,26 @@ def test_an_upload_has_no_more_parts_than_s3_takes(size: int, whole: int) -> Non
     assert size // count >= parts.LEAST
     if size >= whole // 8000:
         assert -(-whole // size) * count <= 10_000
+
+
+@pytest.mark.parametrize("name", ["documents", "rows"])
+def test_a_shard_in_parts_is_that_of_one_writer(
+    output: str, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(shards, "PART_BYTES", 6 << 20)
+    dataset = DATASETS[name]
+    rows = many_rows(dataset, 7_000_000)
+    laid = Laid(rows)
+    config = config_of(output, dataset, run_id=RUN, num_shards=1)
+    planned = begin_files(config, laid)
+    assert len(planned) == 2
+    written = write_parts_of(planned[::-1], laid, dataset)[::-1]
+    assert found(output) == {}
+    shard = complete_shard(written, dataset).shard
+    alone = write_alone(Megatron(), dataset, [rows])
+    files = found(output)
+    for file, suffix in zip(shard.files, (".bin", ".idx"), strict=True):
+        assert files[file.path] == alone[suffix]
+        assert file.sha256 == hashlib.sha256(alone[suffix]).hexdigest()
+    if output.startswith("s3://"):
+        assert unfinished(output.removesuffix("/out")) == []
