@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipelines.jobs.build import finish, memory_for, most_bad, read_records, spilling
-from transforms.kernels.planning.plan import RECORDS
-from transforms.kernels.schedules.mixture import Mixture
-from transforms.kernels.schedules.staged import Stage
-from transforms.trainers.write_prepared import WritePrepared
-
 if TYPE_CHECKING:
     from pipelines.jobs.prepare_job import Job
 
 
 def build(root: Any, job: Job) -> None:
     """Wire the pipeline: for each epoch read, split, order and pack, write; then prove."""
-    import apache_beam as beam
-
     from transforms.splitting.count_contents import CountContents
 
     spans, splits, shards = [], [], []
