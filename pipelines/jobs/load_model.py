@@ -204,7 +204,7 @@ def _give_back() -> None:
 
 
 def tokens_entry(
-    model: dict[str, Any], recipe: ModelRecipe, decoded: bool, counts: TokenCounts
+    model: dict[str, Any], recipe: ModelRecipe, counts: TokenCounts, *, decoded: bool = False
 ) -> TokensEntry:
     """Say what was counted."""
     sampled = recipe.sampling != "off"
