@@ -1,4 +1,4 @@
-"""Writing a split in a trainer's format: a range of its rows, or documents, to the files of each shard."""
+"""Writing a split in a trainer's format: ranges of its rows, or documents, to files of shards."""
 
 from __future__ import annotations
 
@@ -221,7 +221,9 @@ class ShardWriting:
             writer.close()
             self._digest = digest.hexdigest()
         files = [
-            FileOfShard(path=self._paths[s], bytes=sinks[s].tell(), sha256=sinks[s].hexdigest())
+            FileOfShard(
+                path=self._paths[s], bytes=sinks[s].tell(), sha256=sinks[s].hasher.hexdigest()
+            )
             for s in self._suffixes
         ]
         return WrittenShard(
