@@ -191,6 +191,12 @@ def workers_for_model(
     return workers
 
 
+def workers_for_rows(settings: RunSettings, inputs: Inputs, *, stores: bool) -> Workers:
+    """Choose workers that read rows of ids, and need no model; else as of ``workers_for_model``."""
+    window = inputs.contents.window + _OF_WORKER + files_room(len(inputs.files))
+    return choose_workers(settings, inputs.contents.bytes, stores=stores, window=window)
+
+
 def _give_back() -> None:
     """Return to the system what a model took that workers alone need: 40 MB of 80,000 pieces."""
     with contextlib.suppress(OSError, AttributeError):  # another C library
@@ -198,7 +204,7 @@ def _give_back() -> None:
 
 
 def tokens_entry(
-    model: dict[str, Any], recipe: ModelRecipe, decoded: bool, counts: TokenCounts
+    model: dict[str, Any], recipe: ModelRecipe, counts: TokenCounts, *, decoded: bool = False
 ) -> TokensEntry:
     """Say what was counted."""
     sampled = recipe.sampling != "off"
@@ -251,7 +257,7 @@ def law_numbers(recipe: ModelRecipe) -> dict[str, Any]:
 def warn_of_a_changed_model(job: Any, origin: Origin) -> None:
     """Warn where the model that a manifest names isn't, by its bytes, the one that made its dataset."""
     made = origin.model.get("sha256")
-    if made and origin.has(("tokenizer",)) and made != job.model["sha256"]:
+    if made and job.model and origin.has(("tokenizer",)) and made != job.model["sha256"]:
         LOG.warning(
             "%s isn't the model that made the dataset of --recipe=%s, and may give other ids: its "
             "SHA-256 is %s…, and that one's was %s…",

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.datasets.write import Ordered
-from transforms.kernels.arrays import I64, U16, U64
+from transforms.kernels.arrays import I64, U64
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.packing.document_files import DocumentFile, Documents, DocumentWriter, documents_in
@@ -31,6 +31,9 @@ class OfPass(NamedTuple):
 
     def __add__(self, other: OfPass) -> OfPass:  # type: ignore[override]
         return self._replace(digest=self.digest + other.digest, tokens=self.tokens + other.tokens)
+
+    def __sub__(self, other: OfPass) -> OfPass:
+        return self._replace(digest=self.digest - other.digest, tokens=self.tokens - other.tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,5 +182,3 @@ def by_pass(documents: Documents, hash0: U64, hash1: U64, size: I64) -> Iterator
     sums = np.add.reduceat(lengths, begins) if len(begins) else lengths[:0]
     for code, digest, tokens in zip(found.tolist(), digests, sums.tolist(), strict=True):
         yield OfPass(code >> 32, code & 0xFFFFFFFF, digest, tokens)
-
-

@@ -54,7 +54,7 @@ class Begun:
     @property
     def tokens(self) -> int:
         """Tokens of all documents that are used."""
-        return sum(part.counts.tokens for part in self.parts)
+        return sum(part.tokens for part in self.parts)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -107,9 +107,7 @@ class PackDocuments(beam.PTransform):  # type: ignore[misc]
             for number in windows:
                 yield number, count_one(part, number)
 
-    def _end(
-        self, _: None, part: Part, counts: list[tuple[int, Counts]], begun: Begun
-    ) -> Begun:
+    def _end(self, _: None, part: Part, counts: list[tuple[int, Counts]], begun: Begun) -> Begun:
         storage.configure(self.storage_options)
         found = [found for _, found in sorted(counts, key=lambda pair: pair[0])]
         packed = packed_part(part, found)
@@ -150,7 +148,7 @@ def packed_part(part: Part, counts: Sequence[Counts]) -> PackedPart:
 def cut_part(packed: PackedPart, rows: int) -> PackedPart:
     """Return a part that ends after so many rows, with the documents that have ids in them, or might.
 
-    Of windows whose rows are in no order of documents all documents of the last one stay.
+    Rows of ``best_fit`` are in no order of documents: all those of the last window stay.
     """
     part = packed.part
     if rows >= packed.rows:
@@ -162,7 +160,13 @@ def cut_part(packed: PackedPart, rows: int) -> PackedPart:
         place = part.place_of_row(last, rows - int(packed.rows_before[last])) if rows else 0
         documents, _ = part.index.first_from(place)
     else:
-        documents = part.window(last).end if rows else 0
+        documents = 0
+        if rows:
+            window, _, pieces = part.pieces(last)
+            documents = window.end
+            if part.packing.kind != "best_fit":  # a document a row, in order
+                piece = int(pieces.row_offsets[rows - int(packed.rows_before[last])]) - 1
+                documents = window.begin + int(pieces.document[piece]) + 1
         place = part.index.place_of(documents)
     shorter = Part(
         part.files,
@@ -171,7 +175,7 @@ def cut_part(packed: PackedPart, rows: int) -> PackedPart:
         key=part.key,
         starts=np.append(part.starts[: last + 1], place),
     )
-    counts = list(packed.counts[:last])
+    counts = list(packed.counts[: max(last, 0)])
     if rows:
         counts.append(count_one(shorter, last))
     cut = packed_part(shorter, counts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +26,7 @@ HashContents = Callable[[pa.RecordBatch], Hashes]
 """Gives the two hashes of the contents of a block's records."""
 
 NO_FILE = -1
-"""In the place of where a span begins: what a split has of a source is no part of one file."""
+"""In the place of a file's number and of where a span begins: a split's part of a source is no file."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -62,6 +62,33 @@ class SplitRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are
         return {name: (found[_blocks_tag(name)], found[_spans_tag(name)]) for name in names}
 
 
+@dataclass(eq=False, kw_only=True)
+class KeepSplit(beam.PTransform):  # type: ignore[misc]
+    """Keep the records of one split, of blocks that are read again: (Origin, block) -> (Origin, block).
+
+    Attributes:
+        name: of the split.
+        plan, contents, drop, counted: as of SplitRecords.
+    """
+
+    name: str
+    plan: SplitPlan
+    contents: HashContents = content_hashes
+    drop: Sequence[str] = ()
+    counted: Any = None
+
+    def expand(self, located: Any) -> Any:
+        """Split, and take the one."""
+        split = SplitRecords(
+            plan=self.plan,
+            contents=self.contents,
+            drop=self.drop,
+            only=[self.name],
+            counted=self.counted,
+        )
+        return (located | split)[self.name][0]
+
+
 class SpansOfSplit(beam.PTransform):  # type: ignore[misc]
     """Make what stands in the place of ReadRecords' reports for one split.
 
@@ -76,29 +103,29 @@ class SpansOfSplit(beam.PTransform):  # type: ignore[misc]
         return (split, files) | "Both" >> beam.Flatten()
 
 
-def require_all(read: Iterable[SpanReports], splits: Iterable[Iterable[SpanReports]]) -> None:
-    """Raise LosslessError where what the splits have of a source and pass isn't what was read of it."""
-    want = _by_pass(read)
-    have = _by_pass(reports for split in splits for reports in split)
-    for source, number in sorted(want | have):
-        expected, found = want.get((source, number), Digest()), have.get((source, number), Digest())
-        if expected != found:
+def require_splits(
+    read: Mapping[str, Digest], splits: Iterable[Mapping[str, Digest]], *, what: str
+) -> None:
+    """Raise LosslessError where what the splits have of a source isn't what was read of it.
+
+    Args:
+        read: by source, digest of all its records in one pass.
+        splits: the same of each split.
+        what: read them, for the error.
+    """
+    total = dict.fromkeys(read, Digest())
+    for split in splits:
+        for source, digest in split.items():
+            total[source] = total.get(source, Digest()) + digest
+    for source, found in sorted(total.items()):
+        expected = read.get(source, Digest())
+        if found != expected:
             raise LosslessError(
-                f"source {source}, pass {number}: its splits have {found.records} records of "
-                f"{found.bytes} bytes with digest {found.to_json()['hash']}, read were "
-                f"{expected.records} of {expected.bytes} with {expected.to_json()['hash']}; check "
-                "memory and disk, then run again"
+                f"{what}, source {source}: its splits have {found.records} records of {found.bytes} "
+                f"bytes with digest {found.to_json()['hash']}, read were {expected.records} of "
+                f"{expected.bytes} with {expected.to_json()['hash']}; check memory and disk, then run "
+                "again"
             )
-
-
-def _by_pass(spans: Iterable[SpanReports]) -> dict[tuple[str, int], Digest]:
-    total: dict[tuple[str, int], Digest] = {}
-    for reports in spans:
-        for source, found in reports.opened().by_source():
-            for number in np.unique(found.column("pass_number")).tolist():
-                key = source, number
-                total[key] = total.get(key, Digest()) + found.of_pass(number).digest
-    return total
 
 
 def _only_files(reports: SpanReports) -> SpanReports:
@@ -145,7 +172,14 @@ class _Split(beam.DoFn):  # type: ignore[misc]
     def finish_bundle(self) -> Iterator[Any]:
         for (name, source, number), (digest, payload) in self._found.items():
             file = SourceFile(source, name="", url="", size=0, version="")
-            report = SpanReport(file, digest, payload=payload, pass_number=number, start=NO_FILE)
+            report = SpanReport(
+                file,
+                digest,
+                payload=payload,
+                pass_number=number,
+                number=NO_FILE,
+                start=NO_FILE,
+            )
             windowed = GlobalWindows.windowed_value(SpanReports.of([report]))
             yield beam.pvalue.TaggedOutput(_spans_tag(name), windowed)
 
