@@ -20,6 +20,7 @@ from pipelines.recipes.recipe import CommonRecipe
 from pipelines.recipes.recipe_file import SHUFFLE, RecipeKind, refuse_truth
 from pipelines.recipes.tokenize_recipe import TOKENIZE
 from transforms.datasets.manifest import Manifest
+from transforms.datasets.prepared import PreparedManifest
 from transforms.errors import UsageError
 
 Recipes = str | os.PathLike[str] | Mapping[str, Any] | CommonRecipe | Manifest
@@ -119,7 +120,7 @@ def verify(
     codec_module: str | Sequence[str] = (),
     quiet: bool = False,
     debug: bool = False,
-) -> Manifest:
+) -> Manifest | PreparedManifest:
     """Read a dataset again, whole, and check it against its manifest, which is returned.
 
     Args:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from transforms.datasets.files_read import FilesRead
 from transforms.datasets.manifest import Manifest
+from transforms.datasets.prepared import PreparedManifest
 from transforms.errors import DataError
 from transforms.kernels.records.digest import Digest
 from transforms.storage import files as storage
@@ -85,7 +86,7 @@ def _hex(hash0: Any, hash1: Any) -> list[str]:
     return [f"{a:016x}{b:016x}" for a, b in zip(hash0.tolist(), hash1.tolist(), strict=True)]
 
 
-def sum_files(manifest: Manifest, folder: str) -> dict[str, FileSums]:
+def sum_files(manifest: Manifest | PreparedManifest, folder: str) -> dict[str, FileSums]:
     """Add up what the manifest, or its listing of files, says of each source's files.
 
     Raises:

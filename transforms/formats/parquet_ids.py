@@ -1,4 +1,4 @@
-"""Parquet files of token ids alone, written page by page.
+"""Parquet files of columns of token ids alone, written page by page.
 
 Arrow's writer makes two 16-bit levels of every id and encodes them one by one, which takes longer than
 all else it does with ids (``bench/token_shards.py``). What is written here, any reader of Parquet reads:
@@ -29,7 +29,7 @@ _ARROW_CODECS = {"lz4": "lz4_raw"}  # where Arrow calls it otherwise
 _INT32, _RLE, _BYTE_STREAM_SPLIT, _DATA_PAGE = 1, 3, 9, 0
 _REQUIRED, _OPTIONAL, _REPEATED = 0, 1, 2
 _LIST, _CONVERTED_LIST, _INTEGER = 3, 3, 10
-_CONVERTED_UNSIGNED = {16: 12, 32: 13}
+_CONVERTED = {pa.uint16(): 12, pa.uint32(): 13, pa.int8(): 15}  # int32 is what it is stored as
 _MOST = 2**31 - 1  # bytes of a page
 
 
@@ -87,11 +87,12 @@ def page_header(crc: int, *, levels: int, long: int, short: int) -> bytes:
 
 
 class IdsWriter:
-    """Writes a file of one column of token ids, a row group a batch; pages have checksums.
+    """Writes a file of columns of token ids, a row group a batch; pages have checksums.
 
     Args:
         sink: a binary file.
-        schema: for which ``holds_ids_alone``.
+        schema: for which ``holds_ids_alone``; or any number of columns of lists of uint16, uint32,
+            int32 or int8, without metadata. What is written may come in narrower types.
         compression: a codec of Parquet.
     """
 
@@ -111,38 +112,54 @@ class IdsWriter:
         self.write_lists([batch.column(0)])
 
     def write_lists(self, pieces: Sequence[pa.Array]) -> None:
-        """Write a row group of at least one row, which come in pieces.
+        """Write a row group of at least one row, of a file of one column, which come in pieces.
 
         Raises:
             pa.ArrowInvalid: a list is longer than a page can be.
         """
-        begin, levels, expanded, rows = self._at, 0, 0, sum(map(len, pieces))
+        self.write_columns([pieces])
+
+    def write_columns(self, columns: Sequence[Sequence[pa.Array]]) -> None:
+        """Write a row group of at least one row; as of ``write_lists``.
+
+        Args:
+            columns: the pieces of each.
+        """
+        begin, rows = self._at, sum(map(len, columns[0]))
+        written = [
+            self._write_chunk(name, pieces)
+            for name, pieces in zip(self._schema.names, columns, strict=True)
+        ]
+        self._rows += rows
+        group = {
+            1: several([chunk for chunk, _ in written]),
+            2: int64(sum(expanded for _, expanded in written)),
+            3: int64(rows),
+            5: int64(begin),
+            6: int64(self._at - begin),
+            7: int16(len(self._groups) % 2**15),
+        }
+        self._groups.append(struct(group))
+
+    def _write_chunk(self, name: str, pieces: Sequence[pa.Array]) -> tuple[thrift.Value, int]:
+        """Write a column of a row group; return what the footer says of it, and its size unpacked."""
+        begin, levels, expanded = self._at, 0, 0
         for page in id_pages(pieces):
             expanded += self._write_page(page.body, page.levels)
             levels += page.levels
-        size = self._at - begin
-        self._rows += rows
         chunk = struct(
             {
                 1: int32(_INT32),
                 2: several([int32(_RLE), int32(_BYTE_STREAM_SPLIT)]),
-                3: several([binary(name) for name in (self._schema.names[0], "list", "element")]),
+                3: several([binary(part) for part in (name, "list", "element")]),
                 4: int32(_CODECS[self._compression]),
                 5: int64(levels),
                 6: int64(expanded),
-                7: int64(size),
+                7: int64(self._at - begin),
                 9: int64(begin),
             }
         )
-        group = {
-            1: several([struct({2: int64(0), 3: chunk})]),
-            2: int64(expanded),
-            3: int64(rows),
-            5: int64(begin),
-            6: int64(size),
-            7: int16(len(self._groups) % 2**15),
-        }
-        self._groups.append(struct(group))
+        return struct({2: int64(0), 3: chunk}), expanded
 
     def _write_page(self, body: U8, levels: int) -> int:
         """Write a page; return its size as it is before it is compressed, with the header's."""
@@ -160,23 +177,31 @@ class IdsWriter:
         kept = pq.read_metadata(without_rows(self._schema)).metadata or {}
         footer = {
             1: int32(2),
-            2: several(_schema_elements(self._schema.field(0))),
+            2: several(_schema_elements(self._schema)),
             3: int64(self._rows),
             4: several(self._groups) if self._groups else thrift.no_structs(),
             5: several([struct({1: binary(k), 2: binary(v)}) for k, v in kept.items()]),
             6: binary(_CREATED_BY),
-            7: several([struct({1: struct({})})]),
+            7: several([struct({1: struct({})})] * len(self._schema)),
         }
         data = struct(footer).data
         self._write(data + len(data).to_bytes(4, "little") + MAGIC)
 
 
-def _schema_elements(field: pa.Field) -> list[thrift.Value]:
-    """Return the elements of a schema of one column of lists of ids, from its root down."""
-    bits = field.type.value_type.bit_width
-    integer = struct({1: int8(bits), 2: thrift.boolean(False)})
+def _schema_elements(schema: pa.Schema) -> list[thrift.Value]:
+    """Return the elements of a schema of columns of lists of ids, from its root down."""
+    root = struct({3: int32(_REQUIRED), 4: binary("schema"), 5: int32(len(schema))})
+    return [root, *(element for field in schema for element in _column_elements(field))]
+
+
+def _column_elements(field: pa.Field) -> list[thrift.Value]:
+    kind = field.type.value_type
+    stored = {1: int32(_INT32), 3: int32(_OPTIONAL), 4: binary("element")}
+    if kind in _CONVERTED:
+        signed = thrift.boolean(not str(kind).startswith("u"))
+        integer = struct({1: int8(kind.bit_width), 2: signed})
+        stored |= {6: int32(_CONVERTED[kind]), 10: struct({_INTEGER: integer})}
     return [
-        struct({3: int32(_REQUIRED), 4: binary("schema"), 5: int32(1)}),
         struct(
             {
                 3: int32(_OPTIONAL),
@@ -187,15 +212,7 @@ def _schema_elements(field: pa.Field) -> list[thrift.Value]:
             }
         ),
         struct({3: int32(_REPEATED), 4: binary("list"), 5: int32(1)}),
-        struct(
-            {
-                1: int32(_INT32),
-                3: int32(_OPTIONAL),
-                4: binary("element"),
-                6: int32(_CONVERTED_UNSIGNED[bits]),
-                10: struct({_INTEGER: integer}),
-            }
-        ),
+        struct(stored),
     ]
 
 

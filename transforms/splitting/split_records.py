@@ -26,7 +26,7 @@ HashContents = Callable[[pa.RecordBatch], Hashes]
 """Gives the two hashes of the contents of a block's records."""
 
 NO_FILE = -1
-"""In the place of where a span begins: what a split has of a source is no part of one file."""
+"""In the place of a file's number and of where a span begins: a split's part of a source is no file."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -60,6 +60,33 @@ class SplitRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are
         split = beam.ParDo(_Split(self), *side).with_output_types(Located, **tags)
         found = located | "Split" >> split.with_outputs(*tags)
         return {name: (found[_blocks_tag(name)], found[_spans_tag(name)]) for name in names}
+
+
+@dataclass(eq=False, kw_only=True)
+class KeepSplit(beam.PTransform):  # type: ignore[misc]
+    """Keep the records of one split, of blocks that are read again: (Origin, block) -> (Origin, block).
+
+    Attributes:
+        name: of the split.
+        plan, contents, drop, counted: as of SplitRecords.
+    """
+
+    name: str
+    plan: SplitPlan
+    contents: HashContents = content_hashes
+    drop: Sequence[str] = ()
+    counted: Any = None
+
+    def expand(self, located: Any) -> Any:
+        """Split, and take the one."""
+        split = SplitRecords(
+            plan=self.plan,
+            contents=self.contents,
+            drop=self.drop,
+            only=[self.name],
+            counted=self.counted,
+        )
+        return (located | split)[self.name][0]
 
 
 class SpansOfSplit(beam.PTransform):  # type: ignore[misc]
@@ -145,7 +172,14 @@ class _Split(beam.DoFn):  # type: ignore[misc]
     def finish_bundle(self) -> Iterator[Any]:
         for (name, source, number), (digest, payload) in self._found.items():
             file = SourceFile(source, name="", url="", size=0, version="")
-            report = SpanReport(file, digest, payload=payload, pass_number=number, start=NO_FILE)
+            report = SpanReport(
+                file,
+                digest,
+                payload=payload,
+                pass_number=number,
+                number=NO_FILE,
+                start=NO_FILE,
+            )
             windowed = GlobalWindows.windowed_value(SpanReports.of([report]))
             yield beam.pvalue.TaggedOutput(_spans_tag(name), windowed)
 

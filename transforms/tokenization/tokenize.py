@@ -108,35 +108,43 @@ class BlockTokenizer:
         Raises:
             DataError: a record can't be encoded; names it.
         """
+        positions = blocks.column(block, "position")
+        try:
+            record, counts = self.rows(block, self._keys(file, positions))
+        except RecordError as error:
+            raise self.naming(error, file, positions, error.record, block) from error
+        return blocks.from_rows(record, positions=positions), counts
+
+    def rows(self, block: pa.RecordBatch, keys: U64) -> tuple[pa.StructArray, TokenCounts]:
+        """Encode a block of n texts, or of lines; return its n rows, and what there was to count.
+
+        Args:
+            block: of texts; what is kept beside them follows the ids, a column each.
+            keys: uint64[n], what keys each record's draws, as of ``identity_keys``.
+
+        Raises:
+            RecordError: a record can't be encoded.
+        """
         tokenizer = self.load()
         bare = blocks.bare(block)
         texts = _texts_in(bare)
-        positions = blocks.column(block, "position")
-        keys = self._keys(file, positions)
-        try:
-            found = tokenizer.encode_keyed(texts, keys, sampling=self.sampling)
-            counts = TokenCounts.of(
-                np.diff(found.offsets),
-                bytes=len(texts.data),
-                unknown=found.unknown,
-                unknown_of=found.unknown_of,
-                checked_records=found.checked_records,
-                checked_bytes=found.checked_bytes,
-                negative_log_probs=found.negative_log_probs,
-            )
-            if self.whitespace == "cpm":
-                hits = cpm.count_collisions(texts, newline=self.newline)
-                counts = replace(counts, collisions=hits)
-            if control := tokenizer.count_control(texts):
-                counts = replace(counts, control=control)
-            if self.sampling.law != "off":
-                counts = self._compare(tokenizer, bare, keys, counts)
-        except RecordError as error:
-            unit = "row" if blocks.is_rows(block) else "the record at"
-            name = file.name_of(error.record)
-            raise DataError(
-                f"{name} of source {file.source}: {unit} {positions[error.record]}: {error.reason}"
-            ) from error
+        found = tokenizer.encode_keyed(texts, keys, sampling=self.sampling)
+        counts = TokenCounts.of(
+            np.diff(found.offsets),
+            bytes=len(texts.data),
+            unknown=found.unknown,
+            unknown_of=found.unknown_of,
+            checked_records=found.checked_records,
+            checked_bytes=found.checked_bytes,
+            negative_log_probs=found.negative_log_probs,
+        )
+        if self.whitespace == "cpm":
+            hits = cpm.count_collisions(texts, newline=self.newline)
+            counts = replace(counts, collisions=hits)
+        if control := tokenizer.count_control(texts):
+            counts = replace(counts, control=control)
+        if self.sampling.law != "off":
+            counts = self._compare(tokenizer, bare, keys, counts)
         before, after = self.ends(tokenizer)
         found = add_special_tokens(found, before=before, after=after)
         ids = pa.array(found.ids.astype(self.dtype, copy=False))
@@ -146,8 +154,26 @@ class BlockTokenizer:
         if kept is not None:
             columns += [kept.field(i) for i in range(kept.type.num_fields)]
             fields += kept.type
-        record = pa.StructArray.from_arrays(columns, fields=fields)
-        return blocks.from_rows(record, positions=positions), counts
+        return pa.StructArray.from_arrays(columns, fields=fields), counts
+
+    @staticmethod
+    def naming(
+        error: RecordError, file: Origin, positions: U64, place: int, block: pa.RecordBatch
+    ) -> DataError:
+        """Return what says which record of a file can't be encoded.
+
+        Args:
+            error: of ``rows``.
+            file: whose records these are.
+            positions: uint64[n] of the file's block.
+            place: of the record among them.
+            block: of rows or lines.
+        """
+        unit = "row" if blocks.is_rows(block) else "the record at"
+        name = file.name_of(place)
+        return DataError(
+            f"{name} of source {file.source}: {unit} {positions[place]}: {error.reason}"
+        )
 
     def ends(self, tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the ids that are put before each record, and behind it."""

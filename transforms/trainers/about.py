@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from transforms.kernels.randomness import ORDER_VERSION
-from transforms.trainers.contract import Dataset, Format
+from transforms.trainers.contract import Dataset, Unit
 
 
-def about(form: Format, dataset: Dataset, *, dtype: str, **more: Any) -> dict[str, Any]:
+class _Form(Protocol):
+    """What is asked of a format here."""
+
+    name: str
+
+    def unit(self, dataset: Dataset) -> Unit: ...
+    def filler(self, dataset: Dataset) -> int | None: ...
+
+
+def about(form: _Form, dataset: Dataset, *, dtype: str, **more: Any) -> dict[str, Any]:
     """Return what is true of every format's data.
 
     Args:

@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import DataError, UsageError
-from transforms.kernels.packing.rows import Rows
+from transforms.kernels.packing.rows import Kind, Rows
 from transforms.trainers.contract import Dataset, Needs, ShardFacts
+
+KINDS: tuple[Kind, ...] = ("none", "concat", "best_fit", "pad", "buckets")
 
 
 def ids_as(rows: Rows, dtype: npt.DTypeLike, *, dataset: Dataset, first: int) -> npt.NDArray[Any]:
@@ -120,11 +122,8 @@ def filler_of(needs: Needs, dataset: Dataset) -> int | None:
     return dataset.eos if dataset.pad is None else dataset.pad
 
 
-KINDS = ("none", "concat", "best_fit", "pad", "buckets")
-
-
 def may_fill(dataset: Dataset) -> bool:
-    """Return whether other rows than a split's last one may be filled up."""
+    """Return whether other rows than the last of a split or a stage may be filled up."""
     return dataset.packing.kind in ("best_fit", "pad", "buckets")
 
 

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from transforms.errors import UsageError, nearest
+from transforms.trainers.arrow import Arrow
 from transforms.trainers.contract import Format
 from transforms.trainers.flat import Flat
+from transforms.trainers.megatron import Megatron
+from transforms.trainers.olmo import Olmo
+from transforms.trainers.parquet import Parquet
 
-FORMATS: dict[str, Format] = {form.name: form for form in (Flat(),)}
-# Parquet(), Arrow(), Megatron() and Olmo() take their places as they come
+_ALL: tuple[Format, ...] = (
+    Parquet(),
+    Arrow(),
+    Megatron(),
+    Flat(),
+    Olmo(),
+)
+FORMATS: dict[str, Format] = {form.name: form for form in _ALL}
 
 
 def format_named(name: str) -> Format:

@@ -150,3 +150,24 @@ def test_a_list_too_long_for_a_page_is_refused(monkeypatch: pytest.MonkeyPatch) 
     batch = pa.record_batch([pa.array([list(range(1000))], TYPES[0])], schema=schema)
     with pytest.raises(Exception, match="takes 4138 bytes, a page at most 100; give --output_for"):
         writer.write_batch(batch)
+
+
+@given(rows=LISTS, page=st.sampled_from([1, 5, 1 << 18]))
+@settings(deadline=None)
+def test_several_columns_are_read_as_they_were_written(rows: list[Any], page: int) -> None:
+    kinds = [pa.list_(pa.int32()), pa.list_(pa.int8()), pa.list_(pa.uint32())]
+    schema = pa.schema([pa.field(name, kind) for name, kind in zip("abc", kinds, strict=True)])
+    wide = pa.array([[7], *rows], pa.list_(pa.uint16()))  # narrower than the file says
+    small = pa.array([[-1, None], *[None if r is None else [1] for r in rows]], kinds[1])
+    file = io.BytesIO()
+    writer = IdsWriter(file, schema, compression="zstd")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(id_pages, "PAGE_IDS", page)
+        writer.write_columns([[wide, wide], [small, small], [wide, wide]])
+        writer.write_columns([[wide], [small], [wide]])
+    writer.close()
+    table = opened(file.getvalue()).read()
+    table.validate(full=True)
+    assert table.schema.equals(schema)
+    expected = [wide.to_pylist() * 3, small.to_pylist() * 3, wide.to_pylist() * 3]
+    assert [table.column(i).to_pylist() for i in range(3)] == expected

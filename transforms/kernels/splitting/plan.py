@@ -71,7 +71,7 @@ class Part:
         return f"{written.normalize():f}%"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Counted:
     """Which contents a counted split takes: what was found when all were counted.
 
@@ -81,6 +81,7 @@ class Counted:
             for.
         records, contents: how many it takes.
         asked: how many records it should have.
+        exhausted: whether it takes all that there was for it.
     """
 
     last: int | None
@@ -88,6 +89,7 @@ class Counted:
     records: int
     contents: int
     asked: int
+    exhausted: bool
 
     @property
     def shortfall(self) -> int:
@@ -218,13 +220,14 @@ class SplitPlan:
         if found.last is None:
             return np.zeros(len(keys), bool)
         taken = self.order(split, keys) <= np.uint64(found.last)
-        if len(found.skipped):
-            taken[taken] = ~_among(keys[taken], found.skipped)
+        taken[taken] = ~among(keys[taken], found.skipped)
         return taken
 
 
-def _among(keys: U64, known: U64) -> npt.NDArray[np.bool_]:
+def among(keys: U64, known: U64) -> npt.NDArray[np.bool_]:
     """Say which keys are among known ones, sorted."""
+    if not len(known):
+        return np.zeros(len(keys), bool)
     places = np.minimum(np.searchsorted(known, keys), len(known) - 1)
     found: npt.NDArray[np.bool_] = known[places] == keys
     return found

@@ -1,0 +1,213 @@
+"""Whether a prepared dataset is what its manifest says: every file, read back as a trainer does."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines.datasets.check_sources import check_quarantine, check_sources
+from pipelines.datasets.prepared_shards import data_folders, files_by_suffix, levels_of, open_files
+from pipelines.datasets.prepared_sums import check_splits
+from pipelines.datasets.shard_files import Each, extra, opened, sha256
+from transforms.datasets.manifest_files import sum_files
+from transforms.datasets.prepared import FileOfShard, PreparedManifest, PreparedShard
+from transforms.errors import DataError
+from transforms.storage import layout
+from transforms.trainers.contract import Dataset
+from transforms.trainers.digest import RowsDigest
+from transforms.trainers.of_manifest import dataset_of, format_of
+from transforms.workers.progress import Progress
+
+
+def check_prepared(manifest: PreparedManifest, folder: str, each: Each) -> list[str]:
+    """Return what is wrong with a dataset, a line each.
+
+    Args:
+        manifest: what it should be.
+        folder: where it lies.
+        each: does the work for each of its shards.
+    """
+    try:
+        sums = sum_files(manifest, folder)
+        datasets = {name: dataset_of(manifest, name) for name in manifest.formats}
+        for name in datasets:
+            format_of(name)
+    except DataError as error:
+        return [str(error)]
+    problems = check_sources(manifest, sums) + check_quarantine(manifest, folder, sums)
+    problems += check_splits(manifest, datasets) + _check_shards(manifest)
+    for data in data_folders(manifest):
+        listed = {file.path for shard in manifest.shards for file in shard.files}
+        problems += extra(folder, data, listed)
+    problems += _check_beside(manifest, folder)
+    shas = {file.sha256: file.path for shard in manifest.shards for file in shard.files}
+    found = each(
+        lambda shard, progress: check_shard(
+            folder, shard, datasets=datasets, shas=shas, progress=progress
+        ),
+        manifest.shards,
+    )
+    return problems + [problem for some in found for problem in some]
+
+
+def check_shard(
+    folder: str,
+    shard: PreparedShard,
+    *,
+    datasets: Mapping[str, Dataset],
+    shas: Mapping[str, str],
+    progress: Progress,
+) -> list[str]:
+    """Check a shard's files, and read them back where they are what was written.
+
+    Args:
+        folder: the dataset's.
+        shard: what it should be.
+        datasets: what each format's readers are told.
+        shas: paths of all files by SHA-256, to tell a swapped one.
+        progress: counts what is read.
+    """
+    problems = []
+    for file in shard.files:
+        with progress.doing(f"reading {file.path}"):
+            problems += _check_file(folder, file, shas)
+        progress.add("verify", bytes=file.bytes)
+    dataset = datasets.get(shard.format)
+    if problems or dataset is None or not shard.files:  # said where the manifest is looked at
+        return problems
+    with progress.doing(f"reading back {shard.files[0].path}"):
+        problems += _read_back(folder, shard, dataset)
+    progress.add("verify", records=shard.rows)
+    return problems
+
+
+def _check_file(folder: str, file: FileOfShard, shas: Mapping[str, str]) -> list[str]:
+    try:
+        with opened(folder, file.path) as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(0)
+            sha = sha256(stream)
+    except DataError as error:
+        return [str(error)]
+    if sha != file.sha256 and (other := shas.get(sha)):
+        return [f"{file.path}: holds what {other} should hold"]
+    if size != file.bytes:
+        how = "truncated" if size < file.bytes else "too long"
+        return [f"{file.path}: {how}: {size} bytes, the manifest says {file.bytes}"]
+    if sha != file.sha256:
+        said = f"SHA-256 {sha[:12]}…, the manifest says {file.sha256[:12]}…"
+        return [f"{file.path}: its bytes differ: {said}"]
+    return []
+
+
+def _read_back(folder: str, shard: PreparedShard, dataset: Dataset) -> list[str]:
+    """Read a shard as its trainer does, and compare what comes with what the manifest says."""
+    form, main = format_of(shard.format), shard.files[0].path
+    keeps, digest = form.keeps(dataset), RowsDigest(form.keeps(dataset))
+    rows = ids = filler = 0
+    try:
+        with contextlib.ExitStack() as stack:
+            for some in form.read(open_files(stack, folder, shard, dataset), dataset):
+                rows += len(some)
+                ids += len(some.ids)
+                filler += int(some.filler.sum())
+                digest.add(some)
+    except DataError as error:
+        return [f"{main}: {error}"]
+    expected = [("ids", ids, shard.ids)]
+    if form.filler(dataset) is not None:  # it stands among the ids, or beside them
+        expected = [("ids, filler included,", ids + filler, shard.ids + shard.filler)]
+    if keeps.rows:
+        expected.append((form.unit(dataset), rows, shard.rows))
+    problems = [
+        f"{main}: {came} {what}, the manifest says {asked}"
+        for what, came, asked in expected
+        if came != asked
+    ]
+    if not problems and (found := digest.hexdigest()) != shard.digest:
+        problems.append(f"{main}: digest {found} of its rows, the manifest says {shard.digest}")
+    return problems
+
+
+def _check_shards(manifest: PreparedManifest) -> list[str]:
+    """Check that every split of every epoch has all its shards in every format, at their places."""
+    problems = []
+    groups: dict[tuple[str, int | None, str], list[PreparedShard]] = defaultdict(list)
+    for shard in manifest.shards:
+        groups[shard.format, shard.epoch, shard.split].append(shard)
+    expected = [(f, s.epoch, s.split) for f in manifest.formats for s in manifest.splits]
+    for group in expected:
+        if group not in groups:
+            problems.append(f"manifest: no shard holds {_name(*group)}")
+    for group, shards in groups.items():
+        if group not in expected:
+            problems.append(f"manifest: shards hold {_name(*group)}, which it doesn't speak of")
+        numbers = [shard.number for shard in shards]
+        if numbers != list(range(len(shards))) or {s.of for s in shards} != {len(shards)}:
+            problems.append(
+                f"manifest: expected shards 0 to {len(shards) - 1} of {_name(*group)}, in order, got "
+                f"{', '.join(f'{s.number} of {s.of}' for s in shards[:4])}"
+                + (", …" if len(shards) > 4 else "")
+            )
+    for shard in manifest.shards:
+        stem = layout.shard_path(
+            split=shard.split,
+            number=shard.number,
+            of=shard.of,
+            extension="",
+            **levels_of(manifest, shard),
+        )
+        problems += [
+            f"manifest: {file.path} is not the path of {_name(shard.format, shard.epoch, shard.split)}"
+            f", shard {shard.number} of {shard.of}"
+            for file in shard.files
+            if not (file.path.startswith(stem) and file.path[len(stem) :].startswith("."))
+        ]
+        try:
+            files_by_suffix(shard, dataset_of(manifest, shard.format))
+        except DataError as error:
+            problems.append(str(error))
+    paths = Counter(file.path for shard in manifest.shards for file in shard.files)
+    problems += [f"manifest: {path} is listed {n} times" for path, n in paths.items() if n > 1]
+    return problems
+
+
+def _name(form: str, epoch: int | None, split: str) -> str:
+    return f"{split} as {form}" + (f" of epoch {epoch}" if epoch is not None else "")
+
+
+def _check_beside(manifest: PreparedManifest, folder: str) -> list[str]:
+    """Check that the small JSON beside each ``data`` says what the manifest does."""
+    problems: list[str] = []
+    for data, form in data_folders(manifest).items():
+        path = data.removesuffix(layout.DATA) + layout.ABOUT
+        try:
+            with opened(folder, path) as file:
+                found = json.loads(file.read())
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        except (ValueError, RecursionError) as error:
+            problems.append(f"{path}: not JSON: {error}")
+            continue
+        asked = manifest.formats.get(form)
+        problems += [f"{path}: {what}" for what in _differences(found, asked)]
+    return problems
+
+
+def _differences(found: Any, asked: Any) -> Sequence[str]:
+    if found == asked:
+        return []
+    if not isinstance(found, dict) or not isinstance(asked, dict):
+        return ["expected what the manifest says of the format, got something else"]
+    nothing = object()
+    return [
+        f"{name} is {json.dumps(found[name]) if name in found else 'missing'}, the manifest says "
+        f"{json.dumps(asked[name]) if name in asked else 'nothing of it'}"
+        for name in sorted(found.keys() | asked.keys())
+        if found.get(name, nothing) != asked.get(name, nothing)
+    ]

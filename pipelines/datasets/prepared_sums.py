@@ -1,0 +1,107 @@
+"""Whether the manifest of a prepared dataset agrees with itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from transforms.datasets.prepared import PreparedManifest, SourceOfSplit, SplitEntry, StageEntry
+from transforms.trainers.contract import Dataset
+from transforms.trainers.of_manifest import format_of
+
+_SAME = 1e-9  # by which a share may differ that was computed anew
+
+
+def check_splits(manifest: PreparedManifest, datasets: Mapping[str, Dataset]) -> list[str]:
+    """Return what doesn't add up, a line each: shards to splits, stages to splits, sources to stages."""
+    problems = []
+    if manifest.recipe.get("seed", manifest.seed) != manifest.seed:
+        problems.append("manifest: its seed is not that of its recipe")
+    names = Counter((split.split, split.epoch) for split in manifest.splits)
+    problems += [f"manifest: the split {name} is there twice" for name, n in names.items() if n > 1]
+    for split in manifest.splits:
+        where = f"manifest: split {split.split}" + (
+            f" of epoch {split.epoch}" if split.epoch is not None else ""
+        )
+        if split.epoch is not None and split.epoch not in manifest.epochs:
+            problems.append(f"{where}: that is none of its epochs, {manifest.epochs}")
+        problems += [f"{where}: {what}" for what in _check_stages(split)]
+        for form, dataset in datasets.items():
+            problems += [
+                f"{where}: {what}" for what in _check_shards(manifest, split, form, dataset)
+            ]
+    known = [source.name for source in manifest.sources]
+    used = {s.source for split in manifest.splits for stage in split.stages for s in stage.sources}
+    problems += [
+        f"manifest: {name} is a source of a split, and none that was read"
+        for name in sorted(used - set(known))
+    ]
+    return problems
+
+
+def _check_shards(
+    manifest: PreparedManifest, split: SplitEntry, form: str, dataset: Dataset
+) -> list[str]:
+    """Compare a split's rows with those of its shards, where they hold rows and nothing else."""
+    mine = [
+        shard
+        for shard in manifest.shards
+        if (shard.format, shard.split, shard.epoch) == (form, split.split, split.epoch)
+    ]
+    if format_of(form).unit(dataset) != "rows":
+        return []
+    return _unequal(
+        (f"rows of its shards as {form}", sum(s.rows for s in mine), split.rows),
+        (f"ids of filler in its shards as {form}", sum(s.filler for s in mine), split.filler),
+        (
+            f"ids in its shards as {form}, special ones included,",
+            sum(shard.ids for shard in mine),
+            split.tokens - split.cut - split.dropped + split.special,
+        ),
+    )
+
+
+def _check_stages(split: SplitEntry) -> list[str]:
+    stages = split.stages
+    problems = _unequal(
+        *(
+            (f"{what} of its stages", sum(getattr(s, what) for s in stages), getattr(split, what))
+            for what in ("rows", "documents", "tokens")
+        )
+    )
+    first = 0
+    for number, stage in enumerate(stages):
+        if stage.first_row != first:
+            problems.append(f"stage {number} begins at row {stage.first_row}, expected {first}")
+        first = stage.first_row + stage.rows
+        problems += [f"stage {number}: {what}" for what in _check_sources(stage)]
+    return problems
+
+
+def _check_sources(stage: StageEntry) -> list[str]:
+    sources = stage.sources
+    problems = _unequal(
+        ("documents of its sources", sum(s.documents for s in sources), stage.documents),
+        ("tokens of its sources", sum(s.tokens for s in sources), stage.tokens),
+    )
+    for source in sources:
+        problems += [f"source {source.source}: {what}" for what in _check_source(source, stage)]
+    return problems
+
+
+def _check_source(source: SourceOfSplit, stage: StageEntry) -> Iterable[str]:
+    for what, says, part, whole in (
+        ("documents", source.share_of_documents, source.documents, stage.documents),
+        ("tokens", source.share_of_tokens, source.tokens, stage.tokens),
+    ):
+        if abs(says - part / max(whole, 1)) > _SAME:
+            yield f"it has {part / max(whole, 1):.6f} of the {what}, not {says:.6f}"
+    yield from _unequal(
+        ("documents of its passes", sum(p.documents for p in source.passes), source.documents),
+        ("tokens of its passes", sum(p.tokens for p in source.passes), source.tokens),
+    )
+
+
+def _unequal(*sums: tuple[str, int, int]) -> list[str]:
+    """Say which sums aren't what they should be: what they are of, they, and what was expected."""
+    return [f"{came} {what}, expected {asked}" for what, came, asked in sums if came != asked]

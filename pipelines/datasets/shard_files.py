@@ -1,0 +1,65 @@
+"""A dataset's files: opened where they may be, and told from what nobody listed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence, Set
+from typing import Any, Protocol, TypeVar
+
+from transforms.errors import DataError
+from transforms.storage import files as storage
+from transforms.storage import layout
+from transforms.workers.progress import Progress
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+class Each(Protocol):
+    """Does the same work for each of many things, several at a time, and shows how far it is."""
+
+    def __call__(
+        self, work: Callable[[_Item, Progress], _Result], items: Sequence[_Item], /
+    ) -> list[_Result]:
+        """Return what ``work`` gave for each, in order."""
+
+
+EXTRA = ": extra: the manifest doesn't list it"
+
+
+@contextlib.contextmanager
+def opened(folder: str, path: str) -> Iterator[Any]:
+    """Open one of a dataset's files; raise DataError where it can't be read."""
+    if (why := layout.why_not_read(folder, path)) is not None:
+        raise DataError(f"{path}: {why}")
+    url = storage.join(folder, path)
+    fs, place = storage.filesystem(url)
+    try:
+        if fs.exists(place) and not fs.isfile(place):
+            raise OSError("not a file")
+        with storage.open_read(url) as file:
+            yield file
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing") from None
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error}") from None
+
+
+def extra(folder: str, inner: str, listed: Set[str]) -> list[str]:
+    """Say which files of an inner folder nobody listed."""
+    fs, path = storage.filesystem(storage.join(folder, inner))
+    names = fs.ls(path, detail=False) if fs.isdir(path) else []
+    found = sorted(f"{inner}/{os.path.basename(name)}" for name in names)
+    return [f"{name}{EXTRA}" for name in found if name not in listed]
+
+
+def sha256(file: Any) -> str:
+    """Return a file's SHA-256 as 64 hex digits, from where it stands."""
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def printable(text: str) -> str:
+    """Return a text with what a terminal would obey escaped: a manifest's paths may hold anything."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,0 +1,232 @@
+"""A planned run of prepare: what its pipeline is built from, and what is to be expected of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+from transforms.kernels.schedules.staged import Stage, expect_stages
+
+from pipelines.inputs.preflight import Inputs
+from pipelines.inputs.survey import Amount
+from pipelines.jobs.execute import Planned
+from pipelines.jobs.load_model import BYTES_PER_TOKEN
+from pipelines.jobs.prepare_values import mix
+from pipelines.jobs.sample_tokens import Sampled
+from pipelines.jobs.special_ids import SpecialIds
+from pipelines.recipes.prepare_recipe import PrepareRecipe
+from pipelines.recipes.recipe import Recipe, Settings
+from transforms.kernels.packing.rows import Packing
+from transforms.kernels.planning.plan import Plan
+from transforms.kernels.records.contents import content_hashes
+from transforms.kernels.schedules.mixture import Amounts
+from transforms.kernels.schedules.needed import needed_share
+from transforms.kernels.splitting.plan import SplitPlan
+from transforms.trainers.contract import Dataset, Format
+
+if TYPE_CHECKING:
+    from transforms.tokenization.tokenize import BlockTokenizer
+
+_OF_LIST = 4  # bytes of where a record's ids begin
+
+
+@dataclass(frozen=True)
+class Job(Planned):
+    """A run of prepare, planned: what ``build`` needs to know.
+
+    Attributes:
+        recipe, settings: what is asked.
+        plan: how the work is cut, by the bytes of the ids.
+        work: makes ids of train's texts, of the first epoch and without special ids; None for rows of
+            ids.
+        eval_work: the same for other splits, of no epoch and without sampling unless it was asked for.
+        column: of ids in the rows that cross the exchange; of rows of ids, in the input too.
+        splits: which records are whose; None where all are train's.
+        groups: fields that decide it in place of the text.
+        drop: fields that are kept beside the texts for that alone.
+        packing: how documents become rows.
+        dataset: what is true of all files.
+        formats: what is written, by name.
+        model: what the manifest says of it; None where nobody knows it.
+        special: EOS, BOS and pad.
+        cost: in memory, of a byte of a record.
+        sampled: what some records of each source come to.
+    """
+
+    recipe: PrepareRecipe
+    settings: Settings
+    plan: Plan
+    work: BlockTokenizer | None
+    eval_work: BlockTokenizer | None
+    column: str
+    splits: SplitPlan | None
+    groups: tuple[str, ...]
+    drop: tuple[str, ...]
+    packing: Packing
+    dataset: Dataset
+    formats: tuple[Format, ...]
+    model: dict[str, Any] | None
+    special: SpecialIds
+    cost: int
+    sampled: Mapping[str, Sampled] = field(default_factory=dict)
+
+    @property
+    def reading(self) -> Recipe:
+        """The recipe by which the input is read: as texts, or as rows of ids."""
+        return self.recipe.reading_ids if self.work is None else self.recipe.reading
+
+    @property
+    def contents(self) -> Any:
+        """What hashes records' contents, by which they are split."""
+        ids = self.column if self.work is None else None
+        return partial(content_hashes, groups=self.groups, ids=ids)
+
+    @property
+    def epochs(self) -> range:
+        """The editions of train."""
+        return range(self.recipe.epoch, self.recipe.epoch + self.recipe.epochs)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All sources that are read, sorted."""
+        return tuple(sorted(self.inputs.patterns))
+
+    @property
+    def dtype(self) -> str:
+        """Type of ids, as they cross the exchange."""
+        return self.dataset.ids_type.name
+
+    def work_of(self, epoch: int) -> BlockTokenizer | None:
+        """Return what makes the ids of train in one epoch."""
+        return None if self.work is None else replace(self.work, epoch=epoch)
+
+    def stages_of(self, epoch: int) -> tuple[Stage, ...]:
+        """Return what train is woven by in one epoch."""
+        return mix(self.recipe, self.sources, epoch)
+
+    @property
+    def row_tokens(self) -> int | None:
+        """Tokens of documents in a row, at most; None where a row is a document."""
+        return self.packing.length
+
+    @cached_property
+    def amounts(self) -> Amounts:
+        """How much each source holds, about, of all splits together; bytes are those of its ids."""
+        return estimate(self.inputs, self.sampled, self.dataset.ids_type.itemsize)
+
+    def share_of(self, split: str) -> float:
+        """Return which share of all records falls to a split, about."""
+        if self.splits is None:
+            return 1.0
+        every, shares = max(sum(self.amounts.records), 1), {}
+        left = 1.0
+        for part in self.splits.parts:
+            share = part.count / every if part.count is not None else float(part.share or 0)
+            shares[part.name] = min(share, left)
+            left -= shares[part.name]
+        return shares.get(split, left)
+
+    @cached_property
+    def amounts_of_train(self) -> Amounts:
+        """How much of each source is train's, about."""
+        share = self.share_of(self.recipe.split_name)
+        return Amounts(*(tuple(int(n * share) for n in one) for one in self.amounts))
+
+    @cached_property
+    def expected(self) -> list[list[float]]:
+        """How many records of each source come out of each stage of train, in an epoch, about."""
+        recipe, amounts, rows = self.recipe, self.amounts_of_train, self.recipe.rows
+        stages = self.stages_of(recipe.epoch)
+        if rows is not None:  # told of as documents, or as tokens
+            end = {"max_records": rows}
+            if self.row_tokens is not None:
+                end = {"max_tokens": int(rows * self.row_tokens * self._share_of_tokens)}
+            stages = tuple(replace(one, mixture=replace(one.mixture, **end)) for one in stages)
+        if not stages[0].mixture.is_union:
+            return expect_stages(stages, amounts, row_tokens=self.row_tokens)
+        whole = sum(amounts.records)
+        one = replace(stages[0], mixture=replace(stages[0].mixture, sources=("all",)))
+        ((used,),) = expect_stages([one], amounts.together(), row_tokens=self.row_tokens)
+        return [[used * count / max(whole, 1) for count in amounts.records]]
+
+    @property
+    def _share_of_tokens(self) -> float:
+        """Share of a row's ids that are documents' own, about."""
+        records, tokens = sum(self.amounts.records), sum(self.amounts.tokens)
+        return tokens / (tokens + records * self.packing.special) if tokens else 1.0
+
+    @property
+    def means(self) -> list[float]:
+        """Tokens of a record of each source, about."""
+        held = zip(self.amounts.records, self.amounts.tokens, strict=True)
+        return [size / count if count else 0.0 for count, size in held]
+
+    @property
+    def expected_records(self) -> list[float]:
+        """How many records of each source come out of train, in an epoch, about."""
+        return [sum(each) for each in zip(*self.expected, strict=True)]
+
+    @property
+    def train_tokens(self) -> float:
+        """How many tokens train has, in an epoch, about."""
+        return sum(n * mean for n, mean in zip(self.expected_records, self.means, strict=True))
+
+    @property
+    def expected_tokens(self) -> float:
+        """How many tokens all that is written has, about."""
+        beside = (1 - self.share_of(self.recipe.split_name)) * sum(self.amounts.tokens)
+        return self.train_tokens * len(self.epochs) + beside
+
+    @property
+    def passes(self) -> list[float]:
+        """How often train passes each source, in an epoch, about."""
+        have = self.amounts_of_train.records
+        return [n / max(count, 1) for n, count in zip(self.expected_records, have, strict=True)]
+
+    @property
+    def tokenized(self) -> list[float]:
+        """How many records of each source are tokenized for an epoch's train, about.
+
+        Of a first pass it is what is thought to be needed, with room for what isn't known exactly.
+        """
+        mixture, have = self.stages_of(self.recipe.epoch)[0].mixture, self.amounts_of_train.records
+        if mixture.is_whole:
+            return [float(count) for count in have]
+        first = [min(n, count) for n, count in zip(self.expected_records, have, strict=True)]
+        exact = all(amount.exact_records for amount in self.inputs.contents.amounts.values())
+        found = []
+        for used, n, count in zip(self.expected_records, first, have, strict=True):
+            share = needed_share(mixture, expected=n, records=count, fewest=min(have), exact=exact)
+            found.append(max(share * count, used))
+        return found
+
+    def rows_of(self, records: float, tokens: float) -> float:
+        """Return how many rows so many documents make, about."""
+        length = self.packing.length
+        if length is None:
+            return records
+        rows = (tokens + records * self.packing.special) / length
+        return max(rows, records) if self.packing.kind in ("pad", "buckets") else max(rows, 1.0)
+
+
+def estimate(inputs: Inputs, sampled: Mapping[str, Sampled], itemsize: int) -> Amounts:
+    """Return how much each source holds, about, as rows of ids.
+
+    Args:
+        inputs: what is read.
+        sampled: some records of each source; where none were, texts are taken for usual ones.
+        itemsize: bytes of an id.
+    """
+    records, sizes, tokens = [], [], []
+    for name in sorted(inputs.patterns):
+        amount = inputs.contents.amounts.get(name, Amount())
+        sample = sampled.get(name, Sampled())
+        made = int(amount.records * sample.mean("tokens"))
+        if not sample.records:
+            made = amount.bytes // BYTES_PER_TOKEN
+        records.append(amount.records)
+        tokens.append(made)
+        sizes.append(made * itemsize + _OF_LIST * amount.records)
+    return Amounts(tuple(records), tuple(sizes), tuple(tokens))

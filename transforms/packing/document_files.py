@@ -1,0 +1,389 @@
+"""Document files: documents of ids in their final order, on the way from the mixture to the packing.
+
+A file has pages of documents (``spill_pages``), one after another, and behind them a table of the
+pages. Beside it lies a file of all lengths, uint32 each, so that packing can be planned without
+the ids.
+"""
+
+from __future__ import annotations
+
+import functools
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from transforms.errors import LosslessError, RunError
+from transforms.kernels.arrays import I64, U64, cuts, offsets_of
+from transforms.kernels.packing.conservation import hash_documents
+from transforms.kernels.records import blocks
+from transforms.kernels.records.arrow_values import row_sizes
+from transforms.kernels.records.digest import Digest
+from transforms.kernels.records.row_hashes import row_hashes
+from transforms.shuffling.file_ranges import TEMPORARY_AT_FAULT, FileRange
+from transforms.shuffling.packed import require
+from transforms.shuffling.spill_pages import decode_page, encode_page
+from transforms.storage import files as storage
+
+TABLE = np.dtype(
+    [("length", "<u4"), ("documents", "<u4"), ("empty", "<u4"), ("ids", "<u8"), ("hash", "<u8")]
+)
+"""A row a page: its bytes, documents, empty ones among them, bare ids, and their conservation hash."""
+
+_LENGTHS = ".lengths"
+_MOST_LENGTHS = 1 << 20  # that are read at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Documents:
+    """Documents in order.
+
+    Attributes:
+        ids: uint16[k] or uint32[k], bare, of all documents one after another.
+        offsets: int64[n + 1], where each one's begin.
+        keys: uint64[n], of their records in their passes.
+        sources: uint16[n], indices of their sources.
+        passes: uint32[n].
+        kept: their kept columns, None where none are kept.
+    """
+
+    ids: npt.NDArray[Any]
+    offsets: I64
+    keys: U64
+    sources: npt.NDArray[np.uint16]
+    passes: npt.NDArray[np.uint32]
+    kept: pa.StructArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def slice(self, begin: int, end: int) -> Documents:
+        """Return documents [begin, end)."""
+        first, last = int(self.offsets[begin]), int(self.offsets[end])
+        return Documents(
+            self.ids[first:last],
+            self.offsets[begin : end + 1] - first,
+            self.keys[begin:end],
+            self.sources[begin:end],
+            self.passes[begin:end],
+            None if self.kept is None else self.kept.slice(begin, end - begin),
+        )
+
+    def head(self, ids: int) -> Documents:
+        """Return the one document of these, with its first ids alone."""
+        return replace(self, ids=self.ids[:ids], offsets=np.array([0, ids], np.int64))
+
+    @property
+    def hash(self) -> int:
+        """Their conservation hash."""
+        return hash_documents(self.ids, self.offsets, self.keys)
+
+
+def join(parts: Iterator[Documents]) -> Documents:
+    """Return documents that come in several parts, one at least, as one."""
+    found = list(parts)
+    if len(found) == 1:
+        return found[0]
+    kept = [part.kept for part in found if part.kept is not None]
+    return Documents(
+        np.concatenate([part.ids for part in found]),
+        offsets_of(np.concatenate([np.diff(part.offsets) for part in found])),
+        np.concatenate([part.keys for part in found]),
+        np.concatenate([part.sources for part in found]),
+        np.concatenate([part.passes for part in found]),
+        pa.concat_arrays(kept) if kept else None,
+    )
+
+
+def documents_in(block: pa.RecordBatch, passes: npt.NDArray[np.uint32] | None) -> Documents:
+    """Return the documents of a block of rows of ids: a column of ids, then kept ones.
+
+    Args:
+        block: keyed, with a source column where there are several.
+        passes: of each record; None for the column of that name.
+    """
+    record = block.column("record")
+    lists = record.field(0)
+    offsets = lists.offsets.to_numpy().astype(np.int64)
+    ids = lists.values.to_numpy()[int(offsets[0]) : int(offsets[-1])]
+    kind = record.type
+    kept = None
+    if kind.num_fields > 1:
+        fields = [kind.field(i) for i in range(1, kind.num_fields)]
+        columns = [record.field(i) for i in range(1, kind.num_fields)]
+        kept = pa.StructArray.from_arrays(columns, fields=fields)
+    names = block.schema.names
+    sources = np.zeros(len(block), np.uint16)
+    return Documents(
+        ids,
+        offsets - offsets[0],
+        blocks.column(block, "key"),
+        blocks.column(block, "source") if "source" in names else sources,
+        blocks.column(block, "pass") if passes is None else passes,
+        kept,
+    )
+
+
+def digests_of(documents: Documents) -> tuple[U64, U64, I64]:
+    """Return both hashes and the size of each document's record, as ``blocks.hashes`` does."""
+    record = _block_of(documents).column("record")
+    return *row_hashes(record), row_sizes(record)
+
+
+class DocumentFile(NamedTuple):
+    """Where a document file lies, and what is in it."""
+
+    url: str
+    table: FileRange
+    documents: int
+    empty: int
+    ids: int
+
+
+class DocumentWriter:
+    """Writes one document file.
+
+    Args:
+        folder: URL of the folder of temporary files.
+        page_bytes: of ids, about, that a page has at most.
+    """
+
+    def __init__(self, folder: str, *, page_bytes: int = 1 << 20) -> None:
+        self.url = storage.join(folder, f"{uuid.uuid4().hex}.documents")  # no attempt meets another
+        self._page_bytes = page_bytes
+        self._rows: list[tuple[int, ...]] = []
+
+    def write(self, found: Sequence[Any] | Iterator[Documents]) -> DocumentFile:
+        """Write documents, of which the caller yields some at a time."""
+        self._rows.clear()
+        with (
+            storage.open_write(self.url) as file,
+            storage.open_write(self.url + _LENGTHS) as lengths,
+        ):
+            for documents in found:
+                for begin, end in cuts(
+                    documents.offsets * documents.ids.itemsize, limit=self._page_bytes
+                ):
+                    self._write_page(file, documents.slice(begin, end))
+                storage.write_all(lengths, np.diff(documents.offsets).astype("<u4").tobytes())
+            table = np.array(self._rows, TABLE)
+            begin = int(table["length"].sum(dtype=np.int64))
+            where = FileRange.write(file, self.url, begin, table.tobytes())
+        totals = (int(table[name].sum(dtype=np.int64)) for name in ("documents", "empty", "ids"))
+        return DocumentFile(self.url, where, *totals)
+
+    def _write_page(self, file: Any, documents: Documents) -> None:
+        block = _block_of(documents)
+        page = encode_page(block, sources=1, digests=[Digest()])
+        size = sum(storage.write_all(file, part) for part in page)
+        empty = int((np.diff(documents.offsets) == 0).sum())
+        self._rows.append((size, len(documents), empty, len(documents.ids), documents.hash))
+
+
+def _block_of(documents: Documents) -> pa.RecordBatch:
+    lists = pa.ListArray.from_arrays(
+        pa.array(documents.offsets.astype(np.int32)), pa.array(documents.ids)
+    )
+    columns, fields = [lists], [pa.field("ids", lists.type)]
+    if documents.kept is not None:
+        fields += documents.kept.type
+        columns += [documents.kept.field(i) for i in range(documents.kept.type.num_fields)]
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array(documents.keys),
+            pa.array(documents.sources),
+            pa.array(documents.passes),
+            pa.StructArray.from_arrays(columns, fields=fields),
+        ],
+        names=["key", "source", "pass", "record"],
+    )
+
+
+class DocumentIndex:
+    """The document files of one sequence, in order: any range of documents can be read.
+
+    Args:
+        files: in order.
+        special: ids that packing puts around each document.
+        skip_empty: whether empty documents have no stream, special ids included.
+
+    Attributes:
+        documents, empty, ids: how many in all.
+        places: of all streams one after another.
+    """
+
+    def __init__(self, files: Sequence[DocumentFile], *, special: int, skip_empty: bool) -> None:
+        self._files = [file for file in files if file.documents]
+        self._special, self._skip_empty = special, skip_empty
+        self._first = offsets_of([file.documents for file in self._files])
+        self._place = offsets_of([self._stream(f.documents, f.empty, f.ids) for f in self._files])
+        self.documents, self.places = int(self._first[-1]), int(self._place[-1])
+        self.empty = sum(file.empty for file in self._files)
+        self.ids = sum(file.ids for file in self._files)
+        self._table = functools.lru_cache(maxsize=64)(self._read_table)
+
+    def _stream(self, documents: Any, empty: Any, ids: Any) -> Any:
+        counted = documents - empty if self._skip_empty else documents
+        return ids + counted * self._special
+
+    def streams(self, lengths: I64) -> I64:
+        """Return int64[n], how many places each document's stream has, of its bare length."""
+        found = lengths + self._special
+        return np.where(lengths == 0, 0, found) if self._skip_empty else found
+
+    def _read_table(self, number: int) -> npt.NDArray[np.void]:
+        def parse(data: memoryview) -> npt.NDArray[np.void]:
+            require(len(data) % TABLE.itemsize == 0, "no whole rows of a table")
+            return np.frombuffer(data, TABLE)
+
+        return self._files[number].table.parse(parse)
+
+    def first_from(self, place: int) -> tuple[int, int]:
+        """Return the first document whose stream begins at a place or after it, and where it does.
+
+        Where there is none: the number of documents, and the number of places.
+        """
+        if place <= 0:
+            return 0, 0
+        if place >= self.places:
+            return self.documents, self.places
+        document, begin = self.holding(place)
+        if begin == place:
+            return document, begin
+        length = int(self.streams(self.lengths(document, document + 1))[0])
+        return document + 1, begin + length
+
+    def holding(self, place: int) -> tuple[int, int]:
+        """Return the document in whose stream a place lies, and where that begins.
+
+        Of documents without a stream none is meant.
+        """
+        number = int(np.searchsorted(self._place, place, side="right")) - 1
+        table = self._table(number)
+        firsts = self._first[number] + offsets_of(table["documents"])
+        places = self._place[number] + offsets_of(
+            self._stream(
+                table["documents"].astype(np.int64),
+                table["empty"].astype(np.int64),
+                table["ids"].astype(np.int64),
+            )
+        )
+        page = int(np.searchsorted(places, place, side="right")) - 1
+        begin, end = int(firsts[page]), int(firsts[page + 1])
+        at = int(places[page]) + offsets_of(self.streams(self.lengths(begin, end)))
+        inside = int(np.searchsorted(at, place, side="right")) - 1
+        return begin + inside, int(at[inside])
+
+    def place_of(self, document: int) -> int:
+        """Return where a document's stream begins."""
+        if document >= self.documents:
+            return self.places
+        empty, ids = self._sums_before(document)
+        return int(self._stream(document, empty, ids))
+
+    def tokens_before(self, document: int) -> int:
+        """Return how many bare ids the documents before one have."""
+        return self._sums_before(document)[1]
+
+    def streams_between(self, begin: int, end: int) -> int:
+        """Return how many of documents [begin, end) have a stream."""
+        if not self._skip_empty:
+            return end - begin
+        empty = self._sums_before(end)[0] - self._sums_before(begin)[0]
+        return end - begin - empty
+
+    def _sums_before(self, document: int) -> tuple[int, int]:
+        """Return how many empty documents there are before one, and how many bare ids."""
+        if document >= self.documents:
+            return self.empty, self.ids
+        number = int(np.searchsorted(self._first, document, side="right")) - 1
+        table = self._table(number)
+        firsts = self._first[number] + offsets_of(table["documents"])
+        page = int(np.searchsorted(firsts, document, side="right")) - 1
+        lengths = self.lengths(int(firsts[page]), document)
+        empty = sum(file.empty for file in self._files[:number])
+        ids = sum(file.ids for file in self._files[:number])
+        empty += int(table["empty"][:page].sum(dtype=np.int64)) + int((lengths == 0).sum())
+        ids += int(table["ids"][:page].sum(dtype=np.int64)) + int(lengths.sum())
+        return empty, ids
+
+    def lengths(self, begin: int, end: int) -> I64:
+        """Return int64[end - begin], the bare lengths of documents [begin, end)."""
+        parts = [np.zeros(0, np.int64)]
+        for number, low, high in self._inside(begin, end):
+            url = self._files[number].url + _LENGTHS
+            found = FileRange(url, 4 * low, 4 * (high - low)).read()
+            parts.append(np.frombuffer(found, "<u4").astype(np.int64))
+        return np.concatenate(parts)
+
+    def walk_lengths(self, begin: int, end: int) -> Iterator[I64]:
+        """Yield the bare lengths of documents [begin, end), some at a time."""
+        for at in range(begin, end, _MOST_LENGTHS):
+            yield self.lengths(at, min(at + _MOST_LENGTHS, end))
+
+    def _inside(self, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """Yield each file that has some of documents [begin, end), and which of its own they are."""
+        number = int(np.searchsorted(self._first, begin, side="right")) - 1
+        while begin < end:
+            first, beyond = int(self._first[number]), int(self._first[number + 1])
+            stop = min(end, beyond)
+            yield number, begin - first, stop - first
+            begin, number = stop, number + 1
+
+    def read(self, begin: int, end: int) -> Iterator[Documents]:
+        """Yield documents [begin, end), a page's at a time.
+
+        Raises:
+            RunError: a page is damaged.
+            LosslessError: it isn't what was laid down.
+        """
+        for number, low, high in self._inside(begin, end):
+            table = self._table(number)
+            firsts, offsets = offsets_of(table["documents"]), offsets_of(table["length"])
+            first = int(np.searchsorted(firsts, low, side="right")) - 1
+            last = int(np.searchsorted(firsts, high, side="left"))
+            url = self._files[number].url
+            with storage.open_read(url) as file:
+                for page in range(first, last):
+                    size = int(table["length"][page])
+                    data = FileRange(url, int(offsets[page]), size).read(file)
+                    found = self._decode(data, url, page)
+                    if len(found) != table["documents"][page] or found.hash != table["hash"][page]:
+                        raise LosslessError(
+                            f"{url}: page {page} isn't what was laid down; check memory and disk, then "
+                            "run again"
+                        )
+                    at = int(firsts[page])
+                    yield found.slice(max(low - at, 0), min(high - at, len(found)))
+
+    @staticmethod
+    def _decode(data: memoryview, url: str, page: int) -> Documents:
+        try:
+            return documents_in(decode_page(data).block, None)
+        except pa.ArrowInvalid as error:
+            raise RunError(
+                f"{url}: page {page} of documents is damaged: {error}; {TEMPORARY_AT_FAULT}"
+            ) from error
+
+    def hash(self, begin: int, end: int) -> int:
+        """Return the conservation hash of documents [begin, end), mod 2**64."""
+        total = 0
+        for number, low, high in self._inside(begin, end):
+            table = self._table(number)
+            firsts = offsets_of(table["documents"])
+            first = int(np.searchsorted(firsts, low, side="left"))
+            last = int(np.searchsorted(firsts, high, side="right")) - 1
+            base = int(self._first[number])
+            if first <= last:
+                total += int(table["hash"][first:last].sum(dtype=np.uint64))
+                edges = [(low, int(firsts[first])), (int(firsts[last]), high)]
+            else:
+                edges = [(low, high)]
+            for a, b in edges:
+                if a < b:
+                    total += sum(found.hash for found in self.read(base + a, base + b))
+        return total % (1 << 64)

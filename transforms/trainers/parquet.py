@@ -1,0 +1,212 @@
+"""Parquet: rows as columns of lists, as TRL, transformers and Megatron-Bridge take them.
+
+Ids are int32: torch makes no tensors of uint32 on which models run, and its readers of lists widen
+unsigned ids each in their own way. Filler isn't written: lengths tell, and collators pad.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from transforms.errors import DataError, UsageError
+from transforms.formats.parquet_arrows import ArrowsWriter
+from transforms.formats.parquet_ids import IdsWriter
+from transforms.formats.schemas import faults_named, first_line
+from transforms.kernels.packing.rows import Kind, Rows
+from transforms.trainers.about import about
+from transforms.trainers.checks import KINDS, Count, ids_as, require_needs
+from transforms.trainers.columns import (
+    IDS,
+    LENGTHS,
+    SOURCE,
+    batch_of,
+    lists_of,
+    rows_of,
+    schema_as_text,
+    schema_of,
+)
+from transforms.trainers.contract import Dataset, Keeps, Needs, ShardFacts, Unit
+from transforms.trainers.row_groups import RowGroups, join
+
+_GROUP_BYTES, _GROUP_ROWS = 16 << 20, 1 << 20
+_BRIDGE_ROWS = 500  # of a row group, of which its reader holds one
+_READ_ROWS = 1 << 12
+_MOST_IDS = 1 << 31  # of int32
+_PACKED: frozenset[Kind] = frozenset({"concat", "best_fit", "pad", "buckets"})
+_ALL: frozenset[Kind] = frozenset(KINDS)
+
+
+class Columns:
+    """What Parquet and Arrow files have in common. See ``contract.Format``."""
+
+    name: str
+
+    def unit(self, dataset: Dataset) -> Unit:
+        return "rows"
+
+    def needs(self, dataset: Dataset) -> Needs:
+        if dataset.sources or dataset.kept is not None:
+            because = "columns kept of a document need rows of one document, so --packing=none"
+            return Needs(packings=frozenset({"none"}), because={"packings": because})
+        return Needs(packings=_ALL)
+
+    def keeps(self, dataset: Dataset) -> Keeps:
+        return Keeps(rows=True, pieces=dataset.packing.kind != "none")
+
+    def id_bytes(self, dataset: Dataset) -> int:
+        return 4
+
+    def most_ids(self, dataset: Dataset) -> int | None:
+        return None
+
+    def filler(self, dataset: Dataset) -> int | None:
+        return None
+
+    def seen(self, rows: Rows, dataset: Dataset) -> Rows:
+        sources = rows.sources if dataset.sources else None
+        kept = rows.kept if dataset.kept is not None else None
+        return replace(rows, filler=np.zeros(len(rows), np.int64), sources=sources, kept=kept)
+
+    def require(self, dataset: Dataset) -> None:
+        if dataset.ids > _MOST_IDS:
+            raise UsageError(
+                f"--output_format={self.name} holds ids below {_MOST_IDS}, got {dataset.ids} of them; "
+                "give a smaller --vocab_size"
+            )
+        require_needs(self.name, self.needs(dataset), dataset)
+        taken = {IDS, LENGTHS, *([SOURCE] if dataset.sources else ())}
+        for name in (dataset.kept or pa.schema([])).names:
+            if name in taken:
+                raise UsageError(
+                    f"--keep_fields: {name} is a column of --output_format={self.name} itself; leave "
+                    "it out, or rename it in the input"
+                )
+
+    def _schema(self, dataset: Dataset) -> pa.Schema:
+        return schema_of(dataset)
+
+    def about(self, dataset: Dataset) -> dict[str, Any]:
+        schema = self._schema(dataset)
+        columns = {field.name: str(field.type) for field in schema}
+        kept = None if dataset.kept is None else schema_as_text(dataset.kept)
+        return about(self, dataset, dtype="int32", columns=columns, kept_schema=kept)
+
+
+class Parquet(Columns):
+    """Row groups of 16 MiB of logical bytes, zstd, pages with checksums."""
+
+    name = "parquet"
+
+    def needs(self, dataset: Dataset) -> Needs:
+        own = super().needs(dataset)
+        if not _is_bridge(dataset):
+            return own
+        because = "--layout=megatron_bridge is of packed rows, and has no other columns"
+        return Needs(packings=own.packings & _PACKED, because={"packings": because})
+
+    def suffixes(self, dataset: Dataset) -> tuple[str, ...]:
+        return (".idx.parquet" if _is_bridge(dataset) else ".parquet",)
+
+    def require(self, dataset: Dataset) -> None:
+        layout = dataset.options.get("layout", "plain")
+        if layout not in ("plain", "megatron_bridge"):
+            raise UsageError(f"--layout: expected plain or megatron_bridge, got {layout}")
+        super().require(dataset)
+
+    def _schema(self, dataset: Dataset) -> pa.Schema:
+        return schema_of(dataset, bridge=_is_bridge(dataset))
+
+    def open_writer(
+        self, files: Mapping[str, BinaryIO], dataset: Dataset, shard: ShardFacts
+    ) -> _Writer:
+        return _Writer(files[self.suffixes(dataset)[0]], dataset, shard)
+
+    def read(self, files: Mapping[str, BinaryIO], dataset: Dataset) -> Iterator[Rows]:
+        file, row, bridge = files[self.suffixes(dataset)[0]], 0, _is_bridge(dataset)
+        with faults_named(lambda: f"expected Parquet, it can't be read from row {row} on"):
+            parquet = pq.ParquetFile(file, page_checksum_verification=True)
+            require_columns(parquet.schema_arrow, self._schema(dataset))
+            for group in range(parquet.num_row_groups):
+                for batch in parquet.iter_batches(
+                    batch_size=_READ_ROWS, row_groups=[group], use_threads=False
+                ):
+                    batch.validate(full=True)
+                    yield rows_of(batch, dataset, first=row, bridge=bridge)
+                    row += len(batch)
+        if row != parquet.metadata.num_rows:
+            raise DataError(
+                f"expected {parquet.metadata.num_rows} rows, as the footer says, got {row}; make the "
+                "file again"
+            )
+
+    def how_to_open(self, dataset: Dataset, folder: str) -> str:
+        if _is_bridge(dataset):
+            return (
+                f'GPTSFTPackedParquetDataset("{folder}/data/train-*.idx.parquet", tokenizer=tokenizer, '
+                f"max_seq_length={dataset.packing.length})"
+            )
+        return (
+            f'datasets.load_dataset("parquet", data_files="{folder}/data/train-*.parquet", '
+            'split="train")'
+        )
+
+
+class _Writer:
+    """Writes one shard: ids by the writer of pages, other columns beside them by Arrow's."""
+
+    def __init__(self, file: BinaryIO, dataset: Dataset, shard: ShardFacts) -> None:
+        self._bridge = _is_bridge(dataset)
+        schema = schema_of(dataset, bridge=self._bridge)
+        self._dataset, self._count = dataset, Count(shard)
+        plain = dataset.kept is None and not dataset.sources
+        self._writer = (IdsWriter if plain else ArrowsWriter)(file, schema, compression="zstd")
+        most = _BRIDGE_ROWS if self._bridge else _GROUP_ROWS
+        self._groups = RowGroups(most_bytes=_GROUP_BYTES, most_rows=most)
+
+    def write(self, rows: Rows) -> None:
+        ids_as(rows, self._dataset.ids_type, dataset=self._dataset, first=self._count.rows)
+        self._count.add(rows)
+        for group in self._groups.add(rows):
+            self._write_group(group)
+
+    def _write_group(self, group: list[Rows]) -> None:
+        try:
+            if isinstance(self._writer, IdsWriter):
+                pieces = [lists_of(rows, self._dataset, bridge=self._bridge) for rows in group]
+                self._writer.write_columns(list(zip(*pieces, strict=True)))
+            else:
+                self._writer.write_group(batch_of(join(group), self._dataset))
+        except pa.ArrowException as error:
+            raise DataError(
+                f"rows that can't be written as Parquet: {first_line(error)}; give --sequence_length, "
+                "or other --keep_fields"
+            ) from error
+
+    def close(self) -> None:
+        for group in self._groups.rest():
+            self._write_group(group)
+        self._count.require_all()
+        self._writer.close()
+
+
+def _is_bridge(dataset: Dataset) -> bool:
+    return bool(dataset.options.get("layout", "plain") == "megatron_bridge")
+
+
+def require_columns(found: pa.Schema, expected: pa.Schema) -> None:
+    """Raise a DataError where a file has other columns than its dataset."""
+    if not found.equals(expected):
+        raise DataError(
+            f"expected columns {_named(expected)}, got {_named(found)}; the file is of another "
+            "dataset, or damaged"
+        )
+
+
+def _named(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)
