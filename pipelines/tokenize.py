@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,26 +13,31 @@ from pipelines.inputs.made_by import describe as describe_tokenizers
 from pipelines.inputs.preflight import inspect_inputs, refuse_memory, spool_stdin, uses_stores
 from pipelines.jobs.build import finish, memory_for, read_records, write_manifest, write_shards
 from pipelines.jobs.command import Command
-from pipelines.jobs.compile_beside import CompileBeside
 from pipelines.jobs.disk_room import Need, measure_room
 from pipelines.jobs.execute import Planned
+from pipelines.jobs.load_model import (
+    BYTES_PER_TOKEN,
+    around_texts,
+    law_numbers,
+    load_model,
+    tokens_entry,
+    warn_of_a_changed_model,
+    workers_for_model,
+)
 from pipelines.jobs.plan_report import describe_room, describe_sources
 from pipelines.jobs.summary import end_lines, write_law
 from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG, leave
-from pipelines.recipes.flag_errors import Origin
 from pipelines.recipes.recipe import RunSettings
 from pipelines.recipes.tokenize_recipe import TOKENIZE, TokenizeRecipe
 from pipelines.recipes.values import write_count
-from pipelines.runners.choose_workers import choose_workers
 from pipelines.runners.early_start import Call, EarlyStart
-from transforms.datasets.manifest import ControlEntry, TokenizerEntry, TokensEntry, now
-from transforms.datasets.token_counts import NAT, TokenCounts
+from transforms.datasets.manifest import TokenizerEntry, now
 from transforms.errors import InputError, UsageError
 from transforms.formats import parquet
 from transforms.formats.kept import Kept
 from transforms.formats.writing import ShardFormat
-from transforms.kernels.planning.plan import count_shards, files_room
+from transforms.kernels.planning.plan import count_shards
 from transforms.storage import files as storage
 from transforms.workers.progress import Stage
 
@@ -56,20 +59,6 @@ examples:
 Shards in the order of their names keep the input's order. Another epoch draws afresh.
 Check a dataset at any time with: dovetail verify DIR
 """
-
-
-_COMPILING = (
-    "compiling the kernels that this model and law need, for this machine: some seconds, once; what "
-    "is compiled is kept for later runs"
-)
-
-# of memory, measured: what a worker takes beside payload (a row group that is written, buffers), what
-# numba and kernels take of a process, and what a byte of a record does, by a unigram model and by the
-# tokenizers package
-_BYTES_PER_TOKEN = 3  # of text, about, for estimates: of English it is 4, of Chinese 3
-_OF_WORKER, _OF_KERNELS, _COST, _COST_OF_OTHERS = 150 << 20, 90 << 20, 24, 128
-_OF_ID = 1200  # what a process takes of memory for one of a model's ids, measured with 80,000
-_OF_GIGATOKEN, _OF_ITS_ID = 64 << 20, 800  # and beside that, where gigatoken encodes (bench/bpe.py)
 
 
 @dataclass(frozen=True)
@@ -125,19 +114,10 @@ def _prepare(
         form = replace(contents.form, schema=schema, records_are="rows")
         extension = contents.extension
     stores = uses_stores(recipe.reading, settings)
-    window, of_id = contents.window + _OF_WORKER + files_room(len(inputs.files)), _OF_ID
-    if getattr(work, "engine", "").startswith("gigatoken"):
-        window, of_id = window + _OF_GIGATOKEN, _OF_ID + _OF_ITS_ID
-    loaded = _OF_KERNELS + of_id * model["ids"]
-    if not shared:
-        window, loaded = window + loaded, 0
-    workers = choose_workers(settings, contents.bytes, stores=stores, window=window, shared=loaded)
+    workers = workers_for_model(
+        settings, inputs, model, getattr(work, "engine", ""), stores=stores, shared=shared
+    )
     refuse_memory(recipe.reading, settings, workers, tokenizer=recipe.tokenizer)
-    if workers.processes:
-        from transforms.tokenization.tokenize import forget
-
-        forget()
-        _give_back()
     job = Job(
         recipe,
         settings,
@@ -179,68 +159,11 @@ def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dic
 
     The model stays loaded, for work in this process and in those that are forked from it.
     """
-    from transforms.kernels.compiled import told_of_compiling
     from transforms.tokenization.models.bos_eos import ROLES
-    from transforms.tokenization.models.bpe import BPE
-    from transforms.tokenization.models.model import Deterministic
-    from transforms.tokenization.sampling import OFF, Sampling
-    from transforms.tokenization.tokenize import BlockDecoder, BlockTokenizer, load_anew
+    from transforms.tokenization.tokenize import BlockDecoder, BlockTokenizer
 
-    storage.configure(settings.storage_options)
-    sampling = Sampling(
-        law=recipe.sampling,
-        alpha=recipe.alpha,
-        nbest_size=recipe.nbest_size,
-        dropout=recipe.dropout,
-        proportion=recipe.proportion,
-    )
-    how: dict[str, Any] = {
-        "whitespace": recipe.whitespace,
-        "newline": recipe.newline_symbol,
-        "raw": recipe.bytes,
-        "pattern": recipe.tokenizer_pattern,
-        "special_tokens": recipe.special_tokens,
-        "bpe_engine": "reference" if recipe.decode else recipe.bpe_engine,
-    }
-    compared = None if recipe.decode or sampling == OFF else {"url": recipe.tokenizer, **how}
-    if not storage.is_local(recipe.tokenizer):
-        compared = None  # the other process would have to reach the store
-    with CompileBeside(compared, memory=settings.memory) as beside:
-
-        def compiling() -> None:
-            LOG.info("%s", _COMPILING)
-            beside.start()
-
-        with told_of_compiling(compiling):
-            tokenizer = load_anew(recipe.tokenizer, **how)
-            found = tokenizer.model
-            if recipe.bpe_engine != "auto" and not isinstance(found, BPE):
-                raise UsageError(
-                    f"--bpe_engine={recipe.bpe_engine}: {recipe.tokenizer} is {found.kind}, and no BPE "
-                    "model; leave it out"
-                )
-            if not recipe.decode:
-                tokenizer.prepare(sampling)
-                beside.wait()
-                tokenizer.prepare(OFF)  # the best segmentations are compared with
-    common: dict[str, Any] = {
-        "model": recipe.tokenizer,
-        "digest": found.digest,
-        "whitespace": recipe.whitespace,
-        "newline": recipe.newline_symbol,
-        "pattern": recipe.tokenizer_pattern,
-        "column": recipe.token_column,
-        "storage_options": settings.storage_options,
-    }
-    tokenizer.require(sampling)
-    model = {"url": recipe.tokenizer, "kind": found.kind, "ids": found.size, "sha256": found.digest}
-    engine = ""
-    if isinstance(found, BPE) and not recipe.decode:
-        engine = found.engine
-        if recipe.sampling in ("off", "stochastok"):  # other laws draw by kernels of ours
-            model["engine"] = engine
-        if found.why_reference:
-            LOG.info("%s; %s encodes, many times slower", found.why_reference, engine)
+    found = load_model(recipe, settings, decode=recipe.decode)
+    tokenizer, model = found.tokenizer, found.entry
     ends: dict[str, Any] = {}
     for role in ROLES:
         if getattr(recipe, f"add_{role}"):
@@ -248,8 +171,9 @@ def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dic
             model[role], ends[role] = end.entry(), end.ids
         elif not recipe.decode and (line := _not_added(tokenizer, role)):
             LOG.info("%s", line)
+    common = {**found.common, "column": recipe.token_column}
     if recipe.decode:
-        return BlockDecoder(**common), model, _COST
+        return BlockDecoder(**common), model, found.cost
     dtype = recipe.token_dtype or tokenizer.dtype.name
     if tokenizer.dtype.name == "uint32" and dtype == "uint16":
         raise UsageError(
@@ -257,11 +181,7 @@ def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dic
         )
     work = BlockTokenizer(
         **common,
-        raw=recipe.bytes,
-        special_tokens=recipe.special_tokens,
-        bpe_engine=recipe.bpe_engine,
-        engine=engine,
-        sampling=sampling,
+        **found.encoding,
         seed=recipe.seed,
         epoch=recipe.epoch,
         add_bos=recipe.add_bos,
@@ -269,32 +189,13 @@ def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dic
         **ends,
         dtype=dtype,
     )
-    by_package = isinstance(found, Deterministic) and not engine.startswith("gigatoken")
-    cost = _COST_OF_OTHERS if by_package else _COST
-    return work, model, cost
+    return work, model, found.cost
 
 
 def _not_added(tokenizer: Tokenizer, role: Role) -> str | None:
     """Say that the model's file puts bos or eos around texts, where nobody asked for it; None else."""
-    special = tokenizer.model.special
-    if not (special.before if role == "bos" else special.after):
-        return None
-    try:
-        end = tokenizer.end(role)
-    except UsageError:  # ids that the model doesn't have
-        return None
-    words = " ".join(token or f"id {id_}" for id_, token in zip(end.ids, end.tokens, strict=True))
-    where = "before" if role == "bos" else "behind"
-    says = f"puts {words} {where} each text; it isn't added, --add_{role} adds it"
-    if "tokenizer.json" not in tokenizer.model.kind:  # a token, and no template that puts it
-        says = f"has the {role} {words}; it isn't added, --add_{role} adds it"
-    return f"the model's file {says}"
-
-
-def _give_back() -> None:
-    """Return to the system what a model took that workers alone need: 40 MB of 80,000 pieces."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
+    words = around_texts(tokenizer, role)
+    return f"the model's file {words}; it isn't added, --add_{role} adds it" if words else None
 
 
 def _require_tokens(schema: pa.Schema | None, recipe: TokenizeRecipe) -> None:
@@ -326,20 +227,6 @@ def _warn_of_another(
         )
 
 
-def _warn_of_a_changed_model(job: Job, origin: Origin) -> None:
-    """Warn where the model that a manifest names isn't, by its bytes, the one that made its dataset."""
-    made = origin.model.get("sha256")
-    if made and origin.has(("tokenizer",)) and made != job.model["sha256"]:
-        LOG.warning(
-            "%s isn't the model that made the dataset of --recipe=%s, and may give other ids: its "
-            "SHA-256 is %s…, and that one's was %s…",
-            job.recipe.tokenizer,
-            origin.file,
-            job.model["sha256"][:12],
-            made[:12],
-        )
-
-
 def build(root: Any, job: Job) -> None:
     """Wire the pipeline: read, tokenize, write, prove."""
     from transforms.datasets.map_shards import MapIntoShards
@@ -362,72 +249,23 @@ def build(root: Any, job: Job) -> None:
         writing=write_shards(job, form=job.form, extension=job.extension),
         shards=job.shards,
     )
-    tokens = functools.partial(_entry, job.model, recipe)
+    tokens = functools.partial(tokens_entry, job.model, recipe, recipe.decode)
     written = (spans, shards, mapped) | write_manifest(job, form=job.form, tokens=tokens)
     finish(written, job)
-
-
-def _entry(model: dict[str, Any], recipe: TokenizeRecipe, counts: TokenCounts) -> TokensEntry:
-    """Say what was counted."""
-    sampled = recipe.sampling != "off"
-    entropy = None
-    if sampled and counts.surprise is not None:
-        entropy = counts.surprise / NAT / max(counts.tokens, 1)
-    compared = counts.best_tokens > 0
-    by_gigatoken = model.get("engine", "").startswith("gigatoken")
-    return TokensEntry(
-        model=model,
-        law=recipe.sampling,
-        **_numbers(recipe),
-        decoded=recipe.decode,
-        records=counts.records,
-        bytes=counts.bytes,
-        tokens=counts.tokens,
-        bytes_per_token=counts.bytes / max(counts.tokens, 1),
-        best_bytes_per_token=counts.compared_bytes / counts.best_tokens if compared else None,
-        unknown=counts.unknown,
-        unknown_of=counts.unknown_of,
-        entropy_per_token=entropy,
-        lengths=list(counts.lengths),
-        collisions=None if recipe.whitespace is None or recipe.decode else counts.collisions,
-        checked_records=counts.checked_records if by_gigatoken else None,
-        checked_bytes=counts.checked_bytes if by_gigatoken else None,
-        special_tokens=None if recipe.decode else recipe.special_tokens,
-        control_strings=None
-        if recipe.decode
-        else {
-            string: ControlEntry(records=records, times=times)
-            for string, (records, times) in counts.control.items()
-        },
-    )
-
-
-def _numbers(recipe: TokenizeRecipe) -> dict[str, Any]:
-    """Return the numbers of the law that was chosen, the defaults where none were given."""
-    of_law = {
-        "exact": ("alpha",),
-        "viterbi_sampling": ("alpha",),
-        "nbest": ("alpha", "nbest_size"),
-        "bpe_dropout": ("dropout",),
-        "stochastok": ("proportion",),
-    }
-    defaults = {"alpha": 0.1, "nbest_size": 64, "dropout": 0.1, "proportion": 0.1}
-    given = {name: getattr(recipe, name) for name in of_law.get(recipe.sampling, ())}
-    return {name: defaults[name] if value is None else value for name, value in given.items()}
 
 
 def _output_bytes(job: Job) -> int:
     """Return about how many bytes the shards will have: ids don't compress."""
     read, width = job.inputs.contents.bytes, 2 if job.model["ids"] <= 1 << 16 else 4
     if job.recipe.decode:
-        return read * _BYTES_PER_TOKEN // width
+        return read * BYTES_PER_TOKEN // width
     kept = read if job.recipe.keep_fields else 0  # at most
-    return read * width // _BYTES_PER_TOKEN + kept
+    return read * width // BYTES_PER_TOKEN + kept
 
 
 def describe(job: Job, needs: Sequence[Need]) -> str:
     """Return the plan as text."""
-    numbers = _numbers(job.recipe)
+    numbers = law_numbers(job.recipe)
     lines = [
         *describe_sources(job.inputs.contents.amounts),
         *(f"unified     {note}" for note in job.inputs.contents.notes),
@@ -465,7 +303,7 @@ COMMAND = Command(
     sum_up=_sum_up,
     build=build,
     totals=lambda job: {job.stage: job.inputs.size},  # shards are written while it is read
-    compare=_warn_of_a_changed_model,
+    compare=warn_of_a_changed_model,
     urls=["tokenizer"],
 )
 run, main = COMMAND.run, COMMAND.main

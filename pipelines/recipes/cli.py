@@ -47,6 +47,8 @@ def make_parser(*models: type[BaseModel], prog: str, description: str, epilog: s
     for model in models:
         for name, field in model.model_fields.items():
             extra: Any = field.json_schema_extra
+            if "in_files_only" in extra:
+                continue
             title = extra["group"]
             group = groups.get(title) or parser.add_argument_group(title)
             groups[title] = group
@@ -54,7 +56,9 @@ def make_parser(*models: type[BaseModel], prog: str, description: str, epilog: s
             if field.deprecated:
                 help_ = argparse.SUPPRESS
             if field.default is not None and field.default is not False and not field.is_required():
-                help_ += f" (default {field.default!r})".replace("%", "%%")
+                shown = field.default
+                shown = ",".join(shown) if isinstance(shown, list) else repr(shown)
+                help_ += f" (default {shown})".replace("%", "%%")
             if field.annotation is bool:
                 group.add_argument(flag_of(name), dest=name, action="store_true", help=help_)
             else:

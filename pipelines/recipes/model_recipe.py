@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from pipelines.recipes.flag_errors import Misfit
 from pipelines.recipes.recipe import CommonRecipe, make_flag
@@ -37,6 +44,11 @@ INSTEAD: Mapping[str, Sequence[str]] = {  # what another law doesn't use
 }
 """Of a RecipeKind: numbers of the law in a file go where a flag chooses another law."""
 
+MODEL_FILE = (
+    "model: a BytePiece JSON, a SentencePiece .model (unigram or BPE), a tokenizer.json or a folder "
+    "with one, a .tiktoken file; local or on a store"
+)
+
 
 class ModelRecipe(CommonRecipe):
     """What a recipe says of the model, and of how it is used."""
@@ -47,13 +59,8 @@ class ModelRecipe(CommonRecipe):
     bytes: bool = make_flag(
         False, _INPUT, "take lines as bytes, whatever they hold (BytePiece models)"
     )
-    tokenizer: Annotated[str, AfterValidator(check_paths)] = make_flag(
-        ...,
-        MODEL,
-        "model: a BytePiece JSON, a SentencePiece .model (unigram or BPE), a tokenizer.json or a folder "
-        "with one, a .tiktoken file; local or on a store",
-        metavar="FILE",
-        min_length=1,
+    tokenizer: Annotated[str, AfterValidator(check_paths)] | None = make_flag(
+        None, MODEL, MODEL_FILE, metavar="FILE", min_length=1
     )
     tokenizer_pattern: Token | None = make_flag(
         None,
@@ -150,3 +157,16 @@ class ModelRecipe(CommonRecipe):
         if self.whitespace is None and "newline_symbol" in self.model_fields_set:
             raise Misfit("expected --whitespace=cpm with it", (("newline_symbol",), None))
         return self
+
+    def _without_say(self) -> set[str]:
+        """Return fields that would be refused had they been given: they aren't written."""
+        without: set[str] = {"text_field"} if self.bytes else set()
+        if self.whitespace is None:
+            without.add("newline_symbol")
+        return without
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_has_no_say(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write what was refused had it been given as not there, so that it can be read again."""
+        without = self._without_say()
+        return {name: value for name, value in write(self).items() if name not in without}

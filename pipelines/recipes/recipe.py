@@ -46,14 +46,20 @@ from transforms.formats.detection import Format
 from transforms.formats.text_field import TextField
 
 
-class _Model(BaseModel):
+class RecipePart(BaseModel):
+    """Fields that check themselves, and take no others."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 def make_flag(default: Any, group: str, help_: str, **constraints: Any) -> Any:
-    """Return a field that is a flag: its default, group and help text, and what constrains it."""
-    metavar = constraints.pop("metavar", None)
-    extra = {"group": group, "metavar": metavar}
+    """Return a field that is a flag: its default, group and help text, and what constrains it.
+
+    With ``in_files_only`` it is a recipe file's alone.
+    """
+    extra = {"group": group, "metavar": constraints.pop("metavar", None)}
+    if constraints.pop("in_files_only", False):
+        extra["in_files_only"] = True
     return Field(default, description=help_, json_schema_extra=extra, **constraints)
 
 
@@ -71,7 +77,7 @@ _Extensions = Annotated[
 ]
 Modules = Annotated[list[str], BeforeValidator(parse_names, json_schema_input_type=list[str] | str)]
 _Byte = Annotated[str, BeforeValidator(parse_separator), PlainSerializer(write_separator)]
-_Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str), Field(ge=1)]
+Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str), Field(ge=1)]
 Count = Annotated[
     int,
     BeforeValidator(parse_count, json_schema_input_type=int | str),
@@ -81,7 +87,7 @@ _Memory = Annotated[
     int, BeforeValidator(parse_memory, json_schema_input_type=int | str), Field(ge=1)
 ]
 StorageOptions = Annotated[dict[str, Any], BeforeValidator(parse_storage_options)]
-_Numbers = Annotated[
+Numbers = Annotated[
     dict[str, Number],
     BeforeValidator(parse_numbers, json_schema_input_type=dict[str, float | str] | str),
 ]
@@ -92,7 +98,7 @@ _Locations = Annotated[
 ]
 
 
-class CommonRecipe(_Model):
+class CommonRecipe(RecipePart):
     """What every recipe says: which records go in, and how what comes out is cut and named."""
 
     sources: _Sources = make_flag(
@@ -177,7 +183,7 @@ class MixtureRecipe(CommonRecipe):
         r"such as '{title}\n\n{body}' puts fields together",
         min_length=1,
     )
-    weights: _Numbers | None = make_flag(
+    weights: Numbers | None = make_flag(
         None,
         _MIXTURE,
         "the sources' shares of the output, of every source one: web=0.6,books=0.3,code=0.1. A "
@@ -191,7 +197,7 @@ class MixtureRecipe(CommonRecipe):
         "weights by size: each source's is its n^(1/T); 1 is as they are, higher is more even",
         metavar="T",
     )
-    repeats: _Numbers | None = make_flag(
+    repeats: Numbers | None = make_flag(
         None,
         _MIXTURE,
         "how many times to pass each source, in place of weights: web=1,books=2.5, where half a pass "
@@ -216,7 +222,7 @@ class MixtureRecipe(CommonRecipe):
         "--max_records or --max_bytes, there, sources repeating as needed",
     )
     max_records: int | None = make_flag(None, _MIXTURE, "end after so many records", ge=1, lt=2**63)
-    max_bytes: _Size | None = make_flag(
+    max_bytes: Size | None = make_flag(
         None,
         _MIXTURE,
         "end before the first record that would exceed so many bytes, such as 2GiB",
@@ -269,7 +275,7 @@ class Recipe(MixtureRecipe):
         return self
 
 
-class RunSettings(_Model):
+class RunSettings(RecipePart):
     """How and where the work is done, whatever it is."""
 
     output: Annotated[str, AfterValidator(check_paths)] = make_flag(
@@ -367,7 +373,7 @@ class Settings(RunSettings):
     )
 
 
-class RecipeFlags(_Model):
+class RecipeFlags(RecipePart):
     """Which file the recipe is in, and what else to do with it than to run it."""
 
     recipe: str | None = make_flag(

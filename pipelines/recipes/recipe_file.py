@@ -90,14 +90,17 @@ def read_recipe(
             require_versions(manifest, url)
         except DataError as error:
             raise UsageError(str(error)) from None
-        if (made_by := "tokenize" if manifest.get("tokens") else "shuffle") != kind.command:
+        made_by = "tokenize" if manifest.get("tokens") else "shuffle"
+        if manifest.get("prepared"):
+            made_by = "prepare"
+        if made_by != kind.command:
             raise UsageError(
                 f"--recipe={url}: dovetail {made_by} made this dataset; give its manifest to that "
                 f"command, or take it as the --input of dovetail {kind.command}"
             )
         content, root = manifest.get("recipe"), ("recipe",)
         with contextlib.suppress(TypeError, KeyError, ValueError):  # written by hand
-            model = dict(manifest["tokens"]["model"])
+            model = dict((manifest if made_by == "prepare" else manifest["tokens"])["model"])
     else:
         content = exact_yaml.load(text, url, lines)
         if url.rpartition("/")[2] == layout.MANIFEST and "sources" not in (content or {}):
@@ -204,16 +207,21 @@ def to_yaml(
 def json_schema(kind: RecipeKind[Any, Any]) -> dict[str, Any]:
     """Return the JSON Schema of recipe files, for editors; every field with its description."""
     fields: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
     for model in (kind.recipe, kind.settings):
-        fields |= model.model_json_schema()["properties"]
+        schema = model.model_json_schema()
+        fields |= schema["properties"]
+        parts |= schema.get("$defs", {})
+    own = ("group", "metavar", "in_files_only")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"Recipe of dovetail {kind.command}",
         "type": "object",
         "properties": {
-            called: {k: v for k, v in fields[name].items() if k not in ("group", "metavar")}
+            called: {k: v for k, v in fields[name].items() if k not in own}
             for name in kind.fields
             for called in ((name, FLAGS[name]) if name in ALSO else (name,))
         },
         "additionalProperties": False,
+        **({"$defs": parts} if parts else {}),
     }

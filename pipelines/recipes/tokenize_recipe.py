@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from pipelines.recipes.flag_errors import Misfit
-from pipelines.recipes.model_recipe import INSTEAD, SAMPLING, ModelRecipe, Names
+from pipelines.recipes.model_recipe import INSTEAD, MODEL, MODEL_FILE, SAMPLING, ModelRecipe, Names
 from pipelines.recipes.recipe import CommonRecipe, Recipe, RunSettings, make_flag
 from pipelines.recipes.recipe_file import RecipeKind
-from pipelines.recipes.values import as_written, parse_kind
+from pipelines.recipes.values import as_written, check_paths, parse_kind
 from transforms.formats.text_field import TextField
 
 _INPUT, _OUTPUT = "input", "output"
@@ -48,6 +43,9 @@ class TokenizeRecipe(ModelRecipe):
         _INPUT,
         "field of JSON lines, or column of rows, that holds the text; data.text is one inside of data, "
         r"a template such as '{title}\n\n{body}' puts several together; '' takes whole lines",
+    )
+    tokenizer: Annotated[str, AfterValidator(check_paths)] = make_flag(
+        ..., MODEL, MODEL_FILE, metavar="FILE", min_length=1
     )
     decode: bool = make_flag(
         False, _OUTPUT, 'turn tokens back into text: rows of --token_column into lines {"text":…}'
@@ -128,15 +126,8 @@ class TokenizeRecipe(ModelRecipe):
                 (("token_column",), self.token_column),
             )
 
-    @model_serializer(mode="wrap")
-    def _leave_out_what_has_no_say(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Write what was refused had it been given as not there, so that it can be read again."""
-        without: set[str] = {"text_field"} if self.bytes else set()
-        if self.whitespace is None:
-            without.add("newline_symbol")
-        if self.decode:
-            without.update(_OF_TOKENIZING)
-        return {name: value for name, value in write(self).items() if name not in without}
+    def _without_say(self) -> set[str]:
+        return super()._without_say() | (set(_OF_TOKENIZING) if self.decode else set())
 
     @property
     def reading(self) -> Recipe:

@@ -224,6 +224,37 @@ def parse_kind(value: Any) -> Any:
     return _ALSO.get(found, found)
 
 
+def parse_kinds(value: Any) -> Any:
+    """Read the names of formats, each once.
+
+    >>> parse_kinds("Parquet, megatron")
+    ['parquet', 'megatron']
+    """
+    value = parse_names(value)
+    return list(dict.fromkeys(map(parse_kind, value))) if isinstance(value, list) else value
+
+
+def parse_parts(value: Any) -> Any:
+    """Read NAME=P%,NAME=N, or the mapping that a file has, of splits; numbers are left as text.
+
+    >>> parse_parts("validation=0.5%, test=1000")
+    {'validation': '0.5%', 'test': '1000'}
+    """
+    if isinstance(value, str):
+        parts: dict[str, str] = {}
+        for part in value.split(","):
+            name, equals, size = (piece.strip() for piece in part.partition("="))
+            if not (name and equals and size):
+                raise ValueError(f"expected NAME=P%,NAME=N, got {part.strip()!r} in it")
+            if name in parts:
+                raise ValueError(f"expected each split once, got {name} twice")
+            parts[name] = size
+        return parts
+    if isinstance(value, Mapping):
+        return {name: as_text(size) for name, size in value.items()}
+    return value
+
+
 def as_list(value: Any) -> Any:
     """Return one text as a list of it."""
     return [value] if isinstance(value, str) else value

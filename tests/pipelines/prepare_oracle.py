@@ -8,6 +8,7 @@ written here anew. Of ``best_fit`` it says which pieces there have to be, not wh
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import json
 from collections import Counter
@@ -205,14 +206,11 @@ def train(
         return lambda number: pass_of(tokenizer, name, sources[name], number, asked)
 
     feeds = [Feed(maker(name)) for name in names]
-    drawn = 0
-    for stage in asked.stages:
-        found = list(_until(stage, _sequence(stage, feeds, asked, drawn), feeds, asked.packing))
-        drawn += len(found)
-        yield found
+    for number, stage in enumerate(asked.stages):
+        yield list(_until(stage, _sequence(stage, number, feeds, asked), feeds, asked.packing))
 
 
-def _sequence(stage: Stage, feeds: Sequence[Feed], asked: Asked, drawn: int) -> Iterator[int]:
+def _sequence(stage: Stage, number: int, feeds: Sequence[Feed], asked: Asked) -> Iterator[int]:
     """Yield the source of each document of a stage, to where sources that run out end it."""
     seeds = {"seed": asked.seed, "epoch": asked.epoch}
     if stage.weights is None and stage.repeats is None:
@@ -234,9 +232,10 @@ def _sequence(stage: Stage, feeds: Sequence[Feed], asked: Asked, drawn: int) -> 
     def again() -> Iterator[int]:
         if stage.interleave == "stratified":
             return schedule_oracles.stratified_sequence(scaled)
-        return random_from(scaled, drawn, **seeds)
+        return random_sources(scaled, number, **seeds)
 
-    left = [feed.size - feed.taken % feed.size if feed.size else 0 for feed in feeds]
+    # a source that is just used up has nothing left, until it is begun again
+    left = [-f.taken % f.size if f.taken and f.size else f.size for f in feeds]
     limited = stage.records or stage.tokens or stage.rows
     sequence = again()
     if stage.stop == "all_exhausted":
@@ -247,10 +246,14 @@ def _sequence(stage: Stage, feeds: Sequence[Feed], asked: Asked, drawn: int) -> 
     yield from sequence
 
 
-def random_from(weights: Sequence[int], begin: int, *, seed: int, epoch: int) -> Iterator[int]:
-    """Yield the sources of positions from ``begin`` on, without end."""
-    for position in itertools.count(begin):
-        yield schedule_oracles.random_source(weights, seed=seed, epoch=epoch, position=position)
+def random_sources(weights: Sequence[int], number: int, *, seed: int, epoch: int) -> Iterator[int]:
+    """Yield the sources of a stage's positions, without end."""
+    if not number:
+        yield from schedule_oracles.random_sequence(weights, seed=seed, epoch=epoch)
+    pair = derive(seed, "schedule", epoch, "stage", number)
+    ends = list(itertools.accumulate(weights))
+    for position in itertools.count():
+        yield bisect.bisect_right(ends, oracles.record_key(*pair, position))
 
 
 def shares_of(stage: Stage, feeds: Sequence[Feed], asked: Asked) -> list[Fraction]:

@@ -180,7 +180,7 @@ def write_shard(
         LosslessError: the digest of what is written is not that of what was read.
     """
     progress = progress or Progress.open(None)
-    sink = _Hashed(file)
+    sink = HashedFile(file)
     total = waiting = nothing = [Digest()] * sources
     writer = open_writer(sink, form, path=path)
     for block, expected in ordered:
@@ -231,8 +231,15 @@ def _require_readable(url: str, report: ShardReport, form: ShardFormat) -> None:
         )
 
 
-class _Hashed(io.RawIOBase):
-    """A file that hashes what is written to it."""
+class HashedFile(io.RawIOBase):
+    """A file that hashes what is written to it.
+
+    Args:
+        file: open for writing.
+
+    Attributes:
+        hasher: SHA-256 of what was written.
+    """
 
     def __init__(self, file: Any) -> None:
         self._file = file

@@ -207,7 +207,7 @@ def make_manifest(
         epoch=config.epoch,
         records=total.records,
         bytes=sum(shard.bytes for shard in shards),
-        digest=_entry(total),
+        digest=digest_entry(total),
         recipe=config.recipe,
         kind=form.kind,
         compression=form.compression,
@@ -225,8 +225,8 @@ def make_manifest(
         sources=[
             SourceEntry(
                 name=name,
-                digest=_entry(read[name]),
-                dropped=_entry(dropped[name]) if dropped[name].records else None,
+                digest=digest_entry(read[name]),
+                dropped=digest_entry(dropped[name]) if dropped[name].records else None,
                 files=entries[name],
             )
             for name in read
@@ -252,8 +252,8 @@ def file_entries(files: FilesRead) -> Iterator[tuple[str, FileEntry]]:
                 name=name,
                 size=size,
                 records=digest.records,
-                digest=_entry(digest),
-                dropped=_entry(dropped) if dropped.records else None,
+                digest=digest_entry(digest),
+                dropped=digest_entry(dropped) if dropped.records else None,
             ),
         )
 
@@ -319,12 +319,13 @@ def mixture_entries(
                 passes_begun=mixed.passes[stream],
                 passes_finished=written[i].records // once.records if once.records else 0,
                 passes_read=mixed.accounted[stream],
-                written=_entry(written[i]),
-                unused=_entry(once.times(mixed.accounted[stream]) - written[i]),
+                written=digest_entry(written[i]),
+                unused=digest_entry(once.times(mixed.accounted[stream]) - written[i]),
             )
         )
     return entries
 
 
-def _entry(digest: Digest) -> DigestEntry:
+def digest_entry(digest: Digest) -> DigestEntry:
+    """Return a digest as a manifest has it."""
     return DigestEntry(**digest.to_json())

@@ -319,23 +319,38 @@ class _ListPasses(beam.DoFn):  # type: ignore[misc]
     def process(
         self, counted: Counted, spans: Iterable[SpanReports]
     ) -> Iterator[tuple[int, Spans]]:
-        groups = (group for read in spans for group in self._list(counted, read.opened()))
-        yield from enumerate(groups)
-
-    def _list(self, counted: Counted, read: SpanReports) -> Iterator[Spans]:
-        """Yield what is to be read again of the files whose beginnings were read in a first pass."""
         config = self._config
         assert config.reread is not None
-        begins = (read.column("pass_number") == 0) & (read.column("start") == 0)
-        for name, found in SpanReports(read.table.filter(pa.array(begins))).by_source():
-            source = 0 if config.streams.union else config.mixture.sources.index(name)
-            cut = cut_files(found.table, found.column("number"), config.reread.span_bytes)
-            for group in group_spans(cut):
-                if counted.reread and counted.reread[source]:
-                    yield group.of_pass(REREAD, buckets=counted.needed[source])
-                if not counted.small[source]:
-                    for pass_number in range(1, counted.passes[source]):
-                        yield group.of_pass(pass_number)
+        span_bytes = config.reread.span_bytes
+        groups = (
+            group
+            for read in spans
+            for group in list_passes(counted, read.opened(), config.streams, span_bytes)
+        )
+        yield from enumerate(groups)
+
+
+def list_passes(
+    counted: Counted, read: SpanReports, streams: Streams, span_bytes: int
+) -> Iterator[Spans]:
+    """Yield what is to be read again of the files whose beginnings were read in a first pass.
+
+    Args:
+        counted: how many passes of each stream are needed.
+        read: reports of the first pass.
+        streams: how records are cut.
+        span_bytes: of an input file that one worker reads.
+    """
+    begins = (read.column("pass_number") == 0) & (read.column("start") == 0)
+    for name, found in SpanReports(read.table.filter(pa.array(begins))).by_source():
+        source = 0 if streams.union else streams.sources.index(name)
+        cut = cut_files(found.table, found.column("number"), span_bytes)
+        for group in group_spans(cut):
+            if counted.reread and counted.reread[source]:
+                yield group.of_pass(REREAD, buckets=counted.needed[source])
+            if not counted.small[source]:
+                for pass_number in range(1, counted.passes[source]):
+                    yield group.of_pass(pass_number)
 
 
 class _LayOut(beam.DoFn):  # type: ignore[misc]

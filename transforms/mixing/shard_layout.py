@@ -208,6 +208,12 @@ class Layout:
                 buckets.append(Bucket(bucket, skip, take, int(stream.footprints[bucket])))
         return Cut(self._tables.pages(stream.rows[inside]), buckets)
 
+    def last_shares(self) -> list[Share]:
+        """Return the last record of each source that is used, as a share that its source ends in."""
+        return [
+            self._share(source, used - 1, used) for source, used in enumerate(self._used) if used
+        ]
+
     def mixed(self, shards: int) -> Mixed:
         """Sum up."""
         unused = list(map(self._unused, range(self._streams.count)))

@@ -61,6 +61,16 @@ class MixedShard:
                 total = self._total((reader.source, reader.expected) for reader in readers.values())
             yield Ordered(block, total)
 
+    def first_ranks(self) -> dict[int, tuple[int, int]]:
+        """Return, of each source, the rank of its first record, and how many a pass has.
+
+        Empty where all sources are shuffled as one, of which nothing repeats.
+        """
+        if self.streams.union:
+            return {}
+        content, _ = self._read()
+        return {share.source: (share.first, share.records) for share in content.shares}
+
     def unused(self) -> list[Digest]:
         """Return the digests of what is left of buckets after the last record that is used."""
         content, _ = self._read()

@@ -20,7 +20,9 @@ from transforms.errors import LosslessError
 from transforms.kernels.arrays import I64, U64, cuts, offsets_of
 from transforms.kernels.packing.conservation import hash_documents
 from transforms.kernels.records import blocks
+from transforms.kernels.records.arrow_values import row_sizes
 from transforms.kernels.records.digest import Digest
+from transforms.kernels.records.row_hashes import row_hashes
 from transforms.shuffling.file_ranges import FileRange
 from transforms.shuffling.packed import require
 from transforms.shuffling.spill_pages import decode_page, encode_page
@@ -69,10 +71,30 @@ class Documents(NamedTuple):
             None if self.kept is None else self.kept.slice(begin, end - begin),
         )
 
+    def head(self, ids: int) -> Documents:
+        """Return the one document of these, with its first ids alone."""
+        return self._replace(ids=self.ids[:ids], offsets=np.array([0, ids], np.int64))
+
     @property
     def hash(self) -> int:
         """Their conservation hash."""
         return hash_documents(self.ids, self.offsets, self.keys)
+
+
+def join(parts: Iterator[Documents]) -> Documents:
+    """Return documents that come in several parts, one at least, as one."""
+    found = list(parts)
+    if len(found) == 1:
+        return found[0]
+    kept = [part.kept for part in found if part.kept is not None]
+    return Documents(
+        np.concatenate([part.ids for part in found]),
+        offsets_of(np.concatenate([np.diff(part.offsets) for part in found])),
+        np.concatenate([part.keys for part in found]),
+        np.concatenate([part.sources for part in found]),
+        np.concatenate([part.passes for part in found]),
+        pa.concat_arrays(kept) if kept else None,
+    )
 
 
 def documents_in(block: pa.RecordBatch, passes: npt.NDArray[np.uint32] | None) -> Documents:
@@ -102,6 +124,12 @@ def documents_in(block: pa.RecordBatch, passes: npt.NDArray[np.uint32] | None) -
         blocks.column(block, "pass") if passes is None else passes,
         kept,
     )
+
+
+def digests_of(documents: Documents) -> tuple[U64, U64, I64]:
+    """Return both hashes and the size of each document's record, as ``blocks.hashes`` does."""
+    record = _block_of(documents).column("record")
+    return *row_hashes(record), row_sizes(record)
 
 
 class DocumentFile(NamedTuple):
@@ -252,14 +280,34 @@ class DocumentIndex:
         """Return where a document's stream begins."""
         if document >= self.documents:
             return self.places
+        empty, ids = self._sums_before(document)
+        return int(self._stream(document, empty, ids))
+
+    def tokens_before(self, document: int) -> int:
+        """Return how many bare ids the documents before one have."""
+        return self._sums_before(document)[1]
+
+    def streams_between(self, begin: int, end: int) -> int:
+        """Return how many of documents [begin, end) have a stream."""
+        if not self._skip_empty:
+            return end - begin
+        empty = self._sums_before(end)[0] - self._sums_before(begin)[0]
+        return end - begin - empty
+
+    def _sums_before(self, document: int) -> tuple[int, int]:
+        """Return how many empty documents there are before one, and how many bare ids."""
+        if document >= self.documents:
+            return self.empty, self.ids
         number = int(np.searchsorted(self._first, document, side="right")) - 1
         table = self._table(number)
         firsts = self._first[number] + offsets_of(table["documents"])
         page = int(np.searchsorted(firsts, document, side="right")) - 1
-        rows = table[:page]
-        sums = (rows[name].sum(dtype=np.int64) for name in ("documents", "empty", "ids"))
-        before = int(self._place[number]) + int(self._stream(*sums))
-        return before + int(self.streams(self.lengths(int(firsts[page]), document)).sum())
+        lengths = self.lengths(int(firsts[page]), document)
+        empty = sum(file.empty for file in self._files[:number])
+        ids = sum(file.ids for file in self._files[:number])
+        empty += int(table["empty"][:page].sum(dtype=np.int64)) + int((lengths == 0).sum())
+        ids += int(table["ids"][:page].sum(dtype=np.int64)) + int(lengths.sum())
+        return empty, ids
 
     def lengths(self, begin: int, end: int) -> I64:
         """Return int64[end - begin], the bare lengths of documents [begin, end)."""

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from transforms.errors import LosslessError
 from transforms.kernels.arrays import I64, offsets_of
-from transforms.kernels.packing.conservation import hash_pieces, rest_of
+from transforms.kernels.packing.conservation import bare_ranges, rest_of, row_hashes, total
+from transforms.kernels.packing.counts import Counts
 from transforms.kernels.packing.fill import fill
-from transforms.kernels.packing.rows import Pieces, Rows
-from transforms.packing.document_files import Documents
-from transforms.packing.parts import Part, Window
-
-_MOST = 1 << 20  # ids of the documents that are read at a time, beside one document
+from transforms.kernels.packing.rows import Packing, Pieces, Rows, row_lengths
+from transforms.packing.document_files import Documents, join
+from transforms.packing.parts import Part
 
 
 class Laid(Protocol):
@@ -54,6 +53,8 @@ class PackedPart:
         part: the part.
         rows_before, ids_before, filler_before: int64[windows + 1], of the windows before each.
         rows: how many of its rows are used, from the first on.
+        counts: of each window.
+        used_of_last: of the rows of the last window that are used; None where all are.
     """
 
     part: Part
@@ -61,6 +62,34 @@ class PackedPart:
     ids_before: I64
     filler_before: I64
     rows: int
+    counts: tuple[Counts, ...]
+    used_of_last: Counts | None = None
+
+    @property
+    def used(self) -> Counts:
+        """What the rows that are used come to."""
+        return sum(self._used(), start=Counts())
+
+    def _used(self) -> Iterator[Counts]:
+        if self.used_of_last is None:
+            yield from self.counts
+            return
+        yield from self.counts[:-1]
+        last = self.counts[-1]
+        yield replace(
+            self.used_of_last,
+            documents=last.documents,
+            empty=last.empty,
+            long=last.long,
+            truncated=last.truncated,
+            dropped=last.dropped,
+            dropped_documents=last.dropped_documents,
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the documents that are used."""
+        return self.part.index.tokens_before(self.part.documents)
 
     def counted(self, rows: int) -> tuple[int, int]:
         """Return how many ids, and how much filler, the first rows have."""
@@ -83,13 +112,13 @@ class LaidSplit:
     """
 
     def __init__(self, parts: Sequence[PackedPart], *, keep_sources: bool = False) -> None:
-        self.parts, self._keep_sources = tuple(parts), keep_sources
+        self.parts, self.keep_sources = tuple(parts), keep_sources
         self._rows = offsets_of([part.rows for part in parts])
         self._documents = offsets_of([part.part.documents for part in parts])
         self.hash = 0
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _laid, (self.parts, self._keep_sources)
+        return _laid, (self.parts, self.keep_sources)
 
     @property
     def rows(self) -> int:
@@ -103,55 +132,86 @@ class LaidSplit:
 
     def facts(self, begin: int, end: int) -> tuple[int, int]:
         """Return how many ids, and how much filler, rows [begin, end) have."""
-        total = np.zeros(2, np.int64)
+        found = np.zeros(2, np.int64)
         for part, low, high in _inside(self.parts, self._rows, begin, end):
-            total += np.array(part.counted(high)) - np.array(part.counted(low))
-        return int(total[0]), int(total[1])
+            found += np.array(part.counted(high)) - np.array(part.counted(low))
+        return int(found[0]), int(found[1])
 
     def places_before(self, document: int) -> int:
         """Return how many ids, special ones included, the documents before one have."""
-        total = 0
+        places = 0
         for part, _, high in _inside(self.parts, self._documents, 0, document):
-            total += part.part.index.place_of(high)
-        return total
+            places += part.part.index.place_of(high)
+        return places
+
+    def streams_between(self, begin: int, end: int) -> int:
+        """Return how many of documents [begin, end) have a stream."""
+        return sum(
+            part.part.index.streams_between(low, high)
+            for part, low, high in _inside(self.parts, self._documents, begin, end)
+        )
 
     def read_rows(self, begin: int, end: int) -> Iterator[Rows]:
         """Yield rows [begin, end), a window's at a time, each proved to hold its documents' ids."""
-        for part, low, high in _inside(self.parts, self._rows, begin, end):
+        for part, low, high, last in self._parts_of(begin, end):
             before = part.rows_before
-            window = int(np.searchsorted(before, low, side="right")) - 1
-            # windows of no rows before it belong to whoever has the row behind them
-            while window and before[window - 1] == before[window] == low:
-                window -= 1
-            while window < part.part.windows and (before[window] < high or high == before[-1]):
+            window = max(int(np.searchsorted(before, low, side="left")) - 1, 0)
+            while before[window + 1] < low or (before[window + 1] == low and before[window] < low):
+                window += 1
+            while window < part.part.windows and (before[window] < high or last):
                 first = int(before[window])
                 yield from self._read_window(part, window, low - first, high - first)
                 window += 1
 
+    def _parts_of(self, begin: int, end: int) -> Iterator[tuple[PackedPart, int, int, bool]]:
+        """Yield each part that has some of a range of rows, which of its own they are, and whether
+        nothing of it follows. A part without rows is there once too: its ids stand in none.
+        """
+        for number, part in enumerate(self.parts):
+            first, beyond = int(self._rows[number]), int(self._rows[number + 1])
+            low, high = max(begin, first), min(end, beyond)
+            empty = first == beyond and part.part.windows > 0
+            mine = begin <= first < end or first == end == self.rows
+            if low < high or (empty and mine):
+                yield part, low - first, high - first, high == beyond
+
     def _read_window(self, packed: PackedPart, number: int, low: int, high: int) -> Iterator[Rows]:
-        part = packed.part
+        part, packing = packed.part, packed.part.packing
         window, lengths, pieces = part.pieces(number)
-        documents = _join(part.index.read(window.begin, window.end))
-        require_lengths(documents, lengths, part)
-        begin, end = max(low, 0), min(high, pieces.rows)
-        every = hash_pieces(documents, pieces, part.packing, 0, pieces.rows)
-        rest = rest_of(documents, pieces, part.packing)
-        if (every + rest) % (1 << 64) != documents.hash:
+        documents = join(part.index.read(window.begin, window.end))
+        if not np.array_equal(np.diff(documents.offsets), lengths):
+            raise LosslessError(
+                f"{part.key.split}, window {number}: lengths of documents aren't those that were laid "
+                "down; check memory and disk, then run again"
+            )
+        used = min(pieces.rows, packed.rows - int(packed.rows_before[number]))
+        begin, end = max(low, 0), min(high, used)
+        rows = fill(documents.ids, documents.offsets, pieces, packing)
+        hashes = row_hashes(rows, pieces, lengths, documents.keys, packing)
+        rest = rest_of(documents, pieces, packing)
+        if (total(hashes) + rest - documents.hash) % (1 << 64):
             raise LosslessError(
                 f"{part.key.split}, window {number}: its rows don't hold the ids of its documents; "
                 "this is a fault of Dovetail, or memory is at fault: run again, and report it"
             )
+        at = pieces.row_offsets
+        if low <= 0:  # whoever has a window's first row accounts for what stands in no row
+            self.hash += total(hashes[at[used] :])
+            if packing.kind != "concat":
+                self.hash += rest
+            elif number == part.windows - 1:
+                self.hash += rest - _hash_before(documents, pieces, lengths, packing)
         if end > begin:
-            rows = fill(documents.ids, documents.offsets, pieces, part.packing, begin, end)
-            yield self._with_kept(rows, documents, pieces, begin, end)
+            self.hash += total(hashes[at[begin] : at[end]])
+            yield self._with_kept(rows.slice(begin, end), documents, pieces, begin, end)
 
     def _with_kept(
         self, rows: Rows, documents: Documents, pieces: Pieces, begin: int, end: int
     ) -> Rows:
-        if not self._keep_sources and documents.kept is None:
+        if not self.keep_sources and documents.kept is None:
             return rows
         of = pieces.document[pieces.row_offsets[begin:end]]
-        sources = documents.sources[of] if self._keep_sources else None
+        sources = documents.sources[of] if self.keep_sources else None
         kept = None if documents.kept is None else documents.kept.take(of)
         return Rows(
             rows.ids, rows.offsets, rows.lengths, rows.piece_offsets, rows.filler, sources, kept
@@ -171,8 +231,17 @@ class LaidSplit:
                     np.zeros(len(mine), bool),
                     np.arange(len(mine) + 1),
                 )
-                rows = fill(documents.ids, documents.offsets, pieces, packing, 0, len(mine))
+                rows = fill(documents.ids, documents.offsets, pieces, packing)
+                self.hash += total(row_hashes(rows, pieces, lengths, documents.keys, packing))
                 yield self._with_kept(rows, documents, pieces, 0, len(mine))
+
+
+def _hash_before(documents: Documents, pieces: Pieces, lengths: I64, packing: Packing) -> int:
+    """Return the hash of the first document's ids that stand in rows before the window's."""
+    if not len(pieces.document) or pieces.document[0]:
+        return 0
+    before = int(bare_ranges(pieces, lengths, packing)[0][0])
+    return documents.slice(0, 1).head(before).hash
 
 
 def _laid(parts: Sequence[PackedPart], keep_sources: bool) -> LaidSplit:

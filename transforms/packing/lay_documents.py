@@ -32,6 +32,9 @@ class OfPass(NamedTuple):
     def __add__(self, other: OfPass) -> OfPass:  # type: ignore[override]
         return self._replace(digest=self.digest + other.digest, tokens=self.tokens + other.tokens)
 
+    def __sub__(self, other: OfPass) -> OfPass:
+        return self._replace(digest=self.digest - other.digest, tokens=self.tokens - other.tokens)
+
 
 @dataclass(frozen=True, slots=True)
 class LaidChunk:
@@ -179,5 +182,3 @@ def by_pass(documents: Documents, hash0: U64, hash1: U64, size: I64) -> Iterator
     sums = np.add.reduceat(lengths, begins) if len(begins) else lengths[:0]
     for code, digest, tokens in zip(found.tolist(), digests, sums.tolist(), strict=True):
         yield OfPass(code >> 32, code & 0xFFFFFFFF, digest, tokens)
-
-

@@ -107,9 +107,7 @@ class PackDocuments(beam.PTransform):  # type: ignore[misc]
             for number in windows:
                 yield number, count_one(part, number)
 
-    def _end(
-        self, _: None, part: Part, counts: list[tuple[int, Counts]], begun: Begun
-    ) -> Begun:
+    def _end(self, _: None, part: Part, counts: list[tuple[int, Counts]], begun: Begun) -> Begun:
         storage.configure(self.storage_options)
         found = [found for _, found in sorted(counts, key=lambda pair: pair[0])]
         packed = packed_part(part, found)

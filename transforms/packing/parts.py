@@ -6,6 +6,7 @@ of lengths, so from the global order alone: nobody's files, workers or memory ha
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from transforms.errors import DataError
-from transforms.kernels.arrays import I64
+from transforms.kernels.arrays import I64, offsets_of
 from transforms.kernels.packing.pack import LongDocument, RowScanner, pack
 from transforms.kernels.packing.rows import Packing, Pieces
 from transforms.kernels.randomness import KeyPair, derive
@@ -113,15 +114,19 @@ class Part:
         end, beyond = self.index.first_from(stop)
         return Window(begin, min(end, self.documents), 0, min(beyond, self.places) - at)
 
+    def lengths(self, number: int) -> tuple[Window, I64]:
+        """Return a window, and the bare lengths of its documents."""
+        window = self.window(number)
+        return window, self.index.lengths(window.begin, window.end)
+
     def pieces(self, number: int) -> tuple[Window, I64, Pieces]:
         """Pack a window; return it, the bare lengths of its documents, and the pieces.
 
         Raises:
             DataError: a document is longer than a row, and none may be.
         """
-        window = self.window(number)
-        lengths = self.index.lengths(window.begin, window.end)
-        try:
+        window, lengths = self.lengths(number)
+        with self.naming_long(window):
             found = pack(
                 lengths,
                 self.packing,
@@ -129,13 +134,28 @@ class Part:
                 first=window.first,
                 last=window.last,
             )
+        return window, lengths, found
+
+    def place_of_row(self, number: int, row: int) -> int:
+        """Return the place, of ``concat``, where a window's row begins, or its last one ends."""
+        window, lengths, found = self.pieces(number)
+        piece = int(found.row_offsets[row])
+        if piece == len(found.document):
+            return int(self.starts[number + 1])
+        at = offsets_of(self.index.streams(lengths))[found.document[piece]] + found.begin[piece]
+        return int(self.starts[number]) - window.first + int(at)
+
+    @contextlib.contextmanager
+    def naming_long(self, window: Window) -> Iterator[None]:
+        """Name the document that is longer than a row where none may be."""
+        try:
+            yield
         except LongDocument as error:
             raise DataError(
                 f"document {window.begin + error.document} of {self.key.split}: expected "
                 f"{self.packing.length} ids at most, with --long=fail, got {error.length}; give "
                 "--long=split, truncate or drop, or a longer --sequence_length"
             ) from None
-        return window, lengths, found
 
 
 def _part(

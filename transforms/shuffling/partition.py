@@ -61,10 +61,18 @@ class PartitionIntoBuckets(beam.PTransform):  # type: ignore[misc]
         """Key, gather, sort, spill; some of it twice."""
         self.spill.make_folders(self.streams.levels)
         found = located | "SpillRuns" >> beam.ParDo(
-            _SpillRuns(self.streams, self.spill)
+            SpillRuns(self.streams, self.spill, measure=self.streams.measure)
         ).with_output_types(tuple[int, bytes], first=tuple[int, bytes], tallies=Tally).with_outputs(
             "first", "tallies", main="spills"
         )
+        return self.second_level(found)
+
+    def second_level(self, found: Any) -> Spilled:
+        """Take what was spilled in the first of two levels to the second, where there are two.
+
+        Args:
+            found: PCollections ``spills``, ``first`` and ``tallies``.
+        """
         if self.streams.levels == 1:
             return Spilled(found.spills, found.tallies)
         second = (
@@ -178,8 +186,17 @@ class _GatherRuns(beam.DoFn):  # type: ignore[misc]
         raise NotImplementedError
 
 
-class _SpillRuns(_GatherRuns):
-    """What is read to spill files of the only level, or of the first of two."""
+class SpillRuns(_GatherRuns):
+    """What is read to spill files of the only level, or of the first of two.
+
+    Args:
+        streams, spill: as of PartitionIntoBuckets.
+        measure: what tallies measure.
+    """
+
+    def __init__(self, streams: Streams, spill: Spilling, *, measure: str | None) -> None:
+        super().__init__(streams, spill)
+        self._measure = measure
 
     def setup(self) -> None:
         super().setup()
@@ -205,10 +222,10 @@ class _SpillRuns(_GatherRuns):
 
     def finish_bundle(self) -> Iterator[Any]:
         for spill in self._rest():
-            yield _windowed(spill)
+            yield windowed(spill)
         yield from super().finish_bundle()
         for tally in self._tallies.values():
-            yield _windowed(TaggedOutput("tallies", tally))
+            yield windowed(TaggedOutput("tallies", tally))
 
     def _keyed(self, file: Origin, block: pa.RecordBatch) -> pa.RecordBatch:
         streams = self._streams
@@ -229,7 +246,7 @@ class _SpillRuns(_GatherRuns):
         stream = streams.number(file)
         low, high = streams.wanted(file)
         kept, tally = blocks.cut_to_buckets(
-            keyed, low, high, of=streams.buckets[stream], measure=streams.measure
+            keyed, low, high, of=streams.buckets[stream], measure=self._measure
         )
         found = Tally(stream, file.pass_number == REREAD, *tally)
         key = stream, found.reread
@@ -244,7 +261,7 @@ class _SpillRuns(_GatherRuns):
             yield TaggedOutput("first", (0, self._first.write(first)))
 
 
-def _windowed(element: Any) -> Any:
+def windowed(element: Any) -> Any:
     if isinstance(element, TaggedOutput):
         return TaggedOutput(element.tag, GlobalWindows.windowed_value(element.value))
     return GlobalWindows.windowed_value(element)

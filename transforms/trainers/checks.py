@@ -123,7 +123,7 @@ def filler_of(needs: Needs, dataset: Dataset) -> int | None:
 
 
 def may_fill(dataset: Dataset) -> bool:
-    """Return whether other rows than a split's last one may be filled up."""
+    """Return whether other rows than the last of a split or a stage may be filled up."""
     return dataset.packing.kind in ("best_fit", "pad", "buckets")
 
 

@@ -18,7 +18,7 @@ from transforms.kernels.packing.filled import filled
 from transforms.kernels.packing.rows import Kind, Rows
 from transforms.trainers import raw
 from transforms.trainers.about import about
-from transforms.trainers.checks import Count, filler_of, ids_as, require_needs
+from transforms.trainers.checks import Count, filler_of, ids_as, require_filler, require_needs
 from transforms.trainers.contract import Dataset, Keeps, Needs, ShardFacts, Unit
 
 SUFFIX = ".bin"
@@ -31,8 +31,8 @@ _PACKINGS: frozenset[Kind] = frozenset({"none", "concat", "best_fit", "pad"})
 class Flat:
     """Ids one after another. See ``contract.Format``.
 
-    Readers take windows of what stands there, so rows that packing leaves short are filled up; the last
-    row of ``concat`` just ends.
+    Readers take windows of what stands there, so rows that packing leaves short are filled up, also the
+    last one of ``concat``.
     """
 
     name = "flat"
@@ -44,10 +44,9 @@ class Flat:
         return (SUFFIX,)
 
     def needs(self, dataset: Dataset) -> Needs:
-        joined = dataset.packing.kind in ("none", "concat")
         return Needs(
             packings=_PACKINGS,
-            filler="none" if joined else "pad or eos",
+            filler="none" if dataset.packing.kind == "none" else "pad or eos",
             because={
                 "packings": "its readers take windows of one length",
                 "filler": "its readers take windows of one length",
@@ -76,6 +75,7 @@ class Flat:
         if header not in ("none", "llmc"):
             raise UsageError(f"--header: expected none or llmc, got {header}")
         require_needs(self.name, self.needs(dataset), dataset)
+        require_filler(self.name, self.needs(dataset), dataset)  # the last row of concat too
 
     def open_writer(
         self, files: Mapping[str, BinaryIO], dataset: Dataset, shard: ShardFacts

@@ -6,13 +6,16 @@ from transforms.errors import UsageError, nearest
 from transforms.trainers.arrow import Arrow
 from transforms.trainers.contract import Format
 from transforms.trainers.flat import Flat
+from transforms.trainers.megatron import Megatron
+from transforms.trainers.olmo import Olmo
 from transforms.trainers.parquet import Parquet
 
 _ALL: tuple[Format, ...] = (
     Parquet(),
     Arrow(),
-    # Megatron(),
+    Megatron(),
     Flat(),
+    Olmo(),
 )
 FORMATS: dict[str, Format] = {form.name: form for form in _ALL}
 

@@ -263,9 +263,7 @@ class ShardWriting:
                 for rows in self._form.read(files, self._dataset):  # type: ignore[arg-type]
                     digest.add(rows)
             except DataError as error:
-                raise LosslessError(
-                    f"{error}, as soon as it was written; {_AT_FAULT}"
-                ) from error
+                raise LosslessError(f"{error}, as soon as it was written; {_AT_FAULT}") from error
         if digest.hexdigest() != self._digest:
             raise LosslessError(
                 f"{what}: read back as soon as it was written, its rows should have the digest "

@@ -55,7 +55,7 @@ def make_rows(dataset: Dataset, *, count: int, seed: int = 0) -> Rows:
             pieces.append([int(draw.integers(1, 40))])
             filler.append(0)
             continue
-        last = row == count - 1
+        last = row in (count // 2, count - 1)  # of a stage, of the split
         full = kind == "concat" and not last
         total = length if full else int(draw.integers(1, length + 1))
         cuts = sorted({0, total, *draw.integers(1, total + 1, 2).tolist()})

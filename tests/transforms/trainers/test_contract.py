@@ -146,7 +146,9 @@ def _of_ids(suffix: str, data: bytes, rows: Rows) -> range:
     if suffix == ".arrow":
         ids = rows.ids.astype("<i4").tobytes()
         return range(data.index(ids), data.index(ids) + len(ids))
-    return range(len(data))
+    return range(
+        10 if suffix.endswith(".gz") else 0, len(data)
+    )  # gzip's header says when and where
 
 
 @CASES

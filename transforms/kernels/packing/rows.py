@@ -10,13 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.kernels.arrays import I64, U16
+from transforms.errors import UsageError
+from transforms.kernels.arrays import I64, U16, offsets_of
 
 Kind = Literal["none", "concat", "best_fit", "pad", "buckets"]
 Long = Literal["split", "truncate", "drop", "fail"]
+
+_ANY = 1 << 62
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +48,27 @@ class Packing:
     long: Long = "split"
     window: int = 1 << 23
 
+    def __post_init__(self) -> None:
+        if self.kind == "none":
+            return
+        if self.length is None or self.length < 1:
+            raise UsageError(
+                f"packing {self.kind}: expected a length of 1 or more, got {self.length}"
+            )
+        if self.end_at_cuts and self.end is None:
+            raise UsageError(f"packing {self.kind}: ends at cuts need an id that ends documents")
+        if self.end_at_cuts and self.length < 2:
+            raise UsageError(f"packing {self.kind}: ends at cuts need a length of 2 or more, got 1")
+
     @property
     def special(self) -> int:
         """How many special ids a document gets."""
         return (self.begin is not None) + (self.end is not None)
+
+    @property
+    def most(self) -> int:
+        """How many ids a row can have: ``length``, of ``none`` any number."""
+        return _ANY if self.kind == "none" or self.length is None else self.length
 
 
 @dataclass(frozen=True)
@@ -72,6 +93,38 @@ class Pieces:
     def rows(self) -> int:
         """How many rows."""
         return len(self.row_offsets) - 1
+
+    @property
+    def ids(self) -> I64:
+        """int64[m], how many ids each piece has in its row."""
+        return np.add(self.length, self.cut_end, dtype=np.int64)
+
+    def slice(self, begin: int, end: int) -> Pieces:
+        """Return those of rows [begin, end)."""
+        low, high = int(self.row_offsets[begin]), int(self.row_offsets[end])
+        return Pieces(
+            self.document[low:high],
+            self.begin[low:high],
+            self.length[low:high],
+            self.cut_end[low:high],
+            self.row_offsets[begin : end + 1] - low,
+        )
+
+
+def row_lengths(pieces: Pieces, packing: Packing) -> tuple[I64, I64]:
+    """Return int64[rows] twice: how many ids each row has, and how much filler.
+
+    Filler makes a row of ``length``, of ``buckets`` of the least power of two that holds it, ``length``
+    at most; of ``none`` there is none.
+    """
+    ends = offsets_of(pieces.ids)[pieces.row_offsets]
+    ids = np.diff(ends)
+    if packing.kind == "none" or packing.length is None:
+        return ids, np.zeros(len(ids), np.int64)
+    if packing.kind == "buckets":
+        exponents = np.frexp(np.maximum(ids - 1, 0).astype(np.float64))[1].astype(np.int64)
+        return ids, np.minimum(np.left_shift(1, exponents), packing.length) - ids
+    return ids, packing.length - ids
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,25 @@ def content_hashes(
     return row_hashes(record)
 
 
+def without_values(block: pa.RecordBatch, *, groups: Sequence[str]) -> dict[int, str]:
+    """Say which records have no value in fields that they are to be split by, by place, and why.
+
+    With ``functools.partial`` a Validator of ``transforms.formats.readers``.
+    """
+    bad: dict[int, str] = {}
+    for name in groups:
+        valid = validity(_field(block, name))
+        if valid is not None:
+            reason = f"expected a value in field {name!r}, to split by it, got none or null"
+            bad |= {place: reason for place in np.flatnonzero(~valid).tolist() if place not in bad}
+    return bad
+
+
+def can_group(kind: pa.DataType) -> bool:
+    """Say whether values of a type can be told apart by their text, whatever format they come in."""
+    return bool(pt.is_boolean(kind) or pt.is_integer(kind) or is_bytes(kind))
+
+
 def ids_hashes(lists: pa.Array, *, name: str) -> Hashes:
     """Hash lists of ids, equal for equal ids whatever their type.
 
@@ -120,12 +139,12 @@ def _field(block: pa.RecordBatch, name: str) -> pa.Array:
 def _field_hashes(values: pa.Array, name: str) -> Hashes:
     """Hash values by their text."""
     _require_values(values, name)
-    if pt.is_boolean(values.type) or pt.is_integer(values.type):
-        values = values.cast(pa.large_string())
-    if not is_bytes(values.type):
+    if not can_group(values.type):
         raise DataError(
             f"field {name}: expected text, integers or booleans, to split by it; got {values.type}"
         )
+    if not is_bytes(values.type):
+        values = values.cast(pa.large_string())
     return record_hashes(*bytes_extents(values))
 
 

@@ -22,14 +22,23 @@ LOOKED_AT = 4096
 """Contents that a split looks at beyond those that would do if each had one record."""
 _WAITING = 1 << 16  # contents that wait at least until they are sorted in
 
+_COST = (
+    100  # bytes for each content that is remembered, while others are sorted in (bench/splits.py)
+)
+
 Table = tuple[U64, I64]
 """Keys of contents and how many records each has, in a split's order."""
+
+
+def footprint(plan: SplitPlan) -> int:
+    """Return the bytes of memory that counting takes in each worker, whatever there is to count."""
+    return sum(_COST * (total + LOOKED_AT) for total in accumulate(plan.counts))
 
 
 class FirstContents:
     """Of every counted split of a plan, the first contents of those that were added.
 
-    It takes some 60 bytes of memory for each record of a split and of the splits before it.
+    It takes ``footprint`` bytes of memory at most.
     """
 
     def __init__(self, plan: SplitPlan) -> None:

@@ -1,4 +1,4 @@
-"""bos and eos: which ids are put around a text, and what says so."""
+"""bos, eos and pad: which ids are put around a text or fill rows up, and what says so."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from transforms.tokenization.models.model import Model
 Role = Literal["bos", "eos"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
+SpecialRole = Literal["bos", "eos", "pad"]
+
 CONFIG = "tokenizer_config.json"
 """A file beside a model that names its special tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class End:
-    """What is put before a text as its bos, or behind it as its eos.
+    """What is put before a text as its bos, or behind it as its eos, or fills rows up as pad.
 
     Attributes:
         ids: one as a rule; a template may put several.
@@ -36,8 +38,10 @@ class End:
         return {"ids": list(self.ids), "tokens": list(self.tokens), "found": self.found}
 
 
-def choose_end(model: Model, role: Role, asked: str | None = None) -> End:
-    """Say what a model's bos or eos is.
+def choose_end(
+    model: Model, role: SpecialRole, asked: str | None = None, *, needed_by: str = ""
+) -> End:
+    """Say what a model's bos, eos or pad is.
 
     What is asked for counts first, then what the model's own file states, then ``tokenizer_config.json``
     beside it, then the usual names.
@@ -46,11 +50,12 @@ def choose_end(model: Model, role: Role, asked: str | None = None) -> End:
         model: the model.
         role: which of both.
         asked: a token as the model's file writes it, or an id in digits.
+        needed_by: the flag that needs it, for errors; by default --add_bos, --add_eos.
 
     Raises:
         UsageError: there is none, or not the one that was asked for; says what to give.
     """
-    special, flag = model.special, f"--{role}_token"
+    special, flag, needed_by = model.special, f"--{role}_token", needed_by or f"--add_{role}"
     if asked is not None:
         id_ = int(asked) if asked.isascii() and asked.isdigit() else model.token_id(asked)
         if id_ is None:
@@ -58,39 +63,39 @@ def choose_end(model: Model, role: Role, asked: str | None = None) -> End:
                 f"{flag}={asked}: {model.name} has no token that is written so; give one as its file "
                 f"writes it, or an id from 0 to {model.size - 1}"
             )
-        return _end(model, role, (id_,), flag)
-    stated = special.before if role == "bos" else special.after
+        return _end(model, role, (id_,), flag, needed_by)
+    stated = {"bos": special.before, "eos": special.after, "pad": ()}[role]
     if stated:
-        return _end(model, role, stated, "the model's file")
+        return _end(model, role, stated, "the model's file", needed_by)
     named = _in_config(model, role)
     if named is not None:
         id_ = model.token_id(named)
         if id_ is None:
             raise UsageError(
-                f"--add_{role}: {CONFIG} beside {model.name} says {role}_token {named!r}, and the model "
+                f"{needed_by}: {CONFIG} beside {model.name} says {role}_token {named!r}, and the model "
                 f"has no such token; give {flag}=TEXT|ID"
             )
-        return _end(model, role, (id_,), CONFIG)
-    by_name = special.bos if role == "bos" else special.eos
+        return _end(model, role, (id_,), CONFIG, needed_by)
+    by_name = {"bos": special.bos, "eos": special.eos, "pad": special.pad}[role]
     if by_name is not None:
-        return _end(model, role, (by_name,), "a usual name")
+        return _end(model, role, (by_name,), "a usual name", needed_by)
     raise UsageError(
-        f"--add_{role}: expected a model that has {role}, {model.name} has none; give {flag}=TEXT|ID, a "
+        f"{needed_by}: expected a model that has {role}, {model.name} has none; give {flag}=TEXT|ID, a "
         "token of the model's, or its id"
     )
 
 
-def _end(model: Model, role: Role, ids: tuple[int, ...], found: str) -> End:
+def _end(model: Model, role: SpecialRole, ids: tuple[int, ...], found: str, needed_by: str) -> End:
     for id_ in ids:
         if not 0 <= id_ < model.size:
             raise UsageError(
-                f"--add_{role}: {found} gives the id {id_}, and the ids of {model.name} end at "
+                f"{needed_by}: {found} gives the id {id_}, and the ids of {model.name} end at "
                 f"{model.size - 1}; give --{role}_token=TEXT|ID"
             )
     return End(ids=ids, tokens=tuple(map(model.token, ids)), found=found)
 
 
-def _in_config(model: Model, role: Role) -> str | None:
+def _in_config(model: Model, role: SpecialRole) -> str | None:
     """Return the token that the file beside the model names, None where it names none or isn't there."""
     folder, slash, _ = model.name.rpartition("/")
     url = f"{folder}{slash}{CONFIG}"

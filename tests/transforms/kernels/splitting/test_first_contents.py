@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 from tests import statistics
 from tests.transforms.kernels.splitting import split_oracle
 from tests.transforms.kernels.splitting.test_plan import hashes_of, numbered
+from transforms.kernels.randomness import mix
 from transforms.kernels.splitting import first_contents
-from transforms.kernels.splitting.first_contents import FirstContents
+from transforms.kernels.splitting.first_contents import LOOKED_AT, FirstContents, footprint
 from transforms.kernels.splitting.plan import Counted, Part, SplitPlan
 
 
@@ -131,6 +133,20 @@ def test_data_that_is_added_moves_nothing_between_shares_and_out_of_them() -> No
     moved = {(before[c], after[c]) for c in few if before[c] != after[c]}
     assert moved == {("test", "train")}  # none the other way, while contents have one record each
     assert sum(1 for split in after.values() if split == "test") > 30
+
+
+def test_memory_follows_from_the_counts() -> None:
+    plan = SplitPlan(parts=(Part("a", count=10_000), Part("b", count=50_000)))
+    assert footprint(plan) == 100 * (10_000 + 60_000 + 2 * LOOKED_AT)
+    found = FirstContents(plan)
+    tracemalloc.start()
+    for start in range(0, 500_000, 20_000):
+        keys = mix(np.arange(start, start + 20_000, dtype=np.uint64))
+        found.add(keys, ~keys)
+    found.tables()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < footprint(plan) + (8 << 20)  # what waits
 
 
 def test_memory_holds_the_first_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,362 @@
+"""The recipe of preparing: from sources of text, or rows of ids, to what a trainer reads."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from pipelines.recipes.check_prepare import check_prepare, packing_of
+from pipelines.recipes.mixture import WAYS, check_mixture
+from pipelines.recipes.model_recipe import INSTEAD, MODEL, MODEL_FILE, ModelRecipe, Names, Token
+from pipelines.recipes.recipe import (
+    CommonRecipe,
+    Count,
+    MixtureRecipe,
+    Numbers,
+    Recipe,
+    RecipePart,
+    Settings,
+    Size,
+    make_flag,
+)
+from pipelines.recipes.recipe_file import RecipeKind
+from pipelines.recipes.values import as_written, check_paths, check_split, parse_kinds, parse_parts
+from transforms.formats.text_field import TextField
+
+_INPUT, _MIXTURE, _SPLIT, _PACKING, _OUTPUT = "input", "mixture", "split", "packing", "output"
+
+_Parts = Annotated[
+    dict[str, str],
+    BeforeValidator(parse_parts, json_schema_input_type=dict[str, str | int] | str),
+]
+PACKINGS = Literal["none", "concat", "best_fit", "pad", "buckets"]
+LONG = Literal["split", "truncate", "drop", "fail"]
+FORMAT_NAMES = Literal["parquet", "arrow", "megatron", "flat", "olmo"]
+
+WINDOW_ROWS, MOST_WINDOW, LEAST_WINDOW_ROWS = 4096, 1 << 25, 16
+"""A window of best_fit has so many rows' tokens, or so many tokens; never fewer rows than the last."""
+
+
+class Until(RecipePart):
+    """Where a stage ends: one of them, counted from the stage's own beginning."""
+
+    tokens: Count | None = None
+    rows: Count | None = None
+    records: Count | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if len(self.given) != 1:
+            said = " and ".join(self.given) or "none of them"
+            raise ValueError(f"expected one of tokens, rows and records, got {said}")
+        return self
+
+    @property
+    def given(self) -> dict[str, int]:
+        """What was given, by its unit."""
+        return {name: value for name, value in self if value is not None}
+
+
+class StageRecipe(RecipePart):
+    """A part of the output with weights of its own."""
+
+    weights: Numbers = Field(min_length=1)
+    interleave: Literal["random", "stratified"] = "random"
+    stop: Literal["first_exhausted", "all_exhausted"] | None = None
+    until: Until | None = None
+
+
+class PrepareRecipe(MixtureRecipe, ModelRecipe):
+    """What determines a prepared dataset, together with the input files and the model."""
+
+    seed: int = make_flag(
+        0, "order", "another seed, another order and other segmentations", ge=0, lt=2**64
+    )
+    epoch: int = make_flag(
+        0,
+        "order",
+        "another edition of train under the same seed: another order, segmentations drawn afresh. With "
+        "--epochs the first of them",
+        ge=0,
+        lt=2**62,
+    )
+    num_shards: int | None = make_flag(
+        None,
+        _OUTPUT,
+        "how many shards of train, in each format; by default as --shard_size has it. Other splits have "
+        "as many as their size asks for",
+        ge=1,
+        le=200_000,
+    )
+    split_name: Annotated[str, AfterValidator(check_split)] = make_flag(
+        "train",
+        _OUTPUT,
+        "name of the split that has all that no other has: first part of its files",
+    )
+    text_field: Annotated[str, as_written(TextField.parse)] | None = make_flag(
+        None,
+        _INPUT,
+        "field of JSON lines, or column of rows, that holds the text; data.text is one inside of data, "
+        r"a template such as '{title}\n\n{body}' puts several together; '' takes whole lines. By "
+        "default text; rows that have --token_column, and for which no field is named, are ids already",
+    )
+    tokenizer: Annotated[str, AfterValidator(check_paths)] | None = make_flag(
+        None,
+        MODEL,
+        f"{MODEL_FILE}. Of rows of ids: the one that made them",
+        metavar="FILE",
+        min_length=1,
+    )
+    add_bos: bool = make_flag(False, MODEL, "begin every document with the model's bos")
+    add_eos: bool = make_flag(False, MODEL, "--document_end takes its place", deprecated=True)
+    eos_token: Token | None = make_flag(
+        None,
+        MODEL,
+        "the EOS that --document_end=eos puts and formats name: a token as the model writes it, or an "
+        "id; by default what the model's file says, or tokenizer_config.json beside it",
+        metavar="TEXT|ID",
+    )
+    pad_token: Token | None = make_flag(
+        None,
+        MODEL,
+        "what fills rows up in formats whose rows all have one length, in the same way; by default the "
+        "model's pad",
+        metavar="TEXT|ID",
+    )
+    vocab_size: int | None = make_flag(
+        None,
+        MODEL,
+        "of rows of ids without --tokenizer: how many ids there can be, added tokens included, such as "
+        "50257; the largest is one less",
+        ge=1,
+        le=2**32,
+    )
+    token_column: str = make_flag(
+        "input_ids", _INPUT, "of rows of ids: the column that holds them", min_length=1
+    )
+    weigh_by: Literal["records", "bytes", "tokens"] = make_flag(  # type: ignore[assignment]
+        "records",
+        _MIXTURE,
+        "what the shares are of: documents, bytes of text, or tokens, without special ones and filler",
+    )
+    max_tokens: Count | None = make_flag(
+        None,
+        _MIXTURE,
+        "end before the first document that would exceed so many tokens, such as 500M or 100B (10^9 "
+        "each); special tokens and filler don't count",
+        metavar="N",
+    )
+    rows: Count | None = make_flag(
+        None, _MIXTURE, "exactly so many rows of train, such as 2M", metavar="N"
+    )
+    rows_multiple_of: int | None = make_flag(
+        None,
+        _MIXTURE,
+        "end train at a multiple of so many rows, a batch say; the rows behind it are left out, and "
+        "counted",
+        ge=1,
+        lt=2**31,
+    )
+    stages: list[StageRecipe] | None = make_flag(
+        None,
+        _MIXTURE,
+        "in a recipe's file: parts of train in order, each with weights of its own, and until tokens, "
+        "rows or records of it; the last one may have no until",
+        min_length=1,
+        in_files_only=True,
+    )
+    split: (
+        Annotated[
+            dict[str, str],
+            BeforeValidator(parse_parts, json_schema_input_type=dict[str, str | int] | str),
+        ]
+        | None
+    ) = make_flag(
+        None,
+        _SPLIT,
+        "splits beside train, each by a share of the contents or a count of records: "
+        "validation=0.5%,test=1000. A hash of the text decides, so that equal texts never stand on both "
+        "sides; adding data may move records of a counted split, and none of a share",
+        metavar="NAME=P%|N,…",
+        min_length=1,
+    )
+    split_by: str | None = make_flag(
+        None,
+        _SPLIT,
+        "field or column whose value decides in place of the text, so that a group stays together",
+        metavar="FIELD",
+        min_length=1,
+    )
+    split_seed: int = make_flag(
+        0, _SPLIT, "another one splits otherwise; --seed has no say in it", ge=0, lt=2**64
+    )
+    sample_splits: bool = make_flag(
+        False, _SPLIT, "draw the segmentations of other splits too; by default train's alone"
+    )
+    packing: PACKINGS | None = make_flag(
+        None,
+        _PACKING,
+        "how documents become rows: none is a document a row; concat joins them and cuts every "
+        "--sequence_length; best_fit packs whole documents, cut where they are longer; pad is a "
+        "document a row of --sequence_length; buckets the same of the least power of two that holds it. "
+        "By default concat with --sequence_length, none without",
+    )
+    sequence_length: int | None = make_flag(
+        None,
+        _PACKING,
+        "ids of a row, special ones and filler included, such as 4096; for trainers that read one more "
+        "than they predict, docs/trainers.md says what to give",
+        ge=2,
+        lt=2**31,
+        metavar="L",
+    )
+    document_end: Token = make_flag(
+        "eos",
+        _PACKING,
+        "what ends every document: eos is the model's, or --eos_token; none nothing; else a token as "
+        "the model writes it, or an id",
+        metavar="eos|none|TEXT|ID",
+    )
+    eos_at_cuts: bool = make_flag(
+        False, _PACKING, "end a piece of a document that is cut with it too, inside of the row"
+    )
+    long: LONG | None = make_flag(
+        None,
+        _PACKING,
+        "what is done with documents longer than a row: split keeps all of it in several (the default), "
+        "truncate the beginning, drop nothing of it, both counted; fail ends the run",
+    )
+    pack_window: Annotated[Count, Field(le=2**40)] | None = make_flag(
+        None,
+        _PACKING,
+        "tokens that best_fit packs together, such as 16M: a window of the order; by default 4,096 "
+        "rows' worth, 2^25 at most",
+        metavar="N",
+    )
+    output_format: Annotated[
+        list[FORMAT_NAMES],
+        BeforeValidator(parse_kinds, json_schema_input_type=list[FORMAT_NAMES] | str),
+        Field(min_length=1),
+    ] = make_flag(
+        ["parquet"],
+        _OUTPUT,
+        "what trainers read, one or several from the same rows (docs/trainers.md): parquet, arrow, "
+        "megatron (.bin and .idx), flat (nanoGPT, llm.c), olmo (.npy)",
+        metavar="NAME,NAME",
+    )
+    layout: Literal["plain", "megatron_bridge"] = make_flag(
+        "plain",
+        _OUTPUT,
+        "columns of parquet: plain is input_ids and seq_lengths, megatron_bridge input_ids, "
+        "seq_start_id and loss_mask",
+    )
+    megatron: Literal["documents", "rows"] | None = make_flag(
+        None,
+        _OUTPUT,
+        "sequences of megatron: documents as they are before packing, which Megatron packs itself, or "
+        "rows of --sequence_length; by default rows with it, documents without",
+    )
+    header: Literal["none", "llmc"] = make_flag(
+        "none", _OUTPUT, "of flat: none as nanoGPT reads it, llmc for llm.c and modded-nanogpt"
+    )
+    keep_fields: Names | None = make_flag(
+        None,
+        _OUTPUT,
+        "fields of the records to keep as columns of parquet and arrow, with --packing=none: NAME,NAME, "
+        "or * for all columns of rows but the text",
+        metavar="NAME,NAME",
+    )
+    keep_source: bool = make_flag(
+        False,
+        _OUTPUT,
+        "keep the name of each document's source as a column of parquet and arrow, with --packing=none",
+    )
+    shard_size: Size | None = make_flag(
+        None,
+        _OUTPUT,
+        "bytes of a shard's main file, about, such as 512MiB; by default 256MiB, of megatron 10GiB",
+        metavar="SIZE",
+    )
+    epochs: int = make_flag(
+        1,
+        "order",
+        "how many editions of train, from --epoch on, each in a folder of its own; other splits are the "
+        "same in all of them and written once",
+        ge=1,
+        le=10_000,
+    )
+
+    @model_validator(mode="after")
+    def _mixes(self) -> Self:
+        if self.stages is None:
+            check_mixture(dict(self))
+        return self
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        check_prepare(dict(self))
+        return self
+
+    def _without_say(self) -> set[str]:
+        return super()._without_say() | {"add_eos"}
+
+    @property
+    def packing_kind(self) -> PACKINGS:
+        """How documents become rows."""
+        return packing_of(dict(self))  # type: ignore[return-value]
+
+    @property
+    def window(self) -> int:
+        """Tokens that best_fit packs together."""
+        if self.pack_window is not None or self.sequence_length is None:
+            return self.pack_window or MOST_WINDOW
+        length = self.sequence_length
+        return max(min(WINDOW_ROWS * length, MOST_WINDOW), LEAST_WINDOW_ROWS * length)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the recipe as JSON with sorted keys, by which formats' files name it."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return sha256(text.encode()).hexdigest()
+
+    @property
+    def of_text(self) -> bool:
+        """Whether the input is text by what was asked; else rows of ids it may be."""
+        return self.bytes or self.text_field is not None
+
+    @property
+    def reading(self) -> Recipe:
+        """The recipe by which the input is looked at and read, where it is text."""
+        field = "text" if self.text_field is None else self.text_field
+        return self._reading(None if self.bytes else field or None)
+
+    @property
+    def reading_ids(self) -> Recipe:
+        """The recipe by which the input is looked at and read, where it is rows of ids."""
+        return self._reading(None, output_format="arrow")
+
+    def _reading(self, text_field: str | None, **more: Any) -> Recipe:
+        common: dict[str, Any] = {name: getattr(self, name) for name in CommonRecipe.model_fields}
+        if self.bytes and self.format == "auto":
+            common["format"] = "lines"
+        return Recipe(**common, text_field=text_field, **more)
+
+
+PREPARE = RecipeKind(
+    "prepare",
+    PrepareRecipe,
+    Settings,
+    instead={
+        **INSTEAD,
+        **dict.fromkeys(WAYS, (*WAYS, "stages")),
+        "repeats": (*WAYS, "interleave", "weigh_by", "stop", "stages"),  # which only weights have
+        "stages": (*WAYS, "interleave", "stop"),
+        "num_shards": ("shard_size",),
+        "shard_size": ("num_shards",),
+        "tokenizer": ("vocab_size",),
+        "vocab_size": ("tokenizer",),
+    },
+)

@@ -1,0 +1,445 @@
+"""Preparing through the whole command, against the oracle and against readers that aren't ours."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pipelines.prepare
+import pytest
+
+from dovetail import Sampling, Tokenizer
+from pipelines.verify import verify
+from tests.pipelines import prepare_oracle as oracle
+from tests.pipelines import prepared
+from tests.pipelines.support import write_tree
+from tests.pipelines.test_tokenize import write_model
+from transforms.datasets.prepared import PreparedManifest
+from transforms.kernels.packing.rows import Packing
+from transforms.kernels.splitting.plan import SplitPlan
+from transforms.splitting.parse_splits import parse_splits
+
+ONE = ("--direct_num_workers=1", "--direct_running_mode=in_memory")
+L = 16
+EOS = 2
+EXACT = ("--sampling=exact", "--alpha=0.1")
+SAMPLED = Sampling(law="exact", alpha=0.1)
+DRAWN = "the abcabc the abc"  # of many segmentations
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model") / "model.json")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(model: Path) -> Tokenizer:
+    return Tokenizer.load(str(model))
+
+
+def lines_of(texts: Sequence[str]) -> bytes:
+    """Return JSON lines."""
+    return b"".join(json.dumps({"text": text}).encode() + b"\n" for text in texts)
+
+
+def texts_of(lengths: Sequence[int], name: str) -> list[str]:
+    """Return texts of so many tokens each without sampling, all different where they can be."""
+    letters = "defgijklmnopqrsuvwxyz0123456789"
+    return [
+        "".join(letters[(i * 7 + j * (i + 3) + ord(name)) % len(letters)] for j in range(n))
+        for i, n in enumerate(lengths)
+    ]
+
+
+def prepare(
+    root: Path, model: Path, names: Sequence[str], *flags: str, output: str = "out"
+) -> PreparedManifest:
+    """Prepare the sources of these names, folders below the root."""
+    found = pipelines.prepare.run(
+        [
+            *(f"--input={name}={root / name}/*" for name in names),
+            f"--tokenizer={model}",
+            f"--output={root / output}",
+            *ONE,
+            *flags,
+        ]
+    )
+    assert isinstance(found, PreparedManifest)
+    assert verify(str(root / output))[1] == []
+    return found
+
+
+def write_sources(root: Path, trees: Mapping[str, Mapping[str, bytes]]) -> dict[str, oracle.Files]:
+    """Write sources of JSON lines; return them for the oracle."""
+    for name, files in trees.items():
+        write_tree(root / name, files)
+    return {
+        name: {file: oracle.of_lines(data) for file, data in files.items()}
+        for name, files in trees.items()
+    }
+
+
+def small_sources(root: Path) -> dict[str, oracle.Files]:
+    """Write two sources and an empty file: texts to be segmented, and of lengths around L."""
+    around = [0, 1, L - 2, L - 1, L, L + 1, 2 * L - 1, 2 * L, 2 * L + 1, 3 * L + 5, 0, 3]
+    trees = {
+        "a": {
+            "x.jsonl": lines_of([f"{DRAWN} {i}" for i in range(25)]),
+            "empty.jsonl": b"",
+            "y.jsonl": lines_of(texts_of([i % 23 for i in range(30)], "y")),
+        },
+        "b": {"z.jsonl": lines_of([*texts_of(around, "z"), DRAWN * 3])},
+    }
+    return write_sources(root, trees)
+
+
+def packing_of(kind: str, **more: Any) -> Packing:
+    """Return what the flags ask for."""
+    length = None if kind == "none" else L
+    return Packing(kind=kind, length=length, end=EOS, **more)  # type: ignore[arg-type]
+
+
+def flags_of(kind: str) -> list[str]:
+    return ["--packing=none"] if kind == "none" else [f"--packing={kind}", f"--sequence_length={L}"]
+
+
+def require_rows(folder: Path, rows: Sequence[oracle.Row], split: str = "train") -> None:
+    """Require rows of Parquet or Arrow, their pieces too."""
+    assert prepared.of_tables(folder, split) == [(row.ids, row.lengths) for row in rows]
+
+
+def require_best_fit(folder: Path, wanted: Counter[tuple[int, ...]], split: str = "train") -> None:
+    """Require all pieces, in rows that hold them, of which no two could be one."""
+    found = prepared.of_tables(folder, split)
+    rows = [oracle.Row(ids, lengths, L - len(ids)) for ids, lengths in found]
+    assert oracle.pieces_of(rows) == wanted
+    assert all(row.filler >= 0 for row in rows)
+    light = sorted(len(row.ids) for row in rows)
+    assert sum(light[:2]) > L  # best fit opens no row where another has room
+
+
+def joined(rows: Sequence[oracle.Row], filler: int | None = None) -> tuple[int, ...]:
+    """Return all ids of rows, with filler where it is given."""
+    return tuple(
+        itertools.chain.from_iterable(
+            [*row.ids, *([] if filler is None else [filler] * row.filler)] for row in rows
+        )
+    )
+
+
+def documents_of(stages: Sequence[Sequence[oracle.Document]], packing: Packing) -> list[Any]:
+    """Return Megatron's documents: a sequence each."""
+    streams = (oracle.stream(document, packing) for stage in stages for document in stage)
+    return [[tuple(stream)] for stream in streams if stream]
+
+
+@pytest.mark.parametrize("kind", ["none", "concat", "best_fit", "pad", "buckets"])
+def test_rows_of_a_mixture_are_those_of_the_oracle_in_every_format(
+    kind: str, tmp_path: Path, model: Path, tokenizer: Tokenizer
+) -> None:
+    """A sampled mixture in which both sources are repeated, the small one from memory."""
+    sources = small_sources(tmp_path)
+    formats = ["parquet", "arrow", "megatron", *(["flat"] if kind != "buckets" else [])]
+    flags = [*flags_of(kind), f"--output_format={','.join(formats)}", "--megatron=documents"]
+    manifest = prepare(
+        *(tmp_path, model, ["a", "b"], *EXACT, "--weights=a=1,b=1", "--max_tokens=3000"),
+        *(*flags, "--num_shards=3", "--seed=3", "--pad_token=0"),
+    )
+    packing = packing_of(kind)
+    stage = oracle.Stage(weights={"a": Fraction(1), "b": Fraction(1)}, tokens=3000)
+    asked = oracle.Asked(stages=[stage], seed=3, sampling=SAMPLED, packing=packing)
+    stages = oracle.lay_down(tokenizer, sources, asked)["train"]
+    rows = oracle.prepare(tokenizer, sources, asked)["train"]
+    assert {d.pass_number for stage in stages for d in stage if d.source == "b"} >= {0, 1, 2}
+    for form in ("parquet", "arrow"):
+        if kind == "best_fit":
+            require_best_fit(tmp_path / "out" / form, oracle.pieces_wanted(stages[0], packing))
+        else:
+            require_rows(tmp_path / "out" / form, rows)
+    assert prepared.of_tables(tmp_path / "out/parquet") == prepared.of_tables(
+        tmp_path / "out/arrow"
+    )
+    assert prepared.of_megatron(tmp_path / "out/megatron") == documents_of(stages, packing)
+    if kind != "buckets":
+        written = [
+            oracle.Row(ids, lengths, L - len(ids) if kind in ("pad", "best_fit") else 0)
+            for ids, lengths in prepared.of_tables(tmp_path / "out/parquet")
+        ]
+        assert prepared.of_flat(tmp_path / "out/flat") == joined(written, 0)
+    (entry,) = manifest.splits
+    documents = stages[0]
+    assert entry.documents == len(documents)
+    assert entry.tokens == sum(len(document.ids) for document in documents)
+    assert entry.rows == len(prepared.of_tables(tmp_path / "out/parquet"))
+    assert entry.empty == (0 if kind == "none" else sum(not d.ids for d in documents))
+    for found in entry.stages[0].sources:
+        mine = [document for document in documents if document.source == found.source]
+        by_pass = Counter(document.pass_number for document in mine)
+        tokens = Counter[int]()
+        for document in mine:
+            tokens[document.pass_number] += len(document.ids)
+        assert found.documents == len(mine)
+        assert {p.number: p.documents for p in found.passes} == by_pass
+        assert {p.number: p.tokens for p in found.passes} == tokens
+
+
+@pytest.mark.parametrize("kind", ["concat", "best_fit", "pad"])
+@pytest.mark.parametrize(
+    ("flags", "more"),
+    [
+        (["--eos_at_cuts"], {"end_at_cuts": True}),
+        (["--long=truncate"], {"long": "truncate"}),
+        (["--long=drop"], {"long": "drop"}),
+        (["--document_end=none"], {"end": None}),
+        (["--add_bos"], {"begin": 1}),
+    ],
+    ids=["eos_at_cuts", "truncate", "drop", "no end", "bos"],
+)
+def test_long_documents_and_ends_are_as_asked(
+    kind: str,
+    flags: list[str],
+    more: dict[str, Any],
+    tmp_path: Path,
+    model: Path,
+    tokenizer: Tokenizer,
+) -> None:
+    if kind == "concat" and "long" in more:
+        pytest.skip("concat cuts all documents alike")
+    sources = small_sources(tmp_path)
+    manifest = prepare(tmp_path, model, ["a", "b"], *flags_of(kind), *flags)
+    packing = Packing(**{"kind": kind, "length": L, "end": EOS, **more})  # type: ignore[arg-type]
+    asked = oracle.Asked(packing=packing)
+    (documents,) = oracle.lay_down(tokenizer, sources, asked)["train"]
+    if kind == "best_fit":
+        require_best_fit(tmp_path / "out", oracle.pieces_wanted(documents, packing))
+    else:
+        require_rows(tmp_path / "out", oracle.rows_of(documents, packing))
+    (entry,) = manifest.splits
+    streams = [oracle.stream(document, packing) for document in documents if document.ids]
+    rows = prepared.of_tables(tmp_path / "out")
+    ids = sum(len(row) for row, _ in rows)
+    assert ids == entry.tokens - entry.cut - entry.dropped + entry.special
+    assert entry.long == (0 if kind == "concat" else sum(len(stream) > L for stream in streams))
+    if "long" not in more:
+        assert entry.dropped == entry.cut == 0
+
+
+def test_nothing_and_one_document_are_datasets_too(
+    tmp_path: Path, model: Path, tokenizer: Tokenizer
+) -> None:
+    one = [("none", []), ("one", ["abc the"]), ("blank", ["", ""])]
+    for name, texts in one:
+        sources = write_sources(tmp_path, {name: {"x.jsonl": lines_of(texts)}})
+        for kind in ("none", "concat", "best_fit"):
+            flags = [*flags_of(kind), "--output_format=parquet,megatron", "--megatron=documents"]
+            manifest = prepare(tmp_path, model, [name], *flags, output=f"{name}-{kind}")
+            packing = packing_of(kind)
+            asked = oracle.Asked(packing=packing)
+            rows = oracle.prepare(tokenizer, sources, asked)["train"]
+            folder = tmp_path / f"{name}-{kind}"
+            require_rows(folder / "parquet", rows)
+            stages = oracle.lay_down(tokenizer, sources, asked)["train"]
+            assert prepared.of_megatron(folder / "megatron") == documents_of(stages, packing)
+            assert manifest.splits[0].rows == len(rows)
+
+
+def test_nothing_of_how_the_work_is_done_changes_a_byte(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers, memory, spans, codecs, the order of the listing."""
+    small_sources(tmp_path)
+    asked = [
+        *(*EXACT, "--weights=a=2,b=1", "--rows=120", "--split=validation=20%,test=5"),
+        *("--packing=best_fit", f"--sequence_length={L}", f"--pack_window={40 * L}"),
+        *("--output_format=parquet,megatron", "--megatron=rows", "--num_shards=3"),
+    ]
+    prepare(tmp_path, model, ["a", "b"], *asked, output="first")
+    first = prepared.files_of(tmp_path / "first")
+    assert len(first) >= 6
+    threads = ("--direct_num_workers=2", "--direct_running_mode=multi_threading")
+    prepare(tmp_path, model, ["b", "a"], *asked, *threads, "--memory=3GiB", output="more")
+    assert prepared.files_of(tmp_path / "more") == first
+    real = os.scandir
+    for path in sorted(tmp_path.glob("[ab]/*.jsonl")):
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    assert real is os.scandir
+    prepare(tmp_path, model, ["a", "b"], *asked, output="gz")
+    assert prepared.files_of(tmp_path / "gz") == first
+
+
+@pytest.mark.parametrize("kind", ["concat", "best_fit", "none"])
+def test_budgets_end_where_they_say(
+    kind: str, tmp_path: Path, model: Path, tokenizer: Tokenizer
+) -> None:
+    sources = small_sources(tmp_path)
+    weights = {"a": Fraction(7), "b": Fraction(3)}
+    mixed = ["--weights=a=7,b=3", *flags_of(kind), *EXACT]
+    packing = packing_of(kind)
+    for number, (flags, rows, multiple, tokens) in enumerate(
+        [
+            (["--rows=77"], 77, 1, None),
+            (["--rows=1"], 1, 1, None),
+            (["--max_tokens=1501", "--rows_multiple_of=8"], None, 8, 1501),
+        ]
+    ):
+        output = f"out{number}"
+        manifest = prepare(tmp_path, model, ["a", "b"], *mixed, *flags, output=output)
+        stage = oracle.Stage(weights=weights, rows=rows, tokens=tokens)
+        asked = oracle.Asked(
+            stages=[stage], sampling=SAMPLED, packing=packing, rows_multiple_of=multiple
+        )
+        found = prepared.of_tables(tmp_path / output)
+        assert len(found) == manifest.splits[0].rows
+        if rows is not None:
+            assert len(found) == rows
+        assert len(found) % multiple == 0
+        if kind == "best_fit":
+            continue
+        assert found == [
+            (row.ids, row.lengths) for row in oracle.prepare(tokenizer, sources, asked)["train"]
+        ]
+
+
+def test_max_tokens_ends_before_the_document_that_would_exceed_it(
+    tmp_path: Path, model: Path, tokenizer: Tokenizer
+) -> None:
+    sources = small_sources(tmp_path)
+    (every,) = oracle.lay_down(tokenizer, sources, oracle.Asked())["train"]
+    sums = list(itertools.accumulate(len(document.ids) for document in every))
+    place = next(i for i, d in enumerate(every) if i > 20 and len(d.ids) > 5)
+    for name, budget, want in (("exact", sums[place], place + 1), ("less", sums[place] - 1, place)):
+        flags = [f"--max_tokens={budget}", "--packing=none"]
+        manifest = prepare(tmp_path, model, ["a", "b"], *flags, output=name)
+        found = prepared.of_tables(tmp_path / name)
+        # empty documents that follow fit as well
+        ids = [document.ids for document in every[: len(found)]]
+        assert [row[:-1] for row, _ in found] == ids
+        assert len(found) >= want
+        assert manifest.splits[0].tokens == sums[len(found) - 1]
+        assert budget - sums[len(found) - 1] < len(every[len(found)].ids)
+
+
+def test_stages_change_the_weights_and_sources_go_on(
+    tmp_path: Path, model: Path, tokenizer: Tokenizer
+) -> None:
+    sources = small_sources(tmp_path)
+    stages = [
+        {"weights": {"a": 1, "b": 0}, "until": {"records": 20}},
+        {"weights": {"a": 1, "b": 1}, "until": {"tokens": 400}},
+        {"weights": {"a": 1, "b": 3}, "interleave": "stratified", "until": {"rows": 9}},
+        {"weights": {"a": 1, "b": 4}, "stop": "first_exhausted"},
+    ]
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps({"stages": stages}))
+    laws = [
+        oracle.Stage(
+            weights={name: Fraction(w) for name, w in stage["weights"].items()},  # type: ignore[attr-defined]
+            interleave=str(stage.get("interleave", "random")),
+            stop=stage.get("stop"),  # type: ignore[arg-type]
+            **stage.get("until", {}),  # type: ignore[arg-type]
+        )
+        for stage in stages
+    ]
+    for kind in ("concat", "none"):
+        flags = [f"--recipe={recipe}", *flags_of(kind), *EXACT]
+        manifest = prepare(tmp_path, model, ["a", "b"], *flags, output=kind)
+        asked = oracle.Asked(stages=laws, sampling=SAMPLED, packing=packing_of(kind))
+        laid = oracle.lay_down(tokenizer, sources, asked)["train"]
+        require_rows(tmp_path / kind, oracle.prepare(tokenizer, sources, asked)["train"])
+        found = manifest.splits[0].stages
+        assert len(found) == len(stages)
+        assert [stage.documents for stage in found][:2] == [len(part) for part in laid[:2]]
+        assert found[0].documents == 20
+        assert found[1].tokens <= 400
+        assert found[2].rows == 9
+
+
+def test_every_epoch_is_that_of_a_run_alone(
+    tmp_path: Path, model: Path, tokenizer: Tokenizer
+) -> None:
+    sources = small_sources(tmp_path)
+    asked = [
+        *(*EXACT, "--split=validation=20%", *flags_of("concat"), "--num_shards=2"),
+        *("--output_format=parquet,megatron", "--megatron=documents"),
+    ]
+    prepare(tmp_path, model, ["a", "b"], *asked, "--epoch=4", "--epochs=2", output="both")
+    both = prepared.files_of(tmp_path / "both")
+    train = {}
+    for epoch in (4, 5):
+        prepare(tmp_path, model, ["a", "b"], *asked, f"--epoch={epoch}", output=f"e{epoch}")
+        alone = prepared.files_of(tmp_path / f"e{epoch}")
+        for form in ("parquet", "megatron"):
+            for path, data in alone.items():
+                folder, _, name = path.rpartition("/data/")
+                if folder != form:
+                    continue
+                level = f"epoch-{epoch}/" if name.startswith("train-") else ""
+                assert both.pop(f"{level}{path}") == data if level else both[path] == data, path
+        train[epoch] = prepared.of_tables(tmp_path / f"e{epoch}/parquet")
+        plan = SplitPlan(parts=parse_splits("validation=20%"))
+        law = oracle.Asked(epoch=epoch, sampling=SAMPLED, split=plan, packing=packing_of("concat"))
+        rows = oracle.prepare(tokenizer, sources, law)
+        require_rows(tmp_path / f"e{epoch}/parquet", rows["train"])
+        require_rows(tmp_path / f"e{epoch}/parquet", rows["validation"], "validation")
+    assert train[4] != train[5]
+    assert not [path for path in both if "/train-" in path]
+
+
+def test_equal_texts_stand_on_one_side_and_counts_are_kept(
+    tmp_path: Path, model: Path, tokenizer: Tokenizer
+) -> None:
+    """Half of the texts are there twice or more, across files and sources."""
+    texts = [f"{DRAWN} {i % 17}" for i in range(40)] + [f"text {i}" for i in range(60)]
+    trees = {
+        "a": {"x.jsonl": lines_of(texts[::2]), "y.jsonl": lines_of(texts[:30])},
+        "b": {"x.jsonl": lines_of(texts[1::2])},
+    }
+    sources = write_sources(tmp_path, trees)
+    flags = ["--split=validation=20%,test=11", "--weights=a=3,b=1", "--max_records=400"]
+    manifest = prepare(tmp_path, model, ["a", "b"], *flags, *flags_of("none"), *EXACT)
+    plan = SplitPlan(parts=parse_splits("validation=20%,test=11"))
+    stage = oracle.Stage(weights={"a": Fraction(3), "b": Fraction(1)}, records=400)
+    asked = oracle.Asked(stages=[stage], sampling=SAMPLED, split=plan, packing=packing_of("none"))
+    laid = oracle.lay_down(tokenizer, sources, asked)
+    sides = {name: {d.text for part in stages for d in part} for name, stages in laid.items()}
+    for one, other in itertools.combinations(sides, 2):
+        assert not sides[one] & sides[other]
+    for name, rows in oracle.prepare(tokenizer, sources, asked).items():
+        require_rows(tmp_path / "out", rows, name)
+    held = {entry.split: entry for entry in manifest.splits}
+    assert 0 < held["test"].records <= 11
+    assert sum(entry.records for entry in manifest.splits) == 130
+
+
+def test_no_text_of_the_reviews_stands_on_two_sides(
+    tmp_path: Path, model: Path, tokenizer: Tokenizer
+) -> None:
+    """Half of those texts are there twice and more."""
+    shared = os.environ.get("DOVETAIL_SHARED")
+    if not shared:
+        pytest.skip("DOVETAIL_SHARED isn't set")
+    lines = Path(shared, "data/reviews.jsonl").read_bytes().splitlines(keepends=True)
+    write_tree(tmp_path / "a", {"x.jsonl": b"".join(lines[:2000])})
+    write_tree(tmp_path / "b", {"y.jsonl": b"".join(lines[1000:3000])})
+    flags = ["--split=validation=10%,test=100", "--weights=a=1,b=1", "--max_records=5000"]
+    prepare(tmp_path, model, ["a", "b"], *flags, "--packing=none")
+    sides = {
+        split: {ids for ids, _ in prepared.of_tables(tmp_path / "out", split)}
+        for split in ("train", "validation", "test")
+    }
+    assert min(map(len, sides.values())) > 50
+    for one, other in itertools.combinations(sides, 2):
+        assert not sides[one] & sides[other]
+    write_tree(tmp_path / "c", {"z.jsonl": b"".join(lines[3000:4000])})
+    prepare(tmp_path, model, ["a", "b", "c"], "--split=validation=10%,test=100", output="added")
+    added = {ids for ids, _ in prepared.of_tables(tmp_path / "added", "validation")}
+    assert sides["validation"] <= added
+    assert not added & sides["train"]

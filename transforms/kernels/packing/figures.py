@@ -1,0 +1,48 @@
+"""Three figures that say what a packing does to documents: padding, truncation and concatenation.
+
+Named as in "Bucket Pre-training is All You Need" (arXiv 2407.07495), and defined here for every kind of
+packing: a padding of 0 and a concatenation of 1 is ``concat``, a concatenation of 0 is ``pad``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transforms.kernels.packing.counts import Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Of a split, or of any rows.
+
+    Attributes:
+        padding: filler, as a share of ids and filler.
+        truncation: documents that were cut or cut off, as a share of those that stand in rows.
+        concatenation: rows that hold pieces of several documents, as a share of rows.
+        pieces_a_row: pieces of documents in a row, on average.
+    """
+
+    padding: float
+    truncation: float
+    concatenation: float
+    pieces_a_row: float
+
+
+def figures(counts: Counts, *, skips_empty: bool = True) -> Figures:
+    """Return the figures of counts; each is 0 where there is nothing to share.
+
+    Args:
+        counts: of any number of windows.
+        skips_empty: whether documents without ids stand in no row, as in all kinds but ``none``.
+    """
+    documents = counts.documents - counts.dropped_documents - skips_empty * counts.empty
+    return Figures(
+        padding=_share(counts.filler, counts.ids + counts.filler),
+        truncation=_share(counts.cut_documents, documents),
+        concatenation=_share(counts.joined_rows, counts.rows),
+        pieces_a_row=_share(counts.pieces, counts.rows),
+    )
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
