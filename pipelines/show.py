@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel
@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from pipelines.datasets.find_row import Place, choose_split, prepared_row, record
+from pipelines.datasets.find_record import find_record
+from pipelines.datasets.find_row import Place
 from pipelines.datasets.in_short import in_short
 from pipelines.datasets.manifests import AnyManifest, read_manifest
-from pipelines.datasets.token_texts import TokenTexts, load_tokenizer
 from pipelines.datasets.visible import SHOWN, TokenLines, escape, show_record
 from pipelines.recipes.cli import leave, make_parser, run_main
 from pipelines.recipes.flag_errors import validate
@@ -26,6 +26,9 @@ from transforms.datasets.prepared import PreparedManifest
 from transforms.errors import UsageError
 from transforms.formats import compressed
 from transforms.storage import files as storage
+
+if TYPE_CHECKING:
+    from pipelines.datasets.token_texts import TokenTexts
 
 EXAMPLES = """\
 examples:
@@ -101,6 +104,10 @@ def _prepared(
     manifest: PreparedManifest, folder: str, flags: _Flags, lines: TokenLines
 ) -> Iterator[tuple[str, Iterator[Text]]]:
     """Yield what is said above each row, and what is shown of it."""
+    # late: they take numba along, which records that are shown as they are don't wait for
+    from pipelines.datasets.find_prepared import choose_split, prepared_row
+    from pipelines.datasets.token_texts import load_tokenizer
+
     chosen = choose_split(manifest, split=flags.split, epoch=flags.epoch, form=flags.format)
     special = {
         id_: token or f"<{name}>"
@@ -163,7 +170,7 @@ def _records(
         )
     texts: TokenTexts | None = None
     for number in _numbers(flags.row, manifest.records):
-        place, found = record(folder, manifest, number)
+        place, found = find_record(folder, manifest, number)
         head = f"record {number:,} of {split} ({_at(place)})"
         ids = _ids_of(found, manifest)
         if ids is None or not isinstance(found, dict):
@@ -192,6 +199,8 @@ def _ids_of(found: bytes | dict[str, Any], manifest: Manifest) -> Any:
 
 def _texts_of(manifest: Manifest) -> TokenTexts:
     """Return the tokenizer of a tokenized dataset, or of rows of ids that were shuffled."""
+    from pipelines.datasets.token_texts import TokenTexts, load_tokenizer
+
     if manifest.tokens is not None:
         model = manifest.tokens.model
     else:

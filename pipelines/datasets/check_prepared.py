@@ -120,7 +120,7 @@ def _read_back(folder: str, shard: PreparedShard, dataset: Dataset) -> list[str]
         return [f"{main}: {error}"]
     expected = [("ids", ids, shard.ids)]
     if form.filler(dataset) is not None:  # it stands among the ids, or beside them
-        expected = [("ids, filler included,", ids + filler, shard.ids + shard.filler)]
+        expected = [("ids, filler included", ids + filler, shard.ids + shard.filler)]
     if keeps.rows:
         expected.append((form.unit(dataset), rows, shard.rows))
     problems = [

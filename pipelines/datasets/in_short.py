@@ -13,7 +13,6 @@ from pipelines.recipes.values import write_bytes, write_count
 from transforms.datasets.manifest import Manifest
 from transforms.datasets.prepared import PreparedManifest, SplitEntry, StageEntry
 from transforms.storage import layout
-from transforms.trainers.of_manifest import dataset_of, format_of
 
 _MOST = 12  # sources of a mixture, or special ids, that are listed
 
@@ -155,6 +154,8 @@ def _sources(stage: StageEntry) -> Iterator[str]:
 
 
 def _formats(manifest: PreparedManifest, folder: str) -> Iterator[str]:
+    from transforms.trainers.of_manifest import dataset_of, format_of  # late: they take numba along
+
     sizes: Counter[str] = Counter()
     files: Counter[str] = Counter()
     for shard in manifest.shards:

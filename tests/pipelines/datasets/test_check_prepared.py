@@ -208,7 +208,7 @@ def _stage(manifest: dict[str, Any]) -> dict[str, Any]:
         (lambda m: m["shards"][0].update(ids=7), "ids in its shards as flat"),
         (
             lambda m: m["shards"][0].update(filler=1),
-            "9 ids of filler in its shards as flat, expected 8",
+            r"\d+ ids of filler in its shards as flat, expected \d+",
         ),
         (lambda m: m["shards"].pop(), "no shard holds validation as flat"),
         (lambda m: m["shards"].pop(1), "expected shards 0 to 0 of train as flat of epoch 0"),
@@ -219,7 +219,7 @@ def _stage(manifest: dict[str, Any]) -> dict[str, Any]:
         (lambda m: m["shards"][0].update(files=[]), r"expected files of flat that end in \.bin"),
         (lambda m: m["shards"][0]["files"][0].update(path="../x.bin"), r"\.\./x\.bin: not read"),
         (lambda m: _split(m).update(rows=21), "20 rows of its shards as flat, expected 21"),
-        (lambda m: _split(m).update(filler=3), "ids of filler in its shards as flat, expected 3"),
+        (lambda m: _split(m).update(filler=3), "ids of filler in its shards as flat, expected 3\\b"),
         (lambda m: _split(m).update(special=1), "ids in its shards as flat"),
         (lambda m: _split(m).update(epoch=5), r"that is none of its epochs, \[0\]"),
         (lambda m: _split(m).update(stages=[]), "0 documents of its stages"),
