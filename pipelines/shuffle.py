@@ -12,7 +12,7 @@ from pipelines.jobs.command import Command
 from pipelines.jobs.disk_room import Need, measure_room
 from pipelines.jobs.job import Job, mixture_of
 from pipelines.jobs.plan_report import describe
-from pipelines.jobs.summary import ends_with_a_source, unused_warning
+from pipelines.jobs.summary import ends_with_a_source, summarize, unused_warning
 from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG, leave
 from pipelines.recipes.recipe import Recipe, Settings
@@ -20,7 +20,7 @@ from pipelines.recipes.recipe_file import SHUFFLE
 from pipelines.runners.choose_workers import choose_workers
 from pipelines.runners.clusters import CLUSTERS
 from pipelines.runners.early_start import Call, EarlyStart
-from transforms.datasets.manifest import now
+from transforms.datasets.manifest import Manifest, now
 from transforms.errors import UsageError
 from transforms.kernels.planning.plan import MIB, files_room, make_plan, small_shuffle
 from transforms.kernels.records import compiling
@@ -166,6 +166,8 @@ COMMAND = Command(
     sum_up=_sum_up,
     build=build,
     totals=_totals,
+    manifest=Manifest,
+    summarize=summarize,
 )
 run, main = COMMAND.run, COMMAND.main
 

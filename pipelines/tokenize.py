@@ -25,14 +25,14 @@ from pipelines.jobs.load_model import (
     workers_for_model,
 )
 from pipelines.jobs.plan_report import describe_room, describe_sources
-from pipelines.jobs.summary import end_lines, write_law
+from pipelines.jobs.summary import end_lines, summarize, write_law
 from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG, leave
 from pipelines.recipes.recipe import RunSettings
 from pipelines.recipes.tokenize_recipe import TOKENIZE, TokenizeRecipe
 from pipelines.recipes.values import write_count
 from pipelines.runners.early_start import Call, EarlyStart
-from transforms.datasets.manifest import TokenizerEntry, now
+from transforms.datasets.manifest import Manifest, TokenizerEntry, now
 from transforms.errors import InputError, UsageError
 from transforms.formats import parquet
 from transforms.formats.kept import Kept
@@ -303,6 +303,8 @@ COMMAND = Command(
     sum_up=_sum_up,
     build=build,
     totals=lambda job: {job.stage: job.inputs.size},  # shards are written while it is read
+    manifest=Manifest,
+    summarize=summarize,
     compare=warn_of_a_changed_model,
     urls=["tokenizer"],
 )

@@ -13,6 +13,7 @@ from transforms.formats import compressed
 from transforms.formats.codecs import WINDOW
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.planning.plan import RECORDS
+from transforms.storage import files as storage
 from transforms.workers.progress import Stage
 
 
@@ -43,7 +44,7 @@ def read_records(
         ),
         span_bytes=span_bytes,
         on_bad_record=job.recipe.on_bad_record,
-        max_bad=_most(job),
+        max_bad=most_bad(job),
         output=claim.folder,
         run_id=claim.run_id,
         expected=inputs.fingerprint,
@@ -88,7 +89,7 @@ def write_manifest(job: Planned, *, form: ShardFormat, **more: Any) -> Any:
         seed=recipe.seed,
         epoch=recipe.epoch,
         started=job.started,
-        max_bad=_most(job),
+        max_bad=most_bad(job),
         form=form,
         run_id=job.claim.run_id,
         expected=job.inputs.fingerprint,
@@ -97,7 +98,8 @@ def write_manifest(job: Planned, *, form: ShardFormat, **more: Any) -> Any:
     )
 
 
-def _most(job: Planned) -> MostBad | None:
+def most_bad(job: Planned) -> MostBad | None:
+    """Return how many bad records there may be."""
     asked = job.settings.max_bad
     return None if asked is None else MostBad.parse(asked)
 
@@ -124,7 +126,7 @@ def build(root: Any, job: Job) -> None:
         text_field=recipe.text_field,
     )
     read = root | reading
-    streams, spill = streams_of(job), _spilling(job)
+    streams, spill = streams_of(job), spilling(job)
     after: Sequence[Any] = ()
     if job.mixture.is_whole:
         from transforms.shuffling.partition import PartitionIntoBuckets
@@ -180,19 +182,25 @@ def finish(written: Any, job: Planned) -> None:
         )
 
 
-def _spilling(job: Job) -> Any:
-    """Return where a job's spill files lie, and how they are made."""
+def spilling(job: Any, *, folder: str = "", release: bool | None = None) -> Any:
+    """Return where a job's spill files lie, and how they are made.
+
+    Args:
+        job: of a command that spills.
+        folder: of its own below the run's, where several spill apart; "" for none.
+        release: as of Spilling; None for as the job has it.
+    """
     from transforms.shuffling.spill_files import Spilling
 
     asked, plan, claim = job.settings.spill_compression, job.plan, job.claim
     return Spilling(
-        folders=claim.spills,
+        folders=[storage.join(url, folder) if folder else url for url in claim.spills],
         run_bytes=plan.run_bytes,
         page_bytes=plan.page_bytes,
         compression=None if asked == "none" else asked,
         run_id=claim.run_id,
         slots=job.workers.slots,
-        release=job.gives_back,
+        release=job.gives_back if release is None else release,
         storage_options=job.settings.storage_options or {},
         progress=claim.watched,
     )

@@ -8,14 +8,13 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
 from pipelines.inputs.preflight import check_stores, urls_of
 from pipelines.jobs.disk_room import Need, require_room
 from pipelines.jobs.execute import Planned, execute
-from pipelines.jobs.summary import summarize
 from pipelines.outputs.claim import Claim, check_output, claim_output
 from pipelines.recipes.as_given import naming_as_given
 from pipelines.recipes.cli import LOG, make_parser, parse, run_main
@@ -36,7 +35,6 @@ from pipelines.runners.beam_flags import check_beam_flags, warn_of_flags
 from pipelines.runners.clusters import CLUSTERS
 from pipelines.runners.early_start import EarlyStart
 from pipelines.runners.settle_runner import patience_of, settle_runner
-from transforms.datasets.manifest import Manifest
 from transforms.errors import StoreError, UsageError
 from transforms.formats import compressed
 from transforms.storage import files as storage
@@ -44,6 +42,15 @@ from transforms.storage import layout
 from transforms.workers.progress import Stage
 
 J = TypeVar("J", bound=Planned)
+M = TypeVar("M", bound=BaseModel)
+M_contra = TypeVar("M_contra", bound=BaseModel, contravariant=True)
+
+
+class Summarize(Protocol[M_contra]):
+    """Says what was written."""
+
+    def __call__(self, manifest: M_contra, settings: Any, /, *, seconds: float, peak: int) -> None:
+        """Log it."""
 
 
 def _do_not_compare(job: Any, origin: Origin) -> None:
@@ -51,7 +58,7 @@ def _do_not_compare(job: Any, origin: Origin) -> None:
 
 
 @dataclass
-class Command(Generic[R, S, J]):
+class Command(Generic[R, S, J, M]):
     """A command that makes a dataset.
 
     Attributes:
@@ -64,6 +71,8 @@ class Command(Generic[R, S, J]):
         sum_up: says in a few words what begins.
         build: adds the transforms, the last of which writes the manifest, to a pipeline.
         totals: of the stages that are shown, where they are known.
+        manifest: what the manifest is read as.
+        summarize: says what was written, in how many seconds and how much memory.
         compare: warns where what a recipe names isn't what it was for the dataset that it made.
         urls: fields of the recipe, beside its sources, that are URLs which workers read.
     """
@@ -76,6 +85,8 @@ class Command(Generic[R, S, J]):
     sum_up: Callable[[J], str]
     build: Callable[[Any, J], None]
     totals: Callable[[J], Mapping[Stage, int | None]]
+    manifest: type[M]
+    summarize: Summarize[M]
     compare: Callable[[J, Origin], None] = _do_not_compare
     urls: Sequence[str] = ()
 
@@ -83,7 +94,7 @@ class Command(Generic[R, S, J]):
         """Run as a person does; return the exit code."""
         return run_main(self.run, argv)
 
-    def run(self, argv: Sequence[str] = (), **given: Any) -> Manifest | None:
+    def run(self, argv: Sequence[str] = (), **given: Any) -> M | None:
         """Read flags and the recipe's file; do the work, or print what was asked for.
 
         Args:
@@ -139,7 +150,7 @@ class Command(Generic[R, S, J]):
         *,
         beam_flags: Sequence[str] = (),
         origin: Origin | None = None,
-    ) -> Manifest | None:
+    ) -> M | None:
         """Claim the output, plan, do the work, and say what came of it.
 
         Args:
@@ -213,8 +224,8 @@ class Command(Generic[R, S, J]):
             if claim.handed_over:
                 return None
             text = storage.read_all(storage.join(claim.folder, layout.MANIFEST))
-        manifest = Manifest.model_validate_json(text)
-        summarize(manifest, settings, seconds=time.monotonic() - begin, peak=peak)
+        manifest = self.manifest.model_validate_json(text)
+        self.summarize(manifest, settings, seconds=time.monotonic() - begin, peak=peak)
         return manifest
 
     def _plan(

@@ -191,6 +191,12 @@ def workers_for_model(
     return workers
 
 
+def workers_for_rows(settings: RunSettings, inputs: Inputs, *, stores: bool) -> Workers:
+    """Choose workers that read rows of ids, and need no model; else as of ``workers_for_model``."""
+    window = inputs.contents.window + _OF_WORKER + files_room(len(inputs.files))
+    return choose_workers(settings, inputs.contents.bytes, stores=stores, window=window)
+
+
 def _give_back() -> None:
     """Return to the system what a model took that workers alone need: 40 MB of 80,000 pieces."""
     with contextlib.suppress(OSError, AttributeError):  # another C library

@@ -18,6 +18,7 @@ class Sampled:
         records: how many.
         bytes: of their texts; of rows of ids 0.
         tokens: of them.
+        filled: how many have any tokens.
         begin, end: how many begin and end with the ids that were asked for.
         largest: the largest id.
         control: how many hold a control string.
@@ -26,6 +27,7 @@ class Sampled:
     records: int = 0
     bytes: int = 0
     tokens: int = 0
+    filled: int = 0
     begin: int = 0
     end: int = 0
     largest: int = -1
@@ -101,6 +103,7 @@ def _count(
         records=len(offsets) - 1,
         bytes=size,
         tokens=len(ids),
+        filled=len(filled),
         begin=0 if begin is None else int((firsts == begin).sum()),
         end=0 if end is None else int((lasts == end).sum()),
         largest=int(ids.max()) if len(ids) else -1,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipelines.jobs.load_model import around_texts
+from pipelines.jobs.sample_tokens import Sampled
 from pipelines.recipes.prepare_recipe import PrepareRecipe
 from transforms.datasets.manifest import EndEntry, TokenizerEntry
 from transforms.errors import UsageError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from transforms.tokenization.tokenizer import Tokenizer
 
 ROLES: tuple[SpecialRole, ...] = ("eos", "bos", "pad")
+_SIDE = {"eos": "end", "bos": "begin"}  # of a document
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +93,7 @@ def of_model(tokenizer: Tokenizer, recipe: PrepareRecipe) -> SpecialIds:
             ids=[asked], tokens=[tokenizer.model.token(asked)], found="--document_end"
         )
     begin = entries["bos"] if recipe.add_bos else None
-    for flag, entry in (("--add_bos", begin), ("--document_end", end_of_documents)):
-        if entry is not None and len(entry.ids) != 1:
-            raise UsageError(
-                f"{flag}: expected one id around documents, {entry.found} gives {len(entry.ids)}: "
-                f"{' '.join(entry.tokens)}; give --{'bos' if flag == '--add_bos' else 'eos'}_token"
-            )
+    _require_one(begin, end_of_documents)
     _refuse_doubled(tokenizer, begin, end_of_documents)
     return SpecialIds(
         entries=entries,
@@ -106,12 +103,13 @@ def of_model(tokenizer: Tokenizer, recipe: PrepareRecipe) -> SpecialIds:
     )
 
 
-def without_model(recipe: PrepareRecipe, made_by: TokenizerEntry | None) -> SpecialIds:
+def without_model(recipe: PrepareRecipe, made_by: TokenizerEntry | None, size: int) -> SpecialIds:
     """Take the special ids of rows of ids from flags, or from what their manifest says.
 
     Args:
         recipe: what is asked.
         made_by: who made the ids, where a manifest says it.
+        size: how many ids there can be.
 
     Raises:
         UsageError: one is needed that isn't said, or isn't said by its id.
@@ -121,51 +119,82 @@ def without_model(recipe: PrepareRecipe, made_by: TokenizerEntry | None) -> Spec
     for role in ROLES:
         asked = getattr(recipe, f"{role}_token")
         if asked is not None:
-            entries[role] = _by_id(asked, f"--{role}_token", recipe)
+            entries[role] = _by_id(asked, f"--{role}_token", size)
         elif role in model:
             entries[role] = EndEntry.model_validate(model[role])
     end = entries.get("eos")
     if recipe.document_end == "none":
         end = None
     elif recipe.document_end != "eos":
-        end = _by_id(recipe.document_end, "--document_end", recipe)
+        end = _by_id(recipe.document_end, "--document_end", size)
     elif end is None:
         raise UsageError(
             "--document_end=eos: expected to know the EOS of these ids, and nothing says it; give "
             "--tokenizer, --eos_token=ID, or --document_end=none, by name, for no end at all"
         )
-    if recipe.add_bos and "bos" not in entries:
+    begin = entries.get("bos") if recipe.add_bos else None
+    if recipe.add_bos and begin is None:
         raise UsageError("--add_bos: expected --bos_token=ID with it, or --tokenizer")
-    return SpecialIds(entries=entries, begin=entries["bos"] if recipe.add_bos else None, end=end)
+    _require_one(begin, end)
+    return SpecialIds(entries=entries, begin=begin, end=end)
 
 
-def refuse_ended(made_by: TokenizerEntry, special: SpecialIds) -> None:
-    """Raise UsageError where rows of ids begin or end already as packing would have them once more."""
+def refuse_doubled(
+    special: SpecialIds, made: Sequence[TokenizerEntry], sampled: Mapping[str, Sampled]
+) -> None:
+    """Raise UsageError where rows of ids begin or end already as packing would have them once more.
+
+    Args:
+        special: what packing puts.
+        made: who made the rows, as far as manifests say it.
+        sampled: what some rows of each source are like.
+    """
     for role, entry, flag, instead in (
         ("eos", special.end, "--document_end", "give --document_end=none"),
         ("bos", special.begin, "--add_bos", "leave it out"),
     ):
-        if entry is not None and role in made_by.model and made_by.model[role]["ids"] == entry.ids:
-            where = "end in" if role == "eos" else "begin with"
+        if entry is None:
+            continue
+        by_name = [
+            source
+            for one in made
+            if role in one.model and one.model[role]["ids"] == entry.ids
+            for source in one.sources
+        ]
+        seen = [
+            source
+            for source, sample in sampled.items()
+            if sample.filled and getattr(sample, _SIDE[role]) == sample.filled
+        ]
+        if named := sorted({*by_name, *seen}):
             raise UsageError(
-                f"{flag}: the rows of {', '.join(made_by.sources)} {where} "
-                f"{' '.join(entry.tokens) or entry.ids} already, as dovetail tokenize --add_{role} made "
-                f"them, and would have it twice; {instead}"
+                f"{flag}: the rows of {', '.join(named)} {_SIDE[role]} with "
+                f"{' '.join(entry.tokens) or 'id'} ({entry.ids[0]}) already, and documents would have "
+                f"it twice; {instead}"
             )
 
 
-def _by_id(text: str, flag: str, recipe: PrepareRecipe) -> EndEntry:
+def _by_id(text: str, flag: str, size: int) -> EndEntry:
     if not (text.isascii() and text.isdigit()):
         raise UsageError(
             f"{flag}={text}: expected an id in digits, as there is no model that says what it is; give "
             "--tokenizer, or the id"
         )
-    if recipe.vocab_size is not None and int(text) >= recipe.vocab_size:
+    if int(text) >= size:
         raise UsageError(
-            f"{flag}={text}: expected an id below --vocab_size={recipe.vocab_size}, which counts added "
-            "tokens too"
+            f"{flag}={text}: expected an id below {size}, how many there are, added tokens included"
         )
     return EndEntry(ids=[int(text)], tokens=[""], found=flag)
+
+
+def _require_one(begin: EndEntry | None, end: EndEntry | None) -> None:
+    """Raise UsageError where several ids would stand before or behind a document."""
+    for flag, role, entry in (("--add_bos", "bos", begin), ("--document_end", "eos", end)):
+        if entry is not None and len(entry.ids) != 1:
+            raise UsageError(
+                f"{flag}: expected one id around documents, {entry.found} gives {len(entry.ids)}: "
+                f"{' '.join(entry.tokens)}; give --{role}_token"
+            )
 
 
 def _id_of(tokenizer: Tokenizer, asked: str) -> int:
@@ -174,8 +203,8 @@ def _id_of(tokenizer: Tokenizer, asked: str) -> int:
     id_ = int(asked) if asked.isascii() and asked.isdigit() else model.token_id(asked)
     if id_ is None or not 0 <= id_ < model.size:
         raise UsageError(
-            f"--document_end={asked}: {model.name} has no such token; expected eos, none, a token as its "
-            f"file writes it, or an id from 0 to {model.size - 1}"
+            f"--document_end={asked}: {model.name} has no such token; expected eos, none, a token as "
+            f"its file writes it, or an id from 0 to {model.size - 1}"
         )
     return id_
 
@@ -201,8 +230,3 @@ def _of_file(tokenizer: Tokenizer, recipe: PrepareRecipe, end: EndEntry | None) 
     if end is None and (words := around_texts(tokenizer, "eos")):
         notes.append(f"the model's file {words}; --document_end=none leaves it out")
     return notes
-
-
-def entries_of(special: SpecialIds) -> dict[str, Any]:
-    """Return what the manifest says: eos, bos and pad, and what documents begin and end with."""
-    return {role: entry.model_dump() for role, entry in special.entries.items()}

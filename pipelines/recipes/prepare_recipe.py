@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from hashlib import sha256
 from typing import Annotated, Any, Literal, Self
 
@@ -326,6 +327,31 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
     def of_text(self) -> bool:
         """Whether the input is text by what was asked; else rows of ids it may be."""
         return self.bytes or self.text_field is not None
+
+    def without_zero_weights(self) -> PrepareRecipe:
+        """Return the recipe without the sources that no stage has a weight for."""
+        weights = [stage.weights for stage in self.stages or ()]
+        if self.weights is not None:
+            weights = [self.weights]
+        kept = {
+            name: urls
+            for name, urls in self.sources.items()
+            if not weights or any(one[name] for one in weights)
+        }
+        if len(kept) == len(self.sources):
+            return self
+
+        def left(given: dict[str, Decimal]) -> dict[str, Decimal]:
+            return {name: weight for name, weight in given.items() if name in kept}
+
+        update: dict[str, Any] = {"sources": kept}
+        if self.weights is not None:
+            update["weights"] = left(self.weights)
+        if self.stages is not None:
+            update["stages"] = [
+                stage.model_copy(update={"weights": left(stage.weights)}) for stage in self.stages
+            ]
+        return self.model_copy(update=update)
 
     @property
     def reading(self) -> Recipe:

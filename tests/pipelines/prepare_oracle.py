@@ -3,16 +3,18 @@
 What it takes of the code under test are keys and draws (``transforms.kernels.randomness``), the ids that
 the tokenizer gives (``Tokenizer.encode_keyed``), and which split a content falls to by its share
 (``SplitPlan``). Orders, passes, schedules, stops, budgets, stages, counted splits and packing are
-written here anew. Of ``best_fit`` it says which pieces there have to be, not which rows.
+written here anew.
 """
 
 from __future__ import annotations
 
 import bisect
+import functools
 import itertools
 import json
+import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import NamedTuple
@@ -111,6 +113,19 @@ class Row(NamedTuple):
     filler: int
 
 
+class Prepared(NamedTuple):
+    """A split: the documents of each stage, all rows, and how many of them each stage has."""
+
+    stages: list[list[Document]]
+    rows: list[Row]
+    rows_of: list[int]
+
+    @property
+    def documents(self) -> list[Document]:
+        """Return those of all stages."""
+        return list(itertools.chain.from_iterable(self.stages))
+
+
 # ----------------------------------------------------------------------------------------- documents
 
 
@@ -132,7 +147,7 @@ def encode(
 
 
 def pass_of(
-    tokenizer: Tokenizer | None, source: str, files: Files, number: int, asked: Asked
+    tokenizer: Tokenizer | None, source: str, files: Files, number: int, *, asked: Asked
 ) -> list[Document]:
     """Return one pass of a source, in its order."""
     of_pass = pass_key(seed=asked.seed, epoch=asked.epoch, source=source, pass_number=number)
@@ -178,36 +193,6 @@ class Feed:
         if self._current[0] != number:
             self._current = number, self._make(number)
         return self._current[1][rank]
-
-
-def lay_down(
-    tokenizer: Tokenizer | None, sources: Mapping[str, Files], asked: Asked
-) -> dict[str, list[list[Document]]]:
-    """Return the documents of every split in their order, stage by stage."""
-    parts = split_plainly(sources, asked.split)
-    out = {}
-    for name, mine in parts.items():
-        if name == "train":
-            out[name] = list(train(tokenizer, mine, asked))
-            continue
-        law = asked.sampling if asked.sample_splits else OFF
-        others = Asked(seed=asked.seed, sampling=law)  # the same in all epochs
-        out[name] = list(train(tokenizer, mine, others))
-    return out
-
-
-def train(
-    tokenizer: Tokenizer | None, sources: Mapping[str, Files], asked: Asked
-) -> Iterator[list[Document]]:
-    """Yield the documents of each stage."""
-    names = sorted(sources)
-
-    def maker(name: str) -> Callable[[int], list[Document]]:
-        return lambda number: pass_of(tokenizer, name, sources[name], number, asked)
-
-    feeds = [Feed(maker(name)) for name in names]
-    for number, stage in enumerate(asked.stages):
-        yield list(_until(stage, _sequence(stage, number, feeds, asked), feeds, asked.packing))
 
 
 def _sequence(stage: Stage, number: int, feeds: Sequence[Feed], asked: Asked) -> Iterator[int]:
@@ -275,18 +260,19 @@ def shares_of(stage: Stage, feeds: Sequence[Feed], asked: Asked) -> list[Fractio
 def _until(
     stage: Stage, sequence: Iterator[int], feeds: Sequence[Feed], packing: Packing
 ) -> Iterator[Document]:
-    """Yield documents to where a stage's own budget ends it, and take them from their sources."""
-    spent, kept = 0, []
+    """Yield documents to where a stage's own budget ends it at the latest, and take them."""
+    spent = 0
     for number, source in enumerate(sequence):
         document = feeds[source].peek()
-        spent += len(document.ids)
-        kept.append(document)
         if stage.records is not None and number == stage.records:
             return
-        if stage.tokens is not None and spent > stage.tokens:
+        if stage.tokens is not None and spent + len(document.ids) > stage.tokens:
             return
-        if stage.rows is not None and len(rows_of(kept[:-1], packing)) > stage.rows:
-            return  # the last row is whole
+        if stage.rows is not None and spent >= stage.rows * (packing.length or math.inf):
+            return  # as many tokens as rows may hold
+        if stage.rows is not None and packing.length is None and number == stage.rows:
+            return
+        spent += len(document.ids)
         feeds[source].taken += 1
         yield document
 
@@ -348,22 +334,59 @@ def stream(document: Document, packing: Packing) -> list[int]:
     return [*before, *document.ids, *after]
 
 
-def rows_of(documents: Iterable[Document], packing: Packing) -> list[Row]:
-    """Return the rows of a stage; of every kind but ``best_fit`` in their order."""
-    documents = list(documents)
-    if packing.kind == "none":
-        return [Row(ids, (len(ids),), 0) for ids in (tuple(stream(d, packing)) for d in documents)]
-    streams = [stream(document, packing) for document in documents if document.ids]
-    assert packing.length is not None
-    if packing.kind == "concat":
-        return _concat(streams, packing)
-    rows = []
-    for piece in itertools.chain.from_iterable(cut(ids, packing) for ids in streams):
-        size = packing.length
+class Piece(NamedTuple):
+    """A piece of a document: which one it is, and the piece's ids."""
+
+    document: int
+    ids: tuple[int, ...]
+
+
+class Packed(NamedTuple):
+    """A row, and how many documents the part has if it ends with it."""
+
+    pieces: tuple[Piece, ...]
+    documents: int
+
+    def row(self, packing: Packing) -> Row:
+        """Return it as a trainer sees it."""
+        ids = tuple(itertools.chain.from_iterable(piece.ids for piece in self.pieces))
+        size = packing.length or len(ids)
         if packing.kind == "buckets":
-            size = min(1 << max(len(piece) - 1, 0).bit_length(), size)
-        rows.append(Row(tuple(piece), (len(piece),), size - len(piece)))
-    return rows
+            size = min(1 << max(len(ids) - 1, 0).bit_length(), size)
+        filler = 0 if packing.kind == "none" else size - len(ids)
+        return Row(ids, tuple(len(piece.ids) for piece in self.pieces), filler)
+
+
+def pack(
+    documents: Sequence[Document],
+    packing: Packing,
+    *,
+    labels: Sequence[int | str] = (0, 0, "train", 0),
+) -> list[Packed]:
+    """Return the rows of a part.
+
+    Args:
+        documents: in order.
+        packing: how.
+        labels: seed, epoch, split and stage, which key the order of ``best_fit``'s rows.
+    """
+    streams = [stream(document, packing) for document in documents]
+    if packing.kind == "none":
+        return [Packed((Piece(i, tuple(ids)),), i + 1) for i, ids in enumerate(streams)]
+    streams = [ids if d.ids else [] for d, ids in zip(documents, streams, strict=True)]
+    behind = [  # empty documents belong to the one before them
+        next((j for j in range(i + 1, len(streams)) if streams[j]), len(streams))
+        for i in range(len(streams))
+    ]
+    if packing.kind == "concat":
+        return [Packed(tuple(row), behind[row[-1].document]) for row in _concat(streams, packing)]
+    if packing.kind == "best_fit":
+        return _best_fit(streams, packing, labels)
+    return [
+        Packed((Piece(i, tuple(ids)),), behind[i])
+        for i, whole in enumerate(streams)
+        for ids in cut(whole, packing)
+    ]
 
 
 def cut(ids: list[int], packing: Packing) -> list[list[int]]:
@@ -371,72 +394,136 @@ def cut(ids: list[int], packing: Packing) -> list[list[int]]:
     length = packing.length
     assert length is not None
     if len(ids) <= length:
-        return [ids]
+        return [ids] if ids else []
     if packing.long == "drop":
         return []
     ends = [packing.end] if packing.end_at_cuts and packing.end is not None else []
-    if packing.long == "truncate":
-        return [[*ids[: length - len(ends)], *ends]]
     pieces = []
     while len(ids) > length:
         pieces.append([*ids[: length - len(ends)], *ends])
         ids = ids[length - len(ends) :]
-    return [*pieces, ids]
+    return pieces[:1] if packing.long == "truncate" else [*pieces, ids]
 
 
-def _concat(streams: Sequence[list[int]], packing: Packing) -> list[Row]:
-    """Join and cut; the last row is filled up."""
+def _concat(streams: Sequence[list[int]], packing: Packing) -> list[list[Piece]]:
+    """Join and cut; the last row is short."""
     length = packing.length
     assert length is not None
-    joined = [(number, id_) for number, ids in enumerate(streams) for id_ in ids]
-    rows = []
-    for begin in range(0, len(joined), length):
-        mine = joined[begin : begin + length]
-        pieces = tuple(
-            len(list(group)) for _, group in itertools.groupby(mine, lambda pair: pair[0])
-        )
-        rows.append(Row(tuple(id_ for _, id_ in mine), pieces, length - len(mine)))
+    ends = [packing.end] if packing.end_at_cuts and packing.end is not None else []
+    rows: list[list[Piece]] = []
+    room = 0
+    for number, ids in enumerate(streams):
+        rest = ids
+        while rest:
+            if not room:
+                rows.append([])
+                room = length
+            taken = rest if len(rest) <= room else rest[: room - len(ends)]
+            rest = rest[len(taken) :]
+            if taken:
+                rows[-1].append(Piece(number, (*taken, *(ends if rest else []))))
+            room = 0 if rest else room - len(taken)
     return rows
 
 
-def pieces_of(rows: Iterable[Row]) -> Counter[tuple[int, ...]]:
-    """Return the pieces of rows, whatever their order."""
-    found: Counter[tuple[int, ...]] = Counter()
-    for row in rows:
-        ends = list(itertools.accumulate(row.lengths, initial=0))
-        found.update(row.ids[a:b] for a, b in itertools.pairwise(ends))
+def _best_fit(
+    streams: Sequence[list[int]], packing: Packing, labels: Sequence[int | str]
+) -> list[Packed]:
+    """Pack each window: the longest piece first, into the row that it fills up best."""
+    length = packing.length
+    assert length is not None
+    windows: dict[int, list[int]] = {}
+    place = 0
+    for number, ids in enumerate(streams):
+        if ids:
+            windows.setdefault(place // packing.window, []).append(number)
+        place += len(ids)
+    found = []
+    seed, *others = labels
+    for window, numbers in windows.items():
+        pair = derive(int(seed), "packing", *others, window)
+        pieces = [Piece(i, tuple(ids)) for i in numbers for ids in cut(streams[i], packing)]
+        rows: list[list[int]] = []
+        rooms: list[tuple[int, int]] = []  # of each row, and when it got to be that
+        for time, i in enumerate(sorted(range(len(pieces)), key=lambda i: -len(pieces[i].ids))):
+            size = len(pieces[i].ids)
+            fitting = [
+                (room, since, row) for row, (room, since) in enumerate(rooms) if room >= size
+            ]
+            if not fitting:
+                rows.append([])
+                rooms.append((length, time))
+                fitting = [(length, time, len(rows) - 1)]
+            room, _, row = min(fitting)
+            rows[row].append(i)
+            rooms[row] = room - size, time
+        end = max(numbers) + 1
+        end = next((j for j in range(end, len(streams)) if streams[j]), len(streams))
+        for row in sorted(range(len(rows)), key=lambda row: oracles.record_key(*pair, row)):
+            mine = sorted(rows[row], key=lambda i: oracles.record_key(*pair, i + (1 << 63)))
+            found.append(Packed(tuple(pieces[i] for i in mine), end))
     return found
-
-
-def pieces_wanted(documents: Iterable[Document], packing: Packing) -> Counter[tuple[int, ...]]:
-    """Return the pieces that ``best_fit`` has to place."""
-    streams = (stream(document, packing) for document in documents if document.ids)
-    return Counter(tuple(piece) for ids in streams for piece in cut(ids, packing))
 
 
 def prepare(
     tokenizer: Tokenizer | None, sources: Mapping[str, Files], asked: Asked
-) -> dict[str, list[Row]]:
-    """Return the rows of every split; ``best_fit``'s in no order that means anything."""
+) -> dict[str, Prepared]:
+    """Return the documents and rows of every split."""
     out = {}
-    for name, stages in lay_down(tokenizer, sources, asked).items():
-        rows: list[Row] = []
-        for number, documents in enumerate(stages):
-            mine = rows_of(documents, asked.packing)
-            limit = asked.stages[number].rows if name == "train" else None
-            rows += mine[:limit]
+    for name, mine in split_plainly(sources, asked.split).items():
         if name == "train":
-            rows = rows[: len(rows) // asked.rows_multiple_of * asked.rows_multiple_of]
-        out[name] = rows
+            out[name] = train(tokenizer, mine, asked)
+            continue
+        law = asked.sampling if asked.sample_splits else OFF
+        others = Asked(seed=asked.seed, sampling=law, packing=asked.packing)  # of no epoch
+        out[name] = train(tokenizer, mine, others, name=name)
     return out
 
 
-def shuffled_texts(sources: Mapping[str, Files], *, seed: int = 0, epoch: int = 0) -> list[str]:
-    """Return all texts as ``dovetail shuffle`` orders them, by hashes alone."""
-    keyed = [
-        (oracles.record_key(*derive(seed, epoch, source, 0, name), record.position), record.text)
-        for source, files in sources.items()
-        for name, found in files.items()
-        for record in found
+def train(
+    tokenizer: Tokenizer | None,
+    sources: Mapping[str, Files],
+    asked: Asked,
+    *,
+    name: str = "train",
+) -> Prepared:
+    """Lay down and pack a split, stage by stage."""
+    feeds = [
+        Feed(functools.partial(pass_of, tokenizer, source, sources[source], asked=asked))
+        for source in sorted(sources)
     ]
-    return [text for _, text in sorted(keyed)]
+    stages, packed = [], []
+    for number, stage in enumerate(asked.stages):
+        labels = (asked.seed, asked.epoch, name, number)
+        found = list(_until(stage, _sequence(stage, number, feeds, asked), feeds, asked.packing))
+        rows = pack(found, asked.packing, labels=labels)
+        if stage.rows is not None and stage.rows < len(rows):
+            found, rows = _end(found, rows, stage.rows, asked.packing, labels, feeds)
+        stages.append(found)
+        packed.append(rows)
+    left = sum(map(len, packed)) // asked.rows_multiple_of * asked.rows_multiple_of
+    for number, rows in enumerate(packed):
+        if left < len(rows):
+            labels = (asked.seed, asked.epoch, name, number)
+            stages[number], packed[number] = _end(
+                stages[number], rows, left, asked.packing, labels, feeds
+            )
+        left -= len(packed[number])
+    every = [one.row(asked.packing) for one in itertools.chain.from_iterable(packed)]
+    return Prepared(stages, every, [len(rows) for rows in packed])
+
+
+def _end(
+    documents: list[Document],
+    rows: list[Packed],
+    count: int,
+    packing: Packing,
+    labels: Sequence[int | str],
+    feeds: Sequence[Feed],
+) -> tuple[list[Document], list[Packed]]:
+    """End a part after so many rows, with its last document; the sources go on behind that."""
+    used = rows[count - 1].documents if count else 0
+    by_source = {feed.first[0].source: feed for feed in feeds if feed.first}
+    for document in documents[used:]:
+        by_source[document.source].taken -= 1
+    return documents[:used], rows[:count]

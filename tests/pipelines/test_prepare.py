@@ -115,16 +115,6 @@ def require_rows(folder: Path, rows: Sequence[oracle.Row], split: str = "train")
     assert prepared.of_tables(folder, split) == [(row.ids, row.lengths) for row in rows]
 
 
-def require_best_fit(folder: Path, wanted: Counter[tuple[int, ...]], split: str = "train") -> None:
-    """Require all pieces, in rows that hold them, of which no two could be one."""
-    found = prepared.of_tables(folder, split)
-    rows = [oracle.Row(ids, lengths, L - len(ids)) for ids, lengths in found]
-    assert oracle.pieces_of(rows) == wanted
-    assert all(row.filler >= 0 for row in rows)
-    light = sorted(len(row.ids) for row in rows)
-    assert sum(light[:2]) > L  # best fit opens no row where another has room
-
-
 def joined(rows: Sequence[oracle.Row], filler: int | None = None) -> tuple[int, ...]:
     """Return all ids of rows, with filler where it is given."""
     return tuple(
@@ -134,9 +124,13 @@ def joined(rows: Sequence[oracle.Row], filler: int | None = None) -> tuple[int, 
     )
 
 
-def documents_of(stages: Sequence[Sequence[oracle.Document]], packing: Packing) -> list[Any]:
+def documents_of(found: oracle.Prepared, packing: Packing) -> list[Any]:
     """Return Megatron's documents: a sequence each."""
-    streams = (oracle.stream(document, packing) for stage in stages for document in stage)
+    streams = (
+        oracle.stream(document, packing)
+        for document in found.documents
+        if document.ids or packing.kind == "none"
+    )
     return [[tuple(stream)] for stream in streams if stream]
 
 
@@ -155,39 +149,29 @@ def test_rows_of_a_mixture_are_those_of_the_oracle_in_every_format(
     packing = packing_of(kind)
     stage = oracle.Stage(weights={"a": Fraction(1), "b": Fraction(1)}, tokens=3000)
     asked = oracle.Asked(stages=[stage], seed=3, sampling=SAMPLED, packing=packing)
-    stages = oracle.lay_down(tokenizer, sources, asked)["train"]
-    rows = oracle.prepare(tokenizer, sources, asked)["train"]
-    assert {d.pass_number for stage in stages for d in stage if d.source == "b"} >= {0, 1, 2}
+    found = oracle.prepare(tokenizer, sources, asked)["train"]
+    documents, rows = found.documents, found.rows
+    assert {d.pass_number for d in documents if d.source == "b"} >= {0, 1, 2}
     for form in ("parquet", "arrow"):
-        if kind == "best_fit":
-            require_best_fit(tmp_path / "out" / form, oracle.pieces_wanted(stages[0], packing))
-        else:
-            require_rows(tmp_path / "out" / form, rows)
-    assert prepared.of_tables(tmp_path / "out/parquet") == prepared.of_tables(
-        tmp_path / "out/arrow"
-    )
-    assert prepared.of_megatron(tmp_path / "out/megatron") == documents_of(stages, packing)
+        require_rows(tmp_path / "out" / form, rows)
+    assert prepared.of_megatron(tmp_path / "out/megatron") == documents_of(found, packing)
     if kind != "buckets":
-        written = [
-            oracle.Row(ids, lengths, L - len(ids) if kind in ("pad", "best_fit") else 0)
-            for ids, lengths in prepared.of_tables(tmp_path / "out/parquet")
-        ]
-        assert prepared.of_flat(tmp_path / "out/flat") == joined(written, 0)
+        filler = None if kind in ("none", "concat") else 0
+        assert prepared.of_flat(tmp_path / "out/flat") == joined(rows, filler)
     (entry,) = manifest.splits
-    documents = stages[0]
     assert entry.documents == len(documents)
     assert entry.tokens == sum(len(document.ids) for document in documents)
-    assert entry.rows == len(prepared.of_tables(tmp_path / "out/parquet"))
+    assert entry.rows == len(rows)
     assert entry.empty == (0 if kind == "none" else sum(not d.ids for d in documents))
-    for found in entry.stages[0].sources:
-        mine = [document for document in documents if document.source == found.source]
+    for source in entry.stages[0].sources:
+        mine = [document for document in documents if document.source == source.source]
         by_pass = Counter(document.pass_number for document in mine)
         tokens = Counter[int]()
         for document in mine:
             tokens[document.pass_number] += len(document.ids)
-        assert found.documents == len(mine)
-        assert {p.number: p.documents for p in found.passes} == by_pass
-        assert {p.number: p.tokens for p in found.passes} == tokens
+        assert source.documents == len(mine)
+        assert {p.number: p.documents for p in source.passes} == by_pass
+        assert {p.number: p.tokens for p in source.passes} == tokens
 
 
 @pytest.mark.parametrize("kind", ["concat", "best_fit", "pad"])
@@ -216,11 +200,9 @@ def test_long_documents_and_ends_are_as_asked(
     manifest = prepare(tmp_path, model, ["a", "b"], *flags_of(kind), *flags)
     packing = Packing(**{"kind": kind, "length": L, "end": EOS, **more})  # type: ignore[arg-type]
     asked = oracle.Asked(packing=packing)
-    (documents,) = oracle.lay_down(tokenizer, sources, asked)["train"]
-    if kind == "best_fit":
-        require_best_fit(tmp_path / "out", oracle.pieces_wanted(documents, packing))
-    else:
-        require_rows(tmp_path / "out", oracle.rows_of(documents, packing))
+    found = oracle.prepare(tokenizer, sources, asked)["train"]
+    documents = found.documents
+    require_rows(tmp_path / "out", found.rows)
     (entry,) = manifest.splits
     streams = [oracle.stream(document, packing) for document in documents if document.ids]
     rows = prepared.of_tables(tmp_path / "out")
@@ -242,12 +224,11 @@ def test_nothing_and_one_document_are_datasets_too(
             manifest = prepare(tmp_path, model, [name], *flags, output=f"{name}-{kind}")
             packing = packing_of(kind)
             asked = oracle.Asked(packing=packing)
-            rows = oracle.prepare(tokenizer, sources, asked)["train"]
+            found = oracle.prepare(tokenizer, sources, asked)["train"]
             folder = tmp_path / f"{name}-{kind}"
-            require_rows(folder / "parquet", rows)
-            stages = oracle.lay_down(tokenizer, sources, asked)["train"]
-            assert prepared.of_megatron(folder / "megatron") == documents_of(stages, packing)
-            assert manifest.splits[0].rows == len(rows)
+            require_rows(folder / "parquet", found.rows)
+            assert prepared.of_megatron(folder / "megatron") == documents_of(found, packing)
+            assert manifest.splits[0].rows == len(found.rows)
 
 
 def test_nothing_of_how_the_work_is_done_changes_a_byte(
@@ -266,11 +247,9 @@ def test_nothing_of_how_the_work_is_done_changes_a_byte(
     threads = ("--direct_num_workers=2", "--direct_running_mode=multi_threading")
     prepare(tmp_path, model, ["b", "a"], *asked, *threads, "--memory=3GiB", output="more")
     assert prepared.files_of(tmp_path / "more") == first
-    real = os.scandir
     for path in sorted(tmp_path.glob("[ab]/*.jsonl")):
         path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
         path.unlink()
-    assert real is os.scandir
     prepare(tmp_path, model, ["a", "b"], *asked, output="gz")
     assert prepared.files_of(tmp_path / "gz") == first
 
@@ -301,18 +280,14 @@ def test_budgets_end_where_they_say(
         if rows is not None:
             assert len(found) == rows
         assert len(found) % multiple == 0
-        if kind == "best_fit":
-            continue
-        assert found == [
-            (row.ids, row.lengths) for row in oracle.prepare(tokenizer, sources, asked)["train"]
-        ]
+        require_rows(tmp_path / output, oracle.prepare(tokenizer, sources, asked)["train"].rows)
 
 
 def test_max_tokens_ends_before_the_document_that_would_exceed_it(
     tmp_path: Path, model: Path, tokenizer: Tokenizer
 ) -> None:
     sources = small_sources(tmp_path)
-    (every,) = oracle.lay_down(tokenizer, sources, oracle.Asked())["train"]
+    every = oracle.prepare(tokenizer, sources, oracle.Asked())["train"].documents
     sums = list(itertools.accumulate(len(document.ids) for document in every))
     place = next(i for i, d in enumerate(every) if i > 20 and len(d.ids) > 5)
     for name, budget, want in (("exact", sums[place], place + 1), ("less", sums[place] - 1, place)):
@@ -331,7 +306,7 @@ def test_stages_change_the_weights_and_sources_go_on(
     tmp_path: Path, model: Path, tokenizer: Tokenizer
 ) -> None:
     sources = small_sources(tmp_path)
-    stages = [
+    stages: list[dict[str, Any]] = [
         {"weights": {"a": 1, "b": 0}, "until": {"records": 20}},
         {"weights": {"a": 1, "b": 1}, "until": {"tokens": 400}},
         {"weights": {"a": 1, "b": 3}, "interleave": "stratified", "until": {"rows": 9}},
@@ -341,22 +316,22 @@ def test_stages_change_the_weights_and_sources_go_on(
     recipe.write_text(json.dumps({"stages": stages}))
     laws = [
         oracle.Stage(
-            weights={name: Fraction(w) for name, w in stage["weights"].items()},  # type: ignore[attr-defined]
+            weights={name: Fraction(w) for name, w in stage["weights"].items()},
             interleave=str(stage.get("interleave", "random")),
-            stop=stage.get("stop"),  # type: ignore[arg-type]
-            **stage.get("until", {}),  # type: ignore[arg-type]
+            stop=stage.get("stop"),
+            **stage.get("until", {}),
         )
         for stage in stages
     ]
-    for kind in ("concat", "none"):
+    for kind in ("concat", "none", "best_fit"):
         flags = [f"--recipe={recipe}", *flags_of(kind), *EXACT]
         manifest = prepare(tmp_path, model, ["a", "b"], *flags, output=kind)
         asked = oracle.Asked(stages=laws, sampling=SAMPLED, packing=packing_of(kind))
-        laid = oracle.lay_down(tokenizer, sources, asked)["train"]
-        require_rows(tmp_path / kind, oracle.prepare(tokenizer, sources, asked)["train"])
+        laid = oracle.prepare(tokenizer, sources, asked)["train"]
+        require_rows(tmp_path / kind, laid.rows)
         found = manifest.splits[0].stages
-        assert len(found) == len(stages)
-        assert [stage.documents for stage in found][:2] == [len(part) for part in laid[:2]]
+        assert [stage.documents for stage in found] == [len(part) for part in laid.stages]
+        assert [stage.rows for stage in found] == laid.rows_of
         assert found[0].documents == 20
         assert found[1].tokens <= 400
         assert found[2].rows == 9
@@ -386,9 +361,8 @@ def test_every_epoch_is_that_of_a_run_alone(
         train[epoch] = prepared.of_tables(tmp_path / f"e{epoch}/parquet")
         plan = SplitPlan(parts=parse_splits("validation=20%"))
         law = oracle.Asked(epoch=epoch, sampling=SAMPLED, split=plan, packing=packing_of("concat"))
-        rows = oracle.prepare(tokenizer, sources, law)
-        require_rows(tmp_path / f"e{epoch}/parquet", rows["train"])
-        require_rows(tmp_path / f"e{epoch}/parquet", rows["validation"], "validation")
+        for split, found in oracle.prepare(tokenizer, sources, law).items():
+            require_rows(tmp_path / f"e{epoch}/parquet", found.rows, split)
     assert train[4] != train[5]
     assert not [path for path in both if "/train-" in path]
 
@@ -408,12 +382,12 @@ def test_equal_texts_stand_on_one_side_and_counts_are_kept(
     plan = SplitPlan(parts=parse_splits("validation=20%,test=11"))
     stage = oracle.Stage(weights={"a": Fraction(3), "b": Fraction(1)}, records=400)
     asked = oracle.Asked(stages=[stage], sampling=SAMPLED, split=plan, packing=packing_of("none"))
-    laid = oracle.lay_down(tokenizer, sources, asked)
-    sides = {name: {d.text for part in stages for d in part} for name, stages in laid.items()}
+    laid = oracle.prepare(tokenizer, sources, asked)
+    sides = {name: {document.text for document in of.documents} for name, of in laid.items()}
     for one, other in itertools.combinations(sides, 2):
         assert not sides[one] & sides[other]
-    for name, rows in oracle.prepare(tokenizer, sources, asked).items():
-        require_rows(tmp_path / "out", rows, name)
+    for name, found in laid.items():
+        require_rows(tmp_path / "out", found.rows, name)
     held = {entry.split: entry for entry in manifest.splits}
     assert 0 < held["test"].records <= 11
     assert sum(entry.records for entry in manifest.splits) == 130

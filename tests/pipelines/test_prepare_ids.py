@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from tests.pipelines.test_prepare import ONE, L, flags_of, packing_of, require_r
 from tests.pipelines.test_tokenize import write_model
 from transforms.datasets.prepared import PreparedManifest
 from transforms.errors import DovetailError
+from transforms.kernels.packing.rows import Packing
 
 
 def write_ids(
@@ -57,9 +59,9 @@ def test_rows_of_ids_give_the_rows_of_their_texts(dtype: pa.DataType, tmp_path: 
     assert rows["ids"] == rows["texts"]
     assert rows["bare"] == rows["texts"]
     files = {"x.parquet": oracle.of_rows(texts)}
-    stage = oracle.Stage(repeats={"s": oracle.Fraction(5, 2)})
+    stage = oracle.Stage(repeats={"s": Fraction(5, 2)})
     law = oracle.Asked(stages=[stage], seed=2, packing=packing_of("concat"))
-    require_rows(tmp_path / "texts.out", oracle.prepare(tokenizer, {"s": files}, law)["train"])
+    require_rows(tmp_path / "texts.out", oracle.prepare(tokenizer, {"s": files}, law)["train"].rows)
 
 
 def _made(folder: Path) -> Path:
@@ -78,8 +80,8 @@ def test_vocabularies_of_every_size_are_exact_or_refused_by_name(size: int, tmp_
     together = ["--output_format=parquet,arrow,megatron,flat", "--megatron=documents"]
     prepare(tmp_path, *asked, *together, "--packing=none")
     ours = {"default": {"x.parquet": [oracle.Record(i, "", tuple(r)) for i, r in enumerate(rows)]}}
-    law = oracle.Asked(packing=oracle.Packing(end=0))
-    wanted = oracle.prepare(None, ours, law)["train"]
+    law = oracle.Asked(packing=Packing(end=0))
+    wanted = oracle.prepare(None, ours, law)["train"].rows
     out = tmp_path / "out"
     require_rows(out / "parquet", wanted)
     require_rows(out / "arrow", wanted)

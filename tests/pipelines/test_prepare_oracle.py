@@ -6,8 +6,11 @@ import json
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import pipelines.shuffle
 import pipelines.tokenize
@@ -15,7 +18,11 @@ from dovetail import Sampling, Tokenizer
 from tests.pipelines import prepare_oracle as oracle
 from tests.pipelines.support import join_shards, split, write_tree
 from tests.pipelines.test_tokenize import write_model
+from transforms.kernels.arrays import offsets_of
+from transforms.kernels.packing.fill import fill
+from transforms.kernels.packing.pack import pack
 from transforms.kernels.packing.rows import Packing
+from transforms.kernels.randomness import derive
 
 EXACT = Sampling(law="exact", alpha=0.1)
 ONE = ("--direct_num_workers=1", "--direct_running_mode=in_memory")
@@ -48,7 +55,7 @@ def test_documents_stand_in_the_order_of_shuffle_with_the_ids_of_tokenize(
     }
     stage = oracle.Stage(weights=weights, records=60 if weights else None)
     asked = oracle.Asked(seed=5, epoch=2, sampling=EXACT, stages=(stage,))
-    ((laid,),) = oracle.lay_down(tokenizer, sources, asked).values()
+    laid = oracle.prepare(tokenizer, sources, asked)["train"].documents
     assert [document.text for document in laid] == shuffled
     how = [f"--tokenizer={model}", "--sampling=exact", "--alpha=0.1", "--num_shards=1"]
     pipelines.tokenize.run([*inputs, *flags, *how, f"--output={tmp_path / 't'}"])
@@ -73,7 +80,7 @@ def test_rows_hold_what_they_should() -> None:
 
     def rows(kind: str, **more: object) -> list[tuple[tuple[int, ...], tuple[int, ...], int]]:
         packing = Packing(kind=kind, length=None if kind == "none" else 4, end=9, **more)  # type: ignore[arg-type]
-        return [tuple(row) for row in oracle.rows_of(documents, packing)]
+        return [tuple(one.row(packing)) for one in oracle.pack(documents, packing)]
 
     assert rows("concat") == [
         ((1, 2, 9, 1), (3, 1), 0),
@@ -93,3 +100,44 @@ def test_rows_hold_what_they_should() -> None:
     ]
     assert [len(ids) for ids, _, _ in rows("none")] == [3, 1, 4, 5, 8]
     assert [filler for _, _, filler in rows("buckets", long="drop")] == [1, 0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lengths=st.lists(st.integers(0, 40), max_size=40),
+    kind=st.sampled_from(["none", "concat", "best_fit", "pad", "buckets"]),
+    length=st.sampled_from([2, 3, 8, 16]),
+    end=st.sampled_from([None, 9]),
+    begin=st.sampled_from([None, 8]),
+    at_cuts=st.booleans(),
+    long=st.sampled_from(["split", "truncate", "drop"]),
+)
+def test_kernels_pack_as_the_oracle_does(
+    lengths: list[int],
+    kind: str,
+    length: int,
+    end: int | None,
+    begin: int | None,
+    at_cuts: bool,
+    long: str,
+) -> None:
+    packing = Packing(
+        kind=kind,  # type: ignore[arg-type]
+        length=None if kind == "none" else length,
+        begin=begin,
+        end=end,
+        end_at_cuts=at_cuts and end is not None and kind != "none",
+        long="split" if kind == "concat" else long,  # type: ignore[arg-type]
+    )
+    many = [tuple(range(100 * i, 100 * i + n)) for i, n in enumerate(lengths)]
+    documents = [oracle.Document("s", 0, i, "", ids) for i, ids in enumerate(many)]
+    wanted = [one.row(packing) for one in oracle.pack(documents, packing, labels=(3, 1, "s", 2))]
+    pieces = pack(np.array(lengths, np.int64), packing, key=derive(3, "packing", 1, "s", 2, 0))
+    ids = np.array([id_ for one in many for id_ in one], np.uint16)
+    found = fill(ids, offsets_of(lengths), pieces, packing)
+    for number, row in enumerate(wanted):
+        one = found.slice(number, number + 1)
+        assert tuple(one.ids.tolist()) == row.ids
+        assert tuple(one.lengths.tolist()) == row.lengths
+        assert one.filler.tolist() == [row.filler]
+    assert len(found) == len(wanted)

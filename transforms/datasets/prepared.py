@@ -34,7 +34,8 @@ class PreparedShard(_Part):
 
     ``rows`` are rows of the file (documents, where it is made of them), ``ids`` those of documents with
     their special ones, ``filler`` those that fill rows up. ``digest`` is of the rows as a reader of
-    the format sees them (``transforms.trainers.digest``).
+    the format sees them (``transforms.trainers.digest``). ``dropped_rows`` and ``dropped_ids`` of these
+    stand in none of its files, as the format can't have them.
     """
 
     epoch: int | None
@@ -47,6 +48,8 @@ class PreparedShard(_Part):
     ids: int
     filler: int
     digest: str = Field(pattern=r"^[0-9a-f]{32}$")
+    dropped_rows: int = Field(default=0, ge=0)
+    dropped_ids: int = Field(default=0, ge=0)
 
 
 class PassEntry(_Part):

@@ -15,7 +15,6 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
-from transforms.datasets.identity import REREAD
 from transforms.datasets.read import ReadRecords, read_spans
 from transforms.datasets.reports import Mixed, SpanReports, Tally
 from transforms.datasets.spans import Spans
@@ -25,8 +24,16 @@ from transforms.kernels.packing.rows import Packing
 from transforms.kernels.planning.plan import count_shards
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
-from transforms.kernels.schedules.mixture import Amounts, Draft, Item, asked_shares, draft
-from transforms.kernels.schedules.staged import Stage, StagedSchedule
+from transforms.kernels.schedules.mixture import Amounts, Draft, Item, asked_shares
+from transforms.kernels.schedules.staged import (
+    Stage,
+    Until,
+    counted,
+    draft_stages,
+    items_of,
+    left_of,
+)
+from transforms.kernels.schedules.staged_schedule import StagedSchedule
 from transforms.mixing.counted import Counted, by_stream, needed_buckets, passes_begun
 from transforms.mixing.interleave import added, list_passes
 from transforms.mixing.packed_shards import Content, pack_content, pack_schedule
@@ -51,15 +58,25 @@ _CHUNKS = 4  # chunks of documents, to a shard of the default size
 
 
 @dataclass(frozen=True)
+class Weighed:
+    """The stages' schedules, to be counted yet, and how much there is of all sources."""
+
+    drafts: tuple[Draft, ...]
+    amounts: Amounts
+
+
+@dataclass(frozen=True)
 class Bounds:
     """The stages counted, and what of the sources may be needed for all of them.
 
     Attributes:
         drafts: of the stages, their schedules counted.
+        amounts: of all sources, whichever a stage draws.
         counted: how much is spilled; its schedule is the first stage's.
     """
 
     drafts: tuple[Draft, ...]
+    amounts: Amounts
     counted: Counted
 
 
@@ -82,6 +99,7 @@ class OrderedSplit:
         made: by source and pass, what was tokenized for it.
         mixed: what the mixture came to.
         read: digest of each source's texts in one pass.
+        packing: how they are packed.
         hash: conservation hash of all documents that are used.
     """
 
@@ -91,6 +109,8 @@ class OrderedSplit:
     made: dict[tuple[str, int], Made]
     mixed: Mixed
     read: dict[str, Digest]
+    packing: Packing
+    hash: int
 
 
 @dataclass(eq=False, kw_only=True)
@@ -98,7 +118,7 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
     """Tokenize, weave and pack one split: (blocks, spans) -> (split, spans).
 
     Takes what ReadRecords gives, or SplitRecords for one split (with ``SpansOfSplit``). ``split`` is one
-    OrderedSplit, ``spans`` with those of later passes.
+    OrderedSplit, ``spans`` are of what was read again, None where nothing can be.
 
     Attributes:
         name: of the split.
@@ -143,27 +163,27 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
         first = located | "SpillFirst" >> spill
         spilled, made = [first.spills], first.made
         tallies = added(first.tallies, "First")
-        drafts = once | "Weigh" >> beam.Map(
+        weighed = once | "Weigh" >> beam.Map(
             self._weigh,
             beam.pvalue.AsIter(spans),
             beam.pvalue.AsList(tallies),
             beam.pvalue.AsList(first.made),
         )
         counts = (
-            drafts
+            weighed
             | "ListChunks" >> beam.FlatMap(_items).with_output_types(tuple[int, Any])
             | "ChunksInTurn" >> GroupRoundRobin(Any)
-            | "CountChunks" >> beam.FlatMap(_count, beam.pvalue.AsSingleton(drafts))
+            | "CountChunks" >> beam.FlatMap(_count, beam.pvalue.AsSingleton(weighed))
             | "AddCounts" >> beam.CombinePerKey(sum_up)
         )
         bounds = once | "FindBounds" >> beam.Map(
             self._find_bounds,
-            beam.pvalue.AsSingleton(drafts),
+            beam.pvalue.AsSingleton(weighed),
             beam.pvalue.AsList(counts),
             beam.pvalue.AsList(tallies),
             beam.pvalue.AsList(first.made),
         )
-        every = spans
+        later = None
         if self.reread is not None:
             again = (
                 bounds
@@ -179,7 +199,7 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
             spilled.append(more.spills)
             tallies = (tallies, added(more.tallies, "Later")) | "AllTallies" >> beam.Flatten()
             made = (made, more.made) | "AllMade" >> beam.Flatten()
-            every = (spans, again.spans) | "AllSpans" >> beam.Flatten()
+            later = again.spans
         refs = tuple(spilled) | AllSpills(self.spill, levels=self.streams.levels)
         begun = once | "Begin" >> beam.Map(lambda _: Begun())
         laid = []
@@ -213,7 +233,7 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
             beam.pvalue.AsList(tallies),
             beam.pvalue.AsIter(spans),
         )
-        return split, every
+        return split, later
 
     def _lay_stage(self, number: int, refs: Any, bounds: Any, begun: Any) -> Any:
         """Lay the documents of a stage down, as far as it may go: PCollection of LaidChunk."""
@@ -245,7 +265,7 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
 
     def _weigh(
         self, _: None, spans: Iterable[SpanReports], tallies: list[Tally], made: list[Made]
-    ) -> tuple[Draft, ...]:
+    ) -> Weighed:
         streams = self.streams
         read = _read(spans, streams.sources)
         records, tokens = [], []
@@ -254,59 +274,54 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
             mine = found.get((name, 0))
             records.append(digest.records)
             known = mine.known_records if mine else 0
-            counted = mine.known_tokens if mine else 0
+            some = mine.known_tokens if mine else 0
             # of what follows from recipe and listing alone, or weights would follow from memory
-            tokens.append(digest.records * counted // known if known else 0)
+            tokens.append(digest.records * some // known if known else 0)
         amounts = Amounts(tuple(records), tuple(d.bytes for d in read.values()), tuple(tokens))
         if streams.union:
             amounts = amounts.together()
+        stages = [self._without_rows(stage, found) for stage in self.stages]
         try:
-            return tuple(
-                draft(self._alone(number, stage, found), amounts)
-                for number, stage in enumerate(self.stages)
-            )
+            return Weighed(tuple(draft_stages(stages, amounts)), amounts)
         except UsageError as error:  # found out in the work, when the sources had been counted
             raise RunError(str(error)) from None
 
-    def _alone(self, number: int, stage: Stage, made: dict[tuple[str, int], Made]) -> Any:
-        """Return the mixture that a stage would be alone, as far as it may go at most."""
-        row_tokens = self.row_tokens
+    def _without_rows(self, stage: Stage, made: dict[tuple[str, int], Made]) -> Stage:
+        """Return a stage that ends by rows as one that surely has them: by tokens, or by records."""
         rows = [n for n in (_rows_of(stage), self.budget.rows) if n is not None]
-        until = stage.until
-        if rows and (until is None or until.unit == "rows"):
-            most = min(rows)
-            if row_tokens is None:  # documents without ids make no row
-                some = [found for (_, p), found in made.items() if p == 0]
-                every = sum(found.made.records for found in some)
-                empty = sum((*found.counts.lengths, 0)[0] for found in some)
-                share = empty / every if every else 0.0
-                most = int(most / max(1 - share, 1e-3) * 1.02) + 1000
-                until_ = ("records", most)
-            else:
-                until_ = ("tokens", most * row_tokens)
-            stage = replace(stage, until=type(until)(*until_) if until else _until(*until_))
-        return stage.alone(number, row_tokens=row_tokens)
+        if not rows or (stage.until is not None and stage.until.unit != "rows"):
+            return stage
+        most = min(rows)
+        if self.row_tokens is not None:
+            return replace(stage, until=Until("tokens", most * self.row_tokens))
+        first = [found for (_, number), found in made.items() if number == 0]
+        every = sum(found.made.records for found in first)
+        empty = sum((*found.counts.lengths, 0)[0] for found in first)  # they make no row
+        share = empty / every if every and self.packing.kind != "none" else 0.0
+        return replace(
+            stage, until=Until("records", int(most / max(1 - share, 1e-3) * 1.02) + 1000)
+        )
 
     def _find_bounds(
         self,
         _: None,
-        drafts: tuple[Draft, ...],
+        weighed: Weighed,
         counts: list[tuple[tuple[int, int, int, int], I64]],
         tallies: list[Tally],
         made: list[Made],
     ) -> Bounds:
-        ended, used = [], np.zeros(self.streams.count, np.int64)
-        for number, uncounted in enumerate(drafts):
-            mine = [(Item(*key[1:]), row) for key, row in counts if key[0] == number]
-            found, length = uncounted.counted(mine).ended()
+        rows = ((key[0], Item(*key[1:]), row) for key, row in counts)
+        amounts, ended = weighed.amounts, []
+        used = np.zeros(self.streams.count, np.int64)
+        for uncounted in counted(weighed.drafts, rows):
+            found, length = uncounted.ended()
             ended.append(found)
             used += found.schedule.counts_before(length)
-        amounts = ended[0].amounts
         repeats = any(
-            d.mixture.repeats_as_needed
-            or d.mixture.stop == "all_exhausted"
-            or d.mixture.repeats is not None
-            for d in ended
+            found.mixture.repeats_as_needed
+            or found.mixture.stop == "all_exhausted"
+            or found.mixture.repeats is not None
+            for found in ended
         )
         most = used.tolist()
         if not repeats:
@@ -333,8 +348,8 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
             )
         first = by_stream(tallies, streams)
         needed, reread = needed_buckets(most, small, first, streams, bounded=True)
-        counted = Counted(
-            ended[0],
+        spilled = Counted(
+            replace(ended[0], amounts=amounts),
             0,
             (),
             footprints,
@@ -344,7 +359,7 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
             needed,
             reread,
         )
-        return Bounds(tuple(ended), counted)
+        return Bounds(tuple(ended), amounts, spilled)
 
     def stage_of(
         self, bounds: Bounds, begun: Begun, tables: StreamTables
@@ -356,23 +371,19 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
         """
         number = len(begun.records)
         stage, lengths = self.stages[number], list(begun.records)
-        drafts, counted = bounds.drafts, bounds.counted
-        records = drafts[0].amounts.records
+        drafts, spilled, records = bounds.drafts, bounds.counted, bounds.amounts.records
         begin = sum(lengths)
-        before = _schedule(drafts[:number], lengths)
-        used = before.counts_before(begin).tolist() if before is not None else [0] * len(records)
-        left = [
-            have if mixture_repeats(drafts[number]) else max(have - many, 0)
-            for have, many in zip(records, used, strict=True)
-        ]
-        found, bound = drafts[number].ended(left)
+        used = [0] * len(records)
+        if number:
+            before = _schedule(drafts[:number], lengths)
+            used = before.counts_before(begin).tolist()
+        found, bound = drafts[number].ended(left_of(used, records))
         if self.max_records is not None:
             bound = min(bound, max(self.max_records - begin, 0))
         if self._is_full(begun):
             bound = 0
         schedule = _schedule([*drafts[:number], found], [*lengths, bound])
-        assert schedule is not None
-        sizes = SizesBefore(schedule, tables, records=records, small=counted.small)
+        sizes = SizesBefore(schedule, tables, records=records, small=spilled.small)
         end = begin + bound
         budgets = [n for n in (self._tokens_of(stage), self._tokens_left(begun)) if n is not None]
         if budgets and bound:
@@ -386,9 +397,8 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
                 self._require_enough(found, True, "rows", min(rows))
             end = min(far, end)
         schedule = _schedule([*drafts[:number], found], [*lengths, end - begin])
-        assert schedule is not None
-        whole = replace(counted.draft, schedule=schedule, bound=end)
-        return replace(counted, draft=whole, length=end), begin, end
+        whole = replace(spilled.draft, schedule=schedule, bound=end)
+        return replace(spilled, draft=whole, length=end), begin, end
 
     def _require_enough(self, found: Draft, short: bool, unit: str, count: int) -> None:
         mixture = found.mixture
@@ -431,17 +441,17 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
             LosslessError: something was lost or changed.
         """
         storage.configure(self.spill.storage_options)
-        streams, counted = self.streams, bounds.counted
+        streams, spilled = self.streams, bounds.counted
         every = add_made(made)
         read = _read(spans, streams.sources)
-        beyond = counted.beyond(tallies)
+        beyond = spilled.beyond(tallies)
         self._require_tokenized(every, read, beyond)
         stages = []
         laid = [Digest()] * len(streams.sources)
         for number, part in enumerate(begun.parts):
-            mine = [chunk for stage, chunk in chunks if stage == number]
+            laid_down = [chunk for stage, chunk in chunks if stage == number]
             passes: dict[tuple[int, int], OfPass] = {}
-            for found in (one for chunk in mine for one in chunk.passes):
+            for found in (one for chunk in laid_down for one in chunk.passes):
                 key = found.source, found.number
                 passes[key] = passes[key] + found if key in passes else found
             index = part.part.index
@@ -459,7 +469,7 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
             names = [streams.sources[i] for i in mine]
             have = Digest.total(laid[i] for i in mine) + mixed.unused[stream]
             have += Digest.total(left) if streams.union else left[stream]
-            if counted.small[stream]:
+            if spilled.small[stream]:
                 (name,) = names
                 first = every.get((name, 0))
                 want = (first.made if first else Digest()).times(mixed.accounted[stream])
@@ -471,7 +481,17 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
                     f"{have.records} were put in order or left unused, or their ids changed; check "
                     "memory and disk, then run again"
                 )
-        return OrderedSplit(self.name, begun, tuple(stages), every, mixed, read)
+        hashes = (part.part.index.hash(0, part.part.documents) for part in begun.parts)
+        return OrderedSplit(
+            self.name,
+            begun,
+            tuple(stages),
+            every,
+            mixed,
+            read,
+            self.packing,
+            sum(hashes) % (1 << 64),
+        )
 
     def _require_tokenized(
         self, made: dict[tuple[str, int], Made], read: dict[str, Digest], beyond: list[Digest]
@@ -490,24 +510,11 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
             )
 
 
-def _until(unit: Any, count: int) -> Any:
-    from transforms.kernels.schedules.staged import Until
-
-    return Until(unit, count)
-
-
 def _rows_of(stage: Stage) -> int | None:
     return stage.until.count if stage.until and stage.until.unit == "rows" else None
 
 
-def mixture_repeats(found: Draft) -> bool:
-    """Return whether a stage's sources begin again when they are used up."""
-    return found.mixture.repeats_as_needed
-
-
 def _schedule(drafts: Sequence[Draft], lengths: Sequence[int]) -> Any:
-    if not drafts:
-        return None
     if len(drafts) == 1:
         return drafts[0].schedule
     return StagedSchedule([found.schedule for found in drafts], lengths)
@@ -522,18 +529,17 @@ def _read(spans: Iterable[SpanReports], sources: Sequence[str]) -> dict[str, Dig
     return total
 
 
-def _items(drafts: tuple[Draft, ...]) -> Iterator[tuple[int, tuple[int, Item]]]:
-    yield from enumerate(
-        (number, item) for number, one in enumerate(drafts) for item in one.items()
-    )
+def _items(weighed: Weighed) -> Iterator[tuple[int, tuple[int, Item]]]:
+    yield from enumerate(items_of(weighed.drafts))
 
 
 def _count(
-    numbered: tuple[int, Iterable[tuple[int, Item]]], drafts: tuple[Draft, ...]
+    numbered: tuple[int, Iterable[tuple[int, Item]]], weighed: Weighed
 ) -> Iterator[tuple[tuple[int, int, int, int], I64]]:
     for number, item in numbered[1]:
-        source, begin, end = drafts[number].added_as(item)
-        yield (number, source, begin, end), drafts[number].count(item)
+        one = weighed.drafts[number]
+        source, begin, end = one.added_as(item)
+        yield (number, source, begin, end), one.count(item)
 
 
 def sum_up(many: Iterable[Any]) -> Any:
@@ -573,16 +579,16 @@ class _LayOut(beam.DoFn):  # type: ignore[misc]
     ) -> Iterator[tuple[int, bytes]]:
         config = self._config
         tables = StreamTables(element[1], config.streams)
-        counted, begin, end = config.stage_of(bounds, begun, tables)
+        far, begin, end = config.stage_of(bounds, begun, tables)
         layout = Layout(
-            counted,
+            far,
             tables,
             bucket_bytes=config.bucket_bytes,
             beyond=[Digest()] * config.streams.count,
         )
-        size = int(counted.about(counted.footprints) * (end - begin) / max(counted.length, 1))
+        size = int(far.about(far.footprints) * (end - begin) / max(far.length, 1))
         chunks = min(count_shards(_CHUNKS * size), max(end - begin, 1))
-        schedule = counted.draft.schedule
+        schedule = far.draft.schedule
 
         def pieces() -> Iterator[bytes]:
             yield pack_schedule(schedule)
@@ -626,11 +632,10 @@ class _FindRest(beam.DoFn):  # type: ignore[misc]
         config, streams = self._config, self._config.streams
         tables = StreamTables(element[1], streams)
         schedule = _schedule(bounds.drafts, begun.records)
-        length = sum(begun.records)
-        draft_ = replace(bounds.counted.draft, schedule=schedule)
-        counted = replace(bounds.counted, draft=draft_, length=length)
+        whole = replace(bounds.counted.draft, schedule=schedule)
+        used = replace(bounds.counted, draft=whole, length=sum(begun.records))
         nothing = [Digest()] * streams.count
-        layout = Layout(counted, tables, bucket_bytes=config.bucket_bytes, beyond=nothing)
+        layout = Layout(used, tables, bucket_bytes=config.bucket_bytes, beyond=nothing)
         mixed = layout.mixed(1)
         left = [Digest()] * len(streams.sources)
         shares = layout.last_shares()

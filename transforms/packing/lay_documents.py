@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.datasets.write import Ordered
-from transforms.kernels.arrays import I64, U16, U64
+from transforms.kernels.arrays import I64, U64
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.packing.document_files import DocumentFile, Documents, DocumentWriter, documents_in

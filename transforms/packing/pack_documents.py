@@ -54,7 +54,7 @@ class Begun:
     @property
     def tokens(self) -> int:
         """Tokens of all documents that are used."""
-        return sum(part.counts.tokens for part in self.parts)
+        return sum(part.tokens for part in self.parts)
 
 
 @dataclass(eq=False, kw_only=True)

@@ -262,6 +262,7 @@ class SpillRuns(_GatherRuns):
 
 
 def windowed(element: Any) -> Any:
+    """Return an element, tagged or not, as ``finish_bundle`` has to yield it."""
     if isinstance(element, TaggedOutput):
         return TaggedOutput(element.tag, GlobalWindows.windowed_value(element.value))
     return GlobalWindows.windowed_value(element)

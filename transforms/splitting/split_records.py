@@ -62,6 +62,33 @@ class SplitRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are
         return {name: (found[_blocks_tag(name)], found[_spans_tag(name)]) for name in names}
 
 
+@dataclass(eq=False, kw_only=True)
+class KeepSplit(beam.PTransform):  # type: ignore[misc]
+    """Keep the records of one split, of blocks that are read again: (Origin, block) -> (Origin, block).
+
+    Attributes:
+        name: of the split.
+        plan, contents, drop, counted: as of SplitRecords.
+    """
+
+    name: str
+    plan: SplitPlan
+    contents: HashContents = content_hashes
+    drop: Sequence[str] = ()
+    counted: Any = None
+
+    def expand(self, located: Any) -> Any:
+        """Split, and take the one."""
+        split = SplitRecords(
+            plan=self.plan,
+            contents=self.contents,
+            drop=self.drop,
+            only=[self.name],
+            counted=self.counted,
+        )
+        return (located | split)[self.name][0]
+
+
 class SpansOfSplit(beam.PTransform):  # type: ignore[misc]
     """Make what stands in the place of ReadRecords' reports for one split.
 

@@ -10,6 +10,7 @@ NVIDIA-NeMo/Megatron-Bridge, src/megatron/bridge/data/packing/parquet.py, gpt_sf
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.errors import DataError
+from transforms.formats.schemas import faults_named
 from transforms.kernels.arrays import I64, offsets_of
 from transforms.kernels.packing.rows import Rows
 from transforms.kernels.records.arrow_values import elements
@@ -39,6 +41,21 @@ def schema_of(dataset: Dataset, *, bridge: bool = False) -> pa.Schema:
     if dataset.sources:
         fields.append(pa.field(SOURCE, pa.string()))
     return pa.schema([*fields, *(dataset.kept or ())])
+
+
+def schema_as_text(schema: pa.Schema) -> str:
+    """Return a schema as a text, base64 of how Arrow writes it."""
+    return base64.b64encode(schema.serialize().to_pybytes()).decode()
+
+
+def schema_of_text(text: str) -> pa.Schema:
+    """Return the schema that ``schema_as_text`` was given.
+
+    Raises:
+        DataError: the text is no schema.
+    """
+    with faults_named(lambda: "kept_schema: expected a schema of Arrow's, in base64"):
+        return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text, validate=True)))
 
 
 def lists_of(rows: Rows, dataset: Dataset, *, bridge: bool = False) -> list[pa.Array]:

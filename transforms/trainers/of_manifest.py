@@ -7,6 +7,7 @@ from typing import Any, get_args
 from transforms.datasets.prepared import PreparedManifest
 from transforms.errors import DataError
 from transforms.kernels.packing.rows import Kind, Packing
+from transforms.trainers.columns import schema_of_text
 from transforms.trainers.contract import Dataset, Format
 from transforms.trainers.formats import FORMATS
 
@@ -39,6 +40,7 @@ def dataset_of(manifest: PreparedManifest, name: str) -> Dataset:
     sources = about.get("sources") or []
     if not isinstance(sources, list) or not all(isinstance(source, str) for source in sources):
         raise DataError(f"manifest: formats.{name}.sources: expected a list of names")
+    kept = about.get("kept_schema")
     return Dataset(
         ids=manifest.ids,
         packing=Packing(
@@ -54,6 +56,7 @@ def dataset_of(manifest: PreparedManifest, name: str) -> Dataset:
         tokenizer=str(about.get("tokenizer_sha256") or ""),
         recipe=str(about.get("recipe_sha256") or ""),
         sources=tuple(sources),
+        kept=None if kept is None else schema_of_text(str(kept)),
         options={
             option: manifest.recipe[option]
             for option in OPTIONS

@@ -28,6 +28,7 @@ from transforms.trainers.columns import (
     batch_of,
     lists_of,
     rows_of,
+    schema_as_text,
     schema_of,
 )
 from transforms.trainers.contract import Dataset, Keeps, Needs, ShardFacts, Unit
@@ -93,7 +94,8 @@ class Columns:
     def about(self, dataset: Dataset) -> dict[str, Any]:
         schema = self._schema(dataset)
         columns = {field.name: str(field.type) for field in schema}
-        return about(self, dataset, dtype="int32", columns=columns)
+        kept = None if dataset.kept is None else schema_as_text(dataset.kept)
+        return about(self, dataset, dtype="int32", columns=columns, kept_schema=kept)
 
 
 class Parquet(Columns):

@@ -59,8 +59,8 @@ class Edition:
 class WritePrepared(beam.PTransform):  # type: ignore[misc]
     """Compare everything, and write the manifest: (spans, splits, shards) -> None.
 
-    ``spans`` are PCollections of SpanReports, of each epoch; ``splits`` of ((level, name), OrderedSplit);
-    ``shards`` of WrittenShard.
+    ``spans`` are PCollections of SpanReports, one of each epoch; ``splits`` is one of ((level, name),
+    OrderedSplit), ``shards`` one of WrittenShard.
 
     Attributes:
         output: URL of the dataset's folder.
@@ -256,9 +256,7 @@ def _require_shards(
                     "please report it"
                 )
             have = sum(s.hash for s in mine) % (1 << 64)
-            rows = FORMATS[form].unit(config.dataset) == "rows"
-            want = split.hash if rows else split.documents_hash
-            if have != want:
+            if have != split.hash:
                 raise LosslessError(
                     f"{form}, {name}: the ids of its shards aren't those of its documents; check memory "
                     "and disk, then run again"

@@ -1,4 +1,4 @@
-"""Writing a split in a trainer's format: a range of its rows, or documents, to the files of each shard."""
+"""Writing a split in a trainer's format: ranges of its rows, or documents, to files of shards."""
 
 from __future__ import annotations
 
@@ -209,16 +209,19 @@ class ShardWriting:
                 )
                 sinks[suffix] = HashedFile(file)
             writer = self._form.open_writer(sinks, dataset, facts)  # type: ignore[arg-type]
-            digest = RowsDigest(self._form.keeps(dataset))
+            digest, dropped_rows, dropped_ids = RowsDigest(self._form.keeps(dataset)), 0, 0
             read = self._laid.read_rows if rows else self._laid.read_documents
             for batch in read(shard.begin, shard.end):
                 writer.write(batch)
-                digest.add(self._form.seen(batch, dataset))
+                seen = self._form.seen(batch, dataset)
+                digest.add(seen)
+                dropped_rows += len(batch) - len(seen)
+                dropped_ids += max(len(batch.ids) - len(seen.ids), 0)
                 self._progress.add("write", bytes=batch.ids.nbytes, records=len(batch))
             writer.close()
             self._digest = digest.hexdigest()
         files = [
-            FileOfShard(path=self._paths[s], bytes=sinks[s].tell(), sha256=sinks[s].hexdigest())
+            FileOfShard(path=self._paths[s], bytes=sinks[s].tell(), sha256=sinks[s].hasher.hexdigest())
             for s in self._suffixes
         ]
         return WrittenShard(
@@ -233,6 +236,8 @@ class ShardWriting:
                 ids=facts.ids,
                 filler=facts.filler,
                 digest=self._digest,
+                dropped_rows=dropped_rows,
+                dropped_ids=dropped_ids,
             ),
             self._laid.hash,
         )

@@ -23,6 +23,7 @@ from transforms.errors import DataError, UsageError
 from transforms.kernels.packing.rows import Rows
 from transforms.trainers import arrow, parquet
 from transforms.trainers.arrow import Arrow
+from transforms.trainers.columns import schema_of_text
 from transforms.trainers.contract import Format
 from transforms.trainers.parquet import Parquet
 
@@ -195,3 +196,14 @@ def test_a_layout_that_is_not_there_is_refused() -> None:
     ):
         Parquet().require(dataset_of("none", options=BRIDGE))
     Arrow().require(dataset_of("none", options=BRIDGE))  # it is Parquet's alone
+
+
+@BOTH
+def test_the_small_json_brings_the_kept_columns_back(form: Format) -> None:
+    schema = pa.schema([("tags", pa.list_(pa.struct([("a", pa.int8())]))), ("when", pa.date32())])
+    about = form.about(dataset_of("none", kept=schema))
+    assert schema_of_text(about["kept_schema"]).equals(schema)
+    assert form.about(dataset_of("none"))["kept_schema"] is None
+    for wrong in ("no", "bm8=", about["kept_schema"][:40]):
+        with pytest.raises(DataError, match="kept_schema: expected a schema"):
+            schema_of_text(wrong)
