@@ -40,7 +40,7 @@ class PreparedSplit:
     def rows(self) -> int | None:
         """How many there are; None where the files don't say where one begins."""
         keeps = format_of(self.form).keeps(self.dataset)
-        return sum(shard.rows for shard in self.shards) if keeps.rows else None
+        return sum(map(rows_in, self.shards)) if keeps.rows else None
 
 
 def choose_split(
@@ -53,7 +53,7 @@ def choose_split(
         UsageError: there is no such.
     """
     names = list(dict.fromkeys(entry.split for entry in manifest.splits))
-    split = split or ("train" if "train" in names or not names else names[0])
+    split = split or next(iter(names), "train")  # train comes first, however it is called
     _require("--split", split, names)
     if epoch is not None:
         _require("--epoch", epoch, manifest.epochs)
@@ -95,7 +95,7 @@ def prepared_row(folder: str, chosen: PreparedSplit, row: int) -> tuple[Place, R
                 "--row out to see how the first shard begins, or give another --format"
             )
     else:
-        counts = [shard.rows for shard in chosen.shards]
+        counts = [rows_in(shard) for shard in chosen.shards]
         shard, inner = find(chosen.shards, counts, row, what=f"{chosen.unit}s of {chosen.split}")
     form, before = format_of(chosen.form), 0
     place = Place(shard.files[0].path if shard.files else "", inner)
@@ -104,7 +104,12 @@ def prepared_row(folder: str, chosen: PreparedSplit, row: int) -> tuple[Place, R
             if inner < before + len(some):
                 return place, some.slice(inner - before, inner - before + 1)
             before += len(some)
-    raise DataError(f"{place.path}: it has {before} rows, the manifest says {shard.rows}")
+    raise DataError(f"{place.path}: it has {before} rows, the manifest says {rows_in(shard)}")
+
+
+def rows_in(shard: PreparedShard) -> int:
+    """Return how many rows a shard's files hold."""
+    return shard.rows - shard.dropped_rows
 
 
 def _require(flag: str, asked: object, known: Sequence[object]) -> None:

@@ -91,6 +91,8 @@ class TokenLines:
             yield line
             begin += length
             left = None if left is None else left - used
+        if rest := len(ids) - begin:
+            yield Text(f"┌ {rest:,} {'id' if rest == 1 else 'ids'} of filler", _ABOUT)
 
     def _tokens(self, ids: Sequence[int], texts: Any, most: int | None) -> tuple[Text, int]:
         """Return a line of tokens, and how many characters it has."""
