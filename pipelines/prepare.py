@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from operator import mul
+from typing import Any
+
+import pyarrow as pa
 
 from pipelines.inputs.preflight import (
+    Inputs,
+    inspect_inputs,
     refuse_memory,
     spool_stdin,
     uses_stores,
 )
-from pipelines.inputs.sample_records import ids_column_in
-from pipelines.jobs.disk_room import Need
-from pipelines.jobs.prepare_job import Job
+from pipelines.inputs.sample_records import ids_column_in, rows_of, sample_records
+from pipelines.jobs.choose_ids import Ids, of_rows
+from pipelines.jobs.command import Command
+from pipelines.jobs.disk_room import Need, measure_room
+from pipelines.jobs.load_model import warn_of_a_changed_model, workers_for_model, workers_for_rows
+from pipelines.jobs.prepare_job import Job, estimate
+from pipelines.jobs.prepare_report import describe, sum_up, warn
+from pipelines.jobs.prepare_summary import summarize
+from pipelines.jobs.prepare_values import format_all, options_of, pack, split
 from pipelines.outputs.claim import Claim
-from pipelines.recipes.prepare_recipe import PrepareRecipe
-from pipelines.recipes.recipe import Settings
+from pipelines.recipes.cli import LOG, leave
+from pipelines.recipes.prepare_recipe import PREPARE, PrepareRecipe
+from pipelines.recipes.recipe import Recipe, Settings
+from pipelines.runners.clusters import CLUSTERS
 from pipelines.runners.early_start import Call, EarlyStart
-from transforms.errors import UsageError
+from transforms.datasets.manifest import now
+from transforms.datasets.prepared import PreparedManifest
+from transforms.errors import InputError, UsageError
+from transforms.formats.kept import EVERY
+from transforms.kernels.planning.plan import MIB, Plan, Workers, make_plan
+from transforms.kernels.records import blocks
+from transforms.splitting.groups import check_groups
 from transforms.storage import files as storage
+from transforms.trainers.contract import Dataset
+from transforms.workers.progress import Stage
 
 EXAMPLES = """\
 examples:
@@ -35,8 +58,6 @@ Every document ends in the model's EOS unless --document_end says otherwise. Loo
 Check a dataset at any time with: dovetail verify DIR; look into it with: dovetail show DIR
 """
 
-_COST_OF_IDS = 12  # in memory, of a byte of a row of ids
-
 
 def _prepare(
     recipe: PrepareRecipe, settings: Settings, claim: Claim, early: EarlyStart
@@ -44,33 +65,241 @@ def _prepare(
     """Look at everything that can be looked at before work starts, the model too, and plan."""
     early.begin(settings, claim.log_file)
     recipe = recipe.without_zero_weights()
-    warm: Call | None = None
-    shared = recipe.tokenizer is None or (
-        storage.is_local(recipe.tokenizer) and not recipe.codec_module
-    )
-    loaded: Loaded | None = None
+    # a store's client has threads, and codecs of the user's own are the launcher's
+    shared = recipe.tokenizer is not None and storage.is_local(recipe.tokenizer)
+    shared = shared and not recipe.codec_module
+    warm = Call("pipelines.jobs.choose_ids:of_texts", (recipe, settings))
+    ids: Ids | None = None
     if recipe.tokenizer is not None:
-        warm = Call(f"{__name__}:choose_work", (recipe, settings))
-        loaded = early.call(warm, shared=shared)()
+        ids = early.call(warm, shared=shared)()
     reading = spool_stdin(recipe.reading, settings, claim)
-    of_ids = not recipe.of_text and ids_column_in(reading, recipe.token_column)
-    if of_ids:
+    has_ids = not recipe.of_text and ids_column_in(reading, recipe.token_column)
+    if has_ids:
         reading = recipe.reading_ids.model_copy(update={"sources": reading.sources})
-        warm = None
-    inputs = _inspect(recipe, reading, settings, claim, of_ids=of_ids)
-    if of_ids:
-        found = _of_ids(recipe, inputs, loaded, reading, settings)
-    elif loaded is None:
+    elif ids is None:
         raise UsageError(
             "--tokenizer is missing: the input is text; rows of ids would have a column "
             f"{recipe.token_column} (--token_column)"
         )
+    inputs = _inspect(recipe, reading, settings, claim)
+    samples = sample_records(inputs, reading)
+    if has_ids:
+        ids = of_rows(recipe, settings, inputs, rows_of(samples, recipe.token_column), ids)
     else:
-        found = _of_texts(inputs, loaded, reading, early, shared=shared)
+        assert ids is not None
+        ids = _sampled(ids, samples, early, shared=shared)
+    workers = _choose_workers(recipe, settings, inputs, reading, ids, shared=shared)
+    packing = pack(recipe, ids.special)
+    dataset = Dataset(
+        ids=ids.size,
+        packing=packing,
+        bos=ids.special.id_of("bos"),
+        eos=ids.special.id_of("eos"),
+        pad=ids.special.id_of("pad"),
+        tokenizer="" if ids.model is None else ids.model["sha256"],
+        recipe=recipe.sha256,
+        sources=tuple(sorted(inputs.patterns)) if recipe.keep_source else (),
+        kept=_kept_columns(recipe, inputs),
+        options=options_of(recipe),
+    )
+    groups = () if recipe.split_by is None else (recipe.split_by,)
+    job = Job(
+        recipe=recipe,
+        settings=settings,
+        inputs=inputs,
+        workers=workers,
+        claim=claim,
+        started=now(),
+        plan=_cut(inputs, ids, dataset, workers, settings=settings, claim=claim),
+        work=ids.work,
+        eval_work=ids.eval_work,
+        column=recipe.token_column,
+        splits=split(recipe),
+        groups=groups,
+        drop=() if has_ids else _only_to_split(recipe),
+        packing=packing,
+        dataset=dataset,
+        formats=format_all(recipe, dataset),
+        model=ids.model,
+        special=ids.special,
+        cost=ids.cost,
+        sampled=ids.sampled,
+        warm=warm if shared and not has_ids else None,
+    )
+    for line in warn(job):
+        LOG.warning("%s", line)
+    return job, _measure(job)
+
+
+def _inspect(recipe: PrepareRecipe, reading: Recipe, settings: Settings, claim: Claim) -> Inputs:
+    """Look at the inputs, and at what is kept of them or decides how they are split.
+
+    Raises:
+        InputError: as of ``inspect_inputs``; a column isn't there, or can't decide.
+    """
+    if reading.text_field is None:
+        inputs = inspect_inputs(reading, settings, claim)
+        schema = inputs.contents.schema
+        if schema is not None:
+            _require_columns(recipe, schema)
+        return inputs
+    only = _only_to_split(recipe)
+    keep = (*(recipe.keep_fields or ()), *only)
+    try:
+        inputs = inspect_inputs(reading, settings, claim, keep=keep)
+    except InputError as error:
+        said = str(error).replace(
+            f"--keep_fields={recipe.split_by}", f"--split_by={recipe.split_by}"
+        )
+        raise InputError(said) from None
+    if recipe.split_by is not None and inputs.contents.kept is not None:
+        check_groups([recipe.split_by], inputs.contents.kept)
+    return inputs
+
+
+def _only_to_split(recipe: PrepareRecipe) -> tuple[str, ...]:
+    """Return the field that is read beside the text only to split by it."""
+    kept = recipe.keep_fields or []
+    if recipe.split_by is None or recipe.split_by in kept or tuple(kept) == EVERY:
+        return ()
+    return (recipe.split_by,)
+
+
+def _require_columns(recipe: PrepareRecipe, schema: pa.Schema) -> None:
+    """Raise InputError where rows of ids lack a column that is asked for."""
+    asked = [("keep_fields", name) for name in recipe.keep_fields or () if name not in EVERY]
+    asked += [] if recipe.split_by is None else [("split_by", recipe.split_by)]
+    for flag, name in asked:
+        if name not in schema.names:
+            raise InputError(
+                f"--{flag}={name}: the rows have no such column, they have "
+                f"{', '.join(schema.names[:8])}"
+            )
+        if name == recipe.token_column:
+            raise InputError(f"--{flag}={name}: it is the column of ids; leave it out")
+
+
+def _kept_columns(recipe: PrepareRecipe, inputs: Inputs) -> pa.Schema | None:
+    """Return the schema of what is kept beside the ids; None for nothing."""
+    if not recipe.keep_fields:
+        return None
+    rows, kept = inputs.contents.schema, inputs.contents.kept
+    if rows is not None:
+        names = set(recipe.keep_fields)
+        every = tuple(recipe.keep_fields) == EVERY
+        of = [f for f in rows if f.name != recipe.token_column and (every or f.name in names)]
+        return pa.schema(of)
+    if kept is None or kept.schema is None:
+        return None
+    only = _only_to_split(recipe)
+    return pa.schema([field for field in kept.schema if field.name not in only])
+
+
+def _sampled(
+    ids: Ids, samples: Mapping[str, Sequence[pa.RecordBatch]], early: EarlyStart, *, shared: bool
+) -> Ids:
+    """Tokenize the sampled texts where the model is."""
+    texts = {
+        name: [text for block in found for text in blocks.records(block)]
+        for name, found in samples.items()
+    }
+    around = [None if e is None else e.ids[0] for e in (ids.special.begin, ids.special.end)]
+    call = Call("pipelines.jobs.sample_tokens:count_texts", (ids.work, texts, *around))
+    return replace(ids, sampled=early.call(call, shared=shared)())
+
+
+def _choose_workers(
+    recipe: PrepareRecipe,
+    settings: Settings,
+    inputs: Inputs,
+    reading: Recipe,
+    ids: Ids,
+    *,
+    shared: bool,
+) -> Workers:
     stores = uses_stores(reading, settings)
-    workers = _choose_workers(settings, inputs, found, of_ids, stores=stores, shared=shared)
-    if recipe.tokenizer is not None:
-        refuse_memory(reading, settings, workers, tokenizer=recipe.tokenizer)
+    if ids.work is None:
+        workers = workers_for_rows(settings, inputs, stores=stores)
     else:
-        refuse_memory(reading, settings, workers)
-    ...
+        assert ids.model is not None
+        workers = workers_for_model(
+            settings, inputs, ids.model, ids.work.engine, stores=stores, shared=shared
+        )
+    more = {} if recipe.tokenizer is None else {"tokenizer": recipe.tokenizer}
+    refuse_memory(reading, settings, workers, **more)
+    return workers
+
+
+def _cut(
+    inputs: Inputs,
+    ids: Ids,
+    dataset: Dataset,
+    workers: Workers,
+    *,
+    settings: Settings,
+    claim: Claim,
+) -> Plan:
+    """Cut the work: what is spilled by the bytes of the ids, what is read by those of the input."""
+    amounts = estimate(inputs, ids.sampled, dataset.ids_type.itemsize)
+    contents = inputs.contents
+    plan = make_plan(
+        input_bytes=sum(amounts.bytes),
+        workers=workers,
+        about_records=contents.records,
+        rows=True,
+        spill_on_store=not all(map(storage.is_local, claim.spills)),
+    )
+    read = make_plan(input_bytes=contents.bytes, workers=workers, rows=contents.schema is not None)
+    span = read.span_bytes
+    if settings.runner in CLUSTERS:  # spans are handed out before any is read: many are more even
+        span = max(span // 8, MIB)
+    limit = min(workers.payload // ids.cost, read.record_limit)
+    return replace(plan, span_bytes=span, chunk_bytes=read.chunk_bytes, record_limit=limit)
+
+
+def _measure(job: Job) -> list[Need]:
+    """Return what room the run needs: ids in spill files, documents in their order, and the output."""
+    held, width = max(job.inputs.contents.bytes, 1), job.dataset.ids_type.itemsize
+    used = job.expected_tokens
+    output = sum(form.id_bytes(job.dataset) * used for form in job.formats)
+    spilled = used + len(job.epochs) * sum(map(mul, job.tokenized, job.means))
+    return measure_room(
+        job.inputs,
+        job.settings,
+        job.claim,
+        spills=True,
+        spill_compression=job.settings.spill_compression,
+        spilled=spilled * width / held,
+        output=int(output),
+    )
+
+
+def _build(root: Any, job: Job) -> None:
+    from pipelines.jobs.build_prepared import build  # which imports Beam
+
+    build(root, job)
+
+
+def _totals(job: Job) -> Mapping[Stage, int | None]:
+    # how often a source is read again is known when all is counted
+    return {"partition": None, "write": None}
+
+
+COMMAND = Command(
+    PREPARE,
+    description=__doc__ or "",
+    examples=EXAMPLES,
+    prepare=_prepare,
+    describe=describe,
+    sum_up=sum_up,
+    build=_build,
+    totals=_totals,
+    manifest=PreparedManifest,
+    summarize=summarize,
+    compare=warn_of_a_changed_model,
+    urls=["tokenizer"],
+)
+run, main = COMMAND.run, COMMAND.main
+
+if __name__ == "__main__":
+    leave(main())

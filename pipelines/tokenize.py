@@ -249,7 +249,7 @@ def build(root: Any, job: Job) -> None:
         writing=write_shards(job, form=job.form, extension=job.extension),
         shards=job.shards,
     )
-    tokens = functools.partial(tokens_entry, job.model, recipe, recipe.decode)
+    tokens = functools.partial(tokens_entry, job.model, recipe, decoded=recipe.decode)
     written = (spans, shards, mapped) | write_manifest(job, form=job.form, tokens=tokens)
     finish(written, job)
 

@@ -182,7 +182,8 @@ class Command(Generic[R, S, J, M]):
         ):
             try:
                 check_stores(reading, settings)
-                more = [(flag_of(name), str(getattr(recipe, name))) for name in self.urls]
+                named = [(flag_of(name), getattr(recipe, name)) for name in self.urls]
+                more = [(flag, str(url)) for flag, url in named if url is not None]
                 given = beam_flags
                 settings, beam_flags = settle_runner(
                     settings, beam_flags, [*urls_of(reading, settings), *more]

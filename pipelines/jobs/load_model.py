@@ -204,7 +204,7 @@ def _give_back() -> None:
 
 
 def tokens_entry(
-    model: dict[str, Any], recipe: ModelRecipe, decoded: bool, counts: TokenCounts
+    model: dict[str, Any], recipe: ModelRecipe, counts: TokenCounts, *, decoded: bool = False
 ) -> TokensEntry:
     """Say what was counted."""
     sampled = recipe.sampling != "off"
@@ -257,7 +257,7 @@ def law_numbers(recipe: ModelRecipe) -> dict[str, Any]:
 def warn_of_a_changed_model(job: Any, origin: Origin) -> None:
     """Warn where the model that a manifest names isn't, by its bytes, the one that made its dataset."""
     made = origin.model.get("sha256")
-    if made and origin.has(("tokenizer",)) and made != job.model["sha256"]:
+    if made and job.model and origin.has(("tokenizer",)) and made != job.model["sha256"]:
         LOG.warning(
             "%s isn't the model that made the dataset of --recipe=%s, and may give other ids: its "
             "SHA-256 is %s…, and that one's was %s…",

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from transforms.kernels.schedules.staged import Stage, Until, expect_stages
+from transforms.kernels.schedules.staged import Stage, expect_stages
 
 from pipelines.inputs.preflight import Inputs
 from pipelines.inputs.survey import Amount
 from pipelines.jobs.execute import Planned
 from pipelines.jobs.load_model import BYTES_PER_TOKEN
+from pipelines.jobs.prepare_values import mix
 from pipelines.jobs.sample_tokens import Sampled
 from pipelines.jobs.special_ids import SpecialIds
-from pipelines.recipes.prepare_recipe import PrepareRecipe, StageRecipe
+from pipelines.recipes.prepare_recipe import PrepareRecipe
 from pipelines.recipes.recipe import Recipe, Settings
 from transforms.kernels.packing.rows import Packing
 from transforms.kernels.planning.plan import Plan
-from transforms.kernels.schedules.mixture import Amounts, Mixture
+from transforms.kernels.records.contents import content_hashes
+from transforms.kernels.schedules.mixture import Amounts
+from transforms.kernels.schedules.needed import needed_share
 from transforms.kernels.splitting.plan import SplitPlan
-from transforms.splitting.parse_splits import parse_splits
 from transforms.trainers.contract import Dataset, Format
-from transforms.trainers.formats import format_named
-from transforms.trainers.of_manifest import OPTIONS
 
 if TYPE_CHECKING:
     from transforms.tokenization.tokenize import BlockTokenizer
@@ -77,6 +76,12 @@ class Job(Planned):
     def reading(self) -> Recipe:
         """The recipe by which the input is read: as texts, or as rows of ids."""
         return self.recipe.reading_ids if self.work is None else self.recipe.reading
+
+    @property
+    def contents(self) -> Any:
+        """What hashes records' contents, by which they are split."""
+        ids = self.column if self.work is None else None
+        return partial(content_hashes, groups=self.groups, ids=ids)
 
     @property
     def epochs(self) -> range:
@@ -132,26 +137,78 @@ class Job(Planned):
     @cached_property
     def expected(self) -> list[list[float]]:
         """How many records of each source come out of each stage of train, in an epoch, about."""
-        recipe, amounts = self.recipe, self.amounts_of_train
+        recipe, amounts, rows = self.recipe, self.amounts_of_train, self.recipe.rows
         stages = self.stages_of(recipe.epoch)
-        if recipe.rows is not None:  # told of as tokens, or as documents
-            most = dict.fromkeys(
-                ("max_records", "max_tokens"), recipe.rows * (self.row_tokens or 1)
-            )
-            name = "max_records" if self.row_tokens is None else "max_tokens"
-            stages = tuple(
-                replace(stage, mixture=replace(stage.mixture, **{name: most[name]}))
-                for stage in stages
-            )
-        if stages[0].mixture.is_union:  # counted as one, shared out alike
-            total = Amounts(*((sum(one),) for one in amounts))
-            one = replace(stages[0].mixture, sources=("all",))
-            (used,) = expect_stages(
-                (replace(stages[0], mixture=one),), total, row_tokens=self.row_tokens
-            )[0]
-            whole = max(sum(amounts.records), 1)
-            return [[used * count / whole for count in amounts.records]]
-        return expect_stages(stages, amounts, row_tokens=self.row_tokens)
+        if rows is not None:  # told of as documents, or as tokens
+            end = {"max_records": rows}
+            if self.row_tokens is not None:
+                end = {"max_tokens": int(rows * self.row_tokens * self._share_of_tokens)}
+            stages = tuple(replace(one, mixture=replace(one.mixture, **end)) for one in stages)
+        if not stages[0].mixture.is_union:
+            return expect_stages(stages, amounts, row_tokens=self.row_tokens)
+        whole = sum(amounts.records)
+        one = replace(stages[0], mixture=replace(stages[0].mixture, sources=("all",)))
+        ((used,),) = expect_stages([one], amounts.together(), row_tokens=self.row_tokens)
+        return [[used * count / max(whole, 1) for count in amounts.records]]
+
+    @property
+    def _share_of_tokens(self) -> float:
+        """Share of a row's ids that are documents' own, about."""
+        records, tokens = sum(self.amounts.records), sum(self.amounts.tokens)
+        return tokens / (tokens + records * self.packing.special) if tokens else 1.0
+
+    @property
+    def means(self) -> list[float]:
+        """Tokens of a record of each source, about."""
+        held = zip(self.amounts.records, self.amounts.tokens, strict=True)
+        return [size / count if count else 0.0 for count, size in held]
+
+    @property
+    def expected_records(self) -> list[float]:
+        """How many records of each source come out of train, in an epoch, about."""
+        return [sum(each) for each in zip(*self.expected, strict=True)]
+
+    @property
+    def train_tokens(self) -> float:
+        """How many tokens train has, in an epoch, about."""
+        return sum(n * mean for n, mean in zip(self.expected_records, self.means, strict=True))
+
+    @property
+    def expected_tokens(self) -> float:
+        """How many tokens all that is written has, about."""
+        beside = (1 - self.share_of(self.recipe.split_name)) * sum(self.amounts.tokens)
+        return self.train_tokens * len(self.epochs) + beside
+
+    @property
+    def passes(self) -> list[float]:
+        """How often train passes each source, in an epoch, about."""
+        have = self.amounts_of_train.records
+        return [n / max(count, 1) for n, count in zip(self.expected_records, have, strict=True)]
+
+    @property
+    def tokenized(self) -> list[float]:
+        """How many records of each source are tokenized for an epoch's train, about.
+
+        Of a first pass it is what is thought to be needed, with room for what isn't known exactly.
+        """
+        mixture, have = self.stages_of(self.recipe.epoch)[0].mixture, self.amounts_of_train.records
+        if mixture.is_whole:
+            return [float(count) for count in have]
+        first = [min(n, count) for n, count in zip(self.expected_records, have, strict=True)]
+        exact = all(amount.exact_records for amount in self.inputs.contents.amounts.values())
+        found = []
+        for used, n, count in zip(self.expected_records, first, have, strict=True):
+            share = needed_share(mixture, expected=n, records=count, fewest=min(have), exact=exact)
+            found.append(max(share * count, used))
+        return found
+
+    def rows_of(self, records: float, tokens: float) -> float:
+        """Return how many rows so many documents make, about."""
+        length = self.packing.length
+        if length is None:
+            return records
+        rows = (tokens + records * self.packing.special) / length
+        return max(rows, records) if self.packing.kind in ("pad", "buckets") else max(rows, 1.0)
 
 
 def estimate(inputs: Inputs, sampled: Mapping[str, Sampled], itemsize: int) -> Amounts:
@@ -173,86 +230,3 @@ def estimate(inputs: Inputs, sampled: Mapping[str, Sampled], itemsize: int) -> A
         tokens.append(made)
         sizes.append(made * itemsize + _OF_LIST * amount.records)
     return Amounts(tuple(records), tuple(sizes), tuple(tokens))
-
-
-def mix(recipe: PrepareRecipe, sources: Sequence[str], epoch: int) -> tuple[Stage, ...]:
-    """Return the stages of train, one where none were asked for.
-
-    Args:
-        recipe: what is asked.
-        sources: those that are read, sorted.
-        epoch: of train.
-    """
-    common: dict[str, Any] = {
-        "sources": tuple(sources),
-        "weigh_by": recipe.weigh_by,
-        "max_records": recipe.max_records,
-        "max_bytes": recipe.max_bytes,
-        "max_tokens": recipe.max_tokens,
-        "seed": recipe.seed,
-        "epoch": epoch,
-    }
-
-    def numbers(given: Mapping[str, Any] | None) -> tuple[Fraction, ...] | None:
-        return None if given is None else tuple(Fraction(given.get(name, 1)) for name in sources)
-
-    if recipe.stages is None:
-        mixture = Mixture(
-            **common,
-            weights=numbers(recipe.weights),
-            repeats=numbers(recipe.repeats),
-            temperature=recipe.temperature,
-            interleave=recipe.interleave,
-            stop=recipe.stop,
-        )
-        return (Stage(mixture),)
-    return tuple(_stage(stage, common, numbers(stage.weights)) for stage in recipe.stages)
-
-
-def _stage(
-    stage: StageRecipe, common: dict[str, Any], weights: tuple[Fraction, ...] | None
-) -> Stage:
-    mixture = Mixture(**common, weights=weights, interleave=stage.interleave, stop=stage.stop)
-    if stage.until is None:
-        return Stage(mixture)
-    ((unit, count),) = stage.until.given.items()
-    return Stage(mixture, Until(unit, count))  # type: ignore[arg-type]
-
-
-def split(recipe: PrepareRecipe) -> SplitPlan | None:
-    """Return which records are whose; None where all are train's."""
-    if recipe.split is None:
-        return None
-    parts = parse_splits(",".join(f"{name}={size}" for name, size in recipe.split.items()))
-    return SplitPlan(parts=parts, rest=recipe.split_name, seed=recipe.split_seed)
-
-
-def pack(recipe: PrepareRecipe, special: SpecialIds) -> Packing:
-    """Return how documents become rows."""
-    return Packing(
-        kind=recipe.packing_kind,
-        length=recipe.sequence_length,
-        begin=None if special.begin is None else special.begin.ids[0],
-        end=None if special.end is None else special.end.ids[0],
-        end_at_cuts=recipe.eos_at_cuts,
-        long=recipe.long or "split",
-        window=recipe.window,
-    )
-
-
-def options_of(recipe: PrepareRecipe) -> dict[str, Any]:
-    """Return the formats' own flags, those that have a say."""
-    found = {name: getattr(recipe, name) for name in OPTIONS}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def format_all(recipe: PrepareRecipe, dataset: Dataset) -> tuple[Format, ...]:
-    """Return the formats that are asked for.
-
-    Raises:
-        UsageError: one of them can't be written of such a dataset, or two can't share its rows.
-    """
-    found = tuple(format_named(name) for name in recipe.output_format)
-    for form in found:
-        form.require(dataset)
-    return found

@@ -16,6 +16,7 @@ from pipelines.recipes.recipe import RunSettings
 from pipelines.recipes.values import write_count
 from pipelines.runners.clusters import CLUSTERS
 from transforms.datasets.manifest import Manifest
+from transforms.datasets.prepared import PreparedManifest
 from transforms.storage import layout
 
 MANY_UNKNOWN = 0.1
@@ -66,7 +67,9 @@ def summarize(manifest: Manifest, settings: RunSettings, *, seconds: float, peak
     LOG.info("digest %s, seed %d, epoch %d", manifest.digest.hash, manifest.seed, manifest.epoch)
     modules = manifest.recipe.get("codec_module")
     flags = [f"--codec_module={','.join(modules)}"] if modules else []
-    LOG.info("verify it with: %s", shlex.join([*_command(), "verify", settings.output, *flags]))
+    LOG.info(
+        "verify it with: %s", shlex.join([*command_words(), "verify", settings.output, *flags])
+    )
 
 
 def beside_records(manifest: Manifest) -> list[str]:
@@ -95,7 +98,8 @@ def _rate(manifest: Manifest, seconds: float) -> str:
     )
 
 
-def _command() -> list[str]:
+def command_words() -> list[str]:
+    """Return the words by which the commands are called here."""
     if shutil.which("dovetail"):
         return ["dovetail"]
     beside = Path(sys.executable).with_name("dovetail")
@@ -158,7 +162,7 @@ def mixture_lines(manifest: Manifest) -> list[str]:
     return list(table(rows))
 
 
-def token_warnings(manifest: Manifest) -> list[str]:
+def token_warnings(manifest: Manifest | PreparedManifest) -> list[str]:
     """Return what is likely not to be meant: a model of another language, texts that don't come back."""
     tokens = manifest.tokens
     if tokens is None or tokens.decoded:
@@ -178,7 +182,7 @@ def token_warnings(manifest: Manifest) -> list[str]:
     return lines
 
 
-def token_lines(manifest: Manifest) -> list[str]:
+def token_lines(manifest: Manifest | PreparedManifest) -> list[str]:
     """Return what tokenizing came to."""
     tokens = manifest.tokens
     if tokens is None:

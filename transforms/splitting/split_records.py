@@ -26,7 +26,7 @@ HashContents = Callable[[pa.RecordBatch], Hashes]
 """Gives the two hashes of the contents of a block's records."""
 
 NO_FILE = -1
-"""In the place of where a span begins: what a split has of a source is no part of one file."""
+"""In the place of a file's number and of where a span begins: a split's part of a source is no file."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -172,7 +172,14 @@ class _Split(beam.DoFn):  # type: ignore[misc]
     def finish_bundle(self) -> Iterator[Any]:
         for (name, source, number), (digest, payload) in self._found.items():
             file = SourceFile(source, name="", url="", size=0, version="")
-            report = SpanReport(file, digest, payload=payload, pass_number=number, start=NO_FILE)
+            report = SpanReport(
+                file,
+                digest,
+                payload=payload,
+                pass_number=number,
+                number=NO_FILE,
+                start=NO_FILE,
+            )
             windowed = GlobalWindows.windowed_value(SpanReports.of([report]))
             yield beam.pvalue.TaggedOutput(_spans_tag(name), windowed)
 

@@ -198,4 +198,9 @@ def test_source_file_and_pass_have_no_part_in_it() -> None:
         parts = {one.tag: blocks.records(one.value[1]) for one in dofn.process((origin, block))}
         assert set(parts) == {"blocks_train", "blocks_validation"}
         found.append(parts)
+        reports = [one for end in dofn.finish_bundle() for one in end.value.value]
+        assert {(one.file.source, one.pass_number) for one in reports} == {
+            (origin.source, origin.pass_number)
+        }
+        assert sum(one.digest.records for one in reports) == 500
     assert found[0] == found[1] == found[2]

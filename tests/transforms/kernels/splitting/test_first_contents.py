@@ -159,6 +159,11 @@ def test_memory_holds_the_first_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         assert held[0] <= 150 + 600
         assert held[1] <= 350 + 600
     assert [len(keys) for keys, _ in found.tables()] == [150, 350]
+    found.add(*hashes_of(numbered(50, start=20_000)))
+    held = [sum(len(keys) for keys, _ in first._parts) for first in found._firsts]
+    assert (
+        held[0] + held[1] < 150 + 350 + 10
+    )  # those behind the first aren't even kept to be sorted
 
 
 def test_a_counted_subset_is_uniform() -> None:

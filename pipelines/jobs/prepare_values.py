@@ -1,0 +1,102 @@
+"""What a recipe of prepare says, as the kernels, the splitting and the formats take it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from transforms.kernels.schedules.staged import Stage, Until
+
+from pipelines.jobs.special_ids import SpecialIds
+from pipelines.recipes.prepare_recipe import PrepareRecipe, StageRecipe
+from transforms.kernels.packing.rows import Packing
+from transforms.kernels.schedules.mixture import Mixture
+from transforms.kernels.splitting.plan import SplitPlan
+from transforms.splitting.parse_splits import parse_splits
+from transforms.trainers.compatible import require_together
+from transforms.trainers.contract import Dataset, Format
+from transforms.trainers.formats import format_named
+from transforms.trainers.of_manifest import OPTIONS
+
+
+def mix(recipe: PrepareRecipe, sources: Sequence[str], epoch: int) -> tuple[Stage, ...]:
+    """Return the stages of train, one where none were asked for.
+
+    Args:
+        recipe: what is asked.
+        sources: those that are read, sorted.
+        epoch: of train.
+    """
+    common: dict[str, Any] = {
+        "sources": tuple(sources),
+        "weigh_by": recipe.weigh_by,
+        "max_records": recipe.max_records,
+        "max_bytes": recipe.max_bytes,
+        "max_tokens": recipe.max_tokens,
+        "seed": recipe.seed,
+        "epoch": epoch,
+    }
+
+    def numbers(given: Mapping[str, Any] | None) -> tuple[Fraction, ...] | None:
+        return None if given is None else tuple(Fraction(given.get(name, 1)) for name in sources)
+
+    if recipe.stages is None:
+        mixture = Mixture(
+            **common,
+            weights=numbers(recipe.weights),
+            repeats=numbers(recipe.repeats),
+            temperature=recipe.temperature,
+            interleave=recipe.interleave,
+            stop=recipe.stop,
+        )
+        return (Stage(mixture),)
+    return tuple(_stage(stage, common, numbers(stage.weights)) for stage in recipe.stages)
+
+
+def _stage(
+    stage: StageRecipe, common: dict[str, Any], weights: tuple[Fraction, ...] | None
+) -> Stage:
+    mixture = Mixture(**common, weights=weights, interleave=stage.interleave, stop=stage.stop)
+    if stage.until is None:
+        return Stage(mixture)
+    ((unit, count),) = stage.until.given.items()
+    return Stage(mixture, Until(unit, count))  # type: ignore[arg-type]
+
+
+def split(recipe: PrepareRecipe) -> SplitPlan | None:
+    """Return which records are whose; None where all are train's."""
+    if recipe.split is None:
+        return None
+    parts = parse_splits(",".join(f"{name}={size}" for name, size in recipe.split.items()))
+    return SplitPlan(parts=parts, rest=recipe.split_name, seed=recipe.split_seed)
+
+
+def pack(recipe: PrepareRecipe, special: SpecialIds) -> Packing:
+    """Return how documents become rows."""
+    return Packing(
+        kind=recipe.packing_kind,
+        length=recipe.sequence_length,
+        begin=None if special.begin is None else special.begin.ids[0],
+        end=None if special.end is None else special.end.ids[0],
+        end_at_cuts=recipe.eos_at_cuts,
+        long=recipe.long or "split",
+        window=recipe.window,
+    )
+
+
+def options_of(recipe: PrepareRecipe) -> dict[str, Any]:
+    """Return the formats' own flags, those that have a say."""
+    found = {name: getattr(recipe, name) for name in OPTIONS}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def format_all(recipe: PrepareRecipe, dataset: Dataset) -> tuple[Format, ...]:
+    """Return the formats that are asked for.
+
+    Raises:
+        UsageError: one of them can't be written of such a dataset, or two can't share its rows.
+    """
+    found = tuple(format_named(name) for name in recipe.output_format)
+    require_together(found, dataset)
+    return found
