@@ -13,6 +13,7 @@ from pipelines.runners.uncollected import uncollected
 COMMANDS = {
     "shuffle": "shuffle files of records exactly, in bounded memory",
     "tokenize": "tokenize files of text, sampled or not",
+    "prepare": "split, mix, tokenize and pack text for a trainer, in one run",
     "verify": "read a dataset again and check it against its manifest",
 }
 
