@@ -10,20 +10,21 @@ from __future__ import annotations
 import functools
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.errors import LosslessError
+from transforms.errors import LosslessError, RunError
 from transforms.kernels.arrays import I64, U64, cuts, offsets_of
 from transforms.kernels.packing.conservation import hash_documents
 from transforms.kernels.records import blocks
 from transforms.kernels.records.arrow_values import row_sizes
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.row_hashes import row_hashes
-from transforms.shuffling.file_ranges import FileRange
+from transforms.shuffling.file_ranges import TEMPORARY_AT_FAULT, FileRange
 from transforms.shuffling.packed import require
 from transforms.shuffling.spill_pages import decode_page, encode_page
 from transforms.storage import files as storage
@@ -37,7 +38,8 @@ _LENGTHS = ".lengths"
 _MOST_LENGTHS = 1 << 20  # that are read at a time
 
 
-class Documents(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Documents:
     """Documents in order.
 
     Attributes:
@@ -73,7 +75,7 @@ class Documents(NamedTuple):
 
     def head(self, ids: int) -> Documents:
         """Return the one document of these, with its first ids alone."""
-        return self._replace(ids=self.ids[:ids], offsets=np.array([0, ids], np.int64))
+        return replace(self, ids=self.ids[:ids], offsets=np.array([0, ids], np.int64))
 
     @property
     def hash(self) -> int:
@@ -349,7 +351,7 @@ class DocumentIndex:
                 for page in range(first, last):
                     size = int(table["length"][page])
                     data = FileRange(url, int(offsets[page]), size).read(file)
-                    found = documents_in(decode_page(data).block, None)
+                    found = self._decode(data, url, page)
                     if len(found) != table["documents"][page] or found.hash != table["hash"][page]:
                         raise LosslessError(
                             f"{url}: page {page} isn't what was laid down; check memory and disk, then "
@@ -357,6 +359,15 @@ class DocumentIndex:
                         )
                     at = int(firsts[page])
                     yield found.slice(max(low - at, 0), min(high - at, len(found)))
+
+    @staticmethod
+    def _decode(data: memoryview, url: str, page: int) -> Documents:
+        try:
+            return documents_in(decode_page(data).block, None)
+        except pa.ArrowInvalid as error:
+            raise RunError(
+                f"{url}: page {page} of documents is damaged: {error}; {TEMPORARY_AT_FAULT}"
+            ) from error
 
     def hash(self, begin: int, end: int) -> int:
         """Return the conservation hash of documents [begin, end), mod 2**64."""

@@ -148,7 +148,7 @@ def packed_part(part: Part, counts: Sequence[Counts]) -> PackedPart:
 def cut_part(packed: PackedPart, rows: int) -> PackedPart:
     """Return a part that ends after so many rows, with the documents that have ids in them, or might.
 
-    Of windows whose rows are in no order of documents all documents of the last one stay.
+    Rows of ``best_fit`` are in no order of documents: all those of the last window stay.
     """
     part = packed.part
     if rows >= packed.rows:
@@ -160,7 +160,13 @@ def cut_part(packed: PackedPart, rows: int) -> PackedPart:
         place = part.place_of_row(last, rows - int(packed.rows_before[last])) if rows else 0
         documents, _ = part.index.first_from(place)
     else:
-        documents = part.window(last).end if rows else 0
+        documents = 0
+        if rows:
+            window, _, pieces = part.pieces(last)
+            documents = window.end
+            if part.packing.kind != "best_fit":  # a document a row, in order
+                piece = int(pieces.row_offsets[rows - int(packed.rows_before[last])]) - 1
+                documents = window.begin + int(pieces.document[piece]) + 1
         place = part.index.place_of(documents)
     shorter = Part(
         part.files,
@@ -169,7 +175,7 @@ def cut_part(packed: PackedPart, rows: int) -> PackedPart:
         key=part.key,
         starts=np.append(part.starts[: last + 1], place),
     )
-    counts = list(packed.counts[:last])
+    counts = list(packed.counts[: max(last, 0)])
     if rows:
         counts.append(count_one(shorter, last))
     cut = packed_part(shorter, counts)

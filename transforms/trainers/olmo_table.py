@@ -7,6 +7,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv as pc
 
 from transforms.errors import DataError
 from transforms.formats.codecs import BUILT_IN
@@ -16,8 +18,19 @@ from transforms.kernels.packing.rows import Rows
 from transforms.trainers.contract import Dataset
 
 _NAME = "the table, .csv.gz"
-_LINE = 1 << 10  # bytes of a line at most
-_FIELDS = 5
+_READ = 1 << 18  # bytes of it at a time
+_NUMBERS = ("start", "end", "id", "loc")
+_COLUMNS = pa.schema(
+    [
+        (name, pa.int64() if name in _NUMBERS else pa.string())
+        for name in ("start", "end", "id", "src", "loc")
+    ]
+)
+_TYPES = pc.ConvertOptions(
+    column_types=_COLUMNS, null_values=[], strings_can_be_null=False, include_columns=_COLUMNS.names
+)
+_NAMES = pc.ReadOptions(column_names=_COLUMNS.names, use_threads=False)
+_LINES = pc.WriteOptions(include_header=False, quoting_style="none")
 
 
 def table_lines(rows: Rows, length: int, *, row: int, piece: int) -> bytes:
@@ -29,54 +42,76 @@ def table_lines(rows: Rows, length: int, *, row: int, piece: int) -> bytes:
         row, piece: how many stand before them.
     """
     begins = _begins(rows, length) + row * length
-    numbers = np.repeat(np.arange(len(rows)), np.diff(rows.piece_offsets)) + row + 1
-    columns = begins.tolist(), (begins + rows.lengths).tolist(), numbers.tolist()
-    return "".join(
-        f"{begin},{end},{number},,{of}\n"
-        for number, (begin, end, of) in enumerate(zip(*columns, strict=True), piece)
-    ).encode()
+    count = len(begins)
+    columns = [
+        pa.array(begins),
+        pa.array(begins + rows.lengths),
+        pa.array(np.arange(piece, piece + count)),
+        pa.repeat("", count),
+        pa.array(np.repeat(np.arange(len(rows)), np.diff(rows.piece_offsets)) + row + 1),
+    ]
+    out = io.BytesIO()
+    pc.write_csv(pa.RecordBatch.from_arrays(columns, schema=_COLUMNS), out, _LINES)
+    return out.getvalue()
 
 
 class Table:
-    """The pieces of a file, read as they are needed."""
+    """The pieces of a file, read as they are needed.
+
+    Args:
+        file: stands at its beginning.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._decoder = Decoder(file, BUILT_IN["gzip"], _NAME)
-        self._lines = io.BufferedReader(self._decoder)
-        self._next: tuple[int, int] | None = None
-        self._number = 0
-        self._step()
+        self._file = io.BufferedReader(self._decoder)
+        self._rest = b""  # of a line
+        self._number = 0  # of the next piece
+        self._begins = self._ends = np.zeros(0, np.int64)  # read, not yet asked for
+        self._ended = False
 
-    def _step(self) -> None:
-        """Read a line."""
-        line = self._lines.readline(_LINE)
-        if not line:
-            self._next = None
+    def _read(self) -> None:
+        """Read some lines."""
+        data = self._file.read(_READ)
+        self._ended = not data
+        if self._ended and self._rest:
+            raise self._damaged("its last line has no end")
+        lines = self._rest + data
+        end = lines.rfind(b"\n") + 1
+        lines, self._rest = lines[:end], lines[end:]
+        if not lines:
             return
-        parts = line.rstrip(b"\n").split(b",")
-        good = (
-            line.endswith(b"\n") and len(parts) == _FIELDS and all(p.isdigit() for p in parts[:3])
+        try:
+            found = pc.read_csv(io.BytesIO(lines), _NAMES, convert_options=_TYPES)
+        except pa.ArrowException as error:
+            raise self._damaged(str(error)) from None
+        numbers = found["id"].to_numpy()
+        if not np.array_equal(numbers, np.arange(self._number, self._number + len(numbers))):
+            raise self._damaged("pieces aren't counted one by one")
+        self._number += len(numbers)
+        self._begins = np.concatenate([self._begins, found["start"].to_numpy()])
+        self._ends = np.concatenate([self._ends, found["end"].to_numpy()])
+
+    def _damaged(self, why: str) -> DataError:
+        return DataError(
+            f"{_NAME}, behind piece {self._number}: expected lines of start, end, number, nothing and "
+            f"row: {why}; the file is damaged, make it again"
         )
-        if not good or int(parts[2]) != self._number or parts[3]:
-            raise DataError(
-                f"{_NAME}, line {self._number + 1}: expected start, end, {self._number}, "
-                f"nothing, and a row, got {line[:80]!r}; the file is damaged, make it again"
-            )
-        self._next = int(parts[0]), int(parts[1])
-        self._number += 1
 
     def until(self, end: int) -> tuple[I64, I64]:
         """Return where pieces begin and end that begin before a place, those that weren't yet."""
-        found = []
-        while self._next is not None and self._next[0] < end:
-            found.append(self._next)
-            self._step()
-        both = np.array(found, np.int64).reshape(-1, 2)
-        return both[:, 0], both[:, 1]
+        while not self._ended and not (len(self._begins) and self._begins[-1] >= end):
+            self._read()
+        count = int(np.searchsorted(self._begins, end, side="left"))
+        found = self._begins[:count], self._ends[:count]
+        self._begins, self._ends = self._begins[count:], self._ends[count:]
+        return found
 
     def require_end(self, size: int) -> None:
         """Raise a DataError where there is more."""
-        if self._next is not None or self._decoder.trailing:
+        while not self._ended and not len(self._begins):
+            self._read()
+        if len(self._begins) or self._decoder.trailing:
             raise DataError(
                 f"{_NAME}: expected pieces of {size} ids, got more; the files aren't of one shard"
             )
@@ -108,7 +143,9 @@ def rows_of(ids: npt.NDArray[Any], begins: I64, ends: I64, length: int, *, first
         np.zeros(count, np.int64),
     )
     whole = bool(
-        (begins < ends).all()
+        (begins >= 0).all()
+        and (begins < ends).all()
+        and (ends <= len(ids)).all()
         and (np.diff(row) >= 0).all()
         and ((ends - 1) // length == row).all()
         and np.array_equal(_begins(rows, length), begins)

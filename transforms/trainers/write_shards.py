@@ -221,7 +221,9 @@ class ShardWriting:
             writer.close()
             self._digest = digest.hexdigest()
         files = [
-            FileOfShard(path=self._paths[s], bytes=sinks[s].tell(), sha256=sinks[s].hasher.hexdigest())
+            FileOfShard(
+                path=self._paths[s], bytes=sinks[s].tell(), sha256=sinks[s].hasher.hexdigest()
+            )
             for s in self._suffixes
         ]
         return WrittenShard(

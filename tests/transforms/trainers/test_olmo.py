@@ -166,3 +166,28 @@ def test_what_cannot_be_written_is_refused_by_the_flag(dataset: Dataset, said: s
 def test_where_nothing_is_cut_eos_at_cuts_is_not_needed() -> None:
     packing = Packing(kind="best_fit", length=16, end=EOS, long="drop")
     OLMO.require(dataset_of("best_fit", packing=packing))
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong", "said"),
+    [
+        (2, "-16,16,2,,3", "one behind another, each inside of a row"),
+        (2, "30,34,2,,3", "one behind another, each inside of a row"),
+        (2, "33,40,2,,3", "one behind another, each inside of a row"),
+        (2, "32,39,3,,3", "pieces aren't counted one by one"),
+        (2, "32,x,2,,3", "behind piece 0: expected lines of start, end, number"),
+        (2, "32,39,2", "behind piece 0: expected lines of start, end, number"),
+        (3, "48,99,3,,4", "one behind another, each inside of a row"),
+        (3, "{}\n64,70,4,,5", "got more; the files aren't of one shard"),
+        (3, "48,57,3,,4\n5", "its last line has no end"),
+    ],
+)
+def test_a_table_that_is_not_of_its_ids_is_refused(line: int, wrong: str, said: str) -> None:
+    dataset = dataset_of("pad")
+    rows = make_rows(dataset, count=4)
+    files = write(OLMO, dataset, [rows])
+    lines = gzip.decompress(files[".csv.gz"]).decode().splitlines()
+    lines[line] = wrong.format(lines[line])
+    table = "\n".join(lines) + ("" if "no end" in said else "\n")
+    with pytest.raises(DataError, match=said):
+        read(OLMO, dataset, files | {".csv.gz": gzip.compress(table.encode())})
