@@ -8,8 +8,9 @@ The commands, with keywords named like their flags, which return the dataset's m
     dovetail.tokenize(input="shuffled", output="tokens", tokenizer="model.json")
     dovetail.prepare(input="corpus", output="ready", tokenizer="model.json", sequence_length=4096)
     dovetail.verify("ready")
+    dovetail.show("ready", row=12)
 
-``shuffle``, ``tokenize``, ``prepare``, ``verify``
+``shuffle``, ``tokenize``, ``prepare``, ``verify``, ``show``
     the commands; what goes wrong is a ``DovetailError``, of which there is a tree
 ``Recipe``, ``TokenizeRecipe``, ``PrepareRecipe``, ``Manifest``, ``PreparedManifest``
     what determines a dataset, and what was written
@@ -35,6 +36,7 @@ __version__ = VERSION
 
 if TYPE_CHECKING:
     from dovetail.commands import prepare as prepare
+    from dovetail.commands import show as show
     from dovetail.commands import shuffle as shuffle
     from dovetail.commands import tokenize as tokenize
     from dovetail.commands import verify as verify
@@ -70,7 +72,7 @@ if TYPE_CHECKING:
     from transforms.tokenization.tokenizer import Tokenizer as Tokenizer
 else:
     _LATER = {  # by module, as above
-        "dovetail.commands": ["prepare", "shuffle", "tokenize", "verify"],
+        "dovetail.commands": ["prepare", "show", "shuffle", "tokenize", "verify"],
         "pipelines.recipes.prepare_recipe": ["PrepareRecipe"],
         "pipelines.recipes.recipe": ["Recipe"],
         "pipelines.recipes.tokenize_recipe": ["TokenizeRecipe"],
