@@ -113,7 +113,9 @@ class ShardWriting:
             writer = self._form.open_writer(sinks, dataset, facts)  # type: ignore[arg-type]
             digest, dropped_rows, dropped_ids = RowsDigest(self._form.keeps(dataset)), 0, 0
             read = self._laid.read_rows if rows else self._laid.read_documents
-            for batch in read(shard.begin, shard.end):
+            # of a split without rows the first shard alone accounts for its documents
+            first = shard.begin < shard.end or shard.number == 0
+            for batch in read(shard.begin, shard.end) if first else ():
                 writer.write(batch)
                 seen = self._form.seen(batch, dataset)
                 digest.add(seen)
