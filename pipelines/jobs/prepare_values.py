@@ -81,10 +81,11 @@ def require_room_to_count(plan: SplitPlan, workers: Workers) -> None:
     """Raise UsageError where counting contents takes more memory than a worker has beside its work."""
     needed, room = footprint(plan), workers.payload // 2
     if needed > room:
-        counts = ", ".join(f"{part.name}={part.asked}" for part in plan.parts if part.count)
+        counted = [part for part in plan.parts if part.count is not None]
+        counts = ",".join(f"{part.name}={part.asked}" for part in counted)
         raise UsageError(
             f"--split={counts}: to choose so many records takes {write_size(needed)} in each worker, "
-            f"which has {write_size(room)} for it; ask for a share such as {counts.partition("=")[0]}=1%, "
+            f"which has {write_size(room)} for it; ask for a share such as {counted[0].name}=1%, "
             "which takes none, or give more --memory, or fewer --workers"
         )
 
