@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from transforms.kernels.schedules.staged import Stage, Until
-
 from pipelines.jobs.special_ids import SpecialIds
 from pipelines.recipes.prepare_recipe import PrepareRecipe, StageRecipe
 from pipelines.recipes.values import write_size
@@ -15,6 +13,7 @@ from transforms.errors import UsageError
 from transforms.kernels.packing.rows import Packing
 from transforms.kernels.planning.plan import Workers
 from transforms.kernels.schedules.mixture import Mixture
+from transforms.kernels.schedules.staged import Stage, Until
 from transforms.kernels.splitting.first_contents import footprint
 from transforms.kernels.splitting.plan import SplitPlan
 from transforms.splitting.parse_splits import parse_splits
