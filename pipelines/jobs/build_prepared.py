@@ -176,6 +176,8 @@ def _count_contents(root: Any, job: Job, reading: Any) -> Any:
         return None
     from transforms.splitting.count_contents import CountContents
 
+    if reading.on_bad_record == "quarantine":  # where they are read to be split is soon enough
+        reading = replace(reading, on_bad_record="skip")
     read = root | "ReadContents" >> reading
     return read.blocks | "CountContents" >> CountContents(plan=job.splits, contents=_contents(job))
 
