@@ -91,9 +91,9 @@ def build(root: Any, job: Job) -> None:
             )
         every_span.append(tuple(spans) | f"{label}Spans" >> beam.Flatten())
     written = (
-        every_span,
         tuple(every_split) | "Splits" >> beam.Flatten(),
         tuple(every_shard) | "Shards" >> beam.Flatten(),
+        *every_span,
     ) | WritePrepared(
         output=job.claim.folder,
         sources=sorted(job.inputs.patterns),
@@ -175,6 +175,8 @@ def _count_contents(root: Any, job: Job, reading: Any) -> Any:
         return None
     from transforms.splitting.count_contents import CountContents
 
+    if reading.on_bad_record == "quarantine":  # where they are read to be split is soon enough
+        reading = replace(reading, on_bad_record="skip")
     read = root | "ReadContents" >> reading
     return read.blocks | "CountContents" >> CountContents(plan=job.splits, contents=_contents(job))
 
