@@ -174,8 +174,19 @@ def _write_about(
     _write_whole(text.encode(), level + layout.ABOUT, config)
     beside = getattr(form, "beside", None)
     if beside is not None:
-        mine = [s.shard for s in shards if s.shard.epoch == epoch and s.shard.format == name]
-        for path, content in beside(config.dataset, mine):
+        # of the splits that all epochs share too, which lie elsewhere
+        mine = [
+            s.shard for s in shards if s.shard.format == name and s.shard.epoch in (epoch, None)
+        ]
+        mine.sort(
+            key=lambda shard: (
+                shard.epoch is None,
+                shard.split != "train",
+                shard.split,
+                shard.number,
+            )
+        )
+        for path, content in beside(config.dataset, mine, level):
             _write_whole(content.encode(), level + path, config)
 
 
