@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from transforms.kernels.schedules.staged import Stage
-
 from pipelines.jobs.build import finish, memory_for, most_bad, read_records, spilling
 from transforms.kernels.planning.levels import partition_streams
 from transforms.kernels.planning.plan import RECORDS
 from transforms.kernels.schedules.mixture import Amounts, Mixture
 from transforms.kernels.schedules.needed import needed_share
+from transforms.kernels.schedules.staged import Stage
 
 if TYPE_CHECKING:
     from pipelines.jobs.prepare_job import Job
@@ -211,8 +210,8 @@ def _order(job: Job, split: OfSplit, counted: Any, reading: Any) -> Any:
     work = job.work_of(split.epoch) if split.train else job.eval_work
     ids: Any
     if work is None:
-        kept = job.inputs.contents.kept
-        names = () if kept is None or kept.schema is None else tuple(kept.schema.names)
+        kept = job.dataset.kept
+        names = () if kept is None else tuple(kept.names)
         ids = RowsToIds(column=job.column, dtype=job.dtype, ids=job.dataset.ids, kept=names)
     else:
         ids = TextsToIds(work=work)

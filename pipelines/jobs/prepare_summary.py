@@ -77,6 +77,15 @@ def warnings(manifest: PreparedManifest) -> Iterator[str]:
             )
         if split.empty:
             yield f"{name}: {write_count(split.empty, 'document')} without tokens left out"
+    for form in manifest.formats:
+        if format_of(form).unit(dataset_of(manifest, form)) == "rows":
+            own = [shard for shard in manifest.shards if shard.format == form]
+            rows, ids = sum(one.dropped_rows for one in own), sum(one.dropped_ids for one in own)
+            if rows:
+                yield (
+                    f"{form}: {write_count(rows, 'short row')} with {ids:,} ids left out of its files, "
+                    "for want of a pad token that isn't EOS"
+                )
 
 
 def open_lines(manifest: PreparedManifest, folder: str) -> Iterator[tuple[str, str]]:
