@@ -70,7 +70,8 @@ def _prepared(manifest: PreparedManifest, folder: str) -> Iterator[str]:
     if manifest.model is not None:
         yield _model(manifest.model)
     for name, end in sorted(manifest.special.items()):
-        words = [f"{token} (id {id_})" for id_, token in zip(end.ids, end.tokens, strict=False)]
+        named = zip(end.ids, end.tokens, strict=False)
+        words = [f"{token} (id {id_})" if token else f"id {id_}" for id_, token in named]
         yield f"{name}: {' '.join(words)}, by {end.found}"
     yield from _splits(manifest.splits)
     seen = set()
