@@ -201,7 +201,7 @@ def _shares_of_law(mixture: Mixture, amounts: Amounts) -> list[float]:
     """Return which share of the records each source gives, about."""
     if mixture.is_weighted:
         return record_shares(mixture, _drawn(mixture, amounts))
-    times = mixture.repeats or [1] * len(amounts.records)
+    times = mixture.repeats or (Fraction(1),) * len(amounts.records)
     counts = [float(n * count) for n, count in zip(times, amounts.records, strict=True)]
     return [count / (sum(counts) or 1.0) for count in counts]
 
