@@ -79,7 +79,7 @@ def _concat(
         else:
             to = min(full - 1, last)
         row = [
-            Piece(document, [p for _, p in places][0], len(places), False)
+            Piece(document, places[0][1], len(places), False)
             for document, group in itertools.groupby(joined[at:to], key=lambda pair: pair[0])
             for places in [list(group)]
         ]

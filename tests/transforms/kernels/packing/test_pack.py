@@ -1,4 +1,4 @@
-"""Which pieces stand in which row: every kind against brute force, and laws that hold for all of them."""
+"""Which pieces stand in which row: every kind against brute force, and laws that hold for all."""
 
 from __future__ import annotations
 
