@@ -14,6 +14,7 @@ import numpy as np
 from transforms.kernels.schedules.random_schedule import RandomSchedule
 from transforms.kernels.schedules.repeats_schedule import RepeatsSchedule
 from transforms.kernels.schedules.schedule import Known, Schedule
+from transforms.kernels.schedules.staged_schedule import StagedSchedule
 from transforms.kernels.schedules.stratified_schedule import StratifiedSchedule
 from transforms.shuffling.packed import Malformed, int_of, pack, require, unpack
 from transforms.shuffling.references import FILES, Pages, files_of, joined, pages_of
@@ -160,7 +161,7 @@ def _take(items: Iterator[Any], count: int) -> list[Any]:
 
 
 _SCHEDULES: dict[str, tuple[type[Schedule], list[str]]] = {
-    "random": (RandomSchedule, ["weights", "seed", "epoch"]),
+    "random": (RandomSchedule, ["weights", "seed", "epoch", "stage"]),
     "repeats": (RepeatsSchedule, ["totals", "seed", "epoch", "range_slots"]),
     "stratified": (StratifiedSchedule, ["weights"]),
 }
@@ -169,9 +170,15 @@ _SCHEDULES: dict[str, tuple[type[Schedule], list[str]]] = {
 
 def pack_schedule(schedule: Schedule) -> bytes:
     """Return a schedule without its counts."""
+    return pack(_values_of(schedule))
+
+
+def _values_of(schedule: Schedule) -> list[Any]:
+    if isinstance(schedule, StagedSchedule):
+        return ["staged", schedule.lengths, *map(_values_of, schedule.schedules)]
     for kind, (made, names) in _SCHEDULES.items():
         if isinstance(schedule, made):
-            return pack([kind, *(getattr(schedule, name) for name in names)])
+            return [kind, *(getattr(schedule, name) for name in names)]
     raise TypeError(f"expected a schedule, got {schedule!r}")
 
 
@@ -183,14 +190,22 @@ def unpack_schedule(data: bytes | memoryview, *, sources: int) -> Schedule:
     """
     values, _ = unpack(data)
     try:
-        kind, numbers, *rest = values
-        require(len(numbers) == sources, f"{len(numbers)} sources, expected {sources}")
-        made, (_, *names) = _SCHEDULES[kind]
-        more = dict(zip(names, map(_int_of, rest), strict=True))
-        require(more.get("range_slots") != 0, "ranges without slots")
-        return made([*map(_int_of, numbers)], **more)  # type: ignore[call-arg]
-    except (TypeError, ValueError, KeyError) as error:
+        if values[0] == "staged":
+            _, lengths, *stages = values
+            made_of = [_schedule_of(stage, sources=sources) for stage in stages]
+            return StagedSchedule(made_of, [*map(int_of, lengths)])
+        return _schedule_of(values, sources=sources)
+    except (TypeError, ValueError, KeyError, IndexError) as error:
         raise Malformed(f"no schedule: {error}") from error
+
+
+def _schedule_of(values: Any, *, sources: int) -> Schedule:
+    kind, numbers, *rest = values
+    require(len(numbers) == sources, f"{len(numbers)} sources, expected {sources}")
+    made, (_, *names) = _SCHEDULES[kind]
+    more = dict(zip(names, map(_int_of, rest), strict=True))
+    require(more.get("range_slots") != 0, "ranges without slots")
+    return made([*map(_int_of, numbers)], **more)  # type: ignore[call-arg]
 
 
 def _int_of(value: Any) -> int:

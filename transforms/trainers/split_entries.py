@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from transforms.datasets.prepared import PassEntry, SourceOfSplit, SplitEntry, StageEntry
+from transforms.datasets.prepared import (
+    MOST_PASSES,
+    PassEntry,
+    SourceOfSplit,
+    SplitEntry,
+    StageEntry,
+)
 from transforms.kernels.packing.counts import Counts
 from transforms.kernels.packing.figures import figures
 from transforms.kernels.records.digest import Digest
 from transforms.mixing.order_documents import OfStage, OrderedSplit
 from transforms.packing.laid import PackedPart
 from transforms.packing.lay_documents import OfPass
-
-MOST_PASSES = 1000
-"""Passes of a source that an entry lists."""
 
 
 def split_entry(split: OrderedSplit, *, epoch: int | None, asked: str | None) -> SplitEntry:
@@ -28,7 +31,7 @@ def split_entry(split: OrderedSplit, *, epoch: int | None, asked: str | None) ->
     counts = sum((part.used for part in parts), start=Counts())
     documents = sum(one.digest.records for stage in split.stages for one in stage.passes)
     tokens = sum(one.tokens for stage in split.stages for one in stage.passes)
-    shares = figures(counts, skips_empty=split.packing.kind != "none")
+    shares = figures(counts, split.packing)
     stages, first = [], 0
     for part, stage in zip(parts, split.stages, strict=True):
         stages.append(_stage(split, part, stage, first))

@@ -42,6 +42,7 @@ class Mixture:
         max_records, max_bytes, max_tokens: where to end at the latest, one of the last two; bytes are
             those of the records, without line ends, tokens the lengths of a column of lists.
         seed, epoch: of the dataset.
+        stage: its number among the stages of an output (``transforms.kernels.schedules.staged``).
         chunk: positions that are counted at a time, at least; nothing that is drawn depends on it.
     """
 
@@ -57,6 +58,7 @@ class Mixture:
     max_tokens: int | None = None
     seed: int = 0
     epoch: int = 0
+    stage: int = 0
     chunk: int = CHUNK
 
     @property
@@ -180,14 +182,20 @@ class Draft:
             schedule = schedule.with_counts(np.stack(rows))
         return replace(self, schedule=schedule)
 
-    def ended(self) -> tuple[Draft, int]:
+    def ended(self, left: Sequence[int] | None = None) -> tuple[Draft, int]:
         """Return the draft, counted on where that was missed, and how many positions there are.
 
         Where ``most`` is given, they are as many as may be needed; which are, is found from the
         records' lengths.
+
+        Args:
+            left: records of each source that the rule for the end goes by, those of ``amounts`` at
+                most; None for these.
         """
         mixture, draft = self.mixture, self
         most = mixture.max_records
+        have = self.amounts.records
+        left = have if left is None else [min(pair) for pair in zip(left, have, strict=True)]
         if draft.schedule.length is not None:
             end = draft.schedule.length
         elif mixture.is_union:
@@ -196,9 +204,11 @@ class Draft:
             end = draft.bound
         else:
             rule = stops.stop_all if mixture.stop == "all_exhausted" else stops.stop_first
-            while (found := rule(draft.schedule, self.amounts.records)) is None:
+            while (found := rule(draft.schedule, left)) is None:
+                if most is not None and draft.schedule.counted_to >= most:
+                    break
                 draft = draft.counting_to(draft.schedule.counted_to + 1)
-            end = found
+            end = most if found is None and most is not None else found or 0
         end = end if most is None else min(end, most)
         return draft.counting_to(end), end
 
@@ -236,7 +246,9 @@ def draft(mixture: Mixture, amounts: Amounts) -> Draft:
     chunk = mixture.chunk
     while bound // chunk * len(scaled) * 8 > _TABLE and chunk < _MOST_CHUNK:
         chunk *= 2
-    schedule = RandomSchedule(scaled, seed=mixture.seed, epoch=mixture.epoch, chunk=chunk)
+    schedule = RandomSchedule(
+        scaled, seed=mixture.seed, epoch=mixture.epoch, stage=mixture.stage, chunk=chunk
+    )
     return Draft(mixture, amounts, schedule, bound)
 
 
@@ -256,31 +268,39 @@ def weigh(mixture: Mixture, amounts: Amounts) -> list[Fraction]:
     return shares
 
 
-def expect(mixture: Mixture, amounts: Amounts) -> list[float]:
+def means_of(amounts: Amounts, what: Measure) -> list[float]:
+    """Return how much a record of each source has, on average."""
+    held = zip(amounts.records, amounts.of(what), strict=True)
+    return [size / count if count else 0.0 for count, size in held]
+
+
+def record_shares(mixture: Mixture, amounts: Amounts) -> list[float]:
+    """Return about which share of the records each source of a weighted mixture gives."""
+    shares = _shares(mixture, amounts)
+    if mixture.weigh_by != "records":
+        means = means_of(amounts, mixture.weigh_by)
+        shares = [share / mean if mean else 0.0 for share, mean in zip(shares, means, strict=True)]
+    total = sum(shares)
+    return [share / total for share in shares] if total else shares
+
+
+def expect(
+    mixture: Mixture, amounts: Amounts, *, left: Sequence[float] | None = None
+) -> list[float]:
     """Return about how many records of each source come out, for plans.
 
     Args:
         mixture: what is asked.
         amounts: of each source, about.
+        left: as of ``Draft.ended``.
     """
     records = [float(count) for count in amounts.records]
-
-    def means_of(what: Measure) -> list[float]:
-        held = zip(amounts.records, amounts.of(what), strict=True)
-        return [size / count if count else 0.0 for count, size in held]
-
     if mixture.is_weighted:
         if not any(records):
             return records
-        shares = _shares(mixture, amounts)
-        if mixture.weigh_by != "records":
-            means = means_of(mixture.weigh_by)
-            shares = [
-                share / mean if mean else 0.0 for share, mean in zip(shares, means, strict=True)
-            ]
-        total = sum(shares)
-        shares = [share / total for share in shares]
-        lengths = [count / share for count, share in zip(records, shares, strict=True) if share]
+        shares = record_shares(mixture, amounts)
+        rest = zip(records if left is None else left, shares, strict=True)
+        lengths = [count / share for count, share in rest if share] or [0.0]
         length = max(lengths) if mixture.stop == "all_exhausted" else min(lengths)
         if mixture.repeats_as_needed:
             length = math.inf
@@ -292,7 +312,7 @@ def expect(mixture: Mixture, amounts: Amounts) -> list[float]:
     if mixture.max_records is not None:
         length = min(length, mixture.max_records)
     if mixture.most is not None:
-        means = means_of(mixture.measure)
+        means = means_of(amounts, mixture.measure)
         mean = sum(share * size for share, size in zip(shares, means, strict=True))
         length = min(length, mixture.most / mean) if mean else length
     return [share * length for share in shares]

@@ -22,10 +22,12 @@ class RandomSchedule(CountedSchedule):
     """Source of position p: where PRF(seed, epoch, p) falls in the cumulative weights.
 
     The PRF has 64 bits and weights sum to 2**64, so each draw has exactly the law of the weights,
-    and draws are independent as far as the keyed hash is a random function.
+    and draws are independent as far as the keyed hash is a random function. Of several stages each has
+    a PRF of its own.
 
     Args:
         weights: integers that sum to 2**64, from ``weights.scale``; zero is never drawn.
+        stage: its number among several; the first, 0, draws as an output without stages does.
         chunk: positions in a chunk of the table. Nothing that is drawn depends on it.
         table: int64[chunks + 1, sources], where counts are known already.
     """
@@ -38,17 +40,23 @@ class RandomSchedule(CountedSchedule):
         *,
         seed: int,
         epoch: int,
+        stage: int = 0,
         chunk: int = CHUNK,
         table: I64 | None = None,
     ) -> None:
         super().__init__(np.zeros((1, len(weights)), np.int64) if table is None else table)
         check_scaled(weights)
         self.weights, self.seed, self.epoch, self.chunk = tuple(weights), seed, epoch, chunk
-        self._pair = derive(seed, "schedule", epoch)
+        self.stage = stage
+        self._pair = derive(seed, "schedule", epoch, *(("stage", stage) if stage else ()))
         self._lookup = _lookup(self.weights)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (self.weights, self.seed, self.epoch, self.chunk, self.table)
+        return _rebuild, (self._law, self.chunk, self.table)
+
+    @property
+    def _law(self) -> tuple[Sequence[int], int, int, int]:
+        return self.weights, self.seed, self.epoch, self.stage
 
     def sources_of(self, begin: int, end: int) -> U16:
         return np.concatenate([self._lookup.find(k) for k in keys_of(self._pair, begin, end)])
@@ -61,13 +69,12 @@ class RandomSchedule(CountedSchedule):
         """Return this schedule with int64[n, sources] counts of the n chunks from ``counted_to`` on."""
         if (counts.sum(axis=1) != self.chunk).any():
             raise ValueError(f"expected counts of whole chunks of {self.chunk} positions")
-        return _rebuild(self.weights, self.seed, self.epoch, self.chunk, self._extended(counts))
+        return _rebuild(self._law, self.chunk, self._extended(counts))
 
 
-def _rebuild(
-    weights: Sequence[int], seed: int, epoch: int, chunk: int, table: I64
-) -> RandomSchedule:
-    return RandomSchedule(weights, seed=seed, epoch=epoch, chunk=chunk, table=table)
+def _rebuild(law: tuple[Sequence[int], int, int, int], chunk: int, table: I64) -> RandomSchedule:
+    weights, seed, epoch, stage = law
+    return RandomSchedule(weights, seed=seed, epoch=epoch, stage=stage, chunk=chunk, table=table)
 
 
 class _Lookup:

@@ -1,7 +1,7 @@
 """The schedule: which source, and which of its ranks, stands at each output position.
 
 A schedule is a pure function with random access, and every answer is exact. The contract, held by
-three algorithms:
+three algorithms, and by ``staged_schedule.StagedSchedule``, which puts some of them one after another:
 
 ``random_schedule.RandomSchedule``
     the source of each position drawn independently by weight. Counts of prefixes must be counted.

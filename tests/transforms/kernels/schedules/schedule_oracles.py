@@ -10,9 +10,12 @@ from tests.transforms.kernels import oracles
 from transforms.kernels.randomness import derive
 
 
-def random_source(weights: Sequence[int], *, seed: int, epoch: int, position: int) -> int:
+def random_source(
+    weights: Sequence[int], *, seed: int, epoch: int, position: int, stage: int = 0
+) -> int:
     """Walk along the weights until the position's draw is used up."""
-    draw = oracles.record_key(*derive(seed, "schedule", epoch), position)
+    labels = ("stage", stage) if stage else ()
+    draw = oracles.record_key(*derive(seed, "schedule", epoch, *labels), position)
     for source, weight in enumerate(weights):
         if draw < weight:
             return source
@@ -20,9 +23,12 @@ def random_source(weights: Sequence[int], *, seed: int, epoch: int, position: in
     raise AssertionError("weights sum to less than 2**64")
 
 
-def random_sequence(weights: Sequence[int], *, seed: int, epoch: int) -> Iterator[int]:
+def random_sequence(
+    weights: Sequence[int], *, seed: int, epoch: int, stage: int = 0
+) -> Iterator[int]:
     """Sources from position 0 on, without end."""
-    return (random_source(weights, seed=seed, epoch=epoch, position=p) for p in count())
+    law = {"seed": seed, "epoch": epoch, "stage": stage}
+    return (random_source(weights, position=p, **law) for p in count())
 
 
 class Node:
