@@ -85,6 +85,9 @@ def _concat(
         ]
         if packing.end_at_cuts and to not in ends:
             row[-1] = row[-1]._replace(cut_end=True)
+        elif packing.end_at_cuts and to == full - 1:
+            last_piece = row[-1]
+            row.append(Piece(last_piece.document, last_piece.begin + last_piece.length, 0, True))
         rows.append(row)
         at = to
     return rows
