@@ -112,8 +112,8 @@ class Flat:
     def how_to_open(self, dataset: Dataset, folder: str) -> str:
         offset = f", offset={_HEADER * 4}" if _has_header(dataset) else ""
         return (
-            f'numpy.memmap("{folder}/data/train-00000-of-00001.bin", "<u{self.id_bytes(dataset)}", '
-            f'"r"{offset})'
+            f'[numpy.memmap(path, "<u{self.id_bytes(dataset)}", "r"{offset}) '
+            f'for path in sorted(glob.glob("{folder}/data/train-*{SUFFIX}"))]'
         )
 
 

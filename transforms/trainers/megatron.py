@@ -10,12 +10,13 @@ Source: NVIDIA/Megatron-LM, megatron/core/datasets/gpt_dataset.py and helpers.cp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from transforms.datasets.prepared import PreparedShard
 from transforms.errors import DataError, UsageError
 from transforms.kernels.arrays import cuts, offsets_of
 from transforms.kernels.packing.filled import filled
@@ -31,6 +32,7 @@ from transforms.trainers.megatron_index import (
     SpooledLengths,
     write_index,
 )
+from transforms.trainers.megatron_lists import lists, prefix_of
 
 IDS, INDEX = ".bin", ".idx"
 _EQUAL: frozenset[Kind] = frozenset({"concat", "best_fit", "pad"})
@@ -137,6 +139,19 @@ class Megatron:
 
     def about(self, dataset: Dataset) -> dict[str, Any]:
         return about(self, dataset, dtype=self.dtype(dataset).name)
+
+    def beside(
+        self, dataset: Dataset, shards: Sequence[PreparedShard], folder: str
+    ) -> Iterator[tuple[str, str]]:
+        """Yield (name, text) of the lists that lie beside the data: see ``megatron_lists``.
+
+        Args:
+            dataset: what is true of the shards.
+            shards: to be named.
+            folder: in which the lists lie, below the dataset's.
+        """
+        width = self.id_bytes(dataset)
+        return lists([prefix_of(one, folder=folder, id_bytes=width) for one in shards])
 
     def how_to_open(self, dataset: Dataset, folder: str) -> str:
         length = dataset.packing.length

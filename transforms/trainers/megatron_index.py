@@ -82,6 +82,16 @@ class Counts(NamedTuple):
     boundaries: int
 
 
+def counts_of(size: int, *, documents: int) -> Counts:
+    """Return what an index of so many bytes counts.
+
+    >>> counts_of(34 + 12 * 3 + 8 * 3, documents=2)
+    Counts(sequences=3, boundaries=3)
+    """
+    boundaries = documents + 1
+    return Counts((size - _HEAD.size - 8 * boundaries) // 12, boundaries)
+
+
 def write_index(file: BinaryIO, lengths: Lengths, dtype: npt.DTypeLike) -> Counts:
     """Write an index; memory doesn't grow with the lengths.
 

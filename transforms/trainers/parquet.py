@@ -1,7 +1,8 @@
 """Parquet: rows as columns of lists, as TRL, transformers and Megatron-Bridge take them.
 
-Ids are int32: torch makes no tensors of uint32 on which models run, and its readers of lists widen
-unsigned ids each in their own way. Filler isn't written: lengths tell, and collators pad.
+Ids are int32: uint16 of 65,536 ids overflows in readers that go on counting in it, and torch computes
+with no uint32, so that ``datasets`` casts both for it (``torch_formatter.py``). Filler isn't written:
+lengths tell, and collators pad. ``bench/readers_hf.py`` reads all of it by ``datasets``.
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ class Parquet(Columns):
         if _is_bridge(dataset):
             return (
                 f'GPTSFTPackedParquetDataset("{folder}/data/train-*.idx.parquet", tokenizer=tokenizer, '
-                f"max_seq_length={dataset.packing.length})"
+                f"max_seq_length={(dataset.packing.length or 1) - 1})"
             )
         return (
             f'datasets.load_dataset("parquet", data_files="{folder}/data/train-*.parquet", '

@@ -32,6 +32,7 @@ from transforms.datasets.write_manifest import digest_entry, file_entries, is_wr
 from transforms.errors import LosslessError, RunError
 from transforms.kernels.records.digest import Digest
 from transforms.mixing.order_documents import OrderedSplit
+from transforms.splitting.split_records import require_splits
 from transforms.storage import files as storage
 from transforms.storage import layout
 from transforms.trainers.contract import Dataset
@@ -125,6 +126,7 @@ def _write(
         if other.digests() != every[0].digests():
             raise LosslessError("an epoch read other records than the first one; run again")
     files = every[0]
+    _require_splits(config, files, dict(splits))
     manifest = _manifest(config, files, dict(splits), shards)
     folders = sorted({(shard.shard.epoch, shard.shard.format) for shard in shards}, key=repr)
     try:
@@ -143,6 +145,25 @@ def _write(
             raise
 
 
+def _require_splits(
+    config: WritePrepared,
+    files: FilesRead,
+    splits: Mapping[tuple[int | None, str], OrderedSplit],
+) -> None:
+    """Raise LosslessError where splits aren't what was read, or one has more than was asked for."""
+    others = [split.read for (_, name), split in splits.items() if config.asked[name] is not None]
+    for (level, name), split in splits.items():
+        asked = config.asked[name]
+        if asked is None:
+            what = "the input" if level is None else f"epoch {level}"
+            require_splits(files.digests(), [split.read, *others], what=what)
+        elif asked.isdigit() and Digest.total(split.read.values()).records > int(asked):
+            raise LosslessError(
+                f"split {name}: {asked} records were asked for and counted, and more were split off; "
+                "check memory and disk, then run again"
+            )
+
+
 def _write_about(
     config: WritePrepared, epoch: int | None, name: str, shards: list[WrittenShard]
 ) -> None:
@@ -153,8 +174,19 @@ def _write_about(
     _write_whole(text.encode(), level + layout.ABOUT, config)
     beside = getattr(form, "beside", None)
     if beside is not None:
-        mine = [s.shard for s in shards if s.shard.epoch == epoch and s.shard.format == name]
-        for path, content in beside(config.dataset, mine):
+        # of the splits that all epochs share too, which lie elsewhere
+        mine = [
+            s.shard for s in shards if s.shard.format == name and s.shard.epoch in (epoch, None)
+        ]
+        mine.sort(
+            key=lambda shard: (
+                shard.epoch is None,
+                shard.split != "train",
+                shard.split,
+                shard.number,
+            )
+        )
+        for path, content in beside(config.dataset, mine, level):
             _write_whole(content.encode(), level + path, config)
 
 
