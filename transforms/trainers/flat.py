@@ -18,7 +18,7 @@ from transforms.kernels.packing.filled import filled
 from transforms.kernels.packing.rows import Kind, Rows
 from transforms.trainers import raw
 from transforms.trainers.about import about
-from transforms.trainers.checks import Count, filler_of, ids_as, require_filler, require_needs
+from transforms.trainers.checks import Count, filler_of, require_filler, require_ids, require_needs
 from transforms.trainers.contract import Dataset, Keeps, Needs, ShardFacts, Unit
 
 SUFFIX = ".bin"
@@ -135,7 +135,7 @@ class _Writer:
             file.write(head.tobytes())
 
     def write(self, rows: Rows) -> None:
-        ids_as(rows, self._dataset.ids_type, dataset=self._dataset, first=self._count.rows)
+        require_ids(rows, self._dataset.ids_type, dataset=self._dataset, first=self._count.rows)
         shown = self._form.seen(rows, self._dataset)
         ids = shown.ids.astype(self._dataset.ids_type.newbyteorder("<"), copy=False)
         self._file.write(ids.data.cast("B") if len(ids) else b"")

@@ -23,7 +23,7 @@ from transforms.kernels.packing.filled import filled
 from transforms.kernels.packing.rows import Kind, Rows
 from transforms.trainers import raw
 from transforms.trainers.about import about
-from transforms.trainers.checks import KINDS, Count, filler_of, ids_as, require_needs
+from transforms.trainers.checks import KINDS, Count, filler_of, require_ids, require_needs
 from transforms.trainers.contract import Dataset, Keeps, Needs, ShardFacts, Unit
 from transforms.trainers.megatron_index import (
     EqualLengths,
@@ -210,7 +210,7 @@ class RowsOfIds:
         Raises:
             DataError: an id that the type doesn't hold, or a row of another length.
         """
-        ids_as(rows, self._dtype, dataset=self._dataset, first=first)
+        require_ids(rows, self._dtype, dataset=self._dataset, first=first)
         shown = self._form.seen(rows, self._dataset)
         sizes = np.diff(shown.offsets)
         if self._length is not None and (sizes != self._length).any():

@@ -29,7 +29,7 @@ from transforms.kernels.packing.filled import filled
 from transforms.kernels.packing.rows import Kind, Rows
 from transforms.trainers import raw
 from transforms.trainers.about import about
-from transforms.trainers.checks import Count, filler_of, ids_as, require_needs
+from transforms.trainers.checks import Count, filler_of, require_ids, require_needs
 from transforms.trainers.contract import Dataset, Keeps, Needs, ShardFacts, Unit
 from transforms.trainers.olmo_table import Table, require_ends, require_mask, rows_of, table_lines
 from transforms.trainers.row_groups import join
@@ -152,7 +152,7 @@ class _Writer:
 
     def write(self, rows: Rows) -> None:
         first = self._count.rows
-        ids_as(rows, self._dtype, dataset=self._dataset, first=first)
+        require_ids(rows, self._dtype, dataset=self._dataset, first=first)
         self._require_lengths(rows, first)
         require_ends(rows, np.cumsum(rows.lengths) - 1, self._dataset, first=first)
         self._count.add(rows)

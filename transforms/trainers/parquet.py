@@ -21,7 +21,7 @@ from transforms.formats.parquet_ids import IdsWriter
 from transforms.formats.schemas import faults_named, first_line
 from transforms.kernels.packing.rows import Kind, Rows
 from transforms.trainers.about import about
-from transforms.trainers.checks import KINDS, Count, ids_as, require_needs
+from transforms.trainers.checks import KINDS, Count, require_ids, require_needs
 from transforms.trainers.columns import (
     IDS,
     LENGTHS,
@@ -171,7 +171,7 @@ class _Writer:
         self._groups = RowGroups(most_bytes=_GROUP_BYTES, most_rows=most)
 
     def write(self, rows: Rows) -> None:
-        ids_as(rows, self._dataset.ids_type, dataset=self._dataset, first=self._count.rows)
+        require_ids(rows, self._dataset.ids_type, dataset=self._dataset, first=self._count.rows)
         self._count.add(rows)
         for group in self._groups.add(rows):
             self._write_group(group)
