@@ -210,8 +210,8 @@ def _order(job: Job, split: OfSplit, counted: Any, reading: Any) -> Any:
     work = job.work_of(split.epoch) if split.train else job.eval_work
     ids: Any
     if work is None:
-        kept = job.inputs.contents.kept
-        names = () if kept is None or kept.schema is None else tuple(kept.schema.names)
+        kept = job.dataset.kept
+        names = () if kept is None else tuple(kept.names)
         ids = RowsToIds(column=job.column, dtype=job.dtype, ids=job.dataset.ids, kept=names)
     else:
         ids = TextsToIds(work=work)

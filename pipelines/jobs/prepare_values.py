@@ -17,10 +17,7 @@ from transforms.kernels.schedules.staged import Stage, Until
 from transforms.kernels.splitting.first_contents import footprint
 from transforms.kernels.splitting.plan import SplitPlan
 from transforms.splitting.parse_splits import parse_splits
-from transforms.trainers.compatible import require_together
 from transforms.trainers.contract import Dataset, Format
-from transforms.trainers.formats import format_named
-from transforms.trainers.of_manifest import OPTIONS
 
 
 def mix(recipe: PrepareRecipe, sources: Sequence[str], epoch: int) -> tuple[Stage, ...]:
@@ -104,6 +101,8 @@ def pack(recipe: PrepareRecipe, special: SpecialIds) -> Packing:
 
 def options_of(recipe: PrepareRecipe) -> dict[str, Any]:
     """Return the formats' own flags, those that have a say."""
+    from transforms.trainers.of_manifest import OPTIONS  # late: they take numba along
+
     found = {name: getattr(recipe, name) for name in OPTIONS}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -114,6 +113,9 @@ def format_all(recipe: PrepareRecipe, dataset: Dataset) -> tuple[Format, ...]:
     Raises:
         UsageError: one of them can't be written of such a dataset, or two can't share its rows.
     """
+    from transforms.trainers.compatible import require_together
+    from transforms.trainers.formats import format_named
+
     found = tuple(format_named(name) for name in recipe.output_format)
     require_together(found, dataset)
     return found

@@ -227,10 +227,11 @@ class LaidSplit:
     def read_documents(self, begin: int, end: int) -> Iterator[Rows]:
         """Yield documents [begin, end), some at a time, those without a stream left out."""
         for part, low, high in _inside(self.parts, self._documents, begin, end):
-            packing = part.part.packing
+            skips_empty = _skips_empty(part.part.packing)
+            packing = replace(part.part.packing, kind="none", length=None)  # no row, no filler
             for documents in part.part.index.read(low, high):
                 lengths = np.diff(documents.offsets)
-                mine = np.flatnonzero(lengths if _skips_empty(packing) else lengths + 1)
+                mine = np.flatnonzero(lengths if skips_empty else lengths + 1)
                 pieces = Pieces(
                     mine,
                     np.zeros(len(mine), np.int64),

@@ -44,6 +44,7 @@ def write_prepared(
     ids: int = 1000,
     model: dict[str, Any] | None = None,
     tokens: TokensEntry | None = None,
+    validation: bool = True,
 ) -> PreparedManifest:
     """Write a dataset of a split ``train`` of each epoch and a split ``validation`` of all.
 
@@ -54,13 +55,14 @@ def write_prepared(
         shards: of train.
         rows: what both splits hold, in place of what is drawn.
         model, tokens: what the manifest says of the tokenizer.
+        validation: whether there is that split, too.
     """
     asked = dict(options or {})
     datasets = {name: dataset_of(kind, ids=ids, options=asked) for name in formats}
     splits, written = [], []
     of_splits = [("train", e if len(epochs) > 1 else None, count, shards) for e in epochs]
     for number, (split, epoch, size, parts) in enumerate(
-        [*of_splits, ("validation", None, 5, 1)],
+        [*of_splits, *[("validation", None, 5, 1)][: int(validation)]],
     ):
         entry = None
         for name, dataset in datasets.items():
