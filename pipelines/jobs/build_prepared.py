@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from transforms.kernels.schedules.staged import Stage
-
 from pipelines.jobs.build import finish, memory_for, most_bad, read_records, spilling
 from transforms.kernels.planning.levels import partition_streams
 from transforms.kernels.planning.plan import RECORDS
 from transforms.kernels.schedules.mixture import Amounts, Mixture
 from transforms.kernels.schedules.needed import needed_share
+from transforms.kernels.schedules.staged import Stage
 
 if TYPE_CHECKING:
     from pipelines.jobs.prepare_job import Job

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from transforms.kernels.schedules.staged import Stage, expect_stages
-
 from pipelines.inputs.preflight import Inputs
 from pipelines.inputs.survey import Amount
 from pipelines.jobs.execute import Planned
@@ -23,6 +21,7 @@ from transforms.kernels.planning.plan import Plan
 from transforms.kernels.records.contents import content_hashes
 from transforms.kernels.schedules.mixture import Amounts
 from transforms.kernels.schedules.needed import needed_share
+from transforms.kernels.schedules.staged import Stage, expect_stages
 from transforms.kernels.splitting.plan import SplitPlan
 from transforms.trainers.contract import Dataset, Format
 

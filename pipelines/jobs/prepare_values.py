@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from transforms.kernels.schedules.staged import Stage, Until
-
 from pipelines.jobs.special_ids import SpecialIds
 from pipelines.recipes.prepare_recipe import PrepareRecipe, StageRecipe
 from transforms.kernels.packing.rows import Packing
 from transforms.kernels.schedules.mixture import Mixture
+from transforms.kernels.schedules.staged import Stage, Until
 from transforms.kernels.splitting.plan import SplitPlan
 from transforms.splitting.parse_splits import parse_splits
 from transforms.trainers.compatible import require_together

@@ -12,9 +12,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import pipelines.prepare
 import pytest
 
+import pipelines.prepare
 from dovetail import Sampling, Tokenizer
 from pipelines.verify import verify
 from tests.pipelines import prepare_oracle as oracle
