@@ -7,8 +7,9 @@ The commands, with keywords named like their flags, which return the dataset's m
     manifest = dovetail.shuffle(input="corpus/*.jsonl", output="shuffled", seed=7)
     dovetail.tokenize(input="shuffled", output="tokens", tokenizer="model.json")
     dovetail.verify("tokens")
+    dovetail.show("tokens", row=12)
 
-``shuffle``, ``tokenize``, ``verify``
+``shuffle``, ``tokenize``, ``verify``, ``show``
     the commands; what goes wrong is a ``DovetailError``, of which there is a tree
 ``Recipe``, ``TokenizeRecipe``, ``Manifest``
     what determines a dataset, and what was written
@@ -33,6 +34,7 @@ from transforms.version import VERSION
 __version__ = VERSION
 
 if TYPE_CHECKING:
+    from dovetail.commands import show as show
     from dovetail.commands import shuffle as shuffle
     from dovetail.commands import tokenize as tokenize
     from dovetail.commands import verify as verify
@@ -66,7 +68,7 @@ if TYPE_CHECKING:
     from transforms.tokenization.tokenizer import Tokenizer as Tokenizer
 else:
     _LATER = {  # by module, as above
-        "dovetail.commands": ["shuffle", "tokenize", "verify"],
+        "dovetail.commands": ["show", "shuffle", "tokenize", "verify"],
         "pipelines.recipes.recipe": ["Recipe"],
         "pipelines.recipes.tokenize_recipe": ["TokenizeRecipe"],
         "transforms.datasets.manifest": ["Manifest"],

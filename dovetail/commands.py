@@ -143,6 +143,41 @@ def verify(
         return run(["--", os.fspath(folder)], quiet=quiet, debug=debug, **options)
 
 
+def show(
+    folder: str | os.PathLike[str],
+    *,
+    row: int | None = None,
+    split: str | None = None,
+    epoch: int | None = None,
+    format: str | None = None,  # noqa: A002  # as the flag is called
+    full: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+    codec_module: str | Sequence[str] = (),
+) -> Manifest | PreparedManifest:
+    """Print a dataset's manifest in short, and rows of it, decoded; the manifest is returned.
+
+    Args:
+        folder: the dataset's, local or on a store.
+        row: the number of the one row to show, over the shards of its split.
+        split: of which split; train by default.
+        epoch: of which epoch; the first by default.
+        format: of which format's files.
+        full: show rows whole, however long.
+        storage_options: options of fsspec for the stores.
+        codec_module: modules that register codecs of yours.
+
+    Raises:
+        DovetailError: there is no dataset, it can't be read, or has no such row.
+    """
+    from pipelines.show import run
+
+    options: dict[str, Any] = {"row": row, "split": split, "epoch": epoch, "format": format}
+    options |= {"codec_module": codec_module or None}
+    if storage_options is not None:
+        options["storage_options"] = dict(storage_options)
+    return run(["--", os.fspath(folder)], full=full, **options)
+
+
 def _run(
     run: Callable[..., Manifest | None],
     kind: RecipeKind[Any, Any],

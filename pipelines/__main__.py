@@ -14,6 +14,7 @@ COMMANDS = {
     "shuffle": "shuffle files of records exactly, in bounded memory",
     "tokenize": "tokenize files of text, sampled or not",
     "verify": "read a dataset again and check it against its manifest",
+    "show": "look at a dataset: its manifest in short, and rows of it, decoded",
 }
 
 

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from pipelines.datasets.check_prepared import check_prepared
 from pipelines.datasets.check_records import check_records
 from pipelines.datasets.manifests import AnyManifest, read_manifest
 from pipelines.datasets.shard_files import EXTRA, printable
@@ -68,6 +67,9 @@ def verify(folder: str, *, live: bool = False) -> tuple[AnyManifest, list[str]]:
     ):
         each = functools.partial(_each, Progress.open(counts), watch)
         if isinstance(manifest, PreparedManifest):
+            # late: its formats take numba along, which records don't wait for
+            from pipelines.datasets.check_prepared import check_prepared
+
             return manifest, check_prepared(manifest, folder, each)
         return manifest, check_records(manifest, folder, each)
 

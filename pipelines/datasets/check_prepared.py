@@ -118,11 +118,12 @@ def _read_back(folder: str, shard: PreparedShard, dataset: Dataset) -> list[str]
                 digest.add(some)
     except DataError as error:
         return [f"{main}: {error}"]
-    expected = [("ids", ids, shard.ids)]
+    kept = shard.ids - shard.dropped_ids
+    expected = [("ids", ids, kept)]
     if form.filler(dataset) is not None:  # it stands among the ids, or beside them
-        expected = [("ids, filler included,", ids + filler, shard.ids + shard.filler)]
+        expected = [("ids, filler included", ids + filler, kept + shard.filler)]
     if keeps.rows:
-        expected.append((form.unit(dataset), rows, shard.rows))
+        expected.append((form.unit(dataset), rows, shard.rows - shard.dropped_rows))
     problems = [
         f"{main}: {came} {what}, the manifest says {asked}"
         for what, came, asked in expected

@@ -6,17 +6,14 @@ import os
 from typing import Any
 
 from pipelines.datasets.check_sources import check_quarantine, check_sources, digest_of
-from pipelines.datasets.shard_files import Each, extra, opened, sha256
+from pipelines.datasets.shard_files import Each, extra, line_format_of, opened, sha256
 from pipelines.jobs.job import mixture_of
 from pipelines.recipes.flag_errors import validate
 from pipelines.recipes.recipe import Recipe
 from transforms.datasets.manifest import Manifest, ShardEntry, TokensEntry
 from transforms.datasets.manifest_files import FileSums, sum_files
 from transforms.errors import DataError, InputError, UsageError
-from transforms.formats.codecs import CODECS
-from transforms.formats.line_format import LineFormat
 from transforms.formats.read_back import shard_digest
-from transforms.formats.reading import first_bytes
 from transforms.formats.writing import ShardFormat
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.schedules.mixture import Amounts, asked_shares
@@ -97,18 +94,10 @@ def check_shard(
 
 def _digest(file: Any, path: str, *, size: int, manifest: Manifest, progress: Progress) -> Digest:
     """Digest a shard's records as they were digested when they were read."""
-    file.seek(0)
-    header = b""
-    if manifest.header_bytes:
-        codec = CODECS.get(manifest.compression)
-        header = first_bytes(file, manifest.header_bytes, name=path, codec=codec)
-        file.seek(0)
-        if len(header) < manifest.header_bytes:
-            raise DataError(f"{path}: truncated: its header has more bytes than are there")
     form = ShardFormat(
         kind=manifest.kind,
         compression=manifest.compression,
-        line_format=LineFormat(separator=manifest.separator, header=header, quoted=manifest.quoted),
+        line_format=line_format_of(file, path, manifest),
         records_are=manifest.records_are,
     )
     return shard_digest(

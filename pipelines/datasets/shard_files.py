@@ -8,7 +8,11 @@ import os
 from collections.abc import Callable, Iterator, Sequence, Set
 from typing import Any, Protocol, TypeVar
 
+from transforms.datasets.manifest import Manifest
 from transforms.errors import DataError
+from transforms.formats.codecs import CODECS
+from transforms.formats.line_format import LineFormat
+from transforms.formats.reading import first_bytes
 from transforms.storage import files as storage
 from transforms.storage import layout
 from transforms.workers.progress import Progress
@@ -53,6 +57,23 @@ def extra(folder: str, inner: str, listed: Set[str]) -> list[str]:
     names = fs.ls(path, detail=False) if fs.isdir(path) else []
     found = sorted(f"{inner}/{os.path.basename(name)}" for name in names)
     return [f"{name}{EXTRA}" for name in found if name not in listed]
+
+
+def line_format_of(file: Any, path: str, manifest: Manifest) -> LineFormat:
+    """Return how a shard of lines is laid out, its own header included; the file stands at 0 after.
+
+    Raises:
+        DataError: it ends inside of its header.
+    """
+    file.seek(0)
+    header = b""
+    if manifest.header_bytes:
+        codec = CODECS.get(manifest.compression)
+        header = first_bytes(file, manifest.header_bytes, name=path, codec=codec)
+        file.seek(0)
+        if len(header) < manifest.header_bytes:
+            raise DataError(f"{path}: truncated: its header has more bytes than are there")
+    return LineFormat(separator=manifest.separator, header=header, quoted=manifest.quoted)
 
 
 def sha256(file: Any) -> str:

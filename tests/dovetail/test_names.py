@@ -37,6 +37,7 @@ def test_importing_it_and_asking_for_errors_and_version_imports_nothing_heavy() 
         ("Manifest", ["apache_beam", "numba"]),
         ("shuffle", ["apache_beam", "numba"]),
         ("verify", ["apache_beam", "numba"]),
+        ("show", ["apache_beam", "numba"]),
         ("WriteShards", ["numba"]),
     ],
 )
@@ -129,7 +130,7 @@ def test_a_package_of_the_users_that_was_imported_before_is_named(tmp_path: Path
     assert f"imported before, from {tmp_path}/pipelines" in done.stderr.decode()
 
 
-@pytest.mark.parametrize("name", ["shuffle", "tokenize", "verify"])
+@pytest.mark.parametrize("name", ["shuffle", "tokenize", "verify", "show"])
 def test_the_commands_run_by_its_name(name: str) -> None:
     done = command(name, "--help", python=("-m", "dovetail"), cwd=ROOT)
     assert done.returncode == 0

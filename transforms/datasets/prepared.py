@@ -16,6 +16,9 @@ from transforms.datasets.manifest import (
 )
 from transforms.kernels.randomness import ORDER_VERSION
 
+MOST_PASSES = 1000
+"""Passes of a source that an entry lists."""
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)

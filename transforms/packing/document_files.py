@@ -289,12 +289,9 @@ class DocumentIndex:
         """Return how many bare ids the documents before one have."""
         return self._sums_before(document)[1]
 
-    def streams_between(self, begin: int, end: int) -> int:
-        """Return how many of documents [begin, end) have a stream."""
-        if not self._skip_empty:
-            return end - begin
-        empty = self._sums_before(end)[0] - self._sums_before(begin)[0]
-        return end - begin - empty
+    def empty_before(self, document: int) -> int:
+        """Return how many of the documents before one have no ids."""
+        return self._sums_before(document)[0]
 
     def _sums_before(self, document: int) -> tuple[int, int]:
         """Return how many empty documents there are before one, and how many bare ids."""

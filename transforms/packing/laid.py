@@ -141,15 +141,20 @@ class LaidSplit:
         """Return how many ids, special ones included, the documents before one have."""
         places = 0
         for part, _, high in _inside(self.parts, self._documents, 0, document):
-            places += part.part.index.place_of(high)
+            index, packing = part.part.index, part.part.packing
+            skipped = index.empty_before(high) if _skips_empty(packing) else 0
+            places += index.tokens_before(high) + packing.special * (high - skipped)
         return places
 
     def streams_between(self, begin: int, end: int) -> int:
-        """Return how many of documents [begin, end) have a stream."""
-        return sum(
-            part.part.index.streams_between(low, high)
-            for part, low, high in _inside(self.parts, self._documents, begin, end)
-        )
+        """Return how many of documents [begin, end) have ids, special ones included."""
+        found = 0
+        for part, low, high in _inside(self.parts, self._documents, begin, end):
+            found += high - low
+            if _skips_empty(part.part.packing):
+                index = part.part.index
+                found -= index.empty_before(high) - index.empty_before(low)
+        return found
 
     def read_rows(self, begin: int, end: int) -> Iterator[Rows]:
         """Yield rows [begin, end), a window's at a time, each proved to hold its documents' ids."""
@@ -225,7 +230,7 @@ class LaidSplit:
             packing = part.part.packing
             for documents in part.part.index.read(low, high):
                 lengths = np.diff(documents.offsets)
-                mine = np.flatnonzero(part.part.index.streams(lengths) > 0)
+                mine = np.flatnonzero(lengths if _skips_empty(packing) else lengths + 1)
                 pieces = Pieces(
                     mine,
                     np.zeros(len(mine), np.int64),
@@ -236,6 +241,11 @@ class LaidSplit:
                 rows = fill(documents.ids, documents.offsets, pieces, packing)
                 self.hash += total(row_hashes(rows, pieces, lengths, documents.keys, packing))
                 yield self._with_kept(rows, documents, pieces, 0, len(mine))
+
+
+def _skips_empty(packing: Packing) -> bool:
+    """Return whether documents without ids have none with special ones either."""
+    return packing.kind != "none" or not packing.special
 
 
 def _hash_before(documents: Documents, pieces: Pieces, lengths: I64, packing: Packing) -> int:

@@ -27,13 +27,13 @@ _CONCAT = 1 << 22
 class Window(NamedTuple):
     """Documents [begin, end) that are packed together, and which places of their streams.
 
-    ``first`` and ``last`` count from where the first document's stream begins.
+    ``first`` and ``last`` count from where the first document's stream begins; None is the end of all.
     """
 
     begin: int
     end: int
     first: int
-    last: int
+    last: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +72,10 @@ class Part:
         starts: I64 | None = None,
     ) -> None:
         self.files, self.documents, self.packing, self.key = tuple(files), documents, packing, key
-        self.index = DocumentIndex(
-            files, special=packing.special, skip_empty=packing.kind != "none"
-        )
+        none = packing.kind == "none"
+        # of none every document has a place, also one that has no ids at all
+        special = max(packing.special, 1) if none else packing.special
+        self.index = DocumentIndex(files, special=special, skip_empty=not none)
         self.places = self.index.place_of(documents)
         self.starts = self._find_starts() if starts is None else starts
 
@@ -110,9 +111,9 @@ class Part:
             begin, at = self.index.holding(start)
             end, _ = self.index.first_from(stop)
             return Window(begin, min(end, self.documents), start - at, stop - at)
-        begin, at = self.index.first_from(start)
-        end, beyond = self.index.first_from(stop)
-        return Window(begin, min(end, self.documents), 0, min(beyond, self.places) - at)
+        begin, _ = self.index.first_from(start)
+        end, _ = self.index.first_from(stop)
+        return Window(begin, min(end, self.documents), 0, None)
 
     def lengths(self, number: int) -> tuple[Window, I64]:
         """Return a window, and the bare lengths of its documents."""

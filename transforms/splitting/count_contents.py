@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -15,8 +15,6 @@ from apache_beam.transforms.window import GlobalWindows
 
 from transforms.datasets.compact import pack, unpack
 from transforms.datasets.identity import Located
-from transforms.datasets.reports import SpanReports
-from transforms.errors import LosslessError
 from transforms.kernels.records.contents import content_hashes
 from transforms.kernels.splitting.first_contents import FirstContents
 from transforms.kernels.splitting.plan import Counted, SplitPlan
@@ -90,32 +88,3 @@ def _joined(plan: SplitPlan, many: Iterable[bytes]) -> bytes:
 
 def _choose(packed: bytes, plan: SplitPlan) -> tuple[Counted, ...]:
     return _opened(plan, [packed]).chosen()
-
-
-def shortfalls(plan: SplitPlan, counted: Sequence[Counted]) -> list[str]:
-    """Say of counted splits that have less records than were asked for, why; empty if none has."""
-    names = [part.name for part in plan.parts if part.count is not None]
-    return [
-        f"split {name} has {found.records:,} of {found.asked:,} records: "
-        + (
-            "there are no more"
-            if found.exhausted
-            else "equal contents stay together, and no more fit"
-        )
-        for name, found in zip(names, counted, strict=True)
-        if found.shortfall
-    ]
-
-
-def require_counted(
-    plan: SplitPlan, counted: Sequence[Counted], splits: dict[str, Iterable[SpanReports]]
-) -> None:
-    """Raise LosslessError where a counted split doesn't have the records that were counted for it."""
-    names = [part.name for part in plan.parts if part.count is not None]
-    for name, found in zip(names, counted, strict=True):
-        have = sum(reports.of_pass(0).digest.records for reports in splits[name])
-        if have != found.records:
-            raise LosslessError(
-                f"split {name}: {found.records} records were counted for it, and {have} were split off; "
-                "run again when nothing writes to the input, and check memory and disk"
-            )

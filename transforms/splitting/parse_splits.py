@@ -16,14 +16,14 @@ _COUNT = re.compile(r"\d{1,15}|\d{1,3}(?:_\d{3}){1,4}")
 _EXPECTED = "expected NAME=SHARE% or NAME=RECORDS, such as validation=0.5%,test=1000"
 
 
-def parse_splits(text: str) -> tuple[Part, ...]:
-    """Read NAME=P%,NAME=N: shares of contents and counts of records; the rest is ``train``'s.
+def parse_splits(text: str, *, rest: str = TRAIN) -> tuple[Part, ...]:
+    """Read NAME=P%,NAME=N: shares of contents and counts of records; the rest is a split of its own.
 
     >>> [part.asked for part in parse_splits("validation=0.5%, test=1000")]
     ['0.5%', '1000']
 
     Raises:
-        ValueError: a name is none of a split, comes twice or is ``train``; a number is none, or 0;
+        ValueError: a name is none of a split, comes twice or is the rest's; a number is none, or 0;
             shares leave nothing.
     """
     parts: list[Part] = []
@@ -31,25 +31,25 @@ def parse_splits(text: str) -> tuple[Part, ...]:
         name, equals, value = (word.strip() for word in piece.partition("="))
         if not (equals and name and value):
             raise ValueError(f"{_EXPECTED}; got {piece.strip()!r} in it")
-        _check_name(name, [part.name for part in parts])
+        _check_name(name, [part.name for part in parts], rest)
         parts.append(_part(name, value))
     shares = [part for part in parts if part.share is not None]
     total = sum(part.share for part in shares if part.share is not None)
     if total >= 1:
         said = " and ".join(f"{part.name} {part.asked}" for part in shares)
         raise ValueError(
-            f"expected shares below 100% in all, so that {TRAIN} has the rest; got {said}"
+            f"expected shares below 100% in all, so that {rest} has the rest; got {said}"
         )
     return tuple(parts)
 
 
-def _check_name(name: str, names: list[str]) -> None:
+def _check_name(name: str, names: list[str], rest: str) -> None:
     if not SPLIT_NAME.fullmatch(name):
         raise ValueError(
             f"expected a split's name of letters, digits and _, a letter first, got {name!r}"
         )
-    if name.lower() == TRAIN:
-        raise ValueError(f"expected the splits beside {TRAIN}, which has the rest; leave it out")
+    if name.lower() == rest.lower():
+        raise ValueError(f"expected the splits beside {rest}, which has the rest; leave it out")
     if name.lower() in map(str.lower, names):  # files' names, which not every system tells apart
         raise ValueError(f"expected each split once, in whatever case, got {name} twice")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -103,29 +103,29 @@ class SpansOfSplit(beam.PTransform):  # type: ignore[misc]
         return (split, files) | "Both" >> beam.Flatten()
 
 
-def require_all(read: Iterable[SpanReports], splits: Iterable[Iterable[SpanReports]]) -> None:
-    """Raise LosslessError where what the splits have of a source and pass isn't what was read of it."""
-    want = _by_pass(read)
-    have = _by_pass(reports for split in splits for reports in split)
-    for source, number in sorted(want | have):
-        expected, found = want.get((source, number), Digest()), have.get((source, number), Digest())
-        if expected != found:
+def require_splits(
+    read: Mapping[str, Digest], splits: Iterable[Mapping[str, Digest]], *, what: str
+) -> None:
+    """Raise LosslessError where what the splits have of a source isn't what was read of it.
+
+    Args:
+        read: by source, digest of all its records in one pass.
+        splits: the same of each split.
+        what: read them, for the error.
+    """
+    total = dict.fromkeys(read, Digest())
+    for split in splits:
+        for source, digest in split.items():
+            total[source] = total.get(source, Digest()) + digest
+    for source, found in sorted(total.items()):
+        expected = read.get(source, Digest())
+        if found != expected:
             raise LosslessError(
-                f"source {source}, pass {number}: its splits have {found.records} records of "
-                f"{found.bytes} bytes with digest {found.to_json()['hash']}, read were "
-                f"{expected.records} of {expected.bytes} with {expected.to_json()['hash']}; check "
-                "memory and disk, then run again"
+                f"{what}, source {source}: its splits have {found.records} records of {found.bytes} "
+                f"bytes with digest {found.to_json()['hash']}, read were {expected.records} of "
+                f"{expected.bytes} with {expected.to_json()['hash']}; check memory and disk, then run "
+                "again"
             )
-
-
-def _by_pass(spans: Iterable[SpanReports]) -> dict[tuple[str, int], Digest]:
-    total: dict[tuple[str, int], Digest] = {}
-    for reports in spans:
-        for source, found in reports.opened().by_source():
-            for number in np.unique(found.column("pass_number")).tolist():
-                key = source, number
-                total[key] = total.get(key, Digest()) + found.of_pass(number).digest
-    return total
 
 
 def _only_files(reports: SpanReports) -> SpanReports:

@@ -221,7 +221,7 @@ def publish(
     """
     url = storage.join(output, path)
     if not storage.is_local(output):
-        guard = functools.partial(_owned, output, run_id)
+        guard = functools.partial(owned, output, run_id)
         with storage.open_write(url, guard=guard) as file:
             yield file
         if check is not None:
@@ -229,7 +229,7 @@ def publish(
                 check(url)
             except LosslessError:
                 # where another run owns the output by now, what lies there is that one's
-                with contextlib.suppress(RunError), _owned(output, run_id):
+                with contextlib.suppress(RunError), owned(output, run_id):
                     storage.remove_file(url)
                 raise
         return
@@ -239,12 +239,17 @@ def publish(
         yield file
     if check is not None:
         check(temporary)
-    with _owned(output, run_id), storage.disk_full_is_ours(url):
+    with owned(output, run_id), storage.disk_full_is_ours(url):
         storage.rename(temporary, url)
 
 
 @contextlib.contextmanager
-def _owned(output: str, run_id: str) -> Iterator[None]:
+def owned(output: str, run_id: str) -> Iterator[None]:
+    """Enter only while the output is this run's, and let nobody give it up meanwhile.
+
+    Raises:
+        RunError: it belongs to another run, or to nobody.
+    """
     with publishing:
         if run_id:
             require_marker(output, run_id)

@@ -44,6 +44,8 @@ class Megatron:
     """
 
     name = "megatron"
+    shard_bytes = 10 << 30
+    """By default: it opens thousands of small files much more slowly than a few large ones."""
 
     def unit(self, dataset: Dataset) -> Unit:
         asked: Unit | None = dataset.options.get("megatron")

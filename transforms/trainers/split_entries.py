@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from transforms.datasets.prepared import PassEntry, SourceOfSplit, SplitEntry, StageEntry
+from transforms.datasets.prepared import (
+    MOST_PASSES,
+    PassEntry,
+    SourceOfSplit,
+    SplitEntry,
+    StageEntry,
+)
 from transforms.kernels.packing.counts import Counts
 from transforms.kernels.packing.figures import figures
 from transforms.kernels.records.digest import Digest
 from transforms.mixing.order_documents import OfStage, OrderedSplit
 from transforms.packing.laid import PackedPart
 from transforms.packing.lay_documents import OfPass
-
-MOST_PASSES = 1000
-"""Passes of a source that an entry lists."""
 
 
 def split_entry(split: OrderedSplit, *, epoch: int | None, asked: str | None) -> SplitEntry:

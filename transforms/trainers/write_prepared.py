@@ -36,8 +36,8 @@ from transforms.storage import files as storage
 from transforms.storage import layout
 from transforms.trainers.contract import Dataset
 from transforms.trainers.formats import FORMATS
+from transforms.trainers.shards import WrittenShard
 from transforms.trainers.split_entries import split_entry
-from transforms.trainers.write_shards import WrittenShard
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -12,127 +12,39 @@ import apache_beam as beam
 from transforms.datasets.prepared import FileOfShard, PreparedShard
 from transforms.datasets.write import HashedFile
 from transforms.errors import DataError, LosslessError
-from transforms.kernels.planning.plan import SHARD_BYTES, count_shards
 from transforms.packing.laid import LaidSplit
 from transforms.storage import files as storage
 from transforms.storage import layout
-from transforms.trainers.contract import Dataset, Format, ShardFacts
 from transforms.trainers.digest import RowsDigest
 from transforms.trainers.formats import FORMATS
-from transforms.workers.progress import Progress, Watched
+from transforms.trainers.shards import AT_FAULT, Shard, ShardsToWrite, WrittenShard
+from transforms.trainers.write_parts import WriteInParts
+from transforms.workers.progress import Progress
 from transforms.workers.round_robin import GroupRoundRobin
 from transforms.workers.slots import Slot
 
-_AT_FAULT = (
-    "the library that encodes it, memory or the disk is at fault: check them, then run again"
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shard:
-    """A shard to be written: rows, or documents, [begin, end) of a split.
-
-    Attributes:
-        epoch, format: levels of its folder; None for no such level.
-        name: of its format.
-    """
-
-    split: str
-    name: str
-    number: int
-    of: int
-    begin: int
-    end: int
-    epoch: int | None = None
-    format: str | None = None
-
-
-@dataclass(frozen=True)
-class WrittenShard:
-    """What a shard came out as; ``hash`` is the conservation hash of ``Laid.hash``."""
-
-    shard: PreparedShard
-    hash: int
-
 
 @dataclass(eq=False, kw_only=True)
-class WriteSplits(beam.PTransform):  # type: ignore[misc]
-    """Write splits in formats: splits, of type (name, LaidSplit) -> WrittenShard.
-
-    Attributes:
-        output: URL of the dataset's folder.
-        formats: names, as of ``transforms.trainers.formats``.
-        dataset: what is true of all files.
-        epoch: level of the folders, None for none.
-        levels: whether formats have folders of their own.
-        num_shards, shard_bytes: one of them, or neither: by the format's default.
-        run_id, slots: whose marker has to stand in the output, and whose budget of memory this is.
-        storage_options, progress: as of WriteShards.
-    """
-
-    output: str
-    formats: tuple[str, ...]
-    dataset: Dataset
-    epoch: int | None = None
-    levels: bool = False
-    num_shards: int | None = None
-    shard_bytes: int | None = None
-    run_id: str = ""
-    slots: int = 1
-    storage_options: dict[str, Any] | None = None
-    progress: Watched = field(default=None)
+class WriteSplits(ShardsToWrite, beam.PTransform):  # type: ignore[misc]
+    """Write splits in formats: splits, of type (name, LaidSplit) -> WrittenShard."""
 
     def expand(self, splits: Any) -> Any:
         """List shards, hand them out, write."""
         found = beam.pvalue.AsDict(splits)
-        return (
+        whole = (
             splits
-            | "ListShards" >> beam.FlatMap(self.list_shards).with_output_types(tuple[int, Shard])
+            | "ListShards" >> beam.FlatMap(self._list_whole).with_output_types(tuple[int, Shard])
             | "InTurn" >> GroupRoundRobin(Shard)
             | "Write" >> beam.ParDo(_WriteShard(self), found)
         )
+        in_parts = splits | "InParts" >> WriteInParts(self)
+        return (whole, in_parts) | "Written" >> beam.Flatten()
 
-    def list_shards(self, split: tuple[str, LaidSplit]) -> Iterator[tuple[int, Shard]]:
-        """Yield (turn, shard), of all formats."""
-        name, laid = split
-        turn = 0
-        for format_name in self.formats:
-            form = FORMATS[format_name]
-            edges = self.cut(form, laid)
-            for number in range(len(edges) - 1):
-                yield (
-                    turn,
-                    Shard(
-                        split=name,
-                        name=format_name,
-                        number=number,
-                        of=len(edges) - 1,
-                        begin=edges[number],
-                        end=edges[number + 1],
-                        epoch=self.epoch,
-                        format=format_name if self.levels else None,
-                    ),
-                )
-                turn += 1
-
-    def cut(self, form: Format, laid: LaidSplit) -> list[int]:
-        """Return where each shard begins, and the last one ends."""
-        rows = form.unit(self.dataset) == "rows"
-        count = laid.rows if rows else laid.documents
-        ids, filler = laid.facts(0, count) if rows else (laid.places_before(count), 0)
-        written = ids + (filler if form.filler(self.dataset) is not None else 0)
-        size = written * form.id_bytes(self.dataset)
-        if self.num_shards is not None:
-            of = self.num_shards
-        elif self.shard_bytes is not None:
-            of = max(1, -(-size // self.shard_bytes))
-        else:
-            default = getattr(form, "shard_bytes", SHARD_BYTES)
-            of = count_shards(size) if default == SHARD_BYTES else max(1, -(-size // default))
-        most = form.most_ids(self.dataset)
-        if most is not None and self.num_shards is None:
-            of = max(of, -(-2 * written // most) if written > most else 1)
-        return [number * count // of for number in range(of + 1)]
+    def _list_whole(self, split: tuple[str, LaidSplit]) -> Iterator[tuple[int, Shard]]:
+        """Yield (turn, shard) of those that have one writer."""
+        for turn, shard in enumerate(self.list_shards(split)):
+            if not self.stretches(shard, split[1]):
+                yield turn, shard
 
 
 class _WriteShard(beam.DoFn):  # type: ignore[misc]
@@ -173,17 +85,7 @@ class ShardWriting:
         self._laid = LaidSplit(laid.parts, keep_sources=laid.keep_sources)
         self._form, self._dataset = FORMATS[shard.name], config.dataset
         self._suffixes = self._form.suffixes(config.dataset)
-        self._paths = {
-            suffix: layout.shard_path(
-                split=shard.split,
-                number=shard.number,
-                of=shard.of,
-                extension=suffix,
-                epoch=shard.epoch,
-                form=shard.format,
-            )
-            for suffix in self._suffixes
-        }
+        self._paths = {suffix: shard.path(suffix) for suffix in self._suffixes}
         self._digest = ""
 
     def write(self) -> WrittenShard:
@@ -195,7 +97,7 @@ class ShardWriting:
         config, shard, dataset = self._config, self._shard, self._dataset
         main = self._suffixes[0]
         rows = self._form.unit(dataset) == "rows"
-        facts = self._facts(rows)
+        facts = config.facts(shard, self._laid)
         sinks: dict[str, HashedFile] = {}
         with contextlib.ExitStack() as stack:
             for suffix in self._suffixes:  # the main file appears last, when all is read back
@@ -211,7 +113,9 @@ class ShardWriting:
             writer = self._form.open_writer(sinks, dataset, facts)  # type: ignore[arg-type]
             digest, dropped_rows, dropped_ids = RowsDigest(self._form.keeps(dataset)), 0, 0
             read = self._laid.read_rows if rows else self._laid.read_documents
-            for batch in read(shard.begin, shard.end):
+            # of a split without rows the first shard alone accounts for its documents
+            first = shard.begin < shard.end or shard.number == 0
+            for batch in read(shard.begin, shard.end) if first else ():
                 writer.write(batch)
                 seen = self._form.seen(batch, dataset)
                 digest.add(seen)
@@ -244,14 +148,6 @@ class ShardWriting:
             self._laid.hash,
         )
 
-    def _facts(self, rows: bool) -> ShardFacts:
-        begin, end = self._shard.begin, self._shard.end
-        if rows:
-            ids, filler = self._laid.facts(begin, end)
-            return ShardFacts(rows=end - begin, ids=ids, filler=filler)
-        ids = self._laid.places_before(end) - self._laid.places_before(begin)
-        return ShardFacts(rows=self._laid.streams_between(begin, end), ids=ids)
-
     def _require_readable(self, url: str) -> None:
         """Raise LosslessError where the files, read again, aren't what was to be written.
 
@@ -270,9 +166,9 @@ class ShardWriting:
                 for rows in self._form.read(files, self._dataset):  # type: ignore[arg-type]
                     digest.add(rows)
             except DataError as error:
-                raise LosslessError(f"{error}, as soon as it was written; {_AT_FAULT}") from error
+                raise LosslessError(f"{error}, as soon as it was written; {AT_FAULT}") from error
         if digest.hexdigest() != self._digest:
             raise LosslessError(
                 f"{what}: read back as soon as it was written, its rows should have the digest "
-                f"{self._digest}, but have {digest.hexdigest()}; {_AT_FAULT}"
+                f"{self._digest}, but have {digest.hexdigest()}; {AT_FAULT}"
             )

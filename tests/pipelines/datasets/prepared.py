@@ -58,7 +58,7 @@ def write_prepared(
     asked = dict(options or {})
     datasets = {name: dataset_of(kind, ids=ids, options=asked) for name in formats}
     splits, written = [], []
-    of_splits = [("train", epoch, count, shards) for epoch in epochs]
+    of_splits = [("train", e if len(epochs) > 1 else None, count, shards) for e in epochs]
     for number, (split, epoch, size, parts) in enumerate(
         [*of_splits, ("validation", None, 5, 1)],
     ):
@@ -66,7 +66,7 @@ def write_prepared(
         for name, dataset in datasets.items():
             made = rows or rows_for(FORMATS[name], dataset, count=size, seed=number)
             level = {
-                "epoch": epoch if len(epochs) > 1 else None,
+                "epoch": epoch,
                 "form": name if len(formats) > 1 else None,
             }
             cuts = np.linspace(0, len(made), parts + 1).astype(int).tolist()
@@ -128,8 +128,8 @@ def _write_shard(
         write_tree(folder, {path: data})
         sha = hashlib.sha256(data).hexdigest()
         entries.append(FileOfShard(path=path, bytes=len(data), sha256=sha))
-    digest = RowsDigest(form.keeps(dataset))
-    digest.add(form.seen(rows, dataset))
+    digest, seen = RowsDigest(form.keeps(dataset)), form.seen(rows, dataset)
+    digest.add(seen)
     facts = facts_of(rows)
     return PreparedShard(
         epoch=epoch,
@@ -142,6 +142,8 @@ def _write_shard(
         ids=facts.ids,
         filler=facts.filler,
         digest=digest.hexdigest(),
+        dropped_rows=len(rows) - len(seen),
+        dropped_ids=max(len(rows.ids) - len(seen.ids), 0),
     )
 
 

@@ -335,6 +335,7 @@ def test_without_a_command_the_commands_are_listed() -> None:
         b"shuffle",
         b"tokenize",
         b"verify",
+        b"show",
     ]
 
 
@@ -344,7 +345,7 @@ def test_asking_for_help_lists_the_commands(word: str, capsys: pytest.CaptureFix
     assert "shuffle files of records" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command_", [[], ["shuffle"], ["verify"]])
+@pytest.mark.parametrize("command_", [[], ["shuffle"], ["verify"], ["show"]])
 def test_the_version_is_told(command_: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     try:
         code = pipelines.__main__.main([*command_, "--version"])
@@ -358,7 +359,7 @@ def test_the_version_is_told(command_: list[str], capsys: pytest.CaptureFixture[
     ("word", "hint"),
     [
         ("shufle", "did you mean shuffle?"),
-        ("qqq", "one of shuffle, tokenize, verify"),
+        ("qqq", "one of shuffle, tokenize, verify, show"),
         ("--output=x", "shuffle"),
     ],
 )

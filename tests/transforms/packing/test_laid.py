@@ -143,7 +143,9 @@ def windows_of(lengths: list[int], packing: Packing) -> list[tuple[int, int]]:
     """Say which documents each window has: of concat all, which is cut everywhere alike."""
     if packing.kind == "concat":
         return [(0, len(lengths))] if sum(lengths) else []
-    streams = [n + packing.special if n or packing.kind == "none" else 0 for n in lengths]
+    none = packing.kind == "none"  # of which every document has a place
+    special = max(packing.special, 1) if none else packing.special
+    streams = [n + special if n or none else 0 for n in lengths]
     begins = offsets_of(streams)
     found = []
     for place in range(0, int(begins[-1]), packing.window):
@@ -172,7 +174,7 @@ def test_an_index_finds_documents_by_place_and_by_number(
     for number in range(len(lengths) + 1):
         assert index.place_of(number) == begins[number]
         assert index.tokens_before(number) == sum(lengths[:number])
-        assert index.streams_between(0, number) == sum(1 for n in lengths[:number] if n)
+        assert index.empty_before(number) == sum(1 for n in lengths[:number] if not n)
     whole = make_documents(lengths)
     low, high = sorted((at % (len(lengths) + 1), at // 3 % (len(lengths) + 1)))
     read = [part.ids.tolist() for part in index.read(low, high)]

@@ -61,3 +61,9 @@ def test_what_is_no_split_is_refused_in_words(text: str, says: str) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011  # the text is looked at
         parse_splits(text)
     assert says in str(error.value)
+
+
+def test_the_rest_may_have_another_name() -> None:
+    assert [part.name for part in parse_splits("train=1000", rest="pool")] == ["train"]
+    with pytest.raises(ValueError, match="beside pool, which has the rest"):
+        parse_splits("pool=5%", rest="pool")

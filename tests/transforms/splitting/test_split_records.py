@@ -22,7 +22,6 @@ from tests.transforms.kernels.splitting import split_oracle
 from transforms.datasets.identity import FileId, FileIds, Located
 from transforms.datasets.read import ReadRecords
 from transforms.datasets.reports import SpanReport, SpanReports
-from transforms.datasets.source_files import SourceFile
 from transforms.errors import LosslessError
 from transforms.formats.kept import Kept
 from transforms.formats.readers import ReadOptions
@@ -30,7 +29,7 @@ from transforms.kernels.records import blocks
 from transforms.kernels.records.contents import content_hashes
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.splitting.plan import Part, SplitPlan
-from transforms.splitting.split_records import SpansOfSplit, SplitRecords, require_all, take
+from transforms.splitting.split_records import SpansOfSplit, SplitRecords, require_splits, take
 
 PLAN = SplitPlan(
     parts=(Part("validation", share=Fraction(1, 5)), Part("test", share=Fraction(1, 10)))
@@ -87,6 +86,14 @@ def identities(located: Iterable[Located]) -> set[tuple[str, str, int, bytes]]:
     }
 
 
+def digests_of(spans: Iterable[SpanReports]) -> dict[str, Digest]:
+    total: dict[str, Digest] = defaultdict(Digest)
+    for reports in spans:
+        for one in reports:
+            total[one.file.source] += one.digest
+    return total
+
+
 def write_json(path: Path, records: Iterable[str], **more: Any) -> Path:
     data = b"".join(
         json.dumps({"id": i, "text": text, **more}, ensure_ascii=i % 2 == 0).encode() + b"\n"
@@ -138,7 +145,9 @@ def test_reports_are_of_what_each_split_has(tmp_path: Path) -> None:
         "b": [write_parquet(tmp_path / "b.parquet", TEXTS)],
     }
     found = read_all(sources, SplitRecords(plan=PLAN))
-    require_all(found["read"][1], [found[name][1] for name in PLAN.names])
+    read = digests_of(found["read"][1])
+    splits = [digests_of(found[name][1]) for name in PLAN.names]
+    require_splits(read, splits, what="epoch 0")
     for name in PLAN.names:
         want: dict[str, list[pa.RecordBatch]] = defaultdict(list)
         for origin, block in found[name][0]:
@@ -165,10 +174,10 @@ def test_reports_are_of_what_each_split_has(tmp_path: Path) -> None:
         assert sorted(begins) == sorted(
             (path.as_uri(), Digest(), 0) for paths in sources.values() for path in paths
         )
-    with pytest.raises(LosslessError, match="source a, pass 0: its splits have"):
-        require_all(found["read"][1], [found[name][1] for name in PLAN.names[1:]])
-    with pytest.raises(LosslessError, match="source a, pass 0"):
-        require_all([], [found["train"][1]])
+    with pytest.raises(LosslessError, match="epoch 0, source a: its splits have"):
+        require_splits(read, splits[1:], what="epoch 0")
+    with pytest.raises(LosslessError, match=r"source b: its splits have .* read were 0 of 0"):
+        require_splits({"a": read["a"]}, splits, what="epoch 0")
 
 
 def test_only_what_is_wanted_goes_on(tmp_path: Path) -> None:
@@ -225,16 +234,3 @@ def test_records_of_small_files_keep_their_names() -> None:
     assert found[0] == FileIds("s", ("a", "b", "c", "d"), (1, 0, 1, 1), 1)
     assert blocks.records(found[1]) == [b"1", b"4", b"5"]
     assert [found[0].name_of(i) for i in range(3)] == ["a", "c", "d"]
-
-
-def test_what_is_missing_of_a_later_pass_is_named() -> None:
-    def reports(number: int, digest: Digest) -> SpanReports:
-        file = SourceFile("web", name="", url="", size=0, version="")
-        return SpanReports.of([SpanReport(file, digest, pass_number=number)])
-
-    read = [reports(0, Digest(2, 9, 5, 5)), reports(1, Digest(2, 9, 5, 5))]
-    one, other = Digest(1, 4, 2, 2), Digest(1, 5, 3, 3)
-    good = [[reports(n, part) for n in (0, 1)] for part in (one, other)]
-    require_all(read, good)
-    with pytest.raises(LosslessError, match="source web, pass 1: its splits have 1 records of 4"):
-        require_all(read, [good[0], good[1][:1]])

@@ -82,10 +82,11 @@ def hash_pieces(documents: Keyed, pieces: Pieces, packing: Packing, begin: int, 
 
 
 def rest_of(documents: Keyed, pieces: Pieces, packing: Packing) -> int:
-    """Return the hash of the ids that stand in no piece, mod 2**64: they were cut off, or dropped.
+    """Return the hash of the ids that are to stand in no row of a window, mod 2**64.
 
-    Those before a document's first piece and those behind its last are taken; pieces of a document
-    have to lie end to end, or the sum is wrong.
+    Which these are doesn't follow from the pieces, or one that is missing would not be missed: they are
+    what ``packing.long`` truncates and drops. Only where the places of ``concat`` begin and end is taken
+    from the first piece and the last.
 
     Args:
         documents: of a window.
@@ -93,14 +94,20 @@ def rest_of(documents: Keyed, pieces: Pieces, packing: Packing) -> int:
         packing: how it was packed.
     """
     lengths = np.diff(documents.offsets)
-    place, count = bare_ranges(pieces, lengths, packing)
-    low, high = lengths.copy(), np.zeros(len(lengths), np.int64)
-    np.minimum.at(low, pieces.document, place)
-    np.maximum.at(high, pieces.document, place + count)
-    high = np.maximum(high, low)
-    before = _hash(
-        documents.ids, documents.offsets[:-1], low, np.zeros(len(low), np.int64), documents.keys
-    )
+    low, high = np.zeros(len(lengths), np.int64), lengths.copy()  # what stands in rows
+    if packing.kind == "concat":
+        place, count = bare_ranges(pieces, lengths, packing)
+        if not len(place):
+            high[:] = 0
+        else:
+            first, last = int(pieces.document[0]), int(pieces.document[-1])
+            high[:first] = high[last + 1 :] = 0
+            low[first], high[last] = place[0], place[-1] + count[-1]
+    elif packing.long in {"truncate", "drop"}:
+        kept = packing.most - packing.end_at_cuts - (packing.begin is not None)
+        long = lengths + packing.special > packing.most
+        high[long] = 0 if packing.long == "drop" else np.minimum(lengths[long], kept)
+    before = _hash(documents.ids, documents.offsets[:-1], low, np.zeros_like(low), documents.keys)
     behind = _hash(
         documents.ids, documents.offsets[:-1] + high, lengths - high, high, documents.keys
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from transforms.kernels.packing.counts import Counts
+from transforms.kernels.packing.rows import Packing
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +29,11 @@ class Figures:
     pieces_a_row: float
 
 
-def figures(counts: Counts, *, skips_empty: bool = True) -> Figures:
-    """Return the figures of counts; each is 0 where there is nothing to share.
-
-    Args:
-        counts: of any number of windows.
-        skips_empty: whether documents without ids stand in no row, as in all kinds but ``none``.
-    """
-    documents = counts.documents - counts.dropped_documents - skips_empty * counts.empty
+def figures(counts: Counts, packing: Packing) -> Figures:
+    """Return the figures of counts, of any number of windows; each is 0 where there is nothing to share."""
+    documents = counts.documents - counts.dropped_documents
+    if packing.kind != "none":
+        documents -= counts.empty
     return Figures(
         padding=_share(counts.filler, counts.ids + counts.filler),
         truncation=_share(counts.cut_documents, documents),

@@ -58,7 +58,7 @@ def fill(
     if wrong >= 0:
         raise ValueError(
             f"piece {wrong}: {pieces.length[wrong]} ids from {pieces.begin[wrong]} on don't lie in "
-            f"document {pieces.document[wrong]}"
+            f"document {pieces.document[wrong]}, or not in a row"
         )
     return Rows(out, ends, pieces.ids, pieces.row_offsets, filler)
 
@@ -90,7 +90,8 @@ def _lay(
     has_end: Any,
     out: Any,
 ) -> Any:
-    """Lay pieces end to end, in bytes; return the first piece that doesn't lie in its document, or -1.
+    """Lay pieces end to end, in bytes; return the first piece that doesn't lie in its document, or
+    for which there is no place, or -1.
 
     ``address`` is where ``ids`` lie, which are given to be held. Ids have ``width`` bytes each, and
     ``special`` holds two of them, the first and the last of a document.
@@ -104,6 +105,8 @@ def _lay(
         bare = offsets[document[piece] + 1] - first
         low, high = begin[piece] - before, begin[piece] + length[piece] - before
         if bare < 0 or low < -before or high < low or high > bare + behind:
+            return piece
+        if at + (high - low + cut_end[piece]) * width > len(out):
             return piece
         if low < 0 and high > low:
             for k in range(width):

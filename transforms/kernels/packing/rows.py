@@ -97,7 +97,8 @@ class Pieces:
     @property
     def ids(self) -> I64:
         """int64[m], how many ids each piece has in its row."""
-        return np.add(self.length, self.cut_end, dtype=np.int64)
+        found: I64 = self.length + self.cut_end
+        return found
 
     def slice(self, begin: int, end: int) -> Pieces:
         """Return those of rows [begin, end)."""

@@ -77,21 +77,14 @@ class FirstContents:
 
     def _choose(self, split: int, keys: U64, counts: I64) -> tuple[Counted, U64]:
         """Return what a split takes of contents in its order, and their keys."""
-        asked = self._plan.counts[split]
-        places = np.array(list(_fitting(counts.tolist(), asked)), np.int64)
+        places = np.array(list(_fitting(counts.tolist(), self._plan.counts[split])), np.int64)
         mine = keys[places]
         last, skipped = None, keys[:0]
         if len(places):
             last = int(self._plan.order(split, mine[-1:])[0])
             skipped = np.sort(np.delete(keys[: places[-1] + 1], places))
-        found = Counted(
-            last,
-            skipped,
-            records=int(counts[places].sum()),
-            contents=len(mine),
-            asked=asked,
-            exhausted=len(mine) == len(keys),
-        )
+        records = int(counts[places].sum())
+        found = Counted(last, skipped, records=records, contents=len(mine))
         return found, mine
 
 

@@ -80,21 +80,12 @@ class Counted:
         skipped: uint64[s], sorted: keys of contents below that have more records than there was room
             for.
         records, contents: how many it takes.
-        asked: how many records it should have.
-        exhausted: whether it takes all that there was for it.
     """
 
     last: int | None
     skipped: U64
     records: int
     contents: int
-    asked: int
-    exhausted: bool
-
-    @property
-    def shortfall(self) -> int:
-        """How many records it has less than were asked for."""
-        return self.asked - self.records
 
 
 @dataclass(frozen=True, kw_only=True)

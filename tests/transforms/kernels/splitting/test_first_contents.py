@@ -66,10 +66,9 @@ def test_counted_splits_are_as_by_all_contents_at_once(
     assert splits_of(plan, contents, counted) == want
     records = Counter(want[content] for content in contents)
     names = [part.name for part in parts if part.count is not None]
-    for name, found in zip(names, counted, strict=True):
-        assert found.records == records[name] <= found.asked
+    for name, found, asked in zip(names, counted, plan.counts, strict=True):
+        assert found.records == records[name] <= asked
         assert found.contents == sum(1 for split in want.values() if split == name)
-        assert found.shortfall == found.asked - records[name]
 
 
 def test_contents_are_taken_that_always_were() -> None:
@@ -97,8 +96,7 @@ def test_a_content_larger_than_the_count_is_passed_over() -> None:
     plan = SplitPlan(parts=(Part("test", count=10),), seed=seed)
     contents = [b""] * 1000 + numbered(50)
     (found,) = found_in(plan, [contents])
-    assert (found.records, found.contents, found.shortfall) == (10, 10, 0)
-    assert not found.exhausted
+    assert (found.records, found.contents) == (10, 10)
     assert splits_of(plan, contents, [found])[b""] == "train"
     assert len(found.skipped) == 1
 
@@ -109,14 +107,14 @@ def splits_first(plan: SplitPlan) -> bytes:
     return next(c for c, s in splits_of(plan, contents, counted).items() if s == "test")
 
 
-def test_a_shortfall_is_counted() -> None:
+def test_it_may_have_less_than_was_asked_for() -> None:
     plan = SplitPlan(parts=(Part("test", count=10),))
     (found,) = found_in(plan, [[b"a"] * 4 + [b"b"] * 4 + [b"c"] * 4])
-    assert (found.records, found.shortfall, found.exhausted) == (8, 2, False)
+    assert (found.records, found.contents) == (8, 2)
     (found,) = found_in(plan, [numbered(4)])
-    assert (found.records, found.shortfall, found.exhausted) == (4, 6, True)
+    assert (found.records, found.contents) == (4, 4)
     (found,) = found_in(plan, [])
-    assert (found.records, found.last, found.exhausted) == (0, None, True)
+    assert (found.records, found.contents, found.last) == (0, 0, None)
 
 
 def test_data_that_is_added_moves_nothing_between_shares_and_out_of_them() -> None:

@@ -1,0 +1,262 @@
+"""Look at a dataset: its manifest in short, and rows of it, decoded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from pipelines.datasets.find_record import find_record
+from pipelines.datasets.find_row import Place
+from pipelines.datasets.in_short import in_short
+from pipelines.datasets.manifests import AnyManifest, read_manifest
+from pipelines.datasets.visible import SHOWN, TokenLines, escape, show_record
+from pipelines.recipes.cli import leave, make_parser, run_main
+from pipelines.recipes.flag_errors import validate
+from pipelines.recipes.recipe import RUN, Modules, StorageOptions, make_flag
+from pipelines.recipes.store_options import refuse_secrets
+from transforms.datasets.manifest import Manifest
+from transforms.datasets.prepared import PreparedManifest
+from transforms.errors import UsageError
+from transforms.formats import compressed
+from transforms.storage import files as storage
+
+if TYPE_CHECKING:
+    from pipelines.datasets.token_texts import TokenTexts
+
+EXAMPLES = """\
+examples:
+  dovetail show prepared
+  dovetail show prepared --split=validation --row=12
+  dovetail show shuffled --row=1000 --full
+
+Tokens have colours in turn on a terminal, and | between them elsewhere; ⏎ stands for the end of a line,
+· for a token that ends inside of a character. What a terminal would obey is escaped.
+"""
+_ROWS = "rows"
+_FIRST = 3  # rows that are shown where none is asked for
+
+
+class _Flags(BaseModel):
+    row: int | None = make_flag(
+        None, _ROWS, "show this row alone, counted from 0 over the shards of its split", ge=0
+    )
+    split: str | None = make_flag(None, _ROWS, "of which split; train by default")
+    epoch: int | None = make_flag(None, _ROWS, "of which epoch; the first by default", ge=0)
+    format: str | None = make_flag(
+        None,
+        _ROWS,
+        "of which format's files; by default of one that keeps where documents begin",
+    )
+    full: bool = make_flag(False, _ROWS, "show rows whole, however long")
+    storage_options: StorageOptions | None = make_flag(
+        None, RUN, "options of fsspec for the stores, as JSON, as for shuffle", metavar="JSON"
+    )
+    codec_module: Modules | None = make_flag(
+        None,
+        RUN,
+        "Python modules that register codecs of yours, as for shuffle",
+        metavar="MODULE,MODULE",
+    )
+    debug: bool = make_flag(False, RUN, "show tracebacks")
+
+
+def show(folder: str, flags: _Flags, console: Console) -> AnyManifest:
+    """Print what there is to see of a dataset; return its manifest.
+
+    Raises:
+        DovetailError: there is none, it can't be read, or has no such row.
+    """
+    manifest = read_manifest(folder)
+    colour = console.is_terminal and not console.no_color and console.color_system is not None
+    lines = TokenLines(colour=colour, most=None if flags.full else SHOWN)
+    if flags.row is None:
+        for line in in_short(manifest, folder):
+            _print(console, Text(escape(line)))
+    if isinstance(manifest, PreparedManifest):
+        parts = _prepared(manifest, folder, flags, lines)
+    else:
+        parts = _records(manifest, folder, flags, lines)
+    for head, body in parts:
+        if flags.row is None:
+            _print(console, Text())
+        _print(console, Text(escape(head), "bold"))
+        for shown in body:
+            _print(console, shown, indent=2)
+    return manifest
+
+
+def _print(console: Console, line: Text, *, indent: int = 0) -> None:
+    """Print a line, wrapped on a terminal and nowhere else."""
+    if console.is_terminal:
+        console.print(Padding(line, (0, 0, 0, indent), expand=False))
+    else:
+        console.print(Text(" " * indent) + line, soft_wrap=True)
+
+
+def _prepared(
+    manifest: PreparedManifest, folder: str, flags: _Flags, lines: TokenLines
+) -> Iterator[tuple[str, Iterator[Text]]]:
+    """Yield what is said above each row, and what is shown of it."""
+    # late: they take numba along, which records that are shown as they are don't wait for
+    from pipelines.datasets.find_prepared import choose_split, prepared_row
+    from pipelines.datasets.token_texts import load_tokenizer
+
+    chosen = choose_split(manifest, split=flags.split, epoch=flags.epoch, form=flags.format)
+    special = {
+        id_: token or f"<{name}>"
+        for name, end in manifest.special.items()
+        for id_, token in zip(end.ids, end.tokens, strict=False)
+    }
+    texts = load_tokenizer(manifest.model, manifest.recipe, special)
+    of = chosen.split + (f" of epoch {chosen.epoch}" if chosen.epoch is not None else "")
+    for number in _numbers(flags.row, 1 if chosen.rows is None else chosen.rows):
+        place, rows = prepared_row(folder, chosen, number)
+        filler = int(rows.filler.sum())
+        about = [f"{len(rows.ids):,} ids"]
+        if filler:
+            about.append(f"{filler:,} of filler")
+        if rows.sources is not None and len(rows.sources):
+            about.append(f"of source {_name_of(chosen.dataset.sources, int(rows.sources[0]))}")
+        if not texts.decodes:
+            about.append(f"ids alone, as {texts.why}")
+        yield (
+            f"{chosen.unit} {number:,} of {of}, {chosen.form} ({_at(place)}): {', '.join(about)}",
+            _body(lines, rows.ids.tolist(), rows.lengths.tolist(), texts, kept=_kept(rows.kept)),
+        )
+
+
+def _body(
+    lines: TokenLines,
+    ids: Sequence[int],
+    lengths: Sequence[int],
+    texts: TokenTexts,
+    *,
+    kept: Mapping[str, Any],
+) -> Iterator[Text]:
+    yield from lines.documents(ids, lengths, texts)
+    if kept:
+        yield from show_record(dict(kept), SHOWN)
+
+
+def _kept(kept: Any) -> Mapping[str, Any]:
+    return {} if kept is None or not len(kept) else dict(kept[0].as_py() or {})
+
+
+def _name_of(sources: Sequence[str], number: int) -> str:
+    return sources[number] if number < len(sources) else str(number)
+
+
+def _records(
+    manifest: Manifest, folder: str, flags: _Flags, lines: TokenLines
+) -> Iterator[tuple[str, Iterator[Text]]]:
+    """As ``_prepared``; rows of ids are decoded, other records are shown as they are."""
+    split = os.path.basename(manifest.shards[0].path).rpartition("-of-")[0].rpartition("-")[0]
+    if flags.split not in (None, split):
+        raise UsageError(f"--split={flags.split}: expected {split}, the dataset's only one")
+    if flags.epoch not in (None, manifest.epoch):
+        raise UsageError(
+            f"--epoch={flags.epoch}: expected {manifest.epoch}, the dataset's only one"
+        )
+    if flags.format is not None:
+        raise UsageError(
+            f"--format={flags.format}: only prepared datasets have formats; leave it out"
+        )
+    texts: TokenTexts | None = None
+    for number in _numbers(flags.row, manifest.records):
+        place, found = find_record(folder, manifest, number)
+        head = f"record {number:,} of {split} ({_at(place)})"
+        ids = _ids_of(found, manifest)
+        if ids is None or not isinstance(found, dict):
+            yield head, show_record(found, None if flags.full else SHOWN)
+            continue
+        texts = texts or _texts_of(manifest)
+        column = _token_column(manifest)
+        head += f": {len(ids):,} ids" + ("" if texts.decodes else f", ids alone, as {texts.why}")
+        kept = {name: value for name, value in found.items() if name != column}
+        yield head, _body(lines, ids.tolist(), [len(ids)], texts, kept=kept)
+
+
+def _token_column(manifest: Manifest) -> str | None:
+    """Return which column holds ids, None where none is known to."""
+    tokens = manifest.tokens
+    if tokens is not None:
+        return None if tokens.decoded else str(manifest.recipe.get("token_column", "input_ids"))
+    return manifest.tokenizers[0].column if manifest.tokenizers else None
+
+
+def _ids_of(found: bytes | dict[str, Any], manifest: Manifest) -> Any:
+    column = _token_column(manifest)
+    ids = found.get(column) if isinstance(found, dict) and column is not None else None
+    return ids if isinstance(ids, np.ndarray) else None
+
+
+def _texts_of(manifest: Manifest) -> TokenTexts:
+    """Return the tokenizer of a tokenized dataset, or of rows of ids that were shuffled."""
+    from pipelines.datasets.token_texts import TokenTexts, load_tokenizer
+
+    if manifest.tokens is not None:
+        model = manifest.tokens.model
+    else:
+        models = {
+            str(entry.model.get("sha256")): entry.model for entry in manifest.tokenizers or ()
+        }
+        if len(models) != 1:
+            return TokenTexts(None, {}, "several tokenizers made them")
+        [model] = models.values()
+    special = {
+        id_: token or f"<{role}>"
+        for role in ("bos", "eos")
+        if isinstance(end := model.get(role), dict)
+        for id_, token in zip(end["ids"], end["tokens"], strict=False)
+    }
+    return load_tokenizer(model, manifest.recipe, special)
+
+
+def _numbers(row: int | None, rows: int) -> Sequence[int]:
+    return range(min(_FIRST, rows)) if row is None else [row]
+
+
+def _at(place: Place) -> str:
+    return f"{place.path}, {place.row:,}"
+
+
+def run(argv: Sequence[str], **given: Any) -> AnyManifest:
+    """Run the command; return the manifest.
+
+    Args:
+        argv: the dataset's folder, and flags.
+        given: values that count as flags.
+
+    Raises:
+        DovetailError: there is no dataset, it can't be read, or has no such row.
+    """
+    parser = make_parser(_Flags, prog="dovetail show", description=__doc__ or "", epilog=EXAMPLES)
+    parser.add_argument("folder", metavar="DIR", help="the dataset's folder")
+    args, rest = parser.parse_known_args(list(argv))
+    if rest:
+        raise UsageError(f"{rest[0]}: unknown; expected one DIR, see --help")
+    given = {**{k: v for k, v in vars(args).items() if k in _Flags.model_fields}, **given}
+    flags = validate(_Flags, given)
+    refuse_secrets(args.folder, flag="DIR")
+    console = Console(highlight=False, markup=False, emoji=False)
+    with (
+        storage.configured(flags.storage_options),
+        compressed.having(compressed.with_installed(flags.codec_module)),
+    ):
+        return show(args.folder, flags, console)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run as a person does; return the exit code."""
+    return run_main(run, argv)
+
+
+if __name__ == "__main__":
+    leave(main())
