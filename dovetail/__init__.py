@@ -6,12 +6,13 @@ The commands, with keywords named like their flags, which return the dataset's m
 
     manifest = dovetail.shuffle(input="corpus/*.jsonl", output="shuffled", seed=7)
     dovetail.tokenize(input="shuffled", output="tokens", tokenizer="model.json")
-    dovetail.verify("tokens")
-    dovetail.show("tokens", row=12)
+    dovetail.prepare(input="corpus", output="ready", tokenizer="model.json", sequence_length=4096)
+    dovetail.verify("ready")
+    dovetail.show("ready", row=12)
 
-``shuffle``, ``tokenize``, ``verify``, ``show``
+``shuffle``, ``tokenize``, ``prepare``, ``verify``, ``show``
     the commands; what goes wrong is a ``DovetailError``, of which there is a tree
-``Recipe``, ``TokenizeRecipe``, ``Manifest``
+``Recipe``, ``TokenizeRecipe``, ``PrepareRecipe``, ``Manifest``, ``PreparedManifest``
     what determines a dataset, and what was written
 ``Tokenizer``, ``Sampling``
     texts to ids and back, without Beam
@@ -34,14 +35,17 @@ from transforms.version import VERSION
 __version__ = VERSION
 
 if TYPE_CHECKING:
+    from dovetail.commands import prepare as prepare
     from dovetail.commands import show as show
     from dovetail.commands import shuffle as shuffle
     from dovetail.commands import tokenize as tokenize
     from dovetail.commands import verify as verify
+    from pipelines.recipes.prepare_recipe import PrepareRecipe as PrepareRecipe
     from pipelines.recipes.recipe import Recipe as Recipe
     from pipelines.recipes.tokenize_recipe import TokenizeRecipe as TokenizeRecipe
     from transforms.datasets.manifest import Manifest as Manifest
     from transforms.datasets.map_shards import MapIntoShards as MapIntoShards
+    from transforms.datasets.prepared import PreparedManifest as PreparedManifest
     from transforms.datasets.read import ReadRecords as ReadRecords
     from transforms.datasets.records import BlocksFromRecords as BlocksFromRecords
     from transforms.datasets.write import WriteShards as WriteShards
@@ -68,11 +72,13 @@ if TYPE_CHECKING:
     from transforms.tokenization.tokenizer import Tokenizer as Tokenizer
 else:
     _LATER = {  # by module, as above
-        "dovetail.commands": ["show", "shuffle", "tokenize", "verify"],
+        "dovetail.commands": ["prepare", "show", "shuffle", "tokenize", "verify"],
+        "pipelines.recipes.prepare_recipe": ["PrepareRecipe"],
         "pipelines.recipes.recipe": ["Recipe"],
         "pipelines.recipes.tokenize_recipe": ["TokenizeRecipe"],
         "transforms.datasets.manifest": ["Manifest"],
         "transforms.datasets.map_shards": ["MapIntoShards"],
+        "transforms.datasets.prepared": ["PreparedManifest"],
         "transforms.datasets.read": ["ReadRecords"],
         "transforms.datasets.records": ["BlocksFromRecords"],
         "transforms.datasets.write": ["WriteShards"],

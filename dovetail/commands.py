@@ -10,21 +10,25 @@ import textwrap
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from inspect import Parameter, signature
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeVar, overload
 
 from pydantic import BaseModel
 
 from pipelines.recipes.cli import LOG, stderr_handler
 from pipelines.recipes.flag_errors import FLAGS, Origin
+from pipelines.recipes.prepare_recipe import PREPARE
 from pipelines.recipes.recipe import CommonRecipe
 from pipelines.recipes.recipe_file import SHUFFLE, RecipeKind, refuse_truth
 from pipelines.recipes.tokenize_recipe import TOKENIZE
 from transforms.datasets.manifest import Manifest
 from transforms.datasets.prepared import PreparedManifest
+from transforms.datasets.prepared import PreparedManifest
 from transforms.errors import UsageError
 
-Recipes = str | os.PathLike[str] | Mapping[str, Any] | CommonRecipe | Manifest
+Recipes = str | os.PathLike[str] | Mapping[str, Any] | CommonRecipe | Manifest | PreparedManifest
 """How a recipe is given: its file, its fields, itself, or the manifest of a dataset made by it."""
+
+M = TypeVar("M", bound=BaseModel)
 
 _lock = threading.Lock()
 _speaking: list[logging.Handler] = []  # to standard error: the same one for each run at this time
@@ -113,6 +117,48 @@ def tokenize(
     return _run(run, TOKENIZE, recipe, beam_args, keywords)
 
 
+@overload
+def prepare(
+    *,
+    recipe: Recipes | None = None,
+    beam_args: Sequence[str] = (),
+    plan: Literal[False] = False,
+    no_wait: Literal[False] = False,
+    **keywords: Any,
+) -> PreparedManifest: ...
+
+
+@overload
+def prepare(
+    *, recipe: Recipes | None = None, beam_args: Sequence[str] = (), **keywords: Any
+) -> PreparedManifest | None: ...
+
+
+def prepare(
+    *, recipe: Recipes | None = None, beam_args: Sequence[str] = (), **keywords: Any
+) -> PreparedManifest | None:
+    """Prepare text, or rows of ids, for a trainer: split, mix, tokenize and pack in one run.
+
+    >>> dovetail.prepare(  # doctest: +SKIP
+    ...     input={"web": "web/**", "books": "books/*.parquet"},
+    ...     weights={"web": 0.7, "books": 0.3},
+    ...     weigh_by="tokens",
+    ...     split={"validation": "0.5%"},
+    ...     tokenizer="tokenizer.json",
+    ...     packing="best_fit",
+    ...     sequence_length=4096,
+    ...     output_format=["megatron", "parquet"],
+    ...     output="ready",
+    ... )
+
+    Arguments, what is returned and what is raised are as of ``dovetail.shuffle``; the keywords are the
+    flags of ``dovetail prepare``, and ``stages``.
+    """
+    from pipelines.prepare import run
+
+    return _run(run, PREPARE, recipe, beam_args, keywords)
+
+
 def verify(
     folder: str | os.PathLike[str],
     *,
@@ -179,12 +225,12 @@ def show(
 
 
 def _run(
-    run: Callable[..., Manifest | None],
+    run: Callable[..., M | None],
     kind: RecipeKind[Any, Any],
     recipe: Recipes | None,
     beam_args: Sequence[str],
     keywords: Mapping[str, Any],
-) -> Manifest | None:
+) -> M | None:
     """Sort keywords into fields of ours and flags of Beam's, and run."""
     if isinstance(beam_args, str):
         raise UsageError(f"beam_args: expected a list of flags, got {beam_args!r}")
@@ -203,7 +249,7 @@ def _run(
         else:
             refuse_truth(name, value, Origin(), kind)
             given[name] = _plain(value)
-    if isinstance(recipe, Manifest):
+    if isinstance(recipe, Manifest | PreparedManifest):
         given["recipe"] = recipe.recipe
     elif isinstance(recipe, BaseModel):
         given["recipe"] = recipe.model_dump(mode="json", exclude_unset=True)
@@ -280,3 +326,4 @@ def _describe(function: Callable[..., Any], kind: RecipeKind[Any, Any]) -> None:
 
 _describe(shuffle, SHUFFLE)
 _describe(tokenize, TOKENIZE)
+_describe(prepare, PREPARE)

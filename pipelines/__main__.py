@@ -13,6 +13,7 @@ from pipelines.runners.uncollected import uncollected
 COMMANDS = {
     "shuffle": "shuffle files of records exactly, in bounded memory",
     "tokenize": "tokenize files of text, sampled or not",
+    "prepare": "split, mix, tokenize and pack text for a trainer, in one run",
     "verify": "read a dataset again and check it against its manifest",
     "show": "look at a dataset: its manifest in short, and rows of it, decoded",
 }

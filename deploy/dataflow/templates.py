@@ -1,6 +1,6 @@
 """Metadata of the Flex templates, made from the flags: ``python -m deploy.dataflow.templates``.
 
-Writes shuffle.json and tokenize.json beside this file, which ``gcloud dataflow flex-template build``
+Writes a JSON file for each pipeline beside this file, which ``gcloud dataflow flex-template build``
 takes as --metadata-file. The service holds parameters against their patterns before anything
 starts. Patterns are written so that POSIX's extended regular expressions and Java's and Python's all
 understand them alike: without classes by letter, and without look-ahead.
@@ -27,19 +27,22 @@ LEFT_OUT = {
     "direct_running_mode": "of DirectRunner",
     "shared_filesystem": "Dataflow's machines share none",
     "exchange": "it has no effect any more",
+    "stages": "a list, which a recipe's file has",
     "no_wait": "a template's launcher never waits",
     "plan": "a template starts a job; look at a plan where there is a terminal",
     "print_recipe": "as plan",
     "print_schema": "as plan",
     "debug": "the worker's log is Dataflow's",
 }
-"""Fields that are no parameters of a template, and why."""
+"""Fields that are no parameters of a template, and why; beside those that are deprecated."""
 
 _URL = "[a-z][a-z0-9]*://"
 _NUMBER = "[0-9]+([.][0-9]+)?"
 _NAME = "[A-Za-z][A-Za-z0-9_-]*"
 _NUMBERS = f"{_NAME} *= *{_NUMBER}( *, *{_NAME} *= *{_NUMBER})*"
 _SIZE = f"{_NUMBER} *([KkMmGgTt]([Ii]?[Bb])?|[Bb])?"
+_COUNT = f"{_NUMBER} *[KkMmBbTt]?"
+_SPLIT = f"[A-Za-z][A-Za-z0-9_]* *= *({_NUMBER} *%|[0-9]+)"
 _COLUMN = "[^,]+"
 _TEXT = ".+"
 _IMAGE = "[a-z0-9][A-Za-z0-9._:-]*(/[A-Za-z0-9._-]+)+(:[A-Za-z0-9._-]+)?(@sha256:[0-9a-f]+)?"
@@ -71,6 +74,15 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "tokenizer_pattern": (_TEXT, "cl100k"),
     "bos_token": (_TEXT, "<s>"),
     "eos_token": (_TEXT, "</s>"),
+    "pad_token": (_TEXT, "<pad>"),
+    "document_end": (_TEXT, "eos"),
+    "max_tokens": (_COUNT, "100B"),
+    "rows": (_COUNT, "2M"),
+    "pack_window": (_COUNT, "16M"),
+    "split": (f"{_SPLIT}( *, *{_SPLIT})*", "validation=0.5%,test=1000"),
+    "split_by": (_COLUMN, "conversation"),
+    "shard_size": (_SIZE, "512MiB"),
+    "output_format": ("[a-z]+( *, *[a-z]+)*", "megatron,parquet"),
     "token_column": (_COLUMN, "input_ids"),
     "keep_fields": (f"([*]|{_COLUMN}(,{_COLUMN})*)", "id,url"),
 }
@@ -136,7 +148,7 @@ def metadata(pipeline: str) -> dict[str, Any]:
     made = [
         parameter(name, field, recipes="recipe" in fields)
         for name, field in fields.items()
-        if name not in LEFT_OUT
+        if name not in LEFT_OUT and not field.deprecated
     ]
     made.sort(key=lambda one: one["isOptional"])
     which = {

@@ -91,9 +91,9 @@ def build(root: Any, job: Job) -> None:
             )
         every_span.append(tuple(spans) | f"{label}Spans" >> beam.Flatten())
     written = (
-        every_span,
         tuple(every_split) | "Splits" >> beam.Flatten(),
         tuple(every_shard) | "Shards" >> beam.Flatten(),
+        *every_span,
     ) | WritePrepared(
         output=job.claim.folder,
         sources=sorted(job.inputs.patterns),

@@ -139,7 +139,7 @@ class Job(Planned):
         recipe, amounts, rows = self.recipe, self.amounts_of_train, self.recipe.rows
         stages = self.stages_of(recipe.epoch)
         if rows is not None:  # told of as documents, or as tokens
-            end = {"max_records": rows}
+            end: dict[str, Any] = {"max_records": rows}
             if self.row_tokens is not None:
                 end = {"max_tokens": int(rows * self.row_tokens * self._share_of_tokens)}
             stages = tuple(replace(one, mixture=replace(one.mixture, **end)) for one in stages)

@@ -35,15 +35,13 @@ def check_prepare(fields: Fields) -> None:
     Raises:
         Misfit: one field is impossible, or two of them together.
     """
-    for check in (
-        _check_ends,
-        _check_stages,
-        _check_model,
-        _check_splits,
-        _check_packing,
-        _check_output,
-    ):
-        check(fields)
+    _check_ends(fields)
+    _check_stages(fields)
+    _check_model(fields)
+    _check_splits(fields)
+    _check_packing(fields)
+    _check_output(fields)
+    _check_kept(fields)
 
 
 def _check_ends(fields: Fields) -> None:

@@ -26,12 +26,20 @@ from pipelines.recipes.recipe import (
 from pipelines.recipes.recipe_file import RecipeKind
 from pipelines.recipes.values import as_written, check_paths, check_split, parse_kinds, parse_parts
 from transforms.formats.text_field import TextField
+from transforms.splitting.parse_splits import parse_splits
 
 _INPUT, _MIXTURE, _SPLIT, _PACKING, _OUTPUT = "input", "mixture", "split", "packing", "output"
+
+
+def _check_parts(parts: dict[str, str]) -> dict[str, str]:
+    parse_splits(",".join(f"{name}={size}" for name, size in parts.items()))
+    return parts
+
 
 _Parts = Annotated[
     dict[str, str],
     BeforeValidator(parse_parts, json_schema_input_type=dict[str, str | int] | str),
+    AfterValidator(_check_parts),
 ]
 PACKINGS = Literal["none", "concat", "best_fit", "pad", "buckets"]
 LONG = Literal["split", "truncate", "drop", "fail"]
@@ -169,13 +177,7 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
         min_length=1,
         in_files_only=True,
     )
-    split: (
-        Annotated[
-            dict[str, str],
-            BeforeValidator(parse_parts, json_schema_input_type=dict[str, str | int] | str),
-        ]
-        | None
-    ) = make_flag(
+    split: _Parts | None = make_flag(
         None,
         _SPLIT,
         "splits beside train, each by a share of the contents or a count of records: "

@@ -374,19 +374,28 @@ def pack(
     if packing.kind == "none":
         return [Packed((Piece(i, tuple(ids)),), i + 1) for i, ids in enumerate(streams)]
     streams = [ids if d.ids else [] for d, ids in zip(documents, streams, strict=True)]
-    behind = [  # empty documents belong to the one before them
-        next((j for j in range(i + 1, len(streams)) if streams[j]), len(streams))
-        for i in range(len(streams))
-    ]
     if packing.kind == "concat":
-        return [Packed(tuple(row), behind[row[-1].document]) for row in _concat(streams, packing)]
+        rows = _concat(streams, packing)
+        lasts = [row[-1].document for row in rows]
+        firsts = [row[0].document for row in rows[1:]] + [-1] * bool(rows)
+        goes_on = [last == first for last, first in zip(lasts, firsts, strict=True)]
+        return [
+            Packed(tuple(row), last + 1 if on else _behind(streams, last))
+            for row, last, on in zip(rows, lasts, goes_on, strict=True)
+        ]
     if packing.kind == "best_fit":
         return _best_fit(streams, packing, labels)
     return [
-        Packed((Piece(i, tuple(ids)),), behind[i])
+        Packed((Piece(i, tuple(ids)),), i + 1)
         for i, whole in enumerate(streams)
         for ids in cut(whole, packing)
     ]
+
+
+def _behind(streams: Sequence[list[int]], document: int) -> int:
+    """Return how many documents there are to the next one with ids: empty ones stand where it does."""
+    later = range(document + 1, len(streams))
+    return next((i for i in later if streams[i]), len(streams))
 
 
 def cut(ids: list[int], packing: Packing) -> list[list[int]]:
@@ -457,8 +466,10 @@ def _best_fit(
             room, _, row = min(fitting)
             rows[row].append(i)
             rooms[row] = room - size, time
-        end = max(numbers) + 1
-        end = next((j for j in range(end, len(streams)) if streams[j]), len(streams))
+        last = max(numbers)
+        place = sum(map(len, streams[: last + 1]))
+        ends = place == (window + 1) * packing.window or window == max(windows)
+        end = _behind(streams, last) if ends else last + 1
         for row in sorted(range(len(rows)), key=lambda row: oracles.record_key(*pair, row)):
             mine = sorted(rows[row], key=lambda i: oracles.record_key(*pair, i + (1 << 63)))
             found.append(Packed(tuple(pieces[i] for i in mine), end))

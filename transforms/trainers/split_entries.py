@@ -31,7 +31,7 @@ def split_entry(split: OrderedSplit, *, epoch: int | None, asked: str | None) ->
     counts = sum((part.used for part in parts), start=Counts())
     documents = sum(one.digest.records for stage in split.stages for one in stage.passes)
     tokens = sum(one.tokens for stage in split.stages for one in stage.passes)
-    shares = figures(counts, skips_empty=split.packing.kind != "none")
+    shares = figures(counts, split.packing)
     stages, first = [], 0
     for part, stage in zip(parts, split.stages, strict=True):
         stages.append(_stage(split, part, stage, first))

@@ -57,10 +57,10 @@ class Edition:
 
 @dataclass(eq=False, kw_only=True)
 class WritePrepared(beam.PTransform):  # type: ignore[misc]
-    """Compare everything, and write the manifest: (spans, splits, shards) -> None.
+    """Compare everything, and write the manifest: (splits, shards, spans, …) -> None.
 
-    ``spans`` are PCollections of SpanReports, one of each epoch; ``splits`` is one of ((level, name),
-    OrderedSplit), ``shards`` one of WrittenShard.
+    ``splits`` is a PCollection of ((level, name), OrderedSplit), ``shards`` one of WrittenShard, and
+    ``spans`` one of SpanReports for each epoch.
 
     Attributes:
         output: URL of the dataset's folder.
@@ -96,9 +96,9 @@ class WritePrepared(beam.PTransform):  # type: ignore[misc]
     max_bad: MostBad | None = None
     storage_options: dict[str, Any] | None = None
 
-    def expand(self, inputs: tuple[Sequence[Any], Any, Any]) -> Any:
+    def expand(self, inputs: tuple[Any, ...]) -> Any:
         """One step, which waits for everything."""
-        spans, splits, shards = inputs
+        splits, shards, *spans = inputs
         return (
             shards.pipeline
             | "Once" >> beam.Create([None])
