@@ -22,7 +22,6 @@ from pipelines.recipes.recipe_file import SHUFFLE, RecipeKind, refuse_truth
 from pipelines.recipes.tokenize_recipe import TOKENIZE
 from transforms.datasets.manifest import Manifest
 from transforms.datasets.prepared import PreparedManifest
-from transforms.datasets.prepared import PreparedManifest
 from transforms.errors import UsageError
 
 Recipes = str | os.PathLike[str] | Mapping[str, Any] | CommonRecipe | Manifest | PreparedManifest
