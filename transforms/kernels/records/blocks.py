@@ -30,7 +30,7 @@ from transforms.errors import LosslessError
 from transforms.kernels.arrays import I64, U8, U16, U64, cuts, offsets_of
 from transforms.kernels.randomness import KeyPair, record_keys
 from transforms.kernels.records import arrow_values, compiling, ranges
-from transforms.kernels.records.arrow_values import row_costs, row_sizes
+from transforms.kernels.records.arrow_values import list_lengths, row_costs, row_sizes
 from transforms.kernels.records.digest import Digest, record_hashes
 from transforms.kernels.records.row_hashes import row_hashes
 
@@ -366,10 +366,7 @@ def measures(block: pa.RecordBatch, column_name: str | None) -> I64:
             known = "size" in block.schema.names
             return column(block, "size") if known else row_sizes(block.column("record"))
         return np.diff(extents(block)[1]) - len(terminator(block))
-    lists = block.column("record").field(column_name)
-    lengths = pc.fill_null(pc.list_value_length(lists), 0)
-    out: I64 = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
-    return out
+    return list_lengths(block.column("record").field(column_name))
 
 
 def cut_to_buckets(
