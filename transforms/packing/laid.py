@@ -239,7 +239,7 @@ class LaidSplit:
                     np.zeros(len(mine), bool),
                     np.arange(len(mine) + 1),
                 )
-                rows = fill(documents.ids, documents.offsets, pieces, packing)
+                rows = fill(documents.ids, documents.offsets, pieces, replace(packing, kind="none"))
                 self.hash += total(row_hashes(rows, pieces, lengths, documents.keys, packing))
                 yield self._with_kept(rows, documents, pieces, 0, len(mine))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import Any, BinaryIO, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -177,3 +177,19 @@ class Format(Protocol):
 
     def how_to_open(self, dataset: Dataset, folder: str) -> str:
         """Return the line of code that opens the result in its trainer."""
+
+
+@runtime_checkable
+class Seeking(Protocol):
+    """A format of which one row can be read without those before it."""
+
+    def read_row(self, files: Mapping[str, BinaryIO], dataset: Dataset, row: int) -> Rows:
+        """Read one row, as ``Format.read`` gives it, of a format that keeps where rows begin.
+
+        Args:
+            files, dataset: as of ``Format.read``.
+            row: number in the shard.
+
+        Raises:
+            DataError: the files aren't what the format says, or hold no such row.
+        """

@@ -7,6 +7,7 @@ its llmc/dataloader.h (uint16) and train_llama3.py (uint32).
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, BinaryIO
@@ -87,7 +88,31 @@ class Flat:
         return _Writer(self, files[SUFFIX], dataset, shard)
 
     def read(self, files: Mapping[str, BinaryIO], dataset: Dataset) -> Iterator[Rows]:
-        file, dtype = files[SUFFIX], dataset.ids_type
+        count, length = self._begin(files[SUFFIX], dataset), dataset.packing.length
+        at_a_time = raw.READ_IDS if length is None else max(raw.READ_IDS // length, 1) * length
+        for ids in raw.read_ids(
+            files[SUFFIX],
+            count=count,
+            dtype=dataset.ids_type,
+            dataset=dataset,
+            at_a_time=at_a_time,
+        ):
+            yield raw.as_rows(ids, length)
+
+    def read_row(self, files: Mapping[str, BinaryIO], dataset: Dataset, row: int) -> Rows:
+        """As of ``contract.Seeking``."""
+        file, length, dtype = files[SUFFIX], dataset.packing.length, dataset.ids_type
+        count = self._begin(file, dataset)
+        if length is None or not 0 <= row * length < count:
+            raise DataError(f"expected a row {row}, the file has {count} ids")
+        file.seek(row * length * dtype.itemsize, io.SEEK_CUR)
+        size = min(length, count - row * length)
+        [ids] = raw.read_ids(file, count=size, dtype=dtype, dataset=dataset, at_a_time=size)
+        return raw.as_rows(ids, length)
+
+    def _begin(self, file: BinaryIO, dataset: Dataset) -> int:
+        """Go to the first id, and return how many there are."""
+        dtype = dataset.ids_type
         size = raw.size_of(file)
         if _has_header(dataset):
             size -= _HEADER * 4
@@ -102,12 +127,7 @@ class Flat:
                 f"expected ids of {dtype.itemsize} bytes, got {size} bytes; the file is truncated, "
                 "fetch or make it again"
             )
-        length, count = dataset.packing.length, size // dtype.itemsize
-        at_a_time = raw.READ_IDS if length is None else max(raw.READ_IDS // length, 1) * length
-        for ids in raw.read_ids(
-            file, count=count, dtype=dtype, dataset=dataset, at_a_time=at_a_time
-        ):
-            yield raw.as_rows(ids, length)
+        return size // dtype.itemsize
 
     def about(self, dataset: Dataset) -> dict[str, Any]:
         header = _HEADER * 4 if _has_header(dataset) else 0

@@ -142,6 +142,14 @@ class Megatron:
                 ".bin is truncated or damaged, fetch or make it again"
             )
 
+    def read_row(self, files: Mapping[str, BinaryIO], dataset: Dataset, row: int) -> Rows:
+        """As of ``contract.Seeking``."""
+        dtype, file = self.dtype(dataset), files[IDS]
+        place, count = Index(files[INDEX], dtype).document(row)
+        file.seek(place)
+        [ids] = raw.read_ids(file, count=count, dtype=dtype, dataset=dataset, at_a_time=count)
+        return raw.as_rows(ids, None)
+
     def about(self, dataset: Dataset) -> dict[str, Any]:
         return about(self, dataset, dtype=self.dtype(dataset).name)
 

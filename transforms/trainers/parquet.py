@@ -135,8 +135,7 @@ class Parquet(Columns):
     def read(self, files: Mapping[str, BinaryIO], dataset: Dataset) -> Iterator[Rows]:
         file, row, bridge = files[self.suffixes(dataset)[0]], 0, _is_bridge(dataset)
         with faults_named(lambda: f"expected Parquet, it can't be read from row {row} on"):
-            parquet = pq.ParquetFile(file, page_checksum_verification=True)
-            require_columns(parquet.schema_arrow, self._schema(dataset))
+            parquet = self._opened(file, dataset)
             for group in range(parquet.num_row_groups):
                 for batch in parquet.iter_batches(
                     batch_size=_READ_ROWS, row_groups=[group], use_threads=False
@@ -149,6 +148,31 @@ class Parquet(Columns):
                 f"expected {parquet.metadata.num_rows} rows, as the footer says, got {row}; make the "
                 "file again"
             )
+
+    def read_row(self, files: Mapping[str, BinaryIO], dataset: Dataset, row: int) -> Rows:
+        """As of ``contract.Seeking``: of the row group that holds it alone."""
+        file, before = files[self.suffixes(dataset)[0]], 0
+        with faults_named(lambda: f"expected Parquet, row {row} can't be read"):
+            parquet = self._opened(file, dataset)
+            for group in range(parquet.num_row_groups):
+                rows = parquet.metadata.row_group(group).num_rows
+                if not before <= row < before + rows:
+                    before += rows
+                    continue
+                for batch in parquet.iter_batches(
+                    batch_size=_READ_ROWS, row_groups=[group], use_threads=False
+                ):
+                    if row < before + len(batch):
+                        batch.validate(full=True)
+                        found = rows_of(batch, dataset, first=before, bridge=_is_bridge(dataset))
+                        return found.slice(row - before, row - before + 1)
+                    before += len(batch)
+        raise DataError(f"expected a row {row}, the file has {before}")
+
+    def _opened(self, file: BinaryIO, dataset: Dataset) -> pq.ParquetFile:
+        parquet = pq.ParquetFile(file, page_checksum_verification=True)
+        require_columns(parquet.schema_arrow, self._schema(dataset))
+        return parquet
 
     def how_to_open(self, dataset: Dataset, folder: str) -> str:
         if _is_bridge(dataset):
