@@ -146,10 +146,13 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
     token_column: str = make_flag(
         "input_ids", _INPUT, "of rows of ids: the column that holds them", min_length=1
     )
-    weigh_by: Literal["records", "bytes", "tokens"] = make_flag(  # type: ignore[assignment]
+    weigh_by: Literal["records", "bytes", "tokens"] = make_flag(
         "records",
         _MIXTURE,
         "what the shares are of: documents, bytes of text, or tokens, without special ones and filler",
+    )
+    max_bytes: Size | None = make_flag(
+        None, _MIXTURE, "--max_tokens takes its place", deprecated=True
     )
     max_tokens: Count | None = make_flag(
         None,
@@ -304,7 +307,7 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
         return self
 
     def _without_say(self) -> set[str]:
-        return super()._without_say() | {"add_eos"}
+        return super()._without_say() | {"add_eos", "max_bytes"}
 
     @property
     def packing_kind(self) -> PACKINGS:
