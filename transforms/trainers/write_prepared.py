@@ -31,7 +31,7 @@ from transforms.datasets.token_counts import TokenCounts
 from transforms.datasets.write_manifest import digest_entry, file_entries, is_written
 from transforms.errors import LosslessError, RunError
 from transforms.kernels.records.digest import Digest
-from transforms.mixing.order_documents import OrderedSplit
+from transforms.mixing.prove_documents import OrderedSplit
 from transforms.splitting.split_records import require_splits
 from transforms.storage import files as storage
 from transforms.storage import layout
