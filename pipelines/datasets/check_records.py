@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
+
+import pyarrow as pa
 
 from pipelines.datasets.check_sources import check_quarantine, check_sources, digest_of
 from pipelines.datasets.shard_files import Each, extra, line_format_of, opened, sha256
@@ -15,6 +18,7 @@ from transforms.datasets.manifest_files import FileSums, sum_files
 from transforms.errors import DataError, InputError, UsageError
 from transforms.formats.read_back import shard_digest
 from transforms.formats.writing import ShardFormat
+from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.schedules.mixture import Amounts, asked_shares
 from transforms.storage import layout
@@ -38,19 +42,26 @@ def check_records(manifest: Manifest, folder: str, each: Each) -> list[str]:
     problems = _check_sums(manifest, sums) + check_quarantine(manifest, folder, sums)
     problems += extra(folder, layout.DATA, {shard.path for shard in manifest.shards})
     shas = {shard.sha256: shard.path for shard in manifest.shards}
-    total = Digest()
+    total, tokens = Digest(), 0
     results = each(
         lambda shard, progress: check_shard(folder, shard, manifest, shas, progress),
         manifest.shards,
     )
-    for digest, problem in results:
+    for digest, found, problem in results:
         total += digest
+        tokens += found
         if problem:
             problems.append(problem)
     if not problems and total != digest_of(manifest.digest):
         problems.append(
             f"all shards together: digest {total.to_json()['hash']}, the manifest says "
             f"{manifest.digest.hash}"
+        )
+    counted = manifest.counted
+    if not problems and counted is not None and tokens != counted.tokens:
+        problems.append(
+            f"all shards together: {tokens} tokens in {counted.column}, the manifest says "
+            f"{counted.tokens}"
         )
     return problems
 
@@ -61,38 +72,67 @@ def check_shard(
     manifest: Manifest,
     shas: dict[str, str],
     progress: Progress,
-) -> tuple[Digest, str | None]:
-    """Read one shard; return its digest, and what is wrong with it, if anything.
+) -> tuple[Digest, int, str | None]:
+    """Read one shard; return its digest, its tokens where they are counted, and what is wrong with it.
 
     Args:
         shas: paths of all shards by SHA-256, to tell a swapped one.
         progress: counts what is read.
     """
     total, problem = Digest(), None
+    lengths = [0]
+
+    def seen(block: pa.RecordBatch) -> None:
+        if manifest.counted is not None:
+            lengths.append(_tokens_of(block, manifest.counted.column))
+
     try:
         with progress.doing(f"reading {shard.path}"), opened(folder, shard.path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
             sha = sha256(file)
             try:
-                total = _digest(file, shard.path, size=size, manifest=manifest, progress=progress)
+                total = _digest(
+                    file, shard.path, size=size, manifest=manifest, progress=progress, seen=seen
+                )
             except (DataError, InputError) as error:
                 problem = str(error)
     except DataError as error:
-        return total, str(error)
+        return total, 0, str(error)
+    tokens = sum(lengths)
     if sha != shard.sha256 and (other := shas.get(sha)):
-        return total, f"{shard.path}: holds what {other} should hold"
+        return total, tokens, f"{shard.path}: holds what {other} should hold"
     if size != shard.bytes:
         how = "truncated" if size < shard.bytes else "too long"
-        return total, f"{shard.path}: {how}: {size} bytes, the manifest says {shard.bytes}"
+        return total, tokens, f"{shard.path}: {how}: {size} bytes, the manifest says {shard.bytes}"
     if sha != shard.sha256:
-        return total, f"{shard.path}: its bytes differ (SHA-256)"
+        return total, tokens, f"{shard.path}: its bytes differ (SHA-256)"
     if problem is None and total.records != shard.records:
         problem = f"{shard.path}: {total.records} records, the manifest says {shard.records}"
-    return total, problem
+    return total, tokens, problem
 
 
-def _digest(file: Any, path: str, *, size: int, manifest: Manifest, progress: Progress) -> Digest:
+def _tokens_of(block: pa.RecordBatch, column: str) -> int:
+    """Return the tokens of a block's rows.
+
+    Raises:
+        DataError: they have no such lists.
+    """
+    try:
+        return int(blocks.measures(block, column).sum())
+    except (KeyError, pa.ArrowException, pa.ArrowNotImplementedError, AttributeError):
+        raise DataError(f"its rows have no lists in a column {column}, by the manifest") from None
+
+
+def _digest(
+    file: Any,
+    path: str,
+    *,
+    size: int,
+    manifest: Manifest,
+    progress: Progress,
+    seen: Callable[[pa.RecordBatch], None],
+) -> Digest:
     """Digest a shard's records as they were digested when they were read."""
     form = ShardFormat(
         kind=manifest.kind,
@@ -106,6 +146,7 @@ def _digest(file: Any, path: str, *, size: int, manifest: Manifest, progress: Pr
         size=size,
         form=form,
         progress=lambda read, records: progress.add("verify", bytes=read, records=records),
+        seen=seen,
     )
 
 
@@ -173,6 +214,12 @@ def _check_mixture(manifest: Manifest) -> list[str]:
         return ["manifest: the mixture's sources are not those that were read"]
     total = Digest.total(digest_of(part.written) for part in parts)
     whole = sum(source.digest.records for source in manifest.sources)
+    tokens = sum(part.tokens or 0 for part in parts)
+    counted = manifest.counted
+    if any(part.tokens is not None for part in parts) and (
+        counted is None or tokens != counted.tokens
+    ):
+        problems.append("manifest: its sources' tokens don't add up to all that were counted")
     for part, source in zip(parts, manifest.sources, strict=True):
         read = digest_of(source.digest)
         if digest_of(part.written) + digest_of(part.unused) != read.times(part.passes_read):
@@ -180,10 +227,12 @@ def _check_mixture(manifest: Manifest) -> list[str]:
                 f"manifest: of source {part.source}, what was written and unused isn't what "
                 f"{part.passes_read} passes read"
             )
-        shares = (
+        shares: tuple[tuple[str, float, float], ...] = (
             ("records", part.share_of_records, part.written.records / max(total.records, 1)),
             ("bytes", part.share_of_bytes, part.written.bytes / max(total.bytes, 1)),
         )
+        if part.tokens is not None:
+            shares += (("tokens", part.share_of_tokens or 0.0, part.tokens / max(tokens, 1)),)
         for what, says, has in shares:
             if abs(says - has) > _SAME:
                 problems.append(
@@ -207,7 +256,8 @@ def _check_asked(manifest: Manifest) -> list[str]:
     except UsageError as error:
         return [f"manifest: its recipe is none that could be run: {error}"]
     read = [source.digest for source in manifest.sources]
-    amounts = Amounts(tuple(d.records for d in read), tuple(d.bytes for d in read))
+    tokens = tuple(part.tokens_read or 0 for part in manifest.mixture or [])
+    amounts = Amounts(tuple(d.records for d in read), tuple(d.bytes for d in read), tokens)
     asked = asked_shares(mixture, amounts) or [None] * len(read)
     return [
         f"manifest: source {part.source} was asked for as {part.asked}, by the recipe {share}"

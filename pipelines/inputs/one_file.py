@@ -13,6 +13,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.types as pt
 
+from pipelines.inputs.counted_column import require_ids
 from pipelines.inputs.kept_fields import Fields, fields_in
 from pipelines.recipes.recipe import Recipe
 from transforms.datasets.source_files import SourceFile
@@ -65,6 +66,7 @@ class Look:
         records: how many it has, where that is known.
         record_bytes: logical bytes of a record, line end included, over those of a sample of
             records; None where none was taken.
+        record_tokens: tokens of a row, on average, where they are counted.
         expansion: bytes when decompressed over bytes of the file, of the sample.
         window: bytes that a decoder holds, beyond the usual.
         kept: of rows, the columns that are to be kept beside their text.
@@ -81,6 +83,7 @@ class Look:
     header: bytes = b""
     records: int | None = None
     record_bytes: float | None = None
+    record_tokens: float | None = None
     expansion: float = 1.0
     window: int = 0
     kept: pa.Schema | None = None
@@ -112,6 +115,8 @@ def _look_at_lines(
     *,
     sample: bool,
 ) -> Look:
+    if file.size:
+        require_ids(None, recipe.counted_column, name=file.url)
     separator, wanted = ord(recipe.separator), recipe.header_lines
     quoted = recipe.format == "csv"
     form = LineFormat(separator=separator, header_lines=wanted, quoted=quoted)
@@ -252,7 +257,9 @@ def _look_at_rows(
     task = ReadTask(name=file.url, size=file.size, stop=file.size, options=options)
     try:
         reader = open_rows(opened, task, found)
-        seen = reader.look(sample=sample)
+        counted = recipe.counted_column
+        require_ids(reader.schema, counted, name=file.url)
+        seen = reader.look(sample=sample, lists=counted)
     except DataError as error:
         raise InputError(str(error)) from error
     kept = pa.schema(list(reader.schema)[1:]) if keep else None

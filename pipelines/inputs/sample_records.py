@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 
+from pipelines.inputs.counted_column import holds_ids
 from pipelines.inputs.preflight import Inputs
 from pipelines.recipes.recipe import Recipe
 from transforms.datasets.listing import list_source
@@ -84,14 +85,6 @@ def ids_column_in(recipe: Recipe, column: str) -> bool:
                     return False
             return holds_ids(schema, column)
     return False
-
-
-def holds_ids(schema: pa.Schema, column: str) -> bool:
-    """Return whether rows have a column of lists of integers."""
-    if column not in schema.names:
-        return False
-    kind = schema.field(column).type
-    return hasattr(kind, "value_type") and pa.types.is_integer(kind.value_type)
 
 
 def rows_of(samples: Mapping[str, list[pa.RecordBatch]], column: str) -> dict[str, list[pa.Array]]:

@@ -43,12 +43,16 @@ _CONVERTED: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class Amount:
-    """How much a source holds: bytes of its files, and records and their bytes, exactly or about."""
+    """How much a source holds: bytes of its files, and records and their bytes, exactly or about.
+
+    Tokens are there, about, where a mixture counts them.
+    """
 
     files: int = 0
     stored: int = 0
     records: int = 0
     bytes: int = 0
+    tokens: int = 0
     exact_records: bool = True
     exact_bytes: bool = True
 
@@ -58,6 +62,7 @@ class Amount:
             stored=self.stored + other.stored,
             records=self.records + other.records,
             bytes=self.bytes + other.bytes,
+            tokens=self.tokens + other.tokens,
             exact_records=self.exact_records and other.exact_records,
             exact_bytes=self.exact_bytes and other.exact_bytes,
         )
@@ -284,6 +289,10 @@ class _Estimate:
         self._expansion = plain / stored if stored else 1
         means = [look.record_bytes for _, look in known if look.record_bytes]
         self._mean = sum(means) / len(means) if means else 1.0
+        counted = [pair for pair in looks.items() if pair[1].record_tokens is not None]
+        counted = [pair for pair in counted if pair[0].source == source] or counted
+        tokens = [look.record_tokens or 0.0 for _, look in counted]
+        self._mean_tokens = sum(tokens) / len(tokens) if tokens else 0.0
         mine = {
             file.url: (file.size, look) for file, look in looks.items() if file.source == source
         }
@@ -303,6 +312,7 @@ class _Estimate:
             stored=int(table.column("size").to_numpy().sum()),
             records=int(records.sum()),
             bytes=int(sizes.sum()),
+            tokens=int(records.sum() * self._mean_tokens),
             exact_records=not sizes.any(),
             exact_bytes=not len(rest),
         )
@@ -315,6 +325,11 @@ class _Estimate:
         if look.records is not None:
             records, exact_records, plain = look.records, True, False
             size = int(look.records * (look.record_bytes or self._mean))
+        mean = self._mean_tokens if look.record_tokens is None else look.record_tokens
         self.amount += Amount(
-            records=records, bytes=size, exact_records=exact_records, exact_bytes=plain
+            records=records,
+            bytes=size,
+            tokens=round(records * mean),
+            exact_records=exact_records,
+            exact_bytes=plain,
         )

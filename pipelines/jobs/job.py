@@ -56,6 +56,7 @@ class Job(Planned):
         return Amounts(
             tuple(amount.records if amount else 0 for amount in found),
             tuple(amount.bytes if amount else 0 for amount in found),
+            tuple(amount.tokens if amount else 0 for amount in found),
         )
 
     @property
@@ -73,6 +74,13 @@ class Job(Planned):
                 self.expected_records, amounts.records, amounts.bytes, strict=True
             )
         ]
+
+    @property
+    def expected_tokens(self) -> list[float]:
+        """How many tokens of each source come out, about; none where they aren't counted."""
+        amounts = self.amounts
+        held = zip(self.expected_records, amounts.records, amounts.tokens, strict=True)
+        return [count * size / max(have, 1) for count, have, size in held]
 
     @property
     def passes(self) -> list[int]:
@@ -150,7 +158,9 @@ def streams_of(job: Job) -> Any:
     from transforms.mixing.interleave import plan_streams
 
     found = job.inputs.contents.amounts
-    by_bytes = job.mixture.weigh_by == "bytes" or job.mixture.max_bytes is not None
+    mixture = job.mixture
+    by_bytes = mixture.weigh_by == "bytes" or mixture.max_bytes is not None
+    by_size = by_bytes or mixture.measure == "tokens"
     streams = plan_streams(
         job.mixture,
         amounts=amounts,
@@ -158,7 +168,11 @@ def streams_of(job: Job) -> Any:
         size=plan.bucket_bytes,
         expected=job.expected_records,
         shards=job.shards,
-        exact=all(a.exact_records and (a.exact_bytes or not by_bytes) for a in found.values()),
+        exact=all(
+            a.exact_records and (not by_size or (by_bytes and a.exact_bytes))
+            for a in found.values()
+        ),
+        token_column=job.recipe.token_column,
     )
     sizes, passes = amounts.bytes, job.passes
     files = [found[name].files if name in found else 0 for name in job.mixture.sources]
@@ -198,6 +212,7 @@ def mixture_of(recipe: Recipe) -> Mixture:
         stop=recipe.stop,
         max_records=recipe.max_records,
         max_bytes=recipe.max_bytes,
+        max_tokens=recipe.max_tokens,
         seed=recipe.seed,
         epoch=recipe.epoch,
     )

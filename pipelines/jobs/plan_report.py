@@ -58,8 +58,22 @@ def _mixture(job: Job) -> Iterator[str]:
     expected = job.expected_records
     total, total_bytes = sum(expected) or 1.0, sum(job.expected_bytes) or 1.0
     asked = asked_shares(job.mixture, job.amounts)
+    by_tokens = job.mixture.measure == "tokens"
+    words = ("tokens", "share") if by_tokens else ()
+    tokens = job.expected_tokens
+    total_tokens = sum(tokens) or 1.0
     rows: list[tuple[str, ...]] = [
-        ("mixture", "asked", "records", "share", "bytes", "share", "passes", "unread records")
+        (
+            "mixture",
+            "asked",
+            "records",
+            "share",
+            "bytes",
+            "share",
+            *words,
+            "passes",
+            "unread records",
+        )
     ]
     for i, (name, have) in enumerate(zip(job.mixture.sources, job.amounts.records, strict=True)):
         count, size = expected[i], job.expected_bytes[i]
@@ -72,6 +86,7 @@ def _mixture(job: Job) -> Iterator[str]:
                 f"~{count / total:.4%}",
                 f"~{write_bytes(int(size))}",
                 f"~{size / total_bytes:.4%}",
+                *((f"~{tokens[i]:,.0f}", f"~{tokens[i] / total_tokens:.4%}") if by_tokens else ()),
                 f"~{passes:.2f}",
                 f"~{max(math.ceil(passes), 1) * have - count:,.0f}",
             )

@@ -109,9 +109,9 @@ def command_words() -> list[str]:
 def ends_with_a_source(recipe: Mapping[str, Any]) -> bool:
     """Say whether a recipe's weights make the mixture end when the first source is used up."""
     weighted = recipe.get("weights") or recipe.get("temperature") is not None
-    asked = [recipe.get(name) for name in ("max_records", "max_bytes")]
+    asked = [recipe.get(name) for name in ("max_records", "max_bytes", "max_tokens")]
     stop = recipe.get("stop") or "first_exhausted"
-    return bool(weighted) and asked == [None, None] and stop == "first_exhausted"
+    return bool(weighted) and not any(asked) and stop == "first_exhausted"
 
 
 def unused_warning(
@@ -145,7 +145,21 @@ def mixture_lines(manifest: Manifest) -> list[str]:
     """Return what was asked of each source and what it came to, as lines of a table."""
     if manifest.mixture is None:
         return []
-    rows = [("source", "asked", "records", "share", "bytes", "share", "passes", "unused records")]
+    by_tokens = any(part.tokens is not None for part in manifest.mixture)
+    words = ("tokens", "share") if by_tokens else ()
+    rows: list[tuple[str, ...]] = [
+        (
+            "source",
+            "asked",
+            "records",
+            "share",
+            "bytes",
+            "share",
+            *words,
+            "passes",
+            "unused records",
+        )
+    ]
     rows += [
         (
             part.source,
@@ -154,12 +168,19 @@ def mixture_lines(manifest: Manifest) -> list[str]:
             f"{part.share_of_records:.4%}",
             f"{part.written.bytes:,}",
             f"{part.share_of_bytes:.4%}",
+            *((f"{part.tokens or 0:,}", f"{part.share_of_tokens or 0:.4%}") if by_tokens else ()),
             f"{part.passes_finished} of {part.passes_begun} begun",
             f"{part.unused.records:,}",
         )
         for part in manifest.mixture
     ]
-    return list(table(rows))
+    lines = list(table(rows))
+    counted = manifest.counted
+    if counted is not None:
+        asked = manifest.recipe.get("max_tokens")
+        of = f" of {asked:,} asked for" if isinstance(asked, int) else ""
+        lines.append(f"{counted.tokens:,} tokens in {counted.column}{of}")
+    return lines
 
 
 def token_warnings(manifest: Manifest | PreparedManifest) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.recipes.flag_errors import Misfit, Path
-from pipelines.recipes.mixture import WAYS, check_mixture
+from pipelines.recipes.mixture import WAYS, check_measure, check_mixture, measured_by
 
 Fields = Mapping[str, Any]
 """Fields of a PrepareRecipe, read already."""
@@ -46,22 +46,8 @@ def check_prepare(fields: Fields) -> None:
 
 def _check_ends(fields: Fields) -> None:
     """Check where train ends: what is measured is bytes or tokens, never both."""
-    by_bytes = [
-        name
-        for name in ("weigh_by", "max_bytes")
-        if fields[name] not in (None, "records", "tokens")
-    ]
-    by_tokens = [
-        name
-        for name in ("weigh_by", "max_tokens")
-        if fields[name] not in (None, "records", "bytes")
-    ]
-    if by_bytes and by_tokens:
-        raise Misfit(
-            "bytes of text or tokens are counted, one of them",
-            _place(fields, by_bytes[0]),
-            _place(fields, by_tokens[0]),
-        )
+    check_measure(fields, bytes_are="bytes of text")
+    by_bytes = measured_by(fields, "bytes")
     if by_bytes and any("tokens" in until for until in _untils(fields)):
         raise Misfit(
             "a stage ends by tokens, and bytes of text or tokens are counted, one of them; use tokens",
@@ -74,12 +60,6 @@ def _check_ends(fields: Fields) -> None:
             _place(fields, "rows"),
             _place(fields, "rows_multiple_of"),
         )
-
-
-def _measured(fields: Fields, unit: str) -> list[str]:
-    """Return the fields by which a unit is counted."""
-    weighed = ["weigh_by"] if fields["weigh_by"] == unit else []
-    return weighed + ([f"max_{unit}"] if fields[f"max_{unit}"] is not None else [])
 
 
 def _check_stages(fields: Fields) -> None:

@@ -14,7 +14,7 @@ from transforms.kernels.schedules.weights import LEAST_TEMPERATURE
 WAYS = ("weights", "temperature", "repeats")
 """The ways to say how much of each source; a recipe has one of them at most."""
 
-FIELDS = (*WAYS, "interleave", "weigh_by", "stop", "max_records", "max_bytes")
+FIELDS = (*WAYS, "interleave", "weigh_by", "stop", "max_records", "max_bytes", "max_tokens")
 _TEMPERATURES = LEAST_TEMPERATURE, Decimal(10**6)  # n^(1/T) has to stay a number one can hold
 _REPEATS = 10**6
 _HINT = (
@@ -48,6 +48,23 @@ def check_mixture(fields: Fields) -> None:
             _place(fields, "temperature"),
         )
     _check_rules(fields)
+
+
+def measured_by(fields: Fields, unit: str) -> list[str]:
+    """Return the fields by which ``bytes`` or ``tokens`` are counted."""
+    weighed = ["weigh_by"] if fields["weigh_by"] == unit else []
+    return weighed + ([f"max_{unit}"] if fields[f"max_{unit}"] is not None else [])
+
+
+def check_measure(fields: Fields, *, bytes_are: str = "bytes of records") -> None:
+    """Raise Misfit where both bytes and tokens are to be counted."""
+    by_bytes, by_tokens = measured_by(fields, "bytes"), measured_by(fields, "tokens")
+    if by_bytes and by_tokens:
+        raise Misfit(
+            f"{bytes_are} or tokens are counted, one of them",
+            _place(fields, by_bytes[0]),
+            _place(fields, by_tokens[0]),
+        )
 
 
 def _check_rules(fields: Fields) -> None:

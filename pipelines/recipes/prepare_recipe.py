@@ -146,7 +146,7 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
     token_column: str = make_flag(
         "input_ids", _INPUT, "of rows of ids: the column that holds them", min_length=1
     )
-    weigh_by: Literal["records", "bytes", "tokens"] = make_flag(  # type: ignore[assignment]
+    weigh_by: Literal["records", "bytes", "tokens"] = make_flag(
         "records",
         _MIXTURE,
         "what the shares are of: documents, bytes of text, or tokens, without special ones and filler",

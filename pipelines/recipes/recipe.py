@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from pipelines.recipes.flag_errors import Misfit
-from pipelines.recipes.mixture import check_mixture
+from pipelines.recipes.mixture import check_measure, check_mixture
 from pipelines.recipes.store_options import parse_storage_options
 from pipelines.recipes.values import (
     Number,
@@ -211,15 +211,17 @@ class MixtureRecipe(CommonRecipe):
         "how weights meet: random draws the source of every record independently, stratified keeps "
         "every beginning of the output within 2 records of its shares",
     )
-    weigh_by: Literal["records", "bytes"] = make_flag(
-        "records", _MIXTURE, "what the shares are of: records, or bytes of records"
+    weigh_by: Literal["records", "bytes", "tokens"] = make_flag(
+        "records",
+        _MIXTURE,
+        "what the shares are of: records, bytes of records, or, of rows of ids, tokens",
     )
     stop: Literal["first_exhausted", "all_exhausted"] | None = make_flag(
         None,
         _MIXTURE,
         "where a weighted output ends: before the first record that a source no longer has, or when "
         "every source has been seen whole, the others repeating. By default first_exhausted; with "
-        "--max_records or --max_bytes, there, sources repeating as needed",
+        "--max_records, --max_bytes or --max_tokens, there, sources repeating as needed",
     )
     max_records: int | None = make_flag(None, _MIXTURE, "end after so many records", ge=1, lt=2**63)
     max_bytes: Size | None = make_flag(
@@ -228,15 +230,38 @@ class MixtureRecipe(CommonRecipe):
         "end before the first record that would exceed so many bytes, such as 2GiB",
         metavar="SIZE",
     )
+    max_tokens: Count | None = make_flag(
+        None,
+        _MIXTURE,
+        "of rows of ids: end before the first that would exceed so many tokens, such as 500M or 100B "
+        "(10^9 each)",
+        metavar="N",
+    )
+    token_column: str = make_flag(
+        "input_ids",
+        _MIXTURE,
+        "of rows of ids: the column of lists whose lengths are tokens, where they are counted",
+        min_length=1,
+    )
 
     @model_validator(mode="after")
     def _mixes(self) -> Self:
         check_mixture(dict(self))
         return self
 
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether the mixture goes by tokens."""
+        return self.weigh_by == "tokens" or self.max_tokens is not None
+
 
 class Recipe(MixtureRecipe):
     """What determines the output of a shuffle, together with the input files."""
+
+    @property
+    def counted_column(self) -> str | None:
+        """The column of ids whose lists' lengths are counted, None where none are."""
+        return self.token_column if self.counts_tokens else None
 
     shard_records: int | None = make_flag(
         None, _OUTPUT, "exactly so many records a shard, the last one with what is left", ge=1
@@ -266,6 +291,17 @@ class Recipe(MixtureRecipe):
                 "give one of them",
                 (("num_shards",), self.num_shards),
                 (("shard_records",), self.shard_records),
+            )
+        check_measure(dict(self))
+        if self.counts_tokens and self.text_field is not None:
+            raise Misfit(
+                "--text_field takes the text alone, which has no tokens yet; leave it out for rows of "
+                "ids, or let dovetail prepare tokenize and mix",
+                (("text_field",), self.text_field),
+                (
+                    ("max_tokens",) if self.max_tokens else ("weigh_by",),
+                    self.max_tokens or self.weigh_by,
+                ),
             )
         return self
 

@@ -9,11 +9,11 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import pipelines.prepare
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import pipelines.prepare
 from dovetail import Tokenizer
 from pipelines.verify import verify
 from tests.pipelines import prepare_oracle as oracle

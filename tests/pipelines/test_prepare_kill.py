@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pipelines.prepare
 import pytest
 
+import pipelines.prepare
 from pipelines.verify import verify
 from tests.pipelines import prepared
 from tests.pipelines.support import command

@@ -85,20 +85,32 @@ class QuarantineEntry(_Part):
 class MixtureEntry(_Part):
     """What a mixture took of one source.
 
-    ``asked`` is the share of the output that it was given, of records or of bytes as the recipe says;
-    None where nothing was weighed. ``written`` is what is in the output, ``unused`` what was read
-    for it and isn't: together they are the source's records ``passes_read`` times.
+    ``asked`` is the share of the output that it was given, of records, bytes or tokens as the recipe
+    says; None where nothing was weighed. ``written`` is what is in the output, ``unused`` what was read
+    for it and isn't: together they are the source's records ``passes_read`` times. ``tokens`` are those
+    in the output, ``tokens_read`` those of one pass; None where the recipe doesn't count them, or
+    several sources were shuffled as one.
     """
 
     source: str
     asked: float | None = None
     share_of_records: float = Field(ge=0, le=1)
     share_of_bytes: float = Field(ge=0, le=1)
+    share_of_tokens: float | None = Field(None, ge=0, le=1)
+    tokens: int | None = Field(None, ge=0)
+    tokens_read: int | None = Field(None, ge=0)
     passes_begun: int = Field(ge=0)
     passes_finished: int = Field(ge=0)
     passes_read: int = Field(ge=0)
     written: DigestEntry
     unused: DigestEntry
+
+
+class CountedEntry(_Part):
+    """All tokens of a mixture that goes by them: the lengths of the lists in a column."""
+
+    column: str
+    tokens: int = Field(ge=0)
 
 
 class EndEntry(_Part):
@@ -232,6 +244,7 @@ class Manifest(_Part):
     quarantine: list[QuarantineEntry]
     shards: list[ShardEntry]
     sources: list[SourceEntry]
+    counted: CountedEntry | None = None
     mixture: list[MixtureEntry] | None = None
     tokens: TokensEntry | None = None
     tokenizers: list[TokenizerEntry] | None = None

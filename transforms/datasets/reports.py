@@ -299,6 +299,9 @@ class Mixed:
             their shards report.
         asked: share of each source, as it was asked for; None where none was.
         union: whether all sources are shuffled as one.
+        tokens: of each stream, in the output; None where they aren't counted.
+        tokens_read: of one pass of each stream; None in the same way.
+        token_column: which lists' lengths they are.
     """
 
     length: int
@@ -309,3 +312,6 @@ class Mixed:
     unused: tuple[Digest, ...]
     asked: tuple[float, ...] | None
     union: bool
+    tokens: tuple[int, ...] | None = None
+    tokens_read: tuple[int, ...] | None = None
+    token_column: str | None = None

@@ -15,6 +15,7 @@ from transforms.datasets import manifest_files
 from transforms.datasets.files_read import DROPPED, FilesRead, add_up
 from transforms.datasets.manifest import (
     MOST,
+    CountedEntry,
     DigestEntry,
     FileEntry,
     ListingEntry,
@@ -231,12 +232,19 @@ def make_manifest(
             )
             for name in read
         ],
+        counted=_counted(more) if isinstance(more, Mixed) else None,
         mixture=mixture,
         quarantine=[QuarantineEntry(**kept._asdict()) for kept in sorted(files.quarantine)],
         tokens=tokens,
         tokenizers=list(config.tokenizers) or None,
         versions=versions(of_tokens=config.tokens is not None),
     )
+
+
+def _counted(mixed: Mixed) -> CountedEntry | None:
+    if mixed.tokens is None or mixed.token_column is None:
+        return None
+    return CountedEntry(column=mixed.token_column, tokens=sum(mixed.tokens))
 
 
 def file_entries(files: FilesRead) -> Iterator[tuple[str, FileEntry]]:
@@ -308,6 +316,8 @@ def mixture_entries(
             )
     total = Digest.total(written)
     entries = []
+    apart = not union or len(read) == 1
+    tokens, tokens_read = (mixed.tokens, mixed.tokens_read) if apart else (None, None)
     for i, (name, once) in enumerate(read.items()):
         stream = 0 if union else i
         entries.append(
@@ -316,6 +326,9 @@ def mixture_entries(
                 asked=mixed.asked[i] if mixed.asked else None,
                 share_of_records=written[i].records / max(total.records, 1),
                 share_of_bytes=written[i].bytes / max(total.bytes, 1),
+                share_of_tokens=tokens[i] / max(sum(tokens), 1) if tokens else None,
+                tokens=tokens[i] if tokens else None,
+                tokens_read=tokens_read[i] if tokens_read else None,
                 passes_begun=mixed.passes[stream],
                 passes_finished=written[i].records // once.records if once.records else 0,
                 passes_read=mixed.accounted[stream],

@@ -18,7 +18,7 @@ from transforms.formats.readers import Found, ReadTask
 from transforms.formats.schemas import check_schema, faults_named
 from transforms.formats.tables import RowReader, RowsLook, RowWriter, read_rows
 from transforms.kernels.records import find_bad
-from transforms.kernels.records.arrow_values import row_sizes
+from transforms.kernels.records.arrow_values import list_lengths, row_sizes
 from transforms.kernels.records.rows import Dictionaries
 
 _BATCH_BYTES, _BATCH_ROWS = 4 << 20, 1 << 16  # of a record batch that we write
@@ -63,8 +63,12 @@ class Reader(RowReader):
             )
         )
 
-    def look(self, *, sample: bool) -> RowsLook:
+    def look(self, *, sample: bool, lists: str | None = None) -> RowsLook:
         """Say what the file looks like, by its first batch where a sample is wanted.
+
+        Args:
+            sample: look at some rows.
+            lists: a column whose lists' lengths are wanted.
 
         Raises:
             DataError: it can't be read.
@@ -80,9 +84,16 @@ class Reader(RowReader):
         with self._reading("record batch 0"):
             batch = self._columns.take(batch)
             find_bad.bad_rows(batch)
-            sizes = row_sizes(read_rows(batch, name=self._name))
+            rows = read_rows(batch, name=self._name)
+            sizes = row_sizes(rows)
+            tokens = float(list_lengths(rows.field(lists)).mean()) if lists is not None else None
         expansion = float(sizes.sum()) / body if body else 1.0
-        return RowsLook(compression, record_bytes=float(sizes.mean()), expansion=expansion)
+        return RowsLook(
+            compression,
+            record_bytes=float(sizes.mean()),
+            record_tokens=tokens,
+            expansion=expansion,
+        )
 
     @property
     def consumed(self) -> int:

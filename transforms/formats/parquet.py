@@ -71,8 +71,12 @@ class Reader(RowReader):
         self._file = file
         self._opened: dict[tuple[str, ...], pq.ParquetFile] = {(): self._parquet}
 
-    def look(self, *, sample: bool) -> RowsLook:
+    def look(self, *, sample: bool, lists: str | None = None) -> RowsLook:
         """Say what the file looks like, by its footer, and by its first rows where a sample is wanted.
+
+        Args:
+            sample: look at some rows.
+            lists: a column whose lists' lengths are wanted, which the footer has.
 
         Raises:
             DataError: they can't be read.
@@ -88,6 +92,7 @@ class Reader(RowReader):
             compression_of(parquet, name=name) or "zstd",
             records=self.whole,
             record_bytes=mean,
+            record_tokens=None if lists is None else _mean_length(parquet.metadata, lists),
             notes=tuple(dropped(parquet, self.schema.names[is_text:])),
         )
 
@@ -263,3 +268,17 @@ def check_writable(schema: pa.Schema) -> None:
             "--output_format=parquet: rows would not come back as they are: what is written "
             f"{describe_difference(want, got)}; give --output_format=arrow, or cast in the input"
         )
+
+
+def _mean_length(metadata: Any, column: str) -> float | None:
+    """Return the mean length of a column's lists, where an empty one counts as one value; None where
+    there are no rows, or no such lists.
+    """
+    total = found = 0
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for place in range(group.num_columns):
+            chunk = group.column(place)
+            if chunk.path_in_schema.startswith(f"{column}."):
+                total, found = total + chunk.num_values, found + 1
+    return total / metadata.num_rows if found and metadata.num_rows else None

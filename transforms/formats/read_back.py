@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import BinaryIO
 
+import pyarrow as pa
+
 from transforms.errors import DataError
 from transforms.formats.detection import FileFormat
 from transforms.formats.parquet import GROUP_BYTES
@@ -28,6 +30,7 @@ def shard_digest(
     form: ShardFormat,
     just_written: bool = False,
     progress: Callable[[int, int], None] = lambda bytes_, records: None,
+    seen: Callable[[pa.RecordBatch], None] = lambda block: None,
 ) -> Digest:
     """Digest a shard's records as they were digested when they were read.
 
@@ -40,6 +43,7 @@ def shard_digest(
         just_written: that it is known how its rows were grouped; one that has lain somewhere may have
             been made to take memory.
         progress: is called with bytes and records as they are read.
+        seen: is called with each block.
 
     Raises:
         DataError: it is damaged or truncated, or holds a record that can't be read.
@@ -69,6 +73,7 @@ def shard_digest(
         if bad is not None:
             raise DataError(f"{path}: a record can't be read: {reasons[0]}")
         total += text_digest(block) if as_lines else blocks.digests(block, sources=1)[0]
+        seen(block)
         progress(reader.consumed - counted, len(block))
         counted = reader.consumed
     progress(size - counted, 0)

@@ -46,6 +46,7 @@ class RowsLook(NamedTuple):
         compression: of its columns or batches; None where that is not known.
         records: how many it has, where that is known.
         record_bytes: mean logical bytes of its first rows; None where they weren't looked at.
+        record_tokens: mean length of a column of lists, where one was asked for and can be known.
         expansion: bytes of the first rows over those that they take in the file.
         notes: what of it is read as something else than the file says.
     """
@@ -53,6 +54,7 @@ class RowsLook(NamedTuple):
     compression: str | None
     records: int | None = None
     record_bytes: float | None = None
+    record_tokens: float | None = None
     expansion: float = 1.0
     notes: tuple[str, ...] = ()
 

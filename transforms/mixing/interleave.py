@@ -6,7 +6,7 @@ import functools
 import math
 import operator
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -24,7 +24,7 @@ from transforms.kernels.records.digest import Digest
 from transforms.kernels.schedules.mixture import Amounts, Draft, Item, Mixture, asked_shares, draft
 from transforms.kernels.schedules.needed import cut_needed, needed_share
 from transforms.mixing.counted import Counted, bound_size, by_stream, needed_buckets, passes_begun
-from transforms.mixing.end_by_size import find_end
+from transforms.mixing.end_by_size import find_end, sizes_before
 from transforms.mixing.packed_shards import pack_content, pack_schedule
 from transforms.mixing.shard_layout import Layout, StreamTables
 from transforms.mixing.shards import MixedShard
@@ -384,7 +384,15 @@ class _LayOut(beam.DoFn):  # type: ignore[misc]
         schedule, *contents = write_references(config.spill.folders[0], pieces)
         for number, content in enumerate(contents):
             yield number, pack([shards, content, schedule])
-        yield beam.pvalue.TaggedOutput("mixed", layout.mixed(shards))
+        mixed = layout.mixed(shards)
+        if config.streams.measure is not None:
+            mixed = replace(
+                mixed,
+                tokens=tuple(sizes_before(counted, tables).by_stream(counted.length)),
+                tokens_read=counted.draft.amounts.tokens,
+                token_column=config.streams.measure,
+            )
+        yield beam.pvalue.TaggedOutput("mixed", mixed)
 
 
 def _open(config: InterleaveSources, number: int, packed: Iterable[bytes]) -> MixedShard:

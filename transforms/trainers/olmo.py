@@ -8,7 +8,8 @@ for filler, as its ``label_mask_paths`` take it.
 On a local disk OLMo-core looks for EOS and not at the table (``iter_document_indices``), and drops what
 stands behind a file's last whole row (``NumpyFSLDataset``). So each piece ends in EOS, also one that was
 cut, EOS stands nowhere else, and all rows have L ids, filled up with a pad token that isn't EOS. Without
-one a short row of ``concat``, the last of a split or of a stage, isn't written, and is counted.
+one a short row of ``concat``, the last of a split or of a stage, isn't written, and is counted; one that
+lacks a single id, as no cut piece had room, gets an EOS.
 
 Source: allenai/OLMo-core, src/olmo_core/data/utils.py and numpy_dataset.py.
 """
@@ -79,7 +80,7 @@ class Olmo:
 
     def seen(self, rows: Rows, dataset: Dataset) -> Rows:
         filler = self.filler(dataset)
-        shown = _whole_rows(rows) if filler is None else filled(rows, filler)
+        shown = _without_short(rows, dataset) if filler is None else filled(rows, filler)
         return replace(shown, filler=np.zeros(len(shown), np.int64), sources=None, kept=None)
 
     def require(self, dataset: Dataset) -> None:
@@ -123,7 +124,7 @@ class Olmo:
             self,
             dataset,
             dtype=_dtype(dataset).name,
-            short_last_row="dropped" if self.filler(dataset) is None else "filled",
+            short_rows="dropped" if self.filler(dataset) is None else "filled",
         )
 
     def how_to_open(self, dataset: Dataset, folder: str) -> str:
@@ -189,13 +190,23 @@ def _dtype(dataset: Dataset) -> np.dtype[Any]:
     return np.dtype(np.uint8) if dataset.ids <= 1 << 8 else dataset.ids_type
 
 
-def _whole_rows(rows: Rows) -> Rows:
-    """Return rows without those that are short."""
-    short = np.flatnonzero(rows.filler)
-    if not len(short):
+def _without_short(rows: Rows, dataset: Dataset) -> Rows:
+    """Return rows of L ids: those that lack one id end in an EOS more, those that lack more are left out.
+
+    A row of ``concat`` lacks one where a document can't begin, as its first id and the EOS at the cut
+    have no room. That EOS is a piece of its own, a document without ids.
+    """
+    if not rows.filler.any():
         return rows
-    edges = [-1, *short.tolist(), len(rows)]
-    return join([rows.slice(begin + 1, end) for begin, end in pairwise(edges)])
+    one = rows.filler == 1
+    longer = replace(
+        filled(replace(rows, filler=one.astype(np.int64)), dataset.eos or 0),
+        lengths=np.insert(rows.lengths, rows.piece_offsets[1:][one], 1),
+        piece_offsets=rows.piece_offsets + np.append(0, np.cumsum(one)),
+        filler=np.where(one, 0, rows.filler),
+    )
+    edges = [-1, *np.flatnonzero(longer.filler).tolist(), len(rows)]
+    return join([longer.slice(begin + 1, end) for begin, end in pairwise(edges)])
 
 
 def _length(dataset: Dataset) -> int:

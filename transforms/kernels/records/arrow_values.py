@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from transforms.kernels.arrays import I64, U8, offsets_of
@@ -169,3 +170,10 @@ def _root(buffer: pa.Buffer) -> pa.Buffer:
     while buffer.parent is not None:
         buffer = buffer.parent
     return buffer
+
+
+def list_lengths(lists: pa.Array) -> I64:
+    """Return int64[n]: how many values each list has; a null has none."""
+    lengths = pc.fill_null(pc.list_value_length(lists), 0)
+    out: I64 = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
+    return out
