@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _WHOLE = 1 << 64
 _SURE = 4096
-"""Records of a source that are tokenized at least where weights go by tokens: its mean is taken of them."""
+"""Records of a source that are tokenized at least where weights go by tokens, for their mean."""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class OrderedSplit:
     hash: int
 
 
-def prove_documents(
+def prove_documents(  # noqa: PLR0917  # Beam's side inputs
     _: None,
     bounds: Bounds,
     begun: Begun,
