@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from transforms.datasets.prepared import PreparedShard
 from transforms.errors import DataError, UsageError
@@ -93,6 +94,10 @@ class Megatron:
         elif dataset.eos is not None:
             rows = filled(rows, dataset.eos)
         return replace(rows, filler=np.zeros(len(rows), np.int64), sources=None, kept=None)
+
+    def left_out(self, rows: Rows, dataset: Dataset) -> npt.NDArray[np.bool_]:
+        empty: npt.NDArray[np.bool_] = np.diff(rows.offsets) == 0
+        return empty if self.unit(dataset) == "documents" else np.zeros_like(empty)
 
     def require(self, dataset: Dataset) -> None:
         asked = dataset.options.get("megatron")
