@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _WHOLE = 1 << 64
 _SURE = 4096
-"""Records of a source that are tokenized at least where weights go by tokens: its mean is taken of them."""
+"""Records of a source that are tokenized at least where weights go by tokens, for their mean."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +201,7 @@ def _split(
 def _order(job: Job, split: OfSplit, counted: Any, reading: Any) -> Any:
     """Return what tokenizes, orders and packs a split."""
     from transforms.mixing.order_documents import OrderDocuments
+    from transforms.mixing.ordering import Ordering
     from transforms.mixing.spill_tokens import RowsToIds, TextsToIds
     from transforms.packing.pack_documents import Budget
     from transforms.packing.parts import PartKey
@@ -231,23 +232,26 @@ def _order(job: Job, split: OfSplit, counted: Any, reading: Any) -> Any:
         )
     label = f"{split.level if split.level is not None else 'all'}-{split.name}"
     return OrderDocuments(
-        name=split.name,
-        stages=stages,
-        streams=streams,
-        spill=spilling(job, folder=label, release=False),
+        ordering=Ordering(
+            name=split.name,
+            stages=stages,
+            streams=streams,
+            spill=spilling(job, folder=label, release=False),
+            sampled=work is not None and work.sampling.law != "off",
+            packing=job.packing,
+            key=PartKey(seed=recipe.seed, epoch=split.epoch, split=split.name),
+            repeats=split.train,
+            budget=Budget(rows=recipe.rows, multiple=recipe.rows_multiple_of)
+            if split.train
+            else Budget(),
+            bucket_bytes=plan.bucket_bytes,
+            max_records=recipe.max_records if split.train else None,
+            max_tokens=recipe.max_tokens if split.train else None,
+        ),
         work=ids,
-        sampled=work is not None and work.sampling.law != "off",
         known=[_WHOLE if share >= 1 else int(share * _WHOLE) for share in shares],
-        packing=job.packing,
-        key=PartKey(seed=recipe.seed, epoch=split.epoch, split=split.name),
-        budget=Budget(rows=recipe.rows, multiple=recipe.rows_multiple_of)
-        if split.train
-        else Budget(),
         reread=reading if split.train else None,
         select=select,
-        bucket_bytes=plan.bucket_bytes,
-        max_records=recipe.max_records if split.train else None,
-        max_tokens=recipe.max_tokens if split.train else None,
         progress=job.claim.watched,
     )
 

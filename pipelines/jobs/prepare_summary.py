@@ -16,7 +16,7 @@ from pipelines.runners.clusters import CLUSTERS
 from transforms.datasets.prepared import PreparedManifest, SplitEntry, StageEntry
 from transforms.storage import layout
 
-_MOST = 12  # sources of a mixture that are listed
+_MOST = 12  # sources of a mixture, and splits of epochs, that are listed
 
 MANY_CUT = 0.01
 """More of the tokens that are lost on the way to rows is warned of."""
@@ -108,7 +108,7 @@ def split_lines(splits: Sequence[SplitEntry]) -> Iterator[str]:
         "filler",
     ]
     rows = [[*head, "padding", "truncation", "concatenation"]]
-    for split in splits:
+    for split in splits[:_MOST]:
         numbers = [split.records, split.documents, split.tokens, split.rows]
         rows.append(
             [
@@ -122,7 +122,9 @@ def split_lines(splits: Sequence[SplitEntry]) -> Iterator[str]:
             ]
         )
     yield from table(rows)
-    for split in splits:
+    if len(splits) > _MOST:
+        yield f"and {len(splits) - _MOST:,} more"
+    for split in splits[:_MOST]:
         lost = {
             "tokens beyond the last row": split.cut,
             "tokens of long documents dropped": split.dropped,

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
 
+import pipelines.prepare
+from pipelines.verify import verify
 from tests.pipelines import prepared
-from tests.pipelines.test_prepare import lines_of, prepare, texts_of
+from tests.pipelines.support import command
+from tests.pipelines.test_prepare import ONE, lines_of, prepare, texts_of
 from tests.pipelines.test_tokenize import write_model
 from transforms.storage import parts
 from transforms.trainers import shards, write_parts
@@ -59,3 +65,48 @@ def test_the_bytes_are_those_of_one_writer(
     assert files == prepared.files_of(root / f"{name}-whole")
     assert split.shards == whole.shards
     assert {"weights.json", "sequences.json", "weights-train.txt"} <= set(files)
+
+
+STEPS = ("begin", "write_part", "before complete", "complete")
+
+
+def die_after(step: str, *flags: str) -> None:
+    """Prepare in parts in this process, and be killed before or after the first step of a name."""
+    shards.PART_BYTES, parts.LEAST = 4000, 1000
+    name = step.removeprefix("before ")
+    module = write_parts if name == "write_part" else parts
+    real = getattr(module, name)
+
+    def dying(*given: object, **more: object) -> object:
+        found = None if step.startswith("before ") else real(*given, **more)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return found
+
+    setattr(module, name, dying)
+    pipelines.prepare.run(flags)
+
+
+@pytest.mark.slow
+def test_killed_between_any_two_steps_a_run_leaves_no_dataset(root: Path, tmp_path: Path) -> None:
+    asked = ("--output_format=megatron", "--megatron=documents", "--text_field=text", *ONE)
+    flags = (f"--input={root / 'a'}/*", f"--tokenizer={root / 'model.json'}", *asked)
+    pipelines.prepare.run([*flags, f"--output={tmp_path / 'whole'}"])
+    whole = prepared.files_of(tmp_path / "whole")
+    for step in STEPS:
+        folder = tmp_path / step.replace(" ", "-")
+        died = command(step, *flags, f"--output={folder}", python=("-m", __name__))
+        assert died.returncode == -signal.SIGKILL, died.stderr.decode()
+        seen = {path.suffix for path in folder.glob("data/*")}
+        expected: dict[str, set[str]] = {"before complete": {".idx"}, "complete": {".idx", ".bin"}}
+        assert seen == expected.get(step, set())
+        assert not (folder / "manifest.json").exists()
+        pipelines.prepare.run([*flags, f"--output={folder}"])
+        assert prepared.files_of(folder) == whole
+        assert verify(str(folder))[1] == []
+        assert {path.name for path in folder.iterdir()} == {
+            path.name for path in (tmp_path / "whole").iterdir()
+        }
+
+
+if __name__ == "__main__":
+    die_after(sys.argv[1], *sys.argv[2:])

@@ -1,4 +1,4 @@
-"""Laying documents down: a mixture's records, which are rows of ids, to document files in their order."""
+"""Laying documents down: a mixture's records, as rows of ids, to document files in their order."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal, Protocol, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.kernels.packing.rows import Kind, Packing, Rows
@@ -136,8 +137,11 @@ class Format(Protocol):
 
     def seen(self, rows: Rows, dataset: Dataset) -> Rows:
         """Return rows as they are read back: with filler among the ids where it is written, and
-        without rows that aren't. Of these digests are made.
+        without rows that are left out. Of these digests are made.
         """
+
+    def left_out(self, rows: Rows, dataset: Dataset) -> npt.NDArray[np.bool_]:
+        """Return bool[rows], which rows stand in none of its files: they are counted."""
 
     def require(self, dataset: Dataset) -> None:
         """Raise UsageError where such a dataset can't be written in this format, before any work."""

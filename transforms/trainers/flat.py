@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from transforms.errors import DataError, UsageError
 from transforms.kernels.packing.filled import filled
@@ -70,6 +71,9 @@ class Flat:
         filler = self.filler(dataset)
         shown = rows if filler is None else filled(rows, filler)
         return replace(shown, filler=np.zeros(len(rows), np.int64), sources=None, kept=None)
+
+    def left_out(self, rows: Rows, dataset: Dataset) -> npt.NDArray[np.bool_]:
+        return np.zeros(len(rows), np.bool_)
 
     def require(self, dataset: Dataset) -> None:
         header = dataset.options.get("header", "none")

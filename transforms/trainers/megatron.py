@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from transforms.datasets.prepared import PreparedShard
 from transforms.errors import DataError, UsageError
@@ -94,6 +95,10 @@ class Megatron:
             rows = filled(rows, dataset.eos)
         return replace(rows, filler=np.zeros(len(rows), np.int64), sources=None, kept=None)
 
+    def left_out(self, rows: Rows, dataset: Dataset) -> npt.NDArray[np.bool_]:
+        empty: npt.NDArray[np.bool_] = np.diff(rows.offsets) == 0
+        return empty if self.unit(dataset) == "documents" else np.zeros_like(empty)
+
     def require(self, dataset: Dataset) -> None:
         asked = dataset.options.get("megatron")
         if asked not in (None, "documents", "rows"):
@@ -165,8 +170,7 @@ class Megatron:
         length = dataset.packing.length
         more = f" --seq-length={length} --eod-mask-loss" if self.unit(dataset) == "rows" else ""
         return (
-            f"cd {folder} && torchrun pretrain_gpt.py --per-split-data-args-path=weights.json"
-            f" --per-dataset-sequences-path=sequences.json{more}"
+            f"cd {folder} && torchrun pretrain_gpt.py --per-split-data-args-path=weights.json{more}"
         )
 
 

@@ -22,6 +22,7 @@ from itertools import pairwise
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from transforms.errors import DataError
 from transforms.formats.codecs import BUILT_IN
@@ -82,6 +83,9 @@ class Olmo:
         filler = self.filler(dataset)
         shown = _without_short(rows, dataset) if filler is None else filled(rows, filler)
         return replace(shown, filler=np.zeros(len(shown), np.int64), sources=None, kept=None)
+
+    def left_out(self, rows: Rows, dataset: Dataset) -> npt.NDArray[np.bool_]:
+        return rows.filler > (1 if self.filler(dataset) is None else rows.filler)
 
     def require(self, dataset: Dataset) -> None:
         require_needs(self.name, self.needs(dataset), dataset)
@@ -191,10 +195,10 @@ def _dtype(dataset: Dataset) -> np.dtype[Any]:
 
 
 def _without_short(rows: Rows, dataset: Dataset) -> Rows:
-    """Return rows of L ids: those that lack one id end in an EOS more, those that lack more are left out.
+    """Return rows of L ids: those that lack one end in an EOS more, those that lack more are left out.
 
-    A row of ``concat`` lacks one where a document can't begin, as its first id and the EOS at the cut
-    have no room. That EOS is a piece of its own, a document without ids.
+    A row of ``concat`` lacks one id where a document can't begin, as its first id and the EOS at the
+    cut have no room. That EOS is a piece of its own, a document without ids.
     """
     if not rows.filler.any():
         return rows

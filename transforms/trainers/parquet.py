@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -73,6 +74,9 @@ class Columns:
         sources = rows.sources if dataset.sources else None
         kept = rows.kept if dataset.kept is not None else None
         return replace(rows, filler=np.zeros(len(rows), np.int64), sources=sources, kept=kept)
+
+    def left_out(self, rows: Rows, dataset: Dataset) -> npt.NDArray[np.bool_]:
+        return np.zeros(len(rows), np.bool_)
 
     def require(self, dataset: Dataset) -> None:
         if dataset.ids > _MOST_IDS:

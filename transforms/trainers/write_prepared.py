@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,10 +30,11 @@ from transforms.datasets.token_counts import TokenCounts
 from transforms.datasets.write_manifest import digest_entry, file_entries, is_written
 from transforms.errors import LosslessError, RunError
 from transforms.kernels.records.digest import Digest
-from transforms.mixing.order_documents import OrderedSplit
+from transforms.mixing.prove_documents import OrderedSplit
 from transforms.splitting.split_records import require_splits
 from transforms.storage import files as storage
 from transforms.storage import layout
+from transforms.trainers.beside import files_beside
 from transforms.trainers.contract import Dataset
 from transforms.trainers.formats import FORMATS
 from transforms.trainers.shards import WrittenShard
@@ -168,26 +168,12 @@ def _write_about(
     config: WritePrepared, epoch: int | None, name: str, shards: list[WrittenShard]
 ) -> None:
     """Write the small files beside a format's data."""
-    form = FORMATS[name]
-    level = layout.levels(epoch=epoch, form=name if config.levels else None)
-    text = json.dumps(form.about(config.dataset), indent=1, sort_keys=True) + "\n"
-    _write_whole(text.encode(), level + layout.ABOUT, config)
-    beside = getattr(form, "beside", None)
-    if beside is not None:
-        # of the splits that all epochs share too, which lie elsewhere
-        mine = [
-            s.shard for s in shards if s.shard.format == name and s.shard.epoch in (epoch, None)
-        ]
-        mine.sort(
-            key=lambda shard: (
-                shard.epoch is None,
-                shard.split != "train",
-                shard.split,
-                shard.number,
-            )
-        )
-        for path, content in beside(config.dataset, mine, level):
-            _write_whole(content.encode(), level + path, config)
+    folder = layout.levels(epoch=epoch, form=name if config.levels else None)
+    every = (written.shard for written in shards)
+    for path, text in files_beside(
+        FORMATS[name], config.dataset, every, epoch=epoch, folder=folder
+    ):
+        _write_whole(text.encode(), path, config)
 
 
 def _write_whole(data: bytes, path: str, config: WritePrepared) -> None:

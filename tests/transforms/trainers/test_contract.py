@@ -85,6 +85,7 @@ def test_what_is_read_is_what_was_written(
     assert _shown(back, dataset, form) == _shown([seen], dataset, form)
     assert digest_of(form, dataset, back) == digest_of(form, dataset, [seen])
     assert all(one.ids.dtype == dataset.ids_type for one in back)
+    assert len(seen) == len(rows) - form.left_out(rows, dataset).sum()
 
 
 class _Counted(io.BytesIO):

@@ -89,6 +89,7 @@ def test_short_rows_without_a_pad_are_dropped_wherever_they_stand(pad: int | Non
     assert short == 2
     seen = OLMO.seen(rows, dataset)
     assert len(rows) - len(seen) == short
+    assert OLMO.left_out(rows, dataset).tolist() == (rows.filler > 0).tolist()
     back = read(OLMO, dataset, write(OLMO, dataset, [rows.slice(0, 21), rows.slice(21, 41)]))
     assert digest_of(OLMO, dataset, back) == digest_of(OLMO, dataset, [seen])
     assert OLMO.about(dataset)["short_rows"] == "dropped"

@@ -242,7 +242,8 @@ def _take(blocks: list[pa.RecordBatch], order: npt.NDArray[np.intp]) -> pa.Recor
         return join(blocks)
     loops = compiling.loops_for(sum(map(payload_bytes, blocks)))
     if loops is not None and is_rows(blocks[0]):
-        if (lists := [_lists_of(block) for block in blocks]) and None not in lists:
+        lists = [_lists_of(block) for block in blocks]
+        if None not in lists:
             return _take_lists(blocks, lists, order, loops)
     if loops is None or is_rows(blocks[0]) or "kept" in blocks[0].schema.names:
         return join(blocks).take(pa.array(order))
