@@ -24,7 +24,7 @@ from pipelines.jobs.load_model import warn_of_a_changed_model, workers_for_model
 from pipelines.jobs.prepare_job import Job, estimate
 from pipelines.jobs.prepare_report import describe, sum_up, warn
 from pipelines.jobs.prepare_summary import summarize
-from pipelines.jobs.prepare_values import format_all, options_of, pack, split
+from pipelines.jobs.prepare_values import format_all, options_of, pack, require_room_to_count, split
 from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG, leave
 from pipelines.recipes.prepare_recipe import PREPARE, PrepareRecipe
@@ -34,7 +34,7 @@ from pipelines.runners.early_start import Call, EarlyStart
 from transforms.datasets.manifest import now
 from transforms.datasets.prepared import PreparedManifest
 from transforms.errors import InputError, UsageError
-from transforms.formats.kept import EVERY
+from transforms.formats.kept import EVERY, Kept
 from transforms.kernels.planning.plan import MIB, Plan, Workers, make_plan
 from transforms.kernels.records import blocks
 from transforms.splitting.groups import check_groups
@@ -103,6 +103,9 @@ def _prepare(
         options=options_of(recipe),
     )
     groups = () if recipe.split_by is None else (recipe.split_by,)
+    splits = split(recipe)
+    if splits is not None:
+        require_room_to_count(splits, workers)
     job = Job(
         recipe=recipe,
         settings=settings,
@@ -114,7 +117,7 @@ def _prepare(
         work=ids.work,
         eval_work=ids.eval_work,
         column=recipe.token_column,
-        splits=split(recipe),
+        splits=splits,
         groups=groups,
         drop=() if has_ids else _only_to_split(recipe),
         packing=packing,
@@ -177,6 +180,8 @@ def _require_columns(recipe: PrepareRecipe, schema: pa.Schema) -> None:
             )
         if name == recipe.token_column:
             raise InputError(f"--{flag}={name}: it is the column of ids; leave it out")
+    if recipe.split_by is not None:
+        check_groups([recipe.split_by], Kept(names=(recipe.split_by,), schema=schema))
 
 
 def _kept_columns(recipe: PrepareRecipe, inputs: Inputs) -> pa.Schema | None:

@@ -7,16 +7,16 @@ import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from pipelines.datasets.check_sources import check_quarantine, check_sources
-from pipelines.datasets.prepared_shards import data_folders, files_by_suffix, levels_of, open_files
+from pipelines.datasets.prepared_shards import files_by_suffix, folders_of, levels_of, open_files
 from pipelines.datasets.prepared_sums import check_splits
 from pipelines.datasets.shard_files import Each, extra, opened, sha256
 from transforms.datasets.manifest_files import sum_files
 from transforms.datasets.prepared import FileOfShard, PreparedManifest, PreparedShard
 from transforms.errors import DataError
 from transforms.storage import layout
+from transforms.trainers.beside import files_beside
 from transforms.trainers.contract import Dataset
 from transforms.trainers.digest import RowsDigest
 from transforms.trainers.of_manifest import dataset_of, format_of
@@ -39,11 +39,13 @@ def check_prepared(manifest: PreparedManifest, folder: str, each: Each) -> list[
     except DataError as error:
         return [str(error)]
     problems = check_sources(manifest, sums) + check_quarantine(manifest, folder, sums)
-    problems += check_splits(manifest, datasets) + _check_shards(manifest)
-    for data in data_folders(manifest):
-        listed = {file.path for shard in manifest.shards for file in shard.files}
-        problems += extra(folder, data, listed)
-    problems += _check_beside(manifest, folder)
+    wrong = _check_shards(manifest)
+    problems += check_splits(manifest, datasets) + wrong
+    listed = {file.path for shard in manifest.shards for file in shard.files}
+    for level in folders_of(manifest):
+        problems += extra(folder, level + layout.DATA, listed)
+    if not wrong:  # of shards that can't be, nothing can be listed
+        problems += _check_beside(manifest, folder, datasets)
     shas = {file.sha256: file.path for shard in manifest.shards for file in shard.files}
     found = each(
         lambda shard, progress: check_shard(
@@ -181,34 +183,44 @@ def _name(form: str, epoch: int | None, split: str) -> str:
     return f"{split} as {form}" + (f" of epoch {epoch}" if epoch is not None else "")
 
 
-def _check_beside(manifest: PreparedManifest, folder: str) -> list[str]:
-    """Check that the small JSON beside each ``data`` says what the manifest does."""
+def _check_beside(
+    manifest: PreparedManifest, folder: str, datasets: Mapping[str, Dataset]
+) -> list[str]:
+    """Check that the small files beside each ``data`` say what the manifest does."""
     problems: list[str] = []
-    for data, form in data_folders(manifest).items():
-        path = data.removesuffix(layout.DATA) + layout.ABOUT
-        try:
-            with opened(folder, path) as file:
-                found = json.loads(file.read())
-        except DataError as error:
-            problems.append(str(error))
+    for level, (name, epoch) in folders_of(manifest).items():
+        if name not in datasets:
             continue
-        except (ValueError, RecursionError) as error:
-            problems.append(f"{path}: not JSON: {error}")
-            continue
-        asked = manifest.formats.get(form)
-        problems += [f"{path}: {what}" for what in _differences(found, asked)]
+        form = format_of(name)
+        for path, text in files_beside(
+            form, datasets[name], manifest.shards, epoch=epoch, folder=level
+        ):
+            try:
+                with opened(folder, path) as file:
+                    found = file.read()
+            except DataError as error:
+                problems.append(str(error))
+                continue
+            if path == level + layout.ABOUT:
+                problems += [f"{path}: {what}" for what in _differences(found, manifest, name)]
+            elif found != text.encode():
+                problems.append(f"{path}: it doesn't list the shards that the manifest does")
     return problems
 
 
-def _differences(found: Any, asked: Any) -> Sequence[str]:
-    if found == asked:
-        return []
-    if not isinstance(found, dict) or not isinstance(asked, dict):
+def _differences(data: bytes, manifest: PreparedManifest, name: str) -> Sequence[str]:
+    """Say in what a format's small JSON differs from what the manifest says of it."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        return [f"not JSON: {error}"]
+    asked = manifest.formats[name]
+    if not isinstance(found, dict):
         return ["expected what the manifest says of the format, got something else"]
     nothing = object()
     return [
-        f"{name} is {json.dumps(found[name]) if name in found else 'missing'}, the manifest says "
-        f"{json.dumps(asked[name]) if name in asked else 'nothing of it'}"
-        for name in sorted(found.keys() | asked.keys())
-        if found.get(name, nothing) != asked.get(name, nothing)
+        f"{field} is {json.dumps(found[field]) if field in found else 'missing'}, the manifest says "
+        f"{json.dumps(asked[field]) if field in asked else 'nothing of it'}"
+        for field in sorted(found.keys() | asked.keys())
+        if found.get(field, nothing) != asked.get(field, nothing)
     ]

@@ -11,7 +11,7 @@ from pipelines.datasets.prepared_shards import open_files
 from transforms.datasets.prepared import PreparedManifest, PreparedShard
 from transforms.errors import DataError, UsageError
 from transforms.kernels.packing.rows import Rows
-from transforms.trainers.contract import Dataset
+from transforms.trainers.contract import Dataset, Seeking
 from transforms.trainers.of_manifest import dataset_of, format_of
 
 
@@ -100,7 +100,13 @@ def prepared_row(folder: str, chosen: PreparedSplit, row: int) -> tuple[Place, R
     form, before = format_of(chosen.form), 0
     place = Place(shard.files[0].path if shard.files else "", inner)
     with contextlib.ExitStack() as stack:
-        for some in form.read(open_files(stack, folder, shard, chosen.dataset), chosen.dataset):
+        files = open_files(stack, folder, shard, chosen.dataset)
+        if isinstance(form, Seeking) and chosen.rows is not None:
+            try:
+                return place, form.read_row(files, chosen.dataset, inner)
+            except DataError as error:
+                raise DataError(f"{place.path}: {error}") from None
+        for some in form.read(files, chosen.dataset):
             if inner < before + len(some):
                 return place, some.slice(inner - before, inner - before + 1)
             before += len(some)

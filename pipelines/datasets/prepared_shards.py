@@ -28,10 +28,10 @@ def levels_of(manifest: PreparedManifest, shard: PreparedShard) -> Levels:
     }
 
 
-def data_folders(manifest: PreparedManifest) -> dict[str, str]:
-    """Return the folders that shards lie in, each with its format."""
+def folders_of(manifest: PreparedManifest) -> dict[str, tuple[str, int | None]]:
+    """Return the levels that folders of shards lie below, each with its format and epoch."""
     return {
-        layout.levels(**levels_of(manifest, shard)) + layout.DATA: shard.format
+        layout.levels(**levels_of(manifest, shard)): (shard.format, shard.epoch)
         for shard in manifest.shards
     }
 

@@ -11,7 +11,10 @@ import pyarrow as pa
 
 from transforms.datasets.dataset_inputs import manifest_beside
 from transforms.datasets.manifest import TokenizerEntry
+from transforms.datasets.prepared_inputs import is_prepared
 from transforms.datasets.source_files import Files
+
+_LAW = ("law", "alpha", "nbest_size", "dropout", "proportion")
 
 
 def tokenizers_of(files: Files, schema: pa.Schema | None) -> list[TokenizerEntry]:
@@ -68,18 +71,31 @@ def _made_by(folder: str, names: set[str]) -> Iterator[dict[str, Any]]:
     if found is None:
         return
     try:
+        if is_prepared(found):
+            yield from _prepared_by(found, names)
+            return
         if not names <= {shard["path"].rpartition("/")[2] for shard in found["shards"]}:
             return
         tokens = found.get("tokens")
         if tokens is not None and not tokens["decoded"]:
             column = found["recipe"].get("token_column", "input_ids")
-            names_of_law = ("law", "alpha", "nbest_size", "dropout", "proportion")
-            law = {name: tokens.get(name) for name in names_of_law}
+            law = {name: tokens.get(name) for name in _LAW}
             yield _checked({"sources": [], "column": column, "model": tokens["model"], **law})
         for made in found.get("tokenizers") or ():
             yield _checked(made)
     except (ValueError, LookupError, TypeError, AttributeError):
         return  # not as we write them: the files are read as they lie there
+
+
+def _prepared_by(found: dict[str, Any], names: set[str]) -> Iterator[dict[str, Any]]:
+    """Yield the same of a prepared dataset, by its own model or that of the rows it was made of."""
+    files = {
+        file["path"].rpartition("/")[2] for shard in found["shards"] for file in shard["files"]
+    }
+    if names <= files and found["model"] is not None:
+        tokens = found.get("tokens") or {"law": "off"}
+        law = {name: tokens.get(name) for name in _LAW}
+        yield _checked({"sources": [], "column": "input_ids", "model": found["model"], **law})
 
 
 def _checked(made: Any) -> dict[str, Any]:

@@ -282,7 +282,7 @@ def _refuse_other_lines(recipe: Recipe, header_bytes: int) -> None:
     """Raise InputError where a dataset among the inputs has another separator, or a header."""
     for pattern in (pattern for patterns in recipe.sources.values() for pattern in patterns):
         dataset = manifest_beside(storage.join(pattern, DATA))
-        if dataset is None or dataset.get("kind", "lines") != "lines":
+        if dataset is None or "prepared" in dataset or dataset.get("kind", "lines") != "lines":
             continue
         separator = dataset.get("separator", ord("\n"))
         if separator != ord(recipe.separator):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _WHOLE = 1 << 64
 _SURE = 4096
-"""Records of a source that are tokenized at least where weights go by tokens: its mean is taken of them."""
+"""Records of a source that are tokenized at least where weights go by tokens, for their mean."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +175,8 @@ def _count_contents(root: Any, job: Job, reading: Any) -> Any:
         return None
     from transforms.splitting.count_contents import CountContents
 
+    if reading.on_bad_record == "quarantine":  # where they are read to be split is soon enough
+        reading = replace(reading, on_bad_record="skip")
     read = root | "ReadContents" >> reading
     return read.blocks | "CountContents" >> CountContents(plan=job.splits, contents=_contents(job))
 
@@ -199,6 +201,7 @@ def _split(
 def _order(job: Job, split: OfSplit, counted: Any, reading: Any) -> Any:
     """Return what tokenizes, orders and packs a split."""
     from transforms.mixing.order_documents import OrderDocuments
+    from transforms.mixing.ordering import Ordering
     from transforms.mixing.spill_tokens import RowsToIds, TextsToIds
     from transforms.packing.pack_documents import Budget
     from transforms.packing.parts import PartKey
@@ -208,8 +211,8 @@ def _order(job: Job, split: OfSplit, counted: Any, reading: Any) -> Any:
     work = job.work_of(split.epoch) if split.train else job.eval_work
     ids: Any
     if work is None:
-        kept = job.inputs.contents.kept
-        names = () if kept is None or kept.schema is None else tuple(kept.schema.names)
+        kept = job.dataset.kept
+        names = () if kept is None else tuple(kept.names)
         ids = RowsToIds(column=job.column, dtype=job.dtype, ids=job.dataset.ids, kept=names)
     else:
         ids = TextsToIds(work=work)
@@ -229,23 +232,26 @@ def _order(job: Job, split: OfSplit, counted: Any, reading: Any) -> Any:
         )
     label = f"{split.level if split.level is not None else 'all'}-{split.name}"
     return OrderDocuments(
-        name=split.name,
-        stages=stages,
-        streams=streams,
-        spill=spilling(job, folder=label, release=False),
+        ordering=Ordering(
+            name=split.name,
+            stages=stages,
+            streams=streams,
+            spill=spilling(job, folder=label, release=False),
+            sampled=work is not None and work.sampling.law != "off",
+            packing=job.packing,
+            key=PartKey(seed=recipe.seed, epoch=split.epoch, split=split.name),
+            repeats=split.train,
+            budget=Budget(rows=recipe.rows, multiple=recipe.rows_multiple_of)
+            if split.train
+            else Budget(),
+            bucket_bytes=plan.bucket_bytes,
+            max_records=recipe.max_records if split.train else None,
+            max_tokens=recipe.max_tokens if split.train else None,
+        ),
         work=ids,
-        sampled=work is not None and work.sampling.law != "off",
         known=[_WHOLE if share >= 1 else int(share * _WHOLE) for share in shares],
-        packing=job.packing,
-        key=PartKey(seed=recipe.seed, epoch=split.epoch, split=split.name),
-        budget=Budget(rows=recipe.rows, multiple=recipe.rows_multiple_of)
-        if split.train
-        else Budget(),
         reread=reading if split.train else None,
         select=select,
-        bucket_bytes=plan.bucket_bytes,
-        max_records=recipe.max_records if split.train else None,
-        max_tokens=recipe.max_tokens if split.train else None,
         progress=job.claim.watched,
     )
 

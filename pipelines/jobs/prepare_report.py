@@ -208,8 +208,8 @@ def _packing(job: Job) -> Iterator[str]:
         rows, exact = float(job.recipe.rows), ""
     every = "" if len(job.epochs) == 1 else f" in each of {len(job.epochs)} epochs"
     yield (
-        f"{job.recipe.split_name:11} {exact}{rows:,.0f} rows, ~{job.train_tokens:,.0f} tokens of "
-        f"documents{every}"
+        f"rows        {job.recipe.split_name}: {exact}{rows:,.0f} rows, ~{job.train_tokens:,.0f} tokens "
+        f"of documents{every}"
     )
 
 

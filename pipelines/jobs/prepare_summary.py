@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from pipelines.jobs.plan_report import table
 from pipelines.jobs.special_ids import write_special
 from pipelines.jobs.summary import command_words, token_lines, token_warnings
 from pipelines.recipes.cli import LOG
 from pipelines.recipes.recipe import RunSettings
-from pipelines.recipes.values import write_count
+from pipelines.recipes.values import write_bytes, write_count
 from pipelines.runners.clusters import CLUSTERS
 from transforms.datasets.prepared import PreparedManifest, SplitEntry, StageEntry
-from transforms.trainers.of_manifest import dataset_of, format_of
+from transforms.storage import layout
+
+_MOST = 12  # sources of a mixture, and splits of epochs, that are listed
 
 MANY_CUT = 0.01
 """More of the tokens that are lost on the way to rows is warned of."""
@@ -36,10 +39,8 @@ def summarize(
     )
     for line in (*warnings(manifest), *token_warnings(manifest)):
         LOG.warning("%s", line)
-    for line in lines_of(manifest):
+    for line in lines_of(manifest, settings.output):
         LOG.info("%s", line)
-    for name, line in open_lines(manifest, settings.output):
-        LOG.info("open the %s files: %s", name, line)
     modules = manifest.recipe.get("codec_module")
     flags = [f"--codec_module={','.join(modules)}"] if modules else []
     words = command_words()
@@ -47,19 +48,20 @@ def summarize(
     LOG.info("verify it with: %s", shlex.join([*words, "verify", settings.output, *flags]))
 
 
-def lines_of(manifest: PreparedManifest) -> Iterator[str]:
-    """Yield what the splits have, what was asked and what came of it, and the special ids."""
-    yield from table(list(_split_rows(manifest)))
-    for split in manifest.splits:
-        if any(len(stage.sources) > 1 for stage in split.stages) or len(split.stages) > 1:
-            yield from table(list(_source_rows(split)))
+def lines_of(manifest: PreparedManifest, folder: str) -> Iterator[str]:
+    """Yield what the splits have, what was asked and what came, special ids, and how to open it."""
+    yield from split_lines(manifest.splits)
+    yield from stage_lines(manifest.splits)
     yield from token_lines(manifest)
     for role, entry in manifest.special.items():
         yield f"{role}: {write_special(entry)}"
+    yield from format_lines(manifest, folder)
 
 
 def warnings(manifest: PreparedManifest) -> Iterator[str]:
     """Yield what is likely not to be meant."""
+    from transforms.trainers.of_manifest import dataset_of, format_of  # late: they take numba along
+
     for split in manifest.splits:
         name = _name(split)
         if not split.rows:
@@ -77,66 +79,125 @@ def warnings(manifest: PreparedManifest) -> Iterator[str]:
             )
         if split.empty:
             yield f"{name}: {write_count(split.empty, 'document')} without tokens left out"
-
-
-def open_lines(manifest: PreparedManifest, folder: str) -> Iterator[tuple[str, str]]:
-    """Yield each format, and the line of code that opens its files in its trainer."""
-    epochs = {shard.epoch for shard in manifest.shards if shard.epoch is not None}
-    for name in manifest.formats:
-        parts = [folder]
-        if epochs:
-            parts.append(f"epoch-{min(epochs)}")
-        if len(manifest.formats) > 1:
-            parts.append(name)
-        yield name, format_of(name).how_to_open(dataset_of(manifest, name), "/".join(parts))
+    for form in manifest.formats:
+        if format_of(form).unit(dataset_of(manifest, form)) == "rows":
+            own = [shard for shard in manifest.shards if shard.format == form]
+            rows, ids = sum(one.dropped_rows for one in own), sum(one.dropped_ids for one in own)
+            if rows:
+                yield (
+                    f"{form}: {write_count(rows, 'short row')} with {ids:,} ids left out of its files, "
+                    "for want of a pad token that isn't EOS"
+                )
 
 
 def _name(split: SplitEntry) -> str:
     return split.split if split.epoch is None else f"{split.split} of epoch {split.epoch}"
 
 
-def _split_rows(manifest: PreparedManifest) -> Iterator[tuple[str, ...]]:
-    yield (
-        *("split", "asked", "records", "documents", "tokens", "rows", "special", "filler"),
-        *("dropped", "cut", "padding", "truncation", "documents a row"),
-    )
-    for split in manifest.splits:
-        yield (
-            _name(split),
-            split.asked or "the rest",
-            f"{split.records:,}",
-            f"{split.documents:,}",
-            f"{split.tokens:,}",
-            f"{split.rows:,}",
-            f"{split.special:,}",
-            f"{split.filler:,}",
-            f"{split.dropped:,}",
-            f"{split.cut:,}",
-            f"{split.padding:.4%}",
-            f"{split.truncation:.4%}",
-            f"{split.concatenation:.2f}",
+def split_lines(splits: Sequence[SplitEntry]) -> Iterator[str]:
+    """Yield a table of splits, with padding, truncation and concatenation of arXiv 2407.07495."""
+    head = [
+        "split",
+        "epoch",
+        "asked",
+        "records",
+        "documents",
+        "tokens",
+        "rows",
+        "special",
+        "filler",
+    ]
+    rows = [[*head, "padding", "truncation", "concatenation"]]
+    for split in splits[:_MOST]:
+        numbers = [split.records, split.documents, split.tokens, split.rows]
+        rows.append(
+            [
+                split.split,
+                "all" if split.epoch is None else str(split.epoch),
+                split.asked or "the rest",
+                *(f"{number:,}" for number in [*numbers, split.special, split.filler]),
+                f"{split.padding:.4%}",
+                f"{split.truncation:.4%}",
+                f"{split.concatenation:.4%}",
+            ]
         )
+    yield from table(rows)
+    if len(splits) > _MOST:
+        yield f"and {len(splits) - _MOST:,} more"
+    for split in splits[:_MOST]:
+        lost = {
+            "tokens beyond the last row": split.cut,
+            "tokens of long documents dropped": split.dropped,
+            "documents without ids left out": split.empty,
+        }
+        words = [f"{number:,} {what}" for what, number in lost.items() if number]
+        if words:
+            epoch = "" if split.epoch is None else f" of epoch {split.epoch}"
+            yield f"{split.split}{epoch}: {', '.join(words)}"
 
 
-def _source_rows(split: SplitEntry) -> Iterator[tuple[str, ...]]:
-    yield (
-        *(_name(split), "asked", "documents", "share", "tokens", "share", "tokenized", "passes"),
-    )
+def stage_lines(splits: Sequence[SplitEntry]) -> Iterator[str]:
+    """Yield tables of what was asked of each source and what came, of one epoch's stages."""
+    seen = set()
+    for split in splits:
+        if split.split not in seen:  # each epoch has the same law
+            seen.add(split.split)
+            yield from _mixtures(split)
+
+
+def _mixtures(split: SplitEntry) -> Iterator[str]:
+    """Yield a table of what was asked of each source and what came, for each stage."""
     for number, stage in enumerate(split.stages):
+        if len(stage.sources) < 2 and len(split.stages) < 2:
+            continue
+        of = split.split
         if len(split.stages) > 1:
-            yield (f"stage {number}, {write_count(stage.rows, 'row')}", *[""] * 7)
-        yield from _stage_rows(stage, "  " if len(split.stages) > 1 else "")
+            last = stage.first_row + stage.rows - 1
+            of += f", stage {number}, rows {stage.first_row:,} to {last:,}"
+        yield f"mixture of {of}:"
+        yield from _sources(stage)
 
 
-def _stage_rows(stage: StageEntry, indent: str) -> Iterator[tuple[str, ...]]:
-    for source in stage.sources:
-        yield (
-            f"{indent}{source.source}",
+def _sources(stage: StageEntry) -> Iterator[str]:
+    rows = [
+        *[["source", "asked", "tokens", "share", "documents", "share", "tokenized", "passes begun"]]
+    ]
+    rows += [
+        [
+            source.source,
             "" if source.asked is None else f"{source.asked:.4%}",
-            f"{source.documents:,}",
-            f"{source.share_of_documents:.4%}",
             f"{source.tokens:,}",
             f"{source.share_of_tokens:.4%}",
+            f"{source.documents:,}",
+            f"{source.share_of_documents:.4%}",
             f"{source.tokenized_tokens:,}",
             f"{source.passes_begun:,}",
+        ]
+        for source in stage.sources[:_MOST]
+    ]
+    yield from table(rows)
+    if len(stage.sources) > _MOST:
+        yield f"and {len(stage.sources) - _MOST:,} more sources"
+
+
+def format_lines(manifest: PreparedManifest, folder: str) -> Iterator[str]:
+    """Yield what there is of each format, and the line of code that opens it in its trainer."""
+    from transforms.trainers.of_manifest import dataset_of, format_of  # late: they take numba along
+
+    sizes: Counter[str] = Counter()
+    files: Counter[str] = Counter()
+    for shard in manifest.shards:
+        sizes[shard.format] += sum(file.bytes for file in shard.files)
+        files[shard.format] += len(shard.files)
+    for name in manifest.formats:
+        dataset, form = dataset_of(manifest, name), format_of(name)
+        level = layout.levels(
+            epoch=manifest.epochs[0] if len(manifest.epochs) > 1 else None,
+            form=name if len(manifest.formats) > 1 else None,
         )
+        where = f"{folder.rstrip('/')}/{level}".rstrip("/")
+        yield (
+            f"{name}: {form.unit(dataset)}, {write_count(files[name], 'file')}, "
+            f"{write_bytes(sizes[name])}; open it with:"
+        )
+        yield f"  {form.how_to_open(dataset, where)}"

@@ -8,15 +8,16 @@ from typing import Any
 
 from pipelines.jobs.special_ids import SpecialIds
 from pipelines.recipes.prepare_recipe import PrepareRecipe, StageRecipe
+from pipelines.recipes.values import write_size
+from transforms.errors import UsageError
 from transforms.kernels.packing.rows import Packing
+from transforms.kernels.planning.plan import Workers
 from transforms.kernels.schedules.mixture import Mixture
 from transforms.kernels.schedules.staged import Stage, Until
+from transforms.kernels.splitting.first_contents import footprint
 from transforms.kernels.splitting.plan import SplitPlan
 from transforms.splitting.parse_splits import parse_splits
-from transforms.trainers.compatible import require_together
 from transforms.trainers.contract import Dataset, Format
-from transforms.trainers.formats import format_named
-from transforms.trainers.of_manifest import OPTIONS
 
 
 def mix(recipe: PrepareRecipe, sources: Sequence[str], epoch: int) -> tuple[Stage, ...]:
@@ -67,8 +68,22 @@ def split(recipe: PrepareRecipe) -> SplitPlan | None:
     """Return which records are whose; None where all are train's."""
     if recipe.split is None:
         return None
-    parts = parse_splits(",".join(f"{name}={size}" for name, size in recipe.split.items()))
-    return SplitPlan(parts=parts, rest=recipe.split_name, seed=recipe.split_seed)
+    rest = recipe.split_name
+    text = ",".join(f"{name}={size}" for name, size in recipe.split.items())
+    return SplitPlan(parts=parse_splits(text, rest=rest), rest=rest, seed=recipe.split_seed)
+
+
+def require_room_to_count(plan: SplitPlan, workers: Workers) -> None:
+    """Raise UsageError where counting contents takes more memory than a worker has beside its work."""
+    needed, room = footprint(plan), workers.payload // 2
+    if needed > room:
+        counted = [part for part in plan.parts if part.count is not None]
+        counts = ",".join(f"{part.name}={part.asked}" for part in counted)
+        raise UsageError(
+            f"--split={counts}: to choose so many records takes {write_size(needed)} in each worker, "
+            f"which has {write_size(room)} for it; ask for a share such as {counted[0].name}=1%, "
+            "which takes none, or give more --memory, or fewer --workers"
+        )
 
 
 def pack(recipe: PrepareRecipe, special: SpecialIds) -> Packing:
@@ -86,6 +101,8 @@ def pack(recipe: PrepareRecipe, special: SpecialIds) -> Packing:
 
 def options_of(recipe: PrepareRecipe) -> dict[str, Any]:
     """Return the formats' own flags, those that have a say."""
+    from transforms.trainers.of_manifest import OPTIONS  # late: they take numba along
+
     found = {name: getattr(recipe, name) for name in OPTIONS}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -96,6 +113,9 @@ def format_all(recipe: PrepareRecipe, dataset: Dataset) -> tuple[Format, ...]:
     Raises:
         UsageError: one of them can't be written of such a dataset, or two can't share its rows.
     """
+    from transforms.trainers.compatible import require_together
+    from transforms.trainers.formats import format_named
+
     found = tuple(format_named(name) for name in recipe.output_format)
     require_together(found, dataset)
     return found

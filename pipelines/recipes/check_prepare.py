@@ -46,6 +46,10 @@ def check_prepare(fields: Fields) -> None:
 
 def _check_ends(fields: Fields) -> None:
     """Check where train ends: what is measured is bytes or tokens, never both."""
+    if fields["max_bytes"] is not None:
+        raise Misfit(
+            "documents are counted by their tokens; give --max_tokens", _place(fields, "max_bytes")
+        )
     check_measure(fields, bytes_are="bytes of text")
     by_bytes = measured_by(fields, "bytes")
     if by_bytes and any("tokens" in until for until in _untils(fields)):

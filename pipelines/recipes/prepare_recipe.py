@@ -151,6 +151,9 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
         _MIXTURE,
         "what the shares are of: documents, bytes of text, or tokens, without special ones and filler",
     )
+    max_bytes: Size | None = make_flag(
+        None, _MIXTURE, "--max_tokens takes its place", deprecated=True
+    )
     max_tokens: Count | None = make_flag(
         None,
         _MIXTURE,
@@ -304,7 +307,7 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
         return self
 
     def _without_say(self) -> set[str]:
-        return super()._without_say() | {"add_eos"}
+        return super()._without_say() | {"add_eos", "max_bytes"}
 
     @property
     def packing_kind(self) -> PACKINGS:

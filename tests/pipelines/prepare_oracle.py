@@ -432,6 +432,9 @@ def _concat(streams: Sequence[list[int]], packing: Packing) -> list[list[Piece]]
             if taken:
                 rows[-1].append(Piece(number, (*taken, *(ends if rest else []))))
             room = 0 if rest else room - len(taken)
+            if ends and room == 1:  # for no id with an end behind it
+                rows[-1].append(Piece(number, tuple(ends)))
+                room = 0
     return rows
 
 

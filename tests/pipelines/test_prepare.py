@@ -156,7 +156,7 @@ def test_rows_of_a_mixture_are_those_of_the_oracle_in_every_format(
         require_rows(tmp_path / "out" / form, rows)
     assert prepared.of_megatron(tmp_path / "out/megatron") == documents_of(found, packing)
     if kind != "buckets":
-        filler = None if kind in ("none", "concat") else 0
+        filler = None if kind == "none" else 0
         assert prepared.of_flat(tmp_path / "out/flat") == joined(rows, filler)
     (entry,) = manifest.splits
     assert entry.documents == len(documents)
@@ -208,7 +208,7 @@ def test_long_documents_and_ends_are_as_asked(
     rows = prepared.of_tables(tmp_path / "out")
     ids = sum(len(row) for row, _ in rows)
     assert ids == entry.tokens - entry.cut - entry.dropped + entry.special
-    assert entry.long == (0 if kind == "concat" else sum(len(stream) > L for stream in streams))
+    assert entry.long == sum(len(stream) > L for stream in streams)
     if "long" not in more:
         assert entry.dropped == entry.cut == 0
 

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import glob_translate
 
+from transforms.datasets.prepared_inputs import (
+    is_prepared,
+    require_one_split,
+    roots_of,
+    sizes_in,
+    the_only_shards,
+)
 from transforms.errors import InputError, StoreError
 from transforms.formats.detection import FileFormat
 from transforms.storage import files as storage
 from transforms.storage.layout import (
+    ABOUT,
     DATA,
     FORMAT,
     MANIFEST,
@@ -25,22 +35,25 @@ from transforms.storage.layout import (
     why_not_read,
 )
 
+_ABOUT_BYTES = 1 << 16  # more than such a file has, kept schemas of some hundred columns aside
+
 
 def manifest_beside(shards: str) -> dict[str, Any] | None:
     """Return the manifest of the dataset whose shards are in a folder; None where there is none.
 
     Args:
-        shards: a path or URL; of the name ``data``, or nothing is looked for.
+        shards: a path or URL; of the name ``data``, or nothing is looked for. The manifest of a
+            prepared dataset may lie further up.
     """
-    parent, _, data = shards.rstrip("/").rpartition("/")
-    url = storage.join(parent, MANIFEST)
-    if data != DATA or why_not_read(parent, MANIFEST) is not None:
-        return None
-    try:
-        found = json.loads(storage.retry(lambda: storage.read_all(url), url))
-    except (OSError, StoreError, ValueError, RecursionError):
-        return None  # none of ours: the files are read as they lie there
-    return found if isinstance(found, dict) and found.get("format") == FORMAT else None
+    for root, _ in roots_of(shards):
+        url = storage.join(root, MANIFEST)
+        if why_not_read(root, MANIFEST) is not None:
+            continue
+        with contextlib.suppress(OSError, StoreError, ValueError, RecursionError):
+            found = json.loads(storage.retry(functools.partial(storage.read_all, url), url))
+            if isinstance(found, dict) and found.get("format") == FORMAT:
+                return found
+    return None  # none of ours: the files are read as they lie there
 
 
 def whole_datasets(
@@ -110,6 +123,9 @@ def shards_in(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
                 f'"format": "{FORMAT}"), so it doesn\'t say which files are the data; give a pattern of '
                 f"files, as in {folder}/*.jsonl"
             )
+        if is_prepared(manifest):
+            shards = the_only_shards(manifest, folder, pattern)
+            return _whole(fs, folder, shards, told=None)
         shards = manifest["shards"]
         told = (manifest["kind"], manifest["compression"]) if "kind" in manifest else None
         if told is not None:
@@ -121,22 +137,30 @@ def shards_in(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
         for number, shard in enumerate(shards):
             if not is_shard_path(shard["path"], number=number, of=len(shards)):
                 raise ValueError(f"{shard['path']} is not the path of shard {number}")
-            if local and (why := why_not_read(folder, shard["path"])):
-                raise ValueError(f"{shard['path']}: {why}")
         hint = f"write it anew, or give by name the shards in {folder}/{DATA} that are whole"
-        found = _infos(fs, [f"{folder.rstrip('/')}/{shard['path']}" for shard in shards])
-        for shard, info in zip(shards, found.values(), strict=True):
-            if info["size"] != shard["bytes"]:
-                raise ValueError(
-                    f"{shard['path']} has {info['size']} bytes, expected {shard['bytes']}"
-                )
-        return {path: {**info, "told": told} for path, info in found.items()}
+        sizes = [(shard["path"], shard["bytes"]) for shard in shards]
+        return _whole(fs, folder, sizes, told=told)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         said = f"no {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
         raise InputError(
             f"--input={pattern}: {folder} holds a {MANIFEST}, but the dataset can't be read: "
             f"{said}; {hint}"
         ) from None
+
+
+def _whole(
+    fs: Any, folder: str, shards: Sequence[tuple[str, int]], *, told: tuple[str, str] | None
+) -> dict[str, dict[str, Any]]:
+    """Return info of shards, by path; raise ValueError where one hasn't the bytes that it should."""
+    if isinstance(fs, LocalFileSystem):
+        for path, _ in shards:
+            if why := why_not_read(folder, path):
+                raise ValueError(f"{path}: {why}")
+    found = _infos(fs, [f"{folder.rstrip('/')}/{path}" for path, _ in shards])
+    for (path, size), info in zip(shards, found.values(), strict=True):
+        if info["size"] != size:
+            raise ValueError(f"{path} has {info['size']} bytes, expected {size}")
+    return {path: {**info, "told": told} for path, info in found.items()}
 
 
 def _infos(fs: Any, paths: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -160,6 +184,12 @@ def refuse_dataset(fs: Any, path: str) -> None:
             f"{path}: a dataset lies among the inputs; give its folder an --input of its own, or "
             "patterns that leave this file out"
         )
+    about = os.path.basename(path) == ABOUT and fs.cat_file(path, 0, _ABOUT_BYTES)
+    if about and b'"recipe_sha256"' in about:
+        raise InputError(
+            f"{path}: a folder of a prepared dataset lies among the inputs; name its shards, as in "
+            f"{os.path.dirname(path)}/{DATA}/train-*"
+        )
 
 
 def _look_beside(fs: Any, folder: str, pattern: str) -> _Shards | None:
@@ -171,11 +201,16 @@ def _look_beside(fs: Any, folder: str, pattern: str) -> _Shards | None:
     url = f"file://{folder}" if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(folder)
     if url.startswith("http"):  # it lists no folders
         return None
-    if not holds_dataset(fs, folder.rpartition("/")[0], pattern):
+    inner = next((i for root, i in roots_of(folder) if holds_dataset(fs, root, pattern)), None)
+    if inner is None:
         return None
     try:
-        shards = (manifest_beside(url) or {})["shards"]
-        sizes = {os.path.basename(shard["path"]): shard["bytes"] for shard in shards}
+        manifest = manifest_beside(url) or {}
+        if is_prepared(manifest):
+            prepared = sizes_in(manifest, inner)
+            sizes = {name: size for name, (size, _, _) in prepared.items()}
+            return _Shards(folder, sizes, pattern, prepared)
+        sizes = {os.path.basename(shard["path"]): shard["bytes"] for shard in manifest["shards"]}
     except (LookupError, TypeError, AttributeError):
         return None
     return _Shards(folder, sizes, pattern)
@@ -184,8 +219,15 @@ def _look_beside(fs: Any, folder: str, pattern: str) -> _Shards | None:
 class _Shards:
     """Shards that a manifest lists, of which some are seen."""
 
-    def __init__(self, folder: str, sizes: dict[str, Any], pattern: str) -> None:
+    def __init__(
+        self,
+        folder: str,
+        sizes: dict[str, Any],
+        pattern: str,
+        prepared: Mapping[str, tuple[int, str, str]] | None = None,
+    ) -> None:
         self._folder, self._sizes, self._pattern = folder, sizes, pattern
+        self._prepared = prepared
         self._seen: set[str] = set()
 
     def see(self, name: str, size: int) -> None:
@@ -198,6 +240,9 @@ class _Shards:
 
     def require_seen(self, matches: Callable[[str], object] | None) -> None:
         """Raise InputError where a shard is missing that the pattern would match."""
+        if self._prepared is not None and self._seen:
+            seen = {name: self._prepared[name] for name in self._seen}
+            require_one_split(seen, self._folder, self._pattern)
         for name in sorted(self._sizes.keys() - self._seen) if self._seen else ():
             if matches is None or matches(f"{self._folder}/{name}"):
                 raise self._broken(f"{name} is missing")

@@ -227,10 +227,11 @@ class LaidSplit:
     def read_documents(self, begin: int, end: int) -> Iterator[Rows]:
         """Yield documents [begin, end), some at a time, those without a stream left out."""
         for part, low, high in _inside(self.parts, self._documents, begin, end):
-            packing = part.part.packing
+            skips_empty = _skips_empty(part.part.packing)
+            packing = replace(part.part.packing, kind="none", length=None)  # no row, no filler
             for documents in part.part.index.read(low, high):
                 lengths = np.diff(documents.offsets)
-                mine = np.flatnonzero(lengths if _skips_empty(packing) else lengths + 1)
+                mine = np.flatnonzero(lengths if skips_empty else lengths + 1)
                 pieces = Pieces(
                     mine,
                     np.zeros(len(mine), np.int64),
@@ -238,7 +239,7 @@ class LaidSplit:
                     np.zeros(len(mine), bool),
                     np.arange(len(mine) + 1),
                 )
-                rows = fill(documents.ids, documents.offsets, pieces, packing)
+                rows = fill(documents.ids, documents.offsets, pieces, replace(packing, kind="none"))
                 self.hash += total(row_hashes(rows, pieces, lengths, documents.keys, packing))
                 yield self._with_kept(rows, documents, pieces, 0, len(mine))
 

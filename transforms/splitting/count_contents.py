@@ -60,7 +60,9 @@ class _Count(beam.DoFn):  # type: ignore[misc]
         yield from ()
 
     def finish_bundle(self) -> Iterator[Any]:
-        yield GlobalWindows.windowed_value(_packed(self._found))
+        packed = _packed(self._found)
+        del self._found  # which the worker would hold until its next bundle
+        yield GlobalWindows.windowed_value(packed)
 
 
 def _packed(found: FirstContents) -> bytes:

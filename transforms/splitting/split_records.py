@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -19,7 +19,7 @@ from transforms.errors import LosslessError
 from transforms.kernels.arrays import U8
 from transforms.kernels.records import blocks
 from transforms.kernels.records.contents import Hashes, content_hashes, without_kept
-from transforms.kernels.records.digest import Digest
+from transforms.kernels.records.digest import PARTS, Digest
 from transforms.kernels.splitting.plan import Counted, SplitPlan
 
 HashContents = Callable[[pa.RecordBatch], Hashes]
@@ -129,8 +129,15 @@ def require_splits(
 
 
 def _only_files(reports: SpanReports) -> SpanReports:
-    files = (replace(report, digest=Digest(), payload=0) for report in reports.opened())
-    return SpanReports.of(files)
+    """Return what a report says of files whose beginnings were read in a first pass, without records."""
+    opened = reports.opened()
+    begins = (opened.column("pass_number") == 0) & (opened.column("start") == 0)
+    table = opened.table.filter(pa.array(begins))
+    for name in ("payload", *PARTS):
+        at = table.schema.get_field_index(name)
+        field = table.schema.field(at)
+        table = table.set_column(at, field, pa.array(np.zeros(len(table)), field.type))
+    return SpanReports(table)
 
 
 def _blocks_tag(name: str) -> str:
@@ -170,17 +177,19 @@ class _Split(beam.DoFn):  # type: ignore[misc]
         self._found[key] = digest, payload + blocks.payload_bytes(block)
 
     def finish_bundle(self) -> Iterator[Any]:
+        reports: dict[str, list[SpanReport]] = {}
         for (name, source, number), (digest, payload) in self._found.items():
-            file = SourceFile(source, name="", url="", size=0, version="")
             report = SpanReport(
-                file,
+                SourceFile(source, name="", url="", size=0, version=""),
                 digest,
                 payload=payload,
                 pass_number=number,
                 number=NO_FILE,
                 start=NO_FILE,
             )
-            windowed = GlobalWindows.windowed_value(SpanReports.of([report]))
+            reports.setdefault(name, []).append(report)
+        for name, mine in reports.items():
+            windowed = GlobalWindows.windowed_value(SpanReports.of(mine))
             yield beam.pvalue.TaggedOutput(_spans_tag(name), windowed)
 
 

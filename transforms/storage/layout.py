@@ -45,7 +45,7 @@ SPLIT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 BESIDE = (
     re.compile(re.escape(ABOUT)),
     re.compile(r"sequences\.json"),  # Megatron's: how many sequences and documents a prefix has
-    re.compile(rf"weights-{SPLIT_NAME.pattern}\.txt"),  # its files of weights and prefixes
+    re.compile(rf"weights(-{SPLIT_NAME.pattern}\.txt|\.json)"),  # its lists of weights and prefixes
 )
 """Names of the files that lie beside a prepared dataset's ``data``."""
 _TEMPORARY = re.compile(TEMPORARY + "[0-9a-f]{12}")

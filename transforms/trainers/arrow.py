@@ -10,7 +10,7 @@ import pyarrow as pa
 from transforms.errors import DataError
 from transforms.formats.schemas import faults_named
 from transforms.kernels.packing.rows import Rows
-from transforms.trainers.checks import Count, ids_as
+from transforms.trainers.checks import Count, require_ids
 from transforms.trainers.columns import batch_of, rows_of, schema_of
 from transforms.trainers.contract import Dataset, ShardFacts
 from transforms.trainers.parquet import Columns, require_columns
@@ -58,7 +58,7 @@ class _Writer:
         self._groups = RowGroups(most_bytes=_BATCH_BYTES, most_rows=_BATCH_ROWS)
 
     def write(self, rows: Rows) -> None:
-        ids_as(rows, self._dataset.ids_type, dataset=self._dataset, first=self._count.rows)
+        require_ids(rows, self._dataset.ids_type, dataset=self._dataset, first=self._count.rows)
         self._count.add(rows)
         for group in self._groups.add(rows):
             self._write_group(group)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -14,30 +12,27 @@ from transforms.trainers.contract import Dataset, Needs, ShardFacts
 KINDS: tuple[Kind, ...] = ("none", "concat", "best_fit", "pad", "buckets")
 
 
-def ids_as(rows: Rows, dtype: npt.DTypeLike, *, dataset: Dataset, first: int) -> npt.NDArray[Any]:
-    """Return a batch's ids in the type of a file.
+def require_ids(rows: Rows, dtype: npt.DTypeLike, *, dataset: Dataset, first: int) -> None:
+    """Raise a DataError where an id isn't one of the dataset's, or a file's type doesn't hold it.
 
     Args:
-        rows: the batch.
+        rows: a batch.
         dtype: of the file: an unsigned type, or a signed one that holds all ids.
         dataset: how many ids there can be.
         first: number of the batch's first row in its shard.
-
-    Raises:
-        DataError: an id isn't one of the dataset's, or the type doesn't hold it.
     """
     ids, kind = rows.ids, np.dtype(dtype)
     below = min(dataset.ids, int(np.iinfo(kind).max) + 1)
-    if len(ids) and int(ids.max()) >= below:
-        place = int(np.argmax(ids >= below))
-        row = int(np.searchsorted(rows.offsets, place, side="right")) - 1
-        what = f"below {below}" + ("" if below == dataset.ids else f", as {kind.name} holds")
-        raise DataError(
-            f"row {first + row} of the shard: expected ids {what}, got {int(ids[place])} at place "
-            f"{place - int(rows.offsets[row])}; the source was made with another tokenizer, or "
-            "--vocab_size is too small"
-        )
-    return ids.astype(kind.newbyteorder("<"), copy=False)
+    if not len(ids) or int(ids.max()) < below:
+        return
+    place = int(np.argmax(ids >= below))
+    row = int(np.searchsorted(rows.offsets, place, side="right")) - 1
+    what = f"below {below}" + ("" if below == dataset.ids else f", as {kind.name} holds")
+    raise DataError(
+        f"row {first + row} of the shard: expected ids {what}, got {int(ids[place])} at place "
+        f"{place - int(rows.offsets[row])}; the source was made with another tokenizer, or "
+        "--vocab_size is too small"
+    )
 
 
 class Count:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import Any, BinaryIO, Literal, Protocol, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.kernels.packing.rows import Kind, Packing, Rows
@@ -136,8 +137,11 @@ class Format(Protocol):
 
     def seen(self, rows: Rows, dataset: Dataset) -> Rows:
         """Return rows as they are read back: with filler among the ids where it is written, and
-        without rows that aren't. Of these digests are made.
+        without rows that are left out. Of these digests are made.
         """
+
+    def left_out(self, rows: Rows, dataset: Dataset) -> npt.NDArray[np.bool_]:
+        """Return bool[rows], which rows stand in none of its files: they are counted."""
 
     def require(self, dataset: Dataset) -> None:
         """Raise UsageError where such a dataset can't be written in this format, before any work."""
@@ -173,3 +177,19 @@ class Format(Protocol):
 
     def how_to_open(self, dataset: Dataset, folder: str) -> str:
         """Return the line of code that opens the result in its trainer."""
+
+
+@runtime_checkable
+class Seeking(Protocol):
+    """A format of which one row can be read without those before it."""
+
+    def read_row(self, files: Mapping[str, BinaryIO], dataset: Dataset, row: int) -> Rows:
+        """Read one row, as ``Format.read`` gives it, of a format that keeps where rows begin.
+
+        Args:
+            files, dataset: as of ``Format.read``.
+            row: number in the shard.
+
+        Raises:
+            DataError: the files aren't what the format says, or hold no such row.
+        """

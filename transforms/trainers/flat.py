@@ -7,18 +7,20 @@ its llmc/dataloader.h (uint16) and train_llama3.py (uint32).
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from transforms.errors import DataError, UsageError
 from transforms.kernels.packing.filled import filled
 from transforms.kernels.packing.rows import Kind, Rows
 from transforms.trainers import raw
 from transforms.trainers.about import about
-from transforms.trainers.checks import Count, filler_of, ids_as, require_filler, require_needs
+from transforms.trainers.checks import Count, filler_of, require_filler, require_ids, require_needs
 from transforms.trainers.contract import Dataset, Keeps, Needs, ShardFacts, Unit
 
 SUFFIX = ".bin"
@@ -70,6 +72,9 @@ class Flat:
         shown = rows if filler is None else filled(rows, filler)
         return replace(shown, filler=np.zeros(len(rows), np.int64), sources=None, kept=None)
 
+    def left_out(self, rows: Rows, dataset: Dataset) -> npt.NDArray[np.bool_]:
+        return np.zeros(len(rows), np.bool_)
+
     def require(self, dataset: Dataset) -> None:
         header = dataset.options.get("header", "none")
         if header not in ("none", "llmc"):
@@ -83,7 +88,31 @@ class Flat:
         return _Writer(self, files[SUFFIX], dataset, shard)
 
     def read(self, files: Mapping[str, BinaryIO], dataset: Dataset) -> Iterator[Rows]:
-        file, dtype = files[SUFFIX], dataset.ids_type
+        count, length = self._begin(files[SUFFIX], dataset), dataset.packing.length
+        at_a_time = raw.READ_IDS if length is None else max(raw.READ_IDS // length, 1) * length
+        for ids in raw.read_ids(
+            files[SUFFIX],
+            count=count,
+            dtype=dataset.ids_type,
+            dataset=dataset,
+            at_a_time=at_a_time,
+        ):
+            yield raw.as_rows(ids, length)
+
+    def read_row(self, files: Mapping[str, BinaryIO], dataset: Dataset, row: int) -> Rows:
+        """As of ``contract.Seeking``."""
+        file, length, dtype = files[SUFFIX], dataset.packing.length, dataset.ids_type
+        count = self._begin(file, dataset)
+        if length is None or not 0 <= row * length < count:
+            raise DataError(f"expected a row {row}, the file has {count} ids")
+        file.seek(row * length * dtype.itemsize, io.SEEK_CUR)
+        size = min(length, count - row * length)
+        [ids] = raw.read_ids(file, count=size, dtype=dtype, dataset=dataset, at_a_time=size)
+        return raw.as_rows(ids, length)
+
+    def _begin(self, file: BinaryIO, dataset: Dataset) -> int:
+        """Go to the first id, and return how many there are."""
+        dtype = dataset.ids_type
         size = raw.size_of(file)
         if _has_header(dataset):
             size -= _HEADER * 4
@@ -98,12 +127,7 @@ class Flat:
                 f"expected ids of {dtype.itemsize} bytes, got {size} bytes; the file is truncated, "
                 "fetch or make it again"
             )
-        length, count = dataset.packing.length, size // dtype.itemsize
-        at_a_time = raw.READ_IDS if length is None else max(raw.READ_IDS // length, 1) * length
-        for ids in raw.read_ids(
-            file, count=count, dtype=dtype, dataset=dataset, at_a_time=at_a_time
-        ):
-            yield raw.as_rows(ids, length)
+        return size // dtype.itemsize
 
     def about(self, dataset: Dataset) -> dict[str, Any]:
         header = _HEADER * 4 if _has_header(dataset) else 0
@@ -112,8 +136,8 @@ class Flat:
     def how_to_open(self, dataset: Dataset, folder: str) -> str:
         offset = f", offset={_HEADER * 4}" if _has_header(dataset) else ""
         return (
-            f'numpy.memmap("{folder}/data/train-00000-of-00001.bin", "<u{self.id_bytes(dataset)}", '
-            f'"r"{offset})'
+            f'[numpy.memmap(path, "<u{self.id_bytes(dataset)}", "r"{offset}) '
+            f'for path in sorted(glob.glob("{folder}/data/train-*{SUFFIX}"))]'
         )
 
 
@@ -135,7 +159,7 @@ class _Writer:
             file.write(head.tobytes())
 
     def write(self, rows: Rows) -> None:
-        ids_as(rows, self._dataset.ids_type, dataset=self._dataset, first=self._count.rows)
+        require_ids(rows, self._dataset.ids_type, dataset=self._dataset, first=self._count.rows)
         shown = self._form.seen(rows, self._dataset)
         ids = shown.ids.astype(self._dataset.ids_type.newbyteorder("<"), copy=False)
         self._file.write(ids.data.cast("B") if len(ids) else b"")

@@ -10,19 +10,21 @@ Source: NVIDIA/Megatron-LM, megatron/core/datasets/gpt_dataset.py and helpers.cp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
+from transforms.datasets.prepared import PreparedShard
 from transforms.errors import DataError, UsageError
 from transforms.kernels.arrays import cuts, offsets_of
 from transforms.kernels.packing.filled import filled
 from transforms.kernels.packing.rows import Kind, Rows
 from transforms.trainers import raw
 from transforms.trainers.about import about
-from transforms.trainers.checks import KINDS, Count, filler_of, ids_as, require_needs
+from transforms.trainers.checks import KINDS, Count, filler_of, require_ids, require_needs
 from transforms.trainers.contract import Dataset, Keeps, Needs, ShardFacts, Unit
 from transforms.trainers.megatron_index import (
     EqualLengths,
@@ -31,6 +33,7 @@ from transforms.trainers.megatron_index import (
     SpooledLengths,
     write_index,
 )
+from transforms.trainers.megatron_lists import lists, prefix_of
 
 IDS, INDEX = ".bin", ".idx"
 _EQUAL: frozenset[Kind] = frozenset({"concat", "best_fit", "pad"})
@@ -92,6 +95,10 @@ class Megatron:
             rows = filled(rows, dataset.eos)
         return replace(rows, filler=np.zeros(len(rows), np.int64), sources=None, kept=None)
 
+    def left_out(self, rows: Rows, dataset: Dataset) -> npt.NDArray[np.bool_]:
+        empty: npt.NDArray[np.bool_] = np.diff(rows.offsets) == 0
+        return empty if self.unit(dataset) == "documents" else np.zeros_like(empty)
+
     def require(self, dataset: Dataset) -> None:
         asked = dataset.options.get("megatron")
         if asked not in (None, "documents", "rows"):
@@ -135,8 +142,29 @@ class Megatron:
                 ".bin is truncated or damaged, fetch or make it again"
             )
 
+    def read_row(self, files: Mapping[str, BinaryIO], dataset: Dataset, row: int) -> Rows:
+        """As of ``contract.Seeking``."""
+        dtype, file = self.dtype(dataset), files[IDS]
+        place, count = Index(files[INDEX], dtype).document(row)
+        file.seek(place)
+        [ids] = raw.read_ids(file, count=count, dtype=dtype, dataset=dataset, at_a_time=count)
+        return raw.as_rows(ids, None)
+
     def about(self, dataset: Dataset) -> dict[str, Any]:
         return about(self, dataset, dtype=self.dtype(dataset).name)
+
+    def beside(
+        self, dataset: Dataset, shards: Sequence[PreparedShard], folder: str
+    ) -> Iterator[tuple[str, str]]:
+        """Yield (name, text) of the lists that lie beside the data: see ``megatron_lists``.
+
+        Args:
+            dataset: what is true of the shards.
+            shards: to be named.
+            folder: in which the lists lie, below the dataset's.
+        """
+        width = self.id_bytes(dataset)
+        return lists([prefix_of(one, folder=folder, id_bytes=width) for one in shards])
 
     def how_to_open(self, dataset: Dataset, folder: str) -> str:
         length = dataset.packing.length
@@ -195,7 +223,7 @@ class RowsOfIds:
         Raises:
             DataError: an id that the type doesn't hold, or a row of another length.
         """
-        ids_as(rows, self._dtype, dataset=self._dataset, first=first)
+        require_ids(rows, self._dtype, dataset=self._dataset, first=first)
         shown = self._form.seen(rows, self._dataset)
         sizes = np.diff(shown.offsets)
         if self._length is not None and (sizes != self._length).any():

@@ -82,6 +82,16 @@ class Counts(NamedTuple):
     boundaries: int
 
 
+def counts_of(size: int, *, documents: int) -> Counts:
+    """Return what an index of so many bytes counts.
+
+    >>> counts_of(34 + 12 * 3 + 8 * 3, documents=2)
+    Counts(sequences=3, boundaries=3)
+    """
+    boundaries = documents + 1
+    return Counts((size - _HEAD.size - 8 * boundaries) // 12, boundaries)
+
+
 def write_index(file: BinaryIO, lengths: Lengths, dtype: npt.DTypeLike) -> Counts:
     """Write an index; memory doesn't grow with the lengths.
 
@@ -214,6 +224,26 @@ class Index:
             ahead, seen, place = ahead[within:], last, int(ends[-1])
         if boundary != sequences or len(ahead) or next(boundaries, None) is not None:
             raise _wrong(f"the last document doesn't end with sequence {sequences}")
+
+    def document(self, number: int) -> tuple[int, int]:
+        """Return at which byte of the ``.bin`` a document begins, and how many ids it has.
+
+        Raises:
+            DataError: there is none of this number, or the index doesn't say.
+        """
+        sequences, count = self.counts
+        if not 0 <= number < count - 1:
+            raise DataError(f"expected a document {number}, the index has {count - 1}")
+        boundaries = _HEAD.size + 12 * sequences + 8 * number
+        [(begin, end)] = self._array(boundaries, 2, "<i8")
+        if not 0 <= begin < end <= sequences:
+            raise _wrong(f"document {number} is of sequences {begin} to {end}")
+        [(place,)] = self._array(_HEAD.size + 4 * sequences + 8 * int(begin), 1, "<i8")
+        lengths = self._array(_HEAD.size + 4 * int(begin), int(end - begin), "<i4")
+        total = sum(int(some.sum()) for some in lengths)
+        if place < 0 or total < 1:
+            raise _wrong(f"document {number} begins at byte {place}, and has {total} ids")
+        return int(place), total
 
     def _array(self, offset: int, count: int, dtype: str) -> Iterator[I64]:
         """Yield an array of the file, some of it at a time; others may be read meanwhile."""

@@ -8,7 +8,8 @@ for filler, as its ``label_mask_paths`` take it.
 On a local disk OLMo-core looks for EOS and not at the table (``iter_document_indices``), and drops what
 stands behind a file's last whole row (``NumpyFSLDataset``). So each piece ends in EOS, also one that was
 cut, EOS stands nowhere else, and all rows have L ids, filled up with a pad token that isn't EOS. Without
-one a short row of ``concat``, the last of a split or of a stage, isn't written, and is counted.
+one a short row of ``concat``, the last of a split or of a stage, isn't written, and is counted; one that
+lacks a single id, as no cut piece had room, gets an EOS.
 
 Source: allenai/OLMo-core, src/olmo_core/data/utils.py and numpy_dataset.py.
 """
@@ -21,6 +22,7 @@ from itertools import pairwise
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from transforms.errors import DataError
 from transforms.formats.codecs import BUILT_IN
@@ -29,7 +31,7 @@ from transforms.kernels.packing.filled import filled
 from transforms.kernels.packing.rows import Kind, Rows
 from transforms.trainers import raw
 from transforms.trainers.about import about
-from transforms.trainers.checks import Count, filler_of, ids_as, require_needs
+from transforms.trainers.checks import Count, filler_of, require_ids, require_needs
 from transforms.trainers.contract import Dataset, Keeps, Needs, ShardFacts, Unit
 from transforms.trainers.olmo_table import Table, require_ends, require_mask, rows_of, table_lines
 from transforms.trainers.row_groups import join
@@ -79,8 +81,11 @@ class Olmo:
 
     def seen(self, rows: Rows, dataset: Dataset) -> Rows:
         filler = self.filler(dataset)
-        shown = _whole_rows(rows) if filler is None else filled(rows, filler)
+        shown = _without_short(rows, dataset) if filler is None else filled(rows, filler)
         return replace(shown, filler=np.zeros(len(shown), np.int64), sources=None, kept=None)
+
+    def left_out(self, rows: Rows, dataset: Dataset) -> npt.NDArray[np.bool_]:
+        return rows.filler > (1 if self.filler(dataset) is None else rows.filler)
 
     def require(self, dataset: Dataset) -> None:
         require_needs(self.name, self.needs(dataset), dataset)
@@ -123,7 +128,7 @@ class Olmo:
             self,
             dataset,
             dtype=_dtype(dataset).name,
-            short_last_row="dropped" if self.filler(dataset) is None else "filled",
+            short_rows="dropped" if self.filler(dataset) is None else "filled",
         )
 
     def how_to_open(self, dataset: Dataset, folder: str) -> str:
@@ -152,7 +157,7 @@ class _Writer:
 
     def write(self, rows: Rows) -> None:
         first = self._count.rows
-        ids_as(rows, self._dtype, dataset=self._dataset, first=first)
+        require_ids(rows, self._dtype, dataset=self._dataset, first=first)
         self._require_lengths(rows, first)
         require_ends(rows, np.cumsum(rows.lengths) - 1, self._dataset, first=first)
         self._count.add(rows)
@@ -189,13 +194,23 @@ def _dtype(dataset: Dataset) -> np.dtype[Any]:
     return np.dtype(np.uint8) if dataset.ids <= 1 << 8 else dataset.ids_type
 
 
-def _whole_rows(rows: Rows) -> Rows:
-    """Return rows without those that are short."""
-    short = np.flatnonzero(rows.filler)
-    if not len(short):
+def _without_short(rows: Rows, dataset: Dataset) -> Rows:
+    """Return rows of L ids: those that lack one end in an EOS more, those that lack more are left out.
+
+    A row of ``concat`` lacks one id where a document can't begin, as its first id and the EOS at the
+    cut have no room. That EOS is a piece of its own, a document without ids.
+    """
+    if not rows.filler.any():
         return rows
-    edges = [-1, *short.tolist(), len(rows)]
-    return join([rows.slice(begin + 1, end) for begin, end in pairwise(edges)])
+    one = rows.filler == 1
+    longer = replace(
+        filled(replace(rows, filler=one.astype(np.int64)), dataset.eos or 0),
+        lengths=np.insert(rows.lengths, rows.piece_offsets[1:][one], 1),
+        piece_offsets=rows.piece_offsets + np.append(0, np.cumsum(one)),
+        filler=np.where(one, 0, rows.filler),
+    )
+    edges = [-1, *np.flatnonzero(longer.filler).tolist(), len(rows)]
+    return join([longer.slice(begin + 1, end) for begin, end in pairwise(edges)])
 
 
 def _length(dataset: Dataset) -> int:

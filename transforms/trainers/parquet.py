@@ -1,7 +1,8 @@
 """Parquet: rows as columns of lists, as TRL, transformers and Megatron-Bridge take them.
 
-Ids are int32: torch makes no tensors of uint32 on which models run, and its readers of lists widen
-unsigned ids each in their own way. Filler isn't written: lengths tell, and collators pad.
+Ids are int32: uint16 of 65,536 ids overflows in readers that go on counting in it, and torch computes
+with no uint32, so that ``datasets`` casts both for it (``torch_formatter.py``). Filler isn't written:
+lengths tell, and collators pad. ``bench/readers_hf.py`` reads all of it by ``datasets``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,7 +22,7 @@ from transforms.formats.parquet_ids import IdsWriter
 from transforms.formats.schemas import faults_named, first_line
 from transforms.kernels.packing.rows import Kind, Rows
 from transforms.trainers.about import about
-from transforms.trainers.checks import KINDS, Count, ids_as, require_needs
+from transforms.trainers.checks import KINDS, Count, require_ids, require_needs
 from transforms.trainers.columns import (
     IDS,
     LENGTHS,
@@ -72,6 +74,9 @@ class Columns:
         sources = rows.sources if dataset.sources else None
         kept = rows.kept if dataset.kept is not None else None
         return replace(rows, filler=np.zeros(len(rows), np.int64), sources=sources, kept=kept)
+
+    def left_out(self, rows: Rows, dataset: Dataset) -> npt.NDArray[np.bool_]:
+        return np.zeros(len(rows), np.bool_)
 
     def require(self, dataset: Dataset) -> None:
         if dataset.ids > _MOST_IDS:
@@ -130,8 +135,7 @@ class Parquet(Columns):
     def read(self, files: Mapping[str, BinaryIO], dataset: Dataset) -> Iterator[Rows]:
         file, row, bridge = files[self.suffixes(dataset)[0]], 0, _is_bridge(dataset)
         with faults_named(lambda: f"expected Parquet, it can't be read from row {row} on"):
-            parquet = pq.ParquetFile(file, page_checksum_verification=True)
-            require_columns(parquet.schema_arrow, self._schema(dataset))
+            parquet = self._opened(file, dataset)
             for group in range(parquet.num_row_groups):
                 for batch in parquet.iter_batches(
                     batch_size=_READ_ROWS, row_groups=[group], use_threads=False
@@ -145,11 +149,36 @@ class Parquet(Columns):
                 "file again"
             )
 
+    def read_row(self, files: Mapping[str, BinaryIO], dataset: Dataset, row: int) -> Rows:
+        """As of ``contract.Seeking``: of the row group that holds it alone."""
+        file, before = files[self.suffixes(dataset)[0]], 0
+        with faults_named(lambda: f"expected Parquet, row {row} can't be read"):
+            parquet = self._opened(file, dataset)
+            for group in range(parquet.num_row_groups):
+                rows = parquet.metadata.row_group(group).num_rows
+                if not before <= row < before + rows:
+                    before += rows
+                    continue
+                for batch in parquet.iter_batches(
+                    batch_size=_READ_ROWS, row_groups=[group], use_threads=False
+                ):
+                    if row < before + len(batch):
+                        batch.validate(full=True)
+                        found = rows_of(batch, dataset, first=before, bridge=_is_bridge(dataset))
+                        return found.slice(row - before, row - before + 1)
+                    before += len(batch)
+        raise DataError(f"expected a row {row}, the file has {before}")
+
+    def _opened(self, file: BinaryIO, dataset: Dataset) -> pq.ParquetFile:
+        parquet = pq.ParquetFile(file, page_checksum_verification=True)
+        require_columns(parquet.schema_arrow, self._schema(dataset))
+        return parquet
+
     def how_to_open(self, dataset: Dataset, folder: str) -> str:
         if _is_bridge(dataset):
             return (
                 f'GPTSFTPackedParquetDataset("{folder}/data/train-*.idx.parquet", tokenizer=tokenizer, '
-                f"max_seq_length={dataset.packing.length})"
+                f"max_seq_length={(dataset.packing.length or 1) - 1})"
             )
         return (
             f'datasets.load_dataset("parquet", data_files="{folder}/data/train-*.parquet", '
@@ -170,7 +199,7 @@ class _Writer:
         self._groups = RowGroups(most_bytes=_GROUP_BYTES, most_rows=most)
 
     def write(self, rows: Rows) -> None:
-        ids_as(rows, self._dataset.ids_type, dataset=self._dataset, first=self._count.rows)
+        require_ids(rows, self._dataset.ids_type, dataset=self._dataset, first=self._count.rows)
         self._count.add(rows)
         for group in self._groups.add(rows):
             self._write_group(group)

@@ -14,7 +14,7 @@ from transforms.datasets.prepared import (
 from transforms.kernels.packing.counts import Counts
 from transforms.kernels.packing.figures import figures
 from transforms.kernels.records.digest import Digest
-from transforms.mixing.order_documents import OfStage, OrderedSplit
+from transforms.mixing.prove_documents import OfStage, OrderedSplit
 from transforms.packing.laid import PackedPart
 from transforms.packing.lay_documents import OfPass
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,9 +30,11 @@ from transforms.datasets.token_counts import TokenCounts
 from transforms.datasets.write_manifest import digest_entry, file_entries, is_written
 from transforms.errors import LosslessError, RunError
 from transforms.kernels.records.digest import Digest
-from transforms.mixing.order_documents import OrderedSplit
+from transforms.mixing.prove_documents import OrderedSplit
+from transforms.splitting.split_records import require_splits
 from transforms.storage import files as storage
 from transforms.storage import layout
+from transforms.trainers.beside import files_beside
 from transforms.trainers.contract import Dataset
 from transforms.trainers.formats import FORMATS
 from transforms.trainers.shards import WrittenShard
@@ -125,6 +126,7 @@ def _write(
         if other.digests() != every[0].digests():
             raise LosslessError("an epoch read other records than the first one; run again")
     files = every[0]
+    _require_splits(config, files, dict(splits))
     manifest = _manifest(config, files, dict(splits), shards)
     folders = sorted({(shard.shard.epoch, shard.shard.format) for shard in shards}, key=repr)
     try:
@@ -143,19 +145,35 @@ def _write(
             raise
 
 
+def _require_splits(
+    config: WritePrepared,
+    files: FilesRead,
+    splits: Mapping[tuple[int | None, str], OrderedSplit],
+) -> None:
+    """Raise LosslessError where splits aren't what was read, or one has more than was asked for."""
+    others = [split.read for (_, name), split in splits.items() if config.asked[name] is not None]
+    for (level, name), split in splits.items():
+        asked = config.asked[name]
+        if asked is None:
+            what = "the input" if level is None else f"epoch {level}"
+            require_splits(files.digests(), [split.read, *others], what=what)
+        elif asked.isdigit() and Digest.total(split.read.values()).records > int(asked):
+            raise LosslessError(
+                f"split {name}: {asked} records were asked for and counted, and more were split off; "
+                "check memory and disk, then run again"
+            )
+
+
 def _write_about(
     config: WritePrepared, epoch: int | None, name: str, shards: list[WrittenShard]
 ) -> None:
     """Write the small files beside a format's data."""
-    form = FORMATS[name]
-    level = layout.levels(epoch=epoch, form=name if config.levels else None)
-    text = json.dumps(form.about(config.dataset), indent=1, sort_keys=True) + "\n"
-    _write_whole(text.encode(), level + layout.ABOUT, config)
-    beside = getattr(form, "beside", None)
-    if beside is not None:
-        mine = [s.shard for s in shards if s.shard.epoch == epoch and s.shard.format == name]
-        for path, content in beside(config.dataset, mine):
-            _write_whole(content.encode(), level + path, config)
+    folder = layout.levels(epoch=epoch, form=name if config.levels else None)
+    every = (written.shard for written in shards)
+    for path, text in files_beside(
+        FORMATS[name], config.dataset, every, epoch=epoch, folder=folder
+    ):
+        _write_whole(text.encode(), path, config)
 
 
 def _write_whole(data: bytes, path: str, config: WritePrepared) -> None:

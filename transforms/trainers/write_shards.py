@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 
 from transforms.datasets.prepared import FileOfShard, PreparedShard
 from transforms.datasets.write import HashedFile
@@ -117,10 +118,10 @@ class ShardWriting:
             first = shard.begin < shard.end or shard.number == 0
             for batch in read(shard.begin, shard.end) if first else ():
                 writer.write(batch)
-                seen = self._form.seen(batch, dataset)
-                digest.add(seen)
-                dropped_rows += len(batch) - len(seen)
-                dropped_ids += max(len(batch.ids) - len(seen.ids), 0)
+                digest.add(self._form.seen(batch, dataset))
+                left_out = self._form.left_out(batch, dataset)
+                dropped_rows += int(left_out.sum())
+                dropped_ids += int(np.diff(batch.offsets)[left_out].sum())
                 self._progress.add("write", bytes=batch.ids.nbytes, records=len(batch))
             writer.close()
             self._digest = digest.hexdigest()

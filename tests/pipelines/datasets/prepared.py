@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from transforms.datasets.prepared import (
 )
 from transforms.kernels.packing.rows import Kind, Rows
 from transforms.storage import layout
+from transforms.trainers.beside import files_beside
 from transforms.trainers.contract import Dataset
 from transforms.trainers.digest import RowsDigest
 from transforms.trainers.formats import FORMATS
@@ -44,6 +44,7 @@ def write_prepared(
     ids: int = 1000,
     model: dict[str, Any] | None = None,
     tokens: TokensEntry | None = None,
+    validation: bool = True,
 ) -> PreparedManifest:
     """Write a dataset of a split ``train`` of each epoch and a split ``validation`` of all.
 
@@ -54,13 +55,14 @@ def write_prepared(
         shards: of train.
         rows: what both splits hold, in place of what is drawn.
         model, tokens: what the manifest says of the tokenizer.
+        validation: whether there is that split, too.
     """
     asked = dict(options or {})
     datasets = {name: dataset_of(kind, ids=ids, options=asked) for name in formats}
     splits, written = [], []
     of_splits = [("train", e if len(epochs) > 1 else None, count, shards) for e in epochs]
     for number, (split, epoch, size, parts) in enumerate(
-        [*of_splits, ("validation", None, 5, 1)],
+        [*of_splits, *[("validation", None, 5, 1)][: int(validation)]],
     ):
         entry = None
         for name, dataset in datasets.items():
@@ -75,12 +77,15 @@ def write_prepared(
                 written.append(
                     _write_shard(folder, name, dataset, some, split, epoch, shard, parts, level)
                 )
-            about = json.dumps(FORMATS[name].about(dataset)).encode()
-            write_tree(folder, {layout.levels(**level) + layout.ABOUT: about})
             if FORMATS[name].unit(dataset) == "rows" or entry is None:
                 entry = _split(split, epoch, made)
         assert entry is not None
         splits.append(entry)
+    for shard in written:
+        form, dataset = FORMATS[shard.format], datasets[shard.format]
+        where = layout.levels(epoch=shard.epoch, form=form.name if len(formats) > 1 else None)
+        found = files_beside(form, dataset, written, epoch=shard.epoch, folder=where)
+        write_tree(folder, {path: text.encode() for path, text in found})
     recipe = {"seed": 0, "packing": kind, **asked}
     manifest = PreparedManifest(
         run_id="0123456789ab",

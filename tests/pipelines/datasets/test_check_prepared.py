@@ -264,3 +264,15 @@ def test_bad_records_that_were_kept_apart_are_looked_at(dataset: Path) -> None:
     ]
     shutil.rmtree(dataset / "quarantine")
     assert verify(str(dataset))[1] == []
+
+
+@pytest.mark.parametrize("name", ["sequences.json", "weights-train.txt", "weights.json"])
+def test_lists_of_megatrons_shards_are_looked_at(tmp_path: Path, name: str) -> None:
+    write_prepared(tmp_path, formats=["megatron"], epochs=[0, 1], kind="best_fit")
+    assert verify(str(tmp_path))[1] == []
+    path = tmp_path / "epoch-1" / name
+    path.write_text(path.read_text().replace("00000-of", "00001-of"))
+    said = f"epoch-1/{name}: it doesn't list the shards that the manifest does"
+    assert verify(str(tmp_path))[1] == [said]
+    path.unlink()
+    assert verify(str(tmp_path))[1] == [f"epoch-1/{name}: missing"]

@@ -150,8 +150,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "--weigh_by=bytes and --max_tokens=1000000: bytes of text or tokens are counted",
     ),
     (
-        ONE | {"max_bytes": "1GB", "max_tokens": "1M"},
-        "--max_bytes=1000000000 and --max_tokens=1000000: bytes of text or tokens are counted",
+        ONE | {"max_bytes": "1GB"},
+        "--max_bytes=1000000000: documents are counted by their tokens; give --max_tokens",
     ),
     (
         ONE | {"rows": 100, "rows_multiple_of": 8},

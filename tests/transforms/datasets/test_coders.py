@@ -18,10 +18,13 @@ from transforms.datasets.coders import BlockCoder
 from transforms.datasets.read import ReadRecords
 from transforms.datasets.records import BlocksFromRecords
 from transforms.datasets.write import WriteShards
+from transforms.kernels.splitting.plan import Part, SplitPlan
 from transforms.shuffling.partition import PartitionIntoBuckets
 from transforms.shuffling.shuffle import ShuffleWithinBuckets
 from transforms.shuffling.spill_files import Spilling
 from transforms.shuffling.streams import Streams
+from transforms.splitting.count_contents import CountContents
+from transforms.splitting.split_records import SplitRecords
 
 FINE_CODERS = (BlockCoder, beam_coders.BytesCoder)
 
@@ -83,8 +86,11 @@ def edges(shard_records: int | None, *flags: str) -> dict[str, Any]:
     files = root | ReadRecords(sources={"default": ["nowhere/*"]})
     own = root | beam.Create([(1, b"")]) | BlocksFromRecords()
     alone = root | "Own" >> beam.Create([b""]) | "NoIds" >> BlocksFromRecords(ids=False)
+    plan = SplitPlan(parts=(Part("test", count=5),))
+    counted = files.blocks | CountContents(plan=plan)
+    split = files.blocks | SplitRecords(plan=plan, counted=counted)
     _ = (
-        (files.blocks, own.blocks, alone.blocks)
+        (split["train"][0], own.blocks, alone.blocks)
         | beam.Flatten()
         | PartitionIntoBuckets(streams=streams, spill=spill)
         | ShuffleWithinBuckets(streams=streams, spill=spill, ranges=2, shard_records=shard_records)
@@ -116,7 +122,10 @@ FINE = [
     *((None, f"NoIds/{step}") for step in ("DigestContent", "GroupEquals", "NumberEquals")),
     (None, "NoIds/GatherBlocks"),
     (None, "ReadSpans"),
+    (None, "SplitRecords/Split"),
+    (None, "CountContents/CountContents"),
 ]
+SMALL = (" spans", " spans_train", " spans_test", " tallies", "/Map(decode)")
 
 
 @pytest.mark.parametrize(("shard_records", "step"), FINE)
@@ -124,7 +133,7 @@ def test_an_edge_that_carries_payload_is_not_pickled(shard_records: int | None, 
     found = {
         label: payload_coder(kind)
         for label, kind in edges(shard_records).items()
-        if f"/{step}" in f"/{label}" and not label.endswith((" spans", " tallies", "/Map(decode)"))
+        if f"/{step}" in f"/{label}" and not label.endswith(SMALL)
     }
     assert found, f"no step {step}"
     for label, coder in found.items():

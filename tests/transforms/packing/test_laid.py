@@ -177,8 +177,8 @@ def test_an_index_finds_documents_by_place_and_by_number(
         assert index.empty_before(number) == sum(1 for n in lengths[:number] if not n)
     whole = make_documents(lengths)
     low, high = sorted((at % (len(lengths) + 1), at // 3 % (len(lengths) + 1)))
-    read = [part.ids.tolist() for part in index.read(low, high)]
-    assert sum(read, []) == whole.slice(low, high).ids.tolist()
+    read = [id_ for part in index.read(low, high) for id_ in part.ids.tolist()]
+    assert read == whole.slice(low, high).ids.tolist()
     assert index.hash(low, high) == whole.slice(low, high).hash % (1 << 64)
     assert index.lengths(low, high).tolist() == lengths[low:high]
 

@@ -156,7 +156,9 @@ def require(
     streams = [tuple(oracle.stream(d, packing)) for d in documents[:used]]
     if packing.kind != "none":
         streams = [s for s, d in zip(streams, documents[:used], strict=True) if d.ids]
-    sequences = [row.ids for row in as_rows(list(one.read_documents(0, used)))]
+    alone = as_rows(list(one.read_documents(0, used)))
+    sequences = [row.ids for row in alone]
+    assert all(row.lengths == (len(row.ids),) and row.filler == 0 for row in alone)
     assert sequences == [stream for stream in streams if stream]
     assert one.hash % (1 << 64) == packed.part.index.hash(0, used)
     assert one.places_before(used) == sum(map(len, streams))

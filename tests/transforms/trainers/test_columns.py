@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,9 @@ from tests.transforms.trainers.support import (
     write,
 )
 from transforms.errors import DataError, UsageError
+from transforms.formats import parquet_ids
 from transforms.kernels.packing.rows import Rows
-from transforms.trainers import arrow, parquet
+from transforms.trainers import arrow, columns, parquet
 from transforms.trainers.arrow import Arrow
 from transforms.trainers.columns import schema_of_text
 from transforms.trainers.contract import Format
@@ -207,3 +209,34 @@ def test_the_small_json_brings_the_kept_columns_back(form: Format) -> None:
     for wrong in ("no", "bm8=", about["kept_schema"][:40]):
         with pytest.raises(DataError, match="kept_schema: expected a schema"):
             schema_of_text(wrong)
+
+
+def test_megatron_bridge_learns_each_next_id_of_a_piece_and_no_other() -> None:
+    """As ``GPTSFTPackedDataset.collate_fn`` and ``_build_loss_mask`` do, with answer_only_loss."""
+    form, dataset = Parquet(), dataset_of("concat", options=BRIDGE)
+    rows = make_rows(dataset, count=40)
+    learned = []
+    for row in opened(form, write(form, dataset, [rows])).to_pylist():
+        edges = [*row["seq_start_id"], len(row["input_ids"])]
+        for begin, end in pairwise(edges):
+            inputs, labels = row["input_ids"][begin : end - 1], row["input_ids"][begin + 1 : end]
+            mask = row["loss_mask"][begin : end - 1]
+            assert row["loss_mask"][end - 1] == 0
+            learned += [
+                pair
+                for pair, one in zip(zip(inputs, labels, strict=True), mask, strict=True)
+                if one
+            ]
+    pieces = np.split(rows.ids, np.cumsum(rows.lengths)[:-1])
+    assert learned == [pair for piece in pieces for pair in pairwise(piece.tolist())]
+
+
+@BOTH
+def test_a_document_too_long_for_a_list_is_named(
+    form: Format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_ids, "_MOST", 100)
+    monkeypatch.setattr(columns, "_MOST", 25)
+    dataset = dataset_of("none")
+    with pytest.raises(DataError, match="give --sequence_length"):
+        write(form, dataset, [make_rows(dataset, count=30)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ from tests.transforms.trainers.support import (
 )
 from transforms.errors import DataError, UsageError
 from transforms.kernels.packing.rows import Kind, Rows
-from transforms.trainers.contract import Dataset, Format
+from transforms.trainers.contract import Dataset, Format, Seeking
 from transforms.trainers.formats import FORMATS, format_named
 
 OPTIONS: dict[str, list[dict[str, Any]]] = {
@@ -49,6 +49,15 @@ def _cases() -> Iterator[Any]:
 
 
 CASES = pytest.mark.parametrize(("form", "options", "kind"), list(_cases()))
+SEEKING = pytest.mark.parametrize(
+    ("form", "options", "kind"),
+    [
+        case
+        for case in _cases()
+        for form, options, kind in [case.values]
+        if isinstance(form, Seeking) and form.keeps(dataset_of(kind, options=options)).rows
+    ],
+)
 
 
 def _shown(rows: list[Rows], dataset: Dataset, form: Format) -> dict[str, Any]:
@@ -76,6 +85,39 @@ def test_what_is_read_is_what_was_written(
     assert _shown(back, dataset, form) == _shown([seen], dataset, form)
     assert digest_of(form, dataset, back) == digest_of(form, dataset, [seen])
     assert all(one.ids.dtype == dataset.ids_type for one in back)
+    assert len(seen) == len(rows) - form.left_out(rows, dataset).sum()
+
+
+class _Counted(io.BytesIO):
+    """A file that counts what is read of it."""
+
+    counted = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self.counted += len(data)
+        return data
+
+
+@SEEKING
+def test_one_row_is_read_without_the_others(form: Any, options: dict[str, Any], kind: Kind) -> None:
+    dataset = dataset_of(kind, options=options)
+    rows = rows_for(form, dataset)
+    written = write(form, dataset, batches_of(rows, 7, 30))
+    files = {suffix: _Counted(data) for suffix, data in written.items()}
+    opened = cast("dict[str, BinaryIO]", files)
+    every = [
+        some.slice(i, i + 1) for some in read(form, dataset, written) for i in range(len(some))
+    ]
+    for number in (0, 1, len(every) // 2, len(every) - 1):
+        found = form.read_row(opened, dataset, number)
+        assert _shown([found], dataset, form) == _shown([every[number]], dataset, form)
+    if ".bin" in files:
+        header = 1024 if options.get("header") == "llmc" else 0
+        assert files[".bin"].counted <= 4 * (header + 4 * 40), "four times the header and a row"
+    for number in (-1, len(every)):
+        with pytest.raises(DataError, match=rf"expected a (row|document) {number}"):
+            form.read_row(opened, dataset, number)
 
 
 @CASES

@@ -89,9 +89,10 @@ def test_short_rows_without_a_pad_are_dropped_wherever_they_stand(pad: int | Non
     assert short == 2
     seen = OLMO.seen(rows, dataset)
     assert len(rows) - len(seen) == short
+    assert OLMO.left_out(rows, dataset).tolist() == (rows.filler > 0).tolist()
     back = read(OLMO, dataset, write(OLMO, dataset, [rows.slice(0, 21), rows.slice(21, 41)]))
     assert digest_of(OLMO, dataset, back) == digest_of(OLMO, dataset, [seen])
-    assert OLMO.about(dataset)["short_last_row"] == "dropped"
+    assert OLMO.about(dataset)["short_rows"] == "dropped"
 
 
 def test_the_table_is_the_same_whenever_it_is_written_and_however_batches_come(
@@ -191,3 +192,33 @@ def test_a_table_that_is_not_of_its_ids_is_refused(line: int, wrong: str, said: 
     table = "\n".join(lines) + ("" if "no end" in said else "\n")
     with pytest.raises(DataError, match=said):
         read(OLMO, dataset, files | {".csv.gz": gzip.compress(table.encode())})
+
+
+def test_a_row_that_lacks_one_id_without_a_pad_ends_in_an_eos_of_its_own() -> None:
+    """As ``concat`` leaves it where no cut piece has room."""
+    dataset = dataset_of("concat", pad=None)
+    rows = make_rows(dataset, count=10)
+    whole = rows.slice(0, 4)
+    cut = int(whole.offsets[3]) - 2  # the third row's last id but one
+    shorter = replace(
+        whole,
+        ids=np.delete(np.where(np.arange(len(whole.ids)) == cut, EOS, whole.ids), cut + 1),
+        offsets=whole.offsets - (np.arange(5) >= 3),
+        lengths=_less_one(whole, 2),
+        filler=np.array([0, 0, 1, 0]),
+    )
+    seen = OLMO.seen(shorter, dataset)
+    assert len(seen) == 4
+    files = write(OLMO, dataset, [shorter])
+    ids = np.frombuffer(files[".npy"], np.uint16).reshape(4, LENGTH)
+    assert ids[2].tolist() == [*shorter.ids[shorter.offsets[2] : shorter.offsets[3]].tolist(), EOS]
+    assert table_of(files[".csv.gz"]) == scanned(ids.ravel())
+    back = read(OLMO, dataset, files)
+    assert digest_of(OLMO, dataset, back) == digest_of(OLMO, dataset, [seen])
+
+
+def _less_one(rows: Rows, row: int) -> Any:
+    """Return the pieces' lengths, a row's last one shorter by one."""
+    lengths = rows.lengths.copy()
+    lengths[rows.piece_offsets[row + 1] - 1] -= 1
+    return lengths

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import glob
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from tests.pipelines.support import ROOT
-from tests.transforms.trainers.support import dataset_of
+from tests.transforms.trainers.support import dataset_of, make_rows, write
 from transforms.trainers.checks import KINDS
 from transforms.trainers.formats import FORMATS
 
@@ -56,6 +59,26 @@ def test_every_format_has_a_line_and_a_part(name: str) -> None:
     assert f"\n## {name}\n" in PAGE
 
 
-@pytest.mark.parametrize("name", ["parquet", "arrow", "flat"])
+@pytest.mark.parametrize("options", [{}, {"header": "llmc"}])
+@pytest.mark.parametrize("ids", [65_536, 65_537])
+def test_the_line_that_opens_flat_files_opens_them(
+    tmp_path: Path, options: dict[str, str], ids: int
+) -> None:
+    form, dataset = FORMATS["flat"], dataset_of("none", ids=ids, options=options)
+    (tmp_path / "data").mkdir()
+    shards = [make_rows(dataset, count=20, seed=seed) for seed in (1, 2)]
+    for number, rows in enumerate(shards):
+        data = write(form, dataset, [rows])[".bin"]
+        (tmp_path / "data" / f"train-0000{number}-of-00002.bin").write_bytes(data)
+    opened = eval(form.how_to_open(dataset, str(tmp_path)), {"numpy": np, "glob": glob})
+    assert [part.tolist() for part in opened] == [rows.ids.tolist() for rows in shards]
+
+
+@pytest.mark.parametrize("options", [{}, {"header": "llmc"}])
+def test_both_lines_for_flat_files_stand_on_the_page(options: dict[str, str]) -> None:
+    assert FORMATS["flat"].how_to_open(dataset_of("none", options=options), "DIR") in PAGE
+
+
+@pytest.mark.parametrize("name", ["parquet", "arrow"])
 def test_the_line_that_opens_a_format_stands_on_the_page(name: str) -> None:
     assert FORMATS[name].how_to_open(dataset_of("none"), "DIR") in PAGE

@@ -200,6 +200,25 @@ def test_damage_on_the_way_names_the_part_and_shows_nothing(
     assert not any(name.endswith(".bin") for name in seen_in(tmp_path))
 
 
+def test_between_the_index_and_the_ids_there_is_no_shard(
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = rows_for(FORM, dataset, count=300)
+    laid = Laid(rows)
+    written = write_all(begin(config_of(tmp_path, dataset, num_shards=1), laid), laid, dataset)
+
+    def die(*given: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parts, "complete", die)
+        with pytest.raises(KeyboardInterrupt):
+            write_parts.complete_shard(written, dataset)
+    assert set(seen_in(tmp_path)) == {"train-00000-of-00001.idx"}  # and no manifest
+    write_parts.complete_shard(written, dataset)
+    assert set(seen_in(tmp_path).values()) == set(write(FORM, dataset, [rows]).values())
+
+
 def test_a_missing_part_is_noticed(tmp_path: Path, dataset: Dataset) -> None:
     laid = Laid(rows_for(FORM, dataset, count=300))
     written = write_all(begin(config_of(tmp_path, dataset), laid), laid, dataset)

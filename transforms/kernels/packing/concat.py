@@ -2,12 +2,12 @@
 
 A row has room for L ids. A document's stream, or what is left of it, goes into the row whole where it
 fits. Where it doesn't, so much of it does as there is room for, and the row is full. With an end at
-cuts (E = 1, else 0) it is one id less, and the end; where that leaves nothing, since the row has room
-for one id alone, the row stays one short, and the rest of the document begins the next row.
+cuts it is one id less, and the end; and where a document ends and leaves room for one id, which could
+hold none with an end behind it, a second end fills the row, a piece by itself without ids of the stream.
 
-So without ends at cuts row r begins at place r * L, and only the last row is short. With them a row
-holds L - 1 places and the end; L places where a document ends with it; L - 1 places and nothing else
-(one of filler) where a document ends one before that. Where rows begin follows from all lengths before.
+So without ends at cuts row r begins at place r * L. With them a row holds L places where a document
+ends with it, else L - 1 and an end, and where it begins follows from all lengths before. In either way
+all rows are full but the last, which ends where the places do.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def cut_rows(
         The attributes of ``Pieces``.
     """
     most_rows = max(last - first, 0) // (length - at_cuts) + 2
-    most = len(lengths) + most_rows
+    most = len(lengths) + 2 * most_rows
     document, begin, taken = (
         np.empty(most, np.int64),
         np.empty(most, np.int64),
@@ -69,15 +69,17 @@ def cut_rows(
                 rows += 1
                 room = length
             size = min(_take(stop - at + at_cuts * beyond, room, at_cuts), stop - at)
-            if size == 0:
-                room = 0
-                continue
             cut = at_cuts if at + size < stream else 0
             document[count], begin[count], taken[count] = i, at, size
             cut_end[count] = cut > 0
             count += 1
             at += size
             room -= size + cut
+            if room == 1 and at_cuts and not cut:
+                document[count], begin[count], taken[count] = i, at, 0
+                cut_end[count] = True
+                count += 1
+                room = 0
     row_offsets[rows] = count
     return (
         document[:count],
@@ -117,7 +119,7 @@ def scan_rows(streams: Any, length: Any, at_cuts: Any, every: Any, state: Any, o
                 room = length
             size = _take(rest, room, at_cuts)
             place += size
-            room = room - size if size == rest else 0
+            room = room - size if size == rest and room - size > at_cuts else 0
             rest -= size
     state[PLACE], state[ROOM], state[ROWS] = place, room, rows
     return found

@@ -23,7 +23,7 @@ class Counts:
         special: special ids in rows, ends at cuts included.
         cut_ends: those of them that were put in at cuts.
         filler: ids of filler that fill rows up.
-        pieces: of documents, in rows.
+        pieces: of documents, in rows; a second end that fills a row is none.
         cut_pieces: those behind which the document goes on, in another row or nowhere.
         joined_rows: rows that hold pieces of several documents.
         documents: whose streams begin in the window; those without ids are counted where their place is.
@@ -95,13 +95,14 @@ def _count_rows(lengths: I64, pieces: Pieces, packing: Packing) -> Counts:
     streams = lengths[pieces.document] + packing.special
     ends = pieces.begin + pieces.length
     begin, end = packing.begin is not None, packing.end is not None
-    cut = ends < streams
+    held = (pieces.length > 0) | (pieces.ids == 0)
+    cut = (ends < streams) & held
     # special ids that a piece holds: the first of its stream, and the last
     put = int(((pieces.begin == 0) & (pieces.length > 0)).sum()) * begin
     put += int((~cut & (pieces.length > 0)).sum()) * end
     cut_ends = int(pieces.cut_end.sum())
     ids, filler = row_lengths(pieces, packing)
-    several = np.diff(pieces.row_offsets) > 1
+    several = np.diff(offsets_of(held)[pieces.row_offsets]) > 1
     firsts = np.unique(pieces.document)
     return Counts(
         rows=pieces.rows,
@@ -110,7 +111,7 @@ def _count_rows(lengths: I64, pieces: Pieces, packing: Packing) -> Counts:
         special=put + cut_ends,
         cut_ends=cut_ends,
         filler=int(filler.sum()),
-        pieces=len(pieces.document),
+        pieces=int(held.sum()),
         cut_pieces=int(cut.sum()),
         joined_rows=int(several.sum()),
         documents=len(firsts),

@@ -30,7 +30,7 @@ class Figures:
 
 
 def figures(counts: Counts, packing: Packing) -> Figures:
-    """Return the figures of counts, of any number of windows; each is 0 where there is nothing to share."""
+    """Return the figures of counts of any number of windows; a share of nothing is 0."""
     documents = counts.documents - counts.dropped_documents
     if packing.kind != "none":
         documents -= counts.empty

@@ -72,6 +72,8 @@ def pack(
     pieces = _cut(lengths, packing)
     if packing.kind != "best_fit":
         return pieces
+    if len(pieces.document) >= 1 << 31:
+        raise ValueError(f"expected fewer than 2^31 pieces of a window, got {len(pieces.document)}")
     row_of, rows = fit(read_only(pieces.ids), packing.most)
     place_of = np.empty(rows, np.int64)
     place_of[_by_key(key, np.arange(rows, dtype=np.uint64))] = np.arange(rows)

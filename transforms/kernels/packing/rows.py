@@ -78,7 +78,7 @@ class Pieces:
     Attributes:
         document: int64[m], of each piece, an index into the window's documents.
         begin: int64[m], its first place in the document's stream.
-        length: int64[m], its ids, without what ``cut_end`` adds.
+        length: int64[m], its ids, without what ``cut_end`` adds; 0 where that is all of it.
         cut_end: bool[m], whether ``Packing.end`` follows, as the piece was cut.
         row_offsets: int64[rows + 1], the pieces of each row.
     """

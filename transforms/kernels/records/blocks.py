@@ -241,6 +241,10 @@ def _take(blocks: list[pa.RecordBatch], order: npt.NDArray[np.intp]) -> pa.Recor
     if sum(map(len, blocks)) < 2:  # a large record isn't copied
         return join(blocks)
     loops = compiling.loops_for(sum(map(payload_bytes, blocks)))
+    if loops is not None and is_rows(blocks[0]):
+        lists = [_lists_of(block) for block in blocks]
+        if None not in lists:
+            return _take_lists(blocks, lists, order, loops)
     if loops is None or is_rows(blocks[0]) or "kept" in blocks[0].schema.names:
         return join(blocks).take(pa.array(order))
     found = list(map(extents, blocks))
@@ -260,6 +264,50 @@ def _take(blocks: list[pa.RecordBatch], order: npt.NDArray[np.intp]) -> pa.Recor
         else pa.array(np.concatenate([column(block, name) for block in blocks])[order])
         for name in schema.names
     ]
+    blocks.clear()
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _lists_of(block: pa.RecordBatch) -> pa.ListArray | None:
+    """Return the lists of a block of rows that are one list of numbers each, as ids are; else None."""
+    record = block.column("record")
+    if record.type.num_fields != 1 or record.null_count:
+        return None
+    lists = record.field(0)
+    plain = pa.types.is_list(lists.type) and pa.types.is_integer(lists.type.value_type)
+    return None if not plain or lists.null_count or lists.values.null_count else lists
+
+
+def _take_lists(
+    blocks: list[pa.RecordBatch], lists: list[Any], order: npt.NDArray[np.intp], loops: Any
+) -> pa.RecordBatch:
+    """As ``_take``, of rows that are one list of numbers each: Arrow takes them number by number."""
+    kind = lists[0].type
+    found = [(part.values.to_numpy(), part.offsets.to_numpy().astype(np.int64)) for part in lists]
+    width = kind.value_type.bit_width // 8
+    lengths = np.concatenate([np.diff(offsets) for _, offsets in found]) * width
+    begins = [values.ctypes.data + offsets[:-1] * width for values, offsets in found]
+    if int(lengths.sum()) // width > np.iinfo(np.int32).max:
+        return join(blocks).take(pa.array(order))
+    inside = all(where[0] >= 0 and where[-1] <= len(values) for values, where in found)
+    if not inside or lengths.min() < 0:  # nothing checks addresses
+        raise LosslessError(
+            "a block of rows has offsets that don't rise, or lead out of it; check memory and disk, "
+            "then run again"
+        )
+    data, offsets = loops.copy_records(np.concatenate(begins).astype(np.uint64), lengths, order)
+    values = pa.Array.from_buffers(kind.value_type, len(data) // width, [None, pa.py_buffer(data)])
+    taken = pa.ListArray.from_arrays(
+        pa.array((offsets // width).astype(np.int32)), values, type=kind
+    )
+    schema = blocks[0].schema
+    columns = [
+        pa.StructArray.from_arrays([taken], fields=list(schema.field(name).type))
+        if name == "record"
+        else pa.array(np.concatenate([column(block, name) for block in blocks])[order])
+        for name in schema.names
+    ]
+    lists.clear()
     blocks.clear()
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 

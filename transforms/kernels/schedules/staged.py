@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Literal
 
 from transforms.errors import UsageError
@@ -191,10 +192,19 @@ def _rest_of_output(
     if mixture.max_tokens is not None:
         means = means_of(amounts, "tokens")
         spent = sum(count * mean for count, mean in zip(used, means, strict=True))
-        shares = record_shares(mixture, _drawn(mixture, amounts))
+        shares = _shares_of_law(mixture, amounts)
         mean = sum(share * one for share, one in zip(shares, means, strict=True))
         rest = min(rest, (mixture.max_tokens - spent) / mean) if mean else rest
     return max(rest, 0.0)
+
+
+def _shares_of_law(mixture: Mixture, amounts: Amounts) -> list[float]:
+    """Return which share of the records each source gives, about."""
+    if mixture.is_weighted:
+        return record_shares(mixture, _drawn(mixture, amounts))
+    times = mixture.repeats or (Fraction(1),) * len(amounts.records)
+    counts = [float(n * count) for n, count in zip(times, amounts.records, strict=True)]
+    return [count / (sum(counts) or 1.0) for count in counts]
 
 
 def most_of_stages(

@@ -79,12 +79,15 @@ def _concat(
         else:
             to = min(full - 1, last)
         row = [
-            Piece(document, [p for _, p in places][0], len(places), False)
+            Piece(document, places[0][1], len(places), False)
             for document, group in itertools.groupby(joined[at:to], key=lambda pair: pair[0])
             for places in [list(group)]
         ]
         if packing.end_at_cuts and to not in ends:
             row[-1] = row[-1]._replace(cut_end=True)
+        elif packing.end_at_cuts and to == full - 1:
+            last_piece = row[-1]
+            row.append(Piece(last_piece.document, last_piece.begin + last_piece.length, 0, True))
         rows.append(row)
         at = to
     return rows

@@ -1,4 +1,4 @@
-"""The proof: documents are what stands in rows, what was cut off and what was dropped; damage is seen."""
+"""The proof: documents are what stands in rows, was cut off and was dropped; damage is seen."""
 
 from __future__ import annotations
 

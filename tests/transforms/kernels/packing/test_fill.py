@@ -1,4 +1,4 @@
-"""Rows of ids: documents put together again are exactly what they were; special ids stand where they must."""
+"""Documents put together again from rows are what they were; special ids stand where they must."""
 
 from __future__ import annotations
 

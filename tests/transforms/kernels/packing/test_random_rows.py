@@ -1,4 +1,4 @@
-"""Rows of best fit are in uniform order: nothing of the algorithm's order is left, in rows or between them.
+"""Rows of best fit are in uniform order: nothing of the algorithm's is left, in rows or between them.
 
 Every statistic gives a p-value a seed, over documents that are in another uniform order for each; the
 p-values have to be uniform. The controls are the rows as best fit makes them, and pieces laid in the
@@ -156,7 +156,7 @@ def test_which_documents_stand_together_follows_from_chance() -> None:
         for row in range(pieces.rows):
             a, b = sorted(order[pieces.document[2 * row : 2 * row + 2]].tolist())
             together[a, b - 4] += 1
-    # cells of permutations, which have fixed sums of rows and columns: 9 are free, and vary as 1 / (n - 1)
+    # cells of permutations: rows and columns have fixed sums, so 9 are free, and vary as 1 / (n - 1)
     mean = len(seeds) / 4
     statistic = float(((together - mean) ** 2).sum() / mean) * 3 / 4
     p = 2 * min(stats.chi2.cdf(statistic, 9), stats.chi2.sf(statistic, 9))

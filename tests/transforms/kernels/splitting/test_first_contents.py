@@ -135,7 +135,7 @@ def test_data_that_is_added_moves_nothing_between_shares_and_out_of_them() -> No
 
 def test_memory_follows_from_the_counts() -> None:
     plan = SplitPlan(parts=(Part("a", count=10_000), Part("b", count=50_000)))
-    assert footprint(plan) == 100 * (10_000 + 60_000 + 2 * LOOKED_AT)
+    assert footprint(plan) == 180 * (10_000 + 60_000 + 2 * LOOKED_AT)
     found = FirstContents(plan)
     tracemalloc.start()
     for start in range(0, 500_000, 20_000):

@@ -1,0 +1,107 @@
+"""Prepared datasets among the inputs: rows of ids, of one split, in a format that holds rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from transforms.errors import InputError
+from transforms.storage import layout
+
+READABLE = ("parquet", "arrow")
+"""Formats whose files are read as rows."""
+
+
+def roots_of(folder: str) -> Iterator[tuple[str, str]]:
+    """Yield folders whose dataset may have shards in this one, and this one's path below each.
+
+    >>> list(roots_of("/x/epoch-0/flat/data"))
+    [('/x/epoch-0/flat', 'data'), ('/x/epoch-0', 'flat/data'), ('/x', 'epoch-0/flat/data')]
+    >>> list(roots_of("/x/mine/data"))
+    [('/x/mine', 'data')]
+    """
+    root, inner = folder.rstrip("/"), ""
+    for _ in range(3):
+        root, _, name = root.rpartition("/")
+        inner = f"{name}/{inner}".rstrip("/")
+        if not layout.is_our_folder(inner) or not inner.endswith(layout.DATA):
+            return
+        yield root, inner
+
+
+def is_prepared(manifest: Mapping[str, Any]) -> bool:
+    """Return whether a manifest is that of a prepared dataset."""
+    return "prepared" in manifest
+
+
+def sizes_in(manifest: Mapping[str, Any], inner: str) -> dict[str, tuple[int, str, str]]:
+    """Return the files of a folder of shards by name: bytes, format and split of each."""
+    return {
+        path.rpartition("/")[2]: (size, form, split)
+        for path, size, form, split in _files(manifest)
+        if path.rpartition("/")[0] == inner
+    }
+
+
+def the_only_shards(
+    manifest: Mapping[str, Any], folder: str, pattern: str
+) -> Sequence[tuple[str, int]]:
+    """Return paths and sizes of the shards of a dataset that has one epoch, format and split.
+
+    Args:
+        manifest: as JSON.
+        folder: the dataset's.
+        pattern: what the user gave.
+
+    Raises:
+        InputError: it has several, or files of a format that isn't read.
+        LookupError, TypeError, ValueError: the manifest isn't one of ours.
+    """
+    files = list(_files(manifest))
+    for path, *_ in files:
+        if not layout.is_our_file(path):
+            raise ValueError(f"{path} is not the path of a shard")
+    formats = {form for _, _, form, _ in files}
+    require_readable(formats, folder, pattern)
+    above = {path.rpartition("/")[0] for path, *_ in files}
+    splits = {split for *_, split in files}
+    if max(len(formats), len(above), len(splits)) > 1:
+        first = next(path for path, _, form, _ in files if form in READABLE)
+        split = first.rpartition("-of-")[0].rpartition("-")[0]
+        raise InputError(
+            f"--input={pattern}: {folder} holds a prepared dataset of "
+            f"{len(splits)} splits, {len(formats)} formats and {len(manifest['epochs'])} epochs; name "
+            f"the shards of one, as in {folder.rstrip('/')}/{split}-*"
+        )
+    return [(path, size) for path, size, _, _ in files]
+
+
+def require_readable(formats: set[str], folder: str, pattern: str) -> None:
+    """Raise InputError where none of these formats is read as rows."""
+    if not formats & set(READABLE):
+        names = ", ".join(sorted(formats))
+        raise InputError(
+            f"--input={pattern}: {folder} holds a prepared dataset as {names}, which isn't read as rows "
+            f"of ids; prepare it as {' or '.join(READABLE)} too"
+        )
+
+
+def require_one_split(seen: Mapping[str, tuple[int, str, str]], folder: str, pattern: str) -> None:
+    """Raise InputError where files are of a format that isn't read, or of several splits."""
+    require_readable({form for _, form, _ in seen.values()}, folder, pattern)
+    splits = sorted({split for *_, split in seen.values()})
+    if len(splits) > 1:
+        raise InputError(
+            f"--input={pattern}: it matches {len(splits)} splits of the prepared dataset in {folder}, "
+            f"{', '.join(splits)}; name the shards of one, as in {folder}/{splits[0]}-*"
+        )
+
+
+def _files(manifest: Mapping[str, Any]) -> Iterator[tuple[str, int, str, str]]:
+    """Yield path, bytes, format and split of all files of shards."""
+    for shard in manifest["shards"]:
+        for file in shard["files"]:
+            path, size = file["path"], file["bytes"]
+            if not isinstance(path, str) or type(size) is not int:
+                raise TypeError("a file without path or bytes")
+            yield path, size, str(shard["format"]), str(shard["split"])

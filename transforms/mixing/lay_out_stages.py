@@ -1,0 +1,166 @@
+"""Laying out stages: how far each may go, and which pages its documents come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import apache_beam as beam
+
+from transforms.datasets.reports import Mixed
+from transforms.errors import RunError
+from transforms.kernels.planning.plan import count_shards
+from transforms.kernels.records.digest import Digest
+from transforms.kernels.schedules.mixture import Draft
+from transforms.kernels.schedules.staged import left_of
+from transforms.mixing.counted import Counted
+from transforms.mixing.ordering import Bounds, Ordering, count_of, schedule_of
+from transforms.mixing.packed_shards import Content, pack_content, pack_schedule
+from transforms.mixing.shard_layout import Layout, StreamTables
+from transforms.mixing.shards import MixedShard
+from transforms.mixing.sizes_before import SizesBefore
+from transforms.packing.pack_documents import Begun
+from transforms.shuffling.file_ranges import FileRange, write_references
+from transforms.shuffling.packed import pack, unpack
+from transforms.storage import files as storage
+
+_CHUNKS = 4  # chunks of documents, to a shard of the default size
+
+
+def stage_of(
+    ordering: Ordering, bounds: Bounds, begun: Begun, tables: StreamTables
+) -> tuple[Counted, int, int]:
+    """Find how far the next stage is laid down: what is counted, where it begins, where it ends.
+
+    Raises:
+        RunError: its end lies beyond what was spilled.
+    """
+    number = len(begun.records)
+    stage, lengths = ordering.stages[number], list(begun.records)
+    drafts, spilled, records = bounds.drafts, bounds.counted, bounds.amounts.records
+    begin = sum(lengths)
+    used = [0] * len(records)
+    if number:
+        before = schedule_of(drafts[:number], lengths)
+        used = before.counts_before(begin).tolist()
+    found, bound = drafts[number].ended(left_of(used, records))
+    if ordering.max_records is not None:
+        bound = min(bound, max(ordering.max_records - begin, 0))
+    if ordering.is_full(begun):
+        bound = 0
+    schedule = schedule_of([*drafts[:number], found], [*lengths, bound])
+    sizes = SizesBefore(schedule, tables, records=records, small=spilled.small)
+    end = begin + bound
+    budgets = [n for n in (count_of(stage, "tokens"), ordering.tokens_left(begun)) if n is not None]
+    if budgets and bound:
+        end = sizes.find_end(begin, begin + bound, min(budgets))
+        _require_enough(found, end == begin + bound, "tokens", min(budgets))
+    rows = [n for n in (count_of(stage, "rows"), ordering.rows_left(begun)) if n is not None]
+    if rows and end > begin and ordering.row_tokens is not None:
+        wanted = min(rows) * ordering.row_tokens
+        far = sizes.find_end(begin, end, wanted - 1) + 1
+        if far > end and end == begin + bound:
+            _require_enough(found, True, "rows", min(rows))
+        end = min(far, end)
+    schedule = schedule_of([*drafts[:number], found], [*lengths, end - begin])
+    whole = replace(spilled.draft, schedule=schedule, bound=end)
+    return replace(spilled, draft=whole, length=end), begin, end
+
+
+def _require_enough(found: Draft, short: bool, unit: str, count: int) -> None:
+    mixture = found.mixture
+    if short and mixture.repeats_as_needed and mixture.max_records is None:
+        raise RunError(
+            f"{count:,} {unit} were asked for, and the documents drawn have fewer than expected by "
+            "their mean lengths, which differ very much; give --max_records too, or --stop"
+        )
+
+
+class LayOutStage(beam.DoFn):  # type: ignore[misc]
+    """Say which pages the chunks of a stage are made of, in a file of references."""
+
+    def __init__(self, config: Ordering) -> None:
+        self._config = config
+
+    def setup(self) -> None:
+        storage.configure(self._config.spill.storage_options)
+
+    def process(
+        self, element: tuple[int, Iterable[bytes]], bounds: Bounds, begun: Begun
+    ) -> Iterator[tuple[int, bytes]]:
+        config = self._config
+        tables = StreamTables(element[1], config.streams)
+        far, begin, end = stage_of(config, bounds, begun, tables)
+        layout = Layout(
+            far,
+            tables,
+            bucket_bytes=config.bucket_bytes,
+            beyond=[Digest()] * config.streams.count,
+        )
+        size = int(far.about(far.footprints) * (end - begin) / max(far.length, 1))
+        chunks = min(count_shards(_CHUNKS * size), max(end - begin, 1))
+        schedule = far.draft.schedule
+
+        def pieces() -> Iterator[bytes]:
+            yield pack_schedule(schedule)
+            for number in range(chunks):
+                low, high = (begin + (number + i) * (end - begin) // chunks for i in (0, 1))
+                content = layout.content(low, high)
+                shares = [share._replace(ends=False) for share in content.shares]
+                content = content._replace(shares=shares)
+                yield pack_content(content, schedule.known(low, high), config.spill.folders)
+
+        where, *contents = write_references(config.spill.folders[0], pieces)
+        for number, content in enumerate(contents):
+            yield number, pack([chunks, content, where])
+
+
+def open_chunk(config: Ordering, number: int, packed: Iterable[bytes]) -> MixedShard:
+    """Return a chunk that was laid out."""
+    (one,) = packed
+    (of, content, schedule), _ = unpack(one)
+    return MixedShard(
+        number,
+        of,
+        content=FileRange.of(content),
+        schedule=FileRange.of(schedule),
+        streams=config.streams,
+        folders=config.spill.folders,
+    )
+
+
+class FindRest(beam.DoFn):  # type: ignore[misc]
+    """Say what the mixture came to, with the digests of what is left of the last buckets used."""
+
+    def __init__(self, config: Ordering) -> None:
+        self._config = config
+
+    def setup(self) -> None:
+        storage.configure(self._config.spill.storage_options)
+
+    def process(
+        self, element: tuple[int, Iterable[bytes]], bounds: Bounds, begun: Begun
+    ) -> Iterator[tuple[Mixed, list[Digest]]]:
+        config, streams = self._config, self._config.streams
+        tables = StreamTables(element[1], streams)
+        schedule = schedule_of(bounds.drafts, begun.records)
+        whole = replace(bounds.counted.draft, schedule=schedule)
+        used = replace(bounds.counted, draft=whole, length=sum(begun.records))
+        nothing = [Digest()] * streams.count
+        layout = Layout(used, tables, bucket_bytes=config.bucket_bytes, beyond=nothing)
+        mixed = layout.mixed(1)
+        left = [Digest()] * len(streams.sources)
+        shares = layout.last_shares()
+        if shares:
+            content = Content(0, len(shares), 1, shares)
+
+            def pieces() -> Iterator[bytes]:
+                yield pack_schedule(schedule)
+                known = schedule.known(0, len(shares))
+                yield pack_content(content, known, config.spill.folders)
+
+            where, lies = write_references(config.spill.folders[0], pieces)
+            left = MixedShard(
+                0, 1, content=lies, schedule=where, streams=streams, folders=config.spill.folders
+            ).unused()
+        yield mixed, left

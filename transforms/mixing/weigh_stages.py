@@ -1,0 +1,142 @@
+"""Weighing stages: their schedules, and how much of each source all of them together may need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from transforms.datasets.reports import SpanReports, Tally
+from transforms.errors import RunError, UsageError
+from transforms.kernels.arrays import I64
+from transforms.kernels.records import blocks
+from transforms.kernels.schedules.mixture import Amounts, Item, asked_shares
+from transforms.kernels.schedules.staged import Stage, Until, counted, draft_stages, items_of
+from transforms.mixing.counted import Counted, by_stream, needed_buckets, passes_begun
+from transforms.mixing.ordering import Bounds, Ordering, Weighed, count_of, read_once
+from transforms.mixing.spill_tokens import Made, add_made
+
+
+def weigh_stages(
+    _: None,
+    spans: Iterable[SpanReports],
+    tallies: list[Tally],
+    made: list[Made],
+    ordering: Ordering,
+) -> Weighed:
+    """Make the schedules of all stages, once it is known what the sources hold.
+
+    Raises:
+        RunError: a source that is to be drawn is empty.
+    """
+    streams = ordering.streams
+    read = read_once(spans, streams.sources)
+    records, tokens = [], []
+    found = add_made(made)
+    for name, digest in read.items():
+        mine = found.get((name, 0))
+        records.append(digest.records)
+        known = mine.known_records if mine else 0
+        some = mine.known_tokens if mine else 0
+        # of what follows from recipe and listing alone, or weights would follow from memory
+        tokens.append(digest.records * some // known if known else 0)
+    amounts = Amounts(tuple(records), tuple(d.bytes for d in read.values()), tuple(tokens))
+    if streams.union:
+        amounts = amounts.together()
+    stages = [_without_rows(ordering, stage, found) for stage in ordering.stages]
+    try:
+        return Weighed(tuple(draft_stages(stages, amounts)), amounts)
+    except UsageError as error:  # found out in the work, when the sources had been counted
+        raise RunError(str(error)) from None
+
+
+def _without_rows(ordering: Ordering, stage: Stage, made: dict[tuple[str, int], Made]) -> Stage:
+    """Return a stage that ends by rows as one that surely has them: by tokens, or by records."""
+    rows = [n for n in (count_of(stage, "rows"), ordering.budget.rows) if n is not None]
+    if not rows or (stage.until is not None and stage.until.unit != "rows"):
+        return stage
+    most = min(rows)
+    if ordering.row_tokens is not None:
+        return replace(stage, until=Until("tokens", most * ordering.row_tokens))
+    first = [found for (_, number), found in made.items() if number == 0]
+    every = sum(found.made.records for found in first)
+    empty = sum((*found.counts.lengths, 0)[0] for found in first)  # they make no row
+    share = empty / every if every and ordering.packing.kind != "none" else 0.0
+    return replace(stage, until=Until("records", int(most / max(1 - share, 1e-3) * 1.02) + 1000))
+
+
+def find_bounds(
+    _: None,
+    weighed: Weighed,
+    counts: list[tuple[tuple[int, int, int, int], I64]],
+    tallies: list[Tally],
+    made: list[Made],
+    ordering: Ordering,
+) -> Bounds:
+    """Find how much of each source may be needed for all stages together."""
+    rows = ((key[0], Item(*key[1:]), row) for key, row in counts)
+    amounts, ended = weighed.amounts, []
+    used = np.zeros(ordering.streams.count, np.int64)
+    for uncounted in counted(weighed.drafts, rows):
+        found, length = uncounted.ended()
+        ended.append(found)
+        used += found.schedule.counts_before(length)
+    repeats = any(
+        found.mixture.repeats_as_needed
+        or found.mixture.stop == "all_exhausted"
+        or found.mixture.repeats is not None
+        for found in ended
+    )
+    most = used.tolist()
+    if not repeats:
+        most = [min(n, have) for n, have in zip(most, amounts.records, strict=True)]
+    streams, found_made = ordering.streams, add_made(made)
+    costs = dict.fromkeys(streams.sources, 0)
+    for (name, pass_number), one in found_made.items():
+        if pass_number == 0:
+            costs[name] += blocks.footprint(one.made.records, one.payload)
+    footprints = (
+        (sum(costs.values()),) if streams.union else tuple(costs[n] for n in streams.sources)
+    )
+    passes = passes_begun(most, amounts.records)
+    small = [
+        not ordering.sampled and many > 1 and 2 * cost <= limit
+        for many, cost, limit in zip(passes, footprints, streams.limits, strict=True)
+    ]
+    if not ordering.repeats and any(
+        many > 1 and not fits for many, fits in zip(passes, small, strict=True)
+    ):
+        raise RunError(
+            "a source repeats, and there are no files to read it from again; give weights and a "
+            "stop that use it once"
+        )
+    first = by_stream(tallies, streams)
+    needed, reread = needed_buckets(most, small, first, streams, bounded=True)
+    spilled = Counted(
+        replace(ended[0], amounts=amounts),
+        0,
+        (),
+        footprints,
+        tuple(small),
+        tuple(passes),
+        asked_shares(ended[0].mixture, amounts),
+        needed,
+        reread,
+    )
+    return Bounds(tuple(ended), amounts, spilled)
+
+
+def list_items(weighed: Weighed) -> Iterator[tuple[int, tuple[int, Item]]]:
+    """Number what has to be counted of the schedules."""
+    yield from enumerate(items_of(weighed.drafts))
+
+
+def count_items(
+    numbered: tuple[int, Iterable[tuple[int, Item]]], weighed: Weighed
+) -> Iterator[tuple[tuple[int, int, int, int], I64]]:
+    """Count some of it."""
+    for number, item in numbered[1]:
+        one = weighed.drafts[number]
+        source, begin, end = one.added_as(item)
+        yield (number, source, begin, end), one.count(item)
