@@ -13,6 +13,7 @@ from pipelines.jobs.special_ids import ROLES, write_special
 from pipelines.jobs.summary import write_law
 from pipelines.recipes.values import write_bytes, write_count, write_size
 from transforms.kernels.schedules.mixture import asked_shares
+from transforms.kernels.splitting.first_contents import footprint
 
 MANY_PASSES = 4
 """A source that will be repeated more often is warned of."""
@@ -167,6 +168,7 @@ def _work(job: Job) -> Iterator[str]:
         sample = job.sampled.get(name)
         ratio = f"~{sample.bytes / sample.tokens:.2f}" if sample and sample.tokens else ""
         reads = max(1, -(-job.passes[i] // 1)) * len(job.epochs)
+        reads += job.splits is not None and job.splits.is_counted
         rows.append((name, f"~{reads:.0%}", f"~{tokenized:.1%}", f"~{used:.1%}", ratio))
     yield from table(rows)
 
@@ -186,6 +188,11 @@ def _splits(job: Job) -> Iterator[str]:
     if job.splits.is_counted:
         moves += ", and may move some in or out of a count, which is met at most"
     yield f"split by    {by}; equal ones never stand on two sides; {moves}"
+    if job.splits.is_counted:
+        yield (
+            "            to choose what a count has, the whole input is read once more, before; "
+            f"{write_size(footprint(job.splits))} of memory in each worker"
+        )
 
 
 def _packing(job: Job) -> Iterator[str]:

@@ -165,6 +165,7 @@ def test_splits_are_planned_with_what_adding_data_does(
     assert "validation 10%: ~20 documents" in text
     assert "test 30: ~30 documents" in text
     assert "may move some in or out of a count" in line_of(text, "split by")
+    assert "the whole input is read once more, before" in text
     assert "may move" not in line_of(plan(*flags, "--split=validation=10%"), "split by")
 
 

@@ -129,6 +129,22 @@ def test_what_is_aborted_or_left_is_nowhere(output: str) -> None:
     assert found(output) == {}
 
 
+def test_what_somebody_cleared_is_named(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = parts.begin(output, PATH, size=4, run_id=RUN)
+    sent = write(file, [(0, b"data")], [0])
+    parts.abort(file)
+    if output.startswith("s3://"):  # as S3 has it; moto answers with an error of its own
+
+        def gone(url: str, name: str, **more: object) -> object:
+            raise FileNotFoundError("The specified upload does not exist")
+
+        monkeypatch.setattr(parts, "_call", gone)
+    with pytest.raises(RunError, match="what was begun of it is gone"):
+        parts.complete(file, sent)
+    with pytest.raises(RunError, match="what was begun of it is gone"):
+        write(file, [(0, b"data")], [0])
+
+
 def test_a_part_of_another_size_is_refused(output: str) -> None:
     file = parts.begin(output, PATH, size=100, run_id=RUN)
     with parts.PartWriter(file, offset=10, size=20, first=1) as part:

@@ -108,7 +108,8 @@ class Part:
         """Return a window."""
         start, stop = self.starts[number : number + 2].tolist()
         if self.packing.kind == "concat":
-            begin, at = self.index.holding(start)
+            # documents without ids before the first that has some are the first window's
+            begin, at = self.index.holding(start) if start else (0, 0)
             end, _ = self.index.first_from(stop)
             return Window(begin, min(end, self.documents), start - at, stop - at)
         begin, _ = self.index.first_from(start)

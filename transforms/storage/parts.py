@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -108,7 +108,10 @@ class PartWriter:
         self._file, self._offset, self._size, self._first = file, offset, size, first
         self._done = 0
         self._local = storage.is_local(file.output)
-        self._fd = os.open(storage.local_path(file.upload), os.O_WRONLY) if self._local else -1
+        self._fd = -1
+        if self._local:
+            with _begun(file):
+                self._fd = os.open(storage.local_path(file.upload), os.O_WRONLY | os.O_CLOEXEC)
         self._count = numbers(size, of=file.size)
         self._held, self._sent = bytearray(), list[Sent]()
 
@@ -142,16 +145,11 @@ class PartWriter:
     def _send(self) -> None:
         number = self._first + len(self._sent)
         data, self._held = bytes(self._held), bytearray()
-        answer = storage.retry(
-            lambda: _call(
-                self._file.url,
-                "upload_part",
-                UploadId=self._file.upload,
-                PartNumber=number,
-                Body=data,
-            ),
-            self._file.url,
-        )
+        more = {"UploadId": self._file.upload, "PartNumber": number, "Body": data}
+        with _begun(self._file):
+            answer = storage.retry(
+                lambda: _call(self._file.url, "upload_part", **more), self._file.url
+            )
         self._sent.append(Sent(number, str(answer["ETag"])))
 
     def close(self) -> list[Sent]:
@@ -195,8 +193,10 @@ def complete(
             before the file appears, on a store, where it is removed then, as soon as it does.
     """
     if storage.is_local(file.output):
-        if not os.path.exists(storage.local_path(file.upload)):  # it appeared, the answer was lost
-            check(file.url)
+        if not os.path.exists(storage.local_path(file.upload)):
+            with _begun(file):
+                os.stat(storage.local_path(file.url))
+            check(file.url)  # it appeared, the answer was lost
             return
         check(file.upload)
         with layout.owned(file.output, file.run_id):
@@ -217,7 +217,8 @@ def complete(
     with contextlib.suppress(FileNotFoundError):
         storage.retry(once, file.url)
     store, path = store_of(file.url)
-    size = store.info(path)["size"]
+    with _begun(file):
+        size = store.info(path)["size"]
     if size != file.size:
         raise PassingError(f"{file.url}: wrote {file.size} bytes, the store has {size}")
     try:
@@ -236,6 +237,18 @@ def abort(file: FileInParts) -> None:
         return
     with contextlib.suppress(FileNotFoundError, StoreError):
         _call(file.url, "abort_multipart_upload", UploadId=file.upload)
+
+
+@contextlib.contextmanager
+def _begun(file: FileInParts) -> Iterator[None]:
+    """Raise a RunError where what was begun of a file isn't there any more."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise RunError(
+            f"{file.url}: what was begun of it is gone; another run took this one for dead and cleared "
+            "the output: let one run write there, and run again"
+        ) from None
 
 
 def _call(url: str, name: str, **more: Any) -> Any:

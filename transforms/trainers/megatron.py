@@ -170,8 +170,7 @@ class Megatron:
         length = dataset.packing.length
         more = f" --seq-length={length} --eod-mask-loss" if self.unit(dataset) == "rows" else ""
         return (
-            f"cd {folder} && torchrun pretrain_gpt.py --per-split-data-args-path=weights.json"
-            f" --per-dataset-sequences-path=sequences.json{more}"
+            f"cd {folder} && torchrun pretrain_gpt.py --per-split-data-args-path=weights.json{more}"
         )
 
 

@@ -30,7 +30,7 @@ LONGEST = 2**31 - 1
 """Ids of a sequence, at most: lengths are i32. A longer document is several sequences."""
 MOST = 2**31 - 1
 """Sequences of a prefix, at most: its readers number them by i32."""
-_CHUNK = 1 << 16  # sequences at a time
+_CHUNK = 1 << 17  # sequences at a time
 _SPOOL = 4 << 20  # bytes of lengths in memory, before they go to a temporary file
 
 
