@@ -129,15 +129,20 @@ def test_what_is_aborted_or_left_is_nowhere(output: str) -> None:
     assert found(output) == {}
 
 
-def test_what_somebody_cleared_is_named(output: str) -> None:
+def test_what_somebody_cleared_is_named(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
     file = parts.begin(output, PATH, size=4, run_id=RUN)
     sent = write(file, [(0, b"data")], [0])
     parts.abort(file)
+    if output.startswith("s3://"):  # as S3 has it; moto answers with an error of its own
+
+        def gone(url: str, name: str, **more: object) -> object:
+            raise FileNotFoundError("The specified upload does not exist")
+
+        monkeypatch.setattr(parts, "_call", gone)
     with pytest.raises(RunError, match="what was begun of it is gone"):
         parts.complete(file, sent)
-    if not output.startswith("s3://"):  # moto answers with an error of its own
-        with pytest.raises(RunError, match="what was begun of it is gone"):
-            write(file, [(0, b"data")], [0])
+    with pytest.raises(RunError, match="what was begun of it is gone"):
+        write(file, [(0, b"data")], [0])
 
 
 def test_a_part_of_another_size_is_refused(output: str) -> None:

@@ -102,13 +102,14 @@ class Part:
             scanner.feed(self.index.streams(lengths))
             for lengths in self.index.walk_lengths(0, self.documents)
         ]
-        return np.concatenate([*found, scanner.finish(), np.array([self.places], np.int64)])
+        return np.concatenate([*found, np.array([self.places], np.int64)])
 
     def window(self, number: int) -> Window:
         """Return a window."""
         start, stop = self.starts[number : number + 2].tolist()
         if self.packing.kind == "concat":
-            begin, at = self.index.holding(start)
+            # documents without ids before the first that has some are the first window's
+            begin, at = self.index.holding(start) if start else (0, 0)
             end, _ = self.index.first_from(stop)
             return Window(begin, min(end, self.documents), start - at, stop - at)
         begin, _ = self.index.first_from(start)

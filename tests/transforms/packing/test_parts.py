@@ -168,4 +168,6 @@ def require(
     assert counts.ids == sum(len(row.ids) for row in ours)
     assert counts.filler == sum(row.filler for row in ours)
     assert counts.tokens == counts.ids - counts.special
+    if rows == len(wanted) and rows:
+        assert (counts.documents, counts.empty) == (used, [d.ids for d in documents].count(()))
     assert packed.tokens == sum(len(d.ids) for d in documents[:used])

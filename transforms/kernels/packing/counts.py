@@ -26,7 +26,7 @@ class Counts:
         pieces: of documents, in rows; a second end that fills a row is none.
         cut_pieces: those behind which the document goes on, in another row or nowhere.
         joined_rows: rows that hold pieces of several documents.
-        documents: whose streams begin in the window; those without ids are counted where their place is.
+        documents: whose streams begin in the window; those without ids up to where its places end.
         empty: those of them without ids.
         long: those of them whose streams are longer than a row.
         cut_documents: those of them that are cut, or cut off.
@@ -128,8 +128,10 @@ def _count_documents(lengths: I64, packing: Packing, first: int, last: int | Non
         streams[lengths == 0] = 0
     begins = offsets_of(streams)[:-1]
     mine = begins >= first
-    if last is not None:
-        mine &= begins < last
+    if (
+        last is not None
+    ):  # those without ids, which stand between others, belong to who has them given
+        mine &= (begins < last) | ((lengths == 0) & (begins == last))
     if packing.kind != "concat":
         mine[:] = True
     long = mine & (streams > packing.most)

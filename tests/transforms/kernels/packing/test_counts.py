@@ -77,17 +77,15 @@ def test_counts_of_windows_add_up(both: Both, every: int) -> None:
     begins = offsets_of(streams)
     total = Counts()
     for first, last in itertools.pairwise(edges):
-        low = int(np.searchsorted(begins, first, side="right")) - 1
-        high = int(np.searchsorted(begins, last, side="left"))
+        low = int(np.searchsorted(begins, first, side="right")) - 1 if first else 0
+        # those without ids before the next document with some are the window's
+        behind = (i for i, n in enumerate(lengths) if n and begins[i] >= last)
+        high = next(behind, len(lengths))
         window = np.array(lengths[low:high], np.int64)
         at = int(begins[low])
         total += count_window(window, packing, key=KEY, first=first - at, last=last - at)
-    whole = counted(packing, lengths)
-    skipped = whole.empty - total.empty  # those at the edges, which the windows don't reach
-    assert total == whole.__class__(
-        **{name: getattr(whole, name) for name in whole.__slots__}
-        | {"empty": total.empty, "documents": whole.documents - skipped}
-    )
+    if any(lengths):  # else there is no window
+        assert total == counted(packing, lengths)
 
 
 @given(oracle.both(), st.data())
