@@ -8,7 +8,7 @@ and packed one after another, each by all workers.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,7 +41,6 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
     Attributes:
         ordering: what is asked.
         work: what makes ids.
-        known: as of SpillTokens.
         reread: how sources are read again; None where they can't be.
         select: what takes the split's records out of those that are read again; None for all.
         progress: where to count, if somebody watches.
@@ -49,7 +48,6 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
 
     ordering: Ordering
     work: ToIds
-    known: Sequence[int]
     reread: ReadRecords | None = None
     select: Any = None
     progress: Watched = None
@@ -59,9 +57,7 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
         located, spans = read
         asked = self.ordering
         once = located.pipeline | "Once" >> beam.Create([None])
-        spill = SpillTokens(
-            streams=asked.streams, spill=asked.spill, work=self.work, known=self.known
-        )
+        spill = SpillTokens(streams=asked.streams, spill=asked.spill, work=self.work)
         first = located | "SpillFirst" >> spill
         spilled, made = [first.spills], first.made
         tallies = added(first.tallies, "First")

@@ -102,7 +102,7 @@ class Part:
             scanner.feed(self.index.streams(lengths))
             for lengths in self.index.walk_lengths(0, self.documents)
         ]
-        return np.concatenate([*found, scanner.finish(), np.array([self.places], np.int64)])
+        return np.concatenate([*found, np.array([self.places], np.int64)])
 
     def window(self, number: int) -> Window:
         """Return a window."""

@@ -63,7 +63,8 @@ def pack(
     """
     lengths = read_only(lengths, np.int64)
     if packing.kind == "concat":
-        last = _places(lengths, packing) if last is None else last
+        places = _places(lengths, packing)
+        last = places if last is None else min(last, places)
         found = concat.cut_rows(
             lengths, packing.special, packing.most, first, last, int(packing.end_at_cuts)
         )
@@ -147,10 +148,6 @@ class RowScanner:
             out,
         )
         return out[:found]
-
-    def finish(self) -> I64:
-        """Return the beginnings that ``feed`` couldn't know of yet: none."""
-        return np.empty(0, np.int64)
 
 
 def require_whole(lengths: I64, packing: Packing, first: int, last: int | None) -> None:

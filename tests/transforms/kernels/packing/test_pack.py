@@ -92,7 +92,7 @@ def test_a_scanner_finds_where_rows_begin_however_lengths_come(
     begins = offsets_of(streams(lengths, packing))
     rows = oracle.pack(lengths, packing, key=KEY)
     expected = [int(begins[row[0].document]) + row[0].begin for row in rows]
-    assert found + scanner.finish().tolist() == expected[::every]
+    assert found == expected[::every]
     assert (scanner.rows, scanner.places) == (len(rows), begins[-1])
     if not packing.end_at_cuts:
         assert expected == [row * packing.most for row in range(len(rows))]

@@ -15,7 +15,7 @@ import pytest
 from scipy import stats
 
 from tests import statistics
-from transforms.kernels.arrays import I64
+from transforms.kernels.arrays import I64, read_only
 from transforms.kernels.packing.best_fit import arrange, fit
 from transforms.kernels.packing.pack import pack
 from transforms.kernels.packing.rows import Packing, Pieces
@@ -42,19 +42,19 @@ def by_key(lengths: I64, seed: int) -> Pieces:
 
 def as_they_are_made(lengths: I64, _: int) -> Pieces:
     """The control: rows in the order of best fit, the longest pieces first."""
-    row_of, rows = fit(lengths, LENGTH)
+    row_of, rows = fit(read_only(lengths), LENGTH)
     return _arranged(lengths, row_of, np.arange(rows), np.argsort(-lengths, kind="stable"))
 
 
 def in_order_of_documents(lengths: I64, seed: int) -> Pieces:
     """The control: rows permuted, but the pieces inside of them in the order of their documents."""
-    row_of, rows = fit(lengths, LENGTH)
+    row_of, rows = fit(read_only(lengths), LENGTH)
     place_of = np.argsort(record_keys(derive(seed, "rows"), np.arange(rows, dtype=np.uint64)))
     return _arranged(lengths, row_of, place_of, np.arange(len(lengths)))
 
 
 def _arranged(lengths: I64, row_of: I64, place_of: I64, in_turn: I64) -> Pieces:
-    order, offsets = arrange(row_of, place_of, in_turn)
+    order, offsets = arrange(read_only(row_of), read_only(place_of), read_only(in_turn))
     nothing = np.zeros(len(order), np.int64)
     return Pieces(order, nothing, lengths[order], nothing.astype(bool), offsets)
 
