@@ -12,16 +12,10 @@ from transforms.kernels.planning.levels import partition_streams
 from transforms.kernels.planning.plan import RECORDS
 from transforms.kernels.schedules.mixture import Amounts, Mixture
 from transforms.kernels.schedules.staged import Stage
-from transforms.mixing.mean_tokens import LEAST
 
 if TYPE_CHECKING:
     from pipelines.jobs.prepare_job import Job
     from transforms.shuffling.streams import Streams
-
-_SURE = 2 * LEAST
-"""Records of a source that are tokenized at least where weights go by tokens, for their mean: of which
-there may be half as many as estimated.
-"""
 
 
 @dataclass(frozen=True)
@@ -268,14 +262,6 @@ def _amounts(job: Job, split: OfSplit) -> Amounts:
     return Amounts(*(tuple(int(n * share) for n in one) for one in job.amounts))
 
 
-def _sure(job: Job, amounts: Amounts, expected: Sequence[float]) -> list[float]:
-    if job.recipe.weigh_by != "tokens":
-        return list(expected)
-    return [
-        max(used, min(have, _SURE)) for used, have in zip(expected, amounts.records, strict=True)
-    ]
-
-
 def _streams(
     job: Job, mixture: Mixture, amounts: Amounts, expected: Sequence[float] | None
 ) -> Streams:
@@ -292,7 +278,7 @@ def _streams(
         amounts=amounts,
         about=about,
         size=plan.bucket_bytes,
-        expected=None if expected is None else _sure(job, amounts, expected),
+        expected=None if expected is None else job.sure(expected, amounts),
         exact=False,
         shards=max(1, 4 * int(sum(about)) >> 28),
     )
