@@ -245,6 +245,7 @@ def _order(job: Job, split: OfSplit, counted: Any, reading: Any) -> Any:
         work=ids,
         reread=reading if split.train else None,
         select=select,
+        formats=len(job.formats),
         progress=job.claim.watched,
     )
 

@@ -43,6 +43,7 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
         work: what makes ids.
         reread: how sources are read again; None where they can't be.
         select: what takes the split's records out of those that are read again; None for all.
+        formats: how many formats are written of it.
         progress: where to count, if somebody watches.
     """
 
@@ -50,6 +51,7 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
     work: ToIds
     reread: ReadRecords | None = None
     select: Any = None
+    formats: int = 1
     progress: Watched = None
 
     def expand(self, read: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -152,6 +154,7 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
             >> LayDocuments(
                 folders=self.ordering.spill.folders,
                 sources=len(self.ordering.streams.sources),
+                formats=self.formats,
                 run_id=self.ordering.spill.run_id,
                 slots=self.ordering.spill.slots,
                 storage_options=self.ordering.spill.storage_options,

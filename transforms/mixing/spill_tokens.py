@@ -226,6 +226,7 @@ class _SpillTokens(SpillRuns):
         keyed = keyed.append_column(_PLACE, pa.array(np.arange(len(block), dtype=np.uint64)))
         kept = self._needed(file, keyed)
         if not len(kept):
+            self._progress.add("tokenize", payload=-blocks.payload_bytes(block))
             return
         with self._progress.doing("tokenizing"):
             rows, counts = self._work.ids_of(file, block, kept)
@@ -235,6 +236,9 @@ class _SpillTokens(SpillRuns):
         if "source" in kept.schema.names:
             made = blocks.with_source(made, blocks.column(kept, "source"))
         self._report(file, kept, made, counts, keys)
+        # of what is read the texts' bytes were counted, and the ids' go on
+        more = blocks.payload_bytes(made) - blocks.payload_bytes(block)
+        self._progress.add("tokenize", payload=more)
         yield from self._add(self._streams.number(file), made)
 
     def _report(
