@@ -286,8 +286,17 @@ def _build(root: Any, job: Job) -> None:
 
 
 def _totals(job: Job) -> Mapping[Stage, int | None]:
+    size, repeats = (
+        job.inputs.size,
+        any(
+            used > have
+            for stage in job.expected
+            for used, have in zip(stage, job.amounts_of_train.records, strict=True)
+        ),
+    )
+    times = len(job.epochs) + (job.splits is not None and job.splits.is_counted)
     # how often a source is read again is known when all is counted
-    return {"partition": None, "write": None}
+    return {"tokenize": None if repeats else size * times, "order": None, "write": None}
 
 
 COMMAND = Command(

@@ -42,7 +42,7 @@ def check_records(manifest: Manifest, folder: str, each: Each) -> list[str]:
     problems = _check_sums(manifest, sums) + check_quarantine(manifest, folder, sums)
     problems += extra(folder, layout.DATA, {shard.path for shard in manifest.shards})
     shas = {shard.sha256: shard.path for shard in manifest.shards}
-    total, tokens = Digest(), 0
+    total, tokens, intact = Digest(), 0, True
     results = each(
         lambda shard, progress: check_shard(folder, shard, manifest, shas, progress),
         manifest.shards,
@@ -52,13 +52,14 @@ def check_records(manifest: Manifest, folder: str, each: Each) -> list[str]:
         tokens += found
         if problem:
             problems.append(problem)
+            intact = False
     if not problems and total != digest_of(manifest.digest):
         problems.append(
             f"all shards together: digest {total.to_json()['hash']}, the manifest says "
             f"{manifest.digest.hash}"
         )
     counted = manifest.counted
-    if not problems and counted is not None and tokens != counted.tokens:
+    if intact and counted is not None and tokens != counted.tokens:
         problems.append(
             f"all shards together: {tokens} tokens in {counted.column}, the manifest says "
             f"{counted.tokens}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from transforms.datasets.prepared import (
     MOST_PASSES,
@@ -36,6 +36,23 @@ def check_splits(manifest: PreparedManifest, datasets: Mapping[str, Dataset]) ->
             problems += [
                 f"{where}: {what}" for what in _check_shards(manifest, split, form, dataset)
             ]
+    if manifest.tokens is not None:
+        made = [source for split in manifest.splits for source in _tokenized(split)]
+        problems += [
+            f"manifest: tokens: {what}"
+            for what in _unequal(
+                (
+                    "documents that were tokenized for the splits",
+                    sum(source.tokenized_documents for source in made),
+                    manifest.tokens.records,
+                ),
+                (
+                    "tokens of these",
+                    sum(source.tokenized_tokens for source in made),
+                    manifest.tokens.tokens,
+                ),
+            )
+        ]
     known = [source.name for source in manifest.sources]
     used = {s.source for split in manifest.splits for stage in split.stages for s in stage.sources}
     problems += [
@@ -45,23 +62,36 @@ def check_splits(manifest: PreparedManifest, datasets: Mapping[str, Dataset]) ->
     return problems
 
 
+def _tokenized(split: SplitEntry) -> Sequence[SourceOfSplit]:
+    """Return what was tokenized for a split, which each of its stages says."""
+    return split.stages[0].sources if split.stages else ()
+
+
 def _check_shards(
     manifest: PreparedManifest, split: SplitEntry, form: str, dataset: Dataset
 ) -> list[str]:
-    """Compare a split's rows with those of its shards, where they hold rows and nothing else."""
+    """Compare what a split holds with what its shards do, in one format."""
     mine = [
         shard
         for shard in manifest.shards
         if (shard.format, shard.split, shard.epoch) == (form, split.split, split.epoch)
     ]
-    if format_of(form).unit(dataset) != "rows":
-        return []
+    rows, ids = sum(shard.rows for shard in mine), sum(shard.ids for shard in mine)
+    if format_of(form).unit(dataset) == "documents":  # as they were before packing
+        return _unequal(
+            (f"documents of its shards as {form}", rows, split.documents - split.empty),
+            (
+                f"ids in its shards as {form}, special ones included,",
+                ids,
+                split.tokens + rows * dataset.packing.special,
+            ),
+        )
     return _unequal(
-        (f"rows of its shards as {form}", sum(s.rows for s in mine), split.rows),
+        (f"rows of its shards as {form}", rows, split.rows),
         (f"ids of filler in its shards as {form}", sum(s.filler for s in mine), split.filler),
         (
             f"ids in its shards as {form}, special ones included,",
-            sum(shard.ids for shard in mine),
+            ids,
             split.tokens - split.cut - split.dropped + split.special,
         ),
     )

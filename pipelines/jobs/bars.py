@@ -49,7 +49,12 @@ class Standing:
     def words(self) -> list[str]:
         """Say it: percent, bytes, records, rate, time; empty words where nothing is known."""
         if self.total is None:
-            return [""] * 5
+            if not self.done:
+                return [""] * 5
+            unit, size = next((u, s) for u, s in _UNITS if self.done >= s or s == 1)
+            so_far = f"{self.done / size:.{int(size > 1)}f} {unit}"
+            rate = f"{self.rate / 1e6:.0f} MB/s"
+            return ["", so_far, write_count(self.records, "record"), rate, ""]
         unit, size = next((u, s) for u, s in _UNITS if self.total >= s or s == 1)
         digits = int(size > 1)
         done = min(self.done, self.total)

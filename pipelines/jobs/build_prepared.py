@@ -11,16 +11,11 @@ from pipelines.jobs.build import finish, memory_for, most_bad, read_records, spi
 from transforms.kernels.planning.levels import partition_streams
 from transforms.kernels.planning.plan import RECORDS
 from transforms.kernels.schedules.mixture import Amounts, Mixture
-from transforms.kernels.schedules.needed import needed_share
 from transforms.kernels.schedules.staged import Stage
 
 if TYPE_CHECKING:
     from pipelines.jobs.prepare_job import Job
     from transforms.shuffling.streams import Streams
-
-_WHOLE = 1 << 64
-_SURE = 4096
-"""Records of a source that are tokenized at least where weights go by tokens, for their mean."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +214,6 @@ def _order(job: Job, split: OfSplit, counted: Any, reading: Any) -> Any:
     stages = job.stages_of(split.epoch) if split.train else (_all_once(job),)
     amounts = _amounts(job, split)
     expected = [sum(one) for one in zip(*job.expected, strict=True)] if split.train else None
-    shares = _shares(job, stages[0].mixture, amounts, expected)
     streams = _streams(job, stages[0].mixture, amounts, expected)
     select = None
     if job.splits is not None and split.train:
@@ -249,9 +243,9 @@ def _order(job: Job, split: OfSplit, counted: Any, reading: Any) -> Any:
             max_tokens=recipe.max_tokens if split.train else None,
         ),
         work=ids,
-        known=[_WHOLE if share >= 1 else int(share * _WHOLE) for share in shares],
         reread=reading if split.train else None,
         select=select,
+        formats=len(job.formats),
         progress=job.claim.watched,
     )
 
@@ -266,34 +260,6 @@ def _amounts(job: Job, split: OfSplit) -> Amounts:
         return job.amounts_of_train
     share = job.share_of(split.name)
     return Amounts(*(tuple(int(n * share) for n in one) for one in job.amounts))
-
-
-def _shares(
-    job: Job, mixture: Mixture, amounts: Amounts, expected: Sequence[float] | None
-) -> list[float]:
-    """Return which share of each source's keys is tokenized; follows from recipe and listing alone."""
-    count = len(mixture.sources)
-    if expected is None or mixture.is_union:
-        return [1.0] * count
-    found = []
-    for i, used in enumerate(_sure(job, amounts, expected)):
-        share = needed_share(
-            mixture,
-            expected=used,
-            records=amounts.records[i],
-            fewest=min(amounts.records),
-            exact=False,
-        )
-        found.append(1.0 if share >= 0.8 else share)  # as of needed.cut_needed
-    return found
-
-
-def _sure(job: Job, amounts: Amounts, expected: Sequence[float]) -> list[float]:
-    if job.recipe.weigh_by != "tokens":
-        return list(expected)
-    return [
-        max(used, min(have, _SURE)) for used, have in zip(expected, amounts.records, strict=True)
-    ]
 
 
 def _streams(
@@ -312,7 +278,7 @@ def _streams(
         amounts=amounts,
         about=about,
         size=plan.bucket_bytes,
-        expected=None if expected is None else _sure(job, amounts, expected),
+        expected=None if expected is None else job.sure(expected, amounts),
         exact=False,
         shards=max(1, 4 * int(sum(about)) >> 28),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -23,12 +23,17 @@ from transforms.kernels.schedules.mixture import Amounts
 from transforms.kernels.schedules.needed import needed_share
 from transforms.kernels.schedules.staged import Stage, expect_stages
 from transforms.kernels.splitting.plan import SplitPlan
+from transforms.mixing.mean_tokens import LEAST
 from transforms.trainers.contract import Dataset, Format
 
 if TYPE_CHECKING:
     from transforms.tokenization.tokenize import BlockTokenizer
 
 _OF_LIST = 4  # bytes of where a record's ids begin
+_SURE = 2 * LEAST
+"""Records of a source that are tokenized at least where weights go by tokens, for their mean: of which
+there may be half as many as estimated.
+"""
 
 
 @dataclass(frozen=True)
@@ -193,13 +198,26 @@ class Job(Planned):
         mixture, have = self.stages_of(self.recipe.epoch)[0].mixture, self.amounts_of_train.records
         if mixture.is_whole:
             return [float(count) for count in have]
-        first = [min(n, count) for n, count in zip(self.expected_records, have, strict=True)]
+        sure = self.sure(self.expected_records, self.amounts_of_train)
+        first = [min(n, count) for n, count in zip(sure, have, strict=True)]
         exact = all(amount.exact_records for amount in self.inputs.contents.amounts.values())
         found = []
         for used, n, count in zip(self.expected_records, first, have, strict=True):
             share = needed_share(mixture, expected=n, records=count, fewest=min(have), exact=exact)
             found.append(max(share * count, used))
         return found
+
+    def sure(self, expected: Sequence[float], amounts: Amounts) -> list[float]:
+        """Return how many records of each source are to be tokenized, about, in a first pass.
+
+        Args:
+            expected: how many are thought to come out.
+            amounts: of the split.
+        """
+        if self.recipe.weigh_by != "tokens":
+            return list(expected)
+        held = zip(expected, amounts.records, strict=True)
+        return [max(used, min(have, _SURE)) for used, have in held]
 
     def rows_of(self, records: float, tokens: float) -> float:
         """Return how many rows so many documents make, about."""

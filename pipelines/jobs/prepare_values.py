@@ -32,7 +32,6 @@ def mix(recipe: PrepareRecipe, sources: Sequence[str], epoch: int) -> tuple[Stag
         "sources": tuple(sources),
         "weigh_by": recipe.weigh_by,
         "max_records": recipe.max_records,
-        "max_bytes": recipe.max_bytes,
         "max_tokens": recipe.max_tokens,
         "seed": recipe.seed,
         "epoch": epoch,

@@ -129,7 +129,7 @@ def test_a_budget_says_what_share_is_read_tokenized_and_used(
     for name in ("a", "b"):
         write_texts(tmp_path / name, [" ".join(WORDS[:20]) for _ in range(20_000)])
     flags = [f"--input={name}={tmp_path / name}" for name in ("a", "b")]
-    flags += ["--weights=a=0.9,b=0.1", "--weigh_by=tokens", "--max_tokens=40K"]
+    flags += ["--weights=a=0.9,b=0.1", "--max_tokens=40K"]
     text = plan(*flags, f"--tokenizer={model}", "--sequence_length=64")
     shares = {}
     for name in ("a", "b"):

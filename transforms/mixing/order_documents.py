@@ -8,7 +8,7 @@ and packed one after another, each by all workers.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,17 +41,17 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
     Attributes:
         ordering: what is asked.
         work: what makes ids.
-        known: as of SpillTokens.
         reread: how sources are read again; None where they can't be.
         select: what takes the split's records out of those that are read again; None for all.
+        formats: how many formats are written of it.
         progress: where to count, if somebody watches.
     """
 
     ordering: Ordering
     work: ToIds
-    known: Sequence[int]
     reread: ReadRecords | None = None
     select: Any = None
+    formats: int = 1
     progress: Watched = None
 
     def expand(self, read: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -59,9 +59,7 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
         located, spans = read
         asked = self.ordering
         once = located.pipeline | "Once" >> beam.Create([None])
-        spill = SpillTokens(
-            streams=asked.streams, spill=asked.spill, work=self.work, known=self.known
-        )
+        spill = SpillTokens(streams=asked.streams, spill=asked.spill, work=self.work)
         first = located | "SpillFirst" >> spill
         spilled, made = [first.spills], first.made
         tallies = added(first.tallies, "First")
@@ -156,6 +154,7 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
             >> LayDocuments(
                 folders=self.ordering.spill.folders,
                 sources=len(self.ordering.streams.sources),
+                formats=self.formats,
                 run_id=self.ordering.spill.run_id,
                 slots=self.ordering.spill.slots,
                 storage_options=self.ordering.spill.storage_options,

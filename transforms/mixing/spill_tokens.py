@@ -5,8 +5,8 @@ A record's key is known before its text is tokenized, so what a mixture doesn't 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 import apache_beam as beam
@@ -15,13 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.pvalue import TaggedOutput
 
-from transforms.datasets.identity import REREAD, Origin
+from transforms.datasets.identity import Origin
 from transforms.datasets.reports import Tally
 from transforms.datasets.token_counts import TokenCounts
 from transforms.errors import DataError, LosslessError
-from transforms.kernels.arrays import U64
+from transforms.kernels.arrays import I64, U64
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
+from transforms.mixing.mean_tokens import count_levels
 from transforms.shuffling.partition import PartitionIntoBuckets, SpillRuns, windowed
 from transforms.tokenization.encoded import identity_keys
 from transforms.tokenization.models.model import RecordError
@@ -146,8 +147,7 @@ class Made:
         made: digest of the rows of their ids.
         payload: bytes of memory that these take.
         counts: of tokens.
-        known_records, known_tokens: of records whose keys are below a bound that follows from recipe
-            and listing alone, so that weights by tokens do.
+        levels: documents and their tokens by levels of their keys, as of ``count_levels``.
     """
 
     source: str
@@ -156,8 +156,7 @@ class Made:
     made: Digest
     payload: int
     counts: TokenCounts
-    known_records: int
-    known_tokens: int
+    levels: I64 = field(compare=False)
 
     def __add__(self, other: Made) -> Made:
         return replace(
@@ -195,17 +194,15 @@ class SpillTokens(PartitionIntoBuckets):
 
     Attributes:
         work: what makes ids.
-        known: of each source, in the order of names, below which key records' tokens are counted apart.
     """
 
     work: ToIds
-    known: Sequence[int]
 
     def expand(self, located: Any) -> SpilledTokens:  # type: ignore[override]
         """Key, tokenize, gather, sort, spill."""
         self.spill.make_folders(self.streams.levels)
         found = located | "Tokenize" >> beam.ParDo(
-            _SpillTokens(self.streams, self.spill, self.work, self.known)
+            _SpillTokens(self.streams, self.spill, self.work)
         ).with_output_types(
             tuple[int, bytes], first=tuple[int, bytes], tallies=Tally, made=Made
         ).with_outputs("first", "tallies", "made", main="spills")
@@ -214,9 +211,9 @@ class SpillTokens(PartitionIntoBuckets):
 
 
 class _SpillTokens(SpillRuns):
-    def __init__(self, streams: Any, spill: Any, work: ToIds, known: Sequence[int]) -> None:
+    def __init__(self, streams: Any, spill: Any, work: ToIds) -> None:
         super().__init__(streams, spill, measure=None)
-        self._work, self._known = work, dict(zip(streams.sources, known, strict=True))
+        self._work = work
 
     def start_bundle(self) -> None:
         super().start_bundle()
@@ -229,6 +226,7 @@ class _SpillTokens(SpillRuns):
         keyed = keyed.append_column(_PLACE, pa.array(np.arange(len(block), dtype=np.uint64)))
         kept = self._needed(file, keyed)
         if not len(kept):
+            self._progress.add("tokenize", payload=-blocks.payload_bytes(block))
             return
         with self._progress.doing("tokenizing"):
             rows, counts = self._work.ids_of(file, block, kept)
@@ -238,6 +236,9 @@ class _SpillTokens(SpillRuns):
         if "source" in kept.schema.names:
             made = blocks.with_source(made, blocks.column(kept, "source"))
         self._report(file, kept, made, counts, keys)
+        # of what is read the texts' bytes were counted, and the ids' go on
+        more = blocks.payload_bytes(made) - blocks.payload_bytes(block)
+        self._progress.add("tokenize", payload=more)
         yield from self._add(self._streams.number(file), made)
 
     def _report(
@@ -250,9 +251,6 @@ class _SpillTokens(SpillRuns):
     ) -> None:
         number = max(file.pass_number, 0)
         lengths = blocks.measures(made, self._work.column)
-        known = keys < np.uint64(min(self._known[file.source], (1 << 64) - 1))
-        if file.pass_number in (0, REREAD) and self._known[file.source] >= 1 << 64:
-            known[:] = True
         found = Made(
             source=file.source,
             number=number,
@@ -260,8 +258,7 @@ class _SpillTokens(SpillRuns):
             made=Digest.of_hashes(*blocks.hashes(made)),
             payload=blocks.payload_bytes(made),
             counts=counts,
-            known_records=int(known.sum()),
-            known_tokens=int(lengths[known].sum()),
+            levels=count_levels(keys, lengths),
         )
         key = file.source, number
         self._made[key] = self._made[key] + found if key in self._made else found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +11,18 @@ from transforms.datasets.reports import SpanReports, Tally
 from transforms.errors import RunError, UsageError
 from transforms.kernels.arrays import I64
 from transforms.kernels.records import blocks
+from transforms.kernels.records.digest import Digest
 from transforms.kernels.schedules.mixture import Amounts, Item, asked_shares
-from transforms.kernels.schedules.staged import Stage, Until, counted, draft_stages, items_of
+from transforms.kernels.schedules.staged import (
+    Stage,
+    Until,
+    counted,
+    draft_stages,
+    expect_stages,
+    items_of,
+)
 from transforms.mixing.counted import Counted, by_stream, needed_buckets, passes_begun
+from transforms.mixing.mean_tokens import LEVELS, level_for, tokens_of
 from transforms.mixing.ordering import Bounds, Ordering, Weighed, count_of, read_once
 from transforms.mixing.spill_tokens import Made, add_made
 
@@ -30,25 +39,45 @@ def weigh_stages(
     Raises:
         RunError: a source that is to be drawn is empty.
     """
-    streams = ordering.streams
-    read = read_once(spans, streams.sources)
-    records, tokens = [], []
+    read = read_once(spans, ordering.streams.sources)
     found = add_made(made)
-    for name, digest in read.items():
-        mine = found.get((name, 0))
-        records.append(digest.records)
-        known = mine.known_records if mine else 0
-        some = mine.known_tokens if mine else 0
-        # of what follows from recipe and listing alone, or weights would follow from memory
-        tokens.append(digest.records * some // known if known else 0)
-    amounts = Amounts(tuple(records), tuple(d.bytes for d in read.values()), tuple(tokens))
-    if streams.union:
-        amounts = amounts.together()
     stages = [_without_rows(ordering, stage, found) for stage in ordering.stages]
     try:
+        amounts = _amounts(ordering, read, found, stages)
         return Weighed(tuple(draft_stages(stages, amounts)), amounts)
     except UsageError as error:  # found out in the work, when the sources had been counted
         raise RunError(str(error)) from None
+
+
+def _amounts(
+    ordering: Ordering,
+    read: Mapping[str, Digest],
+    made: Mapping[tuple[str, int], Made],
+    stages: Sequence[Stage],
+) -> Amounts:
+    """Return how much the sources hold; of tokens as much as their means say, as of ``mean_tokens``."""
+    streams = ordering.streams
+    digests = list(read.values())
+    records = tuple(digest.records for digest in digests)
+    none = np.zeros((LEVELS, 2), np.int64)
+    levels = [made[name, 0].levels if (name, 0) in made else none for name in read]
+    cuts = list(zip(streams.first_needed, streams.buckets, strict=True))
+    whole = [(needed << 64) // buckets for needed, buckets in cuts]
+    whole = whole * len(records) if streams.union else whole
+
+    def amounts(used: Sequence[float]) -> Amounts:
+        tokens = tuple(
+            tokens_of(count, mine, level=level_for(count, many), tokenized=most)
+            for count, mine, many, most in zip(records, levels, used, whole, strict=True)
+        )
+        return Amounts(records, tuple(digest.bytes for digest in digests), tokens)
+
+    if streams.union:
+        return amounts(records).together()
+    first = amounts([0.0] * len(records))
+    if not all(first.records):  # weighing says what is wrong
+        return first
+    return amounts([sum(each) for each in zip(*expect_stages(stages, first), strict=True)])
 
 
 def _without_rows(ordering: Ordering, stage: Stage, made: dict[tuple[str, int], Made]) -> Stage:

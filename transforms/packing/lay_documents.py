@@ -79,6 +79,7 @@ class LayDocuments(beam.PTransform):  # type: ignore[misc]
     Attributes:
         folders: URLs of folders of temporary files, which take turns.
         sources: how many sources the records are of.
+        formats: how many times they will be written, which is counted for who watches.
         run_id, slots: whose budget of memory this is, and how many bundles of a process hold payload.
         storage_options: of fsspec, for the stores; None leaves them as they are.
         progress: where to count, if somebody watches.
@@ -86,6 +87,7 @@ class LayDocuments(beam.PTransform):  # type: ignore[misc]
 
     folders: Sequence[str]
     sources: int = 1
+    formats: int = 1
     run_id: str = ""
     slots: int = 1
     storage_options: dict[str, Any] | None = None
@@ -114,7 +116,7 @@ class _Lay(beam.DoFn):  # type: ignore[misc]
             yield storage.retry(lambda: self._lay(chunk, folder), folder)
 
     def _lay(self, chunk: Chunk, folder: str) -> LaidChunk:
-        walk = _Walk(chunk, self._config.sources, self._progress)
+        walk = _Walk(chunk, self._config, self._progress)
         file = DocumentWriter(folder).write(walk.documents())
         return LaidChunk(
             chunk.number,
@@ -128,7 +130,8 @@ class _Lay(beam.DoFn):  # type: ignore[misc]
 class _Walk:
     """Walks a chunk's records, proves what they are, and counts them by source and pass."""
 
-    def __init__(self, chunk: Chunk, sources: int, progress: Progress) -> None:
+    def __init__(self, chunk: Chunk, config: LayDocuments, progress: Progress) -> None:
+        sources, self._formats = config.sources, config.formats
         self._chunk, self._sources, self._progress = chunk, sources, progress
         self._ranks = dict(chunk.first_ranks())
         self.total = [Digest()] * sources
@@ -148,7 +151,12 @@ class _Walk:
             passes = self._passes_of(block)
             documents = documents_in(block, passes)
             self._count(documents, *hashes)
-            self._progress.add("order", bytes=blocks.payload_bytes(block), records=len(block))
+            self._progress.add(
+                "order",
+                bytes=blocks.payload_bytes(block),
+                records=len(block),
+                payload=documents.ids.nbytes * self._formats,
+            )
             yield documents
 
     def _passes_of(self, block: pa.RecordBatch) -> npt.NDArray[np.uint32]:

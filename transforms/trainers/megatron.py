@@ -89,10 +89,8 @@ class Megatron:
         return filler_of(self.needs(dataset), dataset)
 
     def seen(self, rows: Rows, dataset: Dataset) -> Rows:
-        if self.unit(dataset) == "documents":
-            rows = _without_empty(rows)
-        elif dataset.eos is not None:
-            rows = filled(rows, dataset.eos)
+        filler = self.filler(dataset)
+        rows = _without_empty(rows) if filler is None else filled(rows, filler)
         return replace(rows, filler=np.zeros(len(rows), np.int64), sources=None, kept=None)
 
     def left_out(self, rows: Rows, dataset: Dataset) -> npt.NDArray[np.bool_]:

@@ -96,6 +96,7 @@ class ShardWriting:
             DovetailError: it can't be written, or isn't what it has to be.
         """
         config, shard, dataset = self._config, self._shard, self._dataset
+        self._laid.hash = 0  # of an attempt before this one
         main = self._suffixes[0]
         rows = self._form.unit(dataset) == "rows"
         facts = config.facts(shard, self._laid)

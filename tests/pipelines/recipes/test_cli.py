@@ -60,6 +60,8 @@ def test_help_shows_our_flags_in_groups_with_examples(capsys: pytest.CaptureFixt
         "--stop",
         "--max_records",
         "--max_bytes",
+        "--max_tokens",
+        "--token_column",
     }
     assert flags["recipe in a file"] == {"--recipe", "--print_recipe", "--print_schema"}
     assert flags["output"] == {

@@ -49,6 +49,7 @@ def test_a_float_given_in_python_is_the_number_it_is_printed_as() -> None:
         {"weights": "web=0.10,books=1e-7"},
         {"weights": "web=0,books=1", "stop": "first_exhausted", "max_bytes": "2GiB"},
         {"weights": "web=1,books=1", "interleave": "stratified", "weigh_by": "bytes"},
+        {"weights": "web=1,books=1", "weigh_by": "tokens", "max_tokens": "1.5B"},
         {"temperature": "3.3", "stop": "all_exhausted"},
         {"temperature": "0.01"},
         {"temperature": "1000000"},
@@ -83,6 +84,7 @@ def test_sizes_have_units_and_defaults_mix_nothing() -> None:
         "stop": None,
         "max_records": None,
         "max_bytes": None,
+        "max_tokens": None,
     }
 
 
@@ -157,7 +159,9 @@ def test_an_impossible_temperature_is_refused(value: str) -> None:
     [
         ("interleave", "perfect"),
         ("stop", "never"),
-        ("weigh_by", "tokens"),
+        ("weigh_by", "words"),
+        ("max_tokens", "0"),
+        ("max_tokens", "2GiB"),
         ("max_records", "0"),
         ("max_records", "1e3"),
         ("max_bytes", "0"),

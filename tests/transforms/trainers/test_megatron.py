@@ -135,6 +135,11 @@ def test_rows_of_one_length_are_the_default_where_there_are_some() -> None:
     assert FORM.unit(dataset_of("best_fit", options={"megatron": "documents"})) == "documents"
 
 
+def test_filler_is_eod_for_rows_and_documents_have_none() -> None:
+    assert FORM.filler(ROWS) == EOS == FORM.about(ROWS)["filler"]
+    assert FORM.filler(DOCUMENTS) is None is FORM.about(DOCUMENTS)["filler"]
+
+
 def test_a_row_of_another_length_is_refused() -> None:
     whole = _documents([[7] * LENGTH] * 3)
     short = _documents([[7] * (LENGTH - 1)])
