@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.pipelines.mixture_oracle import Asked, mix_plainly
+from tests.pipelines.mixture_oracle import Asked, mix_plainly, records_of
 from tests.pipelines.support import cut_otherwise, join_shards, run, split, write_tree
 from tests.pipelines.test_mixtures import SMALL, SOURCES, flags_of, mix
 from transforms.kernels.randomness import derive
@@ -111,6 +113,47 @@ def test_any_mixture_is_what_one_position_at_a_time_gives(
         expected = mix_plainly(sources, what)
         assert split(join_shards(out)) == expected
         assert sum(part.written.records for part in manifest.mixture or ()) == len(expected)
+
+
+@given(
+    asked=mixtures(),
+    tokens=st.none() | st.integers(1, 900),
+    cut=st.booleans(),
+    shards=st.integers(1, 5),
+)
+@settings(max_examples=12, deadline=None, derandomize=True)
+def test_any_mixture_of_rows_of_ids_is_by_their_tokens(
+    asked: tuple[dict[str, dict[str, bytes]], Asked], tokens: int | None, cut: bool, shards: int
+) -> None:
+    lines, what = asked
+    by_tokens = what.weigh_by == "bytes"
+    what = what._replace(
+        weigh_by="tokens" if by_tokens else what.weigh_by, max_bytes=None, max_tokens=tokens
+    )
+    rows = {
+        name: {
+            f"{file}.parquet": [tuple(record) for _, record in records_of(data)]
+            for file, data in files.items()
+        }
+        for name, files in lines.items()
+    }
+    plan = {"span_bytes": 20, "run_bytes": 900, "bucket_bytes": 1, "page_bytes": 300}
+    with tempfile.TemporaryDirectory() as folder, cut_otherwise(**(plan if cut else {})):
+        for name, files in rows.items():
+            for file, own in files.items():
+                path = Path(folder, name, file)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                table = pa.table({"input_ids": pa.array(own, pa.large_list(pa.uint8()))})
+                pq.write_table(table, path, row_group_size=4)
+        inputs = [f"--input={name}={folder}/{name}" for name in rows]
+        out = Path(folder, "out")
+        run(*inputs, f"--output={out}", f"--num_shards={shards}", *flags_of(what))
+        found = [
+            tuple(row)
+            for shard in sorted((out / "data").iterdir())
+            for row in pq.read_table(shard).column("input_ids").to_pylist()
+        ]
+        assert found == mix_plainly(rows, what)
 
 
 @pytest.mark.parametrize("interleave", ["random", "stratified"])

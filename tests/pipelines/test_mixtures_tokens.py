@@ -63,10 +63,12 @@ ASKED: dict[str, Asked] = {
 }
 
 
-def write_rows(folder: Path, files: dict[str, Rows], kind: Any = None) -> None:
+def write_rows(folder: Path, files: dict[str, Rows]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in files.items():
-        table = pa.table({"input_ids": pa.array(list(rows), kind or pa.list_(pa.uint16()))})
+        notes = ["." * (i * 37 % 50 * (folder.name != "web")) for i in range(len(rows))]
+        ids = pa.array(list(rows), pa.list_(pa.uint16()))
+        table = pa.table({"note": notes, "input_ids": ids})  # bytes don't follow from tokens
         pq.write_table(table, folder / name, row_group_size=50)
 
 

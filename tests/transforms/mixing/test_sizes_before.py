@@ -12,6 +12,7 @@ import pytest
 from transforms.kernels.arrays import I64
 from transforms.kernels.randomness import mix
 from transforms.kernels.records import blocks
+from transforms.kernels.schedules.staged_schedule import StagedSchedule
 from transforms.kernels.schedules.stratified_schedule import StratifiedSchedule
 from transforms.kernels.schedules.weights import WHOLE
 from transforms.mixing.shard_layout import StreamTables
@@ -91,6 +92,37 @@ def test_a_budget_ends_before_the_first_record_that_would_exceed_it(tables: Stre
                 spent += sizes[end] + extra
                 end += 1
             assert known.find_end(begin, LENGTH, budget, extra=extra) == end
+
+
+def test_stages_that_end_by_tokens_begin_where_those_before_them_ended(
+    tables: StreamTables,
+) -> None:
+    """Budgets of three stages, each with special ids of its own to count, against one at a time."""
+    laws = [[WHOLE // 4, WHOLE // 4 * 3], [WHOLE // 2] * 2, [WHOLE // 8 * 7, WHOLE // 8]]
+    feeds = [
+        iter(np.concatenate([lengths_of(source, n) for n in range(PASSES)]).tolist())
+        for source in (0, 1)
+    ]
+    schedules = [StratifiedSchedule(law) for law in laws]
+    lengths: list[int] = []
+    waiting: list[int | None] = [None, None]  # drawn, but beyond a stage's budget
+    for number, (budget, extra) in enumerate(((130, 0), (90, 1), (75, 2))):
+        chain = StagedSchedule(schedules[: number + 1], [*lengths, 30])
+        known = SizesBefore(chain, tables, records=RECORDS, small=(False, False))
+        begin = sum(lengths)
+        end = known.find_end(begin, begin + 30, budget, extra=extra)
+        spent = count = 0
+        for source in schedules[number].sources_of(0, 30).tolist():
+            size = next(feeds[source]) if waiting[source] is None else waiting[source]
+            waiting[source] = None
+            assert size is not None
+            if spent + size + extra > budget:
+                waiting[source] = size
+                break
+            spent, count = spent + size + extra, count + 1
+        assert end - begin == count < 30
+        lengths.append(count)
+    assert min(lengths) > 3
 
 
 def test_small_sources_have_the_first_pass_in_all(tables: StreamTables) -> None:
