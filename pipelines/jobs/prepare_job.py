@@ -141,19 +141,24 @@ class Job(Planned):
     @cached_property
     def expected(self) -> list[list[float]]:
         """How many records of each source come out of each stage of train, in an epoch, about."""
-        recipe, amounts, rows = self.recipe, self.amounts_of_train, self.recipe.rows
-        stages = self.stages_of(recipe.epoch)
-        if rows is not None:  # told of as documents, or as tokens
-            end: dict[str, Any] = {"max_records": rows}
-            if self.row_tokens is not None:
-                end = {"max_tokens": int(rows * self.row_tokens * self._share_of_tokens)}
-            stages = tuple(replace(one, mixture=replace(one.mixture, **end)) for one in stages)
+        stages, amounts = self._ended, self.amounts_of_train
         if not stages[0].mixture.is_union:
             return expect_stages(stages, amounts, row_tokens=self.row_tokens)
         whole = sum(amounts.records)
         one = replace(stages[0], mixture=replace(stages[0].mixture, sources=("all",)))
         ((used,),) = expect_stages([one], amounts.together(), row_tokens=self.row_tokens)
         return [[used * count / max(whole, 1) for count in amounts.records]]
+
+    @cached_property
+    def _ended(self) -> tuple[Stage, ...]:
+        """The stages of train, whose end by rows is told of as documents, or as tokens."""
+        stages, rows = self.stages_of(self.recipe.epoch), self.recipe.rows
+        if rows is None:
+            return stages
+        end: dict[str, Any] = {"max_records": rows}
+        if self.row_tokens is not None:
+            end = {"max_tokens": int(rows * self.row_tokens * self._share_of_tokens)}
+        return tuple(replace(one, mixture=replace(one.mixture, **end)) for one in stages)
 
     @property
     def _share_of_tokens(self) -> float:
@@ -195,17 +200,20 @@ class Job(Planned):
 
         Of a first pass it is what is thought to be needed, with room for what isn't known exactly.
         """
-        mixture, have = self.stages_of(self.recipe.epoch)[0].mixture, self.amounts_of_train.records
+        mixture, amounts = self._ended[0].mixture, self.amounts_of_train
         if mixture.is_whole:
-            return [float(count) for count in have]
-        sure = self.sure(self.expected_records, self.amounts_of_train)
-        first = [min(n, count) for n, count in zip(sure, have, strict=True)]
+            return [float(count) for count in amounts.records]
+        sure = self.sure(self.expected_records, amounts)
+        have, fewest = amounts.records, min(amounts.records)
+        if mixture.is_union:  # whose keys are those of all sources together
+            sure, have, fewest = [sum(sure)] * len(sure), (sum(have),) * len(have), sum(have)
         exact = all(amount.exact_records for amount in self.inputs.contents.amounts.values())
-        found = []
-        for used, n, count in zip(self.expected_records, first, have, strict=True):
-            share = needed_share(mixture, expected=n, records=count, fewest=min(have), exact=exact)
-            found.append(max(share * count, used))
-        return found
+        shares = [
+            needed_share(mixture, expected=min(n, count), records=count, fewest=fewest, exact=exact)
+            for n, count in zip(sure, have, strict=True)
+        ]
+        held = zip(shares, amounts.records, self.expected_records, strict=True)
+        return [max(share * count, used) for share, count, used in held]
 
     def sure(self, expected: Sequence[float], amounts: Amounts) -> list[float]:
         """Return how many records of each source are to be tokenized, about, in a first pass.

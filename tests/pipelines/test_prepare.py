@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import gzip
 import itertools
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,19 @@ def texts_of(lengths: Sequence[int], name: str) -> list[str]:
         "".join(letters[(i * 7 + j * (i + 3) + ord(name)) % len(letters)] for j in range(n))
         for i, n in enumerate(lengths)
     ]
+
+
+@contextlib.contextmanager
+def cut_otherwise(**sizes: int) -> Iterator[None]:
+    """Run with some of the plan's figures replaced."""
+    real: Any = pipelines.prepare.make_plan
+
+    def make_plan(**given: Any) -> Any:
+        return dataclasses.replace(real(**given), **{"segment_bytes": 0, **sizes})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipelines.prepare, "make_plan", make_plan)
+        yield
 
 
 def prepare(
@@ -234,7 +249,7 @@ def test_nothing_and_one_document_are_datasets_too(
 def test_nothing_of_how_the_work_is_done_changes_a_byte(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Workers, memory, spans, codecs, the order of the listing."""
+    """Workers, memory, spans, runs, buckets, pages, codecs, the order of the listing."""
     small_sources(tmp_path)
     asked = [
         *(*EXACT, "--weights=a=2,b=1", "--rows=120", "--split=validation=20%,test=5"),
@@ -247,6 +262,9 @@ def test_nothing_of_how_the_work_is_done_changes_a_byte(
     threads = ("--direct_num_workers=2", "--direct_running_mode=multi_threading")
     prepare(tmp_path, model, ["b", "a"], *asked, *threads, "--memory=3GiB", output="more")
     assert prepared.files_of(tmp_path / "more") == first
+    with cut_otherwise(span_bytes=500, run_bytes=2000, bucket_bytes=1500, page_bytes=400):
+        prepare(tmp_path, model, ["a", "b"], *asked, *threads, output="cut")
+    assert prepared.files_of(tmp_path / "cut") == first
     for path in sorted(tmp_path.glob("[ab]/*.jsonl")):
         path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
         path.unlink()
@@ -281,6 +299,42 @@ def test_budgets_end_where_they_say(
             assert len(found) == rows
         assert len(found) % multiple == 0
         require_rows(tmp_path / output, oracle.prepare(tokenizer, sources, asked)["train"].rows)
+
+
+@pytest.mark.parametrize("by", ["tokens", "bytes"])
+def test_weights_are_of_what_is_asked(
+    by: str, tmp_path: Path, model: Path, tokenizer: Tokenizer
+) -> None:
+    sources = small_sources(tmp_path)
+    flags = ["--weights=a=1,b=2", f"--weigh_by={by}", "--rows=150", *EXACT, *flags_of("pad")]
+    prepare(tmp_path, model, ["a", "b"], *flags, "--split=validation=10%")
+    stage = oracle.Stage(weights={"a": Fraction(1), "b": Fraction(2)}, rows=150)
+    plan = SplitPlan(parts=parse_splits("validation=10%"))
+    asked = oracle.Asked(
+        stages=[stage], weigh_by=by, sampling=SAMPLED, packing=packing_of("pad"), split=plan
+    )
+    for name, found in oracle.prepare(tokenizer, sources, asked).items():
+        require_rows(tmp_path / "out", found.rows, name)
+
+
+@pytest.mark.parametrize("mixed", [[], ["--weights=a=2,b=1"]], ids=["one", "weights"])
+@pytest.mark.parametrize("end", ["--max_tokens=20000", "--rows=1250"])
+def test_what_is_not_used_is_not_tokenized(
+    mixed: list[str], end: str, tmp_path: Path, model: Path
+) -> None:
+    """At most twice what is written is, and a span of each source."""
+    span, count = 40_000, 12_000
+    for name in "ab":
+        lines = lines_of([f"{name}{i} {DRAWN}" for i in range(count)])
+        write_tree(tmp_path / name, {"x.jsonl": lines})
+    with cut_otherwise(span_bytes=span, bucket_bytes=20_000, run_bytes=200_000):
+        manifest = prepare(*(tmp_path, model, ["a", "b"], end, *flags_of("concat"), *EXACT, *mixed))
+    (entry,) = manifest.splits
+    found = [source for stage in entry.stages for source in stage.sources]
+    tokenized = sum(source.tokenized_tokens for source in found)
+    assert 18_000 < entry.tokens <= 20_000
+    assert tokenized <= 2 * entry.tokens + 2 * span  # a token has a byte at least
+    assert sum(source.tokenized_documents for source in found) < count
 
 
 def test_max_tokens_ends_before_the_document_that_would_exceed_it(

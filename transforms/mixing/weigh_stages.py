@@ -12,7 +12,7 @@ from transforms.errors import RunError, UsageError
 from transforms.kernels.arrays import I64
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
-from transforms.kernels.schedules.mixture import Amounts, Item, asked_shares
+from transforms.kernels.schedules.mixture import Amounts, Draft, Item, asked_shares
 from transforms.kernels.schedules.staged import (
     Stage,
     Until,
@@ -107,8 +107,9 @@ def find_bounds(
     rows = ((key[0], Item(*key[1:]), row) for key, row in counts)
     amounts, ended = weighed.amounts, []
     used = np.zeros(ordering.streams.count, np.int64)
+    found_made = add_made(made)
     for uncounted in counted(weighed.drafts, rows):
-        found, length = uncounted.ended()
+        found, length = _within_spilled(uncounted, found_made).ended()
         ended.append(found)
         used += found.schedule.counts_before(length)
     repeats = any(
@@ -120,7 +121,7 @@ def find_bounds(
     most = used.tolist()
     if not repeats:
         most = [min(n, have) for n, have in zip(most, amounts.records, strict=True)]
-    streams, found_made = ordering.streams, add_made(made)
+    streams = ordering.streams
     costs = dict.fromkeys(streams.sources, 0)
     for (name, pass_number), one in found_made.items():
         if pass_number == 0:
@@ -154,6 +155,23 @@ def find_bounds(
         reread,
     )
     return Bounds(tuple(ended), amounts, spilled)
+
+
+def _within_spilled(draft: Draft, made: Mapping[tuple[str, int], Made]) -> Draft:
+    """Return a draft that ends with what is spilled, where that has more tokens than are asked for.
+
+    Of all sources shuffled as one, that is: a budget of tokens ends no schedule of theirs, and the rest
+    needs neither be read again nor tokenized.
+    """
+    mixture = draft.mixture
+    if not mixture.is_union or mixture.max_tokens is None:
+        return draft
+    first = [found for (_, number), found in made.items() if number == 0]
+    if sum(found.counts.tokens for found in first) <= mixture.max_tokens:
+        return draft
+    records = sum(found.made.records for found in first)
+    most = records if mixture.max_records is None else min(records, mixture.max_records)
+    return replace(draft, mixture=replace(mixture, max_records=most))
 
 
 def list_items(weighed: Weighed) -> Iterator[tuple[int, tuple[int, Item]]]:

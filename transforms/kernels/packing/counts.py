@@ -96,14 +96,16 @@ def _count_rows(lengths: I64, pieces: Pieces, packing: Packing) -> Counts:
     ends = pieces.begin + pieces.length
     begin, end = packing.begin is not None, packing.end is not None
     held = (pieces.length > 0) | (pieces.ids == 0)
-    cut = (ends < streams) & held
+    cut = ends < streams
     # special ids that a piece holds: the first of its stream, and the last
     put = int(((pieces.begin == 0) & (pieces.length > 0)).sum()) * begin
     put += int((~cut & (pieces.length > 0)).sum()) * end
     cut_ends = int(pieces.cut_end.sum())
     ids, filler = row_lengths(pieces, packing)
     several = np.diff(offsets_of(held)[pieces.row_offsets]) > 1
-    firsts = np.unique(pieces.document)
+    stand = np.zeros(len(lengths), np.bool_)
+    stand[pieces.document] = True
+    own = lengths[stand]
     return Counts(
         rows=pieces.rows,
         ids=int(ids.sum()),
@@ -114,9 +116,9 @@ def _count_rows(lengths: I64, pieces: Pieces, packing: Packing) -> Counts:
         pieces=int(held.sum()),
         cut_pieces=int(cut.sum()),
         joined_rows=int(several.sum()),
-        documents=len(firsts),
-        empty=int((lengths[firsts] == 0).sum()),
-        long=int((lengths[firsts] + packing.special > packing.most).sum()),
+        documents=len(own),
+        empty=int((own == 0).sum()),
+        long=int((own + packing.special > packing.most).sum()),
         cut_documents=int((cut & (pieces.begin == 0)).sum()),
     )
 
@@ -128,9 +130,8 @@ def _count_documents(lengths: I64, packing: Packing, first: int, last: int | Non
         streams[lengths == 0] = 0
     begins = offsets_of(streams)[:-1]
     mine = begins >= first
-    if (
-        last is not None
-    ):  # those without ids, which stand between others, belong to who has them given
+    if last is not None:
+        # those without ids that stand where the places end are given to one window alone
         mine &= (begins < last) | ((lengths == 0) & (begins == last))
     if packing.kind != "concat":
         mine[:] = True
