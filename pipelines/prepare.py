@@ -22,7 +22,7 @@ from pipelines.jobs.disk_room import Need, measure_room
 from pipelines.jobs.load_model import warn_of_a_changed_model, workers_for_model, workers_for_rows
 from pipelines.jobs.prepare_inputs import inspect, kept_columns, only_to_split
 from pipelines.jobs.prepare_job import Job, estimate
-from pipelines.jobs.prepare_report import describe, sum_up, warn
+from pipelines.jobs.prepare_report import describe, refuse_empty, sum_up, warn
 from pipelines.jobs.prepare_summary import summarize
 from pipelines.jobs.prepare_values import format_all, options_of, pack, require_room_to_count, split
 from pipelines.outputs.claim import Claim
@@ -127,6 +127,7 @@ def _prepare(
         sampled=ids.sampled,
         warm=warm if shared and not has_ids else None,
     )
+    refuse_empty(job)
     for line in warn(job):
         LOG.warning("%s", line)
     return job, _measure(job)

@@ -25,6 +25,11 @@ def check_splits(manifest: PreparedManifest, datasets: Mapping[str, Dataset]) ->
     problems = []
     if manifest.recipe.get("seed", manifest.seed) != manifest.seed:
         problems.append("manifest: its seed is not that of its recipe")
+    first, many = manifest.recipe.get("epoch"), manifest.recipe.get("epochs")
+    if isinstance(first, int) and isinstance(many, int):
+        asked = [first + number for number in range(min(many, len(manifest.epochs) + 1))]
+        if manifest.epochs != asked:
+            problems.append("manifest: its epochs are not those of its recipe")
     names = Counter((split.split, split.epoch) for split in manifest.splits)
     problems += [f"manifest: the split {name} is there twice" for name, n in names.items() if n > 1]
     for split in manifest.splits:

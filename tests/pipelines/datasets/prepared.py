@@ -64,7 +64,7 @@ def write_prepared(
         validation: whether there is that split, too.
     """
     asked = dict(options or {})
-    recipe = {"seed": 0, "packing": kind, **asked}
+    recipe = {"seed": 0, "epoch": epochs[0], "epochs": len(epochs), "packing": kind, **asked}
     text = json.dumps(recipe, sort_keys=True, separators=(",", ":"))
     sha = hashlib.sha256(text.encode()).hexdigest()
     datasets = {

@@ -245,6 +245,7 @@ def _stage(manifest: dict[str, Any]) -> dict[str, Any]:
         (lambda m: m["formats"]["flat"].update(more=1), "more is missing, the manifest says 1"),
         (lambda m: m.update(packing="tetris"), "'tetris' is none that there is"),
         (lambda m: m.update(ids=10), "expected one from 0 to 9"),
+        (lambda m: m.update(epochs=[1]), "its epochs are not those of its recipe"),
         (lambda m: m.update(seed=8), "its seed is not that of its recipe"),
         (lambda m: m.update(prepared=2), "not a manifest that can be read: prepared"),
         (lambda m: m["shards"][0].update(number="x"), r"can be read: shards\.0\.number"),
