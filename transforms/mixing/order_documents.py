@@ -70,17 +70,19 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
             beam.pvalue.AsList(first.made),
             ordering=asked,
         )
-        counts = (
-            weighed
-            | "ListChunks" >> beam.FlatMap(list_items).with_output_types(tuple[int, Any])
-            | "ChunksInTurn" >> GroupRoundRobin(Any)
-            | "CountChunks" >> beam.FlatMap(count_items, beam.pvalue.AsSingleton(weighed))
-            | "AddCounts" >> beam.CombinePerKey(_sum_up)
-        )
+        counts: Any = []  # each step takes its time to begin: none that has nothing to do
+        if any(stage.mixture.is_drawn for stage in asked.stages):
+            counts = beam.pvalue.AsList(
+                weighed
+                | "ListChunks" >> beam.FlatMap(list_items).with_output_types(tuple[int, Any])
+                | "ChunksInTurn" >> GroupRoundRobin(Any)
+                | "CountChunks" >> beam.FlatMap(count_items, beam.pvalue.AsSingleton(weighed))
+                | "AddCounts" >> beam.CombinePerKey(_sum_up)
+            )
         bounds = once | "FindBounds" >> beam.Map(
             find_bounds,
             beam.pvalue.AsSingleton(weighed),
-            beam.pvalue.AsList(counts),
+            counts,
             beam.pvalue.AsList(tallies),
             beam.pvalue.AsList(first.made),
             ordering=asked,
