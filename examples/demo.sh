@@ -23,6 +23,7 @@ This demo takes about a minute on two cores. It
   3. mixes poems and novel by weight, 70 to 30
   4. trains a small model on the novel, tokenizes with segmentations drawn at random, and decodes
   5. verifies each result against its manifest: nothing was lost, added or changed
+  6. prepares the novel for Megatron: split, shuffled, tokenized, packed into rows; and shows some
 The rates at the ends of the runs count the seconds in which workers start, too.
 TEXT
 
@@ -63,4 +64,11 @@ head -n 1 "$out"/texts/data/train-00000-*.jsonl | cut -c -150
 say "5. Verify"
 for i in zstd parquet mixed tokens texts; do dovetail verify "$out/$i"; done
 
-say "Done. The five datasets lie in $out, each with its proof in manifest.json"
+say "6. From text to what a trainer reads, in one run"
+dovetail prepare --overwrite --input="$out/corpus/novel.jsonl" --tokenizer="$out/novel.model" \
+  --split=validation=1% --packing=best_fit --sequence_length=1024 --output_format=megatron,parquet \
+  --output="$out/ready"
+dovetail verify "$out/ready"
+dovetail show "$out/ready" --format=parquet --row=0
+
+say "Done. The six datasets lie in $out, each with its proof in manifest.json"

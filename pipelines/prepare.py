@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from pipelines.inputs.preflight import (
     Inputs,
-    inspect_inputs,
     refuse_memory,
     spool_stdin,
     uses_stores,
@@ -21,8 +20,9 @@ from pipelines.jobs.choose_ids import Ids, of_rows
 from pipelines.jobs.command import Command
 from pipelines.jobs.disk_room import Need, measure_room
 from pipelines.jobs.load_model import warn_of_a_changed_model, workers_for_model, workers_for_rows
+from pipelines.jobs.prepare_inputs import inspect, kept_columns, only_to_split
 from pipelines.jobs.prepare_job import Job, estimate
-from pipelines.jobs.prepare_report import describe, sum_up, warn
+from pipelines.jobs.prepare_report import describe, refuse_empty, sum_up, warn
 from pipelines.jobs.prepare_summary import summarize
 from pipelines.jobs.prepare_values import format_all, options_of, pack, require_room_to_count, split
 from pipelines.outputs.claim import Claim
@@ -33,11 +33,9 @@ from pipelines.runners.clusters import CLUSTERS
 from pipelines.runners.early_start import Call, EarlyStart
 from transforms.datasets.manifest import now
 from transforms.datasets.prepared import PreparedManifest
-from transforms.errors import InputError, UsageError
-from transforms.formats.kept import EVERY, Kept
+from transforms.errors import UsageError
 from transforms.kernels.planning.plan import MIB, Plan, Workers, make_plan
 from transforms.kernels.records import blocks
-from transforms.splitting.groups import check_groups
 from transforms.storage import files as storage
 from transforms.trainers.contract import Dataset
 from transforms.workers.progress import Stage
@@ -81,7 +79,7 @@ def _prepare(
             "--tokenizer is missing: the input is text; rows of ids would have a column "
             f"{recipe.token_column} (--token_column)"
         )
-    inputs = _inspect(recipe, reading, settings, claim)
+    inputs = inspect(recipe, reading, settings, claim)
     samples = sample_records(inputs, reading)
     if has_ids:
         ids = of_rows(recipe, settings, inputs, rows_of(samples, recipe.token_column), ids)
@@ -99,7 +97,7 @@ def _prepare(
         tokenizer="" if ids.model is None else ids.model["sha256"],
         recipe=recipe.sha256,
         sources=tuple(sorted(inputs.patterns)) if recipe.keep_source else (),
-        kept=_kept_columns(recipe, inputs),
+        kept=kept_columns(recipe, inputs),
         options=options_of(recipe),
     )
     groups = () if recipe.split_by is None else (recipe.split_by,)
@@ -119,7 +117,7 @@ def _prepare(
         column=recipe.token_column,
         splits=splits,
         groups=groups,
-        drop=() if has_ids else _only_to_split(recipe),
+        drop=() if has_ids else only_to_split(recipe),
         packing=packing,
         dataset=dataset,
         formats=format_all(recipe, dataset),
@@ -129,75 +127,10 @@ def _prepare(
         sampled=ids.sampled,
         warm=warm if shared and not has_ids else None,
     )
+    refuse_empty(job)
     for line in warn(job):
         LOG.warning("%s", line)
     return job, _measure(job)
-
-
-def _inspect(recipe: PrepareRecipe, reading: Recipe, settings: Settings, claim: Claim) -> Inputs:
-    """Look at the inputs, and at what is kept of them or decides how they are split.
-
-    Raises:
-        InputError: as of ``inspect_inputs``; a column isn't there, or can't decide.
-    """
-    if reading.text_field is None:
-        inputs = inspect_inputs(reading, settings, claim)
-        schema = inputs.contents.schema
-        if schema is not None:
-            _require_columns(recipe, schema)
-        return inputs
-    only = _only_to_split(recipe)
-    keep = (*(recipe.keep_fields or ()), *only)
-    try:
-        inputs = inspect_inputs(reading, settings, claim, keep=keep)
-    except InputError as error:
-        said = str(error).replace(
-            f"--keep_fields={recipe.split_by}", f"--split_by={recipe.split_by}"
-        )
-        raise InputError(said) from None
-    if recipe.split_by is not None and inputs.contents.kept is not None:
-        check_groups([recipe.split_by], inputs.contents.kept)
-    return inputs
-
-
-def _only_to_split(recipe: PrepareRecipe) -> tuple[str, ...]:
-    """Return the field that is read beside the text only to split by it."""
-    kept = recipe.keep_fields or []
-    if recipe.split_by is None or recipe.split_by in kept or tuple(kept) == EVERY:
-        return ()
-    return (recipe.split_by,)
-
-
-def _require_columns(recipe: PrepareRecipe, schema: pa.Schema) -> None:
-    """Raise InputError where rows of ids lack a column that is asked for."""
-    asked = [("keep_fields", name) for name in recipe.keep_fields or () if name not in EVERY]
-    asked += [] if recipe.split_by is None else [("split_by", recipe.split_by)]
-    for flag, name in asked:
-        if name not in schema.names:
-            raise InputError(
-                f"--{flag}={name}: the rows have no such column, they have "
-                f"{', '.join(schema.names[:8])}"
-            )
-        if name == recipe.token_column:
-            raise InputError(f"--{flag}={name}: it is the column of ids; leave it out")
-    if recipe.split_by is not None:
-        check_groups([recipe.split_by], Kept(names=(recipe.split_by,), schema=schema))
-
-
-def _kept_columns(recipe: PrepareRecipe, inputs: Inputs) -> pa.Schema | None:
-    """Return the schema of what is kept beside the ids; None for nothing."""
-    if not recipe.keep_fields:
-        return None
-    rows, kept = inputs.contents.schema, inputs.contents.kept
-    if rows is not None:
-        names = set(recipe.keep_fields)
-        every = tuple(recipe.keep_fields) == EVERY
-        of = [f for f in rows if f.name != recipe.token_column and (every or f.name in names)]
-        return pa.schema(of)
-    if kept is None or kept.schema is None:
-        return None
-    only = _only_to_split(recipe)
-    return pa.schema([field for field in kept.schema if field.name not in only])
 
 
 def _sampled(

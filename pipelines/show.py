@@ -157,7 +157,8 @@ def _records(
     manifest: Manifest, folder: str, flags: _Flags, lines: TokenLines
 ) -> Iterator[tuple[str, Iterator[Text]]]:
     """As ``_prepared``; rows of ids are decoded, other records are shown as they are."""
-    split = os.path.basename(manifest.shards[0].path).rpartition("-of-")[0].rpartition("-")[0]
+    first = manifest.shards[0].path if manifest.shards else ""
+    split = os.path.basename(first).rpartition("-of-")[0].rpartition("-")[0]
     if flags.split not in (None, split):
         raise UsageError(f"--split={flags.split}: expected {split}, the dataset's only one")
     if flags.epoch not in (None, manifest.epoch):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from transforms.datasets.prepared import (
     MOST_PASSES,
@@ -23,6 +25,11 @@ def check_splits(manifest: PreparedManifest, datasets: Mapping[str, Dataset]) ->
     problems = []
     if manifest.recipe.get("seed", manifest.seed) != manifest.seed:
         problems.append("manifest: its seed is not that of its recipe")
+    first, many = manifest.recipe.get("epoch"), manifest.recipe.get("epochs")
+    if isinstance(first, int) and isinstance(many, int):
+        asked = [first + number for number in range(min(many, len(manifest.epochs) + 1))]
+        if manifest.epochs != asked:
+            problems.append("manifest: its epochs are not those of its recipe")
     names = Counter((split.split, split.epoch) for split in manifest.splits)
     problems += [f"manifest: the split {name} is there twice" for name, n in names.items() if n > 1]
     for split in manifest.splits:
@@ -32,6 +39,12 @@ def check_splits(manifest: PreparedManifest, datasets: Mapping[str, Dataset]) ->
         if split.epoch is not None and split.epoch not in manifest.epochs:
             problems.append(f"{where}: that is none of its epochs, {manifest.epochs}")
         problems += [f"{where}: {what}" for what in _check_stages(split)]
+        ids = split.tokens - split.cut - split.dropped + split.special + split.filler
+        padding = split.filler / max(ids, 1)
+        if abs(split.padding - padding) > _SAME:
+            problems.append(
+                f"{where}: {padding:.6f} of its ids are filler, not {split.padding:.6f}"
+            )
         for form, dataset in datasets.items():
             problems += [
                 f"{where}: {what}" for what in _check_shards(manifest, split, form, dataset)
@@ -53,6 +66,8 @@ def check_splits(manifest: PreparedManifest, datasets: Mapping[str, Dataset]) ->
                 ),
             )
         ]
+    problems += [f"manifest: {what}" for what in _check_records(manifest)]
+    problems += [f"manifest: formats.{what}" for what in _check_formats(manifest)]
     known = [source.name for source in manifest.sources]
     used = {s.source for split in manifest.splits for stage in split.stages for s in stage.sources}
     problems += [
@@ -60,6 +75,38 @@ def check_splits(manifest: PreparedManifest, datasets: Mapping[str, Dataset]) ->
         for name in sorted(used - set(known))
     ]
     return problems
+
+
+def _check_records(manifest: PreparedManifest) -> list[str]:
+    """Check that the splits of each epoch have, together, the records that were read."""
+    read = sum(source.digest.records for source in manifest.sources)
+    shared = sum(split.records for split in manifest.splits if split.epoch is None)
+    own: Counter[int] = Counter()
+    for split in manifest.splits:
+        if split.epoch is not None:
+            own[split.epoch] += split.records
+    if not own:
+        return _unequal(("records of its splits", shared, read))
+    return _unequal(
+        *(
+            (f"records of its splits in epoch {epoch}", shared + mine, read)
+            for epoch, mine in own.items()
+        )
+    )
+
+
+def _check_formats(manifest: PreparedManifest) -> Iterator[str]:
+    """Check what each format's small JSON says beside that of the files."""
+    text = json.dumps(manifest.recipe, sort_keys=True, separators=(",", ":"))
+    recipe = hashlib.sha256(text.encode()).hexdigest()
+    for name, about in manifest.formats.items():
+        if about.get("recipe_sha256") not in (None, recipe):
+            yield f"{name}: it is of another recipe: SHA-256 {about['recipe_sha256']}, not {recipe}"
+        if about.get("vocab_size") not in (None, manifest.ids):
+            yield f"{name}: of {about['vocab_size']} ids, the manifest is of {manifest.ids}"
+        for role, end in manifest.special.items():
+            if about.get(role) is not None and end.ids != [about[role]]:
+                yield f"{name}: {role} is {about[role]}, by the manifest's special ids {end.ids}"
 
 
 def _tokenized(split: SplitEntry) -> Sequence[SourceOfSplit]:
@@ -78,8 +125,9 @@ def _check_shards(
     ]
     rows, ids = sum(shard.rows for shard in mine), sum(shard.ids for shard in mine)
     if format_of(form).unit(dataset) == "documents":  # as they were before packing
+        if rows > split.documents - split.empty:
+            return [f"{rows} documents of its shards as {form}, it has {split.documents}"]
         return _unequal(
-            (f"documents of its shards as {form}", rows, split.documents - split.empty),
             (
                 f"ids in its shards as {form}, special ones included,",
                 ids,
@@ -134,6 +182,7 @@ def _check_source(source: SourceOfSplit, stage: StageEntry) -> Iterable[str]:
             yield f"it has {part / max(whole, 1):.6f} of the {what}, not {says:.6f}"
     if len(source.passes) == MOST_PASSES:  # there may be more
         return
+    yield from _unequal(("passes", len(source.passes), source.passes_begun))
     yield from _unequal(
         ("documents of its passes", sum(p.documents for p in source.passes), source.documents),
         ("tokens of its passes", sum(p.tokens for p in source.passes), source.tokens),

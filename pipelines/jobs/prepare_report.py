@@ -10,8 +10,9 @@ from pipelines.jobs.load_model import law_numbers
 from pipelines.jobs.plan_report import describe_room, describe_sources, table
 from pipelines.jobs.prepare_job import Job
 from pipelines.jobs.special_ids import ROLES, write_special
-from pipelines.jobs.summary import write_law
+from pipelines.jobs.summary import ends_with_a_source, unused_warning, write_law
 from pipelines.recipes.values import write_bytes, write_count, write_size
+from transforms.errors import UsageError
 from transforms.kernels.schedules.mixture import asked_shares
 from transforms.kernels.splitting.first_contents import footprint
 
@@ -48,12 +49,29 @@ def sum_up(job: Job) -> str:
     )
 
 
-def warn(job: Job) -> Iterator[str]:
-    """Yield what is likely not to be meant.
+def refuse_empty(job: Job) -> None:
+    """Raise UsageError where a source that has a weight is empty."""
+    every = job.amounts.records
+    for number, stage in enumerate(job.stages_of(job.recipe.epoch)):
+        mixture = stage.mixture
+        weights = mixture.weights or [1] * len(every)
+        for name, records, weight in zip(job.sources, every, weights, strict=True):
+            if mixture.is_weighted and weight and not records:
+                where = "" if job.recipe.stages is None else f" in stage {number}"
+                raise UsageError(
+                    f"source {name}: expected records in a source that has a weight{where}, its files "
+                    "are empty; give it a weight of 0, or leave it out"
+                )
 
-    Raises:
-        UsageError: a source that has a weight is empty.
-    """
+
+def warn(job: Job) -> Iterator[str]:
+    """Yield what is likely not to be meant."""
+    recipe = job.recipe
+    ends = recipe.rows is None and recipe.max_tokens is None and recipe.stages is None
+    if ends and ends_with_a_source(recipe.model_dump()):
+        yield from unused_warning(
+            job.sources, job.amounts_of_train.records, job.expected_records, about="~"
+        )
     for name, used, have in zip(
         job.sources, job.expected_records, job.amounts_of_train.records, strict=True
     ):
@@ -168,6 +186,8 @@ def _work(job: Job) -> Iterator[str]:
         sample = job.sampled.get(name)
         ratio = f"~{sample.bytes / sample.tokens:.2f}" if sample and sample.tokens else ""
         reads = max(1, -(-job.passes[i] // 1)) * len(job.epochs)
+        if job.splits is not None and job.splits.is_counted:
+            reads += 1  # before it is known which contents a count takes
         reads += job.splits is not None and job.splits.is_counted
         rows.append((name, f"~{reads:.0%}", f"~{tokenized:.1%}", f"~{used:.1%}", ratio))
     yield from table(rows)

@@ -191,6 +191,31 @@ def test_python_plans_too(texts: Path, model: Path, capsys: pytest.CaptureFixtur
     assert "stage 0, until 3 rows" in capsys.readouterr().out
 
 
+def test_a_source_that_has_a_weight_and_no_records_is_refused(
+    tmp_path: Path, texts: Path, model: Path, plan: Plan
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "x.jsonl").write_bytes(b"")
+    flags = [f"--input=a={texts}", f"--input=e={tmp_path}/empty", f"--tokenizer={model}"]
+    message = refusal(UsageError, *flags, "--weights=a=1,e=1", folder=tmp_path)
+    assert message.startswith("source e: expected records in a source that has a weight, its files")
+    plan(*flags, "--weights=a=1,e=0")
+    plan(*flags)
+
+
+def test_what_a_mixture_leaves_unused_and_repeats_is_warned_of(
+    tmp_path: Path, model: Path, plan: Plan, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_texts(tmp_path / "many", ["w1 w2"] * 2000)
+    write_texts(tmp_path / "few", ["w1 w2"] * 20)
+    flags = [f"--input={name}={tmp_path / name}" for name in ("many", "few")]
+    flags += [f"--tokenizer={model}", "--weights=many=0.5,few=0.5"]
+    plan(*flags)
+    assert "the mixture ends when few is used up" in caplog.text
+    plan(*flags, "--max_tokens=8K")
+    assert "source few will be repeated about 100.0 times" in caplog.text
+
+
 # special ids of a model
 
 

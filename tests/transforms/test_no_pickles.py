@@ -298,7 +298,7 @@ def test_a_table_whose_pages_are_out_of_order_is_refused(
     url = str(tmp_path / "spill")
     with open(url, "wb") as file:
         table: list[tuple[int, ...]] = [
-            (first, last, 100, 3, 50, stream, 0, 0, 0) for stream, first, last in rows
+            (first, last, 100, 3, 50, stream, 0, 0, 0, 0) for stream, first, last in rows
         ]
         file.write(bytes(100 * len(rows)))
         packed = end_spill(file, url, table)

@@ -35,6 +35,10 @@ def dataset_of(manifest: PreparedManifest, name: str) -> Dataset:
     about = manifest.formats.get(name)
     if about is None:
         raise DataError(f"manifest: it says nothing of the format {name}")
+    if manifest.ids < 1 or (manifest.length is not None and manifest.length < 1):
+        raise DataError(
+            f"manifest: expected ids and a length of at least 1, got {manifest.ids}, {manifest.length}"
+        )
     if manifest.packing not in get_args(Kind):
         raise DataError(f"manifest: packing: {manifest.packing!r:.40} is none that there is")
     sources = about.get("sources") or []

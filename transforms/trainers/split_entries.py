@@ -43,7 +43,9 @@ def split_entry(split: OrderedSplit, *, epoch: int | None, asked: str | None) ->
         records=Digest.total(split.read.values()).records,
         documents=documents,
         tokens=tokens,
-        empty=counts.empty if split.packing.kind != "none" else 0,
+        empty=0
+        if split.packing.kind == "none"
+        else sum(part.part.index.empty_before(part.part.documents) for part in parts),
         rows=counts.rows,
         special=counts.special,
         filler=counts.filler,

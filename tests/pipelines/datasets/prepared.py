@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,14 @@ import numpy as np
 
 from tests.pipelines.support import write_tree
 from tests.transforms.trainers.support import BOS, EOS, PAD, dataset_of, facts_of, rows_for, write
-from transforms.datasets.manifest import DigestEntry, EndEntry, SourceEntry, TokensEntry, now
+from transforms.datasets.manifest import (
+    DigestEntry,
+    EndEntry,
+    FileEntry,
+    SourceEntry,
+    TokensEntry,
+    now,
+)
 from transforms.datasets.prepared import (
     FileOfShard,
     PassEntry,
@@ -27,8 +35,6 @@ from transforms.trainers.beside import files_beside
 from transforms.trainers.contract import Dataset
 from transforms.trainers.digest import RowsDigest
 from transforms.trainers.formats import FORMATS
-
-NOTHING = DigestEntry(records=0, bytes=0, hash="0" * 32)
 
 
 def write_prepared(
@@ -58,7 +64,13 @@ def write_prepared(
         validation: whether there is that split, too.
     """
     asked = dict(options or {})
-    datasets = {name: dataset_of(kind, ids=ids, options=asked) for name in formats}
+    recipe = {"seed": 0, "epoch": epochs[0], "epochs": len(epochs), "packing": kind, **asked}
+    text = json.dumps(recipe, sort_keys=True, separators=(",", ":"))
+    sha = hashlib.sha256(text.encode()).hexdigest()
+    datasets = {
+        name: dataset_of(kind, ids=ids, options=asked, recipe=sha, tokenizer="0" * 64)
+        for name in formats
+    }
     splits, written = [], []
     of_splits = [("train", e if len(epochs) > 1 else None, count, shards) for e in epochs]
     for number, (split, epoch, size, parts) in enumerate(
@@ -86,7 +98,7 @@ def write_prepared(
         where = layout.levels(epoch=shard.epoch, form=form.name if len(formats) > 1 else None)
         found = files_beside(form, dataset, written, epoch=shard.epoch, folder=where)
         write_tree(folder, {path: text.encode() for path, text in found})
-    recipe = {"seed": 0, "packing": kind, **asked}
+    read = splits[0].records + sum(split.records for split in splits if split.split != "train")
     manifest = PreparedManifest(
         run_id="0123456789ab",
         started=now(),
@@ -106,12 +118,23 @@ def write_prepared(
         formats={name: FORMATS[name].about(dataset) for name, dataset in datasets.items()},
         splits=splits,
         shards=written,
-        sources=[SourceEntry(name=name, digest=NOTHING, files=[]) for name in ("books", "web")],
+        sources=[
+            SourceEntry(name="books", digest=_digest(read), files=[_file(read)]),
+            SourceEntry(name="web", digest=_digest(0), files=[]),
+        ],
         quarantine=[],
         versions={"dovetail": "0"},
     )
     (folder / layout.MANIFEST).write_text(manifest.model_dump_json(exclude_none=False))
     return manifest
+
+
+def _digest(records: int) -> DigestEntry:
+    return DigestEntry(records=records, bytes=0, hash="0" * 32)
+
+
+def _file(records: int) -> FileEntry:
+    return FileEntry(name="a.txt", size=9, records=records, digest=_digest(records))
 
 
 def _write_shard(
@@ -181,7 +204,7 @@ def _split(name: str, epoch: int | None, rows: Rows) -> SplitEntry:
         split=name,
         epoch=epoch,
         asked=None if name == "train" else "5",
-        records=documents,
+        records=100 if name == "train" else 5,
         documents=documents,
         tokens=tokens,
         empty=0,

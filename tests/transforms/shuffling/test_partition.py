@@ -16,7 +16,7 @@ from tests.transforms.kernels import oracles
 from transforms.datasets.identity import FileId
 from transforms.kernels.randomness import file_key
 from transforms.kernels.records import blocks
-from transforms.shuffling.partition import AllSpills, _SpillRuns
+from transforms.shuffling.partition import AllSpills, SpillRuns
 from transforms.shuffling.spill_files import Spilling
 from transforms.shuffling.streams import Streams
 from transforms.storage import files as storage
@@ -90,15 +90,16 @@ def test_seed_and_epoch_decide_the_keys(tmp_path: Path, seed: int, epoch: int) -
 
 def test_a_bundle_that_was_given_up_leaves_nothing_to_the_next(tmp_path: Path) -> None:
     """A worker keeps its DoFn from bundle to bundle, and an error may end one at any point."""
-    step = _SpillRuns(Streams.as_one(["s"], seed=5), Spilling(folders=[str(tmp_path)]))
+    spill = Spilling(folders=[str(tmp_path)])
+    step = SpillRuns(Streams.as_one(["s"], seed=5), spill, measure=None)
     step.setup()
     step.start_bundle()
     assert list(step.process(LOCATED[0])) == []
     step.start_bundle()
     assert list(step.process(LOCATED[1])) == []
-    (spill,) = step.finish_bundle()
-    assert {row.record for row in spilled_rows(spill.value)} == set(RECORDS[10:20])
-    assert len(spilled_rows(spill.value)) == 10
+    (found,) = step.finish_bundle()
+    assert {row.record for row in spilled_rows(found.value)} == set(RECORDS[10:20])
+    assert len(spilled_rows(found.value)) == 10
 
 
 def test_nothing_gives_no_run(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def _count_rows(lengths: I64, pieces: Pieces, packing: Packing) -> Counts:
     ends = pieces.begin + pieces.length
     begin, end = packing.begin is not None, packing.end is not None
     held = (pieces.length > 0) | (pieces.ids == 0)
-    cut = (ends < streams) & held
+    cut = ends < streams
     # special ids that a piece holds: the first of its stream, and the last
     put = int(((pieces.begin == 0) & (pieces.length > 0)).sum()) * begin
     put += int((~cut & (pieces.length > 0)).sum()) * end
