@@ -59,7 +59,9 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
         located, spans = read
         asked = self.ordering
         once = located.pipeline | "Once" >> beam.Create([None])
-        spill = SpillTokens(streams=asked.streams, spill=asked.spill, work=self.work)
+        spill = SpillTokens(
+            streams=asked.streams, spill=asked.spill, work=self.work, packing=asked.packing
+        )
         first = located | "SpillFirst" >> spill
         spilled, made = [first.spills], first.made
         tallies = added(first.tallies, "First")
@@ -113,6 +115,7 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
                 packing=asked.packing,
                 key=replace(asked.key, stage=number),
                 rows=count_of(stage, "rows"),
+                endless=asked.is_endless(stage),
                 budget=asked.budget,
                 storage_options=asked.spill.storage_options,
             )
