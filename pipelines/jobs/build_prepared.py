@@ -156,14 +156,6 @@ def _validate_both(first: Any, second: Any, block: Any) -> dict[int, str]:
     return {**(first(block) if first is not None else {}), **second(block)}
 
 
-def _contents(job: Job) -> Any:
-    from transforms.kernels.records.contents import content_hashes
-
-    return partial(
-        content_hashes, groups=job.groups, ids=None if job.work is not None else job.column
-    )
-
-
 def _count_contents(root: Any, job: Job, reading: Any) -> Any:
     """Read all once to choose what counted splits take; None where no split is counted."""
     if job.splits is None or not job.splits.is_counted:
@@ -173,7 +165,7 @@ def _count_contents(root: Any, job: Job, reading: Any) -> Any:
     if reading.on_bad_record == "quarantine":  # where they are read to be split is soon enough
         reading = replace(reading, on_bad_record="skip")
     read = root | "ReadContents" >> reading
-    return read.blocks | "CountContents" >> CountContents(plan=job.splits, contents=_contents(job))
+    return read.blocks | "CountContents" >> CountContents(plan=job.splits, contents=job.contents)
 
 
 def _split(
@@ -185,7 +177,7 @@ def _split(
     from transforms.splitting.split_records import SpansOfSplit, SplitRecords
 
     found = read.blocks | f"{label}Split" >> SplitRecords(
-        plan=job.splits, contents=_contents(job), drop=job.drop, only=names, counted=counted
+        plan=job.splits, contents=job.contents, drop=job.drop, only=names, counted=counted
     )
     return {
         name: (located, (spans, read.spans) | f"{label}{name}Spans" >> SpansOfSplit())
@@ -219,7 +211,7 @@ def _order(job: Job, split: OfSplit, counted: Any, reading: Any) -> Any:
     if job.splits is not None and split.train:
         select = KeepSplit(
             plan=job.splits,
-            contents=_contents(job),
+            contents=job.contents,
             drop=job.drop,
             name=split.name,
             counted=counted,
