@@ -1,7 +1,7 @@
 """Read packed Parquet with Megatron-Bridge; ``bench/readers_bridge.py`` runs this.
 
-Its ``data/packing/parquet.py`` and ``gpt_sft.py`` are run from a checkout; torch and the rest are stubbed,
-and tensors are numpy's arrays. Nothing of Dovetail is imported.
+Its ``data/packing/parquet.py`` and ``gpt_sft.py`` are run from a checkout; torch and the rest are
+stubbed, and tensors are numpy's arrays. Nothing of Dovetail is imported.
 
     python readers_bridge_core.py CASE.json    prints what a batch of all rows is made of
 """
