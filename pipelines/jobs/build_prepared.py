@@ -156,14 +156,6 @@ def _validate_both(first: Any, second: Any, block: Any) -> dict[int, str]:
     return {**(first(block) if first is not None else {}), **second(block)}
 
 
-def _contents(job: Job) -> Any:
-    from transforms.kernels.records.contents import content_hashes
-
-    return partial(
-        content_hashes, groups=job.groups, ids=None if job.work is not None else job.column
-    )
-
-
 def _count_contents(root: Any, job: Job, reading: Any) -> Any:
     """Read all once to choose what counted splits take; None where no split is counted."""
     if job.splits is None or not job.splits.is_counted:
@@ -173,7 +165,7 @@ def _count_contents(root: Any, job: Job, reading: Any) -> Any:
     if reading.on_bad_record == "quarantine":  # where they are read to be split is soon enough
         reading = replace(reading, on_bad_record="skip")
     read = root | "ReadContents" >> reading
-    return read.blocks | "CountContents" >> CountContents(plan=job.splits, contents=_contents(job))
+    return read.blocks | "CountContents" >> CountContents(plan=job.splits, contents=job.contents)
 
 
 def _split(
@@ -185,7 +177,7 @@ def _split(
     from transforms.splitting.split_records import SpansOfSplit, SplitRecords
 
     found = read.blocks | f"{label}Split" >> SplitRecords(
-        plan=job.splits, contents=_contents(job), drop=job.drop, only=names, counted=counted
+        plan=job.splits, contents=job.contents, drop=job.drop, only=names, counted=counted
     )
     return {
         name: (located, (spans, read.spans) | f"{label}{name}Spans" >> SpansOfSplit())
@@ -219,11 +211,19 @@ def _order(job: Job, split: OfSplit, counted: Any, reading: Any) -> Any:
     if job.splits is not None and split.train:
         select = KeepSplit(
             plan=job.splits,
-            contents=_contents(job),
+            contents=job.contents,
             drop=job.drop,
             name=split.name,
             counted=counted,
         )
+    # whole as it is read once, nothing has to be read again
+    again = split.train and (
+        len(stages) > 1
+        or stages[0].until is not None
+        or recipe.rows is not None
+        or stages[0].mixture.may_repeat
+        or streams.first_needed != streams.buckets
+    )
     label = f"{split.level if split.level is not None else 'all'}-{split.name}"
     return OrderDocuments(
         ordering=Ordering(
@@ -234,7 +234,7 @@ def _order(job: Job, split: OfSplit, counted: Any, reading: Any) -> Any:
             sampled=work is not None and work.sampling.law != "off",
             packing=job.packing,
             key=PartKey(seed=recipe.seed, epoch=split.epoch, split=split.name),
-            repeats=split.train,
+            repeats=again,
             budget=Budget(rows=recipe.rows, multiple=recipe.rows_multiple_of)
             if split.train
             else Budget(),
@@ -243,7 +243,7 @@ def _order(job: Job, split: OfSplit, counted: Any, reading: Any) -> Any:
             max_tokens=recipe.max_tokens if split.train else None,
         ),
         work=ids,
-        reread=reading if split.train else None,
+        reread=reading if again else None,
         select=select,
         formats=len(job.formats),
         progress=job.claim.watched,

@@ -188,7 +188,6 @@ def _work(job: Job) -> Iterator[str]:
         reads = max(1, -(-job.passes[i] // 1)) * len(job.epochs)
         if job.splits is not None and job.splits.is_counted:
             reads += 1  # before it is known which contents a count takes
-        reads += job.splits is not None and job.splits.is_counted
         rows.append((name, f"~{reads:.0%}", f"~{tokenized:.1%}", f"~{used:.1%}", ratio))
     yield from table(rows)
 

@@ -77,8 +77,6 @@ def warnings(manifest: PreparedManifest) -> Iterator[str]:
                 f"{name}: {lost:,} tokens are in no row: {split.dropped:,} of documents longer than "
                 f"one, {split.cut:,} behind the last row"
             )
-        if split.empty:
-            yield f"{name}: {write_count(split.empty, 'document')} without tokens left out"
     for form in manifest.formats:
         if format_of(form).unit(dataset_of(manifest, form)) == "rows":
             own = [shard for shard in manifest.shards if shard.format == form]
@@ -125,15 +123,14 @@ def split_lines(splits: Sequence[SplitEntry]) -> Iterator[str]:
     if len(splits) > _MOST:
         yield f"and {len(splits) - _MOST:,} more"
     for split in splits[:_MOST]:
-        lost = {
-            "tokens beyond the last row": split.cut,
-            "tokens of long documents dropped": split.dropped,
-            "documents without ids left out": split.empty,
-        }
-        words = [f"{number:,} {what}" for what, number in lost.items() if number]
+        lost = (
+            (split.cut, "token", "beyond the last row"),
+            (split.dropped, "token", "of long documents dropped"),
+            (split.empty, "document", "without tokens left out"),
+        )
+        words = [f"{write_count(number, what)} {why}" for number, what, why in lost if number]
         if words:
-            epoch = "" if split.epoch is None else f" of epoch {split.epoch}"
-            yield f"{split.split}{epoch}: {', '.join(words)}"
+            yield f"{_name(split)}: {', '.join(words)}"
 
 
 def stage_lines(splits: Sequence[SplitEntry]) -> Iterator[str]:

@@ -166,7 +166,10 @@ def test_splits_are_planned_with_what_adding_data_does(
     assert "test 30: ~30 documents" in text
     assert "may move some in or out of a count" in line_of(text, "split by")
     assert "the whole input is read once more, before" in text
-    assert "may move" not in line_of(plan(*flags, "--split=validation=10%"), "split by")
+    assert re.search(r"^default +~200% ", text, re.MULTILINE)
+    text = plan(*flags, "--split=validation=10%")
+    assert "may move" not in line_of(text, "split by")
+    assert re.search(r"^default +~100% ", text, re.MULTILINE)
 
 
 def test_control_strings_in_a_sample_are_counted(plan: Plan, tmp_path: Path, model: Path) -> None:
