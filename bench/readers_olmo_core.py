@@ -8,15 +8,14 @@ a tensor is the array here. Nothing of Dovetail is imported.
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.machinery
+import importlib
 import json
 import sys
-import types
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from stubs import Dataset, stub
 
 _STUBBED = [
     "beaker",
@@ -40,67 +39,10 @@ _STUBBED = [
 ]
 
 
-class _Names(type):
-    """Classes that have any attribute, and decorate by doing nothing."""
-
-    def __getattr__(cls, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return _named(name)
-
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        if len(args) == 1 and not kwargs and callable(args[0]) and not isinstance(args[0], _Names):
-            return args[0]
-        return object.__new__(cls)
-
-    def __getitem__(cls, item: Any) -> Any:
-        return cls
-
-    def __or__(cls, other: Any) -> Any:
-        return cls
-
-    __ror__ = __or__
-
-
-def _named(name: str) -> Any:
-    return _Names(
-        name,
-        (),
-        {
-            "__getattr__": lambda self, more: _named(more),
-            "__call__": lambda self, *args, **kwargs: (
-                args[0] if args and callable(args[0]) else self
-            ),
-        },
-    )
-
-
-class _Stubs(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Makes modules of which everything can be imported."""
-
-    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
-        if name.partition(".")[0] in _STUBBED:
-            return importlib.machinery.ModuleSpec(name, self, is_package=True)
-        return None
-
-    def create_module(self, spec: Any) -> types.ModuleType:
-        module: Any = types.ModuleType(spec.name)
-        module.__path__ = []
-
-        def find(name: str) -> Any:
-            if name.startswith("__"):
-                raise AttributeError(name)
-            return _named(name)
-
-        module.__getattr__ = find
-        if spec.name == "torch":
-            module.__version__, module.tensor = "2.9.0", lambda array, **kwargs: array
-        if spec.name == "torch.utils.data":
-            module.Dataset = type("Dataset", (), {"__class_getitem__": lambda cls, item: cls})
-        return module
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        """Nothing is run."""
+_KNOWN: dict[str, dict[str, Any]] = {
+    "torch": {"__version__": "2.9.0", "tensor": lambda array, **kwargs: array},
+    "torch.utils.data": {"Dataset": Dataset},
+}
 
 
 def read(case: dict[str, Any]) -> dict[str, Any]:
@@ -108,19 +50,9 @@ def read(case: dict[str, Any]) -> dict[str, Any]:
     numpy_dataset = importlib.import_module("olmo_core.data.numpy_dataset")
     utils: Any = importlib.import_module("olmo_core.data.utils")
     utils.resource_path = lambda folder, name, **kwargs: Path(folder, name)  # it would fetch by URL
-    asked = types.SimpleNamespace(
-        dtype=None, tokenizer=types.SimpleNamespace(vocab_size=case["vocab_size"])
-    )
-    dtype = numpy_dataset.NumpyDatasetConfig.get_dtype(asked)
-    dataset = numpy_dataset.NumpyFSLDataset(
-        *case["paths"],
-        sequence_length=case["sequence_length"],
-        pad_token_id=case["pad"],
-        eos_token_id=case["eos"],
-        vocab_size=case["vocab_size"],
-        dtype=dtype,
-        label_mask_paths=case["masks"],
-    )
+    names = vars(numpy_dataset) | {"TokenizerConfig": numpy_dataset.TokenizerConfig}
+    config = eval(case["line"], names)
+    dtype, dataset = config.get_dtype(), config.build()
     read = [dataset[i] for i in range(len(dataset))]
     found, tables = [], []
     for path in case["paths"]:
@@ -138,5 +70,5 @@ def read(case: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.meta_path.append(_Stubs())
+    stub(_STUBBED, _KNOWN)
     print(json.dumps(read(json.loads(Path(sys.argv[1]).read_text()))))

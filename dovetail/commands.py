@@ -195,6 +195,7 @@ def show(
     split: str | None = None,
     epoch: int | None = None,
     format: str | None = None,  # noqa: A002  # as the flag is called
+    tokenizer: str | os.PathLike[str] | None = None,
     full: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     codec_module: str | Sequence[str] = (),
@@ -207,6 +208,7 @@ def show(
         split: of which split; train by default.
         epoch: of which epoch; the first by default.
         format: of which format's files.
+        tokenizer: the model that decodes, where it no longer lies where the manifest says.
         full: show rows whole, however long.
         storage_options: options of fsspec for the stores.
         codec_module: modules that register codecs of yours.
@@ -218,6 +220,7 @@ def show(
 
     options: dict[str, Any] = {"row": row, "split": split, "epoch": epoch, "format": format}
     options |= {"codec_module": codec_module or None}
+    options |= {"tokenizer": None if tokenizer is None else os.fspath(tokenizer)}
     if storage_options is not None:
         options["storage_options"] = dict(storage_options)
     return run(["--", os.fspath(folder)], full=full, **options)

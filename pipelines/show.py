@@ -54,6 +54,12 @@ class _Flags(BaseModel):
         _ROWS,
         "of which format's files; by default of one that keeps where documents begin",
     )
+    tokenizer: str | None = make_flag(
+        None,
+        _ROWS,
+        "the model that decodes, where it no longer lies where the manifest says",
+        metavar="FILE",
+    )
     full: bool = make_flag(False, _ROWS, "show rows whole, however long")
     storage_options: StorageOptions | None = make_flag(
         None, RUN, "options of fsspec for the stores, as JSON, as for shuffle", metavar="JSON"
@@ -114,7 +120,9 @@ def _prepared(
         for name, end in manifest.special.items()
         for id_, token in zip(end.ids, end.tokens, strict=False)
     }
-    texts = load_tokenizer(manifest.model, manifest.recipe, special)
+    texts = load_tokenizer(
+        manifest.model, manifest.recipe, special, folder=folder, instead=flags.tokenizer
+    )
     of = chosen.split + (f" of epoch {chosen.epoch}" if chosen.epoch is not None else "")
     for number in _numbers(flags.row, 1 if chosen.rows is None else chosen.rows):
         place, rows = prepared_row(folder, chosen, number)
@@ -177,7 +185,7 @@ def _records(
         if ids is None or not isinstance(found, dict):
             yield head, show_record(found, None if flags.full else SHOWN)
             continue
-        texts = texts or _texts_of(manifest)
+        texts = texts or _texts_of(manifest, folder, flags.tokenizer)
         column = _token_column(manifest)
         head += f": {len(ids):,} ids" + ("" if texts.decodes else f", ids alone, as {texts.why}")
         kept = {name: value for name, value in found.items() if name != column}
@@ -198,7 +206,7 @@ def _ids_of(found: bytes | dict[str, Any], manifest: Manifest) -> Any:
     return ids if isinstance(ids, np.ndarray) else None
 
 
-def _texts_of(manifest: Manifest) -> TokenTexts:
+def _texts_of(manifest: Manifest, folder: str, instead: str | None) -> TokenTexts:
     """Return the tokenizer of a tokenized dataset, or of rows of ids that were shuffled."""
     from pipelines.datasets.token_texts import TokenTexts, load_tokenizer
 
@@ -217,7 +225,7 @@ def _texts_of(manifest: Manifest) -> TokenTexts:
         if isinstance(end := model.get(role), dict)
         for id_, token in zip(end["ids"], end["tokens"], strict=False)
     }
-    return load_tokenizer(model, manifest.recipe, special)
+    return load_tokenizer(model, manifest.recipe, special, folder=folder, instead=instead)
 
 
 def _numbers(row: int | None, rows: int) -> Sequence[int]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pipelines.datasets.check_sources import check_quarantine, check_sources
 from pipelines.datasets.prepared_shards import files_by_suffix, folders_of, levels_of, open_files
 from pipelines.datasets.prepared_sums import check_splits
-from pipelines.datasets.shard_files import Each, extra, opened, sha256
+from pipelines.datasets.shard_files import EXTRA, Each, extra, opened, sha256
 from transforms.datasets.manifest_files import sum_files
 from transforms.datasets.prepared import FileOfShard, PreparedManifest, PreparedShard
 from transforms.errors import DataError
@@ -44,6 +44,7 @@ def check_prepared(manifest: PreparedManifest, folder: str, each: Each) -> list[
     listed = {file.path for shard in manifest.shards for file in shard.files}
     for level in folders_of(manifest):
         problems += extra(folder, level + layout.DATA, listed)
+    problems += _extra_folders(manifest, folder)
     if not wrong:  # of shards that can't be, nothing can be listed
         problems += _check_beside(manifest, folder, datasets)
     shas = {file.sha256: file.path for shard in manifest.shards for file in shard.files}
@@ -181,6 +182,23 @@ def _check_shards(manifest: PreparedManifest) -> list[str]:
 
 def _name(form: str, epoch: int | None, split: str) -> str:
     return f"{split} as {form}" + (f" of epoch {epoch}" if epoch is not None else "")
+
+
+def _extra_folders(manifest: PreparedManifest, folder: str) -> list[str]:
+    """Say which epochs and formats lie there that nobody listed."""
+    known = set[str]()
+    for level in folders_of(manifest):
+        path = level + layout.DATA
+        while path:
+            known.add(path)
+            path = path.rpartition("/")[0]
+    above = {path.rpartition("/")[0] for path in known}
+    return [
+        problem
+        for inner in sorted(above)
+        for problem in extra(folder, inner, known)
+        if layout.is_our_folder(name := problem.removesuffix(EXTRA)) and name != layout.QUARANTINE
+    ]
 
 
 def _check_beside(

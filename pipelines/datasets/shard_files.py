@@ -52,10 +52,10 @@ def opened(folder: str, path: str) -> Iterator[Any]:
 
 
 def extra(folder: str, inner: str, listed: Set[str]) -> list[str]:
-    """Say which files of an inner folder nobody listed."""
-    fs, path = storage.filesystem(storage.join(folder, inner))
+    """Say which files of an inner folder, "" for the dataset's own, nobody listed."""
+    fs, path = storage.filesystem(storage.join(folder, inner) if inner else folder)
     names = fs.ls(path, detail=False) if fs.isdir(path) else []
-    found = sorted(f"{inner}/{os.path.basename(name)}" for name in names)
+    found = sorted(f"{inner}/{os.path.basename(name.rstrip('/'))}".lstrip("/") for name in names)
     return [f"{name}{EXTRA}" for name in found if name not in listed]
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transforms.errors import DataError, UsageError
+from transforms.storage import files as storage
+from transforms.tokenization.models.load import WANTED
+from transforms.tokenization.models.texts import CPM_NEWLINE
 from transforms.tokenization.tokenizer import Tokenizer
 
 INSIDE = "·"
@@ -70,31 +74,68 @@ class TokenTexts:
 
 
 def load_tokenizer(
-    model: Mapping[str, Any] | None, recipe: Mapping[str, Any], special: Mapping[int, str]
+    model: Mapping[str, Any] | None,
+    recipe: Mapping[str, Any],
+    special: Mapping[int, str],
+    *,
+    folder: str,
+    instead: str | None = None,
 ) -> TokenTexts:
     """Load the tokenizer that made a dataset; where it can't be, say why.
+
+    A manifest may come from anybody: what it names is opened where it is a regular file, or lies on the
+    store that the dataset is read from.
 
     Args:
         model: what the manifest says of it.
         recipe: of the dataset, which says how it is used.
         special: names of special ids.
+        folder: the dataset's.
+        instead: where the model lies; None for where the manifest says.
+
+    Raises:
+        UsageError: there is no model where ``instead`` says, or another one.
     """
-    url = (model or {}).get("url")
+    known = model or {}
+    url = known.get("url") if instead is None else instead
     if not isinstance(url, str) or not url:
-        return TokenTexts(None, special, "the manifest names no tokenizer")
+        return TokenTexts(None, special, "the manifest names no tokenizer; --tokenizer names one")
+    if instead is None and (why := _why_not_opened(url, folder)):
+        return TokenTexts(None, special, why)
+    newline = recipe.get("newline_symbol")
     try:
         tokenizer = Tokenizer.load(
             url,
             raw=recipe.get("bytes") is True,
             whitespace="cpm" if recipe.get("whitespace") == "cpm" else None,
-            **({"newline": recipe["newline_symbol"]} if recipe.get("newline_symbol") else {}),
+            newline=newline if isinstance(newline, str) else CPM_NEWLINE,
             pattern=recipe.get("tokenizer_pattern"),
             bpe_engine="reference",  # nothing is encoded
         )
     except (UsageError, DataError) as error:
+        if instead is not None:
+            raise
         return TokenTexts(None, special, f"the tokenizer can't be loaded: {error}")
-    if (asked := (model or {}).get("sha256")) != tokenizer.model.digest:
-        found = tokenizer.model.digest
-        why = f"{url} is another model by now (SHA-256 {found[:12]}…, not {asked!s:.12}…)"
+    found, asked = tokenizer.model.digest, known.get("sha256")
+    if asked != found and not (asked is None and instead is not None):
+        why = f"{url} is another model (SHA-256 {found[:12]}…, not {asked!s:.12}…)"
+        if instead is not None:
+            raise UsageError(f"--tokenizer={url}: {why} than the one that made the dataset")
         return TokenTexts(None, special, why)
     return TokenTexts(tokenizer, special)
+
+
+def _why_not_opened(url: str, folder: str) -> str | None:
+    """Say why a model that a manifest names isn't opened."""
+    if not storage.is_local(url):
+        same = not storage.is_local(folder) and _protocol(url) == _protocol(folder)
+        return None if same else f"{url} lies on a store of its own; --tokenizer={url} opens it"
+    path = storage.local_path(url)
+    inside = os.path.join(path, WANTED) if os.path.isdir(path) else path
+    if os.path.exists(inside) and not os.path.isfile(inside):
+        return f"{url} is no file"
+    return None
+
+
+def _protocol(url: str) -> str:
+    return url.partition("://")[0]

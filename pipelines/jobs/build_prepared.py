@@ -216,6 +216,14 @@ def _order(job: Job, split: OfSplit, counted: Any, reading: Any) -> Any:
             name=split.name,
             counted=counted,
         )
+    # whole as it is read once, nothing has to be read again
+    again = split.train and (
+        len(stages) > 1
+        or stages[0].until is not None
+        or recipe.rows is not None
+        or stages[0].mixture.may_repeat
+        or streams.first_needed != streams.buckets
+    )
     label = f"{split.level if split.level is not None else 'all'}-{split.name}"
     return OrderDocuments(
         ordering=Ordering(
@@ -226,7 +234,7 @@ def _order(job: Job, split: OfSplit, counted: Any, reading: Any) -> Any:
             sampled=work is not None and work.sampling.law != "off",
             packing=job.packing,
             key=PartKey(seed=recipe.seed, epoch=split.epoch, split=split.name),
-            repeats=split.train,
+            repeats=again,
             budget=Budget(rows=recipe.rows, multiple=recipe.rows_multiple_of)
             if split.train
             else Budget(),
@@ -235,7 +243,7 @@ def _order(job: Job, split: OfSplit, counted: Any, reading: Any) -> Any:
             max_tokens=recipe.max_tokens if split.train else None,
         ),
         work=ids,
-        reread=reading if split.train else None,
+        reread=reading if again else None,
         select=select,
         formats=len(job.formats),
         progress=job.claim.watched,

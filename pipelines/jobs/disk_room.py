@@ -6,7 +6,6 @@ import os
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from pipelines.inputs.preflight import Inputs
 from pipelines.outputs.claim import Claim
@@ -81,8 +80,9 @@ def measure_room(
             needs.append((flag, _SPILLS, folder, spill // len(claim.spills)))
     free: dict[int, int] = {}
     if storage.is_local(claim.folder):  # a dataset that is replaced goes first
-        there = Path(claim.folder, layout.DATA)
-        replaced = sum(path.stat().st_size for path in there.iterdir()) if there.is_dir() else 0
+        there = claim.held.paths(layout.is_our_folder) if os.path.isdir(claim.folder) else ()
+        ours = (os.path.join(claim.folder, path) for path in there if layout.is_our_file(path))
+        replaced = sum(os.lstat(path).st_size for path in ours)
         usage = shutil.disk_usage(_existing(claim.folder))
         free[os.stat(_existing(claim.folder)).st_dev] = usage.free + replaced
     if given_back:

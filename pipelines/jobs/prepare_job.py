@@ -143,11 +143,15 @@ class Job(Planned):
         """How many records of each source come out of each stage of train, in an epoch, about."""
         stages, amounts = self._ended, self.amounts_of_train
         if not stages[0].mixture.is_union:
-            return expect_stages(stages, amounts, row_tokens=self.row_tokens)
+            return self._expect(stages, amounts)
         whole = sum(amounts.records)
         one = replace(stages[0], mixture=replace(stages[0].mixture, sources=("all",)))
-        ((used,),) = expect_stages([one], amounts.together(), row_tokens=self.row_tokens)
+        ((used,),) = self._expect([one], amounts.together())
         return [[used * count / max(whole, 1) for count in amounts.records]]
+
+    def _expect(self, stages: Sequence[Stage], amounts: Amounts) -> list[list[float]]:
+        joined = self.packing.is_joined
+        return expect_stages(stages, amounts, row_tokens=self.row_tokens, joined=joined)
 
     @cached_property
     def _ended(self) -> tuple[Stage, ...]:
@@ -155,9 +159,9 @@ class Job(Planned):
         stages, rows = self.stages_of(self.recipe.epoch), self.recipe.rows
         if rows is None:
             return stages
-        end: dict[str, Any] = {"max_records": rows}
+        end: dict[str, Any] = {} if self.packing.is_joined else {"max_records": rows}
         if self.row_tokens is not None:
-            end = {"max_tokens": int(rows * self.row_tokens * self._share_of_tokens)}
+            end["max_tokens"] = int(rows * self.row_tokens * self._share_of_tokens)
         return tuple(replace(one, mixture=replace(one.mixture, **end)) for one in stages)
 
     @property

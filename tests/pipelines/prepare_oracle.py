@@ -176,8 +176,8 @@ def pass_of(
 class Feed:
     """What a source gives, one document after another, pass after pass."""
 
-    def __init__(self, make: Callable[[int], list[Document]]) -> None:
-        self._make = make
+    def __init__(self, source: str, make: Callable[[int], list[Document]]) -> None:
+        self.source, self._make = source, make
         self.taken = 0
         self.first = make(0)
         self._current = 0, self.first
@@ -242,18 +242,20 @@ def random_sources(weights: Sequence[int], number: int, *, seed: int, epoch: int
 
 
 def shares_of(stage: Stage, feeds: Sequence[Feed], asked: Asked) -> list[Fraction]:
-    """Return shares of documents, from those of tokens or bytes: by their means in the first pass."""
+    """Return shares of documents, from those of tokens or bytes: by their means in the first pass.
+
+    Raises:
+        ZeroDivisionError: a source that has a weight has nothing to weigh.
+    """
     assert stage.weights is not None
     shares = []
     for feed in feeds:
-        name = feed.first[0].source if feed.first else None
-        share = Fraction(stage.weights.get(name, Fraction(0))) if name else Fraction(0)
         size = {
             "records": len(feed.first),
             "bytes": sum(len(document.text.encode()) for document in feed.first),
             "tokens": sum(len(document.ids) for document in feed.first),
         }[asked.weigh_by]
-        shares.append(share * len(feed.first) / size if size else share)
+        shares.append(stage.weights[feed.source] * Fraction(len(feed.first), size))
     return shares
 
 
@@ -503,7 +505,7 @@ def train(
 ) -> Prepared:
     """Lay down and pack a split, stage by stage."""
     feeds = [
-        Feed(functools.partial(pass_of, tokenizer, source, sources[source], asked=asked))
+        Feed(source, functools.partial(pass_of, tokenizer, source, sources[source], asked=asked))
         for source in sorted(sources)
     ]
     stages, packed = [], []
@@ -537,7 +539,7 @@ def _end(
 ) -> tuple[list[Document], list[Packed]]:
     """End a part after so many rows, with its last document; the sources go on behind that."""
     used = rows[count - 1].documents if count else 0
-    by_source = {feed.first[0].source: feed for feed in feeds if feed.first}
+    by_source = {feed.source: feed for feed in feeds}
     for document in documents[used:]:
         by_source[document.source].taken -= 1
     return documents[:used], rows[:count]

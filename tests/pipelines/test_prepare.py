@@ -337,6 +337,29 @@ def test_what_is_not_used_is_not_tokenized(
     assert sum(source.tokenized_documents for source in found) < count
 
 
+@pytest.mark.parametrize("long", ["drop", "truncate"])
+@pytest.mark.parametrize("kind", ["best_fit", "pad"])
+def test_rows_are_exact_where_long_documents_stand_in_none(
+    kind: str, long: str, tmp_path: Path, model: Path
+) -> None:
+    """Nine of ten are much longer than a row, so that rows take more documents than their ids say."""
+    lengths = [5 if i % 10 == 0 else 4 * L for i in range(60)]
+    write_sources(
+        tmp_path, {name: {"x.jsonl": lines_of(texts_of(lengths, name))} for name in ("a", "b")}
+    )
+    stages = [
+        {"weights": {"a": 1, "b": 1}, "until": {"rows": 15}},
+        {"weights": {"a": 1, "b": 3}, "until": {"rows": 9}},
+    ]
+    (tmp_path / "recipe.json").write_text(json.dumps({"stages": stages}))
+    asked = [f"--recipe={tmp_path / 'recipe.json'}", *flags_of(kind), f"--long={long}"]
+    (entry,) = prepare(tmp_path, model, ["a", "b"], *asked, output="stages").splits
+    assert [stage.rows for stage in entry.stages] == [15, 9]
+    asked = ["--weights=a=1,b=1", "--rows=40", *flags_of(kind), f"--long={long}"]
+    (entry,) = prepare(tmp_path, model, ["a", "b"], *asked).splits
+    assert entry.rows == 40 == len(prepared.of_tables(tmp_path / "out"))
+
+
 def test_max_tokens_ends_before_the_document_that_would_exceed_it(
     tmp_path: Path, model: Path, tokenizer: Tokenizer
 ) -> None:

@@ -274,11 +274,32 @@ def test_ids_alone_are_shown_where_the_model_is_gone_or_another(tmp_path: Path, 
     folder = _tokenized(tmp_path)
     assert "ids alone" not in out(folder)
     write_model(tmp_path / "model.json", {b"another": 3, **{bytes([i]): 1 for i in range(256)}})
-    assert re.search(r"ids alone, as \S+ is another model by now \(SHA-256", out(folder, "--row=0"))
+    assert re.search(r"ids alone, as \S+ is another model \(SHA-256", out(folder, "--row=0"))
     (tmp_path / "model.json").unlink()
     text = out(folder, "--row=0")
     assert "ids alone, as the tokenizer can't be loaded: " in text
     assert re.fullmatch(r"[\d ]+", text.splitlines()[2])
+    write_model(tmp_path / "moved.json")
+    assert "中" in out(folder, "--row=0", f"--tokenizer={tmp_path}/moved.json")
+    write_model(tmp_path / "moved.json", {b"another": 3, **{bytes([i]): 1 for i in range(256)}})
+    for name in ("moved.json", "none.json"):
+        with pytest.raises(UsageError, match=rf"{name}: .*(another model|no such file)"):
+            out(folder, "--row=0", f"--tokenizer={tmp_path}/{name}")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("/dev/zero", "/dev/zero is no file"),
+        ("http://127.0.0.1:9/m.json", "lies on a store of its own; --tokenizer=http"),
+    ],
+)
+def test_a_model_that_a_strangers_manifest_names_is_not_opened_everywhere(
+    tmp_path: Path, out: Any, url: str, said: str
+) -> None:
+    model = {"url": url, "kind": "x", "ids": 1000, "sha256": "0" * 64}
+    write_prepared(tmp_path, model=model)
+    assert said in out(tmp_path, "--row=0")
 
 
 @pytest.mark.parametrize("value", [b"\x00\xff", "a\u202eb", {"a": "\x07"}, None, 1.5])

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.runners
 ASKED = (
     *("pipelines.prepare", "--input=a={in}/a", "--input=b={in}/b", "--tokenizer={in}/model.json"),
     *("--sampling=exact", "--weights=a=1,b=1", "--max_tokens=40000", "--rows_multiple_of=4"),
-    *("--split=validation=10%,test=20", "--epochs=2", "--num_shards=3", "--megatron=documents"),
+    *("--split=validation=10%,test=20", "--num_shards=3", "--megatron=documents", "--seed=4"),
     *("--packing=best_fit", "--sequence_length=128", "--output_format=parquet,megatron,flat"),
 )
 
@@ -43,9 +43,12 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def expected(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Return the files that the DirectRunner makes."""
-    output = tmp_path_factory.mktemp("direct") / "out"
-    make(corpus, output, "--runner=DirectRunner", environment_=environment())
-    return prepared.files_of(output)
+    return make_directly(corpus, tmp_path_factory.mktemp("direct"))
+
+
+def make_directly(corpus: Path, folder: Path, *flags: str) -> dict[str, bytes]:
+    make(corpus, folder / "out", "--runner=DirectRunner", *flags, environment_=environment())
+    return prepared.files_of(folder / "out")
 
 
 def make(corpus: Path, output: Path, *flags: str, environment_: dict[str, str]) -> None:
@@ -62,11 +65,10 @@ def require(output: Path, expected: dict[str, bytes]) -> None:
     assert verify(str(output))[1] == []
 
 
-def test_prepared_on_prism(
-    corpus: Path, expected: dict[str, bytes], prism: list[str], tmp_path: Path
-) -> None:
-    make(corpus, tmp_path / "out", *prism, environment_=environment())
-    require(tmp_path / "out", expected)
+def test_epochs_prepared_on_prism(corpus: Path, prism: list[str], tmp_path: Path) -> None:
+    expected = make_directly(corpus, tmp_path, "--epochs=2")
+    make(corpus, tmp_path / "prism", "--epochs=2", *prism, environment_=environment())
+    require(tmp_path / "prism", expected)
 
 
 def test_prepared_on_flink(

@@ -99,7 +99,7 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
             config=self,
         )
         every = spans
-        if self.reread is not None and (self._may_repeat() or self.streams.tallied):
+        if self.reread is not None and (self.mixture.may_repeat or self.streams.tallied):
             later = (
                 counted
                 | "ListPasses"
@@ -141,12 +141,6 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
         if size is not None:
             return number * size, min((number + 1) * size, length)
         return number * length // of, (number + 1) * length // of
-
-    def _may_repeat(self) -> bool:
-        mixture = self.mixture
-        if mixture.repeats is not None:
-            return any(times > 1 for times in mixture.repeats)
-        return mixture.stop == "all_exhausted" or mixture.repeats_as_needed
 
 
 def plan_streams(

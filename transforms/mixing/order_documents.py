@@ -59,7 +59,9 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
         located, spans = read
         asked = self.ordering
         once = located.pipeline | "Once" >> beam.Create([None])
-        spill = SpillTokens(streams=asked.streams, spill=asked.spill, work=self.work)
+        spill = SpillTokens(
+            streams=asked.streams, spill=asked.spill, work=self.work, packing=asked.packing
+        )
         first = located | "SpillFirst" >> spill
         spilled, made = [first.spills], first.made
         tallies = added(first.tallies, "First")
@@ -70,17 +72,19 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
             beam.pvalue.AsList(first.made),
             ordering=asked,
         )
-        counts = (
-            weighed
-            | "ListChunks" >> beam.FlatMap(list_items).with_output_types(tuple[int, Any])
-            | "ChunksInTurn" >> GroupRoundRobin(Any)
-            | "CountChunks" >> beam.FlatMap(count_items, beam.pvalue.AsSingleton(weighed))
-            | "AddCounts" >> beam.CombinePerKey(_sum_up)
-        )
+        counts: Any = []  # each step takes its time to begin: none that has nothing to do
+        if any(stage.mixture.is_drawn for stage in asked.stages):
+            counts = beam.pvalue.AsList(
+                weighed
+                | "ListChunks" >> beam.FlatMap(list_items).with_output_types(tuple[int, Any])
+                | "ChunksInTurn" >> GroupRoundRobin(Any)
+                | "CountChunks" >> beam.FlatMap(count_items, beam.pvalue.AsSingleton(weighed))
+                | "AddCounts" >> beam.CombinePerKey(_sum_up)
+            )
         bounds = once | "FindBounds" >> beam.Map(
             find_bounds,
             beam.pvalue.AsSingleton(weighed),
-            beam.pvalue.AsList(counts),
+            counts,
             beam.pvalue.AsList(tallies),
             beam.pvalue.AsList(first.made),
             ordering=asked,
@@ -111,6 +115,7 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
                 packing=asked.packing,
                 key=replace(asked.key, stage=number),
                 rows=count_of(stage, "rows"),
+                endless=asked.is_endless(stage),
                 budget=asked.budget,
                 storage_options=asked.spill.storage_options,
             )

@@ -50,8 +50,9 @@ class Ordering:
 
     @property
     def row_tokens(self) -> int | None:
-        """Tokens of a row of which each is filled; None where a row is a document."""
-        return self.packing.length if self.packing.kind in ("concat", "best_fit") else None
+        """Tokens that rows have at most, where documents' tokens say how many they make; else None."""
+        packing = self.packing
+        return packing.length if packing.is_joined and packing.is_lossless else None
 
     def tokens_left(self, begun: Begun) -> int | None:
         """Return how many tokens the split may have yet; None for any number."""
@@ -60,6 +61,12 @@ class Ordering:
     def rows_left(self, begun: Begun) -> int | None:
         """Return how many rows the split may have yet; None for any number."""
         return None if self.budget.rows is None else max(self.budget.rows - begun.rows, 0)
+
+    def is_endless(self, stage: Stage) -> bool:
+        """Return whether nothing but its own ``until`` ends a stage, or all rows."""
+        mixture = stage.mixture
+        ended = (mixture.stop, self.max_records, self.max_tokens) != (None, None, None)
+        return mixture.is_weighted and not ended
 
     def is_full(self, begun: Begun) -> bool:
         """Return whether the split has all that it may have."""
@@ -95,10 +102,10 @@ def count_of(stage: Stage, unit: str) -> int | None:
 
 
 def schedule_of(drafts: Sequence[Draft], lengths: Sequence[int]) -> Any:
-    """Return the schedule of stages, each of so many positions."""
-    if len(drafts) == 1:
-        return drafts[0].schedule
-    return StagedSchedule([found.schedule for found in drafts], lengths)
+    """Return the schedule of stages, each of so many positions, counted as far as these go."""
+    pairs = zip(drafts, lengths, strict=True)
+    schedules = [found.counting_to(length).schedule for found, length in pairs]
+    return schedules[0] if len(schedules) == 1 else StagedSchedule(schedules, lengths)
 
 
 def read_once(spans: Iterable[SpanReports], sources: Sequence[str]) -> dict[str, Digest]:

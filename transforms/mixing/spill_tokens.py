@@ -20,6 +20,8 @@ from transforms.datasets.reports import Tally
 from transforms.datasets.token_counts import TokenCounts
 from transforms.errors import DataError, LosslessError
 from transforms.kernels.arrays import I64, U64
+from transforms.kernels.packing.enough import Filling
+from transforms.kernels.packing.rows import Packing
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.mixing.mean_tokens import count_levels
@@ -97,14 +99,18 @@ class RowsToIds:
             raise self._error(file, block, kept, pc.is_null(lists), "expected ids, got null")
         lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False).astype(np.int64)
         values = lists.flatten()
-        of = np.repeat(np.arange(len(lengths)), lengths)
+
+        def rows_with(these: Any) -> Any:
+            of = np.repeat(np.arange(len(lengths)), lengths)
+            return np.isin(np.arange(len(lengths)), of[these])
+
         if values.null_count:
-            wrong = np.isin(np.arange(len(lengths)), of[pc.is_null(values).to_numpy(False)])
+            wrong = rows_with(pc.is_null(values).to_numpy(False))
             raise self._error(file, block, kept, wrong, "expected ids, got null among them")
         numbers = values.to_numpy()
         odd = (numbers < 0) | (numbers >= self.ids)
         if odd.any():
-            wrong = np.isin(np.arange(len(lengths)), of[odd])
+            wrong = rows_with(odd)
             least = int(numbers[np.argmax(odd)])
             raise self._error(
                 file,
@@ -148,6 +154,7 @@ class Made:
         payload: bytes of memory that these take.
         counts: of tokens.
         levels: documents and their tokens by levels of their keys, as of ``count_levels``.
+        filling: what the documents give to rows.
     """
 
     source: str
@@ -157,6 +164,7 @@ class Made:
     payload: int
     counts: TokenCounts
     levels: I64 = field(compare=False)
+    filling: Filling
 
     def __add__(self, other: Made) -> Made:
         return replace(
@@ -194,15 +202,17 @@ class SpillTokens(PartitionIntoBuckets):
 
     Attributes:
         work: what makes ids.
+        packing: how documents are packed.
     """
 
     work: ToIds
+    packing: Packing
 
     def expand(self, located: Any) -> SpilledTokens:  # type: ignore[override]
         """Key, tokenize, gather, sort, spill."""
         self.spill.make_folders(self.streams.levels)
         found = located | "Tokenize" >> beam.ParDo(
-            _SpillTokens(self.streams, self.spill, self.work)
+            _SpillTokens(self.streams, self.spill, self.work, self.packing)
         ).with_output_types(
             tuple[int, bytes], first=tuple[int, bytes], tallies=Tally, made=Made
         ).with_outputs("first", "tallies", "made", main="spills")
@@ -211,9 +221,9 @@ class SpillTokens(PartitionIntoBuckets):
 
 
 class _SpillTokens(SpillRuns):
-    def __init__(self, streams: Any, spill: Any, work: ToIds) -> None:
+    def __init__(self, streams: Any, spill: Any, work: ToIds, packing: Packing) -> None:
         super().__init__(streams, spill, measure=None)
-        self._work = work
+        self._work, self._packing = work, packing
 
     def start_bundle(self) -> None:
         super().start_bundle()
@@ -259,6 +269,7 @@ class _SpillTokens(SpillRuns):
             payload=blocks.payload_bytes(made),
             counts=counts,
             levels=count_levels(keys, lengths),
+            filling=Filling.of(lengths, self._packing),
         )
         key = file.source, number
         self._made[key] = self._made[key] + found if key in self._made else found

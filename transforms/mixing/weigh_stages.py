@@ -10,6 +10,7 @@ import numpy as np
 from transforms.datasets.reports import SpanReports, Tally
 from transforms.errors import RunError, UsageError
 from transforms.kernels.arrays import I64
+from transforms.kernels.packing.enough import Filling, documents_for
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.schedules.mixture import Amounts, Draft, Item, asked_shares
@@ -20,6 +21,7 @@ from transforms.kernels.schedules.staged import (
     draft_stages,
     expect_stages,
     items_of,
+    shares_of_law,
 )
 from transforms.mixing.counted import Counted, by_stream, needed_buckets, passes_begun
 from transforms.mixing.mean_tokens import LEVELS, level_for, tokens_of
@@ -41,10 +43,11 @@ def weigh_stages(
     """
     read = read_once(spans, ordering.streams.sources)
     found = add_made(made)
-    stages = [_without_rows(ordering, stage, found) for stage in ordering.stages]
+    stages = [_until_rows(ordering, stage) for stage in ordering.stages]
     try:
         amounts = _amounts(ordering, read, found, stages)
-        return Weighed(tuple(draft_stages(stages, amounts)), amounts)
+        enough = [_without_rows(ordering, stage, amounts, found) for stage in stages]
+        return Weighed(tuple(draft_stages(enough, amounts)), amounts)
     except UsageError as error:  # found out in the work, when the sources had been counted
         raise RunError(str(error)) from None
 
@@ -77,22 +80,37 @@ def _amounts(
     first = amounts([0.0] * len(records))
     if not all(first.records):  # weighing says what is wrong
         return first
-    return amounts([sum(each) for each in zip(*expect_stages(stages, first), strict=True)])
+    length, joined = ordering.packing.length, ordering.packing.is_joined
+    used = expect_stages(stages, first, row_tokens=length, joined=joined)
+    return amounts([sum(each) for each in zip(*used, strict=True)])
 
 
-def _without_rows(ordering: Ordering, stage: Stage, made: dict[tuple[str, int], Made]) -> Stage:
-    """Return a stage that ends by rows as one that surely has them: by tokens, or by records."""
+def _until_rows(ordering: Ordering, stage: Stage) -> Stage:
+    """Return a stage that ends by all rows too, where no other unit ends it."""
     rows = [n for n in (count_of(stage, "rows"), ordering.budget.rows) if n is not None]
     if not rows or (stage.until is not None and stage.until.unit != "rows"):
         return stage
-    most = min(rows)
+    return replace(stage, until=Until("rows", min(rows)))
+
+
+def _without_rows(
+    ordering: Ordering, stage: Stage, amounts: Amounts, made: Mapping[tuple[str, int], Made]
+) -> Stage:
+    """Return a stage that ends by rows as one that surely has them: by tokens, or by records."""
+    rows = count_of(stage, "rows")
+    if rows is None:
+        return stage
     if ordering.row_tokens is not None:
-        return replace(stage, until=Until("tokens", most * ordering.row_tokens))
-    first = [found for (_, number), found in made.items() if number == 0]
-    every = sum(found.made.records for found in first)
-    empty = sum((*found.counts.lengths, 0)[0] for found in first)  # they make no row
-    share = empty / every if every and ordering.packing.kind != "none" else 0.0
-    return replace(stage, until=Until("records", int(most / max(1 - share, 1e-3) * 1.02) + 1000))
+        return replace(stage, until=Until("tokens", rows * ordering.row_tokens))
+    some = [
+        made[name, 0].filling if (name, 0) in made else Filling()
+        for name in ordering.streams.sources
+    ]
+    some = [sum(some, start=Filling())] if ordering.streams.union else some
+    shares = shares_of_law(stage.mixture, amounts)
+    records = documents_for(rows, ordering.packing, zip(shares, some, strict=True))
+    # where none of them makes a row, one pass shows that, and packing says it
+    return replace(stage, until=Until("records", records or max(sum(amounts.records), 1)))
 
 
 def find_bounds(

@@ -19,6 +19,11 @@ from transforms.packing.parts import Part, PartKey, window_groups
 from transforms.storage import files as storage
 from transforms.workers.round_robin import GroupRoundRobin
 
+_TOO_FEW = (
+    "of those that were tokenized more stood in rows, or none did: give a longer --sequence_length or "
+    "--long=split, so that fewer are cut off or dropped"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
@@ -27,7 +32,6 @@ class Budget:
     Attributes:
         rows: at most.
         multiple: rows end at a multiple of it.
-        exact: whether fewer rows than ``rows`` are an error.
     """
 
     rows: int | None = None
@@ -65,6 +69,7 @@ class PackDocuments(beam.PTransform):  # type: ignore[misc]
         packing: how.
         key: what keys it.
         rows: where the part ends at the latest, None for where its documents do.
+        endless: whether sources are repeated until these rows are there, so that fewer are an error.
         budget: where the split does.
         storage_options: of fsspec, for the stores; None leaves them as they are.
     """
@@ -72,6 +77,7 @@ class PackDocuments(beam.PTransform):  # type: ignore[misc]
     packing: Packing
     key: PartKey
     rows: int | None = None
+    endless: bool = False
     budget: Budget = field(default_factory=Budget)
     storage_options: dict[str, Any] | None = None
 
@@ -114,6 +120,11 @@ class PackDocuments(beam.PTransform):  # type: ignore[misc]
         most = [n for n in (self.rows, self._left(begun)) if n is not None]
         if most and min(most) < packed.rows:
             packed = cut_part(packed, min(most))
+        if self.endless and self.rows is not None and packed.rows < min(most):
+            raise RunError(
+                f"stage {self.key.stage + 1}, until rows: expected {min(most)} rows, the documents make "
+                f"{packed.rows}; {_TOO_FEW}"
+            )
         return Begun((*begun.parts, packed), (*begun.records, packed.part.documents))
 
     def _left(self, begun: Begun) -> int | None:
@@ -153,20 +164,18 @@ def cut_part(packed: PackedPart, rows: int) -> PackedPart:
     part = packed.part
     if rows >= packed.rows:
         return packed
+    if not rows:
+        return empty_part(packed)
     last = int(np.searchsorted(packed.rows_before, rows, side="left")) - 1  # holds the last row
-    if rows == 0:
-        last = -1
     if part.packing.kind == "concat":
-        place = part.place_of_row(last, rows - int(packed.rows_before[last])) if rows else 0
+        place = part.place_of_row(last, rows - int(packed.rows_before[last]))
         documents, _ = part.index.first_from(place)
     else:
-        documents = 0
-        if rows:
-            window, _, pieces = part.pieces(last)
-            documents = window.end
-            if part.packing.kind != "best_fit":  # a document a row, in order
-                piece = int(pieces.row_offsets[rows - int(packed.rows_before[last])]) - 1
-                documents = window.begin + int(pieces.document[piece]) + 1
+        window, _, pieces = part.pieces(last)
+        documents = window.end
+        if part.packing.kind != "best_fit":  # a document a row, in order
+            piece = int(pieces.row_offsets[rows - int(packed.rows_before[last])]) - 1
+            documents = window.begin + int(pieces.document[piece]) + 1
         place = part.index.place_of(documents)
     shorter = Part(
         part.files,
@@ -175,15 +184,21 @@ def cut_part(packed: PackedPart, rows: int) -> PackedPart:
         key=part.key,
         starts=np.append(part.starts[: last + 1], place),
     )
-    counts = list(packed.counts[: max(last, 0)])
-    if rows:
-        counts.append(count_one(shorter, last))
+    counts = [*packed.counts[:last], count_one(shorter, last)]
     cut = packed_part(shorter, counts)
     if cut.rows > rows:  # of a window that is packed whole
         _, lengths, pieces = shorter.pieces(last)
         used = count_pieces(lengths, pieces, part.packing, rows - int(cut.rows_before[last]))
         cut = replace(cut, rows=rows, used_of_last=used)
     return cut
+
+
+def empty_part(packed: PackedPart) -> PackedPart:
+    """Return a part that has no documents, and so no rows."""
+    part = packed.part
+    none = np.zeros(1, np.int64)
+    nothing = Part(part.files, documents=0, packing=part.packing, key=part.key, starts=none)
+    return packed_part(nothing, [])
 
 
 def end_split(begun: Begun, budget: Budget) -> Begun:
@@ -203,7 +218,8 @@ def end_split(begun: Begun, budget: Budget) -> Begun:
     left = rows - rows % budget.multiple
     parts, records = [], []
     for part, used in zip(begun.parts, begun.records, strict=True):
-        mine = cut_part(part, min(left, part.rows))
+        # behind the last row no part has documents, not even those that are in no row
+        mine = cut_part(part, min(left, part.rows)) if left else empty_part(part)
         parts.append(mine)
         records.append(min(used, mine.part.documents))
         left -= mine.rows

@@ -7,6 +7,7 @@ of lengths, so from the global order alone: nobody's files, workers or memory ha
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -76,11 +77,15 @@ class Part:
         # of none every document has a place, also one that has no ids at all
         special = max(packing.special, 1) if none else packing.special
         self.index = DocumentIndex(files, special=special, skip_empty=not none)
-        self.places = self.index.place_of(documents)
         self.starts = self._find_starts() if starts is None else starts
 
     def __reduce__(self) -> tuple[object, ...]:
         return _part, (self.files, self.documents, self.packing, self.key, self.starts)
+
+    @functools.cached_property
+    def places(self) -> int:
+        """Of all its documents; not read before it is asked for, as parts travel through runners."""
+        return self.index.place_of(self.documents)
 
     @property
     def windows(self) -> int:

@@ -133,7 +133,7 @@ class Olmo:
 
     def how_to_open(self, dataset: Dataset, folder: str, split: str = "train") -> str:
         ids, masked = quoted_pattern(folder, split, IDS), ""
-        if self.filler(dataset) is not None:
+        if MASK in self.suffixes(dataset):
             masked = f"label_mask_paths=[{quoted_pattern(folder, split, MASK)}], "
         return (
             f"NumpyFSLDatasetConfig(paths=[{ids}], {masked}expand_glob=True, "

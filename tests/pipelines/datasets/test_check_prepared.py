@@ -74,6 +74,11 @@ def test_epochs_and_formats_lie_on_levels_of_their_own(
     assert pipelines.verify.main([str(tmp_path)]) == 0
     said = capsys.readouterr().err
     assert "20 rows of train of epoch 3, 20 rows of train of epoch 4, 5 rows of validation" in said
+    for more in ("epoch-5", f"epoch-3/{FORMATS['olmo'].name}", "data"):
+        (tmp_path / more).mkdir()
+        assert verify(str(tmp_path))[1] == [f"{more}: extra: the manifest doesn't list it"]
+        (tmp_path / more).rmdir()
+    (tmp_path / "notes").mkdir()  # nobody's business
     path = f"epoch-4/{formats[0]}/dataset.json"
     (tmp_path / path).write_text("{}")
     assert all(line.startswith(f"{path}: ") for line in verify(str(tmp_path))[1])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.support import run
+from tests.pipelines.support import run, write_tree
 from transforms.errors import UsageError
 from transforms.storage import files as storage
 
@@ -86,3 +86,17 @@ def test_where_shards_alone_are_too_large_nothing_else_is_blamed(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, 70 * MB))
     with pytest.raises(UsageError, match=r"of spill files .*, or give --spill_compression$"):
         run(f"--input={source}", f"--output={tmp_path / 'o'}", *ASKED)
+
+
+def test_a_dataset_that_is_replaced_makes_room_whatever_its_levels(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = b'{"format": "dovetail-manifest"}'
+    folder = write_tree(tmp_path / "o", {"manifest.json": manifest})
+    names = ("epoch-0/flat/data/train-00000-of-00001.bin", "data/train-00000-of-00001.txt")
+    for name in names:
+        write_tree(folder, {name: b""})
+        with (folder / name).open("r+b") as file:
+            file.truncate(30 * MB)
+    run(f"--input={source}", f"--output={folder}", "--overwrite", *ASKED)
+    assert "160.00 MB free" in capsys.readouterr().out

@@ -336,6 +336,7 @@ def test_without_a_command_the_commands_are_listed() -> None:
     assert re.findall(rb"^  (\w+) ", done.stdout, re.MULTILINE) == [
         b"shuffle",
         b"tokenize",
+        b"prepare",
         b"verify",
         b"show",
     ]
@@ -361,7 +362,7 @@ def test_the_version_is_told(command_: list[str], capsys: pytest.CaptureFixture[
     ("word", "hint"),
     [
         ("shufle", "did you mean shuffle?"),
-        ("qqq", "one of shuffle, tokenize, verify, show"),
+        ("qqq", "one of shuffle, tokenize, prepare, verify, show"),
         ("--output=x", "shuffle"),
     ],
 )

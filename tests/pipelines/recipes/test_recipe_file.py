@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import pipelines.shuffle
 from pipelines.recipes import exact_yaml, mixture
 from pipelines.recipes.flag_errors import Origin, validate
+from pipelines.recipes.prepare_recipe import PrepareRecipe
 from pipelines.recipes.recipe import Recipe, Settings
 from pipelines.recipes.recipe_file import SHUFFLE, json_schema, read_recipe
 from pipelines.verify import verify
@@ -535,9 +536,15 @@ def test_the_examples_in_the_docs_are_recipes(tmp_path: Path) -> None:
     example = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0]
     recipe = resolve(write(tmp_path, example))
     assert recipe.sources == {"web": ["crawl/*.jsonl.gz"], "books": ["fiction/*", "facts/*"]}
-    cells = " ".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE))
-    named = set(re.findall(r"`(\w+)`", cells))
-    assert {*mixture.FIELDS, "text_field", "format"} <= named <= Recipe.model_fields.keys()
+
+    def named(page: str) -> set[str]:
+        cells = " ".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE))
+        return set(re.findall(r"`(\w+)`", cells))
+
+    shuffles, _, prepares = text.partition("\n## Preparing\n")
+    mixed = {*mixture.FIELDS, "text_field", "format"}
+    assert mixed <= named(shuffles) <= Recipe.model_fields.keys()
+    assert {"stages", "split", "packing"} <= named(prepares) <= PrepareRecipe.model_fields.keys()
 
 
 def test_without_a_file_no_field_is_a_files() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -228,6 +229,25 @@ def test_rows_end_at_a_multiple_across_parts_and_missing_ones_are_an_error(tmp_p
         assert sum(ended.records) == rows
     with pytest.raises(RunError, match="--rows=12"):
         end_split(begun, Budget(rows=12))
+
+
+def test_behind_the_last_row_no_part_has_documents(tmp_path: Path) -> None:
+    """A stage whose documents all are dropped, behind one that ends early: it took what came later."""
+    packing = Packing(kind="pad", length=8, end=EOS, long="drop", window=16)
+    parts = tuple(make_part(lay(tmp_path, lengths, []), packing) for lengths in ([3] * 5, [30, 30]))
+    ended = end_split(Begun(parts, (5, 2)), Budget(multiple=4))
+    assert (ended.rows, ended.records) == (4, (4, 0))
+    assert [part.part.documents for part in ended.parts] == [4, 0]
+
+
+def test_a_part_travels_without_its_files_being_read(tmp_path: Path) -> None:
+    """A worker that gets one may not know yet how to read them."""
+    packing = Packing(kind="pad", length=8, end=EOS, window=16)
+    cut = cut_part(make_part(lay(tmp_path, [3, 4, 5], []), packing), 2)
+    packed = pickle.dumps(cut)
+    for path in tmp_path.iterdir():
+        path.unlink()
+    assert pickle.loads(packed).rows == 2
 
 
 def test_a_document_that_must_not_be_long_is_named(tmp_path: Path) -> None:

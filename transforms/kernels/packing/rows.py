@@ -66,6 +66,16 @@ class Packing:
         return (self.begin is not None) + (self.end is not None)
 
     @property
+    def is_joined(self) -> bool:
+        """Whether rows hold several documents, so that they are filled up with them."""
+        return self.kind in {"concat", "best_fit"}
+
+    @property
+    def is_lossless(self) -> bool:
+        """Whether every id of a document stands in a row."""
+        return self.kind in {"none", "concat"} or self.long not in {"truncate", "drop"}
+
+    @property
     def most(self) -> int:
         """How many ids a row can have: ``length``, of ``none`` any number."""
         return _ANY if self.kind == "none" or self.length is None else self.length

@@ -83,6 +83,18 @@ class Mixture:
         return self.weights is not None or self.temperature is not None
 
     @property
+    def is_drawn(self) -> bool:
+        """Whether its schedule is drawn, so that it has to be counted."""
+        return self.repeats is not None or (self.is_weighted and self.interleave == "random")
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether a source may begin again."""
+        if self.repeats is not None:
+            return any(times > 1 for times in self.repeats)
+        return self.stop == "all_exhausted" or self.repeats_as_needed
+
+    @property
     def is_union(self) -> bool:
         """Whether all sources are shuffled as one."""
         return not self.is_weighted and self.repeats is None

@@ -53,18 +53,21 @@ class Stage:
     mixture: Mixture
     until: Until | None = None
 
-    def alone(self, number: int, *, row_tokens: int | None = None) -> Mixture:
+    def alone(self, number: int, *, row_tokens: int | None = None, joined: bool = True) -> Mixture:
         """Return the mixture that it would be by itself, with its ``until`` as its end.
 
         Args:
             number: its place among the stages.
             row_tokens: tokens of documents in a row, at most; None where a row is a record.
+            joined: whether a row holds several documents; else they are no more than rows.
         """
         mixture = replace(self.mixture, stage=number)
         if self.until is None:
             return mixture
         unit, count = self.until.unit, self.until.count
         if unit == "rows" and row_tokens is not None:
+            if not joined:
+                mixture = replace(self, until=Until("records", count)).alone(number)
             unit, count = "tokens", count * row_tokens
         if unit == "tokens":
             most = count if mixture.max_tokens is None else mixture.max_tokens
@@ -146,19 +149,23 @@ def left_of(used: Sequence[int], records: Sequence[int]) -> list[int]:
 
 
 def expect_stages(
-    stages: Sequence[Stage], amounts: Amounts, *, row_tokens: int | None = None
+    stages: Sequence[Stage],
+    amounts: Amounts,
+    *,
+    row_tokens: int | None = None,
+    joined: bool = True,
 ) -> list[list[float]]:
     """Return about how many records of each source come out of each stage, for plans.
 
     Args:
         stages: what is asked.
         amounts: of each source, about, with tokens where a stage counts them.
-        row_tokens: as of ``Stage.alone``.
+        row_tokens, joined: as of ``Stage.alone``.
     """
     used = [0.0] * len(amounts.records)
     found: list[list[float]] = []
     for number, stage in enumerate(stages):
-        mixture = stage.alone(number, row_tokens=row_tokens)
+        mixture = stage.alone(number, row_tokens=row_tokens, joined=joined)
         left = [_rest(count, size) for count, size in zip(used, amounts.records, strict=True)]
         mine = expect(mixture, _drawn(mixture, amounts), left=left)
         rest = _rest_of_output(stage.mixture, amounts, sum(used), used)
@@ -192,13 +199,13 @@ def _rest_of_output(
     if mixture.max_tokens is not None:
         means = means_of(amounts, "tokens")
         spent = sum(count * mean for count, mean in zip(used, means, strict=True))
-        shares = _shares_of_law(mixture, amounts)
+        shares = shares_of_law(mixture, amounts)
         mean = sum(share * one for share, one in zip(shares, means, strict=True))
         rest = min(rest, (mixture.max_tokens - spent) / mean) if mean else rest
     return max(rest, 0.0)
 
 
-def _shares_of_law(mixture: Mixture, amounts: Amounts) -> list[float]:
+def shares_of_law(mixture: Mixture, amounts: Amounts) -> list[float]:
     """Return which share of the records each source gives, about."""
     if mixture.is_weighted:
         return record_shares(mixture, _drawn(mixture, amounts))

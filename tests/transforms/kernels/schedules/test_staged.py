@@ -344,3 +344,16 @@ def test_bounds_hold_what_tokens_take_and_little_more(interleave: Any) -> None:
         assert (np.array(most) < expected + 32 * np.sqrt(expected)).all()
         over.append((used > expected).any())
     assert any(over)
+
+
+def test_what_is_expected_of_sources_without_weights_ends_with_the_tokens_too() -> None:
+    union = Stage(Mixture(sources=("all",), max_tokens=350))
+    amounts = Amounts((100,), (1,), (700,))
+    assert expect_stages([union], amounts) == [[50.0]]
+    assert most_of_stages([union], amounts) == [50.0]
+    repeats = Stage(
+        Mixture(sources=("a", "b"), repeats=(Fraction(2), Fraction(1, 2)), max_tokens=165)
+    )
+    ((a, b),) = expect_stages([repeats], Amounts((100, 50), (1, 1), (700, 500)))
+    assert a / b == pytest.approx(200 / 25)
+    assert 7 * a + 10 * b == pytest.approx(165)
