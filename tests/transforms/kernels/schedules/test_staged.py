@@ -306,7 +306,6 @@ def test_what_is_expected_of_sources_without_weights_ends_with_the_tokens_too() 
     union = Stage(Mixture(sources=("all",), max_tokens=350))
     amounts = Amounts((100,), (1,), (700,))
     assert expect_stages([union], amounts) == [[50.0]]
-    assert most_of_stages([union], amounts) == [50.0]
     repeats = Stage(
         Mixture(sources=("a", "b"), repeats=(Fraction(2), Fraction(1, 2)), max_tokens=165)
     )
