@@ -170,7 +170,9 @@ def test_a_recipe_gives_what_the_oracle_says(number: int, tmp_path: Path) -> Non
     sizes = {"span_bytes": 300, "run_bytes": 2000, "bucket_bytes": 1500, "page_bytes": 300}
     with cut_otherwise(**(sizes if small else {})):
         if wanted is None or len(wanted["train"].rows) < end.get("rows", 0):
-            with pytest.raises(DovetailError, match=r"got none|files are empty|in all its records|--rows="):
+            with pytest.raises(
+                DovetailError, match=r"got none|files are empty|in all its records|--rows="
+            ):
                 pipelines.prepare.run(flags)
             return
         pipelines.prepare.run(flags)
