@@ -77,23 +77,23 @@ def check_shard(
     problems = []
     for file in shard.files:
         with progress.doing(f"reading {file.path}"):
-            problems += _check_file(folder, file, shas)
-        progress.add("verify", bytes=file.bytes)
+            problems += _check_file(folder, file, shas, progress)
     dataset = datasets.get(shard.format)
     if problems or dataset is None or not shard.files:  # said where the manifest is looked at
         return problems
     with progress.doing(f"reading back {shard.files[0].path}"):
-        problems += _read_back(folder, shard, dataset)
-    progress.add("verify", records=shard.rows)
+        problems += _read_back(folder, shard, dataset, progress)
     return problems
 
 
-def _check_file(folder: str, file: FileOfShard, shas: Mapping[str, str]) -> list[str]:
+def _check_file(
+    folder: str, file: FileOfShard, shas: Mapping[str, str], progress: Progress
+) -> list[str]:
     try:
         with opened(folder, file.path) as stream:
             size = stream.seek(0, os.SEEK_END)
             stream.seek(0)
-            sha = sha256(stream)
+            sha = sha256(stream, lambda count: progress.add("verify", bytes=count))
     except DataError as error:
         return [str(error)]
     if sha != file.sha256 and (other := shas.get(sha)):
@@ -107,7 +107,9 @@ def _check_file(folder: str, file: FileOfShard, shas: Mapping[str, str]) -> list
     return []
 
 
-def _read_back(folder: str, shard: PreparedShard, dataset: Dataset) -> list[str]:
+def _read_back(
+    folder: str, shard: PreparedShard, dataset: Dataset, progress: Progress
+) -> list[str]:
     """Read a shard as its trainer does, and compare what comes with what the manifest says."""
     form, main = format_of(shard.format), shard.files[0].path
     keeps, digest = form.keeps(dataset), RowsDigest(form.keeps(dataset))
@@ -119,6 +121,7 @@ def _read_back(folder: str, shard: PreparedShard, dataset: Dataset) -> list[str]
                 ids += len(some.ids)
                 filler += int(some.filler.sum())
                 digest.add(some)
+                progress.add("verify", records=len(some))
     except DataError as error:
         return [f"{main}: {error}"]
     kept = shard.ids - shard.dropped_ids

@@ -30,6 +30,7 @@ class Each(Protocol):
         """Return what ``work`` gave for each, in order."""
 
 
+_CHUNK = 1 << 20
 EXTRA = ": extra: the manifest doesn't list it"
 
 
@@ -76,9 +77,18 @@ def line_format_of(file: Any, path: str, manifest: Manifest) -> LineFormat:
     return LineFormat(separator=manifest.separator, header=header, quoted=manifest.quoted)
 
 
-def sha256(file: Any) -> str:
-    """Return a file's SHA-256 as 64 hex digits, from where it stands."""
-    return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256(file: Any, progress: Callable[[int], object] = lambda count: None) -> str:
+    """Return a file's SHA-256 as 64 hex digits, from where it stands.
+
+    Args:
+        file: open for reading.
+        progress: is called with bytes as they are read.
+    """
+    digest = hashlib.sha256()
+    while data := file.read(_CHUNK):
+        digest.update(data)
+        progress(len(data))
+    return digest.hexdigest()
 
 
 def printable(text: str) -> str:
