@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import apache_beam as beam
@@ -50,28 +50,29 @@ def stage_of(
         bound = 0
     schedule = schedule_of([*drafts[:number], found], [*lengths, bound])
     sizes = SizesBefore(schedule, tables, records=records, small=spilled.small)
-    end = begin + bound
+    last = end = begin + bound
+    beyond = []  # what may be reached only behind the last position
     budgets = [n for n in (count_of(stage, "tokens"), ordering.tokens_left(begun)) if n is not None]
     if budgets and bound:
-        end = sizes.find_end(begin, begin + bound, min(budgets))
-        _require_enough(found, end == begin + bound, "tokens", min(budgets))
+        end = sizes.find_end(begin, last, min(budgets))
+        beyond += [f"{min(budgets):,} tokens"] if end == last else []
     rows = [n for n in (count_of(stage, "rows"), ordering.rows_left(begun)) if n is not None]
     if rows and end > begin and ordering.row_tokens is not None:
-        wanted = min(rows) * ordering.row_tokens
-        far = sizes.find_end(begin, end, wanted - 1) + 1
-        if far > end and end == begin + bound:
-            _require_enough(found, True, "rows", min(rows))
+        far = sizes.find_end(begin, end, min(rows) * ordering.row_tokens - 1) + 1
+        # rows that are reached end the stage, wherever its tokens would
+        beyond = [*beyond, f"{min(rows):,} rows"] if far > last else []
         end = min(far, end)
+    _require_enough(found, beyond)
     schedule = schedule_of([*drafts[:number], found], [*lengths, end - begin])
     whole = replace(spilled.draft, schedule=schedule, bound=end)
     return replace(spilled, draft=whole, length=end), begin, end
 
 
-def _require_enough(found: Draft, short: bool, unit: str, count: int) -> None:
+def _require_enough(found: Draft, beyond: Sequence[str]) -> None:
     mixture = found.mixture
-    if short and mixture.repeats_as_needed and mixture.max_records is None:
+    if beyond and mixture.repeats_as_needed and mixture.max_records is None:
         raise RunError(
-            f"{count:,} {unit} were asked for, and the documents drawn have fewer than expected by "
+            f"{beyond[-1]} were asked for, and the documents drawn have fewer than expected by "
             "their mean lengths, which differ very much; give --max_records too, or --stop"
         )
 
