@@ -43,22 +43,19 @@ def check(folder: Path, python: Path, source: Path, kind: Kind, ids: int) -> int
     packing = Packing(kind=kind, length=LENGTH, end=EOS)
     dataset = Dataset(ids=ids, packing=packing, eos=EOS, options={"layout": "megatron_bridge"})
     form.require(dataset)
-    folder.mkdir(parents=True, exist_ok=True)
+    data = folder / "data"
+    data.mkdir(parents=True, exist_ok=True)
     (suffix,) = form.suffixes(dataset)
     shards = [make_rows(dataset, seed=number) for number in range(SHARDS)]
     for number, rows in enumerate(shards):
         facts = ShardFacts(rows=len(rows), ids=len(rows.ids), filler=int(rows.filler.sum()))
-        with (folder / f"train-{number}{suffix}").open("wb") as file:
+        with (data / f"train-{number}{suffix}").open("wb") as file:
             writer = form.open_writer({suffix: file}, dataset, facts)
             writer.write(rows)
             writer.close()
     most = LENGTH - 1
-    case = {
-        "source": str(source),
-        "files": str(folder / f"train-*{suffix}"),
-        "eos": EOS,
-        "max_seq_length": most,
-    }
+    line = form.how_to_open(dataset, str(folder))
+    case = {"source": str(source), "line": line, "eos": EOS}
     (folder / "case.json").write_text(json.dumps(case))
     inside = [python, Path(__file__).with_name("readers_bridge_core.py"), folder / "case.json"]
     done = subprocess.run(inside, capture_output=True, text=True, check=False)

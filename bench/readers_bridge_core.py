@@ -12,6 +12,7 @@ import importlib.util
 import json
 import sys
 import types
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +75,12 @@ def read(case: dict[str, Any]) -> dict[str, Any]:
     load(folder, "paths")
     load(folder, "gpt_sft")
     parquet = load(folder, "parquet")
-    dataset = parquet.GPTSFTPackedParquetDataset(
-        case["files"],
-        types.SimpleNamespace(eos_id=case["eos"]),
-        max_seq_length=case["max_seq_length"],
-        pad_to_max_length=True,
-        answer_only_loss=True,
+    opened = partial(
+        parquet.GPTSFTPackedParquetDataset, pad_to_max_length=True, answer_only_loss=True
     )
+    tokenizer = types.SimpleNamespace(eos_id=case["eos"])
+    names = {"GPTSFTPackedParquetDataset": opened, "tokenizer": tokenizer}
+    dataset = eval(case["line"], names)
     rows = [dataset[i] for i in range(len(dataset))]
     for i, row in enumerate(rows):
         starts = row["seq_boundaries"][:-1]

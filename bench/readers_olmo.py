@@ -66,12 +66,13 @@ def check(folder: Path, python: Path, kind: Kind, pad: int | None, ids: int) -> 
     packing = Packing(kind=kind, length=LENGTH, end=EOS, end_at_cuts=True)
     dataset = Dataset(ids=ids, packing=packing, eos=EOS, pad=pad)
     form.require(dataset)
-    folder.mkdir(parents=True, exist_ok=True)
+    data = folder / "data"
+    data.mkdir(parents=True, exist_ok=True)
     seen: list[Rows] = []
     for number in range(SHARDS):
         rows = make_rows(dataset, seed=number)
         facts = ShardFacts(rows=len(rows), ids=len(rows.ids), filler=int(rows.filler.sum()))
-        files = {s: (folder / f"train-{number}{s}").open("wb") for s in form.suffixes(dataset)}
+        files = {s: (data / f"train-{number}{s}").open("wb") for s in form.suffixes(dataset)}
         writer = form.open_writer(files, dataset, facts)
         writer.write(rows)
         writer.close()
@@ -79,12 +80,10 @@ def check(folder: Path, python: Path, kind: Kind, pad: int | None, ids: int) -> 
             file.close()
         seen.append(form.seen(rows, dataset))
     case = {
-        "paths": [str(folder / f"train-{number}.npy") for number in range(SHARDS)],
-        "masks": None if pad is None else [str(folder / f"train-{n}.mask") for n in range(SHARDS)],
-        "vocab_size": ids,
-        "sequence_length": LENGTH,
+        "line": form.how_to_open(dataset, str(folder)),
+        "paths": [str(data / f"train-{number}.npy") for number in range(SHARDS)],
+        "masks": pad is not None,
         "eos": EOS,
-        "pad": EOS if pad is None else pad,
     }
     (folder / "case.json").write_text(json.dumps(case))
     inside = [python, Path(__file__).with_name("readers_olmo_core.py"), folder / "case.json"]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-import types
 from pathlib import Path
 from typing import Any
 
@@ -51,19 +50,9 @@ def read(case: dict[str, Any]) -> dict[str, Any]:
     numpy_dataset = importlib.import_module("olmo_core.data.numpy_dataset")
     utils: Any = importlib.import_module("olmo_core.data.utils")
     utils.resource_path = lambda folder, name, **kwargs: Path(folder, name)  # it would fetch by URL
-    asked = types.SimpleNamespace(
-        dtype=None, tokenizer=types.SimpleNamespace(vocab_size=case["vocab_size"])
-    )
-    dtype = numpy_dataset.NumpyDatasetConfig.get_dtype(asked)
-    dataset = numpy_dataset.NumpyFSLDataset(
-        *case["paths"],
-        sequence_length=case["sequence_length"],
-        pad_token_id=case["pad"],
-        eos_token_id=case["eos"],
-        vocab_size=case["vocab_size"],
-        dtype=dtype,
-        label_mask_paths=case["masks"],
-    )
+    names = vars(numpy_dataset) | {"TokenizerConfig": numpy_dataset.TokenizerConfig}
+    config = eval(case["line"], names)
+    dtype, dataset = config.get_dtype(), config.build()
     read = [dataset[i] for i in range(len(dataset))]
     found, tables = [], []
     for path in case["paths"]:

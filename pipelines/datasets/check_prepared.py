@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pipelines.datasets.check_sources import check_quarantine, check_sources
 from pipelines.datasets.prepared_shards import files_by_suffix, folders_of, levels_of, open_files
 from pipelines.datasets.prepared_sums import check_splits
-from pipelines.datasets.shard_files import Each, extra, opened, sha256
+from pipelines.datasets.shard_files import EXTRA, Each, extra, opened, sha256
 from transforms.datasets.manifest_files import sum_files
 from transforms.datasets.prepared import FileOfShard, PreparedManifest, PreparedShard
 from transforms.errors import DataError
@@ -44,6 +44,7 @@ def check_prepared(manifest: PreparedManifest, folder: str, each: Each) -> list[
     listed = {file.path for shard in manifest.shards for file in shard.files}
     for level in folders_of(manifest):
         problems += extra(folder, level + layout.DATA, listed)
+    problems += _extra_folders(manifest, folder)
     if not wrong:  # of shards that can't be, nothing can be listed
         problems += _check_beside(manifest, folder, datasets)
     shas = {file.sha256: file.path for shard in manifest.shards for file in shard.files}
@@ -76,23 +77,23 @@ def check_shard(
     problems = []
     for file in shard.files:
         with progress.doing(f"reading {file.path}"):
-            problems += _check_file(folder, file, shas)
-        progress.add("verify", bytes=file.bytes)
+            problems += _check_file(folder, file, shas, progress)
     dataset = datasets.get(shard.format)
     if problems or dataset is None or not shard.files:  # said where the manifest is looked at
         return problems
     with progress.doing(f"reading back {shard.files[0].path}"):
-        problems += _read_back(folder, shard, dataset)
-    progress.add("verify", records=shard.rows)
+        problems += _read_back(folder, shard, dataset, progress)
     return problems
 
 
-def _check_file(folder: str, file: FileOfShard, shas: Mapping[str, str]) -> list[str]:
+def _check_file(
+    folder: str, file: FileOfShard, shas: Mapping[str, str], progress: Progress
+) -> list[str]:
     try:
         with opened(folder, file.path) as stream:
             size = stream.seek(0, os.SEEK_END)
             stream.seek(0)
-            sha = sha256(stream)
+            sha = sha256(stream, lambda count: progress.add("verify", bytes=count))
     except DataError as error:
         return [str(error)]
     if sha != file.sha256 and (other := shas.get(sha)):
@@ -106,7 +107,9 @@ def _check_file(folder: str, file: FileOfShard, shas: Mapping[str, str]) -> list
     return []
 
 
-def _read_back(folder: str, shard: PreparedShard, dataset: Dataset) -> list[str]:
+def _read_back(
+    folder: str, shard: PreparedShard, dataset: Dataset, progress: Progress
+) -> list[str]:
     """Read a shard as its trainer does, and compare what comes with what the manifest says."""
     form, main = format_of(shard.format), shard.files[0].path
     keeps, digest = form.keeps(dataset), RowsDigest(form.keeps(dataset))
@@ -118,6 +121,7 @@ def _read_back(folder: str, shard: PreparedShard, dataset: Dataset) -> list[str]
                 ids += len(some.ids)
                 filler += int(some.filler.sum())
                 digest.add(some)
+                progress.add("verify", records=len(some))
     except DataError as error:
         return [f"{main}: {error}"]
     kept = shard.ids - shard.dropped_ids
@@ -181,6 +185,23 @@ def _check_shards(manifest: PreparedManifest) -> list[str]:
 
 def _name(form: str, epoch: int | None, split: str) -> str:
     return f"{split} as {form}" + (f" of epoch {epoch}" if epoch is not None else "")
+
+
+def _extra_folders(manifest: PreparedManifest, folder: str) -> list[str]:
+    """Say which epochs and formats lie there that nobody listed."""
+    known = set[str]()
+    for level in folders_of(manifest):
+        path = level + layout.DATA
+        while path:
+            known.add(path)
+            path = path.rpartition("/")[0]
+    above = {path.rpartition("/")[0] for path in known}
+    return [
+        problem
+        for inner in sorted(above)
+        for problem in extra(folder, inner, known)
+        if layout.is_our_folder(name := problem.removesuffix(EXTRA)) and name != layout.QUARANTINE
+    ]
 
 
 def _check_beside(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from transforms.datasets.prepared import (
     MOST_PASSES,
     PreparedManifest,
+    PreparedShard,
     SourceOfSplit,
     SplitEntry,
     StageEntry,
@@ -23,6 +24,9 @@ _SAME = 1e-9  # by which a share may differ that was computed anew
 def check_splits(manifest: PreparedManifest, datasets: Mapping[str, Dataset]) -> list[str]:
     """Return what doesn't add up, a line each: shards to splits, stages to splits, sources to stages."""
     problems = []
+    shards: dict[tuple[str, str, int | None], list[PreparedShard]] = defaultdict(list)
+    for shard in manifest.shards:
+        shards[shard.format, shard.split, shard.epoch].append(shard)
     if manifest.recipe.get("seed", manifest.seed) != manifest.seed:
         problems.append("manifest: its seed is not that of its recipe")
     first, many = manifest.recipe.get("epoch"), manifest.recipe.get("epochs")
@@ -46,9 +50,8 @@ def check_splits(manifest: PreparedManifest, datasets: Mapping[str, Dataset]) ->
                 f"{where}: {padding:.6f} of its ids are filler, not {split.padding:.6f}"
             )
         for form, dataset in datasets.items():
-            problems += [
-                f"{where}: {what}" for what in _check_shards(manifest, split, form, dataset)
-            ]
+            mine = shards[form, split.split, split.epoch]
+            problems += [f"{where}: {what}" for what in _check_shards(split, form, dataset, mine)]
     if manifest.tokens is not None:
         made = [source for split in manifest.splits for source in _tokenized(split)]
         problems += [
@@ -115,14 +118,9 @@ def _tokenized(split: SplitEntry) -> Sequence[SourceOfSplit]:
 
 
 def _check_shards(
-    manifest: PreparedManifest, split: SplitEntry, form: str, dataset: Dataset
+    split: SplitEntry, form: str, dataset: Dataset, mine: Sequence[PreparedShard]
 ) -> list[str]:
     """Compare what a split holds with what its shards do, in one format."""
-    mine = [
-        shard
-        for shard in manifest.shards
-        if (shard.format, shard.split, shard.epoch) == (form, split.split, split.epoch)
-    ]
     rows, ids = sum(shard.rows for shard in mine), sum(shard.ids for shard in mine)
     if format_of(form).unit(dataset) == "documents":  # as they were before packing
         if rows > split.documents - split.empty:

@@ -30,6 +30,7 @@ class Each(Protocol):
         """Return what ``work`` gave for each, in order."""
 
 
+_CHUNK = 1 << 20
 EXTRA = ": extra: the manifest doesn't list it"
 
 
@@ -52,10 +53,10 @@ def opened(folder: str, path: str) -> Iterator[Any]:
 
 
 def extra(folder: str, inner: str, listed: Set[str]) -> list[str]:
-    """Say which files of an inner folder nobody listed."""
-    fs, path = storage.filesystem(storage.join(folder, inner))
+    """Say which files of an inner folder, "" for the dataset's own, nobody listed."""
+    fs, path = storage.filesystem(storage.join(folder, inner) if inner else folder)
     names = fs.ls(path, detail=False) if fs.isdir(path) else []
-    found = sorted(f"{inner}/{os.path.basename(name)}" for name in names)
+    found = sorted(f"{inner}/{os.path.basename(name.rstrip('/'))}".lstrip("/") for name in names)
     return [f"{name}{EXTRA}" for name in found if name not in listed]
 
 
@@ -76,9 +77,18 @@ def line_format_of(file: Any, path: str, manifest: Manifest) -> LineFormat:
     return LineFormat(separator=manifest.separator, header=header, quoted=manifest.quoted)
 
 
-def sha256(file: Any) -> str:
-    """Return a file's SHA-256 as 64 hex digits, from where it stands."""
-    return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256(file: Any, progress: Callable[[int], object] = lambda count: None) -> str:
+    """Return a file's SHA-256 as 64 hex digits, from where it stands.
+
+    Args:
+        file: open for reading.
+        progress: is called with bytes as they are read.
+    """
+    digest = hashlib.sha256()
+    while data := file.read(_CHUNK):
+        digest.update(data)
+        progress(len(data))
+    return digest.hexdigest()
 
 
 def printable(text: str) -> str:

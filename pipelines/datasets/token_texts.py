@@ -117,7 +117,7 @@ def load_tokenizer(
             raise
         return TokenTexts(None, special, f"the tokenizer can't be loaded: {error}")
     found, asked = tokenizer.model.digest, known.get("sha256")
-    if asked is not None and asked != found:
+    if asked != found and not (asked is None and instead is not None):
         why = f"{url} is another model (SHA-256 {found[:12]}…, not {asked!s:.12}…)"
         if instead is not None:
             raise UsageError(f"--tokenizer={url}: {why} than the one that made the dataset")

@@ -17,11 +17,13 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 
+import pipelines.prepare
 from pipelines.verify import verify
 from tests.pipelines.mixture_oracle import Asked, mix_plainly, mix_with_sources
 from tests.pipelines.support import cut_otherwise, cut_twice, run, write_tree
 from tests.pipelines.test_mixtures import flags_of
 from tests.pipelines.test_needed import count_reads, guess
+from tests.pipelines.test_prepare import ONE
 from transforms.datasets.manifest import Manifest
 from transforms.errors import InputError, UsageError
 from transforms.kernels.records import blocks
@@ -372,3 +374,45 @@ def test_tokens_counted_wrongly_in_the_work_are_found_by_verify_which_counts_the
     assert manifest.counted is not None
     (problem,) = verify(str(tmp_path / "out"))[1]
     assert f"{manifest.counted.tokens - manifest.records} tokens" in problem
+
+
+# ---- prepare goes by the same law
+
+
+@pytest.mark.parametrize("staged", [False, True])
+def test_prepare_meets_a_budget_beyond_what_was_counted_by_means(
+    tmp_path: Path, staged: bool
+) -> None:
+    """One row has most tokens, and comes late: the schedule is counted on as far as that takes."""
+    rows = [(i % 50 + 7,) for i in range(4000)]
+    sources: dict[str, dict[str, Rows]] = {
+        "a": {"x.parquet": [*rows, (9,) * 60_000]},
+        "b": {"x.parquet": rows[:10]},
+    }
+    weights = {"a": Fraction(1), "b": Fraction("0.001")}
+    expected = mix_plainly(sources, Asked(weights=weights, max_tokens=3_900, seed=3))
+    for name, files in sources.items():
+        write_rows(tmp_path / name, files)
+    asked: dict[str, Any] = {
+        "sources": {name: str(tmp_path / name) for name in sources},
+        "vocab_size": 500,
+        "eos_token": "0",
+        "document_end": "none",
+        "packing": "none",
+        "seed": 3,
+        "output_format": ["parquet"],
+    }
+    numbers = {name: float(weight) for name, weight in weights.items()}
+    if staged:
+        first = {"weights": numbers, "until": {"tokens": 3_900}}
+        asked["stages"] = [first, {"weights": {"a": 0, "b": 1}, "until": {"records": 5}}]
+    else:
+        asked |= {"weights": numbers, "max_tokens": 3_900}
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(json.dumps(asked))
+    pipelines.prepare.run([f"--recipe={recipe}", f"--output={tmp_path / 'out'}", *ONE])
+    found = read_rows(tmp_path / "out")
+    assert found[: len(expected)] == expected
+    assert len(found) == len(expected) + 5 * staged
+    used = sum(row[0] <= 16 and row in rows[:10] for row in found)
+    assert used >= 5 * staged

@@ -76,6 +76,38 @@ def draw_law(draw: random.Random, names: list[str]) -> tuple[list[str], dict[str
     return flags, law
 
 
+def draw_stages(draw: random.Random, names: list[str]) -> list[dict[str, Any]]:
+    """Return stages as a recipe's file has them."""
+    stages: list[dict[str, Any]] = []
+    count = draw.choice([2, 3])
+    for number in range(count):
+        weights = {name: draw.choice([1, 3]) for name in names}
+        if len(names) > 1 and draw.random() < 0.3:
+            weights[names[0]] = 0
+        stage: dict[str, Any] = {"weights": weights}
+        stage["interleave"] = draw.choice(["random", "stratified"])
+        last = number == count - 1
+        if last and draw.random() < 0.5:
+            stage["stop"] = "first_exhausted"
+        else:
+            unit = draw.choice(["records", "tokens", "rows"])
+            stage["until"] = {unit: draw.choice([1, 5, 30]) * (10 if unit == "tokens" else 1)}
+            if draw.random() < 0.3:
+                stage["stop"] = "first_exhausted"
+        stages.append(stage)
+    return stages
+
+
+def of_oracle(stage: dict[str, Any]) -> oracle.Stage:
+    """Return a stage of a recipe's file as the oracle takes it."""
+    return oracle.Stage(
+        weights={name: Fraction(weight) for name, weight in stage["weights"].items()},
+        interleave=stage["interleave"],
+        stop=stage.get("stop"),
+        **stage.get("until", {}),
+    )
+
+
 def draw_packing(draw: random.Random) -> tuple[list[str], Packing]:
     kind = draw.choice(["none", "concat", "concat", "best_fit", "best_fit", "pad", "buckets"])
     length = None if kind == "none" else draw.choice([8, 16, 31])
@@ -101,7 +133,7 @@ def draw_packing(draw: random.Random) -> tuple[list[str], Packing]:
     return flags, Packing(kind=kind, length=length, **more)  # type: ignore[arg-type]
 
 
-def draw_end(draw: random.Random, law: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+def draw_end(draw: random.Random) -> tuple[list[str], dict[str, Any]]:
     kind = draw.choice(["none", "none", "rows", "max_tokens", "max_records"])
     if kind == "rows":
         rows = draw.choice([1, 7, 40])
@@ -129,7 +161,12 @@ def test_a_recipe_gives_what_the_oracle_says(number: int, tmp_path: Path) -> Non
     for name, files in trees.items():
         write_tree(tmp_path / name, files)
     law_flags, law = draw_law(draw, names)
-    end_flags, end = draw_end(draw, law)
+    end_flags, end = draw_end(draw)
+    stages: list[dict[str, Any]] = []
+    if draw.random() < 0.3:
+        stages = draw_stages(draw, names)
+        (tmp_path / "recipe.json").write_text(json.dumps({"stages": stages}))
+        law_flags, law, end_flags, end = [f"--recipe={tmp_path}/recipe.json"], {}, [], {}
     packing_flags, packing = draw_packing(draw)
     flags = [*law_flags, *end_flags, *packing_flags, f"--num_shards={draw.choice([1, 3])}"]
     asked: dict[str, Any] = {"seed": draw.choice([0, 9]), "epoch": draw.choice([0, 4])}
@@ -139,7 +176,7 @@ def test_a_recipe_gives_what_the_oracle_says(number: int, tmp_path: Path) -> Non
         flags += EXACT
         if draw.random() < 0.3:
             asked["sample_splits"] = True
-    if law.get("weights") and draw.random() < 0.4:
+    if (stages or law.get("weights")) and draw.random() < 0.4:
         asked["weigh_by"] = "tokens"
         flags.append("--weigh_by=tokens")
     if draw.random() < 0.5:
@@ -159,10 +196,10 @@ def test_a_recipe_gives_what_the_oracle_says(number: int, tmp_path: Path) -> Non
     flags += [f"--input={name}={tmp_path / name}/*" for name in names]
     flags += [f"--tokenizer={model}", f"--output={tmp_path / 'out'}", *ONE]
     print(json.dumps(flags))
-    stage = oracle.Stage(**law, **end)
+    laws = [of_oracle(stage) for stage in stages] or [oracle.Stage(**law, **end)]
     wanted: dict[str, oracle.Prepared] | None
     try:
-        law_ = oracle.Asked(stages=[stage], packing=packing, **asked)
+        law_ = oracle.Asked(stages=laws, packing=packing, **asked)
         wanted = oracle.prepare(tokenizer, sources, law_)
     except ZeroDivisionError:
         wanted = None  # a source that is drawn is empty
@@ -170,7 +207,9 @@ def test_a_recipe_gives_what_the_oracle_says(number: int, tmp_path: Path) -> Non
     sizes = {"span_bytes": 300, "run_bytes": 2000, "bucket_bytes": 1500, "page_bytes": 300}
     with cut_otherwise(**(sizes if small else {})):
         if wanted is None or len(wanted["train"].rows) < end.get("rows", 0):
-            with pytest.raises(DovetailError, match=r"got none|files are empty|in all its records|--rows="):
+            with pytest.raises(
+                DovetailError, match=r"got none|files are empty|in all its records|--rows="
+            ):
                 pipelines.prepare.run(flags)
             return
         pipelines.prepare.run(flags)

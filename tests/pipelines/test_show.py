@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+import dovetail
 import pipelines.show
 import pipelines.tokenize
 from pipelines.datasets.token_texts import INSIDE, TokenTexts
@@ -317,3 +318,12 @@ def test_compressed_files_of_a_killed_copy_are_named(tmp_path: Path) -> None:
     shard.write_bytes(shard.read_bytes()[:12])
     with pytest.raises(DataError, match=re.escape(shard.name)):
         pipelines.show.run([str(tmp_path / "o"), "--row=0"])
+
+
+def test_it_is_a_function_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = write_prepared(tmp_path)
+    assert dovetail.show(tmp_path, row=3, split="validation", format="flat", full=True) == manifest
+    said = capsys.readouterr().out
+    assert said.startswith("row 3 of validation, flat (data/validation-00000-of-00001.bin, 3)")
+    with pytest.raises(dovetail.UsageError, match="--epoch=7"):
+        dovetail.show(tmp_path, epoch=7)

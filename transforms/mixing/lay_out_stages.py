@@ -11,6 +11,7 @@ from transforms.datasets.reports import Mixed
 from transforms.errors import RunError
 from transforms.kernels.planning.plan import count_shards
 from transforms.kernels.records.digest import Digest
+from transforms.kernels.schedules import stops
 from transforms.kernels.schedules.mixture import Draft
 from transforms.kernels.schedules.staged import left_of
 from transforms.mixing.counted import Counted
@@ -24,6 +25,7 @@ from transforms.shuffling.file_ranges import FileRange, write_references
 from transforms.shuffling.packed import pack, unpack
 from transforms.storage import files as storage
 
+_ENDLESS = 1 << 62  # records, of a source that repeats from memory
 _CHUNKS = 4  # chunks of documents, to a shard of the default size
 
 
@@ -36,7 +38,7 @@ def stage_of(
         RunError: its end lies beyond what was spilled.
     """
     number = len(begun.records)
-    stage, lengths = ordering.stages[number], list(begun.records)
+    lengths = list(begun.records)
     drafts, spilled, records = bounds.drafts, bounds.counted, bounds.amounts.records
     begin = sum(lengths)
     used = [0] * len(records)
@@ -48,33 +50,58 @@ def stage_of(
         bound = min(bound, max(ordering.max_records - begin, 0))
     if ordering.is_full(begun):
         bound = 0
-    schedule = schedule_of([*drafts[:number], found], [*lengths, bound])
-    sizes = SizesBefore(schedule, tables, records=records, small=spilled.small)
-    last = end = begin + bound
-    beyond = []  # what may be reached only behind the last position
-    budgets = [n for n in (count_of(stage, "tokens"), ordering.tokens_left(begun)) if n is not None]
-    if budgets and bound:
-        end = sizes.find_end(begin, last, min(budgets))
-        beyond += [f"{min(budgets):,} tokens"] if end == last else []
-    rows = [n for n in (count_of(stage, "rows"), ordering.rows_left(begun)) if n is not None]
-    if rows and end > begin and ordering.row_tokens is not None:
-        far = sizes.find_end(begin, end, min(rows) * ordering.row_tokens - 1) + 1
-        # rows that are reached end the stage, wherever its tokens would
-        beyond = [*beyond, f"{min(rows):,} rows"] if far > last else []
-        end = min(far, end)
-    _require_enough(found, beyond)
+    while True:
+        schedule = schedule_of([*drafts[:number], found], [*lengths, bound])
+        sizes = SizesBefore(schedule, tables, records=records, small=spilled.small)
+        end, short = _find_end(ordering, begun, sizes, begin, begin + bound)
+        mixture = found.mixture
+        if short is None or not mixture.repeats_as_needed or mixture.max_records is not None:
+            break
+        found, further = _count_on(found, bound, _room(spilled, tables, used))
+        if further == bound:
+            raise RunError(
+                f"{short} were asked for, and the documents drawn have fewer than expected by their "
+                "mean lengths, which differ very much; give --max_records too, or --stop"
+            )
+        bound = further
     schedule = schedule_of([*drafts[:number], found], [*lengths, end - begin])
     whole = replace(spilled.draft, schedule=schedule, bound=end)
     return replace(spilled, draft=whole, length=end), begin, end
 
 
-def _require_enough(found: Draft, beyond: Sequence[str]) -> None:
-    mixture = found.mixture
-    if beyond and mixture.repeats_as_needed and mixture.max_records is None:
-        raise RunError(
-            f"{beyond[-1]} were asked for, and the documents drawn have fewer than expected by "
-            "their mean lengths, which differ very much; give --max_records too, or --stop"
-        )
+def _find_end(
+    ordering: Ordering, begun: Begun, sizes: SizesBefore, begin: int, bound: int
+) -> tuple[int, str | None]:
+    """Return where the next stage ends, and which number lies beyond a bound, in words."""
+    stage, end, short = ordering.stages[len(begun.records)], bound, None
+    budgets = [n for n in (count_of(stage, "tokens"), ordering.tokens_left(begun)) if n is not None]
+    if budgets and bound > begin:
+        end = sizes.find_end(begin, bound, min(budgets))
+        short = f"{min(budgets):,} tokens" if end == bound else None
+    rows = [n for n in (count_of(stage, "rows"), ordering.rows_left(begun)) if n is not None]
+    if rows and end > begin and ordering.row_tokens is not None:
+        far = sizes.find_end(begin, end, min(rows) * ordering.row_tokens - 1) + 1
+        if end == bound:
+            short = f"{min(rows):,} rows" if far > end else None
+        end = min(far, end)
+    return end, short
+
+
+def _room(spilled: Counted, tables: StreamTables, used: Sequence[int]) -> list[int]:
+    """Return how many records more each source has in what was spilled."""
+    return [
+        (_ENDLESS if small else sum(tables.stream(i, n).size for n in range(spilled.spilled(i))))
+        - count
+        for i, (small, count) in enumerate(zip(spilled.small, used, strict=True))
+    ]
+
+
+def _count_on(found: Draft, bound: int, room: Sequence[int]) -> tuple[Draft, int]:
+    """Count a stage on to twice a bound, or as far as the sources have room for."""
+    further = 2 * bound + 1
+    found = found.counting_to(further)
+    end = stops.stop_first(found.schedule, room)
+    return found, max(bound, further if end is None else min(further, end))
 
 
 class LayOutStage(beam.DoFn):  # type: ignore[misc]

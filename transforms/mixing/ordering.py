@@ -102,10 +102,10 @@ def count_of(stage: Stage, unit: str) -> int | None:
 
 
 def schedule_of(drafts: Sequence[Draft], lengths: Sequence[int]) -> Any:
-    """Return the schedule of stages, each of so many positions."""
-    if len(drafts) == 1:
-        return drafts[0].schedule
-    return StagedSchedule([found.schedule for found in drafts], lengths)
+    """Return the schedule of stages, each of so many positions, counted as far as these go."""
+    pairs = zip(drafts, lengths, strict=True)
+    schedules = [found.counting_to(length).schedule for found, length in pairs]
+    return schedules[0] if len(schedules) == 1 else StagedSchedule(schedules, lengths)
 
 
 def read_once(spans: Iterable[SpanReports], sources: Sequence[str]) -> dict[str, Digest]:

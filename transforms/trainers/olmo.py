@@ -132,9 +132,8 @@ class Olmo:
         )
 
     def how_to_open(self, dataset: Dataset, folder: str) -> str:
-        masked = (
-            "" if self.filler(dataset) is None else f'label_mask_paths=["{folder}/data/*.mask"], '
-        )
+        has_mask = MASK in self.suffixes(dataset)
+        masked = f'label_mask_paths=["{folder}/data/train-*{MASK}"], ' if has_mask else ""
         return (
             f'NumpyFSLDatasetConfig(paths=["{folder}/data/train-*.npy"], {masked}expand_glob=True, '
             f"sequence_length={dataset.packing.length}, tokenizer=TokenizerConfig("

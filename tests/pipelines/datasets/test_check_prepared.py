@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 import pipelines.verify
+from pipelines.datasets.shard_files import sha256
 from pipelines.verify import verify
 from tests.pipelines.datasets.prepared import write_prepared
 from tests.pipelines.support import write_tree
@@ -74,6 +76,11 @@ def test_epochs_and_formats_lie_on_levels_of_their_own(
     assert pipelines.verify.main([str(tmp_path)]) == 0
     said = capsys.readouterr().err
     assert "20 rows of train of epoch 3, 20 rows of train of epoch 4, 5 rows of validation" in said
+    for more in ("epoch-5", f"epoch-3/{FORMATS['olmo'].name}", "data"):
+        (tmp_path / more).mkdir()
+        assert verify(str(tmp_path))[1] == [f"{more}: extra: the manifest doesn't list it"]
+        (tmp_path / more).rmdir()
+    (tmp_path / "notes").mkdir()  # nobody's business
     path = f"epoch-4/{formats[0]}/dataset.json"
     (tmp_path / path).write_text("{}")
     assert all(line.startswith(f"{path}: ") for line in verify(str(tmp_path))[1])
@@ -283,3 +290,10 @@ def test_lists_of_megatrons_shards_are_looked_at(tmp_path: Path, name: str) -> N
     assert verify(str(tmp_path))[1] == [said]
     path.unlink()
     assert verify(str(tmp_path))[1] == [f"epoch-1/{name}: missing"]
+
+
+def test_the_bytes_of_a_large_file_are_counted_as_they_are_read() -> None:
+    data, seen = bytes(range(256)) * 10_000, list[int]()
+    assert sha256(io.BytesIO(data), seen.append) == hashlib.sha256(data).hexdigest()
+    assert sum(seen) == len(data)
+    assert len(seen) > 2

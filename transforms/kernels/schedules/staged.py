@@ -26,9 +26,6 @@ from transforms.kernels.schedules.mixture import (
     record_shares,
 )
 
-_SIGMAS = 6  # deviations that bounds leave room for
-_SPREAD = 2.0  # deviation of a source's lengths over their mean, where nobody knows it
-
 
 @dataclass(frozen=True)
 class Until:
@@ -212,85 +209,3 @@ def shares_of_law(mixture: Mixture, amounts: Amounts) -> list[float]:
     times = mixture.repeats or (Fraction(1),) * len(amounts.records)
     counts = [float(n * count) for n, count in zip(times, amounts.records, strict=True)]
     return [count / (sum(counts) or 1.0) for count in counts]
-
-
-def most_of_stages(
-    stages: Sequence[Stage],
-    amounts: Amounts,
-    *,
-    row_tokens: int | None = None,
-    spread: float = _SPREAD,
-) -> list[float]:
-    """Return how many records each source gives over all stages, and hardly ever exceeds.
-
-    By what is expected, with six deviations of draws, and of records' lengths where tokens end a stage.
-
-    Args:
-        stages: what is asked.
-        amounts: of each source, with tokens where a stage counts them.
-        row_tokens: as of ``Stage.alone``.
-        spread: deviation of the lengths of a source's records over their mean.
-    """
-    records = amounts.records
-    if not stages[0].mixture.is_weighted:
-        return expect(stages[0].alone(0, row_tokens=row_tokens), amounts)
-    low, high = [0.0] * len(records), [0.0] * len(records)
-    for number, stage in enumerate(stages):
-        mixture = stage.alone(number, row_tokens=row_tokens)
-        mine = _drawn(mixture, amounts)
-        shares = record_shares(mixture, mine)
-        rests = [  # at least and at most, of the pass that a source is in
-            (max(n - b, 0.0), n - a) if b < n else (0.0, float(n))
-            for n, a, b in zip(records, low, high, strict=True)
-        ]
-        least, most = _length(mixture, mine, shares, rests, spread)
-        least = min(least, _rest_of_output(stage.mixture, amounts, sum(high), high))
-        rest = _rest_of_output(stage.mixture, amounts, sum(low), low)
-        most = min(most, _above(rest, 1 + spread**2) if stage.mixture.max_tokens else rest)
-        stays = mixture.stop != "all_exhausted" and not mixture.repeats_as_needed
-        for i, share in enumerate(shares):
-            inside = high[i] <= records[i]
-            low[i] += _below(least * share)
-            high[i] += _above(most * share) if share else 0.0
-            if stays and inside:  # no draw begins a pass
-                high[i] = min(high[i], records[i])
-    return high
-
-
-def _length(
-    mixture: Mixture,
-    amounts: Amounts,
-    shares: Sequence[float],
-    rests: Sequence[tuple[float, float]],
-    spread: float,
-) -> tuple[float, float]:
-    """Return how many positions a stage has by itself, at least and at most."""
-    bounds = []
-    if mixture.max_records is not None:
-        bounds.append((float(mixture.max_records),) * 2)
-    if mixture.most is not None:
-        means = means_of(amounts, mixture.measure)
-        mean = sum(share * one for share, one in zip(shares, means, strict=True))
-        square = sum(share * one**2 for share, one in zip(shares, means, strict=True))
-        if mean:
-            times = max(square * (1 + spread**2) / mean**2 - 1, 0.0)
-            about = mixture.most / mean
-            bounds.append((_below(about, times), _above(about, times)))
-    if not mixture.repeats_as_needed:
-        each = [
-            (_below(few) / share, _above(many) / share)
-            for (few, many), share in zip(rests, shares, strict=True)
-            if share
-        ]
-        choose = max if mixture.stop == "all_exhausted" else min
-        bounds.append((choose(few for few, _ in each), choose(many for _, many in each)))
-    return min(few for few, _ in bounds), min(many for _, many in bounds)
-
-
-def _above(count: float, times: float = 1.0) -> float:
-    """Return what a count hardly exceeds: ``times`` the variance of draws, and of few some more."""
-    return count + _SIGMAS * math.sqrt(times * count) + _SIGMAS**2 / 2
-
-
-def _below(count: float, times: float = 1.0) -> float:
-    return max(count - _SIGMAS * math.sqrt(times * count), 0.0)
