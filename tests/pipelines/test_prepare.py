@@ -441,6 +441,23 @@ def test_stages_change_the_weights_and_sources_go_on(
         assert found[2].rows == 9
 
 
+def test_a_stage_that_ends_by_rows_needs_not_all_tokens_of_the_output(
+    tmp_path: Path, model: Path
+) -> None:
+    """It was counted as far as its rows go, and refused since the output's tokens lie beyond."""
+    write_sources(tmp_path, {n: {"x.jsonl": lines_of(texts_of([2] * 300, n))} for n in ("a", "b")})
+    stages = [
+        {"weights": {"a": 1, "b": 1}, "until": {"rows": 5}},
+        {"weights": {"a": 1, "b": 3}, "until": {"rows": 3}},
+        {"weights": {"a": 1, "b": 0}},
+    ]
+    (tmp_path / "recipe.json").write_text(json.dumps({"stages": stages}))
+    asked = [f"--recipe={tmp_path / 'recipe.json'}", *flags_of("concat"), "--max_tokens=4000"]
+    (entry,) = prepare(tmp_path, model, ["a", "b"], *asked).splits
+    assert [stage.rows for stage in entry.stages][:2] == [5, 3]
+    assert entry.tokens == 4000
+
+
 def test_every_epoch_is_that_of_a_run_alone(
     tmp_path: Path, model: Path, tokenizer: Tokenizer
 ) -> None:
