@@ -26,6 +26,7 @@ from tests.pipelines.test_tokenize import write_model
 from transforms.datasets.prepared import PreparedManifest
 from transforms.kernels.packing.rows import Packing
 from transforms.kernels.splitting.plan import SplitPlan
+from transforms.mixing import order_documents
 from transforms.splitting.parse_splits import parse_splits
 
 ONE = ("--direct_num_workers=1", "--direct_running_mode=in_memory")
@@ -187,6 +188,33 @@ def test_rows_of_a_mixture_are_those_of_the_oracle_in_every_format(
         assert source.documents == len(mine)
         assert {p.number: p.documents for p in source.passes} == by_pass
         assert {p.number: p.tokens for p in source.passes} == tokens
+
+
+def test_passes_of_a_small_source_are_read_together_and_drawn_each_anew(
+    tmp_path: Path, model: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = small_sources(tmp_path)
+    read: list[Any] = []
+    listed = order_documents.list_passes
+
+    def list_passes(*given: Any) -> Iterator[Any]:
+        for group in listed(*given):
+            read.append(group)
+            yield group
+
+    monkeypatch.setattr(order_documents, "list_passes", list_passes)
+    stage = oracle.Stage(repeats={"a": Fraction(1), "b": Fraction(50)})
+    found = oracle.prepare(tokenizer, sources, oracle.Asked(stages=[stage], sampling=SAMPLED))[
+        "train"
+    ]
+    for most, readings in ((1024, 1), (20, 3)):
+        read.clear()
+        monkeypatch.setattr(order_documents, "MOST_TOGETHER", most)
+        output = f"out{most}"
+        prepare(tmp_path, model, ["a", "b"], *EXACT, "--repeats=a=1,b=50", output=output)
+        assert len(read) == readings
+        ids = [(*document.ids, EOS) for document in found.documents]
+        assert [row for row, _ in prepared.of_tables(tmp_path / output)] == ids
 
 
 @pytest.mark.parametrize("kind", ["concat", "best_fit", "pad"])
@@ -411,6 +439,23 @@ def test_stages_change_the_weights_and_sources_go_on(
         assert found[0].documents == 20
         assert found[1].tokens <= 400
         assert found[2].rows == 9
+
+
+def test_a_stage_that_ends_by_rows_needs_not_all_tokens_of_the_output(
+    tmp_path: Path, model: Path
+) -> None:
+    """It was counted as far as its rows go, and refused since the output's tokens lie beyond."""
+    write_sources(tmp_path, {n: {"x.jsonl": lines_of(texts_of([2] * 300, n))} for n in ("a", "b")})
+    stages = [
+        {"weights": {"a": 1, "b": 1}, "until": {"rows": 5}},
+        {"weights": {"a": 1, "b": 3}, "until": {"rows": 3}},
+        {"weights": {"a": 1, "b": 0}},
+    ]
+    (tmp_path / "recipe.json").write_text(json.dumps({"stages": stages}))
+    asked = [f"--recipe={tmp_path / 'recipe.json'}", *flags_of("concat"), "--max_tokens=4000"]
+    (entry,) = prepare(tmp_path, model, ["a", "b"], *asked).splits
+    assert [stage.rows for stage in entry.stages][:2] == [5, 3]
+    assert entry.tokens == 4000
 
 
 def test_every_epoch_is_that_of_a_run_alone(
