@@ -74,6 +74,16 @@ def _prepare(
     has_ids = not recipe.of_text and ids_column_in(reading, recipe.token_column)
     if has_ids:
         reading = recipe.reading_ids.model_copy(update={"sources": reading.sources})
+    elif recipe.token_column != PrepareRecipe.model_fields["token_column"].default:
+        raise UsageError(
+            f"--token_column={recipe.token_column}: "
+            + (
+                "--text_field or --bytes says that the input is text; leave one of them out"
+                if recipe.of_text
+                else "the first input file isn't rows with such a column, of lists of integers; leave "
+                "it out if the input is text"
+            )
+        )
     elif ids is None:
         raise UsageError(
             "--tokenizer is missing: the input is text; rows of ids would have a column "

@@ -105,6 +105,9 @@ def _check_formats(manifest: PreparedManifest) -> Iterator[str]:
     for name, about in manifest.formats.items():
         if about.get("recipe_sha256") not in (None, recipe):
             yield f"{name}: it is of another recipe: SHA-256 {about['recipe_sha256']}, not {recipe}"
+        model = None if manifest.model is None else manifest.model.get("sha256")
+        if model is not None and about.get("tokenizer_sha256") not in (None, model):
+            yield f"{name}: it is of another tokenizer than the manifest"
         if about.get("vocab_size") not in (None, manifest.ids):
             yield f"{name}: of {about['vocab_size']} ids, the manifest is of {manifest.ids}"
         for role, end in manifest.special.items():

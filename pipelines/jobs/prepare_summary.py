@@ -189,6 +189,7 @@ def format_lines(manifest: PreparedManifest, folder: str) -> Iterator[str]:
     for shard in manifest.shards:
         sizes[shard.format] += sum(file.bytes for file in shard.files)
         files[shard.format] += len(shard.files)
+    rest = next((split.split for split in manifest.splits if split.asked is None), "train")
     for name in manifest.formats:
         dataset, form = dataset_of(manifest, name), format_of(name)
         level = layout.levels(
@@ -200,4 +201,4 @@ def format_lines(manifest: PreparedManifest, folder: str) -> Iterator[str]:
             f"{name}: {form.unit(dataset)}, {write_count(files[name], 'file')}, "
             f"{write_bytes(sizes[name])}; open it with:"
         )
-        yield f"  {form.how_to_open(dataset, where)}"
+        yield f"  {form.how_to_open(dataset, where, rest)}"

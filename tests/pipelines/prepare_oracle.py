@@ -386,7 +386,7 @@ def pack(
             for row, last, on in zip(rows, lasts, goes_on, strict=True)
         ]
     if packing.kind == "best_fit":
-        return _best_fit(streams, packing, labels)
+        return _best_fit(documents, streams, packing, labels)
     return [
         Packed((Piece(i, tuple(ids)),), i + 1)
         for i, whole in enumerate(streams)
@@ -441,22 +441,28 @@ def _concat(streams: Sequence[list[int]], packing: Packing) -> list[list[Piece]]
 
 
 def _best_fit(
-    streams: Sequence[list[int]], packing: Packing, labels: Sequence[int | str]
+    documents: Sequence[Document],
+    streams: Sequence[list[int]],
+    packing: Packing,
+    labels: Sequence[int | str],
 ) -> list[Packed]:
-    """Pack each window: the longest piece first, into the row that it fills up best."""
+    """Pack each window: the longest piece first, into the row that it fills up best.
+
+    A window is of so many ids, and each document counts for 16 more than it has.
+    """
     length = packing.length
     assert length is not None
     windows: dict[int, list[int]] = {}
     place = 0
-    for number, ids in enumerate(streams):
-        if ids:
-            windows.setdefault(place // packing.window, []).append(number)
-        place += len(ids)
+    for number, document in enumerate(documents):
+        windows.setdefault(place // packing.window, []).append(number)
+        place += len(document.ids) + packing.special + 16
     found = []
     seed, *others = labels
     for window, numbers in windows.items():
         pair = derive(int(seed), "packing", *others, window)
         pieces = [Piece(i, tuple(ids)) for i in numbers for ids in cut(streams[i], packing)]
+        end = max(numbers) + 1
         rows: list[list[int]] = []
         rooms: list[tuple[int, int]] = []  # of each row, and when it got to be that
         for time, i in enumerate(sorted(range(len(pieces)), key=lambda i: -len(pieces[i].ids))):
@@ -471,10 +477,6 @@ def _best_fit(
             room, _, row = min(fitting)
             rows[row].append(i)
             rooms[row] = room - size, time
-        last = max(numbers)
-        place = sum(map(len, streams[: last + 1]))
-        ends = place == (window + 1) * packing.window or window == max(windows)
-        end = _behind(streams, last) if ends else last + 1
         for row in sorted(range(len(rows)), key=lambda row: oracles.record_key(*pair, row)):
             mine = sorted(rows[row], key=lambda i: oracles.record_key(*pair, i + (1 << 63)))
             found.append(Packed(tuple(pieces[i] for i in mine), end))

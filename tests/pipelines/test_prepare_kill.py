@@ -81,7 +81,7 @@ def test_killed_between_any_two_of_its_files_a_run_leaves_no_dataset(
     assert verify(str(folder))[1] == []
     assert {Path(name).suffix for name in whole} >= {".bin", ".idx", ".parquet"}
     of_shards = sum("/data/" in name for name in whole)
-    for number in range(1, of_shards + 1, max(1, of_shards // 8)):
+    for number in range(1, of_shards + 1, max(1, of_shards // 6)):
         out = tmp_path / f"out{number}"
         words = [str(number), *(flag for flag in flags if "--output=" not in flag)]
         died = command(*words, f"--output={out}", python=("-m", __name__))

@@ -377,6 +377,16 @@ def test_another_column_and_a_named_text_field_decide_what_rows_are(
     assert line_of(text, "sampling") == "sampling off"
 
 
+def test_a_token_column_that_is_not_there_does_not_turn_rows_into_text(
+    tmp_path: Path, texts: Path, model: Path
+) -> None:
+    flags = (f"--input={texts}", f"--tokenizer={model}", "--token_column=tokens")
+    message = refusal(UsageError, *flags, folder=tmp_path)
+    assert "--token_column=tokens: the first input file isn't rows with such a column" in message
+    message = refusal(UsageError, *flags, "--text_field=text", folder=tmp_path)
+    assert "--text_field or --bytes says that the input is text" in message
+
+
 def test_columns_that_rows_of_ids_lack_are_refused(tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "rows", ROWS)
     flags = (f"--input={rows}", "--vocab_size=50", "--eos_token=1")

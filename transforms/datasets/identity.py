@@ -18,7 +18,8 @@ REREAD = -1
 class FileId(NamedTuple):
     """Which file a block's records are from, and in which pass: with the position, their identity.
 
-    ``buckets`` goes with REREAD: how many of its stream's buckets are wanted.
+    ``buckets`` goes with REREAD: how many of its stream's buckets are wanted. With a later pass it is
+    how many passes, from that one on, the reading serves; 0 is one.
     """
 
     source: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +20,9 @@ MOST_PASSES = 1000
 """Passes of a source that an entry lists."""
 
 
+_Count = Annotated[int, Field(ge=0, lt=2**63)]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,7 +31,7 @@ class FileOfShard(_Part):
     """One file: its path below the manifest's folder, its size and digest."""
 
     path: str
-    bytes: int = Field(ge=0)
+    bytes: _Count
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
@@ -44,23 +47,23 @@ class PreparedShard(_Part):
     epoch: int | None
     format: str
     split: str
-    number: int
-    of: int
+    number: _Count
+    of: _Count
     files: list[FileOfShard]
-    rows: int
-    ids: int
-    filler: int
+    rows: _Count
+    ids: _Count
+    filler: _Count
     digest: str = Field(pattern=r"^[0-9a-f]{32}$")
-    dropped_rows: int = Field(default=0, ge=0)
-    dropped_ids: int = Field(default=0, ge=0)
+    dropped_rows: _Count = 0
+    dropped_ids: _Count = 0
 
 
 class PassEntry(_Part):
     """One pass of a source: documents, tokens, and the digest of their ids, of those that were used."""
 
-    number: int
-    documents: int
-    tokens: int
+    number: _Count
+    documents: _Count
+    tokens: _Count
     digest: str = Field(pattern=r"^[0-9a-f]{32}$")
 
 
@@ -74,21 +77,21 @@ class SourceOfSplit(_Part):
     asked: float | None = None
     share_of_documents: float
     share_of_tokens: float
-    documents: int
-    tokens: int
-    tokenized_documents: int
-    tokenized_tokens: int
-    passes_begun: int
+    documents: _Count
+    tokens: _Count
+    tokenized_documents: _Count
+    tokenized_tokens: _Count
+    passes_begun: _Count
     passes: list[PassEntry]
 
 
 class StageEntry(_Part):
     """A stage of train: which of its rows and documents, in order, and each source's."""
 
-    first_row: int
-    rows: int
-    documents: int
-    tokens: int
+    first_row: _Count
+    rows: _Count
+    documents: _Count
+    tokens: _Count
     sources: list[SourceOfSplit]
 
 
@@ -112,16 +115,16 @@ class SplitEntry(_Part):
     split: str
     epoch: int | None
     asked: str | None = None
-    records: int
-    documents: int
-    tokens: int
-    empty: int
-    rows: int
-    special: int
-    filler: int
-    cut: int
-    dropped: int
-    long: int
+    records: _Count
+    documents: _Count
+    tokens: _Count
+    empty: _Count
+    rows: _Count
+    special: _Count
+    filler: _Count
+    cut: _Count
+    dropped: _Count
+    long: _Count
     padding: float
     truncation: float
     concatenation: float
@@ -149,7 +152,7 @@ class PreparedManifest(_Part):
     seed: int
     epochs: list[int]
     recipe: dict[str, Any]
-    ids: int
+    ids: _Count
     length: int | None
     packing: str
     special: dict[str, EndEntry]

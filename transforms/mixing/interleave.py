@@ -325,7 +325,11 @@ class _ListPasses(beam.DoFn):  # type: ignore[misc]
 
 
 def list_passes(
-    counted: Counted, read: SpanReports, streams: Streams, span_bytes: int
+    counted: Counted,
+    read: SpanReports,
+    streams: Streams,
+    span_bytes: int,
+    together: Sequence[int] | None = None,
 ) -> Iterator[Spans]:
     """Yield what is to be read again of the files whose beginnings were read in a first pass.
 
@@ -334,6 +338,8 @@ def list_passes(
         read: reports of the first pass.
         streams: how records are cut.
         span_bytes: of an input file that one worker reads.
+        together: of each stream, how many of its passes one reading serves; their number then stands
+            where that of buckets does, and the reading is that of the first. None for one each.
     """
     begins = (read.column("pass_number") == 0) & (read.column("start") == 0)
     for name, found in SpanReports(read.table.filter(pa.array(begins))).by_source():
@@ -343,8 +349,10 @@ def list_passes(
             if counted.reread and counted.reread[source]:
                 yield group.of_pass(REREAD, buckets=counted.needed[source])
             if not counted.small[source]:
-                for pass_number in range(1, counted.passes[source]):
-                    yield group.of_pass(pass_number)
+                passes, step = counted.passes[source], together[source] if together else 1
+                for first in range(1, passes, step):
+                    many = min(step, passes - first)
+                    yield group.of_pass(first, buckets=many if many > 1 else 0)
 
 
 class _LayOut(beam.DoFn):  # type: ignore[misc]

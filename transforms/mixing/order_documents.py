@@ -30,6 +30,9 @@ from transforms.storage import files as storage
 from transforms.workers.progress import Watched
 from transforms.workers.round_robin import GroupRoundRobin
 
+MOST_TOGETHER = 1024
+"""Passes of a small source that one reading serves: each is segmented anew, and needs no file for it."""
+
 
 @dataclass(eq=False, kw_only=True)
 class OrderDocuments(beam.PTransform):  # type: ignore[misc]
@@ -184,13 +187,15 @@ class _ListPasses(beam.DoFn):  # type: ignore[misc]
         self._config = config
 
     def process(self, bounds: Bounds, spans: Iterable[SpanReports]) -> Iterator[tuple[int, Spans]]:
-        config = self._config
+        config, counted = self._config, bounds.counted
         assert config.reread is not None
+        # so many as make a run
+        room = config.ordering.spill.run_bytes
+        together = [min(max(room // max(one, 1), 1), MOST_TOGETHER) for one in counted.footprints]
+        streams, span_bytes = config.ordering.streams, config.reread.span_bytes
         groups = (
             group
             for read in spans
-            for group in list_passes(
-                bounds.counted, read.opened(), config.ordering.streams, config.reread.span_bytes
-            )
+            for group in list_passes(counted, read.opened(), streams, span_bytes, together)
         )
         yield from enumerate(groups)

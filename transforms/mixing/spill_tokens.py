@@ -30,6 +30,7 @@ from transforms.tokenization.encoded import identity_keys
 from transforms.tokenization.models.model import RecordError
 from transforms.tokenization.tokenize import BlockTokenizer
 
+_NONE = np.zeros((0, 2), np.int64)
 _PLACE = "place"  # of a record in the block that was read
 
 
@@ -153,7 +154,8 @@ class Made:
         made: digest of the rows of their ids.
         payload: bytes of memory that these take.
         counts: of tokens.
-        levels: documents and their tokens by levels of their keys, as of ``count_levels``.
+        levels: documents and their tokens by levels of their keys, as of ``count_levels``; of later
+            passes none.
         filling: what the documents give to rows.
     """
 
@@ -232,6 +234,10 @@ class _SpillTokens(SpillRuns):
     def process(self, element: tuple[Origin, pa.RecordBatch]) -> Iterator[Any]:
         file, block = element
         self._wait()
+        for one in _passes_of(file):
+            yield from self._spill_pass(one, block)
+
+    def _spill_pass(self, file: Origin, block: pa.RecordBatch) -> Iterator[Any]:
         keyed = self._keyed(file, block)
         keyed = keyed.append_column(_PLACE, pa.array(np.arange(len(block), dtype=np.uint64)))
         kept = self._needed(file, keyed)
@@ -268,7 +274,7 @@ class _SpillTokens(SpillRuns):
             made=Digest.of_hashes(*blocks.hashes(made)),
             payload=blocks.payload_bytes(made),
             counts=counts,
-            levels=count_levels(keys, lengths),
+            levels=_NONE if number else count_levels(keys, lengths),
             filling=Filling.of(lengths, self._packing),
         )
         key = file.source, number
@@ -278,6 +284,15 @@ class _SpillTokens(SpillRuns):
         yield from super().finish_bundle()
         for made in self._made.values():
             yield windowed(TaggedOutput("made", made))
+
+
+def _passes_of(file: Origin) -> Iterator[Origin]:
+    """Yield the passes that a reading serves: after the first, several where it says so."""
+    if file.pass_number <= 0:
+        yield file
+        return
+    for number in range(max(file.buckets, 1)):
+        yield file._replace(pass_number=file.pass_number + number, buckets=0)
 
 
 def require_tokenized(

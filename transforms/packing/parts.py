@@ -1,7 +1,9 @@
 """Parts: sequences of documents that rows never cross, cut into windows that any worker packs alone.
 
 A window is a range of places in the documents' streams, one after another. It follows from prefix sums
-of lengths, so from the global order alone: nobody's files, workers or memory have a say in it.
+of lengths, so from the global order alone: nobody's files, workers or memory have a say in it. But of
+``concat``, every document has some more places than ids, as a window's memory goes with its documents,
+too: there may be millions of one id, or of none.
 """
 
 from __future__ import annotations
@@ -21,8 +23,12 @@ from transforms.kernels.packing.rows import Packing, Pieces
 from transforms.kernels.randomness import KeyPair, derive
 from transforms.packing.document_files import DocumentFile, DocumentIndex
 
-_CONCAT = 1 << 22
+_CONCAT = 1 << 21
 """Ids of the rows that ``concat`` makes at a time; no row depends on it."""
+_IN_ORDER = 1 << 22
+"""Places of a window at most, where rows stand in the order of documents; no row depends on it."""
+OF_DOCUMENT = 16
+"""Places that a document has beside its ids in windows that aren't of ``concat``."""
 
 
 class Window(NamedTuple):
@@ -73,10 +79,9 @@ class Part:
         starts: I64 | None = None,
     ) -> None:
         self.files, self.documents, self.packing, self.key = tuple(files), documents, packing, key
-        none = packing.kind == "none"
-        # of none every document has a place, also one that has no ids at all
-        special = max(packing.special, 1) if none else packing.special
-        self.index = DocumentIndex(files, special=special, skip_empty=not none)
+        concat = packing.kind == "concat"
+        special = packing.special + (0 if concat else OF_DOCUMENT)
+        self.index = DocumentIndex(files, special=special, skip_empty=concat)
         self.starts = self._find_starts() if starts is None else starts
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -95,7 +100,9 @@ class Part:
     def _find_starts(self) -> I64:
         packing = self.packing
         if packing.kind != "concat":
-            edges = np.arange(0, self.places, packing.window, dtype=np.int64)
+            window = packing.window
+            window = window if packing.kind == "best_fit" else min(window, _IN_ORDER)
+            edges = np.arange(0, self.places, window, dtype=np.int64)
             return np.append(edges, self.places)
         assert packing.length is not None
         rows = max(_CONCAT // packing.length, 1)

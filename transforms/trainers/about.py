@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import json
 from typing import Any, Protocol
 
 from transforms.kernels.randomness import ORDER_VERSION
@@ -15,6 +17,15 @@ class _Form(Protocol):
 
     def unit(self, dataset: Dataset) -> Unit: ...
     def filler(self, dataset: Dataset) -> int | None: ...
+
+
+def quoted_pattern(folder: str, split: str, suffix: str) -> str:
+    r"""Return the pattern of a split's files as Python has it, whatever the folder is called.
+
+    >>> print(quoted_pattern('my "[1]"', "train", ".bin"))
+    "my \"[[]1]\"/data/train-*.bin"
+    """
+    return json.dumps(f"{glob.escape(folder)}/data/{split}-*{suffix}", ensure_ascii=False)
 
 
 def about(form: _Form, dataset: Dataset, *, dtype: str, **more: Any) -> dict[str, Any]:

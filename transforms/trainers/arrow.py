@@ -10,6 +10,7 @@ import pyarrow as pa
 from transforms.errors import DataError
 from transforms.formats.schemas import faults_named
 from transforms.kernels.packing.rows import Rows
+from transforms.trainers.about import quoted_pattern
 from transforms.trainers.checks import Count, require_ids
 from transforms.trainers.columns import batch_of, rows_of, schema_of
 from transforms.trainers.contract import Dataset, ShardFacts
@@ -44,8 +45,9 @@ class Arrow(Columns):
                 yield rows_of(batch, dataset, first=row)
                 row += len(batch)
 
-    def how_to_open(self, dataset: Dataset, folder: str) -> str:
-        return f'datasets.load_dataset("arrow", data_files="{folder}/data/train-*.arrow", split="train")'
+    def how_to_open(self, dataset: Dataset, folder: str, split: str = "train") -> str:
+        files = quoted_pattern(folder, split, *self.suffixes(dataset))
+        return f'datasets.load_dataset("arrow", data_files={files}, split="train")'
 
 
 class _Writer:

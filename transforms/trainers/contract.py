@@ -175,8 +175,8 @@ class Format(Protocol):
     def about(self, dataset: Dataset) -> dict[str, Any]:
         """Return what the small JSON beside the data says: type, order, special ids, digests."""
 
-    def how_to_open(self, dataset: Dataset, folder: str) -> str:
-        """Return the line of code that opens the result in its trainer."""
+    def how_to_open(self, dataset: Dataset, folder: str, split: str = "train") -> str:
+        """Return the line of code that opens a split in its trainer; ``folder`` holds ``data``."""
 
 
 @runtime_checkable

@@ -19,7 +19,7 @@ from transforms.errors import DataError, UsageError
 from transforms.kernels.packing.filled import filled
 from transforms.kernels.packing.rows import Kind, Rows
 from transforms.trainers import raw
-from transforms.trainers.about import about
+from transforms.trainers.about import about, quoted_pattern
 from transforms.trainers.checks import Count, filler_of, require_filler, require_ids, require_needs
 from transforms.trainers.contract import Dataset, Keeps, Needs, ShardFacts, Unit
 
@@ -133,11 +133,11 @@ class Flat:
         header = _HEADER * 4 if _has_header(dataset) else 0
         return about(self, dataset, dtype=dataset.ids_type.name, header_bytes=header)
 
-    def how_to_open(self, dataset: Dataset, folder: str) -> str:
+    def how_to_open(self, dataset: Dataset, folder: str, split: str = "train") -> str:
         offset = f", offset={_HEADER * 4}" if _has_header(dataset) else ""
         return (
             f'[numpy.memmap(path, "<u{self.id_bytes(dataset)}", "r"{offset}) '
-            f'for path in sorted(glob.glob("{folder}/data/train-*{SUFFIX}"))]'
+            f"for path in sorted(glob.glob({quoted_pattern(folder, split, SUFFIX)}))]"
         )
 
 

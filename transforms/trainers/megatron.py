@@ -10,6 +10,7 @@ Source: NVIDIA/Megatron-LM, megatron/core/datasets/gpt_dataset.py and helpers.cp
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, BinaryIO
@@ -33,7 +34,7 @@ from transforms.trainers.megatron_index import (
     SpooledLengths,
     write_index,
 )
-from transforms.trainers.megatron_lists import lists, prefix_of
+from transforms.trainers.megatron_lists import lists, prefix_of, weights_of
 
 IDS, INDEX = ".bin", ".idx"
 _EQUAL: frozenset[Kind] = frozenset({"concat", "best_fit", "pad"})
@@ -164,12 +165,13 @@ class Megatron:
         width = self.id_bytes(dataset)
         return lists([prefix_of(one, folder=folder, id_bytes=width) for one in shards])
 
-    def how_to_open(self, dataset: Dataset, folder: str) -> str:
+    def how_to_open(self, dataset: Dataset, folder: str, split: str = "train") -> str:
         length = dataset.packing.length
         more = f" --seq-length={length} --eod-mask-loss" if self.unit(dataset) == "rows" else ""
-        return (
-            f"cd {folder} && torchrun pretrain_gpt.py --per-split-data-args-path=weights.json{more}"
-        )
+        lists = "--per-split-data-args-path=weights.json"
+        if split != "train":  # without one there is no list of all splits
+            lists = f"--data-args-path={weights_of(split)}"
+        return f"cd {shlex.quote(folder)} && torchrun pretrain_gpt.py {lists}{more}"
 
 
 class _Writer:

@@ -53,6 +53,11 @@ def prefix_of(shard: PreparedShard, *, folder: str, id_bytes: int) -> Prefix:
     return Prefix(shard.split, path, ids.bytes // id_bytes, counts.sequences, counts.boundaries)
 
 
+def weights_of(split: str) -> str:
+    """Return the name of the list of a split's weights and prefixes."""
+    return f"weights-{split}.txt"
+
+
 def lists(prefixes: Sequence[Prefix]) -> Iterator[tuple[str, str]]:
     """Yield (name, text) of the lists.
 
@@ -69,7 +74,7 @@ def lists(prefixes: Sequence[Prefix]) -> Iterator[tuple[str, str]]:
             blends.setdefault(one.split, []).extend((str(one.ids), one.path))
     for split, blend in blends.items():
         lines = (f"{weight} {path}\n" for weight, path in zip(blend[::2], blend[1::2], strict=True))
-        yield f"weights-{split}.txt", "".join(lines)
+        yield weights_of(split), "".join(lines)
     if "train" in blends:
         found = {_SPLITS[name]: blend for name, blend in blends.items() if name in _SPLITS}
         every = {name: found.get(name) for name in ("train", "valid", "test")}

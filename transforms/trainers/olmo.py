@@ -30,7 +30,7 @@ from transforms.formats.members import Encoder
 from transforms.kernels.packing.filled import filled
 from transforms.kernels.packing.rows import Kind, Rows
 from transforms.trainers import raw
-from transforms.trainers.about import about
+from transforms.trainers.about import about, quoted_pattern
 from transforms.trainers.checks import Count, filler_of, require_ids, require_needs
 from transforms.trainers.contract import Dataset, Keeps, Needs, ShardFacts, Unit
 from transforms.trainers.olmo_table import Table, require_ends, require_mask, rows_of, table_lines
@@ -131,11 +131,12 @@ class Olmo:
             short_rows="dropped" if self.filler(dataset) is None else "filled",
         )
 
-    def how_to_open(self, dataset: Dataset, folder: str) -> str:
-        has_mask = MASK in self.suffixes(dataset)
-        masked = f'label_mask_paths=["{folder}/data/train-*{MASK}"], ' if has_mask else ""
+    def how_to_open(self, dataset: Dataset, folder: str, split: str = "train") -> str:
+        ids, masked = quoted_pattern(folder, split, IDS), ""
+        if MASK in self.suffixes(dataset):
+            masked = f"label_mask_paths=[{quoted_pattern(folder, split, MASK)}], "
         return (
-            f'NumpyFSLDatasetConfig(paths=["{folder}/data/train-*.npy"], {masked}expand_glob=True, '
+            f"NumpyFSLDatasetConfig(paths=[{ids}], {masked}expand_glob=True, "
             f"sequence_length={dataset.packing.length}, tokenizer=TokenizerConfig("
             f"vocab_size={dataset.ids}, eos_token_id={dataset.eos}, pad_token_id="
             f"{dataset.eos if dataset.pad is None else dataset.pad}))"

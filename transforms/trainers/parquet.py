@@ -21,7 +21,7 @@ from transforms.formats.parquet_arrows import ArrowsWriter
 from transforms.formats.parquet_ids import IdsWriter
 from transforms.formats.schemas import faults_named, first_line
 from transforms.kernels.packing.rows import Kind, Rows
-from transforms.trainers.about import about
+from transforms.trainers.about import about, quoted_pattern
 from transforms.trainers.checks import KINDS, Count, require_ids, require_needs
 from transforms.trainers.columns import (
     IDS,
@@ -174,16 +174,14 @@ class Parquet(Columns):
         require_columns(parquet.schema_arrow, self._schema(dataset))
         return parquet
 
-    def how_to_open(self, dataset: Dataset, folder: str) -> str:
+    def how_to_open(self, dataset: Dataset, folder: str, split: str = "train") -> str:
+        files = quoted_pattern(folder, split, *self.suffixes(dataset))
         if _is_bridge(dataset):
+            length = (dataset.packing.length or 1) - 1
             return (
-                f'GPTSFTPackedParquetDataset("{folder}/data/train-*.idx.parquet", tokenizer=tokenizer, '
-                f"max_seq_length={(dataset.packing.length or 1) - 1})"
+                f"GPTSFTPackedParquetDataset({files}, tokenizer=tokenizer, max_seq_length={length})"
             )
-        return (
-            f'datasets.load_dataset("parquet", data_files="{folder}/data/train-*.parquet", '
-            'split="train")'
-        )
+        return f'datasets.load_dataset("parquet", data_files={files}, split="train")'
 
 
 class _Writer:

@@ -20,7 +20,6 @@ from typing import Any
 import fsspec
 import pytest
 
-import pipelines.jobs.command
 import pipelines.shuffle
 from pipelines.outputs.claim import check_foreign, check_output, claim_output
 from pipelines.outputs.store_folder import StoreFolder
@@ -519,7 +518,7 @@ def test_a_signal_that_comes_when_all_is_done_takes_nothing_back(
         sent_at.append((tmp_path / "out/manifest.json").exists())
         os.kill(os.getpid(), sent)
 
-    monkeypatch.setattr(pipelines.jobs.command, "summarize", summarize)
+    monkeypatch.setattr(pipelines.shuffle.COMMAND, "summarize", summarize)
     flags = [f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}"]
     assert pipelines.shuffle.main(flags) == 0
     assert sent_at == [True]

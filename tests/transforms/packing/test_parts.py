@@ -87,7 +87,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     end=st.sampled_from([None, 60_001]),
     at_cuts=st.booleans(),
     long=st.sampled_from(["split", "truncate", "drop"]),
-    window=st.sampled_from([8, 24, 1 << 20]),
+    window=st.sampled_from([8, 24, 120, 1 << 20]),
     files=st.integers(1, 3),
     page_bytes=st.sampled_from([8, 100]),
     share=st.integers(0, 10),

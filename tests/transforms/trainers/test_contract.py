@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, BinaryIO, cast
@@ -241,4 +242,8 @@ def test_the_small_json_says_what_a_trainer_has_to_know(
     assert (said["tokenizer_sha256"], said["recipe_sha256"]) == ("ab" * 32, "cd" * 32)
     assert said["order_version"] >= 1
     assert np.dtype(said["dtype"]).itemsize == form.id_bytes(dataset)
-    assert form.how_to_open(dataset, "DIR")
+    for split in ("train", "web"):  # as --split_name has it
+        line = form.how_to_open(dataset, "DIR", split)
+        files = {*re.findall(r"DIR/data/[^\"]*", line)}
+        assert all(name.startswith(f"DIR/data/{split}-") for name in files)
+        assert files or form.name == "megatron"

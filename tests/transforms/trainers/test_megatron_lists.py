@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 
@@ -73,6 +74,16 @@ def test_an_empty_prefix_is_not_opened() -> None:
 
 def test_without_train_nothing_says_what_to_train_on() -> None:
     assert set(dict(lists([VALID, EMPTY]))) == {"sequences.json", "weights-validation.txt"}
+
+
+def test_the_line_that_opens_it_names_a_list_that_is_there() -> None:
+    for split in ("train", "web"):
+        shards = [_shard(split), _shard("validation")]
+        there = {name for name, _ in Megatron().beside(dataset_of("none"), shards, "")}
+        line = Megatron().how_to_open(dataset_of("none"), "my files", split)
+        words = shlex.split(line)
+        assert words[:2] == ["cd", "my files"]
+        assert [word.partition("args-path=")[2] in there for word in words].count(True) == 1
 
 
 def test_splits_that_megatron_does_not_know_have_weights_of_their_own() -> None:

@@ -65,12 +65,13 @@ def test_the_line_that_opens_flat_files_opens_them(
     tmp_path: Path, options: dict[str, str], ids: int
 ) -> None:
     form, dataset = FORMATS["flat"], dataset_of("none", ids=ids, options=options)
-    (tmp_path / "data").mkdir()
+    folder = tmp_path / 'a "b" [1]'
+    (folder / "data").mkdir(parents=True)
     shards = [make_rows(dataset, count=20, seed=seed) for seed in (1, 2)]
     for number, rows in enumerate(shards):
         data = write(form, dataset, [rows])[".bin"]
-        (tmp_path / "data" / f"train-0000{number}-of-00002.bin").write_bytes(data)
-    opened = eval(form.how_to_open(dataset, str(tmp_path)), {"numpy": np, "glob": glob})
+        (folder / "data" / f"train-0000{number}-of-00002.bin").write_bytes(data)
+    opened = eval(form.how_to_open(dataset, str(folder)), {"numpy": np, "glob": glob})
     assert [part.tolist() for part in opened] == [rows.ids.tolist() for rows in shards]
 
 
