@@ -40,6 +40,7 @@ Tokens have colours in turn on a terminal, and | between them elsewhere; ⏎ sta
 · for a token that ends inside of a character. What a terminal would obey is escaped.
 """
 _ROWS = "rows"
+_LENGTHS = "seq_lengths"
 _FIRST = 3  # rows that are shown where none is asked for
 
 
@@ -189,7 +190,10 @@ def _records(
         column = _token_column(manifest)
         head += f": {len(ids):,} ids" + ("" if texts.decodes else f", ids alone, as {texts.why}")
         kept = {name: value for name, value in found.items() if name != column}
-        yield head, _body(lines, ids.tolist(), [len(ids)], texts, kept=kept)
+        lengths = found.get(_LENGTHS)  # of packed rows that were shuffled
+        if not isinstance(lengths, np.ndarray) or lengths.sum() != len(ids):
+            lengths = np.array([len(ids)])
+        yield head, _body(lines, ids.tolist(), lengths.tolist(), texts, kept=kept)
 
 
 def _token_column(manifest: Manifest) -> str | None:

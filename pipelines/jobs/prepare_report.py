@@ -210,7 +210,7 @@ def _splits(job: Job) -> Iterator[str]:
     if job.splits.is_counted:
         yield (
             "            to choose what a count has, the whole input is read once more, before; "
-            f"{write_size(footprint(job.splits))} of memory in each worker"
+            f"{write_bytes(footprint(job.splits))} of memory in each worker"
         )
 
 

@@ -65,7 +65,10 @@ def warnings(manifest: PreparedManifest) -> Iterator[str]:
     for split in manifest.splits:
         name = _name(split)
         if not split.rows:
-            yield f"{name} is empty: no record fell to it, or none had tokens"
+            yield (
+                f"{name} is empty: no record fell to it, none had tokens, or the first alone exceeds "
+                "--max_tokens"
+            )
         if split.asked is not None and split.asked.isdigit() and split.records < int(split.asked):
             yield (
                 f"{name}: {split.records:,} records of {int(split.asked):,} that were asked for: whole "
@@ -125,7 +128,7 @@ def split_lines(splits: Sequence[SplitEntry]) -> Iterator[str]:
     for split in splits[:_MOST]:
         lost = (
             (split.cut, "token", "beyond the last row"),
-            (split.dropped, "token", "of long documents dropped"),
+            (split.dropped, "token", "of documents longer than a row left out"),
             (split.empty, "document", "without tokens left out"),
         )
         words = [f"{write_count(number, what)} {why}" for number, what, why in lost if number]

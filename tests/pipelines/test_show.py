@@ -327,3 +327,17 @@ def test_it_is_a_function_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert said.startswith("row 3 of validation, flat (data/validation-00000-of-00001.bin, 3)")
     with pytest.raises(dovetail.UsageError, match="--epoch=7"):
         dovetail.show(tmp_path, epoch=7)
+
+
+def test_packed_rows_that_were_shuffled_keep_their_boundaries(tmp_path: Path, out: Any) -> None:
+    model = {"url": "gone.json", "kind": "a BytePiece model", "ids": 1000, "sha256": "0" * 64}
+    write_prepared(
+        tmp_path / "p", formats=["parquet"], kind="best_fit", validation=False, model=model
+    )
+    run(f"--input={tmp_path / 'p'}", f"--output={tmp_path / 'o'}")
+    for row in range(20):
+        text = out(tmp_path / "o", f"--row={row}")
+        lengths = [int(each) for each in re.findall(r"┌ (\d+) id", text)]
+        found = re.search(r"seq_lengths: ([\d ]+)", text)
+        assert found
+        assert lengths == [int(each) for each in found[1].split()]

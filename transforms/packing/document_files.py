@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import uuid
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -30,9 +31,14 @@ from transforms.shuffling.spill_pages import decode_page, encode_page
 from transforms.storage import files as storage
 
 TABLE = np.dtype(
-    [("length", "<u4"), ("documents", "<u4"), ("empty", "<u4"), ("ids", "<u8"), ("hash", "<u8")]
+    [
+        *((name, "<u4") for name in ("length", "documents", "empty", "lengths")),
+        *((name, "<u8") for name in ("ids", "hash")),
+    ]
 )
-"""A row a page: its bytes, documents, empty ones among them, bare ids, and their conservation hash."""
+"""A row a page: its bytes, documents, empty ones among them, the CRC-32 of their lengths, bare ids, and
+their conservation hash.
+"""
 
 _LENGTHS = ".lengths"
 _MOST_LENGTHS = 1 << 20  # that are read at a time
@@ -134,6 +140,13 @@ def digests_of(documents: Documents) -> tuple[U64, U64, I64]:
     return *row_hashes(record), row_sizes(record)
 
 
+def _pages(table: npt.NDArray[np.void], low: int, high: int) -> tuple[I64, int, int]:
+    """Return the first document of each page, and which pages [first, last) hold some documents."""
+    firsts = offsets_of(table["documents"])
+    first = int(np.searchsorted(firsts, low, side="right")) - 1
+    return firsts, first, int(np.searchsorted(firsts, high, side="left"))
+
+
 class DocumentFile(NamedTuple):
     """Where a document file lies, and what is in it."""
 
@@ -168,20 +181,21 @@ class DocumentWriter:
                 for begin, end in cuts(
                     documents.offsets * documents.ids.itemsize, limit=self._page_bytes
                 ):
-                    self._write_page(file, documents.slice(begin, end))
-                storage.write_all(lengths, np.diff(documents.offsets).astype("<u4").tobytes())
+                    self._write_page(file, lengths, documents.slice(begin, end))
             table = np.array(self._rows, TABLE)
             begin = int(table["length"].sum(dtype=np.int64))
             where = FileRange.write(file, self.url, begin, table.tobytes())
         totals = (int(table[name].sum(dtype=np.int64)) for name in ("documents", "empty", "ids"))
         return DocumentFile(self.url, where, *totals)
 
-    def _write_page(self, file: Any, documents: Documents) -> None:
+    def _write_page(self, file: Any, lengths: Any, documents: Documents) -> None:
         block = _block_of(documents)
         page = encode_page(block, sources=1, digests=[Digest()])
         size = sum(storage.write_all(file, part) for part in page)
-        empty = int((np.diff(documents.offsets) == 0).sum())
-        self._rows.append((size, len(documents), empty, len(documents.ids), documents.hash))
+        own = np.diff(documents.offsets).astype("<u4")
+        storage.write_all(lengths, own.tobytes())
+        count, empty, check = len(documents), int((own == 0).sum()), zlib.crc32(own)
+        self._rows.append((size, count, empty, check, len(documents.ids), documents.hash))
 
 
 def _block_of(documents: Documents) -> pa.RecordBatch:
@@ -309,12 +323,25 @@ class DocumentIndex:
         return empty, ids
 
     def lengths(self, begin: int, end: int) -> I64:
-        """Return int64[end - begin], the bare lengths of documents [begin, end)."""
+        """Return int64[end - begin], the bare lengths of documents [begin, end).
+
+        Raises:
+            LosslessError: they aren't what was laid down.
+        """
         parts = [np.zeros(0, np.int64)]
         for number, low, high in self._inside(begin, end):
-            url = self._files[number].url + _LENGTHS
-            found = FileRange(url, 4 * low, 4 * (high - low)).read()
-            parts.append(np.frombuffer(found, "<u4").astype(np.int64))
+            table = self._table(number)
+            firsts, first, last = _pages(table, low, high)
+            url, at = self._files[number].url + _LENGTHS, int(firsts[first])
+            data = FileRange(url, 4 * at, 4 * (int(firsts[last]) - at)).read()
+            for page in range(first, last):
+                mine = data[4 * (int(firsts[page]) - at) : 4 * (int(firsts[page + 1]) - at)]
+                if zlib.crc32(mine) != table["lengths"][page]:
+                    raise LosslessError(
+                        f"{url}: the lengths of page {page} aren't what was laid down; check memory and "
+                        "disk, then run again"
+                    )
+            parts.append(np.frombuffer(data, "<u4")[low - at : high - at].astype(np.int64))
         return np.concatenate(parts)
 
     def walk_lengths(self, begin: int, end: int) -> Iterator[I64]:
@@ -340,9 +367,8 @@ class DocumentIndex:
         """
         for number, low, high in self._inside(begin, end):
             table = self._table(number)
-            firsts, offsets = offsets_of(table["documents"]), offsets_of(table["length"])
-            first = int(np.searchsorted(firsts, low, side="right")) - 1
-            last = int(np.searchsorted(firsts, high, side="left"))
+            firsts, first, last = _pages(table, low, high)
+            offsets = offsets_of(table["length"])
             url = self._files[number].url
             with storage.open_read(url) as file:
                 for page in range(first, last):

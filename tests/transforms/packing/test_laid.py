@@ -268,6 +268,17 @@ def test_damage_to_a_document_file_is_found(tmp_path: Path) -> None:
     assert seen
 
 
+def test_damage_to_lengths_is_found_when_windows_are_counted(tmp_path: Path) -> None:
+    """Or a window would be thought to have fewer rows than it has, and its last be left out."""
+    files = lay(tmp_path, [5, 0, 9, 30, 4, 4, 4, 4], [])
+    path = Path(f"{files[0].url.removeprefix('file://')}.lengths")
+    data = path.read_bytes()
+    for place in range(0, len(data), 4):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+        with pytest.raises(LosslessError, match=r"lengths of page \d aren't what was laid down"):
+            make_part(files, Packing(kind="best_fit", length=8, end=EOS))
+
+
 def test_documents_are_read_whole_and_those_without_ids_left_out(tmp_path: Path) -> None:
     files = lay(tmp_path, [3, 0, 9, 1], [2])
     packing = Packing(kind="concat", length=8, begin=BOS, end=EOS)

@@ -45,14 +45,14 @@ class Part:
             raise UsageError(f"split {self.name}: expected a share or a count, one of them")
         if self.share is not None and not 0 < self.share <= 1:
             raise UsageError(
-                f"split {self.name}: expected a share over 0% and at most 100%, got {self.asked}"
+                f"expected a share of split {self.name} over 0% and at most 100%, got {self.asked}"
             )
         if self.share is not None and self.share * _SPACE < 1:
             raise UsageError(f"split {self.name}: {self.asked} is a share below 2**-64")
         if self.count is not None and self.count < 1:
             raise UsageError(
-                f"split {self.name}: expected at least one record, got {self.count}; leave the split "
-                "out if it shall have none"
+                f"expected at least one record of split {self.name}, got {self.count}; leave it out if "
+                "it shall have none"
             )
 
     @property

@@ -161,7 +161,7 @@ def test_a_biased_hash_is_found() -> None:
         (lambda: Part("a", share=Fraction(0)), "over 0% and at most 100%, got 0%"),
         (lambda: Part("a", share=Fraction(3, 2)), "got 150%"),
         (lambda: Part("a", share=Fraction(1, 2**65)), r"below 2\*\*-64"),
-        (lambda: Part("a", count=0), "at least one record, got 0"),
+        (lambda: Part("a", count=0), "at least one record of split a, got 0"),
         (lambda: SplitPlan(parts=(Part("train", count=1),)), "each split once, got train twice"),
         (lambda: SplitPlan(parts=(), rest=None), "expected 1 to 255 splits"),
         (
