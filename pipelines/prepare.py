@@ -24,7 +24,14 @@ from pipelines.jobs.prepare_inputs import inspect, kept_columns, only_to_split
 from pipelines.jobs.prepare_job import Job, estimate
 from pipelines.jobs.prepare_report import describe, refuse_empty, sum_up, warn
 from pipelines.jobs.prepare_summary import summarize
-from pipelines.jobs.prepare_values import format_all, options_of, pack, require_room_to_count, split
+from pipelines.jobs.prepare_values import (
+    format_all,
+    options_of,
+    pack,
+    require_room_to_count,
+    require_room_to_pack,
+    split,
+)
 from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG, leave
 from pipelines.recipes.prepare_recipe import PREPARE, PrepareRecipe
@@ -138,6 +145,13 @@ def _prepare(
         warm=warm if shared and not has_ids else None,
     )
     refuse_empty(job)
+    require_room_to_pack(
+        packing,
+        tokens=job.train_tokens,
+        documents=sum(job.expected_records),
+        id_bytes=dataset.ids_type.itemsize,
+        workers=workers,
+    )
     for line in warn(job):
         LOG.warning("%s", line)
     return job, _measure(job)

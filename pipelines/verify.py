@@ -13,9 +13,9 @@ from pydantic import BaseModel
 
 from pipelines.datasets.check_records import check_records
 from pipelines.datasets.manifests import AnyManifest, read_manifest
-from pipelines.datasets.shard_files import EXTRA, printable
+from pipelines.datasets.shard_files import EXTRA
 from pipelines.jobs.watch import Watch, watching
-from pipelines.recipes.cli import LOG, leave, make_parser, run_main
+from pipelines.recipes.cli import LOG, leave, make_parser, printable, run_main
 from pipelines.recipes.flag_errors import validate
 from pipelines.recipes.recipe import RUN, Modules, StorageOptions, make_flag
 from pipelines.recipes.store_options import refuse_secrets
@@ -138,7 +138,7 @@ def run(argv: Sequence[str], **given: Any) -> AnyManifest:
         compressed.having(compressed.with_installed(flags.codec_module)),
     ):
         manifest, problems = verify(args.folder, live=not (flags.debug or flags.quiet))
-    problems = [printable(problem) for problem in problems]
+    problems = [printable(problem).replace("\n", "\\n") for problem in problems]
     for problem in problems:
         LOG.error("%s", problem)
     if problems:

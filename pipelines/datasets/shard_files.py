@@ -89,8 +89,3 @@ def sha256(file: Any, progress: Callable[[int], object] = lambda count: None) ->
         digest.update(data)
         progress(len(data))
     return digest.hexdigest()
-
-
-def printable(text: str) -> str:
-    """Return a text with what a terminal would obey escaped: a manifest's paths may hold anything."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

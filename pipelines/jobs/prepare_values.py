@@ -19,6 +19,9 @@ from transforms.kernels.splitting.plan import SplitPlan
 from transforms.splitting.parse_splits import parse_splits
 from transforms.trainers.contract import Dataset, Format
 
+_COPIES = 3  # of a window's ids: as they are read, joined, and laid into rows
+_OF_DOCUMENT = 128  # bytes of memory that packing takes for each in a window, beside its ids
+
 
 def mix(recipe: PrepareRecipe, sources: Sequence[str], epoch: int) -> tuple[Stage, ...]:
     """Return the stages of train, one where none were asked for.
@@ -82,6 +85,27 @@ def require_room_to_count(plan: SplitPlan, workers: Workers) -> None:
             f"--split={counts}: to choose so many records takes {write_size(needed)} in each worker, "
             f"which has {write_size(room)} for it; ask for a share such as {counted[0].name}=1%, "
             "which takes none, or give more --memory, or fewer --workers"
+        )
+
+
+def require_room_to_pack(
+    packing: Packing, *, tokens: float, documents: float, id_bytes: int, workers: Workers
+) -> None:
+    """Raise UsageError where a window of best_fit takes more memory than a worker has for its work.
+
+    Args:
+        packing: how.
+        tokens, documents: of train, about; a window holds no more.
+        id_bytes: of an id in memory.
+        workers: what they have.
+    """
+    share = min(packing.window / max(tokens + documents * packing.special, 1), 1.0)
+    needed = share * (tokens * _COPIES * id_bytes + documents * _OF_DOCUMENT)
+    if packing.kind == "best_fit" and needed > workers.payload:
+        raise UsageError(
+            f"--pack_window={packing.window}: to pack so many tokens at once takes about "
+            f"{write_size(int(needed))} in each worker, which has {write_size(workers.payload)}; give a "
+            "smaller one, some thousand times --sequence_length, more --memory, or fewer --workers"
         )
 
 

@@ -103,6 +103,14 @@ def stderr_handler() -> logging.Handler:
     return handler
 
 
+def printable(text: str) -> str:
+    """Return a text with what a terminal would obey escaped, but for ends of lines.
+
+    What errors tell of may hold anything: paths, and what somebody's manifest says.
+    """
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
 def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) -> int:
     """Run a command as a person does: messages to standard error, an exit code.
 
@@ -123,7 +131,7 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
     except DovetailError as error:
         if debug:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except (KeyboardInterrupt, _StoppedBySignal) as stopped:
         with contextlib.suppress(OSError):  # the terminal may be gone
@@ -132,10 +140,8 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
     except Exception as error:
         if debug:
             traceback.print_exc()
-        print(
-            f"error: {type(error).__name__}: {error} (not foreseen; --debug shows where)",
-            file=sys.stderr,
-        )
+        said = printable(f"{type(error).__name__}: {error}")
+        print(f"error: {said} (not foreseen; --debug shows where)", file=sys.stderr)
         return 1
     finally:
         LOG.removeHandler(handler)
