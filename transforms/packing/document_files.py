@@ -194,7 +194,7 @@ class DocumentWriter:
         size = sum(storage.write_all(file, part) for part in page)
         own = np.diff(documents.offsets).astype("<u4")
         storage.write_all(lengths, own.tobytes())
-        count, empty, check = len(documents), int((own == 0).sum()), zlib.crc32(own)
+        count, empty, check = len(documents), int((own == 0).sum()), zlib.crc32(own.tobytes())
         self._rows.append((size, count, empty, check, len(documents.ids), documents.hash))
 
 
