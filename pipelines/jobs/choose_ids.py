@@ -93,8 +93,9 @@ def of_rows(
         asked: by the model that ``--tokenizer`` names, where it does.
 
     Raises:
-        UsageError: something is asked of texts; different models made them; it isn't known how many ids there can be, or what ends
-            documents; rows begin or end already as packing would have them once more.
+        UsageError: something is asked of texts; different models made them; it isn't known how many
+            ids there can be, or what ends documents; rows begin or end already as packing would have
+            them once more.
     """
     _refuse_what_is_of_texts(recipe)
     made = [entry for entry in inputs.tokenizers if entry.column == recipe.token_column]
