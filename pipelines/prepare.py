@@ -223,7 +223,8 @@ def _measure(job: Job) -> list[Need]:
     """Return what room the run needs: ids in spill files, documents in their order, and the output."""
     held, width = max(job.inputs.contents.bytes, 1), job.dataset.ids_type.itemsize
     used = job.expected_tokens
-    output = sum(form.id_bytes(job.dataset) * used for form in job.formats)
+    # other splits take as much for a token as train does
+    output = sum(map(job.bytes_of, job.formats)) * used / max(job.train_tokens, 1)
     spilled = used + len(job.epochs) * sum(map(mul, job.tokenized, job.means))
     return measure_room(
         job.inputs,

@@ -128,12 +128,14 @@ def _asked(job: Job) -> dict[str, str | None]:
 
 def _reading(job: Job) -> Any:
     """Return how the input is read."""
+    from transforms.kernels.records.bad_ids import bad_rows
     from transforms.kernels.records.contents import without_values
 
     plan, kept, text = job.plan, job.inputs.contents.kept, job.work is not None
-    validate = None
     if job.work is not None:
-        validate = job.work.validate
+        validate: Any = job.work.validate
+    else:
+        validate = partial(bad_rows, column=job.column, ids=job.dataset.ids)
     if job.groups:
         validate = partial(_validate_both, validate, partial(without_values, groups=job.groups))
     reading = job.reading

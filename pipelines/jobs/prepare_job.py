@@ -239,6 +239,16 @@ class Job(Planned):
         rows = (tokens + records * self.packing.special) / length
         return max(rows, records) if self.packing.kind in ("pad", "buckets") else max(rows, 1.0)
 
+    def bytes_of(self, form: Format) -> float:
+        """Return how many bytes train's ids take in a format's files, in an epoch, about; with special
+        ids, and with filler where it is written.
+        """
+        records, tokens = sum(self.expected_records), self.train_tokens
+        ids = tokens + records * self.packing.special
+        if form.filler(self.dataset) is not None and self.packing.length is not None:
+            ids = max(ids, self.rows_of(records, tokens) * self.packing.length)
+        return ids * form.id_bytes(self.dataset)
+
 
 def estimate(inputs: Inputs, sampled: Mapping[str, Sampled], itemsize: int) -> Amounts:
     """Return how much each source holds, about, as rows of ids.

@@ -245,5 +245,5 @@ def _formats(job: Job) -> Iterator[str]:
         yield (
             f"format      {form.name}: {form.unit(job.dataset)}, "
             f"{'no filler' if filler is None else f'filler {filler}'}, {width} bytes an id, "
-            f"~{write_bytes(int(job.train_tokens * width))} of {job.recipe.split_name}"
+            f"~{write_bytes(int(job.bytes_of(form)))} of {job.recipe.split_name}"
         )

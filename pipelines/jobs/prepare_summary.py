@@ -65,10 +65,9 @@ def warnings(manifest: PreparedManifest) -> Iterator[str]:
     for split in manifest.splits:
         name = _name(split)
         if not split.rows:
-            yield (
-                f"{name} is empty: no record fell to it, none had tokens, or the first alone exceeds "
-                "--max_tokens"
-            )
+            # only train ends by tokens; it is what wasn't asked for
+            beyond = "" if split.asked else ", or the first exceeds --max_tokens"
+            yield f"{name} is empty: no record fell to it, or none had tokens{beyond}"
         if split.asked is not None and split.asked.isdigit() and split.records < int(split.asked):
             yield (
                 f"{name}: {split.records:,} records of {int(split.asked):,} that were asked for: whole "

@@ -160,3 +160,20 @@ def test_shares_are_of_tokens(interleave: str, uneven: Path, tmp_path: Path) -> 
     assert deviation < 0.01
     assert abs(share - 0.5) < 4 * deviation
     assert 0 <= 300_000 - entry.tokens < 70
+
+
+def test_rows_without_ids_that_can_be_are_bad_records(tmp_path: Path) -> None:
+    """Named where they fail, and left out where that is asked for."""
+    good = [[i, 5] for i in range(40)]
+    rows = [*good[:20], None, [3, 99], [-1], [None, 4], [], *good[20:]]
+    write_ids(tmp_path / "ids/x.parquet", rows, pa.int64())  # type: ignore[arg-type]
+    asked = [f"--input={tmp_path / 'ids'}", "--eos_token=98", "--vocab_size=99"]
+    with pytest.raises(
+        DovetailError, match=r"x\.parquet.*row 20.*column input_ids: expected ids, got null"
+    ):
+        prepare(tmp_path, *asked)
+    manifest = prepare(tmp_path, *asked, "--on_bad_record=skip", "--split=test=10%", output="skip")
+    assert sum(split.records for split in manifest.splits) == 41
+    dropped = manifest.sources[0].dropped
+    assert dropped is not None
+    assert dropped.records == 4

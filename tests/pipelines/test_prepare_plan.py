@@ -111,6 +111,16 @@ def test_a_plan_shows_special_ids_packing_and_formats(plan: Plan, texts: Path, m
     assert "filler 2" in formats[1]
 
 
+def test_filler_takes_room_where_it_is_written(plan: Plan, texts: Path, model: Path) -> None:
+    flags = ("--sequence_length=64", "--packing=pad", "--output_format=flat,parquet")
+    text = plan(f"--input={texts}", f"--tokenizer={model}", *flags)
+    written = 200 * 64 * 2
+    assert f"~{written / 1000:.2f} kB of train" in text.split("format ")[1]
+    assert f"~{written / 1000:.2f} kB" not in text.split("format ")[2]
+    (room,) = re.findall(r"~([\d.]+) kB for shards", text)
+    assert float(room) * 1000 > written
+
+
 def test_a_plan_estimates_tokens_and_rows_from_a_sample(
     plan: Plan, texts: Path, model: Path
 ) -> None:

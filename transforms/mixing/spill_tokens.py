@@ -23,6 +23,7 @@ from transforms.kernels.arrays import I64, U64
 from transforms.kernels.packing.enough import Filling
 from transforms.kernels.packing.rows import Packing
 from transforms.kernels.records import blocks
+from transforms.kernels.records.bad_ids import find_bad_ids
 from transforms.kernels.records.digest import Digest
 from transforms.mixing.mean_tokens import count_levels
 from transforms.shuffling.partition import PartitionIntoBuckets, SpillRuns, windowed
@@ -96,31 +97,11 @@ class RowsToIds:
     ) -> tuple[pa.StructArray, TokenCounts]:
         record = kept.column("record")
         lists = record.field(self.column)
-        if lists.null_count:
-            raise self._error(file, block, kept, pc.is_null(lists), "expected ids, got null")
+        bad = find_bad_ids(lists, ids=self.ids)
+        if bad:
+            raise self._error(file, block, kept, bad)
         lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False).astype(np.int64)
-        values = lists.flatten()
-
-        def rows_with(these: Any) -> Any:
-            of = np.repeat(np.arange(len(lengths)), lengths)
-            return np.isin(np.arange(len(lengths)), of[these])
-
-        if values.null_count:
-            wrong = rows_with(pc.is_null(values).to_numpy(False))
-            raise self._error(file, block, kept, wrong, "expected ids, got null among them")
-        numbers = values.to_numpy()
-        odd = (numbers < 0) | (numbers >= self.ids)
-        if odd.any():
-            wrong = rows_with(odd)
-            least = int(numbers[np.argmax(odd)])
-            raise self._error(
-                file,
-                block,
-                kept,
-                wrong,
-                f"expected ids from 0 to {self.ids - 1}, got {least}; give the --tokenizer that made "
-                "them, or a larger --vocab_size",
-            )
+        numbers = lists.flatten().to_numpy()
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         ids = pa.array(numbers.astype(self.dtype))
         columns = [pa.ListArray.from_arrays(pa.array(offsets), ids)]
@@ -133,9 +114,9 @@ class RowsToIds:
         return pa.StructArray.from_arrays(columns, fields=fields), counts
 
     def _error(
-        self, file: Origin, block: pa.RecordBatch, kept: pa.RecordBatch, wrong: Any, why: str
+        self, file: Origin, block: pa.RecordBatch, kept: pa.RecordBatch, bad: dict[int, str]
     ) -> DataError:
-        first = int(np.argmax(np.asarray(wrong)))
+        first, why = next(iter(bad.items()))
         place = int(blocks.column(kept, _PLACE)[first])
         row = blocks.column(block, "position")[place]
         return DataError(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 
-from transforms.kernels.arrays import I64, offsets_of
+from transforms.kernels.arrays import I64, cuts, offsets_of
 from transforms.kernels.packing.rows import Rows
 from transforms.kernels.records.arrow_values import row_sizes
 
 _ID = 4  # bytes of an id, whatever its type here
+_AT_ONCE = 1 << 22  # ids and filler of rows that are written at once
 
 
 class RowGroups:
@@ -51,6 +52,18 @@ class RowGroups:
         taken, self._held = self._held, []
         self._bytes = self._rows = 0
         return taken
+
+
+def few_at_once(batches: Iterable[Rows]) -> Iterator[Rows]:
+    """Cut batches where their rows have many ids once they are filled up.
+
+    A window's rows are few ids, and may be a thousand times as many with their filler: a document of one
+    id is a row of ``pad``.
+    """
+    for rows in batches:
+        filled = offsets_of(np.diff(rows.offsets) + rows.filler)
+        for begin, end in cuts(filled, limit=_AT_ONCE):
+            yield rows.slice(begin, end)
 
 
 def _ends(rows: Rows) -> I64:

@@ -33,6 +33,7 @@ from transforms.trainers.contract import Dataset, ShardFacts
 from transforms.trainers.digest import RowsDigest
 from transforms.trainers.megatron import IDS, INDEX, Megatron, RowsOfIds
 from transforms.trainers.megatron_index import EqualLengths, Lengths, write_index
+from transforms.trainers.row_groups import few_at_once
 from transforms.trainers.shards import AT_FAULT, Shard, ShardsToWrite, Stretch, WrittenShard
 from transforms.workers.progress import Progress
 from transforms.workers.round_robin import GroupRoundRobin
@@ -195,7 +196,7 @@ def write_part(part: Part, laid: LaidSplit, dataset: Dataset, progress: Progress
             url = storage.join(folder, f"{uuid.uuid4().hex}.lengths")
             storage.make_folder(folder)
             lengths = stack.enter_context(storage.open_write(url))
-        for batch in read(stretch.begin, stretch.end):
+        for batch in few_at_once(read(stretch.begin, stretch.end)):
             seen = writer.write(batch, first=stretch.begin - part.shard.begin + rows)
             digest.add(seen)
             if lengths is not None:

@@ -18,6 +18,7 @@ from transforms.storage import files as storage
 from transforms.storage import layout
 from transforms.trainers.digest import RowsDigest
 from transforms.trainers.formats import FORMATS
+from transforms.trainers.row_groups import few_at_once
 from transforms.trainers.shards import AT_FAULT, Shard, ShardsToWrite, WrittenShard
 from transforms.trainers.write_parts import WriteInParts
 from transforms.workers.progress import Progress
@@ -117,7 +118,7 @@ class ShardWriting:
             read = self._laid.read_rows if rows else self._laid.read_documents
             # of a split without rows the first shard alone accounts for its documents
             first = shard.begin < shard.end or shard.number == 0
-            for batch in read(shard.begin, shard.end) if first else ():
+            for batch in few_at_once(read(shard.begin, shard.end) if first else ()):
                 writer.write(batch)
                 digest.add(self._form.seen(batch, dataset))
                 left_out = self._form.left_out(batch, dataset)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import io
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.transforms.trainers.support import dataset_of, facts_of, rows_for
+from tests.transforms.trainers.support import EOS, dataset_of, facts_of, rows_for
 from tests.transforms.trainers.test_contract import CASES
-from transforms.kernels.packing.rows import Kind
+from transforms.kernels.packing.rows import Kind, Packing, Rows
 from transforms.trainers import arrow, megatron_index, olmo_table, parquet, raw
 from transforms.trainers.contract import Format, ShardFacts
+from transforms.trainers.formats import FORMATS
+from transforms.trainers.row_groups import few_at_once
 
 _ROWS = 4000  # of a batch
 _FEW, _MANY = 10, 60  # batches
@@ -119,3 +123,25 @@ def test_a_reader_holds_no_more_for_ten_times_as_much(
     reading(2)()
     few, many = reading(_FEW), reading(_MANY)
     assert peak_of(many) < peak_of(few) + _SLACK
+
+
+@pytest.mark.parametrize("name", ["flat", "megatron", "olmo"])
+def test_filler_is_written_some_rows_at_a_time(name: str) -> None:
+    """A window of documents of one id has a thousand times as much filler."""
+    form, count, length = FORMATS[name], 10_000, 4096
+    packing = Packing(kind="pad", length=length, end=EOS, end_at_cuts=True)
+    dataset = replace(dataset_of("pad"), packing=packing)
+    each = np.arange(count + 1, dtype=np.int64)
+    ids, filler = np.full(count, EOS, np.uint16), np.full(count, length - 1, np.int64)
+    window = Rows(ids, each, np.ones(count, np.int64), each, filler)
+    sinks: dict[str, Any] = {suffix: Counted() for suffix in form.suffixes(dataset)}
+    facts = ShardFacts(rows=count, ids=count, filler=int(filler.sum()))
+
+    def write() -> None:
+        writer = form.open_writer(cast("dict[str, Any]", sinks), dataset, facts)
+        for rows in few_at_once([window]):
+            writer.write(rows)
+        writer.close()
+
+    assert peak_of(write) < count * length  # half of the bytes that are written
+    assert sinks[form.suffixes(dataset)[0]].size == 2 * count * length

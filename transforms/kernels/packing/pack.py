@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from transforms.kernels.arrays import I64, U64, read_only
+from transforms.kernels.arrays import I32, I64, U64, read_only
 from transforms.kernels.packing import concat, cut
 from transforms.kernels.packing.best_fit import arrange, fit
 from transforms.kernels.packing.rows import Packing, Pieces
@@ -75,7 +75,7 @@ def pack(
         return pieces
     if len(pieces.document) >= 1 << 31:
         raise ValueError(f"expected fewer than 2^31 pieces of a window, got {len(pieces.document)}")
-    row_of, rows = fit(read_only(pieces.ids), packing.most)
+    row_of, rows = _fit(pieces, packing)
     place_of = np.empty(rows, np.int64)
     place_of[_by_key(key, np.arange(rows, dtype=np.uint64))] = np.arange(rows)
     in_turn = _by_key(key, np.arange(len(row_of), dtype=np.uint64) + _PIECES)
@@ -102,7 +102,7 @@ def count_rows(lengths: I64, packing: Packing, *, first: int = 0, last: int | No
     pieces = _cut(lengths, packing)
     if packing.kind != "best_fit":
         return pieces.rows
-    rows: int = fit(read_only(pieces.ids), packing.most)[1]
+    rows: int = _fit(pieces, packing)[1]
     return rows
 
 
@@ -174,6 +174,14 @@ def _cut(lengths: I64, packing: Packing) -> Pieces:
     if failed >= 0:
         raise LongDocument(failed, int(lengths[failed]) + packing.special, packing.most)
     return Pieces(document, begin, taken, cut_end, np.arange(len(document) + 1))
+
+
+def _fit(pieces: Pieces, packing: Packing) -> tuple[I32, int]:
+    """Find rows for pieces: as of ``fit``, whose memory goes with the length of rows, however long."""
+    sizes = read_only(pieces.ids)
+    # where all pieces fit one row, one as long as all of them does
+    row_of, rows = fit(sizes, min(packing.most, int(sizes.sum())))
+    return row_of, int(rows)
 
 
 def _by_key(key: KeyPair, numbers: U64) -> I64:

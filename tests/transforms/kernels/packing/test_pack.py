@@ -137,6 +137,18 @@ def test_documents_that_must_not_be_longer_are_named(kind: str) -> None:
     assert (error.value.document, error.value.length) == (2, 9)
 
 
+def test_memory_goes_with_the_documents_where_rows_are_longer_than_all_of_them() -> None:
+    """With tables as long as the longest row that can be asked for it would take 34 GB."""
+    lengths = np.array([3, 0, 5, 2])
+    found = [
+        pack(lengths, Packing(kind="best_fit", length=length, end=9), key=derive(1, "pack"))
+        for length in (2**31 - 1, 10_000, 13)
+    ]
+    assert [one.rows for one in found] == [1, 1, 1]
+    assert all((one.document == found[0].document).all() for one in found)
+    assert count_rows(lengths, Packing(kind="best_fit", length=2**31 - 1)) == 1
+
+
 def test_whole_documents_can_not_be_cut_by_places() -> None:
     packing = Packing(kind="pad", length=8, end=END)
     assert pack(np.array([3, 0, 4]), packing, key=KEY, last=9).rows == 2
