@@ -9,7 +9,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
-from transforms.errors import RunError
+from transforms.errors import LosslessError, RunError
 from transforms.kernels.arrays import offsets_of
 from transforms.kernels.packing.counts import Counts, count_pieces, count_window
 from transforms.kernels.packing.enough import fillings_of
@@ -125,8 +125,7 @@ class PackDocuments(beam.PTransform):  # type: ignore[misc]
 
     def _end(self, _: None, part: Part, counts: list[tuple[int, Counts]], begun: Begun) -> Begun:
         storage.configure(self.storage_options)
-        found = [found for _, found in sorted(counts, key=lambda pair: pair[0])]
-        packed = packed_part(part, found)
+        packed = packed_part(part, in_order(part, counts))
         most = [n for n in (self.rows, self._left(begun)) if n is not None]
         if most and min(most) < packed.rows:
             packed = cut_part(packed, min(most))
@@ -167,6 +166,21 @@ def count_one(part: Part, number: int) -> Counts:
             first=window.first,
             last=window.last,
         )
+
+
+def in_order(part: Part, counts: Sequence[tuple[int, Counts]]) -> list[Counts]:
+    """Return the counts of all windows of a part, from (number, counts).
+
+    Raises:
+        LosslessError: one is missing, or there twice.
+    """
+    found = sorted(counts, key=lambda pair: pair[0])
+    if [number for number, _ in found] != list(range(part.windows)):
+        raise LosslessError(
+            f"{part.key.split}: expected counts of windows 0 to {part.windows - 1}, got {len(found)} of "
+            "them, or some twice; this is a fault of the runner: run again, and report it"
+        )
+    return [one for _, one in found]
 
 
 def packed_part(part: Part, counts: Sequence[Counts]) -> PackedPart:
