@@ -28,6 +28,7 @@ from transforms.packing.pack_documents import (
     count_one,
     cut_part,
     end_split,
+    in_order,
     packed_part,
 )
 from transforms.packing.parts import Part, PartKey
@@ -301,6 +302,16 @@ def test_a_window_holds_few_documents_however_short_they_are(tmp_path: Path) -> 
         sizes = [len(part.lengths(number)[1]) for number in range(part.windows)]
         assert sum(sizes) == 1000
         assert max(sizes) <= 100
+
+
+def test_a_window_that_nobody_counted_or_two_did_is_missed(tmp_path: Path) -> None:
+    packing = Packing(kind="best_fit", length=8, end=EOS, window=60)
+    packed = make_part(lay(tmp_path, [5] * 9, []), packing)
+    counts = list(enumerate(packed.counts))
+    assert in_order(packed.part, counts[::-1]) == list(packed.counts)
+    for wrong in (counts[:-1], counts[1:], [*counts, counts[0]], []):
+        with pytest.raises(LosslessError, match="expected counts of windows 0 to"):
+            in_order(packed.part, wrong)
 
 
 def test_counts_add_up() -> None:
