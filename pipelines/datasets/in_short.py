@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines.datasets.manifests import AnyManifest
 from pipelines.jobs.prepare_summary import format_lines, split_lines, stage_lines
-from pipelines.jobs.summary import beside_records, mixture_lines, token_lines
+from pipelines.jobs.summary import bad_records, beside_records, mixture_lines, token_lines
 from pipelines.recipes.values import write_bytes, write_count
 from transforms.datasets.manifest import Manifest
 from transforms.datasets.prepared import PreparedManifest
@@ -71,6 +71,7 @@ def _prepared(manifest: PreparedManifest, folder: str) -> Iterator[str]:
         named = zip(end.ids, end.tokens, strict=False)
         words = [f"{token} (id {id_})" if token else f"id {id_}" for id_, token in named]
         yield f"{name}: {' '.join(words)}, by {end.found}"
+    yield from (*bad_records(manifest), *beside_records(manifest))
     yield from split_lines(manifest.splits)
     yield from stage_lines(manifest.splits)
     yield from format_lines(manifest, folder)

@@ -8,7 +8,13 @@ from collections.abc import Iterator, Sequence
 
 from pipelines.jobs.plan_report import table
 from pipelines.jobs.special_ids import write_special
-from pipelines.jobs.summary import command_words, token_lines, token_warnings
+from pipelines.jobs.summary import (
+    bad_records,
+    beside_records,
+    command_words,
+    token_lines,
+    token_warnings,
+)
 from pipelines.recipes.cli import LOG
 from pipelines.recipes.recipe import RunSettings
 from pipelines.recipes.values import write_bytes, write_count
@@ -37,8 +43,10 @@ def summarize(
         peak >> 20,
         " of the launcher" if settings.runner in CLUSTERS else "",
     )
-    for line in (*warnings(manifest), *token_warnings(manifest)):
+    for line in (*bad_records(manifest), *warnings(manifest), *token_warnings(manifest)):
         LOG.warning("%s", line)
+    for line in beside_records(manifest):
+        LOG.info("%s", line)
     for line in lines_of(manifest, settings.output):
         LOG.info("%s", line)
     modules = manifest.recipe.get("codec_module")

@@ -43,14 +43,8 @@ def summarize(manifest: Manifest, settings: RunSettings, *, seconds: float, peak
     )
     if not manifest.records:
         LOG.warning("the dataset is empty: no record of the input was to be written")
-    dropped = [source.dropped for source in manifest.sources if source.dropped]
-    if dropped:
-        LOG.warning(
-            "bad records left out: %d, of %d bytes%s",
-            sum(d.records for d in dropped),
-            sum(d.bytes for d in dropped),
-            f"; kept in {layout.QUARANTINE}/" if manifest.quarantine else "",
-        )
+    for line in bad_records(manifest):
+        LOG.warning("%s", line)
     for line in beside_records(manifest):
         LOG.info("%s", line)
     if ends_with_a_source(manifest.recipe):
@@ -72,7 +66,17 @@ def summarize(manifest: Manifest, settings: RunSettings, *, seconds: float, peak
     )
 
 
-def beside_records(manifest: Manifest) -> list[str]:
+def bad_records(manifest: Manifest | PreparedManifest) -> list[str]:
+    """Return how many records were bad, if any."""
+    dropped = [source.dropped for source in manifest.sources if source.dropped]
+    if not dropped:
+        return []
+    records, size = sum(d.records for d in dropped), sum(d.bytes for d in dropped)
+    kept = f"; kept in {layout.QUARANTINE}/" if manifest.quarantine else ""
+    return [f"bad records left out: {records}, of {size} bytes{kept}"]
+
+
+def beside_records(manifest: Manifest | PreparedManifest) -> list[str]:
     """Return what of the input is in no record."""
     lines = []
     if marks := manifest.byte_order_marks:

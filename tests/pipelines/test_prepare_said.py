@@ -9,6 +9,7 @@ import pytest
 
 import dovetail
 import pipelines.tokenize
+from pipelines.datasets.in_short import in_short
 from pipelines.prepare import run
 from tests.pipelines.support import read_tree
 from tests.pipelines.test_prepare_plan import (
@@ -175,3 +176,23 @@ def test_columns_beside_rows_of_ids_can_be_kept(tmp_path: Path) -> None:
     assert {*found["source"]} == {"one"}
     by_id = dict(zip(found["id"], found["input_ids"], strict=True))
     assert all(ids == [5, 6, 7 + i % 3, 1] for i, ids in by_id.items())
+
+
+def test_what_of_the_input_went_into_no_document_is_said(
+    tmp_path: Path, given: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Bad records, blank lines and byte order marks: by the run, in the manifest, and by show."""
+    caplog.set_level("INFO", "dovetail")
+    (tmp_path / "bad.jsonl").write_bytes(
+        b'\xef\xbb\xbf{"text": "w1 w2"}\n\n\n{"text": 3}\nno JSON\n'
+    )
+    asked = [*given, f"--input={tmp_path}/bad.jsonl", "--on_bad_record=quarantine"]
+    manifest = prepare(tmp_path, *asked)
+    assert (manifest.blank_lines, manifest.byte_order_marks, manifest.trailing_bytes) == (2, 1, 0)
+    for line in (
+        "bad records left out: 2, of 18 bytes; kept in quarantine/",
+        "blank lines left out: 2; in JSON lines they are no records",
+        "byte order marks left out, at the beginning of 1 file",
+    ):
+        assert line in caplog.text, line
+        assert line in list(in_short(manifest, "out")), line

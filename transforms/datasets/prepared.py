@@ -143,6 +143,7 @@ class PreparedManifest(_Part):
         length: ids of a row, None for rows of any length.
         formats: what the small JSON files say, by format.
         model: of the tokenizer, as of TokensEntry, where there was one.
+        blank_lines, byte_order_marks, trailing_bytes: left out of the input, as of Manifest.
     """
 
     format: Literal["dovetail-manifest"] = "dovetail-manifest"
@@ -166,6 +167,9 @@ class PreparedManifest(_Part):
     shards: list[PreparedShard]
     sources: list[SourceEntry]
     quarantine: list[QuarantineEntry]
+    blank_lines: _Count = 0
+    byte_order_marks: _Count = 0
+    trailing_bytes: _Count = 0
     files_listing: ListingEntry | None = None
     versions: dict[str, str]
 

@@ -245,6 +245,9 @@ def _manifest(
             )
             for name in read
         ],
+        blank_lines=files.left_out["blank"],
+        byte_order_marks=files.left_out["marks"],
+        trailing_bytes=files.left_out["trailing"],
         quarantine=[QuarantineEntry(**kept._asdict()) for kept in sorted(files.quarantine)],
         versions=versions(of_tokens=tokens is not None),
     )
