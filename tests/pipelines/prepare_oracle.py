@@ -259,6 +259,19 @@ def shares_of(stage: Stage, feeds: Sequence[Feed], asked: Asked) -> list[Fractio
     return shares
 
 
+def _filling(document: Document, packing: Packing) -> int:
+    """Return how many ids of its own a document has in rows, of ``best_fit`` at least."""
+    long = packing.length is not None and len(stream(document, packing)) > packing.length
+    if not long or packing.kind != "best_fit" or packing.long not in {"truncate", "drop"}:
+        return len(document.ids)
+    assert packing.length is not None
+    return (
+        0
+        if packing.long == "drop"
+        else packing.length - packing.end_at_cuts - (packing.begin is not None)
+    )
+
+
 def _until(
     stage: Stage, sequence: Iterator[int], feeds: Sequence[Feed], packing: Packing
 ) -> Iterator[Document]:
@@ -274,7 +287,7 @@ def _until(
             return  # as many tokens as rows may hold
         if stage.rows is not None and packing.length is None and number == stage.rows:
             return
-        spent += len(document.ids)
+        spent += _filling(document, packing) if stage.rows is not None else len(document.ids)
         feeds[source].taken += 1
         yield document
 

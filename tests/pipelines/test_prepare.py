@@ -387,6 +387,19 @@ def test_rows_are_exact_where_long_documents_stand_in_none(
     assert entry.rows == 40 == len(prepared.of_tables(tmp_path / "out"))
 
 
+def test_how_much_is_laid_down_for_rows_that_lose_documents_changes_none(
+    tmp_path: Path, model: Path
+) -> None:
+    """How many documents may be needed is estimated from those that were tokenized."""
+    lines = lines_of(["defgi" * (i % 7 + 1) + str(i) for i in range(6000)])
+    write_tree(tmp_path / "a", {"x.jsonl": lines})
+    asked = ["--rows=60", "--packing=best_fit", "--sequence_length=31", "--long=drop"]
+    prepare(tmp_path, model, ["a"], *asked, output="whole")
+    with cut_otherwise(span_bytes=40_000, bucket_bytes=20_000, run_bytes=200_000):
+        prepare(tmp_path, model, ["a"], *asked, output="cut")
+    assert prepared.files_of(tmp_path / "cut") == prepared.files_of(tmp_path / "whole")
+
+
 def test_max_tokens_ends_before_the_document_that_would_exceed_it(
     tmp_path: Path, model: Path, tokenizer: Tokenizer
 ) -> None:
@@ -473,6 +486,8 @@ def test_every_epoch_is_that_of_a_run_alone(
         prepare(tmp_path, model, ["a", "b"], *asked, f"--epoch={epoch}", output=f"e{epoch}")
         alone = prepared.files_of(tmp_path / f"e{epoch}")
         for form in ("parquet", "megatron"):
+            about = f"{form}/dataset.json"
+            assert both[f"epoch-{epoch}/{about}"] == alone[about]
             for path, data in alone.items():
                 folder, _, name = path.rpartition("/data/")
                 if folder != form:

@@ -192,8 +192,10 @@ def test_a_recipe_gives_what_the_oracle_says(number: int, tmp_path: Path) -> Non
         asked["rows_multiple_of"] = draw.choice([2, 8])
         flags.append(f"--rows_multiple_of={asked['rows_multiple_of']}")
     flat = packing.kind != "buckets" and draw.random() < 0.5
-    kinds = ["", "documents"] if packing.end is not None else [""]
-    kinds += ["rows"] if packing.kind in ("pad", "concat", "best_fit") and kinds[1:] else []
+    kinds = [""]
+    if packing.end is not None:
+        kinds += ["documents"] if packing.long == "split" else []
+        kinds += ["rows"] if packing.kind in ("pad", "concat", "best_fit") else []
     megatron = draw.choice(kinds)
     formats = ["parquet", *(["flat"] if flat else []), *(["megatron"] if megatron else [])]
     flags += [f"--output_format={','.join(formats)}", "--pad_token=0"]

@@ -20,9 +20,9 @@ from transforms.kernels.arrays import offsets_of
 from transforms.kernels.packing.rows import Rows
 from transforms.storage import layout, parts
 from transforms.trainers import shards
+from transforms.trainers.complete_shard import complete_shard
 from transforms.trainers.contract import Dataset
 from transforms.trainers.megatron import Megatron
-from transforms.trainers.write_parts import complete_shard
 
 RUN = "0123456789ab"
 PATH = "data/train-00000-of-00002.bin"

@@ -12,7 +12,9 @@ import numpy as np
 from transforms.errors import LosslessError, RunError
 from transforms.kernels.arrays import offsets_of
 from transforms.kernels.packing.counts import Counts, count_pieces, count_window
+from transforms.kernels.packing.enough import fillings_of
 from transforms.kernels.packing.rows import Packing
+from transforms.packing.document_files import DocumentIndex
 from transforms.packing.laid import PackedPart
 from transforms.packing.lay_documents import LaidChunk
 from transforms.packing.parts import Part, PartKey, window_groups
@@ -85,7 +87,9 @@ class PackDocuments(beam.PTransform):  # type: ignore[misc]
         """Cut into windows, count each, and find the end."""
         chunks, begun = inputs
         once = chunks.pipeline | "Once" >> beam.Create([None])
-        part = once | "CutWindows" >> beam.Map(self._cut, beam.pvalue.AsList(chunks))
+        part = once | "CutWindows" >> beam.Map(
+            self._cut, beam.pvalue.AsList(chunks), beam.pvalue.AsSingleton(begun)
+        )
         counts = (
             part
             | "ListWindows" >> beam.FlatMap(_list_windows).with_output_types(tuple[int, Any])
@@ -99,11 +103,17 @@ class PackDocuments(beam.PTransform):  # type: ignore[misc]
             beam.pvalue.AsSingleton(begun),
         )
 
-    def _cut(self, _: None, chunks: list[LaidChunk]) -> Part:
+    def _cut(self, _: None, chunks: list[LaidChunk], begun: Begun) -> Part:
         storage.configure(self.storage_options)
         files = [chunk.file for chunk in sorted(chunks, key=lambda chunk: chunk.number)]
         documents = sum(file.documents for file in files)
-        return Part(files, documents=documents, packing=self.packing, key=self.key)
+        part = Part(files, documents=documents, packing=self.packing, key=self.key)
+        most = [n for n in (self.rows, self._left(begun)) if n is not None]
+        if most and self.packing.is_joined and not self.packing.is_lossless:
+            # how many were laid down was estimated, and a window's rows depend on all its documents
+            documents = documents_filling(part.index, min(most), self.packing)
+            part = Part(files, documents=documents, packing=self.packing, key=self.key)
+        return part
 
     def _count(
         self, numbered: tuple[int, Iterable[range]], part: Part
@@ -128,6 +138,17 @@ class PackDocuments(beam.PTransform):  # type: ignore[misc]
 
     def _left(self, begun: Begun) -> int | None:
         return None if self.budget.rows is None else max(self.budget.rows - begun.rows, 0)
+
+
+def documents_filling(index: DocumentIndex, rows: int, packing: Packing) -> int:
+    """Return how many documents, from the first on, surely make so many rows; all where none do."""
+    wanted, before = rows * packing.most, 0
+    for lengths in index.walk_lengths(0, index.documents):
+        sums = np.cumsum(fillings_of(lengths, packing))
+        if sums[-1] >= wanted:
+            return before + int(np.searchsorted(sums, wanted)) + 1
+        wanted, before = wanted - int(sums[-1]), before + len(lengths)
+    return index.documents
 
 
 def _list_windows(part: Part) -> Iterator[tuple[int, range]]:
