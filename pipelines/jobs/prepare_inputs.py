@@ -33,7 +33,9 @@ def inspect(recipe: PrepareRecipe, reading: Recipe, settings: Settings, claim: C
         said = str(error)
         for field in only:  # it is read as those that are kept are
             said = said.replace(f"--keep_fields={field}", f"--split_by={field}")
-            said = said.replace(f"a column {field}, to keep it", f"a column {field}, for --split_by")
+            said = said.replace(
+                f"a column {field}, to keep it", f"a column {field}, for --split_by"
+            )
         raise InputError(said) from None
     if recipe.split_by is not None and inputs.contents.kept is not None:
         check_groups([recipe.split_by], inputs.contents.kept)
