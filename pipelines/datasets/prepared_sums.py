@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -14,6 +12,7 @@ from transforms.datasets.prepared import (
     SourceOfSplit,
     SplitEntry,
     StageEntry,
+    recipe_sha256,
 )
 from transforms.trainers.contract import Dataset
 from transforms.trainers.of_manifest import format_of
@@ -100,8 +99,7 @@ def _check_records(manifest: PreparedManifest) -> list[str]:
 
 def _check_formats(manifest: PreparedManifest) -> Iterator[str]:
     """Check what each format's small JSON says beside that of the files."""
-    text = json.dumps(manifest.recipe, sort_keys=True, separators=(",", ":"))
-    recipe = hashlib.sha256(text.encode()).hexdigest()
+    recipe = recipe_sha256(manifest.recipe)
     for name, about in manifest.formats.items():
         if about.get("recipe_sha256") not in (None, recipe):
             yield f"{name}: it is of another recipe: SHA-256 {about['recipe_sha256']}, not {recipe}"

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipelines.jobs.build import finish, memory_for, most_bad, read_records, spilling
-from transforms.kernels.planning.levels import partition_streams
+from pipelines.jobs.job import in_partitions
 from transforms.kernels.planning.plan import RECORDS
 from transforms.kernels.schedules.mixture import Amounts, Mixture
 from transforms.kernels.schedules.staged import Stage
@@ -269,7 +269,7 @@ def _streams(
 ) -> Streams:
     from transforms.mixing.interleave import plan_streams
 
-    plan, found = job.plan, job.inputs.contents.amounts
+    plan = job.plan
     used = amounts.records if expected is None else expected
     about = [
         count * size / max(have, 1)
@@ -285,28 +285,12 @@ def _streams(
         shards=max(1, 4 * int(sum(about)) >> 28),
     )
     streams = replace(streams, measure=job.column)
-    sizes: Sequence[int] = amounts.bytes
     passes = [
         max(1, -(-int(count) // max(have, 1)))
         for count, have in zip(used, amounts.records, strict=True)
     ]
-    files = [found[name].files if name in found else 0 for name in mixture.sources]
-    spans = [many + size // plan.span_bytes for many, size in zip(files, sizes, strict=True)]
-    if streams.union:
-        sizes, passes, spans = (sum(sizes),), [1], [sum(spans)]
-    return replace(
-        streams,
-        partitions=partition_streams(
-            sizes=sizes,
-            spans=spans,
-            passes=passes,
-            buckets=streams.buckets,
-            needed=streams.needed,
-            run_bytes=plan.run_bytes,
-            workers=job.workers.count,
-            payload=job.workers.payload,
-            segment_bytes=plan.segment_bytes,
-        ),
+    return in_partitions(
+        streams, job, plan, sources=mixture.sources, sizes=amounts.bytes, passes=passes
     )
 
 

@@ -93,9 +93,11 @@ def of_rows(
         asked: by the model that ``--tokenizer`` names, where it does.
 
     Raises:
-        UsageError: different models made them; it isn't known how many ids there can be, or what ends
-            documents; rows begin or end already as packing would have them once more.
+        UsageError: something is asked of texts; different models made them; it isn't known how many
+            ids there can be, or what ends documents; rows begin or end already as packing would have
+            them once more.
     """
+    _refuse_what_is_of_texts(recipe)
     made = [entry for entry in inputs.tokenizers if entry.column == recipe.token_column]
     _refuse_different(made, asked)
     one = made[0] if made else None
@@ -125,6 +127,15 @@ def of_rows(
             )
     refuse_doubled(found.special, made, sampled)
     return replace(found, sampled=sampled)
+
+
+def _refuse_what_is_of_texts(recipe: PrepareRecipe) -> None:
+    for name in ("sampling", "special_tokens"):
+        if getattr(recipe, name) != PrepareRecipe.model_fields[name].default:
+            raise UsageError(
+                f"--{name}={getattr(recipe, name)}: the input is rows of ids, which are taken as they "
+                "are; leave it out, or name the text by --text_field"
+            )
 
 
 def _refuse_different(made: Sequence[TokenizerEntry], asked: Ids | None) -> None:

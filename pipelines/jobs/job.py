@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.jobs.execute import Planned
 from pipelines.recipes.recipe import Recipe, Settings
@@ -14,6 +15,9 @@ from transforms.kernels.planning.levels import partition_streams
 from transforms.kernels.planning.plan import Plan, count_shards
 from transforms.kernels.records import compiling
 from transforms.kernels.schedules.mixture import Amounts, Mixture, expect
+
+if TYPE_CHECKING:
+    from transforms.shuffling.streams import Streams
 
 _DISK_BLOCK = 4096
 
@@ -174,8 +178,30 @@ def streams_of(job: Job) -> Any:
         ),
         token_column=job.recipe.token_column,
     )
-    sizes, passes = amounts.bytes, job.passes
-    files = [found[name].files if name in found else 0 for name in job.mixture.sources]
+    return in_partitions(
+        streams, job, plan, sources=mixture.sources, sizes=amounts.bytes, passes=job.passes
+    )
+
+
+def in_partitions(
+    streams: Streams,
+    job: Planned,
+    plan: Plan,
+    *,
+    sources: Sequence[str],
+    sizes: Sequence[int],
+    passes: Sequence[int],
+) -> Streams:
+    """Return streams of a mixture, cut into partitions first where buckets would be too many.
+
+    Args:
+        streams: of a mixture's sources, or of all as one.
+        job: whose inputs and workers they are.
+        plan: how its work is cut.
+        sources, sizes, passes: the sources' names, bytes and passes, about.
+    """
+    found = job.inputs.contents.amounts
+    files = [found[name].files if name in found else 0 for name in sources]
     spans = [many + size // plan.span_bytes for many, size in zip(files, sizes, strict=True)]
     if streams.union:
         sizes, passes, spans = (sum(sizes),), [1], [sum(spans)]

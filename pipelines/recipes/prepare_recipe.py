@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
-from hashlib import sha256
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -324,9 +322,10 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the recipe as JSON with sorted keys, by which formats' files name it."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return sha256(text.encode()).hexdigest()
+        """SHA-256 of the recipe, by which formats' files name it."""
+        from transforms.datasets.prepared import recipe_sha256  # late: few need it
+
+        return recipe_sha256(self.model_dump(mode="json"))
 
     @property
     def of_text(self) -> bool:

@@ -486,6 +486,8 @@ def test_every_epoch_is_that_of_a_run_alone(
         prepare(tmp_path, model, ["a", "b"], *asked, f"--epoch={epoch}", output=f"e{epoch}")
         alone = prepared.files_of(tmp_path / f"e{epoch}")
         for form in ("parquet", "megatron"):
+            about = f"{form}/dataset.json"
+            assert both[f"epoch-{epoch}/{about}"] == alone[about]
             for path, data in alone.items():
                 folder, _, name = path.rpartition("/data/")
                 if folder != form:

@@ -17,6 +17,7 @@ from tests.pipelines.test_prepare import ONE, lines_of, prepare, texts_of
 from tests.pipelines.test_tokenize import write_model
 from transforms.storage import parts
 from transforms.trainers import shards, write_parts
+from transforms.trainers.complete_shard import WrittenPart, complete_shard
 
 NAMES = ("a", "b")
 
@@ -51,9 +52,9 @@ def test_the_bytes_are_those_of_one_writer(
     monkeypatch.setattr(shards, "PART_BYTES", 4000)
     monkeypatch.setattr(parts, "LEAST", 1000)
     completed = list[int]()
-    real = write_parts.complete_shard
+    real = complete_shard
 
-    def counting(written: list[write_parts.WrittenPart], *more: object) -> object:
+    def counting(written: list[WrittenPart], *more: object) -> object:
         completed.append(len(written))
         return real(written, *more)  # type: ignore[arg-type]
 

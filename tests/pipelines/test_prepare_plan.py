@@ -372,6 +372,16 @@ def test_rows_that_end_in_eos_already_are_noticed(tmp_path: Path, plan: Plan) ->
     plan(*flags, "--document_end=none")
 
 
+@pytest.mark.parametrize("flag", ["--sampling=stochastok", "--special_tokens=tokens"])
+def test_what_is_asked_of_texts_is_refused_of_rows_of_ids(
+    tmp_path: Path, model: Path, flag: str
+) -> None:
+    rows = write_rows(tmp_path / "rows", ROWS)
+    flags = (f"--input={rows}", f"--tokenizer={model}", flag)
+    message = refusal(UsageError, *flags, folder=tmp_path)
+    assert f"{flag}: the input is rows of ids" in message
+
+
 def test_another_column_and_a_named_text_field_decide_what_rows_are(
     tmp_path: Path, plan: Plan, model: Path
 ) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -169,3 +172,16 @@ class PreparedManifest(_Part):
     trailing_bytes: _Count = 0
     files_listing: ListingEntry | None = None
     versions: dict[str, str]
+
+
+def recipe_sha256(recipe: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a recipe as JSON with sorted keys, by which formats' files name it.
+
+    It doesn't say which editions there are: each is that of a run by itself, its small files too.
+
+    >>> recipe_sha256({"seed": 1, "epoch": 0, "epochs": 2}) == recipe_sha256({"seed": 1, "epoch": 1})
+    True
+    """
+    said = {name: value for name, value in recipe.items() if name not in {"epoch", "epochs"}}
+    text = json.dumps(said, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from transforms.datasets.prepared import (
     SourceOfSplit,
     SplitEntry,
     StageEntry,
+    recipe_sha256,
 )
 from transforms.kernels.packing.rows import Kind, Rows
 from transforms.storage import layout
@@ -65,8 +65,7 @@ def write_prepared(
     """
     asked = dict(options or {})
     recipe = {"seed": 0, "epoch": epochs[0], "epochs": len(epochs), "packing": kind, **asked}
-    text = json.dumps(recipe, sort_keys=True, separators=(",", ":"))
-    sha = hashlib.sha256(text.encode()).hexdigest()
+    sha = recipe_sha256(recipe)
     datasets = {
         name: dataset_of(kind, ids=ids, options=asked, recipe=sha, tokenizer="0" * 64)
         for name in formats

@@ -30,10 +30,11 @@ from transforms.errors import LosslessError, RunError
 from transforms.kernels.packing.rows import Rows
 from transforms.storage import parts
 from transforms.trainers import shards, write_parts
+from transforms.trainers.complete_shard import Part, WrittenPart, complete_shard
 from transforms.trainers.contract import Dataset
 from transforms.trainers.megatron import Megatron
 from transforms.trainers.shards import ShardsToWrite, WrittenShard
-from transforms.trainers.write_parts import Part, WriteInParts, WrittenPart
+from transforms.trainers.write_parts import WriteInParts
 from transforms.workers.progress import Progress
 
 FORM = Megatron()
@@ -142,8 +143,8 @@ def test_parts_in_any_order_and_twice(tmp_path: Path, dataset: Dataset) -> None:
     done = {one.part.number: one for one in write_all(order, laid, dataset)}
     assert seen_in(tmp_path) == {} if (tmp_path / "data").exists() else True
     written = [done[number] for number in range(len(planned))]
-    first = write_parts.complete_shard(written, dataset)
-    assert write_parts.complete_shard(written, dataset) == first  # as a retried step does
+    first = complete_shard(written, dataset)
+    assert complete_shard(written, dataset) == first  # as a retried step does
     alone = write(FORM, dataset, [rows])
     names = {suffix: f"train-00000-of-00001{suffix}" for suffix in alone}
     assert seen_in(tmp_path) == {names[suffix]: data for suffix, data in alone.items()}
@@ -196,7 +197,7 @@ def test_damage_on_the_way_names_the_part_and_shows_nothing(
         if part.stretch.offset <= at < part.stretch.offset + part.stretch.size
     )
     with pytest.raises(LosslessError, match=f"part {number} of {len(planned)}|expected one from 0"):
-        write_parts.complete_shard(written, dataset)
+        complete_shard(written, dataset)
     assert not any(name.endswith(".bin") for name in seen_in(tmp_path))
 
 
@@ -213,9 +214,9 @@ def test_between_the_index_and_the_ids_there_is_no_shard(
     with monkeypatch.context() as patch:
         patch.setattr(parts, "complete", die)
         with pytest.raises(KeyboardInterrupt):
-            write_parts.complete_shard(written, dataset)
+            complete_shard(written, dataset)
     assert set(seen_in(tmp_path)) == {"train-00000-of-00001.idx"}  # and no manifest
-    write_parts.complete_shard(written, dataset)
+    complete_shard(written, dataset)
     assert set(seen_in(tmp_path).values()) == set(write(FORM, dataset, [rows]).values())
 
 
@@ -223,7 +224,7 @@ def test_a_missing_part_is_noticed(tmp_path: Path, dataset: Dataset) -> None:
     laid = Laid(rows_for(FORM, dataset, count=300))
     written = write_all(begin(config_of(tmp_path, dataset), laid), laid, dataset)
     with pytest.raises(RunError, match="expected parts 0 to"):
-        write_parts.complete_shard(written[:-1], dataset)
+        complete_shard(written[:-1], dataset)
     assert not (tmp_path / "data").exists()
 
 
@@ -250,7 +251,7 @@ def test_what_is_read_back_is_what_the_notes_say(tmp_path: Path) -> None:
     rows = rows_for(FORM, dataset, count=300)
     laid = Laid(rows)
     planned = begin(config_of(tmp_path, dataset, num_shards=1), laid)
-    write_parts.complete_shard(write_all(planned, laid, dataset), dataset)
+    complete_shard(write_all(planned, laid, dataset), dataset)
     data, index = (seen_in(tmp_path)[f"train-00000-of-00001{s}"] for s in (".bin", ".idx"))
     found = read_indexed(data, index)
     ends = rows.offsets.tolist()
