@@ -30,9 +30,12 @@ def inspect(recipe: PrepareRecipe, reading: Recipe, settings: Settings, claim: C
     try:
         inputs = inspect_inputs(reading, settings, claim, keep=keep)
     except InputError as error:
-        said = str(error).replace(
-            f"--keep_fields={recipe.split_by}", f"--split_by={recipe.split_by}"
-        )
+        said = str(error)
+        for field in only:  # it is read as those that are kept are
+            said = said.replace(f"--keep_fields={field}", f"--split_by={field}")
+            said = said.replace(
+                f"a column {field}, to keep it", f"a column {field}, for --split_by"
+            )
         raise InputError(said) from None
     if recipe.split_by is not None and inputs.contents.kept is not None:
         check_groups([recipe.split_by], inputs.contents.kept)

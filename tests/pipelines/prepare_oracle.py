@@ -12,7 +12,6 @@ import bisect
 import functools
 import itertools
 import json
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -260,32 +259,35 @@ def shares_of(stage: Stage, feeds: Sequence[Feed], asked: Asked) -> list[Fractio
 
 
 def _filling(document: Document, packing: Packing) -> int:
-    """Return how many ids of its own a document has in rows, of ``best_fit`` at least."""
-    long = packing.length is not None and len(stream(document, packing)) > packing.length
-    if not long or packing.kind != "best_fit" or packing.long not in {"truncate", "drop"}:
+    """Return what a document gives: ids of its own in rows that hold several, else rows."""
+    if packing.kind == "none":
+        return 1
+    pieces = cut(stream(document, packing) if document.ids else [], packing)
+    if packing.kind not in {"concat", "best_fit"}:
+        return len(pieces)
+    if packing.kind == "concat" or packing.long == "split" or not document.ids:
         return len(document.ids)
+    special = (packing.begin is not None) + (packing.end is not None)
     assert packing.length is not None
-    return (
-        0
-        if packing.long == "drop"
-        else packing.length - packing.end_at_cuts - (packing.begin is not None)
-    )
+    if len(document.ids) + special <= packing.length:
+        return len(document.ids)
+    # cut off, it has lost its own end, and may have got one at the cut
+    return sum(map(len, pieces)) - len(pieces) * ((packing.begin is not None) + packing.end_at_cuts)
 
 
 def _until(
     stage: Stage, sequence: Iterator[int], feeds: Sequence[Feed], packing: Packing
 ) -> Iterator[Document]:
     """Yield documents to where a stage's own budget ends it at the latest, and take them."""
-    spent = 0
+    spent, length = 0, packing.length if packing.kind in {"concat", "best_fit"} else None
+    holds = length or 1  # a row, at most
     for number, source in enumerate(sequence):
         document = feeds[source].peek()
         if stage.records is not None and number == stage.records:
             return
         if stage.tokens is not None and spent + len(document.ids) > stage.tokens:
             return
-        if stage.rows is not None and spent >= stage.rows * (packing.length or math.inf):
-            return  # as many tokens as rows may hold
-        if stage.rows is not None and packing.length is None and number == stage.rows:
+        if stage.rows is not None and spent >= stage.rows * holds:
             return
         spent += _filling(document, packing) if stage.rows is not None else len(document.ids)
         feeds[source].taken += 1

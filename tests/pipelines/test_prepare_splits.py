@@ -151,6 +151,15 @@ def test_what_cannot_be_split_is_refused_before_work(
     assert not (tmp_path / "out").exists()
 
 
+def test_rows_of_text_without_the_column_to_split_by_are_refused(
+    tmp_path: Path, model: Path
+) -> None:
+    path = write_rows(tmp_path / "x.parquet", [{"text": "a"}])
+    flags = [f"--input={path}", f"--tokenizer={model}", "--split=a=5%", "--split_by=site"]
+    with pytest.raises(DovetailError, match="expected a column site, for --split_by: got text"):
+        prepare(tmp_path, *flags)
+
+
 def test_rows_have_a_column_that_can_be_split_by(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "x.parquet", [{"input_ids": [3], "x": 0.5}])
     flags = [f"--input={path}", "--eos_token=2", "--vocab_size=9", "--split=a=5%"]

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from transforms.errors import LosslessError, PassingError, RunError, StoreError
+from transforms.errors import LosslessError, PassingError, RunError
 from transforms.storage import files as storage
 from transforms.storage import layout
 from transforms.storage.stores import Store, request, store_of
@@ -227,16 +227,6 @@ def complete(
         with contextlib.suppress(RunError), layout.owned(file.output, file.run_id):
             storage.remove_file(file.url)
         raise
-
-
-def abort(file: FileInParts) -> None:
-    """End a file that won't be completed; nothing of it stays. Done twice it is fine."""
-    if storage.is_local(file.output):
-        with contextlib.suppress(FileNotFoundError):
-            storage.remove_file(file.upload)
-        return
-    with contextlib.suppress(FileNotFoundError, StoreError):
-        _call(file.url, "abort_multipart_upload", UploadId=file.upload)
 
 
 @contextlib.contextmanager

@@ -41,21 +41,6 @@ from transforms.trainers.shards import WrittenShard
 from transforms.trainers.split_entries import split_entry
 
 
-@dataclass(frozen=True)
-class Edition:
-    """The splits of one epoch that are written.
-
-    Attributes:
-        epoch: its number.
-        level: of its folders; None for none.
-        splits: their names, in order.
-    """
-
-    epoch: int
-    level: int | None
-    splits: tuple[str, ...]
-
-
 @dataclass(eq=False, kw_only=True)
 class WritePrepared(beam.PTransform):  # type: ignore[misc]
     """Compare everything, and write the manifest: (splits, shards, spans, …) -> None.

@@ -63,24 +63,6 @@ def hash_documents(ids: npt.NDArray[Any], offsets: I64, keys: U64) -> int:
     return total(document_hashes(ids, offsets, keys))
 
 
-def piece_hashes(documents: Keyed, pieces: Pieces, packing: Packing) -> U64:
-    """Return uint64[m], the hash of each piece, from its document's ids."""
-    lengths = np.diff(documents.offsets)
-    place, count = bare_ranges(pieces, lengths, packing)
-    return _hash(
-        documents.ids,
-        documents.offsets[pieces.document] + place,
-        count,
-        place,
-        documents.keys[pieces.document],
-    )
-
-
-def hash_pieces(documents: Keyed, pieces: Pieces, packing: Packing, begin: int, end: int) -> int:
-    """Return the sum of ``piece_hashes`` of rows [begin, end), mod 2**64."""
-    return total(piece_hashes(documents, pieces.slice(begin, end), packing))
-
-
 def rest_of(documents: Keyed, pieces: Pieces, packing: Packing) -> int:
     """Return the hash of the ids that are to stand in no row of a window, mod 2**64.
 
