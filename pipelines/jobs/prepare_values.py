@@ -99,7 +99,10 @@ def require_room_to_pack(
         id_bytes: of an id in memory.
         workers: what they have.
     """
-    share = min(packing.window / max(tokens + documents * packing.special, 1), 1.0)
+    from transforms.packing.parts import OF_DOCUMENT  # late: it takes numba along
+
+    places = tokens + documents * (packing.special + OF_DOCUMENT)
+    share = min(packing.window / max(places, 1), 1.0)
     needed = share * (tokens * _COPIES * id_bytes + documents * _OF_DOCUMENT)
     if packing.kind == "best_fit" and needed > workers.payload:
         raise UsageError(

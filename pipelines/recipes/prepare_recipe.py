@@ -333,7 +333,12 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
         return self.bytes or self.text_field is not None
 
     def without_zero_weights(self) -> PrepareRecipe:
-        """Return the recipe without the sources that no stage has a weight for."""
+        """Return the recipe without the sources that no stage has a weight for.
+
+        Where there are other splits than train all stay: weights are train's alone.
+        """
+        if self.split is not None:
+            return self
         weights = [stage.weights for stage in self.stages or ()]
         if self.weights is not None:
             weights = [self.weights]

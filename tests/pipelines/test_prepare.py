@@ -530,6 +530,27 @@ def test_equal_texts_stand_on_one_side_and_counts_are_kept(
     assert sum(entry.records for entry in manifest.splits) == 130
 
 
+def test_a_source_without_weight_in_train_is_in_other_splits(
+    tmp_path: Path, model: Path, tokenizer: Tokenizer
+) -> None:
+    """Weights are train's alone."""
+    trees = {
+        "a": {"x.jsonl": lines_of([f"text {i}" for i in range(60)])},
+        "b": {"x.jsonl": lines_of([f"other {i}" for i in range(60)])},
+    }
+    sources = write_sources(tmp_path, trees)
+    flags = ["--split=validation=30%", "--weights=a=1,b=0"]
+    manifest = prepare(tmp_path, model, ["a", "b"], *flags, *flags_of("none"))
+    plan = SplitPlan(parts=parse_splits("validation=30%"))
+    stage = oracle.Stage(weights={"a": Fraction(1), "b": Fraction(0)})
+    asked = oracle.Asked(stages=[stage], split=plan, packing=packing_of("none"))
+    laid = oracle.prepare(tokenizer, sources, asked)
+    for name, found in laid.items():
+        require_rows(tmp_path / "out", found.rows, name)
+    (_, validation) = manifest.splits
+    assert all(source.documents for source in validation.stages[0].sources)
+
+
 def test_no_text_of_the_reviews_stands_on_two_sides(
     tmp_path: Path, model: Path, tokenizer: Tokenizer
 ) -> None:

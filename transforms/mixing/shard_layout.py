@@ -92,6 +92,20 @@ class StreamTables:
             self._found[key] = self._pages_of(stream, self.streams.buckets[source])
         return self._found[key]
 
+    def holding(self, source: int, number: int, records: int) -> StreamPages:
+        """Return the stream of a source's pass that has to hold so many records.
+
+        Raises:
+            LosslessError: there are fewer.
+        """
+        found = self.stream(source, number)
+        if found.size < records:
+            raise LosslessError(
+                f"source {self.streams.name(source)}, pass {number}: {records} records are needed, "
+                f"{found.size} were spilled; check memory and disk, then run again"
+            )
+        return found
+
     def _pages_of(self, stream: int, buckets: int) -> StreamPages:
         rows = np.flatnonzero(self.table["stream"] == stream)
         bounds = np.array([KeyRange(i, buckets).low for i in range(buckets)], np.uint64)
@@ -184,14 +198,11 @@ class Layout:
         if self._counted.small[source]:
             cuts = [Cut(self._tables.pages(self._tables.stream(source, 0).rows), [])]
             return Share(source, first, last, have, cuts, small=True, ends=ends)
-        cuts = [
-            self._cut(
-                self._tables.stream(source, number),
-                max(first - number * have, 0),
-                min(last - number * have, have),
-            )
-            for number in range(first // have, -(-last // have))
-        ]
+        cuts = []
+        for number in range(first // have, -(-last // have)):
+            end = min(last - number * have, have)
+            stream = self._tables.holding(source, number, end)
+            cuts.append(self._cut(stream, max(first - number * have, 0), end))
         return Share(source, first, last, have, cuts, small=False, ends=ends)
 
     def _cut(self, stream: StreamPages, begin: int, end: int) -> Cut:

@@ -109,7 +109,7 @@ class SizesBefore:
 
     def _bucket(self, source: int, number: int, rank: int) -> int:
         """Return the bucket that holds the record before a rank."""
-        starts = self._tables.stream(source, number).starts
+        starts = self._tables.holding(source, number, rank).starts
         return int(np.searchsorted(starts, rank, side="left")) - 1
 
     def _bucket_sums(self, source: int, number: int) -> I64:

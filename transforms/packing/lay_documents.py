@@ -15,7 +15,13 @@ from transforms.datasets.write import Ordered
 from transforms.kernels.arrays import I64, U64
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
-from transforms.packing.document_files import DocumentFile, Documents, DocumentWriter, documents_in
+from transforms.packing.document_files import (
+    DocumentFile,
+    Documents,
+    DocumentWriter,
+    digests_of,
+    documents_in,
+)
 from transforms.storage import files as storage
 from transforms.workers.progress import Progress, Watched
 from transforms.workers.slots import Slot
@@ -142,14 +148,13 @@ class _Walk:
         for block, expected in self._chunk.ordered():
             if not len(block):
                 continue
-            hashes = blocks.hashes(blocks.without_hashes(block))
+            documents = documents_in(block, self._passes_of(block))
+            hashes = digests_of(documents)  # of what is written, not of what it was taken from
             mine = blocks.digests_by_source(block, *hashes, sources=self._sources)
             waiting = blocks.add_digests(waiting, mine)
             if expected is not None:
                 blocks.compare_digests(waiting, expected, what="documents put in order")
                 self.total, waiting = blocks.add_digests(self.total, expected), nothing
-            passes = self._passes_of(block)
-            documents = documents_in(block, passes)
             self._count(documents, *hashes)
             self._progress.add(
                 "order",

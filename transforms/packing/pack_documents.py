@@ -246,7 +246,8 @@ def end_split(begun: Begun, budget: Budget) -> Begun:
     if budget.rows is not None and rows < budget.rows:
         raise RunError(
             f"--rows={budget.rows}: expected so many rows, the documents make {rows}; give --weights or "
-            "--repeats, so that sources are repeated, or fewer rows"
+            "--repeats, so that sources are repeated, more --max_tokens or --max_records where they end "
+            "train before, or fewer rows"
         )
     if budget.multiple is None or rows % budget.multiple == 0:
         return begun

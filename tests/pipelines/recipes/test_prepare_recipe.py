@@ -249,6 +249,8 @@ def test_sources_that_no_stage_has_a_weight_for_are_left_out(tmp_path: Path) -> 
     assert kept.without_zero_weights() is kept
     one = validate(PrepareRecipe, TWO | {"weights": "web=1,books=0"}).without_zero_weights()
     assert (set(one.sources), one.weights) == ({"web"}, {"web": Decimal(1)})
+    split = validate(PrepareRecipe, TWO | {"weights": "web=1,books=0", "split": "test=5%"})
+    assert split.without_zero_weights() is split  # test has records of both
 
 
 def test_the_schema_describes_stages_and_every_flag() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from transforms.errors import LosslessError
 from transforms.kernels.arrays import I64
 from transforms.kernels.randomness import mix
 from transforms.kernels.records import blocks
@@ -144,3 +145,14 @@ def test_tokens_are_the_lengths_of_lists_none_of_a_null(kind: pa.DataType) -> No
     assert (blocks.measures(blocks.without_hashes(block), None) == blocks.hashes(block)[2]).all()
     with pytest.raises(KeyError):
         blocks.measures(block, "tokens")
+
+
+def test_a_pass_that_lacks_records_is_named(tables: StreamTables) -> None:
+    assert tables.holding(1, 2, 25).size == 25
+    with pytest.raises(
+        LosslessError, match="source b, pass 2: 26 records are needed, 25 were spilled"
+    ):
+        tables.holding(1, 2, 26)
+    sizes = SizesBefore(SCHEDULE, tables, records=(40, 30), small=(False, False))
+    with pytest.raises(LosslessError, match="source b, pass 0: 29 records are needed"):
+        sizes.exactly(39)
