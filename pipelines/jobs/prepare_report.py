@@ -152,11 +152,10 @@ def _train(job: Job) -> Iterator[str]:
         made = [count * mean for count, mean in zip(used, means, strict=True)]
         records, tokens = sum(used) or 1.0, sum(made) or 1.0
         if len(stages) > 1:
-            until = (
-                "to the end"
-                if stage.until is None
-                else (f"until {stage.until.count:,} {stage.until.unit}")
-            )
+            ends: list[str] = [stage.mixture.stop] if stage.mixture.stop else []
+            if stage.until is not None:
+                ends.append(f"{stage.until.count:,} {stage.until.unit}")
+            until = f"until {' or '.join(ends)}" if ends else "to the end"
             rows.append((f"stage {number}, {until}", *[""] * 6))
         for i, name in enumerate(job.sources):
             rows.append(

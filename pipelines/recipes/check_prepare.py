@@ -77,7 +77,7 @@ def _check_stages(fields: Fields) -> None:
                 _place(fields, name),
                 _stages(),
             )
-    *first, last = fields["stages"]
+    last = len(fields["stages"]) - 1
     for number, stage in enumerate(fields["stages"]):
         mixture = {**fields, **dict.fromkeys(WAYS), **dict(stage)}
         mixture |= {"weigh_by": fields["weigh_by"]}
@@ -86,14 +86,12 @@ def _check_stages(fields: Fields) -> None:
         except Misfit as misfit:
             places = [(("stages", number, *path), None) for path, _ in misfit.places]
             raise Misfit(f"stage {number}: {misfit.text}", *places) from None
-        if stage.until is None and number < len(first):
+        if stage.until is None and stage.stop is None and number < last:
             raise Misfit(
-                f"expected until of stage {number}: tokens, rows or records; the last stage alone may "
-                "go on to the end",
+                f"expected until of stage {number}: tokens, rows or records, or a stop; the last stage "
+                "alone may go on to the end",
                 _stages(number),
             )
-    if last.until is None and last.stop == "all_exhausted" and not all(last.weights.values()):
-        raise Misfit("a source of weight 0 is never exhausted", _stages(len(first)))
 
 
 def _check_model(fields: Fields) -> None:

@@ -88,7 +88,8 @@ def _check_rules(fields: Fields) -> None:
             _place(fields, asked[0]),
         )
     left_out = [name for name, weight in (fields["weights"] or {}).items() if weight == 0]
-    if fields["stop"] == "all_exhausted" and left_out:
+    # one stage of several goes by its own sources, and can't do without naming the others
+    if fields["stop"] == "all_exhausted" and left_out and not fields.get("stages"):
         raise Misfit(
             f"{left_out[0]} has a weight of zero and would never be exhausted; take it out of the "
             "sources, or use first_exhausted",

@@ -428,6 +428,7 @@ def test_stages_change_the_weights_and_sources_go_on(
         {"weights": {"a": 1, "b": 1}, "until": {"tokens": 400}},
         {"weights": {"a": 1, "b": 3}, "interleave": "stratified", "until": {"rows": 9}},
         {"weights": {"a": 1, "b": 4}, "stop": "first_exhausted"},
+        {"weights": {"a": 1, "b": 0}, "stop": "all_exhausted"},
     ]
     recipe = tmp_path / "recipe.json"
     recipe.write_text(json.dumps({"stages": stages}))
