@@ -7,7 +7,8 @@ from fractions import Fraction
 from typing import Any
 
 from pipelines.jobs.special_ids import SpecialIds
-from pipelines.recipes.prepare_recipe import PrepareRecipe, StageRecipe
+from pipelines.recipes.prepare_recipe import PrepareRecipe
+from pipelines.recipes.stage_recipe import StageRecipe
 from pipelines.recipes.values import write_size
 from transforms.errors import UsageError
 from transforms.kernels.packing.rows import Packing

@@ -14,14 +14,13 @@ from pipelines.recipes.recipe import (
     CommonRecipe,
     Count,
     MixtureRecipe,
-    Numbers,
     Recipe,
-    RecipePart,
     Settings,
     Size,
     make_flag,
 )
 from pipelines.recipes.recipe_file import RecipeKind
+from pipelines.recipes.stage_recipe import StageRecipe
 from pipelines.recipes.values import as_written, check_paths, check_split, parse_kinds, parse_parts
 from transforms.formats.text_field import TextField
 from transforms.splitting.parse_splits import parse_splits
@@ -45,35 +44,6 @@ FORMAT_NAMES = Literal["parquet", "arrow", "megatron", "flat", "olmo"]
 
 WINDOW_ROWS, MOST_WINDOW, LEAST_WINDOW_ROWS = 4096, 1 << 25, 16
 """A window of best_fit has so many rows' tokens, or so many tokens; never fewer rows than the last."""
-
-
-class Until(RecipePart):
-    """Where a stage ends: one of them, counted from the stage's own beginning."""
-
-    tokens: Count | None = None
-    rows: Count | None = None
-    records: Count | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if len(self.given) != 1:
-            said = " and ".join(self.given) or "none of them"
-            raise ValueError(f"expected one of tokens, rows and records, got {said}")
-        return self
-
-    @property
-    def given(self) -> dict[str, int]:
-        """What was given, by its unit."""
-        return {name: value for name, value in self if value is not None}
-
-
-class StageRecipe(RecipePart):
-    """A part of the output with weights of its own."""
-
-    weights: Numbers = Field(min_length=1)
-    interleave: Literal["random", "stratified"] = "random"
-    stop: Literal["first_exhausted", "all_exhausted"] | None = None
-    until: Until | None = None
 
 
 class PrepareRecipe(MixtureRecipe, ModelRecipe):
