@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pipelines.inputs.preflight import Inputs
 from pipelines.outputs.claim import Claim
 from pipelines.recipes.recipe import RunSettings
+from pipelines.recipes.values import write_bytes
 from transforms.errors import UsageError
 from transforms.kernels.planning.plan import spill_bytes
 from transforms.storage import files as storage
@@ -135,7 +136,7 @@ def require_room(needs: Sequence[Need]) -> None:
         if need.free is not None and need.bytes > need.free:
             smaller = ", or give --spill_compression" if need.what == _SPILLS else ""
             raise UsageError(
-                f"{need.flag}: about {need.bytes / 1e9:.2f} GB of {need.what} will be written there, "
-                f"and {max(need.free, 0) / 1e9:.2f} GB are free, beside what else the run writes to "
+                f"{need.flag}: about {write_bytes(need.bytes)} of {need.what} will be written there, "
+                f"and {write_bytes(max(need.free, 0))} are free, beside what else the run writes to "
                 f"that disk; make room, or choose another disk{smaller}"
             )

@@ -120,6 +120,9 @@ def validate(model: type[M], values: dict[str, Any], origin: Origin | None = Non
     if first["type"] == "missing":
         where = f", or {name} in {origin.file}" if origin.file else ""
         raise UsageError(f"{flag_of(name)} is missing{where}: see --help")
+    if first["type"] == "extra_forbidden":  # inside of a field; fields themselves are known here
+        where = "" if origin.has(path) else f"{dotted(path[1:])}: "
+        raise origin.error(f"{where}unknown field", (path, values.get(name)))
     message = _PREFIX.sub("", first["msg"])
     expected = message if message.startswith("expected") else f"expected {message}"
     inner = [part for part in path[1:] if part != "[key]"]

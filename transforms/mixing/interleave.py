@@ -22,7 +22,7 @@ from transforms.kernels.planning.plan import count_shards
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.schedules.mixture import Amounts, Draft, Item, Mixture, asked_shares, draft
-from transforms.kernels.schedules.needed import cut_needed, needed_share
+from transforms.kernels.schedules.needed import cut_needed, needed_share, surely_below
 from transforms.mixing.counted import Counted, bound_size, by_stream, needed_buckets, passes_begun
 from transforms.mixing.end_by_size import find_end, sizes_before
 from transforms.mixing.packed_shards import pack_content, pack_schedule
@@ -185,7 +185,7 @@ def plan_streams(
         wanted = blocks.footprint(count, held) / (limits[i] * 3 / 4)
         finer = min(_A_SHARD * shards * held / max(about[i], 1), held / _LEAST_BUCKET)
         buckets.append(max(1, math.ceil(max(wanted, finer))))
-    needed = list(buckets)
+    needed, sure = list(buckets), [surely_below(1.0)] * len(buckets)
     for i, used in enumerate(expected or ()):
         share = needed_share(
             mixture,
@@ -194,6 +194,7 @@ def plan_streams(
             fewest=min(amounts.records),
             exact=exact,
         )
+        sure[i] = surely_below(share)
         buckets[i], needed[i] = cut_needed(share, buckets=buckets[i], size=amounts.bytes[i])
     return Streams(
         sources=mixture.sources,
@@ -204,6 +205,7 @@ def plan_streams(
         limits=tuple(limits),
         batch_bytes=batch,
         needed=tuple(needed),
+        sure=tuple(sure),
         partitions=(1,) * len(buckets),
         measure=token_column if mixture.measure == "tokens" else None,
     )

@@ -64,8 +64,7 @@ def _amounts(
     records = tuple(digest.records for digest in digests)
     none = np.zeros((LEVELS, 2), np.int64)
     levels = [made[name, 0].levels if (name, 0) in made else none for name in read]
-    cuts = list(zip(streams.first_needed, streams.buckets, strict=True))
-    whole = [(needed << 64) // buckets for needed, buckets in cuts]
+    whole = streams.sure or (1 << 64,) * streams.count
     whole = whole * len(records) if streams.union else whole
 
     def amounts(used: Sequence[float]) -> Amounts:

@@ -24,6 +24,8 @@ class Streams:
         batch_bytes: footprint of light buckets, of several sources, that are gathered as a batch.
         needed: how many buckets of each source's first pass are thought to be, and spilled before that
             is known; empty for all.
+        sure: of each source, below which key the first pass is among these, whatever the memory: by
+            what is expected alone; 2**64 for all, and empty for all of all.
         partitions: into how many equal ranges of keys each source's streams are cut first, where
             they take two levels; 1 for those that take one, and empty where all do.
         measure: a column of rows, a list, whose length is what a record counts beside records: its
@@ -38,6 +40,7 @@ class Streams:
     limits: tuple[int, ...]
     batch_bytes: int = 0
     needed: tuple[int, ...] = ()
+    sure: tuple[int, ...] = ()
     partitions: tuple[int, ...] = ()
     measure: str | None = None
 

@@ -212,7 +212,7 @@ def test_a_recipe_that_is_printed_is_the_same_recipe(tmp_path: Path) -> None:
     [
         ("    until: {tokens: 1.5B}\n", "", "mix.yaml: stages[0]: expected until of stage 0"),
         ("{tokens: 1.5B}", "{tokens: 1, rows: 1}", "expected one of tokens, rows and records"),
-        ("{tokens: 1.5B}", "{bytes: 1}", "bytes"),
+        ("{tokens: 1.5B}", "{bytes: 1}", "mix.yaml: stages[0].until.bytes: unknown field (line 7)"),
         ("code: 0}", "cod: 0}", "stage 0: expected names of the sources web, books, code, got cod"),
         (", code: 0}", "}", "stage 0: expected a number for every source, got none for code"),
         ("weigh_by: tokens", "weigh_by: bytes", "a stage ends by tokens, and bytes of text or"),

@@ -63,6 +63,15 @@ def cut_needed(share: float, *, buckets: int, size: int) -> tuple[int, int]:
     return (buckets, buckets) if needed > cut * _WORTH else (cut, needed)
 
 
+def surely_below(share: float) -> int:
+    """Return below which key ``cut_needed`` spills all records, whatever else it is told.
+
+    >>> surely_below(0.9) == 2**64, surely_below(0.25) == 2**62
+    (True, True)
+    """
+    return 1 << 64 if share >= _WORTH else int(share * 2.0**64)
+
+
 def buckets_holding(counts: I64, wanted: int) -> int:
     """Return how many buckets, in order, hold so many records; all where they are fewer.
 

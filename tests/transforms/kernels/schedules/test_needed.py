@@ -19,6 +19,7 @@ from transforms.kernels.schedules.needed import (
     cut_needed,
     length_of_size,
     needed_share,
+    surely_below,
 )
 
 ONE = Mixture(sources=("a",), max_records=1)
@@ -65,6 +66,7 @@ def test_buckets_are_cut_finer_only_as_far_as_they_stay_large(
     share: float, buckets: int, size: int
 ) -> None:
     cut, reach = cut_needed(share, buckets=buckets, size=size)
+    assert surely_below(share) <= (reach << 64) // cut
     assert 1 <= reach <= cut
     assert cut == buckets or size // cut >= LEAST_BUCKET
     assert reach == cut or (cut * share <= reach <= 0.8 * cut and cut >= buckets)
