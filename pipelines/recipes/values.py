@@ -202,8 +202,10 @@ def check_sources(sources: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 def as_text(value: Any) -> Any:
-    """Return a number that stands in a recipe's file as one would write it as a flag."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    """Return a number, as recipes' files and Python have it, as one would write it as a flag."""
+    if isinstance(value, bool):
+        return value
+    return str(value) if isinstance(value, int | float | Decimal) else value
 
 
 _ALSO = {

@@ -140,6 +140,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "--sample_splits: expected --sampling with it, got off",
     ),
     (ONE | {"split": "validation=0.5"}, "expected NAME=SHARE%"),
+    (ONE | {"split": {"validation": 0.5}}, "did you mean validation=50%?"),
     (ONE | {"split": "a=1%,a=2%"}, "expected each split once, got a twice"),
     (ONE | {"split": "a=60%,b=40%"}, "shares below 100%"),
     (ONE | {"split": "fit=1%", "split_name": "fit"}, "fit is the split of all the rest"),
