@@ -76,6 +76,9 @@ def lists(prefixes: Sequence[Prefix]) -> Iterator[tuple[str, str]]:
         lines = (f"{weight} {path}\n" for weight, path in zip(blend[::2], blend[1::2], strict=True))
         yield weights_of(split), "".join(lines)
     if "train" in blends:
-        found = {_SPLITS[name]: blend for name, blend in blends.items() if name in _SPLITS}
+        found: dict[str, list[str]] = {}
+        for name, theirs in _SPLITS.items():  # of two that it calls alike it gets the first
+            if name in blends:
+                found.setdefault(theirs, blends[name])
         every = {name: found.get(name) for name in ("train", "valid", "test")}
         yield "weights.json", json.dumps(every, indent=1) + "\n"

@@ -92,6 +92,14 @@ def test_splits_that_megatron_does_not_know_have_weights_of_their_own() -> None:
     assert "probe" not in found["weights.json"]
 
 
+def test_of_two_splits_that_megatron_calls_alike_validation_is_its() -> None:
+    other = Prefix("valid", "data/valid-00000-of-00001", 5, 1, 2)
+    for prefixes in ([*TRAIN, VALID, other], [*TRAIN, other, VALID]):
+        found = dict(lists(prefixes))
+        assert json.loads(found["weights.json"])["valid"] == ["9", VALID.path]
+        assert found["weights-valid.txt"] == f"5 {other.path}\n"
+
+
 def test_the_lists_lie_where_ours_do() -> None:
     for level in ("", "epoch-3/megatron/", "megatron/"):
         assert all(layout.is_our_file(level + name) for name, _ in lists([*TRAIN, VALID]))
