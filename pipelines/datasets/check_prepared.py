@@ -47,10 +47,12 @@ def check_prepared(manifest: PreparedManifest, folder: str, each: Each) -> list[
     problems += _extra_folders(manifest, folder)
     if not wrong:  # of shards that can't be, nothing can be listed
         problems += _check_beside(manifest, folder, datasets)
-    shas = {file.sha256: file.path for shard in manifest.shards for file in shard.files}
+    shas: dict[str, dict[str, str]] = defaultdict(dict)  # by format, as two may have equal files
+    for shard in manifest.shards:
+        shas[shard.format] |= {file.sha256: file.path for file in shard.files}
     found = each(
         lambda shard, progress: check_shard(
-            folder, shard, datasets=datasets, shas=shas, progress=progress
+            folder, shard, datasets=datasets, shas=shas[shard.format], progress=progress
         ),
         manifest.shards,
     )
@@ -71,7 +73,7 @@ def check_shard(
         folder: the dataset's.
         shard: what it should be.
         datasets: what each format's readers are told.
-        shas: paths of all files by SHA-256, to tell a swapped one.
+        shas: paths of the format's files by SHA-256, to tell a swapped one.
         progress: counts what is read.
     """
     problems = []

@@ -87,9 +87,21 @@ def warnings(manifest: PreparedManifest) -> Iterator[str]:
                 f"{name}: {lost:,} tokens are in no row: {split.dropped:,} of documents longer than "
                 f"one, {split.cut:,} behind the last row"
             )
-    for form in manifest.formats:
-        if format_of(form).unit(dataset_of(manifest, form)) == "rows":
-            own = [shard for shard in manifest.shards if shard.format == form]
+    units = {form: format_of(form).unit(dataset_of(manifest, form)) for form in manifest.formats}
+    if manifest.packing != "none" and "rows" not in units.values():
+        yield (
+            f"no format that was asked for is made of rows, so that those of {manifest.packing} are "
+            f"written nowhere: {', '.join(units)} holds documents as they are"
+        )
+    for form, unit in units.items():
+        own = [shard for shard in manifest.shards if shard.format == form]
+        empty = sum(not shard.ids for shard in own)
+        if empty and manifest.formats[form].get("header_bytes"):
+            yield (
+                f"{form}: {write_count(empty, 'shard')} without ids, which llm.c can't open; give fewer "
+                "--num_shards"
+            )
+        if unit == "rows":
             rows, ids = sum(one.dropped_rows for one in own), sum(one.dropped_ids for one in own)
             if rows:
                 yield (

@@ -196,3 +196,30 @@ def test_what_of_the_input_went_into_no_document_is_said(
     ):
         assert line in caplog.text, line
         assert line in list(in_short(manifest, "out")), line
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (
+            ["--packing=buckets", "--output_format=megatron"],
+            "those of buckets are written nowhere: megatron holds documents as they are",
+        ),
+        (
+            ["--rows=2", "--num_shards=3", "--output_format=flat", "--header=llmc"],
+            "flat: 1 shard without ids, which llm.c can't open; give fewer --num_shards",
+        ),
+    ],
+)
+def test_files_that_are_hardly_meant_are_warned_of(
+    flags: list[str],
+    says: str,
+    tmp_path: Path,
+    given: list[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    prepare(tmp_path, *given[:2], "--sequence_length=32", "--workers=1", *flags)
+    assert says in caplog.text
+    caplog.clear()
+    prepare(tmp_path, *given, output="usual")
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]

@@ -301,3 +301,13 @@ def test_the_bytes_of_a_large_file_are_counted_as_they_are_read() -> None:
     assert sha256(io.BytesIO(data), seen.append) == hashlib.sha256(data).hexdigest()
     assert sum(seen) == len(data)
     assert len(seen) > 2
+
+
+def test_a_swapped_file_is_named_by_its_own_format(tmp_path: Path) -> None:
+    write_prepared(tmp_path, formats=["flat", "megatron"], kind="none")
+    flat = [tmp_path / "flat" / TRAIN.format(i) for i in (0, 1)]
+    assert flat[0].read_bytes() == (tmp_path / "megatron" / TRAIN.format(0)).read_bytes()
+    _swap(*flat)
+    assert verify(str(tmp_path))[1] == [
+        f"flat/{TRAIN.format(i)}: holds what flat/{TRAIN.format(1 - i)} should hold" for i in (0, 1)
+    ]
