@@ -208,11 +208,12 @@ def format_lines(manifest: PreparedManifest, folder: str) -> Iterator[str]:
     for shard in manifest.shards:
         sizes[shard.format] += sum(file.bytes for file in shard.files)
         files[shard.format] += len(shard.files)
-    rest = next((split.split for split in manifest.splits if split.asked is None), "train")
+    # train, unless it is empty and another split isn't
+    first = min(manifest.splits, key=lambda split: (not split.rows, split.asked is not None))
     for name in manifest.formats:
         dataset, form = dataset_of(manifest, name), format_of(name)
         level = layout.levels(
-            epoch=manifest.epochs[0] if len(manifest.epochs) > 1 else None,
+            epoch=first.epoch,
             form=name if len(manifest.formats) > 1 else None,
         )
         where = f"{folder.rstrip('/')}/{level}".rstrip("/")
@@ -220,4 +221,4 @@ def format_lines(manifest: PreparedManifest, folder: str) -> Iterator[str]:
             f"{name}: {form.unit(dataset)}, {write_count(files[name], 'file')}, "
             f"{write_bytes(sizes[name])}; open it with:"
         )
-        yield f"  {form.how_to_open(dataset, where, rest)}"
+        yield f"  {form.how_to_open(dataset, where, first.split)}"

@@ -216,8 +216,11 @@ def token_lines(manifest: Manifest | PreparedManifest) -> list[str]:
         return [f"{tokens.tokens:,} tokens became {tokens.bytes:,} bytes of text"]
     numbers = {name: getattr(tokens, name) for name in ("alpha", "dropout", "proportion")}
     best = tokens.best_bytes_per_token
+    # of what is prepared less may be used, and another line says how much
+    made = "tokenized: " if isinstance(manifest, PreparedManifest) else ""
     lines = [
-        f"{tokens.tokens:,} tokens of {tokens.bytes:,} bytes of text, {write_law(tokens.law, numbers)}: "
+        f"{made}{tokens.tokens:,} tokens of {tokens.bytes:,} bytes of text, "
+        f"{write_law(tokens.law, numbers)}: "
         f"{tokens.bytes_per_token:.3f} bytes a token"
         + (f" ({best:.3f} in the best segmentations of a sample)" if best else ""),
         f"unknown characters: {tokens.unknown:,}",

@@ -223,3 +223,10 @@ def test_files_that_are_hardly_meant_are_warned_of(
     caplog.clear()
     prepare(tmp_path, *given, output="usual")
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_where_train_is_empty_another_split_is_opened(tmp_path: Path, given: list[str]) -> None:
+    manifest = prepare(tmp_path, *given[:2], "--output_format=megatron", "--split=val=1000")
+    text = "\n".join(in_short(manifest, "out"))
+    assert "--data-args-path=weights-val.txt" in text
+    assert "weights.json" not in text

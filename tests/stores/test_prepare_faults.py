@@ -55,10 +55,19 @@ def shards_of(files: dict[str, bytes]) -> dict[str, bytes]:
     return {path: data for path, data in files.items() if "/data/" in path}
 
 
+SOME = [
+    Faults(0, rate=0.02),
+    Faults(1, rate=0.05),
+    Faults(2, rate=0.1),
+    Faults(3, rate=0.3),
+    Faults(7, rate=0.4, only=("complete",), kind="before"),  # at the very end of files in parts
+]
+
+
 @pytest.mark.usefixtures("store")
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("faults", SOME, ids=range(5))
 def test_a_prepared_dataset_is_right_or_there_is_a_clear_error(
-    seed: int, expected: tuple[Path, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
+    faults: Faults, expected: tuple[Path, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every step is done again where the store failed in its midst, and does the same."""
     model, shards = expected
@@ -69,7 +78,7 @@ def test_a_prepared_dataset_is_right_or_there_is_a_clear_error(
 
     monkeypatch.setattr(pipelines.prepare, "make_plan", make_plan)
     FaultyStore.objects.update({f"b/{name}": data for name, data in CORPUS.items()})
-    FaultyStore.faults = faults = Faults(seed, rate=(0.02, 0.05, 0.1, 0.3)[seed])
+    FaultyStore.faults = faults
     error = None
     try:
         prepare("faulty://b", model)

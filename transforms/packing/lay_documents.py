@@ -47,7 +47,7 @@ class LaidChunk:
     """Documents of one range of positions, laid down.
 
     Attributes:
-        number: its place among the chunks.
+        number, of: its place among the chunks, and how many there are.
         file: where they lie.
         digests: of its records as rows of ids, per source.
         unused: of the records beside them that nothing uses, per source.
@@ -55,6 +55,7 @@ class LaidChunk:
     """
 
     number: int
+    of: int
     file: DocumentFile
     digests: list[Digest]
     unused: list[Digest]
@@ -67,6 +68,10 @@ class Chunk(Protocol):
     @property
     def number(self) -> int:
         """Its place among the chunks."""
+
+    @property
+    def of(self) -> int:
+        """How many chunks there are."""
 
     def ordered(self) -> Iterator[Ordered]:
         """Yield its records in order."""
@@ -126,6 +131,7 @@ class _Lay(beam.DoFn):  # type: ignore[misc]
         file = DocumentWriter(folder).write(walk.documents())
         return LaidChunk(
             chunk.number,
+            chunk.of,
             file,
             walk.total,
             chunk.unused(),

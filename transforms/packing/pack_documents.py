@@ -14,7 +14,7 @@ from transforms.kernels.arrays import offsets_of
 from transforms.kernels.packing.counts import Counts, count_pieces, count_window
 from transforms.kernels.packing.enough import fillings_of
 from transforms.kernels.packing.rows import Packing
-from transforms.packing.document_files import DocumentIndex
+from transforms.packing.document_files import DocumentFile, DocumentIndex
 from transforms.packing.laid import PackedPart
 from transforms.packing.lay_documents import LaidChunk
 from transforms.packing.parts import Part, PartKey, window_groups
@@ -105,7 +105,7 @@ class PackDocuments(beam.PTransform):  # type: ignore[misc]
 
     def _cut(self, _: None, chunks: list[LaidChunk], begun: Begun) -> Part:
         storage.configure(self.storage_options)
-        files = [chunk.file for chunk in sorted(chunks, key=lambda chunk: chunk.number)]
+        files = files_of(chunks)
         documents = sum(file.documents for file in files)
         part = Part(files, documents=documents, packing=self.packing, key=self.key)
         most = [n for n in (self.rows, self._left(begun)) if n is not None]
@@ -166,6 +166,22 @@ def count_one(part: Part, number: int) -> Counts:
             first=window.first,
             last=window.last,
         )
+
+
+def files_of(chunks: Sequence[LaidChunk]) -> list[DocumentFile]:
+    """Return the document files of all chunks, in order.
+
+    Raises:
+        LosslessError: one is missing, or there twice.
+    """
+    found = sorted(chunks, key=lambda chunk: chunk.number)
+    of = found[0].of if found else 1  # where there are no documents there is one chunk
+    if [chunk.number for chunk in found] != list(range(of)):
+        raise LosslessError(
+            f"expected chunks 0 to {of - 1} of documents in order, got {len(found)} of them, or some "
+            "twice; this is a fault of the runner: run again, and report it"
+        )
+    return [chunk.file for chunk in found]
 
 
 def in_order(part: Part, counts: Sequence[tuple[int, Counts]]) -> list[Counts]:

@@ -50,6 +50,7 @@ def test_kernels_import_of_other_rooms_nothing() -> None:
             room, found = path.relative_to(KERNELS).parts[0], found + 1
             imported = re.findall(rf"^from (transforms\.(?!kernels\.{room}\b)\S+)", source, re.M)
             beside = {f"transforms.kernels.{path.stem}" for path in KERNELS.glob("*.py")}
+            beside.add("transforms.errors")  # of which nothing is compiled
             assert set(imported) <= beside, path
     assert found
 

@@ -22,12 +22,14 @@ from transforms.kernels.packing.rows import Packing
 from transforms.packing import parts as parts_module
 from transforms.packing.document_files import DocumentFile, DocumentIndex, Documents, DocumentWriter
 from transforms.packing.laid import LaidSplit, PackedPart
+from transforms.packing.lay_documents import LaidChunk
 from transforms.packing.pack_documents import (
     Begun,
     Budget,
     count_one,
     cut_part,
     end_split,
+    files_of,
     in_order,
     packed_part,
 )
@@ -312,6 +314,15 @@ def test_a_window_that_nobody_counted_or_two_did_is_missed(tmp_path: Path) -> No
     for wrong in (counts[:-1], counts[1:], [*counts, counts[0]], []):
         with pytest.raises(LosslessError, match="expected counts of windows 0 to"):
             in_order(packed.part, wrong)
+
+
+def test_a_chunk_that_is_lost_or_laid_twice_is_missed(tmp_path: Path) -> None:
+    files = lay(tmp_path, [5] * 9, [3, 6])
+    chunks = [LaidChunk(number, 3, file, [], [], []) for number, file in enumerate(files)]
+    assert files_of(chunks[::-1]) == files
+    for wrong in (chunks[:-1], chunks[1:], [*chunks, chunks[1]], []):
+        with pytest.raises(LosslessError, match="expected chunks 0 to"):
+            files_of(wrong)
 
 
 def test_counts_add_up() -> None:
