@@ -171,7 +171,8 @@ class Megatron:
         lists = "--per-split-data-args-path=weights.json"
         if split != "train":  # without one there is no list of all splits
             lists = f"--data-args-path={weights_of(split)}"
-        return f"cd {shlex.quote(folder)} && torchrun pretrain_gpt.py {lists}{more}"
+        cache = "--data-cache-path=/tmp/megatron-cache"  # else it writes among the data
+        return f"cd {shlex.quote(folder)} && torchrun pretrain_gpt.py {lists} {cache}{more}"
 
 
 class _Writer:
