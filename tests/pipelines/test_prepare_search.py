@@ -1,6 +1,6 @@
 """Recipes of prepare drawn at random, each against the oracle and with the work cut otherwise; slow.
 
-DOVETAIL_RECIPES is how many, 60 by default.
+DOVETAIL_RECIPES is how many, 30 by default.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from transforms.splitting.parse_splits import parse_splits
 
 pytestmark = pytest.mark.slow
 
-RECIPES = int(os.environ.get("DOVETAIL_RECIPES", "60"))
+RECIPES = int(os.environ.get("DOVETAIL_RECIPES", "30"))
 FIRST = int(os.environ.get("DOVETAIL_FIRST_RECIPE", "0"))
 
 
