@@ -37,7 +37,7 @@ def test_shares_and_counts_are_read_exactly(text: str, parts: tuple[Part, ...] |
         ("a=", "got 'a=' in it"),
         ("=5%", "got '=5%' in it"),
         ("a=5%,", "got '' in it"),
-        ("a=0", "at least one record, got 0"),
+        ("a=0", "at least one record of split a, got 0"),
         ("a=0%", "over 0%"),
         ("a=150%", "at most 100%, got 150%"),
         ("a=60%,b=50%", "below 100% in all, so that train has the rest; got a 60% and b 50%"),
