@@ -27,9 +27,9 @@ from transforms.mixing.counted import Counted, bound_size, by_stream, needed_buc
 from transforms.mixing.end_by_size import find_end, sizes_before
 from transforms.mixing.packed_shards import pack_content, pack_schedule
 from transforms.mixing.shard_layout import Layout, StreamTables
-from transforms.mixing.shards import MixedShard
-from transforms.shuffling.file_ranges import FileRange, write_references
-from transforms.shuffling.packed import pack, unpack
+from transforms.mixing.shards import open_shard
+from transforms.shuffling.file_ranges import write_references
+from transforms.shuffling.packed import pack
 from transforms.shuffling.partition import AllSpills, PartitionIntoBuckets
 from transforms.shuffling.spill_files import Spilling
 from transforms.shuffling.streams import Streams
@@ -123,7 +123,7 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
             .with_output_types(tuple[int, bytes], mixed=Mixed)
             .with_outputs("mixed", main="shards")
         )
-        opened = beam.MapTuple(functools.partial(_open, self))
+        opened = beam.MapTuple(functools.partial(open_shard, self.streams, self.spill.folders))
         shards = laid_out.shards | "InTurn" >> GroupRoundRobin(bytes) | "Open" >> opened
         return shards, every, laid_out.mixed
 
@@ -397,16 +397,3 @@ class _LayOut(beam.DoFn):  # type: ignore[misc]
                 token_column=config.streams.measure,
             )
         yield beam.pvalue.TaggedOutput("mixed", mixed)
-
-
-def _open(config: InterleaveSources, number: int, packed: Iterable[bytes]) -> MixedShard:
-    (one,) = packed
-    (of, content, schedule), _ = unpack(one)
-    return MixedShard(
-        number,
-        of,
-        content=FileRange.of(content),
-        schedule=FileRange.of(schedule),
-        streams=config.streams,
-        folders=config.spill.folders,
-    )

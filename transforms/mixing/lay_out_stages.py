@@ -21,8 +21,8 @@ from transforms.mixing.shard_layout import Layout, StreamTables
 from transforms.mixing.shards import MixedShard
 from transforms.mixing.sizes_before import SizesBefore
 from transforms.packing.pack_documents import Begun
-from transforms.shuffling.file_ranges import FileRange, write_references
-from transforms.shuffling.packed import pack, unpack
+from transforms.shuffling.file_ranges import write_references
+from transforms.shuffling.packed import pack
 from transforms.storage import files as storage
 
 _ENDLESS = 1 << 62  # records, of a source that repeats from memory
@@ -141,20 +141,6 @@ class LayOutStage(beam.DoFn):  # type: ignore[misc]
         where, *contents = write_references(config.spill.folders[0], pieces)
         for number, content in enumerate(contents):
             yield number, pack([chunks, content, where])
-
-
-def open_chunk(config: Ordering, number: int, packed: Iterable[bytes]) -> MixedShard:
-    """Return a chunk that was laid out."""
-    (one,) = packed
-    (of, content, schedule), _ = unpack(one)
-    return MixedShard(
-        number,
-        of,
-        content=FileRange.of(content),
-        schedule=FileRange.of(schedule),
-        streams=config.streams,
-        folders=config.spill.folders,
-    )
 
 
 class FindRest(beam.DoFn):  # type: ignore[misc]

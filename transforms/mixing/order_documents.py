@@ -18,9 +18,10 @@ from transforms.datasets.read import ReadRecords, read_spans
 from transforms.datasets.reports import SpanReports
 from transforms.datasets.spans import Spans
 from transforms.mixing.interleave import added, list_passes
-from transforms.mixing.lay_out_stages import FindRest, LayOutStage, open_chunk
+from transforms.mixing.lay_out_stages import FindRest, LayOutStage
 from transforms.mixing.ordering import Bounds, Ordering, count_of
 from transforms.mixing.prove_documents import prove_documents
+from transforms.mixing.shards import open_shard
 from transforms.mixing.spill_tokens import SpillTokens, ToIds
 from transforms.mixing.weigh_stages import count_items, find_bounds, list_items, weigh_stages
 from transforms.packing.lay_documents import LaidChunk, LayDocuments
@@ -148,24 +149,27 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
 
     def _lay_stage(self, number: int, refs: Any, bounds: Any, begun: Any) -> Any:
         """Lay the documents of a stage down, as far as it may go: PCollection of LaidChunk."""
+        asked = self.ordering
+        opened = functools.partial(open_shard, asked.streams, asked.spill.folders)
         return (
             refs
             | f"LayOut{number}"
             >> beam.ParDo(
-                LayOutStage(self.ordering),
+                LayOutStage(asked),
                 beam.pvalue.AsSingleton(bounds),
                 beam.pvalue.AsSingleton(begun),
             ).with_output_types(tuple[int, bytes])
             | f"InTurn{number}" >> GroupRoundRobin(bytes)
-            | f"Open{number}" >> beam.MapTuple(functools.partial(open_chunk, self.ordering))
+            | f"Open{number}"
+            >> beam.MapTuple(functools.partial(open_shard, asked.streams, asked.spill.folders))
             | f"Order{number}"
             >> LayDocuments(
-                folders=self.ordering.spill.folders,
-                sources=len(self.ordering.streams.sources),
+                folders=asked.spill.folders,
+                sources=len(asked.streams.sources),
                 formats=self.formats,
-                run_id=self.ordering.spill.run_id,
-                slots=self.ordering.spill.slots,
-                storage_options=self.ordering.spill.storage_options,
+                run_id=asked.spill.run_id,
+                slots=asked.spill.slots,
+                storage_options=asked.spill.storage_options,
                 progress=self.progress,
             )
         )

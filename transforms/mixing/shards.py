@@ -22,6 +22,7 @@ from transforms.mixing.packed_shards import Content, Share, counted, unpack_cont
 from transforms.shuffling.file_ranges import FileRange
 from transforms.shuffling.gather import Piece, gather_batch, gather_piece
 from transforms.shuffling.groups import BlockGroup
+from transforms.shuffling.packed import unpack
 from transforms.shuffling.streams import Streams
 
 _LEAST_IN_BATCH = 4  # buckets that are gathered at once
@@ -100,6 +101,28 @@ class MixedShard:
 
     def release(self) -> None:
         """Nothing: other shards may share what this one read."""
+
+
+def open_shard(
+    streams: Streams, folders: Sequence[str], number: int, packed: Iterable[bytes]
+) -> MixedShard:
+    """Return a shard that was laid out.
+
+    Args:
+        streams, folders: as of MixedShard.
+        number: its place among the shards.
+        packed: how many there are, and where its content and the schedule lie; one.
+    """
+    (one,) = packed
+    (of, content, schedule), _ = unpack(one)
+    return MixedShard(
+        number,
+        of,
+        content=FileRange.of(content),
+        schedule=FileRange.of(schedule),
+        streams=streams,
+        folders=folders,
+    )
 
 
 def _lay_down(
