@@ -160,8 +160,7 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
                 beam.pvalue.AsSingleton(begun),
             ).with_output_types(tuple[int, bytes])
             | f"InTurn{number}" >> GroupRoundRobin(bytes)
-            | f"Open{number}"
-            >> beam.MapTuple(functools.partial(open_shard, asked.streams, asked.spill.folders))
+            | f"Open{number}" >> beam.MapTuple(opened)
             | f"Order{number}"
             >> LayDocuments(
                 folders=asked.spill.folders,
