@@ -60,7 +60,7 @@ class Ordering:
 
     def rows_left(self, begun: Begun) -> int | None:
         """Return how many rows the split may have yet; None for any number."""
-        return None if self.budget.rows is None else max(self.budget.rows - begun.rows, 0)
+        return self.budget.rows_left(begun)
 
     def is_endless(self, stage: Stage) -> bool:
         """Return whether nothing but its own ``until`` ends a stage, or all rows."""

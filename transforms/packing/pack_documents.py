@@ -39,6 +39,10 @@ class Budget:
     rows: int | None = None
     multiple: int | None = None
 
+    def rows_left(self, begun: Begun) -> int | None:
+        """Return how many rows the split may have yet; None for any number."""
+        return None if self.rows is None else max(self.rows - begun.rows, 0)
+
 
 @dataclass(frozen=True)
 class Begun:
@@ -108,7 +112,7 @@ class PackDocuments(beam.PTransform):  # type: ignore[misc]
         files = files_of(chunks)
         documents = sum(file.documents for file in files)
         part = Part(files, documents=documents, packing=self.packing, key=self.key)
-        most = [n for n in (self.rows, self._left(begun)) if n is not None]
+        most = [n for n in (self.rows, self.budget.rows_left(begun)) if n is not None]
         if most and self.packing.is_joined and not self.packing.is_lossless:
             # how many were laid down was estimated, and a window's rows depend on all its documents
             documents = documents_filling(part.index, min(most), self.packing)
@@ -126,7 +130,7 @@ class PackDocuments(beam.PTransform):  # type: ignore[misc]
     def _end(self, _: None, part: Part, counts: list[tuple[int, Counts]], begun: Begun) -> Begun:
         storage.configure(self.storage_options)
         packed = packed_part(part, in_order(part, counts))
-        most = [n for n in (self.rows, self._left(begun)) if n is not None]
+        most = [n for n in (self.rows, self.budget.rows_left(begun)) if n is not None]
         if most and min(most) < packed.rows:
             packed = cut_part(packed, min(most))
         if self.endless and self.rows is not None and packed.rows < min(most):
@@ -135,9 +139,6 @@ class PackDocuments(beam.PTransform):  # type: ignore[misc]
                 f"{packed.rows}; {_TOO_FEW}"
             )
         return Begun((*begun.parts, packed), (*begun.records, packed.part.documents))
-
-    def _left(self, begun: Begun) -> int | None:
-        return None if self.budget.rows is None else max(self.budget.rows - begun.rows, 0)
 
 
 def documents_filling(index: DocumentIndex, rows: int, packing: Packing) -> int:
