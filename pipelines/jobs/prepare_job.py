@@ -18,12 +18,12 @@ from pipelines.recipes.prepare_recipe import PrepareRecipe
 from pipelines.recipes.recipe import Recipe, Settings
 from transforms.kernels.packing.rows import Packing
 from transforms.kernels.planning.plan import Plan
-from transforms.kernels.records.contents import content_hashes
 from transforms.kernels.schedules.mixture import Amounts
 from transforms.kernels.schedules.needed import needed_share
 from transforms.kernels.schedules.staged import Stage, expect_stages
 from transforms.kernels.splitting.plan import SplitPlan
 from transforms.mixing.mean_tokens import LEAST
+from transforms.splitting.contents_of import by_content
 from transforms.trainers.contract import Dataset, Format
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Job(Planned):
     def contents(self) -> Any:
         """What hashes records' contents, by which they are split."""
         ids = self.column if self.work is None else None
-        return partial(content_hashes, groups=self.groups, ids=ids)
+        return partial(by_content, groups=self.groups, ids=ids)
 
     @property
     def epochs(self) -> range:

@@ -73,6 +73,36 @@ class ListingEntry(_Part):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
+class PartedEntry(_Part):
+    """Contents that stand in several splits, as records were split by identity.
+
+    Attributes:
+        contents: distinct ones.
+        records: that have them.
+    """
+
+    contents: int = Field(ge=0)
+    records: int = Field(ge=0)
+
+
+class SplitEntry(_Part):
+    """A split of a dataset that has several.
+
+    Attributes:
+        name: of the split; its shards are those whose files begin with it.
+        asked: its share or count, as one would write it; None of what has the rest.
+        records, bytes, digest: of its shards, together.
+        read: records of the input that it holds, each once, however often it is written.
+    """
+
+    name: str
+    asked: str | None = None
+    records: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+    digest: DigestEntry
+    read: DigestEntry
+
+
 class QuarantineEntry(_Part):
     """A file of bad records: its path below the manifest's folder."""
 
@@ -218,6 +248,10 @@ class Manifest(_Part):
         trailing_bytes: zeros and ends of lines behind the last members of compressed files, left out.
         tokens: what tokenizing came to.
         tokenizers: which made the ids in rows that were read.
+        splits: of ``dovetail split``, in the order of their shards; their shards are numbered apart.
+        parted: what stands in several of them.
+        left_out: records of the input that are in no split, as it was asked for.
+        like: what ``--like`` found.
     """
 
     format: Literal["dovetail-manifest"] = "dovetail-manifest"
@@ -249,6 +283,10 @@ class Manifest(_Part):
     tokens: TokensEntry | None = None
     tokenizers: list[TokenizerEntry] | None = None
     files_listing: ListingEntry | None = None
+    splits: list[SplitEntry] | None = None
+    left_out: DigestEntry | None = None
+    parted: PartedEntry | None = None
+    like: dict[str, Any] | None = None
     versions: dict[str, str]
 
 

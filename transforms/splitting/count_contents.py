@@ -15,10 +15,9 @@ from apache_beam.transforms.window import GlobalWindows
 
 from transforms.datasets.compact import pack, unpack
 from transforms.datasets.identity import Located
-from transforms.kernels.records.contents import content_hashes
 from transforms.kernels.splitting.first_contents import FirstContents
 from transforms.kernels.splitting.plan import Counted, SplitPlan
-from transforms.splitting.split_records import HashContents
+from transforms.splitting.contents_of import HashContents, by_content
 
 
 @dataclass(eq=False, kw_only=True)
@@ -35,7 +34,7 @@ class CountContents(beam.PTransform):  # type: ignore[misc]  # Beam's classes ar
     """
 
     plan: SplitPlan
-    contents: HashContents = content_hashes
+    contents: HashContents = by_content
 
     def expand(self, located: Any) -> Any:
         """Count, join, choose."""
@@ -56,7 +55,7 @@ class _Count(beam.DoFn):  # type: ignore[misc]
         self._found = FirstContents(self._config.plan)
 
     def process(self, element: Located) -> Iterator[Any]:
-        self._found.add(*self._config.contents(element[1]))
+        self._found.add(*self._config.contents(*element))
         yield from ()
 
     def finish_bundle(self) -> Iterator[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +18,10 @@ from transforms.datasets.source_files import SourceFile
 from transforms.errors import LosslessError
 from transforms.kernels.arrays import U8
 from transforms.kernels.records import blocks
-from transforms.kernels.records.contents import Hashes, content_hashes, without_kept
+from transforms.kernels.records.contents import without_kept
 from transforms.kernels.records.digest import PARTS, Digest
 from transforms.kernels.splitting.plan import Counted, SplitPlan
-
-HashContents = Callable[[pa.RecordBatch], Hashes]
-"""Gives the two hashes of the contents of a block's records."""
+from transforms.splitting.contents_of import HashContents, by_content
 
 NO_FILE = -1
 """In the place of a file's number and of where a span begins: a split's part of a source is no file."""
@@ -46,7 +44,7 @@ class SplitRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are
     """
 
     plan: SplitPlan
-    contents: HashContents = content_hashes
+    contents: HashContents = by_content
     drop: Sequence[str] = ()
     only: Sequence[str] | None = None
     counted: Any = None
@@ -73,7 +71,7 @@ class KeepSplit(beam.PTransform):  # type: ignore[misc]
 
     name: str
     plan: SplitPlan
-    contents: HashContents = content_hashes
+    contents: HashContents = by_content
     drop: Sequence[str] = ()
     counted: Any = None
 
@@ -162,7 +160,7 @@ class _Split(beam.DoFn):  # type: ignore[misc]
         self, element: Located, counted: Sequence[Counted] = ()
     ) -> Iterator[beam.pvalue.TaggedOutput]:
         origin, block = element
-        parts = self._plan.split(*self._contents(block), counted)
+        parts = self._plan.split(*self._contents(origin, block), counted)
         block = without_kept(block, self._drop)
         for number, name in self._wanted:
             mine = take(origin, block, parts, number)

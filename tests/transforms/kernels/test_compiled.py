@@ -23,7 +23,7 @@ def kernels(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("room", "name"),
     [
-        ("segmentation", "segmentation/elementary"),
+        ("segmentation", "elementary"),
         ("segmentation", "segmentation/forward"),
         ("segmentation", "compiled"),
         ("segmentation", "randomness"),

@@ -26,10 +26,11 @@ from transforms.datasets.read import ReadRecords
 from transforms.formats.readers import ReadOptions
 from transforms.kernels.randomness import mix
 from transforms.kernels.records import blocks
-from transforms.kernels.records.contents import Hashes, content_hashes
+from transforms.kernels.records.contents import Hashes
 from transforms.kernels.splitting.plan import Counted, Part, SplitPlan
+from transforms.splitting.contents_of import HashContents, by_content
 from transforms.splitting.count_contents import CountContents
-from transforms.splitting.split_records import HashContents, SplitRecords, _Split
+from transforms.splitting.split_records import SplitRecords, _Split
 
 PARTS = (
     Part("validation", share=Fraction(1, 20)),
@@ -53,7 +54,7 @@ def split(
     plan: SplitPlan,
     *,
     span_bytes: int = 1 << 20,
-    contents: HashContents = content_hashes,
+    contents: HashContents = by_content,
 ) -> tuple[Sides, dict[str, int], tuple[Counted, ...]]:
     """Return on which sides each text stands, the records of each split, and what was counted."""
     reader = ReadRecords(
@@ -146,7 +147,7 @@ def test_the_same_records_otherwise_cut_are_split_the_same(
     assert side_of(sides) == once
 
 
-def by_place(block: pa.RecordBatch) -> Hashes:
+def by_place(origin: Any, block: pa.RecordBatch) -> Hashes:
     """Hash where records stand, as a split does that isn't by content."""
     places = mix(blocks.column(block, "position"))
     return places, mix(places)

@@ -26,9 +26,9 @@ from transforms.errors import LosslessError
 from transforms.formats.kept import Kept
 from transforms.formats.readers import ReadOptions
 from transforms.kernels.records import blocks
-from transforms.kernels.records.contents import content_hashes
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.splitting.plan import Part, SplitPlan
+from transforms.splitting.contents_of import by_content
 from transforms.splitting.split_records import SpansOfSplit, SplitRecords, require_splits, take
 
 PLAN = SplitPlan(
@@ -193,9 +193,7 @@ def test_groups_keep_together_and_the_field_goes_no_further(tmp_path: Path) -> N
     path.write_text(
         "".join(json.dumps({"site": i % 40, "text": t, "n": i}) + "\n" for i, t in enumerate(TEXTS))
     )
-    split = SplitRecords(
-        plan=PLAN, contents=partial(content_hashes, groups=("site",)), drop=("site",)
-    )
+    split = SplitRecords(plan=PLAN, contents=partial(by_content, groups=("site",)), drop=("site",))
     kept = Kept(names=("site", "n"), kinds=("integer", "integer"))
     found = read_all({"a": [path]}, split, kept=kept)
     for name in PLAN.names:
@@ -210,7 +208,7 @@ def test_groups_keep_together_and_the_field_goes_no_further(tmp_path: Path) -> N
         for _, block in found[name][0]:
             assert [field.name for field in blocks.kept_of(block).type] == ["n"]
     alone = SplitRecords(
-        plan=PLAN, contents=partial(content_hashes, groups=("site",)), drop=("site", "n")
+        plan=PLAN, contents=partial(by_content, groups=("site",)), drop=("site", "n")
     )
     found = read_all({"a": [path]}, alone, kept=kept)
     assert all("kept" not in block.schema.names for _, block in found["train"][0])

@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from transforms.kernels import elementary
 from transforms.kernels.arrays import F64, U32
 from transforms.kernels.segmentation import automaton as automata
-from transforms.kernels.segmentation import elementary
 from transforms.kernels.segmentation.automaton_build import BLOCK, FILLING
 from transforms.kernels.segmentation.forward import EXACT, NBEST, OFF, OFF_FLOAT32, VITERBI_SAMPLING
 from transforms.kernels.segmentation.lattice import ENTRY, LEAST, MOST, Tables

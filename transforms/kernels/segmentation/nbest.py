@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from transforms.kernels.compiled import inlined, inlined_loop, loop
-from transforms.kernels.segmentation.elementary import exp_parts
+from transforms.kernels.elementary import exp_parts
 from transforms.kernels.segmentation.lattice import (
     ONE,
     UNKNOWN,

@@ -28,8 +28,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from transforms.kernels import elementary
 from transforms.kernels.arrays import F64, I64, U8, U32, U64, read_only
-from transforms.kernels.segmentation import elementary
 from transforms.kernels.segmentation.backward import TRAIL
 from transforms.kernels.segmentation.forward import NBEST, OFF, OFF_FLOAT32, VITERBI_SAMPLING
 from transforms.kernels.segmentation.lattice import POSITION, STRETCH

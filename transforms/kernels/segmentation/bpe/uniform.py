@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from transforms.kernels import elementary
 from transforms.kernels.arrays import F64, I64, U8, U32, U64, read_only
 from transforms.kernels.compiled import inlined, kernel, unowning, unowning_part
-from transforms.kernels.segmentation import elementary
 from transforms.kernels.segmentation.automaton import Automaton
 from transforms.kernels.segmentation.bpe.merges import NONE, token_of
 from transforms.kernels.segmentation.lattice import stride_of, uniform

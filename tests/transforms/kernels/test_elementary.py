@@ -2,7 +2,7 @@ from decimal import Decimal, localcontext
 
 import numpy as np
 
-from transforms.kernels.segmentation import elementary
+from transforms.kernels import elementary
 
 NUMBERS = np.random.default_rng(6)  # which numbers are tried, nothing more
 

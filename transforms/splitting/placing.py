@@ -1,0 +1,53 @@
+"""Placing: which split each record of a block goes to, and what is written of it there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import pyarrow as pa
+
+from transforms.datasets.identity import Origin
+from transforms.kernels.records.digest import Digest
+
+LEFT_OUT = -1
+"""In the place of a split's number: of records that go nowhere, as was asked for; they are counted."""
+
+
+class Part(NamedTuple):
+    """Records of a block that go the same way.
+
+    Attributes:
+        split: its place in ``Placing.names``; or LEFT_OUT.
+        was: digest of the records as they were read, each once, however often it is written.
+        origin: whose records they are; a copy that is written once more has a pass of its own, where
+            splits are shuffled.
+        block: what is written, with nothing beside it; None of what is left out.
+    """
+
+    split: int
+    was: Digest
+    origin: Origin
+    block: pa.RecordBatch | None
+
+
+class Placing(Protocol):
+    """Says where a block's records go: a pure function of records, their origin, and what is told.
+
+    Attributes:
+        names: of the splits, at least one; the largest is laid down at once, the others aside.
+        in_order: whether copies of a record stand beside it, in a block whose positions then come
+            several times; else each copy is a Part with a pass of its own.
+    """
+
+    names: tuple[str, ...]
+
+    def place(self, origin: Origin, block: pa.RecordBatch, told: Any) -> Iterator[Part]:
+        """Yield at most one Part for each split (and pass), with all records of the block.
+
+        Args:
+            origin: whose records the block holds.
+            block: whole records, with what was read beside them (``kept``).
+            told: what was found out before, the same everywhere: of counted splits, of weights, of
+                draws; None for nothing.
+        """
