@@ -57,13 +57,15 @@ def read_records(
     )
 
 
-def write_shards(job: Planned, *, form: ShardFormat, extension: str, **more: Any) -> Any:
-    """Return WriteShards of a job; ``more`` as of WriteShards."""
+def write_shards(
+    job: Planned, *, split: str, form: ShardFormat, extension: str, **more: Any
+) -> Any:
+    """Return WriteShards of a job's split; ``more`` as of WriteShards."""
     from transforms.datasets.write import WriteShards
 
     return WriteShards(
         output=job.claim.folder,
-        split=job.recipe.split_name,
+        split=split,
         extension=extension,
         form=form,
         sources=len(job.inputs.patterns),
@@ -157,6 +159,7 @@ def build(root: Any, job: Job) -> None:
         )
     shards = laid_out | write_shards(
         job,
+        split=recipe.split_name,
         form=contents.form,
         extension=contents.extension,
         release=job.gives_back,

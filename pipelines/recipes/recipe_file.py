@@ -93,6 +93,8 @@ def read_recipe(
         made_by = "tokenize" if manifest.get("tokens") else "shuffle"
         if manifest.get("prepared"):
             made_by = "prepare"
+        elif manifest.get("splits"):
+            made_by = "split"
         if made_by != kind.command:
             raise UsageError(
                 f"--recipe={url}: dovetail {made_by} made this dataset; give its manifest to that "
