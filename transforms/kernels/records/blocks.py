@@ -464,6 +464,12 @@ def kept_of(block: pa.RecordBatch) -> pa.StructArray | None:
     return None if at < 0 else block.column(at)
 
 
+def without_kept(block: pa.RecordBatch) -> pa.RecordBatch:
+    """Drop all that is kept beside a block's records."""
+    at = block.schema.get_field_index("kept")
+    return block if at < 0 else block.remove_column(at)
+
+
 def require_digests(block: pa.RecordBatch, expected: list[Digest], *, what: str) -> None:
     """Raise LosslessError where a block's digests are not what they have to be."""
     compare_digests(digests(block, sources=len(expected)), expected, what=what)
