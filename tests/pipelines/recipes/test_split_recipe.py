@@ -96,8 +96,9 @@ LIKE = {"like": "t.jsonl"}
         (
             {},
             (
-                "--fractions: expected the splits: give --fractions=train=0.98,validation=0.01,test=0.01, "
-                "or --counts=train=1000,test=rest, or --like with --draw"
+                "--fractions: expected the splits: give "
+                "--fractions=train=0.98,validation=0.01,test=0.01, or "
+                "--counts=train=1000,test=rest, or --like with --draw"
             ),
         ),
         (
@@ -107,15 +108,16 @@ LIKE = {"like": "t.jsonl"}
         (
             {"fractions": "train=0.98,test=0.01"},
             (
-                "--fractions=train=0.98,test=0.01: expected fractions that come to 1, as train is one of "
-                "them, so that no record is left; got 0.99. Without train it has the rest"
+                "--fractions=train=0.98,test=0.01: expected fractions that come to 1, as train "
+                "is one of them, so that no record is left; got 0.99. Without train it has the "
+                "rest"
             ),
         ),
         (
             {"fractions": "test-1=0.01"},
             (
-                "--fractions=test-1=0.01: expected a split's name of letters, digits and _, a letter first, "
-                "got 'test-1'"
+                "--fractions=test-1=0.01: expected a split's name of letters, digits and _, a "
+                "letter first, got 'test-1'"
             ),
         ),
         (
@@ -154,15 +156,15 @@ LIKE = {"like": "t.jsonl"}
         (
             {"counts": "train=many,test=rest"},
             (
-                "--counts=train=many,test=rest: expected NAME=RECORDS, such as train=1000,test=rest; got "
-                "train=many"
+                "--counts=train=many,test=rest: expected NAME=RECORDS, such as "
+                "train=1000,test=rest; got train=many"
             ),
         ),
         (
             {"counts": "test=0.1"},
             (
-                "--counts=test=0.1: expected NAME=RECORDS, such as train=1000,test=rest; got test=0.1; did "
-                "you mean --fractions=test=0.1?"
+                "--counts=test=0.1: expected NAME=RECORDS, such as train=1000,test=rest; got "
+                "test=0.1; did you mean --fractions=test=0.1?"
             ),
         ),
         (
@@ -172,44 +174,45 @@ LIKE = {"like": "t.jsonl"}
         (
             {"counts": "train=1000"},
             (
-                "--counts=train=1000: expected a split for all that isn't counted, as in test=rest: train "
-                "has its count"
+                "--counts=train=1000: expected a split for all that isn't counted, as in "
+                "test=rest: train has its count"
             ),
         ),
         (
             {"fractions": "train=0.9,test=0.1", "counts": "dev=5"},
             (
-                "--fractions=train=0.9,test=0.1 and --counts=dev=5: counts choose from what no fraction "
-                "takes, so train can't have all that; leave it out of the fractions"
+                "--fractions=train=0.9,test=0.1 and --counts=dev=5: counts choose from what no "
+                "fraction takes, so train can't have all that; leave it out of the fractions"
             ),
         ),
         (
             {"fractions": "a=0.9,b=0.1", "counts": "dev=5"},
             (
-                "--fractions=a=0.9,b=0.1 and --counts=dev=5: fractions come to 1, which leaves nothing for "
-                "the counts"
+                "--fractions=a=0.9,b=0.1 and --counts=dev=5: fractions come to 1, which leaves "
+                "nothing for the counts"
             ),
         ),
         (
             {**FRACTIONS, "stratify": "label"},
             (
-                "--stratify=label: fractions are taken by a hash, content by content, so that added data "
-                "moves nothing, and each label has its share but for chance; to have so many of each label "
-                "exactly, give --counts=train=1000,test=rest"
+                "--stratify=label: fractions are taken by a hash, content by content, so that "
+                "added data moves nothing, and each label has its share but for chance; to have "
+                "so many of each label exactly, give --counts=train=1000,test=rest"
             ),
         ),
         (
             {"counts": "a=1", "stratify": "label", **LIKE, "weights_column": "w"},
             (
-                "--stratify=label and --like=t.jsonl: likeness goes by inputs alone, and a stratified count "
-                "by labels; make the stratified splits first, and weigh the one you need in another run"
+                "--stratify=label and --like=t.jsonl: likeness goes by inputs alone, and a "
+                "stratified count by labels; make the stratified splits first, and weigh the one "
+                "you need in another run"
             ),
         ),
         (
             {**FRACTIONS, "split_by": "site", "by": "identity"},
             (
-                "--split_by=site and --by=identity: --split_by keeps the records of a group in one split, "
-                "and --by=identity takes every record by itself; leave one of them out"
+                "--split_by=site and --by=identity: --split_by keeps the records of a group in "
+                "one split, and --by=identity takes every record by itself; leave one of them out"
             ),
         ),
         (
@@ -223,58 +226,59 @@ LIKE = {"like": "t.jsonl"}
         (
             {**FRACTIONS, **LIKE, "draw": 5},
             (
-                "--draw=5 and --fractions=train=0.9,test=0.1: --draw makes the splits itself: validation is "
-                "what is drawn, and train every record whose content isn't; leave one of them out"
+                "--draw=5 and --fractions=train=0.9,test=0.1: --draw makes the splits itself: "
+                "validation is what is drawn, and train every record whose content isn't; leave "
+                "one of them out"
             ),
         ),
         (
             {**LIKE, "draw": 5, "weights_column": "w"},
             (
-                "--weights_column=w and --draw=5: what is drawn by weight needs no weights; leave one of "
-                "them out"
+                "--weights_column=w and --draw=5: what is drawn by weight needs no weights; "
+                "leave one of them out"
             ),
         ),
         (
             {**LIKE, "draw": 5, "by": "identity"},
             (
-                "--by=identity and --draw=5: train is every record whose content wasn't drawn; leave --by "
-                "out"
+                "--by=identity and --draw=5: train is every record whose content wasn't drawn; "
+                "leave --by out"
             ),
         ),
         (
             {"draw": 5},
             (
-                "--draw=5: expected --like=FILES (or --like_model=FILE) with it: the test set that records "
-                "are compared with"
+                "--draw=5: expected --like=FILES (or --like_model=FILE) with it: the test set "
+                "that records are compared with"
             ),
         ),
         (
             {**FRACTIONS, "weights_column": "w"},
             (
-                "--weights_column=w: expected --like=FILES (or --like_model=FILE) with it: the test set "
-                "that records are compared with"
+                "--weights_column=w: expected --like=FILES (or --like_model=FILE) with it: the "
+                "test set that records are compared with"
             ),
         ),
         (
             {**FRACTIONS, "features": "text,age"},
             (
-                "--features=text,age: expected --like=FILES with it: the test set that records are compared "
-                "with"
+                "--features=text,age: expected --like=FILES with it: the test set that records "
+                "are compared with"
             ),
         ),
         (
             {**FRACTIONS, **LIKE},
             (
-                "--like=t.jsonl: expected --weights_column=weight or --draw=N with it, which say what is "
-                "done with it: weights beside the records of --fractions or --counts, or a validation set "
-                "drawn by them"
+                "--like=t.jsonl: expected --weights_column=weight or --draw=N with it, which say "
+                "what is done with it: weights beside the records of --fractions or --counts, or "
+                "a validation set drawn by them"
             ),
         ),
         (
             {"like_model": "like.json", "draw": 5, "fit_records": 7},
             (
-                "--fit_records=7 and --like_model=like.json: the model is fitted already, and says itself "
-                "what it looks at; leave it out"
+                "--fit_records=7 and --like_model=like.json: the model is fitted already, and "
+                "says itself what it looks at; leave it out"
             ),
         ),
         (
@@ -284,8 +288,8 @@ LIKE = {"like": "t.jsonl"}
         (
             {**FRACTIONS, "seed": 7},
             (
-                "--seed=7: expected --shuffle with it: without, each split has the input's order; which "
-                "split a record falls to is --split_seed's to say"
+                "--seed=7: expected --shuffle with it: without, each split has the input's "
+                "order; which split a record falls to is --split_seed's to say"
             ),
         ),
         (
