@@ -246,7 +246,7 @@ def build(root: Any, job: Job) -> None:
             validate=None if recipe.decode else job.work.validate,
         ),
         work=job.work,
-        writing=write_shards(job, split=recipe.split_name, form=job.form, extension=job.extension),
+        writing=write_shards(job, form=job.form, extension=job.extension),
         shards=job.shards,
     )
     tokens = functools.partial(tokens_entry, job.model, recipe, decoded=recipe.decode)

@@ -57,15 +57,13 @@ def read_records(
     )
 
 
-def write_shards(
-    job: Planned, *, split: str, form: ShardFormat, extension: str, **more: Any
-) -> Any:
-    """Return WriteShards of a job's split; ``more`` as of WriteShards."""
+def write_shards(job: Planned, *, form: ShardFormat, extension: str, **more: Any) -> Any:
+    """Return WriteShards of a job; ``more`` as of WriteShards."""
     from transforms.datasets.write import WriteShards
 
     return WriteShards(
         output=job.claim.folder,
-        split=split,
+        split=job.recipe.split_name,
         extension=extension,
         form=form,
         sources=len(job.inputs.patterns),
@@ -159,7 +157,6 @@ def build(root: Any, job: Job) -> None:
         )
     shards = laid_out | write_shards(
         job,
-        split=recipe.split_name,
         form=contents.form,
         extension=contents.extension,
         release=job.gives_back,

@@ -6,7 +6,7 @@ Models from whose fields the command line and recipe files are made: ``Recipe`` 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -161,6 +161,9 @@ class CommonRecipe(RecipePart):
         ge=1,
         le=200_000,  # of each a launcher keeps 2.5 kB
     )
+
+    if TYPE_CHECKING:
+        split_name: str  # of recipes of one split
 
     @property
     def reading(self) -> Recipe:
