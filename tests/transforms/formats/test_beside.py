@@ -336,3 +336,16 @@ def test_what_is_beside_counts_as_memory() -> None:
     (found,), _ = read(data, "x.jsonl", beside=Beside())
     whole = blocks.block_footprint(without_beside(found))
     assert blocks.block_footprint(found) >= whole + 10 * 1000
+
+
+def test_where_no_text_is_wanted_the_whole_record_is_the_content() -> None:
+    lines = b'{"text":"a","y":1}\n{"y":1,"text":"a"}\n'
+    for fields in (None, fields_of(y="integer")):
+        found, _ = read(lines, "x.jsonl", beside=Beside(text_field="", fields=fields))
+        whole, _ = read(lines, "x.txt", format="lines")
+        assert hashes(found) == hashes(whole)
+    sink = io.BytesIO()
+    write_parquet(pa.table({"text": ["a", "a"], "y": [1, 2]}), sink)
+    found, _ = read(sink.getvalue(), "x", rows=True, beside=Beside(text_field=""))
+    assert texts_of(found) == [None, None]
+    assert len(set(hashes(found).values())) == 2
