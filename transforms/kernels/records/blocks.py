@@ -183,8 +183,10 @@ def payload_bytes(block: pa.RecordBatch) -> int:
 
 
 def block_footprint(block: pa.RecordBatch) -> int:
-    """Return the ``footprint`` of a block."""
-    return footprint(len(block), payload_bytes(block))
+    """Return the ``footprint`` of a block, with what is kept beside its records."""
+    kept = kept_of(block)
+    beside = 0 if kept is None else int(kept.nbytes)
+    return footprint(len(block), payload_bytes(block)) + beside
 
 
 def slices(block: pa.RecordBatch, *, limit: int) -> Iterator[pa.RecordBatch]:
