@@ -80,9 +80,7 @@ class _AddUp(_OnPages):
         yield pack([packed.hex(), total])
 
 
-def _draw(
-    _: None, units: Iterable[bytes], config: DrawRecords
-) -> Iterator[tuple[int, bytes]]:
+def _draw(_: None, units: Iterable[bytes], config: DrawRecords) -> Iterator[tuple[int, bytes]]:
     """Yield each page on which points fall, where it begins, and the points."""
     pages = sorted(
         (Page.from_bytes(bytes.fromhex(packed)), int_of(total, below=1 << 64))

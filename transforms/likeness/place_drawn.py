@@ -75,9 +75,7 @@ class PlaceDrawn:
             yield Part(1, was if copy == 0 else Digest(), mine._replace(pass_number=copy), records)
 
 
-def _repeated(
-    origin: Origin, block: pa.RecordBatch, times: I64
-) -> tuple[Origin, pa.RecordBatch]:
+def _repeated(origin: Origin, block: pa.RecordBatch, times: I64) -> tuple[Origin, pa.RecordBatch]:
     """Return a block in which each record stands so often, one copy beside the other."""
     if (times == 1).all():
         return origin, block

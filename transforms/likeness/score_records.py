@@ -212,9 +212,7 @@ class _Score(beam.DoFn):  # type: ignore[misc]
         if self._held < least or not self._pages:
             return
         pages, self._pages, self._held = self._pages, [], 0
-        where = write_tables(
-            self._config.spill.folders[0], lambda: (table for _, table in pages)
-        )
+        where = write_tables(self._config.spill.folders[0], lambda: (table for _, table in pages))
         for (place, table), at in zip(pages, where, strict=True):
             page = Page(place, len(table), at).to_bytes()
             yield beam.pvalue.TaggedOutput("pages", page)
