@@ -17,7 +17,8 @@ The commands, with keywords named like their flags, which return the dataset's m
 ``Tokenizer``, ``Sampling``
     texts to ids and back, without Beam
 ``ReadRecords``, ``BlocksFromRecords``, ``PartitionIntoBuckets``, ``ShuffleWithinBuckets``,
-``InterleaveSources``, ``TokenizeRecords``, ``MapIntoShards``, ``WriteShards``, ``WriteManifest``
+``InterleaveSources``, ``TokenizeRecords``, ``WindowTokens``, ``MapIntoShards``, ``WriteShards``,
+``WriteManifest``
     Beam's PTransforms for pipelines of your own: docs/library.md. What they are told of:
     ``Streams``, ``Spilling``, ``Mixture``, ``Amounts``, ``plan_streams``, ``BlockTokenizer``
 
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from transforms.kernels.schedules.mixture import Mixture as Mixture
     from transforms.mixing.interleave import InterleaveSources as InterleaveSources
     from transforms.mixing.interleave import plan_streams as plan_streams
+    from transforms.packing.window_tokens import WindowTokens as WindowTokens
     from transforms.shuffling.partition import PartitionIntoBuckets as PartitionIntoBuckets
     from transforms.shuffling.shuffle import ShuffleWithinBuckets as ShuffleWithinBuckets
     from transforms.shuffling.spill_files import Spilling as Spilling
@@ -89,6 +91,7 @@ else:
         ],
         "transforms.kernels.schedules.mixture": ["Amounts", "Mixture"],
         "transforms.mixing.interleave": ["InterleaveSources", "plan_streams"],
+        "transforms.packing.window_tokens": ["WindowTokens"],
         "transforms.shuffling.partition": ["PartitionIntoBuckets"],
         "transforms.shuffling.shuffle": ["ShuffleWithinBuckets"],
         "transforms.shuffling.spill_files": ["Spilling"],
