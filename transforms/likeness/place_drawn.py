@@ -28,7 +28,8 @@ class PlaceDrawn:
     Attributes:
         rest: the split of records whose contents weren't drawn.
         split: that of drawn records.
-        column: says in drawn records how often each was drawn.
+        column: says how often each record was drawn; of those in ``rest``, 0: all splits of a dataset
+            have the same columns.
         in_order: as of Placing.
         contents: hashes the contents.
     """
@@ -56,16 +57,19 @@ class PlaceDrawn:
             assert mine is not None
             was = Digest.total(blocks.digests(mine[1], sources=1))
             if number == _TRAIN:
-                yield Part(0, was, *mine)
+                yield Part(0, was, mine[0], self._attached(*mine, np.zeros(len(mine[1]), np.int64)))
             elif number == _NOWHERE:
                 yield Part(LEFT_OUT, was, mine[0], None)
             else:
                 yield from self._copies(*mine, times[times > 0], was)
 
+    def _attached(self, origin: Origin, block: pa.RecordBatch, times: I64) -> pa.RecordBatch:
+        return attach(block, self.column, pa.array(times), name_of=origin.name_of)
+
     def _copies(
         self, origin: Origin, block: pa.RecordBatch, times: I64, was: Digest
     ) -> Iterator[Part]:
-        block = attach(block, self.column, pa.array(times), name_of=origin.name_of)
+        block = self._attached(origin, block, times)
         if self.in_order:
             yield Part(1, was, *_repeated(origin, block, times))
             return

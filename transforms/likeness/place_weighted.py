@@ -11,7 +11,6 @@ import pyarrow as pa
 from transforms.datasets.identity import Origin
 from transforms.kernels.records.attach import attach
 from transforms.likeness.score_records import read_model, read_weighing, score_block
-from transforms.splitting.contents_of import HashContents, by_content
 from transforms.splitting.placing import Part, Placing
 
 _WEIGHT = "weight to attach"  # a column of blocks, which no record has
@@ -40,12 +39,10 @@ class PlaceWeighted:
     Attributes:
         inner: says where records go.
         column: of the weights, float64, whose mean over all records is 1.
-        contents: hashes the contents by which records were scored.
     """
 
     inner: Placing
     column: str = "weight"
-    contents: HashContents = by_content
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -54,7 +51,7 @@ class PlaceWeighted:
 
     def place(self, origin: Origin, block: pa.RecordBatch, told: Weighed) -> Iterator[Part]:
         """Yield the parts of the other placing, each record with its weight."""
-        scores, _ = score_block(read_model(told.model), origin, block, self.contents)
+        scores = score_block(read_model(told.model), block)
         weights = read_weighing(told.weighing).weights_of(scores)
         block = block.append_column(_WEIGHT, pa.array(weights))
         for part in self.inner.place(origin, block, told.inner):

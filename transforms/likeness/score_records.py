@@ -1,4 +1,4 @@
-"""Scoring: each record's score by the model of its content's fold, counted, and kept where draws need it.
+"""Scoring: each record by the model of its content's fold, counted, and kept where draws need it.
 
 To draw, scores have to stand in an order that nothing moves: the input's. They lie in temporary files
 by pages, each a stretch of records of one group of spans.
@@ -17,16 +17,15 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.transforms.window import GlobalWindows
 
-from transforms.datasets.identity import Origin
 from transforms.datasets.read import ReadRecords, SpanReader, list_groups
 from transforms.datasets.spans import Spans
 from transforms.kernels.arrays import I64, U32
 from transforms.kernels.likeness.folds import folds_of
 from transforms.kernels.likeness.weights import Weighing, counted, joined, weigh
 from transforms.kernels.records import blocks
-from transforms.kernels.records.contents import Hashes
+from transforms.kernels.records.contents import content_hashes
 from transforms.likeness.model import LikeModel
-from transforms.likeness.seen import TEXT, seen
+from transforms.likeness.seen import parted, seen
 from transforms.likeness.temporary_tables import read_table, write_tables
 from transforms.shuffling.file_ranges import FileRange, write_references
 from transforms.shuffling.packed import int_of, pack, require, unpack
@@ -59,8 +58,8 @@ class Page(NamedTuple):
         place: number and start of the group of spans, and the page's number in it: pages in the order of
             their places are the input in its order.
         records: how many.
-        where: the table: ``score`` (uint32), ``hash0`` and ``hash1`` of the content, ``id0`` and ``id1`` of
-            the identity (uint64).
+        where: the table: ``score`` (uint32), ``hash0`` and ``hash1`` of the content, ``id0`` and ``id1``
+            of the identity (uint64).
     """
 
     place: tuple[int, int, int]
@@ -87,7 +86,7 @@ class ScoreRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are
     Attributes:
         reading: how files are read, with what is to be seen beside the records.
         model: a PCollection of one reference to the model, as of ``write_model``.
-        contents: hashes the contents.
+        contents: hashes what may not stand in train where it was drawn: the contents, or groups.
         spill: where temporary files lie.
         keep: whether pages of scores are kept, to draw by them.
     """
@@ -130,7 +129,7 @@ class WeighScores(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, counts: Any) -> Any:
         """One small step."""
-        weigh_all = partial(_weigh, max_weight=self.max_weight, spill=self.spill)
+        weigh_all = partial(weigh_counts, max_weight=self.max_weight, spill=self.spill)
         return counts | "Weigh" >> beam.Map(weigh_all).with_output_types(bytes)
 
 
@@ -156,15 +155,10 @@ def read_weighing(reference: bytes) -> Weighing:
     return Weighing(scores, counts, units, clipped, None if limit is None else Fraction(limit))
 
 
-def score_block(
-    model: LikeModel, origin: Origin, block: pa.RecordBatch, contents: HashContents
-) -> tuple[U32, Hashes]:
-    """Return uint32[n], scores of a block's records, and the hashes of their contents."""
-    hashes = contents(origin, block)
-    rows = seen(block)
-    columns = {field.name: rows.field(field.name) for field in rows.type}
-    texts = columns.pop(TEXT, None)
-    return model.score(texts, columns, folds_of(*hashes, model.seed)), hashes
+def score_block(model: LikeModel, block: pa.RecordBatch) -> U32:
+    """Return uint32[n]: scores of a block's records, each by the model that never saw its content."""
+    texts, columns = parted(seen(block))
+    return model.score(texts, columns, folds_of(*content_hashes(block), model.seed))
 
 
 class _Score(beam.DoFn):  # type: ignore[misc]
@@ -188,13 +182,14 @@ class _Score(beam.DoFn):  # type: ignore[misc]
             waiting: list[pa.RecordBatch] = []
             rows = 0
             for origin, block in self._reader.read(spans, _ignore):
-                scores, hashes = score_block(model, origin, block, config.contents)
+                scores = score_block(model, block)
                 self._counts.append(counted(scores))
                 if len(self._counts) == 64:
                     self._counts = [joined(self._counts)]
                 if not config.keep:
                     continue
-                columns = (scores, *hashes, *by_identity(origin, block))
+                contents = config.contents(origin, block)
+                columns = (scores, *contents, *by_identity(origin, block))
                 names = ["score", "hash0", "hash1", "id0", "id1"]
                 waiting.append(pa.RecordBatch.from_arrays([*map(pa.array, columns)], names=names))
                 rows += len(block)
@@ -221,18 +216,19 @@ class _Score(beam.DoFn):  # type: ignore[misc]
         for page in self._write(0):
             windowed = GlobalWindows.windowed_value(page.value)
             yield beam.pvalue.TaggedOutput("pages", windowed)
-        yield GlobalWindows.windowed_value(_packed(joined(self._counts)))
+        yield GlobalWindows.windowed_value(pack_counts(joined(self._counts)))
 
 
 def _ignore(_: Any) -> None:
     """What was read is reported when records are placed."""
 
 
-def _packed(counts: Counts) -> bytes:
+def pack_counts(counts: Counts) -> bytes:
+    """Return how many records have each score in a form that travels."""
     return pack(None, *counts)
 
 
-def _opened(packed: bytes) -> Counts:
+def _counts_in(packed: bytes) -> Counts:
     scores, counts = unpack(packed, np.uint32, np.int64)[1]
     return scores, counts
 
@@ -240,13 +236,14 @@ def _opened(packed: bytes) -> Counts:
 def _joined(many: Iterable[bytes]) -> bytes:
     total = joined([])
     for packed in many:  # some at a time: each may have a million
-        total = joined([total, _opened(packed)])
-    return _packed(total)
+        total = joined([total, _counts_in(packed)])
+    return pack_counts(total)
 
 
-def _weigh(packed: bytes, *, max_weight: Fraction | None, spill: Spilling) -> bytes:
+def weigh_counts(packed: bytes, *, max_weight: Fraction | None, spill: Spilling) -> bytes:
+    """Weigh what was counted; return a reference to the Weighing."""
     storage.configure(spill.storage_options)
-    found = weigh(*_opened(packed), max_weight=max_weight)
+    found = weigh(*_counts_in(packed), max_weight=max_weight)
     columns = {"score": found.scores, "count": found.counts, "units": found.units}
     arrays = {name: pa.array(column) for name, column in columns.items()}
     (where,) = write_tables(spill.folders[0], lambda: [pa.record_batch(arrays)])
