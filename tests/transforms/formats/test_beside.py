@@ -34,7 +34,6 @@ from transforms.kernels.records.contents import (
     OWN_TEXT,
     content_hashes,
     text_beside,
-    without_beside,
     without_values,
 )
 from transforms.kernels.records.digest import Digest
@@ -111,7 +110,7 @@ def check_as_whole_and_as_texts(
         )
         if place not in left_out
     ]
-    bare = [without_beside(block) for block in found]
+    bare = [blocks.without_kept(block) for block in found]
     assert Digest.total(blocks.digests(one, sources=1)[0] for one in bare) == Digest.total(
         blocks.digests(blocks.without_hashes(one), sources=1)[0] for one in bare
     )
@@ -334,7 +333,7 @@ def test_small_files_read_together_are_as_read_one_by_one(kind: Any, fields: boo
 def test_what_is_beside_counts_as_memory() -> None:
     data = as_lines(["x" * 1000] * 10, "text")
     (found,), _ = read(data, "x.jsonl", beside=Beside())
-    whole = blocks.block_footprint(without_beside(found))
+    whole = blocks.block_footprint(blocks.without_kept(found))
     assert blocks.block_footprint(found) >= whole + 10 * 1000
 
 
