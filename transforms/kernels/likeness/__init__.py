@@ -1,0 +1,1 @@
+"""How alike records are to those of another set: their features, and scores by linear models."""
