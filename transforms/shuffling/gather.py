@@ -32,7 +32,9 @@ class Piece(NamedTuple):
     what: str = "a bucket at a shard's edge"
 
 
-def read_parts(group: BlockGroup, whole: KeyRange, *, limit: int) -> Iterator[list[spill_pages.Page]]:
+def read_parts(
+    group: BlockGroup, whole: KeyRange, *, limit: int
+) -> Iterator[list[spill_pages.Page]]:
     """Yield the pages of a range of keys; of one over ``limit`` those of its halves, in order.
 
     Whoever takes them may empty the list.

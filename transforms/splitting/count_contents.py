@@ -16,6 +16,7 @@ from apache_beam.transforms.window import GlobalWindows
 from transforms.datasets.compact import pack, unpack
 from transforms.datasets.identity import Located
 from transforms.kernels.arrays import I64
+from transforms.kernels.records.labels import labels_of
 from transforms.kernels.splitting.first_contents import FirstContents
 from transforms.kernels.splitting.plan import Counted, SplitPlan
 from transforms.kernels.splitting.strata import Strata
@@ -69,7 +70,9 @@ class _Count(beam.DoFn):  # type: ignore[misc]
         config = self._config
         if self._found is None:
             self._found = FirstContents(config.plan, None if strata is None else strata.quotas)
-        labels = None if strata is None else strata.numbers(element[1])
+        labels = None
+        if strata is not None:
+            labels = strata.labels.numbers(labels_of(element[1], strata.field))
         self._found.add(*config.contents(*element), labels)
         yield from ()
 

@@ -1,21 +1,17 @@
-"""Labels: the values of a field, by whose text counted splits have records in proportion."""
+"""Labels: all that there are, their numbers, and how many records each has."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.types as pt
 
 from transforms.errors import DataError
-from transforms.kernels.arrays import U16, U64
-from transforms.kernels.records.arrow_values import bytes_extents, is_bytes, validity
-from transforms.kernels.records.contents import can_group, field_of
-from transforms.kernels.records.digest import record_hashes
+from transforms.kernels.arrays import I32, I64, U16
 
 MOST_LABELS = 10_000
 """Labels that a field may have: each takes memory in every worker."""
@@ -48,60 +44,28 @@ class Labels:
     def numbers(self, values: pa.Array) -> U16:
         """Return uint16[n]: the number of each label.
 
+        Args:
+            values: large_binary[n], without nulls.
+
         Raises:
             DataError: one wasn't there when labels were counted.
         """
         places, texts = _distinct(values)
         try:
-            found = np.array([self._numbers[text] for text in texts], np.uint16)
+            found: U16 = np.array([self._numbers[text] for text in texts], np.uint16)
         except KeyError as error:
             raise DataError(
                 f"label {shown(error.args[0])} wasn't there when labels were counted; run again when "
                 "nothing writes to the input"
             ) from None
-        return found[places]
+        return np.take(found, places)
 
 
-def labels_of(block: pa.RecordBatch, field: str) -> pa.Array:
-    """Return the labels of a block's records, in one type for all.
-
-    Args:
-        block: with the field beside its records, or among its rows' columns.
-        field: its name.
-
-    Returns:
-        large_binary[n], null where a record has none.
-
-    Raises:
-        DataError: there is no such field, or its values can't be told apart by their text.
-    """
-    values = field_of(block, field, why="to stratify by it")
-    if pt.is_null(values.type):
-        return values.cast(pa.large_binary())
-    if not can_group(values.type):
-        raise DataError(
-            f"--stratify={field}: expected text, integers or booleans, got {values.type}"
-        )
-    text = values if is_bytes(values.type) else values.cast(pa.large_string())
-    return text.cast(pa.large_binary())
-
-
-def first_unlabelled(values: pa.Array) -> int | None:
-    """Return the place of the first record without a label, None where all have one."""
-    valid = validity(values)
-    return None if valid is None else int(np.flatnonzero(~valid)[0])
-
-
-def label_hashes(values: pa.Array) -> U64:
-    """Return uint64[n], a hash of each label: equal labels have equal ones."""
-    return record_hashes(*bytes_extents(values))[0]
-
-
-def count_labels(values: pa.Array, left: U64) -> Counter[bytes]:
+def count_labels(values: pa.Array, left: I64) -> Counter[bytes]:
     """Count the records of each label.
 
     Args:
-        values: as of ``labels_of``, of n records.
+        values: large_binary[n], without nulls.
         left: [m], places of the records that count; labels of others come too, with 0.
     """
     places, texts = _distinct(values)
@@ -109,32 +73,29 @@ def count_labels(values: pa.Array, left: U64) -> Counter[bytes]:
     return Counter(dict(zip(texts, counts, strict=True)))
 
 
-def add_counts(many: Iterable[Mapping[bytes, int]], field: str) -> Counter[bytes]:
-    """Add counts of labels up.
+def add_counts(total: Counter[bytes], more: Mapping[bytes, int], field: str) -> None:
+    """Add counts of labels to a total; labels of no record stay.
 
     Raises:
         DataError: they are more, or longer, than labels may be.
     """
-    total: Counter[bytes] = Counter()
-    for counts in many:
-        for text, records in counts.items():  # Counter's own sum leaves zeros out
-            total[text] += records
-        _require_few(total, field)
-    return total
+    for text, records in more.items():
+        total[text] += records
+    _require_few(total, more, field)
 
 
-def _require_few(counts: Mapping[bytes, int], field: str) -> None:
-    longest = max(counts, key=len, default=b"")
+def _require_few(total: Mapping[bytes, int], more: Mapping[bytes, int], field: str) -> None:
+    longest = max(more, key=len, default=b"")
     if len(longest) > _LONGEST:
         raise DataError(
             f"--stratify={field}: expected labels of {_LONGEST:,} bytes at most, got one of "
             f"{len(longest):,}: {shown(longest)}; is it the field of labels?"
         )
-    if len(counts) > MOST_LABELS:
-        some = ", ".join(map(shown, sorted(counts)[:3]))
+    if len(total) > MOST_LABELS:
+        some = ", ".join(map(shown, sorted(total)[:3]))
         raise DataError(
             f"--stratify={field}: expected {MOST_LABELS:,} different labels at most, got more: {some}, "
-            "…; give a field of fewer values"
+            "…; is it the field of labels?"
         )
 
 
@@ -148,7 +109,7 @@ def shown(text: bytes) -> str:
     return repr(whole if len(whole) <= _SHOWN else whole[: _SHOWN - 1] + "…")
 
 
-def _distinct(values: pa.Array) -> tuple[np.ndarray, list[bytes]]:
+def _distinct(values: pa.Array) -> tuple[I32, list[bytes]]:
     """Return which of the different labels each is, int32[n], and these."""
     encoded = values.dictionary_encode()
     return encoded.indices.to_numpy(), encoded.dictionary.to_pylist()

@@ -1,8 +1,7 @@
 """Marks: which contents have records of several splits, or of several labels.
 
 Every record gives its content's hashes and its mark, the number of its split or the hash of its label.
-Where all that is given of a content meets, its marks can be compared. It travels through the exchange as
-a block, whose positions are the contents' first hashes, so that what is equal comes out together.
+Where all that is given of a content meets, its marks can be compared.
 """
 
 from __future__ import annotations
@@ -12,12 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from transforms.kernels.arrays import U64
-from transforms.kernels.records import blocks
 
-_MARKED = np.dtype([("hash0", "<u8"), ("hash1", "<u8"), ("mark", "<u8"), ("records", "<u4")])
+MARKED = np.dtype([("hash0", "<u8"), ("hash1", "<u8"), ("mark", "<u8"), ("records", "<u4")])
+"""A row for each content and mark: both hashes, the mark, and how many records have them."""
+
+Marked = npt.NDArray[np.void]
+"""Rows of MARKED."""
 
 
 class SeveralMarks(NamedTuple):
@@ -40,34 +41,27 @@ class SeveralMarks(NamedTuple):
         return SeveralMarks(self.contents + other.contents, self.records + other.records, first)
 
 
-def mark_contents(hash0: U64, hash1: U64, marks: Any) -> pa.RecordBatch:
-    """Make a block of what records give: of those that are alike one, with how many they are.
+def mark_contents(hash0: U64, hash1: U64, marks: Any) -> Marked:
+    """Return what records give: a row for those that are alike.
 
     Args:
         hash0, hash1: uint64[n], the hashes of their contents.
         marks: [n], unsigned integers.
     """
-    given = np.empty(len(hash0), _MARKED)
+    given = np.empty(len(hash0), MARKED)
     given["hash0"], given["hash1"], given["mark"], given["records"] = hash0, hash1, marks, 1
     order, begins = _groups(given, ("hash0", "hash1", "mark"))
     given = given[order[begins]]
     given["records"] = np.diff(np.append(begins, len(order)))
-    offsets = np.arange(len(given) + 1, dtype=np.int64) * _MARKED.itemsize
-    values = given.view(np.uint8) if len(given) else np.zeros(0, np.uint8)
-    return blocks.from_buffer(
-        values, offsets=offsets, positions=given["hash0"].copy(), line_end=b""
-    )
+    return given
 
 
-def find_several(given: Sequence[pa.RecordBatch]) -> SeveralMarks:
+def find_several(found: Marked) -> SeveralMarks:
     """Find contents with several marks.
 
     Args:
-        given: all that ``mark_contents`` made of some contents.
+        found: all that ``mark_contents`` gave of some contents.
     """
-    found = np.concatenate(
-        [np.zeros(0, _MARKED), *(np.frombuffer(blocks.payload(one), _MARKED) for one in given)]
-    )
     order, begins = _groups(found, ("hash0", "hash1"))
     sizes = np.diff(np.append(begins, len(order)))
     alone = sizes == 1
@@ -91,7 +85,7 @@ def find_several(given: Sequence[pa.RecordBatch]) -> SeveralMarks:
 
 
 def _groups(
-    given: npt.NDArray[np.void], names: Sequence[str]
+    given: Marked, names: Sequence[str]
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Return an order in which equal ones stand together, and where each group of them begins."""
     order = np.argsort(given[names[0]])  # by the first hash alone: nearly always enough

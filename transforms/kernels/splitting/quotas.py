@@ -37,7 +37,7 @@ def quotas(records: Sequence[int], counts: Sequence[int]) -> I64:
         total = sum(left)
         if count > total:
             raise ValueError(f"expected counts of {sum(records)} records at most, got {counts}")
-        shares = [divmod(count * number, total) for number in left]  # beyond 64 bits
+        shares = [divmod(count * number, max(total, 1)) for number in left]  # beyond 64 bits
         mine = [share for share, _ in shares]
         nearest = sorted(range(len(left)), key=lambda label: -shares[label][1])
         for label in nearest[: count - sum(mine)]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import pyarrow as pa
-
-from transforms.kernels.arrays import I64, U16
+from transforms.kernels.arrays import I64
 from transforms.kernels.splitting.first_contents import not_enough
-from transforms.kernels.splitting.labels import Labels, labels_of
+from transforms.kernels.splitting.labels import Labels
 from transforms.kernels.splitting.plan import SplitPlan
 from transforms.kernels.splitting.quotas import quotas
 
@@ -36,7 +34,3 @@ class Strata:
         if there < sum(plan.counts):
             raise not_enough(plan, there)
         return cls(field, labels, quotas(labels.records, plan.counts))
-
-    def numbers(self, block: pa.RecordBatch) -> U16:
-        """Return uint16[n]: the numbers of the labels of a block's records, all of which have one."""
-        return self.labels.numbers(labels_of(block, self.field))
