@@ -57,8 +57,8 @@ def rows(folder: Path, name: str) -> list[dict[str, Any]]:
 def _table(path: Path) -> pa.Table:
     if path.suffix == ".parquet":
         return pq.read_table(path)
-    opened = pa.ipc.open_file if path.suffix == ".arrow" else pa.ipc.open_stream
-    with opened(path) as reader:
+    is_file = path.read_bytes().startswith(b"ARROW1")
+    with (pa.ipc.open_file if is_file else pa.ipc.open_stream)(path) as reader:
         return reader.read_all()
 
 

@@ -77,34 +77,36 @@ def of_split(folder: Path, *flags: str, rows: bool) -> dict[int, str]:
     return {row["id"]: name for name in NAMES for row in read(folder / "split", name)}
 
 
-@pytest.mark.parametrize("write", [as_lines, as_gzip, as_array, as_parquet, as_binary])
-@pytest.mark.parametrize(
-    ("mine", "theirs", "more"),
-    [
-        ([], [], []),
-        (["--seed=7", "--epoch=3", "--shuffle"], ["--seed=1", "--epoch=2"], ["--split_seed=5"]),
-        ([], ["--text_field=text"], ["--split_by=site"]),
-        (["--text_field={text} by {who}"], ["--text_field={text} by {who}"], []),
-    ],
-    ids=["plain", "seeds", "groups", "template"],
+WRITE = [as_lines, as_gzip, as_array, as_parquet, as_binary]
+FRACTIONS = ["--fractions=validation=0.2,test=0.1,train=0.7"]
+SHARES = ["--split=validation=20%,test=10%"]
+CASES: list[tuple[list[str], list[str], list[str]]] = [  # flags of split, of prepare, of both
+    ([], [], []),
+    (["--seed=7", "--epoch=3", "--shuffle"], ["--seed=1", "--epoch=2"], ["--split_seed=5"]),
+    ([], ["--text_field=text"], ["--split_by=site"]),
+    (["--text_field={text} by {who}"], ["--text_field={text} by {who}"], []),
+]
+
+
+@pytest.fixture(
+    scope="module", params=range(len(CASES)), ids=["plain", "seeds", "groups", "template"]
 )
-def test_by_fractions(
-    write: Callable[[Path], Path],
-    mine: list[str],
-    theirs: list[str],
-    more: list[str],
-    tmp_path: Path,
-) -> None:
-    path = write(tmp_path)
-    asked = ["--fractions=validation=0.2,test=0.1,train=0.7"]
-    rows = write in (as_parquet, as_binary)
-    found = of_split(tmp_path, f"--input=a={path}", *asked, *mine, *more, rows=rows)
-    want = of_prepare(
-        tmp_path, f"--input=b={path}", "--split=validation=20%,test=10%", *theirs, *more
-    )
-    assert found == want
-    assert sorted(found) == IDS
-    assert set(found.values()) == set(NAMES)
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Prepare the rows in one format, and return the flags of split, with what it has to give."""
+    mine, theirs, more = CASES[request.param]
+    folder = tmp_path_factory.mktemp("prepared")
+    path = WRITE[(request.param + 2) % len(WRITE)](folder)
+    want = of_prepare(folder, f"--input=b={path}", *SHARES, *theirs, *more)
+    assert sorted(want) == IDS
+    assert set(want.values()) == set(NAMES)
+    return [*mine, *more], want
+
+
+@pytest.mark.parametrize("write", WRITE)
+def test_by_fractions(case: Any, write: Callable[[Path], Path], tmp_path: Path) -> None:
+    flags, want = case
+    path, rows = write(tmp_path), write in (as_parquet, as_binary)
+    assert of_split(tmp_path, f"--input=a={path}", *FRACTIONS, *flags, rows=rows) == want
 
 
 def test_by_counts(tmp_path: Path) -> None:
