@@ -80,7 +80,7 @@ def _prepare(
     memory = next((url for url in others if url.startswith("memory://")), None)
     refuse_memory(reading, settings, workers, **({} if memory is None else {"like": memory}))
     if recipe.split_plan is not None:
-        require_room_to_count(recipe.split_plan, workers, flag="--counts")
+        require_room_to_count(recipe.split_plan, workers, flags=True)
     shards = recipe.num_shards
     if shards is None:
         shards = count_shards(contents.bytes * SHARD_BYTES // recipe.bytes_of_shard)
@@ -93,7 +93,7 @@ def _prepare(
     )
     if settings.runner in CLUSTERS:  # spans are handed out before any is read: many are more even
         plan = replace(plan, span_bytes=max(plan.span_bytes // 8, MIB))
-    job = Job(recipe, settings, inputs, workers, claim, now(), plan, found.beside)
+    job = Job(recipe, settings, inputs, workers, claim, now(), plan, found.beside, found.like)
     if job.compiled:
         job = replace(
             job, warm=Call(f"{compiling.__name__}:load_loops", (contents.schema is not None, False))
