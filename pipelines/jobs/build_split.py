@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipelines.jobs.build import (
@@ -21,11 +22,9 @@ if TYPE_CHECKING:
 
 def build(root: Any, job: Job) -> None:
     """Wire the pipeline: find out what decides, read, place, lay each split down, prove."""
-    from transforms.splitting.place_by_plan import PlaceByPlan
     from transforms.splitting.write_split_manifest import WriteSplitManifest
 
-    placing = PlaceByPlan(plan=job.splits, contents=job.contents)
-    told = _count(root, job)
+    placing, told = _place(root, job)
     if job.recipe.shuffle:
         laid = root | "Split" >> _shuffled(job, placing, told)
     else:
@@ -34,6 +33,7 @@ def build(root: Any, job: Job) -> None:
         **manifest_fields(job, job.inputs.contents.form),
         tokenizers=job.inputs.tokenizers,
         asked=job.recipe.asked,
+        parted=_find_parted(root, job, placing, told),
     )
     finish(written, job)
 
@@ -42,26 +42,71 @@ def reading_of(job: Job, span_bytes: int) -> Any:
     """Return how the input is read: whole records, and what is looked at beside them."""
     recipe, plan, contents = job.recipe, job.plan, job.inputs.contents
     becomes_text = contents.schema is None and contents.form.kind != "lines"  # of a row
+    cost = 1 if job.beside is None else 2  # a text is there twice
     return read_records(
         job,
         span_bytes=span_bytes,
         stage="split",
         check="utf8" if becomes_text and recipe.check == "none" else recipe.check,
         chunk_bytes=plan.chunk_bytes,
-        record_limit=plan.record_limit,
-        memory=memory_for(job, RECORDS),
+        record_limit=plan.record_limit // cost,
+        memory=memory_for(job, RECORDS * cost),
         beside=job.beside,
+        validate=_validate(job),
     )
 
 
-def _count(root: Any, job: Job) -> Any:
-    """Read all once to choose what counted splits take; None where no split is counted."""
-    if not job.splits.is_counted:
+def _validate(job: Job) -> Any:
+    """Return what says which records lack what they are split by; None where they need nothing."""
+    groups, label = tuple(job.recipe.split_by or ()), job.recipe.stratify
+    if not groups and label is None:
         return None
-    from transforms.splitting.count_contents import CountContents
+    from transforms.kernels.records.contents import without_values
 
+    return partial(without_values, groups=groups, label=label)
+
+
+def _place(root: Any, job: Job) -> tuple[Any, Any]:
+    """Return what says where records go, and what it is told: None where no split is counted."""
+    from transforms.splitting.count_contents import CountContents
+    from transforms.splitting.place_by_plan import PlaceByPlan
+    from transforms.splitting.stratify import PlaceStratified, Stratify
+
+    common = {"plan": job.splits, "contents": job.contents}
+    if not job.splits.is_counted:
+        return PlaceByPlan(**common), None
     read = root | "ReadToCount" >> read_before(job)
-    return read.blocks | "Count" >> CountContents(plan=job.splits, contents=job.contents)
+    if job.recipe.stratify is None:
+        return PlaceByPlan(**common), read.blocks | "Count" >> CountContents(**common, enough=True)
+    labels = root | "ReadLabels" >> read_before(job)
+    stratify = Stratify(
+        **common,
+        field=job.recipe.stratify,
+        several=_several(job, "labels") if job.recipe.by == "content" else None,
+    )
+    return PlaceStratified(**common), (labels.blocks, read.blocks) | "Stratify" >> stratify
+
+
+def _find_parted(root: Any, job: Job, placing: Any, told: Any) -> Any:
+    """Read all once more to find contents in several splits; None where no content can be."""
+    if job.recipe.by == "content":
+        return None
+    from transforms.splitting.find_parted import FindParted
+
+    read = root | "ReadToCompare" >> read_before(job)
+    several = _several(job, "parted")
+    return read.blocks | "FindParted" >> FindParted(placing=placing, told=told, several=several)
+
+
+def _several(job: Job, folder: str) -> Any:
+    """Return what finds contents with several marks."""
+    from transforms.splitting.find_several import FindSeveral
+
+    return FindSeveral(
+        spill=spilling(job, folder=folder, release=False),
+        buckets=max(-(-job.marked_bytes // job.plan.bucket_bytes), job.workers.count),
+        bucket_bytes=job.plan.bucket_bytes,
+    )
 
 
 def read_before(job: Job) -> Any:

@@ -98,12 +98,6 @@ def _beside_hashes(block: pa.RecordBatch, texts: pa.Array, *, ids: str | None) -
     return np.where(valid, of_text[0], hash0), np.where(valid, of_text[1], hash1)
 
 
-def without_beside(block: pa.RecordBatch) -> pa.RecordBatch:
-    """Take away what lies beside records: they are written as they were read."""
-    at = block.schema.get_field_index("kept")
-    return block if at < 0 else block.remove_column(at)
-
-
 def without_values(
     block: pa.RecordBatch, *, groups: Sequence[str], label: str | None = None
 ) -> dict[int, str]:
@@ -170,22 +164,17 @@ def without_kept(block: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
     return block.set_column(at, "kept", pa.StructArray.from_arrays(arrays, fields=fields))
 
 
-def field_of(block: pa.RecordBatch, name: str) -> pa.Array:
-    """Return a field that is kept beside records, or a column of rows.
-
-    Raises:
-        DataError: there is none.
-    """
-    found = blocks.kept_of(block)
-    if (found is None or found.type.get_field_index(name) < 0) and blocks.is_rows(block):
-        found = block.column("record")
-    if found is None or found.type.get_field_index(name) < 0:
-        have = [] if found is None else [field.name for field in found.type]
-        raise DataError(
-            f"field {name}: expected records that have it, as a column or kept beside them; they have "
-            f"{rows.some(have) or 'no fields'}"
-        )
-    return found.field(name)
+def field_of(block: pa.RecordBatch, name: str, *, why: str = "to split by it") -> pa.Array:
+    """Return a field that is kept beside texts, or a column of rows."""
+    places = [blocks.kept_of(block), block.column("record") if blocks.is_rows(block) else None]
+    there = [found for found in places if found is not None]
+    for found in there:
+        if found.type.get_field_index(name) >= 0:
+            return found.field(name)
+    have = [field.name for found in there for field in found.type]
+    raise DataError(
+        f"field {name}: expected records that have it, {why}; they have {rows.some(have) or 'no fields'}"
+    )
 
 
 def _field_hashes(values: pa.Array, name: str) -> Hashes:
