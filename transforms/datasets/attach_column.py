@@ -216,7 +216,7 @@ class _LookUp(beam.DoFn):  # type: ignore[misc]
     def _refuse(self, origin: Origin, block: pa.RecordBatch, place: int) -> None:
         known = "its content"
         if self._by is not None:
-            known = f"{self._by}={field_of(block, self._by, why='to attach values by it')[place].as_py()!r:.80}"
+            known = f"{self._by}={field_of(block, self._by)[place].as_py()!r:.80}"
         raise DataError(
             f"{where(origin, block, place)}: expected a value of {self._name!r} for every record, "
             f"got none for {known}; give one, or set missing to null or leave_out"
