@@ -131,12 +131,12 @@ def _texts(texts: pa.Array | None, more: pa.Array | None, sizes: tuple[int, int]
     return pa.concat_arrays(parts)
 
 
-def _joined(
-    name: str, columns: Mapping[str, pa.Array], more: Mapping[str, pa.Array]
-) -> pa.Array:
+def _joined(name: str, columns: Mapping[str, pa.Array], more: Mapping[str, pa.Array]) -> pa.Array:
     for have, what in ((columns, "input"), (more, "test set")):
         if name not in have:
-            raise DataError(f"--features={name}: the {what} has no such column, expected it in both")
+            raise DataError(
+                f"--features={name}: the {what} has no such column, expected it in both"
+            )
     one, other = columns[name], more[name]
     if one.type == other.type:
         return pa.concat_arrays([one, other])
@@ -170,6 +170,11 @@ def spec_of(sample: FitSample) -> FeatureSpec:
     return specify(spec, sample.columns)
 
 
+def features_of(spec: FeatureSpec) -> list[str]:
+    """Return the names of features that a spec was made of."""
+    return [*([TEXT_FEATURE] if spec.has_text else []), *spec.columns]
+
+
 def _load(url: str, spill: Spilling, _: None) -> bytes:
     storage.configure(spill.storage_options)
     model = LikeModel.of_json(storage.read_all(url), what=url)
@@ -195,6 +200,12 @@ def read_fitted(packed: bytes) -> Fitted:
         return Fitted(bytes.fromhex(model), None)
     table = read_table(FileRange.of(where))
     effects, weights = (blocks.column(table, name) for name in ("effect", "weight"))
-    sizes = (Sizes(**said[name]) for name in ("sample", "fitted"))
-    report = FitReport(said["auc"], said["loss"], *sizes, effects, weights)
+    report = FitReport(
+        auc=said["auc"],
+        loss=said["loss"],
+        sample=Sizes(**said["sample"]),
+        fitted=Sizes(**said["fitted"]),
+        effects=effects,
+        weights=weights,
+    )
     return Fitted(bytes.fromhex(model), report)
