@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pipelines.inputs.made_by import warnings
 from pipelines.inputs.preflight import refuse_memory, spool_stdin, uses_stores
+from pipelines.jobs.build_like import require_room_to_draw, totals_of
 from pipelines.jobs.build_split import build
 from pipelines.jobs.command import Command
 from pipelines.jobs.disk_room import Need, measure_room
@@ -81,6 +82,8 @@ def _prepare(
     refuse_memory(reading, settings, workers, **({} if memory is None else {"like": memory}))
     if recipe.split_plan is not None:
         require_room_to_count(recipe.split_plan, workers, flag="--counts")
+    if recipe.draw is not None:
+        require_room_to_draw(recipe.draw, workers)
     shards = recipe.num_shards
     if shards is None:
         shards = count_shards(contents.bytes * SHARD_BYTES // recipe.bytes_of_shard)
@@ -93,7 +96,7 @@ def _prepare(
     )
     if settings.runner in CLUSTERS:  # spans are handed out before any is read: many are more even
         plan = replace(plan, span_bytes=max(plan.span_bytes // 8, MIB))
-    job = Job(recipe, settings, inputs, workers, claim, now(), plan, found.beside)
+    job = Job(recipe, settings, inputs, workers, claim, now(), plan, found.beside, found.like)
     if job.compiled:
         job = replace(
             job, warm=Call(f"{compiling.__name__}:load_loops", (contents.schema is not None, False))
@@ -122,6 +125,9 @@ def _measure(job: Job) -> list[Need]:
 def _totals(job: Job) -> Mapping[Stage, int | None]:
     counted = job.recipe.split_plan is not None and job.recipe.split_plan.is_counted
     before: dict[Stage, int | None] = {"count": job.inputs.size} if counted else {}
+    if job.recipe.weighs:
+        for stage, size in totals_of(job).items():
+            before[stage] = (before.get(stage) or 0) + size
     return {**before, "split": job.inputs.size, "write": None}
 
 

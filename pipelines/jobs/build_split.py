@@ -6,6 +6,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from pipelines.jobs.build import (
     finish,
     manifest_fields,
@@ -14,6 +16,7 @@ from pipelines.jobs.build import (
     spilling,
     write_shards,
 )
+from transforms.formats.writing import ShardFormat, with_column
 from transforms.kernels.planning.plan import RECORDS
 
 if TYPE_CHECKING:
@@ -22,19 +25,23 @@ if TYPE_CHECKING:
 
 def build(root: Any, job: Job) -> None:
     """Wire the pipeline: find out what decides, read, place, lay each split down, prove."""
-    from transforms.splitting.place_by_plan import PlaceByPlan
     from transforms.splitting.write_split_manifest import WriteSplitManifest
 
-    placing = PlaceByPlan(plan=job.splits, contents=job.contents)
-    told = _count(root, job)
+    placing, told = _by_plan(root, job)
+    like = None
+    if job.recipe.weighs:
+        from pipelines.jobs.build_like import weigh
+
+        placing, told, like = weigh(root, job, read_before(job), placing, told)
     if job.recipe.shuffle:
         laid = root | "Split" >> _shuffled(job, placing, told)
     else:
         laid = root | "Split" >> _in_order(job, placing, told)
     written = laid | WriteSplitManifest(
-        **manifest_fields(job, job.inputs.contents.form),
+        **manifest_fields(job, form_of(job)),
         tokenizers=job.inputs.tokenizers,
         asked=job.recipe.asked,
+        like=like,
     )
     finish(written, job)
 
@@ -65,6 +72,24 @@ def _validate(job: Job) -> Any:
     from transforms.kernels.records.contents import without_values
 
     return partial(without_values, groups=groups, label=label)
+
+
+def form_of(job: Job) -> ShardFormat:
+    """Return what shards are: as the input, with the column that is added."""
+    form, name = job.inputs.contents.form, job.recipe.added_column
+    if name is None:
+        return form
+    kind = pa.float64() if job.recipe.draw is None else pa.int64()
+    return with_column(form, name, kind, json=form.records_are == "lines")
+
+
+def _by_plan(root: Any, job: Job) -> tuple[Any, Any]:
+    """Return where records go by fractions and counts, and what is told of it; None where they are drawn."""
+    if job.recipe.draw is not None:
+        return None, None
+    from transforms.splitting.place_by_plan import PlaceByPlan
+
+    return PlaceByPlan(plan=job.splits, contents=job.contents), _count(root, job)
 
 
 def _count(root: Any, job: Job) -> Any:
@@ -130,8 +155,8 @@ def _shuffled(job: Job, placing: Any, told: Any) -> Any:
 
 
 def _writing(job: Job) -> dict[str, Any]:
-    contents = job.inputs.contents
+    form, extension = form_of(job), job.inputs.contents.extension
     return {
-        name: write_shards(job, form=contents.form, extension=contents.extension, split=name)
+        name: write_shards(job, form=form, extension=extension, split=name)
         for name in job.recipe.split_names
     }

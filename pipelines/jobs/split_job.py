@@ -14,6 +14,7 @@ from transforms.kernels.splitting.plan import SplitPlan
 from transforms.storage import files as storage
 
 if TYPE_CHECKING:
+    from pipelines.jobs.split_inputs import LikeInputs
     from pipelines.recipes.split_recipe import SplitRecipe
     from transforms.formats.readers import Beside
 
@@ -26,12 +27,14 @@ class Job(Planned):
         recipe, settings: what is asked.
         plan: how reading is cut.
         beside: what is looked at beside whole records; None for nothing.
+        like: the test set of ``--like``; None for none.
     """
 
     recipe: SplitRecipe
     settings: Settings
     plan: Plan
     beside: Beside | None = None
+    like: LikeInputs | None = None
 
     @property
     def compiled(self) -> bool:
