@@ -96,6 +96,7 @@ def weigh(root: Any, job: Job, reading: Any, placing: Any, told: Any) -> Weighin
             read = root | "ReadDrawn" >> reading
             after = read.blocks | "SampleDrawn" >> sampling(times=TimesDrawn(), told=drawn)
     else:
+        assert recipe.weights_column is not None
         told = tell_weights(told, model, weighing)
         placing = PlaceWeighted(inner=placing, column=recipe.weights_column)
     like = root | ReportLike(

@@ -13,16 +13,13 @@ import pyarrow as pa
 from pyarrow import types as pt
 
 from transforms.errors import DataError
-from transforms.kernels.likeness.columns import specify
-from transforms.kernels.likeness.spec import FeatureSpec
+from transforms.kernels.likeness.features import FeatureSpec
 from transforms.kernels.records import blocks
 from transforms.likeness.fit import FitReport, FitSample, fit
-from transforms.likeness.model import LikeModel, Sizes
+from transforms.likeness.model import LikeModel
 from transforms.likeness.sample_records import read_sample
 from transforms.likeness.score_records import write_model
 from transforms.likeness.seen import parted
-from transforms.likeness.temporary_tables import read_table, write_tables
-from transforms.shuffling.file_ranges import FileRange
 from transforms.shuffling.packed import pack, unpack
 from transforms.shuffling.spill_files import Spilling
 from transforms.storage import files as storage
@@ -166,8 +163,7 @@ def _fit(_: None, found: bytes, test: bytes, config: FitLike) -> bytes:
 
 def spec_of(sample: FitSample) -> FeatureSpec:
     """Return which features there are of what a sample holds."""
-    spec = FeatureSpec() if sample.texts is not None else FeatureSpec(characters=None, words=None)
-    return specify(spec, sample.columns)
+    return FeatureSpec() if sample.texts is not None else FeatureSpec(characters=None, words=None)
 
 
 def features_of(spec: FeatureSpec) -> list[str]:
@@ -178,34 +174,14 @@ def features_of(spec: FeatureSpec) -> list[str]:
 def _load(url: str, spill: Spilling, _: None) -> bytes:
     storage.configure(spill.storage_options)
     model = LikeModel.of_json(storage.read_all(url), what=url)
-    return pack([write_model(model, spill.folders[0]).hex(), None, None])
+    return pack([write_model(model, spill.folders[0]).hex(), None])
 
 
 def _packed(model: LikeModel, report: FitReport, folder: str) -> bytes:
-    columns = {"effect": pa.array(report.effects), "weight": pa.array(report.weights)}
-    (where,) = write_tables(folder, lambda: [pa.record_batch(columns)])
-    said = {
-        "auc": report.auc,
-        "loss": report.loss,
-        "sample": report.sample.model_dump(),
-        "fitted": report.fitted.model_dump(),
-    }
-    return pack([write_model(model, folder).hex(), [*where], said])
+    return pack([write_model(model, folder).hex(), report.model_dump(mode="json")])
 
 
 def read_fitted(packed: bytes) -> Fitted:
     """Read what FitLike or LoadLike gave."""
-    model, where, said = unpack(packed)[0]
-    if where is None:
-        return Fitted(bytes.fromhex(model), None)
-    table = read_table(FileRange.of(where))
-    effects, weights = (blocks.column(table, name) for name in ("effect", "weight"))
-    report = FitReport(
-        auc=said["auc"],
-        loss=said["loss"],
-        sample=Sizes(**said["sample"]),
-        fitted=Sizes(**said["fitted"]),
-        effects=effects,
-        weights=weights,
-    )
-    return Fitted(bytes.fromhex(model), report)
+    model, said = unpack(packed)[0]
+    return Fitted(bytes.fromhex(model), None if said is None else FitReport.model_validate(said))

@@ -65,7 +65,6 @@ class PlaceWeighted:
             yield part._replace(block=weighed)
 
 
-
 def tell_weights(told: Any, model: Any, weighing: Any) -> Any:
     """Return a PCollection of Weighed, of PCollections of what it says; None of nothing inside."""
     once = model.pipeline | "OnceWeighed" >> beam.Create([None])

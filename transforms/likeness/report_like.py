@@ -15,10 +15,10 @@ from transforms.errors import DataError
 from transforms.kernels.likeness.draws import drawn, points
 from transforms.kernels.likeness.folds import folds_of
 from transforms.kernels.records import blocks
-from transforms.likeness.auc import auc_by_folds
-from transforms.likeness.fit import FitSample, fit
+from transforms.likeness.fit import fit
 from transforms.likeness.fit_like import features_of, join_samples, read_fitted, spec_of
 from transforms.likeness.model import LikeModel
+from transforms.likeness.report import LikeReport, make_report, words
 from transforms.likeness.sample_records import read_sample
 from transforms.likeness.score_records import read_model, read_weighing
 from transforms.likeness.seen import parted
@@ -84,22 +84,13 @@ class _Telling:
         found = read_fitted(fitted)
         model, weights = read_model(found.model), read_weighing(weighing)
         inputs, tests = (read_sample(one) if one else None for one in (sample, test))
-        told: dict[str, Any] = {
-            "records": weights.records,
-            "effective": weights.effective,
-            "clipped": weights.clipped,
-            "auc_before": None,
-            "auc_after": None,
-        }
+        auc = None
         if tests is not None:
-            features = features_of(model.features)
-            before = join_samples(inputs, tests, features)
-            told["auc_before"] = (
-                _auc_by(model, before) if found.report is None else found.report.auc
-            )
             others = read_sample(after) if after else self._resampled(model, weights, inputs)
-            told["auc_after"] = self._fresh_auc(others, tests, features)
-        return told | {"files": list(self._publish(found.model))}
+            auc = self._fresh_auc(others, tests, features_of(model.features))
+        told = make_report(weights, fitted=found.report, auc_after=auc, draws=self.draws)
+        files = list(self._publish(found.model, told))
+        return told.model_dump(mode="json") | {"words": words(told), "files": files}
 
     def _fresh_auc(
         self, found: pa.RecordBatch | None, test: pa.RecordBatch, features: Sequence[str]
@@ -129,15 +120,9 @@ class _Telling:
         found, times = drawn(units, begin=0, points=every)
         return sample.take(pa.array(np.repeat(found, times)))
 
-    def _publish(self, model: bytes) -> Iterator[dict[str, str]]:
+    def _publish(self, model: bytes, report: LikeReport) -> Iterator[dict[str, str]]:
         """Publish the model's file and the figure; yield what the manifest says of them."""
         data = bytes(FileRange.from_bytes(model).read_checked())
-        layout.publish_whole(self.output, layout.LIKE_MODEL, data, run_id=self.run_id)
-        yield {"path": layout.LIKE_MODEL, "sha256": hashlib.sha256(data).hexdigest()}
-
-
-def _auc_by(model: LikeModel, sample: FitSample) -> float:
-    """Return how well a model that is given tells the sets apart."""
-    folds = folds_of(sample.hash0, sample.hash1, model.seed)
-    scores = model.score(sample.texts, sample.columns, folds)
-    return auc_by_folds(scores.astype(np.float64), sample.is_test, folds)
+        for path, content in ((layout.LIKE_MODEL, data),):
+            layout.publish_whole(self.output, path, content, run_id=self.run_id)
+            yield {"path": path, "sha256": hashlib.sha256(content).hexdigest()}
