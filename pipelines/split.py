@@ -81,7 +81,7 @@ def _prepare(
     memory = next((url for url in others if url.startswith("memory://")), None)
     refuse_memory(reading, settings, workers, **({} if memory is None else {"like": memory}))
     if recipe.split_plan is not None:
-        require_room_to_count(recipe.split_plan, workers, flag="--counts")
+        require_room_to_count(recipe.split_plan, workers, flags=True)
     if recipe.draw is not None:
         require_room_to_draw(recipe.draw, workers)
     shards = recipe.num_shards

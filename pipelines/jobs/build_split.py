@@ -84,7 +84,7 @@ def form_of(job: Job) -> ShardFormat:
 
 
 def _by_plan(root: Any, job: Job) -> tuple[Any, Any]:
-    """Return where records go by fractions and counts, and what is told of it; None where they are drawn."""
+    """Return where records go by shares and counts, and what that is told; None where they are drawn."""
     if job.recipe.draw is not None:
         return None, None
     from transforms.splitting.place_by_plan import PlaceByPlan

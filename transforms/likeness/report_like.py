@@ -15,6 +15,7 @@ from transforms.errors import DataError
 from transforms.kernels.likeness.draws import drawn, points
 from transforms.kernels.likeness.folds import folds_of
 from transforms.kernels.records import blocks
+from transforms.likeness.figure import figure
 from transforms.likeness.fit import fit
 from transforms.likeness.fit_like import features_of, join_samples, read_fitted, spec_of
 from transforms.likeness.model import LikeModel
@@ -123,6 +124,6 @@ class _Telling:
     def _publish(self, model: bytes, report: LikeReport) -> Iterator[dict[str, str]]:
         """Publish the model's file and the figure; yield what the manifest says of them."""
         data = bytes(FileRange.from_bytes(model).read_checked())
-        for path, content in ((layout.LIKE_MODEL, data),):
+        for path, content in ((layout.LIKE_MODEL, data), (layout.LIKE_FIGURE, figure(report))):
             layout.publish_whole(self.output, path, content, run_id=self.run_id)
             yield {"path": path, "sha256": hashlib.sha256(content).hexdigest()}
