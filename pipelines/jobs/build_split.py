@@ -27,8 +27,8 @@ def build(root: Any, job: Job) -> None:
     """Wire the pipeline: find out what decides, read, place, lay each split down, prove."""
     from transforms.splitting.write_split_manifest import WriteSplitManifest
 
-    placing, told = _by_plan(root, job)
-    like = None
+    placing, told = _place(root, job)
+    parted, like = _find_parted(root, job, placing, told), None
     if job.recipe.weighs:
         from pipelines.jobs.build_like import weigh
 
@@ -41,6 +41,7 @@ def build(root: Any, job: Job) -> None:
         **manifest_fields(job, form_of(job)),
         tokenizers=job.inputs.tokenizers,
         asked=job.recipe.asked,
+        parted=parted,
         like=like,
     )
     finish(written, job)
@@ -83,23 +84,52 @@ def form_of(job: Job) -> ShardFormat:
     return with_column(form, name, kind, json=form.records_are == "lines")
 
 
-def _by_plan(root: Any, job: Job) -> tuple[Any, Any]:
-    """Return where records go by shares and counts, and what that is told; None where they are drawn."""
+def _place(root: Any, job: Job) -> tuple[Any, Any]:
+    """Return what says where records go, and what it is told: None where no split is counted.
+
+    Where records are drawn, both are None.
+    """
     if job.recipe.draw is not None:
         return None, None
-    from transforms.splitting.place_by_plan import PlaceByPlan
-
-    return PlaceByPlan(plan=job.splits, contents=job.contents), _count(root, job)
-
-
-def _count(root: Any, job: Job) -> Any:
-    """Read all once to choose what counted splits take; None where no split is counted."""
-    if not job.splits.is_counted:
-        return None
     from transforms.splitting.count_contents import CountContents
+    from transforms.splitting.place_by_plan import PlaceByPlan
+    from transforms.splitting.stratify import PlaceStratified, Stratify
 
+    common = {"plan": job.splits, "contents": job.contents}
+    if not job.splits.is_counted:
+        return PlaceByPlan(**common), None
     read = root | "ReadToCount" >> read_before(job)
-    return read.blocks | "Count" >> CountContents(plan=job.splits, contents=job.contents)
+    if job.recipe.stratify is None:
+        return PlaceByPlan(**common), read.blocks | "Count" >> CountContents(**common, enough=True)
+    labels = root | "ReadLabels" >> read_before(job)
+    stratify = Stratify(
+        **common,
+        field=job.recipe.stratify,
+        several=_several(job, "labels") if job.recipe.by == "content" else None,
+    )
+    return PlaceStratified(**common), (labels.blocks, read.blocks) | "Stratify" >> stratify
+
+
+def _find_parted(root: Any, job: Job, placing: Any, told: Any) -> Any:
+    """Read all once more to find contents in several splits; None where no content can be."""
+    if job.recipe.by == "content":
+        return None
+    from transforms.splitting.find_parted import FindParted
+
+    read = root | "ReadToCompare" >> read_before(job)
+    several = _several(job, "parted")
+    return read.blocks | "FindParted" >> FindParted(placing=placing, told=told, several=several)
+
+
+def _several(job: Job, folder: str) -> Any:
+    """Return what finds contents with several marks."""
+    from transforms.splitting.find_several import FindSeveral
+
+    return FindSeveral(
+        spill=spilling(job, folder=folder, release=False),
+        buckets=max(-(-job.marked_bytes // job.plan.bucket_bytes), job.workers.count),
+        bucket_bytes=job.plan.bucket_bytes,
+    )
 
 
 def read_before(job: Job) -> Any:
