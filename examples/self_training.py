@@ -276,7 +276,6 @@ def self_train(options: Options, by: By) -> Iterator[Round]:
             input={"labelled": labelled.path, "pseudo": str(options.output / pseudo)},
             weights={"labelled": options.weight, "pseudo": 1 - options.weight},
             stop="all_exhausted",  # so that all of the rest is in it; the labelled repeat
-            epoch=number,
             **options.dataset(mixed),
         )
         rows = pq.read_table(options.output / mixed / "data")
@@ -299,7 +298,7 @@ def split_reviews(options: Options, source: Path) -> None:
         **options.dataset("held_out"),
     )
     counts = f"labelled={options.labelled},rest=rest"
-    others = {
+    others: dict[str, Any] = {
         "input": str(options.output / "held_out" / "data" / "train-*"),
         "stratify": "label",
         "split_seed": options.split_seed,
@@ -320,6 +319,15 @@ def count_texts(options: Options, by: By, split: str) -> str:
     return f"{len(reviews):,} reviews of {len({review['text'] for review in reviews}):,} texts"
 
 
+def conclusion(baseline: Round, last: Round) -> str:
+    """Say in words what rounds have come to."""
+    gain = last.held_out - baseline.held_out
+    return (
+        f"predictions {'still change' if last.changed else 'stand still'}; held-out accuracy "
+        f"{'rose' if gain > 0 else 'fell' if gain < 0 else 'stayed'} by {abs(gain) * 100:.2f} points"
+    )
+
+
 def run(options: Options, source: Path) -> dict[By, list[Round]]:
     """Do all of it, and print it."""
     options.output.mkdir(parents=True, exist_ok=True)
@@ -333,12 +341,8 @@ def run(options: Options, source: Path) -> dict[By, list[Round]]:
         for one in self_train(options, by):
             print(one, flush=True)
             rounds.append(one)
-        still = rounds[-1].number > 0 and rounds[-1].changed == 0
-        gain = rounds[-1].held_out - rounds[1].held_out
-        print(
-            f"{'predictions stand still' if still else 'predictions still change'}; held-out accuracy "
-            f"{'rose' if gain > 0 else 'fell' if gain < 0 else 'stayed'} by {abs(gain) * 100:.2f} points"
-        )
+        if rounds[-1].number > 0:
+            print(conclusion(rounds[1], rounds[-1]))
     return found
 
 

@@ -128,3 +128,17 @@ def test_what_changed_is_counted_between_rounds(example: Any) -> None:
     one = example.judge(3, Model, found, np.array([1, 1, 1]))
     assert (one.changed, one.leaky) == (2, None)
     assert one.held_out == one.rest == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("after", "changed", "said"),
+    [
+        (0.7512, 0, "predictions stand still; held-out accuracy rose by 0.12 points"),
+        (0.7488, 3, "predictions still change; held-out accuracy fell by 0.12 points"),
+    ],
+)
+def test_what_came_out_is_said_as_it_is(
+    example: Any, after: float, changed: int, said: str
+) -> None:
+    before = example.Round(0, 0.75, None, 0.7, 0)
+    assert example.conclusion(before, example.Round(4, after, None, 0.7, changed)) == said
