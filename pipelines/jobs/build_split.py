@@ -22,11 +22,9 @@ if TYPE_CHECKING:
 
 def build(root: Any, job: Job) -> None:
     """Wire the pipeline: find out what decides, read, place, lay each split down, prove."""
-    from transforms.splitting.place_by_plan import PlaceByPlan
     from transforms.splitting.write_split_manifest import WriteSplitManifest
 
-    placing = PlaceByPlan(plan=job.splits, contents=job.contents)
-    told = _count(root, job)
+    placing, told = _place(root, job)
     if job.recipe.shuffle:
         laid = root | "Split" >> _shuffled(job, placing, told)
     else:
@@ -35,6 +33,7 @@ def build(root: Any, job: Job) -> None:
         **manifest_fields(job, job.inputs.contents.form),
         tokenizers=job.inputs.tokenizers,
         asked=job.recipe.asked,
+        parted=_find_parted(root, job, placing, told),
     )
     finish(written, job)
 
@@ -67,14 +66,47 @@ def _validate(job: Job) -> Any:
     return partial(without_values, groups=groups, label=label)
 
 
-def _count(root: Any, job: Job) -> Any:
-    """Read all once to choose what counted splits take; None where no split is counted."""
-    if not job.splits.is_counted:
-        return None
+def _place(root: Any, job: Job) -> tuple[Any, Any]:
+    """Return what says where records go, and what it is told: None where no split is counted."""
     from transforms.splitting.count_contents import CountContents
+    from transforms.splitting.place_by_plan import PlaceByPlan
+    from transforms.splitting.stratify import PlaceStratified, Stratify
 
+    common = {"plan": job.splits, "contents": job.contents}
+    if not job.splits.is_counted:
+        return PlaceByPlan(**common), None
     read = root | "ReadToCount" >> read_before(job)
-    return read.blocks | "Count" >> CountContents(plan=job.splits, contents=job.contents)
+    if job.recipe.stratify is None:
+        return PlaceByPlan(**common), read.blocks | "Count" >> CountContents(**common, enough=True)
+    labels = root | "ReadLabels" >> read_before(job)
+    stratify = Stratify(
+        **common,
+        field=job.recipe.stratify,
+        several=_several(job, "labels") if job.recipe.by == "content" else None,
+    )
+    return PlaceStratified(**common), (labels.blocks, read.blocks) | "Stratify" >> stratify
+
+
+def _find_parted(root: Any, job: Job, placing: Any, told: Any) -> Any:
+    """Read all once more to find contents in several splits; None where no content can be."""
+    if job.recipe.by == "content":
+        return None
+    from transforms.splitting.find_parted import FindParted
+
+    read = root | "ReadToCompare" >> read_before(job)
+    several = _several(job, "parted")
+    return read.blocks | "FindParted" >> FindParted(placing=placing, told=told, several=several)
+
+
+def _several(job: Job, folder: str) -> Any:
+    """Return what finds contents with several marks."""
+    from transforms.splitting.find_several import FindSeveral
+
+    return FindSeveral(
+        spill=spilling(job, folder=folder, release=False),
+        buckets=max(-(-job.marked_bytes // job.plan.bucket_bytes), job.workers.count),
+        bucket_bytes=job.plan.bucket_bytes,
+    )
 
 
 def read_before(job: Job) -> Any:
