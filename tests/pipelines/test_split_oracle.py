@@ -81,7 +81,7 @@ def as_lines(rows: Sequence[dict[str, Any]]) -> bytes:
     )
 
 
-@pytest.mark.parametrize("law", [law for law in LAWS if "strata" not in law])
+@pytest.mark.parametrize("law", LAWS)
 def test_json_lines_of_several_sources(law: str, tmp_path: Path) -> None:
     flags, asked = LAWS[law]
     draw = random.Random(law)
@@ -107,7 +107,7 @@ def test_json_lines_of_several_sources(law: str, tmp_path: Path) -> None:
     splits.require_all([record.raw for record in records], found)
 
 
-@pytest.mark.parametrize("law", ["fractions", "thirds by site", "counts"])
+@pytest.mark.parametrize("law", ["fractions", "thirds by site", "counts", "strata by identity"])
 @pytest.mark.parametrize("kind", ["parquet", "arrow"])
 def test_rows(law: str, kind: str, tmp_path: Path) -> None:
     flags, asked = LAWS[law]
