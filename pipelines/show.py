@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from transforms.datasets.prepared import PreparedManifest
 from transforms.errors import UsageError
 from transforms.formats import compressed
 from transforms.storage import files as storage
+from transforms.storage import layout
 
 if TYPE_CHECKING:
     from pipelines.datasets.token_texts import TokenTexts
@@ -35,6 +35,7 @@ examples:
   dovetail show prepared
   dovetail show prepared --split=validation --row=12
   dovetail show shuffled --row=1000 --full
+  dovetail show split --split=test
 
 Tokens have colours in turn on a terminal, and | between them elsewhere; ⏎ stands for the end of a line,
 · for a token that ends inside of a character. What a terminal would obey is escaped.
@@ -166,10 +167,8 @@ def _records(
     manifest: Manifest, folder: str, flags: _Flags, lines: TokenLines
 ) -> Iterator[tuple[str, Iterator[Text]]]:
     """As ``_prepared``; rows of ids are decoded, other records are shown as they are."""
-    first = manifest.shards[0].path if manifest.shards else ""
-    split = os.path.basename(first).rpartition("-of-")[0].rpartition("-")[0]
-    if flags.split not in (None, split):
-        raise UsageError(f"--split={flags.split}: expected {split}, the dataset's only one")
+    split = _split_asked(manifest, flags.split)
+    shards = [shard for shard in manifest.shards if layout.split_of(shard.path) == split]
     if flags.epoch not in (None, manifest.epoch):
         raise UsageError(
             f"--epoch={flags.epoch}: expected {manifest.epoch}, the dataset's only one"
@@ -179,8 +178,8 @@ def _records(
             f"--format={flags.format}: only prepared datasets have formats; leave it out"
         )
     texts: TokenTexts | None = None
-    for number in _numbers(flags.row, manifest.records):
-        place, found = find_record(folder, manifest, number)
+    for number in _numbers(flags.row, sum(shard.records for shard in shards)):
+        place, found = find_record(folder, manifest, shards, number)
         head = f"record {number:,} of {split} ({_at(place)})"
         ids = _ids_of(found, manifest)
         if ids is None or not isinstance(found, dict):
@@ -194,6 +193,21 @@ def _records(
         if not isinstance(lengths, np.ndarray) or lengths.sum() != len(ids):
             lengths = np.array([len(ids)])
         yield head, _body(lines, ids.tolist(), lengths.tolist(), texts, kept=kept)
+
+
+def _split_asked(manifest: Manifest, asked: str | None) -> str | None:
+    """Return the split that is shown: train, or the first where there is none, if no other is asked for.
+
+    Raises:
+        UsageError: there is no such.
+    """
+    names = list(dict.fromkeys(layout.split_of(shard.path) for shard in manifest.shards))
+    if asked is None:
+        return "train" if "train" in names else next(iter(names), None)
+    if asked not in names:
+        only = ", the dataset's only one" if len(names) == 1 else ""
+        raise UsageError(f"--split={asked}: expected {', '.join(map(str, names))}{only}")
+    return asked
 
 
 def _token_column(manifest: Manifest) -> str | None:

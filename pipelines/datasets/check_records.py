@@ -1,14 +1,15 @@
-"""Whether a dataset of records, shuffled or tokenized, is what its manifest says."""
+"""Whether a dataset of records, shuffled, tokenized or split, is what its manifest says."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from pipelines.datasets.check_sources import check_quarantine, check_sources, digest_of
+from pipelines.datasets.check_splits import check_like, check_splits
 from pipelines.datasets.shard_files import Each, extra, line_format_of, opened, sha256
 from pipelines.jobs.job import mixture_of
 from pipelines.recipes.flag_errors import validate
@@ -40,24 +41,22 @@ def check_records(manifest: Manifest, folder: str, each: Each) -> list[str]:
     except DataError as error:
         return [str(error)]
     problems = _check_sums(manifest, sums) + check_quarantine(manifest, folder, sums)
+    problems += check_like(manifest, folder)
     problems += extra(folder, layout.DATA, {shard.path for shard in manifest.shards})
     shas = {shard.sha256: shard.path for shard in manifest.shards}
-    total, tokens, intact = Digest(), 0, True
+    digests, tokens, intact = [], 0, True
     results = each(
         lambda shard, progress: check_shard(folder, shard, manifest, shas, progress),
         manifest.shards,
     )
     for digest, found, problem in results:
-        total += digest
+        digests.append(digest)
         tokens += found
         if problem:
             problems.append(problem)
             intact = False
-    if not problems and total != digest_of(manifest.digest):
-        problems.append(
-            f"all shards together: digest {total.to_json()['hash']}, the manifest says "
-            f"{manifest.digest.hash}"
-        )
+    if not problems:
+        problems += _check_together(manifest, digests)
     counted = manifest.counted
     if intact and counted is not None and tokens != counted.tokens:
         problems.append(
@@ -65,6 +64,27 @@ def check_records(manifest: Manifest, folder: str, each: Each) -> list[str]:
             f"{counted.tokens}"
         )
     return problems
+
+
+def _check_together(manifest: Manifest, digests: Sequence[Digest]) -> Iterator[str]:
+    """Check that the shards, each of which has the bytes it should, hold the records they should.
+
+    Args:
+        manifest: as for ``check_records``.
+        digests: of the shards.
+    """
+    groups = [("all shards together", digests, manifest.digest)]
+    for split in manifest.splits or ():
+        own = [
+            digest
+            for shard, digest in zip(manifest.shards, digests, strict=True)
+            if layout.split_of(shard.path) == split.name
+        ]
+        groups.append((f"all shards of {split.name} together", own, split.digest))
+    for what, some, says in groups:
+        total = Digest.total(some)
+        if total != digest_of(says):
+            yield f"{what}: digest {total.to_json()['hash']}, the manifest says {says.hash}"
 
 
 def check_shard(
@@ -162,17 +182,18 @@ def _check_sums(manifest: Manifest, sums: dict[str, FileSums]) -> list[str]:
     for name in ("seed", "epoch"):
         if manifest.recipe.get(name, getattr(manifest, name)) != getattr(manifest, name):
             problems.append(f"manifest: its {name} is not that of its recipe")
-    for number, shard in enumerate(shards):
-        if not layout.is_shard_path(shard.path, number=number, of=len(shards)):
-            problems.append(
-                f"manifest: {shard.path} stands at place {number} of {len(shards)}, counted from 0"
-            )
+    splits = None if manifest.splits is None else [split.name for split in manifest.splits]
+    problems += [
+        f"manifest: {wrong}" for wrong in layout.misplaced([s.path for s in shards], splits)
+    ]
     problems += check_sources(manifest, sums)
     total = Digest.total(digest_of(source.digest) for source in manifest.sources)
     if manifest.mixture is not None:
         problems += _check_mixture(manifest)
         total = Digest.total(digest_of(part.written) for part in manifest.mixture)
-    if manifest.tokens is not None:  # what was written is of another kind than what was read
+    if manifest.splits is not None:
+        problems += check_splits(manifest.splits, manifest, total)
+    elif manifest.tokens is not None:  # what was written is of another kind than what was read
         tokens = manifest.tokens
         texts = manifest.digest if tokens.decoded else total
         for what, have, want in (

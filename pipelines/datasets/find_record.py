@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -21,15 +22,23 @@ from transforms.kernels.records import blocks
 _CHUNK = 1 << 20
 
 
-def find_record(folder: str, manifest: Manifest, row: int) -> tuple[Place, bytes | dict[str, Any]]:
+def find_record(
+    folder: str, manifest: Manifest, shards: Sequence[ShardEntry], row: int
+) -> tuple[Place, bytes | dict[str, Any]]:
     """Return where a record stands, and the record: a line, or a row by its columns.
+
+    Args:
+        folder: the dataset's.
+        manifest: its own.
+        shards: over which records are counted.
+        row: which one, from 0.
 
     Raises:
         UsageError: there is no such record.
         DataError: it can't be read.
     """
-    counts = [shard.records for shard in manifest.shards]
-    shard, inner = find(manifest.shards, counts, row, what="records")
+    counts = [shard.records for shard in shards]
+    shard, inner = find(shards, counts, row, what="records")
     with opened(folder, shard.path) as file:
         if manifest.kind == "parquet":
             found: bytes | dict[str, Any] = _row_of_parquet(file, shard, inner)

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipelines.datasets.manifests import AnyManifest
-from pipelines.jobs.prepare_summary import format_lines, split_lines, stage_lines
+from pipelines.jobs.prepare_summary import format_lines, stage_lines
+from pipelines.jobs.prepare_summary import split_lines as prepared_split_lines
+from pipelines.jobs.split_lines import split_lines
 from pipelines.jobs.summary import bad_records, beside_records, mixture_lines, token_lines
 from pipelines.recipes.values import write_bytes, write_count
 from transforms.datasets.manifest import Manifest
@@ -37,6 +39,7 @@ def _records(manifest: Manifest, folder: str) -> Iterator[str]:
         f"{manifest.compression}; digest {manifest.digest.hash}"
     )
     yield from beside_records(manifest)
+    yield from split_lines(manifest)
     for source in [] if manifest.mixture else manifest.sources[:_MOST]:
         dropped = f", {source.dropped.records:,} bad ones left out" if source.dropped else ""
         yield (
@@ -72,6 +75,6 @@ def _prepared(manifest: PreparedManifest, folder: str) -> Iterator[str]:
         words = [f"{token} (id {id_})" if token else f"id {id_}" for id_, token in named]
         yield f"{name}: {' '.join(words)}, by {end.found}"
     yield from (*bad_records(manifest), *beside_records(manifest))
-    yield from split_lines(manifest.splits)
+    yield from prepared_split_lines(manifest.splits)
     yield from stage_lines(manifest.splits)
     yield from format_lines(manifest, folder)

@@ -90,9 +90,13 @@ def read_recipe(
             require_versions(manifest, url)
         except DataError as error:
             raise UsageError(str(error)) from None
-        made_by = "tokenize" if manifest.get("tokens") else "shuffle"
-        if manifest.get("prepared"):
-            made_by = "prepare"
+        made_by = "shuffle"
+        for field, command in (
+            ("tokens", "tokenize"),
+            ("splits", "split"),
+            ("prepared", "prepare"),
+        ):
+            made_by = command if manifest.get(field) else made_by
         if made_by != kind.command:
             raise UsageError(
                 f"--recipe={url}: dovetail {made_by} made this dataset; give its manifest to that "

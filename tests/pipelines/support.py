@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -21,6 +23,7 @@ from tests.transforms.kernels import oracles
 from transforms.datasets.manifest import Manifest
 from transforms.kernels.planning import levels
 from transforms.kernels.planning.plan import Plan
+from transforms.kernels.records.digest import Digest
 
 ROOT = Path(pipelines.shuffle.__file__).parent.parent
 Tree = dict[str, bytes]
@@ -169,3 +172,41 @@ def shuffle_plainly(
                 keyed.append((oracles.record_key(k0, k1, position), record))
                 position += len(record) + 1
     return [record for _, record in sorted(keyed)]
+
+
+def write_splits(root: Path, splits: Mapping[str, bytes], *flags: object) -> Path:
+    """Write a dataset of several splits, each shuffled by itself; return its folder, ``root/splits``.
+
+    Args:
+        root: a folder.
+        splits: the lines of each; each is a source of its own.
+        flags: of all of them.
+    """
+    folder, parts = root / "splits", {}
+    for name, data in splits.items():
+        write_tree(root / "in", {f"{name}/lines.jsonl": data})
+        out = root / f"of-{name}"
+        given = (f"--input={name}={root / 'in' / name}", f"--output={out}", f"--split_name={name}")
+        run(*given, *flags)
+        parts[name] = json.loads((out / "manifest.json").read_bytes())
+        shutil.copytree(out / "data", folder / "data", dirs_exist_ok=True)
+    manifest = dict(next(iter(parts.values())))
+    total = Digest.total(Digest.from_json(part["digest"]) for part in parts.values())
+    manifest |= {
+        "records": total.records,
+        "bytes": sum(part["bytes"] for part in parts.values()),
+        "digest": total.to_json(),
+        "sources": [source for _, part in sorted(parts.items()) for source in part["sources"]],
+        "shards": [shard for part in parts.values() for shard in part["shards"]],
+        "splits": [
+            {
+                "name": name,
+                "asked": None if name == "train" else "0.1",
+                **{field: part[field] for field in ("records", "bytes", "digest")},
+                "read": part["digest"],
+            }
+            for name, part in parts.items()
+        ],
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder

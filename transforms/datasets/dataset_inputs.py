@@ -15,8 +15,10 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import glob_translate
 
 from transforms.datasets.prepared_inputs import (
+    Listed,
     is_prepared,
     require_one_split,
+    require_readable,
     roots_of,
     sizes_in,
     the_only_shards,
@@ -31,7 +33,8 @@ from transforms.storage.layout import (
     MANIFEST,
     MARKER,
     is_our_manifest,
-    is_shard_path,
+    misplaced,
+    split_of,
     why_not_read,
 )
 
@@ -134,9 +137,15 @@ def shards_in(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
             value = manifest.get(name, 0)
             if type(value) is not int or not 0 <= value <= most:
                 raise ValueError(f"{name}: expected 0 to {most}, got {value!r:.40}")
-        for number, shard in enumerate(shards):
-            if not is_shard_path(shard["path"], number=number, of=len(shards)):
-                raise ValueError(f"{shard['path']} is not the path of shard {number}")
+        splits = _splits_of(manifest)
+        for wrong in misplaced([shard["path"] for shard in shards], splits):
+            raise ValueError(wrong)
+        if splits is not None and len(splits) > 1:
+            raise InputError(
+                f"--input={pattern}: {folder} holds a dataset of {len(splits)} splits, "
+                f"{', '.join(splits)}; name the shards of one, as in "
+                f"{folder.rstrip('/')}/{DATA}/{splits[0]}-*"
+            )
         hint = f"write it anew, or give by name the shards in {folder}/{DATA} that are whole"
         sizes = [(shard["path"], shard["bytes"]) for shard in shards]
         return _whole(fs, folder, sizes, told=told)
@@ -146,6 +155,12 @@ def shards_in(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
             f"--input={pattern}: {folder} holds a {MANIFEST}, but the dataset can't be read: "
             f"{said}; {hint}"
         ) from None
+
+
+def _splits_of(manifest: Mapping[str, Any]) -> list[str] | None:
+    """Return the names of a dataset's splits; None of one that has no several."""
+    splits = manifest.get("splits")
+    return None if splits is None else [split["name"] for split in splits]
 
 
 def _whole(
@@ -207,43 +222,44 @@ def _look_beside(fs: Any, folder: str, pattern: str) -> _Shards | None:
     try:
         manifest = manifest_beside(url) or {}
         if is_prepared(manifest):
-            prepared = sizes_in(manifest, inner)
-            sizes = {name: size for name, (size, _, _) in prepared.items()}
-            return _Shards(folder, sizes, pattern, prepared)
-        sizes = {os.path.basename(shard["path"]): shard["bytes"] for shard in manifest["shards"]}
+            return _Shards(folder, sizes_in(manifest, inner), pattern)
+        several = _splits_of(manifest) is not None
+        shards = [(shard["path"], shard["bytes"]) for shard in manifest["shards"]]
+        listed = {
+            os.path.basename(path): Listed(size, split=(several and split_of(path)) or "")
+            for path, size in shards
+        }
     except (LookupError, TypeError, AttributeError):
         return None
-    return _Shards(folder, sizes, pattern)
+    return _Shards(folder, listed, pattern)
 
 
 class _Shards:
     """Shards that a manifest lists, of which some are seen."""
 
-    def __init__(
-        self,
-        folder: str,
-        sizes: dict[str, Any],
-        pattern: str,
-        prepared: Mapping[str, tuple[int, str, str]] | None = None,
-    ) -> None:
-        self._folder, self._sizes, self._pattern = folder, sizes, pattern
-        self._prepared = prepared
+    def __init__(self, folder: str, listed: Mapping[str, Listed], pattern: str) -> None:
+        self._folder, self._listed, self._pattern = folder, listed, pattern
         self._seen: set[str] = set()
 
     def see(self, name: str, size: int) -> None:
         """Take note of a file."""
-        expected = self._sizes.get(name, size)
-        if expected != size:
-            raise self._broken(f"{name} has {size} bytes, expected {expected}")
-        if name in self._sizes:
+        if name in self._listed:
+            expected = self._listed[name].size
+            if expected != size:
+                raise self._broken(f"{name} has {size} bytes, expected {expected}")
             self._seen.add(name)
 
     def require_seen(self, matches: Callable[[str], object] | None) -> None:
-        """Raise InputError where a shard is missing that the pattern would match."""
-        if self._prepared is not None and self._seen:
-            seen = {name: self._prepared[name] for name in self._seen}
-            require_one_split(seen, self._folder, self._pattern)
-        for name in sorted(self._sizes.keys() - self._seen) if self._seen else ():
+        """Raise InputError where a shard is missing that the pattern would match, or it matches several
+        splits.
+        """
+        if not self._seen:
+            return
+        seen = [self._listed[name] for name in self._seen]
+        if forms := {one.form for one in seen if one.form}:
+            require_readable(forms, self._folder, self._pattern)
+        require_one_split((one.split for one in seen), self._folder, self._pattern)
+        for name in sorted(self._listed.keys() - self._seen):
             if matches is None or matches(f"{self._folder}/{name}"):
                 raise self._broken(f"{name} is missing")
 

@@ -103,6 +103,19 @@ class SplitEntry(_Part):
     read: DigestEntry
 
 
+class LikeFileEntry(_Part):
+    """A file that ``--like`` wrote beside the manifest: its path, and what it holds."""
+
+    path: Literal["like.json", "like.svg"]
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+def _check_like(like: dict[str, Any]) -> dict[str, Any]:
+    for file in like.get("files", []):
+        LikeFileEntry.model_validate(file)
+    return like
+
+
 class QuarantineEntry(_Part):
     """A file of bad records: its path below the manifest's folder."""
 
@@ -251,7 +264,8 @@ class Manifest(_Part):
         splits: of ``dovetail split``, in the order of their shards; their shards are numbered apart.
         parted: what stands in several of them.
         left_out: records of the input that are in no split, as it was asked for.
-        like: what ``--like`` found.
+        like: what ``--like`` found; its ``files`` are those that it wrote beside the manifest, each as
+            of LikeFileEntry.
     """
 
     format: Literal["dovetail-manifest"] = "dovetail-manifest"
@@ -286,7 +300,7 @@ class Manifest(_Part):
     splits: list[SplitEntry] | None = None
     left_out: DigestEntry | None = None
     parted: PartedEntry | None = None
-    like: dict[str, Any] | None = None
+    like: Annotated[dict[str, Any], AfterValidator(_check_like)] | None = None
     versions: dict[str, str]
 
 

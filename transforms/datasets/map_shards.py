@@ -55,7 +55,9 @@ class MapIntoShards(beam.PTransform):  # type: ignore[misc]
             root
             | "Sources" >> beam.Create([dict(self.reading.sources)])
             | "ListShards"
-            >> beam.FlatMap(_list_shards, self).with_output_types(tuple[int, tuple[int, Spans]])
+            >> beam.FlatMap(list_shards, self.reading, self.shards).with_output_types(
+                tuple[int, tuple[int, Spans]]
+            )
             | "InTurn" >> GroupRoundRobin(tuple[int, Spans])
             | "Map"
             >> beam.ParDo(_Map(self))
@@ -88,13 +90,19 @@ def cut_shards(sizes: Sequence[int], shards: int) -> list[int]:
     return [*edges, count]
 
 
-def _list_shards(
-    sources: Mapping[str, Sequence[str]], config: MapIntoShards
+def list_shards(
+    sources: Mapping[str, Sequence[str]], reading: ReadRecords, shards: int
 ) -> Iterator[tuple[int, tuple[int, Spans]]]:
-    """Yield (shard, (how many there are, spans of it)), some spans at a time, and in any case one."""
-    cut = list_spans(sources, config.reading)
+    """Yield (shard, (how many there are, spans of it)), some spans at a time, and in any case one.
+
+    Args:
+        sources: patterns by source name.
+        reading: how files are listed and cut.
+        shards: how many at most, as of MapIntoShards.
+    """
+    cut = list_spans(sources, reading)
     sizes = [size for spans in cut() for size in spans.sizes.tolist()]
-    edges = cut_shards(sizes, config.shards)
+    edges = cut_shards(sizes, shards)
     of = len(edges) - 1
     if not sizes:
         yield 0, (1, Spans.of([]))

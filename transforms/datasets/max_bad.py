@@ -99,8 +99,9 @@ def refusal(
         place = f"the line at byte {position}{_line_number(file, options, position)}"
     says = f"{file.url}: {place} is a bad record: {reason}; it begins {_beginning(bad)}; "
     if first and LACKS in reason:
+        field = options.text_field if options.beside is None else options.beside.text_field
         return DataError(
-            f"{says}is --text_field={options.text_field} right? Give the field that holds the text; if "
+            f"{says}is --text_field={field} right? Give the field that holds the text; if "
             "other records have this one, mend this record, or give --on_bad_record=skip or quarantine"
         )
     return DataError(f"{says}mend it, or give --on_bad_record=skip or quarantine")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from transforms.errors import InputError
 from transforms.storage import layout
@@ -34,10 +34,20 @@ def is_prepared(manifest: Mapping[str, Any]) -> bool:
     return "prepared" in manifest
 
 
-def sizes_in(manifest: Mapping[str, Any], inner: str) -> dict[str, tuple[int, str, str]]:
-    """Return the files of a folder of shards by name: bytes, format and split of each."""
+class Listed(NamedTuple):
+    """A file that a manifest lists: its bytes, its split where there are several, its trainer's format
+    where it has one.
+    """
+
+    size: int
+    split: str = ""
+    form: str = ""
+
+
+def sizes_in(manifest: Mapping[str, Any], inner: str) -> dict[str, Listed]:
+    """Return the files of a folder of shards by name."""
     return {
-        path.rpartition("/")[2]: (size, form, split)
+        path.rpartition("/")[2]: Listed(size, split, form)
         for path, size, form, split in _files(manifest)
         if path.rpartition("/")[0] == inner
     }
@@ -86,14 +96,13 @@ def require_readable(formats: set[str], folder: str, pattern: str) -> None:
         )
 
 
-def require_one_split(seen: Mapping[str, tuple[int, str, str]], folder: str, pattern: str) -> None:
-    """Raise InputError where files are of a format that isn't read, or of several splits."""
-    require_readable({form for _, form, _ in seen.values()}, folder, pattern)
-    splits = sorted({split for *_, split in seen.values()})
-    if len(splits) > 1:
+def require_one_split(splits: Iterable[str], folder: str, pattern: str) -> None:
+    """Raise InputError where files of a folder that match a pattern are of several splits."""
+    names = sorted(set(splits))
+    if len(names) > 1:
         raise InputError(
-            f"--input={pattern}: it matches {len(splits)} splits of the prepared dataset in {folder}, "
-            f"{', '.join(splits)}; name the shards of one, as in {folder}/{splits[0]}-*"
+            f"--input={pattern}: it matches {len(names)} splits of the dataset in {folder}, "
+            f"{', '.join(names)}; name the shards of one, as in {folder}/{names[0]}-*"
         )
 
 

@@ -30,7 +30,14 @@ from transforms.datasets.manifest import (
     versions,
 )
 from transforms.datasets.max_bad import MostBad, require_few
-from transforms.datasets.reports import Mapped, Mixed, ShardReports, SpanReports, digests_in
+from transforms.datasets.reports import (
+    Mapped,
+    Mixed,
+    ShardReport,
+    ShardReports,
+    SpanReports,
+    digests_in,
+)
 from transforms.datasets.reports import add_up as add_up_mapped
 from transforms.datasets.token_counts import TokenCounts
 from transforms.errors import LosslessError, RunError
@@ -108,9 +115,16 @@ def _write_manifest(
     *,
     config: WriteManifest,
 ) -> None:
+    publish_manifest(spans, config, lambda files: make_manifest(files, shards, more, config))
+
+
+def publish_manifest(
+    spans: Iterable[SpanReports], config: WriteManifest, make: Callable[[FilesRead], Manifest]
+) -> None:
+    """Add up what was read, make the manifest of it, and write it."""
     storage.configure(config.storage_options)
     files = add_up(spans, config.sources, config.expected)
-    manifest = _list_apart(make_manifest(files, shards, more, config), files, config)
+    manifest = _list_apart(make(files), files, config)
     text = manifest.model_dump_json(indent=1).encode() + b"\n"
     try:
         _write_whole(text, layout.MANIFEST, config)
@@ -170,18 +184,8 @@ def make_manifest(
         LosslessError: a shard is missing or double, or a source's digests differ.
         DataError: too many records were bad.
     """
-    shards = sorted(reports.shards, key=lambda shard: shard.number)
-    of = shards[0].of if shards else 0
-    if [shard.number for shard in shards] != list(range(of)) or not shards:
-        raise LosslessError(
-            f"expected shards 0 to {of - 1}, got {[shard.number for shard in shards]}; this is a "
-            "fault of Dovetail or of the runner: please report it"
-        )
+    shards = require_numbered(reports.shards)
     read, dropped = files.digests(), files.digests(dropped=True)
-    entries: dict[str, list[FileEntry]] = {name: [] for name in config.sources}
-    if len(files) <= MOST:
-        for name, entry in file_entries(files):
-            entries[name].append(entry)
     require_few(Digest.total(dropped.values()), Digest.total(read.values()), config.max_bad)
     written = digests_in(reports.digests)
     mixture = None
@@ -199,7 +203,56 @@ def make_manifest(
     tokens = None
     if config.tokens is not None:
         tokens = config.tokens(sum((part.counts for part in mapped), start=TokenCounts()))
-    total, form = Digest.total(written), config.form
+    return sum_up(
+        files,
+        shards,
+        Digest.total(written),
+        config,
+        counted=_counted(more) if isinstance(more, Mixed) else None,
+        mixture=mixture,
+        tokens=tokens,
+    )
+
+
+def require_numbered(shards: Sequence[ShardReport], what: str = "") -> list[ShardReport]:
+    """Return shards in order; raise LosslessError where one is missing or double.
+
+    Args:
+        shards: all of one split.
+        what: they are, for the error.
+    """
+    found = sorted(shards, key=lambda shard: shard.number)
+    of = found[0].of if found else 0
+    if [shard.number for shard in found] != list(range(of)) or not found:
+        raise LosslessError(
+            f"{what}expected shards 0 to {of - 1}, got {[shard.number for shard in found]}; this is a "
+            "fault of Dovetail or of the runner: please report it"
+        )
+    return found
+
+
+def sum_up(
+    files: FilesRead,
+    shards: Sequence[ShardReport],
+    total: Digest,
+    config: WriteManifest,
+    **more: Any,
+) -> Manifest:
+    """Return the manifest of what was read and written, both proved already.
+
+    Args:
+        files: what was read; they are in it where they are MOST at most.
+        shards: in order.
+        total: digest of all that was written.
+        config: what to say of it.
+        more: other fields of the manifest.
+    """
+    read, dropped = files.digests(), files.digests(dropped=True)
+    entries: dict[str, list[FileEntry]] = {name: [] for name in config.sources}
+    if len(files) <= MOST:
+        for name, entry in file_entries(files):
+            entries[name].append(entry)
+    form = config.form
     return Manifest(
         run_id=config.run_id,
         started=config.started,
@@ -232,12 +285,10 @@ def make_manifest(
             )
             for name in read
         ],
-        counted=_counted(more) if isinstance(more, Mixed) else None,
-        mixture=mixture,
         quarantine=[QuarantineEntry(**kept._asdict()) for kept in sorted(files.quarantine)],
-        tokens=tokens,
         tokenizers=list(config.tokenizers) or None,
         versions=versions(of_tokens=config.tokens is not None),
+        **more,
     )
 
 

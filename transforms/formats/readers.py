@@ -23,6 +23,20 @@ Validator = Callable[[pa.RecordBatch], dict[int, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Beside:
+    """What is looked at beside whole records: see ``transforms.formats.beside``.
+
+    Attributes:
+        text_field: the field or column of their text, a path or a template; None for ``text`` where
+            there is one.
+        fields: what else is kept beside them, of JSON lines and rows.
+    """
+
+    text_field: str | None = None
+    fields: Kept | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReadOptions:
     """What every reader is told.
 
@@ -41,6 +55,7 @@ class ReadOptions:
             None where nobody knows, so that rows are looked at before many are read.
         text_field: the field or column whose text alone is read, of files of any format.
         kept: what is read beside it, of JSON lines and rows.
+        beside: what is looked at beside whole records; not together with ``text_field``.
         window: bytes that a decoder may hold; a compressed file that needs more is refused.
         codec_modules: that register users' codecs, imported in every worker.
         validate: says which of the records, or of the texts, are bad all the same.
@@ -58,6 +73,7 @@ class ReadOptions:
     group_bytes: int | None = None
     text_field: str | None = None
     kept: Kept | None = None
+    beside: Beside | None = None
     window: int = WINDOW
     codec_modules: tuple[str, ...] = ()
     validate: Validator | None = None

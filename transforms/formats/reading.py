@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from transforms.errors import DataError
 from transforms.formats import arrow, compressed, json_files, lines, parquet
+from transforms.formats.beside import BesideReader
 from transforms.formats.codecs import Codec
 from transforms.formats.detection import FileFormat, detect
 from transforms.formats.kept import Kept
@@ -20,7 +21,7 @@ from transforms.formats.line_kinds import (
     may_be_csv,
     named_json,
 )
-from transforms.formats.readers import Reader, ReadOptions, ReadTask, ValidatingReader
+from transforms.formats.readers import Beside, Reader, ReadOptions, ReadTask, ValidatingReader
 from transforms.formats.texts import TextReader
 from transforms.kernels.records.find_bad import Check
 from transforms.storage import files as storage
@@ -50,7 +51,22 @@ def open_span(
         reader = open_rows(file, task, found)
     else:
         reader = _open_lines(file, task, None, told=told is not None)
+    if options.beside is not None:
+        return _beside(file, reader, task, found, options.beside)
     return reader if options.validate is None else ValidatingReader(reader, options.validate)
+
+
+def _beside(
+    file: io.RawIOBase | BinaryIO, reader: Reader, task: ReadTask, found: FileFormat, beside: Beside
+) -> Reader:
+    """Return a reader of what is beside records, too."""
+    if found.is_rows:
+        return BesideReader(reader, None, task)
+    line_format = task.options.line_format
+    kind = line_kind_of(file, name=task.name, codec=found.codec, line_format=line_format)
+    if beside.fields is not None:
+        _require_fields(beside.fields, kind, name=task.name)
+    return BesideReader(reader, kind, task)
 
 
 def _open_texts(

@@ -14,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from transforms.errors import DovetailError
+from transforms.formats.beside import look_beside
 from transforms.formats.detection import FileFormat, detect
 from transforms.formats.line_format import BOM
 from transforms.formats.line_kinds import line_kind_of, may_be_csv
-from transforms.formats.readers import ReadOptions
+from transforms.formats.readers import Found, ReadOptions
 from transforms.formats.reading import json_layout_in, line_rules
 from transforms.formats.texts import texts_of
 from transforms.kernels.arrays import I64, offsets_of
@@ -29,7 +30,7 @@ SMALL = 1 << 16
 _ROWS = 1 << 17  # of a block
 
 Kind = Literal["lines", "json", "plain"]
-"""What a file's records are: its lines, or the texts of its lines, of JSON or plain ones."""
+"""What a file's records are: its lines; where texts are taken of them, JSON or plain ones."""
 _LINES = FileFormat("lines")
 
 
@@ -51,8 +52,10 @@ class Joined(NamedTuple):
 
 def may_be_small(options: ReadOptions) -> bool:
     """Say whether files can be read together at all, by what is asked of them."""
-    line_format, kept = options.line_format, options.kept
-    if options.text_field is None and options.validate is not None:
+    line_format = options.line_format
+    beside = options.beside
+    kept = options.kept if beside is None else beside.fields
+    if options.text_field is None and beside is None and options.validate is not None:
         return False
     known = kept is None or kept.kinds is not None
     return known and not (options.rows or line_format.quoted or line_format.header)
@@ -71,10 +74,11 @@ def kind_of(file: SmallFile, options: ReadOptions) -> Kind | None:
         layout = json_layout_in(data, name=file.name, codec=None, options=options, told=told)
         if found != _LINES or layout != "lines":
             return None
-        if options.text_field is None:
+        if options.text_field is None and options.beside is None:
             return "lines"
         kind = line_kind_of(data, name=file.name, codec=None, line_format=options.line_format)
-        return None if kind == "plain" and options.kept is not None else kind
+        kept = options.kept if options.beside is None else options.beside.fields
+        return None if kind == "plain" and kept is not None else kind
     except DovetailError:  # the reader says it once more
         return None
 
@@ -115,14 +119,19 @@ def read_joined(
         source=source if field is None else None,
         hashed=field is None,  # else digests are of the texts
     )
-    of_text = None if kind == "lines" else kind
+    of_text = None if kind == "lines" or options.beside is not None else kind
     rules = {line_rules(file.name, of_text, options) for file in files}
     if any(json for _, json in rules) and len(find_bad.blank_lines(block)):
         return None
     if any(find_bad.bad_lines(block, check) for check in {check for check, _ in rules}):
         return None
+    made: list[Found] = []
     if of_text is not None:
         made = list(texts_of(block, of_text, options, source=source))
+    elif kind != "lines" and options.beside is not None:
+        looked = look_beside(block, kind, options.beside, name=files[0].name)
+        made = [found.validated(options.validate, whole) for found, whole in looked]
+    if made:
         if any(found.bad is not None for found in made):
             return None
         block = pa.concat_batches([found.block for found in made])

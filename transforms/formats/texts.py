@@ -9,8 +9,9 @@ each is ``{"text":"…"}``: a text may hold any byte that would end a bare line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,16 @@ EXTENSION = ".jsonl"
 
 _PIECE = 1 << 20  # footprint of the texts that are made lines at a time
 Places = npt.NDArray[np.intp]
+_Sorted = tuple[Sequence[str | None], list[Any], dict[int, str]]
 _VALUES = 1 << 20  # kept of JSON lines at a time: nulls take memory, but no bytes of a line
+
+
+class Taken(NamedTuple):
+    """Texts of good JSON lines, what is kept of each, and by place the reasons of bad ones."""
+
+    texts: pa.Array
+    kept: pa.StructArray | None
+    bad: dict[int, str]
 
 
 def of_json(
@@ -42,23 +52,78 @@ def of_json(
 
     So are those with a value to be kept that isn't of its field's kind.
     """
+    taken = take_json(block, field=field, kept=kept)
+    good, rest, reasons = Found.sort_out(block, taken.bad)
+    return Found(_block(good, taken.texts, source, taken.kept), rest, reasons)
+
+
+def take_json(block: pa.RecordBatch, *, field: str, kept: Kept | None = None) -> Taken:
+    """As ``of_json``, of which it gives what was taken alone."""
     scanned = None if kept is not None else _scan(block, field)
     if scanned is not None:
-        return _of_scanned(block, *scanned, field=field, source=source)
+        return _of_scanned(block, *scanned, field=field)
     lines = blocks.records(block)
     texts, picked, bad = _all_good(lines, field, kept) or _sort_out(lines, field, kept)
-    found = pa.array(texts, pa.large_string())
-    others = None
-    if kept is not None:
-        others, misfits = kept.to_columns(picked)
-        if misfits:
-            fit = np.ones(len(texts), bool)
-            fit[list(misfits)] = False
-            found, others = found.filter(pa.array(fit)), others.filter(pa.array(fit))
-            places = [place for place in range(len(block)) if place not in bad]
-            bad |= {places[number]: reason for number, reason in misfits.items()}
-    good, rest, reasons = Found.sort_out(block, bad)
-    return Found(_block(good, found, source, others), rest, reasons)
+    return _kept_too(pa.array(texts, pa.large_string()), picked, bad, kept, of=len(block))
+
+
+def take_if_any(block: pa.RecordBatch, *, field: str, kept: Kept | None = None) -> Taken:
+    """Take the text of JSON lines that have it, null of others, which aren't bad for that.
+
+    Of lines that are no objects nothing is kept: null.
+    """
+    scanned = None if kept is not None else _scan(block, field)
+    if scanned is not None:
+        texts, odd = scanned
+        if not len(odd):
+            return Taken(texts, None, {})
+        lines = blocks.records(block.take(pa.array(odd)))
+        found, _, _ = _all_good(lines, field, None) or _if_any(lines, field, None)
+        order = np.arange(len(texts))
+        order[odd] = len(texts) + np.arange(len(odd))
+        every = pa.concat_arrays([texts, pa.array(found, pa.large_string())])
+        return Taken(every.take(pa.array(order)), None, {})
+    lines = blocks.records(block)
+    found, picked, bad = _all_good(lines, field, kept) or _if_any(lines, field, kept)
+    return _kept_too(pa.array(found, pa.large_string()), picked, bad, kept, of=len(block))
+
+
+def _if_any(lines: list[bytes], field: str, kept: Kept | None) -> _Sorted:
+    """As ``_sort_out``, but only values that can't be kept make a line a bad one."""
+    texts: list[str | None] = []
+    picked: list[Any] = []
+    bad = {}
+    where = TextField.parse(field)
+    for place, line in enumerate(lines):
+        value, text, strict = None, None, True
+        with contextlib.suppress(json_text.Unreadable, TypeError):
+            value, strict = json_text.read(line)
+            text = where.of_json(value)
+        try:
+            if kept is not None:
+                fields = value if isinstance(value, dict) else {}
+                picked += _pick(kept, fields, line, strict=strict and fields is value)
+        except TypeError as error:
+            bad[place] = str(error)
+        else:
+            texts.append(text)
+    return texts, picked, bad
+
+
+def _kept_too(
+    found: pa.Array, picked: list[Any], bad: dict[int, str], kept: Kept | None, *, of: int
+) -> Taken:
+    """Make columns of what was picked of good lines; those with values that don't fit are bad ones."""
+    if kept is None:
+        return Taken(found, None, bad)
+    others, misfits = kept.to_columns(picked)
+    if misfits:
+        fit = np.ones(len(found), bool)
+        fit[list(misfits)] = False
+        found, others = found.filter(pa.array(fit)), others.filter(pa.array(fit))
+        places = [place for place in range(of) if place not in bad]
+        bad = bad | {places[number]: reason for number, reason in misfits.items()}
+    return Taken(found, others, bad)
 
 
 def _scan(block: pa.RecordBatch, field: str) -> tuple[pa.Array, Places] | None:
@@ -77,12 +142,10 @@ def _scan(block: pa.RecordBatch, field: str) -> tuple[pa.Array, Places] | None:
     return pa.Array.from_buffers(pa.large_string(), len(block), buffers), odd
 
 
-def _of_scanned(
-    block: pa.RecordBatch, texts: pa.Array, odd: Places, *, field: str, source: int | None
-) -> Found:
+def _of_scanned(block: pa.RecordBatch, texts: pa.Array, odd: Places, *, field: str) -> Taken:
     """Look at odd lines one by one, and put their texts in their places."""
     if not len(odd):
-        return Found(_block(block, texts, source))
+        return Taken(texts, None, {})
     lines = blocks.records(block.take(pa.array(odd)))
     found, _, why = _all_good(lines, field, None) or _sort_out(lines, field, None)
     bad = {int(odd[number]): reason for number, reason in why.items()}
@@ -93,11 +156,7 @@ def _of_scanned(
     fit = np.ones(len(texts), bool)
     fit[list(bad)] = False
     every = pa.concat_arrays([texts, pa.array(found, pa.large_string())])
-    good, rest, reasons = Found.sort_out(block, bad)
-    return Found(_block(good, every.take(pa.array(order[fit])), source), rest, reasons)
-
-
-_Sorted = tuple[list[str], list[Any], dict[int, str]]
+    return Taken(every.take(pa.array(order[fit])), None, bad)
 
 
 def _all_good(lines: list[bytes], field: str, kept: Kept | None) -> _Sorted | None:
@@ -149,13 +208,18 @@ def _pick(kept: Kept, value: Any, line: bytes, *, strict: bool) -> list[tuple[An
 def of_rows(block: pa.RecordBatch, *, field: str, source: int | None = None) -> Found:
     """Take rows of one column of text, and those that are kept behind it; null texts are bad."""
     missing = np.flatnonzero(block.column("record").field(0).is_null())
-    reason = f"column {field}: expected text, got null"
+    reason = missing_text(field)
     good, bad, reasons = Found.sort_out(block, dict.fromkeys(missing.tolist(), reason))
     record = good.column("record")
     fields = list(record.type)
     others = [record.field(i) for i in range(1, len(fields))]
     kept = pa.StructArray.from_arrays(others, fields=fields[1:]) if others else None
     return Found(_block(good, record.field(0), source, kept), bad, reasons)
+
+
+def missing_text(column: str) -> str:
+    """Return the reason of a row whose text is null."""
+    return f"column {column}: expected text, got null"
 
 
 def _block(
@@ -184,11 +248,16 @@ def texts_of(
     elif kind is None:
         yield of_rows(block, field=field, source=source).validated(options.validate, block)
     else:
-        most = max(len(block) if kept is None else _VALUES // len(kept.names), 1)
-        for begin in range(0, max(len(block), 1), most):
-            piece = block.slice(begin, most)
+        for piece in pieces(block, kept):
             found = of_json(piece, field=field, kept=kept, source=source)
             yield found.validated(options.validate, piece)
+
+
+def pieces(block: pa.RecordBatch, kept: Kept | None) -> Iterator[pa.RecordBatch]:
+    """Cut a block of JSON lines into pieces of which so much is kept at a time; one at least."""
+    most = max(len(block) if kept is None else _VALUES // len(kept.names), 1)
+    for begin in range(0, max(len(block), 1), most):
+        yield block.slice(begin, most)
 
 
 class TextReader:

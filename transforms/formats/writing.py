@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
+from transforms.errors import InputError
 from transforms.formats import arrow, lines, parquet, texts
 from transforms.formats.codecs import CODECS
 from transforms.formats.detection import Kind
@@ -41,6 +42,35 @@ class ShardFormat:
     def is_plain(self) -> bool:
         """Whether the bytes of the records themselves are what is written."""
         return (self.kind, self.compression) == ("lines", "none") and self.records_are != "texts"
+
+
+def with_column(
+    form: ShardFormat, name: str, kind: pa.DataType, *, json: bool = False
+) -> ShardFormat:
+    """Return what shards are whose records get one more field, as ``kernels.records.attach`` puts it.
+
+    Args:
+        form: of shards of the records without it.
+        name: of the column, or of the key of JSON lines.
+        kind: of its values.
+        json: whether lines are JSON.
+
+    Raises:
+        InputError: rows have a column of that name, or records are neither rows nor JSON lines.
+    """
+    if form.records_are == "rows" and form.schema is not None:
+        if name in form.schema.names:
+            raise InputError(
+                f"the input has a column {name!r} already: expected none of that name; choose another, "
+                "or take it out of the input"
+            )
+        return replace(form, schema=form.schema.append(pa.field(name, kind)))
+    if form.records_are != "lines" or not json:
+        raise InputError(
+            f"{name!r} can't be attached to plain lines or texts: expected rows (Parquet, Arrow), or "
+            "JSON lines, each an object, in files named .jsonl"
+        )
+    return form
 
 
 class Writer(Protocol):

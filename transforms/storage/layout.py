@@ -3,6 +3,7 @@
 ::
 
     DIR/manifest.json                        written last; manifest.files.parquet beside it
+    DIR/like.json, like.svg                  of ``split --like``, its model and its figure
     DIR/[epoch-K/][FORMAT/]data/SPLIT-NNNNN-of-NNNNN.SUFFIX
     DIR/[epoch-K/][FORMAT/]dataset.json      of a prepared dataset, beside each data/ (``BESIDE``)
     DIR/quarantine/                          bad records
@@ -22,7 +23,8 @@ import re
 import stat
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 
 from transforms.errors import LosslessError, PassingError, RunError
 from transforms.storage import files as storage
@@ -33,6 +35,10 @@ DATA = "data"
 QUARANTINE = "quarantine"
 LISTING = "manifest.files.parquet"
 """Beside the manifest, where the input files are many."""
+LIKE_MODEL = "like.json"
+"""Beside the manifest: the discriminator by which records were weighed."""
+LIKE_FIGURE = "like.svg"
+"""Beside the manifest: what it found, drawn."""
 TEMPORARY = "_tmp-"
 """Before the run's id: the folder below the output where a run writes before it publishes."""
 
@@ -107,9 +113,44 @@ def quarantine_path(*, source: str, name: str, start: int) -> str:
 
 def is_shard_path(path: str, *, number: int, of: int) -> bool:
     """Return whether a path is that of a certain shard, of any split and extension."""
+    return split_of(path) is not None and _number_of(number, of) in path
+
+
+def split_of(path: str) -> str | None:
+    """Return the split of a shard in a dataset's own ``data``; None for another path.
+
+    >>> split_of("data/test-00000-of-00001.jsonl"), split_of("data/test.jsonl")
+    ('test', None)
+    """
     folder, _, name = path.rpartition("/")
     ours = folder == DATA and _SHARD.fullmatch(name) is not None
-    return ours and _number_of(number, of) in name
+    return name.partition("-")[0] if ours else None
+
+
+def misplaced(paths: Sequence[str], splits: Sequence[str] | None = None) -> Iterator[str]:
+    """Yield what is wrong with a list of shards: which path isn't that of its place.
+
+    Args:
+        paths: as a manifest lists them.
+        splits: of a dataset that has several, whose shards are numbered apart, split after split.
+
+    >>> list(misplaced(["data/a-00000-of-00001.txt", "data/b-00000-of-00001.txt"], ["a", "b"]))
+    []
+    """
+    if splits is None:
+        places = [(split_of(path), number, len(paths)) for number, path in enumerate(paths)]
+    else:
+        of = Counter(map(split_of, paths))
+        yield from (f"no shard is of its split {split}" for split in splits if not of[split])
+        for path in paths:
+            if split_of(path) not in splits:
+                yield f"{path} is of none of its splits, {', '.join(splits)}"
+        paths = [path for path in paths if split_of(path) in splits]
+        places = [(s, number, of[s]) for s in dict.fromkeys(splits) for number in range(of[s])]
+    for path, (split, number, among) in zip(paths, places, strict=True):
+        if split_of(path) != split or not is_shard_path(path, number=number, of=among):
+            of_split = f" of {split}" if splits is not None else ""
+            yield f"{path} stands at place {number} of {among}{of_split}, counted from 0"
 
 
 FORMAT = "dovetail-manifest"
@@ -144,7 +185,7 @@ def is_our_file(path: str) -> bool:
     >>> [is_our_file(f"flat/data/{name}") for name in ("train-00000-of-00002.bin", "mine.bin")]
     [True, False]
     """
-    if path in (MANIFEST, LISTING):
+    if path in (MANIFEST, LISTING, LIKE_MODEL, LIKE_FIGURE):
         return True
     folder, _, name = path.rpartition("/")
     if folder == QUARANTINE:

@@ -48,7 +48,7 @@ def test_its_rows_are_shuffled_and_its_model_is_handed_on(tmp_path: Path, form: 
     assert [(one.column, one.model) for one in manifest.tokenizers] == [("input_ids", MODEL)]
     rows = make_rows(dataset_of(), count=20)
     asked = sorted(rows.slice(i, i + 1).ids.tolist() for i in range(20))
-    found = [find_record(str(tmp_path / "o"), manifest, i)[1] for i in range(20)]
+    found = [find_record(str(tmp_path / "o"), manifest, manifest.shards, i)[1] for i in range(20)]
     assert sorted(one["input_ids"].tolist() for one in found if isinstance(one, dict)) == asked
 
 

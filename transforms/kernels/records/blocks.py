@@ -183,8 +183,10 @@ def payload_bytes(block: pa.RecordBatch) -> int:
 
 
 def block_footprint(block: pa.RecordBatch) -> int:
-    """Return the ``footprint`` of a block."""
-    return footprint(len(block), payload_bytes(block))
+    """Return the ``footprint`` of a block, with what is kept beside its records."""
+    kept = kept_of(block)
+    beside = 0 if kept is None else int(kept.nbytes)
+    return footprint(len(block), payload_bytes(block)) + beside
 
 
 def slices(block: pa.RecordBatch, *, limit: int) -> Iterator[pa.RecordBatch]:
@@ -460,6 +462,12 @@ def kept_of(block: pa.RecordBatch) -> pa.StructArray | None:
     """Return what is kept beside a block's texts, None where nothing is."""
     at = block.schema.get_field_index("kept")
     return None if at < 0 else block.column(at)
+
+
+def without_kept(block: pa.RecordBatch) -> pa.RecordBatch:
+    """Drop all that is kept beside a block's records."""
+    at = block.schema.get_field_index("kept")
+    return block if at < 0 else block.remove_column(at)
 
 
 def require_digests(block: pa.RecordBatch, expected: list[Digest], *, what: str) -> None:

@@ -32,6 +32,10 @@ from transforms.kernels.records.row_hashes import row_hashes
 TEXT = "text"
 """The column of a row that is its content, where it has one."""
 
+OWN_TEXT = ""
+"""The first child of what is kept beside whole records: their text, large_string, null where a record
+has none of its own."""
+
 Hashes = tuple[U64, U64]
 
 
@@ -41,7 +45,8 @@ def content_hashes(
     """Hash the contents of a block's records.
 
     Args:
-        block: of texts, lines or rows.
+        block: of texts, lines or rows; or of whole records with their texts beside them (``OWN_TEXT``),
+            which then are the content, of those that have one.
         groups: fields whose values take the content's place: kept beside the texts, or columns of the
             rows.
         ids: the column of ids of the rows, which are the content where no column is ``TEXT``.
@@ -54,6 +59,9 @@ def content_hashes(
     """
     if groups:
         return _joined([_field_hashes(_field(block, name), name) for name in groups])
+    texts = text_beside(block)
+    if texts is not None:
+        return _beside_hashes(block, texts, ids=ids)
     if not blocks.is_rows(block):
         hash0, hash1, _ = blocks.hashes(block)
         return hash0, hash1
@@ -66,10 +74,43 @@ def content_hashes(
     return row_hashes(record)
 
 
-def without_values(block: pa.RecordBatch, *, groups: Sequence[str]) -> dict[int, str]:
+def text_beside(block: pa.RecordBatch) -> pa.Array | None:
+    """Return the texts beside a block's records, large_string, null where one has none; None for none.
+
+    A record that has no text of its own is its own content: a line its bytes, a row all of it.
+    """
+    kept = blocks.kept_of(block)
+    at = -1 if kept is None else kept.type.get_field_index(OWN_TEXT)
+    return None if kept is None or at < 0 else kept.field(at)
+
+
+def _beside_hashes(block: pa.RecordBatch, texts: pa.Array, *, ids: str | None) -> Hashes:
+    """Hash texts that lie beside records, and those records that have none."""
+    valid = validity(texts)
+    if valid is None:
+        return record_hashes(*bytes_extents(texts))
+    hash0, hash1, _ = blocks.hashes(block)
+    if ids is not None:
+        hash0, hash1 = ids_hashes(block.column("record").field(ids), name=ids)
+    if not valid.any():
+        return hash0, hash1
+    of_text = record_hashes(*bytes_extents(texts))
+    return np.where(valid, of_text[0], hash0), np.where(valid, of_text[1], hash1)
+
+
+def without_beside(block: pa.RecordBatch) -> pa.RecordBatch:
+    """Take away what lies beside records: they are written as they were read."""
+    at = block.schema.get_field_index("kept")
+    return block if at < 0 else block.remove_column(at)
+
+
+def without_values(
+    block: pa.RecordBatch, *, groups: Sequence[str], label: str | None = None
+) -> dict[int, str]:
     """Say which records have no value in fields that they are to be split by, by place, and why.
 
-    With ``functools.partial`` a Validator of ``transforms.formats.readers``.
+    ``label`` is the field of ``--stratify``, which all have to have, too. With ``functools.partial`` a
+    Validator of ``transforms.formats.readers``.
     """
     bad: dict[int, str] = {}
     for name in groups:
@@ -77,6 +118,13 @@ def without_values(block: pa.RecordBatch, *, groups: Sequence[str]) -> dict[int,
         if valid is not None:
             reason = f"expected a value in field {name!r}, to split by it, got none or null"
             bad |= {place: reason for place in np.flatnonzero(~valid).tolist() if place not in bad}
+    valid = None if label is None else validity(_field(block, label))
+    if valid is not None:
+        reason = (
+            f"unlabelled records under --stratify={label}: expected a value in field {label!r} of each, "
+            "got none or null"
+        )
+        bad |= {place: reason for place in np.flatnonzero(~valid).tolist() if place not in bad}
     return bad
 
 

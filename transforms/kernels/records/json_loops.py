@@ -1,7 +1,8 @@
-"""Taking the text of JSON lines out of a buffer, compiled: one pass, and no object for each line.
+"""Going through JSON lines in a buffer, compiled: one pass, and no object for each line. It takes out
+texts, or finds where objects close.
 
-A line that is JSON by RFC 8259 to the letter gives its text; of any other line nothing is said, and
-whoever asked has to look closer. So what is odd (NaN, halves of surrogate pairs, names with escapes,
+A line that is JSON by RFC 8259 to the letter gives what was asked; of any other line nothing is said,
+and whoever asked has to look closer. So what is odd (NaN, halves of surrogate pairs, names with escapes,
 many levels) costs time, and never an error of its own kind. UTF-8 is checked on the way.
 """
 
@@ -59,7 +60,7 @@ def take_texts(
         places of lines of which nothing is known, whose texts are empty here.
 
     >>> values = np.frombuffer(b'{"a": "\\u00e9\\n"}\n{"a": NaN}\n', np.uint8)
-    >>> texts, offsets, odd = take_texts(values, np.array([0, 17, 28]), end=1, field=b"a")
+    >>> texts, offsets, odd = take_texts(values, np.array([0, 18, 29]), end=1, field=b"a")
     >>> texts.tobytes().decode(), offsets.tolist(), odd.tolist()
     ('é\n', [0, 3, 3], [1])
     """
@@ -72,9 +73,37 @@ def take_texts(
     return texts, places, np.flatnonzero(odd)
 
 
+def closings(
+    values: U8, offsets: I64, *, end: int, field: bytes
+) -> tuple[I64, npt.NDArray[np.intp]]:
+    r"""Find where the objects of some JSON lines close, which don't have a field yet.
+
+    Args:
+        values, offsets, end, field: as of ``take_texts``.
+
+    Returns:
+        int64[n], the place of each line's last brace in ``values``; and the places of lines of which
+        nothing is known: what isn't JSON to the letter, or no object, what has the field or may have it.
+
+    >>> values = np.frombuffer(b'{"b": {}} \n{"a": 1}\n', np.uint8)
+    >>> found, odd = closings(values, np.array([0, 11, 20]), end=1, field=b"a")
+    >>> found[0].item(), odd.tolist()
+    (8, [1])
+    """
+    count = len(offsets) - 1
+    longest = int(np.diff(offsets).max(initial=0))
+    aside = np.empty(longest + 8, np.uint8)  # words are written whole
+    places, odd = np.zeros(count, np.int64), np.zeros(count, np.bool_)
+    name = np.frombuffer(field, np.uint8)
+    _closings(read_only(values), read_only(offsets), end, read_only(name), aside, places, odd)
+    return places, np.flatnonzero(odd)
+
+
 def load() -> None:
     """Load all of it, or compile what wasn't yet."""
-    take_texts(np.frombuffer(b"{}\n", np.uint8), np.array([0, 3]), end=1, field=b"a")
+    values, offsets = np.frombuffer(b"{}\n", np.uint8), np.array([0, 3])
+    take_texts(values, offsets, end=1, field=b"a")
+    closings(values, offsets, end=1, field=b"a")
 
 
 @kernel
@@ -84,26 +113,46 @@ def _take_texts(
     """Fill texts, places and odd."""
     at = np.int64(0)
     for line in range(len(offsets) - 1):
-        stop = _take_text(values, offsets[line], offsets[line + 1] - end, name, texts, at)
-        if stop < 0:
+        close, stop = _take_text(values, offsets[line], offsets[line + 1] - end, name, texts, at)
+        if close < 0 or stop < 0:
             odd[line] = True
         else:
             at = stop
         places[line + 1] = at
 
 
+@kernel
+def _closings(
+    values: Any, offsets: Any, end: Any, name: Any, aside: Any, places: Any, odd: Any
+) -> None:
+    """Fill places and odd."""
+    begin = np.int64(0)
+    for line in range(len(offsets) - 1):
+        close, stop = _take_text(values, offsets[line], offsets[line + 1] - end, name, aside, begin)
+        places[line] = close
+        odd[line] = close < 0 or stop >= 0
+
+
 @inlined
 def _take_text(values: Any, at: Any, end: Any, name: Any, texts: Any, begin: Any) -> Any:
-    """Write a line's text to ``texts`` from ``begin`` on; return where it ends, -1 where it is odd."""
-    stop, free = np.int64(-1), begin  # what isn't the text is written behind it, and over again
+    """Write a line's text to ``texts`` from ``begin`` on.
+
+    Returns:
+        Where its object closes, -1 where it is odd; and where the text ends in ``texts``, -1 where
+        there is none.
+    """
+    odd = np.int64(-1), np.int64(-1)
+    close, stop = odd
+    free = begin  # what isn't the text is written behind it, and over again
     at = _skip_space(values, at, end)
     if at >= end or values[at] != _OPEN:
-        return np.int64(-1)
+        return odd
     level, objects = 1, _1U  # the lowest bit is that of the innermost level
     at = _skip_space(values, at + 1, end)
     closed = at < end and values[at] == _CLOSE  # what opened last is closed at once
     while True:
         if closed:
+            close = at
             at += 1
             level -= 1
             objects >>= _1U
@@ -113,21 +162,21 @@ def _take_text(values: Any, at: Any, end: Any, name: Any, texts: Any, begin: Any
             mine = False
             if objects & _1U:
                 if at >= end or values[at] != _QUOTE:
-                    return np.int64(-1)
+                    return odd
                 begins = at + 1
                 at, _, escaped = _string(values, begins, end, texts, free)
                 if at < 0:
-                    return np.int64(-1)
+                    return odd
                 if level == 1:
                     if escaped:
-                        return np.int64(-1)
+                        return odd
                     mine = _is_word(values, begins, at - 1, name)
                 at = _skip_space(values, at, end)
                 if at >= end or values[at] != _COLON:
-                    return np.int64(-1)
+                    return odd
                 at = _skip_space(values, at + 1, end)
             if at >= end:
-                return np.int64(-1)
+                return odd
             first = values[at]
             if first == _QUOTE:
                 # of a name that comes twice the last counts
@@ -135,34 +184,34 @@ def _take_text(values: Any, at: Any, end: Any, name: Any, texts: Any, begin: Any
                 if mine:
                     stop = free = behind
             elif mine:
-                return np.int64(-1)
+                return odd
             elif first in (_OPEN, _OPEN_LIST):
                 if level == _LEVELS:
-                    return np.int64(-1)
+                    return odd
                 level += 1
                 objects = (objects << _1U) | (_1U if first == _OPEN else np.uint64(0))
                 at = _skip_space(values, at + 1, end)
                 if at >= end:
-                    return np.int64(-1)
+                    return odd
                 closed = values[at] == (_CLOSE if first == _OPEN else _CLOSE_LIST)
                 continue
             else:
                 at = _scalar(values, at, end)
             if at < 0:
-                return np.int64(-1)
+                return odd
         # a value has ended
         at = _skip_space(values, at, end)
         if at >= end:
-            return np.int64(-1)
+            return odd
         closed = False
         if values[at] == _COMMA:
             at = _skip_space(values, at + 1, end)
         elif values[at] == (_CLOSE if objects & _1U else _CLOSE_LIST):
             closed = True
         else:
-            return np.int64(-1)
+            return odd
     at = _skip_space(values, at, end)
-    return stop if at == end else np.int64(-1)
+    return (close, stop) if at == end else odd
 
 
 @inlined

@@ -1,0 +1,47 @@
+"""What the splits of a dataset have, in lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipelines.jobs.plan_report import table
+from pipelines.recipes.values import write_bytes, write_count
+from transforms.datasets.manifest import Manifest
+from transforms.storage import layout
+
+
+def split_lines(manifest: Manifest) -> Iterator[str]:
+    """Yield a table of a dataset's splits, and what stands in several of them, or in none."""
+    splits = manifest.splits or ()
+    rows = [["split", "asked", "records", "share", "bytes", "shards"]]
+    copies = any(split.records != split.read.records for split in splits)
+    if copies:
+        rows[0].append("different")
+    for split in splits:
+        shards = sum(layout.split_of(shard.path) == split.name for shard in manifest.shards)
+        rows.append(
+            [
+                split.name,
+                split.asked or "the rest",
+                f"{split.records:,}",
+                f"{split.records / max(manifest.records, 1):.4%}",
+                write_bytes(split.bytes),
+                f"{shards:,}",
+                *([f"{split.read.records:,}"] if copies else []),
+            ]
+        )
+    if splits:
+        yield from table(rows)
+    if (left_out := manifest.left_out) is not None:
+        yield (
+            f"in no split: {write_count(left_out.records, 'record')}, {write_bytes(left_out.bytes)}"
+        )
+    if (parted := manifest.parted) is not None:
+        if not parted.contents:
+            yield "no content stands in several splits"
+        else:
+            yield (
+                f"{write_count(parted.contents, 'content')} of {write_count(parted.records, 'record')} "
+                f"{'stands' if parted.contents == 1 else 'stand'} in several splits, as records were "
+                "split by identity"
+            )
