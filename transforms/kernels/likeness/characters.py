@@ -1,7 +1,7 @@
 r"""What hashing asks of a character: its lower case, and whether it is of a word or white space.
 
-As Python 3.11 has it, whose tables are of Unicode 14: ``str.lower``, and ``\w`` and ``\s`` of ``re``, which
-scikit-learn asks. Those of other versions differ in characters that are newer, and a score must not
+As Python 3.11 has it, whose tables are of Unicode 14: ``str.lower``, and ``\w`` and ``\s`` of ``re``,
+which scikit-learn asks. Those of other versions differ in newer characters, and a score must not
 depend on who reckons it. A test compares every code point.
 """
 
@@ -76,6 +76,6 @@ def characters() -> U32:
     )
     classes = columns[8].astype(np.int64) << 21
     made = np.arange(0x110000) + np.repeat(distances, lengths)
-    table = (made | np.repeat(classes, lengths)).astype(np.uint32)
+    table: U32 = (made | np.repeat(classes, lengths)).astype(np.uint32)
     table.flags.writeable = False
     return table

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
-from transforms.kernels.likeness.features import FeatureSpec
+from transforms.kernels.likeness.spec import FeatureSpec
 
 
 def name_buckets(

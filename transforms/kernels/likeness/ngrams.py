@@ -1,8 +1,8 @@
-r"""n-grams of texts to numbers of buckets, compiled: the very same as scikit-learn's HashingVectorizer's.
+r"""n-grams of texts to buckets, compiled: the very same as those of scikit-learn's HashingVectorizer.
 
 A text is written once as what its n-grams are cut from: in lower case, each stretch of two or more
-white spaces as one blank. An n-gram's bucket and sign follow from MurmurHash3 (x86, 32 bits, seed 0) of its
-UTF-8. Where a text is ASCII and n at most 4, hashes of many places are reckoned at once.
+white spaces as one blank. An n-gram's bucket and sign follow from MurmurHash3 (x86, 32 bits, seed 0)
+of its UTF-8. Where a text is ASCII and n at most 4, hashes of many places are reckoned at once.
 
 What has to be equal, of scikit-learn 1.9: ``_VectorizerMixin`` of ``feature_extraction/text.py``,
 ``feature_extraction/_hashing_fast.pyx``; MurmurHash3 is Austin Appleby's, in the public domain.

@@ -15,14 +15,15 @@ from transforms.kernels.compiled import first_bit, inlined, unowning
 from transforms.kernels.likeness.characters import characters
 from transforms.kernels.likeness.ngrams import (
     AT_ONCE,
+    PADDING,
+    code_of,
+    hash_bytes,
     hash_characters,
     hash_words,
     room_for,
     write_text,
 )
-
-Kinds = tuple[tuple[int, int, int], ...]
-"""Of characters, then of words: the shortest and the longest n-grams, and buckets; 0, 0, 0 for none."""
+from transforms.kernels.likeness.spec import Kinds
 
 _PRODUCED = 1 << 21  # features made at a time, which take 12 bytes each
 
@@ -257,7 +258,7 @@ def _lay(
     indices: Any,
     data: Any,
 ) -> Any:
-    """Lay texts from ``first`` on as long as there is room for ``most`` more features; return the end."""
+    """Lay texts from ``first`` on while there is room for ``most`` more features; return the end."""
     filled, i = 0, first
     while i < len(offsets) - 1 and filled + most <= len(data):
         size, plain = write_text(values, offsets[i], offsets[i + 1], table, room.text)
@@ -297,8 +298,8 @@ def _count(codes: Any, size: Any, counts: Any, marks: Any, marked: Any) -> Any:
 
 @inlined
 def _take_counts(room: Any, base: Any, filled: Any, indices: Any, data: Any) -> Any:
-    """Move counts, by rising buckets, to where the room for features is filled to; return where it is now,
-    and the sum of the squares.
+    """Move counts, by rising buckets, to where features are filled to; return to where they are now, and
+    the sum of the squares.
     """
     total = np.int64(0)
     for outer in range(len(room.marked)):
@@ -319,3 +320,22 @@ def _take_counts(room: Any, base: Any, filled: Any, indices: Any, data: Any) -> 
                 data[filled] = count
                 filled += 1
     return filled, total
+
+
+def hash_texts(values: U8, offsets: I64, buckets: int) -> U32:
+    """Return uint32[n]: of whole texts 2 * bucket, and 1 more where the sign is minus.
+
+    Args:
+        values: uint8[m].
+        offsets: int64[n + 1]: text i is values[offsets[i]:offsets[i + 1]].
+        buckets: a power of two.
+    """
+    codes = np.empty(len(offsets) - 1, np.uint32)
+    _hash(np.concatenate([values, np.zeros(PADDING, np.uint8)]), read_only(offsets), buckets, codes)
+    return codes
+
+
+@unowning
+def _hash(values: Any, offsets: Any, buckets: Any, codes: Any) -> None:
+    for i in range(len(codes)):
+        codes[i] = code_of(hash_bytes(values, offsets[i], offsets[i + 1]), np.uint32(buckets - 1))
