@@ -162,7 +162,7 @@ def _ends_word(values: Any, at: Any, end: Any, table: Any) -> Any:
 
 
 @inlined
-def _step(lead: Any) -> Any:
+def step_of(lead: Any) -> Any:
     """Return the bytes of a character of UTF-8 by its first."""
     if lead < 0x80:
         return 1
@@ -234,7 +234,7 @@ def hash_characters(
     held, place = 0, at
     while held < AT_ONCE + longest and place < size:
         places[held] = place
-        place += _step(text[place])
+        place += step_of(text[place])
         held += 1
     places[held] = place  # where the last one ends, or the next begins
     begins = min(held, AT_ONCE)
@@ -291,7 +291,7 @@ def hash_words(
         else:
             step = 0
             while at < size:
-                step = _step(text[at])
+                step = step_of(text[at])
                 if not table[point_at(text, at, step)] & WORD:
                     break
                 at += step

@@ -38,10 +38,14 @@ class Scorer:
         Args:
             spec: which features.
             weights: float64[k, spec.width], finite: a row for each model.
-            calibration: float64[k, 2]: a and b of each model; D is 1 / (1 + exp(-(a * z + b))), and b
-                holds the model's own intercept.
+            calibration: float64[k, 4]: a, b, low and high of each model; D is
+                low + (high - low) / (1 + exp(-(a * z + b))), and b holds the model's own intercept.
         """
-        if weights.ndim != 2 or weights.shape[1] != spec.width or len(calibration) != len(weights):
+        if (
+            weights.ndim != 2
+            or weights.shape[1] != spec.width
+            or calibration.shape != (len(weights), 4)
+        ):
             raise ValueError(
                 f"expected {spec.width} weights and a calibration for each model, got weights "
                 f"{weights.shape} and calibrations {calibration.shape}"
@@ -87,7 +91,8 @@ class Scorer:
         """Return uint32[n]: each record's score, from 1 to 2**20 - 1. Arguments as of ``logits``."""
         z = self.logits(texts, columns, folds=folds)
         models = np.zeros(len(z), np.uint8) if folds is None else folds
-        return to_scores(self._calibration[models, 0] * z + self._calibration[models, 1])
+        a, b, low, high = self._calibration[models].T
+        return to_scores(a * z + b, low, high)
 
     def _of_texts(self, texts: pa.Array | Sequence[str] | None, folds: U8 | None) -> F64:
         from transforms.kernels.likeness.texts import multiply_texts
@@ -115,14 +120,18 @@ class Scorer:
         return z
 
 
-def to_scores(z: F64) -> U32:
+def to_scores(z: F64, low: F64 | float = 0.0, high: F64 | float = 1.0) -> U32:
     """Return uint32[n]: the scores of calibrated logits, float64[n]; NaN isn't one of them.
+
+    Args:
+        z: see above.
+        low, high: float64[n], or one for all: the least D and the largest that there is.
 
     >>> to_scores(np.array([0.0, -1000.0, 1000.0])).tolist()
     [524288, 1, 1048575]
     """
     m, k = exp_parts(-np.clip(z, -_FAR, _FAR))
-    d = 1.0 / (1.0 + np.ldexp(m, k.astype(np.int64)))
+    d = low + (high - low) * (1.0 / (1.0 + np.ldexp(m, k.astype(np.int64))))
     scores: U32 = np.clip(np.rint(d * SCORES), 1, SCORES - 1).astype(np.uint32)
     return scores
 

@@ -38,6 +38,8 @@ class Weighing:
         units: uint64[k], the weight of each, in UNIT-ths; at least 1.
         clipped: records whose weight was cut down to the largest.
         limit: what weights were clipped at, in terms of their mean before; None where they weren't.
+        mean: of D / (1 - D), before anything was normalised: 1 where D is right, and there are records
+            of the input wherever the test set has any; else the part of the test set where there are.
     """
 
     scores: U32
@@ -45,6 +47,7 @@ class Weighing:
     units: U64
     clipped: int = 0
     limit: Fraction | None = None
+    mean: float = 1.0
 
     @property
     def records(self) -> int:
@@ -135,7 +138,7 @@ def weigh(scores: U32, counts: I64, *, max_weight: Fraction | None = None) -> We
     each = counts.tolist()
     raw = [(s * _SCALE + (ONE - s) // 2) // (ONE - s) for s in scores.tolist()]
     total = sum(c * w for c, w in zip(each, raw, strict=True))
-    clipped = 0
+    clipped, mean = 0, float(Fraction(total, max(records, 1) * _SCALE))
     if max_weight is not None and records:
         most = max(int(max_weight * total / records), 1)
         clipped = sum(c for c, w in zip(each, raw, strict=True) if w > most)
@@ -143,7 +146,7 @@ def weigh(scores: U32, counts: I64, *, max_weight: Fraction | None = None) -> We
         total = sum(c * w for c, w in zip(each, raw, strict=True))
     factor = records * UNIT
     units = [max((w * factor + total // 2) // total, 1) for w in raw]
-    return Weighing(scores, counts, np.array(units, np.uint64), clipped, max_weight)
+    return Weighing(scores, counts, np.array(units, np.uint64), clipped, max_weight, mean)
 
 
 def counted(scores: U32) -> tuple[U32, I64]:
