@@ -21,6 +21,7 @@ from pipelines.recipes.recipe_file import RecipeKind
 from pipelines.recipes.values import Names, Number, as_list, as_written, check_paths, parse_parts
 from transforms.formats.text_field import TextField
 from transforms.kernels.records.contents import TEXT
+from transforms.kernels.splitting.labels import MOST_LABELS
 from transforms.kernels.splitting.plan import TRAIN, Part, SplitPlan
 from transforms.splitting.parse_splits import parse_counts, parse_fractions, plan_split
 
@@ -226,6 +227,11 @@ class SplitRecipe(WholeRecordsRecipe):
         if plan.rest is not None:
             rest[plan.rest] = None if share is None else Part(plan.rest, share=share).asked
         return {**rest, **{part.name: part.asked for part in plan.parts}}
+
+    @property
+    def most_labels(self) -> int:
+        """How many labels counts tell apart, at most."""
+        return 1 if self.stratify is None else MOST_LABELS
 
     @property
     def weighs(self) -> bool:
