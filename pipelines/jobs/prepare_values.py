@@ -76,15 +76,18 @@ def split(recipe: PrepareRecipe) -> SplitPlan | None:
     return SplitPlan(parts=parse_splits(text, rest=rest), rest=rest, seed=recipe.split_seed)
 
 
-def require_room_to_count(plan: SplitPlan, workers: Workers, *, flags: bool = False) -> None:
+def require_room_to_count(
+    plan: SplitPlan, workers: Workers, *, flags: bool = False, labels: int = 1
+) -> None:
     """Raise UsageError where counting contents takes more memory than a worker has beside its work.
 
     Args:
         plan: that counts.
         workers: what they have.
         flags: shares and counts have flags of their own.
+        labels: that are told apart, at most.
     """
-    needed, room = footprint(plan), workers.payload // 2
+    needed, room = footprint(plan, labels=labels), workers.payload // 2
     if needed > room:
         counted = [part for part in plan.parts if part.count is not None]
         counts = ",".join(f"{part.name}={part.asked}" for part in counted)

@@ -21,6 +21,7 @@ from pipelines.recipes.recipe_file import RecipeKind
 from pipelines.recipes.values import Names, Number, as_list, as_written, check_paths, parse_parts
 from transforms.formats.text_field import TextField
 from transforms.kernels.records.contents import TEXT
+from transforms.kernels.splitting.labels import MOST_LABELS
 from transforms.kernels.splitting.plan import TRAIN, Part, SplitPlan
 from transforms.splitting.parse_splits import parse_counts, parse_fractions, plan_split
 
@@ -232,6 +233,11 @@ class SplitRecipe(WholeRecordsRecipe):
         named = [*(self.fractions or ()), *(self.counts or ())]
         order = sorted(found, key=lambda name: named.index(name) if name in named else -1)
         return {name: found[name] for name in order}
+
+    @property
+    def most_labels(self) -> int:
+        """How many labels counts tell apart, at most."""
+        return 1 if self.stratify is None else MOST_LABELS
 
     @property
     def weighs(self) -> bool:

@@ -21,6 +21,22 @@ LABELS = (
 )
 
 
+class SizeOfWeights(BaseModel):
+    """Records whose weights are of one size.
+
+    Attributes:
+        at_least: the least of it, a power of two; it ends below twice that.
+        records: how many have such a weight.
+        share: of the whole weight.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    at_least: float
+    records: int
+    share: float
+
+
 class LikeReport(BaseModel):
     """The report of ``--like``, of which ``words`` and ``figure`` tell.
 
@@ -41,6 +57,7 @@ class LikeReport(BaseModel):
         max_weight: as asked for.
         clipped: records whose weight was cut down to it.
         quantiles: of the weights, by share of the records.
+        sizes: of the weights, rising.
         toward_test, toward_input: what speaks for either set, most of all first.
     """
 
@@ -60,6 +77,7 @@ class LikeReport(BaseModel):
     max_weight: float | None = None
     clipped: int
     quantiles: dict[str, float]
+    sizes: list[SizeOfWeights]
     toward_test: list[Telling] = []
     toward_input: list[Telling] = []
 
@@ -112,6 +130,10 @@ def make_report(
         max_weight=None if limit is None else float(limit),
         clipped=weighing.clipped,
         quantiles={f"{share:g}": value for share, value in weighing.quantiles().items()},
+        sizes=[
+            SizeOfWeights(at_least=2.0**size, records=records, share=share)
+            for size, records, share in weighing.by_size()
+        ],
         toward_test=[] if fitted is None else fitted.toward_test,
         toward_input=[] if fitted is None else fitted.toward_input,
     )

@@ -99,6 +99,21 @@ class Weighing:
             for share, place in zip(_SHARES, places.tolist(), strict=True)
         }
 
+    def by_size(self) -> list[tuple[int, int, float]]:
+        """Return for each k, rising, that a weight is from 2**k to below 2**(k + 1): k, how many records
+        have such, and which part of the whole weight is theirs.
+
+        >>> weigh(np.array([ONE // 2], np.uint32), np.array([7])).by_size()
+        [(0, 7, 1.0)]
+        """
+        records: dict[int, int] = {}
+        held: dict[int, int] = {}
+        for count, unit in zip(self.counts.tolist(), self.units.tolist(), strict=True):
+            size = unit.bit_length() - UNIT.bit_length()
+            records[size] = records.get(size, 0) + count
+            held[size] = held.get(size, 0) + count * unit
+        return [(size, records[size], held[size] / self.total) for size in sorted(records)]
+
     def share_of_heaviest(self, share: Fraction = Fraction(1, 100)) -> float:
         """Return which part of the whole weight lies on a share of the records, the heaviest."""
         left = most = -(-self.records * share.numerator // share.denominator)

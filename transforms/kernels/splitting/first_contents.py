@@ -22,7 +22,7 @@ from transforms.kernels.splitting.plan import Counted, SplitPlan, among
 
 LOOKED_AT = 4096
 """Contents that a split looks at beyond those that would do if each had one record; of all labels."""
-_OF_LABEL = 16  # of them at least, that a split looks at of each label
+_OF_LABEL = 4  # of them at least, that a split looks at of each label
 _WAITING = 1 << 16  # contents that wait at least until they are sorted in
 
 _COST = 180  # bytes for each content that is remembered, joined, chosen from (bench/splits.py)
