@@ -46,6 +46,8 @@ def split_lines(manifest: Manifest) -> Iterator[str]:
                 f"{'stands' if parted.contents == 1 else 'stand'} in several splits, as records were "
                 "split by identity"
             )
+    if manifest.like is not None:
+        yield from manifest.like.get("words", ())
 
 
 def split_warnings(manifest: Manifest) -> Iterator[str]:
