@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pipelines.inputs.made_by import warnings
 from pipelines.inputs.preflight import refuse_memory, spool_stdin, uses_stores
+from pipelines.jobs.build_like import require_room_to_draw, totals_of
 from pipelines.jobs.build_split import build
 from pipelines.jobs.command import Command
 from pipelines.jobs.disk_room import Need, measure_room
@@ -81,6 +82,8 @@ def _prepare(
     refuse_memory(reading, settings, workers, **({} if memory is None else {"like": memory}))
     if recipe.split_plan is not None:
         require_room_to_count(recipe.split_plan, workers, flags=True, labels=recipe.most_labels)
+    if recipe.draw is not None:
+        require_room_to_draw(recipe.draw, workers)
     shards = recipe.num_shards
     if shards is None:
         shards = count_shards(contents.bytes * SHARD_BYTES // recipe.bytes_of_shard)
@@ -123,6 +126,9 @@ def _measure(job: Job) -> list[Need]:
 def _totals(job: Job) -> Mapping[Stage, int | None]:
     size = job.inputs.size * job.readings_before
     before: dict[Stage, int | None] = {"count": size} if size else {}
+    if job.recipe.weighs:
+        for stage, size in totals_of(job).items():
+            before[stage] = (before.get(stage) or 0) + size
     return {**before, "split": job.inputs.size, "write": None}
 
 

@@ -6,6 +6,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from pipelines.jobs.build import (
     finish,
     manifest_fields,
@@ -14,6 +16,7 @@ from pipelines.jobs.build import (
     spilling,
     write_shards,
 )
+from transforms.formats.writing import ShardFormat, with_column
 from transforms.kernels.planning.plan import RECORDS
 
 if TYPE_CHECKING:
@@ -25,15 +28,21 @@ def build(root: Any, job: Job) -> None:
     from transforms.splitting.write_split_manifest import WriteSplitManifest
 
     placing, told = _place(root, job)
+    parted, like = _find_parted(root, job, placing, told), None
+    if job.recipe.weighs:
+        from pipelines.jobs.build_like import weigh
+
+        placing, told, like = weigh(root, job, read_before(job), placing, told)
     if job.recipe.shuffle:
         laid = root | "Split" >> _shuffled(job, placing, told)
     else:
         laid = root | "Split" >> _in_order(job, placing, told)
     written = laid | WriteSplitManifest(
-        **manifest_fields(job, job.inputs.contents.form),
+        **manifest_fields(job, form_of(job)),
         tokenizers=job.inputs.tokenizers,
         asked=job.recipe.asked,
-        parted=_find_parted(root, job, placing, told),
+        parted=parted,
+        like=like,
     )
     finish(written, job)
 
@@ -66,8 +75,22 @@ def _validate(job: Job) -> Any:
     return partial(without_values, groups=groups, label=label)
 
 
+def form_of(job: Job) -> ShardFormat:
+    """Return what shards are: as the input, with the column that is added."""
+    form, name = job.inputs.contents.form, job.recipe.added_column
+    if name is None:
+        return form
+    kind = pa.float64() if job.recipe.draw is None else pa.int64()
+    return with_column(form, name, kind, json=form.records_are == "lines")
+
+
 def _place(root: Any, job: Job) -> tuple[Any, Any]:
-    """Return what says where records go, and what it is told: None where no split is counted."""
+    """Return what says where records go, and what it is told: None where no split is counted.
+
+    Where records are drawn, both are None.
+    """
+    if job.recipe.draw is not None:
+        return None, None
     from transforms.splitting.count_contents import CountContents
     from transforms.splitting.place_by_plan import PlaceByPlan
     from transforms.splitting.stratify import PlaceStratified, Stratify
@@ -162,8 +185,8 @@ def _shuffled(job: Job, placing: Any, told: Any) -> Any:
 
 
 def _writing(job: Job) -> dict[str, Any]:
-    contents = job.inputs.contents
+    form, extension = form_of(job), job.inputs.contents.extension
     return {
-        name: write_shards(job, form=contents.form, extension=contents.extension, split=name)
+        name: write_shards(job, form=form, extension=extension, split=name)
         for name in job.recipe.split_names
     }

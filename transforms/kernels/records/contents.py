@@ -180,9 +180,23 @@ def field_of(block: pa.RecordBatch, name: str, *, why: str = "to split by it") -
 def _field_hashes(values: pa.Array, name: str) -> Hashes:
     """Hash values by their text."""
     _require_values(values, name)
+    return value_hashes(values, name=name)
+
+
+def value_hashes(values: pa.Array, *, name: str) -> Hashes:
+    """Hash values by their text, two uint64[n]: of a null the hashes of anything.
+
+    Args:
+        values: text, integers or booleans.
+        name: of their field, for errors.
+
+    Raises:
+        DataError: they are something else.
+    """
     if not can_group(values.type):
         raise DataError(
-            f"field {name}: expected text, integers or booleans, to split by it; got {values.type}"
+            f"field {name}: expected text, integers or booleans, to tell records apart by it; got "
+            f"{values.type}"
         )
     if not is_bytes(values.type):
         values = values.cast(pa.large_string())
