@@ -1,8 +1,8 @@
 """Splitting: over a shuffle of the same input, and in how much memory.
 
 ``fast``: ``dovetail split --fractions`` and ``dovetail shuffle`` of the same file in turns, from a
-process's start to its end: of plain lines, and of JSON lines, whose texts are looked for. The texts are all
-different, so that each split has about its share. ``--flags`` adds what is measured instead, such as
+process's start to its end: of plain lines, and of JSON lines, whose texts are looked for. The texts are
+all different, so that each split has about its share. ``--flags`` asks for something else, such as
 ``--flags=--shuffle`` or ``--flags="--counts=test=1000 --by=identity"``.
 
 ``memory``: peak memory of the whole process tree over its limit, every 50 ms (PSS), of the same
