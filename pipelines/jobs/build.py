@@ -57,13 +57,15 @@ def read_records(
     )
 
 
-def write_shards(job: Planned, *, form: ShardFormat, extension: str, **more: Any) -> Any:
-    """Return WriteShards of a job; ``more`` as of WriteShards."""
+def write_shards(
+    job: Planned, *, form: ShardFormat, extension: str, split: str | None = None, **more: Any
+) -> Any:
+    """Return WriteShards of a job, of its one split if none is named; ``more`` as of WriteShards."""
     from transforms.datasets.write import WriteShards
 
     return WriteShards(
         output=job.claim.folder,
-        split=job.recipe.split_name,
+        split=job.recipe.split_name if split is None else split,
         extension=extension,
         form=form,
         sources=len(job.inputs.patterns),
@@ -81,21 +83,25 @@ def write_manifest(job: Planned, *, form: ShardFormat, **more: Any) -> Any:
     """Return WriteManifest of a job; ``more`` as of WriteManifest."""
     from transforms.datasets.write_manifest import WriteManifest
 
+    return WriteManifest(**manifest_fields(job, form), **more)
+
+
+def manifest_fields(job: Planned, form: ShardFormat) -> dict[str, Any]:
+    """Return what WriteManifest is told of every job."""
     recipe = job.recipe
-    return WriteManifest(
-        output=job.claim.folder,
-        sources=sorted(job.inputs.patterns),
-        recipe=recipe.model_dump(mode="json"),
-        seed=recipe.seed,
-        epoch=recipe.epoch,
-        started=job.started,
-        max_bad=most_bad(job),
-        form=form,
-        run_id=job.claim.run_id,
-        expected=job.inputs.fingerprint,
-        storage_options=job.settings.storage_options or {},
-        **more,
-    )
+    return {
+        "output": job.claim.folder,
+        "sources": sorted(job.inputs.patterns),
+        "recipe": recipe.model_dump(mode="json"),
+        "seed": recipe.seed,
+        "epoch": recipe.epoch,
+        "started": job.started,
+        "max_bad": most_bad(job),
+        "form": form,
+        "run_id": job.claim.run_id,
+        "expected": job.inputs.fingerprint,
+        "storage_options": job.settings.storage_options or {},
+    }
 
 
 def most_bad(job: Planned) -> MostBad | None:

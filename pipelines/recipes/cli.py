@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import logging
 import os
 import signal
@@ -62,7 +63,8 @@ def make_parser(*models: type[BaseModel], prog: str, description: str, epilog: s
             if field.annotation is bool:
                 group.add_argument(flag_of(name), dest=name, action="store_true", help=help_)
             else:
-                repeatable = name in ("sources", "temp_location", "extension")
+                several = name in ("sources", "like")
+                repeatable = several or name in ("temp_location", "extension")
                 also = [f"--{name}"] if name in ALSO else []
                 group.add_argument(
                     flag_of(name),
@@ -71,7 +73,7 @@ def make_parser(*models: type[BaseModel], prog: str, description: str, epilog: s
                     help=help_,
                     metavar=extra["metavar"] or _metavar(field.annotation),
                     action="append" if repeatable else "store",
-                    nargs="+" if name == "sources" else None,
+                    nargs="+" if several else None,
                 )
     return parser
 
@@ -93,6 +95,8 @@ def parse(parser: Parser, argv: Sequence[str]) -> tuple[dict[str, Any], list[str
     known, rest = parser.parse_known_args(list(argv))
     if "sources" in known:
         known.sources = join_patterns(known.sources)
+    if "like" in known:
+        known.like = list(itertools.chain(*known.like))
     return vars(known), rest
 
 

@@ -15,8 +15,8 @@ from pydantic import (
 )
 
 from pipelines.recipes.flag_errors import Misfit
-from pipelines.recipes.recipe import CommonRecipe, make_flag
-from pipelines.recipes.values import as_text, as_written, check_names, check_paths, parse_names
+from pipelines.recipes.recipe import OneSplitRecipe, make_flag
+from pipelines.recipes.values import as_text, as_written, check_paths
 from transforms.formats.text_field import TextField
 from transforms.tokenization.models.texts import CPM_NEWLINE
 
@@ -25,12 +25,6 @@ Token = Annotated[
     str,
     BeforeValidator(as_text, json_schema_input_type=str | int),
     Field(min_length=1),
-]
-
-Names = Annotated[
-    list[str],
-    BeforeValidator(parse_names, json_schema_input_type=list[str] | str),
-    AfterValidator(check_names),
 ]
 
 INSTEAD: Mapping[str, Sequence[str]] = {  # what another law doesn't use
@@ -50,7 +44,7 @@ MODEL_FILE = (
 )
 
 
-class ModelRecipe(CommonRecipe):
+class ModelRecipe(OneSplitRecipe):
     """What a recipe says of the model, and of how it is used."""
 
     text_field: Annotated[str, as_written(TextField.parse)] | None = make_flag(

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipelines.recipes.check_prepare import check_prepare, packing_of
 from pipelines.recipes.mixture import WAYS, check_mixture
-from pipelines.recipes.model_recipe import INSTEAD, MODEL, MODEL_FILE, ModelRecipe, Names, Token
+from pipelines.recipes.model_recipe import INSTEAD, MODEL, MODEL_FILE, ModelRecipe, Token
 from pipelines.recipes.recipe import (
     CommonRecipe,
     Count,
@@ -21,7 +21,14 @@ from pipelines.recipes.recipe import (
 )
 from pipelines.recipes.recipe_file import RecipeKind
 from pipelines.recipes.stage_recipe import StageRecipe
-from pipelines.recipes.values import as_written, check_paths, check_split, parse_kinds, parse_parts
+from pipelines.recipes.values import (
+    Names,
+    as_written,
+    check_paths,
+    check_split,
+    parse_kinds,
+    parse_parts,
+)
 from transforms.formats.text_field import TextField
 from transforms.splitting.parse_splits import parse_splits
 

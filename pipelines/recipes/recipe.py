@@ -6,7 +6,7 @@ Models from whose fields the command line and recipe files are made: ``Recipe`` 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -161,9 +161,9 @@ class CommonRecipe(RecipePart):
         ge=1,
         le=200_000,  # of each a launcher keeps 2.5 kB
     )
-    split_name: Annotated[str, AfterValidator(check_split)] = make_flag(
-        "train", _OUTPUT, "first part of the shards' names"
-    )
+
+    if TYPE_CHECKING:
+        split_name: str  # of recipes of one split
 
     @property
     def reading(self) -> Recipe:
@@ -171,7 +171,37 @@ class CommonRecipe(RecipePart):
         raise NotImplementedError
 
 
-class MixtureRecipe(CommonRecipe):
+class OneSplitRecipe(CommonRecipe):
+    """What a recipe says of a dataset that is one split."""
+
+    split_name: Annotated[str, AfterValidator(check_split)] = make_flag(
+        "train", _OUTPUT, "first part of the shards' names"
+    )
+
+
+class WholeRecordsRecipe(CommonRecipe):
+    """What a recipe says whose records come out as they went in."""
+
+    output_format: Annotated[
+        Literal["lines", "parquet", "arrow", "arrow_stream"] | None, BeforeValidator(parse_kind)
+    ] = make_flag(
+        None,
+        _OUTPUT,
+        "what shards are; by default as the input. Lines become rows of one column, text",
+    )
+    compression: Annotated[str | None, BeforeValidator(parse_kind)] = make_flag(
+        None,
+        _OUTPUT,
+        "of shards: none, gzip, bzip2, xz, zstd, lz4 or a codec of --codec_module for lines; none, "
+        "snappy, gzip, brotli, zstd or lz4 inside Parquet; none, lz4 or zstd inside Arrow. By default "
+        "as the input",
+    )
+    check: Literal["none", "utf8", "json"] = make_flag(
+        "none", _INPUT, "what a line has to be; rows' text always has to be UTF-8"
+    )
+
+
+class MixtureRecipe(OneSplitRecipe):
     """What a recipe says of a mixture: which text goes in, and how much of each source comes out."""
 
     text_field: Annotated[str, as_written(TextField.parse)] | None = make_flag(
@@ -255,7 +285,7 @@ class MixtureRecipe(CommonRecipe):
         return self.weigh_by == "tokens" or self.max_tokens is not None
 
 
-class Recipe(MixtureRecipe):
+class Recipe(MixtureRecipe, WholeRecordsRecipe):
     """What determines the output of a shuffle, together with the input files."""
 
     @property
@@ -265,23 +295,6 @@ class Recipe(MixtureRecipe):
 
     shard_records: int | None = make_flag(
         None, _OUTPUT, "exactly so many records a shard, the last one with what is left", ge=1
-    )
-    output_format: Annotated[
-        Literal["lines", "parquet", "arrow", "arrow_stream"] | None, BeforeValidator(parse_kind)
-    ] = make_flag(
-        None,
-        _OUTPUT,
-        "what shards are; by default as the input. Lines become rows of one column, text",
-    )
-    compression: Annotated[str | None, BeforeValidator(parse_kind)] = make_flag(
-        None,
-        _OUTPUT,
-        "of shards: none, gzip, bzip2, xz, zstd, lz4 or a codec of --codec_module for lines; none, "
-        "snappy, gzip, brotli, zstd or lz4 inside Parquet; none, lz4 or zstd inside Arrow. By default "
-        "as the input",
-    )
-    check: Literal["none", "utf8", "json"] = make_flag(
-        "none", _INPUT, "what a line has to be; rows' text always has to be UTF-8"
     )
 
     @model_validator(mode="after")

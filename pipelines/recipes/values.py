@@ -236,8 +236,8 @@ def parse_kinds(value: Any) -> Any:
     return list(dict.fromkeys(map(parse_kind, value))) if isinstance(value, list) else value
 
 
-def parse_parts(value: Any) -> Any:
-    """Read NAME=P%,NAME=N, or the mapping that a file has, of splits; numbers are left as text.
+def parse_parts(value: Any, *, expected: str = "NAME=P%,NAME=N") -> Any:
+    """Read NAME=SIZE,NAME=SIZE, or the mapping that a file has, of splits; sizes are left as text.
 
     >>> parse_parts("validation=0.5%, test=1000")
     {'validation': '0.5%', 'test': '1000'}
@@ -247,7 +247,7 @@ def parse_parts(value: Any) -> Any:
         for part in value.split(","):
             name, equals, size = (piece.strip() for piece in part.partition("="))
             if not (name and equals and size):
-                raise ValueError(f"expected NAME=P%,NAME=N, got {part.strip()!r} in it")
+                raise ValueError(f"expected {expected}, got {part.strip()!r} in it")
             if name in parts:
                 raise ValueError(f"expected each split once, got {name} twice")
             parts[name] = size
@@ -299,10 +299,10 @@ def parse_names(value: Any) -> Any:
     return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
 
 
-def check_names(names: list[str]) -> list[str]:
+def check_names(names: list[str], info: ValidationInfo) -> list[str]:
     """Return names that can be asked for together."""
     for number, name in enumerate(names):
-        path = (("keep_fields", number), ",".join(names))
+        path = ((str(info.field_name), number), ",".join(names))
         if not name:
             raise Misfit("expected NAME,NAME, got an empty name", path)
         if name in names[:number]:
@@ -310,6 +310,13 @@ def check_names(names: list[str]) -> list[str]:
         if name in EVERY and len(names) > 1:
             raise Misfit("expected names, or * alone for all columns", path)
     return names
+
+
+Names = Annotated[
+    list[str],
+    BeforeValidator(parse_names, json_schema_input_type=list[str] | str),
+    AfterValidator(check_names),
+]
 
 
 def as_written(parse: Callable[[str], object]) -> AfterValidator:

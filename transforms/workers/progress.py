@@ -19,7 +19,9 @@ import numpy as np
 
 from transforms.workers.signs_of_life import Beat
 
-Stage = Literal["partition", "tokenize", "decode", "order", "write", "verify"]
+Stage = Literal[
+    "count", "score", "partition", "split", "tokenize", "decode", "order", "write", "verify"
+]
 Watched = str | Beat | None
 """Where is counted: a local folder that the run's processes share, the runner's counters, nowhere."""
 STAGES: tuple[Stage, ...] = get_args(Stage)

@@ -1,0 +1,124 @@
+"""The dataflow of splitting: from a planned job to Beam's pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pipelines.jobs.build import (
+    finish,
+    manifest_fields,
+    memory_for,
+    read_records,
+    spilling,
+    write_shards,
+)
+from transforms.kernels.planning.plan import RECORDS
+
+if TYPE_CHECKING:
+    from pipelines.jobs.split_job import Job
+
+
+def build(root: Any, job: Job) -> None:
+    """Wire the pipeline: find out what decides, read, place, lay each split down, prove."""
+    from transforms.splitting.place_by_plan import PlaceByPlan
+    from transforms.splitting.write_split_manifest import WriteSplitManifest
+
+    placing = PlaceByPlan(plan=job.splits, contents=job.contents)
+    told = _count(root, job)
+    if job.recipe.shuffle:
+        laid = root | "Split" >> _shuffled(job, placing, told)
+    else:
+        laid = root | "Split" >> _in_order(job, placing, told)
+    written = laid | WriteSplitManifest(
+        **manifest_fields(job, job.inputs.contents.form),
+        tokenizers=job.inputs.tokenizers,
+        asked=job.recipe.asked,
+    )
+    finish(written, job)
+
+
+def reading_of(job: Job, span_bytes: int) -> Any:
+    """Return how the input is read: whole records, and what is looked at beside them."""
+    recipe, plan, contents = job.recipe, job.plan, job.inputs.contents
+    becomes_text = contents.schema is None and contents.form.kind != "lines"  # of a row
+    return read_records(
+        job,
+        span_bytes=span_bytes,
+        stage="split",
+        check="utf8" if becomes_text and recipe.check == "none" else recipe.check,
+        chunk_bytes=plan.chunk_bytes,
+        record_limit=plan.record_limit,
+        memory=memory_for(job, RECORDS),
+        beside=job.beside,
+    )
+
+
+def _count(root: Any, job: Job) -> Any:
+    """Read all once to choose what counted splits take; None where no split is counted."""
+    if not job.splits.is_counted:
+        return None
+    from transforms.splitting.count_contents import CountContents
+
+    read = root | "ReadToCount" >> read_before(job)
+    return read.blocks | "Count" >> CountContents(plan=job.splits, contents=job.contents)
+
+
+def read_before(job: Job) -> Any:
+    """Return how the input is read before it is read to be split."""
+    reading = reading_of(job, job.plan.span_bytes)
+    if reading.on_bad_record == "quarantine":  # where they are read to be split is soon enough
+        reading = replace(reading, on_bad_record="skip")
+    return replace(reading, stage="count")
+
+
+def _in_order(job: Job, placing: Any, told: Any) -> Any:
+    from transforms.splitting.split_in_order import SplitInOrder
+
+    units = job.shards_of(job.largest)
+    return SplitInOrder(
+        reading=reading_of(job, max(-(-job.inputs.size // units), 1)),
+        placing=placing,
+        told=told,
+        writing=_writing(job),
+        largest=job.largest,
+        units=units,
+        shard_bytes=job.shard_bytes,
+        spill=spilling(job, folder="aside", release=False),
+    )
+
+
+def _shuffled(job: Job, placing: Any, told: Any) -> Any:
+    from transforms.shuffling.streams import Streams
+    from transforms.splitting.split_shuffled import ShuffledSplit, SplitShuffled
+
+    writing, splits = _writing(job), {}
+    for name in placing.names:
+        plan = job.plan_of(name)
+        streams = Streams.as_one(
+            list(job.inputs.patterns),
+            seed=job.recipe.seed,
+            epoch=job.recipe.epoch,
+            buckets=plan.buckets,
+            bucket_bytes=plan.bucket_bytes,
+            partitions=plan.first,
+        )
+        spill = replace(
+            spilling(job, folder=name, release=False),
+            run_bytes=plan.run_bytes,
+            page_bytes=plan.page_bytes,
+        )
+        splits[name] = ShuffledSplit(
+            streams=streams, spill=spill, shards=plan.partitions, writing=writing[name]
+        )
+    return SplitShuffled(
+        reading=reading_of(job, job.plan.span_bytes), placing=placing, told=told, splits=splits
+    )
+
+
+def _writing(job: Job) -> dict[str, Any]:
+    contents = job.inputs.contents
+    return {
+        name: write_shards(job, form=contents.form, extension=contents.extension, split=name)
+        for name in job.recipe.split_names
+    }

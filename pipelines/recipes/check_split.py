@@ -1,0 +1,171 @@
+"""What a split asks for, checked: its fields with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.recipes.flag_errors import Misfit, Path
+from transforms.formats.kept import EVERY
+from transforms.splitting.parse_splits import plan_split
+
+Fields = Mapping[str, Any]
+"""Fields of a SplitRecipe, read already."""
+
+FIT_RECORDS, FIT_BYTES, DRAW_COLUMN = 100_000, 64 << 20, "drawn"
+_DEFAULTS = {
+    **{"features": ["text"], "fit_records": FIT_RECORDS, "fit_bytes": FIT_BYTES},
+    "draw_column": DRAW_COLUMN,
+}
+_EXAMPLE = "--fractions=train=0.98,validation=0.01,test=0.01"
+
+
+def check_split_recipe(fields: Fields) -> None:
+    """Check what can be known before inputs are looked at.
+
+    Raises:
+        Misfit: one field is impossible, or two of them together.
+    """
+    _check_splits(fields)
+    _check_what_decides(fields)
+    _check_like(fields)
+    _check_output(fields)
+
+
+def _check_splits(fields: Fields) -> None:
+    """Check that the splits are said, in one way."""
+    asked = [name for name in ("fractions", "counts") if fields[name] is not None]
+    if fields["draw"] is not None:
+        if asked:
+            raise Misfit(
+                "--draw makes the splits itself: validation is what is drawn, and train every record "
+                "whose content isn't; leave one of them out",
+                _place(fields, "draw"),
+                _place(fields, asked[0]),
+            )
+        return
+    if not asked:
+        raise Misfit(
+            f"expected the splits: give {_EXAMPLE}, or --counts=train=1000,test=rest, or --like with "
+            "--draw",
+            (("fractions",), None),
+        )
+    try:
+        plan_split(fields["fractions"], fields["counts"])
+    except ValueError as error:
+        raise Misfit(str(error), *(_place(fields, name) for name in asked)) from None
+
+
+def _check_what_decides(fields: Fields) -> None:
+    """Check by what records are split: contents, groups, identities, labels."""
+    groups = fields["split_by"]
+    if groups is not None and tuple(groups) == EVERY:
+        raise Misfit(
+            "expected the names of fields; without --split_by the whole text decides",
+            _place(fields, "split_by"),
+        )
+    if fields["by"] == "identity":
+        if groups is not None:
+            raise Misfit(
+                "--split_by keeps the records of a group in one split, and --by=identity takes every "
+                "record by itself; leave one of them out",
+                _place(fields, "split_by"),
+                _place(fields, "by"),
+            )
+        if fields["draw"] is not None:
+            raise Misfit(
+                "train is every record whose content wasn't drawn; leave --by out",
+                _place(fields, "by"),
+                _place(fields, "draw"),
+            )
+    if fields["stratify"] is None:
+        return
+    if fields["counts"] is None:
+        raise Misfit(
+            "fractions are taken by a hash, content by content, so that added data moves nothing, and "
+            "each label has its share but for chance; to have so many of each label exactly, give "
+            "--counts=train=1000,test=rest",
+            _place(fields, "stratify"),
+        )
+    if fields["like"] is not None or fields["like_model"] is not None:
+        raise Misfit(
+            "likeness goes by inputs alone, and a stratified count by labels; make the stratified "
+            "splits first, and weigh the one you need in another run",
+            _place(fields, "stratify"),
+            _place(fields, "like" if fields["like"] is not None else "like_model"),
+        )
+
+
+def _check_like(fields: Fields) -> None:
+    """Check what goes with a test set, or a model that knows one."""
+    fits, weighs = fields["like"] is not None, fields["like_model"] is not None
+    if not fits and not weighs:
+        for name in (
+            "weights_column",
+            "max_weight",
+            "draw",
+            "features",
+            "fit_records",
+            "fit_bytes",
+        ):
+            if fields[name] != _DEFAULTS.get(name):
+                also = " (or --like_model=FILE)" if name[:3] not in ("fea", "fit") else ""
+                raise Misfit(
+                    f"expected --like=FILES{also} with it: the test set that records are compared with",
+                    _place(fields, name),
+                )
+    elif fields["weights_column"] is None and fields["draw"] is None:
+        raise Misfit(
+            "expected --weights_column=weight or --draw=N with it, which say what is done with it: "
+            "weights beside the records of --fractions or --counts, or a validation set drawn by them",
+            _place(fields, "like" if fits else "like_model"),
+        )
+    if weighs:
+        for name in ("features", "fit_records", "fit_bytes"):
+            if fields[name] != _DEFAULTS[name]:
+                raise Misfit(
+                    "the model is fitted already, and says itself what it looks at; leave it out",
+                    _place(fields, name),
+                    _place(fields, "like_model"),
+                )
+    if fields["weights_column"] is not None and fields["draw"] is not None:
+        raise Misfit(
+            "what is drawn by weight needs no weights; leave one of them out",
+            _place(fields, "weights_column"),
+            _place(fields, "draw"),
+        )
+    if fields["draw_column"] != DRAW_COLUMN and fields["draw"] is None:
+        raise Misfit("expected --draw with it", _place(fields, "draw_column"))
+    if fields["max_weight"] is not None and fields["max_weight"] < 1:
+        raise Misfit(
+            f"expected 1 or more, as weights are 1 in the mean; got {fields['max_weight']}",
+            _place(fields, "max_weight"),
+        )
+    if tuple(fields["features"]) == EVERY:
+        raise Misfit(
+            "expected text, or the names of columns; not all columns may tell the sets apart by what "
+            "they are, such as an id",
+            _place(fields, "features"),
+        )
+
+
+def _check_output(fields: Fields) -> None:
+    for name in ("seed", "epoch"):
+        if fields[name] and not fields["shuffle"]:
+            raise Misfit(
+                "expected --shuffle with it: without, each split has the input's order; which split a "
+                "record falls to is --split_seed's to say",
+                _place(fields, name),
+            )
+    if fields["num_shards"] is not None and fields["shard_size"] is not None:
+        raise Misfit("give one of them", _place(fields, "num_shards"), _place(fields, "shard_size"))
+
+
+def _place(fields: Fields, field: str) -> tuple[Path, str]:
+    """Return a field's path and its value as a flag has it."""
+    value = fields[field]
+    if isinstance(value, Mapping):
+        value = ",".join(f"{name}={size}" for name, size in value.items())
+    elif isinstance(value, list):
+        value = ",".join(value)
+    return (field,), str(value)

@@ -1,0 +1,274 @@
+"""The recipe of splitting: everything that determines which record stands in which split."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, model_validator
+
+from pipelines.recipes.check_split import DRAW_COLUMN, FIT_BYTES, FIT_RECORDS, check_split_recipe
+from pipelines.recipes.recipe import (
+    CommonRecipe,
+    Count,
+    Recipe,
+    Settings,
+    Size,
+    WholeRecordsRecipe,
+    make_flag,
+)
+from pipelines.recipes.recipe_file import RecipeKind
+from pipelines.recipes.values import Names, Number, as_list, as_written, check_paths, parse_parts
+from transforms.formats.text_field import TextField
+from transforms.kernels.splitting.plan import TRAIN, SplitPlan
+from transforms.splitting.parse_splits import parse_counts, parse_fractions, plan_split
+
+_INPUT, _SPLIT, _LIKE, _ORDER, _OUTPUT = "input", "split", "like a test set", "order", "output"
+SHARD_SIZE = 256 << 20
+DRAWN_SPLIT = "validation"
+"""The split of what ``--draw`` draws."""
+
+
+def _check_fractions(parts: dict[str, str]) -> dict[str, str]:
+    parse_fractions(parts)
+    return parts
+
+
+def _check_counts(parts: dict[str, str]) -> dict[str, str]:
+    parse_counts(parts)
+    return parts
+
+
+_Fractions = Annotated[
+    dict[str, str],
+    BeforeValidator(
+        partial(parse_parts, expected="NAME=FRACTION,NAME=FRACTION"),
+        json_schema_input_type=dict[str, str | float] | str,
+    ),
+    AfterValidator(_check_fractions),
+]
+_Counts = Annotated[
+    dict[str, str],
+    BeforeValidator(
+        partial(parse_parts, expected="NAME=RECORDS,NAME=rest"),
+        json_schema_input_type=dict[str, str | int] | str,
+    ),
+    AfterValidator(_check_counts),
+]
+_Patterns = Annotated[
+    list[str],
+    BeforeValidator(as_list, json_schema_input_type=list[str] | str),
+    AfterValidator(check_paths),
+]
+
+
+class SplitRecipe(WholeRecordsRecipe):
+    """What determines the splits of a dataset, together with the input files."""
+
+    text_field: Annotated[str, as_written(TextField.parse)] | None = make_flag(
+        None,
+        _INPUT,
+        "field of JSON lines, or column of rows, whose text is a record's content; data.text is one "
+        r"inside of data, a template such as '{title}\n\n{body}' puts several together; '' takes whole "
+        "records. By default text, where a record has it, else the whole record. Records are written "
+        "whole, whatever it is",
+    )
+    fractions: _Fractions | None = make_flag(
+        None,
+        _SPLIT,
+        "splits by their fraction of the contents: train=0.98,validation=0.01,test=0.01. A hash of the "
+        "content decides, so that equal contents never stand in two splits, and added data moves no "
+        "record. Without train, train has the rest",
+        metavar="NAME=F,…",
+        min_length=1,
+    )
+    counts: _Counts | None = make_flag(
+        None,
+        _SPLIT,
+        "splits by their number of records: train=1000,test=rest. With --by=identity exact; by content "
+        "at most, as equal contents stay together. Beside --fractions they choose from what those leave",
+        metavar="NAME=N|rest,…",
+        min_length=1,
+    )
+    by: Literal["content", "identity"] = make_flag(
+        "content",
+        _SPLIT,
+        "what decides: content keeps equal contents in one split; identity takes every record by itself "
+        "(its source, file and position), so that duplicates may part, and says how many do",
+    )
+    split_by: Names | None = make_flag(
+        None,
+        _SPLIT,
+        "fields or columns whose values decide in place of the text, so that a group stays together",
+        metavar="FIELD,FIELD",
+    )
+    stratify: str | None = make_flag(
+        None,
+        _SPLIT,
+        "of --counts: the field or column of a label, of which each count has the input's shares, by "
+        "largest remainder",
+        metavar="FIELD",
+        min_length=1,
+    )
+    split_seed: int = make_flag(
+        0, _SPLIT, "another one splits otherwise; --seed has no say in it", ge=0, lt=2**64
+    )
+    like: _Patterns | None = make_flag(
+        None,
+        _LIKE,
+        "files, folders or patterns of a test set whose labels aren't known: --weights_column weighs, "
+        "or --draw draws, so that what comes out is like it (docs/like.md); repeatable. Needs "
+        "pip install 'dovetail-data[like]'",
+        metavar="PATTERN",
+        min_length=1,
+    )
+    like_model: Annotated[str, AfterValidator(check_paths)] | None = make_flag(
+        None,
+        _LIKE,
+        "like.json of a dataset: score by that model, and fit none. With --like too, the report "
+        "compares with the test set",
+        metavar="FILE",
+        min_length=1,
+    )
+    features: Names = make_flag(
+        ["text"],
+        _LIKE,
+        "what the sets are compared by: text, and names of rows' columns: numbers, "
+        "categories, or lists of numbers of one length (an embedding)",
+        metavar="NAME,NAME",
+    )
+    fit_records: Count = make_flag(
+        FIT_RECORDS,
+        _LIKE,
+        "records of either set, at most, that the model is fitted on",
+        metavar="N",
+    )
+    fit_bytes: Size = make_flag(
+        FIT_BYTES,
+        _LIKE,
+        "bytes of text and columns of either set, at most, that the model is fitted on",
+        metavar="SIZE",
+    )
+    weights_column: str | None = make_flag(
+        None,
+        _LIKE,
+        "add this column (of JSON lines a last key) to the splits of --fractions or --counts: the "
+        "record's weight, which is 1 in the mean",
+        metavar="NAME",
+        min_length=1,
+    )
+    max_weight: Number | None = make_flag(
+        None, _LIKE, "clip weights at so many times the mean, and say how many were", metavar="W"
+    )
+    draw: Count | None = make_flag(
+        None,
+        _LIKE,
+        f"in place of --fractions and --counts: {DRAWN_SPLIT} is N records drawn by weight, with "
+        f"replacement, and {TRAIN} every record whose content wasn't drawn",
+        metavar="N",
+    )
+    draw_column: str = make_flag(
+        DRAW_COLUMN,
+        _LIKE,
+        "of --draw: the column (of JSON lines the key) that says how often a record was drawn",
+        metavar="NAME",
+        min_length=1,
+    )
+    shuffle: bool = make_flag(
+        False, _ORDER, "shuffle each split, by --seed; by default each has the input's order"
+    )
+    seed: int = make_flag(0, _ORDER, "of --shuffle: another seed, another order", ge=0, lt=2**64)
+    epoch: int = make_flag(
+        0, _ORDER, "of --shuffle: another order under the same seed", ge=0, lt=2**63
+    )
+    num_shards: int | None = make_flag(
+        None,
+        _OUTPUT,
+        "how many shards of the largest split, about; others have as many as their size asks for. By "
+        "default as --shard_size has it",
+        ge=1,
+        le=200_000,
+    )
+    shard_size: Size | None = make_flag(
+        None,
+        _OUTPUT,
+        "bytes of a shard, about, such as 512MiB (default 256MiB)",
+        metavar="SIZE",
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        check_split_recipe(dict(self))
+        return self
+
+    @property
+    def split_plan(self) -> SplitPlan | None:
+        """Which split each content falls to; None where ``--draw`` makes the splits."""
+        if self.draw is not None:
+            return None
+        return plan_split(self.fractions, self.counts, seed=self.split_seed)
+
+    @property
+    def split_names(self) -> tuple[str, ...]:
+        """All splits, the one of the rest first."""
+        plan = self.split_plan
+        return (TRAIN, DRAWN_SPLIT) if plan is None else plan.names
+
+    @property
+    def asked(self) -> dict[str, str | None]:
+        """Of each split what was asked for, as one would write it; None of what has the rest."""
+        plan = self.split_plan
+        if plan is None:
+            return {TRAIN: None, DRAWN_SPLIT: f"{self.draw}"}
+        rest = {} if plan.rest is None else {plan.rest: (self.fractions or {}).get(plan.rest)}
+        return {**rest, **{part.name: part.asked for part in plan.parts}}
+
+    @property
+    def weighs(self) -> bool:
+        """Whether records are scored for how like they are to a test set."""
+        return self.like is not None or self.like_model is not None
+
+    @property
+    def added_column(self) -> str | None:
+        """The column that is added to every record; None for none."""
+        if self.draw is not None:
+            return self.draw_column
+        return self.weights_column
+
+    @property
+    def bytes_of_shard(self) -> int:
+        """How many bytes a shard has, about, where ``num_shards`` doesn't say it."""
+        return self.shard_size or SHARD_SIZE
+
+    @property
+    def reading(self) -> Recipe:
+        """The recipe by which the input is looked at and read: whole records."""
+        common: dict[str, Any] = {name: getattr(self, name) for name in CommonRecipe.model_fields}
+        return Recipe(
+            **common,
+            output_format=self.output_format,
+            compression=self.compression,
+            check=self.check,
+        )
+
+    @property
+    def reading_like(self) -> Recipe | None:
+        """The recipe by which the test set is looked at and read; None where there is none."""
+        if self.like is None:
+            return None
+        return self.reading.model_copy(update={"sources": {"like": self.like}})
+
+
+SPLIT = RecipeKind(
+    "split",
+    SplitRecipe,
+    Settings,
+    instead={
+        "draw": ("fractions", "counts", "stratify", "weights_column", "by"),
+        "fractions": ("draw", "draw_column"),
+        "counts": ("draw", "draw_column"),
+        "num_shards": ("shard_size",),
+        "shard_size": ("num_shards",),
+        "like_model": ("features", "fit_records", "fit_bytes"),
+    },
+)

@@ -1,0 +1,304 @@
+from fractions import Fraction
+
+import pytest
+
+from pipelines.recipes.cli import make_parser, parse
+from pipelines.recipes.flag_errors import validate
+from pipelines.recipes.split_recipe import SPLIT, SplitRecipe
+from transforms.errors import UsageError
+
+
+def recipe(**fields):
+    return validate(SplitRecipe, {"sources": ["a.jsonl"], **fields})
+
+
+def parts(**fields):
+    plan = recipe(**fields).split_plan
+    return plan.rest, [(part.name, part.share or part.count) for part in plan.parts]
+
+
+def test_train_named_among_fractions_has_the_rest_wherever_it_stands():
+    expected = "train", [("validation", Fraction(1, 100)), ("test", Fraction(1, 100))]
+    assert parts(fractions="train=0.98,validation=0.01,test=0.01") == expected
+    assert parts(fractions="validation=0.01,train=98%,test=1 %") == expected
+    assert parts(fractions={"validation": 0.01, "test": "1%", "train": 0.98}) == expected
+    assert parts(fractions="validation=1e-2,test=1/100") == expected
+
+
+def test_fractions_without_train_that_come_to_1_leave_no_rest():
+    assert parts(fractions="a=0.1,b=0.2,c=0.7")[0] is None  # floats would come to less
+    assert parts(fractions="a=1/3,b=2/3") == (None, [("a", Fraction(1, 3)), ("b", Fraction(2, 3))])
+
+
+def test_all_may_be_train():
+    assert parts(fractions="train=1") == ("train", [])
+
+
+def test_counts_have_a_rest_which_is_train_unless_it_is_said():
+    assert parts(counts="train=1000,test=rest") == ("test", [("train", 1000)])
+    assert parts(counts={"test": 1000}) == ("train", [("test", 1000)])
+    assert parts(counts="test=1_000,dev=2")[1] == [("test", 1000), ("dev", 2)]
+
+
+def test_counts_beside_fractions_choose_from_the_rest():
+    found = parts(fractions="validation=0.1", counts="test=5,unused=rest")
+    assert found == ("unused", [("validation", Fraction(1, 10)), ("test", 5)])
+
+
+def test_what_was_asked_is_written_in_the_order_of_the_splits():
+    asked = recipe(fractions="train=0.98,validation=0.01,test=0.01").asked
+    assert list(asked.items()) == [("train", "0.98"), ("validation", "1%"), ("test", "1%")]
+    assert recipe(counts="train=10,test=rest").asked == {"test": None, "train": "10"}
+    assert recipe(like="t", draw=5).asked == {"train": None, "validation": "5"}
+    assert recipe(like="t", draw="5k").split_plan is None
+
+
+def test_a_recipe_of_a_manifest_is_taken_again():
+    for given in (
+        {"fractions": {"train": 0.98, "validation": 0.02}, "split_by": "site"},
+        {"counts": "train=5,test=rest", "stratify": "label", "by": "identity", "shuffle": True},
+        {"like": ["t"], "draw": 7, "features": "text,age", "max_weight": 20},
+        {"like_model": "like.json", "weights_column": "w", "counts": "train=5,test=rest"},
+    ):
+        made = recipe(**given)
+        assert validate(SplitRecipe, made.model_dump(mode="json")) == made
+
+
+def test_the_input_is_read_whole_and_the_test_set_in_the_same_way():
+    found = recipe(
+        text_field="body", like=["x", "y"], draw=1, header_lines=0, check="json", compression="gz"
+    )
+    assert found.reading.text_field is None
+    assert found.reading.compression == "gzip"
+    assert found.reading.check == "json"
+    assert found.reading_like.sources == {"like": ["x", "y"]}
+    assert recipe(counts="a=1").reading_like is None
+
+
+def test_like_takes_what_a_shell_makes_of_patterns():
+    parser = make_parser(SPLIT.recipe, SPLIT.settings, prog="x", description="", epilog="")
+    flags, _ = parse(parser, ["--like", "a", "b", "--like=c", "--input", "d", "--output=o"])
+    assert flags["like"] == ["a", "b", "c"]
+
+
+def test_no_flags_of_mixtures_or_of_one_split():
+    parser = make_parser(SPLIT.recipe, SPLIT.settings, prog="x", description="", epilog="")
+    assert not {"--weights", "--repeats", "--split_name"} & parser._option_string_actions.keys()
+
+
+FRACTIONS = {"fractions": "train=0.9,test=0.1"}
+LIKE = {"like": "t.jsonl"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (
+            {},
+            (
+                "--fractions: expected the splits: give "
+                "--fractions=train=0.98,validation=0.01,test=0.01, or "
+                "--counts=train=1000,test=rest, or --like with --draw"
+            ),
+        ),
+        (
+            {"fractions": "train=0.98,test=0.03"},
+            "--fractions=train=0.98,test=0.03: expected fractions of 1 at most, all together; got 1.01",
+        ),
+        (
+            {"fractions": "train=0.98,test=0.01"},
+            (
+                "--fractions=train=0.98,test=0.01: expected fractions that come to 1, as train "
+                "is one of them, so that no record is left; got 0.99. Without train it has the "
+                "rest"
+            ),
+        ),
+        (
+            {"fractions": "test-1=0.01"},
+            (
+                "--fractions=test-1=0.01: expected a split's name of letters, digits and _, a "
+                "letter first, got 'test-1'"
+            ),
+        ),
+        (
+            {"fractions": "a=0.1,A=0.2"},
+            "--fractions=a=0.1,A=0.2: expected each split once, in whatever case, got A twice",
+        ),
+        (
+            {"fractions": "a"},
+            "--fractions=a: expected NAME=FRACTION,NAME=FRACTION, got 'a' in it",
+        ),
+        (
+            {"fractions": "test=1000"},
+            (
+                "--fractions=test=1000: expected NAME=FRACTION above 0 and at most 1, such as "
+                "train=0.98,test=0.02; got test=1000; did you mean --counts=test=1000?"
+            ),
+        ),
+        (
+            {"fractions": "test=2"},
+            (
+                "--fractions=test=2: expected NAME=FRACTION above 0 and at most 1, such as "
+                "train=0.98,test=0.02; got test=2; did you mean test=2% or --counts=test=2?"
+            ),
+        ),
+        (
+            {"fractions": "test=0"},
+            (
+                "--fractions=test=0: expected NAME=FRACTION above 0 and at most 1, such as "
+                "train=0.98,test=0.02; got test=0"
+            ),
+        ),
+        (
+            {"counts": "train,test=rest"},
+            "--counts=train,test=rest: expected NAME=RECORDS,NAME=rest, got 'train' in it",
+        ),
+        (
+            {"counts": "train=many,test=rest"},
+            (
+                "--counts=train=many,test=rest: expected NAME=RECORDS, such as "
+                "train=1000,test=rest; got train=many"
+            ),
+        ),
+        (
+            {"counts": "test=0.1"},
+            (
+                "--counts=test=0.1: expected NAME=RECORDS, such as train=1000,test=rest; got "
+                "test=0.1; did you mean --fractions=test=0.1?"
+            ),
+        ),
+        (
+            {"counts": "a=rest,b=rest"},
+            "--counts=a=rest,b=rest: expected one split with the rest, got a and b",
+        ),
+        (
+            {"counts": "train=1000"},
+            (
+                "--counts=train=1000: expected a split for all that isn't counted, as in "
+                "test=rest: train has its count"
+            ),
+        ),
+        (
+            {"fractions": "train=0.9,test=0.1", "counts": "dev=5"},
+            (
+                "--fractions=train=0.9,test=0.1 and --counts=dev=5: counts choose from what no "
+                "fraction takes, so train can't have all that; leave it out of the fractions"
+            ),
+        ),
+        (
+            {"fractions": "a=0.9,b=0.1", "counts": "dev=5"},
+            (
+                "--fractions=a=0.9,b=0.1 and --counts=dev=5: fractions come to 1, which leaves "
+                "nothing for the counts"
+            ),
+        ),
+        (
+            {**FRACTIONS, "stratify": "label"},
+            (
+                "--stratify=label: fractions are taken by a hash, content by content, so that "
+                "added data moves nothing, and each label has its share but for chance; to have "
+                "so many of each label exactly, give --counts=train=1000,test=rest"
+            ),
+        ),
+        (
+            {"counts": "a=1", "stratify": "label", **LIKE, "weights_column": "w"},
+            (
+                "--stratify=label and --like=t.jsonl: likeness goes by inputs alone, and a "
+                "stratified count by labels; make the stratified splits first, and weigh the one "
+                "you need in another run"
+            ),
+        ),
+        (
+            {**FRACTIONS, "split_by": "site", "by": "identity"},
+            (
+                "--split_by=site and --by=identity: --split_by keeps the records of a group in "
+                "one split, and --by=identity takes every record by itself; leave one of them out"
+            ),
+        ),
+        (
+            {**FRACTIONS, "split_by": "site,site"},
+            "--split_by=site,site: expected each field once, got site twice",
+        ),
+        (
+            {**FRACTIONS, "split_by": "*"},
+            "--split_by=*: expected the names of fields; without --split_by the whole text decides",
+        ),
+        (
+            {**FRACTIONS, **LIKE, "draw": 5},
+            (
+                "--draw=5 and --fractions=train=0.9,test=0.1: --draw makes the splits itself: "
+                "validation is what is drawn, and train every record whose content isn't; leave "
+                "one of them out"
+            ),
+        ),
+        (
+            {**LIKE, "draw": 5, "weights_column": "w"},
+            (
+                "--weights_column=w and --draw=5: what is drawn by weight needs no weights; "
+                "leave one of them out"
+            ),
+        ),
+        (
+            {**LIKE, "draw": 5, "by": "identity"},
+            (
+                "--by=identity and --draw=5: train is every record whose content wasn't drawn; "
+                "leave --by out"
+            ),
+        ),
+        (
+            {"draw": 5},
+            (
+                "--draw=5: expected --like=FILES (or --like_model=FILE) with it: the test set "
+                "that records are compared with"
+            ),
+        ),
+        (
+            {**FRACTIONS, "weights_column": "w"},
+            (
+                "--weights_column=w: expected --like=FILES (or --like_model=FILE) with it: the "
+                "test set that records are compared with"
+            ),
+        ),
+        (
+            {**FRACTIONS, "features": "text,age"},
+            (
+                "--features=text,age: expected --like=FILES with it: the test set that records "
+                "are compared with"
+            ),
+        ),
+        (
+            {**FRACTIONS, **LIKE},
+            (
+                "--like=t.jsonl: expected --weights_column=weight or --draw=N with it, which say "
+                "what is done with it: weights beside the records of --fractions or --counts, or "
+                "a validation set drawn by them"
+            ),
+        ),
+        (
+            {"like_model": "like.json", "draw": 5, "fit_records": 7},
+            (
+                "--fit_records=7 and --like_model=like.json: the model is fitted already, and "
+                "says itself what it looks at; leave it out"
+            ),
+        ),
+        (
+            {**FRACTIONS, **LIKE, "weights_column": "w", "max_weight": "0.5"},
+            "--max_weight=0.5: expected 1 or more, as weights are 1 in the mean; got 0.5",
+        ),
+        (
+            {**FRACTIONS, "seed": 7},
+            (
+                "--seed=7: expected --shuffle with it: without, each split has the input's "
+                "order; which split a record falls to is --split_seed's to say"
+            ),
+        ),
+        (
+            {**FRACTIONS, "num_shards": 7, "shard_size": "1GiB"},
+            "--num_shards=7 and --shard_size=1073741824: give one of them",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_said(fields, said):
+    with pytest.raises(UsageError) as error:
+        recipe(**fields)
+    assert str(error.value) == said

@@ -1,0 +1,141 @@
+"""Features of a sample, as one sparse matrix of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from transforms.kernels.arrays import F64, I32, I64, offsets_of
+from transforms.kernels.likeness.features import FeatureSpec, featurize
+
+MOST_VALUES = 1 << 25
+"""Features that are not zero, of all records of a fit: they take 8 bytes each."""
+
+_CHUNK = 1024  # records that are looked at together
+
+Bools = npt.NDArray[np.bool_]
+F32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """Features of n records.
+
+    Attributes:
+        offsets: int64[n + 1]: where each record's begin.
+        places: int32[m]: which features.
+        values: float32[m].
+        width: features in all.
+    """
+
+    offsets: I64
+    places: I32
+    values: F32
+    width: int
+
+    @property
+    def sizes(self) -> I64:
+        """int64[n]: how many features of each record are not zero."""
+        return np.diff(self.offsets)
+
+    @property
+    def mean_square(self) -> float:
+        """The mean, over records, of the sum of squares of features."""
+        return max(float(np.square(self.values, dtype=np.float64).sum()) / len(self.sizes), 1e-9)
+
+    def rows(self, rows: I64) -> Any:
+        """Return some records as scipy's CSR matrix of float64."""
+        from scipy import sparse
+
+        offsets = offsets_of(self.sizes[rows])
+        at = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], self.sizes[rows])
+        return sparse.csr_matrix(
+            (self.values[at].astype(np.float64), self.places[at], offsets.astype(np.int32)),
+            shape=(len(rows), self.width),
+        )
+
+    def sums(self, rows: I64, weights: F64) -> F64:
+        """Return float64[r]: features times weights of some records."""
+        out = np.empty(len(rows))
+        for begin in range(0, len(rows), 8 * _CHUNK):
+            some = slice(begin, begin + 8 * _CHUNK)
+            out[some] = self.rows(rows[some]) @ weights
+        return out
+
+    def means(self, mine: Bools) -> F64:
+        """Return float64[width]: the mean of each feature over records that are ``mine``, bool[n]."""
+        of = np.repeat(mine, self.sizes)
+        return np.bincount(self.places[of], self.values[of], self.width) / max(int(mine.sum()), 1)
+
+
+def featurized(
+    spec: FeatureSpec, texts: pa.Array | None, columns: Mapping[str, pa.Array], is_test: Bools
+) -> tuple[Matrix, I64]:
+    """Return the features of as many records as fit, and which these are: int64[k].
+
+    Either set is taken from its first record on, and has half of the room, or what the other leaves.
+    """
+    sides = [
+        _Side(np.flatnonzero(is_test), spec, texts, columns),
+        _Side(np.flatnonzero(~is_test), spec, texts, columns),
+    ]
+    for side, other in ((0, 1), (1, 0), (0, 1)):
+        room = MOST_VALUES - sides[other].size if sides[other].done else MOST_VALUES // 2
+        sides[side].fill(room)
+    kept = np.concatenate([side.kept for side in sides])
+    parts = [part for side in sides for part in side.parts]
+    sizes, places, values = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return Matrix(offsets_of(sizes), places, values, spec.width), kept
+
+
+class _Side:
+    """The records of one set, and the features of those that there is room for."""
+
+    def __init__(
+        self, rows: I64, spec: FeatureSpec, texts: pa.Array | None, columns: Mapping[str, pa.Array]
+    ) -> None:
+        self._rows, self._spec, self._texts, self._columns = rows, spec, texts, columns
+        self._next = 0
+        self.parts: list[_Features] = []
+        self.size = 0
+
+    @property
+    def done(self) -> bool:
+        return self._next == len(self._rows)
+
+    @property
+    def kept(self) -> I64:
+        return self._rows[: self._next]
+
+    def fill(self, room: int) -> None:
+        """Take records until there are no more or they would not fit."""
+        while not self.done:
+            rows = pa.array(self._rows[self._next : self._next + _CHUNK])
+            made = featurize(
+                self._spec,
+                None if self._texts is None else self._texts.take(rows),
+                {name: column.take(rows) for name, column in self._columns.items()},
+            )
+            fitting = int(np.searchsorted(made.indptr, room - self.size, side="right")) - 1
+            end = int(made.indptr[fitting])
+            part = _Features(
+                np.diff(made.indptr[: fitting + 1]),
+                made.indices[:end],
+                made.data[:end].astype(np.float32),
+            )
+            self.parts.append(part)
+            self.size += end
+            self._next += fitting
+            if fitting < len(rows):
+                return
+
+
+class _Features(NamedTuple):
+    sizes: I64
+    places: I32
+    values: F32

@@ -1,0 +1,19 @@
+"""What `--like` needs beyond Dovetail's own dependencies."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from transforms.errors import UsageError
+
+_NEEDED = {"sklearn": "scikit-learn", "matplotlib": "matplotlib"}
+
+
+def require_like() -> None:
+    """Raise a UsageError, of one line, where a package is missing that ``--like`` needs."""
+    missing = [package for module, package in _NEEDED.items() if find_spec(module) is None]
+    if missing:
+        raise UsageError(
+            f"--like needs {' and '.join(missing)}, which isn't installed: "
+            "pip install 'dovetail-data[like]'"
+        )
