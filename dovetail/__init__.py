@@ -7,17 +7,19 @@ The commands, with keywords named like their flags, which return the dataset's m
     manifest = dovetail.shuffle(input="corpus/*.jsonl", output="shuffled", seed=7)
     dovetail.tokenize(input="shuffled", output="tokens", tokenizer="model.json")
     dovetail.prepare(input="corpus", output="ready", tokenizer="model.json", sequence_length=4096)
+    dovetail.split(input="corpus", output="split", fractions={"train": 0.98, "validation": 0.02})
     dovetail.verify("ready")
     dovetail.show("ready", row=12)
 
-``shuffle``, ``tokenize``, ``prepare``, ``verify``, ``show``
+``shuffle``, ``tokenize``, ``prepare``, ``split``, ``verify``, ``show``
     the commands; what goes wrong is a ``DovetailError``, of which there is a tree
-``Recipe``, ``TokenizeRecipe``, ``PrepareRecipe``, ``Manifest``, ``PreparedManifest``
+``Recipe``, ``TokenizeRecipe``, ``PrepareRecipe``, ``SplitRecipe``, ``Manifest``, ``PreparedManifest``
     what determines a dataset, and what was written
 ``Tokenizer``, ``Sampling``
     texts to ids and back, without Beam
 ``ReadRecords``, ``BlocksFromRecords``, ``PartitionIntoBuckets``, ``ShuffleWithinBuckets``,
-``InterleaveSources``, ``TokenizeRecords``, ``MapIntoShards``, ``WriteShards``, ``WriteManifest``
+``InterleaveSources``, ``TokenizeRecords``, ``WindowTokens``, ``MapIntoShards``, ``WriteShards``,
+``WriteManifest``
     Beam's PTransforms for pipelines of your own: docs/library.md. What they are told of:
     ``Streams``, ``Spilling``, ``Mixture``, ``Amounts``, ``plan_streams``, ``BlockTokenizer``
 
@@ -38,10 +40,12 @@ if TYPE_CHECKING:
     from dovetail.commands import prepare as prepare
     from dovetail.commands import show as show
     from dovetail.commands import shuffle as shuffle
+    from dovetail.commands import split as split
     from dovetail.commands import tokenize as tokenize
     from dovetail.commands import verify as verify
     from pipelines.recipes.prepare_recipe import PrepareRecipe as PrepareRecipe
     from pipelines.recipes.recipe import Recipe as Recipe
+    from pipelines.recipes.split_recipe import SplitRecipe as SplitRecipe
     from pipelines.recipes.tokenize_recipe import TokenizeRecipe as TokenizeRecipe
     from transforms.datasets.manifest import Manifest as Manifest
     from transforms.datasets.map_shards import MapIntoShards as MapIntoShards
@@ -62,6 +66,7 @@ if TYPE_CHECKING:
     from transforms.kernels.schedules.mixture import Mixture as Mixture
     from transforms.mixing.interleave import InterleaveSources as InterleaveSources
     from transforms.mixing.interleave import plan_streams as plan_streams
+    from transforms.packing.window_tokens import WindowTokens as WindowTokens
     from transforms.shuffling.partition import PartitionIntoBuckets as PartitionIntoBuckets
     from transforms.shuffling.shuffle import ShuffleWithinBuckets as ShuffleWithinBuckets
     from transforms.shuffling.spill_files import Spilling as Spilling
@@ -72,9 +77,10 @@ if TYPE_CHECKING:
     from transforms.tokenization.tokenizer import Tokenizer as Tokenizer
 else:
     _LATER = {  # by module, as above
-        "dovetail.commands": ["prepare", "show", "shuffle", "tokenize", "verify"],
+        "dovetail.commands": ["prepare", "show", "shuffle", "split", "tokenize", "verify"],
         "pipelines.recipes.prepare_recipe": ["PrepareRecipe"],
         "pipelines.recipes.recipe": ["Recipe"],
+        "pipelines.recipes.split_recipe": ["SplitRecipe"],
         "pipelines.recipes.tokenize_recipe": ["TokenizeRecipe"],
         "transforms.datasets.manifest": ["Manifest"],
         "transforms.datasets.map_shards": ["MapIntoShards"],
@@ -89,6 +95,7 @@ else:
         ],
         "transforms.kernels.schedules.mixture": ["Amounts", "Mixture"],
         "transforms.mixing.interleave": ["InterleaveSources", "plan_streams"],
+        "transforms.packing.window_tokens": ["WindowTokens"],
         "transforms.shuffling.partition": ["PartitionIntoBuckets"],
         "transforms.shuffling.shuffle": ["ShuffleWithinBuckets"],
         "transforms.shuffling.spill_files": ["Spilling"],

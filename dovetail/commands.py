@@ -19,6 +19,7 @@ from pipelines.recipes.flag_errors import FLAGS, Origin
 from pipelines.recipes.prepare_recipe import PREPARE
 from pipelines.recipes.recipe import CommonRecipe
 from pipelines.recipes.recipe_file import SHUFFLE, RecipeKind, refuse_truth
+from pipelines.recipes.split_recipe import SPLIT
 from pipelines.recipes.tokenize_recipe import TOKENIZE
 from transforms.datasets.manifest import Manifest
 from transforms.datasets.prepared import PreparedManifest
@@ -156,6 +157,45 @@ def prepare(
     from pipelines.prepare import run
 
     return _run(run, PREPARE, recipe, beam_args, keywords)
+
+
+@overload
+def split(
+    *,
+    recipe: Recipes | None = None,
+    beam_args: Sequence[str] = (),
+    plan: Literal[False] = False,
+    no_wait: Literal[False] = False,
+    **keywords: Any,
+) -> Manifest: ...
+
+
+@overload
+def split(
+    *, recipe: Recipes | None = None, beam_args: Sequence[str] = (), **keywords: Any
+) -> Manifest | None: ...
+
+
+def split(
+    *, recipe: Recipes | None = None, beam_args: Sequence[str] = (), **keywords: Any
+) -> Manifest | None:
+    """Split files of records into train, validation and test.
+
+    >>> dovetail.split(  # doctest: +SKIP
+    ...     input="corpus/*.jsonl",
+    ...     fractions={"train": 0.98, "validation": 0.01, "test": 0.01},
+    ...     output="split",
+    ... )
+    >>> dovetail.split(  # doctest: +SKIP
+    ...     input="train.jsonl", like="test.jsonl", draw=2000, output="drawn"
+    ... )
+
+    Arguments, what is returned and what is raised are as of ``dovetail.shuffle``; the keywords are the
+    flags of ``dovetail split``.
+    """
+    from pipelines.split import run
+
+    return _run(run, SPLIT, recipe, beam_args, keywords)
 
 
 def verify(

@@ -14,6 +14,7 @@ COMMANDS = {
     "shuffle": "shuffle files of records exactly, in bounded memory",
     "tokenize": "tokenize files of text, sampled or not",
     "prepare": "split, mix, tokenize and pack text for a trainer, in one run",
+    "split": "split files into train, validation and test, by content or like a test set",
     "verify": "read a dataset again and check it against its manifest",
     "show": "look at a dataset: its manifest in short, and rows of it, decoded",
 }

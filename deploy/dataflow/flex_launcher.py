@@ -19,12 +19,14 @@ from pipelines.recipes.cli import leave
 from pipelines.recipes.flag_errors import flag_of
 from pipelines.recipes.prepare_recipe import PrepareRecipe
 from pipelines.recipes.recipe import Recipe, RecipeFlags, RunSettings, Settings
+from pipelines.recipes.split_recipe import SplitRecipe
 from pipelines.recipes.tokenize_recipe import TokenizeRecipe
 
 PIPELINES: dict[str, tuple[type[BaseModel], ...]] = {
     "shuffle": (Recipe, Settings, RecipeFlags),
     "tokenize": (TokenizeRecipe, RunSettings, RecipeFlags),
     "prepare": (PrepareRecipe, Settings, RecipeFlags),
+    "split": (SplitRecipe, Settings, RecipeFlags),
 }
 """The pipelines that have a template, and the models of their flags."""
 

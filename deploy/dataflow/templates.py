@@ -44,6 +44,11 @@ _SIZE = f"{_NUMBER} *([KkMmGgTt]([Ii]?[Bb])?|[Bb])?"
 _COUNT = f"{_NUMBER} *[KkMmBbTt]?"
 _SPLIT = f"[A-Za-z][A-Za-z0-9_]* *= *({_NUMBER} *%|[0-9]+)"
 _COLUMN = "[^,]+"
+_COLUMNS = f"{_COLUMN}(,{_COLUMN})*"
+_FRACTION = (
+    f"[A-Za-z][A-Za-z0-9_]* *= *({_NUMBER}|[.][0-9]+|[0-9]+/[0-9]+|{_NUMBER}[Ee]-[0-9]+) *%?"
+)
+_RECORDS = "[A-Za-z][A-Za-z0-9_]* *= *([0-9_]+|rest)"
 _TEXT = ".+"
 _IMAGE = "[a-z0-9][A-Za-z0-9._:-]*(/[A-Za-z0-9._-]+)+(:[A-Za-z0-9._-]+)?(@sha256:[0-9a-f]+)?"
 
@@ -80,18 +85,33 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "rows": (_COUNT, "2M"),
     "pack_window": (_COUNT, "16M"),
     "split": (f"{_SPLIT}( *, *{_SPLIT})*", "validation=0.5%,test=1000"),
-    "split_by": (_COLUMN, "conversation"),
+    "split_by": (_COLUMNS, "conversation"),
+    "fractions": (f"{_FRACTION}( *, *{_FRACTION})*", "train=0.98,validation=0.01,test=0.01"),
+    "counts": (f"{_RECORDS}( *, *{_RECORDS})*", "train=1000,test=rest"),
+    "stratify": (_COLUMN, "label"),
+    "like": (f"{_URL}.+", "gs://corpus/test/*.jsonl"),
+    "like_model": (f"{_URL}.+", "gs://corpus/split/like.json"),
+    "features": (_COLUMNS, "text,length"),
+    "fit_records": (_COUNT, "100K"),
+    "fit_bytes": (_SIZE, "32MiB"),
+    "weights_column": (_TEXT, "weight"),
+    "max_weight": (_NUMBER, "20"),
+    "draw": (_COUNT, "2000"),
+    "draw_column": (_TEXT, "drawn"),
     "shard_size": (_SIZE, "512MiB"),
     "output_format": ("[a-z]+( *, *[a-z]+)*", "megatron,parquet"),
     "token_column": (_COLUMN, "input_ids"),
-    "keep_fields": (f"([*]|{_COLUMN}(,{_COLUMN})*)", "id,url"),
+    "keep_fields": (f"([*]|{_COLUMNS})", "id,url"),
 }
 _KINDS: dict[type, tuple[str, str, str]] = {  # type of parameter, pattern, example
     bool: ("BOOLEAN", "(true|false)", "true"),
     int: ("NUMBER", "[0-9]+", "7"),
     float: ("NUMBER", "[0-9]*[.]?[0-9]+([Ee]-?[0-9]+)?", "0.1"),
 }
-_FOLDERS = {"output": "GCS_WRITE_FOLDER", "recipe": "GCS_READ_FILE", "tokenizer": "GCS_READ_FILE"}
+_FOLDERS = {
+    "output": "GCS_WRITE_FOLDER",
+    **dict.fromkeys(("recipe", "tokenizer", "like_model"), "GCS_READ_FILE"),
+}
 _EITHER = "sources", "output", "tokenizer"  # a recipe may hold them
 
 

@@ -11,6 +11,7 @@ import pyarrow.types as pt
 from transforms.errors import DataError, InputError, nearest
 from transforms.formats.kept import EVERY, JsonKind, Kept, common_kind, kinds_of, schema_of
 from transforms.formats.schemas import unify_files
+from transforms.formats.text_field import TextField
 from transforms.kernels.records.rows import carried_type
 from transforms.storage import files as storage
 
@@ -87,6 +88,40 @@ def settle(
             kind = _kind_of(schema.field(name), kind, rows=first, lines=next(iter(lines)))
         kinds[name] = kind or "json"
     return Kept(names=tuple(names), schema=schema or schema_of(kinds), kinds=tuple(kinds.values()))
+
+
+def require_text(text: str, lines: Mapping[str, Fields]) -> None:
+    """Raise InputError where JSON lines that were looked at don't have the fields that hold the text.
+
+    Args:
+        text: as of ``TextField``.
+        lines: as of ``settle``.
+    """
+    seen = [field for fields in lines.values() for field in fields]
+    for name in TextField.parse(text).names:
+        if seen and not {name, name.partition(".")[0]} & {*seen}:
+            raise InputError(
+                f"--text_field={text}: no record that was looked at has a field {name}, they have "
+                f"{', '.join(list(dict.fromkeys(seen))[:_NAMED])}{nearest(name, seen)}"
+            )
+
+
+def named_by_flags(error: str, names: Mapping[str, str]) -> str:
+    """Say in an error by which flags fields are asked for that are read as those that are kept are.
+
+    Args:
+        error: as of ``settle`` and ``look_at``.
+        names: of the fields, by flag: ``{"site": "--split_by"}``.
+    """
+    flags = dict.fromkeys(names.values())
+    every = " ".join(
+        f"{flag}={','.join(name for name, of in names.items() if of == flag)}" for flag in flags
+    )
+    error = error.replace(f"--keep_fields={','.join(names)}", every)
+    for name, flag in names.items():
+        error = error.replace(f"--keep_fields={name}", f"{flag}={name}")
+        error = error.replace(f"a column {name}, to keep it", f"a column {name}, for {flag}")
+    return error
 
 
 def _kind_in(name: str, lines: Mapping[str, Fields]) -> JsonKind | None:

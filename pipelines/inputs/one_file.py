@@ -20,6 +20,7 @@ from transforms.datasets.source_files import SourceFile
 from transforms.errors import DataError, InputError
 from transforms.formats import compressed, json_files
 from transforms.formats.codecs import Codec
+from transforms.formats.columns import RowColumns
 from transforms.formats.detection import FileFormat, behind_skippable, detect, refuse_inside
 from transforms.formats.foreign import HEAD
 from transforms.formats.kept import Kept, kinds_of
@@ -72,8 +73,8 @@ class Look:
         kept: of rows, the columns that are to be kept beside their text.
         layout: how a ``.json`` file holds its records.
         json: its records are lines of JSON that are to become rows.
-        fields: of JSON lines whose fields are to be kept, those of a sample of records; None where
-            none was taken.
+        fields: of JSON lines of which some are wanted, those of a sample of records; None where none
+            was taken.
         notes: what of it is read as something else than the file says.
     """
 
@@ -93,8 +94,22 @@ class Look:
     notes: tuple[str, ...] = ()
 
 
-def look_at(file: SourceFile, recipe: Recipe, keep: Sequence[str], *, sample: bool) -> Look:
+def look_at(
+    file: SourceFile,
+    recipe: Recipe,
+    keep: Sequence[str],
+    *,
+    sample: bool,
+    text: str | None = None,
+) -> Look:
     """Look at a file's beginning, and for estimates at a sample of its records.
+
+    Args:
+        file: that is looked at.
+        recipe: by which it is read.
+        keep: names of what is kept beside its texts, or beside whole records.
+        sample: look at some records.
+        text: where the text beside whole records is; None where nobody named it.
 
     Raises:
         InputError: it isn't what its name says, is broken, or can't be read as the recipe says.
@@ -102,8 +117,8 @@ def look_at(file: SourceFile, recipe: Recipe, keep: Sequence[str], *, sample: bo
     with storage.open_read(file.url) as opened:
         found = file.format or detect(opened, name=file.url, size=file.size, said=recipe.format)
         if not found.is_rows:
-            return _look_at_lines(opened, file, found, recipe, keep, sample=sample)
-        return _look_at_rows(opened, file, found, recipe, keep, sample=sample)
+            return _look_at_lines(opened, file, found, recipe, keep, sample=sample, text=text)
+        return _look_at_rows(opened, file, found, recipe, keep, sample=sample, text=text)
 
 
 def _look_at_lines(
@@ -114,6 +129,7 @@ def _look_at_lines(
     keep: Sequence[str],
     *,
     sample: bool,
+    text: str | None,
 ) -> Look:
     if file.size:
         require_ids(None, recipe.counted_column, name=file.url)
@@ -150,10 +166,10 @@ def _look_at_lines(
             kind = line_kind_of(opened, name=file.url, codec=codec, line_format=form)
             json = recipe.check == "json" or kind == "json"
         if sample:
-            if (
-                keep
-                and line_kind_of(opened, name=file.url, codec=codec, line_format=form) == "plain"
-            ):
+            plain = (keep or text) and (
+                line_kind_of(opened, name=file.url, codec=codec, line_format=form) == "plain"
+            )
+            if keep and plain:
                 raise InputError(
                     f"{file.url}: expected JSON lines or rows, of which "
                     f"--keep_fields={','.join(keep)} could be taken, got other lines"
@@ -162,13 +178,14 @@ def _look_at_lines(
             if codec is not None:
                 expansion = compressed.sample_ratio(opened, codec, file.url)
             if layout == "lines":
+                wanted_too = bool(keep or text) and not plain
                 record_bytes, fields = _sample_lines(
-                    opened, file, codec, form, recipe, mark=mark, keep=keep
+                    opened, file, codec, form, recipe, mark=mark, fields_too=wanted_too
                 )
             else:
                 first = _first_records(opened, file, codec, layout)
                 record_bytes = sum(len(r) + 1 for r in first) / max(len(first), 1) or None
-                fields = kinds_of(first) if keep else None
+                fields = kinds_of(first) if keep or text else None
     except DataError as error:
         raise InputError(str(error)) from error
     return Look(
@@ -194,9 +211,9 @@ def _sample_lines(
     recipe: Recipe,
     *,
     mark: int,
-    keep: Sequence[str],
+    fields_too: bool,
 ) -> tuple[float | None, Fields | None]:
-    """Return the mean bytes of some lines, ends included, and their fields where some are to be kept.
+    """Return the mean bytes of some lines, ends included, and their fields where some are wanted.
 
     Raises:
         InputError: rows of CSV go on in the next line, as the first ones show.
@@ -210,7 +227,7 @@ def _sample_lines(
     if recipe.format == "auto" and may_be_csv(file.url, form):
         _refuse_torn_rows(pieces[0], mark, form.separator, name=file.url)
     fields = None
-    if keep:
+    if fields_too:
         fields = fields_in(stream, pieces, skip=begins, separator=form.separator)
     seen = sum(map(len, pieces.values()))
     ended = sum(piece.count(bytes([form.separator])) for piece in pieces.values())
@@ -248,22 +265,28 @@ def _look_at_rows(
     keep: Sequence[str],
     *,
     sample: bool,
+    text: str | None,
 ) -> Look:
     if recipe.header_lines:
         raise InputError(f"{file.url}: expected lines, as --header_lines says, got {found.word}")
-    options = ReadOptions(
-        text_field=recipe.text_field, kept=Kept(names=tuple(keep)) if keep else None
-    )
+    kept = Kept(names=tuple(keep)) if keep else None
+    options = ReadOptions(text_field=recipe.text_field, kept=kept)
     task = ReadTask(name=file.url, size=file.size, stop=file.size, options=options)
     try:
         reader = open_rows(opened, task, found)
         counted = recipe.counted_column
         require_ids(reader.schema, counted, name=file.url)
         seen = reader.look(sample=sample, lists=counted)
+        columns = None
+        if kept is not None and recipe.text_field is None:
+            columns = kept.columns(reader.schema, text="", name=file.url)
+        elif kept is not None:
+            columns = pa.schema(list(reader.schema)[1:])
+        if text:
+            RowColumns(reader.schema, text=text, name=file.url)  # raises
     except DataError as error:
         raise InputError(str(error)) from error
-    kept = pa.schema(list(reader.schema)[1:]) if keep else None
-    return Look(found, schema=reader.schema, kept=kept, **seen._asdict())
+    return Look(found, schema=reader.schema, kept=columns, **seen._asdict())
 
 
 def shared_field(looks: Mapping[SourceFile, Look]) -> str | None:

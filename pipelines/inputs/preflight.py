@@ -93,9 +93,14 @@ def spool_stdin(recipe: Recipe, settings: RunSettings, claim: Claim) -> Recipe:
 
 
 def inspect_inputs(
-    recipe: Recipe, settings: RunSettings, claim: Claim, *, keep: Sequence[str] = ()
+    recipe: Recipe,
+    settings: RunSettings,
+    claim: Claim,
+    *,
+    keep: Sequence[str] = (),
+    text: str | None = None,
 ) -> Inputs:
-    """List the inputs and look at their beginnings; ``keep`` as of ``look_into``.
+    """List the inputs and look at their beginnings; ``keep`` and ``text`` as of ``look_into``.
 
     Raises:
         InputError: nothing found, twins, an input in the output or the temporary folder, headers
@@ -120,7 +125,7 @@ def inspect_inputs(
             LOG.info("%s", sieve.said)
     _warn_of_kinds(sieves, recipe)
     _refuse_inputs_in_output(settings, files, claim)
-    contents = look_into(files, recipe, keep=keep)
+    contents = look_into(files, recipe, keep=keep, text=text)
     for note in () if settings.plan else contents.notes:  # a plan says them itself
         LOG.info("%s", note)
     if (headers := header_warning(files, recipe)) is not None:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.inputs.kept_fields import settle
+from pipelines.inputs.kept_fields import require_text, settle
 from pipelines.inputs.one_file import Look, look_at, shared_field
 from pipelines.recipes.recipe import Recipe
 from transforms.datasets.source_files import Files, SourceFile, extension
@@ -78,7 +78,7 @@ class Contents:
         amounts: by source.
         form, extension: of the shards to be written.
         window: bytes that a decoder of one of the files holds, beyond the usual.
-        kept: what is kept beside the texts.
+        kept: what is kept beside the texts, or beside whole records.
         notes: what of the input is read as something else than the files say, in lines.
     """
 
@@ -102,13 +102,16 @@ class Contents:
         return sum(amount.bytes for amount in self.amounts.values())
 
 
-def look_into(files: Files, recipe: Recipe, *, keep: Sequence[str] = ()) -> Contents:
+def look_into(
+    files: Files, recipe: Recipe, *, keep: Sequence[str] = (), text: str | None = None
+) -> Contents:
     """Look at input files, all of them unless they are very many.
 
     Args:
         files: the listing.
         recipe: what is asked of them.
-        keep: names of what is kept beside the texts.
+        keep: names of what is kept beside the texts, or beside whole records.
+        text: where the text beside whole records is; None where nobody named it.
 
     Raises:
         InputError: a file isn't what its name says or can't be read, or files don't go together.
@@ -118,7 +121,7 @@ def look_into(files: Files, recipe: Recipe, *, keep: Sequence[str] = ()) -> Cont
     sampled = set(chosen[:: -(-len(chosen) // _SAMPLES)]) if chosen else set()
     local = all(storage.is_local(file.url) for file in chosen)
     found = storage.in_parallel(
-        lambda file: look_at(file, recipe, keep, sample=file in sampled),
+        lambda file: look_at(file, recipe, keep, sample=file in sampled, text=text),
         chosen,
         limit=1 if local else 16,
     )
@@ -155,9 +158,11 @@ def look_into(files: Files, recipe: Recipe, *, keep: Sequence[str] = ()) -> Cont
     if recipe.text_field is not None:  # of which texts are a part, only reading says how large
         amounts = {name: replace(amount, exact_bytes=False) for name, amount in amounts.items()}
     kept = None
+    fields = {file.url: look.fields for file, look in looks.items() if look.fields is not None}
+    if text:
+        require_text(text, fields)
     if keep:
         rows = {file.url: look.kept for file, look in looks.items() if look.kept is not None}
-        fields = {file.url: look.fields for file, look in looks.items() if look.fields is not None}
         kept = settle(keep, rows=rows, lines=fields)
     notes = [] if schema is None else describe_unified(schemas, schema)
     if kept is not None and kept.schema is not None and rows:

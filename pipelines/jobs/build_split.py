@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipelines.jobs.build import (
@@ -42,16 +43,28 @@ def reading_of(job: Job, span_bytes: int) -> Any:
     """Return how the input is read: whole records, and what is looked at beside them."""
     recipe, plan, contents = job.recipe, job.plan, job.inputs.contents
     becomes_text = contents.schema is None and contents.form.kind != "lines"  # of a row
+    cost = 1 if job.beside is None else 2  # a text is there twice
     return read_records(
         job,
         span_bytes=span_bytes,
         stage="split",
         check="utf8" if becomes_text and recipe.check == "none" else recipe.check,
         chunk_bytes=plan.chunk_bytes,
-        record_limit=plan.record_limit,
-        memory=memory_for(job, RECORDS),
+        record_limit=plan.record_limit // cost,
+        memory=memory_for(job, RECORDS * cost),
         beside=job.beside,
+        validate=_validate(job),
     )
+
+
+def _validate(job: Job) -> Any:
+    """Return what says which records lack what they are split by; None where they need nothing."""
+    groups, label = tuple(job.recipe.split_by or ()), job.recipe.stratify
+    if not groups and label is None:
+        return None
+    from transforms.kernels.records.contents import without_values
+
+    return partial(without_values, groups=groups, label=label)
 
 
 def _count(root: Any, job: Job) -> Any:

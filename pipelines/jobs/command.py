@@ -30,7 +30,7 @@ from pipelines.recipes.recipe_file import (
     to_yaml,
 )
 from pipelines.recipes.store_options import parse_storage_options
-from pipelines.recipes.values import parse_names, write_bytes, write_count
+from pipelines.recipes.values import as_list, parse_names, write_bytes, write_count
 from pipelines.runners.beam_flags import check_beam_flags, warn_of_flags
 from pipelines.runners.clusters import CLUSTERS
 from pipelines.runners.early_start import EarlyStart
@@ -74,7 +74,8 @@ class Command(Generic[R, S, J, M]):
         manifest: what the manifest is read as.
         summarize: says what was written, in how many seconds and how much memory.
         compare: warns where what a recipe names isn't what it was for the dataset that it made.
-        urls: fields of the recipe, beside its sources, that are URLs which workers read.
+        urls: fields of the recipe, beside its sources, that are URLs which workers read, or lists of
+            them.
     """
 
     kind: RecipeKind[R, S]
@@ -173,20 +174,20 @@ class Command(Generic[R, S, J, M]):
                 "run ends at its first bad record"
             )
         jobs: list[J] = []
+        values = [(flag_of(name), as_list(getattr(recipe, name))) for name in self.urls]
+        named = [(flag, url) for flag, urls in values for url in urls or ()]
         with (
             storage.configured(settings.storage_options),
             compressed.having(compressed.with_installed(reading.codec_module)),
-            naming_as_given(itertools.chain(*reading.sources.values())),
+            naming_as_given(itertools.chain(*reading.sources.values(), (url for _, url in named))),
             contextlib.ExitStack() as stack,
             EarlyStart() as early,
         ):
             try:
                 check_stores(reading, settings)
-                named = [(flag_of(name), getattr(recipe, name)) for name in self.urls]
-                more = [(flag, str(url)) for flag, url in named if url is not None]
                 given = beam_flags
                 settings, beam_flags = settle_runner(
-                    settings, beam_flags, [*urls_of(reading, settings), *more]
+                    settings, beam_flags, [*urls_of(reading, settings), *named]
                 )
                 warn_of_flags(given, settings.runner)
                 check_output(settings.output, overwrite=settings.overwrite)

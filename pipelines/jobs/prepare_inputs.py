@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from pipelines.inputs.kept_fields import named_by_flags
 from pipelines.inputs.preflight import Inputs, inspect_inputs
 from pipelines.outputs.claim import Claim
 from pipelines.recipes.prepare_recipe import PrepareRecipe
@@ -30,13 +31,7 @@ def inspect(recipe: PrepareRecipe, reading: Recipe, settings: Settings, claim: C
     try:
         inputs = inspect_inputs(reading, settings, claim, keep=keep)
     except InputError as error:
-        said = str(error)
-        for field in only:  # it is read as those that are kept are
-            said = said.replace(f"--keep_fields={field}", f"--split_by={field}")
-            said = said.replace(
-                f"a column {field}, to keep it", f"a column {field}, for --split_by"
-            )
-        raise InputError(said) from None
+        raise InputError(named_by_flags(str(error), dict.fromkeys(only, "--split_by"))) from None
     if recipe.split_by is not None and inputs.contents.kept is not None:
         check_groups([recipe.split_by], inputs.contents.kept)
     return inputs

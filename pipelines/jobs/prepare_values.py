@@ -76,14 +76,14 @@ def split(recipe: PrepareRecipe) -> SplitPlan | None:
     return SplitPlan(parts=parse_splits(text, rest=rest), rest=rest, seed=recipe.split_seed)
 
 
-def require_room_to_count(plan: SplitPlan, workers: Workers) -> None:
+def require_room_to_count(plan: SplitPlan, workers: Workers, *, flag: str = "--split") -> None:
     """Raise UsageError where counting contents takes more memory than a worker has beside its work."""
     needed, room = footprint(plan), workers.payload // 2
     if needed > room:
         counted = [part for part in plan.parts if part.count is not None]
         counts = ",".join(f"{part.name}={part.asked}" for part in counted)
         raise UsageError(
-            f"--split={counts}: to choose so many records takes {write_size(needed)} in each worker, "
+            f"{flag}={counts}: to choose so many records takes {write_size(needed)} in each worker, "
             f"which has {write_size(room)} for it; ask for a share such as {counted[0].name}=1%, "
             "which takes none, or give more --memory, or fewer --workers"
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from pipelines.jobs.plan_report import table
 from pipelines.recipes.values import write_bytes, write_count
@@ -45,3 +46,25 @@ def split_lines(manifest: Manifest) -> Iterator[str]:
                 f"{'stands' if parted.contents == 1 else 'stand'} in several splits, as records were "
                 "split by identity"
             )
+
+
+def split_warnings(manifest: Manifest) -> Iterator[str]:
+    """Yield what is less than was asked for, or likely not to be meant."""
+    for split in manifest.splits or ():
+        if not split.records and manifest.records:
+            yield f"{split.name} is empty: no record fell to it"
+        asked = split.asked or ""
+        if asked.isdigit() and 0 < split.records < int(asked):
+            yield (
+                f"{split.name}: {split.records:,} of the {int(asked):,} records that were asked for; "
+                + _why_short(manifest.recipe)
+            )
+
+
+def _why_short(recipe: Mapping[str, Any]) -> str:
+    if recipe.get("by") == "identity":
+        return "there are no more"
+    return (
+        "groups of equal content are taken whole, and what is left doesn't fit, or there is none; "
+        "--by=identity meets a count exactly, but parts duplicates"
+    )

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipelines.inputs.made_by import describe
 from pipelines.jobs.plan_report import table
+from pipelines.jobs.split_lines import split_lines, split_warnings
 from pipelines.recipes.cli import LOG
 from pipelines.recipes.recipe import RunSettings
 from pipelines.recipes.values import write_count
@@ -55,8 +56,10 @@ def summarize(manifest: Manifest, settings: RunSettings, *, seconds: float, peak
             LOG.warning("%s", line)
     for line in token_warnings(manifest):
         LOG.warning("%s", line)
+    for line in split_warnings(manifest):
+        LOG.warning("%s", line)
     made = describe(manifest.tokenizers or ())
-    for line in (*mixture_lines(manifest), *token_lines(manifest), *made):
+    for line in (*split_lines(manifest), *mixture_lines(manifest), *token_lines(manifest), *made):
         LOG.info("%s", line)
     LOG.info("digest %s, seed %d, epoch %d", manifest.digest.hash, manifest.seed, manifest.epoch)
     modules = manifest.recipe.get("codec_module")

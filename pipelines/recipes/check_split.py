@@ -12,7 +12,7 @@ from transforms.splitting.parse_splits import plan_split
 Fields = Mapping[str, Any]
 """Fields of a SplitRecipe, read already."""
 
-FIT_RECORDS, FIT_BYTES, DRAW_COLUMN = 100_000, 64 << 20, "drawn"
+FIT_RECORDS, FIT_BYTES, DRAW_COLUMN = 100_000, 32 << 20, "drawn"
 _DEFAULTS = {
     **{"features": ["text"], "fit_records": FIT_RECORDS, "fit_bytes": FIT_BYTES},
     "draw_column": DRAW_COLUMN,
@@ -29,6 +29,7 @@ def check_split_recipe(fields: Fields) -> None:
     _check_splits(fields)
     _check_what_decides(fields)
     _check_like(fields)
+    _check_whole(fields)
     _check_output(fields)
 
 
@@ -54,6 +55,18 @@ def _check_splits(fields: Fields) -> None:
         plan_split(fields["fractions"], fields["counts"])
     except ValueError as error:
         raise Misfit(str(error), *(_place(fields, name) for name in asked)) from None
+
+
+def _check_whole(fields: Fields) -> None:
+    """Check that whole lines aren't asked for their fields."""
+    if fields["text_field"] == "" and "text" in fields["features"]:
+        for name in ("like", "like_model"):
+            if fields[name] is not None:
+                raise Misfit(
+                    "sets are compared by their texts; name the text, or columns by --features",
+                    (("text_field",), "''"),
+                    _place(fields, name),
+                )
 
 
 def _check_what_decides(fields: Fields) -> None:
@@ -140,6 +153,10 @@ def _check_like(fields: Fields) -> None:
         raise Misfit(
             f"expected 1 or more, as weights are 1 in the mean; got {fields['max_weight']}",
             _place(fields, "max_weight"),
+        )
+    if "-" in (fields["like"] or ()):
+        raise Misfit(
+            "expected files; standard input is read once, and a test set twice", (("like",), "-")
         )
     if tuple(fields["features"]) == EVERY:
         raise Misfit(

@@ -20,7 +20,8 @@ from pipelines.recipes.recipe import (
 from pipelines.recipes.recipe_file import RecipeKind
 from pipelines.recipes.values import Names, Number, as_list, as_written, check_paths, parse_parts
 from transforms.formats.text_field import TextField
-from transforms.kernels.splitting.plan import TRAIN, SplitPlan
+from transforms.kernels.records.contents import TEXT
+from transforms.kernels.splitting.plan import TRAIN, Part, SplitPlan
 from transforms.splitting.parse_splits import parse_counts, parse_fractions, plan_split
 
 _INPUT, _SPLIT, _LIKE, _ORDER, _OUTPUT = "input", "split", "like a test set", "order", "output"
@@ -69,8 +70,8 @@ class SplitRecipe(WholeRecordsRecipe):
         None,
         _INPUT,
         "field of JSON lines, or column of rows, whose text is a record's content; data.text is one "
-        r"inside of data, a template such as '{title}\n\n{body}' puts several together; '' takes whole "
-        "records. By default text, where a record has it, else the whole record. Records are written "
+        r"inside of data, a template such as '{title}\n\n{body}' puts several together; '' is the whole "
+        "record. By default text, where a record has it, else the whole record. Records are written "
         "whole, whatever it is",
     )
     fractions: _Fractions | None = make_flag(
@@ -220,13 +221,21 @@ class SplitRecipe(WholeRecordsRecipe):
         plan = self.split_plan
         if plan is None:
             return {TRAIN: None, DRAWN_SPLIT: f"{self.draw}"}
-        rest = {} if plan.rest is None else {plan.rest: (self.fractions or {}).get(plan.rest)}
+        share = parse_fractions(self.fractions or {}).get(TRAIN)
+        rest: dict[str, str | None] = {}
+        if plan.rest is not None:
+            rest[plan.rest] = None if share is None else Part(plan.rest, share=share).asked
         return {**rest, **{part.name: part.asked for part in plan.parts}}
 
     @property
     def weighs(self) -> bool:
         """Whether records are scored for how like they are to a test set."""
         return self.like is not None or self.like_model is not None
+
+    @property
+    def feature_columns(self) -> list[str]:
+        """The fields or columns, beside the text, that sets are compared by."""
+        return [name for name in self.features if name != TEXT] if self.weighs else []
 
     @property
     def added_column(self) -> str | None:

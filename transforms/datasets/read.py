@@ -83,7 +83,7 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
         spans = (
             root
             | "Sources" >> beam.Create([dict(self.sources)])
-            | "ListSpans" >> beam.FlatMap(_list_groups, self).with_output_types(tuple[int, Spans])
+            | "ListSpans" >> beam.FlatMap(list_groups, self).with_output_types(tuple[int, Spans])
             | "InTurn" >> GroupRoundRobin(Spans)
         )
         return spans | "ReadSpans" >> read_spans(self)
@@ -127,9 +127,10 @@ def list_spans(
     return functools.partial(cut_spans, files, config.span_bytes, whole=whole)
 
 
-def _list_groups(
+def list_groups(
     sources: Mapping[str, Sequence[str]], config: ReadRecords
 ) -> Iterator[tuple[int, Spans]]:
+    """List files, and yield (number, spans that are handed out together), in order."""
     cut = list_spans(sources, config)()
     yield from enumerate(group for spans in cut for group in group_spans(spans))
 

@@ -71,7 +71,8 @@ def look_beside(
         beside: what is looked at.
         name: of the file, for errors.
     """
-    if kind == "plain":
+    nothing = beside.text_field == "" and beside.fields is None
+    if kind == "plain" or (kind is not None and nothing):
         yield Found(block), block
     elif kind is None:
         yield _of_rows(block, beside, name=name), block
@@ -81,8 +82,10 @@ def look_beside(
 
 
 def _of_json(block: pa.RecordBatch, beside: Beside) -> Found:
-    if beside.text_field is None:
+    if not beside.text_field:
         taken = texts.take_if_any(block, field=TEXT, kept=beside.fields)
+        if beside.text_field == "":
+            taken = taken._replace(texts=_no_texts(len(taken.texts)))
     else:
         taken = texts.take_json(block, field=beside.text_field, kept=beside.fields)
     good, bad, reasons = Found.sort_out(block, taken.bad)
@@ -97,11 +100,14 @@ def _of_rows(block: pa.RecordBatch, beside: Beside, *, name: str) -> Found:
         fields = list(beside.fields.columns(schema, text=OWN_TEXT, name=name))
         kept = pa.StructArray.from_arrays([record.field(f.name) for f in fields], fields=fields)
     field = beside.text_field
+    if field == "":
+        return Found(_with_beside(block, _no_texts(len(block)), kept))
     if field is None:
         at = record.type.get_field_index(TEXT)
         if at < 0 or not _may_be_text(record.type.field(at).type):
-            found = pa.nulls(len(record), pa.large_string()) if kept is not None else None
-            return Found(block if found is None else _with_beside(block, found, kept))
+            return Found(
+                block if kept is None else _with_beside(block, _no_texts(len(block)), kept)
+            )
         field = TEXT
     columns = RowColumns(schema, text=field, name=name)
     taken = columns.take(pa.RecordBatch.from_struct_array(record))
@@ -120,6 +126,10 @@ def _of_rows(block: pa.RecordBatch, beside: Beside, *, name: str) -> Found:
     if rest is not None:
         rest = rest.drop_columns(["kept"])
     return Found(good, rest, reasons)
+
+
+def _no_texts(count: int) -> pa.Array:
+    return pa.nulls(count, pa.large_string())
 
 
 def _may_be_text(kind: pa.DataType) -> bool:

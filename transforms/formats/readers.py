@@ -28,7 +28,7 @@ class Beside:
 
     Attributes:
         text_field: the field or column of their text, a path or a template; None for ``text`` where
-            there is one.
+            there is one; "" for none, so that whole records are the content.
         fields: what else is kept beside them, of JSON lines and rows.
     """
 

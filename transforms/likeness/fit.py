@@ -11,7 +11,7 @@ import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,15 +23,17 @@ from transforms.kernels.likeness.features import FeatureSpec
 from transforms.kernels.likeness.folds import FOLDS, folds_of
 from transforms.kernels.randomness import content_keys, record_keys, split_pair
 from transforms.likeness.auc import auc_by_folds
+from transforms.likeness.calibration import calibrate, platt
 from transforms.likeness.matrix import Matrix, featurized
 from transforms.likeness.model import FoldModel, LikeModel, Packed, Sizes
-from transforms.likeness.platt import Calibration, calibrate
 
 REGULARIZATIONS = (1e-4, 1e-5, 1e-6)
 """Those that are tried: alpha of scikit-learn's SGDClassifier."""
 
 _EPOCHS = 12  # at most
 _PATIENCE = 2  # epochs without a smaller loss, then it stops
+_BETTER = 1e-3  # of the loss: less isn't smaller
+_STEP = 2.0  # times a record's squares: at 8 a step may overshoot what it is to mend
 _BATCH = 1 << 21  # features that are not zero, about, of a batch
 _LEAST = 50  # contents of either set: ten a fold
 
@@ -76,9 +78,8 @@ class FitReport(NamedTuple):
         loss: held-out, calibrated, in nats; the mean over folds.
         sample: what was given.
         fitted: what of it was used (``MOST_VALUES``).
-        effects: float64[features]: how far each feature sets the two apart: its calibrated weight, the
-            mean over folds, times the difference of its means, test less input. Their sum is the
-            distance of the sets' mean sums.
+        effects: float64[features]: how far each feature sets the two apart: its weight, the mean over
+            folds, times the difference of its means, test less input.
         weights: float64[features]: those weights; above 0 speaks for the test set.
     """
 
@@ -115,7 +116,7 @@ def fit(sample: FitSample, spec: FeatureSpec, seed: int) -> tuple[LikeModel, Fit
             rows = np.flatnonzero(folds == fold)
             z[rows] = matrix.sums(rows, fitted[fold].weights)
         means = matrix.means(used.is_test), matrix.means(~used.is_test)
-    weights = np.mean([one.calibration.a * one.weights for one in fitted], axis=0)
+    weights = np.mean([one.weights for one in fitted], axis=0)
     model = LikeModel(
         features=spec,
         seed=seed,
@@ -123,9 +124,8 @@ def fit(sample: FitSample, spec: FeatureSpec, seed: int) -> tuple[LikeModel, Fit
         versions={name: version(name) for name in ("numpy", "scikit-learn", "scipy")},
         processor=_processor(),
     )
-    calibrated = model.calibration[folds, 0] * z + model.calibration[folds, 1]
     return model, FitReport(
-        auc=auc_by_folds(calibrated, used.is_test, folds),
+        auc=auc_by_folds(z, used.is_test, folds),
         loss=float(np.mean([one.model.loss for one in fitted])),
         sample=sizes(sample),
         fitted=sizes(used),
@@ -148,68 +148,84 @@ def sizes(sample: FitSample, mine: Bools | None = None) -> Sizes:
 
 class _Fitted(NamedTuple):
     weights: F64
-    calibration: Calibration
     model: FoldModel
 
 
 def _fit_fold(fold: int, sample: FitSample, folds: U8, matrix: Matrix, seed: int) -> _Fitted:
-    """Fit the model that scores a fold: choose among regularizations by held-out loss."""
+    """Fit the model that scores a fold: stopped, chosen and calibrated by another fold's loss."""
     stopping = (fold + 1) % FOLDS
     held = np.flatnonzero(folds == stopping)
     seen = (folds != stopping) & (folds != fold)
-    tries = [
-        _fit_one(matrix, sample.is_test, alpha=alpha, fold=fold, seen=seen, held=held, seed=seed)
-        for alpha in REGULARIZATIONS
-    ]
-    best = min(tries, key=lambda one: one.calibration.loss)
+    tries = [_Try(alpha, matrix) for alpha in REGULARIZATIONS]
+    for_stopping = matrix.rows(held)
+    for epoch in range(1, _EPOCHS + 1):
+        going = [one for one in tries if not one.stands_still]
+        for rows in _batches(seen, sample.is_test, matrix.sizes, seed=seed, fold=fold, epoch=epoch):
+            batch = matrix.rows(rows)
+            for one in going:
+                one.learn(batch, sample.is_test[rows])
+        for one in going:
+            one.judge(epoch, for_stopping, sample.is_test[held])
+    calibrations = [calibrate(one.sums, sample.is_test[held]) for one in tries]
+    chosen = min(range(len(tries)), key=lambda i: calibrations[i].loss)
+    best, calibration = tries[chosen], calibrations[chosen]
     model = FoldModel(
         weights=Packed.of(best.weights),
-        a=best.calibration.a,
-        b=best.calibration.b,
+        a=calibration.a,
+        b=calibration.b,
+        low=calibration.low,
+        high=calibration.high,
         regularization=best.alpha,
         epochs=best.epochs,
-        loss=best.calibration.loss,
-        losses={repr(one.alpha): one.calibration.loss for one in tries},
+        loss=calibration.loss,
+        losses={repr(one.alpha): each.loss for one, each in zip(tries, calibrations, strict=True)},
         fitted_on=sizes(sample, seen),
         held_out=sizes(sample, folds == stopping),
     )
-    return _Fitted(best.weights, best.calibration, model)
+    return _Fitted(best.weights, model)
 
 
-class _Try(NamedTuple):
-    alpha: float
-    epochs: int
-    weights: F64
-    calibration: Calibration
+class _Try:
+    """A model with one regularization, as it was when its held-out loss was least.
 
+    Attributes:
+        alpha: the regularization.
+        epochs: after how many it was so.
+        weights: float64[features], as they are stored.
+        sums: of the held-out records.
+    """
 
-def _fit_one(
-    matrix: Matrix, is_test: Bools, *, alpha: float, fold: int, seen: Bools, held: I64, seed: int
-) -> _Try:
-    """Fit with one regularization until the held-out loss, calibrated, falls no more."""
-    from sklearn.linear_model import SGDClassifier
+    def __init__(self, alpha: float, matrix: Matrix) -> None:
+        from sklearn.linear_model import SGDClassifier
 
-    classifier = SGDClassifier(
-        loss="log_loss",
-        alpha=alpha,
-        learning_rate="constant",
-        eta0=2.0 / matrix.mean_square,  # half of what keeps a step from overshooting, on average
-        average=True,
-        shuffle=False,  # batches come in the order of our own keys
-        random_state=0,
-    )
-    best: _Try | None = None
-    for epoch in range(1, _EPOCHS + 1):
-        for rows in _batches(seen, is_test, matrix.sizes, seed=seed, fold=fold, epoch=epoch):
-            classifier.partial_fit(matrix.rows(rows), is_test[rows], classes=[False, True])
-        weights = classifier.coef_[0].astype(np.float32).astype(np.float64)  # as they are stored
-        found = calibrate(matrix.sums(held, weights), is_test[held])
-        if best is None or found.loss < best.calibration.loss:
-            best = _Try(alpha, epoch, weights, found)
-        elif epoch - best.epochs >= _PATIENCE:
-            break
-    assert best is not None
-    return best
+        self.alpha = alpha
+        self._classifier = SGDClassifier(
+            loss="log_loss",
+            alpha=alpha,
+            learning_rate="constant",
+            eta0=_STEP / matrix.mean_square,
+            average=True,
+            shuffle=False,  # batches come in the order of our own keys
+            random_state=0,
+        )
+        self._least, self._last, self.epochs = np.inf, 0, 0
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether it has learned nothing for a while."""
+        return self._last - self.epochs >= _PATIENCE
+
+    def learn(self, batch: Any, is_test: Bools) -> None:
+        self._classifier.partial_fit(batch, is_test, classes=[False, True])
+
+    def judge(self, epoch: int, held: Any, is_test: Bools) -> None:
+        weights = self._classifier.coef_[0].astype(np.float32).astype(np.float64)
+        sums = held @ weights
+        loss = platt(sums, is_test).loss
+        self._last = epoch
+        if loss < self._least * (1 - _BETTER):
+            self._least, self.epochs = loss, epoch
+            self.weights, self.sums = weights, sums
 
 
 def _batches(

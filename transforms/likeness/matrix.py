@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,29 +44,30 @@ class Matrix:
         """int64[n]: how many features of each record are not zero."""
         return np.diff(self.offsets)
 
-    @property
+    @cached_property
     def mean_square(self) -> float:
         """The mean, over records, of the sum of squares of features."""
-        return max(float(np.square(self.values, dtype=np.float64).sum()) / len(self.sizes), 1e-9)
+        pieces = np.array_split(self.values, len(self.values) // (1 << 20) + 1)
+        squares = sum(float(np.square(piece, dtype=np.float64).sum()) for piece in pieces)
+        return max(squares / len(self.sizes), 1e-9)
 
     def rows(self, rows: I64) -> Any:
         """Return some records as scipy's CSR matrix of float64."""
-        from scipy import sparse
-
-        offsets = offsets_of(self.sizes[rows])
-        at = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], self.sizes[rows])
-        return sparse.csr_matrix(
-            (self.values[at].astype(np.float64), self.places[at], offsets.astype(np.int32)),
-            shape=(len(rows), self.width),
-        )
+        return self._csr[rows].astype(np.float64)
 
     def sums(self, rows: I64, weights: F64) -> F64:
         """Return float64[r]: features times weights of some records."""
-        out = np.empty(len(rows))
-        for begin in range(0, len(rows), 8 * _CHUNK):
-            some = slice(begin, begin + 8 * _CHUNK)
-            out[some] = self.rows(rows[some]) @ weights
-        return out
+        parts = [
+            self.rows(some) @ weights for some in np.array_split(rows, len(rows) // _CHUNK + 1)
+        ]
+        return np.concatenate(parts)
+
+    @cached_property
+    def _csr(self) -> Any:
+        from scipy import sparse
+
+        parts = self.values, self.places, self.offsets.astype(np.int32)
+        return sparse.csr_matrix(parts, shape=(len(self.sizes), self.width))
 
     def means(self, mine: Bools) -> F64:
         """Return float64[width]: the mean of each feature over records that are ``mine``, bool[n]."""

@@ -89,8 +89,8 @@ class FoldModel(_Part):
 
     Attributes:
         weights: of the features, before calibration.
-        a, b: D = 1 / (1 + exp(-(a * z + b))), where z is the sum of features times weights; b holds the
-            model's intercept.
+        a, b, low, high: D = low + (high - low) / (1 + exp(-(a * z + b))), where z is the sum of
+            features times weights; b holds the model's intercept.
         regularization: alpha of scikit-learn's SGDClassifier, the one whose held-out loss was least.
         epochs: after how many that loss was least.
         loss: held-out, calibrated, in nats, either set counting one half: 0.693 is chance.
@@ -101,6 +101,8 @@ class FoldModel(_Part):
     weights: Packed
     a: float = Field(ge=0, allow_inf_nan=False)
     b: float = Field(allow_inf_nan=False)
+    low: float = Field(ge=0, le=0.5)
+    high: float = Field(ge=0.5, le=1)
     regularization: float
     epochs: int
     loss: float
@@ -138,8 +140,8 @@ class LikeModel(_Part):
 
     @cached_property
     def calibration(self) -> F64:
-        """float64[FOLDS, 2]: a and b of each fold's model."""
-        return np.array([(fold.a, fold.b) for fold in self.folds])
+        """float64[FOLDS, 4]: a, b, low and high of each fold's model."""
+        return np.array([(fold.a, fold.b, fold.low, fold.high) for fold in self.folds])
 
     def score(
         self,

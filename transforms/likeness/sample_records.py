@@ -23,13 +23,13 @@ from transforms.kernels.arrays import I64, U64, cuts, offsets_of
 from transforms.kernels.randomness import content_keys, record_keys, split_pair
 from transforms.kernels.records import blocks
 from transforms.kernels.records.arrow_values import row_sizes
-from transforms.kernels.records.contents import Hashes
+from transforms.kernels.records.contents import Hashes, content_hashes
 from transforms.likeness.seen import cut_long, seen
 from transforms.likeness.temporary_tables import read_table, write_tables
 from transforms.shuffling.file_ranges import FileRange
 from transforms.shuffling.packed import pack, unpack
 from transforms.shuffling.spill_files import Spilling
-from transforms.splitting.contents_of import HashContents, by_content, by_identity
+from transforms.splitting.contents_of import by_identity
 from transforms.storage import files as storage
 
 _PAGE = 1 << 20  # bytes of records that are read at a time
@@ -65,7 +65,6 @@ class SampleRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes ar
         seed: of the split.
         size: how large the sample may be.
         spill: where temporary files lie.
-        contents: hashes the contents.
         times: how often each record stands in what is sampled; None for once.
         told: a PCollection of one element, what ``times`` is told; None where there is no ``times``.
     """
@@ -73,7 +72,6 @@ class SampleRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes ar
     seed: int
     size: SampleSize = field(default_factory=SampleSize)
     spill: Spilling
-    contents: HashContents = by_content
     times: Times | None = None
     told: Any = None
 
@@ -149,7 +147,7 @@ class _Sample(beam.DoFn):  # type: ignore[misc]
     def process(self, element: Located, told: Any = None) -> Iterator[Any]:
         origin, block = element
         keys = content_keys(self._pair, *by_identity(origin, block))
-        hashes = self._config.contents(origin, block)
+        hashes = content_hashes(block)
         if self._config.times is None:
             self._found.add(keys, hashes, seen(block))
             return

@@ -29,6 +29,12 @@ def seen(block: pa.RecordBatch) -> pa.StructArray:
     return pa.StructArray.from_arrays(list(columns.values()), names=list(columns))
 
 
+def parted(rows: pa.StructArray) -> tuple[pa.Array | None, dict[str, pa.Array]]:
+    """Part what is seen into texts, None where there are none, and columns by their names."""
+    columns = {field.name: rows.field(i) for i, field in enumerate(rows.type)}
+    return columns.pop(TEXT, None), columns
+
+
 def cut_long(rows: pa.StructArray) -> pa.StructArray:
     """Cut texts to their first LONGEST bytes, at the end of a character."""
     at = rows.type.get_field_index(TEXT)

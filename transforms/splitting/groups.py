@@ -10,7 +10,7 @@ from transforms.kernels.records.contents import can_group
 from transforms.kernels.records.rows import carried_type
 
 
-def check_groups(groups: Sequence[str], kept: Kept) -> None:
+def check_groups(groups: Sequence[str], kept: Kept, *, flag: str = "--split_by") -> None:
     """Raise InputError where records can't be split by fields that are kept beside their texts.
 
     Whatever files hold them, equal values have to be seen to be equal: so numbers that aren't integers
@@ -19,9 +19,10 @@ def check_groups(groups: Sequence[str], kept: Kept) -> None:
     Args:
         groups: names of fields, all of them kept.
         kept: as it was settled, with its schema.
+        flag: that asks for them.
     """
     for name in groups:
-        asked = f"--split_by={name}: expected text, integers or booleans, the same in all files"
+        asked = f"{flag}={name}: expected text, integers or booleans, the same in all files"
         kind = None if kept.kinds is None else kept.kinds[kept.names.index(name)]
         if kind == "json":
             raise InputError(

@@ -337,6 +337,7 @@ def test_without_a_command_the_commands_are_listed() -> None:
         b"shuffle",
         b"tokenize",
         b"prepare",
+        b"split",
         b"verify",
         b"show",
     ]

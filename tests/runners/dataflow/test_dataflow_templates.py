@@ -59,6 +59,8 @@ ALSO = {  # values that flags take, beside each parameter's own example
     "overwrite": ["false"],
     "whitespace": ["cpm"],
     "seed": ["0", "18446744073709551615"],
+    "fractions": ["train=98%, validation=2 %", "a=1/3,b=.5", "test=1e-3"],
+    "counts": ["a=1_000"],
 }
 NOT = {
     "input": ["corpus/*.txt", "/tmp/x", "-"],
@@ -70,6 +72,8 @@ NOT = {
     "seed": ["-1", "1.5", ""],
     "max_tokens": ["-1", "many"],
     "split": ["validation", "=1%", "test=some"],
+    "fractions": ["train", "=0.1", "test=some", "test=-0.1"],
+    "counts": ["train", "test=0.5", "test=1%", "test=all"],
     "sdk_container_image": ["", "dovetail", "an image/x"],
     "overwrite": ["yes", ""],
     "spill_compression": ["none|lz4", "gs"],
@@ -90,6 +94,16 @@ COMPANY = {
     *("vocab_size", "split_by", "split_seed", "sample_splits"),
     *("packing", "long", "eos_at_cuts", "pack_window", "layout", "megatron", "header"),
 }  # mean something with others only
+_LIKE = {"like": ["gs://b/t"], "weights_column": "w"}
+BESIDE: dict[str, dict[str, Any]] = {  # what others of split mean something with, its splits aside
+    **{name: {"shuffle": True} for name in ("seed", "epoch")},
+    **{name: _LIKE for name in ("features", "fit_records", "fit_bytes", "max_weight")},
+    **{name: {"weights_column": "w"} for name in ("like", "like_model")},
+    "stratify": {"counts": "test=5"},
+    "weights_column": {"like": ["gs://b/t"]},
+    "draw": {"like": ["gs://b/t"], "fractions": None},
+    "draw_column": {"like": ["gs://b/t"], "fractions": None, "draw": 5},
+}
 
 
 def parser_of(pipeline: str) -> Any:
@@ -197,6 +211,9 @@ def check_flag(pipeline: str, key: str, value: str) -> None:
     ((field, given),) = values.items()
     (model,) = (model for model in PIPELINES[pipeline] if field in model.model_fields)
     needed = {name: NEEDED[name] for name in model.model_fields.keys() & NEEDED.keys()}
+    beside = {"fractions": "dev=0.1"} | BESIDE.get(key, {}) if pipeline == "split" else {}
+    if "fractions" in model.model_fields:
+        needed |= beside
     if key not in COMPANY:
         validate(model, needed | {field: given})
 

@@ -34,7 +34,6 @@ from transforms.kernels.records.contents import (
     OWN_TEXT,
     content_hashes,
     text_beside,
-    without_beside,
     without_values,
 )
 from transforms.kernels.records.digest import Digest
@@ -111,7 +110,7 @@ def check_as_whole_and_as_texts(
         )
         if place not in left_out
     ]
-    bare = [without_beside(block) for block in found]
+    bare = [blocks.without_kept(block) for block in found]
     assert Digest.total(blocks.digests(one, sources=1)[0] for one in bare) == Digest.total(
         blocks.digests(blocks.without_hashes(one), sources=1)[0] for one in bare
     )
@@ -334,5 +333,18 @@ def test_small_files_read_together_are_as_read_one_by_one(kind: Any, fields: boo
 def test_what_is_beside_counts_as_memory() -> None:
     data = as_lines(["x" * 1000] * 10, "text")
     (found,), _ = read(data, "x.jsonl", beside=Beside())
-    whole = blocks.block_footprint(without_beside(found))
+    whole = blocks.block_footprint(blocks.without_kept(found))
     assert blocks.block_footprint(found) >= whole + 10 * 1000
+
+
+def test_where_no_text_is_wanted_the_whole_record_is_the_content() -> None:
+    lines = b'{"text":"a","y":1}\n{"y":1,"text":"a"}\n'
+    for fields in (None, fields_of(y="integer")):
+        found, _ = read(lines, "x.jsonl", beside=Beside(text_field="", fields=fields))
+        whole, _ = read(lines, "x.txt", format="lines")
+        assert hashes(found) == hashes(whole)
+    sink = io.BytesIO()
+    write_parquet(pa.table({"text": ["a", "a"], "y": [1, 2]}), sink)
+    found, _ = read(sink.getvalue(), "x", rows=True, beside=Beside(text_field=""))
+    assert texts_of(found) == [None, None]
+    assert len(set(hashes(found).values())) == 2

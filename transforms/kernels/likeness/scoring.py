@@ -48,14 +48,18 @@ def logits(
     return out
 
 
-def to_scores(z: F64) -> U32:
+def to_scores(z: F64, low: F64 | float = 0.0, high: F64 | float = 1.0) -> U32:
     """Return uint32[n]: the scores of calibrated logits, float64[n]; NaN isn't one of them.
+
+    Args:
+        z: see above.
+        low, high: float64[n], or one for all: the least D and the largest that there is.
 
     >>> to_scores(np.array([0.0, -1000.0, 1000.0])).tolist()
     [524288, 1, 1048575]
     """
     m, k = exp_parts(-np.clip(z, -_FAR, _FAR))
-    d = 1.0 / (1.0 + np.ldexp(m, k.astype(np.int64)))
+    d = low + (high - low) * (1.0 / (1.0 + np.ldexp(m, k.astype(np.int64))))
     scores: U32 = np.clip(np.rint(d * SCORES), 1, SCORES - 1).astype(np.uint32)
     return scores
 
@@ -74,12 +78,13 @@ def score(
     Args:
         spec: which features.
         weights: float64[k, spec.width]: a row for each model.
-        calibration: float64[k, 2]: a and b of each model; D is 1 / (1 + exp(-(a * z + b))), and b
-            holds the model's own intercept.
+        calibration: float64[k, 4]: a, b, low and high of each model; D is
+            low + (high - low) / (1 + exp(-(a * z + b))), and b holds the model's own intercept.
         texts: as of ``featurize``.
         columns: as of ``featurize``.
         folds: uint8[n], below k: which model is each record's; None where there is one alone.
     """
     z = logits(spec, weights, texts, columns, folds=folds)
     models = np.zeros(len(z), np.uint8) if folds is None else folds
-    return to_scores(calibration[models, 0] * z + calibration[models, 1])
+    a, b, low, high = calibration[models].T
+    return to_scores(a * z + b, low, high)

@@ -98,12 +98,6 @@ def _beside_hashes(block: pa.RecordBatch, texts: pa.Array, *, ids: str | None) -
     return np.where(valid, of_text[0], hash0), np.where(valid, of_text[1], hash1)
 
 
-def without_beside(block: pa.RecordBatch) -> pa.RecordBatch:
-    """Take away what lies beside records: they are written as they were read."""
-    at = block.schema.get_field_index("kept")
-    return block if at < 0 else block.remove_column(at)
-
-
 def without_values(
     block: pa.RecordBatch, *, groups: Sequence[str], label: str | None = None
 ) -> dict[int, str]:

@@ -1,0 +1,190 @@
+"""What split reads: whole records, what decides of them beside, and the test set of ``--like``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipelines.inputs.beside import inspect_beside
+from pipelines.inputs.preflight import Inputs
+from pipelines.inputs.sample_records import sample_records
+from pipelines.outputs.claim import Claim
+from pipelines.recipes.recipe import Recipe, Settings
+from pipelines.recipes.split_recipe import SplitRecipe
+from transforms.datasets.source_files import Files, SourceFile
+from transforms.errors import InputError, UsageError
+from transforms.formats.detection import detect
+from transforms.formats.kept import kinds_of
+from transforms.formats.line_format import LineFormat
+from transforms.formats.line_kinds import line_kind_of
+from transforms.formats.readers import Beside
+from transforms.kernels.records import blocks
+from transforms.kernels.records.contents import TEXT
+from transforms.storage import files as storage
+
+_LOOKED_AT = 64  # files of lines, of which is found out what lines they hold
+
+
+@dataclass(frozen=True)
+class LikeInputs:
+    """The test set of ``--like``, and what is looked at beside its records."""
+
+    inputs: Inputs
+    beside: Beside
+
+
+@dataclass(frozen=True)
+class SplitInputs:
+    """What is read.
+
+    Attributes:
+        inputs: that are split.
+        beside: what is looked at beside their records.
+        like: the test set; None for none.
+    """
+
+    inputs: Inputs
+    beside: Beside
+    like: LikeInputs | None
+
+
+def inspect_split(
+    recipe: SplitRecipe, reading: Recipe, settings: Settings, claim: Claim
+) -> SplitInputs:
+    """Look at the inputs, at the fields that decide, and at the test set.
+
+    Args:
+        recipe: what is asked.
+        reading: by which the input is read; standard input is a file already.
+        settings, claim: where is written.
+
+    Raises:
+        InputError: as of ``inspect_beside``, of either; a column can't be added; the test set is
+            empty, or among the input.
+        UsageError: a column that is to be added is there already; counts are larger than what is there.
+    """
+    inputs, beside = inspect_beside(
+        reading,
+        settings,
+        claim,
+        text_field=recipe.text_field,
+        groups=recipe.split_by or (),
+        label=recipe.stratify,
+        features=recipe.feature_columns,
+    )
+    _require_enough(recipe, inputs)
+    _check_added(recipe, reading, inputs)
+    return SplitInputs(inputs, beside, _inspect_like(recipe, inputs, settings, claim))
+
+
+def _require_enough(recipe: SplitRecipe, inputs: Inputs) -> None:
+    """Raise UsageError where counts are larger than what is there, as far as that is known."""
+    amounts = inputs.contents.amounts.values()
+    asked = sum(recipe.split_plan.counts) if recipe.split_plan is not None else 0
+    if asked > inputs.contents.records and all(amount.exact_records for amount in amounts):
+        counts = ",".join(f"{name}={count}" for name, count in (recipe.counts or {}).items())
+        raise UsageError(
+            f"--counts={counts}: expected at most the {inputs.contents.records:,} records of the input, "
+            f"got {asked:,}"
+        )
+
+
+def _check_added(recipe: SplitRecipe, reading: Recipe, inputs: Inputs) -> None:
+    """Raise where a column can't be added to the records, or one of its name is there."""
+    name = recipe.added_column
+    if name is None:
+        return
+    flag = f"--{'draw_column' if recipe.draw is not None else 'weights_column'}={name}"
+    schema = inputs.contents.schema
+    if schema is None:
+        plain = next(_plain_files(inputs.files), None)
+        if plain is not None:
+            raise InputError(
+                f"{plain.url}: plain lines have no place for a column, and {flag} adds one; expected "
+                "JSON lines (.jsonl) or rows (Parquet, Arrow)"
+            )
+        have = _fields_in(inputs, reading)
+    else:
+        have = schema.names
+    if name in have:
+        raise UsageError(
+            f"{flag}: the records have a field of this name already; give the new one another name"
+        )
+
+
+def _plain_files(files: Files) -> Iterator[SourceFile]:
+    """Yield files, of some, whose lines are no JSON."""
+    for file in files.every(max(1, len(files) // _LOOKED_AT)):
+        with storage.open_read(file.url) as opened:
+            found = file.format or detect(opened, name=file.url, size=file.size)
+            if found.is_rows or not file.size:
+                continue
+            kind = line_kind_of(opened, name=file.url, codec=found.codec, line_format=LineFormat())
+        if kind == "plain":
+            yield file
+
+
+def _fields_in(inputs: Inputs, reading: Recipe) -> list[str]:
+    """Return the names of fields in some of the JSON lines."""
+    found = sample_records(inputs, reading)
+    lines = (line for several in found.values() for one in several for line in blocks.records(one))
+    return list(kinds_of(lines))
+
+
+def _inspect_like(
+    recipe: SplitRecipe, inputs: Inputs, settings: Settings, claim: Claim
+) -> LikeInputs | None:
+    """Look at the test set; None where there is none."""
+    reading = recipe.reading_like
+    if reading is None:
+        return None
+    try:
+        like, beside = inspect_beside(
+            reading,
+            settings,
+            claim,
+            text_field=recipe.text_field,
+            features=recipe.feature_columns,
+        )
+    except (InputError, UsageError) as error:
+        raise type(error)(str(error).replace("--input=", "--like=")) from None
+    flag = f"--like={','.join(recipe.like or ())}"
+    if not like.contents.records:
+        raise InputError(f"{flag}: expected records of a test set, its files are empty")
+    _refuse_shared(inputs, like, flag)
+    if TEXT in recipe.features and recipe.text_field is None:
+        _require_text(inputs.contents.schema, "--input")
+        _require_text(like.contents.schema, flag)
+    return LikeInputs(like, beside)
+
+
+def _require_text(schema: pa.Schema | None, flag: str) -> None:
+    """Raise InputError where rows have no text to be compared by."""
+    if schema is not None and TEXT not in schema.names:
+        raise InputError(
+            f"{flag}: expected a column text, by which the sets are compared; name another by "
+            f"--text_field, or columns by --features; the rows have {', '.join(schema.names[:8])}"
+        )
+
+
+def _refuse_shared(inputs: Inputs, like: Inputs, flag: str) -> None:
+    """Raise InputError where a file of the test set is among the input, under whatever name."""
+    test = {mark for file in like.files if file.size for mark in _marks(file.url)}
+    for file in inputs.files:
+        if file.size and not test.isdisjoint(_marks(file.url)):
+            raise InputError(
+                f"{flag}: {file.url} is among the input too; the input is compared with the test set, "
+                "so take it out of one of them"
+            )
+
+
+def _marks(url: str) -> Iterator[str | tuple[int, int]]:
+    """Yield what a file is known by, whatever it is called: its real path or URL, and its number."""
+    path = storage.canonical(url)
+    yield path
+    if storage.is_local(url):
+        found = os.stat(path)
+        yield found.st_dev, found.st_ino

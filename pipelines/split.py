@@ -1,0 +1,144 @@
+"""Split files of records into train, validation and test: by content, by count, or like a test set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from pipelines.inputs.made_by import warnings
+from pipelines.inputs.preflight import refuse_memory, spool_stdin, uses_stores
+from pipelines.jobs.build_split import build
+from pipelines.jobs.command import Command
+from pipelines.jobs.disk_room import Need, measure_room
+from pipelines.jobs.prepare_values import require_room_to_count
+from pipelines.jobs.split_inputs import inspect_split
+from pipelines.jobs.split_job import Job
+from pipelines.jobs.split_report import describe, sum_up
+from pipelines.jobs.summary import summarize
+from pipelines.outputs.claim import Claim
+from pipelines.recipes.cli import LOG, leave
+from pipelines.recipes.recipe import Settings
+from pipelines.recipes.split_recipe import SPLIT, SplitRecipe
+from pipelines.runners.choose_workers import choose_workers
+from pipelines.runners.clusters import CLUSTERS
+from pipelines.runners.early_start import Call, EarlyStart
+from transforms.datasets.manifest import Manifest, now
+from transforms.kernels.planning.plan import (
+    MIB,
+    SHARD_BYTES,
+    count_shards,
+    files_room,
+    make_plan,
+    small_shuffle,
+)
+from transforms.kernels.records import compiling
+from transforms.storage import files as storage
+from transforms.workers.progress import Stage
+
+EXAMPLES = """\
+examples:
+  dovetail split --input='corpus/*.jsonl' --fractions=train=0.98,validation=0.01,test=0.01 \\
+      --output=split
+  dovetail split --input=pages.parquet --fractions=validation=1% --split_by=site --output=split
+  dovetail split --input=reviews.jsonl --counts=train=1000,test=rest --by=identity \\
+      --stratify=label --output=labelled
+  dovetail split --input=corpus --fractions=validation=0.01 --shuffle --seed=7 --output=shuffled
+  dovetail split --input=train.jsonl --like=test.jsonl --fractions=train=0.95,validation=0.05 \\
+      --weights_column=weight --output=weighed
+  dovetail split --input=train.jsonl --like=test.jsonl --draw=2000 --output=drawn
+
+Equal contents never stand in two splits, unless --by=identity. Look first with --plan.
+Open it with: datasets.load_dataset(DIR); check it at any time with: dovetail verify DIR
+"""
+
+
+def _prepare(
+    recipe: SplitRecipe, settings: Settings, claim: Claim, early: EarlyStart
+) -> tuple[Job, Sequence[Need]]:
+    """Look at everything that can be looked at before work starts, and plan."""
+    if recipe.weighs:
+        from transforms.likeness.needs import require_like
+
+        require_like()
+    early.begin(settings, claim.log_file)
+    reading = spool_stdin(recipe.reading, settings, claim)
+    found = inspect_split(recipe, reading, settings, claim)
+    inputs = found.inputs
+    contents = inputs.contents
+    tests = [] if found.like is None else [found.like.inputs]
+    window = max(one.contents.window for one in (inputs, *tests))
+    stores = uses_stores(reading, settings)
+    stores = stores or not all(map(storage.is_local, recipe.like or ()))
+    workers = choose_workers(
+        settings,
+        contents.bytes,
+        stores=stores,
+        window=window + files_room(len(inputs.files)),
+        small=small_shuffle(contents.form.compression, stores=stores),
+    )
+    others = [url for url in (*(recipe.like or ()), recipe.like_model) if url is not None]
+    memory = next((url for url in others if url.startswith("memory://")), None)
+    refuse_memory(reading, settings, workers, **({} if memory is None else {"like": memory}))
+    if recipe.split_plan is not None:
+        require_room_to_count(recipe.split_plan, workers, flag="--counts")
+    shards = recipe.num_shards
+    if shards is None:
+        shards = count_shards(contents.bytes * SHARD_BYTES // recipe.bytes_of_shard)
+    plan = make_plan(
+        input_bytes=contents.bytes,
+        workers=workers,
+        num_shards=shards,
+        rows=contents.schema is not None,
+        spill_on_store=not all(map(storage.is_local, claim.spills)),
+    )
+    if settings.runner in CLUSTERS:  # spans are handed out before any is read: many are more even
+        plan = replace(plan, span_bytes=max(plan.span_bytes // 8, MIB))
+    job = Job(recipe, settings, inputs, workers, claim, now(), plan, found.beside)
+    if job.compiled:
+        job = replace(
+            job, warm=Call(f"{compiling.__name__}:load_loops", (contents.schema is not None, False))
+        )
+    for line in warnings(inputs.tokenizers):
+        LOG.warning("%s", line)
+    return job, _measure(job)
+
+
+def _measure(job: Job) -> list[Need]:
+    """Compare what is written with the room that is there."""
+    held = max(job.inputs.contents.bytes, 1)
+    written = sum(job.expected.values())
+    aside = written - job.expected[job.largest]
+    return measure_room(
+        job.inputs,
+        job.settings,
+        job.claim,
+        spills=True,
+        spill_compression=job.settings.spill_compression,
+        written=written / held,
+        spilled=(written if job.recipe.shuffle else aside) / held,
+    )
+
+
+def _totals(job: Job) -> Mapping[Stage, int | None]:
+    counted = job.recipe.split_plan is not None and job.recipe.split_plan.is_counted
+    before: dict[Stage, int | None] = {"count": job.inputs.size} if counted else {}
+    return {**before, "split": job.inputs.size, "write": None}
+
+
+COMMAND = Command(
+    SPLIT,
+    description=__doc__ or "",
+    examples=EXAMPLES,
+    prepare=_prepare,
+    describe=describe,
+    sum_up=sum_up,
+    build=build,
+    totals=_totals,
+    manifest=Manifest,
+    summarize=summarize,
+    urls=["like", "like_model"],
+)
+run, main = COMMAND.run, COMMAND.main
+
+if __name__ == "__main__":
+    leave(main())

@@ -1,0 +1,89 @@
+"""Placing what was drawn: as often as it was; all else to train, but what has a drawn content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from transforms.datasets.identity import FileIds, Origin
+from transforms.kernels.arrays import I64
+from transforms.kernels.records import blocks
+from transforms.kernels.records.attach import attach
+from transforms.kernels.records.digest import Digest
+from transforms.likeness.drawn import read_drawn
+from transforms.splitting.contents_of import HashContents, by_content, by_identity
+from transforms.splitting.placing import LEFT_OUT, Part
+from transforms.splitting.split_records import take
+
+_TRAIN, _DRAWN, _NOWHERE = range(3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceDrawn:
+    """A Placing by draws; it is told a reference to Drawn.
+
+    Attributes:
+        rest: the split of records whose contents weren't drawn.
+        split: that of drawn records.
+        column: says how often each record was drawn; of those in ``rest``, 0: all splits of a dataset
+            have the same columns.
+        in_order: as of Placing.
+        contents: hashes the contents.
+    """
+
+    rest: str = "train"
+    split: str = "validation"
+    column: str = "drawn"
+    in_order: bool = True
+    contents: HashContents = by_content
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The splits."""
+        return self.rest, self.split
+
+    def place(self, origin: Origin, block: pa.RecordBatch, told: bytes) -> Iterator[Part]:
+        """Yield a Part for train, one for what is left out, and one or more for what was drawn."""
+        found = read_drawn(told)
+        times = found.times_of(by_identity(origin, block))
+        known = found.holds(self.contents(origin, block))
+        splits = np.where(times > 0, _DRAWN, np.where(known, _NOWHERE, _TRAIN)).astype(np.uint8)
+        block = blocks.without_kept(block)
+        for number in np.unique(splits).tolist():
+            mine = take(origin, block, splits, number)
+            assert mine is not None
+            was = Digest.total(blocks.digests(mine[1], sources=1))
+            if number == _TRAIN:
+                yield Part(0, was, mine[0], self._attached(*mine, np.zeros(len(mine[1]), np.int64)))
+            elif number == _NOWHERE:
+                yield Part(LEFT_OUT, was, mine[0], None)
+            else:
+                yield from self._copies(*mine, times[times > 0], was)
+
+    def _attached(self, origin: Origin, block: pa.RecordBatch, times: I64) -> pa.RecordBatch:
+        return attach(block, self.column, pa.array(times), name_of=origin.name_of)
+
+    def _copies(
+        self, origin: Origin, block: pa.RecordBatch, times: I64, was: Digest
+    ) -> Iterator[Part]:
+        block = self._attached(origin, block, times)
+        if self.in_order:
+            yield Part(1, was, *_repeated(origin, block, times))
+            return
+        for copy in range(int(times.max())):
+            again = np.where(times > copy, 1, 0)
+            mine, records = _repeated(origin, block, again)
+            yield Part(1, was if copy == 0 else Digest(), mine._replace(pass_number=copy), records)
+
+
+def _repeated(origin: Origin, block: pa.RecordBatch, times: I64) -> tuple[Origin, pa.RecordBatch]:
+    """Return a block in which each record stands so often, one copy beside the other."""
+    if (times == 1).all():
+        return origin, block
+    if isinstance(origin, FileIds):
+        until = np.concatenate([[0], np.cumsum(times)])[np.cumsum([0, *origin.rows])]
+        origin = origin._replace(rows=tuple(np.diff(until).tolist()))
+    return origin, block.take(pa.array(np.repeat(np.arange(len(block)), times)))
