@@ -18,8 +18,8 @@ The commands, with keywords named like their flags, which return the dataset's m
 ``Tokenizer``, ``Sampling``
     texts to ids and back, without Beam
 ``ReadRecords``, ``BlocksFromRecords``, ``PartitionIntoBuckets``, ``ShuffleWithinBuckets``,
-``InterleaveSources``, ``TokenizeRecords``, ``WindowTokens``, ``MapIntoShards``, ``WriteShards``,
-``WriteManifest``
+``InterleaveSources``, ``TokenizeRecords``, ``ReadValues``, ``AttachColumn``, ``WindowTokens``,
+``MapIntoShards``, ``WriteShards``, ``WriteManifest``
     Beam's PTransforms for pipelines of your own: docs/library.md. What they are told of:
     ``Streams``, ``Spilling``, ``Mixture``, ``Amounts``, ``plan_streams``, ``BlockTokenizer``
 
@@ -47,10 +47,12 @@ if TYPE_CHECKING:
     from pipelines.recipes.recipe import Recipe as Recipe
     from pipelines.recipes.split_recipe import SplitRecipe as SplitRecipe
     from pipelines.recipes.tokenize_recipe import TokenizeRecipe as TokenizeRecipe
+    from transforms.datasets.attach_column import AttachColumn as AttachColumn
     from transforms.datasets.manifest import Manifest as Manifest
     from transforms.datasets.map_shards import MapIntoShards as MapIntoShards
     from transforms.datasets.prepared import PreparedManifest as PreparedManifest
     from transforms.datasets.read import ReadRecords as ReadRecords
+    from transforms.datasets.read_values import ReadValues as ReadValues
     from transforms.datasets.records import BlocksFromRecords as BlocksFromRecords
     from transforms.datasets.write import WriteShards as WriteShards
     from transforms.datasets.write_manifest import WriteManifest as WriteManifest
@@ -82,10 +84,12 @@ else:
         "pipelines.recipes.recipe": ["Recipe"],
         "pipelines.recipes.split_recipe": ["SplitRecipe"],
         "pipelines.recipes.tokenize_recipe": ["TokenizeRecipe"],
+        "transforms.datasets.attach_column": ["AttachColumn"],
         "transforms.datasets.manifest": ["Manifest"],
         "transforms.datasets.map_shards": ["MapIntoShards"],
         "transforms.datasets.prepared": ["PreparedManifest"],
         "transforms.datasets.read": ["ReadRecords"],
+        "transforms.datasets.read_values": ["ReadValues"],
         "transforms.datasets.records": ["BlocksFromRecords"],
         "transforms.datasets.write": ["WriteShards"],
         "transforms.datasets.write_manifest": ["WriteManifest"],

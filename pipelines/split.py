@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pipelines.inputs.made_by import warnings
 from pipelines.inputs.preflight import refuse_memory, spool_stdin, uses_stores
+from pipelines.jobs.build_like import require_room_to_draw, totals_of
 from pipelines.jobs.build_split import build
 from pipelines.jobs.command import Command
 from pipelines.jobs.disk_room import Need, measure_room
@@ -80,7 +81,9 @@ def _prepare(
     memory = next((url for url in others if url.startswith("memory://")), None)
     refuse_memory(reading, settings, workers, **({} if memory is None else {"like": memory}))
     if recipe.split_plan is not None:
-        require_room_to_count(recipe.split_plan, workers, flag="--counts")
+        require_room_to_count(recipe.split_plan, workers, flags=True, labels=recipe.most_labels)
+    if recipe.draw is not None:
+        require_room_to_draw(recipe.draw, workers)
     shards = recipe.num_shards
     if shards is None:
         shards = count_shards(contents.bytes * SHARD_BYTES // recipe.bytes_of_shard)
@@ -93,7 +96,7 @@ def _prepare(
     )
     if settings.runner in CLUSTERS:  # spans are handed out before any is read: many are more even
         plan = replace(plan, span_bytes=max(plan.span_bytes // 8, MIB))
-    job = Job(recipe, settings, inputs, workers, claim, now(), plan, found.beside)
+    job = Job(recipe, settings, inputs, workers, claim, now(), plan, found.beside, found.like)
     if job.compiled:
         job = replace(
             job, warm=Call(f"{compiling.__name__}:load_loops", (contents.schema is not None, False))
@@ -108,6 +111,7 @@ def _measure(job: Job) -> list[Need]:
     held = max(job.inputs.contents.bytes, 1)
     written = sum(job.expected.values())
     aside = written - job.expected[job.largest]
+    spilled = (written if job.recipe.shuffle else aside) + job.marked_bytes
     return measure_room(
         job.inputs,
         job.settings,
@@ -115,13 +119,16 @@ def _measure(job: Job) -> list[Need]:
         spills=True,
         spill_compression=job.settings.spill_compression,
         written=written / held,
-        spilled=(written if job.recipe.shuffle else aside) / held,
+        spilled=spilled / held,
     )
 
 
 def _totals(job: Job) -> Mapping[Stage, int | None]:
-    counted = job.recipe.split_plan is not None and job.recipe.split_plan.is_counted
-    before: dict[Stage, int | None] = {"count": job.inputs.size} if counted else {}
+    size = job.inputs.size * job.readings_before
+    before: dict[Stage, int | None] = {"count": size} if size else {}
+    if job.recipe.weighs:
+        for stage, size in totals_of(job).items():
+            before[stage] = (before.get(stage) or 0) + size
     return {**before, "split": job.inputs.size, "write": None}
 
 

@@ -6,6 +6,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from pipelines.jobs.build import (
     finish,
     manifest_fields,
@@ -14,6 +16,7 @@ from pipelines.jobs.build import (
     spilling,
     write_shards,
 )
+from transforms.formats.writing import ShardFormat, with_column
 from transforms.kernels.planning.plan import RECORDS
 
 if TYPE_CHECKING:
@@ -22,19 +25,24 @@ if TYPE_CHECKING:
 
 def build(root: Any, job: Job) -> None:
     """Wire the pipeline: find out what decides, read, place, lay each split down, prove."""
-    from transforms.splitting.place_by_plan import PlaceByPlan
     from transforms.splitting.write_split_manifest import WriteSplitManifest
 
-    placing = PlaceByPlan(plan=job.splits, contents=job.contents)
-    told = _count(root, job)
+    placing, told = _place(root, job)
+    parted, like = _find_parted(root, job, placing, told), None
+    if job.recipe.weighs:
+        from pipelines.jobs.build_like import weigh
+
+        placing, told, like = weigh(root, job, read_before(job), placing, told)
     if job.recipe.shuffle:
         laid = root | "Split" >> _shuffled(job, placing, told)
     else:
         laid = root | "Split" >> _in_order(job, placing, told)
     written = laid | WriteSplitManifest(
-        **manifest_fields(job, job.inputs.contents.form),
+        **manifest_fields(job, form_of(job)),
         tokenizers=job.inputs.tokenizers,
         asked=job.recipe.asked,
+        parted=parted,
+        like=like,
     )
     finish(written, job)
 
@@ -67,14 +75,61 @@ def _validate(job: Job) -> Any:
     return partial(without_values, groups=groups, label=label)
 
 
-def _count(root: Any, job: Job) -> Any:
-    """Read all once to choose what counted splits take; None where no split is counted."""
-    if not job.splits.is_counted:
-        return None
-    from transforms.splitting.count_contents import CountContents
+def form_of(job: Job) -> ShardFormat:
+    """Return what shards are: as the input, with the column that is added."""
+    form, name = job.inputs.contents.form, job.recipe.added_column
+    if name is None:
+        return form
+    kind = pa.float64() if job.recipe.draw is None else pa.int64()
+    return with_column(form, name, kind, json=form.records_are == "lines")
 
+
+def _place(root: Any, job: Job) -> tuple[Any, Any]:
+    """Return what says where records go, and what it is told: None where no split is counted.
+
+    Where records are drawn, both are None.
+    """
+    if job.recipe.draw is not None:
+        return None, None
+    from transforms.splitting.count_contents import CountContents
+    from transforms.splitting.place_by_plan import PlaceByPlan
+    from transforms.splitting.stratify import PlaceStratified, Stratify
+
+    common = {"plan": job.splits, "contents": job.contents}
+    if not job.splits.is_counted:
+        return PlaceByPlan(**common), None
     read = root | "ReadToCount" >> read_before(job)
-    return read.blocks | "Count" >> CountContents(plan=job.splits, contents=job.contents)
+    if job.recipe.stratify is None:
+        return PlaceByPlan(**common), read.blocks | "Count" >> CountContents(**common, enough=True)
+    labels = root | "ReadLabels" >> read_before(job)
+    stratify = Stratify(
+        **common,
+        field=job.recipe.stratify,
+        several=_several(job, "labels") if job.recipe.by == "content" else None,
+    )
+    return PlaceStratified(**common), (labels.blocks, read.blocks) | "Stratify" >> stratify
+
+
+def _find_parted(root: Any, job: Job, placing: Any, told: Any) -> Any:
+    """Read all once more to find contents in several splits; None where no content can be."""
+    if job.recipe.by == "content":
+        return None
+    from transforms.splitting.find_parted import FindParted
+
+    read = root | "ReadToCompare" >> read_before(job)
+    several = _several(job, "parted")
+    return read.blocks | "FindParted" >> FindParted(placing=placing, told=told, several=several)
+
+
+def _several(job: Job, folder: str) -> Any:
+    """Return what finds contents with several marks."""
+    from transforms.splitting.find_several import FindSeveral
+
+    return FindSeveral(
+        spill=spilling(job, folder=folder, release=False),
+        buckets=max(-(-job.marked_bytes // job.plan.bucket_bytes), job.workers.count),
+        bucket_bytes=job.plan.bucket_bytes,
+    )
 
 
 def read_before(job: Job) -> Any:
@@ -130,8 +185,8 @@ def _shuffled(job: Job, placing: Any, told: Any) -> Any:
 
 
 def _writing(job: Job) -> dict[str, Any]:
-    contents = job.inputs.contents
+    form, extension = form_of(job), job.inputs.contents.extension
     return {
-        name: write_shards(job, form=contents.form, extension=contents.extension, split=name)
+        name: write_shards(job, form=form, extension=extension, split=name)
         for name in job.recipe.split_names
     }

@@ -76,16 +76,27 @@ def split(recipe: PrepareRecipe) -> SplitPlan | None:
     return SplitPlan(parts=parse_splits(text, rest=rest), rest=rest, seed=recipe.split_seed)
 
 
-def require_room_to_count(plan: SplitPlan, workers: Workers, *, flag: str = "--split") -> None:
-    """Raise UsageError where counting contents takes more memory than a worker has beside its work."""
-    needed, room = footprint(plan), workers.payload // 2
+def require_room_to_count(
+    plan: SplitPlan, workers: Workers, *, flags: bool = False, labels: int = 1
+) -> None:
+    """Raise UsageError where counting contents takes more memory than a worker has beside its work.
+
+    Args:
+        plan: that counts.
+        workers: what they have.
+        flags: shares and counts have flags of their own.
+        labels: that are told apart, at most.
+    """
+    needed, room = footprint(plan, labels=labels), workers.payload // 2
     if needed > room:
         counted = [part for part in plan.parts if part.count is not None]
         counts = ",".join(f"{part.name}={part.asked}" for part in counted)
+        share = f"{'--fractions=' if flags else ''}{counted[0].name}=1%"
         raise UsageError(
-            f"{flag}={counts}: to choose so many records takes {write_size(needed)} in each worker, "
-            f"which has {write_size(room)} for it; ask for a share such as {counted[0].name}=1%, "
-            "which takes none, or give more --memory, or fewer --workers"
+            f"--{'counts' if flags else 'split'}={counts}: to choose so many records takes "
+            f"{write_size(needed)} in each worker, which has {write_size(room)} for it; ask for a share "
+            f"such as {share}, which takes none, or give more --memory, "
+            "or fewer --workers"
         )
 
 

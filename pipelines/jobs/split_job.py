@@ -14,8 +14,12 @@ from transforms.kernels.splitting.plan import SplitPlan
 from transforms.storage import files as storage
 
 if TYPE_CHECKING:
+    from pipelines.jobs.split_inputs import LikeInputs
     from pipelines.recipes.split_recipe import SplitRecipe
     from transforms.formats.readers import Beside
+
+MARK_COST = 96
+"""Bytes of memory that a content's mark takes, with all that lies beside a record."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,14 @@ class Job(Planned):
         recipe, settings: what is asked.
         plan: how reading is cut.
         beside: what is looked at beside whole records; None for nothing.
+        like: the test set of ``--like``; None for none.
     """
 
     recipe: SplitRecipe
     settings: Settings
     plan: Plan
     beside: Beside | None = None
+    like: LikeInputs | None = None
 
     @property
     def compiled(self) -> bool:
@@ -54,6 +60,18 @@ class Job(Planned):
         if self.recipe.by == "identity":
             return by_identity
         return partial(by_content, groups=tuple(self.recipe.split_by or ()))
+
+    @property
+    def readings_before(self) -> int:
+        """How often the input is read beside the reading by which it is split."""
+        counts = self.recipe.counts is not None
+        return counts + (self.recipe.stratify is not None) + (self.recipe.by == "identity")
+
+    @property
+    def marked_bytes(self) -> int:
+        """About how much memory marks of contents take, which meet in the exchange; 0 for no marks."""
+        marks = self.recipe.by == "identity" or self.recipe.stratify is not None
+        return marks * int(self.inputs.contents.records) * MARK_COST
 
     @cached_property
     def expected(self) -> dict[str, int]:

@@ -46,6 +46,8 @@ def split_lines(manifest: Manifest) -> Iterator[str]:
                 f"{'stands' if parted.contents == 1 else 'stand'} in several splits, as records were "
                 "split by identity"
             )
+    if manifest.like is not None:
+        yield from manifest.like.get("words", ())
 
 
 def split_warnings(manifest: Manifest) -> Iterator[str]:
@@ -59,6 +61,11 @@ def split_warnings(manifest: Manifest) -> Iterator[str]:
                 f"{split.name}: {split.records:,} of the {int(asked):,} records that were asked for; "
                 + _why_short(manifest.recipe)
             )
+    if manifest.parted is not None and manifest.parted.contents:
+        yield (
+            f"{manifest.parted.records:,} records have an equal in another split; without --by=identity "
+            "equal ones stay together"
+        )
 
 
 def _why_short(recipe: Mapping[str, Any]) -> str:

@@ -66,6 +66,7 @@ def _what_decides(job: Job) -> Iterator[str]:
     recipe = job.recipe
     if recipe.by == "identity":
         yield "split by    identity: every record by itself, so that duplicates may part"
+        yield "            whole input is read once more before, to say how many do"
     else:
         by = "the text, or else the whole record"
         if recipe.split_by is not None:
@@ -77,9 +78,10 @@ def _what_decides(job: Job) -> Iterator[str]:
         yield f"stratified  by {recipe.stratify}: counts have each label's share, by largest remainder"
     plan = recipe.split_plan
     if plan is not None and plan.is_counted:
+        times = "once" if recipe.stratify is None else "twice"
         yield (
-            "counts      whole input is read once more before, to choose; "
-            f"{write_bytes(footprint(plan))} of memory in each worker"
+            f"counts      whole input is read {times} more before, to choose; "
+            f"{write_bytes(footprint(plan, labels=recipe.most_labels))} of memory in each worker"
         )
         if recipe.by == "content":
             yield "            groups of equal content stay together: counts are met at most"

@@ -21,6 +21,7 @@ from pipelines.recipes.recipe_file import RecipeKind
 from pipelines.recipes.values import Names, Number, as_list, as_written, check_paths, parse_parts
 from transforms.formats.text_field import TextField
 from transforms.kernels.records.contents import TEXT
+from transforms.kernels.splitting.labels import MOST_LABELS
 from transforms.kernels.splitting.plan import TRAIN, Part, SplitPlan
 from transforms.splitting.parse_splits import parse_counts, parse_fractions, plan_split
 
@@ -217,15 +218,26 @@ class SplitRecipe(WholeRecordsRecipe):
 
     @property
     def asked(self) -> dict[str, str | None]:
-        """Of each split what was asked for, as one would write it; None of what has the rest."""
+        """Of each split what was asked for, as one would write it; None of what has the rest.
+
+        In the order in which they were named, one that wasn't first.
+        """
         plan = self.split_plan
         if plan is None:
             return {TRAIN: None, DRAWN_SPLIT: f"{self.draw}"}
+        found: dict[str, str | None] = {} if plan.rest is None else {plan.rest: None}
+        found |= {part.name: part.asked for part in plan.parts}
         share = parse_fractions(self.fractions or {}).get(TRAIN)
-        rest: dict[str, str | None] = {}
-        if plan.rest is not None:
-            rest[plan.rest] = None if share is None else Part(plan.rest, share=share).asked
-        return {**rest, **{part.name: part.asked for part in plan.parts}}
+        if share is not None:
+            found[TRAIN] = Part(TRAIN, share=share).asked
+        named = [*(self.fractions or ()), *(self.counts or ())]
+        order = sorted(found, key=lambda name: named.index(name) if name in named else -1)
+        return {name: found[name] for name in order}
+
+    @property
+    def most_labels(self) -> int:
+        """How many labels counts tell apart, at most."""
+        return 1 if self.stratify is None else MOST_LABELS
 
     @property
     def weighs(self) -> bool:

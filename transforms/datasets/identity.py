@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.kernels.arrays import U64
@@ -90,3 +91,23 @@ Origin = FileId | FileIds
 """Whose records a block holds."""
 Located = tuple[Origin, pa.RecordBatch]
 """A block, and whose records it holds."""
+
+
+def keep(origin: Origin, block: pa.RecordBatch, mine: npt.NDArray[np.bool_]) -> Located | None:
+    """Return some of a block's records, None where that is none.
+
+    Args:
+        origin: whose records they are.
+        block: of n records; it isn't copied where all of them stay.
+        mine: bool[n], which stay.
+    """
+    found = int(np.count_nonzero(mine))
+    if not found:
+        return None
+    if found == len(block):
+        return origin, block
+    if isinstance(origin, FileIds):
+        ends = np.cumsum(origin.rows)
+        until = np.concatenate([[0], np.cumsum(mine)])[np.concatenate([[0], ends])]
+        origin = origin._replace(rows=tuple(np.diff(until).tolist()))
+    return origin, block.filter(pa.array(mine))

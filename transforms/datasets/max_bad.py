@@ -97,7 +97,7 @@ def refusal(
     place = f"row {position}"
     if not blocks.is_rows(bad):
         place = f"the line at byte {position}{_line_number(file, options, position)}"
-    says = f"{file.url}: {place} is a bad record: {reason}; it begins {_beginning(bad)}; "
+    says = f"{file.url}: {place} is a bad record: {reason}; it begins {beginning(bad)}; "
     if first and LACKS in reason:
         field = options.text_field if options.beside is None else options.beside.text_field
         return DataError(
@@ -117,17 +117,17 @@ def _line_number(file: SourceFile, options: ReadOptions, position: int) -> str:
     return "" if number is None else f" (line {number})"
 
 
-def _beginning(bad: pa.RecordBatch) -> str:
+def beginning(bad: pa.RecordBatch) -> str:
     """Return a record's first characters, escaped."""
     value = bad.column("record").slice(0, 1)
     if blocks.is_rows(bad):
-        values = [_text(value.field(i)) for i in range(value.type.num_fields)]
+        values = [shown_text(value.field(i)) for i in range(value.type.num_fields)]
         return ", ".join(values)[:_SHOWN]
-    return _text(blocks.bare(bad.slice(0, 1)))
+    return shown_text(blocks.bare(bad.slice(0, 1)))
 
 
-def _text(values: pa.Array) -> str:
-    """Return the first characters of one value, escaped; bytes, where it isn't text."""
+def shown_text(values: pa.Array) -> str:
+    """Return the first characters of the first value, escaped; bytes, where it isn't text."""
     if values.slice(0, 1).null_count:
         return "null"
     try:

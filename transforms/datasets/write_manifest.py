@@ -127,7 +127,7 @@ def publish_manifest(
     manifest = _list_apart(make(files), files, config)
     text = manifest.model_dump_json(indent=1).encode() + b"\n"
     try:
-        _write_whole(text, layout.MANIFEST, config)
+        layout.publish_whole(config.output, layout.MANIFEST, text, run_id=config.run_id)
     except RunError:
         # an attempt before this one may have come to the end, and taken the marker away
         if not is_written(config.output, config.run_id):
@@ -150,18 +150,10 @@ def _list_apart(manifest: Manifest, files: FilesRead, config: WriteManifest) -> 
     if len(files) <= MOST:
         return manifest
     data = manifest_files.to_parquet(files)
-    _write_whole(data, layout.LISTING, config)
+    layout.publish_whole(config.output, layout.LISTING, data, run_id=config.run_id)
     sha256 = hashlib.sha256(data).hexdigest()
     entry = ListingEntry(path=layout.LISTING, files=len(files), sha256=sha256)
     return manifest.model_copy(update={"files_listing": entry})
-
-
-def _write_whole(data: bytes, path: str, config: WriteManifest) -> None:
-    def write() -> None:
-        with layout.publish(config.output, path, run_id=config.run_id) as file:
-            storage.write_all(file, data)
-
-    storage.retry(write, storage.join(config.output, path))
 
 
 def make_manifest(

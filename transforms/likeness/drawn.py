@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from transforms.datasets.identity import Origin
 from transforms.kernels.arrays import I64, U64
 from transforms.kernels.records import blocks
 from transforms.kernels.records.contents import Hashes
 from transforms.likeness.temporary_tables import read_table, write_tables
 from transforms.shuffling.file_ranges import FileRange
 from transforms.shuffling.packed import pack, unpack
+from transforms.splitting.contents_of import by_identity
 
 BYTES = 200
 """Memory that each draw takes at most, where draws are found and where they are looked up."""
@@ -74,6 +76,15 @@ def read_drawn(reference: bytes) -> Drawn:
     id0, id1, times = (blocks.column(records, name) for name in ("id0", "id1", "times"))
     hash0, hash1 = (blocks.column(contents, name) for name in ("hash0", "hash1"))
     return Drawn((id0, id1), times, (hash0, hash1))
+
+
+@dataclass(frozen=True)
+class TimesDrawn:
+    """Says how often records were drawn, to sample what was: Times, told a reference to Drawn."""
+
+    def __call__(self, origin: Origin, block: pa.RecordBatch, told: bytes) -> I64:
+        """Return int64[n]."""
+        return read_drawn(told).times_of(by_identity(origin, block))
 
 
 def find_pairs(pairs: tuple[U64, U64], known: tuple[U64, U64]) -> I64:

@@ -16,16 +16,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
 
 from transforms.errors import DataError
 from transforms.kernels.arrays import F64, I64, U8, U64
-from transforms.kernels.likeness.features import FeatureSpec
 from transforms.kernels.likeness.folds import FOLDS, folds_of
+from transforms.kernels.likeness.spec import FeatureSpec
 from transforms.kernels.randomness import content_keys, record_keys, split_pair
 from transforms.likeness.auc import auc_by_folds
 from transforms.likeness.calibration import calibrate, platt
 from transforms.likeness.matrix import Matrix, featurized
 from transforms.likeness.model import FoldModel, LikeModel, Packed, Sizes
+from transforms.likeness.telling import LOOKED_AT, Telling, named, strongest
 
 REGULARIZATIONS = (1e-4, 1e-5, 1e-6)
 """Those that are tried: alpha of scikit-learn's SGDClassifier."""
@@ -33,9 +35,10 @@ REGULARIZATIONS = (1e-4, 1e-5, 1e-6)
 _EPOCHS = 12  # at most
 _PATIENCE = 2  # epochs without a smaller loss, then it stops
 _BETTER = 1e-3  # of the loss: less isn't smaller
-_STEP = 2.0  # times a record's squares: at 8 a step may overshoot what it is to mend
+_STEP = 4.0  # times a record's squares: at 8 a step may overshoot what it is to mend
 _BATCH = 1 << 21  # features that are not zero, about, of a batch
-_LEAST = 50  # contents of either set: ten a fold
+LEAST = 50
+"""Contents of either set that a fit needs: ten a fold."""
 
 Bools = npt.NDArray[np.bool_]
 
@@ -69,7 +72,7 @@ class FitSample:
         )
 
 
-class FitReport(NamedTuple):
+class FitReport(BaseModel):
     """What fitting came to.
 
     Attributes:
@@ -78,17 +81,17 @@ class FitReport(NamedTuple):
         loss: held-out, calibrated, in nats; the mean over folds.
         sample: what was given.
         fitted: what of it was used (``MOST_VALUES``).
-        effects: float64[features]: how far each feature sets the two apart: its weight, the mean over
-            folds, times the difference of its means, test less input.
-        weights: float64[features]: those weights; above 0 speaks for the test set.
+        toward_test, toward_input: the features that speak most for either set.
     """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     auc: float
     loss: float
     sample: Sizes
     fitted: Sizes
-    effects: F64
-    weights: F64
+    toward_test: list[Telling]
+    toward_input: list[Telling]
 
 
 def fit(sample: FitSample, spec: FeatureSpec, seed: int) -> tuple[LikeModel, FitReport]:
@@ -115,8 +118,7 @@ def fit(sample: FitSample, spec: FeatureSpec, seed: int) -> tuple[LikeModel, Fit
         for fold in range(FOLDS):
             rows = np.flatnonzero(folds == fold)
             z[rows] = matrix.sums(rows, fitted[fold].weights)
-        means = matrix.means(used.is_test), matrix.means(~used.is_test)
-    weights = np.mean([one.weights for one in fitted], axis=0)
+        telling = _tell(matrix, used, np.mean([one.weights for one in fitted], axis=0), spec)
     model = LikeModel(
         features=spec,
         seed=seed,
@@ -129,9 +131,15 @@ def fit(sample: FitSample, spec: FeatureSpec, seed: int) -> tuple[LikeModel, Fit
         loss=float(np.mean([one.model.loss for one in fitted])),
         sample=sizes(sample),
         fitted=sizes(used),
-        effects=weights * (means[0] - means[1]),
-        weights=weights,
+        toward_test=telling[0],
+        toward_input=telling[1],
     )
+
+
+def has_enough(sample: FitSample) -> bool:
+    """Say whether there is enough of either set to fit a discriminator."""
+    counts = sizes(sample)
+    return min(counts.test_contents, counts.input_contents) >= LEAST
 
 
 def sizes(sample: FitSample, mine: Bools | None = None) -> Sizes:
@@ -274,13 +282,42 @@ def _contents(sample: FitSample, mine: Bools) -> int:
 
 
 def _require_enough(sample: FitSample) -> None:
-    for mine, what in ((sample.is_test, "test set"), (~sample.is_test, "input")):
-        found = _contents(sample, mine)
-        if found < _LEAST:
+    counts = sizes(sample)
+    for records, contents, what in (
+        (counts.test, counts.test_contents, "test set"),
+        (counts.input, counts.input_contents, "input"),
+    ):
+        if contents < LEAST:
             raise DataError(
-                f"--like: expected at least {_LEAST} different records in the {what}, to learn from a "
-                f"part of them and judge by another; got {found} (in {int(mine.sum())} records)"
+                f"--like: expected at least {LEAST} different records in the {what}, to learn from a "
+                f"part of them and judge by another; got {contents} (in {records} records)"
             )
+
+
+def _tell(
+    matrix: Matrix, sample: FitSample, weights: F64, spec: FeatureSpec
+) -> tuple[list[Telling], list[Telling]]:
+    """Return the features that speak most for the test set, and for the input."""
+    further = matrix.means(sample.is_test) - matrix.means(~sample.is_test)
+    effects = weights * further
+    shares = matrix.shares(sample.is_test), matrix.shares(~sample.is_test)
+    # an n-gram's feature may be -1 as well as 1, by its hash: what counts is where it is more often
+    more = np.where(shares[0] == shares[1], further, shares[0] - shares[1]) > 0
+    found = []
+    for mine, toward_test in ((sample.is_test, True), (~sample.is_test, False)):
+        some = sample.take(np.flatnonzero(mine)[:LOOKED_AT])
+        places = strongest(effects, more == toward_test)
+        found.append(
+            named(
+                spec,
+                places,
+                texts=some.texts,
+                columns=some.columns,
+                effects=effects,
+                shares=shares,
+            )
+        )
+    return found[0], found[1]
 
 
 def _processor() -> str:

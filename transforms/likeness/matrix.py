@@ -74,6 +74,11 @@ class Matrix:
         of = np.repeat(mine, self.sizes)
         return np.bincount(self.places[of], self.values[of], self.width) / max(int(mine.sum()), 1)
 
+    def shares(self, mine: Bools) -> F64:
+        """Return float64[width]: in which share of the records that are ``mine`` each feature is."""
+        of = np.repeat(mine, self.sizes)
+        return np.bincount(self.places[of], minlength=self.width) / max(int(mine.sum()), 1)
+
 
 def featurized(
     spec: FeatureSpec, texts: pa.Array | None, columns: Mapping[str, pa.Array], is_test: Bools

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import apache_beam as beam
 import pyarrow as pa
 
 from transforms.datasets.identity import Origin
@@ -62,3 +63,14 @@ class PlaceWeighted:
             bare = part.block.drop_columns([_WEIGHT])
             weighed = attach(bare, self.column, values, name_of=part.origin.name_of)
             yield part._replace(block=weighed)
+
+
+def tell_weights(told: Any, model: Any, weighing: Any) -> Any:
+    """Return a PCollection of Weighed, of PCollections of what it says; None of nothing inside."""
+    once = model.pipeline | "OnceWeighed" >> beam.Create([None])
+    sides = [once if told is None else told, model, weighing]
+    return once | "TellWeights" >> beam.Map(_weighed, *map(beam.pvalue.AsSingleton, sides))
+
+
+def _weighed(_: None, inner: Any, model: bytes, weighing: bytes) -> Weighed:
+    return Weighed(inner, model, weighing)

@@ -149,10 +149,11 @@ def read_model(reference: bytes) -> LikeModel:
 @lru_cache(maxsize=2)
 def read_weighing(reference: bytes) -> Weighing:
     """Read a Weighing by the reference that WeighScores gives."""
-    clipped, limit, *where = unpack(reference)[0]
+    clipped, limit, mean, *where = unpack(reference)[0]
     table = read_table(FileRange.of(where))
     scores, counts, units = (blocks.column(table, name) for name in ("score", "count", "units"))
-    return Weighing(scores, counts, units, clipped, None if limit is None else Fraction(limit))
+    limit = None if limit is None else Fraction(limit)
+    return Weighing(scores, counts, units, clipped, limit, float.fromhex(mean))
 
 
 def score_block(model: LikeModel, block: pa.RecordBatch) -> U32:
@@ -247,4 +248,5 @@ def weigh_counts(packed: bytes, *, max_weight: Fraction | None, spill: Spilling)
     columns = {"score": found.scores, "count": found.counts, "units": found.units}
     arrays = {name: pa.array(column) for name, column in columns.items()}
     (where,) = write_tables(spill.folders[0], lambda: [pa.record_batch(arrays)])
-    return pack([found.clipped, None if found.limit is None else str(found.limit), *where])
+    limit = None if found.limit is None else str(found.limit)
+    return pack([found.clipped, limit, found.mean.hex(), *where])

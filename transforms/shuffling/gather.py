@@ -32,6 +32,28 @@ class Piece(NamedTuple):
     what: str = "a bucket at a shard's edge"
 
 
+def read_parts(
+    group: BlockGroup, whole: KeyRange, *, limit: int
+) -> Iterator[list[spill_pages.Page]]:
+    """Yield the pages of a range of keys; of one over ``limit`` those of its halves, in order.
+
+    Whoever takes them may empty the list.
+    """
+    waiting = [whole]
+    while waiting:
+        part = waiting.pop()
+        one_key = part.high - part.low <= 1  # can't be halved: held whole, however large
+        try:
+            if group.estimate(part) > limit and not one_key:
+                raise OverLimit
+            found = group.read(part, limit=sys.maxsize if one_key else limit)
+        except OverLimit:
+            waiting.extend(reversed(part.halves()))
+            continue
+        if found:
+            yield found
+
+
 def gather_piece(piece: Piece, *, limit: int, sources: int) -> Iterator[Ordered]:
     """Read, sort and yield a piece; a range over ``limit`` is taken by its next key bits.
 
@@ -39,21 +61,9 @@ def gather_piece(piece: Piece, *, limit: int, sources: int) -> Iterator[Ordered]
         LosslessError: it isn't what was spilled.
     """
     skip, left = piece.skip, piece.take
-    waiting = [piece.part]
-    while waiting and left != 0:
-        part = waiting.pop()
-        one_key = part.high - part.low <= 1  # can't be halved: held whole, however large
-        try:
-            if piece.group.estimate(part) > limit and not one_key:
-                raise OverLimit
-            found = piece.group.read(part, limit=sys.maxsize if one_key else limit)
-        except OverLimit:
-            waiting.extend(reversed(part.halves()))
-            continue
-        if not found:
-            continue
+    for found in read_parts(piece.group, piece.part, limit=limit):
         expected = expected_digests(found, sources=sources)
-        block = blocks.gather(_take_blocks(found))
+        block = blocks.gather(take_blocks(found))
         begin = min(skip, len(block))
         wanted = block.slice(begin, left)
         skip -= begin
@@ -69,9 +79,12 @@ def gather_piece(piece: Piece, *, limit: int, sources: int) -> Iterator[Ordered]
             )
         if len(wanted):
             yield Ordered(wanted, expected)
+        if left == 0:
+            return
 
 
-def _take_blocks(found: list[spill_pages.Page]) -> list[pa.RecordBatch]:
+def take_blocks(found: list[spill_pages.Page]) -> list[pa.RecordBatch]:
+    """Return the blocks of pages, and empty the list."""
     out = [page.block for page in found]
     found.clear()
     return out
@@ -89,7 +102,7 @@ def gather_batch(pieces: Sequence[Piece]) -> list[Ordered]:
     if not all(found):
         raise LosslessError(f"{pieces[found.index([])].what}: expected pages of it, there are none")
     expected = [expected_digests(part, sources=1) for part in found]
-    whole = [blocks.gather(_take_blocks(part)) for part in found]
+    whole = [blocks.gather(take_blocks(part)) for part in found]
     mine = [block.slice(p.skip, p.take) for block, p in zip(whole, pieces, strict=True)]
     cut = [i for i, part in enumerate(mine) if len(part) < len(whole[i])]
     if cut:  # the rest is in other shards: check here, where all of it is

@@ -26,8 +26,8 @@ from transforms.storage import files as storage
 TABLE = np.dtype([("split", "<u4"), ("length", "<u4"), ("records", "<u8"), ("payload", "<u8")])
 """A row a page: the number of its split, its bytes, its records, and the memory that these take."""
 
-PAGE_BYTES = 1 << 20
-"""Footprint at which a page is written; a block that comes larger is a page of its own."""
+PAGE_BYTES, WAITING_BYTES = 1 << 20, 8 << 20
+"""Footprint at which a page is written, and which all splits' records together may have that wait."""
 
 
 class AsideWriter:
@@ -64,6 +64,8 @@ class AsideWriter:
         self._size[split] = self._size.get(split, 0) + blocks.block_footprint(block)
         if self._size[split] >= PAGE_BYTES:
             self._write(split)
+        elif sum(self._size.values()) >= WAITING_BYTES:  # of very many splits
+            self._write(max(self._size, key=self._size.__getitem__))
 
     def _write(self, split: int) -> None:
         self._size[split] = 0

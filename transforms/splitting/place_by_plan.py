@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ from transforms.datasets.identity import Origin
 from transforms.kernels.arrays import U8
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
-from transforms.kernels.splitting.plan import Counted, SplitPlan
+from transforms.kernels.splitting.plan import SplitPlan
 from transforms.splitting.contents_of import HashContents, by_content
 from transforms.splitting.placing import Part
 from transforms.splitting.split_records import take
@@ -20,7 +21,7 @@ from transforms.splitting.split_records import take
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceByPlan:
-    """A Placing by shares and counts.
+    """A Placing by shares and counts; told the Counted of each count, or nothing.
 
     Attributes:
         plan: what is asked.
@@ -35,12 +36,13 @@ class PlaceByPlan:
         """The splits."""
         return self.plan.names
 
-    def place(
-        self, origin: Origin, block: pa.RecordBatch, told: Sequence[Counted] | None
-    ) -> Iterator[Part]:
+    def place(self, origin: Origin, block: pa.RecordBatch, told: Any) -> Iterator[Part]:
         """Yield a Part for each split that has records of the block."""
-        splits = self.plan.split(*self.contents(origin, block), told or ())
-        yield from parts_of(origin, block, splits)
+        yield from parts_of(origin, block, self.splits(origin, block, told))
+
+    def splits(self, origin: Origin, block: pa.RecordBatch, told: Any) -> U8:
+        """Return uint8[n]: the number of each record's split; arguments as of ``place``."""
+        return self.plan.split(*self.contents(origin, block), told or ())
 
 
 def parts_of(origin: Origin, block: pa.RecordBatch, splits: U8) -> Iterator[Part]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from apache_beam.transforms.window import GlobalWindows
 
 import transforms.datasets.coders  # noqa: F401  # registers the coder of blocks
-from transforms.datasets.identity import FileIds, Located, Origin
+from transforms.datasets.identity import Located, Origin, keep
 from transforms.datasets.reports import SpanReport, SpanReports
 from transforms.datasets.source_files import SourceFile
 from transforms.errors import LosslessError
@@ -200,14 +200,4 @@ def take(origin: Origin, block: pa.RecordBatch, parts: U8, number: int) -> Locat
         parts: uint8[n], the split that each falls to.
         number: of the split.
     """
-    mine = parts == number
-    found = int(np.count_nonzero(mine))
-    if not found:
-        return None
-    if found == len(block):
-        return origin, block
-    if isinstance(origin, FileIds):
-        ends = np.cumsum(origin.rows)
-        until = np.concatenate([[0], np.cumsum(mine)])[np.concatenate([[0], ends])]
-        origin = origin._replace(rows=tuple(np.diff(until).tolist()))
-    return origin, block.filter(pa.array(mine))
+    return keep(origin, block, parts == number)

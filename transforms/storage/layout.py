@@ -284,6 +284,16 @@ def publish(
         storage.rename(temporary, url)
 
 
+def publish_whole(output: str, path: str, data: bytes, *, run_id: str) -> None:
+    """Write a small file of a dataset, as of ``publish``."""
+
+    def write() -> None:
+        with publish(output, path, run_id=run_id) as file:
+            storage.write_all(file, data)
+
+    storage.retry(write, storage.join(output, path))
+
+
 @contextlib.contextmanager
 def owned(output: str, run_id: str) -> Iterator[None]:
     """Enter only while the output is this run's, and let nobody give it up meanwhile.

@@ -119,11 +119,12 @@ def _write(
             _write_about(config, epoch, name, shards)
         if len(files) > MOST:
             data = manifest_files.to_parquet(files)
-            _write_whole(data, layout.LISTING, config)
+            layout.publish_whole(config.output, layout.LISTING, data, run_id=config.run_id)
             sha256 = hashlib.sha256(data).hexdigest()
             entry = ListingEntry(path=layout.LISTING, files=len(files), sha256=sha256)
             manifest = manifest.model_copy(update={"files_listing": entry})
-        _write_whole(manifest.model_dump_json(indent=1).encode() + b"\n", layout.MANIFEST, config)
+        text = manifest.model_dump_json(indent=1).encode() + b"\n"
+        layout.publish_whole(config.output, layout.MANIFEST, text, run_id=config.run_id)
     except RunError:
         # an attempt before this one may have come to the end, and taken the marker away
         if not is_written(config.output, config.run_id):
@@ -158,15 +159,7 @@ def _write_about(
     for path, text in files_beside(
         FORMATS[name], config.dataset, every, epoch=epoch, folder=folder
     ):
-        _write_whole(text.encode(), path, config)
-
-
-def _write_whole(data: bytes, path: str, config: WritePrepared) -> None:
-    def write() -> None:
-        with layout.publish(config.output, path, run_id=config.run_id) as file:
-            storage.write_all(file, data)
-
-    storage.retry(write, storage.join(config.output, path))
+        layout.publish_whole(config.output, path, text.encode(), run_id=config.run_id)
 
 
 def _manifest(

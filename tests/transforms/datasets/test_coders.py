@@ -14,11 +14,14 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pipeline import PipelineVisitor
 
 from tests.transforms.helpers import Row, collect, hashed, make_rows, make_run, rows_of
+from transforms.datasets.attach_column import AttachColumn
 from transforms.datasets.coders import BlockCoder
 from transforms.datasets.read import ReadRecords
+from transforms.datasets.read_values import ReadValues
 from transforms.datasets.records import BlocksFromRecords
 from transforms.datasets.write import WriteShards
 from transforms.kernels.splitting.plan import Part, SplitPlan
+from transforms.packing.window_tokens import WindowTokens
 from transforms.shuffling.partition import PartitionIntoBuckets
 from transforms.shuffling.shuffle import ShuffleWithinBuckets
 from transforms.shuffling.spill_files import Spilling
@@ -88,6 +91,9 @@ def edges(shard_records: int | None, *flags: str) -> dict[str, Any]:
     alone = root | "Own" >> beam.Create([b""]) | "NoIds" >> BlocksFromRecords(ids=False)
     plan = SplitPlan(parts=(Part("test", count=5),))
     counted = files.blocks | CountContents(plan=plan)
+    values = root | ReadValues(files=["nowhere/*"], key="id", value="label")
+    column = files.blocks | AttachColumn(name="label", values=values)
+    _ = column.blocks | WindowTokens(length=2)
     split = files.blocks | SplitRecords(plan=plan, counted=counted)
     _ = (
         (split["train"][0], own.blocks, alone.blocks)
@@ -124,6 +130,9 @@ FINE = [
     (None, "ReadSpans"),
     (None, "SplitRecords/Split"),
     (None, "CountContents/CountContents"),
+    (None, "ReadValues/KeysAndValues"),
+    *((None, f"AttachColumn/{step}") for step in ("HashKeys", "AttachValues")),
+    (None, "WindowTokens/WindowTokens"),
 ]
 SMALL = (" spans", " spans_train", " spans_test", " tallies", "/Map(decode)")
 

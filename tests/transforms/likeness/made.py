@@ -10,8 +10,8 @@ import numpy as np
 
 from transforms.datasets.read import ReadRecords
 from transforms.formats.readers import Beside, ReadOptions
-from transforms.kernels.likeness.features import FeatureSpec, Ngrams
 from transforms.kernels.likeness.folds import FOLDS
+from transforms.kernels.likeness.spec import FeatureSpec, Ngrams
 from transforms.likeness.model import FoldModel, LikeModel, Packed, Sizes
 
 _NOTHING = Sizes(input=0, test=0, input_contents=0, test_contents=0)
@@ -25,6 +25,8 @@ def make_model(*, scale: float = 1.0) -> LikeModel:
             weights=Packed.of(scale * np.sin(np.arange(64.0) + fold)),
             a=1.0,
             b=0.1 * fold,
+            low=0.001,
+            high=0.99,
             regularization=1e-4,
             epochs=1,
             loss=0.5,

@@ -74,4 +74,4 @@ def test_nothing_is_taken_of_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b"")
     found = split_twice({"a": [tmp_path / "a.jsonl"]}, PLAN)
     ((_, counted),) = found
-    assert [(one.records, one.contents, one.last) for one in counted] == [(0, 0, None)] * 2
+    assert [(one.records, one.contents, one.lasts) for one in counted] == [(0, 0, (None,))] * 2

@@ -38,6 +38,8 @@ class Weighing:
         units: uint64[k], the weight of each, in UNIT-ths; at least 1.
         clipped: records whose weight was cut down to the largest.
         limit: what weights were clipped at, in terms of their mean before; None where they weren't.
+        mean: of D / (1 - D), before anything was normalised: 1 where D is right, and there are records
+            of the input wherever the test set has any; else the part of the test set where there are.
     """
 
     scores: U32
@@ -45,6 +47,7 @@ class Weighing:
     units: U64
     clipped: int = 0
     limit: Fraction | None = None
+    mean: float = 1.0
 
     @property
     def records(self) -> int:
@@ -96,6 +99,21 @@ class Weighing:
             for share, place in zip(_SHARES, places.tolist(), strict=True)
         }
 
+    def by_size(self) -> list[tuple[int, int, float]]:
+        """Return for each k, rising, that a weight is from 2**k to below 2**(k + 1): k, how many records
+        have such, and which part of the whole weight is theirs.
+
+        >>> weigh(np.array([ONE // 2], np.uint32), np.array([7])).by_size()
+        [(0, 7, 1.0)]
+        """
+        records: dict[int, int] = {}
+        held: dict[int, int] = {}
+        for count, unit in zip(self.counts.tolist(), self.units.tolist(), strict=True):
+            size = unit.bit_length() - UNIT.bit_length()
+            records[size] = records.get(size, 0) + count
+            held[size] = held.get(size, 0) + count * unit
+        return [(size, records[size], held[size] / self.total) for size in sorted(records)]
+
     def share_of_heaviest(self, share: Fraction = Fraction(1, 100)) -> float:
         """Return which part of the whole weight lies on a share of the records, the heaviest."""
         left = most = -(-self.records * share.numerator // share.denominator)
@@ -135,7 +153,7 @@ def weigh(scores: U32, counts: I64, *, max_weight: Fraction | None = None) -> We
     each = counts.tolist()
     raw = [(s * _SCALE + (ONE - s) // 2) // (ONE - s) for s in scores.tolist()]
     total = sum(c * w for c, w in zip(each, raw, strict=True))
-    clipped = 0
+    clipped, mean = 0, float(Fraction(total, max(records, 1) * _SCALE))
     if max_weight is not None and records:
         most = max(int(max_weight * total / records), 1)
         clipped = sum(c for c, w in zip(each, raw, strict=True) if w > most)
@@ -143,7 +161,7 @@ def weigh(scores: U32, counts: I64, *, max_weight: Fraction | None = None) -> We
         total = sum(c * w for c, w in zip(each, raw, strict=True))
     factor = records * UNIT
     units = [max((w * factor + total // 2) // total, 1) for w in raw]
-    return Weighing(scores, counts, np.array(units, np.uint64), clipped, max_weight)
+    return Weighing(scores, counts, np.array(units, np.uint64), clipped, max_weight, mean)
 
 
 def counted(scores: U32) -> tuple[U32, I64]:

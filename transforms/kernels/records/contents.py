@@ -58,7 +58,7 @@ def content_hashes(
         DataError: a value is null, or of a type that can't be compared between formats.
     """
     if groups:
-        return _joined([_field_hashes(_field(block, name), name) for name in groups])
+        return _joined([_field_hashes(field_of(block, name), name) for name in groups])
     texts = text_beside(block)
     if texts is not None:
         return _beside_hashes(block, texts, ids=ids)
@@ -108,11 +108,11 @@ def without_values(
     """
     bad: dict[int, str] = {}
     for name in groups:
-        valid = validity(_field(block, name))
+        valid = validity(field_of(block, name))
         if valid is not None:
             reason = f"expected a value in field {name!r}, to split by it, got none or null"
             bad |= {place: reason for place in np.flatnonzero(~valid).tolist() if place not in bad}
-    valid = None if label is None else validity(_field(block, label))
+    valid = None if label is None else validity(field_of(block, label))
     if valid is not None:
         reason = (
             f"unlabelled records under --stratify={label}: expected a value in field {label!r} of each, "
@@ -164,26 +164,39 @@ def without_kept(block: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
     return block.set_column(at, "kept", pa.StructArray.from_arrays(arrays, fields=fields))
 
 
-def _field(block: pa.RecordBatch, name: str) -> pa.Array:
+def field_of(block: pa.RecordBatch, name: str, *, why: str = "to split by it") -> pa.Array:
     """Return a field that is kept beside texts, or a column of rows."""
-    found = blocks.kept_of(block)
-    if found is None and blocks.is_rows(block):
-        found = block.column("record")
-    if found is None or found.type.get_field_index(name) < 0:
-        have = [] if found is None else [field.name for field in found.type]
-        raise DataError(
-            f"field {name}: expected records that have it, to split by it; they have "
-            f"{rows.some(have) or 'no fields'}"
-        )
-    return found.field(name)
+    places = [blocks.kept_of(block), block.column("record") if blocks.is_rows(block) else None]
+    there = [found for found in places if found is not None]
+    for found in there:
+        if found.type.get_field_index(name) >= 0:
+            return found.field(name)
+    have = [field.name for found in there for field in found.type]
+    raise DataError(
+        f"field {name}: expected records that have it, {why}; they have {rows.some(have) or 'no fields'}"
+    )
 
 
 def _field_hashes(values: pa.Array, name: str) -> Hashes:
     """Hash values by their text."""
     _require_values(values, name)
+    return value_hashes(values, name=name)
+
+
+def value_hashes(values: pa.Array, *, name: str) -> Hashes:
+    """Hash values by their text, two uint64[n]: of a null the hashes of anything.
+
+    Args:
+        values: text, integers or booleans.
+        name: of their field, for errors.
+
+    Raises:
+        DataError: they are something else.
+    """
     if not can_group(values.type):
         raise DataError(
-            f"field {name}: expected text, integers or booleans, to split by it; got {values.type}"
+            f"field {name}: expected text, integers or booleans, to tell records apart by it; got "
+            f"{values.type}"
         )
     if not is_bytes(values.type):
         values = values.cast(pa.large_string())

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import UsageError
-from transforms.kernels.arrays import U8, U64
+from transforms.kernels.arrays import U8, U16, U64
 from transforms.kernels.randomness import KeyPair, content_keys, record_keys, split_pair
 
 TRAIN = "train"
@@ -76,16 +76,29 @@ class Counted:
     """Which contents a counted split takes: what was found when all were counted.
 
     Attributes:
-        last: the largest order (``SplitPlan.order``) of a content that it takes; None if it takes none.
+        lasts: of each label, the largest order (``SplitPlan.order``) of a content that it takes; None if
+            it takes none. One of all where they aren't told apart.
         skipped: uint64[s], sorted: keys of contents below that have more records than there was room
             for.
-        records, contents: how many it takes.
+        by_label: of each label, how many records it takes.
+        contents: how many it takes in all.
     """
 
-    last: int | None
+    lasts: tuple[int | None, ...]
     skipped: U64
-    records: int
+    by_label: tuple[int, ...]
     contents: int
+
+    @property
+    def records(self) -> int:
+        """How many records it takes in all."""
+        return sum(self.by_label)
+
+    @cached_property
+    def reach(self) -> tuple[U64, npt.NDArray[np.bool_]]:
+        """uint64[labels] and bool[labels]: the lasts, 0 for none, and whether there is one."""
+        found = [last is not None for last in self.lasts]
+        return np.array([last or 0 for last in self.lasts], np.uint64), np.array(found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,12 +200,19 @@ class SplitPlan:
         """
         return record_keys(self._pairs[2][split], keys)
 
-    def split(self, hash0: U64, hash1: U64, counted: Sequence[Counted] = ()) -> U8:
+    def split(
+        self,
+        hash0: U64,
+        hash1: U64,
+        counted: Sequence[Counted] = (),
+        labels: U16 | None = None,
+    ) -> U8:
         """Return uint8[n]: the number of the split that each content falls to, as of ``names``.
 
         Args:
             hash0, hash1: uint64[n], the hashes of contents.
             counted: of each counted split, what it takes.
+            labels: uint16[n], their numbers, where counted splits tell labels apart.
         """
         if len(counted) != len(self.counts):
             raise ValueError(f"expected {len(self.counts)} counted splits, got {len(counted)}")
@@ -202,15 +222,17 @@ class SplitPlan:
         left = np.flatnonzero(out == self.no_share)
         keys = self.keys_of(hash0[left], hash1[left])
         for i, (number, found) in enumerate(zip(self._numbers[1], counted, strict=True)):
-            taken = self._takes(i, keys, found)
+            taken = self._takes(i, keys, found, 0 if labels is None else labels[left])
             out[left[taken]] = number
             left, keys = left[~taken], keys[~taken]
         return out
 
-    def _takes(self, split: int, keys: U64, found: Counted) -> npt.NDArray[np.bool_]:
-        if found.last is None:
-            return np.zeros(len(keys), bool)
-        taken = self.order(split, keys) <= np.uint64(found.last)
+    def _takes(
+        self, split: int, keys: U64, found: Counted, labels: U16 | int
+    ) -> npt.NDArray[np.bool_]:
+        lasts, some = found.reach
+        taken: npt.NDArray[np.bool_] = self.order(split, keys) <= lasts[labels]
+        taken &= some[labels]
         taken[taken] = ~among(keys[taken], found.skipped)
         return taken
 

@@ -80,9 +80,9 @@ def test_contents_are_taken_that_always_were() -> None:
         **dict.fromkeys((b"8", b"11", b"16"), "test"),
         **dict.fromkeys((b"2", b"3"), "more"),
     }
-    assert [(one.records, one.last) for one in counted] == [
-        (5, 0x335EBCA9F51EACEB),
-        (4, 0x2B99BD92A42E409B),
+    assert [(one.records, one.lasts) for one in counted] == [
+        (5, (0x335EBCA9F51EACEB,)),
+        (4, (0x2B99BD92A42E409B,)),
     ]
 
 
@@ -114,7 +114,7 @@ def test_it_may_have_less_than_was_asked_for() -> None:
     (found,) = found_in(plan, [numbered(4)])
     assert (found.records, found.contents) == (4, 4)
     (found,) = found_in(plan, [])
-    assert (found.records, found.contents, found.last) == (0, 0, None)
+    assert (found.records, found.contents, found.lasts) == (0, 0, (None,))
 
 
 def test_data_that_is_added_moves_nothing_between_shares_and_out_of_them() -> None:
@@ -153,12 +153,12 @@ def test_memory_holds_the_first_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     found = FirstContents(SplitPlan(parts=(Part("a", count=100), Part("b", count=200))))
     for start in range(0, 20_000, 500):
         found.add(*hashes_of(numbered(500, start=start)))
-        held = [sum(len(keys) for keys, _ in first._parts) for first in found._firsts]
+        held = [sum(len(keys) for keys, *_ in first._parts) for first in found._firsts]
         assert held[0] <= 150 + 600
         assert held[1] <= 350 + 600
-    assert [len(keys) for keys, _ in found.tables()] == [150, 350]
+    assert [len(keys) for keys, *_ in found.tables()] == [150, 350]
     found.add(*hashes_of(numbered(50, start=20_000)))
-    held = [sum(len(keys) for keys, _ in first._parts) for first in found._firsts]
+    held = [sum(len(keys) for keys, *_ in first._parts) for first in found._firsts]
     assert (
         held[0] + held[1] < 150 + 350 + 10
     )  # those behind the first aren't even kept to be sorted

@@ -186,7 +186,7 @@ def test_counted_splits_need_what_was_counted() -> None:
     plan = SplitPlan(parts=(Part("test", count=5),))
     with pytest.raises(ValueError, match="expected 1 counted splits, got 0"):
         plan.split(*hashes_of([b"a"]))
-    nothing = Counted(None, np.zeros(0, np.uint64), records=0, contents=0)
+    nothing = Counted((None,), np.zeros(0, np.uint64), (0,), contents=0)
     assert plan.split(*hashes_of([b"a"]), [nothing]).tolist() == [0]
 
 

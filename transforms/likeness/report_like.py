@@ -1,0 +1,129 @@
+"""What ``--like`` found: how far the sets were apart, and are now; its files beside the manifest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from transforms.errors import DataError
+from transforms.kernels.likeness.draws import drawn, points
+from transforms.kernels.likeness.folds import folds_of
+from transforms.kernels.records import blocks
+from transforms.likeness.figure import figure
+from transforms.likeness.fit import fit
+from transforms.likeness.fit_like import features_of, join_samples, read_fitted, spec_of
+from transforms.likeness.model import LikeModel
+from transforms.likeness.report import LikeReport, make_report, words
+from transforms.likeness.sample_records import read_sample
+from transforms.likeness.score_records import read_model, read_weighing
+from transforms.likeness.seen import parted
+from transforms.shuffling.file_ranges import FileRange
+from transforms.shuffling.spill_files import Spilling
+from transforms.storage import files as storage
+from transforms.storage import layout
+
+
+@dataclass(eq=False, kw_only=True)
+class ReportLike(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
+    """Say what came of it, and publish the model and a figure: PBegin -> one JSON-able value.
+
+    Attributes:
+        fitted: a PCollection of one of Fitted, packed.
+        weighing: of one reference, as WeighScores gives it.
+        sample, test: of samples of the input and of the test set; None where there is a model alone.
+        drawn: of a sample of what was drawn; None where weights are given in place of draws.
+        seed: of the split.
+        draws: how many there were; None for weights.
+        output, run_id: the dataset's folder, and whose it is.
+        spill: where temporary files lie.
+    """
+
+    fitted: Any
+    weighing: Any
+    sample: Any = None
+    test: Any = None
+    drawn: Any = None
+    seed: int
+    draws: int | None = None
+    output: str
+    run_id: str = ""
+    spill: Spilling
+
+    def expand(self, root: Any) -> Any:
+        """One step, which waits for all that is to be told of."""
+        nothing = root | "Nothing" >> beam.Create([b""])
+        sides = [
+            beam.pvalue.AsSingleton(nothing if side is None else side)
+            for side in (self.fitted, self.weighing, self.sample, self.test, self.drawn)
+        ]
+        once = root | "Once" >> beam.Create([None])
+        telling = _Telling(self.seed, self.draws, self.output, self.run_id, self.spill)
+        return once | "Report" >> beam.Map(telling.report, *sides)
+
+
+@dataclass(frozen=True)
+class _Telling:
+    """What is made known of one run; its fields are as of ReportLike."""
+
+    seed: int
+    draws: int | None
+    output: str
+    run_id: str
+    spill: Spilling
+
+    def report(
+        self, _: None, fitted: bytes, weighing: bytes, sample: bytes, test: bytes, after: bytes
+    ) -> dict[str, Any]:
+        """Return the report, once the model and the figure are published."""
+        storage.configure(self.spill.storage_options)
+        found = read_fitted(fitted)
+        model, weights = read_model(found.model), read_weighing(weighing)
+        inputs, tests = (read_sample(one) if one else None for one in (sample, test))
+        auc = None
+        if tests is not None:
+            others = read_sample(after) if after else self._resampled(model, weights, inputs)
+            auc = self._fresh_auc(others, tests, features_of(model.features))
+        told = make_report(weights, fitted=found.report, auc_after=auc, draws=self.draws)
+        files = list(self._publish(found.model, told))
+        return told.model_dump(mode="json") | {"words": words(told), "files": files}
+
+    def _fresh_auc(
+        self, found: pa.RecordBatch | None, test: pa.RecordBatch, features: Sequence[str]
+    ) -> float | None:
+        """Return how well a new discriminator tells them from the test set; None where they are few."""
+        sample = join_samples(found, test, features)
+        try:
+            return fit(sample, spec_of(sample), self.seed)[1].auc
+        except DataError:
+            return None
+
+    def _resampled(
+        self, model: LikeModel, weights: Any, sample: pa.RecordBatch | None
+    ) -> pa.RecordBatch | None:
+        """Draw from a sample by weight, as many as its effective size."""
+        if sample is None or not weights.records:
+            return None
+        texts, columns = parted(sample.column("seen"))
+        hashes = blocks.column(sample, "hash0"), blocks.column(sample, "hash1")
+        scores = model.score(texts, columns, folds_of(*hashes, model.seed))
+        # a text that was cut for the sample may have a score that no whole one has
+        places = np.minimum(np.searchsorted(weights.scores, scores), len(weights.scores) - 1)
+        units = weights.units[places]
+        each = units.astype(np.float64)
+        count = max(int(each.sum() ** 2 / np.square(each).sum()), 1)
+        every = points(count, total=int(units.sum(dtype=np.uint64)), seed=self.seed)
+        found, times = drawn(units, begin=0, points=every)
+        return sample.take(pa.array(np.repeat(found, times)))
+
+    def _publish(self, model: bytes, report: LikeReport) -> Iterator[dict[str, str]]:
+        """Publish the model's file and the figure; yield what the manifest says of them."""
+        data = bytes(FileRange.from_bytes(model).read_checked())
+        for path, content in ((layout.LIKE_MODEL, data), (layout.LIKE_FIGURE, figure(report))):
+            layout.publish_whole(self.output, path, content, run_id=self.run_id)
+            yield {"path": path, "sha256": hashlib.sha256(content).hexdigest()}
