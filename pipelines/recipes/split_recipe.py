@@ -218,15 +218,21 @@ class SplitRecipe(WholeRecordsRecipe):
 
     @property
     def asked(self) -> dict[str, str | None]:
-        """Of each split what was asked for, as one would write it; None of what has the rest."""
+        """Of each split what was asked for, as one would write it; None of what has the rest.
+
+        In the order in which they were named, one that wasn't first.
+        """
         plan = self.split_plan
         if plan is None:
             return {TRAIN: None, DRAWN_SPLIT: f"{self.draw}"}
+        found: dict[str, str | None] = {} if plan.rest is None else {plan.rest: None}
+        found |= {part.name: part.asked for part in plan.parts}
         share = parse_fractions(self.fractions or {}).get(TRAIN)
-        rest: dict[str, str | None] = {}
-        if plan.rest is not None:
-            rest[plan.rest] = None if share is None else Part(plan.rest, share=share).asked
-        return {**rest, **{part.name: part.asked for part in plan.parts}}
+        if share is not None:
+            found[TRAIN] = Part(TRAIN, share=share).asked
+        named = [*(self.fractions or ()), *(self.counts or ())]
+        order = sorted(found, key=lambda name: named.index(name) if name in named else -1)
+        return {name: found[name] for name in order}
 
     @property
     def most_labels(self) -> int:

@@ -20,8 +20,8 @@ from pydantic import BaseModel, ConfigDict
 
 from transforms.errors import DataError
 from transforms.kernels.arrays import F64, I64, U8, U64
-from transforms.kernels.likeness.features import FeatureSpec
 from transforms.kernels.likeness.folds import FOLDS, folds_of
+from transforms.kernels.likeness.spec import FeatureSpec
 from transforms.kernels.randomness import content_keys, record_keys, split_pair
 from transforms.likeness.auc import auc_by_folds
 from transforms.likeness.calibration import calibrate, platt
