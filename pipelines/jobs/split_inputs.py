@@ -150,7 +150,8 @@ def _inspect_like(
             features=recipe.feature_columns,
         )
     except (InputError, UsageError) as error:
-        raise type(error)(str(error).replace("--input=", "--like=")) from None
+        said = str(error).replace("--input=", "--like=").partition("; like was taken for")[0]
+        raise type(error)(said) from None
     flag = f"--like={','.join(recipe.like or ())}"
     if not like.contents.records:
         raise InputError(f"{flag}: expected records of a test set, its files are empty")

@@ -80,7 +80,7 @@ def _what_decides(job: Job) -> Iterator[str]:
     if plan is not None and plan.is_counted:
         times = "once" if recipe.stratify is None else "twice"
         yield (
-            f"counts      whole input is read {times} more before, to choose; "
+            f"counts      the whole input is read {times} more before, to choose; "
             f"{write_bytes(footprint(plan, labels=recipe.most_labels))} of memory in each worker"
         )
         if recipe.by == "content":

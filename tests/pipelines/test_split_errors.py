@@ -140,7 +140,8 @@ def test_an_empty_test_set(tmp_path: Path, jsonl: str) -> None:
 
 def test_a_test_set_that_is_not_there(tmp_path: Path, jsonl: str) -> None:
     found = said(tmp_path, f"--input={jsonl}", f"--like={tmp_path}/none.jsonl", *LIKE)
-    assert found.startswith("--like=none.jsonl: ")
+    assert found.startswith("--like=none.jsonl: no file matches; ")
+    assert "source" not in found
 
 
 def test_files_of_the_test_set_among_the_input_however_they_are_spelled(
