@@ -34,8 +34,9 @@ def split_lines(manifest: Manifest) -> Iterator[str]:
     if splits:
         yield from table(rows)
     if (left_out := manifest.left_out) is not None:
+        why = ", whose content was drawn, but not they" if manifest.recipe.get("draw") else ""
         yield (
-            f"in no split: {write_count(left_out.records, 'record')}, {write_bytes(left_out.bytes)}"
+            f"in no split: {write_count(left_out.records, 'record')}, {write_bytes(left_out.bytes)}{why}"
         )
     if (parted := manifest.parted) is not None:
         if not parted.contents:
