@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -187,5 +188,6 @@ def _marks(url: str) -> Iterator[str | tuple[int, int]]:
     path = storage.canonical(url)
     yield path
     if storage.is_local(url):
-        found = os.stat(path)
-        yield found.st_dev, found.st_ino
+        with contextlib.suppress(OSError):  # it went: who reads it says so
+            found = os.stat(path)
+            yield found.st_dev, found.st_ino

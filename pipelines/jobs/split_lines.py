@@ -55,7 +55,10 @@ def split_warnings(manifest: Manifest) -> Iterator[str]:
     """Yield what is less than was asked for, or likely not to be meant."""
     for split in manifest.splits or ():
         if not split.records and manifest.records:
-            yield f"{split.name} is empty: no record fell to it"
+            yield (
+                f"{split.name} is empty: no record fell to it; datasets.load_dataset refuses a folder "
+                'with an empty split: name those to be read, as in split="train"'
+            )
         asked = split.asked or ""
         if asked.isdigit() and 0 < split.records < int(asked):
             yield (
