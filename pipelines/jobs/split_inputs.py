@@ -65,7 +65,9 @@ def inspect_split(
         InputError: as of ``inspect_beside``, of either; a column can't be added; the test set is
             empty, or among the input.
         UsageError: a column that is to be added is there already; counts are larger than what is there.
+        DataError: ``--like_model`` isn't a model.
     """
+    recipe = _asking_by_model(recipe)
     inputs, beside = inspect_beside(
         reading,
         settings,
@@ -78,6 +80,23 @@ def inspect_split(
     _require_enough(recipe, inputs)
     _check_added(recipe, reading, inputs)
     return SplitInputs(inputs, beside, _inspect_like(recipe, inputs, settings, claim))
+
+
+def _asking_by_model(recipe: SplitRecipe) -> SplitRecipe:
+    """Return a recipe that asks for the features of the model that is given, if one is."""
+    url = recipe.like_model
+    if url is None:
+        return recipe
+    from transforms.likeness.model import LikeModel
+
+    try:
+        model = LikeModel.of_json(storage.read_all(url), what=f"--like_model={url}")
+    except OSError as error:
+        raise InputError(
+            f"--like_model={url}: expected a model as --like writes it (like.json): {error}"
+        ) from None
+    text = [TEXT] if model.features.has_text else []
+    return recipe.model_copy(update={"features": [*text, *model.features.columns]})
 
 
 def _require_enough(recipe: SplitRecipe, inputs: Inputs) -> None:
