@@ -36,6 +36,8 @@ from transforms.kernels.records import compiling
 from transforms.storage import files as storage
 from transforms.workers.progress import Stage
 
+_OF_SCORED = 40  # bytes of a record's score and its hashes, which draws go by
+
 EXAMPLES = """\
 examples:
   dovetail split --input='corpus/*.jsonl' --fractions=train=0.98,validation=0.01,test=0.01 \\
@@ -112,6 +114,8 @@ def _measure(job: Job) -> list[Need]:
     written = sum(job.expected.values())
     aside = written - job.expected[job.largest]
     spilled = (written if job.recipe.shuffle else aside) + job.marked_bytes
+    if job.recipe.draw is not None:
+        spilled += _OF_SCORED * job.inputs.contents.records
     return measure_room(
         job.inputs,
         job.settings,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -169,7 +170,8 @@ def _inspect_like(
             features=recipe.feature_columns,
         )
     except (InputError, UsageError) as error:
-        raise type(error)(str(error).replace("--input=", "--like=")) from None
+        said = str(error).replace("--input=", "--like=").partition("; like was taken for")[0]
+        raise type(error)(said) from None
     flag = f"--like={','.join(recipe.like or ())}"
     if not like.contents.records:
         raise InputError(f"{flag}: expected records of a test set, its files are empty")
@@ -205,5 +207,6 @@ def _marks(url: str) -> Iterator[str | tuple[int, int]]:
     path = storage.canonical(url)
     yield path
     if storage.is_local(url):
-        found = os.stat(path)
-        yield found.st_dev, found.st_ino
+        with contextlib.suppress(OSError):  # it went: who reads it says so
+            found = os.stat(path)
+            yield found.st_dev, found.st_ino

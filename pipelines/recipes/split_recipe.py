@@ -292,4 +292,5 @@ SPLIT = RecipeKind(
         "shard_size": ("num_shards",),
         "like_model": ("features", "fit_records", "fit_bytes"),
     },
+    groups=(_INPUT, _SPLIT, _LIKE, _ORDER, _OUTPUT),
 )
