@@ -170,7 +170,7 @@ def _fit_fold(
     held = np.flatnonzero(folds == stopping)
     seen = (folds != stopping) & (folds != fold)
     scale = scale_of(spec, matrix, seen, sample.is_test)
-    step = _STEP / matrix.mean_square(scale)
+    step = _STEP / matrix.mean_square(seen, scale)
     tries = [_Try(alpha, step, scale) for alpha in REGULARIZATIONS]
     for_stopping = matrix.rows(held)
     for epoch in range(1, _EPOCHS + 1):

@@ -64,13 +64,13 @@ class Matrix:
         ]
         return np.concatenate(parts)
 
-    def mean_square(self, scale: F64) -> float:
-        """Return the mean, over records, of the sum of squares of scaled features."""
-        squares = sum(
-            float(np.square(self.values[some] * scale[self.places[some]]).sum())
-            for some in self._pieces()
-        )
-        return max(squares / len(self.sizes), 1e-9)
+    def mean_square(self, mine: Bools, scale: F64) -> float:
+        """Return the mean, over records that are ``mine``, of the sum of squares of scaled features."""
+        of, squares = np.repeat(mine, self.sizes), 0.0
+        for some in self._pieces():
+            scaled = self.values[some][of[some]] * scale[self.places[some][of[some]]]
+            squares += float(np.square(scaled).sum())
+        return max(squares / max(int(mine.sum()), 1), 1e-9)
 
     def means(self, mine: Bools) -> F64:
         """Return float64[width]: the mean of each feature over records that are ``mine``, bool[n]."""
@@ -117,8 +117,8 @@ def featurized(
         sides[side].fill(room)
     kept = np.concatenate([side.kept for side in sides])
     parts = [part for side in sides for part in side.parts]
-    for side in sides:
-        side.parts = []
+    for mine in sides:
+        mine.parts = []
     sizes = np.concatenate([part.sizes for part in parts])
     offsets = offsets_of(sizes)
     places, values = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32)
