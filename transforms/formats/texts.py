@@ -10,39 +10,30 @@ each is ``{"text":"…"}``: a text may hold any byte that would end a bare line.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
-from transforms.formats import lines
+from transforms.formats import lines, scanned
 from transforms.formats.kept import Kept
 from transforms.formats.line_kinds import LineKind
 from transforms.formats.readers import Found, Reader, ReadOptions, ReadTask
+from transforms.formats.scanned import Taken
 from transforms.formats.text_field import TextField
 from transforms.kernels.records import blocks, json_text
 from transforms.kernels.records.arrow_values import bytes_extents
-from transforms.kernels.records.compiling import loops_for
 from transforms.kernels.records.digest import Digest
 
 EXTENSION = ".jsonl"
 """Of shards of texts that are lines."""
 
 _PIECE = 1 << 20  # footprint of the texts that are made lines at a time
-Places = npt.NDArray[np.intp]
 _Sorted = tuple[Sequence[str | None], list[Any], dict[int, str]]
+_LineByLine = Callable[[list[bytes], str, Kept | None], _Sorted]
 _VALUES = 1 << 20  # kept of JSON lines at a time: nulls take memory, but no bytes of a line
-
-
-class Taken(NamedTuple):
-    """Texts of good JSON lines, what is kept of each, and by place the reasons of bad ones."""
-
-    texts: pa.Array
-    kept: pa.StructArray | None
-    bad: dict[int, str]
 
 
 def of_json(
@@ -59,12 +50,7 @@ def of_json(
 
 def take_json(block: pa.RecordBatch, *, field: str, kept: Kept | None = None) -> Taken:
     """As ``of_json``, of which it gives what was taken alone."""
-    scanned = None if kept is not None else _scan(block, field)
-    if scanned is not None:
-        return _of_scanned(block, *scanned, field=field)
-    lines = blocks.records(block)
-    texts, picked, bad = _all_good(lines, field, kept) or _sort_out(lines, field, kept)
-    return _kept_too(pa.array(texts, pa.large_string()), picked, bad, kept, of=len(block))
+    return _take(block, field, kept, _sort_out)
 
 
 def take_if_any(block: pa.RecordBatch, *, field: str, kept: Kept | None = None) -> Taken:
@@ -72,20 +58,16 @@ def take_if_any(block: pa.RecordBatch, *, field: str, kept: Kept | None = None) 
 
     Of lines that are no objects nothing is kept: null.
     """
-    scanned = None if kept is not None else _scan(block, field)
-    if scanned is not None:
-        texts, odd = scanned
-        if not len(odd):
-            return Taken(texts, None, {})
-        lines = blocks.records(block.take(pa.array(odd)))
-        found, _, _ = _all_good(lines, field, None) or _if_any(lines, field, None)
-        order = np.arange(len(texts))
-        order[odd] = len(texts) + np.arange(len(odd))
-        every = pa.concat_arrays([texts, pa.array(found, pa.large_string())])
-        return Taken(every.take(pa.array(order)), None, {})
-    lines = blocks.records(block)
-    found, picked, bad = _all_good(lines, field, kept) or _if_any(lines, field, kept)
-    return _kept_too(pa.array(found, pa.large_string()), picked, bad, kept, of=len(block))
+    return _take(block, field, kept, _if_any)
+
+
+def _take(block: pa.RecordBatch, field: str, kept: Kept | None, each: _LineByLine) -> Taken:
+    def closer(lines: list[bytes]) -> Taken:
+        found, picked, bad = _all_good(lines, field, kept) or each(lines, field, kept)
+        return _kept_too(pa.array(found, pa.large_string()), picked, bad, kept, of=len(lines))
+
+    taken = scanned.take(block, field=field, kept=kept, closer=closer)
+    return closer(blocks.records(block)) if taken is None else taken
 
 
 def _if_any(lines: list[bytes], field: str, kept: Kept | None) -> _Sorted:
@@ -124,39 +106,6 @@ def _kept_too(
         places = [place for place in range(of) if place not in bad]
         bad = bad | {places[number]: reason for number, reason in misfits.items()}
     return Taken(found, others, bad)
-
-
-def _scan(block: pa.RecordBatch, field: str) -> tuple[pa.Array, Places] | None:
-    """Return the texts of JSON lines and the places of those that have to be looked at one by one.
-
-    None where numba isn't worth its time, or the text isn't a field at the top.
-    """
-    if not TextField.parse(field).is_plain or loops_for(blocks.payload_bytes(block)) is None:
-        return None
-    from transforms.kernels.records import json_loops  # numba takes long to import
-
-    end = len(blocks.terminator(block))
-    name = field.encode(errors="surrogatepass")  # halves of pairs, of a terminal's, are in no line
-    values, offsets, odd = json_loops.take_texts(*blocks.extents(block), end=end, field=name)
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(values)]
-    return pa.Array.from_buffers(pa.large_string(), len(block), buffers), odd
-
-
-def _of_scanned(block: pa.RecordBatch, texts: pa.Array, odd: Places, *, field: str) -> Taken:
-    """Look at odd lines one by one, and put their texts in their places."""
-    if not len(odd):
-        return Taken(texts, None, {})
-    lines = blocks.records(block.take(pa.array(odd)))
-    found, _, why = _all_good(lines, field, None) or _sort_out(lines, field, None)
-    bad = {int(odd[number]): reason for number, reason in why.items()}
-    order = np.arange(len(texts))
-    is_text = np.ones(len(odd), bool)
-    is_text[list(why)] = False
-    order[odd[is_text]] = len(texts) + np.arange(len(found))
-    fit = np.ones(len(texts), bool)
-    fit[list(bad)] = False
-    every = pa.concat_arrays([texts, pa.array(found, pa.large_string())])
-    return Taken(every.take(pa.array(order[fit])), None, bad)
 
 
 def _all_good(lines: list[bytes], field: str, kept: Kept | None) -> _Sorted | None:
