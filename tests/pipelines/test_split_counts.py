@@ -41,8 +41,8 @@ def test_texts_of_several_labels_are_refused_before_anything_is_written(
     manifest = splits.run(tmp_path / "by", *flags, "--by=identity")
     assert manifest.splits is not None
     assert [(split.name, split.records) for split in manifest.splits] == [
-        ("test", 182),
         ("train", 20),
+        ("test", 182),
     ]
     train = [json.loads(line)["label"] for line in splits.lines(tmp_path / "by", "train")]
     assert Counter(train) == {0: 10, 1: 10}

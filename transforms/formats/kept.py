@@ -91,10 +91,10 @@ class Kept:
         return found
 
     @property
-    def types(self) -> pa.Schema:
-        """The schema of what is kept of JSON lines."""
+    def fields(self) -> list[pa.Field]:
+        """The columns of what is kept of JSON lines."""
         assert self.kinds is not None
-        return self.schema or schema_of(dict(zip(self.names, self.kinds, strict=True)))
+        return list(self.schema or schema_of(dict(zip(self.names, self.kinds, strict=True))))
 
     @property
     def pick(self) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
@@ -122,7 +122,7 @@ class Kept:
             those with a value that isn't of its field's kind, with a reason that names the field.
         """
         assert self.kinds is not None
-        fields = list(self.types)
+        fields = self.fields
         arrays: list[pa.Array] = []
         bad: dict[int, str] = {}
         for i, (field, kind) in enumerate(zip(fields, self.kinds, strict=True)):

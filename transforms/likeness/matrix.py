@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ MOST_VALUES = 1 << 25
 """Features that are not zero, of all records of a fit: they take 8 bytes each."""
 
 _CHUNK = 1024  # records that are looked at together
+_PIECE = 1 << 21  # values
 
 Bools = npt.NDArray[np.bool_]
 F32 = npt.NDArray[np.float32]
@@ -44,16 +45,17 @@ class Matrix:
         """int64[n]: how many features of each record are not zero."""
         return np.diff(self.offsets)
 
-    @cached_property
-    def mean_square(self) -> float:
-        """The mean, over records, of the sum of squares of features."""
-        pieces = np.array_split(self.values, len(self.values) // (1 << 20) + 1)
-        squares = sum(float(np.square(piece, dtype=np.float64).sum()) for piece in pieces)
-        return max(squares / len(self.sizes), 1e-9)
+    def rows(self, rows: I64, scale: F64 | None = None) -> Any:
+        """Return some records as scipy's CSR matrix of float64.
 
-    def rows(self, rows: I64) -> Any:
-        """Return some records as scipy's CSR matrix of float64."""
-        return self._csr[rows].astype(np.float64)
+        Args:
+            rows: which.
+            scale: float64[width]: what features are multiplied by; None for nothing.
+        """
+        made = self._csr[rows].astype(np.float64)
+        if scale is not None:
+            made.data *= scale[made.indices]
+        return made
 
     def sums(self, rows: I64, weights: F64) -> F64:
         """Return float64[r]: features times weights of some records."""
@@ -62,22 +64,41 @@ class Matrix:
         ]
         return np.concatenate(parts)
 
+    def mean_square(self, mine: Bools, scale: F64) -> float:
+        """Return the mean, over records that are ``mine``, of the sum of squares of scaled features."""
+        of, squares = np.repeat(mine, self.sizes), 0.0
+        for some in self._pieces():
+            scaled = self.values[some][of[some]] * scale[self.places[some][of[some]]]
+            squares += float(np.square(scaled).sum())
+        return max(squares / max(int(mine.sum()), 1), 1e-9)
+
+    def means(self, mine: Bools) -> F64:
+        """Return float64[width]: the mean of each feature over records that are ``mine``, bool[n]."""
+        return self._added(mine, self.values) / max(int(mine.sum()), 1)
+
+    def counts(self, mine: Bools) -> F64:
+        """Return float64[width]: how many of the records that are ``mine`` have each feature."""
+        return self._added(mine, None)
+
+    def _added(self, mine: Bools, values: F32 | None) -> F64:
+        out = np.zeros(self.width)
+        of = np.repeat(mine, self.sizes)
+        for some in self._pieces():
+            places = self.places[some][of[some]]
+            each = None if values is None else values[some][of[some]]
+            out += np.bincount(places, each, self.width)
+        return out
+
+    def _pieces(self) -> Iterator[slice]:
+        for begin in range(0, len(self.values), _PIECE):
+            yield slice(begin, begin + _PIECE)
+
     @cached_property
     def _csr(self) -> Any:
         from scipy import sparse
 
         parts = self.values, self.places, self.offsets.astype(np.int32)
         return sparse.csr_matrix(parts, shape=(len(self.sizes), self.width))
-
-    def means(self, mine: Bools) -> F64:
-        """Return float64[width]: the mean of each feature over records that are ``mine``, bool[n]."""
-        of = np.repeat(mine, self.sizes)
-        return np.bincount(self.places[of], self.values[of], self.width) / max(int(mine.sum()), 1)
-
-    def shares(self, mine: Bools) -> F64:
-        """Return float64[width]: in which share of the records that are ``mine`` each feature is."""
-        of = np.repeat(mine, self.sizes)
-        return np.bincount(self.places[of], minlength=self.width) / max(int(mine.sum()), 1)
 
 
 def featurized(

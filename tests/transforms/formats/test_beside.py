@@ -203,7 +203,7 @@ ODD = [
 @pytest.mark.parametrize("loops", [False, True])
 def test_lines_without_a_text_are_their_own_content(loops: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("transforms.formats.scanned.loops_for", lambda size: 1 if loops else None)
+        patch.setattr("transforms.formats.texts.loops_for", lambda size: 1 if loops else None)
         found, bad = read(b"\n".join(ODD), "x.jsonl", beside=Beside())
     assert bad == []
     assert b"".join(records_of(found)) == b"\n".join(ODD) + b"\n"
@@ -300,7 +300,7 @@ def test_what_is_found_is_the_same_with_and_without_compiled_loops(
     found = []
     with pytest.MonkeyPatch.context() as patch:
         for loops in (None, 1):
-            patch.setattr("transforms.formats.scanned.loops_for", lambda size, loops=loops: loops)
+            patch.setattr("transforms.formats.texts.loops_for", lambda size, loops=loops: loops)
             found.append(list(look_beside(block, "json", Beside(text_field=field), name="x")))
     assert found[0] == found[1]
 

@@ -27,7 +27,7 @@ from transforms.formats.read_back import shard_digest
 from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.reading import open_span
 from transforms.formats.schemas import TEXT
-from transforms.formats.texts import of_json, take_if_any, take_json
+from transforms.formats.texts import of_json
 from transforms.formats.writing import ShardFormat, open_writer
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
@@ -399,47 +399,8 @@ def test_what_is_found_is_the_same_with_and_without_compiled_loops(
     block = blocks.from_records(lines, np.arange(len(lines), dtype=np.uint64), line_end=b"\n")
     found = of_json(block, field=field, source=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("transforms.formats.scanned.loops_for", lambda size: None)
+        patch.setattr("transforms.formats.texts.loops_for", lambda size: None)
         plain = of_json(block, field=field, source=1)
-        patch.setattr("transforms.formats.scanned.loops_for", lambda size: 1)
+        patch.setattr("transforms.formats.texts.loops_for", lambda size: 1)
         compiled = of_json(block, field=field, source=1)
     assert found == plain == compiled
-
-
-_VALUES = [
-    *(b"7", b"-3", b"1.0", b"1e2", b"-0", b"9" * 18, b"9" * 19, b"9" * 30, b"-" + b"9" * 18),
-    *(b'"x"', b'"caf\\u00e9"', b'""', b"true", b"false", b"null", b"{}", b"[1]", b"NaN", b"oops"),
-]
-_KEPT = [
-    Kept(names=("n",), kinds=("integer",)),
-    Kept(names=("n", "t"), kinds=("boolean", "text")),
-    Kept(names=("body", "n", "t"), kinds=("text", "integer", "text")),
-    Kept(names=("n", "t"), kinds=("json", "text")),
-    Kept(names=("t",), kinds=("text",), schema=pa.schema([pa.field("t", pa.large_string())])),
-    Kept(names=("n",), kinds=("integer",), schema=pa.schema([pa.field("n", pa.int64(), False)])),
-]
-
-
-@given(
-    st.lists(st.tuples(*[st.sampled_from([*_VALUES, None])] * 2), max_size=7),
-    st.sampled_from(_KEPT),
-    st.booleans(),
-)
-def test_what_is_kept_is_the_same_with_and_without_compiled_loops(
-    values: list[tuple[bytes | None, bytes | None]], kept: Kept, any_text: bool
-) -> None:
-    lines = []
-    for number, (n, t) in enumerate(values):
-        parts = [b'"body":"%d"' % number] if n != b"null" else []
-        parts += [] if n is None else [b'"n":' + n]
-        parts += [] if t is None else [b'"t": ' + t]
-        lines.append(b"{" + b",".join(parts) + b"}")
-    block = blocks.from_records(lines, np.arange(len(lines), dtype=np.uint64), line_end=b"\n")
-    take = take_if_any if any_text else take_json
-    found = []
-    for loops in (None, 1):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("transforms.formats.scanned.loops_for", lambda size, loops=loops: loops)
-            found.append(take(block, field="body", kept=kept))
-    assert found[0] == found[1]
-    assert found[0].kept.type == found[1].kept.type

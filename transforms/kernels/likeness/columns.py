@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types as pt
@@ -37,8 +37,9 @@ def specify(spec: FeatureSpec, columns: Mapping[str, pa.Array]) -> FeatureSpec:
     """
     categories, numbers = list(spec.categories), list(spec.numbers)
     embedding = spec.embedding
-    for name, column in columns.items():
-        kind = column.type.value_type if pt.is_dictionary(column.type) else column.type
+    for name in columns:
+        column = column_of(columns, name)
+        kind = column.type
         if _is_list(kind) or (_is_text(kind) and _holds_lists(column)):
             if embedding is not None:
                 raise DataError(
@@ -58,10 +59,11 @@ def specify(spec: FeatureSpec, columns: Mapping[str, pa.Array]) -> FeatureSpec:
 
 
 def column_of(columns: Mapping[str, pa.Array], name: str) -> pa.Array:
-    """Return one of the columns. Raises DataError where it isn't there."""
+    """Return one of the columns, without a dictionary. Raises DataError where it isn't there."""
     if name not in columns:
         raise DataError(f"expected a column {name} to make features of, got {sorted(columns)}")
-    return columns[name]
+    column = columns[name]
+    return column.dictionary_decode() if pt.is_dictionary(column.type) else column
 
 
 def category_codes(name: str, column: pa.Array, buckets: int) -> U32:
@@ -73,8 +75,8 @@ def category_codes(name: str, column: pa.Array, buckets: int) -> U32:
     """
     from transforms.kernels.likeness.texts import hash_texts
 
-    if pt.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+    if pt.is_null(column.type):
+        column = column.cast(pa.string())
     if not (_is_text(column.type) or pt.is_boolean(column.type) or pt.is_integer(column.type)):
         raise DataError(
             f"column {name}: expected text, integers or booleans as categories, got {column.type}"
@@ -159,7 +161,7 @@ def _mean_and_scale(values: F64) -> tuple[F64, F64]:
 
 def _numbers(name: str, column: pa.Array) -> tuple[F64, Bools]:
     kind = column.type
-    if not (_is_number(kind) or pt.is_boolean(kind)):
+    if not (_is_number(kind) or pt.is_boolean(kind) or pt.is_null(kind)):
         raise DataError(f"column {name}: expected numbers, got {kind}")
     if pt.is_date32(kind) or pt.is_time32(kind):
         column = column.cast(pa.int32())
@@ -175,7 +177,7 @@ def _vectors(name: str, column: pa.Array, width: int | None) -> tuple[F64, Bools
 
     ``width`` is that of the first one, if it is None.
     """
-    if _is_text(column.type):
+    if _is_text(column.type) or pt.is_null(column.type):
         column = pa.array(
             [None if text is None else _list_of(text) for text in column.to_pylist()],
             pa.large_list(pa.float64()),
@@ -212,8 +214,8 @@ def _list_of(text: str | bytes) -> list[Any] | None:
     if text[:1] not in {"[", b"["}:
         return None
     try:
-        found = json.loads(text)
-    except ValueError:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
         return None
     numbers = isinstance(found, list) and all(type(value) in {int, float} for value in found)
     return [float(value) for value in found] if numbers else None

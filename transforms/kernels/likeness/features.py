@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from transforms.errors import DataError
 from transforms.kernels.arrays import F64, I32, I64, U8, offsets_of
 from transforms.kernels.likeness.columns import category_codes, column_of, dense_columns
 from transforms.kernels.likeness.spec import Embedding, FeatureSpec, Ngrams, Number
@@ -50,6 +51,7 @@ def featurize(
         lay_texts,
     )  # numba is there where features are made
 
+    require_features(spec)
     parts = []
     if spec.has_text:
         values, offsets = bytes_of(texts)
@@ -58,6 +60,12 @@ def featurize(
         parts.append(_lay_columns(spec, columns or {}))
     indptr, indices, data = parts[0] if len(parts) == 1 else _beside(*parts)
     return Features(indptr, indices, data, spec.width)
+
+
+def require_features(spec: FeatureSpec) -> None:
+    """Raise a DataError where a spec asks for nothing."""
+    if not spec.width:
+        raise DataError("expected features of a text or of columns, got none to make")
 
 
 def bytes_of(texts: pa.Array | Sequence[str] | None) -> tuple[U8, I64]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from transforms.kernels.arrays import F64, U8, U32
 from transforms.kernels.elementary import exp_parts
 from transforms.kernels.likeness.columns import category_codes, column_of, dense_columns
-from transforms.kernels.likeness.features import bytes_of
+from transforms.kernels.likeness.features import bytes_of, require_features
 from transforms.kernels.likeness.spec import FeatureSpec
 
 SCORES = 1 << 20
@@ -41,6 +41,7 @@ class Scorer:
             calibration: float64[k, 4]: a, b, low and high of each model; D is
                 low + (high - low) / (1 + exp(-(a * z + b))), and b holds the model's own intercept.
         """
+        require_features(spec)
         if (
             weights.ndim != 2
             or weights.shape[1] != spec.width

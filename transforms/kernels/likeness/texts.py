@@ -39,7 +39,11 @@ class _Room(NamedTuple):
     text: U8
     """A text as n-grams are cut from it."""
 
+    words: U8
+    """The same text's words."""
+
     places: I64
+    heads: U32
     codes: U32
     ends: I64
     state: I64
@@ -59,7 +63,9 @@ def _room(longest: int, kinds: Kinds) -> _Room:
     buckets = max(kind[2] for kind in kinds)
     return _Room(
         text=np.empty(room_for(longest), np.uint8),
+        words=np.empty(room_for(longest), np.uint8),
         places=np.empty(AT_ONCE + most + 1, np.int64),
+        heads=np.empty((4, AT_ONCE), np.uint32),
         codes=np.empty(codes, np.uint32),
         ends=np.empty((codes, 2), np.int64),
         state=np.zeros(3 + most, np.int64),
@@ -148,7 +154,16 @@ def _hash_next(
     shortest, longest, buckets = ngrams
     if kind == 0:
         return hash_characters(
-            room.text, size, plain, at, shortest, longest, buckets - 1, room.places, room.codes
+            room.text,
+            size,
+            plain,
+            at,
+            shortest,
+            longest,
+            buckets - 1,
+            room.places,
+            room.heads,
+            room.codes,
         )
     count = hash_words(
         room.text,
@@ -159,6 +174,7 @@ def _hash_next(
         longest,
         buckets - 1,
         room.state,
+        room.words,
         room.ends,
         room.codes,
     )
@@ -379,8 +395,9 @@ def find_ngrams(
                 if count <= len(found):
                     break
                 found = np.empty((2 * count, 3), np.int64)
+            text = room.words if kind else room.text
             for bucket, begin, end in found[:count].tolist():
-                yield bucket, room.text[begin:end].tobytes()
+                yield bucket, text[begin:end].tobytes()
             base += kinds[kind][2]
 
 
@@ -400,7 +417,7 @@ def _find(
 
     Args:
         found: int64[r, 3]: takes the first r: the bucket, and where the n-gram begins and ends in the
-            room's text.
+            room's text, or words.
 
     Returns:
         How many there are.

@@ -63,6 +63,39 @@ def test_numbers_are_of_any_kind_of_number_or_time(values: pa.Array) -> None:
     assert found[[0, 1, 3], 0].std() == pytest.approx(1)
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [pa.float16(), pa.uint64(), pa.bool_(), pa.decimal256(50, 2), pa.duration("us"), pa.date64()],
+)
+def test_numbers_of_rarer_kinds_are_taken_too(kind: pa.DataType) -> None:
+    values = pa.array([0, 1, None], pa.int64())
+    column = values.cast(pa.float32()).cast(kind) if kind == pa.float16() else values.cast(kind)
+    spec = FeatureSpec(characters=None, words=None, numbers=(Number(name="x"),))
+    assert dense(featurize(spec, None, {"x": column})).tolist() == [[0, 0], [1, 0], [0, 1]]
+
+
+def test_columns_of_nothing_but_nulls_are_missing_whatever_was_fitted() -> None:
+    columns = {"kind": pa.array(["a"]), "n": pa.array([1.0]), "e": pa.array([[1.0, 2.0]])}
+    spec = specify(NO_TEXT, columns)
+    typed = {name: pa.nulls(2, column.type) for name, column in columns.items()}
+    untyped = {name: pa.nulls(2) for name in columns}
+    assert_same(featurize(spec, None, untyped), featurize(spec, None, typed))
+    assert len(featurize(spec, None, untyped).indices) == 6
+
+
+def test_values_in_a_dictionary_are_taken_out_of_it() -> None:
+    columns = {"a": pa.array(["x", None, "x"]), "n": pa.array([1.5, 2.5, 1.5])}
+    coded = {name: column.dictionary_encode() for name, column in columns.items()}
+    spec = specify(NO_TEXT, columns)
+    assert specify(NO_TEXT, coded) == spec
+    assert_same(featurize(spec, None, coded), featurize(spec, None, columns))
+
+
+def test_nothing_to_make_features_of_is_an_error() -> None:
+    with pytest.raises(DataError, match="expected features of a text or of columns"):
+        featurize(NO_TEXT, ["a"])
+
+
 @pytest.mark.parametrize("values", [[5.0, 5.0], [None, None], [], [1e308, -1e308], [5e-324, 0.0]])
 def test_columns_without_a_spread_or_with_too_large_a_one_are_finite(values: list[float]) -> None:
     column = pa.array(values, pa.float64())

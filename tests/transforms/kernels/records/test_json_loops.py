@@ -183,19 +183,3 @@ def test_what_is_left_to_be_looked_at(line: str) -> None:
 def test_a_line_doesnt_borrow_of_the_next() -> None:
     assert take([b'{"body":"a', b'b"}', b'{"body":"c"}'], end=b"|") == [None, None, "c"]
     assert take([b'{"body":"\xe6\xb0', b'\xb4"}'], end=b"") == [None, None]
-
-
-SCALARS = [b"0", b"-1", b"1.5", b"-0.0e+7", b"1E400", b"true", b"false", b"null", b"9" * 30]
-NOT_SCALARS = [b'"7"', b"{}", b"[1]", b"01", b"1.", b"-", b"tru", b"NaN", b"", b"1 2", b"+1"]
-
-
-@given(st.lists(st.sampled_from(SCALARS + NOT_SCALARS), max_size=6), st.sampled_from([b"", b" "]))
-def test_scalars_come_as_they_are_written(written: list[bytes], space: bytes) -> None:
-    lines = [b'{"a":[1],"body":%s%s%s,"b":"x"}' % (space, one, space) for one in written]
-    data = np.frombuffer(b"".join(lines), np.uint8)
-    offsets = offsets_of(list(map(len, lines)))
-    found, places, odd = take_texts(data, offsets, end=0, field=b"body", scalars=True)
-    assert odd.tolist() == [at for at, one in enumerate(written) if one in NOT_SCALARS]
-    want = [b"" if one in NOT_SCALARS else one for one in written]
-    assert found.tobytes() == b"".join(want)
-    assert places.tolist() == offsets_of(list(map(len, want))).tolist()
