@@ -101,9 +101,9 @@ def _prepare(
         plan = replace(plan, span_bytes=max(plan.span_bytes // 8, MIB))
     job = Job(recipe, settings, inputs, workers, claim, now(), plan, found.beside, found.like)
     if job.compiled:
-        job = replace(
-            job, warm=Call(f"{compiling.__name__}:load_loops", (contents.schema is not None, False))
-        )
+        rows = contents.schema is not None
+        wanted = rows, found.beside is not None and not rows
+        job = replace(job, warm=Call(f"{compiling.__name__}:load_loops", wanted))
     for line in warnings(inputs.tokenizers):
         LOG.warning("%s", line)
     return job, _measure(job)

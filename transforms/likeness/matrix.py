@@ -14,7 +14,7 @@ import pyarrow as pa
 from transforms.kernels.arrays import F64, I32, I64, offsets_of
 from transforms.kernels.likeness.features import FeatureSpec, featurize
 
-MOST_VALUES = 1 << 25
+MOST_VALUES = 12 << 20
 """Features that are not zero, of all records of a fit: they take 8 bytes each."""
 
 _CHUNK = 1024  # records that are looked at together
@@ -117,8 +117,18 @@ def featurized(
         sides[side].fill(room)
     kept = np.concatenate([side.kept for side in sides])
     parts = [part for side in sides for part in side.parts]
-    sizes, places, values = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    return Matrix(offsets_of(sizes), places, values, spec.width), kept
+    for mine in sides:
+        mine.parts = []
+    sizes = np.concatenate([part.sizes for part in parts])
+    offsets = offsets_of(sizes)
+    places, values = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32)
+    end = len(values)
+    while parts:  # each is let go once it is copied
+        part = parts.pop()
+        begin = end - len(part.values)
+        places[begin:end], values[begin:end] = part.places, part.values
+        end = begin
+    return Matrix(offsets, places, values, spec.width), kept
 
 
 class _Side:
