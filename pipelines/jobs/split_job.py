@@ -47,7 +47,8 @@ class Job(Planned):
     def compiled(self) -> bool:
         """Whether workers pass over records by compiled loops: of much, and where there is room."""
         room = self.workers.payload * self.workers.count
-        return self.inputs.contents.bytes >= compiling.LARGE and room >= compiling.ROOM
+        passed = self.inputs.contents.bytes * (1 + self.readings_before)
+        return passed >= compiling.LARGE and room >= compiling.ROOM
 
     @property
     def splits(self) -> SplitPlan:

@@ -20,7 +20,6 @@ from pipelines.recipes.recipe import (
 from pipelines.recipes.recipe_file import RecipeKind
 from pipelines.recipes.values import Names, Number, as_list, as_written, check_paths, parse_parts
 from transforms.formats.text_field import TextField
-from transforms.kernels.records.contents import TEXT
 from transforms.kernels.splitting.labels import MOST_LABELS
 from transforms.kernels.splitting.plan import TRAIN, Part, SplitPlan
 from transforms.splitting.parse_splits import parse_counts, parse_fractions, plan_split
@@ -243,11 +242,6 @@ class SplitRecipe(WholeRecordsRecipe):
     def weighs(self) -> bool:
         """Whether records are scored for how like they are to a test set."""
         return self.like is not None or self.like_model is not None
-
-    @property
-    def feature_columns(self) -> list[str]:
-        """The fields or columns, beside the text, that sets are compared by."""
-        return [name for name in self.features if name != TEXT] if self.weighs else []
 
     @property
     def added_column(self) -> str | None:

@@ -133,11 +133,30 @@ def test_counts_that_take_more_memory_than_there_is(tmp_path: Path, jsonl: str) 
 LIKE = (HALVES, "--weights_column=w")
 
 
-def test_an_empty_test_set(tmp_path: Path, jsonl: str) -> None:
-    (tmp_path / "empty.jsonl").write_text("")
+@pytest.mark.parametrize("holds", ["", "\n\n"])
+def test_an_empty_test_set(tmp_path: Path, jsonl: str, holds: str) -> None:
+    (tmp_path / "empty.jsonl").write_text(holds)
     assert said(tmp_path, f"--input={jsonl}", f"--like={tmp_path}/empty.jsonl", *LIKE) == (
-        "--like=empty.jsonl: expected records of a test set, its files are empty"
+        "--like=empty.jsonl: expected records of a test set, its files hold none"
     )
+
+
+def test_a_test_set_where_nothing_can_be(tmp_path: Path, jsonl: str) -> None:
+    found = said(tmp_path, f"--input={jsonl}", "--like=foo://x/y.jsonl", *LIKE)
+    assert found.startswith("--like=foo://x/y.jsonl: expected a path or a URL that fsspec knows")
+
+
+def test_a_model_that_is_none(tmp_path: Path, jsonl: str) -> None:
+    model = tmp_path / "like.json"
+    flags = f"--input={jsonl}", "--draw=2", f"--like_model={model}"
+    assert said(tmp_path, *flags) == (
+        "--like_model=like.json: can't be read: No such file or directory"
+    )
+    model.write_text('{"format": "dovetail-manifest"}')
+    assert said(tmp_path, *flags).startswith(
+        "--like_model=like.json: expected a model as --like writes it (like.json), got something else"
+    )
+    assert "got a folder" in said(tmp_path, *flags[:2], f"--like_model={tmp_path}")
 
 
 def test_a_test_set_that_is_not_there(tmp_path: Path, jsonl: str) -> None:

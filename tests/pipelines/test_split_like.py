@@ -256,6 +256,34 @@ def test_rows_are_compared_by_columns_too(tmp_path: Path) -> None:
     assert again.digest == found.digest
 
 
+def test_a_model_of_fields_of_json_lines_finds_them_again(corpora: Path, tmp_path: Path) -> None:
+    both = [
+        f"--input={corpora}/in",
+        f"--like={corpora}/test.jsonl",
+        "--features=text,n",
+        *DRAWN,
+    ]
+    found = make(tmp_path / "out", *both)
+    model = LikeModel.of_json(found.model, what="like.json")
+    assert [number.name for number in model.features.numbers] == ["n"]
+    again = make(tmp_path / "again", both[0], *DRAWN, f"--like_model={tmp_path}/out/like.json")
+    assert again.shards == found.shards
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b'{"format": "dovetail-like"}', None])
+def test_what_is_no_model_is_refused_before_work(
+    corpora: Path, tmp_path: Path, text: bytes | None
+) -> None:
+    if text is not None:
+        (tmp_path / "like.json").write_bytes(text)
+    with pytest.raises(
+        DovetailError, match=r"like.json: (expected a model as --like|can't be read)"
+    ):
+        splits.run(
+            tmp_path / "out", f"--input={corpora}/in", *DRAWN, f"--like_model={tmp_path}/like.json"
+        )
+
+
 def test_a_test_set_with_a_column_of_another_kind_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"x": [float(i) for i in range(80)]}), tmp_path / "in.parquet")
     pq.write_table(pa.table({"x": [f"{i}" for i in range(80)]}), tmp_path / "test.parquet")

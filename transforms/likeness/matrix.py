@@ -14,7 +14,7 @@ import pyarrow as pa
 from transforms.kernels.arrays import F64, I32, I64, offsets_of
 from transforms.kernels.likeness.features import FeatureSpec, featurize
 
-MOST_VALUES = 3 << 23
+MOST_VALUES = 12 << 20
 """Features that are not zero, of all records of a fit: they take 8 bytes each."""
 
 _CHUNK = 1024  # records that are looked at together

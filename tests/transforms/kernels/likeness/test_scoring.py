@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.transforms.kernels.likeness.test_features import ODD
 from transforms.kernels.likeness.columns import specify
 from transforms.kernels.likeness.features import featurize
+from transforms.kernels.likeness.ngrams import AT_ONCE
 from transforms.kernels.likeness.scoring import SCORES, Scorer, score, to_scores
 from transforms.kernels.likeness.spec import Embedding, FeatureSpec, Ngrams, Number
 from transforms.kernels.randomness import mix
@@ -51,6 +52,24 @@ def test_logits_are_features_times_the_weights_of_the_record_s_model(normed: boo
     a, b, low, high = CALIBRATION[FOLDS].T
     assert scores.tolist() == to_scores(a * found + b, low, high).tolist()
     assert scores.dtype == np.uint32
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3])
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_long_texts_take_several_rounds_and_leave_nothing_behind(rounds: int, more: int) -> None:
+    spec = FeatureSpec()
+    weights = weights_of(spec, 1)
+    scorer = Scorer(spec, weights, CALIBRATION[:1])
+    size = rounds * AT_ONCE + more
+    plain = "".join(chr(97 + i * i % 26) for i in range(size))
+    words = " ".join(f"w{i % 999}" for i in range(2 * size))
+    texts = [plain, "é" + plain[:-1], words, "behind"]
+    made = featurize(spec, texts)
+    for i, z in enumerate(scorer.logits(texts).tolist()):
+        row = slice(made.indptr[i], made.indptr[i + 1])
+        expected = math.fsum(made.data[row] * weights[0, made.indices[row]])
+        assert z == pytest.approx(expected, abs=1e-6)
+        assert z == scorer.logits(texts[i : i + 1])[0]
 
 
 def test_scores_are_what_they_always_were() -> None:
