@@ -369,3 +369,4 @@ def _describe(function: Callable[..., Any], kind: RecipeKind[Any, Any]) -> None:
 _describe(shuffle, SHUFFLE)
 _describe(tokenize, TOKENIZE)
 _describe(prepare, PREPARE)
+_describe(split, SPLIT)

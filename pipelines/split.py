@@ -27,6 +27,7 @@ from transforms.datasets.manifest import Manifest, now
 from transforms.kernels.planning.plan import (
     MIB,
     SHARD_BYTES,
+    SMALL,
     count_shards,
     files_room,
     make_plan,
@@ -35,6 +36,8 @@ from transforms.kernels.planning.plan import (
 from transforms.kernels.records import compiling
 from transforms.storage import files as storage
 from transforms.workers.progress import Stage
+
+_OF_SCORED = 40  # bytes of a record's score and its hashes, which draws go by
 
 EXAMPLES = """\
 examples:
@@ -75,7 +78,7 @@ def _prepare(
         contents.bytes,
         stores=stores,
         window=window + files_room(len(inputs.files)),
-        small=small_shuffle(contents.form.compression, stores=stores),
+        small=SMALL if recipe.weighs else small_shuffle(contents.form.compression, stores=stores),
     )
     others = [url for url in (*(recipe.like or ()), recipe.like_model) if url is not None]
     memory = next((url for url in others if url.startswith("memory://")), None)
@@ -98,9 +101,9 @@ def _prepare(
         plan = replace(plan, span_bytes=max(plan.span_bytes // 8, MIB))
     job = Job(recipe, settings, inputs, workers, claim, now(), plan, found.beside, found.like)
     if job.compiled:
-        job = replace(
-            job, warm=Call(f"{compiling.__name__}:load_loops", (contents.schema is not None, False))
-        )
+        rows = contents.schema is not None
+        wanted = rows, found.beside is not None and not rows
+        job = replace(job, warm=Call(f"{compiling.__name__}:load_loops", wanted))
     for line in warnings(inputs.tokenizers):
         LOG.warning("%s", line)
     return job, _measure(job)
@@ -112,6 +115,8 @@ def _measure(job: Job) -> list[Need]:
     written = sum(job.expected.values())
     aside = written - job.expected[job.largest]
     spilled = (written if job.recipe.shuffle else aside) + job.marked_bytes
+    if job.recipe.draw is not None:
+        spilled += _OF_SCORED * job.inputs.contents.records
     return measure_room(
         job.inputs,
         job.settings,

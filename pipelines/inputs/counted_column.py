@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from transforms.errors import InputError, nearest
+from transforms.kernels.records.rows import is_list
 
 
 def holds_ids(schema: pa.Schema, column: str) -> bool:
@@ -12,7 +13,7 @@ def holds_ids(schema: pa.Schema, column: str) -> bool:
     if column not in schema.names:
         return False
     kind = schema.field(column).type
-    return hasattr(kind, "value_type") and pa.types.is_integer(kind.value_type)
+    return is_list(kind) and pa.types.is_integer(kind.value_type)
 
 
 def require_ids(schema: pa.Schema | None, column: str | None, *, name: str) -> None:

@@ -114,11 +114,17 @@ def _find_parted(root: Any, job: Job, placing: Any, told: Any) -> Any:
     """Read all once more to find contents in several splits; None where no content can be."""
     if job.recipe.by == "content":
         return None
+    from transforms.splitting.contents_of import by_content
     from transforms.splitting.find_parted import FindParted
 
     read = root | "ReadToCompare" >> read_before(job)
-    several = _several(job, "parted")
-    return read.blocks | "FindParted" >> FindParted(placing=placing, told=told, several=several)
+    find = FindParted(
+        placing=placing,
+        told=told,
+        contents=partial(by_content, ids=job.column_of_ids),
+        several=_several(job, "parted"),
+    )
+    return read.blocks | "FindParted" >> find
 
 
 def _several(job: Job, folder: str) -> Any:

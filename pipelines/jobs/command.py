@@ -117,6 +117,7 @@ class Command(Generic[R, S, J, M]):
             prog=f"dovetail {kind.command}",
             description=self.description,
             epilog=self.examples,
+            groups=kind.groups,
         )
         flags, beam_flags = parse(parser, argv)
         check_beam_flags(beam_flags, parser._option_string_actions)

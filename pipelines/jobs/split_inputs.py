@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ from pipelines.outputs.claim import Claim
 from pipelines.recipes.recipe import Recipe, Settings
 from pipelines.recipes.split_recipe import SplitRecipe
 from transforms.datasets.source_files import Files, SourceFile
-from transforms.errors import InputError, UsageError
+from transforms.errors import DataError, InputError, UsageError
 from transforms.formats.detection import detect
 from transforms.formats.kept import kinds_of
 from transforms.formats.line_format import LineFormat
@@ -64,8 +65,11 @@ def inspect_split(
     Raises:
         InputError: as of ``inspect_beside``, of either; a column can't be added; the test set is
             empty, or among the input.
-        UsageError: a column that is to be added is there already; counts are larger than what is there.
+        UsageError: a column that is to be added is there already; counts are larger than what is there;
+            there is no such model.
     """
+    features = _features_of(recipe)
+    columns = [name for name in features if name != TEXT]
     inputs, beside = inspect_beside(
         reading,
         settings,
@@ -73,11 +77,43 @@ def inspect_split(
         text_field=recipe.text_field,
         groups=recipe.split_by or (),
         label=recipe.stratify,
-        features=recipe.feature_columns,
+        features=columns,
     )
     _require_enough(recipe, inputs)
     _check_added(recipe, reading, inputs)
-    return SplitInputs(inputs, beside, _inspect_like(recipe, inputs, settings, claim))
+    if TEXT in features and recipe.text_field is None:
+        _require_text(inputs.contents.schema, "--input")
+    reading_like = recipe.reading_like
+    like = None
+    if reading_like is not None:
+        like = _inspect_like(recipe, reading_like, settings, claim, columns=columns)
+        flag = _flag_of_like(recipe)
+        _refuse_shared(inputs, like.inputs, flag)
+        if TEXT in features and recipe.text_field is None:
+            _require_text(like.inputs.contents.schema, flag)
+    return SplitInputs(inputs, beside, like)
+
+
+def _features_of(recipe: SplitRecipe) -> Sequence[str]:
+    """Return what records are compared by: the text, and columns; of a model that is given, its own."""
+    if not recipe.weighs:
+        return ()
+    if recipe.like_model is None:
+        return recipe.features
+    from transforms.likeness.model import LikeModel  # late: few need it
+
+    flag = f"--like_model={recipe.like_model}"
+    try:
+        model = LikeModel.of_json(storage.read_all(recipe.like_model), what=flag)
+    except IsADirectoryError:
+        raise UsageError(f"{flag}: expected a file, like.json of a dataset; got a folder") from None
+    except OSError as error:
+        raise UsageError(f"{flag}: can't be read: {error.strerror or error}") from None
+    except UsageError as error:
+        raise UsageError(f"--like_model={error}") from None
+    except DataError as error:
+        raise UsageError(str(error)) from None
+    return (*([TEXT] if model.features.has_text else []), *model.features.columns)
 
 
 def _require_enough(recipe: SplitRecipe, inputs: Inputs) -> None:
@@ -134,30 +170,35 @@ def _fields_in(inputs: Inputs, reading: Recipe) -> list[str]:
     return list(kinds_of(lines))
 
 
+def _flag_of_like(recipe: SplitRecipe) -> str:
+    return f"--like={','.join(recipe.like or ())}"
+
+
 def _inspect_like(
-    recipe: SplitRecipe, inputs: Inputs, settings: Settings, claim: Claim
-) -> LikeInputs | None:
-    """Look at the test set; None where there is none."""
-    reading = recipe.reading_like
-    if reading is None:
-        return None
+    recipe: SplitRecipe,
+    reading: Recipe,
+    settings: Settings,
+    claim: Claim,
+    *,
+    columns: Sequence[str],
+) -> LikeInputs:
+    """Look at the test set."""
+    for url in recipe.like or ():
+        try:
+            storage.filesystem(url)
+        except UsageError as error:
+            raise UsageError(f"--like={error}") from None
     try:
         like, beside = inspect_beside(
-            reading,
-            settings,
-            claim,
-            text_field=recipe.text_field,
-            features=recipe.feature_columns,
+            reading, settings, claim, text_field=recipe.text_field, features=columns
         )
     except (InputError, UsageError) as error:
-        raise type(error)(str(error).replace("--input=", "--like=")) from None
-    flag = f"--like={','.join(recipe.like or ())}"
-    if not like.contents.records:
-        raise InputError(f"{flag}: expected records of a test set, its files are empty")
-    _refuse_shared(inputs, like, flag)
-    if TEXT in recipe.features and recipe.text_field is None:
-        _require_text(inputs.contents.schema, "--input")
-        _require_text(like.contents.schema, flag)
+        said = str(error).replace("--input=", "--like=").partition("; like was taken for")[0]
+        raise type(error)(said) from None
+    if not like.contents.records or not any(sample_records(like, reading).values()):
+        raise InputError(
+            f"{_flag_of_like(recipe)}: expected records of a test set, its files hold none"
+        )
     return LikeInputs(like, beside)
 
 
@@ -186,5 +227,6 @@ def _marks(url: str) -> Iterator[str | tuple[int, int]]:
     path = storage.canonical(url)
     yield path
     if storage.is_local(url):
-        found = os.stat(path)
-        yield found.st_dev, found.st_ino
+        with contextlib.suppress(OSError):  # it went: who reads it says so
+            found = os.stat(path)
+            yield found.st_dev, found.st_ino

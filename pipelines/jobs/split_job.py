@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from pipelines.inputs.counted_column import holds_ids
 from pipelines.jobs.execute import Planned
 from pipelines.recipes.recipe import Settings
 from transforms.kernels.planning.plan import MIB, SHARD_BYTES, Plan, count_shards, make_plan
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 
 MARK_COST = 96
 """Bytes of memory that a content's mark takes, with all that lies beside a record."""
+
+LARGE_OF_JSON = 128 << 20
+"""Bytes of lines from which on numba pays where texts are taken of them, which may be JSON: without it a
+parser makes objects of each."""
+IDS = "input_ids"
+"""Where rows of ids have them, as ``tokenize`` writes them and ``prepare`` takes them."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,10 @@ class Job(Planned):
     def compiled(self) -> bool:
         """Whether workers pass over records by compiled loops: of much, and where there is room."""
         room = self.workers.payload * self.workers.count
-        return self.inputs.contents.bytes >= compiling.LARGE and room >= compiling.ROOM
+        passed = self.inputs.contents.bytes * (1 + self.readings_before)
+        parsed = self.beside is not None and self.inputs.contents.schema is None
+        large = LARGE_OF_JSON if parsed else compiling.LARGE
+        return passed >= large and room >= compiling.ROOM
 
     @property
     def splits(self) -> SplitPlan:
@@ -59,7 +69,14 @@ class Job(Planned):
 
         if self.recipe.by == "identity":
             return by_identity
-        return partial(by_content, groups=tuple(self.recipe.split_by or ()))
+        return partial(by_content, groups=tuple(self.recipe.split_by or ()), ids=self.column_of_ids)
+
+    @property
+    def column_of_ids(self) -> str | None:
+        """The column of ids that are the content of rows without a text; None where they have none."""
+        schema = self.inputs.contents.schema
+        named = self.recipe.text_field is not None
+        return IDS if schema is not None and not named and holds_ids(schema, IDS) else None
 
     @property
     def readings_before(self) -> int:

@@ -34,8 +34,9 @@ def split_lines(manifest: Manifest) -> Iterator[str]:
     if splits:
         yield from table(rows)
     if (left_out := manifest.left_out) is not None:
+        why = ", whose content was drawn, but not they" if manifest.recipe.get("draw") else ""
         yield (
-            f"in no split: {write_count(left_out.records, 'record')}, {write_bytes(left_out.bytes)}"
+            f"in no split: {write_count(left_out.records, 'record')}, {write_bytes(left_out.bytes)}{why}"
         )
     if (parted := manifest.parted) is not None:
         if not parted.contents:
@@ -54,13 +55,21 @@ def split_warnings(manifest: Manifest) -> Iterator[str]:
     """Yield what is less than was asked for, or likely not to be meant."""
     for split in manifest.splits or ():
         if not split.records and manifest.records:
-            yield f"{split.name} is empty: no record fell to it"
+            yield (
+                f"{split.name} is empty: no record fell to it; datasets.load_dataset refuses a folder "
+                'with an empty split: name those to be read, as in split="train"'
+            )
         asked = split.asked or ""
         if asked.isdigit() and 0 < split.records < int(asked):
             yield (
                 f"{split.name}: {split.records:,} of the {int(asked):,} records that were asked for; "
                 + _why_short(manifest.recipe)
             )
+    if manifest.parted is not None and manifest.parted.contents:
+        yield (
+            f"{manifest.parted.records:,} records have an equal in another split; without --by=identity "
+            "equal ones stay together"
+        )
 
 
 def _why_short(recipe: Mapping[str, Any]) -> str:

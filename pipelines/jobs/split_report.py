@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pipelines.inputs import made_by
+from pipelines.inputs.preflight import Inputs
 from pipelines.jobs.disk_room import Need
 from pipelines.jobs.plan_report import describe_room, describe_sources, table
 from pipelines.jobs.split_job import Job
@@ -80,7 +81,7 @@ def _what_decides(job: Job) -> Iterator[str]:
     if plan is not None and plan.is_counted:
         times = "once" if recipe.stratify is None else "twice"
         yield (
-            f"counts      whole input is read {times} more before, to choose; "
+            f"counts      the whole input is read {times} more before, to choose; "
             f"{write_bytes(footprint(plan, labels=recipe.most_labels))} of memory in each worker"
         )
         if recipe.by == "content":
@@ -92,7 +93,8 @@ def _like(job: Job) -> Iterator[str]:
     if not recipe.weighs:
         return
     if recipe.like is not None:
-        yield f"like        {', '.join(recipe.like)}"
+        held = "" if job.like is None else f": {_held(job.like.inputs)}"
+        yield f"like        {', '.join(recipe.like)}{held}"
     if recipe.like_model is not None:
         yield f"model       {recipe.like_model}; none is fitted"
     else:
@@ -105,3 +107,11 @@ def _like(job: Job) -> Iterator[str]:
     else:
         clip = "" if recipe.max_weight is None else f", clipped at {recipe.max_weight}"
         yield f"weights     column {recipe.weights_column}, 1 in the mean{clip}"
+
+
+def _held(inputs: Inputs) -> str:
+    """Say how much there is."""
+    contents = inputs.contents
+    about = "" if all(amount.exact_records for amount in contents.amounts.values()) else "~"
+    files = write_count(len(inputs.files), "file")
+    return f"{files}, {about}{write_count(contents.records, 'record')}, {write_bytes(inputs.size)}"

@@ -33,8 +33,20 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see --help")
 
 
-def make_parser(*models: type[BaseModel], prog: str, description: str, epilog: str) -> Parser:
-    """Make a parser with a flag for each field of the models, in their groups."""
+def make_parser(
+    *models: type[BaseModel],
+    prog: str,
+    description: str,
+    epilog: str,
+    groups: Sequence[str] = (),
+) -> Parser:
+    """Make a parser with a flag for each field of the models, in their groups.
+
+    Args:
+        models: that have the fields.
+        prog, description, epilog: of the help.
+        groups: that come first, in this order.
+    """
     parser = Parser(
         prog=prog,
         description=description,
@@ -44,15 +56,15 @@ def make_parser(*models: type[BaseModel], prog: str, description: str, epilog: s
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("--version", action="version", version=f"dovetail {VERSION}")
-    groups: dict[str, Any] = {}
+    known = {title: parser.add_argument_group(title) for title in groups}
     for model in models:
         for name, field in model.model_fields.items():
             extra: Any = field.json_schema_extra
             if "in_files_only" in extra:
                 continue
             title = extra["group"]
-            group = groups.get(title) or parser.add_argument_group(title)
-            groups[title] = group
+            group = known.get(title) or parser.add_argument_group(title)
+            known[title] = group
             help_ = (field.description or "").replace("%", "%%")
             if field.deprecated:
                 help_ = argparse.SUPPRESS

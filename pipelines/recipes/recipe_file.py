@@ -36,12 +36,14 @@ class RecipeKind(Generic[R, S]):
         command: its name.
         recipe, settings: the models from whose fields it is made.
         instead: of which fields a flag stands, beside its own: by its name, or by name=value.
+        groups: of flags, that the help begins with, in this order; others come as their fields do.
     """
 
     command: str
     recipe: type[R]
     settings: type[S]
     instead: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    groups: Sequence[str] = ()
 
     @property
     def fields(self) -> dict[str, FieldInfo]:

@@ -20,7 +20,6 @@ from pipelines.recipes.recipe import (
 from pipelines.recipes.recipe_file import RecipeKind
 from pipelines.recipes.values import Names, Number, as_list, as_written, check_paths, parse_parts
 from transforms.formats.text_field import TextField
-from transforms.kernels.records.contents import TEXT
 from transforms.kernels.splitting.labels import MOST_LABELS
 from transforms.kernels.splitting.plan import TRAIN, Part, SplitPlan
 from transforms.splitting.parse_splits import parse_counts, parse_fractions, plan_split
@@ -218,15 +217,21 @@ class SplitRecipe(WholeRecordsRecipe):
 
     @property
     def asked(self) -> dict[str, str | None]:
-        """Of each split what was asked for, as one would write it; None of what has the rest."""
+        """Of each split what was asked for, as one would write it; None of what has the rest.
+
+        In the order in which they were named, one that wasn't first.
+        """
         plan = self.split_plan
         if plan is None:
             return {TRAIN: None, DRAWN_SPLIT: f"{self.draw}"}
+        found: dict[str, str | None] = {} if plan.rest is None else {plan.rest: None}
+        found |= {part.name: part.asked for part in plan.parts}
         share = parse_fractions(self.fractions or {}).get(TRAIN)
-        rest: dict[str, str | None] = {}
-        if plan.rest is not None:
-            rest[plan.rest] = None if share is None else Part(plan.rest, share=share).asked
-        return {**rest, **{part.name: part.asked for part in plan.parts}}
+        if share is not None:
+            found[TRAIN] = Part(TRAIN, share=share).asked
+        named = [*(self.fractions or ()), *(self.counts or ())]
+        order = sorted(found, key=lambda name: named.index(name) if name in named else -1)
+        return {name: found[name] for name in order}
 
     @property
     def most_labels(self) -> int:
@@ -237,11 +242,6 @@ class SplitRecipe(WholeRecordsRecipe):
     def weighs(self) -> bool:
         """Whether records are scored for how like they are to a test set."""
         return self.like is not None or self.like_model is not None
-
-    @property
-    def feature_columns(self) -> list[str]:
-        """The fields or columns, beside the text, that sets are compared by."""
-        return [name for name in self.features if name != TEXT] if self.weighs else []
 
     @property
     def added_column(self) -> str | None:
@@ -286,4 +286,5 @@ SPLIT = RecipeKind(
         "shard_size": ("num_shards",),
         "like_model": ("features", "fit_records", "fit_bytes"),
     },
+    groups=(_INPUT, _SPLIT, _LIKE, _ORDER, _OUTPUT),
 )

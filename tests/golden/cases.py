@@ -6,6 +6,7 @@ Golden digests say that a change moved nothing; that what they hold is right, ot
     python -m tests.golden.cases            compare with digests.json
     python -m tests.golden.cases --runner=PrismRunner …    the same, with any flags of a command
     python -m tests.golden.cases --write    write digests.json anew: only where records have to move
+    python -m tests.golden.cases --write split-    of the cases whose names begin so
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import pipelines.shuffle
+import pipelines.split
 import pipelines.tokenize
 
 DIGESTS = Path(__file__).with_name("digests.json")
@@ -105,6 +107,31 @@ TOKENS: dict[str, tuple[str, ...]] = {
 }
 
 
+_SHARES = ("--fractions=train=0.8,validation=0.1,test=0.1",)
+SPLITS: dict[str, tuple[str, ...]] = {
+    "split-fractions": ("--input=IN/labelled.jsonl", *_SHARES, "--shard_size=200KiB"),
+    "split-lines": ("--input=IN/botchan.txt", "--fractions=test=0.2", "--split_seed=5"),
+    "split-rows": ("--input=IN/poems.parquet", *_SHARES, "--num_shards=3"),
+    "split-several": (*_MIXED, "--fractions=validation=0.05", "--num_shards=4", *_FIELD),
+    "split-gzip": ("--input=IN/packed/*.gz", *_SHARES, "--compression=zstd"),
+    "split-groups": ("--input=IN/labelled.jsonl", *_SHARES, "--split_by=author"),
+    "split-counts": ("--input=IN/labelled.jsonl", "--counts=train=700,test=rest"),
+    "split-counts-identity": (
+        "--input=IN/labelled.jsonl",
+        "--counts=train=700,test=rest",
+        "--by=identity",
+    ),
+    "split-stratified": (
+        "--input=IN/labelled.jsonl",
+        "--counts=train=701,test=rest",
+        "--by=identity",
+        "--stratify=label",
+    ),
+    "split-shuffled": ("--input=IN/parts", *_SHARES, "--shuffle", "--seed=3", "--epoch=1"),
+    "split-checked": ("--input=IN/odd.jsonl", *_SHARES, "--check=json", "--on_bad_record=skip"),
+}
+
+
 def make_inputs(folder: Path) -> None:
     """Lay the inputs down: the examples' texts as lines, in parts, packed, as rows; some bad lines."""
     for file in EXAMPLES.iterdir():
@@ -120,6 +147,10 @@ def make_inputs(folder: Path) -> None:
     names = sorted(records[0])
     table = pa.table({name: [record.get(name) for record in records] for name in names})
     pq.write_table(table.append_column("n", pa.array(range(len(table)))), folder / "poems.parquet")
+    labelled = [{**record, "label": i * i % 3} for i, record in enumerate(records)]
+    labelled += [{**record, "id": -i} for i, record in enumerate(labelled[:200])]  # again
+    text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in labelled)
+    (folder / "labelled.jsonl").write_bytes(text.encode())
     rows = "".join(f"{i},{i * i}\n" for i in range(2000))
     (folder / "table.csv").write_text("id,square\n" + rows)
     odd = [line if i % 7 else b"{not json\n" for i, line in enumerate(lines[:500])]
@@ -141,8 +172,8 @@ def _is_model(path: Path) -> bool:
     return path.is_file() and path.suffix in {".model", ".json"} and "MACOSX" not in str(path)
 
 
-def digests(*added: str) -> Iterator[tuple[str, str]]:
-    """Run every case with flags added; yield its name and its shards' SHA-256."""
+def digests(*added: str, begin: str = "") -> Iterator[tuple[str, str]]:
+    """Run every case whose name begins so, with flags added; yield its name and its shards' SHA-256."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         inputs, models = root / "in", root / "models"
@@ -152,8 +183,11 @@ def digests(*added: str) -> Iterator[tuple[str, str]]:
         tokens = TOKENS if SHARED else {}
         if SHARED:
             make_models(models, Path(SHARED))
-        for case, flags in {**SHUFFLES, **tokens}.items():
+        for case, flags in {**SHUFFLES, **SPLITS, **tokens}.items():
+            if not case.startswith(begin):
+                continue
             run = pipelines.tokenize.run if case in tokens else pipelines.shuffle.run
+            run = pipelines.split.run if case in SPLITS else run
             output = root / "out"
             given = [f.replace("IN/", f"{inputs}/").replace("MODEL/", f"{models}/") for f in flags]
             run([*given, f"--output={output}", *(added or ("--direct_num_workers=1",))])
@@ -170,9 +204,11 @@ def _digest(folder: Path) -> str:
 
 def main(words: list[str]) -> int:
     """Compare, or write anew; return the exit code."""
-    if words == ["--write"]:
-        found = dict(digests())
-        DIGESTS.write_text(json.dumps(found, indent=1) + "\n")
+    if words[:1] == ["--write"]:
+        begin = next(iter(words[1:]), "")
+        found = dict(digests(begin=begin))
+        known = json.loads(DIGESTS.read_text()) if begin else {}
+        DIGESTS.write_text(json.dumps({**known, **found}, indent=1) + "\n")
         return 0
     found, kept = dict(digests(*words)), json.loads(DIGESTS.read_text())
     moved = [name for name, digest in found.items() if kept.get(name) != digest]

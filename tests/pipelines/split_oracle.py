@@ -89,6 +89,12 @@ def split(records: Sequence[Record], asked: Asked) -> dict[str, list[Record]]:
     return out
 
 
+def left_by_shares(records: Sequence[Record], asked: Asked) -> list[tuple[Pair, Record]]:
+    """Return the records that no fraction takes, each with its content."""
+    found = [(_content(record, asked), record) for record in records]
+    return [(content, record) for content, record in found if _share_of(content, asked) is None]
+
+
 def _fates(records: Sequence[Record], contents: Sequence[Pair], asked: Asked) -> dict[Pair, str]:
     """Name the split of each content."""
     rest = next((name for name, part in asked.law.items() if part is None), None)

@@ -78,6 +78,12 @@ def sides(found: Mapping[str, Sequence[Any]]) -> dict[Any, set[str]]:
     return out
 
 
+def parted(values: Sequence[Any], found: Mapping[Any, set[str]]) -> tuple[int, int]:
+    """Return how many different values stand in several splits, and how many of all those are."""
+    several = {value for value, names in found.items() if len(names) > 1}
+    return len(several), sum(value in several for value in values)
+
+
 def texts(folder: Path, names: Sequence[str]) -> dict[str, list[str]]:
     """Return the texts of each split of a dataset of JSON lines."""
     return {name: [json.loads(line)["text"] for line in lines(folder, name)] for name in names}

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,8 @@ ASKED = ("--sampling=exact", "--split=validation=5%", "--epochs=2", "--text_fiel
 PACKED = ("--packing=best_fit", "--sequence_length=512")
 
 
-def die_at(number: int, *flags: str) -> None:
-    """Prepare in this process, and be killed as soon as the n-th file has appeared."""
+def die_at(run: Callable[[list[str]], object], number: int, *flags: str) -> None:
+    """Run a command in this process, and be killed as soon as the n-th file has appeared."""
     real = layout.publish
     appeared = itertools.count(1)
 
@@ -51,7 +51,7 @@ def die_at(number: int, *flags: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     layout.publish = publish  # type: ignore[assignment]
-    pipelines.prepare.run([*flags, "--direct_num_workers=1"])
+    run([*flags, "--direct_num_workers=1"])
 
 
 @pytest.fixture(scope="module")
@@ -119,4 +119,4 @@ def test_killed_at_any_moment_a_run_leaves_a_whole_dataset_or_none(
 
 
 if __name__ == "__main__":
-    die_at(int(sys.argv[1]), *sys.argv[2:])
+    die_at(pipelines.prepare.run, int(sys.argv[1]), *sys.argv[2:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,8 @@ def test_help_begins_with_what_most_need(capsys: pytest.CaptureFixture[str]) -> 
         run(["--help"])
     shown = capsys.readouterr().out
     assert "dovetail split --input='corpus/*.jsonl' --fractions=train=0.98,validation=0.01" in shown
-    assert shown.index("--fractions NAME=F") < shown.index("--like PATTERN")
+    groups = [line for line in shown.splitlines() if re.fullmatch(r"[a-z][a-z ]*:", line)]
+    assert groups[1:6] == ["input:", "split:", "like a test set:", "order:", "output:"]
     assert "--split_name" not in shown
     assert "--weights " not in shown
 
@@ -131,16 +133,36 @@ def test_counts_that_take_more_memory_than_there_is(tmp_path: Path, jsonl: str) 
 LIKE = (HALVES, "--weights_column=w")
 
 
-def test_an_empty_test_set(tmp_path: Path, jsonl: str) -> None:
-    (tmp_path / "empty.jsonl").write_text("")
+@pytest.mark.parametrize("holds", ["", "\n\n"])
+def test_an_empty_test_set(tmp_path: Path, jsonl: str, holds: str) -> None:
+    (tmp_path / "empty.jsonl").write_text(holds)
     assert said(tmp_path, f"--input={jsonl}", f"--like={tmp_path}/empty.jsonl", *LIKE) == (
-        "--like=empty.jsonl: expected records of a test set, its files are empty"
+        "--like=empty.jsonl: expected records of a test set, its files hold none"
     )
+
+
+def test_a_test_set_where_nothing_can_be(tmp_path: Path, jsonl: str) -> None:
+    found = said(tmp_path, f"--input={jsonl}", "--like=foo://x/y.jsonl", *LIKE)
+    assert found.startswith("--like=foo://x/y.jsonl: expected a path or a URL that fsspec knows")
+
+
+def test_a_model_that_is_none(tmp_path: Path, jsonl: str) -> None:
+    model = tmp_path / "like.json"
+    flags = f"--input={jsonl}", "--draw=2", f"--like_model={model}"
+    assert said(tmp_path, *flags) == (
+        "--like_model=like.json: can't be read: No such file or directory"
+    )
+    model.write_text('{"format": "dovetail-manifest"}')
+    assert said(tmp_path, *flags).startswith(
+        "--like_model=like.json: expected a model as --like writes it (like.json), got something else"
+    )
+    assert "got a folder" in said(tmp_path, *flags[:2], f"--like_model={tmp_path}")
 
 
 def test_a_test_set_that_is_not_there(tmp_path: Path, jsonl: str) -> None:
     found = said(tmp_path, f"--input={jsonl}", f"--like={tmp_path}/none.jsonl", *LIKE)
-    assert found.startswith("--like=none.jsonl: ")
+    assert found.startswith("--like=none.jsonl: no file matches; ")
+    assert "source" not in found
 
 
 def test_files_of_the_test_set_among_the_input_however_they_are_spelled(
@@ -258,5 +280,6 @@ def test_from_python_and_again_from_its_manifest(tmp_path: Path, jsonl: str) -> 
     again = dovetail.split(recipe=made, output=tmp_path / "two", workers=1, quiet=True)
     assert [s.sha256 for s in again.shards] == [s.sha256 for s in made.shards]
     assert dovetail.split(recipe=made, output=tmp_path / "three", plan=True) is None
+    assert "fractions: splits by their fraction of the contents" in (dovetail.split.__doc__ or "")
     with pytest.raises(InputError, match="no file matches"):
         dovetail.split(input=tmp_path / "nowhere", counts={"a": 1}, output=tmp_path / "four")

@@ -81,7 +81,11 @@ def as_lines(rows: Sequence[dict[str, Any]]) -> bytes:
     )
 
 
-@pytest.mark.parametrize("law", [law for law in LAWS if "strata" not in law])
+def texts_of(found: dict[str, list[bytes]]) -> dict[str, list[str]]:
+    return {name: [json.loads(line)["text"] for line in lines] for name, lines in found.items()}
+
+
+@pytest.mark.parametrize("law", LAWS)
 def test_json_lines_of_several_sources(law: str, tmp_path: Path) -> None:
     flags, asked = LAWS[law]
     draw = random.Random(law)
@@ -105,9 +109,16 @@ def test_json_lines_of_several_sources(law: str, tmp_path: Path) -> None:
     splits.require_counts(manifest, found)
     assert len(records) == 177
     splits.require_all([record.raw for record in records], found)
+    if asked.by == "content":
+        assert manifest.parted is None
+        return
+    assert manifest.parted is not None
+    parted = splits.parted([record.text for record in records], splits.sides(texts_of(found)))
+    assert (manifest.parted.contents, manifest.parted.records) == parted
+    assert parted[0] > 5
 
 
-@pytest.mark.parametrize("law", ["fractions", "thirds by site", "counts"])
+@pytest.mark.parametrize("law", ["fractions", "thirds by site", "counts", "strata by identity"])
 @pytest.mark.parametrize("kind", ["parquet", "arrow"])
 def test_rows(law: str, kind: str, tmp_path: Path) -> None:
     flags, asked = LAWS[law]

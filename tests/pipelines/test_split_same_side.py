@@ -60,6 +60,10 @@ def of_prepare(folder: Path, *flags: str) -> dict[int, str]:
     model = write_model(folder / "model.json")
     fixed = [f"--output={folder / 'prepared'}", f"--tokenizer={model}", "--packing=none"]
     pipelines.prepare.run([*fixed, *splits.ONE, "--keep_fields=id", *flags])
+    return ids_in(folder)
+
+
+def ids_in(folder: Path) -> dict[int, str]:
     return {
         row: name
         for name in NAMES
@@ -138,3 +142,23 @@ def test_plain_lines(tmp_path: Path) -> None:
             for ids in pq.read_table(path)["input_ids"].to_pylist():
                 want.setdefault(of[tuple(ids)], set()).add(name)
     assert found == want
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_rows_of_ids(text: bool, tmp_path: Path) -> None:
+    """Their content is the ids, whatever integers they are and whatever lies beside them, or a text."""
+    rows: list[dict[str, Any]] = [
+        {"id": i, "input_ids": [i % 90 + 3, 7], **({"text": f"{i % 70}"} if text else {})}
+        for i in range(300)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet", row_group_size=70)
+    ids = pa.array([row["input_ids"] for row in rows], pa.large_list(pa.uint16()))
+    table = pa.Table.from_pylist(rows)
+    table = table.set_column(table.schema.get_field_index("input_ids"), "input_ids", ids)
+    pq.write_table(table, tmp_path / "other.parquet")
+    found = of_split(tmp_path, f"--input={tmp_path}/other.parquet", *FRACTIONS, rows=True)
+    fixed = [f"--output={tmp_path / 'prepared'}", "--packing=none", "--document_end=none"]
+    flags = [f"--input={tmp_path}/in.parquet", "--eos_token=2", "--vocab_size=300", *SHARES]
+    pipelines.prepare.run([*fixed, *splits.ONE, *flags, "--keep_fields=id"])
+    assert found == ids_in(tmp_path)
+    assert {found[i] == found[i + (70 if text else 90)] for i in range(200)} == {True}

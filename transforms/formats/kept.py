@@ -91,6 +91,12 @@ class Kept:
         return found
 
     @property
+    def fields(self) -> list[pa.Field]:
+        """The columns of what is kept of JSON lines."""
+        assert self.kinds is not None
+        return list(self.schema or schema_of(dict(zip(self.names, self.kinds, strict=True))))
+
+    @property
     def pick(self) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
         """What takes the kept values, in order, of a JSON object; None for those that it lacks."""
         names = self.names
@@ -116,7 +122,7 @@ class Kept:
             those with a value that isn't of its field's kind, with a reason that names the field.
         """
         assert self.kinds is not None
-        fields = list(self.schema or schema_of(dict(zip(self.names, self.kinds, strict=True))))
+        fields = self.fields
         arrays: list[pa.Array] = []
         bad: dict[int, str] = {}
         for i, (field, kind) in enumerate(zip(fields, self.kinds, strict=True)):

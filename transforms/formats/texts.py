@@ -10,16 +10,17 @@ each is ``{"text":"…"}``: a text may hold any byte that would end a bare line.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from transforms.formats import lines
-from transforms.formats.kept import Kept
+from transforms.formats.kept import JsonKind, Kept
 from transforms.formats.line_kinds import LineKind
 from transforms.formats.readers import Found, Reader, ReadOptions, ReadTask
 from transforms.formats.text_field import TextField
@@ -34,6 +35,9 @@ EXTENSION = ".jsonl"
 _PIECE = 1 << 20  # footprint of the texts that are made lines at a time
 Places = npt.NDArray[np.intp]
 _Sorted = tuple[Sequence[str | None], list[Any], dict[int, str]]
+_SortOut = Callable[[list[bytes], str, Kept | None], _Sorted]
+_STANDING: set[JsonKind] = {"integer", "text", "boolean"}
+"""Kinds whose values can be told by how they stand in a line."""
 _VALUES = 1 << 20  # kept of JSON lines at a time: nulls take memory, but no bytes of a line
 
 
@@ -59,12 +63,7 @@ def of_json(
 
 def take_json(block: pa.RecordBatch, *, field: str, kept: Kept | None = None) -> Taken:
     """As ``of_json``, of which it gives what was taken alone."""
-    scanned = None if kept is not None else _scan(block, field)
-    if scanned is not None:
-        return _of_scanned(block, *scanned, field=field)
-    lines = blocks.records(block)
-    texts, picked, bad = _all_good(lines, field, kept) or _sort_out(lines, field, kept)
-    return _kept_too(pa.array(texts, pa.large_string()), picked, bad, kept, of=len(block))
+    return _take(block, field, kept, _sort_out)
 
 
 def take_if_any(block: pa.RecordBatch, *, field: str, kept: Kept | None = None) -> Taken:
@@ -72,19 +71,34 @@ def take_if_any(block: pa.RecordBatch, *, field: str, kept: Kept | None = None) 
 
     Of lines that are no objects nothing is kept: null.
     """
-    scanned = None if kept is not None else _scan(block, field)
-    if scanned is not None:
-        texts, odd = scanned
-        if not len(odd):
-            return Taken(texts, None, {})
-        lines = blocks.records(block.take(pa.array(odd)))
-        found, _, _ = _all_good(lines, field, None) or _if_any(lines, field, None)
-        order = np.arange(len(texts))
-        order[odd] = len(texts) + np.arange(len(odd))
-        every = pa.concat_arrays([texts, pa.array(found, pa.large_string())])
-        return Taken(every.take(pa.array(order)), None, {})
+    return _take(block, field, kept, _if_any)
+
+
+def _take(block: pa.RecordBatch, field: str, kept: Kept | None, sort_out: _SortOut) -> Taken:
+    """Take what compiled loops can, then look at odd lines by ``sort_out``."""
+    scanned = _scan(block, field, kept)
+    if scanned is None:
+        return _take_each(block, field, kept, sort_out)
+    texts, others, odd = scanned
+    if not len(odd):
+        return Taken(texts, others, {})
+    rest = _take_each(block.take(pa.array(odd)), field, kept, sort_out)
+    is_good = np.ones(len(odd), bool)
+    is_good[list(rest.bad)] = False
+    order = np.arange(len(block))
+    order[odd[is_good]] = len(block) + np.arange(len(rest.texts))
+    fit = np.ones(len(block), bool)
+    fit[odd[~is_good]] = False
+    places = pa.array(order[fit])
+    if others is not None:
+        others = pa.concat_arrays([others, rest.kept]).take(places)
+    bad = {int(odd[number]): reason for number, reason in rest.bad.items()}
+    return Taken(pa.concat_arrays([texts, rest.texts]).take(places), others, bad)
+
+
+def _take_each(block: pa.RecordBatch, field: str, kept: Kept | None, sort_out: _SortOut) -> Taken:
     lines = blocks.records(block)
-    found, picked, bad = _all_good(lines, field, kept) or _if_any(lines, field, kept)
+    found, picked, bad = _all_good(lines, field, kept) or sort_out(lines, field, kept)
     return _kept_too(pa.array(found, pa.large_string()), picked, bad, kept, of=len(block))
 
 
@@ -126,37 +140,66 @@ def _kept_too(
     return Taken(found, others, bad)
 
 
-def _scan(block: pa.RecordBatch, field: str) -> tuple[pa.Array, Places] | None:
-    """Return the texts of JSON lines and the places of those that have to be looked at one by one.
+def _scan(
+    block: pa.RecordBatch, field: str, kept: Kept | None
+) -> tuple[pa.Array, pa.StructArray | None, Places] | None:
+    """Return the texts of JSON lines, what is kept, and the places of lines to be looked at one by one.
 
-    None where numba isn't worth its time, or the text isn't a field at the top.
+    None where numba isn't worth its time, or the text isn't a field at the top, or something kept isn't
+    of a kind that stands in a line as it is.
     """
     if not TextField.parse(field).is_plain or loops_for(blocks.payload_bytes(block)) is None:
         return None
+    texts, odd = _scan_field(block, field)
+    if kept is None:
+        return texts, None, odd
+    if kept.kinds is None or not set(kept.kinds) <= _STANDING:
+        return None
+    places, columns = [odd], []
+    for name, kind in zip(kept.names, kept.kinds, strict=True):
+        found, odd = _scan_field(block, name, scalars=kind != "text")
+        column = _column(found, kind, odd)
+        if column is None:
+            return None
+        places.append(odd)
+        columns.append(column)
+    fields = kept.fields
+    if [column.type for column in columns] != [one.type for one in fields]:
+        return None
+    return (
+        texts,
+        pa.StructArray.from_arrays(columns, fields=fields),
+        np.unique(np.concatenate(places)),
+    )
+
+
+def _scan_field(
+    block: pa.RecordBatch, field: str, *, scalars: bool = False
+) -> tuple[pa.Array, Places]:
+    """Return a field's texts, or its scalars as they stand in the lines, and the places of odd lines."""
     from transforms.kernels.records import json_loops  # numba takes long to import
 
-    end = len(blocks.terminator(block))
     name = field.encode(errors="surrogatepass")  # halves of pairs, of a terminal's, are in no line
-    values, offsets, odd = json_loops.take_texts(*blocks.extents(block), end=end, field=name)
+    values, offsets, odd = json_loops.take_texts(
+        *blocks.extents(block), end=len(blocks.terminator(block)), field=name, scalars=scalars
+    )
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(values)]
     return pa.Array.from_buffers(pa.large_string(), len(block), buffers), odd
 
 
-def _of_scanned(block: pa.RecordBatch, texts: pa.Array, odd: Places, *, field: str) -> Taken:
-    """Look at odd lines one by one, and put their texts in their places."""
-    if not len(odd):
-        return Taken(texts, None, {})
-    lines = blocks.records(block.take(pa.array(odd)))
-    found, _, why = _all_good(lines, field, None) or _sort_out(lines, field, None)
-    bad = {int(odd[number]): reason for number, reason in why.items()}
-    order = np.arange(len(texts))
-    is_text = np.ones(len(odd), bool)
-    is_text[list(why)] = False
-    order[odd[is_text]] = len(texts) + np.arange(len(found))
-    fit = np.ones(len(texts), bool)
-    fit[list(bad)] = False
-    every = pa.concat_arrays([texts, pa.array(found, pa.large_string())])
-    return Taken(every.take(pa.array(order[fit])), None, bad)
+def _column(found: pa.Array, kind: JsonKind, odd: Places) -> pa.Array | None:
+    """Make a column of what stands in lines, anything for odd ones; None where one isn't of its kind."""
+    if kind == "text":
+        return found.cast(pa.string())
+    fit = np.ones(len(found), bool)
+    fit[odd] = False
+    if kind == "boolean":
+        is_true, is_false = (pc.equal(found, word).to_numpy(False) for word in ("true", "false"))
+        return pa.array(is_true) if (is_true | is_false)[fit].all() else None
+    try:
+        return pc.if_else(pa.array(fit), found, "0").cast(pa.int64())
+    except pa.ArrowInvalid:  # it has a point, or doesn't fit
+        return None
 
 
 def _all_good(lines: list[bytes], field: str, kept: Kept | None) -> _Sorted | None:

@@ -8,8 +8,8 @@ so duplicates, on whichever side, are in one fold.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -20,22 +20,23 @@ from pydantic import BaseModel, ConfigDict
 
 from transforms.errors import DataError
 from transforms.kernels.arrays import F64, I64, U8, U64
-from transforms.kernels.likeness.features import FeatureSpec
 from transforms.kernels.likeness.folds import FOLDS, folds_of
+from transforms.kernels.likeness.spec import FeatureSpec
 from transforms.kernels.randomness import content_keys, record_keys, split_pair
 from transforms.likeness.auc import auc_by_folds
 from transforms.likeness.calibration import calibrate, platt
 from transforms.likeness.matrix import Matrix, featurized
 from transforms.likeness.model import FoldModel, LikeModel, Packed, Sizes
+from transforms.likeness.scale import scale_of
 from transforms.likeness.telling import LOOKED_AT, Telling, named, strongest
 
-REGULARIZATIONS = (1e-4, 1e-5, 1e-6)
+REGULARIZATIONS = (1e-3, 1e-4, 1e-5)
 """Those that are tried: alpha of scikit-learn's SGDClassifier."""
 
 _EPOCHS = 12  # at most
 _PATIENCE = 2  # epochs without a smaller loss, then it stops
 _BETTER = 1e-3  # of the loss: less isn't smaller
-_STEP = 4.0  # times a record's squares: at 8 a step may overshoot what it is to mend
+_STEP = 1.0  # times a record's squares: at 8 a step may overshoot what it is to mend
 _BATCH = 1 << 21  # features that are not zero, about, of a batch
 LEAST = 50
 """Contents of either set that a fit needs: ten a fold."""
@@ -59,6 +60,10 @@ class FitSample:
     is_test: Bools
     hash0: U64
     hash1: U64
+
+    def without_texts(self) -> FitSample:
+        """Return which records there are, and nothing of what is in them."""
+        return replace(self, texts=None, columns={})
 
     def take(self, places: I64) -> FitSample:
         """Return the records at some places, in that order; a place may come more than once."""
@@ -108,17 +113,23 @@ def fit(sample: FitSample, spec: FeatureSpec, seed: int) -> tuple[LikeModel, Fit
     from threadpoolctl import threadpool_limits
 
     _require_enough(sample)
-    sample = sample.take(_order(sample, seed))
+    order = _order(sample, seed)
+    sides = order[sample.is_test[order]], order[~sample.is_test[order]]
     with threadpool_limits(1):
-        matrix, kept = featurized(spec, sample.texts, sample.columns, sample.is_test)
-        used = sample.take(kept)
+        matrix, kept = featurized(spec, sample.texts, sample.columns, sides)
+        used = sample.without_texts().take(kept)
         folds = folds_of(used.hash0, used.hash1, seed)
-        fitted = [_fit_fold(fold, used, folds, matrix, seed) for fold in range(FOLDS)]
+        fitted = [
+            _fit_fold(fold, used, folds, matrix, spec=spec, seed=seed) for fold in range(FOLDS)
+        ]
         z = np.empty(len(kept))
         for fold in range(FOLDS):
             rows = np.flatnonzero(folds == fold)
             z[rows] = matrix.sums(rows, fitted[fold].weights)
-        telling = _tell(matrix, used, np.mean([one.weights for one in fitted], axis=0), spec)
+        weights = np.mean([one.weights for one in fitted], axis=0)
+        telling = _tell(
+            matrix, weights, spec, [sample.take(side[:LOOKED_AT]) for side in sides], used
+        )
     model = LikeModel(
         features=spec,
         seed=seed,
@@ -159,17 +170,21 @@ class _Fitted(NamedTuple):
     model: FoldModel
 
 
-def _fit_fold(fold: int, sample: FitSample, folds: U8, matrix: Matrix, seed: int) -> _Fitted:
+def _fit_fold(
+    fold: int, sample: FitSample, folds: U8, matrix: Matrix, *, spec: FeatureSpec, seed: int
+) -> _Fitted:
     """Fit the model that scores a fold: stopped, chosen and calibrated by another fold's loss."""
     stopping = (fold + 1) % FOLDS
     held = np.flatnonzero(folds == stopping)
     seen = (folds != stopping) & (folds != fold)
-    tries = [_Try(alpha, matrix) for alpha in REGULARIZATIONS]
+    scale = scale_of(spec, matrix, seen, sample.is_test)
+    step = _STEP / matrix.mean_square(seen, scale)
+    tries = [_Try(alpha, step, scale) for alpha in REGULARIZATIONS]
     for_stopping = matrix.rows(held)
     for epoch in range(1, _EPOCHS + 1):
         going = [one for one in tries if not one.stands_still]
         for rows in _batches(seen, sample.is_test, matrix.sizes, seed=seed, fold=fold, epoch=epoch):
-            batch = matrix.rows(rows)
+            batch = matrix.rows(rows, scale)
             for one in going:
                 one.learn(batch, sample.is_test[rows])
         for one in going:
@@ -203,15 +218,15 @@ class _Try:
         sums: of the held-out records.
     """
 
-    def __init__(self, alpha: float, matrix: Matrix) -> None:
+    def __init__(self, alpha: float, step: float, scale: F64) -> None:
         from sklearn.linear_model import SGDClassifier
 
-        self.alpha = alpha
+        self.alpha, self._scale = alpha, scale
         self._classifier = SGDClassifier(
             loss="log_loss",
             alpha=alpha,
             learning_rate="constant",
-            eta0=_STEP / matrix.mean_square,
+            eta0=step,
             average=True,
             shuffle=False,  # batches come in the order of our own keys
             random_state=0,
@@ -227,7 +242,7 @@ class _Try:
         self._classifier.partial_fit(batch, is_test, classes=[False, True])
 
     def judge(self, epoch: int, held: Any, is_test: Bools) -> None:
-        weights = self._classifier.coef_[0].astype(np.float32).astype(np.float64)
+        weights = (self._classifier.coef_[0] * self._scale).astype(np.float32).astype(np.float64)
         sums = held @ weights
         loss = platt(sums, is_test).loss
         self._last = epoch
@@ -295,29 +310,34 @@ def _require_enough(sample: FitSample) -> None:
 
 
 def _tell(
-    matrix: Matrix, sample: FitSample, weights: F64, spec: FeatureSpec
+    matrix: Matrix, weights: F64, spec: FeatureSpec, some: Sequence[FitSample], sample: FitSample
 ) -> tuple[list[Telling], list[Telling]]:
-    """Return the features that speak most for the test set, and for the input."""
+    """Return the features that speak most for the test set, and for the input.
+
+    Args:
+        matrix: features of the sample's records.
+        weights: float64[width].
+        spec: which features there are.
+        some: records of either set, in which names are looked for; the test set's first.
+        sample: which record is of which set.
+    """
     further = matrix.means(sample.is_test) - matrix.means(~sample.is_test)
     effects = weights * further
-    shares = matrix.shares(sample.is_test), matrix.shares(~sample.is_test)
+    shares = [matrix.counts(mine) / mine.sum() for mine in (sample.is_test, ~sample.is_test)]
     # an n-gram's feature may be -1 as well as 1, by its hash: what counts is where it is more often
     more = np.where(shares[0] == shares[1], further, shares[0] - shares[1]) > 0
-    found = []
-    for mine, toward_test in ((sample.is_test, True), (~sample.is_test, False)):
-        some = sample.take(np.flatnonzero(mine)[:LOOKED_AT])
-        places = strongest(effects, more == toward_test)
-        found.append(
-            named(
-                spec,
-                places,
-                texts=some.texts,
-                columns=some.columns,
-                effects=effects,
-                shares=shares,
-            )
+    test, other = (
+        named(
+            spec,
+            strongest(effects, more == toward_test),
+            texts=looked_at.texts,
+            columns=looked_at.columns,
+            effects=effects,
+            shares=(shares[0], shares[1]),
         )
-    return found[0], found[1]
+        for looked_at, toward_test in zip(some, (True, False), strict=True)
+    )
+    return test, other
 
 
 def _processor() -> str:

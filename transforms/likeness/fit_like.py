@@ -13,7 +13,8 @@ import pyarrow as pa
 from pyarrow import types as pt
 
 from transforms.errors import DataError
-from transforms.kernels.likeness.features import FeatureSpec
+from transforms.kernels.likeness.columns import specify
+from transforms.kernels.likeness.spec import FeatureSpec
 from transforms.kernels.records import blocks
 from transforms.likeness.fit import FitReport, FitSample, fit
 from transforms.likeness.model import LikeModel
@@ -163,7 +164,8 @@ def _fit(_: None, found: bytes, test: bytes, config: FitLike) -> bytes:
 
 def spec_of(sample: FitSample) -> FeatureSpec:
     """Return which features there are of what a sample holds."""
-    return FeatureSpec() if sample.texts is not None else FeatureSpec(characters=None, words=None)
+    spec = FeatureSpec() if sample.texts is not None else FeatureSpec(characters=None, words=None)
+    return specify(spec, sample.columns)
 
 
 def features_of(spec: FeatureSpec) -> list[str]:

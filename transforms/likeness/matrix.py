@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -14,10 +14,11 @@ import pyarrow as pa
 from transforms.kernels.arrays import F64, I32, I64, offsets_of
 from transforms.kernels.likeness.features import FeatureSpec, featurize
 
-MOST_VALUES = 1 << 25
+MOST_VALUES = 12 << 20
 """Features that are not zero, of all records of a fit: they take 8 bytes each."""
 
 _CHUNK = 1024  # records that are looked at together
+_PIECE = 1 << 21  # values
 
 Bools = npt.NDArray[np.bool_]
 F32 = npt.NDArray[np.float32]
@@ -44,16 +45,17 @@ class Matrix:
         """int64[n]: how many features of each record are not zero."""
         return np.diff(self.offsets)
 
-    @cached_property
-    def mean_square(self) -> float:
-        """The mean, over records, of the sum of squares of features."""
-        pieces = np.array_split(self.values, len(self.values) // (1 << 20) + 1)
-        squares = sum(float(np.square(piece, dtype=np.float64).sum()) for piece in pieces)
-        return max(squares / len(self.sizes), 1e-9)
+    def rows(self, rows: I64, scale: F64 | None = None) -> Any:
+        """Return some records as scipy's CSR matrix of float64.
 
-    def rows(self, rows: I64) -> Any:
-        """Return some records as scipy's CSR matrix of float64."""
-        return self._csr[rows].astype(np.float64)
+        Args:
+            rows: which.
+            scale: float64[width]: what features are multiplied by; None for nothing.
+        """
+        made = self._csr[rows].astype(np.float64)
+        if scale is not None:
+            made.data *= scale[made.indices]
+        return made
 
     def sums(self, rows: I64, weights: F64) -> F64:
         """Return float64[r]: features times weights of some records."""
@@ -62,6 +64,35 @@ class Matrix:
         ]
         return np.concatenate(parts)
 
+    def mean_square(self, mine: Bools, scale: F64) -> float:
+        """Return the mean, over records that are ``mine``, of the sum of squares of scaled features."""
+        of, squares = np.repeat(mine, self.sizes), 0.0
+        for some in self._pieces():
+            scaled = self.values[some][of[some]] * scale[self.places[some][of[some]]]
+            squares += float(np.square(scaled).sum())
+        return max(squares / max(int(mine.sum()), 1), 1e-9)
+
+    def means(self, mine: Bools) -> F64:
+        """Return float64[width]: the mean of each feature over records that are ``mine``, bool[n]."""
+        return self._added(mine, self.values) / max(int(mine.sum()), 1)
+
+    def counts(self, mine: Bools) -> F64:
+        """Return float64[width]: how many of the records that are ``mine`` have each feature."""
+        return self._added(mine, None)
+
+    def _added(self, mine: Bools, values: F32 | None) -> F64:
+        out = np.zeros(self.width)
+        of = np.repeat(mine, self.sizes)
+        for some in self._pieces():
+            places = self.places[some][of[some]]
+            each = None if values is None else values[some][of[some]]
+            out += np.bincount(places, each, self.width)
+        return out
+
+    def _pieces(self) -> Iterator[slice]:
+        for begin in range(0, len(self.values), _PIECE):
+            yield slice(begin, begin + _PIECE)
+
     @cached_property
     def _csr(self) -> Any:
         from scipy import sparse
@@ -69,35 +100,40 @@ class Matrix:
         parts = self.values, self.places, self.offsets.astype(np.int32)
         return sparse.csr_matrix(parts, shape=(len(self.sizes), self.width))
 
-    def means(self, mine: Bools) -> F64:
-        """Return float64[width]: the mean of each feature over records that are ``mine``, bool[n]."""
-        of = np.repeat(mine, self.sizes)
-        return np.bincount(self.places[of], self.values[of], self.width) / max(int(mine.sum()), 1)
-
-    def shares(self, mine: Bools) -> F64:
-        """Return float64[width]: in which share of the records that are ``mine`` each feature is."""
-        of = np.repeat(mine, self.sizes)
-        return np.bincount(self.places[of], minlength=self.width) / max(int(mine.sum()), 1)
-
 
 def featurized(
-    spec: FeatureSpec, texts: pa.Array | None, columns: Mapping[str, pa.Array], is_test: Bools
+    spec: FeatureSpec,
+    texts: pa.Array | None,
+    columns: Mapping[str, pa.Array],
+    sides: tuple[I64, I64],
 ) -> tuple[Matrix, I64]:
-    """Return the features of as many records as fit, and which these are: int64[k].
+    """Return the features of as many records as there is room for, and which these are: int64[k].
 
-    Either set is taken from its first record on, and has half of the room, or what the other leaves.
+    Either side is taken from its first record on, and has half of the room, or what the other leaves.
+
+    Args:
+        spec: which features.
+        texts, columns: of all records.
+        sides: the places of the test set's records, and of the input's.
     """
-    sides = [
-        _Side(np.flatnonzero(is_test), spec, texts, columns),
-        _Side(np.flatnonzero(~is_test), spec, texts, columns),
-    ]
+    filling = [_Side(side, spec, texts, columns) for side in sides]
     for side, other in ((0, 1), (1, 0), (0, 1)):
-        room = MOST_VALUES - sides[other].size if sides[other].done else MOST_VALUES // 2
-        sides[side].fill(room)
-    kept = np.concatenate([side.kept for side in sides])
-    parts = [part for side in sides for part in side.parts]
-    sizes, places, values = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    return Matrix(offsets_of(sizes), places, values, spec.width), kept
+        room = MOST_VALUES - filling[other].size if filling[other].done else MOST_VALUES // 2
+        filling[side].fill(room)
+    kept = np.concatenate([filled.kept for filled in filling])
+    parts = [part for filled in filling for part in filled.parts]
+    for filled in filling:
+        filled.parts = []
+    sizes = np.concatenate([part.sizes for part in parts])
+    offsets = offsets_of(sizes)
+    places, values = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32)
+    end = len(places)
+    while parts:  # each is let go as soon as it is copied: all of them twice is too much
+        part = parts.pop()
+        begin = end - len(part.places)
+        places[begin:end], values[begin:end] = part.places, part.values
+        end = begin
+    return Matrix(offsets, places, values, spec.width), kept
 
 
 class _Side:
@@ -132,7 +168,7 @@ class _Side:
             end = int(made.indptr[fitting])
             part = _Features(
                 np.diff(made.indptr[: fitting + 1]),
-                made.indices[:end],
+                made.indices[:end].copy(),
                 made.data[:end].astype(np.float32),
             )
             self.parts.append(part)

@@ -18,9 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from transforms.errors import DataError, UsageError
 from transforms.kernels.arrays import F64, U8, U32
-from transforms.kernels.likeness.features import FeatureSpec
 from transforms.kernels.likeness.folds import FOLDS
-from transforms.kernels.likeness.scoring import score
+from transforms.kernels.likeness.scoring import Scorer
+from transforms.kernels.likeness.spec import FeatureSpec
 
 
 class _Part(BaseModel):
@@ -143,6 +143,10 @@ class LikeModel(_Part):
         """float64[FOLDS, 4]: a, b, low and high of each fold's model."""
         return np.array([(fold.a, fold.b, fold.low, fold.high) for fold in self.folds])
 
+    @cached_property
+    def _scorer(self) -> Scorer:
+        return Scorer(self.features, self.weights, self.calibration)
+
     def score(
         self,
         texts: pa.Array | Sequence[str] | None,
@@ -155,7 +159,7 @@ class LikeModel(_Part):
             texts, columns: as of ``featurize``.
             folds: uint8[n], as of ``folds_of`` with this model's seed.
         """
-        return score(self.features, self.weights, self.calibration, texts, columns, folds=folds)
+        return self._scorer.score(texts, columns, folds=folds)
 
     def to_json(self) -> bytes:
         """Return the file's bytes: the same for the same model."""

@@ -13,7 +13,8 @@ def require_like() -> None:
     """Raise a UsageError, of one line, where a package is missing that ``--like`` needs."""
     missing = [package for module, package in _NEEDED.items() if find_spec(module) is None]
     if missing:
+        verb = "isn't" if len(missing) == 1 else "aren't"
         raise UsageError(
-            f"--like needs {' and '.join(missing)}, which isn't installed: "
+            f"--like needs {' and '.join(missing)}, which {verb} installed: "
             "pip install 'dovetail-data[like]'"
         )

@@ -164,8 +164,9 @@ def _before(report: LikeReport) -> list[str]:
     lines = [said[report.verdict or "different"]]
     if report.verdict != "alike" and report.covered < 0.5:
         lines.append(
-            f"The input has next to nothing that is like about {1 - report.covered:.0%} of the test "
-            "set: no weights can make up for that."
+            f"Before they are normalised, weights come to {report.covered:.0%} of what they should: "
+            "most of the test set lies where the input has next to nothing, and no weights can make up "
+            "for that."
         )
     if report.sample and report.fitted and report.sample != report.fitted:
         lines.append(

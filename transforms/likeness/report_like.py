@@ -106,7 +106,7 @@ class _Telling:
     def _resampled(
         self, model: LikeModel, weights: Any, sample: pa.RecordBatch | None
     ) -> pa.RecordBatch | None:
-        """Draw from a sample by weight, as many as its effective size."""
+        """Draw as many records as a sample has, from it, by weight."""
         if sample is None or not weights.records:
             return None
         texts, columns = parted(sample.column("seen"))
@@ -115,9 +115,8 @@ class _Telling:
         # a text that was cut for the sample may have a score that no whole one has
         places = np.minimum(np.searchsorted(weights.scores, scores), len(weights.scores) - 1)
         units = weights.units[places]
-        each = units.astype(np.float64)
-        count = max(int(each.sum() ** 2 / np.square(each).sum()), 1)
-        every = points(count, total=int(units.sum(dtype=np.uint64)), seed=self.seed)
+        total = int(units.sum(dtype=np.uint64))
+        every = points(len(sample), total=total, seed=self.seed)
         found, times = drawn(units, begin=0, points=every)
         return sample.take(pa.array(np.repeat(found, times)))
 

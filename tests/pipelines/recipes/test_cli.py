@@ -363,7 +363,7 @@ def test_the_version_is_told(command_: list[str], capsys: pytest.CaptureFixture[
     ("word", "hint"),
     [
         ("shufle", "did you mean shuffle?"),
-        ("qqq", "one of shuffle, tokenize, prepare, verify, show"),
+        ("qqq", "one of shuffle, tokenize, prepare, split, verify, show"),
         ("--output=x", "shuffle"),
     ],
 )

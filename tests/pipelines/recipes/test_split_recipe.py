@@ -48,7 +48,9 @@ def test_counts_beside_fractions_choose_from_the_rest():
 def test_what_was_asked_is_written_in_the_order_of_the_splits():
     asked = recipe(fractions="train=0.98,validation=0.01,test=0.01").asked
     assert list(asked.items()) == [("train", "98%"), ("validation", "1%"), ("test", "1%")]
-    assert recipe(counts="train=10,test=rest").asked == {"test": None, "train": "10"}
+    asked = recipe(counts="train=10,test=rest").asked
+    assert list(asked.items()) == [("train", "10"), ("test", None)]
+    assert list(recipe(counts="dev=3", fractions="test=1%").asked) == ["train", "test", "dev"]
     assert recipe(like="t", draw=5).asked == {"train": None, "validation": "5"}
     assert recipe(like="t", draw="5k").split_plan is None
 

@@ -27,7 +27,10 @@ from transforms.shuffling.shuffle import ShuffleWithinBuckets
 from transforms.shuffling.spill_files import Spilling
 from transforms.shuffling.streams import Streams
 from transforms.splitting.count_contents import CountContents
+from transforms.splitting.place_by_plan import PlaceByPlan
+from transforms.splitting.split_in_order import SplitInOrder
 from transforms.splitting.split_records import SplitRecords
+from transforms.splitting.split_shuffled import ShuffledSplit, SplitShuffled
 
 FINE_CODERS = (BlockCoder, beam_coders.BytesCoder)
 
@@ -95,6 +98,16 @@ def edges(shard_records: int | None, *flags: str) -> dict[str, Any]:
     column = files.blocks | AttachColumn(name="label", values=values)
     _ = column.blocks | WindowTokens(length=2)
     split = files.blocks | SplitRecords(plan=plan, counted=counted)
+    reading, placing = ReadRecords(sources={"default": ["nowhere/*"]}), PlaceByPlan(plan=plan)
+    writing = {name: WriteShards(output="nowhere", split=name) for name in placing.names}
+    _ = root | SplitInOrder(
+        reading=reading, placing=placing, writing=writing, largest="train", units=2, spill=spill
+    )
+    shuffled = {
+        name: ShuffledSplit(streams=streams, spill=spill, shards=2, writing=writing[name])
+        for name in placing.names
+    }
+    _ = root | SplitShuffled(reading=reading, placing=placing, splits=shuffled)
     _ = (
         (split["train"][0], own.blocks, alone.blocks)
         | beam.Flatten()
@@ -130,6 +143,11 @@ FINE = [
     (None, "ReadSpans"),
     (None, "SplitRecords/Split"),
     (None, "CountContents/CountContents"),
+    (None, "SplitInOrder/SplitUnits/ParDo(_SplitUnit) aside"),
+    (None, "SplitInOrder/CutAside"),
+    *((None, f"SplitShuffled/Place/ParDo(_Place) split_{name}") for name in ("train", "test")),
+    *((None, f"SplitShuffled/Partition_{name}") for name in ("train", "test")),
+    *((None, f"SplitShuffled/Shuffle_{name}/LayOut") for name in ("train", "test")),
     (None, "ReadValues/KeysAndValues"),
     *((None, f"AttachColumn/{step}") for step in ("HashKeys", "AttachValues")),
     (None, "WindowTokens/WindowTokens"),

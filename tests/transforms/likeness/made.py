@@ -10,8 +10,8 @@ import numpy as np
 
 from transforms.datasets.read import ReadRecords
 from transforms.formats.readers import Beside, ReadOptions
-from transforms.kernels.likeness.features import FeatureSpec, Ngrams
 from transforms.kernels.likeness.folds import FOLDS
+from transforms.kernels.likeness.spec import FeatureSpec, Ngrams
 from transforms.likeness.model import FoldModel, LikeModel, Packed, Sizes
 
 _NOTHING = Sizes(input=0, test=0, input_contents=0, test_contents=0)

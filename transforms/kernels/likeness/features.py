@@ -1,156 +1,19 @@
-"""What a discriminator sees of records: hashed n-grams of their texts, and columns of rows.
-
-A record's features are a sparse vector. Its ranges, in this order, each there if it is asked for:
-n-grams of characters, n-grams of words, categories, numbers, and an embedding.
-"""
+"""Features of records: hashed n-grams of their texts, and what their columns hold."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from transforms.errors import UsageError
-from transforms.kernels.arrays import F64, I32, I64
+from transforms.errors import DataError
+from transforms.kernels.arrays import F64, I32, I64, U8, offsets_of
+from transforms.kernels.likeness.columns import category_codes, column_of, dense_columns
+from transforms.kernels.likeness.spec import Embedding, FeatureSpec, Ngrams, Number
 
-_LONGEST = 16  # characters or words of an n-gram
-_MOST_BUCKETS = 1 << 24
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ngrams:
-    """Which n-grams are counted, and into how many buckets they are hashed.
-
-    Attributes:
-        shortest: characters, or words, of the shortest.
-        longest: of the longest.
-        buckets: a power of two.
-    """
-
-    shortest: int
-    longest: int
-    buckets: int = 1 << 18
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.shortest <= self.longest <= _LONGEST:
-            raise UsageError(
-                f"expected n-grams of 1 to {_LONGEST}, the shortest first, got {self.shortest} to "
-                f"{self.longest}"
-            )
-        if self.buckets.bit_count() != 1 or not 1 <= self.buckets <= _MOST_BUCKETS:
-            raise UsageError(
-                f"expected a power of two up to {_MOST_BUCKETS} as a number of buckets, got "
-                f"{self.buckets}"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Number:
-    """A column of numbers: its feature is (value - mean) / scale, beside one that is 1 where none is."""
-
-    name: str
-    mean: float = 0.0
-    scale: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Embedding:
-    """A column of vectors, all of one width: as so many columns of numbers."""
-
-    name: str
-    means: tuple[float, ...]
-    scales: tuple[float, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureSpec:
-    """Which features records have.
-
-    Attributes:
-        characters: n-grams of a text's characters; None for none.
-        words: n-grams of its words; None for none.
-        normed: whether each kind's counts are divided by the root of their squares' sum.
-        categories: columns of text, integers or booleans, hashed as ``name=value``.
-        category_buckets: a power of two.
-        numbers: columns of numbers.
-        embedding: a column of vectors.
-    """
-
-    characters: Ngrams | None = Ngrams(shortest=1, longest=4)
-    words: Ngrams | None = Ngrams(shortest=1, longest=2)
-    normed: bool = True
-    categories: tuple[str, ...] = ()
-    category_buckets: int = 1 << 12
-    numbers: tuple[Number, ...] = ()
-    embedding: Embedding | None = None
-
-    @property
-    def has_text(self) -> bool:
-        """Whether a text has any features."""
-        return self.characters is not None or self.words is not None
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the columns that it asks for, each once."""
-        names = [*self.categories, *(number.name for number in self.numbers)]
-        if self.embedding is not None:
-            names.append(self.embedding.name)
-        return tuple(dict.fromkeys(names))
-
-    @property
-    def ranges(self) -> dict[str, tuple[int, int]]:
-        """Where each kind's features begin and end: ``characters``, ``words``, ``categories``,
-        ``numbers`` (two each: the value, and whether none is there), ``embedding`` (its values, then
-        whether none is there). Kinds without any are left out.
-        """
-        sizes = {
-            "characters": 0 if self.characters is None else self.characters.buckets,
-            "words": 0 if self.words is None else self.words.buckets,
-            "categories": self.category_buckets if self.categories else 0,
-            "numbers": 2 * len(self.numbers),
-            "embedding": 0 if self.embedding is None else len(self.embedding.means) + 1,
-        }
-        out, begin = {}, 0
-        for kind, size in sizes.items():
-            if size:
-                out[kind] = (begin, begin + size)
-            begin += size
-        return out
-
-    @property
-    def width(self) -> int:
-        """The number of features."""
-        return max((end for _, end in self.ranges.values()), default=0)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what JSON can hold, from which ``of_json`` makes the same again."""
-        return asdict(self)
-
-    @classmethod
-    def of_json(cls, found: Mapping[str, Any]) -> FeatureSpec:
-        """Make a spec of what ``to_json`` gave. Raises TypeError, KeyError or UsageError for others.
-
-        >>> spec = FeatureSpec(words=None, numbers=(Number(name="stars", mean=3.5),))
-        >>> FeatureSpec.of_json(spec.to_json()) == spec
-        True
-        """
-        given = dict(found)
-        for kind in ("characters", "words"):
-            if given.get(kind) is not None:
-                given[kind] = Ngrams(**given[kind])
-        if given.get("embedding") is not None:
-            vectors = given["embedding"]
-            given["embedding"] = Embedding(
-                name=vectors["name"],
-                means=tuple(vectors["means"]),
-                scales=tuple(vectors["scales"]),
-            )
-        given["categories"] = tuple(given.get("categories", ()))
-        given["numbers"] = tuple(Number(**number) for number in given.get("numbers", ()))
-        return cls(**given)
+__all__ = ["Embedding", "FeatureSpec", "Features", "Ngrams", "Number", "bytes_of", "featurize"]
 
 
 class Features(NamedTuple):
@@ -184,21 +47,78 @@ def featurize(
         texts: of any string or binary type, UTF-8; None where the spec asks for none of a text.
         columns: those that the spec names (``spec.columns``), of n values each.
     """
-    from scipy import sparse
-    from sklearn.feature_extraction.text import HashingVectorizer
+    from transforms.kernels.likeness.texts import (
+        lay_texts,
+    )  # numba is there where features are made
 
-    held = [text or "" for text in pa.array(texts).to_pylist()]
-    parts = [
-        HashingVectorizer(
-            analyzer=analyzer,
-            ngram_range=(ngrams.shortest, ngrams.longest),
-            n_features=ngrams.buckets,
-            norm="l2" if spec.normed else None,
-        ).transform(held)
-        for analyzer, ngrams in (("char", spec.characters), ("word", spec.words))
-        if ngrams is not None
-    ]
-    made = sparse.hstack(parts, format="csr")
-    return Features(
-        made.indptr.astype(np.int64), made.indices.astype(np.int32), made.data, spec.width
+    require_features(spec)
+    parts = []
+    if spec.has_text:
+        values, offsets = bytes_of(texts)
+        parts.append(lay_texts(values, offsets, spec.kinds, spec.normed))
+    if spec.columns:
+        parts.append(_lay_columns(spec, columns or {}))
+    indptr, indices, data = parts[0] if len(parts) == 1 else _beside(*parts)
+    return Features(indptr, indices, data, spec.width)
+
+
+def require_features(spec: FeatureSpec) -> None:
+    """Raise a DataError where a spec asks for nothing."""
+    if not spec.width:
+        raise DataError("expected features of a text or of columns, got none to make")
+
+
+def bytes_of(texts: pa.Array | Sequence[str] | None) -> tuple[U8, I64]:
+    """Return texts as their bytes, uint8[m], and int64[n + 1], where each begins; nulls are empty."""
+    held = texts if isinstance(texts, pa.Array) else pa.array(texts or [], pa.large_string())
+    held = held.cast(pa.large_binary())
+    if held.null_count:
+        held = held.fill_null(b"")
+    _, offsets, values = held.buffers()
+    begins = (
+        np.frombuffer(offsets, np.int64, len(held) + 1, 8 * held.offset) if len(held) else _NONE
     )
+    return np.frombuffer(values or b"", np.uint8), begins
+
+
+_NONE = np.zeros(1, np.int64)
+_Rows = tuple[I64, I32, F64]
+
+
+def _lay_columns(spec: FeatureSpec, columns: Mapping[str, pa.Array]) -> _Rows:
+    """Return the features of columns as the rows of a CSR matrix."""
+    dense, begin = dense_columns(spec, columns)
+    rows, places = np.nonzero(dense)
+    numbers = _rows(len(dense), rows, places + begin, dense[rows, places])
+    if not spec.categories:
+        return numbers
+    codes = np.stack(
+        [
+            category_codes(name, column_of(columns, name), spec.category_buckets)
+            for name in spec.categories
+        ],
+        axis=1,
+    ).astype(np.int64)
+    first = np.arange(len(codes))[:, np.newaxis] * spec.category_buckets
+    keys, which = np.unique((first + (codes >> 1)).reshape(-1), return_inverse=True)
+    counts = np.bincount(which, (1 - 2 * (codes & 1)).reshape(-1), len(keys))
+    rows, places = np.divmod(keys, spec.category_buckets)
+    found = _rows(
+        len(codes), rows, places + spec.ranges["categories"][0], counts.astype(np.float64)
+    )
+    return _beside(found, numbers)
+
+
+def _rows(count: int, rows: I64, places: I64, values: F64) -> _Rows:
+    """Make CSR rows of features that are given row by row."""
+    return offsets_of(np.bincount(rows, minlength=count)), places.astype(np.int32), values
+
+
+def _beside(left: _Rows, right: _Rows) -> _Rows:
+    """Put CSR rows beside others, whose features have higher numbers."""
+    indptr = left[0] + right[0]
+    indices, data = np.empty(indptr[-1], np.int32), np.empty(indptr[-1])
+    for part, before in ((left, right[0][:-1]), (right, left[0][1:])):
+        to = np.arange(len(part[1])) + np.repeat(before, np.diff(part[0]))
+        indices[to], data[to] = part[1], part[2]
+    return indptr, indices, data

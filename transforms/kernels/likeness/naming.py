@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import pyarrow as pa
 
-from transforms.kernels.likeness.features import FeatureSpec
+from transforms.kernels.likeness.features import bytes_of
+from transforms.kernels.likeness.spec import FeatureSpec
+from transforms.kernels.likeness.texts import find_ngrams
 
 
 def name_buckets(
@@ -18,36 +21,22 @@ def name_buckets(
     Args:
         spec: which features there are.
         texts: a sample; what isn't in it has no name.
-        buckets: numbers of features, of those of texts alone.
+        buckets: numbers of features; those that aren't of texts have no names.
 
     Returns:
-        For each of the features its n-grams, the most frequent first, then by their characters.
-    """
-    from sklearn.feature_extraction.text import HashingVectorizer
+        For each of the features its n-grams, as they are hashed (in lower case), most frequent first,
+        then by their characters.
 
-    held = [text or "" for text in pa.array(texts).to_pylist()]
-    wanted: dict[int, Counter[str]] = {int(bucket): Counter() for bucket in buckets}
-    for analyzer, kind, ngrams in (
-        ("char", "characters", spec.characters),
-        ("word", "words", spec.words),
-    ):
-        if ngrams is None:
-            continue
-        maker = HashingVectorizer(
-            analyzer=analyzer,
-            ngram_range=(ngrams.shortest, ngrams.longest),
-            n_features=ngrams.buckets,
-            norm=None,
-        )
-        analyze = maker.build_analyzer()
-        counts = Counter(ngram for text in held for ngram in analyze(text))
-        names = list(counts)
-        hashed = maker._get_hasher().transform([[name] for name in names]).indices.tolist()
-        for name, index in zip(names, hashed, strict=True):
-            bucket = index + spec.ranges[kind][0]
-            if bucket in wanted:
-                wanted[bucket][name] += counts[name]
+    >>> spec = FeatureSpec(words=None)
+    >>> name_buckets(spec, ["Ab ab"], [10401])
+    {10401: [('ab', 2)]}
+    """
+    counts: dict[int, Counter[str]] = {int(bucket): Counter() for bucket in buckets}
+    wanted = np.zeros(sum(kind[2] for kind in spec.kinds), bool)
+    wanted[[bucket for bucket in counts if bucket < len(wanted)]] = True
+    for bucket, ngram in find_ngrams(*bytes_of(texts), spec.kinds, wanted):
+        counts[bucket][ngram.decode()] += 1
     return {
         bucket: sorted(found.items(), key=lambda item: (-item[1], item[0]))
-        for bucket, found in wanted.items()
+        for bucket, found in counts.items()
     }

@@ -45,7 +45,7 @@ for _place, _sign in enumerate(b"0123456789abcdef"):
 
 
 def take_texts(
-    values: U8, offsets: I64, *, end: int, field: bytes
+    values: U8, offsets: I64, *, end: int, field: bytes, scalars: bool = False
 ) -> tuple[U8, I64, npt.NDArray[np.intp]]:
     r"""Take a field's text out of each of some JSON lines.
 
@@ -54,6 +54,7 @@ def take_texts(
         offsets: int64[n + 1], where each line begins, and where the last one's terminator ends.
         end: bytes of a terminator, 0 or 1.
         field: name of the field, at the top of each line's object, in UTF-8.
+        scalars: take numbers, true and false, as they stand there, in place of texts.
 
     Returns:
         uint8[m], the texts; int64[n + 1], where each begins in them, and the last one ends; and the
@@ -68,7 +69,8 @@ def take_texts(
     texts = np.empty(int(offsets[-1] - offsets[0]) + 8, np.uint8)  # words are written whole
     places, odd = np.zeros(count + 1, np.int64), np.zeros(count, np.bool_)
     name = np.frombuffer(field, np.uint8)
-    _take_texts(read_only(values), read_only(offsets), end, read_only(name), texts, places, odd)
+    lines, word = (read_only(values), read_only(offsets)), read_only(name)
+    _take_texts(*lines, end, word, scalars, texts, places, odd)
     texts.resize(int(places[-1]), refcheck=False)
     return texts, places, np.flatnonzero(odd)
 
@@ -108,12 +110,20 @@ def load() -> None:
 
 @kernel
 def _take_texts(
-    values: Any, offsets: Any, end: Any, name: Any, texts: Any, places: Any, odd: Any
+    values: Any,
+    offsets: Any,
+    end: Any,
+    name: Any,
+    scalars: Any,
+    texts: Any,
+    places: Any,
+    odd: Any,
 ) -> None:
     """Fill texts, places and odd."""
     at = np.int64(0)
     for line in range(len(offsets) - 1):
-        close, stop = _take_text(values, offsets[line], offsets[line + 1] - end, name, texts, at)
+        begins, ends = offsets[line], offsets[line + 1] - end
+        close, stop = _take_text(values, begins, ends, name, scalars, texts, at)
         if close < 0 or stop < 0:
             odd[line] = True
         else:
@@ -128,14 +138,17 @@ def _closings(
     """Fill places and odd."""
     begin = np.int64(0)
     for line in range(len(offsets) - 1):
-        close, stop = _take_text(values, offsets[line], offsets[line + 1] - end, name, aside, begin)
+        begins, ends = offsets[line], offsets[line + 1] - end
+        close, stop = _take_text(values, begins, ends, name, False, aside, begin)
         places[line] = close
         odd[line] = close < 0 or stop >= 0
 
 
 @inlined
-def _take_text(values: Any, at: Any, end: Any, name: Any, texts: Any, begin: Any) -> Any:
-    """Write a line's text to ``texts`` from ``begin`` on.
+def _take_text(
+    values: Any, at: Any, end: Any, name: Any, scalars: Any, texts: Any, begin: Any
+) -> Any:
+    """Write a line's text to ``texts`` from ``begin`` on; or its number, true or false.
 
     Returns:
         Where its object closes, -1 where it is odd; and where the text ends in ``texts``, -1 where
@@ -178,7 +191,15 @@ def _take_text(values: Any, at: Any, end: Any, name: Any, texts: Any, begin: Any
             if at >= end:
                 return odd
             first = values[at]
-            if first == _QUOTE:
+            if mine and scalars:
+                begins = at
+                at = np.int64(-1) if first == _NULL[0] else _scalar(values, at, end)
+                free = begin
+                for place in range(begins, at):
+                    texts[free] = values[place]
+                    free += 1
+                stop = free
+            elif first == _QUOTE:
                 # of a name that comes twice the last counts
                 at, behind, _ = _string(values, at + 1, end, texts, begin if mine else free)
                 if mine:

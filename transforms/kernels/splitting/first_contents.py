@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate, pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from transforms.errors import DataError
 from transforms.kernels.arrays import I64, U16, U64
@@ -172,14 +173,18 @@ class _First:
         self._parts.clear()
         order = self._plan.order(self._split, keys)
         places = np.lexsort((order, labels)) if len(self._most) > 1 else np.argsort(order)
-        order, labels = order[places], labels[places]
+        order = order[places]
+        if len(self._most) > 1:
+            labels = labels[places]
         first = np.ones(len(order), bool)  # of its content
         first[1:] = (order[1:] != order[:-1]) | (labels[1:] != labels[:-1])
         begins = np.flatnonzero(first)
         counts = np.add.reduceat(counts[places], begins) if len(begins) else counts
         keys, order, labels = keys[places[begins]], order[begins], labels[begins]
         edges = np.searchsorted(labels, np.arange(len(self._most) + 1))
-        near = np.arange(len(keys)) - edges[labels] < self._most[labels]
+        near: slice | npt.NDArray[np.bool_] = slice(int(self._most.sum()))
+        if len(self._most) > 1:
+            near = np.arange(len(keys)) - edges[labels] < self._most[labels]
         full = np.diff(edges) >= self._most
         self._lasts[full] = order[(edges[:-1] + self._most - 1)[full]]
         found = keys[near], labels[near], counts[near]
