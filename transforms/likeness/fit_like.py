@@ -24,6 +24,7 @@ from transforms.likeness.seen import parted
 from transforms.shuffling.packed import pack, unpack
 from transforms.shuffling.spill_files import Spilling
 from transforms.storage import files as storage
+from transforms.workers.give_back import give_back
 
 TEXT_FEATURE = "text"
 """What names the text among features."""
@@ -157,9 +158,15 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _fit(_: None, found: bytes, test: bytes, config: FitLike) -> bytes:
     storage.configure(config.spill.storage_options)
+    try:
+        return _packed(*_fitted(found, test, config), config.spill.folders[0])
+    finally:
+        give_back()
+
+
+def _fitted(found: bytes, test: bytes, config: FitLike) -> tuple[LikeModel, FitReport]:
     sample = join_samples(read_sample(found), read_sample(test), config.features)
-    model, report = fit(sample, spec_of(sample), config.seed)
-    return _packed(model, report, config.spill.folders[0])
+    return fit(sample, spec_of(sample), config.seed)
 
 
 def spec_of(sample: FitSample) -> FeatureSpec:
