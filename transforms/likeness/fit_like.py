@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -162,7 +165,17 @@ def _fit(_: None, found: bytes, test: bytes, config: FitLike) -> bytes:
     storage.configure(config.spill.storage_options)
     sample = join_samples(read_sample(found), read_sample(test), config.features)
     model, report = fit(sample, spec_of(sample), config.seed)
+    del sample
+    give_back()
     return _packed(model, report, config.spill.folders[0])
+
+
+def give_back() -> None:
+    """Return to the system what a fit took: workers keep what they have, and the next fits elsewhere."""
+    gc.collect()
+    pa.default_memory_pool().release_unused()
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def spec_of(sample: FitSample) -> FeatureSpec:
