@@ -102,30 +102,35 @@ class Matrix:
 
 
 def featurized(
-    spec: FeatureSpec, texts: pa.Array | None, columns: Mapping[str, pa.Array], is_test: Bools
+    spec: FeatureSpec,
+    texts: pa.Array | None,
+    columns: Mapping[str, pa.Array],
+    sides: tuple[I64, I64],
 ) -> tuple[Matrix, I64]:
-    """Return the features of as many records as fit, and which these are: int64[k].
+    """Return the features of as many records as there is room for, and which these are: int64[k].
 
-    Either set is taken from its first record on, and has half of the room, or what the other leaves.
+    Either side is taken from its first record on, and has half of the room, or what the other leaves.
+
+    Args:
+        spec: which features.
+        texts, columns: of all records.
+        sides: the places of the test set's records, and of the input's.
     """
-    sides = [
-        _Side(np.flatnonzero(is_test), spec, texts, columns),
-        _Side(np.flatnonzero(~is_test), spec, texts, columns),
-    ]
+    filling = [_Side(side, spec, texts, columns) for side in sides]
     for side, other in ((0, 1), (1, 0), (0, 1)):
-        room = MOST_VALUES - sides[other].size if sides[other].done else MOST_VALUES // 2
-        sides[side].fill(room)
-    kept = np.concatenate([side.kept for side in sides])
-    parts = [part for side in sides for part in side.parts]
-    for mine in sides:
-        mine.parts = []
+        room = MOST_VALUES - filling[other].size if filling[other].done else MOST_VALUES // 2
+        filling[side].fill(room)
+    kept = np.concatenate([filled.kept for filled in filling])
+    parts = [part for filled in filling for part in filled.parts]
+    for filled in filling:
+        filled.parts = []
     sizes = np.concatenate([part.sizes for part in parts])
     offsets = offsets_of(sizes)
     places, values = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32)
-    end = len(values)
-    while parts:  # each is let go once it is copied
+    end = len(places)
+    while parts:  # each is let go as soon as it is copied: all of them twice is too much
         part = parts.pop()
-        begin = end - len(part.values)
+        begin = end - len(part.places)
         places[begin:end], values[begin:end] = part.places, part.values
         end = begin
     return Matrix(offsets, places, values, spec.width), kept
@@ -163,7 +168,7 @@ class _Side:
             end = int(made.indptr[fitting])
             part = _Features(
                 np.diff(made.indptr[: fitting + 1]),
-                made.indices[:end],
+                made.indices[:end].copy(),
                 made.data[:end].astype(np.float32),
             )
             self.parts.append(part)
