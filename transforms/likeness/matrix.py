@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.kernels.arrays import F64, I32, I64, offsets_of
-from transforms.kernels.likeness.features import FeatureSpec, featurize
+from transforms.kernels.likeness.features import featurize
+from transforms.kernels.likeness.spec import FeatureSpec
 
 MOST_VALUES = 12 << 20
 """Features that are not zero, of all records of a fit: they take 8 bytes each."""
