@@ -113,7 +113,7 @@ def join_samples(
         for name in ("hash0", "hash1")
     ]
     return FitSample(
-        texts=_texts(texts, more_texts, sizes) if TEXT_FEATURE in features else None,
+        texts=_texts(texts, more_texts) if TEXT_FEATURE in features else None,
         columns={name: _joined(name, columns, more) for name in wanted},
         is_test=np.repeat([False, True], sizes),
         hash0=halves[0],
@@ -121,13 +121,16 @@ def join_samples(
     )
 
 
-def _texts(texts: pa.Array | None, more: pa.Array | None, sizes: tuple[int, int]) -> pa.Array:
-    kind = pa.large_string()
-    parts = [
-        pa.nulls(size, kind) if part is None else part.cast(kind)
-        for part, size in zip((texts, more), sizes, strict=True)
-    ]
-    return pa.concat_arrays(parts)
+def _texts(*sides: pa.Array | None) -> pa.Array:
+    found = []
+    for texts, what in zip(sides, ("input", "test set"), strict=True):
+        if texts is None:
+            raise DataError(
+                f"--features=text: the {what} has rows without a text; name it by --text_field, or give "
+                "columns to compare by"
+            )
+        found.append(texts.cast(pa.large_string()))
+    return pa.concat_arrays(found)
 
 
 def _joined(name: str, columns: Mapping[str, pa.Array], more: Mapping[str, pa.Array]) -> pa.Array:
