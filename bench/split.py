@@ -8,11 +8,15 @@ all different, so that each split has about its share. ``--flags`` asks for some
 ``memory``: peak memory of the whole process tree over its limit, every 50 ms (PSS), of the same
 commands.
 
-``like``: the same of ``split --like``, of as many records as ``--records`` in the input and in the test
-set, half of whose words are others.
+``ways``: what counts, labels and identity cost over fractions by content, each way in turns, of as many
+short JSON lines as ``--records``. Two thirds of their texts are there several times.
+
+``like``: the same as ``memory`` of ``split --like``, of as many records as ``--records`` in the input
+and in the test set, half of whose words are others.
 
     python bench/split.py fast --bytes=4e9 --rounds=5
     python bench/split.py memory --bytes=4e9 --rounds=1
+    python bench/split.py ways --records=1000000
     python bench/split.py like --records=1000000
 """
 
@@ -149,6 +153,38 @@ def weigh_like(args: argparse.Namespace, folder: Path) -> None:
             _memory_row(" ".join(more), f"{args.records:,} records each", command, args, folder)
 
 
+def compare_ways(args: argparse.Namespace, folder: Path) -> None:
+    """Compare ways to split in processor time."""
+    file = folder / "short.jsonl"
+    with file.open("w", buffering=common.MIB) as sink:
+        for number in range(args.records):
+            text = (
+                f"again {number * 7919 % (args.records // 5)}" if number % 3 else f"once {number}"
+            )
+            label = text[-1] > "4"  # of the text
+            sink.write(json.dumps({"id": number, "text": text, "label": label}) + "\n")
+    counts = f"--counts=train={args.records // 100},test=rest"
+    ways = [
+        (FRACTIONS,),
+        (FRACTIONS, "--by=identity"),
+        (counts,),
+        (counts, "--by=identity"),
+        (counts, "--stratify=label"),
+        (counts, "--stratify=label", "--by=identity"),
+    ]
+    found: list[list[Measured]] = [[] for _ in ways]
+    for number in range(args.rounds):
+        for flags, mine in zip(ways, found, strict=True):
+            common.say(f"round {number + 1} of {args.rounds}, {' '.join(flags)}")
+            mine.append(run(split_command(args, file, folder / "out", *flags), folder / "out"))
+    common.header(f"{args.records:,} short records", "seconds", "over the first, CPU", *common.CPU)
+    for flags, mine in zip(ways, found, strict=True):
+        pairs = zip(mine, found[0], strict=True)
+        over = [(a.user + a.system) / (b.user + b.system) for a, b in pairs]
+        seconds = common.spread([each.seconds for each in mine])
+        common.row(" ".join(flags), seconds, common.spread(over), *common.cpu(mine))
+
+
 def _memory_header() -> None:
     cells = ("input", "size", "--memory", "peak of the tree, MiB", "over --memory", "seconds")
     common.header(*cells, *common.CPU)
@@ -167,7 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["fast", "memory", "like"])
+    parser.add_argument("what", choices=["fast", "memory", "ways", "like"])
     parser.add_argument("--bytes", type=float, default=2e8, help="of a corpus (default 2e8)")
     parser.add_argument("--records", type=int, default=20_000, help="(default 20000)")
     parser.add_argument("--rounds", type=int, default=3, help="(default 3)")
@@ -180,7 +216,13 @@ def main() -> None:
     if not any(flag.startswith(("--fractions", "--counts")) for flag in args.flags):
         args.flags.append(FRACTIONS)
     with common.work_folder(args) as folder:
-        {"fast": over_shuffle, "memory": weigh, "like": weigh_like}[args.what](args, folder)
+        ways = {
+            "fast": over_shuffle,
+            "memory": weigh,
+            "ways": compare_ways,
+            "like": weigh_like,
+        }
+        ways[args.what](args, folder)
 
 
 if __name__ == "__main__":

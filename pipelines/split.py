@@ -27,6 +27,7 @@ from transforms.datasets.manifest import Manifest, now
 from transforms.kernels.planning.plan import (
     MIB,
     SHARD_BYTES,
+    SMALL,
     count_shards,
     files_room,
     make_plan,
@@ -77,7 +78,7 @@ def _prepare(
         contents.bytes,
         stores=stores,
         window=window + files_room(len(inputs.files)),
-        small=small_shuffle(contents.form.compression, stores=stores),
+        small=SMALL if recipe.weighs else small_shuffle(contents.form.compression, stores=stores),
     )
     others = [url for url in (*(recipe.like or ()), recipe.like_model) if url is not None]
     memory = next((url for url in others if url.startswith("memory://")), None)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MARK_COST = 96
 """Bytes of memory that a content's mark takes, with all that lies beside a record."""
 
+LARGE_OF_JSON = 128 << 20
+"""Bytes of lines from which on numba pays where texts are taken of them, which may be JSON: without it a
+parser makes objects of each."""
 IDS = "input_ids"
 """Where rows of ids have them, as ``tokenize`` writes them and ``prepare`` takes them."""
 
@@ -48,7 +51,9 @@ class Job(Planned):
         """Whether workers pass over records by compiled loops: of much, and where there is room."""
         room = self.workers.payload * self.workers.count
         passed = self.inputs.contents.bytes * (1 + self.readings_before)
-        return passed >= compiling.LARGE and room >= compiling.ROOM
+        parsed = self.beside is not None and self.inputs.contents.schema is None
+        large = LARGE_OF_JSON if parsed else compiling.LARGE
+        return passed >= large and room >= compiling.ROOM
 
     @property
     def splits(self) -> SplitPlan:

@@ -175,6 +175,32 @@ def test_what_is_drawn_is_what_like_json_says(drew: Run) -> None:
     ]
 
 
+def test_a_group_of_which_one_was_drawn_has_no_part_in_train(corpora: Path, tmp_path: Path) -> None:
+    lines = [json.dumps({"text": text, "site": n % 90}) for n, text in enumerate(TEXTS)]
+    (tmp_path / "in.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    given = [f"--input={tmp_path}/in.jsonl", f"--like={corpora}/test.jsonl", "--split_by=site"]
+    found = make(tmp_path / "out", *given, "--draw=40")
+    sites = {
+        name: {json.loads(line)["site"] for line in lines} for name, lines in found.lines.items()
+    }
+    assert sites["train"]
+    assert sites["validation"]
+    assert not sites["train"] & sites["validation"]
+    assert len(found.lines["validation"]) == 40
+
+
+def test_bad_records_are_left_out_everywhere(corpora: Path, drew: Run, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for path in (corpora / "in").iterdir():
+        (tmp_path / "in" / path.name).write_bytes(path.read_bytes())
+    with (tmp_path / "in" / "2.jsonl").open("ab") as file:
+        file.write(b'{"n": 1, "text": 7}\n')
+    given = [f"--input={tmp_path}/in", f"--like={corpora}/test.jsonl", f"--split_seed={SEED}"]
+    found = make(tmp_path / "out", *given, *DRAWN, "--text_field=text", "--on_bad_record=skip")
+    assert found.shards == drew.shards
+    assert found.model == drew.model
+
+
 def test_workers_memory_and_spans_move_nothing(corpora: Path, drew: Run, tmp_path: Path) -> None:
     other = make(
         tmp_path / "out",

@@ -8,8 +8,8 @@ so duplicates, on whichever side, are in one fold.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -61,6 +61,10 @@ class FitSample:
     hash0: U64
     hash1: U64
 
+    def without_texts(self) -> FitSample:
+        """Return which records there are, and nothing of what is in them."""
+        return replace(self, texts=None, columns={})
+
     def take(self, places: I64) -> FitSample:
         """Return the records at some places, in that order; a place may come more than once."""
         chosen = pa.array(places)
@@ -109,10 +113,11 @@ def fit(sample: FitSample, spec: FeatureSpec, seed: int) -> tuple[LikeModel, Fit
     from threadpoolctl import threadpool_limits
 
     _require_enough(sample)
-    sample = sample.take(_order(sample, seed))
+    order = _order(sample, seed)
+    sides = order[sample.is_test[order]], order[~sample.is_test[order]]
     with threadpool_limits(1):
-        matrix, kept = featurized(spec, sample.texts, sample.columns, sample.is_test)
-        used = sample.take(kept)
+        matrix, kept = featurized(spec, sample.texts, sample.columns, sides)
+        used = sample.without_texts().take(kept)
         folds = folds_of(used.hash0, used.hash1, seed)
         fitted = [
             _fit_fold(fold, used, folds, matrix, spec=spec, seed=seed) for fold in range(FOLDS)
@@ -121,7 +126,10 @@ def fit(sample: FitSample, spec: FeatureSpec, seed: int) -> tuple[LikeModel, Fit
         for fold in range(FOLDS):
             rows = np.flatnonzero(folds == fold)
             z[rows] = matrix.sums(rows, fitted[fold].weights)
-        telling = _tell(matrix, used, np.mean([one.weights for one in fitted], axis=0), spec)
+        weights = np.mean([one.weights for one in fitted], axis=0)
+        telling = _tell(
+            matrix, weights, spec, [sample.take(side[:LOOKED_AT]) for side in sides], used
+        )
     model = LikeModel(
         features=spec,
         seed=seed,
@@ -302,29 +310,34 @@ def _require_enough(sample: FitSample) -> None:
 
 
 def _tell(
-    matrix: Matrix, sample: FitSample, weights: F64, spec: FeatureSpec
+    matrix: Matrix, weights: F64, spec: FeatureSpec, some: Sequence[FitSample], sample: FitSample
 ) -> tuple[list[Telling], list[Telling]]:
-    """Return the features that speak most for the test set, and for the input."""
+    """Return the features that speak most for the test set, and for the input.
+
+    Args:
+        matrix: features of the sample's records.
+        weights: float64[width].
+        spec: which features there are.
+        some: records of either set, in which names are looked for; the test set's first.
+        sample: which record is of which set.
+    """
     further = matrix.means(sample.is_test) - matrix.means(~sample.is_test)
     effects = weights * further
     shares = [matrix.counts(mine) / mine.sum() for mine in (sample.is_test, ~sample.is_test)]
     # an n-gram's feature may be -1 as well as 1, by its hash: what counts is where it is more often
     more = np.where(shares[0] == shares[1], further, shares[0] - shares[1]) > 0
-    found = []
-    for mine, toward_test in ((sample.is_test, True), (~sample.is_test, False)):
-        some = sample.take(np.flatnonzero(mine)[:LOOKED_AT])
-        places = strongest(effects, more == toward_test)
-        found.append(
-            named(
-                spec,
-                places,
-                texts=some.texts,
-                columns=some.columns,
-                effects=effects,
-                shares=(shares[0], shares[1]),
-            )
+    test, other = (
+        named(
+            spec,
+            strongest(effects, more == toward_test),
+            texts=looked_at.texts,
+            columns=looked_at.columns,
+            effects=effects,
+            shares=(shares[0], shares[1]),
         )
-    return found[0], found[1]
+        for looked_at, toward_test in zip(some, (True, False), strict=True)
+    )
+    return test, other
 
 
 def _processor() -> str:

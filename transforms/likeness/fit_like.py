@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -112,7 +115,7 @@ def join_samples(
         for name in ("hash0", "hash1")
     ]
     return FitSample(
-        texts=_texts(texts, more_texts, sizes) if TEXT_FEATURE in features else None,
+        texts=_texts(texts, more_texts) if TEXT_FEATURE in features else None,
         columns={name: _joined(name, columns, more) for name in wanted},
         is_test=np.repeat([False, True], sizes),
         hash0=halves[0],
@@ -120,13 +123,16 @@ def join_samples(
     )
 
 
-def _texts(texts: pa.Array | None, more: pa.Array | None, sizes: tuple[int, int]) -> pa.Array:
-    kind = pa.large_string()
-    parts = [
-        pa.nulls(size, kind) if part is None else part.cast(kind)
-        for part, size in zip((texts, more), sizes, strict=True)
-    ]
-    return pa.concat_arrays(parts)
+def _texts(*sides: pa.Array | None) -> pa.Array:
+    found = []
+    for texts, what in zip(sides, ("input", "test set"), strict=True):
+        if texts is None:
+            raise DataError(
+                f"--features=text: the {what} has rows without a text; name it by --text_field, or give "
+                "columns to compare by"
+            )
+        found.append(texts.cast(pa.large_string()))
+    return pa.concat_arrays(found)
 
 
 def _joined(name: str, columns: Mapping[str, pa.Array], more: Mapping[str, pa.Array]) -> pa.Array:
@@ -159,7 +165,17 @@ def _fit(_: None, found: bytes, test: bytes, config: FitLike) -> bytes:
     storage.configure(config.spill.storage_options)
     sample = join_samples(read_sample(found), read_sample(test), config.features)
     model, report = fit(sample, spec_of(sample), config.seed)
+    del sample
+    give_back()
     return _packed(model, report, config.spill.folders[0])
+
+
+def give_back() -> None:
+    """Return to the system what a fit took: workers keep what they have, and the next fits elsewhere."""
+    gc.collect()
+    pa.default_memory_pool().release_unused()
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def spec_of(sample: FitSample) -> FeatureSpec:

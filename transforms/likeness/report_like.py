@@ -17,7 +17,7 @@ from transforms.kernels.likeness.folds import folds_of
 from transforms.kernels.records import blocks
 from transforms.likeness.figure import figure
 from transforms.likeness.fit import fit
-from transforms.likeness.fit_like import features_of, join_samples, read_fitted, spec_of
+from transforms.likeness.fit_like import features_of, give_back, join_samples, read_fitted, spec_of
 from transforms.likeness.model import LikeModel
 from transforms.likeness.report import LikeReport, make_report, words
 from transforms.likeness.sample_records import read_sample
@@ -89,6 +89,7 @@ class _Telling:
         if tests is not None:
             others = read_sample(after) if after else self._resampled(model, weights, inputs)
             auc = self._fresh_auc(others, tests, features_of(model.features))
+        give_back()
         told = make_report(weights, fitted=found.report, auc_after=auc, draws=self.draws)
         files = list(self._publish(found.model, told))
         return told.model_dump(mode="json") | {"words": words(told), "files": files}

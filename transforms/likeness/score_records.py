@@ -19,6 +19,7 @@ from apache_beam.transforms.window import GlobalWindows
 
 from transforms.datasets.read import ReadRecords, SpanReader, list_groups
 from transforms.datasets.spans import Spans
+from transforms.errors import RunError
 from transforms.kernels.arrays import I64, U32
 from transforms.kernels.likeness.folds import folds_of
 from transforms.kernels.likeness.weights import Weighing, counted, joined, weigh
@@ -244,7 +245,13 @@ def _joined(many: Iterable[bytes]) -> bytes:
 def weigh_counts(packed: bytes, *, max_weight: Fraction | None, spill: Spilling) -> bytes:
     """Weigh what was counted; return a reference to the Weighing."""
     storage.configure(spill.storage_options)
-    found = weigh(*_counts_in(packed), max_weight=max_weight)
+    scores, counts = _counts_in(packed)
+    if int(counts.sum()) >= 1 << 31:
+        raise RunError(
+            f"--like: {int(counts.sum()):,} records are too many to weigh exactly, expected fewer than "
+            f"{1 << 31:,}; split the input before"
+        )
+    found = weigh(scores, counts, max_weight=max_weight)
     columns = {"score": found.scores, "count": found.counts, "units": found.units}
     arrays = {name: pa.array(column) for name, column in columns.items()}
     (where,) = write_tables(spill.folders[0], lambda: [pa.record_batch(arrays)])

@@ -121,7 +121,7 @@ def raised(do: Any) -> None:
 
 def test_it_may_get_a_null() -> None:
     ((_, found),), digest, _ = attached(
-        rows_of([1, 5, None]), [table_of({1: 1})], by="id", missing="null"
+        rows_of(["1", "5", None]), [table_of({"1": 1, "": 9})], by="id", missing="null"
     )
     assert [row["new"] for row in found] == [1, None, None]
     assert digest.records == 3
