@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from transforms.kernels.arrays import F64
-from transforms.kernels.likeness.features import FeatureSpec
+from transforms.kernels.likeness.spec import FeatureSpec
 from transforms.likeness.matrix import Bools, Matrix
 
 _SURE = 2.0  # standard errors: what is nearer to no difference than this counts as none

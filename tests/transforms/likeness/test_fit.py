@@ -22,8 +22,8 @@ from tests.transforms.likeness.like_samples import (
     uniform,
 )
 from transforms.errors import DataError, UsageError
-from transforms.kernels.likeness.features import FeatureSpec, Ngrams
 from transforms.kernels.likeness.folds import FOLDS, folds_of
+from transforms.kernels.likeness.spec import FeatureSpec, Ngrams
 from transforms.likeness import fit as fitting
 from transforms.likeness import matrix, needs
 from transforms.likeness.auc import auc, auc_by_folds
