@@ -6,7 +6,7 @@ Golden digests say that a change moved nothing; that what they hold is right, ot
     python -m tests.golden.cases            compare with digests.json
     python -m tests.golden.cases --runner=PrismRunner …    the same, with any flags of a command
     python -m tests.golden.cases --write    write digests.json anew: only where records have to move
-    python -m tests.golden.cases --write split-    of the cases whose names begin so
+    python -m tests.golden.cases --write split-    of the cases whose names begin so; as of the others
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 import pipelines.shuffle
 import pipelines.split
 import pipelines.tokenize
+from transforms.kernels.likeness.folds import FOLDS
+from transforms.kernels.likeness.spec import FeatureSpec
+from transforms.likeness.model import FoldModel, LikeModel, Packed, Sizes
 
 DIGESTS = Path(__file__).with_name("digests.json")
 EXAMPLES = Path(__file__).parent.parent.parent / "examples" / "data"
@@ -128,6 +132,20 @@ SPLITS: dict[str, tuple[str, ...]] = {
         "--stratify=label",
     ),
     "split-shuffled": ("--input=IN/parts", *_SHARES, "--shuffle", "--seed=3", "--epoch=1"),
+    "split-weighed": (
+        "--input=IN/labelled.jsonl",
+        *_SHARES,
+        "--like_model=IN/like.json",
+        "--weights_column=weight",
+        "--max_weight=3",
+    ),
+    "split-drawn": ("--input=IN/labelled.jsonl", "--like_model=IN/like.json", "--draw=300"),
+    "split-drawn-shuffled": (
+        "--input=IN/labelled.jsonl",
+        "--like_model=IN/like.json",
+        "--draw=300",
+        "--shuffle",
+    ),
     "split-checked": ("--input=IN/odd.jsonl", *_SHARES, "--check=json", "--on_bad_record=skip"),
 }
 
@@ -151,10 +169,30 @@ def make_inputs(folder: Path) -> None:
     labelled += [{**record, "id": -i} for i, record in enumerate(labelled[:200])]  # again
     text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in labelled)
     (folder / "labelled.jsonl").write_bytes(text.encode())
+    (folder / "like.json").write_bytes(_like_model().to_json())
     rows = "".join(f"{i},{i * i}\n" for i in range(2000))
     (folder / "table.csv").write_text("id,square\n" + rows)
     odd = [line if i % 7 else b"{not json\n" for i, line in enumerate(lines[:500])]
     (folder / "odd.jsonl").write_bytes(b"".join(odd))
+
+
+def _like_model() -> LikeModel:
+    """Return a discriminator that nobody fitted: some features have a weight that their places give."""
+    features, nobody = FeatureSpec(), Sizes(input=0, test=0, input_contents=0, test_contents=0)
+    places = np.arange(features.width)
+    folds = []
+    for fold in range(FOLDS):
+        weights = np.where(places % 7 == fold, (places * 7919 % 13 - 6) / 4, 0)
+        folds.append(
+            FoldModel(
+                weights=Packed.of(weights),
+                **{"a": 1, "b": -0.25, "low": 0.01, "high": 0.99},
+                **{"regularization": 0, "epochs": 0, "loss": 0, "losses": {}},
+                fitted_on=nobody,
+                held_out=nobody,
+            )
+        )
+    return LikeModel(features=features, seed=0, folds=folds, versions={}, processor="")
 
 
 def make_models(folder: Path, shared: Path) -> None:
@@ -204,13 +242,13 @@ def _digest(folder: Path) -> str:
 
 def main(words: list[str]) -> int:
     """Compare, or write anew; return the exit code."""
-    if words[:1] == ["--write"]:
-        begin = next(iter(words[1:]), "")
+    begin = words.pop() if words and not words[-1].startswith("-") else ""
+    kept = json.loads(DIGESTS.read_text())
+    if words == ["--write"]:
         found = dict(digests(begin=begin))
-        known = json.loads(DIGESTS.read_text()) if begin else {}
-        DIGESTS.write_text(json.dumps({**known, **found}, indent=1) + "\n")
+        DIGESTS.write_text(json.dumps({**(kept if begin else {}), **found}, indent=1) + "\n")
         return 0
-    found, kept = dict(digests(*words)), json.loads(DIGESTS.read_text())
+    found = dict(digests(*words, begin=begin))
     moved = [name for name, digest in found.items() if kept.get(name) != digest]
     print(f"{len(found)} datasets, {len(moved)} of them moved", *moved)
     return 1 if moved else 0

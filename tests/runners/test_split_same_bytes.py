@@ -17,8 +17,11 @@ _SHARES = "--fractions=train=0.7,validation=0.2,test=0.1"
 WAYS = {
     "in order": (_SHARES, "--num_shards=3"),
     "shuffled": (_SHARES, "--num_shards=3", "--shuffle", "--seed=4"),
+    "weighed": (_SHARES, "--like={in}/test.jsonl", "--weights_column=weight", "--shuffle"),
+    "drawn": ("--like={in}/test.jsonl", "--draw=200", "--num_shards=2"),
     "counted": ("--counts=train=300,test=rest", "--stratify=label", "--by=identity"),
 }
+PARALLEL = {"in order": (1, 4), "shuffled": (1, 4)}
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +30,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpus")
     records = [{"id": i, "text": f"text {i % 1900}", "label": i % 3} for i in range(2400)]
     lines = [json.dumps(record) + "\n" for record in records]
+    tests = [json.dumps({"id": i, "text": f"a text {i * i % 700}"}) + "\n" for i in range(600)]
     write_tree(
         folder,
         {
@@ -34,6 +38,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "a/deep/u.jsonl": "".join(lines[1000:2000]).encode(),
             "a/empty.jsonl": b"",
             "b/v.jsonl": "".join(lines[2000:]).encode(),
+            "test.jsonl": "".join(tests).encode(),
         },
     )
     return folder
@@ -41,7 +46,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bytes]]:
-    """Return the shards that the DirectRunner makes, each way."""
+    """Return the shards that the DirectRunner makes, each way, and what ``--like`` writes beside."""
     folder = tmp_path_factory.mktemp("direct")
     for way in WAYS:
         make(way, corpus, folder / way, "--runner=DirectRunner", environment_=environment())
@@ -51,14 +56,16 @@ def expected(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 def make(way: str, corpus: Path, output: Path, *flags: str, environment_: dict[str, str]) -> None:
     words = ["pipelines.split", f"--input=a={corpus / 'a'}", f"--input=b={corpus / 'b'}"]
     log = output.with_suffix(".log")
-    words += [*WAYS[way], f"--output={output}", *flags]
+    asked = [flag.replace("{in}", str(corpus)) for flag in WAYS[way]]
+    words += [*asked, f"--output={output}", *flags]
     Running(*words, environment_=environment_, log=log).end()
 
 
 def shards_of(folder: Path) -> dict[str, bytes]:
     found = read_tree(folder)
-    assert {name.partition("/")[0] for name in found} == {"data", "manifest.json"}
-    return {name: data for name, data in found.items() if name.startswith("data/")}
+    names = {name.partition("/")[0] for name in found}
+    assert names - {"like.json", "like.svg"} == {"data", "manifest.json"}
+    return {name: data for name, data in found.items() if name != "manifest.json"}
 
 
 def require(output: Path, expected: dict[str, bytes]) -> None:
@@ -81,7 +88,9 @@ def test_splits_on_prism(
     require(tmp_path / "out", expected[way])
 
 
-@pytest.mark.parametrize(("way", "parallelism"), [(way, n) for way in WAYS for n in (1, 4)])
+@pytest.mark.parametrize(
+    ("way", "parallelism"), [(way, n) for way in WAYS for n in PARALLEL.get(way, (2,))]
+)
 def test_splits_on_flink(
     way: str,
     parallelism: int,

@@ -46,27 +46,32 @@ def open_span(
     if found.is_rows != options.rows and task.size:  # an empty file is of no kind
         want = "rows, as the other files hold" if options.rows else "lines"
         raise DataError(f"{name}: expected {want}, got {found.word}; give it a run of its own")
+    if options.beside is not None:
+        return _open_beside(file, task, found, options.beside, told=told is not None)
     reader: Reader
     if found.is_rows:
         reader = open_rows(file, task, found)
     else:
         reader = _open_lines(file, task, None, told=told is not None)
-    if options.beside is not None:
-        return _beside(file, reader, task, found, options.beside)
     return reader if options.validate is None else ValidatingReader(reader, options.validate)
 
 
-def _beside(
-    file: io.RawIOBase | BinaryIO, reader: Reader, task: ReadTask, found: FileFormat, beside: Beside
+def _open_beside(
+    file: io.RawIOBase | BinaryIO,
+    task: ReadTask,
+    found: FileFormat,
+    beside: Beside,
+    *,
+    told: bool,
 ) -> Reader:
-    """Return a reader of what is beside records, too."""
+    """Return a reader of whole records, and of what is beside them."""
     if found.is_rows:
-        return BesideReader(reader, None, task)
+        return BesideReader(open_rows(file, task, found), None, task)
     line_format = task.options.line_format
     kind = line_kind_of(file, name=task.name, codec=found.codec, line_format=line_format)
     if beside.fields is not None:
         _require_fields(beside.fields, kind, name=task.name)
-    return BesideReader(reader, kind, task)
+    return BesideReader(_open_lines(file, task, kind, told=told), kind, task)
 
 
 def _open_texts(
@@ -115,7 +120,11 @@ def line_rules(name: str, kind: LineKind | None, options: ReadOptions) -> tuple[
         options: how it is read.
     """
     check = options.check
-    if kind is not None:
+    if (
+        options.beside is not None
+    ):  # lines stay what they are, and need a text only where it is named
+        kind = kind if options.beside.text_field else None
+    elif kind is not None:
         check = "none" if kind == "json" else "utf8" if check == "none" else check
     named = options.format != "lines" and named_json(name)
     return check, kind == "json" or named or options.check == "json"

@@ -119,18 +119,18 @@ def read_joined(
         source=source if field is None else None,
         hashed=field is None,  # else digests are of the texts
     )
-    of_text = None if kind == "lines" or options.beside is not None else kind
+    of_text = None if kind == "lines" else kind
     rules = {line_rules(file.name, of_text, options) for file in files}
     if any(json for _, json in rules) and len(find_bad.blank_lines(block)):
         return None
     if any(find_bad.bad_lines(block, check) for check in {check for check, _ in rules}):
         return None
     made: list[Found] = []
-    if of_text is not None:
-        made = list(texts_of(block, of_text, options, source=source))
-    elif kind != "lines" and options.beside is not None:
-        looked = look_beside(block, kind, options.beside, name=files[0].name)
+    if of_text is not None and options.beside is not None:
+        looked = look_beside(block, of_text, options.beside, name=files[0].name)
         made = [found.validated(options.validate, whole) for found, whole in looked]
+    elif of_text is not None:
+        made = list(texts_of(block, of_text, options, source=source))
     if made:
         if any(found.bad is not None for found in made):
             return None

@@ -29,6 +29,7 @@ from transforms.likeness.matrix import Matrix, featurized
 from transforms.likeness.model import FoldModel, LikeModel, Packed, Sizes
 from transforms.likeness.scale import scale_of
 from transforms.likeness.telling import LOOKED_AT, Telling, named, strongest
+from transforms.workers.give_back import give_back
 
 REGULARIZATIONS = (1e-3, 1e-4, 1e-5)
 """Those that are tried: alpha of scikit-learn's SGDClassifier."""
@@ -117,6 +118,7 @@ def fit(sample: FitSample, spec: FeatureSpec, seed: int) -> tuple[LikeModel, Fit
     sides = order[sample.is_test[order]], order[~sample.is_test[order]]
     with threadpool_limits(1):
         matrix, kept = featurized(spec, sample.texts, sample.columns, sides)
+        give_back()  # what it was put together of
         used = sample.without_texts().take(kept)
         folds = folds_of(used.hash0, used.hash1, seed)
         fitted = [

@@ -24,6 +24,7 @@ from transforms.likeness.seen import parted
 from transforms.shuffling.packed import pack, unpack
 from transforms.shuffling.spill_files import Spilling
 from transforms.storage import files as storage
+from transforms.workers.give_back import give_back
 
 TEXT_FEATURE = "text"
 """What names the text among features."""
@@ -112,7 +113,7 @@ def join_samples(
         for name in ("hash0", "hash1")
     ]
     return FitSample(
-        texts=_texts(texts, more_texts, sizes) if TEXT_FEATURE in features else None,
+        texts=_texts(texts, more_texts) if TEXT_FEATURE in features else None,
         columns={name: _joined(name, columns, more) for name in wanted},
         is_test=np.repeat([False, True], sizes),
         hash0=halves[0],
@@ -120,13 +121,16 @@ def join_samples(
     )
 
 
-def _texts(texts: pa.Array | None, more: pa.Array | None, sizes: tuple[int, int]) -> pa.Array:
-    kind = pa.large_string()
-    parts = [
-        pa.nulls(size, kind) if part is None else part.cast(kind)
-        for part, size in zip((texts, more), sizes, strict=True)
-    ]
-    return pa.concat_arrays(parts)
+def _texts(*sides: pa.Array | None) -> pa.Array:
+    found = []
+    for texts, what in zip(sides, ("input", "test set"), strict=True):
+        if texts is None:
+            raise DataError(
+                f"--features=text: the {what} has rows without a text; name it by --text_field, or give "
+                "columns to compare by"
+            )
+        found.append(texts.cast(pa.large_string()))
+    return pa.concat_arrays(found)
 
 
 def _joined(name: str, columns: Mapping[str, pa.Array], more: Mapping[str, pa.Array]) -> pa.Array:
@@ -157,9 +161,15 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _fit(_: None, found: bytes, test: bytes, config: FitLike) -> bytes:
     storage.configure(config.spill.storage_options)
+    try:
+        return _packed(*_fitted(found, test, config), config.spill.folders[0])
+    finally:
+        give_back()
+
+
+def _fitted(found: bytes, test: bytes, config: FitLike) -> tuple[LikeModel, FitReport]:
     sample = join_samples(read_sample(found), read_sample(test), config.features)
-    model, report = fit(sample, spec_of(sample), config.seed)
-    return _packed(model, report, config.spill.folders[0])
+    return fit(sample, spec_of(sample), config.seed)
 
 
 def spec_of(sample: FitSample) -> FeatureSpec:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.kernels.arrays import F64, I32, I64, offsets_of
-from transforms.kernels.likeness.features import FeatureSpec, featurize
+from transforms.kernels.likeness.features import featurize
+from transforms.kernels.likeness.spec import FeatureSpec
 
 MOST_VALUES = 12 << 20
 """Features that are not zero, of all records of a fit: they take 8 bytes each."""
@@ -116,44 +117,57 @@ def featurized(
         texts, columns: of all records.
         sides: the places of the test set's records, and of the input's.
     """
-    filling = [_Side(side, spec, texts, columns) for side in sides]
+    room = _Room()
+    filling = [_Side(side, spec, texts, columns, room) for side in sides]
     for side, other in ((0, 1), (1, 0), (0, 1)):
-        room = MOST_VALUES - filling[other].size if filling[other].done else MOST_VALUES // 2
-        filling[side].fill(room)
-    kept = np.concatenate([filled.kept for filled in filling])
-    parts = [part for filled in filling for part in filled.parts]
-    for filled in filling:
-        filled.parts = []
-    sizes = np.concatenate([part.sizes for part in parts])
-    offsets = offsets_of(sizes)
-    places, values = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32)
-    end = len(places)
-    while parts:  # each is let go as soon as it is copied: all of them twice is too much
-        part = parts.pop()
-        begin = end - len(part.places)
-        places[begin:end], values[begin:end] = part.places, part.values
-        end = begin
-    return Matrix(offsets, places, values, spec.width), kept
+        most = MOST_VALUES - filling[other].size if filling[other].done else MOST_VALUES // 2
+        filling[side].fill(most)
+    return room.matrix(spec.width), np.concatenate([np.zeros(0, np.int64), *room.kept])
+
+
+class _Room:
+    """Room for all features; it takes memory as far as it is filled, and nothing lies there twice."""
+
+    def __init__(self) -> None:
+        self._places, self._values = (
+            np.empty(MOST_VALUES, np.int32),
+            np.empty(MOST_VALUES, np.float32),
+        )
+        self._end = 0
+        self._sizes: list[I64] = []
+        self.kept: list[I64] = []
+
+    def add(self, rows: I64, sizes: I64, places: I32, values: F64) -> None:
+        """Lay down the features of some records."""
+        begin, self._end = self._end, self._end + len(places)
+        self._places[begin : self._end], self._values[begin : self._end] = places, values
+        self._sizes.append(sizes)
+        self.kept.append(rows)
+
+    def matrix(self, width: int) -> Matrix:
+        """Return what was laid down, in its order."""
+        offsets = offsets_of(np.concatenate([np.zeros(0, np.int64), *self._sizes]))
+        return Matrix(offsets, self._places[: self._end], self._values[: self._end], width)
 
 
 class _Side:
-    """The records of one set, and the features of those that there is room for."""
+    """The records of one set, and how far they were laid down."""
 
     def __init__(
-        self, rows: I64, spec: FeatureSpec, texts: pa.Array | None, columns: Mapping[str, pa.Array]
+        self,
+        rows: I64,
+        spec: FeatureSpec,
+        texts: pa.Array | None,
+        columns: Mapping[str, pa.Array],
+        room: _Room,
     ) -> None:
         self._rows, self._spec, self._texts, self._columns = rows, spec, texts, columns
-        self._next = 0
-        self.parts: list[_Features] = []
+        self._next, self._room = 0, room
         self.size = 0
 
     @property
     def done(self) -> bool:
         return self._next == len(self._rows)
-
-    @property
-    def kept(self) -> I64:
-        return self._rows[: self._next]
 
     def fill(self, room: int) -> None:
         """Take records until there are no more or they would not fit."""
@@ -166,19 +180,13 @@ class _Side:
             )
             fitting = int(np.searchsorted(made.indptr, room - self.size, side="right")) - 1
             end = int(made.indptr[fitting])
-            part = _Features(
+            self._room.add(
+                self._rows[self._next : self._next + fitting],
                 np.diff(made.indptr[: fitting + 1]),
-                made.indices[:end].copy(),
-                made.data[:end].astype(np.float32),
+                made.indices[:end],
+                made.data[:end],
             )
-            self.parts.append(part)
             self.size += end
             self._next += fitting
             if fitting < len(rows):
                 return
-
-
-class _Features(NamedTuple):
-    sizes: I64
-    places: I32
-    values: F32

@@ -130,7 +130,7 @@ class LikeModel(_Part):
     versions: dict[str, str]
     processor: str
 
-    @cached_property
+    @property
     def weights(self) -> F64:
         """float64[FOLDS, features]: a row for each fold's model."""
         rows = np.stack([fold.weights.vector() for fold in self.folds])

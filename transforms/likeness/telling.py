@@ -10,8 +10,9 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from transforms.kernels.arrays import F64, I64
-from transforms.kernels.likeness.features import FeatureSpec, featurize
+from transforms.kernels.likeness.features import featurize
 from transforms.kernels.likeness.naming import name_buckets
+from transforms.kernels.likeness.spec import FeatureSpec
 
 MOST = 20
 """Features that are named of either set."""

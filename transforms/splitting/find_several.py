@@ -66,8 +66,8 @@ class FindSeveral(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
         )
         return (
             marked
-            | PartitionIntoBuckets(streams=streams, spill=self.spill)
-            | ShuffleWithinBuckets(streams=streams, spill=self.spill, ranges=self.buckets)
+            | "Spill" >> PartitionIntoBuckets(streams=streams, spill=self.spill)
+            | "Meet" >> ShuffleWithinBuckets(streams=streams, spill=self.spill, ranges=self.buckets)
             | "Compare" >> beam.ParDo(_Compare(self.spill))
             | "AddUp" >> beam.CombineGlobally(_add_up)
         )

@@ -27,10 +27,13 @@ from transforms.shuffling.shuffle import ShuffleWithinBuckets
 from transforms.shuffling.spill_files import Spilling
 from transforms.shuffling.streams import Streams
 from transforms.splitting.count_contents import CountContents
+from transforms.splitting.find_parted import FindParted
+from transforms.splitting.find_several import FindSeveral
 from transforms.splitting.place_by_plan import PlaceByPlan
 from transforms.splitting.split_in_order import SplitInOrder
 from transforms.splitting.split_records import SplitRecords
 from transforms.splitting.split_shuffled import ShuffledSplit, SplitShuffled
+from transforms.splitting.stratify import Stratify
 
 FINE_CODERS = (BlockCoder, beam_coders.BytesCoder)
 
@@ -108,6 +111,9 @@ def edges(shard_records: int | None, *flags: str) -> dict[str, Any]:
         for name in placing.names
     }
     _ = root | SplitShuffled(reading=reading, placing=placing, splits=shuffled)
+    several = FindSeveral(spill=spill)
+    _ = (files.blocks, files.blocks) | Stratify(plan=plan, field="label", several=several)
+    _ = files.blocks | FindParted(placing=placing, told=counted, several=several)
     _ = (
         (split["train"][0], own.blocks, alone.blocks)
         | beam.Flatten()
@@ -143,6 +149,9 @@ FINE = [
     (None, "ReadSpans"),
     (None, "SplitRecords/Split"),
     (None, "CountContents/CountContents"),
+    *((None, f"Stratify/{step}") for step in ("CountContents/CountContents", "MarkLabels")),
+    *((None, f"Stratify/FindSeveral/{step}") for step in ("Spill/SpillRuns", "Meet/LayOut")),
+    (None, "FindParted/MarkSplits"),
     (None, "SplitInOrder/SplitUnits/ParDo(_SplitUnit) aside"),
     (None, "SplitInOrder/CutAside"),
     *((None, f"SplitShuffled/Place/ParDo(_Place) split_{name}") for name in ("train", "test")),

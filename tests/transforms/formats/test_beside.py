@@ -348,3 +348,17 @@ def test_where_no_text_is_wanted_the_whole_record_is_the_content() -> None:
     found, _ = read(sink.getvalue(), "x", rows=True, beside=Beside(text_field=""))
     assert texts_of(found) == [None, None]
     assert len(set(hashes(found).values())) == 2
+
+
+def test_blank_lines_of_json_are_records_unless_their_text_is_named() -> None:
+    data = b'{"text":"a"}\n\n{"text":"b"}\n \n'
+    found, bad = read(data, "x.txt", beside=Beside())
+    assert (texts_of(found), bad) == (["a", None, "b", None], [])
+    found, bad = read(data, "x.txt", beside=Beside(text_field="text"))
+    assert (texts_of(found), bad) == (["a", "b"], [])
+    named = ReadOptions(beside=Beside(text_field="text"))
+    file = small_files.SmallFile("x.txt", None, data)
+    assert small_files.read_joined([file], "json", named, source=None) is None
+    joined = small_files.read_joined([file], "json", ReadOptions(beside=Beside()), source=None)
+    assert joined is not None
+    assert joined.rows.tolist() == [4]

@@ -1,25 +1,32 @@
-"""Samples for tests of ``--like``: texts made by a law that is known, and those of the shared folder."""
+"""What is asked of ``--like``, for its tests and ``bench/like.py``: samples of which the densities'
+ratio is known, made by a law or mixed of the shared folder's texts, and how well the weights do.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from scipy import stats
 
-from transforms.kernels.arrays import F64, I64
+from transforms.kernels.arrays import F64, I64, U64
+from transforms.kernels.likeness.draws import drawn, points
 from transforms.kernels.likeness.folds import folds_of
-from transforms.kernels.likeness.weights import ONE
+from transforms.kernels.likeness.spec import FeatureSpec
+from transforms.kernels.likeness.weights import ONE, Weighing, counted, weigh
 from transforms.kernels.randomness import derive, mix
 from transforms.kernels.records.digest import record_hashes
-from transforms.likeness.fit import FitSample
+from transforms.likeness.fit import FitReport, FitSample, fit
 from transforms.likeness.model import LikeModel
 
 POEM_SHARE = 0.97
+RESAMPLED = 200
+SEED = 0
 
 
 def sample_of(inputs: Sequence[str], tests: Sequence[str]) -> FitSample:
@@ -122,3 +129,78 @@ def chosen(texts: Sequence[str], count: int, *labels: int | str) -> list[str]:
     """Return so many of some texts, without replacement."""
     order: I64 = np.argsort(uniform(len(texts), *labels))
     return [texts[place] for place in order[:count].tolist()]
+
+
+class Fitted(NamedTuple):
+    sample: FitSample
+    inputs: int
+    scores: npt.NDArray[np.uint32]  # of the input's records
+    weighing: Weighing
+    truth: F64  # log of the densities' ratio, of the input's records
+    report: FitReport
+
+    @property
+    def weights(self) -> F64:
+        return self.weighing.weights_of(self.scores)
+
+
+def fitted(sample: FitSample, truth: F64) -> Fitted:
+    inputs = int((~sample.is_test).sum())
+    model, report = fit(sample, FeatureSpec(), SEED)
+    scores = scores_of(model, sample.take(np.arange(inputs)))
+    return Fitted(sample, inputs, scores, weigh(*counted(scores)), truth, report)
+
+
+def errors(found: Fitted, values: F64) -> float:
+    """Return by how many standard errors the weighted mean of the input is off the test set's mean.
+
+    The error is that of the difference, by bootstrap: contents are drawn with replacement, with all of
+    their records in either set; weights stay as they are.
+    """
+    _, content = np.unique(
+        np.stack([found.sample.hash0, found.sample.hash1]), axis=1, return_inverse=True
+    )
+    many = int(content.max()) + 1
+    weights = np.concatenate([found.weights, np.ones(len(values) - found.inputs)])
+
+    def difference(times: F64) -> float:
+        each = weights * times[content]
+        mine, theirs = slice(None, found.inputs), slice(found.inputs, None)
+        means = [(each[side] @ values[side]) / each[side].sum() for side in (mine, theirs)]
+        return float(means[0] - means[1])
+
+    again = []
+    for number in range(RESAMPLED):
+        places = (uniform(many, "bootstrap", number) * many).astype(np.int64)
+        again.append(difference(np.bincount(places, minlength=many).astype(np.float64)))
+    return difference(np.ones(many)) / float(np.std(again))
+
+
+OF_NUMBERS: dict[str, Callable[[F64], F64]] = {
+    "x": lambda x: x,
+    "x squared": lambda x: x**2,
+    "x over 1": lambda x: (x > 1).astype(np.float64),
+    "sine of 2x": lambda x: np.sin(2 * x),
+    "a bump at 0": lambda x: np.exp(-(x**2)),
+}
+
+
+OF_TEXTS: dict[str, Callable[[str], float]] = {
+    "length": len,
+    "full stops": lambda text: text.count("。"),
+    "holds 的": lambda text: "的" in text,
+    "lines": lambda text: text.count("\n"),
+    "different characters": lambda text: len(set(text)),
+}
+
+
+def draw(units: U64, count: int) -> I64:
+    """Draw records by their weights: return their places, each as often as it was drawn."""
+    at = points(count, total=int(units.sum(dtype=np.uint64)), seed=SEED)
+    return np.repeat(*drawn(units, begin=0, points=at))
+
+
+def auc_after(found: Fitted, places: npt.NDArray[np.int64]) -> float:
+    """Return how well a fresh discriminator tells records of the input, drawn, from the test set."""
+    tests = np.arange(found.inputs, found.inputs + 4000)
+    return fit(found.sample.take(np.concatenate([places, tests])), FeatureSpec(), SEED)[1].auc

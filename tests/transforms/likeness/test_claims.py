@@ -7,55 +7,33 @@ goes with other seeds and sizes, ``bench/like.py`` shows.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from tests.transforms.likeness.like_samples import (
+    OF_NUMBERS,
+    OF_TEXTS,
+    Fitted,
+    auc_after,
     chosen,
+    draw,
+    errors,
+    fitted,
     gaussians,
     poems_and_reviews,
     read_texts,
     sample_of,
-    scores_of,
-    uniform,
 )
 from transforms.kernels.arrays import F64
-from transforms.kernels.likeness.draws import drawn, points
-from transforms.kernels.likeness.features import FeatureSpec
-from transforms.kernels.likeness.weights import Weighing, counted, weigh
-from transforms.likeness.fit import FitReport, FitSample, fit
+from transforms.kernels.likeness.weights import weigh
 from transforms.likeness.report import LABELS, LikeReport, make_report, words
 
-RESAMPLED = 200
-SEED = 0
 SHARED = Path(os.environ["DOVETAIL_SHARED"]) if "DOVETAIL_SHARED" in os.environ else None
 
 needs_shared = pytest.mark.skipif(SHARED is None, reason="needs DOVETAIL_SHARED")
-
-
-class Fitted(NamedTuple):
-    sample: FitSample
-    inputs: int
-    scores: npt.NDArray[np.uint32]  # of the input's records
-    weighing: Weighing
-    truth: F64  # log of the densities' ratio, of the input's records
-    report: FitReport
-
-    @property
-    def weights(self) -> F64:
-        return self.weighing.weights_of(self.scores)
-
-
-def fitted(sample: FitSample, truth: F64) -> Fitted:
-    inputs = int((~sample.is_test).sum())
-    model, report = fit(sample, FeatureSpec(), SEED)
-    scores = scores_of(model, sample.take(np.arange(inputs)))
-    return Fitted(sample, inputs, scores, weigh(*counted(scores)), truth, report)
 
 
 @pytest.fixture(scope="module")
@@ -69,40 +47,6 @@ def mixture() -> tuple[Fitted, npt.NDArray[np.bool_]]:
 def bins() -> tuple[Fitted, F64]:
     sample, middles, truth = gaussians(6000, seed=1)
     return fitted(sample, truth), middles
-
-
-def errors(found: Fitted, values: F64) -> float:
-    """Return by how many standard errors the weighted mean of the input is off the test set's mean.
-
-    The error is that of the difference, by bootstrap: contents are drawn with replacement, with all of
-    their records in either set; weights stay as they are.
-    """
-    _, content = np.unique(
-        np.stack([found.sample.hash0, found.sample.hash1]), axis=1, return_inverse=True
-    )
-    many = int(content.max()) + 1
-    weights = np.concatenate([found.weights, np.ones(len(values) - found.inputs)])
-
-    def difference(times: F64) -> float:
-        each = weights * times[content]
-        mine, theirs = slice(None, found.inputs), slice(found.inputs, None)
-        means = [(each[side] @ values[side]) / each[side].sum() for side in (mine, theirs)]
-        return float(means[0] - means[1])
-
-    again = []
-    for number in range(RESAMPLED):
-        places = (uniform(many, "bootstrap", number) * many).astype(np.int64)
-        again.append(difference(np.bincount(places, minlength=many).astype(np.float64)))
-    return difference(np.ones(many)) / float(np.std(again))
-
-
-OF_NUMBERS: dict[str, Callable[[F64], F64]] = {
-    "x": lambda x: x,
-    "x squared": lambda x: x**2,
-    "x over 1": lambda x: (x > 1).astype(np.float64),
-    "sine of 2x": lambda x: np.sin(2 * x),
-    "a bump at 0": lambda x: np.exp(-(x**2)),
-}
 
 
 @pytest.mark.parametrize("name", OF_NUMBERS)
@@ -123,15 +67,6 @@ def test_without_weights_the_means_of_gaussians_are_not(bins: tuple[Fitted, F64]
 def test_log_weights_of_gaussians_follow_the_truth(bins: tuple[Fitted, F64]) -> None:
     found, _ = bins
     assert np.corrcoef(np.log(found.weights), found.truth)[0, 1] > 0.9
-
-
-OF_TEXTS: dict[str, Callable[[str], float]] = {
-    "length": len,
-    "full stops": lambda text: text.count("。"),
-    "holds 的": lambda text: "的" in text,
-    "lines": lambda text: text.count("\n"),
-    "different characters": lambda text: len(set(text)),
-}
 
 
 @needs_shared
@@ -157,27 +92,17 @@ def test_log_weights_of_a_mixture_follow_the_truth(
     assert found.weighing.mean == pytest.approx(1, rel=0.2)
 
 
-def auc_after(found: Fitted, places: npt.NDArray[np.int64]) -> float:
-    """Return how well a fresh discriminator tells records of the input, drawn, from the test set."""
-    tests = np.arange(found.inputs, found.inputs + 4000)
-    return fit(found.sample.take(np.concatenate([places, tests])), FeatureSpec(), SEED)[1].auc
-
-
 @needs_shared
 def test_what_is_drawn_is_nearer(mixture: tuple[Fitted, npt.NDArray[np.bool_]]) -> None:
     found, is_review = mixture
     assert found.report.auc > 0.9
     count = int(found.weighing.effective / 3)
-    units = found.weighing.units_of(found.scores)
-    at = points(count, total=found.weighing.total, seed=SEED)
-    places = np.repeat(*drawn(units, begin=0, points=at))
+    places = draw(found.weighing.units_of(found.scores), count)
     assert len(places) == count
     assert is_review[places].mean() > 0.9
     assert auc_after(found, places) < 0.6
     # the control: as many, without weights
-    even = np.ones(found.inputs, np.uint64)
-    places = np.repeat(*drawn(even, begin=0, points=points(count, total=found.inputs, seed=SEED)))
-    assert auc_after(found, places) > 0.9
+    assert auc_after(found, draw(np.ones(found.inputs, np.uint64), count)) > 0.9
 
 
 def report_of(inputs: list[str], tests: list[str]) -> LikeReport:

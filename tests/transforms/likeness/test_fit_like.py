@@ -45,10 +45,9 @@ def test_without_the_text_there_are_columns_alone() -> None:
     assert features_of(spec_of(found)) == ["n"]
 
 
-def test_a_side_without_texts_has_none() -> None:
-    found = join_samples(sample(n=[1]), sample(text=["c"], n=[1]), ["text"])
-    assert found.texts is not None
-    assert found.texts.to_pylist() == [None, "c"]
+def test_rows_without_texts_can_not_be_compared_by_them() -> None:
+    with pytest.raises(DataError, match="the input has rows without a text"):
+        join_samples(sample(n=[1]), sample(text=["c"], n=[1]), ["text"])
 
 
 @pytest.mark.parametrize(

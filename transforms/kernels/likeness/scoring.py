@@ -51,12 +51,15 @@ class Scorer:
                 f"expected {spec.width} weights and a calibration for each model, got weights "
                 f"{weights.shape} and calibrations {calibration.shape}"
             )
-        self._spec, self._weights, self._calibration = spec, weights, calibration
-        hashed = weights[:, : sum(kind[2] for kind in spec.kinds)]
-        _, exponents = np.frexp(np.abs(hashed).max(axis=1, initial=0.0))
-        whole = np.rint(np.ldexp(hashed, (_BITS - exponents)[:, np.newaxis]))
-        self._whole = whole.astype(np.int32)
-        self._unit = np.ldexp(np.ones(len(weights)), exponents - _BITS)
+        self._spec, self._calibration = spec, calibration
+        hashed = sum(kind[2] for kind in spec.kinds)
+        self._whole = np.empty((len(weights), hashed), np.int32)
+        self._units = np.empty(len(weights))
+        for model, row in enumerate(weights[:, :hashed]):
+            _, exponent = np.frexp(np.abs(row).max(initial=0.0))
+            self._whole[model] = np.rint(np.ldexp(row, _BITS - int(exponent)))
+            self._units[model] = np.ldexp(1.0, int(exponent) - _BITS)
+        self._others, self._first = weights[:, hashed:].copy(), hashed
 
     def logits(
         self,
@@ -101,7 +104,7 @@ class Scorer:
         values, offsets = bytes_of(texts)
         models = np.zeros(len(offsets) - 1, np.uint8) if folds is None else folds
         products, squares = multiply_texts(values, offsets, self._spec.kinds, self._whole, models)
-        sums = products.astype(np.float64) * self._unit[models][:, np.newaxis]
+        sums = products.astype(np.float64) * self._units[models][:, np.newaxis]
         if self._spec.normed:
             sums /= np.sqrt(np.maximum(squares, 1).astype(np.float64))
         z: F64 = sums[:, 0] + sums[:, 1]
@@ -113,11 +116,10 @@ class Scorer:
         z = np.zeros(len(dense))
         for name in self._spec.categories:
             codes = category_codes(name, column_of(columns, name), self._spec.category_buckets)
-            places = (codes >> 1).astype(np.int64) + self._spec.ranges["categories"][0]
-            weights = self._weights[models, places]
+            weights = self._others[models, (codes >> 1).astype(np.int64)]
             z += np.where(codes & 1, -weights, weights)
         for place in range(dense.shape[1]):
-            z += dense[:, place] * self._weights[models, begin + place]
+            z += dense[:, place] * self._others[models, begin - self._first + place]
         return z
 
 
