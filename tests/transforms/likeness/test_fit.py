@@ -28,11 +28,11 @@ from transforms.kernels.likeness.columns import specify
 from transforms.kernels.likeness.folds import FOLDS, folds_of
 from transforms.kernels.likeness.spec import FeatureSpec, Ngrams
 from transforms.kernels.randomness import mix
-from transforms.likeness import fit as fitting
-from transforms.likeness import matrix, needs
+from transforms.likeness import fit_fold, matrix, needs
 from transforms.likeness.auc import auc, auc_by_folds
 from transforms.likeness.calibration import calibrate, platt
-from transforms.likeness.fit import FitSample, fit, has_enough
+from transforms.likeness.fit import fit, has_enough
+from transforms.likeness.fit_sample import FitSample
 from transforms.likeness.model import LikeModel, Packed
 
 SMALL = FeatureSpec(
@@ -129,8 +129,8 @@ def test_a_small_test_set_is_oversampled() -> None:
 def test_batches_hold_as_many_of_either_set() -> None:
     is_test = np.arange(50) < 7
     seen = np.arange(50) % 5 > 0
-    sizes = np.full(50, fitting._BATCH // 8)
-    batches = list(fitting._batches(seen, is_test, sizes, seed=0, fold=0, epoch=1))
+    sizes = np.full(50, fit_fold._BATCH // 8)
+    batches = list(fit_fold.batches(seen, is_test, sizes, seed=0, fold=0, epoch=1))
     assert len(batches) > 4
     every = np.concatenate(batches)
     assert is_test[every].sum() * 2 == len(every)
@@ -139,7 +139,7 @@ def test_batches_hold_as_many_of_either_set() -> None:
     assert (many[seen & ~is_test] == 1).all()
     assert (many[~seen] == 0).all()
     assert np.ptp(many[seen & is_test]) <= 1
-    other = np.concatenate(list(fitting._batches(seen, is_test, sizes, seed=0, fold=0, epoch=2)))
+    other = np.concatenate(list(fit_fold.batches(seen, is_test, sizes, seed=0, fold=0, epoch=2)))
     assert sorted(other.tolist()) != other.tolist() != every.tolist()
 
 

@@ -232,3 +232,16 @@ def test_what_can_not_take_a_key_is_found_with_the_reason(loops: bool) -> None:
     assert "got an array" in bad[1]
     assert "it has a key 'w' already" in bad[2]
     assert "isn't JSON" in bad[4]
+
+
+def test_a_block_without_records_stays_one() -> None:
+    block = block_of([b"{}", b"[]"])
+    for empty in (block.slice(0, 0), block.slice(1, 0), block.filter(pa.array([False, False]))):
+        got = attach(empty, "w", pa.array([], pa.float64()))
+        assert (len(got), got.schema) == (0, block.schema)
+
+
+def test_a_slice_is_a_block_of_its_own() -> None:
+    block = block_of([b"no JSON", b'{"a":1}', b"{ }", b"[]"]).slice(1, 2)
+    got = attach(block, "w", pa.array([True, None]))
+    assert blocks.records(got) == [b'{"a":1,"w":true}', b'{ "w":null}']
