@@ -16,7 +16,8 @@ from transforms.errors import DataError
 from transforms.kernels.likeness.columns import specify
 from transforms.kernels.likeness.spec import FeatureSpec
 from transforms.kernels.records import blocks
-from transforms.likeness.fit import FitReport, FitSample, fit
+from transforms.likeness.fit import FitReport, fit
+from transforms.likeness.fit_sample import FitSample
 from transforms.likeness.model import LikeModel
 from transforms.likeness.sample_records import read_sample
 from transforms.likeness.score_records import write_model
