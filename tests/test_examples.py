@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 
 
-def call(*args: str | Path) -> subprocess.CompletedProcess[bytes]:
+def call(*args: str | Path, timeout: float = 120) -> subprocess.CompletedProcess[bytes]:
     """Run Python in another folder, with the checkout on its path as an installed package is."""
     done = subprocess.run(
         [sys.executable, *map(str, args)],
@@ -33,7 +33,7 @@ def call(*args: str | Path) -> subprocess.CompletedProcess[bytes]:
         cwd="/",
         capture_output=True,
         check=False,
-        timeout=120,
+        timeout=timeout,
     )
     assert done.returncode == 0, done.stderr.decode()
     return done
@@ -147,3 +147,13 @@ def test_the_demo_names_commands_that_there_are() -> None:
     for name, flags in commands:
         run = pipelines.shuffle.run if name == "shuffle" else pipelines.tokenize.run
         run([*shlex.split(flags), "--print_recipe"])
+
+
+def test_labels_that_change_cannot_be_noticed(tmp_path: Path) -> None:
+    done = call(EXAMPLES / "labels_changed.py", tmp_path / "out", timeout=500)
+    *_, said, promised, kept, turned = done.stdout.decode().splitlines()
+    assert "there is nothing to mend" in said
+    accuracies = [float(line.rsplit(": ")[-1]) for line in (promised, kept, turned)]
+    assert accuracies[0] > 0.65
+    assert abs(accuracies[1] - accuracies[0]) < 0.1
+    assert accuracies[2] < 0.35

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +17,7 @@ from transforms.datasets.token_counts import NAT, TokenCounts
 from transforms.errors import UsageError
 from transforms.kernels.planning.plan import Workers, files_room
 from transforms.storage import files as storage
+from transforms.workers.give_back import give_back
 
 if TYPE_CHECKING:
     from transforms.tokenization.models.bos_eos import Role
@@ -187,7 +186,7 @@ def workers_for_model(
         from transforms.tokenization.tokenize import forget
 
         forget()
-        _give_back()
+        give_back()  # 40 MB of 80,000 pieces, which workers alone need
     return workers
 
 
@@ -195,12 +194,6 @@ def workers_for_rows(settings: RunSettings, inputs: Inputs, *, stores: bool) -> 
     """Choose workers that read rows of ids, and need no model; else as of ``workers_for_model``."""
     window = inputs.contents.window + _OF_WORKER + files_room(len(inputs.files))
     return choose_workers(settings, inputs.contents.bytes, stores=stores, window=window)
-
-
-def _give_back() -> None:
-    """Return to the system what a model took that workers alone need: 40 MB of 80,000 pieces."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def tokens_entry(

@@ -12,7 +12,7 @@ from transforms.splitting.parse_splits import plan_split
 Fields = Mapping[str, Any]
 """Fields of a SplitRecipe, read already."""
 
-FIT_RECORDS, FIT_BYTES, DRAW_COLUMN = 100_000, 32 << 20, "drawn"
+FIT_RECORDS, FIT_BYTES, DRAW_COLUMN = 100_000, 8 << 20, "drawn"
 _DEFAULTS = {
     **{"features": ["text"], "fit_records": FIT_RECORDS, "fit_bytes": FIT_BYTES},
     "draw_column": DRAW_COLUMN,

@@ -68,7 +68,7 @@ def test_a_plan_of_likeness_says_what_is_fitted(
     (tmp_path / "t.jsonl").write_text('{"text": "a"}\n')
     flags = f"--like={tmp_path}/t.jsonl", "--draw=10", "--fit_records=500"
     lines = plan(reviews, *flags, capsys=capsys)
-    assert any("fitted on up to 500 records of either set, 32MiB of each" in line for line in lines)
+    assert any("fitted on up to 500 records of either set, 8MiB of each" in line for line in lines)
     assert any(line.startswith("draws       10, with replacement") for line in lines)
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +16,8 @@ from transforms.errors import DataError
 from transforms.kernels.likeness.columns import specify
 from transforms.kernels.likeness.spec import FeatureSpec
 from transforms.kernels.records import blocks
-from transforms.likeness.fit import FitReport, FitSample, fit
+from transforms.likeness.fit import FitReport, fit
+from transforms.likeness.fit_sample import FitSample
 from transforms.likeness.model import LikeModel
 from transforms.likeness.sample_records import read_sample
 from transforms.likeness.score_records import write_model
@@ -27,6 +25,7 @@ from transforms.likeness.seen import parted
 from transforms.shuffling.packed import pack, unpack
 from transforms.shuffling.spill_files import Spilling
 from transforms.storage import files as storage
+from transforms.workers.give_back import give_back
 
 TEXT_FEATURE = "text"
 """What names the text among features."""
@@ -163,19 +162,15 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _fit(_: None, found: bytes, test: bytes, config: FitLike) -> bytes:
     storage.configure(config.spill.storage_options)
+    try:
+        return _packed(*_fitted(found, test, config), config.spill.folders[0])
+    finally:
+        give_back()
+
+
+def _fitted(found: bytes, test: bytes, config: FitLike) -> tuple[LikeModel, FitReport]:
     sample = join_samples(read_sample(found), read_sample(test), config.features)
-    model, report = fit(sample, spec_of(sample), config.seed)
-    del sample
-    give_back()
-    return _packed(model, report, config.spill.folders[0])
-
-
-def give_back() -> None:
-    """Return to the system what a fit took: workers keep what they have, and the next fits elsewhere."""
-    gc.collect()
-    pa.default_memory_pool().release_unused()
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
+    return fit(sample, spec_of(sample), config.seed)
 
 
 def spec_of(sample: FitSample) -> FeatureSpec:

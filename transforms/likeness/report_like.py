@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from transforms.kernels.likeness.folds import folds_of
 from transforms.kernels.records import blocks
 from transforms.likeness.figure import figure
 from transforms.likeness.fit import fit
-from transforms.likeness.fit_like import features_of, give_back, join_samples, read_fitted, spec_of
+from transforms.likeness.fit_like import features_of, join_samples, read_fitted, spec_of
 from transforms.likeness.model import LikeModel
 from transforms.likeness.report import LikeReport, make_report, words
 from transforms.likeness.sample_records import read_sample
@@ -27,6 +27,7 @@ from transforms.shuffling.file_ranges import FileRange
 from transforms.shuffling.spill_files import Spilling
 from transforms.storage import files as storage
 from transforms.storage import layout
+from transforms.workers.give_back import give_back
 
 
 @dataclass(eq=False, kw_only=True)
@@ -84,21 +85,26 @@ class _Telling:
         storage.configure(self.spill.storage_options)
         found = read_fitted(fitted)
         model, weights = read_model(found.model), read_weighing(weighing)
-        inputs, tests = (read_sample(one) if one else None for one in (sample, test))
         auc = None
-        if tests is not None:
-            others = read_sample(after) if after else self._resampled(model, weights, inputs)
-            auc = self._fresh_auc(others, tests, features_of(model.features))
-        give_back()
+        if test:
+            others = after or sample
+            auc = self._fresh_auc(model, None if after else weights, read_sample(others), test)
+            give_back()
         told = make_report(weights, fitted=found.report, auc_after=auc, draws=self.draws)
         files = list(self._publish(found.model, told))
         return told.model_dump(mode="json") | {"words": words(told), "files": files}
 
     def _fresh_auc(
-        self, found: pa.RecordBatch | None, test: pa.RecordBatch, features: Sequence[str]
+        self, model: LikeModel, weights: Any, found: pa.RecordBatch | None, test: bytes
     ) -> float | None:
-        """Return how well a new discriminator tells them from the test set; None where they are few."""
-        sample = join_samples(found, test, features)
+        """Return how well a new discriminator tells them from the test set; None where they are few.
+
+        They are drawn by weight first, where there are weights.
+        """
+        if weights is not None:
+            found = self._resampled(model, weights, found)
+        sample = join_samples(found, read_sample(test), features_of(model.features))
+        del found  # which takes as much as its copy
         try:
             return fit(sample, spec_of(sample), self.seed)[1].auc
         except DataError:

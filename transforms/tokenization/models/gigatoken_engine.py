@@ -6,7 +6,6 @@ gigatoken 0.10.0 is trusted only as far as it is checked: see ``bpe``.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from gigatoken import gigatoken_rs
 
 from transforms.kernels.arrays import I64, U32, offsets_of
 from transforms.tokenization.models.texts import Texts, unpack
+from transforms.workers.give_back import give_back
 
 NAME = f"gigatoken {version('gigatoken')}"
 
@@ -89,7 +89,7 @@ class Encoder:
         """Return uint32[k] ids and int64[r + 1] offsets of r records of valid UTF-8."""
         if self._grown > CACHE:
             self._tokenizer, self._grown = None, 0  # the old one goes first
-            _give_back()
+            give_back()
             self._tokenizer = self._make()
         before = _resident()
         source = gigatoken_rs.BytesSource(unpack(texts))
@@ -105,12 +105,6 @@ def _unpacked(found: Any) -> tuple[U32, I64]:
     layout = found.layout
     offsets = np.asarray(layout.offsets.data)
     return np.asarray(layout.content.data), np.diff(offsets)
-
-
-def _give_back() -> None:
-    """Return to the system what was freed: each thread's heap keeps it, and the next thread's grows."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _resident() -> int:
