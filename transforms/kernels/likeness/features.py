@@ -11,9 +11,7 @@ import pyarrow as pa
 from transforms.errors import DataError
 from transforms.kernels.arrays import F64, I32, I64, U8, offsets_of
 from transforms.kernels.likeness.columns import category_codes, column_of, dense_columns
-from transforms.kernels.likeness.spec import Embedding, FeatureSpec, Ngrams, Number
-
-__all__ = ["Embedding", "FeatureSpec", "Features", "Ngrams", "Number", "bytes_of", "featurize"]
+from transforms.kernels.likeness.spec import FeatureSpec
 
 
 class Features(NamedTuple):
