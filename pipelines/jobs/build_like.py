@@ -153,7 +153,7 @@ def require_room_to_fit(asked: int, workers: Workers) -> None:
     needed = _COPIES * asked
     if asked > FIT_BYTES and needed > workers.payload:
         raise UsageError(
-            f"--fit_bytes={write_size(asked)}: to fit on so much takes {write_size(needed)} in a worker, "
+            f"--fit_bytes={write_size(asked)}: a fit on so much takes {write_size(needed)} in a worker, "
             f"which has {write_size(workers.payload)} for it; fit on less, or give more --memory, or "
             "fewer --workers"
         )
