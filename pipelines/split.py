@@ -34,6 +34,7 @@ from transforms.kernels.planning.plan import (
     small_shuffle,
 )
 from transforms.kernels.records import compiling
+from transforms.likeness import load_kernels
 from transforms.storage import files as storage
 from transforms.workers.progress import Stage
 
@@ -100,10 +101,13 @@ def _prepare(
     if settings.runner in CLUSTERS:  # spans are handed out before any is read: many are more even
         plan = replace(plan, span_bytes=max(plan.span_bytes // 8, MIB))
     job = Job(recipe, settings, inputs, workers, claim, now(), plan, found.beside, found.like)
-    if job.compiled:
+    if job.compiled or recipe.weighs:
         rows = contents.schema is not None
         wanted = rows, found.beside is not None and not rows
-        job = replace(job, warm=Call(f"{compiling.__name__}:load_loops", wanted))
+        load = f"{compiling.__name__}:load_loops"
+        if recipe.weighs:  # whose kernels need numba whatever the size
+            load = f"{load_kernels.__name__}:load_kernels"
+        job = replace(job, warm=Call(load, wanted))
     for line in warnings(inputs.tokenizers):
         LOG.warning("%s", line)
     return job, _measure(job)

@@ -138,6 +138,19 @@ def test_both_splits_are_those_without_weights(weighed: Run, corpora: Path, tmp_
         assert [json.loads(line)["n"] for line in lines] == plain[name]
 
 
+def test_counted_splits_have_weights_too(corpora: Path, weighed: Run, tmp_path: Path) -> None:
+    given = ["--counts=a=60,b=rest", "--by=identity", "--weights_column=w"]
+    model = f"--like_model={weighed.folder}/like.json"
+    found = make(tmp_path / "out", f"--input={corpora}/in", model, *given)
+    _, units = weighed.weighing()
+    want = Counter((text, unit / 2**32) for text, unit in zip(TEXTS, units.tolist(), strict=True))
+    both = [json.loads(line) for lines in found.lines.values() for line in lines]
+    assert Counter((one["text"], one["w"]) for one in both) == want
+    assert len(found.lines["a"]) == 60
+    assert found.manifest.parted is not None
+    assert found.manifest.parted.contents > 0
+
+
 def make_plain(folder: Path, *given: str) -> dict[str, list[int]]:
     manifest = splits.run(folder, *given)
     return {
