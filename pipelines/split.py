@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pipelines.inputs.made_by import warnings
 from pipelines.inputs.preflight import refuse_memory, spool_stdin, uses_stores
-from pipelines.jobs.build_like import require_room_to_draw, totals_of
+from pipelines.jobs.build_like import require_room_to_draw, require_room_to_fit, totals_of
 from pipelines.jobs.build_split import build
 from pipelines.jobs.command import Command
 from pipelines.jobs.disk_room import Need, measure_room
@@ -88,6 +88,8 @@ def _prepare(
         require_room_to_count(recipe.split_plan, workers, flags=True, labels=recipe.most_labels)
     if recipe.draw is not None:
         require_room_to_draw(recipe.draw, workers)
+    if recipe.like is not None:
+        require_room_to_fit(recipe.fit_bytes, workers)
     shards = recipe.num_shards
     if shards is None:
         shards = count_shards(contents.bytes * SHARD_BYTES // recipe.bytes_of_shard)
