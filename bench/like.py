@@ -39,7 +39,7 @@ from tests.transforms.likeness.like_samples import (
     gaussians,
     poems_and_reviews,
 )
-from transforms.likeness import fit as fitting
+from transforms.likeness import fit_fold
 from transforms.likeness.calibration import platt
 
 VARIANTS = ("as it is", "sigmoid alone", "unscaled")
@@ -48,15 +48,15 @@ VARIANTS = ("as it is", "sigmoid alone", "unscaled")
 @contextmanager
 def variant(name: str) -> Iterator[None]:
     """Fit without one of the parts."""
-    calibrate, scale_of = fitting.calibrate, fitting.scale_of
+    calibrate, scale_of = fit_fold.calibrate, fit_fold.scale_of
     if name == "sigmoid alone":
-        fitting.calibrate = platt
+        fit_fold.calibrate = platt
     if name == "unscaled":
-        fitting.scale_of = lambda spec, matrix, seen, is_test: np.ones(matrix.width)
+        fit_fold.scale_of = lambda spec, matrix, seen, is_test: np.ones(matrix.width)
     try:
         yield
     finally:
-        fitting.calibrate, fitting.scale_of = calibrate, scale_of
+        fit_fold.calibrate, fit_fold.scale_of = calibrate, scale_of
 
 
 def tell(what: str, seed: int, name: str, found: Fitted, off: list[float], more: list[str]) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -61,7 +62,7 @@ def main() -> None:
         sample_weight=[one["weight"] for one in train],
     )
 
-    def accuracy(records: list[dict], labels: list[int], weights: list[float]) -> float:
+    def accuracy(records: list[dict[str, Any]], labels: list[int], weights: list[float]) -> float:
         found = model.predict(features.transform([one["text"] for one in records]))
         return float(np.average(found == labels, weights=weights))
 
@@ -77,7 +78,7 @@ def main() -> None:
     print(f"on the test set, as its labels are: {accuracy(tests, turned, ones):.2f}")
 
 
-def read(dataset: Path, split: str) -> list[dict]:
+def read(dataset: Path, split: str) -> list[dict[str, Any]]:
     """Return the records of a split."""
     return [
         json.loads(line)

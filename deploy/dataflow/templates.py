@@ -17,6 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from deploy.dataflow.flex_launcher import PIPELINES
 from pipelines.__main__ import COMMANDS
 from pipelines.recipes.flag_errors import FLAGS
+from pipelines.recipes.values import write_size
 
 HERE = Path(__file__).parent
 
@@ -131,7 +132,8 @@ def parameter(name: str, field: Any, *, recipes: bool) -> dict[str, Any]:
     if name == "sources" and recipes:
         help_ += ". One only, as parameters are a map: several sources come by recipe"
     if field.default not in (None, False, "") and not field.is_required():
-        help_ += f". By default {json.dumps(field.default)}"
+        size = field.json_schema_extra["metavar"] == "SIZE"
+        help_ += f". By default {write_size(field.default) if size else json.dumps(field.default)}"
     return {
         "name": flag,
         "label": f"{field.json_schema_extra['group']}: {flag.replace('_', ' ')}",

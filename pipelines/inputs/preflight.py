@@ -243,15 +243,9 @@ def urls_of(recipe: Recipe, settings: RunSettings) -> list[tuple[str, str]]:
 
 def _refuse_overlap(recipe: Recipe, settings: RunSettings, claim: Claim) -> None:
     """Raise InputError where what is written would lie inside an input, and be read as one."""
-    output = storage.canonical(settings.output)
     patterns = [url for urls in recipe.sources.values() for url in urls]
     for pattern in patterns:
-        path = storage.canonical(pattern)
-        if _is_below(path, output) and not _is_spilled(path, claim):
-            raise InputError(
-                f"--input={pattern} lies inside --output={settings.output}, which is for what is "
-                "written; choose another folder"
-            )
+        refuse_in_output(f"--input={pattern}", pattern, settings, claim)
     for pattern in patterns:
         deep = fixed_folder(pattern)
         for flag, value in _written(settings)[1:]:  # of the output nothing is read
@@ -260,6 +254,22 @@ def _refuse_overlap(recipe: Recipe, settings: RunSettings, claim: Claim) -> None
                     f"{flag}={value} lies inside --input={pattern}, so what is written would be "
                     "read as input; choose another folder"
                 )
+
+
+def refuse_in_output(given: str, url: str, settings: RunSettings, claim: Claim) -> None:
+    """Raise InputError where what is read lies where is written, and may be removed before.
+
+    Args:
+        given: the flag with its value.
+        url: of a file, or a pattern.
+        settings, claim: where is written.
+    """
+    path = storage.canonical(url)
+    if _is_below(path, storage.canonical(settings.output)) and not _is_spilled(path, claim):
+        raise InputError(
+            f"{given} lies inside --output={settings.output}, which is for what is written; choose "
+            "another folder"
+        )
 
 
 def _is_spilled(path: str, claim: Claim) -> bool:

@@ -66,13 +66,27 @@ def reading_of(job: Job, span_bytes: int) -> Any:
 
 
 def _validate(job: Job) -> Any:
-    """Return what says which records lack what they are split by; None where they need nothing."""
-    groups, label = tuple(job.recipe.split_by or ()), job.recipe.stratify
-    if not groups and label is None:
-        return None
+    """Return what says which records lack what they are split by, or can't take what is attached.
+
+    None where all will do.
+    """
+    from transforms.kernels.records.attach import unattachable
     from transforms.kernels.records.contents import without_values
 
-    return partial(without_values, groups=groups, label=label)
+    recipe, each = job.recipe, []
+    if recipe.split_by or recipe.stratify is not None:
+        groups = tuple(recipe.split_by or ())
+        each.append(partial(without_values, groups=groups, label=recipe.stratify))
+    if recipe.added_column is not None and job.inputs.contents.schema is None:
+        each.append(partial(unattachable, name=recipe.added_column))
+    return partial(_judge, each) if each else None
+
+
+def _judge(each: list[Any], block: Any) -> dict[int, str]:
+    bad: dict[int, str] = {}
+    for judge in each:
+        bad = {**judge(block), **bad}
+    return bad
 
 
 def form_of(job: Job) -> ShardFormat:

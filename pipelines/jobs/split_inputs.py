@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pipelines.inputs.beside import inspect_beside
-from pipelines.inputs.preflight import Inputs
+from pipelines.inputs.preflight import Inputs, refuse_in_output
 from pipelines.inputs.sample_records import sample_records
 from pipelines.outputs.claim import Claim
 from pipelines.recipes.recipe import Recipe, Settings
@@ -68,6 +68,9 @@ def inspect_split(
         UsageError: a column that is to be added is there already; counts are larger than what is there;
             there is no such model.
     """
+    if recipe.like_model is not None:
+        given = f"--like_model={recipe.like_model}"
+        refuse_in_output(given, recipe.like_model, settings, claim)
     features = _features_of(recipe)
     columns = [name for name in features if name != TEXT]
     inputs, beside = inspect_beside(

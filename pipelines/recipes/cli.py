@@ -18,7 +18,7 @@ from typing import Any, Literal, NoReturn, get_args, get_origin
 from pydantic import BaseModel
 
 from pipelines.recipes.flag_errors import ALSO, flag_of
-from pipelines.recipes.values import join_patterns
+from pipelines.recipes.values import join_patterns, write_size
 from transforms.errors import DovetailError, UsageError
 from transforms.version import VERSION
 
@@ -70,7 +70,10 @@ def make_parser(
                 help_ = argparse.SUPPRESS
             if field.default is not None and field.default is not False and not field.is_required():
                 shown = field.default
-                shown = ",".join(shown) if isinstance(shown, list) else repr(shown)
+                if extra["metavar"] == "SIZE":
+                    shown = write_size(shown)
+                else:
+                    shown = ",".join(shown) if isinstance(shown, list) else repr(shown)
                 help_ += f" (default {shown})".replace("%", "%%")
             if field.annotation is bool:
                 group.add_argument(flag_of(name), dest=name, action="store_true", help=help_)

@@ -134,8 +134,8 @@ class SplitRecipe(WholeRecordsRecipe):
     features: Names = make_flag(
         ["text"],
         _LIKE,
-        "what the sets are compared by: text, and names of rows' columns: numbers, "
-        "categories, or lists of numbers of one length (an embedding)",
+        "what the sets are compared by: text, and columns of rows or fields of JSON lines, by name: "
+        "numbers, categories, or lists of numbers of one length (an embedding)",
         metavar="NAME,NAME",
     )
     fit_records: Count = make_flag(

@@ -84,6 +84,7 @@ def test_help_begins_with_what_most_need(capsys: pytest.CaptureFixture[str]) -> 
     assert "dovetail split --input='corpus/*.jsonl' --fractions=train=0.98,validation=0.01" in shown
     groups = [line for line in shown.splitlines() if re.fullmatch(r"[a-z][a-z ]*:", line)]
     assert groups[1:6] == ["input:", "split:", "like a test set:", "order:", "output:"]
+    assert "(default 8MiB)" in " ".join(shown.split())
     assert "--split_name" not in shown
     assert "--weights " not in shown
 
@@ -283,3 +284,19 @@ def test_from_python_and_again_from_its_manifest(tmp_path: Path, jsonl: str) -> 
     assert "fractions: splits by their fraction of the contents" in (dovetail.split.__doc__ or "")
     with pytest.raises(InputError, match="no file matches"):
         dovetail.split(input=tmp_path / "nowhere", counts={"a": 1}, output=tmp_path / "four")
+
+
+@pytest.mark.parametrize("flag", ["like_model=out/like.json", "like=out/data/train-*"])
+def test_what_is_read_of_the_dataset_that_would_be_replaced_leaves_it_whole(
+    tmp_path: Path, jsonl: str, flag: str
+) -> None:
+    output = f"--output={tmp_path / 'out'}"
+    run([f"--input={jsonl}", "--fractions=test=0.2", output, "--workers=1", "--quiet"])
+    (tmp_path / "out/like.json").write_text("{}")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    asked = f"--{flag.replace('out/', f'{tmp_path}/out/')}"
+    with pytest.raises(UsageError, match=rf"--{flag[:5]}.* lies inside --output="):
+        run([f"--input={jsonl}", "--draw=2", asked, output, "--overwrite", "--workers=1"])
+    assert before == {
+        path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()
+    }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import apache_beam as beam
@@ -12,8 +12,7 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.transforms.window import GlobalWindows
 
-import transforms.datasets.coders  # noqa: F401  # registers the coder of blocks
-from transforms.datasets.compact import pack, unpack
+from transforms.datasets.coders import BlockCoder  # and registers it
 from transforms.datasets.identity import Located, Origin, keep
 from transforms.datasets.read_values import where
 from transforms.datasets.reports import SpanReport, SpanReports
@@ -33,6 +32,8 @@ from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.keyed_values import KEY_BYTES, KeyedValues
 
 Missing = Literal["fail", "null", "leave_out"]
+_PIECE = 16 << 20  # bytes of keys and values that go to workers at once
+_DIGEST = 16
 CONTENT = None
 """In the place of a field: records are known by their contents."""
 
@@ -45,8 +46,8 @@ class AttachColumn(beam.PTransform):  # type: ignore[misc]  # Beam's classes are
     stays (``kernels.records.attach``). The outputs are those of ReadRecords, and what follows it follows
     here: ``spans`` are of the records as they are now, with those that were left out counted as dropped.
 
-    The values are held by every worker as sorted arrays, 16 bytes for a key and what the value takes,
-    and about twice that while they are joined.
+    The values are held by every worker as sorted arrays, 16 bytes for a key and what the value takes;
+    while they are joined, three times that, beside what the runner holds of them.
 
     Attributes:
         name: of the column or key; no record has it.
@@ -79,43 +80,35 @@ class AttachColumn(beam.PTransform):  # type: ignore[misc]  # Beam's classes are
             )
 
     def expand(self, located: Any) -> Any:
-        """Gather the values in one place, then look up."""
-        gathered = (
-            self.values
-            | "HashKeys" >> beam.ParDo(_HashKeys(self)).with_output_types(bytes)
-            | "JoinValues"
-            >> beam.CombineGlobally(partial(_joined, memory=self.memory)).with_output_types(bytes)
-        )
-        look_up = beam.ParDo(_LookUp(self), beam.pvalue.AsSingleton(gathered))
+        """Hash keys, hand them to every worker, look up."""
+        hashed = self.values | "HashKeys" >> beam.ParDo(_HashKeys(self)).with_output_types(bytes)
+        look_up = beam.ParDo(_LookUp(self), beam.pvalue.AsIter(hashed))
         outputs = look_up.with_output_types(Located, spans=SpanReports)
         return located | "AttachValues" >> outputs.with_outputs("spans", main="blocks")
 
 
 class _HashKeys(beam.DoFn):  # type: ignore[misc]
-    """Hashes keys of tables, and gives one table a bundle, packed."""
+    """Hashes keys of tables, and joins small ones."""
 
     def __init__(self, config: AttachColumn) -> None:
-        self._config = config
+        self._name, self._kind = config.name, config.kind
 
     def start_bundle(self) -> None:
         self._tables: list[KeyedValues] = []
-        self._bytes = 0
 
-    def process(self, table: pa.RecordBatch) -> Iterator[Any]:
-        found = KeyedValues.of(
-            _keys_of(table), _cast(table.column(table.num_columns - 1), self._config)
-        )
-        self._tables.append(found)
-        self._bytes += found.nbytes
-        if self._bytes > self._config.memory:  # unless keys came several times
-            self._tables = [_within(KeyedValues.join(self._tables), self._config.memory)]
-            self._bytes = self._tables[0].nbytes
-        yield from ()
+    def process(self, table: pa.RecordBatch) -> Iterator[bytes]:
+        values = _cast(table.column(table.num_columns - 1), self._name, self._kind)
+        self._tables.append(KeyedValues.of(_keys_of(table), values))
+        if sum(found.nbytes for found in self._tables) >= _PIECE:
+            yield self._joined()
 
     def finish_bundle(self) -> Iterator[Any]:
         if self._tables:
-            joined, self._tables = KeyedValues.join(self._tables), []
-            yield GlobalWindows.windowed_value(_packed(joined))
+            yield GlobalWindows.windowed_value(self._joined())
+
+    def _joined(self) -> bytes:
+        tables, self._tables = self._tables, []
+        return _packed(KeyedValues.join(tables))
 
 
 def _keys_of(table: pa.RecordBatch) -> Hashes:
@@ -136,54 +129,78 @@ def _keys_of(table: pa.RecordBatch) -> Hashes:
     return value_hashes(keys, name=names[0])
 
 
-def _cast(values: pa.Array, config: AttachColumn) -> pa.Array:
-    if config.kind is None or values.type == config.kind:
+def _cast(values: pa.Array, name: str, kind: pa.DataType | None) -> pa.Array:
+    if kind is None or values.type == kind:
         return values
     try:
-        return values.cast(config.kind)
+        return values.cast(kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(
-            f"expected values for {config.name} that {config.kind} can hold, got {values.type}: {error}"
+            f"expected values for {name} that {kind} can hold, got {values.type}: {error}"
         ) from None
 
 
-def _within(table: KeyedValues, memory: int) -> KeyedValues:
-    if table.nbytes > memory:
-        raise DataError(
-            f"expected values that take at most {memory} bytes, {KEY_BYTES} a key and what each value "
-            f"has, got {table.nbytes} for {len(table)} keys or more; give AttachColumn more memory, or "
-            "attach the values in parts, each to its part of the records"
-        )
-    return table
-
-
 def _packed(table: KeyedValues) -> bytes:
+    """Return a table as bytes, behind a digest of them."""
     columns = [pa.array(table.keys[0]), pa.array(table.keys[1]), table.values]
-    return pack(pa.RecordBatch.from_arrays(columns, names=["hash0", "hash1", "value"]))
+    batch = pa.RecordBatch.from_arrays(columns, names=["hash0", "hash1", "value"])
+    encoded = BlockCoder().encode(batch)  # as it is: hashes can't be compressed
+    return hashlib.blake2b(encoded, digest_size=_DIGEST).digest() + encoded
 
 
 def _opened(packed: bytes) -> KeyedValues:
-    table = unpack(packed)
+    with pa.ipc.open_stream(pa.py_buffer(packed)[_DIGEST:]) as reader:
+        table = reader.read_next_batch()
     keys = table.column(0).to_numpy(), table.column(1).to_numpy()
     return KeyedValues(keys, table.column(2))
 
 
-def _joined(many: Iterable[bytes], *, memory: int) -> bytes:
-    return _packed(_within(KeyedValues.join([_opened(packed) for packed in many]), memory))
+def _joined(pieces: Iterable[bytes], memory: int) -> KeyedValues:
+    """Join packed tables.
+
+    Raises:
+        DataError: they take more than so many bytes; or as ``KeyedValues.join``.
+    """
+    tables: list[KeyedValues] = []
+    total = 0
+    for piece in pieces:
+        tables.append(_opened(piece))
+        total += tables[-1].nbytes
+        if total > memory:  # unless keys came several times
+            tables = [KeyedValues.join(tables)]
+            total = tables[0].nbytes
+        if total > memory:
+            raise DataError(
+                f"expected values that take at most {memory} bytes, {KEY_BYTES} a key and what each "
+                f"value has, got {total} for {len(tables[0])} keys or more; give AttachColumn more "
+                "memory, or attach the values in parts, each to its part of the records"
+            )
+    return KeyedValues.join(tables)
 
 
 class _LookUp(beam.DoFn):  # type: ignore[misc]
     def __init__(self, config: AttachColumn) -> None:
         self._name, self._by, self._missing = config.name, config.by, config.missing
-        self._kind = config.kind
-        self._packed: bytes | None = None
+        self._kind, self._memory = config.kind, config.memory
+        self._table = KeyedValues.join([])
+        self._joined_of: list[bytes] | None = None
 
     def start_bundle(self) -> None:
         self._found: dict[tuple[str, int], tuple[Digest, Digest, int]] = {}
+        self._looked = False
 
-    def process(self, element: Located, packed: bytes) -> Iterator[Located]:
-        if packed is not self._packed:
-            self._packed, self._table = packed, _opened(packed)
+    def _require_table(self, pieces: Iterable[bytes]) -> None:
+        """Join the table once a bundle, unless it is that of the bundle before."""
+        if self._looked:
+            return
+        digests = sorted(piece[:_DIGEST] for piece in pieces)
+        if digests != self._joined_of:
+            self._table = KeyedValues.join([])  # let go of the one before
+            self._table, self._joined_of = _joined(pieces, self._memory), digests
+        self._looked = True
+
+    def process(self, element: Located, pieces: Iterable[bytes]) -> Iterator[Located]:
+        self._require_table(pieces)
         origin, block = element
         places = self._places(block)
         block = blocks.without_kept(block)

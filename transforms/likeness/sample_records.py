@@ -23,7 +23,7 @@ from transforms.kernels.arrays import I64, U64, cuts, offsets_of
 from transforms.kernels.randomness import content_keys, record_keys, split_pair
 from transforms.kernels.records import blocks
 from transforms.kernels.records.arrow_values import row_sizes
-from transforms.kernels.records.contents import Hashes, content_hashes
+from transforms.kernels.records.contents import content_hashes
 from transforms.likeness.seen import cut_long, seen
 from transforms.likeness.temporary_tables import read_table, write_tables
 from transforms.shuffling.file_ranges import FileRange
@@ -95,15 +95,16 @@ class FirstRecords:
         self._waiting = self._rows = 0
         self._last = np.uint64(2**64 - 1)  # records behind it are not among the first
 
-    def add(self, keys: U64, hashes: Hashes, rows: pa.StructArray) -> None:
-        """Add records: uint64[n] keys, two uint64[n], and what is seen of them."""
+    def add(self, keys: U64, block: pa.RecordBatch) -> None:
+        """Add a block's records by their keys, uint64[n]."""
         near = np.flatnonzero(keys <= self._last)
         if not len(near):
             return
-        rows = cut_long(rows.take(pa.array(near)))
+        if len(near) < len(block):  # all else is looked at of these alone
+            keys, block = keys[near], block.take(pa.array(near))
+        rows = cut_long(seen(block))
         sizes = row_sizes(rows) + _BESIDE
-        columns = (keys[near], *(half[near] for half in hashes), sizes)
-        arrays = [*map(pa.array, columns), rows]
+        arrays = [*map(pa.array, (keys, *content_hashes(block), sizes)), rows]
         names = ["key", "hash0", "hash1", "size", "seen"]
         self._parts.append(pa.RecordBatch.from_arrays(arrays, names=names))
         self._waiting += int(sizes.sum())
@@ -147,16 +148,14 @@ class _Sample(beam.DoFn):  # type: ignore[misc]
     def process(self, element: Located, told: Any = None) -> Iterator[Any]:
         origin, block = element
         keys = content_keys(self._pair, *by_identity(origin, block))
-        hashes = content_hashes(block)
         if self._config.times is None:
-            self._found.add(keys, hashes, seen(block))
+            self._found.add(keys, block)
             return
         times = self._config.times(origin, block, told)
         for copy in range(int(times.max(initial=0))):
             mine = np.flatnonzero(times > copy)
             copies = record_keys(split_pair(self._config.seed, "like", "copy", copy), keys[mine])
-            halves = hashes[0][mine], hashes[1][mine]
-            self._found.add(copies, halves, seen(block.take(pa.array(mine))))
+            self._found.add(copies, block.take(pa.array(mine)))
         yield from ()
 
     def finish_bundle(self) -> Iterator[Any]:

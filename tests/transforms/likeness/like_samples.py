@@ -21,7 +21,8 @@ from transforms.kernels.likeness.spec import FeatureSpec
 from transforms.kernels.likeness.weights import ONE, Weighing, counted, weigh
 from transforms.kernels.randomness import derive, mix
 from transforms.kernels.records.digest import record_hashes
-from transforms.likeness.fit import FitReport, FitSample, fit
+from transforms.likeness.fit import FitReport, fit
+from transforms.likeness.fit_sample import FitSample
 from transforms.likeness.model import LikeModel
 
 POEM_SHARE = 0.97

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from tests.transforms.likeness.like_samples import (
     chosen,
@@ -22,13 +23,16 @@ from tests.transforms.likeness.like_samples import (
     uniform,
 )
 from transforms.errors import DataError, UsageError
+from transforms.kernels.arrays import F64
+from transforms.kernels.likeness.columns import specify
 from transforms.kernels.likeness.folds import FOLDS, folds_of
 from transforms.kernels.likeness.spec import FeatureSpec, Ngrams
-from transforms.likeness import fit as fitting
-from transforms.likeness import matrix, needs
+from transforms.kernels.randomness import mix
+from transforms.likeness import fit_fold, matrix, needs
 from transforms.likeness.auc import auc, auc_by_folds
 from transforms.likeness.calibration import calibrate, platt
-from transforms.likeness.fit import FitSample, fit, has_enough
+from transforms.likeness.fit import fit, has_enough
+from transforms.likeness.fit_sample import FitSample
 from transforms.likeness.model import LikeModel, Packed
 
 SMALL = FeatureSpec(
@@ -125,8 +129,8 @@ def test_a_small_test_set_is_oversampled() -> None:
 def test_batches_hold_as_many_of_either_set() -> None:
     is_test = np.arange(50) < 7
     seen = np.arange(50) % 5 > 0
-    sizes = np.full(50, fitting._BATCH // 8)
-    batches = list(fitting._batches(seen, is_test, sizes, seed=0, fold=0, epoch=1))
+    sizes = np.full(50, fit_fold._BATCH // 8)
+    batches = list(fit_fold.batches(seen, is_test, sizes, seed=0, fold=0, epoch=1))
     assert len(batches) > 4
     every = np.concatenate(batches)
     assert is_test[every].sum() * 2 == len(every)
@@ -135,7 +139,7 @@ def test_batches_hold_as_many_of_either_set() -> None:
     assert (many[seen & ~is_test] == 1).all()
     assert (many[~seen] == 0).all()
     assert np.ptp(many[seen & is_test]) <= 1
-    other = np.concatenate(list(fitting._batches(seen, is_test, sizes, seed=0, fold=0, epoch=2)))
+    other = np.concatenate(list(fit_fold.batches(seen, is_test, sizes, seed=0, fold=0, epoch=2)))
     assert sorted(other.tolist()) != other.tolist() != every.tolist()
 
 
@@ -167,6 +171,47 @@ def test_what_tells_sets_apart_has_its_name() -> None:
     first = report.toward_test[0], report.toward_input[0]
     assert [one.name for one in first] == ["summer", "winter"]
     assert (first[0].in_test, first[0].in_input, first[0].kind) == (0.5, 0.0, "words")
+
+
+def normal(count: int, *labels: int | str) -> F64:
+    return stats.norm.ppf(uniform(count, *labels) + 2**-54)
+
+
+NONE_OF_TEXT = FeatureSpec(characters=None, words=None)
+
+
+@pytest.mark.parametrize("kind", ["number", "category", "embedding", "all and text"])
+def test_columns_are_weighed_too(kind: str) -> None:
+    """N(0, 1) against N(1, 1), as whatever a column may be, beside one of nothing but outliers."""
+    count = 2000
+    is_test = np.arange(2 * count) >= count
+    numbers = normal(2 * count, "x") + is_test
+    others = [[*row] for row in np.stack([normal(2 * count, "e", i) for i in range(8)], axis=1)]
+    columns = {
+        "number": numbers,
+        "category": [f"c{round(x)}" for x in numbers],
+        "embedding": [[x, *row] for x, row in zip(numbers.tolist(), others, strict=True)],
+    }
+    shown = [kind] if kind in columns else list(columns)
+    held = {name: pa.array(columns[name]) for name in shown}
+    held["noise"] = pa.array(np.exp(2 * normal(2 * count, "noise")))
+    has_text = kind == "all and text"
+    places = np.arange(2 * count, dtype=np.uint64)
+    sample = FitSample(
+        texts=pa.array(["one text"] * 2 * count) if has_text else None,
+        columns=held,
+        is_test=is_test,
+        hash0=mix(places),
+        hash1=mix(~places),
+    )
+    model, report = fit(sample, specify(SMALL if has_text else NONE_OF_TEXT, held), 0)
+    found = np.log(odds(scores_of(model, sample.take(np.arange(count)))))
+    assert np.corrcoef(found, numbers[:count])[0, 1] > 0.9
+    names = {one.name for one in report.toward_test}
+    if kind == "category":
+        assert names >= {"category=c1", "category=c2"}
+    else:
+        assert names & {"number", "embedding[0]"}
 
 
 # the file

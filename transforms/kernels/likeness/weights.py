@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
 
@@ -49,17 +50,17 @@ class Weighing:
     limit: Fraction | None = None
     mean: float = 1.0
 
-    @property
+    @cached_property
     def records(self) -> int:
         """How many records were counted."""
         return int(self.counts.sum())
 
-    @property
+    @cached_property
     def total(self) -> int:
         """The sum of all records' units, below 2**64."""
         return sum(c * u for c, u in zip(self.counts.tolist(), self.units.tolist(), strict=True))
 
-    @property
+    @cached_property
     def effective(self) -> float:
         """The effective sample size, (sum of weights)**2 / sum of their squares (Kish, 1965)."""
         pairs = zip(self.counts.tolist(), self.units.tolist(), strict=True)

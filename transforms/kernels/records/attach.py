@@ -144,12 +144,28 @@ def _binary(data: U8, offsets: I64) -> pa.LargeBinaryArray:
     return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(offsets) - 1, buffers)
 
 
+def unattachable(block: pa.RecordBatch, *, name: str) -> dict[int, str]:
+    """Say which lines a key can't be attached to, by place, and why: none of rows.
+
+    With ``functools.partial`` a Validator of ``transforms.formats.readers``.
+    """
+    return {} if blocks.is_rows(block) or not len(block) else _find_closings(block, name)[1]
+
+
 def _closings(block: pa.RecordBatch, name: str, name_of: NameFile | None) -> I64:
     """Return int64[n], the place of each line's last brace in the buffer of the block.
 
     Raises:
         DataError: a line is no object, or has the key.
     """
+    close, bad = _find_closings(block, name)
+    for place, reason in bad.items():
+        raise DataError(f"{_where(block, place, name_of)}{reason}")
+    return close
+
+
+def _find_closings(block: pa.RecordBatch, name: str) -> tuple[I64, dict[int, str]]:
+    """Return int64[n], the place of each line's last brace; and by place why others have none."""
     data, offsets = blocks.extents(block)
     end = len(blocks.terminator(block))
     if loops_for(blocks.payload_bytes(block)) is None:
@@ -158,14 +174,15 @@ def _closings(block: pa.RecordBatch, name: str, name_of: NameFile | None) -> I64
         from transforms.kernels.records import json_loops  # numba takes long to import
 
         close, odd = json_loops.closings(data, offsets, end=end, field=name.encode())
+    bad = {}
     for place in odd.tolist():
         begin = int(offsets[place])
         line = data[begin : offsets[place + 1] - end].tobytes()
         reason = _unfit(line, name)
         if reason is not None:
-            raise DataError(f"{_where(block, place, name_of)}{reason}")
+            bad[place] = reason
         close[place] = begin + len(line.rstrip(_SPACES)) - 1
-    return close
+    return close, bad
 
 
 def _unfit(line: bytes, name: str) -> str | None:

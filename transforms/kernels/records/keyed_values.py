@@ -70,6 +70,8 @@ class KeyedValues:
         Raises:
             DataError: as ``of``; or their values are of several types.
         """
+        if len(tables) == 1:
+            return tables[0]
         first, second = (
             np.concatenate([np.zeros(0, np.uint64), *(table.keys[half] for table in tables)])
             for half in range(2)

@@ -20,7 +20,7 @@ from tests.transforms.kernels.records.test_json_loops import objects
 from transforms.errors import DataError
 from transforms.kernels.records import attach as module
 from transforms.kernels.records import blocks
-from transforms.kernels.records.attach import attach, attached_type
+from transforms.kernels.records.attach import attach, attached_type, unattachable
 from transforms.kernels.records.compiling import use_loops
 
 spaces = st.text(" \t", max_size=2)
@@ -217,3 +217,31 @@ def test_a_column_that_is_there_is_refused() -> None:
 def test_as_many_values_as_records_are_asked_for() -> None:
     with pytest.raises(ValueError, match="expected 1 values"):
         attach(block_of([b"{}"]), "w", pa.array([1, 2]))
+
+
+@pytest.mark.parametrize("loops", [False, True])
+def test_what_can_not_take_a_key_is_found_with_the_reason(loops: bool) -> None:
+    lines = [b"{}", b"[1]", b'{"w": 1}', b'{"v": {"w": 1}} \r', b"x", b'{"\\u0077": 0}']
+    block = blocks.from_records(lines, np.arange(6, dtype=np.uint64), line_end=b"\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "transforms.kernels.records.attach.loops_for", lambda size: 1 if loops else None
+        )
+        bad = unattachable(block, name="w")
+    assert list(bad) == [1, 2, 4, 5]
+    assert "got an array" in bad[1]
+    assert "it has a key 'w' already" in bad[2]
+    assert "isn't JSON" in bad[4]
+
+
+def test_a_block_without_records_stays_one() -> None:
+    block = block_of([b"{}", b"[]"])
+    for empty in (block.slice(0, 0), block.slice(1, 0), block.filter(pa.array([False, False]))):
+        got = attach(empty, "w", pa.array([], pa.float64()))
+        assert (len(got), got.schema) == (0, block.schema)
+
+
+def test_a_slice_is_a_block_of_its_own() -> None:
+    block = block_of([b"no JSON", b'{"a":1}', b"{ }", b"[]"]).slice(1, 2)
+    got = attach(block, "w", pa.array([True, None]))
+    assert blocks.records(got) == [b'{"a":1,"w":true}', b'{ "w":null}']
