@@ -33,12 +33,12 @@ def paragraphs(text: str) -> Iterator[str]:
     """Yield the paragraphs, list items and cells of a page's prose, each on one line."""
     fenced = False
     lines: list[str] = []
-    for line in [*text.splitlines(), ""]:
-        if _FENCE.match(line):
-            fenced = not fenced
-            line = ""
-        elif fenced:
+    for raw in [*text.splitlines(), ""]:
+        fence = _FENCE.match(raw) is not None
+        fenced ^= fence
+        if fenced and not fence:
             continue
+        line = "" if fence else raw
         item = _ITEM.match(line)
         if not line.strip() or item or (not lines and _SKIPPED.match(line)) or line.startswith("|"):
             if lines:
