@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pipelines.inputs.made_by import warnings
 from pipelines.inputs.preflight import refuse_memory, spool_stdin, uses_stores
-from pipelines.jobs.build_like import require_room_to_draw, totals_of
+from pipelines.jobs.build_like import require_room_to_draw, require_room_to_fit, totals_of
 from pipelines.jobs.build_split import build
 from pipelines.jobs.command import Command
 from pipelines.jobs.disk_room import Need, measure_room
@@ -34,6 +34,7 @@ from transforms.kernels.planning.plan import (
     small_shuffle,
 )
 from transforms.kernels.records import compiling
+from transforms.likeness import load_kernels
 from transforms.storage import files as storage
 from transforms.workers.progress import Stage
 
@@ -87,6 +88,8 @@ def _prepare(
         require_room_to_count(recipe.split_plan, workers, flags=True, labels=recipe.most_labels)
     if recipe.draw is not None:
         require_room_to_draw(recipe.draw, workers)
+    if recipe.like is not None:
+        require_room_to_fit(recipe.fit_bytes, workers)
     shards = recipe.num_shards
     if shards is None:
         shards = count_shards(contents.bytes * SHARD_BYTES // recipe.bytes_of_shard)
@@ -100,10 +103,13 @@ def _prepare(
     if settings.runner in CLUSTERS:  # spans are handed out before any is read: many are more even
         plan = replace(plan, span_bytes=max(plan.span_bytes // 8, MIB))
     job = Job(recipe, settings, inputs, workers, claim, now(), plan, found.beside, found.like)
-    if job.compiled:
+    if job.compiled or recipe.weighs:
         rows = contents.schema is not None
         wanted = rows, found.beside is not None and not rows
-        job = replace(job, warm=Call(f"{compiling.__name__}:load_loops", wanted))
+        load = f"{compiling.__name__}:load_loops"
+        if recipe.weighs:  # whose kernels need numba whatever the size
+            load = f"{load_kernels.__name__}:load_kernels"
+        job = replace(job, warm=Call(load, wanted))
     for line in warnings(inputs.tokenizers):
         LOG.warning("%s", line)
     return job, _measure(job)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.jobs.build import spilling
+from pipelines.recipes.check_split import FIT_BYTES
 from pipelines.recipes.values import write_size
 from transforms.errors import UsageError
 from transforms.kernels.planning.plan import Workers
@@ -16,6 +17,8 @@ from transforms.workers.progress import Stage
 
 if TYPE_CHECKING:
     from pipelines.jobs.split_job import Job
+
+_COPIES = 6  # of a sample as it is read, joined, and put in order, of either set
 
 
 class Weighing(NamedTuple):
@@ -140,6 +143,20 @@ def totals_of(job: Job) -> Mapping[Stage, int]:
         times = 1 if job.recipe.draw is None else 2
         found["count"] = times * size + job.like.inputs.size
     return found
+
+
+def require_room_to_fit(asked: int, workers: Workers) -> None:
+    """Raise UsageError where a sample of so many bytes takes more memory than a worker has for its work.
+
+    What is sampled by default fits wherever a run is let begin.
+    """
+    needed = _COPIES * asked
+    if asked > FIT_BYTES and needed > workers.payload:
+        raise UsageError(
+            f"--fit_bytes={write_size(asked)}: a fit on so much takes {write_size(needed)} in a worker, "
+            f"which has {write_size(workers.payload)} for it; fit on less, or give more --memory, or "
+            "fewer --workers"
+        )
 
 
 def require_room_to_draw(draws: int, workers: Workers) -> None:

@@ -169,14 +169,14 @@ def make_inputs(folder: Path) -> None:
     labelled += [{**record, "id": -i} for i, record in enumerate(labelled[:200])]  # again
     text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in labelled)
     (folder / "labelled.jsonl").write_bytes(text.encode())
-    (folder / "like.json").write_bytes(_like_model().to_json())
+    (folder / "like.json").write_bytes(like_model().to_json())
     rows = "".join(f"{i},{i * i}\n" for i in range(2000))
     (folder / "table.csv").write_text("id,square\n" + rows)
     odd = [line if i % 7 else b"{not json\n" for i, line in enumerate(lines[:500])]
     (folder / "odd.jsonl").write_bytes(b"".join(odd))
 
 
-def _like_model() -> LikeModel:
+def like_model() -> LikeModel:
     """Return a discriminator that nobody fitted: some features have a weight that their places give."""
     features, nobody = FeatureSpec(), Sizes(input=0, test=0, input_contents=0, test_contents=0)
     places = np.arange(features.width)

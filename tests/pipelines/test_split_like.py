@@ -138,6 +138,19 @@ def test_both_splits_are_those_without_weights(weighed: Run, corpora: Path, tmp_
         assert [json.loads(line)["n"] for line in lines] == plain[name]
 
 
+def test_counted_splits_have_weights_too(corpora: Path, weighed: Run, tmp_path: Path) -> None:
+    given = ["--counts=a=60,b=rest", "--by=identity", "--weights_column=w"]
+    model = f"--like_model={weighed.folder}/like.json"
+    found = make(tmp_path / "out", f"--input={corpora}/in", model, *given)
+    _, units = weighed.weighing()
+    want = Counter((text, unit / 2**32) for text, unit in zip(TEXTS, units.tolist(), strict=True))
+    both = [json.loads(line) for lines in found.lines.values() for line in lines]
+    assert Counter((one["text"], one["w"]) for one in both) == want
+    assert len(found.lines["a"]) == 60
+    assert found.manifest.parted is not None
+    assert found.manifest.parted.contents > 0
+
+
 def make_plain(folder: Path, *given: str) -> dict[str, list[int]]:
     manifest = splits.run(folder, *given)
     return {
@@ -330,6 +343,11 @@ def test_too_few_records_to_fit_are_an_error_of_one_line(corpora: Path, tmp_path
             tmp_path / "out", f"--input={corpora}/in", f"--like={tmp_path}/few.jsonl", *DRAWN
         )
     assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_a_sample_larger_than_memory_is_refused_before_work(corpora: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--fit_bytes=1TiB: a fit on so much takes 6TiB"):
+        splits.run(tmp_path / "out", *flags(corpora, *DRAWN, "--fit_bytes=1TiB"))
 
 
 def test_more_draws_than_memory_holds_are_refused_before_work(

@@ -26,6 +26,7 @@ from transforms.shuffling.packed import pack, unpack
 from transforms.shuffling.spill_files import Spilling
 from transforms.storage import files as storage
 from transforms.workers.give_back import give_back
+from transforms.workers.progress import Progress
 
 TEXT_FEATURE = "text"
 """What names the text among features."""
@@ -163,7 +164,8 @@ def _is_text(kind: pa.DataType) -> bool:
 def _fit(_: None, found: bytes, test: bytes, config: FitLike) -> bytes:
     storage.configure(config.spill.storage_options)
     try:
-        return _packed(*_fitted(found, test, config), config.spill.folders[0])
+        with Progress.open(config.spill.progress).doing("fitting the discriminator"):
+            return _packed(*_fitted(found, test, config), config.spill.folders[0])
     finally:
         give_back()
 

@@ -11,12 +11,11 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from transforms.errors import DataError
 from transforms.kernels.likeness.draws import drawn, points
 from transforms.kernels.likeness.folds import folds_of
 from transforms.kernels.records import blocks
 from transforms.likeness.figure import figure
-from transforms.likeness.fit import fit
+from transforms.likeness.fit import fit, has_enough
 from transforms.likeness.fit_like import features_of, join_samples, read_fitted, spec_of
 from transforms.likeness.model import LikeModel
 from transforms.likeness.report import LikeReport, make_report, words
@@ -28,6 +27,7 @@ from transforms.shuffling.spill_files import Spilling
 from transforms.storage import files as storage
 from transforms.storage import layout
 from transforms.workers.give_back import give_back
+from transforms.workers.progress import Progress
 
 
 @dataclass(eq=False, kw_only=True)
@@ -88,7 +88,10 @@ class _Telling:
         auc = None
         if test:
             others = after or sample
-            auc = self._fresh_auc(model, None if after else weights, read_sample(others), test)
+            with Progress.open(self.spill.progress).doing(
+                "fitting another, to tell what it came to"
+            ):
+                auc = self._fresh_auc(model, None if after else weights, read_sample(others), test)
             give_back()
         told = make_report(weights, fitted=found.report, auc_after=auc, draws=self.draws)
         files = list(self._publish(found.model, told))
@@ -105,10 +108,7 @@ class _Telling:
             found = self._resampled(model, weights, found)
         sample = join_samples(found, read_sample(test), features_of(model.features))
         del found  # which takes as much as its copy
-        try:
-            return fit(sample, spec_of(sample), self.seed)[1].auc
-        except DataError:
-            return None
+        return fit(sample, spec_of(sample), self.seed)[1].auc if has_enough(sample) else None
 
     def _resampled(
         self, model: LikeModel, weights: Any, sample: pa.RecordBatch | None

@@ -11,9 +11,7 @@ import pyarrow as pa
 from transforms.errors import DataError
 from transforms.kernels.arrays import F64, I32, I64, U8, offsets_of
 from transforms.kernels.likeness.columns import category_codes, column_of, dense_columns
-from transforms.kernels.likeness.spec import Embedding, FeatureSpec, Ngrams, Number
-
-__all__ = ["Embedding", "FeatureSpec", "Features", "Ngrams", "Number", "bytes_of", "featurize"]
+from transforms.kernels.likeness.spec import FeatureSpec
 
 
 class Features(NamedTuple):
@@ -70,7 +68,9 @@ def require_features(spec: FeatureSpec) -> None:
 
 def bytes_of(texts: pa.Array | Sequence[str] | None) -> tuple[U8, I64]:
     """Return texts as their bytes, uint8[m], and int64[n + 1], where each begins; nulls are empty."""
-    held = texts if isinstance(texts, pa.Array) else pa.array(texts or [], pa.large_string())
+    if texts is None:
+        raise DataError("expected texts to make features of, got records without any")
+    held = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.large_string())
     held = held.cast(pa.large_binary())
     if held.null_count:
         held = held.fill_null(b"")

@@ -75,6 +75,14 @@ def _room(longest: int, kinds: Kinds) -> _Room:
     )
 
 
+def load() -> None:
+    """Load what makes features and scores, or compile what wasn't yet."""
+    texts, kinds = (np.zeros(1, np.uint8), np.arange(2)), ((1, 1, 1), (1, 1, 1))
+    multiply_texts(*texts, kinds, np.zeros((1, 2), np.int32), np.zeros(1, np.uint8))
+    lay_texts(*texts, kinds, True)
+    hash_texts(*texts, 1)
+
+
 def multiply_texts(
     values: U8, offsets: I64, kinds: Kinds, weights: I32, models: U8
 ) -> tuple[I64, I64]:
