@@ -18,6 +18,7 @@ from transforms.workers.progress import Counts, Stage, read_doing, read_progress
 
 _LINE_EVERY, _LATER_EVERY = 10.0, 30.0  # seconds between two progress lines, at first and later
 _LATER = 120.0  # seconds after which a run is no longer young
+_QUIET = 8.0  # seconds without a move after which we say what the workers do
 _STALL = 120.0  # seconds without a move after which we say so, and again when they have doubled
 _NAMED = 4  # workers in one message
 _PACE_OVER = 15.0  # seconds over which a rate is taken
@@ -106,17 +107,20 @@ class Watch:
         standings = self._standings(now)
         # a stage has begun when it counts: the one before ends with files still to be written
         current = ([one for one in standings if one.done] or standings[:1])[-1]
+        quiet = now - self._moved_at >= _QUIET
         if self._bars:
-            self._bars.show(standings)
+            self._bars.show(standings, self._now() if quiet else "")
         elif now >= self._line_at:
             every = _LINE_EVERY if now - self._begin < _LATER else _LATER_EVERY
             self._line_at = now + every
-            LOG.info("%s: %s", current.stage, ", ".join(filter(None, current.words())))
+            said = ", ".join(filter(None, current.words()))
+            more = self._now() if quiet else ""
+            LOG.info("%s: %s", current.does, "; ".join(filter(None, (said, more))) or "begins")
         if now - self._moved_at >= self._complain_after:
             self._complain_after *= 2
             LOG.warning(
-                "%s: nothing has moved for %d minutes; %s",
-                current.stage,
+                "%s: no progress for %d minutes; %s",
+                current.does,
                 (now - self._moved_at) // 60,
                 self._reasons(),
             )
@@ -131,6 +135,11 @@ class Watch:
             payload = counts.payload if out[-1].finished else None
         return out
 
+    def _now(self) -> str:
+        """Say what the workers do while nothing is counted."""
+        said = list(dict.fromkeys(what for _, what in read_doing(self._folder)))
+        return f"now {said[0]}" if said else "waiting for the runner"
+
     def _reasons(self) -> str:
         workers = [
             f"process {pid} is {', '.join(what for _, what in said)}"
@@ -138,7 +147,7 @@ class Watch:
         ]
         if len(workers) > _NAMED:
             workers[_NAMED:] = [f"{len(workers) - _NAMED} more processes wait too"]
-        return "; ".join(workers) or "no worker has anything to do: they wait for Beam's runner"
+        return "; ".join(workers) or "no worker has work: they wait for Beam's runner"
 
 
 class _Pace:
@@ -147,7 +156,7 @@ class _Pace:
     def __init__(self, stage: Stage, now: float) -> None:
         self._last = Standing(stage=stage)
         self._began = now
-        self._seen = deque([(now, 0)])  # times of the last seconds, bytes by then
+        self._seen = deque([(now, 0, 0)])  # times of the last seconds, bytes and tokens by then
 
     def standing(self, now: float, counts: Counts, total: int | None) -> Standing:
         """Return how far the stage is by these counts."""
@@ -157,15 +166,28 @@ class _Pace:
         if not done:
             self._began = now
             self._seen.clear()
-        self._seen.append((now, done))
+        self._seen.append((now, done, counts.tokens))
         while len(self._seen) > 2 and self._seen[1][0] <= now - _PACE_OVER:
             self._seen.popleft()
-        (before, already), took = self._seen[0], now - self._began
-        rate = (done - already) / max(now - before, 1e-9)
+        (before, already, had), took = self._seen[0], now - self._began
+        passed = max(now - before, 1e-9)
+        rate, tokens = (done - already) / passed, (counts.tokens - had) / passed
         seconds = (total - done) / rate if total is not None and rate else None
         self._last = replace(
-            self._last, done=done, total=total, records=counts.records, rate=rate, seconds=seconds
+            self._last,
+            done=done,
+            total=total,
+            records=counts.records,
+            tokens=tokens,
+            rate=rate,
+            seconds=seconds,
         )
         if self._last.finished:
-            self._last = replace(self._last, rate=done / max(took, 1e-9), seconds=took)
+            took_at_least = max(took, 1e-9)
+            self._last = replace(
+                self._last,
+                rate=done / took_at_least,
+                tokens=counts.tokens / took_at_least,
+                seconds=took,
+            )
         return self._last
