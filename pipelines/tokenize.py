@@ -195,7 +195,9 @@ def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dic
 def _not_added(tokenizer: Tokenizer, role: Role) -> str | None:
     """Say that the model's file puts bos or eos around texts, where nobody asked for it; None else."""
     words = around_texts(tokenizer, role)
-    return f"the model's file {words}; it isn't added, --add_{role} adds it" if words else None
+    return (
+        f"the model's file {words}; it isn't added unless you pass --add_{role}" if words else None
+    )
 
 
 def _require_tokens(schema: pa.Schema | None, recipe: TokenizeRecipe) -> None:
@@ -223,7 +225,10 @@ def _warn_of_another(
     ]
     for line in describe_tokenizers(others):
         LOG.warning(
-            "--tokenizer=%s is another model (SHA-256 %s…): %s", recipe.tokenizer, sha256[:12], line
+            "--tokenizer=%s (SHA-256 %s…) is not the model that made the ids: %s",
+            recipe.tokenizer,
+            sha256[:12],
+            line,
         )
 
 
@@ -290,8 +295,11 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
 
 def _sum_up(job: Job) -> str:
     ids = write_count(job.model["ids"], "id")
-    by = f", by {job.model['engine']}" if "engine" in job.model else ""
-    return f"{job.model['kind']} of {ids}{by}; at most {write_count(job.shards, 'shard')}"
+    by = f", with {job.model['engine']}" if "engine" in job.model else ""
+    does = "decoding" if job.recipe.decode else "tokenizing"
+    law = "" if job.recipe.decode else f", sampling {job.recipe.sampling}"
+    shards = f"at most {write_count(job.shards, 'shard')}"
+    return f"{does} by {job.model['kind']} of {ids}{by}{law}; {shards}"
 
 
 COMMAND = Command(

@@ -19,7 +19,7 @@ from pipelines.recipes.cli import LOG, leave, make_parser, printable, run_main
 from pipelines.recipes.flag_errors import validate
 from pipelines.recipes.recipe import RUN, Modules, StorageOptions, make_flag
 from pipelines.recipes.store_options import refuse_secrets
-from pipelines.recipes.values import write_count
+from pipelines.recipes.values import write_bytes, write_count, write_rate, write_seconds
 from pipelines.runners.machine import cores_available
 from transforms.datasets.prepared import PreparedManifest
 from transforms.errors import LosslessError, UsageError
@@ -102,7 +102,7 @@ def _what_it_holds(manifest: AnyManifest) -> str:
     if not isinstance(manifest, PreparedManifest):
         records, held = (
             write_count(manifest.records, "record"),
-            write_count(manifest.bytes, "byte"),
+            write_bytes(manifest.bytes),
         )
         return f"{records}, {held} in {shards}, digest {manifest.digest.hash}"
     rows = [
@@ -110,7 +110,7 @@ def _what_it_holds(manifest: AnyManifest) -> str:
         + (f" of epoch {split.epoch}" if split.epoch is not None else "")
         for split in manifest.splits
     ]
-    return f"{', '.join(rows)}, {write_count(_bytes_of(manifest), 'byte')} in {shards}"
+    return f"{', '.join(rows)}, {write_bytes(_bytes_of(manifest))} in {shards}"
 
 
 def run(argv: Sequence[str], **given: Any) -> AnyManifest:
@@ -152,11 +152,14 @@ def run(argv: Sequence[str], **given: Any) -> AnyManifest:
         )
     seconds = time.monotonic() - begin
     LOG.info(
-        "%s is what its manifest says: %s (%.1f s, %.0f MB/s)",
+        "OK: %s matches its manifest (%s); %s",
         args.folder,
         _what_it_holds(manifest),
-        seconds,
-        _bytes_of(manifest) / max(seconds, 1e-9) / 1e6,
+        ", ".join(
+            filter(
+                None, [write_seconds(seconds), write_rate(_bytes_of(manifest) / max(seconds, 1e-9))]
+            )
+        ),
     )
     return manifest
 

@@ -165,4 +165,6 @@ class Bars:
             if narrow:
                 del said[2]
             table.add_row(one.does, ProgressBar(1.0, one.fraction), *said)
-        return Group(table, *([Text(self._note, no_wrap=True, overflow="ellipsis")] * bool(self._note)))
+        return Group(
+            table, *([Text(self._note, no_wrap=True, overflow="ellipsis")] * bool(self._note))
+        )

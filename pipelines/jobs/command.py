@@ -30,7 +30,13 @@ from pipelines.recipes.recipe_file import (
     to_yaml,
 )
 from pipelines.recipes.store_options import parse_storage_options
-from pipelines.recipes.values import as_list, parse_names, write_bytes, write_count
+from pipelines.recipes.values import (
+    as_list,
+    parse_names,
+    write_bytes,
+    write_count,
+    write_memory,
+)
 from pipelines.runners.beam_flags import check_beam_flags, warn_of_flags
 from pipelines.runners.clusters import CLUSTERS
 from pipelines.runners.early_start import EarlyStart
@@ -243,12 +249,15 @@ class Command(Generic[R, S, J, M]):
         require_room(needs)
         if not settings.plan:
             LOG.info(
-                "%s, %s; %s; %s",
+                "reading %s (%s) with %s, %s of memory%s for data; writing to %s",
                 write_count(len(job.inputs.files), "file"),
                 write_bytes(job.inputs.size),
                 write_count(job.workers.count, "worker"),
-                self.sum_up(job),
+                write_memory(job.workers.payload),
+                " each" if job.workers.count > 1 else "",
+                settings.output,
             )
+            LOG.info("%s", self.sum_up(job))
         return job
 
 

@@ -11,7 +11,7 @@ from pipelines.jobs.plan_report import describe_room, describe_sources, table
 from pipelines.jobs.prepare_job import Job
 from pipelines.jobs.special_ids import ROLES, write_special
 from pipelines.jobs.summary import ends_with_a_source, unused_warning, write_law
-from pipelines.recipes.values import write_bytes, write_count, write_size
+from pipelines.recipes.values import write_bytes, write_count, write_list, write_size
 from transforms.errors import UsageError
 from transforms.kernels.schedules.mixture import asked_shares
 from transforms.kernels.splitting.first_contents import footprint
@@ -41,12 +41,15 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
 
 def sum_up(job: Job) -> str:
     """Say in a few words what begins."""
-    kind = "rows of ids" if job.work is None else str((job.model or {}).get("kind"))
-    length = "" if job.packing.length is None else f" of {job.packing.length:,} ids"
-    return (
-        f"{kind}, {write_count(job.dataset.ids, 'id')}; {job.packing.kind}{length}; "
-        f"{', '.join(form.name for form in job.formats)}"
-    )
+    ids = f"of {write_count(job.dataset.ids, 'id')}"
+    kind = f"tokenizing by {(job.model or {}).get('kind')} {ids}"
+    if job.work is None:
+        kind = f"taking rows of ids as they are, {ids}"
+    packing = "no packing"
+    if job.packing.kind != "none":
+        length = "" if job.packing.length is None else f" into rows of {job.packing.length:,} ids"
+        packing = f"packing by {job.packing.kind}{length}"
+    return f"{kind}; {packing}; output format {write_list([form.name for form in job.formats])}"
 
 
 def refuse_empty(job: Job) -> None:

@@ -9,7 +9,7 @@ from pipelines.inputs.preflight import Inputs
 from pipelines.jobs.disk_room import Need
 from pipelines.jobs.plan_report import describe_room, describe_sources, table
 from pipelines.jobs.split_job import Job
-from pipelines.recipes.values import write_bytes, write_count, write_size
+from pipelines.recipes.values import write_bytes, write_count, write_list, write_size
 from transforms.kernels.splitting.first_contents import footprint
 
 
@@ -33,8 +33,8 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
 
 def sum_up(job: Job) -> str:
     """Say in a few words what begins."""
-    said = [f"{name} {asked}" if asked else name for name, asked in job.recipe.asked.items()]
-    return f"splits: {', '.join(said)}; {order_of(job)}"
+    said = [f"{name} ({asked or 'the rest'})" for name, asked in job.recipe.asked.items()]
+    return f"splitting into {write_list(said)}; order: {order_of(job)}"
 
 
 def order_of(job: Job) -> str:

@@ -118,8 +118,18 @@ def parse(parser: Parser, argv: Sequence[str]) -> tuple[dict[str, Any], list[str
 def stderr_handler() -> logging.Handler:
     """Return what writes our log's lines to standard error, each with its time."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_Lines("%(asctime)s %(message)s", "%H:%M:%S"))
     return handler
+
+
+class _Lines(logging.Formatter):
+    """Lines of our log, of which warnings say that they are such."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # as logging calls it
+        """Return the line."""
+        if record.levelno == logging.WARNING:
+            record.message = f"warning: {record.message}"
+        return super().formatMessage(record)
 
 
 def printable(text: str) -> str:
@@ -160,7 +170,7 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
         if debug:
             traceback.print_exc()
         said = printable(f"{type(error).__name__}: {error}")
-        print(f"error: {said} (not foreseen; --debug shows where)", file=sys.stderr)
+        print(f"error: {said} (unexpected error; rerun with --debug)", file=sys.stderr)
         return 1
     finally:
         LOG.removeHandler(handler)

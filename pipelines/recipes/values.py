@@ -124,11 +124,9 @@ def write_memory(size: int) -> str:
     >>> write_memory(190 << 20), write_memory(6_062 << 20), write_memory(5 << 10), write_memory(2 << 40)
     ('190 MiB', '5.92 GiB', '5 KiB', '2 TiB')
     """
-    unit, scale = "KiB", 1 << 10
-    for unit, scale in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", MIB), ("KiB", 1 << 10)):
-        if size >= scale:
-            break
-    number = size / scale
+    scales = {"TiB": 1 << 40, "GiB": 1 << 30, "MiB": MIB, "KiB": 1 << 10}
+    unit = next((unit for unit, scale in scales.items() if size >= scale), "KiB")
+    number = size / scales[unit]
     return f"{number:.0f} {unit}" if number >= 100 else f"{number:.3g} {unit}"
 
 
@@ -213,7 +211,7 @@ def parse_sources(value: Any) -> Any:
         name, rest = split_name(pattern)
         if not name and (match := _SOURCE.fullmatch(pattern)):
             _LOG.info(
-                "--input=%s: a path, as it is there; a source of the name %s would be %s=./%s",
+                "--input=%s: read as a path, as it exists; for a source named %s write %s=./%s",
                 *(pattern, match[1], match[1], match[2]),
             )
         sources.setdefault(name or DEFAULT_SOURCE, []).append(rest)
@@ -347,7 +345,7 @@ def check_exchange(asked: str) -> None:
         raise Misfit(text, (("exchange",), asked))
     if asked not in ("auto", "files"):
         raise ValueError("expected nothing, or auto or files, which have no effect any more")
-    _LOG.info("exchange=%s has no effect any more: records always cross by files", asked)
+    _LOG.info("exchange=%s no longer has an effect: records always pass through spill files", asked)
 
 
 def parse_names(value: Any) -> Any:

@@ -194,7 +194,10 @@ def test_the_write_stage_knows_its_total_when_partition_is_finished(
     progress.add("partition", bytes=100, records=9, payload=3_000_000)
     clock.now += 50
     watch.tick()
-    assert said.messages[-1] == "reading and shuffling: 100%, 100/100 B, 9 records, 2 bytes/s, took 0:50"
+    assert (
+        said.messages[-1]
+        == "reading and shuffling: 100%, 100/100 B, 9 records, 2 bytes/s, took 0:50"
+    )
     clock.now += 50  # time that belongs to nobody's rate
     watch.tick()
     progress.add("write", bytes=1_000_000, records=3)
