@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from pipelines.inputs.made_by import warnings
 from pipelines.inputs.preflight import inspect_inputs, refuse_memory, spool_stdin, uses_stores
@@ -157,6 +158,16 @@ def _sum_up(job: Job) -> str:
     return f"shuffling into {about}{write_count(job.shards, 'shard')}{mixed}"
 
 
+def _expect(job: Job) -> Mapping[str, Any]:
+    """Say what is expected of each source, about, and how many shards."""
+    amounts = zip(job.mixture.sources, job.expected_records, job.expected_bytes, strict=True)
+    mixture = [
+        {"source": name, "records": round(records), "bytes": round(size)}
+        for name, records, size in amounts
+    ]
+    return {"shards": job.shards, "shards_are_exact": job.shards_known, "sources": mixture}
+
+
 def _totals(job: Job) -> Mapping[Stage, int | None]:
     # how often a source is read again is known when all is counted
     again = job.read_bytes > job.inputs.contents.bytes
@@ -174,6 +185,7 @@ COMMAND = Command(
     totals=_totals,
     manifest=Manifest,
     summarize=summarize,
+    expect=_expect,
 )
 run, main = COMMAND.run, COMMAND.main
 

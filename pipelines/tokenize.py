@@ -313,6 +313,7 @@ COMMAND = Command(
     totals=lambda job: {job.stage: job.inputs.size},  # shards are written while it is read
     manifest=Manifest,
     summarize=summarize,
+    expect=lambda job: {"shards_at_most": job.shards},
     compare=warn_of_a_changed_model,
     urls=["tokenizer"],
 )

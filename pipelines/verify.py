@@ -14,10 +14,11 @@ from pydantic import BaseModel
 from pipelines.datasets.check_records import check_records
 from pipelines.datasets.manifests import AnyManifest, read_manifest
 from pipelines.datasets.shard_files import EXTRA
+from pipelines.jobs.dataset_json import dataset_json
 from pipelines.jobs.watch import Watch, watching
-from pipelines.recipes.cli import LOG, leave, make_parser, printable, run_main
+from pipelines.recipes.cli import LOG, leave, make_parser, print_json, printable, run_main
 from pipelines.recipes.flag_errors import validate
-from pipelines.recipes.recipe import RUN, Modules, StorageOptions, make_flag
+from pipelines.recipes.recipe import JSON_HELP, RUN, Modules, StorageOptions, make_flag
 from pipelines.recipes.store_options import refuse_secrets
 from pipelines.recipes.values import write_bytes, write_count, write_rate, write_seconds
 from pipelines.runners.machine import cores_available
@@ -49,6 +50,7 @@ class _Flags(BaseModel):
     )
     quiet: bool = make_flag(False, RUN, "say nothing but warnings and errors")
     debug: bool = make_flag(False, RUN, "show tracebacks")
+    as_json: bool = make_flag(False, RUN, JSON_HELP)
 
 
 def verify(folder: str, *, live: bool = False) -> tuple[AnyManifest, list[str]]:
@@ -138,6 +140,15 @@ def run(argv: Sequence[str], **given: Any) -> AnyManifest:
         compressed.having(compressed.with_installed(flags.codec_module)),
     ):
         manifest, problems = verify(args.folder, live=not (flags.debug or flags.quiet))
+    seconds = time.monotonic() - begin
+    result = {
+        "command": "verify",
+        "folder": args.folder,
+        "ok": not problems,
+        "differences": problems,
+        "seconds": round(seconds, 3),
+        **dataset_json(manifest),
+    }
     problems = [printable(problem).replace("\n", "\\n") for problem in problems]
     for problem in problems:
         LOG.error("%s", problem)
@@ -147,10 +158,11 @@ def run(argv: Sequence[str], **given: Any) -> AnyManifest:
         remedy = "make the dataset again"
         if all(problem.endswith(EXTRA) for problem in problems):
             remedy = f"remove {'it' if alone else 'them'}: all that the manifest lists is as it was"
-        raise LosslessError(
+        error = LosslessError(
             f"{args.folder}: {differ} from the manifest, the first: {problems[0]}; {remedy}"
         )
-    seconds = time.monotonic() - begin
+        error.result = result
+        raise error
     LOG.info(
         "OK: %s matches its manifest (%s); %s",
         args.folder,
@@ -161,6 +173,8 @@ def run(argv: Sequence[str], **given: Any) -> AnyManifest:
             )
         ),
     )
+    if flags.as_json:
+        print_json(result)
     return manifest
 
 

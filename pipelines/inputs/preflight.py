@@ -166,7 +166,7 @@ def _warn_of_kinds(sieves: Sequence[Sieve], recipe: Recipe) -> None:
         unasked = [sieve.pattern for sieve in sieves if sieve.unasked]
         if unasked:
             LOG.warning(
-                "%s%s: read although --extension=%s doesn't match, as files given by name are always read; "
+                "%s%s: read although --extension=%s doesn't match, as files given by name always are; "
                 "quote the pattern so that --extension chooses",
                 unasked[0],
                 f" and {len(unasked) - 1} more" if len(unasked) > 1 else "",

@@ -95,8 +95,8 @@ def warnings(manifest: PreparedManifest) -> Iterator[str]:
             yield f"{name} is empty: no record fell to it, or none has tokens{beyond}"
         if split.asked is not None and split.asked.isdigit() and split.records < int(split.asked):
             yield (
-                f"{name} has {split.records:,} of the {int(split.asked):,} records requested: duplicates "
-                "stay together, so a count is met at most"
+                f"{name} has {split.records:,} of the {int(split.asked):,} records requested: "
+                "duplicates stay together, so a count is met at most"
             )
         lost = split.cut + split.dropped
         if split.tokens and lost > MANY_CUT * (split.tokens + split.dropped):

@@ -166,7 +166,8 @@ def unused_warning(
     line = (
         f"only {about}{out:,.0f} of {about}{there:,.0f} records are used ({out / there:.1%}): the "
         f"mixture ends when {name} runs out, which has "
-        f"{about}{write_count(round(have[first]), 'record')}; pass --stop=all_exhausted to use all{takes}, or "
+        f"{about}{write_count(round(have[first]), 'record')}; pass --stop=all_exhausted to use all"
+        f"{takes}, or "
         f"give {name} less weight"
     )
     return [line]

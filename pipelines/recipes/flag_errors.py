@@ -20,7 +20,7 @@ M = TypeVar("M", bound=BaseModel)
 
 _PREFIX = re.compile(r"Value error, |\w+ should (be|have) ")  # of pydantic's messages
 
-FLAGS = {"sources": "input", "direct_num_workers": "workers"}
+FLAGS = {"sources": "input", "direct_num_workers": "workers", "as_json": "json"}
 """Flags whose name isn't their field's."""
 
 ALSO = {"direct_num_workers"}
