@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import re
 import sys
 from pathlib import Path, PurePosixPath
@@ -13,6 +15,11 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # MkDocs loads this file by its path
 
 from deploy.site import commands, error_list, manifests, python_names  # noqa: E402
+
+with contextlib.suppress(ImportError):  # by which Material's search parts Chinese, with a log of its own
+    import jieba
+
+    jieba.setLogLevel(logging.WARNING)
 
 _LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)#\s:]+)(#[^)]*)?\)")
 
