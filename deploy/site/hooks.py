@@ -16,7 +16,9 @@ sys.path.insert(0, str(ROOT))  # MkDocs loads this file by its path
 
 from deploy.site import commands, error_list, manifests, python_names  # noqa: E402
 
-with contextlib.suppress(ImportError):  # by which Material's search parts Chinese, with a log of its own
+with contextlib.suppress(
+    ImportError
+):  # by which Material's search parts Chinese, with a log of its own
     import jieba
 
     jieba.setLogLevel(logging.WARNING)
