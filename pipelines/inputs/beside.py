@@ -49,7 +49,7 @@ def inspect_beside(
     except InputError as error:
         raise InputError(named_by_flags(str(error), flags)) from None
     kept = inputs.contents.kept
-    if kept is not None:
+    if kept is not None and inputs.contents.records:  # of nothing no kind is known
         check_groups(groups, kept)
         check_groups([] if label is None else [label], kept, flag="--stratify")
     return inputs, Beside(text_field=text_field, fields=kept)
