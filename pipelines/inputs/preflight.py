@@ -101,7 +101,7 @@ def inspect_inputs(
     text: str | None = None,
     whole: bool = False,
 ) -> Inputs:
-    """List the inputs and look at their beginnings; ``keep``, ``text`` and ``whole`` as of ``look_into``.
+    """List inputs and look at their beginnings; ``keep``, ``text`` and ``whole`` as of ``look_into``.
 
     Raises:
         InputError: nothing found, twins, an input in the output or the temporary folder, headers

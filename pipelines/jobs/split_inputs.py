@@ -7,8 +7,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import pyarrow as pa
-
 from pipelines.inputs.beside import inspect_beside
 from pipelines.inputs.preflight import Inputs, refuse_in_output
 from pipelines.inputs.sample_records import sample_records
