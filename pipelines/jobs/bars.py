@@ -14,7 +14,8 @@ from pipelines.recipes.values import write_count, write_rate
 from transforms.workers.progress import Stage
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import RenderableType
+    from rich.table import Table
 
 STAGE_WORDS: dict[Stage, str] = {
     "count": "surveying records",
@@ -146,15 +147,20 @@ class Bars:
                 handler.setStream(after)
 
     def show(self, standings: Sequence[Standing], note: str = "") -> None:
-        """Draw the bars anew, and below them what is to be said of this moment."""
+        """Draw the bars anew, and a line below them where there is a note."""
         self._standings, self._note = standings, note
         self._live.refresh()
 
-    def _drawn(self) -> Group:
+    def _drawn(self) -> RenderableType:
         from rich.console import Group
+        from rich.text import Text
+
+        table = self._table()
+        return Group(table, Text(self._note)) if self._note else table
+
+    def _table(self) -> Table:
         from rich.progress_bar import ProgressBar
         from rich.table import Column, Table
-        from rich.text import Text
 
         narrow = self._console.width < _NARROW
         words = [Column(justify="right", no_wrap=True) for _ in range(4 if narrow else 5)]
@@ -165,6 +171,4 @@ class Bars:
             if narrow:
                 del said[2]
             table.add_row(one.does, ProgressBar(1.0, one.fraction), *said)
-        return Group(
-            table, *([Text(self._note, no_wrap=True, overflow="ellipsis")] * bool(self._note))
-        )
+        return table

@@ -190,7 +190,7 @@ def _mixtures(split: SplitEntry) -> Iterator[str]:
         if len(split.stages) > 1:
             last = stage.first_row + stage.rows - 1
             of += f", stage {number}, rows {stage.first_row:,} to {last:,}"
-        yield f"sources of {of}:"
+        yield f"mixture of {of}:"
         yield from _sources(stage)
 
 

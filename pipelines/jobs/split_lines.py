@@ -34,11 +34,9 @@ def split_lines(manifest: Manifest) -> Iterator[str]:
     if splits:
         yield from table(rows)
     if (left_out := manifest.left_out) is not None:
-        why = (
-            ", as another record of the same content was drawn"
-            if manifest.recipe.get("draw")
-            else ""
-        )
+        why = ""
+        if manifest.recipe.get("draw"):
+            why = f", as another record of the same {_what_is_kept(manifest.recipe)} was drawn"
         yield (
             f"in no split: {write_count(left_out.records, 'record')} "
             f"({write_bytes(left_out.bytes)}){why}"
@@ -65,7 +63,7 @@ def split_warnings(manifest: Manifest) -> Iterator[str]:
                 'with an empty split, so name the splits to read, as in split="train"'
             )
         asked = split.asked or ""
-        if asked.isdigit() and 0 < split.records < int(asked):
+        if asked.isdigit() and split.records < int(asked):
             yield (
                 f"{split.name} has {split.records:,} of the {int(asked):,} records requested: "
                 + _why_short(manifest.recipe)
@@ -80,7 +78,15 @@ def split_warnings(manifest: Manifest) -> Iterator[str]:
 def _why_short(recipe: Mapping[str, Any]) -> str:
     if recipe.get("by") == "identity":
         return "there are no more"
+    kept = _what_is_kept(recipe)
+    if kept == "group":
+        return "groups stay together, and no remaining group fits"
     return (
-        "duplicates stay together, and no remaining group fits; --by=identity meets a count exactly, "
-        "but separates duplicates"
+        "duplicates stay together, and no remaining group of them fits; --by=identity meets a count "
+        "exactly, but separates duplicates"
     )
+
+
+def _what_is_kept(recipe: Mapping[str, Any]) -> str:
+    """Return the word for what is kept in one split."""
+    return "group" if recipe.get("split_by") else "content"

@@ -190,9 +190,9 @@ def test_what_of_the_input_went_into_no_document_is_said(
     manifest = prepare(tmp_path, *asked)
     assert (manifest.blank_lines, manifest.byte_order_marks, manifest.trailing_bytes) == (2, 1, 0)
     for line in (
-        "bad records left out: 2, of 18 bytes; kept in quarantine/",
-        "blank lines left out: 2; in JSON lines they are no records",
-        "byte order marks left out, at the beginning of 1 file",
+        "2 bad records left out (18 bytes); they are kept in quarantine/",
+        "2 blank lines skipped: in JSON lines they are no records",
+        "byte order mark removed at the beginning of 1 file",
     ):
         assert line in caplog.text, line
         assert line in list(in_short(manifest, "out")), line

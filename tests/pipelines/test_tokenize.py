@@ -759,7 +759,7 @@ def test_what_is_done_and_how_fast_is_said_in_texts_and_tokens(
     counts = [(0, 0), (1, 1), (2, 3), (4, 7), (8, 15), (16, 31), (32, 63), (64, 127)]
     of = {(low, high): sum(low <= n <= high for n in many) for low, high in counts}
     says = [f"{a}{f'-{b}' if b > a else ''}: {n}" for (a, b), n in of.items() if n]
-    assert f"records by how many tokens they have: {', '.join(says)}" in caplog.messages
+    assert f"documents by length in tokens: {', '.join(says)}" in caplog.messages
 
 
 def test_the_progress_of_tokenizing_is_its_own(

@@ -164,7 +164,7 @@ def test_a_mixture_that_leaves_most_records_unused_is_warned_of_before_and_after
         "--interleave=stratified",
     ]
     for plan, words in (
-        (["--plan"], ["~200 of ~2,020 records are used, 9.9%"]),
+        (["--plan"], ["~200 of ~2,020 records are used (9.9%)"]),
         ([], ["~200 of ~2,020", "of 2,020 records are used"]),
     ):
         caplog.clear()

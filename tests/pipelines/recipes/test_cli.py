@@ -303,7 +303,7 @@ def test_too_many_workers_in_memory_are_refused_by_both_flags(source: Path) -> N
     [
         (UsageError("--x=1: expected 2"), 2, "error: --x=1: expected 2\n"),
         (DataError("f:\n broken"), 1, "error: f: broken\n"),
-        (ZeroDivisionError("boom"), 1, "error: ZeroDivisionError: boom (not foreseen"),
+        (ZeroDivisionError("boom"), 1, "error: ZeroDivisionError: boom (unexpected error"),
         (KeyboardInterrupt(), 130, "stopped"),
     ],
 )
@@ -472,7 +472,7 @@ def test_a_quiet_run_says_only_what_is_wrong(source: Path, tmp_path: Path) -> No
     assert again.stderr.startswith(b"error: ")
     verify = ("-m", "dovetail", "verify")
     assert command(tmp_path / "o", "--quiet", python=verify).stderr == b""
-    assert b"is what its manifest says" in command(tmp_path / "o", python=verify).stderr
+    assert b"matches its manifest" in command(tmp_path / "o", python=verify).stderr
 
 
 @pytest.mark.parametrize("package", ["transforms.shuffling.shuffle", "pipelines.runners.local"])
