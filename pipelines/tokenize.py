@@ -24,7 +24,7 @@ from pipelines.jobs.load_model import (
     warn_of_a_changed_model,
     workers_for_model,
 )
-from pipelines.jobs.plan_report import describe_room, describe_sources
+from pipelines.jobs.plan_report import describe_room, describe_sources, describe_workers
 from pipelines.jobs.summary import end_lines, summarize, write_law
 from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG, leave
@@ -274,12 +274,12 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
     lines = [
         *describe_sources(job.inputs.contents.amounts),
         *(f"unified     {note}" for note in job.inputs.contents.notes),
-        f"model: {job.recipe.tokenizer}, {job.model['kind']} of {job.model['ids']:,} ids",
-        *([f"engine: {job.model['engine']}"] if "engine" in job.model else []),
-        *end_lines(job.model),
-        *([] if job.recipe.decode else [f"sampling: {write_law(job.recipe.sampling, numbers)}"]),
-        f"shards: at most {job.shards}, {job.form.kind}, compression {job.form.compression}",
-        f"workers: {job.workers.count}",
+        f"model       {job.recipe.tokenizer}, {job.model['kind']} of {job.model['ids']:,} ids",
+        *([f"engine      {job.model['engine']}"] if "engine" in job.model else []),
+        *(f"{line.replace(': ', ' ' * 9, 1)}" for line in end_lines(job.model)),
+        *([] if job.recipe.decode else [f"sampling    {write_law(job.recipe.sampling, numbers)}"]),
+        f"output      {job.form.kind}, compression {job.form.compression}; {_most_shards(job)}",
+        describe_workers(job.workers),
     ]
     kept = job.inputs.contents.kept
     if kept is not None and kept.schema is not None:
@@ -288,7 +288,7 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
             f"{field.name} ({'JSON text' if kind == 'json' else field.type})"
             for field, kind in zip(kept.schema, kinds, strict=True)
         ]
-        lines.append(f"kept beside the tokens: {', '.join(columns)}")
+        lines.append(f"kept        {', '.join(columns)}")
     lines += describe_room(needs)
     return "\n".join(lines)
 
@@ -298,8 +298,11 @@ def _sum_up(job: Job) -> str:
     by = f", with {job.model['engine']}" if "engine" in job.model else ""
     does = "decoding" if job.recipe.decode else "tokenizing"
     law = "" if job.recipe.decode else f", sampling {job.recipe.sampling}"
-    shards = f"at most {write_count(job.shards, 'shard')}"
-    return f"{does} by {job.model['kind']} of {ids}{by}{law}; {shards}"
+    return f"{does} by {job.model['kind']} of {ids}{by}{law}; {_most_shards(job)}"
+
+
+def _most_shards(job: Job) -> str:
+    return f"at most {write_count(job.shards, 'shard')}"
 
 
 COMMAND = Command(

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from pydantic import BaseModel
+
 from pipelines.inputs.survey import Amount
 from pipelines.jobs.disk_room import Need
 from pipelines.jobs.execute import Planned
@@ -14,8 +16,9 @@ from transforms.datasets.prepared import PreparedManifest, StageEntry
 from transforms.storage import layout
 
 
-def dataset_json(manifest: Manifest | PreparedManifest) -> dict[str, Any]:
+def dataset_json(manifest: BaseModel) -> dict[str, Any]:
     """Return what a dataset holds, as its manifest says, in short."""
+    assert isinstance(manifest, Manifest | PreparedManifest)
     held = _prepared(manifest) if isinstance(manifest, PreparedManifest) else _records(manifest)
     return {
         **held,
@@ -123,8 +126,10 @@ def _mixed(part: MixtureEntry) -> Mapping[str, Any]:
 
 
 def _prepared(manifest: PreparedManifest) -> dict[str, Any]:
-    numbers = ("records", "documents", "empty", "tokens", "rows", "special", "filler", "cut")
-    numbers += ("dropped", "long", "padding", "truncation", "concatenation")
+    numbers = [
+        *("records", "documents", "empty", "tokens", "rows", "special", "filler", "cut"),
+        *("dropped", "long", "padding", "truncation", "concatenation"),
+    ]
     return {
         "rows": sum(split.rows for split in manifest.splits),
         "documents": sum(split.documents for split in manifest.splits),

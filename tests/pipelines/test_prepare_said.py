@@ -70,7 +70,7 @@ def test_special_ids_and_control_strings_are_said_and_stand_in_the_manifest(
         "eos: </s> (id 1), by the model's file",
         "bos: <s> (id 0), by the model's file",
         "pad: <pad> (id 2), by a usual name",
-        "control strings in texts, taken for text: '</s>' 2 times in 2 records",
+        "control strings found in texts, treated as text: '</s>' 2 times in 2 records",
         "datasets.load_dataset",
         "numpy.memmap",
         f"show {tmp_path}/out",
@@ -112,7 +112,7 @@ def test_a_split_that_comes_short_is_warned_of(
     manifest = prepare(tmp_path, *given, "--split=test=20")
     test = next(split for split in manifest.splits if split.split == "test")
     assert test.records < 20
-    assert f"test: {test.records} records of 20 that were asked for" in caplog.text
+    assert f"test has {test.records} of the 20 records requested" in caplog.text
 
 
 def test_tokens_that_are_lost_are_warned_of(
