@@ -187,7 +187,8 @@ class WholeRecordsRecipe(CommonRecipe):
     ] = make_flag(
         None,
         _OUTPUT,
-        "what shards are; by default as the input. Lines become rows of one column, text",
+        "what shards are; by default as the input. Lines become rows of one column: text, or line of "
+        "JSON lines",
     )
     compression: Annotated[str | None, BeforeValidator(parse_kind)] = make_flag(
         None,
