@@ -18,7 +18,7 @@ _DEFAULTS = {
     "draw_column": DRAW_COLUMN,
 }
 _MOST_SHUFFLED = 32
-"""Splits that are shuffled: each is a branch of its own, and what a runner holds of branches grows as the
+"""Splits that are shuffled: each is a branch of its own, and what a runner holds of them grows as the
 square of their number (31 splits took 347 MiB, 255 took 3 GB, of 200 records)."""
 _EXAMPLE = "--fractions=train=0.98,validation=0.01,test=0.01"
 
