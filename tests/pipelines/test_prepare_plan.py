@@ -226,7 +226,7 @@ def test_what_a_mixture_leaves_unused_and_repeats_is_warned_of(
     flags = [f"--input={name}={tmp_path / name}" for name in ("many", "few")]
     flags += [f"--tokenizer={model}", "--weights=many=0.5,few=0.5"]
     plan(*flags)
-    assert "the mixture ends when few is used up" in caplog.text
+    assert "the mixture ends when few runs out" in caplog.text
     plan(*flags, "--max_tokens=8K")
     assert "source few will be repeated about 100.0 times" in caplog.text
 
@@ -301,8 +301,8 @@ def test_documents_that_begin_or_end_so_already_are_warned_of(
     plan(*flags)
     assert "twice" not in caplog.text  # as text it is none
     plan(*flags, "--special_tokens=tokens")
-    assert "1 of 3 sampled documents begin with <s> (id 0)" in caplog.text
-    assert "2 of 3 sampled documents end with </s> (id 1)" in caplog.text
+    assert "1 of 3 sampled documents already begin with <s> (id 0)" in caplog.text
+    assert "2 of 3 sampled documents already end with </s> (id 1)" in caplog.text
 
 
 def test_text_needs_a_tokenizer(tmp_path: Path, texts: Path) -> None:

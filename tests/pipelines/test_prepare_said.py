@@ -122,7 +122,7 @@ def test_tokens_that_are_lost_are_warned_of(
     manifest = prepare(tmp_path, *given, "--long=truncate")
     (train,) = manifest.splits
     assert train.dropped == 30 * (len(WORDS) - 32)
-    assert f"train: {train.dropped} tokens are in no row" in caplog.text
+    assert f"train: {train.dropped} tokens in no row" in caplog.text
 
 
 def test_a_manifest_makes_its_dataset_again(tmp_path: Path, given: list[str]) -> None:
@@ -203,11 +203,11 @@ def test_what_of_the_input_went_into_no_document_is_said(
     [
         (
             ["--packing=buckets", "--output_format=megatron"],
-            "those of buckets are written nowhere: megatron holds documents as they are",
+            "--packing=buckets has no effect on these formats: megatron holds whole documents",
         ),
         (
             ["--rows=2", "--num_shards=3", "--output_format=flat", "--header=llmc"],
-            "flat: 1 shard without ids, which llm.c can't open; give fewer --num_shards",
+            "flat: 1 shard without ids, which llm.c can't open; lower --num_shards",
         ),
     ],
 )

@@ -751,7 +751,8 @@ def test_what_is_done_and_how_fast_is_said_in_texts_and_tokens(
     tokenize(corpus)
     begin, does = caplog.messages[:2]
     assert re.fullmatch(
-        r"reading 2 files \([\d.]+ [kM]B\) with 1 worker, [\d.]+ [GM]iB of memory for data; writing to .*",
+        r"reading 2 files \([\d.]+ [kM]B\) with 1 worker, [\d.]+ [GM]iB of memory for data; "
+        r"writing to .*",
         begin,
     )
     assert does == "tokenizing by a BytePiece model of 266 ids, sampling off; at most 1 shard"
