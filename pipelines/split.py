@@ -19,14 +19,14 @@ from pipelines.jobs.summary import summarize
 from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG, leave
 from pipelines.recipes.recipe import Settings
-from pipelines.recipes.split_recipe import SPLIT, SplitRecipe
+from pipelines.recipes.split_recipe import MOST_SHARDS, SPLIT, SplitRecipe
 from pipelines.runners.choose_workers import choose_workers
 from pipelines.runners.clusters import CLUSTERS
 from pipelines.runners.early_start import Call, EarlyStart
 from transforms.datasets.manifest import Manifest, now
+from transforms.errors import UsageError
 from transforms.kernels.planning.plan import (
     MIB,
-    SHARD_BYTES,
     SMALL,
     count_shards,
     files_room,
@@ -92,7 +92,12 @@ def _prepare(
         require_room_to_fit(recipe.fit_bytes, workers)
     shards = recipe.num_shards
     if shards is None:
-        shards = count_shards(contents.bytes * SHARD_BYTES // recipe.bytes_of_shard)
+        shards = count_shards(contents.bytes, recipe.bytes_of_shard)
+        if shards > MOST_SHARDS:
+            raise UsageError(
+                f"--shard_size={recipe.shard_size}: expected a size that makes {MOST_SHARDS:,} shards "
+                f"at most of {contents.bytes:,} bytes, got one that makes {shards:,}; give a larger one"
+            )
     plan = make_plan(
         input_bytes=contents.bytes,
         workers=workers,

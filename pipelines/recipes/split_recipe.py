@@ -20,12 +20,14 @@ from pipelines.recipes.recipe import (
 from pipelines.recipes.recipe_file import RecipeKind
 from pipelines.recipes.values import Names, Number, as_list, as_written, check_paths, parse_parts
 from transforms.formats.text_field import TextField
+from transforms.kernels.planning.plan import SHARD_BYTES
 from transforms.kernels.splitting.labels import MOST_LABELS
 from transforms.kernels.splitting.plan import TRAIN, Part, SplitPlan
 from transforms.splitting.parse_splits import parse_counts, parse_fractions, plan_split
 
 _INPUT, _SPLIT, _LIKE, _ORDER, _OUTPUT = "input", "split", "like a test set", "order", "output"
-SHARD_SIZE = 256 << 20
+MOST_SHARDS = 200_000
+"""Shards that a split may have: each is written by itself, and listed in the manifest."""
 DRAWN_SPLIT = "validation"
 """The split of what ``--draw`` draws."""
 
@@ -188,7 +190,7 @@ class SplitRecipe(WholeRecordsRecipe):
         "how many shards of the largest split, about; others have as many as their size asks for. By "
         "default as --shard_size has it",
         ge=1,
-        le=200_000,
+        le=MOST_SHARDS,
     )
     shard_size: Size | None = make_flag(
         None,
@@ -253,7 +255,7 @@ class SplitRecipe(WholeRecordsRecipe):
     @property
     def bytes_of_shard(self) -> int:
         """How many bytes a shard has, about, where ``num_shards`` doesn't say it."""
-        return self.shard_size or SHARD_SIZE
+        return self.shard_size or SHARD_BYTES
 
     @property
     def reading(self) -> Recipe:

@@ -125,6 +125,15 @@ def test_counts_larger_than_what_is_there_where_that_is_known(tmp_path: Path, ro
     )
 
 
+def test_a_shard_size_that_makes_too_many_shards(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_bytes(b"some line\n" * 30_000)
+    flags = [f"--input={tmp_path / 'in.txt'}", "--fractions=test=0.1", "--shard_size=1"]
+    assert said(tmp_path, *flags) == (
+        "--shard_size=1: expected a size that makes 200,000 shards at most of 300,000 bytes, got one "
+        "that makes 300,000; give a larger one"
+    )
+
+
 def test_counts_that_take_more_memory_than_there_is(tmp_path: Path, jsonl: str) -> None:
     found = said(tmp_path, f"--input={jsonl}", "--counts=test=900000000", "--memory=1GiB")
     assert found.startswith("--counts=test=900000000: to choose so many records takes ")
