@@ -168,7 +168,7 @@ def test_a_content_that_a_share_takes_may_have_several_labels(tmp_path: Path) ->
                 split(reading([path]), plan, tmp_path)
         else:
             found, _ = split(reading([path]), plan, tmp_path)
-            assert sum(b"text 3\"" in line for name, line in found if name == "test") == 2
+            assert sum(b'text 3"' in line for name, line in found if name == "test") == 2
             shared += 1
     assert 0 < shared < 8
 
