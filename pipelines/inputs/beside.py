@@ -43,7 +43,9 @@ def inspect_beside(
     for flag, name in asked:
         flags.setdefault(name, flag)
     try:
-        inputs = inspect_inputs(reading, settings, claim, keep=list(flags), text=text_field)
+        inputs = inspect_inputs(
+            reading, settings, claim, keep=list(flags), text=text_field, whole=True
+        )
     except InputError as error:
         raise InputError(named_by_flags(str(error), flags)) from None
     kept = inputs.contents.kept

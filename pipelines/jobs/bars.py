@@ -13,6 +13,7 @@ from pipelines.recipes.cli import LOG
 from pipelines.recipes.values import write_count
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
 
@@ -94,10 +95,11 @@ class Bars:
         from rich.live import Live
 
         self._standings: Sequence[Standing] = ()
+        self._note = ""
         self._stderr = sys.stderr
         self._live = Live(
             console=Console(file=sys.stderr, force_terminal=True, force_interactive=True),
-            get_renderable=self._table,
+            get_renderable=self._drawn,
             auto_refresh=False,
             redirect_stdout=False,
         )
@@ -117,10 +119,17 @@ class Bars:
             if isinstance(handler, logging.StreamHandler) and handler.stream is before:
                 handler.setStream(after)
 
-    def show(self, standings: Sequence[Standing]) -> None:
-        """Draw the bars anew."""
-        self._standings = standings
+    def show(self, standings: Sequence[Standing], note: str = "") -> None:
+        """Draw the bars anew, and a line below them where there is a note."""
+        self._standings, self._note = standings, note
         self._live.refresh()
+
+    def _drawn(self) -> RenderableType:
+        from rich.console import Group
+        from rich.text import Text
+
+        table = self._table()
+        return Group(table, Text(self._note)) if self._note else table
 
     def _table(self) -> Table:
         from rich.progress_bar import ProgressBar

@@ -19,6 +19,8 @@ from transforms.workers.progress import Counts, Stage, read_doing, read_progress
 _LINE_EVERY, _LATER_EVERY = 10.0, 30.0  # seconds between two progress lines, at first and later
 _LATER = 120.0  # seconds after which a run is no longer young
 _STALL = 120.0  # seconds without a move after which we say so, and again when they have doubled
+_STILL = 5.0  # seconds without a move after which counts don't tell what goes on
+_SAID = 2  # things that go on, in one line
 _NAMED = 4  # workers in one message
 _PACE_OVER = 15.0  # seconds over which a rate is taken
 # each time the kernel walks all pages, which takes longer the more there are and the busier it is
@@ -107,11 +109,13 @@ class Watch:
         # a stage has begun when it counts: the one before ends with files still to be written
         current = ([one for one in standings if one.done] or standings[:1])[-1]
         if self._bars:
-            self._bars.show(standings)
+            self._bars.show(standings, self._now_doing(now))
         elif now >= self._line_at:
             every = _LINE_EVERY if now - self._begin < _LATER else _LATER_EVERY
             self._line_at = now + every
-            LOG.info("%s: %s", current.stage, ", ".join(filter(None, current.words())))
+            words = ", ".join(filter(None, current.words()))
+            doing = self._now_doing(now)
+            LOG.info("%s: %s%s", current.stage, words, f"; {doing}" if doing else "")
         if now - self._moved_at >= self._complain_after:
             self._complain_after *= 2
             LOG.warning(
@@ -130,6 +134,13 @@ class Watch:
             out.append(self._paces[stage].standing(now, counts, total))
             payload = counts.payload if out[-1].finished else None
         return out
+
+    def _now_doing(self, now: float) -> str:
+        """Say what workers do where nothing is counted, such as fitting a model; else nothing."""
+        if now - self._moved_at < _STILL:
+            return ""
+        doing = list(dict.fromkeys(what for _, what in read_doing(self._folder)))
+        return f"now {', '.join(doing[:_SAID])}" if doing else ""
 
     def _reasons(self) -> str:
         workers = [

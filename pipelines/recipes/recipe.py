@@ -204,7 +204,8 @@ class WholeRecordsRecipe(CommonRecipe):
     ] = make_flag(
         None,
         _OUTPUT,
-        "what shards are; by default as the input. Lines become rows of one column, text",
+        "file format of the shards; by default that of the input. Lines become rows of one column: "
+        "text, or line for JSON lines",
         brief="lines, parquet or arrow (default: as the input)",
     )
     compression: Annotated[str | None, BeforeValidator(parse_kind)] = make_flag(

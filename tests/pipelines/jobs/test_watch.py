@@ -223,6 +223,42 @@ def test_records_that_come_after_the_last_bytes_count_and_what_a_stage_took_stay
     ]
 
 
+def test_where_nothing_is_counted_lines_say_what_goes_on(
+    counts: str, said: pytest.LogCaptureFixture
+) -> None:
+    clock, progress = Clock(), Progress.open(counts)
+    watch = Watch(counts, {"count": 100, "score": 100}, clock=clock)
+    progress.add("count", bytes=100, records=9)
+    watch.tick()
+    with progress.doing("fitting the discriminator"):
+        clock.now += 10
+        watch.tick()
+    progress.add("score", bytes=50, records=4)
+    with progress.doing("reading FILE"):  # and it moves
+        clock.now += 10
+        watch.tick()
+    clock.now += 10  # nothing moves, and nobody says why
+    watch.tick()
+    assert [message.partition("records, ")[2].partition("; ")[2] for message in said.messages] == [
+        "now fitting the discriminator",
+        "",
+        "",
+    ]
+
+
+def test_bars_that_stand_still_have_a_line_that_says_what_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("COLUMNS", "100")
+    with Bars() as live:
+        live.show([Standing(stage="count", done=4, total=4)], "now fitting [the discriminator]")
+    lines = [plain(line) for line in frames(screen.getvalue())[-1]]
+    assert "100% 4/4 B" in lines[0]
+    assert lines[1] == "now fitting [the discriminator]"
+
+
 def test_a_stage_that_does_not_move_says_so_and_what_it_waits_for_ever_more_seldom(
     counts: str, said: pytest.LogCaptureFixture
 ) -> None:

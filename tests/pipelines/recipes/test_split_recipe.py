@@ -288,6 +288,13 @@ LIKE = {"like": "t.jsonl"}
             "--max_weight=0.5: expected 1 or more, as weights are 1 in the mean; got 0.5",
         ),
         (
+            {"fractions": ",".join(f"s{i}=1%" for i in range(32)), "shuffle": True},
+            (
+                "--shuffle: expected 32 splits at most, as each is shuffled by itself; got 33. Leave "
+                "--shuffle out, and shuffle those you need"
+            ),
+        ),
+        (
             {**FRACTIONS, "seed": 7},
             (
                 "--seed=7: expected --shuffle with it: without, each split has the input's "

@@ -1,0 +1,102 @@
+"""Every command and snippet of README and docs runs as it is written, and prints what the page says."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.docs.blocks import Block, blocks_of, name_of, pages, wrong_with
+from tests.docs.loosely import missing
+from tests.docs.session import Step, run_steps
+from tests.pipelines.support import ROOT
+
+NOT_YET = {  # pages whose blocks don't keep the rules yet: whoever rewrites one takes it out
+    "README",
+    "how-to/dataflow",
+    "how-to/flink",
+    "how-to/library",
+    "how-to/like",
+    "how-to/prepare",
+    "how-to/self-training",
+    "how-to/stores",
+}
+PARSERS = {"yaml": yaml.safe_load, "json": json.loads, "toml": tomllib.loads}
+RUN = {"sh", "python"}
+
+
+def _cases() -> list[object]:
+    cases = []
+    for page in pages():
+        blocks = list(blocks_of(page.read_text("utf-8")))
+        if any(runs(block) for block in blocks):
+            marks = [pytest.mark.slow] if any("slow" in block.marks for block in blocks) else []
+            if name_of(page) in NOT_YET:
+                marks.append(pytest.mark.skip(reason="its blocks don't keep the rules yet"))
+            cases.append(pytest.param(page, id=name_of(page), marks=marks))
+    return cases
+
+
+def runs(block: Block) -> bool:
+    """Return whether a block is run."""
+    return block.language in RUN and "not run" not in block.marks and "file" not in block.marks
+
+
+@pytest.mark.parametrize("page", pages(), ids=name_of)
+def test_blocks_keep_the_rules(page: Path) -> None:
+    if name_of(page) in NOT_YET:
+        pytest.skip("its blocks don't keep the rules yet")
+    last: Block | None = None
+    for block in blocks_of(page.read_text("utf-8")):
+        where = f"{page.relative_to(ROOT)}:{block.line}"
+        assert (said := wrong_with(block)) is None, f"{where}: {said}"
+        if block.language in PARSERS:
+            PARSERS[block.language](block.text)
+        if "output" in block.marks:
+            assert last is not None, f"{where}: expected a sh or python block before its output"
+            assert last.language in RUN, f"{where}: expected a sh or python block before its output"
+        last = block
+
+
+@pytest.mark.parametrize("page", _cases())
+def test_blocks_run_as_written(page: Path, tmp_path: Path) -> None:
+    place = str(page.relative_to(ROOT))
+    blocks = list(blocks_of(page.read_text("utf-8")))
+    files = {block.marks["file"]: block.text for block in blocks if "file" in block.marks}
+    steps = [
+        Step(place, block.line, block.language, block.text, int(block.marks.get("fails", "0")))
+        for block in blocks
+        if runs(block)
+    ]
+    printed = run_steps(steps, tmp_path, files)
+    last = 0
+    for block in blocks:
+        if "output" in block.marks and last in printed:
+            line = missing(block.text, printed[last])
+            said = f"{place}:{block.line}: the page shows a line that wasn't printed: {line}"
+            assert line is None, f"{said}\n{printed[last]}"
+        last = block.line
+
+
+@pytest.mark.parametrize("page", pages(), ids=name_of)
+def test_lists_begin_behind_a_blank_line(page: Path) -> None:
+    """Else GitHub shows a list, and the site a paragraph with dashes in it."""
+    item = re.compile(r"\s*([-*]|\d+\.) ")
+    before = ""
+    fenced = False
+    for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
+        fenced ^= line.lstrip().startswith("```")
+        prose = before.strip() and not before.startswith((" ", "#", "|")) and not item.match(before)
+        where = f"{page.relative_to(ROOT)}:{number}"
+        assert fenced or not prose or not item.match(line), (
+            f"{where}: expected a blank line before it"
+        )
+        before = line
+
+
+def test_pages_that_are_not_ready_are_there() -> None:
+    assert {name_of(page) for page in pages()} >= set(NOT_YET)
