@@ -18,6 +18,7 @@ from pipelines.jobs.dataset_json import dataset_json
 from pipelines.jobs.watch import Watch, watching
 from pipelines.recipes.cli import LOG, leave, make_parser, print_json, printable, run_main
 from pipelines.recipes.flag_errors import validate
+from pipelines.recipes.help import COMMANDS
 from pipelines.recipes.recipe import JSON_HELP, RUN, Modules, StorageOptions, make_flag
 from pipelines.recipes.store_options import refuse_secrets
 from pipelines.recipes.values import write_bytes, write_count, write_rate, write_seconds
@@ -29,28 +30,32 @@ from transforms.storage import files as storage
 from transforms.workers.progress import Progress
 
 EXAMPLES = """\
-examples:
-  dovetail verify shuffled
-
-Exits with 1 where anything differs, naming each shard that does.
+dovetail shuffle -i examples/data/poems.jsonl -o out/checked
+dovetail verify out/checked
 """
+NOTES = "The exit code is 1 if anything differs; each shard that differs is named."
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
 class _Flags(BaseModel):
     storage_options: StorageOptions | None = make_flag(
-        None, RUN, "options of fsspec for the stores, as JSON, as for shuffle", metavar="JSON"
+        None,
+        RUN,
+        "options of fsspec for the stores, as JSON, as for shuffle",
+        metavar="JSON",
+        brief="options of fsspec for stores, as JSON",
     )
     codec_module: Modules | None = make_flag(
         None,
         RUN,
         "Python modules that register codecs of yours, as for shuffle",
         metavar="MODULE,MODULE",
+        brief="Python modules that register your codecs",
     )
     quiet: bool = make_flag(False, RUN, "say nothing but warnings and errors")
     debug: bool = make_flag(False, RUN, "show tracebacks")
-    as_json: bool = make_flag(False, RUN, JSON_HELP)
+    as_json: bool = make_flag(False, RUN, JSON_HELP, brief="print one JSON object")
 
 
 def verify(folder: str, *, live: bool = False) -> tuple[AnyManifest, list[str]]:
@@ -126,8 +131,16 @@ def run(argv: Sequence[str], **given: Any) -> AnyManifest:
         LosslessError: the dataset is not what its manifest says.
         DovetailError: there is none, or it can't be read.
     """
-    parser = make_parser(_Flags, prog="dovetail verify", description=__doc__ or "", epilog=EXAMPLES)
-    parser.add_argument("folder", metavar="DIR", help="the dataset's folder")
+    parser = make_parser(
+        _Flags,
+        prog="dovetail verify DIR",
+        about=COMMANDS["verify"],
+        examples=EXAMPLES,
+        common=("as_json", "storage_options", "codec_module"),
+        notes=NOTES,
+        docs="docs/explanation/how-it-works.md",
+    )
+    parser.add_argument("folder", metavar="DIR")
     args, rest = parser.parse_known_args(list(argv))
     if rest:
         raise UsageError(f"{rest[0]}: unknown; expected one DIR, see --help")

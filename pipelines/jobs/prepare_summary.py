@@ -101,8 +101,8 @@ def warnings(manifest: PreparedManifest) -> Iterator[str]:
         lost = split.cut + split.dropped
         if split.tokens and lost > MANY_CUT * (split.tokens + split.dropped):
             yield (
-                f"{name}: {write_count(lost, 'token')} in no row ({split.dropped:,} of documents longer than a "
-                f"row, {split.cut:,} after the last full row)"
+                f"{name}: {write_count(lost, 'token')} in no row ({split.dropped:,} of documents longer "
+                f"than a row, {split.cut:,} after the last full row)"
             )
     units = {form: format_of(form).unit(dataset_of(manifest, form)) for form in manifest.formats}
     if manifest.packing != "none" and "rows" not in units.values():

@@ -282,7 +282,7 @@ def test_what_splits_have_is_shown_in_short(
     pipelines.show.run([str(dataset)])
     out = capsys.readouterr().out
     table = [re.split("  +", line)[:4] for line in out.splitlines()]
-    assert ["split", "asked", "records", "share"] in table
+    assert ["split", "requested", "actual", "records"] in table
     assert ["train", "the rest", "10", "35.7143%"] in table
     assert ["test", "0.1", "9", "32.1429%"] in table
     assert "in no split: 1 record (5 bytes)" in out
