@@ -162,7 +162,9 @@ class Command(Generic[R, S, J, M]):
             print(to_yaml(recipe, _part(flags, kind.settings), origin, kind), end="")
             return None
         settings = validate(kind.settings, _part(flags, kind.settings), origin)
-        with heard_warnings() if asked.as_json else contextlib.nullcontext() as heard:
+        if not asked.as_json:
+            return self.make(recipe, settings, beam_flags=beam_flags, origin=origin)
+        with heard_warnings() as heard:
             return self.make(recipe, settings, beam_flags=beam_flags, origin=origin, heard=heard)
 
     def make(

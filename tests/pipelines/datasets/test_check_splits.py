@@ -283,8 +283,8 @@ def test_what_splits_have_is_shown_in_short(
     out = capsys.readouterr().out
     table = [re.split("  +", line)[:4] for line in out.splitlines()]
     assert ["split", "requested", "actual", "records"] in table
-    assert ["train", "the rest", "10", "35.7143%"] in table
-    assert ["test", "0.1", "9", "32.1429%"] in table
+    assert ["train", "the rest", "35.71%", "10"] in table
+    assert ["test", "0.1", "32.14%", "9"] in table
     assert "in no split: 1 record (5 bytes)" in out
     assert "3 contents of 7 records are in more than one split" in out
     assert "record 0 of train" in out
