@@ -19,6 +19,7 @@ from transforms.workers.progress import Counts, Stage, read_doing, read_progress
 _LINE_EVERY, _LATER_EVERY = 10.0, 30.0  # seconds between two progress lines, at first and later
 _LATER = 120.0  # seconds after which a run is no longer young
 _STALL = 120.0  # seconds without a move after which we say so, and again when they have doubled
+_QUIET = 5.0  # seconds without a move after which we show what workers do that isn't counted
 _NAMED = 4  # workers in one message
 _PACE_OVER = 15.0  # seconds over which a rate is taken
 # each time the kernel walks all pages, which takes longer the more there are and the busier it is
@@ -72,7 +73,7 @@ def watching(folder: str, totals: Mapping[Stage, int | None], *, live: bool) -> 
 class Watch:
     """Shows how far a run is: bars, or a log line now and then.
 
-    Says so where nothing moves for minutes, and what the workers wait for.
+    Where nothing moves, it says what workers do meanwhile; and complains when that goes on for minutes.
 
     Args:
         folder: where workers count, as of ``transforms.workers.progress``.
@@ -106,19 +107,21 @@ class Watch:
         standings = self._standings(now)
         # a stage has begun when it counts: the one before ends with files still to be written
         current = ([one for one in standings if one.done] or standings[:1])[-1]
+        doing = self._doing() if now - self._moved_at >= _QUIET else ""
         if self._bars:
-            self._bars.show(standings)
+            self._bars.show(standings, doing)
         elif now >= self._line_at:
             every = _LINE_EVERY if now - self._begin < _LATER else _LATER_EVERY
             self._line_at = now + every
-            LOG.info("%s: %s", current.stage, ", ".join(filter(None, current.words())))
+            words = ", ".join(filter(None, current.words()))
+            LOG.info("%s: %s", current.stage, "; ".join(filter(None, (words, doing))))
         if now - self._moved_at >= self._complain_after:
             self._complain_after *= 2
             LOG.warning(
                 "%s: nothing has moved for %d minutes; %s",
                 current.stage,
                 (now - self._moved_at) // 60,
-                self._reasons(),
+                self._doing() or "no worker has anything to do: they wait for Beam's runner",
             )
 
     def _standings(self, now: float) -> list[Standing]:
@@ -131,14 +134,15 @@ class Watch:
             payload = counts.payload if out[-1].finished else None
         return out
 
-    def _reasons(self) -> str:
+    def _doing(self) -> str:
+        """Return what workers say that they do; nothing where none says so."""
         workers = [
             f"process {pid} is {', '.join(what for _, what in said)}"
             for pid, said in groupby(read_doing(self._folder), key=lambda one: one[0])
         ]
         if len(workers) > _NAMED:
             workers[_NAMED:] = [f"{len(workers) - _NAMED} more processes wait too"]
-        return "; ".join(workers) or "no worker has anything to do: they wait for Beam's runner"
+        return "; ".join(workers)
 
 
 class _Pace:

@@ -254,6 +254,27 @@ def test_a_stage_that_does_not_move_says_so_and_what_it_waits_for_ever_more_seld
     assert stalls()[4].endswith("no worker has anything to do: they wait for Beam's runner")
 
 
+def test_what_no_stage_counts_is_said_meanwhile(
+    counts: str, said: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr", written := io.StringIO())
+    clock, progress = Clock(), Progress.open(counts)
+    fitting = f"process {os.getpid()} is fitting the discriminator"
+    with Bars() as bars:
+        watches = [Watch(counts, {"count": 9}, bars=each, clock=clock) for each in (None, bars)]
+        with progress.doing("fitting the discriminator"):
+            progress.add("count", bytes=9)
+            for _ in range(2):
+                shown = len(written.getvalue())
+                clock.now += 11  # at once after it moved, and then long after
+                for watch in watches:
+                    watch.tick()
+                assert (fitting in written.getvalue()[shown:]) is said.messages[-1].endswith(
+                    f"; {fitting}"
+                )
+    assert [fitting in message for message in said.messages] == [False, True]
+
+
 def test_of_many_workers_that_wait_some_are_named(
     counts: str, said: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
