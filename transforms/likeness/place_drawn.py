@@ -72,11 +72,8 @@ class PlaceDrawn:
         self, origin: Origin, block: pa.RecordBatch, times: I64, was: Digest
     ) -> Iterator[Part]:
         block = self._attached(origin, block, times)
-        if self.in_order:
-            copies = _repeated(origin, block, times)
-        else:
-            copies = _passes(origin, block, times)
-        for mine, records in copies:
+        copies = _repeated if self.in_order else _passes
+        for mine, records in copies(origin, block, times):
             yield Part(1, was, mine, records)
             was = Digest()  # each record once
 

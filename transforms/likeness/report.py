@@ -156,7 +156,7 @@ def _before(report: LikeReport) -> list[str]:
     auc = f"AUC {report.auc_before:.3f}, where 0.5 is not at all and 1 always"
     said = {
         "alike": f"Input and test set can't be told apart ({auc}): there is nothing to mend, and "
-        "weights are near 1.",
+        f"{_of_chance(report)}.",
         "different": f"Input and test set can be told apart ({auc}).",
         "apart": f"Input and test set hardly overlap: they can be told apart nearly always ({auc}). "
         "Weights can't mend that: they rest on few records, or on differences that mean nothing.",
@@ -175,6 +175,14 @@ def _before(report: LikeReport) -> list[str]:
             "set's: more don't fit into its memory."
         )
     return lines
+
+
+def _of_chance(report: LikeReport) -> str:
+    """Say what weights are where there is nothing to learn: few records leave some noise in them."""
+    low, high = (report.quantiles.get(share, 1.0) for share in ("0.05", "0.95"))
+    if low > 0.8 and high < 1.25:
+        return "weights are near 1"
+    return f"that weights differ (nine in ten are from {low:.2f} to {high:.2f}) is mostly chance"
 
 
 def _weights(report: LikeReport) -> list[str]:

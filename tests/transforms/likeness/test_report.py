@@ -80,6 +80,14 @@ def test_chance_is_no_difference_where_there_is_little_to_see() -> None:
     assert report.verdict == "alike"
 
 
+def test_weights_are_said_to_be_near_1_where_they_are() -> None:
+    half = ONE // 2
+    assert "and weights are near 1." in said(report_of(0.5, scores=[half] * 99 + [half // 2]))
+    noisy = said(report_of(0.5, scores=[half] * 80 + [half // 2] * 20))
+    assert "near 1" not in noisy
+    assert "that weights differ (nine in ten are from 0.38 to 1.15) is mostly chance." in noisy
+
+
 def test_few_heavy_records_are_spoken_of() -> None:
     report = report_of(scores=[ONE // 100] * 990 + [ONE - ONE // 100] * 10)
     assert "rest on few records" in said(report)
