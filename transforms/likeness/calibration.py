@@ -9,7 +9,8 @@ weighted means up to 6 standard errors off (8,000 records of either set; ``bench
 
 Sources: J. Platt, "Probabilistic Outputs for Support Vector Machines" (1999), also for the targets that
 keep it finite where sets don't overlap; the four-parameter logistic model of M. Barton and F. Lord, "An
-Upper Asymptote for the Three-Parameter Logistic Item-Response Model" (1981).
+Upper Asymptote for the Three-Parameter Logistic Item-Response Model" (1981); G. Schwarz, "Estimating the
+Dimension of a Model" (1978).
 """
 
 from __future__ import annotations
@@ -47,6 +48,10 @@ class Calibration(NamedTuple):
     loss: float
 
 
+_FLAT = Calibration(0.0, 0.0, 0.0, 1.0, float(np.log(2)))
+"""Of sums that say nothing: D is one half."""
+
+
 def platt(z: F64, is_test: Bools) -> Calibration:
     """Fit a and b to sums that the model hadn't seen, as if there were as many records of either set.
 
@@ -57,7 +62,7 @@ def platt(z: F64, is_test: Bools) -> Calibration:
         is_test: bool[n].
     """
     if is_test.all() or not is_test.any():
-        return Calibration(0.0, 0.0, 0.0, 1.0, float(np.log(2)))
+        return _FLAT
     share, target, middle, scale = _standardised(z, is_test)
     a, b = _newton((z - middle) / scale, target, share)
     if a <= 0:
@@ -67,12 +72,17 @@ def platt(z: F64, is_test: Bools) -> Calibration:
 
 
 def calibrate(z: F64, is_test: Bools) -> Calibration:
-    """Fit a, b, low and high, as of ``platt``; by L-BFGS, from where that ends."""
+    """Fit a, b, low and high, as of ``platt``; by L-BFGS, from where that ends.
+
+    Of n test records none may lie where D is ``low``, and of m of the input none where it is ``high``,
+    and yet some would: ``low`` is 1 / (n + 2) at least, and ``high`` 1 - 1 / (m + 2) at most (Laplace's
+    rule of succession). Without that a few records at the end of the sums got weights of any size.
+    """
     from scipy.optimize import minimize
 
     first = platt(z, is_test)
-    if first.a <= 0:
-        return first
+    if first.a <= 0 or not _is_sure(first.loss, is_test):
+        return _FLAT
     share, target, middle, scale = _standardised(z, is_test)
     x = (z - middle) / scale
 
@@ -94,13 +104,23 @@ def calibrate(z: F64, is_test: Bools) -> Calibration:
         return loss, np.array(slopes)
 
     start = [first.a * scale, first.b + first.a * middle, _FIRST_FLOOR, _FIRST_FLOOR]
-    bounds = [(0.0, 100.0), (-100.0, 100.0), (-30.0, 30.0), (-30.0, 30.0)]
+    # half a sigmoid of log(2 / n) is 1 / (n + 2)
+    least = [float(np.log(2 / count)) for count in (is_test.sum(), (~is_test).sum())]
+    start[2:] = np.maximum(start[2:], least)
+    bounds = [(0.0, 100.0), (-100.0, 100.0), *((each, 30.0) for each in least)]
     found = minimize(loss_of, start, jac=True, method="L-BFGS-B", bounds=bounds)
     a, b, to_low, to_high = found.x.tolist()
     a, b = a / scale, b - a * middle / scale
     low, high = 0.5 * float(_sigmoid(to_low)), 1.0 - 0.5 * float(_sigmoid(to_high))
     loss = _loss(low + (high - low) * _sigmoid(a * z + b), is_test, share)
     return Calibration(a, b, low, high, loss)
+
+
+def _is_sure(loss: float, is_test: Bools) -> bool:
+    """Say whether so small a loss, by two numbers that were fitted, is more than chance (Schwarz)."""
+    tests, inputs = int(is_test.sum()), int((~is_test).sum())
+    count = 4 * tests * inputs / (tests + inputs)  # records, were there as many of either
+    return bool(count * (np.log(2) - loss) > np.log(count))
 
 
 def _standardised(z: F64, is_test: Bools) -> tuple[F64, F64, float, float]:

@@ -27,6 +27,7 @@ from transforms.kernels.arrays import F64
 from transforms.kernels.likeness.columns import specify
 from transforms.kernels.likeness.folds import FOLDS, folds_of
 from transforms.kernels.likeness.spec import FeatureSpec, Ngrams
+from transforms.kernels.likeness.weights import ONE, counted, weigh
 from transforms.kernels.randomness import mix
 from transforms.likeness import fit_fold, matrix, needs
 from transforms.likeness.auc import auc, auc_by_folds
@@ -290,6 +291,25 @@ def test_sums_that_say_nothing_give_one_half() -> None:
     for found in (calibrate(-is_test.astype(float), is_test), calibrate(z, is_test | True)):
         assert (found.a, found.b, found.low, found.high) == (0.0, 0.0, 0.0, 1.0)
         assert found.loss == pytest.approx(np.log(2))
+
+
+@pytest.mark.parametrize("count", [60, 150, 300])
+def test_small_sets_that_are_alike_get_weights_of_one(count: int) -> None:
+    """What a model learned by chance alone is not made into weights; with more records the rest is."""
+    for seed in range(4):
+        texts = gaussians(count, seed=seed, mean=0.0)[0]
+        scores = scores_of(fit(texts, SMALL, seed)[0], texts)
+        assert np.mean(scores == ONE // 2) > 0.7
+        assert weigh(*counted(scores)).effective > 0.8 * len(scores)
+    apart = gaussians(count, seed=0, mean=3.0)[0]  # the control
+    assert np.mean(scores_of(fit(apart, SMALL, 0)[0], apart) == ONE // 2) < 0.6
+
+
+def test_no_ratio_is_above_what_so_few_records_can_show() -> None:
+    is_test = np.arange(60) < 20
+    found = calibrate(np.where(is_test, 5.0, -5.0) + uniform(60, "z"), is_test)
+    assert found.low >= 1 / 22
+    assert 1 - found.high >= 1 / 42
 
 
 def test_sets_without_overlap_stay_finite() -> None:
