@@ -71,17 +71,23 @@ def platt(z: F64, is_test: Bools) -> Calibration:
     return Calibration(a, b, 0.0, 1.0, _loss(_sigmoid(a * z + b), is_test, share))
 
 
-def calibrate(z: F64, is_test: Bools) -> Calibration:
+def calibrate(z: F64, is_test: Bools, *, contents: tuple[int, int] | None = None) -> Calibration:
     """Fit a, b, low and high, as of ``platt``; by L-BFGS, from where that ends.
 
     Of n test records none may lie where D is ``low``, and of m of the input none where it is ``high``,
     and yet some would: ``low`` is 1 / (n + 2) at least, and ``high`` 1 - 1 / (m + 2) at most (Laplace's
     rule of succession). Without that a few records at the end of the sums got weights of any size.
+
+    Args:
+        z, is_test: as of ``platt``.
+        contents: how many different records of the test set there are, and of the input; None where all
+            are different.
     """
     from scipy.optimize import minimize
 
     first = platt(z, is_test)
-    if first.a <= 0 or not _is_sure(first.loss, is_test):
+    counts = contents or (int(is_test.sum()), int((~is_test).sum()))
+    if first.a <= 0 or not _is_sure(first.loss, *counts):
         return _FLAT
     share, target, middle, scale = _standardised(z, is_test)
     x = (z - middle) / scale
@@ -105,7 +111,7 @@ def calibrate(z: F64, is_test: Bools) -> Calibration:
 
     start = [first.a * scale, first.b + first.a * middle, _FIRST_FLOOR, _FIRST_FLOOR]
     # half a sigmoid of log(2 / n) is 1 / (n + 2)
-    least = [float(np.log(2 / count)) for count in (is_test.sum(), (~is_test).sum())]
+    least = [float(np.log(2 / count)) for count in counts]
     start[2:] = np.maximum(start[2:], least)
     bounds = [(0.0, 100.0), (-100.0, 100.0), *((each, 30.0) for each in least)]
     found = minimize(loss_of, start, jac=True, method="L-BFGS-B", bounds=bounds)
@@ -116,9 +122,8 @@ def calibrate(z: F64, is_test: Bools) -> Calibration:
     return Calibration(a, b, low, high, loss)
 
 
-def _is_sure(loss: float, is_test: Bools) -> bool:
+def _is_sure(loss: float, tests: int, inputs: int) -> bool:
     """Say whether so small a loss, by two numbers that were fitted, is more than chance (Schwarz)."""
-    tests, inputs = int(is_test.sum()), int((~is_test).sum())
     count = 4 * tests * inputs / (tests + inputs)  # records, were there as many of either
     return bool(count * (np.log(2) - loss) > np.log(count))
 
