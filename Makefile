@@ -1,4 +1,4 @@
-# make demo | test | test-slow | test-runners | lint | format | templates | wheel | clean; each sets up what it needs
+# make demo | test | test-slow | test-runners | docs | lint | format | templates | wheel | clean; each sets up what it needs
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 DEMO   ?= .venv-demo
 SHOWN  := $(DEMO)/.ready
 
-.PHONY: setup demo test test-slow test-runners lint format templates wheel clean
+.PHONY: setup demo test test-slow test-runners docs lint format templates wheel clean
 .DEFAULT_GOAL := help
 
 help:
@@ -49,6 +49,12 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/mypy examples/*.py
 	$(BIN)/lint-imports --no-cache
+
+# the site, in build/site; a broken link, anchor or page that isn't in the nav is an error
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: $(READY)
+	$(BIN)/python -m mkdocs build --strict --quiet
+	@echo 'build/site/index.html'
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -3,7 +3,7 @@
 ``dovetail shuffle`` runs on a terminal of its own; the picture is what stood there when half of the
 records were written.
 
-    python bench/capture_progress.py --bytes=2e9 --output=docs/progress.svg
+    python bench/capture_progress.py --bytes=2e9 --output=docs/images/progress.svg
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a shuffle asks for at 100 GB, 1 TB, 10 TB and 100 TB: the tables of docs/scaling.md.
+"""What a shuffle asks for at 100 GB, 1 TB, 10 TB and 100 TB: the tables of docs/explanation/scaling.md.
 
 Plans come from the plan itself (``kernels/plan.py``), requests from ``kernels/levels.py``, which tests
 hold against counted ones. Seconds are arithmetic on rates that were measured on two cores of one
@@ -23,7 +23,7 @@ from transforms.kernels.records.blocks import footprint
 
 GB, TB = 10**9, 10**12
 
-# measured; see "Scaling" in docs/measurements.md
+# measured; see "Scaling" in docs/explanation/measurements.md
 SHUFFLE_CPU = 6.0  # core seconds per GB: fast.py, (33.6 - 4.0 of start-up) / 4 GB less its segments
 BUSY = 0.80  # of its cores that such a run kept busy: 29.6 / (2 * (21.1 - 2.7))
 LEVEL_CPU = 3.0  # core seconds per GB of a second level, levels.py

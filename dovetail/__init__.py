@@ -20,7 +20,7 @@ The commands, with keywords named like their flags, which return the dataset's m
 ``ReadRecords``, ``BlocksFromRecords``, ``PartitionIntoBuckets``, ``ShuffleWithinBuckets``,
 ``InterleaveSources``, ``TokenizeRecords``, ``ReadValues``, ``AttachColumn``, ``WindowTokens``,
 ``MapIntoShards``, ``WriteShards``, ``WriteManifest``
-    Beam's PTransforms for pipelines of your own: docs/library.md. What they are told of:
+    Beam's PTransforms for pipelines of your own: docs/how-to/library.md. What they are told of:
     ``Streams``, ``Spilling``, ``Mixture``, ``Amounts``, ``plan_streams``, ``BlockTokenizer``
 
 Each name is imported when it is first asked for, so that ``import dovetail`` takes no time.

@@ -1,7 +1,7 @@
 """Self-training on reviews: some are labelled, a model labels the rest, again until nothing changes.
 
     python examples/self_training.py OUTPUT                        # the small part that is shipped
-    python examples/self_training.py OUTPUT --input=reviews.jsonl  # all, as in docs/self-training.md
+    python examples/self_training.py OUTPUT --input=reviews.jsonl  # all, as the docs have it
 
 Each review stands there about twice. So it is done twice, with labelled reviews chosen one by one
 (`--by=identity`: copies of a text part) and text by text (`--by=content`), and the accuracy is told of

@@ -12,7 +12,7 @@ from pipelines.jobs.build_split import build
 from pipelines.jobs.command import Command
 from pipelines.jobs.disk_room import Need, measure_room
 from pipelines.jobs.prepare_values import require_room_to_count
-from pipelines.jobs.split_inputs import inspect_split
+from pipelines.jobs.split_inputs import inspect_split, warning_of_whole_records
 from pipelines.jobs.split_job import Job
 from pipelines.jobs.split_report import describe, sum_up
 from pipelines.jobs.summary import summarize
@@ -112,6 +112,9 @@ def _prepare(
         job = replace(job, warm=Call(load, wanted))
     for line in warnings(inputs.tokenizers):
         LOG.warning("%s", line)
+    whole = None if job.column_of_ids else warning_of_whole_records(recipe, reading, inputs)
+    if whole is not None:
+        LOG.warning("%s", whole)
     return job, _measure(job)
 
 

@@ -10,7 +10,7 @@ import pytest
 import dovetail
 from tests.pipelines.support import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FILE = re.compile(
     r"\b(?:tests|transforms|pipelines|dovetail|bench|examples|deploy|docs)/[\w/.*-]+\.(?:py|sh|svg|md)\b"
 )

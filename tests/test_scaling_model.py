@@ -1,4 +1,4 @@
-"""The tables of docs/scaling.md are those that the model prints."""
+"""The tables of docs/explanation/scaling.md are those that the model prints."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 from tests.pipelines.support import ROOT, environment
 
-PAGE = ROOT / "docs" / "scaling.md"
+PAGE = ROOT / "docs" / "explanation" / "scaling.md"
 
 
 def test_the_page_shows_what_the_script_prints() -> None:

@@ -43,11 +43,13 @@ def inspect_beside(
     for flag, name in asked:
         flags.setdefault(name, flag)
     try:
-        inputs = inspect_inputs(reading, settings, claim, keep=list(flags), text=text_field)
+        inputs = inspect_inputs(
+            reading, settings, claim, keep=list(flags), text=text_field, whole=True
+        )
     except InputError as error:
         raise InputError(named_by_flags(str(error), flags)) from None
     kept = inputs.contents.kept
-    if kept is not None:
+    if kept is not None and inputs.contents.records:  # of nothing no kind is known
         check_groups(groups, kept)
         check_groups([] if label is None else [label], kept, flag="--stratify")
     return inputs, Beside(text_field=text_field, fields=kept)

@@ -99,8 +99,9 @@ def inspect_inputs(
     *,
     keep: Sequence[str] = (),
     text: str | None = None,
+    whole: bool = False,
 ) -> Inputs:
-    """List the inputs and look at their beginnings; ``keep`` and ``text`` as of ``look_into``.
+    """List inputs and look at their beginnings; ``keep``, ``text`` and ``whole`` as of ``look_into``.
 
     Raises:
         InputError: nothing found, twins, an input in the output or the temporary folder, headers
@@ -125,7 +126,7 @@ def inspect_inputs(
             LOG.info("%s", sieve.said)
     _warn_of_kinds(sieves, recipe)
     _refuse_inputs_in_output(settings, files, claim)
-    contents = look_into(files, recipe, keep=keep, text=text)
+    contents = look_into(files, recipe, keep=keep, text=text, whole=whole)
     for note in () if settings.plan else contents.notes:  # a plan says them itself
         LOG.info("%s", note)
     if (headers := header_warning(files, recipe)) is not None:

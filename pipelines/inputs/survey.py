@@ -103,7 +103,12 @@ class Contents:
 
 
 def look_into(
-    files: Files, recipe: Recipe, *, keep: Sequence[str] = (), text: str | None = None
+    files: Files,
+    recipe: Recipe,
+    *,
+    keep: Sequence[str] = (),
+    text: str | None = None,
+    whole: bool = False,
 ) -> Contents:
     """Look at input files, all of them unless they are very many.
 
@@ -112,6 +117,7 @@ def look_into(
         recipe: what is asked of them.
         keep: names of what is kept beside the texts, or beside whole records.
         text: where the text beside whole records is; None where nobody named it.
+        whole: records are written whole whatever names their text.
 
     Raises:
         InputError: a file isn't what its name says or can't be read, or files don't go together.
@@ -132,7 +138,7 @@ def look_into(
     if recipe.text_field is None:
         # an empty file is of no kind
         if len({look.format.is_rows for file, look in looks.items() if file.size}) > 1:
-            raise _rows_and_lines(looks)
+            raise _rows_and_lines(looks, whole=whole)
         try:
             schema = unify_files(schemas) if schemas else None
         except DataError as error:
@@ -184,7 +190,7 @@ def _refuse_empty_alone(files: Sequence[SourceFile]) -> None:
         )
 
 
-def _rows_and_lines(looks: dict[SourceFile, Look]) -> InputError:
+def _rows_and_lines(looks: dict[SourceFile, Look], *, whole: bool) -> InputError:
     """Say which files hold rows and which lines, how many of each, and what can be done."""
     told = []
     for rows in (False, True):
@@ -196,10 +202,10 @@ def _rows_and_lines(looks: dict[SourceFile, Look]) -> InputError:
         what = f"rows ({of[0][1].format.word})" if rows else "lines"
         more = f" and {len(of) - 1} more hold" if len(of) > 1 else " holds"
         told.append(f"{of[0][0].url}{more} {what}")
-    field = shared_field(looks)
+    field = None if whole else shared_field(looks)
     together = f", or --text_field={field} to mix their texts alone" if field else ""
     return InputError(
-        f"{' and '.join(told)}: lines are shuffled with lines, rows with rows of one schema; choose "
+        f"{' and '.join(told)}: lines go with lines, rows with rows of one schema; choose "
         f"by --extension, as in --extension=.parquet{together}"
     )
 

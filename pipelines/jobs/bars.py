@@ -13,7 +13,8 @@ from pipelines.recipes.cli import LOG
 from pipelines.recipes.values import write_count
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import RenderableType
+    from rich.table import Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +95,11 @@ class Bars:
         from rich.live import Live
 
         self._standings: Sequence[Standing] = ()
-        self._doing = ""
+        self._note = ""
         self._stderr = sys.stderr
         self._live = Live(
             console=Console(file=sys.stderr, force_terminal=True, force_interactive=True),
-            get_renderable=self._shown,
+            get_renderable=self._drawn,
             auto_refresh=False,
             redirect_stdout=False,
         )
@@ -118,21 +119,25 @@ class Bars:
             if isinstance(handler, logging.StreamHandler) and handler.stream is before:
                 handler.setStream(after)
 
-    def show(self, standings: Sequence[Standing], doing: str = "") -> None:
-        """Draw the bars anew, and below them what is done that no bar counts."""
-        self._standings, self._doing = standings, doing
+    def show(self, standings: Sequence[Standing], note: str = "") -> None:
+        """Draw the bars anew, and a line below them where there is a note."""
+        self._standings, self._note = standings, note
         self._live.refresh()
 
-    def _shown(self) -> Group:
+    def _drawn(self) -> RenderableType:
         from rich.console import Group
+        from rich.text import Text
+
+        table = self._table()
+        return Group(table, Text(self._note)) if self._note else table
+
+    def _table(self) -> Table:
         from rich.progress_bar import ProgressBar
         from rich.table import Column, Table
-        from rich.text import Text
 
         words = [Column(justify="right", no_wrap=True) for _ in range(5)]
         stage, bar = Column(no_wrap=True), Column(min_width=5, max_width=30)
         table = Table.grid(stage, bar, *words, padding=(0, 1))
         for one in self._standings:
             table.add_row(one.stage, ProgressBar(1.0, one.fraction), *one.words())
-        line = Text(self._doing, no_wrap=True, overflow="ellipsis")
-        return Group(table, line) if self._doing else Group(table)
+        return table

@@ -138,11 +138,11 @@ def _of_test(job: Job, reading: Any) -> Any:
 def totals_of(job: Job) -> Mapping[Stage, int]:
     """Return how many bytes are read to sample, and to score."""
     size = job.inputs.size
-    found: dict[Stage, int] = {"score": size}
-    if job.like is not None:
+    found: dict[Stage, int] = {}
+    if job.like is not None:  # which are sampled first
         times = 1 if job.recipe.draw is None else 2
         found["count"] = times * size + job.like.inputs.size
-    return found
+    return {**found, "score": size}
 
 
 def require_room_to_fit(asked: int, workers: Workers) -> None:

@@ -7,8 +7,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import pyarrow as pa
-
 from pipelines.inputs.beside import inspect_beside
 from pipelines.inputs.preflight import Inputs, refuse_in_output
 from pipelines.inputs.sample_records import sample_records
@@ -26,6 +24,7 @@ from transforms.kernels.records import blocks
 from transforms.kernels.records.contents import TEXT
 from transforms.storage import files as storage
 
+_NAMED = 8  # fields, in a message
 _LOOKED_AT = 64  # files of lines, of which is found out what lines they hold
 
 
@@ -84,17 +83,34 @@ def inspect_split(
     )
     _require_enough(recipe, inputs)
     _check_added(recipe, reading, inputs)
-    if TEXT in features and recipe.text_field is None:
-        _require_text(inputs.contents.schema, "--input")
+    by_text = TEXT in features and recipe.text_field is None
+    if by_text:
+        _require_text(inputs, reading, "--input")
     reading_like = recipe.reading_like
     like = None
     if reading_like is not None:
         like = _inspect_like(recipe, reading_like, settings, claim, columns=columns)
         flag = _flag_of_like(recipe)
         _refuse_shared(inputs, like.inputs, flag)
-        if TEXT in features and recipe.text_field is None:
-            _require_text(like.inputs.contents.schema, flag)
+        if by_text:
+            _require_text(like.inputs, reading_like, flag)
     return SplitInputs(inputs, beside, like)
+
+
+def warning_of_whole_records(recipe: SplitRecipe, reading: Recipe, inputs: Inputs) -> str | None:
+    """Say that whole records are the contents where that may not be meant; None where it is.
+
+    Records that have a number of their own are all different then, whatever their texts are.
+    """
+    by_text = recipe.by == "content" and recipe.text_field is None and recipe.split_by is None
+    have = _fields_of(inputs, reading) if by_text else []
+    if not have or TEXT in have:
+        return None
+    return (
+        f"no record that was looked at has a field text, so equal content means equal whole records: a "
+        f"text may stand in two splits beside another {have[0]}; name the field of the text by "
+        f"--text_field, or say --text_field='' where this is meant; they have {', '.join(have[:_NAMED])}"
+    )
 
 
 def _features_of(recipe: SplitRecipe) -> Sequence[str]:
@@ -137,18 +153,14 @@ def _check_added(recipe: SplitRecipe, reading: Recipe, inputs: Inputs) -> None:
     if name is None:
         return
     flag = f"--{'draw_column' if recipe.draw is not None else 'weights_column'}={name}"
-    schema = inputs.contents.schema
-    if schema is None:
+    if inputs.contents.schema is None:
         plain = next(_plain_files(inputs.files), None)
         if plain is not None:
             raise InputError(
                 f"{plain.url}: plain lines have no place for a column, and {flag} adds one; expected "
                 "JSON lines (.jsonl) or rows (Parquet, Arrow)"
             )
-        have = _fields_in(inputs, reading)
-    else:
-        have = schema.names
-    if name in have:
+    if name in _fields_of(inputs, reading):
         raise UsageError(
             f"{flag}: the records have a field of this name already; give the new one another name"
         )
@@ -166,8 +178,10 @@ def _plain_files(files: Files) -> Iterator[SourceFile]:
             yield file
 
 
-def _fields_in(inputs: Inputs, reading: Recipe) -> list[str]:
-    """Return the names of fields in some of the JSON lines."""
+def _fields_of(inputs: Inputs, reading: Recipe) -> list[str]:
+    """Return the names of columns, or of fields in some of the JSON lines; none of plain lines."""
+    if inputs.contents.schema is not None:
+        return list(inputs.contents.schema.names)
     found = sample_records(inputs, reading)
     lines = (line for several in found.values() for one in several for line in blocks.records(one))
     return list(kinds_of(lines))
@@ -197,6 +211,9 @@ def _inspect_like(
         )
     except (InputError, UsageError) as error:
         said = str(error).replace("--input=", "--like=").partition("; like was taken for")[0]
+        said = said.replace(
+            "no record that was looked", "no record of the test set that was looked"
+        )
         raise type(error)(said) from None
     if not like.contents.records or not any(sample_records(like, reading).values()):
         raise InputError(
@@ -205,12 +222,16 @@ def _inspect_like(
     return LikeInputs(like, beside)
 
 
-def _require_text(schema: pa.Schema | None, flag: str) -> None:
-    """Raise InputError where rows have no text to be compared by."""
-    if schema is not None and TEXT not in schema.names:
+def _require_text(inputs: Inputs, reading: Recipe, flag: str) -> None:
+    """Raise InputError where rows or JSON lines have no text to be compared by."""
+    have = _fields_of(inputs, reading)
+    if have and TEXT not in have:
+        what, they = (
+            ("column", "rows") if inputs.contents.schema is not None else ("field", "lines")
+        )
         raise InputError(
-            f"{flag}: expected a column text, by which the sets are compared; name another by "
-            f"--text_field, or columns by --features; the rows have {', '.join(schema.names[:8])}"
+            f"{flag}: expected a {what} text, by which the sets are compared; name another by "
+            f"--text_field, or {what}s by --features; the {they} have {', '.join(have[:_NAMED])}"
         )
 
 

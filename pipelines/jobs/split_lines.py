@@ -34,7 +34,9 @@ def split_lines(manifest: Manifest) -> Iterator[str]:
     if splits:
         yield from table(rows)
     if (left_out := manifest.left_out) is not None:
-        why = ", whose content was drawn, but not they" if manifest.recipe.get("draw") else ""
+        why = ""
+        if manifest.recipe.get("draw"):
+            why = f", whose {_what_is_kept(manifest.recipe)} was drawn, but not they"
         yield (
             f"in no split: {write_count(left_out.records, 'record')}, {write_bytes(left_out.bytes)}{why}"
         )
@@ -60,7 +62,7 @@ def split_warnings(manifest: Manifest) -> Iterator[str]:
                 'with an empty split: name those to be read, as in split="train"'
             )
         asked = split.asked or ""
-        if asked.isdigit() and 0 < split.records < int(asked):
+        if asked.isdigit() and split.records < int(asked):
             yield (
                 f"{split.name}: {split.records:,} of the {int(asked):,} records that were asked for; "
                 + _why_short(manifest.recipe)
@@ -75,7 +77,12 @@ def split_warnings(manifest: Manifest) -> Iterator[str]:
 def _why_short(recipe: Mapping[str, Any]) -> str:
     if recipe.get("by") == "identity":
         return "there are no more"
-    return (
-        "groups of equal content are taken whole, and what is left doesn't fit, or there is none; "
-        "--by=identity meets a count exactly, but parts duplicates"
-    )
+    kept = _what_is_kept(recipe)
+    parts = "" if kept == "group" else "; --by=identity meets a count exactly, but parts duplicates"
+    of_what = "groups" if kept == "group" else "groups of equal content"
+    return f"{of_what} are taken whole, and what is left doesn't fit, or there is none{parts}"
+
+
+def _what_is_kept(recipe: Mapping[str, Any]) -> str:
+    """Return the word for what is kept in one split."""
+    return "group" if recipe.get("split_by") else "content"

@@ -19,7 +19,8 @@ from transforms.workers.progress import Counts, Stage, read_doing, read_progress
 _LINE_EVERY, _LATER_EVERY = 10.0, 30.0  # seconds between two progress lines, at first and later
 _LATER = 120.0  # seconds after which a run is no longer young
 _STALL = 120.0  # seconds without a move after which we say so, and again when they have doubled
-_QUIET = 5.0  # seconds without a move after which we show what workers do that isn't counted
+_STILL = 5.0  # seconds without a move after which counts don't tell what goes on
+_SAID = 2  # things that go on, in one line
 _NAMED = 4  # workers in one message
 _PACE_OVER = 15.0  # seconds over which a rate is taken
 # each time the kernel walks all pages, which takes longer the more there are and the busier it is
@@ -73,7 +74,7 @@ def watching(folder: str, totals: Mapping[Stage, int | None], *, live: bool) -> 
 class Watch:
     """Shows how far a run is: bars, or a log line now and then.
 
-    Where nothing moves, it says what workers do meanwhile; and complains when that goes on for minutes.
+    Says so where nothing moves for minutes, and what the workers wait for.
 
     Args:
         folder: where workers count, as of ``transforms.workers.progress``.
@@ -107,21 +108,21 @@ class Watch:
         standings = self._standings(now)
         # a stage has begun when it counts: the one before ends with files still to be written
         current = ([one for one in standings if one.done] or standings[:1])[-1]
-        doing = self._doing() if now - self._moved_at >= _QUIET else ""
         if self._bars:
-            self._bars.show(standings, doing)
+            self._bars.show(standings, self._now_doing(now))
         elif now >= self._line_at:
             every = _LINE_EVERY if now - self._begin < _LATER else _LATER_EVERY
             self._line_at = now + every
             words = ", ".join(filter(None, current.words()))
-            LOG.info("%s: %s", current.stage, "; ".join(filter(None, (words, doing))))
+            doing = self._now_doing(now)
+            LOG.info("%s: %s%s", current.stage, words, f"; {doing}" if doing else "")
         if now - self._moved_at >= self._complain_after:
             self._complain_after *= 2
             LOG.warning(
                 "%s: nothing has moved for %d minutes; %s",
                 current.stage,
                 (now - self._moved_at) // 60,
-                self._doing() or "no worker has anything to do: they wait for Beam's runner",
+                self._reasons(),
             )
 
     def _standings(self, now: float) -> list[Standing]:
@@ -134,15 +135,21 @@ class Watch:
             payload = counts.payload if out[-1].finished else None
         return out
 
-    def _doing(self) -> str:
-        """Return what workers say that they do; nothing where none says so."""
+    def _now_doing(self, now: float) -> str:
+        """Say what workers do where nothing is counted, such as fitting a model; else nothing."""
+        if now - self._moved_at < _STILL:
+            return ""
+        doing = list(dict.fromkeys(what for _, what in read_doing(self._folder)))
+        return f"now {', '.join(doing[:_SAID])}" if doing else ""
+
+    def _reasons(self) -> str:
         workers = [
             f"process {pid} is {', '.join(what for _, what in said)}"
             for pid, said in groupby(read_doing(self._folder), key=lambda one: one[0])
         ]
         if len(workers) > _NAMED:
             workers[_NAMED:] = [f"{len(workers) - _NAMED} more processes wait too"]
-        return "; ".join(workers)
+        return "; ".join(workers) or "no worker has anything to do: they wait for Beam's runner"
 
 
 class _Pace:

@@ -189,7 +189,7 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
         None,
         _PACKING,
         "ids of a row, special ones and filler included, such as 4096; for trainers that read one more "
-        "than they predict, docs/trainers.md says what to give",
+        "than they predict, docs/reference/trainers.md says what to give",
         ge=2,
         lt=2**31,
         metavar="L",
@@ -224,8 +224,8 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
     ] = make_flag(
         ["parquet"],
         _OUTPUT,
-        "what trainers read, one or several from the same rows (docs/trainers.md): parquet, arrow, "
-        "megatron (.bin and .idx), flat (nanoGPT, llm.c), olmo (.npy)",
+        "what trainers read, one or several from the same rows (docs/reference/trainers.md): parquet, "
+        "arrow, megatron (.bin and .idx), flat (nanoGPT, llm.c), olmo (.npy)",
         metavar="NAME,NAME",
     )
     layout: Literal["plain", "megatron_bridge"] = make_flag(

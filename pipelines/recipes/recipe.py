@@ -128,7 +128,7 @@ class CommonRecipe(RecipePart):
         None,
         _INPUT,
         "Python modules that register codecs of yours with smart_open, by suffix, for --input and "
-        "--compression (docs/formats.md). Workers have to have them",
+        "--compression (docs/reference/formats.md). Workers have to have them",
         metavar="MODULE,MODULE",
         min_length=1,
     )
@@ -187,7 +187,8 @@ class WholeRecordsRecipe(CommonRecipe):
     ] = make_flag(
         None,
         _OUTPUT,
-        "what shards are; by default as the input. Lines become rows of one column, text",
+        "what shards are; by default as the input. Lines become rows of one column: text, or line of "
+        "JSON lines",
     )
     compression: Annotated[str | None, BeforeValidator(parse_kind)] = make_flag(
         None,
@@ -346,7 +347,7 @@ class RunSettings(RecipePart):
         "DirectRunner",
         RUN,
         "where the work is done: on this machine, or on a cluster, with Beam's own flags for it "
-        "(docs/flink.md, docs/dataflow.md). The output is the same",
+        "(docs/how-to/flink.md, docs/how-to/dataflow.md). The output is the same",
         metavar="NAME",
     )
     memory: _Memory | None = make_flag(

@@ -118,7 +118,7 @@ class SplitRecipe(WholeRecordsRecipe):
         None,
         _LIKE,
         "files, folders or patterns of a test set whose labels aren't known: --weights_column weighs, "
-        "or --draw draws, so that what comes out is like it (docs/like.md); repeatable. Needs "
+        "or --draw draws, so that what comes out is like it (docs/how-to/like.md); repeatable. Needs "
         "pip install 'dovetail-data[like]'",
         metavar="PATTERN",
         min_length=1,

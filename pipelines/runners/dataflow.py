@@ -1,7 +1,7 @@
 """Dataflow: what a job needs, and what is sensible where nobody said; looked at before work starts.
 
 Everything that is set here is one of Beam's own flags, and a user's own value stands. Why each is so:
-docs/dataflow.md.
+docs/how-to/dataflow.md.
 """
 
 from __future__ import annotations

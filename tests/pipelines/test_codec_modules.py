@@ -13,7 +13,9 @@ from tests.pipelines.support import ROOT, command, make_lines, run, write_tree
 from transforms.errors import UsageError
 
 (EXAMPLE,) = re.findall(
-    r"`lzma_alone.py`.*?```python\n(.*?)```", (ROOT / "docs/formats.md").read_text(), re.DOTALL
+    r"`lzma_alone.py`.*?```python\n(.*?)```",
+    (ROOT / "docs/reference/formats.md").read_text(),
+    re.DOTALL,
 )
 FILES = {f"part-{i}.jsonl": make_lines(2000 + i, name=f"f{i}-") for i in range(6)}
 

@@ -157,6 +157,8 @@ def test_a_model_that_is_none(tmp_path: Path, jsonl: str) -> None:
     assert said(tmp_path, *flags).startswith(
         "--like_model=like.json: expected a model as --like writes it (like.json), got something else"
     )
+    model.write_text("no JSON")
+    assert said(tmp_path, *flags).split("got something else: ")[1].startswith("Invalid JSON")
     assert "got a folder" in said(tmp_path, *flags[:2], f"--like_model={tmp_path}")
 
 
@@ -220,11 +222,36 @@ def test_rows_without_a_text_to_be_compared_by(tmp_path: Path, rows: str, like_s
     )
 
 
+def test_json_lines_without_a_text_to_be_compared_by(
+    tmp_path: Path, jsonl: str, like_set: str
+) -> None:
+    other = write_lines(tmp_path / "other.jsonl", [{"n": i, "body": f"b {i}"} for i in range(60)])
+    end = (
+        "expected a field text, by which the sets are compared; name another by --text_field, or "
+        "fields by --features; the lines have n, body"
+    )
+    assert said(tmp_path, f"--input={other}", f"--like={like_set}", *LIKE) == f"--input: {end}"
+    found = said(tmp_path, f"--input={jsonl}", f"--like={other}", *LIKE)
+    assert found == f"--like=other.jsonl: {end}"
+
+
+def test_lines_and_rows_are_not_told_to_mix_texts_which_a_split_can_not(
+    tmp_path: Path, jsonl: str
+) -> None:
+    rows = tmp_path / "rows.parquet"
+    pyarrow.parquet.write_table(pa.table({"text": ["a"]}), rows)
+    found = said(tmp_path, f"--input={jsonl}", f"--input={rows}", HALVES)
+    assert "in.jsonl holds lines and rows.parquet holds rows" in found
+    assert found.endswith("choose by --extension, as in --extension=.parquet")
+
+
 def test_a_feature_that_the_test_set_lacks(tmp_path: Path, jsonl: str, like_set: str) -> None:
     found = said(
         tmp_path, f"--input={jsonl}", f"--like={like_set}", "--draw=2", "--features=text,x"
     )
-    assert found.startswith("--features=x: no record that was looked at has this field")
+    assert found.startswith(
+        "--features=x: no record of the test set that was looked at has this field, they have text"
+    )
 
 
 def test_packages_that_are_missing(

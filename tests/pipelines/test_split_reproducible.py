@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -15,6 +16,7 @@ import pipelines.jobs.split_job
 import pipelines.split
 from tests.pipelines import splits
 from tests.pipelines.support import write_tree
+from transforms.datasets.manifest import Manifest
 from transforms.kernels.planning.plan import Plan
 
 WORDS = ["a", "poème", "the abc", "x" * 50]
@@ -52,31 +54,57 @@ def cut_otherwise(**sizes: int) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def baseline(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Split once in the plainest way: the corpus, the flags, the shards, the manifest."""
-    root = tmp_path_factory.mktemp("reproducible")
-    corpus = write_tree(root / "in", FILES)
-    flags = [f"--input={corpus}", *KINDS[request.param]]
-    manifest = splits.run(root / "out", *flags)
-    return flags, splits.shards(root / "out"), manifest
+PROCESSES = ["--direct_num_workers=2"]
+WAYS: dict[str, tuple[list[str], dict[str, int]]] = {
+    "1GiB": (["--memory=1GiB"], {}),
+    "threads, tiny": (THREADS, TINY),
+    "processes, tiny": ([*PROCESSES, "--memory=600MiB"], TINY),
+    "short spans": ([], {"span_bytes": 900}),
+    "a run a block": ([], {"run_bytes": 1, "page_bytes": 1}),
+    "processes": (PROCESSES, {}),
+}
+QUICK = {
+    *(("in order", way) for way in ("threads, tiny", "processes, tiny", "short spans")),
+    *(("shuffled", way) for way in ("1GiB", "threads, tiny", "a run a block")),
+    *(("counts", way) for way in ("threads, tiny", "short spans")),
+    *(("identity", way) for way in ("processes, tiny", "a run a block")),
+}
+CASES = [
+    pytest.param(kind, way, marks=[] if (kind, way) in QUICK else pytest.mark.slow)
+    for kind in KINDS
+    for way in WAYS
+]
 
 
-@pytest.mark.parametrize(
-    ("more", "sizes"),
-    [
-        pytest.param(["--memory=1GiB"], {}, id="1GiB"),
-        pytest.param(THREADS, TINY, id="threads, tiny"),
-        pytest.param(["--direct_num_workers=2", "--memory=600MiB"], TINY, id="processes, tiny"),
-        pytest.param([], {"span_bytes": 900}, id="short spans"),
-        pytest.param([], {"run_bytes": 1, "page_bytes": 1}, id="a run a block"),
-        pytest.param(["--direct_num_workers=2"], {}, id="processes", marks=pytest.mark.slow),
-    ],
-)
+class Baseline(NamedTuple):
+    """How a corpus comes out in the plainest way."""
+
+    flags: list[str]
+    shards: dict[str, bytes]
+    manifest: Manifest
+
+
+@pytest.fixture(scope="module")
+def baseline(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Baseline]:
+    """Return what splits the corpus once in the plainest way, for each kind of split."""
+    corpus = write_tree(tmp_path_factory.mktemp("in"), FILES)
+
+    @functools.cache
+    def split(kind: str) -> Baseline:
+        output = tmp_path_factory.mktemp("out") / "out"
+        flags = [f"--input={corpus}", *KINDS[kind]]
+        manifest = splits.run(output, *flags)
+        return Baseline(flags, splits.shards(output), manifest)
+
+    return split
+
+
+@pytest.mark.parametrize(("kind", "way"), CASES)
 def test_how_the_work_is_done_changes_no_byte(
-    baseline: Any, more: list[str], sizes: dict[str, int], tmp_path: Path
+    baseline: Callable[[str], Baseline], kind: str, way: str, tmp_path: Path
 ) -> None:
-    flags, shards, manifest = baseline
+    flags, shards, manifest = baseline(kind)
+    more, sizes = WAYS[way]
     with cut_otherwise(**sizes):
         found = splits.run(
             tmp_path / "out", *flags, *more, one="--direct_num_workers=2" not in more
@@ -86,8 +114,11 @@ def test_how_the_work_is_done_changes_no_byte(
     assert found.model_dump(exclude=own) == manifest.model_dump(exclude=own)
 
 
-def test_a_copy_of_the_files_elsewhere_gives_the_same(baseline: Any, tmp_path: Path) -> None:
-    flags, shards, _ = baseline
+@pytest.mark.parametrize("kind", ["in order", "identity"])
+def test_a_copy_of_the_files_elsewhere_gives_the_same(
+    baseline: Callable[[str], Baseline], kind: str, tmp_path: Path
+) -> None:
+    flags, shards, _ = baseline(kind)
     write_tree(tmp_path / "some where/else", FILES)
     splits.run(tmp_path / "out", f"--input={tmp_path}/some where/else/**", *flags[1:])
     assert splits.shards(tmp_path / "out") == shards

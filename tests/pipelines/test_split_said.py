@@ -118,3 +118,53 @@ def test_an_empty_split_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture
     _, lines = done(path, "--fractions=train=0.5,test=0.5", caplog=caplog)
     (warned,) = (text for level, text in lines if level == logging.WARNING)
     assert " is empty: no record fell to it; datasets.load_dataset refuses a folder" in warned
+
+
+def test_a_shortfall_of_groups_does_not_speak_of_contents(
+    reviews: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, lines = done(reviews, "--counts=train=43,test=rest", "--split_by=label", caplog=caplog)
+    (warned,) = (text for level, text in lines if level == logging.WARNING and "asked" in text)
+    head, _, why = warned.partition("; ")  # said of none, too
+    assert head == "train: 0 of the 43 records that were asked for"
+    assert why == ("groups are taken whole, and what is left doesn't fit, or there is none")
+
+
+@pytest.mark.parametrize(
+    ("flags", "is_said"),
+    [
+        ((), True),
+        (("--text_field=body",), False),
+        (("--text_field=",), False),
+        (("--split_by=body",), False),
+        (("--by=identity",), False),
+    ],
+)
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_whole_records_are_said_where_none_has_a_text(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    flags: Sequence[str],
+    is_said: bool,
+    ending: str,
+) -> None:
+    path = tmp_path / f"in.{ending}"
+    records = [{"id": i, "body": f"body {i % 5}"} for i in range(20)]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    if ending == "parquet":
+        pyarrow.parquet.write_table(pa.Table.from_pylist(records), path)
+    _, lines = done(path, "--fractions=test=0.5", *flags, caplog=caplog)
+    found = [text for level, text in lines if level == logging.WARNING and "--text_field" in text]
+    assert len(found) == is_said
+    assert all("may stand in two splits" in text and "id, body" in text for text in found)
+
+
+def test_plain_lines_and_rows_of_ids_are_their_own_contents(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "in.txt").write_text("".join(f"line {i}\n" for i in range(20)))
+    _, lines = done(tmp_path / "in.txt", "--fractions=test=0.5", caplog=caplog)
+    ids = tmp_path / "ids.parquet"
+    pyarrow.parquet.write_table(pa.table({"input_ids": [[1, 2], [3]] * 9}), ids)
+    lines += done(ids, "--fractions=test=0.5", caplog=caplog)[1]
+    assert not [text for _, text in lines if "whole records" in text]

@@ -27,7 +27,13 @@ class _Part(BaseModel):
 
 
 class DigestEntry(_Part):
-    """A digest: records, their bytes without line ends, and two 64-bit sums as 32 hex digits."""
+    """A digest of records, the same in any order.
+
+    Attributes:
+        records: how many.
+        bytes: their bytes, without ends of lines.
+        hash: two 64-bit sums of the records' hashes, as 32 hex digits.
+    """
 
     records: int = Field(ge=0)
     bytes: int = Field(ge=0)
@@ -35,9 +41,14 @@ class DigestEntry(_Part):
 
 
 class FileEntry(_Part):
-    """An input file: its name below the source's root, its size in bytes, what was read of it.
+    """An input file, and what was read of it.
 
-    ``records`` and ``digest`` are of what went on, ``dropped`` of bad records that did not.
+    Attributes:
+        name: its path below the source's root.
+        size: in bytes.
+        records: read from it, without bad records that were left out.
+        digest: of these records.
+        dropped: of the bad records that were left out.
     """
 
     name: str
@@ -48,7 +59,14 @@ class FileEntry(_Part):
 
 
 class SourceEntry(_Part):
-    """A source and its files, sorted by name; in a listing of its own where they are many."""
+    """A source and its files.
+
+    Attributes:
+        name: of the source.
+        digest: of all records that were read from it.
+        dropped: of its bad records that were left out.
+        files: sorted by name; empty if a listing of its own holds them, since they are many.
+    """
 
     name: str
     digest: DigestEntry
@@ -57,7 +75,14 @@ class SourceEntry(_Part):
 
 
 class ShardEntry(_Part):
-    """A shard: its path below the manifest's folder, and what it holds."""
+    """A shard.
+
+    Attributes:
+        path: below the manifest's folder.
+        records: in it.
+        bytes: of the file.
+        sha256: of the file.
+    """
 
     path: str
     records: int
@@ -66,7 +91,13 @@ class ShardEntry(_Part):
 
 
 class ListingEntry(_Part):
-    """The file that lists the sources' files, where they are many."""
+    """The file that lists the sources' files, if there are more than a thousand.
+
+    Attributes:
+        path: below the manifest's folder.
+        files: how many it lists.
+        sha256: of the file.
+    """
 
     path: str
     files: int
@@ -104,7 +135,12 @@ class SplitEntry(_Part):
 
 
 class LikeFileEntry(_Part):
-    """A file that ``--like`` wrote beside the manifest: its path, and what it holds."""
+    """A file that ``--like`` wrote beside the manifest.
+
+    Attributes:
+        path: below the manifest's folder.
+        sha256: of the file.
+    """
 
     path: Literal["like.json", "like.svg"]
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -117,7 +153,14 @@ def _check_like(like: dict[str, Any]) -> dict[str, Any]:
 
 
 class QuarantineEntry(_Part):
-    """A file of bad records: its path below the manifest's folder."""
+    """A file of bad records.
+
+    Attributes:
+        path: below the manifest's folder.
+        records: in it.
+        bytes: of the file.
+        sha256: of the file.
+    """
 
     path: str
     records: int
@@ -128,11 +171,18 @@ class QuarantineEntry(_Part):
 class MixtureEntry(_Part):
     """What a mixture took of one source.
 
-    ``asked`` is the share of the output that it was given, of records, bytes or tokens as the recipe
-    says; None where nothing was weighed. ``written`` is what is in the output, ``unused`` what was read
-    for it and isn't: together they are the source's records ``passes_read`` times. ``tokens`` are those
-    in the output, ``tokens_read`` those of one pass; None where the recipe doesn't count them, or
-    several sources were shuffled as one.
+    Attributes:
+        source: its name.
+        asked: the requested share of the output, of records, bytes or tokens as ``weigh_by`` says; None
+            without weights.
+        share_of_records, share_of_bytes, share_of_tokens: the actual shares of the output.
+        tokens: in the output; None if the recipe doesn't count tokens, or all sources were shuffled as
+            one.
+        tokens_read: in one pass of the source; None as for ``tokens``.
+        passes_begun, passes_finished: of the source, in the output.
+        passes_read: how often the source was read; written and unused together are so many passes.
+        written: what the output holds of it.
+        unused: what was read and isn't in the output.
     """
 
     source: str
@@ -150,14 +200,25 @@ class MixtureEntry(_Part):
 
 
 class CountedEntry(_Part):
-    """All tokens of a mixture that goes by them: the lengths of the lists in a column."""
+    """All tokens of a mixture by tokens.
+
+    Attributes:
+        column: whose lists' lengths were counted.
+        tokens: in the output.
+    """
 
     column: str
     tokens: int = Field(ge=0)
 
 
 class EndEntry(_Part):
-    """What is put before each record as its bos, or behind it as its eos; as of ``End``."""
+    """What is put before each record as its BOS, or after it as its EOS.
+
+    Attributes:
+        ids: of the tokens.
+        tokens: as the model writes them.
+        found: what said so: a flag, or a place in the model's file.
+    """
 
     ids: list[int]
     tokens: list[str]
@@ -175,7 +236,12 @@ _Model = Annotated[dict[str, Any], AfterValidator(_check_model)]
 
 
 class ControlEntry(_Part):
-    """How many records hold a control string, and how often they do in all."""
+    """How often texts hold a control string.
+
+    Attributes:
+        records: how many records hold it.
+        times: how often they hold it, in all.
+    """
 
     records: int = Field(ge=0)
     times: int = Field(ge=0)
@@ -254,6 +320,27 @@ class Manifest(_Part):
     """``manifest.json``.
 
     Attributes:
+        format: always ``dovetail-manifest``.
+        format_version: of the manifest's fields; another version is refused.
+        order_version: of the order of records; the same recipe gives the same order while it stays.
+        run_id: of the run that wrote it.
+        started, ended: when the run did, in UTC.
+        seed, epoch: of the recipe.
+        records: in all shards.
+        digest: of all records in the shards.
+        recipe: everything that determined the dataset; ``--recipe=manifest.json`` makes it again.
+        kind: of the shards.
+        compression: of the shards.
+        records_are: what a record is.
+        separator: the byte that ends a line.
+        header_bytes: of the header on top of every shard.
+        quarantine: files of bad records that were kept.
+        shards: in the order of the dataset.
+        sources: what was read.
+        counted: the tokens of a mixture by tokens.
+        mixture: what each source gave.
+        files_listing: the file that lists input files, if they are many.
+        versions: of Dovetail, Python and the packages that shape the output.
         bytes: of the shard files.
         quoted: lines are rows of CSV, which quotes keep whole.
         blank_lines: of JSON lines, those that held nothing; they are no records.

@@ -31,7 +31,13 @@ class _Part(BaseModel):
 
 
 class FileOfShard(_Part):
-    """One file: its path below the manifest's folder, its size and digest."""
+    """One file.
+
+    Attributes:
+        path: below the manifest's folder.
+        bytes: its size.
+        sha256: of the file.
+    """
 
     path: str
     bytes: _Count
@@ -39,12 +45,19 @@ class FileOfShard(_Part):
 
 
 class PreparedShard(_Part):
-    """A shard: of its files, the main one first, and what they hold.
+    """A shard, and what its files hold.
 
-    ``rows`` are rows of the file (documents, where it is made of them), ``ids`` those of documents with
-    their special ones, ``filler`` those that fill rows up. ``digest`` is of the rows as a reader of
-    the format sees them (``transforms.trainers.digest``). ``dropped_rows`` and ``dropped_ids`` of these
-    stand in none of its files, as the format can't have them.
+    Attributes:
+        epoch: None if all epochs share it.
+        format: of its files.
+        split: whose rows it holds.
+        number, of: as in its name: shard 3 of 8.
+        files: the main one first.
+        rows: of the file; documents, if it is made of documents.
+        ids: of the documents, with special ones.
+        filler: ids that fill rows up.
+        digest: of the rows as a reader of the format sees them (``transforms.trainers.digest``).
+        dropped_rows, dropped_ids: of these, those in none of its files, as the format can't hold them.
     """
 
     epoch: int | None
@@ -62,7 +75,13 @@ class PreparedShard(_Part):
 
 
 class PassEntry(_Part):
-    """One pass of a source: documents, tokens, and the digest of their ids, of those that were used."""
+    """One pass of a source.
+
+    Attributes:
+        number: of the pass, from 0.
+        documents, tokens: that were used.
+        digest: of the ids of these documents.
+    """
 
     number: _Count
     documents: _Count
@@ -71,9 +90,16 @@ class PassEntry(_Part):
 
 
 class SourceOfSplit(_Part):
-    """What a split took of one source; ``asked`` as ``weigh_by`` of the recipe says.
+    """What a split took of one source.
 
-    ``tokenized`` counts the documents and their tokens that went through the tokenizer for it.
+    Attributes:
+        source: its name.
+        asked: the requested share, of what ``weigh_by`` of the recipe says; None without weights.
+        share_of_documents, share_of_tokens: the actual shares.
+        documents, tokens: that the split took, again for each pass.
+        tokenized_documents, tokenized_tokens: that went through the tokenizer for it.
+        passes_begun: of the source.
+        passes: each of them.
     """
 
     source: str
@@ -89,7 +115,13 @@ class SourceOfSplit(_Part):
 
 
 class StageEntry(_Part):
-    """A stage of train: which of its rows and documents, in order, and each source's."""
+    """A stage of train.
+
+    Attributes:
+        first_row: of the stage, counted from 0.
+        rows, documents, tokens: of the stage.
+        sources: what each source gave.
+    """
 
     first_row: _Count
     rows: _Count
@@ -102,6 +134,8 @@ class SplitEntry(_Part):
     """A split of one epoch (``epoch`` None where all epochs share it).
 
     Attributes:
+        split: its name.
+        epoch: None if all epochs share it.
         asked: what the recipe asked for, None for the rest.
         records: that fell to it, of one pass.
         documents, tokens: used, without special ids.
@@ -113,6 +147,7 @@ class SplitEntry(_Part):
         dropped: tokens of documents longer than a row that ``--long`` truncates or drops.
         long: how many documents were longer than a row.
         padding, truncation, concatenation: shares and documents per row (arXiv 2407.07495).
+        stages: of the split; one, but for train with ``stages``.
     """
 
     split: str
@@ -138,6 +173,23 @@ class PreparedManifest(_Part):
     """``manifest.json`` of a prepared dataset.
 
     Attributes:
+        format: always ``dovetail-manifest``.
+        format_version: of the manifest's fields; another version is refused.
+        order_version: of the order of records; the same recipe gives the same order while it stays.
+        prepared: tells this manifest from the other kind.
+        run_id: of the run that wrote it.
+        started, ended: when the run did, in UTC.
+        seed: of the recipe.
+        epochs: that were written.
+        recipe: everything that determined the dataset; ``--recipe=manifest.json`` makes it again.
+        packing: how documents became rows.
+        tokens: what tokenizing came to; None if the input was rows of ids.
+        splits: what each split holds, by epoch.
+        shards: of all splits, formats and epochs.
+        sources: what was read.
+        quarantine: files of bad records that were kept.
+        files_listing: the file that lists input files, if they are many.
+        versions: of Dovetail, Python and the packages that shape the output.
         special: the special ids: eos, bos and pad, as of EndEntry; those that there are.
         ids: how many ids there can be.
         length: ids of a row, None for rows of any length.

@@ -17,15 +17,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.types as pt
 
 from transforms.formats import texts
 from transforms.formats.columns import RowColumns
 from transforms.formats.line_kinds import LineKind
 from transforms.formats.readers import Beside, Found, Reader, ReadTask
 from transforms.kernels.records import find_bad
-from transforms.kernels.records.arrow_values import is_bytes
-from transforms.kernels.records.contents import OWN_TEXT, TEXT
+from transforms.kernels.records.contents import OWN_TEXT, TEXT, may_be_text
 
 
 @dataclass
@@ -104,7 +102,7 @@ def _of_rows(block: pa.RecordBatch, beside: Beside, *, name: str) -> Found:
         return Found(_with_beside(block, _no_texts(len(block)), kept))
     if field is None:
         at = record.type.get_field_index(TEXT)
-        if at < 0 or not _may_be_text(record.type.field(at).type):
+        if at < 0 or not may_be_text(record.type.field(at).type):
             return Found(
                 block if kept is None else _with_beside(block, _no_texts(len(block)), kept)
             )
@@ -130,10 +128,6 @@ def _of_rows(block: pa.RecordBatch, beside: Beside, *, name: str) -> Found:
 
 def _no_texts(count: int) -> pa.Array:
     return pa.nulls(count, pa.large_string())
-
-
-def _may_be_text(kind: pa.DataType) -> bool:
-    return is_bytes(kind) and not pt.is_fixed_size_binary(kind)
 
 
 def _places(fit: Any) -> pa.Array:

@@ -190,7 +190,8 @@ class LikeModel(_Part):
 def _first(error: Exception) -> str:
     if isinstance(error, ValidationError):
         found = error.errors(include_url=False)[0]
-        return f"{'.'.join(map(str, found['loc']))}: {found['msg']}"
+        where = ".".join(map(str, found["loc"]))  # none where it is no JSON
+        return f"{where}: {found['msg']}" if where else found["msg"]
     return str(error)
 
 

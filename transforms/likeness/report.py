@@ -91,6 +91,13 @@ class LikeReport(BaseModel):
         return "apart" if self.auc_before > _APART else "different"
 
     @property
+    def _seldom(self) -> int:
+        """How many different records there are of the set that has fewer."""
+        return (
+            0 if self.fitted is None else min(self.fitted.test_contents, self.fitted.input_contents)
+        )
+
+    @property
     def _chance(self) -> float:
         """The standard deviation of the AUC of sets that are alike (Mann and Whitney)."""
         if self.fitted is None:
@@ -154,9 +161,10 @@ def _before(report: LikeReport) -> list[str]:
     if report.auc_before is None:
         return ["A fitted model was given, so how far the sets are apart wasn't measured."]
     auc = f"AUC {report.auc_before:.3f}, where 0.5 is not at all and 1 always"
+    few = f", as far as so few records show ({report._seldom:,} of a set)"
     said = {
-        "alike": f"Input and test set can't be told apart ({auc}): there is nothing to mend, and "
-        f"{_of_chance(report)}.",
+        "alike": f"Input and test set can't be told apart ({auc}): there is nothing to mend"
+        f"{few if report.auc_before >= _ALIKE else ''}, and {_of_chance(report)}.",
         "different": f"Input and test set can be told apart ({auc}).",
         "apart": f"Input and test set hardly overlap: they can be told apart nearly always ({auc}). "
         "Weights can't mend that: they rest on few records, or on differences that mean nothing.",

@@ -20,6 +20,7 @@ from transforms.kernels.likeness.spec import FeatureSpec
 from transforms.likeness.matrix import Bools, Matrix
 
 _SURE = 2.0  # standard errors: what is nearer to no difference than this counts as none
+_LEAST = 5  # records that have a feature: of fewer, nothing is sure
 _PRIOR = 0.5  # records of either set that have a feature, and that have not
 
 
@@ -43,6 +44,7 @@ def scale_of(spec: FeatureSpec, matrix: Matrix, seen: Bools, is_test: Bools) -> 
     variance = both * (1 - both) * (1 / records[0] + 1 / records[1])
     sure = (shares[0] - shares[1]) ** 2 / variance
     scale = np.abs(ratio) * np.maximum(0.0, 1 - _SURE**2 / np.maximum(sure, 1e-9))
+    scale[counts[0] + counts[1] < _LEAST] = 0.0
     for kind in ("numbers", "embedding"):
         begin, end = spec.ranges.get(kind, (0, 0))
         scale[begin:end] = 1.0

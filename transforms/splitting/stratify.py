@@ -91,8 +91,11 @@ class Stratify(beam.PTransform):  # type: ignore[misc]  # Beam's classes are unt
         return counted | "Tell" >> beam.Map(_tell, *side)
 
     def _mark(self, element: Located) -> Located:
+        """Return the marks of contents that no share takes: those keep together in any case."""
+        hash0, hash1 = self.contents(*element)
+        left = self.plan.shares_of(hash0, hash1) == self.plan.no_share
         labels = label_hashes(labels_of(element[1], self.field))
-        return marked(*self.contents(*element), labels)
+        return marked(hash0[left], hash1[left], labels[left])
 
     def _name(self, element: Located, several: SeveralMarks) -> Iterator[list[Named]]:
         """Yield the first record of each label of the first content that has several."""
@@ -145,9 +148,9 @@ def _refuse(field: str, named: list[Named], several: SeveralMarks) -> None:
         return
     says = " and ".join(f"{shown(one.label)} at {one.where}" for one in named)
     raise DataError(
-        f"--stratify={field}: expected equal texts to have one label, as they are kept together; "
-        f"{several.contents:,} of them have several: {named[0].text} is {says}; give --by=identity, by "
-        "which equal texts may part, or mend the labels"
+        f"--stratify={field}: expected equal texts to have one label, as they are kept together (or "
+        f"equal values of --split_by); {several.contents:,} of them have several: {named[0].text} is "
+        f"{says}; give --by=identity, by which all may part, or mend the labels"
     )
 
 

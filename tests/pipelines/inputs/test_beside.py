@@ -79,3 +79,9 @@ def test_plain_lines_have_no_fields(tmp_path: Path) -> None:
     assert look(tmp_path, text_field="text") == Beside(text_field="text")
     with pytest.raises(InputError, match=r"of which --split_by=a,b --stratify=y could be taken"):
         look(tmp_path, groups=["a", "b"], label="y")
+
+
+def test_of_empty_files_every_field_will_do(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").write_text("")
+    assert look(tmp_path, groups=["site"], label="y").fields is not None

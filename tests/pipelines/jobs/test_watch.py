@@ -223,6 +223,42 @@ def test_records_that_come_after_the_last_bytes_count_and_what_a_stage_took_stay
     ]
 
 
+def test_where_nothing_is_counted_lines_say_what_goes_on(
+    counts: str, said: pytest.LogCaptureFixture
+) -> None:
+    clock, progress = Clock(), Progress.open(counts)
+    watch = Watch(counts, {"count": 100, "score": 100}, clock=clock)
+    progress.add("count", bytes=100, records=9)
+    watch.tick()
+    with progress.doing("fitting the discriminator"):
+        clock.now += 10
+        watch.tick()
+    progress.add("score", bytes=50, records=4)
+    with progress.doing("reading FILE"):  # and it moves
+        clock.now += 10
+        watch.tick()
+    clock.now += 10  # nothing moves, and nobody says why
+    watch.tick()
+    assert [message.partition("records, ")[2].partition("; ")[2] for message in said.messages] == [
+        "now fitting the discriminator",
+        "",
+        "",
+    ]
+
+
+def test_bars_that_stand_still_have_a_line_that_says_what_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("COLUMNS", "100")
+    with Bars() as live:
+        live.show([Standing(stage="count", done=4, total=4)], "now fitting [the discriminator]")
+    lines = [plain(line) for line in frames(screen.getvalue())[-1]]
+    assert "100% 4/4 B" in lines[0]
+    assert lines[1] == "now fitting [the discriminator]"
+
+
 def test_a_stage_that_does_not_move_says_so_and_what_it_waits_for_ever_more_seldom(
     counts: str, said: pytest.LogCaptureFixture
 ) -> None:
@@ -252,27 +288,6 @@ def test_a_stage_that_does_not_move_says_so_and_what_it_waits_for_ever_more_seld
     watch.tick()
     assert len(stalls()) == 5
     assert stalls()[4].endswith("no worker has anything to do: they wait for Beam's runner")
-
-
-def test_what_no_stage_counts_is_said_meanwhile(
-    counts: str, said: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.stderr", written := io.StringIO())
-    clock, progress = Clock(), Progress.open(counts)
-    fitting = f"process {os.getpid()} is fitting the discriminator"
-    with Bars() as bars:
-        watches = [Watch(counts, {"count": 9}, bars=each, clock=clock) for each in (None, bars)]
-        with progress.doing("fitting the discriminator"):
-            progress.add("count", bytes=9)
-            for _ in range(2):
-                shown = len(written.getvalue())
-                clock.now += 11  # at once after it moved, and then long after
-                for watch in watches:
-                    watch.tick()
-                assert (fitting in written.getvalue()[shown:]) is said.messages[-1].endswith(
-                    f"; {fitting}"
-                )
-    assert [fitting in message for message in said.messages] == [False, True]
 
 
 def test_of_many_workers_that_wait_some_are_named(

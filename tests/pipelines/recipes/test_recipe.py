@@ -235,7 +235,7 @@ def test_a_recipe_cannot_be_changed_and_takes_no_unknown_field() -> None:
 
 
 def test_what_the_docs_say_to_set_is_taken() -> None:
-    pages = Path(__file__).parents[3].glob("docs/*.md")
+    pages = Path(__file__).parents[3].glob("docs/**/*.md")
     asked = {int(n) for page in pages for n in re.findall(r"--num_shards=(\d+)", page.read_text())}
     assert max(asked) > 100_000
     for number in asked:

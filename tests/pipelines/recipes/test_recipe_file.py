@@ -532,7 +532,7 @@ def test_the_schema_is_printed() -> None:
 
 
 def test_the_examples_in_the_docs_are_recipes(tmp_path: Path) -> None:
-    text = (ROOT / "docs/recipe.md").read_text()
+    text = (ROOT / "docs/how-to/recipes.md").read_text()
     example = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0]
     recipe = resolve(write(tmp_path, example))
     assert recipe.sources == {"web": ["crawl/*.jsonl.gz"], "books": ["fiction/*", "facts/*"]}

@@ -238,7 +238,7 @@ def test_the_launchers_flags_are_known_and_switches_are_taken_as_text() -> None:
 
 
 def test_the_commands_in_the_documentation_would_be_taken() -> None:
-    text = (ROOT / "docs" / "dataflow.md").read_text().replace("\\\n", " ")
+    text = (ROOT / "docs" / "how-to" / "dataflow.md").read_text().replace("\\\n", " ")
     text = text.replace("$IMAGE", "example/dovetail:1")
     commands = [line for line in text.splitlines() if line.startswith("gcloud") and " run " in line]
     assert len(commands) == 2

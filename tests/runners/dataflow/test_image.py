@@ -44,7 +44,7 @@ def test_workers_load_what_the_image_compiled_whatever_the_model(tmp_path: Path)
     built = compiled()
     assert built
     sink = io.BytesIO()
-    lines = (ROOT / "docs" / "mixtures.md").read_text().splitlines()
+    lines = (ROOT / "docs" / "explanation" / "mixtures.md").read_text().splitlines()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines),
         model_writer=sink,

@@ -185,6 +185,19 @@ def test_rows_without_a_column_of_text_have_nothing_beside_them() -> None:
         read(sink.getvalue(), "x", rows=True, beside=Beside(text_field="body"))
 
 
+def test_bytes_of_a_fixed_size_are_no_text_whatever_else_is_kept() -> None:
+    sink = io.BytesIO()
+    texts = pa.array([b"ab", None, b"ab"], pa.binary(2))
+    write_parquet(pa.table({"id": [1, 2, 3], "text": texts, "y": [1, 1, 1]}), sink)
+    fields = Kept(names=("y",), schema=pa.schema([("y", pa.int64())]))
+    alone, among = (
+        hashes(read(sink.getvalue(), "x", rows=True, beside=Beside(fields=one))[0])
+        for one in (None, fields)
+    )
+    assert alone == among
+    assert len(set(alone.values())) == 3
+
+
 ODD = [
     b'{"text": "a"}',
     b'{"id": 1}',

@@ -306,13 +306,6 @@ def test_small_sets_that_are_alike_get_weights_of_one(count: int) -> None:
     assert np.mean(scores_of(fit(apart, SMALL, 0)[0], apart) == ONE // 2) < 0.6
 
 
-def test_no_ratio_is_above_what_so_few_records_can_show() -> None:
-    is_test = np.arange(60) < 20
-    found = calibrate(np.where(is_test, 5.0, -5.0) + uniform(60, "z"), is_test)
-    assert found.low >= 1 / 22
-    assert 1 - found.high >= 1 / 42
-
-
 def test_sets_without_overlap_stay_finite() -> None:
     is_test = np.arange(200) < 100
     found = calibrate(np.where(is_test, 5.0, -5.0), is_test)

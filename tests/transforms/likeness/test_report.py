@@ -78,6 +78,7 @@ def test_chance_is_no_difference_where_there_is_little_to_see() -> None:
     weighing = weigh(np.array([ONE // 2], np.uint32), np.array([60]))
     report = make_report(weighing, fitted=fitted(0.6, sample=few, fitted=few))
     assert report.verdict == "alike"
+    assert "nothing to mend, as far as so few records show (60 of a set)" in said(report)
 
 
 def test_weights_are_said_to_be_near_1_where_they_are() -> None:

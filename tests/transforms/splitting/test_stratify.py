@@ -23,6 +23,7 @@ from transforms.datasets.read import ReadRecords
 from transforms.formats.kept import JsonKind, Kept, schema_of
 from transforms.formats.readers import Beside, ReadOptions
 from transforms.kernels.records import blocks
+from transforms.kernels.records.digest import record_hashes
 from transforms.kernels.splitting.plan import Part, SplitPlan
 from transforms.kernels.splitting.quotas import quotas
 from transforms.shuffling.spill_files import Spilling
@@ -152,6 +153,24 @@ def test_shares_are_taken_out_before_labels_are_counted(tmp_path: Path) -> None:
     have = Counter((name, json.loads(line)["label"]) for name, line in found)
     left = [len(records) // 2 - have["test", label] for label in "ab"]
     assert [have["some", label] for label in "ab"] == quotas(left, [100])[0].tolist()
+
+
+def test_a_content_that_a_share_takes_may_have_several_labels(tmp_path: Path) -> None:
+    records = [(f"text {i}", "a") for i in range(40)] + [("text 3", "b")]
+    path = write(tmp_path / "a.jsonl", records)
+    mixed = record_hashes(np.frombuffer(b"text 3", np.uint8), np.array([0, 6]))
+    shared = 0
+    for seed in range(8):
+        parts = (Part("test", share=Fraction(1, 2)), Part("some", count=1))
+        plan = SplitPlan(parts=parts, seed=seed)
+        if plan.shares_of(*mixed)[0] == plan.no_share:
+            with pytest.raises(Exception, match="1 of them have several"):
+                split(reading([path]), plan, tmp_path)
+        else:
+            found, _ = split(reading([path]), plan, tmp_path)
+            assert sum(b'text 3"' in line for name, line in found if name == "test") == 2
+            shared += 1
+    assert 0 < shared < 8
 
 
 def test_labels_of_rows_are_a_column(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def ours(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
 
 def own_texts() -> list[str]:
     """The project's own texts: each file whole, and its lines."""
-    files = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
+    files = sorted([*ROOT.glob("docs/**/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
     assert len(files) > 5
     whole = [path.read_text("utf-8") for path in files]
     return [*whole, *itertools.chain.from_iterable(text.splitlines() for text in whole)]

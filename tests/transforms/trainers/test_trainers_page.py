@@ -1,4 +1,4 @@
-"""docs/trainers.md says of each format what it says itself."""
+"""docs/reference/trainers.md says of each format what it says itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.transforms.trainers.support import dataset_of, make_rows, write
 from transforms.trainers.checks import KINDS
 from transforms.trainers.formats import FORMATS
 
-PAGE = (ROOT / "docs" / "trainers.md").read_text()
+PAGE = (ROOT / "docs" / "reference" / "trainers.md").read_text()
 VARIANTS: list[tuple[str, str, dict[str, Any]]] = [
     ("parquet", "`parquet`", {}),
     (

@@ -68,7 +68,9 @@ def require_features(spec: FeatureSpec) -> None:
 
 def bytes_of(texts: pa.Array | Sequence[str] | None) -> tuple[U8, I64]:
     """Return texts as their bytes, uint8[m], and int64[n + 1], where each begins; nulls are empty."""
-    held = texts if isinstance(texts, pa.Array) else pa.array(texts or [], pa.large_string())
+    if texts is None:
+        raise DataError("expected texts to make features of, got records without any")
+    held = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.large_string())
     held = held.cast(pa.large_binary())
     if held.null_count:
         held = held.fill_null(b"")

@@ -1,11 +1,8 @@
 r"""n-grams of texts to buckets, compiled: the very same as those of scikit-learn's HashingVectorizer.
 
-A text is written once as what its n-grams are cut from: in lower case, each stretch of two or more
-white spaces as one blank. An n-gram's bucket and sign follow from MurmurHash3 (x86, 32 bits, seed 0)
-of its UTF-8. Where n is at most 4, hashes of many places are reckoned at once.
-
-What has to be equal, of scikit-learn 1.9: ``_VectorizerMixin`` of ``feature_extraction/text.py``,
-``feature_extraction/_hashing_fast.pyx``; MurmurHash3 is Austin Appleby's, in the public domain.
+An n-gram's bucket and sign follow from the hash of its UTF-8 (``murmur``). Where n is at most 4, hashes
+of many places are reckoned at once. What has to be equal: ``_VectorizerMixin`` of scikit-learn 1.9,
+``feature_extraction/text.py``.
 """
 
 from __future__ import annotations
@@ -23,202 +20,17 @@ from transforms.kernels.compiled import (
     store_word,
     unowning_part,
 )
-from transforms.kernels.likeness.characters import CASED, IGNORED, LOWER, SPACE, WORD
-from transforms.kernels.utf8 import point_at, size_at, write_character
+from transforms.kernels.likeness.characters import WORD
+from transforms.kernels.likeness.murmur import code_of, ended, hash_bytes, taken
+from transforms.kernels.likeness.written import step_of
+from transforms.kernels.utf8 import point_at
 
-PADDING = 64
-"""Bytes that have to lie behind a written text."""
 AT_ONCE = 1 << 12
 """Places whose n-grams are hashed at a time."""
 
-_C1, _C2 = np.uint32(0xCC9E2D51), np.uint32(0x1B873593)
-_FIVE, _ADDED = np.uint32(5), np.uint32(0xE6546B64)
-_F1, _F2 = np.uint32(0x85EBCA6B), np.uint32(0xC2B2AE35)
 _BLANK = 0x20
 _0, _BEHIND_9, _A, _BEHIND_Z, _UNDERSCORE = (np.uint8(ord(mark)) for mark in "0:a{_")
 _BLOCK = 64  # bytes whose classes are one mask
-_STRAY = 0x1A  # the control character for what can't be shown
-_DOTTED_I, _DOT_ABOVE = 0x130, 0x307
-_SIGMA, _FINAL_SIGMA = 0x3A3, 0x3C2
-
-
-def room_for(longest: int) -> int:
-    """Return the bytes that a written text needs, of one that has so many: some grow in lower case."""
-    return longest + longest // 2 + PADDING
-
-
-@inlined
-def _turned(x: Any, by: Any) -> Any:
-    """Rotate a uint32 to the left."""
-    return np.uint32((x << np.uint32(by)) | (x >> np.uint32(32 - by)))
-
-
-@inlined
-def _mixed(four: Any) -> Any:
-    """Return what four bytes, the first the lowest, do to a hash."""
-    return np.uint32(_turned(np.uint32(four * _C1), 15) * _C2)
-
-
-@inlined
-def _taken_in(h: Any, four: Any) -> Any:
-    """Return a hash that goes on with four more bytes."""
-    return np.uint32(_turned(np.uint32(h ^ _mixed(four)), 13) * _FIVE + _ADDED)
-
-
-@inlined
-def _ended(h: Any, size: Any) -> Any:
-    """Return the hash of so many bytes, all of which were taken in."""
-    h = np.uint32(h ^ np.uint32(size))
-    h = np.uint32((h ^ (h >> np.uint32(16))) * _F1)
-    h = np.uint32((h ^ (h >> np.uint32(13))) * _F2)
-    return np.uint32(h ^ (h >> np.uint32(16)))
-
-
-@inlined
-def hash_bytes(data: Any, begin: Any, end: Any) -> Any:
-    """Return the hash, uint32, of data[begin:end]; 8 bytes more have to lie behind."""
-    h = np.uint32(0)
-    at = begin
-    while at + 4 <= end:
-        h = _taken_in(h, np.uint32(load_word(data, at)))
-        at += 4
-    rest = np.uint32(load_word(data, at)) & np.uint32((1 << (8 * (end - at))) - 1)
-    return _ended(np.uint32(h ^ _mixed(np.uint32(rest))), end - begin)
-
-
-@inlined
-def code_of(h: Any, mask: Any) -> Any:
-    """Return 2 * bucket, and 1 more where the sign is minus: uint32.
-
-    The hash is taken as an int32. The bucket is its absolute value modulo the buckets, whose number is a
-    power of two: ``mask`` is one less.
-    """
-    minus = np.uint32(h >> np.uint32(31))
-    size = np.uint32((h ^ np.uint32(-np.int32(minus))) + minus)
-    return np.uint32((np.uint32(size & mask) << np.uint32(1)) | minus)
-
-
-@unowning_part
-def write_text(values: Any, begin: Any, end: Any, table: Any, out: Any) -> Any:
-    """Write values[begin:end] as what n-grams are cut from.
-
-    A byte that is no UTF-8 counts as the control character U+001A.
-
-    Args:
-        values: uint8[...]: texts.
-        begin: where this one begins.
-        end: where it ends.
-        table: ``characters()``.
-        out: uint8[room_for(end - begin)] or more.
-
-    Returns:
-        Bytes written, and whether they are ASCII alone.
-    """
-    high = np.uint8(0)
-    for at in range(begin, end):
-        high |= values[at]
-    if high < 0x80:
-        return _write_plain(values, begin, end, out), True
-    to, blanks, last = 0, 0, 0
-    cased = False  # as a capital sigma sees it
-    at = begin
-    while at < end:
-        size = size_at(values, at, end)
-        point = point_at(values, at, size) if size else _STRAY
-        at += max(size, 1)
-        found = np.int64(table[point])
-        if found & SPACE:
-            if blanks:
-                out[last] = _BLANK
-                to = last + 1
-                continue
-            blanks, last = 1, to
-        else:
-            blanks = 0
-        if point == _SIGMA and cased and _ends_word(values, at, end, table):
-            to = write_character(out, to, _FINAL_SIGMA)
-        elif point == _DOTTED_I:
-            to = write_character(out, write_character(out, to, 0x69), _DOT_ABOVE)
-        else:
-            to = write_character(out, to, found & LOWER)
-        if not found & IGNORED:
-            cased = (found & CASED) != 0
-    return to, False
-
-
-@inlined
-def _write_plain(values: Any, begin: Any, end: Any, out: Any) -> Any:
-    """Write a text of ASCII alone; return its bytes."""
-    size = end - begin
-    for i in range(size):
-        byte = values[begin + i]
-        out[i] = np.uint8(byte + (np.uint8(np.uint8(byte - 65) < 26) << np.uint8(5)))
-    stretches = np.uint8(0)
-    for i in range(size - 1):
-        stretches |= np.uint8(_is_white(out[i]) & _is_white(out[i + 1]))
-    if not stretches:
-        return size
-    to, blanks = 0, 0
-    for i in range(size):
-        byte = out[i]
-        if _is_white(byte):
-            if blanks:
-                out[to - 1] = _BLANK
-                continue
-            blanks = 1
-        else:
-            blanks = 0
-        out[to] = byte
-        to += 1
-    return to
-
-
-@inlined
-def _is_white(byte: Any) -> Any:
-    r"""Return whether a character of ASCII is of ``\s``."""
-    return (np.uint8(byte - 9) < 5) | (np.uint8(byte - 28) < 5)
-
-
-@inlined
-def _ends_word(values: Any, at: Any, end: Any, table: Any) -> Any:
-    """Return whether what follows makes a capital sigma a final one."""
-    while at < end:
-        size = size_at(values, at, end)
-        if size == 0:
-            return True
-        found = table[point_at(values, at, size)]
-        if not found & IGNORED:
-            return (found & CASED) == 0
-        at += size
-    return True
-
-
-@inlined
-def _taken(h: Any, four: Any, left: Any) -> Any:
-    """Return a hash that goes on with the next bytes: four where as many are left, else the rest.
-
-    Without a branch, so that many hashes go on at once.
-    """
-    left = np.int32(left)
-    few = np.uint32(min(max(left, np.int32(0)), np.int32(3)))
-    mixed = _mixed(np.uint32(four & np.uint32((np.uint32(1) << np.uint32(8 * few)) - 1)))
-    return _taken_in(h, four) if left >= 4 else np.uint32(h ^ mixed)
-
-
-@inlined
-def _two(text: Any, at: Any) -> Any:
-    """Return two bytes as a uint32, the first the lowest."""
-    return np.uint32(
-        np.uint32(text[at]) | np.uint32(np.uint32(text[at + np.uint64(1)]) << np.uint32(8))
-    )
-
-
-@inlined
-def step_of(lead: Any) -> Any:
-    """Return the bytes of a character of UTF-8 by its first."""
-    if lead < 0x80:
-        return 1
-    return 2 + (lead >= 0xE0) + (lead >= 0xF0)
 
 
 @unowning_part
@@ -295,8 +107,8 @@ def _hash_plain(
         for i in range(np.uint64(number)):
             low = _two(text, first + i)
             high = np.uint32(_two(text, first + i + np.uint64(2)) << np.uint32(16))
-            h = _taken(np.uint32(0), np.uint32(low | high), n)
-            codes[to + i] = code_of(_ended(h, n), mask)
+            h = taken(np.uint32(0), np.uint32(low | high), n)
+            codes[to + i] = code_of(ended(h, n), mask)
         count += number
     return count
 
@@ -324,16 +136,24 @@ def _hash_few(
         to, behind = np.uint64(count), np.uint64(n)
         for i in range(np.uint64(number)):
             length = np.int32(places[i + behind] - places[i])
-            h = _taken(np.uint32(0), heads[0, i], length)
+            h = taken(np.uint32(0), heads[0, i], length)
             if n > 1:  # four bytes a character at most
-                h = _taken(h, heads[1, i], length - 4)
+                h = taken(h, heads[1, i], length - 4)
             if n > 2:
-                h = _taken(h, heads[2, i], length - 8)
+                h = taken(h, heads[2, i], length - 8)
             if n > 3:
-                h = _taken(h, heads[3, i], length - 12)
-            codes[to + i] = code_of(_ended(h, length), mask)
+                h = taken(h, heads[3, i], length - 12)
+            codes[to + i] = code_of(ended(h, length), mask)
         count += number
     return count
+
+
+@inlined
+def _two(text: Any, at: Any) -> Any:
+    """Return two bytes as a uint32, the first the lowest."""
+    return np.uint32(
+        np.uint32(text[at]) | np.uint32(np.uint32(text[at + np.uint64(1)]) << np.uint32(8))
+    )
 
 
 @unowning_part

@@ -6,73 +6,19 @@ weights are integers, so that the order in which n-grams are gone through has no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from transforms.kernels.arrays import F64, I32, I64, U8, U32, U64, read_only
+from transforms.kernels.arrays import F64, I32, I64, U8, U32, read_only
 from transforms.kernels.compiled import first_bit, inlined, unowning
 from transforms.kernels.likeness.characters import characters
-from transforms.kernels.likeness.ngrams import (
-    AT_ONCE,
-    PADDING,
-    code_of,
-    hash_bytes,
-    hash_characters,
-    hash_words,
-    room_for,
-    step_of,
-    write_text,
-)
+from transforms.kernels.likeness.murmur import code_of, hash_bytes
+from transforms.kernels.likeness.room import hash_next, make_room
 from transforms.kernels.likeness.spec import Kinds
-
-Bools = npt.NDArray[np.bool_]
+from transforms.kernels.likeness.written import PADDING, write_text
 
 _PRODUCED = 1 << 21  # features made at a time, which take 12 bytes each
-
-
-class _Room(NamedTuple):
-    """Room to work in."""
-
-    text: U8
-    """A text as n-grams are cut from it."""
-
-    words: U8
-    """The same text's words."""
-
-    places: I64
-    heads: U32
-    codes: U32
-    ends: I64
-    state: I64
-    counts: I32
-    """int32[buckets]: sums of signs; all 0 between texts."""
-
-    marks: U64
-    """uint64[buckets / 64 or 1]: a bit for each bucket that a text has; all 0 between texts."""
-
-    marked: U64
-    """uint64[len(marks) / 64 or 1]: a bit for each of ``marks`` that isn't 0."""
-
-
-def _room(longest: int, kinds: Kinds) -> _Room:
-    most = max(kind[1] for kind in kinds)
-    codes = AT_ONCE * max(kind[1] - kind[0] + 1 for kind in kinds)
-    buckets = max(kind[2] for kind in kinds)
-    return _Room(
-        text=np.empty(room_for(longest), np.uint8),
-        words=np.empty(room_for(longest), np.uint8),
-        places=np.empty(AT_ONCE + most + 1, np.int64),
-        heads=np.empty((4, AT_ONCE), np.uint32),
-        codes=np.empty(codes, np.uint32),
-        ends=np.empty((codes, 2), np.int64),
-        state=np.zeros(3 + most, np.int64),
-        counts=np.zeros(buckets, np.int32),
-        marks=np.zeros(-(-buckets // 64), np.uint64),
-        marked=np.zeros(-(-buckets // 64**2), np.uint64),
-    )
 
 
 def load() -> None:
@@ -110,7 +56,7 @@ def multiply_texts(
             read_only(weights.reshape(-1)),
             weights.shape,
             read_only(models),
-            _room(int(np.diff(offsets).max()), kinds),
+            make_room(int(np.diff(offsets).max()), kinds),
             products,
             squares,
         )
@@ -143,7 +89,7 @@ def _multiply(
                 at, count, rounds, product = 0, 0, 0, np.int64(0)
                 room.state[:] = 0
                 while at < size:
-                    count, at = _hash_next(kind, kinds[kind], size, plain, at, table, room)
+                    count, at = hash_next(kind, kinds[kind], size, plain, at, table, room)
                     rounds += 1
                     product += _count_and_multiply(room.codes, count, room.counts, weights, base)
                 products[i, kind] = product
@@ -152,41 +98,6 @@ def _multiply(
                 else:
                     squares[i, kind] = _square(room.codes, count, room.counts)
                 base += buckets
-
-
-@inlined
-def _hash_next(
-    kind: Any, ngrams: Any, size: Any, plain: Any, at: Any, table: Any, room: Any
-) -> Any:
-    """Put the codes of a text's next n-grams into the room; return how many, and where to go on."""
-    shortest, longest, buckets = ngrams
-    if kind == 0:
-        return hash_characters(
-            room.text,
-            size,
-            plain,
-            at,
-            shortest,
-            longest,
-            buckets - 1,
-            room.places,
-            room.heads,
-            room.codes,
-        )
-    count = hash_words(
-        room.text,
-        size,
-        plain,
-        table,
-        shortest,
-        longest,
-        buckets - 1,
-        room.state,
-        room.words,
-        room.ends,
-        room.codes,
-    )
-    return count, room.state[0]
 
 
 @inlined
@@ -242,7 +153,7 @@ def lay_texts(values: U8, offsets: I64, kinds: Kinds, normed: bool) -> tuple[I64
     if not count or kinds == ((0, 0, 0),) * 2:
         return indptr, np.zeros(0, np.int32), np.zeros(0)
     longest = int(np.diff(offsets).max())
-    room = _room(longest, kinds)
+    room = make_room(longest, kinds)
     most = sum(
         min((last - first + 1) * 2 * (longest + 1), buckets) for first, last, buckets in kinds
     )
@@ -299,7 +210,7 @@ def _lay(
             at = 0
             room.state[:] = 0
             while at < size:
-                count, at = _hash_next(kind, kinds[kind], size, plain, at, table, room)
+                count, at = hash_next(kind, kinds[kind], size, plain, at, table, room)
                 _count(room.codes, count, room.counts, room.marks, room.marked)
             end, square = _take_counts(room, base, filled, indices, data)
             if normed and square:
@@ -368,100 +279,3 @@ def hash_texts(values: U8, offsets: I64, buckets: int) -> U32:
 def _hash(values: Any, offsets: Any, buckets: Any, codes: Any) -> None:
     for i in range(len(codes)):
         codes[i] = code_of(hash_bytes(values, offsets[i], offsets[i + 1]), np.uint32(buckets - 1))
-
-
-def find_ngrams(
-    values: U8, offsets: I64, kinds: Kinds, wanted: Bools
-) -> Iterator[tuple[int, bytes]]:
-    """Yield the buckets that are wanted with each n-gram that is hashed into them, text by text.
-
-    Args:
-        values: uint8[m], in UTF-8.
-        offsets: int64[n + 1]: text i is values[offsets[i]:offsets[i + 1]].
-        kinds: which n-grams.
-        wanted: bool[buckets of all kinds].
-    """
-    if len(offsets) < 2 or not wanted.any():
-        return
-    room = _room(int(np.diff(offsets).max()), kinds)
-    found = np.empty((1 << 12, 3), np.int64)
-    for i in range(len(offsets) - 1):
-        base = 0
-        for kind in range(2):
-            while True:
-                count = _find(
-                    read_only(values),
-                    (offsets[i], offsets[i + 1]),
-                    read_only(characters()),
-                    kind,
-                    kinds[kind],
-                    read_only(wanted),
-                    base,
-                    room,
-                    found,
-                )
-                if count <= len(found):
-                    break
-                found = np.empty((2 * count, 3), np.int64)
-            text = room.words if kind else room.text
-            for bucket, begin, end in found[:count].tolist():
-                yield bucket, text[begin:end].tobytes()
-            base += kinds[kind][2]
-
-
-@unowning
-def _find(
-    values: Any,
-    where: Any,
-    table: Any,
-    kind: Any,
-    ngrams: Any,
-    wanted: Any,
-    base: Any,
-    room: Any,
-    found: Any,
-) -> Any:
-    """Find a text's n-grams in buckets that are wanted.
-
-    Args:
-        found: int64[r, 3]: takes the first r: the bucket, and where the n-gram begins and ends in the
-            room's text, or words.
-
-    Returns:
-        How many there are.
-    """
-    shortest, longest, buckets = ngrams
-    hits = 0
-    if buckets == 0:
-        return hits
-    size, plain = write_text(values, where[0], where[1], table, room.text)
-    mask, at = np.uint32(buckets - 1), 0
-    if kind == 0:
-        while at < size:
-            end = at
-            for n in range(1, longest + 1):
-                if end >= size:
-                    break
-                end += step_of(room.text[end])
-                if n >= shortest:
-                    code = code_of(hash_bytes(room.text, at, end), mask)
-                    hits = _keep(code, base, wanted, at, end, found, hits)
-            at += step_of(room.text[at])
-        return hits
-    room.state[:] = 0
-    while at < size:
-        count, at = _hash_next(kind, ngrams, size, plain, at, table, room)
-        for j in range(count):
-            begin, end = room.ends[j, 0], room.ends[j, 1]
-            hits = _keep(room.codes[j], base, wanted, begin, end, found, hits)
-    return hits
-
-
-@inlined
-def _keep(code: Any, base: Any, wanted: Any, begin: Any, end: Any, found: Any, hits: Any) -> Any:
-    bucket = base + np.int64(code >> np.uint32(1))
-    if not wanted[bucket]:
-        return hits
-    if hits < len(found):
-        found[hits, 0], found[hits, 1], found[hits, 2] = bucket, begin, end
-    return hits + 1

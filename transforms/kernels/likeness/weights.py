@@ -10,9 +10,11 @@ Source: kexue.fm/archives/7805; the ratio by a discriminator is that of Sugiyama
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +28,7 @@ UNIT = 1 << 32
 """A weight of 1, the mean."""
 
 _SCALE = 1 << 43  # w(s) * _SCALE is below 2**63 for every s, and above 2**22
+_AT_ONCE = 1 << 14  # scores that are worked on as Python's numbers
 _SHARES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 
 
@@ -58,13 +61,12 @@ class Weighing:
     @cached_property
     def total(self) -> int:
         """The sum of all records' units, below 2**64."""
-        return sum(c * u for c, u in zip(self.counts.tolist(), self.units.tolist(), strict=True))
+        return sum(c * u for c, u in _whole(self.counts, self.units))
 
     @cached_property
     def effective(self) -> float:
         """The effective sample size, (sum of weights)**2 / sum of their squares (Kish, 1965)."""
-        pairs = zip(self.counts.tolist(), self.units.tolist(), strict=True)
-        squares = sum(c * u * u for c, u in pairs)
+        squares = sum(c * u * u for c, u in _whole(self.counts, self.units))
         return float(Fraction(self.total**2, squares)) if squares else 0.0
 
     def units_of(self, scores: U32) -> U64:
@@ -109,7 +111,7 @@ class Weighing:
         """
         records: dict[int, int] = {}
         held: dict[int, int] = {}
-        for count, unit in zip(self.counts.tolist(), self.units.tolist(), strict=True):
+        for count, unit in _whole(self.counts, self.units):
             size = unit.bit_length() - UNIT.bit_length()
             records[size] = records.get(size, 0) + count
             held[size] = held.get(size, 0) + count * unit
@@ -119,7 +121,7 @@ class Weighing:
         """Return which part of the whole weight lies on a share of the records, the heaviest."""
         left = most = -(-self.records * share.numerator // share.denominator)
         held = 0
-        for count, unit in zip(self.counts[::-1].tolist(), self.units[::-1].tolist(), strict=True):
+        for count, unit in _whole(self.counts[::-1], self.units[::-1]):
             held += min(count, left) * unit
             left -= min(count, left)
             if not left:
@@ -151,18 +153,28 @@ def weigh(scores: U32, counts: I64, *, max_weight: Fraction | None = None) -> We
     records = int(counts.sum())
     if len(scores) != len(counts) or (counts < 1).any() or records >= 1 << 31:
         raise ValueError("expected a count of 1 or more for each score, below 2**31 in all")
-    each = counts.tolist()
-    raw = [(s * _SCALE + (ONE - s) // 2) // (ONE - s) for s in scores.tolist()]
-    total = sum(c * w for c, w in zip(each, raw, strict=True))
+    many = len(scores)
+    raw = np.fromiter(
+        ((s * _SCALE + (ONE - s) // 2) // (ONE - s) for (s,) in _whole(scores)), np.uint64, many
+    )
+    total = sum(c * w for c, w in _whole(counts, raw))
     clipped, mean = 0, float(Fraction(total, max(records, 1) * _SCALE))
     if max_weight is not None and records:
         most = max(int(max_weight * total / records), 1)
-        clipped = sum(c for c, w in zip(each, raw, strict=True) if w > most)
-        raw = [min(w, most) for w in raw]
-        total = sum(c * w for c, w in zip(each, raw, strict=True))
+        clipped = sum(c for c, w in _whole(counts, raw) if w > most)
+        raw = np.minimum(raw, np.uint64(min(most, (1 << 64) - 1)))
+        total = sum(c * w for c, w in _whole(counts, raw))
     factor = records * UNIT
-    units = [max((w * factor + total // 2) // total, 1) for w in raw]
-    return Weighing(scores, counts, np.array(units, np.uint64), clipped, max_weight, mean)
+    units = np.fromiter(
+        (max((w * factor + total // 2) // total, 1) for (w,) in _whole(raw)), np.uint64, many
+    )
+    return Weighing(scores, counts, units, clipped, max_weight, mean)
+
+
+def _whole(*arrays: Any) -> Iterator[tuple[int, ...]]:
+    """Yield rows of arrays as whole numbers of any size: a million of them at once take 100 MB."""
+    for begin in range(0, len(arrays[0]), _AT_ONCE):
+        yield from zip(*(array[begin : begin + _AT_ONCE].tolist() for array in arrays), strict=True)
 
 
 def counted(scores: U32) -> tuple[U32, I64]:

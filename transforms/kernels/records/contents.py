@@ -67,11 +67,16 @@ def content_hashes(
         return hash0, hash1
     record = block.column("record")
     at = record.type.get_field_index(TEXT)
-    if at >= 0 and is_bytes(record.type.field(at).type):
+    if at >= 0 and may_be_text(record.type.field(at).type):
         return _field_hashes(record.field(at), TEXT)
     if ids is not None:
         return ids_hashes(record.field(ids), name=ids)
     return row_hashes(record)
+
+
+def may_be_text(kind: pa.DataType) -> bool:
+    """Say whether a column ``TEXT`` of a type is a text: bytes of a fixed size aren't."""
+    return is_bytes(kind) and not pt.is_fixed_size_binary(kind)
 
 
 def text_beside(block: pa.RecordBatch) -> pa.Array | None:

@@ -94,6 +94,8 @@ def test_values_in_a_dictionary_are_taken_out_of_it() -> None:
 def test_nothing_to_make_features_of_is_an_error() -> None:
     with pytest.raises(DataError, match="expected features of a text or of columns"):
         featurize(NO_TEXT, ["a"])
+    with pytest.raises(DataError, match="expected texts to make features of"):
+        featurize(FeatureSpec(categories=("kind",)), None, {"kind": pa.array(["a"])})
 
 
 @pytest.mark.parametrize("values", [[5.0, 5.0], [None, None], [], [1e308, -1e308], [5e-324, 0.0]])

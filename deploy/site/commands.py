@@ -1,0 +1,113 @@
+"""A page for each command: every flag, from the models that the command line is made from."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from deploy.site.markdown import anchored, code, plain, table
+from pipelines.__main__ import COMMANDS
+from pipelines.recipes.cli import _metavar
+from pipelines.recipes.flag_errors import ALSO, flag_of
+from pipelines.recipes.recipe import RecipeFlags
+from pipelines.recipes.values import write_size
+
+
+def names() -> list[str]:
+    """Return the commands' names."""
+    return list(COMMANDS)
+
+
+def models(name: str) -> tuple[list[type[BaseModel]], list[type[BaseModel]]]:
+    """Return the models of a command's flags: those that determine the dataset, and the others."""
+    module: Any = importlib.import_module(f"pipelines.{name}")
+    if not hasattr(module, "COMMAND"):
+        return [], [module._Flags]
+    kind = module.COMMAND.kind
+    return [kind.recipe], [kind.settings, RecipeFlags]
+
+
+def page(name: str) -> str:
+    """Return the page of a command."""
+    module: Any = importlib.import_module(f"pipelines.{name}")
+    examples, notes = split_examples(module.EXAMPLES)
+    recipe, settings = models(name)
+    argument = "" if recipe else " DIR"
+    parts = [
+        f"# dovetail {name}",
+        plain((module.__doc__ or "").strip()),
+        f"```text\ndovetail {name}{argument} [flags]\n```",
+        f"In Python: [`dovetail.{name}`](../python.md#{name}).",
+        "## Examples",
+        f"```sh\n{examples}\n```",
+        *notes,
+    ]
+    if recipe:
+        parts += [
+            "[Recipe files](../../how-to/recipes.md) use the same names, but `sources` for `--input`.",
+            "## Flags that determine the dataset",
+            "The same values of these flags give the same bytes. The manifest records all of them.",
+            *_tables(recipe),
+            "## Flags that change how the work is done",
+            "None of these flags changes a byte of a shard.",
+        ]
+    else:
+        parts += ["## Flags"]
+    return "\n\n".join([*parts, *_tables(settings)]) + "\n"
+
+
+def split_examples(text: str) -> tuple[str, list[str]]:
+    """Part the examples of a help text into commands and the paragraphs after them."""
+    head, *rest = text.strip().split("\n\n")
+    lines = head.splitlines()
+    shown = [re.sub(r"^ {2}", "", line) for line in lines if not line.startswith("examples:")]
+    return "\n".join(shown), [plain(paragraph) for paragraph in rest]
+
+
+def _tables(of: list[type[BaseModel]]) -> Iterator[str]:
+    groups: dict[str, list[tuple[str, FieldInfo]]] = {}
+    for model in of:
+        for name, field in model.model_fields.items():
+            extra: Any = field.json_schema_extra
+            if not field.deprecated:
+                groups.setdefault(extra["group"], []).append((name, field))
+    for title, fields in groups.items():
+        yield f"### {title[0].upper()}{title[1:]}"
+        yield table(
+            ("flag", "value", "default", "what it does"),
+            [_row(name, field) for name, field in fields],
+        )
+
+
+def _row(name: str, field: FieldInfo) -> tuple[str, str, str, str]:
+    extra: Any = field.json_schema_extra
+    if "in_files_only" in extra:
+        shown = f"{anchored(name, name)}, in recipe files only"
+    else:
+        also = f", {code(f'--{name}')}" if name in ALSO else ""
+        shown = anchored(flag_of(name), name) + also
+    value = "" if field.annotation is bool else extra["metavar"] or _metavar(field.annotation) or ""
+    return (
+        shown,
+        code(value) if value else "",
+        _default(field),
+        plain(field.description or ""),
+    )
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    default = field.default
+    if default is None or default is False:
+        return ""
+    extra: Any = field.json_schema_extra
+    if extra["metavar"] == "SIZE":
+        return code(write_size(default))
+    shown = ",".join(default) if isinstance(default, list) else str(default)
+    return code(repr(shown) if shown.strip() != shown or not shown.isprintable() else shown)

@@ -1,0 +1,157 @@
+"""A page of the tree of errors, and of every message: read from the source that raises them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.site.markdown import cell, code, plain
+from transforms import errors
+
+ROOT = Path(__file__).parents[2]
+HEAD = """\
+# Errors
+
+Every error that Dovetail raises on purpose is a `dovetail.DovetailError`. A command prints it as one
+line, `error: …`, and ends with the exit code of its class. An error says what was expected, what came
+instead, where, and what to do. `--debug` adds the traceback.
+"""
+CODES = """\
+| exit code | meaning |
+|---|---|
+| 0 | The command did what was asked. |
+| 1 | The run failed, or `dovetail verify` found that a dataset differs from its manifest. |
+| 2 | Usage error. It is reported before any work starts. |
+| 130, 143, 129 | The command was stopped by Ctrl-C, SIGTERM or SIGHUP. Its partial output is removed. |
+"""
+ACTIONS = {
+    "UsageError": "Change the flag, file or location that the message names. Nothing was written.",
+    "InputError": "Change `--input` or the files that the message names. Nothing was written.",
+    "RunError": "Fix what the message names, and run the same command again.",
+    "DataError": "Repair the file that the message names. For bad records, use `--on_bad_record`.",
+    "LosslessError": "Run again. No manifest was written. If it recurs, check the disk and report it.",
+    "StoreError": "Check credentials, network and the store, and run the same command again.",
+    "PassingError": "Nothing: Dovetail retries. A StoreError follows if retries run out.",
+    "WorkerError": "Read the worker's log, which the message names. Often memory ran out.",
+}
+_SEVERAL = "Misfit"  # of flags or fields that don't fit, which becomes a UsageError
+_CLASSES = {*ACTIONS, "DovetailError", _SEVERAL}
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message that the source can raise.
+
+    Attributes:
+        error: the class; of a ValueError in a recipe's checks, UsageError.
+        text: with its placeholders as {name}.
+        module: in which it stands, by its path below the root.
+    """
+
+    error: str
+    text: str
+    module: str
+
+    @property
+    def room(self) -> str:
+        """The package in which it is raised, as in transforms/storage."""
+        return str(Path(self.module).parent)
+
+
+def page() -> str:
+    """Return the page."""
+    parts = [HEAD, "## Exit codes", CODES, "## The tree of errors", *_tree(), "## All messages"]
+    parts.append(
+        "Parts between braces stand for a value. Messages about flags begin with the flag. If the value "
+        "came from a recipe file, they begin with the file and the field, and end with the line."
+    )
+    found = messages()
+    for room in sorted({message.room for message in found}):
+        parts.append(f"### {room}")
+        parts.append(plain(_about(room)))
+        parts.append("| error | message |\n|---|---|")
+        rows = {(m.error, m.text): None for m in found if m.room == room}
+        parts[-1] += "".join(f"\n| {name} | {cell(code(text))} |" for name, text in sorted(rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def _tree() -> Iterator[str]:
+    tree = re.search(r"::\n\n(.*?)\n\nMessages", errors.__doc__ or "", re.DOTALL)
+    if tree is None:
+        raise ValueError("transforms/errors.py: expected the tree of errors in its docstring")
+    yield "```text\n" + re.sub(r"^ {4}", "", tree[1], flags=re.MULTILINE) + "\n```"
+    lines = ["| error | exit code | what happened | what to do |", "|---|---|---|---|"]
+    for name, action in ACTIONS.items():
+        cls = getattr(errors, name)
+        about = (cls.__doc__ or "").split("\n\n")[0]
+        lines.append(f"| `{name}` | {cls.exit_code} | {cell(about)} | {action} |")
+    yield "\n".join(lines)
+
+
+def _about(room: str) -> str:
+    module = ast.parse((ROOT / room / "__init__.py").read_text("utf-8"))
+    return (ast.get_docstring(module) or "").split("\n\n")[0].replace("``", "`")
+
+
+def messages() -> list[Message]:
+    """Return every message, in the order of the source."""
+    return [
+        message
+        for package in ("dovetail", "pipelines", "transforms")
+        for file in sorted((ROOT / package).rglob("*.py"))
+        for message in _messages_of(file)
+    ]
+
+
+def _messages_of(file: Path) -> Iterator[Message]:
+    place = str(file.relative_to(ROOT))
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if not isinstance(node, ast.Call) or not node.args:
+            continue
+        name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+        if name == "ValueError" and place.startswith("pipelines/recipes/"):
+            name = _SEVERAL
+        if name not in _CLASSES:
+            continue
+        text = text_of(node.args[0])
+        if re.search(r"[a-z]", re.sub(r"\{[^}]*\}", "", text)):  # else another error's, passed on
+            yield Message("UsageError" if name == _SEVERAL else name, text, place)
+
+
+def text_of(node: ast.expr) -> str:
+    """Return a message's text; {…} stands for what is only known when it is raised."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(
+            part.value if isinstance(part, ast.Constant) else f"{{{_name(part.value)}}}"
+            for part in node.values
+            if isinstance(part, ast.Constant | ast.FormattedValue)
+        )
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return text_of(node.left) + text_of(node.right)
+    if isinstance(node, ast.IfExp):
+        either, other = text_of(node.body), text_of(node.orelse)
+        return either if not other else f"{either} | {other}"
+    return f"{{{_name(node)}}}"
+
+
+def _name(node: ast.expr) -> str:
+    """Return a word for a value: the last name in its expression."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    if isinstance(node, ast.Subscript):
+        return _name(node.value)
+    if isinstance(node, ast.Call):
+        inner = [name for name in map(_name, node.args) if name != "…"]
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "join":
+            inner = inner or [_name(node.func.value)]
+        return inner[0] if inner else _name(node.func)
+    if isinstance(node, ast.GeneratorExp | ast.ListComp):
+        return _name(node.generators[0].iter)
+    return "…"

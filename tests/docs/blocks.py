@@ -1,0 +1,88 @@
+"""The code blocks of a page of Markdown, and the comments that say what to do with each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.pipelines.support import ROOT
+
+LANGUAGES = {"sh", "python", "text", "yaml", "json", "toml", "jsonl", "csv", "dockerfile"}
+MARKS = {"not run", "slow", "file", "output", "fails"}
+WITHOUT_VALUE = {"output"}
+
+_FENCE = re.compile(r"^(\s*)(```+|~~~+)\s*(\S*)\s*$")
+_COMMENT = re.compile(r"^\s*<!--\s*(.*?)\s*-->\s*$")
+
+
+@dataclass
+class Block:
+    """A code block.
+
+    Attributes:
+        language: after the fence; empty where there is none.
+        text: what it holds, without its indent.
+        line: of its first line of code, counted from 1.
+        marks: what the comments above it say, by their first words.
+    """
+
+    language: str
+    text: str
+    line: int
+    marks: dict[str, str] = field(default_factory=dict)
+
+
+def pages() -> list[Path]:
+    """Return README and the pages of docs."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def name_of(page: Path) -> str:
+    """Return a page's name for tests: how-to/mix, README."""
+    below = page.relative_to(ROOT).with_suffix("")
+    return str(below).removeprefix("docs/")
+
+
+def blocks_of(markdown: str) -> Iterator[Block]:
+    """Yield the blocks of a page."""
+    lines = markdown.splitlines()
+    at = 0
+    while at < len(lines):
+        fence = _FENCE.match(lines[at])
+        if fence is None:
+            at += 1
+            continue
+        indent, ticks, language = fence.groups()
+        end = at + 1
+        while end < len(lines) and lines[end].strip() != ticks:
+            end += 1
+        text = "\n".join(line.removeprefix(indent) for line in lines[at + 1 : end]) + "\n"
+        yield Block(language, text, at + 2, dict(_marks_above(lines, at)))
+        at = end + 1
+
+
+def _marks_above(lines: list[str], at: int) -> Iterator[tuple[str, str]]:
+    while at > 0 and ((comment := _COMMENT.match(lines[at - 1])) or not lines[at - 1].strip()):
+        at -= 1
+        if comment:
+            name, _, value = comment[1].partition(":")
+            yield name.strip(), value.strip()
+
+
+def wrong_with(block: Block) -> str | None:
+    """Return what breaks the rules of CONTRIBUTING about a block, None where all is well."""
+    if block.language not in LANGUAGES:
+        allowed = ", ".join(sorted(LANGUAGES))
+        return f"expected one of {allowed} behind the fence, got {block.language or 'nothing'}"
+    for mark, value in block.marks.items():
+        if mark not in MARKS:
+            return f"<!-- {mark} -->: unknown; expected one of {', '.join(sorted(MARKS))}"
+        if bool(value) == (mark in WITHOUT_VALUE):
+            return f"<!-- {mark} -->: expected {'no text' if value else 'a reason or value'}"
+    if "output" in block.marks and block.language != "text":
+        return "<!-- output --> is for text blocks"
+    if "not run" in block.marks and block.language not in ("sh", "python"):
+        return "<!-- not run --> is for sh and python blocks: others aren't run anyway"
+    return None

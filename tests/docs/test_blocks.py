@@ -1,0 +1,73 @@
+"""What the tests of pages stand on: blocks are found, rules broken are noticed, outputs compared."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.docs.blocks import Block, blocks_of, wrong_with
+from tests.docs.loosely import missing
+
+PAGE = """\
+# Page
+<!-- not run: needs a cluster -->
+```sh
+dovetail shuffle
+```
+
+- item
+
+    <!-- output -->
+    ```text
+    shuffled 3 records
+      ready
+    ```
+```
+bare
+```
+"""
+
+
+def test_blocks_are_found_with_their_marks() -> None:
+    first, second, third = blocks_of(PAGE)
+    assert first == Block("sh", "dovetail shuffle\n", 4, {"not run": "needs a cluster"})
+    assert second == Block("text", "shuffled 3 records\n  ready\n", 11, {"output": ""})
+    assert third == Block("", "bare\n", 15, {})
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        (Block("", "", 1), "expected one of"),
+        (Block("bash", "", 1), "expected one of"),
+        (Block("sh", "", 1, {"not run": ""}), "a reason"),
+        (Block("sh", "", 1, {"not-run": "why"}), "unknown"),
+        (Block("text", "", 1, {"not run": "why"}), "for sh and python"),
+        (Block("sh", "", 1, {"output": ""}), "for text"),
+        (Block("text", "", 1, {"output": "x"}), "no text"),
+    ],
+)
+def test_broken_rules_are_noticed(block: Block, said: str) -> None:
+    assert said in (wrong_with(block) or "")
+
+
+def test_blocks_that_keep_the_rules_pass() -> None:
+    assert (
+        wrong_with(Block("sh", "", 1, {"not run": "needs a cluster", "slow": "a minute"})) is None
+    )
+    assert wrong_with(Block("text", "", 1, {"output": ""})) is None
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "line"),
+    [
+        ("12:00:01 3 shards, 1.5 MB", "12:09:44 17 shards, 800 kB\n", None),
+        ("a\n...\nc", "a\nb\nc\n", None),
+        ("a\nc", "a\nb\nc\n", None),
+        ("c\na", "a\nb\nc\n", "a"),
+        ("3 records", "3 rows", "3 records"),
+        ("in 2 s", "in 700 ms", None),
+        ("sha 0123abcd4567", "sha ffee00aa1122", None),
+    ],
+)
+def test_outputs_are_compared_loosely(shown: str, printed: str, line: str | None) -> None:
+    assert missing(shown, printed) == line

@@ -1,0 +1,115 @@
+"""The generated pages are complete: every flag, public name, field of a manifest, and message."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+import dovetail
+from deploy.site import commands, error_list, manifests, python_names
+from deploy.site.hooks import generated_pages, outside_as_code
+from pipelines.recipes.flag_errors import flag_of
+from tests.pipelines.support import ROOT
+from transforms import errors
+from transforms.datasets.manifest import Manifest
+from transforms.datasets.prepared import PreparedManifest
+
+
+@pytest.mark.parametrize("name", commands.names())
+def test_a_commands_page_has_every_flag_of_its_models(name: str) -> None:
+    page = commands.page(name)
+    determine, change_how = page.partition("## Flags that change how")[::2]
+    recipe, settings = commands.models(name)
+    for models, part in ((recipe, determine), (settings, change_how or page)):
+        for model in models:
+            for field, info in model.model_fields.items():
+                row = rf"^\| `{re.escape(flag_of(field))}`\{{ #{field} \}}"
+                only = rf"^\| `{field}`\{{ #{field} \}}, in recipe files only"
+                there = re.search(f"{row}|{only}", part, re.MULTILINE)
+                assert bool(there) == (not info.deprecated), field
+
+
+@pytest.mark.parametrize("name", commands.names())
+def test_a_commands_page_has_its_examples(name: str) -> None:
+    module = importlib.import_module(f"pipelines.{name}")
+    page = commands.page(name)
+    written = re.findall(r"dovetail \w+ --\w+", module.EXAMPLES)
+    assert all(example in page for example in written)
+    assert f"```sh\ndovetail {name}" in page or f"| dovetail {name}" in page
+
+
+def test_every_public_name_has_an_entry_and_says_something() -> None:
+    page = python_names.page()
+    entries = dict(re.findall(r"^### `(\w+)` [^\n]*\n(.*?)(?=^##)", page + "## ", re.M | re.S))
+    assert set(entries) == set(dovetail.__all__)
+    assert [name for name, text in entries.items() if len(text.split()) < 6] == []
+
+
+@pytest.mark.parametrize("root", [Manifest, PreparedManifest])
+def test_every_field_of_a_manifest_is_described(root: type) -> None:
+    page = manifests.page()
+    for model in manifests._models(root):
+        for field in model.model_fields:
+            row = re.escape(f"`{field}`{{ #{manifests._anchor(root, model)}-{field} }}")
+            found = re.search(rf"^\| {row} \| (.+?) \| (.*?) \|$", page, re.MULTILINE)
+            assert found is not None, (model.__name__, field)
+            assert found[2], (
+                f"{model.__name__}.{field} has no line in the Attributes of its docstring"
+            )
+
+
+def test_every_class_of_errors_says_what_to_do() -> None:
+    assert set(error_list.ACTIONS) == set(errors._BY_NAME)
+
+
+def test_the_page_has_every_message_of_the_source() -> None:
+    page = error_list.page()
+    classes = "|".join(error_list.ACTIONS)
+    begins = re.compile(rf'raise (?:{classes}|Misfit)\(\s*f?"([^"{{\\|`]{{8,}})', re.ASCII)
+    found = {
+        begin
+        for package in ("dovetail", "pipelines", "transforms")
+        for file in (ROOT / package).rglob("*.py")
+        for begin in begins.findall(file.read_text("utf-8"))
+    }
+    assert len(found) > 100
+    assert [begin for begin in found if " ".join(begin.split()) not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ('"a plain one"', "a plain one"),
+        ('f"{url}: expected {len(rows)} rows"', "{url}: expected {rows} rows"),
+        ("f\"one of {', '.join(names)}\" + hint(x)", "one of {names}{x}"),
+        ('"a" if x else "b"', "a | b"),
+        ("str(error)", "{error}"),
+    ],
+)
+def test_placeholders_are_named(code: str, text: str) -> None:
+    assert error_list.text_of(ast.parse(code, mode="eval").body) == text
+
+
+def test_links_that_leave_the_site_become_paths() -> None:
+    page = "how-to/library.md"
+    assert outside_as_code("[`kernels.py`](../../examples/kernels.py)", page) == (
+        "`kernels.py` (`examples/kernels.py`)"
+    )
+    for kept in ("[split](split.md#x)", "[a](https://x.y/z)", "[gone](../../examples/gone.py)"):
+        assert outside_as_code(kept, page) == kept
+
+
+def test_every_page_has_its_place_in_the_nav() -> None:
+    nav = (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:")[2]
+    here = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    assert set(re.findall(r"[\w/-]+\.md", nav)) == here | set(generated_pages())
+
+
+def test_nothing_of_the_site_comes_from_elsewhere() -> None:
+    config = Path(ROOT / "mkdocs.yml").read_text("utf-8")
+    assert re.findall(r"https?://\S+", config) == []
+    assert "font: false" in config
