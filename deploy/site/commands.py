@@ -64,9 +64,9 @@ def page(name: str) -> str:
 def split_examples(text: str) -> tuple[str, list[str]]:
     """Part the examples of a help text into commands and the paragraphs after them."""
     head, *rest = text.strip().split("\n\n")
-    lines = head.splitlines()
-    shown = [re.sub(r"^ {2}", "", line) for line in lines if not line.startswith("examples:")]
-    return "\n".join(shown), [plain(paragraph) for paragraph in rest]
+    if head.startswith("examples:"):
+        head = re.sub(r"^ {2}", "", head.partition("\n")[2], flags=re.MULTILINE)
+    return head, [plain(paragraph) for paragraph in rest]
 
 
 def _tables(of: list[type[BaseModel]]) -> Iterator[str]:

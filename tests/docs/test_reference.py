@@ -37,9 +37,9 @@ def test_a_commands_page_has_every_flag_of_its_models(name: str) -> None:
 def test_a_commands_page_has_its_examples(name: str) -> None:
     module = importlib.import_module(f"pipelines.{name}")
     page = commands.page(name)
-    written = re.findall(r"dovetail \w+ --\w+", module.EXAMPLES)
+    written = re.findall(r"dovetail \w+ \S+", module.EXAMPLES)
+    assert written
     assert all(example in page for example in written)
-    assert f"```sh\ndovetail {name}" in page or f"| dovetail {name}" in page
 
 
 def test_every_public_name_has_an_entry_and_says_something() -> None:

@@ -32,7 +32,8 @@ class PlaceDrawn:
         split: that of drawn records.
         column: says how often each record was drawn; of those in ``rest``, 0: all splits of a dataset
             have the same columns.
-        in_order: as of Placing.
+        in_order: whether copies of a record stand beside it, in a block whose positions then come
+            several times; else each copy is a Part with a pass of its own.
         contents: hashes the contents.
     """
 

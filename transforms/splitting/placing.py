@@ -36,8 +36,6 @@ class Placing(Protocol):
 
     Attributes:
         names: of the splits, at least one; the largest is laid down at once, the others aside.
-        in_order: whether copies of a record stand beside it, in a block whose positions then come
-            several times; else each copy is a Part with a pass of its own.
     """
 
     names: tuple[str, ...]

@@ -78,13 +78,13 @@ def test_the_input_is_read_whole_and_the_test_set_in_the_same_way():
 
 
 def test_like_takes_what_a_shell_makes_of_patterns():
-    parser = make_parser(SPLIT.recipe, SPLIT.settings, prog="x", description="", epilog="")
+    parser = make_parser(SPLIT.recipe, SPLIT.settings, prog="x", about="")
     flags, _ = parse(parser, ["--like", "a", "b", "--like=c", "--input", "d", "--output=o"])
     assert flags["like"] == ["a", "b", "c"]
 
 
 def test_no_flags_of_mixtures_or_of_one_split():
-    parser = make_parser(SPLIT.recipe, SPLIT.settings, prog="x", description="", epilog="")
+    parser = make_parser(SPLIT.recipe, SPLIT.settings, prog="x", about="")
     assert not {"--weights", "--repeats", "--split_name"} & parser._option_string_actions.keys()
 
 
@@ -286,6 +286,13 @@ LIKE = {"like": "t.jsonl"}
         (
             {**FRACTIONS, **LIKE, "weights_column": "w", "max_weight": "0.5"},
             "--max_weight=0.5: expected 1 or more, as weights are 1 in the mean; got 0.5",
+        ),
+        (
+            {"fractions": ",".join(f"s{i}=1%" for i in range(32)), "shuffle": True},
+            (
+                "--shuffle: expected 32 splits at most, as each is shuffled by itself; got 33. Leave "
+                "--shuffle out, and shuffle those you need"
+            ),
         ),
         (
             {**FRACTIONS, "seed": 7},

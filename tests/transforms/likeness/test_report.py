@@ -55,6 +55,14 @@ def test_labels_are_always_spoken_of() -> None:
     assert "only if labels depend on inputs" in LABELS
 
 
+def test_weights_are_said_to_be_near_1_only_where_they_are() -> None:
+    assert "nothing to mend, and weights are near 1." in said(report_of(0.5))
+    odd = report_of(0.5, scores=[ONE // 2] * 990 + [ONE // 100 * 97] * 10)
+    assert odd.effective_share < 0.5
+    assert "near 1 are a matter of chance: do without them." in said(odd)
+    assert "and weights are near 1" not in said(odd)
+
+
 @pytest.mark.parametrize(
     ("auc", "verdict", "words_of_it"),
     [
@@ -79,14 +87,6 @@ def test_chance_is_no_difference_where_there_is_little_to_see() -> None:
     report = make_report(weighing, fitted=fitted(0.6, sample=few, fitted=few))
     assert report.verdict == "alike"
     assert "nothing to mend, as far as so few records show (60 of a set)" in said(report)
-
-
-def test_weights_are_said_to_be_near_1_where_they_are() -> None:
-    half = ONE // 2
-    assert "and weights are near 1." in said(report_of(0.5, scores=[half] * 99 + [half // 2]))
-    noisy = said(report_of(0.5, scores=[half] * 80 + [half // 2] * 20))
-    assert "near 1" not in noisy
-    assert "that weights differ (nine in ten are from 0.38 to 1.15) is mostly chance." in noisy
 
 
 def test_few_heavy_records_are_spoken_of() -> None:
