@@ -41,7 +41,9 @@ class Placing(Protocol):
     names: tuple[str, ...]
 
     def place(self, origin: Origin, block: pa.RecordBatch, told: Any) -> Iterator[Part]:
-        """Yield at most one Part for each split (and pass), with all records of the block.
+        """Yield Parts with all records of the block; those of a split (and pass) in their order.
+
+        It is one Part, unless copies of records would make it large.
 
         Args:
             origin: whose records the block holds.
