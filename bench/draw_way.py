@@ -35,11 +35,11 @@ def draw() -> str:
     unknown = {stage for _, stage, _ in WAY} - {"", *STAGES}
     if unknown:
         raise SystemExit(f"{__file__}: no run has a stage {', '.join(sorted(unknown))}")
-    width = len(WAY) * (_WIDTH + _GAP) + _GAP
+    width, height = len(WAY) * (_WIDTH + _GAP) + _GAP, _HEIGHT + 2 * _TOP
     parts = [
-        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {_HEIGHT + 2 * _TOP}' {_STYLE} role='img'>",
+        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' {_STYLE} role='img'>",
         f"<title>{escape(', then '.join(title for title, *_ in WAY))}</title>",
-        f"<rect width='{width}' height='{_HEIGHT + 2 * _TOP}' rx='8' fill='#fbfbfd'/>",
+        f"<rect width='{width}' height='{height}' rx='8' fill='#fbfbfd'/>",
     ]
     for place, (title, _, lines) in enumerate(WAY):
         left = _GAP + place * (_WIDTH + _GAP)
