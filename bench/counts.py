@@ -74,7 +74,7 @@ def shuffle(args: argparse.Namespace, inputs: Sequence[str], output: Path, *flag
     """Measure a shuffle, and remove what it wrote."""
     command = [sys.executable, "-m", "pipelines", "shuffle", *(f"--input={url}" for url in inputs)]
     command += [f"--output={output}", f"--memory={args.memory}"]
-    command += [f"--direct_num_workers={args.direct_num_workers}", *flags]
+    command += [f"--workers={args.workers}", *flags]
     found = measure(command, memory=True)
     shutil.rmtree(output)
     return found
@@ -172,13 +172,13 @@ def main() -> None:
     parser.add_argument("--bytes", type=float, default=100e6, help="of lines (default 100e6)")
     parser.add_argument("--document_bytes", type=int, default=300, help="(default 300)")
     parser.add_argument("--memory", default="1GiB", help="(default 1GiB)")
-    parser.add_argument("--direct_num_workers", type=int, default=2, help="(default 2)")
+    parser.add_argument("--workers", type=int, default=2, help="(default 2)")
     args = parser.parse_args()
     args.bytes = int(args.bytes)
     units = {"MiB": MIB, "GiB": GIB}
     memory = int(args.memory[:-3]) * units[args.memory[-3:]]
     with common.work_folder(args) as folder:
-        print(f"- {args.memory}, {args.direct_num_workers} workers")
+        print(f"- {args.memory}, {args.workers} workers")
         common.header(*_HEADER)
         if args.files:
             files(args, folder, Part("files of one document", memory))

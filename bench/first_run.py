@@ -27,7 +27,7 @@ def once(model: str, law: str, cache: str, folder: str) -> tuple[float, float]:
     before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     command = [sys.executable, "-m", "dovetail", "tokenize", f"--input={EXAMPLE}", "--quiet"]
     command += [f"--tokenizer={model}", f"--sampling={law}", f"--output={folder}/out"]
-    command += ["--direct_num_workers=1"]
+    command += ["--workers=1"]
     subprocess.run(command, check=True, env=os.environ | {"NUMBA_CACHE_DIR": cache})
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -257,7 +257,7 @@ def print_cases(args: argparse.Namespace, cases: list[Case]) -> None:
 
 def print_limits() -> None:
     """Print up to where one level is taken."""
-    common.header("payload of a worker", "runs of", "one level on disks up to", "on a store up to")
+    common.header("data memory of a worker", "runs of", "one level on disks up to", "on a store up to")
     for mib in (256, 1024, 5120):
         run = mib * MIB // 5
         sizes = [largest(run, on_store=on_store) for on_store in (False, True)]

@@ -103,7 +103,7 @@ def compare(
         write(root / f"test{Path(name).suffix}", TEST)
         more = [flag.format(test=root / f"test{Path(name).suffix}") for flag in flags]
         given = [f"--input={root / name}", f"--output={root / 'out'}", *more]
-        manifest = pipelines.split.run([*given, "--direct_num_workers=1"])
+        manifest = pipelines.split.run([*given, "--workers=1"])
         done = subprocess.run(
             [python, "-c", _READER, str(root / "out")],
             capture_output=True,

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar, overload
 from pydantic import BaseModel
 
 from pipelines.recipes.cli import LOG, stderr_handler
-from pipelines.recipes.flag_errors import FLAGS, Origin
+from pipelines.recipes.flag_errors import FLAGS, FORMER, Origin
 from pipelines.recipes.prepare_recipe import PREPARE
 from pipelines.recipes.recipe import CommonRecipe
 from pipelines.recipes.recipe_file import SHUFFLE, RecipeKind, refuse_truth
@@ -279,7 +279,8 @@ def _run(
     given: dict[str, Any] = {}
     others: dict[str, Any] = {}
     fields = {**kind.recipe.model_fields, **kind.settings.model_fields}
-    names = dict(zip(fields, fields, strict=True)) | {FLAGS[k]: k for k in FLAGS if k in fields}
+    names = dict(zip(fields, fields, strict=True)) | FORMER
+    names |= {FLAGS[k]: k for k in FLAGS if k in fields}
     for keyword, value in keywords.items():
         if value is None:
             continue
@@ -287,7 +288,8 @@ def _run(
         if name is None:
             others[keyword] = _plain(value)
         elif name in given:
-            raise UsageError(f"{FLAGS[name]} and {name} say the same; leave one of them out")
+            both = " and ".join(sorted(key for key in keywords if names.get(key) == name))
+            raise UsageError(f"{both} say the same; leave one of them out")
         else:
             refuse_truth(name, value, Origin(), kind)
             given[name] = _plain(value)

@@ -8,28 +8,28 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from pipelines.recipes.help import COMMANDS
 from pipelines.runners.uncollected import uncollected
 
-COMMANDS = {
-    "shuffle": "shuffle files of records exactly, in bounded memory",
-    "tokenize": "tokenize files of text, sampled or not",
-    "prepare": "split, mix, tokenize and pack text for a trainer, in one run",
-    "split": "split files into train, validation and test, by content or like a test set",
-    "verify": "read a dataset again and check it against its manifest",
-    "show": "look at a dataset: its manifest in short, and rows of it, decoded",
-}
+EXAMPLES = """\
+  dovetail shuffle -i examples/data/poems.jsonl -o out/shuffled --seed=7
+  dovetail shuffle -i poems=examples/data/poems.jsonl \\
+    -i novel=examples/data/botchan.txt --text_field=text \\
+    --weights=poems=0.7,novel=0.3 -o out/mix
+  dovetail show out/mix
+  dovetail verify out/mix
+"""
 
 
 def _usage() -> str:
-    lines = [f"  {name:10} {text}" for name, text in COMMANDS.items()]
     return "\n".join(
         [
-            "usage: dovetail COMMAND [flags]",
+            "dovetail: shuffle, mix, split and tokenize training data, exactly.",
             "",
-            "commands:",
-            *lines,
+            EXAMPLES,
+            *(f"  {name:9} {text}" for name, text in COMMANDS.items()),
             "",
-            "dovetail COMMAND --help says the rest.",
+            "dovetail COMMAND --help shows examples and the most used flags.",
         ]
     )
 
@@ -37,7 +37,7 @@ def _usage() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command by name; without one, list them."""
     given = list(sys.argv[1:] if argv is None else argv)
-    if not given or given[0] in ("-h", "--help", "help"):
+    if not given or given[0] in ("-h", "--help", "--help-all", "help"):
         print(_usage())
         return 0
     if given[0] == "--version":

@@ -34,6 +34,7 @@ from pipelines.jobs.prepare_values import (
 )
 from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG, leave
+from pipelines.recipes.help import COMMANDS
 from pipelines.recipes.prepare_recipe import PREPARE, PrepareRecipe
 from pipelines.recipes.recipe import Recipe, Settings
 from pipelines.runners.clusters import CLUSTERS
@@ -48,19 +49,17 @@ from transforms.trainers.contract import Dataset
 from transforms.workers.progress import Stage
 
 EXAMPLES = """\
-examples:
-  dovetail prepare --input='corpus/*.jsonl' --tokenizer=tokenizer.json --sequence_length=4096 \\
-      --output=ready
-  dovetail prepare --input=web='web/**' --input=books='books/*.parquet' --weights=web=0.7,books=0.3 \\
-      --weigh_by=tokens --max_tokens=100B --split=validation=0.5% --tokenizer=llama/tokenizer.json \\
-      --packing=best_fit --sequence_length=4096 --output_format=megatron,parquet --output=ready
-  dovetail prepare --input=corpus --tokenizer=spm.model --sampling=exact --alpha=0.2 --epochs=4 \\
-      --output_format=megatron --output=ready
-  dovetail prepare --input=tokens --packing=best_fit --sequence_length=2048 --output=rows
-  dovetail prepare --recipe=ready/manifest.json --output=again
-
-Every document ends in the model's EOS unless --document_end says otherwise. Look first with --plan.
-Check a dataset at any time with: dovetail verify DIR; look into it with: dovetail show DIR
+python examples/train_model.py out/novel.model  # a small model to try it with
+dovetail prepare -i examples/data/botchan.txt --text_field='' \\
+  --tokenizer=out/novel.model --output_format=megatron -o out/megatron
+dovetail prepare -i poems=examples/data/poems.jsonl \\
+  -i reviews=examples/data/reviews.jsonl --weights=poems=0.7,reviews=0.3 \\
+  --weigh_by=tokens --split=validation=1% --packing=best_fit \\
+  --sequence_length=512 --tokenizer=out/novel.model -o out/packed
+"""
+NOTES = """\
+Every document ends with the model's EOS token, unless --document_end says otherwise. Other flags go to
+Apache Beam. To check a dataset at any time, run: dovetail verify DIR; to look into it: dovetail show DIR
 """
 
 
@@ -259,8 +258,10 @@ def _totals(job: Job) -> Mapping[Stage, int | None]:
 
 COMMAND = Command(
     PREPARE,
-    description=__doc__ or "",
+    about=COMMANDS["prepare"],
     examples=EXAMPLES,
+    notes=NOTES,
+    docs="docs/how-to/prepare.md",
     prepare=_prepare,
     describe=describe,
     sum_up=sum_up,

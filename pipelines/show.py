@@ -18,6 +18,7 @@ from pipelines.datasets.manifests import AnyManifest, read_manifest
 from pipelines.datasets.visible import SHOWN, TokenLines, escape, show_record
 from pipelines.recipes.cli import leave, make_parser, run_main
 from pipelines.recipes.flag_errors import validate
+from pipelines.recipes.help import COMMANDS
 from pipelines.recipes.recipe import RUN, Modules, StorageOptions, make_flag
 from pipelines.recipes.store_options import refuse_secrets
 from transforms.datasets.manifest import Manifest
@@ -31,14 +32,13 @@ if TYPE_CHECKING:
     from pipelines.datasets.token_texts import TokenTexts
 
 EXAMPLES = """\
-examples:
-  dovetail show prepared
-  dovetail show prepared --split=validation --row=12
-  dovetail show shuffled --row=1000 --full
-  dovetail show split --split=test
-
-Tokens have colours in turn on a terminal, and | between them elsewhere; ⏎ stands for the end of a line,
-· for a token that ends inside of a character. What a terminal would obey is escaped.
+dovetail split -i examples/data/poems.jsonl --fractions=test=1% -o out/shown
+dovetail show out/shown
+dovetail show out/shown --split=test --row=12 --full
+"""
+NOTES = """\
+On a terminal, tokens alternate in color; elsewhere, | stands between them. ⏎ marks the end of a line,
+· a token that ends inside a character. Control characters are escaped.
 """
 _ROWS = "rows"
 _LENGTHS = "seq_lengths"
@@ -47,22 +47,44 @@ _FIRST = 3  # rows that are shown where none is asked for
 
 class _Flags(BaseModel):
     row: int | None = make_flag(
-        None, _ROWS, "show this row alone, counted from 0 over the shards of its split", ge=0
+        None,
+        _ROWS,
+        "show this row alone, counted from 0 over the shards of its split",
+        ge=0,
+        brief="show only row N, counted from 0",
     )
-    split: str | None = make_flag(None, _ROWS, "of which split; train by default")
-    epoch: int | None = make_flag(None, _ROWS, "of which epoch; the first by default", ge=0)
+    split: str | None = make_flag(
+        None,
+        _ROWS,
+        "of which split; train by default",
+        brief="split to show (default train)",
+    )
+    epoch: int | None = make_flag(
+        None,
+        _ROWS,
+        "of which epoch; the first by default",
+        ge=0,
+        brief="epoch to show (default: the first)",
+    )
     format: str | None = make_flag(
         None,
         _ROWS,
         "of which format's files; by default of one that keeps where documents begin",
+        brief="format to show, of several",
     )
     tokenizer: str | None = make_flag(
         None,
         _ROWS,
         "the model that decodes, where it no longer lies where the manifest says",
         metavar="FILE",
+        brief="model that decodes, if it has moved",
     )
-    full: bool = make_flag(False, _ROWS, "show rows whole, however long")
+    full: bool = make_flag(
+        False,
+        _ROWS,
+        "show rows whole, however long",
+        brief="show rows whole, however long",
+    )
     storage_options: StorageOptions | None = make_flag(
         None, RUN, "options of fsspec for the stores, as JSON, as for shuffle", metavar="JSON"
     )
@@ -72,7 +94,12 @@ class _Flags(BaseModel):
         "Python modules that register codecs of yours, as for shuffle",
         metavar="MODULE,MODULE",
     )
-    debug: bool = make_flag(False, RUN, "show tracebacks")
+    debug: bool = make_flag(
+        False,
+        RUN,
+        "show tracebacks",
+        brief="say more: tracebacks",
+    )
 
 
 def show(folder: str, flags: _Flags, console: Console) -> AnyManifest:
@@ -264,8 +291,16 @@ def run(argv: Sequence[str], **given: Any) -> AnyManifest:
     Raises:
         DovetailError: there is no dataset, it can't be read, or has no such row.
     """
-    parser = make_parser(_Flags, prog="dovetail show", description=__doc__ or "", epilog=EXAMPLES)
-    parser.add_argument("folder", metavar="DIR", help="the dataset's folder")
+    parser = make_parser(
+        _Flags,
+        prog="dovetail show DIR",
+        about=COMMANDS["show"],
+        examples=EXAMPLES,
+        common=("row", "split", "epoch", "format", "tokenizer", "full", "debug"),
+        notes=NOTES,
+        docs="docs/how-to/prepare.md",
+    )
+    parser.add_argument("folder", metavar="DIR")
     args, rest = parser.parse_known_args(list(argv))
     if rest:
         raise UsageError(f"{rest[0]}: unknown; expected one DIR, see --help")

@@ -15,6 +15,7 @@ from pipelines.jobs.plan_report import describe
 from pipelines.jobs.summary import ends_with_a_source, summarize, unused_warning
 from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG, leave
+from pipelines.recipes.help import COMMANDS
 from pipelines.recipes.recipe import Recipe, Settings
 from pipelines.recipes.recipe_file import SHUFFLE
 from pipelines.runners.choose_workers import choose_workers
@@ -28,15 +29,15 @@ from transforms.storage import files as storage
 from transforms.workers.progress import Stage
 
 EXAMPLES = """\
-examples:
-  dovetail shuffle --input='corpus/*.jsonl' --output=shuffled
-  dovetail shuffle --input=web='web/**' --input=books=books.txt --output=mixed --seed=7
-  dovetail shuffle --input=big.csv --header_lines=1 --output=out --memory=2GiB --num_shards=64
-  dovetail shuffle --recipe=shuffled/manifest.json --output=again
-  zcat big.gz | dovetail shuffle --input=- --output=out
-
-Flags that are not ours go to Beam's PipelineOptions. Sources without weights are shuffled as one.
-Check a dataset at any time with: dovetail verify DIR
+dovetail shuffle -i examples/data/poems.jsonl -o out/poems
+dovetail shuffle -i poems=examples/data/poems.jsonl \\
+  -i novel=examples/data/botchan.txt --text_field=text \\
+  --weights=poems=0.7,novel=0.3 --max_records=2000 -o out/mixed
+dovetail shuffle --recipe=out/poems/manifest.json --seed=1 -o out/again
+"""
+NOTES = """\
+Without --weights or --repeats, all sources are shuffled together as one. Other flags go to Apache Beam.
+To check a dataset at any time, run: dovetail verify DIR
 """
 
 MANY_PASSES = 4
@@ -159,8 +160,10 @@ def _totals(job: Job) -> Mapping[Stage, int | None]:
 
 COMMAND = Command(
     SHUFFLE,
-    description=__doc__ or "",
+    about=COMMANDS["shuffle"],
     examples=EXAMPLES,
+    notes=NOTES,
+    docs="docs/explanation/mixtures.md",
     prepare=_prepare,
     describe=describe,
     sum_up=_sum_up,

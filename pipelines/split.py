@@ -18,15 +18,16 @@ from pipelines.jobs.split_report import describe, sum_up
 from pipelines.jobs.summary import summarize
 from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG, leave
+from pipelines.recipes.help import COMMANDS
 from pipelines.recipes.recipe import Settings
-from pipelines.recipes.split_recipe import SPLIT, SplitRecipe
+from pipelines.recipes.split_recipe import MOST_SHARDS, SPLIT, SplitRecipe
 from pipelines.runners.choose_workers import choose_workers
 from pipelines.runners.clusters import CLUSTERS
 from pipelines.runners.early_start import Call, EarlyStart
 from transforms.datasets.manifest import Manifest, now
+from transforms.errors import UsageError
 from transforms.kernels.planning.plan import (
     MIB,
-    SHARD_BYTES,
     SMALL,
     count_shards,
     files_room,
@@ -41,19 +42,16 @@ from transforms.workers.progress import Stage
 _OF_SCORED = 40  # bytes of a record's score and its hashes, which draws go by
 
 EXAMPLES = """\
-examples:
-  dovetail split --input='corpus/*.jsonl' --fractions=train=0.98,validation=0.01,test=0.01 \\
-      --output=split
-  dovetail split --input=pages.parquet --fractions=validation=1% --split_by=site --output=split
-  dovetail split --input=reviews.jsonl --counts=train=1000,test=rest --by=identity \\
-      --stratify=label --output=labelled
-  dovetail split --input=corpus --fractions=validation=0.01 --shuffle --seed=7 --output=shuffled
-  dovetail split --input=train.jsonl --like=test.jsonl --fractions=train=0.95,validation=0.05 \\
-      --weights_column=weight --output=weighed
-  dovetail split --input=train.jsonl --like=test.jsonl --draw=2000 --output=drawn
-
-Equal contents never stand in two splits, unless --by=identity. Look first with --plan.
-Open it with: datasets.load_dataset(DIR); check it at any time with: dovetail verify DIR
+dovetail split -i examples/data/poems.jsonl \\
+  --fractions=train=0.98,validation=0.01,test=0.01 -o out/split
+dovetail split -i examples/data/reviews.jsonl --by=identity --stratify=label \\
+  --counts=train=1000,test=rest -o out/labeled
+dovetail split -i examples/data/poems.jsonl --fractions=validation=1% \\
+  --split_by=author --shuffle --seed=7 -o out/authors
+"""
+NOTES = """\
+Equal contents never stand in two splits, except with --by=identity. Other flags go to Apache Beam.
+To open the dataset, run in Python: datasets.load_dataset(DIR); to check it: dovetail verify DIR
 """
 
 
@@ -92,7 +90,12 @@ def _prepare(
         require_room_to_fit(recipe.fit_bytes, workers)
     shards = recipe.num_shards
     if shards is None:
-        shards = count_shards(contents.bytes * SHARD_BYTES // recipe.bytes_of_shard)
+        shards = count_shards(contents.bytes, recipe.bytes_of_shard)
+        if shards > MOST_SHARDS:
+            raise UsageError(
+                f"--shard_size={recipe.shard_size}: expected a size that makes {MOST_SHARDS:,} shards "
+                f"at most of {contents.bytes:,} bytes, got one that makes {shards:,}; give a larger one"
+            )
     plan = make_plan(
         input_bytes=contents.bytes,
         workers=workers,
@@ -148,8 +151,10 @@ def _totals(job: Job) -> Mapping[Stage, int | None]:
 
 COMMAND = Command(
     SPLIT,
-    description=__doc__ or "",
+    about=COMMANDS["split"],
     examples=EXAMPLES,
+    notes=NOTES,
+    docs="docs/how-to/split.md",
     prepare=_prepare,
     describe=describe,
     sum_up=sum_up,

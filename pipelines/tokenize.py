@@ -28,6 +28,7 @@ from pipelines.jobs.plan_report import describe_room, describe_sources
 from pipelines.jobs.summary import end_lines, summarize, write_law
 from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG, leave
+from pipelines.recipes.help import COMMANDS
 from pipelines.recipes.recipe import RunSettings
 from pipelines.recipes.tokenize_recipe import TOKENIZE, TokenizeRecipe
 from pipelines.recipes.values import write_count
@@ -46,18 +47,17 @@ if TYPE_CHECKING:
     from transforms.tokenization.tokenizer import Tokenizer
 
 EXAMPLES = """\
-examples:
-  dovetail tokenize --input='corpus/*.jsonl' --tokenizer=model.json --output=tokens
-  dovetail tokenize --input=books.parquet --text_field=content --tokenizer=spm.model --output=tokens \\
-      --sampling=exact --alpha=0.2 --seed=7 --epoch=3
-  dovetail tokenize --input='corpus/*.jsonl' --tokenizer=llama/tokenizer.json --output=tokens \\
-      --sampling=bpe_dropout --dropout=0.1
-  dovetail tokenize --input=poems.txt --text_field='' --tokenizer=tokenizer.json --output=tokens
-  dovetail tokenize --decode --input=tokens --tokenizer=model.json --output=texts
-  dovetail tokenize --recipe=tokens/manifest.json --epoch=1 --output=epoch1
-
-Shards in the order of their names keep the input's order. Another epoch draws afresh.
-Check a dataset at any time with: dovetail verify DIR
+python examples/train_model.py out/novel.model  # a small model to try it with
+dovetail tokenize -i examples/data/botchan.txt --text_field='' \\
+  --tokenizer=out/novel.model -o out/tokens
+dovetail tokenize -i examples/data/reviews.jsonl --keep_fields=id,label \\
+  --tokenizer=out/novel.model --sampling=exact --alpha=0.2 -o out/sampled
+dovetail tokenize --decode -i out/tokens \\
+  --tokenizer=out/novel.model -o out/text
+"""
+NOTES = """\
+The shards, in the order of their names, keep the order of the input. Other flags go to Apache Beam.
+To check a dataset at any time, run: dovetail verify DIR
 """
 
 
@@ -296,8 +296,10 @@ def _sum_up(job: Job) -> str:
 
 COMMAND = Command(
     TOKENIZE,
-    description=__doc__ or "",
+    about=COMMANDS["tokenize"],
     examples=EXAMPLES,
+    notes=NOTES,
+    docs="docs/explanation/tokenization.md",
     prepare=_prepare,
     describe=describe,
     sum_up=_sum_up,

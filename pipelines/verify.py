@@ -17,6 +17,7 @@ from pipelines.datasets.shard_files import EXTRA
 from pipelines.jobs.watch import Watch, watching
 from pipelines.recipes.cli import LOG, leave, make_parser, printable, run_main
 from pipelines.recipes.flag_errors import validate
+from pipelines.recipes.help import COMMANDS
 from pipelines.recipes.recipe import RUN, Modules, StorageOptions, make_flag
 from pipelines.recipes.store_options import refuse_secrets
 from pipelines.recipes.values import write_count
@@ -28,24 +29,28 @@ from transforms.storage import files as storage
 from transforms.workers.progress import Progress
 
 EXAMPLES = """\
-examples:
-  dovetail verify shuffled
-
-Exits with 1 where anything differs, naming each shard that does.
+dovetail shuffle -i examples/data/poems.jsonl -o out/checked
+dovetail verify out/checked
 """
+NOTES = "The exit code is 1 if anything differs; each shard that differs is named."
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
 class _Flags(BaseModel):
     storage_options: StorageOptions | None = make_flag(
-        None, RUN, "options of fsspec for the stores, as JSON, as for shuffle", metavar="JSON"
+        None,
+        RUN,
+        "options of fsspec for the stores, as JSON, as for shuffle",
+        metavar="JSON",
+        brief="options of fsspec for stores, as JSON",
     )
     codec_module: Modules | None = make_flag(
         None,
         RUN,
         "Python modules that register codecs of yours, as for shuffle",
         metavar="MODULE,MODULE",
+        brief="Python modules that register your codecs",
     )
     quiet: bool = make_flag(False, RUN, "say nothing but warnings and errors")
     debug: bool = make_flag(False, RUN, "show tracebacks")
@@ -124,8 +129,16 @@ def run(argv: Sequence[str], **given: Any) -> AnyManifest:
         LosslessError: the dataset is not what its manifest says.
         DovetailError: there is none, or it can't be read.
     """
-    parser = make_parser(_Flags, prog="dovetail verify", description=__doc__ or "", epilog=EXAMPLES)
-    parser.add_argument("folder", metavar="DIR", help="the dataset's folder")
+    parser = make_parser(
+        _Flags,
+        prog="dovetail verify DIR",
+        about=COMMANDS["verify"],
+        examples=EXAMPLES,
+        common=("storage_options", "codec_module"),
+        notes=NOTES,
+        docs="docs/explanation/how-it-works.md",
+    )
+    parser.add_argument("folder", metavar="DIR")
     args, rest = parser.parse_known_args(list(argv))
     if rest:
         raise UsageError(f"{rest[0]}: unknown; expected one DIR, see --help")

@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 LEFT_OUT = {
     "runner": "the launcher gives it",
     "temp_location": "the launcher gives it: `gcloud … --temp-location`",
-    "direct_num_workers": "of DirectRunner",
+    "workers": "of DirectRunner",
     "direct_running_mode": "of DirectRunner",
     "shared_filesystem": "Dataflow's machines share none",
     "exchange": "it has no effect any more",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ from pydantic.fields import FieldInfo
 from deploy.site.markdown import anchored, code, plain, table
 from pipelines.__main__ import COMMANDS
 from pipelines.recipes.cli import _metavar
-from pipelines.recipes.flag_errors import ALSO, flag_of
+from pipelines.recipes.flag_errors import SHORT, flag_of
 from pipelines.recipes.recipe import RecipeFlags
 from pipelines.recipes.values import write_size
 
@@ -35,17 +34,16 @@ def models(name: str) -> tuple[list[type[BaseModel]], list[type[BaseModel]]]:
 def page(name: str) -> str:
     """Return the page of a command."""
     module: Any = importlib.import_module(f"pipelines.{name}")
-    examples, notes = split_examples(module.EXAMPLES)
     recipe, settings = models(name)
     argument = "" if recipe else " DIR"
     parts = [
         f"# dovetail {name}",
-        plain((module.__doc__ or "").strip()),
+        plain(f"{COMMANDS[name].capitalize()}."),
         f"```text\ndovetail {name}{argument} [flags]\n```",
         f"In Python: [`dovetail.{name}`](../python.md#{name}).",
         "## Examples",
-        f"```sh\n{examples}\n```",
-        *notes,
+        f"```sh\n{module.EXAMPLES.strip()}\n```",
+        plain(" ".join(module.NOTES.split())),
     ]
     if recipe:
         parts += [
@@ -59,14 +57,6 @@ def page(name: str) -> str:
     else:
         parts += ["## Flags"]
     return "\n\n".join([*parts, *_tables(settings)]) + "\n"
-
-
-def split_examples(text: str) -> tuple[str, list[str]]:
-    """Part the examples of a help text into commands and the paragraphs after them."""
-    head, *rest = text.strip().split("\n\n")
-    if head.startswith("examples:"):
-        head = re.sub(r"^ {2}", "", head.partition("\n")[2], flags=re.MULTILINE)
-    return head, [plain(paragraph) for paragraph in rest]
 
 
 def _tables(of: list[type[BaseModel]]) -> Iterator[str]:
@@ -89,8 +79,8 @@ def _row(name: str, field: FieldInfo) -> tuple[str, str, str, str]:
     if "in_files_only" in extra:
         shown = f"{anchored(name, name)}, in recipe files only"
     else:
-        also = f", {code(f'--{name}')}" if name in ALSO else ""
-        shown = anchored(flag_of(name), name) + also
+        short = f", {code(SHORT[name])}" if name in SHORT else ""
+        shown = anchored(flag_of(name), name) + short
     value = "" if field.annotation is bool else extra["metavar"] or _metavar(field.annotation) or ""
     return (
         shown,

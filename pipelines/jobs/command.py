@@ -63,7 +63,7 @@ class Command(Generic[R, S, J, M]):
 
     Attributes:
         kind: of its recipes.
-        description, examples: of the help.
+        about, examples, notes, docs: of the help.
         prepare: looks at everything that can be looked at before work starts, and plans: of recipe,
             settings as a cluster fills them in, and the output, the job and what room it needs. It may
             start worker processes that early.
@@ -79,8 +79,10 @@ class Command(Generic[R, S, J, M]):
     """
 
     kind: RecipeKind[R, S]
-    description: str
+    about: str
     examples: str
+    notes: str
+    docs: str
     prepare: Callable[[R, S, Claim, EarlyStart], tuple[J, Sequence[Need]]]
     describe: Callable[[J, Sequence[Need]], str]
     sum_up: Callable[[J], str]
@@ -115,9 +117,12 @@ class Command(Generic[R, S, J, M]):
             kind.settings,
             RecipeFlags,
             prog=f"dovetail {kind.command}",
-            description=self.description,
-            epilog=self.examples,
+            about=self.about,
+            examples=self.examples,
             groups=kind.groups,
+            common=kind.common,
+            notes=self.notes,
+            docs=self.docs,
         )
         flags, beam_flags = parse(parser, argv)
         check_beam_flags(beam_flags, parser._option_string_actions)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.inputs.counted_column import holds_ids
 from pipelines.jobs.execute import Planned
 from pipelines.recipes.recipe import Settings
-from transforms.kernels.planning.plan import MIB, SHARD_BYTES, Plan, count_shards, make_plan
+from transforms.kernels.planning.plan import MIB, Plan, count_shards, make_plan
 from transforms.kernels.records import compiling
 from transforms.kernels.splitting.plan import SplitPlan
 from transforms.storage import files as storage
@@ -114,7 +114,7 @@ class Job(Planned):
         """Return how many shards a split is thought to have."""
         if name == self.largest and self.recipe.num_shards is not None:
             return self.recipe.num_shards
-        return count_shards(self.expected[name] * SHARD_BYTES // self.shard_bytes)
+        return count_shards(self.expected[name], self.shard_bytes)
 
     @property
     def shard_bytes(self) -> int:

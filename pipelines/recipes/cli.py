@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
 import itertools
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -16,8 +18,10 @@ from types import FrameType
 from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
-from pipelines.recipes.flag_errors import ALSO, flag_of
+from pipelines.recipes.flag_errors import FORMER, SHORT, flag_of
+from pipelines.recipes.help import Flag, Help
 from pipelines.recipes.values import join_patterns, write_size
 from transforms.errors import DovetailError, UsageError
 from transforms.version import VERSION
@@ -33,64 +37,121 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see --help")
 
 
+class CommandParser(Parser):
+    """The parser of a command: it takes dashes for the underscores of flags, and prints our help."""
+
+    def __init__(self, help_: Help) -> None:
+        super().__init__(
+            prog=help_.prog,
+            allow_abbrev=False,
+            argument_default=argparse.SUPPRESS,
+        )
+        self.help = help_
+        self.add_argument("--help-all", "--help_all", action=_HelpAll, nargs=0)
+        self.add_argument("--version", action="version", version=f"dovetail {VERSION}")
+
+    def format_help(self) -> str:
+        """Return what most need."""
+        return self.help.brief()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse what is given, dashes or underscores.
+
+        Raises:
+            UsageError: a value that doesn't fit; a long flag behind a single dash, which would else be
+                a short one with the rest of the word as its value.
+        """
+        words = [*(sys.argv[1:] if args is None else args)]
+        end = words.index("--") if "--" in words else len(words)
+        words[:end] = [self._as_ours(word) for word in words[:end]]
+        return super().parse_known_args(words, namespace)
+
+    def _as_ours(self, word: str) -> str:
+        name, is_, value = word.partition("=")
+        ours = self._option_string_actions
+        if name in ours or not name.startswith("-"):
+            return word
+        if name.startswith("--"):
+            plain = f"--{name[2:].replace('-', '_')}"
+            return f"{plain}{is_}{value}" if plain in ours else word
+        near = difflib.get_close_matches(f"-{name}", ours, n=1, cutoff=_NEAR)
+        if near:
+            raise UsageError(f"{word}: unknown flag; did you mean {near[0]}?")
+        return word
+
+
+class _HelpAll(argparse.Action):
+    """Prints all flags, and exits."""
+
+    def __call__(self, parser: Any, *_: Any) -> NoReturn:
+        print(parser.help.full(), end="")
+        raise SystemExit(0)
+
+
+_NEAR = 0.8  # how alike a word behind one dash is to a flag's name that is meant by it, up to 1
+_SEVERAL = ("sources", "like")
+_REPEATABLE = (*_SEVERAL, "temp_location", "extension")
+
+
 def make_parser(
     *models: type[BaseModel],
     prog: str,
-    description: str,
-    epilog: str,
+    about: str,
+    examples: str = "",
     groups: Sequence[str] = (),
-) -> Parser:
-    """Make a parser with a flag for each field of the models, in their groups.
+    common: Sequence[str] = (),
+    notes: str = "",
+    docs: str = "",
+) -> CommandParser:
+    """Make a parser with a flag for each field of the models, and its help.
 
     Args:
         models: that have the fields.
-        prog, description, epilog: of the help.
-        groups: that come first, in this order.
+        groups: that come first in the help, in this order.
+        prog, about, examples, common, notes, docs: as of ``Help``.
     """
-    parser = Parser(
-        prog=prog,
-        description=description,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-        argument_default=argparse.SUPPRESS,
-    )
-    parser.add_argument("--version", action="version", version=f"dovetail {VERSION}")
-    known = {title: parser.add_argument_group(title) for title in groups}
-    for model in models:
-        for name, field in model.model_fields.items():
-            extra: Any = field.json_schema_extra
-            if "in_files_only" in extra:
-                continue
-            title = extra["group"]
-            group = known.get(title) or parser.add_argument_group(title)
-            known[title] = group
-            help_ = (field.description or "").replace("%", "%%")
-            if field.deprecated:
-                help_ = argparse.SUPPRESS
-            if field.default is not None and field.default is not False and not field.is_required():
-                shown = field.default
-                if extra["metavar"] == "SIZE":
-                    shown = write_size(shown)
-                else:
-                    shown = ",".join(shown) if isinstance(shown, list) else repr(shown)
-                help_ += f" (default {shown})".replace("%", "%%")
-            if field.annotation is bool:
-                group.add_argument(flag_of(name), dest=name, action="store_true", help=help_)
-            else:
-                several = name in ("sources", "like")
-                repeatable = several or name in ("temp_location", "extension")
-                also = [f"--{name}"] if name in ALSO else []
-                group.add_argument(
-                    flag_of(name),
-                    *also,
-                    dest=name,
-                    help=help_,
-                    metavar=extra["metavar"] or _metavar(field.annotation),
-                    action="append" if repeatable else "store",
-                    nargs="+" if several else None,
-                )
+    fields = {name: field for model in models for name, field in model.model_fields.items()}
+    fields = {name: field for name, field in fields.items() if not _in_files_only(field)}
+    shown = {name: _flag(name, field) for name, field in fields.items() if not field.deprecated}
+    order = [*groups, *dict.fromkeys(flag.group for flag in shown.values())]
+    shown = dict(sorted(shown.items(), key=lambda named: order.index(named[1].group)))
+    parser = CommandParser(Help(prog, about, examples, shown, common, notes, docs))
+    for name, field in fields.items():
+        former = [f"--{old}" for old, new in FORMER.items() if new == name]
+        names = [*filter(None, [SHORT.get(name)]), flag_of(name), *former]
+        if field.annotation is bool:
+            parser.add_argument(*names, dest=name, action="store_true")
+        else:
+            parser.add_argument(
+                *names,
+                dest=name,
+                action="append" if name in _REPEATABLE else "store",
+                nargs="+" if name in _SEVERAL else None,
+            )
     return parser
+
+
+def _in_files_only(field: FieldInfo) -> bool:
+    extra: Any = field.json_schema_extra
+    return "in_files_only" in extra
+
+
+def _flag(name: str, field: FieldInfo) -> Flag:
+    """Return a field as the help shows it."""
+    extra: Any = field.json_schema_extra
+    takes = None if field.annotation is bool else extra["metavar"] or _metavar(field.annotation)
+    default = ""
+    if not (field.default is None or field.default is False or field.is_required()):
+        default = str(field.default)
+        if extra["metavar"] == "SIZE":
+            default = write_size(field.default)
+        elif isinstance(field.default, list):
+            default = ",".join(field.default)
+        default = default if default.isprintable() else repr(default)[1:-1]
+    names = ", ".join(filter(None, [SHORT.get(name), flag_of(name)]))
+    return Flag(
+        names, takes or "", field.description or "", extra["brief"], default, extra["group"]
+    )
 
 
 def _metavar(annotation: Any) -> str | None:
@@ -101,7 +162,7 @@ def _metavar(annotation: Any) -> str | None:
     return {int: "N", str: "NAME"}.get(annotation) or next(filter(None, inner), None)
 
 
-def parse(parser: Parser, argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+def parse(parser: CommandParser, argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """Parse our flags; return their values, and what isn't ours as it is.
 
     Raises:
@@ -136,10 +197,10 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
     2 for what the user can mend before work starts, another one for what goes wrong in the work.
     """
     given = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in given
+    debug = _among(given, "debug")
     handler = stderr_handler()
     LOG.addHandler(handler)
-    LOG.setLevel(logging.WARNING if "--quiet" in given else logging.INFO)
+    LOG.setLevel(logging.WARNING if _among(given, "quiet") else logging.INFO)
     LOG.propagate = False
     if not debug:
         logging.getLogger().addHandler(logging.NullHandler())  # Beam warns of what it can't import
@@ -167,6 +228,15 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
         for number, former in signals.items():
             signal.signal(number, former)
     return 0
+
+
+def _among(given: Sequence[str], switch: str) -> bool:
+    """Return whether a switch is given, before anything is parsed: alone, or among short ones."""
+    short = SHORT[switch][1]
+    return any(
+        word == flag_of(switch) or (re.fullmatch("-[hqv]+", word) and short in word)
+        for word in given
+    )
 
 
 def leave(code: int) -> NoReturn:

@@ -20,11 +20,14 @@ M = TypeVar("M", bound=BaseModel)
 
 _PREFIX = re.compile(r"Value error, |\w+ should (be|have) ")  # of pydantic's messages
 
-FLAGS = {"sources": "input", "direct_num_workers": "workers"}
+FLAGS = {"sources": "input"}
 """Flags whose name isn't their field's."""
 
-ALSO = {"direct_num_workers"}
-"""Of these, fields whose own name is taken as a flag too, and the flag's in a recipe file."""
+SHORT = {"sources": "-i", "output": "-o", "quiet": "-q", "debug": "-v"}
+"""Short forms of flags, by field."""
+
+FORMER = {"direct_num_workers": "workers"}
+"""Names that fields had, and the fields: still taken as flags, in recipe files and as keywords."""
 
 
 def flag_of(name: str) -> str:

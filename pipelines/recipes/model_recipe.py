@@ -81,8 +81,18 @@ class ModelRecipe(OneSplitRecipe):
     newline_symbol: str = make_flag(
         CPM_NEWLINE, MODEL, "what stands for a newline, with --whitespace=cpm", metavar="CHAR"
     )
-    add_bos: bool = make_flag(False, MODEL, "begin every record with the model's bos")
-    add_eos: bool = make_flag(False, MODEL, "end every record with the model's eos")
+    add_bos: bool = make_flag(
+        False,
+        MODEL,
+        "begin every record with the model's bos",
+        brief="start every record with the BOS token",
+    )
+    add_eos: bool = make_flag(
+        False,
+        MODEL,
+        "end every record with the model's eos",
+        brief="end every record with the EOS token",
+    )
     bos_token: Token | None = make_flag(
         None,
         MODEL,
@@ -109,6 +119,7 @@ class ModelRecipe(OneSplitRecipe):
         "its probability to the power of alpha, viterbi_sampling is quick and biased, nbest draws from "
         "the best ones; of BPE models bpe_dropout leaves out merges; of both uniform draws all alike; "
         "stochastok splits tokens of any model into pairs of pieces",
+        brief="off (default), exact, nbest, bpe_dropout, …",
     )
     alpha: float | None = make_flag(
         None,
@@ -116,6 +127,7 @@ class ModelRecipe(OneSplitRecipe):
         "exponent of probabilities: 0 makes all segmentations alike, the larger the nearer to off; 0.1 "
         "where a law that has it is chosen",
         metavar="A",
+        brief="exponent of the probabilities (default 0.1)",
     )
     nbest_size: int | None = make_flag(
         None, SAMPLING, "how many best segmentations nbest draws from; 64"

@@ -57,7 +57,12 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
     """What determines a prepared dataset, together with the input files and the model."""
 
     seed: int = make_flag(
-        0, "order", "another seed, another order and other segmentations", ge=0, lt=2**64
+        0,
+        "order",
+        "another seed, another order and other segmentations",
+        ge=0,
+        lt=2**64,
+        brief="another seed gives another order",
     )
     epoch: int = make_flag(
         0,
@@ -86,6 +91,7 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
         "field of JSON lines, or column of rows, that holds the text; data.text is one inside of data, "
         r"a template such as '{title}\n\n{body}' puts several together; '' takes whole lines. By "
         "default text; rows that have --token_column, and for which no field is named, are ids already",
+        brief="field with the text (default text; '': the line)",
     )
     tokenizer: Annotated[str, AfterValidator(check_paths)] | None = make_flag(
         None,
@@ -93,6 +99,7 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
         f"{MODEL_FILE}. Of rows of ids: the one that made them",
         metavar="FILE",
         min_length=1,
+        brief="tokenizer.json, .model, .tiktoken or BytePiece",
     )
     add_bos: bool = make_flag(False, MODEL, "begin every document with the model's bos")
     add_eos: bool = make_flag(False, MODEL, "--document_end takes its place", deprecated=True)
@@ -125,6 +132,7 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
         "records",
         _MIXTURE,
         "what the shares are of: documents, bytes of text, or tokens, without special ones and filler",
+        brief="weigh by records (default), bytes or tokens",
     )
     max_bytes: Size | None = make_flag(
         None, _MIXTURE, "--max_tokens takes its place", deprecated=True
@@ -135,6 +143,7 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
         "end before the first document that would exceed so many tokens, such as 500M or 100B (10^9 "
         "each); special tokens and filler don't count",
         metavar="N",
+        brief="stop before exceeding N tokens, such as 100B",
     )
     rows: Count | None = make_flag(
         None, _MIXTURE, "exactly so many rows of train, such as 2M", metavar="N"
@@ -163,6 +172,7 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
         "sides; adding data may move records of a counted split, and none of a share",
         metavar="NAME=P%|N,…",
         min_length=1,
+        brief="other splits: validation=0.5%,test=1000",
     )
     split_by: str | None = make_flag(
         None,
@@ -184,6 +194,7 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
         "--sequence_length; best_fit packs whole documents, cut where they are longer; pad is a "
         "document a row of --sequence_length; buckets the same of the least power of two that holds it. "
         "By default concat with --sequence_length, none without",
+        brief="concat, best_fit, pad, buckets or none",
     )
     sequence_length: int | None = make_flag(
         None,
@@ -193,6 +204,7 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
         ge=2,
         lt=2**31,
         metavar="L",
+        brief="tokens per row, such as 4096",
     )
     document_end: Token = make_flag(
         "eos",
@@ -227,6 +239,7 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
         "what trainers read, one or several from the same rows (docs/reference/trainers.md): parquet, "
         "arrow, megatron (.bin and .idx), flat (nanoGPT, llm.c), olmo (.npy)",
         metavar="NAME,NAME",
+        brief="parquet (default), arrow, megatron, flat, olmo",
     )
     layout: Literal["plain", "megatron_bridge"] = make_flag(
         "plain",
@@ -371,4 +384,8 @@ PREPARE = RecipeKind(
         "tokenizer": ("vocab_size",),
         "vocab_size": ("tokenizer",),
     },
+    common=(
+        *("sources", "output", "tokenizer", "text_field", "weights", "weigh_by", "max_tokens"),
+        *("split", "packing", "sequence_length", "output_format", "seed", "workers", "plan"),
+    ),
 )

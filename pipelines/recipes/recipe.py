@@ -55,9 +55,11 @@ class RecipePart(BaseModel):
 def make_flag(default: Any, group: str, help_: str, **constraints: Any) -> Any:
     """Return a field that is a flag: its default, group and help text, and what constrains it.
 
-    With ``in_files_only`` it is a recipe file's alone.
+    ``brief`` is the text in a few words, for the short help of the commands that name the field among
+    their ``common`` ones. With ``in_files_only`` it is a recipe file's alone.
     """
     extra = {"group": group, "metavar": constraints.pop("metavar", None)}
+    extra["brief"] = constraints.pop("brief", "")
     if constraints.pop("in_files_only", False):
         extra["in_files_only"] = True
     return Field(default, description=help_, json_schema_extra=extra, **constraints)
@@ -65,6 +67,7 @@ def make_flag(default: Any, group: str, help_: str, **constraints: Any) -> Any:
 
 _INPUT, _ORDER, _MIXTURE = "input", "order", "mixture"
 _OUTPUT, RUN, _FILE = "output", "how it runs", "recipe in a file"
+_CLUSTERS, _FLINK, _DATAFLOW = "FlinkRunner and DataflowRunner", "FlinkRunner", "DataflowRunner"
 _Sources = Annotated[
     dict[str, list[str]],
     BeforeValidator(
@@ -108,6 +111,7 @@ class CommonRecipe(RecipePart):
         "NAME=PATTERN names its source (write ./dt=1/* for such a folder). - is standard input",
         metavar="[NAME=]PATTERN",
         min_length=1,
+        brief="files, folders or patterns; NAME= names a source",
     )
     format: Format = make_flag(
         "auto",
@@ -150,9 +154,21 @@ class CommonRecipe(RecipePart):
         "what to do with a record that isn't what it has to be: end the run, leave it out and count "
         "it, or also keep it beside the shards with its file, position and reason",
     )
-    seed: int = make_flag(0, _ORDER, "another seed, another order", ge=0, lt=2**64)
+    seed: int = make_flag(
+        0,
+        _ORDER,
+        "another seed, another order",
+        ge=0,
+        lt=2**64,
+        brief="another seed gives another order",
+    )
     epoch: int = make_flag(
-        0, _ORDER, "another edition of the dataset under the same seed", ge=0, lt=2**63
+        0,
+        _ORDER,
+        "another edition of the dataset under the same seed",
+        ge=0,
+        lt=2**63,
+        brief="a different order for the same seed",
     )
     num_shards: int | None = make_flag(
         None,
@@ -160,6 +176,7 @@ class CommonRecipe(RecipePart):
         "how many shards; by default one per 256 MiB of input, rounded up to 1, 2 or a multiple of 4",
         ge=1,
         le=200_000,  # of each a launcher keeps 2.5 kB
+        brief="number of shards (default: one per 256 MiB)",
     )
 
     if TYPE_CHECKING:
@@ -187,8 +204,9 @@ class WholeRecordsRecipe(CommonRecipe):
     ] = make_flag(
         None,
         _OUTPUT,
-        "what shards are; by default as the input. Lines become rows of one column: text, or line of "
-        "JSON lines",
+        "file format of the shards; by default that of the input. Lines become rows of one column: "
+        "text, or line for JSON lines",
+        brief="lines, parquet or arrow (default: as the input)",
     )
     compression: Annotated[str | None, BeforeValidator(parse_kind)] = make_flag(
         None,
@@ -196,6 +214,7 @@ class WholeRecordsRecipe(CommonRecipe):
         "of shards: none, gzip, bzip2, xz, zstd, lz4 or a codec of --codec_module for lines; none, "
         "snappy, gzip, brotli, zstd or lz4 inside Parquet; none, lz4 or zstd inside Arrow. By default "
         "as the input",
+        brief="none, gzip, zstd, … (default: as the input)",
     )
     check: Literal["none", "utf8", "json"] = make_flag(
         "none", _INPUT, "what a line has to be; rows' text always has to be UTF-8"
@@ -213,6 +232,7 @@ class MixtureRecipe(OneSplitRecipe):
         'lines {"text":"..."} or as a column, text. data.text is a field inside of data, a template '
         r"such as '{title}\n\n{body}' puts fields together",
         min_length=1,
+        brief="keep only the text of this field or column",
     )
     weights: Numbers | None = make_flag(
         None,
@@ -221,6 +241,7 @@ class MixtureRecipe(OneSplitRecipe):
         "source of weight 0 is left out. Without weights all sources are shuffled as one",
         metavar="NAME=W,NAME=W",
         min_length=1,
+        brief="shares of the sources in the output",
     )
     temperature: Number | None = make_flag(
         None,
@@ -246,6 +267,7 @@ class MixtureRecipe(OneSplitRecipe):
         "records",
         _MIXTURE,
         "what the shares are of: records, bytes of records, or, of rows of ids, tokens",
+        brief="weigh by records (default), bytes or tokens",
     )
     stop: Literal["first_exhausted", "all_exhausted"] | None = make_flag(
         None,
@@ -254,7 +276,14 @@ class MixtureRecipe(OneSplitRecipe):
         "every source has been seen whole, the others repeating. By default first_exhausted; with "
         "--max_records, --max_bytes or --max_tokens, there, sources repeating as needed",
     )
-    max_records: int | None = make_flag(None, _MIXTURE, "end after so many records", ge=1, lt=2**63)
+    max_records: int | None = make_flag(
+        None,
+        _MIXTURE,
+        "end after so many records",
+        ge=1,
+        lt=2**63,
+        brief="stop after N records",
+    )
     max_bytes: Size | None = make_flag(
         None,
         _MIXTURE,
@@ -267,6 +296,7 @@ class MixtureRecipe(OneSplitRecipe):
         "of rows of ids: end before the first that would exceed so many tokens, such as 500M or 100B "
         "(10^9 each)",
         metavar="N",
+        brief="stop before exceeding N tokens, such as 100B",
     )
     token_column: str = make_flag(
         "input_ids",
@@ -334,6 +364,7 @@ class RunSettings(RecipePart):
         "folder for the dataset, local or on a store: manifest.json, and the shards in data/",
         metavar="DIR",
         min_length=1,
+        brief="folder for the dataset",
     )
     max_bad: Annotated[str, BeforeValidator(as_text), as_written(MostBad.parse)] | None = make_flag(
         None,
@@ -342,7 +373,12 @@ class RunSettings(RecipePart):
         "such as 0.1%. By default any number, but not all",
         metavar="N|P%",
     )
-    overwrite: bool = make_flag(False, _OUTPUT, "replace a dataset that is in the output folder")
+    overwrite: bool = make_flag(
+        False,
+        _OUTPUT,
+        "replace a dataset that is in the output folder",
+        brief="replace the dataset in the output folder",
+    )
     runner: Literal["DirectRunner", "FlinkRunner", "PrismRunner", "DataflowRunner"] = make_flag(
         "DirectRunner",
         RUN,
@@ -357,22 +393,23 @@ class RunSettings(RecipePart):
         "the machine or the control group has. On a cluster: what each worker process may take, "
         "by default 1GiB (on Dataflow 3GiB)",
         metavar="SIZE",
+        brief="total memory, such as 4GiB (default: half)",
     )
     parallelism: int | None = make_flag(
         None,
-        RUN,
+        _CLUSTERS,
         "worker processes on a cluster; by default as many as it has slots (on Dataflow at most 64)",
         ge=1,
         le=100_000,
     )
     shared_filesystem: bool = make_flag(
         False,
-        RUN,
+        _FLINK,
         "the workers of the cluster see the local paths that are given, at the same places",
     )
     no_wait: bool = make_flag(
         False,
-        RUN,
+        _DATAFLOW,
         "leave when Dataflow has the job, which proves and publishes what it writes by itself",
     )
     temp_location: _Locations | None = make_flag(
@@ -390,12 +427,13 @@ class RunSettings(RecipePart):
         "true}}. No secrets: those go into the environment",
         metavar="JSON",
     )
-    direct_num_workers: int | None = make_flag(
+    workers: int | None = make_flag(
         None,
         RUN,
         "workers on this machine; 0 is one a core. By default one for a small input, else as many as "
         "cores and memory allow",
         ge=0,
+        brief="workers (default: by input size, cores, memory)",
     )
     direct_running_mode: Literal["in_memory", "multi_threading", "multi_processing"] | None = (
         make_flag(
@@ -406,10 +444,18 @@ class RunSettings(RecipePart):
         )
     )
     plan: bool = make_flag(
-        False, RUN, "print what would be read, written and needed, write nothing, and exit"
+        False,
+        RUN,
+        "print what would be read, written and needed, write nothing, and exit",
+        brief="print what the run would do, and exit",
     )
     quiet: bool = make_flag(False, RUN, "say nothing but warnings and errors")
-    debug: bool = make_flag(False, RUN, "show tracebacks, and the runner's own log")
+    debug: bool = make_flag(
+        False,
+        RUN,
+        "show tracebacks, and the runner's own log",
+        brief="say more: tracebacks, and the runner's log",
+    )
 
 
 class Settings(RunSettings):

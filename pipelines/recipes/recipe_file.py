@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from pydantic.fields import FieldInfo
 
 from pipelines.recipes import exact_yaml
-from pipelines.recipes.flag_errors import ALSO, FLAGS, Origin, Path, flag_of, validate
+from pipelines.recipes.flag_errors import FLAGS, FORMER, Origin, Path, flag_of, validate
 from pipelines.recipes.mixture import WAYS
 from pipelines.recipes.recipe import CommonRecipe, Recipe, RunSettings, Settings
 from pipelines.recipes.store_options import refuse_secrets
@@ -37,6 +37,7 @@ class RecipeKind(Generic[R, S]):
         recipe, settings: the models from whose fields it is made.
         instead: of which fields a flag stands, beside its own: by its name, or by name=value.
         groups: of flags, that the help begins with, in this order; others come as their fields do.
+        common: the fields of the flags that most need, which the short help shows.
     """
 
     command: str
@@ -44,6 +45,7 @@ class RecipeKind(Generic[R, S]):
     settings: type[S]
     instead: Mapping[str, Sequence[str]] = field(default_factory=dict)
     groups: Sequence[str] = ()
+    common: Sequence[str] = ()
 
     @property
     def fields(self) -> dict[str, FieldInfo]:
@@ -67,6 +69,10 @@ SHUFFLE = RecipeKind(
         "num_shards": ("shard_records",),
         "shard_records": ("num_shards",),
     },
+    common=(
+        *("sources", "output", "text_field", "weights", "weigh_by", "max_records", "seed"),
+        *("num_shards", "output_format", "compression", "workers", "memory", "plan", "overwrite"),
+    ),
 )
 
 
@@ -134,15 +140,14 @@ def put_under(
         UsageError: a field is unknown, double, or true in place of a number.
     """
     content, lines = dict(content), dict(origin.lines)
-    for name in ALSO:
-        flag = FLAGS[name]
-        if flag in content:
+    for former, name in FORMER.items():
+        if former in content:
             if name in content:
                 raise UsageError(
-                    f"{origin.file}: {flag} and {name} say the same; leave one of them out"
+                    f"{origin.file}: {name} and {former} say the same; leave one of them out"
                 )
-            content[name] = content.pop(flag)
-            lines.update({(name,): lines[(flag,)]} if (flag,) in lines else {})
+            content[name] = content.pop(former)
+            lines.update({(name,): lines[(former,)]} if (former,) in lines else {})
     origin = replace(origin, fields=frozenset(content), lines=lines)
     for name, value in content.items():
         if name not in kind.fields:
@@ -218,15 +223,17 @@ def json_schema(kind: RecipeKind[Any, Any]) -> dict[str, Any]:
         schema = model.model_json_schema()
         fields |= schema["properties"]
         parts |= schema.get("$defs", {})
-    own = ("group", "metavar", "in_files_only")
+    own = ("group", "metavar", "brief", "in_files_only")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"Recipe of dovetail {kind.command}",
         "type": "object",
         "properties": {
-            called: {k: v for k, v in fields[name].items() if k not in own}
-            for name in kind.fields
-            for called in ((name, FLAGS[name]) if name in ALSO else (name,))
+            name: {k: v for k, v in fields[name].items() if k not in own} for name in kind.fields
+        }
+        | {
+            former: {"description": f"{name} is its name now", "deprecated": True}
+            for former, name in FORMER.items()
         },
         "additionalProperties": False,
         **({"$defs": parts} if parts else {}),

@@ -20,12 +20,14 @@ from pipelines.recipes.recipe import (
 from pipelines.recipes.recipe_file import RecipeKind
 from pipelines.recipes.values import Names, Number, as_list, as_written, check_paths, parse_parts
 from transforms.formats.text_field import TextField
+from transforms.kernels.planning.plan import SHARD_BYTES
 from transforms.kernels.splitting.labels import MOST_LABELS
 from transforms.kernels.splitting.plan import TRAIN, Part, SplitPlan
 from transforms.splitting.parse_splits import parse_counts, parse_fractions, plan_split
 
 _INPUT, _SPLIT, _LIKE, _ORDER, _OUTPUT = "input", "split", "like a test set", "order", "output"
-SHARD_SIZE = 256 << 20
+MOST_SHARDS = 200_000
+"""Shards that a split may have: each is written by itself, and listed in the manifest."""
 DRAWN_SPLIT = "validation"
 """The split of what ``--draw`` draws."""
 
@@ -73,6 +75,7 @@ class SplitRecipe(WholeRecordsRecipe):
         r"inside of data, a template such as '{title}\n\n{body}' puts several together; '' is the whole "
         "record. By default text, where a record has it, else the whole record. Records are written "
         "whole, whatever it is",
+        brief="field whose text is the record's content",
     )
     fractions: _Fractions | None = make_flag(
         None,
@@ -82,6 +85,7 @@ class SplitRecipe(WholeRecordsRecipe):
         "record. Without train, train has the rest",
         metavar="NAME=F,…",
         min_length=1,
+        brief="shares: train=0.98,validation=0.01,test=0.01",
     )
     counts: _Counts | None = make_flag(
         None,
@@ -90,18 +94,21 @@ class SplitRecipe(WholeRecordsRecipe):
         "at most, as equal contents stay together. Beside --fractions they choose from what those leave",
         metavar="NAME=N|rest,…",
         min_length=1,
+        brief="numbers of records: test=1000,train=rest",
     )
     by: Literal["content", "identity"] = make_flag(
         "content",
         _SPLIT,
         "what decides: content keeps equal contents in one split; identity takes every record by itself "
         "(its source, file and position), so that duplicates may part, and says how many do",
+        brief="content (default) keeps duplicates together",
     )
     split_by: Names | None = make_flag(
         None,
         _SPLIT,
         "fields or columns whose values decide in place of the text, so that a group stays together",
         metavar="FIELD,FIELD",
+        brief="fields that decide instead of the text",
     )
     stratify: str | None = make_flag(
         None,
@@ -110,6 +117,7 @@ class SplitRecipe(WholeRecordsRecipe):
         "largest remainder",
         metavar="FIELD",
         min_length=1,
+        brief="keep this label's shares in every count",
     )
     split_seed: int = make_flag(
         0, _SPLIT, "another one splits otherwise; --seed has no say in it", ge=0, lt=2**64
@@ -122,6 +130,7 @@ class SplitRecipe(WholeRecordsRecipe):
         "pip install 'dovetail-data[like]'",
         metavar="PATTERN",
         min_length=1,
+        brief="unlabeled test set: weigh or draw to be like it",
     )
     like_model: Annotated[str, AfterValidator(check_paths)] | None = make_flag(
         None,
@@ -157,6 +166,7 @@ class SplitRecipe(WholeRecordsRecipe):
         "record's weight, which is 1 in the mean",
         metavar="NAME",
         min_length=1,
+        brief="add each record's weight in this column",
     )
     max_weight: Number | None = make_flag(
         None, _LIKE, "clip weights at so many times the mean, and say how many were", metavar="W"
@@ -167,6 +177,7 @@ class SplitRecipe(WholeRecordsRecipe):
         f"in place of --fractions and --counts: {DRAWN_SPLIT} is N records drawn by weight, with "
         f"replacement, and {TRAIN} every record whose content wasn't drawn",
         metavar="N",
+        brief="draw N records that are like the test set",
     )
     draw_column: str = make_flag(
         DRAW_COLUMN,
@@ -176,7 +187,10 @@ class SplitRecipe(WholeRecordsRecipe):
         min_length=1,
     )
     shuffle: bool = make_flag(
-        False, _ORDER, "shuffle each split, by --seed; by default each has the input's order"
+        False,
+        _ORDER,
+        "shuffle each split, by --seed; by default each has the input's order",
+        brief="shuffle each split (default: the input's order)",
     )
     seed: int = make_flag(0, _ORDER, "of --shuffle: another seed, another order", ge=0, lt=2**64)
     epoch: int = make_flag(
@@ -188,7 +202,7 @@ class SplitRecipe(WholeRecordsRecipe):
         "how many shards of the largest split, about; others have as many as their size asks for. By "
         "default as --shard_size has it",
         ge=1,
-        le=200_000,
+        le=MOST_SHARDS,
     )
     shard_size: Size | None = make_flag(
         None,
@@ -253,7 +267,7 @@ class SplitRecipe(WholeRecordsRecipe):
     @property
     def bytes_of_shard(self) -> int:
         """How many bytes a shard has, about, where ``num_shards`` doesn't say it."""
-        return self.shard_size or SHARD_SIZE
+        return self.shard_size or SHARD_BYTES
 
     @property
     def reading(self) -> Recipe:
@@ -287,4 +301,8 @@ SPLIT = RecipeKind(
         "like_model": ("features", "fit_records", "fit_bytes"),
     },
     groups=(_INPUT, _SPLIT, _LIKE, _ORDER, _OUTPUT),
+    common=(
+        *("sources", "output", "text_field", "fractions", "counts", "by", "split_by", "stratify"),
+        *("like", "draw", "weights_column", "shuffle", "workers", "plan"),
+    ),
 )

@@ -26,9 +26,21 @@ _OF_TOKENIZING = (
 class TokenizeRecipe(ModelRecipe):
     """What determines the output of tokenizing, together with the input files and the model."""
 
-    seed: int = make_flag(0, SAMPLING, "another seed draws other segmentations", ge=0, lt=2**64)
+    seed: int = make_flag(
+        0,
+        SAMPLING,
+        "another seed draws other segmentations",
+        ge=0,
+        lt=2**64,
+        brief="another seed draws other segmentations",
+    )
     epoch: int = make_flag(
-        0, SAMPLING, "another epoch draws afresh, under the same seed", ge=0, lt=2**63
+        0,
+        SAMPLING,
+        "another epoch draws afresh, under the same seed",
+        ge=0,
+        lt=2**63,
+        brief="another epoch draws them again",
     )
     num_shards: int | None = make_flag(
         None,
@@ -43,12 +55,21 @@ class TokenizeRecipe(ModelRecipe):
         _INPUT,
         "field of JSON lines, or column of rows, that holds the text; data.text is one inside of data, "
         r"a template such as '{title}\n\n{body}' puts several together; '' takes whole lines",
+        brief="field with the text (default text; '': the line)",
     )
     tokenizer: Annotated[str, AfterValidator(check_paths)] = make_flag(
-        ..., MODEL, MODEL_FILE, metavar="FILE", min_length=1
+        ...,
+        MODEL,
+        MODEL_FILE,
+        metavar="FILE",
+        min_length=1,
+        brief="tokenizer.json, .model, .tiktoken or BytePiece",
     )
     decode: bool = make_flag(
-        False, _OUTPUT, 'turn tokens back into text: rows of --token_column into lines {"text":…}'
+        False,
+        _OUTPUT,
+        'turn tokens back into text: rows of --token_column into lines {"text":…}',
+        brief="turn tokens back into text",
     )
     output_format: Annotated[
         Literal["parquet", "arrow", "arrow_stream"], BeforeValidator(parse_kind)
@@ -74,6 +95,7 @@ class TokenizeRecipe(ModelRecipe):
         "become int64, numbers float64, strings and booleans themselves, and what is an object, an "
         "array or not always of one kind JSON text; a value that doesn't fit is a bad record",
         metavar="NAME,NAME",
+        brief="fields to keep beside the tokens; * for all",
     )
 
     @model_validator(mode="after")
@@ -148,4 +170,17 @@ TOKENIZE = RecipeKind(
     TokenizeRecipe,
     RunSettings,
     instead=INSTEAD,
+    common=(
+        *(
+            "sources",
+            "output",
+            "tokenizer",
+            "text_field",
+            "add_bos",
+            "add_eos",
+            "sampling",
+            "alpha",
+        ),
+        *("seed", "epoch", "keep_fields", "decode", "workers", "plan"),
+    ),
 )

@@ -54,7 +54,7 @@ def choose_workers(
             f"{there / 2**30:.1f} GiB; give less"
         )
     cores = cores_available()
-    count, mode = settings.direct_num_workers, settings.direct_running_mode
+    count, mode = settings.workers, settings.direct_running_mode
     if settings.runner == "PrismRunner":  # Prism is a process, its workers are threads of ours
         mode = "multi_threading"
     if count is None:

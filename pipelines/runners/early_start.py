@@ -117,7 +117,7 @@ class EarlyStart:
 
 def _has_processes(settings: RunSettings) -> bool:
     """Whether flags alone say that there will be worker processes."""
-    count, mode = settings.direct_num_workers, settings.direct_running_mode
+    count, mode = settings.workers, settings.direct_running_mode
     if settings.plan or settings.runner != "DirectRunner" or mode not in (None, "multi_processing"):
         return False
     if mode is None:

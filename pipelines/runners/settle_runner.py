@@ -14,7 +14,7 @@ _FOR: dict[str, tuple[tuple[str, ...], str]] = {
     "parallelism": (CLUSTERS, ", or give --workers"),
     "shared_filesystem": (("FlinkRunner",), ""),
     "no_wait": (("DataflowRunner",), ""),
-    "direct_num_workers": (_HERE, ", or give --parallelism"),
+    "workers": (_HERE, ", or give --parallelism"),
     "direct_running_mode": (_HERE, ""),
 }
 """Settings that do something on some runners alone: on which, and what to give instead."""

@@ -82,7 +82,7 @@ def test_values_are_python_s_own(asked: list[Any]) -> None:
     assert (recipe.extension, recipe.max_records) == ([".txt", ".text"], 5)
     assert "split_name" not in recipe.model_fields_set  # None is as if it weren't there
     assert (settings.output, settings.temp_location) == ("o", ["/x", "/y"])
-    assert (settings.memory, settings.direct_num_workers) == (2 << 30, 2)
+    assert (settings.memory, settings.workers) == (2 << 30, 2)
     assert settings.storage_options == {"s3": {"anon": True}}
     assert beam_flags == []
 
@@ -222,7 +222,7 @@ def test_help_lists_the_keywords_with_what_they_do(kind: RecipeKind[Any, Any]) -
     keywords = inspect.signature(function).parameters
     text = inspect.getdoc(function) or ""
     fields = {**kind.recipe.model_fields, **kind.settings.model_fields}
-    called = {"sources": "input", "direct_num_workers": "workers"}
+    called = {"sources": "input"}
     for name, field in fields.items():
         shown = not field.deprecated
         assert (called.get(name, name) in keywords) == shown

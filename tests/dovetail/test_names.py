@@ -134,4 +134,4 @@ def test_a_package_of_the_users_that_was_imported_before_is_named(tmp_path: Path
 def test_the_commands_run_by_its_name(name: str) -> None:
     done = command(name, "--help", python=("-m", "dovetail"), cwd=ROOT)
     assert done.returncode == 0
-    assert done.stdout.startswith(f"usage: dovetail {name}".encode())
+    assert done.stdout.startswith(f"dovetail {name}".encode())

@@ -228,7 +228,7 @@ def digests(*added: str, begin: str = "") -> Iterator[tuple[str, str]]:
             run = pipelines.split.run if case in SPLITS else run
             output = root / "out"
             given = [f.replace("IN/", f"{inputs}/").replace("MODEL/", f"{models}/") for f in flags]
-            run([*given, f"--output={output}", *(added or ("--direct_num_workers=1",))])
+            run([*given, f"--output={output}", *(added or ("--workers=1",))])
             yield case, _digest(output / "data")
             shutil.rmtree(output)
 

@@ -17,7 +17,7 @@ from tests.pipelines.support import split as lines_of
 from tests.transforms.formats.samples import UNPACK
 from transforms.datasets.manifest import Manifest
 
-ONE = ("--direct_num_workers=1", "--direct_running_mode=in_memory")
+ONE = ("--workers=1", "--direct_running_mode=in_memory")
 """Flags of a run in this process."""
 
 

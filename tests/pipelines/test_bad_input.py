@@ -334,9 +334,9 @@ def test_a_file_that_changes_between_its_spans_is_named(
 @pytest.mark.parametrize(
     "flags",
     [
-        ["--direct_num_workers=1"],
-        ["--direct_num_workers=2", "--direct_running_mode=multi_threading"],
-        ["--direct_num_workers=2"],
+        ["--workers=1"],
+        ["--workers=2", "--direct_running_mode=multi_threading"],
+        ["--workers=2"],
     ],
     ids=["alone", "threads", "processes"],
 )
@@ -358,9 +358,9 @@ def test_fewer_workers_are_recommended_only_where_they_help(tmp_path: Path, corp
     for memory in (100, 300):
         flags = [f"--input={corpus}", f"--output={tmp_path / 'out'}", f"--memory={memory}MiB"]
         with pytest.raises(UsageError) as raised:
-            run(*flags, "--direct_num_workers=2")
+            run(*flags, "--workers=2")
         if "or --workers=1 with" in str(raised.value):
-            run(*flags, "--direct_num_workers=1")
+            run(*flags, "--workers=1")
             shutil.rmtree(tmp_path / "out")
 
 
@@ -369,7 +369,7 @@ def test_512_mib_are_enough_for_one_worker(tmp_path: Path, corpus: Path) -> None
         f"--input={corpus}",
         f"--output={tmp_path / 'out'}",
         "--memory=512MiB",
-        "--direct_num_workers=1",
+        "--workers=1",
     )
     shutil.rmtree(tmp_path / "out")
 
@@ -386,7 +386,7 @@ def test_a_record_larger_than_memory_allows_names_file_and_offset(
             f"--input={path}",
             f"--output={tmp_path / 'o'}",
             "--memory=214MiB",
-            "--direct_num_workers=1",
+            "--workers=1",
         )
     # its length, though it wasn't read into memory, and the memory that would do
     assert re.search(
@@ -450,7 +450,7 @@ def test_standard_input_is_not_spooled_for_a_run_that_will_be_refused(tmp_path: 
     # a pipe of gigabytes can't be read again
     for flag in (
         "--memory=1MiB",
-        "--direct_num_workers=2 --direct_running_mode=in_memory",
+        "--workers=2 --direct_running_mode=in_memory",
         "--input=b=missing",
     ):
         done = command(
@@ -487,9 +487,9 @@ def test_a_closed_standard_input_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "flags",
     [
-        ["--direct_num_workers=1"],
-        ["--direct_num_workers=2"],
-        ["--direct_num_workers=2", "--direct_running_mode=multi_threading"],
+        ["--workers=1"],
+        ["--workers=2"],
+        ["--workers=2", "--direct_running_mode=multi_threading"],
     ],
     ids=["alone", "processes", "threads"],
 )
@@ -525,7 +525,7 @@ def test_an_error_that_nobody_foresaw_is_a_line_with_the_workers_log(
 
 
 def test_a_run_that_succeeds_leaves_no_log(tmp_path: Path, corpus: Path, logs: Path) -> None:
-    for i, flags in enumerate(([], ["--direct_num_workers=2"])):
+    for i, flags in enumerate(([], ["--workers=2"])):
         run(f"--input={corpus}", f"--output={tmp_path / f'out{i}'}", *flags)
         shutil.rmtree(tmp_path / f"out{i}")
     assert os.listdir(logs) == []

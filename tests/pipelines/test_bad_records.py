@@ -66,7 +66,7 @@ def test_what_is_dropped_is_counted_with_its_digest(
             f"--output={tmp_path / 'o'}",
             "--check=json",
             f"--on_bad_record={what}",
-            f"--direct_num_workers={workers}",
+            f"--workers={workers}",
         )
     written = join_shards(tmp_path / "o").splitlines()
     assert sorted(written) == sorted(GOOD + GOOD[:10])
@@ -146,7 +146,7 @@ def test_they_are_kept_on_a_store_too(tmp_path: Path) -> None:
         f"--output={out}",
         "--check=json",
         "--on_bad_record=quarantine",
-        "--direct_num_workers=1",
+        "--workers=1",
     )
     (entry,) = manifest.quarantine
     data = storage.read_all(f"{out}/{entry.path}")

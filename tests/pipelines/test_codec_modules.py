@@ -38,7 +38,7 @@ def shuffle(corpus: Path, source: str, output: str, *flags: str) -> list[bytes]:
         "--num_shards=3",
         f"--input={corpus / source}",
         f"--output={corpus / output}",
-        "--direct_num_workers=2",
+        "--workers=2",
         *flags,
     )
     assert done.returncode == 0, done.stderr.decode()

@@ -245,8 +245,8 @@ def test_workers_and_memory_change_no_byte(
     else:
         for i in range(2):
             save(tmp_path / f"in/{i}.parquet", ROWS, "parquet", compression=compression)
-    more = ["--direct_num_workers=2", f"--direct_running_mode={mode}", "--memory=1GiB"]
-    one = shuffled(tmp_path, "--num_shards=2", *flags, "--direct_num_workers=1", output="one")
+    more = ["--workers=2", f"--direct_running_mode={mode}", "--memory=1GiB"]
+    one = shuffled(tmp_path, "--num_shards=2", *flags, "--workers=1", output="one")
     two = shuffled(tmp_path, "--num_shards=2", *flags, *more, output="two")
     assert read_shards(one) == read_shards(two)
 

@@ -189,7 +189,7 @@ def test_what_is_kept_depends_on_no_cut_and_changes_no_token(
     one = tokenize(folder, *flags, keep, output="one")
     assert rows(folder / "one") == rows(folder / "without")
     assert rows(folder / "one", "id") == [record["id"] for record in records]
-    two = tokenize(folder, *flags, keep, "--direct_num_workers=2", output="two")
+    two = tokenize(folder, *flags, keep, "--workers=2", output="two")
     monkeypatch.setattr(texts, "_VALUES", 9)
     cut = tokenize(folder, *flags, keep, output="cut")
     assert hashes(one) == hashes(two) == hashes(cut)

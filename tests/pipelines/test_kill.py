@@ -81,7 +81,7 @@ class Attempt:
                     f"--input={corpus}",
                     f"--output={folder}",
                     "--num_shards=6",
-                    f"--direct_num_workers={workers}",
+                    f"--workers={workers}",
                     *flags,
                 ],
                 env={**environment(), TAG: self._tag},

@@ -30,9 +30,9 @@ from transforms.storage import files as storage
 LOGGERS = (None, "apache_beam", "dovetail")
 OF_BEAM = ("_Worker", "PeriodicThread")  # a pool, and a timer that outlives a failed bundle
 KINDS = {
-    "alone": ["--direct_num_workers=1"],
-    "threads": ["--direct_num_workers=2", "--direct_running_mode=multi_threading"],
-    "processes": ["--direct_num_workers=2"],
+    "alone": ["--workers=1"],
+    "threads": ["--workers=2", "--direct_running_mode=multi_threading"],
+    "processes": ["--workers=2"],
 }
 LEAST = {"alone": "215MiB", "threads": "240MiB", "processes": "480MiB"}
 
@@ -246,7 +246,7 @@ def test_a_worker_that_dies_ends_the_run_with_one_error_that_says_how(
     thread = threading.Thread(target=strike)
     thread.start()
     with pytest.raises(WorkerError, match=rf"signal {kill.value}\b.*log: ") as raised:
-        run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}", "--direct_num_workers=2")
+        run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}", "--workers=2")
     ended.set()
     thread.join()
     assert isinstance(raised.value, DovetailError)

@@ -292,7 +292,7 @@ def test_a_mixture_in_memory_is_as_one_on_disks(corpus: Path) -> None:
         fs.pipe_file(f"/mixing/{name}/x.txt", FILES[name])
     inputs = [f"--input={name}=memory://mixing/{name}" for name in TWO]
     with cut_otherwise(**SMALL):
-        run(*inputs, "--output=memory://mixing/o", *flags, "--direct_num_workers=1")
+        run(*inputs, "--output=memory://mixing/o", *flags, "--workers=1")
     found = {name.rpartition("/")[2]: fs.cat_file(name) for name in fs.find("/mixing/o/data")}
     assert found == read_shards(corpus.parent / "o")
     names = {name.removeprefix("/mixing/o/") for name in fs.find("/mixing/o")}

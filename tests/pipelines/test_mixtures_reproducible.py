@@ -26,7 +26,7 @@ ASKED = {
 }
 TINY = {"span_bytes": 400, "run_bytes": 2500, "bucket_bytes": 1500, "page_bytes": 500}
 OWN = {"run_id", "started", "ended"}  # of each run
-THREADS = ["--direct_num_workers=2", "--direct_running_mode=multi_threading"]
+THREADS = ["--workers=2", "--direct_running_mode=multi_threading"]
 
 
 class Baseline(NamedTuple):
@@ -81,8 +81,8 @@ def test_how_the_work_is_done_changes_no_byte(
 @pytest.mark.parametrize(
     ("flags", "plan"),
     [
-        (["--direct_num_workers=2", "--memory=600MiB"], TINY),
-        (["--direct_num_workers=1", "--direct_running_mode=multi_processing"], SMALL),
+        (["--workers=2", "--memory=600MiB"], TINY),
+        (["--workers=1", "--direct_running_mode=multi_processing"], SMALL),
         (["--memory=1GiB"], {}),
         HOW["pages of a record"],
     ],

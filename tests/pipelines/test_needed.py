@@ -173,7 +173,7 @@ def test_so_it_is_with_worker_processes(
 ) -> None:
     if share is not None:
         guess(monkeypatch, share)
-    manifest = mix(root, tmp_path / "o", *ASKED[asked], "--direct_num_workers=2")
+    manifest = mix(root, tmp_path / "o", *ASKED[asked], "--workers=2")
     assert read_shards(tmp_path / "o") == whole[asked][0]
     assert manifest.model_dump(exclude=OWN) == whole[asked][1]
 

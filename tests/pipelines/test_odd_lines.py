@@ -14,7 +14,7 @@ from pipelines.verify import verify
 from tests.pipelines.support import cut_otherwise, join_shards, run, write_tree
 from transforms.errors import DataError, InputError, UsageError
 
-ONE = "--direct_num_workers=1"
+ONE = "--workers=1"
 MARK = b"\xef\xbb\xbf"
 
 

@@ -29,7 +29,7 @@ from transforms.kernels.splitting.plan import SplitPlan
 from transforms.mixing import order_documents
 from transforms.splitting.parse_splits import parse_splits
 
-ONE = ("--direct_num_workers=1", "--direct_running_mode=in_memory")
+ONE = ("--workers=1", "--direct_running_mode=in_memory")
 L = 16
 EOS = 2
 EXACT = ("--sampling=exact", "--alpha=0.1")
@@ -287,7 +287,7 @@ def test_nothing_of_how_the_work_is_done_changes_a_byte(
     prepare(tmp_path, model, ["a", "b"], *asked, output="first")
     first = prepared.files_of(tmp_path / "first")
     assert len(first) >= 6
-    threads = ("--direct_num_workers=2", "--direct_running_mode=multi_threading")
+    threads = ("--workers=2", "--direct_running_mode=multi_threading")
     prepare(tmp_path, model, ["b", "a"], *asked, *threads, "--memory=3GiB", output="more")
     assert prepared.files_of(tmp_path / "more") == first
     with cut_otherwise(span_bytes=500, run_bytes=2000, bucket_bytes=1500, page_bytes=400):

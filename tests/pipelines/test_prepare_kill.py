@@ -51,7 +51,7 @@ def die_at(run: Callable[[list[str]], object], number: int, *flags: str) -> None
             os.kill(os.getpid(), signal.SIGKILL)
 
     layout.publish = publish  # type: ignore[assignment]
-    run([*flags, "--direct_num_workers=1"])
+    run([*flags, "--workers=1"])
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_killed_between_any_two_of_its_files_a_run_leaves_no_dataset(
 ) -> None:
     folder = tmp_path / "out"
     flags = [f"--input={corpus / 'in'}", f"--output={folder}", *flags_of(corpus)]
-    pipelines.prepare.run([*flags, "--direct_num_workers=1"])
+    pipelines.prepare.run([*flags, "--workers=1"])
     whole = prepared.files_of(folder)
     assert verify(str(folder))[1] == []
     assert {Path(name).suffix for name in whole} >= {".bin", ".idx", ".parquet"}
@@ -87,7 +87,7 @@ def test_killed_between_any_two_of_its_files_a_run_leaves_no_dataset(
         died = command(*words, f"--output={out}", python=("-m", __name__))
         assert died.returncode == -signal.SIGKILL, died.stderr.decode()
         assert not (out / "manifest.json").exists()
-        pipelines.prepare.run([*flags, f"--output={out}", "--direct_num_workers=1"])
+        pipelines.prepare.run([*flags, f"--output={out}", "--workers=1"])
         assert prepared.files_of(out) == whole
         assert verify(str(out))[1] == []
 

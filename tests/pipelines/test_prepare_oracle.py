@@ -25,7 +25,7 @@ from transforms.kernels.packing.rows import Packing
 from transforms.kernels.randomness import derive
 
 EXACT = Sampling(law="exact", alpha=0.1)
-ONE = ("--direct_num_workers=1", "--direct_running_mode=in_memory")
+ONE = ("--workers=1", "--direct_running_mode=in_memory")
 
 
 def _lines(name: str, count: int) -> bytes:

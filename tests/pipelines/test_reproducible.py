@@ -56,8 +56,8 @@ def baseline(tmp_path_factory: pytest.TempPathFactory) -> Baseline:
 
 
 TINY = {"span_bytes": 9_000, "run_bytes": 30_000, "bucket_bytes": 15_000, "page_bytes": 5_000}
-THREADS = ["--direct_num_workers=2", "--direct_running_mode=multi_threading"]
-PROCESSES = ["--direct_num_workers=2"]
+THREADS = ["--workers=2", "--direct_running_mode=multi_threading"]
+PROCESSES = ["--workers=2"]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ PROCESSES = ["--direct_num_workers=2"]
         pytest.param(PROCESSES, {}, id="processes", marks=pytest.mark.slow),
         pytest.param([*PROCESSES, "--memory=600MiB"], TINY, id="processes, tiny"),
         pytest.param(
-            ["--direct_num_workers=1", "--direct_running_mode=multi_processing"],
+            ["--workers=1", "--direct_running_mode=multi_processing"],
             {},
             id="one process",
         ),

@@ -141,9 +141,7 @@ def test_files_that_differ_in_form_alone_go_together(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = differing_files(tmp_path / "in")
-    manifest = run(
-        f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}", "--direct_num_workers=1"
-    )
+    manifest = run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}", "--workers=1")
     found = read(tmp_path / "o", manifest)
     assert found.schema.field("text").type == pa.large_string()
     assert found.schema.field("n") == pa.field("n", pa.int64())
@@ -172,7 +170,7 @@ def test_binary_text_and_columns_of_nulls_are_text(tmp_path: Path) -> None:
         "--text_field=text",
         "--on_bad_record=quarantine",
         "--output_format=parquet",
-        "--direct_num_workers=1",
+        "--workers=1",
     )
     texts = read(tmp_path / "o", manifest)["text"].to_pylist()
     assert sorted(texts) == ["a", "b", *["c" * 99] * 200]

@@ -40,7 +40,7 @@ def tokenize(corpus: Path, output: Path, *flags: str) -> Manifest:
             f"--input={corpus / 'in'}",
             f"--tokenizer={corpus / 'model.json'}",
             f"--output={output}",
-            "--direct_num_workers=1",
+            "--workers=1",
             *filter(None, flags),
         ]
     )
@@ -73,7 +73,7 @@ def test_each_law_spells_the_texts_and_another_epoch_draws_afresh(
     # a recipe gives it again, whatever the shards; another epoch is another edition
     again = f"--recipe={tmp_path / 'one' / 'manifest.json'}"
     for name, more in (("two", "--num_shards=2"), ("three", "--epoch=1")):
-        assert run([again, more, f"--output={tmp_path / name}", "--direct_num_workers=1"])
+        assert run([again, more, f"--output={tmp_path / name}", "--workers=1"])
     assert rows(tmp_path / "two") == once
     other = rows(tmp_path / "three")
     different = sum(a != b for a, b in zip(once, other, strict=True))

@@ -342,7 +342,7 @@ def test_folders_of_the_users_that_are_called_as_our_packages_are_in_nobodys_way
     done = command(
         "--input=in.txt",
         "--output=o",
-        f"--direct_num_workers={workers}",
+        f"--workers={workers}",
         cwd=tmp_path,
         python=("-P", "-m", "pipelines.shuffle"),
     )

@@ -57,7 +57,7 @@ def test_they_become_what_was_asked_for_and_are_counted(
     again = dovetail.tokenize(
         recipe=corpus / "out" / "manifest.json",
         output=corpus / "again",
-        direct_num_workers=1,
+        workers=1,
         quiet=True,
     )
     assert again is not None

@@ -77,13 +77,12 @@ def test_the_command_exits_with_2_and_one_line(
     )
 
 
-def test_help_begins_with_what_most_need(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_groups_begin_with_what_most_need(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        run(["--help"])
+        run(["--help-all"])
     shown = capsys.readouterr().out
-    assert "dovetail split --input='corpus/*.jsonl' --fractions=train=0.98,validation=0.01" in shown
     groups = [line for line in shown.splitlines() if re.fullmatch(r"[a-z][a-z ]*:", line)]
-    assert groups[1:6] == ["input:", "split:", "like a test set:", "order:", "output:"]
+    assert groups[:5] == ["input:", "split:", "like a test set:", "order:", "output:"]
     assert "(default 8MiB)" in " ".join(shown.split())
     assert "--split_name" not in shown
     assert "--weights " not in shown
@@ -122,6 +121,15 @@ def test_plain_lines_have_no_fields(tmp_path: Path) -> None:
 def test_counts_larger_than_what_is_there_where_that_is_known(tmp_path: Path, rows: str) -> None:
     assert said(tmp_path, f"--input={rows}", "--counts=train=3,dev=1,test=rest") == (
         "--counts=train=3,dev=1,test=rest: expected at most the 3 records of the input, got 4"
+    )
+
+
+def test_a_shard_size_that_makes_too_many_shards(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_bytes(b"some line\n" * 30_000)
+    flags = [f"--input={tmp_path / 'in.txt'}", "--fractions=test=0.1", "--shard_size=1"]
+    assert said(tmp_path, *flags) == (
+        "--shard_size=1: expected a size that makes 200,000 shards at most of 300,000 bytes, got one "
+        "that makes 300,000; give a larger one"
     )
 
 

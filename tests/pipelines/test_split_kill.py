@@ -66,7 +66,7 @@ def killed_at_each(root: Path, flags: Sequence[str], *, most: int) -> None:
         flags: of the run.
         most: how often, about.
     """
-    pipelines.split.run([*flags, f"--output={root / 'whole'}", "--direct_num_workers=1"])
+    pipelines.split.run([*flags, f"--output={root / 'whole'}", "--workers=1"])
     whole = files_of(root / "whole")
     assert {name.partition("-")[0] for name in whole} >= {"data/train"}
     for number in range(1, len(whole) + 1, max(1, len(whole) // most)):
@@ -74,7 +74,7 @@ def killed_at_each(root: Path, flags: Sequence[str], *, most: int) -> None:
         died = command(str(number), *flags, f"--output={out}", python=("-m", __name__))
         assert died.returncode == -signal.SIGKILL, died.stderr.decode()
         assert not (out / "manifest.json").exists()
-        pipelines.split.run([*flags, f"--output={out}", "--direct_num_workers=1"])
+        pipelines.split.run([*flags, f"--output={out}", "--workers=1"])
         assert files_of(out) == whole
         assert verify(str(out))[1] == []
         assert not [path.name for path in out.iterdir() if path.name.startswith("_")]

@@ -37,7 +37,7 @@ KINDS = {
     "identity": ["--counts=train=400,test=rest", "--by=identity", "--shuffle"],
 }
 TINY = {"span_bytes": 9_000, "run_bytes": 30_000, "bucket_bytes": 15_000, "page_bytes": 5_000}
-THREADS = ["--direct_num_workers=2", "--direct_running_mode=multi_threading"]
+THREADS = ["--workers=2", "--direct_running_mode=multi_threading"]
 
 
 @contextlib.contextmanager
@@ -54,7 +54,7 @@ def cut_otherwise(**sizes: int) -> Iterator[None]:
         yield
 
 
-PROCESSES = ["--direct_num_workers=2"]
+PROCESSES = ["--workers=2"]
 WAYS: dict[str, tuple[list[str], dict[str, int]]] = {
     "1GiB": (["--memory=1GiB"], {}),
     "threads, tiny": (THREADS, TINY),
@@ -106,9 +106,7 @@ def test_how_the_work_is_done_changes_no_byte(
     flags, shards, manifest = baseline(kind)
     more, sizes = WAYS[way]
     with cut_otherwise(**sizes):
-        found = splits.run(
-            tmp_path / "out", *flags, *more, one="--direct_num_workers=2" not in more
-        )
+        found = splits.run(tmp_path / "out", *flags, *more, one="--workers=2" not in more)
     assert splits.shards(tmp_path / "out") == shards
     own = {"run_id", "started", "ended"}
     assert found.model_dump(exclude=own) == manifest.model_dump(exclude=own)

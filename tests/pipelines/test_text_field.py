@@ -109,7 +109,7 @@ def test_a_weighted_mixture_of_three_formats(tmp_path: Path, kind: str, workers:
             *write_inputs(tmp_path / "in"),
             f"--output={tmp_path / 'o'}",
             f"--output_format={kind}",
-            f"--direct_num_workers={workers}",
+            f"--workers={workers}",
             "--weights=poems=0.5,books=0.3,web=0.2",
             "--max_records=700",  # so each repeats, or doesn't
         )

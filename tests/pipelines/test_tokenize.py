@@ -40,7 +40,7 @@ PIECES = {bytes([i]): 1 for i in range(256)} | {
     "今天".encode(): 15,
     b"\n\n": 3,
 }
-ONE = "--direct_num_workers=1"
+ONE = "--workers=1"
 TEXTS = ["abcabc the abc", "今天 abc", "", "line\n\nbc the \nend", "ab" * 60, "\U0001f600 é"]
 
 
@@ -141,7 +141,7 @@ def test_what_is_drawn_spells_the_texts_and_follows_from_seed_epoch_and_place_al
     drawn = rows(corpus / "out")
     assert [spell(ids).decode() for ids in drawn] == texts_of(corpus)
     assert drawn != best(corpus, texts_of(corpus))
-    two = ("--direct_num_workers=2", f"--direct_running_mode={mode}")
+    two = ("--workers=2", f"--direct_running_mode={mode}")
     tokenize(corpus, *flags, "--num_shards=7", *two, output="more")
     assert rows(corpus / "more") == drawn
     other = {}
@@ -434,7 +434,7 @@ def test_two_sources_with_texts_that_no_piece_covers_are_counted_apart(tmp_path:
     manifest = run(
         [
             *(f"--input={name}={tmp_path / name}" for name in "xy"),
-            *("--text_field=", "--on_bad_record=quarantine", "--direct_num_workers=1"),
+            *("--text_field=", "--on_bad_record=quarantine", "--workers=1"),
             f"--tokenizer={tmp_path / 'model.json'}",
             f"--output={tmp_path / 'out'}",
         ]

@@ -37,7 +37,7 @@ def flags_of(folder: Path, name: str, *more: str) -> list[str]:
     path = folder / name
     path.write_bytes(FILES[name]())
     where = [f"--input={folder / 'in.jsonl'}", f"--output={folder / 'out'}", "--overwrite"]
-    return [*where, f"--tokenizer={path}", "--direct_num_workers=1", *more]
+    return [*where, f"--tokenizer={path}", "--workers=1", *more]
 
 
 @pytest.mark.parametrize("name", FILES)

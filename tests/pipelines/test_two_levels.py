@@ -113,8 +113,8 @@ def test_ten_thousand_segments_go_both_ways_with_the_requests_that_the_model_say
 @pytest.mark.parametrize(
     "flags",
     [
-        ["--direct_num_workers=2", "--spill_compression=zstd"],
-        ["--direct_num_workers=2", "--direct_running_mode=multi_threading"],
+        ["--workers=2", "--spill_compression=zstd"],
+        ["--workers=2", "--direct_running_mode=multi_threading"],
     ],
     ids=["processes, compressed", "threads"],
 )

@@ -138,8 +138,8 @@ def test_two_levels_change_no_byte(
 @pytest.mark.parametrize(
     "flags",
     [
-        ["--direct_num_workers=2", "--spill_compression=zstd"],
-        ["--direct_num_workers=2", "--direct_running_mode=multi_threading"],
+        ["--workers=2", "--spill_compression=zstd"],
+        ["--workers=2", "--direct_running_mode=multi_threading"],
     ],
     ids=["processes, compressed", "threads"],
 )

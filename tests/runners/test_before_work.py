@@ -95,7 +95,7 @@ def jar_of(path: Path, version: str) -> Path:
         ),
         (["--job_endpoint=localhost:1"], "--job_endpoint=localhost:1: no job server answers there"),
         (["--no_wait"], "--no_wait is for --runner=DataflowRunner"),
-        (["--direct_num_workers=2"], "--workers is for --runner=DirectRunner"),
+        (["--workers=2"], "--workers is for --runner=DirectRunner"),
         (["--memory=150MiB"], "--memory=150MiB is too little .* --memory=174MiB works"),
         (["--memory=5MiB"], "--memory=5MiB is too little"),
         (

@@ -65,7 +65,7 @@ def test_from_gs_to_gs_with_processes_is_byte_for_byte_from_disk_to_disk(
     put("gs://bucket/in", CORPUS)
     flags = "--input=gs://bucket/in", "--output=gs://bucket/out", "--num_shards=2"
     options = f"--storage_options={json.dumps(GS)}"
-    run(*flags, options, "--direct_num_workers=2")
+    run(*flags, options, "--workers=2")
     assert shards("gs://bucket/out") == expected
     pipelines.verify.run(["gs://bucket/out", options])
     with pytest.raises(UsageError, match="holds a dataset"):
@@ -102,8 +102,8 @@ def test_memory_is_refused_for_several_processes_which_each_have_their_own(
     flags |= {flag: f"memory://n/{'in' if flag == '--input' else 'x'}"}
     given = [f"{name}={url}" for name, url in flags.items()]
     with pytest.raises(UsageError, match=rf"{flag}=memory://.*one process.*--workers=1"):
-        run(*given, "--direct_num_workers=2")
-    run(*given, "--direct_num_workers=2", "--direct_running_mode=multi_threading")
+        run(*given, "--workers=2")
+    run(*given, "--workers=2", "--direct_running_mode=multi_threading")
 
 
 class StandIn(MemoryFileSystem):  # type: ignore[misc]  # fsspec is untyped

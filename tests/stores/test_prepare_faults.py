@@ -32,7 +32,7 @@ LAW = (
     ),
     *("--packing=best_fit", "--sequence_length=16", "--pack_window=900", "--num_shards=3"),
     *("--output_format=parquet,megatron", "--megatron=documents"),
-    *("--direct_num_workers=1", "--direct_running_mode=in_memory"),
+    *("--workers=1", "--direct_running_mode=in_memory"),
 )
 CUT = {"run_bytes": 6000, "span_bytes": 1500, "page_bytes": 1000, "bucket_bytes": 4000}
 

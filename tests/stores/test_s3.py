@@ -19,8 +19,8 @@ from transforms.errors import InputError, RunError, UsageError
 from transforms.storage import files as storage
 
 CORPUS = {"a.txt": make_lines(900), "b/c.txt": make_lines(700, name="q"), "b/empty.txt": b""}
-TWO = "--direct_num_workers=2"
-ONE = "--direct_num_workers=1"
+TWO = "--workers=2"
+ONE = "--workers=1"
 
 
 PUT = """

@@ -21,7 +21,7 @@ def test_a_mixture_from_s3_to_s3_is_byte_for_byte_from_disk_to_disk(
     stored = [f"--input={name}={bucket}/{name}" for name in SOURCES]
     run(*local, f"--output={tmp_path / 'out'}", *flags)
     with cut_otherwise(bucket_bytes=5000):
-        run(*stored, f"--output={bucket}/out", *flags, "--direct_num_workers=2")
+        run(*stored, f"--output={bucket}/out", *flags, "--workers=2")
     shards = {f"data/{name}": data for name, data in read_shards(tmp_path / "out").items()}
     found = tree(f"{bucket}/out")
     assert found.pop("manifest.json")

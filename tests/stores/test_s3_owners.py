@@ -25,7 +25,7 @@ from transforms.storage import layout, versions
 from transforms.workers import signs_of_life
 
 CORPUS = {"a.txt": make_lines(900), "b/c.txt": make_lines(700, name="q"), "b/empty.txt": b""}
-ONE = "--direct_num_workers=1"
+ONE = "--workers=1"
 
 
 def marker(*, beat: float = 0, run_id: str = "0123456789ab", **more: object) -> bytes:

@@ -23,7 +23,7 @@ from transforms.storage import files as storage
 from transforms.storage import layout, store_files
 from transforms.workers.finish import Finish
 
-ONE = "--direct_num_workers=1"
+ONE = "--workers=1"
 DEAD = "0123456789ab"
 OURS = (
     "out/data/train-00000-of-00009.txt",
@@ -111,7 +111,7 @@ def test_a_run_that_ends_well_ends_what_its_failed_attempts_began(
 def test_the_next_run_ends_the_uploads_of_one_that_was_killed(bucket: str, tmp_path: Path) -> None:
     source, out = tmp_path / "in.txt", f"{bucket}/out"
     source.write_bytes(b"".join(b"%0999d\n" % i for i in range(60_000)))
-    flags = f"--input={source}", f"--output={out}", "--num_shards=1", "--direct_num_workers=2"
+    flags = f"--input={source}", f"--output={out}", "--num_shards=1", "--workers=2"
     with (tmp_path / "log").open("wb") as log:
         words = sys.executable, "-m", "pipelines.shuffle", *flags
         running = subprocess.Popen(words, env=environment(), stdout=log, stderr=log)

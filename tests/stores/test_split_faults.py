@@ -49,7 +49,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, by
 
 def split(root: str, way: str) -> None:
     inputs = [f"--input={name}={root}/{name}/*" for name in ("a", "b")]
-    alone = ("--direct_num_workers=1", "--direct_running_mode=in_memory")
+    alone = ("--workers=1", "--direct_running_mode=in_memory")
     pipelines.split.run([*inputs, *WAYS[way], f"--output={root}/out", *alone])
 
 

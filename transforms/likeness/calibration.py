@@ -25,6 +25,7 @@ _STEPS = 60
 _ENOUGH = 1e-9  # of the slope: nats
 _RIDGE = 1e-12
 _PRIOR = 0.05  # of a record on the wrong side, beyond either end: few records have no tails
+_PARAMETERS = 4  # a, b, low, high: a nat each is what they have to gain on all records together
 _FIRST_FLOOR = -4.0  # 0.5 / (1 + e**4): 0.009
 
 Bools = npt.NDArray[np.bool_]
@@ -72,6 +73,10 @@ def calibrate(z: F64, is_test: Bools) -> Calibration:
 
     As if a twentieth of a record stood on the wrong side beyond either end: without it ``high`` came so
     near to 1 on samples of 500 that the effective sample size was a third of the true one.
+
+    D is one half for all where the curve gains no more than its parameters gain by chance (H. Akaike, "A
+    New Look at the Statistical Model Identification", 1974): of two halves of the same reviews, a few
+    records far out got odds of 27 without it, and 3,000 were worth 1,361.
     """
     from scipy.optimize import minimize
 
@@ -107,6 +112,9 @@ def calibrate(z: F64, is_test: Bools) -> Calibration:
     a, b = a / scale, b - a * middle / scale
     low, high = 0.5 * float(_sigmoid(to_low)), 1.0 - 0.5 * float(_sigmoid(to_high))
     loss = _loss(low + (high - low) * _sigmoid(a * z + b), is_test, share)
+    nothing = float(np.log(2))
+    if nothing - loss <= _PARAMETERS * float(share @ share):  # 1 over how many count alike (Kish)
+        return Calibration(0.0, 0.0, 0.0, 1.0, nothing)
     return Calibration(a, b, low, high, loss)
 
 

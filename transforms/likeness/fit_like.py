@@ -103,7 +103,10 @@ def join_samples(
     """
     for part, what in ((found, "input"), (test, "test set")):
         if part is None:
-            raise DataError(f"--like: the {what} has no records; expected some")
+            raise DataError(
+                f"--like: the sample of the {what} has no records, expected some: either it is empty, "
+                "or its first one takes more than --fit_bytes"
+            )
     assert found is not None
     assert test is not None
     both = [parted(part.column("seen")) for part in (found, test)]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from transforms.datasets.identity import FileIds, Origin
-from transforms.kernels.arrays import I64
+from transforms.datasets.identity import FileIds, Located, Origin, keep
+from transforms.kernels.arrays import I64, cuts, offsets_of
 from transforms.kernels.records import blocks
 from transforms.kernels.records.attach import attach
 from transforms.kernels.records.digest import Digest
@@ -17,6 +17,8 @@ from transforms.likeness.drawn import read_drawn
 from transforms.splitting.contents_of import HashContents, by_content, by_identity
 from transforms.splitting.placing import LEFT_OUT, Part
 from transforms.splitting.split_records import take
+
+_COPIES_BYTES = 4 << 20  # of copies that are made at a time: a record may have any number
 
 _TRAIN, _DRAWN, _NOWHERE = range(3)
 
@@ -30,7 +32,8 @@ class PlaceDrawn:
         split: that of drawn records.
         column: says how often each record was drawn; of those in ``rest``, 0: all splits of a dataset
             have the same columns.
-        in_order: as of Placing.
+        in_order: whether copies of a record stand beside it, in a block whose positions then come
+            several times; else each copy is a Part with a pass of its own.
         contents: hashes the contents.
     """
 
@@ -70,20 +73,31 @@ class PlaceDrawn:
         self, origin: Origin, block: pa.RecordBatch, times: I64, was: Digest
     ) -> Iterator[Part]:
         block = self._attached(origin, block, times)
-        if self.in_order:
-            yield Part(1, was, *_repeated(origin, block, times))
-            return
-        for copy in range(int(times.max())):
-            again = np.where(times > copy, 1, 0)
-            mine, records = _repeated(origin, block, again)
-            yield Part(1, was if copy == 0 else Digest(), mine._replace(pass_number=copy), records)
+        copies = _repeated if self.in_order else _passes
+        for mine, records in copies(origin, block, times):
+            yield Part(1, was, mine, records)
+            was = Digest()  # each record once
 
 
-def _repeated(origin: Origin, block: pa.RecordBatch, times: I64) -> tuple[Origin, pa.RecordBatch]:
-    """Return a block in which each record stands so often, one copy beside the other."""
+def _passes(origin: Origin, block: pa.RecordBatch, times: I64) -> Iterator[Located]:
+    """Yield the records pass by pass, each in as many as it was drawn."""
+    for number in range(int(times.max())):
+        found = keep(origin, block, times > number)
+        assert found is not None
+        yield found[0]._replace(pass_number=number), found[1]
+
+
+def _repeated(origin: Origin, block: pa.RecordBatch, times: I64) -> Iterator[Located]:
+    """Yield the records in order, each as often as it was drawn, some MB at a time."""
     if (times == 1).all():
-        return origin, block
-    if isinstance(origin, FileIds):
-        until = np.concatenate([[0], np.cumsum(times)])[np.cumsum([0, *origin.rows])]
-        origin = origin._replace(rows=tuple(np.diff(until).tolist()))
-    return origin, block.take(pa.array(np.repeat(np.arange(len(block)), times)))
+        yield origin, block
+        return
+    places = np.repeat(np.arange(len(block)), times)
+    copies = offsets_of(np.diff(blocks.payload_offsets(block))[places])
+    for begin, end in cuts(copies, limit=_COPIES_BYTES):
+        some = places[begin:end]
+        mine = origin
+        if isinstance(origin, FileIds):
+            edges = np.searchsorted(some, offsets_of(origin.rows))
+            mine = origin._replace(rows=tuple(np.diff(edges).tolist()))
+        yield mine, block.take(pa.array(some))

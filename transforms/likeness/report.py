@@ -12,6 +12,7 @@ from transforms.likeness.model import Sizes
 from transforms.likeness.telling import Telling
 
 _ALIKE = 0.55  # an AUC below isn't worth mending
+_NEAR_ONE = 0.8  # the share of the effective sample size above which weights are near 1
 _APART = 0.99  # above, sets hardly overlap
 _NEAR = 0.6  # what is drawn is as good as like the test set
 
@@ -164,7 +165,7 @@ def _before(report: LikeReport) -> list[str]:
     few = f", as far as so few records show ({report._seldom:,} of a set)"
     said = {
         "alike": f"Input and test set can't be told apart ({auc}): there is nothing to mend"
-        f"{few if report.auc_before >= _ALIKE else ', and weights are near 1'}.",
+        f"{few if report.auc_before >= _ALIKE else _of_chance(report)}.",
         "different": f"Input and test set can be told apart ({auc}).",
         "apart": f"Input and test set hardly overlap: they can be told apart nearly always ({auc}). "
         "Weights can't mend that: they rest on few records, or on differences that mean nothing.",
@@ -183,6 +184,13 @@ def _before(report: LikeReport) -> list[str]:
             "set's: more don't fit into its memory."
         )
     return lines
+
+
+def _of_chance(report: LikeReport) -> str:
+    """Say of weights of sets that are alike whether they are near 1, as they should be."""
+    if report.effective_share >= _NEAR_ONE:
+        return ", and weights are near 1"
+    return ". Weights that aren't near 1 are a matter of chance: do without them"
 
 
 def _weights(report: LikeReport) -> list[str]:

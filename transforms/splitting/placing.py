@@ -36,14 +36,14 @@ class Placing(Protocol):
 
     Attributes:
         names: of the splits, at least one; the largest is laid down at once, the others aside.
-        in_order: whether copies of a record stand beside it, in a block whose positions then come
-            several times; else each copy is a Part with a pass of its own.
     """
 
     names: tuple[str, ...]
 
     def place(self, origin: Origin, block: pa.RecordBatch, told: Any) -> Iterator[Part]:
-        """Yield at most one Part for each split (and pass), with all records of the block.
+        """Yield Parts with all records of the block; those of a split (and pass) in their order.
+
+        It is one Part, unless copies of records would make it large.
 
         Args:
             origin: whose records the block holds.

@@ -16,7 +16,7 @@ from transforms.datasets.read import ReadRecords, SpanReader
 from transforms.datasets.reports import ShardReport, SpanReports
 from transforms.datasets.spans import Spans, group_spans
 from transforms.datasets.write import Ordered, ShardWriter, WriteShards
-from transforms.kernels.planning.plan import count_shards
+from transforms.kernels.planning.plan import SHARD_BYTES, count_shards
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.shuffling.file_ranges import FileRange
@@ -68,7 +68,7 @@ class SplitInOrder(beam.PTransform):  # type: ignore[misc]  # Beam's classes are
     writing: Mapping[str, WriteShards]
     largest: str
     units: int
-    shard_bytes: int = 256 << 20
+    shard_bytes: int = SHARD_BYTES
     spill: Spilling
 
     def expand(self, root: Any) -> LaidDown:
@@ -204,7 +204,7 @@ def _cut_aside(
         if name == config.largest:
             continue
         sizes = [unit[2][split] for unit in units]
-        asked = count_shards(sum(sizes) * (256 << 20) // config.shard_bytes)
+        asked = count_shards(sum(sizes), config.shard_bytes)
         edges = cut_shards(sizes, asked)
         of = len(edges) - 1
         for number in range(of):

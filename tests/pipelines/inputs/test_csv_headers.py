@@ -66,7 +66,7 @@ def test_a_run_says_so_and_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixt
     caplog.set_level(logging.WARNING, logger="dovetail")
     write_tree(tmp_path, {"h1.csv": b"id,text\n1,a\n", "h2.csv": b"id,text\n2,b\n"})
     inputs = [f"--input={tmp_path}/h{i}.csv" for i in (1, 2)]
-    manifest = run(*inputs, f"--output={tmp_path}/out", "--direct_num_workers=1")
+    manifest = run(*inputs, f"--output={tmp_path}/out", "--workers=1")
     assert manifest.records == 4
     assert [m for m in caplog.messages if "h1.csv, 'id,text', is read as a record" in m]
     # nor is a dataset of ours, which was made so

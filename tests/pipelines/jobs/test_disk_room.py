@@ -31,7 +31,7 @@ def _small_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "punches_holes", lambda _: True)
 
 
-ASKED = "--num_shards=12", "--direct_num_workers=1", "--plan"
+ASKED = "--num_shards=12", "--workers=1", "--plan"
 
 
 def test_what_spill_files_give_back_is_not_asked_for_twice(
@@ -67,7 +67,7 @@ def test_where_nothing_is_given_back_both_have_to_fit(
         monkeypatch.setattr(storage, "punches_holes", lambda _: False)
     given = [flag for flag in flags if flag.startswith("--")]
     with pytest.raises(UsageError, match=r"make room, or choose another disk"):
-        run(f"--input={source}", f"--output={tmp_path / 'o'}", "--direct_num_workers=1", *given)
+        run(f"--input={source}", f"--output={tmp_path / 'o'}", "--workers=1", *given)
 
 
 def test_where_shards_alone_are_too_large_nothing_else_is_blamed(

@@ -120,7 +120,7 @@ def test_compressed_spill_files_are_planned_smaller_and_change_no_byte(
     for compression, workers in (("none", 1), ("lz4", 1), ("zstd", 1), ("zstd", 2)):
         out = tmp_path / f"{compression}{workers}"
         flags = [f"--input={tmp_path / 'in'}", f"--output={out}", "--num_shards=2"]
-        more = [f"--spill_compression={compression}", f"--direct_num_workers={workers}"]
+        more = [f"--spill_compression={compression}", f"--workers={workers}"]
         assert pipelines.shuffle.main([*flags, *more]) == 0
         shards.append([p.read_bytes() for p in sorted((out / "data").iterdir())])
     assert all(found == shards[0] for found in shards)
@@ -160,7 +160,7 @@ def test_a_mixture_that_leaves_most_records_unused_is_warned_of_before_and_after
     more = [
         *flags,
         f"--output={tmp_path / 'o'}",
-        "--direct_num_workers=1",
+        "--workers=1",
         "--interleave=stratified",
     ]
     for plan, words in (

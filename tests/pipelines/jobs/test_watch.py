@@ -71,7 +71,7 @@ def test_a_terminal_shows_a_bar_for_each_stage_with_what_all_workers_did_then_th
     data = source.read_bytes().splitlines(keepends=True)
     for i in range(6):  # spans for both workers
         (folder / str(i)).write_bytes(b"".join(data[i::6]))
-    flags = [f"--input={folder}", f"--output={tmp_path / 'o'}", "--direct_num_workers=2"]
+    flags = [f"--input={folder}", f"--output={tmp_path / 'o'}", "--workers=2"]
     code, printed = run_on_terminal(
         python("shuffle", *flags, "--num_shards=4"), environment=environment()
     )

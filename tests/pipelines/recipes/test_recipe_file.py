@@ -363,7 +363,7 @@ def test_a_manifests_recipe_is_read_with_all_its_digits(tmp_path: Path) -> None:
 
 def test_a_file_may_call_workers_as_the_flag_does_but_not_twice(tmp_path: Path) -> None:
     values, _ = read_recipe(write(tmp_path, "workers: 3"), SHUFFLE, {})
-    assert values == {"direct_num_workers": 3}
+    assert values == {"workers": 3}
     assert {"workers", "direct_num_workers"} <= json_schema(SHUFFLE)["properties"].keys()
     with pytest.raises(UsageError, match="say the same"):
         read_recipe(write(tmp_path, "workers: 3\ndirect_num_workers: 3"), SHUFFLE, {})

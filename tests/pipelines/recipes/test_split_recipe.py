@@ -78,13 +78,13 @@ def test_the_input_is_read_whole_and_the_test_set_in_the_same_way():
 
 
 def test_like_takes_what_a_shell_makes_of_patterns():
-    parser = make_parser(SPLIT.recipe, SPLIT.settings, prog="x", description="", epilog="")
+    parser = make_parser(SPLIT.recipe, SPLIT.settings, prog="x", about="")
     flags, _ = parse(parser, ["--like", "a", "b", "--like=c", "--input", "d", "--output=o"])
     assert flags["like"] == ["a", "b", "c"]
 
 
 def test_no_flags_of_mixtures_or_of_one_split():
-    parser = make_parser(SPLIT.recipe, SPLIT.settings, prog="x", description="", epilog="")
+    parser = make_parser(SPLIT.recipe, SPLIT.settings, prog="x", about="")
     assert not {"--weights", "--repeats", "--split_name"} & parser._option_string_actions.keys()
 
 

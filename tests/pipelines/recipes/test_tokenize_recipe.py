@@ -33,7 +33,7 @@ def test_a_recipe_in_a_file_says_what_flags_say(corpus: Path) -> None:
         f"sources: {corpus}/in\ntokenizer: {corpus}/model.json\nsampling: exact\nalpha: 0.3\n"
         f"seed: 1\nadd_eos: true\nkeep_fields: [id]\noutput: {corpus}/file\n",
     )
-    found = run([file, "--seed=9", "--direct_num_workers=1"])  # flags win over the file
+    found = run([file, "--seed=9", "--workers=1"])  # flags win over the file
     assert found is not None
     assert read_shards(corpus / "file") == read_shards(corpus / "out")
 
@@ -52,7 +52,7 @@ def test_a_manifest_makes_its_dataset_again(
 ) -> None:
     flags = KINDS[kind]
     tokenize(corpus, *flags)
-    one = "--direct_num_workers=1"
+    one = "--workers=1"
     assert run([f"--recipe={corpus}/out/manifest.json", f"--output={corpus}/again", one])
     assert read_shards(corpus / "again") == read_shards(corpus / "out")
     # and what is printed is a recipe of the same
@@ -67,7 +67,7 @@ def test_a_manifest_of_texts_makes_them_again(corpus: Path) -> None:
     tokenize(corpus)
     tokenize(corpus, "--decode", output="texts", source="out/data")
     given = [f"--recipe={corpus}/texts/manifest.json", f"--output={corpus}/again"]
-    assert run([*given, "--direct_num_workers=1"])
+    assert run([*given, "--workers=1"])
     assert read_shards(corpus / "again") == read_shards(corpus / "texts")
 
 
@@ -114,7 +114,7 @@ def test_the_schema_of_a_recipe_is_printed(capsys: pytest.CaptureFixture[str]) -
 def test_a_law_by_flag_takes_from_a_file_what_it_does_not_use(corpus: Path, law: str) -> None:
     tokenize(corpus, "--sampling=nbest", "--alpha=0.2", "--nbest_size=5")
     given = [f"--recipe={corpus}/out/manifest.json", f"--output={corpus}/again"]
-    found = run([*given, f"--sampling={law}", "--direct_num_workers=1"])
+    found = run([*given, f"--sampling={law}", "--workers=1"])
     assert found is not None
     assert found.tokens is not None
     alpha = None if law == "off" else 0.2

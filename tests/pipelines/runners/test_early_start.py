@@ -106,7 +106,7 @@ def test_what_the_fork_server_says_to_people_is_said_by_the_launcher(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="dovetail")
-    settings = Settings(output="o", direct_num_workers=2)
+    settings = Settings(output="o", workers=2)
     with EarlyStart() as early:
         early.begin(settings, str(tmp_path / "log"))
         assert early.call(Call(f"{HERE}:tell", ("100 %s",)))() == "told"
@@ -123,7 +123,7 @@ def tell(text: str) -> str:
 def test_a_run_that_is_refused_leaves_no_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with pytest.raises(UsageError), EarlyStart() as early:
-        early.begin(Settings(output="o", direct_num_workers=2), str(log))
+        early.begin(Settings(output="o", workers=2), str(log))
         assert log.exists()
         raise UsageError("too little memory")
     assert not log.exists()
@@ -133,14 +133,14 @@ def test_an_early_start_that_fails_names_the_log_which_says_why(tmp_path: Path) 
     log = tmp_path / "log"
     named = rf"code 3 \(the workers' log: {log}\)$"
     with pytest.raises(WorkerError, match=named), EarlyStart() as early:
-        early.begin(Settings(output="o", direct_num_workers=2), str(log))
+        early.begin(Settings(output="o", workers=2), str(log))
         early.call(Call("os:_exit", (3,)))()
     assert log.exists()
 
 
 def test_without_worker_processes_a_call_is_done_at_once_and_here(tmp_path: Path) -> None:
     with EarlyStart() as early:
-        early.begin(Settings(output="o", direct_num_workers=1), str(tmp_path / "log"))
+        early.begin(Settings(output="o", workers=1), str(tmp_path / "log"))
         early.call(Call("builtins:setattr", (tell, "mark", 1)))
         assert getattr(tell, "mark", None) == 1
     assert not (tmp_path / "log").exists()
@@ -150,13 +150,13 @@ def test_without_worker_processes_a_call_is_done_at_once_and_here(tmp_path: Path
     ("given", "expected"),
     [
         ({}, False),
-        ({"direct_num_workers": 1}, False),
-        ({"direct_num_workers": 2}, True),
-        ({"direct_num_workers": 2, "direct_running_mode": "multi_threading"}, False),
+        ({"workers": 1}, False),
+        ({"workers": 2}, True),
+        ({"workers": 2, "direct_running_mode": "multi_threading"}, False),
         ({"direct_running_mode": "multi_processing"}, True),
-        ({"direct_num_workers": 2, "plan": True}, False),
-        ({"direct_num_workers": 2, "runner": "PrismRunner"}, False),
-        ({"direct_num_workers": 0}, True),
+        ({"workers": 2, "plan": True}, False),
+        ({"workers": 2, "runner": "PrismRunner"}, False),
+        ({"workers": 0}, True),
     ],
 )
 def test_it_begins_early_where_flags_say_that_there_will_be_processes(

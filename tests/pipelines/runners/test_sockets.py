@@ -37,11 +37,11 @@ from transforms.storage import files as storage
 from transforms.workers.follow_launcher import SOCKETS
 
 KINDS = {
-    "alone": ["--direct_num_workers=1"],
-    "one thread": ["--direct_num_workers=1", "--direct_running_mode=multi_threading"],
-    "one process": ["--direct_num_workers=1", "--direct_running_mode=multi_processing"],
-    "threads": ["--direct_num_workers=2", "--direct_running_mode=multi_threading"],
-    "processes": ["--direct_num_workers=2"],
+    "alone": ["--workers=1"],
+    "one thread": ["--workers=1", "--direct_running_mode=multi_threading"],
+    "one process": ["--workers=1", "--direct_running_mode=multi_processing"],
+    "threads": ["--workers=2", "--direct_running_mode=multi_threading"],
+    "processes": ["--workers=2"],
 }
 
 

@@ -270,7 +270,7 @@ def test_workers_that_start_anew_write_the_same_bytes(
     monkeypatch.setattr(WorkerProcesses, "hand_out", hand_out)
     for number, name in enumerate(("anew", "forked")):
         monkeypatch.setenv("DOVETAIL_FORK", str(number))
-        flags = [f"--output={tmp_path / name}", "--num_shards=3", "--direct_num_workers=2"]
+        flags = [f"--output={tmp_path / name}", "--num_shards=3", "--workers=2"]
         run(f"--input={tmp_path / 'in'}", *flags)
     assert asked == [False, False, True, True]
     assert read_shards(tmp_path / "anew") == read_shards(tmp_path / "forked")

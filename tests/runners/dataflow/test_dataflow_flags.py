@@ -70,7 +70,7 @@ def _nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             r"^--shared_filesystem is for --runner=FlinkRunner, .* Dataflow",
         ),
         (
-            {"direct_num_workers": "4"},
+            {"workers": "4"},
             r"^--workers is for --runner=DirectRunner or .*--parallelism",
         ),
         ({"job_name": "Mine"}, r"^--job_name=Mine: expected small letters"),

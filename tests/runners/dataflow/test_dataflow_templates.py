@@ -107,7 +107,7 @@ BESIDE: dict[str, dict[str, Any]] = {  # what others of split mean something wit
 
 
 def parser_of(pipeline: str) -> Any:
-    return cli.make_parser(*PIPELINES[pipeline], prog="dovetail", description="", epilog="")
+    return cli.make_parser(*PIPELINES[pipeline], prog="dovetail", about="")
 
 
 def identify(value: Any) -> str:
@@ -124,8 +124,10 @@ def test_the_models_are_those_of_the_command(name: str) -> None:
     command = importlib.import_module(f"pipelines.{name}")
     with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
         told: list[Any] = []
-        real = cli.Parser.format_help
-        patch.setattr(cli.Parser, "format_help", lambda self: told.append(self) or real(self))
+        real = cli.CommandParser.format_help
+        patch.setattr(
+            cli.CommandParser, "format_help", lambda self: told.append(self) or real(self)
+        )
         command.run(["--help"])
     (parser,) = told
     assert set(parser_of(name)._option_string_actions) == set(parser._option_string_actions)

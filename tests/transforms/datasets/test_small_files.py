@@ -267,7 +267,7 @@ def test_a_dataset_of_small_files_is_byte_for_byte_what_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "in", {f"{i:04}.txt": b"line %d\nand more" % i for i in range(300)})
-    flags = (f"--input={tmp_path / 'in'}", "--num_shards=3", "--direct_num_workers=1", "--seed=5")
+    flags = (f"--input={tmp_path / 'in'}", "--num_shards=3", "--workers=1", "--seed=5")
     run(*flags, f"--output={tmp_path / 'together'}")
     monkeypatch.setattr(small_files, "SMALL", -1)
     run(*flags, f"--output={tmp_path / 'alone'}")

@@ -292,6 +292,18 @@ def test_sums_that_say_nothing_give_one_half() -> None:
         assert found.loss == pytest.approx(np.log(2))
 
 
+def test_a_few_records_beyond_the_others_are_chance() -> None:
+    """Four of 300 test records far out: a curve of four parameters would make their odds 25."""
+    z = uniform(900, "alike")
+    is_test = np.arange(900) % 3 == 0
+    z[[0, 3, 6, 9]] = 30.0
+    assert calibrate(z, is_test) == (0.0, 0.0, 0.0, 1.0, np.log(2))
+    z[np.flatnonzero(is_test)[:40]] = 30.0
+    found = calibrate(z, is_test)
+    assert found.a > 0
+    assert found.high > 0.9
+
+
 def test_sets_without_overlap_stay_finite() -> None:
     is_test = np.arange(200) < 100
     found = calibrate(np.where(is_test, 5.0, -5.0), is_test)

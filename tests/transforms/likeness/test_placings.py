@@ -20,6 +20,7 @@ from transforms.kernels.records import blocks
 from transforms.kernels.records.contents import content_hashes
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.splitting.plan import Part, SplitPlan
+from transforms.likeness import place_drawn
 from transforms.likeness.drawn import Drawn
 from transforms.likeness.place_drawn import PlaceDrawn
 from transforms.likeness.place_weighted import PlaceWeighted, Weighed
@@ -99,6 +100,33 @@ def test_copies_of_a_file_of_several_stay_with_their_file(tmp_path: Path) -> Non
     assert parts[1].origin.rows == (int(times[:20].sum()), 0, int(times[20:].sum()))  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("rows", [False, True], ids=["lines", "rows"])
+def test_many_copies_come_in_blocks_of_bounded_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: bool
+) -> None:
+    monkeypatch.setattr(place_drawn, "_COPIES_BYTES", 2000)
+    origin, block = ORIGINS[1], make_rows(TEXTS) if rows else make_block(TEXTS)
+    times = np.where(np.arange(60) % 3, np.arange(60), 0).astype(np.int64)
+    told = drawn_of(origin, block, times).write(str(tmp_path))
+    parts = [part for part in PlaceDrawn().place(origin, block, told) if part.split == 1]
+    assert len(parts) > 10
+    positions, names = [], []
+    for part in parts:
+        assert part.block is not None
+        assert blocks.payload_bytes(part.block) <= 2000
+        positions += blocks.column(part.block, "position").tolist()
+        names += [part.origin.name_of(place) for place in range(len(part.block))]
+    assert positions == np.repeat(np.arange(60), times).tolist()
+    assert names == ["a.jsonl" if place < 20 else "c.jsonl" for place in positions]
+    assert Digest.total(part.was for part in parts).records == np.count_nonzero(times)
+
+
+def make_rows(texts: list[str]) -> pa.RecordBatch:
+    columns = [pa.array(texts), pa.array(range(len(texts)))]
+    record = pa.StructArray.from_arrays(columns, names=["text", "n"])
+    return blocks.from_rows(record, positions=np.arange(len(texts), dtype=np.uint64))
+
+
 def test_weights_are_attached_to_the_records_they_are_of(tmp_path: Path) -> None:
     model, block = make_model(), make_block(TEXTS)
     scores = model.score(TEXTS, {}, folds_of(*content_hashes(block), model.seed))
@@ -119,8 +147,7 @@ def test_weights_are_attached_to_the_records_they_are_of(tmp_path: Path) -> None
 
 
 def test_rows_get_columns(tmp_path: Path) -> None:
-    record = pa.StructArray.from_arrays([pa.array(TEXTS), pa.array(range(60))], names=["text", "n"])
-    block = blocks.from_rows(record, positions=np.arange(60, dtype=np.uint64))
+    block = make_rows(TEXTS)
     times = np.arange(60, dtype=np.int64) % 2
     told = drawn_of(ORIGINS[0], block, times).write(str(tmp_path))
     for part in PlaceDrawn(column="often").place(ORIGINS[0], block, told):

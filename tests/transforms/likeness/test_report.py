@@ -55,6 +55,14 @@ def test_labels_are_always_spoken_of() -> None:
     assert "only if labels depend on inputs" in LABELS
 
 
+def test_weights_are_said_to_be_near_1_only_where_they_are() -> None:
+    assert "nothing to mend, and weights are near 1." in said(report_of(0.5))
+    odd = report_of(0.5, scores=[ONE // 2] * 990 + [ONE // 100 * 97] * 10)
+    assert odd.effective_share < 0.5
+    assert "near 1 are a matter of chance: do without them." in said(odd)
+    assert "and weights are near 1" not in said(odd)
+
+
 @pytest.mark.parametrize(
     ("auc", "verdict", "words_of_it"),
     [

@@ -200,13 +200,13 @@ class Plan:
     record_limit: int
 
 
-def count_shards(input_bytes: int) -> int:
-    """Return the default number of shards: input bytes over 256 MiB, rounded up to 1, 2 or 4k.
+def count_shards(input_bytes: int, shard_bytes: int = SHARD_BYTES) -> int:
+    """Return the default number of shards: input bytes over a shard's, rounded up to 1, 2 or 4k.
 
     Workers that write them, and trainers that read them, come in such numbers: with 15 shards one
     of two would stand idle at the end.
     """
-    shards = max(1, math.ceil(input_bytes / SHARD_BYTES))
+    shards = max(1, -(-input_bytes // shard_bytes))
     return shards if shards <= 2 else math.ceil(shards / 4) * 4
 
 

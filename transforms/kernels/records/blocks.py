@@ -182,6 +182,11 @@ def payload_bytes(block: pa.RecordBatch) -> int:
     return int(offsets[-1] - offsets[0]) if len(block) else 0
 
 
+def payload_offsets(block: pa.RecordBatch) -> I64:
+    """Return int64[n + 1], where in the payload each record begins; the first anywhere."""
+    return offsets_of(column(block, "cost")) if is_rows(block) else extents(block)[1]
+
+
 def block_footprint(block: pa.RecordBatch) -> int:
     """Return the ``footprint`` of a block, with what is kept beside its records."""
     kept = kept_of(block)
@@ -196,8 +201,7 @@ def slices(block: pa.RecordBatch, *, limit: int) -> Iterator[pa.RecordBatch]:
     if block_footprint(block) <= limit:  # nearly always
         yield block
         return
-    offsets = offsets_of(column(block, "cost")) if is_rows(block) else extents(block)[1]
-    costs = offsets + np.arange(len(block) + 1, dtype=np.int64) * ROW_COST
+    costs = payload_offsets(block) + np.arange(len(block) + 1, dtype=np.int64) * ROW_COST
     for begin, end in cuts(costs, limit=limit):
         yield block.slice(begin, end - begin)
 

@@ -172,7 +172,7 @@ def test_too_little_memory_is_refused_with_a_value_that_works(
 def test_one_worker_is_advised_only_where_it_works() -> None:
     with pytest.raises(UsageError) as caught:
         share_memory(100 * MIB, count=2, processes=2)
-    assert "--direct_num_workers=1" not in str(caught.value)
+    assert "--workers=1" not in str(caught.value)
 
 
 @given(INPUTS, PAYLOADS)
