@@ -68,7 +68,7 @@ def platt(z: F64, is_test: Bools) -> Calibration:
     return Calibration(a, b, 0.0, 1.0, _loss(_sigmoid(a * z + b), is_test, share))
 
 
-def calibrate(z: F64, is_test: Bools) -> Calibration:
+def calibrate(z: F64, is_test: Bools, *, contents: tuple[int, int] | None = None) -> Calibration:
     """Fit a, b, low and high, as of ``platt``; by L-BFGS, from where that ends.
 
     As if a twentieth of a record stood on the wrong side beyond either end: without it ``high`` came so
@@ -77,6 +77,11 @@ def calibrate(z: F64, is_test: Bools) -> Calibration:
     D is one half for all where the curve gains no more than its parameters gain by chance (H. Akaike, "A
     New Look at the Statistical Model Identification", 1974): of two halves of the same reviews, a few
     records far out got odds of 27 without it, and 3,000 were worth 1,361.
+
+    Args:
+        z, is_test: as of ``platt``.
+        contents: different records of the test set, and of the input: copies prove nothing. None where
+            all differ.
     """
     from scipy.optimize import minimize
 
@@ -113,7 +118,8 @@ def calibrate(z: F64, is_test: Bools) -> Calibration:
     low, high = 0.5 * float(_sigmoid(to_low)), 1.0 - 0.5 * float(_sigmoid(to_high))
     loss = _loss(low + (high - low) * _sigmoid(a * z + b), is_test, share)
     nothing = float(np.log(2))
-    if nothing - loss <= _PARAMETERS * float(share @ share):  # 1 over how many count alike (Kish)
+    tests, inputs = contents or (int(is_test.sum()), int((~is_test).sum()))
+    if nothing - loss <= _PARAMETERS * (0.25 / tests + 0.25 / inputs):
         return Calibration(0.0, 0.0, 0.0, 1.0, nothing)
     return Calibration(a, b, low, high, loss)
 

@@ -53,7 +53,9 @@ def fit_fold(
                 one.learn(batch, sample.is_test[rows])
         for one in going:
             one.judge(epoch, for_stopping, sample.is_test[held])
-    calibrations = [calibrate(one.sums, sample.is_test[held]) for one in tries]
+    held_out = sizes(sample, folds == stopping)
+    contents = held_out.test_contents, held_out.input_contents
+    calibrations = [calibrate(one.sums, sample.is_test[held], contents=contents) for one in tries]
     chosen = min(range(len(tries)), key=lambda i: calibrations[i].loss)
     best, calibration = tries[chosen], calibrations[chosen]
     model = FoldModel(
@@ -67,7 +69,7 @@ def fit_fold(
         loss=calibration.loss,
         losses={repr(one.alpha): each.loss for one, each in zip(tries, calibrations, strict=True)},
         fitted_on=sizes(sample, seen),
-        held_out=sizes(sample, folds == stopping),
+        held_out=held_out,
     )
     return FoldFit(best.weights, model)
 

@@ -27,6 +27,7 @@ from transforms.kernels.arrays import F64
 from transforms.kernels.likeness.columns import specify
 from transforms.kernels.likeness.folds import FOLDS, folds_of
 from transforms.kernels.likeness.spec import FeatureSpec, Ngrams
+from transforms.kernels.likeness.weights import ONE
 from transforms.kernels.randomness import mix
 from transforms.likeness import fit_fold, matrix, needs
 from transforms.likeness.auc import auc, auc_by_folds
@@ -302,6 +303,14 @@ def test_a_few_records_beyond_the_others_are_chance() -> None:
     found = calibrate(z, is_test)
     assert found.a > 0
     assert found.high > 0.9
+
+
+def test_copies_prove_nothing() -> None:
+    for seed in range(4):
+        texts = gaussians(60, seed=seed, mean=0.0)[0]
+        copies = texts.take(np.repeat(np.arange(120), 8))
+        scores = scores_of(fit(copies, SMALL, seed)[0], texts)
+        assert np.mean(scores == ONE // 2) > 0.7
 
 
 def test_sets_without_overlap_stay_finite() -> None:
