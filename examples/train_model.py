@@ -41,4 +41,6 @@ def lines(file: Path) -> Iterator[str]:
 
 if __name__ == "__main__":
     path, *rest = sys.argv[1:]
-    train(Path(path), pieces=int(rest[0]) if rest else 1000, files=[Path(file) for file in rest[1:]])
+    train(
+        Path(path), pieces=int(rest[0]) if rest else 1000, files=[Path(file) for file in rest[1:]]
+    )
