@@ -3,9 +3,9 @@
     python bench/sentences.py            the share of long sentences, page by page
     python bench/sentences.py --list     and the sentences, longest first
 
-Prose alone counts: no code, no headings, no cells of tables (of a table, a cell with a full stop counts, and a long
-one without). A word is what stands between blanks; an inline code span, a link's address
-and a figure with its unit count as one word each.
+Prose alone counts: no code, no headings, no cells of tables (of a table, a cell with a full stop
+counts, and a long one without). A word is what stands between blanks; an inline code span, a link's
+address and a figure with its unit count as one word each.
 """
 
 from __future__ import annotations
