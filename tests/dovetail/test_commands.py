@@ -142,6 +142,7 @@ def test_a_recipe_is_given_in_any_way_and_keywords_win(here: Path, how: str) -> 
         ({"seed": True}, "--seed: expected no truth value, got True"),
         ({"seed": "x"}, "--seed=x: expected a valid integer"),
         ({"sources": "a.txt"}, "input and sources say the same"),
+        ({"workers": 1, "direct_num_workers": 2}, "direct_num_workers and workers say the same"),
         ({"recipe": {"sorces": "a"}}, "recipe: sorces: unknown field; did you mean sources?"),
         ({"recipe": {"seed": -1}}, "recipe: seed: expected "),
         ({"recipe": {"plan": True}}, "recipe: plan: expected --plan on the command line only"),
