@@ -173,7 +173,7 @@ def test_a_plan_is_printed_and_nothing_is_written(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert dovetail.shuffle(input="a.txt", output="o", plan=True) is None
-    assert "shards: 1 of about" in capsys.readouterr().out
+    assert "1 shard of about" in capsys.readouterr().out
     assert not (here / "o").exists()
 
 
