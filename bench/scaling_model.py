@@ -230,9 +230,9 @@ def print_cases(args: argparse.Namespace, cases: list[Case]) -> None:
             name(size),
             nodes.count,
             "a store" if nodes.on_store else "its disks",
-            plan.shards,
-            plan.run_bytes >> 20,
-            plan.buckets,
+            f"{plan.shards:,}",
+            f"{plan.run_bytes >> 20:,}",
+            f"{plan.buckets:,}",
             f"two, by {plan.first}" if plan.first > 1 else "one",
             f"{mean:,.0f}",
             f"{it.spill / TB:.2f}",
@@ -263,14 +263,15 @@ def print_limits() -> None:
     for mib in (256, 1024, 5120):
         run = mib * MIB // 5
         sizes = [largest(run, on_store=on_store) for on_store in (False, True)]
-        common.row(f"{mib} MiB", f"{run >> 20} MiB", *(f"{size / TB:.2f} TB" for size in sizes))
+        common.row(f"{mib:,} MiB", f"{run >> 20:,} MiB", *(f"{size / TB:.2f} TB" for size in sizes))
 
 
 def print_comparison(it: Estimate) -> None:
     """Print 100 TB beside what Exoshuffle published."""
     common.header("100 TB, 40 nodes of 16 cores", "seconds", "dollars")
-    common.row("Exoshuffle-CloudSort, measured by its authors", 5378, 97)
-    common.row("Dovetail, this model", round(it.seconds / 100) * 100, round(sum(it.dollars)))
+    common.row("Exoshuffle-CloudSort, measured by its authors", "5,378", 97)
+    seconds = f"{round(it.seconds / 100) * 100:,}"
+    common.row("Dovetail, this model", seconds, round(sum(it.dollars)))
 
 
 def name(size: int) -> str:

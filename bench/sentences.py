@@ -3,9 +3,9 @@
     python bench/sentences.py            the share of long sentences, page by page
     python bench/sentences.py --list     and the sentences, longest first
 
-Prose alone counts: no code, no headings, no cells of tables (of a table, each cell that is a sentence
-of its own counts as one). A word is what stands between blanks; an inline code span, a link's address
-and a figure with its unit count as one word each.
+Prose alone counts: no code, no headings, no cells of tables (of a table, a cell with a full stop
+counts, and a long one without). A word is what stands between blanks; an inline code span, a link's
+address and a figure with its unit count as one word each.
 """
 
 from __future__ import annotations
@@ -45,11 +45,16 @@ def paragraphs(text: str) -> Iterator[str]:
                 yield " ".join(lines)
             lines = []
         if line.startswith("|"):
-            yield from (cell for cell in line.split("|") if len(cell.split()) > 1 and "." in cell)
+            yield from filter(_is_prose, re.split(r"(?<!\\)\|", line))
         elif item:
             lines = [line[item.end() :].strip()]
         elif line.strip() and (lines or not _SKIPPED.match(line)):
             lines.append(line.strip())
+
+
+def _is_prose(cell: str) -> bool:
+    """Return whether a cell holds a sentence, or is as long as one that is too long."""
+    return ("." in cell and len(cell.split()) > 1) or words(cell) > MOST_WORDS
 
 
 def sentences(text: str) -> Iterator[str]:

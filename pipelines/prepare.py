@@ -242,6 +242,27 @@ def _build(root: Any, job: Job) -> None:
     build(root, job)
 
 
+def _expect(job: Job) -> Mapping[str, Any]:
+    """Say what is expected of an epoch's train, about."""
+    rows = job.rows_of(sum(job.expected_records), job.train_tokens)
+    return {
+        "epochs": len(job.epochs),
+        "rows": round(rows) if job.recipe.rows is None else job.recipe.rows,
+        "tokens": round(job.train_tokens),
+        "sources": [
+            {
+                "source": name,
+                "documents": round(used),
+                "tokens": round(used * mean),
+                "passes": passes,
+            }
+            for name, used, mean, passes in zip(
+                job.sources, job.expected_records, job.means, job.passes, strict=True
+            )
+        ],
+    }
+
+
 def _totals(job: Job) -> Mapping[Stage, int | None]:
     size, repeats = (
         job.inputs.size,
@@ -269,6 +290,7 @@ COMMAND = Command(
     totals=_totals,
     manifest=PreparedManifest,
     summarize=summarize,
+    expect=_expect,
     compare=warn_of_a_changed_model,
     urls=["tokenizer"],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel
@@ -16,10 +16,11 @@ from pipelines.datasets.find_row import Place
 from pipelines.datasets.in_short import in_short
 from pipelines.datasets.manifests import AnyManifest, read_manifest
 from pipelines.datasets.visible import SHOWN, TokenLines, escape, show_record
-from pipelines.recipes.cli import leave, make_parser, run_main
+from pipelines.jobs.dataset_json import dataset_json
+from pipelines.recipes.cli import leave, make_parser, print_json, run_main
 from pipelines.recipes.flag_errors import validate
 from pipelines.recipes.help import COMMANDS
-from pipelines.recipes.recipe import RUN, Modules, StorageOptions, make_flag
+from pipelines.recipes.recipe import JSON_HELP, RUN, Modules, StorageOptions, make_flag
 from pipelines.recipes.store_options import refuse_secrets
 from transforms.datasets.manifest import Manifest
 from transforms.datasets.prepared import PreparedManifest
@@ -100,6 +101,15 @@ class _Flags(BaseModel):
         "show tracebacks",
         brief="say more: tracebacks",
     )
+    as_json: bool = make_flag(False, RUN, JSON_HELP, brief="print one JSON object")
+
+
+class _Shown(NamedTuple):
+    """A row: what is said above it, what is shown of it, and the same for ``--json``."""
+
+    head: str
+    body: Iterator[Text]
+    data: Mapping[str, Any]
 
 
 def show(folder: str, flags: _Flags, console: Console) -> AnyManifest:
@@ -111,18 +121,22 @@ def show(folder: str, flags: _Flags, console: Console) -> AnyManifest:
     manifest = read_manifest(folder)
     colour = console.is_terminal and not console.no_color and console.color_system is not None
     lines = TokenLines(colour=colour, most=None if flags.full else SHOWN)
-    if flags.row is None:
-        for line in in_short(manifest, folder):
-            _print(console, Text(escape(line)))
     if isinstance(manifest, PreparedManifest):
         parts = _prepared(manifest, folder, flags, lines)
     else:
         parts = _records(manifest, folder, flags, lines)
-    for head, body in parts:
+    if flags.as_json:
+        rows = [part.data for part in parts]
+        print_json({"command": "show", "folder": folder, **dataset_json(manifest), "shown": rows})
+        return manifest
+    if flags.row is None:
+        for line in in_short(manifest, folder):
+            _print(console, Text(escape(line)))
+    for part in parts:
         if flags.row is None:
             _print(console, Text())
-        _print(console, Text(escape(head), "bold"))
-        for shown in body:
+        _print(console, Text(escape(part.head), "bold"))
+        for shown in part.body:
             _print(console, shown, indent=2)
     return manifest
 
@@ -137,7 +151,7 @@ def _print(console: Console, line: Text, *, indent: int = 0) -> None:
 
 def _prepared(
     manifest: PreparedManifest, folder: str, flags: _Flags, lines: TokenLines
-) -> Iterator[tuple[str, Iterator[Text]]]:
+) -> Iterator[_Shown]:
     """Yield what is said above each row, and what is shown of it."""
     # late: they take numba along, which records that are shown as they are don't wait for
     from pipelines.datasets.find_prepared import choose_split, prepared_row
@@ -163,9 +177,12 @@ def _prepared(
             about.append(f"of source {_name_of(chosen.dataset.sources, int(rows.sources[0]))}")
         if not texts.decodes:
             about.append(f"ids alone, as {texts.why}")
-        yield (
+        ids, lengths, kept = rows.ids.tolist(), rows.lengths.tolist(), _kept(rows.kept)
+        data = _place(number, chosen.split, place) | {"epoch": chosen.epoch, "format": chosen.form}
+        yield _Shown(
             f"{chosen.unit} {number:,} of {of}, {chosen.form} ({_at(place)}): {', '.join(about)}",
-            _body(lines, rows.ids.tolist(), rows.lengths.tolist(), texts, kept=_kept(rows.kept)),
+            _body(lines, ids, lengths, texts, kept=kept),
+            data | _tokens(ids, lengths, texts, flags) | {"filler": filler, "kept": kept},
         )
 
 
@@ -182,6 +199,18 @@ def _body(
         yield from show_record(dict(kept), SHOWN)
 
 
+def _place(number: int, split: str | None, place: Place) -> dict[str, Any]:
+    return {"split": split, "row": number, "path": place.path, "row_of_file": place.row}
+
+
+def _tokens(
+    ids: Sequence[int], lengths: Sequence[int], texts: TokenTexts, flags: _Flags
+) -> dict[str, Any]:
+    """Return ids and their texts for ``--json``, which alone they are decoded for."""
+    tokens = texts.of(ids) if flags.as_json and texts.decodes else None
+    return {"input_ids": ids, "lengths": lengths, "tokens": tokens}
+
+
 def _kept(kept: Any) -> Mapping[str, Any]:
     return {} if kept is None or not len(kept) else dict(kept[0].as_py() or {})
 
@@ -190,9 +219,7 @@ def _name_of(sources: Sequence[str], number: int) -> str:
     return sources[number] if number < len(sources) else str(number)
 
 
-def _records(
-    manifest: Manifest, folder: str, flags: _Flags, lines: TokenLines
-) -> Iterator[tuple[str, Iterator[Text]]]:
+def _records(manifest: Manifest, folder: str, flags: _Flags, lines: TokenLines) -> Iterator[_Shown]:
     """As ``_prepared``; rows of ids are decoded, other records are shown as they are."""
     split = _split_asked(manifest, flags.split)
     shards = [shard for shard in manifest.shards if layout.split_of(shard.path) == split]
@@ -207,10 +234,12 @@ def _records(
     texts: TokenTexts | None = None
     for number in _numbers(flags.row, sum(shard.records for shard in shards)):
         place, found = find_record(folder, manifest, shards, number)
+        data = _place(number, split, place)
         head = f"record {number:,} of {split} ({_at(place)})"
         ids = _ids_of(found, manifest)
         if ids is None or not isinstance(found, dict):
-            yield head, show_record(found, None if flags.full else SHOWN)
+            body = show_record(found, None if flags.full else SHOWN)
+            yield _Shown(head, body, {**data, "record": found})
             continue
         texts = texts or _texts_of(manifest, folder, flags.tokenizer)
         column = _token_column(manifest)
@@ -219,7 +248,12 @@ def _records(
         lengths = found.get(_LENGTHS)  # of packed rows that were shuffled
         if not isinstance(lengths, np.ndarray) or lengths.sum() != len(ids):
             lengths = np.array([len(ids)])
-        yield head, _body(lines, ids.tolist(), lengths.tolist(), texts, kept=kept)
+        row, sizes = ids.tolist(), lengths.tolist()
+        yield _Shown(
+            head,
+            _body(lines, row, sizes, texts, kept=kept),
+            {**data, **_tokens(row, sizes, texts, flags), "kept": kept},
+        )
 
 
 def _split_asked(manifest: Manifest, asked: str | None) -> str | None:

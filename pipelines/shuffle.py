@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from pipelines.inputs.made_by import warnings
 from pipelines.inputs.preflight import inspect_inputs, refuse_memory, spool_stdin, uses_stores
@@ -18,6 +19,7 @@ from pipelines.recipes.cli import LOG, leave
 from pipelines.recipes.help import COMMANDS
 from pipelines.recipes.recipe import Recipe, Settings
 from pipelines.recipes.recipe_file import SHUFFLE
+from pipelines.recipes.values import write_bytes, write_count, write_list
 from pipelines.runners.choose_workers import choose_workers
 from pipelines.runners.clusters import CLUSTERS
 from pipelines.runners.early_start import Call, EarlyStart
@@ -102,7 +104,7 @@ def _without_zero_weights(recipe: Recipe) -> Recipe:
     out = [name for name, weight in (recipe.weights or {}).items() if weight == 0]
     if not out:
         return recipe
-    LOG.info("left out, as their weight is zero: %s", ", ".join(out))
+    LOG.info("%s: not read, as the weight is zero", write_list([f"source {name}" for name in out]))
     kept = {name: urls for name, urls in recipe.sources.items() if name not in out}
     weights = {name: weight for name, weight in (recipe.weights or {}).items() if name not in out}
     return recipe.model_copy(update={"sources": kept, "weights": weights})
@@ -129,8 +131,8 @@ def _refuse_mixture(job: Job) -> None:
     for name, have, used in zip(mixture.sources, amounts.records, expected, strict=True):
         if mixture.is_weighted and used > MANY_PASSES * have:
             LOG.warning(
-                "source %s will be repeated about %.1f times; give --stop=first_exhausted to end before "
-                "anything repeats, or less weight",
+                "source %s will be repeated about %.1f times; pass --stop=first_exhausted to end before "
+                "any source repeats, or give it less weight",
                 name,
                 used / have,
             )
@@ -140,16 +142,31 @@ def _warn_of_shards(job: Job) -> None:
     mean = int(sum(job.expected_bytes)) // job.shards
     if job.shards > MANY_SHARDS and mean < TINY_SHARD:
         LOG.warning(
-            "about %d shards of some %d bytes each: writing so many is slow, and so is reading them; "
-            "raise --shard_records or lower --num_shards, or give neither for shards of 256 MiB",
-            job.shards,
-            mean,
+            "about %s of %s each would be written: so many small files are slow to write and to read; "
+            "raise --shard_records or lower --num_shards, or pass neither for shards of 256 MiB",
+            write_count(job.shards, "shard"),
+            write_bytes(mean),
         )
 
 
 def _sum_up(job: Job) -> str:
     about = "" if job.shards_known else "about "
-    return f"{job.workers.payload >> 20} MiB of payload each; shards: {about}{job.shards}"
+    mixed = (
+        ""
+        if job.mixture.is_whole
+        else f", mixing {write_count(len(job.mixture.sources), 'source')}"
+    )
+    return f"shuffling into {about}{write_count(job.shards, 'shard')}{mixed}"
+
+
+def _expect(job: Job) -> Mapping[str, Any]:
+    """Say what is expected of each source, about, and how many shards."""
+    amounts = zip(job.mixture.sources, job.expected_records, job.expected_bytes, strict=True)
+    mixture = [
+        {"source": name, "records": round(records), "bytes": round(size)}
+        for name, records, size in amounts
+    ]
+    return {"shards": job.shards, "shards_are_exact": job.shards_known, "sources": mixture}
 
 
 def _totals(job: Job) -> Mapping[Stage, int | None]:
@@ -171,6 +188,7 @@ COMMAND = Command(
     totals=_totals,
     manifest=Manifest,
     summarize=summarize,
+    expect=_expect,
 )
 run, main = COMMAND.run, COMMAND.main
 

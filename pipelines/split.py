@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from pipelines.inputs.made_by import warnings
 from pipelines.inputs.preflight import refuse_memory, spool_stdin, uses_stores
@@ -140,6 +141,20 @@ def _measure(job: Job) -> list[Need]:
     )
 
 
+def _expect(job: Job) -> Mapping[str, Any]:
+    """Say what is expected of each split, about."""
+    splits = [
+        {
+            "split": name,
+            "requested": asked,
+            "bytes": job.expected[name],
+            "shards": job.shards_of(name),
+        }
+        for name, asked in job.recipe.asked.items()
+    ]
+    return {"splits": splits}
+
+
 def _totals(job: Job) -> Mapping[Stage, int | None]:
     size = job.inputs.size * job.readings_before
     before: dict[Stage, int | None] = {"count": size} if size else {}
@@ -162,6 +177,7 @@ COMMAND = Command(
     totals=_totals,
     manifest=Manifest,
     summarize=summarize,
+    expect=_expect,
     urls=["like", "like_model"],
 )
 run, main = COMMAND.run, COMMAND.main

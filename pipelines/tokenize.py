@@ -24,7 +24,7 @@ from pipelines.jobs.load_model import (
     warn_of_a_changed_model,
     workers_for_model,
 )
-from pipelines.jobs.plan_report import describe_room, describe_sources
+from pipelines.jobs.plan_report import describe_room, describe_sources, describe_workers
 from pipelines.jobs.summary import end_lines, summarize, write_law
 from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG, leave
@@ -195,7 +195,9 @@ def choose_work(recipe: TokenizeRecipe, settings: RunSettings) -> tuple[Any, dic
 def _not_added(tokenizer: Tokenizer, role: Role) -> str | None:
     """Say that the model's file puts bos or eos around texts, where nobody asked for it; None else."""
     words = around_texts(tokenizer, role)
-    return f"the model's file {words}; it isn't added, --add_{role} adds it" if words else None
+    return (
+        f"the model's file {words}; it isn't added unless you pass --add_{role}" if words else None
+    )
 
 
 def _require_tokens(schema: pa.Schema | None, recipe: TokenizeRecipe) -> None:
@@ -223,7 +225,10 @@ def _warn_of_another(
     ]
     for line in describe_tokenizers(others):
         LOG.warning(
-            "--tokenizer=%s is another model (SHA-256 %s…): %s", recipe.tokenizer, sha256[:12], line
+            "--tokenizer=%s (SHA-256 %s…) is not the model that made the ids: %s",
+            recipe.tokenizer,
+            sha256[:12],
+            line,
         )
 
 
@@ -269,12 +274,12 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
     lines = [
         *describe_sources(job.inputs.contents.amounts),
         *(f"unified     {note}" for note in job.inputs.contents.notes),
-        f"model: {job.recipe.tokenizer}, {job.model['kind']} of {job.model['ids']:,} ids",
-        *([f"engine: {job.model['engine']}"] if "engine" in job.model else []),
-        *end_lines(job.model),
-        *([] if job.recipe.decode else [f"sampling: {write_law(job.recipe.sampling, numbers)}"]),
-        f"shards: at most {job.shards}, {job.form.kind}, compression {job.form.compression}",
-        f"workers: {job.workers.count}",
+        f"model       {job.recipe.tokenizer}, {job.model['kind']} of {job.model['ids']:,} ids",
+        *([f"engine      {job.model['engine']}"] if "engine" in job.model else []),
+        *(f"{line.replace(': ', ' ' * 9, 1)}" for line in end_lines(job.model)),
+        *([] if job.recipe.decode else [f"sampling    {write_law(job.recipe.sampling, numbers)}"]),
+        f"output      {job.form.kind}, compression {job.form.compression}; {_most_shards(job)}",
+        describe_workers(job.workers),
     ]
     kept = job.inputs.contents.kept
     if kept is not None and kept.schema is not None:
@@ -283,15 +288,21 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
             f"{field.name} ({'JSON text' if kind == 'json' else field.type})"
             for field, kind in zip(kept.schema, kinds, strict=True)
         ]
-        lines.append(f"kept beside the tokens: {', '.join(columns)}")
+        lines.append(f"kept        {', '.join(columns)}")
     lines += describe_room(needs)
     return "\n".join(lines)
 
 
 def _sum_up(job: Job) -> str:
     ids = write_count(job.model["ids"], "id")
-    by = f", by {job.model['engine']}" if "engine" in job.model else ""
-    return f"{job.model['kind']} of {ids}{by}; at most {write_count(job.shards, 'shard')}"
+    by = f", with {job.model['engine']}" if "engine" in job.model else ""
+    does = "decoding" if job.recipe.decode else "tokenizing"
+    law = "" if job.recipe.decode else f", sampling {job.recipe.sampling}"
+    return f"{does} by {job.model['kind']} of {ids}{by}{law}; {_most_shards(job)}"
+
+
+def _most_shards(job: Job) -> str:
+    return f"at most {write_count(job.shards, 'shard')}"
 
 
 COMMAND = Command(
@@ -307,6 +318,7 @@ COMMAND = Command(
     totals=lambda job: {job.stage: job.inputs.size},  # shards are written while it is read
     manifest=Manifest,
     summarize=summarize,
+    expect=lambda job: {"shards_at_most": job.shards},
     compare=warn_of_a_changed_model,
     urls=["tokenizer"],
 )

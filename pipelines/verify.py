@@ -14,13 +14,14 @@ from pydantic import BaseModel
 from pipelines.datasets.check_records import check_records
 from pipelines.datasets.manifests import AnyManifest, read_manifest
 from pipelines.datasets.shard_files import EXTRA
+from pipelines.jobs.dataset_json import dataset_json
 from pipelines.jobs.watch import Watch, watching
-from pipelines.recipes.cli import LOG, leave, make_parser, printable, run_main
+from pipelines.recipes.cli import LOG, leave, make_parser, print_json, printable, run_main
 from pipelines.recipes.flag_errors import validate
 from pipelines.recipes.help import COMMANDS
-from pipelines.recipes.recipe import RUN, Modules, StorageOptions, make_flag
+from pipelines.recipes.recipe import JSON_HELP, RUN, Modules, StorageOptions, make_flag
 from pipelines.recipes.store_options import refuse_secrets
-from pipelines.recipes.values import write_count
+from pipelines.recipes.values import write_bytes, write_count, write_rate, write_seconds
 from pipelines.runners.machine import cores_available
 from transforms.datasets.prepared import PreparedManifest
 from transforms.errors import LosslessError, UsageError
@@ -54,6 +55,7 @@ class _Flags(BaseModel):
     )
     quiet: bool = make_flag(False, RUN, "say nothing but warnings and errors")
     debug: bool = make_flag(False, RUN, "show tracebacks")
+    as_json: bool = make_flag(False, RUN, JSON_HELP, brief="print one JSON object")
 
 
 def verify(folder: str, *, live: bool = False) -> tuple[AnyManifest, list[str]]:
@@ -107,7 +109,7 @@ def _what_it_holds(manifest: AnyManifest) -> str:
     if not isinstance(manifest, PreparedManifest):
         records, held = (
             write_count(manifest.records, "record"),
-            write_count(manifest.bytes, "byte"),
+            write_bytes(manifest.bytes),
         )
         return f"{records}, {held} in {shards}, digest {manifest.digest.hash}"
     rows = [
@@ -115,7 +117,7 @@ def _what_it_holds(manifest: AnyManifest) -> str:
         + (f" of epoch {split.epoch}" if split.epoch is not None else "")
         for split in manifest.splits
     ]
-    return f"{', '.join(rows)}, {write_count(_bytes_of(manifest), 'byte')} in {shards}"
+    return f"{', '.join(rows)}, {write_bytes(_bytes_of(manifest))} in {shards}"
 
 
 def run(argv: Sequence[str], **given: Any) -> AnyManifest:
@@ -134,7 +136,7 @@ def run(argv: Sequence[str], **given: Any) -> AnyManifest:
         prog="dovetail verify DIR",
         about=COMMANDS["verify"],
         examples=EXAMPLES,
-        common=("storage_options", "codec_module"),
+        common=("as_json", "storage_options", "codec_module"),
         notes=NOTES,
         docs="docs/explanation/how-it-works.md",
     )
@@ -151,6 +153,15 @@ def run(argv: Sequence[str], **given: Any) -> AnyManifest:
         compressed.having(compressed.with_installed(flags.codec_module)),
     ):
         manifest, problems = verify(args.folder, live=not (flags.debug or flags.quiet))
+    seconds = time.monotonic() - begin
+    result = {
+        "command": "verify",
+        "folder": args.folder,
+        "ok": not problems,
+        "differences": problems,
+        "seconds": round(seconds, 3),
+        **dataset_json(manifest),
+    }
     problems = [printable(problem).replace("\n", "\\n") for problem in problems]
     for problem in problems:
         LOG.error("%s", problem)
@@ -160,17 +171,23 @@ def run(argv: Sequence[str], **given: Any) -> AnyManifest:
         remedy = "make the dataset again"
         if all(problem.endswith(EXTRA) for problem in problems):
             remedy = f"remove {'it' if alone else 'them'}: all that the manifest lists is as it was"
-        raise LosslessError(
+        error = LosslessError(
             f"{args.folder}: {differ} from the manifest, the first: {problems[0]}; {remedy}"
         )
-    seconds = time.monotonic() - begin
+        error.result = result
+        raise error
     LOG.info(
-        "%s is what its manifest says: %s (%.1f s, %.0f MB/s)",
+        "OK: %s matches its manifest (%s); %s",
         args.folder,
         _what_it_holds(manifest),
-        seconds,
-        _bytes_of(manifest) / max(seconds, 1e-9) / 1e6,
+        ", ".join(
+            filter(
+                None, [write_seconds(seconds), write_rate(_bytes_of(manifest) / max(seconds, 1e-9))]
+            )
+        ),
     )
+    if flags.as_json:
+        print_json(result)
     return manifest
 
 

@@ -19,16 +19,21 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class DovetailError(Exception):
     """Base of every error that Dovetail raises on purpose.
 
     The message says what was expected, what came, where, and what to do.
+
+    Attributes:
+        result: what ``--json`` says beside it.
     """
 
     exit_code = 1
+    result: Mapping[str, Any] | None = None
 
     def __init__(self, message: str) -> None:
         # runners quote messages: there a backslash and an n end the line in which they are found

@@ -71,4 +71,14 @@ def docstring(owner: Any) -> str:
             if stripped and not line.startswith(" "):
                 in_section = False
             out.append(f"  {stripped}" if in_section and stripped else stripped)
+    out = [
+        line if line.startswith("    ") or line.startswith("**") else _starless(line)
+        for line in out
+    ]
     return _ROLE.sub(r"`\1`", "\n".join(out)).strip()
+
+
+def _starless(line: str) -> str:
+    """Return a line of prose whose stars are stars."""
+    parts = re.split(r"(`[^`]+`)", line)
+    return "".join(part if i % 2 else part.replace("*", r"\*") for i, part in enumerate(parts))

@@ -133,7 +133,8 @@ def _parameter(parameter: inspect.Parameter) -> str:
         shown += f": {_written(annotation)}"
     if default is inspect.Parameter.empty:
         return shown
-    return f"{shown} = {repr(default) if len(repr(default)) < 60 else '...'}"
+    shown_default = repr(default).replace("<factory>", "...")  # of a dataclass: made anew each time
+    return f"{shown} = {shown_default if len(shown_default) < 60 else '...'}"
 
 
 def _written(annotation: Any) -> str:

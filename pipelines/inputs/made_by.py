@@ -47,7 +47,7 @@ def warnings(entries: Sequence[TokenizerEntry]) -> list[str]:
     if len({entry.model["sha256"] for entry in entries}) < 2:
         return []
     return [
-        "ids of different tokenizers come together, and one id means another token in each: "
+        "the inputs' ids were made by different tokenizers, so one id stands for different tokens: "
         + "; ".join(describe(entries))
     ]
 

@@ -167,8 +167,8 @@ def _warn_of_kinds(sieves: Sequence[Sieve], recipe: Recipe) -> None:
         unasked = [sieve.pattern for sieve in sieves if sieve.unasked]
         if unasked:
             LOG.warning(
-                "%s%s: read, as given by name, though not --extension=%s; for that to choose, quote the "
-                "pattern so that the shell leaves it alone",
+                "%s%s: read although --extension=%s doesn't match, as files given by name always are; "
+                "quote the pattern so that --extension chooses",
                 unasked[0],
                 f" and {len(unasked) - 1} more" if len(unasked) > 1 else "",
                 ",".join(recipe.extension),
@@ -183,7 +183,7 @@ def _warn_of_kinds(sieves: Sequence[Sieve], recipe: Recipe) -> None:
         found = kinds_of(kinds)
         if len(found) > 1 and not found <= _WITH_FIELDS:
             LOG.warning(
-                "source %s: files of several kinds are read, as they were given: %s",
+                "source %s: files of several kinds were given, and all are read: %s",
                 *(source, count_kinds(kinds)),
             )
 

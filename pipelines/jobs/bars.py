@@ -10,11 +10,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines.recipes.cli import LOG
-from pipelines.recipes.values import write_count
+from pipelines.recipes.values import write_count, write_rate
+from transforms.workers.progress import Stage
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+
+STAGE_WORDS: dict[Stage, str] = {
+    "count": "surveying records",
+    "score": "scoring records",
+    "partition": "reading and shuffling",
+    "split": "reading and splitting",
+    "tokenize": "reading and tokenizing",
+    "decode": "reading and decoding",
+    "order": "ordering documents",
+    "write": "writing shards",
+    "verify": "checking files",
+}
+"""What each stage does, for people."""
+
+_NARROW = 96  # columns; in fewer, bars are shown without how many records there are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +42,16 @@ class Standing:
         done: bytes.
         total: bytes, None as long as nobody knows.
         records: how many are done.
+        tokens: how many are done a second; 0 where none are made.
         rate: bytes a second, lately; over all of it when it is finished.
         seconds: until its end, None where nobody can tell; when it is finished, what it took.
     """
 
-    stage: str
+    stage: Stage
     done: int = 0
     total: int | None = None
     records: int = 0
+    tokens: float = 0.0
     rate: float = 0.0
     seconds: float | None = None
 
@@ -47,15 +65,22 @@ class Standing:
         """The part that is done, 0 to 1 though work that is done twice counts twice."""
         return min(1.0, self.done / self.total) if self.total else float(self.finished)
 
+    @property
+    def does(self) -> str:
+        """What the stage does, for people."""
+        return STAGE_WORDS[self.stage]
+
     def words(self) -> list[str]:
         """Say it: percent, bytes, records, rate, time; empty words where nothing is known."""
+        records = write_count(self.records, "record") if self.records else ""
+        rate = write_rate(self.rate)
+        if self.tokens >= 1:
+            rate = f"{rate}, {self.tokens:,.0f} tokens/s"
         if self.total is None:
             if not self.done:
                 return [""] * 5
             unit, size = next((u, s) for u, s in _UNITS if self.done >= s or s == 1)
-            so_far = f"{self.done / size:.{int(size > 1)}f} {unit}"
-            rate = f"{self.rate / 1e6:.0f} MB/s"
-            return ["", so_far, write_count(self.records, "record"), rate, ""]
+            return ["", f"{self.done / size:.{int(size > 1)}f} {unit}", records, rate, ""]
         unit, size = next((u, s) for u, s in _UNITS if self.total >= s or s == 1)
         digits = int(size > 1)
         done = min(self.done, self.total)
@@ -64,12 +89,13 @@ class Standing:
             minutes, seconds = divmod(round(self.seconds), 60)
             hours, minutes = divmod(minutes, 60)
             clock = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+            clock = clock if round(self.seconds) else "<0:01"
             time = f"took {clock}" if self.finished else f"{clock} left"
         return [
             f"{int(self.fraction * 100)}%",  # 100% is for what is finished
-            f"{done / size:.{digits}f}/{self.total / size:.{digits}f} {unit}",
-            write_count(self.records, "record"),
-            f"{self.rate / 1e6:.0f} MB/s",
+            f"{done / size:.{digits}f}/{self.total / size:.{digits}f} {unit}" if self.total else "",
+            records,
+            rate,
             time,
         ]
 
@@ -97,8 +123,9 @@ class Bars:
         self._standings: Sequence[Standing] = ()
         self._note = ""
         self._stderr = sys.stderr
+        self._console = Console(file=sys.stderr, force_terminal=True, force_interactive=True)
         self._live = Live(
-            console=Console(file=sys.stderr, force_terminal=True, force_interactive=True),
+            console=self._console,
             get_renderable=self._drawn,
             auto_refresh=False,
             redirect_stdout=False,
@@ -135,9 +162,13 @@ class Bars:
         from rich.progress_bar import ProgressBar
         from rich.table import Column, Table
 
-        words = [Column(justify="right", no_wrap=True) for _ in range(5)]
+        narrow = self._console.width < _NARROW
+        words = [Column(justify="right", no_wrap=True) for _ in range(4 if narrow else 5)]
         stage, bar = Column(no_wrap=True), Column(min_width=5, max_width=30)
         table = Table.grid(stage, bar, *words, padding=(0, 1))
         for one in self._standings:
-            table.add_row(one.stage, ProgressBar(1.0, one.fraction), *one.words())
+            said = one.words()
+            if narrow:
+                del said[2]
+            table.add_row(one.does, ProgressBar(1.0, one.fraction), *said)
         return table

@@ -13,11 +13,12 @@ from typing import Any, Generic, Protocol, TypeVar
 from pydantic import BaseModel
 
 from pipelines.inputs.preflight import check_stores, urls_of
+from pipelines.jobs.dataset_json import dataset_json, plan_json
 from pipelines.jobs.disk_room import Need, require_room
 from pipelines.jobs.execute import Planned, execute
 from pipelines.outputs.claim import Claim, check_output, claim_output
 from pipelines.recipes.as_given import naming_as_given
-from pipelines.recipes.cli import LOG, make_parser, parse, run_main
+from pipelines.recipes.cli import LOG, heard_warnings, make_parser, parse, print_json, run_main
 from pipelines.recipes.flag_errors import Origin, flag_of, validate
 from pipelines.recipes.recipe import RecipeFlags
 from pipelines.recipes.recipe_file import (
@@ -30,7 +31,13 @@ from pipelines.recipes.recipe_file import (
     to_yaml,
 )
 from pipelines.recipes.store_options import parse_storage_options
-from pipelines.recipes.values import as_list, parse_names, write_bytes, write_count
+from pipelines.recipes.values import (
+    as_list,
+    parse_names,
+    write_bytes,
+    write_count,
+    write_memory,
+)
 from pipelines.runners.beam_flags import check_beam_flags, warn_of_flags
 from pipelines.runners.clusters import CLUSTERS
 from pipelines.runners.early_start import EarlyStart
@@ -57,6 +64,11 @@ def _do_not_compare(job: Any, origin: Origin) -> None:
     """Take what a recipe names as it is."""
 
 
+def _expect_nothing(job: Any) -> Mapping[str, Any]:
+    """Say nothing."""
+    return {}
+
+
 @dataclass
 class Command(Generic[R, S, J, M]):
     """A command that makes a dataset.
@@ -69,6 +81,7 @@ class Command(Generic[R, S, J, M]):
             start worker processes that early.
         describe: says what was planned.
         sum_up: says in a few words what begins.
+        expect: says what is expected to come out, for ``--plan --json``.
         build: adds the transforms, the last of which writes the manifest, to a pipeline.
         totals: of the stages that are shown, where they are known.
         manifest: what the manifest is read as.
@@ -92,6 +105,7 @@ class Command(Generic[R, S, J, M]):
     summarize: Summarize[M]
     compare: Callable[[J, Origin], None] = _do_not_compare
     urls: Sequence[str] = ()
+    expect: Callable[[J], Mapping[str, Any]] = _expect_nothing
 
     def main(self, argv: Sequence[str] | None = None) -> int:
         """Run as a person does; return the exit code."""
@@ -148,7 +162,10 @@ class Command(Generic[R, S, J, M]):
             print(to_yaml(recipe, _part(flags, kind.settings), origin, kind), end="")
             return None
         settings = validate(kind.settings, _part(flags, kind.settings), origin)
-        return self.make(recipe, settings, beam_flags=beam_flags, origin=origin)
+        if not asked.as_json:
+            return self.make(recipe, settings, beam_flags=beam_flags, origin=origin)
+        with heard_warnings() as heard:
+            return self.make(recipe, settings, beam_flags=beam_flags, origin=origin, heard=heard)
 
     def make(
         self,
@@ -157,6 +174,7 @@ class Command(Generic[R, S, J, M]):
         *,
         beam_flags: Sequence[str] = (),
         origin: Origin | None = None,
+        heard: Sequence[str] | None = None,
     ) -> M | None:
         """Claim the output, plan, do the work, and say what came of it.
 
@@ -165,6 +183,7 @@ class Command(Generic[R, S, J, M]):
             settings: how the work is done.
             beam_flags: the user's own, for Beam.
             origin: where the recipe's values came from.
+            heard: warnings of this run, as it goes on; None where nothing is printed as JSON.
 
         Returns:
             The manifest, None for a plan, and where nobody waits for the end.
@@ -204,7 +223,8 @@ class Command(Generic[R, S, J, M]):
                         settings,
                         Claim.of_nothing(settings.output, locations),
                         early,
-                        origin,
+                        origin=origin,
+                        heard=heard,
                     )
                     return None
                 claim = stack.enter_context(
@@ -215,7 +235,7 @@ class Command(Generic[R, S, J, M]):
                         remote=settings.runner in CLUSTERS,
                         patience=patience_of(settings.runner),
                         check=lambda claim: jobs.append(
-                            self._plan(recipe, settings, claim, early, origin)
+                            self._plan(recipe, settings, claim, early, origin=origin)
                         ),
                     )
                 )
@@ -230,30 +250,59 @@ class Command(Generic[R, S, J, M]):
                 early=early,
             )
             if claim.handed_over:
+                if heard is not None:
+                    print_json(self._result(settings, heard) | {"submitted": True})
                 return None
             text = storage.read_all(storage.join(claim.folder, layout.MANIFEST))
         manifest = self.manifest.model_validate_json(text)
-        self.summarize(manifest, settings, seconds=time.monotonic() - begin, peak=peak)
+        seconds = time.monotonic() - begin
+        self.summarize(manifest, settings, seconds=seconds, peak=peak)
+        if heard is not None:
+            took = {"seconds": round(seconds, 3), "peak_memory_bytes": peak}
+            print_json(self._result(settings, heard) | dataset_json(manifest) | took)
         return manifest
 
+    def _result(self, settings: S, heard: Sequence[str]) -> dict[str, Any]:
+        """Return what ``--json`` says first."""
+        return {
+            "command": self.kind.command,
+            "output": settings.output,
+            "warnings": list(heard),
+        }
+
     def _plan(
-        self, recipe: R, settings: S, claim: Claim, early: EarlyStart, origin: Origin | None
+        self,
+        recipe: R,
+        settings: S,
+        claim: Claim,
+        early: EarlyStart,
+        *,
+        origin: Origin | None,
+        heard: Sequence[str] | None = None,
     ) -> J:
         """Plan, and say what was planned or begins; raise UsageError where there is no room for it."""
         job, needs = self.prepare(recipe, settings, claim, early)
         if origin is not None:
             self.compare(job, origin)
         if settings.plan:
-            print(self.describe(job, needs))
+            text = self.describe(job, needs)
+            if heard is None:
+                print(text)
         require_room(needs)
+        if settings.plan and heard is not None:
+            found = plan_json(job, needs, text) | {"expected": self.expect(job)}
+            print_json(self._result(settings, heard) | {"plan": found})
         if not settings.plan:
             LOG.info(
-                "%s, %s; %s; %s",
+                "reading %s (%s) with %s, %s of memory%s for data; writing to %s",
                 write_count(len(job.inputs.files), "file"),
                 write_bytes(job.inputs.size),
                 write_count(job.workers.count, "worker"),
-                self.sum_up(job),
+                write_memory(job.workers.payload),
+                " each" if job.workers.count > 1 else "",
+                settings.output,
             )
+            LOG.info("%s", self.sum_up(job))
         return job
 
 

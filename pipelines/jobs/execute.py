@@ -156,10 +156,10 @@ def _without_cells(build: Callable[[Any], object]) -> Callable[[Any], object]:
 def _beginning(job: Planned) -> str:
     """Say what happens while nothing moves yet."""
     if job.settings.runner != "DirectRunner":
-        return f"handing the job to {job.settings.runner}; it takes a while to begin"
+        return f"submitting the job to {job.settings.runner}; it may take some minutes to start"
     kind, plural = ("process", "es") if job.workers.processes else ("thread", "s")
     workers = write_count(job.workers.count, f"worker {kind}", plural=plural)
-    return f"starting {workers}; the first bytes move in some seconds"
+    return f"starting {workers}; reading begins in a few seconds"
 
 
 def _name_what_changed(job: Planned) -> None:

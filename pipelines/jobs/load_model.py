@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from transforms.tokenization.tokenizer import Tokenizer
 
 _COMPILING = (
-    "compiling the kernels that this model and law need, for this machine: some seconds, once; what "
-    "is compiled is kept for later runs"
+    "compiling kernels for this model and sampling method; this takes some seconds, once: later runs "
+    "use the compiled code"
 )
 BYTES_PER_TOKEN = 3
 """Of text, about, for estimates: of English it is 4, of Chinese 3."""
@@ -115,7 +115,9 @@ def load_model(recipe: ModelRecipe, settings: RunSettings, *, decode: bool = Fal
         if recipe.sampling in ("off", "stochastok"):  # other laws draw by kernels of ours
             entry["engine"] = engine
         if found.why_reference:
-            LOG.info("%s; %s encodes, many times slower", found.why_reference, engine)
+            LOG.info(
+                "%s; %s is used instead, which is many times slower", found.why_reference, engine
+            )
     by_package = isinstance(found, Deterministic) and not engine.startswith("gigatoken")
     return Loaded(
         tokenizer,
@@ -252,8 +254,8 @@ def warn_of_a_changed_model(job: Any, origin: Origin) -> None:
     made = origin.model.get("sha256")
     if made and job.model and origin.has(("tokenizer",)) and made != job.model["sha256"]:
         LOG.warning(
-            "%s isn't the model that made the dataset of --recipe=%s, and may give other ids: its "
-            "SHA-256 is %s…, and that one's was %s…",
+            "%s is not the model that made the dataset of --recipe=%s, so ids may differ: its SHA-256 "
+            "is %s…, and that one's was %s…",
             job.recipe.tokenizer,
             origin.file,
             job.model["sha256"][:12],

@@ -9,14 +9,14 @@ from pipelines.inputs import made_by
 from pipelines.inputs.survey import Amount
 from pipelines.jobs.disk_room import Need
 from pipelines.jobs.job import Job, streams_of
-from pipelines.recipes.values import write_bytes, write_count
+from pipelines.recipes.values import write_bytes, write_count, write_memory, write_share
 from pipelines.runners.clusters import CLUSTERS
 from transforms.kernels.planning.plan import (
     FORK_SERVER_BASE,
     FORKED_BASE,
     LAUNCHER_BASE,
-    MIB,
     WORKER_BASE,
+    Workers,
 )
 from transforms.kernels.schedules.mixture import asked_shares
 from transforms.storage import layout
@@ -44,11 +44,19 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
 
 def describe_sources(amounts: Mapping[str, Amount]) -> Iterator[str]:
     """Yield what is read, as lines of a table."""
-    rows: list[tuple[str, ...]] = [("source", "files", "stored", "records", "bytes of records")]
+    rows: list[tuple[str, ...]] = [("source", "files", "size", "records", "decompressed")]
     rows += [(name, *_amount(amount)) for name, amount in sorted(amounts.items())]
     if len(amounts) > 1:
         rows.append(("all", *_amount(sum(amounts.values(), Amount()))))
     yield from table(rows)
+
+
+def describe_workers(workers: Workers) -> str:
+    """Say who does the work."""
+    each = " each" if workers.count > 1 else ""
+    return (
+        f"workers     {workers.count:,}, {write_memory(workers.payload)} of memory{each} for data"
+    )
 
 
 def _mixture(job: Job) -> Iterator[str]:
@@ -59,20 +67,20 @@ def _mixture(job: Job) -> Iterator[str]:
     total, total_bytes = sum(expected) or 1.0, sum(job.expected_bytes) or 1.0
     asked = asked_shares(job.mixture, job.amounts)
     by_tokens = job.mixture.measure == "tokens"
-    words = ("tokens", "share") if by_tokens else ()
     tokens = job.expected_tokens
     total_tokens = sum(tokens) or 1.0
     rows: list[tuple[str, ...]] = [
         (
             "mixture",
-            "asked",
+            "requested",
+            "of records",
+            "of bytes",
+            *(("of tokens",) if by_tokens else ()),
             "records",
-            "share",
             "bytes",
-            "share",
-            *words,
+            *(("tokens",) if by_tokens else ()),
             "passes",
-            "unread records",
+            "unused records",
         )
     ]
     for i, (name, have) in enumerate(zip(job.mixture.sources, job.amounts.records, strict=True)):
@@ -81,12 +89,13 @@ def _mixture(job: Job) -> Iterator[str]:
         rows.append(
             (
                 name,
-                f"{asked[i]:.4%}" if asked else "",
+                write_share(asked[i]) if asked else "",
+                f"~{write_share(count / total)}",
+                f"~{write_share(size / total_bytes)}",
+                *((f"~{write_share(tokens[i] / total_tokens)}",) if by_tokens else ()),
                 f"~{count:,.0f}",
-                f"~{count / total:.4%}",
                 f"~{write_bytes(int(size))}",
-                f"~{size / total_bytes:.4%}",
-                *((f"~{tokens[i]:,.0f}", f"~{tokens[i] / total_tokens:.4%}") if by_tokens else ()),
+                *((f"~{tokens[i]:,.0f}",) if by_tokens else ()),
                 f"~{passes:.2f}",
                 f"~{max(math.ceil(passes), 1) * have - count:,.0f}",
             )
@@ -119,8 +128,9 @@ def _output(job: Job) -> Iterator[str]:
         split=job.recipe.split_name, number=0, of=shards, extension=contents.extension
     )
     yield (
-        f"output      {form.kind}, compression {form.compression}; shards: {about}{shards:,} of about "
-        f"{write_bytes(int(sum(job.expected_bytes)) // shards)} (not compressed), the first {first}"
+        f"output      {form.kind}, compression {form.compression}; {about}{write_count(shards, 'shard')}"
+        f" of about {write_bytes(int(sum(job.expected_bytes)) // shards)} before compression, the first "
+        f"{first}"
     )
 
 
@@ -131,22 +141,22 @@ def _memory(job: Job) -> Iterator[str]:
     window, windows = job.inputs.contents.window, ""
     if window:
         total += window * workers.count
-        windows = f"{window // MIB} for what each decoder holds of a compressed file, "
+        windows = f"{write_memory(window)} for each decompressor, "
     processes = ""
     if workers.processes:
-        processes = f"{base // MIB} {_for_each(workers.processes, 'worker process', 'es')}, "
+        processes = f"{write_memory(base)} {_for_each(workers.processes, 'worker process', 'es')}, "
     if workers.forked:
         total += FORK_SERVER_BASE
-        processes += f"{FORK_SERVER_BASE // MIB} for what they have in common, "
+        processes += f"{write_memory(FORK_SERVER_BASE)} shared by them, "
     if job.settings.runner in CLUSTERS:
         total, launcher = total - LAUNCHER_BASE, "on the cluster, "
     else:
-        launcher = f"{LAUNCHER_BASE // MIB} for the launcher, "
+        launcher = f"{write_memory(LAUNCHER_BASE)} for the launcher, "
     yield (
-        f"memory      {total // MIB} MiB: {launcher}{processes}{windows}"
-        f"{workers.payload // MIB} of payload {_for_each(workers.count, 'worker')}; "
-        f"runs and buckets of up to {plan.run_bytes // MIB} MiB, records of up to "
-        f"{plan.record_limit // MIB} MiB"
+        f"memory      {write_memory(total)}: {launcher}{processes}{windows}"
+        f"{write_memory(workers.payload)} of data {_for_each(workers.count, 'worker')}; "
+        f"spill runs and buckets of up to {write_memory(plan.run_bytes)}, records of up to "
+        f"{write_memory(plan.record_limit)}"
     )
 
 
@@ -179,9 +189,9 @@ def _exchange(job: Job) -> Iterator[str]:
 def describe_room(needs: Sequence[Need]) -> Iterator[str]:
     """Yield what has to fit where."""
     for need in needs:
-        have = "a store: not known how much is free"
+        have = "free room on the store is unknown"
         if need.free is not None:  # less than nothing, where something else fills the disk already
             have = write_bytes(max(need.free, 0))
-        word = " left beside the above" if need.shared else "" if need.free is None else " free"
+        word = " left after the above" if need.shared else "" if need.free is None else " free"
         fits = "" if need.free is None or need.free >= need.bytes else "  DOES NOT FIT"
         yield f"room        {need.flag}: ~{write_bytes(need.bytes)} for {need.what}, {have}{word}{fits}"

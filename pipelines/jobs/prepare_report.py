@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from pipelines.inputs import made_by
 from pipelines.jobs.disk_room import Need
 from pipelines.jobs.load_model import law_numbers
-from pipelines.jobs.plan_report import describe_room, describe_sources, table
+from pipelines.jobs.plan_report import describe_room, describe_sources, describe_workers, table
 from pipelines.jobs.prepare_job import Job
 from pipelines.jobs.special_ids import ROLES, write_special
 from pipelines.jobs.summary import ends_with_a_source, unused_warning, write_law
-from pipelines.recipes.values import write_bytes, write_count, write_size
+from pipelines.recipes.values import write_bytes, write_count, write_list, write_share
 from transforms.errors import UsageError
 from transforms.kernels.schedules.mixture import asked_shares
 from transforms.kernels.splitting.first_contents import footprint
@@ -33,7 +33,7 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
         _splits(job),
         _packing(job),
         _formats(job),
-        [f"workers     {job.workers.count}, {write_size(job.workers.payload)} of payload each"],
+        [describe_workers(job.workers)],
         describe_room(needs),
     )
     return "\n".join(line for part in parts for line in part)
@@ -41,12 +41,15 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
 
 def sum_up(job: Job) -> str:
     """Say in a few words what begins."""
-    kind = "rows of ids" if job.work is None else str((job.model or {}).get("kind"))
-    length = "" if job.packing.length is None else f" of {job.packing.length:,} ids"
-    return (
-        f"{kind}, {write_count(job.dataset.ids, 'id')}; {job.packing.kind}{length}; "
-        f"{', '.join(form.name for form in job.formats)}"
-    )
+    ids = f"of {write_count(job.dataset.ids, 'id')}"
+    kind = f"tokenizing by {(job.model or {}).get('kind')} {ids}"
+    if job.work is None:
+        kind = f"taking rows of ids as they are, {ids}"
+    packing = "no packing"
+    if job.packing.kind != "none":
+        length = "" if job.packing.length is None else f" into rows of {job.packing.length:,} ids"
+        packing = f"packing by {job.packing.kind}{length}"
+    return f"{kind}; {packing}; output format {write_list([form.name for form in job.formats])}"
 
 
 def refuse_empty(job: Job) -> None:
@@ -77,19 +80,18 @@ def warn(job: Job) -> Iterator[str]:
     ):
         if have and used > MANY_PASSES * have:
             yield (
-                f"source {name} will be repeated about {used / have:.1f} times; give "
-                "--stop=first_exhausted to end before anything repeats, or less weight"
+                f"source {name} will be repeated about {used / have:.1f} times; pass "
+                "--stop=first_exhausted to end before any source repeats, or give it less weight"
             )
     for name, sample in job.sampled.items():
         for entry, hits, where, flag in (
             (job.special.begin, sample.begin, "begin with", "leave --add_bos out"),
-            (job.special.end, sample.end, "end with", "give --document_end=none"),
+            (job.special.end, sample.end, "end with", "pass --document_end=none"),
         ):
             if entry is not None and hits:
                 yield (
-                    f"source {name}: {hits} of {sample.filled} sampled documents {where} "
-                    f"{write_special(entry)} already, and will have it twice; {flag}, or take it out of "
-                    "the texts"
+                    f"source {name}: {hits} of {sample.filled} sampled documents already {where} "
+                    f"{write_special(entry)}; {flag}, or remove it from the texts, to have it once"
                 )
 
 
@@ -100,16 +102,16 @@ def _model(job: Job) -> Iterator[str]:
             f"SHA-256 {job.model['sha256'][:12]}…"
         )
     else:
-        yield f"model       not known; {job.dataset.ids:,} ids"
+        yield f"model       unknown; {job.dataset.ids:,} ids"
     if job.work is None:
-        yield f"ids         rows of them, as they are: nothing is tokenized ({job.column})"
+        yield f"ids         the input holds rows of ids in {job.column}: nothing is tokenized"
         return
     if "engine" in (job.model or {}):
         yield f"engine      {(job.model or {})['engine']}"
     law = write_law(job.recipe.sampling, law_numbers(job.recipe))
     other = ""
     if job.splits is not None and job.recipe.sampling != "off":
-        other = "; other splits " + ("alike" if job.recipe.sample_splits else "without")
+        other = "; other splits " + ("too" if job.recipe.sample_splits else "without sampling")
     yield f"sampling    {law}{other}"
 
 
@@ -129,7 +131,7 @@ def _special(job: Job) -> Iterator[str]:
     if control:
         seen = sum(sample.records for sample in job.sampled.values())
         yield (
-            f"control     {control:,} of {seen:,} sampled documents hold control strings, taken for "
+            f"control     {control:,} of {seen:,} sampled documents hold control strings, treated as "
             f"{job.recipe.special_tokens} (--special_tokens)"
         )
 
@@ -144,7 +146,15 @@ def _train(job: Job) -> Iterator[str]:
     """Say what train takes of each source, stage by stage."""
     stages = job.stages_of(job.recipe.epoch)
     rows: list[tuple[str, ...]] = [
-        (job.recipe.split_name, "asked", "documents", "share", "tokens", "share", "passes")
+        (
+            job.recipe.split_name,
+            "requested",
+            "of tokens",
+            "of documents",
+            "tokens",
+            "documents",
+            "passes",
+        )
     ]
     amounts, means = job.amounts_of_train, job.means
     for number, (stage, used) in enumerate(zip(stages, job.expected, strict=True)):
@@ -161,11 +171,11 @@ def _train(job: Job) -> Iterator[str]:
             rows.append(
                 (
                     f"  {name}" if len(stages) > 1 else name,
-                    "" if asked is None else f"{asked[i]:.4%}",
-                    f"~{used[i]:,.0f}",
-                    f"~{used[i] / records:.4%}",
+                    "" if asked is None else write_share(asked[i]),
+                    f"~{write_share(made[i] / tokens)}",
+                    f"~{write_share(used[i] / records)}",
                     f"~{made[i]:,.0f}",
-                    f"~{made[i] / tokens:.4%}",
+                    f"~{used[i]:,.0f}",
                     f"~{used[i] / max(amounts.records[i], 1):.2f}",
                 )
             )
@@ -175,7 +185,7 @@ def _train(job: Job) -> Iterator[str]:
 def _work(job: Job) -> Iterator[str]:
     """Say what share of each source is read, tokenized, and used."""
     done = "tokenized" if job.work is not None else "taken"
-    rows: list[tuple[str, ...]] = [("work", "read", done, "used", "bytes a token")]
+    rows: list[tuple[str, ...]] = [("work", "read", done, "used", "bytes per token")]
     train = job.share_of(job.recipe.split_name)
     for i, name in enumerate(job.sources):
         have = max(job.amounts_of_train.records[i], 1)
@@ -202,13 +212,13 @@ def _splits(job: Job) -> Iterator[str]:
             f"~{share * tokens:,.0f} tokens, each once"
         )
     by = "the text" if not job.groups else f"the field {job.groups[0]}"
-    moves = "adding data moves no record of a share"
+    moves = "adding data moves no record of a share to another split"
     if job.splits.is_counted:
-        moves += ", and may move some in or out of a count, which is met at most"
-    yield f"split by    {by}; equal ones never stand on two sides; {moves}"
+        moves += ", but may move some in or out of a count, which is met at most"
+    yield f"split by    {by}; duplicates are never in two splits; {moves}"
     if job.splits.is_counted:
         yield (
-            "            to choose what a count has, the whole input is read once more, before; "
+            "            counts need one more reading of the whole input; "
             f"{write_bytes(footprint(job.splits))} of memory in each worker"
         )
 
@@ -225,7 +235,7 @@ def _packing(job: Job) -> Iterator[str]:
     if packing.kind not in ("none", "concat"):
         said.append(f"longer documents: {packing.long}")
     if packing.end_at_cuts:
-        said.append("cut pieces end in the EOS too")
+        said.append("pieces of cut documents end in EOS too")
     yield f"packing     {'; '.join(said)}"
     rows = job.rows_of(sum(job.expected_records), job.train_tokens)
     exact = "~"
@@ -243,6 +253,6 @@ def _formats(job: Job) -> Iterator[str]:
         filler, width = form.filler(job.dataset), form.id_bytes(job.dataset)
         yield (
             f"format      {form.name}: {form.unit(job.dataset)}, "
-            f"{'no filler' if filler is None else f'filler {filler}'}, {width} bytes an id, "
+            f"{'no filler' if filler is None else f'filler {filler}'}, {width} bytes per id, "
             f"~{write_bytes(int(job.bytes_of(form)))} of {job.recipe.split_name}"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -11,14 +10,20 @@ from pipelines.jobs.special_ids import write_special
 from pipelines.jobs.summary import (
     bad_records,
     beside_records,
-    command_words,
+    command_line,
+    said_peak,
     token_lines,
     token_warnings,
 )
 from pipelines.recipes.cli import LOG
 from pipelines.recipes.recipe import RunSettings
-from pipelines.recipes.values import write_bytes, write_count
-from pipelines.runners.clusters import CLUSTERS
+from pipelines.recipes.values import (
+    write_bytes,
+    write_count,
+    write_rate,
+    write_seconds,
+    write_share,
+)
 from transforms.datasets.prepared import PreparedManifest, SplitEntry, StageEntry
 from transforms.storage import layout
 
@@ -34,30 +39,42 @@ def summarize(
     """Log what was written, how long it took, how to open it, and how to check it."""
     tokens = sum(split.tokens for split in manifest.splits)
     LOG.info(
-        "done: %s, %s of documents in %s; %.1f s, %s tokens a second, peak memory %d MiB%s",
+        "done: %s with %s in %s (%s); %s",
         write_count(sum(split.rows for split in manifest.splits), "row"),
         write_count(tokens, "token"),
         write_count(sum(len(shard.files) for shard in manifest.shards), "file"),
-        seconds,
-        f"{tokens / max(seconds, 1e-9):,.0f}",
-        peak >> 20,
-        " of the launcher" if settings.runner in CLUSTERS else "",
+        write_bytes(sum(file.bytes for shard in manifest.shards for file in shard.files)),
+        ", ".join([write_seconds(seconds), *_rates(manifest, seconds), said_peak(settings, peak)]),
     )
+    for line in (*lines_of(manifest, settings.output), *beside_records(manifest)):
+        LOG.info("%s", line)
+    epochs = ", ".join(map(str, manifest.epochs[:_MOST]))
+    LOG.info(
+        "written to %s (seed %d, %s %s)",
+        *(
+            settings.output,
+            manifest.seed,
+            "epoch" if len(manifest.epochs) == 1 else "epochs",
+            epochs,
+        ),
+    )
+    LOG.info("look into it with: %s", command_line("show", settings.output, manifest.recipe))
+    LOG.info("verify it with: %s", command_line("verify", settings.output, manifest.recipe))
     for line in (*bad_records(manifest), *warnings(manifest), *token_warnings(manifest)):
         LOG.warning("%s", line)
-    for line in beside_records(manifest):
-        LOG.info("%s", line)
-    for line in lines_of(manifest, settings.output):
-        LOG.info("%s", line)
-    modules = manifest.recipe.get("codec_module")
-    flags = [f"--codec_module={','.join(modules)}"] if modules else []
-    words = command_words()
-    LOG.info("look into it with: %s", shlex.join([*words, "show", settings.output]))
-    LOG.info("verify it with: %s", shlex.join([*words, "verify", settings.output, *flags]))
+
+
+def _rates(manifest: PreparedManifest, seconds: float) -> Iterator[str]:
+    """Yield how fast it went: text, where it is tokenized, and tokens."""
+    made = manifest.tokens
+    if made is not None and made.bytes:
+        yield f"{write_rate(made.bytes / seconds)} of text"
+    if tokens := sum(split.tokens for split in manifest.splits):
+        yield f"{tokens / seconds:,.0f} tokens/s"
 
 
 def lines_of(manifest: PreparedManifest, folder: str) -> Iterator[str]:
-    """Yield what the splits have, what was asked and what came, special ids, and how to open it."""
+    """Yield what the splits have, shares requested and actual, special ids, and how to open it."""
     yield from split_lines(manifest.splits)
     yield from stage_lines(manifest.splits)
     yield from token_lines(manifest)
@@ -74,39 +91,39 @@ def warnings(manifest: PreparedManifest) -> Iterator[str]:
         name = _name(split)
         if not split.rows:
             # only train ends by tokens; it is what wasn't asked for
-            beyond = "" if split.asked else ", or the first exceeds --max_tokens"
-            yield f"{name} is empty: no record fell to it, or none had tokens{beyond}"
+            beyond = "" if split.asked else ", or the first one exceeds --max_tokens"
+            yield f"{name} is empty: no record fell to it, or none has tokens{beyond}"
         if split.asked is not None and split.asked.isdigit() and split.records < int(split.asked):
             yield (
-                f"{name}: {split.records:,} records of {int(split.asked):,} that were asked for: whole "
-                "groups of equal content are taken, to the count at most"
+                f"{name} has {split.records:,} of the {int(split.asked):,} records requested: "
+                "duplicates stay together, so a count is met at most"
             )
         lost = split.cut + split.dropped
         if split.tokens and lost > MANY_CUT * (split.tokens + split.dropped):
             yield (
-                f"{name}: {lost:,} tokens are in no row: {split.dropped:,} of documents longer than "
-                f"one, {split.cut:,} behind the last row"
+                f"{name}: {write_count(lost, 'token')} in no row ({split.dropped:,} of documents longer "
+                f"than a row, {split.cut:,} after the last full row)"
             )
     units = {form: format_of(form).unit(dataset_of(manifest, form)) for form in manifest.formats}
     if manifest.packing != "none" and "rows" not in units.values():
         yield (
-            f"no format that was asked for is made of rows, so that those of {manifest.packing} are "
-            f"written nowhere: {', '.join(units)} holds documents as they are"
+            f"--packing={manifest.packing} has no effect on these formats: {', '.join(units)} holds "
+            "whole documents, not rows"
         )
     for form, unit in units.items():
         own = [shard for shard in manifest.shards if shard.format == form]
         empty = sum(not shard.ids for shard in own)
         if empty and manifest.formats[form].get("header_bytes"):
             yield (
-                f"{form}: {write_count(empty, 'shard')} without ids, which llm.c can't open; give fewer "
+                f"{form}: {write_count(empty, 'shard')} without ids, which llm.c can't open; lower "
                 "--num_shards"
             )
         if unit == "rows":
             rows, ids = sum(one.dropped_rows for one in own), sum(one.dropped_ids for one in own)
             if rows:
                 yield (
-                    f"{form}: {write_count(rows, 'short row')} with {ids:,} ids left out of its files, "
-                    "for want of a pad token that isn't EOS"
+                    f"{form}: {write_count(rows, 'short row')} with {ids:,} ids left out of its files: "
+                    "they need a pad token other than EOS to be filled up"
                 )
 
 
@@ -119,7 +136,7 @@ def split_lines(splits: Sequence[SplitEntry]) -> Iterator[str]:
     head = [
         "split",
         "epoch",
-        "asked",
+        "requested",
         "records",
         "documents",
         "tokens",
@@ -136,9 +153,9 @@ def split_lines(splits: Sequence[SplitEntry]) -> Iterator[str]:
                 "all" if split.epoch is None else str(split.epoch),
                 split.asked or "the rest",
                 *(f"{number:,}" for number in [*numbers, split.special, split.filler]),
-                f"{split.padding:.4%}",
-                f"{split.truncation:.4%}",
-                f"{split.concatenation:.4%}",
+                write_share(split.padding),
+                write_share(split.truncation),
+                write_share(split.concatenation),
             ]
         )
     yield from table(rows)
@@ -146,7 +163,7 @@ def split_lines(splits: Sequence[SplitEntry]) -> Iterator[str]:
         yield f"and {len(splits) - _MOST:,} more"
     for split in splits[:_MOST]:
         lost = (
-            (split.cut, "token", "beyond the last row"),
+            (split.cut, "token", "after the last full row left out"),
             (split.dropped, "token", "of documents longer than a row left out"),
             (split.empty, "document", "without tokens left out"),
         )
@@ -156,7 +173,7 @@ def split_lines(splits: Sequence[SplitEntry]) -> Iterator[str]:
 
 
 def stage_lines(splits: Sequence[SplitEntry]) -> Iterator[str]:
-    """Yield tables of what was asked of each source and what came, of one epoch's stages."""
+    """Yield tables of the shares requested and actual of each source, of one epoch's stages."""
     seen = set()
     for split in splits:
         if split.split not in seen:  # each epoch has the same law
@@ -165,7 +182,7 @@ def stage_lines(splits: Sequence[SplitEntry]) -> Iterator[str]:
 
 
 def _mixtures(split: SplitEntry) -> Iterator[str]:
-    """Yield a table of what was asked of each source and what came, for each stage."""
+    """Yield a table of the shares requested and actual of each source, for each stage."""
     for number, stage in enumerate(split.stages):
         if len(stage.sources) < 2 and len(split.stages) < 2:
             continue
@@ -179,17 +196,26 @@ def _mixtures(split: SplitEntry) -> Iterator[str]:
 
 def _sources(stage: StageEntry) -> Iterator[str]:
     rows = [
-        *[["source", "asked", "tokens", "share", "documents", "share", "tokenized", "passes begun"]]
+        *[
+            [
+                "source",
+                "requested",
+                "of tokens",
+                "of documents",
+                "tokens",
+                "documents",
+                "passes begun",
+            ]
+        ]
     ]
     rows += [
         [
             source.source,
-            "" if source.asked is None else f"{source.asked:.4%}",
+            "" if source.asked is None else write_share(source.asked),
+            write_share(source.share_of_tokens),
+            write_share(source.share_of_documents),
             f"{source.tokens:,}",
-            f"{source.share_of_tokens:.4%}",
             f"{source.documents:,}",
-            f"{source.share_of_documents:.4%}",
-            f"{source.tokenized_tokens:,}",
             f"{source.passes_begun:,}",
         ]
         for source in stage.sources[:_MOST]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipelines.jobs.plan_report import table
-from pipelines.recipes.values import write_bytes, write_count
+from pipelines.recipes.values import write_bytes, write_count, write_share
 from transforms.datasets.manifest import Manifest
 from transforms.storage import layout
 
@@ -14,18 +14,18 @@ from transforms.storage import layout
 def split_lines(manifest: Manifest) -> Iterator[str]:
     """Yield a table of a dataset's splits, and what stands in several of them, or in none."""
     splits = manifest.splits or ()
-    rows = [["split", "asked", "records", "share", "bytes", "shards"]]
+    rows = [["split", "requested", "actual", "records", "bytes", "shards"]]
     copies = any(split.records != split.read.records for split in splits)
     if copies:
-        rows[0].append("different")
+        rows[0].append("distinct")
     for split in splits:
         shards = sum(layout.split_of(shard.path) == split.name for shard in manifest.shards)
         rows.append(
             [
                 split.name,
                 split.asked or "the rest",
+                write_share(split.records / max(manifest.records, 1)),
                 f"{split.records:,}",
-                f"{split.records / max(manifest.records, 1):.4%}",
                 write_bytes(split.bytes),
                 f"{shards:,}",
                 *([f"{split.read.records:,}"] if copies else []),
@@ -36,17 +36,18 @@ def split_lines(manifest: Manifest) -> Iterator[str]:
     if (left_out := manifest.left_out) is not None:
         why = ""
         if manifest.recipe.get("draw"):
-            why = f", whose {_what_is_kept(manifest.recipe)} was drawn, but not they"
+            why = f", as another record of the same {_what_is_kept(manifest.recipe)} was drawn"
         yield (
-            f"in no split: {write_count(left_out.records, 'record')}, {write_bytes(left_out.bytes)}{why}"
+            f"in no split: {write_count(left_out.records, 'record')} "
+            f"({write_bytes(left_out.bytes)}){why}"
         )
     if (parted := manifest.parted) is not None:
         if not parted.contents:
-            yield "no content stands in several splits"
+            yield "no content is in more than one split"
         else:
             yield (
                 f"{write_count(parted.contents, 'content')} of {write_count(parted.records, 'record')} "
-                f"{'stands' if parted.contents == 1 else 'stand'} in several splits, as records were "
+                f"{'is' if parted.contents == 1 else 'are'} in more than one split, as records were "
                 "split by identity"
             )
     if manifest.like is not None:
@@ -59,18 +60,18 @@ def split_warnings(manifest: Manifest) -> Iterator[str]:
         if not split.records and manifest.records:
             yield (
                 f"{split.name} is empty: no record fell to it; datasets.load_dataset refuses a folder "
-                'with an empty split: name those to be read, as in split="train"'
+                'with an empty split, so name the splits to read, as in split="train"'
             )
         asked = split.asked or ""
         if asked.isdigit() and split.records < int(asked):
             yield (
-                f"{split.name}: {split.records:,} of the {int(asked):,} records that were asked for; "
+                f"{split.name} has {split.records:,} of the {int(asked):,} records requested: "
                 + _why_short(manifest.recipe)
             )
     if manifest.parted is not None and manifest.parted.contents:
         yield (
-            f"{manifest.parted.records:,} records have an equal in another split; without --by=identity "
-            "equal ones stay together"
+            f"{manifest.parted.records:,} records have a duplicate in another split; leave out "
+            "--by=identity to keep duplicates together"
         )
 
 
@@ -78,9 +79,12 @@ def _why_short(recipe: Mapping[str, Any]) -> str:
     if recipe.get("by") == "identity":
         return "there are no more"
     kept = _what_is_kept(recipe)
-    parts = "" if kept == "group" else "; --by=identity meets a count exactly, but parts duplicates"
-    of_what = "groups" if kept == "group" else "groups of equal content"
-    return f"{of_what} are taken whole, and what is left doesn't fit, or there is none{parts}"
+    if kept == "group":
+        return "groups stay together, and no remaining group fits"
+    return (
+        "duplicates stay together, and no remaining group of them fits; --by=identity meets a count "
+        "exactly, but separates duplicates"
+    )
 
 
 def _what_is_kept(recipe: Mapping[str, Any]) -> str:

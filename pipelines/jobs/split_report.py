@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pipelines.inputs import made_by
 from pipelines.inputs.preflight import Inputs
 from pipelines.jobs.disk_room import Need
-from pipelines.jobs.plan_report import describe_room, describe_sources, table
+from pipelines.jobs.plan_report import describe_room, describe_sources, describe_workers, table
 from pipelines.jobs.split_job import Job
-from pipelines.recipes.values import write_bytes, write_count, write_size
+from pipelines.recipes.values import write_bytes, write_count, write_list, write_share, write_size
 from transforms.kernels.splitting.first_contents import footprint
 
 
@@ -25,7 +25,7 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
         _like(job),
         [f"order       {order_of(job)}"],
         [f"output      {form.kind}, compression {form.compression}"],
-        [f"workers     {job.workers.count}, {write_size(job.workers.payload)} of payload each"],
+        [describe_workers(job.workers)],
         describe_room(needs),
     )
     return "\n".join(line for part in parts for line in part)
@@ -33,8 +33,8 @@ def describe(job: Job, needs: Sequence[Need]) -> str:
 
 def sum_up(job: Job) -> str:
     """Say in a few words what begins."""
-    said = [f"{name} {asked}" if asked else name for name, asked in job.recipe.asked.items()]
-    return f"splits: {', '.join(said)}; {order_of(job)}"
+    said = [f"{name} ({asked or 'the rest'})" for name, asked in job.recipe.asked.items()]
+    return f"splitting into {write_list(said)}; order: {order_of(job)}"
 
 
 def order_of(job: Job) -> str:
@@ -46,7 +46,7 @@ def order_of(job: Job) -> str:
 def _splits(job: Job) -> Iterator[str]:
     """Yield what each split is expected to have, as lines of a table."""
     contents = job.inputs.contents
-    rows = [["split", "asked", "records", "share", "bytes", "shards"]]
+    rows = [["split", "requested", "expected", "records", "bytes", "shards"]]
     for name, asked in job.recipe.asked.items():
         size = job.expected[name]
         share = size / max(contents.bytes, 1)
@@ -54,8 +54,8 @@ def _splits(job: Job) -> Iterator[str]:
             [
                 name,
                 asked or "the rest",
+                f"~{write_share(share)}",
                 f"~{share * contents.records:,.0f}",
-                f"~{share:.2%}",
                 f"~{write_bytes(size)}",
                 f"~{job.shards_of(name):,}",
             ]
@@ -66,26 +66,26 @@ def _splits(job: Job) -> Iterator[str]:
 def _what_decides(job: Job) -> Iterator[str]:
     recipe = job.recipe
     if recipe.by == "identity":
-        yield "split by    identity: every record by itself, so that duplicates may part"
-        yield "            whole input is read once more before, to say how many do"
+        yield "split by    identity: each record by itself, so duplicates may be in different splits"
+        yield "            one more reading of the whole input counts how many are"
     else:
         by = "the text, or else the whole record"
         if recipe.split_by is not None:
             by = f"{write_count(len(recipe.split_by), 'field')}, {', '.join(recipe.split_by)}"
         elif recipe.text_field is not None:
             by = f"the text in {recipe.text_field}" if recipe.text_field else "the whole record"
-        yield f"split by    content: {by}; equal ones never stand in two splits"
+        yield f"split by    content: {by}; duplicates are never in two splits"
     if recipe.stratify is not None:
         yield f"stratified  by {recipe.stratify}: counts have each label's share, by largest remainder"
     plan = recipe.split_plan
     if plan is not None and plan.is_counted:
         times = "once" if recipe.stratify is None else "twice"
         yield (
-            f"counts      the whole input is read {times} more before, to choose; "
+            f"counts      the whole input is read {times} more, to choose records; "
             f"{write_bytes(footprint(plan, labels=recipe.most_labels))} of memory in each worker"
         )
         if recipe.by == "content":
-            yield "            groups of equal content stay together: counts are met at most"
+            yield "            duplicates stay together: counts are met at most"
 
 
 def _like(job: Job) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,16 @@ from pipelines.jobs.plan_report import table
 from pipelines.jobs.split_lines import split_lines, split_warnings
 from pipelines.recipes.cli import LOG
 from pipelines.recipes.recipe import RunSettings
-from pipelines.recipes.values import write_count
+from pipelines.recipes.values import (
+    write_bytes,
+    write_count,
+    write_memory,
+    write_rate,
+    write_seconds,
+    write_share,
+)
 from pipelines.runners.clusters import CLUSTERS
-from transforms.datasets.manifest import Manifest
+from transforms.datasets.manifest import Manifest, TokensEntry
 from transforms.datasets.prepared import PreparedManifest
 from transforms.storage import layout
 
@@ -31,42 +38,54 @@ MANY_UNUSED = 0.75
 
 
 def summarize(manifest: Manifest, settings: RunSettings, *, seconds: float, peak: int) -> None:
-    """Log what was written, how long it took, and how to check it."""
+    """Log what was written, what came of what was asked, where it is, how to check it, and warnings."""
     LOG.info(
-        "done: %s, %s in %s; %.1f s, %s, peak memory %d MiB%s",
+        "done: %s in %s (%s); %s",
         write_count(manifest.records, "record"),
-        write_count(manifest.bytes, "byte"),
         write_count(len(manifest.shards), "shard"),
-        seconds,
-        _rate(manifest, seconds),
-        peak >> 20,
-        " of the launcher" if settings.runner in CLUSTERS else "",
+        write_bytes(manifest.bytes),
+        ", ".join([write_seconds(seconds), *_rates(manifest, seconds), said_peak(settings, peak)]),
     )
-    if not manifest.records:
-        LOG.warning("the dataset is empty: no record of the input was to be written")
-    for line in bad_records(manifest):
-        LOG.warning("%s", line)
-    for line in beside_records(manifest):
+    made = describe(manifest.tokenizers or ())
+    lines = (*split_lines(manifest), *mixture_lines(manifest), *token_lines(manifest), *made)
+    for line in (*lines, *beside_records(manifest)):
         LOG.info("%s", line)
+    LOG.info(
+        "written to %s (seed %d, epoch %d, digest %s)",
+        *(settings.output, manifest.seed, manifest.epoch, manifest.digest.hash),
+    )
+    LOG.info("verify it with: %s", command_line("verify", settings.output, manifest.recipe))
+    for line in warnings(manifest):
+        LOG.warning("%s", line)
+
+
+def warnings(manifest: Manifest) -> Iterator[str]:
+    """Yield what is likely not to be meant."""
+    if not manifest.records:
+        read = any(source.digest.records or source.dropped for source in manifest.sources)
+        why = "every input record was dropped" if read else "the input has no records"
+        yield f"the output is empty: {why}"
+    yield from bad_records(manifest)
     if ends_with_a_source(manifest.recipe):
         parts = manifest.mixture or []
         have = [(part.written.records + part.unused.records) / part.passes_read for part in parts]
         used = [part.written.records for part in parts]
-        for line in unused_warning([part.source for part in parts], have, used):
-            LOG.warning("%s", line)
-    for line in token_warnings(manifest):
-        LOG.warning("%s", line)
-    for line in split_warnings(manifest):
-        LOG.warning("%s", line)
-    made = describe(manifest.tokenizers or ())
-    for line in (*split_lines(manifest), *mixture_lines(manifest), *token_lines(manifest), *made):
-        LOG.info("%s", line)
-    LOG.info("digest %s, seed %d, epoch %d", manifest.digest.hash, manifest.seed, manifest.epoch)
-    modules = manifest.recipe.get("codec_module")
+        yield from unused_warning([part.source for part in parts], have, used)
+    yield from token_warnings(manifest)
+    yield from split_warnings(manifest)
+
+
+def said_peak(settings: RunSettings, peak: int) -> str:
+    """Say how much memory was taken at most."""
+    of = " of the launcher" if settings.runner in CLUSTERS else ""
+    return f"peak memory{of} {write_memory(peak)}"
+
+
+def command_line(command: str, output: str, recipe: Mapping[str, Any]) -> str:
+    """Return the command that looks at a dataset, as it can be pasted."""
+    modules = recipe.get("codec_module") if command == "verify" else None
     flags = [f"--codec_module={','.join(modules)}"] if modules else []
-    LOG.info(
-        "verify it with: %s", shlex.join([*command_words(), "verify", settings.output, *flags])
-    )
+    return shlex.join([*command_words(), command, output, *flags])
 
 
 def bad_records(manifest: Manifest | PreparedManifest) -> list[str]:
@@ -75,8 +94,8 @@ def bad_records(manifest: Manifest | PreparedManifest) -> list[str]:
     if not dropped:
         return []
     records, size = sum(d.records for d in dropped), sum(d.bytes for d in dropped)
-    kept = f"; kept in {layout.QUARANTINE}/" if manifest.quarantine else ""
-    return [f"bad records left out: {records}, of {size} bytes{kept}"]
+    kept = f"; they are kept in {layout.QUARANTINE}/" if manifest.quarantine else ""
+    return [f"{write_count(records, 'bad record')} left out ({write_bytes(size)}){kept}"]
 
 
 def beside_records(manifest: Manifest | PreparedManifest) -> list[str]:
@@ -84,25 +103,29 @@ def beside_records(manifest: Manifest | PreparedManifest) -> list[str]:
     lines = []
     if marks := manifest.byte_order_marks:
         files = write_count(marks, "file")
-        lines.append(f"byte order marks left out, at the beginning of {files}")
+        lines.append(f"byte order mark removed at the beginning of {files}")
     if blank := manifest.blank_lines:
-        lines.append(f"blank lines left out: {blank:,}; in JSON lines they are no records")
+        lines.append(
+            f"{write_count(blank, 'blank line')} skipped: in JSON lines they are no records"
+        )
     if trailing := manifest.trailing_bytes:
         lines.append(
-            f"behind compressed files' last members: {trailing:,} bytes of zeros or newlines, left out"
+            f"{write_bytes(trailing)} of zeros or newlines ignored at the end of compressed files"
         )
     return lines
 
 
-def _rate(manifest: Manifest, seconds: float) -> str:
+def _rates(manifest: Manifest, seconds: float) -> list[str]:
     """Say how fast it went, by what went in: of tokens, text."""
     tokens = manifest.tokens
     if tokens is None:
-        return f"{manifest.digest.bytes / seconds / 1e6:.0f} MB/s"
-    return (
-        f"{tokens.bytes / seconds / 1e6:.1f} MB of text and {tokens.tokens / seconds:,.0f} tokens a "
-        "second"
-    )
+        return list(filter(None, [write_rate(manifest.digest.bytes / seconds)]))
+    if not tokens.tokens:
+        return []
+    return [
+        f"{write_rate(tokens.bytes / seconds)} of text",
+        f"{tokens.tokens / seconds:,.0f} tokens/s",
+    ]
 
 
 def command_words() -> list[str]:
@@ -139,55 +162,75 @@ def unused_warning(
     if all(used):  # else nobody knows from this how long it would get
         length = max(out * h / u for h, u in zip(have, used, strict=True))
         times = length * used[first] / out / max(have[first], 1)
-        takes = f", which takes {name} about {times:,.0f} times"
+        takes = f", which repeats {name} about {times:,.0f} times"
     line = (
-        f"{about}{out:,.0f} of {about}{there:,.0f} records are used, {out / there:.1%}: the mixture "
-        f"ends when {name} is used up, which has {about}{have[first]:,.0f}; give --stop=all_exhausted "
-        f"to use all{takes}, or give {name} less weight"
+        f"only {about}{out:,.0f} of {about}{there:,.0f} records are used ({out / there:.1%}): the "
+        f"mixture ends when {name} runs out, which has "
+        f"{about}{write_count(round(have[first]), 'record')}; pass --stop=all_exhausted to use all"
+        f"{takes}, or "
+        f"give {name} less weight"
     )
     return [line]
 
 
 def mixture_lines(manifest: Manifest) -> list[str]:
-    """Return what was asked of each source and what it came to, as lines of a table."""
+    """Return the shares requested and actual of each source, as lines of a table."""
     if manifest.mixture is None:
         return []
     by_tokens = any(part.tokens is not None for part in manifest.mixture)
-    words = ("tokens", "share") if by_tokens else ()
+    # what a share is one of, where shares were requested; else each is told by records
+    of = manifest.recipe.get("weigh_by") or "records"
+    weighed = any(part.asked is not None for part in manifest.mixture)
     rows: list[tuple[str, ...]] = [
         (
             "source",
-            "asked",
+            *(("requested",) if weighed else ()),
+            f"actual, of {of}" if weighed else "share of records",
             "records",
-            "share",
             "bytes",
-            "share",
-            *words,
+            *(("tokens",) if by_tokens else ()),
             "passes",
             "unused records",
         )
     ]
-    rows += [
-        (
-            part.source,
-            "" if part.asked is None else f"{part.asked:.4%}",
-            f"{part.written.records:,}",
-            f"{part.share_of_records:.4%}",
-            f"{part.written.bytes:,}",
-            f"{part.share_of_bytes:.4%}",
-            *((f"{part.tokens or 0:,}", f"{part.share_of_tokens or 0:.4%}") if by_tokens else ()),
-            f"{part.passes_finished} of {part.passes_begun} begun",
-            f"{part.unused.records:,}",
+    for part in manifest.mixture:
+        share = {"bytes": part.share_of_bytes, "tokens": part.share_of_tokens}.get(of)
+        rows.append(
+            (
+                part.source,
+                *(("" if part.asked is None else write_share(part.asked),) if weighed else ()),
+                write_share(part.share_of_records if share is None else share),
+                f"{part.written.records:,}",
+                write_bytes(part.written.bytes),
+                *((f"{part.tokens or 0:,}",) if by_tokens else ()),
+                write_passes(part.passes_finished, part.passes_begun),
+                f"{part.unused.records:,}",
+            )
         )
-        for part in manifest.mixture
-    ]
     lines = list(table(rows))
     counted = manifest.counted
     if counted is not None:
         asked = manifest.recipe.get("max_tokens")
-        of = f" of {asked:,} asked for" if isinstance(asked, int) else ""
-        lines.append(f"{counted.tokens:,} tokens in {counted.column}{of}")
+        of = f" of {asked:,} requested" if isinstance(asked, int) else ""
+        lines.append(f"{write_count(counted.tokens, 'token')} in {counted.column}{of}")
     return lines
+
+
+def write_passes(finished: int, begun: int) -> str:
+    """Say how often a source was passed.
+
+    >>> write_passes(8, 9), write_passes(1, 1), write_passes(0, 1), write_passes(0, 0)
+    ('8 full, 9th partial', '1 full', '1st partial', 'none')
+    """
+    full = [f"{finished:,} full"] if finished else []
+    partial = [f"{_ordinal(begun)} partial"] if begun > finished else []
+    return ", ".join([*full, *partial]) or "none"
+
+
+def _ordinal(number: int) -> str:
+    endings = {1: "st", 2: "nd", 3: "rd"}
+    teen = number % 100 in (11, 12, 13)
+    return f"{number:,}{'th' if teen else endings.get(number % 10, 'th')}"
 
 
 def token_warnings(manifest: Manifest | PreparedManifest) -> list[str]:
@@ -199,13 +242,13 @@ def token_warnings(manifest: Manifest | PreparedManifest) -> list[str]:
     share = tokens.unknown / max(tokens.unknown_of, 1)
     if share > MANY_UNKNOWN:
         lines.append(
-            f"the model doesn't know {share:.1%} of the text ({tokens.unknown:,} of "
-            f"{tokens.unknown_of:,}): is it made for this language, and --text_field the right one?"
+            f"{share:.1%} of the text is unknown to the model ({tokens.unknown:,} of "
+            f"{tokens.unknown_of:,}): check that the model fits the language, and check --text_field"
         )
     if tokens.collisions:
         lines.append(
-            f"{tokens.collisions:,} texts hold the symbols that white space becomes (--whitespace=cpm): "
-            "decoded, they have white space in the place of them"
+            f"{write_count(tokens.collisions, 'text')} already held the symbols that --whitespace=cpm "
+            "uses for white space: decoding turns these symbols into white space"
         )
     return lines
 
@@ -216,19 +259,20 @@ def token_lines(manifest: Manifest | PreparedManifest) -> list[str]:
     if tokens is None:
         return []
     if tokens.decoded:
-        return [f"{tokens.tokens:,} tokens became {tokens.bytes:,} bytes of text"]
+        return [
+            f"{write_count(tokens.tokens, 'token')} decoded to {write_bytes(tokens.bytes)} of text"
+        ]
     numbers = {name: getattr(tokens, name) for name in ("alpha", "dropout", "proportion")}
     best = tokens.best_bytes_per_token
-    # of what is prepared less may be used, and another line says how much
-    made = "tokenized: " if isinstance(manifest, PreparedManifest) else ""
     lines = [
-        f"{made}{tokens.tokens:,} tokens of {tokens.bytes:,} bytes of text, "
-        f"{write_law(tokens.law, numbers)}: "
-        f"{tokens.bytes_per_token:.3f} bytes a token"
-        + (f" ({best:.3f} in the best segmentations of a sample)" if best else ""),
-        f"unknown characters: {tokens.unknown:,}",
-        *end_lines(tokens.model),
+        f"tokenized {write_bytes(tokens.bytes)} of text to {write_count(tokens.tokens, 'token')}: "
+        f"{tokens.bytes_per_token:.2f} bytes per token"
+        + (f" ({best:.2f} in the best segmentations of a sample)" if best else ""),
+        f"sampling: {write_law(tokens.law, numbers)}",
     ]
+    if tokens.unknown:
+        lines.append(f"unknown to the model: {write_count(tokens.unknown, _unknown_are(tokens))}")
+    lines += end_lines(tokens.model)
     if found := tokens.control_strings:
         words = [
             f"{string!r} {write_count(count.times, 'time')} in {write_count(count.records, 'record')}"
@@ -236,23 +280,30 @@ def token_lines(manifest: Manifest | PreparedManifest) -> list[str]:
         ]
         more = f", and {len(words) - _SHOWN:,} others" if len(words) > _SHOWN else ""
         lines.append(
-            f"control strings in texts, taken for {tokens.special_tokens}: "
+            f"control strings found in texts, treated as {tokens.special_tokens}: "
             f"{', '.join(words[:_SHOWN])}{more}"
         )
     if tokens.entropy_per_token is not None:
-        lines.append(f"entropy: {tokens.entropy_per_token:.4f} nats a token")
+        lines.append(
+            f"entropy of the drawn segmentations: {tokens.entropy_per_token:.2f} nats per token"
+        )
     counts = [
-        f"{1 << power >> 1}{f'-{(1 << power) - 1}' if power > 1 else ''}: {count:,}"
+        f"{1 << power >> 1:,}{f'-{(1 << power) - 1:,}' if power > 1 else ''}: {count:,}"
         for power, count in enumerate(tokens.lengths)
         if count
     ]
     if counts:
-        lines.append(f"records by how many tokens they have: {', '.join(counts)}")
+        lines.append(f"documents by length in tokens: {', '.join(counts)}")
     return lines
 
 
+def _unknown_are(tokens: TokensEntry) -> str:
+    """Say what is counted as unknown: a unigram model knows characters, another one tokens."""
+    return "character" if "unigram" in str(tokens.model.get("kind")).lower() else "token"
+
+
 def write_law(law: str, numbers: Mapping[str, float | None]) -> str:
-    """Return a law and its numbers, those that there are, in words."""
+    """Return how segmentations are drawn, and its numbers, those that there are, in words."""
     return law + "".join(f", {name} {n:g}" for name, n in numbers.items() if n is not None)
 
 

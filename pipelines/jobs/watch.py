@@ -114,13 +114,13 @@ class Watch:
             every = _LINE_EVERY if now - self._begin < _LATER else _LATER_EVERY
             self._line_at = now + every
             words = ", ".join(filter(None, current.words()))
-            doing = self._now_doing(now)
-            LOG.info("%s: %s%s", current.stage, words, f"; {doing}" if doing else "")
+            said = "; ".join(filter(None, (words, self._now_doing(now))))
+            LOG.info("%s: %s", current.does, said or "begins")
         if now - self._moved_at >= self._complain_after:
             self._complain_after *= 2
             LOG.warning(
-                "%s: nothing has moved for %d minutes; %s",
-                current.stage,
+                "%s: no progress for %d minutes; %s",
+                current.does,
                 (now - self._moved_at) // 60,
                 self._reasons(),
             )
@@ -149,7 +149,7 @@ class Watch:
         ]
         if len(workers) > _NAMED:
             workers[_NAMED:] = [f"{len(workers) - _NAMED} more processes wait too"]
-        return "; ".join(workers) or "no worker has anything to do: they wait for Beam's runner"
+        return "; ".join(workers) or "no worker has work: they wait for Beam's runner"
 
 
 class _Pace:
@@ -158,7 +158,7 @@ class _Pace:
     def __init__(self, stage: Stage, now: float) -> None:
         self._last = Standing(stage=stage)
         self._began = now
-        self._seen = deque([(now, 0)])  # times of the last seconds, bytes by then
+        self._seen = deque([(now, 0, 0)])  # times of the last seconds, bytes and tokens by then
 
     def standing(self, now: float, counts: Counts, total: int | None) -> Standing:
         """Return how far the stage is by these counts."""
@@ -168,15 +168,28 @@ class _Pace:
         if not done:
             self._began = now
             self._seen.clear()
-        self._seen.append((now, done))
+        self._seen.append((now, done, counts.tokens))
         while len(self._seen) > 2 and self._seen[1][0] <= now - _PACE_OVER:
             self._seen.popleft()
-        (before, already), took = self._seen[0], now - self._began
-        rate = (done - already) / max(now - before, 1e-9)
+        (before, already, had), took = self._seen[0], now - self._began
+        passed = max(now - before, 1e-9)
+        rate, tokens = (done - already) / passed, (counts.tokens - had) / passed
         seconds = (total - done) / rate if total is not None and rate else None
         self._last = replace(
-            self._last, done=done, total=total, records=counts.records, rate=rate, seconds=seconds
+            self._last,
+            done=done,
+            total=total,
+            records=counts.records,
+            tokens=tokens,
+            rate=rate,
+            seconds=seconds,
         )
         if self._last.finished:
-            self._last = replace(self._last, rate=done / max(took, 1e-9), seconds=took)
+            took_at_least = max(took, 1e-9)
+            self._last = replace(
+                self._last,
+                rate=done / took_at_least,
+                tokens=counts.tokens / took_at_least,
+                seconds=took,
+            )
         return self._last

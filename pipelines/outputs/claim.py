@@ -51,7 +51,9 @@ class _Clearing:
             work()
         except StoreError as error:
             self._failed = True
-            LOG.warning("not all is cleared, the next run does it: %s", error)
+            LOG.warning(
+                "some partial output could not be removed; the next run removes it: %s", error
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +236,7 @@ def claim_output(
                 claim.give_up()
             finally:
                 clear(folder.url, lambda: _remove_dataset(folder))
-            LOG.info("what the run had written to %s is cleared", output)
+            LOG.info("removed partial output in %s", output)
             raise
         finished()
 
@@ -256,7 +258,7 @@ def _clear_dead_run(folder: Folder, left: Mapping[str, Any] | None, *, overwrite
             if beat.seen():
                 refuse_living(folder.given, beat.seen, left)
         LOG.info(
-            "clearing what run %s left in %s; it did not end properly",
+            "removing the partial output of run %s in %s, which did not finish",
             left.get("run"),
             folder.given,
         )

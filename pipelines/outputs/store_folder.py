@@ -27,7 +27,7 @@ def refuse_living(output: str, look: Callable[[], object], left: Mapping[str, An
     patience = float(left.get("patience", DEAD))
     run = left.get("run")
     LOG.info(
-        "%s: run %s left its marker there; looking for %.0f s whether it lives",
+        "%s: run %s left its marker there; waiting %.0f s to see whether it is still running",
         output,
         run,
         patience,
@@ -102,7 +102,7 @@ class StoreFolder:
                 except FileExistsError:  # the next publication finds that out too
                     return
                 except StoreError as error:
-                    LOG.warning("no sign of life could be written: %s", error)
+                    LOG.warning("the heartbeat could not be written: %s", error)
 
     def _look(self) -> tuple[bytes | None, str | None]:
         try:

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import difflib
 import itertools
+import json
 import logging
 import os
 import re
@@ -13,7 +14,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any, Literal, NoReturn, get_args, get_origin
 
@@ -179,8 +180,31 @@ def parse(parser: CommandParser, argv: Sequence[str]) -> tuple[dict[str, Any], l
 def stderr_handler() -> logging.Handler:
     """Return what writes our log's lines to standard error, each with its time."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_Lines("%(asctime)s %(message)s", "%H:%M:%S"))
     return handler
+
+
+@contextlib.contextmanager
+def heard_warnings() -> Iterator[list[str]]:
+    """Hear meanwhile what our log warns of, for ``--json``."""
+    heard: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
+    LOG.addHandler(handler)
+    try:
+        yield heard
+    finally:
+        LOG.removeHandler(handler)
+
+
+class _Lines(logging.Formatter):
+    """Lines of our log, of which warnings say that they are such."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # as logging calls it
+        """Return the line."""
+        if record.levelno == logging.WARNING:
+            record.message = f"warning: {record.message}"
+        return super().formatMessage(record)
 
 
 def printable(text: str) -> str:
@@ -191,13 +215,32 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object on a line of its own, as ``--json`` does."""
+    print(json.dumps(value, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON has in the place of arrays, bytes and times."""
+    if hasattr(value, "tolist"):  # numpy's numbers and arrays
+        return value.tolist()
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def _say_error(kind: str, said: str, code: int, result: Mapping[str, Any] | None = None) -> int:
+    """Print an error as ``--json`` does; return its exit code."""
+    error = {"type": kind, "message": said, "exit_code": code}
+    print_json({**(result or {}), "error": error})
+    return code
+
+
 def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) -> int:
     """Run a command as a person does: messages to standard error, an exit code.
 
     2 for what the user can mend before work starts, another one for what goes wrong in the work.
     """
     given = list(sys.argv[1:] if argv is None else argv)
-    debug = _among(given, "debug")
+    debug, as_json = _among(given, "debug"), _among(given, "as_json")
     handler = stderr_handler()
     LOG.addHandler(handler)
     LOG.setLevel(logging.WARNING if _among(given, "quiet") else logging.INFO)
@@ -212,16 +255,23 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
         if debug:
             traceback.print_exc()
         print(f"error: {printable(str(error))}", file=sys.stderr)
+        if as_json:
+            _say_error(type(error).__name__, str(error), error.exit_code, error.result)
         return error.exit_code
     except (KeyboardInterrupt, _StoppedBySignal) as stopped:
         with contextlib.suppress(OSError):  # the terminal may be gone
             print("stopped", file=sys.stderr)
-        return 128 + (stopped.number if isinstance(stopped, _StoppedBySignal) else signal.SIGINT)
+        by = stopped.number if isinstance(stopped, _StoppedBySignal) else signal.SIGINT
+        if as_json:
+            _say_error("Stopped", f"stopped by {signal.Signals(by).name}", 128 + by)
+        return 128 + by
     except Exception as error:
         if debug:
             traceback.print_exc()
         said = printable(f"{type(error).__name__}: {error}")
-        print(f"error: {said} (not foreseen; --debug shows where)", file=sys.stderr)
+        print(f"error: {said} (unexpected error; rerun with --debug)", file=sys.stderr)
+        if as_json:
+            _say_error(type(error).__name__, str(error), 1)
         return 1
     finally:
         LOG.removeHandler(handler)
@@ -232,7 +282,7 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
 
 def _among(given: Sequence[str], switch: str) -> bool:
     """Return whether a switch is given, before anything is parsed: alone, or among short ones."""
-    short = SHORT[switch][1]
+    short = SHORT.get(switch, "--")[1]
     return any(
         word == flag_of(switch) or (re.fullmatch("-[hqv]+", word) and short in word)
         for word in given

@@ -20,7 +20,7 @@ M = TypeVar("M", bound=BaseModel)
 
 _PREFIX = re.compile(r"Value error, |\w+ should (be|have) ")  # of pydantic's messages
 
-FLAGS = {"sources": "input"}
+FLAGS = {"sources": "input", "as_json": "json"}
 """Flags whose name isn't their field's."""
 
 SHORT = {"sources": "-i", "output": "-o", "quiet": "-q", "debug": "-v"}

@@ -469,6 +469,10 @@ class Settings(RunSettings):
     )
 
 
+JSON_HELP = "print the result, or the error, as one JSON object on standard output"
+"""Help of ``--json``, which every command has."""
+
+
 class RecipeFlags(RecipePart):
     """Which file the recipe is in, and what else to do with it than to run it."""
 
@@ -486,3 +490,4 @@ class RecipeFlags(RecipePart):
     print_schema: bool = make_flag(
         False, _FILE, "print the JSON Schema of recipe files, for editors, and exit"
     )
+    as_json: bool = make_flag(False, RUN, JSON_HELP, brief="print one JSON object")

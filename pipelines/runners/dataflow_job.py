@@ -58,7 +58,8 @@ def run_on_dataflow(
     if job.left_alone:
         claim.hand_over()
         LOG.info(
-            "the pipeline proves and publishes by itself; %s has a manifest then", claim.folder
+            "the pipeline checks and publishes by itself; %s has a manifest when it is complete",
+            claim.folder,
         )
 
 
@@ -88,7 +89,7 @@ class _Job(Submitted):
     def _tell(self) -> None:
         """Say where a person finds it."""
         if not self.result.has_job:
-            LOG.info("Dataflow: the job is described in %s", self._cloud.template_location)
+            LOG.info("Dataflow: job template written to %s", self._cloud.template_location)
             return
         LOG.info(
             "Dataflow: job %s, https://console.cloud.google.com/dataflow/jobs/%s/%s?project=%s",

@@ -139,8 +139,8 @@ def settle_flink(
         raise UsageError(f"--flink_master={master}: the cluster has no TaskManager; start some")
     if delay is None:
         LOG.warning(
-            "the cluster begins no job again: the first worker that dies will end it; give the cluster "
-            "restart-strategy.type: fixed-delay"
+            "the cluster restarts no job, so the first worker that dies ends the run; set "
+            "restart-strategy.type: fixed-delay on the cluster"
         )
     asked = settings.parallelism or slots
     if asked > slots:
@@ -221,9 +221,7 @@ def _require_version(given: dict[str, Any], beam_flags: Sequence[str], version: 
             f"servers for {', '.join(published)}; run one of these, or give --flink_job_server_jar"
         )
     if not version.startswith(_MEASURED):
-        LOG.warning(
-            "Flink %s: what its grouping holds in memory was measured up to 1.x only", version
-        )
+        LOG.warning("Flink %s: memory needs were measured with Flink 1.x only", version)
 
 
 def _flink_of(jar: str) -> str | None:

@@ -123,7 +123,7 @@ class _FlinkJob(_Job):
         super().cancel()
         if not self._flink.cancel(self._name):
             LOG.warning(
-                "Flink: the job %s can't be cancelled; look at %s", self._name, self._flink.url
+                "Flink: the job %s could not be cancelled; see %s", self._name, self._flink.url
             )
 
     def failure(self) -> BaseException:

@@ -71,7 +71,7 @@ class Submitted:
             try:
                 self.result.cancel()
             except Exception as error:  # Beam raises many kinds; the run ends anyway
-                LOG.warning("%s: the job can't be cancelled: %s", self.runner, error)
+                LOG.warning("%s: the job could not be cancelled: %s", self.runner, error)
 
     def failure(self) -> BaseException:
         """Return why it failed."""
@@ -106,6 +106,6 @@ class Submitted:
         failure = self.failure()
         if claim.remote and is_written(claim.folder, claim.run_id):
             # it was done, and the runner, which lost a worker then, began again and found nothing
-            LOG.warning("the dataset is complete, though the job failed then: %s", failure)
+            LOG.warning("the dataset is complete, but the job failed afterwards: %s", failure)
             return
         raise failure

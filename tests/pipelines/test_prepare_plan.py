@@ -161,7 +161,9 @@ def test_stages_are_planned_each_by_its_own_law(plan: Plan, tmp_path: Path, mode
         "  - {weights: {a: 1, b: 0}, until: {tokens: 10K}}\n  - {weights: {a: 0.5, b: 0.5}}\n"
     )
     text = plan(f"--recipe={recipe}")
-    first, last = re.findall(r"^  b +[\d.]+% +~([\d,]+)", text, re.MULTILINE)
+    first, last = re.findall(
+        r"^  b +[\d.]+% +~[\d.]+% +~[\d.]+% +~[\d,]+ +~([\d,]+)", text, re.MULTILINE
+    )
     assert first == "0"
     assert int(last.replace(",", "")) == pytest.approx(500, rel=0.1)
     assert "stage 0, until 10,000 tokens" in text
@@ -175,7 +177,7 @@ def test_splits_are_planned_with_what_adding_data_does(
     assert "validation 10%: ~20 documents" in text
     assert "test 30: ~30 documents" in text
     assert "may move some in or out of a count" in line_of(text, "split by")
-    assert "the whole input is read once more, before" in text
+    assert "counts need one more reading of the whole input" in text
     assert re.search(r"^default +~200% ", text, re.MULTILINE)
     text = plan(*flags, "--split=validation=10%")
     assert "may move" not in line_of(text, "split by")
@@ -185,7 +187,7 @@ def test_splits_are_planned_with_what_adding_data_does(
 def test_control_strings_in_a_sample_are_counted(plan: Plan, tmp_path: Path, model: Path) -> None:
     texts = write_texts(tmp_path / "in", ["w1 </s> w2", "w1 w2", "<s> w3"])
     text = plan(f"--input={texts}", f"--tokenizer={model}")
-    assert "2 of 3 sampled documents hold control strings, taken for text" in text
+    assert "2 of 3 sampled documents hold control strings, treated as text" in text
 
 
 def test_python_plans_too(texts: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -224,7 +226,7 @@ def test_what_a_mixture_leaves_unused_and_repeats_is_warned_of(
     flags = [f"--input={name}={tmp_path / name}" for name in ("many", "few")]
     flags += [f"--tokenizer={model}", "--weights=many=0.5,few=0.5"]
     plan(*flags)
-    assert "the mixture ends when few is used up" in caplog.text
+    assert "the mixture ends when few runs out" in caplog.text
     plan(*flags, "--max_tokens=8K")
     assert "source few will be repeated about 100.0 times" in caplog.text
 
@@ -299,8 +301,8 @@ def test_documents_that_begin_or_end_so_already_are_warned_of(
     plan(*flags)
     assert "twice" not in caplog.text  # as text it is none
     plan(*flags, "--special_tokens=tokens")
-    assert "1 of 3 sampled documents begin with <s> (id 0)" in caplog.text
-    assert "2 of 3 sampled documents end with </s> (id 1)" in caplog.text
+    assert "1 of 3 sampled documents already begin with <s> (id 0)" in caplog.text
+    assert "2 of 3 sampled documents already end with </s> (id 1)" in caplog.text
 
 
 def test_text_needs_a_tokenizer(tmp_path: Path, texts: Path) -> None:
@@ -351,7 +353,7 @@ def test_rows_of_ids_need_a_model_or_its_size_and_end(tmp_path: Path, plan: Plan
     )
     assert "--eos_token=50: expected an id below 50" in message
     text = plan(f"--input={rows}", "--vocab_size=50", "--eos_token=1", "--sequence_length=8")
-    assert "nothing is tokenized (input_ids)" in text
+    assert "rows of ids in input_ids: nothing is tokenized" in text
     assert line_of(text, "eos") == "eos id 1, by --eos_token"
     assert "~20 rows, ~120 tokens" in text
 

@@ -70,7 +70,7 @@ def test_special_ids_and_control_strings_are_said_and_stand_in_the_manifest(
         "eos: </s> (id 1), by the model's file",
         "bos: <s> (id 0), by the model's file",
         "pad: <pad> (id 2), by a usual name",
-        "control strings in texts, taken for text: '</s>' 2 times in 2 records",
+        "control strings found in texts, treated as text: '</s>' 2 times in 2 records",
         "datasets.load_dataset",
         "numpy.memmap",
         f"show {tmp_path}/out",
@@ -112,7 +112,7 @@ def test_a_split_that_comes_short_is_warned_of(
     manifest = prepare(tmp_path, *given, "--split=test=20")
     test = next(split for split in manifest.splits if split.split == "test")
     assert test.records < 20
-    assert f"test: {test.records} records of 20 that were asked for" in caplog.text
+    assert f"test has {test.records} of the 20 records requested" in caplog.text
 
 
 def test_tokens_that_are_lost_are_warned_of(
@@ -122,7 +122,7 @@ def test_tokens_that_are_lost_are_warned_of(
     manifest = prepare(tmp_path, *given, "--long=truncate")
     (train,) = manifest.splits
     assert train.dropped == 30 * (len(WORDS) - 32)
-    assert f"train: {train.dropped} tokens are in no row" in caplog.text
+    assert f"train: {train.dropped} tokens in no row" in caplog.text
 
 
 def test_a_manifest_makes_its_dataset_again(tmp_path: Path, given: list[str]) -> None:
@@ -190,9 +190,9 @@ def test_what_of_the_input_went_into_no_document_is_said(
     manifest = prepare(tmp_path, *asked)
     assert (manifest.blank_lines, manifest.byte_order_marks, manifest.trailing_bytes) == (2, 1, 0)
     for line in (
-        "bad records left out: 2, of 18 bytes; kept in quarantine/",
-        "blank lines left out: 2; in JSON lines they are no records",
-        "byte order marks left out, at the beginning of 1 file",
+        "2 bad records left out (18 bytes); they are kept in quarantine/",
+        "2 blank lines skipped: in JSON lines they are no records",
+        "byte order mark removed at the beginning of 1 file",
     ):
         assert line in caplog.text, line
         assert line in list(in_short(manifest, "out")), line
@@ -203,11 +203,11 @@ def test_what_of_the_input_went_into_no_document_is_said(
     [
         (
             ["--packing=buckets", "--output_format=megatron"],
-            "those of buckets are written nowhere: megatron holds documents as they are",
+            "--packing=buckets has no effect on these formats: megatron holds whole documents",
         ),
         (
             ["--rows=2", "--num_shards=3", "--output_format=flat", "--header=llmc"],
-            "flat: 1 shard without ids, which llm.c can't open; give fewer --num_shards",
+            "flat: 1 shard without ids, which llm.c can't open; lower --num_shards",
         ),
     ],
 )

@@ -93,7 +93,7 @@ def test_what_a_dataset_is_comes_first(tmp_path: Path, out: Any) -> None:
         "packing: best_fit, rows of 16 ids, of 1,000 ids there can be",
         r"eos: <eos> \(id 3\), by made up",
         r"mixture of train:",
-        r"books +25\.0000%",
+        r"books +25\.00%",
         r"validation +all +5",
         *(f"{name}: rows, 5 files, .*open it with:" for name in formats),
         *(f"  .*{tmp_path}/epoch-3/{name}" for name in formats),

@@ -51,7 +51,7 @@ def test_they_become_what_was_asked_for_and_are_counted(
     assert manifest.tokens is not None
     assert manifest.tokens.special_tokens == (how or "text")
     assert (
-        f"control strings in texts, taken for {how or 'text'}: '</s>' 3 times in 2 records, "
+        f"control strings found in texts, treated as {how or 'text'}: '</s>' 3 times in 2 records, "
         "'<s>' 2 times in 2 records"
     ) in caplog.text
     again = dovetail.tokenize(

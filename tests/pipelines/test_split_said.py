@@ -42,11 +42,11 @@ def test_a_plan_says_what_each_split_will_have(
     lines = plan(path, *flags, capsys=capsys)
     at = next(i for i, line in enumerate(lines) if line.startswith("split "))
     assert [line[:4] for line in words(lines[at + 1 : at + 4])] == [
-        ["train", "the", "rest", "~625"],
-        ["validation", "25%", "~250", "~25.00%"],
-        ["test", "12.5%", "~125", "~12.50%"],
+        ["train", "the", "rest", "~62.50%"],
+        ["validation", "25%", "~25.00%", "~250"],
+        ["test", "12.5%", "~12.50%", "~125"],
     ]
-    assert lines[at + 4].startswith("split by    content: 1 field, text; equal ones never stand")
+    assert lines[at + 4].startswith("split by    content: 1 field, text; duplicates are never")
     assert "order       shuffled, seed 3" in lines
     assert not (tmp_path / "in.parquet-out").exists()
 
@@ -56,10 +56,10 @@ def test_a_plan_of_counts_says_that_all_is_read_once_more(
 ) -> None:
     lines = plan(reviews, "--counts=train=40,test=rest", capsys=capsys)
     assert any(line.startswith("counts      the whole input is read once more") for line in lines)
-    assert any("groups of equal content stay together" in line for line in lines)
+    assert any("duplicates stay together" in line for line in lines)
     lines = plan(reviews, "--counts=train=40,test=rest", "--by=identity", capsys=capsys)
-    assert any("duplicates may part" in line for line in lines)
-    assert not any("groups of equal content" in line for line in lines)
+    assert any("duplicates may be in different splits" in line for line in lines)
+    assert not any("duplicates stay together" in line for line in lines)
 
 
 def test_a_plan_of_likeness_says_what_is_fitted(
@@ -91,7 +91,7 @@ def test_a_shortfall_of_a_count_is_said_with_its_reason(
         ("test", None, 60),
     ]
     (warned,) = (text for level, text in lines if level == logging.WARNING)
-    assert warned.startswith("train: 40 of the 43 records that were asked for; groups of equal")
+    assert warned.startswith("train has 40 of the 43 records requested: duplicates stay together")
     assert "--by=identity meets a count exactly" in warned
 
 
@@ -100,16 +100,16 @@ def test_a_table_of_splits_and_what_parted(reviews: Path, caplog: pytest.LogCapt
     made, lines = done(reviews, *flags, caplog=caplog)
     assert [s.records for s in made.splits or ()] == [43, 57]
     said = [text for _, text in lines]
-    assert any(text.split()[:3] == ["train", "43", "43"] for text in said)
+    assert any(text.split()[:3] == ["train", "43", "43.00%"] for text in said)
     assert made.parted is not None
     assert any(
         text.startswith(
-            f"{made.parted.contents} contents of {made.parted.records} records stand in"
+            f"{made.parted.contents} contents of {made.parted.records} records are in more"
         )
         for text in said
     )
     (warned,) = (text for level, text in lines if level == logging.WARNING)
-    assert warned.startswith(f"{made.parted.records} records have an equal in another split; ")
+    assert warned.startswith(f"{made.parted.records} records have a duplicate in another split; ")
 
 
 def test_an_empty_split_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -124,10 +124,10 @@ def test_a_shortfall_of_groups_does_not_speak_of_contents(
     reviews: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, lines = done(reviews, "--counts=train=43,test=rest", "--split_by=label", caplog=caplog)
-    (warned,) = (text for level, text in lines if level == logging.WARNING and "asked" in text)
-    head, _, why = warned.partition("; ")  # said of none, too
-    assert head == "train: 0 of the 43 records that were asked for"
-    assert why == ("groups are taken whole, and what is left doesn't fit, or there is none")
+    (warned,) = (text for level, text in lines if level == logging.WARNING and "requested" in text)
+    head, _, why = warned.partition(": ")  # said of none, too
+    assert head == "train has 0 of the 43 records requested"
+    assert why == "groups stay together, and no remaining group fits"
 
 
 @pytest.mark.parametrize(

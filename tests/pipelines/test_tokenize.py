@@ -749,17 +749,22 @@ def test_what_is_done_and_how_fast_is_said_in_texts_and_tokens(
 ) -> None:
     caplog.set_level("INFO", logger="dovetail")
     tokenize(corpus)
-    begin = next(m for m in caplog.messages if "worker" in m)
+    begin, does = caplog.messages[:2]
     assert re.fullmatch(
-        r"2 files, [\d.]+ [kM]B; 1 worker; a BytePiece model of 266 ids; at most 1 shard", begin
+        r"reading 2 files \([\d.]+ [kM]B\) with 1 worker, [\d.]+ [GM]iB of memory for data; "
+        r"writing to .*",
+        begin,
     )
+    assert does == "tokenizing by a BytePiece model of 266 ids, sampling off; at most 1 shard"
     done = next(m for m in caplog.messages if m.startswith("done:"))
-    assert re.search(r"; [\d.]+ s, [\d.]+ MB of text and [\d,]+ tokens a second, peak", done)
+    assert re.search(
+        r"; [\d.]+ s, [\d.]+ [kM]B/s of text, [\d,]+ tokens/s, peak memory \d+ MiB$", done
+    )
     many = [len(ids) for ids in rows(corpus / "out")]
     counts = [(0, 0), (1, 1), (2, 3), (4, 7), (8, 15), (16, 31), (32, 63), (64, 127)]
     of = {(low, high): sum(low <= n <= high for n in many) for low, high in counts}
     says = [f"{a}{f'-{b}' if b > a else ''}: {n}" for (a, b), n in of.items() if n]
-    assert f"records by how many tokens they have: {', '.join(says)}" in caplog.messages
+    assert f"documents by length in tokens: {', '.join(says)}" in caplog.messages
 
 
 def test_the_progress_of_tokenizing_is_its_own(
@@ -898,8 +903,10 @@ def test_ends_that_the_template_has_are_named_where_they_are_not_added(
     caplog.set_level("INFO", logger="dovetail")
     flags = [f"--input={corpus}/in", f"--tokenizer={corpus}/ends.json", f"--output={corpus}/out"]
     run([*flags, "--plan", "--add_eos"])
-    said = [message for message in caplog.messages if "isn't added" in message]
-    assert said == ["the model's file puts <s> before each text; it isn't added, --add_bos adds it"]
+    said = [message for message in caplog.messages if "isn't added unless" in message]
+    assert said == [
+        "the model's file puts <s> before each text; it isn't added unless you pass --add_bos"
+    ]
 
 
 def test_bos_and_eos_of_a_sentencepiece_model_are_what_it_has_and_not_what_it_puts(
@@ -908,10 +915,10 @@ def test_bos_and_eos_of_a_sentencepiece_model_are_what_it_has_and_not_what_it_pu
     model = trained_model(corpus, ENGLISH)
     caplog.set_level("INFO", logger="dovetail")
     run([f"--input={corpus}/in", f"--tokenizer={model}", f"--output={corpus}/out", "--plan"])
-    said = [message for message in caplog.messages if "isn't added" in message]
+    said = [message for message in caplog.messages if "isn't added unless" in message]
     assert said == [
-        "the model's file has the bos <s>; it isn't added, --add_bos adds it",
-        "the model's file has the eos </s>; it isn't added, --add_eos adds it",
+        "the model's file has the bos <s>; it isn't added unless you pass --add_bos",
+        "the model's file has the eos </s>; it isn't added unless you pass --add_eos",
     ]
 
 
@@ -921,7 +928,7 @@ def test_a_model_that_changed_since_the_dataset_of_a_manifest_is_warned_of(
     tokenize(corpus)
     again = [f"--recipe={corpus}/out/manifest.json", f"--output={corpus}/again", "--plan"]
     run(again)
-    assert "sampling: off\n" in capsys.readouterr().out
+    assert "sampling    off\n" in capsys.readouterr().out
     path = corpus / "model.json"
     before = path.read_bytes()
     assert not caplog.messages
@@ -930,5 +937,7 @@ def test_a_model_that_changed_since_the_dataset_of_a_manifest_is_warned_of(
     assert not caplog.messages
     run([*again, "--sampling=exact", "--alpha=0.3"])
     (said,) = caplog.messages
-    assert said.startswith(f"{path} isn't the model that made the dataset of --recipe={corpus}/out")
-    assert "sampling: exact, alpha 0.3\n" in capsys.readouterr().out
+    assert said.startswith(
+        f"{path} is not the model that made the dataset of --recipe={corpus}/out"
+    )
+    assert "sampling    exact, alpha 0.3\n" in capsys.readouterr().out

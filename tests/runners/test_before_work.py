@@ -168,7 +168,7 @@ def test_a_shared_folder_is_not(
     there = on_flink(port, host="127.0.0.2")
     flags = f"--input={source}", f"--output={tmp_path / 'out'}", "--shared_filesystem", "--plan"
     pipelines.shuffle.run([*flags, *there])
-    assert "of payload for each of 4 workers" in capsys.readouterr().out
+    assert "of data for each of 4 workers" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("flag", ["--parallelism=2", "--shared_filesystem"])

@@ -149,6 +149,7 @@ class _MappedShard:
                         f"{file.name_of(0)} of source {source}: {len(block)} records became {len(made)}"
                     )
                 counts += found
+                self.reader.count_tokens(found.tokens)
                 read += Digest.total(blocks.digests(blocks.without_source(block), sources=1))
                 digest = blocks.digests(made, sources=1)[0]
                 written += digest

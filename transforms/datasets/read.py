@@ -153,6 +153,10 @@ class SpanReader(beam.DoFn):  # type: ignore[misc]
         compiling.tell(self._config.compiled)
         self._progress = Progress.open(self._config.progress)
 
+    def count_tokens(self, tokens: int) -> None:
+        """Count what the records that were read have become."""
+        self._progress.add(self._config.stage, tokens=tokens)
+
     def process(self, element: tuple[int, Iterable[Spans]]) -> Iterator[Any]:
         for spans in element[1]:
             reports: list[SpanReports] = []

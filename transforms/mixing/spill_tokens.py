@@ -235,7 +235,7 @@ class _SpillTokens(SpillRuns):
         self._report(file, kept, made, counts, keys)
         # of what is read the texts' bytes were counted, and the ids' go on
         more = blocks.payload_bytes(made) - blocks.payload_bytes(block)
-        self._progress.add("tokenize", payload=more)
+        self._progress.add("tokenize", payload=more, tokens=counts.tokens)
         yield from self._add(self._streams.number(file), made)
 
     def _report(

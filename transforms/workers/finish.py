@@ -55,4 +55,7 @@ def _clear_up(_: None, config: Finish) -> None:
         layout.drop_uploads(config.output)  # of workers that were killed
         storage.remove_file(storage.join(config.output, layout.MARKER))
     except (StoreError, OSError) as error:
-        _LOG.warning("not all is cleared, the next run to this output does it: %s", error)
+        _LOG.warning(
+            "some temporary files could not be removed; the next run to this output removes them: %s",
+            error,
+        )

@@ -35,11 +35,13 @@ class Counts(NamedTuple):
             compressed file) where it reads, of payload where it writes.
         records: how many.
         payload: of a stage that reads, the bytes that the stage which writes will count for them.
+        tokens: that it made of text, or text of.
     """
 
     bytes: int = 0
     records: int = 0
     payload: int = 0
+    tokens: int = 0
 
 
 _FILE = np.dtype([("counts", np.int64, (len(STAGES), len(Counts._fields))), ("doing", "S400")])
@@ -64,9 +66,17 @@ class Progress(threading.local):
         """Return this process's counts for a place."""
         return Progress(where)
 
-    def add(self, stage: Stage, *, bytes: int = 0, records: int = 0, payload: int = 0) -> None:  # noqa: A002
+    def add(
+        self,
+        stage: Stage,
+        *,
+        bytes: int = 0,  # noqa: A002
+        records: int = 0,
+        payload: int = 0,
+        tokens: int = 0,
+    ) -> None:
         """Add to a stage's counts, as of ``Counts``."""
-        self._counts[STAGES.index(stage)] += (bytes, records, payload)
+        self._counts[STAGES.index(stage)] += (bytes, records, payload, tokens)
         if self._beat is not None:
             self._beat.count(stage, bytes=bytes, records=records)
 

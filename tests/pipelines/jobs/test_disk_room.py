@@ -82,7 +82,7 @@ def test_where_shards_alone_are_too_large_nothing_else_is_blamed(
         run(f"--input={source}", f"--output={tmp_path / 'o'}", *ASKED)
     shards, spills = [line for line in capsys.readouterr().out.splitlines() if "room" in line]
     assert shards.endswith("50.00 MB free  DOES NOT FIT")
-    assert spills.endswith(" for spill files, 0 bytes left beside the above  DOES NOT FIT")
+    assert spills.endswith(" for spill files, 0 bytes left after the above  DOES NOT FIT")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, 70 * MB))
     with pytest.raises(UsageError, match=r"of spill files .*, or give --spill_compression$"):
         run(f"--input={source}", f"--output={tmp_path / 'o'}", *ASKED)

@@ -51,9 +51,9 @@ def test_a_plan_names_sources_shards_buckets_memory_and_room(
     )
     estimate = int(rows["web"][4].removeprefix("~").replace(",", ""))
     assert 1900 <= estimate <= 2100
-    assert "shards: 3 of" in out
+    assert "3 shards of about" in out
     assert "data/train-00000-of-00003.txt" in out
-    assert "1024 MiB" in out
+    assert "memory      1 GiB: " in out
     assert "buckets" in out
     assert f"--temp_location={spill}" in out
     assert "free" in out
@@ -107,7 +107,7 @@ def test_very_many_tiny_shards_are_warned_of_before_work(
     name, value = flag[2:].split("=")
     recipe = Recipe(sources={"default": [str(tmp_path / "x.parquet")]}, **{name: int(value)})
     pipelines.shuffle.COMMAND.make(recipe, settings)
-    number = "20000" if flag == "--shard_records=1" else "10001"
+    number = "20,000" if flag == "--shard_records=1" else "10,001"
     said = [r.message for r in caplog.records if r.levelname == "WARNING"]
     assert [f"about {number} shards" in text and "slow" in text for text in said] == [True] * warned
 
@@ -164,7 +164,7 @@ def test_a_mixture_that_leaves_most_records_unused_is_warned_of_before_and_after
         "--interleave=stratified",
     ]
     for plan, words in (
-        (["--plan"], ["~200 of ~2,020 records are used, 9.9%"]),
+        (["--plan"], ["~200 of ~2,020 records are used (9.9%)"]),
         ([], ["~200 of ~2,020", "of 2,020 records are used"]),
     ):
         caplog.clear()
@@ -173,17 +173,17 @@ def test_a_mixture_that_leaves_most_records_unused_is_warned_of_before_and_after
         assert len(said) == len(words) * warned
         for line, word in zip(said, words, strict=False):
             assert word in line
-            assert "ends when tiny is used up" in line
-            assert "--stop=all_exhausted to use all, which takes tiny about 11 times" in line
+            assert "ends when tiny runs out" in line
+            assert "--stop=all_exhausted to use all, which repeats tiny about 11 times" in line
 
 
 def test_where_a_source_was_not_drawn_at_all_nothing_is_said_of_how_often_another_would_be() -> (
     None
 ):
     (line,) = unused_warning(["big", "tiny"], [20_000, 2], [0, 2])
-    assert "give --stop=all_exhausted to use all, or give tiny less weight" in line
+    assert "pass --stop=all_exhausted to use all, or give tiny less weight" in line
     (line,) = unused_warning(["big", "tiny"], [20_000, 2], [1, 2])
-    assert "all, which takes tiny about 20,000 times, or" in line
+    assert "all, which repeats tiny about 20,000 times, or" in line
 
 
 def test_what_tokens_take_is_reckoned_by_their_width(

@@ -79,19 +79,20 @@ def test_a_terminal_shows_a_bar_for_each_stage_with_what_all_workers_did_then_th
     seen = frames(printed)
     lines = [plain(line) for line in seen[-1]]
     size = f"{source.stat().st_size / 1e3:.1f}"
-    assert len(lines) == 8
+    assert len(lines) == 9
     assert "2 workers" in lines[0]
-    assert "starting 2 worker processes" in lines[1]
-    for line, stage in zip(lines[2:4], ("partition", "write"), strict=True):
-        done = rf"100% {size}/{size} kB {_RECORDS:,} records \d+ MB/s took 0:\d\d"
+    assert "shuffling into 4 shards" in lines[1]
+    assert "starting 2 worker processes" in lines[2]
+    for line, stage in zip(lines[3:5], ("reading and shuffling", "writing shards"), strict=True):
+        done = rf"100% {size}/{size} kB {_RECORDS:,} records +[\d.]+ [kM]B/s +took +<?0:\d\d"
         assert re.fullmatch(rf"{stage} +━+ {done}", line)
-    assert f"done: {_RECORDS:,} records" in lines[4]
-    assert "verify it with" in lines[6]
-    assert lines[7] == ""
+    assert f"done: {_RECORDS:,} records" in lines[5]
+    assert "verify it with" in lines[7]
+    assert lines[8] == ""
     before = [plain(line) for line in seen[0]]
-    assert re.match(rf"partition ━+ 0% 0\.0/{size} kB 0 records", before[2])
-    assert before[3].split()[0] == "write"
-    assert "records" not in before[3]
+    assert re.match(rf"reading and shuffling ━+ 0% 0\.0/{size} kB", before[3])
+    assert before[4].split()[0] == "writing"
+    assert "records" not in before[4]
     assert printed.count(_CURSOR_HIDDEN) == printed.count(_CURSOR_SHOWN) == 1
     assert list(logs.iterdir()) == []
 
@@ -102,13 +103,13 @@ def test_verify_shows_a_bar_too(source: Path, tmp_path: Path) -> None:
     code, printed = run_on_terminal(python("verify", tmp_path / "o"), environment=environment())
     assert code == 0
     lines = [plain(line) for line in frames(printed)[-1]]
-    assert re.fullmatch(rf"verify ━+ 100% .* {_RECORDS - 1:,} records .*", lines[0])
-    assert "is what its manifest says" in "".join(lines[1:])
+    assert re.fullmatch(rf"checking files ━+ 100% .* {_RECORDS - 1:,} records .*", lines[0])
+    assert "matches its manifest" in "".join(lines[1:])
 
 
 def test_ctrl_c_leaves_the_terminal_as_it_was(source: Path, tmp_path: Path, logs: Path) -> None:
     def interrupt(process: subprocess.Popen[bytes], so_far: bytes) -> None:
-        if b"partition" in so_far and not told:
+        if b"reading and shuffling" in so_far and not told:
             told.append(True)
             process.send_signal(signal.SIGINT)
 
@@ -121,7 +122,7 @@ def test_ctrl_c_leaves_the_terminal_as_it_was(source: Path, tmp_path: Path, logs
     assert code == 130
     lines = [plain(line) for line in frames(printed)[-1]]
     assert lines[-2:] == ["stopped", ""]
-    assert lines[2].startswith("partition ")
+    assert lines[3].startswith("reading and shuffling ")
     assert printed.count(_CURSOR_HIDDEN) == printed.count(_CURSOR_SHOWN) == 1
     assert printed.index(_CURSOR_SHOWN) < printed.index("stopped")
     assert list(logs.iterdir()) == []
@@ -144,7 +145,7 @@ def test_a_pipe_shows_no_bars(source: Path, tmp_path: Path) -> None:
     done = command(f"--input={source}", f"--output={tmp_path / 'o'}")
     assert done.returncode == 0
     assert b"\x1b" not in done.stderr
-    assert done.stderr.count(b"\n") == 5
+    assert done.stderr.count(b"\n") == 6
 
 
 def test_our_log_comes_out_above_the_bars(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +181,9 @@ def test_without_a_terminal_lines_come_often_at_first_and_seldom_later(
         times += [second] * (len(said.messages) - before)
         progress.add("partition", bytes=10_000_000, records=50_000, payload=20_000_000)
     assert times == [*range(10, 121, 10), *range(150, 301, 30)]
-    assert said.messages[1] == ("partition: 5%, 0.2/4.0 GB, 1,000,000 records, 10 MB/s, 6:20 left")
+    assert said.messages[1] == (
+        "reading and shuffling: 5%, 0.2/4.0 GB, 1,000,000 records, 10 MB/s, 6:20 left"
+    )
 
 
 def test_the_write_stage_knows_its_total_when_partition_is_finished(
@@ -192,17 +195,20 @@ def test_the_write_stage_knows_its_total_when_partition_is_finished(
     progress.add("partition", bytes=100, records=9, payload=3_000_000)
     clock.now += 50
     watch.tick()
-    assert said.messages[-1] == "partition: 100%, 100/100 B, 9 records, 0 MB/s, took 0:50"
+    assert (
+        said.messages[-1]
+        == "reading and shuffling: 100%, 100/100 B, 9 records, 2 bytes/s, took 0:50"
+    )
     clock.now += 50  # time that belongs to nobody's rate
     watch.tick()
     progress.add("write", bytes=1_000_000, records=3)
     clock.now += 10
     watch.tick()
-    assert said.messages[-1] == "write: 33%, 1.0/3.0 MB, 3 records, 0 MB/s, 0:20 left"
+    assert said.messages[-1] == "writing shards: 33%, 1.0/3.0 MB, 3 records, 100 kB/s, 0:20 left"
     progress.add("write", bytes=2_500_000, records=7)  # a shard was written again
     clock.now += 10
     watch.tick()
-    assert said.messages[-1].startswith("write: 100%, 3.0/3.0 MB, 10 records")
+    assert said.messages[-1].startswith("writing shards: 100%, 3.0/3.0 MB, 10 records")
 
 
 def test_records_that_come_after_the_last_bytes_count_and_what_a_stage_took_stays(
@@ -216,10 +222,22 @@ def test_records_that_come_after_the_last_bytes_count_and_what_a_stage_took_stay
         clock.now = 1000.0 + second
         watch.tick()
     assert [message.split(" B, ")[1] for message in said.messages] == [
-        "5 records, 0 MB/s, took 0:10",
-        "10 records, 0 MB/s, took 0:20",
-        "10 records, 0 MB/s, took 0:20",
-        "10 records, 0 MB/s, took 0:20",
+        "5 records, 10 bytes/s, took 0:10",
+        "10 records, 5 bytes/s, took 0:20",
+        "10 records, 5 bytes/s, took 0:20",
+        "10 records, 5 bytes/s, took 0:20",
+    ]
+
+
+def test_tokens_are_counted_a_second(counts: str, said: pytest.LogCaptureFixture) -> None:
+    clock, progress = Clock(), Progress.open(counts)
+    watch = Watch(counts, {"tokenize": 4_000_000, "write": None}, clock=clock)
+    watch.tick()
+    progress.add("tokenize", bytes=1_000_000, records=2, tokens=250_000)
+    clock.now += 10
+    watch.tick()
+    assert said.messages == [
+        "reading and tokenizing: 25%, 1.0/4.0 MB, 2 records, 100 kB/s, 25,000 tokens/s, 0:30 left"
     ]
 
 
@@ -263,7 +281,7 @@ def test_a_stage_that_does_not_move_says_so_and_what_it_waits_for_ever_more_seld
     counts: str, said: pytest.LogCaptureFixture
 ) -> None:
     def stalls() -> list[str]:
-        return [message for message in said.messages if "nothing has moved" in message]
+        return [message for message in said.messages if "no progress for" in message]
 
     clock, progress = Clock(), Progress.open(counts)
     watch = Watch(counts, {"partition": 100, "write": None}, clock=clock)
@@ -276,7 +294,7 @@ def test_a_stage_that_does_not_move_says_so_and_what_it_waits_for_ever_more_seld
             times += [second] * (len(stalls()) - before)
         assert times == [120, 240, 480, 960]
         assert stalls()[1] == (
-            "partition: nothing has moved for 4 minutes; "
+            "reading and shuffling: no progress for 4 minutes; "
             f"process {os.getpid()} is reading s3://bucket/key"
         )
     progress.add("partition", bytes=1)
@@ -287,7 +305,7 @@ def test_a_stage_that_does_not_move_says_so_and_what_it_waits_for_ever_more_seld
     clock.now += 1
     watch.tick()
     assert len(stalls()) == 5
-    assert stalls()[4].endswith("no worker has anything to do: they wait for Beam's runner")
+    assert stalls()[4].endswith("no worker has work: they wait for Beam's runner")
 
 
 def test_of_many_workers_that_wait_some_are_named(
@@ -303,7 +321,7 @@ def test_of_many_workers_that_wait_some_are_named(
     clock.now += 180
     watch.tick()
     assert said.messages[-1] == (
-        "verify: nothing has moved for 3 minutes; process 1 is sorting a run, reading a; "
+        "checking files: no progress for 3 minutes; process 1 is sorting a run, reading a; "
         "process 2 is reading b; process 3 is reading b; process 4 is reading b; "
         "3 more processes wait too"
     )
@@ -313,14 +331,14 @@ def test_of_many_workers_that_wait_some_are_named(
     ("standing", "words"),
     [
         (Standing(stage="write"), ["", "", "", "", ""]),
-        (Standing(stage="write", total=0), ["100%", "0/0 B", "0 records", "0 MB/s", ""]),
+        (Standing(stage="write", total=0), ["100%", "", "", "", ""]),
         (
             Standing(stage="write", done=1999, total=2000, records=1, rate=1e6, seconds=3600),
             ["99%", "2.0/2.0 kB", "1 record", "1 MB/s", "1:00:00 left"],
         ),
         (
             Standing(stage="write", done=7 * 10**12, total=5 * 10**12, seconds=59.6),
-            ["100%", "5.0/5.0 TB", "0 records", "0 MB/s", "took 1:00"],
+            ["100%", "5.0/5.0 TB", "", "", "took 1:00"],
         ),
     ],
 )

@@ -224,7 +224,7 @@ def test_too_many_workers_in_memory_are_refused_by_both_flags(source: Path) -> N
     [
         (UsageError("--x=1: expected 2"), 2, "error: --x=1: expected 2\n"),
         (DataError("f:\n broken"), 1, "error: f: broken\n"),
-        (ZeroDivisionError("boom"), 1, "error: ZeroDivisionError: boom (not foreseen"),
+        (ZeroDivisionError("boom"), 1, "error: ZeroDivisionError: boom (unexpected error"),
         (KeyboardInterrupt(), 130, "stopped"),
     ],
 )
@@ -315,8 +315,8 @@ def test_one_record_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert pipelines.shuffle.main([f"--input={tmp_path / 'in.txt'}", f"--output={folder}"]) == 0
     assert pipelines.verify.main([str(folder)]) == 0
     said = capsys.readouterr().err
-    assert "done: 1 record, 2 bytes in 1 shard;" in said
-    assert "says: 1 record, 2 bytes in 1 shard," in said
+    assert "done: 1 record in 1 shard (2 bytes);" in said
+    assert "matches its manifest (1 record, 2 bytes in 1 shard," in said
 
 
 def test_the_summary_says_what_was_done_and_how_to_check_it(
@@ -326,9 +326,9 @@ def test_the_summary_says_what_was_done_and_how_to_check_it(
     assert pipelines.shuffle.main([f"--input={source}", "--output=a dir", "--seed=5"]) == 0
     out, err = capsys.readouterr()
     assert out == ""
-    assert f"50 records, {source.stat().st_size:,} bytes in 1 shard;" in err
+    assert f"50 records in 1 shard ({source.stat().st_size / 1000:.2f} kB);" in err
     assert err.index("starting 1 worker thread") < err.index(" done: ")
-    assert re.search(r"digest [0-9a-f]{32}, seed 5, epoch 0", err)
+    assert re.search(r"written to a dir \(seed 5, epoch 0, digest [0-9a-f]{32}\)", err)
     assert re.search(r"peak memory [1-9]\d* MiB", err)
     told = re.search(r"verify it with: .*( verify 'a dir')\n", err)
     assert told
@@ -393,7 +393,7 @@ def test_a_quiet_run_says_only_what_is_wrong(source: Path, tmp_path: Path) -> No
     assert again.stderr.startswith(b"error: ")
     verify = ("-m", "dovetail", "verify")
     assert command(tmp_path / "o", "--quiet", python=verify).stderr == b""
-    assert b"is what its manifest says" in command(tmp_path / "o", python=verify).stderr
+    assert b"matches its manifest" in command(tmp_path / "o", python=verify).stderr
 
 
 @pytest.mark.parametrize("package", ["transforms.shuffling.shuffle", "pipelines.runners.local"])

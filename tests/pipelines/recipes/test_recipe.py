@@ -270,7 +270,7 @@ def test_a_path_that_is_there_is_no_name_of_a_source(
     caplog.set_level(logging.INFO, "dovetail")
     monkeypatch.chdir(write_tree(tmp_path, HIVE))
     assert validate(Recipe, {"sources": [given]}).sources == expected
-    assert ("a source of the name dt would be dt=./" in caplog.text) == ("default" in expected)
+    assert ("for a source named dt write dt=./" in caplog.text) == ("default" in expected)
 
 
 @pytest.mark.parametrize(

@@ -330,7 +330,9 @@ def test_a_setting_that_went_has_no_effect_or_an_error_that_says_why(
         caplog.clear()
         again = run(*flags(value), f"--output={tmp_path / value}")
         said = [record.message for record in caplog.records if "exchange=" in record.message]
-        assert said == [f"exchange={value} has no effect any more: records always cross by files"]
+        assert said == [
+            f"exchange={value} no longer has an effect: records always pass through spill files"
+        ]
         assert read_shards(tmp_path / value) == read_shards(tmp_path / "made")
         assert again.recipe == made.recipe
         assert verify(str(tmp_path / "made"))[1] == []

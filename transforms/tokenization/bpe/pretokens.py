@@ -67,10 +67,10 @@ class HuggingFacePretokens(Normalizer):
         self.way = way if way is not None and self._agrees(way) else None
         if self.way is None:
             LOG.info(
-                "%s: the tokenizers package cuts the text before it is merged, slowly: the compiled "
+                "%s: the tokenizers package pre-tokenizes the text, which is slow: the compiled "
                 "scanners %s",
                 model.name,
-                "don't know its way" if way is None else "differ from it on a hard text",
+                "don't support this model" if way is None else "differ from it on a test text",
             )
 
     def _may_hide(self, way: Way) -> bool:
@@ -182,8 +182,8 @@ class TiktokenPretokens(Normalizer):
                     "any number of such groups; write it as (?>…{1,3}), or give --sampling=stochastok"
                 )
             LOG.info(
-                "%s: the tokenizers package cuts the text before it is merged, slowly: the compiled "
-                "scanners don't know the pattern",
+                "%s: the tokenizers package pre-tokenizes the text, which is slow: the compiled "
+                "scanners don't support its pattern",
                 model.name,
             )
 
