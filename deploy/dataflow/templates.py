@@ -33,6 +33,7 @@ LEFT_OUT = {
     "plan": "a template starts a job; look at a plan where there is a terminal",
     "print_recipe": "as plan",
     "print_schema": "as plan",
+    "as_json": "what a job prints is in its log",
     "debug": "the worker's log is Dataflow's",
 }
 """Fields that are no parameters of a template, and why; beside those that are deprecated."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from deploy.site.markdown import cell, code, plain
 from transforms import errors
 
 ROOT = Path(__file__).parents[2]
+PACKAGES = ("dovetail", "pipelines", "transforms")
 HEAD = """\
 # Errors
 
@@ -38,6 +40,18 @@ ACTIONS = {
     "WorkerError": "Read the worker's log, which the message names. Often memory ran out.",
 }
 _SEVERAL = "Misfit"  # of flags or fields that don't fit, which becomes a UsageError
+_VERBS = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        add allow ask build cast change check choose compress convert decode delete download
+        draw encode fetch fit fix free get give install leave let look lower make mend move name
+        pass prepare put quote raise remove rename repair replace report rerun retry run save
+        say see set shuffle shut split start take tokenize try upgrade use wait write
+        """,
+    )
+)
+"""Words with which a part of a message begins that says what to do."""
 _CLASSES = {*ACTIONS, "DovetailError", _SEVERAL}
 
 
@@ -72,9 +86,12 @@ def page() -> str:
     for room in sorted({message.room for message in found}):
         parts.append(f"### {room}")
         parts.append(plain(_about(room)))
-        parts.append("| error | message |\n|---|---|")
-        rows = {(m.error, m.text): None for m in found if m.room == room}
-        parts[-1] += "".join(f"\n| {name} | {cell(code(text))} |" for name, text in sorted(rows))
+        parts.append("| error | message | what to do |\n|---|---|---|")
+        rows = sorted({(m.error, m.text) for m in found if m.room == room})
+        parts[-1] += "".join(
+            f"\n| {name} | {cell(code(said))} | {cell(code(action) if action else ACTIONS[name])} |"
+            for name, (said, action) in ((name, in_two(text)) for name, text in rows)
+        )
     return "\n\n".join(parts) + "\n"
 
 
@@ -100,7 +117,7 @@ def messages() -> list[Message]:
     """Return every message, in the order of the source."""
     return [
         message
-        for package in ("dovetail", "pipelines", "transforms")
+        for package in PACKAGES
         for file in sorted((ROOT / package).rglob("*.py"))
         for message in _messages_of(file)
     ]
@@ -121,13 +138,39 @@ def _messages_of(file: Path) -> Iterator[Message]:
             yield Message("UsageError" if name == _SEVERAL else name, text, place)
 
 
+def in_two(text: str) -> tuple[str, str]:
+    """Part a message into what happened and what to do; the second is empty if it doesn't say.
+
+    >>> in_two("{url}: expected a file; give another URL")
+    ('{url}: expected a file', 'give another URL')
+    """
+    for at in [found.start() for found in re.finditer("; ", text)]:
+        if text[at + 2 :].partition(" ")[0].strip(",:") in _VERBS:
+            return text[:at], text[at + 2 :]
+    return text, ""
+
+
+@functools.cache
+def _constants() -> dict[str, str]:
+    """Return the texts that modules name, such as AT_FAULT; of names that stand for one text alone."""
+    found: dict[str, set[str]] = {}
+    for package in PACKAGES:
+        for file in (ROOT / package).rglob("*.py"):
+            for node in ast.parse(file.read_text("utf-8")).body:
+                if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                    text = node.value.value if isinstance(node.value, ast.Constant) else None
+                    if isinstance(text, str):
+                        found.setdefault(node.targets[0].id, set()).add(text)
+    return {name: texts.pop() for name, texts in found.items() if len(texts) == 1}
+
+
 def text_of(node: ast.expr) -> str:
     """Return a message's text; {…} stands for what is only known when it is raised."""
     if isinstance(node, ast.Constant):
         return str(node.value)
     if isinstance(node, ast.JoinedStr):
         return "".join(
-            part.value if isinstance(part, ast.Constant) else f"{{{_name(part.value)}}}"
+            str(part.value) if isinstance(part, ast.Constant) else _shown(part.value)
             for part in node.values
             if isinstance(part, ast.Constant | ast.FormattedValue)
         )
@@ -136,7 +179,13 @@ def text_of(node: ast.expr) -> str:
     if isinstance(node, ast.IfExp):
         either, other = text_of(node.body), text_of(node.orelse)
         return either if not other else f"{either} | {other}"
-    return f"{{{_name(node)}}}"
+    return _shown(node)
+
+
+def _shown(node: ast.expr) -> str:
+    if isinstance(node, ast.Name) and node.id in _constants():
+        return _constants()[node.id]
+    return f"{{{_name(node).strip('_').lower()}}}"
 
 
 def _name(node: ast.expr) -> str:
