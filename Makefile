@@ -1,4 +1,4 @@
-# make demo | test | test-slow | test-runners | docs | lint | format | templates | wheel | clean; each sets up what it needs
+# make demo | test | test-slow | test-runners | docs | lint | format | templates | wheel | release-check | clean; each sets up what it needs
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 DEMO   ?= .venv-demo
 SHOWN  := $(DEMO)/.ready
 
-.PHONY: setup demo test test-slow test-runners docs lint format templates wheel clean
+.PHONY: setup demo test test-slow test-runners docs lint format templates wheel release-check clean
 .DEFAULT_GOAL := help
 
 help:
@@ -68,6 +68,10 @@ templates: $(READY)
 wheel: $(READY)
 	rm -rf dist build
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+# wheel and sdist into dist, checked and tried in clean environments; uploads nothing
+release-check: $(READY)
+	$(BIN)/python -m deploy.release
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist demo-output *.egg-info .mypy_cache .ruff_cache .hypothesis

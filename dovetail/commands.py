@@ -64,21 +64,21 @@ def shuffle(
     ... )
 
     Args:
-        recipe: a file with a recipe, its fields, a Recipe, or a dataset's manifest or its file, to
-            make that again. Keywords win over it.
-        beam_args: flags for Beam, as a list of them; its options may also be keywords, as in
+        recipe: a recipe's file, its fields, a Recipe, or a dataset's manifest (or its file), to make
+            that dataset again. Keywords override it.
+        beam_args: a list of flags for Beam. Its options may also be keywords, as in
             ``runner="FlinkRunner", flink_master="localhost:8081"``.
-        keywords: as the flags of ``dovetail shuffle``, listed below; None counts as not given. Paths,
-            numbers, lists and dicts need not be written as text.
+        keywords: the flags of ``dovetail shuffle``, listed below. None means that a flag isn't given.
+            Paths, numbers, lists and dicts are taken as they are.
 
     Returns:
-        The dataset's manifest. None for a plan, which is printed, and with ``no_wait``.
+        The dataset's manifest. None with ``plan``, which prints the plan, and with ``no_wait``.
 
     Raises:
-        DovetailError: a UsageError before work begins, a RunError where it fails.
+        DovetailError: a UsageError before any work starts, a RunError if the work fails.
 
-    What the command says goes to standard error. Not with ``quiet``, and not where the logger
-    ``dovetail`` has a level or the root logger lets its lines through: then they go where you have them.
+    Messages go to standard error, except with ``quiet``. If you have set a level for the logger
+    ``dovetail``, or the root logger shows its lines, they go where your logging sends them.
     """
     from pipelines.shuffle import run
 
@@ -105,11 +105,11 @@ def tokenize(
 def tokenize(
     *, recipe: Recipes | None = None, beam_args: Sequence[str] = (), **keywords: Any
 ) -> Manifest | None:
-    """Tokenize files of text, sampled or not, or turn tokens back into text.
+    """Turn text into token ids, or ids back into text.
 
     >>> dovetail.tokenize(input="corpus", output="tokens", tokenizer="model.json")  # doctest: +SKIP
 
-    Arguments, what is returned and what is raised are as of ``dovetail.shuffle``; the keywords are the
+    Arguments, return value and errors are those of ``dovetail.shuffle``. The keywords are the
     flags of ``dovetail tokenize``.
     """
     from pipelines.tokenize import run
@@ -151,7 +151,7 @@ def prepare(
     ...     output="ready",
     ... )
 
-    Arguments, what is returned and what is raised are as of ``dovetail.shuffle``; the keywords are the
+    Arguments, return value and errors are those of ``dovetail.shuffle``. The keywords are the
     flags of ``dovetail prepare``, and ``stages``.
     """
     from pipelines.prepare import run
@@ -190,7 +190,7 @@ def split(
     ...     input="train.jsonl", like="test.jsonl", draw=2000, output="drawn"
     ... )
 
-    Arguments, what is returned and what is raised are as of ``dovetail.shuffle``; the keywords are the
+    Arguments, return value and errors are those of ``dovetail.shuffle``. The keywords are the
     flags of ``dovetail split``.
     """
     from pipelines.split import run
@@ -206,18 +206,18 @@ def verify(
     quiet: bool = False,
     debug: bool = False,
 ) -> Manifest | PreparedManifest:
-    """Read a dataset again, whole, and check it against its manifest, which is returned.
+    """Read a whole dataset again and check it against its manifest; return the manifest.
 
     Args:
-        folder: the dataset's, local or on a store.
-        storage_options: options of fsspec for the stores.
-        codec_module: modules that register codecs of yours.
-        quiet: say nothing but what is wrong.
-        debug: no live bar.
+        folder: the dataset's folder, local or on a store.
+        storage_options: fsspec options for the stores.
+        codec_module: modules that register your own codecs.
+        quiet: log only warnings and errors.
+        debug: show no live progress bar.
 
     Raises:
-        LosslessError: the dataset isn't what its manifest says; all that differs is logged.
-        DovetailError: there is none, or it can't be read.
+        LosslessError: the dataset doesn't match its manifest; every difference is logged.
+        DovetailError: there is no dataset, or it can't be read.
     """
     from pipelines.verify import run
 
@@ -240,18 +240,18 @@ def show(
     storage_options: Mapping[str, Any] | None = None,
     codec_module: str | Sequence[str] = (),
 ) -> Manifest | PreparedManifest:
-    """Print a dataset's manifest in short, and rows of it, decoded; the manifest is returned.
+    """Print a summary of a dataset, and rows of it, decoded; return its manifest.
 
     Args:
-        folder: the dataset's, local or on a store.
-        row: the number of the one row to show, over the shards of its split.
-        split: of which split; train by default.
-        epoch: of which epoch; the first by default.
-        format: of which format's files.
-        tokenizer: the model that decodes, where it no longer lies where the manifest says.
+        folder: the dataset's folder, local or on a store.
+        row: show only this row of the split, counted from 0 over its shards.
+        split: which split to show, by default train.
+        epoch: which epoch to show, by default the first.
+        format: which format's files to show.
+        tokenizer: the model that decodes, if it is no longer where the manifest says.
         full: show rows whole, however long.
-        storage_options: options of fsspec for the stores.
-        codec_module: modules that register codecs of yours.
+        storage_options: fsspec options for the stores.
+        codec_module: modules that register your own codecs.
 
     Raises:
         DovetailError: there is no dataset, it can't be read, or has no such row.

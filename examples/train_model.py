@@ -2,8 +2,8 @@
 
 python examples/train_model.py OUT.model [PIECES [FILE ...]]
 
-A FILE holds lines of text, or JSON lines with a field ``text``. Characters that get no piece of their own become
-bytes, where files are named.
+A FILE holds lines of text, or JSON lines with a field ``text``. If files are named, characters without a
+piece of their own become bytes.
 """
 
 import io

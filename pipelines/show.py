@@ -50,55 +50,58 @@ class _Flags(BaseModel):
     row: int | None = make_flag(
         None,
         _ROWS,
-        "show this row alone, counted from 0 over the shards of its split",
+        "show only row N of the split, counted from 0 over its shards",
         ge=0,
         brief="show only row N, counted from 0",
     )
     split: str | None = make_flag(
         None,
         _ROWS,
-        "of which split; train by default",
+        "which split to show (default train)",
         brief="split to show (default train)",
     )
     epoch: int | None = make_flag(
         None,
         _ROWS,
-        "of which epoch; the first by default",
+        "which epoch to show; by default the first",
         ge=0,
         brief="epoch to show (default: the first)",
     )
     format: str | None = make_flag(
         None,
         _ROWS,
-        "of which format's files; by default of one that keeps where documents begin",
+        "which format's files to show; by default one that records where documents begin",
         brief="format to show, of several",
     )
     tokenizer: str | None = make_flag(
         None,
         _ROWS,
-        "the model that decodes, where it no longer lies where the manifest says",
+        "model that decodes the tokens, if it is no longer where the manifest says",
         metavar="FILE",
         brief="model that decodes, if it has moved",
     )
     full: bool = make_flag(
         False,
         _ROWS,
-        "show rows whole, however long",
+        "show rows whole, however long they are",
         brief="show rows whole, however long",
     )
     storage_options: StorageOptions | None = make_flag(
-        None, RUN, "options of fsspec for the stores, as JSON, as for shuffle", metavar="JSON"
+        None,
+        RUN,
+        "fsspec options for the stores, as JSON; see dovetail shuffle --help-all",
+        metavar="JSON",
     )
     codec_module: Modules | None = make_flag(
         None,
         RUN,
-        "Python modules that register codecs of yours, as for shuffle",
+        "Python modules that register your own codecs; see dovetail shuffle --help-all",
         metavar="MODULE,MODULE",
     )
     debug: bool = make_flag(
         False,
         RUN,
-        "show tracebacks",
+        "print tracebacks",
         brief="say more: tracebacks",
     )
     as_json: bool = make_flag(False, RUN, JSON_HELP, brief="print one JSON object")
@@ -332,7 +335,7 @@ def run(argv: Sequence[str], **given: Any) -> AnyManifest:
         examples=EXAMPLES,
         common=("row", "split", "epoch", "format", "tokenizer", "full", "debug"),
         notes=NOTES,
-        docs="docs/how-to/prepare.md",
+        docs="docs/how-to/inspect.md",
     )
     parser.add_argument("folder", metavar="DIR")
     args, rest = parser.parse_known_args(list(argv))

@@ -42,19 +42,19 @@ class _Flags(BaseModel):
     storage_options: StorageOptions | None = make_flag(
         None,
         RUN,
-        "options of fsspec for the stores, as JSON, as for shuffle",
+        "fsspec options for the stores, as JSON; see dovetail shuffle --help-all",
         metavar="JSON",
         brief="options of fsspec for stores, as JSON",
     )
     codec_module: Modules | None = make_flag(
         None,
         RUN,
-        "Python modules that register codecs of yours, as for shuffle",
+        "Python modules that register your own codecs; see dovetail shuffle --help-all",
         metavar="MODULE,MODULE",
         brief="Python modules that register your codecs",
     )
-    quiet: bool = make_flag(False, RUN, "say nothing but warnings and errors")
-    debug: bool = make_flag(False, RUN, "show tracebacks")
+    quiet: bool = make_flag(False, RUN, "print only warnings and errors")
+    debug: bool = make_flag(False, RUN, "print tracebacks")
     as_json: bool = make_flag(False, RUN, JSON_HELP, brief="print one JSON object")
 
 
@@ -138,7 +138,7 @@ def run(argv: Sequence[str], **given: Any) -> AnyManifest:
         examples=EXAMPLES,
         common=("as_json", "storage_options", "codec_module"),
         notes=NOTES,
-        docs="docs/explanation/how-it-works.md",
+        docs="docs/how-to/inspect.md",
     )
     parser.add_argument("folder", metavar="DIR")
     args, rest = parser.parse_known_args(list(argv))

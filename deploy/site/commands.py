@@ -41,6 +41,10 @@ def page(name: str) -> str:
         plain(f"{COMMANDS[name].capitalize()}."),
         f"```text\ndovetail {name}{argument} [flags]\n```",
         f"In Python: [`dovetail.{name}`](../python.md#{name}).",
+        (
+            "Flags may have dashes in place of underscores: `--codec-module` is `--codec_module`. "
+            f"`dovetail {name} --help` shows the most used flags, `--help-all` shows all of them."
+        ),
         "## Examples",
         f"```sh\n{module.EXAMPLES.strip()}\n```",
         plain(" ".join(module.NOTES.split())),

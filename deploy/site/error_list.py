@@ -44,10 +44,10 @@ _VERBS = frozenset(
     re.findall(
         r"\w+",
         """
-        add allow ask build cast change check choose compress convert decode delete download draw
-        encode fetch fit fix free get give install let leave look lower make mend move name pass prepare put
-        quote raise remove rename repair replace report rerun retry run save say see set shuffle shut split
-        start take tokenize try upgrade use wait write
+        add allow ask build cast change check choose compress convert decode delete download
+        draw encode fetch fit fix free get give install leave let look lower make mend move name
+        pass prepare put quote raise remove rename repair replace report rerun retry run save
+        say see set shuffle shut split start take tokenize try upgrade use wait write
         """,
     )
 )

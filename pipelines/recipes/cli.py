@@ -108,14 +108,16 @@ def make_parser(
 
     Args:
         models: that have the fields.
-        groups: that come first in the help, in this order.
+        groups: that come first in the help, in this order; within each, the common flags do.
         prog, about, examples, common, notes, docs: as of ``Help``.
     """
     fields = {name: field for model in models for name, field in model.model_fields.items()}
     fields = {name: field for name, field in fields.items() if not _in_files_only(field)}
     shown = {name: _flag(name, field) for name, field in fields.items() if not field.deprecated}
     order = [*groups, *dict.fromkeys(flag.group for flag in shown.values())]
-    shown = dict(sorted(shown.items(), key=lambda named: order.index(named[1].group)))
+    shown = dict(
+        sorted(shown.items(), key=lambda kv: (order.index(kv[1].group), kv[0] not in common))
+    )
     parser = CommandParser(Help(prog, about, examples, shown, common, notes, docs))
     for name, field in fields.items():
         former = [f"--{old}" for old, new in FORMER.items() if new == name]

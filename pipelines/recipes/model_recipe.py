@@ -39,8 +39,8 @@ INSTEAD: Mapping[str, Sequence[str]] = {  # what another law doesn't use
 """Of a RecipeKind: numbers of the law in a file go where a flag chooses another law."""
 
 MODEL_FILE = (
-    "model: a BytePiece JSON, a SentencePiece .model (unigram or BPE), a tokenizer.json or a folder "
-    "with one, a .tiktoken file; local or on a store"
+    "tokenizer model: a BytePiece JSON, a SentencePiece .model (unigram or BPE), a tokenizer.json or a "
+    "folder with one, a .tiktoken file; local or on a store"
 )
 
 
@@ -48,10 +48,10 @@ class ModelRecipe(OneSplitRecipe):
     """What a recipe says of the model, and of how it is used."""
 
     text_field: Annotated[str, as_written(TextField.parse)] | None = make_flag(
-        None, _INPUT, "the field or column of the text"
+        None, _INPUT, "field or column that holds the text"
     )
     bytes: bool = make_flag(
-        False, _INPUT, "take lines as bytes, whatever they hold (BytePiece models)"
+        False, _INPUT, "read lines as bytes, whether or not they are UTF-8 (BytePiece models)"
     )
     tokenizer: Annotated[str, AfterValidator(check_paths)] | None = make_flag(
         None, MODEL, MODEL_FILE, metavar="FILE", min_length=1
@@ -59,90 +59,92 @@ class ModelRecipe(OneSplitRecipe):
     tokenizer_pattern: Token | None = make_flag(
         None,
         MODEL,
-        "how a .tiktoken file's model cuts text: gpt2, cl100k, o200k, llama3, qwen, or a regular "
-        "expression that matches every text; by default what the name of a published file says "
-        "(r50k_base, p50k_base, cl100k_base, o200k_base)",
+        "how the model of a .tiktoken file splits text: gpt2, cl100k, o200k, llama3, qwen, or a "
+        "regular expression that matches every text. By default known from the name of a published "
+        "file (r50k_base, p50k_base, cl100k_base, o200k_base)",
         metavar="NAME|REGEX",
     )
     bpe_engine: Literal["auto", "gigatoken", "reference"] = make_flag(
         "auto",
         MODEL,
-        "what encodes by a BPE model. auto: gigatoken where it gives the ids of the package whose file "
-        "it is (tokenizers, sentencepiece, tiktoken) on a text made to be hard, else that package; one "
-        "record of 256 is compared in the run too, and ends it where they differ. reference: that "
-        "package. gigatoken: it, or an error",
+        "what encodes with a BPE model. reference: the package that the model's file belongs to "
+        "(tokenizers, sentencepiece or tiktoken). auto: gigatoken if it gives the same ids as that "
+        "package on a hard test text, else that package. During the run, 1 record in 256 is also "
+        "compared, and a difference ends the run. gigatoken: gigatoken, or an error",
     )
     whitespace: Literal["cpm"] | None = make_flag(
         None,
         MODEL,
-        "cpm: white space as CPM's tokenizer has it: words cut by jieba (install dovetail-data[cpm]), "
-        "space and newline as symbols",
+        "cpm treats white space as CPM's tokenizer does: jieba splits words (install "
+        "dovetail-data[cpm]), and symbols stand for space and newline",
     )
     newline_symbol: str = make_flag(
-        CPM_NEWLINE, MODEL, "what stands for a newline, with --whitespace=cpm", metavar="CHAR"
+        CPM_NEWLINE, MODEL, "symbol for a newline, with --whitespace=cpm", metavar="CHAR"
     )
     add_bos: bool = make_flag(
         False,
         MODEL,
-        "begin every record with the model's bos",
+        "start every record with the model's BOS token",
         brief="start every record with the BOS token",
     )
     add_eos: bool = make_flag(
         False,
         MODEL,
-        "end every record with the model's eos",
+        "end every record with the model's EOS token",
         brief="end every record with the EOS token",
     )
     bos_token: Token | None = make_flag(
         None,
         MODEL,
-        "what --add_bos puts: a token as the model writes it, or an id; by default what the model's "
-        "file says, or tokenizer_config.json beside it",
+        "token that --add_bos adds: its text in the model, or its id. By default what the model's "
+        "file says, or the tokenizer_config.json beside it",
         metavar="TEXT|ID",
     )
     eos_token: Token | None = make_flag(
-        None, MODEL, "what --add_eos puts, in the same way", metavar="TEXT|ID"
+        None, MODEL, "token that --add_eos adds, given in the same way", metavar="TEXT|ID"
     )
     special_tokens: Literal["text", "tokens", "fail"] = make_flag(
         "text",
         MODEL,
-        "what a control string in a text becomes, such as </s> where the model's file calls that token "
-        "special: text tokenizes it as any other text, so that no text can put the token; tokens puts "
-        "it; fail makes the record a bad one (--on_bad_record). Counted in any case",
+        "what happens to the string of a special token in the text, such as </s>. text tokenizes "
+        "it like other text, so that no text can insert the token. tokens inserts the token. fail "
+        "makes the record a bad one (--on_bad_record). These strings are always counted",
     )
     sampling: Literal[
         "off", "exact", "viterbi_sampling", "nbest", "uniform", "bpe_dropout", "stochastok"
     ] = make_flag(
         "off",
         SAMPLING,
-        "how segmentations are drawn: off takes the best one; of unigram models exact draws each with "
-        "its probability to the power of alpha, viterbi_sampling is quick and biased, nbest draws from "
-        "the best ones; of BPE models bpe_dropout leaves out merges; of both uniform draws all alike; "
-        "stochastok splits tokens of any model into pairs of pieces",
+        "how segmentations are sampled. off takes the best one. For unigram models: exact draws "
+        "each with its probability to the power of alpha; viterbi_sampling is fast and biased; "
+        "nbest draws from the best ones. For BPE models: bpe_dropout skips merges. For both: "
+        "uniform draws all with equal probability. For any model: stochastok splits tokens into "
+        "pairs of pieces",
         brief="off (default), exact, nbest, bpe_dropout, …",
     )
     alpha: float | None = make_flag(
         None,
         SAMPLING,
-        "exponent of probabilities: 0 makes all segmentations alike, the larger the nearer to off; 0.1 "
-        "where a law that has it is chosen",
+        "exponent of the probabilities: with 0 all segmentations are equally likely; the larger it "
+        "is, the closer to off. By default 0.1, for sampling methods that use it",
         metavar="A",
         brief="exponent of the probabilities (default 0.1)",
     )
     nbest_size: int | None = make_flag(
-        None, SAMPLING, "how many best segmentations nbest draws from; 64"
+        None, SAMPLING, "number of best segmentations that nbest draws from (default 64)"
     )
     dropout: float | None = make_flag(
         None,
         SAMPLING,
-        "how likely bpe_dropout leaves out each merge that could be made, at every step: 0 is off, 1 "
-        "gives characters or bytes; 0.1",
+        "probability that bpe_dropout skips a possible merge, at every step: 0 is off, 1 gives "
+        "characters or bytes (default 0.1)",
         metavar="P",
     )
     proportion: float | None = make_flag(
         None,
         SAMPLING,
-        "how many steps stochastok takes, of a record's tokens; each splits one at most; 0.1",
+        "number of steps of stochastok, as a share of a record's tokens; each step splits at most "
+        "one token (default 0.1)",
         metavar="P",
     )
 

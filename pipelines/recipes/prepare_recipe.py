@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipelines.recipes.check_prepare import check_prepare, packing_of
 from pipelines.recipes.mixture import WAYS, check_mixture
-from pipelines.recipes.model_recipe import INSTEAD, MODEL, MODEL_FILE, ModelRecipe, Token
+from pipelines.recipes.model_recipe import INSTEAD, MODEL, MODEL_FILE, SAMPLING, ModelRecipe, Token
 from pipelines.recipes.recipe import (
     CommonRecipe,
     Count,
@@ -59,7 +59,7 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
     seed: int = make_flag(
         0,
         "order",
-        "another seed, another order and other segmentations",
+        "random seed; another seed gives another order and other segmentations",
         ge=0,
         lt=2**64,
         brief="another seed gives another order",
@@ -67,71 +67,73 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
     epoch: int = make_flag(
         0,
         "order",
-        "another edition of train under the same seed: another order, segmentations drawn afresh. With "
-        "--epochs the first of them",
+        "a different, reproducible order of train for the same seed, with segmentations drawn "
+        "again. With --epochs, the first of them",
         ge=0,
         lt=2**62,
     )
     num_shards: int | None = make_flag(
         None,
         _OUTPUT,
-        "how many shards of train, in each format; by default as --shard_size has it. Other splits have "
-        "as many as their size asks for",
+        "number of shards of train, in each format; by default set by --shard_size. Other splits "
+        "have as many as their size needs",
         ge=1,
         le=200_000,
     )
     split_name: Annotated[str, AfterValidator(check_split)] = make_flag(
         "train",
         _OUTPUT,
-        "name of the split that has all that no other has: first part of its files",
+        "name of the split that gets everything no other split has; the first part of its file "
+        "names",
     )
     text_field: Annotated[str, as_written(TextField.parse)] | None = make_flag(
         None,
         _INPUT,
-        "field of JSON lines, or column of rows, that holds the text; data.text is one inside of data, "
-        r"a template such as '{title}\n\n{body}' puts several together; '' takes whole lines. By "
-        "default text; rows that have --token_column, and for which no field is named, are ids already",
+        "field of JSON lines, or column of rows, that holds the text. data.text is the field text "
+        r"inside data; a template such as '{title}\n\n{body}' joins several; '' takes whole lines. "
+        "By default text. If no field is named, rows that have --token_column are read as ids",
         brief="field with the text (default text; '': the line)",
     )
     tokenizer: Annotated[str, AfterValidator(check_paths)] | None = make_flag(
         None,
         MODEL,
-        f"{MODEL_FILE}. Of rows of ids: the one that made them",
+        f"{MODEL_FILE}. For rows of ids: the model that made them",
         metavar="FILE",
         min_length=1,
         brief="tokenizer.json, .model, .tiktoken or BytePiece",
     )
-    add_bos: bool = make_flag(False, MODEL, "begin every document with the model's bos")
+    add_bos: bool = make_flag(False, MODEL, "start every document with the model's BOS token")
     add_eos: bool = make_flag(False, MODEL, "--document_end takes its place", deprecated=True)
     eos_token: Token | None = make_flag(
         None,
         MODEL,
-        "the EOS that --document_end=eos puts and formats name: a token as the model writes it, or an "
-        "id; by default what the model's file says, or tokenizer_config.json beside it",
+        "EOS token that --document_end=eos adds and that formats name: its text in the model, or "
+        "its id. By default what the model's file says, or the tokenizer_config.json beside it",
         metavar="TEXT|ID",
     )
     pad_token: Token | None = make_flag(
         None,
         MODEL,
-        "what fills rows up in formats whose rows all have one length, in the same way; by default the "
-        "model's pad",
+        "token that pads rows in formats whose rows all have one length, given in the same way. By "
+        "default the model's padding token",
         metavar="TEXT|ID",
     )
     vocab_size: int | None = make_flag(
         None,
         MODEL,
-        "of rows of ids without --tokenizer: how many ids there can be, added tokens included, such as "
-        "50257; the largest is one less",
+        "for rows of ids without --tokenizer: number of possible ids, with added tokens, such as "
+        "50257. The largest id is one less",
         ge=1,
         le=2**32,
     )
     token_column: str = make_flag(
-        "input_ids", _INPUT, "of rows of ids: the column that holds them", min_length=1
+        "input_ids", _INPUT, "for rows of ids: the column that holds them", min_length=1
     )
     weigh_by: Literal["records", "bytes", "tokens"] = make_flag(
         "records",
         _MIXTURE,
-        "what the shares are of: documents, bytes of text, or tokens, without special ones and filler",
+        "unit of the shares: documents, bytes of text, or tokens, not counting special tokens and "
+        "padding",
         brief="weigh by records (default), bytes or tokens",
     )
     max_bytes: Size | None = make_flag(
@@ -140,36 +142,37 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
     max_tokens: Count | None = make_flag(
         None,
         _MIXTURE,
-        "end before the first document that would exceed so many tokens, such as 500M or 100B (10^9 "
-        "each); special tokens and filler don't count",
+        "stop before the first document that would exceed N tokens, such as 500M or 100B (B is "
+        "10^9). Special tokens and padding don't count",
         metavar="N",
         brief="stop before exceeding N tokens, such as 100B",
     )
     rows: Count | None = make_flag(
-        None, _MIXTURE, "exactly so many rows of train, such as 2M", metavar="N"
+        None, _MIXTURE, "exact number of rows in train, such as 2M", metavar="N"
     )
     rows_multiple_of: int | None = make_flag(
         None,
         _MIXTURE,
-        "end train at a multiple of so many rows, a batch say; the rows behind it are left out, and "
-        "counted",
+        "end train at a multiple of N rows, such as the batch size. The remaining rows are left "
+        "out and counted",
         ge=1,
         lt=2**31,
     )
     stages: list[StageRecipe] | None = make_flag(
         None,
         _MIXTURE,
-        "in a recipe's file: parts of train in order, each with weights of its own, and until tokens, "
-        "rows or records of it; the last one may have no until",
+        "in recipe files only: parts of train in order, each with its own weights. Each ends at "
+        "until, a number of tokens, rows or records; the last stage needs no until",
         min_length=1,
         in_files_only=True,
     )
     split: _Parts | None = make_flag(
         None,
         _SPLIT,
-        "splits beside train, each by a share of the contents or a count of records: "
-        "validation=0.5%,test=1000. A hash of the text decides, so that equal texts never stand on both "
-        "sides; adding data may move records of a counted split, and none of a share",
+        "splits beside train, each as a share of the contents or a number of records: "
+        "validation=0.5%,test=1000. A hash of the text decides, so equal texts are always in one "
+        "split. Added data may move records of a split given by number, never of one given by "
+        "share",
         metavar="NAME=P%|N,…",
         min_length=1,
         brief="other splits: validation=0.5%,test=1000",
@@ -177,30 +180,34 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
     split_by: str | None = make_flag(
         None,
         _SPLIT,
-        "field or column whose value decides in place of the text, so that a group stays together",
+        "field or column whose value decides the split instead of the text, so that groups stay "
+        "together",
         metavar="FIELD",
         min_length=1,
     )
     split_seed: int = make_flag(
-        0, _SPLIT, "another one splits otherwise; --seed has no say in it", ge=0, lt=2**64
+        0, _SPLIT, "another seed gives other splits; --seed doesn't affect them", ge=0, lt=2**64
     )
     sample_splits: bool = make_flag(
-        False, _SPLIT, "draw the segmentations of other splits too; by default train's alone"
+        False,
+        _SPLIT,
+        "sample the segmentations of the other splits too; by default only those of train",
     )
     packing: PACKINGS | None = make_flag(
         None,
         _PACKING,
-        "how documents become rows: none is a document a row; concat joins them and cuts every "
-        "--sequence_length; best_fit packs whole documents, cut where they are longer; pad is a "
-        "document a row of --sequence_length; buckets the same of the least power of two that holds it. "
-        "By default concat with --sequence_length, none without",
+        "how documents become rows. none: one document per row. concat: joins documents and cuts "
+        "them every --sequence_length tokens. best_fit: packs whole documents, and cuts only "
+        "longer ones. pad: one document per row, padded to --sequence_length. buckets: the same, "
+        "padded to the smallest power of two that holds it. By default concat with "
+        "--sequence_length, else none",
         brief="concat, best_fit, pad, buckets or none",
     )
     sequence_length: int | None = make_flag(
         None,
         _PACKING,
-        "ids of a row, special ones and filler included, such as 4096; for trainers that read one more "
-        "than they predict, docs/reference/trainers.md says what to give",
+        "tokens per row, with special tokens and padding, such as 4096. Some trainers read one "
+        "token more than they predict: see docs/reference/trainers.md",
         ge=2,
         lt=2**31,
         metavar="L",
@@ -209,24 +216,25 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
     document_end: Token = make_flag(
         "eos",
         _PACKING,
-        "what ends every document: eos is the model's, or --eos_token; none nothing; else a token as "
-        "the model writes it, or an id",
+        "what ends every document: eos is the model's EOS token, or --eos_token; none adds "
+        "nothing; else a token, by its text in the model or its id",
         metavar="eos|none|TEXT|ID",
     )
     eos_at_cuts: bool = make_flag(
-        False, _PACKING, "end a piece of a document that is cut with it too, inside of the row"
+        False, _PACKING, "also end each piece of a cut document with this token, inside its row"
     )
     long: LONG | None = make_flag(
         None,
         _PACKING,
-        "what is done with documents longer than a row: split keeps all of it in several (the default), "
-        "truncate the beginning, drop nothing of it, both counted; fail ends the run",
+        "what happens to documents longer than a row: split keeps all of it in several rows "
+        "(default); truncate keeps the beginning; drop keeps nothing; fail ends the run. Truncated "
+        "and dropped documents are counted",
     )
     pack_window: Annotated[Count, Field(le=2**40)] | None = make_flag(
         None,
         _PACKING,
-        "tokens that best_fit packs together, such as 16M: a window of the order; by default 4,096 "
-        "rows' worth, 2^25 at most",
+        "number of tokens that best_fit packs together, such as 16M: a window of the order. By "
+        "default 4,096 rows, at most 2^25 tokens",
         metavar="N",
     )
     output_format: Annotated[
@@ -236,49 +244,53 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
     ] = make_flag(
         ["parquet"],
         _OUTPUT,
-        "what trainers read, one or several from the same rows (docs/reference/trainers.md): parquet, "
-        "arrow, megatron (.bin and .idx), flat (nanoGPT, llm.c), olmo (.npy)",
+        "what trainers read; several formats are written from the same rows "
+        "(docs/reference/trainers.md): parquet, arrow, megatron (.bin and .idx), flat (nanoGPT, "
+        "llm.c), olmo (.npy)",
         metavar="NAME,NAME",
         brief="parquet (default), arrow, megatron, flat, olmo",
     )
     layout: Literal["plain", "megatron_bridge"] = make_flag(
         "plain",
         _OUTPUT,
-        "columns of parquet: plain is input_ids and seq_lengths, megatron_bridge input_ids, "
+        "columns of parquet. plain: input_ids and seq_lengths. megatron_bridge: input_ids, "
         "seq_start_id and loss_mask",
     )
     megatron: Literal["documents", "rows"] | None = make_flag(
         None,
         _OUTPUT,
-        "sequences of megatron: documents as they are before packing, which Megatron packs itself, or "
-        "rows of --sequence_length; by default rows with it, documents without",
+        "what a sequence is in megatron files: documents before packing, which Megatron packs "
+        "itself, or rows of --sequence_length. By default rows with --sequence_length, else "
+        "documents",
     )
     header: Literal["none", "llmc"] = make_flag(
-        "none", _OUTPUT, "of flat: none as nanoGPT reads it, llmc for llm.c and modded-nanogpt"
+        "none", _OUTPUT, "header of flat files: none for nanoGPT, llmc for llm.c and modded-nanogpt"
     )
     keep_fields: Names | None = make_flag(
         None,
         _OUTPUT,
-        "fields of the records to keep as columns of parquet and arrow, with --packing=none: NAME,NAME, "
-        "or * for all columns of rows but the text",
+        "fields of the records to keep as columns of parquet and arrow, with --packing=none: "
+        "NAME,NAME, or * for all columns of rows except the text",
         metavar="NAME,NAME",
     )
     keep_source: bool = make_flag(
         False,
         _OUTPUT,
-        "keep the name of each document's source as a column of parquet and arrow, with --packing=none",
+        "keep the name of each document's source as a column of parquet and arrow, with "
+        "--packing=none",
     )
     shard_size: Size | None = make_flag(
         None,
         _OUTPUT,
-        "bytes of a shard's main file, about, such as 512MiB; by default 256MiB, of megatron 10GiB",
+        "approximate size of a shard's main file, such as 512MiB; by default 256MiB, for megatron "
+        "10GiB",
         metavar="SIZE",
     )
     epochs: int = make_flag(
         1,
         "order",
-        "how many editions of train, from --epoch on, each in a folder of its own; other splits are the "
-        "same in all of them and written once",
+        "number of epochs of train, from --epoch on, each in its own folder. Other splits are the "
+        "same in all epochs, and written once",
         ge=1,
         le=10_000,
     )
@@ -384,6 +396,7 @@ PREPARE = RecipeKind(
         "tokenizer": ("vocab_size",),
         "vocab_size": ("tokenizer",),
     },
+    groups=(_INPUT, MODEL, _MIXTURE, _SPLIT, _PACKING, _OUTPUT, "order", SAMPLING),
     common=(
         *("sources", "output", "tokenizer", "text_field", "weights", "weigh_by", "max_tokens"),
         *("split", "packing", "sequence_length", "output_format", "seed", "workers", "plan"),

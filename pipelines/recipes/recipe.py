@@ -107,8 +107,9 @@ class CommonRecipe(RecipePart):
     sources: _Sources = make_flag(
         ...,
         _INPUT,
-        "files, folders or patterns (*, ?, [..], {a,b}, **) of lines, Parquet or Arrow; repeatable. "
-        "NAME=PATTERN names its source (write ./dt=1/* for such a folder). - is standard input",
+        "input files, folders or patterns (*, ?, [..], {a,b}, **) of lines, Parquet or Arrow; "
+        "repeatable. NAME=PATTERN names a source (write ./dt=1/* for a folder named dt=1). - is "
+        "standard input",
         metavar="[NAME=]PATTERN",
         min_length=1,
         brief="files, folders or patterns; NAME= names a source",
@@ -116,48 +117,48 @@ class CommonRecipe(RecipePart):
     format: Format = make_flag(
         "auto",
         _INPUT,
-        "what the input files are: what each one's first bytes and name say; or lines, whatever they "
-        "look like (compressed ones all the same); or csv, whose rows stay whole where quoted fields "
-        "hold newlines",
+        "format of the input files. auto detects it from each file's first bytes and name. lines "
+        "reads every file as lines (compressed files too). csv keeps rows whole when quoted fields "
+        "contain newlines",
     )
     extension: _Extensions | None = make_flag(
         None,
         _INPUT,
-        "which files of folders and patterns to read, by the ends of their names: .jsonl,.json; "
-        "repeatable. none is a name without one",
+        "read only files with these extensions from folders and patterns, such as .jsonl,.json; "
+        "repeatable. none means no extension",
         metavar="EXT,EXT",
         min_length=1,
     )
     codec_module: Modules | None = make_flag(
         None,
         _INPUT,
-        "Python modules that register codecs of yours with smart_open, by suffix, for --input and "
-        "--compression (docs/reference/formats.md). Workers have to have them",
+        "Python modules that register your own codecs with smart_open, by file suffix, for --input "
+        "and --compression (docs/reference/formats.md). The workers must have them installed",
         metavar="MODULE,MODULE",
         min_length=1,
     )
     separator: _Byte = make_flag(
-        "\n", _INPUT, r"the byte that ends a record: '\n', '\t', '\0', ';', '\xff'", metavar="BYTE"
+        "\n", _INPUT, r"byte that ends a record: '\n', '\t', '\0', ';', '\xff'", metavar="BYTE"
     )
     header_lines: int = make_flag(
         0,
         _INPUT,
-        "lines at the top of every input file that are no records, such as a CSV header; the same in "
-        "all files. A shuffle writes them on top of every shard. With --format=csv it counts rows, "
-        "which may have several lines",
+        "number of lines at the top of every input file that aren't records, such as a CSV header. "
+        "They must be the same in all files. The shards of shuffle and split begin with them. With "
+        "--format=csv, they are counted as rows, which may span several lines",
         ge=0,
         le=1000,
     )
     on_bad_record: Literal["fail", "skip", "quarantine"] = make_flag(
         "fail",
         _INPUT,
-        "what to do with a record that isn't what it has to be: end the run, leave it out and count "
-        "it, or also keep it beside the shards with its file, position and reason",
+        "what happens to a bad record: fail ends the run; skip leaves the record out and counts "
+        "it; quarantine also keeps it beside the shards, with its file, position and reason",
     )
     seed: int = make_flag(
         0,
         _ORDER,
-        "another seed, another order",
+        "random seed; another seed gives another order",
         ge=0,
         lt=2**64,
         brief="another seed gives another order",
@@ -165,7 +166,7 @@ class CommonRecipe(RecipePart):
     epoch: int = make_flag(
         0,
         _ORDER,
-        "another edition of the dataset under the same seed",
+        "a different, reproducible order for the same seed",
         ge=0,
         lt=2**63,
         brief="a different order for the same seed",
@@ -173,7 +174,8 @@ class CommonRecipe(RecipePart):
     num_shards: int | None = make_flag(
         None,
         _OUTPUT,
-        "how many shards; by default one per 256 MiB of input, rounded up to 1, 2 or a multiple of 4",
+        "number of shards; by default one per 256 MiB of input, rounded up to 1, 2 or a multiple "
+        "of 4",
         ge=1,
         le=200_000,  # of each a launcher keeps 2.5 kB
         brief="number of shards (default: one per 256 MiB)",
@@ -192,7 +194,7 @@ class OneSplitRecipe(CommonRecipe):
     """What a recipe says of a dataset that is one split."""
 
     split_name: Annotated[str, AfterValidator(check_split)] = make_flag(
-        "train", _OUTPUT, "first part of the shards' names"
+        "train", _OUTPUT, "name of the split: the first part of the shards' file names"
     )
 
 
@@ -211,13 +213,15 @@ class WholeRecordsRecipe(CommonRecipe):
     compression: Annotated[str | None, BeforeValidator(parse_kind)] = make_flag(
         None,
         _OUTPUT,
-        "of shards: none, gzip, bzip2, xz, zstd, lz4 or a codec of --codec_module for lines; none, "
-        "snappy, gzip, brotli, zstd or lz4 inside Parquet; none, lz4 or zstd inside Arrow. By default "
-        "as the input",
+        "compression of the shards. For lines: none, gzip, bzip2, xz, zstd, lz4 or a codec of "
+        "--codec_module. Inside Parquet: none, snappy, gzip, brotli, zstd or lz4. Inside Arrow: "
+        "none, lz4 or zstd. By default that of the input",
         brief="none, gzip, zstd, … (default: as the input)",
     )
     check: Literal["none", "utf8", "json"] = make_flag(
-        "none", _INPUT, "what a line has to be; rows' text always has to be UTF-8"
+        "none",
+        _INPUT,
+        "require each line to be valid UTF-8 or JSON. Text columns of rows must always be UTF-8",
     )
 
 
@@ -227,18 +231,19 @@ class MixtureRecipe(OneSplitRecipe):
     text_field: Annotated[str, as_written(TextField.parse)] | None = make_flag(
         None,
         _INPUT,
-        "take the text alone: this field of JSON lines (in files named .jsonl, .ndjson or .json, or "
-        "whose first line is a JSON object), this column of rows, and other lines whole; it goes on as "
-        'lines {"text":"..."} or as a column, text. data.text is a field inside of data, a template '
-        r"such as '{title}\n\n{body}' puts fields together",
+        "keep only the text: this field of JSON lines, this column of rows, and other lines whole. "
+        'It is written as lines {"text":"..."} or as a column named text. Files count as JSON '
+        "lines if they are named .jsonl, .ndjson or .json, or if their first line is a JSON "
+        r"object. data.text is the field text inside data; a template such as '{title}\n\n{body}' "
+        "joins several",
         min_length=1,
         brief="keep only the text of this field or column",
     )
     weights: Numbers | None = make_flag(
         None,
         _MIXTURE,
-        "the sources' shares of the output, of every source one: web=0.6,books=0.3,code=0.1. A "
-        "source of weight 0 is left out. Without weights all sources are shuffled as one",
+        "share of each source in the output; every source needs one: web=0.6,books=0.3,code=0.1. A "
+        "source with weight 0 is left out. Without weights, all sources are shuffled together",
         metavar="NAME=W,NAME=W",
         min_length=1,
         brief="shares of the sources in the output",
@@ -246,40 +251,42 @@ class MixtureRecipe(OneSplitRecipe):
     temperature: Number | None = make_flag(
         None,
         _MIXTURE,
-        "weights by size: each source's is its n^(1/T); 1 is as they are, higher is more even",
+        "weights computed from the sources' sizes n as n^(1/T). 1 keeps the natural shares; a "
+        "higher T makes them more even",
         metavar="T",
     )
     repeats: Numbers | None = make_flag(
         None,
         _MIXTURE,
-        "how many times to pass each source, in place of weights: web=1,books=2.5, where half a pass "
-        "is the first half of its own order. Sources not named pass once",
+        "how many times each source is used, instead of weights: web=1,books=2.5. Half a pass is "
+        "the first half of the source's own order. Sources that aren't named are used once",
         metavar="NAME=R,NAME=R",
         min_length=1,
     )
     interleave: Literal["random", "stratified"] = make_flag(
         "random",
         _MIXTURE,
-        "how weights meet: random draws the source of every record independently, stratified keeps "
-        "every beginning of the output within 2 records of its shares",
+        "how weighted sources are combined. random draws each record's source independently. "
+        "stratified keeps every beginning of the output within 2 records of its shares",
     )
     weigh_by: Literal["records", "bytes", "tokens"] = make_flag(
         "records",
         _MIXTURE,
-        "what the shares are of: records, bytes of records, or, of rows of ids, tokens",
+        "unit of the shares: records, bytes of records, or tokens (for rows of ids)",
         brief="weigh by records (default), bytes or tokens",
     )
     stop: Literal["first_exhausted", "all_exhausted"] | None = make_flag(
         None,
         _MIXTURE,
-        "where a weighted output ends: before the first record that a source no longer has, or when "
-        "every source has been seen whole, the others repeating. By default first_exhausted; with "
-        "--max_records, --max_bytes or --max_tokens, there, sources repeating as needed",
+        "where a weighted output ends. first_exhausted: before the first record that its source no "
+        "longer has. all_exhausted: when every source has been read in full, while the others "
+        "repeat. The default is first_exhausted. With --max_records, --max_bytes or --max_tokens, "
+        "the default is to end there, and sources repeat as needed",
     )
     max_records: int | None = make_flag(
         None,
         _MIXTURE,
-        "end after so many records",
+        "stop after N records",
         ge=1,
         lt=2**63,
         brief="stop after N records",
@@ -287,21 +294,21 @@ class MixtureRecipe(OneSplitRecipe):
     max_bytes: Size | None = make_flag(
         None,
         _MIXTURE,
-        "end before the first record that would exceed so many bytes, such as 2GiB",
+        "stop before the first record that would exceed this size, such as 2GiB",
         metavar="SIZE",
     )
     max_tokens: Count | None = make_flag(
         None,
         _MIXTURE,
-        "of rows of ids: end before the first that would exceed so many tokens, such as 500M or 100B "
-        "(10^9 each)",
+        "for rows of ids: stop before the first row that would exceed N tokens, such as 500M or "
+        "100B (B is 10^9)",
         metavar="N",
         brief="stop before exceeding N tokens, such as 100B",
     )
     token_column: str = make_flag(
         "input_ids",
         _MIXTURE,
-        "of rows of ids: the column of lists whose lengths are tokens, where they are counted",
+        "for rows of ids: the column of lists whose lengths are counted as tokens",
         min_length=1,
     )
 
@@ -325,7 +332,7 @@ class Recipe(MixtureRecipe, WholeRecordsRecipe):
         return self.token_column if self.counts_tokens else None
 
     shard_records: int | None = make_flag(
-        None, _OUTPUT, "exactly so many records a shard, the last one with what is left", ge=1
+        None, _OUTPUT, "exact number of records per shard; the last shard has the rest", ge=1
     )
 
     @model_validator(mode="after")
@@ -369,69 +376,72 @@ class RunSettings(RecipePart):
     max_bad: Annotated[str, BeforeValidator(as_text), as_written(MostBad.parse)] | None = make_flag(
         None,
         _INPUT,
-        "end the run where more bad records than this were left out: a number, or a share of all, "
-        "such as 0.1%. By default any number, but not all",
+        "end the run if more bad records than this are left out: a number, or a share of all "
+        "records, such as 0.1%. By default any number is allowed, except all records",
         metavar="N|P%",
     )
     overwrite: bool = make_flag(
         False,
         _OUTPUT,
-        "replace a dataset that is in the output folder",
+        "replace a dataset that is already in the output folder",
         brief="replace the dataset in the output folder",
     )
     runner: Literal["DirectRunner", "FlinkRunner", "PrismRunner", "DataflowRunner"] = make_flag(
         "DirectRunner",
         RUN,
-        "where the work is done: on this machine, or on a cluster, with Beam's own flags for it "
-        "(docs/how-to/flink.md, docs/how-to/dataflow.md). The output is the same",
+        "where the work runs: DirectRunner or PrismRunner on this machine; FlinkRunner or "
+        "DataflowRunner on a cluster, with Beam's own flags for it (docs/how-to/flink.md, "
+        "docs/how-to/dataflow.md). The output is the same",
         metavar="NAME",
     )
     memory: _Memory | None = make_flag(
         None,
         RUN,
-        "what all processes together may take, such as 2GiB; by default half of what "
-        "the machine or the control group has. On a cluster: what each worker process may take, "
-        "by default 1GiB (on Dataflow 3GiB)",
+        "memory for all processes together, such as 2GiB; by default half of what the machine or "
+        "the control group has. On a cluster: memory for each worker process, by default 1GiB "
+        "(3GiB on Dataflow)",
         metavar="SIZE",
         brief="total memory, such as 4GiB (default: half)",
     )
     parallelism: int | None = make_flag(
         None,
         _CLUSTERS,
-        "worker processes on a cluster; by default as many as it has slots (on Dataflow at most 64)",
+        "number of worker processes on the cluster; by default one per slot (on Dataflow at most "
+        "64)",
         ge=1,
         le=100_000,
     )
     shared_filesystem: bool = make_flag(
         False,
         _FLINK,
-        "the workers of the cluster see the local paths that are given, at the same places",
+        "the workers of the cluster see the given local paths, at the same places",
     )
     no_wait: bool = make_flag(
         False,
         _DATAFLOW,
-        "leave when Dataflow has the job, which proves and publishes what it writes by itself",
+        "exit once Dataflow has accepted the job; the job verifies and publishes its output by "
+        "itself",
     )
     temp_location: _Locations | None = make_flag(
         None,
         RUN,
-        "folder for spill files, about as large as the input; several, on several disks, take turns;"
-        " by default inside the output folder",
+        "folder for spill files, about as large as the input; by default inside the output folder. "
+        "Repeat it to spread them over several disks",
         metavar="DIR",
         min_length=1,
     )
     storage_options: StorageOptions | None = make_flag(
         None,
         RUN,
-        'options of fsspec for the stores, as JSON, for all or by protocol: {"s3": {"anon": '
-        "true}}. No secrets: those go into the environment",
+        'fsspec options for the stores, as JSON, for all or by protocol: {"s3": {"anon": true}}. '
+        "Put secrets in the environment, not here",
         metavar="JSON",
     )
     workers: int | None = make_flag(
         None,
         RUN,
-        "workers on this machine; 0 is one a core. By default one for a small input, else as many as "
-        "cores and memory allow",
+        "number of workers on this machine; 0 means one per core. By default one for a small "
+        "input, else as many as cores and memory allow",
         ge=0,
         brief="workers (default: by input size, cores, memory)",
     )
@@ -439,21 +449,22 @@ class RunSettings(RecipePart):
         make_flag(
             None,
             RUN,
-            "by default processes where there are several workers, else in_memory",
+            "how workers run on this machine: in_memory, multi_threading or multi_processing. By "
+            "default multi_processing for several workers, else in_memory",
             metavar="MODE",
         )
     )
     plan: bool = make_flag(
         False,
         RUN,
-        "print what would be read, written and needed, write nothing, and exit",
+        "print what the run would read, write and need; write nothing, and exit",
         brief="print what the run would do, and exit",
     )
-    quiet: bool = make_flag(False, RUN, "say nothing but warnings and errors")
+    quiet: bool = make_flag(False, RUN, "print only warnings and errors")
     debug: bool = make_flag(
         False,
         RUN,
-        "show tracebacks, and the runner's own log",
+        "print tracebacks, and the runner's own log",
         brief="say more: tracebacks, and the runner's log",
     )
 
@@ -462,10 +473,12 @@ class Settings(RunSettings):
     """How and where a shuffle is done."""
 
     exchange: Annotated[str, AfterValidator(check_exchange)] | None = make_flag(
-        None, RUN, "has no effect any more: records always cross by files", deprecated=True
+        None, RUN, "has no effect: records always pass through files", deprecated=True
     )
     spill_compression: Annotated[Literal["none", "lz4", "zstd"], BeforeValidator(parse_kind)] = (
-        make_flag("none", RUN, "of spill files: less room on disk for more time")
+        make_flag(
+            "none", RUN, "compression of spill files: they need less disk space and more time"
+        )
     )
 
 
@@ -479,13 +492,15 @@ class RecipeFlags(RecipePart):
     recipe: str | None = make_flag(
         None,
         _FILE,
-        "YAML file with any of these flags as fields (input is called sources), or a dataset's "
-        "manifest.json, to make it again; local or on a store. Flags win over the file",
+        "YAML file with any of these flags as fields (input is named sources), or a dataset's "
+        "manifest.json, to make that dataset again; local or on a store. Flags override the file",
         metavar="FILE",
         min_length=1,
     )
     print_recipe: bool = make_flag(
-        False, _FILE, "print the recipe that file and flags make, as --recipe takes it, and exit"
+        False,
+        _FILE,
+        "print the recipe made of the file and the flags, as --recipe takes it, and exit",
     )
     print_schema: bool = make_flag(
         False, _FILE, "print the JSON Schema of recipe files, for editors, and exit"

@@ -71,18 +71,18 @@ class SplitRecipe(WholeRecordsRecipe):
     text_field: Annotated[str, as_written(TextField.parse)] | None = make_flag(
         None,
         _INPUT,
-        "field of JSON lines, or column of rows, whose text is a record's content; data.text is one "
-        r"inside of data, a template such as '{title}\n\n{body}' puts several together; '' is the whole "
-        "record. By default text, where a record has it, else the whole record. Records are written "
-        "whole, whatever it is",
+        "field of JSON lines, or column of rows, whose text is a record's content. data.text is "
+        r"the field text inside data; a template such as '{title}\n\n{body}' joins several; '' is "
+        "the whole record. By default text if the record has it, else the whole record. Records "
+        "are always written whole",
         brief="field whose text is the record's content",
     )
     fractions: _Fractions | None = make_flag(
         None,
         _SPLIT,
-        "splits by their fraction of the contents: train=0.98,validation=0.01,test=0.01. A hash of the "
-        "content decides, so that equal contents never stand in two splits, and added data moves no "
-        "record. Without train, train has the rest",
+        "splits by their fraction of the contents: train=0.98,validation=0.01,test=0.01. A hash of "
+        "the content decides, so equal contents are always in one split, and added data moves no "
+        "record. If train isn't named, it gets the rest",
         metavar="NAME=F,…",
         min_length=1,
         brief="shares: train=0.98,validation=0.01,test=0.01",
@@ -90,8 +90,9 @@ class SplitRecipe(WholeRecordsRecipe):
     counts: _Counts | None = make_flag(
         None,
         _SPLIT,
-        "splits by their number of records: train=1000,test=rest. With --by=identity exact; by content "
-        "at most, as equal contents stay together. Beside --fractions they choose from what those leave",
+        "splits by their number of records: train=1000,test=rest. Exact with --by=identity; by "
+        "content at most this many, as equal contents stay together. Beside --fractions, they "
+        "choose from what the fractions leave",
         metavar="NAME=N|rest,…",
         min_length=1,
         brief="numbers of records: test=1000,train=rest",
@@ -99,35 +100,36 @@ class SplitRecipe(WholeRecordsRecipe):
     by: Literal["content", "identity"] = make_flag(
         "content",
         _SPLIT,
-        "what decides: content keeps equal contents in one split; identity takes every record by itself "
-        "(its source, file and position), so that duplicates may part, and says how many do",
+        "what decides the split. content keeps equal contents together. identity decides for every "
+        "record by itself (its source, file and position), so duplicates may be separated; the run "
+        "says how many are",
         brief="content (default) keeps duplicates together",
     )
     split_by: Names | None = make_flag(
         None,
         _SPLIT,
-        "fields or columns whose values decide in place of the text, so that a group stays together",
+        "fields or columns whose values decide instead of the text, so that groups stay together",
         metavar="FIELD,FIELD",
         brief="fields that decide instead of the text",
     )
     stratify: str | None = make_flag(
         None,
         _SPLIT,
-        "of --counts: the field or column of a label, of which each count has the input's shares, by "
-        "largest remainder",
+        "field or column of a label: each split of --counts gets the input's share of every label, "
+        "by largest remainder",
         metavar="FIELD",
         min_length=1,
         brief="keep this label's shares in every count",
     )
     split_seed: int = make_flag(
-        0, _SPLIT, "another one splits otherwise; --seed has no say in it", ge=0, lt=2**64
+        0, _SPLIT, "another seed gives other splits; --seed doesn't affect them", ge=0, lt=2**64
     )
     like: _Patterns | None = make_flag(
         None,
         _LIKE,
-        "files, folders or patterns of a test set whose labels aren't known: --weights_column weighs, "
-        "or --draw draws, so that what comes out is like it (docs/how-to/like.md); repeatable. Needs "
-        "pip install 'dovetail-data[like]'",
+        "files, folders or patterns of a test set without labels; repeatable. --weights_column "
+        "weights the records, or --draw draws from them, to make them like the test set "
+        "(docs/how-to/like.md). Needs pip install 'dovetail-data[like]'",
         metavar="PATTERN",
         min_length=1,
         brief="unlabeled test set: weigh or draw to be like it",
@@ -135,7 +137,7 @@ class SplitRecipe(WholeRecordsRecipe):
     like_model: Annotated[str, AfterValidator(check_paths)] | None = make_flag(
         None,
         _LIKE,
-        "like.json of a dataset: score by that model, and fit none. With --like too, the report "
+        "like.json of a dataset: score with that model, and fit none. With --like too, the report "
         "compares with the test set",
         metavar="FILE",
         min_length=1,
@@ -143,71 +145,80 @@ class SplitRecipe(WholeRecordsRecipe):
     features: Names = make_flag(
         ["text"],
         _LIKE,
-        "what the sets are compared by: text, and columns of rows or fields of JSON lines, by name: "
-        "numbers, categories, or lists of numbers of one length (an embedding)",
+        "what the sets are compared by: text, and columns of rows or fields of JSON lines by name. "
+        "They hold numbers, categories, or lists of numbers of one length (an embedding)",
         metavar="NAME,NAME",
     )
     fit_records: Count = make_flag(
         FIT_RECORDS,
         _LIKE,
-        "records of either set, at most, that the model is fitted on",
+        "maximum number of records of each set that the model is fitted on",
         metavar="N",
     )
     fit_bytes: Size = make_flag(
         FIT_BYTES,
         _LIKE,
-        "bytes of text and columns of either set, at most, that the model is fitted on",
+        "maximum bytes of text and columns of each set that the model is fitted on",
         metavar="SIZE",
     )
     weights_column: str | None = make_flag(
         None,
         _LIKE,
-        "add this column (of JSON lines a last key) to the splits of --fractions or --counts: the "
-        "record's weight, which is 1 in the mean",
+        "add this column (for JSON lines, a last key) to the splits of --fractions or --counts: "
+        "the record's weight; the mean weight is 1",
         metavar="NAME",
         min_length=1,
         brief="add each record's weight in this column",
     )
     max_weight: Number | None = make_flag(
-        None, _LIKE, "clip weights at so many times the mean, and say how many were", metavar="W"
+        None,
+        _LIKE,
+        "clip weights at W times the mean, and report how many were clipped",
+        metavar="W",
     )
     draw: Count | None = make_flag(
         None,
         _LIKE,
-        f"in place of --fractions and --counts: {DRAWN_SPLIT} is N records drawn by weight, with "
-        f"replacement, and {TRAIN} every record whose content wasn't drawn",
+        f"instead of --fractions and --counts: {DRAWN_SPLIT} gets N records drawn by weight, with "
+        f"replacement. {TRAIN} gets every record whose content wasn't drawn",
         metavar="N",
         brief="draw N records that are like the test set",
     )
     draw_column: str = make_flag(
         DRAW_COLUMN,
         _LIKE,
-        "of --draw: the column (of JSON lines the key) that says how often a record was drawn",
+        "for --draw: the column (for JSON lines, the key) that says how often a record was drawn",
         metavar="NAME",
         min_length=1,
     )
     shuffle: bool = make_flag(
         False,
         _ORDER,
-        "shuffle each split, by --seed; by default each has the input's order",
+        "shuffle each split by --seed; by default each keeps the input's order",
         brief="shuffle each split (default: the input's order)",
     )
-    seed: int = make_flag(0, _ORDER, "of --shuffle: another seed, another order", ge=0, lt=2**64)
+    seed: int = make_flag(
+        0, _ORDER, "random seed of --shuffle; another seed gives another order", ge=0, lt=2**64
+    )
     epoch: int = make_flag(
-        0, _ORDER, "of --shuffle: another order under the same seed", ge=0, lt=2**63
+        0,
+        _ORDER,
+        "for --shuffle: a different, reproducible order for the same seed",
+        ge=0,
+        lt=2**63,
     )
     num_shards: int | None = make_flag(
         None,
         _OUTPUT,
-        "how many shards of the largest split, about; others have as many as their size asks for. By "
-        "default as --shard_size has it",
+        "approximate number of shards of the largest split; others have as many as their size "
+        "needs. By default set by --shard_size",
         ge=1,
         le=MOST_SHARDS,
     )
     shard_size: Size | None = make_flag(
         None,
         _OUTPUT,
-        "bytes of a shard, about, such as 512MiB (default 256MiB)",
+        "approximate size of a shard, such as 512MiB (default 256MiB)",
         metavar="SIZE",
     )
 

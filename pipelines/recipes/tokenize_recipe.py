@@ -29,7 +29,7 @@ class TokenizeRecipe(ModelRecipe):
     seed: int = make_flag(
         0,
         SAMPLING,
-        "another seed draws other segmentations",
+        "random seed; another seed draws other segmentations",
         ge=0,
         lt=2**64,
         brief="another seed draws other segmentations",
@@ -37,7 +37,7 @@ class TokenizeRecipe(ModelRecipe):
     epoch: int = make_flag(
         0,
         SAMPLING,
-        "another epoch draws afresh, under the same seed",
+        "another epoch draws other segmentations, reproducibly, with the same seed",
         ge=0,
         lt=2**63,
         brief="another epoch draws them again",
@@ -45,16 +45,16 @@ class TokenizeRecipe(ModelRecipe):
     num_shards: int | None = make_flag(
         None,
         _OUTPUT,
-        "how many shards at most; by default one per 64 MiB of input, rounded up to 1, 2 or a multiple "
-        "of 4. A compressed file can't be cut",
+        "maximum number of shards; by default one per 64 MiB of input, rounded up to 1, 2 or a "
+        "multiple of 4. A compressed file can't be divided",
         ge=1,
         le=100_000,
     )
     text_field: Annotated[str, as_written(TextField.parse)] = make_flag(
         "text",
         _INPUT,
-        "field of JSON lines, or column of rows, that holds the text; data.text is one inside of data, "
-        r"a template such as '{title}\n\n{body}' puts several together; '' takes whole lines",
+        "field of JSON lines, or column of rows, that holds the text. data.text is the field text "
+        r"inside data; a template such as '{title}\n\n{body}' joins several; '' takes whole lines",
         brief="field with the text (default text; '': the line)",
     )
     tokenizer: Annotated[str, AfterValidator(check_paths)] = make_flag(
@@ -68,32 +68,35 @@ class TokenizeRecipe(ModelRecipe):
     decode: bool = make_flag(
         False,
         _OUTPUT,
-        'turn tokens back into text: rows of --token_column into lines {"text":…}',
+        'turn tokens back into text: rows of --token_column become lines {"text":…}',
         brief="turn tokens back into text",
     )
     output_format: Annotated[
         Literal["parquet", "arrow", "arrow_stream"], BeforeValidator(parse_kind)
-    ] = make_flag("parquet", _OUTPUT, "what shards are")
+    ] = make_flag("parquet", _OUTPUT, "file format of the shards")
     compression: Annotated[str | None, BeforeValidator(parse_kind)] = make_flag(
         None,
         _OUTPUT,
-        "inside shards: none, snappy, gzip, brotli, zstd or lz4 in Parquet (zstd by default), none, lz4 "
-        "or zstd in Arrow (none by default)",
+        "compression inside the shards. Parquet: none, snappy, gzip, brotli, zstd (default) or "
+        "lz4. Arrow: none (default), lz4 or zstd",
     )
     token_column: str = make_flag(
-        "input_ids", _OUTPUT, "name of the column of tokens", min_length=1
+        "input_ids", _OUTPUT, "name of the column of token ids", min_length=1
     )
     token_dtype: Literal["uint16", "uint32"] | None = make_flag(
-        None, _OUTPUT, "of tokens; by default uint16 where the model's ids fit, else uint32"
+        None,
+        _OUTPUT,
+        "type of the token ids; by default uint16 if the model's ids fit, else uint32",
     )
 
     keep_fields: Names | None = make_flag(
         None,
         _OUTPUT,
-        "fields of the records to keep beside their tokens, as columns behind them: NAME,NAME, or * for "
-        "all columns of rows but the text. Columns of rows keep their types; of JSON lines integers "
-        "become int64, numbers float64, strings and booleans themselves, and what is an object, an "
-        "array or not always of one kind JSON text; a value that doesn't fit is a bad record",
+        "fields of the records to keep as columns after their tokens: NAME,NAME, or * for all "
+        "columns of rows except the text. Columns of rows keep their types. For JSON lines, "
+        "integers become int64, other numbers float64, and strings and booleans stay as they are. "
+        "Objects, arrays and fields of mixed types become JSON text. A value that doesn't fit "
+        "makes the record a bad one",
         metavar="NAME,NAME",
         brief="fields to keep beside the tokens; * for all",
     )
@@ -170,6 +173,7 @@ TOKENIZE = RecipeKind(
     TokenizeRecipe,
     RunSettings,
     instead=INSTEAD,
+    groups=(_INPUT, MODEL, SAMPLING, _OUTPUT),
     common=(
         *(
             "sources",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pipelines.recipes.cli import LOG, Parser
+from pipelines.recipes.flag_errors import FORMER
 from transforms.errors import UsageError
 
 _NEAR = 0.75  # how alike names have to be for one to be proposed in place of the other, up to 1
@@ -109,7 +110,7 @@ def check_beam_flags(flags: list[str], ours: Iterable[str]) -> None:
     name = first.split("=", 1)[0].lstrip("-").replace("-", "_")
     names = [flag.lstrip("-") for flag in (*ours, *groups)]
     near = difflib.get_close_matches(name, names, n=1, cutoff=_NEAR)
-    hint = f"did you mean --{near[0]}?" if near else "see --help"
+    hint = f"did you mean --{FORMER.get(near[0], near[0])}?" if near else "see --help"
     raise UsageError(f"{first}: unknown flag; {hint}")
 
 

@@ -142,6 +142,7 @@ def test_a_recipe_is_given_in_any_way_and_keywords_win(here: Path, how: str) -> 
         ({"seed": True}, "--seed: expected no truth value, got True"),
         ({"seed": "x"}, "--seed=x: expected a valid integer"),
         ({"sources": "a.txt"}, "input and sources say the same"),
+        ({"workers": 1, "direct_num_workers": 2}, "direct_num_workers and workers say the same"),
         ({"recipe": {"sorces": "a"}}, "recipe: sorces: unknown field; did you mean sources?"),
         ({"recipe": {"seed": -1}}, "recipe: seed: expected "),
         ({"recipe": {"plan": True}}, "recipe: plan: expected --plan on the command line only"),
@@ -172,7 +173,7 @@ def test_a_plan_is_printed_and_nothing_is_written(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert dovetail.shuffle(input="a.txt", output="o", plan=True) is None
-    assert "shards: 1 of about" in capsys.readouterr().out
+    assert "1 shard of about" in capsys.readouterr().out
     assert not (here / "o").exists()
 
 

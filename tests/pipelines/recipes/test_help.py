@@ -183,6 +183,7 @@ def test_beams_flags_and_values_go_on_as_they_are(monkeypatch: pytest.MonkeyPatc
         ("--num-shard=3", "--num_shards"),
         ("--on-bad-records=skip", "--on_bad_record"),
         ("--flink-master=x", "--flink_master"),
+        ("--direct_num_worker=2", "--workers"),
         ("-output=x", "--output"),
         ("-inputs=x", "--input"),
         ("-num-shards=x", "--num_shards"),
