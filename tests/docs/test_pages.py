@@ -94,5 +94,16 @@ def test_lists_begin_behind_a_blank_line(page: Path) -> None:
         before = line
 
 
+@pytest.mark.parametrize("page", pages(), ids=name_of)
+def test_blocks_inside_of_lists_are_indented_by_four(page: Path) -> None:
+    """Else GitHub shows them in their item, and the site ends the list before them."""
+    nested = re.compile(r" {1,3}(```|[-*] |\d+\. |\|)")
+    fenced = False
+    for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
+        where = f"{page.relative_to(ROOT)}:{number}"
+        assert fenced or not nested.match(line), f"{where}: indent it by four, or not at all"
+        fenced ^= line.lstrip().startswith("```")
+
+
 def test_pages_that_are_not_ready_are_there() -> None:
     assert {name_of(page) for page in pages()} >= set(NOT_YET)
