@@ -64,8 +64,8 @@ head -n 1 "$out"/texts/data/train-00000-*.jsonl | cut -c -150
 
 say "5. Prepare: from text to a trainer's files, in one run"
 dovetail prepare --overwrite --input="$out/corpus/novel.jsonl" --tokenizer="$out/novel.model" \
-  --split=validation=1% --packing=best_fit --sequence_length=1024 --output_format=megatron,parquet \
-  --output="$out/ready"
+  --sampling=exact --alpha=0.2 --split=validation=1% --packing=best_fit --sequence_length=1024 \
+  --output_format=megatron,parquet --output="$out/ready"
 dovetail show "$out/ready" --format=parquet --row=0
 
 say "6. Verify"

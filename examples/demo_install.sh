@@ -10,7 +10,7 @@ progress=
 trap 'rm -f "$log"; [ -z "$progress" ] || kill "$progress" 2>/dev/null || true' EXIT
 
 echo "Installing Dovetail and its dependencies into $venv. The first time takes a minute or two:"
-echo "pip downloads about 70 packages, 300 MB."
+echo "pip downloads about 75 packages, 210 MB."
 while sleep 4 &>/dev/null; do
   downloaded="$(grep -cE '^ +(Downloading|Using cached) ' "$log" || true)"
   installed="$(find "$venv" -name '*.dist-info' -prune 2>/dev/null | wc -l)"
