@@ -29,7 +29,7 @@ def _usage() -> str:
             EXAMPLES,
             *(f"  {name:9} {text}" for name, text in COMMANDS.items()),
             "",
-            "dovetail COMMAND --help shows examples and the most used flags.",
+            "dovetail COMMAND --help shows examples and the most used flags; docs: README.md",
         ]
     )
 

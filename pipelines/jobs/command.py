@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -48,6 +49,8 @@ from transforms.storage import files as storage
 from transforms.storage import layout
 from transforms.workers.progress import Stage
 
+_LOOKING = "looking at the input files, and loading what the run needs; this may take a while"
+_PATIENCE = 5.0  # seconds without a word before the work begins
 J = TypeVar("J", bound=Planned)
 M = TypeVar("M", bound=BaseModel)
 M_contra = TypeVar("M_contra", bound=BaseModel, contravariant=True)
@@ -58,6 +61,18 @@ class Summarize(Protocol[M_contra]):
 
     def __call__(self, manifest: M_contra, settings: Any, /, *, seconds: float, peak: int) -> None:
         """Log it."""
+
+
+@contextlib.contextmanager
+def _saying(text: str) -> Iterator[None]:
+    """Log what goes on meanwhile, if it goes on for some seconds."""
+    timer = threading.Timer(_PATIENCE, LOG.info, (text,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _do_not_compare(job: Any, origin: Origin) -> None:
@@ -281,7 +296,8 @@ class Command(Generic[R, S, J, M]):
         heard: Sequence[str] | None = None,
     ) -> J:
         """Plan, and say what was planned or begins; raise UsageError where there is no room for it."""
-        job, needs = self.prepare(recipe, settings, claim, early)
+        with _saying(_LOOKING):
+            job, needs = self.prepare(recipe, settings, claim, early)
         if origin is not None:
             self.compare(job, origin)
         if settings.plan:

@@ -69,8 +69,8 @@ class ModelRecipe(OneSplitRecipe):
         MODEL,
         "what encodes with a BPE model. reference: the package that the model's file belongs to "
         "(tokenizers, sentencepiece or tiktoken). auto: gigatoken if it gives the same ids as that "
-        "package on a hard test text, else that package; 1 record in 256 is also compared during "
-        "the run, and a difference ends the run. gigatoken: gigatoken, or an error",
+        "package on a hard test text, else that package. During the run, 1 record in 256 is also "
+        "compared, and a difference ends the run. gigatoken: gigatoken, or an error",
     )
     whitespace: Literal["cpm"] | None = make_flag(
         None,

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipelines.recipes.check_prepare import check_prepare, packing_of
 from pipelines.recipes.mixture import WAYS, check_mixture
-from pipelines.recipes.model_recipe import INSTEAD, MODEL, MODEL_FILE, ModelRecipe, Token
+from pipelines.recipes.model_recipe import INSTEAD, MODEL, MODEL_FILE, SAMPLING, ModelRecipe, Token
 from pipelines.recipes.recipe import (
     CommonRecipe,
     Count,
@@ -396,6 +396,7 @@ PREPARE = RecipeKind(
         "tokenizer": ("vocab_size",),
         "vocab_size": ("tokenizer",),
     },
+    groups=(_INPUT, MODEL, _MIXTURE, _SPLIT, _PACKING, _OUTPUT, "order", SAMPLING),
     common=(
         *("sources", "output", "tokenizer", "text_field", "weights", "weigh_by", "max_tokens"),
         *("split", "packing", "sequence_length", "output_format", "seed", "workers", "plan"),

@@ -144,7 +144,7 @@ class CommonRecipe(RecipePart):
         0,
         _INPUT,
         "number of lines at the top of every input file that aren't records, such as a CSV header. "
-        "They must be the same in all files. A shuffle writes them at the top of every shard. With "
+        "They must be the same in all files. The shards of shuffle and split begin with them. With "
         "--format=csv, they are counted as rows, which may span several lines",
         ge=0,
         le=1000,

@@ -69,6 +69,7 @@ SHUFFLE = RecipeKind(
         "num_shards": ("shard_records",),
         "shard_records": ("num_shards",),
     },
+    groups=("input", "mixture", "order", "output"),
     common=(
         *("sources", "output", "text_field", "weights", "weigh_by", "max_records", "seed"),
         *("num_shards", "output_format", "compression", "workers", "memory", "plan", "overwrite"),

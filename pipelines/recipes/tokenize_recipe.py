@@ -173,6 +173,7 @@ TOKENIZE = RecipeKind(
     TokenizeRecipe,
     RunSettings,
     instead=INSTEAD,
+    groups=(_INPUT, MODEL, SAMPLING, _OUTPUT),
     common=(
         *(
             "sources",

@@ -47,6 +47,7 @@ def test_blocks_keep_the_rules(page: Path) -> None:
         pytest.skip("its blocks don't keep the rules yet")
     last: Block | None = None
     for block in blocks_of(page.read_text("utf-8")):
+        assert name_of(page) not in QUICK or "slow" not in block.marks
         where = f"{page.relative_to(ROOT)}:{block.line}"
         assert (said := wrong_with(block)) is None, f"{where}: {said}"
         if block.language in PARSERS:
@@ -91,6 +92,17 @@ def test_lists_begin_behind_a_blank_line(page: Path) -> None:
             f"{where}: expected a blank line before it"
         )
         before = line
+
+
+@pytest.mark.parametrize("page", pages(), ids=name_of)
+def test_blocks_inside_of_lists_are_indented_by_four(page: Path) -> None:
+    """Else GitHub shows them in their item, and the site ends the list before them."""
+    nested = re.compile(r" {1,3}(```|[-*] |\d+\. |\|)")
+    fenced = False
+    for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
+        where = f"{page.relative_to(ROOT)}:{number}"
+        assert fenced or not nested.match(line), f"{where}: indent it by four, or not at all"
+        fenced ^= line.lstrip().startswith("```")
 
 
 def test_pages_that_are_not_ready_are_there() -> None:
