@@ -21,11 +21,10 @@ $(READY): pyproject.toml constraints.txt
 
 # what a user installs, and no more, in an environment of its own: what is shown is what a user gets
 $(SHOWN): pyproject.toml constraints.txt $(shell find dovetail pipelines transforms -name '*.py')
-	@echo 'Installing Dovetail into $(DEMO): the first time this downloads its dependencies.'
-	$(PYTHON) -m venv $(DEMO)
-	$(DEMO)/bin/python -m pip install --disable-pip-version-check . -c constraints.txt
+	@examples/demo_install.sh $(DEMO) $(PYTHON)
 	@touch $@
 
+demo: export PYTHONDONTWRITEBYTECODE =
 demo: $(SHOWN)
 	@examples/demo.sh $(DEMO)
 

@@ -5,70 +5,70 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 bin="$1/bin"
 out=demo-output
+progress=
+trap '[ -z "$progress" ] || kill "$progress" 2>/dev/null || true' EXIT
 
 say() { printf '\n== %s\n' "$*"; }
+run() { # a command; where its output is no terminal, and has no live bars, a line every 5 s says that it runs
+  if [ ! -t 2 ]; then
+    (s=0; while sleep 5 &>/dev/null; do s=$((s + 5)); echo "  … still running after $s s" >&2; done) &
+    progress=$!
+  fi
+  "$@"
+  [ -z "$progress" ] || { kill "$progress"; wait "$progress" 2>/dev/null || true; }
+  progress=
+}
 dovetail() {
   echo "+ dovetail $*"
-  "$bin/dovetail" "$@"
+  run "$bin/dovetail" "$@"
 }
-rows() { # the first rows of a column of a Parquet shard
-  "$bin/python" -c 'import sys, pyarrow.parquet as pq
-for row in pq.read_table(sys.argv[1])[sys.argv[2]][:3].to_pylist(): print(str(row)[:150].replace("\n", " "))' "$@"
+python() {
+  echo "+ python $*"
+  run "$bin/python" "$@"
 }
 
 cat <<'TEXT'
 This demo takes about a minute on two cores. It
-  1. makes 160 MB of records of the texts in examples/data: Chinese poems, and an English novel
-  2. shuffles the poems: lines to compressed lines, those to Parquet
-  3. mixes poems and novel by weight, 70 to 30
-  4. trains a small model on the novel, tokenizes with segmentations drawn at random, and decodes
-  5. verifies each result against its manifest: nothing was lost, added or changed
-  6. prepares the novel for Megatron: split, shuffled, tokenized, packed into rows; and shows some
-The rates at the ends of the runs count the seconds in which workers start, too.
+  1. makes 40 MB of records from the texts in examples/data: Chinese poems and an English novel
+  2. shuffles the poems and compresses the output
+  3. mixes poems and novel, 70 to 30 by bytes, and writes Parquet
+  4. trains a small model, tokenizes the novel with randomly drawn segmentations, and decodes the ids
+  5. prepares the novel for Megatron: splits, shuffles, tokenizes and packs it into rows
+  6. verifies each dataset: no record was lost, added or changed
+The data is small, so most of each run is start-up. Rates on larger data: docs/explanation/measurements.md
 TEXT
 
-say "1. A corpus"
-echo "+ python examples/make_corpus.py $out/corpus"
-"$bin/python" examples/make_corpus.py "$out/corpus"
+say "1. Make a corpus"
+python examples/make_corpus.py "$out/corpus" 40
 ls -l "$out/corpus" | tail -n +2
 
-say "2. Shuffle: JSON lines to zstd, those to Parquet"
-dovetail shuffle --runner=DirectRunner --overwrite --input="$out/corpus/poems.jsonl" \
-  --output="$out/zstd" --num_shards=4 --compression=zstd
-dovetail shuffle --overwrite --input="$out/zstd" --output="$out/parquet" --text_field=text \
-  --output_format=parquet --seed=1
-echo "three of its rows:"
-rows "$out"/parquet/data/train-00000-*.parquet text
+say "2. Shuffle the poems"
+dovetail shuffle --overwrite --input="$out/corpus/poems.jsonl" --output="$out/shuffled" \
+  --num_shards=4 --compression=zstd
 
-say "3. Mix two sources by weight, with what was asked and what came out"
+say "3. Mix two sources: requested and actual shares are in the table"
 dovetail shuffle --overwrite --input=poems="$out/corpus/poems.jsonl" \
   --input=novel="$out/corpus/novel.jsonl" --text_field=text --weigh_by=bytes \
-  --weights=poems=0.7,novel=0.3 --output="$out/mixed"
+  --weights=poems=0.7,novel=0.3 --output_format=parquet --output="$out/mixed"
+dovetail show "$out/mixed" --row=0
 
-say "4. Train a model on the novel, tokenize with it, decode"
-echo "The kernels of segmentation are compiled first, which the first run on a machine does otherwise,"
-echo "so that the rate is that of later runs (half a minute, once):"
-echo "+ python deploy/compile_kernels.py"
-"$bin/python" deploy/compile_kernels.py
-echo "+ python examples/train_model.py $out/novel.model"
-"$bin/python" examples/train_model.py "$out/novel.model"
+say "4. Train a model, tokenize, decode"
+python examples/train_model.py "$out/novel.model"
+echo "The first run with a model on this machine compiles functions. That takes 10 to 20 seconds, once."
 dovetail tokenize --overwrite --input="$out/corpus/novel.jsonl" --text_field=text \
   --tokenizer="$out/novel.model" --sampling=exact --alpha=0.2 --output="$out/tokens"
-echo "three rows of ids:"
-rows "$out"/tokens/data/train-00000-*.parquet input_ids
 dovetail tokenize --overwrite --input="$out/tokens" --tokenizer="$out/novel.model" --decode \
   --output="$out/texts"
-echo "the first text, from its ids:"
+echo "The first text, decoded from its ids:"
 head -n 1 "$out"/texts/data/train-00000-*.jsonl | cut -c -150
 
-say "5. Verify"
-for i in zstd parquet mixed tokens texts; do dovetail verify "$out/$i"; done
-
-say "6. From text to what a trainer reads, in one run"
+say "5. Prepare: from text to a trainer's files, in one run"
 dovetail prepare --overwrite --input="$out/corpus/novel.jsonl" --tokenizer="$out/novel.model" \
-  --split=validation=1% --packing=best_fit --sequence_length=1024 --output_format=megatron,parquet \
-  --output="$out/ready"
-dovetail verify "$out/ready"
+  --sampling=exact --alpha=0.2 --split=validation=1% --packing=best_fit --sequence_length=1024 \
+  --output_format=megatron,parquet --output="$out/ready"
 dovetail show "$out/ready" --format=parquet --row=0
 
-say "Done. The six datasets lie in $out, each with its proof in manifest.json"
+say "6. Verify"
+for i in shuffled mixed tokens texts ready; do dovetail verify "$out/$i"; done
+
+say "Done. The five datasets are in $out. Each manifest.json has the digests that prove it."
