@@ -17,8 +17,9 @@ from pipelines.datasets.in_short import in_short
 from pipelines.datasets.manifests import AnyManifest, read_manifest
 from pipelines.datasets.visible import SHOWN, TokenLines, escape, show_record
 from pipelines.jobs.dataset_json import dataset_json
-from pipelines.recipes.cli import leave, make_parser, print_json, run_main
+from pipelines.recipes.cli import leave, print_json, run_main
 from pipelines.recipes.flag_errors import validate
+from pipelines.recipes.flag_parser import make_parser
 from pipelines.recipes.help import COMMANDS
 from pipelines.recipes.recipe import JSON_HELP, RUN, Modules, StorageOptions, make_flag
 from pipelines.recipes.store_options import refuse_secrets

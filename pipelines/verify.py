@@ -16,8 +16,9 @@ from pipelines.datasets.manifests import AnyManifest, read_manifest
 from pipelines.datasets.shard_files import EXTRA
 from pipelines.jobs.dataset_json import dataset_json
 from pipelines.jobs.watch import Watch, watching
-from pipelines.recipes.cli import LOG, leave, make_parser, print_json, printable, run_main
+from pipelines.recipes.cli import LOG, leave, print_json, printable, run_main
 from pipelines.recipes.flag_errors import validate
+from pipelines.recipes.flag_parser import make_parser
 from pipelines.recipes.help import COMMANDS
 from pipelines.recipes.recipe import JSON_HELP, RUN, Modules, StorageOptions, make_flag
 from pipelines.recipes.store_options import refuse_secrets

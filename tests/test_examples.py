@@ -152,7 +152,7 @@ def test_the_demo_names_commands_that_there_are() -> None:
 def test_labels_that_change_cannot_be_noticed(tmp_path: Path) -> None:
     done = call(EXAMPLES / "labels_changed.py", tmp_path / "out", timeout=500)
     *_, said, promised, kept, turned = done.stdout.decode().splitlines()
-    assert "there is nothing to mend" in said
+    assert "there is nothing to fix" in said
     accuracies = [float(line.rsplit(": ")[-1]) for line in (promised, kept, turned)]
     assert accuracies[0] > 0.65
     assert abs(accuracies[1] - accuracies[0]) < 0.1

@@ -11,8 +11,8 @@ from pydantic.fields import FieldInfo
 
 from deploy.site.markdown import anchored, code, plain, table
 from pipelines.__main__ import COMMANDS
-from pipelines.recipes.cli import _metavar
 from pipelines.recipes.flag_errors import SHORT, flag_of
+from pipelines.recipes.flag_parser import _metavar
 from pipelines.recipes.recipe import RecipeFlags
 from pipelines.recipes.values import write_size
 

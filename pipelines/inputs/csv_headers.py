@@ -46,8 +46,8 @@ def header_warning(files: Iterable[SourceFile], recipe: Recipe) -> str | None:
         return None
     shown = repr(first if len(first) <= _SHOWN else first[:_SHOWN] + "…")
     said = (
-        f"the first line of {chosen[0].url}, {shown}, is read as a record; if it is a header "
-        "give --header_lines=1"
+        f"the first line of {chosen[0].url}, {shown}, is read as a record; if it is a "
+        "header, pass --header_lines=1"
     )
     return as_given(said, (pattern for patterns in recipe.sources.values() for pattern in patterns))
 

@@ -19,8 +19,9 @@ from pipelines.jobs.disk_room import Need, require_room
 from pipelines.jobs.execute import Planned, execute
 from pipelines.outputs.claim import Claim, check_output, claim_output
 from pipelines.recipes.as_given import naming_as_given
-from pipelines.recipes.cli import LOG, heard_warnings, make_parser, parse, print_json, run_main
+from pipelines.recipes.cli import LOG, heard_warnings, print_json, run_main
 from pipelines.recipes.flag_errors import Origin, flag_of, validate
+from pipelines.recipes.flag_parser import make_parser, parse
 from pipelines.recipes.recipe import RecipeFlags
 from pipelines.recipes.recipe_file import (
     R,

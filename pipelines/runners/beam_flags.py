@@ -7,8 +7,9 @@ import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pipelines.recipes.cli import LOG, Parser
+from pipelines.recipes.cli import LOG
 from pipelines.recipes.flag_errors import FORMER
+from pipelines.recipes.flag_parser import Parser
 from transforms.errors import UsageError
 
 _NEAR = 0.75  # how alike names have to be for one to be proposed in place of the other, up to 1

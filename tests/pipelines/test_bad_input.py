@@ -93,7 +93,7 @@ def test_an_output_inside_the_input_is_passed_over(
     first = run(f"--input={tmp_path / given}", f"--output={tmp_path / output}")
     again = run(f"--input={tmp_path / given}", f"--output={tmp_path / output}", "--overwrite")
     assert first.records == again.records == 100
-    assert "o/" in caplog.text.split("passed over ")[-1].splitlines()[0]
+    assert "o/" in caplog.text.split("ignored ")[-1].splitlines()[0]
     shutil.rmtree(tmp_path / output)
 
 
@@ -119,7 +119,7 @@ def test_of_a_snapshot_of_the_hub_the_records_alone_are_read(
     (shard,) = (out / "data").iterdir()
     assert shard.name.endswith(".jsonl")
     assert sorted(shard.read_bytes().splitlines()) == [b'{"text":"one"}', b'{"text":"two"}']
-    assert f"{hub}: passed over 6 files: .gitattributes, LICENSE, README.md, data/_SUCCESS, …" in (
+    assert f"{hub}: ignored 6 files: .gitattributes, LICENSE, README.md, data/_SUCCESS, …" in (
         caplog.text
     )
     shutil.rmtree(out)

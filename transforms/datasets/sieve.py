@@ -131,7 +131,7 @@ class Sieve:
         names = sorted(self.names)
         more = ", …" if len(names) > _SHOWN else ""
         files = "1 file" if self.held == 1 else f"{self.held} files"
-        return f"{self.pattern}: passed over {files}: {', '.join(names[:_SHOWN])}{more}"
+        return f"{self.pattern}: ignored {files}: {', '.join(names[:_SHOWN])}{more}"
 
     @property
     def mixed(self) -> bool:

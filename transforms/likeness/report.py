@@ -164,11 +164,11 @@ def _before(report: LikeReport) -> list[str]:
     auc = f"AUC {report.auc_before:.3f}, where 0.5 is not at all and 1 always"
     few = f", as far as so few records show ({report._seldom:,} of a set)"
     said = {
-        "alike": f"Input and test set can't be told apart ({auc}): there is nothing to mend"
+        "alike": f"Input and test set can't be told apart ({auc}): there is nothing to fix"
         f"{few if report.auc_before >= _ALIKE else _of_chance(report)}.",
         "different": f"Input and test set can be told apart ({auc}).",
         "apart": f"Input and test set hardly overlap: they can be told apart nearly always ({auc}). "
-        "Weights can't mend that: they rest on few records, or on differences that mean nothing.",
+        "Weights can't fix that: they rest on few records, or on differences that mean nothing.",
     }
     lines = [said[report.verdict or "different"]]
     if report.verdict != "alike" and report.covered < 0.5:

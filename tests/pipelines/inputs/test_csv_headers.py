@@ -35,7 +35,7 @@ def test_a_likely_header_is_warned_of(tmp_path: Path, files: dict[str, bytes]) -
     write_tree(tmp_path, files)
     said = warned(tmp_path)
     assert said is not None
-    assert said.endswith("is read as a record; if it is a header give --header_lines=1")
+    assert said.endswith("is read as a record; if it is a header, pass --header_lines=1")
     assert said.startswith(f"the first line of {tmp_path}/a.")
     assert warned(tmp_path, format="csv") == said
     assert warned(tmp_path, header_lines=1) is None

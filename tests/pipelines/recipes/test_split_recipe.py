@@ -2,8 +2,8 @@ from fractions import Fraction
 
 import pytest
 
-from pipelines.recipes.cli import make_parser, parse
 from pipelines.recipes.flag_errors import validate
+from pipelines.recipes.flag_parser import make_parser, parse
 from pipelines.recipes.split_recipe import SPLIT, SplitRecipe
 from transforms.errors import UsageError
 

@@ -336,8 +336,8 @@ def test_a_link_in_place_of_the_log_is_not_followed(tmp_path: Path) -> None:
         ("DirectRunner", 1, 1, "starting 1 worker process;"),
         ("DirectRunner", 2, 0, "starting 2 worker threads;"),
         ("DirectRunner", 1, 0, "starting 1 worker thread;"),
-        ("PrismRunner", 2, 0, "handing the job to PrismRunner;"),
-        ("FlinkRunner", 8, 8, "handing the job to FlinkRunner;"),
+        ("PrismRunner", 2, 0, "submitting the job to PrismRunner;"),
+        ("FlinkRunner", 8, 8, "submitting the job to FlinkRunner;"),
     ],
 )
 def test_it_is_said_what_happens_while_nothing_moves(

@@ -15,7 +15,7 @@ import pytest
 
 from deploy.dataflow import templates
 from deploy.dataflow.flex_launcher import PIPELINES, make_parser, to_command
-from pipelines.recipes import cli
+from pipelines.recipes import flag_parser
 from pipelines.recipes.flag_errors import FLAGS, flag_of, validate
 from pipelines.runners.beam_flags import check_beam_flags
 from pipelines.runners.worker_processes import ENVIRONMENT
@@ -107,7 +107,7 @@ BESIDE: dict[str, dict[str, Any]] = {  # what others of split mean something wit
 
 
 def parser_of(pipeline: str) -> Any:
-    return cli.make_parser(*PIPELINES[pipeline], prog="dovetail", about="")
+    return flag_parser.make_parser(*PIPELINES[pipeline], prog="dovetail", about="")
 
 
 def identify(value: Any) -> str:
@@ -124,9 +124,9 @@ def test_the_models_are_those_of_the_command(name: str) -> None:
     command = importlib.import_module(f"pipelines.{name}")
     with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
         told: list[Any] = []
-        real = cli.CommandParser.format_help
+        real = flag_parser.CommandParser.format_help
         patch.setattr(
-            cli.CommandParser, "format_help", lambda self: told.append(self) or real(self)
+            flag_parser.CommandParser, "format_help", lambda self: told.append(self) or real(self)
         )
         command.run(["--help"])
     (parser,) = told
@@ -205,7 +205,7 @@ def check_flag(pipeline: str, key: str, value: str) -> None:
     """Raise where a value isn't one of a flag's."""
     words = to_command([f"--pipeline={pipeline}", f"--{key}={value}"])
     assert words[0] == pipeline
-    values, rest = cli.parse(parser_of(pipeline), words[1:])
+    values, rest = flag_parser.parse(parser_of(pipeline), words[1:])
     assert not rest
     if value == "false":
         assert not values
@@ -230,7 +230,7 @@ def test_the_launchers_flags_are_known_and_switches_are_taken_as_text() -> None:
     ]
     words = to_command(given)
     assert words == ["shuffle", *LAUNCHER, "--overwrite", "--input=gs://b/a", "--memory=2GiB"]
-    values, beam_flags = cli.parse(parser_of("shuffle"), words[1:])
+    values, beam_flags = flag_parser.parse(parser_of("shuffle"), words[1:])
     check_beam_flags(beam_flags, ())
     assert values["overwrite"] is True
     assert values["runner"] == "DataflowRunner"
@@ -260,7 +260,7 @@ def test_the_commands_in_the_documentation_would_be_taken() -> None:
             assert required <= set(given)
     (direct,) = (line for line in text.splitlines() if line.startswith("dovetail shuffle"))
     words = shlex.split(direct.replace("PROJECT", "p").replace("IMAGE", "i").replace("BUCKET", "b"))
-    values, beam_flags = cli.parse(parser_of("shuffle"), words[2:])
+    values, beam_flags = flag_parser.parse(parser_of("shuffle"), words[2:])
     check_beam_flags(beam_flags, ())
     assert values["runner"] == "DataflowRunner"
     assert "--region=europe-west4" in beam_flags

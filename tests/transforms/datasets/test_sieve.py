@@ -43,7 +43,7 @@ from transforms.datasets.sieve import Sieve, count_kinds, extension_of, most_com
 def test_what_lies_beside_records_is_held_back_and_told(name: str) -> None:
     sieve = Sieve("hub")
     assert not sieve.lets(name, 5)
-    assert sieve.said.startswith("hub: passed over 1 file: ")
+    assert sieve.said.startswith("hub: ignored 1 file: ")
     assert not sieve.kinds
 
 

@@ -117,7 +117,7 @@ def test_sets_that_are_alike_are_recognised() -> None:
     report = report_of(reviews[:2000], reviews[2000:])
     assert report.verdict == "alike"
     said = words(report)
-    assert "there is nothing to mend" in said[0]
+    assert "there is nothing to fix" in said[0]
     assert report.quantiles["0.05"] > 0.8
     assert report.quantiles["0.95"] < 1.25
     assert report.effective_share > 0.95
@@ -135,5 +135,5 @@ def test_sets_that_have_nothing_in_common_are_recognised() -> None:
     said = " ".join(words(report))
     assert "hardly overlap" in said
     assert "no weights can make up" in said
-    assert "nothing to mend" not in said
+    assert "nothing to fix" not in said
     assert LABELS in said

@@ -56,7 +56,7 @@ def test_labels_are_always_spoken_of() -> None:
 
 
 def test_weights_are_said_to_be_near_1_only_where_they_are() -> None:
-    assert "nothing to mend, and weights are near 1." in said(report_of(0.5))
+    assert "nothing to fix, and weights are near 1." in said(report_of(0.5))
     odd = report_of(0.5, scores=[ONE // 2] * 990 + [ONE // 100 * 97] * 10)
     assert odd.effective_share < 0.5
     assert "near 1 are a matter of chance: do without them." in said(odd)
@@ -66,8 +66,8 @@ def test_weights_are_said_to_be_near_1_only_where_they_are() -> None:
 @pytest.mark.parametrize(
     ("auc", "verdict", "words_of_it"),
     [
-        (0.47, "alike", "there is nothing to mend"),
-        (0.549, "alike", "there is nothing to mend"),
+        (0.47, "alike", "there is nothing to fix"),
+        (0.549, "alike", "there is nothing to fix"),
         (0.56, "different", "can be told apart (AUC 0.560"),
         (0.98, "different", "can be told apart (AUC 0.980"),
         (0.995, "apart", "hardly overlap"),
@@ -77,7 +77,7 @@ def test_each_verdict_has_its_own_words(auc: float, verdict: str, words_of_it: s
     report = report_of(auc)
     assert report.verdict == verdict
     assert words_of_it in said(report)
-    others = {"nothing to mend", "hardly overlap"} - {words_of_it.removeprefix("there is ")}
+    others = {"nothing to fix", "hardly overlap"} - {words_of_it.removeprefix("there is ")}
     assert not any(other in said(report) for other in others)
 
 
@@ -86,7 +86,7 @@ def test_chance_is_no_difference_where_there_is_little_to_see() -> None:
     weighing = weigh(np.array([ONE // 2], np.uint32), np.array([60]))
     report = make_report(weighing, fitted=fitted(0.6, sample=few, fitted=few))
     assert report.verdict == "alike"
-    assert "nothing to mend, as far as so few records show (60 of a set)" in said(report)
+    assert "nothing to fix, as far as so few records show (60 of a set)" in said(report)
 
 
 def test_few_heavy_records_are_spoken_of() -> None:
