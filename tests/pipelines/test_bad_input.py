@@ -161,7 +161,7 @@ def test_files_of_several_kinds_are_refused_with_counts_until_one_is_chosen(
     said = f"{folder}/README.md and 1 more: read although --extension=.jsonl doesn't match"
     assert said in caplog.text
     shutil.rmtree(out)
-    with pytest.raises(InputError, match=r"no file has --extension=\.csv\.gz; passed over"):
+    with pytest.raises(InputError, match=r"no file has --extension=\.csv\.gz; ignored"):
         run(f"--input={folder}", f"--output={out}", "--extension=csv.gz")
 
 
