@@ -15,9 +15,6 @@ from tests.docs.loosely import missing
 from tests.docs.session import Step, run_steps
 from tests.pipelines.support import ROOT
 
-NOT_YET = {  # pages whose blocks don't keep the rules yet: whoever rewrites one takes it out
-    "README",
-}
 QUICK = {"README", "index", "faq", "how-to/recipes", "how-to/small-machines"}
 """Pages that `make test` runs, in half a minute; `make test-slow` runs the others."""
 PARSERS = {"yaml": yaml.safe_load, "json": json.loads, "toml": tomllib.loads}
@@ -30,8 +27,6 @@ def _cases() -> list[object]:
         blocks = list(blocks_of(page.read_text("utf-8")))
         if any(runs(block) for block in blocks):
             marks = [] if name_of(page) in QUICK else [pytest.mark.slow]
-            if name_of(page) in NOT_YET:
-                marks.append(pytest.mark.skip(reason="its blocks don't keep the rules yet"))
             cases.append(pytest.param(page, id=name_of(page), marks=marks))
     return cases
 
@@ -43,8 +38,6 @@ def runs(block: Block) -> bool:
 
 @pytest.mark.parametrize("page", pages(), ids=name_of)
 def test_blocks_keep_the_rules(page: Path) -> None:
-    if name_of(page) in NOT_YET:
-        pytest.skip("its blocks don't keep the rules yet")
     last: Block | None = None
     for block in blocks_of(page.read_text("utf-8")):
         assert name_of(page) not in QUICK or "slow" not in block.marks
@@ -103,7 +96,3 @@ def test_blocks_inside_of_lists_are_indented_by_four(page: Path) -> None:
         where = f"{page.relative_to(ROOT)}:{number}"
         assert fenced or not nested.match(line), f"{where}: indent it by four, or not at all"
         fenced ^= line.lstrip().startswith("```")
-
-
-def test_pages_that_are_not_ready_are_there() -> None:
-    assert {name_of(page) for page in pages()} >= set(NOT_YET)

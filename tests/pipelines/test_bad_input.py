@@ -146,19 +146,19 @@ def test_files_of_several_kinds_are_refused_with_counts_until_one_is_chosen(
     shutil.rmtree(out)
     caplog.set_level(logging.INFO, "dovetail")
     run("--input", folder / "data/train-0.jsonl", folder / "README.md", f"--output={out}")
-    assert "source default: files of several kinds are read, as they were given" in caplog.text
+    assert "source default: files of several kinds were given, and all are read" in caplog.text
     shutil.rmtree(out)
     caplog.clear()
     (tmp_path / "more").mkdir()
     (tmp_path / "more/c.txt").write_bytes(b"z\n")
     run("--input", folder / "data", tmp_path / "more", f"--output={out}")
-    said = "source default: files of several kinds are read, as they were given: "
+    said = "source default: files of several kinds were given, and all are read: "
     assert f"{said}1 .json, 1 .jsonl, 1 .txt" in caplog.text
     shutil.rmtree(out)
     caplog.clear()
     given = ["--input", folder / "data/train-0.jsonl", folder / "README.md", folder / "LICENSE"]
     run(*given, f"--output={out}", "--extension=jsonl")  # as of an unquoted pattern
-    said = f"{folder}/README.md and 1 more: read, as given by name, though not --extension=.jsonl"
+    said = f"{folder}/README.md and 1 more: read although --extension=.jsonl doesn't match"
     assert said in caplog.text
     shutil.rmtree(out)
     with pytest.raises(InputError, match=r"no file has --extension=\.csv\.gz; passed over"):
