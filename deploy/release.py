@@ -93,6 +93,7 @@ def try_installed(package: Path) -> None:
             "pip",
             "install",
             "--quiet",
+            "--no-compile",
             "--disable-pip-version-check",
         ]
         run([*pip, package, "-c", CONSTRAINTS], cwd=there)

@@ -9,13 +9,12 @@ progress=
 trap '[ -z "$progress" ] || kill "$progress" 2>/dev/null || true' EXIT
 
 say() { printf '\n== %s\n' "$*"; }
-run() { # a command; where its output is no terminal, and has no live bars, a line every 5 s says that it runs
-  if [ ! -t 2 ]; then
-    (s=0; while sleep 5 &>/dev/null; do s=$((s + 5)); echo "  … still running after $s s" >&2; done) &
-    progress=$!
-  fi
-  "$@"
-  [ -z "$progress" ] || { kill "$progress"; wait "$progress" 2>/dev/null || true; }
+run() { # a command, and a line every 5 s that says that it still runs; without live bars, which that would disturb
+  (s=0; while sleep 5 &>/dev/null; do s=$((s + 5)); echo "  … still running after $s s"; done) &
+  progress=$!
+  "$@" 2>&1 | cat
+  kill "$progress"
+  wait "$progress" 2>/dev/null || true
   progress=
 }
 dovetail() {
