@@ -53,7 +53,7 @@ lint: $(READY)
 # the site, in build/site; a broken link, anchor or page that isn't in the nav is an error
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(READY)
-	$(BIN)/python -m mkdocs build --strict --quiet
+	$(BIN)/python -m mkdocs build --strict
 	@echo 'build/site/index.html'
 
 format: $(READY)
