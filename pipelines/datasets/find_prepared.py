@@ -92,7 +92,7 @@ def prepared_row(folder: str, chosen: PreparedSplit, row: int) -> tuple[Place, R
         if row:
             raise UsageError(
                 f"--row={row}: files of {chosen.form} don't say where a row of any length begins; leave "
-                "--row out to see how the first shard begins, or give another --format"
+                "--row out to see how the first shard begins, or pass another --format"
             )
     else:
         counts = [rows_in(shard) for shard in chosen.shards]

@@ -222,7 +222,7 @@ def refuse_memory(recipe: Recipe, settings: RunSettings, workers: Workers, **mor
     """
     if not workers.processes:
         return
-    why = f"{workers.processes} workers were to do the work; give --workers=1, or another place"
+    why = f"{workers.processes} workers were to do the work; pass --workers=1, or another place"
     if settings.runner in CLUSTERS:
         why = "the workers of a cluster don't see it; use a store"
     others = [(flag_of(name), url) for name, url in more.items()]

@@ -110,7 +110,7 @@ def of_rows(
         if not isinstance(size, int):
             raise UsageError(
                 "--vocab_size is missing: the input is rows of ids, and no manifest of ours says which "
-                "model made them; give --tokenizer, or --vocab_size and --eos_token"
+                "model made them; pass --tokenizer, or --vocab_size and --eos_token"
             )
         special = without_model(recipe, one, size)
         found = Ids(size=size, special=special, model=None if one is None else dict(one.model))

@@ -134,7 +134,7 @@ def require_room(needs: Sequence[Need]) -> None:
     """Raise UsageError where the disks have too little room."""
     for need in needs:
         if need.free is not None and need.bytes > need.free:
-            smaller = ", or give --spill_compression" if need.what == _SPILLS else ""
+            smaller = ", or pass --spill_compression" if need.what == _SPILLS else ""
             raise UsageError(
                 f"{need.flag}: about {write_bytes(need.bytes)} of {need.what} will be written there, "
                 f"and {write_bytes(max(need.free, 0))} are free, beside what else the run writes to "

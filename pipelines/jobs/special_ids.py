@@ -150,7 +150,7 @@ def refuse_doubled(
         sampled: what some rows of each source are like.
     """
     for role, entry, flag, instead in (
-        ("eos", special.end, "--document_end", "give --document_end=none"),
+        ("eos", special.end, "--document_end", "pass --document_end=none"),
         ("bos", special.begin, "--add_bos", "leave it out"),
     ):
         if entry is None:
@@ -193,7 +193,7 @@ def _require_one(begin: EndEntry | None, end: EndEntry | None) -> None:
         if entry is not None and len(entry.ids) != 1:
             raise UsageError(
                 f"{flag}: expected one id around documents, {entry.found} gives {len(entry.ids)}: "
-                f"{' '.join(entry.tokens)}; give --{role}_token"
+                f"{' '.join(entry.tokens)}; pass --{role}_token"
             )
 
 
@@ -218,7 +218,7 @@ def _refuse_doubled(tokenizer: Tokenizer, begin: EndEntry | None, end: EndEntry 
                 raise UsageError(
                     f"{flag}: {tokenizer.model.name} {'begins' if place == 0 else 'ends'} texts with "
                     f"{write_special(entry)} already ({text!r} becomes {ids}), so that documents would "
-                    f"have it twice; {'leave it out' if place == 0 else 'give --document_end=none'}"
+                    f"have it twice; {'leave it out' if place == 0 else 'pass --document_end=none'}"
                 )
 
 

@@ -48,7 +48,7 @@ def _check_ends(fields: Fields) -> None:
     """Check where train ends: what is measured is bytes or tokens, never both."""
     if fields["max_bytes"] is not None:
         raise Misfit(
-            "documents are counted by their tokens; give --max_tokens", _place(fields, "max_bytes")
+            "documents are counted by their tokens; pass --max_tokens", _place(fields, "max_bytes")
         )
     check_measure(fields, bytes_are="bytes of text")
     by_bytes = measured_by(fields, "bytes")
@@ -158,7 +158,7 @@ def _check_packing(fields: Fields) -> None:
             "concat": "documents are joined, and cut wherever a row ends",
         }[kind]
         raise Misfit(
-            f"{why}; leave it out, or give another --packing", _place(fields, "long"), packing
+            f"{why}; leave it out, or pass another --packing", _place(fields, "long"), packing
         )
     if fields["eos_at_cuts"]:
         if kind == "none":

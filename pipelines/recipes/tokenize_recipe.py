@@ -146,7 +146,7 @@ class TokenizeRecipe(ModelRecipe):
             )
         if self.token_column in self.keep_fields:
             raise Misfit(
-                "two columns can't have one name; give another --token_column",
+                "two columns can't have one name; pass another --token_column",
                 given,
                 (("token_column",), self.token_column),
             )

@@ -218,7 +218,7 @@ def _require_version(given: dict[str, Any], beam_flags: Sequence[str], version: 
     if not jar and not given["job_endpoint"] and minor not in published:
         raise UsageError(
             f"--flink_master={given['flink_master']}: the cluster is Flink {version}, and Beam has job "
-            f"servers for {', '.join(published)}; run one of these, or give --flink_job_server_jar"
+            f"servers for {', '.join(published)}; run one of these, or pass --flink_job_server_jar"
         )
     if not version.startswith(_MEASURED):
         LOG.warning("Flink %s: memory needs were measured with Flink 1.x only", version)

@@ -11,10 +11,10 @@ from transforms.workers.signs_of_life import DEAD
 
 _HERE = "DirectRunner", "PrismRunner"
 _FOR: dict[str, tuple[tuple[str, ...], str]] = {
-    "parallelism": (CLUSTERS, ", or give --workers"),
+    "parallelism": (CLUSTERS, ", or pass --workers"),
     "shared_filesystem": (("FlinkRunner",), ""),
     "no_wait": (("DataflowRunner",), ""),
-    "workers": (_HERE, ", or give --parallelism"),
+    "workers": (_HERE, ", or pass --parallelism"),
     "direct_running_mode": (_HERE, ""),
 }
 """Settings that do something on some runners alone: on which, and what to give instead."""

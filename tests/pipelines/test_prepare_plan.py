@@ -249,7 +249,7 @@ def test_a_model_without_eos_is_an_error_that_says_what_to_give(
     flags = (f"--input={texts}", f"--tokenizer={bare}", "--sequence_length=64")
     message = refusal(UsageError, *flags, folder=tmp_path)
     assert "--document_end=eos: expected a model that has eos" in message
-    assert "give --eos_token=TEXT|ID" in message
+    assert "pass --eos_token=TEXT|ID" in message
     assert "--document_end=none, by name" in message
     assert line_of(plan(*flags, "--eos_token=w0"), "documents") == "documents end in w0 (1)"
     assert line_of(plan(*flags, "--document_end=3"), "documents") == "documents end in w2 (3)"
@@ -370,7 +370,7 @@ def test_rows_that_end_in_eos_already_are_noticed(tmp_path: Path, plan: Plan) ->
     flags = (f"--input=a={rows}", "--vocab_size=50", "--eos_token=1")
     message = refusal(UsageError, *flags, folder=tmp_path)
     assert "--document_end: the rows of a end with id (1) already" in message
-    assert "give --document_end=none" in message
+    assert "pass --document_end=none" in message
     plan(*flags, "--document_end=none")
 
 

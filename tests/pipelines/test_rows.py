@@ -42,7 +42,7 @@ def test_what_parquet_would_change_is_refused_before_any_work(tmp_path: Path, co
     file = write_arrow(tmp_path / "in" / "a.arrow", {"when": column})
     for more in ((), ("--plan",)):
         with pytest.raises(
-            UsageError, match=r"--output_format=parquet: .*give --output_format=arrow"
+            UsageError, match=r"--output_format=parquet: .*pass --output_format=arrow"
         ):
             run(f"--input={file}", f"--output={tmp_path / 'o'}", "--output_format=parquet", *more)
     run(f"--input={file}", f"--output={tmp_path / 'o'}")

@@ -37,7 +37,7 @@ def test_texts_of_several_labels_are_refused_before_anything_is_written(
     says = refused(tmp_path / "out", *flags)
     assert "2 of them have several" in says
     assert "in.jsonl, byte" in says
-    assert "give --by=identity" in says
+    assert "pass --by=identity" in says
     manifest = splits.run(tmp_path / "by", *flags, "--by=identity")
     assert manifest.splits is not None
     assert [(split.name, split.records) for split in manifest.splits] == [

@@ -61,7 +61,7 @@ def said(tmp_path: Path, *flags: str) -> str:
 
 def test_nothing_that_says_the_splits(tmp_path: Path, jsonl: str) -> None:
     assert said(tmp_path, f"--input={jsonl}") == (
-        "--fractions: expected the splits: give --fractions=train=0.98,validation=0.01,test=0.01, or "
+        "--fractions: expected the splits: pass --fractions=train=0.98,validation=0.01,test=0.01, or "
         "--counts=train=1000,test=rest, or --like with --draw"
     )
 

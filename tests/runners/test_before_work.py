@@ -175,7 +175,7 @@ def test_a_shared_folder_is_not(
 def test_flags_of_clusters_are_refused_without_one(flag: str, source: Path, tmp_path: Path) -> None:
     said = refused(f"--input={source}", f"--output={tmp_path / 'out'}", flag)
     assert said.startswith(f"{flag.partition('=')[0]} is for --runner=FlinkRunner")
-    assert ("give --workers" in said) == flag.startswith("--parallelism")
+    assert ("pass --workers" in said) == flag.startswith("--parallelism")
 
 
 def test_a_run_whose_workers_live_is_not_taken_for_dead(

@@ -105,7 +105,7 @@ def test_nothing_is_found_where_none_of_ours_is_in_it(text: str) -> None:
 
 
 def _refuse(element: int) -> int:
-    raise errors.DataError(f"some/file: element {element} is bad; mend it")
+    raise errors.DataError(f"some/file: element {element} is bad; fix it")
 
 
 @pytest.mark.parametrize("mode", ["in_memory", "multi_threading"])
@@ -121,4 +121,4 @@ def test_what_a_worker_raises_comes_out_of_beam_and_is_found(mode: str) -> None:
     report = f"{type(error).__module__}.{type(error).__name__}: {error}"
     found = errors.from_traceback(report)
     assert type(found) is errors.DataError
-    assert str(found) == "some/file: element 7 is bad; mend it"
+    assert str(found) == "some/file: element 7 is bad; fix it"

@@ -56,7 +56,7 @@ class MostBad:
         """Raise DataError where those of one file are too many by themselves."""
         if self.count is not None and bad > self.count:
             raise DataError(
-                f"{name}: {bad:,} bad records so far, and --max_bad={self.text} allows fewer; mend the "
+                f"{name}: {bad:,} bad records so far, and --max_bad={self.text} allows fewer; fix the "
                 "input, or allow more"
             )
 
@@ -71,7 +71,7 @@ def require_few(dropped: Digest, kept: Digest, most: MostBad | None) -> None:
         )
     if most is not None and most.is_exceeded(bad, of=of):
         raise DataError(
-            f"{bad:,} of {of:,} records are bad ones, and --max_bad={most.text} allows fewer; mend the "
+            f"{bad:,} of {of:,} records are bad ones, and --max_bad={most.text} allows fewer; fix the "
             "input, or allow more"
         )
 
@@ -102,9 +102,9 @@ def refusal(
         field = options.text_field if options.beside is None else options.beside.text_field
         return DataError(
             f"{says}is --text_field={field} right? Give the field that holds the text; if "
-            "other records have this one, mend this record, or give --on_bad_record=skip or quarantine"
+            "other records have this one, fix this record, or pass --on_bad_record=skip or quarantine"
         )
-    return DataError(f"{says}mend it, or give --on_bad_record=skip or quarantine")
+    return DataError(f"{says}fix it, or pass --on_bad_record=skip or quarantine")
 
 
 def _line_number(file: SourceFile, options: ReadOptions, position: int) -> str:

@@ -103,7 +103,7 @@ def detect(
     if said != "lines" and found == FileFormat("lines") and (kind := foreign(head, size)):
         raise InputError(
             f"{name}: expected lines, Parquet or Arrow; by its first bytes, {head[:8]!r}, it is "
-            f"{kind.word}; {kind.remedy}, or give --format=lines to take its bytes for lines"
+            f"{kind.word}; {kind.remedy}, or pass --format=lines to take its bytes for lines"
         )
     if said != "auto":
         if codec is not None and found.codec != codec and size:
@@ -211,6 +211,6 @@ def refuse_inside(head: bytes, *, name: str) -> None:
             word = _WORDS[kind]
     if not word and (other := foreign(head)):
         word = other.word
-        remedy = f"{other.remedy}, or give --format=lines to take its bytes for lines"
+        remedy = f"{other.remedy}, or pass --format=lines to take its bytes for lines"
     if word:
         raise InputError(f"{name}: expected compressed lines, what it holds is {word}; {remedy}")

@@ -101,7 +101,7 @@ def refuse_other_json(file: io.RawIOBase | BinaryIO, *, name: str, codec: Codec 
         what = "an array of objects" if layout == "array" else "an object over several lines"
         raise InputError(
             f"{name}: expected lines, it begins as {what} of JSON; give it as a file named .json to "
-            "have each of them read as a record, or give --format=lines to take lines as they are"
+            "have each of them read as a record, or pass --format=lines to take lines as they are"
         )
 
 

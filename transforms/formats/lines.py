@@ -38,7 +38,7 @@ from transforms.kernels.records.lines import first_line, open_quote
 from transforms.storage import files as storage
 
 _OVERREAD = 1 << 16  # past a span's end, to finish its last line
-_AS_LINES = "mend the file, or give --format=lines to take lines as they are"
+_AS_LINES = "fix the file, or pass --format=lines to take lines as they are"
 _TO_THE_END = 1 << 62  # where a span of a compressed file stops: it is always the whole file
 
 

@@ -222,7 +222,7 @@ class Writer(RowWriter):
             if _has_null_list(column):
                 raise DataError(
                     f"column {name}: expected lists of a fixed size without nulls, got a null, "
-                    "which Parquet can't hold; give --output_format=arrow"
+                    "which Parquet can't hold; pass --output_format=arrow"
                 )
         with _refused():
             self._writer.write_group(batch)
@@ -266,7 +266,7 @@ def check_writable(schema: pa.Schema) -> None:
     if got != want:
         raise UsageError(
             "--output_format=parquet: rows would not come back as they are: what is written "
-            f"{describe_difference(want, got)}; give --output_format=arrow, or cast in the input"
+            f"{describe_difference(want, got)}; pass --output_format=arrow, or cast in the input"
         )
 
 

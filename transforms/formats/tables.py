@@ -36,7 +36,7 @@ def read_rows(
     try:
         return to_rows(batch, schema)
     except DataError as error:
-        raise DataError(f"{name}: {error}; mend the file, or leave it out") from error
+        raise DataError(f"{name}: {error}; fix the file, or leave it out") from error
 
 
 class RowsLook(NamedTuple):

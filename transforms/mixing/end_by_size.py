@@ -35,7 +35,7 @@ def find_end(counted: Counted, tables: StreamTables) -> Counted:
         what = mixture.measure
         raise RunError(
             f"--max_{what}={most}: the records drawn have fewer {what} than expected by their mean "
-            "lengths, which differ very much; give --max_records too, or --stop"
+            "lengths, which differ very much; pass --max_records too, or --stop"
         )
     return replace(counted, length=end)
 

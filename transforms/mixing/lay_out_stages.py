@@ -61,7 +61,7 @@ def stage_of(
         if further == bound:
             raise RunError(
                 f"{short} were asked for, and the documents drawn have fewer than expected by their "
-                "mean lengths, which differ very much; give --max_records too, or --stop"
+                "mean lengths, which differ very much; pass --max_records too, or --stop"
             )
         bound = further
     schedule = schedule_of([*drafts[:number], found], [*lengths, end - begin])

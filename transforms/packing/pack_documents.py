@@ -262,7 +262,7 @@ def end_split(begun: Begun, budget: Budget) -> Begun:
     rows = begun.rows
     if budget.rows is not None and rows < budget.rows:
         raise RunError(
-            f"--rows={budget.rows}: expected so many rows, the documents make {rows}; give --weights or "
+            f"--rows={budget.rows}: expected so many rows, the documents make {rows}; pass --weights or "
             "--repeats, so that sources are repeated, more --max_tokens or --max_records where they end "
             "train before, or fewer rows"
         )

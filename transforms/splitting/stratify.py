@@ -150,7 +150,7 @@ def _refuse(field: str, named: list[Named], several: SeveralMarks) -> None:
     raise DataError(
         f"--stratify={field}: expected equal texts to have one label, as they are kept together (or "
         f"equal values of --split_by); {several.contents:,} of them have several: {named[0].text} is "
-        f"{says}; give --by=identity, by which all may part, or mend the labels"
+        f"{says}; pass --by=identity, by which all may part, or fix the labels"
     )
 
 

@@ -87,7 +87,7 @@ class Sampling:
         if nbest_size < 0:
             raise UsageError(
                 f"--nbest_size={nbest_size}: SentencePiece then draws from all; "
-                "give --sampling=exact, without --nbest_size"
+                "pass --sampling=exact, without --nbest_size"
             )
         if self.law != "nbest":
             raise UsageError(

@@ -371,7 +371,7 @@ class Tokenizer:
             if law == "bpe_dropout":
                 raise UsageError(
                     f"--sampling=bpe_dropout: expected a BPE model, {model.name} is {model.kind}, which "
-                    "has probabilities and no merges; give --sampling=exact, or uniform"
+                    "has probabilities and no merges; pass --sampling=exact, or uniform"
                 )
         elif not isinstance(model, BPE):
             raise UsageError(
@@ -382,7 +382,7 @@ class Tokenizer:
             raise UsageError(
                 f"--sampling={law}: expected a unigram model (BytePiece, SentencePiece, or a "
                 f"tokenizer.json of type Unigram), {model.name} is {model.kind}, which has no "
-                "probabilities; give --sampling=bpe_dropout, uniform or stochastok"
+                "probabilities; pass --sampling=bpe_dropout, uniform or stochastok"
             )
 
     def prepare(self, sampling: Sampling) -> None:

@@ -77,7 +77,7 @@ def require_needs(name: str, needs: Needs, dataset: Dataset) -> None:
         length = " and --sequence_length" if packing.length is None else ""
         raise refuse("packings", f"needs --packing={kinds}{length}, got {packing.kind}")
     if needs.end and dataset.eos is None:
-        raise refuse("end", "needs an EOS, and the tokenizer has none; give --eos_token")
+        raise refuse("end", "needs an EOS, and the tokenizer has none; pass --eos_token")
     if needs.end and packing.end != dataset.eos:
         raise refuse("end", f"needs --document_end=eos, got {packing.end}")
     if needs.end_at_cuts and may_cut(dataset) and not packing.end_at_cuts:

@@ -52,7 +52,7 @@ def _require_whole(one: Format, other: Format, dataset: Dataset) -> None:
             one,
             other,
             f"{whole[0].name} holds documents whole, and --long={packing.long} takes some of their "
-            f"tokens from {rows.name}; give --long=split or fail",
+            f"tokens from {rows.name}; pass --long=split or fail",
         )
 
 

@@ -211,7 +211,7 @@ class _Writer:
                 self._writer.write_group(batch_of(join(group), self._dataset))
         except pa.ArrowException as error:
             raise DataError(
-                f"rows that can't be written as Parquet: {first_line(error)}; give --sequence_length, "
+                f"rows that can't be written as Parquet: {first_line(error)}; pass --sequence_length, "
                 "or other --keep_fields"
             ) from error
 

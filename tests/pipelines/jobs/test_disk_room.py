@@ -84,7 +84,7 @@ def test_where_shards_alone_are_too_large_nothing_else_is_blamed(
     assert shards.endswith("50.00 MB free  DOES NOT FIT")
     assert spills.endswith(" for spill files, 0 bytes left after the above  DOES NOT FIT")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, 70 * MB))
-    with pytest.raises(UsageError, match=r"of spill files .*, or give --spill_compression$"):
+    with pytest.raises(UsageError, match=r"of spill files .*, or pass --spill_compression$"):
         run(f"--input={source}", f"--output={tmp_path / 'o'}", *ASKED)
 
 

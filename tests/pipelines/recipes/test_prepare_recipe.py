@@ -153,7 +153,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         ONE | {"max_bytes": "1GB"},
-        "--max_bytes=1000000000: documents are counted by their tokens; give --max_tokens",
+        "--max_bytes=1000000000: documents are counted by their tokens; pass --max_tokens",
     ),
     (
         ONE | {"rows": 100, "rows_multiple_of": 8},

@@ -199,7 +199,7 @@ LIKE = {"like": "t.jsonl"}
             (
                 "--stratify=label: fractions are taken by a hash, content by content, so that "
                 "added data moves nothing, and each label has its share but for chance; to have "
-                "so many of each label exactly, give --counts=train=1000,test=rest"
+                "so many of each label exactly, pass --counts=train=1000,test=rest"
             ),
         ),
         (

@@ -148,7 +148,7 @@ def test_a_list_too_long_for_a_page_is_refused(monkeypatch: pytest.MonkeyPatch) 
     schema = pa.schema([pa.field("input_ids", TYPES[0])])
     writer = parquet.Writer(io.BytesIO(), schema, compression="zstd")
     batch = pa.record_batch([pa.array([list(range(1000))], TYPES[0])], schema=schema)
-    with pytest.raises(Exception, match="takes 4138 bytes, a page at most 100; give --output_for"):
+    with pytest.raises(Exception, match="takes 4138 bytes, a page at most 100; pass --output_for"):
         writer.write_batch(batch)
 
 

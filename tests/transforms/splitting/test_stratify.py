@@ -198,7 +198,7 @@ def test_contents_with_several_labels_are_refused(tmp_path: Path) -> None:
     first = path.read_text().index(line)
     assert f"is {'aab'[number % 3]!r} at a.jsonl, byte {first} and" in says
     second = path.read_text().index(json.dumps({"text": f"text {number}", "label": "z"}))
-    assert f"and 'z' at a.jsonl, byte {second}; give --by=identity" in says
+    assert f"and 'z' at a.jsonl, byte {second}; pass --by=identity" in says
 
 
 @pytest.mark.parametrize("stratify", [False, True])

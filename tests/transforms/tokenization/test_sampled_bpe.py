@@ -96,7 +96,7 @@ def test_a_scanner_that_differs_is_not_used(folder: Path, monkeypatch: Any, capl
     )
     with caplog.at_level("INFO"):
         assert way_of(model) is None
-    assert "differ from it on a hard text" in caplog.text
+    assert "differ from it on a test text" in caplog.text
 
 
 def small(**model: Any) -> Tokenizer:
@@ -194,7 +194,7 @@ def test_uniform_is_exact_with_alpha_0_of_a_unigram_model(folder: Path):
     )
     assert left == right
     with pytest.raises(
-        UsageError, match=r"expected a BPE model, .*give --sampling=exact, or uniform"
+        UsageError, match=r"expected a BPE model, .*pass --sampling=exact, or uniform"
     ):
         tokenizer.prepare(DROPOUT)
 
@@ -248,7 +248,7 @@ def test_laws_that_do_not_fit_say_what_does(folder: Path):
     tokenizer = loaded(folder, "GPT-2")
     for law in ("exact", "viterbi_sampling", "nbest"):
         with pytest.raises(
-            UsageError, match="no probabilities; give --sampling=bpe_dropout, uniform"
+            UsageError, match="no probabilities; pass --sampling=bpe_dropout, uniform"
         ):
             tokenizer.prepare(Sampling(law=law))
     inside = Package(models.BPE({"a": 0, "##b": 1}, [], continuing_subword_prefix="##"))

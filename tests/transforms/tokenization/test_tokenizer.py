@@ -160,7 +160,7 @@ def test_a_text_comes_to_ids_and_texts_to_a_list_of_them(tokenizer: Tokenizer) -
 
 def test_sentencepieces_way_to_say_all_segmentations_is_answered() -> None:
     for law in ("nbest", "off"):
-        with pytest.raises(UsageError, match=r"--nbest_size=-1: .*give --sampling=exact"):
+        with pytest.raises(UsageError, match=r"--nbest_size=-1: .*pass --sampling=exact"):
             Sampling(law=law, nbest_size=-1)  # type: ignore[arg-type]
 
 

@@ -238,5 +238,5 @@ def test_a_document_too_long_for_a_list_is_named(
     monkeypatch.setattr(parquet_ids, "_MOST", 100)
     monkeypatch.setattr(columns, "_MOST", 25)
     dataset = dataset_of("none")
-    with pytest.raises(DataError, match="give --sequence_length"):
+    with pytest.raises(DataError, match="pass --sequence_length"):
         write(form, dataset, [make_rows(dataset, count=30)])

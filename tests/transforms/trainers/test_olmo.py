@@ -155,8 +155,8 @@ def test_rows_of_another_length_are_named() -> None:
             dataset_of("concat", packing=Packing(kind="concat", length=16, end=EOS)),
             "needs --eos_at_cuts: OLMo-core finds documents by EOS",
         ),
-        (dataset_of("best_fit", pad=None), "needs a pad token that isn't EOS .*give --pad_token"),
-        (dataset_of("pad", pad=EOS), "needs a pad token that isn't EOS .*give --pad_token"),
+        (dataset_of("best_fit", pad=None), "needs a pad token that isn't EOS .*pass --pad_token"),
+        (dataset_of("pad", pad=EOS), "needs a pad token that isn't EOS .*pass --pad_token"),
     ],
 )
 def test_what_cannot_be_written_is_refused_by_the_flag(dataset: Dataset, said: str) -> None:

@@ -39,7 +39,7 @@ def find_bad_ids(lists: pa.Array, *, ids: int) -> dict[int, str]:
     of = np.repeat(np.arange(len(lists)), lengths)
     for at in reversed(np.flatnonzero(odd).tolist()):  # the first of each is said
         bad[int(of[at])] = (
-            f"expected ids from 0 to {ids - 1}, got {numbers[at]}; give the --tokenizer that made them, "
+            f"expected ids from 0 to {ids - 1}, got {numbers[at]}; pass the --tokenizer that made them, "
             "or a larger --vocab_size"
         )
     if values.null_count:

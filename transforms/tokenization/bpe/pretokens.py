@@ -179,7 +179,7 @@ class TiktokenPretokens(Normalizer):
                 raise UsageError(
                     f"--tokenizer_pattern={model.pattern}: to sample, the tokenizers package cuts texts "
                     "by a pattern of one's own, and takes {1,3}+, which is possessive to tiktoken, for "
-                    "any number of such groups; write it as (?>…{1,3}), or give --sampling=stochastok"
+                    "any number of such groups; write it as (?>…{1,3}), or pass --sampling=stochastok"
                 )
             LOG.info(
                 "%s: the tokenizers package pre-tokenizes the text, which is slow: the compiled "

@@ -90,7 +90,7 @@ def _end(model: Model, role: SpecialRole, ids: tuple[int, ...], found: str, need
         if not 0 <= id_ < model.size:
             raise UsageError(
                 f"{needed_by}: {found} gives the id {id_}, and the ids of {model.name} end at "
-                f"{model.size - 1}; give --{role}_token=TEXT|ID"
+                f"{model.size - 1}; pass --{role}_token=TEXT|ID"
             )
     return End(ids=ids, tokens=tuple(map(model.token, ids)), found=found)
 
@@ -113,7 +113,7 @@ def _in_config(model: Model, role: SpecialRole) -> str | None:
     except (ValueError, RecursionError, AttributeError) as error:
         raise UsageError(
             f"{url}: expected a JSON object that may name {role}_token, it can't be read as one "
-            f"({error}); mend it, or give --{role}_token=TEXT|ID"
+            f"({error}); fix it, or pass --{role}_token=TEXT|ID"
         ) from None
     if isinstance(token, dict):  # as AddedToken is written
         token = token.get("content")

@@ -200,5 +200,5 @@ def _name_missing(url: str) -> str | None:
     folder = url.rpartition("/")[2]
     return (
         f"for the model of that name on the Hugging Face hub, get its {WANTED} first: hf download {url} "
-        f"{WANTED} --local-dir {folder}, and give --tokenizer={folder}/{WANTED}"
+        f"{WANTED} --local-dir {folder}, and pass --tokenizer={folder}/{WANTED}"
     )

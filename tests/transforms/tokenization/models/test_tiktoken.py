@@ -101,7 +101,7 @@ def test_a_published_name_says_the_pattern(tmp_path: Path) -> None:
 def test_what_a_file_does_not_say_is_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "mine.tiktoken"
     path.write_bytes(rank_file())
-    with pytest.raises(UsageError, match=r"give --tokenizer_pattern: gpt2, cl100k, .*, or the"):
+    with pytest.raises(UsageError, match=r"pass --tokenizer_pattern: gpt2, cl100k, .*, or the"):
         load(str(path))
     with pytest.raises(UsageError, match="refuses it with the pattern '\\('"):
         load(str(path), pattern="(")
