@@ -145,7 +145,7 @@ def _schema(tokens: pa.Schema, kept: Kept | None, recipe: TokenizeRecipe) -> pa.
         return tokens
     if recipe.token_column in kept.schema.names:
         raise UsageError(
-            f"--keep_fields=*: the input has a column {recipe.token_column} too; give another "
+            f"--keep_fields=*: the input has a column {recipe.token_column} too; pass another "
             "--token_column"
         )
     schema = pa.schema([*tokens, *kept.schema])  # what a schema's own metadata say isn't true of it

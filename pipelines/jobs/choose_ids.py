@@ -122,7 +122,7 @@ def of_rows(
     for name, sample in sampled.items():
         if sample.largest >= found.size:
             raise UsageError(
-                f"source {name}: expected ids below {found.size}, got {sample.largest}; give the "
+                f"source {name}: expected ids below {found.size}, got {sample.largest}; pass the "
                 "--tokenizer that made them, or a larger --vocab_size"
             )
     refuse_doubled(found.special, made, sampled)

@@ -129,7 +129,7 @@ def without_model(recipe: PrepareRecipe, made_by: TokenizerEntry | None, size: i
         end = _by_id(recipe.document_end, "--document_end", size)
     elif end is None:
         raise UsageError(
-            "--document_end=eos: expected to know the EOS of these ids, and nothing says it; give "
+            "--document_end=eos: expected to know the EOS of these ids, and nothing says it; pass "
             "--tokenizer, --eos_token=ID, or --document_end=none, by name, for no end at all"
         )
     begin = entries.get("bos") if recipe.add_bos else None
@@ -177,7 +177,7 @@ def refuse_doubled(
 def _by_id(text: str, flag: str, size: int) -> EndEntry:
     if not (text.isascii() and text.isdigit()):
         raise UsageError(
-            f"{flag}={text}: expected an id in digits, as there is no model that says what it is; give "
+            f"{flag}={text}: expected an id in digits, as there is no model that says what it is; pass "
             "--tokenizer, or the id"
         )
     if int(text) >= size:

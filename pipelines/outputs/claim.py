@@ -280,7 +280,7 @@ def _clear_dead_run(folder: Folder, left: Mapping[str, Any] | None, *, overwrite
 def _refuse_dataset(folder: Folder, names: set[str], *, overwrite: bool) -> None:
     if layout.MANIFEST in names and not overwrite:
         raise UsageError(
-            f"--output={folder.given}: the folder holds a dataset; choose another one, or give "
+            f"--output={folder.given}: the folder holds a dataset; choose another one, or pass "
             "--overwrite"
         )
 

@@ -50,7 +50,7 @@ def _check_splits(fields: Fields) -> None:
         return
     if not asked:
         raise Misfit(
-            f"expected the splits: give {_EXAMPLE}, or --counts=train=1000,test=rest, or --like with "
+            f"expected the splits: pass {_EXAMPLE}, or --counts=train=1000,test=rest, or --like with "
             "--draw",
             (("fractions",), None),
         )
@@ -99,7 +99,7 @@ def _check_what_decides(fields: Fields) -> None:
     if fields["counts"] is None:
         raise Misfit(
             "fractions are taken by a hash, content by content, so that added data moves nothing, and "
-            "each label has its share but for chance; to have so many of each label exactly, give "
+            "each label has its share but for chance; to have so many of each label exactly, pass "
             "--counts=train=1000,test=rest",
             _place(fields, "stratify"),
         )

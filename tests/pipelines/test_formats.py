@@ -477,7 +477,7 @@ def test_newlines_behind_gzip_are_left_out_and_told(
     write_tree(tmp_path / "in", {"a.txt.gz": gzip.compress(b"x\n") + b"\n", "b.txt": b"y\n"})
     manifest = run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}")
     assert (manifest.records, manifest.trailing_bytes) == (2, 1)
-    assert "behind compressed files' last members: 1 bytes of zeros or newlines" in caplog.text
+    assert "1 byte of zeros or newlines ignored at the end of compressed files" in caplog.text
 
 
 def test_a_long_window_is_counted_in_memory(tmp_path: Path) -> None:

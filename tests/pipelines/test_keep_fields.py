@@ -333,7 +333,7 @@ REFUSED = [
     ("in.parquet", ["--keep_fields=text,id"], "keep_fields=text,id: text is the text"),
     ("in.jsonl", ["--keep_fields=id,text"], "keep_fields=id,text: text is the text"),
     ("in.jsonl", ["--keep_fields=id", "--token_column=id"], "--token_column=id: two columns"),
-    ("in.parquet", ["--keep_fields=*", "--token_column=id"], "a column id too; give another"),
+    ("in.parquet", ["--keep_fields=*", "--token_column=id"], "a column id too; pass another"),
     ("in.jsonl", ["--keep_fields=*"], r"=\*: .*in.jsonl holds JSON lines.* name .* text,id"),
     ("in.jsonl", ["--keep_fields=id", "--text_field="], "--text_field='': whole lines have no"),
     ("in.jsonl", ["--keep_fields=id", "--bytes"], "--bytes: whole lines have no fields"),

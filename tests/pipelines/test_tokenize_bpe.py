@@ -71,7 +71,7 @@ def test_ids_are_the_references_and_the_manifest_says_what_gave_them(
 
 def test_the_engine_can_be_chosen(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(flags_of(folder, "gpt2.json", "--plan", "--bpe_engine=reference")) is None
-    assert "engine: tokenizers " in capsys.readouterr().out
+    assert "engine      tokenizers " in capsys.readouterr().out
     with pytest.raises(UsageError, match=r"can't take this model.*run again with --bpe_engine=ref"):
         run(flags_of(folder, "nfd.json", "--bpe_engine=gigatoken"))
     with pytest.raises(

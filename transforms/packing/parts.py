@@ -167,7 +167,7 @@ class Part:
         except LongDocument as error:
             raise DataError(
                 f"document {window.begin + error.document} of {self.key.split}: expected "
-                f"{self.packing.length} ids at most, with --long=fail, got {error.length}; give "
+                f"{self.packing.length} ids at most, with --long=fail, got {error.length}; pass "
                 "--long=split, truncate or drop, or a longer --sequence_length"
             ) from None
 

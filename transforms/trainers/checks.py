@@ -87,7 +87,7 @@ def require_needs(name: str, needs: Needs, dataset: Dataset) -> None:
     for label, one in (("EOS", dataset.eos), ("BOS", dataset.bos), ("pad", dataset.pad)):
         if one is not None and not 0 <= one < dataset.ids:
             raise UsageError(
-                f"{flag}: {label} is {one}, expected below {dataset.ids}, how many ids there are; give "
+                f"{flag}: {label} is {one}, expected below {dataset.ids}, how many ids there are; pass "
                 "--vocab_size with added tokens counted"
             )
 
@@ -102,7 +102,7 @@ def require_filler(name: str, needs: Needs, dataset: Dataset) -> None:
     flag = "--eos_token" if needs.filler == "eos" else "--pad_token"
     raise UsageError(
         f"--output_format={name} with --packing={dataset.packing.kind} needs {what} to fill rows up: "
-        f"{because}; give {flag}"
+        f"{because}; pass {flag}"
     )
 
 

@@ -76,7 +76,7 @@ def batch_of(rows: Rows, dataset: Dataset) -> pa.RecordBatch:
     """
     if len(rows.ids) > _MOST:
         raise DataError(
-            f"expected rows of at most {_MOST} ids, got one of {np.diff(rows.offsets).max()}; give "
+            f"expected rows of at most {_MOST} ids, got one of {np.diff(rows.offsets).max()}; pass "
             "--sequence_length, or leave such documents out"
         )
     schema = schema_of(dataset)

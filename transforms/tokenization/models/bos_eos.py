@@ -73,14 +73,14 @@ def choose_end(
         if id_ is None:
             raise UsageError(
                 f"{needed_by}: {CONFIG} beside {model.name} says {role}_token {named!r}, and the model "
-                f"has no such token; give {flag}=TEXT|ID"
+                f"has no such token; pass {flag}=TEXT|ID"
             )
         return _end(model, role, (id_,), CONFIG, needed_by)
     by_name = {"bos": special.bos, "eos": special.eos, "pad": special.pad}[role]
     if by_name is not None:
         return _end(model, role, (by_name,), "a usual name", needed_by)
     raise UsageError(
-        f"{needed_by}: expected a model that has {role}, {model.name} has none; give {flag}=TEXT|ID, a "
+        f"{needed_by}: expected a model that has {role}, {model.name} has none; pass {flag}=TEXT|ID, a "
         "token of the model's, or its id"
     )
 
@@ -105,7 +105,7 @@ def _in_config(model: Model, role: SpecialRole) -> str | None:
         return None
     except (PermissionError, StoreError) as error:  # some stores say so of what isn't there
         raise UsageError(
-            f"{url}: can't be read, and may name {role}_token ({error}); let it be read, or give "
+            f"{url}: can't be read, and may name {role}_token ({error}); let it be read, or pass "
             f"--{role}_token=TEXT|ID"
         ) from None
     try:

@@ -249,7 +249,7 @@ def load(
     if chosen is None:
         raise UsageError(
             f"{name}: a tiktoken vocabulary has ranks of pieces and not how text is cut, and its name "
-            f"isn't one that says it ({', '.join(PUBLISHED)}); give {_FLAG}: {', '.join(PATTERNS)}, or "
+            f"isn't one that says it ({', '.join(PUBLISHED)}); pass {_FLAG}: {', '.join(PATTERNS)}, or "
             "the regular expression of the model's own code"
         )
     if chosen not in PATTERNS and _NAME.fullmatch(chosen):  # would match nothing but itself
