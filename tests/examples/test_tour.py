@@ -26,6 +26,9 @@ def test_outputs_are_cleared() -> None:
             assert (cell.outputs, cell.execution_count) == ([], None), cell.source
 
 
+pytestmark = pytest.mark.slow  # a kernel of its own, and kernels compiled in a fresh clone
+
+
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
     home = tmp_path_factory.mktemp("jupyter")

@@ -758,7 +758,8 @@ def test_what_is_done_and_how_fast_is_said_in_texts_and_tokens(
     assert does == "tokenizing by a BytePiece model of 266 ids, sampling off; at most 1 shard"
     done = next(m for m in caplog.messages if m.startswith("done:"))
     assert re.search(
-        r"; (less than )?[\d.]+ s, [\d.]+ [kM]B/s of text, [\d,]+ tokens/s, peak memory [\d.]+ [MG]iB$", done
+        r"; (less than )?[\d.]+ s, [\d.]+ [kM]B/s of text, [\d,]+ tokens/s, peak memory [\d.]+ [MG]iB$",
+        done,
     )
     many = [len(ids) for ids in rows(corpus / "out")]
     counts = [(0, 0), (1, 1), (2, 3), (4, 7), (8, 15), (16, 31), (32, 63), (64, 127)]
