@@ -103,8 +103,7 @@ def read_aside(where: FileRange, split: int) -> Iterator[Ordered]:
     """
     table = where.parse(_table_of)
     begins: I64 = offsets_of(table["length"])
-    require_end = int(begins[-1])
-    if require_end != where.offset:
+    if int(begins[-1]) != where.offset:
         raise RunError(
             f"{where.url}: its pages don't end where its table begins; {TEMPORARY_AT_FAULT}"
         )

@@ -24,6 +24,7 @@ from transforms.errors import LosslessError
 from transforms.kernels.records.digest import Digest
 from transforms.splitting.placed import Placed, add_up
 from transforms.splitting.split_in_order import LaidDown
+from transforms.splitting.split_records import require_splits
 
 
 @dataclass(eq=False, kw_only=True)
@@ -109,14 +110,9 @@ def make_split_manifest(
     found = add_up(placed)
     read, dropped = files.digests(), files.digests(dropped=True)
     require_few(Digest.total(dropped.values()), Digest.total(read.values()), config.max_bad)
-    for source, want in read.items():
-        have = Digest.total(p.was for p in found.values() if p.source == source)
-        if have != want:
-            raise LosslessError(
-                f"source {source}: its splits and what was left out have {have.records} records of "
-                f"{have.bytes} bytes, read were {want.records} of {want.bytes}; check memory and disk, "
-                "then run again"
-            )
+    require_splits(
+        read, [{p.source: p.was} for p in found.values()], what="the input (with what is left out)"
+    )
     shards, entries, total = [], [], Digest()
     for name, asked in config.asked.items():
         report = reports[name]

@@ -203,5 +203,5 @@ def draw(units: U64, count: int) -> I64:
 
 def auc_after(found: Fitted, places: npt.NDArray[np.int64]) -> float:
     """Return how well a fresh discriminator tells records of the input, drawn, from the test set."""
-    tests = np.arange(found.inputs, found.inputs + 4000)
+    tests = np.flatnonzero(found.sample.is_test)[:4000]
     return fit(found.sample.take(np.concatenate([places, tests])), FeatureSpec(), SEED)[1].auc
