@@ -98,7 +98,7 @@ LIKE = {"like": "t.jsonl"}
         (
             {},
             (
-                "--fractions: expected the splits: give "
+                "--fractions: expected the splits: pass "
                 "--fractions=train=0.98,validation=0.01,test=0.01, or "
                 "--counts=train=1000,test=rest, or --like with --draw"
             ),
