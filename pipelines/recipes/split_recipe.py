@@ -32,23 +32,13 @@ DRAWN_SPLIT = "validation"
 """The split of what ``--draw`` draws."""
 
 
-def _check_fractions(parts: dict[str, str]) -> dict[str, str]:
-    parse_fractions(parts)
-    return parts
-
-
-def _check_counts(parts: dict[str, str]) -> dict[str, str]:
-    parse_counts(parts)
-    return parts
-
-
 _Fractions = Annotated[
     dict[str, str],
     BeforeValidator(
         partial(parse_parts, expected="NAME=FRACTION,NAME=FRACTION"),
         json_schema_input_type=dict[str, str | float] | str,
     ),
-    AfterValidator(_check_fractions),
+    as_written(parse_fractions),
 ]
 _Counts = Annotated[
     dict[str, str],
@@ -56,7 +46,7 @@ _Counts = Annotated[
         partial(parse_parts, expected="NAME=RECORDS,NAME=rest"),
         json_schema_input_type=dict[str, str | int] | str,
     ),
-    AfterValidator(_check_counts),
+    as_written(parse_counts),
 ]
 _Patterns = Annotated[
     list[str],
