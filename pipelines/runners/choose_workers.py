@@ -50,8 +50,8 @@ def choose_workers(
     memory = settings.memory if settings.memory is not None else there // 2
     if memory > there:
         raise UsageError(
-            f"--memory={memory / 2**30:.1f}GiB: this machine, or the control group, has "
-            f"{there / 2**30:.1f} GiB; give less"
+            f"--memory={memory / 2**30:.1f}GiB: this machine, or its control group, has "
+            f"{there / 2**30:.1f} GiB; pass less"
         )
     cores = cores_available()
     count, mode = settings.workers, settings.direct_running_mode
@@ -69,8 +69,8 @@ def choose_workers(
     count = count or cores
     if mode == "in_memory" and count > 1:
         raise UsageError(
-            f"--workers={count} and --direct_running_mode=in_memory: one worker works in "
-            "the launcher; give multi_processing or multi_threading"
+            f"--workers={count} and --direct_running_mode=in_memory: in memory, one worker "
+            "runs in the launcher; pass multi_processing or multi_threading"
         )
     if mode is None:
         mode = "multi_processing" if count > 1 else "in_memory"
@@ -84,8 +84,8 @@ def _share_cluster(settings: RunSettings, *, stores: bool, window: int) -> Worke
     base = WORKER_BASE + (STORE_BASE if stores else 0) + window
     if memory < base + LEAST_PAYLOAD:
         raise UsageError(
-            f"--memory={write_size(memory)} is too little for a worker process of the cluster, "
-            f"{base // MIB} MiB of which the process itself takes; "
+            f"--memory={write_size(memory)} is too little for a worker process of the "
+            f"cluster: the process itself takes {base // MIB} MiB; "
             f"--memory={math.ceil((base + LEAST_PAYLOAD) / MIB)}MiB works"
         )
     count = settings.parallelism or 1

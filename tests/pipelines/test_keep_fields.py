@@ -337,7 +337,7 @@ REFUSED = [
     ("in.jsonl", ["--keep_fields=*"], r"=\*: .*in.jsonl holds JSON lines.* name .* text,id"),
     ("in.jsonl", ["--keep_fields=id", "--text_field="], "--text_field='': whole lines have no"),
     ("in.jsonl", ["--keep_fields=id", "--bytes"], "--bytes: whole lines have no fields"),
-    ("in.jsonl", ["--keep_fields=id", "--decode"], "--decode: texts are decoded alone"),
+    ("in.jsonl", ["--keep_fields=id", "--decode"], "--decode: --decode writes the texts alone"),
     ("in.jsonl", ["--keep_fields="], "keep_fields=: expected NAME,NAME, got an empty name"),
     ("in.jsonl", ["--keep_fields=id,,x"], "got an empty name"),
     ("in.jsonl", ["--keep_fields=id,id"], "expected each field once, got id twice"),

@@ -122,7 +122,7 @@ def test_a_weight_of_zero_leaves_a_source_out_and_says_so(
 ) -> None:
     with caplog.at_level(logging.INFO, "dovetail"):
         manifest = mix(corpus, f"--weights=web=1,{names[1]}=0", names=names)
-    assert f"source {names[1]}: not read, as the weight is zero" in caplog.text
+    assert f"source {names[1]}: not read, because its weight is zero" in caplog.text
     assert [source.name for source in manifest.sources] == ["web"]
     assert sorted(split(join_shards(corpus.parent / "o"))) == sorted(split(FILES["web"]))
 

@@ -98,7 +98,7 @@ def test_what_a_dataset_is_comes_first(tmp_path: Path, out: Any) -> None:
         *(f"{name}: rows, 5 files, .*open it with:" for name in formats),
         *(f"  .*{tmp_path}/epoch-3/{name}" for name in formats),
         r"row 0 of train of epoch 3, \w+ \(epoch-3/\w+/data/train-00000-of-00002",
-        "ids alone, as the manifest names no tokenizer",
+        "ids only, because the manifest names no tokenizer",
     ):
         assert re.search(words, text), (words, text)
     assert text.count("mixture of train") == 1
@@ -275,10 +275,10 @@ def test_ids_alone_are_shown_where_the_model_is_gone_or_another(tmp_path: Path, 
     folder = _tokenized(tmp_path)
     assert "ids alone" not in out(folder)
     write_model(tmp_path / "model.json", {b"another": 3, **{bytes([i]): 1 for i in range(256)}})
-    assert re.search(r"ids alone, as \S+ is another model \(SHA-256", out(folder, "--row=0"))
+    assert re.search(r"ids only, because \S+ is another model \(SHA-256", out(folder, "--row=0"))
     (tmp_path / "model.json").unlink()
     text = out(folder, "--row=0")
-    assert "ids alone, as the tokenizer can't be loaded: " in text
+    assert "ids only, because the tokenizer can't be loaded: " in text
     assert re.fullmatch(r"[\d ]+", text.splitlines()[2])
     write_model(tmp_path / "moved.json")
     assert "中" in out(folder, "--row=0", f"--tokenizer={tmp_path}/moved.json")
@@ -292,7 +292,7 @@ def test_ids_alone_are_shown_where_the_model_is_gone_or_another(tmp_path: Path, 
     ("url", "said"),
     [
         ("/dev/zero", "/dev/zero is no file"),
-        ("http://127.0.0.1:9/m.json", "lies on a store of its own; --tokenizer=http"),
+        ("http://127.0.0.1:9/m.json", "is on another store; pass --tokenizer=http"),
     ],
 )
 def test_a_model_that_a_strangers_manifest_names_is_not_opened_everywhere(

@@ -346,7 +346,7 @@ def test_too_few_records_to_fit_are_an_error_of_one_line(corpora: Path, tmp_path
 
 
 def test_a_sample_larger_than_memory_is_refused_before_work(corpora: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--fit_bytes=1TiB: a fit on so much takes 6TiB"):
+    with pytest.raises(UsageError, match=r"--fit_bytes=1TiB: fitting on this much takes 6TiB"):
         splits.run(tmp_path / "out", *flags(corpora, *DRAWN, "--fit_bytes=1TiB"))
 
 

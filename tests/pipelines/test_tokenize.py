@@ -600,7 +600,7 @@ def test_a_manifest_whose_counts_were_changed_is_found(
     old = content["tokens"][field]
     content["tokens"][field] = [*old, 1] if isinstance(old, list) else old + 1
     path.write_text(json.dumps(content))
-    assert any("manifest: tokens have" in line for line in verify(str(corpus / "out"))[1])
+    assert any("manifest: its tokens have" in line for line in verify(str(corpus / "out"))[1])
 
 
 def trained_model(folder: Path, texts: list[str], **options: Any) -> Path:
@@ -890,7 +890,7 @@ def test_of_a_manifest_whose_eos_is_none_it_is_said_that_it_cannot_be_read(
     assert manifest["tokens"]["model"]["eos"]["ids"] == [2]
     manifest["tokens"]["model"]["eos"] = end
     (out / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(DataError, match=r"not a manifest that can be read: tokens\.model"):
+    with pytest.raises(DataError, match=r"the manifest can.t be read: tokens\.model"):
         verify(str(out))
 
 

@@ -191,7 +191,7 @@ def test_a_run_whose_workers_live_is_not_taken_for_dead(
     with monkeypatch.context() as patch:
         patch.setattr(signs_of_life, "sleep", lambda _: beat.write())
         with (
-            pytest.raises(UsageError, match="it gave a sign of life just now"),
+            pytest.raises(UsageError, match="its sign of life is recent"),
             claim_output(str(output), overwrite=False),
         ):
             pass

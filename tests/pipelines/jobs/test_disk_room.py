@@ -66,7 +66,7 @@ def test_where_nothing_is_given_back_both_have_to_fit(
     if "no holes" in flags:
         monkeypatch.setattr(storage, "punches_holes", lambda _: False)
     given = [flag for flag in flags if flag.startswith("--")]
-    with pytest.raises(UsageError, match=r"make room, or choose another disk"):
+    with pytest.raises(UsageError, match=r"free some space, or choose another disk"):
         run(f"--input={source}", f"--output={tmp_path / 'o'}", "--workers=1", *given)
 
 

@@ -555,13 +555,13 @@ def test_a_file_system_without_locks_is_refused_and_nothing_stays(
     monkeypatch.setattr(fcntl, "flock", flock)
     for folder in (tmp_path / "made", tmp_path):
         with (
-            pytest.raises(UsageError, match=r"--output=\S+: .*gives no locks .*-o flock"),
+            pytest.raises(UsageError, match=r"--output=\S+: .*has no file locks .*-o flock"),
             claim_output(str(folder), overwrite=False),
         ):
             pass
         assert list(tmp_path.iterdir()) == []
     write_tree(tmp_path, {layout.MARKER: MARKER})
-    with pytest.raises(UsageError, match="gives no locks"):
+    with pytest.raises(UsageError, match="has no file locks"):
         claim_output(str(tmp_path), overwrite=False).__enter__()
     assert read_tree(tmp_path) == {layout.MARKER: MARKER}, "another run's"
 

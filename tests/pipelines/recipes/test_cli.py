@@ -180,9 +180,12 @@ def test_a_pattern_that_the_shell_expanded_is_several_inputs(
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--input", "x=a.txt", "b.txt"], "--input x=a.txt b.txt: is x the name of all of them"),
-        (["--input=a.txt", "b.txt"], r"^b\.txt: an argument .*--input"),
-        (["a.txt", "--input=b.txt"], r"^a\.txt: an argument "),
+        (
+            ["--input", "x=a.txt", "b.txt"],
+            "--input x=a.txt b.txt: some have the name x, and others",
+        ),
+        (["--input=a.txt", "b.txt"], r"^b\.txt: this argument .*--input"),
+        (["a.txt", "--input=b.txt"], r"^a\.txt: this argument "),
         (["--input"], "expected at least one"),
         (["--input", "--seed=1"], "expected at least one"),
     ],
