@@ -18,14 +18,14 @@ from pipelines.jobs.dataset_json import dataset_json
 from pipelines.jobs.watch import Watch, watching
 from pipelines.recipes.cli import LOG, leave, print_json, printable, run_main
 from pipelines.recipes.flag_errors import validate
-from pipelines.recipes.flag_parser import make_parser
+from pipelines.recipes.flag_parser import make_parser, refuse_rest
 from pipelines.recipes.help import COMMANDS
 from pipelines.recipes.recipe import JSON_HELP, RUN, Modules, StorageOptions, make_flag
 from pipelines.recipes.store_options import refuse_secrets
 from pipelines.recipes.values import write_bytes, write_count, write_rate, write_seconds
 from pipelines.runners.machine import cores_available
 from transforms.datasets.prepared import PreparedManifest
-from transforms.errors import LosslessError, UsageError
+from transforms.errors import LosslessError
 from transforms.formats import compressed
 from transforms.storage import files as storage
 from transforms.workers.progress import Progress
@@ -143,8 +143,7 @@ def run(argv: Sequence[str], **given: Any) -> AnyManifest:
     )
     parser.add_argument("folder", metavar="DIR")
     args, rest = parser.parse_known_args(list(argv))
-    if rest:
-        raise UsageError(f"{rest[0]}: unknown; expected one DIR, see --help")
+    refuse_rest(parser, rest)
     given = {**{k: v for k, v in vars(args).items() if k in _Flags.model_fields}, **given}
     flags = validate(_Flags, given)
     refuse_secrets(args.folder, flag="DIR")

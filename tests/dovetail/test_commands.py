@@ -140,7 +140,7 @@ def test_a_recipe_is_given_in_any_way_and_keywords_win(here: Path, how: str) -> 
         ({"beam_args": ["--sed=1"]}, "did you mean --seed?"),
         ({"beam_args": "--sed=1"}, "beam_args: expected a list of flags, got '--sed=1'"),
         ({"seed": True}, "--seed: expected a value other than true or false, got True"),
-        ({"seed": "x"}, "--seed=x: expected a valid integer"),
+        ({"seed": "x"}, "--seed=x: expected a whole number"),
         ({"sources": "a.txt"}, "input and sources mean the same"),
         ({"workers": 1, "direct_num_workers": 2}, "direct_num_workers and workers mean the same"),
         ({"recipe": {"sorces": "a"}}, "recipe: sorces: unknown field; did you mean sources?"),

@@ -413,7 +413,7 @@ def test_columns_that_rows_of_ids_lack_are_refused(tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "rows", ROWS)
     flags = (f"--input={rows}", "--vocab_size=50", "--eos_token=1")
     message = refusal(InputError, *flags, "--keep_fields=nope", folder=tmp_path)
-    assert "--keep_fields=nope: the rows have no such column, they have input_ids, id" in message
+    assert "--keep_fields=nope: the rows have no such column; they have input_ids, id" in message
     message = refusal(InputError, *flags, "--split=a=1%", "--split_by=nope", folder=tmp_path)
     assert "--split_by=nope: the rows have no such column" in message
 

@@ -264,7 +264,7 @@ def test_a_feature_that_the_test_set_lacks(tmp_path: Path, jsonl: str, like_set:
         tmp_path, f"--input={jsonl}", f"--like={like_set}", "--draw=2", "--features=text,x"
     )
     assert found.startswith(
-        "--features=x: no record of the test set that was looked at has this field, they have text"
+        "--features=x: no record of the test set that was looked at has this field; they have text"
     )
 
 

@@ -353,7 +353,7 @@ def test_a_sample_larger_than_memory_is_refused_before_work(corpora: Path, tmp_p
 def test_more_draws_than_memory_holds_are_refused_before_work(
     corpora: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match=r"--draw=\d+: so many draws take .* enough for [\d,]+"):
+    with pytest.raises(UsageError, match=r"--draw=\d+: this many draws take .* enough for [\d,]+"):
         splits.run(tmp_path / "out", *flags(corpora, "--draw=1T"))
 
 

@@ -205,7 +205,9 @@ ONE = {"records": 1, "bytes": 5, "hash": "0" * 31 + "1"}
             lambda m: m["splits"].pop(), "its splits don't add up to its digest", id="no such split"
         ),
         pytest.param(
-            lambda m: m["splits"].append(dict(m["splits"][0])), "a split comes twice", id="twice"
+            lambda m: m["splits"].append(dict(m["splits"][0])),
+            "a split is listed twice",
+            id="twice",
         ),
         pytest.param(
             lambda m: m["splits"].reverse(),

@@ -186,7 +186,9 @@ def test_a_pattern_that_the_shell_expanded_is_several_inputs(
         ),
         (["--input=a.txt", "b.txt"], r"^b\.txt: this argument .*--input"),
         (["a.txt", "--input=b.txt"], r"^a\.txt: this argument "),
-        (["--input"], "expected at least one"),
+        (["--input"], "^-i/--input: expected at least one value, got none"),
+        (["--seed"], "^--seed: expected one value, got none"),
+        (["--overwrite=yes"], "^--overwrite: expected no value, got 'yes'"),
         (["--input", "--seed=1"], "expected at least one"),
     ],
 )
@@ -198,9 +200,9 @@ def test_what_belongs_to_no_input_is_told(tmp_path: Path, flags: list[str], says
 @pytest.mark.parametrize(
     ("flag", "expected"),
     [
-        ("--seed=one", "integer"),
+        ("--seed=one", "a whole number"),
         ("--seed=-1", "0"),
-        ("--epoch=1.5", "integer"),
+        ("--epoch=1.5", "a whole number"),
         ("--num_shards=0", "1"),
         ("--shard_records=0", "1"),
         ("--header_lines=-1", "0"),

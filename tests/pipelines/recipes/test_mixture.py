@@ -184,7 +184,10 @@ def test_other_fields_are_refused_by_flag_and_value(field: str, value: str) -> N
             {"weights": "web=1,books=2", "temperature": "2"},
             ["--weights=web=1,books=2 and --temperature=2: pass only one of them"],
         ),
-        ({"temperature": "2", "repeats": "web=2"}, ["--temperature=2 and --repeats=web=2: give"]),
+        (
+            {"temperature": "2", "repeats": "web=2"},
+            ["--temperature=2 and --repeats=web=2: pass only one"],
+        ),
         (
             {"repeats": "web=2", "interleave": "stratified"},
             ["--interleave=stratified and --repeats=web=2: ", "uniformly"],

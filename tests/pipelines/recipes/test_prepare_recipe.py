@@ -91,7 +91,7 @@ def test_splits_come_as_a_flag_and_as_a_mapping() -> None:
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    (ONE | {"add_eos": True}, "--add_eos: --document_end takes its place"),
+    (ONE | {"add_eos": True}, "--add_eos: --document_end replaces this"),
     (ONE | {"packing": "pad"}, "--packing=pad: expected --sequence_length with it"),
     (
         ONE | {"packing": "none", "sequence_length": 8},
@@ -100,7 +100,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (ONE | {"long": "drop"}, "--long=drop and --packing=none: rows of any length hold every"),
     (
         ONE | {"long": "truncate", "sequence_length": 8},
-        "--long=truncate and --packing=concat: documents are joined, and cut wherever a row ends",
+        ("--long=truncate and --packing=concat: documents are joined and cut wherever a row ends"),
     ),
     (ONE | {"eos_at_cuts": True}, "--eos_at_cuts and --packing=none: no document is cut"),
     (
@@ -115,9 +115,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         ONE | {"pack_window": 7, "sequence_length": 8, "packing": "best_fit"},
         "--pack_window=7 and --sequence_length=8: expected at least --sequence_length",
     ),
-    (ONE | {"layout": "megatron_bridge", "output_format": "arrow"}, "it is of parquet"),
-    (ONE | {"header": "llmc"}, "--header=llmc and --output_format=parquet: it is of flat"),
-    (ONE | {"megatron": "rows"}, "--megatron=rows and --output_format=parquet: it is of megatron"),
+    (ONE | {"layout": "megatron_bridge", "output_format": "arrow"}, "it is for parquet"),
+    (ONE | {"header": "llmc"}, "--header=llmc and --output_format=parquet: it is for flat"),
+    (
+        ONE | {"megatron": "rows"},
+        ("--megatron=rows and --output_format=parquet: it is for megatron"),
+    ),
     (
         ONE | {"megatron": "rows", "output_format": "megatron"},
         "--megatron=rows: expected --sequence_length with it",
@@ -150,7 +153,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (TWO | {"weigh_by": "tokens"}, "--weigh_by=tokens: expected --weights or --temperature with"),
     (
         TWO | {"weigh_by": "bytes", "weights": "web=1,books=2", "max_tokens": "1M"},
-        "--weigh_by=bytes and --max_tokens=1000000: bytes of text or tokens are counted",
+        ("--weigh_by=bytes and --max_tokens=1000000: one run counts bytes of text or tokens"),
     ),
     (
         ONE | {"max_bytes": "1GB"},

@@ -155,7 +155,7 @@ def test_a_flag_wins_over_fields_that_say_the_same_in_another_way(
 def test_an_empty_file_leaves_all_to_flags(tmp_path: Path) -> None:
     url = write(tmp_path, "# nothing yet\n")
     assert resolve(url, sources=["x"]) == validate(Recipe, {"sources": ["x"]})
-    assert refused(tmp_path, "") == "--input is missing, or sources in mix.yaml: see --help"
+    assert refused(tmp_path, "") == "--input is missing, or sources in mix.yaml; see --help"
 
 
 @pytest.mark.parametrize(
@@ -163,20 +163,20 @@ def test_an_empty_file_leaves_all_to_flags(tmp_path: Path) -> None:
     [
         (
             "sources:\n  web:\n  - a\n  - 3",
-            "sources.web[1]: expected a valid string, got 3 (line 4)",
+            "sources.web[1]: expected text, got 3 (line 4)",
         ),
         ("sources:\n  web: [a, '']", "sources.web[1]: expected a path, got an empty"),
         ("sources:\n- a\n- ''", "sources: expected a path, got an empty one (line 1)"),
         ("sources:\n  9x: a", "sources.9x: expected a source's name of"),
         ("sources:\n  web: []", "sources.web: expected a pattern for web, got none (line 2)"),
         ("sources: {}", "sources: expected at least 1 item"),
-        ("sources: x\nseed: one", "seed: expected a valid integer"),
-        ("sources: x\nseed: -1", "seed: expected greater than or equal to 0, got -1 (line 2)"),
+        ("sources: x\nseed: one", "seed: expected a whole number"),
+        ("sources: x\nseed: -1", "seed: expected 0 or more, got -1 (line 2)"),
         (
             "sources: x\nseed: true",
             ("seed: expected a value other than true or false, got True (line 2)"),
         ),
-        ("sources: x\nmax_bytes: 1.5", "max_bytes: expected a valid integer"),
+        ("sources: x\nmax_bytes: 1.5", "max_bytes: expected a whole number"),
         (
             "sources: x\nmemory: 5X",
             "memory: expected a size such as 512MiB, 2GiB or 1.5GB, got '5X'",
