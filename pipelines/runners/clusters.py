@@ -38,12 +38,14 @@ def refuse_unshared(settings: RunSettings, urls: Iterable[tuple[str, str]], *, w
     """
     if settings.shared_filesystem:
         return
+    instead = "pass a URL that they can reach (s3://, gs://, hdfs://)"
+    if settings.runner != "DataflowRunner":
+        instead += ", or --shared_filesystem if the path is the same folder on all machines"
     for flag, url in urls:
         if url != "-" and storage.is_local(url):
             raise UsageError(
                 f"{flag}={url}: a path on this machine, which the workers of {where} can't "
-                "see; pass a URL that they can reach (s3://, gs://, hdfs://), or "
-                "--shared_filesystem if the path is the same folder on all machines"
+                f"see; {instead}"
             )
 
 

@@ -64,7 +64,7 @@ def _nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ({"temp_location": "gs://A_b/x"}, r"^--temp_location=gs://A_b/x: expected gs://BUCKET"),
         ({"input": "in/*.txt"}, r"^--input=in/\*\.txt: a path on this machine"),
         ({"input": "file:///in.txt"}, r"^--input=file:///in.txt: a path on this machine"),
-        ({"output": "out"}, r"^--output=out: a path on this machine"),
+        ({"output": "out"}, r"^--output=out: a path on this machine.*hdfs://\)$"),
         (
             {"shared_filesystem": ""},
             r"^--shared_filesystem is for --runner=FlinkRunner, .* Dataflow",

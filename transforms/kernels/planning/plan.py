@@ -125,10 +125,10 @@ def share_memory(memory: int, *, count: int, processes: int, **taken: Unpack[Tak
     if memory < least:
         need = math.ceil(least / MIB)
         alone = count > 1 and memory >= base_memory(1, 0, **taken) + LEAST_PAYLOAD
-        fewer = ", or --workers=1 with what was given" if alone else ""
+        fewer = ", or --workers=1 with this memory" if alone else ""
         raise UsageError(
             f"--memory={_size(memory)} is too little for {count} worker"
-            f"{'s' if count > 1 else ''}, {base // MIB} MiB of which the processes themselves take; "
+            f"{'s' if count > 1 else ''}: the processes themselves take {base // MIB} MiB; "
             f"--memory={need}MiB works{fewer}"
         )
     forked = processes > 0 and taken.get("forked", False)
