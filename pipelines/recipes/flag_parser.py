@@ -208,7 +208,7 @@ def _refuse_second_value(parser: CommandParser, argv: Sequence[str], rest: Seque
     if action is None or action.nargs == "+":
         return
     if action.nargs == 0:
-        raise UsageError(f"{flag}: expected no value behind it, got {word}")
+        raise UsageError(f"{flag}: expected no value, got {word}")
     values = [*([value] if is_ else []), *before[place + 1 :]]
     hint = "leave out spaces, or quote the value"
     takes = parser.help.flags.get(action.dest)

@@ -88,7 +88,7 @@ def test_several_inputs_behind_an_equals_sign_are_refused_with_what_works() -> N
             ["--seed", "5", "6"],
             "--seed: expected one value, got 5 and 6; leave out spaces, or quote the value",
         ),
-        (["--overwrite", "yes"], "--overwrite: expected no value behind it, got yes"),
+        (["--overwrite", "yes"], "--overwrite: expected no value, got yes"),
     ],
 )
 def test_a_second_value_names_its_own_flag(source: Path, words: list[str], says: str) -> None:
