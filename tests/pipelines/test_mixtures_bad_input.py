@@ -79,7 +79,7 @@ def test_what_can_not_be_asked_is_refused_before_any_work(
 def test_an_empty_source_that_is_weighed_is_refused_and_named(
     corpus: Path, flags: list[str]
 ) -> None:
-    with pytest.raises(UsageError, match="source none: expected records"):
+    with pytest.raises(UsageError, match="source none has a weight"):
         mix(corpus, *flags, names=("web", "none"))
     assert not (corpus.parent / "o").exists()
 

@@ -258,7 +258,7 @@ def _stage(manifest: dict[str, Any]) -> dict[str, Any]:
         (lambda m: m["shards"][0].update(number="x"), r"can't be read: shards\.0\.number"),
         (lambda m: m.update(format_version="\x1b[31m"), r"got \\x1b\[31m; use"),
         (lambda m: m["shards"][0].update(rows=2**80), r"can't be read: shards\.0\.rows"),
-        (lambda m: _split(m).update(tokens=-1), r"can be read: splits\.0\.tokens"),
+        (lambda m: _split(m).update(tokens=-1), r"can't be read: splits\.0\.tokens"),
         (lambda m: m.update(model={"sha256": "x"}), "formats.flat: made by another tokenizer"),
     ],
 )

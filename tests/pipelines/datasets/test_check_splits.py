@@ -190,7 +190,7 @@ ONE = {"records": 1, "bytes": 5, "hash": "0" * 31 + "1"}
         ),
         pytest.param(
             lambda m: _split(m, "test").update(read=ONE),
-            "test has 9 records, and 1 of the input",
+            "test has 9 records, but 1 records of the input",
             id="fewer read than written",
         ),
         pytest.param(
@@ -228,7 +228,7 @@ ONE = {"records": 1, "bytes": 5, "hash": "0" * 31 + "1"}
             lambda m: m["shards"].reverse(), "stands at place 0 of 2 of train", id="shards' order"
         ),
         pytest.param(
-            lambda m: m["like"].update(files=[]), "nothing of like.json", id="nothing of the model"
+            lambda m: m["like"].update(files=[]), "doesn't list like.json", id="nothing of the model"
         ),
         pytest.param(
             lambda m: m["like"]["files"][0].update(path="../like.json"),
