@@ -100,7 +100,7 @@ def test_a_source_of_compressed_nothing_is_named_too(
 ) -> None:
     write_tree(corpus / "zip", {"x.txt.gz": data})
     write_tree(corpus / "web", {"x.txt": b"# names\n" + FILES["web"]} if header else {})
-    with pytest.raises(error, match="source zip: expected records"):
+    with pytest.raises(error, match="source zip has a weight"):
         mix(corpus, *flags, *header, names=("web", "zip"))
     assert not (corpus.parent / "o").exists()
 

@@ -294,7 +294,10 @@ def test_random_shares_of_tokens_have_the_variance_of_independent_draws(
     [
         (["--max_tokens=9", "--token_column=ids"], ["column ids", "got columns input_ids, id"]),
         (["--max_tokens=9", "--token_column=id"], ["column id of lists", "got int64"]),
-        (["--max_tokens=9", "--max_bytes=9"], ["--max_bytes=9 and --max_tokens=9", "one of them"]),
+        (
+            ["--max_tokens=9", "--max_bytes=9"],
+            ["--max_bytes=9 and --max_tokens=9", "or tokens, not both"],
+        ),
         (
             ["--weights=s=1", "--weigh_by=tokens", "--max_bytes=5"],
             ["--max_bytes=5 and --weigh_by=tokens"],

@@ -454,7 +454,7 @@ def test_rows_of_different_models_are_refused(tmp_path: Path, texts: Path, model
     two = tokenized(tmp_path / "two", texts, other)
     flags = (f"--input=one={one}", f"--input=two={two}")
     message = refusal(UsageError, *flags, folder=tmp_path)
-    assert "these rows were made by 2: " in message
+    assert "these rows were made by 2 models: " in message
     assert str(model) in message
     assert str(other) in message
     message = refusal(UsageError, f"--input=two={two}", f"--tokenizer={model}", folder=tmp_path)

@@ -203,7 +203,7 @@ def test_files_of_the_test_set_among_the_input_however_they_are_spelled(
         found = said(
             tmp_path, f"--input=a={jsonl}", f"--input=b={like_set}", f"--like={spelled}", *LIKE
         )
-        assert "is among the input too" in found, spelled
+        assert "is in the input too" in found, spelled
 
 
 def test_a_column_can_not_be_added_to_plain_lines(tmp_path: Path, like_set: str) -> None:

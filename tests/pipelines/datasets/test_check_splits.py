@@ -228,7 +228,9 @@ ONE = {"records": 1, "bytes": 5, "hash": "0" * 31 + "1"}
             lambda m: m["shards"].reverse(), "stands at place 0 of 2 of train", id="shards' order"
         ),
         pytest.param(
-            lambda m: m["like"].update(files=[]), "doesn't list like.json", id="nothing of the model"
+            lambda m: m["like"].update(files=[]),
+            "doesn't list like.json",
+            id="nothing of the model",
         ),
         pytest.param(
             lambda m: m["like"]["files"][0].update(path="../like.json"),

@@ -81,7 +81,7 @@ def test_what_does_not_fit_is_said_and_refused(
     assert plan(*flags) == 2
     captured = capsys.readouterr()
     assert "DOES NOT FIT" in captured.out
-    assert "are free" in captured.err
+    assert "of free space for" in captured.err
     assert "--spill_compression" not in captured.err, "the shards alone don't fit"
     rooms = [line for line in captured.out.splitlines() if line.startswith("room")]
     assert ["-" in line.partition(": ")[2] for line in rooms] == [False, False]

@@ -418,10 +418,10 @@ def test_a_marker_names_nothing_that_may_be_removed_but_a_spill_folder(
 @pytest.mark.parametrize(
     ("flag", "why"),
     [
-        ("--temp_location={}/in.txt/x", "can't be made"),
+        ("--temp_location={}/in.txt/x", "can't be created"),
         ("--memory=1MiB", "too little"),
         ("--input={}/missing", "no file matches"),
-        ("--seed=-1", "greater"),
+        ("--seed=-1", "0 or more"),
     ],
 )
 def test_a_run_that_is_refused_leaves_the_dataset_that_it_was_to_replace(
@@ -438,7 +438,7 @@ def test_a_run_without_room_leaves_the_dataset_that_it_was_to_replace(
 ) -> None:
     before = read_tree(dataset)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10}))
-    with pytest.raises(UsageError, match="are free"):
+    with pytest.raises(UsageError, match="of free space for"):
         run(f"--input={source}", f"--output={dataset}", "--overwrite")
     assert read_tree(dataset) == before
 
