@@ -55,6 +55,9 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
     ``(spans, shards) -> None``, a tuple of PCollections of SpanReports and of ShardReport; of a
     mixture ``(spans, shards, mixed)``, as InterleaveSources gives them.
 
+    Workers raise LosslessError, which names the source, where what was written, left out and unused isn't
+    what was read, or where a shard is missing. There is no manifest then.
+
     Attributes:
         output: URL of the dataset's folder.
         sources: names of the sources.
