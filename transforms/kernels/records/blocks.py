@@ -288,7 +288,14 @@ def cut_to_buckets(
 def digests_by_source(
     block: pa.RecordBatch, hash0: U64, hash1: U64, lengths: I64, *, sources: int
 ) -> list[Digest]:
-    """Sum hashes of a block's records by its source column, if it has one."""
+    """Return a digest per source of hashes that are known, by the block's source column.
+
+    Args:
+        block: of n records; its source column is looked at where there are several sources.
+        hash0, hash1: uint64[n], of the records.
+        lengths: int64[n], their logical bytes.
+        sources: how many there are.
+    """
     if sources == 1:
         return [Digest.of_hashes(hash0, hash1, lengths)]
     of = column(block, "source")
@@ -365,12 +372,20 @@ def without_kept(block: pa.RecordBatch, names: Sequence[str] | None = None) -> p
 
 
 def require_digests(block: pa.RecordBatch, expected: list[Digest], *, what: str) -> None:
-    """Raise LosslessError where a block's digests are not what they have to be."""
+    """Raise LosslessError where a block's digests are not those expected, one per source.
+
+    ``what`` says in the error which records they are.
+    """
     compare_digests(digests(block, sources=len(expected)), expected, what=what)
 
 
 def compare_digests(found: list[Digest], expected: list[Digest], *, what: str) -> None:
-    """Raise LosslessError, naming the source by its index, where digests differ."""
+    """Raise LosslessError, naming the source by its index, where digests differ.
+
+    Args:
+        found, expected: one digest per source, of as many sources.
+        what: the records that they are of, for the error.
+    """
     for source, (have, want) in enumerate(zip(found, expected, strict=True)):
         if have != want:
             raise LosslessError(
