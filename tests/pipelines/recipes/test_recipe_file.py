@@ -18,8 +18,9 @@ import pipelines.shuffle
 from pipelines.recipes import exact_yaml, mixture
 from pipelines.recipes.flag_errors import Origin, validate
 from pipelines.recipes.prepare_recipe import PrepareRecipe
-from pipelines.recipes.recipe import Recipe, Settings
+from pipelines.recipes.recipe import Recipe
 from pipelines.recipes.recipe_file import SHUFFLE, json_schema, read_recipe
+from pipelines.recipes.settings import Settings
 from pipelines.verify import verify
 from tests.pipelines.support import ROOT, command, make_lines, read_shards, run, write_tree
 from transforms.datasets.manifest import FORMAT_VERSION
