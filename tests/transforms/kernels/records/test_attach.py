@@ -204,7 +204,9 @@ def test_rows_get_a_last_column(seed: int, data: st.DataObject) -> None:
         [*record.slice(begin).flatten(), pa.array(values, pa.float64())],
         fields=[*kind, pa.field("w", pa.float64())],
     )
-    assert got.equals(blocks.from_rows(whole, positions=positions[begin:]))
+    wanted = blocks.from_rows(whole, positions=positions[begin:])
+    assert got.schema.equals(wanted.schema, check_metadata=True)
+    assert repr(got.to_pylist()) == repr(wanted.to_pylist())  # NaN isn't equal to itself
 
 
 def test_a_column_that_is_there_is_refused() -> None:
