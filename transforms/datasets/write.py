@@ -71,8 +71,8 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
     A shard appears under its name when it is whole, so a reader never sees a part of one, and a
     retried writer writes the same bytes again.
 
-    Workers raise LosslessError where a shard's records aren't those that were read, or where a file, read
-    back, isn't what was written.
+    Workers raise LosslessError where a shard's records aren't those that were read, or where a file,
+    read back, isn't what was written.
 
     Attributes:
         output: URL of the dataset's folder.
