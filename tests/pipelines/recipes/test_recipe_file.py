@@ -546,7 +546,8 @@ def test_the_examples_in_the_docs_are_recipes(tmp_path: Path) -> None:
     text = (ROOT / "docs/how-to/recipes.md").read_text()
     example = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0]
     recipe = resolve(write(tmp_path, example))
-    assert recipe.sources == {"web": ["crawl/*.jsonl.gz"], "books": ["fiction/*", "facts/*"]}
+    novels = [f"examples/data/{name}.txt" for name in ("botchan", "wagahaiwa")]
+    assert recipe.sources == {"poems": ["examples/data/poems.jsonl"], "novels": novels}
 
     def named(page: str) -> set[str]:
         cells = " ".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE))
