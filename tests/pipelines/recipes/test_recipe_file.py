@@ -550,7 +550,7 @@ def test_the_examples_in_the_docs_are_recipes(tmp_path: Path) -> None:
     assert recipe.sources == {"poems": ["examples/data/poems.jsonl"], "novels": novels}
 
     def named(page: str) -> set[str]:
-        cells = " ".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE))
+        cells = " ".join(re.findall(r"^\| (`\w.*?) \|", page, re.MULTILINE))  # not flags
         return set(re.findall(r"`(\w+)`", cells))
 
     shuffles, _, prepares = text.partition("\n## Preparing\n")
