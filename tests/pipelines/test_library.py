@@ -19,7 +19,8 @@ import psutil
 import pytest
 
 import pipelines.shuffle
-from pipelines.recipes.recipe import Recipe, Settings
+from pipelines.recipes.recipe import Recipe
+from pipelines.recipes.settings import Settings
 from pipelines.runners.fork_server import WORKER_NAME
 from pipelines.verify import verify
 from tests.pipelines.support import make_lines, read_shards, read_tree, run, write_tree
@@ -214,7 +215,7 @@ def test_a_run_that_fails_ends_only_processes_of_its_own(
             bystander.append(subprocess.Popen(["sleep", "60"]))
         raise DataError("broken")
 
-    monkeypatch.setattr("transforms.kernels.records.blocks.sort_run", sort_run)
+    monkeypatch.setattr("transforms.kernels.records.sorting.sort_run", sort_run)
     with pytest.raises(DataError, match="broken"):
         run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}")
     time.sleep(0.2)
