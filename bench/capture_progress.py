@@ -22,7 +22,7 @@ from rich.text import Text
 from tests.terminal import frames, plain, run_on_terminal
 
 COLUMNS = 100
-FLAGS = ["--input=corpus.jsonl", "--output=shuffled", "--memory=1GiB"]
+FLAGS = ["--input=corpus.jsonl", "--output=out", "--memory=1GiB"]
 
 
 def main() -> None:
