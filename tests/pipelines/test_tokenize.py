@@ -513,7 +513,7 @@ def test_what_can_not_be_asked_is_refused_before_any_work(
 
 def test_rows_need_a_column(corpus: Path) -> None:
     pq.write_table(pa.table({"body": ["x"]}), corpus / "rows.parquet")
-    with pytest.raises(InputError, match="expected the name of a column of body"):
+    with pytest.raises(InputError, match="expected the name of one of their columns: body"):
         tokenize(corpus, "--text_field=", source="rows.parquet")
     with pytest.raises((InputError, UsageError), match="text"):
         tokenize(corpus, source="rows.parquet")

@@ -282,7 +282,7 @@ def test_what_is_not_ours_is_named_and_left_alone(bucket: str) -> None:
         with pytest.raises(UsageError, match="Dovetail didn't write"):
             run(f"--input={bucket}/in", f"--output={url}", "--overwrite", ONE)
         assert tree(url) == {mine: b"mine"}
-    with pytest.raises(UsageError, match="it is a file"):
+    with pytest.raises(UsageError, match="expected a folder, got a file"):
         run(f"--input={bucket}/in", f"--output={bucket}/in/a.txt", ONE)
 
 
