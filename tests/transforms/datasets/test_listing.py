@@ -394,7 +394,7 @@ def test_of_twins_that_are_archives_it_is_said_that_they_are(tmp_path: Path) -> 
         with tarfile.open(tmp_path / name, mode) as archive:
             archive.add(tmp_path / "x.txt")
     with pytest.raises(
-        InputError, match=r"/a\.tar is a tar archive: unpack it, and give the files"
+        InputError, match=r"/a\.tar is a tar archive: unpack it, and pass the files"
     ):
         names(tmp_path, "")
 

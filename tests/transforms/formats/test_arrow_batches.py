@@ -152,7 +152,7 @@ def test_a_stream_of_before_arrow_0_15_is_read_to_its_end(version: Any, name: st
     for end in range(len(data) - 1, len(data) - 16, -1):
         with pytest.raises((DataError, InputError), match=name):
             rows_of(data[:end], name)
-    with pytest.raises(DataError, match=r"or something follows"):
+    with pytest.raises(DataError, match=r"or other data follows"):
         rows_of(data + bytes(8), name)
 
 
