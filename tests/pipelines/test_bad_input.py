@@ -586,7 +586,7 @@ def test_a_dataset_below_a_folder_is_not_taken_for_records(
     run(f"--input={corpus}", f"--output={tmp_path / 'all/set'}")
     manifest = tmp_path / "all/set/manifest.json"
     manifest.rename(manifest.with_name(name))
-    with pytest.raises(InputError, match=rf"{name}: a dataset lies among the inputs"):
+    with pytest.raises(InputError, match=rf"{name}: the inputs include a dataset"):
         run(f"--input={tmp_path / 'all'}", f"--output={tmp_path / 'o'}")
     shutil.rmtree(tmp_path / "all")
 

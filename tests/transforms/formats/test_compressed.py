@@ -195,9 +195,18 @@ def test_a_codec_that_fails_is_named(module: Callable[[str, str], str]) -> None:
             r"registers \.gz, which",
         ),
         ("import smart_open; smart_open.register_compressor('.a-b', print)", "letters and digits"),
-        ("import smart_open; smart_open.register_compressor('.gzip', print)", "of Dovetail has, got"),
-        ("import smart_open; smart_open.register_compressor('.none', print)", "of Dovetail has, got"),
-        ("import smart_open; smart_open.register_compressor('.csv', print)", "of Dovetail has, got"),
+        (
+            "import smart_open; smart_open.register_compressor('.gzip', print)",
+            "of Dovetail has, got",
+        ),
+        (
+            "import smart_open; smart_open.register_compressor('.none', print)",
+            "of Dovetail has, got",
+        ),
+        (
+            "import smart_open; smart_open.register_compressor('.csv', print)",
+            "of Dovetail has, got",
+        ),
     ],
 )
 def test_modules_that_are_none(module: Callable[[str, str], str], text: str, message: str) -> None:
