@@ -422,6 +422,6 @@ def test_a_source_is_on_this_machine_or_on_a_store(tmp_path: Path, bucket: str) 
     put(bucket, {"b.txt": b"2\n"})
     with pytest.raises(
         InputError,
-        match="source s: expected files with a common folder.* some on this machine and some",
+        match=r"source s: expected files with a common folder.* some on this machine and some",
     ):
         list_source("s", [str(tmp_path), bucket])

@@ -85,7 +85,7 @@ def test_patterns_take_the_shards_of_one_split_alone(tmp_path: Path) -> None:
     data = tmp_path / "p/parquet/data"
     assert listed(f"{data}/val*") == ["validation-00000-of-00001.parquet"]
     assert len(listed(f"{data}/train-*", f"{data}/val*")) == 3, "both were named"
-    _refuse(f"{data}/*", "matches 2 splits .* \(train, validation\); .*/data/train-")
+    _refuse(f"{data}/*", r"matches 2 splits .* \(train, validation\); .*/data/train-")
     _refuse(data, "matches 2 splits")
     _refuse(tmp_path / "p/parquet", r"dataset\.json: the inputs include a prepared dataset")
     _refuse(
