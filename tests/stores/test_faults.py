@@ -261,7 +261,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing(
             return real(file, data)  # type: ignore[arg-type]
 
         monkeypatch.setattr(storage, "write_all", write_all)
-        with pytest.raises(RunError, match=r"the disk is full.*free room.*--temp_location"):
+        with pytest.raises(RunError, match=r"the disk is full.*free some space.*--temp_location"):
             run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}", "--num_shards=2")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
