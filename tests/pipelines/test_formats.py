@@ -427,7 +427,9 @@ def test_a_dataset_whose_records_look_like_other_formats_is_read_as_what_its_man
 
 def test_a_file_named_for_another_format_is_refused_before_work_starts(tmp_path: Path) -> None:
     save(tmp_path / "in/x.jsonl", ROWS, "parquet")
-    with pytest.raises(InputError, match=r"in/x\.jsonl: expected lines, by its name; .*Parquet"):
+    with pytest.raises(
+        InputError, match=r"in/x\.jsonl: expected lines, by its name, but .*Parquet"
+    ):
         run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}")
 
 

@@ -95,9 +95,9 @@ def test_rows_of_csv_stay_whole(tmp_path: Path) -> None:
 
 def test_csv_that_is_not_quoted_as_it_has_to_be_ends_the_run(tmp_path: Path) -> None:
     write_tree(tmp_path, {"in/a.csv": b'1,5" x\n2,6" y\n', "in2/a.csv": b'1,"x\n2,y\n'})
-    with pytest.raises(DataError, match=r"a.csv: .*a quote at byte 3 inside of a field"):
+    with pytest.raises(DataError, match=r"a.csv: .*a quote at byte 3 inside a field"):
         run(f"--input={tmp_path}/in", f"--output={tmp_path}/out", "--format=csv", ONE)
-    with pytest.raises(DataError, match=r"row of CSV at byte 0 opens a quote"):
+    with pytest.raises(DataError, match=r"the CSV row at byte 0 opens a quote"):
         run(f"--input={tmp_path}/in2", f"--output={tmp_path}/out", "--format=csv", ONE)
     manifest = run(
         f"--input={tmp_path}/in*/a.csv", f"--output={tmp_path}/out", "--format=lines", ONE

@@ -342,7 +342,7 @@ def test_what_a_server_says_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
             StoreError, match=rf"^{url}/late: the store failed: .*503.*tried 5 times"
         ):
             list_source("s", [f"{url}/late"])
-        with pytest.raises(InputError, match=rf"^{url}/encoded: the server doesn't say how many"):
+        with pytest.raises(InputError, match=rf"^{url}/encoded: the server doesn't say how large"):
             list_source("s", [f"{url}/encoded"])
 
 

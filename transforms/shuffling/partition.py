@@ -322,8 +322,8 @@ class _SpillPartitions(_GatherRuns):
         if found != group.records:
             name = self._streams.name_part((stream, self._partition))
             raise LosslessError(
-                f"{name}: {group.records} records were spilled, {found} are there; check memory and "
-                "disk, then run again"
+                f"{name}: {group.records:,} records were spilled, but {found:,} came back; check "
+                "memory and disk, then run again"
             )
         if self._spill.release:  # its records lie in the second level by now
             group.release()

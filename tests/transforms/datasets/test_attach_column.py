@@ -149,7 +149,11 @@ def test_it_may_be_left_out_and_is_counted() -> None:
     ("tables", "how", "why"),
     [
         ([table_of({1: 1}), table_of({1: 2})], {}, "expected one value for each key"),
-        ([table_of({i: i for i in range(40)})] * 3, {"memory": 40 * 24 - 1}, "take at most 959"),
+        (
+            [table_of({i: i for i in range(40)})] * 3,
+            {"memory": 40 * 24 - 1},
+            "keys and values of at most 959",
+        ),
         ([table_of({1: "x"})], {"kind": pa.int64()}, "that fit int64, got string"),
         ([table_of({None: 1})], {}, "expected a key in id for every value, got null in row 0"),
         (

@@ -35,7 +35,7 @@ def test_text_integers_and_booleans_can_be_split_by(good: Kept) -> None:
     [
         (
             kept(pa.string(), "integer", "json"),
-            "objects, arrays, nulls alone, or values of several",
+            "objects, arrays, only nulls, or values of several",
         ),
         (kept(pa.float64(), "integer", "number"), "got double"),
         (kept(pa.list_(pa.int8())), "got list"),

@@ -68,7 +68,7 @@ def test_brackets_of_a_folder_that_is_there_are_its_name(tmp_path: Path) -> None
     assert names(tmp_path, "[D]/k[o]ch/**") == ["koch/a.txt"]
     assert names(tmp_path, "x[2]/*.txt") == ["x2/b.txt"]
     assert names(tmp_path, "[!z]/*") == ["e"]
-    with pytest.raises(InputError, match=r"\[\[\] for a bracket"):
+    with pytest.raises(InputError, match=r"\[\[\] matches a bracket"):
         names(tmp_path, "no[1]/*.txt")
 
 

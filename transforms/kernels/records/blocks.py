@@ -258,8 +258,8 @@ def _take(blocks: list[pa.RecordBatch], order: npt.NDArray[np.intp]) -> pa.Recor
     inside = all(where[0] >= 0 and where[-1] <= len(values) for values, where in found)
     if not inside or lengths.min() < 0:  # nothing checks addresses
         raise LosslessError(
-            "a block of lines has offsets that don't rise, or lead out of it; check memory and disk, "
-            "then run again"
+            "a block of lines has offsets that don't rise, or lie outside it; check memory and "
+            "disk, then run again"
         )
     begins = [values.ctypes.data + where[:-1] for values, where in found]
     lines = loops.copy_records(np.concatenate(begins).astype(np.uint64), lengths, order)
@@ -298,8 +298,8 @@ def _take_lists(
     inside = all(where[0] >= 0 and where[-1] <= len(values) for values, where in found)
     if not inside or lengths.min() < 0:  # nothing checks addresses
         raise LosslessError(
-            "a block of rows has offsets that don't rise, or lead out of it; check memory and disk, "
-            "then run again"
+            "a block of rows has offsets that don't rise, or lie outside it; check memory and "
+            "disk, then run again"
         )
     data, offsets = loops.copy_records(np.concatenate(begins).astype(np.uint64), lengths, order)
     values = pa.Array.from_buffers(kind.value_type, len(data) // width, [None, pa.py_buffer(data)])
@@ -484,8 +484,8 @@ def compare_digests(found: list[Digest], expected: list[Digest], *, what: str) -
     for source, (have, want) in enumerate(zip(found, expected, strict=True)):
         if have != want:
             raise LosslessError(
-                f"{what}: source {source} should have {want.records} records of {want.bytes} bytes "
-                f"with digest {want.to_json()['hash']}, but has {have.records} of {have.bytes} with "
-                f"{have.to_json()['hash']}; records were lost or changed on the way: check memory "
-                "and disk, then run again"
+                f"{what}: source {source} should have {want.records:,} records of {want.bytes:,} "
+                f"bytes with digest {want.to_json()['hash']}, but has {have.records:,} of "
+                f"{have.bytes:,} with {have.to_json()['hash']}: records were lost or changed; "
+                "check memory and disk, then run again"
             )
