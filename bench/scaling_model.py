@@ -218,8 +218,8 @@ def print_cases(args: argparse.Namespace, cases: list[Case]) -> None:
         f"disks, {args.node_price} dollars an hour."
     )
     common.header(
-        "input", "nodes", "all of it lies on", "shards", "runs of, MiB", "buckets", "levels",
-        "segments, KiB", "spill files, TB", "requests read, millions", "written, millions",
+        "input", "nodes", "files are on", "shards", "spill run, MiB", "buckets", "levels",
+        "segment, KiB", "spill files, TB", "read requests, millions", "write requests, millions",
     )  # fmt: skip
     found = [(case.size, case.nodes, estimate(*case)) for case in cases]
     for size, nodes, it in found:
@@ -233,15 +233,15 @@ def print_cases(args: argparse.Namespace, cases: list[Case]) -> None:
             f"{plan.shards:,}",
             f"{plan.run_bytes >> 20:,}",
             f"{plan.buckets:,}",
-            f"two, by {plan.first}" if plan.first > 1 else "one",
+            f"two, {plan.first} partitions" if plan.first > 1 else "one",
             f"{mean:,.0f}",
             f"{it.spill / TB:.2f}",
             f"{it.read / 1e6:.1f}" if nodes.on_store else "-",
             f"{it.written / 1e6:.1f}" if nodes.on_store else "-",
         )
     common.header(
-        "input", "nodes", "all of it lies on", "core hours", "bound by", "hours",
-        "dollars for nodes", "for requests",
+        "input", "nodes", "files are on", "core hours", "limited by", "hours",
+        "dollars for nodes", "dollars for requests",
     )  # fmt: skip
     for size, nodes, it in found:
         common.row(
@@ -258,7 +258,7 @@ def print_cases(args: argparse.Namespace, cases: list[Case]) -> None:
 def print_limits() -> None:
     """Print up to where one level is taken."""
     common.header(
-        "data memory of a worker", "runs of", "one level on disks up to", "on a store up to"
+        "memory for data of a worker", "spill run", "one level on disks up to", "on a store up to"
     )
     for mib in (256, 1024, 5120):
         run = mib * MIB // 5

@@ -25,7 +25,7 @@ import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from transforms.datasets.identity import FileId, Located, Origin
+from transforms.datasets.identity import FileId, Located, Origin, keep
 from transforms.kernels.randomness import mix
 from transforms.kernels.records import blocks, compiling
 from transforms.kernels.records.contents import Hashes, content_hashes
@@ -37,7 +37,6 @@ from transforms.kernels.splitting.strata import Strata
 from transforms.shuffling.spill_files import Spilling
 from transforms.splitting.count_contents import CountContents
 from transforms.splitting.find_several import FindSeveral, marked
-from transforms.splitting.split_records import take
 
 PLAN = SplitPlan(
     parts=(Part("validation", share=Fraction(1, 200)), Part("test", share=Fraction(1, 200)))
@@ -70,7 +69,7 @@ def time_shares(size: int) -> None:
         parts = PLAN.split(*content_hashes(block))
         found = time.thread_time()
         for split in range(len(PLAN.names)):
-            take(origin, block, parts, split)
+            keep(origin, block, parts == split)
         taken["record_hashes"] += hashed - begin
         taken["shares"] += found - hashed
         taken["parting"] += time.thread_time() - found

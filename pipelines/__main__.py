@@ -48,8 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given[0] not in COMMANDS:
         near = difflib.get_close_matches(given[0], COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(COMMANDS)}"
-        print(f"error: {given[0]}: unknown command; {hint}", file=sys.stderr)
-        return 2
+        return _refuse(f"{given[0]}: unknown command; {hint}", given)
     try:
         with uncollected():
             module = importlib.import_module(f"pipelines.{given[0]}")
@@ -58,6 +57,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("stopped", file=sys.stderr)
         return 130
     return code
+
+
+def _refuse(message: str, given: Sequence[str]) -> int:
+    """Say an error as every command does, with ``--json`` too; return its exit code."""
+    from pipelines.recipes.cli import run_main  # late: each command imports it by itself
+    from transforms.errors import UsageError
+
+    def run(argv: Sequence[str]) -> NoReturn:
+        raise UsageError(message)
+
+    return run_main(run, given)
 
 
 def command() -> NoReturn:

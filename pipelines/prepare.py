@@ -59,7 +59,7 @@ dovetail prepare -i poems=examples/data/poems.jsonl \\
 """
 NOTES = """\
 Every document ends with the model's EOS token, unless --document_end says otherwise. Other flags go to
-Apache Beam. To check a dataset at any time, run: dovetail verify DIR; to look into it: dovetail show DIR
+Apache Beam. To check a dataset at any time, run: dovetail verify DIR; to look at rows: dovetail show DIR
 """
 
 

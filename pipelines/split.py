@@ -43,15 +43,14 @@ from transforms.workers.progress import Stage
 _OF_SCORED = 40  # bytes of a record's score and its hashes, which draws go by
 
 EXAMPLES = """\
-dovetail split -i examples/data/poems.jsonl \\
-  --fractions=train=0.98,validation=0.01,test=0.01 -o out/split
+dovetail split -i examples/data/poems.jsonl --fractions=test=1% -o out/split
 dovetail split -i examples/data/reviews.jsonl --by=identity --stratify=label \\
   --counts=train=1000,test=rest -o out/labeled
 dovetail split -i examples/data/poems.jsonl --fractions=validation=1% \\
   --split_by=author --shuffle --seed=7 -o out/authors
 """
 NOTES = """\
-Equal contents never stand in two splits, except with --by=identity. Other flags go to Apache Beam.
+Equal contents are never in two splits, except with --by=identity. Other flags go to Apache Beam.
 To open the dataset, run in Python: datasets.load_dataset(DIR); to check it: dovetail verify DIR
 """
 

@@ -49,11 +49,10 @@ if TYPE_CHECKING:
 EXAMPLES = """\
 python examples/train_model.py out/novel.model  # a small model to try it with
 dovetail tokenize -i examples/data/botchan.txt --text_field='' \\
-  --tokenizer=out/novel.model -o out/tokens
+  --tokenizer=out/novel.model -o out/ids
 dovetail tokenize -i examples/data/reviews.jsonl --keep_fields=id,label \\
   --tokenizer=out/novel.model --sampling=exact --alpha=0.2 -o out/sampled
-dovetail tokenize --decode -i out/tokens \\
-  --tokenizer=out/novel.model -o out/text
+dovetail tokenize --decode -i out/ids --tokenizer=out/novel.model -o out/text
 """
 NOTES = """\
 The shards, in the order of their names, keep the order of the input. Other flags go to Apache Beam.

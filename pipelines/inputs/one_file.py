@@ -169,10 +169,10 @@ def _look_at_lines(
             plain = (keep or text) and (
                 line_kind_of(opened, name=file.url, codec=codec, line_format=form) == "plain"
             )
-            if keep and plain:
+            if keep and plain and file.size:
                 raise InputError(
-                    f"{file.url}: expected JSON lines or rows, of which "
-                    f"--keep_fields={','.join(keep)} could be taken, got other lines"
+                    f"{file.url}: expected JSON lines or rows with fields for "
+                    f"--keep_fields={','.join(keep)}, got plain lines"
                 )
             opened.seek(0)
             if codec is not None:

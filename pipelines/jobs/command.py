@@ -18,6 +18,7 @@ from pipelines.jobs.dataset_json import dataset_json, plan_json
 from pipelines.jobs.disk_room import Need, require_room
 from pipelines.jobs.execute import Planned, execute
 from pipelines.outputs.claim import Claim, check_output, claim_output
+from pipelines.recipes import exact_yaml
 from pipelines.recipes.as_given import naming_as_given
 from pipelines.recipes.cli import LOG, heard_warnings, print_json, run_main
 from pipelines.recipes.flag_errors import Origin, flag_of, validate
@@ -27,10 +28,10 @@ from pipelines.recipes.recipe_file import (
     R,
     RecipeKind,
     S,
+    as_content,
     json_schema,
     put_under,
     read_recipe,
-    to_yaml,
 )
 from pipelines.recipes.store_options import parse_storage_options
 from pipelines.recipes.values import (
@@ -160,7 +161,7 @@ class Command(Generic[R, S, J, M]):
         content = flags.pop("recipe") if isinstance(flags.get("recipe"), Mapping) else None
         asked = validate(RecipeFlags, _part(flags, RecipeFlags))
         if asked.print_schema:
-            print(json.dumps(json_schema(kind), indent=2))
+            print(json.dumps(json_schema(kind), indent=None if asked.as_json else 2))
             return None
         origin = Origin()
         if asked.recipe is not None:
@@ -175,7 +176,11 @@ class Command(Generic[R, S, J, M]):
             flags, origin = put_under(flags, content, Origin("recipe"), kind)
         recipe = validate(kind.recipe, _part(flags, kind.recipe), origin)
         if asked.print_recipe:
-            print(to_yaml(recipe, _part(flags, kind.settings), origin, kind), end="")
+            content = as_content(recipe, _part(flags, kind.settings), origin, kind)
+            if asked.as_json:
+                print_json(content)
+            else:
+                print(exact_yaml.dump(content), end="")
             return None
         settings = validate(kind.settings, _part(flags, kind.settings), origin)
         if not asked.as_json:

@@ -7,12 +7,17 @@ from typing import Any
 
 from pipelines.jobs.plan_report import table
 from pipelines.recipes.values import write_bytes, write_count, write_share
-from transforms.datasets.manifest import Manifest
+from transforms.datasets.manifest import Manifest, PartedEntry
 from transforms.storage import layout
 
 
-def split_lines(manifest: Manifest) -> Iterator[str]:
-    """Yield a table of a dataset's splits, and what stands in several of them, or in none."""
+def split_lines(manifest: Manifest, *, warned: bool = False) -> Iterator[str]:
+    """Yield a table of a dataset's splits, and what stands in several of them, or in none.
+
+    Args:
+        manifest: of the dataset.
+        warned: what ``split_warnings`` says too is left out.
+    """
     splits = manifest.splits or ()
     rows = [["split", "requested", "actual", "records", "bytes", "shards"]]
     copies = any(split.records != split.read.records for split in splits)
@@ -44,12 +49,8 @@ def split_lines(manifest: Manifest) -> Iterator[str]:
     if (parted := manifest.parted) is not None:
         if not parted.contents:
             yield "no content is in more than one split"
-        else:
-            yield (
-                f"{write_count(parted.contents, 'content')} of {write_count(parted.records, 'record')} "
-                f"{'is' if parted.contents == 1 else 'are'} in more than one split, as records were "
-                "split by identity"
-            )
+        elif not warned:
+            yield _parted(parted)
     if manifest.like is not None:
         yield from manifest.like.get("words", ())
 
@@ -69,10 +70,16 @@ def split_warnings(manifest: Manifest) -> Iterator[str]:
                 + _why_short(manifest.recipe)
             )
     if manifest.parted is not None and manifest.parted.contents:
-        yield (
-            f"{manifest.parted.records:,} records have a duplicate in another split; leave out "
-            "--by=identity to keep duplicates together"
-        )
+        yield f"{_parted(manifest.parted)}; leave out --by=identity to keep duplicates together"
+
+
+def _parted(parted: PartedEntry) -> str:
+    """Say how many contents are in several splits."""
+    return (
+        f"{write_count(parted.contents, 'content')} of {write_count(parted.records, 'record')} "
+        f"{'is' if parted.contents == 1 else 'are'} in more than one split, as records were split by "
+        "identity"
+    )
 
 
 def _why_short(recipe: Mapping[str, Any]) -> str:

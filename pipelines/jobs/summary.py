@@ -47,7 +47,12 @@ def summarize(manifest: Manifest, settings: RunSettings, *, seconds: float, peak
         ", ".join([write_seconds(seconds), *_rates(manifest, seconds), said_peak(settings, peak)]),
     )
     made = describe(manifest.tokenizers or ())
-    lines = (*split_lines(manifest), *mixture_lines(manifest), *token_lines(manifest), *made)
+    lines = (
+        *split_lines(manifest, warned=True),
+        *mixture_lines(manifest),
+        *token_lines(manifest),
+        *made,
+    )
     for line in (*lines, *beside_records(manifest)):
         LOG.info("%s", line)
     LOG.info(

@@ -131,7 +131,10 @@ class Watch:
         for stage, given in self._totals.items():
             counts = self._counts[stage]
             total = payload if given is None else given
-            out.append(self._paces[stage].standing(now, counts, total))
+            standing = self._paces[stage].standing(now, counts, total)
+            if not standing.finished and now - self._moved_at >= _STILL:  # a pause has no pace
+                standing = replace(standing, rate=0.0, tokens=0.0, seconds=None)
+            out.append(standing)
             payload = counts.payload if out[-1].finished else None
         return out
 

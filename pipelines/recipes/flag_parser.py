@@ -158,11 +158,37 @@ def parse(parser: CommandParser, argv: Sequence[str]) -> tuple[dict[str, Any], l
     """Parse our flags; return their values, and what isn't ours as it is.
 
     Raises:
-        UsageError: a value that doesn't fit.
+        UsageError: a value that doesn't fit, or a second one of a flag that takes one.
     """
     known, rest = parser.parse_known_args(list(argv))
+    _refuse_second_value(parser, argv, rest)
     if "sources" in known:
         known.sources = join_patterns(known.sources)
     if "like" in known:
         known.like = list(itertools.chain(*known.like))
     return vars(known), rest
+
+
+def _refuse_second_value(parser: CommandParser, argv: Sequence[str], rest: Sequence[str]) -> None:
+    """Raise UsageError where a word that isn't ours stands behind a flag of ours and its value."""
+    word = next((word for word in rest if not word.startswith("-")), None)
+    if word is None or word not in argv:
+        return
+    before = list(argv[: argv.index(word)])
+    place = max(
+        (i for i, one in enumerate(before) if one.startswith("-") and one != "-"), default=-1
+    )
+    if place < 0:
+        return
+    flag, is_, value = before[place].partition("=")
+    action = parser._option_string_actions.get(parser._as_ours(flag))
+    if action is None or action.nargs == "+":
+        return
+    if action.nargs == 0:
+        raise UsageError(f"{flag}: expected no value behind it, got {word}")
+    values = [*([value] if is_ else []), *before[place + 1 :]]
+    hint = "leave out spaces, or quote the value"
+    takes = parser.help.flags.get(action.dest)
+    if takes is not None and "NAME=" in takes.metavar and "=" not in "".join(values):
+        hint = f"did you mean {flag}={'='.join([*values, word])}?"
+    raise UsageError(f"{flag}: expected one value, got {' and '.join([*values, word])}; {hint}")

@@ -59,18 +59,19 @@ class ModelRecipe(OneSplitRecipe):
     tokenizer_pattern: Token | None = make_flag(
         None,
         MODEL,
-        "how the model of a .tiktoken file splits text: gpt2, cl100k, o200k, llama3, qwen, or a "
-        "regular expression that matches every text. By default known from the name of a published "
-        "file (r50k_base, p50k_base, cl100k_base, o200k_base)",
+        "how the model of a .tiktoken file splits text: gpt2, cl100k, o200k, llama3, qwen, or "
+        "a regular expression that matches every text. Published files (r50k_base, p50k_base, "
+        "cl100k_base, o200k_base) don't need it: their name says it",
         metavar="NAME|REGEX",
     )
     bpe_engine: Literal["auto", "gigatoken", "reference"] = make_flag(
         "auto",
         MODEL,
-        "what encodes with a BPE model. reference: the package that the model's file belongs to "
-        "(tokenizers, sentencepiece or tiktoken). auto: gigatoken if it gives the same ids as that "
-        "package on a hard test text, else that package. During the run, 1 record in 256 is also "
-        "compared, and a difference ends the run. gigatoken: gigatoken, or an error",
+        "encoder for BPE models. reference: the package that the model's file belongs to "
+        "(tokenizers, sentencepiece or tiktoken). gigatoken: gigatoken, or an error. auto: "
+        "gigatoken if it gives the same ids as that package on a hard test text, else that "
+        "package. During the run, 1 record in 256 is also compared, and a difference ends the "
+        "run",
     )
     whitespace: Literal["cpm"] | None = make_flag(
         None,
@@ -96,37 +97,42 @@ class ModelRecipe(OneSplitRecipe):
     bos_token: Token | None = make_flag(
         None,
         MODEL,
-        "token that --add_bos adds: its text in the model, or its id. By default what the model's "
-        "file says, or the tokenizer_config.json beside it",
+        "token that --add_bos adds: its text in the model, or its id. By default the one that "
+        "the model's file names, or the tokenizer_config.json beside it",
         metavar="TEXT|ID",
     )
     eos_token: Token | None = make_flag(
-        None, MODEL, "token that --add_eos adds, given in the same way", metavar="TEXT|ID"
+        None,
+        MODEL,
+        "token that --add_eos adds: its text in the model, or its id. The default is found as "
+        "for --bos_token",
+        metavar="TEXT|ID",
     )
     special_tokens: Literal["text", "tokens", "fail"] = make_flag(
         "text",
         MODEL,
-        "what happens to the string of a special token in the text, such as </s>. text tokenizes "
-        "it like other text, so that no text can insert the token. tokens inserts the token. fail "
-        "makes the record a bad one (--on_bad_record). These strings are always counted",
+        "what happens if a text holds the string of a special token, such as </s>. text "
+        "tokenizes it like other text, so that no text can insert the token. tokens inserts "
+        "the token. fail makes the record a bad one (--on_bad_record). These strings are "
+        "always counted",
     )
     sampling: Literal[
         "off", "exact", "viterbi_sampling", "nbest", "uniform", "bpe_dropout", "stochastok"
     ] = make_flag(
         "off",
         SAMPLING,
-        "how segmentations are sampled. off takes the best one. For unigram models: exact draws "
-        "each with its probability to the power of alpha; viterbi_sampling is fast and biased; "
-        "nbest draws from the best ones. For BPE models: bpe_dropout skips merges. For both: "
-        "uniform draws all with equal probability. For any model: stochastok splits tokens into "
-        "pairs of pieces",
+        "how segmentations are sampled. off takes the best one. For unigram models: exact "
+        "draws in proportion to probability to the power of alpha; viterbi_sampling is fast "
+        "and biased; nbest draws from the N best ones. For BPE models: bpe_dropout skips "
+        "merges. For both: uniform draws all with equal probability. For any model: stochastok "
+        "splits tokens into pairs of pieces",
         brief="off (default), exact, nbest, bpe_dropout, …",
     )
     alpha: float | None = make_flag(
         None,
         SAMPLING,
-        "exponent of the probabilities: with 0 all segmentations are equally likely; the larger it "
-        "is, the closer to off. By default 0.1, for sampling methods that use it",
+        "exponent of the probabilities. With 0 all segmentations are equally likely; larger "
+        "values come closer to off. The default is 0.1, for sampling methods that use it",
         metavar="A",
         brief="exponent of the probabilities (default 0.1)",
     )
@@ -143,8 +149,8 @@ class ModelRecipe(OneSplitRecipe):
     proportion: float | None = make_flag(
         None,
         SAMPLING,
-        "number of steps of stochastok, as a share of a record's tokens; each step splits at most "
-        "one token (default 0.1)",
+        "number of steps of stochastok, as a share of a record's tokens. Each step splits at "
+        "most one token (default 0.1)",
         metavar="P",
     )
 

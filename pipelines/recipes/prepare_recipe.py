@@ -68,7 +68,7 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
         0,
         "order",
         "a different, reproducible order of train for the same seed, with segmentations drawn "
-        "again. With --epochs, the first of them",
+        "again. With --epochs, number of the first epoch",
         ge=0,
         lt=2**62,
     )
@@ -83,15 +83,15 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
     split_name: Annotated[str, AfterValidator(check_split)] = make_flag(
         "train",
         _OUTPUT,
-        "name of the split that gets everything no other split has; the first part of its file "
-        "names",
+        "name of the split that gets what no other split gets. Its file names begin with it",
     )
     text_field: Annotated[str, as_written(TextField.parse)] | None = make_flag(
         None,
         _INPUT,
-        "field of JSON lines, or column of rows, that holds the text. data.text is the field text "
-        r"inside data; a template such as '{title}\n\n{body}' joins several; '' takes whole lines. "
-        "By default text. If no field is named, rows that have --token_column are read as ids",
+        "field of JSON lines, or column of rows, that holds the text. data.text is the field "
+        "text inside data; a template such as '{title}\\n\\n{body}' joins several; '' takes "
+        "whole lines. The default is text; without this flag, rows that have --token_column "
+        "are read as ids",
         brief="field with the text (default text; '': the line)",
     )
     tokenizer: Annotated[str, AfterValidator(check_paths)] | None = make_flag(
@@ -107,22 +107,23 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
     eos_token: Token | None = make_flag(
         None,
         MODEL,
-        "EOS token that --document_end=eos adds and that formats name: its text in the model, or "
-        "its id. By default what the model's file says, or the tokenizer_config.json beside it",
+        "EOS token: what --document_end=eos adds, and what the output names as EOS. Its text "
+        "in the model, or its id. By default the one that the model's file names, or the "
+        "tokenizer_config.json beside it",
         metavar="TEXT|ID",
     )
     pad_token: Token | None = make_flag(
         None,
         MODEL,
-        "token that pads rows in formats whose rows all have one length, given in the same way. By "
-        "default the model's padding token",
+        "token that pads rows in formats whose rows all have one length: its text in the "
+        "model, or its id. By default the model's padding token",
         metavar="TEXT|ID",
     )
     vocab_size: int | None = make_flag(
         None,
         MODEL,
-        "for rows of ids without --tokenizer: number of possible ids, with added tokens, such as "
-        "50257. The largest id is one less",
+        "for rows of ids without --tokenizer: number of possible ids, added tokens included, "
+        "such as 50257. The largest id is one less",
         ge=1,
         le=2**32,
     )
@@ -170,9 +171,9 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
         None,
         _SPLIT,
         "splits beside train, each as a share of the contents or a number of records: "
-        "validation=0.5%,test=1000. A hash of the text decides, so equal texts are always in one "
-        "split. Added data may move records of a split given by number, never of one given by "
-        "share",
+        "validation=0.5%,test=1000. A hash of the text decides, so equal texts are always in "
+        "one split. Added data may change a split that is a number, but never moves a record "
+        "between splits that are shares",
         metavar="NAME=P%|N,…",
         min_length=1,
         brief="other splits: validation=0.5%,test=1000",
@@ -191,7 +192,7 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
     sample_splits: bool = make_flag(
         False,
         _SPLIT,
-        "sample the segmentations of the other splits too; by default only those of train",
+        "sample the segmentations of all splits; by default only those of train",
     )
     packing: PACKINGS | None = make_flag(
         None,
@@ -216,25 +217,27 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
     document_end: Token = make_flag(
         "eos",
         _PACKING,
-        "what ends every document: eos is the model's EOS token, or --eos_token; none adds "
-        "nothing; else a token, by its text in the model or its id",
+        "what ends every document. eos: the EOS token of the model or of --eos_token. none: "
+        "nothing. Else a token: its text in the model, or its id",
         metavar="eos|none|TEXT|ID",
     )
     eos_at_cuts: bool = make_flag(
-        False, _PACKING, "also end each piece of a cut document with this token, inside its row"
+        False,
+        _PACKING,
+        "end each piece of a cut document with the token of --document_end too, inside its row",
     )
     long: LONG | None = make_flag(
         None,
         _PACKING,
-        "what happens to documents longer than a row: split keeps all of it in several rows "
-        "(default); truncate keeps the beginning; drop keeps nothing; fail ends the run. Truncated "
-        "and dropped documents are counted",
+        "what happens to documents longer than a row. split keeps them whole, in several rows "
+        "(default). truncate keeps the beginning. drop keeps nothing. fail ends the run. "
+        "Truncated and dropped documents are counted",
     )
     pack_window: Annotated[Count, Field(le=2**40)] | None = make_flag(
         None,
         _PACKING,
-        "number of tokens that best_fit packs together, such as 16M: a window of the order. By "
-        "default 4,096 rows, at most 2^25 tokens",
+        "best_fit packs each N tokens of the order by themselves, such as 16M. By default N is "
+        "4,096 rows, at most 2^25 tokens",
         metavar="N",
     )
     output_format: Annotated[
@@ -282,8 +285,8 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
     shard_size: Size | None = make_flag(
         None,
         _OUTPUT,
-        "approximate size of a shard's main file, such as 512MiB; by default 256MiB, for megatron "
-        "10GiB",
+        "approximate size of a shard's main file, such as 512MiB. By default 256MiB; for "
+        "megatron 10GiB",
         metavar="SIZE",
     )
     epochs: int = make_flag(
@@ -399,6 +402,6 @@ PREPARE = RecipeKind(
     groups=(_INPUT, MODEL, _MIXTURE, _SPLIT, _PACKING, _OUTPUT, "order", SAMPLING),
     common=(
         *("sources", "output", "tokenizer", "text_field", "weights", "weigh_by", "max_tokens"),
-        *("split", "packing", "sequence_length", "output_format", "seed", "workers", "plan"),
+        *("split", "packing", "sequence_length", "output_format", "plan"),
     ),
 )

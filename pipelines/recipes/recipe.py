@@ -107,9 +107,9 @@ class CommonRecipe(RecipePart):
     sources: _Sources = make_flag(
         ...,
         _INPUT,
-        "input files, folders or patterns (*, ?, [..], {a,b}, **) of lines, Parquet or Arrow; "
-        "repeatable. NAME=PATTERN names a source (write ./dt=1/* for a folder named dt=1). - is "
-        "standard input",
+        "files, folders or patterns (*, ?, [..], {a,b}, **) to read: lines of text or JSON, "
+        "Parquet or Arrow; repeatable. NAME=PATTERN names a source; for a folder named dt=1, "
+        "write ./dt=1/*. - is standard input",
         metavar="[NAME=]PATTERN",
         min_length=1,
         brief="files, folders or patterns; NAME= names a source",
@@ -132,8 +132,9 @@ class CommonRecipe(RecipePart):
     codec_module: Modules | None = make_flag(
         None,
         _INPUT,
-        "Python modules that register your own codecs with smart_open, by file suffix, for --input "
-        "and --compression (docs/reference/formats.md). The workers must have them installed",
+        "Python modules that register your own compression codecs with smart_open, by file "
+        "suffix, for --input and --compression (docs/reference/formats.md). The workers must "
+        "have them installed",
         metavar="MODULE,MODULE",
         min_length=1,
     )
@@ -143,17 +144,18 @@ class CommonRecipe(RecipePart):
     header_lines: int = make_flag(
         0,
         _INPUT,
-        "number of lines at the top of every input file that aren't records, such as a CSV header. "
-        "They must be the same in all files. The shards of shuffle and split begin with them. With "
-        "--format=csv, they are counted as rows, which may span several lines",
+        "number of lines at the top of every input file that aren't records, such as a CSV "
+        "header. They must be the same in all files. The shards of shuffle and split begin "
+        "with them. With --format=csv, N counts rows, which may span several lines",
         ge=0,
         le=1000,
     )
     on_bad_record: Literal["fail", "skip", "quarantine"] = make_flag(
         "fail",
         _INPUT,
-        "what happens to a bad record: fail ends the run; skip leaves the record out and counts "
-        "it; quarantine also keeps it beside the shards, with its file, position and reason",
+        "what happens to a bad record. fail ends the run. skip leaves the record out and "
+        "counts it. quarantine also keeps it beside the shards, with its file, position and "
+        "reason",
     )
     seed: int = make_flag(
         0,
@@ -231,11 +233,11 @@ class MixtureRecipe(OneSplitRecipe):
     text_field: Annotated[str, as_written(TextField.parse)] | None = make_flag(
         None,
         _INPUT,
-        "keep only the text: this field of JSON lines, this column of rows, and other lines whole. "
-        'It is written as lines {"text":"..."} or as a column named text. Files count as JSON '
-        "lines if they are named .jsonl, .ndjson or .json, or if their first line is a JSON "
-        r"object. data.text is the field text inside data; a template such as '{title}\n\n{body}' "
-        "joins several",
+        "keep only the text: this field of JSON lines or this column of rows. Other "
+        'files give whole lines. The text is written as lines {"text":"..."} or as a '
+        "column named text. Files count as JSON lines if they are named .jsonl, .ndjson or "
+        ".json, or if their first line is a JSON object. data.text is the field text inside "
+        "data; a template such as '{title}\\n\\n{body}' joins several",
         min_length=1,
         brief="keep only the text of this field or column",
     )
@@ -251,8 +253,8 @@ class MixtureRecipe(OneSplitRecipe):
     temperature: Number | None = make_flag(
         None,
         _MIXTURE,
-        "weights computed from the sources' sizes n as n^(1/T). 1 keeps the natural shares; a "
-        "higher T makes them more even",
+        "compute the weights from the sizes of the sources: size n gives n^(1/T). 1 keeps the "
+        "natural shares; a higher T makes them more even",
         metavar="T",
     )
     repeats: Numbers | None = make_flag(
@@ -267,7 +269,7 @@ class MixtureRecipe(OneSplitRecipe):
         "random",
         _MIXTURE,
         "how weighted sources are combined. random draws each record's source independently. "
-        "stratified keeps every beginning of the output within 2 records of its shares",
+        "stratified keeps every prefix of the output within 2 records of the exact shares",
     )
     weigh_by: Literal["records", "bytes", "tokens"] = make_flag(
         "records",
@@ -278,10 +280,10 @@ class MixtureRecipe(OneSplitRecipe):
     stop: Literal["first_exhausted", "all_exhausted"] | None = make_flag(
         None,
         _MIXTURE,
-        "where a weighted output ends. first_exhausted: before the first record that its source no "
-        "longer has. all_exhausted: when every source has been read in full, while the others "
-        "repeat. The default is first_exhausted. With --max_records, --max_bytes or --max_tokens, "
-        "the default is to end there, and sources repeat as needed",
+        "where a weighted output ends. first_exhausted: before the first record that its "
+        "source can't supply (default). all_exhausted: when every source has been used in "
+        "full; the others repeat until then. With --max_records, --max_bytes or --max_tokens, "
+        "the output ends there by default, and sources repeat as needed",
     )
     max_records: int | None = make_flag(
         None,
@@ -376,8 +378,9 @@ class RunSettings(RecipePart):
     max_bad: Annotated[str, BeforeValidator(as_text), as_written(MostBad.parse)] | None = make_flag(
         None,
         _INPUT,
-        "end the run if more bad records than this are left out: a number, or a share of all "
-        "records, such as 0.1%. By default any number is allowed, except all records",
+        "with --on_bad_record=skip or quarantine: end the run if more bad records than this "
+        "are left out. It is a number, or a share of all records, such as 0.1%. By default, "
+        "the run ends only if all records are bad",
         metavar="N|P%",
     )
     overwrite: bool = make_flag(
@@ -397,11 +400,11 @@ class RunSettings(RecipePart):
     memory: _Memory | None = make_flag(
         None,
         RUN,
-        "memory for all processes together, such as 2GiB; by default half of what the machine or "
-        "the control group has. On a cluster: memory for each worker process, by default 1GiB "
-        "(3GiB on Dataflow)",
+        "memory for all processes together, such as 2GiB; by default half of the memory of the "
+        "machine or its control group. On a cluster: memory for each worker process, by "
+        "default 1GiB (3GiB on Dataflow)",
         metavar="SIZE",
-        brief="total memory, such as 4GiB (default: half)",
+        brief="memory for the run, such as 4GiB (default: half)",
     )
     parallelism: int | None = make_flag(
         None,
@@ -414,7 +417,8 @@ class RunSettings(RecipePart):
     shared_filesystem: bool = make_flag(
         False,
         _FLINK,
-        "the workers of the cluster see the given local paths, at the same places",
+        "say that the cluster's workers have the local paths that you pass, under the same "
+        "names, as on a shared disk",
     )
     no_wait: bool = make_flag(
         False,
@@ -476,9 +480,7 @@ class Settings(RunSettings):
         None, RUN, "has no effect: records always pass through files", deprecated=True
     )
     spill_compression: Annotated[Literal["none", "lz4", "zstd"], BeforeValidator(parse_kind)] = (
-        make_flag(
-            "none", RUN, "compression of spill files: they need less disk space and more time"
-        )
+        make_flag("none", RUN, "compression of spill files, which saves disk space and costs time")
     )
 
 
@@ -493,14 +495,15 @@ class RecipeFlags(RecipePart):
         None,
         _FILE,
         "YAML file with any of these flags as fields (input is named sources), or a dataset's "
-        "manifest.json, to make that dataset again; local or on a store. Flags override the file",
+        "manifest.json, to make that dataset again; local or on a store. Flags override the "
+        "file",
         metavar="FILE",
         min_length=1,
     )
     print_recipe: bool = make_flag(
         False,
         _FILE,
-        "print the recipe made of the file and the flags, as --recipe takes it, and exit",
+        "print the recipe (the file with the flags over it) as --recipe reads it, and exit",
     )
     print_schema: bool = make_flag(
         False, _FILE, "print the JSON Schema of recipe files, for editors, and exit"

@@ -200,20 +200,19 @@ def _as_manifest(text: bytes) -> dict[str, Any] | None:
     return content if is_one else None
 
 
-def to_yaml(
+def as_content(
     recipe: R, settings: Mapping[str, Any], origin: Origin, kind: RecipeKind[R, Any]
-) -> str:
-    """Return a recipe, defaults and all, and the settings that were given, as YAML.
+) -> dict[str, Any]:
+    """Return a recipe, defaults and all, and the settings that were given, as a file's content.
 
     Raises:
         UsageError: a setting can't be.
     """
     checked = validate(kind.settings, {"output": ".", **settings}, origin)
-    content = {
+    return {
         **recipe.model_dump(exclude_none=True),
         **checked.model_dump(include=settings.keys() & kind.fields.keys(), exclude_none=True),
     }
-    return exact_yaml.dump(content)
 
 
 def json_schema(kind: RecipeKind[Any, Any]) -> dict[str, Any]:

@@ -32,23 +32,13 @@ DRAWN_SPLIT = "validation"
 """The split of what ``--draw`` draws."""
 
 
-def _check_fractions(parts: dict[str, str]) -> dict[str, str]:
-    parse_fractions(parts)
-    return parts
-
-
-def _check_counts(parts: dict[str, str]) -> dict[str, str]:
-    parse_counts(parts)
-    return parts
-
-
 _Fractions = Annotated[
     dict[str, str],
     BeforeValidator(
         partial(parse_parts, expected="NAME=FRACTION,NAME=FRACTION"),
         json_schema_input_type=dict[str, str | float] | str,
     ),
-    AfterValidator(_check_fractions),
+    as_written(parse_fractions),
 ]
 _Counts = Annotated[
     dict[str, str],
@@ -56,7 +46,7 @@ _Counts = Annotated[
         partial(parse_parts, expected="NAME=RECORDS,NAME=rest"),
         json_schema_input_type=dict[str, str | int] | str,
     ),
-    AfterValidator(_check_counts),
+    as_written(parse_counts),
 ]
 _Patterns = Annotated[
     list[str],
@@ -71,18 +61,18 @@ class SplitRecipe(WholeRecordsRecipe):
     text_field: Annotated[str, as_written(TextField.parse)] | None = make_flag(
         None,
         _INPUT,
-        "field of JSON lines, or column of rows, whose text is a record's content. data.text is "
-        r"the field text inside data; a template such as '{title}\n\n{body}' joins several; '' is "
-        "the whole record. By default text if the record has it, else the whole record. Records "
-        "are always written whole",
+        "field of JSON lines, or column of rows, that holds a record's content, by which "
+        "records count as equal. data.text is the field text inside data; a template such as "
+        "'{title}\\n\\n{body}' joins several; '' is the whole record. By default text if the "
+        "record has it, else the whole record. Records are always written whole",
         brief="field whose text is the record's content",
     )
     fractions: _Fractions | None = make_flag(
         None,
         _SPLIT,
-        "splits by their fraction of the contents: train=0.98,validation=0.01,test=0.01. A hash of "
-        "the content decides, so equal contents are always in one split, and added data moves no "
-        "record. If train isn't named, it gets the rest",
+        "splits, each as a fraction of the contents: train=0.98,validation=0.01,test=0.01. A "
+        "hash of the content decides, so equal contents are always in one split, and added "
+        "data moves no record. If train isn't named, it gets the rest",
         metavar="NAME=F,…",
         min_length=1,
         brief="shares: train=0.98,validation=0.01,test=0.01",
@@ -90,9 +80,9 @@ class SplitRecipe(WholeRecordsRecipe):
     counts: _Counts | None = make_flag(
         None,
         _SPLIT,
-        "splits by their number of records: train=1000,test=rest. Exact with --by=identity; by "
-        "content at most this many, as equal contents stay together. Beside --fractions, they "
-        "choose from what the fractions leave",
+        "splits, each as a number of records: train=1000,test=rest. With --by=identity the "
+        "numbers are exact; by content they are maxima, as equal contents stay together. With "
+        "--fractions too, the numbers are taken from what the fractions leave",
         metavar="NAME=N|rest,…",
         min_length=1,
         brief="numbers of records: test=1000,train=rest",
@@ -100,9 +90,9 @@ class SplitRecipe(WholeRecordsRecipe):
     by: Literal["content", "identity"] = make_flag(
         "content",
         _SPLIT,
-        "what decides the split. content keeps equal contents together. identity decides for every "
-        "record by itself (its source, file and position), so duplicates may be separated; the run "
-        "says how many are",
+        "what decides the split. content keeps equal contents together. identity (source, file "
+        "and position) decides for every record by itself, so duplicates may be separated; the "
+        "run says how many are",
         brief="content (default) keeps duplicates together",
     )
     split_by: Names | None = make_flag(
@@ -115,11 +105,11 @@ class SplitRecipe(WholeRecordsRecipe):
     stratify: str | None = make_flag(
         None,
         _SPLIT,
-        "field or column of a label: each split of --counts gets the input's share of every label, "
-        "by largest remainder",
+        "field or column of a label. Each split of --counts gets the same share of every label "
+        "as the input has, by largest remainder",
         metavar="FIELD",
         min_length=1,
-        brief="keep this label's shares in every count",
+        brief="keep the shares of this label in each split",
     )
     split_seed: int = make_flag(
         0, _SPLIT, "another seed gives other splits; --seed doesn't affect them", ge=0, lt=2**64
@@ -137,35 +127,35 @@ class SplitRecipe(WholeRecordsRecipe):
     like_model: Annotated[str, AfterValidator(check_paths)] | None = make_flag(
         None,
         _LIKE,
-        "like.json of a dataset: score with that model, and fit none. With --like too, the report "
-        "compares with the test set",
+        "like.json of an earlier dataset: score with its model instead of fitting one. With "
+        "--like too, the report compares the result with that test set",
         metavar="FILE",
         min_length=1,
     )
     features: Names = make_flag(
         ["text"],
         _LIKE,
-        "what the sets are compared by: text, and columns of rows or fields of JSON lines by name. "
-        "They hold numbers, categories, or lists of numbers of one length (an embedding)",
+        "what the sets are compared by: text, and names of columns of rows or fields of JSON "
+        "lines. These hold numbers, categories, or lists of numbers of one length (embeddings)",
         metavar="NAME,NAME",
     )
     fit_records: Count = make_flag(
         FIT_RECORDS,
         _LIKE,
-        "maximum number of records of each set that the model is fitted on",
+        "maximum number of records of each set to fit the model on",
         metavar="N",
     )
     fit_bytes: Size = make_flag(
         FIT_BYTES,
         _LIKE,
-        "maximum bytes of text and columns of each set that the model is fitted on",
+        "maximum bytes of text and columns of each set to fit the model on",
         metavar="SIZE",
     )
     weights_column: str | None = make_flag(
         None,
         _LIKE,
-        "add this column (for JSON lines, a last key) to the splits of --fractions or --counts: "
-        "the record's weight; the mean weight is 1",
+        "add a column of this name (for JSON lines, a last key) to the splits of --fractions "
+        "or --counts. It holds the record's weight; the mean weight is 1",
         metavar="NAME",
         min_length=1,
         brief="add each record's weight in this column",
@@ -187,7 +177,8 @@ class SplitRecipe(WholeRecordsRecipe):
     draw_column: str = make_flag(
         DRAW_COLUMN,
         _LIKE,
-        "for --draw: the column (for JSON lines, the key) that says how often a record was drawn",
+        "for --draw: name of the column (for JSON lines, the key) that says how often a record "
+        "was drawn",
         metavar="NAME",
         min_length=1,
     )
@@ -210,8 +201,8 @@ class SplitRecipe(WholeRecordsRecipe):
     num_shards: int | None = make_flag(
         None,
         _OUTPUT,
-        "approximate number of shards of the largest split; others have as many as their size "
-        "needs. By default set by --shard_size",
+        "approximate number of shards of the largest split. Other splits have as many as their "
+        "size needs. By default set by --shard_size",
         ge=1,
         le=MOST_SHARDS,
     )

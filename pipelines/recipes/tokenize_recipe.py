@@ -37,7 +37,7 @@ class TokenizeRecipe(ModelRecipe):
     epoch: int = make_flag(
         0,
         SAMPLING,
-        "another epoch draws other segmentations, reproducibly, with the same seed",
+        "another epoch draws other segmentations for the same seed, reproducibly",
         ge=0,
         lt=2**63,
         brief="another epoch draws them again",
@@ -94,9 +94,9 @@ class TokenizeRecipe(ModelRecipe):
         _OUTPUT,
         "fields of the records to keep as columns after their tokens: NAME,NAME, or * for all "
         "columns of rows except the text. Columns of rows keep their types. For JSON lines, "
-        "integers become int64, other numbers float64, and strings and booleans stay as they are. "
-        "Objects, arrays and fields of mixed types become JSON text. A value that doesn't fit "
-        "makes the record a bad one",
+        "integers become int64, other numbers float64, and strings and booleans stay as they "
+        "are. Objects, arrays and fields of mixed types become JSON text. A record with a "
+        "value that doesn't fit is a bad record",
         metavar="NAME,NAME",
         brief="fields to keep beside the tokens; * for all",
     )
@@ -185,6 +185,6 @@ TOKENIZE = RecipeKind(
             "sampling",
             "alpha",
         ),
-        *("seed", "epoch", "keep_fields", "decode", "workers", "plan"),
+        *("seed", "keep_fields", "decode", "workers", "plan"),
     ),
 )

@@ -377,12 +377,12 @@ Names = Annotated[
 ]
 
 
-def as_written(parse: Callable[[str], object]) -> AfterValidator:
-    """Return what checks that a text can be read, and leaves it as it was written."""
+def as_written(parse: Callable[[Any], object]) -> AfterValidator:
+    """Return what checks that a value can be read, and leaves it as it was written."""
 
-    def check(text: str) -> str:
-        parse(text)
-        return text
+    def check(value: Any) -> Any:
+        parse(value)
+        return value
 
     return AfterValidator(check)
 

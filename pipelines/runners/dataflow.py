@@ -59,7 +59,7 @@ def settle_dataflow(
             "--sdk_container_image: expected an image that holds Dovetail, which Beam's own doesn't; "
             "build one with deploy/Dockerfile"
         )
-    settings, flags = _choose_machines(settings, beam_flags, given)
+    settings, flags = _choose_machines(settings, given)
     project = given["project"]
     if not given["no_auth"]:
         project = _check_credentials(given["gcp_oauth_scopes"], given["project"])
@@ -111,9 +111,7 @@ def _temp_location(settings: S) -> str:
     return locations[0]
 
 
-def _choose_machines(
-    settings: S, beam_flags: Sequence[str], given: dict[str, Any]
-) -> tuple[S, list[str]]:
+def _choose_machines(settings: S, given: dict[str, Any]) -> tuple[S, list[str]]:
     """Choose the machines' type by memory, and how many there may be at most.
 
     Raises:

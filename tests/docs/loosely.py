@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+_CLOCK = re.compile(r"^\d\d:\d\d:\d\d ")  # before what a run says; no page shows it
 _NUMBER = re.compile(r"[-+]?\d[\d,._]*(?:e[-+]?\d+)?")
 _HEX = re.compile(r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{8,}\b")
 _UNIT = re.compile(r"# ?(?:[kKMGT]?i?B|ms|µs|s|min|h)\b")
@@ -13,7 +14,7 @@ _BAR = re.compile(r"[─━═]+")
 
 def normalized(line: str) -> str:
     """Return a line with a mark for each number, with its unit, and single blanks."""
-    line = _NUMBER.sub("#", _HEX.sub("#", line))
+    line = _NUMBER.sub("#", _HEX.sub("#", _CLOCK.sub("", line)))
     return " ".join(_BAR.sub("─", _UNIT.sub("#", line)).split())
 
 

@@ -8,7 +8,7 @@ and fractions.
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -208,12 +208,3 @@ def _is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def texts_in(splits: Mapping[str, Sequence[Record]]) -> dict[str | None, set[str]]:
-    """Return in which splits each text stands."""
-    sides: dict[str | None, set[str]] = defaultdict(set)
-    for name, found in splits.items():
-        for record in found:
-            sides[record.text].add(name)
-    return dict(sides)

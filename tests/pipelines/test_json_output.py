@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import pipelines.__main__
 import pipelines.prepare
 import pipelines.show
 import pipelines.shuffle
@@ -148,6 +149,11 @@ def test_errors_are_objects_too(
     error = said(pipelines.shuffle.main, *flags, code=2)["error"]
     assert (error["type"], error["exit_code"]) == (kind, 2)
     assert error["message"]
+
+
+def test_an_unknown_command_is_an_object_too(said: Any) -> None:
+    error = said(pipelines.__main__.main, "shufle", code=2)["error"]
+    assert error["message"] == "shufle: unknown command; did you mean shuffle?"
 
 
 def test_an_error_that_nobody_foresaw_is_one_too(

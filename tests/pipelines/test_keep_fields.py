@@ -377,7 +377,7 @@ def test_files_that_were_not_looked_at_must_agree_too(folder: Path) -> None:
         tokenize(folder, "--keep_fields=id")
     (folder / "in/01.jsonl").rename(folder / "in/01.txt")
     (folder / "in/01.txt").write_text("no JSON\n")
-    with pytest.raises(DataError, match=r"01.txt: expected JSON lines or rows, to keep id"):
+    with pytest.raises(DataError, match=r"01.txt: expected JSON lines or rows with the fields id"):
         tokenize(folder, "--keep_fields=id", "--extension=.jsonl,.txt")
 
 

@@ -134,7 +134,7 @@ def test_rows_of_ids_are_split_by_their_ids_or_their_text(tmp_path: Path) -> Non
         (["--split=a=5%", "--split_by=x"], "--split_by=x: expected text, integers or booleans"),
         (
             ["--split=a=5%", "--split_by=o"],
-            "--split_by=o: expected text, .* values of several kinds",
+            "--split_by=o: expected text, .* or of several kinds",
         ),
     ],
 )

@@ -64,6 +64,6 @@ def test_what_parts_by_identity_is_said(tmp_path: Path, caplog: pytest.LogCaptur
     )
     assert manifest.parted is not None
     assert (manifest.parted.contents, manifest.parted.records) == (1, 100)
-    assert "100 records have a duplicate in another split" in caplog.text
+    assert "1 content of 100 records is in more than one split" in caplog.text
     none = splits.run(tmp_path / "none", f"--input={path}", "--fractions=validation=0.5")
     assert none.parted is None

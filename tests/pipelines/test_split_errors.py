@@ -113,9 +113,16 @@ def test_a_field_that_can_not_decide(tmp_path: Path, jsonl: str) -> None:
 def test_plain_lines_have_no_fields(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a\nb\n")
     assert said(tmp_path, f"--input={tmp_path}/a.txt", HALVES, "--split_by=site,day") == (
-        "a.txt: expected JSON lines or rows, of which --split_by=site,day could be taken, got other "
-        "lines"
+        "a.txt: expected JSON lines or rows with fields for --split_by=site,day, got plain lines"
     )
+
+
+def test_an_empty_file_of_any_name_has_no_field_to_be_missed(tmp_path: Path, jsonl: str) -> None:
+    (tmp_path / "b.txt").write_text("")
+    flags = [f"--output={tmp_path / 'o'}", "--workers=1", "--quiet", HALVES, "--split_by=label"]
+    assert run([f"--input={tmp_path}/b.txt", *flags]).records == 0
+    flags.append("--overwrite")
+    assert run(["--input", jsonl, f"{tmp_path}/b.txt", *flags]).records == 60
 
 
 def test_counts_larger_than_what_is_there_where_that_is_known(tmp_path: Path, rows: str) -> None:
@@ -316,7 +323,7 @@ def test_from_python_and_again_from_its_manifest(tmp_path: Path, jsonl: str) -> 
     again = dovetail.split(recipe=made, output=tmp_path / "two", workers=1, quiet=True)
     assert [s.sha256 for s in again.shards] == [s.sha256 for s in made.shards]
     assert dovetail.split(recipe=made, output=tmp_path / "three", plan=True) is None
-    assert "fractions: splits by their fraction of the contents" in (dovetail.split.__doc__ or "")
+    assert "fractions: splits, each as a fraction of the contents" in (dovetail.split.__doc__ or "")
     with pytest.raises(InputError, match="no file matches"):
         dovetail.split(input=tmp_path / "nowhere", counts={"a": 1}, output=tmp_path / "four")
 

@@ -71,7 +71,7 @@ def _open_beside(
         return BesideReader(open_rows(file, task, found), None, task)
     line_format = task.options.line_format
     kind = line_kind_of(file, name=task.name, codec=found.codec, line_format=line_format)
-    if beside.fields is not None:
+    if beside.fields is not None and task.size:
         _require_fields(beside.fields, kind, name=task.name)
     return BesideReader(_open_lines(file, task, kind, told=told), kind, task)
 
@@ -84,7 +84,7 @@ def _open_texts(
         return TextReader(open_rows(file, inner, found), None, task)
     line_format = options.line_format
     kind = line_kind_of(file, name=task.name, codec=found.codec, line_format=line_format)
-    if options.kept is not None:
+    if options.kept is not None and task.size:
         _require_fields(options.kept, kind, name=task.name)
     return TextReader(_open_lines(file, inner, kind, told=told), kind, task)
 
@@ -150,7 +150,7 @@ def _require_fields(kept: Kept, kind: LineKind, *, name: str) -> None:
     """Raise DataError where a file's lines have no fields to be kept, or none whose kinds are known."""
     if kind == "plain":
         raise DataError(
-            f"{name}: expected JSON lines or rows, to keep {', '.join(kept.names)}, got other "
+            f"{name}: expected JSON lines or rows with the fields {', '.join(kept.names)}, got plain "
             "lines; process such files in a separate run"
         )
     if kept.kinds is None:

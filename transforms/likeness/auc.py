@@ -10,26 +10,19 @@ from transforms.kernels.arrays import F64, U8
 Bools = npt.NDArray[np.bool_]
 
 
-def auc(values: F64, is_test: Bools) -> float:
+def auc_by_folds(values: F64, is_test: Bools, folds: U8) -> float:
     """Return how likely a test record's value is above an input record's; ties count one half.
+
+    Pairs of records are compared that one model scored, as values of two aren't comparable.
 
     Args:
         values: float64[n].
-        is_test: bool[n], some of either.
-
-    >>> auc(np.array([1.0, 2.0, 2.0, 3.0]), np.array([False, True, False, True]))
-    0.875
-    """
-    wins, pairs = _wins(values, is_test)
-    return wins / pairs
-
-
-def auc_by_folds(values: F64, is_test: Bools, folds: U8) -> float:
-    """Return the AUC over pairs of records that one model scored, as values of two aren't comparable.
-
-    Args:
-        values, is_test: as of ``auc``.
+        is_test: bool[n].
         folds: uint8[n], which model scored each.
+
+    >>> values, is_test = np.array([1.0, 2.0, 2.0, 3.0]), np.array([False, True, False, True])
+    >>> auc_by_folds(values, is_test, np.zeros(4, np.uint8))
+    0.875
     """
     found = [_wins(values[folds == fold], is_test[folds == fold]) for fold in np.unique(folds)]
     pairs = sum(one[1] for one in found)

@@ -15,8 +15,7 @@ from transforms.kernels.records.attach import attach
 from transforms.kernels.records.digest import Digest
 from transforms.likeness.drawn import read_drawn
 from transforms.splitting.contents_of import HashContents, by_content, by_identity
-from transforms.splitting.placing import LEFT_OUT, Part
-from transforms.splitting.split_records import take
+from transforms.splitting.placing import LEFT_OUT, Part, parts_of
 
 _COPIES_BYTES = 4 << 20  # of copies that are made at a time: a record may have any number
 
@@ -55,16 +54,14 @@ class PlaceDrawn:
         known = found.holds(self.contents(origin, block))
         splits = np.where(times > 0, _DRAWN, np.where(known, _NOWHERE, _TRAIN)).astype(np.uint8)
         block = blocks.without_kept(block)
-        for number in np.unique(splits).tolist():
-            mine = take(origin, block, splits, number)
-            assert mine is not None
-            was = Digest.total(blocks.digests(mine[1], sources=1))
-            if number == _TRAIN:
-                yield Part(0, was, mine[0], self._attached(*mine, np.zeros(len(mine[1]), np.int64)))
-            elif number == _NOWHERE:
-                yield Part(LEFT_OUT, was, mine[0], None)
+        for part in parts_of(origin, block, splits, (_TRAIN, _DRAWN, _NOWHERE)):
+            if part.split == _TRAIN:
+                none = np.zeros(part.was.records, np.int64)
+                yield part._replace(block=self._attached(part.origin, part.block, none))
+            elif part.split == _NOWHERE:
+                yield part._replace(split=LEFT_OUT, block=None)
             else:
-                yield from self._copies(*mine, times[times > 0], was)
+                yield from self._copies(part.origin, part.block, times[times > 0], part.was)
 
     def _attached(self, origin: Origin, block: pa.RecordBatch, times: I64) -> pa.RecordBatch:
         return attach(block, self.column, pa.array(times), name_of=origin.name_of)

@@ -72,7 +72,6 @@ class OrderDocuments(beam.PTransform):  # type: ignore[misc]
         weighed = once | "Weigh" >> beam.Map(
             weigh_stages,
             beam.pvalue.AsIter(spans),
-            beam.pvalue.AsList(tallies),
             beam.pvalue.AsList(first.made),
             ordering=asked,
         )

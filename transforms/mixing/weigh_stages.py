@@ -32,7 +32,6 @@ from transforms.mixing.spill_tokens import Made, add_made
 def weigh_stages(
     _: None,
     spans: Iterable[SpanReports],
-    tallies: list[Tally],
     made: list[Made],
     ordering: Ordering,
 ) -> Weighed:

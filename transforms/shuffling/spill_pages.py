@@ -41,7 +41,6 @@ STREAM_TABLE = np.dtype(
 
 _DIGEST = np.dtype([(name, "<u8") for name in PARTS])
 _DIGESTS, _ORDER = b"dovetail.digests", b"dovetail.order"
-_CHECKSUM = 8  # bytes of a checksum and the mark behind it
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"  # of Arrow IPC
 
 

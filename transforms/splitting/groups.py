@@ -26,8 +26,8 @@ def check_groups(groups: Sequence[str], kept: Kept, *, flag: str = "--split_by")
         kind = None if kept.kinds is None else kept.kinds[kept.names.index(name)]
         if kind == "json":
             raise InputError(
-                f"{asked}, got JSON lines with objects, arrays, only nulls, or values of "
-                "several kinds"
+                f"{asked}, got JSON lines in which it is missing or null everywhere, an "
+                "object, an array, or of several kinds"
             )
         if kept.schema is None or not can_group(carried_type(kept.schema.field(name).type)):
             got = "none" if kept.schema is None else kept.schema.field(name).type

@@ -6,17 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from transforms.datasets.identity import Origin
 from transforms.kernels.arrays import U8
 from transforms.kernels.records import blocks
-from transforms.kernels.records.digest import Digest
 from transforms.kernels.splitting.plan import SplitPlan
 from transforms.splitting.contents_of import HashContents, by_content
-from transforms.splitting.placing import Part
-from transforms.splitting.split_records import take
+from transforms.splitting.placing import Part, parts_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +35,9 @@ class PlaceByPlan:
 
     def place(self, origin: Origin, block: pa.RecordBatch, told: Any) -> Iterator[Part]:
         """Yield a Part for each split that has records of the block."""
-        yield from parts_of(origin, block, self.splits(origin, block, told))
+        splits = self.splits(origin, block, told)
+        yield from parts_of(origin, blocks.without_kept(block), splits, range(len(self.names)))
 
     def splits(self, origin: Origin, block: pa.RecordBatch, told: Any) -> U8:
         """Return uint8[n]: the number of each record's split; arguments as of ``place``."""
         return self.plan.split(*self.contents(origin, block), told or ())
-
-
-def parts_of(origin: Origin, block: pa.RecordBatch, splits: U8) -> Iterator[Part]:
-    """Yield a Part for each split of a block's records, uint8[n], without what was read beside them."""
-    block = blocks.without_kept(block)
-    for split in np.unique(splits).tolist():
-        mine = take(origin, block, splits, split)
-        if mine is not None:
-            yield Part(split, Digest.total(blocks.digests(mine[1], sources=1)), *mine)

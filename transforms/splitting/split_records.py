@@ -12,16 +12,15 @@ import pyarrow as pa
 from apache_beam.transforms.window import GlobalWindows
 
 import transforms.datasets.coders  # noqa: F401  # registers the coder of blocks
-from transforms.datasets.identity import Located, Origin, keep
+from transforms.datasets.identity import Located
 from transforms.datasets.reports import SpanReport, SpanReports
 from transforms.datasets.source_files import SourceFile
 from transforms.errors import LosslessError
-from transforms.kernels.arrays import U8
 from transforms.kernels.records import blocks
-from transforms.kernels.records.contents import without_kept
 from transforms.kernels.records.digest import PARTS, Digest
 from transforms.kernels.splitting.plan import Counted, SplitPlan
 from transforms.splitting.contents_of import HashContents, by_content
+from transforms.splitting.placing import Part, parts_of
 
 NO_FILE = -1
 """In the place of a file's number and of where a span begins: a split's part of a source is no file."""
@@ -151,7 +150,7 @@ class _Split(beam.DoFn):  # type: ignore[misc]
         self._plan, self._contents = config.plan, config.contents
         self._drop = tuple(config.drop)
         only = config.plan.names if config.only is None else config.only
-        self._wanted = [(config.plan.names.index(name), name) for name in only]
+        self._wanted = {config.plan.names.index(name): name for name in only}
 
     def start_bundle(self) -> None:
         self._found: dict[tuple[str, str, int], tuple[Digest, int]] = {}
@@ -160,19 +159,17 @@ class _Split(beam.DoFn):  # type: ignore[misc]
         self, element: Located, counted: Sequence[Counted] = ()
     ) -> Iterator[beam.pvalue.TaggedOutput]:
         origin, block = element
-        parts = self._plan.split(*self._contents(origin, block), counted)
-        block = without_kept(block, self._drop)
-        for number, name in self._wanted:
-            mine = take(origin, block, parts, number)
-            if mine is not None:
-                self._report(name, *mine)
-                yield beam.pvalue.TaggedOutput(_blocks_tag(name), mine)
+        splits = self._plan.split(*self._contents(origin, block), counted)
+        block = blocks.without_kept(block, self._drop)
+        for part in parts_of(origin, block, splits, self._wanted):
+            name = self._wanted[part.split]
+            self._report(name, part)
+            yield beam.pvalue.TaggedOutput(_blocks_tag(name), (part.origin, part.block))
 
-    def _report(self, name: str, origin: Origin, block: pa.RecordBatch) -> None:
-        key = name, origin.source, origin.pass_number
+    def _report(self, name: str, part: Part) -> None:
+        key = name, part.origin.source, part.origin.pass_number
         digest, payload = self._found.get(key, (Digest(), 0))
-        digest += Digest.total(blocks.digests(block, sources=1))
-        self._found[key] = digest, payload + blocks.payload_bytes(block)
+        self._found[key] = digest + part.was, payload + blocks.payload_bytes(part.block)
 
     def finish_bundle(self) -> Iterator[Any]:
         reports: dict[str, list[SpanReport]] = {}
@@ -189,15 +186,3 @@ class _Split(beam.DoFn):  # type: ignore[misc]
         for name, mine in reports.items():
             windowed = GlobalWindows.windowed_value(SpanReports.of(mine))
             yield beam.pvalue.TaggedOutput(_spans_tag(name), windowed)
-
-
-def take(origin: Origin, block: pa.RecordBatch, parts: U8, number: int) -> Located | None:
-    """Return the records of a block that fall to one split, None where none does.
-
-    Args:
-        origin: whose records they are.
-        block: of n records; it isn't copied where all of them fall to the split.
-        parts: uint8[n], the split that each falls to.
-        number: of the split.
-    """
-    return keep(origin, block, parts == number)

@@ -77,11 +77,14 @@ def test_plain_lines_have_no_fields(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.txt").write_text("text\n")
     assert look(tmp_path, text_field="text") == Beside(text_field="text")
-    with pytest.raises(InputError, match=r"of which --split_by=a,b --stratify=y could be taken"):
+    with pytest.raises(
+        InputError, match=r"rows with fields for --split_by=a,b --stratify=y, got plain"
+    ):
         look(tmp_path, groups=["a", "b"], label="y")
 
 
 def test_of_empty_files_every_field_will_do(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.jsonl").write_text("")
+    (tmp_path / "in" / "b.txt").write_text("")
     assert look(tmp_path, groups=["site"], label="y").fields is not None

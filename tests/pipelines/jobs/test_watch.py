@@ -264,6 +264,22 @@ def test_where_nothing_is_counted_lines_say_what_goes_on(
     ]
 
 
+def test_a_stage_that_pauses_has_neither_a_rate_nor_time_left(
+    counts: str, said: pytest.LogCaptureFixture
+) -> None:
+    clock, progress = Clock(), Progress.open(counts)
+    watch = Watch(counts, {"count": 1000}, clock=clock)
+    watch.tick()
+    progress.add("count", bytes=500, records=9)
+    with progress.doing("fitting the discriminator"):
+        for _ in range(10):
+            clock.now += 1
+            watch.tick()
+    assert said.messages == [
+        "surveying records: 50%, 0.5/1.0 kB, 9 records; now fitting the discriminator"
+    ]
+
+
 def test_bars_that_stand_still_have_a_line_that_says_what_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -74,6 +74,30 @@ def test_several_inputs_behind_an_equals_sign_are_refused_with_what_works() -> N
 
 
 @pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            ["--weights", "web", "0.1"],
+            "--weights: expected one value, got web and 0.1; did you mean --weights=web=0.1?",
+        ),
+        (
+            ["--weights=a=0.9,", "b=0.1"],
+            "--weights: expected one value, got a=0.9, and b=0.1; leave out spaces, or quote the value",
+        ),
+        (
+            ["--seed", "5", "6"],
+            "--seed: expected one value, got 5 and 6; leave out spaces, or quote the value",
+        ),
+        (["--overwrite", "yes"], "--overwrite: expected no value behind it, got yes"),
+    ],
+)
+def test_a_second_value_names_its_own_flag(source: Path, words: list[str], says: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        run(f"--input={source}", "--output=o", *words)
+    assert str(raised.value) == says
+
+
+@pytest.mark.parametrize(
     "flag", ["--workers=2", "--direct_num_workers=2", "--direct-num-workers=2"]
 )
 def test_workers_are_asked_for_by_our_name_or_beams(

@@ -23,7 +23,7 @@ from tests.pipelines.support import ROOT, command, make_lines, run
 from transforms.errors import UsageError
 
 MAKE = ("shuffle", "tokenize", "prepare", "split")
-TOO_LONG = 30  # lines
+TOO_LONG = 25  # lines
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from pipelines.recipes import exact_yaml
 from pipelines.recipes.flag_errors import validate
 from pipelines.recipes.prepare_recipe import PREPARE, PrepareRecipe
-from pipelines.recipes.recipe_file import json_schema, read_recipe, to_yaml
+from pipelines.recipes.recipe_file import as_content, json_schema, read_recipe
 from pipelines.recipes.values import parse_count
 from transforms.errors import UsageError
 
@@ -199,7 +200,7 @@ def test_stages_come_from_a_file(tmp_path: Path) -> None:
 def test_a_recipe_that_is_printed_is_the_same_recipe(tmp_path: Path) -> None:
     text = STAGES + "split: {validation: 0.5%}\nsampling: exact\nadd_bos: true\nrows: 3M\n"
     recipe, origin = in_file(tmp_path, text)
-    again, _ = in_file(tmp_path, to_yaml(recipe, {}, origin, PREPARE))
+    again, _ = in_file(tmp_path, exact_yaml.dump(as_content(recipe, {}, origin, PREPARE)))
     assert again == recipe
     assert again.sha256 == recipe.sha256
     # a manifest has it as JSON

@@ -424,6 +424,12 @@ def test_a_printed_recipe_is_the_same_recipe_again(
     assert seen[0] == seen[1]
     run("--recipe=printed.yaml", "--print_recipe")
     assert capsys.readouterr().out == printed
+    run(*flags, "--print_recipe", "--json")
+    in_json = capsys.readouterr().out
+    assert isinstance(json.loads(in_json), dict)
+    Path("printed.yaml").write_text(in_json)
+    run("--recipe=printed.yaml", *output)
+    assert seen[2] == seen[0]
     assert [path.name for path in tmp_path.iterdir()] == ["printed.yaml"]
 
 
@@ -531,6 +537,8 @@ def test_the_schema_is_printed() -> None:
     done = command("--print_schema")
     assert (done.returncode, done.stderr) == (0, b"")
     assert json.loads(done.stdout) == json_schema(SHUFFLE)
+    (line,) = command("--print_schema", "--json").stdout.splitlines()
+    assert json.loads(line) == json_schema(SHUFFLE)
 
 
 def test_the_examples_in_the_docs_are_recipes(tmp_path: Path) -> None:

@@ -423,10 +423,6 @@ def test_shards_that_are_missing_or_double_are_refused(shards: list[ShardReport]
         manifest(shards)
 
 
-def _without(digest: Digest) -> Digest:
-    return replace(digest, records=digest.records - 1)
-
-
 @pytest.mark.parametrize("source", [0, 1])
 @pytest.mark.parametrize("field", ["records", "bytes", "hash0", "hash1"])
 def test_a_digest_that_differs_in_anything_names_its_source(source: int, field: str) -> None:

@@ -283,7 +283,7 @@ def test_lines_that_are_not_json_have_no_label() -> None:
     assert texts_of(found) == [None, None]
     assert [place for place, _ in bad] == [13, 21]
     assert "unlabelled records under --stratify=y" in bad[0][1]
-    with pytest.raises(DataError, match="expected JSON lines or rows, to keep y"):
+    with pytest.raises(DataError, match="expected JSON lines or rows with the fields y, got plain"):
         read(b"plain", "x.txt", beside=beside)
 
 

@@ -35,7 +35,7 @@ def test_text_integers_and_booleans_can_be_split_by(good: Kept) -> None:
     [
         (
             kept(pa.string(), "integer", "json"),
-            "objects, arrays, only nulls, or values of several",
+            "missing or null everywhere, an object, an array, or of several kinds",
         ),
         (kept(pa.float64(), "integer", "number"), "got double"),
         (kept(pa.list_(pa.int8())), "got list"),

@@ -37,7 +37,6 @@ PARTS = (
     Part("test", count=1000),
     Part("heldout", share=Fraction(1, 100)),
 )
-FRACTIONS = ("validation", "heldout")
 
 Sides = dict[bytes, set[str]]
 

@@ -29,7 +29,8 @@ from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.splitting.plan import Part, SplitPlan
 from transforms.splitting.contents_of import by_content
-from transforms.splitting.split_records import SpansOfSplit, SplitRecords, require_splits, take
+from transforms.splitting.placing import parts_of
+from transforms.splitting.split_records import SpansOfSplit, SplitRecords, require_splits
 
 PLAN = SplitPlan(
     parts=(Part("validation", share=Fraction(1, 5)), Part("test", share=Fraction(1, 10)))
@@ -218,19 +219,25 @@ def test_groups_keep_together_and_the_field_goes_no_further(tmp_path: Path) -> N
 
 def test_a_block_that_stays_whole_is_not_copied() -> None:
     block = blocks.from_records([b"a", b"b"], np.arange(2, dtype=np.uint64), line_end=b"")
-    origin = FileId("s", "f")
-    same = take(origin, block, np.array([1, 1], np.uint8), 1)
-    assert same is not None
-    assert same[1] is block
-    assert take(origin, block, np.array([1, 1], np.uint8), 0) is None
+    [same] = parts_of(FileId("s", "f"), block, np.array([1, 1], np.uint8), range(2))
+    assert (same.split, same.was.records) == (1, 2)
+    assert same.block is block
+
+
+def test_parts_are_of_the_wanted_splits_alone() -> None:
+    block = blocks.from_records([b"a", b"b", b"c"], np.arange(3, dtype=np.uint64), line_end=b"")
+    found = parts_of(FileId("s", "f"), block, np.array([2, 0, 1], np.uint8), (2, 0, 3))
+    assert [(part.split, blocks.records(part.block)) for part in found] == [
+        (2, [b"a"]),
+        (0, [b"b"]),
+    ]
 
 
 def test_records_of_small_files_keep_their_names() -> None:
     records = [b"%d" % i for i in range(6)]
     block = blocks.from_records(records, np.arange(6, dtype=np.uint64), line_end=b"\n")
     origin = FileIds("s", ("a", "b", "c", "d"), (2, 0, 3, 1), 1)
-    found = take(origin, block, np.array([0, 1, 0, 0, 1, 1], np.uint8), 1)
-    assert found is not None
-    assert found[0] == FileIds("s", ("a", "b", "c", "d"), (1, 0, 1, 1), 1)
-    assert blocks.records(found[1]) == [b"1", b"4", b"5"]
-    assert [found[0].name_of(i) for i in range(3)] == ["a", "c", "d"]
+    [part] = parts_of(origin, block, np.array([0, 1, 0, 0, 1, 1], np.uint8), [1])
+    assert part.origin == FileIds("s", ("a", "b", "c", "d"), (1, 0, 1, 1), 1)
+    assert blocks.records(part.block) == [b"1", b"4", b"5"]
+    assert [part.origin.name_of(i) for i in range(3)] == ["a", "c", "d"]

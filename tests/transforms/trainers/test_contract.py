@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any, BinaryIO, cast
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -35,7 +34,6 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "megatron": [{"megatron": "documents"}, {"megatron": "rows"}],
 }
 VOCABULARIES = (255, 256, 257, 65_499, 65_500, 65_535, 65_536, 65_537)
-KEPT = pa.schema([("title", pa.string()), ("year", pa.int32())])
 
 
 def _cases() -> Iterator[Any]:

@@ -75,11 +75,16 @@ def test_the_line_that_opens_flat_files_opens_them(
     assert [part.tolist() for part in opened] == [rows.ids.tolist() for rows in shards]
 
 
-@pytest.mark.parametrize("options", [{}, {"header": "llmc"}])
-def test_both_lines_for_flat_files_stand_on_the_page(options: dict[str, str]) -> None:
-    assert FORMATS["flat"].how_to_open(dataset_of("none", options=options), "DIR") in PAGE
-
-
-@pytest.mark.parametrize("name", ["parquet", "arrow"])
-def test_the_line_that_opens_a_format_stands_on_the_page(name: str) -> None:
-    assert FORMATS[name].how_to_open(dataset_of("none"), "DIR") in PAGE
+@pytest.mark.parametrize(
+    ("name", "options", "folder"),
+    [
+        ("parquet", {}, "ready/parquet"),
+        ("arrow", {}, "ready/arrow"),
+        ("flat", {}, "ready/flat"),
+        ("flat", {"header": "llmc"}, "llmc"),
+    ],
+)
+def test_the_line_that_opens_a_format_stands_on_the_page(
+    name: str, options: dict[str, str], folder: str
+) -> None:
+    assert FORMATS[name].how_to_open(dataset_of("none", options=options), folder) in PAGE

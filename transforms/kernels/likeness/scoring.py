@@ -137,16 +137,3 @@ def to_scores(z: F64, low: F64 | float = 0.0, high: F64 | float = 1.0) -> U32:
     d = low + (high - low) * (1.0 / (1.0 + np.ldexp(m, k.astype(np.int64))))
     scores: U32 = np.clip(np.rint(d * SCORES), 1, SCORES - 1).astype(np.uint32)
     return scores
-
-
-def score(
-    spec: FeatureSpec,
-    weights: F64,
-    calibration: F64,
-    texts: pa.Array | Sequence[str] | None,
-    columns: Mapping[str, pa.Array] | None = None,
-    *,
-    folds: U8 | None = None,
-) -> U32:
-    """Return uint32[n]: scores of records by models that are used once. See ``Scorer``."""
-    return Scorer(spec, weights, calibration).score(texts, columns, folds=folds)

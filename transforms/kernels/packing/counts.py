@@ -21,10 +21,7 @@ class Counts:
         ids: in rows, special ones included, filler not.
         tokens: documents' own ids in rows.
         special: special ids in rows, ends at cuts included.
-        cut_ends: those of them that were put in at cuts.
         filler: ids of filler that fill rows up.
-        pieces: of documents, in rows; a second end that fills a row is none.
-        cut_pieces: those behind which the document goes on, in another row or nowhere.
         joined_rows: rows that hold pieces of several documents.
         documents: whose streams begin in the window; those without ids up to where its places end.
         empty: those of them without ids.
@@ -39,10 +36,7 @@ class Counts:
     ids: int = 0
     tokens: int = 0
     special: int = 0
-    cut_ends: int = 0
     filler: int = 0
-    pieces: int = 0
-    cut_pieces: int = 0
     joined_rows: int = 0
     documents: int = 0
     empty: int = 0
@@ -111,10 +105,7 @@ def _count_rows(lengths: I64, pieces: Pieces, packing: Packing) -> Counts:
         ids=int(ids.sum()),
         tokens=int(ids.sum()) - put - cut_ends,
         special=put + cut_ends,
-        cut_ends=cut_ends,
         filler=int(filler.sum()),
-        pieces=int(held.sum()),
-        cut_pieces=int(cut.sum()),
         joined_rows=int(several.sum()),
         documents=len(own),
         empty=int((own == 0).sum()),

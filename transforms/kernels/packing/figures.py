@@ -20,13 +20,11 @@ class Figures:
         padding: filler, as a share of ids and filler.
         truncation: documents that were cut or cut off, as a share of those that stand in rows.
         concatenation: rows that hold pieces of several documents, as a share of rows.
-        pieces_a_row: pieces of documents in a row, on average.
     """
 
     padding: float
     truncation: float
     concatenation: float
-    pieces_a_row: float
 
 
 def figures(counts: Counts, packing: Packing) -> Figures:
@@ -38,7 +36,6 @@ def figures(counts: Counts, packing: Packing) -> Figures:
         padding=_share(counts.filler, counts.ids + counts.filler),
         truncation=_share(counts.cut_documents, documents),
         concatenation=_share(counts.joined_rows, counts.rows),
-        pieces_a_row=_share(counts.pieces, counts.rows),
     )
 
 

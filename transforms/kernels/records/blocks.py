@@ -468,10 +468,17 @@ def kept_of(block: pa.RecordBatch) -> pa.StructArray | None:
     return None if at < 0 else block.column(at)
 
 
-def without_kept(block: pa.RecordBatch) -> pa.RecordBatch:
-    """Drop all that is kept beside a block's records."""
+def without_kept(block: pa.RecordBatch, names: Sequence[str] | None = None) -> pa.RecordBatch:
+    """Drop what is kept beside a block's records: the fields of these names, None for all."""
+    kept = kept_of(block)
+    if kept is None or (names is not None and not names):
+        return block
     at = block.schema.get_field_index("kept")
-    return block if at < 0 else block.remove_column(at)
+    fields = [field for field in kept.type if names is not None and field.name not in names]
+    if not fields:
+        return block.remove_column(at)
+    arrays = [kept.field(field.name) for field in fields]
+    return block.set_column(at, "kept", pa.StructArray.from_arrays(arrays, fields=fields))
 
 
 def require_digests(block: pa.RecordBatch, expected: list[Digest], *, what: str) -> None:

@@ -156,19 +156,6 @@ def ids_hashes(lists: pa.Array, *, name: str) -> Hashes:
     return record_hashes(plain_bytes(words), 4 * offsets)
 
 
-def without_kept(block: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
-    """Take out fields that were kept beside texts only to be split by."""
-    kept = blocks.kept_of(block)
-    if kept is None or not names:
-        return block
-    at = block.schema.get_field_index("kept")
-    fields = [field for field in kept.type if field.name not in names]
-    if not fields:
-        return block.remove_column(at)
-    arrays = [kept.field(field.name) for field in fields]
-    return block.set_column(at, "kept", pa.StructArray.from_arrays(arrays, fields=fields))
-
-
 def field_of(block: pa.RecordBatch, name: str, *, why: str = "to split by it") -> pa.Array:
     """Return a field that is kept beside texts, or a column of rows."""
     places = [blocks.kept_of(block), block.column("record") if blocks.is_rows(block) else None]

@@ -56,7 +56,6 @@ class Law:
     alpha: float
     nbest_size: int
     mode: int
-    tilt: float
     always_wide: bool
     tables: Tables
 
@@ -126,10 +125,9 @@ def prepare(pieces: Pieces, *, law: LawName, alpha: float = 0.1, nbest_size: int
     # an unknown character may have 0 to 4 bytes: five edges more
     scores = np.append(pieces.log_probs, [unknown_log_prob] * 5)
     lengths = np.append(automaton.lengths, range(5)).astype(np.float64)
-    weights, parts, exponents, tilt = scores, np.ones_like(scores), np.zeros_like(scores), 0.0
+    weights, parts, exponents = scores, np.ones_like(scores), np.zeros_like(scores)
     if sampling:
-        tilt = _tilt(pieces, alpha)
-        powers = scores * alpha + lengths * tilt
+        powers = scores * alpha + lengths * _tilt(pieces, alpha)
         if np.abs(powers).max() >= _MOST_POWER:
             raise ValueError(
                 f"expected alpha times log-probabilities (down to {scores.min():.6g}) within "
@@ -145,7 +143,6 @@ def prepare(pieces: Pieces, *, law: LawName, alpha: float = 0.1, nbest_size: int
         alpha=float(alpha),
         nbest_size=nbest_size,
         mode=OFF_FLOAT32 if law == "off" and pieces.float32 else mode,
-        tilt=tilt,
         always_wide=sampling and not fits,
         tables=Tables(
             states=automaton.states,

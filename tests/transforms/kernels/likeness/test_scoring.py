@@ -16,7 +16,7 @@ from tests.transforms.kernels.likeness.test_features import ODD
 from transforms.kernels.likeness.columns import specify
 from transforms.kernels.likeness.features import featurize
 from transforms.kernels.likeness.ngrams import AT_ONCE
-from transforms.kernels.likeness.scoring import SCORES, Scorer, score, to_scores
+from transforms.kernels.likeness.scoring import SCORES, Scorer, to_scores
 from transforms.kernels.likeness.spec import Embedding, FeatureSpec, Ngrams, Number
 from transforms.kernels.randomness import mix
 
@@ -112,9 +112,9 @@ def test_sums_of_ngrams_are_exact() -> None:
 
 def test_weights_may_all_be_zero() -> None:
     spec = FeatureSpec()
-    found = score(spec, np.zeros((1, spec.width)), CALIBRATION[:1], ["a", ""])
-    assert found.tolist() == [SCORES // 2] * 2
-    assert len(score(spec, np.zeros((1, spec.width)), CALIBRATION[:1], [])) == 0
+    scorer = Scorer(spec, np.zeros((1, spec.width)), CALIBRATION[:1])
+    assert scorer.score(["a", ""]).tolist() == [SCORES // 2] * 2
+    assert len(scorer.score([])) == 0
 
 
 @given(st.lists(st.floats(-40, 40)))

@@ -44,13 +44,6 @@ def test_counts_are_those_of_the_ids_in_rows(both: Both) -> None:
     assert found.ids == len(flat)
     assert found.special == sum(number in {BEGIN, END} for number in flat)
     assert found.tokens == found.ids - found.special
-    assert found.cut_ends == found.special - sum(
-        (p.begin == 0 < p.length and packing.begin is not None)
-        + (p.begin + p.length == streams[p.document] and p.length > 0 and packing.end is not None)
-        for p in pieces
-    )
-    assert found.pieces == len(pieces)
-    assert found.cut_pieces == len(cut)
     assert found.joined_rows == sum(len({piece.document for piece in row}) > 1 for row in rows)
     assert found.documents == len(lengths)
     assert found.empty == lengths.count(0)
@@ -104,24 +97,24 @@ def test_the_first_rows_are_counted_as_if_there_were_no_more(
 
 
 @pytest.mark.parametrize(
-    ("packing", "padding", "truncation", "concatenation", "pieces"),
+    ("packing", "padding", "truncation", "concatenation"),
     [
         # documents of 3, 0, 11 and 2 ids: streams of 4, 12 and 3
-        (Packing(end=END), 0, 0, 0, 1),
-        (Packing(kind="concat", length=8, end=END), 5 / 24, 1 / 3, 1 / 3, 4 / 3),
-        (Packing(kind="pad", length=8, end=END), 13 / 32, 1 / 3, 0, 1),
-        (Packing(kind="buckets", length=8, end=END), 1 / 20, 1 / 3, 0, 1),
-        (Packing(kind="best_fit", length=8, end=END), 5 / 24, 1 / 3, 1 / 3, 4 / 3),
-        (Packing(kind="pad", length=8, end=END, long="drop"), 9 / 16, 0, 0, 1),
-        (Packing(kind="pad", length=8, end=END, long="truncate"), 9 / 24, 1 / 3, 0, 1),
+        (Packing(end=END), 0, 0, 0),
+        (Packing(kind="concat", length=8, end=END), 5 / 24, 1 / 3, 1 / 3),
+        (Packing(kind="pad", length=8, end=END), 13 / 32, 1 / 3, 0),
+        (Packing(kind="buckets", length=8, end=END), 1 / 20, 1 / 3, 0),
+        (Packing(kind="best_fit", length=8, end=END), 5 / 24, 1 / 3, 1 / 3),
+        (Packing(kind="pad", length=8, end=END, long="drop"), 9 / 16, 0, 0),
+        (Packing(kind="pad", length=8, end=END, long="truncate"), 9 / 24, 1 / 3, 0),
     ],
 )
 def test_three_figures_say_what_a_packing_does(
-    packing: Packing, padding: float, truncation: float, concatenation: float, pieces: float
+    packing: Packing, padding: float, truncation: float, concatenation: float
 ) -> None:
     found = figures(counted(packing, [3, 0, 11, 2]), packing)
     assert (found.padding, found.truncation) == (padding, truncation)
-    assert (found.concatenation, found.pieces_a_row) == (concatenation, pieces)
+    assert found.concatenation == concatenation
 
 
 def test_figures_of_nothing_are_zero() -> None:

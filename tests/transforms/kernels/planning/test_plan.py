@@ -148,13 +148,6 @@ def test_every_worker_gets_spans_of_a_large_input(
         assert input_bytes // span >= team.count * 16
 
 
-def number_after(flag: str, message: str) -> int:
-    """The value that a message says works."""
-    found = re.search(rf"{flag}=(\d+)(?:MiB)? works", message)
-    assert found, message
-    return int(found[1])
-
-
 @given(st.integers(1, 32), st.integers(0, 32), st.data())
 def test_too_little_memory_is_refused_with_a_value_that_works(
     count: int, processes: int, data: st.DataObject

@@ -21,7 +21,7 @@ def buffer(data: bytes) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
 
 def split_offsets(data: bytes, separator: int) -> list[int]:
     """Where whole lines begin, and the last one's end, from ``bytes.split``."""
-    *whole, _unended = data.split(bytes([separator]))
+    *whole, _ = data.split(bytes([separator]))
     offsets = [0]
     for line in whole:
         offsets.append(offsets[-1] + len(line) + 1)
