@@ -59,7 +59,7 @@ def test_a_file_that_its_header_cannot_count_is_refused_before_a_byte() -> None:
     dataset = dataset_of("none", options=LLMC)
     facts = ShardFacts(rows=1, ids=2**31)
     with pytest.raises(
-        DataError, match=r"at most 2147483647 ids .* got 2147483648; give more --num"
+        DataError, match=r"at most 2,147,483,647 ids .* got 2,147,483,648; pass a larger --num"
     ):
         write(FLAT, dataset, [], facts)
     assert FLAT.most_ids(dataset) == 2**31 - 1
