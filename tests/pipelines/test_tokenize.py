@@ -171,7 +171,7 @@ def test_bytes_that_are_no_text_are_not_decoded_to_less(corpus: Path) -> None:
     (corpus / "raw").write_bytes(b"caf\xe9\n")
     tokenize(corpus, "--bytes", source="raw")
     with pytest.raises(
-        DataError, match=r"row 0: its tokens are bytes that aren't UTF-8, from byte 3"
+        DataError, match=r"row 0: its tokens make bytes that aren't UTF-8, from byte 3"
     ):
         tokenize(corpus, "--decode", output="texts", source="out/data")
 
@@ -474,7 +474,7 @@ def test_nothing_is_an_empty_dataset(corpus: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--alpha=0.1"], "--alpha=0.1: expected --sampling with it, one of .*exact"),
+        (["--alpha=0.1"], "--alpha=0.1: expected --sampling=.*exact.* with it"),
         (["--sampling=exact", "--alpha=-1"], "--alpha=-1.0: expected a number from 0"),
         (["--sampling=exact", "--alpha=nan"], "--alpha=nan: expected"),
         (["--sampling=exact", "--alpha=inf"], "--alpha=inf: expected"),
@@ -484,7 +484,7 @@ def test_nothing_is_an_empty_dataset(corpus: Path) -> None:
         (["--sampling=best"], "--sampling=best"),
         (["--tokenizer=nothing.json"], "nothing.json: there is no such file"),
         (["--tokenizer=in/a.jsonl"], "not a model"),
-        (["--whitespace=cpm"], "for SentencePiece"),
+        (["--whitespace=cpm"], "expected a SentencePiece unigram model for"),
         (["--newline_symbol=x"], "--whitespace=cpm"),
         (["--bytes", "--text_field=text"], "--bytes and --text_field=text"),
         (["--decode", "--alpha=1"], "--alpha=1.0 and --decode"),

@@ -132,7 +132,7 @@ def forge(where: FileRange, data: bytes) -> None:
         file.write(data + zlib.crc32(data).to_bytes(4, "little"))
 
 
-SAYS = r"references: the data at byte \d+ isn't what Dovetail wrote there:  .*--temp_location"
+SAYS = r"references: the data at byte \d+ isn't what Dovetail wrote there: .*--temp_location"
 
 
 def test_a_forged_reference_of_a_shuffle_runs_nothing(

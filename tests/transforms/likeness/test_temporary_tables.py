@@ -28,7 +28,7 @@ def test_damage_is_found(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[first.length // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(RunError, match="damaged at 0"):
+    with pytest.raises(RunError, match="damaged at byte 0"):
         read_table(first)
     path.write_bytes(data[: first.length // 2])
     with pytest.raises(RunError, match="the file ends earlier"):

@@ -77,8 +77,8 @@ def pack(texts: Iterable[str | bytes]) -> Texts:
         except UnicodeEncodeError as error:
             found = f"U+{ord(error.object[error.start]):04X}"
             raise DataError(
-                f"record {number} of the batch, character {error.start}: {found} is half of a surrogate "
-                "pair, which is not text; mend or drop the record"
+                f"record {number} of the batch, character {error.start}: {found} is half of a "
+                "surrogate pair, which isn't text; fix or drop the record"
             ) from None
     return pack_bytes(pieces)
 
