@@ -38,7 +38,7 @@ def test_shares_and_counts_are_read_exactly(text: str, parts: tuple[Part, ...] |
         ("=5%", "got '=5%'"),
         ("a=5%,", "got ''"),
         ("a=0", "at least one record of split a, got 0"),
-        ("a=0%", "over 0%"),
+        ("a=0%", "above 0%"),
         ("a=150%", "at most 100%, got 150%"),
         ("a=60%,b=50%", "less than 100%, so that train gets the rest, got a 60% and b 50%"),
         ("a=60%,b=40%", "add up to less than 100%"),
@@ -54,7 +54,7 @@ def test_shares_and_counts_are_read_exactly(text: str, parts: tuple[Part, ...] |
         ("a=1.0", "got a=1.0"),
         ("a=1e3", "got a=1e3"),
         ("a=-5", "got a=-5"),
-        ("a=0.0000000000000000000001%", "below 2**-64"),
+        ("a=0.0000000000000000000001%", "at least 2**-64"),
     ],
 )
 def test_what_is_no_split_is_refused_in_words(text: str, says: str) -> None:
