@@ -44,10 +44,11 @@ _VERBS = frozenset(
     re.findall(
         r"\w+",
         """
-        add allow ask build cast change check choose compress convert decode delete download
-        draw encode fetch fit fix free get give install leave let look lower make mend move name
-        pass prepare put quote raise remove rename repair replace report rerun retry run save
-        say see set shuffle shut split start take tokenize try upgrade use wait write
+        add allow ask build cast change check choose compress convert cut decode delete
+        download draw drop encode extract fetch fit fix free get give install keep leave
+        let look lower make move name pass prepare process put quote raise remove rename
+        repair replace report rerun retry run save say see set shuffle shut split start
+        take tokenize try unpack upgrade use wait write
         """,
     )
 )
@@ -141,8 +142,8 @@ def _messages_of(file: Path) -> Iterator[Message]:
 def in_two(text: str) -> tuple[str, str]:
     """Part a message into what happened and what to do; the second is empty if it doesn't say.
 
-    >>> in_two("{url}: expected a file; give another URL")
-    ('{url}: expected a file', 'give another URL')
+    >>> in_two("{url}: expected a file; pass another URL")
+    ('{url}: expected a file', 'pass another URL')
     """
     for at in [found.start() for found in re.finditer("; ", text)]:
         if text[at + 2 :].partition(" ")[0].strip(",:") in _VERBS:

@@ -149,7 +149,7 @@ def test_a_first_record_without_the_field_asks_for_the_right_one(tmp_path: Path)
         message = str(caught.value)
         assert 'it has body, id; it begins \'{"body": "a", "id": 1}\';' in message
         assert "(line 2)" in message
-        assert ("is --text_field=text right?" in message) == asks
+        assert ("check that --text_field=text" in message) == asks
         assert "--on_bad_record=skip" in message
 
 

@@ -275,7 +275,7 @@ def test_packages_that_are_missing(
     real = needs.find_spec
     monkeypatch.setattr(needs, "find_spec", lambda name: None if name == "sklearn" else real(name))
     assert said(tmp_path, f"--input={jsonl}", f"--like={like_set}", "--draw=2") == (
-        "--like needs scikit-learn, which isn't installed: pip install 'dovetail-data[like]'"
+        "--like needs scikit-learn, which isn't installed; run pip install 'dovetail-data[like]'"
     )
 
 

@@ -97,14 +97,15 @@ def refusal(
     place = f"row {position}"
     if not blocks.is_rows(bad):
         place = f"the line at byte {position}{_line_number(file, options, position)}"
-    says = f"{file.url}: {place} is a bad record: {reason}; it begins {beginning(bad)}; "
+    says = f"{file.url}: {place} is a bad record: {reason}; it begins {beginning(bad)}"
     if first and LACKS in reason:
         field = options.text_field if options.beside is None else options.beside.text_field
         return DataError(
-            f"{says}is --text_field={field} right? Pass the field that holds the text; if other "
-            "records have this field, fix this record, or pass --on_bad_record=skip or quarantine"
+            f"{says}; check that --text_field={field} names the field that holds the text; if "
+            "other records have this field, fix this record, or pass --on_bad_record=skip or "
+            "quarantine"
         )
-    return DataError(f"{says}fix it, or pass --on_bad_record=skip or quarantine")
+    return DataError(f"{says}; fix it, or pass --on_bad_record=skip or quarantine")
 
 
 def _line_number(file: SourceFile, options: ReadOptions, position: int) -> str:

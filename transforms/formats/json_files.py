@@ -25,7 +25,7 @@ from transforms.storage import files as storage
 _SPACE = b" \t\r\n"
 _PIECE = 1 << 18  # that is looked at at a time: what is found out of it takes some 20 times as much
 _PIECES = 4  # in which no value ends: the value is long
-_AS_LINES = "fix the file, or pass --format=lines to read its lines as they are"
+_AS_LINES = "fix the file, or pass --format=lines to read lines as they are"
 
 
 class Reader(StreamReader):

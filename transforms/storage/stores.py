@@ -148,8 +148,10 @@ def _open_filesystem(protocol: str, url: str) -> Any:
         cls = fsspec.get_filesystem_class(protocol)
     except ImportError as error:
         extra = _EXTRAS.get(protocol)
-        how = f": pip install 'dovetail-data[{extra}]'" if extra else f" ({error})"
-        raise UsageError(f"{url}: {protocol}:// needs a package that is missing{how}") from None
+        how = f"; run pip install 'dovetail-data[{extra}]'" if extra else f" ({error})"
+        raise UsageError(
+            f"{url}: {protocol}:// needs a package that isn't installed{how}"
+        ) from None
     except ValueError as error:
         raise UsageError(f"{url}: expected a path or a URL that fsspec knows: {error}") from None
     names = (cls.protocol,) if isinstance(cls.protocol, str) else tuple(cls.protocol)

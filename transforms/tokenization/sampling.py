@@ -84,14 +84,14 @@ class Sampling:
         if not 0 <= alpha < math.inf:
             raise UsageError(
                 f"--alpha={alpha}: expected a number of at least 0 (0 draws all segmentations "
-                "alike); for only the best one leave --sampling off"
+                "alike); leave --sampling off for only the best one"
             )
 
     def _check_nbest_size(self, nbest_size: int) -> None:
         if nbest_size < 0:
             raise UsageError(
-                f"--nbest_size={nbest_size}: expected 1 to {MOST_NBEST}; to draw from all "
-                "segmentations, as SentencePiece does, pass --sampling=exact without --nbest_size"
+                f"--nbest_size={nbest_size}: expected 1 to {MOST_NBEST}; pass --sampling=exact "
+                "without --nbest_size to draw from all segmentations, as SentencePiece does"
             )
         if self.law != "nbest":
             raise UsageError(

@@ -130,7 +130,7 @@ def _with_columns(rows: Rows, batch: pa.RecordBatch, dataset: Dataset, *, first:
         if places.null_count:
             raise DataError(
                 f"row {first + int(np.argmax(places.is_null()))}: expected a source of "
-                f"{', '.join(dataset.sources)}, got another; the file is damaged: make it again"
+                f"{', '.join(dataset.sources)}, got another: the file is damaged; make it again"
             )
         sources = places.to_numpy().astype(np.uint16)
     if dataset.kept is not None:
@@ -152,12 +152,12 @@ def _bridge_rows(batch: pa.RecordBatch, ids: npt.NDArray[Any], offsets: I64, *, 
     if not (np.array_equal(places, offsets) and np.array_equal(mask, _mask(rows))):
         raise DataError(
             f"{MASK} of rows {first} to {first + len(rows) - 1}: expected 0 at the last id of "
-            "each piece and 1 elsewhere, got something else; the file is damaged: make it again"
+            "each piece and 1 elsewhere, got something else: the file is damaged; make it again"
         )
     if starts[pieces[:-1][counts > 0]].any():
         raise DataError(
-            f"{STARTS} of rows from {first} on: expected 0 first, got something else; the "
-            "file is damaged: make it again"
+            f"{STARTS} of rows from {first} on: expected 0 first, got something else: the file "
+            "is damaged; make it again"
         )
     return rows
 
@@ -172,7 +172,7 @@ def _packed_rows(
         row = int(np.argmax(wrong))
         raise DataError(
             f"row {first + row}: expected pieces of {int(np.diff(offsets)[row])} ids in all, got "
-            f"{int(sums[row])}; the file is damaged: make it again"
+            f"{int(sums[row])}: the file is damaged; make it again"
         )
     return Rows(ids, offsets, lengths, pieces, np.zeros(len(offsets) - 1, np.int64))
 
@@ -183,8 +183,8 @@ def _elements(batch: pa.RecordBatch, column: int, *, first: int) -> tuple[npt.ND
     values, offsets = elements(lists)
     if lists.null_count or values.null_count:
         raise DataError(
-            f"{batch.schema.names[column]} of rows from {first} on: expected no nulls, got some; "
-            "the file is damaged: make it again"
+            f"{batch.schema.names[column]} of rows from {first} on: expected no nulls, got some: "
+            "the file is damaged; make it again"
         )
     return values.to_numpy(), offsets
 

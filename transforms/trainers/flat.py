@@ -120,12 +120,12 @@ class Flat:
             if count * dtype.itemsize != size:
                 raise DataError(
                     f"expected {count:,} ids of {dtype.itemsize} bytes, as its header says, got "
-                    f"{size:,} bytes; the file is truncated or damaged: fetch or make it again"
+                    f"{size:,} bytes: the file is truncated or damaged; fetch or make it again"
                 )
         elif size % dtype.itemsize:
             raise DataError(
-                f"expected ids of {dtype.itemsize} bytes, got {size:,} bytes; the file is "
-                "truncated: fetch or make it again"
+                f"expected ids of {dtype.itemsize} bytes, got {size:,} bytes: the file is "
+                "truncated; fetch or make it again"
             )
         return size // dtype.itemsize
 
@@ -183,7 +183,7 @@ def _count_of(header: bytes, id_bytes: int) -> int:
     if tuple(words[:2].tolist()) != _KINDS[id_bytes] or words[3:].any() or words[2] < 0:
         raise DataError(
             f"expected llm.c's header for ids of {id_bytes} bytes, which begins "
-            f"{_KINDS[id_bytes]}, got {tuple(words[:2].tolist())}; the file is damaged, or was "
-            "written without --header=llmc: make it again"
+            f"{_KINDS[id_bytes]}, got {tuple(words[:2].tolist())}: the file is damaged, or was "
+            "written without --header=llmc; make it again"
         )
     return int(words[2])

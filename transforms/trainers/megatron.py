@@ -123,8 +123,8 @@ class Megatron:
             if length is not None and (some != length).any():
                 raise DataError(
                     f"expected rows of {length} ids, got one of "
-                    f"{int(some[np.argmax(some != length)])}; the .idx is damaged, or belongs to "
-                    "another dataset: make it again"
+                    f"{int(some[np.argmax(some != length)])}: the .idx is damaged, or belongs to "
+                    "another dataset; make it again"
                 )
             offsets = offsets_of(some)
             for begin, end in cuts(offsets, limit=raw.READ_IDS):
@@ -139,7 +139,7 @@ class Megatron:
         if size != first * dtype.itemsize:
             raise DataError(
                 f"expected {first * dtype.itemsize:,} bytes of ids, as the .idx says, got "
-                f"{size:,}; the .bin is truncated or damaged: fetch or make it again"
+                f"{size:,}: the .bin is truncated or damaged; fetch or make it again"
             )
 
     def read_row(self, files: Mapping[str, BinaryIO], dataset: Dataset, row: int) -> Rows:

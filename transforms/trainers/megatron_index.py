@@ -166,22 +166,22 @@ class Index:
         head = raw.read_exactly(file, _HEAD.size)
         if len(head) < _HEAD.size or not head.startswith(_MAGIC):
             raise DataError(
-                f"expected an index that begins {_MAGIC!r}, got {head[:9]!r}; the file is "
-                "damaged, or isn't a Megatron .idx: fetch or make it again"
+                f"expected an index that begins {_MAGIC!r}, got {head[:9]!r}: the file is "
+                "damaged, or isn't a Megatron .idx; fetch or make it again"
             )
         _, version, code, sequences, boundaries = _HEAD.unpack(head)
         if (version, code) != (_VERSION, CODES[self._dtype]):
             raise DataError(
                 f"expected an index of version {_VERSION} and type {CODES[self._dtype]} "
-                f"({self._dtype.name}), got version {version} and type {code}; it was written "
-                "for another vocabulary, or is damaged: make it again"
+                f"({self._dtype.name}), got version {version} and type {code}: it was written "
+                "for another vocabulary, or is damaged; make it again"
             )
         expected = _HEAD.size + 12 * sequences + 8 * boundaries
         if size != expected or not 1 <= boundaries <= sequences + 1:
             raise DataError(
                 f"expected {expected:,} bytes of {sequences:,} sequences and {boundaries:,} "
-                f"boundaries of documents, as the index says, got {size:,}; the file is "
-                "truncated or damaged: fetch or make it again"
+                f"boundaries of documents, as the index says, got {size:,}: the file is "
+                "truncated or damaged; fetch or make it again"
             )
         self.counts = Counts(sequences, boundaries)
 
@@ -259,5 +259,5 @@ class Index:
 
 def _wrong(what: str) -> DataError:
     return DataError(
-        f"expected an index whose arrays agree: {what}; the .idx is damaged: fetch or make it again"
+        f"expected an index whose arrays agree: {what}: the .idx is damaged; fetch or make it again"
     )

@@ -100,8 +100,8 @@ class Olmo:
         size = raw.size_of(files[IDS])
         if size % (dtype.itemsize * length):
             raise DataError(
-                f"expected rows of {length} ids of {dtype.itemsize} bytes, got {size:,} bytes; "
-                "the file is truncated: fetch or make it again"
+                f"expected rows of {length} ids of {dtype.itemsize} bytes, got {size:,} bytes: "
+                "the file is truncated; fetch or make it again"
             )
         mask = files.get(MASK)
         if mask is not None and raw.size_of(mask) != size // dtype.itemsize:

@@ -95,7 +95,7 @@ class Table:
     def _damaged(self, why: str) -> DataError:
         return DataError(
             f"{_NAME}, behind piece {self._number}: expected lines of start, end, number, "
-            f"nothing and row: {why}; the file is damaged: make it again"
+            f"nothing and row: {why}: the file is damaged; make it again"
         )
 
     def until(self, end: int) -> tuple[I64, I64]:
@@ -113,8 +113,8 @@ class Table:
             self._read()
         if len(self._begins) or self._decoder.trailing:
             raise DataError(
-                f"{_NAME}: expected pieces of {size} ids, got more; the files aren't of one "
-                "shard: make them again"
+                f"{_NAME}: expected pieces of {size} ids, got more: the files aren't of one "
+                "shard; make them again"
             )
 
 
@@ -154,7 +154,7 @@ def rows_of(ids: npt.NDArray[Any], begins: I64, ends: I64, length: int, *, first
     if not whole:
         raise DataError(
             f"{_NAME}: pieces of rows {first} to {first + count - 1}: expected each inside a "
-            "row, one right after another; the file is damaged: make it again"
+            "row, one right after another: the file is damaged; make it again"
         )
     return rows
 
@@ -193,5 +193,5 @@ def require_mask(mask: bytes, rows: Rows, begins: I64, *, at: int) -> None:
     if np.cumsum(edges[:-1], dtype=np.int8).tobytes() != mask:
         raise DataError(
             f".mask, bytes from {at} on: expected 1 in documents and 0 in filler, got something "
-            "else; the file is damaged: make it again"
+            "else: the file is damaged; make it again"
         )

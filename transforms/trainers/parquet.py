@@ -145,8 +145,8 @@ class Parquet(Columns):
                     row += len(batch)
         if row != parquet.metadata.num_rows:
             raise DataError(
-                f"expected {parquet.metadata.num_rows:,} rows, as the footer says, got {row:,}; "
-                "the file is damaged: make it again"
+                f"expected {parquet.metadata.num_rows:,} rows, as the footer says, got {row:,}: "
+                "the file is damaged; make it again"
             )
 
     def read_row(self, files: Mapping[str, BinaryIO], dataset: Dataset, row: int) -> Rows:
@@ -230,8 +230,8 @@ def require_columns(found: pa.Schema, expected: pa.Schema) -> None:
     """Raise a DataError where a file has other columns than its dataset."""
     if not found.equals(expected):
         raise DataError(
-            f"expected columns {_named(expected)}, got {_named(found)}; the file belongs to "
-            "another dataset, or is damaged: make it again"
+            f"expected columns {_named(expected)}, got {_named(found)}: the file belongs to "
+            "another dataset, or is damaged; make it again"
         )
 
 

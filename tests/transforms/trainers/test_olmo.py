@@ -179,7 +179,7 @@ def test_where_nothing_is_cut_eos_at_cuts_is_not_needed() -> None:
         (2, "32,x,2,,3", "behind piece 0: expected lines of start, end, number"),
         (2, "32,39,2", "behind piece 0: expected lines of start, end, number"),
         (3, "48,99,3,,4", "each inside a row, one right after another"),
-        (3, "{}\n64,70,4,,5", "got more; the files aren't of one shard"),
+        (3, "{}\n64,70,4,,5", "got more: the files aren't of one shard"),
         (3, "48,57,3,,4\n5", "its last line isn't complete"),
     ],
 )

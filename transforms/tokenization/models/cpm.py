@@ -105,7 +105,8 @@ def _cutter() -> Any:
         import jieba
     except ImportError:
         raise UsageError(
-            "CPM's white space needs jieba, which isn't installed: pip install 'dovetail-data[cpm]'"
+            "CPM's white space needs jieba, which isn't installed; run pip install "
+            "'dovetail-data[cpm]'"
         ) from None
     cutter = jieba.Tokenizer()
     cutter.FREQ, cutter.total = cutter.gen_pfdict(cutter.get_dict_file())

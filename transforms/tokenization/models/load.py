@@ -156,7 +156,7 @@ def _unzipped(url: str, data: bytes) -> bytes:
             if len(members) != 1:
                 names = ", ".join(info.filename for info in members[:5])
                 raise UsageError(
-                    f"{url}: a zip with {len(members)} files ({names}); expected one model; "
+                    f"{url}: expected one model in the zip, got {len(members)} files ({names}); "
                     "unpack it, and pass the model's file"
                 )
             if members[0].file_size > LARGEST_FILE:
@@ -167,8 +167,8 @@ def _unzipped(url: str, data: bytes) -> bytes:
             return archive.read(members[0])
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise UsageError(
-            f"{url}: the zip is damaged, or has a password: {error}; unpack it, and pass the "
-            "model's file"
+            f"{url}: expected a zip without a password that isn't damaged, got one that can't be "
+            f"read: {error}; unpack it, and pass the model's file"
         ) from None
 
 

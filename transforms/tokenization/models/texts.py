@@ -136,8 +136,9 @@ def check_utf8(texts: Texts) -> None:
             text.decode()
         except UnicodeDecodeError as error:
             raise DataError(
-                f"record {number} of the batch, byte {error.start}: 0x{text[error.start]:02X} is not "
-                f"UTF-8 ({error.reason}), and this model needs text; BytePiece models can take bytes"
+                f"record {number} of the batch, byte {error.start}: 0x{text[error.start]:02X} is "
+                f"not UTF-8 ({error.reason}), and this model needs text; fix the record, or pass "
+                "a BytePiece model, which can take bytes"
             ) from None
 
 

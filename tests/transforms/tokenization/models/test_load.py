@@ -105,10 +105,10 @@ def test_cpms_white_space_is_for_sentencepiece(tmp_path: Path) -> None:
         (b"{" * 100_000, "not a model: it begins like JSON, but isn't"),
         (b'{"version": "1.0"}', "not a model: JSON of another kind"),
         (b"{}", "not a model: JSON of another kind"),
-        (b"PK\x03\x04 and nothing", "the zip is damaged"),
+        (b"PK\x03\x04 and nothing", "expected a zip without a password that isn't damaged"),
         (zipped(), "not a model"),
-        (zipped(("a", b"1"), ("b", b"2")), r"a zip with 2 files \(a, b\); expected one model"),
-        (zipped(("a", b"{}"))[:-30], "the zip is damaged"),
+        (zipped(("a", b"1"), ("b", b"2")), r"expected one model in the zip, got 2 files \(a, b\)"),
+        (zipped(("a", b"{}"))[:-30], "expected a zip without a password that isn't damaged"),
     ],
 )
 def test_what_is_no_model_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
