@@ -37,12 +37,12 @@ from pipelines.recipes.cli import LOG, leave
 from pipelines.recipes.help import COMMANDS
 from pipelines.recipes.prepare_recipe import PREPARE, PrepareRecipe
 from pipelines.recipes.recipe import Recipe, Settings
-from pipelines.runners.clusters import CLUSTERS
+from pipelines.runners.clusters import span_bytes_for
 from pipelines.runners.early_start import Call, EarlyStart
 from transforms.datasets.manifest import now
 from transforms.datasets.prepared import PreparedManifest
 from transforms.errors import UsageError
-from transforms.kernels.planning.plan import MIB, Plan, Workers, make_plan
+from transforms.kernels.planning.plan import Plan, Workers, make_plan
 from transforms.kernels.records import blocks
 from transforms.storage import files as storage
 from transforms.trainers.contract import Dataset
@@ -211,9 +211,7 @@ def _cut(
         spill_on_store=not all(map(storage.is_local, claim.spills)),
     )
     read = make_plan(input_bytes=contents.bytes, workers=workers, rows=contents.schema is not None)
-    span = read.span_bytes
-    if settings.runner in CLUSTERS:  # spans are handed out before any is read: many are more even
-        span = max(span // 8, MIB)
+    span = span_bytes_for(settings.runner, read.span_bytes)
     limit = min(workers.payload // ids.cost, read.record_limit)
     return replace(plan, span_bytes=span, chunk_bytes=read.chunk_bytes, record_limit=limit)
 

@@ -13,21 +13,17 @@ from rich.text import Text
 
 from pipelines.datasets.find_record import find_record
 from pipelines.datasets.find_row import Place
+from pipelines.datasets.flags import parse
 from pipelines.datasets.in_short import in_short
 from pipelines.datasets.manifests import AnyManifest, read_manifest
 from pipelines.datasets.visible import SHOWN, TokenLines, escape, show_record
 from pipelines.jobs.dataset_json import dataset_json
+from pipelines.recipes.access import access
 from pipelines.recipes.cli import leave, print_json, run_main
-from pipelines.recipes.flag_errors import validate
-from pipelines.recipes.flag_parser import make_parser
-from pipelines.recipes.help import COMMANDS
 from pipelines.recipes.recipe import JSON_HELP, RUN, Modules, StorageOptions, make_flag
-from pipelines.recipes.store_options import refuse_secrets
 from transforms.datasets.manifest import Manifest
 from transforms.datasets.prepared import PreparedManifest
 from transforms.errors import UsageError
-from transforms.formats import compressed
-from transforms.storage import files as storage
 from transforms.storage import layout
 
 if TYPE_CHECKING:
@@ -329,28 +325,18 @@ def run(argv: Sequence[str], **given: Any) -> AnyManifest:
     Raises:
         DovetailError: there is no dataset, it can't be read, or has no such row.
     """
-    parser = make_parser(
+    folder, flags = parse(
         _Flags,
-        prog="dovetail show DIR",
-        about=COMMANDS["show"],
+        argv,
+        given,
+        command="show",
         examples=EXAMPLES,
-        common=("row", "split", "epoch", "format", "tokenizer", "full", "debug"),
         notes=NOTES,
-        docs="docs/how-to/inspect.md",
+        common=("row", "split", "epoch", "format", "tokenizer", "full", "debug"),
     )
-    parser.add_argument("folder", metavar="DIR")
-    args, rest = parser.parse_known_args(list(argv))
-    if rest:
-        raise UsageError(f"{rest[0]}: unknown; expected one DIR, see --help")
-    given = {**{k: v for k, v in vars(args).items() if k in _Flags.model_fields}, **given}
-    flags = validate(_Flags, given)
-    refuse_secrets(args.folder, flag="DIR")
     console = Console(highlight=False, markup=False, emoji=False)
-    with (
-        storage.configured(flags.storage_options),
-        compressed.having(compressed.with_installed(flags.codec_module)),
-    ):
-        return show(args.folder, flags, console)
+    with access(flags.storage_options, flags.codec_module):
+        return show(folder, flags, console)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

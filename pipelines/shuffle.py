@@ -21,11 +21,11 @@ from pipelines.recipes.recipe import Recipe, Settings
 from pipelines.recipes.recipe_file import SHUFFLE
 from pipelines.recipes.values import write_bytes, write_count, write_list
 from pipelines.runners.choose_workers import choose_workers
-from pipelines.runners.clusters import CLUSTERS
+from pipelines.runners.clusters import span_bytes_for
 from pipelines.runners.early_start import Call, EarlyStart
 from transforms.datasets.manifest import Manifest, now
 from transforms.errors import UsageError
-from transforms.kernels.planning.plan import MIB, files_room, make_plan, small_shuffle
+from transforms.kernels.planning.plan import files_room, make_plan, small_shuffle
 from transforms.kernels.records import compiling
 from transforms.storage import files as storage
 from transforms.workers.progress import Stage
@@ -74,8 +74,7 @@ def _prepare(
         rows=contents.schema is not None,
         spill_on_store=not all(map(storage.is_local, claim.spills)),
     )
-    if settings.runner in CLUSTERS:  # spans are handed out before any is read: many are more even
-        plan = replace(plan, span_bytes=max(plan.span_bytes // 8, MIB))
+    plan = replace(plan, span_bytes=span_bytes_for(settings.runner, plan.span_bytes))
     job = Job(recipe, settings, inputs, workers, claim, now(), plan, mixture_of(recipe))
     if job.compiled:
         wanted = contents.schema is not None, recipe.text_field is not None

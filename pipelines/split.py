@@ -23,12 +23,11 @@ from pipelines.recipes.help import COMMANDS
 from pipelines.recipes.recipe import Settings
 from pipelines.recipes.split_recipe import MOST_SHARDS, SPLIT, SplitRecipe
 from pipelines.runners.choose_workers import choose_workers
-from pipelines.runners.clusters import CLUSTERS
+from pipelines.runners.clusters import span_bytes_for
 from pipelines.runners.early_start import Call, EarlyStart
 from transforms.datasets.manifest import Manifest, now
 from transforms.errors import UsageError
 from transforms.kernels.planning.plan import (
-    MIB,
     SMALL,
     count_shards,
     files_room,
@@ -103,8 +102,7 @@ def _prepare(
         rows=contents.schema is not None,
         spill_on_store=not all(map(storage.is_local, claim.spills)),
     )
-    if settings.runner in CLUSTERS:  # spans are handed out before any is read: many are more even
-        plan = replace(plan, span_bytes=max(plan.span_bytes // 8, MIB))
+    plan = replace(plan, span_bytes=span_bytes_for(settings.runner, plan.span_bytes))
     job = Job(recipe, settings, inputs, workers, claim, now(), plan, found.beside, found.like)
     if job.compiled or recipe.weighs:
         rows = contents.schema is not None

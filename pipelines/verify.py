@@ -12,22 +12,18 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from pipelines.datasets.check_records import check_records
+from pipelines.datasets.flags import parse
 from pipelines.datasets.manifests import AnyManifest, read_manifest
 from pipelines.datasets.shard_files import EXTRA
 from pipelines.jobs.dataset_json import dataset_json
 from pipelines.jobs.watch import Watch, watching
+from pipelines.recipes.access import access
 from pipelines.recipes.cli import LOG, leave, print_json, printable, run_main
-from pipelines.recipes.flag_errors import validate
-from pipelines.recipes.flag_parser import make_parser
-from pipelines.recipes.help import COMMANDS
 from pipelines.recipes.recipe import JSON_HELP, RUN, Modules, StorageOptions, make_flag
-from pipelines.recipes.store_options import refuse_secrets
 from pipelines.recipes.values import write_bytes, write_count, write_rate, write_seconds
 from pipelines.runners.machine import cores_available
 from transforms.datasets.prepared import PreparedManifest
-from transforms.errors import LosslessError, UsageError
-from transforms.formats import compressed
-from transforms.storage import files as storage
+from transforms.errors import LosslessError
 from transforms.workers.progress import Progress
 
 EXAMPLES = """\
@@ -132,32 +128,22 @@ def run(argv: Sequence[str], **given: Any) -> AnyManifest:
         LosslessError: the dataset is not what its manifest says.
         DovetailError: there is none, or it can't be read.
     """
-    parser = make_parser(
+    folder, flags = parse(
         _Flags,
-        prog="dovetail verify DIR",
-        about=COMMANDS["verify"],
+        argv,
+        given,
+        command="verify",
         examples=EXAMPLES,
-        common=("as_json", "storage_options", "codec_module"),
         notes=NOTES,
-        docs="docs/how-to/inspect.md",
+        common=("as_json", "storage_options", "codec_module"),
     )
-    parser.add_argument("folder", metavar="DIR")
-    args, rest = parser.parse_known_args(list(argv))
-    if rest:
-        raise UsageError(f"{rest[0]}: unknown; expected one DIR, see --help")
-    given = {**{k: v for k, v in vars(args).items() if k in _Flags.model_fields}, **given}
-    flags = validate(_Flags, given)
-    refuse_secrets(args.folder, flag="DIR")
     begin = time.monotonic()
-    with (
-        storage.configured(flags.storage_options),
-        compressed.having(compressed.with_installed(flags.codec_module)),
-    ):
-        manifest, problems = verify(args.folder, live=not (flags.debug or flags.quiet))
+    with access(flags.storage_options, flags.codec_module):
+        manifest, problems = verify(folder, live=not (flags.debug or flags.quiet))
     seconds = time.monotonic() - begin
     result = {
         "command": "verify",
-        "folder": args.folder,
+        "folder": folder,
         "ok": not problems,
         "differences": problems,
         "seconds": round(seconds, 3),
@@ -173,13 +159,13 @@ def run(argv: Sequence[str], **given: Any) -> AnyManifest:
         if all(problem.endswith(EXTRA) for problem in problems):
             remedy = f"remove {'it' if alone else 'them'}: all that the manifest lists is as it was"
         error = LosslessError(
-            f"{args.folder}: {differ} from the manifest, the first: {problems[0]}; {remedy}"
+            f"{folder}: {differ} from the manifest, the first: {problems[0]}; {remedy}"
         )
         error.result = result
         raise error
     LOG.info(
         "OK: %s matches its manifest (%s); %s",
-        args.folder,
+        folder,
         _what_it_holds(manifest),
         ", ".join(
             filter(

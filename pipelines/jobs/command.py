@@ -19,6 +19,7 @@ from pipelines.jobs.disk_room import Need, require_room
 from pipelines.jobs.execute import Planned, execute
 from pipelines.outputs.claim import Claim, check_output, claim_output
 from pipelines.recipes import exact_yaml
+from pipelines.recipes.access import access
 from pipelines.recipes.as_given import naming_as_given
 from pipelines.recipes.cli import LOG, heard_warnings, print_json, run_main
 from pipelines.recipes.flag_errors import Origin, flag_of, validate
@@ -46,7 +47,6 @@ from pipelines.runners.clusters import CLUSTERS
 from pipelines.runners.early_start import EarlyStart
 from pipelines.runners.settle_runner import patience_of, settle_runner
 from transforms.errors import StoreError, UsageError
-from transforms.formats import compressed
 from transforms.storage import files as storage
 from transforms.storage import layout
 from transforms.workers.progress import Stage
@@ -165,12 +165,8 @@ class Command(Generic[R, S, J, M]):
             return None
         origin = Origin()
         if asked.recipe is not None:
-            with (
-                storage.configured(parse_storage_options(flags.get("storage_options", {}))),
-                compressed.having(
-                    compressed.with_installed(parse_names(flags.get("codec_module")))
-                ),
-            ):
+            stores = parse_storage_options(flags.get("storage_options", {}))
+            with access(stores, parse_names(flags.get("codec_module"))):
                 flags, origin = read_recipe(asked.recipe, kind, flags)
         elif content is not None:
             flags, origin = put_under(flags, content, Origin("recipe"), kind)
@@ -223,8 +219,7 @@ class Command(Generic[R, S, J, M]):
         values = [(flag_of(name), as_list(getattr(recipe, name))) for name in self.urls]
         named = [(flag, url) for flag, urls in values for url in urls or ()]
         with (
-            storage.configured(settings.storage_options),
-            compressed.having(compressed.with_installed(reading.codec_module)),
+            access(settings.storage_options, reading.codec_module),
             naming_as_given(itertools.chain(*reading.sources.values(), (url for _, url in named))),
             contextlib.ExitStack() as stack,
             EarlyStart() as early,

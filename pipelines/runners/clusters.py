@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from pipelines.recipes.recipe import RunSettings
 from transforms.errors import RunError, UsageError, from_traceback
+from transforms.kernels.planning.plan import MIB
 from transforms.storage import files as storage
 
 S = TypeVar("S", bound=RunSettings)
@@ -29,6 +30,14 @@ _MORE = (
     "give TaskManagers more memory (taskmanager.memory.process.size; --memory of "
     "deploy/flink/cluster.py)"
 )
+
+
+def span_bytes_for(runner: str, span_bytes: int) -> int:
+    """Return how large spans are that a runner hands out, by how large others hand them out.
+
+    A cluster hands all of them out before any is read: many are more even.
+    """
+    return max(span_bytes // 8, MIB) if runner in CLUSTERS else span_bytes
 
 
 def refuse_unshared(settings: RunSettings, urls: Iterable[tuple[str, str]], *, where: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.pipelines.support import ROOT
 
 LANGUAGES = {"sh", "python", "text", "yaml", "json", "toml", "jsonl", "csv", "dockerfile"}
-MARKS = {"not run", "slow", "file", "output", "fails"}
+MARKS = {"not run", "part of", "slow", "file", "output", "fails"}
 WITHOUT_VALUE = {"output"}
 
 _FENCE = re.compile(r"^(\s*)(```+|~~~+)\s*(\S*)\s*$")
@@ -85,4 +85,6 @@ def wrong_with(block: Block) -> str | None:
         return "<!-- output --> is for text blocks"
     if "not run" in block.marks and block.language not in ("sh", "python"):
         return "<!-- not run --> is for sh and python blocks: others aren't run anyway"
+    if "part of" in block.marks and block.text not in (ROOT / block.marks["part of"]).read_text():
+        return f"<!-- part of -->: expected lines of {block.marks['part of']}, as they are there"
     return None

@@ -44,6 +44,7 @@ def test_blocks_are_found_with_their_marks() -> None:
         (Block("text", "", 1, {"not run": "why"}), "for sh and python"),
         (Block("sh", "", 1, {"output": ""}), "for text"),
         (Block("text", "", 1, {"output": "x"}), "no text"),
+        (Block("python", "no()\n", 1, {"part of": "examples/kernels.py"}), "lines of"),
     ],
 )
 def test_broken_rules_are_noticed(block: Block, said: str) -> None:

@@ -33,18 +33,22 @@ def _cases() -> list[object]:
 
 def runs(block: Block) -> bool:
     """Return whether a block is run."""
-    return block.language in RUN and "not run" not in block.marks and "file" not in block.marks
+    return block.language in RUN and not {"not run", "part of", "file"} & set(block.marks)
 
 
 @pytest.mark.parametrize("page", pages(), ids=name_of)
 def test_blocks_keep_the_rules(page: Path) -> None:
     last: Block | None = None
-    for block in blocks_of(page.read_text("utf-8")):
+    blocks = list(blocks_of(page.read_text("utf-8")))
+    for block in blocks:
         assert name_of(page) not in QUICK or "slow" not in block.marks
         where = f"{page.relative_to(ROOT)}:{block.line}"
         assert (said := wrong_with(block)) is None, f"{where}: {said}"
         if block.language in PARSERS:
             PARSERS[block.language](block.text)
+        if whole := block.marks.get("part of"):
+            later = (one.text for one in blocks if one.line > block.line and runs(one))
+            assert any(whole in text for text in later), f"{where}: expected a run of {whole} below"
         if "output" in block.marks:
             assert last is not None, f"{where}: expected a sh or python block before its output"
             assert last.language in RUN, f"{where}: expected a sh or python block before its output"

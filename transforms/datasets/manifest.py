@@ -22,6 +22,9 @@ MOST = 1000
 """Input files that the manifest itself lists."""
 
 
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -87,7 +90,7 @@ class ShardEntry(_Part):
     path: str
     records: int
     bytes: int
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: Sha256
 
 
 class ListingEntry(_Part):
@@ -101,7 +104,7 @@ class ListingEntry(_Part):
 
     path: str
     files: int
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: Sha256
 
 
 class PartedEntry(_Part):
@@ -143,7 +146,7 @@ class LikeFileEntry(_Part):
     """
 
     path: Literal["like.json", "like.svg"]
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: Sha256
 
 
 def _check_like(like: dict[str, Any]) -> dict[str, Any]:
@@ -165,7 +168,7 @@ class QuarantineEntry(_Part):
     path: str
     records: int
     bytes: int
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: Sha256
 
 
 class MixtureEntry(_Part):

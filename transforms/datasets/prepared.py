@@ -14,6 +14,7 @@ from transforms.datasets.manifest import (
     EndEntry,
     ListingEntry,
     QuarantineEntry,
+    Sha256,
     SourceEntry,
     TokensEntry,
 )
@@ -41,7 +42,7 @@ class FileOfShard(_Part):
 
     path: str
     bytes: _Count
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: Sha256
 
 
 class PreparedShard(_Part):

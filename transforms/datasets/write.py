@@ -37,22 +37,26 @@ class Ordered(NamedTuple):
     expected: list[Digest] | None
 
 
-class ToWrite(Protocol):
-    """What one output file holds."""
+class FileRecords(Protocol):
+    """The records that one file is to hold, a range of all that there are."""
 
     @property
     def number(self) -> int:
-        """Its place among the shards."""
+        """Its place among the files."""
 
     @property
     def of(self) -> int:
-        """How many shards there are."""
+        """How many files there are."""
 
     def ordered(self) -> Iterator[Ordered]:
         """Yield its records in order; walked again where writing has to be tried again."""
 
     def unused(self) -> list[Digest]:
         """Return the digests of what was read for it and isn't in it, by source; [] for nothing."""
+
+
+class ToWrite(FileRecords, Protocol):
+    """The records that one shard is to hold."""
 
     def release(self) -> None:
         """Give back the storage behind it that no other shard needs."""

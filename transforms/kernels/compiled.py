@@ -167,6 +167,26 @@ def store_word(typing: Any, array: Any, index: Any, word: Any) -> Any:
 
 
 @intrinsic
+def copy_block(typing: Any, out: Any, to: Any, array: Any, index: Any) -> Any:
+    """Copy the 64 bytes of a uint8 array from ``index`` on into another one, from ``to`` on.
+
+    All of them have to lie inside.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        lanes = ir.VectorType(ir.IntType(8), 64).as_pointer()
+        places = []
+        for number in (0, 2):
+            held = context.make_array(signature.args[number])(context, builder, args[number])
+            place = builder.gep(held.data, [args[number + 1]])
+            places.append(builder.bitcast(place, lanes))
+        builder.store(builder.load(places[1], align=1), places[0], align=1)
+        return context.get_dummy_value()
+
+    return nb.types.none(out, nb.types.int64, array, nb.types.int64), generate
+
+
+@intrinsic
 def first_bit(typing: Any, word: Any) -> Any:
     """Return the place of the lowest bit that is set in a uint64, as an int64; 64 where none is."""
 

@@ -161,7 +161,7 @@ def words(report: LikeReport) -> list[str]:
 def _before(report: LikeReport) -> list[str]:
     if report.auc_before is None:
         return ["A fitted model was given, so how far the sets are apart wasn't measured."]
-    auc = f"AUC {report.auc_before:.3f}, where 0.5 is not at all and 1 always"
+    auc = f"AUC {report.auc_before:.3f}; 0.5 means not at all, 1 always"
     few = f", as far as so few records show ({report._seldom:,} of a set)"
     said = {
         "alike": f"Input and test set can't be told apart ({auc}): there is nothing to fix"
@@ -225,7 +225,7 @@ def _after(report: LikeReport) -> list[str]:
     if report.verdict == "alike":
         return [f"{said}."]
     if report.auc_after < _NEAR:
-        return [f"{said}: nearly not at all."]
+        return [f"{said}: hardly at all."]
     return [f"{said}: it is still not like the test set."]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.datasets.write import Ordered
+from transforms.datasets.write import FileRecords
 from transforms.kernels.arrays import I64, U64
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
@@ -62,22 +62,8 @@ class LaidChunk:
     passes: list[OfPass]
 
 
-class Chunk(Protocol):
+class Chunk(FileRecords, Protocol):
     """A range of a mixture's positions, as ``mixing.shards.MixedShard`` is."""
-
-    @property
-    def number(self) -> int:
-        """Its place among the chunks."""
-
-    @property
-    def of(self) -> int:
-        """How many chunks there are."""
-
-    def ordered(self) -> Iterator[Ordered]:
-        """Yield its records in order."""
-
-    def unused(self) -> list[Digest]:
-        """Return the digests of what was read for it and isn't in it, by source."""
 
     def first_ranks(self) -> Mapping[int, tuple[int, int]]:
         """Return, of each source, the rank of its first record, and how many records a pass has."""

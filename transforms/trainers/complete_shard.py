@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.datasets.prepared import FileOfShard, PreparedShard
+from transforms.datasets.prepared import FileOfShard
 from transforms.datasets.write import HashedFile
 from transforms.errors import DataError, LosslessError, RunError
 from transforms.kernels.arrays import I64
@@ -108,20 +108,14 @@ def complete_shard(written: Sequence[WrittenPart], dataset: Dataset) -> WrittenS
             proof.read(url, other)
 
     parts.complete(file, [one for w in written for one in w.sent], check=check)
+    files = [
+        FileOfShard(path=file.path, bytes=file.size, sha256=proof.sha256),
+        FileOfShard(path=path, bytes=index.tell(), sha256=index.hasher.hexdigest()),
+    ]
     return WrittenShard(
-        PreparedShard(
-            epoch=shard.epoch,
-            format=shard.name,
-            split=shard.split,
-            number=shard.number,
-            of=shard.of,
-            files=[
-                FileOfShard(path=file.path, bytes=file.size, sha256=proof.sha256),
-                FileOfShard(path=path, bytes=index.tell(), sha256=index.hasher.hexdigest()),
-            ],
-            rows=facts.rows,
-            ids=facts.ids,
-            filler=facts.filler,
+        shard.entry(
+            facts,
+            files,
             digest=proof.digest,
             dropped_rows=sum(one.dropped_rows for one in written),
             dropped_ids=sum(one.dropped_ids for one in written),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from transforms.datasets.prepared import PreparedShard
+from transforms.datasets.prepared import FileOfShard, PreparedShard
 from transforms.kernels.planning.plan import SHARD_BYTES, count_shards
 from transforms.packing.laid import LaidSplit
 from transforms.storage import layout, parts
@@ -47,6 +47,31 @@ class Shard:
             extension=suffix,
             epoch=self.epoch,
             form=self.format,
+        )
+
+    def entry(
+        self,
+        facts: ShardFacts,
+        files: list[FileOfShard],
+        *,
+        digest: str,
+        dropped_rows: int,
+        dropped_ids: int,
+    ) -> PreparedShard:
+        """Return what the manifest says of it; arguments as of PreparedShard."""
+        return PreparedShard(
+            epoch=self.epoch,
+            format=self.name,
+            split=self.split,
+            number=self.number,
+            of=self.of,
+            files=files,
+            rows=facts.rows,
+            ids=facts.ids,
+            filler=facts.filler,
+            digest=digest,
+            dropped_rows=dropped_rows,
+            dropped_ids=dropped_ids,
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
-from transforms.datasets.prepared import FileOfShard, PreparedShard
+from transforms.datasets.prepared import FileOfShard
 from transforms.datasets.write import HashedFile
 from transforms.errors import DataError, LosslessError
 from transforms.packing.laid import LaidSplit
@@ -134,16 +134,9 @@ class ShardWriting:
             for s in self._suffixes
         ]
         return WrittenShard(
-            PreparedShard(
-                epoch=shard.epoch,
-                format=shard.name,
-                split=shard.split,
-                number=shard.number,
-                of=shard.of,
-                files=files,
-                rows=facts.rows,
-                ids=facts.ids,
-                filler=facts.filler,
+            shard.entry(
+                facts,
+                files,
                 digest=self._digest,
                 dropped_rows=dropped_rows,
                 dropped_ids=dropped_ids,

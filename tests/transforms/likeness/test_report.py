@@ -106,7 +106,7 @@ def test_clipping_and_draws_are_spoken_of() -> None:
     report = report_of(max_weight=Fraction(1), auc_after=0.52, draws=700)
     assert "900 records were cut down to a weight of 1 (--max_weight)" in said(report)
     assert "700 draws are many for that" in said(report)
-    assert "tells what was drawn from the test set with an AUC of 0.520: nearly not at all" in said(
+    assert "tells what was drawn from the test set with an AUC of 0.520: hardly at all" in said(
         report
     )
     assert "the weighted input" in said(report_of(auc_after=0.7))

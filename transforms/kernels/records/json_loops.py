@@ -14,8 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.kernels.arrays import I64, U8, read_only
-from transforms.kernels.compiled import first_bit, inlined, kernel, load_word, store_word
-from transforms.kernels.utf8 import size_at, write_character
+from transforms.kernels.compiled import (
+    copy_block,
+    equal_bytes,
+    first_bit,
+    inlined,
+    kernel,
+    least_bytes,
+    load_word,
+    store_word,
+)
+from transforms.kernels.utf8 import BLOCK, characters_at, size_at, write_character
 
 _LEVELS = 60  # of objects and arrays: a bit each in a word
 
@@ -24,16 +33,12 @@ _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST = (np.uint8(ord(c)) for c in "{}[]")
 _SPACE, _TAB, _NEWLINE, _RETURN = (np.uint8(ord(c)) for c in " \t\n\r")
 _U, _0, _1, _9 = (np.uint8(ord(c)) for c in "u019")
 
+_CONTROLS = np.uint8(0x20)  # below which they are
+
 _ONES = np.uint64(0x0101010101010101)
 _HIGH = np.uint64(0x8080808080808080)
-_QUOTES = _ONES * np.uint64(_QUOTE)
-_BACKSLASHES = _ONES * np.uint64(_BACKSLASH)
-_CONTROLS = _ONES * np.uint64(0x20)
-_THREE = np.uint64(0xC0C0F0)  # of three bytes what makes them one character
-_IS_THREE = np.uint64(0x8080E0)
-_24, _48 = np.uint64(24), np.uint64(48)
-_ODD_LEADS = np.uint64(0x2001)  # E0 and ED by their low halves: not every second byte may follow
-_NIBBLE, _1U = np.uint64(0x0F), np.uint64(1)
+_QUOTES, _BACKSLASHES = _ONES * np.uint64(_QUOTE), _ONES * np.uint64(_BACKSLASH)
+_LEAST, _1U = _ONES * np.uint64(_CONTROLS), np.uint64(1)
 
 _TRUE, _FALSE, _NULL = (np.frombuffer(word, np.uint8) for word in (b"true", b"false", b"null"))
 _UNESCAPED = np.zeros(256, np.uint8)  # what stands behind a backslash; 0 for what mustn't
@@ -66,7 +71,7 @@ def take_texts(
     ('é\n', [0, 3, 3], [1])
     """
     count = len(offsets) - 1
-    texts = np.empty(int(offsets[-1] - offsets[0]) + 8, np.uint8)  # words are written whole
+    texts = np.empty(int(offsets[-1] - offsets[0]) + BLOCK, np.uint8)  # blocks are written whole
     places, odd = np.zeros(count + 1, np.int64), np.zeros(count, np.bool_)
     name = np.frombuffer(field, np.uint8)
     lines, word = (read_only(values), read_only(offsets)), read_only(name)
@@ -94,7 +99,7 @@ def closings(
     """
     count = len(offsets) - 1
     longest = int(np.diff(offsets).max(initial=0))
-    aside = np.empty(longest + 8, np.uint8)  # words are written whole
+    aside = np.empty(longest + BLOCK, np.uint8)  # blocks are written whole
     places, odd = np.zeros(count, np.int64), np.zeros(count, np.bool_)
     name = np.frombuffer(field, np.uint8)
     _closings(read_only(values), read_only(offsets), end, read_only(name), aside, places, odd)
@@ -268,28 +273,24 @@ def _string(values: Any, at: Any, end: Any, texts: Any, to: Any) -> Any:
         escape stands in it.
     """
     odd = np.int64(-1), np.int64(-1), False
-    last = np.int64(len(values)) - 8
+    last = np.int64(len(values)) - BLOCK
     escaped = False
-    while at < end:
-        if at <= last:
-            word = load_word(values, at)
+    if at <= last:  # names are short: a block takes longer than a word
+        word = load_word(values, at)
+        plain = _plain_in(word)
+        if plain < 8 and at + plain < end and values[at + plain] == _QUOTE:
             store_word(texts, to, word)
-            # the lowest bit that is set is that of the first byte that is no plain ASCII
-            special = word | ((word ^ _QUOTES) - _ONES) | ((word ^ _BACKSLASHES) - _ONES)
-            special = (special | (word - _CONTROLS)) & _HIGH
-            plain = first_bit(special) >> 3
-            if plain:
-                at += plain
-                to += plain
-                continue
-            if (word & _THREE) == _IS_THREE and not (_ODD_LEADS >> (word & _NIBBLE)) & _1U:
-                at += 3
-                to += 3
-                word >>= _24
-                if (word & _THREE) == _IS_THREE and not (_ODD_LEADS >> (word & _NIBBLE)) & _1U:
-                    at += 3
-                    to += 3
-                continue
+            return at + plain + 1, to + plain, False
+    while at < end:
+        if at <= last and values[at] != _BACKSLASH:  # of escapes many may follow each other
+            plain = characters_at(values, at, _stops(values, at))
+            if plain < 0:
+                return odd
+            copy_block(texts, to, values, at)
+            at += plain
+            to += plain
+            if at >= end:
+                return odd
         byte = values[at]
         if byte == _QUOTE:
             return at + 1, to, escaped
@@ -319,6 +320,21 @@ def _string(values: Any, at: Any, end: Any, texts: Any, to: Any) -> Any:
         at += size
         to += size
     return odd
+
+
+@inlined
+def _plain_in(word: Any) -> Any:
+    """Return how many bytes of a word are plain text of ASCII, up to the first that isn't."""
+    # the lowest bit that is set is that byte's
+    special = word | ((word ^ _QUOTES) - _ONES) | ((word ^ _BACKSLASHES) - _ONES)
+    return first_bit((special | (word - _LEAST)) & _HIGH) >> 3
+
+
+@inlined
+def _stops(values: Any, at: Any) -> Any:
+    """Return a mask of what in a block isn't plain text: quotes, backslashes, controls."""
+    marks = equal_bytes(values, at, _QUOTE) | equal_bytes(values, at, _BACKSLASH)
+    return marks | ~least_bytes(values, at, _CONTROLS)
 
 
 @kernel

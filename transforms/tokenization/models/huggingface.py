@@ -70,12 +70,10 @@ class HuggingFaceOther(ByPackage, Deterministic):
         digest: str,
         special_tokens: SpecialTokens,
     ) -> None:
-        self.name, self.tokenizer, self.digest = name, tokenizer, digest
+        super().__init__(name, tokenizer, document, digest=digest, special_tokens=special_tokens)
         self.kind = f"a tokenizer.json with a {document['model']['type']} model"
-        self.special, self.size = special_ids(tokenizer, document), size_of(tokenizer)
         pieces = document["model"]["vocab"]  # an unknown that is an added token alone is none
         self.complete = document["model"].get("unk_token") in pieces
-        self.treat_special(document, special_tokens)
 
     def encode(self, texts: Texts) -> tuple[U32, I64]:
         """Return ids and offsets, as the package's ``encode_batch`` gives them."""

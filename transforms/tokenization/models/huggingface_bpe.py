@@ -19,7 +19,7 @@ from transforms.tokenization.models.bpe import BPE, spread
 from transforms.tokenization.models.control import without_special
 from transforms.tokenization.models.gigatoken_documents import UNSETTLED, Fitted, of_tokenizer_json
 from transforms.tokenization.models.gigatoken_engine import load_json
-from transforms.tokenization.models.huggingface_file import ByPackage, size_of, special_ids
+from transforms.tokenization.models.huggingface_file import ByPackage
 from transforms.tokenization.models.model import RecordError, SpecialTokens, join_rows
 from transforms.tokenization.models.package_errors import call_package, package_errors
 from transforms.tokenization.models.texts import Texts, check_utf8, unpack
@@ -40,22 +40,14 @@ class HuggingFaceBPE(ByPackage, BPE):
         digest: str,
         special_tokens: SpecialTokens,
     ) -> None:
-        """Take what the package read.
+        """Take what the package read; arguments as of ByPackage.
 
-        Args:
-            name: for messages.
-            tokenizer: the package's.
-            document: the file as the package understood it: ``json.loads(tokenizer.to_str())``. Its
-                ``model`` has ``vocab``, ``merges`` (pairs, the first to be merged first), ``unk_token``,
-                ``fuse_unk``, ``byte_fallback``, ``ignore_merges``, ``continuing_subword_prefix`` and
-                ``end_of_word_suffix``.
-            digest: SHA-256 of the file.
-            special_tokens: what control strings become.
+        The document's ``model`` has ``vocab``, ``merges`` (pairs, the first to be merged first),
+        ``unk_token``, ``fuse_unk``, ``byte_fallback``, ``ignore_merges``, ``continuing_subword_prefix``
+        and ``end_of_word_suffix``.
         """
-        self.name, self.tokenizer, self.document = name, tokenizer, document
-        self.digest = digest
-        self.special, self.size = special_ids(tokenizer, document), size_of(tokenizer)
-        self.treat_special(document, special_tokens)
+        super().__init__(name, tokenizer, document, digest=digest, special_tokens=special_tokens)
+        self.document = document
         # an unknown that is an added token alone is none
         has_unknown = document["model"]["unk_token"] in document["model"]["vocab"]
         self.complete = has_unknown or _covers_all(tokenizer, document)

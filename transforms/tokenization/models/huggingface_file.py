@@ -62,9 +62,27 @@ class ByPackage(HuggingFace):
     _encoder: tokenizers.Tokenizer
     _never: U32
 
-    def treat_special(self, document: dict[str, Any], special_tokens: SpecialTokens) -> None:
-        """Let control strings become what is asked for."""
-        self.control, self.special_tokens = control_of(self.tokenizer), special_tokens
+    def __init__(
+        self,
+        name: str,
+        tokenizer: tokenizers.Tokenizer,
+        document: dict[str, Any],
+        *,
+        digest: str,
+        special_tokens: SpecialTokens,
+    ) -> None:
+        """Take what the package read.
+
+        Args:
+            name: for messages.
+            tokenizer: the package's.
+            document: the file as the package understood it: ``json.loads(tokenizer.to_str())``.
+            digest: SHA-256 of the file.
+            special_tokens: what control strings become.
+        """
+        self.name, self.tokenizer, self.digest = name, tokenizer, digest
+        self.special, self.size = special_ids(tokenizer, document), size_of(tokenizer)
+        self.control, self.special_tokens = control_of(tokenizer), special_tokens
         self.text_document = document
         self._encoder, self._never = self.tokenizer, np.zeros(0, np.uint32)
         if special_tokens == "tokens":

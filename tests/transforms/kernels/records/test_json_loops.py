@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from transforms.kernels.arrays import offsets_of
+from transforms.kernels.arrays import I64, offsets_of
 from transforms.kernels.records.json_loops import take_texts
 
 EVERY_CHARACTER = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
@@ -19,6 +19,7 @@ EVERY_CHARACTER = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 SIGNS = b'"\\{}[],:0123456789eE+-.u/ntfa \n\r\t\x1f\0\x7f\x80\xbf\xc2\xe0\xed\xf0\xf4\xff'
 
 texts = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('aé水😀\n"\\/\t{}[],: '))
+texts |= st.builds(lambda text, times: text * times, texts, st.integers(2, 40))  # several blocks
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
@@ -34,10 +35,21 @@ written = st.builds(
 
 
 def take(lines: list[bytes], *, end: bytes = b"\0", field: str = "body") -> list[str | None]:
-    """Return what the loop says of each line, None where that is nothing."""
-    data = np.frombuffer(b"".join(line + end for line in lines), np.uint8)
+    """Return what the loop says of each line, None where that is nothing.
+
+    It says the same where a block lies inside of the buffer, and where it goes byte by byte.
+    """
+    data = b"".join(line + end for line in lines)
     offsets = offsets_of([len(line) + len(end) for line in lines])
-    found, places, odd = take_texts(data, offsets, end=len(end), field=field.encode())
+    found = _take(data, offsets, end=end, field=field)
+    assert found == _take(data + b'a"\\\xe6' * 20, offsets, end=end, field=field)
+    return found
+
+
+def _take(data: bytes, offsets: I64, *, end: bytes, field: str) -> list[str | None]:
+    found, places, odd = take_texts(
+        np.frombuffer(data, np.uint8), offsets, end=len(end), field=field.encode()
+    )
     bounds = places.tolist()
     each: list[str | None] = [found[a:b].tobytes().decode() for a, b in zip(bounds, bounds[1:])]  # noqa: B905
     for place in odd.tolist():
@@ -91,12 +103,12 @@ def test_what_a_parser_refuses_is_never_taken(
 
 
 @pytest.mark.parametrize("behind", [b"", b"\x80", b"\x80\x80", b"\x80\xc0", b"\xbf\x80a"])
-@pytest.mark.parametrize("pad", [b"", b"12345678"])
-def test_only_utf8_is_taken(behind: bytes, pad: bytes) -> None:
+@pytest.mark.parametrize("before", [0, 61, 62, 63])
+def test_only_utf8_is_taken_wherever_a_block_ends(behind: bytes, before: int) -> None:
     begins = [
         bytes([first, second]) + behind for first in range(0x80, 0x100) for second in range(256)
     ]
-    lines = [b'{"body":"' + begin + pad + b'"}' for begin in begins]
+    lines = [b'{"body":"' + b"x" * before + begin + b'"}' for begin in begins]
     wanted = [strict(line) for line in lines]
     assert take(lines) == wanted
 

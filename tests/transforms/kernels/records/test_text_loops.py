@@ -27,7 +27,7 @@ def is_text(data: bytes) -> bool:
 
 
 @pytest.mark.parametrize("before", [0, 61, 62, 63])
-@pytest.mark.parametrize("rest", [b"", b"\x80", b"\x80\xbf"])
+@pytest.mark.parametrize("rest", [b"", b"\x80", b"\x80\xbf", b"\x80" + b"x" * 64, b"x" * 64])
 def test_all_first_two_bytes_wherever_a_block_ends(before: int, rest: bytes) -> None:
     for first in range(256):
         for second in (0x00, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xE1, 0xFF):
@@ -35,7 +35,10 @@ def test_all_first_two_bytes_wherever_a_block_ends(before: int, rest: bytes) -> 
             assert seen(b"x" * before + data) == is_text(data), data
 
 
-@given(st.lists(st.binary(max_size=4) | st.text(max_size=40).map(str.encode), max_size=20))
+pieces = st.binary(max_size=4) | st.text(max_size=40).map(str.encode)
+
+
+@given(st.lists(pieces | st.builds(lambda text: text * 20, pieces), max_size=20))
 def test_each_text_has_to_be_whole(texts: list[bytes]) -> None:
     assert seen(*texts) == all(map(is_text, texts))
 
