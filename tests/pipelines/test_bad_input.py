@@ -390,7 +390,7 @@ def test_a_record_larger_than_memory_allows_names_file_and_offset(
         )
     # its length, though it wasn't read into memory, and the memory that would do
     assert re.search(
-        rf"{path}: the record at byte {before} has 8000000 bytes, .* pass --memory=\d+MiB",
+        rf"{path}: the record at byte {before} has 8,000,000 bytes, .* pass --memory=\d+MiB",
         str(raised.value),
     )
     assert raised.value.exit_code not in (0, 2)

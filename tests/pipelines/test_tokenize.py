@@ -475,7 +475,7 @@ def test_nothing_is_an_empty_dataset(corpus: Path) -> None:
     ("flags", "words"),
     [
         (["--alpha=0.1"], "--alpha=0.1: expected --sampling=.*exact.* with it"),
-        (["--sampling=exact", "--alpha=-1"], "--alpha=-1.0: expected a number from 0"),
+        (["--sampling=exact", "--alpha=-1"], "--alpha=-1.0: expected a number of at least 0"),
         (["--sampling=exact", "--alpha=nan"], "--alpha=nan: expected"),
         (["--sampling=exact", "--alpha=inf"], "--alpha=inf: expected"),
         (["--sampling=nbest", "--nbest_size=0"], "--nbest_size=0: expected 1 to"),

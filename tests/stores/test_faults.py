@@ -166,7 +166,7 @@ def test_a_write_that_is_kept_otherwise_than_written_is_done_again_then_an_error
         with storage.open_write("faulty://b/x") as file:
             storage.write_all(file, bytes(size))
 
-    with pytest.raises(StoreError, match=rf"wrote {size} bytes, the store has 3.*tried 5 times"):
+    with pytest.raises(StoreError, match=rf"wrote {size:,} bytes, the store has 3.*tried 5 times"):
         storage.retry(write, "faulty://b/x")
     assert len(tries) == 5
 

@@ -122,8 +122,8 @@ class Reader(RowReader):
     def _require_small(self, number: int, size: int) -> None:
         if size > self._record_limit:
             raise DataError(
-                f"{self._name}: record batch {number} has {size} bytes, and --memory allows "
-                f"{self._record_limit}; write the file with smaller batches, or pass more "
+                f"{self._name}: record batch {number} has {size:,} bytes, and --memory allows "
+                f"{self._record_limit:,}; write the file with smaller batches, or pass more "
                 "--memory or fewer --workers"
             )
 

@@ -38,8 +38,8 @@ class TooLarge(DataError):
         super().__init__(f"{self._says()}; pass more --memory or fewer --workers")
 
     def _says(self) -> str:
-        size = f"{'more than ' if self.more else ''}{self.size} bytes"
-        return f"{self.where} has {size}, and --memory allows {self.limit} per record"
+        size = f"{'more than ' if self.more else ''}{self.size:,} bytes"
+        return f"{self.where} has {size}, and --memory allows {self.limit:,} per record"
 
     def advised(self, memory: MemoryFor | None) -> DataError:
         """Return the error that names the memory that would do, where that is known."""
@@ -48,6 +48,6 @@ class TooLarge(DataError):
         works = -(-(memory.given + (self.size - self.limit) * memory.per_byte) // MIB) + 1
         advice = f"pass --memory={works}MiB, or fewer --workers"
         if self.size > LARGEST:
-            none = f"no --memory is enough for a record of more than {LARGEST} bytes"
+            none = f"no --memory is enough for a record of more than {LARGEST:,} bytes"
             advice = f"{none}; cut it, or leave it out"
         return DataError(f"{self._says()}; {advice}")

@@ -177,7 +177,7 @@ class _GatherRuns(beam.DoFn):  # type: ignore[misc]
     def _rest(self) -> Iterator[Any]:
         """Spill what is held."""
         if self._held:
-            with self._progress.doing("sorting a run"):
+            with self._progress.doing("sorting records"):
                 runs = {stream: blocks.sort_run(held) for stream, held in self._gathered.items()}
             self._clear()
             yield from self._write(runs)

@@ -94,8 +94,8 @@ class Table:
 
     def _damaged(self, why: str) -> DataError:
         return DataError(
-            f"{_NAME}, behind piece {self._number}: expected lines of start, end, number, "
-            f"nothing and row: {why}: the file is damaged; make it again"
+            f"{_NAME}, after piece {self._number}: expected lines of start, end, number, nothing "
+            f"and row: {why}: the file is damaged; make it again"
         )
 
     def until(self, end: int) -> tuple[I64, I64]:

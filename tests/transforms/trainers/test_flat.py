@@ -81,5 +81,5 @@ def test_what_cannot_be_written_is_refused_by_the_flag() -> None:
     ):
         FLAT.require(dataset_of("buckets"))
     bare = dataset_of(packing=Packing(kind="concat", length=16), eos=None, pad=None)
-    with pytest.raises(UsageError, match="needs a pad token, or an EOS to fill rows up"):
+    with pytest.raises(UsageError, match="needs a pad token, or an EOS as filler of rows"):
         FLAT.require(bare)

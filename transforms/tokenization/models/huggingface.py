@@ -191,8 +191,8 @@ def _byte_ids(
     if missing:
         raise UsageError(
             f"{name}: expected all 256 byte pieces with byte_fallback, got {256 - len(missing)} "
-            f"(<0x{missing[0]:02X}> is the first one missing), so the ids of an unknown "
-            "character would depend on its neighbours, which sampling can't model; add the rest, "
-            "or turn byte_fallback off"
+            f"(<0x{missing[0]:02X}> is the first one missing): sampling can't model an unknown "
+            "character whose ids depend on its neighbours; add the rest, or turn byte_fallback "
+            "off"
         )
     return tuple(number for number in found if number is not None)

@@ -167,7 +167,8 @@ def test_a_name_on_the_hub_is_told_from_a_path(
     monkeypatch.chdir(tmp_path)
     for name, folder in (("gpt2", "gpt2"), ("org/some-model.v2", "some-model.v2")):
         with pytest.raises(
-            UsageError, match=rf"hf download {name} tokenizer\.json --local-dir {folder}, and pass"
+            UsageError,
+            match=rf"hf download {name} tokenizer\.json --local-dir {folder}\), and pass",
         ):
             load(name)
     for name in ("model.json", "./gpt2", "a/b/c", "/gpt2"):

@@ -167,7 +167,7 @@ def test_ids_of_another_model_are_refused() -> None:
         DataError, match=rf"expected ids of 0 to {model.size - 1}, got {model.size} at place 1"
     ):
         model.decode([1, model.size])
-    with pytest.raises(DataError, match="token 0 is -1"):
+    with pytest.raises(DataError, match="got -1 at place 0"):
         model.decode([-1])
 
 
