@@ -174,7 +174,7 @@ def _whole(
     found = _infos(fs, [f"{folder.rstrip('/')}/{path}" for path, _ in shards])
     for (path, size), info in zip(shards, found.values(), strict=True):
         if info["size"] != size:
-            raise ValueError(f"{path} has {info['size']:,} bytes, expected {size:,}")
+            raise ValueError(f"{path} has {info['size']} bytes, expected {size}")
     return {path: {**info, "told": told} for path, info in found.items()}
 
 
@@ -246,7 +246,7 @@ class _Shards:
         if name in self._listed:
             expected = self._listed[name].size
             if expected != size:
-                raise self._broken(f"{name} has {size:,} bytes, expected {expected:,}")
+                raise self._broken(f"{name} has {size} bytes, expected {expected}")
             self._seen.add(name)
 
     def require_seen(self, matches: Callable[[str], object] | None) -> None:

@@ -156,7 +156,7 @@ def test_a_biased_hash_is_found() -> None:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: Part("a"), "split a: expected a share or a count"),
+        (lambda: Part("a"), "split a: expected either a share or a count"),
         (lambda: Part("a", share=Fraction(1, 2), count=2), "either a share or a count"),
         (lambda: Part("a", share=Fraction(0)), "above 0% and at most 100%, got 0%"),
         (lambda: Part("a", share=Fraction(3, 2)), "got 150%"),
